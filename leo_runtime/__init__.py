@@ -1,0 +1,1 @@
+"""leo-runtime: decides, frame by frame, which stage of which sensing pipeline runs where, and runs it."""

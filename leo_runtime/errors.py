@@ -1,0 +1,72 @@
+"""Every exception of leo-runtime, each with a hint: what to do about it.
+
+LeoError
+├── InputError                 what the user gave is wrong (the command line exits with 2)
+│   ├── DocumentError          a document: names file, JSON path and value
+│   ├── GraphError             a task graph, workload or operator that cannot mean anything
+│   ├── ProfileError           a profile lacks an entry, or belongs to another device
+│   └── RecordingError         a recording is truncated, empty or of the wrong rate
+├── MissingExtraError          an optional dependency is not installed
+├── BackendError               a processor could not do what was asked of it
+│   ├── DeviceUnavailableError it is not there
+│   └── KernelError            it failed while loading or running a stage
+└── SolverError                a solver cannot answer this problem at all (too large for it, unknown name)
+"""
+
+
+class LeoError(Exception):
+    """What went wrong in one sentence; `hint` is the way out (may be empty)."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class InputError(LeoError):
+    """What the user gave is wrong."""
+
+
+class DocumentError(InputError):
+    """A document is wrong: `source` (file or document), `path` (JSON path) and `value` say where."""
+
+    def __init__(self, source: str, problem: str, path: str = "$", value: str = "", *, hint: str = "") -> None:
+        super().__init__(f"{source}: {problem}, at {path}", hint=hint)
+        self.source = source
+        self.path = path
+        self.value = value
+
+
+class GraphError(InputError):
+    """A task graph, workload or operator cannot mean anything."""
+
+
+class ProfileError(InputError):
+    """A profile lacks an entry, or belongs to another device."""
+
+
+class RecordingError(InputError):
+    """A recording is truncated, empty, or of the wrong rate."""
+
+
+class MissingExtraError(LeoError):
+    """An optional dependency is not installed; the hint is the line that installs it."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs the extra `{extra}`", hint=f"pip install 'leo-runtime[{extra}]'")
+        self.extra = extra
+
+
+class BackendError(LeoError):
+    """A processor could not do what was asked of it."""
+
+
+class DeviceUnavailableError(BackendError):
+    """The processor is not there."""
+
+
+class KernelError(BackendError):
+    """A stage failed while it was loaded or run."""
+
+
+class SolverError(LeoError):
+    """A solver cannot answer this problem at all."""
