@@ -1,0 +1,76 @@
+"""What a backend is: the two protocols, and nothing else.
+
+A backend package names a factory under the entry-point group `leo_runtime.backends`:
+
+    [project.entry-points."leo_runtime.backends"]
+    mine = "my_package:MyBackend"
+
+The factory is called with the `Processor` it is to serve, and raises `DeviceUnavailableError` or `MissingExtraError`
+when there is nothing to serve it with. `leo_runtime.testing.BackendContract` tests the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from leo_runtime.graph import BoundStage
+    from leo_runtime.hardware import Processor
+
+ENTRY_POINTS = "leo_runtime.backends"
+
+
+class Kernel(Protocol):
+    """A stage made ready to run on one processor. It may be called from any thread, one call at a time."""
+
+    def __call__(self, inputs: Sequence[np.ndarray], /) -> np.ndarray:
+        """Compute the stage: float32 arrays in (raw samples for a source), one float32 array out."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRun:
+    """A run as the device itself timed it: queueing and copies to and fro are not in `device_us`."""
+
+    output: np.ndarray
+    device_us: int
+    device_nj: int | None = None
+    """None where the device has no energy counter; a simulated device gives its model's energy."""
+
+
+@runtime_checkable
+class TimedKernel(Protocol):
+    """A kernel that knows its device's own time."""
+
+    def __call__(self, inputs: Sequence[np.ndarray], /) -> np.ndarray:
+        """Compute the stage, as any kernel."""
+        ...
+
+    def timed(self, inputs: Sequence[np.ndarray], /) -> DeviceRun:
+        """Compute the stage and say what the device itself measured."""
+        ...
+
+
+class Backend(Protocol):
+    """Code that runs stages on one processor."""
+
+    name: str
+
+    def supports(self, stage: BoundStage, variant: str, /) -> bool:
+        """Whether it can run here: never whether it should."""
+        ...
+
+    def load(self, stage: BoundStage, variant: str, /) -> Kernel:
+        """Make a stage ready to run; may be slow, once. Raises `KernelError`."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the device. Closing twice is fine."""
+        ...
+
+
+BackendFactory = Callable[["Processor"], Backend]

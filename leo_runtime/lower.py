@@ -1,0 +1,298 @@
+"""From what to compute and what it costs to one frame's question.
+
+`merge` is done once: equal stages of several graphs become one. `price` is done once for a machine: it gives every
+merged stage its modes. `frame_problem` is done for every frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from leo_runtime.documents import find_cycle
+from leo_runtime.errors import GraphError, ProfileError
+from leo_runtime.graph import BoundStage, Stage, TaskGraph, Workload, bind, in_order
+from leo_runtime.hardware import Hardware
+from leo_runtime.problem import (
+    AccuracyBudget,
+    Deadline,
+    Link,
+    Mode,
+    Problem,
+    Resource,
+    StageModes,
+)
+from leo_runtime.profiles import Profile
+
+Supports = Callable[[str, BoundStage, str], bool]
+"""Whether a processor, by name, can run a stage's variant."""
+
+
+@dataclass(frozen=True, slots=True)
+class MergedStage:
+    """A stage that one or several graphs ask for."""
+
+    name: str
+    bound: BoundStage
+    inputs: tuple[str, ...]
+    gates: tuple[str, ...]
+    """It runs where any of these gates is open; always where there is none."""
+    graphs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MergedWorkload:
+    """All stages of a workload, each once, inputs before their readers."""
+
+    workload: Workload
+    stages: tuple[MergedStage, ...]
+    names: Mapping[tuple[str, str], str]
+    """The merged stage of (graph, stage)."""
+
+    def stage(self, name: str) -> MergedStage:
+        """The merged stage of that name. Raises `KeyError`."""
+        for stage in self.stages:
+            if stage.name == name:
+                return stage
+        raise KeyError(name)
+
+    def outputs(self, graph: TaskGraph) -> tuple[str, ...]:
+        """The merged stages whose results are due for a graph."""
+        return tuple(self.names[graph.name, stage] for stage in graph.outputs())
+
+
+@dataclass(frozen=True, slots=True)
+class FrameState:
+    """What a frame finds: times from the frame's start."""
+
+    graphs: tuple[str, ...]
+    """Who is triggered."""
+    ready_us: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """When each lane of a processor or radio becomes free; those not named are free at 0."""
+    asleep: frozenset[str] = frozenset()
+    """Processors and radios that would have to wake up."""
+    closed_gates: frozenset[str] = frozenset()
+    """Merged stages known beforehand to close: what hangs on them is left out."""
+    links: Mapping[tuple[str, str], tuple[int, int | None] | None] = field(default_factory=dict)
+    """Links that are not now as the hardware says: (latency_us, bytes_per_s), or None where one is down."""
+    lost: frozenset[str] = frozenset()
+    """Processors that are gone."""
+
+
+def merge(workload: Workload) -> MergedWorkload:
+    """Settle and merge the graphs of a workload. Raises `GraphError`.
+
+    Two stages are one when operator, parameters, variants and (merged) inputs are equal. A merged stage runs when any
+    of the graphs that ask for it would run it: its gates are alternatives, and none is needed where one graph asks
+    without a gate.
+    """
+    found: dict[tuple[object, ...], str] = {}
+    names: dict[tuple[str, str], str] = {}
+    inputs: dict[str, tuple[str, ...]] = {}
+    bound: dict[str, BoundStage] = {}
+    gates: dict[str, list[str] | None] = {}
+    graphs: dict[str, list[str]] = {}
+    for graph in workload.graphs:
+        settled = bind(graph, workload)
+        for stage in in_order(graph):
+            reads = tuple(names[graph.name, name] for name in stage.inputs)
+            key = _identity(stage, settled[stage.name], reads)
+            if key not in found:
+                taken = found.values()
+                found[key] = stage.name if stage.name not in taken else f"{graph.name}.{stage.name}"
+            name = names[graph.name, stage.name] = found[key]
+            inputs[name] = reads
+            bound.setdefault(name, settled[stage.name])
+            graphs.setdefault(name, []).append(graph.name)
+            gate = None if stage.gate is None else names[graph.name, stage.gate]
+            known = gates.setdefault(name, [])
+            if gate is None:
+                gates[name] = None
+            elif known is not None and gate not in known:
+                known.append(gate)
+    stages = tuple(
+        MergedStage(name, bound[name], inputs[name], tuple(gates[name] or ()), tuple(graphs[name])) for name in bound
+    )
+    return MergedWorkload(workload, _gates_first(stages), names)
+
+
+def price(
+    merged: MergedWorkload, hardware: Hardware, profile: Profile, supports: Supports
+) -> dict[str, tuple[Mode, ...]]:
+    """Every way to run each merged stage: where a backend can and the profile knows the cost.
+
+    Raises `ProfileError` when a stage has no mode at all, or profile and hardware are of different machines.
+    """
+    profile.require(hardware.name)
+    modes: dict[str, tuple[Mode, ...]] = {}
+    for stage in merged.stages:
+        found: list[Mode] = []
+        can: list[str] = []
+        for processor in hardware.processors:
+            for variant in stage.bound.params:
+                if not supports(processor.name, stage.bound, variant):
+                    continue
+                can.append(processor.name)
+                cost = profile.cost(stage.bound, variant, processor.name)
+                if cost is None:
+                    continue
+                duration_us = cost.duration_us(stage.bound.work(variant))
+                power_mw = processor.active_mw if cost.power_mw is None else cost.power_mw
+                found.append(
+                    Mode(
+                        resource=processor.name,
+                        variant=variant,
+                        duration_us=duration_us,
+                        energy_nj=duration_us * power_mw,
+                        output_bytes=stage.bound.output_bytes(),
+                        accuracy_loss_ppm=stage.bound.accuracy_loss_ppm[variant],
+                    )
+                )
+        if not found and can:
+            raise ProfileError(
+                f"profile `{profile.name}` has no entry for stage `{stage.name}` ({stage.bound.operator.name}) on "
+                f"{', '.join(dict.fromkeys(can))}",
+                hint="measure it with `leo-runtime calibrate`, or add an entry for its operator",
+            )
+        if not found:
+            raise ProfileError(
+                f"stage `{stage.name}` ({stage.bound.operator.name}) has no mode on any processor of `{hardware.name}`",
+                hint="`leo-runtime backends` shows what is missing; or add a variant that one of them supports",
+            )
+        modes[stage.name] = tuple(found)
+    return modes
+
+
+def frame_problem(
+    merged: MergedWorkload, modes: Mapping[str, tuple[Mode, ...]], hardware: Hardware, state: FrameState, name: str
+) -> Problem:
+    """The question of one frame."""
+    active = active_stages(merged, state)
+    # A gate's decision has to get to where it is waited for, so in the question it is an input like any other.
+    names = {stage.name for stage in active}
+    stages = tuple(
+        StageModes(
+            name=stage.name,
+            inputs=tuple(read for read in dict.fromkeys((*stage.inputs, *stage.gates)) if read in names),
+            modes=tuple(mode for mode in modes[stage.name] if mode.resource not in state.lost),
+        )
+        for stage in active
+    )
+    return Problem(
+        format="leo-problem/1",
+        name=name,
+        resources=_resources(hardware, state),
+        links=_links(hardware, state),
+        stages=stages,
+        deadlines=_deadlines(merged, state, names),
+        accuracy_budgets=_budgets(merged, state, names),
+        objective=merged.workload.objective,
+    )
+
+
+def active_stages(merged: MergedWorkload, state: FrameState) -> tuple[MergedStage, ...]:
+    """The stages a frame has to place: those of triggered graphs that no closed gate removes."""
+    triggered = set(state.graphs)
+    active: dict[str, MergedStage] = {}
+    removed: set[str] = set()
+    for stage in merged.stages:
+        if not triggered.intersection(stage.graphs):
+            continue
+        closed = bool(stage.gates) and all(gate in state.closed_gates or gate in removed for gate in stage.gates)
+        starved = not stage.bound.operator.takes_absent and any(read in removed for read in stage.inputs)
+        if closed or starved:
+            removed.add(stage.name)
+        else:
+            active[stage.name] = stage
+    return tuple(active.values())
+
+
+def _identity(stage: Stage, bound: BoundStage, reads: tuple[str, ...]) -> tuple[object, ...]:
+    variants = tuple((v.name, bound.params[v.name].model_dump_json(), v.accuracy_loss_ppm) for v in stage.variants)
+    return stage.operator, reads, variants
+
+
+def _gates_first(stages: tuple[MergedStage, ...]) -> tuple[MergedStage, ...]:
+    """The same stages, each after its inputs and its gates; otherwise in the given order."""
+    waits = {stage.name: [*stage.inputs, *stage.gates] for stage in stages}
+    if cycle := find_cycle(waits):
+        raise GraphError(
+            f"graphs that share stages gate each other: {' <- '.join([*cycle, cycle[0]])}",
+            hint="give one of the shared stages another parameter, or one gate to all graphs that share it",
+        )
+    ordered: dict[str, MergedStage] = {}
+    waiting = list(stages)
+    while waiting:
+        stage = next(s for s in waiting if all(name in ordered for name in waits[s.name]))
+        waiting.remove(stage)
+        ordered[stage.name] = stage
+    return tuple(ordered.values())
+
+
+def _resources(hardware: Hardware, state: FrameState) -> tuple[Resource, ...]:
+    def resource(name: str, lanes: int, memory_bytes: int | None, awake_mw: int, wake: tuple[int, int]) -> Resource:
+        ready = {"ready_us": state.ready_us[name]} if name in state.ready_us else {}
+        return Resource(
+            name=name,
+            lanes=lanes,
+            awake=name not in state.asleep,
+            wake_latency_us=wake[0],
+            wake_energy_nj=wake[1],
+            awake_mw=awake_mw,
+            memory_bytes=memory_bytes,
+            **ready,
+        )
+
+    processors = tuple(
+        resource(p.name, p.lanes, p.memory_bytes, p.awake_mw, (p.wake_latency_us, p.wake_energy_nj))
+        for p in hardware.processors
+        if p.name not in state.lost
+    )
+    radios = tuple(
+        resource(r.name, r.lanes, None, r.awake_mw, (r.wake_latency_us, r.wake_energy_nj)) for r in hardware.radios
+    )
+    return processors + radios
+
+
+def _links(hardware: Hardware, state: FrameState) -> tuple[Link, ...]:
+    links = []
+    for link in hardware.links:
+        now = state.links.get((link.source, link.target), (link.latency_us, link.bytes_per_s))
+        if now is None or link.source in state.lost or link.target in state.lost:
+            continue
+        links.append(
+            Link(
+                source=link.source,
+                target=link.target,
+                latency_us=now[0],
+                bytes_per_s=now[1],
+                energy_nj=link.energy_nj,
+                energy_pj_per_byte=link.energy_pj_per_byte,
+                resource=link.radio,
+            )
+        )
+    return tuple(links)
+
+
+def _deadlines(merged: MergedWorkload, state: FrameState, active: set[str]) -> tuple[Deadline, ...]:
+    return tuple(
+        Deadline(stage=stage, deadline_us=graph.deadline_us, weight=graph.weight)
+        for graph in merged.workload.graphs
+        if graph.name in state.graphs
+        for stage in merged.outputs(graph)
+        if stage in active
+    )
+
+
+def _budgets(merged: MergedWorkload, state: FrameState, active: set[str]) -> tuple[AccuracyBudget, ...]:
+    budgets = []
+    for graph in merged.workload.graphs:
+        if graph.accuracy_loss_ppm_max is None or graph.name not in state.graphs:
+            continue
+        stages = dict.fromkeys(merged.names[graph.name, stage.name] for stage in graph.stages)
+        budgets.append(
+            AccuracyBudget(
+                stages=tuple(stage for stage in stages if stage in active), loss_ppm_max=graph.accuracy_loss_ppm_max
+            )
+        )
+    return tuple(budgets)

@@ -1,0 +1,105 @@
+"""What a stage costs where: the document `leo-profile/1`, with how each figure was come by.
+
+A cost is a line: `fixed_us` plus so much for every multiply-accumulate and every byte. An entry of one stage
+(`signature`) goes before an entry of its operator, which goes before one of any operator (`*`).
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from leo_runtime.documents import Document, Name, Positive, Quantity, Value, unique
+from leo_runtime.errors import ProfileError
+from leo_runtime.graph import DEFAULT_VARIANT, BoundStage
+from leo_runtime.operators import Work
+
+ANY_OPERATOR = "*"
+
+
+class Measurement(Value):
+    """How a cost was measured: warm runs, and the first run apart."""
+
+    runs: Positive
+    median_us: Quantity
+    p95_us: Quantity
+    cold_us: Quantity | None = None
+
+
+class Cost(Value):
+    """What one kind of stage costs on one processor."""
+
+    processor: Name
+    operator: Name = ANY_OPERATOR
+    variant: Name = DEFAULT_VARIANT
+    signature: Name | None = None
+    """The one stage this holds for (`BoundStage.signature`); None: any stage of the operator."""
+    fixed_us: Quantity = 0
+    ps_per_mac: Quantity = 0
+    ps_per_byte: Quantity = 0
+    power_mw: Quantity | None = None
+    """Drawn while it runs; None: the processor's `active_mw`."""
+    energy_from: Literal["measured", "modelled"] = "modelled"
+    measurement: Measurement | None = None
+    source: Name
+    """A citation, `measured`, or a text that begins with `modelled`."""
+
+    def duration_us(self, work: Work) -> int:
+        """Microseconds for this work, at least 1."""
+        variable_ps = work.macs * self.ps_per_mac + work.bytes * self.ps_per_byte
+        return max(1, self.fixed_us - (-variable_ps // 1_000_000))
+
+
+class Device(Value):
+    """The machine a profile was measured on; all of it makes the fingerprint."""
+
+    machine: Name
+    """As the operating system calls it, such as x86_64."""
+    cpu: str = ""
+    cores: Positive = 1
+    blas: str = ""
+    """The BLAS library and the core it chose, such as `openblas Haswell`."""
+    drivers: dict[str, str] = Field(default_factory=dict)
+    """Device and driver of every other processor, by processor."""
+
+
+class Profile(Document):
+    """What stages cost on a machine."""
+
+    format: Literal["leo-profile/1"]
+    name: Name
+    hardware: Name
+    """The `Hardware` whose processors the entries name."""
+    device: Device | None = None
+    """Where it was measured; None: it is made from published figures and modelling choices."""
+    costs: tuple[Cost, ...]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        unique([" / ".join(map(str, _key(cost))) for cost in self.costs], "$.costs[{}]", "entry")
+        return self
+
+    def cost(self, stage: BoundStage, variant: str, processor: str) -> Cost | None:
+        """The entry that holds for a stage's variant on a processor, or None when there is none."""
+        entries = {_key(cost): cost for cost in self.costs if cost.processor == processor}
+        for operator, signature in (
+            (stage.operator.name, stage.signature(variant)),
+            (stage.operator.name, None),
+            (ANY_OPERATOR, None),
+        ):
+            if entry := entries.get((processor, operator, variant, signature)):
+                return entry
+        return None
+
+    def require(self, hardware_name: str) -> None:
+        """Raise `ProfileError` when the profile speaks of other hardware."""
+        if self.hardware != hardware_name:
+            raise ProfileError(
+                f"profile `{self.name}` is of hardware `{self.hardware}`, not of `{hardware_name}`",
+                hint="give the profile and the hardware of one machine",
+            )
+
+
+def _key(cost: Cost) -> tuple[str, str, str, str | None]:
+    return cost.processor, cost.operator, cost.variant, cost.signature

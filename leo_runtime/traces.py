@@ -1,0 +1,170 @@
+"""Recorded sensor data: the document `leo-recording/1` and the samples it names, and link samples beside them.
+
+A recording is a folder: a manifest (`recording.toml`) and a file a stream, audio as WAV (16-bit PCM), anything else
+as CSV whose first column is `time_us` and whose others are the channels.
+"""
+
+from __future__ import annotations
+
+import csv
+import wave
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from leo_runtime.documents import Document, Name, Positive, Quantity, Value, reject, unique
+from leo_runtime.errors import RecordingError
+
+
+class RecordedStream(Value):
+    """One sensor's samples."""
+
+    name: Name
+    kind: Literal["audio", "motion", "other"] = "other"
+    file: Name
+    rate_hz: Positive
+    channels: Positive = 1
+
+
+class Label(Value):
+    """What was really there: the ground truth of an interval of a stream."""
+
+    stream: Name
+    start_us: Quantity
+    end_us: Quantity
+    label: Name
+
+
+class LinkSample(Value):
+    """What a link could do from `time_us` on."""
+
+    time_us: Quantity
+    source: Name
+    target: Name
+    latency_us: Quantity
+    bytes_per_s: Positive | None = None
+    """None here: the link is down."""
+
+
+class RecordingManifest(Document):
+    """What was recorded, from where, and under which licence."""
+
+    format: Literal["leo-recording/1"]
+    name: Name
+    licence: Name
+    source: Name
+    streams: Annotated[tuple[RecordedStream, ...], Field(min_length=1)]
+    labels: tuple[Label, ...] = ()
+    links: tuple[LinkSample, ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        unique([stream.name for stream in self.streams], "$.streams[{}].name")
+        streams = {stream.name for stream in self.streams}
+        for i, label in enumerate(self.labels):
+            if label.stream not in streams:
+                reject(f'no stream is called "{label.stream}"', f"$.labels[{i}].stream", label.stream)
+            if label.end_us <= label.start_us:
+                reject(f"the label ends at {label.end_us}, not after its start", f"$.labels[{i}].end_us", label.end_us)
+        return self
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recording:
+    """A recording in memory: audio as int16 (samples,) or (samples, channels), anything else as float32."""
+
+    manifest: RecordingManifest
+    samples: dict[str, np.ndarray]
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Self:
+        """Read a manifest, or the `recording.toml` of a folder, and its streams.
+
+        Raises `DocumentError` for the manifest, `RecordingError` for a stream that is missing, truncated, or of
+        another rate or number of channels than the manifest says.
+        """
+        manifest_path = Path(path) / "recording.toml" if Path(path).is_dir() else Path(path)
+        manifest = RecordingManifest.from_file(manifest_path)
+        samples = {}
+        for stream in manifest.streams:
+            read = _read_wav if stream.kind == "audio" else _read_csv
+            samples[stream.name] = read(manifest_path.parent / stream.file, stream)
+        return cls(manifest, samples)
+
+    @property
+    def duration_us(self) -> int:
+        """How long every stream lasts at least."""
+        return min(len(self.samples[stream.name]) * 1_000_000 // stream.rate_hz for stream in self.manifest.streams)
+
+    def window(self, stream: str, end_us: int, samples: int) -> np.ndarray:
+        """The last `samples` samples before `end_us`; zeros stand for what lies before the recording."""
+        data = self.samples[stream]
+        rate_hz = next(s.rate_hz for s in self.manifest.streams if s.name == stream)
+        end = min(end_us * rate_hz // 1_000_000, len(data))
+        found = data[max(0, end - samples) : end]
+        missing = samples - len(found)
+        return np.concatenate([np.zeros((missing, *data.shape[1:]), data.dtype), found]) if missing else found
+
+
+def _read_wav(path: Path, stream: RecordedStream) -> np.ndarray:
+    try:
+        with wave.open(str(path), "rb") as file:
+            rate_hz, channels, width = file.getframerate(), file.getnchannels(), file.getsampwidth()
+            frames = file.getnframes()
+            raw = file.readframes(frames)
+    except (OSError, EOFError, wave.Error) as error:
+        raise RecordingError(f"{path}: cannot be read as WAV ({error})") from None
+    if width != 2:
+        raise RecordingError(f"{path}: expected 16-bit PCM, got {8 * width}-bit", hint="convert it to 16-bit PCM")
+    _expect(path, stream, rate_hz, channels)
+    if len(raw) != frames * 2 * channels:
+        raise RecordingError(
+            f"{path}: truncated, its header promises {frames} samples and it holds {len(raw) // (2 * channels)}",
+            hint="copy it again, or mend its header",
+        )
+    data = np.frombuffer(raw, "<i2")
+    return data.reshape(-1, channels) if channels > 1 else data
+
+
+def _read_csv(path: Path, stream: RecordedStream) -> np.ndarray:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.reader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise RecordingError(f"{path}: cannot be read as CSV ({error})") from None
+    if not rows or rows[0][:1] != ["time_us"]:
+        raise RecordingError(f"{path}: its first line must name the columns, `time_us` first")
+    if len(rows) == 1:
+        raise RecordingError(f"{path}: holds no samples")
+    for line, row in enumerate(rows[1:], 2):
+        if len(row) != len(rows[0]):
+            raise RecordingError(f"{path}:{line}: expected {len(rows[0])} columns, got {len(row)}", hint="truncated?")
+    try:
+        table = np.array(rows[1:], dtype=np.float64)
+    except ValueError as error:
+        raise RecordingError(f"{path}: a value is no number ({error})") from None
+    if not np.isfinite(table).all():
+        line = int(np.argwhere(~np.isfinite(table))[0][0]) + 2
+        raise RecordingError(f"{path}:{line}: a value is not finite")
+    steps_us = np.diff(table[:, 0])
+    if len(steps_us) and steps_us.min() <= 0:
+        raise RecordingError(f"{path}:{int(np.argmin(steps_us)) + 3}: time does not go on")
+    rate_hz = round(1e6 / float(np.median(steps_us))) if len(steps_us) else stream.rate_hz
+    _expect(path, stream, rate_hz, table.shape[1] - 1)
+    data = table[:, 1:].astype(np.float32)
+    return data if stream.channels > 1 else data[:, 0]
+
+
+def _expect(path: Path, stream: RecordedStream, rate_hz: int, channels: int) -> None:
+    if rate_hz != stream.rate_hz:
+        raise RecordingError(
+            f"{path}: stream `{stream.name}` is declared at {stream.rate_hz} Hz, the file is at {rate_hz} Hz",
+            hint="resample the file, or correct the manifest",
+        )
+    if channels != stream.channels:
+        raise RecordingError(
+            f"{path}: stream `{stream.name}` is declared with {stream.channels} channels, the file has {channels}"
+        )
