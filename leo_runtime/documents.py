@@ -130,7 +130,9 @@ def document_error(source: str, error: ValidationError) -> DocumentError:
     context = first.get("ctx", {})
     if first["type"] == "leo":
         return DocumentError(source, context["problem"], context["path"], context["value"])
-    path = "$" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
+    path = "$" + "".join(
+        f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"] if part != "[key]"
+    )
     shown = _shown(first["input"])
     match first["type"]:
         case "missing":
@@ -143,6 +145,8 @@ def document_error(source: str, error: ValidationError) -> DocumentError:
             return DocumentError(source, f"expected at least {context['ge']}, got {shown}", path, shown)
         case "less_than_equal":
             return DocumentError(source, f"expected at most {context['le']}, got {shown}", path, shown)
+        case "too_short":
+            return DocumentError(source, f"expected at least one, got {shown}", path, shown)
         case "literal_error":
             return DocumentError(source, f"expected {context['expected']}, got {shown}", path, shown)
         case _:

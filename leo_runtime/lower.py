@@ -199,7 +199,8 @@ def active_stages(merged: MergedWorkload, state: FrameState) -> tuple[MergedStag
         if not triggered.intersection(stage.graphs):
             continue
         closed = bool(stage.gates) and all(gate in state.closed_gates or gate in removed for gate in stage.gates)
-        starved = not stage.bound.operator.takes_absent and any(read in removed for read in stage.inputs)
+        missing_enough = all if stage.bound.operator.takes_absent else any
+        starved = bool(stage.inputs) and missing_enough(read in removed for read in stage.inputs)
         if closed or starved:
             removed.add(stage.name)
         else:

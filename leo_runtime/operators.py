@@ -62,9 +62,14 @@ _operators: dict[str, Operator] = {}
 
 
 def define(operator: Operator) -> Operator:
-    """Make an operator known by its name. Raises `GraphError` when another one has it."""
-    if _operators.setdefault(operator.name, operator) != operator:
+    """Make an operator known by its name.
+
+    One of your own (`module:function`) may be defined again, as a notebook does. Raises `GraphError` for the name of
+    any other.
+    """
+    if ":" not in operator.name and operator.name in _operators:
         raise GraphError(f"an operator called `{operator.name}` is already defined", hint="give yours another name")
+    _operators[operator.name] = operator
     return operator
 
 

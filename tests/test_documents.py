@@ -1,0 +1,162 @@
+"""What all documents share: strictness, and messages that name the place."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leo_runtime.documents import find_cycle
+from leo_runtime.errors import DocumentError
+from leo_runtime.problem import Placement, Problem
+
+PROBLEM: dict[str, Any] = {
+    "format": "leo-problem/1",
+    "name": "tiny",
+    "resources": [{"name": "cpu"}, {"name": "dsp", "lanes": 2, "ready_us": [0, 5]}],
+    "links": [{"source": "cpu", "target": "dsp"}],
+    "stages": [
+        {"name": "a", "modes": [{"resource": "cpu", "duration_us": 3, "energy_nj": 4}]},
+        {"name": "b", "inputs": ["a"], "modes": [{"resource": "dsp", "duration_us": 3, "energy_nj": 4}]},
+    ],
+    "deadlines": [{"stage": "b", "deadline_us": 9}],
+    "accuracy_budgets": [{"stages": ["a", "b"], "loss_ppm_max": 1}],
+    "limits": {"energy": 100},
+}
+
+
+def changed(path: str, value: object) -> dict[str, Any]:
+    """The problem with the value at a dotted path replaced."""
+    data = json.loads(json.dumps(PROBLEM))
+    place: Any = data
+    *steps, last = [int(step) if step.isdigit() else step for step in path.split(".")]
+    for step in steps:
+        place = place[step]
+    place[last] = value
+    return data  # type: ignore[no-any-return]  # json.loads is untyped
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        (
+            "stages.0.modes.0.duration_us",
+            "12ms",
+            'expected an integer, got "12ms", at $.stages[0].modes[0].duration_us',
+        ),
+        ("stages.0.modes.0.duration_us", True, "expected an integer, got true, at $.stages[0].modes[0].duration_us"),
+        ("stages.0.modes.0.duration_us", 1.0, "expected an integer, got 1.0"),
+        ("stages.0.modes.0.duration_us", 0, "expected at least 1, got 0"),
+        ("stages.0.modes.0.energy_nj", 10**15 + 1, "expected at most 1000000000000000, got 1000000000000001"),
+        ("stages.0.modes.0.energy_nj", -1, "expected at least 0, got -1"),
+        ("stages.0.modes", [], "at least one"),
+        ("stages.0.modes.0.watts", 1, 'the key "watts" is unknown'),
+        ("stages.0.modes.0.resource", "npu", 'no resource is called "npu", at $.stages[0].modes[0].resource'),
+        ("stages.0.inputs", ["b"], "the stages wait for each other: a <- b <- a, at $.stages[0].inputs"),
+        ("stages.0.inputs", ["a"], "the stages wait for each other: a <- a"),
+        ("stages.1.inputs", ["a", "a"], 'the input "a" is given twice, at $.stages[1].inputs[1]'),
+        ("stages.1.inputs", ["c"], 'no stage is called "c", at $.stages[1].inputs[0]'),
+        ("stages.1.name", "a", 'the name "a" is given twice, at $.stages[1].name'),
+        ("stages.1.name", "", "at $.stages[1].name"),
+        ("resources.1.ready_us", [0], "expected a number a lane (2), got 1, at $.resources[1].ready_us"),
+        ("resources.1.name", "cpu", 'the name "cpu" is given twice'),
+        ("links.0.target", "cpu", 'a link needs two resources, got "cpu" twice'),
+        ("links.0.bytes_per_s", 0, "expected at least 1, got 0"),
+        ("deadlines.0.weight", 0, "expected at least 1, got 0"),
+        ("deadlines.0.stage", "z", 'no stage is called "z", at $.deadlines[0].stage'),
+        ("accuracy_budgets.0.stages", ["a", "a"], 'the stage "a" is given twice'),
+        ("limits.power", 3, 'got "power", at $.limits.power'),
+        ("limits.energy", None, "expected an integer, got null, at $.limits.energy"),
+        ("objective", ["energy", "energy"], 'the criterion "energy" is given twice'),
+        ("objective", [], "at least one"),
+        ("format", "leo-problem/2", "expected 'leo-problem/1', got \"leo-problem/2\", at $.format"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_place(path: str, value: object, says: str) -> None:
+    with pytest.raises(DocumentError) as error:
+        Problem.from_dict(changed(path, value), "p.json")
+    assert str(error.value).startswith("p.json: ")
+    assert says in str(error.value)
+
+
+def test_a_missing_key_is_named() -> None:
+    data = dict(PROBLEM)
+    del data["name"]
+    with pytest.raises(DocumentError, match=r'p.json: the key "name" is missing, at \$.name'):
+        Problem.from_dict(data, "p.json")
+
+
+def test_a_key_given_twice_is_refused() -> None:
+    text = json.dumps(PROBLEM).replace('"name": "tiny"', '"name": "tiny", "name": "other"')
+    with pytest.raises(DocumentError, match='the key "name" is given twice'):
+        Problem.from_json(text)
+
+
+def test_a_file_that_is_not_there_or_not_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DocumentError, match="cannot be read"):
+        Problem.from_file(tmp_path / "none.json")
+    (tmp_path / "bytes.json").write_bytes(b"\xff\xfe{")
+    with pytest.raises(DocumentError, match="not JSON"):
+        Problem.from_file(tmp_path / "bytes.json")
+    (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(DocumentError, match="not UTF-8"):
+        Problem.from_file(tmp_path / "bytes.toml")
+
+
+def test_deep_nesting_is_refused_and_does_not_overflow() -> None:
+    with pytest.raises(DocumentError):
+        Problem.from_json("[" * 200_000)
+    with pytest.raises(DocumentError):
+        Problem.from_toml("a=" + "[" * 20_000)
+
+
+def test_toml_and_json_give_equal_values(tmp_path: Path) -> None:
+    toml = """
+        format = "leo-problem/1"
+        name = "tiny"
+        resources = [{ name = "cpu" }]
+        [[stages]]
+        name = "a"
+        modes = [{ resource = "cpu", duration_us = 3, energy_nj = 4 }]
+    """
+    problem = Problem.from_toml(toml)
+    problem.to_file(tmp_path / "p.json")
+    assert Problem.from_file(tmp_path / "p.json") == problem
+    (tmp_path / "p.toml").write_text(toml)
+    assert Problem.from_file(tmp_path / "p.toml") == problem
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_load_or_are_refused(raw: bytes) -> None:
+    with pytest.raises(DocumentError):
+        Problem.from_json(raw)
+    with pytest.raises(DocumentError):
+        Placement.from_json(raw)
+
+
+@given(st.integers(0, len(json.dumps(PROBLEM)) - 1), st.integers(0, 255))
+def test_a_changed_byte_loads_equal_to_itself_or_is_refused(place: int, byte: int) -> None:
+    raw = bytearray(json.dumps(PROBLEM).encode())
+    raw[place] = byte
+    try:
+        problem = Problem.from_json(bytes(raw))
+    except DocumentError as error:
+        assert "document: " in str(error)
+    else:
+        assert Problem.from_json(problem.to_json()) == problem
+
+
+@given(st.dictionaries(st.integers(0, 8), st.lists(st.integers(0, 8), max_size=4), max_size=9))
+def test_a_found_cycle_is_one(edges: dict[int, list[int]]) -> None:
+    graph = {str(node): [str(step) for step in steps if step in edges] for node, steps in edges.items()}
+    cycle = find_cycle(graph)
+    if cycle:
+        assert all(after in graph[before] for before, after in zip(cycle, [*cycle[1:], cycle[0]], strict=True))
+    else:
+        done: set[str] = set()
+        while len(done) < len(graph):
+            ready = {node for node, steps in graph.items() if node not in done and done.issuperset(steps)}
+            assert ready
+            done |= ready
