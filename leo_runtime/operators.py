@@ -75,6 +75,7 @@ def define(operator: Operator) -> Operator:
 
 def find_operator(name: str) -> Operator:
     """The operator of that name; `package.module:function` imports a user's own. Raises `GraphError`."""
+    _define_built_in()
     if name not in _operators and ":" in name:
         module = name.partition(":")[0]
         try:
@@ -91,7 +92,13 @@ def find_operator(name: str) -> Operator:
 
 def all_operators() -> tuple[Operator, ...]:
     """Every operator known so far, by name."""
+    _define_built_in()
     return tuple(_operators[name] for name in sorted(_operators))
+
+
+def _define_built_in() -> None:
+    """Make the operators that ship with leo-runtime known: their module needs this one, so it is imported late."""
+    importlib.import_module("leo_runtime.builtin_operators")
 
 
 def operator(
