@@ -1,0 +1,181 @@
+"""Task graphs: one meaning, two ways to write them, errors that name the place."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from leo_runtime.errors import DocumentError, GraphError
+from leo_runtime.graph import GraphBuilder, Stream, TaskGraph, Variant, Workload, bind
+from leo_runtime.operators import define, find_operator, operator
+
+TOML = """
+format = "leo-workload/1"
+name = "one"
+streams = [{ name = "mic", kind = "audio", rate_hz = 16000 }]
+
+[[graphs]]
+name = "loudness"
+period_us = 1000000
+deadline_us = 200000
+decision = { stage = "peak", labels = ["loud"] }
+
+[[graphs.stages]]
+name = "sound"
+operator = "window"
+params = { stream = "mic", samples = 16000 }
+
+[[graphs.stages]]
+name = "awake"
+operator = "energy_gate"
+inputs = ["sound"]
+params = { threshold_dbfs = -40.0 }
+
+[[graphs.stages]]
+name = "peak"
+operator = "test_graph:peak"
+inputs = ["sound"]
+gate = "awake"
+variants = [{ name = "exact" }, { name = "rough", params = { step = 4 }, accuracy_loss_ppm = 900 }]
+"""
+
+
+@operator(output_shape=lambda _, **params: (1,), macs=lambda signal, step: signal[0] // step)
+def peak(signal: np.ndarray, *, step: int = 1) -> np.ndarray:
+    """The greatest absolute value of a signal, of every `step`-th sample."""
+    return np.abs(signal[::step]).max(keepdims=True)
+
+
+def built() -> Workload:
+    graph = GraphBuilder("loudness", period_us=1_000_000, deadline_us=200_000)
+    sound = graph.stage("sound", "window", stream="mic", samples=16_000)
+    gate = graph.stage("awake", "energy_gate", sound, threshold_dbfs=-40.0)
+    rough = Variant(name="rough", params={"step": 4}, accuracy_loss_ppm=900)
+    graph.stage("peak", peak, sound, gate=gate, variants=(Variant(name="exact"), rough))
+    graph.decide("peak", ("loud",))
+    return Workload(
+        format="leo-workload/1",
+        name="one",
+        streams=(Stream(name="mic", kind="audio", rate_hz=16_000),),
+        graphs=(graph.build(),),
+    )
+
+
+def test_a_file_and_the_builder_give_equal_values(tmp_path: Path) -> None:
+    (tmp_path / "w.toml").write_text(TOML)
+    assert Workload.from_file(tmp_path / "w.toml") == built()
+    built().to_file(tmp_path / "w.json")
+    assert Workload.from_file(tmp_path / "w.json") == built()
+
+
+def test_bind_gives_shapes_parameters_and_work() -> None:
+    bound = bind(built().graphs[0], built())
+    assert bound["sound"].output_shape == (16_000,)
+    assert bound["peak"].input_shapes == ((16_000,),)
+    assert bound["peak"].output_bytes() == 4
+    assert bound["peak"].work("exact").macs == 16_000
+    assert bound["peak"].work("rough").macs == 4_000
+    assert bound["peak"].accuracy_loss_ppm == {"exact": 0, "rough": 900}
+    assert bound["peak"].signature("exact") != bound["peak"].signature("rough")
+
+
+def test_only_what_nothing_reads_is_an_output() -> None:
+    assert built().graphs[0].outputs() == ("peak",)
+
+
+def one_stage(**stage: object) -> Workload:
+    data = {
+        "format": "leo-workload/1",
+        "name": "w",
+        "streams": [{"name": "mic", "rate_hz": 16_000}],
+        "graphs": [
+            {
+                "name": "g",
+                "period_us": 1,
+                "deadline_us": 1,
+                "stages": [
+                    {"name": "sound", "operator": "window", "params": {"stream": "mic", "samples": 100}},
+                    {"name": "s", **stage},
+                ],
+            }
+        ],
+    }
+    return Workload.from_dict(data, "w.toml")
+
+
+@pytest.mark.parametrize(
+    ("stage", "says"),
+    [
+        ({"operator": "fft"}, "no operator is called `fft`"),
+        ({"operator": "no_such_module:fft"}, "the module of operator `no_such_module:fft` cannot be imported"),
+        ({"operator": "test_graph:peak"}, "stage `s` of graph `g` has 0 inputs, `test_graph:peak` takes 1"),
+        ({"operator": "window", "inputs": ["sound"]}, "reads a sensor stream and can have no inputs, got sound"),
+        (
+            {"operator": "window", "params": {"stream": "radar", "samples": 1}},
+            "no stream of workload `w` is called `radar`",
+        ),
+        ({"operator": "window", "params": {"stream": "mic"}}, 'the key "samples" is missing, at $.samples'),
+        (
+            {"operator": "test_graph:peak", "inputs": ["sound"], "params": {"step": "2"}},
+            'expected an integer, got "2", at $.step',
+        ),
+        ({"operator": "test_graph:peak", "inputs": ["sound"], "gate": "sound"}, "is no gate"),
+    ],
+)
+def test_what_means_nothing_is_refused(stage: dict[str, object], says: str) -> None:
+    workload = one_stage(**stage)
+    with pytest.raises(GraphError) as error:
+        bind(workload.graphs[0], workload)
+    assert says in str(error.value)
+
+
+def test_a_cycle_is_refused_with_its_place() -> None:
+    with pytest.raises(DocumentError, match=r"w\.toml: the stages wait for each other: s <- s"):
+        one_stage(operator="window", inputs=["s"])
+
+
+def test_the_builder_refuses_what_a_file_would() -> None:
+    graph = GraphBuilder("g", period_us=1, deadline_us=1)
+    graph.stage("a", "window", "b")
+    with pytest.raises(GraphError, match=r'graph `g`: no stage of graph "g" is called "b"'):
+        graph.build()
+
+
+def test_variants_must_agree_on_the_shape() -> None:
+    @operator(output_shape=lambda _, length: (length,))
+    def cut(signal: np.ndarray, *, length: int) -> np.ndarray:
+        return signal[:length]
+
+    graph = GraphBuilder("g", period_us=1, deadline_us=1)
+    sound = graph.stage("sound", "window", stream="mic", samples=100)
+    variants = tuple(Variant(name=str(n), params={"length": n}) for n in (3, 4))
+    graph.stage("cut", cut, sound, variants=variants)
+    workload = built().model_copy(update={"graphs": (graph.build(),)})
+    with pytest.raises(GraphError, match="variants of different output shapes"):
+        bind(workload.graphs[0], workload)
+
+
+def test_files_are_relative_to_the_workload(tmp_path: Path) -> None:
+    workload = one_stage(
+        operator="gmm",
+        inputs=["sound"],
+        params={"model": "models/m.npz", "classes": 2, "components": 4, "dimensions": 3},
+    )
+    workload.to_file(tmp_path / "w.json")
+    stage = Workload.from_file(tmp_path / "w.json").graphs[0].stage("s")
+    assert stage.params["model"] == str(tmp_path / "models/m.npz")
+
+
+def test_a_built_in_operator_cannot_be_replaced_but_your_own_can() -> None:
+    with pytest.raises(GraphError, match="an operator called `window` is already defined"):
+        define(replace(peak, name="window"))
+    again = replace(peak, name="test_graph:again")
+    assert find_operator(define(again).name) is again
+    corrected = replace(again, summary="corrected")
+    assert find_operator(define(corrected).name) is corrected
+
+
+def test_a_graph_needs_its_stages() -> None:
+    with pytest.raises(ValueError, match="stages"):
+        TaskGraph(name="g", period_us=1, deadline_us=1, stages=())
