@@ -1,0 +1,57 @@
+"""The only file that reads or spends time. A clock is handed in, so that tests and replays need not wait."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Microseconds since the run began."""
+
+    def now_us(self) -> int:
+        """The time."""
+        ...
+
+    def wait_until_us(self, at_us: int, interrupt: threading.Event | None = None) -> bool:
+        """Return when it is `at_us`; at once when that is past. True if `interrupt` was set before."""
+        ...
+
+
+class WallClock:
+    """Real time, from when the clock was made. It never goes back."""
+
+    def __init__(self) -> None:
+        self._began_ns = time.monotonic_ns()
+
+    def now_us(self) -> int:
+        """Microseconds since the clock was made."""
+        return (time.monotonic_ns() - self._began_ns) // 1000
+
+    def wait_until_us(self, at_us: int, interrupt: threading.Event | None = None) -> bool:
+        """Sleep until then; True if `interrupt` was set before."""
+        while (left_us := at_us - self.now_us()) > 0:
+            if interrupt is None:
+                time.sleep(left_us / 1e6)
+            elif interrupt.wait(left_us / 1e6):
+                return True
+        return interrupt is not None and interrupt.is_set()
+
+
+class VirtualClock:
+    """Time that goes on only when it is told to: waiting is instant."""
+
+    def __init__(self, now_us: int = 0) -> None:
+        self._now_us = now_us
+
+    def now_us(self) -> int:
+        """The time it was last set to."""
+        return self._now_us
+
+    def wait_until_us(self, at_us: int, interrupt: threading.Event | None = None) -> bool:
+        """Make it `at_us`, unless that is past; True if `interrupt` is set, and then the time stays."""
+        if interrupt is not None and interrupt.is_set():
+            return True
+        self._now_us = max(self._now_us, at_us)
+        return False
