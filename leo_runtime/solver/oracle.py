@@ -1,0 +1,463 @@
+"""OR-Tools CP-SAT as one more solver: an outside opinion for tests and studies, behind the extra `oracle`.
+
+One interval for every mode of a stage and for every transfer a mode can cause. Lanes are not modelled one by one: as
+many things at once as there are lanes can always be spread over the lanes, also where lanes become free at different
+times (a busy lane is an interval from 0), so a cumulative constraint a resource is enough, and lanes are given out
+afterwards in the order of starts. The criteria are minimised one after the other, each fixed at its optimum.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import ulp
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any
+
+from leo_runtime.check import check
+from leo_runtime.errors import MissingExtraError, SolverError
+from leo_runtime.problem import (
+    CRITERIA,
+    Criterion,
+    Link,
+    Mode,
+    Placement,
+    Problem,
+    Resource,
+    StageRun,
+    TransferRun,
+)
+
+if TYPE_CHECKING:
+    from ortools.sat.python.cp_model import CpModel, CpSolver, IntVar
+
+NAME = "oracle"
+_LARGEST = 1 << 60
+"""CP-SAT counts in 64 bits."""
+
+
+@dataclass(slots=True)
+class _Sending:
+    """The transfer of a stage's output to one target: present if anything there reads it."""
+
+    stage: str
+    target: str
+    present: IntVar
+    start: IntVar
+    arrive: IntVar
+    by_mode: list[tuple[IntVar, Mode, Link]] = field(default_factory=list)
+    """A literal for each mode of the producer that sends over a link, true when present and in that mode."""
+
+
+@dataclass(slots=True)
+class _Model:
+    problem: Problem
+    cp: CpModel
+    horizon_us: int
+    assumptions: dict[str, IntVar] | None
+    """Text of a rule -> the literal it holds under; None where rules hold without one."""
+    starts: dict[str, IntVar] = field(default_factory=dict)
+    ends: dict[str, IntVar] = field(default_factory=dict)
+    modes: dict[str, list[tuple[IntVar, Mode]]] = field(default_factory=dict)
+    sendings: dict[tuple[str, str], _Sending] = field(default_factory=dict)
+    intervals: dict[str, list[Any]] = field(default_factory=dict)
+    """Resource -> what occupies it; ortools does not export the type of an interval."""
+    uses: dict[str, list[tuple[IntVar, IntVar | int, Any]]] = field(default_factory=dict)
+    """Resource -> (literal, start, end) of everything that could use it."""
+    criteria: dict[Criterion, IntVar] = field(default_factory=dict)
+
+    def rule(self, constraint: Any, text: str) -> None:
+        """Let a constraint hold, or hold under its rule's literal when a reason is being looked for."""
+        if self.assumptions is not None:
+            if text not in self.assumptions:
+                self.assumptions[text] = self.cp.new_bool_var(text)
+            constraint.only_enforce_if(self.assumptions[text])
+
+
+def solve(
+    problem: Problem,
+    *,
+    limit_ms: int | None = None,
+    limit_nodes: int | None = None,
+    seed: int = 0,
+    workers: int = 1,
+    hint: Placement | None = None,
+) -> Placement:
+    """The optimum as CP-SAT proves it, criterion by criterion; `hint` is an answer to start from.
+
+    `limit_nodes` counts CP-SAT's branches in each criterion. Where a limit bites the answer is `feasible`, with the
+    bounds proved so far. Raises `MissingExtraError` without OR-Tools; `SolverError` where nothing was found within the
+    limit, and where the numbers are too large for it.
+    """
+    try:
+        from ortools.sat.python import cp_model
+    except ImportError:
+        raise MissingExtraError("the solver `oracle` (OR-Tools)", "oracle") from None
+    begun = perf_counter_ns()
+    model = _build(problem, cp_model.CpModel(), explain=False)
+    if hint is not None:
+        _hint(model, hint)
+    bounds: list[int] = []
+    solver: CpSolver | None = None
+    proved = True
+    for name in problem.objective:
+        model.cp.minimize(model.criteria[name])
+        step = _solver(cp_model, limit_ms, limit_nodes, seed, workers, begun)
+        status = step.solve(model.cp)
+        if status == cp_model.INFEASIBLE and solver is None:
+            reason = _reason(problem, cp_model, seed)
+            return _infeasible(problem, reason, begun)
+        if status == cp_model.MODEL_INVALID:
+            raise SolverError(f"{problem.name}: its numbers are too large for CP-SAT", hint="use the solver `exact`")
+        bounds.append(_proved(step.best_objective_bound))
+        if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+            proved = False
+            break
+        solver = step
+        value = step.value(model.criteria[name])
+        if status == cp_model.FEASIBLE:
+            proved = False
+            break
+        bounds[-1] = value
+        model.cp.add(model.criteria[name] == value)
+        _rehint(model, step)
+    if solver is None:
+        raise SolverError(f"{problem.name}: CP-SAT found no answer within the limit", hint="give it more time")
+    bounds += [0] * (len(problem.objective) - len(bounds))
+    return _placement(model, solver, tuple(bounds), proved, begun)
+
+
+def _proved(bound: float) -> int:
+    """The bound as an integer that is surely proved: CP-SAT gives a float, which is not exact when large."""
+    return max(0, int(bound - ulp(bound)) if abs(bound) >= 1 << 53 else int(bound))
+
+
+def _solver(
+    cp_model: Any, limit_ms: int | None, limit_nodes: int | None, seed: int, workers: int, begun: int
+) -> CpSolver:
+    """A CP-SAT solver with what is left of the limits (its module is untyped until it is imported)."""
+    solver: CpSolver = cp_model.CpSolver()
+    solver.parameters.num_workers = workers
+    solver.parameters.random_seed = seed % (1 << 31)
+    if limit_ms is not None:
+        spent_s = (perf_counter_ns() - begun) / 1e9
+        solver.parameters.max_time_in_seconds = max(0.001, limit_ms / 1000 - spent_s)
+    if limit_nodes is not None:
+        solver.parameters.max_number_of_conflicts = limit_nodes
+    return solver
+
+
+def _build(problem: Problem, cp: CpModel, *, explain: bool) -> _Model:
+    model = _Model(problem, cp, _horizon_us(problem), {} if explain else None)
+    for stage in problem.stages:
+        model.starts[stage.name] = cp.new_int_var(stage.release_us, model.horizon_us, "")
+        model.ends[stage.name] = cp.new_int_var(0, model.horizon_us, "")
+        literals = [(cp.new_bool_var(""), mode) for mode in stage.modes]
+        model.modes[stage.name] = literals
+        cp.add_exactly_one(literal for literal, _ in literals)
+    _add_sendings(model)
+    for stage in problem.stages:
+        _add_runs(model, stage.name)
+        for source in stage.inputs:
+            _add_arrival(model, source, stage.name)
+    for resource in problem.resources:
+        _add_resource(model, resource)
+    _add_memory_and_budgets(model)
+    _add_criteria(model)
+    return model
+
+
+def _horizon_us(problem: Problem) -> int:
+    """No earliest-start schedule ends later than everything one after the other."""
+    start = max(
+        [0, *(stage.release_us for stage in problem.stages)]
+        + [max([r.wake_latency_us, *r.ready_us]) for r in problem.resources]
+    )
+    size = max((mode.output_bytes for stage in problem.stages for mode in stage.modes), default=0)
+    hop = max((link.sending_us(size) + link.latency_us for link in problem.links), default=0)
+    sends = len(problem.stages) * max(0, len(problem.resources) - 1)
+    horizon = start + sum(max(mode.duration_us for mode in stage.modes) for stage in problem.stages) + hop * sends
+    worst = horizon * max(1, *(r.awake_mw for r in problem.resources), *(d.weight for d in problem.deadlines), 1)
+    if worst * max(1, len(problem.resources), len(problem.deadlines)) > _LARGEST:
+        raise SolverError(f"{problem.name}: its numbers are too large for CP-SAT", hint="use the solver `exact`")
+    return horizon
+
+
+def _add_sendings(model: _Model) -> None:
+    """Rule 4: a transfer for every (stage, target) that some choice of modes needs."""
+    problem, cp = model.problem, model.cp
+    links = {(link.source, link.target): link for link in problem.links}
+    for consumer in problem.stages:
+        targets = dict.fromkeys(mode.resource for mode in consumer.modes)
+        for source in consumer.inputs:
+            for target in targets:
+                _add_sending(model, links, source, consumer.name, target)
+    for sending in model.sendings.values():
+        cp.add(sum(literal for literal, _, _ in sending.by_mode) == sending.present)
+        for literal, mode, link in sending.by_mode:
+            sending_us = link.sending_us(mode.output_bytes)
+            cp.add(sending.start >= model.ends[sending.stage]).only_enforce_if(literal)
+            cp.add(sending.arrive == sending.start + sending_us + link.latency_us).only_enforce_if(literal)
+            if link.resource is not None:
+                end = sending.start + sending_us
+                model.uses.setdefault(link.resource, []).append((literal, sending.start, end))
+                if sending_us > 0:
+                    interval = cp.new_optional_fixed_size_interval_var(sending.start, sending_us, literal, "")
+                    model.intervals.setdefault(link.resource, []).append(interval)
+
+
+def _add_sending(model: _Model, links: dict[tuple[str, str], Link], source: str, consumer: str, target: str) -> None:
+    """What it takes that `consumer` runs on `target` while `source` runs elsewhere."""
+    cp = model.cp
+    there = [literal for literal, mode in model.modes[consumer] if mode.resource == target]
+    for literal, mode in model.modes[source]:
+        if mode.resource == target:
+            continue
+        link = links.get((mode.resource, target))
+        if link is None:
+            for reader in there:
+                text = f"rule 4: no link {mode.resource} -> {target} for {source} -> {consumer}"
+                model.rule(cp.add_bool_or(literal.negated(), reader.negated()), text)
+            continue
+        sending = model.sendings.get((source, target))
+        if sending is None:
+            start, arrive = (cp.new_int_var(0, model.horizon_us, "") for _ in range(2))
+            sending = _Sending(source, target, cp.new_bool_var(""), start, arrive)
+            model.sendings[source, target] = sending
+        if all(mode is not known for _, known, _ in sending.by_mode):
+            both = cp.new_bool_var("")
+            cp.add_implication(both, literal)
+            sending.by_mode.append((both, mode, link))
+        both = next(both for both, known, _ in sending.by_mode if known is mode)
+        for reader in there:
+            cp.add_bool_or(literal.negated(), reader.negated(), both)
+
+
+def _add_runs(model: _Model, name: str) -> None:
+    """Rule 1: the end of a stage under each of its modes, and what it occupies."""
+    cp, start, end = model.cp, model.starts[name], model.ends[name]
+    for literal, mode in model.modes[name]:
+        interval = cp.new_optional_fixed_size_interval_var(start, mode.duration_us, literal, "")
+        model.intervals.setdefault(mode.resource, []).append(interval)
+        model.uses.setdefault(mode.resource, []).append((literal, start, start + mode.duration_us))
+        cp.add(end == start + mode.duration_us).only_enforce_if(literal)
+
+
+def _add_arrival(model: _Model, source: str, consumer: str) -> None:
+    """Rule 3: a stage starts after each input ends, and after its arrival where it is sent."""
+    cp = model.cp
+    cp.add(model.starts[consumer] >= model.ends[source])
+    for literal, mode in model.modes[consumer]:
+        sending = model.sendings.get((source, mode.resource))
+        if sending is not None:
+            cp.add(model.starts[consumer] >= sending.arrive).only_enforce_if(literal, sending.present)
+
+
+def _add_resource(model: _Model, resource: Resource) -> None:
+    """Rules 1 and 2 for everything that could use a resource."""
+    cp = model.cp
+    uses = model.uses.get(resource.name, [])
+    if resource.lanes == 0:
+        for literal, _, _ in uses:
+            model.rule(cp.add_bool_or(literal.negated()), f"rule 1: {resource.name} has no lane")
+        return
+    ready = min(resource.ready_us, default=0)
+    earliest = max(ready, 0 if resource.awake else resource.wake_latency_us)
+    for literal, start, _ in uses:
+        cp.add(start >= earliest).only_enforce_if(literal)
+    intervals = list(model.intervals.get(resource.name, []))
+    if len(intervals) == 0:
+        return
+    intervals += [cp.new_fixed_size_interval_var(0, time, "") for time in resource.ready_us if time > 0]
+    if resource.lanes == 1:
+        cp.add_no_overlap(intervals)
+    elif resource.lanes < len(intervals):
+        cp.add_cumulative(intervals, [1] * len(intervals), resource.lanes)
+
+
+def _add_memory_and_budgets(model: _Model) -> None:
+    """Rules 5 and 7."""
+    cp, problem = model.cp, model.problem
+    for resource in problem.resources:
+        if resource.memory_bytes is not None:
+            held = [
+                mode.memory_bytes * literal
+                for modes in model.modes.values()
+                for literal, mode in modes
+                if mode.resource == resource.name and mode.memory_bytes > 0
+            ]
+            if held:
+                model.rule(cp.add(sum(held) <= resource.memory_bytes), f"rule 5: memory of {resource.name}")
+    for budget in problem.accuracy_budgets:
+        lost = [m.accuracy_loss_ppm * x for s in budget.stages for x, m in model.modes[s] if m.accuracy_loss_ppm > 0]
+        if lost:
+            text = f"rule 7: accuracy budget over {', '.join(budget.stages)}"
+            model.rule(cp.add(sum(lost) <= budget.loss_ppm_max), text)
+
+
+def _add_criteria(model: _Model) -> None:
+    """The criteria that are minimised or limited, each as one variable."""
+    cp, problem = model.cp, model.problem
+    for name in CRITERIA:
+        if name not in problem.objective and name not in problem.limits:
+            continue
+        model.criteria[name] = value = cp.new_int_var(0, _LARGEST, name)
+        match name:
+            case "tardiness":
+                cp.add(value == sum([d.weight * _lateness(model, d.stage, d.deadline_us) for d in problem.deadlines]))
+            case "energy":
+                cp.add(value == _energy(model))
+            case "makespan":
+                cp.add_max_equality(value, [*model.ends.values(), 0])
+            case "accuracy_loss":
+                cp.add(value == sum([m.accuracy_loss_ppm * x for ms in model.modes.values() for x, m in ms]))
+        if name in problem.limits:
+            model.rule(cp.add(value <= problem.limits[name]), f"rule 7: limit on {name}")
+
+
+def _lateness(model: _Model, stage: str, deadline_us: int) -> IntVar:
+    late = model.cp.new_int_var(0, model.horizon_us, "")
+    model.cp.add_max_equality(late, [model.ends[stage] - deadline_us, 0])
+    return late
+
+
+def _energy(model: _Model) -> Any:
+    """A linear expression (of a type ortools does not export): modes, transfers, wake-ups and staying awake."""
+    cp = model.cp
+    terms: list[Any] = [mode.energy_nj * literal for modes in model.modes.values() for literal, mode in modes]
+    for sending in model.sendings.values():
+        terms += [link.sending_nj(mode.output_bytes) * literal for literal, mode, link in sending.by_mode]
+    for resource in model.problem.resources:
+        uses = model.uses.get(resource.name, [])
+        if not uses:
+            continue
+        if not resource.awake and resource.wake_energy_nj > 0:
+            used = cp.new_bool_var("")
+            cp.add_max_equality(used, [literal for literal, _, _ in uses])
+            terms.append(resource.wake_energy_nj * used)
+        if resource.awake_mw > 0:
+            last = cp.new_int_var(0, 2 * model.horizon_us, "")
+            for literal, _, end in uses:
+                cp.add(last >= end).only_enforce_if(literal)
+            terms.append(resource.awake_mw * last)
+    return sum(terms)
+
+
+def _hint(model: _Model, placement: Placement) -> None:
+    for run in placement.stages:
+        model.cp.add_hint(model.starts[run.stage], run.start_us)
+        for literal, mode in model.modes[run.stage]:
+            model.cp.add_hint(literal, (mode.resource, mode.variant) == (run.resource, run.variant))
+
+
+def _rehint(model: _Model, solver: CpSolver) -> None:
+    """Start the next criterion from the answer that is best in the ones before."""
+    model.cp.clear_hints()  # type: ignore[no-untyped-call]  # ortools gives it no annotation
+    for start in model.starts.values():
+        model.cp.add_hint(start, solver.value(start))
+    for modes in model.modes.values():
+        for literal, _ in modes:
+            model.cp.add_hint(literal, solver.boolean_value(literal))
+    for sending in model.sendings.values():
+        model.cp.add_hint(sending.start, solver.value(sending.start))
+
+
+def _reason(problem: Problem, cp_model: Any, seed: int) -> str:
+    """The rules that cannot be kept together: a set that CP-SAT finds sufficient, thinned out one by one."""
+    model = _build(problem, cp_model.CpModel(), explain=True)
+    assert model.assumptions is not None, "it was built to explain"
+    needed = list(model.assumptions.values())
+    texts = {literal.index: text for text, literal in model.assumptions.items()}
+    for literal in list(needed):
+        without = [other for other in needed if other is not literal]
+        model.cp.clear_assumptions()
+        model.cp.add_assumptions(without)
+        if _solver(cp_model, None, None, seed, 1, 0).solve(model.cp) == cp_model.INFEASIBLE:
+            needed = without
+    return "; with ".join(texts[literal.index] for literal in needed)
+
+
+def _infeasible(problem: Problem, reason: str, begun: int) -> Placement:
+    return Placement(
+        format="leo-placement/1",
+        problem=problem.name,
+        solver=NAME,
+        status="infeasible",
+        reason=reason,
+        solve_us=(perf_counter_ns() - begun) // 1000,
+    )
+
+
+def _placement(model: _Model, solver: CpSolver, bounds: tuple[int, ...], proved: bool, begun: int) -> Placement:
+    problem = model.problem
+    chosen = {
+        name: next(mode for literal, mode in modes if solver.boolean_value(literal))
+        for name, modes in model.modes.items()
+    }
+    jobs: list[tuple[int, int, str | None, str, str | None]] = []
+    for stage in problem.stages:
+        start = solver.value(model.starts[stage.name])
+        mode = chosen[stage.name]
+        jobs.append((start, mode.duration_us, mode.resource, stage.name, None))
+    links = {(link.source, link.target): link for link in problem.links}
+    needed = dict.fromkeys(
+        (source, chosen[stage.name].resource)
+        for stage in problem.stages
+        for source in stage.inputs
+        if chosen[source].resource != chosen[stage.name].resource
+    )
+    for producer, goal in needed:
+        link = links[chosen[producer].resource, goal]
+        start = solver.value(model.sendings[producer, goal].start)
+        jobs.append((start, link.sending_us(chosen[producer].output_bytes), link.resource, producer, goal))
+    lanes = _lanes(problem, jobs)
+    runs: dict[str, StageRun] = {}
+    transfers: list[TransferRun] = []
+    for start, duration, _, name, target in jobs:
+        source = chosen[name].resource
+        lane = lanes[name, target]
+        if target is None:
+            assert lane is not None, "a stage has a lane"
+            runs[name] = StageRun(
+                stage=name,
+                resource=source,
+                variant=chosen[name].variant,
+                lane=lane,
+                start_us=start,
+                end_us=start + duration,
+            )
+        else:
+            arrive = start + duration + links[source, target].latency_us
+            transfers.append(
+                TransferRun(stage=name, source=source, target=target, lane=lane, start_us=start, arrive_us=arrive)
+            )
+    answer = Placement(
+        format="leo-placement/1",
+        problem=problem.name,
+        solver=NAME,
+        status="optimal" if proved else "feasible",
+        bounds=bounds,
+        stages=tuple(runs[stage.name] for stage in problem.stages),
+        transfers=tuple(transfers),
+        solve_us=(perf_counter_ns() - begun) // 1000,
+    )
+    return answer.model_copy(update={"criteria": check(problem, answer).criteria})
+
+
+def _lanes(
+    problem: Problem, jobs: list[tuple[int, int, str | None, str, str | None]]
+) -> dict[tuple[str, str | None], int | None]:
+    """A lane for everything, given out in the order of starts (what takes no time overlaps nothing)."""
+    free = {r.name: list(r.ready_us) or [0] * r.lanes for r in problem.resources}
+    lanes: dict[tuple[str, str | None], int | None] = {}
+    for start, duration, resource, name, target in sorted(jobs, key=lambda job: (job[0], job[1])):
+        if resource is None:
+            lanes[name, target] = None
+            continue
+        if duration == 0:
+            ready = next(r.ready_us for r in problem.resources if r.name == resource) or (0,)
+            lanes[name, target] = ready.index(min(ready))
+            continue
+        lane = next(i for i, time in enumerate(free[resource]) if time <= start)
+        free[resource][lane] = start + duration
+        lanes[name, target] = lane
+    return lanes
