@@ -6,7 +6,10 @@ from importlib import import_module
 from leo_runtime.errors import SolverError
 from leo_runtime.problem import Placement, Problem
 
-SOLVERS: dict[str, str] = {}
+SOLVERS: dict[str, str] = {
+    "exhaustive": "leo_runtime.solver.exhaustive:solve",
+    "oracle": "leo_runtime.solver.oracle:solve",
+}
 """Name of each solver and where it is, as "module:function"; the module is imported when it is first asked for."""
 
 

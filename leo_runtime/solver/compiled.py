@@ -156,7 +156,8 @@ class Compiled:
         load = max((r.memory_bytes or 0 for r in problem.resources), default=0) + count * top_memory
         loss = count * top_loss + max((budget.loss_ppm_max for budget in problem.accuracy_budgets), default=0)
         limit = sum(problem.limits.values())
-        return max(product, energy + lateness + load + loss + limit) * SCALE
+        pairs = 2 * max((len(stage.modes) for stage in self.stages), default=0) ** 2
+        return max(product, horizon * max(pairs, 1), energy + lateness + load + loss + limit) * SCALE
 
     def kernel(self, *, interpreted: bool = False) -> Any:
         """A search kernel holding this problem; compiled where that is possible and the numbers fit."""

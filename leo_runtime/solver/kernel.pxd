@@ -12,12 +12,13 @@ cdef class Kernel:
     cdef ints release, input_first, inputs, mode_first
     cdef ints resource, duration, energy, output, memory, loss
     cdef ints due_stage, due, weight, budget_first, budget_stage, budget_max, limit, objective
-    cdef ints open, send_us, send_nj, mode, start, end, lane, after, arrive, head, sent, made, last, result
+    cdef ints open, send_us, send_nj, mode, start, end, lane, after, arrive, head, sent, made, rank, last, result
 
     cdef ints _take(self, i64 count)
     cdef void _carve(self)
     cdef void _carve_scratch(self)
     cdef void _expand(self) noexcept nogil
+    cdef void _rank(self) noexcept nogil
     cdef void _schedule(self) noexcept nogil
     cdef i64 _earliest_mode(self, i64 i) noexcept nogil
     cdef i64 _inputs_at(self, i64 i, i64 target, i64 trial) noexcept nogil
