@@ -1,0 +1,136 @@
+"""The Hexagon programs: the machine that runs them, and every operator bit for bit as in fixed point."""
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from leo_backends.dsp.hexagon import HexagonMachine
+from leo_backends.dsp.hexagon.toolchain import TARGETS, build, find_toolchain
+
+from leo_runtime.errors import DeviceUnavailableError, KernelError
+
+MISSING = [name for name in ("clang", "ld.lld", "qemu-hexagon") if shutil.which(name) is None]
+needs_tools = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
+
+COPY = 0
+
+
+@pytest.fixture(scope="module", params=sorted(TARGETS))
+def machine(request: pytest.FixtureRequest) -> Iterator[HexagonMachine]:
+    machine = HexagonMachine(request.param)
+    yield machine
+    machine.close()
+
+
+@pytest.fixture
+def own_machine() -> Iterator[HexagonMachine]:
+    machine = HexagonMachine()
+    yield machine
+    machine.close()
+
+
+def test_absent_tools_are_named_with_the_line_that_installs_them(tmp_path: Path) -> None:
+    (tmp_path / "clang").write_text("#!/bin/sh\n")
+    (tmp_path / "clang").chmod(0o755)
+    with pytest.raises(DeviceUnavailableError, match=r"needs ld\.lld, qemu-hexagon, not found") as caught:
+        find_toolchain(str(tmp_path))
+    assert "apt-get install qemu-user clang lld" in caught.value.hint
+
+
+def test_the_path_of_the_process_is_what_is_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(DeviceUnavailableError, match=r"needs clang, ld\.lld, qemu-hexagon"):
+        HexagonMachine()
+
+
+@needs_tools
+def test_a_program_is_built_once_and_leaves_nothing_else_behind(tmp_path: Path) -> None:
+    tools = find_toolchain()
+    program = build(tools, "v5", tmp_path)
+    made = program.stat().st_mtime_ns
+    assert build(tools, "v5", tmp_path) == program
+    assert program.stat().st_mtime_ns == made
+    assert list(tmp_path.iterdir()) == [program]
+
+
+@needs_tools
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.touch()
+    with pytest.raises(DeviceUnavailableError, match="cannot be built there") as caught:
+        HexagonMachine(directory=blocked / "below")
+    assert "XDG_CACHE_HOME" in caught.value.hint
+
+
+@needs_tools
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 1000, 300_001])
+def test_what_goes_in_comes_back(machine: HexagonMachine, size: int) -> None:
+    data = np.random.default_rng(size).integers(0, 256, size, dtype=np.uint8)
+    model = machine.load(COPY, [])
+    assert model.run([data]).output == data.tobytes()
+
+
+@needs_tools
+def test_counts_are_the_same_at_every_run(own_machine: HexagonMachine) -> None:
+    model = own_machine.load(COPY, [1, 2, 3])
+    runs = [model.run([np.zeros(5, np.int16)]) for _ in range(3)]
+    assert runs[0].packets > 0
+    assert runs[0].instructions >= runs[0].packets
+    assert runs == [runs[0]] * 3
+
+
+@needs_tools
+def test_a_program_that_dies_is_an_error_and_the_next_run_starts_anew(own_machine: HexagonMachine) -> None:
+    model = own_machine.load(COPY, [])
+    other = own_machine.load(COPY, [])
+    assert own_machine.pid is not None
+    os.kill(own_machine.pid, signal.SIGKILL)
+    with pytest.raises(KernelError, match="ended with -9"):
+        model.run([np.arange(3)])
+    assert own_machine.pid is None
+    for again in (other, model):
+        assert again.run([np.arange(3)]).output == np.arange(3).tobytes()
+
+
+@needs_tools
+def test_a_program_that_hangs_is_ended(own_machine: HexagonMachine) -> None:
+    model = own_machine.load(COPY, [])
+    assert own_machine.pid is not None
+    os.kill(own_machine.pid, signal.SIGSTOP)
+    own_machine.timeout_s = 0.01
+    with pytest.raises(KernelError, match=r"did not answer within 0\.01 s"):
+        model.run([np.arange(3)])
+    assert own_machine.pid is None
+
+
+@needs_tools
+def test_closing_ends_the_process_and_further_use_is_refused() -> None:
+    machine = HexagonMachine()
+    model = machine.load(COPY, [])
+    pid = machine.pid
+    assert pid is not None
+    machine.close()
+    machine.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    with pytest.raises(KernelError, match="was closed"):
+        model.run([np.arange(3)])
+
+
+@needs_tools
+def test_a_request_the_program_cannot_serve_is_refused_and_the_next_one_served(own_machine: HexagonMachine) -> None:
+    good = own_machine.load(COPY, [])
+    with pytest.raises(KernelError, match="does not know the operator"):
+        own_machine.load(9999, [])
+    with pytest.raises(KernelError, match="cannot read the request"):
+        good.run([np.arange(3), np.arange(3)])
+    with pytest.raises(KernelError, match="no memory left"):
+        good.run([np.zeros(40_000_000, np.uint8)])
+    kept = [own_machine.load(COPY, [], [np.zeros(30_000_000, np.uint8)]) for _ in range(3)]
+    with pytest.raises(KernelError, match="no memory left"):
+        own_machine.load(COPY, [], [np.zeros(30_000_000, np.uint8)])
+    assert kept[2].run([np.arange(3)]).output == good.run([np.arange(3)]).output == np.arange(3).tobytes()
