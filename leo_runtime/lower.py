@@ -117,9 +117,9 @@ def merge(workload: Workload) -> MergedWorkload:
 
 
 def price(
-    merged: MergedWorkload, hardware: Hardware, profile: Profile, supports: Supports
+    merged: MergedWorkload, hardware: Hardware, profile: Profile, supports: Supports, frames: int = 1
 ) -> dict[str, tuple[Mode, ...]]:
-    """Every way to run each merged stage: where a backend can and the profile knows the cost.
+    """Every way to run each merged stage, for so many frames at a time: where a backend can and the profile knows.
 
     Raises `ProfileError` when a stage has no mode at all, or profile and hardware are of different machines.
     """
@@ -136,7 +136,7 @@ def price(
                 cost = profile.cost(stage.bound, variant, processor.name)
                 if cost is None:
                     continue
-                duration_us = cost.duration_us(stage.bound.work(variant))
+                duration_us = cost.duration_us(stage.bound.work(variant), frames)
                 power_mw = processor.active_mw if cost.power_mw is None else cost.power_mw
                 found.append(
                     Mode(
@@ -144,7 +144,7 @@ def price(
                         variant=variant,
                         duration_us=duration_us,
                         energy_nj=duration_us * power_mw,
-                        output_bytes=stage.bound.output_bytes(),
+                        output_bytes=stage.bound.output_bytes() * frames,
                         accuracy_loss_ppm=stage.bound.accuracy_loss_ppm[variant],
                     )
                 )
@@ -181,8 +181,8 @@ def frame_problem(
     return Problem(
         format="leo-problem/1",
         name=name,
-        resources=_resources(hardware, state),
-        links=_links(hardware, state),
+        resources=frame_resources(hardware, state),
+        links=frame_links(hardware, state),
         stages=stages,
         deadlines=_deadlines(merged, state, names),
         accuracy_budgets=_budgets(merged, state, names),
@@ -230,7 +230,9 @@ def _gates_first(stages: tuple[MergedStage, ...]) -> tuple[MergedStage, ...]:
     return tuple(ordered.values())
 
 
-def _resources(hardware: Hardware, state: FrameState) -> tuple[Resource, ...]:
+def frame_resources(hardware: Hardware, state: FrameState) -> tuple[Resource, ...]:
+    """The processors and radios as a frame finds them."""
+
     def resource(name: str, lanes: int, memory_bytes: int | None, awake_mw: int, wake: tuple[int, int]) -> Resource:
         ready = {"ready_us": state.ready_us[name]} if name in state.ready_us else {}
         return Resource(
@@ -255,7 +257,8 @@ def _resources(hardware: Hardware, state: FrameState) -> tuple[Resource, ...]:
     return processors + radios
 
 
-def _links(hardware: Hardware, state: FrameState) -> tuple[Link, ...]:
+def frame_links(hardware: Hardware, state: FrameState) -> tuple[Link, ...]:
+    """The links as a frame finds them."""
     links = []
     for link in hardware.links:
         now = state.links.get((link.source, link.target), (link.latency_us, link.bytes_per_s))

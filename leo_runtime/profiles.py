@@ -45,10 +45,16 @@ class Cost(Value):
     source: Name
     """A citation, `measured`, or a text that begins with `modelled`."""
 
-    def duration_us(self, work: Work) -> int:
-        """Microseconds for this work, at least 1."""
+    def duration_us(self, work: Work, frames: int = 1) -> int:
+        """Microseconds for this work, at least 1; for several frames' in one batch, the fixed part is paid once.
+
+        Where nothing but a fixed part is known, nothing is known of a batch either: it then costs as much as the
+        frames one by one.
+        """
         variable_ps = work.macs * self.ps_per_mac + work.bytes * self.ps_per_byte
-        return max(1, self.fixed_us - (-variable_ps // 1_000_000))
+        if variable_ps == 0:
+            return max(1, self.fixed_us) * frames
+        return max(1, self.fixed_us - (-frames * variable_ps // 1_000_000))
 
 
 class Device(Value):

@@ -13,7 +13,7 @@ FLOORS = (
     ("lower", "check", "ledger", "observations"),
     ("solver",),
     ("clock", "dispatch", "simulator", "executor", "runtime", "registry"),
-    ("calibrate", "replay", "study", "report", "explain", "testing", "bench_audio", "demo"),
+    ("calibrate", "replay", "study", "report", "explain", "batch", "testing", "bench_audio", "demo"),
     ("cli", "__main__", "__init__"),
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
