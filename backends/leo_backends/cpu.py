@@ -1,0 +1,125 @@
+"""The CPU, by numpy: the reference that all other backends are held to, and the home of users' own operators.
+
+Options of its processor: `threads` (1), how many threads share the rows of one stage. Each lane calls from a thread
+of its own, so several lanes and several threads are two ways to use several cores.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from leo_backends import tflite
+from leo_backends.reference import BLOCK_ROWS, PROGRAMS, Program, RowProgram, Rows, in_blocks
+from leo_runtime.backend import Kernel
+from leo_runtime.errors import DocumentError, KernelError, LeoError
+from leo_runtime.graph import BoundStage
+from leo_runtime.hardware import Processor
+
+
+class CpuBackend:
+    """Runs every operator on the machine's own processor."""
+
+    name = "cpu"
+
+    def __init__(self, processor: Processor) -> None:
+        self._threads = _threads(processor)
+        self._pool = ThreadPoolExecutor(self._threads, "leo-cpu") if self._threads > 1 else None
+        self._limit = _one_blas_thread()
+
+    def supports(self, stage: BoundStage, variant: str, /) -> bool:  # noqa: ARG002 - the same for every variant
+        """Whether there is a program, and the package that it needs."""
+        operator = stage.operator
+        if operator.name == "tflite":
+            return tflite.is_available()
+        if operator.name == "micro_features":
+            return importlib.util.find_spec("pymicro_features") is not None
+        return operator.name in PROGRAMS or operator.function is not None
+
+    def load(self, stage: BoundStage, variant: str, /) -> Kernel:
+        """Read the stage's model, if it has one. Raises `KernelError`, `MissingExtraError`."""
+        params = stage.params[variant]
+        if stage.operator.name in PROGRAMS:
+            program = PROGRAMS[stage.operator.name](params, stage.input_shapes)
+        elif stage.operator.function is not None:
+            program = _own_operator(stage.operator.function, params.model_dump())
+        else:
+            raise KernelError(f"the CPU has no program for operator `{stage.operator.name}` of stage `{stage.name}`")
+        if isinstance(program, RowProgram) and self._pool is not None:
+            program = self._shared_by_threads(program)
+        return CpuKernel(stage, program)
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
+        if self._limit is not None:
+            self._limit.restore_original_limits()
+            self._limit = None
+
+    def _shared_by_threads(self, program: RowProgram) -> Program:
+        pool, threads = self._pool, self._threads
+        assert pool is not None
+
+        def map_rows(rows: Rows, array: np.ndarray) -> np.ndarray:
+            piece = max(BLOCK_ROWS // 4, -(-len(array) // threads))
+            pieces = [array[i : i + piece] for i in range(0, len(array), piece)]
+            return np.concatenate(list(pool.map(lambda some: in_blocks(rows, some), pieces)))
+
+        return lambda inputs: program.run(inputs, map_rows)
+
+
+class CpuKernel:
+    """A stage's program, which checks what goes in and out."""
+
+    def __init__(self, stage: BoundStage, program: Program) -> None:
+        self._stage = stage
+        self._program = program
+
+    def __call__(self, inputs: Sequence[np.ndarray], /) -> np.ndarray:
+        """Compute the stage. Raises `KernelError`."""
+        stage = self._stage
+        shapes = tuple(array.shape for array in inputs)
+        if shapes != tuple(stage.input_shapes):
+            raise KernelError(f"stage `{stage.name}` was given the shapes {shapes}, it reads {stage.input_shapes}")
+        try:
+            output = np.ascontiguousarray(self._program(inputs), np.float32)
+        except LeoError:
+            raise
+        except Exception as error:  # A user's own function may raise anything; it must not take the runtime down.
+            raise KernelError(f"stage `{stage.name}` failed: {type(error).__name__}: {error}") from error
+        if output.shape != stage.output_shape:
+            raise KernelError(
+                f"stage `{stage.name}` gave the shape {output.shape}, its operator promises {stage.output_shape}"
+            )
+        return output
+
+
+def _own_operator(function: Callable[..., np.ndarray], params: dict[str, Any]) -> Program:
+    return lambda inputs: function(*inputs, **params)
+
+
+def _threads(processor: Processor) -> int:
+    threads = processor.options.get("threads", 1)
+    if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
+        raise DocumentError(
+            f"processor `{processor.name}`", f"expected an integer of at least 1, got {threads!r}", "$.options.threads"
+        )
+    if unknown := sorted(set(processor.options) - {"threads"}):
+        raise DocumentError(f"processor `{processor.name}`", f'the option "{unknown[0]}" is unknown', "$.options")
+    return threads
+
+
+def _one_blas_thread() -> Any:
+    """Keep numpy's matrix products on the calling thread, where threadpoolctl is there to say so.
+
+    Without it they take every core they find: results are the same, but a lane is then more than one core's time.
+    """
+    if importlib.util.find_spec("threadpoolctl") is None:
+        return None
+    return importlib.import_module("threadpoolctl").threadpool_limits(1, "blas")

@@ -1,0 +1,93 @@
+"""Reads the model files of the operators `gmm` and `dense`; what is wrong with one is said with its place."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from leo_runtime.builtin_operators import DenseParameters, GmmParameters
+from leo_runtime.errors import KernelError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GmmModel:
+    """Mixtures in float32: `means` and `variances` (classes, components, dimensions), `log_weights` one less."""
+
+    means: np.ndarray
+    variances: np.ndarray
+    log_weights: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DenseModel:
+    """A network in float32: a layer's weights (inputs, outputs) and bias (outputs,); `mean` and `scale` (inputs,)."""
+
+    weights: tuple[np.ndarray, ...]
+    biases: tuple[np.ndarray, ...]
+    mean: np.ndarray | None
+    scale: np.ndarray | None
+
+
+def read_gmm(params: GmmParameters) -> GmmModel:
+    """The mixtures of a model file. Raises `KernelError`."""
+    shape = (params.classes, params.components, params.dimensions)
+    arrays = _Arrays(params.model)
+    model = GmmModel(
+        means=arrays.take("means", shape),
+        variances=arrays.take("variances", shape),
+        log_weights=arrays.take("log_weights", shape[:2], may_be_minus_infinity=True),
+    )
+    if model.variances.min() <= 0:
+        raise KernelError(f"{params.model}: a variance is {model.variances.min():g}, it must be above 0")
+    return model
+
+
+def read_dense(params: DenseParameters, inputs: int) -> DenseModel:
+    """The network of a model file, for so many inputs. Raises `KernelError`."""
+    arrays = _Arrays(params.model)
+    sizes = (inputs, *params.layers)
+    normalises = arrays.has("mean") or arrays.has("scale")
+    model = DenseModel(
+        weights=tuple(arrays.take(f"weights_{i}", (sizes[i], sizes[i + 1])) for i in range(len(params.layers))),
+        biases=tuple(arrays.take(f"bias_{i}", (sizes[i + 1],)) for i in range(len(params.layers))),
+        mean=arrays.take("mean", (inputs,)) if normalises else None,
+        scale=arrays.take("scale", (inputs,)) if normalises else None,
+    )
+    if arrays.has(f"weights_{len(params.layers)}"):
+        raise KernelError(f"{params.model}: has more layers than the {len(params.layers)} of the parameter `layers`")
+    if model.scale is not None and not model.scale.all():
+        raise KernelError(f"{params.model}: `scale` holds a 0, which nothing can be divided by")
+    return model
+
+
+class _Arrays:
+    """The arrays of one `.npz` file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                self._arrays = {name: file[name] for name in file.files}
+        except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+            # numpy gives a bare array, which is no context manager, for an .npy file.
+            raise KernelError(f"{path}: cannot be read as .npz ({error})") from None
+
+    def has(self, name: str) -> bool:
+        return name in self._arrays
+
+    def take(self, name: str, shape: tuple[int, ...], *, may_be_minus_infinity: bool = False) -> np.ndarray:
+        if name not in self._arrays:
+            raise KernelError(f"{self._path}: has no array `{name}`", hint=f"it has {', '.join(self._arrays)}")
+        array = self._arrays[name]
+        if array.shape != shape:
+            raise KernelError(f"{self._path}: array `{name}` should have the shape {shape}, it has {array.shape}")
+        if array.dtype.kind not in "fiu":
+            raise KernelError(f"{self._path}: array `{name}` should hold numbers, it holds {array.dtype}")
+        array = np.ascontiguousarray(array, np.float32)
+        fine = np.isfinite(array) | np.isneginf(array) if may_be_minus_infinity else np.isfinite(array)
+        if not fine.all():
+            raise KernelError(f"{self._path}: array `{name}` holds a value that is not finite")
+        return array

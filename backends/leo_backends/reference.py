@@ -1,0 +1,306 @@
+"""The numpy program of every built-in operator: what each of them means, as code. All other backends are held to it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from leo_backends import tables, tflite
+from leo_backends.models import read_dense, read_gmm
+from leo_runtime.builtin_operators import (
+    MICRO_BANDS,
+    MICRO_FRAME_SAMPLES,
+    MICRO_HOP_SAMPLES,
+    DenseParameters,
+    EnergyGateParameters,
+    FuseParameters,
+    GmmParameters,
+    LogMelParameters,
+    MfccParameters,
+    MotionFeaturesParameters,
+    SpectrumParameters,
+    TfliteParameters,
+    VoiceGateParameters,
+    WindowParameters,
+    dense_inputs,
+    frame_count,
+)
+from leo_runtime.errors import MissingExtraError
+from leo_runtime.operators import NoParameters, Shape
+
+Program = Callable[[Sequence[np.ndarray]], np.ndarray]
+Rows = Callable[[np.ndarray], np.ndarray]
+MapRows = Callable[[Rows, np.ndarray], np.ndarray]
+"""Applies a function to an array's rows, in as many pieces as it likes."""
+
+BLOCK_ROWS = 64
+"""Rows computed at once: enough for a fast matrix product, few enough that what lies between stays in the cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowProgram:
+    """A program whose middle part treats every row of an array alone, so that several threads can share it."""
+
+    rows: Rows
+    prepare: Program
+    """From the inputs to the array of rows."""
+    finish: Rows = lambda rows: rows
+    """From the results, row by row, to the output."""
+
+    def __call__(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
+        """Compute on the calling thread."""
+        return self.run(inputs, in_blocks)
+
+    def run(self, inputs: Sequence[np.ndarray], map_rows: MapRows) -> np.ndarray:
+        """Compute with the rows handed out by `map_rows`."""
+        return self.finish(map_rows(self.rows, self.prepare(inputs)))
+
+
+def in_blocks(rows: Rows, array: np.ndarray) -> np.ndarray:
+    """Apply `rows` to an array, some rows at a time."""
+    if len(array) <= BLOCK_ROWS:
+        return rows(array)
+    return np.concatenate([rows(array[i : i + BLOCK_ROWS]) for i in range(0, len(array), BLOCK_ROWS)])
+
+
+def _window(_params: WindowParameters, _shapes: Sequence[Shape]) -> Program:
+    def program(inputs: Sequence[np.ndarray]) -> np.ndarray:
+        samples = inputs[0]
+        scale = np.float32(1 / 32768) if samples.dtype == np.int16 else np.float32(1)
+        return samples.astype(np.float32) * scale
+
+    return program
+
+
+def _energy_gate(params: EnergyGateParameters, _shapes: Sequence[Shape]) -> Program:
+    def program(inputs: Sequence[np.ndarray]) -> np.ndarray:
+        mean_square = max(float(np.mean(np.square(inputs[0], dtype=np.float64))), 1e-10)
+        return np.array([10 * np.log10(mean_square) - params.threshold_dbfs], np.float32)
+
+    return program
+
+
+def _voice_gate(params: VoiceGateParameters, _shapes: Sequence[Shape]) -> Program:
+    first, end = tables.speech_band(params)
+    to_mean_square = tables.speech_level_scale(params)
+    spectrum = _power_spectrum(params)
+
+    def rows(frames: np.ndarray) -> np.ndarray:
+        power = np.maximum(spectrum(frames)[:, first:end], np.float32(1e-12))
+        level_dbfs = 10 * np.log10(power.sum(axis=1) * to_mean_square)
+        contrast = np.log(power.mean(axis=1)) - np.log(power).mean(axis=1)
+        voiced: np.ndarray = (level_dbfs > params.threshold_dbfs) & (contrast > params.threshold_contrast)
+        return voiced
+
+    def finish(voiced: np.ndarray) -> np.ndarray:
+        return np.array([voiced.mean() - params.fraction], np.float32)
+
+    return RowProgram(rows, _framing(params), finish)
+
+
+def _log_mel(params: LogMelParameters, _shapes: Sequence[Shape]) -> Program:
+    return RowProgram(_log_mel_rows(params), _framing(params))
+
+
+def _mfcc(params: MfccParameters, _shapes: Sequence[Shape]) -> Program:
+    log_energies = _log_mel_rows(params)
+    transform = tables.cosine_transform(params).astype(np.float32)
+
+    def rows(frames: np.ndarray) -> np.ndarray:
+        cepstra: np.ndarray = log_energies(frames) @ transform
+        return cepstra
+
+    def finish(cepstra: np.ndarray) -> np.ndarray:
+        if params.normalise_mean:
+            cepstra = cepstra - cepstra.mean(axis=0)
+        return _with_deltas(cepstra) if params.deltas else cepstra
+
+    return RowProgram(rows, _framing(params), finish)
+
+
+def _gmm(params: GmmParameters, _shapes: Sequence[Shape]) -> Program:
+    """-0.5 (x - m)^2 / v is written as x^2 (-0.5 / v) + x (m / v) - 0.5 m^2 / v: one matrix product for all mixtures.
+
+    Rows and means are moved by the middle of all means first: it changes nothing but rounding errors.
+    """
+    model = read_gmm(params)
+    variances = model.variances.astype(np.float64).reshape(-1, params.dimensions)
+    middle = model.means.mean(axis=(0, 1), dtype=np.float64)
+    means = model.means.astype(np.float64).reshape(-1, params.dimensions) - middle
+    constants = np.log(2 * np.pi * variances).sum(axis=1) + (means**2 / variances).sum(axis=1)
+    constants = (model.log_weights.reshape(-1) - 0.5 * constants).astype(np.float32)
+    weights = np.concatenate([-0.5 / variances, means / variances], axis=1).T.astype(np.float32).copy()
+    middle = middle.astype(np.float32)
+    columns = slice(params.first_column, params.first_column + params.dimensions)
+
+    def rows(features: np.ndarray) -> np.ndarray:
+        moved = features[:, columns] - middle
+        scores = np.concatenate([moved**2, moved], axis=1) @ weights + constants
+        return _log_sum_exp(scores.reshape(len(features), params.classes, params.components))
+
+    return RowProgram(rows, _first, _mean_of_rows if params.average else lambda scores: scores)
+
+
+def _dense(params: DenseParameters, shapes: Sequence[Shape]) -> Program:
+    inputs = dense_inputs(params, shapes[0])
+    model = read_dense(params, inputs[1])
+    activation = _ACTIVATIONS[params.activation]
+
+    def rows(values: np.ndarray) -> np.ndarray:
+        if model.mean is not None:
+            values = (values - model.mean) / model.scale
+        for i, (weights, bias) in enumerate(zip(model.weights, model.biases, strict=True)):
+            values = (activation(values) if i else values) @ weights + bias
+        return _softmax(values) if params.softmax else values
+
+    def finish(outputs: np.ndarray) -> np.ndarray:
+        one_row = params.average or not params.per_row
+        return _mean_of_rows(outputs) if one_row else outputs
+
+    return RowProgram(rows, lambda arrays: arrays[0].reshape(inputs), finish)
+
+
+def _motion_features(params: MotionFeaturesParameters, shapes: Sequence[Shape]) -> Program:
+    samples = shapes[0][0]
+    shares = tables.motion_bands(params, samples).astype(np.float32)
+
+    def program(inputs: Sequence[np.ndarray]) -> np.ndarray:
+        channels = inputs[0].reshape(samples, -1).T
+        mean = channels.mean(axis=1, keepdims=True)
+        spectrum = np.fft.rfft(channels - mean)
+        energies = (spectrum.real**2 + spectrum.imag**2).astype(np.float32) @ shares
+        spread = np.concatenate([channels.var(axis=1)[:, None], energies], axis=1)
+        return np.concatenate([mean, np.log(spread + np.float32(params.floor))], axis=1)
+
+    return program
+
+
+def _tflite_model(params: TfliteParameters, shapes: Sequence[Shape]) -> Program:
+    return tflite.model_program(params, shapes[0])
+
+
+def _micro_features(_params: NoParameters, shapes: Sequence[Shape]) -> Program:
+    try:
+        new_front_end = importlib.import_module("pymicro_features").MicroFrontend
+    except ImportError:
+        raise MissingExtraError("the operator `micro_features`", "demo") from None
+    frames = frame_count(shapes[0][0], MICRO_FRAME_SAMPLES, MICRO_HOP_SAMPLES)
+
+    def program(inputs: Sequence[np.ndarray]) -> np.ndarray:
+        front_end = new_front_end()
+        samples = np.clip(np.rint(inputs[0] * 32768), -32768, 32767).astype("<i2")
+        features: list[list[float]] = []
+        position = 0
+        while len(features) < frames:
+            answer = front_end.process_samples(samples[position : position + MICRO_HOP_SAMPLES].tobytes())
+            position += answer.samples_read
+            if answer.features:
+                features.append(answer.features)
+        return np.array(features, np.float32).reshape(frames, MICRO_BANDS)
+
+    return program
+
+
+def _fuse(params: FuseParameters, shapes: Sequence[Shape]) -> Program:
+    weights = params.weights or (1 / len(shapes),) * len(shapes)
+
+    def program(inputs: Sequence[np.ndarray]) -> np.ndarray:
+        total = np.zeros(shapes[0], np.float32)
+        for weight, array in zip(weights, inputs, strict=True):
+            total += np.float32(weight) * array
+        return total
+
+    return program
+
+
+PROGRAMS: dict[str, Callable[..., Program]] = {
+    "window": _window,
+    "energy_gate": _energy_gate,
+    "voice_gate": _voice_gate,
+    "log_mel": _log_mel,
+    "mfcc": _mfcc,
+    "gmm": _gmm,
+    "dense": _dense,
+    "motion_features": _motion_features,
+    "tflite": _tflite_model,
+    "micro_features": _micro_features,
+    "fuse": _fuse,
+}
+"""What makes the program of an operator, from its parameters and the shapes of its inputs. May read model files."""
+
+
+def _first(inputs: Sequence[np.ndarray]) -> np.ndarray:
+    return inputs[0]
+
+
+def _mean_of_rows(rows: np.ndarray) -> np.ndarray:
+    mean: np.ndarray = rows.mean(axis=0, dtype=np.float64)
+    return mean
+
+
+def _framing(params: SpectrumParameters) -> Program:
+    def prepare(inputs: Sequence[np.ndarray]) -> np.ndarray:
+        signal = inputs[0]
+        if params.preemphasis:
+            signal = signal - np.float32(params.preemphasis) * np.concatenate([[np.float32(0)], signal[:-1]])
+        frames: np.ndarray = np.lib.stride_tricks.sliding_window_view(signal, params.frame_samples)
+        return frames[:: params.hop_samples]
+
+    return prepare
+
+
+def _power_spectrum(params: SpectrumParameters) -> Rows:
+    weights = (tables.window(params) * params.scale).astype(np.float32)
+
+    def rows(frames: np.ndarray) -> np.ndarray:
+        spectrum = np.fft.rfft(frames * weights, params.fft_samples)
+        return (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
+
+    return rows
+
+
+def _log_mel_rows(params: LogMelParameters) -> Rows:
+    spectrum = _power_spectrum(params)
+    filters = tables.mel_filters(params).astype(np.float32)
+    floor = np.float32(params.floor)
+
+    def rows(frames: np.ndarray) -> np.ndarray:
+        log_energies: np.ndarray = np.log(spectrum(frames) @ filters + floor)
+        return log_energies
+
+    return rows
+
+
+def _with_deltas(cepstra: np.ndarray) -> np.ndarray:
+    padded = np.concatenate([cepstra[:1]] * 3 + [cepstra] + [cepstra[-1:]] * 3)
+    first = padded[4:] - padded[:-4]
+    return np.concatenate([cepstra, first[1:-1], first[2:] - first[:-2]], axis=1)
+
+
+def _log_sum_exp(scores: np.ndarray) -> np.ndarray:
+    greatest = scores.max(axis=-1)
+    sums = np.exp(scores - greatest[..., None]).sum(axis=-1)
+    logs: np.ndarray = greatest + np.log(sums)
+    return logs
+
+
+def _softmax(values: np.ndarray) -> np.ndarray:
+    powers = np.exp(values - values.max(axis=-1, keepdims=True))
+    shares: np.ndarray = powers / powers.sum(axis=-1, keepdims=True)
+    return shares
+
+
+def _sigmoid(values: np.ndarray) -> np.ndarray:
+    # By way of tanh, which does not overflow far below zero.
+    return np.float32(0.5) * (1 + np.tanh(np.float32(0.5) * values))
+
+
+_ACTIVATIONS: dict[str, Rows] = {
+    "relu": lambda values: np.maximum(values, 0),
+    "sigmoid": _sigmoid,
+    "tanh": np.tanh,
+    "linear": lambda values: values,
+}

@@ -1,0 +1,131 @@
+"""One way to call TensorFlow Lite models, whichever package brings the interpreter.
+
+LiteRT (`ai_edge_litert`) is preferred; `tflite_runtime`, its frozen predecessor, does where that is what there is.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from leo_runtime.builtin_operators import TfliteParameters, tflite_steps
+from leo_runtime.errors import KernelError, MissingExtraError
+from leo_runtime.operators import Shape
+
+PACKAGES = ("ai_edge_litert", "tflite_runtime")
+
+
+def is_available() -> bool:
+    """Whether a package with an interpreter is installed."""
+    return any(importlib.util.find_spec(package) for package in PACKAGES)
+
+
+def model_program(params: TfliteParameters, shape: Shape) -> Callable[[Sequence[np.ndarray]], np.ndarray]:
+    """A program that runs the model on one input of that shape, with one interpreter for each thread that calls it.
+
+    Raises `MissingExtraError` without a package, `KernelError` for a model that cannot be read or does not fit.
+    """
+    steps = tflite_steps(params, shape)
+    row = shape[1:]
+    step_shape = shape if params.rows_per_step is None else (params.rows_per_step, *row)
+    here = threading.local()
+
+    def session() -> _Session:
+        found: _Session | None = getattr(here, "session", None)
+        if found is None:
+            found = here.session = _Session(params, step_shape)
+        return found
+
+    def run(inputs: Sequence[np.ndarray]) -> np.ndarray:
+        (array,) = inputs
+        if params.rows_per_step is None:
+            return session().call(array)
+        session().reset()
+        rows = params.rows_per_step
+        outputs = np.stack([session().call(array[i * rows : (i + 1) * rows]) for i in range(steps)])
+        return _greatest_average(outputs, params.average_steps)
+
+    session()
+    return run
+
+
+def _greatest_average(outputs: np.ndarray, steps: int) -> np.ndarray:
+    steps = min(steps, len(outputs))
+    runs = np.lib.stride_tricks.sliding_window_view(outputs, steps, axis=0)
+    greatest: np.ndarray = runs.mean(axis=-1).max(axis=0)
+    return greatest
+
+
+class _Session:
+    """One interpreter with one model, for one thread."""
+
+    def __init__(self, params: TfliteParameters, step_shape: Shape) -> None:
+        self._params = params
+        self._interpreter = _interpreter(params)
+        (self._input, *others), outputs = (
+            self._interpreter.get_input_details(),
+            self._interpreter.get_output_details(),
+        )
+        if others or len(outputs) != 1:
+            raise KernelError(f"{params.model}: has {1 + len(others)} inputs and {len(outputs)} outputs, not one each")
+        self._output = outputs[0]
+        for what, wanted, detail in (("input", step_shape, self._input), ("output", params.output_shape, self._output)):
+            if np.prod(wanted) != np.prod(detail["shape"]):
+                has = tuple(map(int, detail["shape"]))
+                raise KernelError(f"{params.model}: its {what} has the shape {has}, the stage's is {tuple(wanted)}")
+
+    def reset(self) -> None:
+        self._interpreter.reset_all_variables()
+
+    def call(self, array: np.ndarray) -> np.ndarray:
+        shaped = array.reshape(self._input["shape"])
+        self._interpreter.set_tensor(self._input["index"], _quantised(shaped, self._input))
+        self._interpreter.invoke()
+        output = _restored(self._interpreter.get_tensor(self._output["index"]), self._output)
+        shaped_output: np.ndarray = output.reshape(self._params.output_shape)
+        return shaped_output
+
+
+def _quantised(array: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
+    dtype = np.dtype(detail["dtype"])
+    if dtype.kind not in "iu":
+        return array.astype(dtype)
+    scale, zero = detail["quantization"]
+    limits = np.iinfo(dtype)
+    values: np.ndarray = np.clip(np.rint(array / (scale or 1.0)) + zero, limits.min, limits.max).astype(dtype)
+    return values
+
+
+def _restored(array: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
+    if array.dtype.kind not in "iu":
+        return array.astype(np.float32)
+    scale, zero = detail["quantization"]
+    values: np.ndarray = ((array.astype(np.float32) - zero) * (scale or 1.0)).astype(np.float32)
+    return values
+
+
+def _interpreter(params: TfliteParameters) -> Any:
+    for package in PACKAGES:
+        if importlib.util.find_spec(package):
+            break
+    else:
+        raise MissingExtraError("the operator `tflite`", "tflite")
+    interpreter = importlib.import_module(f"{package}.interpreter").Interpreter
+    if not params.model.is_file():
+        raise KernelError(f"{params.model}: there is no such model file")
+    try:
+        made = interpreter(model_path=str(params.model), num_threads=1)
+        made.allocate_tensors()
+    except SystemError as error:
+        # What tflite_runtime raises when numpy is newer than it can work with.
+        raise KernelError(
+            f"{package} cannot work with numpy {np.__version__} ({error})", hint="pip install 'leo-runtime[tflite]'"
+        ) from None
+    except (ValueError, RuntimeError) as error:
+        raise KernelError(f"{params.model}: cannot be loaded ({error})") from None
+    return made

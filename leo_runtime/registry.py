@@ -1,0 +1,78 @@
+"""Finds backends: by the entry points of installed packages, and in no other way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+
+from leo_runtime.backend import ENTRY_POINTS, Backend
+from leo_runtime.errors import BackendError, DeviceUnavailableError, LeoError
+from leo_runtime.hardware import Processor
+
+
+@dataclass(frozen=True, slots=True)
+class BackendStatus:
+    """What became of one backend on this machine."""
+
+    name: str
+    package: str
+    """The distribution it comes from."""
+    available: bool
+    missing: str = ""
+    """What it lacks, in one sentence."""
+    hint: str = ""
+    """How to get that."""
+
+
+def create(processor: Processor) -> Backend:
+    """The backend that serves a processor. Raises `DeviceUnavailableError`, `MissingExtraError`, `BackendError`."""
+    found = _entry_points()
+    if processor.backend not in found:
+        known = f"installed backends: {', '.join(found)}" if found else _NOTHING_INSTALLED
+        raise DeviceUnavailableError(
+            f"processor `{processor.name}` wants backend `{processor.backend}`, which no installed package brings",
+            hint=known,
+        )
+    return _made(found[processor.backend], processor)
+
+
+def available() -> tuple[BackendStatus, ...]:
+    """Every installed backend by name, tried out on a processor without options."""
+    return tuple(_status(name, entry) for name, entry in _entry_points().items())
+
+
+_NOTHING_INSTALLED = (
+    "leo-runtime itself is not installed, only on the path: `pip install -e .` makes its backends known"
+)
+
+
+def _entry_points() -> dict[str, EntryPoint]:
+    """By name; of two equal names, the first package in alphabetical order has it."""
+    found: dict[str, EntryPoint] = {}
+    for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: (entry.name, _package(entry))):
+        found.setdefault(entry.name, entry)
+    return found
+
+
+def _status(name: str, entry: EntryPoint) -> BackendStatus:
+    try:
+        _made(entry, Processor(name=name, backend=name)).close()
+    except LeoError as error:
+        return BackendStatus(name, _package(entry), available=False, missing=str(error), hint=error.hint)
+    return BackendStatus(name, _package(entry), available=True)
+
+
+def _made(entry: EntryPoint, processor: Processor) -> Backend:
+    try:
+        factory = entry.load()
+    except (ImportError, AttributeError) as error:
+        raise BackendError(
+            f"backend `{entry.name}` of package `{_package(entry)}` cannot be imported ({error})",
+            hint=f"reinstall {_package(entry)}",
+        ) from None
+    backend: Backend = factory(processor)
+    return backend
+
+
+def _package(entry: EntryPoint) -> str:
+    return entry.dist.name if entry.dist is not None else ""
