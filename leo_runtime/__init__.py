@@ -1,1 +1,57 @@
-"""leo-runtime: decides, frame by frame, which stage of which sensing pipeline runs where, and runs it."""
+"""leo-runtime: decides, frame by frame, which stage of which sensing pipeline runs where, and runs it.
+
+The names below are the public ones; each is imported when it is first used, so that importing the package costs
+nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from leo_runtime.errors import InputError as InputError
+    from leo_runtime.errors import LeoError as LeoError
+    from leo_runtime.graph import Decision as Decision
+    from leo_runtime.graph import GraphBuilder as GraphBuilder
+    from leo_runtime.graph import Stage as Stage
+    from leo_runtime.graph import Stream as Stream
+    from leo_runtime.graph import TaskGraph as TaskGraph
+    from leo_runtime.graph import Variant as Variant
+    from leo_runtime.graph import Workload as Workload
+    from leo_runtime.hardware import Hardware as Hardware
+    from leo_runtime.hardware import Link as Link
+    from leo_runtime.hardware import Processor as Processor
+    from leo_runtime.hardware import Radio as Radio
+    from leo_runtime.operators import operator as operator
+    from leo_runtime.problem import Placement as Placement
+    from leo_runtime.problem import Problem as Problem
+    from leo_runtime.profiles import Cost as Cost
+    from leo_runtime.profiles import Profile as Profile
+    from leo_runtime.solver import solve as solve
+    from leo_runtime.traces import Recording as Recording
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "errors": ("InputError", "LeoError"),
+    "graph": ("Decision", "GraphBuilder", "Stage", "Stream", "TaskGraph", "Variant", "Workload"),
+    "hardware": ("Hardware", "Link", "Processor", "Radio"),
+    "operators": ("operator",),
+    "problem": ("Placement", "Problem"),
+    "profiles": ("Cost", "Profile"),
+    "solver": ("solve",),
+    "traces": ("Recording",),
+}
+_HOME_OF = {name: f"leo_runtime.{module}" for module, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME_OF)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module `leo_runtime` has no name `{name}`")
+    value = globals()[name] = getattr(import_module(_HOME_OF[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME_OF})

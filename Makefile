@@ -1,0 +1,34 @@
+# Everything a contributor runs. `make setup` needs no root, no C compiler and no Python but one of 3.11 or newer.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; exit; }; done)
+VENV ?= .venv
+EXTRAS ?= demo,test,lint
+READY := $(VENV)/.ready
+
+.PHONY: setup demo test lint clean
+
+setup: $(READY)
+
+# Compiled byte code is written here even where PYTHONDONTWRITEBYTECODE is set: without it every start is slow.
+$(READY): pyproject.toml setup.py leo_runtime/solver/kernel.py leo_runtime/solver/kernel.pxd
+	@test -n "$(PYTHON)" || { echo "leo-runtime needs Python 3.11 or newer, and none was found"; \
+		echo "hint: install one, or name it: make setup PYTHON=/path/to/python3"; exit 2; }
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV) || { \
+		echo "hint: on Debian and Ubuntu, venv is a package of its own: apt-get install python3-venv"; exit 2; }
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
+	@env -u PYTHONDONTWRITEBYTECODE $(VENV)/bin/python -m compileall -q leo_runtime backends/leo_backends
+	@touch $@
+
+demo: setup
+	$(VENV)/bin/leo-runtime demo
+
+test: setup
+	$(VENV)/bin/python -m pytest
+
+lint: setup
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+clean:
+	rm -rf $(VENV) build dist out *.egg-info leo_runtime/solver/kernel.c leo_runtime/solver/kernel.*.so

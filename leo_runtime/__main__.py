@@ -1,0 +1,7 @@
+"""`python -m leo_runtime` is the command `leo-runtime`."""
+
+import sys
+
+from leo_runtime.cli import main
+
+sys.exit(main())

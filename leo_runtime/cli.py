@@ -1,0 +1,163 @@
+"""The command `leo-runtime`: data goes to standard output, talk to standard error.
+
+Exit status: 0 done; 1 answered no (infeasible, rules broken); 2 wrong use or bad input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from leo_runtime import __version__
+from leo_runtime.errors import InputError, LeoError
+
+if TYPE_CHECKING:
+    from leo_runtime.documents import Document
+
+Command = Callable[[argparse.Namespace], int]
+
+DONE, ANSWERED_NO, WRONG_USE, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
+
+JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
+
+DOCUMENTS = {
+    "problem": ("leo_runtime.problem", "Problem"),
+    "placement": ("leo_runtime.problem", "Placement"),
+    "workload": ("leo_runtime.graph", "Workload"),
+    "hardware": ("leo_runtime.hardware", "Hardware"),
+    "profile": ("leo_runtime.profiles", "Profile"),
+    "recording": ("leo_runtime.traces", "RecordingManifest"),
+}
+"""Every kind of document, by the name in its format, and the model that reads it."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    parsed = _parser().parse_args(arguments)
+    run: Command = parsed.run
+    try:
+        status = run(parsed)
+        sys.stdout.flush()
+        return status
+    except LeoError as error:
+        _say(str(error))
+        if error.hint:
+            _say(f"hint: {error.hint}")
+        return WRONG_USE
+    except BrokenPipeError:
+        # Whoever read the output has enough; what is still buffered must not complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="leo-runtime",
+        description="Decides, frame by frame, which stage of which sensing pipeline runs where, and runs it.",
+        epilog="Exit status: 0 done, 1 answered no (infeasible, rules broken), 2 wrong use or bad input.",
+    )
+    parser.add_argument("--version", action="version", version=f"leo-runtime {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(
+        name: str, run: Callable[[argparse.Namespace], int], says: str, example: str
+    ) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=says, description=says, epilog=f"Example: leo-runtime {example}")
+        made.set_defaults(run=run)
+        return made
+
+    solve = command(
+        "solve", _solve, "Answer one frame's question (leo-problem/1).", "solve frame.json --out answer.json"
+    )
+    solve.add_argument("problem", metavar="PROBLEM", type=Path, help="the question, JSON or TOML")
+    solve.add_argument("--solver", default="exact", help="which solver answers (default: exact)")
+    solve.add_argument("--limit-ms", type=_count, metavar="N", help="wall time to search for (default: until proved)")
+    solve.add_argument("--limit-nodes", type=_count, metavar="N", help="nodes to search, which repeats exactly")
+    solve.add_argument("--seed", type=_count, default=0, metavar="N", help="for solvers that draw (default: 0)")
+    solve.add_argument("--out", type=Path, metavar="FILE", help="write the answer here, not to standard output")
+
+    check = command("check", _check, "Judge an answer by the rules alone.", "check frame.json answer.json")
+    check.add_argument("problem", metavar="PROBLEM", type=Path, help="the question")
+    check.add_argument("placement", metavar="PLACEMENT", type=Path, help="the answer")
+
+    schema = command("schema", _schema, "Print the JSON Schema of a document.", "schema problem")
+    schema.add_argument("name", metavar="NAME", nargs="?", help=f"one of {', '.join(DOCUMENTS)}; without it, the list")
+    return parser
+
+
+def _solve(arguments: argparse.Namespace) -> int:
+    from leo_runtime.problem import Problem
+    from leo_runtime.solver import solve
+
+    placement = solve(
+        Problem.from_file(arguments.problem),
+        arguments.solver,
+        limit_ms=arguments.limit_ms,
+        limit_nodes=arguments.limit_nodes,
+        seed=arguments.seed,
+    )
+    if arguments.out is None:
+        sys.stdout.write(placement.to_json())
+    else:
+        placement.to_file(arguments.out)
+    if placement.status == "infeasible":
+        _say(f"infeasible: {placement.reason}")
+        return ANSWERED_NO
+    return DONE
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from leo_runtime.check import check
+    from leo_runtime.problem import Placement, Problem
+
+    placement = Placement.from_file(arguments.placement)
+    report = check(Problem.from_file(arguments.problem), placement)
+    for claim in report.false_claims:
+        _say(f"claims too much: {claim}")
+    for violation in report.violations:
+        print(violation)
+    if report.violations:
+        return ANSWERED_NO
+    if report.criteria is None:
+        print(f"the answer places nothing: infeasible, {placement.reason or 'no reason given'}")
+        return ANSWERED_NO
+    print(report.criteria.model_dump_json())
+    return DONE
+
+
+def _schema(arguments: argparse.Namespace) -> int:
+    if arguments.name is None:
+        print("\n".join(DOCUMENTS))
+        return DONE
+    if arguments.name not in DOCUMENTS:
+        raise InputError(f"no document is called `{arguments.name}`", hint=f"one of {', '.join(DOCUMENTS)}")
+    schema = {"$schema": JSON_SCHEMA, **document_model(arguments.name).model_json_schema()}
+    print(json.dumps(schema, indent=1, ensure_ascii=False))
+    return DONE
+
+
+def document_model(name: str) -> type[Document]:
+    """The model of a kind of document, one of `DOCUMENTS`."""
+    from importlib import import_module
+
+    module, model = DOCUMENTS[name]
+    found: type[Document] = getattr(import_module(module), model)
+    return found
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number, got {json.dumps(text)}")
+    return int(text)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -1,0 +1,211 @@
+"""The command line: golden transcripts, exit statuses, and which stream says what."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from leo_runtime import cli
+
+PROBLEM = {
+    "format": "leo-problem/1",
+    "name": "hello",
+    "resources": [{"name": "dsp"}, {"name": "cpu"}],
+    "links": [{"source": "dsp", "target": "cpu", "latency_us": 100}],
+    "stages": [
+        {"name": "features", "modes": [{"resource": "dsp", "duration_us": 9, "energy_nj": 3}]},
+        {
+            "name": "model",
+            "inputs": ["features"],
+            "modes": [
+                {"resource": "dsp", "duration_us": 400, "energy_nj": 14},
+                {"resource": "cpu", "duration_us": 40, "energy_nj": 59},
+            ],
+        },
+    ],
+    "deadlines": [{"stage": "model", "deadline_us": 300}],
+}
+
+
+@pytest.fixture
+def frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to stand in, with a problem in it."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "frame.json", PROBLEM)
+    return tmp_path
+
+
+def write(path: Path, data: object) -> None:
+    path.write_text(json.dumps(data), encoding="utf-8")
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    status = cli.main(arguments)
+    said = capsys.readouterr()
+    return status, said.out, said.err
+
+
+def test_solve_writes_the_answer_to_standard_output_and_nothing_else(frame, capsys):
+    status, out, err = run(capsys, "solve", "frame.json", "--solver", "exhaustive")
+    answer = json.loads(out)
+    assert (status, err) == (0, "")
+    assert answer["format"] == "leo-placement/1"
+    assert answer["status"] == "optimal"
+    assert answer["criteria"] == {"tardiness": 0, "energy": 62, "makespan": 149, "accuracy_loss": 0}
+
+
+def test_solve_to_a_file_then_check_it(frame, capsys):
+    assert run(capsys, "solve", "frame.json", "--solver", "exhaustive", "--out", "answer.json") == (0, "", "")
+    status, out, err = run(capsys, "check", "frame.json", "answer.json")
+    assert (status, out, err) == (0, '{"tardiness":0,"energy":62,"makespan":149,"accuracy_loss":0}\n', "")
+
+
+def test_an_infeasible_problem_is_answered_no(frame, capsys):
+    write(frame / "frame.json", {**PROBLEM, "limits": {"energy": 5}})
+    status, out, err = run(capsys, "solve", "frame.json", "--solver", "exhaustive")
+    assert status == 1
+    assert json.loads(out)["status"] == "infeasible"
+    assert err.startswith("infeasible: ")
+    (frame / "answer.json").write_text(out, encoding="utf-8")
+    status, out, err = run(capsys, "check", "frame.json", "answer.json")
+    assert status == 1
+    assert out.startswith("the answer places nothing: infeasible, ")
+
+
+def test_check_names_every_broken_rule(frame, capsys):
+    run(capsys, "solve", "frame.json", "--solver", "exhaustive", "--out", "answer.json")
+    answer = json.loads((frame / "answer.json").read_text(encoding="utf-8"))
+    answer["stages"][1]["start_us"] -= 5
+    answer["criteria"]["energy"] += 1
+    write(frame / "answer.json", answer)
+    status, out, _ = run(capsys, "check", "frame.json", "answer.json")
+    assert status == 1
+    assert out.splitlines() == [
+        "rule 3: model starts before features arrives at cpu",
+        "rule 1: model runs 45 us, its mode cpu/default 40",
+        "energy is given as 63, the rules make it 62",
+    ]
+
+
+def test_a_claim_that_is_not_proved_is_said_and_breaks_no_rule(frame, capsys):
+    run(capsys, "solve", "frame.json", "--solver", "exhaustive", "--out", "answer.json")
+    answer = json.loads((frame / "answer.json").read_text(encoding="utf-8"))
+    write(frame / "answer.json", {**answer, "bounds": []})
+    status, out, err = run(capsys, "check", "frame.json", "answer.json")
+    assert status == 0
+    assert json.loads(out)["energy"] == 62
+    assert err == "claims too much: the status is optimal, the bounds do not prove it\n"
+
+
+def cyclic() -> dict[str, object]:
+    first, second = PROBLEM["stages"]
+    return {**PROBLEM, "stages": [{**first, "inputs": ["model"]}, second]}
+
+
+@pytest.mark.parametrize(
+    ("problem", "says"),
+    [
+        (
+            cyclic(),
+            "frame.json: the stages wait for each other: features <- model <- features, at $.stages[0].inputs\n",
+        ),
+        (
+            {**PROBLEM, "deadlines": [{"stage": "model", "deadline_us": "12ms"}]},
+            'frame.json: expected an integer, got "12ms", at $.deadlines[0].deadline_us\n',
+        ),
+        ({**PROBLEM, "surprise": 1}, 'frame.json: the key "surprise" is unknown (its value is 1), at $.surprise\n'),
+    ],
+)
+def test_a_wrong_problem_is_bad_input(frame, capsys, problem, says):
+    write(frame / "frame.json", problem)
+    assert run(capsys, "solve", "frame.json") == (2, "", says)
+
+
+def test_a_missing_file_is_bad_input(frame, capsys):
+    says = "nowhere.json: cannot be read (No such file or directory), at $\n"
+    assert run(capsys, "solve", "nowhere.json") == (2, "", says)
+    assert run(capsys, "check", "frame.json", "nowhere.json") == (2, "", says)
+
+
+def test_an_unknown_solver_is_bad_input(frame, capsys):
+    status, out, err = run(capsys, "solve", "frame.json", "--solver", "magic")
+    assert (status, out) == (2, "")
+    assert err.startswith('no solver is called "magic"\nhint: there are ')
+
+
+def test_schemas_are_listed_and_printed(capsys):
+    status, out, _ = run(capsys, "schema")
+    assert status == 0
+    assert out.split() == ["problem", "placement", "workload", "hardware", "profile", "recording"]
+    for name in out.split():
+        status, text, _ = run(capsys, "schema", name)
+        assert status == 0
+        assert json.loads(text)["properties"]["format"]["const"].startswith("leo-")
+
+
+def test_a_schema_accepts_what_the_command_accepts(capsys):
+    jsonschema = pytest.importorskip("jsonschema", reason="needs the extra `test`")
+    schema = json.loads(run(capsys, "schema", "problem")[1])
+    jsonschema.validate(PROBLEM, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**PROBLEM, "surprise": 1}, schema)
+
+
+def test_an_unknown_schema_is_bad_input(capsys):
+    status, out, err = run(capsys, "schema", "poem")
+    assert (status, out) == (2, "")
+    assert err.splitlines()[0] == "no document is called `poem`"
+
+
+@pytest.mark.parametrize("arguments", [[], ["dance"], ["solve"], ["solve", "frame.json", "--limit-ms", "-3"]])
+def test_wrong_use_shows_the_usage(capsys, arguments):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(arguments)
+    said = capsys.readouterr()
+    assert stopped.value.code == 2
+    assert said.out == ""
+    assert "usage: leo-runtime" in said.err
+
+
+def test_every_command_has_an_example(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    commands = re.findall(r"^    ([a-z]+) ", capsys.readouterr().out, re.MULTILINE)
+    assert {"solve", "check", "schema"} <= set(commands)
+    for name in commands:
+        with pytest.raises(SystemExit) as stopped:
+            cli.main([name, "--help"])
+        assert stopped.value.code == 0
+        assert f"Example: leo-runtime {name}" in capsys.readouterr().out
+
+
+def test_a_reader_that_has_enough_is_no_error():
+    code = "import sys; from leo_runtime.cli import main; sys.exit(main(['schema', 'problem']))"
+    read, write_end = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdout=write_end, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(write_end)
+    assert (done.returncode, done.stderr) == (cli.PIPE_CLOSED, "")
+
+
+def test_an_interrupt_is_quiet(frame, capsys, monkeypatch):
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("leo_runtime.solver.solve", interrupted)
+    assert run(capsys, "solve", "frame.json") == (cli.INTERRUPTED, "", "interrupted\n")
+
+
+def test_solving_needs_no_numpy(frame):
+    code = (
+        "import sys; from leo_runtime.cli import main; main(['solve', 'frame.json', '--solver', 'exhaustive']);"
+        "sys.exit(', '.join(m for m in ('numpy', 'psutil', 'multiprocessing') if m in sys.modules) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
