@@ -7,6 +7,12 @@ from leo_runtime.errors import SolverError
 from leo_runtime.problem import Placement, Problem
 
 SOLVERS: dict[str, str] = {
+    "single": "leo_runtime.solver.baselines:single",
+    "cpu-only": "leo_runtime.solver.baselines:cpu_only",
+    "dsp-first": "leo_runtime.solver.baselines:dsp_first",
+    "gpu-first": "leo_runtime.solver.baselines:gpu_first",
+    "greedy": "leo_runtime.solver.greedy:solve",
+    "heft": "leo_runtime.solver.heft:solve",
     "exhaustive": "leo_runtime.solver.exhaustive:solve",
     "oracle": "leo_runtime.solver.oracle:solve",
 }

@@ -1,0 +1,101 @@
+"""Fixed policies to compare with: everything on one processor, or each stage on the first processor of a list.
+
+A policy is a list of processor names in order of preference. A stage runs on the first of them on which it has a mode
+and to which every input can be sent; on one of the others, in the problem's order, where there is none. Of several
+variants there it takes the first in the problem, and if an accuracy budget is broken that way, the most accurate. Then
+the stages are list-scheduled, by upward rank and by deadline, and the better schedule is the answer.
+
+`single` is the best of everything on one processor (see `lists.single_processor_modes`): the answer that no other
+solver may be worse than. The other policies make no such promise; that is what they are for.
+"""
+
+from collections.abc import Callable, Sequence
+
+from leo_runtime.errors import SolverError
+from leo_runtime.problem import Mode, Placement, Problem
+from leo_runtime.solver.lists import Lists, consider_single_processors, start
+
+POLICIES: dict[str, tuple[str, ...]] = {
+    "cpu-only": ("cpu",),
+    "dsp-first": ("dsp", "cpu", "gpu"),
+    "gpu-first": ("gpu", "cpu", "dsp"),
+}
+"""Name of each policy that is a solver of its own, with its preferences."""
+
+
+def prefer(problem: Problem, preferences: Sequence[str], name: str = "prefer") -> Placement:
+    """What a policy answers; `name` is given as its solver.
+
+    Raises `SolverError` where the answer would break a rule (a link, a cap, a budget, a limit): a policy does not look
+    for another.
+    """
+    lists, bounds, began = start(problem)
+    for accurate in (False, True):
+        modes = _preferred(lists, preferences, accurate)
+        lists.consider(modes, lists.by_rank)
+        lists.consider(modes, lists.by_due)
+        if lists.best is not None and lists.best[0] == 0:
+            break
+    return lists.placement(name, bounds, began)
+
+
+def _preferred(lists: Lists, preferences: Sequence[str], accurate: bool) -> list[int]:
+    """The mode of each stage under the policy, as its number within the stage."""
+    problem, stages = lists.compiled.problem, lists.compiled.stages
+    others = [resource.name for resource in problem.resources if resource.name not in preferences]
+    rank = {name: k for k, name in enumerate([*preferences, *others])}
+    linked = {(link.source, link.target) for link in problem.links}
+    chosen: dict[str, Mode] = {}
+    numbers: list[int] = []
+    for stage in stages:
+        sources = [chosen[name].resource for name in stage.inputs]
+        costs = [
+            (
+                any(source != mode.resource and (source, mode.resource) not in linked for source in sources),
+                rank[mode.resource],
+                mode.accuracy_loss_ppm if accurate else 0,
+                g,
+            )
+            for g, mode in enumerate(stage.modes)
+        ]
+        number = min(costs)[-1]
+        chosen[stage.name] = stage.modes[number]
+        numbers.append(number)
+    return numbers
+
+
+def single(
+    problem: Problem,
+    *,
+    limit_ms: int | None = None,  # noqa: ARG001  # done before any limit could bite
+    limit_nodes: int | None = None,  # noqa: ARG001
+    seed: int = 0,  # noqa: ARG001  # nothing is drawn
+) -> Placement:
+    """The best of everything on one processor. Raises `SolverError` where no processor can run it all."""
+    lists, bounds, began = start(problem)
+    consider_single_processors(lists)
+    if lists.best is None or lists.best[0] > 0:
+        raise SolverError(
+            f"{problem.name}: no single processor can run every stage within the rules",
+            hint="the solver `exact` uses several",
+        )
+    return lists.placement("single", bounds, began)
+
+
+def _policy(name: str) -> Callable[..., Placement]:
+    def solve(
+        problem: Problem,
+        *,
+        limit_ms: int | None = None,  # noqa: ARG001  # done before any limit could bite
+        limit_nodes: int | None = None,  # noqa: ARG001
+        seed: int = 0,  # noqa: ARG001  # nothing is drawn
+    ) -> Placement:
+        return prefer(problem, POLICIES[name], name)
+
+    solve.__doc__ = f"The policy `{name}`: {' before '.join(POLICIES[name])}. Raises `SolverError` as `prefer` does."
+    return solve
+
+
+cpu_only = _policy("cpu-only")
+dsp_first = _policy("dsp-first")
+gpu_first = _policy("gpu-first")

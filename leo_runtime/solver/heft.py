@@ -1,0 +1,55 @@
+"""HEFT: stages by upward rank, each on the mode on which it ends first, in the earliest gap that fits.
+
+As Topcuoglu, Hariri and Wu describe it (IEEE TPDS 13(3), 2002), with what our problems have besides: a transfer is
+sent once to each target, may occupy a radio, and is put into the earliest gap there; processors have lanes, become
+free late, and wake up. HEFT looks at nothing but times. So that an answer also keeps caps, budgets and limits where
+that can be had cheaply, and is never worse than one processor, everything on one processor is considered as well, and
+where all of these break a rule, HEFT is run again with stages moved, one at a time, to the mode that breaks least.
+Ties: the stage first in topological order, the mode first in the problem, the lane first on its resource.
+"""
+
+from leo_runtime.problem import Placement, Problem
+from leo_runtime.solver.compiled import Compiled
+from leo_runtime.solver.lists import Lists, consider_single_processors, simple_bounds, start
+
+NAME = "heft"
+
+
+def solve(
+    problem: Problem,
+    *,
+    limit_ms: int | None = None,  # noqa: ARG001  # done before any limit could bite
+    limit_nodes: int | None = None,  # noqa: ARG001
+    seed: int = 0,  # noqa: ARG001  # nothing is drawn
+) -> Placement:
+    """HEFT's answer, with simple bounds. Raises `SolverError` where it finds none that keeps every rule."""
+    lists, bounds, began = start(problem)
+    run(lists)
+    return lists.placement(NAME, bounds, began)
+
+
+def solve_compiled(compiled: Compiled, began_ns: int) -> Placement:
+    """The same for a problem that is compiled already."""
+    lists = Lists.of(compiled)
+    run(lists)
+    return lists.placement(NAME, simple_bounds(compiled.problem, compiled.stages), began_ns)
+
+
+def run(lists: Lists) -> None:
+    """Leave HEFT's best schedule in `lists`."""
+    free = [-1] * len(lists.by_rank)
+    lists.consider(free, lists.by_rank)
+    consider_single_processors(lists)
+    if lists.best is not None and lists.best[0] > 0:
+        _mend(lists)
+
+
+def _mend(lists: Lists) -> None:
+    """Fix stages, one after the other, to modes under which HEFT for the rest breaks the rules least."""
+    modes = [-1] * len(lists.by_rank)
+    for i in lists.by_rank:
+        values = []
+        for g in range(len(lists.compiled.stages[i].modes)):
+            modes[i] = g
+            values.append((lists.consider(modes, lists.by_rank), g))
+        modes[i] = min(values)[1]

@@ -1,0 +1,164 @@
+"""What all list-scheduling solvers share: orders of stages, everything on one processor, cheap bounds, the answer.
+
+A list schedule is made by the kernel from a mode for every stage and an order of the stages (inputs first): each
+stage, with the transfers it needs, takes the earliest gap on a lane. Two schedules are compared by how far they break
+caps and limits, then by the criteria of the objective in order; the first one tried wins a tie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from time import perf_counter_ns
+from typing import Any
+
+from leo_runtime.errors import SolverError
+from leo_runtime.problem import CRITERIA, Criterion, Mode, Placement, Problem
+from leo_runtime.solver.compiled import Compiled
+
+Value = tuple[int, ...]
+"""How far rules are broken, then the criteria of the objective: less is better."""
+
+_NO_DEADLINE_US = 10**30
+
+
+@dataclass(slots=True)
+class Lists:
+    """A compiled problem with the orders in which its stages are tried."""
+
+    compiled: Compiled
+    kernel: Any
+    """A `kernel.Kernel`, compiled or interpreted."""
+    criteria: tuple[int, ...]
+    """Positions of the objective's criteria in `CRITERIA`."""
+    by_rank: list[int]
+    by_due: list[int]
+    best: Value | None = None
+    best_modes: tuple[int, ...] = ()
+    best_order: tuple[int, ...] = ()
+    moves: int = 0
+    """How many schedules were made."""
+
+    @classmethod
+    def of(cls, compiled: Compiled) -> Lists:
+        """Compile nothing anew; order the stages by upward rank and by how soon something after them is due."""
+        kernel = compiled.kernel()
+        by_rank = kernel.rank_order()
+        criteria = tuple(CRITERIA.index(name) for name in compiled.problem.objective)
+        return cls(compiled, kernel, criteria, by_rank, _by_due(compiled, by_rank))
+
+    def value(self, modes: Sequence[int], order: Sequence[int]) -> Value:
+        """Schedule; a mode of -1 is chosen as HEFT does: what ends first."""
+        self.moves += 1
+        made = self.kernel.evaluate(modes, order)
+        return (made[4], *(made[k] for k in self.criteria))
+
+    def consider(self, modes: Sequence[int], order: Sequence[int]) -> Value:
+        """Schedule, and keep it if it is better than everything before. Returns its value."""
+        value = self.value(modes, order)
+        if self.best is None or value < self.best:
+            self.best, self.best_order = value, tuple(order)
+            self.best_modes = self.chosen() if -1 in modes else tuple(modes)
+        return value
+
+    def chosen(self) -> tuple[int, ...]:
+        """The modes of the schedule made last, as numbers within each stage."""
+        answer = self.kernel.answer()
+        first = self.compiled.mode_first
+        return tuple(answer[4 + 3 * i] - first[i] for i in range(len(first) - 1))
+
+    def placement(self, solver: str, bounds: tuple[int, ...], began_ns: int) -> Placement:
+        """The best schedule as an answer. Raises `SolverError` where every one considered breaks a rule."""
+        problem = self.compiled.problem
+        if self.best is None or self.best[0] > 0:
+            raise SolverError(
+                f"{problem.name}: the solver `{solver}` found no placement that keeps every rule",
+                hint="the solver `exact` finds one, or proves that there is none",
+            )
+        self.kernel.evaluate(self.best_modes, self.best_order)
+        status = "optimal" if bounds == self.best[1:] else "feasible"
+        return self.compiled.placement(self.kernel.answer(), solver, status, bounds, began_ns)  # type: ignore[arg-type]  # a literal either way
+
+
+def _by_due(compiled: Compiled, by_rank: list[int]) -> list[int]:
+    """The stages by when each must end so that what follows it can be in time (ties: by rank). Inputs come first."""
+    position = {name: i for i, name in enumerate(compiled.names)}
+    due = [_NO_DEADLINE_US] * len(position)
+    for deadline in compiled.problem.deadlines:
+        i = position[deadline.stage]
+        due[i] = min(due[i], deadline.deadline_us)
+    for i in reversed(range(len(due))):
+        stage = compiled.stages[i]
+        begin = due[i] - min(mode.duration_us for mode in stage.modes)
+        for name in stage.inputs:
+            due[position[name]] = min(due[position[name]], begin)
+    return sorted(by_rank, key=due.__getitem__)
+
+
+def single_processor_modes(problem: Problem, stages: Sequence[Any]) -> Iterator[list[int]]:
+    """Everything on one processor, for each one on which every stage has a mode.
+
+    Where a stage has several variants there, the fastest, the cheapest and the most accurate are each tried for all.
+    """
+    for resource in problem.resources:
+        there = [[g for g, mode in enumerate(stage.modes) if mode.resource == resource.name] for stage in stages]
+        if not all(there):
+            continue
+        tried: list[list[int]] = []
+        for cost in (_duration, _energy, _loss):
+            modes = [_least(stage.modes, numbers, cost) for stage, numbers in zip(stages, there, strict=True)]
+            if modes not in tried:
+                tried.append(modes)
+                yield modes
+
+
+def _least(modes: Sequence[Mode], numbers: list[int], cost: Callable[[Mode], int]) -> int:
+    return min(numbers, key=lambda g: cost(modes[g]))
+
+
+def _duration(mode: Mode) -> int:
+    return mode.duration_us
+
+
+def _energy(mode: Mode) -> int:
+    return mode.energy_nj
+
+
+def _loss(mode: Mode) -> int:
+    return mode.accuracy_loss_ppm
+
+
+def consider_single_processors(lists: Lists) -> None:
+    """Consider everything on one processor, so that no answer is worse than that."""
+    for modes in single_processor_modes(lists.compiled.problem, lists.compiled.stages):
+        lists.consider(modes, lists.by_rank)
+        if lists.by_due != lists.by_rank:
+            lists.consider(modes, lists.by_due)
+
+
+def simple_bounds(problem: Problem, stages: Sequence[Any]) -> tuple[int, ...]:
+    """For each criterion of the objective a value that no answer is below: each stage at its own best, no waiting.
+
+    `stages` are the problem's, inputs first.
+    """
+    ends: dict[str, int] = {}
+    energy = loss = 0
+    for stage in stages:
+        start = max([stage.release_us, *[ends[name] for name in stage.inputs]])
+        ends[stage.name] = start + min([mode.duration_us for mode in stage.modes])
+        energy += min([mode.energy_nj for mode in stage.modes])
+        loss += min([mode.accuracy_loss_ppm for mode in stage.modes])
+    values: dict[Criterion, int] = {
+        "tardiness": sum([d.weight * max(0, ends[d.stage] - d.deadline_us) for d in problem.deadlines]),
+        "energy": energy,
+        "makespan": max(ends.values(), default=0),
+        "accuracy_loss": loss,
+    }
+    return tuple([values[name] for name in problem.objective])
+
+
+def start(problem: Problem) -> tuple[Lists, tuple[int, ...], int]:
+    """The lists, the simple bounds and the time at which solving began (in ns of `perf_counter_ns`)."""
+    began = perf_counter_ns()
+    lists = Lists.of(Compiled(problem))
+    return lists, simple_bounds(problem, lists.compiled.stages), began
