@@ -17,7 +17,7 @@ from pydantic import Field
 
 from leo_runtime.documents import Name, Positive, Quantity, Value
 from leo_runtime.errors import GraphError
-from leo_runtime.operators import NoParameters, Operator, Shape, Work, define
+from leo_runtime.operators import NoParameters, Operator, Part, Shape, Work, define
 
 Sizes = Annotated[tuple[Positive, ...], Field(min_length=1)]
 NotNegative = Annotated[float, Field(ge=0.0)]
@@ -115,9 +115,13 @@ class GmmParameters(Value):
     """The mixtures read the columns `first_column` to `first_column + dimensions - 1` of the input."""
     average: bool = True
     """Whether the result is the mean over frames, (classes,), or every frame's, (frames, classes)."""
+    first_class: Quantity = 0
+    """The mixtures are the file's from here on."""
+    classes_in_model: Positive | None = None
+    """How many the file holds; None: `classes`."""
     model: Path
-    """An `.npz` file with float32 arrays: `means` and `variances` (classes, components, dimensions), and
-    `log_weights` (classes, components), natural logarithms of the components' weights."""
+    """An `.npz` file with float32 arrays: `means` and `variances` (classes_in_model, components, dimensions), and
+    `log_weights` (classes_in_model, components), natural logarithms of the components' weights."""
 
 
 class DenseParameters(Value):
@@ -170,6 +174,28 @@ class FuseParameters(Value):
 
     weights: Annotated[tuple[float, ...], Field(min_length=1)] | None = None
     """One number an input; None: each counts 1 / (number of inputs)."""
+
+
+class RowsParameters(Value):
+    """Which rows of an array."""
+
+    first: Quantity = 0
+    count: Positive
+
+
+class JoinParameters(Value):
+    """How arrays are put together."""
+
+    axis: Literal["rows", "columns"] = "columns"
+    """One after the other along the first axis, or along the last."""
+
+
+def even_parts(count: int, parts: int, what: str) -> tuple[tuple[int, int], ...]:
+    """(first, count) of each of so many parts, as even as can be. Raises `GraphError` when a part would be empty."""
+    if parts > count:
+        raise GraphError(f"{count} {what} cannot be cut into {parts} parts")
+    edges = [count * part // parts for part in range(parts + 1)]
+    return tuple((first, end - first) for first, end in pairwise(edges))
 
 
 def frame_count(samples: int, frame_samples: int, hop_samples: int) -> int:
@@ -290,6 +316,15 @@ def _gmm_shape(params: GmmParameters, shapes: Sequence[Shape]) -> Shape:
     return (params.classes,) if params.average else (shape[0], params.classes)
 
 
+def _gmm_cut(params: GmmParameters, _shapes: Sequence[Shape], parts: int) -> tuple[Part, ...]:
+    """One task a class model, or a group of them (LEO, MobiCom 2016)."""
+    in_model = params.classes if params.classes_in_model is None else params.classes_in_model
+    return tuple(
+        Part({"first_class": params.first_class + first, "classes": count, "classes_in_model": in_model})
+        for first, count in even_parts(params.classes, parts, "classes")
+    )
+
+
 def _gmm_work(params: GmmParameters, shapes: Sequence[Shape]) -> Work:
     components = params.classes * params.components
     macs = shapes[0][0] * components * (2 * params.dimensions + 1)
@@ -304,6 +339,12 @@ def _dense_shape(params: DenseParameters, shapes: Sequence[Shape]) -> Shape:
         raise GraphError("`dense` can average over rows only with per_row")
     rows = params.per_row and not params.average
     return (shapes[0][0], params.layers[-1]) if rows else (params.layers[-1],)
+
+
+def _dense_cut(params: DenseParameters, shapes: Sequence[Shape], parts: int) -> tuple[Part, ...]:
+    if not params.per_row or params.average:
+        raise GraphError("`dense` can be cut only with per_row and without average")
+    return tuple(Part({}, first, count) for first, count in even_parts(shapes[0][0], parts, "rows"))
 
 
 def dense_inputs(params: DenseParameters, shape: Shape) -> tuple[int, int]:
@@ -368,6 +409,29 @@ def _micro_features_shape(_params: NoParameters, shapes: Sequence[Shape]) -> Sha
 def _micro_features_work(params: NoParameters, shapes: Sequence[Shape]) -> Work:
     frames, bands = _micro_features_shape(params, shapes)
     return Work(frames * (MICRO_FRAME_SAMPLES + 512 * 9 + 512 + 512), 4 * _values(shapes[0], (frames, bands)))
+
+
+def _rows_shape(params: RowsParameters, shapes: Sequence[Shape]) -> Shape:
+    if params.first + params.count > shapes[0][0]:
+        raise GraphError(
+            f"`rows` asks for rows {params.first} to {params.first + params.count - 1} of {_shown(shapes[0])}"
+        )
+    return (params.count, *shapes[0][1:])
+
+
+def _join_shape(params: JoinParameters, shapes: Sequence[Shape]) -> Shape:
+    axis = 0 if params.axis == "rows" else len(shapes[0]) - 1
+    if len({(*shape[:axis], 0, *shape[axis + 1 :]) for shape in shapes}) != 1:
+        raise GraphError(f"`join` cannot put {', '.join(map(_shown, shapes))} together along their {params.axis}")
+    return (*shapes[0][:axis], sum(shape[axis] for shape in shapes), *shapes[0][axis + 1 :])
+
+
+def _rows_work(params: RowsParameters, shapes: Sequence[Shape]) -> Work:
+    return Work(0, 8 * _values(_rows_shape(params, shapes)))
+
+
+def _join_work(_params: JoinParameters, shapes: Sequence[Shape]) -> Work:
+    return Work(0, 8 * _values(*shapes))
 
 
 def _fuse_shape(params: FuseParameters, shapes: Sequence[Shape]) -> Shape:
@@ -460,6 +524,7 @@ define(
         parameters=GmmParameters,
         output_shape=_gmm_shape,
         work=_gmm_work,
+        cut=_gmm_cut,
     )
 )
 
@@ -472,6 +537,7 @@ define(
         parameters=DenseParameters,
         output_shape=_dense_shape,
         work=_dense_work,
+        cut=_dense_cut,
     )
 )
 
@@ -523,5 +589,26 @@ define(
         work=_fuse_work,
         inputs=(1, None),
         takes_absent=True,
+    )
+)
+
+define(
+    Operator(
+        name="rows",
+        summary="The rows `first` to `first + count - 1` of an array. Output: (count, ...).",
+        parameters=RowsParameters,
+        output_shape=_rows_shape,
+        work=_rows_work,
+    )
+)
+
+define(
+    Operator(
+        name="join",
+        summary="Arrays one after the other, along their rows (first axis) or columns (last axis).",
+        parameters=JoinParameters,
+        output_shape=_join_shape,
+        work=_join_work,
+        inputs=(1, None),
     )
 )

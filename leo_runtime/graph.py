@@ -51,6 +51,8 @@ class Stage(Value):
     gate: Name | None = None
     """The stage whose output decides whether this one runs, and with it all that reads it."""
     variants: Annotated[tuple[Variant, ...], Field(min_length=1)] = (Variant(name=DEFAULT_VARIANT),)
+    parts: Positive = 1
+    """Cut into so many parts, each placed by itself; `name` is then where they are put together again."""
 
 
 class Decision(Value):
@@ -205,12 +207,21 @@ class GraphBuilder:
         *inputs: str,
         gate: str | None = None,
         variants: tuple[Variant, ...] = (Variant(name=DEFAULT_VARIANT),),
+        parts: int = 1,
         **params: Any,
     ) -> str:
         """Add a stage that reads the stages `inputs`; the keywords are its parameters. Returns its name."""
         operator_name = operator if isinstance(operator, str) else operator.name
         self._stages.append(
-            Stage(name=name, operator=operator_name, inputs=inputs, params=params, gate=gate, variants=variants)
+            Stage(
+                name=name,
+                operator=operator_name,
+                inputs=inputs,
+                params=params,
+                gate=gate,
+                variants=variants,
+                parts=parts,
+            )
         )
         return name
 

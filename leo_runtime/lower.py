@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from leo_runtime.cut import cut
 from leo_runtime.documents import find_cycle
 from leo_runtime.errors import GraphError, ProfileError
 from leo_runtime.graph import BoundStage, Stage, TaskGraph, Workload, bind, in_order
@@ -92,7 +93,8 @@ def merge(workload: Workload) -> MergedWorkload:
     bound: dict[str, BoundStage] = {}
     gates: dict[str, list[str] | None] = {}
     graphs: dict[str, list[str]] = {}
-    for graph in workload.graphs:
+    for whole in workload.graphs:
+        graph = cut(whole, workload)
         settled = bind(graph, workload)
         for stage in in_order(graph):
             reads = tuple(names[graph.name, name] for name in stage.inputs)
@@ -293,7 +295,7 @@ def _budgets(merged: MergedWorkload, state: FrameState, active: set[str]) -> tup
     for graph in merged.workload.graphs:
         if graph.accuracy_loss_ppm_max is None or graph.name not in state.graphs:
             continue
-        stages = dict.fromkeys(merged.names[graph.name, stage.name] for stage in graph.stages)
+        stages = dict.fromkeys(name for (owner, _), name in merged.names.items() if owner == graph.name)
         budgets.append(
             AccuracyBudget(
                 stages=tuple(stage for stage in stages if stage in active), loss_ppm_max=graph.accuracy_loss_ppm_max

@@ -33,6 +33,16 @@ class Work:
     bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a stage that is cut: the parameters it has of its own, and the rows of the input it reads."""
+
+    params: dict[str, Any]
+    first_row: int = 0
+    rows: int | None = None
+    """None: it reads the whole input."""
+
+
 class NoParameters(Value):
     """The parameters of an operator that has none."""
 
@@ -54,6 +64,9 @@ class Operator:
     """It reads a sensor stream: its one input array is the window of raw samples, and it has no input stages."""
     takes_absent: bool = False
     """An input that a closed gate removed is given as zeros; any other operator is then removed itself."""
+    cut: Callable[[Any, Sequence[Shape], int], tuple[Part, ...]] | None = None
+    """Cuts the stage into so many parts whose outputs, one after the other, are its output; None: it cannot be cut.
+    Parts of parameters follow each other along the last axis, parts of rows along the first."""
     function: Function | None = None
     """A user's own operator: what computes it, called with the input arrays and the parameters by keyword."""
 

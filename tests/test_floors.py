@@ -10,7 +10,7 @@ FLOORS = (
     ("errors",),
     ("documents",),
     ("problem", "hardware", "operators", "builtin_operators", "graph", "profiles", "traces", "backend"),
-    ("lower", "check", "ledger", "observations"),
+    ("lower", "cut", "check", "ledger", "observations"),
     ("solver",),
     ("clock", "dispatch", "simulator", "executor", "runtime", "registry"),
     ("calibrate", "replay", "study", "report", "explain", "batch", "testing", "bench_audio", "demo"),

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from leo_backends.dsp.hexagon import HexagonMachine
 from leo_backends.dsp.hexagon.toolchain import TARGETS, build, find_toolchain
-
 from leo_runtime.errors import DeviceUnavailableError, KernelError
 
 MISSING = [name for name in ("clang", "ld.lld", "qemu-hexagon") if shutil.which(name) is None]

@@ -33,12 +33,16 @@ class DenseModel:
 
 def read_gmm(params: GmmParameters) -> GmmModel:
     """The mixtures of a model file. Raises `KernelError`."""
-    shape = (params.classes, params.components, params.dimensions)
+    classes = params.classes if params.classes_in_model is None else params.classes_in_model
+    shape = (classes, params.components, params.dimensions)
     arrays = _Arrays(params.model)
+    wanted = slice(params.first_class, params.first_class + params.classes)
+    if wanted.stop > classes:
+        raise KernelError(f"{params.model}: class {wanted.stop - 1} is asked for, it holds {classes} (from 0 on)")
     model = GmmModel(
-        means=arrays.take("means", shape),
-        variances=arrays.take("variances", shape),
-        log_weights=arrays.take("log_weights", shape[:2], may_be_minus_infinity=True),
+        means=arrays.take("means", shape)[wanted],
+        variances=arrays.take("variances", shape)[wanted],
+        log_weights=arrays.take("log_weights", shape[:2], may_be_minus_infinity=True)[wanted],
     )
     if model.variances.min() <= 0:
         raise KernelError(f"{params.model}: a variance is {model.variances.min():g}, it must be above 0")

@@ -18,9 +18,11 @@ from leo_runtime.builtin_operators import (
     EnergyGateParameters,
     FuseParameters,
     GmmParameters,
+    JoinParameters,
     LogMelParameters,
     MfccParameters,
     MotionFeaturesParameters,
+    RowsParameters,
     SpectrumParameters,
     TfliteParameters,
     VoiceGateParameters,
@@ -216,6 +218,15 @@ def _fuse(params: FuseParameters, shapes: Sequence[Shape]) -> Program:
     return program
 
 
+def _rows(params: RowsParameters, _shapes: Sequence[Shape]) -> Program:
+    return lambda inputs: inputs[0][params.first : params.first + params.count]
+
+
+def _join(params: JoinParameters, _shapes: Sequence[Shape]) -> Program:
+    axis = 0 if params.axis == "rows" else -1
+    return lambda inputs: np.concatenate(inputs, axis=axis)
+
+
 PROGRAMS: dict[str, Callable[..., Program]] = {
     "window": _window,
     "energy_gate": _energy_gate,
@@ -228,6 +239,8 @@ PROGRAMS: dict[str, Callable[..., Program]] = {
     "tflite": _tflite_model,
     "micro_features": _micro_features,
     "fuse": _fuse,
+    "rows": _rows,
+    "join": _join,
 }
 """What makes the program of an operator, from its parameters and the shapes of its inputs. May read model files."""
 
