@@ -59,13 +59,13 @@ class SpectrumParameters(Value):
 class VoiceGateParameters(SpectrumParameters):
     """When a signal holds a voice."""
 
-    low_hz: NotNegative = 200.0
+    low_hz: NotNegative = 300.0
     """The speech band: the transform's points from here on,"""
-    high_hz: AboveZero = 4000.0
+    high_hz: AboveZero = 3400.0
     """up to and including here."""
     threshold_dbfs: float = -50.0
     """A frame whose level in the speech band is not above this holds no voice."""
-    threshold_contrast: AboveZero = 1.8
+    threshold_contrast: AboveZero = 1.6
     """A frame whose spectral contrast is not above this holds no voice; white noise has 0.58 (Euler's constant)."""
     fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
     """The gate opens when more than this part of the frames holds a voice."""

@@ -26,32 +26,30 @@ def is_available() -> bool:
 
 
 def model_program(params: TfliteParameters, shape: Shape) -> Callable[[Sequence[np.ndarray]], np.ndarray]:
-    """A program that runs the model on one input of that shape, with one interpreter for each thread that calls it.
+    """A program that runs the model on one input of that shape, with one interpreter a thread, or a streaming run.
 
     Raises `MissingExtraError` without a package, `KernelError` for a model that cannot be read or does not fit.
     """
+    content = _content(params)
     steps = tflite_steps(params, shape)
-    row = shape[1:]
-    step_shape = shape if params.rows_per_step is None else (params.rows_per_step, *row)
+    rows = shape[0] if params.rows_per_step is None else params.rows_per_step
     here = threading.local()
 
-    def session() -> _Session:
+    def whole(inputs: Sequence[np.ndarray]) -> np.ndarray:
         found: _Session | None = getattr(here, "session", None)
         if found is None:
-            found = here.session = _Session(params, step_shape)
-        return found
+            found = here.session = _Session(params, content, shape)
+        return found.call(inputs[0])
 
-    def run(inputs: Sequence[np.ndarray]) -> np.ndarray:
-        (array,) = inputs
-        if params.rows_per_step is None:
-            return session().call(array)
-        session().reset()
-        rows = params.rows_per_step
-        outputs = np.stack([session().call(array[i * rows : (i + 1) * rows]) for i in range(steps)])
-        return _greatest_average(outputs, params.average_steps)
+    def step_by_step(inputs: Sequence[np.ndarray]) -> np.ndarray:
+        # A new interpreter, since resetting its variables does not reset what models keep in resource variables.
+        session = _Session(params, content, (rows, *shape[1:]))
+        outputs = [session.call(step) for step in inputs[0][: steps * rows].reshape(steps, -1)]
+        return _greatest_average(np.stack(outputs), params.average_steps)
 
-    session()
-    return run
+    program = whole if params.rows_per_step is None else step_by_step
+    program([np.zeros(shape, np.float32)])  # A model that does not fit is found now, not in the middle of a frame.
+    return program
 
 
 def _greatest_average(outputs: np.ndarray, steps: int) -> np.ndarray:
@@ -64,9 +62,9 @@ def _greatest_average(outputs: np.ndarray, steps: int) -> np.ndarray:
 class _Session:
     """One interpreter with one model, for one thread."""
 
-    def __init__(self, params: TfliteParameters, step_shape: Shape) -> None:
+    def __init__(self, params: TfliteParameters, content: bytes, step_shape: Shape) -> None:
         self._params = params
-        self._interpreter = _interpreter(params)
+        self._interpreter = _interpreter(params, content)
         (self._input, *others), outputs = (
             self._interpreter.get_input_details(),
             self._interpreter.get_output_details(),
@@ -78,9 +76,6 @@ class _Session:
             if np.prod(wanted) != np.prod(detail["shape"]):
                 has = tuple(map(int, detail["shape"]))
                 raise KernelError(f"{params.model}: its {what} has the shape {has}, the stage's is {tuple(wanted)}")
-
-    def reset(self) -> None:
-        self._interpreter.reset_all_variables()
 
     def call(self, array: np.ndarray) -> np.ndarray:
         shaped = array.reshape(self._input["shape"])
@@ -109,18 +104,21 @@ def _restored(array: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
     return values
 
 
-def _interpreter(params: TfliteParameters) -> Any:
-    for package in PACKAGES:
-        if importlib.util.find_spec(package):
-            break
-    else:
-        raise MissingExtraError("the operator `tflite`", "tflite")
-    interpreter = importlib.import_module(f"{package}.interpreter").Interpreter
-    if not params.model.is_file():
-        raise KernelError(f"{params.model}: there is no such model file")
+def _content(params: TfliteParameters) -> bytes:
     try:
-        made = interpreter(model_path=str(params.model), num_threads=1)
-        made.allocate_tensors()
+        return params.model.read_bytes()
+    except OSError as error:
+        raise KernelError(f"{params.model}: cannot be read ({error.strerror or error})") from None
+
+
+def _interpreter(params: TfliteParameters, content: bytes) -> Any:
+    package = next((package for package in PACKAGES if importlib.util.find_spec(package)), None)
+    if package is None:
+        raise MissingExtraError("the operator `tflite`", "tflite")
+    new = importlib.import_module(f"{package}.interpreter").Interpreter
+    try:
+        interpreter = new(model_content=content, num_threads=1)
+        interpreter.allocate_tensors()
     except SystemError as error:
         # What tflite_runtime raises when numpy is newer than it can work with.
         raise KernelError(
@@ -128,4 +126,4 @@ def _interpreter(params: TfliteParameters) -> Any:
         ) from None
     except (ValueError, RuntimeError) as error:
         raise KernelError(f"{params.model}: cannot be loaded ({error})") from None
-    return made
+    return interpreter
