@@ -7,6 +7,7 @@ from leo_runtime.errors import SolverError
 from leo_runtime.problem import Placement, Problem
 
 SOLVERS: dict[str, str] = {
+    "exact": "leo_runtime.solver.exact:solve",
     "single": "leo_runtime.solver.baselines:single",
     "cpu-only": "leo_runtime.solver.baselines:cpu_only",
     "dsp-first": "leo_runtime.solver.baselines:dsp_first",

@@ -18,8 +18,8 @@ from leo_runtime.documents import Value
 from leo_runtime.problem import CRITERIA, Criteria, Placement, Problem, StageRun, TransferRun
 from leo_runtime.solver import kernel as _kernel
 
-SAFE = 1 << 61
-"""Sums below this leave room for one addition in a signed 64-bit integer."""
+SAFE = 10**18
+"""What no number may reach in the compiled kernel: its own mark for "never", several of which still add up."""
 
 Status = Literal["optimal", "feasible", "infeasible"]
 

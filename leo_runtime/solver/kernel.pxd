@@ -3,6 +3,7 @@ ctypedef long long i64
 ctypedef i64[::1] ints
 
 cdef i64 FAR
+cdef i64 BROKEN
 
 cdef class Kernel:
     cdef ints source
@@ -13,6 +14,11 @@ cdef class Kernel:
     cdef ints resource, duration, energy, output, memory, loss
     cdef ints due_stage, due, weight, budget_first, budget_stage, budget_max, limit, objective
     cdef ints open, send_us, send_nj, mode, start, end, lane, after, arrive, head, sent, made, rank, last, result
+    cdef ints best_mode, best_start, best_lane, best_sent, best_arrive, best_result, climb_mode, climb_result
+    cdef ints alive, count, stage_of, trail, cap, bound, node_bound, halted, cost, early, latest, floor, ceiling
+    cdef ints soonest, limit_end, least, only, reach, last_start, surely, opening, opening_lane, first_free, free
+    cdef ints reader_first, readers, work_from, work_to, work_us, work_of, work_sorted, done, by, stack, stack_key
+    cdef i64 has_best, stack_size, visited, stopped, target, limit_nodes, open_bound, trail_size, random, tightened
 
     cdef ints _take(self, i64 count)
     cdef void _carve(self)
@@ -25,3 +31,40 @@ cdef class Kernel:
     cdef i64 _place(self, i64 a, i64 r, i64 ready, i64 took) noexcept nogil
     cdef void _remove(self, i64 a) noexcept nogil
     cdef void _measure(self) noexcept nogil
+    cpdef i64 search(self, i64 limit_nodes)
+    cpdef climb(self, i64 moves, i64 seed)
+    cdef i64 _keep(self) noexcept nogil
+    cdef void _restore(self) noexcept nogil
+    cdef void _climb(self, i64 moves, i64 seed) noexcept nogil
+    cdef void _climbed(self) noexcept nogil
+    cdef i64 _simple_mode(self, i64 i, i64 k) noexcept nogil
+    cdef i64 _roll(self, i64 sides) noexcept nogil
+    cdef void _order(self) noexcept nogil
+    cdef i64 _search_all(self) noexcept nogil
+    cdef i64 _root_bound(self, i64 c) noexcept nogil
+    cdef void _reset_domains(self) noexcept nogil
+    cdef void _kill(self, i64 g) noexcept nogil
+    cdef void _undo(self, i64 mark) noexcept nogil
+    cdef void _branch(self, i64 bound) noexcept nogil
+    cdef i64 _widest(self) noexcept nogil
+    cdef i64 _cheapest(self, i64 i) noexcept nogil
+    cdef i64 _price(self, i64 g) noexcept nogil
+    cdef i64 _propagate(self) noexcept nogil
+    cdef i64 _forward(self) noexcept nogil
+    cdef i64 _backward(self) noexcept nogil
+    cdef i64 _sums(self) noexcept nogil
+    cdef i64 _decided(self, i64 i) noexcept nogil
+    cdef i64 _spend(self) noexcept nogil
+    cdef i64 _loads(self) noexcept nogil
+    cdef void _order_pairs(self, i64 size) noexcept nogil
+    cdef i64 _overloaded(self, i64 k, i64 size) noexcept nogil
+    cdef void _leaf(self, i64 last_bound) noexcept nogil
+    cdef i64 _sequence_all(self) noexcept nogil
+    cdef i64 _first_free(self, i64 k) noexcept nogil
+    cdef i64 _sequence(self, i64 left) noexcept nogil
+    cdef i64 _place_of(self, i64 a) noexcept nogil
+    cdef i64 _took(self, i64 a) noexcept nogil
+    cdef i64 _ready(self, i64 a) noexcept nogil
+    cdef i64 _eligible(self, i64 a) noexcept nogil
+    cdef i64 _look_ahead(self) noexcept nogil
+    cdef i64 _accept(self) noexcept nogil

@@ -19,15 +19,26 @@ COMPILED: bool = cython.compiled
 
 Ints = MutableSequence[int]
 
-FAR = 1 << 61
-"""Later, dearer and larger than anything of a problem; two of them still add up in 64 bits."""
+FAR = int("1" + "0" * (18 if COMPILED else 60))
+"""Later, dearer and larger than anything of a problem; where numbers are 64-bit, several of them still add up."""
+
+BROKEN = 1 << 40
+"""What one missing link or lane adds to how far a schedule breaks the rules."""
 
 
 def scratch_size(data: Ints) -> int:
     """How many integers of working space the kernel needs for a problem's `data`."""
     n, resources, modes, _, lanes = data[:5]
     pairs = n * resources
-    return 8 * (n + pairs) + 4 * modes * resources + 8 * (n + resources + modes + lanes) + 64
+    return (
+        (n + pairs) * (n + pairs + 1)
+        + 16 * (n + pairs)
+        + 2 * modes * resources
+        + 16 * (n + modes)
+        + 8 * (resources + lanes)
+        + data[3]
+        + 64
+    )
 
 
 class Kernel:
@@ -99,14 +110,77 @@ class Kernel:
         self.rank = self._take(n)
         self.last = self._take(r)
         self.result = self._take(5)
+        self.best_mode = self._take(n)
+        self.best_start = self._take(activities)
+        self.best_lane = self._take(activities)
+        self.best_sent = self._take(n * r)
+        self.best_arrive = self._take(n * r)
+        self.best_result = self._take(5)
+        self.climb_mode = self._take(n)
+        self.climb_result = self._take(5)
+        self.alive = self._take(g)
+        self.count = self._take(n)
+        self.stage_of = self._take(g)
+        self.trail = self._take(g)
+        self.cap = self._take(4)
+        self.bound = self._take(4)
+        self.node_bound = self._take(4)
+        self.halted = self._take(1)
+        self.cost = self._take(max(g, n))
+        self.early = self._take(g)
+        self.latest = self._take(g)
+        self.floor = self._take(n)
+        self.ceiling = self._take(n)
+        self.soonest = self._take(n)
+        self.limit_end = self._take(n)
+        self.least = self._take(n)
+        self.only = self._take(n)
+        self.reach = self._take(n * r)
+        self.last_start = self._take(n * r)
+        self.surely = self._take(n * r)
+        self.opening = self._take(r)
+        self.opening_lane = self._take(r)
+        self.first_free = self._take(r)
+        self.free = self._take(self.lane_first[r])
+        self.reader_first = self._take(n + 1)
+        self.readers = self._take(self.input_first[n])
+        self.work_from = self._take(activities)
+        self.work_to = self._take(activities)
+        self.work_us = self._take(activities)
+        self.work_of = self._take(activities)
+        self.work_sorted = self._take(activities)
+        self.done = self._take(activities)
+        self.by = self._take(activities)
+        # Between one activity being scheduled and the next at most all others wait: a triangle, but most are not
+        # eligible at once, so a node's choices are few. `_sequence` checks that there is room.
+        self.stack = self._take(activities * (activities + 1) // 2)
+        self.stack_key = self._take(activities * (activities + 1) // 2)
+        self.has_best = 0
+        self.stack_size = 0
+        self.visited = 0
 
     def _expand(self) -> None:
         """What follows from the data alone: when lanes open, what each sending takes (-1: there is no link)."""
-        r = self.r
+        n, r = self.n, self.r
         for k in range(r):
             wake = self.wake_us[k] if self.asleep[k] else 0
+            self.opening[k] = FAR
             for lane in range(self.lane_first[k], self.lane_first[k + 1]):
                 self.open[lane] = max(self.ready[lane], wake)
+                self.free[lane] = self.open[lane]
+                if self.open[lane] < self.opening[k]:
+                    self.opening[k] = self.open[lane]
+                    self.opening_lane[k] = lane
+        for p in range(self.input_first[n]):
+            self.reader_first[self.inputs[p] + 1] += 1
+        for i in range(n):
+            self.reader_first[i + 1] += self.reader_first[i]
+            self.least[i] = self.reader_first[i]
+        for i in range(n):
+            for p in range(self.input_first[i], self.input_first[i + 1]):
+                producer = self.inputs[p]
+                self.readers[self.least[producer]] = i
+                self.least[producer] += 1
         for g in range(self.g):
             source = self.resource[g]
             size = self.output[g]
@@ -250,7 +324,7 @@ class Kernel:
             if self.sent[x] == 0:
                 took = self.send_us[g * self.r + target]
                 if took < 0:
-                    self.result[4] += FAR // (4 * (self.n + 1) * (self.n + 1))
+                    self.result[4] += BROKEN
                     latest = max(latest, self.end[producer])
                     continue
                 self.sent[x] = 1 + trial
@@ -289,7 +363,7 @@ class Kernel:
                     break
         if best_lane < 0:
             best = ready
-            self.result[4] += FAR // (4 * (self.n + 1) * (self.n + 1))
+            self.result[4] += BROKEN
         self.start[a] = best
         self.end[a] = best + took
         self.lane[a] = best_lane
@@ -364,3 +438,846 @@ class Kernel:
             if self.limit[c] >= 0:
                 broken += max(out[c] - self.limit[c], 0)
         out[4] = broken
+
+    # Branch and bound. `cap` holds what each criterion may be at most; for the criterion now minimised that is one less
+    # than the best answer. A node of the tree is a set of modes still alive in each stage; a leaf has one in each.
+
+    def search(self, limit_nodes: int) -> int:
+        """Minimise the criteria in order, starting from the answer kept by `keep`, if any.
+
+        Returns 2 when proved (`found` says whether there is an answer), 1 when stopped; `bounds` has the bounds.
+        """
+        self.limit_nodes = limit_nodes
+        with cython.nogil:
+            done = self._search_all()
+        return done
+
+    def keep(self) -> bool:
+        """Take the schedule made last as the best answer if it is valid and better than the one kept. Says whether."""
+        return self._keep() != 0
+
+    def best(self) -> list[int]:
+        """The best answer, as `answer` gives one."""
+        self._restore()
+        return self.answer()
+
+    @property
+    def found(self) -> bool:
+        """Whether there is an answer."""
+        return self.has_best != 0
+
+    @property
+    def bounds(self) -> list[int]:
+        """A proved lower bound for each criterion of the objective, given the ones before it at their value."""
+        return [self.bound[k] for k in range(self.criteria)]
+
+    @property
+    def nodes(self) -> int:
+        """How many nodes were searched so far."""
+        return self.visited
+
+    def halt(self) -> None:
+        """Stop the search at its next node; may be called from another thread."""
+        self.halted[0] = 1
+
+    def _keep(self) -> int:
+        """Copy the last schedule over the best answer if it is valid and precedes it in the objective's order."""
+        if self.result[4] != 0:
+            return 0
+        if self.has_best:
+            for k in range(self.criteria):
+                c = self.objective[k]
+                if self.result[c] > self.best_result[c]:
+                    return 0
+                if self.result[c] < self.best_result[c]:
+                    break
+            else:
+                return 0
+        self.has_best = 1
+        n = self.n
+        for i in range(n):
+            self.best_mode[i] = self.mode[i]
+        for a in range(n + n * self.r):
+            self.best_start[a] = self.start[a]
+            self.best_lane[a] = self.lane[a]
+        for x in range(n * self.r):
+            self.best_sent[x] = self.sent[x]
+            self.best_arrive[x] = self.arrive[x]
+        for c in range(5):
+            self.best_result[c] = self.result[c]
+        return 1
+
+    def _restore(self) -> None:
+        n = self.n
+        for i in range(n):
+            self.mode[i] = self.best_mode[i]
+        for a in range(n + n * self.r):
+            self.start[a] = self.best_start[a]
+            self.lane[a] = self.best_lane[a]
+        for x in range(n * self.r):
+            self.sent[x] = self.best_sent[x]
+            self.arrive[x] = self.best_arrive[x]
+        for c in range(5):
+            self.result[c] = self.best_result[c]
+
+    def climb(self, moves: int, seed: int) -> None:
+        """Look for good answers: the simple ones first, then `moves` random changes of mode from the best of them."""
+        with cython.nogil:
+            self._climb(moves, seed)
+
+    def _climb(self, moves: int, seed: int) -> None:
+        n = self.n
+        self.random = 1 + seed % 2147483646
+        self._order()
+        best = self.climb_result
+        best[4] = FAR
+        for start in range(self.r + 2):
+            for i in range(n):
+                self.mode[i] = -1 if start == 0 else self._simple_mode(i, start - 2)
+            self._schedule()
+            self._climbed()
+        for _ in range(moves):
+            for i in range(n):
+                self.mode[i] = self.climb_mode[i]
+            for _ in range(1 + self._roll(2)):
+                i = self._roll(n)
+                self.mode[i] = self.mode_first[i] + self._roll(self.mode_first[i + 1] - self.mode_first[i])
+            self._schedule()
+            self._climbed()
+
+    def _climbed(self) -> None:
+        """Take the schedule made last as where to climb on from, unless it is worse."""
+        self._keep()
+        for k in range(-1, self.criteria):
+            c = 4 if k < 0 else self.objective[k]
+            if self.result[c] > self.climb_result[c]:
+                return
+            if self.result[c] < self.climb_result[c]:
+                break
+        for i in range(self.n):
+            self.climb_mode[i] = self.mode[i]
+        for c in range(5):
+            self.climb_result[c] = self.result[c]
+
+    def _simple_mode(self, i: int, k: int) -> int:
+        """The cheapest mode of stage i on resource k, or anywhere if it has none there (or k is -1)."""
+        best = self.mode_first[i]
+        for g in range(self.mode_first[i] + 1, self.mode_first[i + 1]):
+            here = 0 if self.resource[g] == k else 1
+            there = 0 if self.resource[best] == k else 1
+            if here < there or (here == there and self.energy[g] < self.energy[best]):
+                best = g
+        return best
+
+    def _roll(self, sides: int) -> int:
+        """A number from 0 to `sides` - 1 (Lehmer's generator with Park and Miller's modulus)."""
+        self.random = self.random * 48271 % 2147483647
+        return self.random % sides
+
+    def _order(self) -> None:
+        """The stages in the order in which they should start for every deadline's sake, into `made`; inputs first."""
+        n = self.n
+        horizon = 0
+        for i in range(n):
+            self.least[i] = FAR
+            for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                self.least[i] = min(self.least[i], self.duration[g])
+            horizon += self.least[i]
+        for d in range(self.deadlines):
+            horizon = max(horizon, self.due[d])
+        for i in range(n):
+            self.limit_end[i] = horizon
+        for d in range(self.deadlines):
+            self.limit_end[self.due_stage[d]] = min(self.limit_end[self.due_stage[d]], self.due[d])
+        for i in range(n - 1, -1, -1):
+            for p in range(self.input_first[i], self.input_first[i + 1]):
+                producer = self.inputs[p]
+                self.limit_end[producer] = min(self.limit_end[producer], self.limit_end[i] - self.least[i])
+        for i in range(n):
+            key = self.limit_end[i] - self.least[i]
+            self.cost[i] = key
+            at = i
+            while at > 0 and self.cost[self.made[at - 1]] > key:
+                self.made[at] = self.made[at - 1]
+                at -= 1
+            self.made[at] = i
+
+    def _search_all(self) -> int:
+        self.halted[0] = 0
+        self.visited = 0
+        self.stopped = 0
+        self._reset_domains()
+        for c in range(4):
+            self.cap[c] = self.limit[c] if self.limit[c] >= 0 else FAR
+        for k in range(self.criteria):
+            c = self.objective[k]
+            self.target = c
+            self.bound[k] = 0
+            if self.stopped:
+                # Given the criteria before at their value, what the root alone proves.
+                self.bound[k] = self._root_bound(c)
+                self.cap[c] = self.best_result[c]
+                continue
+            if self.has_best:
+                self.cap[c] = self.best_result[c] - 1
+            self.open_bound = FAR
+            self._branch(0)
+            if self.stopped:
+                self.bound[k] = self.open_bound
+                if self.has_best:
+                    self.bound[k] = min(self.open_bound, self.best_result[c])
+                    self.cap[c] = self.best_result[c]
+                else:
+                    return 1
+            elif not self.has_best:
+                return 2
+            else:
+                self.bound[k] = self.best_result[c]
+                self.cap[c] = self.best_result[c]
+        return 1 if self.stopped else 2
+
+    def _root_bound(self, c: int) -> int:
+        self.cap[c] = self.best_result[c]
+        mark = self.trail_size
+        value = self.best_result[c]
+        if self._propagate():
+            value = min(self.node_bound[c], value)
+        self._undo(mark)
+        return value
+
+    def _reset_domains(self) -> None:
+        self.trail_size = 0
+        for i in range(self.n):
+            self.count[i] = self.mode_first[i + 1] - self.mode_first[i]
+            for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                self.alive[g] = 1
+                self.stage_of[g] = i
+
+    def _kill(self, g: int) -> None:
+        self.alive[g] = 0
+        self.count[self.stage_of[g]] -= 1
+        self.trail[self.trail_size] = g
+        self.trail_size += 1
+
+    def _undo(self, mark: int) -> None:
+        while self.trail_size > mark:
+            self.trail_size -= 1
+            g = self.trail[self.trail_size]
+            self.alive[g] = 1
+            self.count[self.stage_of[g]] += 1
+
+    def _branch(self, bound: int) -> None:
+        """Search everything below this node. Undoes what it did. When stopped, `open_bound` covers what is left."""
+        mark = self.trail_size
+        last_bound = bound
+        while True:
+            self.visited += 1
+            if self._propagate() == 0:
+                break
+            last_bound = max(last_bound, self.node_bound[self.target])
+            if self.visited > self.limit_nodes or self.halted[0]:
+                self.stopped = 1
+                self.open_bound = min(self.open_bound, last_bound)
+                break
+            i = self._widest()
+            if i < 0:
+                self._leaf(last_bound)
+                break
+            g = self._cheapest(i)
+            here = self.trail_size
+            for other in range(self.mode_first[i], self.mode_first[i + 1]):
+                if other != g and self.alive[other]:
+                    self._kill(other)
+            self._branch(last_bound)
+            self._undo(here)
+            if self.stopped:
+                self.open_bound = min(self.open_bound, last_bound)
+                break
+            self._kill(g)
+        self._undo(mark)
+
+    def _widest(self) -> int:
+        """The undecided stage whose modes differ most in cost (ties: the first), or -1."""
+        best = -1
+        most = -1
+        for i in range(self.n):
+            if self.count[i] > 1:
+                low = FAR
+                second = FAR
+                for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                    if self.alive[g]:
+                        price = self._price(g)
+                        if price < low:
+                            second = low
+                            low = price
+                        elif price < second:
+                            second = price
+                if second - low > most:
+                    most = second - low
+                    best = i
+        return best
+
+    def _cheapest(self, i: int) -> int:
+        best = -1
+        low = FAR
+        for g in range(self.mode_first[i], self.mode_first[i + 1]):
+            if self.alive[g] and self._price(g) < low:
+                low = self._price(g)
+                best = g
+        return best
+
+    def _price(self, g: int) -> int:
+        """What mode g means for the criterion now minimised, to branch by."""
+        if self.target == 1:
+            return self.cost[g]
+        return self.loss[g] if self.target == 3 else self.early[g]
+
+    def _propagate(self) -> int:
+        """Kill modes that no answer within the caps can use, and bound every criterion. 0: there is no such answer."""
+        for i in range(self.n):
+            self.floor[i] = 0
+            self.ceiling[i] = FAR
+        while True:
+            before = self.trail_size
+            self.tightened = 0
+            if self._forward() == 0 or self._backward() == 0:
+                return 0
+            if self.trail_size != before:
+                continue
+            if self._sums() == 0 or self._spend() == 0 or self._loads() == 0:
+                return 0
+            if self.trail_size == before and self.tightened == 0:
+                return 1
+
+    def _forward(self) -> int:
+        """Earliest ends, over what is still alive, with every lane free; bounds tardiness and makespan."""
+        r = self.r
+        tardiness = 0
+        makespan = 0
+        for i in range(self.n):
+            soonest = FAR
+            for t in range(r):
+                self.reach[i * r + t] = FAR
+            for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                if self.alive[g] == 0:
+                    continue
+                t = self.resource[g]
+                start = max(max(self.release[i], self.floor[i]), self.opening[t])
+                for p in range(self.input_first[i], self.input_first[i + 1]):
+                    start = max(start, self.reach[self.inputs[p] * r + t])
+                if start >= FAR:
+                    self._kill(g)
+                    continue
+                end = start + self.duration[g]
+                self.early[g] = end
+                soonest = min(soonest, end)
+                for target in range(r):
+                    arrive = end
+                    if target != t:
+                        took = self.send_us[g * r + target]
+                        if took < 0:
+                            continue
+                        link = 6 * (t * r + target)
+                        on = self.links[link + 5]
+                        if on >= 0:
+                            arrive = max(arrive, self.opening[on])
+                        if arrive >= FAR:
+                            continue
+                        arrive += took + self.links[link + 1]
+                    if arrive < self.reach[i * r + target]:
+                        self.reach[i * r + target] = arrive
+            if self.count[i] == 0:
+                return 0
+            self.soonest[i] = soonest
+            makespan = max(makespan, soonest)
+        for d in range(self.deadlines):
+            tardiness += self.weight[d] * max(self.soonest[self.due_stage[d]] - self.due[d], 0)
+        self.node_bound[0] = tardiness
+        self.node_bound[2] = makespan
+        return 1 if tardiness <= self.cap[0] and makespan <= self.cap[2] else 0
+
+    def _backward(self) -> int:
+        """Latest ends within the caps, given the earliest ends; kills modes that cannot end in time."""
+        r = self.r
+        slack = self.cap[0] - self.node_bound[0]
+        for i in range(self.n):
+            self.limit_end[i] = min(self.cap[2], self.ceiling[i])
+        if slack < FAR // 2:
+            for d in range(self.deadlines):
+                i = self.due_stage[d]
+                late = max(self.soonest[i] - self.due[d], 0)
+                self.limit_end[i] = min(self.limit_end[i], self.due[d] + late + slack // self.weight[d])
+        for i in range(self.n - 1, -1, -1):
+            for t in range(r):
+                self.last_start[i * r + t] = -1
+            for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                if self.alive[g] == 0:
+                    continue
+                t = self.resource[g]
+                latest = self.limit_end[i]
+                for c in range(self.reader_first[i], self.reader_first[i + 1]):
+                    reader = self.readers[c]
+                    best = -1
+                    for target in range(r):
+                        by = self.last_start[reader * r + target]
+                        if by > best:
+                            if target != t:
+                                took = self.send_us[g * r + target]
+                                if took < 0:
+                                    continue
+                                by -= took + self.links[6 * (t * r + target) + 1]
+                            best = max(best, by)
+                    latest = min(latest, best)
+                if self.early[g] > latest:
+                    self._kill(g)
+                    continue
+                self.latest[g] = latest
+                self.last_start[i * r + t] = max(self.last_start[i * r + t], latest - self.duration[g])
+            if self.count[i] == 0:
+                return 0
+        return 1
+
+    def _sums(self) -> int:
+        """Memory caps, accuracy budgets and the loss in sum, each from the least that every stage adds."""
+        for k in range(self.r):
+            if self.memory_cap[k] >= 0:
+                held = 0
+                for i in range(self.n):
+                    self.least[i] = FAR
+                    for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                        if self.alive[g]:
+                            here = self.memory[g] if self.resource[g] == k else 0
+                            self.least[i] = min(self.least[i], here)
+                    if self.count[i] == 0:
+                        return 0
+                    held += self.least[i]
+                if held > self.memory_cap[k]:
+                    return 0
+                spare = self.memory_cap[k] - held
+                for i in range(self.n):
+                    for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                        if self.alive[g] and self.resource[g] == k and self.memory[g] - self.least[i] > spare:
+                            self._kill(g)
+        lost = 0
+        for i in range(self.n):
+            self.least[i] = FAR
+            for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                if self.alive[g]:
+                    self.least[i] = min(self.least[i], self.loss[g])
+            if self.count[i] == 0:
+                return 0
+            lost += self.least[i]
+        self.node_bound[3] = lost
+        if lost > self.cap[3]:
+            return 0
+        if self.cap[3] < FAR:
+            spare = self.cap[3] - lost
+            for i in range(self.n):
+                for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                    if self.alive[g] and self.loss[g] - self.least[i] > spare:
+                        self._kill(g)
+        for b in range(self.budgets):
+            spare = self.budget_max[b]
+            for m in range(self.budget_first[b], self.budget_first[b + 1]):
+                spare -= self.least[self.budget_stage[m]]
+            if spare < 0:
+                return 0
+            for m in range(self.budget_first[b], self.budget_first[b + 1]):
+                i = self.budget_stage[m]
+                for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                    if self.alive[g] and self.loss[g] - self.least[i] > spare:
+                        self._kill(g)
+        return 1
+
+    def _decided(self, i: int) -> int:
+        """The one mode left of stage i, or -1."""
+        if self.count[i] != 1:
+            return -1
+        g = self.mode_first[i]
+        while self.alive[g] == 0:
+            g += 1
+        return g
+
+    def _spend(self) -> int:
+        """Bound the energy: cheapest modes, the transfers and wake-ups that are certain, and staying awake for them."""
+        n, r = self.n, self.r
+        for k in range(r):
+            self.last[k] = -1
+        for x in range(n * r):
+            self.surely[x] = 0
+        energy = 0
+        for i in range(n):
+            g = self._decided(i)
+            self.only[i] = g
+            if g < 0:
+                k = -2
+                soonest = FAR
+                for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                    if self.alive[g]:
+                        k = self.resource[g] if k == -2 or k == self.resource[g] else -1
+                        soonest = min(soonest, self.early[g])
+                if k >= 0:
+                    self.last[k] = max(self.last[k], soonest)
+                continue
+            t = self.resource[g]
+            self.cost[g] = self.energy[g]
+            energy += self.energy[g]
+            self.last[t] = max(self.last[t], self.early[g])
+            for p in range(self.input_first[i], self.input_first[i + 1]):
+                h = self.only[self.inputs[p]]
+                if h >= 0 and self.resource[h] != t:
+                    x = self.inputs[p] * r + t
+                    if self.surely[x] == 0:
+                        self.surely[x] = 1
+                        energy += self.send_nj[h * r + t]
+                        on = self.links[6 * (self.resource[h] * r + t) + 5]
+                        if on >= 0:
+                            sent = max(self.early[h], self.opening[on]) + self.send_us[h * r + t]
+                            self.last[on] = max(self.last[on], sent)
+        for i in range(n):
+            if self.only[i] >= 0:
+                continue
+            low = FAR
+            for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                if self.alive[g] == 0:
+                    continue
+                t = self.resource[g]
+                cost = self.energy[g]
+                for p in range(self.input_first[i], self.input_first[i + 1]):
+                    producer = self.inputs[p]
+                    h = self.only[producer]
+                    if h >= 0 and self.resource[h] != t and self.surely[producer * r + t] == 0:
+                        # Sent once however many read it: each possible reader bears its share.
+                        cost += self.send_nj[h * r + t] // (
+                            self.reader_first[producer + 1] - self.reader_first[producer]
+                        )
+                self.cost[g] = cost
+                low = min(low, cost)
+            if low == FAR:
+                return 0
+            self.least[i] = low
+            energy += low
+        for k in range(r):
+            if self.last[k] >= 0:
+                energy += self.awake_mw[k] * self.last[k] + self.asleep[k] * self.wake_nj[k]
+        self.node_bound[1] = energy
+        spare = self.cap[1] - energy
+        if spare < 0:
+            return 0
+        if self.cap[1] >= FAR:
+            return 1
+        for i in range(n):
+            for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                if self.alive[g]:
+                    k = self.resource[g]
+                    more = 0 if self.only[i] >= 0 else self.cost[g] - self.least[i]
+                    if self.last[k] < 0:
+                        more += self.awake_mw[k] * self.early[g] + self.asleep[k] * self.wake_nj[k]
+                    elif self.early[g] > self.last[k]:
+                        more += self.awake_mw[k] * (self.early[g] - self.last[k])
+                    if more > spare:
+                        self._kill(g)
+            if self.count[i] == 0:
+                return 0
+        return 1
+
+    def _loads(self) -> int:
+        """Refuse what is decided but does not fit into the lanes between its earliest start and its latest end."""
+        n, r = self.n, self.r
+        for k in range(r):
+            size = 0
+            for i in range(n):
+                g = self.only[i]
+                if g < 0 or self.count[i] != 1:
+                    continue
+                if self.resource[g] == k:
+                    self.work_from[size] = self.early[g] - self.duration[g]
+                    self.work_to[size] = self.latest[g]
+                    self.work_us[size] = self.duration[g]
+                    self.work_of[size] = i
+                    size += 1
+                    continue
+            fixed = size
+            for x in range(n * r):
+                if self.surely[x]:
+                    i = x // r
+                    h = self.only[i]
+                    target = x % r
+                    link = 6 * (self.resource[h] * r + target)
+                    took = self.send_us[h * r + target]
+                    if self.links[link + 5] == k and took > 0:
+                        by = FAR
+                        for c in range(self.reader_first[i], self.reader_first[i + 1]):
+                            g = self.only[self.readers[c]]
+                            if g >= 0 and self.resource[g] == target:
+                                by = min(by, self.latest[g] - self.duration[g])
+                        self.work_from[size] = max(self.early[h], self.opening[k])
+                        self.work_to[size] = by - self.links[link + 1]
+                        self.work_us[size] = took
+                        self.work_of[size] = -1
+                        size += 1
+            if self._overloaded(k, size):
+                return 0
+            if self.lane_first[k + 1] - self.lane_first[k] == 1:
+                self._order_pairs(fixed)
+        return 1
+
+    def _order_pairs(self, size: int) -> None:
+        """On a single lane: where one of two stages cannot go first, the other does."""
+        for a in range(size):
+            for b in range(size):
+                if a == b or self.work_from[a] + self.work_us[a] + self.work_us[b] <= self.work_to[b]:
+                    continue
+                # a before b would end b too late, so b goes first.
+                i = self.work_of[a]
+                j = self.work_of[b]
+                after = self.work_from[b] + self.work_us[b]
+                if after > self.work_from[a]:
+                    self.floor[i] = max(self.floor[i], after)
+                    self.work_from[a] = after
+                    self.tightened = 1
+                before = self.work_to[a] - self.work_us[a]
+                if before < self.work_to[b]:
+                    self.ceiling[j] = min(self.ceiling[j], before)
+                    self.work_to[b] = before
+                    self.tightened = 1
+
+    def _overloaded(self, k: int, size: int) -> int:
+        """1 if, of `size` pieces of work on resource k, those of some window need more than its lanes have there.
+
+        The pieces are in `work_from`, `work_to`, `work_us`; `free` says when each lane is free at the earliest.
+        """
+        for a in range(size):
+            self.work_sorted[a] = a
+            b = a
+            while b > 0 and self.work_from[self.work_sorted[b - 1]] < self.work_from[a]:
+                self.work_sorted[b] = self.work_sorted[b - 1]
+                b -= 1
+            self.work_sorted[b] = a
+        for e in range(size):
+            to = self.work_to[e]
+            if to >= FAR:
+                continue
+            need = 0
+            for b in range(size):
+                a = self.work_sorted[b]
+                if self.work_to[a] > to:
+                    continue
+                need += self.work_us[a]
+                room = 0
+                for lane in range(self.lane_first[k], self.lane_first[k + 1]):
+                    room += max(to - max(self.work_from[a], self.free[lane]), 0)
+                if need > room:
+                    return 1
+        return 0
+
+    # A leaf: every stage has one mode; find starts within the caps, or prove that there are none.
+
+    def _leaf(self, last_bound: int) -> None:
+        while True:
+            if self._sequence_all() == 0:
+                if self.stopped:
+                    self.open_bound = min(self.open_bound, last_bound)
+                return
+            self._keep()
+            self.cap[self.target] = self.best_result[self.target] - 1
+            if self._propagate() == 0:
+                return
+
+    def _sequence_all(self) -> int:
+        """1 with a schedule within the caps in `start`, `lane`, `sent`, `arrive` and `result`; else 0."""
+        n, r = self.n, self.r
+        for lane in range(self.lane_first[r]):
+            self.free[lane] = self.open[lane]
+        left = n
+        for i in range(n):
+            g = self.mode[i] = self._decided(i)
+            self.done[i] = 0
+            self.by[i] = self.latest[g]
+            for t in range(r):
+                x = i * r + t
+                a = n + x
+                self.sent[x] = 0
+                self.done[a] = 0
+                by = FAR
+                for c in range(self.reader_first[i], self.reader_first[i + 1]):
+                    h = self._decided(self.readers[c])
+                    if self.resource[h] == t and self.resource[g] != t:
+                        self.sent[x] = 1
+                        by = min(by, self.latest[h] - self.duration[h])
+                if self.sent[x]:
+                    link = 6 * (self.resource[g] * r + t)
+                    self.by[a] = by - self.links[link + 1]
+                    self.lane[a] = -1
+                    if self.links[link + 5] >= 0 and self.send_us[g * r + t] > 0:
+                        left += 1
+                    else:
+                        self.done[a] = 1
+        found = self._sequence(left)
+        for lane in range(self.lane_first[r]):
+            self.free[lane] = self.open[lane]
+        return found
+
+    def _first_free(self, k: int) -> int:
+        best = self.lane_first[k]
+        for lane in range(self.lane_first[k] + 1, self.lane_first[k + 1]):
+            if self.free[lane] < self.free[best]:
+                best = lane
+        return best
+
+    def _sequence(self, left: int) -> int:
+        """Schedule the `left` activities not done yet, in every order that matters (Giffler and Thompson, 1960)."""
+        if self._look_ahead() == 0:
+            return 0
+        if left == 0:
+            return self._accept()
+        n, r = self.n, self.r
+        # The activity that can end first; whatever else can start before that on its resource may come before it.
+        first_end = FAR
+        at = -1
+        for a in range(n + n * r):
+            if self._eligible(a) and self.end[a] < first_end:
+                first_end = self.end[a]
+                at = self._place_of(a)
+        size = 0
+        base = self.stack_size
+        for a in range(n + n * r):
+            if self._eligible(a) and self._place_of(a) == at and self.start[a] < first_end:
+                b = base + size
+                key = self.by[a] - (self.end[a] - self.start[a])
+                while b > base:
+                    other = self.stack[b - 1]
+                    if self.stack_key[b - 1] <= key:
+                        break
+                    self.stack[b] = other
+                    self.stack_key[b] = self.stack_key[b - 1]
+                    b -= 1
+                self.stack[b] = a
+                self.stack_key[b] = key
+                size += 1
+        self.stack_size = base + size
+        lane = self._first_free(at)
+        before = self.free[lane]
+        found = 0
+        for b in range(base, base + size):
+            self.visited += 1
+            if self.visited > self.limit_nodes or self.halted[0]:
+                self.stopped = 1
+                break
+            a = self.stack[b]
+            start = max(self._ready(a), before)
+            took = self._took(a)
+            self.start[a] = start
+            self.end[a] = start + took
+            self.lane[a] = lane
+            self.done[a] = 1
+            self.free[lane] = start + took
+            found = self._sequence(left - 1)
+            self.done[a] = 0
+            self.free[lane] = before
+            if found or self.stopped:
+                break
+        self.stack_size = base
+        return found
+
+    def _place_of(self, a: int) -> int:
+        n, r = self.n, self.r
+        if a < n:
+            return self.resource[self.mode[a]]
+        x = a - n
+        return self.links[6 * (self.resource[self.mode[x // r]] * r + x % r) + 5]
+
+    def _took(self, a: int) -> int:
+        n, r = self.n, self.r
+        if a < n:
+            return self.duration[self.mode[a]]
+        x = a - n
+        return self.send_us[self.mode[x // r] * r + x % r]
+
+    def _ready(self, a: int) -> int:
+        """When the inputs of a are there, all of them being done."""
+        n, r = self.n, self.r
+        if a >= n:
+            return self.end[(a - n) // r]
+        t = self.resource[self.mode[a]]
+        ready = self.release[a]
+        for p in range(self.input_first[a], self.input_first[a + 1]):
+            producer = self.inputs[p]
+            if self.resource[self.mode[producer]] == t:
+                ready = max(ready, self.end[producer])
+            else:
+                ready = max(ready, self.arrive[producer * r + t])
+        return ready
+
+    def _eligible(self, a: int) -> int:
+        """Whether activity a is not done but all that it waits for is."""
+        n, r = self.n, self.r
+        if self.done[a]:
+            return 0
+        if a >= n:
+            return 1 if self.sent[a - n] and self.done[(a - n) // r] else 0
+        t = self.resource[self.mode[a]]
+        for p in range(self.input_first[a], self.input_first[a + 1]):
+            producer = self.inputs[p]
+            if self.done[producer] == 0:
+                return 0
+            x = producer * r + t
+            if self.sent[x] and self.done[n + x] == 0:
+                return 0
+        return 1
+
+    def _look_ahead(self) -> int:
+        """Earliest times of all that is not done, each alone on the lanes as they are now. 0: some cap is exceeded."""
+        n, r = self.n, self.r
+        for k in range(r):
+            self.first_free[k] = FAR
+            if self.lane_first[k] < self.lane_first[k + 1]:
+                self.first_free[k] = self.free[self._first_free(k)]
+        for i in range(n):
+            g = self.mode[i]
+            k = self.resource[g]
+            if self.done[i] == 0:
+                self.start[i] = max(self._ready(i), self.first_free[k])
+                self.end[i] = self.start[i] + self.duration[g]
+            if self.end[i] > self.by[i]:
+                return 0
+            for t in range(r):
+                x = i * r + t
+                if self.sent[x] == 0:
+                    continue
+                a = n + x
+                link = 6 * (k * r + t)
+                on = self.links[link + 5]
+                took = self.send_us[g * r + t]
+                if self.done[a] == 0 or took == 0 or on < 0:
+                    start = self.end[i]
+                    if on >= 0:
+                        if took > 0:
+                            start = max(start, self.first_free[on])
+                        else:
+                            start = max(start, self.opening[on])
+                            self.lane[a] = self.opening_lane[on]
+                    self.start[a] = start
+                    self.end[a] = start + took
+                self.arrive[x] = self.end[a] + self.links[link + 1]
+                if self.end[a] > self.by[a]:
+                    return 0
+        self.result[4] = 0
+        self._measure()
+        for c in range(4):
+            if self.result[c] > self.cap[c]:
+                return 0
+        for k in range(r):
+            size = 0
+            for a in range(n + n * r):
+                if self.done[a] == 0 and (a < n or self.sent[a - n]) and self._place_of(a) == k:
+                    self.work_from[size] = self.start[a]
+                    self.work_to[size] = self.by[a]
+                    self.work_us[size] = self.end[a] - self.start[a]
+                    size += 1
+            if size > 1 and self._overloaded(k, size):
+                return 0
+        return 1
+
+    def _accept(self) -> int:
+        return 1 if self.result[4] == 0 else 0
