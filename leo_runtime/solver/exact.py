@@ -14,9 +14,7 @@ CLIMB_MOVES = 300
 """Random changes tried before the search, for a good first answer."""
 
 
-def solve(
-    problem: Problem, *, limit_ms: int | None = None, limit_nodes: int | None = None, seed: int = 0
-) -> Placement:
+def solve(problem: Problem, *, limit_ms: int | None = None, limit_nodes: int | None = None, seed: int = 0) -> Placement:
     """The best placement, proved; or the best one found within the limits, with proved bounds.
 
     `limit_nodes` counts search nodes and gives the same answer every time; `limit_ms` does not. Raises `SolverError`

@@ -17,8 +17,8 @@ cdef class Kernel:
     cdef ints best_mode, best_start, best_lane, best_sent, best_arrive, best_result, climb_mode, climb_result
     cdef ints alive, count, stage_of, trail, cap, bound, node_bound, halted, cost, early, latest, floor, ceiling
     cdef ints soonest, limit_end, least, only, reach, last_start, surely, opening, opening_lane, first_free, free
-    cdef ints reader_first, readers, work_from, work_to, work_us, work_of, work_sorted, done, by, stack, stack_key
-    cdef i64 has_best, stack_size, visited, stopped, target, limit_nodes, open_bound, trail_size, random, tightened
+    cdef ints reader_first, readers, work_from, work_to, work_us, work_of, work_sorted, done, by
+    cdef i64 has_best, visited, stopped, target, limit_nodes, open_bound, trail_size, random, tightened
 
     cdef ints _take(self, i64 count)
     cdef void _carve(self)
@@ -62,6 +62,7 @@ cdef class Kernel:
     cdef i64 _sequence_all(self) noexcept nogil
     cdef i64 _first_free(self, i64 k) noexcept nogil
     cdef i64 _sequence(self, i64 left) noexcept nogil
+    cdef i64 _next_choice(self, i64 at, i64 free, i64 first_end, i64 last_key, i64 last) noexcept nogil
     cdef i64 _place_of(self, i64 a) noexcept nogil
     cdef i64 _took(self, i64 a) noexcept nogil
     cdef i64 _ready(self, i64 a) noexcept nogil

@@ -30,15 +30,7 @@ def scratch_size(data: Ints) -> int:
     """How many integers of working space the kernel needs for a problem's `data`."""
     n, resources, modes, _, lanes = data[:5]
     pairs = n * resources
-    return (
-        (n + pairs) * (n + pairs + 1)
-        + 16 * (n + pairs)
-        + 2 * modes * resources
-        + 16 * (n + modes)
-        + 8 * (resources + lanes)
-        + data[3]
-        + 64
-    )
+    return 16 * (n + pairs) + 2 * modes * resources + 16 * (n + modes) + 8 * (resources + lanes) + data[3] + 64
 
 
 class Kernel:
@@ -151,12 +143,7 @@ class Kernel:
         self.work_sorted = self._take(activities)
         self.done = self._take(activities)
         self.by = self._take(activities)
-        # Between one activity being scheduled and the next at most all others wait: a triangle, but most are not
-        # eligible at once, so a node's choices are few. `_sequence` checks that there is room.
-        self.stack = self._take(activities * (activities + 1) // 2)
-        self.stack_key = self._take(activities * (activities + 1) // 2)
         self.has_best = 0
-        self.stack_size = 0
         self.visited = 0
 
     def _expand(self) -> None:
@@ -449,8 +436,7 @@ class Kernel:
         """
         self.limit_nodes = limit_nodes
         with cython.nogil:
-            done = self._search_all()
-        return done
+            return self._search_all()
 
     def keep(self) -> bool:
         """Take the schedule made last as the best answer if it is valid and better than the one kept. Says whether."""
@@ -1139,34 +1125,22 @@ class Kernel:
             if self._eligible(a) and self.end[a] < first_end:
                 first_end = self.end[a]
                 at = self._place_of(a)
-        size = 0
-        base = self.stack_size
-        for a in range(n + n * r):
-            if self._eligible(a) and self._place_of(a) == at and self.start[a] < first_end:
-                b = base + size
-                key = self.by[a] - (self.end[a] - self.start[a])
-                while b > base:
-                    other = self.stack[b - 1]
-                    if self.stack_key[b - 1] <= key:
-                        break
-                    self.stack[b] = other
-                    self.stack_key[b] = self.stack_key[b - 1]
-                    b -= 1
-                self.stack[b] = a
-                self.stack_key[b] = key
-                size += 1
-        self.stack_size = base + size
         lane = self._first_free(at)
         before = self.free[lane]
-        found = 0
-        for b in range(base, base + size):
+        last_key = -FAR
+        last = -1
+        while True:
+            a = self._next_choice(at, before, first_end, last_key, last)
+            if a < 0:
+                return 0
             self.visited += 1
             if self.visited > self.limit_nodes or self.halted[0]:
                 self.stopped = 1
-                break
-            a = self.stack[b]
-            start = max(self._ready(a), before)
+                return 0
             took = self._took(a)
+            last_key = self.by[a] - took
+            last = a
+            start = max(self._ready(a), before)
             self.start[a] = start
             self.end[a] = start + took
             self.lane[a] = lane
@@ -1176,9 +1150,21 @@ class Kernel:
             self.done[a] = 0
             self.free[lane] = before
             if found or self.stopped:
-                break
-        self.stack_size = base
-        return found
+                return found
+
+    def _next_choice(self, at: int, free: int, first_end: int, last_key: int, last: int) -> int:
+        """Of what can start on resource `at` before `first_end`, the next by latest start after the last one, or -1."""
+        best = -1
+        best_key = FAR
+        for a in range(self.n + self.n * self.r):
+            if self._eligible(a) and self._place_of(a) == at:
+                key = self.by[a] - self._took(a)
+                if key < last_key or (key == last_key and a <= last) or key > best_key:
+                    continue
+                if (key < best_key or best < 0) and max(self._ready(a), free) < first_end:
+                    best_key = key
+                    best = a
+        return best
 
     def _place_of(self, a: int) -> int:
         n, r = self.n, self.r

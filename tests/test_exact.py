@@ -1,0 +1,75 @@
+"""The exact solver: against trying everything, compiled against interpreted, its limits and its bounds."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from leo_runtime.check import check
+from leo_runtime.errors import SolverError
+from leo_runtime.problem import Placement, Problem
+from leo_runtime.solver import solve
+from leo_runtime.solver.compiled import Compiled
+from leo_runtime.solver.exact import answer
+from leo_runtime.testing import problems, random_problem
+
+
+def values(problem: Problem, placement: Placement) -> list[int] | None:
+    """The criteria in the objective's order, or None where there is no answer."""
+    criteria = placement.criteria
+    return None if criteria is None else [getattr(criteria, name) for name in problem.objective]
+
+
+def answers(problem: Problem, limit_nodes: int | None = None, seed: int = 0) -> list[Placement]:
+    """The exact solver's answers by the compiled (where it is) and by the interpreted kernel, without their times."""
+    compiled = Compiled(problem)
+    both = []
+    for interpreted in (False, True):
+        kernel = compiled.kernel(interpreted=interpreted)
+        found = answer(compiled, kernel, 0, limit_ms=None, limit_nodes=limit_nodes, seed=seed)
+        both.append(found.model_copy(update={"solve_us": 0}))
+    return both
+
+
+@settings(max_examples=60, deadline=None)
+@given(problems(4))
+def test_it_is_as_good_as_trying_everything(problem: Problem) -> None:
+    exact, tried = solve(problem), solve(problem, "exhaustive")
+    assert exact.status == tried.status
+    assert values(problem, exact) == values(problem, tried)
+    assert not check(problem, exact).violations
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 9), st.sampled_from([1, 5, 50, None]))
+def test_compiled_and_interpreted_answers_are_equal_also_where_a_limit_bites(seed, stages, limit) -> None:  # type: ignore[no-untyped-def]
+    problem = random_problem(seed, stages=stages)
+    try:
+        first, second = answers(problem, limit)
+    except SolverError:
+        return
+    assert first == second
+    assert not check(problem, first).violations
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_bounds_hold_at_every_stop_and_meet_the_value_in_the_end(seed: int) -> None:
+    features = ("lanes", "wake", "variants", "cloud")
+    problem = random_problem(seed, stages=9, features=features, urgency="tight", objective=("tardiness", "energy"))
+    best = solve(problem)
+    optimum = values(problem, best)
+    assert best.status == "optimal" and optimum == list(best.bounds)
+    for limit in (1, 3, 10, 30, 100):
+        stopped = solve(problem, limit_nodes=limit)
+        found = values(problem, stopped)
+        assert found is not None and found >= optimum
+        assert stopped.bounds[0] <= optimum[0]
+        if found[0] == optimum[0]:
+            assert stopped.bounds[1] <= optimum[1]
+        assert stopped.status == "optimal" or list(stopped.bounds) != found
+
+
+def test_a_wall_time_limit_gives_an_answer_that_claims_no_more_than_it_knows() -> None:
+    problem = random_problem(5, stages=60, urgency="late", features=("lanes", "variants"))
+    placement = solve(problem, limit_ms=1)
+    assert placement.status == "feasible"
+    assert not check(problem, placement).violations
