@@ -49,6 +49,8 @@ def _halting(kernel: Any, limit_ms: int | None) -> Iterator[None]:
     if limit_ms is None:
         yield
         return
+    if limit_ms <= 0:
+        kernel.halt()
     timer = Timer(limit_ms / 1000, kernel.halt)
     timer.start()
     try:

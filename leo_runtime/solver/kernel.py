@@ -589,7 +589,6 @@ class Kernel:
             self.made[at] = i
 
     def _search_all(self) -> int:
-        self.halted[0] = 0
         self.visited = 0
         self.stopped = 0
         self._reset_domains()
