@@ -12,7 +12,7 @@ FLOORS = (
     ("problem", "hardware", "operators", "builtin_operators", "graph", "profiles", "traces", "backend"),
     ("lower", "cut", "check", "ledger", "observations"),
     ("solver",),
-    ("clock", "dispatch", "simulator", "executor", "runtime", "registry"),
+    ("clock", "energy", "dispatch", "simulator", "executor", "runtime", "registry"),
     ("calibrate", "replay", "study", "report", "explain", "batch", "testing", "bench_audio", "demo"),
     ("cli", "__main__", "__init__"),
 )
