@@ -6,6 +6,7 @@ Exit status: 0 done; 1 answered no (infeasible, rules broken); 2 wrong use or ba
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import sys
@@ -90,6 +91,16 @@ def _parser() -> argparse.ArgumentParser:
 
     schema = command("schema", _schema, "Print the JSON Schema of a document.", "schema problem")
     schema.add_argument("name", metavar="NAME", nargs="?", help=f"one of {', '.join(DOCUMENTS)}; without it, the list")
+
+    says = "Show which processors can be used here, and how to get the others."
+    backends = command("backends", _backends, says, "backends --json")
+    backends.add_argument("--json", action="store_true", help="as JSON")
+
+    says = "List the machines and profiles that ship, or show a profile."
+    profiles = command("profiles", _profiles, says, "profiles show snapdragon-800")
+    profiles.add_argument("action", choices=("list", "show"), nargs="?", default="list", help="default: list")
+    profiles.add_argument("name", metavar="NAME", nargs="?", help="for show: a name or a file")
+    profiles.add_argument("--json", action="store_true", help="as JSON")
     return parser
 
 
@@ -141,6 +152,39 @@ def _schema(arguments: argparse.Namespace) -> int:
         raise InputError(f"no document is called `{arguments.name}`", hint=f"one of {', '.join(DOCUMENTS)}")
     schema = {"$schema": JSON_SCHEMA, **document_model(arguments.name).model_json_schema()}
     print(json.dumps(schema, indent=1, ensure_ascii=False))
+    return DONE
+
+
+def _backends(arguments: argparse.Namespace) -> int:
+    from leo_runtime import registry, report
+
+    found = registry.available()
+    if arguments.json:
+        print(json.dumps([dataclasses.asdict(status) for status in found], indent=1))
+        return DONE
+    rows = [(status.name, status.package, "yes" if status.available else "no", status.missing) for status in found]
+    sys.stdout.write(report.table(("backend", "package", "here", "missing"), rows))
+    for status in found:
+        if status.hint:
+            _say(f"hint: {status.name}: {status.hint}")
+    return DONE
+
+
+def _profiles(arguments: argparse.Namespace) -> int:
+    from leo_runtime import report, shipped
+
+    if arguments.action == "show":
+        if arguments.name is None:
+            known = ", ".join(shipped.names("profile"))
+            raise InputError("`profiles show` needs a name", hint=f"one of {known}, or a file")
+        profile = shipped.profile(arguments.name)
+        sys.stdout.write(profile.to_json() if arguments.json else report.profile_table(profile))
+        return DONE
+    listed = [(kind, name) for kind in ("hardware", "profile") for name in shipped.names(kind)]
+    if arguments.json:
+        print(json.dumps([{"kind": kind, "name": name} for kind, name in listed], indent=1))
+    else:
+        sys.stdout.write(report.table(("kind", "name"), listed))
     return DONE
 
 

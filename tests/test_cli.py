@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from leo_runtime import cli
+from leo_runtime.registry import BackendStatus
 
 PROBLEM = {
     "format": "leo-problem/1",
@@ -209,3 +210,40 @@ def test_solving_needs_no_numpy(frame):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_backends_say_what_is_here_and_how_to_get_the_rest(capsys, monkeypatch):
+    found = (
+        BackendStatus("cpu", "leo-runtime", available=True),
+        BackendStatus("opencl", "leo-runtime", False, "backend `opencl` needs the extra `opencl`", "pip install it"),
+    )
+    monkeypatch.setattr("leo_runtime.registry.available", lambda: found)
+    status, out, err = run(capsys, "backends")
+    assert status == 0
+    assert out.splitlines() == [
+        "backend  package      here  missing",
+        "-------  -----------  ----  -----------------------------------------",
+        "cpu      leo-runtime  yes",
+        "opencl   leo-runtime  no    backend `opencl` needs the extra `opencl`",
+    ]
+    assert err == "hint: opencl: pip install it\n"
+    status, out, _ = run(capsys, "backends", "--json")
+    assert [entry["available"] for entry in json.loads(out)] == [True, False]
+
+
+def test_profiles_are_listed_and_shown(capsys):
+    status, out, _ = run(capsys, "profiles", "--json")
+    assert status == 0
+    assert {"kind": "profile", "name": "snapdragon-800"} in json.loads(out)
+    status, out, _ = run(capsys, "profiles", "show", "snapdragon-800")
+    assert status == 0
+    assert "MobiSys 2017: GMM model only, 16.2x" in out
+    status, out, _ = run(capsys, "profiles", "show", "snapdragon-800", "--json")
+    assert json.loads(out)["format"] == "leo-profile/1"
+
+
+@pytest.mark.parametrize("arguments", [["profiles", "show"], ["profiles", "show", "toaster"]])
+def test_an_unknown_profile_is_bad_input(capsys, arguments):
+    status, out, err = run(capsys, *arguments)
+    assert (status, out) == (2, "")
+    assert "hint: one of snapdragon-800" in err

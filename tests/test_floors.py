@@ -13,7 +13,7 @@ FLOORS = (
     ("lower", "cut", "check", "ledger", "observations"),
     ("solver",),
     ("clock", "energy", "dispatch", "simulator", "executor", "runtime", "registry"),
-    ("calibrate", "replay", "study", "report", "explain", "batch", "testing", "bench_audio", "demo"),
+    ("calibrate", "replay", "study", "report", "shipped", "explain", "batch", "testing", "bench_audio", "demo"),
     ("cli", "__main__", "__init__"),
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}

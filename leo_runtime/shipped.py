@@ -1,0 +1,85 @@
+"""Finds what ships with leo-runtime, by name: machines, profiles, and the demo's workload and recordings."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from leo_runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from leo_runtime.graph import Workload
+    from leo_runtime.hardware import Hardware
+    from leo_runtime.profiles import Profile
+    from leo_runtime.traces import Recording
+
+PHONE = "snapdragon-800"
+HOST = "host"
+
+
+def folder() -> Path:
+    """Where machines and profiles are: the installed package `leo_profiles`, or `profiles/` of a checkout."""
+    spec = find_spec("leo_profiles")
+    if spec is None or spec.origin is None:
+        return Path(__file__).parent.parent / "profiles"
+    return Path(spec.origin).parent
+
+
+def names(kind: str) -> tuple[str, ...]:
+    """The shipped documents of a kind, `hardware` or `profile`, in alphabetical order."""
+    return tuple(sorted(path.name.removesuffix(f".{kind}.toml") for path in folder().glob(f"*.{kind}.toml")))
+
+
+def hardware(name_or_file: str) -> Hardware:
+    """A machine, by the name it ships under or from a file. Raises `DocumentError`, `InputError`."""
+    from leo_runtime.hardware import Hardware
+
+    return Hardware.from_file(_path(name_or_file, "hardware"))
+
+
+def profile(name_or_file: str) -> Profile:
+    """A profile, by the name it ships under or from a file. Raises `DocumentError`, `InputError`."""
+    from leo_runtime.profiles import Profile
+
+    return Profile.from_file(_path(name_or_file, "profile"))
+
+
+def workload(file: str | None = None) -> Workload:
+    """A workload from a file; without one, the demo's. Raises `DocumentError`, `GraphError`."""
+    from leo_runtime import demo
+    from leo_runtime.graph import Workload
+
+    return Workload.from_file(demo.WORKLOAD if file is None else file)
+
+
+def recordings() -> tuple[str, ...]:
+    """The demo's recordings, in alphabetical order."""
+    from leo_runtime import demo
+
+    return tuple(sorted(path.parent.name for path in demo.RECORDINGS.glob("*/recording.toml")))
+
+
+def recording(name_or_folder: str) -> Recording:
+    """A recording, by the name it ships under or from a folder. Raises `DocumentError`, `RecordingError`."""
+    from leo_runtime import demo
+    from leo_runtime.traces import Recording
+
+    if Path(name_or_folder).exists():
+        return Recording.from_file(name_or_folder)
+    if name_or_folder in recordings():
+        return Recording.from_file(demo.RECORDINGS / name_or_folder)
+    raise InputError(
+        f"no recording or folder is called `{name_or_folder}`", hint=f"one of {', '.join(recordings())}, or a folder"
+    )
+
+
+def _path(name_or_file: str, kind: str) -> Path:
+    if Path(name_or_file).suffix in (".toml", ".json"):
+        return Path(name_or_file)
+    if name_or_file in names(kind):
+        return folder() / f"{name_or_file}.{kind}.toml"
+    raise InputError(
+        f"no {kind} is called `{name_or_file}`",
+        hint=f"one of {', '.join(names(kind))}, or a file that ends in .toml or .json",
+    )
