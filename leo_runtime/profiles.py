@@ -6,6 +6,7 @@ A cost is a line: `fixed_us` plus so much for every multiply-accumulate and ever
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -70,6 +71,20 @@ class Device(Value):
     """Device and driver of every other processor, by processor."""
 
 
+@dataclass(frozen=True, slots=True)
+class CostDifference:
+    """An entry before and after; None where there is none."""
+
+    before: Cost | None
+    after: Cost | None
+
+    def ratio(self, work: Work) -> float | None:
+        """How much longer that work takes after than before; None where one of them does not say."""
+        if self.before is None or self.after is None:
+            return None
+        return self.after.duration_us(work) / self.before.duration_us(work)
+
+
 class Profile(Document):
     """What stages cost on a machine."""
 
@@ -97,6 +112,24 @@ class Profile(Document):
             if entry := entries.get((processor, operator, variant, signature)):
                 return entry
         return None
+
+    def merged_with(self, other: Self, name: str) -> Self:
+        """The entries of both; of two, the other one. Raises `ProfileError` for other hardware or devices."""
+        other.require(self.hardware)
+        if self.device is not None and other.device is not None and self.device != other.device:
+            raise ProfileError(
+                f"profiles `{self.name}` and `{other.name}` were measured on different devices",
+                hint="compare them with `leo-runtime profiles diff`; one profile speaks of one device",
+            )
+        costs = {_key(cost): cost for cost in (*self.costs, *other.costs)}
+        update = {"name": name, "device": self.device or other.device, "costs": tuple(costs.values())}
+        return self.model_copy(update=update)
+
+    def differences(self, other: Self) -> tuple[CostDifference, ...]:
+        """Every entry that is not the same in both, in the order of this profile, then what only the other has."""
+        before, after = ({_key(cost): cost for cost in profile.costs} for profile in (self, other))
+        pairs = ((before.get(key), after.get(key)) for key in (*before, *(key for key in after if key not in before)))
+        return tuple(CostDifference(old, new) for old, new in pairs if old != new)
 
     def require(self, hardware_name: str) -> None:
         """Raise `ProfileError` when the profile speaks of other hardware."""

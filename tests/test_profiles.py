@@ -11,7 +11,7 @@ from leo_runtime.hardware import Hardware
 from leo_runtime.lower import FrameState, frame_problem, merge, price
 from leo_runtime.operators import Work
 from leo_runtime.problem import Mode, Problem
-from leo_runtime.profiles import Cost, Profile
+from leo_runtime.profiles import Cost, Device, Profile
 
 SHIPPED = Path(__file__).parent.parent / "profiles"
 PHONE = Hardware.from_file(SHIPPED / "snapdragon-800.hardware.toml")
@@ -146,3 +146,33 @@ def test_a_cost_is_a_line_rounded_up():
 def test_a_profile_of_other_hardware_is_refused():
     with pytest.raises(ProfileError, match="profile `snapdragon-800` is of hardware `snapdragon-800`, not of `watch`"):
         PHONE_PROFILE.require("watch")
+
+
+def profile(name: str, *costs: Cost, device: Device | None = None) -> Profile:
+    return Profile(format="leo-profile/1", name=name, hardware="h", device=device, costs=costs)
+
+
+def test_merging_takes_the_newer_of_two_entries():
+    old = profile("old", entry(fixed_us=1), entry(operator="mfcc", fixed_us=2))
+    new = profile("new", entry(operator="mfcc", fixed_us=5), entry(operator="gmm", fixed_us=6))
+    merged = old.merged_with(new, "both")
+    assert [(cost.operator, cost.fixed_us) for cost in merged.costs] == [("*", 1), ("mfcc", 5), ("gmm", 6)]
+    assert merged.name == "both"
+
+
+def test_profiles_of_other_machines_are_not_merged():
+    here, there = (profile("p", device=Device(machine=machine)) for machine in ("x86_64", "aarch64"))
+    with pytest.raises(ProfileError, match="were measured on different devices"):
+        here.merged_with(there, "both")
+    with pytest.raises(ProfileError, match="is of hardware `phone`, not of `h`"):
+        here.merged_with(there.model_copy(update={"hardware": "phone"}), "both")
+
+
+def test_differences_name_what_changed_what_came_and_what_went():
+    old = profile("old", entry(fixed_us=1), entry(operator="mfcc", fixed_us=2), entry(operator="fuse"))
+    new = profile("new", entry(fixed_us=1), entry(operator="mfcc", fixed_us=6), entry(operator="gmm"))
+    changed, went, came = old.differences(new)
+    assert changed.ratio(Work(0, 0)) == 3.0
+    assert (went.after, came.before) == (None, None)
+    assert came.ratio(Work(0, 0)) is None
+    assert old.differences(old) == ()
