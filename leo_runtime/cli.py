@@ -101,7 +101,23 @@ def _parser() -> argparse.ArgumentParser:
     profiles.add_argument("action", choices=("list", "show"), nargs="?", default="list", help="default: list")
     profiles.add_argument("name", metavar="NAME", nargs="?", help="for show: a name or a file")
     profiles.add_argument("--json", action="store_true", help="as JSON")
+
+    says = "Measure every stage of a workload on every processor that is here, and write a profile."
+    calibrate = command("calibrate", _calibrate, says, "calibrate --out host.profile.json")
+    _add_machine(calibrate, hardware="host")
+    calibrate.add_argument("--recording", default="demo", help="whose samples the stages get (default: demo)")
+    calibrate.add_argument("--quick", action="store_true", help="a tenth of a second a stage, not a second")
+    calibrate.add_argument(
+        "--out", type=Path, metavar="FILE", help="write the profile here, and print what was measured"
+    )
     return parser
+
+
+def _add_machine(command: argparse.ArgumentParser, hardware: str) -> None:
+    command.add_argument("--workload", metavar="FILE", help="what to run (default: the demo's)")
+    command.add_argument(
+        "--hardware", default=hardware, metavar="NAME", help=f"a shipped machine or a file (default: {hardware})"
+    )
 
 
 def _solve(arguments: argparse.Namespace) -> int:
@@ -185,6 +201,30 @@ def _profiles(arguments: argparse.Namespace) -> int:
         print(json.dumps([{"kind": kind, "name": name} for kind, name in listed], indent=1))
     else:
         sys.stdout.write(report.table(("kind", "name"), listed))
+    return DONE
+
+
+def _calibrate(arguments: argparse.Namespace) -> int:
+    from leo_runtime import calibrate, report, shipped
+
+    with report.ProgressBar("calibrating") as progress:
+        found = calibrate.calibrate(
+            shipped.workload(arguments.workload),
+            shipped.hardware(arguments.hardware),
+            shipped.recording(arguments.recording),
+            effort=calibrate.QUICK if arguments.quick else calibrate.FULL,
+            progress=progress,
+        )
+    for what, error in found.missing:
+        _say(f"not measured: {what}: {error}")
+        if error.hint:
+            _say(f"hint: {error.hint}")
+    if arguments.out is None:
+        sys.stdout.write(found.profile.to_json())
+        return DONE
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    found.profile.to_file(arguments.out)
+    sys.stdout.write(report.measurements_table(found.profile))
     return DONE
 
 

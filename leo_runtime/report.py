@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self, TextIO
 
 if TYPE_CHECKING:
     from leo_runtime.profiles import Profile
@@ -40,6 +41,66 @@ def profile_table(profile: Profile) -> str:
         for cost in profile.costs
     ]
     return f"{profile.name}, of hardware {profile.hardware} ({where})\n\n" + table(header, rows)
+
+
+def measurements_table(profile: Profile) -> str:
+    """What was measured: a stage on a processor a line, warm runs and the cold start apart."""
+    header = ("processor", "stage", "variant", "runs", "median ms", "p95 ms", "cold ms")
+    rows = [
+        (
+            cost.processor,
+            cost.signature,
+            cost.variant,
+            cost.measurement.runs,
+            _ms(cost.measurement.median_us),
+            _ms(cost.measurement.p95_us),
+            _ms(cost.measurement.cold_us or 0),
+        )
+        for cost in profile.costs
+        if cost.measurement is not None
+    ]
+    return table(header, rows)
+
+
+class ProgressBar:
+    """How far something is, on standard error: a bar that redraws itself on a terminal, else a line a tenth.
+
+    Called with what is under way, how much is done, and how much there is to do.
+    """
+
+    WIDTH = 30
+
+    def __init__(self, title: str, stream: TextIO | None = None) -> None:
+        self._title = title
+        self._stream = sys.stderr if stream is None else stream
+        self._is_terminal = self._stream.isatty()
+        self._shown = -1
+
+    def __call__(self, what: str, done: int, of: int) -> None:
+        """Show it, if that changes what is seen."""
+        percent = 100 * done // max(1, of)
+        if self._is_terminal:
+            filled = self.WIDTH * percent // 100
+            bar = "#" * filled + "-" * (self.WIDTH - filled)
+            self._stream.write(f"\r{self._title} [{bar}] {percent:3d}% {what:.30}\x1b[K")
+            self._stream.flush()
+        elif percent // 10 > self._shown:
+            self._shown = percent // 10
+            self._stream.write(f"{self._title} {percent:3d}%\n")
+
+    def __enter__(self) -> Self:
+        """The bar itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the line to what comes next."""
+        if self._is_terminal:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
+
+
+def _ms(microseconds: float) -> str:
+    return f"{microseconds / 1000:.2f}"
 
 
 def duration(microseconds: float) -> str:

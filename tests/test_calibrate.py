@@ -1,0 +1,174 @@
+"""Calibration against backends whose times are known, on a clock that only they move."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from leo_runtime.backend import DeviceRun, Kernel
+from leo_runtime.calibrate import QUICK, Effort, calibrate, fit_line, require_device, this_device
+from leo_runtime.clock import VirtualClock
+from leo_runtime.errors import KernelError, ProfileError
+from leo_runtime.graph import BoundStage, GraphBuilder, Stream, Workload
+from leo_runtime.hardware import Hardware, Processor
+from leo_runtime.profiles import Measurement, Profile
+from leo_runtime.traces import RecordedStream, Recording, RecordingManifest
+
+
+class SteppedBackend:
+    """Each run of a stage moves the clock by the next of `times_us`, and loading it by 1000 us."""
+
+    name = "stepped"
+
+    def __init__(self, clock: VirtualClock, times_us: Sequence[int], operators: Sequence[str] = ()) -> None:
+        self.clock = clock
+        self.times_us = times_us
+        self.operators = operators
+        self.closed = 0
+
+    def supports(self, stage: BoundStage, variant: str) -> bool:
+        return not self.operators or stage.operator.name in self.operators
+
+    def load(self, stage: BoundStage, variant: str) -> Kernel:
+        self.clock.wait_until_us(self.clock.now_us() + 1000)
+        return SteppedKernel(self, stage)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class SteppedKernel:
+    def __init__(self, backend: SteppedBackend, stage: BoundStage) -> None:
+        self.backend = backend
+        self.stage = stage
+        self.runs = 0
+
+    def __call__(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
+        assert tuple(array.shape for array in inputs) == self.stage.input_shapes
+        times_us = self.backend.times_us
+        self.backend.clock.wait_until_us(self.backend.clock.now_us() + times_us[min(self.runs, len(times_us) - 1)])
+        self.runs += 1
+        return np.ones(self.stage.output_shape, np.float32)
+
+
+class OwnTimeBackend(SteppedBackend):
+    """A device that times itself: 400 us and 20,000 nJ a run, whatever the clock says."""
+
+    def load(self, stage: BoundStage, variant: str) -> Kernel:
+        return OwnTimeKernel(self, stage)
+
+
+class OwnTimeKernel(SteppedKernel):
+    def timed(self, inputs: Sequence[np.ndarray]) -> DeviceRun:
+        return DeviceRun(self(inputs), 400, 20_000)
+
+
+class BrokenBackend(SteppedBackend):
+    def load(self, stage: BoundStage, variant: str) -> Kernel:
+        raise KernelError(f"stage `{stage.name}` does not fit")
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+def workload() -> Workload:
+    graph = GraphBuilder("loudness", period_us=100_000, deadline_us=50_000)
+    sound = graph.stage("sound", "window", stream="mic", samples=1600)
+    graph.stage("loud", "energy_gate", sound, threshold_dbfs=-40.0)
+    streams = (Stream(name="mic", kind="audio", rate_hz=16_000),)
+    return Workload(format="leo-workload/1", name="w", streams=streams, graphs=(graph.build(),))
+
+
+def recording() -> Recording:
+    streams = (RecordedStream(name="mic", kind="audio", file="mic.wav", rate_hz=16_000),)
+    manifest = RecordingManifest(format="leo-recording/1", name="r", licence="none", source="made", streams=streams)
+    return Recording(manifest, {"mic": np.arange(16_000, dtype=np.int16)})
+
+
+HARDWARE = Hardware(
+    format="leo-hardware/1",
+    name="bench",
+    processors=(Processor(name="cpu", backend="stepped"), Processor(name="dsp", backend="own")),
+)
+
+
+def test_the_cold_start_is_kept_apart_and_the_median_is_of_warm_runs(clock):
+    effort = Effort(warm_up_runs=2, least_runs=5, most_us=10_000, steady_percent=5)
+    backend = SteppedBackend(clock, [9000, 500, 300, 100])
+    found = calibrate(workload(), HARDWARE, recording(), effort=effort, backends={"cpu": backend}, clock=clock)
+    assert [reading.stage.name for reading in found.readings] == ["sound", "loud"]
+    assert {reading.measurement for reading in found.readings} == {
+        Measurement(runs=5, median_us=100, p95_us=100, cold_us=10_000)
+    }
+    assert found.missing == ()
+
+
+def test_an_outlier_does_not_move_the_median_and_shows_in_p95(clock):
+    effort = Effort(warm_up_runs=0, least_runs=20, most_us=10**9, steady_percent=5)
+    backend = SteppedBackend(clock, [0, *[100] * 18, 90_000, 100])
+    found = calibrate(workload(), HARDWARE, recording(), effort=effort, backends={"cpu": backend}, clock=clock)
+    measurement = found.readings[0].measurement
+    assert (measurement.runs, measurement.median_us) == (20, 100)
+    assert measurement.p95_us > 100
+
+
+def test_runs_go_on_until_the_median_is_steady_or_the_time_is_up(clock):
+    effort = Effort(warm_up_runs=0, least_runs=4, most_us=10**6, steady_percent=1)
+    unsteady = SteppedBackend(clock, [1, *range(1000, 100, -10), *[100] * 200])
+    steady = calibrate(workload(), HARDWARE, recording(), effort=effort, backends={"cpu": unsteady}, clock=clock)
+    assert steady.readings[0].measurement.runs > 100
+    short = Effort(warm_up_runs=0, least_runs=4, most_us=5000, steady_percent=1)
+    cut = calibrate(workload(), HARDWARE, recording(), effort=short, backends={"cpu": unsteady}, clock=clock)
+    assert cut.readings[0].measurement.runs == 6
+
+
+def test_a_device_that_is_slower_by_its_own_clock_is_believed(clock):
+    own = OwnTimeBackend(clock, [10])
+    found = calibrate(workload(), HARDWARE, recording(), effort=QUICK, backends={"dsp": own}, clock=clock)
+    cost = found.profile.cost(found.readings[1].stage, "default", "dsp")
+    assert (cost.fixed_us, cost.power_mw) == (400, 50)
+
+
+def test_the_profile_prices_what_was_measured_and_only_that(clock):
+    backends = {"cpu": SteppedBackend(clock, [70]), "dsp": OwnTimeBackend(clock, [10], operators=["window"])}
+    found = calibrate(workload(), HARDWARE, recording(), effort=QUICK, backends=backends, clock=clock)
+    sound, loud = found.readings[0].stage, found.readings[-1].stage
+    assert Profile.from_json(found.profile.to_json()) == found.profile
+    assert found.profile.cost(sound, "default", "dsp").fixed_us == 400
+    assert found.profile.cost(loud, "default", "cpu").fixed_us == 70
+    assert found.profile.cost(loud, "default", "dsp") is None
+    assert all(backend.closed == 0 for backend in backends.values())
+
+
+def test_what_fails_is_named_and_the_rest_is_measured(clock):
+    backends = {"dsp": BrokenBackend(clock, [1]), "cpu": SteppedBackend(clock, [70])}
+    found = calibrate(workload(), HARDWARE, recording(), effort=QUICK, backends=backends, clock=clock)
+    assert [what for what, _ in found.missing] == ["sound on dsp", "loud on dsp"]
+    assert {reading.processor for reading in found.readings} == {"cpu"}
+
+
+@pytest.mark.parametrize(
+    ("points", "line"),
+    [
+        ([(1000, 50)], (0, 50_000)),
+        ([(0, 50)], (50, 0)),
+        ([(1000, 30), (2000, 50), (3000, 70)], (10, 20_000)),
+        ([(1000, 30), (2000, 50), (3000, 70), (4000, 90), (5000, 9000)], (10, 20_000)),
+        ([(1000, 70), (2000, 30)], (50, 0)),
+    ],
+)
+def test_a_line_is_fitted_that_one_bad_reading_does_not_turn(points, line):
+    assert fit_line(points) == line
+
+
+def test_a_profile_of_another_device_is_refused():
+    here = this_device()
+    profile = Profile(format="leo-profile/1", name="p", hardware="host", device=here, costs=())
+    require_device(profile, here)
+    elsewhere = here.model_copy(update={"cpu": "Another CPU"})
+    with pytest.raises(ProfileError, match="of another device: its cpu is"):
+        require_device(profile, elsewhere)
+    with pytest.raises(ProfileError, match="was made from figures"):
+        require_device(profile.model_copy(update={"device": None}), here)
