@@ -273,7 +273,8 @@ def _openings(
     op = ops[i]
     assert op.resource is not None, "only an op that occupies a resource needs a lane"
     resource = _resource(problem, op.resource)
-    free = list(resource.ready_us) or [0] * resource.lanes
+    # More lanes than there are ops are never needed; a document may name very many.
+    free = list(resource.ready_us) or [0] * min(resource.lanes, len(ops))
     for start, j in fixed:
         if ops[j].resource == op.resource:
             free[lanes[j]] = start + ops[j].duration_us

@@ -447,7 +447,7 @@ def _lanes(
     problem: Problem, jobs: list[tuple[int, int, str | None, str, str | None]]
 ) -> dict[tuple[str, str | None], int | None]:
     """A lane for everything, given out in the order of starts (what takes no time overlaps nothing)."""
-    free = {r.name: list(r.ready_us) or [0] * r.lanes for r in problem.resources}
+    free = {r.name: list(r.ready_us) or [0] * min(r.lanes, len(jobs)) for r in problem.resources}
     lanes: dict[tuple[str, str | None], int | None] = {}
     for start, duration, resource, name, target in sorted(jobs, key=lambda job: (job[0], job[1])):
         if resource is None:
