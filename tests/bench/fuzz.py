@@ -3,8 +3,8 @@
     python tests/bench/fuzz.py [FILES] [SEED]
 
 Three in four files are valid JSON with numbers, names and whole parts replaced (0, 1, 10^15, nothing, another's); a
-quarter is the text of a problem with bytes changed. What loads is solved by the exact solver under a node limit and by HEFT,
-and judged. Every batch runs in a process of its own, so that a crash of the compiled kernel would be seen.
+quarter is the text of a problem with bytes changed. What loads is solved by the exact solver under a node limit and by
+HEFT, and judged. Every batch runs in a process of its own, so that a crash of the compiled kernel would be seen.
 """
 
 import json
