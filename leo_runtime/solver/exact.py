@@ -29,7 +29,8 @@ def answer(
     compiled: Compiled, kernel: Any, began_ns: int, *, limit_ms: int | None, limit_nodes: int | None, seed: int
 ) -> Placement:
     """Search with a kernel of `compiled` and write the answer down; see `solve`."""
-    kernel.climb(CLIMB_MOVES, seed)
+    if compiled.stages:
+        kernel.climb(CLIMB_MOVES, seed)
     with _halting(kernel, limit_ms):
         proved = kernel.search((1 << 60) if limit_nodes is None else limit_nodes) == 2
     if kernel.found:
