@@ -1,7 +1,7 @@
 """The CPU, by numpy: the reference that all other backends are held to, and the home of users' own operators.
 
-Options of its processor: `threads` (1), how many threads share the rows of one stage. Each lane calls from a thread
-of its own, so several lanes and several threads are two ways to use several cores.
+Each lane calls from a thread of its own, so several lanes and several threads (`CpuOptions`) are two ways to use
+several cores.
 """
 
 from __future__ import annotations
@@ -15,11 +15,20 @@ from typing import Any
 import numpy as np
 
 from leo_backends import tflite
+from leo_backends.options import read_options
 from leo_backends.reference import BLOCK_ROWS, PROGRAMS, Program, RowProgram, Rows, in_blocks
 from leo_runtime.backend import Kernel
-from leo_runtime.errors import DocumentError, KernelError, LeoError
+from leo_runtime.documents import Positive, Value
+from leo_runtime.errors import KernelError, LeoError
 from leo_runtime.graph import BoundStage
 from leo_runtime.hardware import Processor
+
+
+class CpuOptions(Value):
+    """What a processor served by the CPU may be told."""
+
+    threads: Positive = 1
+    """How many threads share the rows of one stage."""
 
 
 class CpuBackend:
@@ -28,7 +37,7 @@ class CpuBackend:
     name = "cpu"
 
     def __init__(self, processor: Processor) -> None:
-        self._threads = _threads(processor)
+        self._threads = read_options(processor, CpuOptions).threads
         self._pool = ThreadPoolExecutor(self._threads, "leo-cpu") if self._threads > 1 else None
         self._limit = _one_blas_thread()
 
@@ -102,17 +111,6 @@ class CpuKernel:
 
 def _own_operator(function: Callable[..., np.ndarray], params: dict[str, Any]) -> Program:
     return lambda inputs: function(*inputs, **params)
-
-
-def _threads(processor: Processor) -> int:
-    threads = processor.options.get("threads", 1)
-    if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
-        raise DocumentError(
-            f"processor `{processor.name}`", f"expected an integer of at least 1, got {threads!r}", "$.options.threads"
-        )
-    if unknown := sorted(set(processor.options) - {"threads"}):
-        raise DocumentError(f"processor `{processor.name}`", f'the option "{unknown[0]}" is unknown', "$.options")
-    return threads
 
 
 def _one_blas_thread() -> Any:

@@ -63,7 +63,9 @@ LIMIT = 1 << 62
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WindowPlan:
-    """A copy: nothing has to be known."""
+    """A copy of so many values."""
+
+    values: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -235,8 +237,8 @@ Plan = (
 # ---- Making plans: real numbers become integers ----
 
 
-def _plan_window(_params: WindowParameters, _shapes: Sequence[Shape]) -> WindowPlan:
-    return WindowPlan()
+def _plan_window(_params: WindowParameters, shapes: Sequence[Shape]) -> WindowPlan:
+    return WindowPlan(math.prod(shapes[0]))
 
 
 def _plan_energy_gate(params: EnergyGateParameters, shapes: Sequence[Shape]) -> EnergyGatePlan:

@@ -1,0 +1,129 @@
+"""The simulated DSP as a backend: exact fixed-point arithmetic, and a model's time and energy for it."""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import numpy as np
+
+from leo_backends.dsp.cycles import packets
+from leo_backends.dsp.operators import OPERATORS, DspOperator, Plan, fits, integers, real
+from leo_backends.dsp.packets import PACKETS
+from leo_backends.options import read_options
+from leo_runtime.backend import DeviceRun
+from leo_runtime.documents import Positive, Quantity, Value
+from leo_runtime.errors import DeviceUnavailableError, KernelError
+from leo_runtime.graph import BoundStage
+from leo_runtime.hardware import Processor
+
+
+class DspOptions(Value):
+    """What a processor served by the simulated DSP may be told. The defaults are of a Snapdragon 800's Hexagon v5."""
+
+    instructions: str = "v5"
+    """Whose packets are counted (`packets.py`)."""
+    clock_mhz: Positive = 200
+    """Of one hardware thread: 600 MHz are shared by three."""
+    threads: Positive = 1
+    """Hardware threads that share one stage; with more than one, the processor should have as many lanes fewer."""
+    call_us: Quantity = 100
+    """What it takes to call the DSP from the CPU and back, whatever it computes. Modelled."""
+    real_time: bool = False
+    """Whether a call takes as long as the device would; otherwise only as long as computing it here takes."""
+
+
+class DspBackend:
+    """Runs the built-in operators in fixed point, as `docs/dsp.md` says."""
+
+    name = "dsp"
+
+    def __init__(self, processor: Processor) -> None:
+        self.options = read_options(processor, DspOptions)
+        if self.options.instructions not in PACKETS:
+            raise DeviceUnavailableError(
+                f"processor `{processor.name}` has the instructions `{self.options.instructions}`, of which no packets "
+                "are known",
+                hint=f"one of {', '.join(PACKETS)}",
+            )
+        self._processor = processor
+        self._loaded_bytes = 0
+
+    def supports(self, stage: BoundStage, variant: str, /) -> bool:
+        """Whether the operator is one of the DSP's, and its numbers fit the formats and the memory."""
+        params, memory_bytes = stage.params[variant], self._processor.memory_bytes
+        # Weights are 16 bits here, half of what `work` counts.
+        if memory_bytes is not None and stage.work(variant).bytes // 2 > memory_bytes:
+            return False
+        return stage.operator.name in OPERATORS and fits(params, stage.input_shapes)
+
+    def load(self, stage: BoundStage, variant: str, /) -> DspKernel:
+        """Quantise the stage's model. Raises `KernelError`, also when the memory is full."""
+        if not self.supports(stage, variant):
+            raise KernelError(f"stage `{stage.name}` cannot run on the DSP")
+        plan = OPERATORS[stage.operator.name].plan(stage.params[variant], stage.input_shapes)
+        kernel = DspKernel(stage, plan, self._processor, self.options)
+        self._take(stage, kernel, plan_bytes(plan))
+        return kernel
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
+
+    def _take(self, stage: BoundStage, kernel: DspKernel, size: int) -> None:
+        memory_bytes = self._processor.memory_bytes
+        if memory_bytes is not None and self._loaded_bytes + size > memory_bytes:
+            raise KernelError(
+                f"the DSP's memory of {memory_bytes} bytes is full: stage `{stage.name}` needs {size} bytes and "
+                f"{self._loaded_bytes} are taken"
+            )
+        self._loaded_bytes += size
+        weakref.finalize(kernel, self._give_back, size)
+
+    def _give_back(self, size: int) -> None:
+        self._loaded_bytes -= size
+
+
+class DspKernel:
+    """A stage on the simulated DSP; it knows its device's time and energy."""
+
+    def __init__(self, stage: BoundStage, plan: Plan, processor: Processor, options: DspOptions) -> None:
+        self._stage = stage
+        self._operator: DspOperator = OPERATORS[stage.operator.name]
+        self._real_time = options.real_time
+        self.plan = plan
+        self.packets = packets(plan, PACKETS[options.instructions][stage.operator.name])
+        """Of one run, on all its threads together."""
+        self.device_us = options.call_us - (-self.packets // (options.threads * options.clock_mhz))
+        self._device_nj = self.device_us * processor.active_mw
+
+    def __call__(self, inputs: Sequence[np.ndarray], /) -> np.ndarray:
+        """Compute the stage; in real time it takes as long as the device would, or longer if this machine is slower."""
+        start = time.perf_counter()
+        shapes = tuple(array.shape for array in inputs)
+        if shapes != tuple(self._stage.input_shapes):
+            raise KernelError(
+                f"stage `{self._stage.name}` was given the shapes {shapes}, it reads {self._stage.input_shapes}"
+            )
+        output = real(self._operator.run(self.plan, [integers(array, self._operator.input_q) for array in inputs]))
+        if self._real_time:
+            time.sleep(max(0.0, self.device_us / 1e6 - (time.perf_counter() - start)))
+        return output
+
+    def timed(self, inputs: Sequence[np.ndarray], /) -> DeviceRun:
+        """Compute the stage, with the model's time and energy: the same for every run."""
+        return DeviceRun(self(inputs), self.device_us, self._device_nj)
+
+
+def plan_bytes(plan: Any) -> int:
+    """What a plan takes in the DSP's memory: 2 bytes for each number of an array of 16-bit numbers, 4 for others."""
+    if isinstance(plan, np.ndarray):
+        wide = plan.size > 0 and (plan.min() < -32768 or plan.max() > 32767)
+        return plan.size * (4 if wide else 2)
+    if isinstance(plan, tuple):
+        return sum(map(plan_bytes, plan))
+    if is_dataclass(plan):
+        return sum(plan_bytes(getattr(plan, field.name)) for field in fields(plan))
+    return 4
