@@ -43,6 +43,14 @@ def value(problem: Problem, answer: Placement) -> tuple[int, ...]:
     return tuple(getattr(answer.criteria, name) for name in problem.objective)
 
 
+def assert_bounds_hold(problem: Problem, answer: Placement, optimum: tuple[int, ...]) -> None:
+    """A bound holds for all answers that are no worse in the criteria before it: for the optimum, where it is."""
+    for bound, reached, best in zip(answer.bounds, value(problem, answer), optimum, strict=True):
+        assert bound <= best
+        if best > reached:
+            return
+
+
 @pytest.fixture(params=PROBLEMS, ids=lambda path: path.stem)
 def known(request: pytest.FixtureRequest) -> tuple[Problem, Placement]:
     """A problem of ours and the answer to it that was proved when it was made."""
@@ -101,7 +109,7 @@ def test_all_agree_on_small_problems(problem: Problem) -> None:
         if answer is not None:
             assert exact.status == "optimal"
             assert value(problem, answer) >= exact.bounds
-            assert all(bound <= best for bound, best in zip(answer.bounds, exact.bounds, strict=True))
+            assert_bounds_hold(problem, answer, exact.bounds)
             if single is not None and name not in POLICIES:
                 assert value(problem, answer) <= value(problem, single)
 

@@ -14,6 +14,7 @@ SOLVERS: dict[str, str] = {
     "gpu-first": "leo_runtime.solver.baselines:gpu_first",
     "greedy": "leo_runtime.solver.greedy:solve",
     "heft": "leo_runtime.solver.heft:solve",
+    "memetic": "leo_runtime.solver.memetic:solve",
     "exhaustive": "leo_runtime.solver.exhaustive:solve",
     "oracle": "leo_runtime.solver.oracle:solve",
 }

@@ -29,14 +29,14 @@ def prefer(problem: Problem, preferences: Sequence[str], name: str = "prefer") -
     Raises `SolverError` where the answer would break a rule (a link, a cap, a budget, a limit): a policy does not look
     for another.
     """
-    lists, bounds, began = start(problem)
+    lists, began = start(problem)
     for accurate in (False, True):
         modes = _preferred(lists, preferences, accurate)
         lists.consider(modes, lists.by_rank)
         lists.consider(modes, lists.by_due)
         if lists.best is not None and lists.best[0] == 0:
             break
-    return lists.placement(name, bounds, began)
+    return lists.placement(name, began)
 
 
 def _preferred(lists: Lists, preferences: Sequence[str], accurate: bool) -> list[int]:
@@ -72,14 +72,14 @@ def single(
     seed: int = 0,  # noqa: ARG001  # nothing is drawn
 ) -> Placement:
     """The best of everything on one processor. Raises `SolverError` where no processor can run it all."""
-    lists, bounds, began = start(problem)
+    lists, began = start(problem)
     consider_single_processors(lists)
     if lists.best is None or lists.best[0] > 0:
         raise SolverError(
             f"{problem.name}: no single processor can run every stage within the rules",
             hint="the solver `exact` uses several",
         )
-    return lists.placement("single", bounds, began)
+    return lists.placement("single", began)
 
 
 def _policy(name: str) -> Callable[..., Placement]:

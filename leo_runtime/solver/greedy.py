@@ -21,15 +21,15 @@ def solve(
     limit_nodes: int | None = None,
     seed: int = 0,  # noqa: ARG001  # nothing is drawn
 ) -> Placement:
-    """A local optimum, with simple bounds; `limit_nodes` counts schedules made.
+    """A local optimum; `limit_nodes` counts schedules made.
 
     Raises `SolverError` where it finds no placement that keeps every rule.
     """
-    lists, bounds, began = start(problem)
+    lists, began = start(problem)
     heft.run(lists)
     stop_ns = None if limit_ms is None else began + limit_ms * 1_000_000
     improve(lists, limit_nodes, stop_ns)
-    return lists.placement(NAME, bounds, began)
+    return lists.placement(NAME, began)
 
 
 def improve(lists: Lists, limit_moves: int | None, stop_ns: int | None) -> None:

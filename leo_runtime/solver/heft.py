@@ -10,7 +10,7 @@ Ties: the stage first in topological order, the mode first in the problem, the l
 
 from leo_runtime.problem import Placement, Problem
 from leo_runtime.solver.compiled import Compiled
-from leo_runtime.solver.lists import Lists, consider_single_processors, simple_bounds, start
+from leo_runtime.solver.lists import Lists, consider_single_processors, start
 
 NAME = "heft"
 
@@ -22,17 +22,17 @@ def solve(
     limit_nodes: int | None = None,  # noqa: ARG001
     seed: int = 0,  # noqa: ARG001  # nothing is drawn
 ) -> Placement:
-    """HEFT's answer, with simple bounds. Raises `SolverError` where it finds none that keeps every rule."""
-    lists, bounds, began = start(problem)
+    """HEFT's answer. Raises `SolverError` where it finds none that keeps every rule."""
+    lists, began = start(problem)
     run(lists)
-    return lists.placement(NAME, bounds, began)
+    return lists.placement(NAME, began)
 
 
 def solve_compiled(compiled: Compiled, began_ns: int) -> Placement:
     """The same for a problem that is compiled already."""
     lists = Lists.of(compiled)
     run(lists)
-    return lists.placement(NAME, simple_bounds(compiled.problem, compiled.stages), began_ns)
+    return lists.placement(NAME, began_ns)
 
 
 def run(lists: Lists) -> None:

@@ -1,4 +1,4 @@
-"""What all list-scheduling solvers share: orders of stages, everything on one processor, cheap bounds, the answer.
+"""What all list-scheduling solvers share: orders of stages, everything on one processor, the answer.
 
 A list schedule is made by the kernel from a mode for every stage and an order of the stages (inputs first): each
 stage, with the transfers it needs, takes the earliest gap on a lane. Two schedules are compared by how far they break
@@ -13,7 +13,7 @@ from time import perf_counter_ns
 from typing import Any
 
 from leo_runtime.errors import SolverError
-from leo_runtime.problem import CRITERIA, Criterion, Mode, Placement, Problem
+from leo_runtime.problem import CRITERIA, Mode, Placement, Problem
 from leo_runtime.solver.compiled import Compiled
 
 Value = tuple[int, ...]
@@ -44,8 +44,11 @@ class Lists:
         """Compile nothing anew; order the stages by upward rank and by how soon something after them is due."""
         kernel = compiled.kernel()
         by_rank = kernel.rank_order()
-        criteria = tuple(CRITERIA.index(name) for name in compiled.problem.objective)
-        return cls(compiled, kernel, criteria, by_rank, _by_due(compiled, by_rank))
+        problem = compiled.problem
+        timely = "tardiness" in problem.objective or "tardiness" in problem.limits
+        by_due = _by_due(compiled, by_rank) if timely and problem.deadlines else by_rank
+        criteria = tuple(CRITERIA.index(name) for name in problem.objective)
+        return cls(compiled, kernel, criteria, by_rank, by_due)
 
     def value(self, modes: Sequence[int], order: Sequence[int]) -> Value:
         """Schedule; a mode of -1 is chosen as HEFT does: what ends first."""
@@ -67,17 +70,21 @@ class Lists:
         first = self.compiled.mode_first
         return tuple(answer[4 + 3 * i] - first[i] for i in range(len(first) - 1))
 
-    def placement(self, solver: str, bounds: tuple[int, ...], began_ns: int) -> Placement:
-        """The best schedule as an answer. Raises `SolverError` where every one considered breaks a rule."""
-        problem = self.compiled.problem
+    def placement(self, solver: str, began_ns: int) -> Placement:
+        """The best schedule as an answer, with the bounds that the exact solver's root proves given its values.
+
+        Raises `SolverError` where every schedule considered breaks a rule.
+        """
         if self.best is None or self.best[0] > 0:
             raise SolverError(
-                f"{problem.name}: the solver `{solver}` found no placement that keeps every rule",
+                f"{self.compiled.problem.name}: the solver `{solver}` found no placement that keeps every rule",
                 hint="the solver `exact` finds one, or proves that there is none",
             )
         self.kernel.evaluate(self.best_modes, self.best_order)
-        status = "optimal" if bounds == self.best[1:] else "feasible"
-        return self.compiled.placement(self.kernel.answer(), solver, status, bounds, began_ns)  # type: ignore[arg-type]  # a literal either way
+        self.kernel.keep()
+        proved = self.kernel.search(0) == 2
+        answer, bounds = self.kernel.best(), tuple(self.kernel.bounds)
+        return self.compiled.placement(answer, solver, "optimal" if proved else "feasible", bounds, began_ns)
 
 
 def _by_due(compiled: Compiled, by_rank: list[int]) -> list[int]:
@@ -95,25 +102,37 @@ def _by_due(compiled: Compiled, by_rank: list[int]) -> list[int]:
     return sorted(by_rank, key=due.__getitem__)
 
 
-def single_processor_modes(problem: Problem, stages: Sequence[Any]) -> Iterator[list[int]]:
+def single_processor_modes(compiled: Compiled) -> Iterator[list[int]]:
     """Everything on one processor, for each one on which every stage has a mode.
 
-    Where a stage has several variants there, the fastest, the cheapest and the most accurate are each tried for all.
+    Where a stage has several variants there, the first in the problem, the fastest, the cheapest and the most accurate
+    are each tried for all.
     """
-    for resource in problem.resources:
-        there = [[g for g, mode in enumerate(stage.modes) if mode.resource == resource.name] for stage in stages]
-        if not all(there):
+    stages = compiled.stages
+    there: dict[str, list[list[int]]] = {name: [] for name in compiled.resources}
+    for i, stage in enumerate(stages):
+        for g, mode in enumerate(stage.modes):
+            numbers = there[mode.resource]
+            if len(numbers) == i:
+                numbers.append([g])
+            elif len(numbers) > i:
+                numbers[i].append(g)
+    for choices in there.values():
+        if len(choices) < len(stages):
             continue
-        tried: list[list[int]] = []
-        for cost in (_duration, _energy, _loss):
-            modes = [_least(stage.modes, numbers, cost) for stage, numbers in zip(stages, there, strict=True)]
-            if modes not in tried:
-                tried.append(modes)
-                yield modes
+        first = [numbers[0] for numbers in choices]
+        yield first
+        if any(len(numbers) > 1 for numbers in choices):
+            tried = [first]
+            for cost in (_duration, _energy, _loss):
+                modes = [_least(stage.modes, numbers, cost) for stage, numbers in zip(stages, choices, strict=True)]
+                if modes not in tried:
+                    tried.append(modes)
+                    yield modes
 
 
 def _least(modes: Sequence[Mode], numbers: list[int], cost: Callable[[Mode], int]) -> int:
-    return min(numbers, key=lambda g: cost(modes[g]))
+    return numbers[0] if len(numbers) == 1 else min(numbers, key=lambda g: cost(modes[g]))
 
 
 def _duration(mode: Mode) -> int:
@@ -130,35 +149,13 @@ def _loss(mode: Mode) -> int:
 
 def consider_single_processors(lists: Lists) -> None:
     """Consider everything on one processor, so that no answer is worse than that."""
-    for modes in single_processor_modes(lists.compiled.problem, lists.compiled.stages):
+    for modes in single_processor_modes(lists.compiled):
         lists.consider(modes, lists.by_rank)
         if lists.by_due != lists.by_rank:
             lists.consider(modes, lists.by_due)
 
 
-def simple_bounds(problem: Problem, stages: Sequence[Any]) -> tuple[int, ...]:
-    """For each criterion of the objective a value that no answer is below: each stage at its own best, no waiting.
-
-    `stages` are the problem's, inputs first.
-    """
-    ends: dict[str, int] = {}
-    energy = loss = 0
-    for stage in stages:
-        start = max([stage.release_us, *[ends[name] for name in stage.inputs]])
-        ends[stage.name] = start + min([mode.duration_us for mode in stage.modes])
-        energy += min([mode.energy_nj for mode in stage.modes])
-        loss += min([mode.accuracy_loss_ppm for mode in stage.modes])
-    values: dict[Criterion, int] = {
-        "tardiness": sum([d.weight * max(0, ends[d.stage] - d.deadline_us) for d in problem.deadlines]),
-        "energy": energy,
-        "makespan": max(ends.values(), default=0),
-        "accuracy_loss": loss,
-    }
-    return tuple([values[name] for name in problem.objective])
-
-
-def start(problem: Problem) -> tuple[Lists, tuple[int, ...], int]:
-    """The lists, the simple bounds and the time at which solving began (in ns of `perf_counter_ns`)."""
+def start(problem: Problem) -> tuple[Lists, int]:
+    """The lists of a problem, and the time at which solving began (in ns of `perf_counter_ns`)."""
     began = perf_counter_ns()
-    lists = Lists.of(Compiled(problem))
-    return lists, simple_bounds(problem, lists.compiled.stages), began
+    return Lists.of(Compiled(problem)), began

@@ -1,0 +1,138 @@
+"""LEO's memetic search: a population of placements, crossed and improved by local moves.
+
+After Georgiev, Lane, Rachuri and Mascolo (MobiCom 2016), whose scheduler keeps a population of placements and improves
+its members by local moves; they do not publish its parameters, so these are ours, chosen on random problems:
+
+- A member is a mode for every stage and an order of the stages (inputs first), list-scheduled and compared as in
+  `lists`. The population starts with HEFT's answer, the greedy one, everything on one processor, and random modes.
+- A child takes each stage's mode from one of two parents, each chosen as the better of two drawn, and its order from
+  the first. In half of the children the modes come from the first parent up to a cut and from the second after it, so
+  that pipelines stay together.
+- A child is improved by `LOCAL_MOVES` moves, each kept unless it is worse: another mode for a stage, that and the same
+  processor for a stage it is connected to, or another place in the order.
+- It replaces the worst member unless it is worse, or equal to a member already there.
+
+The search ends after `moves` schedules, or at a limit; the same seed gives the same answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+from time import perf_counter_ns
+
+from leo_runtime.problem import Placement, Problem
+from leo_runtime.solver import greedy, heft
+from leo_runtime.solver.lists import Lists, Value, single_processor_modes, start
+
+NAME = "memetic"
+POPULATION = 16
+LOCAL_MOVES = 24
+MOVES_PER_STAGE = 400
+"""How many schedules are made for each stage of the problem, where no limit is given."""
+
+
+@dataclass(slots=True)
+class _Member:
+    value: Value
+    modes: list[int]
+    order: list[int]
+
+
+def solve(problem: Problem, *, limit_ms: int | None = None, limit_nodes: int | None = None, seed: int = 0) -> Placement:
+    """A good placement with proved bounds; `limit_nodes` counts schedules made.
+
+    Raises `SolverError` where it finds no placement that keeps every rule.
+    """
+    lists, began = start(problem)
+    stop_ns = None if limit_ms is None else began + limit_ms * 1_000_000
+    moves = MOVES_PER_STAGE * len(problem.stages) if limit_nodes is None else limit_nodes
+    search(lists, moves, stop_ns, Random(seed))
+    return lists.placement(NAME, began)
+
+
+def search(lists: Lists, moves: int, stop_ns: int | None, rng: Random) -> None:
+    """Leave the best schedule found in `lists`."""
+    heft.run(lists)
+    greedy.improve(lists, moves // 4, stop_ns)
+    if not lists.by_rank:
+        return
+    population = _first(lists, rng)
+    neighbours = _neighbours(lists)
+    while lists.moves < moves and (stop_ns is None or perf_counter_ns() < stop_ns):
+        child = _child(lists, population, rng)
+        for _ in range(LOCAL_MOVES):
+            _improve(lists, child, neighbours, rng)
+        worst = max(range(len(population)), key=lambda k: population[k].value)
+        if child.value <= population[worst].value and all(child.modes != other.modes for other in population):
+            population[worst] = child
+
+
+def _first(lists: Lists, rng: Random) -> list[_Member]:
+    """The first population: the best so far in both orders, everything on one processor, and random modes."""
+    starts = [list(lists.best_modes), *single_processor_modes(lists.compiled)]
+    while len(starts) < POPULATION:
+        starts.append([rng.randrange(len(stage.modes)) for stage in lists.compiled.stages])
+    orders = (lists.by_rank, lists.by_due)
+    members = [_member(lists, list(lists.best_modes), list(lists.best_order))]
+    members += [_member(lists, modes, list(orders[k % 2])) for k, modes in enumerate(starts)]
+    return sorted(members, key=lambda member: member.value)[:POPULATION]
+
+
+def _member(lists: Lists, modes: list[int], order: list[int]) -> _Member:
+    return _Member(lists.consider(modes, order), modes, order)
+
+
+def _neighbours(lists: Lists) -> list[list[int]]:
+    """For each stage its inputs and its readers."""
+    position = {name: i for i, name in enumerate(lists.compiled.names)}
+    neighbours: list[list[int]] = [[] for _ in position]
+    for i, stage in enumerate(lists.compiled.stages):
+        for name in stage.inputs:
+            neighbours[i].append(position[name])
+            neighbours[position[name]].append(i)
+    return neighbours
+
+
+def _child(lists: Lists, population: list[_Member], rng: Random) -> _Member:
+    first, second = (min(rng.sample(population, 2), key=lambda member: member.value) for _ in range(2))
+    size = len(first.modes)
+    if rng.randrange(2):
+        cut = rng.randrange(size)
+        modes = first.modes[:cut] + second.modes[cut:]
+    else:
+        modes = [mine if rng.randrange(2) else theirs for mine, theirs in zip(first.modes, second.modes, strict=True)]
+    return _member(lists, modes, list(first.order))
+
+
+def _improve(lists: Lists, member: _Member, neighbours: list[list[int]], rng: Random) -> None:
+    """One local move, kept unless it is worse."""
+    stages = lists.compiled.stages
+    modes, order = member.modes, member.order
+    i = rng.randrange(len(modes))
+    kind = rng.randrange(4)
+    if kind == 0:
+        order = _shifted(order, i, neighbours[i], rng)
+    else:
+        modes = list(modes)
+        modes[i] = rng.randrange(len(stages[i].modes))
+        if kind == 1 and neighbours[i]:
+            j = rng.choice(neighbours[i])
+            there = stages[i].modes[modes[i]].resource
+            same = [g for g, mode in enumerate(stages[j].modes) if mode.resource == there]
+            if same:
+                modes[j] = rng.choice(same)
+    value = lists.consider(modes, order)
+    if value <= member.value:
+        member.value, member.modes, member.order = value, modes, order
+
+
+def _shifted(order: list[int], i: int, neighbours: list[int], rng: Random) -> list[int]:
+    """The order with stage i at another place between its inputs and its readers."""
+    at = order.index(i)
+    places = [order.index(j) for j in neighbours]
+    low = max((place + 1 for place in places if place < at), default=0)
+    high = min((place - 1 for place in places if place > at), default=len(order) - 1)
+    to = rng.randint(low, high)
+    rest = order[:at] + order[at + 1 :]
+    return [*rest[:to], i, *rest[to:]]
