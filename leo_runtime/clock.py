@@ -20,13 +20,14 @@ class Clock(Protocol):
 
 
 class WallClock:
-    """Real time, from when the clock was made. It never goes back."""
+    """Real time. It never goes back."""
 
-    def __init__(self) -> None:
-        self._began_ns = time.monotonic_ns()
+    def __init__(self, now_us: int = 0) -> None:
+        """It is `now_us` now."""
+        self._began_ns = time.monotonic_ns() - now_us * 1000
 
     def now_us(self) -> int:
-        """Microseconds since the clock was made."""
+        """The time, counted on from what it was made with."""
         return (time.monotonic_ns() - self._began_ns) // 1000
 
     def wait_until_us(self, at_us: int, interrupt: threading.Event | None = None) -> bool:

@@ -143,6 +143,7 @@ class _Send:
     bytes: int
     state: Literal["waiting", "sending", "travelling", "arrived", "dropped"] = "waiting"
     start_us: int = 0
+    sent_us: int = 0
     arrive_us: int = 0
 
     def lasts_us(self) -> int:
@@ -157,6 +158,7 @@ class _Send:
             lane=self.lane,
             planned_start_us=self.planned_us,
             start_us=self.start_us,
+            sent_us=self.sent_us,
             arrive_us=self.arrive_us,
             nj=self.link.sending_nj(self.bytes),
         )
@@ -206,6 +208,7 @@ class Dispatcher:
         self._every_lane = [lane for lanes in self._lanes.values() for lane in lanes]
         self._power: dict[str, Literal["awake", "waking", "asleep"]] = dict.fromkeys(lanes, "awake")
         self._lost: set[str] = set()
+        self._used_us: dict[str, int] = {}
         self._frames: dict[int, _Frame] = {}
         self._loose: list[_Send] = []
         """Transfers that occupy no lane and whose output is there, but whose radio is not awake or not ready."""
@@ -236,6 +239,10 @@ class Dispatcher:
         return any(lane.busy is not None or lane.queue for lane in self._lanes[resource]) or any(
             send.link.resource == resource for send in self._loose
         )
+
+    def used_until_us(self, resource: str) -> int | None:
+        """When anything last ended on a resource, or was planned to run there and given up; None: never."""
+        return self._used_us.get(resource)
 
     def story(self, frame: int) -> tuple[tuple[int, Event | Instruction], ...]:
         """What happened to a frame, as far as it is remembered: times with events and instructions, in order."""
@@ -296,6 +303,7 @@ class Dispatcher:
                 self._power[resource] = "asleep"
         for resource in frame.plan.uses:
             self._wake(frame, resource)
+            self._use(resource, frame.release_us)
         for stage in frame.stages.values():
             self._queue(stage, stage.resource, stage.lane)
             self._remind(frame.release_us + stage.planned.release_us)
@@ -342,6 +350,7 @@ class Dispatcher:
         send = self._on_its_way(event)
         if send is not None and send.state == "sending":
             send.state = "travelling"
+            send.sent_us = event.at_us
             self._free(send)
 
     def _arrived(self, event: Arrived) -> None:
@@ -349,6 +358,7 @@ class Dispatcher:
         if send is None:
             return
         if send.state == "sending":
+            send.sent_us = event.at_us
             self._free(send)
         send.state = "arrived"
         send.arrive_us = event.at_us
@@ -471,6 +481,7 @@ class Dispatcher:
     def _end(self, stage: _Stage, state: Literal["cancelled", "failed"], error: str) -> None:
         """Give up a waiting stage."""
         self._unqueue(stage)
+        self._use(stage.resource, self._now_us)
         stage.state = state
         stage.error = error
         stage.start_us = stage.end_us = self._now_us
@@ -591,8 +602,13 @@ class Dispatcher:
 
     def _free(self, job: _Job) -> None:
         resource = job.resource if isinstance(job, _Stage) else job.link.resource
-        if resource is not None and job.lane is not None and self._lanes[resource][job.lane].busy is job:
-            self._lanes[resource][job.lane].busy = None
+        if resource is not None:
+            self._use(resource, self._now_us)
+            if job.lane is not None and self._lanes[resource][job.lane].busy is job:
+                self._lanes[resource][job.lane].busy = None
+
+    def _use(self, resource: str, at_us: int) -> None:
+        self._used_us[resource] = max(self._used_us.get(resource, 0), at_us)
 
     def _shortest_lane(self, resource: str) -> int:
         free = self.lanes_ready_us(resource, self._now_us)

@@ -202,6 +202,7 @@ class SendRecord:
     lane: int | None
     planned_start_us: int
     start_us: int
+    sent_us: int
     arrive_us: int
     nj: int
 

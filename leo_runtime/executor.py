@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import heapq
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from queue import SimpleQueue
 
 from leo_runtime.clock import Clock, WallClock
@@ -51,13 +52,19 @@ class Executor:
         hand_over: HandOver | None = None,
         clock: Clock | None = None,
         modelled_delays: bool = False,
+        device_times: Collection[str] = (),
     ) -> None:
-        """`lanes` of every processor: each gets a thread. `hand_over` copies an output; None where there is no need."""
+        """`lanes` of every processor: each gets a thread. `hand_over` copies an output; None where there is no need.
+
+        On the processors of `device_times`, which are simulated, a run occupies its lane for as long as its kernel
+        says the device takes.
+        """
         self.dispatcher = dispatcher
         self.clock: Clock = WallClock() if clock is None else clock
         self._compute = compute
         self._hand_over = hand_over
         self._modelled_delays = modelled_delays
+        self._device_times = frozenset(device_times)
         self._lock = threading.RLock()
         self._idle = threading.Condition(self._lock)
         self._finished: list[Finished] = []
@@ -86,6 +93,10 @@ class Executor:
             while waiting:
                 waiting += self._perform(self.dispatcher.handle(waiting.pop(0)))
             self._idle.notify_all()
+
+    def held(self) -> AbstractContextManager[object]:
+        """While it is held, nothing happens: for a consistent look at the dispatcher."""
+        return self._lock
 
     def reach(self, at_us: int) -> None:
         """Wait until that time."""
@@ -182,6 +193,8 @@ class Executor:
             except Exception as failure:  # Whatever a kernel raises is the failure of its stage.
                 self._fail(order, started_us, f"{type(failure).__name__}: {failure}")
                 continue
+            if ran.device_us is not None and order.resource in self._device_times:
+                self.clock.wait_until_us(started_us + ran.device_us)
             ended_us = self.clock.now_us()
             with self._lock:
                 if order.frame in self.dispatcher.frames:

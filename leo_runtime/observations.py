@@ -50,6 +50,9 @@ class TransferObservation:
     start_us: int
     arrive_us: int
     nj: int
+    resource: str | None = None
+    """The radio (or what else the link names) that sent it, until `sent_us`."""
+    sent_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)

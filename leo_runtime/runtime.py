@@ -1,24 +1,44 @@
 """The object a daemon embeds: frames go in; where, when and at what cost each stage ran, and what was found, come out.
 
-with Runtime.simulated(workload, hardware, profile) as runtime:
-    runtime.submit(release_us, {"sound": samples})
-    for result in runtime.drain():
-        ...
+    with Runtime.simulated(workload, hardware, profile) as runtime:
+        runtime.submit(release_us, {"sound": samples})
+        for result in runtime.drain():
+            ...
+
+A frame is lowered to a problem, the problem is solved, the answer is dispatched. A question that was answered before
+is not asked again: its plan is used once more.
+
+**Overload.** A frame is skipped, and counted in `skipped`, when `max_in_flight` frames have not ended yet, or when
+nothing of it has started by the last of its deadlines. Its graphs are then `failed`, and say why.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
-from leo_runtime.graph import Workload
-from leo_runtime.hardware import Hardware
-from leo_runtime.lower import MergedWorkload, merge
-from leo_runtime.observations import FrameResult
-from leo_runtime.problem import Placement, Problem
+from leo_runtime import registry
+from leo_runtime.clock import Clock, WallClock
+from leo_runtime.computing import Computing, Finished, Ran
+from leo_runtime.dispatch import Dispatcher
+from leo_runtime.drift import ONE, Drift, Estimate
+from leo_runtime.errors import BackendError, GraphError, InputError, LeoError, SolverError
+from leo_runtime.events import Event, FrameAdmitted, FrameDone, ProcessorFound, ProcessorLost, StageRecord
+from leo_runtime.executor import Executor
+from leo_runtime.graph import Stage, TaskGraph, Workload, in_order
+from leo_runtime.hardware import Hardware, Processor
+from leo_runtime.ledger import linger_us
+from leo_runtime.lower import FrameState, MergedStage, MergedWorkload, Supports, frame_problem, merge, price
+from leo_runtime.observations import FrameResult, GraphResult, Outcome, StageObservation, TransferObservation
+from leo_runtime.operators import find_operator
+from leo_runtime.plan import Needs, Plan, plan
+from leo_runtime.problem import Mode, Placement, Problem
 from leo_runtime.profiles import Profile
+from leo_runtime.simulator import Noise, Simulator, seeded_noise
+from leo_runtime.solver import named
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +51,43 @@ Solver = Callable[[Problem], Placement]
 LinksNow = Mapping[tuple[str, str], tuple[int, int | None] | None]
 """Links that are not now as the hardware says, by (source, target): (latency_us, bytes_per_s), or None where down."""
 
+_PLANS_KEPT = 512
+
+
+class Driver(Protocol):
+    """What lets a dispatcher's instructions happen: the simulator or the executor."""
+
+    dispatcher: Dispatcher
+
+    @property
+    def clock(self) -> Clock:
+        """The run's time."""
+        ...
+
+    def post(self, event: Event) -> None:
+        """Something happens from outside."""
+        ...
+
+    def held(self) -> AbstractContextManager[object]:
+        """While it is held, nothing happens."""
+        ...
+
+    def reach(self, at_us: int) -> None:
+        """Go on until that time."""
+        ...
+
+    def drain(self) -> None:
+        """Go on until no frame is in flight."""
+        ...
+
+    def finished(self) -> tuple[Finished, ...]:
+        """The frames that ended since this was last asked."""
+        ...
+
+    def close(self) -> None:
+        """Stop."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class SourceWindow:
@@ -40,19 +97,105 @@ class SourceWindow:
     """The merged stage: the key of its array in `Runtime.submit`."""
     stream: str
     samples: int
+    shape: tuple[int, ...]
+    """Of its array: (samples,), or (samples, channels)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """All that a frame's question depends on."""
+
+    graphs: tuple[str, ...]
+    ready_us: tuple[tuple[str, tuple[int, ...]], ...]
+    asleep: tuple[str, ...]
+    links: tuple[tuple[tuple[str, str], tuple[int, int | None] | None], ...]
+    lost: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _InFlight:
+    """A submitted frame."""
+
+    release_us: int
+    graphs: tuple[TaskGraph, ...]
+    placement: Placement
 
 
 class Runtime:
-    """A workload on a machine. Made by `simulated` or `live`; closing it lets go of the backends."""
+    """A workload on a machine. Made by `simulated` or `live`; closing it lets go of the backends it made."""
 
     merged: MergedWorkload
     hardware: Hardware
     profile: Profile
+    modes: Mapping[str, tuple[Mode, ...]]
+    """Every way to run each merged stage, as the profile has it."""
+    missing: Mapping[str, str]
+    """Processors that no backend serves here, with the reason. In virtual time the CPU's backend computes in their
+    place; in real time they are not used."""
+    skipped: int
+    """Frames that were skipped for overload."""
 
-    def __init__(self, workload: Workload, hardware: Hardware, profile: Profile) -> None:
-        self.merged = merge(workload)
+    def __init__(
+        self,
+        merged: MergedWorkload,
+        hardware: Hardware,
+        profile: Profile,
+        modes: Mapping[str, tuple[Mode, ...]],
+        solver: Solver,
+        start: Callable[[int], Driver],
+        *,
+        computing: Computing | None = None,
+        own_backends: Collection[Backend] = (),
+        simulated: Collection[str] = (),
+        missing: Mapping[str, str] | None = None,
+        lost: Collection[str] = (),
+        device_clocks: Collection[str] | None = None,
+        adapt: bool = False,
+        max_in_flight: int = 16,
+    ) -> None:
+        """For `simulated` and `live`.
+
+        `start` makes the driver, at the release of the first frame. `simulated` are processors whose energy is not
+        measured whatever their kernels say; `device_clocks` those whose kernels' own times mean anything (None: all).
+        """
+        self.merged = merged
         self.hardware = hardware
         self.profile = profile
+        self.modes = modes
+        self.missing = dict(missing or {})
+        self.skipped = 0
+        self._solver = solver
+        self._start = start
+        self._driver: Driver | None = None
+        self._computing = computing
+        self._own_backends = tuple(own_backends)
+        self._simulated = frozenset(simulated)
+        self._device_clocks = None if device_clocks is None else frozenset(device_clocks)
+        self._lost_before = tuple(lost)
+        self._adapt = adapt
+        self._max_in_flight = max_in_flight
+        self._drift = Drift()
+        self._planned_modes = dict(modes)
+        self._base = {
+            (name, mode.variant, mode.resource): mode for name, stage_modes in modes.items() for mode in stage_modes
+        }
+        self._needs = {
+            stage.name: Needs(stage.inputs, stage.gates, stage.bound.operator.takes_absent) for stage in merged.stages
+        }
+        self._stages = {stage.name: stage for stage in merged.stages}
+        self._graphs = {graph.name: graph for graph in merged.workload.graphs}
+        self._in_order = {graph.name: in_order(graph) for graph in merged.workload.graphs}
+        self._linger_us = linger_us(hardware)
+        self._links: LinksNow = {}
+        self._skeletons: dict[_Asked, Problem] = {}
+        self._plans: dict[_Asked, Plan | Placement] = {}
+        self._sources: dict[tuple[str, ...], tuple[SourceWindow, ...]] = {}
+        self._in_flight: dict[int, _InFlight] = {}
+        self._over: list[FrameResult] = []
+        self._count = 0
+        self._last_release_us = 0
+        for graph in merged.workload.graphs:
+            _check_decision(graph, merged)
 
     @classmethod
     def simulated(
@@ -65,15 +208,45 @@ class Runtime:
         limit_ms: int | None = None,
         backends: Mapping[str, Backend] | None = None,
         compute: bool = True,
-        noise: Callable[[int, str, str, int], int] | None = None,
+        noise: Noise | int | None = None,
+        device_times: Collection[str] = (),
         adapt: bool = False,
+        max_in_flight: int = 16,
         seed: int = 0,
     ) -> Self:
         """A runtime in virtual time: durations are the profile's, values are computed on this machine.
 
-        `backends` by processor; None: those installed. Without `compute` nothing is computed and every gate opens.
+        `backends` by processor; None: those installed, and the CPU's for processors that none of them serves. Without
+        `compute` nothing is computed, every gate opens, and any stage runs wherever the profile knows its cost.
+        `noise` gives durations, or is the spread of a seeded log-normal noise in ppm. `device_times` names processors
+        whose kernels' own time is taken instead of the profile's. Raises `GraphError`, `ProfileError`, `SolverError`,
+        and what making a backend raises.
         """
-        raise NotImplementedError
+        merged = merge(workload)
+        served, own, missing = _serve(hardware, backends if compute else {}, stand_in=True)
+        modes = price(merged, hardware, profile, _supports(served) if compute else _anything)
+        computing = Computing(merged, served) if compute else None
+        noise = seeded_noise(seed, noise) if isinstance(noise, int) else noise
+
+        def start(_now_us: int) -> Driver:
+            run = computing.run if computing else None
+            return Simulator(Dispatcher(_lanes(hardware)), compute=run, noise=noise, device_times=device_times)
+
+        return cls(
+            merged,
+            hardware,
+            profile,
+            modes,
+            _solver(solver, limit_ms, seed),
+            start,
+            computing=computing,
+            own_backends=own,
+            simulated=tuple(served),
+            device_clocks=device_times,
+            missing=missing if compute else {},
+            adapt=adapt,
+            max_in_flight=max_in_flight,
+        )
 
     @classmethod
     def live(
@@ -85,11 +258,57 @@ class Runtime:
         solver: str | Solver = "exact",
         limit_ms: int | None = None,
         backends: Mapping[str, Backend] | None = None,
+        clock: Clock | None = None,
+        modelled_delays: bool = False,
         adapt: bool = False,
+        max_in_flight: int = 16,
         seed: int = 0,
     ) -> Self:
-        """A runtime in real time, on the machine it runs on."""
-        raise NotImplementedError
+        """A runtime in real time, on the machine it runs on. Its clock starts with the release of the first frame.
+
+        `backends` by processor; None: those installed. Every kernel is loaded and run once beforehand; a mode whose
+        kernel fails then is left out. `modelled_delays` waits as long as links and wake-ups take by the hardware
+        document. Raises `GraphError`, `ProfileError`, `SolverError`, `BackendError` where no processor is served, and
+        what making a backend raises.
+        """
+        merged = merge(workload)
+        served, own, missing = _serve(hardware, backends, stand_in=False)
+        computing = Computing(merged, served)
+        lanes = _lanes(hardware)
+        try:
+            modes = _warmed(computing, price(merged, hardware, profile, _supports(served)), lanes)
+        except LeoError:
+            for backend in own:
+                backend.close()
+            raise
+        simulated = [name for name, backend in served.items() if getattr(backend, "simulated", False)]
+
+        def start(now_us: int) -> Driver:
+            return Executor(
+                Dispatcher(lanes),
+                {processor.name: processor.lanes for processor in hardware.processors},
+                computing.run,
+                hand_over=computing.hand_over,
+                clock=WallClock(now_us) if clock is None else clock,
+                modelled_delays=modelled_delays,
+                device_times=simulated,
+            )
+
+        return cls(
+            merged,
+            hardware,
+            profile,
+            modes,
+            _solver(solver, limit_ms, seed),
+            start,
+            computing=computing,
+            own_backends=own,
+            simulated=simulated,
+            missing=missing,
+            lost=tuple(missing),
+            adapt=adapt,
+            max_in_flight=max_in_flight,
+        )
 
     def triggered(self, release_us: int) -> tuple[str, ...]:
         """The graphs whose period and offset make them run at that time."""
@@ -101,7 +320,29 @@ class Runtime:
 
     def sources(self, graphs: Collection[str]) -> tuple[SourceWindow, ...]:
         """The windows that a frame of these graphs needs."""
-        raise NotImplementedError
+        key = tuple(name for name in self._graphs if name in graphs)
+        if key not in self._sources:
+            self._sources[key] = tuple(
+                _window(stage)
+                for stage in self.merged.stages
+                if stage.bound.operator.is_source and any(graph in key for graph in stage.graphs)
+            )
+        return self._sources[key]
+
+    @property
+    def now_us(self) -> int:
+        """The run's time."""
+        return 0 if self._driver is None else self._driver.clock.now_us()
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """The processors that cannot be used now."""
+        gone = self._driver.dispatcher.lost if self._driver else frozenset(self._lost_before)
+        return tuple(processor.name for processor in self.hardware.processors if processor.name in gone)
+
+    def drift(self) -> tuple[Estimate, ...]:
+        """How far each mode that has run is from its profile."""
+        return self._drift.estimates()
 
     def submit(
         self,
@@ -111,23 +352,80 @@ class Runtime:
         graphs: Collection[str] | None = None,
         links: LinksNow | None = None,
     ) -> int:
-        """Take a frame, place it and start it; returns its number. Releases must not go back in time.
+        """Take a frame, place it and start it; returns its number. Waits for its release where that is to come.
 
-        `graphs` None: those that `triggered` names. `links` holds from now on; None: as before.
+        `windows`: raw samples by source stage, as `sources` names them. `graphs` None: those that `triggered` names.
+        `links` holds from now on; None: as before. Raises `InputError` for a release before the last one, a graph
+        that is not there, or a window that is missing or of another shape.
         """
-        raise NotImplementedError
+        names = self.triggered(release_us) if graphs is None else self._known(graphs)
+        self._check_frame(release_us, names, windows)
+        driver = self._driver or self._begin(release_us)
+        driver.reach(release_us)
+        self._collect(driver)
+        self._links = self._links if links is None else links
+        frame, self._count = self._count, self._count + 1
+        self._last_release_us = release_us
+        wanted = tuple(self._graphs[name] for name in names)
+        if not names:
+            self._give_up(frame, release_us, (), _no_placement("no graph is triggered"))
+            return frame
+        if len(driver.dispatcher.frames) >= self._max_in_flight:
+            self.skipped += 1
+            why = f"skipped: {self._max_in_flight} frames are in flight"
+            self._give_up(frame, release_us, wanted, _no_placement(why))
+            return frame
+        with driver.held():
+            asked = self._ask(driver.dispatcher, release_us, names)
+        found = self._plan(asked)
+        if isinstance(found, Placement):
+            self._give_up(frame, release_us, wanted, found)
+            return frame
+        self._in_flight[frame] = _InFlight(release_us, wanted, found.placement)
+        if self._computing is not None:
+            self._computing.begin(frame, windows)
+        give_up_us = release_us + max((graph.deadline_us for graph in wanted), default=0)
+        driver.post(
+            FrameAdmitted(max(release_us, driver.clock.now_us()), frame, release_us, found, asked.asleep, give_up_us)
+        )
+        return frame
 
     def results(self) -> tuple[FrameResult, ...]:
-        """The frames that ended since this was last asked, in the order they were submitted."""
-        raise NotImplementedError
+        """The frames that ended since this was last asked, by number."""
+        if self._driver is not None:
+            self._collect(self._driver)
+        found = tuple(sorted(self._over, key=lambda result: result.frame))
+        self._over.clear()
+        return found
 
     def drain(self) -> tuple[FrameResult, ...]:
         """Wait until every submitted frame has ended, then `results`."""
-        raise NotImplementedError
+        if self._driver is not None:
+            self._driver.drain()
+        return self.results()
+
+    def lose(self, processor: str) -> None:
+        """A processor is gone: what it has to do goes elsewhere. Raises `KeyError` for an unknown one."""
+        self.hardware.processor(processor)
+        driver = self._driver or self._begin(self._last_release_us)
+        driver.post(ProcessorLost(driver.clock.now_us(), processor, "as was said"))
+
+    def restore(self, processor: str) -> None:
+        """A lost processor is back. Raises `KeyError` for an unknown one."""
+        self.hardware.processor(processor)
+        driver = self._driver or self._begin(self._last_release_us)
+        driver.post(ProcessorFound(driver.clock.now_us(), processor))
+
+    def story(self, frame: int) -> tuple[tuple[int, object], ...]:
+        """What happened to a frame, as far as it is remembered: times with events and instructions, for debugging."""
+        return () if self._driver is None else self._driver.dispatcher.story(frame)
 
     def close(self) -> None:
-        """Let go of the backends. Closing twice is fine."""
-        raise NotImplementedError
+        """Stop, and let go of the backends the runtime has made. Closing twice is fine."""
+        if self._driver is not None:
+            self._driver.close()
+        for backend in self._own_backends:
+            backend.close()
 
     def __enter__(self) -> Self:
         """The runtime itself."""
@@ -138,3 +436,345 @@ class Runtime:
     ) -> None:
         """Close it."""
         self.close()
+
+    # A frame's question and its answer.
+
+    def _begin(self, now_us: int) -> Driver:
+        driver = self._driver = self._start(now_us)
+        for processor in self._lost_before:
+            driver.post(ProcessorLost(now_us, processor))
+        return driver
+
+    def _known(self, graphs: Collection[str]) -> tuple[str, ...]:
+        for name in graphs:
+            if name not in self._graphs:
+                raise InputError(
+                    f"no graph of workload `{self.merged.workload.name}` is called `{name}`",
+                    hint=f"it has {', '.join(self._graphs)}",
+                )
+        return tuple(name for name in self._graphs if name in graphs)
+
+    def _check_frame(self, release_us: int, graphs: tuple[str, ...], windows: Mapping[str, np.ndarray]) -> None:
+        if release_us < self._last_release_us:
+            raise InputError(f"a frame is released at {release_us} us, after one at {self._last_release_us} us")
+        if self._computing is None:
+            return
+        for source in self.sources(graphs):
+            given = windows.get(source.stage)
+            if given is None or given.shape != source.shape:
+                shown = "nothing" if given is None else f"shape {given.shape}"
+                raise InputError(
+                    f"source `{source.stage}` needs {source.samples} samples of stream `{source.stream}` as shape "
+                    f"{source.shape}, got {shown}"
+                )
+
+    def _ask(self, dispatcher: Dispatcher, release_us: int, graphs: tuple[str, ...]) -> _Asked:
+        """What the frame finds. A lane that is free now is free at 0: a frame that comes late is not planned late."""
+        now_us = max(release_us, self.now_us)
+        ready: list[tuple[str, tuple[int, ...]]] = []
+        asleep: list[str] = []
+        for resource, linger in self._linger_us.items():
+            lanes = dispatcher.lanes_ready_us(resource, now_us)
+            if any(at_us > now_us for at_us in lanes):
+                ready.append((resource, tuple(at_us - release_us if at_us > now_us else 0 for at_us in lanes)))
+            if linger is None or dispatcher.in_use(resource):
+                continue
+            used_us = dispatcher.used_until_us(resource)
+            if used_us is None or used_us + linger <= release_us:
+                asleep.append(resource)
+        return _Asked(graphs, tuple(ready), tuple(asleep), tuple(self._links.items()), self.lost)
+
+    def _plan(self, asked: _Asked) -> Plan | Placement:
+        """The answer to a question, or a placement that says why there is none. Equal questions are asked once."""
+        if self._adapt and self._drift.settle():
+            self._adapted()
+        found = self._plans.get(asked)
+        if found is not None:
+            return found
+        if len(self._plans) >= _PLANS_KEPT:
+            del self._plans[next(iter(self._plans))]
+        problem = self._problem(asked)
+        if problem is None:
+            return _no_placement("a stage has no processor left that could run it")
+        try:
+            placement = self._solver(problem)
+        except SolverError as error:
+            placement = _no_placement(f"the solver found no placement ({error})")
+        if placement.status == "infeasible":
+            self._plans[asked] = placement
+            return placement
+        # The next frame that asks the same will not have waited for a solver.
+        self._plans[asked] = plan(problem, placement.model_copy(update={"solve_us": 0}), self._needs)
+        return plan(problem, placement, self._needs)
+
+    def _problem(self, asked: _Asked) -> Problem | None:
+        """The question as a document: all but lanes and sleep is kept from frame to frame."""
+        kept = _Asked(asked.graphs, (), (), asked.links, asked.lost)
+        skeleton = self._skeletons.get(kept)
+        if skeleton is None:
+            usable = {
+                name: tuple(mode for mode in modes if mode.resource not in asked.lost)
+                for name, modes in self._planned_modes.items()
+            }
+            state = FrameState(asked.graphs, links=dict(asked.links), lost=frozenset(asked.lost))
+            active = {
+                stage.name for stage in self.merged.stages if any(graph in asked.graphs for graph in stage.graphs)
+            }
+            if any(not usable[name] for name in active):
+                return None
+            name = " + ".join(asked.graphs) or "nothing"
+            skeleton = self._skeletons[kept] = frame_problem(self.merged, usable, self.hardware, state, name)
+        changed: dict[str, dict[str, object]] = {name: {"ready_us": lanes} for name, lanes in asked.ready_us}
+        for name in asked.asleep:
+            changed.setdefault(name, {})["awake"] = False
+        if not changed:
+            return skeleton
+        resources = tuple(
+            resource.model_copy(update=changed[resource.name]) if resource.name in changed else resource
+            for resource in skeleton.resources
+        )
+        return skeleton.model_copy(update={"resources": resources})
+
+    def _adapted(self) -> None:
+        """Plan with modes as long as they have turned out to be, at the power the profile gives them."""
+        self._planned_modes = {
+            name: tuple(self._adapted_mode(name, mode) for mode in modes) for name, modes in self.modes.items()
+        }
+        self._plans.clear()
+        self._skeletons.clear()
+
+    def _adapted_mode(self, stage: str, mode: Mode) -> Mode:
+        factor = self._drift.factor_ppm((stage, mode.variant, mode.resource))
+        if factor == ONE:
+            return mode
+        duration_us = max(1, mode.duration_us * factor // ONE)
+        return mode.model_copy(update={"duration_us": duration_us, "energy_nj": _nj(mode, duration_us)})
+
+    # A frame's end.
+
+    def _collect(self, driver: Driver) -> None:
+        for finished in driver.finished():
+            done = finished.done
+            flight = self._in_flight.pop(done.frame)
+            values = self._computing.end(done.frame) if self._computing is not None else {}
+            self.skipped += done.skipped
+            stages = tuple(
+                self._observed(done.frame, record, finished.ran.get((record.stage, record.attempt)))
+                for record in done.stages
+            )
+            self._over.append(
+                FrameResult(
+                    frame=done.frame,
+                    release_us=flight.release_us,
+                    placement=flight.placement,
+                    stages=stages,
+                    transfers=_transfers(done),
+                    graphs=tuple(self._answer(graph, flight.release_us, done, values) for graph in flight.graphs),
+                )
+            )
+
+    def _observed(self, frame: int, record: StageRecord, ran: Ran | None) -> StageObservation:
+        lasted_us = record.end_us - record.start_us
+        clocked = ran is not None and (self._device_clocks is None or record.resource in self._device_clocks)
+        device_us = ran.device_us if ran is not None and clocked else None
+        device_nj = ran.device_nj if ran is not None and record.resource not in self._simulated else None
+        base = self._base[record.stage, record.variant, record.resource]
+        if record.outcome == "done":
+            self._drift.observe((record.stage, record.variant, record.resource), base.duration_us, lasted_us)
+        return StageObservation(
+            frame=frame,
+            stage=record.stage,
+            resource=record.resource,
+            variant=record.variant,
+            lane=record.lane,
+            outcome=record.outcome,
+            planned_start_us=record.planned_start_us,
+            planned_end_us=record.planned_end_us,
+            start_us=record.start_us,
+            end_us=record.end_us,
+            expected_us=record.mode.duration_us,
+            expected_nj=record.mode.energy_nj,
+            device_us=device_us,
+            nj=_nj(base, lasted_us if device_us is None else device_us) if device_nj is None else device_nj,
+            energy_from="modelled" if device_nj is None else "measured",
+            error=record.error,
+        )
+
+    def _answer(
+        self, graph: TaskGraph, release_us: int, done: FrameDone, values: Mapping[str, np.ndarray]
+    ) -> GraphResult:
+        last = {record.stage: record for record in done.stages}  # The last attempt at each stage.
+        own = {stage.name: last[self.merged.names[graph.name, stage.name]] for stage in graph.stages}
+        removed = _removed(self._in_order[graph.name], own)
+        outputs = graph.outputs()
+        outcomes: list[Outcome] = ["cancelled" if stage in removed else own[stage].outcome for stage in outputs]
+        outcome: Outcome = "failed" if "failed" in outcomes else "done" if "done" in outcomes else "cancelled"
+        wanted = dict.fromkeys((*outputs, *([graph.decision.stage] if graph.decision else [])))
+        found = {
+            stage: values[merged]
+            for stage in wanted
+            if stage not in removed and (merged := self.merged.names[graph.name, stage]) in values
+        }
+        return GraphResult(
+            graph=graph.name,
+            frame=done.frame,
+            release_us=release_us,
+            deadline_us=release_us + graph.deadline_us,
+            end_us=max(removed.get(stage, own[stage].end_us) for stage in outputs),
+            outcome=outcome,
+            label=_label(graph, found),
+            outputs=found,
+        )
+
+    def _give_up(self, frame: int, release_us: int, graphs: tuple[TaskGraph, ...], placement: Placement) -> None:
+        """A frame that is not even started."""
+        now_us = max(release_us, self.now_us)
+        results = tuple(
+            GraphResult(graph.name, frame, release_us, release_us + graph.deadline_us, now_us, "failed", None, {})
+            for graph in graphs
+        )
+        self._over.append(FrameResult(frame, release_us, placement, (), (), results))
+
+
+def _serve(
+    hardware: Hardware, given: Mapping[str, Backend] | None, *, stand_in: bool
+) -> tuple[dict[str, Backend], list[Backend], dict[str, str]]:
+    """A backend for every processor: (by processor, those made here, processors that none serves with the reason)."""
+    if given is not None:
+        return dict(given), [], {p.name: "no backend was given" for p in hardware.processors if p.name not in given}
+    served: dict[str, Backend] = {}
+    own: list[Backend] = []
+    missing: dict[str, str] = {}
+    errors: list[LeoError] = []
+    for processor in hardware.processors:
+        try:
+            backend = registry.create(processor)
+        except LeoError as error:
+            errors.append(error)
+            missing[processor.name] = f"{error}; {error.hint}" if error.hint else str(error)
+            if not stand_in:
+                continue
+            backend = registry.create(Processor(name=processor.name, backend="cpu"))
+        served[processor.name] = backend
+        own.append(backend)
+    if not served:
+        raise errors[0] if errors else BackendError(f"hardware `{hardware.name}` has no processors")
+    return served, own, missing
+
+
+def _warmed(
+    computing: Computing, modes: Mapping[str, tuple[Mode, ...]], lanes: Mapping[str, int]
+) -> dict[str, tuple[Mode, ...]]:
+    """The modes whose kernels load and run once. Raises `BackendError` where a stage has none left."""
+    good: dict[str, tuple[Mode, ...]] = {}
+    for stage, stage_modes in modes.items():
+        errors: list[str] = []
+        kept: list[Mode] = []
+        for mode in stage_modes:
+            try:
+                for lane in range(lanes[mode.resource]):
+                    computing.warm(stage, mode.resource, mode.variant, lane)
+            except Exception as error:  # Whatever a kernel raises means that this mode cannot be used.
+                errors.append(f"{mode.resource}: {error}")
+            else:
+                kept.append(mode)
+        if not kept:
+            raise BackendError(f"stage `{stage}` runs on no processor ({'; '.join(errors)})")
+        good[stage] = tuple(kept)
+    return good
+
+
+def _supports(served: Mapping[str, Backend]) -> Supports:
+    return lambda processor, stage, variant: processor in served and served[processor].supports(stage, variant)
+
+
+def _anything(_processor: str, _stage: object, _variant: str) -> bool:
+    return True
+
+
+def _solver(solver: str | Solver, limit_ms: int | None, seed: int) -> Solver:
+    if not isinstance(solver, str):
+        return solver
+    found = named(solver)
+    return lambda problem: found(problem, limit_ms=limit_ms, limit_nodes=None, seed=seed)
+
+
+def _lanes(hardware: Hardware) -> dict[str, int]:
+    return {p.name: p.lanes for p in hardware.processors} | {r.name: r.lanes for r in hardware.radios}
+
+
+def _window(stage: MergedStage) -> SourceWindow:
+    params = next(iter(stage.bound.params.values()))
+    return SourceWindow(stage.name, params.stream, params.samples, stage.bound.input_shapes[0])
+
+
+def _no_placement(reason: str) -> Placement:
+    return Placement(format="leo-placement/1", problem="frame", solver="runtime", status="infeasible", reason=reason)
+
+
+def _nj(mode: Mode, lasted_us: int) -> int:
+    """What a run of that long takes at the mode's power."""
+    return mode.energy_nj * lasted_us // mode.duration_us
+
+
+def _transfers(done: FrameDone) -> tuple[TransferObservation, ...]:
+    return tuple(
+        TransferObservation(
+            frame=done.frame,
+            stage=send.stage,
+            source=send.source,
+            target=send.target,
+            lane=send.lane,
+            planned_start_us=send.planned_start_us,
+            start_us=send.start_us,
+            arrive_us=send.arrive_us,
+            nj=send.nj,
+            resource=send.resource,
+            sent_us=send.sent_us,
+        )
+        for send in done.sends
+    )
+
+
+def _removed(stages: Collection[Stage], records: Mapping[str, StageRecord]) -> dict[str, int]:
+    """The stages of a graph that its own closed gates remove, and when that was known.
+
+    Such a stage may have run all the same, for another graph that shares it.
+    """
+    removed: dict[str, int] = {}
+    for stage in stages:
+        gate = None if stage.gate is None else records[stage.gate]
+        absent = [removed[name] for name in stage.inputs if name in removed]
+        if stage.gate in removed:
+            removed[stage.name] = removed[stage.gate]
+        elif gate is not None and gate.outcome == "done" and not gate.opened:
+            removed[stage.name] = gate.end_us
+        elif absent and (not find_operator(stage.operator).takes_absent or len(absent) == len(stage.inputs)):
+            removed[stage.name] = max(absent)
+    return removed
+
+
+def _label(graph: TaskGraph, outputs: Mapping[str, np.ndarray]) -> str | None:
+    decision = graph.decision
+    if decision is None or decision.stage not in outputs:
+        return None
+    scores = outputs[decision.stage].reshape(-1)
+    best = int(scores.argmax())
+    label = decision.labels[best]
+    return label if scores[best] >= decision.threshold and label != decision.background else None
+
+
+def _check_decision(graph: TaskGraph, merged: MergedWorkload) -> None:
+    """Raise `GraphError` where a decision does not have a label for every entry of its output."""
+    if graph.decision is None:
+        return
+    shape = merged.stage(merged.names[graph.name, graph.decision.stage]).bound.output_shape
+    entries = 1
+    for length in shape:
+        entries *= length
+    if entries != len(graph.decision.labels):
+        raise GraphError(
+            f"graph `{graph.name}` reads {len(graph.decision.labels)} labels from stage `{graph.decision.stage}`, "
+            f"whose output has {entries} entries",
+            hint="give one label for every entry",
+        )

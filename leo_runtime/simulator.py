@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from random import Random
 
 from leo_runtime.clock import VirtualClock
@@ -82,6 +83,10 @@ class Simulator:
     def post(self, event: Event) -> None:
         """Something happens from outside, now: a frame is admitted, a processor is lost."""
         self._perform(self.dispatcher.handle(event))
+
+    def held(self) -> AbstractContextManager[object]:
+        """Nothing happens in virtual time while nobody lets it."""
+        return nullcontext()
 
     def reach(self, at_us: int) -> None:
         """Let everything happen up to and at that time."""

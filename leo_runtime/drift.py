@@ -1,0 +1,76 @@
+"""How far stages really are from their profile: a running estimate that one outlier cannot poison.
+
+The estimate is the median of the last `WINDOW` ratios of real to planned duration. Runtimes of this field often keep
+a moving average instead (Band, MobiSys 2022, gives the newest value a weight of 0.1); there one run of a hundred times
+the usual duration is still felt fifty runs later, here never.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+WINDOW = 15
+"""Enough that seven outliers in a row move nothing beyond the other values."""
+
+SETTLED = 5
+"""How many runs it takes before an estimate may change a plan."""
+
+STEP_PPM = 100_000
+"""A plan changes only when its factor is off by more than this: plans that change all the time cannot be reused."""
+
+Key = tuple[str, str, str]
+"""Stage, variant, resource."""
+
+ONE = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """How long a stage's mode really takes."""
+
+    stage: str
+    variant: str
+    resource: str
+    runs: int
+    ratio_ppm: int
+    """Real over planned duration, the median of the last runs; 1,000,000 is as planned."""
+
+
+class Drift:
+    """Estimates of every mode that has run, and the factors that plans use."""
+
+    def __init__(self) -> None:
+        self._ratios: dict[Key, deque[int]] = {}
+        self._runs: dict[Key, int] = {}
+        self._factors: dict[Key, int] = {}
+
+    def observe(self, key: Key, planned_us: int, real_us: int) -> None:
+        """Take note of one run. `planned_us` is what the profile says, at least 1."""
+        self._ratios.setdefault(key, deque(maxlen=WINDOW)).append(real_us * ONE // planned_us)
+        self._runs[key] = self._runs.get(key, 0) + 1
+
+    def estimates(self) -> tuple[Estimate, ...]:
+        """Every mode that has run, by stage, variant and resource."""
+        return tuple(Estimate(*key, self._runs[key], _median(self._ratios[key])) for key in sorted(self._ratios))
+
+    def factor_ppm(self, key: Key) -> int:
+        """What planned durations of a mode are to be multiplied with, as of the last `settle`."""
+        return self._factors.get(key, ONE)
+
+    def settle(self) -> bool:
+        """Bring the factors up to date where they are more than `STEP_PPM` off; True if any has changed."""
+        changed = False
+        for key in sorted(self._ratios):
+            if self._runs[key] < SETTLED:
+                continue
+            ratio, factor = max(1, _median(self._ratios[key])), self.factor_ppm(key)
+            if abs(ratio - factor) * ONE > STEP_PPM * factor:
+                self._factors[key] = ratio
+                changed = True
+        return changed
+
+
+def _median(values: deque[int]) -> int:
+    """The middle value, the lower one of two."""
+    return sorted(values)[(len(values) - 1) // 2]
