@@ -106,7 +106,9 @@ def _parser() -> argparse.ArgumentParser:
     calibrate = command("calibrate", _calibrate, says, "calibrate --out host.profile.json")
     _add_machine(calibrate, hardware="host")
     calibrate.add_argument("--recording", default="demo", help="whose samples the stages get (default: demo)")
-    calibrate.add_argument("--quick", action="store_true", help="a tenth of a second a stage, not a second")
+    calibrate.add_argument(
+        "--quick", action="store_true", help="a tenth of a second a stage, alone and in one size, not a second and more"
+    )
     calibrate.add_argument(
         "--out", type=Path, metavar="FILE", help="write the profile here, and print what was measured"
     )
@@ -205,14 +207,16 @@ def _profiles(arguments: argparse.Namespace) -> int:
 
 
 def _calibrate(arguments: argparse.Namespace) -> int:
-    from leo_runtime import calibrate, report, shipped
+    from leo_runtime import calibrate, measure, report, shipped
+    from leo_runtime.energy import whole_machine
 
     with report.ProgressBar("calibrating") as progress:
         found = calibrate.calibrate(
             shipped.workload(arguments.workload),
             shipped.hardware(arguments.hardware),
             shipped.recording(arguments.recording),
-            effort=calibrate.QUICK if arguments.quick else calibrate.FULL,
+            effort=measure.QUICK if arguments.quick else measure.FULL,
+            sources=whole_machine(),
             progress=progress,
         )
     for what, error in found.missing:

@@ -88,6 +88,17 @@ def find_sources(root: Path = Path("/")) -> tuple[Source, ...]:
     return (*_rapl(root), *_hwmon(root), *_battery(root), *_android_rails(root))
 
 
+def whole_machine(root: Path = Path("/")) -> tuple[Source, ...]:
+    """The sources that together account for the machine: RAPL's packages, else Android's rails, else the battery.
+
+    Chips of hwmon watch parts that only a person knows, so they are left out here.
+    """
+    for sources in (_rapl(root), _android_rails(root), _battery(root)):
+        if sources:
+            return tuple(sources)
+    return ()
+
+
 def _rapl(root: Path) -> list[Source]:
     """Packages only: their cores and memory (`intel-rapl:0:0`) are counted in them."""
     found: list[Source] = []

@@ -26,6 +26,8 @@ class Measurement(Value):
     median_us: Quantity
     p95_us: Quantity
     cold_us: Quantity | None = None
+    beside_us: Quantity | None = None
+    """The median of runs while every other processor was busy; None: not measured."""
 
 
 class Cost(Value):
@@ -125,6 +127,10 @@ class Profile(Document):
         update = {"name": name, "device": self.device or other.device, "costs": tuple(costs.values())}
         return self.model_copy(update=update)
 
+    def beside_neighbours(self) -> Self:
+        """The same profile with stages as slow as they were beside busy neighbours, where that was measured."""
+        return self.model_copy(update={"costs": tuple(_slowed(cost) for cost in self.costs)})
+
     def differences(self, other: Self) -> tuple[CostDifference, ...]:
         """Every entry that is not the same in both, in the order of this profile, then what only the other has."""
         before, after = ({_key(cost): cost for cost in profile.costs} for profile in (self, other))
@@ -138,6 +144,21 @@ class Profile(Document):
                 f"profile `{self.name}` is of hardware `{self.hardware}`, not of `{hardware_name}`",
                 hint="give the profile and the hardware of one machine",
             )
+
+
+def _slowed(cost: Cost) -> Cost:
+    measured = cost.measurement
+    if measured is None or measured.beside_us is None or measured.median_us == 0:
+        return cost
+    # Both parts of the line grow alike, so that the entry gives the slower median at the stage's own size.
+    beside_us, median_us = measured.beside_us, measured.median_us
+    return cost.model_copy(
+        update={
+            "fixed_us": cost.fixed_us * beside_us // median_us,
+            "ps_per_mac": cost.ps_per_mac * beside_us // median_us,
+            "ps_per_byte": cost.ps_per_byte * beside_us // median_us,
+        }
+    )
 
 
 def _key(cost: Cost) -> tuple[str, str, str, str | None]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self, TextIO
 
 if TYPE_CHECKING:
-    from leo_runtime.profiles import Profile
+    from leo_runtime.profiles import Measurement, Profile
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -45,7 +45,7 @@ def profile_table(profile: Profile) -> str:
 
 def measurements_table(profile: Profile) -> str:
     """What was measured: a stage on a processor a line, warm runs and the cold start apart."""
-    header = ("processor", "stage", "variant", "runs", "median ms", "p95 ms", "cold ms")
+    header = ("processor", "stage", "variant", "runs", "median ms", "p95 ms", "cold ms", "beside busy neighbours")
     rows = [
         (
             cost.processor,
@@ -55,11 +55,18 @@ def measurements_table(profile: Profile) -> str:
             _ms(cost.measurement.median_us),
             _ms(cost.measurement.p95_us),
             _ms(cost.measurement.cold_us or 0),
+            _slowdown(cost.measurement),
         )
         for cost in profile.costs
         if cost.measurement is not None
     ]
     return table(header, rows)
+
+
+def _slowdown(measured: Measurement) -> str:
+    if measured.beside_us is None or measured.median_us == 0:
+        return ""
+    return f"{measured.beside_us / measured.median_us:.2f}x"
 
 
 class ProgressBar:

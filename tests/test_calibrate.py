@@ -1,16 +1,19 @@
 """Calibration against backends whose times are known, on a clock that only they move."""
 
+import threading
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
 from leo_runtime.backend import DeviceRun, Kernel
-from leo_runtime.calibrate import QUICK, Effort, calibrate, fit_line, require_device, this_device
+from leo_runtime.calibrate import calibrate, require_device, this_device
 from leo_runtime.clock import VirtualClock
+from leo_runtime.energy import Counter
 from leo_runtime.errors import KernelError, ProfileError
 from leo_runtime.graph import BoundStage, GraphBuilder, Stream, Workload
 from leo_runtime.hardware import Hardware, Processor
+from leo_runtime.measure import QUICK, BusyNeighbours, Effort, fit_line
 from leo_runtime.profiles import Measurement, Profile
 from leo_runtime.traces import RecordedStream, Recording, RecordingManifest
 
@@ -25,6 +28,7 @@ class SteppedBackend:
         self.times_us = times_us
         self.operators = operators
         self.closed = 0
+        self.runs_in_all = 0
 
     def supports(self, stage: BoundStage, variant: str) -> bool:
         return not self.operators or stage.operator.name in self.operators
@@ -48,6 +52,7 @@ class SteppedKernel:
         times_us = self.backend.times_us
         self.backend.clock.wait_until_us(self.backend.clock.now_us() + times_us[min(self.runs, len(times_us) - 1)])
         self.runs += 1
+        self.backend.runs_in_all += 1
         return np.ones(self.stage.output_shape, np.float32)
 
 
@@ -147,6 +152,99 @@ def test_what_fails_is_named_and_the_rest_is_measured(clock):
     found = calibrate(workload(), HARDWARE, recording(), effort=QUICK, backends=backends, clock=clock)
     assert [what for what, _ in found.missing] == ["sound on dsp", "loud on dsp"]
     assert {reading.processor for reading in found.readings} == {"cpu"}
+
+
+class LineBackend(SteppedBackend):
+    """A run takes 40 us and 1 us for every 100 samples."""
+
+    def load(self, stage: BoundStage, variant: str) -> Kernel:
+        self.times_us = [40 + stage.input_shapes[0][0] // 100]
+        return SteppedKernel(self, stage)
+
+
+def test_batches_tell_the_fixed_part_from_what_grows(clock):
+    effort = Effort(least_runs=3, neighbours=False)
+    backend = LineBackend(clock, [])
+    found = calibrate(workload(), HARDWARE, recording(), effort=effort, backends={"cpu": backend}, clock=clock)
+    loud = found.readings[1]
+    cost = found.profile.cost(loud.stage, "default", "cpu")
+    assert loud.batch_points == ((3200, 72), (6400, 104), (12_800, 168))
+    assert (cost.fixed_us, cost.ps_per_mac) == (40, 10_000)
+    assert cost.duration_us(loud.stage.work("default")) == loud.measurement.median_us == 56
+    assert cost.duration_us(loud.stage.work("default"), frames=10) == 40 + 160
+
+
+class RestlessBackend(SteppedBackend):
+    """Raises a flag whenever it runs, and takes none of the clock's time."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        super().__init__(clock, [0])
+        self.running = threading.Event()
+
+    def load(self, stage: BoundStage, variant: str) -> Kernel:
+        return RestlessKernel(self, stage)
+
+
+class RestlessKernel(SteppedKernel):
+    def __call__(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
+        if threading.current_thread() is not threading.main_thread():
+            self.backend.running.set()
+        return np.ones(self.stage.output_shape, np.float32)
+
+
+class DisturbedKernel(SteppedKernel):
+    def __call__(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
+        slow = self.backend.neighbour.running.is_set()
+        self.backend.times_us = [150 if slow else 100]
+        return super().__call__(inputs)
+
+
+class DisturbedBackend(SteppedBackend):
+    """Takes 100 us, and half as much again once its neighbour has run beside it."""
+
+    def __init__(self, clock: VirtualClock, neighbour: RestlessBackend) -> None:
+        super().__init__(clock, [100])
+        self.neighbour = neighbour
+
+    def load(self, stage: BoundStage, variant: str) -> Kernel:
+        return DisturbedKernel(self, stage)
+
+
+def test_a_busy_neighbour_slows_a_stage_down_and_the_profile_keeps_by_how_much(clock, monkeypatch):
+    neighbour = RestlessBackend(clock)
+    entered = BusyNeighbours.__enter__
+
+    def enter(self: BusyNeighbours) -> BusyNeighbours:
+        entered(self)
+        assert neighbour.running.wait(10)
+        return self
+
+    monkeypatch.setattr(BusyNeighbours, "__enter__", enter)
+    backends = {"cpu": DisturbedBackend(clock, neighbour), "dsp": neighbour}
+    effort = Effort(least_runs=3, batches=())
+    only_loud = {"cpu": backends["cpu"], "dsp": neighbour}
+    found = calibrate(workload(), HARDWARE, recording(), effort=effort, backends=only_loud, clock=clock)
+    on_cpu = [reading for reading in found.readings if reading.processor == "cpu"]
+    assert {reading.measurement.median_us for reading in on_cpu} == {100}
+    assert {reading.measurement.beside_us for reading in on_cpu} == {150}
+    slowed = found.profile.beside_neighbours().cost(on_cpu[0].stage, "default", "cpu")
+    assert slowed.duration_us(on_cpu[0].stage.work("default")) == 150
+
+
+def test_energy_is_read_where_the_machine_offers_it(clock):
+    backend = SteppedBackend(clock, [1000])
+    drawn_nj = Counter("rapl package-0", lambda: clock.now_us() * 700 + 5 * backend.runs_in_all * 1000 * 100)
+    found = calibrate(
+        workload(),
+        HARDWARE,
+        recording(),
+        effort=Effort(least_runs=3, batches=(), neighbours=False),
+        backends={"cpu": backend},
+        clock=clock,
+        sources=(drawn_nj,),
+    )
+    cost = found.profile.cost(found.readings[0].stage, "default", "cpu")
+    assert (cost.power_mw, cost.energy_from) == (500, "measured")
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,19 @@ FLOORS = (
         "runtime",
         "registry",
     ),
-    ("calibrate", "replay", "study", "report", "shipped", "explain", "batch", "testing", "bench_audio", "demo"),
+    (
+        "calibrate",
+        "measure",
+        "replay",
+        "study",
+        "report",
+        "shipped",
+        "explain",
+        "batch",
+        "testing",
+        "bench_audio",
+        "demo",
+    ),
     ("cli", "__main__", "__init__"),
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
