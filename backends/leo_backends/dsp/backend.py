@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import weakref
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -30,8 +29,8 @@ class DspOptions(Value):
     """Of one hardware thread: 600 MHz are shared by three."""
     threads: Positive = 1
     """Hardware threads that share one stage; with more than one, the processor should have as many lanes fewer."""
-    call_us: Quantity = 100
-    """What it takes to call the DSP from the CPU and back, whatever it computes. Modelled."""
+    call_us: Quantity = 20
+    """What a stage takes to start there, whatever it computes; how a call gets there is the link's. Modelled."""
     real_time: bool = False
     """Whether a call takes as long as the device would; otherwise only as long as computing it here takes."""
 
@@ -40,6 +39,8 @@ class DspBackend:
     """Runs the built-in operators in fixed point, as `docs/dsp.md` says."""
 
     name = "dsp"
+    simulated = True
+    """Its times and energies are a model's, and not of this machine."""
 
     def __init__(self, processor: Processor) -> None:
         self.options = read_options(processor, DspOptions)
@@ -50,6 +51,8 @@ class DspBackend:
                 hint=f"one of {', '.join(PACKETS)}",
             )
         self._processor = processor
+        self.driver = f"simulated, {self.options.instructions} at {self.options.clock_mhz} MHz"
+        self._plans: dict[Any, Plan] = {}
         self._loaded_bytes = 0
 
     def supports(self, stage: BoundStage, variant: str, /) -> bool:
@@ -64,26 +67,28 @@ class DspBackend:
         """Quantise the stage's model. Raises `KernelError`, also when the memory is full."""
         if not self.supports(stage, variant):
             raise KernelError(f"stage `{stage.name}` cannot run on the DSP")
-        plan = OPERATORS[stage.operator.name].plan(stage.params[variant], stage.input_shapes)
-        kernel = DspKernel(stage, plan, self._processor, self.options)
-        self._take(stage, kernel, plan_bytes(plan))
-        return kernel
+        params, shapes = stage.params[variant], tuple(stage.input_shapes)
+        # All lanes share one memory, so that a stage loaded for each of them is there once.
+        key = (stage.operator.name, params.model_dump_json(), shapes)
+        if key not in self._plans:
+            plan = OPERATORS[stage.operator.name].plan(params, shapes)
+            self._take(stage.name, plan_bytes(plan))
+            self._plans[key] = plan
+        return DspKernel(stage, self._plans[key], self._processor, self.options)
 
     def close(self) -> None:
-        """There is nothing to let go of."""
+        """Forget all that was loaded."""
+        self._plans.clear()
+        self._loaded_bytes = 0
 
-    def _take(self, stage: BoundStage, kernel: DspKernel, size: int) -> None:
+    def _take(self, stage: str, size: int) -> None:
         memory_bytes = self._processor.memory_bytes
         if memory_bytes is not None and self._loaded_bytes + size > memory_bytes:
             raise KernelError(
-                f"the DSP's memory of {memory_bytes} bytes is full: stage `{stage.name}` needs {size} bytes and "
+                f"the DSP's memory of {memory_bytes} bytes is full: stage `{stage}` needs {size} bytes and "
                 f"{self._loaded_bytes} are taken"
             )
         self._loaded_bytes += size
-        weakref.finalize(kernel, self._give_back, size)
-
-    def _give_back(self, size: int) -> None:
-        self._loaded_bytes -= size
 
 
 class DspKernel:
