@@ -15,7 +15,8 @@ KNOWN = {*sources.SCENES, *sources.SPEAKERS, *sources.ACTIVITIES, "okay_nabu"}
 
 
 def listed() -> dict[str, str]:
-    rows = [line.split("|") for line in (FOLDER / "SOURCES.md").read_text().splitlines() if line.startswith("| `")]
+    files = (FOLDER / "SOURCES.md").read_text().partition("## Files")[2]
+    rows = [line.split("|") for line in files.splitlines() if line.startswith("| `")]
     return {row[1].strip(" `"): row[-2].strip(" `") for row in rows}
 
 

@@ -78,7 +78,7 @@ def download(cache: Path) -> None:
 
 
 def prompts(cache: Path, speaker: str, *, held_out: bool, language: str = "") -> list[Clip]:
-    """The prompts and readings of one speaker of `SPEAKERS`, of at least two seconds, by name.
+    """The prompts and readings of one speaker of `SPEAKERS`, of at least two seconds, by name; no tones, no silence.
 
     `language` "es" gives Allison Smith's Spanish prompts, all of them held out. A quarter of the prompts is held out,
     chosen by the digest of their name; of the LibriVox reader two of five utterances.
@@ -88,7 +88,7 @@ def prompts(cache: Path, speaker: str, *, held_out: bool, language: str = "") ->
         return [_clip(p, speaker) for p in paths if (p.stem[-4:] in _LIBRIVOX_HELD_OUT) == held_out]
     folder = cache / f"asterisk-core-sounds-{language or _VOICES[speaker]}-g722" / "usr/share/asterisk/sounds"
     paths = sorted(folder.rglob("*.g722"))
-    wanted = [p for p in paths if p.stat().st_size >= _SHORTEST_S * RATE_HZ / 2]  # G.722: 4 bits a sample
+    wanted = [p for p in paths if p.stat().st_size >= _SHORTEST_S * RATE_HZ / 2 and not _is_no_speech(p)]  # 4 bits each
     return [_clip(p, speaker) for p in wanted if (bool(language) or is_held_out(p.name)) == held_out]
 
 
@@ -143,6 +143,11 @@ def decode(file: Any, container: str | None = None) -> np.ndarray:
         frames += resample.resample(None)
     samples = [np.asarray(frame.to_ndarray()).ravel() for frame in frames]
     return np.concatenate([np.zeros(0, np.int16), *samples])
+
+
+def _is_no_speech(path: Path) -> bool:
+    """Whether a file among the prompts is silence, a tone or monkeys."""
+    return path.parent.name == "silence" or "2tone" in path.stem or path.stem.startswith(("beep", "tt-monkeys"))
 
 
 def _clip(path: Path, label: str) -> Clip:
