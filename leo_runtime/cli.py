@@ -96,11 +96,14 @@ def _parser() -> argparse.ArgumentParser:
     backends = command("backends", _backends, says, "backends --json")
     backends.add_argument("--json", action="store_true", help="as JSON")
 
-    says = "List the machines and profiles that ship, or show a profile."
-    profiles = command("profiles", _profiles, says, "profiles show snapdragon-800")
-    profiles.add_argument("action", choices=("list", "show"), nargs="?", default="list", help="default: list")
-    profiles.add_argument("name", metavar="NAME", nargs="?", help="for show: a name or a file")
+    says = "List the machines and profiles that ship; show, compare, merge or plot profiles."
+    profiles = command("profiles", _profiles, says, "profiles diff before.json after.json")
+    profiles.add_argument(
+        "action", choices=("list", "show", "diff", "merge", "plot"), nargs="?", default="list", help="default: list"
+    )
+    profiles.add_argument("names", metavar="NAME", nargs="*", help="shipped names or files: two for diff and merge")
     profiles.add_argument("--json", action="store_true", help="as JSON")
+    profiles.add_argument("--out", type=Path, metavar="FILE", help="where merge and plot write")
 
     says = "Measure every stage of a workload on every processor that is here, and write a profile."
     calibrate = command("calibrate", _calibrate, says, "calibrate --out host.profile.json")
@@ -191,12 +194,29 @@ def _backends(arguments: argparse.Namespace) -> int:
 def _profiles(arguments: argparse.Namespace) -> int:
     from leo_runtime import report, shipped
 
+    wanted = {"list": 0, "show": 1, "plot": 1, "diff": 2, "merge": 2}[arguments.action]
+    if len(arguments.names) != wanted:
+        known = ", ".join(shipped.names("profile"))
+        raise InputError(
+            f"`profiles {arguments.action}` takes {wanted} names, got {len(arguments.names)}",
+            hint=f"one of {known}, or a file",
+        )
+    if arguments.action in ("merge", "plot") and arguments.out is None:
+        raise InputError(f"`profiles {arguments.action}` needs to be told where to write", hint="add `--out FILE`")
+    found = [shipped.profile(name) for name in arguments.names]
     if arguments.action == "show":
-        if arguments.name is None:
-            known = ", ".join(shipped.names("profile"))
-            raise InputError("`profiles show` needs a name", hint=f"one of {known}, or a file")
-        profile = shipped.profile(arguments.name)
-        sys.stdout.write(profile.to_json() if arguments.json else report.profile_table(profile))
+        sys.stdout.write(found[0].to_json() if arguments.json else report.profile_table(found[0]))
+        return DONE
+    if arguments.action == "plot":
+        from leo_runtime.plots import plot_profile
+
+        plot_profile(found[0], arguments.out)
+        return DONE
+    if arguments.action == "merge":
+        found[0].merged_with(found[1], arguments.out.name.partition(".")[0]).to_file(arguments.out)
+        return DONE
+    if arguments.action == "diff":
+        sys.stdout.write(report.differences(found[0], found[1], as_json=arguments.json))
         return DONE
     listed = [(kind, name) for kind in ("hardware", "profile") for name in shipped.names(kind)]
     if arguments.json:

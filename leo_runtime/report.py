@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self, TextIO
 
+from leo_runtime.operators import Work
+
 if TYPE_CHECKING:
-    from leo_runtime.profiles import Measurement, Profile
+    from leo_runtime.profiles import Cost, Measurement, Profile
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -41,6 +44,39 @@ def profile_table(profile: Profile) -> str:
         for cost in profile.costs
     ]
     return f"{profile.name}, of hardware {profile.hardware} ({where})\n\n" + table(header, rows)
+
+
+def differences(before: Profile, after: Profile, *, as_json: bool = False) -> str:
+    """What is not the same in two profiles: an entry a line, with how much longer it takes on work like its own."""
+    header = ("processor", "operator", "variant", "stage", "before", "after", "ratio")
+    rows = []
+    for difference in before.differences(after):
+        cost = difference.after or difference.before
+        assert cost is not None
+        # A stage's own entry is compared at its own size, an operator's at a million multiply-accumulates.
+        macs = 0 if cost.signature else 1_000_000
+        sizes = [_line(side, macs) for side in (difference.before, difference.after)]
+        ratio = sizes[1] / sizes[0] if sizes[0] and sizes[1] else None
+        rows.append((cost.processor, cost.operator, cost.variant, cost.signature, *sizes, ratio))
+    if as_json:
+        return json.dumps([dict(zip(header, row, strict=True)) for row in rows], indent=1) + "\n"
+    shown = [
+        (
+            *row[:3],
+            row[3] or "any",
+            *("none" if size is None else f"{size:.0f} us" for size in row[4:6]),
+            "" if row[6] is None else f"{row[6]:.2f}x",
+        )
+        for row in rows
+    ]
+    return table(header, shown) if shown else "no entry differs\n"
+
+
+def _line(cost: Cost | None, macs: int) -> float | None:
+    """An entry's microseconds: as measured, else for so many multiply-accumulates."""
+    if cost is None:
+        return None
+    return float(cost.measurement.median_us if cost.measurement else cost.duration_us(Work(macs, 0)))
 
 
 def measurements_table(profile: Profile) -> str:

@@ -242,7 +242,47 @@ def test_profiles_are_listed_and_shown(capsys):
     assert json.loads(out)["format"] == "leo-profile/1"
 
 
-@pytest.mark.parametrize("arguments", [["profiles", "show"], ["profiles", "show", "toaster"]])
+def test_profiles_are_compared_and_merged(capsys, tmp_path):
+    profile = {
+        "format": "leo-profile/1",
+        "name": "a",
+        "hardware": "h",
+        "costs": [{"processor": "cpu", "operator": "gmm", "ps_per_mac": 1000, "source": "modelled"}],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(profile))
+    profile["costs"][0]["ps_per_mac"] = 3000
+    profile["costs"].append({"processor": "dsp", "source": "modelled"})
+    (tmp_path / "b.json").write_text(json.dumps(profile))
+    a, b = str(tmp_path / "a.json"), str(tmp_path / "b.json")
+    status, out, _ = run(capsys, "profiles", "diff", a, b)
+    assert status == 0
+    assert "1000 us  3000 us  3.00x" in out
+    assert "none" in out
+    assert run(capsys, "profiles", "diff", a, a)[1] == "no entry differs\n"
+    ratios = [row["ratio"] for row in json.loads(run(capsys, "profiles", "diff", a, b, "--json")[1])]
+    assert ratios == [3.0, None]
+    assert run(capsys, "profiles", "merge", a, b, "--out", str(tmp_path / "c.json"))[0] == 0
+    assert len(json.loads((tmp_path / "c.json").read_text())["costs"]) == 2
+
+
+def test_a_profile_is_plotted(capsys, tmp_path):
+    pytest.importorskip("matplotlib", reason="plots need the extra `report`")
+    picture = tmp_path / "phone.png"
+    assert run(capsys, "profiles", "plot", "snapdragon-800", "--out", str(picture))[0] == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    status, _, err = run(capsys, "profiles", "plot", "snapdragon-800", "--out", str(tmp_path / "phone.docx"))
+    assert status == 2
+    assert "hint: name a .png, .svg or .pdf" in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["profiles", "show"],
+        ["profiles", "show", "toaster"],
+        ["profiles", "diff", "watch"],
+    ],
+)
 def test_an_unknown_profile_is_bad_input(capsys, arguments):
     status, out, err = run(capsys, *arguments)
     assert (status, out) == (2, "")

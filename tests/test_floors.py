@@ -31,6 +31,7 @@ FLOORS = (
         "replay",
         "study",
         "report",
+        "plots",
         "shipped",
         "explain",
         "batch",

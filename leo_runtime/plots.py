@@ -1,0 +1,72 @@
+"""Pictures, by matplotlib, which is imported when the first one is drawn."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from leo_runtime.errors import InputError, MissingExtraError
+from leo_runtime.operators import Work
+from leo_runtime.profiles import Profile
+
+PROCESSOR_COLOURS = {"cpu": "#c44e52", "gpu": "#4c72b0", "dsp": "#55a868", "cloud": "#8172b3"}
+"""By the names shipped machines give their processors; others take what is left of matplotlib's own cycle."""
+
+
+def pyplot() -> Any:
+    """matplotlib.pyplot, drawing to files alone. Raises `MissingExtraError`."""
+    try:
+        import_module("matplotlib").use("Agg")
+    except ImportError:
+        raise MissingExtraError("drawing a plot", "report") from None
+    return import_module("matplotlib.pyplot")
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write a figure in the format of the file's ending. Raises `InputError`."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=150, bbox_inches="tight")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: the plot cannot be written ({error})", hint="name a .png, .svg or .pdf") from None
+    finally:
+        pyplot().close(figure)
+
+
+def plot_profile(profile: Profile, path: Path) -> None:
+    """One panel an operator: time against work, a line a processor and variant, with what was measured as points."""
+    plt = pyplot()
+    operators = list(dict.fromkeys(cost.operator for cost in profile.costs if cost.ps_per_mac))
+    if not operators:
+        raise InputError(f"profile `{profile.name}` has no entry whose time grows with the work: nothing to plot")
+    columns = min(3, len(operators))
+    rows = -(-len(operators) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(4.2 * columns, 3.2 * rows), squeeze=False)
+    panels = dict(zip(operators, axes.flat, strict=False))
+    for axis in list(axes.flat)[len(operators) :]:
+        axis.set_visible(False)
+    for operator, axis in panels.items():
+        axis.set(title=operator, xscale="log", yscale="log", xlabel="multiply-accumulates", ylabel="ms")
+    for cost in profile.costs:
+        if cost.operator not in panels or (cost.signature is not None and cost.measurement is None):
+            continue
+        axis, colour = panels[cost.operator], PROCESSOR_COLOURS.get(cost.processor)
+        label = cost.processor if cost.variant == "default" else f"{cost.processor} {cost.variant}"
+        if cost.measurement is not None:
+            if not cost.ps_per_mac:
+                continue  # Known at one size alone, and that size is not in the profile.
+            macs = (cost.measurement.median_us - cost.fixed_us) * 1_000_000 / cost.ps_per_mac
+            axis.plot([max(1.0, macs)], [cost.measurement.median_us / 1000], "o", color=colour)
+        elif cost.signature is None:
+            work = [10**exponent for exponent in range(3, 11)]
+            times_ms = [cost.duration_us(Work(macs, 0)) / 1000 for macs in work]
+            style = "-" if cost.variant == "default" else "--"
+            axis.plot(work, times_ms, style, color=colour, label=label)
+    for axis in panels.values():
+        axis.legend(fontsize=8)
+        axis.grid(True, alpha=0.3)
+    measured = "measured (points) and fitted" if profile.device else "published or modelled, not measured"
+    figure.suptitle(f"{profile.name}: what stages cost, {measured}")
+    figure.tight_layout()
+    save(figure, path)
