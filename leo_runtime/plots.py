@@ -8,7 +8,7 @@ from typing import Any
 
 from leo_runtime.errors import InputError, MissingExtraError
 from leo_runtime.operators import Work
-from leo_runtime.profiles import Profile
+from leo_runtime.profiles import ANY_OPERATOR, Profile
 
 PROCESSOR_COLOURS = {"cpu": "#c44e52", "gpu": "#4c72b0", "dsp": "#55a868", "cloud": "#8172b3"}
 """By the names shipped machines give their processors; others take what is left of matplotlib's own cycle."""
@@ -47,7 +47,13 @@ def plot_profile(profile: Profile, path: Path) -> None:
     for axis in list(axes.flat)[len(operators) :]:
         axis.set_visible(False)
     for operator, axis in panels.items():
-        axis.set(title=operator, xscale="log", yscale="log", xlabel="multiply-accumulates", ylabel="ms")
+        axis.set(
+            title="any other operator" if operator == ANY_OPERATOR else operator,
+            xscale="log",
+            yscale="log",
+            xlabel="multiply-accumulates",
+            ylabel="ms",
+        )
     for cost in profile.costs:
         if cost.operator not in panels or (cost.signature is not None and cost.measurement is None):
             continue
@@ -59,7 +65,7 @@ def plot_profile(profile: Profile, path: Path) -> None:
             macs = (cost.measurement.median_us - cost.fixed_us) * 1_000_000 / cost.ps_per_mac
             axis.plot([max(1.0, macs)], [cost.measurement.median_us / 1000], "o", color=colour)
         elif cost.signature is None:
-            work = [10**exponent for exponent in range(3, 11)]
+            work = [round(10 ** (third / 3)) for third in range(9, 31)]
             times_ms = [cost.duration_us(Work(macs, 0)) / 1000 for macs in work]
             style = "-" if cost.variant == "default" else "--"
             axis.plot(work, times_ms, style, color=colour, label=label)
