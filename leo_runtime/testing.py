@@ -1,6 +1,7 @@
-"""Problems made from a seed, for tests, benches and authors of solvers and backends.
+"""For tests, benches, and authors of solvers and backends.
 
 `random_problem` draws from every feature of `leo-problem/1`; `problems` is the same as a hypothesis strategy.
+`BackendContract` is what every backend is held to, `FakeBackend` one that computes nothing.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Literal, get_args
 
+from leo_runtime.contract import BackendContract, Example, FakeBackend, Tolerance, example, examples
 from leo_runtime.errors import MissingExtraError
 from leo_runtime.problem import (
     CRITERIA,
@@ -22,6 +24,23 @@ from leo_runtime.problem import (
     Resource,
     StageModes,
 )
+
+__all__ = [
+    "FEATURES",
+    "SHAPES",
+    "URGENCIES",
+    "BackendContract",
+    "Example",
+    "FakeBackend",
+    "Feature",
+    "Shape",
+    "Tolerance",
+    "Urgency",
+    "example",
+    "examples",
+    "problems",
+    "random_problem",
+]
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy

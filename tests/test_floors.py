@@ -26,6 +26,7 @@ FLOORS = (
         "registry",
     ),
     (
+        "contract",
         "calibrate",
         "measure",
         "replay",

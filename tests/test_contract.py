@@ -1,0 +1,192 @@
+"""The contract of backends, run over every backend that is installed, and over the example of the documentation."""
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from leo_runtime import registry
+from leo_runtime.backend import Backend
+from leo_runtime.hardware import Processor
+from leo_runtime.testing import BackendContract, Example, FakeBackend, Tolerance, example, examples
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+def documented(name: str) -> ModuleType:
+    """A module of the documentation's examples."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / "examples" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def missing(name: str) -> str:
+    """Why a backend is not here, or nothing."""
+    status = next(status for status in registry.available() if status.name == name)
+    return "" if status.available else status.missing
+
+
+class TestCpu(BackendContract):
+    def make_backend(self) -> Backend:
+        return registry.create(Processor(name="cpu", backend="cpu"))
+
+
+class TestCpuWithThreads(BackendContract):
+    """The same as one thread, but for the last bits: rows meet in other groups."""
+
+    def make_backend(self) -> Backend:
+        return registry.create(Processor(name="cpu", backend="cpu", options={"threads": 3}))
+
+
+class TestDsp(BackendContract):
+    """docs/dsp.md says where these come from."""
+
+    tolerances: Mapping[str, Tolerance] = {
+        "window": Tolerance(8e-6, 0),
+        "energy_gate": Tolerance(2e-4, 0),
+        "energy of quiet voice": Tolerance(0.1, 0),
+        "voice_gate": Tolerance(2e-5, 0),
+        "log_mel": Tolerance(0.05, 0),
+        "mfcc": Tolerance(0.5, 0),
+        "gmm": Tolerance(0.05, 1e-4),
+        "dense": Tolerance(5e-4, 5e-4),
+        "motion_features": Tolerance(5e-3, 0),
+        "fuse": Tolerance(1e-4, 1e-4),
+    }
+
+    def make_backend(self) -> Backend:
+        return registry.create(Processor(name="dsp", backend="dsp", lanes=3, active_mw=40))
+
+
+@pytest.mark.skipif(bool(missing("opencl")), reason=f"no OpenCL here: {missing('opencl')}")
+class TestOpenCl(BackendContract):
+    tolerances: Mapping[str, Tolerance] = {
+        "log_mel": Tolerance(1e-3, 1e-4),
+        "mfcc": Tolerance(1e-2, 1e-4),
+        "gmm": Tolerance(1e-3, 1e-4),
+    }
+
+    def make_backend(self) -> Backend:
+        return registry.create(Processor(name="gpu", backend="opencl"))
+
+
+class TestExample(BackendContract):
+    tolerances: Mapping[str, Tolerance] = {"dense": Tolerance(0.01, 0.01)}
+
+    def make_backend(self) -> Backend:
+        backend: Backend = documented("turbo").TurboBackend(Processor(name="turbo", backend="turbo"))
+        return backend
+
+
+def test_every_installed_backend_is_tried_here() -> None:
+    assert {status.name for status in registry.available()} == {"cpu", "dsp", "opencl"}
+
+
+def test_the_contract_tries_every_operator_that_needs_numpy_alone(tmp_path: Path) -> None:
+    tried = {one.stage.operator.name for one in examples(tmp_path)}
+    assert tried == {
+        "window",
+        "energy_gate",
+        "voice_gate",
+        "log_mel",
+        "mfcc",
+        "gmm",
+        "dense",
+        "motion_features",
+        "fuse",
+    }
+
+
+def test_examples_are_the_same_every_time(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    for one, other in zip(examples(tmp_path / "a"), examples(tmp_path / "b"), strict=True):
+        assert all(np.array_equal(x, y) for x, y in zip(one.inputs, other.inputs, strict=True))
+
+
+class Broken(FakeBackend):
+    """Breaks one law after another."""
+
+    def __init__(self, law: str) -> None:
+        super().__init__(operators=["fuse"])
+        self.law = law
+
+    def load(self, stage, variant, /):  # type: ignore[no-untyped-def]  # whatever a broken backend may do
+        if self.law != "loads anything":
+            super().load(stage, variant)
+        runs = []
+        kept = np.zeros(stage.output_shape, np.float32)
+
+        def kernel(inputs):  # type: ignore[no-untyped-def]
+            if self.law != "takes any shape" and tuple(i.shape for i in inputs) != stage.input_shapes:
+                return FakeBackend().load(stage, variant)(inputs)
+            runs.append(1)
+            output = np.mean(inputs, axis=0, dtype=np.float64).astype(np.float32)
+            if stage.params[variant].weights:
+                output = sum(w * i for w, i in zip(stage.params[variant].weights, inputs, strict=True))
+            if self.law == "is wrong":
+                output = output + 0.01
+            if self.law == "gives float64":
+                output = output.astype(np.float64)
+            if self.law == "writes to its inputs":
+                inputs[0][...] = 0
+            if self.law == "remembers":
+                output = output + np.float32(1e-7) * len(runs) * np.abs(output)
+            if self.law == "overwrites":
+                kept[...] = output
+                output = kept
+            return output
+
+        return kernel
+
+
+@pytest.mark.parametrize(
+    "law",
+    [
+        "loads anything",
+        "takes any shape",
+        "is wrong",
+        "gives float64",
+        "writes to its inputs",
+        "remembers",
+        "overwrites",
+    ],
+)
+def test_the_contract_finds_what_is_broken(law: str, tmp_path: Path) -> None:
+    assert not broken_laws("keeps them all", tmp_path)
+    assert broken_laws(law, tmp_path), f"nothing is wrong with a backend that {law}"
+
+
+def broken_laws(law: str, folder: Path) -> list[str]:
+    class Contract(BackendContract):
+        def make_backend(self) -> Backend:
+            return Broken(law)
+
+        def make_examples(self, _folder: Path) -> tuple[Example, ...]:
+            values = np.linspace(-3, 5, 8, dtype=np.float32).reshape(2, 4)
+            weighted = example("weighted", "fuse", [values, values * 2], weights=(0.25, -1.0))
+            return (example("plain", "fuse", [values, -values * 3]), weighted)
+
+    contract, found = Contract(), []
+    for name in dir(contract):
+        if name.startswith("test_"):
+            arguments = () if name == "test_closing_twice_is_fine" else (folder,)
+            try:
+                getattr(contract, name)(*arguments)
+            except AssertionError:
+                found.append(name)
+    return found
+
+
+def test_a_fake_gives_what_it_was_told(tmp_path: Path) -> None:
+    one = example("sum", "fuse", [np.ones(3, np.float32)])
+    backend = FakeBackend(outputs={"sum": 2.5}, device_us=7)
+    kernel = backend.load(one.stage, "default")
+    assert kernel(one.inputs).tolist() == [2.5, 2.5, 2.5]
+    assert kernel.timed(one.inputs).device_us == 7  # type: ignore[attr-defined]  # a fake with a time is a timed kernel
+    assert backend.loaded == ["sum"] and backend.ran == ["sum", "sum"]
