@@ -1,0 +1,179 @@
+"""The OpenCL backend, as the runtime sees it: nothing here imports pyopencl.
+
+Options of its processor: `platform` and `device`, each a part of a name (the first device that is no CPU is taken
+otherwise, else the first); `units`, how many of its compute units; `timeout_s` (30), how long a run may take;
+`load_timeout_s` (120), the same for making a stage ready, which may compile.
+
+Variants: `naive` takes the naive kernels, `fp16` half-precision weights (only where the device has cl_khr_fp16), any
+other the tuned kernels.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import mmap
+import os
+import threading
+from collections.abc import Sequence
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from leo_backends.opencl.messages import Choice, Load, Loaded, Open, Opened, Ran, Run
+from leo_backends.opencl.process import Worker
+from leo_runtime.backend import DeviceRun
+from leo_runtime.documents import Name, Positive, Value, document_error
+from leo_runtime.errors import BackendError, DeviceUnavailableError, KernelError, MissingExtraError
+from leo_runtime.graph import BoundStage
+from leo_runtime.hardware import Processor
+
+OPERATORS = ("dense", "gmm", "log_mel", "mfcc")
+HALF_OPERATORS = ("dense", "gmm")
+NAIVE_VARIANT, HALF_VARIANT = "naive", "fp16"
+
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class OpenClOptions(Value):
+    """The options of a processor whose backend this is."""
+
+    platform: Name | None = None
+    device: Name | None = None
+    units: Positive | None = None
+    timeout_s: Seconds = 30.0
+    load_timeout_s: Seconds = 120.0
+
+
+class OpenClBackend:
+    """Runs feature and model stages on an OpenCL device, in a worker process.
+
+    Raises `MissingExtraError` without pyopencl, `DeviceUnavailableError` without a driver, a device that matches the
+    options, or what the driver needs; `DocumentError` for options that are wrong.
+    """
+
+    name = "opencl"
+
+    def __init__(self, processor: Processor) -> None:
+        if importlib.util.find_spec("pyopencl") is None:
+            raise MissingExtraError("the backend `opencl`", "opencl")
+        try:
+            self.options = OpenClOptions.model_validate(processor.options)
+        except ValidationError as error:
+            raise document_error(f"the options of processor `{processor.name}`", error) from None
+        self._worker: Worker | None = None
+        self._device: Opened | None = None
+        self._lock = threading.RLock()
+        try:
+            self.worker()
+        except KernelError as error:
+            raise DeviceUnavailableError(f"{error} while it opened the device", hint="look at the driver") from None
+
+    def supports(self, stage: BoundStage, variant: str, /) -> bool:
+        """Whether there are kernels for it; half precision only where the device has it."""
+        if stage.operator.name not in OPERATORS:
+            return False
+        if variant != HALF_VARIANT:
+            return True
+        try:
+            return stage.operator.name in HALF_OPERATORS and self.device().has_half
+        except BackendError:
+            return False
+
+    def load(self, stage: BoundStage, variant: str, /) -> OpenClKernel:
+        """Compile, copy the model to the device, run once. Raises `DeviceUnavailableError`, `KernelError`."""
+        if not self.supports(stage, variant):
+            what = f"`{stage.operator.name}`" + (" in half precision" if variant == HALF_VARIANT else "")
+            raise KernelError(f"the OpenCL backend has no kernel for operator {what} of stage `{stage.name}`")
+        return OpenClKernel(self, stage, variant)
+
+    def device(self) -> Opened:
+        """What the device is. Raises `DeviceUnavailableError`."""
+        with self._lock:
+            self.worker()
+            assert self._device is not None
+            return self._device
+
+    def worker(self) -> Worker:
+        """The worker process, started when there is none alive. Raises `DeviceUnavailableError`, `KernelError`."""
+        with self._lock:
+            if self._worker is None or not self._worker.alive:
+                worker = Worker()
+                options = self.options
+                try:
+                    choice = Choice(options.platform, options.device, options.units)
+                    opened = worker.ask(Open(choice), options.load_timeout_s)
+                except BaseException:
+                    worker.close(now=True)
+                    raise
+                self._worker, self._device = worker, opened
+            return self._worker
+
+    def close(self) -> None:
+        """End the worker process. Closing twice is fine; a kernel used after that starts it again."""
+        with self._lock:
+            if self._worker is not None:
+                self._worker.close()
+                self._worker = None
+
+
+class OpenClKernel:
+    """A stage on the device. When its worker has died, the next call loads it again in a new one."""
+
+    def __init__(self, backend: OpenClBackend, stage: BoundStage, variant: str) -> None:
+        self._backend = backend
+        self._stage = stage
+        self._variant = variant
+        self._there: _There | None = None
+        self.span_ns = (0, 0)
+        """When the device began and ended the last run, on the clock of `time.monotonic_ns`."""
+        with backend._lock:
+            self._ready()
+
+    def __call__(self, inputs: Sequence[np.ndarray], /) -> np.ndarray:
+        """Compute the stage. Raises `KernelError`."""
+        return self.timed(inputs).output
+
+    def timed(self, inputs: Sequence[np.ndarray], /) -> DeviceRun:
+        """Compute the stage; the time is from the first kernel's start to the last one's end. Raises `KernelError`."""
+        stage = self._stage
+        shapes = tuple(array.shape for array in inputs)
+        if shapes != tuple(stage.input_shapes):
+            raise KernelError(f"stage `{stage.name}` was given the shapes {shapes}, it reads {stage.input_shapes}")
+        with self._backend._lock:
+            there = self._ready()
+            there.input[...] = np.ravel(inputs[0])
+            ran: Ran = there.worker.ask(Run(there.loaded.key), self._backend.options.timeout_s)
+            output = there.output.reshape(stage.output_shape).copy()
+        self.span_ns = (ran.start_ns, ran.end_ns)
+        return DeviceRun(output, max(1, (ran.end_ns - ran.start_ns + 500) // 1000))
+
+    def _ready(self) -> _There:
+        worker = self._backend.worker()
+        if self._there is None or self._there.worker is not worker:
+            self._there = _There(worker, self._stage, self._variant, self._backend.options.load_timeout_s)
+        return self._there
+
+
+class _There:
+    """A stage in one worker, with the memory shared with it."""
+
+    def __init__(self, worker: Worker, stage: BoundStage, variant: str, timeout_s: float) -> None:
+        request = Load(
+            stage.operator.name,
+            stage.params[variant],
+            tuple(stage.input_shapes[0]),
+            naive=variant == NAIVE_VARIANT,
+            half=variant == HALF_VARIANT,
+        )
+        self.worker = worker
+        self.loaded: Loaded = worker.ask(request, timeout_s)
+        descriptor = worker.receive_file()
+        try:
+            shared = np.frombuffer(mmap.mmap(descriptor, 0), np.float32)
+        finally:
+            os.close(descriptor)
+        loaded = self.loaded
+        self.input = shared[loaded.input_first :][: int(np.prod(stage.input_shapes[0]))]
+        rows = shared[loaded.output_first :][: loaded.rows * loaded.pitch].reshape(loaded.rows, loaded.pitch)
+        self.output = rows[:, : loaded.columns]
