@@ -56,7 +56,11 @@ class TimedKernel(Protocol):
 
 
 class Backend(Protocol):
-    """Code that runs stages on one processor."""
+    """Code that runs stages on one processor.
+
+    A backend whose device is not real says so with an attribute `simulated = True`: the times and energies that its
+    kernels report are a model's, and in real time a run is made to last as long as they say.
+    """
 
     name: str
 

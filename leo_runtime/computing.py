@@ -1,7 +1,8 @@
-"""Kernels, loaded once for every lane that runs them, and the arrays of the frames in flight."""
+"""Kernels, each loaded once, and the arrays of the frames in flight."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -35,18 +36,27 @@ class Finished:
     ran: Mapping[tuple[str, int], Ran]
 
 
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    kernel: Kernel
+    timed: TimedKernel | None
+    """The same kernel, where it knows its device's time."""
+    turn: threading.Lock
+
+
 class Computing:
     """Runs the stages of a merged workload on backends, given by the name of the processor they serve.
 
-    Stages of different frames and lanes may run at the same time in several threads; a kernel never does, since every
-    lane has its own.
+    Stages may run at the same time in several threads. A kernel does not: its weights are on the processor once, and
+    two frames that need it on two lanes take turns.
     """
 
     def __init__(self, merged: MergedWorkload, backends: Mapping[str, Backend]) -> None:
         self._stages = {stage.name: stage for stage in merged.stages}
         self._streams = {stream.name: stream for stream in merged.workload.streams}
         self._backends = backends
-        self._kernels: dict[tuple[str, str, str, int], tuple[Kernel, TimedKernel | None]] = {}
+        self._kernels: dict[tuple[str, str, str], _Loaded] = {}
+        self._loading = threading.Lock()
         self._values: dict[int, dict[str, np.ndarray]] = {}
         self._copies: dict[int, dict[tuple[str, str], np.ndarray]] = {}
         self._windows: dict[int, Mapping[str, np.ndarray]] = {}
@@ -63,13 +73,14 @@ class Computing:
         Raises `KernelError` on an output of another shape than the operator's, and whatever the kernel raises.
         """
         stage = self._stages[order.stage]
-        kernel, timed = self._kernel(order.stage, order.resource, order.variant, order.lane)
+        loaded = self._load(order.stage, order.resource, order.variant)
         inputs = self._inputs(order.frame, stage, order.resource)
-        if timed is None:
-            output, device_us, device_nj = kernel(inputs), None, None
-        else:
-            run = timed.timed(inputs)
-            output, device_us, device_nj = run.output, run.device_us, run.device_nj
+        with loaded.turn:
+            if loaded.timed is None:
+                output, device_us, device_nj = loaded.kernel(inputs), None, None
+            else:
+                run = loaded.timed.timed(inputs)
+                output, device_us, device_nj = run.output, run.device_us, run.device_nj
         if output.shape != stage.bound.output_shape:
             raise KernelError(
                 f"stage `{stage.name}` gave shape {output.shape} on `{order.resource}`, expected "
@@ -91,22 +102,22 @@ class Computing:
         self._copies.pop(frame)
         return self._values.pop(frame)
 
-    def warm(self, stage: str, resource: str, variant: str, lane: int) -> None:
-        """Load a kernel and run it once on zeros, unless that was done: first runs are slow. Raises as `run` does."""
-        if (stage, resource, variant, lane) in self._kernels:
-            return
+    def warm(self, stage: str, resource: str, variant: str) -> None:
+        """Load a kernel and run it once on zeros: first runs are slow. Raises whatever loading or running it raises."""
         bound = self._stages[stage].bound
-        kernel, _ = self._kernel(stage, resource, variant, lane)
         source = bound.operator.is_source
         audio = source and self._streams[bound.params[variant].stream].kind == "audio"
-        kernel([np.zeros(shape, np.int16 if audio else np.float32) for shape in bound.input_shapes])
+        loaded = self._load(stage, resource, variant)
+        loaded.kernel([np.zeros(shape, np.int16 if audio else np.float32) for shape in bound.input_shapes])
 
-    def _kernel(self, stage: str, resource: str, variant: str, lane: int) -> tuple[Kernel, TimedKernel | None]:
-        key = (stage, resource, variant, lane)
-        found = self._kernels.get(key)
-        if found is None:
-            kernel = self._backends[resource].load(self._stages[stage].bound, variant)
-            found = self._kernels[key] = (kernel, kernel if isinstance(kernel, TimedKernel) else None)
+    def _load(self, stage: str, resource: str, variant: str) -> _Loaded:
+        key = (stage, resource, variant)
+        with self._loading:
+            found = self._kernels.get(key)
+            if found is None:
+                kernel = self._backends[resource].load(self._stages[stage].bound, variant)
+                timed = kernel if isinstance(kernel, TimedKernel) else None
+                found = self._kernels[key] = _Loaded(kernel, timed, threading.Lock())
         return found
 
     def _inputs(self, frame: int, stage: MergedStage, resource: str) -> list[np.ndarray]:

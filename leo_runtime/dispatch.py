@@ -236,8 +236,13 @@ class Dispatcher:
 
     def in_use(self, resource: str) -> bool:
         """Whether anything runs on it, or waits to."""
-        return any(lane.busy is not None or lane.queue for lane in self._lanes[resource]) or any(
-            send.link.resource == resource for send in self._loose
+        if any(lane.busy is not None or lane.queue for lane in self._lanes[resource]):
+            return True
+        # What sends for 0 us is in no queue.
+        return any(
+            send.link.resource == resource and send.state in ("waiting", "sending")
+            for frame in self._frames.values()
+            for send in frame.sends.values()
         )
 
     def used_until_us(self, resource: str) -> int | None:

@@ -16,7 +16,7 @@ frame, idling and tails among those of the frame before. Idling before any frame
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -137,12 +137,12 @@ def run_ledger(
     """
     entries: list[Entry] = []
     holds: dict[str, list[_Hold]] = {}
-    links = {(link.source, link.target): link for link in hardware.links}
+    radios = {(link.source, link.target): link.radio for link in hardware.links}
     for result in sorted(results, key=lambda result: (result.release_us, result.frame)):
         triggered = [graph.graph for graph in result.graphs]
         of = {stage: tuple(g for g in triggered if g in names) for stage, names in (graphs or {}).items()}
         entries += _observed(result, of)
-        for resource, hold in _holds(result, of, lambda a, b: links[a, b].radio).items():
+        for resource, hold in _holds(result, of, radios).items():
             holds.setdefault(resource, []).append(hold)
         if solver is not None and result.placement.solve_us:
             nj = result.placement.solve_us * hardware.processor(solver).active_mw
@@ -164,7 +164,7 @@ def _observed(result: FrameResult, of: Mapping[str, tuple[str, ...]]) -> Iterato
 
 
 def _holds(
-    result: FrameResult, of: Mapping[str, tuple[str, ...]], radio: Callable[[str, str], str | None]
+    result: FrameResult, of: Mapping[str, tuple[str, ...]], radios: Mapping[tuple[str, str], str | None]
 ) -> dict[str, _Hold]:
     """From when to when each resource is awake for a frame, by resource."""
     holds: dict[str, _Hold] = {}
@@ -177,7 +177,7 @@ def _holds(
     for run in result.placement.stages:
         hold(run.resource, result.release_us, result.release_us, run.stage)
     for planned in result.placement.transfers:
-        if (name := radio(planned.source, planned.target)) is not None:
+        if (name := radios.get((planned.source, planned.target))) is not None:
             hold(name, result.release_us, result.release_us, planned.stage)
     for seen in result.stages:
         hold(seen.resource, seen.start_us, seen.end_us, seen.stage)

@@ -276,7 +276,7 @@ class Runtime:
         computing = Computing(merged, served)
         lanes = _lanes(hardware)
         try:
-            modes = _warmed(computing, price(merged, hardware, profile, _supports(served)), lanes)
+            modes = _warmed(computing, price(merged, hardware, profile, _supports(served)))
         except LeoError:
             for backend in own:
                 backend.close()
@@ -662,9 +662,7 @@ def _serve(
     return served, own, missing
 
 
-def _warmed(
-    computing: Computing, modes: Mapping[str, tuple[Mode, ...]], lanes: Mapping[str, int]
-) -> dict[str, tuple[Mode, ...]]:
+def _warmed(computing: Computing, modes: Mapping[str, tuple[Mode, ...]]) -> dict[str, tuple[Mode, ...]]:
     """The modes whose kernels load and run once. Raises `BackendError` where a stage has none left."""
     good: dict[str, tuple[Mode, ...]] = {}
     for stage, stage_modes in modes.items():
@@ -672,8 +670,7 @@ def _warmed(
         kept: list[Mode] = []
         for mode in stage_modes:
             try:
-                for lane in range(lanes[mode.resource]):
-                    computing.warm(stage, mode.resource, mode.variant, lane)
+                computing.warm(stage, mode.resource, mode.variant)
             except Exception as error:  # Whatever a kernel raises means that this mode cannot be used.
                 errors.append(f"{mode.resource}: {error}")
             else:

@@ -1,0 +1,183 @@
+"""Real threads: the same dispatcher, measured times, and a shutdown that always comes."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from frames import answered, chain_problem, dispatcher_for, lanes_of, planned
+from leo_runtime.clock import VirtualClock, WallClock
+from leo_runtime.computing import Compute, Finished, Ran
+from leo_runtime.errors import DeviceUnavailableError
+from leo_runtime.events import FrameAdmitted, RunStage
+from leo_runtime.executor import Executor, HandOver
+from leo_runtime.plan import plan
+from leo_runtime.problem import Problem
+
+
+def executor(problem: Problem, compute: Compute, *, hand_over: HandOver | None = None) -> Executor:
+    return Executor(dispatcher_for(problem), lanes_of(problem), compute, hand_over=hand_over)
+
+
+def finish(driver: Executor) -> tuple[Finished, ...]:
+    driver.drain()
+    found = driver.finished()
+    driver.close()
+    return found
+
+
+def test_stages_run_after_their_inputs_and_are_measured() -> None:
+    order: list[str] = []
+
+    def compute(run: RunStage) -> Ran:
+        order.append(run.stage)
+        return Ran(device_us=3)
+
+    problem = chain_problem()
+    driver = executor(problem, compute)
+    driver.post(FrameAdmitted(0, 0, 0, planned(problem)))
+    (finished,) = finish(driver)
+    assert order == ["first", "second", "third"]
+    assert finished.ran["second", 0].device_us == 3
+    ends = [record.end_us for record in finished.done.stages]
+    assert ends == sorted(ends)
+    assert all(record.start_us <= record.end_us for record in finished.done.stages)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_problems_with_many_frames_never_share_a_lane(seed: int) -> None:
+    """Lanes really run at the same time; what runs on one never overlaps, and no frame is lost."""
+    problem, placement = answered(seed, stages=8)
+    problem = problem.model_copy(
+        update={"stages": tuple(s.model_copy(update={"release_us": 0}) for s in problem.stages)}
+    )
+    made = plan(problem, placement)
+    busy: set[tuple[str, int]] = set()
+    clashes: list[RunStage] = []
+    lock = threading.Lock()
+
+    def compute(run: RunStage) -> Ran:
+        with lock:
+            if (run.resource, run.lane) in busy:
+                clashes.append(run)
+            busy.add((run.resource, run.lane))
+        np.ones((20, 20)) @ np.ones((20, 20))
+        with lock:
+            busy.discard((run.resource, run.lane))
+        return Ran()
+
+    driver = Executor(
+        dispatcher_for(problem.model_copy(update={"resources": free(problem)})), lanes_of(problem), compute
+    )
+    for frame in range(5):
+        driver.post(FrameAdmitted(driver.clock.now_us(), frame, 0, made))
+        with driver.held():
+            assert driver.dispatcher.broken_invariants() == ()
+    finished = finish(driver)
+    assert sorted(f.done.frame for f in finished) == list(range(5))
+    assert clashes == []
+    assert {record.outcome for f in finished for record in f.done.stages} == {"done"}
+
+
+def free(problem: Problem) -> tuple[object, ...]:
+    """The problem's resources with every lane free at once."""
+    return tuple(r.model_copy(update={"ready_us": ()}) for r in problem.resources)
+
+
+def test_a_kernel_that_raises_is_a_stage_that_failed() -> None:
+    def compute(run: RunStage) -> Ran:
+        if run.resource == "a":
+            raise ValueError("not today")
+        return Ran()
+
+    handed: list[tuple[int, str, str]] = []
+    problem = chain_problem()
+    driver = executor(problem, compute, hand_over=lambda *what: handed.append(what))
+    driver.post(FrameAdmitted(0, 0, 0, planned(problem)))
+    (finished,) = finish(driver)
+    first = finished.done.stages[0]
+    assert (first.outcome, first.error) == ("failed", "ValueError: not today")
+    assert [r.resource for r in finished.done.stages if r.outcome == "done"] == ["b", "b", "b"]
+    # Each stage was still expected on `a` when the one before it ended on `b`; what moves to `b` finds it there.
+    assert handed == [(0, "first", "a"), (0, "second", "a")]
+
+
+def test_a_device_that_goes_away_is_a_lost_processor() -> None:
+    def compute(run: RunStage) -> Ran:
+        if run.resource == "a":
+            raise DeviceUnavailableError("unplugged")
+        return Ran()
+
+    problem = chain_problem()
+    driver = executor(problem, compute)
+    driver.post(FrameAdmitted(0, 0, 0, planned(problem)))
+    (finished,) = finish(driver)
+    assert driver.dispatcher.lost == {"a"}
+    assert "unplugged" in finished.done.stages[0].error
+    assert len([r for r in finished.done.stages if r.outcome == "failed"]) == 1
+
+
+def test_modelled_delays_are_waited_for_only_where_asked() -> None:
+    problem = chain_problem(stages={"first": (), "second": ("first",)})
+    stages = (
+        problem.stages[0].model_copy(update={"modes": problem.stages[0].modes[:1]}),
+        problem.stages[1].model_copy(update={"modes": problem.stages[1].modes[1:2]}),
+    )
+    problem = problem.model_copy(update={"stages": stages})
+    made = planned(problem)
+    for asked in (False, True):
+        driver = Executor(dispatcher_for(problem), lanes_of(problem), lambda _: Ran(), modelled_delays=asked)
+        driver.post(FrameAdmitted(0, 0, 0, made))
+        (finished,) = finish(driver)
+        (send,) = finished.done.sends
+        assert (send.arrive_us - send.start_us >= 5) or not asked
+        assert finished.done.stages[1].start_us >= send.arrive_us
+
+
+def test_a_simulated_device_takes_its_own_time() -> None:
+    problem = chain_problem()
+    driver = Executor(dispatcher_for(problem), lanes_of(problem), lambda _: Ran(device_us=400), device_times=("a",))
+    driver.post(FrameAdmitted(0, 0, 0, planned(problem)))
+    (finished,) = finish(driver)
+    assert all(record.end_us - record.start_us >= 400 for record in finished.done.stages)
+
+
+def test_closing_waits_for_what_runs_and_abandons_the_rest() -> None:
+    started, go_on = threading.Event(), threading.Event()
+
+    def compute(_run: RunStage) -> Ran:
+        started.set()
+        go_on.wait()
+        return Ran()
+
+    problem = chain_problem()
+    driver = executor(problem, compute)
+    driver.post(FrameAdmitted(0, 0, 0, planned(problem)))
+    started.wait()
+    go_on.set()
+    driver.close()
+    driver.close()
+    driver.drain()
+    assert driver.finished() == ()
+    driver.post(FrameAdmitted(0, 1, 0, planned(problem)))
+    assert driver.dispatcher.frames == (0,)
+
+
+def test_clocks_go_on_only_forwards() -> None:
+    clock = VirtualClock(5)
+    assert not clock.wait_until_us(3)
+    assert clock.now_us() == 5
+    stop = threading.Event()
+    assert not clock.wait_until_us(9, stop)
+    stop.set()
+    assert clock.wait_until_us(20, stop)
+    assert clock.now_us() == 9
+    wall = WallClock(1_000_000)
+    first = wall.now_us()
+    assert first >= 1_000_000
+    assert wall.wait_until_us(first + 10_000_000, stop)
+    assert not wall.wait_until_us(first)
+    assert not wall.wait_until_us(wall.now_us() + 50)
+    assert wall.now_us() >= first + 50

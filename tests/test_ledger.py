@@ -1,0 +1,279 @@
+"""Every nanojoule once, with its cause."""
+
+from __future__ import annotations
+
+from random import Random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from frames import answered
+from leo_runtime.dispatch import Dispatcher
+from leo_runtime.events import FrameAdmitted, FrameDone, Wake
+from leo_runtime.hardware import Hardware
+from leo_runtime.ledger import Ledger, ledger, linger_us, run_ledger
+from leo_runtime.observations import FrameResult, GraphResult, StageObservation, TransferObservation
+from leo_runtime.plan import plan
+from leo_runtime.problem import Placement, Problem, StageRun, TransferRun
+from leo_runtime.simulator import Simulator
+
+
+@settings(max_examples=80, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_an_expected_ledger_adds_up_to_the_placements_energy(seed: int) -> None:
+    problem, placement = answered(seed, stages=1 + seed % 9)
+    assert placement.criteria is not None
+    graphs = {stage.name: ["x", "y", "z"][: 1 + k % 3] for k, stage in enumerate(problem.stages)}
+    made = ledger(problem, placement, graphs)
+    assert made.total_nj == placement.criteria.energy
+    for parts in (made.by_cause(), made.by_resource(), made.by_graph()):
+        assert sum(parts.values()) == made.total_nj
+    assert [entry.at_us for entry in made.entries] == sorted(entry.at_us for entry in made.entries)
+
+
+def machine_of(problem: Problem) -> Hardware:
+    """The machine of a problem whose sleeping resources really sleep."""
+    radios = {link.resource for link in problem.links if link.resource}
+    processors, tails = [], []
+    for resource in problem.resources:
+        part = {
+            "name": resource.name,
+            "lanes": resource.lanes,
+            "awake_mw": resource.awake_mw,
+            "wake_latency_us": resource.wake_latency_us,
+            "wake_energy_nj": resource.wake_energy_nj,
+        }
+        if resource.name in radios:
+            tails.append({**part, "tail_us": 700, "tail_mw": 5})
+        else:
+            sleeps = {} if resource.awake else {"idle_timeout_us": 900, "asleep_mw": 1}
+            processors.append({**part, "backend": "cpu", **sleeps})
+    links = [
+        {"source": link.source, "target": link.target, "radio": link.resource}
+        for link in problem.links
+        if link.resource
+    ]
+    return Hardware.from_dict(
+        {"format": "leo-hardware/1", "name": "m", "processors": processors, "radios": tails, "links": links}
+    )
+
+
+def observed(done: FrameDone, release_us: int, placement: Placement) -> FrameResult:
+    return FrameResult(
+        frame=done.frame,
+        release_us=release_us,
+        placement=placement,
+        stages=tuple(
+            StageObservation(
+                frame=done.frame,
+                stage=r.stage,
+                resource=r.resource,
+                variant=r.variant,
+                lane=r.lane,
+                outcome=r.outcome,
+                planned_start_us=r.planned_start_us,
+                planned_end_us=r.planned_end_us,
+                start_us=r.start_us,
+                end_us=r.end_us,
+                expected_us=r.mode.duration_us,
+                expected_nj=r.mode.energy_nj,
+                device_us=None,
+                nj=r.mode.energy_nj if r.outcome == "done" else 0,
+                energy_from="modelled",
+            )
+            for r in done.stages
+        ),
+        transfers=tuple(
+            TransferObservation(
+                frame=done.frame,
+                stage=s.stage,
+                source=s.source,
+                target=s.target,
+                lane=s.lane,
+                planned_start_us=s.planned_start_us,
+                start_us=s.start_us,
+                arrive_us=s.arrive_us,
+                nj=s.nj,
+                resource=s.resource,
+                sent_us=s.sent_us,
+            )
+            for s in done.sends
+        ),
+        graphs=(),
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_one_frame_costs_what_was_expected_besides_idling_and_sleep(seed: int) -> None:
+    problem, placement = answered(seed, stages=1 + seed % 9)
+    hardware = machine_of(problem)
+    # A radio that the problem finds awake is woken by nobody before; such a frame is not the first of a run.
+    radios = {radio.name for radio in hardware.radios}
+    asleep = tuple(r.name for r in problem.resources if not r.awake or r.name in radios)
+    problem = problem.model_copy(
+        update={"resources": tuple(r.model_copy(update={"awake": r.name not in asleep}) for r in problem.resources)}
+    )
+    ready = {r.name: r.ready_us for r in problem.resources if r.ready_us}
+    simulator = Simulator(Dispatcher({r.name: r.lanes for r in problem.resources}, ready_us=ready))
+    simulator.post(FrameAdmitted(0, 0, 0, plan(problem, placement), asleep))
+    simulator.drain()
+    (finished,) = simulator.finished()
+    costs = run_ledger([observed(finished.done, 0, placement)], hardware).by_cause()
+    for cause in ("idle tail", "radio tail", "asleep"):
+        costs.pop(cause, None)
+    assert costs == ledger(problem, placement).by_cause()
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), frames=st.integers(1, 6))
+def test_every_moment_of_a_run_is_charged_once(seed: int, frames: int) -> None:
+    """With 1 mW awake, idle and asleep, each processor costs exactly the length of the run, however frames overlap."""
+    rng = Random(seed)
+    problem, placement = answered(seed, stages=1 + seed % 7)
+    hardware = machine_of(problem)
+    flat = {"awake_mw": 1, "asleep_mw": 1, "wake_energy_nj": 0}
+    hardware = hardware.model_copy(update={"processors": tuple(p.model_copy(update=flat) for p in hardware.processors)})
+    results = []
+    simulator = Simulator(Dispatcher({r.name: r.lanes for r in problem.resources}))
+    made = plan(problem, placement)
+    releases = sorted(rng.randrange(60_000) for _ in range(frames))
+    for frame, release_us in enumerate(releases):
+        simulator.reach(release_us)
+        simulator.post(FrameAdmitted(release_us, frame, release_us, made))
+    simulator.drain()
+    results = [observed(f.done, releases[f.done.frame], placement) for f in simulator.finished()]
+    assert len(results) == frames
+    causes = ("awake", "idle tail", "asleep")
+    made_ledger = run_ledger(results, hardware, end_us=10_000_000)
+    kept = Ledger(tuple(entry for entry in made_ledger.entries if entry.cause in causes)).by_resource()
+    assert {p.name: kept[p.name] for p in hardware.processors} == {p.name: 10_000_000 for p in hardware.processors}
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), frames=st.integers(1, 6))
+def test_wake_ups_are_those_that_happened(seed: int, frames: int) -> None:
+    """The ledger finds out from observations alone how often the dispatcher woke each resource."""
+    rng = Random(seed)
+    problem, placement = answered(seed, stages=1 + seed % 7)
+    resources = tuple(r.model_copy(update={"wake_energy_nj": 1, "awake": False}) for r in problem.resources)
+    problem = problem.model_copy(update={"resources": resources})
+    hardware = machine_of(problem)
+    lingers = linger_us(hardware)
+    made = plan(problem, placement)
+    simulator = Simulator(Dispatcher({r.name: r.lanes for r in problem.resources}))
+    releases = sorted(rng.randrange(90_000) for _ in range(frames))
+    for frame, release_us in enumerate(releases):
+        simulator.reach(release_us)
+        asleep = []
+        for name, linger in lingers.items():
+            used_us = simulator.dispatcher.used_until_us(name)
+            if not simulator.dispatcher.in_use(name) and (used_us is None or used_us + (linger or 0) <= release_us):
+                asleep.append(name)
+        simulator.post(FrameAdmitted(release_us, frame, release_us, made, tuple(asleep)))
+    simulator.drain()
+    results = [observed(f.done, releases[f.done.frame], placement) for f in simulator.finished()]
+    woken = [order for f in range(frames) for _, order in simulator.dispatcher.story(f) if isinstance(order, Wake)]
+    found = [(e.frame, e.resource) for e in run_ledger(results, hardware).entries if e.cause == "wake-up"]
+    assert sorted((w.frame, w.resource) for w in woken) == sorted(found)
+
+
+def graph_result(frame: int, graph: str) -> GraphResult:
+    return GraphResult(graph, frame, 0, 100, 50, "done", None, {})
+
+
+def stage_seen(frame: int, stage: str, start_us: int, end_us: int, nj: int) -> StageObservation:
+    return StageObservation(
+        frame, stage, "dsp", "default", 0, "done", start_us, end_us, start_us, end_us, 1, 1, None, nj, "modelled"
+    )
+
+
+def placed(*stages: str, solve_us: int = 0) -> Placement:
+    runs = tuple(StageRun(stage=stage, resource="dsp", lane=0, start_us=0, end_us=1) for stage in stages)
+    return Placement(
+        format="leo-placement/1", problem="p", solver="s", status="feasible", stages=runs, solve_us=solve_us
+    )
+
+
+MACHINE = Hardware.from_dict(
+    {
+        "format": "leo-hardware/1",
+        "name": "m",
+        "processors": [
+            {
+                "name": "dsp",
+                "backend": "dsp",
+                "active_mw": 20,
+                "awake_mw": 2,
+                "asleep_mw": 1,
+                "wake_energy_nj": 7,
+                "idle_timeout_us": 10,
+            },
+            {"name": "far", "backend": "remote", "idle_timeout_us": 0},
+        ],
+        "radios": [{"name": "wifi", "awake_mw": 3, "wake_energy_nj": 11, "tail_us": 100, "tail_mw": 4}],
+        "links": [{"source": "dsp", "target": "far", "radio": "wifi"}],
+    }
+)
+
+
+def test_a_run_by_hand() -> None:
+    """Awake 0-40, tail 40-50, asleep 50-100, awake 100-120, overlapped 110-130, tail 130-140."""
+    frames = [
+        FrameResult(0, 0, placed("a"), (stage_seen(0, "a", 5, 40, 300),), (), (graph_result(0, "g"),)),
+        FrameResult(1, 100, placed("a"), (stage_seen(1, "a", 105, 120, 100),), (), (graph_result(1, "g"),)),
+        FrameResult(2, 110, placed("a"), (stage_seen(2, "a", 120, 130, 50),), (), (graph_result(2, "h"),)),
+    ]
+    made = run_ledger(frames, MACHINE, {"a": ("g", "h")})
+    assert made.by_cause() == {
+        "run": 450,
+        "awake": 2 * (40 + 20 + 10),
+        "asleep": 50,
+        "idle tail": 2 * (10 + 10),
+        "wake-up": 14,
+    }
+    assert [(e.at_us, e.nj, e.frame) for e in made.entries if e.cause == "awake"] == [
+        (0, 80, 0),
+        (100, 40, 1),
+        (120, 20, 2),
+    ]
+    assert made.by_graph() == {"g": 300 + 100 + 120 + 14 + 20, "h": 50 + 20 + 20, "": 50}
+    assert made.total_nj == sum(made.by_graph().values())
+
+
+def test_shared_stages_are_split_evenly_and_the_rest_goes_to_the_first() -> None:
+    both = (graph_result(0, "g"), graph_result(0, "h"))
+    frame = FrameResult(0, 0, placed(), (stage_seen(0, "a", 0, 1, 101),), (), both)
+    made = run_ledger([frame], MACHINE, {"a": ("g", "h", "not triggered")})
+    runs = Ledger(tuple(entry for entry in made.entries if entry.cause == "run"))
+    assert runs.by_graph() == {"g": 51, "h": 50}
+
+
+def test_a_radio_is_charged_with_its_tail_and_the_solver_with_its_time() -> None:
+    send = TransferObservation(0, "a", "dsp", "far", 0, 0, 20, 90, 1000, "wifi", 60)
+    planned = placed("a", solve_us=9).model_copy(
+        update={"transfers": (TransferRun(stage="a", source="dsp", target="far", lane=0, start_us=0, arrive_us=1),)}
+    )
+    frame = FrameResult(0, 0, planned, (stage_seen(0, "a", 0, 20, 0),), (send,), ())
+    made = run_ledger([frame], MACHINE, solver="dsp")
+    wifi = {e.cause: e.nj for e in made.entries if e.resource == "wifi"}
+    assert wifi == {"transfer": 1000, "wake-up": 11, "awake": 3 * 60, "radio tail": 4 * 100}
+    assert made.by_cause()["solver"] == 9 * 20
+
+
+def test_a_processor_woken_in_vain_is_charged_all_the_same() -> None:
+    """A gate closed at 30: what was planned on the processor did not run, yet it was woken for it."""
+    seen = StageObservation(0, "a", "dsp", "default", 0, "cancelled", 0, 1, 30, 30, 1, 1, None, 0, "modelled")
+    made = run_ledger([FrameResult(0, 0, placed("a"), (seen,), (), ())], MACHINE)
+    assert made.by_cause() == {"awake": 60, "idle tail": 20, "wake-up": 7}
+
+
+def test_an_empty_run_sleeps() -> None:
+    assert run_ledger([], MACHINE).entries == ()
+    assert run_ledger([], MACHINE, begin_us=5, end_us=25).by_cause() == {"asleep": 20}
+
+
+def test_an_infeasible_placement_has_no_ledger() -> None:
+    problem, placement = answered(1)
+    nothing = placement.model_copy(update={"stages": (), "transfers": (), "status": "infeasible"})
+    assert ledger(problem, nothing).total_nj == 0
