@@ -8,15 +8,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from fixed_plans import CASES
 from leo_backends.dsp.hexagon import HexagonMachine
+from leo_backends.dsp.hexagon.machine import COPY, MODELS
+from leo_backends.dsp.hexagon.operators import load
 from leo_backends.dsp.hexagon.toolchain import TARGETS, build, find_toolchain
+from leo_backends.dsp.operators import OPERATORS
 from leo_runtime.errors import DeviceUnavailableError, KernelError
 
 MISSING = [name for name in ("clang", "ld.lld", "qemu-hexagon") if shutil.which(name) is None]
 needs_tools = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
 
-COPY = 0
+# The machine is started once for all examples, and it keeps nothing of an example but its weights.
+exhaustively = settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 
 @pytest.fixture(scope="module", params=sorted(TARGETS))
@@ -130,7 +139,28 @@ def test_a_request_the_program_cannot_serve_is_refused_and_the_next_one_served(o
         good.run([np.arange(3), np.arange(3)])
     with pytest.raises(KernelError, match="no memory left"):
         good.run([np.zeros(40_000_000, np.uint8)])
-    kept = [own_machine.load(COPY, [], [np.zeros(30_000_000, np.uint8)]) for _ in range(3)]
-    with pytest.raises(KernelError, match="no memory left"):
-        own_machine.load(COPY, [], [np.zeros(30_000_000, np.uint8)])
-    assert kept[2].run([np.arange(3)]).output == good.run([np.arange(3)]).output == np.arange(3).tobytes()
+    assert good.run([np.arange(3)]).output == np.arange(3).tobytes()
+
+
+@needs_tools
+def test_a_full_program_starts_anew_and_loads_again_what_is_used(own_machine: HexagonMachine) -> None:
+    models = [own_machine.load(COPY, [], [np.zeros(30_000_000, np.uint8)]) for _ in range(4)]
+    small = [own_machine.load(COPY, []) for _ in range(MODELS)]
+    for model in (models[0], small[0], models[3], small[-1]):
+        assert model.run([np.arange(3)]).output == np.arange(3).tobytes()
+
+
+def test_every_operator_of_the_dsp_is_tried() -> None:
+    assert set(CASES) == set(OPERATORS)
+
+
+@needs_tools
+@pytest.mark.parametrize("operator", sorted(CASES))
+@exhaustively
+@given(data=st.data())
+def test_the_program_computes_the_same_integers(machine: HexagonMachine, operator: str, data: st.DataObject) -> None:
+    plan, inputs = CASES[operator](lambda low, high: data.draw(st.integers(low, high)))
+    expected = OPERATORS[operator].run(plan, inputs)
+    computed = load(machine, plan)(inputs)
+    assert computed.shape == expected.shape
+    np.testing.assert_array_equal(computed, expected)

@@ -15,8 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
+from leo_backends.dsp.fixed_point import EXP2_TABLE, LOG2_TABLE, TANH_TABLE
 from leo_backends.dsp.hexagon.toolchain import INSTALL_HINT, build, find_toolchain
 from leo_runtime.errors import DeviceUnavailableError, KernelError
+
+COPY, TABLES, ENERGY_GATE, VOICE_GATE, LOG_MEL, MFCC, GMM, DENSE, MOTION_FEATURES, FUSE = range(10)
+"""What the program calls its operators (OPERATORS in program/operators.c)."""
 
 _HEADER = struct.Struct("<4I")
 _LOAD, _RUN = 1, 2
@@ -26,8 +30,15 @@ _STATUS = {
     3: "it does not know the operator",
     4: "the stage is not loaded",
 }
-_MODELS = 256
+MODELS = 256
 """How many stages the program has room for (MODELS in program/start.c)."""
+
+
+_OUT_OF_MEMORY = 2
+
+
+class _NoMemoryError(KernelError):
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +111,19 @@ class HexagonMachine:
             self._stop()
 
     def _load(self, model: LoadedModel) -> None:
+        """Load a stage; a full program is started anew, and every other stage is then loaded again when it runs."""
         self._start()
-        if self._slots == _MODELS:
-            raise KernelError(f"the Hexagon program holds at most {_MODELS} stages", hint="close the backend first")
-        model.load = self._ask(_LOAD, self._slots, model.payload)
+        if self._slots == MODELS:
+            self._stop()
+            self._start()
+        try:
+            model.load = self._ask(_LOAD, self._slots, model.payload)
+        except _NoMemoryError:
+            if self._slots == 1:
+                raise
+            self._stop()
+            self._start()
+            model.load = self._ask(_LOAD, self._slots, model.payload)
         model.slot, model.generation = self._slots, self._generation
         self._slots += 1
 
@@ -124,8 +144,9 @@ class HexagonMachine:
             os.set_blocking(pipe.fileno(), False)
         self._process = process
         self._generation += 1
-        self._slots = 0
+        self._slots = 1
         self._finalizer = weakref.finalize(self, _end, process)
+        self._ask(_LOAD, 0, _tables())
 
     def _stop(self) -> int | None:
         process, self._process = self._process, None
@@ -160,8 +181,15 @@ class HexagonMachine:
             self._stop()
             raise
         if status != 0:
-            raise KernelError(f"the Hexagon program refuses the stage: {_STATUS.get(status, f'status {status}')}")
+            refused = _NoMemoryError if status == _OUT_OF_MEMORY else KernelError
+            raise refused(f"the Hexagon program refuses the stage: {_STATUS.get(status, f'status {status}')}")
         return Counted(output, packets, instructions)
+
+
+def _tables() -> bytes:
+    """The first stage of every process: the tables of the functions, which the operators read."""
+    tables = [table.astype("<i4") for table in (LOG2_TABLE, EXP2_TABLE, TANH_TABLE)]
+    return _packed([np.array([TABLES], "<i4"), *tables])
 
 
 def _packed(arrays: Sequence[np.ndarray]) -> bytes:

@@ -75,12 +75,10 @@ def build(tools: Toolchain, target: str, directory: Path | None = None) -> Path:
     try:
         place.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="build-", dir=place) as work:
-            objects = [str(Path(work) / f"{source.stem}.o") for source in sources]
-            for source, made in zip(sources, objects, strict=True):
-                _run([tools.clang, *flags, "-c", str(source), "-o", made])
-            linked = Path(work) / "program"
-            _run([tools.linker, *objects, "-e", "_start", "-o", str(linked)])
-            linked.replace(program)
+            # One call for all: the compiler puts each object where it is run.
+            _run([tools.clang, *flags, "-c", *map(str, sources)], work)
+            _run([tools.linker, *(f"{source.stem}.o" for source in sources), "-e", "_start", "-o", "program"], work)
+            (Path(work) / "program").replace(program)
     except OSError as error:
         raise DeviceUnavailableError(
             f"{place}: the Hexagon program cannot be built there ({error.strerror or error})",
@@ -101,9 +99,9 @@ def _digest(tools: Toolchain, flags: tuple[str, ...]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _run(command: list[str]) -> str:
+def _run(command: list[str], place: str | None = None) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S, check=False)
+        done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:
         raise DeviceUnavailableError(f"{command[0]} did not end within {BUILD_TIMEOUT_S} s") from None
     if done.returncode != 0:

@@ -54,6 +54,10 @@ void *memcpy(void *target, const void *source, u32 bytes);
 void *memset(void *target, int value, u32 bytes);
 
 static inline i32 word(const Model *model, u32 index) { return ((const i32 *)model->arrays[0].data)[index]; }
+/* Two words from `index` on, the low one first. */
+static inline i64 word64(const Model *model, u32 index) {
+    return (i64)((u64)(u32)word(model, index) | ((u64)(u32)word(model, index + 1) << 32));
+}
 static inline u32 words(const Model *model) { return model->arrays[0].bytes / 4; }
 
 /* Whether array `index` is there and holds so many bytes. */
@@ -61,11 +65,7 @@ static inline int has(const Model *model, u32 index, u32 bytes) {
     return index < model->count && model->arrays[index].bytes == bytes;
 }
 
-static inline i16 sat16(i32 value) { return (i16)__builtin_HEXAGON_A2_sath(value); }
-static inline i32 sat32(i64 value) { return __builtin_HEXAGON_A2_sat(value); }
-static inline i32 add_sat(i32 a, i32 b) { return __builtin_HEXAGON_A2_addsat(a, b); }
 static inline i32 sub_sat(i32 a, i32 b) { return __builtin_HEXAGON_A2_subsat(a, b); }
-static inline i32 min32(i32 a, i32 b) { return a < b ? a : b; }
 static inline i32 max32(i32 a, i32 b) { return a > b ? a : b; }
 
 #endif

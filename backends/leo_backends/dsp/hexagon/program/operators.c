@@ -1,20 +1,23 @@
-/* Which code of a request is which operator. The host's list is in operators.py: the order is the same. */
-#include "dsp.h"
+/* Which code of a request is which operator. The host's list, CODES in operators.py, is in the same order. */
+#include "operators.h"
 
-static u32 nothing(Model *model) {
+static u32 copy_prepare(Model *model) {
     (void)model;
     return DONE;
 }
 
 /* Gives its one input back: what is counted is a call that does nothing. */
-static u32 copy(const Model *model, const Array *inputs, u32 count, Array *output) {
+static u32 copy_run(const Model *model, const Array *inputs, u32 count, Array *output) {
     (void)model;
     if (count != 1) return BAD_REQUEST;
     *output = inputs[0];
     return DONE;
 }
 
+#define ENTRY(name) {name##_prepare, name##_run}
+
 const Operator OPERATORS[] = {
-    {nothing, copy},
+    ENTRY(copy), ENTRY(tables), ENTRY(energy_gate),     ENTRY(voice_gate), ENTRY(log_mel),
+    ENTRY(mfcc), ENTRY(gmm),    ENTRY(dense), ENTRY(motion_features), ENTRY(fuse),
 };
 const u32 OPERATOR_COUNT = sizeof OPERATORS / sizeof OPERATORS[0];
