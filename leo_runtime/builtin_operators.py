@@ -109,8 +109,11 @@ class GmmParameters(Value):
     """Gaussian mixtures with diagonal covariances, one a class."""
 
     classes: Positive
+    """How many mixtures there are."""
     components: Positive
+    """The Gaussians of each mixture."""
     dimensions: Positive
+    """The values of a row that they read."""
     first_column: Quantity = 0
     """The mixtures read the columns `first_column` to `first_column + dimensions - 1` of the input."""
     average: bool = True

@@ -73,10 +73,11 @@ class _Arrays:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            with np.load(path, allow_pickle=False) as file:
-                self._arrays = {name: file[name] for name in file.files}
+            # Opened here: numpy leaves a file it cannot read open. A bare array, of an .npy file, has no `files`.
+            with path.open("rb") as file:
+                archive = np.load(file, allow_pickle=False)
+                self._arrays = {name: archive[name] for name in archive.files}
         except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-            # numpy gives a bare array, which is no context manager, for an .npy file.
             raise KernelError(f"{path}: cannot be read as .npz ({error})") from None
 
     def has(self, name: str) -> bool:
