@@ -10,7 +10,7 @@ from leo_runtime.errors import SolverError
 from leo_runtime.problem import Placement, Problem
 from leo_runtime.solver.compiled import Compiled
 
-CLIMB_MOVES = 300
+CLIMB_MOVES = 1000
 """Random changes tried before the search, for a good first answer."""
 
 

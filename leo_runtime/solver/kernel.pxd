@@ -3,7 +3,7 @@ ctypedef long long i64
 ctypedef i64[::1] ints
 
 cdef i64 FAR
-cdef i64 BROKEN
+cdef i64 SCALE, ROWS, CUTS, STEPS, ROOM, LONGEST, BROKEN, STEP, HEAT, CEILING
 
 cdef class Kernel:
     cdef ints source
@@ -14,11 +14,14 @@ cdef class Kernel:
     cdef ints resource, duration, energy, output, memory, loss
     cdef ints due_stage, due, weight, budget_first, budget_stage, budget_max, limit, objective
     cdef ints open, send_us, send_nj, mode, start, end, lane, after, arrive, head, sent, made, rank, last, result
-    cdef ints best_mode, best_start, best_lane, best_sent, best_arrive, best_result, climb_mode, climb_result
+    cdef ints best_mode, best_start, best_lane, best_sent, best_arrive, best_result, climb_mode, climb_order, position, unit, held, send_list
     cdef ints alive, count, stage_of, trail, cap, bound, node_bound, halted, cost, early, latest, floor, ceiling
     cdef ints soonest, limit_end, least, only, reach, last_start, surely, opening, opening_lane, first_free, free
     cdef ints reader_first, readers, work_from, work_to, work_us, work_of, work_sorted, done, by
-    cdef i64 has_best, visited, stopped, target, limit_nodes, open_bound, trail_size, random, tightened
+    cdef ints penalty, least_priced, sure_list, use, awake_price, row_take, row_room, row_price, row_best, row_over
+    cdef ints row_awake, pick, parent, path_end
+    cdef i64 rows, row_credit, price_base, price_top, sure
+    cdef i64 sends, has_best, visited, stopped, target, limit_nodes, open_bound, trail_size, random, tightened
 
     cdef ints _take(self, i64 count)
     cdef void _carve(self)
@@ -36,7 +39,11 @@ cdef class Kernel:
     cdef i64 _keep(self) noexcept nogil
     cdef void _restore(self) noexcept nogil
     cdef void _climb(self, i64 moves, i64 seed) noexcept nogil
-    cdef void _climbed(self) noexcept nogil
+    cdef void _unsend(self) noexcept nogil
+    cdef void _units(self) noexcept nogil
+    cdef i64 _scalar(self) noexcept nogil
+    cdef void _follow(self, i64 i) noexcept nogil
+    cdef void _shift(self, i64 i) noexcept nogil
     cdef i64 _simple_mode(self, i64 i, i64 k) noexcept nogil
     cdef i64 _roll(self, i64 sides) noexcept nogil
     cdef void _order(self) noexcept nogil
@@ -55,6 +62,22 @@ cdef class Kernel:
     cdef i64 _sums(self) noexcept nogil
     cdef i64 _decided(self, i64 i) noexcept nogil
     cdef i64 _spend(self) noexcept nogil
+    cdef void _unsure(self) noexcept nogil
+    cdef i64 _sending(self, i64 i, i64 g) noexcept nogil
+    cdef void _set_prices(self) noexcept nogil
+    cdef void _clear_prices(self) noexcept nogil
+    cdef i64 _new_row(self, i64 awake) noexcept nogil
+    cdef i64 _relaxed(self, ints prices) noexcept nogil
+    cdef i64 _raise_prices(self, i64 value, i64 left) noexcept nogil
+    cdef i64 _cut(self) noexcept nogil
+    cdef void _fit_row(self, i64 row, i64 room) noexcept nogil
+    cdef i64 _cut_lanes(self, i64 k) noexcept nogil
+    cdef i64 _room(self, i64 k, i64 start, i64 stop) noexcept nogil
+    cdef i64 _cut_memory(self, i64 k) noexcept nogil
+    cdef i64 _cut_loss(self, i64 b) noexcept nogil
+    cdef i64 _cut_path(self) noexcept nogil
+    cdef i64 _delay(self, i64 g, i64 target) noexcept nogil
+    cdef void _sort_work(self, i64 size) noexcept nogil
     cdef i64 _loads(self) noexcept nogil
     cdef void _order_pairs(self, i64 size) noexcept nogil
     cdef i64 _overloaded(self, i64 k, i64 size) noexcept nogil

@@ -22,6 +22,15 @@ Ints = MutableSequence[int]
 FAR = int("1" + "0" * (18 if COMPILED else 60))
 """Later, dearer and larger than anything of a problem; where numbers are 64-bit, several of them still add up."""
 
+STEP = 64
+HEAT = 3 * STEP
+CEILING = 1 << 44
+SCALE = 64
+ROWS = 24
+CUTS = 6
+STEPS = 30
+ROOM = 1 << 20
+LONGEST = 1 << 38
 BROKEN = 1 << 40
 """What one missing link or lane adds to how far a schedule breaks the rules."""
 
@@ -30,7 +39,9 @@ def scratch_size(data: Ints) -> int:
     """How many integers of working space the kernel needs for a problem's `data`."""
     n, resources, modes, _, lanes = data[:5]
     pairs = n * resources
-    return 16 * (n + pairs) + 2 * modes * resources + 16 * (n + modes) + 8 * (resources + lanes) + data[3] + 64
+    return 18 * (n + pairs) + (ROWS + resources) * (modes + 5) + 2 * modes * resources + 24 * (n + modes) + 16 * (
+        resources + lanes
+    ) + data[3] + 64
 
 
 class Kernel:
@@ -100,6 +111,11 @@ class Kernel:
         self.sent = self._take(n * r)
         self.made = self._take(n * r)
         self.rank = self._take(n)
+        self.send_list = self._take(n * r)
+        self.held = self._take(r)
+        self.unit = self._take(4)
+        self.climb_order = self._take(n)
+        self.position = self._take(n)
         self.last = self._take(r)
         self.result = self._take(5)
         self.best_mode = self._take(n)
@@ -109,7 +125,6 @@ class Kernel:
         self.best_arrive = self._take(n * r)
         self.best_result = self._take(5)
         self.climb_mode = self._take(n)
-        self.climb_result = self._take(5)
         self.alive = self._take(g)
         self.count = self._take(n)
         self.stage_of = self._take(g)
@@ -143,7 +158,24 @@ class Kernel:
         self.work_sorted = self._take(activities)
         self.done = self._take(activities)
         self.by = self._take(activities)
+        self.penalty = self._take(g)
+        self.least_priced = self._take(n)
+        self.sure_list = self._take(n * r)
+        self.use = self._take(r)
+        self.awake_price = self._take(r)
+        self.row_take = self._take((ROWS + r) * g)
+        self.row_room = self._take(ROWS + r)
+        self.row_price = self._take(ROWS + r)
+        self.row_best = self._take(ROWS + r)
+        self.row_over = self._take(ROWS + r)
+        self.row_awake = self._take(ROWS + r)
+        self.pick = self._take(n)
+        self.parent = self._take(n)
+        self.path_end = self._take(n)
+        self.price_top = (1 << 35) // (n + 1)
+        self.sure = 0
         self.has_best = 0
+        self.sends = 0
         self.visited = 0
 
     def _expand(self) -> None:
@@ -260,8 +292,7 @@ class Kernel:
         n = self.n
         for lane in range(self.lane_first[self.r]):
             self.head[lane] = -1
-        for x in range(n * self.r):
-            self.sent[x] = 0
+        self._unsend()
         self.result[4] = 0
         for k in range(n):
             i = self.made[k]
@@ -270,6 +301,11 @@ class Kernel:
             g = self.mode[i]
             self._place(i, self.resource[g], self._inputs_at(i, self.resource[g], 0), self.duration[g])
         self._measure()
+
+    def _unsend(self) -> None:
+        for x in range(self.sends):
+            self.sent[self.send_list[x]] = 0
+        self.sends = 0
 
     def _earliest_mode(self, i: int) -> int:
         best = self.mode_first[i]
@@ -315,6 +351,9 @@ class Kernel:
                     latest = max(latest, self.end[producer])
                     continue
                 self.sent[x] = 1 + trial
+                if trial == 0:
+                    self.send_list[self.sends] = x
+                    self.sends += 1
                 link = 6 * (source * self.r + target)
                 on = self.links[link + 5]
                 a = self.n + x
@@ -380,34 +419,33 @@ class Kernel:
         n, r = self.n, self.r
         for k in range(r):
             self.last[k] = -1
+            self.held[k] = 0
         energy = 0
         loss = 0
         makespan = 0
         broken = self.result[4]
         for i in range(n):
             g = self.mode[i]
+            k = self.resource[g]
             energy += self.energy[g]
             loss += self.loss[g]
-            makespan = max(makespan, self.end[i])
-            k = self.resource[g]
-            self.last[k] = max(self.last[k], self.end[i])
-            for target in range(r):
-                if self.sent[i * r + target]:
-                    energy += self.send_nj[g * r + target]
-                    on = self.links[6 * (k * r + target) + 5]
-                    if on >= 0:
-                        self.last[on] = max(self.last[on], self.end[n + i * r + target])
+            self.held[k] += self.memory[g]
+            end = self.end[i]
+            makespan = max(makespan, end)
+            self.last[k] = max(self.last[k], end)
+        for m in range(self.sends):
+            x = self.send_list[m]
+            g = self.mode[x // r]
+            target = x % r
+            energy += self.send_nj[g * r + target]
+            on = self.links[6 * (self.resource[g] * r + target) + 5]
+            if on >= 0:
+                self.last[on] = max(self.last[on], self.end[n + x])
         for k in range(r):
             if self.last[k] >= 0:
-                energy += self.awake_mw[k] * self.last[k]
-                if self.asleep[k]:
-                    energy += self.wake_nj[k]
-            if self.memory_cap[k] >= 0:
-                held = 0
-                for i in range(n):
-                    if self.resource[self.mode[i]] == k:
-                        held += self.memory[self.mode[i]]
-                broken += max(held - self.memory_cap[k], 0)
+                energy += self.awake_mw[k] * self.last[k] + self.asleep[k] * self.wake_nj[k]
+                if self.memory_cap[k] >= 0:
+                    broken += max(self.held[k] - self.memory_cap[k], 0)
         for b in range(self.budgets):
             lost = 0
             for m in range(self.budget_first[b], self.budget_first[b + 1]):
@@ -500,50 +538,134 @@ class Kernel:
         for a in range(n + n * self.r):
             self.start[a] = self.best_start[a]
             self.lane[a] = self.best_lane[a]
+        self._unsend()
         for x in range(n * self.r):
             self.sent[x] = self.best_sent[x]
             self.arrive[x] = self.best_arrive[x]
+            if self.sent[x]:
+                self.send_list[self.sends] = x
+                self.sends += 1
         for c in range(5):
             self.result[c] = self.best_result[c]
 
     def climb(self, moves: int, seed: int) -> None:
-        """Look for good answers: the simple ones first, then `moves` random changes of mode from the best of them."""
+        """Look for good answers: the simple ones first, then `moves` seeded random changes from the best of them."""
         with cython.nogil:
             self._climb(moves, seed)
 
     def _climb(self, moves: int, seed: int) -> None:
+        """Threshold accepting (Dueck and Scheuer, 1990) over modes and order, from the best of the simple answers."""
         n = self.n
         self.random = 1 + seed % 2147483646
         self._order()
-        best = self.climb_result
-        best[4] = FAR
+        self._units()
+        current = FAR
+        best = FAR
         for start in range(self.r + 2):
             for i in range(n):
                 self.mode[i] = -1 if start == 0 else self._simple_mode(i, start - 2)
             self._schedule()
-            self._climbed()
-        for _ in range(moves):
+            self._keep()
+            cost = self._scalar()
+            if cost < current:
+                current = cost
+                for i in range(n):
+                    self.climb_mode[i] = self.mode[i]
+        for move in range(moves):
+            # Half the moves cool down from the best simple answer, half once more from the best one found.
+            half = moves // 2 + 1
+            if move == half and self.has_best:
+                current = best
+                for i in range(n):
+                    self.climb_mode[i] = self.best_mode[i]
+            heat = HEAT * (half - move % half) // half
             for i in range(n):
                 self.mode[i] = self.climb_mode[i]
-            for _ in range(1 + self._roll(2)):
-                i = self._roll(n)
+                self.climb_order[i] = self.made[i]
+            what = self._roll(10)
+            i = self._roll(n)
+            if what < 2:
+                self._shift(i)
+            else:
                 self.mode[i] = self.mode_first[i] + self._roll(self.mode_first[i + 1] - self.mode_first[i])
+                if what < 5:
+                    self._follow(i)
             self._schedule()
-            self._climbed()
+            if self._keep():
+                best = self._scalar()
+            cost = self._scalar()
+            if cost <= current + heat * self._roll(256) // 256:
+                current = cost
+                for i in range(n):
+                    self.climb_mode[i] = self.mode[i]
+            else:
+                for i in range(n):
+                    self.made[i] = self.climb_order[i]
 
-    def _climbed(self) -> None:
-        """Take the schedule made last as where to climb on from, unless it is worse."""
-        self._keep()
-        for k in range(-1, self.criteria):
-            c = 4 if k < 0 else self.objective[k]
-            if self.result[c] > self.climb_result[c]:
+    def _units(self) -> None:
+        """What is a usual difference in each criterion, into `unit`: a stage's mean duration, energy, loss."""
+        took = 0
+        energy = 0
+        loss = 0
+        for g in range(self.g):
+            took += self.duration[g]
+            energy += self.energy[g]
+            loss += self.loss[g]
+        self.unit[0] = took // max(self.g, 1) + 1
+        self.unit[1] = energy // max(self.g, 1) + 1
+        self.unit[2] = self.unit[0]
+        self.unit[3] = loss // max(self.g, 1) + 1
+
+    def _scalar(self) -> int:
+        """The schedule made last as one number: criteria in units of `STEP`, each four times as heavy as the next."""
+        total = 0
+        for k in range(self.criteria):
+            c = self.objective[k]
+            total = total * 4 + min(self.result[c] * STEP // self.unit[c], CEILING)
+        if self.result[4]:
+            total += min(self.result[4] // 16, CEILING) + 1024 * STEP
+        return total
+
+    def _follow(self, i: int) -> None:
+        """Give one neighbour of stage i a mode on the resource i is on, if it has one."""
+        readers = self.reader_first[i + 1] - self.reader_first[i]
+        inputs = self.input_first[i + 1] - self.input_first[i]
+        if readers + inputs == 0:
+            return
+        which = self._roll(readers + inputs)
+        if which < readers:
+            other = self.readers[self.reader_first[i] + which]
+        else:
+            other = self.inputs[self.input_first[i] + which - readers]
+        modes = self.mode_first[other + 1] - self.mode_first[other]
+        first = self._roll(modes)
+        for m in range(modes):
+            g = self.mode_first[other] + (first + m) % modes
+            if self.resource[g] == self.resource[self.mode[i]]:
+                self.mode[other] = g
                 return
-            if self.result[c] < self.climb_result[c]:
-                break
-        for i in range(self.n):
-            self.climb_mode[i] = self.mode[i]
-        for c in range(5):
-            self.climb_result[c] = self.result[c]
+
+    def _shift(self, i: int) -> None:
+        """Move stage i a few places in the order, as far as its inputs and readers let it."""
+        n = self.n
+        for k in range(n):
+            self.position[self.made[k]] = k
+        at = self.position[i]
+        to = at + self._roll(9) - 4
+        low = 0
+        high = n - 1
+        for p in range(self.input_first[i], self.input_first[i + 1]):
+            low = max(low, self.position[self.inputs[p]] + 1)
+        for c in range(self.reader_first[i], self.reader_first[i + 1]):
+            high = min(high, self.position[self.readers[c]] - 1)
+        to = min(max(to, low), high)
+        while at < to:
+            self.made[at] = self.made[at + 1]
+            at += 1
+        while at > to:
+            self.made[at] = self.made[at - 1]
+            at -= 1
+        self.made[at] = i
 
     def _simple_mode(self, i: int, k: int) -> int:
         """The cheapest mode of stage i on resource k, or anywhere if it has none there (or k is -1)."""
@@ -606,7 +728,16 @@ class Kernel:
             if self.has_best:
                 self.cap[c] = self.best_result[c] - 1
             self.open_bound = FAR
-            self._branch(0)
+            self._clear_prices()
+            mark = self.trail_size
+            if self._propagate():
+                for _ in range(2):
+                    self._set_prices()
+                    before = self.trail_size
+                    if self._propagate() == 0 or self.trail_size == before:
+                        break
+                self._branch(0)
+            self._undo(mark)
             if self.stopped:
                 self.bound[k] = self.open_bound
                 if self.has_best:
@@ -884,29 +1015,26 @@ class Kernel:
         return g
 
     def _spend(self) -> int:
-        """Bound the energy: cheapest modes, the transfers and wake-ups that are certain, and staying awake for them."""
+        """Bound the energy: cheapest modes, the transfers and wake-ups that are certain, and staying awake for them.
+
+        Twice: by the energies themselves, and with what each mode takes of what is scarce charged at the prices of
+        the rows (see `_set_prices`). Either bound kills the modes that would exceed the cap.
+        """
         n, r = self.n, self.r
         for k in range(r):
             self.last[k] = -1
-        for x in range(n * r):
-            self.surely[x] = 0
+        self._unsure()
         energy = 0
+        priced = 0
         for i in range(n):
             g = self._decided(i)
             self.only[i] = g
             if g < 0:
-                k = -2
-                soonest = FAR
-                for g in range(self.mode_first[i], self.mode_first[i + 1]):
-                    if self.alive[g]:
-                        k = self.resource[g] if k == -2 or k == self.resource[g] else -1
-                        soonest = min(soonest, self.early[g])
-                if k >= 0:
-                    self.last[k] = max(self.last[k], soonest)
                 continue
             t = self.resource[g]
             self.cost[g] = self.energy[g]
             energy += self.energy[g]
+            priced += self.penalty[g]
             self.last[t] = max(self.last[t], self.early[g])
             for p in range(self.input_first[i], self.input_first[i + 1]):
                 h = self.only[self.inputs[p]]
@@ -914,57 +1042,397 @@ class Kernel:
                     x = self.inputs[p] * r + t
                     if self.surely[x] == 0:
                         self.surely[x] = 1
+                        self.sure_list[self.sure] = x
+                        self.sure += 1
                         energy += self.send_nj[h * r + t]
                         on = self.links[6 * (self.resource[h] * r + t) + 5]
                         if on >= 0:
                             sent = max(self.early[h], self.opening[on]) + self.send_us[h * r + t]
                             self.last[on] = max(self.last[on], sent)
+        priced += energy * SCALE
         for i in range(n):
             if self.only[i] >= 0:
                 continue
             low = FAR
+            low_priced = FAR
+            k = -2
+            soonest = FAR
             for g in range(self.mode_first[i], self.mode_first[i + 1]):
                 if self.alive[g] == 0:
                     continue
-                t = self.resource[g]
-                cost = self.energy[g]
-                for p in range(self.input_first[i], self.input_first[i + 1]):
-                    producer = self.inputs[p]
-                    h = self.only[producer]
-                    if h >= 0 and self.resource[h] != t and self.surely[producer * r + t] == 0:
-                        # Sent once however many read it: each possible reader bears its share.
-                        cost += self.send_nj[h * r + t] // (
-                            self.reader_first[producer + 1] - self.reader_first[producer]
-                        )
+                cost = self.energy[g] + self._sending(i, g)
                 self.cost[g] = cost
                 low = min(low, cost)
+                low_priced = min(low_priced, cost * SCALE + self.penalty[g])
+                k = self.resource[g] if k == -2 or k == self.resource[g] else -1
+                soonest = min(soonest, self.early[g])
             if low == FAR:
                 return 0
+            if k >= 0:
+                self.last[k] = max(self.last[k], soonest)
             self.least[i] = low
+            self.least_priced[i] = low_priced
             energy += low
+            priced += low_priced
+        priced -= self.row_credit
         for k in range(r):
+            if self.last[k] < 0 and self.use[k] == 1:
+                self.last[k] = self.opening[k]
             if self.last[k] >= 0:
-                energy += self.awake_mw[k] * self.last[k] + self.asleep[k] * self.wake_nj[k]
-        self.node_bound[1] = energy
-        spare = self.cap[1] - energy
-        if spare < 0:
+                wake = self.asleep[k] * self.wake_nj[k]
+                energy += self.awake_mw[k] * self.last[k] + wake
+                lanes = self.lane_first[k + 1] - self.lane_first[k]
+                priced += (self.awake_mw[k] * self.last[k] + wake) * SCALE
+                priced -= self.awake_price[k] * lanes * (self.last[k] - self.opening[k])
+        bound = max(energy, (priced + SCALE - 1) // SCALE if priced > 0 else 0)
+        self.node_bound[1] = bound
+        if bound > self.cap[1]:
             return 0
         if self.cap[1] >= FAR:
             return 1
+        spare = self.cap[1] - energy
+        spare_priced = self.cap[1] * SCALE - priced
         for i in range(n):
+            fixed = self.only[i]
             for g in range(self.mode_first[i], self.mode_first[i + 1]):
                 if self.alive[g]:
                     k = self.resource[g]
-                    more = 0 if self.only[i] >= 0 else self.cost[g] - self.least[i]
+                    more = 0
+                    more_priced = 0
+                    if fixed < 0:
+                        more = self.cost[g] - self.least[i]
+                        more_priced = self.cost[g] * SCALE + self.penalty[g] - self.least_priced[i]
                     if self.last[k] < 0:
-                        more += self.awake_mw[k] * self.early[g] + self.asleep[k] * self.wake_nj[k]
+                        awake = self.awake_mw[k] * self.early[g] + self.asleep[k] * self.wake_nj[k]
+                        lanes = self.lane_first[k + 1] - self.lane_first[k]
+                        more += awake
+                        more_priced += awake * SCALE
+                        more_priced -= self.awake_price[k] * lanes * (self.early[g] - self.opening[k])
                     elif self.early[g] > self.last[k]:
-                        more += self.awake_mw[k] * (self.early[g] - self.last[k])
-                    if more > spare:
+                        longer = self.early[g] - self.last[k]
+                        lanes = self.lane_first[k + 1] - self.lane_first[k]
+                        more += self.awake_mw[k] * longer
+                        more_priced += (self.awake_mw[k] * SCALE - self.awake_price[k] * lanes) * longer
+                    if more > spare or more_priced > spare_priced:
                         self._kill(g)
             if self.count[i] == 0:
                 return 0
         return 1
+
+    def _unsure(self) -> None:
+        for m in range(self.sure):
+            self.surely[self.sure_list[m]] = 0
+        self.sure = 0
+
+    def _sending(self, i: int, g: int) -> int:
+        """The least that mode g of the undecided stage i adds in transfers from and to stages that are decided."""
+        r = self.r
+        t = self.resource[g]
+        cost = 0
+        for p in range(self.input_first[i], self.input_first[i + 1]):
+            producer = self.inputs[p]
+            h = self.only[producer]
+            if h >= 0 and self.resource[h] != t and self.surely[producer * r + t] == 0:
+                # Sent once however many read it: each possible reader bears its share.
+                cost += self.send_nj[h * r + t] // (self.reader_first[producer + 1] - self.reader_first[producer])
+        seen = -1
+        for c in range(self.reader_first[i], self.reader_first[i + 1]):
+            h = self.only[self.readers[c]]
+            if h >= 0:
+                target = self.resource[h]
+                if target != t and target != seen:
+                    repeated = 0
+                    for e in range(self.reader_first[i], c):
+                        other = self.only[self.readers[e]]
+                        if other >= 0 and self.resource[other] == target:
+                            repeated = 1
+                    if repeated == 0:
+                        cost += self.send_nj[g * r + target]
+                    seen = target
+        return cost
+
+    # Prices. The least energy of stages that share scarce lanes, time on a path, memory or a budget is bounded by
+    # Lagrangian relaxation: a row says that what the chosen modes take of something adds up to at most so much, and
+    # a price (at least 0) on it charges every mode for what it takes. For any prices
+    #     sum over stages of the least (energy + charges)  -  sum over rows of price * room
+    # is at most the energy of every placement within the caps (Geoffrion, 1974). Rows are made where the cheapest
+    # modes at the prices so far ask for too much; prices are raised by subgradient steps (Polyak, 1969).
+
+    def _set_prices(self) -> None:
+        """Make rows for this node's domains and price them. The prices hold for every node below it."""
+        self._clear_prices()
+        self.price_base = self.node_bound[1] * SCALE
+        if self.cap[1] >= FAR:
+            return
+        for i in range(self.n):
+            low = FAR
+            for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                if self.alive[g]:
+                    low = min(low, self.cost[g])
+            self.price_base -= low * SCALE
+        for k in range(self.r):
+            lanes = self.lane_first[k + 1] - self.lane_first[k]
+            if self.awake_mw[k] > 0 and lanes > 0:
+                # Staying awake lasts at least as long as the lanes need for the work, so work is charged for it.
+                row = self._new_row(k)
+                self.row_price[row] = 0
+        best = -FAR
+        for cut in range(CUTS):
+            added = self._cut()
+            if cut > 0 and added == 0:
+                break
+            for step in range(STEPS):
+                value = self._relaxed(self.row_price)
+                if value > best:
+                    best = value
+                    for row in range(self.rows):
+                        self.row_best[row] = self.row_price[row]
+                if self._raise_prices(value, STEPS - step) == 0:
+                    break
+            for row in range(self.rows):
+                self.row_price[row] = self.row_best[row]
+        self._relaxed(self.row_best)
+        self.row_credit = 0
+        for row in range(self.rows):
+            if self.row_awake[row] >= 0:
+                self.awake_price[self.row_awake[row]] = self.row_best[row]
+            else:
+                self.row_credit += self.row_best[row] * self.row_room[row]
+
+    def _clear_prices(self) -> None:
+        self.rows = 0
+        self.row_credit = 0
+        for g in range(self.g):
+            self.penalty[g] = 0
+        for k in range(self.r):
+            self.awake_price[k] = 0
+
+    def _new_row(self, awake: int) -> int:
+        row = self.rows
+        self.rows += 1
+        self.row_awake[row] = awake
+        self.row_price[row] = 0
+        self.row_best[row] = 0
+        for g in range(self.g):
+            self.row_take[row * self.g + g] = self.duration[g] if awake >= 0 and self.resource[g] == awake else 0
+        return row
+
+    def _relaxed(self, prices: list[int]) -> int:
+        """The bound at these prices, less what does not depend on them; sets `penalty`, `pick` and `row_over`."""
+        n = self.n
+        value = 0
+        for g in range(self.g):
+            if self.alive[g]:
+                charge = 0
+                for row in range(self.rows):
+                    if prices[row]:
+                        charge += prices[row] * self.row_take[row * self.g + g]
+                self.penalty[g] = charge
+        for row in range(self.rows):
+            room = self.row_room[row]
+            k = self.row_awake[row]
+            if k >= 0:
+                lanes = self.lane_first[k + 1] - self.lane_first[k]
+                room = lanes * (self.last[k] - self.opening[k]) if self.last[k] >= 0 else 0
+            value -= prices[row] * room
+            self.row_over[row] = -room
+        for i in range(n):
+            low = FAR
+            best = -1
+            for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                if self.alive[g] and self.cost[g] * SCALE + self.penalty[g] < low:
+                    low = self.cost[g] * SCALE + self.penalty[g]
+                    best = g
+            self.pick[i] = best
+            value += low
+            for row in range(self.rows):
+                self.row_over[row] += self.row_take[row * self.g + best]
+        return value
+
+    def _raise_prices(self, value: int, left: int) -> int:
+        """One subgradient step, as long as its place in the series (`left` to go) allows. 0: nothing to change."""
+        norm = 0
+        for row in range(self.rows):
+            over = self.row_over[row]
+            if over < 0 and self.row_price[row] == 0:
+                over = 0
+            over = min(max(over, -ROOM), ROOM)
+            self.row_over[row] = over
+            norm += over * over
+        if norm == 0:
+            return 0
+        gap = min(max(self.cap[1] * SCALE - value - self.price_base, SCALE), FAR)
+        length = min(gap // max(norm // 1024, 1), LONGEST) * left // STEPS
+        for row in range(self.rows):
+            price = self.row_price[row]
+            if self.row_over[row] > 0:
+                price += length * self.row_over[row] // 1024
+            else:
+                price -= length * -self.row_over[row] // 1024
+            top = self.price_top
+            k = self.row_awake[row]
+            if k >= 0:
+                top = self.awake_mw[k] * SCALE // (self.lane_first[k + 1] - self.lane_first[k])
+            self.row_price[row] = min(max(price, 0), top)
+        return 1
+
+    def _cut(self) -> int:
+        """Make rows that the modes picked last break: full lanes, long paths, memory, budgets. Says how many."""
+        added = 0
+        if self.rows == 0:
+            self._relaxed(self.row_price)
+        for k in range(self.r):
+            if self.rows < ROWS:
+                added += self._cut_lanes(k)
+            if self.rows < ROWS and self.memory_cap[k] >= 0:
+                added += self._cut_memory(k)
+        if self.rows < ROWS:
+            added += self._cut_path()
+        for b in range(self.budgets + 1):
+            if self.rows < ROWS:
+                added += self._cut_loss(b)
+        return added
+
+    def _fit_row(self, row: int, room: int) -> None:
+        """Scale a row down so that its numbers are at most `ROOM`; rounding down keeps it true."""
+        shift = 0
+        while room >> shift > ROOM:
+            shift += 1
+        self.row_room[row] = room >> shift
+        for g in range(self.g):
+            x = row * self.g + g
+            # What takes more than there is cannot be chosen anyway.
+            self.row_take[x] = min(self.row_take[x], room + 1) >> shift
+
+    def _cut_lanes(self, k: int) -> int:
+        """The window in which the picked modes overload the lanes of resource k most, as a row."""
+        size = 0
+        for i in range(self.n):
+            g = self.pick[i]
+            if self.resource[g] == k and self.latest[g] < FAR // 2:
+                self.work_from[size] = self.early[g] - self.duration[g]
+                self.work_to[size] = self.latest[g]
+                self.work_us[size] = self.duration[g]
+                size += 1
+        self._sort_work(size)
+        most = 0
+        start = 0
+        stop = 0
+        for e in range(size):
+            need = 0
+            for b in range(size):
+                a = self.work_sorted[b]
+                if self.work_to[a] <= self.work_to[e]:
+                    need += self.work_us[a]
+                    over = need - self._room(k, self.work_from[a], self.work_to[e])
+                    if over > most:
+                        most = over
+                        start = self.work_from[a]
+                        stop = self.work_to[e]
+        if most == 0:
+            return 0
+        row = self._new_row(-1)
+        for g in range(self.g):
+            if self.alive[g] and self.resource[g] == k:
+                least = min(min(self.duration[g], stop - start), min(self.early[g] - start, stop - self.latest[g] + self.duration[g]))
+                self.row_take[row * self.g + g] = max(least, 0)
+        self._fit_row(row, self._room(k, start, stop))
+        return 1
+
+    def _room(self, k: int, start: int, stop: int) -> int:
+        """What the lanes of resource k offer between two times."""
+        room = 0
+        for lane in range(self.lane_first[k], self.lane_first[k + 1]):
+            room += max(stop - max(start, self.free[lane]), 0)
+        return room
+
+    def _cut_memory(self, k: int) -> int:
+        held = 0
+        for i in range(self.n):
+            if self.resource[self.pick[i]] == k:
+                held += self.memory[self.pick[i]]
+        if held <= self.memory_cap[k]:
+            return 0
+        row = self._new_row(-1)
+        for g in range(self.g):
+            if self.resource[g] == k:
+                self.row_take[row * self.g + g] = self.memory[g]
+        self._fit_row(row, self.memory_cap[k])
+        return 1
+
+    def _cut_loss(self, b: int) -> int:
+        """Accuracy budget b, or the cap on all loss, as a row if it is broken."""
+        room = self.cap[3]
+        if b < self.budgets:
+            room = self.budget_max[b]
+        lost = 0
+        if b < self.budgets:
+            for m in range(self.budget_first[b], self.budget_first[b + 1]):
+                lost += self.loss[self.pick[self.budget_stage[m]]]
+        else:
+            for i in range(self.n):
+                lost += self.loss[self.pick[i]]
+        if lost <= room:
+            return 0
+        row = self._new_row(-1)
+        if b < self.budgets:
+            for m in range(self.budget_first[b], self.budget_first[b + 1]):
+                i = self.budget_stage[m]
+                for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                    self.row_take[row * self.g + g] = self.loss[g]
+        else:
+            for g in range(self.g):
+                self.row_take[row * self.g + g] = self.loss[g]
+        self._fit_row(row, room)
+        return 1
+
+    def _cut_path(self) -> int:
+        """The path on which the picked modes end too late by most, as a row."""
+        r = self.r
+        most = 0
+        last = -1
+        for i in range(self.n):
+            g = self.pick[i]
+            t = self.resource[g]
+            start = max(self.release[i], self.opening[t])
+            self.parent[i] = -1
+            for p in range(self.input_first[i], self.input_first[i + 1]):
+                producer = self.inputs[p]
+                ready = self.path_end[producer] + self._delay(self.pick[producer], t)
+                if ready > start:
+                    start = ready
+                    self.parent[i] = producer
+            self.path_end[i] = min(start + self.duration[g], FAR)
+            if self.limit_end[i] < FAR // 2 and self.path_end[i] - self.limit_end[i] > most:
+                most = self.path_end[i] - self.limit_end[i]
+                last = i
+        if last < 0:
+            return 0
+        row = self._new_row(-1)
+        i = last
+        while i >= 0:
+            producer = self.parent[i]
+            for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                if self.alive[g]:
+                    takes = self.early[g]
+                    if producer >= 0:
+                        soonest = FAR
+                        for h in range(self.mode_first[producer], self.mode_first[producer + 1]):
+                            if self.alive[h]:
+                                soonest = min(soonest, self._delay(h, self.resource[g]))
+                        takes = min(soonest, self.limit_end[last]) + self.duration[g]
+                    self.row_take[row * self.g + g] = takes
+            i = producer
+        self._fit_row(row, self.limit_end[last])
+        return 1
+
+    def _delay(self, g: int, target: int) -> int:
+        """The least time from the end of mode g to its output's arrival at a resource; `FAR` without a link."""
+        t = self.resource[g]
+        if t == target:
+            return 0
+        took = self.send_us[g * self.r + target]
+        return FAR if took < 0 else took + self.links[6 * (t * self.r + target) + 1]
 
     def _loads(self) -> int:
         """Refuse what is decided but does not fit into the lanes between its earliest start and its latest end."""
@@ -983,7 +1451,8 @@ class Kernel:
                     size += 1
                     continue
             fixed = size
-            for x in range(n * r):
+            for m in range(self.sure):
+                x = self.sure_list[m]
                 if self.surely[x]:
                     i = x // r
                     h = self.only[i]
@@ -1032,13 +1501,7 @@ class Kernel:
 
         The pieces are in `work_from`, `work_to`, `work_us`; `free` says when each lane is free at the earliest.
         """
-        for a in range(size):
-            self.work_sorted[a] = a
-            b = a
-            while b > 0 and self.work_from[self.work_sorted[b - 1]] < self.work_from[a]:
-                self.work_sorted[b] = self.work_sorted[b - 1]
-                b -= 1
-            self.work_sorted[b] = a
+        self._sort_work(size)
         for e in range(size):
             to = self.work_to[e]
             if to >= FAR:
@@ -1049,12 +1512,19 @@ class Kernel:
                 if self.work_to[a] > to:
                     continue
                 need += self.work_us[a]
-                room = 0
-                for lane in range(self.lane_first[k], self.lane_first[k + 1]):
-                    room += max(to - max(self.work_from[a], self.free[lane]), 0)
+                room = self._room(k, self.work_from[a], to)
                 if need > room:
                     return 1
         return 0
+
+    def _sort_work(self, size: int) -> None:
+        """Order the pieces of work by falling earliest start, into `work_sorted`."""
+        for a in range(size):
+            b = a
+            while b > 0 and self.work_from[self.work_sorted[b - 1]] < self.work_from[a]:
+                self.work_sorted[b] = self.work_sorted[b - 1]
+                b -= 1
+            self.work_sorted[b] = a
 
     # A leaf: every stage has one mode; find starts within the caps, or prove that there are none.
 
@@ -1074,6 +1544,7 @@ class Kernel:
         n, r = self.n, self.r
         for lane in range(self.lane_first[r]):
             self.free[lane] = self.open[lane]
+        self._unsend()
         left = n
         for i in range(n):
             g = self.mode[i] = self._decided(i)
@@ -1082,7 +1553,6 @@ class Kernel:
             for t in range(r):
                 x = i * r + t
                 a = n + x
-                self.sent[x] = 0
                 self.done[a] = 0
                 by = FAR
                 for c in range(self.reader_first[i], self.reader_first[i + 1]):
@@ -1091,6 +1561,8 @@ class Kernel:
                         self.sent[x] = 1
                         by = min(by, self.latest[h] - self.duration[h])
                 if self.sent[x]:
+                    self.send_list[self.sends] = x
+                    self.sends += 1
                     link = 6 * (self.resource[g] * r + t)
                     self.by[a] = by - self.links[link + 1]
                     self.lane[a] = -1
