@@ -30,6 +30,7 @@ ROWS = 24
 CUTS = 6
 STEPS = 30
 ROOM = 1 << 20
+LATENESS = 8
 LONGEST = 1 << 38
 BROKEN = 1 << 40
 """What one missing link or lane adds to how far a schedule breaks the rules."""
@@ -39,9 +40,16 @@ def scratch_size(data: Ints) -> int:
     """How many integers of working space the kernel needs for a problem's `data`."""
     n, resources, modes, _, lanes = data[:5]
     pairs = n * resources
-    return 18 * (n + pairs) + (ROWS + resources) * (modes + 5) + 2 * modes * resources + 24 * (n + modes) + 16 * (
-        resources + lanes
-    ) + data[3] + 64
+    return (
+        18 * (n + pairs)
+        + (ROWS + resources) * (modes + 5)
+        + 2 * modes * resources
+        + 24 * (n + modes)
+        + 16 * (resources + lanes)
+        + data[3]
+        + 4 * data[5]
+        + 64
+    )
 
 
 class Kernel:
@@ -173,6 +181,10 @@ class Kernel:
         self.parent = self._take(n)
         self.path_end = self._take(n)
         self.price_top = (1 << 35) // (n + 1)
+        self.late_low = self._take(self.deadlines)
+        self.late_high = self._take(self.deadlines)
+        self.late_from = self._take(self.deadlines)
+        self.late_to = self._take(self.deadlines)
         self.sure = 0
         self.has_best = 0
         self.sends = 0
@@ -716,6 +728,10 @@ class Kernel:
         self._reset_domains()
         for c in range(4):
             self.cap[c] = self.limit[c] if self.limit[c] >= 0 else FAR
+        for d in range(self.deadlines):
+            self.late_low[d] = 0
+            self.late_high[d] = FAR
+        self._units()
         for k in range(self.criteria):
             c = self.objective[k]
             self.target = c
@@ -725,35 +741,77 @@ class Kernel:
                 self.bound[k] = self._root_bound(c)
                 self.cap[c] = self.best_result[c]
                 continue
+            self._minimise(k)
+            if not self.has_best:
+                return 1 if self.stopped else 2
+            self.cap[c] = self.best_result[c]
+        return 1 if self.stopped else 2
+
+    def _minimise(self, k: int) -> None:
+        """Search for the least value of criterion k of the objective, the ones before it being capped at theirs.
+
+        A low cap makes a small tree. So the first tree is the one whose cap is the root's bound; where it is proved to
+        hold nothing, the bound rises and the next cap lies further up, the last one just below the best answer.
+        """
+        c = self.target
+        top = self.cap[c]
+        share = 16
+        while True:
             if self.has_best:
-                self.cap[c] = self.best_result[c] - 1
+                top = min(top, self.best_result[c] - 1)
+            self.cap[c] = top
             self.open_bound = FAR
             self._clear_prices()
             mark = self.trail_size
-            if self._propagate():
-                for _ in range(2):
-                    self._set_prices()
-                    before = self.trail_size
-                    if self._propagate() == 0 or self.trail_size == before:
-                        break
-                self._branch(0)
+            if self._propagate() == 0:
+                self._undo(mark)
+                self.bound[k] = top + 1
+                return
+            self.bound[k] = max(self.bound[k], self.node_bound[c])
+            if c == 0 or c == 2:
+                self._undo(mark)
+                guess = top
+                if share == 16:
+                    guess = self.bound[k]
+                elif self.has_best:
+                    guess = self.bound[k] + (top - self.bound[k]) // share
+                share = max(share // 2, 1)
+                self.cap[c] = min(guess, top)
+                if self._propagate() == 0:
+                    self._undo(mark)
+                    self.bound[k] = self.cap[c] + 1
+                    if self.cap[c] == top:
+                        return
+                    continue
+            for _ in range(2):
+                self._set_prices()
+                before = self.trail_size
+                if self._propagate() == 0 or self.trail_size == before:
+                    break
+            tried = self.cap[c]
+            # Without any answer yet the first one will do, to know how far up to look.
+            self.first_only = 0 if self.has_best or tried < top else 1
+            self._branch(self.bound[k])
             self._undo(mark)
+            if self.first_only and self.has_best:
+                self.stopped = 0
+                share = min(share, 8)
+                continue
             if self.stopped:
-                self.bound[k] = self.open_bound
+                self.bound[k] = max(self.bound[k], min(self.open_bound, tried + 1))
                 if self.has_best:
-                    self.bound[k] = min(self.open_bound, self.best_result[c])
-                    self.cap[c] = self.best_result[c]
-                else:
-                    return 1
-            elif not self.has_best:
-                return 2
-            else:
+                    self.bound[k] = min(self.bound[k], self.best_result[c])
+                return
+            if self.has_best and self.best_result[c] <= tried:
                 self.bound[k] = self.best_result[c]
-                self.cap[c] = self.best_result[c]
-        return 1 if self.stopped else 2
+                return
+            self.bound[k] = tried + 1
+            if tried == top:
+                return
 
     def _root_bound(self, c: int) -> int:
         self.cap[c] = self.best_result[c]
+        self._clear_prices()
         mark = self.trail_size
         value = self.best_result[c]
         if self._propagate():
@@ -795,6 +853,24 @@ class Kernel:
                 self.stopped = 1
                 self.open_bound = min(self.open_bound, last_bound)
                 break
+            d = self._loosest()
+            if d >= 0:
+                # No later than half of what is left to this deadline, or later than that.
+                low = self.late_low[d]
+                high = self.late_high[d]
+                middle = (self.late_from[d] + self.late_to[d]) // 2
+                self.late_high[d] = middle
+                self._branch(last_bound)
+                self.late_high[d] = high
+                if self.stopped:
+                    self.open_bound = min(self.open_bound, last_bound)
+                    break
+                self.late_low[d] = middle + 1
+                self._branch(last_bound)
+                self.late_low[d] = low
+                if self.stopped:
+                    self.open_bound = min(self.open_bound, last_bound)
+                break
             i = self._widest()
             if i < 0:
                 self._leaf(last_bound)
@@ -811,6 +887,19 @@ class Kernel:
                 break
             self._kill(g)
         self._undo(mark)
+
+    def _loosest(self) -> int:
+        """The deadline that could yet be late by the largest share of all lateness allowed; -1 if that is small."""
+        best = -1
+        most = self.cap[0] // LATENESS
+        if self.cap[0] >= FAR or self.deadlines < 2:
+            return -1
+        for d in range(self.deadlines):
+            width = (self.late_to[d] - self.late_from[d]) * self.weight[d]
+            if width > most:
+                most = width
+                best = d
+        return best
 
     def _widest(self) -> int:
         """The undecided stage whose modes differ most in cost (ties: the first), or -1."""
@@ -907,7 +996,8 @@ class Kernel:
             self.soonest[i] = soonest
             makespan = max(makespan, soonest)
         for d in range(self.deadlines):
-            tardiness += self.weight[d] * max(self.soonest[self.due_stage[d]] - self.due[d], 0)
+            self.late_from[d] = max(self.soonest[self.due_stage[d]] - self.due[d], self.late_low[d])
+            tardiness += self.weight[d] * self.late_from[d]
         self.node_bound[0] = tardiness
         self.node_bound[2] = makespan
         return 1 if tardiness <= self.cap[0] and makespan <= self.cap[2] else 0
@@ -921,8 +1011,8 @@ class Kernel:
         if slack < FAR // 2:
             for d in range(self.deadlines):
                 i = self.due_stage[d]
-                late = max(self.soonest[i] - self.due[d], 0)
-                self.limit_end[i] = min(self.limit_end[i], self.due[d] + late + slack // self.weight[d])
+                self.late_to[d] = min(self.late_from[d] + slack // self.weight[d], self.late_high[d])
+                self.limit_end[i] = min(self.limit_end[i], self.due[d] + self.late_to[d])
         for i in range(self.n - 1, -1, -1):
             for t in range(r):
                 self.last_start[i * r + t] = -1
@@ -1217,7 +1307,7 @@ class Kernel:
             self.row_take[row * self.g + g] = self.duration[g] if awake >= 0 and self.resource[g] == awake else 0
         return row
 
-    def _relaxed(self, prices: list[int]) -> int:
+    def _relaxed(self, prices: Ints) -> int:
         """The bound at these prices, less what does not depend on them; sets `penalty`, `pick` and `row_over`."""
         n = self.n
         value = 0
@@ -1334,8 +1424,9 @@ class Kernel:
         row = self._new_row(-1)
         for g in range(self.g):
             if self.alive[g] and self.resource[g] == k:
-                least = min(min(self.duration[g], stop - start), min(self.early[g] - start, stop - self.latest[g] + self.duration[g]))
-                self.row_take[row * self.g + g] = max(least, 0)
+                # What lies in the window wherever within its own times the mode runs.
+                least = min(self.early[g] - start, stop - self.latest[g] + self.duration[g])
+                self.row_take[row * self.g + g] = max(min(least, min(self.duration[g], stop - start)), 0)
         self._fit_row(row, self._room(k, start, stop))
         return 1
 
@@ -1388,7 +1479,6 @@ class Kernel:
 
     def _cut_path(self) -> int:
         """The path on which the picked modes end too late by most, as a row."""
-        r = self.r
         most = 0
         last = -1
         for i in range(self.n):
@@ -1535,6 +1625,9 @@ class Kernel:
                     self.open_bound = min(self.open_bound, last_bound)
                 return
             self._keep()
+            if self.first_only:
+                self.stopped = 1
+                return
             self.cap[self.target] = self.best_result[self.target] - 1
             if self._propagate() == 0:
                 return
