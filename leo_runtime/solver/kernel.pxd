@@ -79,6 +79,7 @@ cdef class Kernel:
     cdef i64 _cut_loss(self, i64 b) noexcept nogil
     cdef i64 _cut_path(self) noexcept nogil
     cdef i64 _delay(self, i64 g, i64 target) noexcept nogil
+    cdef i64 _work_end(self, i64 k, i64 size) noexcept nogil
     cdef void _sort_work(self, i64 size) noexcept nogil
     cdef i64 _loads(self) noexcept nogil
     cdef void _order_pairs(self, i64 size) noexcept nogil

@@ -1166,6 +1166,15 @@ class Kernel:
             priced += low_priced
         priced -= self.row_credit
         for k in range(r):
+            if self.awake_mw[k] > 0 and self.last[k] >= 0:
+                size = 0
+                for i in range(n):
+                    g = self.only[i]
+                    if g >= 0 and self.resource[g] == k:
+                        self.work_from[size] = self.early[g] - self.duration[g]
+                        self.work_us[size] = self.duration[g]
+                        size += 1
+                self.last[k] = max(self.last[k], self._work_end(k, size))
             if self.last[k] < 0 and self.use[k] == 1:
                 self.last[k] = self.opening[k]
             if self.last[k] >= 0:
@@ -1607,6 +1616,19 @@ class Kernel:
                     return 1
         return 0
 
+    def _work_end(self, k: int, size: int) -> int:
+        """When resource k can be done with `size` pieces of work at the earliest (`work_from`, `work_us`)."""
+        self._sort_work(size)
+        lanes = self.lane_first[k + 1] - self.lane_first[k]
+        end = 0
+        total = 0
+        for b in range(size):
+            # From the last start back: all that starts no earlier than this one, and what lanes need for it.
+            a = self.work_sorted[b]
+            total += self.work_us[a]
+            end = max(end, self.work_from[a] + (total + lanes - 1) // lanes)
+        return end
+
     def _sort_work(self, size: int) -> None:
         """Order the pieces of work by falling earliest start, into `work_sorted`."""
         for a in range(size):
@@ -1825,8 +1847,15 @@ class Kernel:
                     self.work_to[size] = self.by[a]
                     self.work_us[size] = self.end[a] - self.start[a]
                     size += 1
-            if size > 1 and self._overloaded(k, size):
-                return 0
+            if size > 1:
+                if self._overloaded(k, size):
+                    return 0
+                if self.awake_mw[k] > 0:
+                    longer = self._work_end(k, size) - self.last[k]
+                    if longer > 0:
+                        self.result[1] += self.awake_mw[k] * longer
+        if self.result[1] > self.cap[1]:
+            return 0
         return 1
 
     def _accept(self) -> int:
