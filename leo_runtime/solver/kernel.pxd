@@ -3,7 +3,7 @@ ctypedef long long i64
 ctypedef i64[::1] ints
 
 cdef i64 FAR
-cdef i64 SCALE, ROWS, CUTS, STEPS, ROOM, LATENESS, LONGEST, BROKEN, STEP, HEAT, CEILING
+cdef i64 SCALE, ROWS, CUTS, STEPS, ROOM, LATENESS, DOUBT, LONGEST, BROKEN, STEP, HEAT, CEILING
 
 cdef class Kernel:
     cdef ints source
@@ -21,7 +21,7 @@ cdef class Kernel:
     cdef ints penalty, least_priced, sure_list, use, awake_price, row_take, row_room, row_price, row_best, row_over
     cdef ints late_low, late_high, late_from, late_to, row_awake, pick, parent, path_end
     cdef i64 rows, row_credit, price_base, price_top, sure
-    cdef i64 first_only, sends, has_best, visited, stopped, target, limit_nodes, open_bound, trail_size, random, tightened
+    cdef i64 top, first_only, sends, has_best, visited, stopped, target, limit_nodes, open_bound, trail_size, random, tightened
 
     cdef ints _take(self, i64 count)
     cdef void _carve(self)
@@ -49,6 +49,12 @@ cdef class Kernel:
     cdef void _order(self) noexcept nogil
     cdef i64 _search_all(self) noexcept nogil
     cdef void _minimise(self, i64 k) noexcept nogil
+    cdef i64 _doubtful(self) noexcept nogil
+    cdef i64 _soonest_use(self, i64 k) noexcept nogil
+    cdef i64 _useful(self, i64 k) noexcept nogil
+    cdef i64 _unused(self, i64 k) noexcept nogil
+    cdef void _use(self, i64 k, i64 how, i64 bound) noexcept nogil
+    cdef i64 _counts(self) noexcept nogil
     cdef i64 _loosest(self) noexcept nogil
     cdef i64 _root_bound(self, i64 c) noexcept nogil
     cdef void _reset_domains(self) noexcept nogil

@@ -31,6 +31,7 @@ CUTS = 6
 STEPS = 30
 ROOM = 1 << 20
 LATENESS = 8
+DOUBT = 16
 LONGEST = 1 << 38
 BROKEN = 1 << 40
 """What one missing link or lane adds to how far a schedule breaks the rules."""
@@ -731,6 +732,9 @@ class Kernel:
         for d in range(self.deadlines):
             self.late_low[d] = 0
             self.late_high[d] = FAR
+        for k in range(self.r):
+            self.use[k] = 0
+        self.top = 1
         self._units()
         for k in range(self.criteria):
             c = self.objective[k]
@@ -853,6 +857,15 @@ class Kernel:
                 self.stopped = 1
                 self.open_bound = min(self.open_bound, last_bound)
                 break
+            if self.top:
+                k = self._doubtful()
+                if k >= 0:
+                    # First as the best answer has it, then the other way; either way prices are made anew.
+                    first = 2 if self.has_best and self._unused(k) else 1
+                    self._use(k, first, last_bound)
+                    if self.stopped == 0:
+                        self._use(k, 3 - first, last_bound)
+                    break
             d = self._loosest()
             if d >= 0:
                 # No later than half of what is left to this deadline, or later than that.
@@ -875,6 +888,8 @@ class Kernel:
             if i < 0:
                 self._leaf(last_bound)
                 break
+            top = self.top
+            self.top = 0
             g = self._cheapest(i)
             here = self.trail_size
             for other in range(self.mode_first[i], self.mode_first[i + 1]):
@@ -882,11 +897,83 @@ class Kernel:
                     self._kill(other)
             self._branch(last_bound)
             self._undo(here)
+            self.top = top
             if self.stopped:
                 self.open_bound = min(self.open_bound, last_bound)
                 break
             self._kill(g)
         self._undo(mark)
+
+    def _doubtful(self) -> int:
+        """The resource, not yet certain to be used or not, whose use alone would cost most, or -1 if that is little."""
+        best = -1
+        most = (self.cap[1] - self.node_bound[1]) // DOUBT
+        if self.cap[1] >= FAR:
+            return -1
+        for k in range(self.r):
+            if self.use[k] == 0 and self.last[k] < 0 and self.lane_first[k] < self.lane_first[k + 1]:
+                cost = self.asleep[k] * self.wake_nj[k] + self.awake_mw[k] * self._soonest_use(k)
+                if cost > most and self._useful(k):
+                    most = cost
+                    best = k
+        return best
+
+    def _soonest_use(self, k: int) -> int:
+        """The earliest that resource k could be done with whatever it is used for."""
+        for x in range(self.r * self.r):
+            if self.links[6 * x] and self.links[6 * x + 5] == k:
+                return self.opening[k]
+        soonest = FAR
+        for g in range(self.g):
+            if self.alive[g] and self.resource[g] == k:
+                soonest = min(soonest, self.early[g])
+        return self.opening[k] if soonest == FAR else soonest
+
+    def _useful(self, k: int) -> int:
+        """Whether any mode left is on resource k or any link over it."""
+        for x in range(self.r * self.r):
+            if self.links[6 * x] and self.links[6 * x + 5] == k:
+                return 1
+        for g in range(self.g):
+            if self.alive[g] and self.resource[g] == k:
+                return 1
+        return 0
+
+    def _unused(self, k: int) -> int:
+        """Whether the best answer does without resource k."""
+        r = self.r
+        for i in range(self.n):
+            g = self.best_mode[i]
+            if self.resource[g] == k:
+                return 0
+            for t in range(r):
+                if self.best_sent[i * r + t] and self.links[6 * (self.resource[g] * r + t) + 5] == k:
+                    return 0
+        return 1
+
+    def _use(self, k: int, how: int, bound: int) -> None:
+        """Search below with resource k charged as used (1) or forbidden (2)."""
+        mark = self.trail_size
+        self.use[k] = how
+        if how == 2:
+            for g in range(self.g):
+                if self.alive[g] and self.resource[g] == k:
+                    self._kill(g)
+        self._clear_prices()
+        if self._counts() and self._propagate():
+            self._set_prices()
+            self._branch(max(bound, self.node_bound[self.target]))
+        if self.stopped:
+            self.open_bound = min(self.open_bound, bound)
+        self.use[k] = 0
+        self._undo(mark)
+
+    def _counts(self) -> int:
+        """Whether every stage has a mode left."""
+        for i in range(self.n):
+            if self.count[i] == 0:
+                return 0
+        return 1
 
     def _loosest(self) -> int:
         """The deadline that could yet be late by the largest share of all lateness allowed; -1 if that is small."""
@@ -985,6 +1072,8 @@ class Kernel:
                         link = 6 * (t * r + target)
                         on = self.links[link + 5]
                         if on >= 0:
+                            if self.use[on] == 2:
+                                continue
                             arrive = max(arrive, self.opening[on])
                         if arrive >= FAR:
                             continue
@@ -1176,7 +1265,7 @@ class Kernel:
                         size += 1
                 self.last[k] = max(self.last[k], self._work_end(k, size))
             if self.last[k] < 0 and self.use[k] == 1:
-                self.last[k] = self.opening[k]
+                self.last[k] = self._soonest_use(k)
             if self.last[k] >= 0:
                 wake = self.asleep[k] * self.wake_nj[k]
                 energy += self.awake_mw[k] * self.last[k] + wake
