@@ -14,7 +14,7 @@ import argparse
 import subprocess
 import tempfile
 import wave
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -145,12 +145,15 @@ def plans(cache: Path) -> list[Plan]:
     ]
 
 
-def synthesise(words: str, voice: str) -> Clip:
-    """Words spoken by the synthesiser flite. Raises `InputError` when it is not installed."""
+def synthesise(words: str, voice: str, *, settings: Mapping[str, float] | None = None) -> Clip:
+    """Words spoken by the synthesiser flite, with its own settings. Raises `InputError` when it is not installed."""
+    changed = [part for name, value in (settings or {}).items() for part in ("--setf", f"{name}={value:g}")]
     with tempfile.TemporaryDirectory() as folder:
         file = str(Path(folder) / "words.wav")
         try:
-            subprocess.run(["flite", "-voice", voice, "-t", words, "-o", file], check=True, capture_output=True)
+            subprocess.run(
+                ["flite", "-voice", voice, *changed, "-t", words, "-o", file], check=True, capture_output=True
+            )
         except (FileNotFoundError, subprocess.CalledProcessError) as error:
             raise InputError(f"flite cannot say the wake words ({error})", hint="apt-get install flite") from None
         return Clip(f"flite {voice}, synthetic: {words}", "speech", sources.decode(file))

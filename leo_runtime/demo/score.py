@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ import numpy as np
 from leo_runtime.backend import Backend
 from leo_runtime.demo import RECORDINGS, sources
 from leo_runtime.demo.features import MOTION_HOP, MOTION_WINDOW, VOICES, WINDOW, Pipeline, clips, levelled, windows
-from leo_runtime.demo.fetch import WAKE_WORD
+from leo_runtime.demo.fetch import WAKE_WORD, synthesise
 from leo_runtime.demo.sources import ACTIVITIES, RATE_HZ, SCENES, SPEAKERS, Clip
 from leo_runtime.graph import Workload
 from leo_runtime.traces import Recording
@@ -95,11 +93,7 @@ def wake_word(workload: Workload, cache: Path, backend: Backend) -> dict[str, An
 
 
 def _said(voice: str, pace: float, pitch: int, seed: int) -> np.ndarray:
-    with tempfile.TemporaryDirectory() as folder:
-        file = str(Path(folder) / "words.wav")
-        options = ["--setf", f"duration_stretch={pace}", "--setf", f"int_f0_target_mean={pitch}"]
-        subprocess.run(["flite", "-voice", voice, *options, "-t", WAKE_WORD, "-o", file], check=True)
-        words = sources.decode(file)
+    words = synthesise(WAKE_WORD, voice, settings={"duration_stretch": pace, "int_f0_target_mean": pitch}).samples
     silence = np.zeros(3 * RATE_HZ // 2, np.int16)
     sound = levelled(Clip("wake word", "speech", np.concatenate([silence, words, silence])), seed).astype(np.float64)
     noise = np.random.default_rng(seed).normal(0, np.std(sound) / 10, len(sound))
