@@ -1,6 +1,7 @@
 """The contract of backends, run over every backend that is installed, and over the example of the documentation."""
 
 import importlib.util
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -61,6 +62,15 @@ class TestDsp(BackendContract):
 
     def make_backend(self) -> Backend:
         return registry.create(Processor(name="dsp", backend="dsp", lanes=3, active_mw=40))
+
+
+@pytest.mark.skipif(shutil.which("qemu-hexagon") is None, reason="no Hexagon here: qemu-hexagon is not installed")
+class TestDspOnHexagon(TestDsp):
+    """The same fixed point, computed by programs of the DSP's own instructions."""
+
+    def make_backend(self) -> Backend:
+        options = {"arithmetic": "hexagon"}
+        return registry.create(Processor(name="dsp", backend="dsp", lanes=3, active_mw=40, options=options))
 
 
 @pytest.mark.skipif(bool(missing("opencl")), reason=f"no OpenCL here: {missing('opencl')}")

@@ -12,12 +12,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fixed_plans import CASES
+from leo_backends.dsp import DspBackend
 from leo_backends.dsp.hexagon import HexagonMachine
 from leo_backends.dsp.hexagon.machine import COPY, MODELS
 from leo_backends.dsp.hexagon.operators import load
 from leo_backends.dsp.hexagon.toolchain import TARGETS, build, find_toolchain
 from leo_backends.dsp.operators import OPERATORS
 from leo_runtime.errors import DeviceUnavailableError, KernelError
+from leo_runtime.graph import DEFAULT_VARIANT
+from leo_runtime.hardware import Processor
+from leo_runtime.testing import examples
 
 MISSING = [name for name in ("clang", "ld.lld", "qemu-hexagon") if shutil.which(name) is None]
 needs_tools = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
@@ -164,3 +168,28 @@ def test_the_program_computes_the_same_integers(machine: HexagonMachine, operato
     computed = load(machine, plan)(inputs)
     assert computed.shape == expected.shape
     np.testing.assert_array_equal(computed, expected)
+
+
+def dsp(**options: object) -> Processor:
+    return Processor(name="dsp", backend="dsp", lanes=3, active_mw=40, options=options)
+
+
+@needs_tools
+def test_the_backend_answers_the_same_floats_with_counted_times(tmp_path: Path) -> None:
+    by_numpy, by_programs = DspBackend(dsp()), DspBackend(dsp(arithmetic="hexagon"))
+    tried = [one for one in examples(tmp_path) if by_numpy.supports(one.stage, DEFAULT_VARIANT)]
+    for one in tried:
+        modelled = by_numpy.load(one.stage, DEFAULT_VARIANT).timed(one.inputs)
+        counted = by_programs.load(one.stage, DEFAULT_VARIANT).timed(one.inputs)
+        np.testing.assert_array_equal(counted.output, modelled.output)
+        assert counted.device_us >= by_programs.options.call_us
+        assert counted.device_nj == 40 * counted.device_us
+    assert {one.stage.operator.name for one in tried} == set(OPERATORS)
+    by_programs.close()
+
+
+def test_without_the_tools_only_the_programs_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    DspBackend(dsp()).close()
+    with pytest.raises(DeviceUnavailableError, match="the Hexagon instruction set needs clang"):
+        DspBackend(dsp(arithmetic="hexagon"))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from leo_backends.dsp.cycles import packets
+from leo_backends.dsp.hexagon import HexagonMachine, HexagonOperator
+from leo_backends.dsp.hexagon import operators as hexagon_operators
 from leo_backends.dsp.operators import OPERATORS, DspOperator, Plan, fits, integers, real
 from leo_backends.dsp.packets import PACKETS
 from leo_backends.options import read_options
@@ -31,6 +33,9 @@ class DspOptions(Value):
     """Hardware threads that share one stage; with more than one, the processor should have as many lanes fewer."""
     call_us: Quantity = 20
     """What a stage takes to start there, whatever it computes; how a call gets there is the link's. Modelled."""
+    arithmetic: Literal["numpy", "hexagon"] = "numpy"
+    """What computes: numpy, or programs of these very instructions under qemu-hexagon. Both give the same bits; the
+    programs' packets are counted at every run, where those of numpy are the model's."""
     real_time: bool = False
     """Whether a call takes as long as the device would; otherwise only as long as computing it here takes."""
 
@@ -51,8 +56,10 @@ class DspBackend:
                 hint=f"one of {', '.join(PACKETS)}",
             )
         self._processor = processor
-        self.driver = f"simulated, {self.options.instructions} at {self.options.clock_mhz} MHz"
-        self._plans: dict[Any, Plan] = {}
+        self._machine = HexagonMachine(self.options.instructions) if self.options.arithmetic == "hexagon" else None
+        computed = "" if self._machine is None else ", its programs run by qemu-hexagon"
+        self.driver = f"simulated, {self.options.instructions} at {self.options.clock_mhz} MHz{computed}"
+        self._loaded: dict[Any, tuple[Plan, HexagonOperator | None]] = {}
         self._loaded_bytes = 0
 
     def supports(self, stage: BoundStage, variant: str, /) -> bool:
@@ -70,16 +77,18 @@ class DspBackend:
         params, shapes = stage.params[variant], tuple(stage.input_shapes)
         # All lanes share one memory, so that a stage loaded for each of them is there once.
         key = (stage.operator.name, params.model_dump_json(), shapes)
-        if key not in self._plans:
+        if key not in self._loaded:
             plan = OPERATORS[stage.operator.name].plan(params, shapes)
             self._take(stage.name, plan_bytes(plan))
-            self._plans[key] = plan
-        return DspKernel(stage, self._plans[key], self._processor, self.options)
+            self._loaded[key] = plan, None if self._machine is None else hexagon_operators.load(self._machine, plan)
+        return DspKernel(stage, *self._loaded[key], self._processor, self.options)
 
     def close(self) -> None:
-        """Forget all that was loaded."""
-        self._plans.clear()
+        """Forget all that was loaded, and end the program that ran it."""
+        self._loaded.clear()
         self._loaded_bytes = 0
+        if self._machine is not None:
+            self._machine.close()
 
     def _take(self, stage: str, size: int) -> None:
         memory_bytes = self._processor.memory_bytes
@@ -94,32 +103,49 @@ class DspBackend:
 class DspKernel:
     """A stage on the simulated DSP; it knows its device's time and energy."""
 
-    def __init__(self, stage: BoundStage, plan: Plan, processor: Processor, options: DspOptions) -> None:
+    def __init__(
+        self,
+        stage: BoundStage,
+        plan: Plan,
+        program: HexagonOperator | None,
+        processor: Processor,
+        options: DspOptions,
+    ) -> None:
         self._stage = stage
         self._operator: DspOperator = OPERATORS[stage.operator.name]
-        self._real_time = options.real_time
+        self._program = program
+        self._options = options
+        self._active_mw = processor.active_mw
         self.plan = plan
         self.packets = packets(plan, PACKETS[options.instructions][stage.operator.name])
-        """Of one run, on all its threads together."""
-        self.device_us = options.call_us - (-self.packets // (options.threads * options.clock_mhz))
-        self._device_nj = self.device_us * processor.active_mw
+        """Of one run, on all its threads together, as modelled."""
+        self.device_us = self._time_us(self.packets)
+        """Of one run, as modelled."""
 
     def __call__(self, inputs: Sequence[np.ndarray], /) -> np.ndarray:
         """Compute the stage; in real time it takes as long as the device would, or longer if this machine is slower."""
+        return self.timed(inputs).output
+
+    def timed(self, inputs: Sequence[np.ndarray], /) -> DeviceRun:
+        """Compute the stage, with the time and energy of the packets that were counted, or else of the model's."""
         start = time.perf_counter()
         shapes = tuple(array.shape for array in inputs)
         if shapes != tuple(self._stage.input_shapes):
             raise KernelError(
                 f"stage `{self._stage.name}` was given the shapes {shapes}, it reads {self._stage.input_shapes}"
             )
-        output = real(self._operator.run(self.plan, [integers(array, self._operator.input_q) for array in inputs]))
-        if self._real_time:
-            time.sleep(max(0.0, self.device_us / 1e6 - (time.perf_counter() - start)))
-        return output
+        values = [integers(array, self._operator.input_q) for array in inputs]
+        if self._program is None:
+            output, device_us = self._operator.run(self.plan, values), self.device_us
+        else:
+            output, counted = self._program.counted(values)
+            device_us = self._time_us(counted.packets)
+        if self._options.real_time:
+            time.sleep(max(0.0, device_us / 1e6 - (time.perf_counter() - start)))
+        return DeviceRun(real(output), device_us, device_us * self._active_mw)
 
-    def timed(self, inputs: Sequence[np.ndarray], /) -> DeviceRun:
-        """Compute the stage, with the model's time and energy: the same for every run."""
-        return DeviceRun(self(inputs), self.device_us, self._device_nj)
+    def _time_us(self, packets: int) -> int:
+        return self._options.call_us - (-packets // (self._options.threads * self._options.clock_mhz))
 
 
 def plan_bytes(plan: Any) -> int:
