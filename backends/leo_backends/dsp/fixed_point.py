@@ -134,8 +134,8 @@ def softmax_q16(x: Ints) -> Ints:
 def to_q(x: np.ndarray, q: int) -> Ints:
     """Real numbers to the nearest integers in Q q, halves up, not yet saturated to fewer than 62 bits; NaN is 0."""
     # Beyond 2^61 a float has no fraction to round and int64 no room: what follows saturates to 16 or 32 bits anyway.
-    scaled = np.clip(np.nan_to_num(np.asarray(x, np.float64)) * 2.0**q, -(2.0**61), 2.0**61)
-    return np.floor(scaled + 0.5).astype(np.int64)
+    kept = np.clip(np.nan_to_num(np.asarray(x, np.float64)), -(2.0 ** (61 - q)), 2.0 ** (61 - q))
+    return np.floor(kept * 2.0**q + 0.5).astype(np.int64)
 
 
 def to_q15(x: np.ndarray) -> Ints:
