@@ -13,6 +13,9 @@ place in that order, and so do the transfers that its move needs.
 and with it what reads it; a stage whose operator takes absent inputs runs as long as one input is there. No decision
 depends on the order in which events arrive.
 
+**Waking.** A sleeping resource is woken so that it is awake when the plan first needs it, or as soon as something
+could start on it, whichever is earlier; not at all if what was planned on it has been cancelled by then.
+
 **Faults.** A stage that fails, or whose processor is lost, is moved once: to its fastest other mode on a processor
 that is there, linked to where its inputs are and its readers run, and has the memory. Where there is none, or it fails
 again, it is `failed`, and so is what depends on it; the frame still ends. What a stage has computed outlives its
@@ -70,6 +73,7 @@ class _Frame:
     stages: dict[str, _Stage] = field(default_factory=dict)
     sends: dict[tuple[str, str], _Send] = field(default_factory=dict)
     """The transfers, by stage and target."""
+    wakes: list[tuple[str, int]] = field(default_factory=list)
     past: list[StageRecord] = field(default_factory=list)
     """Attempts that failed."""
     open: int = 0
@@ -212,6 +216,8 @@ class Dispatcher:
         self._frames: dict[int, _Frame] = {}
         self._loose: list[_Send] = []
         """Transfers that occupy no lane and whose output is there, but whose radio is not awake or not ready."""
+        self._due: list[tuple[int, _Frame, str]] = []
+        """Resources to be woken: when, for whom, which."""
         self._reminded: set[int] = set()
         self._out: list[Instruction] = []
         self._log: deque[tuple[int, Event | Instruction]] = deque(maxlen=remember)
@@ -245,8 +251,12 @@ class Dispatcher:
             for send in frame.sends.values()
         )
 
+    def sleeps(self, resource: str) -> bool:
+        """Whether it was said to be asleep, and has not been woken."""
+        return self._power[resource] == "asleep"
+
     def used_until_us(self, resource: str) -> int | None:
-        """When anything last ended on a resource, or was planned to run there and given up; None: never."""
+        """Until when a resource was kept awake: by what ended on it or was given up, or a plan that uses it."""
         return self._used_us.get(resource)
 
     def story(self, frame: int) -> tuple[tuple[int, Event | Instruction], ...]:
@@ -307,7 +317,11 @@ class Dispatcher:
             if self._power[resource] == "awake" and not self.in_use(resource):
                 self._power[resource] = "asleep"
         for resource in frame.plan.uses:
-            self._wake(frame, resource)
+            if self._power[resource] == "asleep":
+                needed_us = frame.release_us + frame.plan.first_use_us[resource]
+                wake_us = max(frame.release_us, needed_us - frame.plan.wake_us[resource])
+                self._due.append((wake_us, frame, resource))
+                self._remind(wake_us)
             self._use(resource, frame.release_us)
         for stage in frame.stages.values():
             self._queue(stage, stage.resource, stage.lane)
@@ -517,12 +531,13 @@ class Dispatcher:
         order = {name: index for index, name in enumerate(frame.stages)}
         stages.sort(key=lambda record: (order[record.stage], record.attempt))
         sends = tuple(send.record() for send in frame.sends.values() if send.state == "arrived")
-        self._out.append(FrameDone(frame.number, self._now_us, frame.skipped, tuple(stages), sends))
+        self._out.append(FrameDone(frame.number, self._now_us, frame.skipped, tuple(stages), sends, tuple(frame.wakes)))
 
     # Lanes.
 
     def _advance(self) -> None:
         """Start all that may start."""
+        self._due = [entry for entry in self._due if not self._wake_due(*entry)]
         self._loose = [send for send in self._loose if not self._start_loose(send)]
         again = True
         while again:
@@ -543,14 +558,19 @@ class Dispatcher:
                 self._start(job)
 
     def _may_start(self, job: _Job, lane: _Lane) -> bool:
-        if self._power[lane.resource] != "awake":
-            return False
         if lane.ready_us > self._now_us:
             self._remind(lane.ready_us)
             return False
         if isinstance(job, _Send):
-            return job.stage.state == "done"
-        return self._now_us >= job.frame.release_us + job.planned.release_us and _is_fed(job)
+            ready = job.stage.state == "done"
+        else:
+            ready = self._now_us >= job.frame.release_us + job.planned.release_us and _is_fed(job)
+        return ready and self._is_awake(job.frame, lane.resource)
+
+    def _is_awake(self, frame: _Frame, resource: str) -> bool:
+        """Whether something may start there; if it sleeps, it is woken."""
+        self._wake(frame, resource)
+        return self._power[resource] == "awake"
 
     def _start(self, job: _Job) -> None:
         job.start_us = self._now_us
@@ -586,11 +606,11 @@ class Dispatcher:
             return True
         radio = send.link.resource
         if radio is not None:
-            if self._power[radio] != "awake":
-                return False
             ready_us = self._lanes[radio][send.lane or 0].ready_us
             if ready_us > self._now_us:
                 self._remind(ready_us)
+                return False
+            if not self._is_awake(send.frame, radio):
                 return False
         self._start(send)
         return True
@@ -613,7 +633,8 @@ class Dispatcher:
                 self._lanes[resource][job.lane].busy = None
 
     def _use(self, resource: str, at_us: int) -> None:
-        self._used_us[resource] = max(self._used_us.get(resource, 0), at_us)
+        if self._power[resource] != "asleep":
+            self._used_us[resource] = max(self._used_us.get(resource, 0), at_us)
 
     def _shortest_lane(self, resource: str) -> int:
         free = self.lanes_ready_us(resource, self._now_us)
@@ -622,7 +643,21 @@ class Dispatcher:
     def _wake(self, frame: _Frame, resource: str) -> None:
         if self._power[resource] == "asleep":
             self._power[resource] = "waking"
+            self._use(resource, self._now_us)
+            frame.wakes.append((resource, self._now_us))
             self._out.append(Wake(frame.number, resource, frame.plan.wake_us[resource]))
+
+    def _wake_due(self, at_us: int, frame: _Frame, resource: str) -> bool:
+        """Wake a resource if it is time to and the frame still needs it; True if that is settled."""
+        if self._power[resource] != "asleep" or self._frames.get(frame.number) is not frame:
+            return True
+        if at_us > self._now_us:
+            return False
+        if any(stage.state == "waiting" and stage.resource == resource for stage in frame.stages.values()) or any(
+            send.state == "waiting" and send.link.resource == resource for send in frame.sends.values()
+        ):
+            self._wake(frame, resource)
+        return True
 
     def _remind(self, at_us: int) -> None:
         if at_us > self._now_us and at_us not in self._reminded:

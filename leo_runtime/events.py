@@ -20,7 +20,7 @@ class FrameAdmitted:
     release_us: int
     plan: Plan
     asleep: tuple[str, ...] = ()
-    """Resources that sleep now; those the plan uses are woken."""
+    """Resources that sleep now; those the plan uses are woken just in time."""
     give_up_us: int | None = None
     """Where nothing of it has started by then, it is dropped: too late to be of use."""
 
@@ -217,6 +217,8 @@ class FrameDone:
     """It was dropped before anything of it had started."""
     stages: tuple[StageRecord, ...]
     sends: tuple[SendRecord, ...]
+    wakes: tuple[tuple[str, int], ...]
+    """The resources that were woken for it, and when."""
 
 
 Instruction = RunStage | SendOutput | Wake | Remind | CancelStage | FrameDone

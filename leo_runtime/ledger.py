@@ -3,11 +3,13 @@
 **Of a placement**: what its rules charge (`docs/placement-problem.md`, rules 2, 4 and 6); the total is exactly the
 placement's `energy`.
 
-**Of a run**: stages and transfers cost what was observed. A processor or radio that a frame's plan uses is awake from
-the frame's release until the last thing of that frame on it has ended (or was given up); it then stays awake for its
-idle timeout, a radio for its tail, and goes to sleep unless another frame came first. Where frames overlap, a moment
-belongs to the frame that was released first: it is charged once. What never sleeps is awake, and idle, from the start
-of the run to its end, and what sleeps draws its `asleep_mw` meanwhile.
+**Of a run**: stages, transfers and wake-ups cost what was observed. A processor or radio that a frame's plan uses is
+kept awake from the frame's release, or from when it was woken, until the last thing of that frame on it has ended (or
+was given up); it then stays awake for its idle timeout, a radio for its tail, and goes to sleep unless another frame
+came first. Where frames overlap, a moment belongs to the frame that was released first: it is charged once. What never
+sleeps is awake, and idle, from the start of the run to its end, and what sleeps draws its `asleep_mw` meanwhile. Since
+a plan has its processors awake from the start of the frame, and they are woken just in time, a frame that goes as
+planned costs at most what was expected, besides idling and sleep.
 
 **By graph**: a stage that several graphs share is split evenly among those triggered in its frame (what does not
 divide goes to the first ones). Staying awake and waking up are split among the graphs that used the resource in that
@@ -21,7 +23,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from leo_runtime.hardware import Hardware
-from leo_runtime.observations import FrameResult
+from leo_runtime.observations import FrameResult, WakeObservation
 from leo_runtime.problem import Placement, Problem
 
 Cause = Literal["run", "transfer", "wake-up", "awake", "idle tail", "radio tail", "asleep", "solver"]
@@ -108,7 +110,7 @@ class _Power:
 
 @dataclass(slots=True)
 class _Hold:
-    """A frame keeps a resource awake."""
+    """A frame that is released at `from_us` keeps a resource awake, if it is or gets awake, until `until_us`."""
 
     frame: int
     from_us: int
@@ -137,6 +139,7 @@ def run_ledger(
     """
     entries: list[Entry] = []
     holds: dict[str, list[_Hold]] = {}
+    wakes: dict[str, list[WakeObservation]] = {}
     radios = {(link.source, link.target): link.radio for link in hardware.links}
     for result in sorted(results, key=lambda result: (result.release_us, result.frame)):
         triggered = [graph.graph for graph in result.graphs]
@@ -144,13 +147,15 @@ def run_ledger(
         entries += _observed(result, of)
         for resource, hold in _holds(result, of, radios).items():
             holds.setdefault(resource, []).append(hold)
+        for wake in result.wakes:
+            wakes.setdefault(wake.resource, []).append(wake)
         if solver is not None and result.placement.solve_us:
             nj = result.placement.solve_us * hardware.processor(solver).active_mw
             entries.append(Entry(result.release_us, nj, "solver", solver, result.frame, "", tuple(triggered)))
     powers = _powers(hardware)
     last_us = max([end_us, *(h.until_us + (powers[name].linger_us or 0) for name, held in holds.items() for h in held)])
     for name, power in powers.items():
-        entries += _kept(name, power, holds.get(name, []), begin_us, last_us)
+        entries += _kept(name, power, holds.get(name, []), wakes.get(name, []), begin_us, last_us)
     return _ledger(entries)
 
 
@@ -169,31 +174,36 @@ def _holds(
     """From when to when each resource is awake for a frame, by resource."""
     holds: dict[str, _Hold] = {}
 
-    def hold(resource: str, from_us: int, until_us: int, stage: str) -> None:
-        held = holds.setdefault(resource, _Hold(result.frame, from_us, until_us))
+    def hold(resource: str, until_us: int, stage: str) -> None:
+        held = holds.setdefault(resource, _Hold(result.frame, result.release_us, until_us))
         held.until_us = max(held.until_us, until_us)
         held.graphs += [graph for graph in of.get(stage, ()) if graph not in held.graphs]
 
     for run in result.placement.stages:
-        hold(run.resource, result.release_us, result.release_us, run.stage)
+        hold(run.resource, result.release_us, run.stage)
     for planned in result.placement.transfers:
         if (name := radios.get((planned.source, planned.target))) is not None:
-            hold(name, result.release_us, result.release_us, planned.stage)
+            hold(name, result.release_us, planned.stage)
     for seen in result.stages:
-        hold(seen.resource, seen.start_us, seen.end_us, seen.stage)
+        hold(seen.resource, seen.end_us, seen.stage)
     for send in result.transfers:
         if send.resource is not None:
-            hold(send.resource, send.start_us, send.sent_us, send.stage)
+            hold(send.resource, send.sent_us, send.stage)
     return holds
 
 
-def _kept(name: str, power: _Power, holds: list[_Hold], now_us: int, last_us: int) -> Iterator[Entry]:
+def _kept(
+    name: str, power: _Power, holds: list[_Hold], wakes: list[WakeObservation], now_us: int, last_us: int
+) -> Iterator[Entry]:
     """Waking up, staying awake, idling and sleeping of one resource: every moment of the run once.
 
-    All before `now_us` is charged.
+    All before `now_us` is charged. `holds` are in order of release.
     """
     awake_until_us = last_us if power.linger_us is None else now_us
     before: tuple[int | None, tuple[str, ...]] = (None, ())
+    users = {hold.frame: tuple(hold.graphs) for hold in holds}
+    for wake in wakes:
+        yield Entry(wake.at_us, power.wake_energy_nj, "wake-up", name, wake.frame, "", users.get(wake.frame, ()))
 
     def idle(until_us: int) -> Iterator[Entry]:
         """From `now_us` to `until_us` without a frame: awake for a while, then asleep."""
@@ -201,19 +211,23 @@ def _kept(name: str, power: _Power, holds: list[_Hold], now_us: int, last_us: in
         yield Entry(now_us, power.linger_mw * (tail_us - now_us), power.tail, name, before[0], "", before[1])
         yield Entry(tail_us, power.asleep_mw * (until_us - tail_us), "asleep", name)
 
-    for hold in sorted(holds, key=lambda hold: (hold.from_us, hold.frame)):
-        users = tuple(hold.graphs)
-        if hold.from_us >= awake_until_us and power.linger_us is not None:
-            yield Entry(hold.from_us, power.wake_energy_nj, "wake-up", name, hold.frame, "", users)
-        if hold.from_us > now_us:
-            yield from idle(hold.from_us)
-            now_us = hold.from_us
+    for hold in holds:
+        from_us: int | None = hold.from_us
+        if power.linger_us is not None and hold.from_us >= awake_until_us:
+            # It sleeps: nothing to keep awake before somebody wakes it.
+            from_us = min((wake.at_us for wake in wakes if wake.at_us >= hold.from_us), default=None)
+        if from_us is None or from_us > hold.until_us:
+            continue
+        if from_us > now_us:
+            yield from idle(from_us)
+            now_us = from_us
         if hold.until_us > now_us:
-            yield Entry(now_us, power.awake_mw * (hold.until_us - now_us), "awake", name, hold.frame, "", users)
+            used_nj = power.awake_mw * (hold.until_us - now_us)
+            yield Entry(now_us, used_nj, "awake", name, hold.frame, "", users[hold.frame])
             now_us = hold.until_us
         if power.linger_us is not None:
             awake_until_us = max(awake_until_us, hold.until_us + power.linger_us)
-        before = (hold.frame, users)
+        before = (hold.frame, users[hold.frame])
     yield from idle(max(now_us, last_us))
 
 

@@ -56,6 +56,15 @@ class TransferObservation:
 
 
 @dataclass(frozen=True, slots=True)
+class WakeObservation:
+    """A sleeping processor or radio was woken for a frame."""
+
+    frame: int
+    resource: str
+    at_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class GraphResult:
     """What one task graph answered in one frame."""
 
@@ -92,3 +101,4 @@ class FrameResult:
     stages: tuple[StageObservation, ...]
     transfers: tuple[TransferObservation, ...]
     graphs: tuple[GraphResult, ...]
+    wakes: tuple[WakeObservation, ...] = ()

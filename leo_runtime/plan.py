@@ -56,6 +56,8 @@ class Plan:
     """Memory caps, by resource."""
     uses: tuple[str, ...]
     """The resources that something runs on or is sent over."""
+    first_use_us: Mapping[str, int]
+    """When each of them is first needed."""
 
 
 def plan(problem: Problem, placement: Placement, needs: Mapping[str, Needs] | None = None) -> Plan:
@@ -86,8 +88,12 @@ def plan(problem: Problem, placement: Placement, needs: Mapping[str, Needs] | No
             release_us=stage.release_us,
             others=tuple(others),
         )
-    used = {run.resource for run in placement.stages}
-    used.update(links[send.source, send.target].resource or "" for send in placement.transfers)
+    first: dict[str, int] = {}
+    for run in placement.stages:
+        first[run.resource] = min(run.start_us, first.get(run.resource, run.start_us))
+    for send in placement.transfers:
+        if (radio := links[send.source, send.target].resource) is not None:
+            first[radio] = min(send.start_us, first.get(radio, send.start_us))
     return Plan(
         problem=problem,
         placement=placement,
@@ -96,5 +102,6 @@ def plan(problem: Problem, placement: Placement, needs: Mapping[str, Needs] | No
         links=links,
         wake_us={resource.name: resource.wake_latency_us for resource in problem.resources},
         caps={r.name: r.memory_bytes for r in problem.resources if r.memory_bytes is not None},
-        uses=tuple(resource.name for resource in problem.resources if resource.name in used),
+        uses=tuple(resource.name for resource in problem.resources if resource.name in first),
+        first_use_us=first,
     )

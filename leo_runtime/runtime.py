@@ -32,7 +32,14 @@ from leo_runtime.graph import Stage, TaskGraph, Workload, in_order
 from leo_runtime.hardware import Hardware, Processor
 from leo_runtime.ledger import linger_us
 from leo_runtime.lower import FrameState, MergedStage, MergedWorkload, Supports, frame_problem, merge, price
-from leo_runtime.observations import FrameResult, GraphResult, Outcome, StageObservation, TransferObservation
+from leo_runtime.observations import (
+    FrameResult,
+    GraphResult,
+    Outcome,
+    StageObservation,
+    TransferObservation,
+    WakeObservation,
+)
 from leo_runtime.operators import find_operator
 from leo_runtime.plan import Needs, Plan, plan
 from leo_runtime.problem import Mode, Placement, Problem
@@ -192,6 +199,7 @@ class Runtime:
         self._sources: dict[tuple[str, ...], tuple[SourceWindow, ...]] = {}
         self._in_flight: dict[int, _InFlight] = {}
         self._over: list[FrameResult] = []
+        self._answered = False
         self._count = 0
         self._last_release_us = 0
         for graph in merged.workload.graphs:
@@ -356,7 +364,8 @@ class Runtime:
 
         `windows`: raw samples by source stage, as `sources` names them. `graphs` None: those that `triggered` names.
         `links` holds from now on; None: as before. Raises `InputError` for a release before the last one, a graph
-        that is not there, or a window that is missing or of another shape.
+        that is not there, or a window that is missing or of another shape; `SolverError` when the solver has no answer
+        and never had one: later, that fails the frame and not the run.
         """
         names = self.triggered(release_us) if graphs is None else self._known(graphs)
         self._check_frame(release_us, names, windows)
@@ -477,10 +486,7 @@ class Runtime:
             lanes = dispatcher.lanes_ready_us(resource, now_us)
             if any(at_us > now_us for at_us in lanes):
                 ready.append((resource, tuple(at_us - release_us if at_us > now_us else 0 for at_us in lanes)))
-            if linger is None or dispatcher.in_use(resource):
-                continue
-            used_us = dispatcher.used_until_us(resource)
-            if used_us is None or used_us + linger <= release_us:
+            if linger is not None and _is_asleep(dispatcher, resource, linger, release_us):
                 asleep.append(resource)
         return _Asked(graphs, tuple(ready), tuple(asleep), tuple(self._links.items()), self.lost)
 
@@ -499,10 +505,13 @@ class Runtime:
         try:
             placement = self._solver(problem)
         except SolverError as error:
+            if not self._answered:
+                raise
             placement = _no_placement(f"the solver found no placement ({error})")
         if placement.status == "infeasible":
             self._plans[asked] = placement
             return placement
+        self._answered = True
         # The next frame that asks the same will not have waited for a solver.
         self._plans[asked] = plan(problem, placement.model_copy(update={"solve_us": 0}), self._needs)
         return plan(problem, placement, self._needs)
@@ -570,6 +579,7 @@ class Runtime:
                     stages=stages,
                     transfers=_transfers(done),
                     graphs=tuple(self._answer(graph, flight.release_us, done, values) for graph in flight.graphs),
+                    wakes=tuple(WakeObservation(done.frame, resource, at_us) for resource, at_us in done.wakes),
                 )
             )
 
@@ -698,6 +708,13 @@ def _solver(solver: str | Solver, limit_ms: int | None, seed: int) -> Solver:
 
 def _lanes(hardware: Hardware) -> dict[str, int]:
     return {p.name: p.lanes for p in hardware.processors} | {r.name: r.lanes for r in hardware.radios}
+
+
+def _is_asleep(dispatcher: Dispatcher, resource: str, linger_us: int, now_us: int) -> bool:
+    """Whether it has gone to sleep since its last use (`ledger.run_ledger` has the same rule)."""
+    used_us = dispatcher.used_until_us(resource)
+    idle = not dispatcher.in_use(resource) and (used_us is None or used_us + linger_us <= now_us)
+    return dispatcher.sleeps(resource) or idle
 
 
 def _window(stage: MergedStage) -> SourceWindow:

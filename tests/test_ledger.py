@@ -7,15 +7,16 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frames import answered
+from frames import answered, random_needs
+from leo_runtime.computing import Ran
 from leo_runtime.dispatch import Dispatcher
-from leo_runtime.events import FrameAdmitted, FrameDone, Wake
+from leo_runtime.events import FrameAdmitted, FrameDone
 from leo_runtime.hardware import Hardware
 from leo_runtime.ledger import Ledger, ledger, linger_us, run_ledger
-from leo_runtime.observations import FrameResult, GraphResult, StageObservation, TransferObservation
+from leo_runtime.observations import FrameResult, GraphResult, StageObservation, TransferObservation, WakeObservation
 from leo_runtime.plan import plan
 from leo_runtime.problem import Placement, Problem, StageRun, TransferRun
-from leo_runtime.simulator import Simulator
+from leo_runtime.simulator import Simulator, seeded_noise
 
 
 @settings(max_examples=80, deadline=None)
@@ -100,6 +101,7 @@ def observed(done: FrameDone, release_us: int, placement: Placement) -> FrameRes
             for s in done.sends
         ),
         graphs=(),
+        wakes=tuple(WakeObservation(done.frame, resource, at_us) for resource, at_us in done.wakes),
     )
 
 
@@ -122,7 +124,15 @@ def test_one_frame_costs_what_was_expected_besides_idling_and_sleep(seed: int) -
     costs = run_ledger([observed(finished.done, 0, placement)], hardware).by_cause()
     for cause in ("idle tail", "radio tail", "asleep"):
         costs.pop(cause, None)
-    assert costs == ledger(problem, placement).by_cause()
+    # The plan has everything it uses awake from 0 on; what sleeps is woken just in time.
+    awake_mw = {r.name: r.awake_mw for r in problem.resources}
+    saved_nj = sum(awake_mw[name] * at_us for name, at_us in finished.done.wakes)
+    expected = ledger(problem, placement).by_cause()
+    assert {name for name, _ in finished.done.wakes} == {
+        name for name in plan(problem, placement).uses if name in asleep
+    }
+    assert costs.pop("awake", 0) == expected.pop("awake", 0) - saved_nj
+    assert costs == expected
 
 
 @settings(max_examples=40, deadline=None)
@@ -150,32 +160,55 @@ def test_every_moment_of_a_run_is_charged_once(seed: int, frames: int) -> None:
     assert {p.name: kept[p.name] for p in hardware.processors} == {p.name: 10_000_000 for p in hardware.processors}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), frames=st.integers(1, 6))
-def test_wake_ups_are_those_that_happened(seed: int, frames: int) -> None:
-    """The ledger finds out from observations alone how often the dispatcher woke each resource."""
+def test_what_runs_is_awake_and_what_is_woken_sleeps(seed: int, frames: int) -> None:
+    """The ledger knows only what was observed, and agrees with the dispatcher about who is awake when."""
     rng = Random(seed)
     problem, placement = answered(seed, stages=1 + seed % 7)
-    resources = tuple(r.model_copy(update={"wake_energy_nj": 1, "awake": False}) for r in problem.resources)
-    problem = problem.model_copy(update={"resources": resources})
+    flat = {"wake_energy_nj": 1, "awake": False, "awake_mw": 1}
+    problem = problem.model_copy(update={"resources": tuple(r.model_copy(update=flat) for r in problem.resources)})
     hardware = machine_of(problem)
-    lingers = linger_us(hardware)
-    made = plan(problem, placement)
-    simulator = Simulator(Dispatcher({r.name: r.lanes for r in problem.resources}))
+    hardware = hardware.model_copy(
+        update={"radios": tuple(radio.model_copy(update={"tail_mw": 1}) for radio in hardware.radios)}
+    )
+    lingers = {name: linger or 0 for name, linger in linger_us(hardware).items()}
+    gates = random_needs(problem, rng)
+    closed = frozenset(stage.name for stage in problem.stages if rng.randrange(3) == 0)
+    made = plan(problem, placement, gates)
+    simulator = Simulator(
+        Dispatcher({r.name: r.lanes for r in problem.resources}),
+        compute=lambda order: Ran(opened=order.stage not in closed),
+        noise=seeded_noise(seed, 200_000),
+    )
     releases = sorted(rng.randrange(90_000) for _ in range(frames))
     for frame, release_us in enumerate(releases):
         simulator.reach(release_us)
-        asleep = []
-        for name, linger in lingers.items():
-            used_us = simulator.dispatcher.used_until_us(name)
-            if not simulator.dispatcher.in_use(name) and (used_us is None or used_us + (linger or 0) <= release_us):
-                asleep.append(name)
+        dispatcher = simulator.dispatcher
+        asleep = [name for name, linger in lingers.items() if is_asleep(dispatcher, name, linger, release_us)]
         simulator.post(FrameAdmitted(release_us, frame, release_us, made, tuple(asleep)))
     simulator.drain()
     results = [observed(f.done, releases[f.done.frame], placement) for f in simulator.finished()]
-    woken = [order for f in range(frames) for _, order in simulator.dispatcher.story(f) if isinstance(order, Wake)]
-    found = [(e.frame, e.resource) for e in run_ledger(results, hardware).entries if e.cause == "wake-up"]
-    assert sorted((w.frame, w.resource) for w in woken) == sorted(found)
+    entries = run_ledger(results, hardware).entries
+    for name in lingers:
+        spans = [(e.at_us, e.at_us + e.nj) for e in entries if e.resource == name and e.cause in KEPT_AWAKE]
+        awake = {us for start_us, end_us in spans for us in range(start_us, end_us)}
+        assert len(awake) == sum(end_us - start_us for start_us, end_us in spans), "a moment is charged twice"
+        woken = [wake.at_us for result in results for wake in result.wakes if wake.resource == name]
+        assert not awake.intersection(at_us - 1 for at_us in woken), "woken while awake"
+        used = [(s.start_us, s.end_us) for r in results for s in r.stages if (s.resource, s.outcome) == (name, "done")]
+        used += [(t.start_us, t.sent_us) for r in results for t in r.transfers if t.resource == name]
+        for start_us, end_us in used:
+            assert awake.issuperset((start_us, end_us - 1) if end_us > start_us else ()), "it ran asleep"
+
+
+KEPT_AWAKE = ("awake", "idle tail", "radio tail")
+
+
+def is_asleep(dispatcher: Dispatcher, resource: str, linger_us: int, now_us: int) -> bool:
+    used_us = dispatcher.used_until_us(resource)
+    idle = not dispatcher.in_use(resource) and (used_us is None or used_us + linger_us <= now_us)
+    return dispatcher.sleeps(resource) or idle
 
 
 def graph_result(frame: int, graph: str) -> GraphResult:
@@ -219,9 +252,10 @@ MACHINE = Hardware.from_dict(
 
 def test_a_run_by_hand() -> None:
     """Awake 0-40, tail 40-50, asleep 50-100, awake 100-120, overlapped 110-130, tail 130-140."""
+    first, second = WakeObservation(0, "dsp", 0), WakeObservation(1, "dsp", 100)
     frames = [
-        FrameResult(0, 0, placed("a"), (stage_seen(0, "a", 5, 40, 300),), (), (graph_result(0, "g"),)),
-        FrameResult(1, 100, placed("a"), (stage_seen(1, "a", 105, 120, 100),), (), (graph_result(1, "g"),)),
+        FrameResult(0, 0, placed("a"), (stage_seen(0, "a", 5, 40, 300),), (), (graph_result(0, "g"),), (first,)),
+        FrameResult(1, 90, placed("a"), (stage_seen(1, "a", 105, 120, 100),), (), (graph_result(1, "g"),), (second,)),
         FrameResult(2, 110, placed("a"), (stage_seen(2, "a", 120, 130, 50),), (), (graph_result(2, "h"),)),
     ]
     made = run_ledger(frames, MACHINE, {"a": ("g", "h")})
@@ -254,18 +288,22 @@ def test_a_radio_is_charged_with_its_tail_and_the_solver_with_its_time() -> None
     planned = placed("a", solve_us=9).model_copy(
         update={"transfers": (TransferRun(stage="a", source="dsp", target="far", lane=0, start_us=0, arrive_us=1),)}
     )
-    frame = FrameResult(0, 0, planned, (stage_seen(0, "a", 0, 20, 0),), (send,), ())
+    woken = (WakeObservation(0, "wifi", 0), WakeObservation(0, "dsp", 0))
+    frame = FrameResult(0, 0, planned, (stage_seen(0, "a", 0, 20, 0),), (send,), (), woken)
     made = run_ledger([frame], MACHINE, solver="dsp")
     wifi = {e.cause: e.nj for e in made.entries if e.resource == "wifi"}
     assert wifi == {"transfer": 1000, "wake-up": 11, "awake": 3 * 60, "radio tail": 4 * 100}
     assert made.by_cause()["solver"] == 9 * 20
 
 
-def test_a_processor_woken_in_vain_is_charged_all_the_same() -> None:
-    """A gate closed at 30: what was planned on the processor did not run, yet it was woken for it."""
+def test_a_processor_woken_in_vain_is_charged_and_one_left_asleep_is_not() -> None:
+    """A gate closed at 30: what was planned on the processor did not run."""
     seen = StageObservation(0, "a", "dsp", "default", 0, "cancelled", 0, 1, 30, 30, 1, 1, None, 0, "modelled")
-    made = run_ledger([FrameResult(0, 0, placed("a"), (seen,), (), ())], MACHINE)
-    assert made.by_cause() == {"awake": 60, "idle tail": 20, "wake-up": 7}
+    woken = FrameResult(0, 0, placed("a"), (seen,), (), (), (WakeObservation(0, "dsp", 10),))
+    costs = run_ledger([woken], MACHINE).by_cause()
+    assert costs == {"asleep": 10, "awake": 2 * 20, "idle tail": 2 * 10, "wake-up": 7}
+    left = FrameResult(0, 0, placed("a"), (seen,), (), ())
+    assert run_ledger([left], MACHINE, end_us=40).by_cause() == {"asleep": 40}
 
 
 def test_an_empty_run_sleeps() -> None:

@@ -246,7 +246,9 @@ def test_a_frame_comes_back_with_what_was_found_and_what_it_cost() -> None:
     costs = run_ledger([result], runtime.hardware).by_cause()
     costs.pop("idle tail"), costs.pop("asleep", 0)
     assert result.placement.criteria is not None
-    assert sum(costs.values()) == result.placement.criteria.energy
+    (wake,) = result.wakes  # Just in time, where the plan has it awake from the start.
+    assert (wake.resource, wake.at_us) == ("fast", 200 + 2 - 5)
+    assert sum(costs.values()) == result.placement.criteria.energy - 10 * wake.at_us
 
 
 def test_a_gate_that_closes_leaves_nothing_to_find() -> None:
@@ -256,6 +258,14 @@ def test_a_gate_that_closes_leaves_nothing_to_find() -> None:
     assert [s.outcome for s in result.stages] == ["done", "done", "cancelled"]
     (graph,) = result.graphs
     assert (graph.label, graph.outcome, graph.end_us, graph.missed) == (None, "cancelled", 200, False)
+
+
+def test_a_processor_is_not_woken_for_what_a_gate_has_removed() -> None:
+    for wake_latency_us, woken in ((2, []), (10, ["fast"])):
+        machine = bench(wake_latency_us=wake_latency_us)
+        with simulated(solver=everything_on("fast"), hardware=machine) as runtime:
+            runtime.submit(0, {"sound": QUIET})
+            assert [wake.resource for wake in one(runtime.drain()).wakes] == woken
 
 
 def test_the_background_label_is_nothing_found() -> None:
@@ -321,8 +331,8 @@ def test_what_sleeps_and_what_is_busy_is_part_of_the_question() -> None:
         runtime.drain()
     fast = [next(r for r in problem.resources if r.name == "fast") for problem in asked]
     cpu = [next(r for r in problem.resources if r.name == "cpu") for problem in asked]
-    # The last frame finds what the first one found, and is not asked again.
-    assert [r.awake for r in fast] == [False, True, True]
+    # At 50, `fast` is to be woken later; the last frame finds what the first one found, and is not asked again.
+    assert [r.awake for r in fast] == [False, False, True]
     assert [r.ready_us for r in cpu] == [(), (150,), ()]
     assert [r.awake for r in cpu] == [True] * 3
 
@@ -380,15 +390,25 @@ def test_a_frame_that_could_only_start_too_late_is_skipped() -> None:
     assert "skipped" in results[1].stages[0].error
 
 
-def test_a_solver_that_finds_nothing_fails_the_frame_not_the_runtime() -> None:
-    def solver(problem: Problem) -> Placement:
-        raise SolverError("too hard")
+def test_a_solver_that_never_had_an_answer_is_an_error_and_later_fails_the_frame() -> None:
+    hard = True
 
-    with simulated(solver=solver) as runtime:
-        runtime.submit(0, {"sound": LOUD})
-        result = one(runtime.drain())
-    assert result.placement.reason == "the solver found no placement (too hard)"
-    assert result.graphs[0].outcome == "failed"
+    def solver(problem: Problem) -> Placement:
+        if hard:
+            raise SolverError("too hard")
+        return solve(problem, "heft")
+
+    with simulated(loud_graph(), other_graph(), solver=solver) as runtime:
+        with pytest.raises(SolverError, match="too hard"):
+            runtime.submit(0, {"sound": LOUD})
+        hard = False
+        runtime.submit(1000, {"sound": LOUD})
+        hard = True
+        runtime.submit(2000, {"sound": LOUD})
+        good, bad = runtime.drain()
+    assert good.graphs[0].outcome == "done"
+    assert bad.placement.reason == "the solver found no placement (too hard)"
+    assert bad.graphs[0].outcome == "failed"
 
 
 def test_wrong_frames_are_refused() -> None:
