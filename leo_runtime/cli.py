@@ -115,6 +115,9 @@ def _parser() -> argparse.ArgumentParser:
     calibrate.add_argument(
         "--out", type=Path, metavar="FILE", help="write the profile here, and print what was measured"
     )
+
+    says = "Run a recording in virtual time on a phone, then in real time here, and compare policies."
+    _add_replay(command("replay", _replay, says, "replay demo --virtual --seconds 20"))
     return parser
 
 
@@ -123,6 +126,28 @@ def _add_machine(command: argparse.ArgumentParser, hardware: str) -> None:
     command.add_argument(
         "--hardware", default=hardware, metavar="NAME", help=f"a shipped machine or a file (default: {hardware})"
     )
+
+
+def _add_replay(replay: argparse.ArgumentParser) -> None:
+    replay.add_argument(
+        "recording", metavar="RECORDING", nargs="?", default="demo", help="a name or folder (default: demo)"
+    )
+    when = replay.add_mutually_exclusive_group()
+    when.add_argument("--virtual", action="store_true", help="in virtual time only")
+    when.add_argument("--live", action="store_true", help="in real time on this machine only")
+    replay.add_argument("--workload", metavar="FILE", help="what to run (default: the demo's)")
+    replay.add_argument("--hardware", metavar="NAME", help="the machine (default: snapdragon-800; live: host)")
+    replay.add_argument("--profile", metavar="NAME", help="its profile (default: of that name; live: measured first)")
+    replay.add_argument("--start", type=float, default=0.0, metavar="S", help="second to start at (default: 0)")
+    replay.add_argument("--seconds", type=float, metavar="S", help="how much (default: all; live: 20)")
+    replay.add_argument("--solver", default="exact", help="who places the frames (default: exact)")
+    replay.add_argument("--noise", type=float, default=0.0, metavar="PERCENT", help="spread of virtual durations")
+    replay.add_argument("--seed", type=_count, default=0, metavar="N", help="of noise and of solvers that draw")
+    replay.add_argument("--no-compare", action="store_true", help="leave out the other policies")
+    replay.add_argument(
+        "--out", type=Path, default=Path("out"), metavar="FOLDER", help="logs and traces (default: out)"
+    )
+    replay.add_argument("--json", action="store_true", help="print the figures as JSON")
 
 
 def _solve(arguments: argparse.Namespace) -> int:
@@ -250,6 +275,12 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     found.profile.to_file(arguments.out)
     sys.stdout.write(report.measurements_table(found.profile))
     return DONE
+
+
+def _replay(arguments: argparse.Namespace) -> int:
+    from leo_runtime.replay_command import run
+
+    return run(arguments)
 
 
 def document_model(name: str) -> type[Document]:

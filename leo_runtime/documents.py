@@ -89,7 +89,7 @@ class Document(Value):
 
 
 def reject(problem: str, path: str, value: object) -> NoReturn:
-    """Refuse a value from inside a model's validator, naming its place in the whole document."""
+    """Refuse a value from inside a model's validator; `path` is its place within that model, `$` for the model."""
     raise PydanticCustomError("leo", "{problem}", {"problem": problem, "path": path, "value": _shown(value)})
 
 
@@ -128,11 +128,12 @@ def document_error(source: str, error: ValidationError) -> DocumentError:
     """The first thing pydantic found wrong, in this project's words."""
     first = error.errors(include_url=False)[0]
     context = first.get("ctx", {})
-    if first["type"] == "leo":
-        return DocumentError(source, context["problem"], context["path"], context["value"])
     path = "$" + "".join(
         f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"] if part != "[key]"
     )
+    if first["type"] == "leo":
+        # Its path begins at the part of the document whose validator refused it.
+        return DocumentError(source, context["problem"], path + context["path"][1:], context["value"])
     shown = _shown(first["input"])
     match first["type"]:
         case "missing":

@@ -11,6 +11,7 @@ from leo_runtime.operators import Work
 
 if TYPE_CHECKING:
     from leo_runtime.profiles import Cost, Measurement, Profile
+    from leo_runtime.summary import Pipeline, ProcessorUse, Total
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -161,3 +162,63 @@ def millijoules(nanojoules: float) -> str:
 
 def _is_figure(text: str) -> bool:
     return text[:1].isdigit() or text[:1] in "+-" or text == ""
+
+
+def pipelines_table(lines: Sequence[Pipeline]) -> str:
+    """What each pipeline found, and how late."""
+    found = ("pipeline", "frames", "answered", "detections", "right", "false", "labels", "missed")
+    header = (*found, "median ms", "p95 ms", "late")
+    rows = [
+        (
+            one.graph,
+            one.frames,
+            one.answered,
+            one.detections,
+            one.right,
+            one.false,
+            one.labels,
+            one.missed,
+            _ms(one.latency_median_us),
+            _ms(one.latency_p95_us),
+            one.deadline_misses,
+        )
+        for one in lines
+    ]
+    return table(header, rows)
+
+
+def processors_table(lines: Sequence[ProcessorUse]) -> str:
+    """What each processor did, and what that cost by cause, in millijoules."""
+    causes = list(dict.fromkeys(cause for one in lines for cause in one.nj))
+    header = ("processor", "runs", "busy s", "wake-ups", "energy mJ", *(f"{cause} mJ" for cause in causes))
+    rows = [
+        (
+            one.name,
+            one.runs,
+            f"{one.busy_us / 1e6:.2f}",
+            one.wake_ups,
+            millijoules(one.total_nj),
+            *(millijoules(one.nj.get(cause, 0)) for cause in causes),
+        )
+        for one in lines
+    ]
+    return table(header, rows)
+
+
+def policies_table(lines: Sequence[Total]) -> str:
+    """Policies side by side: energy, and what it is of the first one's; late answers, and those that never came."""
+    first_nj = next((one.nj for one in lines if one.nj), 0)
+    header = ("policy", "time", "energy mJ", "of the first", "late", "of these never", "answers due")
+    rows = [
+        (
+            one.policy,
+            one.time,
+            millijoules(one.nj),
+            f"{one.nj / first_nj:.2f}x" if first_nj else "",
+            one.deadline_misses,
+            one.failed,
+            one.answers,
+        )
+        for one in lines
+    ]
+    return table(header, rows)

@@ -34,13 +34,15 @@ FLOORS = (
         "report",
         "plots",
         "shipped",
+        "summary",
+        "viewer",
         "explain",
         "batch",
         "testing",
         "bench_audio",
         "demo",
     ),
-    ("cli", "__main__", "__init__"),
+    ("cli", "replay_command", "__main__", "__init__"),
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 

@@ -1,0 +1,220 @@
+"""The command `leo-runtime replay`: a recording in virtual time on a phone, then in real time on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from leo_runtime import calibrate, measure, report, shipped, solver, summary, viewer
+from leo_runtime.errors import InputError, LeoError, MissingExtraError, SolverError
+from leo_runtime.graph import Workload, file_parameters
+from leo_runtime.hardware import Hardware
+from leo_runtime.operators import find_operator
+from leo_runtime.problem import Placement, Problem
+from leo_runtime.profiles import Profile
+from leo_runtime.replay import Replay, Span, check_streams, replay, write_log
+from leo_runtime.runtime import Runtime
+from leo_runtime.traces import Recording
+
+POLICIES = ("cpu-only", "dsp-first", "gpu-first", "greedy")
+"""The simpler policies that are set beside the solver's."""
+
+LIVE_SECONDS = 20
+MAX_NODES = 20_000
+"""How long the exact solver may search for one frame: a bound in nodes gives the same answer at every run."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A replay with what came of it, and other policies beside it; those that could not answer with their reason."""
+
+    replayed: Replay
+    missing: dict[str, str]
+    totals: tuple[summary.Total, ...]
+    unanswered: tuple[tuple[str, str], ...]
+
+    def figures(self) -> dict[str, Any]:
+        """All figures as plain values."""
+        ledger = summary.energy(self.replayed)
+        return {
+            "time": self.replayed.time,
+            "hardware": self.replayed.hardware.name,
+            "profile": self.replayed.profile.name,
+            "recording": self.replayed.recording.manifest.name,
+            "missing": self.missing,
+            "pipelines": [dataclasses.asdict(line) for line in summary.pipelines(self.replayed)],
+            "processors": [dataclasses.asdict(line) for line in summary.processors(self.replayed, ledger)],
+            "policies": [dataclasses.asdict(line) for line in self.totals],
+            "unanswered": dict(self.unanswered),
+        }
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Replay as asked, print tables or JSON, and write logs and traces. Returns the exit status."""
+    workload = shipped.workload(arguments.workload)
+    recording = shipped.recording(arguments.recording)
+    check_streams(workload, recording)
+    _check_files(workload)
+    solver.named(arguments.solver)
+    runs = []
+    for replay_once in _wanted(arguments):
+        one = replay_once(arguments, workload, recording)
+        written = _write(one, arguments.out)
+        if not arguments.json:
+            sys.stdout.write(_text(one, written))
+            sys.stdout.flush()
+        runs.append(one)
+    if arguments.json:
+        print(json.dumps([one.figures() for one in runs], indent=1))
+    return 0
+
+
+def _check_files(workload: Workload) -> None:
+    """Raise `InputError` for a model that is not there, before a frame fails for want of it."""
+    for graph in workload.graphs:
+        for stage in graph.stages:
+            for name in file_parameters(find_operator(stage.operator)):
+                for params in (stage.params, *(variant.params for variant in stage.variants)):
+                    if name in params and not Path(params[name]).is_file():
+                        raise InputError(
+                            f"{params[name]}: cannot be read, stage `{stage.name}` of graph `{graph.name}` needs it"
+                        )
+
+
+def _wanted(arguments: argparse.Namespace) -> Iterator[Callable[[argparse.Namespace, Workload, Recording], _Run]]:
+    if not arguments.live:
+        yield _virtual
+    if not arguments.virtual:
+        yield _live
+
+
+def _virtual(arguments: argparse.Namespace, workload: Workload, recording: Recording) -> _Run:
+    hardware = shipped.hardware(arguments.hardware or shipped.PHONE)
+    profile = shipped.profile(arguments.profile or arguments.hardware or shipped.PHONE)
+    span = _span(arguments, recording, arguments.seconds)
+    with report.ProgressBar("in virtual time") as progress:
+        return _compared(arguments, workload, hardware, profile, recording, span, progress, None)
+
+
+def _live(arguments: argparse.Namespace, workload: Workload, recording: Recording) -> _Run:
+    hardware = shipped.hardware((arguments.live and arguments.hardware) or shipped.HOST)
+    span = _span(arguments, recording, LIVE_SECONDS if arguments.seconds is None else arguments.seconds)
+    profile = _measured(arguments, workload, hardware, recording)
+    solve = partial(_solve, arguments.solver, arguments.seed)
+    with Runtime.live(workload, hardware, profile, solver=solve) as runtime:
+        with report.ProgressBar("in real time") as progress:
+            replayed = replay(runtime, recording, span, policy=arguments.solver, time="real", progress=progress)
+        missing = dict(runtime.missing)
+    with report.ProgressBar("other policies, in virtual time") as progress:
+        return _compared(arguments, workload, hardware, profile, recording, span, progress, (replayed, missing))
+
+
+def _compared(
+    arguments: argparse.Namespace,
+    workload: Workload,
+    hardware: Hardware,
+    profile: Profile,
+    recording: Recording,
+    span: Span,
+    progress: Callable[[str, int, int], None],
+    real: tuple[Replay, dict[str, str]] | None,
+) -> _Run:
+    """The solver asked for, and the other policies in virtual time beside it."""
+    found: list[Replay] = [] if real is None else [real[0]]
+    missing: dict[str, str] = {} if real is None else real[1]
+    unanswered: list[tuple[str, str]] = []
+    policies = [arguments.solver, *(() if arguments.no_compare else (p for p in POLICIES if p != arguments.solver))]
+    for policy in policies:
+        solve = partial(_solve, policy, arguments.seed)
+        noise = round(arguments.noise * 10_000) or None
+        try:
+            with Runtime.simulated(
+                workload, hardware, profile, solver=solve, noise=noise, seed=arguments.seed
+            ) as runtime:
+                found.append(replay(runtime, recording, span, policy=policy, time="virtual", progress=progress))
+                missing = missing or dict(runtime.missing)
+        except SolverError as error:
+            unanswered.append((policy, str(error)))
+    totals = [summary.total(one, summary.energy(one)) for one in found]
+    if not found:
+        raise SolverError(f'solver "{arguments.solver}" cannot place this workload: {unanswered[0][1]}')
+    return _Run(found[0], missing, tuple(totals), tuple(unanswered))
+
+
+def _solve(policy: str, seed: int, problem: Problem) -> Placement:
+    return solver.solve(problem, policy, limit_nodes=MAX_NODES, seed=seed)
+
+
+def _span(arguments: argparse.Namespace, recording: Recording, seconds: float | None) -> Span:
+    if arguments.start < 0 or (seconds is not None and seconds <= 0):
+        raise InputError(
+            "expected a start of at least 0 s and a length above 0 s", hint="see `leo-runtime replay --help`"
+        )
+    length_us = None if seconds is None else round(seconds * 1e6)
+    return Span.of(recording, round(arguments.start * 1e6), length_us)
+
+
+def _measured(arguments: argparse.Namespace, workload: Workload, hardware: Hardware, recording: Recording) -> Profile:
+    """The profile asked for by name; else this machine's own, measured now unless that has been done."""
+    if arguments.live and arguments.profile:
+        return shipped.profile(arguments.profile)
+    kept = arguments.out / f"{hardware.name}.profile.json"
+    if kept.exists():
+        try:
+            profile = Profile.from_file(kept)
+            calibrate.require_device(profile, calibrate.this_device())
+            return profile
+        except LeoError as error:
+            _say(f"{error}; measuring again")
+    with report.ProgressBar("calibrating") as progress:
+        found = calibrate.calibrate(workload, hardware, recording, effort=measure.QUICK, progress=progress)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    found.profile.to_file(kept)
+    return found.profile
+
+
+def _write(one: _Run, folder: Path) -> tuple[Path, ...]:
+    """The log and, where its extra is there, the trace; returns what was written."""
+    name = f"{one.replayed.recording.manifest.name}.{one.replayed.time}"
+    log, trace = folder / f"{name}.log.jsonl", folder / f"{name}.perfetto-trace"
+    write_log(one.replayed, log)
+    try:
+        viewer.write_trace(one.replayed, trace)
+    except MissingExtraError as error:
+        _say(f"no trace: {error}\nhint: {error.hint}")
+        return (log,)
+    return log, trace
+
+
+def _text(one: _Run, written: tuple[Path, ...]) -> str:
+    replayed = one.replayed
+    ledger = summary.energy(replayed)
+    seconds = (replayed.span.end_us - replayed.span.start_us) / 1e6
+    where = "in virtual time" if replayed.time == "virtual" else "in real time, here"
+    parts = [
+        f"== {replayed.recording.manifest.name}, {seconds:g} s, on {replayed.hardware.name}, {where}; "
+        f"profile {replayed.profile.name}, placed by {replayed.policy}\n",
+        *(f"not here: {name} ({why})\n" for name, why in one.missing.items()),
+        "\n",
+        report.pipelines_table(summary.pipelines(replayed)),
+        "\n",
+        report.processors_table(summary.processors(replayed, ledger)),
+    ]
+    for (stage, error), count in summary.failures(replayed).items():
+        parts.append(f"failed {count} times: {stage}: {error}\n")
+    if len(one.totals) > 1:
+        parts += ["\n", report.policies_table(one.totals)]
+        parts += [f"{policy}: no answer, {why}\n" for policy, why in one.unanswered]
+    parts += ["\n", *(f"written: {path}\n" for path in written), "\n"]
+    return "".join(parts)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -1,0 +1,164 @@
+"""`leo-runtime replay` and `calibrate`: what they print and write, and what they say to bad input."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import recorded
+from leo_backends.cpu import CpuBackend
+from leo_runtime import cli
+from leo_runtime.errors import DeviceUnavailableError
+from leo_runtime.hardware import Processor
+
+OWN = ("recording", "--workload", "workload.json", "--hardware", "machine.json")
+VIRTUAL = ("replay", *OWN, "--profile", "profile.json", "--virtual")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to stand in, and a machine on which the CPU is there and the DSP is not."""
+
+    def create(processor: Processor) -> CpuBackend:
+        if processor.backend != "cpu":
+            raise DeviceUnavailableError(f"backend `{processor.backend}` is not there", hint="plug it in")
+        return CpuBackend(processor)
+
+    recorded.write_all(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("leo_runtime.registry.create", create)
+    return tmp_path
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    status = cli.main(arguments)
+    said = capsys.readouterr()
+    return status, said.out, said.err
+
+
+def change(name: str, **changed: object) -> None:
+    data = json.loads(Path(name).read_text(encoding="utf-8"))
+    Path(name).write_text(json.dumps({**data, **changed}), encoding="utf-8")
+
+
+def graph_with(**changed: object) -> None:
+    """Change the last stage of the workload's graph."""
+    graph = json.loads(json.dumps(recorded.WORKLOAD["graphs"]))[0]
+    graph["stages"][-1].update(changed)
+    change("workload.json", graphs=[graph])
+
+
+def test_a_virtual_replay_prints_its_tables_and_writes_its_log(capsys):
+    status, out, err = run(capsys, *VIRTUAL)
+    assert status == 0
+    assert out.splitlines()[0] == "== beeps, 4 s, on desk, in virtual time; profile desk, placed by exact"
+    assert "not here: dsp (backend `dsp` is not there; plug it in)" in out
+    assert "beeps          8         3           3      2      1       2       1       7.10    7.10     0" in out
+    assert [line.split()[0] for line in out.splitlines() if " virtual " in line and "==" not in line] == [
+        "exact",
+        "cpu-only",
+        "dsp-first",
+        "gpu-first",
+        "greedy",
+    ]
+    assert "in virtual time 100%" in err
+    assert len(Path("out/beeps.virtual.log.jsonl").read_text(encoding="utf-8").splitlines()) == 9
+
+
+def test_a_virtual_replay_repeats_to_the_byte(capsys):
+    first = run(capsys, *VIRTUAL, "--noise", "5", "--json", "--out", "first")[1]
+    again = run(capsys, *VIRTUAL, "--noise", "5", "--json", "--out", "again")[1]
+    assert first == again
+    for path in sorted(Path("first").iterdir()):
+        assert path.read_bytes() == (Path("again") / path.name).read_bytes()
+
+
+def test_json_holds_the_figures(capsys):
+    (figures,) = json.loads(run(capsys, *VIRTUAL, "--json", "--no-compare")[1])
+    assert figures["pipelines"][0]["right"] == 2
+    assert [policy["policy"] for policy in figures["policies"]] == ["exact"]
+    assert {processor["name"] for processor in figures["processors"]} >= {"cpu", "dsp"}
+
+
+def test_calibrate_writes_a_profile_that_a_replay_can_use(capsys):
+    arguments = ("--recording", *OWN, "--quick", "--out", "desk.json")
+    status, out, err = run(capsys, "calibrate", *arguments)
+    assert status == 0
+    assert "not measured: dsp: backend `dsp` is not there\nhint: plug it in\n" in err
+    measured = [line.split()[1].partition("(")[0] for line in out.splitlines()[2:]]
+    assert measured == ["window", "energy_gate", "motion_features", "dense"]
+    status, out, _ = run(capsys, "replay", *OWN, "--profile", "desk.json", "--virtual", "--no-compare")
+    assert status == 0
+    assert "profile desk" in out
+
+
+def truncate(path: str) -> None:
+    Path(path).write_bytes(Path(path).read_bytes()[:5000])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (
+            lambda: graph_with(inputs=["loudness"]),
+            "workload.json: the stages wait for each other: loudness <- loudness, at $.graphs[0].stages[3].inputs\n",
+        ),
+        (lambda: graph_with(operator="wish"), "no operator is called `wish`\nhint: one of "),
+        (
+            lambda: change("profile.json", costs=recorded.PROFILE["costs"][1:]),
+            "profile `desk` has no entry for stage `loudness` (dense) on cpu, dsp\n"
+            "hint: measure it with `leo-runtime calibrate`, or add an entry for its operator\n",
+        ),
+        (
+            lambda: change("profile.json", hardware="watch"),
+            "profile `desk` is of hardware `watch`, not of `desk`\n"
+            "hint: give the profile and the hardware of one machine\n",
+        ),
+        (
+            lambda: truncate("recording/mic.wav"),
+            "recording/mic.wav: truncated, its header promises 64000 samples and it holds 2478\n"
+            "hint: copy it again, or mend its header\n",
+        ),
+        (
+            lambda: recorded.write_wav(Path("recording/mic.wav"), rate_hz=8000),
+            "recording/mic.wav: stream `mic` is declared at 16000 Hz, the file is at 8000 Hz\n"
+            "hint: resample the file, or correct the manifest\n",
+        ),
+        (
+            lambda: change("workload.json", streams=[{"name": "mic", "kind": "audio", "rate_hz": 8000}]),
+            "recording `beeps` has stream `mic` with rate_hz 16000, workload `ears` reads 8000\n"
+            "hint: resample the recording, or change the workload\n",
+        ),
+        (lambda: Path("loud.npz").unlink(), "loud.npz: cannot be read, stage `loudness` of graph `beeps` needs it\n"),
+    ],
+)
+def test_bad_input_is_named_with_a_way_out(capsys, spoil, says):
+    spoil()
+    status, out, err = run(capsys, *VIRTUAL)
+    assert (status, out) == (2, "")
+    assert says in err
+    assert "Traceback" not in err
+
+
+def test_an_absent_device_is_bad_input(capsys):
+    change("machine.json", processors=[{"name": "gpu", "backend": "opencl"}], links=[])
+    change("profile.json", costs=[{"processor": "gpu", "fixed_us": 9, "source": "modelled: for a test"}])
+    status, out, err = run(capsys, "replay", *OWN, "--profile", "profile.json", "--live")
+    assert (status, out) == (2, "")
+    assert "backend `opencl` is not there" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("replay", "nowhere", *OWN[1:]), "no recording or folder is called `nowhere`\nhint: one of "),
+        ((*VIRTUAL, "--start", "9"), "recording `beeps` lasts 4000000 us, nothing is left at 9000000\n"),
+        ((*VIRTUAL, "--seconds", "0"), "expected a start of at least 0 s and a length above 0 s\n"),
+        (("replay", *OWN, "--virtual", "--profile", "toaster"), "no profile is called `toaster`\nhint: one of "),
+        ((*VIRTUAL, "--solver", "magic"), 'no solver is called "magic"'),
+    ],
+)
+def test_wrong_arguments_are_named(capsys, arguments, says):
+    status, out, err = run(capsys, *arguments)
+    assert (status, out) == (2, "")
+    assert says in err

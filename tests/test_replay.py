@@ -1,0 +1,138 @@
+"""Replays of a small recording whose every detection, time and nanojoule is known beforehand."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import recorded
+from leo_runtime import report, summary
+from leo_runtime.errors import RecordingError
+from leo_runtime.replay import Replay, Span, check_streams, log_lines, releases, replay, write_log
+from leo_runtime.runtime import Runtime
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    recorded.write_all(tmp_path)
+    return tmp_path
+
+
+def run(folder: Path, *, solver: str = "exact", span: Span | None = None, noise: int | None = None) -> Replay:
+    workload, hardware, profile, recording = recorded.load_all(folder)
+    backends = recorded.cpus(hardware)
+    with Runtime.simulated(workload, hardware, profile, solver=solver, backends=backends, noise=noise) as runtime:
+        return replay(runtime, recording, span or Span.of(recording), policy=solver, time="virtual")
+
+
+def test_frames_are_released_by_period_after_the_first_sample(folder):
+    workload = recorded.load_all(folder)[0]
+    assert releases(workload, 2_000_000) == (500_000, 1_000_000, 1_500_000, 2_000_000)
+    other = workload.graphs[0].model_copy(update={"name": "b", "period_us": 600_000, "offset_us": 100_000})
+    both = workload.model_copy(update={"graphs": (*workload.graphs, other)})
+    assert releases(both, 1_300_000) == (100_000, 500_000, 700_000, 1_000_000, 1_300_000)
+
+
+def test_what_was_heard_is_held_to_the_labels(folder):
+    (line,) = summary.pipelines(run(folder))
+    assert (line.frames, line.answered, line.detections) == (8, 3, 3)
+    assert (line.right, line.false) == (2, 1)
+    assert (line.labels, line.missed) == (2, 1)
+
+
+def test_a_part_is_scored_by_its_own_labels(folder):
+    recording = recorded.load_all(folder)[3]
+    (line,) = summary.pipelines(run(folder, span=Span.of(recording, 1_000_000, 1_000_000)))
+    assert (line.frames, line.right, line.false, line.labels, line.missed) == (2, 2, 0, 1, 0)
+
+
+def test_times_and_energies_are_those_of_the_placement(folder):
+    replayed = run(folder)
+    (line,) = summary.pipelines(replayed)
+    # The exact solver leaves window and gate to the DSP: 2 + 3 ms there, two links, then 1 + 1 ms on the CPU.
+    assert (line.latency_median_us, line.latency_p95_us, line.deadline_misses) == (7100, 7100, 0)
+    ledger = summary.energy(replayed)
+    used = {use.name: use for use in summary.processors(replayed, ledger)}
+    assert (used["dsp"].runs, used["dsp"].busy_us) == (16, 8 * 5000)
+    assert sum(use.total_nj for use in used.values()) == ledger.total_nj == summary.total(replayed, ledger).nj
+    assert used["dsp"].nj["run"] == 8 * 5000 * 100
+    assert used["cpu"].nj["run"] == 3 * 2000 * 1000
+
+
+def test_a_policy_that_is_late_is_shown_to_be(folder):
+    exact, late = run(folder), run(folder, solver="dsp-first")
+    totals = [summary.total(one, summary.energy(one)) for one in (exact, late)]
+    assert (totals[0].deadline_misses, totals[1].deadline_misses) == (0, 3)
+    shown = report.policies_table(totals).splitlines()
+    assert shown[0].split()[:2] == ["policy", "time"]
+    assert [line.split()[0] for line in shown[2:]] == ["exact", "dsp-first"]
+
+
+def test_a_log_has_a_line_a_frame_and_repeats_to_the_byte(folder):
+    first, second = (list(log_lines(run(folder, noise=100_000))) for _ in range(2))
+    assert first == second
+    head, *frames = [json.loads(line) for line in first]
+    assert (head["format"], head["time"], head["recording"]) == ("leo-log/1", "virtual", "beeps")
+    assert [frame["release_us"] for frame in frames] == [500_000 * n for n in range(1, 9)]
+    assert frames[2]["graphs"][0]["label"] == "loud"
+
+
+def test_a_log_does_not_depend_on_the_order_of_hashes(folder):
+    code = (
+        "import sys, recorded; from pathlib import Path; from test_replay import run; from leo_runtime.replay import *;"
+        "write_log(run(Path('.'), noise=50_000), Path(sys.argv[1]))"
+    )
+    for seed in ("0", "77"):
+        environment = {"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(filter(None, [*sys.path]))}
+        done = subprocess.run(
+            [sys.executable, "-c", code, f"{seed}.jsonl"], cwd=folder, env=environment, capture_output=True, check=False
+        )
+        assert done.returncode == 0, done.stderr.decode()
+    assert (folder / "0.jsonl").read_bytes() == (folder / "77.jsonl").read_bytes()
+
+
+def test_a_log_that_cannot_be_written_names_the_file(folder):
+    with pytest.raises(Exception, match=r"file.txt.*cannot be written"):
+        (folder / "file.txt").write_text("", encoding="utf-8")
+        write_log(run(folder), folder / "file.txt" / "log.jsonl")
+
+
+def test_a_recording_that_does_not_fit_is_refused(folder):
+    workload, _, _, recording = recorded.load_all(folder)
+    stream = workload.streams[0]
+    slow = workload.model_copy(update={"streams": (stream.model_copy(update={"rate_hz": 8000}),)})
+    with pytest.raises(RecordingError, match="has stream `mic` with rate_hz 16000, workload `ears` reads 8000"):
+        check_streams(slow, recording)
+    other = workload.model_copy(update={"streams": (stream.model_copy(update={"name": "watch"}),)})
+    with pytest.raises(RecordingError, match="recording `beeps` has no stream `watch`"):
+        check_streams(other, recording)
+    with pytest.raises(RecordingError, match="lasts 4000000 us, nothing is left at 5000000"):
+        Span.of(recording, 5_000_000)
+
+
+def test_the_trace_for_the_viewer_holds_every_stage_that_ran(folder):
+    pytest.importorskip("perfetto", reason="needs the extra `report`")
+    from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace, TrackEvent
+
+    from leo_runtime.viewer import write_trace
+
+    replayed = run(folder)
+    write_trace(replayed, folder / "trace")
+    trace = Trace.FromString((folder / "trace").read_bytes())
+    tracks = {packet.track_descriptor.uuid: packet.track_descriptor.name for packet in trace.packet}
+    events = [packet for packet in trace.packet if packet.HasField("track_event")]
+    begun = [packet for packet in events if packet.track_event.type == TrackEvent.TYPE_SLICE_BEGIN]
+    lanes = [packet for packet in begun if "lane" in tracks[packet.track_event.track_uuid]]
+    ran = [stage for frame in replayed.frames for stage in frame.stages if stage.outcome == "done"]
+    assert len(lanes) == len(ran) == 8 * 2 + 3 * 2
+    assert [packet.timestamp for packet in events] == sorted(packet.timestamp for packet in events)
+    marks = [packet.track_event.name for packet in events if packet.track_event.type == TrackEvent.TYPE_INSTANT]
+    assert marks == ["loud", "loud", "loud"]
+    open_slices: dict[int, int] = {}
+    for packet in events:
+        step = {TrackEvent.TYPE_SLICE_BEGIN: 1, TrackEvent.TYPE_SLICE_END: -1}.get(packet.track_event.type, 0)
+        track = packet.track_event.track_uuid
+        open_slices[track] = open_slices.get(track, 0) + step
+        assert open_slices[track] in (0, 1), "a lane runs one stage at a time"
