@@ -15,6 +15,8 @@ from leo_runtime.hardware import Processor
 from leo_runtime.testing import BackendContract, Example, FakeBackend, Tolerance, example, examples
 
 DOCS = Path(__file__).parent.parent / "docs"
+TINY = Path(__file__).parent / "models" / "tiny.tflite"
+STEPS = {"model": TINY, "output_shape": (2,), "rows_per_step": 1, "average_steps": 2}
 
 
 def documented(name: str) -> ModuleType:
@@ -33,8 +35,20 @@ def missing(name: str) -> str:
 
 
 class TestCpu(BackendContract):
+    """Also with the operators that need more than numpy; where that is missing, the CPU does not claim them."""
+
     def make_backend(self) -> Backend:
         return registry.create(Processor(name="cpu", backend="cpu"))
+
+    def make_examples(self, folder: Path) -> tuple[Example, ...]:
+        row = np.array([0.5, -1, 2], np.float32)
+        sound = (0.1 * np.sin(np.arange(4_000) / 5)).astype(np.float32)
+        return (
+            *examples(folder),
+            example("small model", "tflite", [row], model=TINY, output_shape=(2,)),
+            example("model by steps", "tflite", [np.stack([row, -row])[..., None]], **STEPS),
+            example("front end", "micro_features", [sound]),
+        )
 
 
 class TestCpuWithThreads(BackendContract):
@@ -200,3 +214,28 @@ def test_a_fake_gives_what_it_was_told(tmp_path: Path) -> None:
     assert kernel(one.inputs).tolist() == [2.5, 2.5, 2.5]
     assert kernel.timed(one.inputs).device_us == 7  # type: ignore[attr-defined]  # a fake with a time is a timed kernel
     assert backend.loaded == ["sum"] and backend.ran == ["sum", "sum"]
+
+
+def snippet(name: str) -> str:
+    """A piece of Python of docs/backends.md, by the comment before it."""
+    after = (DOCS / "backends.md").read_text().split(f"<!-- test: {name} -->")[1]
+    return after.split("```python\n")[1].split("```")[0]
+
+
+def test_the_documented_operator_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = snippet("own_operator")
+    assert len([line for line in code.splitlines() if line]) <= 10
+    (tmp_path / "leo_documented.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    signal = np.array([0, 1, 2, 0, 3, 1, 0], np.float32)
+    tried = example("steps", "leo_documented:peaks", [signal], height=0.75)
+    backend = registry.create(Processor(name="cpu", backend="cpu"))
+    assert backend.load(tried.stage, "default")(tried.inputs).tolist() == [2]
+    assert tried.stage.work("default").macs == 7
+
+
+def test_the_documented_contract_is_the_one_that_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.syspath_prepend(DOCS / "examples")
+    found: dict[str, type[BackendContract]] = {}
+    exec(snippet("contract"), found)
+    found["TestTurbo"]().test_it_agrees_with_the_reference(tmp_path)
