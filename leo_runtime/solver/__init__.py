@@ -8,6 +8,7 @@ from leo_runtime.problem import Placement, Problem
 
 SOLVERS: dict[str, str] = {
     "exact": "leo_runtime.solver.exact:solve",
+    "lns": "leo_runtime.solver.lns:solve",
     "single": "leo_runtime.solver.baselines:single",
     "cpu-only": "leo_runtime.solver.baselines:cpu_only",
     "dsp-first": "leo_runtime.solver.baselines:dsp_first",

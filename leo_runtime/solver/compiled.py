@@ -43,21 +43,50 @@ class Compiled:
     are numbered in the problem's order. `stages[i]` is the problem's stage at topological position `i`.
     """
 
-    __slots__ = ("data", "lane_numbers", "mode_first", "names", "problem", "resources", "stages", "wide")
+    __slots__ = (
+        *("data", "lane_numbers", "mode_first", "names", "problem", "resources", "stages", "tail", "tops", "wide"),
+    )
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, like: "Compiled | None" = None) -> None:
+        """Flatten a problem; `like` is one that differs from it in nothing but its resources' and links' numbers."""
         self.problem = problem
         self.resources = [resource.name for resource in problem.resources]
+        number = {name: r for r, name in enumerate(self.resources)}
+        if like is None:
+            self._flatten_stages(number)
+        else:
+            self.stages, self.names, self.mode_first = like.stages, like.names, like.mode_first
+            self.tail, self.tops = like.tail, like.tops
+        count = len(self.stages)
+        resource_at = 2 * (count + 1) + count + self.tops["inputs"]
+        mode_resource = self.tail[resource_at : resource_at + self.mode_first[-1]]
+        links = self._links(number)
+        lanes, ready = self._lanes(mode_resource, links[5::6])
+        resources = problem.resources
+        self.data = [
+            *(count, len(number), self.mode_first[-1], self.tops["inputs"], len(ready)),
+            *(len(problem.deadlines), len(problem.accuracy_budgets), self.tops["members"]),
+            *lanes,
+            *(0 if r.awake else 1 for r in resources),
+            *(r.wake_latency_us for r in resources),
+            *(r.wake_energy_nj for r in resources),
+            *(r.awake_mw for r in resources),
+            *(-1 if r.memory_bytes is None else r.memory_bytes for r in resources),
+            *ready,
+            *links,
+            *self.tail,
+        ]
+        self.wide = self._worst_case(ready) >= SAFE
+
+    def _flatten_stages(self, number: dict[str, int]) -> None:
+        """What resources and links do not change: `tail` as the kernel reads it, `tops` for `_worst_case`."""
+        problem = self.problem
         stages = topological(problem)
         self.stages = stages
         self.names = [stage.name for stage in stages]
         position = {name: i for i, name in enumerate(self.names)}
-        number = {name: r for r, name in enumerate(self.resources)}
         modes = [mode for stage in stages for mode in stage.modes]
         self.mode_first = [0, *accumulate(len(stage.modes) for stage in stages)]
-        mode_resource = [number[mode.resource] for mode in modes]
-        links = self._links(number)
-        lanes, ready = self._lanes(mode_resource, links[5::6])
         inputs = [position[name] for stage in stages for name in stage.inputs]
         budgets = problem.accuracy_budgets
         members = [position[name] for budget in budgets for name in budget.stages]
@@ -69,24 +98,13 @@ class Compiled:
             [mode.accuracy_loss_ppm for mode in modes],
         )
         release = [stage.release_us for stage in stages]
-        limits = problem.limits
         objective = [CRITERIA.index(name) for name in problem.objective]
-        self.data = [
-            *(len(stages), len(number), len(modes), len(inputs), len(ready)),
-            *(len(problem.deadlines), len(budgets), len(members)),
-            *lanes,
-            *(0 if r.awake else 1 for r in problem.resources),
-            *(r.wake_latency_us for r in problem.resources),
-            *(r.wake_energy_nj for r in problem.resources),
-            *(r.awake_mw for r in problem.resources),
-            *(-1 if r.memory_bytes is None else r.memory_bytes for r in problem.resources),
-            *ready,
-            *links,
+        self.tail = [
             *release,
             *accumulate((len(stage.inputs) for stage in stages), initial=0),
             *inputs,
             *self.mode_first,
-            *mode_resource,
+            *(number[mode.resource] for mode in modes),
             *(value for column in columns for value in column),
             *(position[deadline.stage] for deadline in problem.deadlines),
             *(deadline.deadline_us for deadline in problem.deadlines),
@@ -94,12 +112,14 @@ class Compiled:
             *accumulate((len(budget.stages) for budget in budgets), initial=0),
             *members,
             *(budget.loss_ppm_max for budget in budgets),
-            *(limits.get(name, -1) for name in CRITERIA),
+            *(problem.limits.get(name, -1) for name in CRITERIA),
             len(objective),
             *objective,
             *[-1] * (4 - len(objective)),
         ]
-        self.wide = self._worst_case(columns, ready, release) >= SAFE
+        names = ("duration", "energy", "output", "memory", "loss")
+        self.tops = {name: max(column, default=0) for name, column in zip(names, columns, strict=True)}
+        self.tops |= {"inputs": len(inputs), "members": len(members), "release": max(release, default=0)}
 
     def _links(self, number: dict[str, int]) -> list[int]:
         """Six numbers an ordered pair of resources: exists, latency, bytes/s, nJ, pJ/byte, occupied resource or -1."""
@@ -139,17 +159,18 @@ class Compiled:
             lanes.append(len(ready))
         return lanes, ready
 
-    def _worst_case(self, columns: Sequence[list[int]], ready: list[int], release: list[int]) -> int:
+    def _worst_case(self, ready: list[int]) -> int:
         """An upper bound on the size of any number the kernel could form from this problem."""
-        problem = self.problem
+        problem, tops = self.problem, self.tops
         count = len(self.stages)
-        top_us, top_nj, top_out, top_memory, top_loss = (max(column, default=0) for column in columns)
+        top_us, top_nj, top_out = tops["duration"], tops["energy"], tops["output"]
+        top_memory, top_loss = tops["memory"], tops["loss"]
         sends = count * len(self.resources)
         sending = max((link.sending_us(top_out) + link.latency_us for link in problem.links), default=0)
         sent_nj = max((link.sending_nj(top_out) for link in problem.links), default=0)
         product = top_out * max(1_000_000, max((link.energy_pj_per_byte for link in problem.links), default=0))
         wake = max((r.wake_latency_us for r in problem.resources), default=0)
-        horizon = max(ready, default=0) + max(release, default=0) + wake + count * top_us + sends * sending
+        horizon = max(ready, default=0) + tops["release"] + wake + count * top_us + sends * sending
         awake = sum(r.awake_mw * horizon + r.wake_energy_nj for r in problem.resources)
         energy = count * top_nj + sends * sent_nj + awake
         due = max((deadline.deadline_us for deadline in problem.deadlines), default=0)

@@ -1,4 +1,7 @@
-"""The exact solver: branch and bound over modes, then over the order of what shares a lane. Anytime, with bounds."""
+"""The exact solver: branch and bound over modes, then over the order of what shares a lane. Anytime, with bounds.
+
+`docs/solver.md` says how it works and why its bounds hold.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,16 +12,18 @@ from typing import Any
 from leo_runtime.errors import SolverError
 from leo_runtime.problem import Placement, Problem
 from leo_runtime.solver.compiled import Compiled
+from leo_runtime.solver.infeasible import reason
 
-CLIMB_MOVES = 1000
+CLIMB_MOVES_PER_STAGE = 25
 """Random changes tried before the search, for a good first answer."""
+UNLIMITED = 1 << 60
 
 
 def solve(problem: Problem, *, limit_ms: int | None = None, limit_nodes: int | None = None, seed: int = 0) -> Placement:
     """The best placement, proved; or the best one found within the limits, with proved bounds.
 
     `limit_nodes` counts search nodes and gives the same answer every time; `limit_ms` does not. Raises `SolverError`
-    when a limit bites before any answer is found.
+    when a limit bites before any answer is found or ruled out.
     """
     began = perf_counter_ns()
     compiled = Compiled(problem)
@@ -26,32 +31,50 @@ def solve(problem: Problem, *, limit_ms: int | None = None, limit_nodes: int | N
 
 
 def answer(
-    compiled: Compiled, kernel: Any, began_ns: int, *, limit_ms: int | None, limit_nodes: int | None, seed: int
+    compiled: Compiled,
+    kernel: Any,
+    began_ns: int,
+    *,
+    limit_ms: int | None = None,
+    limit_nodes: int | None = None,
+    seed: int = 0,
+    climb_moves: int | None = None,
 ) -> Placement:
-    """Search with a kernel of `compiled` and write the answer down; see `solve`."""
-    if compiled.stages:
-        kernel.climb(CLIMB_MOVES, seed)
-    with _halting(kernel, limit_ms):
-        proved = kernel.search((1 << 60) if limit_nodes is None else limit_nodes) == 2
+    """Search with a kernel of `compiled` and write the answer down; see `solve`.
+
+    The kernel may already hold an answer to start from; `climb_moves` then says how much local search to add.
+    """
+    moves = CLIMB_MOVES_PER_STAGE * len(compiled.stages) if climb_moves is None else climb_moves
+    with halting(kernel, limit_ms):
+        kernel.climb(moves, seed)
+        proved = kernel.search(UNLIMITED if limit_nodes is None else limit_nodes) == 2
     if kernel.found:
-        status = "optimal" if proved else "feasible"
-        return compiled.placement(kernel.best(), "exact", status, tuple(kernel.bounds), began_ns)  # type: ignore[arg-type]
+        bounds = tuple(kernel.bounds)
+        return compiled.placement(kernel.best(), "exact", "optimal" if proved else "feasible", bounds, began_ns)
     if not proved:
         raise SolverError(
             f"`{compiled.problem.name}`: no answer was found within the limit, and none was ruled out",
             hint="raise limit_ms or limit_nodes",
         )
-    return compiled.infeasible("exact", "no placement satisfies all rules", began_ns)
+    return compiled.infeasible("exact", reason(compiled.problem), began_ns)
+
+
+def first_answer(kernel: Any, limit_nodes: int) -> bool:
+    """Search until there is an answer at all, or none is possible (False). Raises `SolverError` at the limit."""
+    if kernel.search(limit_nodes) == 1 and not kernel.found:
+        raise SolverError(
+            "no answer was found within the limit, and none was ruled out", hint="raise limit_ms or limit_nodes"
+        )
+    found: bool = kernel.found
+    return found
 
 
 @contextmanager
-def _halting(kernel: Any, limit_ms: int | None) -> Iterator[None]:
-    """Stop the kernel's search after so many milliseconds of wall time."""
+def halting(kernel: Any, limit_ms: int | None) -> Iterator[None]:
+    """Stop what the kernel does after so many milliseconds of wall time."""
     if limit_ms is None:
         yield
         return
-    if limit_ms <= 0:
-        kernel.halt()
     timer = Timer(limit_ms / 1000, kernel.halt)
     timer.start()
     try:

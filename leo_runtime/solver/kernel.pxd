@@ -21,7 +21,8 @@ cdef class Kernel:
     cdef ints penalty, least_priced, sure_list, use, awake_price, row_take, row_room, row_price, row_best, row_over
     cdef ints late_low, late_high, late_from, late_to, row_awake, pick, parent, path_end
     cdef i64 rows, row_credit, price_base, price_top, sure
-    cdef i64 top, first_only, sends, has_best, visited, stopped, target, limit_nodes, open_bound, trail_size, random, tightened
+    cdef ints acts, freed
+    cdef i64 act_count, top, first_only, sends, has_best, visited, stopped, target, limit_nodes, open_bound, trail_size, random, tightened
 
     cdef ints _take(self, i64 count)
     cdef void _carve(self)
@@ -47,6 +48,12 @@ cdef class Kernel:
     cdef i64 _simple_mode(self, i64 i, i64 k) noexcept nogil
     cdef i64 _roll(self, i64 sides) noexcept nogil
     cdef void _order(self) noexcept nogil
+    cpdef refine(self, i64 rounds, i64 nodes, i64 seed)
+    cdef void _refine(self, i64 rounds, i64 nodes, i64 seed) noexcept nogil
+    cdef i64 _refine_one(self, i64 rounds, i64 nodes) noexcept nogil
+    cdef i64 _free(self, i64 size, i64 how) noexcept nogil
+    cdef i64 _apart(self, i64 i, i64 time) noexcept nogil
+    cdef void _begin(self) noexcept nogil
     cdef i64 _search_all(self) noexcept nogil
     cdef void _minimise(self, i64 k) noexcept nogil
     cdef i64 _doubtful(self) noexcept nogil

@@ -42,7 +42,7 @@ def scratch_size(data: Ints) -> int:
     n, resources, modes, _, lanes = data[:5]
     pairs = n * resources
     return (
-        18 * (n + pairs)
+        20 * (n + pairs)
         + (ROWS + resources) * (modes + 5)
         + 2 * modes * resources
         + 24 * (n + modes)
@@ -186,6 +186,8 @@ class Kernel:
         self.late_high = self._take(self.deadlines)
         self.late_from = self._take(self.deadlines)
         self.late_to = self._take(self.deadlines)
+        self.acts = self._take(activities)
+        self.freed = self._take(n)
         self.sure = 0
         self.has_best = 0
         self.sends = 0
@@ -585,6 +587,8 @@ class Kernel:
                 for i in range(n):
                     self.climb_mode[i] = self.mode[i]
         for move in range(moves):
+            if self.halted[0]:
+                return
             # Half the moves cool down from the best simple answer, half once more from the best one found.
             half = moves // 2 + 1
             if move == half and self.has_best:
@@ -723,7 +727,119 @@ class Kernel:
                 at -= 1
             self.made[at] = i
 
-    def _search_all(self) -> int:
+    def refine(self, rounds: int, nodes: int, seed: int) -> None:
+        """Large-neighbourhood search (Shaw, 1998) from the answer kept: free some stages, keep the others' modes, and
+        let branch and bound look for better; `rounds` times a criterion, each of at most `nodes` nodes.
+
+        `bounds` then has what the roots prove. Does nothing without an answer.
+        """
+        with cython.nogil:
+            self._refine(rounds, nodes, seed)
+
+    def _refine(self, rounds: int, nodes: int, seed: int) -> None:
+        if self.has_best == 0:
+            return
+        self.random = 1 + seed % 2147483646
+        self._begin()
+        for k in range(self.criteria):
+            c = self.objective[k]
+            self.target = c
+            self.bound[k] = self._refine_one(rounds, nodes)
+            self.cap[c] = self.best_result[c]
+        self.top = 1
+
+    def _refine_one(self, rounds: int, nodes: int) -> int:
+        """Improve one criterion, those before it capped. Returns the bound its root proves."""
+        c = self.target
+        self.cap[c] = self.best_result[c] - 1
+        self._clear_prices()
+        mark = self.trail_size
+        if self._propagate() == 0:
+            self._undo(mark)
+            return self.best_result[c]
+        self._set_prices()
+        if self._propagate() == 0:
+            self._undo(mark)
+            return self.best_result[c]
+        bound = self.node_bound[c]
+        size = min(self.n, 8)
+        for turn in range(rounds):
+            if self.halted[0] or bound >= self.best_result[c]:
+                break
+            before = self.best_result[c]
+            here = self.trail_size
+            self.top = 0
+            self.stopped = 0
+            self.open_bound = FAR
+            self.first_only = 0
+            self.limit_nodes = self.visited + nodes
+            if self._free(size, turn % 3):
+                self._branch(bound)
+            self._undo(here)
+            if self.best_result[c] < before:
+                self.cap[c] = self.best_result[c] - 1
+            elif self.stopped:
+                size = max(size - 1, 4)
+            elif turn % 6 == 5:
+                size = min(size + 1, self.n)
+        self.stopped = 0
+        self._undo(mark)
+        return min(bound, self.best_result[c])
+
+    def _free(self, size: int, how: int) -> int:
+        """Keep the modes of the best answer but for `size` stages: connected ones (0), at one time (1), or any (2).
+
+        Returns 0 where that leaves nothing to search.
+        """
+        n = self.n
+        for i in range(n):
+            self.freed[i] = 0
+        i = self._roll(n)
+        left = size
+        self.freed[i] = 1
+        tries = 8 * size
+        middle = self.best_start[i]
+        while left > 1 and tries > 0:
+            tries -= 1
+            if how == 0:
+                readers = self.reader_first[i + 1] - self.reader_first[i]
+                inputs = self.input_first[i + 1] - self.input_first[i]
+                if readers + inputs == 0 or self._roll(8) == 0:
+                    i = self._roll(n)
+                else:
+                    which = self._roll(readers + inputs)
+                    if which < readers:
+                        i = self.readers[self.reader_first[i] + which]
+                    else:
+                        i = self.inputs[self.input_first[i] + which - readers]
+            elif how == 1:
+                i = -1
+                for j in range(n):
+                    if self.freed[j] == 0 and (i < 0 or self._apart(j, middle) < self._apart(i, middle)):
+                        i = j
+                if i < 0:
+                    break
+            else:
+                i = self._roll(n)
+            if self.freed[i] == 0:
+                self.freed[i] = 1
+                left -= 1
+        open_stages = 0
+        for i in range(n):
+            if self.freed[i] == 0:
+                if self.alive[self.best_mode[i]] == 0:
+                    # The root has ruled this mode out: it has to change.
+                    self.freed[i] = 1
+                else:
+                    for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                        if self.alive[g] and g != self.best_mode[i]:
+                            self._kill(g)
+            if self.count[i] > 1:
+                open_stages += 1
+        return open_stages
+
+    def _begin(self) -> None:
+        """Set caps, domains and branches as they are at the root."""
         self.visited = 0
         self.stopped = 0
         self._reset_domains()
@@ -736,6 +852,12 @@ class Kernel:
             self.use[k] = 0
         self.top = 1
         self._units()
+
+    def _apart(self, i: int, time: int) -> int:
+        return max(self.best_start[i] - time, time - self.best_start[i])
+
+    def _search_all(self) -> int:
+        self._begin()
         for k in range(self.criteria):
             c = self.objective[k]
             self.target = c
@@ -1749,10 +1871,12 @@ class Kernel:
         for lane in range(self.lane_first[r]):
             self.free[lane] = self.open[lane]
         self._unsend()
-        left = n
+        left = 0
         for i in range(n):
             g = self.mode[i] = self._decided(i)
             self.done[i] = 0
+            self.acts[left] = i
+            left += 1
             self.by[i] = self.latest[g]
             for t in range(r):
                 x = i * r + t
@@ -1771,9 +1895,11 @@ class Kernel:
                     self.by[a] = by - self.links[link + 1]
                     self.lane[a] = -1
                     if self.links[link + 5] >= 0 and self.send_us[g * r + t] > 0:
+                        self.acts[left] = a
                         left += 1
                     else:
                         self.done[a] = 1
+        self.act_count = left
         found = self._sequence(left)
         for lane in range(self.lane_first[r]):
             self.free[lane] = self.open[lane]
@@ -1792,11 +1918,11 @@ class Kernel:
             return 0
         if left == 0:
             return self._accept()
-        n, r = self.n, self.r
         # The activity that can end first; whatever else can start before that on its resource may come before it.
         first_end = FAR
         at = -1
-        for a in range(n + n * r):
+        for m in range(self.act_count):
+            a = self.acts[m]
             if self._eligible(a) and self.end[a] < first_end:
                 first_end = self.end[a]
                 at = self._place_of(a)
@@ -1831,7 +1957,8 @@ class Kernel:
         """Of what can start on resource `at` before `first_end`, the next by latest start after the last one, or -1."""
         best = -1
         best_key = FAR
-        for a in range(self.n + self.n * self.r):
+        for m in range(self.act_count):
+            a = self.acts[m]
             if self._eligible(a) and self._place_of(a) == at:
                 key = self.by[a] - self._took(a)
                 if key < last_key or (key == last_key and a <= last) or key > best_key:
@@ -1902,7 +2029,7 @@ class Kernel:
                 self.end[i] = self.start[i] + self.duration[g]
             if self.end[i] > self.by[i]:
                 return 0
-            for t in range(r):
+            for t in range(r if self.reader_first[i] < self.reader_first[i + 1] else 0):
                 x = i * r + t
                 if self.sent[x] == 0:
                     continue
@@ -1930,8 +2057,9 @@ class Kernel:
                 return 0
         for k in range(r):
             size = 0
-            for a in range(n + n * r):
-                if self.done[a] == 0 and (a < n or self.sent[a - n]) and self._place_of(a) == k:
+            for m in range(self.act_count):
+                a = self.acts[m]
+                if self.done[a] == 0 and self._place_of(a) == k:
                     self.work_from[size] = self.start[a]
                     self.work_to[size] = self.by[a]
                     self.work_us[size] = self.end[a] - self.start[a]

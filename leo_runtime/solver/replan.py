@@ -1,0 +1,194 @@
+"""Frame after frame: a workload is flattened once; a frame changes only numbers and starts from the last answer.
+
+replanner = Replanner(problem)
+replanner.precompute([Conditions(), Conditions(asleep=("gpu",))])   # the plan table
+placement = replanner.frame(Conditions(ready_us=(("cpu", (1500, 0)),)))
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from time import perf_counter_ns
+
+from leo_runtime.errors import InputError
+from leo_runtime.problem import Link, Placement, Problem, Resource
+from leo_runtime.solver.compiled import Compiled
+from leo_runtime.solver.exact import answer
+
+CLIMB_MOVES_PER_STAGE = 5
+"""Local search of a frame that starts from the last frame's answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What differs in one frame from the workload's problem; what is not named is as there.
+
+    `ready_us`: (resource, a time for each lane). `asleep`, `awake`: resources that sleep, or do not, as the frame
+    begins. `links`: links with other numbers. `triggered`: the stages that run at all, or None for all of them.
+    """
+
+    ready_us: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    asleep: tuple[str, ...] = ()
+    awake: tuple[str, ...] = ()
+    links: tuple[Link, ...] = ()
+    triggered: tuple[str, ...] | None = None
+
+    def applied(self, problem: Problem) -> Problem:
+        """The problem of this frame. Raises `InputError` on names that are not in it, or a stage without its input."""
+        resources = self._resources(problem)
+        links = {(link.source, link.target): link for link in problem.links}
+        for link in self.links:
+            if (link.source, link.target) not in links:
+                raise InputError(f"`{problem.name}` has no link `{link.source}` -> `{link.target}` to change")
+            links[link.source, link.target] = link
+        changed = problem.model_copy(update={"resources": resources, "links": tuple(links.values())})
+        return changed if self.triggered is None else _only(changed, self.triggered)
+
+    def _resources(self, problem: Problem) -> tuple[Resource, ...]:
+        changes: dict[str, dict[str, object]] = {resource.name: {} for resource in problem.resources}
+        lanes = {resource.name: resource.lanes for resource in problem.resources}
+        named = (
+            *((name, {"ready_us": times}) for name, times in self.ready_us),
+            *((name, {"awake": False}) for name in self.asleep),
+            *((name, {"awake": True}) for name in self.awake),
+        )
+        for name, change in named:
+            if name not in changes:
+                raise InputError(f"`{problem.name}` has no resource `{name}` to change")
+            changes[name] |= change
+        for name, times in self.ready_us:
+            if len(times) != lanes[name]:
+                raise InputError(f"`{name}` has {lanes[name]} lanes, not the {len(times)} of the frame's ready_us")
+        return tuple(
+            resource.model_copy(update=changes[resource.name]) if changes[resource.name] else resource
+            for resource in problem.resources
+        )
+
+
+def _only(problem: Problem, triggered: tuple[str, ...]) -> Problem:
+    """The problem with no stages but these."""
+    kept = set(triggered)
+    stages = tuple(stage for stage in problem.stages if stage.name in kept)
+    for name in sorted(kept - {stage.name for stage in stages}):
+        raise InputError(f"`{problem.name}` has no stage `{name}` to trigger")
+    for stage in stages:
+        for name in stage.inputs:
+            if name not in kept:
+                raise InputError(f"`{stage.name}` is triggered but its input `{name}` is not")
+    budgets = tuple(
+        budget.model_copy(update={"stages": tuple(name for name in budget.stages if name in kept)})
+        for budget in problem.accuracy_budgets
+    )
+    deadlines = tuple(deadline for deadline in problem.deadlines if deadline.stage in kept)
+    return problem.model_copy(update={"stages": stages, "deadlines": deadlines, "accuracy_budgets": budgets})
+
+
+@dataclass(slots=True)
+class Replanner:
+    """Answers frame after frame of one workload.
+
+    An answer that moves stages to other modes than in the last frame costs `switching_nj` a moved stage. The last
+    answer's modes are kept where they are as good in every criterion but energy, dearer by at most `margin_ppm`
+    millionths, and by no more than the switching would cost. `switching_nj` 0 (the default) never keeps a dearer one.
+    """
+
+    problem: Problem
+    switching_nj: int = 0
+    margin_ppm: int = 20_000
+    limit_nodes: int | None = None
+    seed: int = 0
+    table: dict[Conditions, Placement] = field(default_factory=dict)
+    """Placements computed beforehand."""
+    _compiled: dict[tuple[str, ...] | None, Compiled] = field(default_factory=dict)
+    _modes: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    def precompute(self, conditions: Iterable[Conditions]) -> None:
+        """Solve for each of these conditions, without regard to any last frame, and keep the plans in `table`."""
+        for known in conditions:
+            compiled = self._flatten(known)
+            self.table[known] = answer(
+                compiled, compiled.kernel(), perf_counter_ns(), limit_nodes=self.limit_nodes, seed=self.seed
+            )
+
+    def frame(self, conditions: Conditions) -> Placement:
+        """The placement of one frame: from the plan table if it is known there, else solved from the last answer.
+
+        A plan of the table is as it was computed, its `solve_us` included. Raises `InputError` as `Conditions.applied`
+        does, `SolverError` as the exact solver does.
+        """
+        known = self.table.get(conditions)
+        if known is not None:
+            return known
+        began = perf_counter_ns()
+        compiled = self._flatten(conditions)
+        kernel = compiled.kernel()
+        last = self._last_modes(compiled)
+        if last is not None:
+            kernel.evaluate(last, kernel.rank_order())
+            kernel.keep()
+        moves = None if last is None else CLIMB_MOVES_PER_STAGE * len(last)
+        best = answer(compiled, kernel, began, limit_nodes=self.limit_nodes, seed=self.seed, climb_moves=moves)
+        if last is not None and self.switching_nj > 0 and best.criteria is not None:
+            best = self._kept(compiled, last, best, began)
+        self._modes |= {run.stage: (run.resource, run.variant) for run in best.stages}
+        return best
+
+    def _flatten(self, conditions: Conditions) -> Compiled:
+        """The frame's problem flattened; what stages are made of only once for each set of triggered stages."""
+        problem = conditions.applied(self.problem)
+        like = self._compiled.get(conditions.triggered)
+        compiled = Compiled(problem, like)
+        if like is None:
+            self._compiled[conditions.triggered] = compiled
+        return compiled
+
+    def _last_modes(self, compiled: Compiled) -> list[int] | None:
+        """Of each stage the number of the mode it last ran in (the first one if it never ran); None if none did."""
+        if not any(name in self._modes for name in compiled.names):
+            return None
+        modes = []
+        for stage in compiled.stages:
+            last = self._modes.get(stage.name)
+            number = 0
+            for m, mode in enumerate(stage.modes):
+                if (mode.resource, mode.variant) == last:
+                    number = m
+            modes.append(number)
+        return modes
+
+    def _kept(self, compiled: Compiled, last: list[int], best: Placement, began_ns: int) -> Placement:
+        """The last answer's modes in this frame where moving away from them does not pay, else `best`."""
+        assert best.criteria is not None
+        objective = compiled.problem.objective
+        here = {run.stage: (run.resource, run.variant) for run in best.stages}
+        moved = sum(self._modes.get(stage, mode) != mode for stage, mode in here.items())
+        if moved == 0 or "energy" not in objective:
+            return best
+        margin = best.criteria.energy * self.margin_ppm // 1_000_000
+        most = best.criteria.energy + min(moved * self.switching_nj, margin)
+        limits: dict[str, int] = dict(compiled.problem.limits)
+        caps = {name: getattr(best.criteria, name) for name in objective if name != "energy"} | {"energy": most}
+        capped = {name: min(value, limits.get(name, value)) for name, value in caps.items()}
+        # The same modes in the best order for them, within these caps: a problem of one mode a stage.
+        stages = tuple(
+            stage.model_copy(update={"modes": (stage.modes[m],)})
+            for stage, m in zip(compiled.stages, last, strict=True)
+        )
+        narrow = Compiled(
+            compiled.problem.model_copy(update={"stages": stages, "limits": limits | capped, "objective": ("energy",)})
+        )
+        kept = narrow.kernel()
+        kept.climb(0, self.seed)
+        kept.search(KEEP_NODES)
+        if not kept.found:
+            return best
+        status = "optimal" if kept.best()[1] == best.criteria.energy and best.status == "optimal" else "feasible"
+        return narrow.placement(kept.best(), "exact", status, best.bounds, began_ns)  # type: ignore[arg-type]
+
+
+KEEP_NODES = 200
+"""How long to look for an order in which the last answer's modes are still good enough."""
+
+
+def solving_nj(placement: Placement, active_mw: int) -> int:
+    """What finding this placement cost on a processor that draws `active_mw` while it computes (mW x us = nJ)."""
+    return placement.solve_us * active_mw
