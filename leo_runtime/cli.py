@@ -118,6 +118,12 @@ def _parser() -> argparse.ArgumentParser:
 
     says = "Run a recording in virtual time on a phone, then in real time here, and compare policies."
     _add_replay(command("replay", _replay, says, "replay demo --virtual --seconds 20"))
+
+    says = "Measure this machine as a published table does, and print both."
+    bench = command("bench", _bench, says, "bench audio --json")
+    bench.add_argument("table", metavar="TABLE", choices=("audio",), help="audio: GMM and DNN (MobiSys 2017)")
+    bench.add_argument("--rounds", type=_positive, default=15, metavar="N", help="runs of each cell (default: 15)")
+    bench.add_argument("--json", action="store_true", help="as JSON")
     return parser
 
 
@@ -283,6 +289,21 @@ def _replay(arguments: argparse.Namespace) -> int:
     return run(arguments)
 
 
+def _bench(arguments: argparse.Namespace) -> int:
+    from leo_runtime import bench_audio, report
+
+    with report.ProgressBar("measuring") as progress:
+        rows = bench_audio.bench(arguments.rounds, progress)
+    for row in rows:
+        for note in row.notes:
+            _say(f"not measured: {row.processor}: {note}")
+    if arguments.json:
+        print(json.dumps(bench_audio.as_json(rows), indent=1))
+    else:
+        sys.stdout.write(bench_audio.as_table(rows))
+    return DONE
+
+
 def document_model(name: str) -> type[Document]:
     """The model of a kind of document, one of `DOCUMENTS`."""
     from importlib import import_module
@@ -295,6 +316,12 @@ def document_model(name: str) -> type[Document]:
 def _count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"expected a whole number, got {json.dumps(text)}")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if _count(text) < 1:
+        raise argparse.ArgumentTypeError("expected at least 1, got 0")
     return int(text)
 
 

@@ -18,12 +18,13 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from leo_backends.opencl.messages import Choice, Load, Loaded, Open, Opened, Ran, Run
 from leo_backends.opencl.process import Worker
+from leo_backends.options import read_options
 from leo_runtime.backend import DeviceRun
-from leo_runtime.documents import Name, Positive, Value, document_error
+from leo_runtime.documents import Name, Positive, Value
 from leo_runtime.errors import BackendError, DeviceUnavailableError, KernelError, MissingExtraError
 from leo_runtime.graph import BoundStage
 from leo_runtime.hardware import Processor
@@ -57,10 +58,7 @@ class OpenClBackend:
     def __init__(self, processor: Processor) -> None:
         if importlib.util.find_spec("pyopencl") is None:
             raise MissingExtraError("the backend `opencl`", "opencl")
-        try:
-            self.options = OpenClOptions.model_validate(processor.options)
-        except ValidationError as error:
-            raise document_error(f"the options of processor `{processor.name}`", error) from None
+        self.options = read_options(processor, OpenClOptions)
         self._worker: Worker | None = None
         self._device: Opened | None = None
         self._lock = threading.RLock()
@@ -68,6 +66,8 @@ class OpenClBackend:
             self.worker()
         except KernelError as error:
             raise DeviceUnavailableError(f"{error} while it opened the device", hint="look at the driver") from None
+        what = self.device().fingerprint
+        self.driver = f"{what['name']}, {what['units']} units, {what['platform']} {what['driver']}"
 
     def supports(self, stage: BoundStage, variant: str, /) -> bool:
         """Whether there are kernels for it; half precision only where the device has it."""

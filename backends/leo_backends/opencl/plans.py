@@ -257,7 +257,7 @@ def _add_tiled_affine(
     if tile.order:
         size, group = size[::-1], group[::-1]
     options = ("-DAFFINE", *tile_options(tile, family.half), f"-DACT={ACTIVATIONS[activation]}")
-    plan.steps.append(Step("tuned.cl", "affine", options, size, group, (*head, inputs, pitch, float(floor))))
+    plan.steps.append(Step("tuned.cl", "affine", options, size, group, (*head, inputs, outputs, float(floor))))
     return y
 
 
@@ -293,7 +293,7 @@ def add_gmm(
     head = (x.buffer, x.first, x.pitch, _constant(packed, family.half), _constant(exponents), y.buffer)
     options = ("-DGMM", *tile_options(tile, family.half))
     size, group = (tiles * tile.lx, classes), (tile.lx, 1)
-    plan.steps.append(Step("tuned.cl", "gmm", options, size, group, (*head, classes, per_class, dimensions)))
+    plan.steps.append(Step("tuned.cl", "gmm", options, size, group, (*head, classes, components, dimensions)))
     return y
 
 

@@ -72,6 +72,14 @@ vec exp2_(vec x) {
 #define LN_2 0.69314718f
 
 #ifdef AFFINE
+#if ACT == POWER
+#define OUT (COLS / 2)
+#define RESULT(r, c) (sums[r][2 * (c)] * sums[r][2 * (c)] + sums[r][2 * (c) + 1] * sums[r][2 * (c) + 1])
+#else
+#define OUT COLS
+#define RESULT(r, c) activate(sums[r][c], floor_)
+#endif
+
 vec activate(vec v, float floor_) {
 #if ACT == RELU
   return v > 0.0f ? v : (vec)(0.0f);
@@ -90,9 +98,10 @@ vec activate(vec v, float floor_) {
 // ACT == POWER: even and odd vectors are real and imaginary parts, and y is the sum of their squares.
 kernel __attribute__((reqd_work_group_size(ORDER ? 1 : LX, ORDER ? LX : 1, 1))) void
 affine(global const float *restrict x, int first, int pitch, global const weight *restrict w, global const vec *restrict b,
-       global float *restrict y, int inputs, int y_pitch, float floor_) {
+       global float *restrict y, int inputs, int outputs, float floor_) {
   const int column = get_global_id(ORDER ? 1 : 0), tile = get_global_id(ORDER ? 0 : 1);
   const int lx = column % LX, group = column / LX;
+  const int y_pitch = (outputs + OUT * LX * VEC - 1) / (OUT * LX * VEC) * (OUT * LX * VEC);
   global const float *rows = x + first + (size_t)tile * ROWS * pitch;
   w += (size_t)group * inputs * (COLS * LX * VEC);
   b += group * (COLS * LX);
@@ -135,13 +144,6 @@ affine(global const float *restrict x, int first, int pitch, global const weight
     }
   }
 
-#if ACT == POWER
-#define OUT (COLS / 2)
-#define RESULT(r, c) (sums[r][2 * (c)] * sums[r][2 * (c)] + sums[r][2 * (c) + 1] * sums[r][2 * (c) + 1])
-#else
-#define OUT COLS
-#define RESULT(r, c) activate(sums[r][c], floor_)
-#endif
 #pragma unroll
   for (int r = 0; r < ROWS; r++)
 #pragma unroll
@@ -157,8 +159,9 @@ affine(global const float *restrict x, int first, int pitch, global const weight
 // w[class][tile of components][dimension][scale, centre][COLS][LX][VEC]; padding components have offset -1e30.
 kernel __attribute__((reqd_work_group_size(LX, 1, 1))) void
 gmm(global const float *restrict x, int first, int pitch, global const weight *restrict w, global const vec *restrict offsets,
-    global float *restrict y, int y_pitch, int tiles, int dimensions) {
+    global float *restrict y, int classes, int components, int dimensions) {
   const int lx = get_local_id(0), tile = get_group_id(0), class_ = get_group_id(1);
+  const int tiles = (components + COLS * LX * VEC - 1) / (COLS * LX * VEC);
   global const float *rows = x + first + (size_t)tile * ROWS * pitch;
   w += (size_t)class_ * tiles * dimensions * (2 * COLS * LX * VEC);
   offsets += (size_t)class_ * tiles * (COLS * LX);
@@ -225,7 +228,7 @@ gmm(global const float *restrict x, int first, int pitch, global const weight *r
         greatest = lane_most[i] > greatest ? lane_most[i] : greatest;
       for (int i = 0; i < LX * VEC; i++)
         total += lane_sum[i] * exp2(lane_most[i] - greatest);
-      y[(size_t)(tile * ROWS + r) * y_pitch + class_] = (greatest + log2(total)) * LN_2;
+      y[(size_t)(tile * ROWS + r) * classes + class_] = (greatest + log2(total)) * LN_2;
     }
   }
 }
