@@ -9,6 +9,7 @@ import pytest
 
 from leo_backends import tflite
 from leo_backends.cpu import CpuBackend
+from leo_backends.dsp import DspBackend
 from leo_runtime.backend import Backend
 from leo_runtime.demo import MODELS, RECORDINGS, WORKLOAD
 from leo_runtime.demo.features import VOICES, Pipeline
@@ -31,6 +32,13 @@ def workload() -> Workload:
 @pytest.fixture(scope="module")
 def cpu() -> Iterator[Backend]:
     backend = CpuBackend(Processor(name="cpu", backend="cpu"))
+    yield backend
+    backend.close()
+
+
+@pytest.fixture(scope="module")
+def dsp() -> Iterator[Backend]:
+    backend = DspBackend(Processor(name="dsp", backend="dsp"))
     yield backend
     backend.close()
 
@@ -75,6 +83,21 @@ def test_a_closed_gate_leaves_the_pipeline_undecided(workload: Workload, cpu: Ba
     assert label is None
     assert sorted(outputs) == ["loud", "sound"]
     assert float(outputs["loud"][0]) < 0
+
+
+@pytest.mark.parametrize("graph", ["speaker", "scene", "activity"])
+def test_fixed_point_decides_as_floating_point_does(workload: Workload, cpu: Backend, dsp: Backend, graph: str) -> None:
+    recording = Recording.from_file(RECORDINGS / "held_out_speakers")
+    exact, fixed = Pipeline(workload, graph, cpu), Pipeline(workload, graph, dsp)
+    source = exact.graph.stages[0].params
+    for end_us in (5_000_000, 12_000_000):
+        window = recording.window(source["stream"], end_us, source["samples"])
+        (label, values), (other, approximate) = exact.decide(window), fixed.decide(window)
+        assert label is not None
+        assert other == label
+        assert exact.graph.decision is not None
+        stage = exact.graph.decision.stage
+        assert approximate[stage] == pytest.approx(values[stage], abs=0.01)
 
 
 def test_held_out_accuracies_are_consistent_with_their_confusions() -> None:

@@ -71,3 +71,11 @@ def test_without_the_synthesiser_the_way_out_is_said(tmp_path: Path, monkeypatch
     with pytest.raises(InputError, match="flite cannot say") as caught:
         fetch.synthesise("okay", "rms")
     assert "apt-get install flite" in caught.value.hint
+
+
+def test_calibrated_scores_are_their_distances_from_each_other() -> None:
+    scores = np.random.default_rng(3).normal(-150, 4, (20, 3))
+    layer = train._calibration(scores, 2.0)
+    values = (scores - layer.mean) / layer.scale
+    assert abs(values).max() < 4
+    assert np.allclose(values @ layer.weights[0], 2.0 * (scores - scores.mean(axis=1, keepdims=True)))

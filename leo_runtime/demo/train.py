@@ -118,8 +118,7 @@ def train_speaker(
     }
     scores = [(list(voices).index(s), _scores(mixtures, rows)) for s, windows in trial.items() for rows in windows]
     sharpness = max((0.5 * 2**i for i in range(8)), key=lambda factor: _likelihood(scores, factor))
-    count = len(mixtures)
-    calibration = Network((np.eye(count) * sharpness,), (np.zeros(count),), np.zeros(count), np.ones(count))
+    calibration = _calibration(np.stack([score for _right, score in scores]), sharpness)
     rows = np.concatenate([rows for windows in frames.values() for rows in windows])
     classes = np.concatenate([np.full(sum(map(len, some)), number) for number, some in enumerate(frames.values())])
     return model, calibration, fit_network(rows, classes, (256, 256, 256), epochs=5, seed=seed)
@@ -127,6 +126,17 @@ def train_speaker(
 
 def _scores(mixtures: Sequence[Mixture], rows: np.ndarray) -> np.ndarray:
     return np.array([responsibilities(mixture, rows)[1] for mixture in mixtures])
+
+
+def _calibration(scores: np.ndarray, sharpness: float) -> Network:
+    """A layer that gives softmax `sharpness` times each score's distance from the mean of all.
+
+    Scores lie close together and far from zero. They are brought near it first, where 16 bits tell them apart.
+    """
+    count = scores.shape[1]
+    mean, scale = np.full(count, scores.mean()), np.full(count, scores.std())
+    distances = np.eye(count) - 1 / count
+    return Network((distances * sharpness * scores.std(),), (np.zeros(count),), mean, scale)
 
 
 def _likelihood(scores: Sequence[tuple[int, np.ndarray]], factor: float) -> float:
