@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from leo_runtime.hardware import Link as Link
     from leo_runtime.hardware import Processor as Processor
     from leo_runtime.hardware import Radio as Radio
+    from leo_runtime.observations import FrameResult as FrameResult
     from leo_runtime.operators import operator as operator
     from leo_runtime.problem import Placement as Placement
     from leo_runtime.problem import Problem as Problem
     from leo_runtime.profiles import Cost as Cost
     from leo_runtime.profiles import Profile as Profile
+    from leo_runtime.runtime import Runtime as Runtime
     from leo_runtime.solver import solve as solve
     from leo_runtime.traces import Recording as Recording
 
@@ -35,9 +37,11 @@ _HOMES = {
     "errors": ("InputError", "LeoError"),
     "graph": ("Decision", "GraphBuilder", "Stage", "Stream", "TaskGraph", "Variant", "Workload"),
     "hardware": ("Hardware", "Link", "Processor", "Radio"),
+    "observations": ("FrameResult",),
     "operators": ("operator",),
     "problem": ("Placement", "Problem"),
     "profiles": ("Cost", "Profile"),
+    "runtime": ("Runtime",),
     "solver": ("solve",),
     "traces": ("Recording",),
 }

@@ -36,6 +36,8 @@ from leo_runtime.events import (
     Wake,
 )
 
+PATIENCE_S = 5.0
+
 HandOver = Callable[[int, str, str], None]
 """Gives an output to another processor: from frame, stage and target."""
 
@@ -73,6 +75,7 @@ class Executor:
         self._count = 0
         self._alarm_set = threading.Event()
         self._closed = False
+        self._mistake: Exception | None = None
         self._queues: dict[tuple[str, int], SimpleQueue[RunStage | None]] = {
             (resource, lane): SimpleQueue() for resource, count in lanes.items() for lane in range(count)
         }
@@ -90,8 +93,12 @@ class Executor:
             if self._closed:
                 return
             waiting = [event]
-            while waiting:
-                waiting += self._perform(self.dispatcher.handle(waiting.pop(0)))
+            try:
+                while waiting:
+                    waiting += self._perform(self.dispatcher.handle(waiting.pop(0)))
+            except Exception as mistake:  # Ours, in whichever thread: it is raised where somebody waits for an answer.
+                self._mistake = mistake
+                self._closed = True
             self._idle.notify_all()
 
     def held(self) -> AbstractContextManager[object]:
@@ -103,19 +110,24 @@ class Executor:
         self.clock.wait_until_us(at_us)
 
     def drain(self) -> None:
-        """Wait until no frame is in flight."""
+        """Wait until no frame is in flight. Raises what went wrong in any thread, except in a kernel."""
         with self._idle:
             self._idle.wait_for(lambda: self._closed or not self.dispatcher.frames)
+            self._raise()
 
     def finished(self) -> tuple[Finished, ...]:
-        """The frames that ended since this was last asked."""
+        """The frames that ended since this was last asked. Raises as `drain` does."""
         with self._lock:
+            self._raise()
             found = tuple(self._finished)
             self._finished.clear()
             return found
 
     def close(self) -> None:
-        """Stop the threads, each after the stage it is running. Frames in flight are abandoned. Twice is fine."""
+        """Stop the threads, each after the stage it is running. Frames in flight are abandoned. Twice is fine.
+
+        A kernel that does not come back within `PATIENCE_S` is left to itself.
+        """
         with self._lock:
             self._closed = True
             self._idle.notify_all()
@@ -124,7 +136,11 @@ class Executor:
             queue.put(None)
         for thread in self._threads:
             if thread is not threading.current_thread():
-                thread.join()
+                thread.join(PATIENCE_S)
+
+    def _raise(self) -> None:
+        if self._mistake is not None:
+            raise self._mistake
 
     def _perform(self, instructions: tuple[Instruction, ...]) -> list[Event]:
         """Do what was said; returns what happened at once."""

@@ -165,6 +165,25 @@ def test_closing_waits_for_what_runs_and_abandons_the_rest() -> None:
     assert driver.dispatcher.frames == (0,)
 
 
+def test_a_mistake_in_any_thread_is_raised_where_an_answer_is_waited_for() -> None:
+    def hand_over(_frame: int, _stage: str, _target: str) -> None:
+        raise MemoryError("no room for a copy")
+
+    problem = chain_problem(stages={"first": (), "second": ("first",)})
+    only = (
+        problem.stages[0].model_copy(update={"modes": problem.stages[0].modes[:1]}),
+        problem.stages[1].model_copy(update={"modes": problem.stages[1].modes[1:2]}),
+    )
+    problem = problem.model_copy(update={"stages": only})
+    driver = executor(problem, lambda _: Ran(), hand_over=hand_over)
+    driver.post(FrameAdmitted(0, 0, 0, planned(problem)))
+    with pytest.raises(MemoryError, match="no room"):
+        driver.drain()
+    with pytest.raises(MemoryError, match="no room"):
+        driver.finished()
+    driver.close()
+
+
 def test_clocks_go_on_only_forwards() -> None:
     clock = VirtualClock(5)
     assert not clock.wait_until_us(3)
