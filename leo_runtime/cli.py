@@ -89,6 +89,14 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("problem", metavar="PROBLEM", type=Path, help="the question")
     check.add_argument("placement", metavar="PLACEMENT", type=Path, help="the answer")
 
+    says = "Say why each stage is where it is, and what its other modes would cost."
+    explain = command("explain", _explain, says, "explain frame.json answer.json model")
+    explain.add_argument("problem", metavar="PROBLEM", type=Path, help="the question")
+    explain.add_argument("placement", metavar="PLACEMENT", type=Path, help="the answer")
+    explain.add_argument("stage", metavar="STAGE", nargs="?", help="default: every stage")
+    explain.add_argument("--limit-nodes", type=_count, metavar="N", help="nodes to search for each other mode")
+    explain.add_argument("--json", action="store_true", help="as JSON")
+
     schema = command("schema", _schema, "Print the JSON Schema of a document.", "schema problem")
     schema.add_argument("name", metavar="NAME", nargs="?", help=f"one of {', '.join(DOCUMENTS)}; without it, the list")
 
@@ -194,6 +202,24 @@ def _check(arguments: argparse.Namespace) -> int:
         return ANSWERED_NO
     print(report.criteria.model_dump_json())
     return DONE
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from leo_runtime.explain import LIMIT_NODES, explain, render
+    from leo_runtime.problem import Placement, Problem
+
+    explanation = explain(
+        Problem.from_file(arguments.problem),
+        Placement.from_file(arguments.placement),
+        arguments.stage,
+        limit_nodes=LIMIT_NODES if arguments.limit_nodes is None else arguments.limit_nodes,
+    )
+    if arguments.json:
+        plain = dataclasses.asdict(explanation)
+        print(json.dumps(plain, indent=1, default=lambda value: value.model_dump()))
+    else:
+        sys.stdout.write(render(explanation))
+    return DONE if explanation.criteria is not None else ANSWERED_NO
 
 
 def _schema(arguments: argparse.Namespace) -> int:

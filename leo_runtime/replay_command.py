@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from leo_runtime import calibrate, measure, report, shipped, solver, summary, viewer
-from leo_runtime.errors import InputError, LeoError, MissingExtraError, SolverError
+from leo_runtime.computed_once import ComputedOnce
+from leo_runtime.errors import InputError, LeoError, MissingExtraError
 from leo_runtime.graph import Workload, file_parameters
 from leo_runtime.hardware import Hardware
 from leo_runtime.operators import find_operator
@@ -33,12 +34,11 @@ MAX_NODES = 20_000
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """A replay with what came of it, and other policies beside it; those that could not answer with their reason."""
+    """A replay, the processors that were not there with the reason, and the totals of it and of other policies."""
 
     replayed: Replay
     missing: dict[str, str]
     totals: tuple[summary.Total, ...]
-    unanswered: tuple[tuple[str, str], ...]
 
     def figures(self) -> dict[str, Any]:
         """All figures as plain values."""
@@ -52,7 +52,6 @@ class _Run:
             "pipelines": [dataclasses.asdict(line) for line in summary.pipelines(self.replayed)],
             "processors": [dataclasses.asdict(line) for line in summary.processors(self.replayed, ledger)],
             "policies": [dataclasses.asdict(line) for line in self.totals],
-            "unanswered": dict(self.unanswered),
         }
 
 
@@ -99,8 +98,13 @@ def _virtual(arguments: argparse.Namespace, workload: Workload, recording: Recor
     hardware = shipped.hardware(arguments.hardware or shipped.PHONE)
     profile = shipped.profile(arguments.profile or arguments.hardware or shipped.PHONE)
     span = _span(arguments, recording, arguments.seconds)
-    with report.ProgressBar("in virtual time") as progress:
-        return _compared(arguments, workload, hardware, profile, recording, span, progress, None)
+    solve, noise = partial(_solve, arguments.solver, arguments.seed), _noise_ppm(arguments)
+    with (
+        report.ProgressBar("in virtual time") as progress,
+        Runtime.simulated(workload, hardware, profile, solver=solve, noise=noise, seed=arguments.seed) as runtime,
+    ):
+        replayed = replay(runtime, recording, span, policy=arguments.solver, time="virtual", progress=progress)
+        return _Run(replayed, dict(runtime.missing), _beside(arguments, replayed))
 
 
 def _live(arguments: argparse.Namespace, workload: Workload, recording: Recording) -> _Run:
@@ -108,44 +112,49 @@ def _live(arguments: argparse.Namespace, workload: Workload, recording: Recordin
     span = _span(arguments, recording, LIVE_SECONDS if arguments.seconds is None else arguments.seconds)
     profile = _measured(arguments, workload, hardware, recording)
     solve = partial(_solve, arguments.solver, arguments.seed)
-    with Runtime.live(workload, hardware, profile, solver=solve) as runtime:
-        with report.ProgressBar("in real time") as progress:
-            replayed = replay(runtime, recording, span, policy=arguments.solver, time="real", progress=progress)
+    with (
+        report.ProgressBar("in real time") as progress,
+        Runtime.live(workload, hardware, profile, solver=solve) as runtime,
+    ):
+        replayed = replay(runtime, recording, span, policy=arguments.solver, time="real", progress=progress)
         missing = dict(runtime.missing)
-    with report.ProgressBar("other policies, in virtual time") as progress:
-        return _compared(arguments, workload, hardware, profile, recording, span, progress, (replayed, missing))
+    return _Run(replayed, missing, _beside(arguments, replayed))
 
 
-def _compared(
-    arguments: argparse.Namespace,
-    workload: Workload,
-    hardware: Hardware,
-    profile: Profile,
-    recording: Recording,
-    span: Span,
-    progress: Callable[[str, int, int], None],
-    real: tuple[Replay, dict[str, str]] | None,
-) -> _Run:
-    """The solver asked for, and the other policies in virtual time beside it."""
-    found: list[Replay] = [] if real is None else [real[0]]
-    missing: dict[str, str] = {} if real is None else real[1]
-    unanswered: list[tuple[str, str]] = []
-    policies = [arguments.solver, *(() if arguments.no_compare else (p for p in POLICIES if p != arguments.solver))]
-    for policy in policies:
-        solve = partial(_solve, policy, arguments.seed)
-        noise = round(arguments.noise * 10_000) or None
-        try:
-            with Runtime.simulated(
-                workload, hardware, profile, solver=solve, noise=noise, seed=arguments.seed
-            ) as runtime:
-                found.append(replay(runtime, recording, span, policy=policy, time="virtual", progress=progress))
-                missing = missing or dict(runtime.missing)
-        except SolverError as error:
-            unanswered.append((policy, str(error)))
-    totals = [summary.total(one, summary.energy(one)) for one in found]
-    if not found:
-        raise SolverError(f'solver "{arguments.solver}" cannot place this workload: {unanswered[0][1]}')
-    return _Run(found[0], missing, tuple(totals), tuple(unanswered))
+def _beside(arguments: argparse.Namespace, replayed: Replay) -> tuple[summary.Total, ...]:
+    """The replay in a line, and the other policies in virtual time; after a real one also its own."""
+    totals = [summary.total(replayed, summary.energy(replayed))]
+    if arguments.no_compare:
+        return tuple(totals)
+    policies = [policy for policy in POLICIES if policy != replayed.policy]
+    if replayed.time == "real":
+        policies.insert(0, replayed.policy)
+    once = ComputedOnce(replayed.hardware)
+    try:
+        for policy in policies:
+            with (
+                report.ProgressBar(f"beside it, {policy}") as progress,
+                Runtime.simulated(
+                    replayed.workload,
+                    replayed.hardware,
+                    replayed.profile,
+                    solver=partial(_solve, policy, arguments.seed),
+                    backends=once.backends,
+                    noise=_noise_ppm(arguments),
+                    seed=arguments.seed,
+                ) as runtime,
+            ):
+                other = replay(
+                    runtime, replayed.recording, replayed.span, policy=policy, time="virtual", progress=progress
+                )
+            totals.append(summary.total(other, summary.energy(other)))
+    finally:
+        once.close()
+    return tuple(totals)
+
+
+def _noise_ppm(arguments: argparse.Namespace) -> int | None:
+    return round(arguments.noise * 10_000) or None
 
 
 def _solve(policy: str, seed: int, problem: Problem) -> Placement:
@@ -211,7 +220,6 @@ def _text(one: _Run, written: tuple[Path, ...]) -> str:
         parts.append(f"failed {count} times: {stage}: {error}\n")
     if len(one.totals) > 1:
         parts += ["\n", report.policies_table(one.totals)]
-        parts += [f"{policy}: no answer, {why}\n" for policy, why in one.unanswered]
     parts += ["\n", *(f"written: {path}\n" for path in written), "\n"]
     return "".join(parts)
 

@@ -102,6 +102,19 @@ def test_a_claim_that_is_not_proved_is_said_and_breaks_no_rule(frame, capsys):
     assert err == "claims too much: the status is optimal, the bounds do not prove it\n"
 
 
+def test_explain_says_why_and_what_else(frame, capsys):
+    run(capsys, "solve", "frame.json", "--out", "answer.json")
+    status, out, err = run(capsys, "explain", "frame.json", "answer.json", "model")
+    assert (status, err) == (0, "")
+    assert out.splitlines()[0].startswith("hello: tardiness 0 us, energy 62 nJ")
+    assert "  on dsp as default: worse (tardiness +109 us, energy -45 nJ, makespan +260 us); deadline binds" in out
+    status, out, _ = run(capsys, "explain", "frame.json", "answer.json", "--json")
+    assert [stage["run"]["stage"] for stage in json.loads(out)["stages"]] == ["features", "model"]
+    status, out, err = run(capsys, "explain", "frame.json", "answer.json", "poem")
+    assert (status, out) == (2, "")
+    assert err == '`hello` has no stage "poem"\nhint: its stages are features, model\n'
+
+
 def cyclic() -> dict[str, object]:
     first, second = PROBLEM["stages"]
     return {**PROBLEM, "stages": [{**first, "inputs": ["model"]}, second]}

@@ -35,6 +35,7 @@ FLOORS = (
         "plots",
         "shipped",
         "summary",
+        "computed_once",
         "viewer",
         "explain",
         "batch",
