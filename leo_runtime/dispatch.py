@@ -17,9 +17,9 @@ depends on the order in which events arrive.
 could start on it, whichever is earlier; not at all if what was planned on it has been cancelled by then.
 
 **Faults.** A stage that fails, or whose processor is lost, is moved once: to its fastest other mode on a processor
-that is there, linked to where its inputs are and its readers run, and has the memory. Where there is none, or it fails
-again, it is `failed`, and so is what depends on it; the frame still ends. What a stage has computed outlives its
-processor: outputs are handed to the host when it ends.
+that is there, linked to where its inputs are and its readers run, and has the memory; accuracy budgets hold for it too.
+Where there is none, or it fails again, it is `failed`, and so is what depends on it; the frame still ends. What a stage
+has computed outlives its processor: outputs are handed to the host when it ends.
 """
 
 from __future__ import annotations
@@ -452,6 +452,10 @@ class Dispatcher:
         held = sum(other.mode.memory_bytes for other in frame.stages.values() if other.resource == target)
         if cap is not None and held + mode.memory_bytes > cap:
             return False
+        for budget in frame.plan.problem.accuracy_budgets:
+            lost_ppm = sum(frame.stages[name].mode.accuracy_loss_ppm for name in budget.stages if name != stage.name)
+            if stage.name in budget.stages and lost_ppm + mode.accuracy_loss_ppm > budget.loss_ppm_max:
+                return False
         links = frame.plan.links
         inputs = (frame.stages[name] for name in stage.planned.waits)
         readers = (frame.stages[name] for name in stage.planned.readers)

@@ -214,6 +214,7 @@ class Runtime:
         *,
         solver: str | Solver = "exact",
         limit_ms: int | None = None,
+        limit_nodes: int | None = None,
         backends: Mapping[str, Backend] | None = None,
         compute: bool = True,
         noise: Noise | int | None = None,
@@ -224,11 +225,11 @@ class Runtime:
     ) -> Self:
         """A runtime in virtual time: durations are the profile's, values are computed on this machine.
 
-        `backends` by processor; None: those installed, and the CPU's for processors that none of them serves. Without
-        `compute` nothing is computed, every gate opens, and any stage runs wherever the profile knows its cost.
-        `noise` gives durations, or is the spread of a seeded log-normal noise in ppm. `device_times` names processors
-        whose kernels' own time is taken instead of the profile's. Raises `GraphError`, `ProfileError`, `SolverError`,
-        and what making a backend raises.
+        `limit_ms` and `limit_nodes` are the named solver's. `backends` by processor; None: those installed, and the
+        CPU's for processors that none of them serves. Without `compute` nothing is computed, every gate opens, and any
+        stage runs wherever the profile knows its cost. `noise` gives durations, or is the spread of a seeded log-normal
+        noise in ppm. `device_times` names processors whose kernels' own time is taken instead of the profile's. Raises
+        `GraphError`, `ProfileError`, `SolverError`, and what making a backend raises.
         """
         merged = merge(workload)
         served, own, missing = _serve(hardware, backends if compute else {}, stand_in=True)
@@ -245,7 +246,7 @@ class Runtime:
             hardware,
             profile,
             modes,
-            _solver(solver, limit_ms, seed),
+            _solver(solver, limit_ms, limit_nodes, seed),
             start,
             computing=computing,
             own_backends=own,
@@ -265,6 +266,7 @@ class Runtime:
         *,
         solver: str | Solver = "exact",
         limit_ms: int | None = None,
+        limit_nodes: int | None = None,
         backends: Mapping[str, Backend] | None = None,
         clock: Clock | None = None,
         modelled_delays: bool = False,
@@ -274,10 +276,10 @@ class Runtime:
     ) -> Self:
         """A runtime in real time, on the machine it runs on. Its clock starts with the release of the first frame.
 
-        `backends` by processor; None: those installed. Every kernel is loaded and run once beforehand; a mode whose
-        kernel fails then is left out. `modelled_delays` waits as long as links and wake-ups take by the hardware
-        document. Raises `GraphError`, `ProfileError`, `SolverError`, `BackendError` where no processor is served, and
-        what making a backend raises.
+        `limit_ms` and `limit_nodes` are the named solver's. `backends` by processor; None: those installed. Every
+        kernel is loaded and run once beforehand; a mode whose kernel fails then is left out. `modelled_delays` waits as
+        long as links and wake-ups take by the hardware document. Raises `GraphError`, `ProfileError`, `SolverError`,
+        `BackendError` where no processor is served, and what making a backend raises.
         """
         merged = merge(workload)
         served, own, missing = _serve(hardware, backends, stand_in=False)
@@ -307,7 +309,7 @@ class Runtime:
             hardware,
             profile,
             modes,
-            _solver(solver, limit_ms, seed),
+            _solver(solver, limit_ms, limit_nodes, seed),
             start,
             computing=computing,
             own_backends=own,
@@ -532,6 +534,8 @@ class Runtime:
             if any(not usable[name] for name in active):
                 return None
             name = " + ".join(asked.graphs) or "nothing"
+            if len(self._skeletons) >= _PLANS_KEPT:
+                del self._skeletons[next(iter(self._skeletons))]
             skeleton = self._skeletons[kept] = frame_problem(self.merged, usable, self.hardware, state, name)
         changed: dict[str, dict[str, object]] = {name: {"ready_us": lanes} for name, lanes in asked.ready_us}
         for name in asked.asleep:
@@ -699,11 +703,11 @@ def _anything(_processor: str, _stage: object, _variant: str) -> bool:
     return True
 
 
-def _solver(solver: str | Solver, limit_ms: int | None, seed: int) -> Solver:
+def _solver(solver: str | Solver, limit_ms: int | None, limit_nodes: int | None, seed: int) -> Solver:
     if not isinstance(solver, str):
         return solver
     found = named(solver)
-    return lambda problem: found(problem, limit_ms=limit_ms, limit_nodes=None, seed=seed)
+    return lambda problem: found(problem, limit_ms=limit_ms, limit_nodes=limit_nodes, seed=seed)
 
 
 def _lanes(hardware: Hardware) -> dict[str, int]:

@@ -31,6 +31,7 @@ from leo_runtime.events import (
     Wake,
 )
 from leo_runtime.plan import Needs, Plan, plan
+from leo_runtime.problem import AccuracyBudget
 
 
 @dataclass
@@ -252,6 +253,21 @@ def test_what_a_lost_processor_still_says_is_ignored() -> None:
     (order,) = dispatcher.handle(StageEnded(7, 0, "first", 1))
     assert isinstance(order, RunStage)
     assert (order.stage, order.resource) == ("second", "b")
+
+
+def test_a_stage_moves_only_where_memory_and_accuracy_allow() -> None:
+    problem = chain_problem(stages={"alone": ()})
+    (stage,) = problem.stages
+    a, b, c = stage.modes
+    large = b.model_copy(update={"memory_bytes": 9})
+    rough = b.model_copy(update={"accuracy_loss_ppm": 9})
+    small = tuple(r.model_copy(update={"memory_bytes": 8}) for r in problem.resources)
+    budget = (AccuracyBudget(stages=("alone",), loss_ppm_max=8),)
+    for mode, changes in ((large, {"resources": small}), (rough, {"accuracy_budgets": budget}), (b, {})):
+        stages = (stage.model_copy(update={"modes": (a, mode, c)}),)
+        changed = problem.model_copy(update={"stages": stages, **changes})
+        done = drive(dispatcher_for(changed), planned(changed), fails=frozenset({"alone"})).done[0]
+        assert [r.resource for r in done.stages] == ["a", "b" if mode is b else "c"]
 
 
 def test_nobody_is_left_to_run_it() -> None:
