@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any, Literal, TypeVar
 
 from leo_runtime.documents import Value
-from leo_runtime.problem import CRITERIA, Criteria, Placement, Problem, StageRun, TransferRun
+from leo_runtime.problem import CRITERIA, Criteria, Placement, Problem, StageModes, StageRun, TransferRun
 from leo_runtime.solver import kernel as _kernel
 
 SAFE = 10**18
@@ -46,6 +46,12 @@ class Compiled:
     __slots__ = (
         *("data", "lane_numbers", "mode_first", "names", "problem", "resources", "stages", "tail", "tops", "wide"),
     )
+
+    stages: list[StageModes]
+    names: list[str]
+    mode_first: list[int]
+    tail: list[int]
+    tops: dict[str, int]
 
     def __init__(self, problem: Problem, like: "Compiled | None" = None) -> None:
         """Flatten a problem; `like` is one that differs from it in nothing but its resources' and links' numbers."""
@@ -282,7 +288,7 @@ def _made(kind: type[V], keys: set[str], **values: object) -> V:
     return made
 
 
-def topological(problem: Problem) -> list[Any]:
+def topological(problem: Problem) -> list[StageModes]:
     """The problem's stages with every input before its readers; otherwise in the problem's order."""
     done: set[str] = set()
     for stage in problem.stages:

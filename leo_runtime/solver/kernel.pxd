@@ -45,6 +45,8 @@ cdef class Kernel:
     cdef i64 _scalar(self) noexcept nogil
     cdef void _follow(self, i64 i) noexcept nogil
     cdef void _shift(self, i64 i) noexcept nogil
+    cdef i64 _alone(self, i64 k) noexcept nogil
+    cdef i64 _mode_there(self, i64 i, i64 k, i64 what) noexcept nogil
     cdef i64 _simple_mode(self, i64 i, i64 k) noexcept nogil
     cdef i64 _roll(self, i64 sides) noexcept nogil
     cdef void _order(self) noexcept nogil

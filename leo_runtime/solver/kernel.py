@@ -586,6 +586,22 @@ class Kernel:
                 current = cost
                 for i in range(n):
                     self.climb_mode[i] = self.mode[i]
+        self._rank()
+        for k in range(self.r):
+            if self._alone(k):
+                for what in range(4):
+                    for i in range(n):
+                        self.mode[i] = self._mode_there(i, k, what)
+                    self._schedule()
+                    self._keep()
+        self._order()
+        for k in range(self.r):
+            if self._alone(k):
+                for what in range(3):
+                    for i in range(n):
+                        self.mode[i] = self._mode_there(i, k, what)
+                    self._schedule()
+                    self._keep()
         for move in range(moves):
             if self.halted[0]:
                 return
@@ -684,6 +700,31 @@ class Kernel:
             at -= 1
         self.made[at] = i
 
+    def _alone(self, k: int) -> int:
+        """Whether every stage has a mode on resource k."""
+        for i in range(self.n):
+            if self._mode_there(i, k, 0) < 0:
+                return 0
+        return 1
+
+    def _mode_there(self, i: int, k: int, what: int) -> int:
+        """Of stage i's modes on resource k the first (0), fastest (1), most accurate (2) or cheapest (3); -1: none."""
+        best = -1
+        least = FAR
+        for g in range(self.mode_first[i], self.mode_first[i + 1]):
+            if self.resource[g] == k:
+                value = self.energy[g]
+                if what == 0:
+                    return g
+                if what == 1:
+                    value = self.duration[g]
+                elif what == 2:
+                    value = self.loss[g]
+                if value < least:
+                    least = value
+                    best = g
+        return best
+
     def _simple_mode(self, i: int, k: int) -> int:
         """The cheapest mode of stage i on resource k, or anywhere if it has none there (or k is -1)."""
         best = self.mode_first[i]
@@ -780,6 +821,10 @@ class Kernel:
                 self.cap[c] = self.best_result[c] - 1
             elif self.stopped:
                 size = max(size - 1, 4)
+                nodes += nodes // 8
+            elif size == self.n:
+                bound = before
+                break
             elif turn % 6 == 5:
                 size = min(size + 1, self.n)
         self.stopped = 0

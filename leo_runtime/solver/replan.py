@@ -46,15 +46,13 @@ class Conditions:
     def _resources(self, problem: Problem) -> tuple[Resource, ...]:
         changes: dict[str, dict[str, object]] = {resource.name: {} for resource in problem.resources}
         lanes = {resource.name: resource.lanes for resource in problem.resources}
-        named = (
-            *((name, {"ready_us": times}) for name, times in self.ready_us),
-            *((name, {"awake": False}) for name in self.asleep),
-            *((name, {"awake": True}) for name in self.awake),
-        )
-        for name, change in named:
+        named: list[tuple[str, str, object]] = [(name, "ready_us", times) for name, times in self.ready_us]
+        named += [(name, "awake", False) for name in self.asleep]
+        named += [(name, "awake", True) for name in self.awake]
+        for name, key, value in named:
             if name not in changes:
                 raise InputError(f"`{problem.name}` has no resource `{name}` to change")
-            changes[name] |= change
+            changes[name][key] = value
         for name, times in self.ready_us:
             if len(times) != lanes[name]:
                 raise InputError(f"`{name}` has {lanes[name]} lanes, not the {len(times)} of the frame's ready_us")
@@ -165,16 +163,17 @@ class Replanner:
             return best
         margin = best.criteria.energy * self.margin_ppm // 1_000_000
         most = best.criteria.energy + min(moved * self.switching_nj, margin)
-        limits: dict[str, int] = dict(compiled.problem.limits)
-        caps = {name: getattr(best.criteria, name) for name in objective if name != "energy"} | {"energy": most}
-        capped = {name: min(value, limits.get(name, value)) for name, value in caps.items()}
+        limits = dict(compiled.problem.limits)
+        for name in objective:
+            value: int = most if name == "energy" else getattr(best.criteria, name)
+            limits[name] = min(value, limits.get(name, value))
         # The same modes in the best order for them, within these caps: a problem of one mode a stage.
         stages = tuple(
             stage.model_copy(update={"modes": (stage.modes[m],)})
             for stage, m in zip(compiled.stages, last, strict=True)
         )
         narrow = Compiled(
-            compiled.problem.model_copy(update={"stages": stages, "limits": limits | capped, "objective": ("energy",)})
+            compiled.problem.model_copy(update={"stages": stages, "limits": limits, "objective": ("energy",)})
         )
         kept = narrow.kernel()
         kept.climb(0, self.seed)
