@@ -60,6 +60,9 @@ from leo_runtime.operators import Shape
 
 LIMIT = 1 << 62
 
+SLOPE_RANGE = 128
+"""The steepest slope of a mixture's component, in multiples of the gentlest: leaves 8 bits for that."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WindowPlan:
@@ -323,7 +326,10 @@ def _plan_gmm(params: GmmParameters, shapes: Sequence[Shape]) -> GmmPlan:
     fine = np.floor(np.log2(deviations.min(axis=(0, 1)) * 2**16 / 64))
     shifts = np.clip(np.maximum(span, fine), 0, 31).astype(np.int64)
     units = 2.0 ** (shifts - 16)
-    slopes, slope_q = mantissas(np.sqrt(0.5 * math.log2(math.e)) * units / deviations * 2**8)
+    slopes = np.sqrt(0.5 * math.log2(math.e)) * units / deviations * 2**8
+    # A component that hardly anything was learned from is so narrow that, beside its slope, those of all others would
+    # have next to no bits left. It is far from any row that it does not hold, also with a slope that is less steep.
+    slopes, slope_q = mantissas(np.minimum(slopes, SLOPE_RANGE * slopes.min()))
     constants = model.log_weights - 0.5 * np.log(2 * np.pi * variances).sum(axis=2)
     return GmmPlan(
         frames=shapes[0][0],
