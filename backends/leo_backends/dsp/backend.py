@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from leo_backends.dsp.cycles import packets
+from leo_backends.dsp.cycles import load_packets, packets
 from leo_backends.dsp.hexagon import HexagonMachine, HexagonOperator
 from leo_backends.dsp.hexagon import operators as hexagon_operators
 from leo_backends.dsp.operators import OPERATORS, DspOperator, Plan, fits, integers, real
@@ -121,6 +121,8 @@ class DspKernel:
         """Of one run, on all its threads together, as modelled."""
         self.device_us = self._time_us(self.packets)
         """Of one run, as modelled."""
+        self.load_us = self._time_us(load_packets(plan, PACKETS[options.instructions][stage.operator.name]))
+        """Of loading the stage, once: its numbers are copied and its weights laid out. As modelled."""
 
     def __call__(self, inputs: Sequence[np.ndarray], /) -> np.ndarray:
         """Compute the stage; in real time it takes as long as the device would, or longer if this machine is slower."""

@@ -66,12 +66,12 @@ static inline i32 block_bits(u64 greatest, i32 q) { return max32(max32(bit_lengt
 static inline u64 magnitude(i64 x) { return x < 0 ? 0 - (u64)x : (u64)x; }
 
 /* A row of inputs as 16 bits; gives its Q. */
-static i32 take_row(const Dense *net, const i32 *x, i16 *values) {
+static i32 take_row(const Dense *net, const i32 *restrict x, i16 *restrict values) {
     u32 n = net->inputs;
     if (net->normalises) {
-        for (u32 i = 0; i < n; i++) {
-            values[i] = (i16)saturated16(shifted((i64)sub_sat(x[i], net->means_q16[i]) * net->slopes[i], net->shifts[i]));
-        }
+        const i32 *restrict means = net->means_q16, *restrict shifts = net->shifts;
+        const i16 *restrict slopes = net->slopes;
+        for (u32 i = 0; i < n; i++) values[i] = (i16)saturated16(shifted(mul(sub_sat(x[i], means[i]), slopes[i]), shifts[i]));
         return 11;
     }
     u32 greatest = 0;
@@ -85,7 +85,7 @@ static i32 take_row(const Dense *net, const i32 *x, i16 *values) {
 }
 
 /* A hidden layer's sums, in Q q, as the next one's inputs; gives their Q. */
-static i32 activate(u32 activation, i64 *sums, u32 n, i32 q, i16 *values) {
+static i32 activate(u32 activation, i64 *restrict sums, u32 n, i32 q, i16 *restrict values) {
     if (activation == SIGMOID || activation == TANH) {
         for (u32 i = 0; i < n; i++) {
             i32 x = narrowed(sums[i], q - 12);
@@ -132,7 +132,8 @@ static void run_block(const Dense *net, const i32 *x, u32 rows, i16 *values, i64
         for (u32 r = 0; r < rows; r++) {
             i64 *row = sums + r * n;
             i32 sums_q = q[r] + layer->weights_q;
-            for (u32 i = 0; i < n; i++) row[i] += shifted(layer->bias_q16[i], 16 - sums_q);
+            const i32 *restrict bias = layer->bias_q16;
+            for (u32 i = 0; i < n; i++) row[i] += shifted(bias[i], 16 - sums_q);
             if (l + 1 < net->layers) {
                 q[r] = activate(net->activation, row, n, sums_q, values + r * stride);
                 for (u32 k = n; k < stride; k++) values[r * stride + k] = 0;

@@ -65,6 +65,11 @@ static inline int has(const Model *model, u32 index, u32 bytes) {
     return index < model->count && model->arrays[index].bytes == bytes;
 }
 
+/* Products of 32 bits and their sums in 64. Said by name: from (i64)a * b in a loop the compiler often makes three. */
+static inline i64 mul(i32 a, i32 b) { return __builtin_HEXAGON_M2_dpmpyss_s0(a, b); }
+static inline i64 mul_add(i64 sum, i32 a, i32 b) { return __builtin_HEXAGON_M2_dpmpyss_acc_s0(sum, a, b); }
+static inline i64 mul_sub(i64 sum, i32 a, i32 b) { return __builtin_HEXAGON_M2_dpmpyss_nac_s0(sum, a, b); }
+
 static inline i32 sub_sat(i32 a, i32 b) { return __builtin_HEXAGON_A2_subsat(a, b); }
 static inline i32 max32(i32 a, i32 b) { return a > b ? a : b; }
 

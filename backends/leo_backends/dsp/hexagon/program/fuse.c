@@ -17,7 +17,7 @@ u32 fuse_run(const Model *model, const Array *inputs, u32 count, Array *output) 
     if (result == NULL) return OUT_OF_MEMORY;
     for (u32 v = 0; v < values; v++) {
         i64 total = 0;
-        for (u32 s = 0; s < stages; s++) total += (i64)x[s * values + v] * weights[s];
+        for (u32 s = 0; s < stages; s++) total = mul_add(total, x[s * values + v], weights[s]);
         result[v] = saturated32(shifted(total, word(model, 3)));
     }
     *output = (Array){values * 4, result};

@@ -40,7 +40,7 @@ u32 log_mel_compute(const LogMel *mel, const Array *signal, i32 **logs) {
             i64 energy = 0;
             for (u32 k = 0; k < count; k++) all |= (u64)power[k];
             i32 bits = max32(bit_length(all) - 30, 0);
-            for (u32 k = 0; k < count; k++) energy += (i64)(i32)(power[k] >> bits) * weight[k];
+            for (u32 k = 0; k < count; k++) energy = mul_add(energy, (i32)(power[k] >> bits), weight[k]);
             weight += count;
             energy += mel->floor >> bits;
             i64 log = (i64)log2_q16(energy > 1 ? (u64)energy : 1) + (bits << 16) + mel->offset_q16;

@@ -62,48 +62,71 @@ void matrix_product(const Matrix *matrix, const i16 *x, u32 rows, i64 *out) {
 
 #else
 
-/* Four products and their sum of 64 bits are one instruction. Two rows times two rows use everything loaded twice. */
+/* Four products and their sum of 64 bits are one instruction. Two rows times two rows use everything loaded twice; a row
+ * that is left over goes with four. Behind the last row of weights there are three of zeros. */
 u32 matrix_stride(u32 columns) { return (columns + 3) & ~3u; }
 
 u32 matrix_from_columns(Matrix *matrix, const i16 *weights, u32 columns, u32 rows) {
     u32 stride = matrix_stride(columns);
-    i16 *data = keep((rows + 1) * stride * 2);
+    i16 *data = keep((rows + 3) * stride * 2);
     if (data == NULL) return OUT_OF_MEMORY;
     *matrix = (Matrix){rows, columns, stride, data};
     for (u32 n = 0; n < rows; n++, data += stride) {
         for (u32 k = 0; k < columns; k++) data[k] = weights[k * rows + n];
         for (u32 k = columns; k < stride; k++) data[k] = 0;
     }
-    memset(data, 0, stride * 2);
+    memset(data, 0, 3 * stride * 2);
     return DONE;
 }
 
 static inline i64 add_four(i64 sum, u64 a, u64 b) { return __builtin_HEXAGON_M2_vrmac_s0(sum, (i64)a, (i64)b); }
 
-void matrix_product(const Matrix *matrix, const i16 *x, u32 rows, i64 *out) {
+static void two_rows(const Matrix *matrix, const u64 *restrict x, i64 *restrict out) {
     u32 words = matrix->stride / 4, count = matrix->rows;
-    for (u32 r = 0; r < rows; r += 2) {
-        const u64 *x0 = (const u64 *)x + r * words, *x1 = r + 1 < rows ? x0 + words : x0;
-        i64 *out0 = out + r * count, *out1 = r + 1 < rows ? out0 + count : out0;
-        for (u32 n = 0; n < count; n += 2) {
-            /* Behind the last row of weights there is one of zeros. */
-            const u64 *w0 = (const u64 *)matrix->data + n * words, *w1 = w0 + words;
-            i64 a = 0, b = 0, c = 0, d = 0;
-            for (u32 k = 0; k < words; k++) {
-                u64 x0k = x0[k], x1k = x1[k], w0k = w0[k], w1k = w1[k];
-                a = add_four(a, x0k, w0k);
-                b = add_four(b, x0k, w1k);
-                c = add_four(c, x1k, w0k);
-                d = add_four(d, x1k, w1k);
-            }
-            out1[n] = c;
-            out0[n] = a;
-            if (n + 1 < count) {
-                out1[n + 1] = d;
-                out0[n + 1] = b;
-            }
+    const u64 *x0 = x, *x1 = x + words, *w0 = (const u64 *)matrix->data;
+    i64 *out0 = out, *out1 = out + count;
+    for (u32 n = 0; n < count; n += 2, w0 += 2 * words) {
+        const u64 *w1 = w0 + words;
+        i64 a = 0, b = 0, c = 0, d = 0;
+        for (u32 k = 0; k < words; k++) {
+            u64 x0k = x0[k], x1k = x1[k], w0k = w0[k], w1k = w1[k];
+            a = add_four(a, x0k, w0k);
+            b = add_four(b, x0k, w1k);
+            c = add_four(c, x1k, w0k);
+            d = add_four(d, x1k, w1k);
+        }
+        out0[n] = a;
+        out1[n] = c;
+        if (n + 1 < count) {
+            out0[n + 1] = b;
+            out1[n + 1] = d;
         }
     }
+}
+
+static void one_row(const Matrix *matrix, const u64 *restrict x, i64 *restrict out) {
+    u32 words = matrix->stride / 4, count = matrix->rows;
+    const u64 *w0 = (const u64 *)matrix->data;
+    for (u32 n = 0; n < count; n += 4, w0 += 4 * words) {
+        const u64 *w1 = w0 + words, *w2 = w1 + words, *w3 = w2 + words;
+        i64 a = 0, b = 0, c = 0, d = 0;
+        for (u32 k = 0; k < words; k++) {
+            u64 xk = x[k];
+            a = add_four(a, xk, w0[k]);
+            b = add_four(b, xk, w1[k]);
+            c = add_four(c, xk, w2[k]);
+            d = add_four(d, xk, w3[k]);
+        }
+        out[n] = a;
+        if (n + 1 < count) out[n + 1] = b;
+        if (n + 2 < count) out[n + 2] = c;
+        if (n + 3 < count) out[n + 3] = d;
+    }
+}
+
+void matrix_product(const Matrix *matrix, const i16 *x, u32 rows, i64 *out) {
+    for (; rows >= 2; rows -= 2, x += 2 * matrix->stride, out += 2 * matrix->rows) two_rows(matrix, (const u64 *)x, out);
+    if (rows == 1) one_row(matrix, (const u64 *)x, out);
 }
 
 #endif

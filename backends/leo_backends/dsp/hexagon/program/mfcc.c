@@ -70,7 +70,7 @@ u32 mfcc_run(const Model *model, const Array *inputs, u32 count, Array *output) 
         const i32 *log = logs + frame * bands, *factor = mfcc->transform;
         for (u32 c = 0; c < width; c++, factor += bands) {
             i64 sum = 0;
-            for (u32 band = 0; band < bands; band++) sum += (i64)log[band] * factor[band];
+            for (u32 band = 0; band < bands; band++) sum = mul_add(sum, log[band], factor[band]);
             cepstra[frame * width + c] = saturated32(shifted(sum, mfcc->transform_q));
         }
     }

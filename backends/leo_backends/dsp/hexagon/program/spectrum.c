@@ -27,12 +27,14 @@ u32 spectrum_begin(const Spectrum *s, const Array *signal, SpectrumRun *run) {
     run->z = scratch(s->points / 2 * sizeof(Complex));
     run->power = scratch((s->points / 2 + 1) * 8);
     if (run->signal == NULL || run->z == NULL || run->power == NULL) return OUT_OF_MEMORY;
-    const i16 *x = signal->data;
-    i32 before = 0, bits = (i32)s->points_log2;
-    for (u32 i = 0; i < s->samples; i++) {
-        i32 here = x[i], emphasised = (i32)((u32)here << 15) - before * s->preemphasis_q15;
+    const i16 *restrict x = signal->data;
+    i32 *restrict to = run->signal;
+    i32 before = 0, bits = (i32)s->points_log2, preemphasis = s->preemphasis_q15;
+    u32 samples = s->samples;
+    for (u32 i = 0; i < samples; i++) {
+        i32 here = x[i], emphasised = (i32)((u32)here << 15) - before * preemphasis;
         /* A shift of bits + 1 that rounds, without the bit more that adding a half to 32 bits may need. */
-        run->signal[i] = ((emphasised >> bits) + 1) >> 1;
+        to[i] = ((emphasised >> bits) + 1) >> 1;
         before = here;
     }
     return DONE;
@@ -47,7 +49,7 @@ static inline u64 subtract(u64 a, u64 b) { return (u64)__builtin_HEXAGON_A2_vsub
 /* z times factor, each part rounded from Q14. */
 static inline u64 turn(u64 z, u64 factor) {
     i32 r = (i32)z, i = (i32)(z >> 32), cos = (i32)factor, sin = (i32)(factor >> 32);
-    i64 turned_r = 8192 + (i64)r * cos - (i64)i * sin, turned_i = 8192 + (i64)r * sin + (i64)i * cos;
+    i64 turned_r = mul_sub(mul_add(8192, r, cos), i, sin), turned_i = mul_add(mul_add(8192, r, sin), i, cos);
     return pair((Complex){(i32)(turned_r >> 14), (i32)(turned_i >> 14)});
 }
 
@@ -79,8 +81,8 @@ static void transform(Complex *z, u32 half, const Complex *factors) {
     }
     if (half < 4) return;
     first_two_steps(z, half);
-    for (u32 size = 4; size < half; size *= 2) {
-        u32 stride = half / size, groups = stride / 2;
+    for (u32 size = 4, stride = half / 4; size < half; size *= 2, stride /= 2) {
+        u32 groups = stride / 2;
         /* The longer of the two loops is the inner one. */
         if (groups > size) {
             for (u32 k = 0; k < size; k++) {
@@ -98,28 +100,36 @@ static void transform(Complex *z, u32 half, const Complex *factors) {
     }
 }
 
-static inline i32 windowed(const Spectrum *s, const i32 *frame, u32 i) {
-    if (i >= s->frame_samples) return 0;
-    return (i32)(((i64)frame[i] * s->window_q15[i] + (1 << 14)) >> 15);
+static inline i32 windowed(i32 x, i32 weight) { return (i32)(mul_add(1 << 14, x, weight) >> 15); }
+
+/* A frame's samples, windowed, two to a point, in bit-reversed order, filled up with zeros. */
+static void fill(const Spectrum *s, const i32 *restrict x, Complex *restrict z, u32 half) {
+    const i16 *restrict weight = s->window_q15;
+    u32 shift = 33 - s->points_log2, whole = s->frame_samples / 2;
+    for (u32 i = 0; i < whole; i++) {
+        u32 to = (u32)__builtin_HEXAGON_S2_brev((i32)i) >> shift;
+        store(z + to, pair((Complex){windowed(x[2 * i], weight[2 * i]), windowed(x[2 * i + 1], weight[2 * i + 1])}));
+    }
+    for (u32 i = whole; i < half; i++) store(z + ((u32)__builtin_HEXAGON_S2_brev((i32)i) >> shift), 0);
+    if (s->frame_samples % 2 != 0) {
+        z[(u32)__builtin_HEXAGON_S2_brev((i32)whole) >> shift].r = windowed(x[2 * whole], weight[2 * whole]);
+    }
 }
 
 void spectrum_power(const Spectrum *s, const SpectrumRun *run, u32 frame, u32 first, u32 end) {
     const i32 *x = run->signal + frame * s->hop_samples;
-    u32 half = s->points / 2, shift = 33 - s->points_log2, whole = s->frame_samples / 2;
+    u32 half = s->points / 2;
     Complex *z = run->z;
-    for (u32 i = 0; i < half; i++) {
-        u32 to = (u32)__builtin_HEXAGON_S2_brev((i32)i) >> shift;
-        z[to] = i < whole ? (Complex){(i32)(((i64)x[2 * i] * s->window_q15[2 * i] + (1 << 14)) >> 15),
-                                      (i32)(((i64)x[2 * i + 1] * s->window_q15[2 * i + 1] + (1 << 14)) >> 15)}
-                          : (Complex){windowed(s, x, 2 * i), 0};
-    }
-    transform(z, half, s->factors_q14);
+    const Complex *restrict factors = s->factors_q14;
+    i64 *restrict power = run->power;
+    fill(s, x, z, half);
+    transform(z, half, factors);
     for (u32 k = first; k < end; k++) {
-        Complex here = z[k & (half - 1)], there = z[(half - k) & (half - 1)], factor = s->factors_q14[k];
+        Complex here = z[k & (half - 1)], there = z[(half - k) & (half - 1)], factor = factors[k];
         i32 even_r = here.r + there.r, even_i = here.i - there.i, odd_r = here.r - there.r, odd_i = here.i + there.i;
-        i64 real = ((i64)even_r << 14) + (i64)odd_r * factor.i + (i64)odd_i * factor.r;
-        i64 imaginary = ((i64)even_i << 14) - (i64)odd_r * factor.r + (i64)odd_i * factor.i;
-        i32 r = (i32)((real + (1 << 14)) >> 15), i = (i32)((imaginary + (1 << 14)) >> 15);
-        run->power[k] = (i64)r * r + (i64)i * i;
+        i64 real = mul_add(mul_add(mul_add(1 << 14, even_r, 1 << 14), odd_r, factor.i), odd_i, factor.r);
+        i64 imaginary = mul_add(mul_sub(mul_add(1 << 14, even_i, 1 << 14), odd_r, factor.r), odd_i, factor.i);
+        i32 r = (i32)(real >> 15), i = (i32)(imaginary >> 15);
+        power[k] = mul_add(mul(r, r), i, i);
     }
 }
