@@ -19,8 +19,10 @@ $(READY): pyproject.toml setup.py leo_runtime/solver/kernel.py leo_runtime/solve
 	@env -u PYTHONDONTWRITEBYTECODE $(VENV)/bin/python -m compileall -q leo_runtime backends/leo_backends
 	@touch $@
 
+# Measures this machine, then replays the demo's recording in virtual time on a phone and in real time here.
 demo: setup
-	$(VENV)/bin/leo-runtime demo
+	$(VENV)/bin/leo-runtime calibrate --quick --out out/host.profile.json
+	$(VENV)/bin/leo-runtime replay
 
 test: setup
 	$(VENV)/bin/python -m pytest

@@ -161,6 +161,9 @@ def _add_replay(replay: argparse.ArgumentParser) -> None:
     replay.add_argument(
         "--out", type=Path, default=Path("out"), metavar="FOLDER", help="logs and traces (default: out)"
     )
+    replay.add_argument(
+        "--plot", type=Path, metavar="FILE", help="draw the virtual run and the policies: .png, .svg, .pdf"
+    )
     replay.add_argument("--json", action="store_true", help="print the figures as JSON")
 
 

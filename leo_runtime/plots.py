@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from leo_runtime.errors import InputError, MissingExtraError
 from leo_runtime.operators import Work
 from leo_runtime.profiles import ANY_OPERATOR, Profile
+
+if TYPE_CHECKING:
+    from leo_runtime.replay import Replay
+    from leo_runtime.summary import Total
 
 PROCESSOR_COLOURS = {"cpu": "#c44e52", "gpu": "#4c72b0", "dsp": "#55a868", "cloud": "#8172b3"}
 """By the names shipped machines give their processors; others take what is left of matplotlib's own cycle."""
@@ -75,4 +80,48 @@ def plot_profile(profile: Profile, path: Path) -> None:
     measured = "measured (points) and fitted" if profile.device else "published or modelled, not measured"
     figure.suptitle(f"{profile.name}: what stages cost, {measured}")
     figure.tight_layout()
+    save(figure, path)
+
+
+def plot_replay(replayed: Replay, totals: Sequence[Total], path: Path, *, from_us: int, to_us: int) -> None:
+    """What ran on each lane in a part of a replay; what each policy cost in all, and how many answers were late."""
+    plt = pyplot()
+    figure, (lanes, bars) = plt.subplots(1, 2, figsize=(11, 3.6), width_ratios=(3, 2), layout="constrained")
+    rows = [(p.name, lane) for p in replayed.hardware.processors for lane in range(p.lanes)]
+    runs = [
+        run
+        for frame in replayed.frames
+        for run in frame.stages
+        if run.end_us > run.start_us and run.start_us < to_us and run.end_us > from_us
+    ]
+    used = [row for row in rows if any((run.resource, run.lane) == row for run in runs)]
+    names = list(dict.fromkeys(run.stage for run in runs))
+    colours = {name: plt.get_cmap("tab20")(k % 20) for k, name in enumerate(names)}
+    for y, row in enumerate(used):
+        for run in runs:
+            if (run.resource, run.lane) == row:
+                lanes.barh(
+                    y,
+                    (run.end_us - run.start_us) / 1000,
+                    left=(run.start_us - from_us) / 1000,
+                    height=0.8,
+                    color=colours[run.stage],
+                    edgecolor="white",
+                    linewidth=0.3,
+                )
+    lanes.set_yticks(range(len(used)), [f"{name} {lane}" for name, lane in used])
+    lanes.invert_yaxis()
+    lanes.set(
+        xlim=(0, (to_us - from_us) / 1000),
+        xlabel=f"ms, from second {from_us / 1e6:g} of the recording",
+        title=f"{replayed.recording.manifest.name} on {replayed.hardware.name}, placed by {replayed.policy}",
+    )
+    handles = [plt.Rectangle((0, 0), 1, 1, color=colours[name]) for name in names]
+    lanes.legend(handles, names, fontsize="x-small", ncols=1, loc="center left", bbox_to_anchor=(1, 0.5))
+    drawn = bars.barh([total.policy for total in totals], [total.nj / 1e9 for total in totals], color="#4c72b0")
+    late = [f"{total.deadline_misses} of {total.answers} late" if total.deadline_misses else "" for total in totals]
+    bars.bar_label(drawn, late, padding=3, fontsize="small", color="#c44e52")
+    bars.invert_yaxis()
+    bars.margins(x=0.35)
+    bars.set(xlabel="J", title="energy of the whole recording")
     save(figure, path)

@@ -69,6 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
         if not arguments.json:
             sys.stdout.write(_text(one, written))
             sys.stdout.flush()
+        if arguments.plot is not None and one.replayed.time == "virtual":
+            _plot(one, arguments.plot)
         runs.append(one)
     if arguments.json:
         print(json.dumps([one.figures() for one in runs], indent=1))
@@ -200,6 +202,20 @@ def _write(one: _Run, folder: Path) -> tuple[Path, ...]:
         _say(f"no trace: {error}\nhint: {error.hint}")
         return (log,)
     return log, trace
+
+
+def _plot(one: _Run, path: Path) -> None:
+    """Draw the busiest quarter of a second of a replay, and the policies."""
+    from leo_runtime.plots import plot_replay
+
+    quarter_us = 250_000
+    busy_us: dict[int, int] = {}
+    for frame in one.replayed.frames:
+        for run in frame.stages:
+            quarter = run.start_us // quarter_us
+            busy_us[quarter] = busy_us.get(quarter, 0) + run.end_us - run.start_us
+    busiest = max(busy_us, key=lambda at: (busy_us[at], -at), default=0)
+    plot_replay(one.replayed, one.totals, path, from_us=busiest * quarter_us, to_us=(busiest + 1) * quarter_us)
 
 
 def _text(one: _Run, written: tuple[Path, ...]) -> str:
