@@ -5,13 +5,12 @@ and to which every input can be sent; on one of the others, in the problem's ord
 variants there it takes the first in the problem, and if an accuracy budget is broken that way, the most accurate. Then
 the stages are list-scheduled, by upward rank and by deadline, and the better schedule is the answer.
 
-`single` is the best of everything on one processor (see `lists.single_processor_modes`): the answer that no other
-solver may be worse than. The other policies make no such promise; that is what they are for.
+`single` is the best of everything on one processor: the answer that no other solver may be worse than. A policy makes
+no such promise; its answer is what the policy says.
 """
 
 from collections.abc import Callable, Sequence
 
-from leo_runtime.errors import SolverError
 from leo_runtime.problem import Mode, Placement, Problem
 from leo_runtime.solver.lists import Lists, consider_single_processors, start
 
@@ -36,7 +35,7 @@ def prefer(problem: Problem, preferences: Sequence[str], name: str = "prefer") -
         lists.consider(modes, lists.by_due)
         if lists.best is not None and lists.best[0] == 0:
             break
-    return lists.placement(name, began)
+    return lists.placement(name, began, whole=False)
 
 
 def _preferred(lists: Lists, preferences: Sequence[str], accurate: bool) -> list[int]:
@@ -74,11 +73,6 @@ def single(
     """The best of everything on one processor. Raises `SolverError` where no processor can run it all."""
     lists, began = start(problem)
     consider_single_processors(lists)
-    if lists.best is None or lists.best[0] > 0:
-        raise SolverError(
-            f"{problem.name}: no single processor can run every stage within the rules",
-            hint="the solver `exact` uses several",
-        )
     return lists.placement("single", began)
 
 

@@ -9,7 +9,7 @@ from time import perf_counter_ns
 
 from leo_runtime.problem import Placement, Problem
 from leo_runtime.solver import heft
-from leo_runtime.solver.lists import Lists, start
+from leo_runtime.solver.lists import Lists, consider_single_processors, start
 
 NAME = "greedy"
 
@@ -27,6 +27,7 @@ def solve(
     """
     lists, began = start(problem)
     heft.run(lists)
+    consider_single_processors(lists)
     stop_ns = None if limit_ms is None else began + limit_ms * 1_000_000
     improve(lists, limit_nodes, stop_ns)
     return lists.placement(NAME, began)

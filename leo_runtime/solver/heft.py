@@ -2,15 +2,15 @@
 
 As Topcuoglu, Hariri and Wu describe it (IEEE TPDS 13(3), 2002), with what our problems have besides: a transfer is
 sent once to each target, may occupy a radio, and is put into the earliest gap there; processors have lanes, become
-free late, and wake up. HEFT looks at nothing but times. So that an answer also keeps caps, budgets and limits where
-that can be had cheaply, and is never worse than one processor, everything on one processor is considered as well, and
-where all of these break a rule, HEFT is run again with stages moved, one at a time, to the mode that breaks least.
+free late, and wake up. HEFT looks at nothing but times. Where its answer breaks a cap, a budget or a limit, it runs again
+with stages fixed, one at a time, to the mode under which it breaks least; and where everything on one processor is
+better in the objective, that is the answer.
 Ties: the stage first in topological order, the mode first in the problem, the lane first on its resource.
 """
 
 from leo_runtime.problem import Placement, Problem
 from leo_runtime.solver.compiled import Compiled
-from leo_runtime.solver.lists import Lists, consider_single_processors, start
+from leo_runtime.solver.lists import Lists, start
 
 NAME = "heft"
 
@@ -37,10 +37,8 @@ def solve_compiled(compiled: Compiled, began_ns: int) -> Placement:
 
 def run(lists: Lists) -> None:
     """Leave HEFT's best schedule in `lists`."""
-    free = [-1] * len(lists.by_rank)
-    lists.consider(free, lists.by_rank)
-    consider_single_processors(lists)
-    if lists.best is not None and lists.best[0] > 0:
+    value = lists.consider([-1] * len(lists.by_rank), lists.by_rank)
+    if value[0] > 0:
         _mend(lists)
 
 

@@ -7,6 +7,7 @@ cdef i64 SCALE, ROWS, CUTS, STEPS, ROOM, LATENESS, DOUBT, LONGEST, BROKEN, STEP,
 
 cdef class Kernel:
     cdef ints source
+    cdef i64 confined
     cdef i64 at
     cdef i64 n, r, g, deadlines, budgets, criteria
     cdef ints lane_first, asleep, wake_us, wake_nj, awake_mw, memory_cap, ready, links

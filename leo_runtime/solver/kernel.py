@@ -63,6 +63,7 @@ class Kernel:
         self.source = scratch
         self.at = 0
         self._carve_scratch()
+        self.confined = -1
         self._expand()
 
     def _take(self, count: int) -> Ints:
@@ -490,6 +491,10 @@ class Kernel:
         self.limit_nodes = limit_nodes
         with cython.nogil:
             return self._search_all()
+
+    def confine(self, resource: int) -> None:
+        """Let the next searches put every stage on one resource (on which each must have a mode); -1: on any."""
+        self.confined = resource
 
     def keep(self) -> bool:
         """Take the schedule made last as the best answer if it is valid and better than the one kept. Says whether."""
@@ -997,6 +1002,9 @@ class Kernel:
             for g in range(self.mode_first[i], self.mode_first[i + 1]):
                 self.alive[g] = 1
                 self.stage_of[g] = i
+                if self.confined >= 0 and self.resource[g] != self.confined:
+                    self.alive[g] = 0
+                    self.count[i] -= 1
 
     def _kill(self, g: int) -> None:
         self.alive[g] = 0

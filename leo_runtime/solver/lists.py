@@ -19,6 +19,9 @@ from leo_runtime.solver.compiled import Compiled
 Value = tuple[int, ...]
 """How far rules are broken, then the criteria of the objective: less is better."""
 
+SINGLE_NODES = 20_000
+"""How far the best use of a single processor is searched for, each."""
+
 _NO_DEADLINE_US = 10**30
 
 
@@ -70,21 +73,39 @@ class Lists:
         first = self.compiled.mode_first
         return tuple(answer[4 + 3 * i] - first[i] for i in range(len(first) - 1))
 
-    def placement(self, solver: str, began_ns: int) -> Placement:
-        """The best schedule as an answer, with the bounds that the exact solver's root proves given its values.
+    def placement(self, solver: str, began_ns: int, *, whole: bool = True) -> Placement:
+        """The best schedule as an answer, or (with `whole`) everything on one processor where that is better.
 
-        Raises `SolverError` where every schedule considered breaks a rule.
+        The bounds are what the exact solver's root proves given the answer's values. Raises `SolverError` where every
+        schedule considered breaks a rule, and so does everything on one processor.
         """
-        if self.best is None or self.best[0] > 0:
+        kernel = self.kernel
+        if self.best is not None and self.best[0] == 0:
+            kernel.evaluate(self.best_modes, self.best_order)
+            kernel.keep()
+        for k in whole_processors(self.compiled) if whole else ():
+            kernel.confine(k)
+            kernel.search(SINGLE_NODES)
+        kernel.confine(-1)
+        proved = kernel.search(0) == 2
+        if not kernel.found:
             raise SolverError(
                 f"{self.compiled.problem.name}: the solver `{solver}` found no placement that keeps every rule",
                 hint="the solver `exact` finds one, or proves that there is none",
             )
-        self.kernel.evaluate(self.best_modes, self.best_order)
-        self.kernel.keep()
-        proved = self.kernel.search(0) == 2
-        answer, bounds = self.kernel.best(), tuple(self.kernel.bounds)
+        answer, bounds = kernel.best(), tuple(kernel.bounds)
         return self.compiled.placement(answer, solver, "optimal" if proved else "feasible", bounds, began_ns)
+
+
+def whole_processors(compiled: Compiled) -> list[int]:
+    """The resources, by number, on which every stage has a mode."""
+    everywhere = dict.fromkeys(compiled.resources, True)
+    for stage in compiled.stages:
+        here = [mode.resource for mode in stage.modes]
+        for name, whole in everywhere.items():
+            if whole and name not in here:
+                everywhere[name] = False
+    return [k for k, whole in enumerate(everywhere.values()) if whole]
 
 
 def _by_due(compiled: Compiled, by_rank: list[int]) -> list[int]:
@@ -148,7 +169,7 @@ def _loss(mode: Mode) -> int:
 
 
 def consider_single_processors(lists: Lists) -> None:
-    """Consider everything on one processor, so that no answer is worse than that."""
+    """Consider everything on one processor, as places to start from."""
     for modes in single_processor_modes(lists.compiled):
         lists.consider(modes, lists.by_rank)
         if lists.by_due != lists.by_rank:

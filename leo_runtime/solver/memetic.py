@@ -23,7 +23,7 @@ from time import perf_counter_ns
 
 from leo_runtime.problem import Placement, Problem
 from leo_runtime.solver import greedy, heft
-from leo_runtime.solver.lists import Lists, Value, single_processor_modes, start
+from leo_runtime.solver.lists import Lists, Value, consider_single_processors, single_processor_modes, start
 
 NAME = "memetic"
 POPULATION = 16
@@ -54,6 +54,7 @@ def solve(problem: Problem, *, limit_ms: int | None = None, limit_nodes: int | N
 def search(lists: Lists, moves: int, stop_ns: int | None, rng: Random) -> None:
     """Leave the best schedule found in `lists`."""
     heft.run(lists)
+    consider_single_processors(lists)
     greedy.improve(lists, moves // 4, stop_ns)
     if not lists.by_rank:
         return
