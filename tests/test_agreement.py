@@ -19,7 +19,7 @@ POLICIES = ("cpu-only", "dsp-first", "gpu-first")
 """They stand for what others do; only they may be worse than the best single processor."""
 PROVING = ("exact", "exhaustive", "oracle")
 HEURISTICS = tuple(name for name in SOLVERS if name not in PROVING)
-LIMITS = {"memetic": 400, "lns": 400}
+LIMITS = {"memetic": 400, "lns": 300}
 """What keeps the suite fast: the limit in moves or nodes, where a solver would go on."""
 
 
@@ -71,13 +71,12 @@ def test_a_heuristic_answers_within_the_rules(solver: str, known: tuple[Problem,
     answer = attempt(problem, solver)
     if answer is None:
         return
-    if answer.status == "infeasible":  # `lns` proves that; the others only say that they found nothing.
-        assert proved.status == "infeasible"
+    if answer.status == "infeasible" or proved.status == "infeasible":
+        assert answer.status == proved.status
         return
-    assert proved.status == "optimal"
     assert value(problem, answer) >= value(problem, proved)
     single = attempt(problem, "single")
-    if single is not None and solver not in POLICIES:
+    if single is not None and single.criteria is not None and solver not in POLICIES:
         assert value(problem, answer) <= value(problem, single)
 
 
@@ -97,8 +96,8 @@ def test_the_oracle_repeats_itself() -> None:
     assert answer.bounds == proved.bounds == (2500,)
 
 
-@settings(max_examples=100, deadline=None)
-@given(problem=problems(6))
+@settings(max_examples=60, deadline=None)
+@given(problem=problems(5))
 def test_all_agree_on_small_problems(problem: Problem) -> None:
     exact, exhaustive = attempt(problem, "exact"), attempt(problem, "exhaustive")
     assert exact is not None
@@ -107,14 +106,32 @@ def test_all_agree_on_small_problems(problem: Problem) -> None:
     if exact.criteria is not None and exhaustive.criteria is not None:
         assert value(problem, exact) == value(problem, exhaustive)
     single = attempt(problem, "single")
+    single = None if single is None or single.criteria is None else single
+    assert best_on_one(problem) == (None if single is None else value(problem, single))
     for name in HEURISTICS:
         answer = attempt(problem, name)
-        if answer is not None:
-            assert exact.status == "optimal"
+        if answer is not None and "infeasible" in (answer.status, exact.status):
+            assert answer.status == exact.status
+        elif answer is not None:
             assert value(problem, answer) >= exact.bounds
             assert_bounds_hold(problem, answer, exact.bounds)
             if single is not None and name not in POLICIES:
                 assert value(problem, answer) <= value(problem, single)
+
+
+def best_on_one(problem: Problem) -> tuple[int, ...] | None:
+    """The optimum over placements that use one processor for every stage, found by trying everything."""
+    values = []
+    for resource in problem.resources:
+        stages = [
+            stage.model_copy(update={"modes": tuple(mode for mode in stage.modes if mode.resource == resource.name)})
+            for stage in problem.stages
+        ]
+        if all(stage.modes for stage in stages):
+            answer = attempt(problem.model_copy(update={"stages": tuple(stages)}), "exhaustive")
+            if answer is not None and answer.criteria is not None:
+                values.append(value(problem, answer))
+    return min(values, default=None)
 
 
 @pytest.mark.parametrize("seed", range(25))

@@ -2,9 +2,9 @@
 
 As Topcuoglu, Hariri and Wu describe it (IEEE TPDS 13(3), 2002), with what our problems have besides: a transfer is
 sent once to each target, may occupy a radio, and is put into the earliest gap there; processors have lanes, become
-free late, and wake up. HEFT looks at nothing but times. Where its answer breaks a cap, a budget or a limit, it runs again
-with stages fixed, one at a time, to the mode under which it breaks least; and where everything on one processor is
-better in the objective, that is the answer.
+free late, and wake up. HEFT looks at nothing but times. Where its answer breaks a cap, a budget or a limit, it runs
+again with stages fixed, one at a time, to the mode under which it breaks least; and where everything on one processor
+is better in the objective, that is the answer.
 Ties: the stage first in topological order, the mode first in the problem, the lane first on its resource.
 """
 

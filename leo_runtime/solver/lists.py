@@ -15,6 +15,7 @@ from typing import Any
 from leo_runtime.errors import SolverError
 from leo_runtime.problem import CRITERIA, Mode, Placement, Problem
 from leo_runtime.solver.compiled import Compiled
+from leo_runtime.solver.infeasible import reason
 
 Value = tuple[int, ...]
 """How far rules are broken, then the criteria of the objective: less is better."""
@@ -76,8 +77,9 @@ class Lists:
     def placement(self, solver: str, began_ns: int, *, whole: bool = True) -> Placement:
         """The best schedule as an answer, or (with `whole`) everything on one processor where that is better.
 
-        The bounds are what the exact solver's root proves given the answer's values. Raises `SolverError` where every
-        schedule considered breaks a rule, and so does everything on one processor.
+        The bounds are what the exact solver's root proves given the answer's values. Where every schedule considered
+        breaks a rule, and so does everything on one processor, the answer is `infeasible` if the root proves as much;
+        raises `SolverError` if it does not.
         """
         kernel = self.kernel
         if self.best is not None and self.best[0] == 0:
@@ -89,6 +91,8 @@ class Lists:
         kernel.confine(-1)
         proved = kernel.search(0) == 2
         if not kernel.found:
+            if proved:
+                return self.compiled.infeasible(solver, reason(self.compiled.problem), began_ns)
             raise SolverError(
                 f"{self.compiled.problem.name}: the solver `{solver}` found no placement that keeps every rule",
                 hint="the solver `exact` finds one, or proves that there is none",
