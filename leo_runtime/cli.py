@@ -132,6 +132,14 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("table", metavar="TABLE", choices=("audio",), help="audio: GMM and DNN (MobiSys 2017)")
     bench.add_argument("--rounds", type=_positive, default=15, metavar="N", help="runs of each cell (default: 15)")
     bench.add_argument("--json", action="store_true", help="as JSON")
+
+    says = "Search the fastest kernel parameters for this machine's device, and keep them in the user's cache."
+    tune = command("tune", _tune, says, "tune gpu --bench")
+    _add_machine(tune, hardware="host")
+    tune.add_argument("processor", metavar="PROCESSOR", nargs="?", default="gpu", help="of the machine (default: gpu)")
+    tune.add_argument("--bench", action="store_true", help="for the shapes of `bench audio`, not of a workload")
+    tune.add_argument("--tries", type=_positive, default=40, metavar="N", help="for each shape (default: 40)")
+    tune.add_argument("--out", type=Path, metavar="FILE", help="write here, not where the backend looks")
     return parser
 
 
@@ -330,6 +338,33 @@ def _bench(arguments: argparse.Namespace) -> int:
         print(json.dumps(bench_audio.as_json(rows), indent=1))
     else:
         sys.stdout.write(bench_audio.as_table(rows))
+    return DONE
+
+
+def _tune(arguments: argparse.Namespace) -> int:
+    import tempfile
+
+    from leo_runtime import bench_audio, report, shipped, tune
+
+    hardware = shipped.hardware(arguments.hardware)
+    known = [processor.name for processor in hardware.processors]
+    if arguments.processor not in known:
+        raise InputError(f"`{hardware.name}` has no processor `{arguments.processor}`", hint=f"it has {known}")
+    rows: list[tuple[str, str, str, str]] = []
+
+    def note(what: str, before_ns: int, after_ns: int) -> None:
+        rows.append((what, f"{before_ns / 1000:.1f}", f"{after_ns / 1000:.1f}", f"{before_ns / after_ns:.2f}"))
+        _say(f"{what}: {before_ns / 1000:.1f} -> {after_ns / 1000:.1f} us")
+
+    with tempfile.TemporaryDirectory(prefix="leo-tune-") as folder:
+        if arguments.bench:
+            stages = [(stage, "default") for stage in bench_audio.workload_stages(Path(folder)).values()]
+        else:
+            stages = tune.stages_of(shipped.workload(arguments.workload))
+        processor = hardware.processor(arguments.processor)
+        path = tune.tune(processor, stages, tries=arguments.tries, out=arguments.out, progress=note)
+    sys.stdout.write(report.table(("kernel and shape", "rule us", "tuned us", "times as fast"), rows))
+    _say(f"written to {path}")
     return DONE
 
 

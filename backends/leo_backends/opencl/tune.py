@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from leo_backends.opencl.backend import OPERATORS
 from leo_backends.opencl.messages import Choice
 from leo_backends.opencl.plans import (
     ACTIVATIONS,
@@ -36,13 +37,11 @@ from leo_backends.opencl.tuning import KernelName, Shape, Tile, TunedEntry, Tune
 from leo_runtime.errors import MissingExtraError
 from leo_runtime.graph import BoundStage
 
-TRIES = 40
-"""Configurations that are tried for a shape, unless told otherwise."""
 FINALISTS = 3
 DUEL_ROUNDS = 25
 SEED = 1
 
-Progress = Callable[[str], None]
+Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,48 +56,32 @@ class _Asked(Tuning):
 
 
 def tune(
-    options: dict[str, Any],
+    options: Mapping[str, Any],
     stages: Sequence[tuple[BoundStage, str]],
     *,
+    tries: int,
     out: Path | None = None,
-    tries: int = TRIES,
-    progress: Progress = lambda _: None,
-) -> TunedTable:
-    """Tune every kernel that these stages' variants use, and write the table to `out` or to the user's cache.
+    progress: Progress = lambda *_: None,
+) -> Path:
+    """Tune every kernel that these stages' variants use. Returns where the table is: `out`, or the user's cache.
 
-    `options` are those of the processor, `tries` how many configurations are searched for each shape.
+    `options` are those of the processor, `tries` how many configurations are searched for each shape. `progress` gets
+    a shape, and its nanoseconds with the rule's tile and with the winner.
     Raises `MissingExtraError`, `DeviceUnavailableError`, `KernelError`.
     """
-    try:
-        importlib.import_module("pyopencl")
-    except ImportError:
-        raise MissingExtraError("tuning", "opencl") from None
-    try:
-        tuner = importlib.import_module("kernel_tuner")
-    except ImportError:
-        raise MissingExtraError("tuning", "tune") from None
+    tuner = _needed("kernel_tuner", "tune")
+    _needed("pyopencl", "opencl")
     from leo_backends.opencl.device import Device
 
     device = Device(Choice(options.get("platform"), options.get("device"), options.get("units")))
     asked = _Asked(device.fingerprint)
     for stage, variant in stages:
-        plan_stage(stage.operator.name, stage.params[variant], stage.input_shapes[0], Family(asked))
+        if stage.operator.name in OPERATORS:
+            plan_stage(stage.operator.name, stage.params[variant], stage.input_shapes[0], Family(asked))
     entries = []
     for kernel, shape in asked.shapes:
-        found = _search(tuner, device, kernel, shape, tries)
-        rule = asked.rule(kernel, shape)
-        medians_ns = _duel(device, kernel, shape, [rule, *(tile for tile in found if tile != rule)])
-        best = min(medians_ns, key=lambda tile: medians_ns[tile])
-        entry = TunedEntry(
-            kernel=kernel,
-            rows=shape.rows,
-            inputs=shape.inputs,
-            outputs=shape.outputs,
-            tile=best,
-            before_ns=medians_ns[rule],
-            after_ns=medians_ns[best],
-        )
-        progress(f"{kernel} {shape.rows} x {shape.inputs} x {shape.outputs}: {entry.before_ns} -> {entry.after_ns} ns")
+        entry = _tuned(tuner, device, kernel, shape, tries)
+        progress(f"{kernel} {shape.rows} x {shape.inputs} x {shape.outputs}", entry.before_ns, entry.after_ns)
         entries.append(entry)
     version = importlib.metadata.version("kernel_tuner")
     table = TunedTable(
@@ -110,7 +93,30 @@ def tune(
     path = out or user_table_path(device.fingerprint)
     path.parent.mkdir(parents=True, exist_ok=True)
     table.to_file(path)
-    return table
+    return path
+
+
+def _tuned(tuner: Any, device: Any, kernel: KernelName, shape: Shape, tries: int) -> TunedEntry:
+    rule = Tuning(device.fingerprint).rule(kernel, shape)
+    found = _search(tuner, device, kernel, shape, tries)
+    medians_ns = _duel(device, kernel, shape, [rule, *(tile for tile in found if tile != rule)])
+    best = min(medians_ns, key=lambda tile: medians_ns[tile])
+    return TunedEntry(
+        kernel=kernel,
+        rows=shape.rows,
+        inputs=shape.inputs,
+        outputs=shape.outputs,
+        tile=best,
+        before_ns=medians_ns[rule],
+        after_ns=medians_ns[best],
+    )
+
+
+def _needed(module: str, extra: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise MissingExtraError("tuning OpenCL kernels", extra) from None
 
 
 def space(kernel: KernelName, shape: Shape, device: Mapping[str, str | int]) -> dict[str, list[int]]:
@@ -219,6 +225,8 @@ def _duel(device: Any, kernel: KernelName, shape: Shape, tiles: Sequence[Tile]) 
     from leo_backends.opencl.device import LoadedPlan
 
     plans = [(tile, LoadedPlan(device, single_step(kernel, shape, tile))) for tile in tiles]
+    for _, plan in plans:
+        plan.file.close()
     times_ns: dict[Tile, list[int]] = {tile: [] for tile in tiles}
     for _, (tile, plan) in itertools.product(range(DUEL_ROUNDS), plans):
         start_ns, end_ns = plan.run()

@@ -74,4 +74,5 @@ class _Worker:
         y = plan.output
         first = plan.output_first + y.first
         self._connection.send(Loaded(len(self._loaded) - 1, plan.lead, first, y.rows, y.columns, y.pitch))
-        send_handle(self._connection, plan.file.fileno(), os.getppid())
+        with plan.file:
+            send_handle(self._connection, plan.file.fileno(), os.getppid())
