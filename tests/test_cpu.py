@@ -2,6 +2,7 @@
 
 import cmath
 import math
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from hypothesis.extra.numpy import arrays
 from leo_backends import tables
 from leo_backends.cpu import CpuBackend
 from leo_backends.dsp import DspBackend
+from leo_runtime import shipped
 from leo_runtime.backend import Kernel
 from leo_runtime.builtin_operators import MfccParameters
 from leo_runtime.errors import DocumentError, KernelError
@@ -331,3 +333,29 @@ def test_wrong_options(options: dict[str, Any], says: str) -> None:
 def test_any_signal_has_a_level(signal: np.ndarray) -> None:
     output = run("energy_gate", signal, threshold_dbfs=0.0)
     assert output[0] >= -100.001 and np.isfinite(output[0])
+
+
+def heard_in(labels: set[str]) -> str:
+    return next((kind for kind in ("speech", "music", "noise") if kind in labels), "silence")
+
+
+def test_the_voice_gate_on_the_shipped_recordings() -> None:
+    """docs/backends.md states these shares: windows of a second, four a second, whose middle half is of one kind."""
+    windows: Counter[str] = Counter()
+    opened: Counter[str] = Counter()
+    kernel = load("voice_gate", [np.zeros(16_000, np.float32)])
+    for name in shipped.recordings():
+        recording = shipped.recording(name)
+        labels = [label for label in recording.manifest.labels if label.stream == "mic"]
+        for end_us in range(1_000_000, recording.duration_us, 250_000):
+            middle = {one.label for one in labels if one.start_us < end_us - 250_000 and one.end_us > end_us - 750_000}
+            anywhere = {one.label for one in labels if one.start_us < end_us and one.end_us > end_us - 1_000_000}
+            if heard_in(middle) != heard_in(anywhere):
+                continue
+            windows[heard_in(middle)] += 1
+            sound = recording.window("mic", end_us, 16_000).astype(np.float32) / np.float32(32_768)
+            opened[heard_in(middle)] += bool(kernel([sound])[0] > 0)
+    share = {kind: opened[kind] / count for kind, count in windows.items()}
+    assert share["speech"] > 0.95
+    assert share["silence"] == 0
+    assert windows["speech"] > 200 and windows["silence"] > 50

@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.dsp_error import measured
 from leo_backends.dsp import DspBackend, fixed_point
 from leo_backends.dsp.cycles import load_loops, loops
 from leo_backends.dsp.operators import OPERATORS, DensePlan, integers, power
 from leo_backends.dsp.packets import PACKETS
+from leo_runtime import shipped
 from leo_runtime.backend import TimedKernel
 from leo_runtime.errors import DeviceUnavailableError, DocumentError, KernelError
 from leo_runtime.graph import DEFAULT_VARIANT
@@ -306,3 +308,23 @@ def test_columns_are_normalised_before_a_network(tmp_path: Path) -> None:
     kernel = backend().load(tried.stage, DEFAULT_VARIANT)
     assert isinstance(kernel.plan, DensePlan)
     assert kernel(tried.inputs) == pytest.approx((rows - mean) / scale, abs=0.02)
+
+
+def documented_errors() -> dict[str, tuple[float, float]]:
+    """Of docs/dsp.md: each stage's error, rms and greatest."""
+    page = (Path(__file__).parent.parent / "docs" / "dsp.md").read_text()
+    lines = page.split("| stage |")[1].split("\n\n")[0].splitlines()[2:]
+    cells = [[cell.strip() for cell in line.split("|")] for line in lines]
+    return {row[1]: (float(row[4]), float(row[5])) for row in cells}
+
+
+def test_errors_are_the_documented_ones() -> None:
+    """On three of the page's frames: none above the greatest that the page states, and no other decision."""
+    documented = documented_errors()
+    found = measured(shipped.recording("demo"), (8_000_000, 25_000_000, 62_000_000))
+    assert {one.stage for one in found} == set(documented)
+    for one in found:
+        # The page's numbers have two digits; the CPU's own last bits depend on its BLAS.
+        assert one.greatest <= 1.05 * documented[one.stage][1] + 2e-6, one
+        assert one.rms <= 3 * documented[one.stage][0] + 2e-6, one
+        assert one.differ in (None, (0, 0)), one

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -20,6 +22,26 @@ from leo_runtime.backend import Kernel
 from leo_runtime.graph import DEFAULT_VARIANT, Decision
 from leo_runtime.hardware import Processor
 from leo_runtime.lower import MergedWorkload, merge
+from leo_runtime.traces import Recording
+
+
+@dataclass(frozen=True, slots=True)
+class StageError:
+    """One stage's row of the table."""
+
+    stage: str
+    operator: str
+    spread: float
+    rms: float
+    greatest: float
+    differ: tuple[int, int] | None
+    """Decisions that came out differently, by stage and by chain; None for a stage that decides nothing."""
+
+    def row(self) -> str:
+        """As a row of Markdown."""
+        decisions = "" if self.differ is None else f"{self.differ[0]}, {self.differ[1]}"
+        errors = f"{self.rms:.2g} | {self.greatest:.2g}"
+        return f"| {self.stage} | {self.operator} | {self.spread:.3g} | {errors} | {decisions} |"
 
 
 def main() -> None:
@@ -28,50 +50,64 @@ def main() -> None:
     parser.add_argument("--every", type=float, default=1.0)
     parser.add_argument("--recording", default="demo")
     asked = parser.parse_args()
-    recording, merged = shipped.recording(asked.recording), merge(shipped.workload())
+    recording = shipped.recording(asked.recording)
+    ends_us = range(4_000_000, recording.duration_us + 1, round(asked.every * 1e6))
+    print(f"{len(ends_us)} frames of `{asked.recording}`\n")
+    print("| stage | operator | spread of the values | error, rms | error, greatest | other decisions: stage, chain |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for error in measured(recording, ends_us):
+        print(error.row())
+
+
+def measured(recording: Recording, ends_us: Iterable[int]) -> list[StageError]:
+    """The errors of every stage that the DSP can run, over frames that end at these times."""
+    merged = merge(shipped.workload())
     cpu, dsp = _kernels(merged, "cpu"), _kernels(merged, "dsp")
     errors: dict[str, list[np.ndarray]] = defaultdict(list)
     values: dict[str, list[np.ndarray]] = defaultdict(list)
-    differ: dict[tuple[str, str], int] = defaultdict(int)
-    frames = 0
-    for end_us in range(4_000_000, recording.duration_us + 1, round(asked.every * 1e6)):
-        frames += 1
-        windows = {}
-        for stage in merged.stages:
-            if stage.bound.operator.is_source:
-                params = stage.bound.params[DEFAULT_VARIANT]
-                windows[stage.name] = recording.window(params.stream, end_us, params.samples)
-        right = _run(merged, windows, cpu, {})
-        chained = _run(merged, windows, {**cpu, **dsp}, {})
-        alone = {name: _run(merged, windows, {**cpu, name: kernel}, right)[name] for name, kernel in dsp.items()}
+    differ: dict[str, list[tuple[bool, bool]]] = defaultdict(list)
+    for end_us in ends_us:
+        windows = _windows(merged, recording, end_us)
+        right = _run(merged, windows, cpu)
+        chained = _run(merged, windows, {**cpu, **dsp})
+        alone = {name: kernel(_inputs(merged, name, windows, right)) for name, kernel in dsp.items()}
         for name, output in alone.items():
-            errors[name].append(np.abs(output.astype(np.float64) - right[name]))
-            values[name].append(right[name])
-        for stage in merged.stages:
-            if stage.bound.operator.is_gate:
-                for way, outputs in (("stage", alone), ("chain", chained)):
-                    differ[stage.name, way] += bool(outputs[stage.name][0] > 0) != bool(right[stage.name][0] > 0)
-        for graph in merged.workload.graphs:
-            if graph.decision is not None:
-                name = merged.names[graph.name, graph.decision.stage]
-                for way, outputs in (("stage", {**right, **alone}), ("chain", chained)):
-                    same = _decided(graph.decision, outputs[name]) == _decided(graph.decision, right[name])
-                    differ[name, way] += not same
-    print(f"{frames} frames of `{asked.recording}`\n")
-    print("| stage | operator | spread of the values | error, rms | error, greatest | other decisions: stage, chain |")
-    print("| --- | --- | --- | --- | --- | --- |")
+            errors[name].append(np.abs(output.astype(np.float64) - right[name]).ravel())
+            values[name].append(right[name].ravel())
+        for name, decide in _deciders(merged):
+            if name not in right:
+                continue
+            wanted = decide(right[name])
+            differ[name].append((decide(alone.get(name, right[name])) != wanted, decide(chained[name]) != wanted))
+    return [
+        StageError(
+            stage.name,
+            stage.bound.operator.name,
+            float(np.concatenate(values[stage.name]).std()),
+            float(np.sqrt((np.concatenate(errors[stage.name]) ** 2).mean())),
+            float(np.concatenate(errors[stage.name]).max()),
+            (sum(a for a, _ in differ[stage.name]), sum(c for _, c in differ[stage.name]))
+            if stage.name in differ
+            else None,
+        )
+        for stage in merged.stages
+        if stage.name in errors
+    ]
+
+
+def _windows(merged: MergedWorkload, recording: Recording, end_us: int) -> dict[str, np.ndarray]:
+    params = {s.name: s.bound.params[DEFAULT_VARIANT] for s in merged.stages if s.bound.operator.is_source}
+    return {name: recording.window(found.stream, end_us, found.samples) for name, found in params.items()}
+
+
+def _deciders(merged: MergedWorkload) -> Iterator[tuple[str, Callable[[np.ndarray], object]]]:
+    """The stages that decide something, gates and pipelines' ends, and how each output is read."""
     for stage in merged.stages:
-        if stage.name not in errors:
-            continue
-        error, value = (
-            np.concatenate([e.ravel() for e in errors[stage.name]]),
-            np.concatenate([v.ravel() for v in values[stage.name]]),
-        )
-        decisions = ", ".join(str(differ[stage.name, way]) for way in ("stage", "chain"))
-        print(
-            f"| {stage.name} | {stage.bound.operator.name} | {value.std():.3g} | {np.sqrt((error**2).mean()):.2g} | "
-            f"{error.max():.2g} | {decisions if (stage.name, 'stage') in differ else ''} |"
-        )
+        if stage.bound.operator.is_gate:
+            yield stage.name, lambda output: bool(output[0] > 0)
+    for graph in merged.workload.graphs:
+        if graph.decision is not None:
+            yield merged.names[graph.name, graph.decision.stage], partial(_decided, graph.decision)
 
 
 def _kernels(merged: MergedWorkload, backend: str) -> dict[str, Kernel]:
@@ -85,18 +121,20 @@ def _kernels(merged: MergedWorkload, backend: str) -> dict[str, Kernel]:
 
 
 def _run(
-    merged: MergedWorkload,
-    windows: Mapping[str, np.ndarray],
-    kernels: Mapping[str, Kernel],
-    inputs: Mapping[str, np.ndarray],
+    merged: MergedWorkload, windows: Mapping[str, np.ndarray], kernels: Mapping[str, Kernel]
 ) -> dict[str, np.ndarray]:
-    """Every stage's output, gates ignored; `inputs` are read instead of what was computed, where there are any."""
+    """Every stage's output, gates ignored; without that for which an extra is missing."""
     outputs: dict[str, np.ndarray] = {}
     for stage in merged.stages:
-        read = [windows[stage.name]] if stage.bound.operator.is_source else []
-        read += [inputs.get(name, outputs.get(name)) for name in stage.inputs]  # type: ignore[misc]  # in order
-        outputs[stage.name] = kernels[stage.name](read)
+        if stage.name in kernels and all(name in outputs for name in stage.inputs):
+            outputs[stage.name] = kernels[stage.name](_inputs(merged, stage.name, windows, outputs))
     return outputs
+
+
+def _inputs(
+    merged: MergedWorkload, stage: str, windows: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]
+) -> list[np.ndarray]:
+    return [windows[stage]] if stage in windows else [outputs[name] for name in merged.stage(stage).inputs]
 
 
 def _decided(decision: Decision, output: np.ndarray) -> str:
