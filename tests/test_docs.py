@@ -67,6 +67,7 @@ def test_python_on_a_page_runs_and_prints_what_the_page_says(
     page: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(ROOT / "docs" / "examples")
     for block in blocks(page, "python"):
         exec(compile(block, page.name, "exec"), {"__name__": "page"})
         for line in capsys.readouterr().out.splitlines():
