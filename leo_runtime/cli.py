@@ -160,6 +160,11 @@ def _add_replay(replay: argparse.ArgumentParser) -> None:
     replay.add_argument("--workload", metavar="FILE", help="what to run (default: the demo's)")
     replay.add_argument("--hardware", metavar="NAME", help="the machine (default: snapdragon-800; live: host)")
     replay.add_argument("--profile", metavar="NAME", help="its profile (default: of that name; live: measured first)")
+    replay.add_argument(
+        "--dsp",
+        choices=("numpy", "hexagon"),
+        help="what computes a DSP's stages: numpy, or programs of its own instructions under qemu-hexagon",
+    )
     replay.add_argument("--start", type=float, default=0.0, metavar="S", help="second to start at (default: 0)")
     replay.add_argument("--seconds", type=float, metavar="S", help="how much (default: all; live: 20)")
     replay.add_argument("--solver", default="exact", help="who places the frames (default: exact)")

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from leo_runtime import calibrate, measure, report, shipped, solver, summary, viewer
+from leo_runtime import calibrate, measure, registry, report, shipped, solver, summary, viewer
 from leo_runtime.computed_once import ComputedOnce
 from leo_runtime.errors import InputError, LeoError, MissingExtraError
 from leo_runtime.graph import Workload, file_parameters
@@ -97,7 +97,7 @@ def _wanted(arguments: argparse.Namespace) -> Iterator[Callable[[argparse.Namesp
 
 
 def _virtual(arguments: argparse.Namespace, workload: Workload, recording: Recording) -> _Run:
-    hardware = shipped.hardware(arguments.hardware or shipped.PHONE)
+    hardware = _with_dsp(arguments.dsp, shipped.hardware(arguments.hardware or shipped.PHONE))
     profile = shipped.profile(arguments.profile or arguments.hardware or shipped.PHONE)
     span = _span(arguments, recording, arguments.seconds)
     solve, noise = partial(_solve, arguments.solver, arguments.seed), _noise_ppm(arguments)
@@ -110,7 +110,7 @@ def _virtual(arguments: argparse.Namespace, workload: Workload, recording: Recor
 
 
 def _live(arguments: argparse.Namespace, workload: Workload, recording: Recording) -> _Run:
-    hardware = shipped.hardware((arguments.live and arguments.hardware) or shipped.HOST)
+    hardware = _with_dsp(arguments.dsp, shipped.hardware((arguments.live and arguments.hardware) or shipped.HOST))
     span = _span(arguments, recording, LIVE_SECONDS if arguments.seconds is None else arguments.seconds)
     profile = _measured(arguments, workload, hardware, recording)
     solve = partial(_solve, arguments.solver, arguments.seed)
@@ -121,6 +121,27 @@ def _live(arguments: argparse.Namespace, workload: Workload, recording: Recordin
         replayed = replay(runtime, recording, span, policy=arguments.solver, time="real", progress=progress)
         missing = dict(runtime.missing)
     return _Run(replayed, missing, _beside(arguments, replayed))
+
+
+def _with_dsp(arithmetic: str | None, hardware: Hardware) -> Hardware:
+    """The machine with its DSP's stages computed as asked for.
+
+    Raises `InputError` when it has no DSP, and what making the backend raises: asked for by name, it must be there.
+    """
+    if arithmetic is None:
+        return hardware
+    asked = [
+        processor.model_copy(update={"options": {**processor.options, "arithmetic": arithmetic}})
+        for processor in hardware.processors
+        if processor.backend == "dsp"
+    ]
+    if not asked:
+        raise InputError(f"`--dsp {arithmetic}` is about a simulated DSP, and `{hardware.name}` has none")
+    for processor in asked:
+        registry.create(processor).close()
+    changed = {processor.name: processor for processor in asked}
+    processors = tuple(changed.get(processor.name, processor) for processor in hardware.processors)
+    return hardware.model_copy(update={"processors": processors})
 
 
 def _beside(arguments: argparse.Namespace, replayed: Replay) -> tuple[summary.Total, ...]:

@@ -1,5 +1,6 @@
 """The Hexagon programs: the machine that runs them, and every operator bit for bit as in fixed point."""
 
+import json
 import os
 import shutil
 import signal
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import recorded
 from fixed_plans import CASES
 from leo_backends.dsp import DspBackend
 from leo_backends.dsp.hexagon import HexagonMachine
@@ -18,6 +20,7 @@ from leo_backends.dsp.hexagon.machine import COPY, MODELS
 from leo_backends.dsp.hexagon.operators import load
 from leo_backends.dsp.hexagon.toolchain import TARGETS, build, find_toolchain
 from leo_backends.dsp.operators import OPERATORS
+from leo_runtime import cli
 from leo_runtime.errors import DeviceUnavailableError, KernelError
 from leo_runtime.graph import DEFAULT_VARIANT
 from leo_runtime.hardware import Processor
@@ -193,3 +196,42 @@ def test_without_the_tools_only_the_programs_are_missing(tmp_path: Path, monkeyp
     DspBackend(dsp()).close()
     with pytest.raises(DeviceUnavailableError, match="the Hexagon instruction set needs clang"):
         DspBackend(dsp(arithmetic="hexagon"))
+
+
+def replay(*arguments: str) -> int:
+    own = ("recording", "--workload", "workload.json", "--hardware", "machine.json", "--profile", "profile.json")
+    return cli.main(["replay", *own, "--virtual", "--no-compare", "--solver", "dsp-first", *arguments])
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    recorded.write_all(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@needs_tools
+def test_a_replay_on_the_programs_writes_the_same_log(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arithmetic in ("numpy", "hexagon"):
+        assert replay("--dsp", arithmetic, "--out", arithmetic) == 0
+        assert "not here" not in capsys.readouterr().out
+    logs = [(folder / name / "beeps.virtual.log.jsonl").read_bytes() for name in ("numpy", "hexagon")]
+    assert logs[0] == logs[1]
+    assert b'"resource":"dsp"' in logs[0]
+
+
+def test_a_replay_that_asks_for_the_programs_must_have_them(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(folder))
+    assert replay("--dsp", "hexagon") == 2
+    assert "needs clang, ld.lld, qemu-hexagon" in capsys.readouterr().err
+    assert replay("--dsp", "numpy") == 0
+
+
+def test_a_replay_on_a_dsp_needs_one(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    machine = json.loads((folder / "machine.json").read_text())
+    machine["processors"], machine["links"] = machine["processors"][:1], []
+    (folder / "machine.json").write_text(json.dumps(machine))
+    assert replay("--dsp", "hexagon") == 2
+    assert "`desk` has none" in capsys.readouterr().err
