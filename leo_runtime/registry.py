@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 
 from leo_runtime.backend import ENTRY_POINTS, Backend
-from leo_runtime.errors import BackendError, DeviceUnavailableError, LeoError
+from leo_runtime.errors import BackendError, DeviceUnavailableError, LeoError, MissingExtraError
 from leo_runtime.hardware import Processor
 
 
@@ -19,7 +19,7 @@ class BackendStatus:
     """The distribution it comes from."""
     available: bool
     missing: str = ""
-    """What it lacks, in one sentence."""
+    """What it lacks; a backend that is here may still lack what some operators need."""
     hint: str = ""
     """How to get that."""
 
@@ -56,10 +56,18 @@ def _entry_points() -> dict[str, EntryPoint]:
 
 def _status(name: str, entry: EntryPoint) -> BackendStatus:
     try:
-        _made(entry, Processor(name=name, backend=name)).close()
+        backend = _made(entry, Processor(name=name, backend=name))
     except LeoError as error:
         return BackendStatus(name, _package(entry), available=False, missing=str(error), hint=error.hint)
-    return BackendStatus(name, _package(entry), available=True)
+    lacks: tuple[MissingExtraError, ...] = getattr(backend, "lacks", ())
+    backend.close()
+    return BackendStatus(
+        name,
+        _package(entry),
+        available=True,
+        missing="; ".join(str(error) for error in lacks),
+        hint="; ".join(error.hint for error in lacks),
+    )
 
 
 def _made(entry: EntryPoint, processor: Processor) -> Backend:

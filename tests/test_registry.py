@@ -87,3 +87,11 @@ def test_what_ships_is_found() -> None:
     status = {one.name: one for one in registry.available()}
     assert status["cpu"].available and status["dsp"].available
     assert status["cpu"].package == "leo-runtime"
+
+
+def test_what_some_operators_lack_is_told_of_a_backend_that_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("leo_backends.tflite.PACKAGES", ("no_such_interpreter",))
+    cpu = next(one for one in registry.available() if one.name == "cpu")
+    assert cpu.available
+    assert "the operator `tflite` needs the extra `tflite`" in cpu.missing
+    assert "pip install 'leo-runtime[tflite]'" in cpu.hint

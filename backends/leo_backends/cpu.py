@@ -19,7 +19,7 @@ from leo_backends.options import read_options
 from leo_backends.reference import BLOCK_ROWS, PROGRAMS, Program, RowProgram, Rows, in_blocks
 from leo_runtime.backend import Kernel
 from leo_runtime.documents import Positive, Value
-from leo_runtime.errors import KernelError, LeoError
+from leo_runtime.errors import KernelError, LeoError, MissingExtraError
 from leo_runtime.graph import BoundStage
 from leo_runtime.hardware import Processor
 
@@ -44,11 +44,15 @@ class CpuBackend:
     def supports(self, stage: BoundStage, variant: str, /) -> bool:  # noqa: ARG002 - the same for every variant
         """Whether there is a program, and the package that it needs."""
         operator = stage.operator
-        if operator.name == "tflite":
-            return tflite.is_available()
-        if operator.name == "micro_features":
-            return importlib.util.find_spec("pymicro_features") is not None
+        if operator.name in _EXTRAS:
+            return _is_there(operator.name)
         return operator.name in PROGRAMS or operator.function is not None
+
+    @property
+    def lacks(self) -> tuple[MissingExtraError, ...]:
+        """What has to be installed for operators that need more than numpy."""
+        missing = [name for name in _EXTRAS if not _is_there(name)]
+        return tuple(MissingExtraError(f"the operator `{name}`", _EXTRAS[name]) for name in missing)
 
     def load(self, stage: BoundStage, variant: str, /) -> Kernel:
         """Read the stage's model, if it has one. Raises `KernelError`, `MissingExtraError`."""
@@ -107,6 +111,14 @@ class CpuKernel:
                 f"stage `{stage.name}` gave the shape {output.shape}, its operator promises {stage.output_shape}"
             )
         return output
+
+
+_EXTRAS = {"tflite": "tflite", "micro_features": "demo"}
+"""The operators that need more than numpy, and the extra that brings it."""
+
+
+def _is_there(operator: str) -> bool:
+    return tflite.is_available() if operator == "tflite" else importlib.util.find_spec("pymicro_features") is not None
 
 
 def _own_operator(function: Callable[..., np.ndarray], params: dict[str, Any]) -> Program:
