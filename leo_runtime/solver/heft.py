@@ -9,7 +9,6 @@ Ties: the stage first in topological order, the mode first in the problem, the l
 """
 
 from leo_runtime.problem import Placement, Problem
-from leo_runtime.solver.compiled import Compiled
 from leo_runtime.solver.lists import Lists, start
 
 NAME = "heft"
@@ -28,9 +27,9 @@ def solve(
     return lists.placement(NAME, began)
 
 
-def solve_compiled(compiled: Compiled, began_ns: int) -> Placement:
-    """The same for a problem that is compiled already."""
-    lists = Lists.of(compiled)
+def solve_prepared(lists: Lists, began_ns: int) -> Placement:
+    """The same for a problem that is compiled and whose stages are ordered already (`Lists.of`), as often as wanted."""
+    lists.best = None
     run(lists)
     return lists.placement(NAME, began_ns)
 

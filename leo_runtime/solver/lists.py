@@ -37,6 +37,8 @@ class Lists:
     """Positions of the objective's criteria in `CRITERIA`."""
     by_rank: list[int]
     by_due: list[int]
+    whole: list[int]
+    """The resources, by number, on which every stage has a mode."""
     best: Value | None = None
     best_modes: tuple[int, ...] = ()
     best_order: tuple[int, ...] = ()
@@ -52,7 +54,7 @@ class Lists:
         timely = "tardiness" in problem.objective or "tardiness" in problem.limits
         by_due = _by_due(compiled, by_rank) if timely and problem.deadlines else by_rank
         criteria = tuple(CRITERIA.index(name) for name in problem.objective)
-        return cls(compiled, kernel, criteria, by_rank, by_due)
+        return cls(compiled, kernel, criteria, by_rank, by_due, _whole(compiled))
 
     def value(self, modes: Sequence[int], order: Sequence[int]) -> Value:
         """Schedule; a mode of -1 is chosen as HEFT does: what ends first."""
@@ -85,7 +87,7 @@ class Lists:
         if self.best is not None and self.best[0] == 0:
             kernel.evaluate(self.best_modes, self.best_order)
             kernel.keep()
-        for k in whole_processors(self.compiled) if whole else ():
+        for k in self.whole if whole else ():
             kernel.confine(k)
             kernel.search(SINGLE_NODES)
         kernel.confine(-1)
@@ -101,15 +103,16 @@ class Lists:
         return self.compiled.placement(answer, solver, "optimal" if proved else "feasible", bounds, began_ns)
 
 
-def whole_processors(compiled: Compiled) -> list[int]:
-    """The resources, by number, on which every stage has a mode."""
-    everywhere = dict.fromkeys(compiled.resources, True)
-    for stage in compiled.stages:
-        here = [mode.resource for mode in stage.modes]
-        for name, whole in everywhere.items():
-            if whole and name not in here:
-                everywhere[name] = False
-    return [k for k, whole in enumerate(everywhere.values()) if whole]
+def _whole(compiled: Compiled) -> list[int]:
+    if not compiled.stages:
+        return []
+    first, *rest = compiled.stages
+    everywhere = {mode.resource for mode in first.modes}
+    for stage in rest:
+        if not everywhere:
+            return []
+        everywhere = everywhere.intersection([mode.resource for mode in stage.modes])
+    return [k for k, name in enumerate(compiled.resources) if name in everywhere]
 
 
 def _by_due(compiled: Compiled, by_rank: list[int]) -> list[int]:
