@@ -110,4 +110,5 @@ cdef class Kernel:
     cdef i64 _ready(self, i64 a) noexcept nogil
     cdef i64 _eligible(self, i64 a) noexcept nogil
     cdef i64 _look_ahead(self) noexcept nogil
-    cdef i64 _accept(self) noexcept nogil
+    cdef i64 _put_off(self) noexcept nogil
+    cdef i64 _put_back(self) noexcept nogil

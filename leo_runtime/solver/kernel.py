@@ -1953,10 +1953,55 @@ class Kernel:
                     else:
                         self.done[a] = 1
         self.act_count = left
-        found = self._sequence(left)
+        found = self._sequence(left - self._put_off())
         for lane in range(self.lane_first[r]):
             self.free[lane] = self.open[lane]
         return found
+
+    def _put_off(self) -> int:
+        """Mark (2) what no cap binds, nor anything after it: it can come last, in any order. Says how many."""
+        n, r = self.n, self.r
+        put_off = 0
+        for i in range(n - 1, -1, -1):
+            binds = 0
+            k = self.resource[self.mode[i]]
+            if self.by[i] < FAR // 2 or (self.awake_mw[k] > 0 and self.cap[1] < FAR):
+                binds = 1
+            for c in range(self.reader_first[i], self.reader_first[i + 1]):
+                if self.done[self.readers[c]] == 0:
+                    binds = 1
+            for t in range(r):
+                x = i * r + t
+                if self.sent[x]:
+                    on = self.links[6 * (k * r + t) + 5]
+                    if on >= 0 and self.awake_mw[on] > 0 and self.cap[1] < FAR:
+                        binds = 1
+                    wanted = 0
+                    for c in range(self.reader_first[i], self.reader_first[i + 1]):
+                        reader = self.readers[c]
+                        if self.done[reader] == 0 and self.resource[self.mode[reader]] == t:
+                            wanted = 1
+                    if on >= 0 and self.awake_mw[on] > 0 and self.cap[1] < FAR:
+                        wanted = 1
+                    if wanted == 0 and self.done[n + x] == 0:
+                        self.done[n + x] = 2
+                        self.end[n + x] = 0
+                        put_off += 1
+            if binds == 0:
+                self.done[i] = 2
+                self.end[i] = 0
+                put_off += 1
+        return put_off
+
+    def _put_back(self) -> int:
+        """Take up what was put off. Says how many."""
+        back = 0
+        for m in range(self.act_count):
+            a = self.acts[m]
+            if self.done[a] == 2:
+                self.done[a] = 0
+                back += 1
+        return back
 
     def _first_free(self, k: int) -> int:
         best = self.lane_first[k]
@@ -1970,7 +2015,10 @@ class Kernel:
         if self._look_ahead() == 0:
             return 0
         if left == 0:
-            return self._accept()
+            left = self._put_back()
+            if left == 0:
+                return 1 if self.result[4] == 0 else 0
+            return self._sequence(left)
         # The activity that can end first; whatever else can start before that on its resource may come before it.
         first_end = FAR
         at = -1
@@ -2127,6 +2175,3 @@ class Kernel:
         if self.result[1] > self.cap[1]:
             return 0
         return 1
-
-    def _accept(self) -> int:
-        return 1 if self.result[4] == 0 else 0
