@@ -41,7 +41,7 @@ kernel void power(global const float *x, int first, int pitch, global const floa
 // greatest term and a sum relative to it.
 kernel void gmm(global const float *x, int first, int pitch, global const float *means, global const float *variances,
                 global const float *offsets, global float *y, int classes, int components, int dimensions) {
-  const int c = get_global_id(0), r = get_global_id(1);
+  const int c = get_global_id(1), r = get_global_id(0);
   float most = -INFINITY, sum = 0.0f;
   for (int m = 0; m < components; m++) {
     const int row = (c * components + m) * dimensions;

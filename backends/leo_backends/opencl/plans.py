@@ -279,7 +279,7 @@ def add_gmm(
         y = Matrix(Buffer(x.rows * classes), x.rows, classes, classes)
         constants = (_constant(means), _constant(variances), _constant(offsets))
         arguments = (x.buffer, x.first, x.pitch, *constants, y.buffer, classes, components, dimensions)
-        plan.steps.append(Step("naive.cl", "gmm", (), (classes, x.rows), None, arguments))
+        plan.steps.append(Step("naive.cl", "gmm", (), (x.rows, classes), None, arguments))
         return y
     tile = tile or family.tuning.tile("gmm", Shape(x.rows, dimensions, components))
     per_class = -(-components // tile.width)

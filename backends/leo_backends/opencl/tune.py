@@ -1,7 +1,8 @@
 """Finds the tiles that are fastest on a device, shape by shape. Needs the extra `tune`; running tuned kernels does not.
 
 `kernel_tuner` searches the parameters of `tuned.cl`. Its winners and the rule's tile then meet in one run, in turns,
-and the one with the least median is kept, so that a lucky moment of the machine wins nothing.
+and the one with the least lower quartile is kept: what else runs on the machine only ever adds to a time, and a single
+lucky run wins nothing.
 
 Unlike the backend this works in the calling process: a driver that aborts ends it.
 """
@@ -99,16 +100,16 @@ def tune(
 def _tuned(tuner: Any, device: Any, kernel: KernelName, shape: Shape, tries: int) -> TunedEntry:
     rule = Tuning(device.fingerprint).rule(kernel, shape)
     found = _search(tuner, device, kernel, shape, tries)
-    medians_ns = _duel(device, kernel, shape, [rule, *(tile for tile in found if tile != rule)])
-    best = min(medians_ns, key=lambda tile: medians_ns[tile])
+    quartiles_ns = _duel(device, kernel, shape, [rule, *(tile for tile in found if tile != rule)])
+    best = min(quartiles_ns, key=lambda tile: quartiles_ns[tile])
     return TunedEntry(
         kernel=kernel,
         rows=shape.rows,
         inputs=shape.inputs,
         outputs=shape.outputs,
         tile=best,
-        before_ns=medians_ns[rule],
-        after_ns=medians_ns[best],
+        before_ns=quartiles_ns[rule],
+        after_ns=quartiles_ns[best],
     )
 
 
@@ -221,7 +222,7 @@ def _arguments(kernel: KernelName, shape: Shape) -> list[Any]:
 
 
 def _duel(device: Any, kernel: KernelName, shape: Shape, tiles: Sequence[Tile]) -> dict[Tile, int]:
-    """Median times in nanoseconds of tiles that take turns."""
+    """The lower quartiles, in nanoseconds, of the times of tiles that take turns."""
     from leo_backends.opencl.device import LoadedPlan
 
     plans = [(tile, LoadedPlan(device, single_step(kernel, shape, tile))) for tile in tiles]
@@ -231,7 +232,7 @@ def _duel(device: Any, kernel: KernelName, shape: Shape, tiles: Sequence[Tile]) 
     for _, (tile, plan) in itertools.product(range(DUEL_ROUNDS), plans):
         start_ns, end_ns = plan.run()
         times_ns[tile].append(end_ns - start_ns)
-    return {tile: round(statistics.median(times)) for tile, times in times_ns.items()}
+    return {tile: round(statistics.quantiles(times, n=4)[0]) for tile, times in times_ns.items()}
 
 
 def single_step(kernel: KernelName, shape: Shape, tile: Tile | None, *, naive: bool = False) -> Plan:

@@ -65,7 +65,7 @@ class TunedEntry(Value):
     outputs: Positive
     tile: Tile
     before_ns: Quantity = 0
-    """The median time with the rule's tile, in the same run."""
+    """The lower quartile of times with the rule's tile, in the same run."""
     after_ns: Quantity = 0
 
     @property
@@ -129,7 +129,7 @@ class Tuning:
             vec = self.device.get("vector_width", 4)
             width = next(v for v in (8, 4, 2, 1) if isinstance(vec, int) and v <= max(vec, 1))
             cols = 8 if shape.rows == 1 and kernel == "affine" else 1 if kernel == "gmm" else 2
-            return cut(Tile(vec=width, cols=cols, rows=4), kernel, shape)  # type: ignore[arg-type] # one of the literals
+            return cut(Tile(vec=width, cols=cols, rows=4 if kernel == "gmm" else 6), kernel, shape)  # type: ignore[arg-type] # one of the literals
         return cut(Tile(vec=1 if kernel == "gmm" else 4, cols=2, rows=4, lx=32, order=0), kernel, shape)
 
 
