@@ -1,0 +1,29 @@
+"""What ships is found by name, and a wrong name says which there are."""
+
+import pytest
+
+from leo_runtime import shipped
+from leo_runtime.errors import InputError
+
+
+def test_every_shipped_document_is_valid_and_of_its_name():
+    for name in shipped.names("hardware"):
+        assert shipped.hardware(name).name == name
+    for name in shipped.names("profile"):
+        assert shipped.profile(name).hardware in shipped.names("hardware")
+    assert {shipped.PHONE, shipped.HOST} <= set(shipped.names("hardware"))
+
+
+def test_the_demo_reads_streams_that_its_recordings_have():
+    workload = shipped.workload()
+    assert "demo" in shipped.recordings()
+    for name in shipped.recordings():
+        streams = {stream.name: stream.rate_hz for stream in shipped.recording(name).manifest.streams}
+        assert {stream.name: stream.rate_hz for stream in workload.streams} == streams
+
+
+@pytest.mark.parametrize("find", [shipped.hardware, shipped.profile, shipped.recording])
+def test_an_unknown_name_is_refused_with_the_known_ones(find):
+    with pytest.raises(InputError, match="is called `toaster`") as refused:
+        find("toaster")
+    assert refused.value.hint.startswith("one of ")
