@@ -58,7 +58,7 @@ def batch_problem(
         return f"{stage_name}#{frame}" if stage_name in alone else f"{stage_name}#all"
 
     def waits(stage: MergedStage, frame_numbers: Sequence[int]) -> tuple[str, ...]:
-        reads = [name for name in dict.fromkeys((*stage.inputs, *stage.gates)) if name in known]
+        reads = [name for name in dict.fromkeys((*stage.inputs, *stage.gates(state.graphs))) if name in known]
         return tuple(dict.fromkeys(copies(name, frame) for name in reads for frame in frame_numbers))
 
     known = {stage.name for stage in active}

@@ -6,7 +6,7 @@ merged stage its modes. `frame_problem` is done for every frame.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from leo_runtime.cut import cut
@@ -36,9 +36,18 @@ class MergedStage:
     name: str
     bound: BoundStage
     inputs: tuple[str, ...]
-    gates: tuple[str, ...]
-    """It runs where any of these gates is open; always where there is none."""
-    graphs: tuple[str, ...]
+    asked: tuple[tuple[str, str | None], ...]
+    """Who asks for it, as (graph, its gate or None)."""
+
+    @property
+    def graphs(self) -> tuple[str, ...]:
+        """The graphs that ask for it."""
+        return tuple(dict.fromkeys(graph for graph, _ in self.asked))
+
+    def gates(self, triggered: Collection[str]) -> tuple[str, ...]:
+        """It runs where any of these gates is open; always where there is none: one of the triggered asks without."""
+        gates = dict.fromkeys(gate for graph, gate in self.asked if graph in triggered)
+        return () if None in gates else tuple(gate for gate in gates if gate is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +93,14 @@ def merge(workload: Workload) -> MergedWorkload:
     """Settle and merge the graphs of a workload. Raises `GraphError`.
 
     Two stages are one when operator, parameters, variants and (merged) inputs are equal. A merged stage runs when any
-    of the graphs that ask for it would run it: its gates are alternatives, and none is needed where one graph asks
-    without a gate.
+    of the triggered graphs that ask for it would run it: their gates are alternatives, and none is needed where one of
+    them asks without a gate.
     """
     found: dict[tuple[object, ...], str] = {}
     names: dict[tuple[str, str], str] = {}
     inputs: dict[str, tuple[str, ...]] = {}
     bound: dict[str, BoundStage] = {}
-    gates: dict[str, list[str] | None] = {}
-    graphs: dict[str, list[str]] = {}
+    asked: dict[str, list[tuple[str, str | None]]] = {}
     for whole in workload.graphs:
         graph = cut(whole, workload)
         settled = bind(graph, workload)
@@ -100,21 +108,13 @@ def merge(workload: Workload) -> MergedWorkload:
             reads = tuple(names[graph.name, name] for name in stage.inputs)
             key = _identity(stage, settled[stage.name], reads)
             if key not in found:
-                taken = found.values()
-                found[key] = stage.name if stage.name not in taken else f"{graph.name}.{stage.name}"
+                found[key] = _new_name(stage.name, graph.name, asked)
             name = names[graph.name, stage.name] = found[key]
             inputs[name] = reads
             bound.setdefault(name, settled[stage.name])
-            graphs.setdefault(name, []).append(graph.name)
             gate = None if stage.gate is None else names[graph.name, stage.gate]
-            known = gates.setdefault(name, [])
-            if gate is None:
-                gates[name] = None
-            elif known is not None and gate not in known:
-                known.append(gate)
-    stages = tuple(
-        MergedStage(name, bound[name], inputs[name], tuple(gates[name] or ()), tuple(graphs[name])) for name in bound
-    )
+            asked.setdefault(name, []).append((graph.name, gate))
+    stages = tuple(MergedStage(name, bound[name], inputs[name], tuple(asked[name])) for name in bound)
     return MergedWorkload(workload, _gates_first(stages), names)
 
 
@@ -175,7 +175,7 @@ def frame_problem(
     stages = tuple(
         StageModes(
             name=stage.name,
-            inputs=tuple(read for read in dict.fromkeys((*stage.inputs, *stage.gates)) if read in names),
+            inputs=tuple(read for read in dict.fromkeys((*stage.inputs, *stage.gates(state.graphs))) if read in names),
             modes=tuple(mode for mode in modes[stage.name] if mode.resource not in state.lost),
         )
         for stage in active
@@ -200,7 +200,8 @@ def active_stages(merged: MergedWorkload, state: FrameState) -> tuple[MergedStag
     for stage in merged.stages:
         if not triggered.intersection(stage.graphs):
             continue
-        closed = bool(stage.gates) and all(gate in state.closed_gates or gate in removed for gate in stage.gates)
+        gates = stage.gates(state.graphs)
+        closed = bool(gates) and all(gate in state.closed_gates or gate in removed for gate in gates)
         missing_enough = all if stage.bound.operator.takes_absent else any
         starved = bool(stage.inputs) and missing_enough(read in removed for read in stage.inputs)
         if closed or starved:
@@ -210,6 +211,14 @@ def active_stages(merged: MergedWorkload, state: FrameState) -> tuple[MergedStag
     return tuple(active.values())
 
 
+def _new_name(stage: str, graph: str, taken: Collection[str]) -> str:
+    """The stage's own name where nobody has it, else one that says whose it is."""
+    name = stage
+    while name in taken:
+        name = f"{graph}.{name}"
+    return name
+
+
 def _identity(stage: Stage, bound: BoundStage, reads: tuple[str, ...]) -> tuple[object, ...]:
     variants = tuple((v.name, bound.params[v.name].model_dump_json(), v.accuracy_loss_ppm) for v in stage.variants)
     return stage.operator, reads, variants
@@ -217,7 +226,7 @@ def _identity(stage: Stage, bound: BoundStage, reads: tuple[str, ...]) -> tuple[
 
 def _gates_first(stages: tuple[MergedStage, ...]) -> tuple[MergedStage, ...]:
     """The same stages, each after its inputs and its gates; otherwise in the given order."""
-    waits = {stage.name: [*stage.inputs, *stage.gates] for stage in stages}
+    waits = {stage.name: [*stage.inputs, *(gate for _, gate in stage.asked if gate)] for stage in stages}
     if cycle := find_cycle(waits):
         raise GraphError(
             f"graphs that share stages gate each other: {' <- '.join([*cycle, cycle[0]])}",

@@ -186,9 +186,7 @@ class Runtime:
         self._base = {
             (name, mode.variant, mode.resource): mode for name, stage_modes in modes.items() for mode in stage_modes
         }
-        self._needs = {
-            stage.name: Needs(stage.inputs, stage.gates, stage.bound.operator.takes_absent) for stage in merged.stages
-        }
+        self._needs: dict[tuple[str, ...], dict[str, Needs]] = {}
         self._stages = {stage.name: stage for stage in merged.stages}
         self._graphs = {graph.name: graph for graph in merged.workload.graphs}
         self._in_order = {graph.name: in_order(graph) for graph in merged.workload.graphs}
@@ -514,9 +512,19 @@ class Runtime:
             self._plans[asked] = placement
             return placement
         self._answered = True
+        needs = self._needs_of(asked.graphs)
         # The next frame that asks the same will not have waited for a solver.
-        self._plans[asked] = plan(problem, placement.model_copy(update={"solve_us": 0}), self._needs)
-        return plan(problem, placement, self._needs)
+        self._plans[asked] = plan(problem, placement.model_copy(update={"solve_us": 0}), needs)
+        return plan(problem, placement, needs)
+
+    def _needs_of(self, graphs: tuple[str, ...]) -> dict[str, Needs]:
+        """What each stage waits for in a frame of these graphs."""
+        if graphs not in self._needs:
+            self._needs[graphs] = {
+                stage.name: Needs(stage.inputs, stage.gates(graphs), stage.bound.operator.takes_absent)
+                for stage in self.merged.stages
+            }
+        return self._needs[graphs]
 
     def _problem(self, asked: _Asked) -> Problem | None:
         """The question as a document: all but lanes and sleep is kept from frame to frame."""

@@ -75,13 +75,17 @@ def test_stages_that_differ_stay_apart_under_names_of_their_own() -> None:
     assert [stage.name for stage in merged.stages] == ["sound", "gate", "features", "out", "two.gate"] or (
         sorted(stage.name for stage in merged.stages) == ["features", "gate", "out", "sound", "two.gate"]
     )
-    assert merged.stage("features").gates == ("gate", "two.gate")
+    assert merged.stage("features").gates(("one", "two")) == ("gate", "two.gate")
+    assert merged.stage("features").gates(("two",)) == ("two.gate",)
     assert merged.names["two", "gate"] == "two.gate"
 
 
 def test_a_graph_that_asks_without_a_gate_frees_the_shared_stage_of_it() -> None:
     merged = merge(workload(graph("one"), graph("two", gated=False)))
-    assert merged.stage("features").gates == ()
+    assert merged.stage("features").gates(("one", "two")) == ()
+    assert merged.stage("features").gates(("one",)) == ("gate",)
+    assert "features" not in {s.name for s in problem_of(merged, graphs=("one",), closed_gates={"gate"}).stages}
+    assert "features" in {s.name for s in problem_of(merged, closed_gates={"gate"}).stages}
 
 
 def test_prices_come_from_the_profile_and_the_hardware() -> None:
