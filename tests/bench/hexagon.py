@@ -2,6 +2,7 @@
 
     python tests/bench/hexagon.py exactness [--cases 1000]    each operator and target: cases tried, mismatches
     python tests/bench/hexagon.py fit [--write]               packets of random shapes; fit on half, error on the rest
+    python tests/bench/hexagon.py demo                        packets of the demo's stages: counted, and foretold
 
 `--write` stores the fit where the cycle model reads it (`backends/leo_backends/dsp/packets.json`).
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -26,8 +28,9 @@ from leo_backends.dsp import cycles
 from leo_backends.dsp.hexagon import HexagonMachine
 from leo_backends.dsp.hexagon.operators import load
 from leo_backends.dsp.hexagon.toolchain import TARGETS
-from leo_backends.dsp.operators import OPERATORS, Plan, integers
-from leo_backends.dsp.packets import FILE
+from leo_backends.dsp.operators import OPERATORS, Plan, fits, integers
+from leo_backends.dsp.packets import FILE, PACKETS
+from leo_runtime import shipped
 from leo_runtime.builtin_operators import (
     DenseParameters,
     EnergyGateParameters,
@@ -39,6 +42,8 @@ from leo_runtime.builtin_operators import (
     VoiceGateParameters,
     WindowParameters,
 )
+from leo_runtime.graph import DEFAULT_VARIANT
+from leo_runtime.lower import merge
 
 SHAPES = 96
 """Random shapes an operator; every other one is held out of the fit."""
@@ -168,6 +173,40 @@ def _counts(machine: HexagonMachine, name: str) -> Iterator[Counts]:
             yield Counts(cycles.loops(plan), run.packets, cycles.load_loops(plan), program.model.load.packets)
 
 
+def demo() -> None:
+    """The demo's stages on its recording, a frame every ten seconds: packets of each target, and the model's error."""
+    from dsp_error import _inputs, _kernels, _run, _windows
+
+    recording = shipped.recording("demo")
+    merged = merge(shipped.workload())
+    kernels = _kernels(merged, "cpu")
+    frames = []
+    for end_us in range(4_000_000, recording.duration_us + 1, 10_000_000):
+        windows = _windows(merged, recording, end_us)
+        frames.append((windows, _run(merged, windows, kernels)))
+    machines = {target: HexagonMachine(target) for target in TARGETS}
+    print(f"{'stage':<16} {'operator':<16} {'values':>7}", *(f"{target:>9} {'foretold':>9}" for target in machines))
+    for stage in merged.stages:
+        bound, name = stage.bound, stage.bound.operator.name
+        params = bound.params[DEFAULT_VARIANT]
+        if name not in OPERATORS or not fits(params, bound.input_shapes):
+            continue
+        plan: Plan = OPERATORS[name].plan(params, bound.input_shapes)
+        figures = []
+        for target, machine in machines.items():
+            program = load(machine, plan)
+            counted = [
+                program.counted([integers(x, OPERATORS[name].input_q) for x in _inputs(merged, stage.name, *frame)])[1]
+                for frame in frames
+            ]
+            mean = sum(run.packets for run in counted) / len(counted)
+            foretold = cycles.packets(plan, PACKETS[target][name])
+            figures.append(f"{mean:>9.0f} {foretold / mean - 1:>+9.1%}")
+        print(f"{stage.name:<16} {name:<16} {sum(map(math.prod, bound.input_shapes)):>7}", *figures, flush=True)
+    for machine in machines.values():
+        machine.close()
+
+
 def _between(rng: np.random.Generator, low: int, high: int) -> int:
     """An integer, every order of magnitude as likely as another."""
     return round(float(np.exp(rng.uniform(np.log(low), np.log(high)))))
@@ -274,13 +313,16 @@ MAKERS: dict[str, Callable[[np.random.Generator, Path], Made]] = {
 def main() -> int:
     """Run what is asked for; 1 when anything differed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("exactness", "fit"))
+    parser.add_argument("what", choices=("exactness", "fit", "demo"))
     parser.add_argument("--cases", type=int, default=1000, help="cases an operator and target (default: 1000)")
     parser.add_argument("--write", action="store_true", help="store the fit")
     arguments = parser.parse_args()
     if arguments.what == "exactness":
         return 1 if exactness(arguments.cases) else 0
-    fit(arguments.write)
+    if arguments.what == "fit":
+        fit(arguments.write)
+    else:
+        demo()
     return 0
 
 
