@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -317,6 +318,21 @@ def test_a_forgotten_backend_ends_its_worker():
     del backend
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+@needs_device
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    stage, rows = dense_stage(tmp_path / "m.npz", 3, (4, 2))
+    backend = OpenClBackend(processor())
+    try:
+        assert backend.load(stage, "naive")([rows]).shape == (3, 2)
+        assert list(tmp_path.glob("leo-runtime-opencl-*/*"))
+    finally:
+        backend.close()
+    assert not list(tmp_path.glob("leo-runtime-opencl-*"))
 
 
 @needs_device

@@ -14,9 +14,9 @@ import subprocess
 import sys
 import tempfile
 import weakref
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle
-from pathlib import Path
 from typing import IO, Any
 
 from leo_backends.opencl.messages import Failed
@@ -33,18 +33,19 @@ class Worker:
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
+        caches, remove_caches = _caches()
         with theirs:
             self._words = tempfile.TemporaryFile()  # noqa: SIM115 - closed by _end
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", START, str(theirs.fileno())],
                 pass_fds=(theirs.fileno(),),
-                env=_environment(),
+                env=_environment(caches),
                 stdin=subprocess.DEVNULL,
                 stdout=self._words,
                 stderr=self._words,
             )
         self._connection = Connection(ours.detach())
-        self._end = weakref.finalize(self, _end, self._process, self._connection, self._words)
+        self._end = weakref.finalize(self, _end, self._process, self._connection, self._words, remove_caches)
 
     @property
     def pid(self) -> int:
@@ -98,7 +99,9 @@ class Worker:
         return f" of {how}{': ' + said if said else ''}"
 
 
-def _end(process: subprocess.Popen[bytes], connection: Connection, words: IO[bytes]) -> None:
+def _end(
+    process: subprocess.Popen[bytes], connection: Connection, words: IO[bytes], remove_caches: Callable[[], None]
+) -> None:
     with contextlib.suppress(OSError):
         connection.close()  # The worker ends at the end of its requests.
     try:
@@ -107,23 +110,28 @@ def _end(process: subprocess.Popen[bytes], connection: Connection, words: IO[byt
         process.kill()
         process.wait()
     words.close()
+    remove_caches()
 
 
-def _environment() -> dict[str, str]:
-    """This process's, with its import path, and a place for PoCL's cache where its own choice cannot be written."""
+def _environment(caches: dict[str, str]) -> dict[str, str]:
+    """This process's, with its import path."""
     environment = dict(os.environ)
     environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     environment.pop("PYTHONWARNINGS", None)
-    if "POCL_CACHE_DIR" not in environment:
-        environment["POCL_CACHE_DIR"] = str(_writable_folder("pocl"))
-    return environment
+    return environment | caches
 
 
-def _writable_folder(name: str) -> str:
-    folder = cache_folder() / name
+def _caches() -> tuple[dict[str, str], Callable[[], None]]:
+    """Variables that say where PoCL, pyopencl and the worker keep what they compiled, and what removes that.
+
+    Where the user's cache cannot be written it is a folder of the worker's own, for pyopencl fails without one. It is
+    never one that is shared: what lies there is run.
+    """
+    folder = cache_folder() / "pocl"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
-            return str(folder)
+            return {"POCL_CACHE_DIR": os.environ.get("POCL_CACHE_DIR", str(folder))}, lambda: None
     except OSError:
-        return str(Path(tempfile.gettempdir()) / f"leo-runtime-pocl-{os.getuid()}")
+        own = tempfile.TemporaryDirectory(prefix="leo-runtime-opencl-")
+        return {"POCL_CACHE_DIR": own.name, "XDG_CACHE_HOME": own.name}, own.cleanup
