@@ -236,6 +236,23 @@ def test_time_is_the_model_and_energy_its_product() -> None:
     assert DspBackend.simulated and "200 MHz" in backend().driver
 
 
+def test_weights_beyond_the_cache_are_waited_for_at_every_pass(tmp_path: Path) -> None:
+    model = tmp_path / "net.npz"
+    np.savez(model, weights_0=np.ones((40, 50), np.float32), bias_0=np.zeros(50, np.float32))
+    tried = example("a", "dense", [np.ones((17, 40), np.float32)], layers=(50,), per_row=True, model=model)
+
+    def wait_us(**options: Any) -> int:
+        kernel = backend(**options).load(tried.stage, DEFAULT_VARIANT)
+        assert kernel.timed(tried.inputs).device_us == kernel.device_us
+        assert kernel.device_us - kernel.wait_us == backend().load(tried.stage, DEFAULT_VARIANT).device_us
+        return kernel.wait_us
+
+    # 2000 weights and 50 biases of 16 bits, and some words; 17 rows are three blocks of 8.
+    assert wait_us(cache_bytes=1000) == 0
+    assert wait_us(cache_bytes=8000, memory_bytes_per_us=100) == 0
+    assert 3 * 41 <= wait_us(cache_bytes=1000, memory_bytes_per_us=100) <= 3 * 45
+
+
 def test_more_of_anything_takes_longer(tmp_path: Path) -> None:
     def device_us(samples: int, **params: Any) -> int:
         tried = example("a", "mfcc", [np.zeros(samples, np.float32)], **params)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from leo_backends.dsp.cycles import load_packets, packets
+from leo_backends.dsp.cycles import load_packets, packets, passes
 from leo_backends.dsp.hexagon import HexagonMachine, HexagonOperator
 from leo_backends.dsp.hexagon import operators as hexagon_operators
 from leo_backends.dsp.operators import OPERATORS, DspOperator, Plan, fits, integers, real
@@ -33,6 +33,11 @@ class DspOptions(Value):
     """Hardware threads that share one stage; with more than one, the processor should have as many lanes fewer."""
     call_us: Quantity = 20
     """What a stage takes to start there, whatever it computes; how a call gets there is the link's. Modelled."""
+    cache_bytes: Quantity = 256 * 1024
+    """A stage whose numbers fit it waits for them only when it is loaded. Modelled."""
+    memory_bytes_per_us: Positive | None = None
+    """How fast numbers that do not fit the cache are read, again at every pass through them, while nothing computes:
+    an upper bound, for a program may fetch ahead. None: nothing waits for memory."""
     arithmetic: Literal["numpy", "hexagon"] = "numpy"
     """What computes: numpy, or programs of these very instructions under qemu-hexagon. Both give the same bits; the
     programs' packets are counted at every run, where those of numpy are the model's."""
@@ -119,7 +124,9 @@ class DspKernel:
         self.plan = plan
         self.packets = packets(plan, PACKETS[options.instructions][stage.operator.name])
         """Of one run, on all its threads together, as modelled."""
-        self.device_us = self._time_us(self.packets)
+        self.wait_us = _wait_us(plan, options)
+        """For memory, in one run, as modelled."""
+        self.device_us = self._time_us(self.packets) + self.wait_us
         """Of one run, as modelled."""
         self.load_us = self._time_us(load_packets(plan, PACKETS[options.instructions][stage.operator.name]))
         """Of loading the stage, once: its numbers are copied and its weights laid out. As modelled."""
@@ -141,13 +148,20 @@ class DspKernel:
             output, device_us = self._operator.run(self.plan, values), self.device_us
         else:
             output, counted = self._program.counted(values)
-            device_us = self._time_us(counted.packets)
+            device_us = self._time_us(counted.packets) + self.wait_us
         if self._options.real_time:
             time.sleep(max(0.0, device_us / 1e6 - (time.perf_counter() - start)))
         return DeviceRun(real(output), device_us, device_us * self._active_mw)
 
     def _time_us(self, packets: int) -> int:
         return self._options.call_us - (-packets // (self._options.threads * self._options.clock_mhz))
+
+
+def _wait_us(plan: Plan, options: DspOptions) -> int:
+    size = plan_bytes(plan)
+    if options.memory_bytes_per_us is None or size <= options.cache_bytes:
+        return 0
+    return -(-size * passes(plan) // options.memory_bytes_per_us)
 
 
 def plan_bytes(plan: Any) -> int:

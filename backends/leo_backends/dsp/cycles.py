@@ -1,8 +1,8 @@
 """How long the DSP takes: each loop of an operator, so many times, at so many packets (`packets.py`).
 
 A hardware thread issues at most one packet of instructions in each of its cycles, so packets are cycles wherever no
-packet waits; waiting for memory is not modelled. The loops are those of the programs in `hexagon/program`, and so is
-how they cut their work; a loop whose name begins with `vector` is there where the vector unit is.
+packet waits; for memory it may wait at each of `passes`. The loops are those of the programs in `hexagon/program`, and
+so is how they cut their work; a loop whose name begins with `vector` is there where the vector unit is.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from leo_backends.dsp.operators import (
     WindowPlan,
 )
 
+BLOCK_ROWS = 8
+"""Rows that go through all layers of a network together (`hexagon/program/dense.c`)."""
+
 Loops = dict[str, int]
 """How often the inside of each loop runs; `call` is what happens once."""
 
@@ -33,6 +36,17 @@ def packets(plan: Plan, table: dict[str, int]) -> int:
 def load_packets(plan: Plan, table: dict[str, int]) -> int:
     """Packets of copying a plan into the DSP's memory and laying out its weights."""
     return total(load_loops(plan), table)
+
+
+def passes(plan: Plan) -> int:
+    """How often a run goes through the plan's weights: for every frame of a mixture, for every block of rows."""
+    match plan:
+        case GmmPlan():
+            return plan.frames
+        case DensePlan():
+            return -(-plan.rows // BLOCK_ROWS)
+        case _:
+            return 1
 
 
 def total(loops: Loops, table: dict[str, int]) -> int:
