@@ -170,6 +170,9 @@ def _add_replay(replay: argparse.ArgumentParser) -> None:
     replay.add_argument("--solver", default="exact", help="who places the frames (default: exact)")
     replay.add_argument("--noise", type=float, default=0.0, metavar="PERCENT", help="spread of virtual durations")
     replay.add_argument("--seed", type=_count, default=0, metavar="N", help="of noise and of solvers that draw")
+    replay.add_argument(
+        "--reserve", type=_count, metavar="PERCENT", help="of every deadline, kept free in plans (default: 0; live: 50)"
+    )
     replay.add_argument("--no-compare", action="store_true", help="leave out the other policies")
     replay.add_argument(
         "--out", type=Path, default=Path("out"), metavar="FOLDER", help="logs and traces (default: out)"

@@ -20,14 +20,16 @@ from leo_runtime.hardware import Hardware
 from leo_runtime.operators import find_operator
 from leo_runtime.problem import Placement, Problem
 from leo_runtime.profiles import Profile
-from leo_runtime.replay import Replay, Span, check_streams, replay, write_log
-from leo_runtime.runtime import Runtime
+from leo_runtime.replay import Replay, Span, Time, check_streams, replay, write_log
+from leo_runtime.runtime import Runtime, Solver
 from leo_runtime.traces import Recording
 
 POLICIES = ("cpu-only", "dsp-first", "gpu-first", "greedy")
 """The simpler policies that are set beside the solver's."""
 
 LIVE_SECONDS = 20
+LIVE_RESERVE_PERCENT = 50
+"""Of every deadline, in real time: other programs run on this machine, too."""
 MAX_NODES = 20_000
 """How long the exact solver may search for one frame: a bound in nodes gives the same answer at every run."""
 
@@ -100,7 +102,7 @@ def _virtual(arguments: argparse.Namespace, workload: Workload, recording: Recor
     hardware = _with_dsp(arguments.dsp, shipped.hardware(arguments.hardware or shipped.PHONE))
     profile = shipped.profile(arguments.profile or arguments.hardware or shipped.PHONE)
     span = _span(arguments, recording, arguments.seconds)
-    solve, noise = partial(_solve, arguments.solver, arguments.seed), _noise_ppm(arguments)
+    solve, noise = _solver(arguments, arguments.solver, "virtual"), _noise_ppm(arguments)
     with (
         report.ProgressBar("in virtual time") as progress,
         Runtime.simulated(workload, hardware, profile, solver=solve, noise=noise, seed=arguments.seed) as runtime,
@@ -113,7 +115,7 @@ def _live(arguments: argparse.Namespace, workload: Workload, recording: Recordin
     hardware = _with_dsp(arguments.dsp, shipped.hardware((arguments.live and arguments.hardware) or shipped.HOST))
     span = _span(arguments, recording, LIVE_SECONDS if arguments.seconds is None else arguments.seconds)
     profile = _measured(arguments, workload, hardware, recording)
-    solve = partial(_solve, arguments.solver, arguments.seed)
+    solve = _solver(arguments, arguments.solver, "real")
     with (
         report.ProgressBar("in real time") as progress,
         Runtime.live(workload, hardware, profile, solver=solve) as runtime,
@@ -161,7 +163,7 @@ def _beside(arguments: argparse.Namespace, replayed: Replay) -> tuple[summary.To
                     replayed.workload,
                     replayed.hardware,
                     replayed.profile,
-                    solver=partial(_solve, policy, arguments.seed),
+                    solver=_solver(arguments, policy, replayed.time),
                     backends=once.backends,
                     noise=_noise_ppm(arguments),
                     seed=arguments.seed,
@@ -180,7 +182,23 @@ def _noise_ppm(arguments: argparse.Namespace) -> int | None:
     return round(arguments.noise * 10_000) or None
 
 
-def _solve(policy: str, seed: int, problem: Problem) -> Placement:
+def _solver(arguments: argparse.Namespace, policy: str, time: Time) -> Solver:
+    reserve_percent = arguments.reserve
+    if reserve_percent is None:
+        reserve_percent = LIVE_RESERVE_PERCENT if time == "real" else 0
+    if reserve_percent > 99:
+        raise InputError(f"expected a reserve of at most 99 percent, got {reserve_percent}")
+    return partial(_solve, policy, arguments.seed, reserve_percent)
+
+
+def _solve(policy: str, seed: int, reserve_percent: int, problem: Problem) -> Placement:
+    """Place a frame as if its deadlines came earlier by the reserve, so that a hitch need not make it late."""
+    if reserve_percent:
+        deadlines = tuple(
+            due.model_copy(update={"deadline_us": due.deadline_us * (100 - reserve_percent) // 100})
+            for due in problem.deadlines
+        )
+        problem = problem.model_copy(update={"deadlines": deadlines})
     return solver.solve(problem, policy, limit_nodes=MAX_NODES, seed=seed)
 
 

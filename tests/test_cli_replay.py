@@ -80,6 +80,17 @@ def test_json_holds_the_figures(capsys):
     assert {processor["name"] for processor in figures["processors"]} >= {"cpu", "dsp"}
 
 
+def test_a_reserve_makes_plans_that_are_early(capsys):
+    def median_us(*more: str) -> int:
+        (figures,) = json.loads(run(capsys, *VIRTUAL, "--json", "--no-compare", *more)[1])
+        return figures["pipelines"][0]["latency_median_us"]
+
+    assert median_us() == 7100
+    assert median_us("--reserve", "95") <= 5000
+    status, _, err = run(capsys, *VIRTUAL, "--reserve", "100")
+    assert (status, err) == (2, "expected a reserve of at most 99 percent, got 100\n")
+
+
 def test_calibrate_writes_a_profile_that_a_replay_can_use(capsys):
     arguments = ("--recording", *OWN, "--quick", "--out", "desk.json")
     status, out, err = run(capsys, "calibrate", *arguments)
