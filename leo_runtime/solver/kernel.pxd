@@ -22,7 +22,7 @@ cdef class Kernel:
     cdef ints penalty, least_priced, sure_list, use, awake_price, row_take, row_room, row_price, row_best, row_over
     cdef ints late_low, late_high, late_from, late_to, row_awake, pick, parent, path_end
     cdef i64 rows, row_credit, price_base, price_top, sure
-    cdef ints acts, freed
+    cdef ints acts, freed, newest, newest_start
     cdef i64 act_count, top, first_only, sends, has_best, visited, stopped, target, limit_nodes, open_bound, trail_size, random, tightened
 
     cdef ints _take(self, i64 count)

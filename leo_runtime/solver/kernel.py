@@ -187,6 +187,8 @@ class Kernel:
         self.late_high = self._take(self.deadlines)
         self.late_from = self._take(self.deadlines)
         self.late_to = self._take(self.deadlines)
+        self.newest = self._take(r)
+        self.newest_start = self._take(r)
         self.acts = self._take(activities)
         self.freed = self._take(n)
         self.sure = 0
@@ -1952,6 +1954,9 @@ class Kernel:
                         left += 1
                     else:
                         self.done[a] = 1
+        for k in range(r):
+            self.newest[k] = -1
+            self.newest_start[k] = 0
         self.act_count = left
         found = self._sequence(left - self._put_off())
         for lane in range(self.lane_first[r]):
@@ -1996,6 +2001,9 @@ class Kernel:
     def _put_back(self) -> int:
         """Take up what was put off. Says how many."""
         back = 0
+        for k in range(self.r):
+            self.newest_start[k] = 0
+            self.newest[k] = -1
         for m in range(self.act_count):
             a = self.acts[m]
             if self.done[a] == 2:
@@ -2043,6 +2051,13 @@ class Kernel:
             last_key = self.by[a] - took
             last = a
             start = max(self._ready(a), before)
+            # Lanes are alike: only schedules made in the order of their starts (ties: numbers) are made at all.
+            newest = self.newest[at]
+            newest_start = self.newest_start[at]
+            if start < newest_start or (start == newest_start and a < newest):
+                continue
+            self.newest[at] = a
+            self.newest_start[at] = start
             self.start[a] = start
             self.end[a] = start + took
             self.lane[a] = lane
@@ -2051,6 +2066,8 @@ class Kernel:
             found = self._sequence(left - 1)
             self.done[a] = 0
             self.free[lane] = before
+            self.newest[at] = newest
+            self.newest_start[at] = newest_start
             if found or self.stopped:
                 return found
 
@@ -2121,7 +2138,7 @@ class Kernel:
         for k in range(r):
             self.first_free[k] = FAR
             if self.lane_first[k] < self.lane_first[k + 1]:
-                self.first_free[k] = self.free[self._first_free(k)]
+                self.first_free[k] = max(self.free[self._first_free(k)], self.newest_start[k])
         for i in range(n):
             g = self.mode[i]
             k = self.resource[g]
