@@ -16,6 +16,9 @@ from leo_runtime.solver.infeasible import reason
 
 CLIMB_MOVES_PER_STAGE = 25
 """Random changes tried before the search, for a good first answer."""
+LONG_CLIMB_MOVES_PER_STAGE = 400
+"""The same again, for a problem that a first short search did not settle."""
+QUICK_NODES = 1500
 UNLIMITED = 1 << 60
 
 
@@ -47,7 +50,12 @@ def answer(
     moves = CLIMB_MOVES_PER_STAGE * len(compiled.stages) if climb_moves is None else climb_moves
     with halting(kernel, limit_ms):
         kernel.climb(moves, seed)
-        proved = kernel.search(UNLIMITED if limit_nodes is None else limit_nodes) == 2
+        limit = UNLIMITED if limit_nodes is None else limit_nodes
+        proved = kernel.search(min(limit, QUICK_NODES)) == 2
+        if not proved and limit > QUICK_NODES:
+            # A large tree: a better answer to begin with prunes more than it costs.
+            kernel.climb(LONG_CLIMB_MOVES_PER_STAGE * len(compiled.stages), seed + 1)
+            proved = kernel.search(limit) == 2
     if kernel.found:
         bounds = tuple(kernel.bounds)
         return compiled.placement(kernel.best(), "exact", "optimal" if proved else "feasible", bounds, began_ns)
