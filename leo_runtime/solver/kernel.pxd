@@ -3,7 +3,7 @@ ctypedef long long i64
 ctypedef i64[::1] ints
 
 cdef i64 FAR
-cdef i64 SCALE, ROWS, CUTS, STEPS, ROOM, LATENESS, DOUBT, LONGEST, BROKEN, STEP, HEAT, CEILING
+cdef i64 SCALE, ROWS, CUTS, STEPS, ROOM, LATENESS, DOUBT, LEAF_NODES, LONGEST, BROKEN, STEP, HEAT, CEILING
 
 cdef class Kernel:
     cdef ints source
@@ -23,7 +23,7 @@ cdef class Kernel:
     cdef ints late_low, late_high, late_from, late_to, row_awake, pick, parent, path_end
     cdef i64 rows, row_credit, price_base, price_top, sure
     cdef ints acts, freed, newest, newest_start
-    cdef i64 act_count, top, first_only, sends, has_best, visited, stopped, target, limit_nodes, open_bound, trail_size, random, tightened
+    cdef i64 leaf_limit, leaf_until, given_up, unresolved, act_count, top, first_only, sends, has_best, visited, stopped, target, limit_nodes, open_bound, trail_size, random, tightened
 
     cdef ints _take(self, i64 count)
     cdef void _carve(self)

@@ -32,6 +32,7 @@ STEPS = 30
 ROOM = 1 << 20
 LATENESS = 8
 DOUBT = 16
+LEAF_NODES = 100
 LONGEST = 1 << 38
 BROKEN = 1 << 40
 """What one missing link or lane adds to how far a schedule breaks the rules."""
@@ -811,6 +812,7 @@ class Kernel:
             return self.best_result[c]
         bound = self.node_bound[c]
         size = min(self.n, 8)
+        self.leaf_limit = LEAF_NODES
         for turn in range(rounds):
             if self.halted[0] or bound >= self.best_result[c]:
                 break
@@ -821,6 +823,7 @@ class Kernel:
             self.open_bound = FAR
             self.first_only = 0
             self.limit_nodes = self.visited + nodes
+            self.unresolved = 0
             if self._free(size, turn % 3):
                 self._branch(bound)
             self._undo(here)
@@ -829,6 +832,8 @@ class Kernel:
             elif self.stopped:
                 size = max(size - 1, 4)
                 nodes += nodes // 8
+            elif self.unresolved:
+                self.leaf_limit += self.leaf_limit // 8
             elif size == self.n:
                 bound = before
                 break
@@ -934,6 +939,8 @@ class Kernel:
         c = self.target
         top = self.cap[c]
         share = 16
+        retry = FAR
+        self.leaf_limit = LEAF_NODES
         while True:
             if self.has_best:
                 top = min(top, self.best_result[c] - 1)
@@ -946,10 +953,13 @@ class Kernel:
                 self.bound[k] = top + 1
                 return
             self.bound[k] = max(self.bound[k], self.node_bound[c])
-            if c == 0 or c == 2:
+            if c == 0 or c == 2 or retry < FAR:
                 self._undo(mark)
                 guess = top
-                if share == 16:
+                if retry < FAR:
+                    guess = retry
+                    share = share * 2
+                elif share == 16:
                     guess = self.bound[k]
                 elif self.has_best:
                     guess = self.bound[k] + (top - self.bound[k]) // share
@@ -969,6 +979,8 @@ class Kernel:
             tried = self.cap[c]
             # Without any answer yet the first one will do, to know how far up to look.
             self.first_only = 0 if self.has_best or tried < top else 1
+            self.unresolved = 0
+            retry = FAR
             self._branch(self.bound[k])
             self._undo(mark)
             if self.first_only and self.has_best:
@@ -980,6 +992,13 @@ class Kernel:
                 if self.has_best:
                     self.bound[k] = min(self.bound[k], self.best_result[c])
                 return
+            if self.unresolved:
+                # Some orders were given up. Once more, looking longer at each, below whatever was found meanwhile.
+                self.leaf_limit = self.leaf_limit * 16
+                retry = tried
+                if self.has_best:
+                    retry = min(tried, self.best_result[c] - 1)
+                continue
             if self.has_best and self.best_result[c] <= tried:
                 self.bound[k] = self.best_result[c]
                 return
@@ -1908,8 +1927,12 @@ class Kernel:
 
     def _leaf(self, last_bound: int) -> None:
         while True:
+            self.leaf_until = self.visited + self.leaf_limit
+            self.given_up = 0
             if self._sequence_all() == 0:
-                if self.stopped:
+                if self.given_up:
+                    self.unresolved += 1
+                if self.stopped or self.given_up:
                     self.open_bound = min(self.open_bound, last_bound)
                 return
             self._keep()
@@ -2047,6 +2070,9 @@ class Kernel:
             if self.visited > self.limit_nodes or self.halted[0]:
                 self.stopped = 1
                 return 0
+            if self.visited > self.leaf_until:
+                self.given_up = 1
+                return 0
             took = self._took(a)
             last_key = self.by[a] - took
             last = a
@@ -2068,7 +2094,7 @@ class Kernel:
             self.free[lane] = before
             self.newest[at] = newest
             self.newest_start[at] = newest_start
-            if found or self.stopped:
+            if found or self.stopped or self.given_up:
                 return found
 
     def _next_choice(self, at: int, free: int, first_end: int, last_key: int, last: int) -> int:
