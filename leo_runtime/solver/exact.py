@@ -13,6 +13,7 @@ from leo_runtime.errors import SolverError
 from leo_runtime.problem import Placement, Problem
 from leo_runtime.solver.compiled import Compiled
 from leo_runtime.solver.infeasible import reason
+from leo_runtime.solver.lists import SINGLE_NODES, processors_for_all
 
 CLIMB_MOVES_PER_STAGE = 25
 """Random changes tried before the search, for a good first answer."""
@@ -56,8 +57,15 @@ def answer(
             # A large tree: a better answer to begin with prunes more than it costs.
             kernel.climb(LONG_CLIMB_MOVES_PER_STAGE * len(compiled.stages), seed + 1)
             proved = kernel.search(limit) == 2
+    bounds = tuple(kernel.bounds)
+    if not proved:
+        before = kernel.best()[:4] if kernel.found else None
+        search_single_processors(compiled, kernel)
+        if kernel.found and kernel.best()[:4] != before:
+            # The later bounds were for other values of the criteria before them.
+            proved = kernel.search(0) == 2
+            bounds = (max(bounds[0], kernel.bounds[0]), *kernel.bounds[1:])
     if kernel.found:
-        bounds = tuple(kernel.bounds)
         return compiled.placement(kernel.best(), "exact", "optimal" if proved else "feasible", bounds, began_ns)
     if not proved:
         raise SolverError(
@@ -65,6 +73,14 @@ def answer(
             hint="raise limit_ms or limit_nodes",
         )
     return compiled.infeasible("exact", reason(compiled.problem), began_ns)
+
+
+def search_single_processors(compiled: Compiled, kernel: Any) -> None:
+    """Make sure that the kernel's answer is no worse than the best one on a single processor (searched briefly)."""
+    for k in processors_for_all(compiled):
+        kernel.confine(k)
+        kernel.search(SINGLE_NODES)
+    kernel.confine(-1)
 
 
 def first_answer(kernel: Any, limit_nodes: int) -> bool:

@@ -54,7 +54,7 @@ class Lists:
         timely = "tardiness" in problem.objective or "tardiness" in problem.limits
         by_due = _by_due(compiled, by_rank) if timely and problem.deadlines else by_rank
         criteria = tuple(CRITERIA.index(name) for name in problem.objective)
-        return cls(compiled, kernel, criteria, by_rank, by_due, _whole(compiled))
+        return cls(compiled, kernel, criteria, by_rank, by_due, processors_for_all(compiled))
 
     def value(self, modes: Sequence[int], order: Sequence[int]) -> Value:
         """Schedule; a mode of -1 is chosen as HEFT does: what ends first."""
@@ -103,7 +103,7 @@ class Lists:
         return self.compiled.placement(answer, solver, "optimal" if proved else "feasible", bounds, began_ns)
 
 
-def _whole(compiled: Compiled) -> list[int]:
+def processors_for_all(compiled: Compiled) -> list[int]:
     if not compiled.stages:
         return []
     first, *rest = compiled.stages

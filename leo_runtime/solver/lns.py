@@ -9,7 +9,7 @@ from typing import Any
 
 from leo_runtime.problem import CRITERIA, Placement, Problem
 from leo_runtime.solver.compiled import Compiled, Status
-from leo_runtime.solver.exact import first_answer, halting
+from leo_runtime.solver.exact import first_answer, halting, search_single_processors
 from leo_runtime.solver.infeasible import reason
 
 CLIMB_MOVES_PER_STAGE = 100
@@ -31,6 +31,7 @@ def solve(problem: Problem, *, limit_ms: int | None = None, limit_nodes: int | N
     nodes = (NODES if limit_ms is None else 1 << 40) if limit_nodes is None else limit_nodes
     with halting(kernel, limit_ms):
         kernel.climb(CLIMB_MOVES_PER_STAGE * len(compiled.stages), seed)
+        search_single_processors(compiled, kernel)
         if kernel.found or first_answer(kernel, 10 * nodes):
             kernel.refine(max(nodes // NEIGHBOURHOOD_NODES, 1), NEIGHBOURHOOD_NODES, seed)
     return answer(compiled, kernel, began)
