@@ -2,7 +2,7 @@
 
 `kernel_tuner` searches the parameters of `tuned.cl`. Its winners and the rule's tile then meet in one run, in turns,
 and the one with the least lower quartile is kept: what else runs on the machine only ever adds to a time, and a single
-lucky run wins nothing.
+lucky run wins nothing. A gain of less than `WORTHWHILE_PERCENT` is none.
 
 Unlike the backend this works in the calling process: a driver that aborts ends it.
 """
@@ -40,6 +40,7 @@ from leo_runtime.graph import BoundStage
 
 FINALISTS = 3
 DUEL_ROUNDS = 25
+WORTHWHILE_PERCENT = 5
 SEED = 1
 
 Progress = Callable[[str, int, int], None]
@@ -102,6 +103,8 @@ def _tuned(tuner: Any, device: Any, kernel: KernelName, shape: Shape, tries: int
     found = _search(tuner, device, kernel, shape, tries)
     quartiles_ns = _duel(device, kernel, shape, [rule, *(tile for tile in found if tile != rule)])
     best = min(quartiles_ns, key=lambda tile: quartiles_ns[tile])
+    if 100 * quartiles_ns[best] > (100 - WORTHWHILE_PERCENT) * quartiles_ns[rule]:
+        best = rule
     return TunedEntry(
         kernel=kernel,
         rows=shape.rows,
