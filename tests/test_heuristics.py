@@ -180,3 +180,13 @@ def test_the_oracle_refuses_numbers_it_cannot_count() -> None:
     with pytest.raises(SolverError, match="too large"):
         solve(huge, "oracle")
     assert solve(huge).status == "optimal"
+
+
+def test_lns_claims_no_bound_from_a_neighbourhood_that_left_something_out() -> None:
+    """Its largest neighbourhood is drawn at random and once stood for the whole problem when it was not."""
+    problem = random_problem(175, stages=5, shape="forkjoin")
+    best = solve(problem, "exhaustive").bounds
+    for limit in (30, 300, 3000):
+        answer = solve(problem, "lns", limit_nodes=limit)
+        assert answer.bounds <= best
+        assert answer.status != "optimal" or answer.bounds == best

@@ -5,7 +5,8 @@ sent once to each target, may occupy a radio, and is put into the earliest gap t
 free late, and wake up. HEFT looks at nothing but times. Where its answer breaks a cap, a budget or a limit, it runs
 again with stages fixed, one at a time, to the mode under which it breaks least; and where everything on one processor
 is better in the objective, that is the answer.
-Ties: the stage first in topological order, the mode first in the problem, the lane first on its resource.
+HEFT leaves open which of two stages of equal rank comes first, and which of two modes that end at once is taken. Both
+are broken both ways, the problem's order first, and the best of the four schedules is kept; the lane is the first.
 """
 
 from leo_runtime.problem import Placement, Problem
@@ -36,8 +37,10 @@ def solve_prepared(lists: Lists, began_ns: int) -> Placement:
 
 def run(lists: Lists) -> None:
     """Leave HEFT's best schedule in `lists`."""
-    value = lists.consider([-1] * len(lists.by_rank), lists.by_rank)
-    if value[0] > 0:
+    for order in (lists.by_rank, lists.kernel.rank_order(True)):
+        for tie in (-1, -2):
+            lists.consider([tie] * len(order), order)
+    if lists.best is not None and lists.best[0] > 0:
         _mend(lists)
 
 

@@ -29,9 +29,9 @@ cdef class Kernel:
     cdef void _carve(self)
     cdef void _carve_scratch(self)
     cdef void _expand(self) noexcept nogil
-    cdef void _rank(self) noexcept nogil
+    cdef void _rank(self, i64 backward) noexcept nogil
     cdef void _schedule(self) noexcept nogil
-    cdef i64 _earliest_mode(self, i64 i) noexcept nogil
+    cdef i64 _earliest_mode(self, i64 i, i64 last) noexcept nogil
     cdef i64 _inputs_at(self, i64 i, i64 target, i64 trial) noexcept nogil
     cdef i64 _place(self, i64 a, i64 r, i64 ready, i64 took) noexcept nogil
     cdef void _remove(self, i64 a) noexcept nogil

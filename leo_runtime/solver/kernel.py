@@ -237,29 +237,32 @@ class Kernel:
     def evaluate(self, modes: list[int], order: list[int]) -> tuple[int, int, int, int, int]:
         """Schedule the stages in `order` (inputs first), each in its mode of `modes` (a number within the stage).
 
-        Where a stage's mode is -1 the one that ends first is taken (HEFT's rule; ties: the first mode). Returns the
+        Where a stage's mode is negative the one that ends first is taken (HEFT's rule; of equal ends the first mode,
+        or the last where it is -2). Returns the
         four criteria and how far rules 4 (missing links), 5 and 7 are broken in sum (0: a valid placement), which
         `answer` then gives in full.
         """
         for i in range(self.n):
-            self.mode[i] = -1 if modes[i] < 0 else self.mode_first[i] + modes[i]
+            self.mode[i] = modes[i] if modes[i] < 0 else self.mode_first[i] + modes[i]
         for i in range(self.n):
             self.made[i] = order[i]
         self._schedule()
         out = self.result
         return out[0], out[1], out[2], out[3], out[4]
 
-    def rank_order(self) -> list[int]:
+    def rank_order(self, backward: bool = False) -> list[int]:
         """The stages by falling upward rank, an order in which inputs come first (ties: topological position).
+
+        With `backward` ties are broken the other way: never between a stage and its input, whose rank is larger.
 
         After Topcuoglu, Hariri and Wu (2002): a stage's mean duration over its modes, plus the most that any reader's
         rank and the mean time to reach it add up to. That mean is over the unordered pairs of resources on which the
         two may run, a resource with itself included; forbidden pairs of modes are left out. Counted in 1/64 us.
         """
-        self._rank()
+        self._rank(1 if backward else 0)
         return [self.made[i] for i in range(self.n)]
 
-    def _rank(self) -> None:
+    def _rank(self, backward: int) -> None:
         n, r = self.n, self.r
         for i in range(n):
             self.rank[i] = 0
@@ -289,7 +292,7 @@ class Kernel:
                 self.rank[producer] = max(self.rank[producer], self.rank[i] + mean)
         for k in range(n):
             here = k
-            while here > 0 and self.rank[self.made[here - 1]] < self.rank[k]:
+            while here > 0 and self.rank[self.made[here - 1]] < self.rank[k] + backward:
                 self.made[here] = self.made[here - 1]
                 here -= 1
             self.made[here] = k
@@ -316,7 +319,7 @@ class Kernel:
         for k in range(n):
             i = self.made[k]
             if self.mode[i] < 0:
-                self.mode[i] = self._earliest_mode(i)
+                self.mode[i] = self._earliest_mode(i, 0 if self.mode[i] == -1 else 1)
             g = self.mode[i]
             self._place(i, self.resource[g], self._inputs_at(i, self.resource[g], 0), self.duration[g])
         self._measure()
@@ -326,7 +329,7 @@ class Kernel:
             self.sent[self.send_list[x]] = 0
         self.sends = 0
 
-    def _earliest_mode(self, i: int) -> int:
+    def _earliest_mode(self, i: int, last: int) -> int:
         best = self.mode_first[i]
         best_end = FAR
         for g in range(self.mode_first[i], self.mode_first[i + 1]):
@@ -347,7 +350,7 @@ class Kernel:
                 if self.sent[x] == 2:
                     self._remove(self.n + x)
                     self.sent[x] = 0
-            if end < best_end:
+            if end < best_end + last:
                 best_end = end
                 best = g
         return best
@@ -594,7 +597,7 @@ class Kernel:
                 current = cost
                 for i in range(n):
                     self.climb_mode[i] = self.mode[i]
-        self._rank()
+        self._rank(0)
         for k in range(self.r):
             if self._alone(k):
                 for what in range(4):
@@ -824,7 +827,7 @@ class Kernel:
             self.first_only = 0
             self.limit_nodes = self.visited + nodes
             self.unresolved = 0
-            if self._free(size, turn % 3):
+            if self._free(size, turn % 3) or size == self.n:
                 self._branch(bound)
             self._undo(here)
             if self.best_result[c] < before:
@@ -850,9 +853,10 @@ class Kernel:
         """
         n = self.n
         for i in range(n):
-            self.freed[i] = 0
+            self.freed[i] = 1 if size == n else 0
         i = self._roll(n)
-        left = size
+        # A neighbourhood of everything must be everything: what is not found there is not there.
+        left = 0 if size == n else size
         self.freed[i] = 1
         tries = 8 * size
         middle = self.best_start[i]

@@ -57,7 +57,7 @@ class Lists:
         return cls(compiled, kernel, criteria, by_rank, by_due, processors_for_all(compiled))
 
     def value(self, modes: Sequence[int], order: Sequence[int]) -> Value:
-        """Schedule; a mode of -1 is chosen as HEFT does: what ends first."""
+        """Schedule; a negative mode is chosen as HEFT does (see `Kernel.evaluate`)."""
         self.moves += 1
         made = self.kernel.evaluate(modes, order)
         return (made[4], *(made[k] for k in self.criteria))
@@ -67,7 +67,7 @@ class Lists:
         value = self.value(modes, order)
         if self.best is None or value < self.best:
             self.best, self.best_order = value, tuple(order)
-            self.best_modes = self.chosen() if -1 in modes else tuple(modes)
+            self.best_modes = self.chosen() if min(modes, default=0) < 0 else tuple(modes)
         return value
 
     def chosen(self) -> tuple[int, ...]:
