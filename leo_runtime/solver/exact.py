@@ -60,7 +60,7 @@ def answer(
     bounds = tuple(kernel.bounds)
     if not proved:
         before = kernel.best()[:4] if kernel.found else None
-        search_single_processors(compiled, kernel)
+        search_single_processors(compiled, kernel, limit)
         if kernel.found and kernel.best()[:4] != before:
             # The later bounds were for other values of the criteria before them.
             proved = kernel.search(0) == 2
@@ -75,11 +75,11 @@ def answer(
     return compiled.infeasible("exact", reason(compiled.problem), began_ns)
 
 
-def search_single_processors(compiled: Compiled, kernel: Any) -> None:
+def search_single_processors(compiled: Compiled, kernel: Any, limit_nodes: int = SINGLE_NODES) -> None:
     """Make sure that the kernel's answer is no worse than the best one on a single processor (searched briefly)."""
     for k in processors_for_all(compiled):
         kernel.confine(k)
-        kernel.search(SINGLE_NODES)
+        kernel.search(min(limit_nodes, SINGLE_NODES))
     kernel.confine(-1)
 
 

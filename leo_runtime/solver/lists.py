@@ -104,6 +104,7 @@ class Lists:
 
 
 def processors_for_all(compiled: Compiled) -> list[int]:
+    """The numbers of the resources on which every stage has a mode."""
     if not compiled.stages:
         return []
     first, *rest = compiled.stages
