@@ -134,6 +134,9 @@ def document_error(source: str, error: ValidationError) -> DocumentError:
     if first["type"] == "leo":
         # Its path begins at the part of the document whose validator refused it.
         return DocumentError(source, context["problem"], path + context["path"][1:], context["value"])
+    if first["type"] == "json_invalid":
+        # The input is the whole text: the reason names line and column.
+        return DocumentError(source, f"not JSON ({context['error']})")
     shown = _shown(first["input"])
     match first["type"]:
         case "missing":

@@ -1,7 +1,8 @@
 """Recorded sensor data: the document `leo-recording/1` and the samples it names, and link samples beside them.
 
 A recording is a folder: a manifest (`recording.toml`) and a file a stream, audio as WAV (16-bit PCM), anything else
-as CSV whose first column is `time_us` and whose others are the channels.
+as CSV whose first column is `time_us` and whose others are the channels. Samples are evenly spaced from time 0 on:
+where a row is not within half a step of its place, the file is refused, since everything after it would shift.
 """
 
 from __future__ import annotations
@@ -83,8 +84,8 @@ class Recording:
     def from_file(cls, path: str | Path) -> Self:
         """Read a manifest, or the `recording.toml` of a folder, and its streams.
 
-        Raises `DocumentError` for the manifest, `RecordingError` for a stream that is missing, truncated, or of
-        another rate or number of channels than the manifest says.
+        Raises `DocumentError` for the manifest, `RecordingError` for a stream that is missing, truncated, has a gap,
+        or is of another rate or number of channels than the manifest says.
         """
         manifest_path = Path(path) / "recording.toml" if Path(path).is_dir() else Path(path)
         manifest = RecordingManifest.from_file(manifest_path)
@@ -154,6 +155,7 @@ def _read_csv(path: Path, stream: RecordedStream) -> np.ndarray:
         raise RecordingError(f"{path}:{int(np.argmin(steps_us)) + 3}: time does not go on")
     rate_hz = round(1e6 / float(np.median(steps_us))) if len(steps_us) else stream.rate_hz
     _expect(path, stream, rate_hz, table.shape[1] - 1)
+    _expect_even(path, stream, table[:, 0])
     data = table[:, 1:].astype(np.float32)
     return data if stream.channels > 1 else data[:, 0]
 
@@ -167,4 +169,18 @@ def _expect(path: Path, stream: RecordedStream, rate_hz: int, channels: int) -> 
     if channels != stream.channels:
         raise RecordingError(
             f"{path}: stream `{stream.name}` is declared with {stream.channels} channels, the file has {channels}"
+        )
+
+
+def _expect_even(path: Path, stream: RecordedStream, times_us: np.ndarray) -> None:
+    """Every sample within half a step of where counting from 0 puts it."""
+    step_us = 1e6 / stream.rate_hz
+    places_us = np.arange(len(times_us)) * step_us
+    off = np.abs(times_us - places_us) > step_us / 2
+    if off.any():
+        first = int(np.argmax(off))
+        raise RecordingError(
+            f"{path}:{first + 2}: this sample is at {times_us[first]:.0f} us, expected near {places_us[first]:.0f} us "
+            f"(sample {first} at {stream.rate_hz} Hz)",
+            hint=f"resample to an even {stream.rate_hz} Hz that begins at time_us 0, so that no gap is left",
         )

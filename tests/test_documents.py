@@ -105,6 +105,14 @@ def test_a_file_that_is_not_there_or_not_text_is_refused(tmp_path: Path) -> None
         Problem.from_file(tmp_path / "bytes.toml")
 
 
+def test_half_a_character_is_refused_without_showing_the_whole_text() -> None:
+    # Python's own reader takes half of a surrogate pair; the text that holds it is no value to show.
+    text = json.dumps(PROBLEM).replace('"tiny"', '"\\ud800"')
+    with pytest.raises(DocumentError, match=r"p.json: not JSON \(.* at line 1 column \d+\), at \$$") as error:
+        Problem.from_json(text, "p.json")
+    assert error.value.value == ""
+
+
 def test_deep_nesting_is_refused_and_does_not_overflow() -> None:
     with pytest.raises(DocumentError):
         Problem.from_json("[" * 200_000)

@@ -30,7 +30,6 @@ FLOORS = (
         "calibrate",
         "measure",
         "replay",
-        "study",
         "report",
         "plots",
         "shipped",

@@ -77,6 +77,15 @@ def test_another_wav_than_declared_is_refused(
         Recording.from_file(folder)
 
 
+def rows(*times_us: int) -> str:
+    return "".join(["time_us,x,y,z\n", *(f"{time_us},1,2,3\n" for time_us in times_us)])
+
+
+def test_times_may_tremble_by_less_than_half_a_step(folder: Path) -> None:
+    (folder / "wrist.csv").write_text(rows(20_000, 90_000, 240_000, 300_000, 401_000, 500_000, 600_000))
+    assert Recording.from_file(folder).samples["wrist"].shape == (7, 3)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -87,6 +96,13 @@ def test_another_wav_than_declared_is_refused(
         ("time_us,x,y,z\n0,1,2,3\n100000,1,2,nan", r"wrist.csv:3: a value is not finite"),
         ("time_us,x,y,z\n0,1,2,3\n0,1,2,3", r"wrist.csv:3: time does not go on"),
         ("time_us,x,y,z\n0,1,2,3\n20000,1,2,3", "declared at 10 Hz, the file is at 50 Hz"),
+        # A gap, a clock that runs a little slow, and a late beginning: samples are counted, so times would shift.
+        (
+            rows(0, 100_000, 200_000, 400_000, 500_000),
+            r"wrist.csv:5: this sample is at 400000 us, expected near 300000",
+        ),
+        (rows(*(i * 102_000 for i in range(60))), r"wrist.csv:28: this sample is at 2652000 us, expected near 2600000"),
+        (rows(90_000, 190_000), r"wrist.csv:2: this sample is at 90000 us, expected near 0 us"),
         ("time_us,x\n0,1\n100000,1", "declared with 3 channels, the file has 1"),
     ],
 )
