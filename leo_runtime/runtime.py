@@ -46,6 +46,7 @@ from leo_runtime.problem import Mode, Placement, Problem
 from leo_runtime.profiles import Profile
 from leo_runtime.simulator import Noise, Simulator, seeded_noise
 from leo_runtime.solver import named
+from leo_runtime.solver.replan import Conditions, Replanner
 
 if TYPE_CHECKING:
     import numpy as np
@@ -151,6 +152,7 @@ class Runtime:
         solver: Solver,
         start: Callable[[int], Driver],
         *,
+        replanner: Callable[[Problem], Replanner] | None = None,
         computing: Computing | None = None,
         own_backends: Collection[Backend] = (),
         simulated: Collection[str] = (),
@@ -162,8 +164,9 @@ class Runtime:
     ) -> None:
         """For `simulated` and `live`.
 
-        `start` makes the driver, at the release of the first frame. `simulated` are processors whose energy is not
-        measured whatever their kernels say; `device_clocks` those whose kernels' own times mean anything (None: all).
+        `replanner`, where there is one, answers in place of `solver`. `start` makes the driver, at the release of the
+        first frame. `simulated` are processors whose energy is not measured whatever their kernels say; `device_clocks`
+        those whose kernels' own times mean anything (None: all).
         """
         self.merged = merged
         self.hardware = hardware
@@ -179,6 +182,7 @@ class Runtime:
         self._simulated = frozenset(simulated)
         self._device_clocks = None if device_clocks is None else frozenset(device_clocks)
         self._lost_before = tuple(lost)
+        self._closed = False
         self._adapt = adapt
         self._max_in_flight = max_in_flight
         self._drift = Drift()
@@ -194,6 +198,8 @@ class Runtime:
         self._links: LinksNow = {}
         self._skeletons: dict[_Asked, Problem] = {}
         self._plans: dict[_Asked, Plan | Placement] = {}
+        self._replanner = replanner
+        self._replanners: dict[_Asked, Replanner] = {}
         self._sources: dict[tuple[str, ...], tuple[SourceWindow, ...]] = {}
         self._in_flight: dict[int, _InFlight] = {}
         self._over: list[FrameResult] = []
@@ -213,6 +219,7 @@ class Runtime:
         solver: str | Solver = "exact",
         limit_ms: int | None = None,
         limit_nodes: int | None = None,
+        switching_nj: int = 0,
         backends: Mapping[str, Backend] | None = None,
         compute: bool = True,
         noise: Noise | int | None = None,
@@ -223,12 +230,15 @@ class Runtime:
     ) -> Self:
         """A runtime in virtual time: durations are the profile's, values are computed on this machine.
 
-        `limit_ms` and `limit_nodes` are the named solver's. `backends` by processor; None: those installed, and the
+        `limit_ms` and `limit_nodes` are the named solver's. `switching_nj` is what moving a stage costs from one frame
+        to the next: the exact solver, without `limit_ms`, then stays with its last answer where a better one saves less
+        (`solver.replan.Replanner`). `backends` by processor; None: those installed, and the
         CPU's for processors that none of them serves. Without `compute` nothing is computed, every gate opens, and any
         stage runs wherever the profile knows its cost. `noise` gives durations, or is the spread of a seeded log-normal
         noise in ppm. `device_times` names processors whose kernels' own time is taken instead of the profile's. Raises
         `GraphError`, `ProfileError`, `SolverError`, and what making a backend raises.
         """
+        answers = _solver(solver, limit_ms, limit_nodes, seed)
         merged = merge(workload)
         served, own, missing = _serve(hardware, backends if compute else {}, stand_in=True)
         modes = price(merged, hardware, profile, _supports(served) if compute else _anything)
@@ -244,8 +254,9 @@ class Runtime:
             hardware,
             profile,
             modes,
-            _solver(solver, limit_ms, limit_nodes, seed),
+            answers,
             start,
+            replanner=_replanner(solver, limit_ms, limit_nodes, switching_nj, seed),
             computing=computing,
             own_backends=own,
             simulated=tuple(served),
@@ -265,6 +276,7 @@ class Runtime:
         solver: str | Solver = "exact",
         limit_ms: int | None = None,
         limit_nodes: int | None = None,
+        switching_nj: int = 0,
         backends: Mapping[str, Backend] | None = None,
         clock: Clock | None = None,
         modelled_delays: bool = False,
@@ -274,11 +286,14 @@ class Runtime:
     ) -> Self:
         """A runtime in real time, on the machine it runs on. Its clock starts with the release of the first frame.
 
-        `limit_ms` and `limit_nodes` are the named solver's. `backends` by processor; None: those installed. Every
+        `limit_ms` and `limit_nodes` are the named solver's. `switching_nj` is what moving a stage costs from one frame
+        to the next: the exact solver, without `limit_ms`, then stays with its last answer where a better one saves less
+        (`solver.replan.Replanner`). `backends` by processor; None: those installed. Every
         kernel is loaded and run once beforehand; a mode whose kernel fails then is left out. `modelled_delays` waits as
         long as links and wake-ups take by the hardware document. Raises `GraphError`, `ProfileError`, `SolverError`,
         `BackendError` where no processor is served, and what making a backend raises.
         """
+        answers = _solver(solver, limit_ms, limit_nodes, seed)
         merged = merge(workload)
         served, own, missing = _serve(hardware, backends, stand_in=False)
         computing = Computing(merged, served)
@@ -307,8 +322,9 @@ class Runtime:
             hardware,
             profile,
             modes,
-            _solver(solver, limit_ms, limit_nodes, seed),
+            answers,
             start,
+            replanner=_replanner(solver, limit_ms, limit_nodes, switching_nj, seed),
             computing=computing,
             own_backends=own,
             simulated=simulated,
@@ -364,9 +380,11 @@ class Runtime:
 
         `windows`: raw samples by source stage, as `sources` names them. `graphs` None: those that `triggered` names.
         `links` holds from now on; None: as before. Raises `InputError` for a release before the last one, a graph
-        that is not there, or a window that is missing or of another shape; `SolverError` when the solver has no answer
-        and never had one: later, that fails the frame and not the run.
+        that is not there, a window that is missing or of another shape, or a closed runtime; `SolverError` when the
+        solver has no answer and never had one: later, that fails the frame and not the run.
         """
+        if self._closed:
+            raise InputError("the runtime is closed", hint="submit frames before close(), inside its `with` block")
         names = self.triggered(release_us) if graphs is None else self._known(graphs)
         self._check_frame(release_us, names, windows)
         driver = self._driver or self._begin(release_us)
@@ -416,14 +434,18 @@ class Runtime:
     def lose(self, processor: str) -> None:
         """A processor is gone: what it has to do goes elsewhere. Raises `KeyError` for an unknown one."""
         self.hardware.processor(processor)
-        driver = self._driver or self._begin(self._last_release_us)
-        driver.post(ProcessorLost(driver.clock.now_us(), processor, "as was said"))
+        if self._driver is None:
+            self._lost_before = (*self._lost_before, processor)
+        else:
+            self._driver.post(ProcessorLost(self._driver.clock.now_us(), processor, "as was said"))
 
     def restore(self, processor: str) -> None:
         """A lost processor is back. Raises `KeyError` for an unknown one."""
         self.hardware.processor(processor)
-        driver = self._driver or self._begin(self._last_release_us)
-        driver.post(ProcessorFound(driver.clock.now_us(), processor))
+        if self._driver is None:
+            self._lost_before = tuple(name for name in self._lost_before if name != processor)
+        else:
+            self._driver.post(ProcessorFound(self._driver.clock.now_us(), processor))
 
     def story(self, frame: int) -> tuple[tuple[int, object], ...]:
         """What happened to a frame, as far as it is remembered: times with events and instructions, for debugging."""
@@ -431,6 +453,7 @@ class Runtime:
 
     def close(self) -> None:
         """Stop, and let go of the backends the runtime has made. Closing twice is fine."""
+        self._closed = True
         if self._driver is not None:
             self._driver.close()
         for backend in self._own_backends:
@@ -494,8 +517,11 @@ class Runtime:
         """The answer to a question, or a placement that says why there is none. Equal questions are asked once."""
         if self._adapt and self._drift.settle():
             self._adapted()
-        found = self._plans.get(asked)
+        found = self._plans.pop(asked, None)
         if found is not None:
+            self._plans[asked] = found  # What was asked last is forgotten last.
+            if isinstance(found, Plan) and (replanner := self._replanners.get(_kept(asked))):
+                replanner.remember(found.placement)
             return found
         if len(self._plans) >= _PLANS_KEPT:
             del self._plans[next(iter(self._plans))]
@@ -503,7 +529,7 @@ class Runtime:
         if problem is None:
             return _no_placement("a stage has no processor left that could run it")
         try:
-            placement = self._solver(problem)
+            placement = self._solve(asked, problem)
         except SolverError as error:
             if not self._answered:
                 raise
@@ -517,6 +543,16 @@ class Runtime:
         self._plans[asked] = plan(problem, placement.model_copy(update={"solve_us": 0}), needs)
         return plan(problem, placement, needs)
 
+    def _solve(self, asked: _Asked, problem: Problem) -> Placement:
+        """Answer a question that is new; the exact solver starts from the last answer to one of its kind."""
+        if self._replanner is None:
+            return self._solver(problem)
+        kept = _kept(asked)
+        replanner = self._replanners.get(kept)
+        if replanner is None:
+            replanner = self._replanners[kept] = self._replanner(self._skeletons[kept])
+        return replanner.frame(Conditions(ready_us=asked.ready_us, asleep=asked.asleep))
+
     def _needs_of(self, graphs: tuple[str, ...]) -> dict[str, Needs]:
         """What each stage waits for in a frame of these graphs."""
         if graphs not in self._needs:
@@ -528,7 +564,7 @@ class Runtime:
 
     def _problem(self, asked: _Asked) -> Problem | None:
         """The question as a document: all but lanes and sleep is kept from frame to frame."""
-        kept = _Asked(asked.graphs, (), (), asked.links, asked.lost)
+        kept = _kept(asked)
         skeleton = self._skeletons.get(kept)
         if skeleton is None:
             usable = {
@@ -543,7 +579,9 @@ class Runtime:
                 return None
             name = " + ".join(asked.graphs) or "nothing"
             if len(self._skeletons) >= _PLANS_KEPT:
-                del self._skeletons[next(iter(self._skeletons))]
+                oldest = next(iter(self._skeletons))
+                del self._skeletons[oldest]
+                self._replanners.pop(oldest, None)
             skeleton = self._skeletons[kept] = frame_problem(self.merged, usable, self.hardware, state, name)
         changed: dict[str, dict[str, object]] = {name: {"ready_us": lanes} for name, lanes in asked.ready_us}
         for name in asked.asleep:
@@ -563,6 +601,7 @@ class Runtime:
         }
         self._plans.clear()
         self._skeletons.clear()
+        self._replanners.clear()
 
     def _adapted_mode(self, stage: str, mode: Mode) -> Mode:
         factor = self._drift.factor_ppm((stage, mode.variant, mode.resource))
@@ -711,11 +750,25 @@ def _anything(_processor: str, _stage: object, _variant: str) -> bool:
     return True
 
 
+def _kept(asked: _Asked) -> _Asked:
+    """What of a question stays from frame to frame: all but lanes and sleep."""
+    return _Asked(asked.graphs, (), (), asked.links, asked.lost)
+
+
 def _solver(solver: str | Solver, limit_ms: int | None, limit_nodes: int | None, seed: int) -> Solver:
     if not isinstance(solver, str):
         return solver
     found = named(solver)
     return lambda problem: found(problem, limit_ms=limit_ms, limit_nodes=limit_nodes, seed=seed)
+
+
+def _replanner(
+    solver: str | Solver, limit_ms: int | None, limit_nodes: int | None, switching_nj: int, seed: int
+) -> Callable[[Problem], Replanner] | None:
+    """Makes what answers the frames of one kind from each other; None for all but the exact solver without a clock."""
+    if solver != "exact" or limit_ms is not None:
+        return None
+    return lambda problem: Replanner(problem, switching_nj=switching_nj, limit_nodes=limit_nodes, seed=seed)
 
 
 def _lanes(hardware: Hardware) -> dict[str, int]:

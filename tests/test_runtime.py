@@ -318,6 +318,31 @@ def test_equal_questions_are_asked_once() -> None:
     assert [result.placement.solve_us for result in results[1:]] == [0, 0, 0, 0]
 
 
+def test_the_question_asked_last_is_forgotten_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("leo_runtime.runtime._PLANS_KEPT", 2)
+    asked: list[str] = []
+
+    def solver(problem: Problem) -> Placement:
+        asked.append(problem.name)
+        return solve(problem, "heft")
+
+    with simulated(loud_graph(), other_graph(), solver=solver, hardware=bench(idle_timeout_us=None)) as runtime:
+        for k, graphs in enumerate([("loud",), ("other",), ("loud",), ("loud", "other"), ("loud",)]):
+            runtime.submit(k * 5000, {"sound": LOUD}, graphs=graphs)
+        runtime.drain()
+    assert asked == ["loud", "other", "loud + other"]
+
+
+def test_answers_found_from_the_last_one_are_as_good_as_from_scratch() -> None:
+    def criteria(solver: str | Callable[[Problem], Placement]) -> list[object]:
+        with simulated(loud_graph(), other_graph(), solver=solver) as runtime:
+            for release_us in (0, 40, 400, 1000, 1090, 2000, 9000):
+                runtime.submit(release_us, {"sound": LOUD}, graphs=("loud", "other"))
+            return [result.placement.criteria for result in runtime.drain()]
+
+    assert criteria("exact") == criteria(lambda problem: solve(problem, "exact"))
+
+
 def test_what_sleeps_and_what_is_busy_is_part_of_the_question() -> None:
     asked: list[Problem] = []
 
@@ -368,6 +393,25 @@ def test_a_broken_stage_moves_and_a_lost_processor_is_avoided() -> None:
         assert result.placement.status == "infeasible"
         assert result.graphs[0].outcome == "failed"
         assert result.graphs[0].missed
+
+
+def test_a_processor_may_be_lost_and_found_before_the_first_frame() -> None:
+    with simulated(solver="heft") as runtime:
+        runtime.lose("fast")
+        assert runtime.lost == ("fast",)
+        runtime.submit(7000, {"sound": LOUD})
+        assert {s.resource for s in one(runtime.drain()).stages} == {"cpu"}
+    with simulated(solver="heft") as runtime:
+        runtime.lose("fast")
+        runtime.restore("fast")
+        assert runtime.lost == ()
+
+
+def test_a_closed_runtime_takes_no_frame() -> None:
+    runtime = simulated()
+    runtime.close()
+    with pytest.raises(InputError, match="the runtime is closed"):
+        runtime.submit(0, {"sound": LOUD})
 
 
 def test_more_frames_than_fit_are_skipped_and_counted() -> None:

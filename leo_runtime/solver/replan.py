@@ -32,6 +32,11 @@ class Conditions:
     links: tuple[Link, ...] = ()
     triggered: tuple[str, ...] | None = None
 
+    def __post_init__(self) -> None:
+        """Sort what has no order of its own, so that equal conditions are found equal in a table."""
+        for name in ("ready_us", "asleep", "awake"):
+            object.__setattr__(self, name, tuple(sorted(getattr(self, name))))
+
     def applied(self, problem: Problem) -> Problem:
         """The problem of this frame. Raises `InputError` on names that are not in it, or a stage without its input."""
         resources = self._resources(problem)
@@ -115,6 +120,7 @@ class Replanner:
         """
         known = self.table.get(conditions)
         if known is not None:
+            self.remember(known)
             return known
         began = perf_counter_ns()
         compiled = self._flatten(conditions)
@@ -127,8 +133,12 @@ class Replanner:
         best = answer(compiled, kernel, began, limit_nodes=self.limit_nodes, seed=self.seed, climb_moves=moves)
         if last is not None and self.switching_nj > 0 and best.criteria is not None:
             best = self._kept(compiled, last, best, began)
-        self._modes |= {run.stage: (run.resource, run.variant) for run in best.stages}
+        self.remember(best)
         return best
+
+    def remember(self, placement: Placement) -> None:
+        """Take a placement as the last frame's answer."""
+        self._modes |= {run.stage: (run.resource, run.variant) for run in placement.stages}
 
     def _flatten(self, conditions: Conditions) -> Compiled:
         """The frame's problem flattened; what stages are made of only once for each set of triggered stages."""
