@@ -21,6 +21,7 @@ from leo_runtime.operators import find_operator
 from leo_runtime.problem import Placement, Problem
 from leo_runtime.profiles import Profile
 from leo_runtime.replay import Replay, Span, Time, check_streams, replay, write_log
+from leo_runtime.reserve import solve_with_reserve
 from leo_runtime.runtime import Runtime, Solver
 from leo_runtime.traces import Recording
 
@@ -192,14 +193,9 @@ def _solver(arguments: argparse.Namespace, policy: str, time: Time) -> Solver:
 
 
 def _solve(policy: str, seed: int, reserve_percent: int, problem: Problem) -> Placement:
-    """Place a frame as if its deadlines came earlier by the reserve, so that a hitch need not make it late."""
-    if reserve_percent:
-        deadlines = tuple(
-            due.model_copy(update={"deadline_us": due.deadline_us * (100 - reserve_percent) // 100})
-            for due in problem.deadlines
-        )
-        problem = problem.model_copy(update={"deadlines": deadlines})
-    return solver.solve(problem, policy, limit_nodes=MAX_NODES, seed=seed)
+    """Place a frame with so much of its deadlines kept free."""
+    solve = partial(solver.solve, solver=policy, limit_nodes=MAX_NODES, seed=seed)
+    return solve_with_reserve(problem, reserve_percent, solve)
 
 
 def _span(arguments: argparse.Namespace, recording: Recording, seconds: float | None) -> Span:

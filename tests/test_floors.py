@@ -30,6 +30,7 @@ FLOORS = (
         "calibrate",
         "measure",
         "replay",
+        "reserve",
         "report",
         "plots",
         "shipped",
