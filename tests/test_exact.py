@@ -74,3 +74,21 @@ def test_a_wall_time_limit_gives_an_answer_that_claims_no_more_than_it_knows() -
     assert placement.status == "feasible"
     assert placement.criteria is not None and placement.bounds[0] < placement.criteria.tardiness
     assert not check(problem, placement).violations
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_numbers_beyond_64_bits_are_answered_exactly(seed: int) -> None:
+    problem = random_problem(seed, stages=5, features=("lanes", "wake", "power"), objective=("tardiness", "energy"))
+    heavier = 10**13
+    scaled = problem.model_copy(
+        update={
+            "deadlines": tuple(d.model_copy(update={"weight": d.weight * heavier}) for d in problem.deadlines),
+            "resources": tuple(r.model_copy(update={"awake_mw": r.awake_mw * 10**12}) for r in problem.resources),
+        }
+    )
+    assert Compiled(scaled).wide or not problem.deadlines
+    placement = solve(scaled)
+    assert placement.status == "optimal"
+    assert not check(scaled, placement).violations
+    assert values(scaled, placement) == values(scaled, solve(scaled, "exhaustive"))
+    assert placement.bounds[0] == heavier * solve(problem).bounds[0]
