@@ -2,13 +2,12 @@
 
 A stage is given real inputs: a window of a recording, and what the stages before it made of that. Its cold start
 (loading and the first run) is kept apart from warm runs, which are repeated until their median is steady. It is then
-measured on several times its input, which gives a fixed and a growing part, and beside busy neighbours. Energy is read
-where the machine offers it.
+measured on several times its input, which gives a fixed and a growing part, on all lanes of a processor at once, and
+beside busy neighbours. Energy is read where the machine offers it. A machine that was busy before is reported.
 """
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -36,13 +35,20 @@ from leo_runtime.measure import (
     fit_line,
     load,
     over_batches,
+    over_lanes,
     run_warm,
     summed_up,
 )
-from leo_runtime.profiles import Cost, Device, Measurement, Profile
+from leo_runtime.profiles import ClockMhz, Cost, Device, Measurement, Profile
 from leo_runtime.traces import Recording
 
 MEASURED = "measured"
+
+BUSY_PERCENT = 30
+"""Where the CPU is busier than this before measuring begins, times are not to be trusted."""
+
+WATCHED_US = 500_000
+"""How long a machine is watched to see how busy it is."""
 
 Progress = Callable[[str, int, int], None]
 """Told what comes next, how much is done, and how much there is to do."""
@@ -66,7 +72,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """A profile, the readings behind it, and what could not be measured (processor or stage, and why)."""
+    """A profile, the readings behind it, and what could not be measured, or not well (what, and why)."""
 
     profile: Profile
     readings: tuple[Reading, ...]
@@ -90,9 +96,12 @@ def calibrate(
 
     Raises `GraphError` for the workload and `RecordingError` when a stream is not in the recording.
     """
+    clock = clock or WallClock()
+    busy = _busy(busy_percent(clock))
     opened, missing = open_backends(hardware) if backends is None else (dict(backends), [])
+    missing = [*busy, *missing]
+    lanes = {processor.name: processor.lanes for processor in hardware.processors}
     try:
-        clock = clock or WallClock()
         energy = Energy.read(sources, clock)
         readings: list[Reading] = []
         kept: list[Loaded] = []
@@ -109,10 +118,11 @@ def calibrate(
                         loaded, output, cold_us = load(stage.bound, variant, processor, backend, inputs, clock)
                         runs = run_warm(loaded, effort, clock, energy)
                         points = over_batches(loaded, backend, effort, clock, energy)
+                        lanes_us = over_lanes(loaded, backend, lanes.get(processor, 1), effort, clock, energy)
                     except LeoError as error:
                         missing.append((f"{stage.name} on {processor}", error))
                         continue
-                    measured = summed_up(runs, cold_us)
+                    measured = summed_up(runs, cold_us).model_copy(update={"lanes_us": lanes_us})
                     readings.append(
                         Reading(stage.bound, variant, processor, measured, runs.power_mw, runs.measured_power, points)
                     )
@@ -151,14 +161,26 @@ def open_backends(hardware: Hardware) -> tuple[dict[str, Backend], list[tuple[st
 
 def this_device(backends: Mapping[str, Backend] | None = None) -> Device:
     """The fingerprint of the machine at hand; a backend's own is its attribute `driver`, where it has one."""
+    import psutil
+
     drivers = {name: str(getattr(backend, "driver", "")) for name, backend in (backends or {}).items()}
     return Device(
         machine=platform.machine() or "unknown",
         cpu=_cpu_name(),
-        cores=os.cpu_count() or 1,
+        cores=psutil.cpu_count() or 1,
         blas=_blas(),
         drivers={name: driver for name, driver in drivers.items() if driver},
+        clock_mhz=_clock_mhz(),
     )
+
+
+def busy_percent(clock: Clock) -> float:
+    """How busy all cores together are, in percent, watched for `WATCHED_US`."""
+    import psutil
+
+    psutil.cpu_percent()
+    clock.wait_until_us(clock.now_us() + WATCHED_US)
+    return float(psutil.cpu_percent())
 
 
 def require_device(profile: Profile, device: Device) -> None:
@@ -245,6 +267,7 @@ def _costs(readings: Sequence[Reading]) -> tuple[Cost, ...]:
             ]
         )
         powers = [reading.power_mw for reading in group if reading.power_mw is not None]
+        measured = all(reading.measured_power for reading in group if reading.power_mw is not None)
         entries[processor, operator, variant] = Cost(
             processor=processor,
             operator=operator,
@@ -252,9 +275,41 @@ def _costs(readings: Sequence[Reading]) -> tuple[Cost, ...]:
             fixed_us=fixed_us,
             ps_per_mac=ps_per_mac,
             power_mw=round(median(powers)) if powers else None,
+            energy_from="measured" if powers and measured else "modelled",
             source=MEASURED,
         )
     return tuple(entries.values())
+
+
+def _busy(percent: float) -> list[tuple[str, LeoError]]:
+    """A warning where the machine does other things than being measured."""
+    if percent <= BUSY_PERCENT:
+        return []
+    return [
+        (
+            "an idle machine",
+            LeoError(
+                f"its CPU was {percent:.0f} % busy before measuring began, so times may be too long",
+                hint="end other programs, then calibrate again",
+            ),
+        )
+    ]
+
+
+def _clock_mhz() -> ClockMhz | None:
+    """The CPU's clock; None where the operating system does not tell."""
+    import psutil
+
+    try:
+        frequency = psutil.cpu_freq()
+    except (AttributeError, NotImplementedError, OSError):
+        return None  # Not offered on every platform, nor in every container.
+    if frequency is None:
+        return None
+    # Unknown limits are given as 0.
+    known = {"least": frequency.min, "now": frequency.current, "most": frequency.max}
+    found = {name: round(mhz) for name, mhz in known.items() if mhz and round(mhz) > 0}
+    return ClockMhz(**found) if found else None
 
 
 def _cpu_name() -> str:

@@ -38,15 +38,21 @@ class Effort:
     """How many times the stage's own input a run is also measured with."""
     neighbours: bool = True
     """Whether stages are measured again while every other processor is busy."""
+    lanes: bool = True
+    """Whether stages are measured again while the processor's other lanes run the same."""
 
     def briefly(self) -> Effort:
         """The same for a second figure of a stage that is already known: fewer runs, a fifth of the time."""
         runs = max(3, self.least_runs // 4)
-        return Effort(self.warm_up_runs, runs, self.most_us // 5, self.steady_percent, (), neighbours=False)
+        return Effort(
+            self.warm_up_runs, runs, self.most_us // 5, self.steady_percent, (), neighbours=False, lanes=False
+        )
 
 
 FULL = Effort()
-QUICK = Effort(warm_up_runs=1, least_runs=5, most_us=100_000, steady_percent=10, batches=(), neighbours=False)
+QUICK = Effort(
+    warm_up_runs=1, least_runs=5, most_us=100_000, steady_percent=10, batches=(), neighbours=False, lanes=False
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -155,6 +161,27 @@ def over_batches(
         runs = run_warm(again, effort.briefly(), clock, energy)
         points.append((stage.work(loaded.variant).macs, round(median(runs.times_us))))
     return tuple(points)
+
+
+def over_lanes(
+    loaded: Loaded, backend: Backend, lanes: int, effort: Effort, clock: Clock, energy: Energy
+) -> int | None:
+    """The median, in us, while `lanes` - 1 more kernels run the same stage; None for one lane, or where loading fails.
+
+    Every lane loads its own kernel, as when the runtime serves them.
+    """
+    if not effort.lanes or lanes < 2:
+        return None
+    try:
+        others = [
+            load(loaded.stage, loaded.variant, loaded.processor, backend, loaded.inputs, clock)[0]
+            for _ in range(lanes - 1)
+        ]
+    except LeoError:
+        return None  # There is room for one of it only.
+    with BusyNeighbours(others):
+        runs = run_warm(loaded, effort.briefly(), clock, energy)
+    return round(median(runs.times_us))
 
 
 def fit_line(points: Sequence[tuple[int, int]]) -> tuple[int, int]:

@@ -28,6 +28,8 @@ class Measurement(Value):
     cold_us: Quantity | None = None
     beside_us: Quantity | None = None
     """The median of runs while every other processor was busy; None: not measured."""
+    lanes_us: Quantity | None = None
+    """The median of runs while the processor's other lanes ran the same stage; None: not measured, or one lane."""
 
 
 class Cost(Value):
@@ -60,8 +62,16 @@ class Cost(Value):
         return max(1, self.fixed_us - (-frames * variable_ps // 1_000_000))
 
 
+class ClockMhz(Value):
+    """How fast a CPU's clock may go and went, as far as the operating system says."""
+
+    least: Positive | None = None
+    now: Positive | None = None
+    most: Positive | None = None
+
+
 class Device(Value):
-    """The machine a profile was measured on; all of it makes the fingerprint."""
+    """The machine a profile was measured on; all of it but its clock makes the fingerprint."""
 
     machine: Name
     """As the operating system calls it, such as x86_64."""
@@ -71,6 +81,12 @@ class Device(Value):
     """The BLAS library and the core it chose, such as `openblas Haswell`."""
     drivers: dict[str, str] = Field(default_factory=dict)
     """Device and driver of every other processor, by processor."""
+    clock_mhz: ClockMhz | None = None
+    """The CPU's clock when measuring ended; None: unknown. It changes all the time, so it makes no other device."""
+
+    def is_same_as(self, other: Device) -> bool:
+        """Whether both are one device, whatever its clock did."""
+        return self == other.model_copy(update={"clock_mhz": self.clock_mhz})
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +134,7 @@ class Profile(Document):
     def merged_with(self, other: Self, name: str) -> Self:
         """The entries of both; of two, the other one. Raises `ProfileError` for other hardware or devices."""
         other.require(self.hardware)
-        if self.device is not None and other.device is not None and self.device != other.device:
+        if self.device is not None and other.device is not None and not self.device.is_same_as(other.device):
             raise ProfileError(
                 f"profiles `{self.name}` and `{other.name}` were measured on different devices",
                 hint="compare them with `leo-runtime profiles diff`; one profile speaks of one device",

@@ -82,7 +82,17 @@ def _line(cost: Cost | None, macs: int) -> float | None:
 
 def measurements_table(profile: Profile) -> str:
     """What was measured: a stage on a processor a line, warm runs and the cold start apart."""
-    header = ("processor", "stage", "variant", "runs", "median ms", "p95 ms", "cold ms", "beside busy neighbours")
+    header = (
+        "processor",
+        "stage",
+        "variant",
+        "runs",
+        "median ms",
+        "p95 ms",
+        "cold ms",
+        "on all lanes",
+        "beside neighbours",
+    )
     rows = [
         (
             cost.processor,
@@ -92,7 +102,8 @@ def measurements_table(profile: Profile) -> str:
             _ms(cost.measurement.median_us),
             _ms(cost.measurement.p95_us),
             _ms(cost.measurement.cold_us or 0),
-            _slowdown(cost.measurement),
+            _slowdown(cost.measurement, cost.measurement.lanes_us),
+            _slowdown(cost.measurement, cost.measurement.beside_us),
         )
         for cost in profile.costs
         if cost.measurement is not None
@@ -100,10 +111,8 @@ def measurements_table(profile: Profile) -> str:
     return table(header, rows)
 
 
-def _slowdown(measured: Measurement) -> str:
-    if measured.beside_us is None or measured.median_us == 0:
-        return ""
-    return f"{measured.beside_us / measured.median_us:.2f}x"
+def _slowdown(measured: Measurement, then_us: int | None) -> str:
+    return "" if then_us is None or measured.median_us == 0 else f"{then_us / measured.median_us:.2f}x"
 
 
 class ProgressBar:

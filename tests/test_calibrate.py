@@ -1,11 +1,14 @@
 """Calibration against backends whose times are known, on a clock that only they move."""
 
 import threading
+from collections import namedtuple
 from collections.abc import Sequence
 
 import numpy as np
+import psutil
 import pytest
 
+from leo_runtime import calibrate as calibration
 from leo_runtime.backend import DeviceRun, Kernel
 from leo_runtime.calibrate import calibrate, require_device, this_device
 from leo_runtime.clock import VirtualClock
@@ -14,8 +17,10 @@ from leo_runtime.errors import KernelError, ProfileError
 from leo_runtime.graph import BoundStage, GraphBuilder, Stream, Workload
 from leo_runtime.hardware import Hardware, Processor
 from leo_runtime.measure import QUICK, BusyNeighbours, Effort, fit_line
-from leo_runtime.profiles import Measurement, Profile
+from leo_runtime.profiles import ClockMhz, Measurement, Profile
 from leo_runtime.traces import RecordedStream, Recording, RecordingManifest
+
+WATCH = calibration.busy_percent
 
 
 class SteppedBackend:
@@ -71,6 +76,12 @@ class OwnTimeKernel(SteppedKernel):
 class BrokenBackend(SteppedBackend):
     def load(self, stage: BoundStage, variant: str) -> Kernel:
         raise KernelError(f"stage `{stage.name}` does not fit")
+
+
+@pytest.fixture(autouse=True)
+def idle_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever else this machine does is no matter to these tests."""
+    monkeypatch.setattr(calibration, "busy_percent", lambda clock: 0.0)
 
 
 @pytest.fixture
@@ -134,6 +145,7 @@ def test_a_device_that_is_slower_by_its_own_clock_is_believed(clock):
     found = calibrate(workload(), HARDWARE, recording(), effort=QUICK, backends={"dsp": own}, clock=clock)
     cost = found.profile.cost(found.readings[1].stage, "default", "dsp")
     assert (cost.fixed_us, cost.power_mw) == (400, 50)
+    assert {cost.energy_from for cost in found.profile.costs} == {"modelled"}
 
 
 def test_the_profile_prices_what_was_measured_and_only_that(clock):
@@ -231,6 +243,97 @@ def test_a_busy_neighbour_slows_a_stage_down_and_the_profile_keeps_by_how_much(c
     assert slowed.duration_us(on_cpu[0].stage.work("default")) == 150
 
 
+class LanesBackend(SteppedBackend):
+    """A stage's second kernel, on another lane, makes the first take half as much again."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        super().__init__(clock, [100])
+        self.loaded: dict[str, RestlessBackend] = {}
+
+    def load(self, stage: BoundStage, variant: str) -> Kernel:
+        if stage.name in self.loaded:
+            return RestlessKernel(self.loaded[stage.name], stage)
+        self.loaded[stage.name] = RestlessBackend(self.clock)
+        return DisturbedKernel(DisturbedBackend(self.clock, self.loaded[stage.name]), stage)
+
+
+def test_a_stage_is_measured_on_all_lanes_at_once(clock, monkeypatch):
+    backend = LanesBackend(clock)
+    entered = BusyNeighbours.__enter__
+
+    def enter(self: BusyNeighbours) -> BusyNeighbours:
+        entered(self)
+        assert list(backend.loaded.values())[-1].running.wait(10)
+        return self
+
+    monkeypatch.setattr(BusyNeighbours, "__enter__", enter)
+    two_lanes = HARDWARE.model_copy(update={"processors": (Processor(name="cpu", backend="stepped", lanes=2),)})
+    effort = Effort(least_runs=3, batches=())
+    found = calibrate(workload(), two_lanes, recording(), effort=effort, backends={"cpu": backend}, clock=clock)
+    assert [(r.measurement.median_us, r.measurement.lanes_us) for r in found.readings] == [(100, 150)] * 2
+    assert Profile.from_json(found.profile.to_json()) == found.profile
+
+
+@pytest.mark.parametrize("effort", [QUICK, Effort(least_runs=3, batches=())], ids=["quick", "one lane"])
+def test_lanes_are_left_out_in_haste_and_where_there_is_one(clock, effort):
+    lanes = 2 if effort is QUICK else 1
+    hardware = HARDWARE.model_copy(update={"processors": (Processor(name="cpu", backend="stepped", lanes=lanes),)})
+    backend = SteppedBackend(clock, [100])
+    found = calibrate(workload(), hardware, recording(), effort=effort, backends={"cpu": backend}, clock=clock)
+    assert [reading.measurement.lanes_us for reading in found.readings] == [None, None]
+
+
+@pytest.mark.parametrize(("percent", "warned"), [(30.0, False), (84.2, True)])
+def test_a_machine_that_was_busy_is_reported(clock, monkeypatch, percent, warned):
+    monkeypatch.setattr(calibration, "busy_percent", lambda clock: percent)
+    backend = SteppedBackend(clock, [100])
+    found = calibrate(workload(), HARDWARE, recording(), effort=QUICK, backends={"cpu": backend}, clock=clock)
+    assert [f"{what}: {error}" for what, error in found.missing] == warned * [
+        "an idle machine: its CPU was 84 % busy before measuring began, so times may be too long"
+    ]
+    assert len(found.readings) == 2
+
+
+def test_how_busy_the_machine_is_is_watched_for_half_a_second(clock, monkeypatch):
+    asked_us = []
+    monkeypatch.setattr(psutil, "cpu_percent", lambda: asked_us.append(clock.now_us()) or 12.5)
+    assert WATCH(clock) == 12.5
+    assert asked_us == [0, 500_000]
+
+
+Frequency = namedtuple("Frequency", "current min max")
+
+
+@pytest.mark.parametrize(
+    ("frequency", "known"),
+    [
+        (Frequency(1497.6, 300.0, 2265.6), ClockMhz(least=300, now=1498, most=2266)),
+        (Frequency(2445.4, 0.0, 0.0), ClockMhz(now=2445)),
+        (None, None),
+    ],
+)
+def test_the_device_records_its_clock_as_far_as_it_is_known(monkeypatch, frequency, known):
+    monkeypatch.setattr(psutil, "cpu_freq", lambda: frequency)
+    assert this_device().clock_mhz == known
+
+
+def test_another_clock_makes_no_other_device(monkeypatch):
+    def untold():
+        raise NotImplementedError
+
+    monkeypatch.setattr(psutil, "cpu_freq", untold)
+    here = this_device()
+    assert here.clock_mhz is None
+    throttled = here.model_copy(update={"clock_mhz": ClockMhz(now=600)})
+    before, after = (
+        Profile(format="leo-profile/1", name="p", hardware="host", device=device, costs=())
+        for device in (here, throttled)
+    )
+    require_device(before, throttled)
+    assert before.merged_with(after, "both").device == here
+    assert not here.is_same_as(throttled.model_copy(update={"blas": "another"}))
+
+
 def test_energy_is_read_where_the_machine_offers_it(clock):
     backend = SteppedBackend(clock, [1000])
     drawn_nj = Counter("rapl package-0", lambda: clock.now_us() * 700 + 5 * backend.runs_in_all * 1000 * 100)
@@ -245,6 +348,8 @@ def test_energy_is_read_where_the_machine_offers_it(clock):
     )
     cost = found.profile.cost(found.readings[0].stage, "default", "cpu")
     assert (cost.power_mw, cost.energy_from) == (500, "measured")
+    line = next(cost for cost in found.profile.costs if cost.signature is None)
+    assert (line.power_mw, line.energy_from) == (500, "measured")
 
 
 @pytest.mark.parametrize(
