@@ -1,83 +1,21 @@
 """Profiles: which entry holds; that the shipped ones say where their numbers come from, and keep what they promise."""
 
-from pathlib import Path
-
 import pytest
 
 from leo_runtime import solve
 from leo_runtime.errors import ProfileError
-from leo_runtime.graph import BoundStage, GraphBuilder, Stream, Variant, Workload, bind
+from leo_runtime.graph import BoundStage, bind
 from leo_runtime.hardware import Hardware
 from leo_runtime.lower import FrameState, frame_problem, merge, price
 from leo_runtime.operators import Work
-from leo_runtime.problem import Mode, Problem
 from leo_runtime.profiles import Cost, Device, Profile
-
-SHIPPED = Path(__file__).parent.parent / "profiles"
-PHONE = Hardware.from_file(SHIPPED / "snapdragon-800.hardware.toml")
-PHONE_PROFILE = Profile.from_file(SHIPPED / "snapdragon-800.profile.toml")
-
-# Georgiev, Lane, Mascolo, Chu, MobiSys 2017, speed against one CPU thread; negative: so many times slower.
-# Row: where the model runs and in which variant, where the features run; full pipeline and model only, GMM and DNN.
-TABLE = {
-    "DSP": ("dsp", "default", "dsp", (-8.8, -8.6), (-4.5, -4.0)),
-    "DSP-m": ("dsp", "threads", "dsp", (-3.2, -2.5), (-2.1, -1.5)),
-    "CPU": ("cpu", "default", "cpu", (1.0, 1.0), (1.0, 1.0)),
-    "CPU-m": ("cpu", "threads", "cpu", (3.0, 3.4), (2.8, 2.9)),
-    "n-GPU": ("gpu", "naive", "cpu", (3.1, 3.6), (1.8, 1.8)),
-    "a-GPU": ("gpu", "default", "cpu", (8.2, 16.2), (13.5, 21.3)),
-}
-CPU_MS = {"gmm": (1573, 1472), "dense": (501, 490)}
-VARIANTS = tuple(Variant(name=name) for name in ("default", "threads", "naive"))
-
-
-def audio_pipeline(model: str) -> Workload:
-    """The pipeline whose shape the phone's profile assumes behind the published times."""
-    graph = GraphBuilder(model, period_us=5_000_000, deadline_us=60_000_000)
-    if model == "gmm":
-        sound = graph.stage("sound", "window", stream="mic", samples=80_000)
-        features = graph.stage("features", "mfcc", sound, deltas=True)
-        sizes = {"classes": 23, "components": 128, "dimensions": 39}
-    else:
-        sound = graph.stage("sound", "window", stream="mic", samples=16_000)
-        features = graph.stage("features", "log_mel", sound)
-        sizes = {"layers": [512, 512, 512, 16], "per_row": True}
-    graph.stage("model", model, features, variants=VARIANTS, model="model.npz", **sizes)
-    streams = (Stream(name="mic", kind="audio", rate_hz=16_000),)
-    return Workload(format="leo-workload/1", name=model, streams=streams, graphs=(graph.build(),))
-
-
-def pinned(model: str, processor: str, variant: str, features: str) -> Problem:
-    """The pipeline's frame on an awake phone, with one mode left for each stage."""
-    merged = merge(audio_pipeline(model))
-    modes = price(merged, PHONE, PHONE_PROFILE, lambda *_: True)
-    wanted = {"sound": (features, "default"), "features": (features, "default"), "model": (processor, variant)}
-
-    def left(stage: str) -> tuple[Mode, ...]:
-        return tuple(mode for mode in modes[stage] if (mode.resource, mode.variant) == wanted[stage])
-
-    return frame_problem(merged, {name: left(name) for name in modes}, PHONE, FrameState((model,)), "table")
-
-
-def speedup(reference_ms: int, duration_us: int) -> float:
-    """As the table gives it: below 1 it is the inverse, negative."""
-    ratio = reference_ms * 1000 / duration_us
-    return ratio if ratio >= 1 else -1 / ratio
+from published import PHONE, PHONE_PROFILE, SHIPPED, TABLE, as_published, audio_pipeline, speedups
 
 
 @pytest.mark.parametrize("model", ["gmm", "dense"])
 @pytest.mark.parametrize("row", TABLE)
 def test_the_phone_reproduces_the_published_table_through_placement(row, model):
-    processor, variant, features, *published = TABLE[row]
-    full, model_only = published[0] if model == "gmm" else published[1]
-    placement = solve(pinned(model, processor, variant, features), solver="exhaustive")
-    runs = {run.stage: run for run in placement.stages}
-    # The table's pipelines begin with the sound in memory.
-    took_us = placement.criteria.makespan - runs["sound"].end_us
-    assert speedup(CPU_MS[model][0], took_us) == pytest.approx(full, rel=0.02)
-    assert speedup(CPU_MS[model][1], runs["model"].end_us - runs["model"].start_us) == pytest.approx(
-        model_only, rel=0.02
-    )
+    assert speedups(model, row) == pytest.approx(as_published(model, row), rel=0.02)
 
 
 def test_a_late_answer_goes_to_the_gpu_and_a_patient_one_to_the_dsp():
