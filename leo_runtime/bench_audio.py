@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import pairwise
@@ -25,7 +25,7 @@ from leo_runtime.clock import WallClock
 from leo_runtime.errors import LeoError
 from leo_runtime.graph import BoundStage, GraphBuilder, Stream, Variant, Workload, bind
 from leo_runtime.hardware import Processor
-from leo_runtime.report import duration, table
+from leo_runtime.report import Progress, duration, table
 
 SAMPLES = 80_240
 """At 16 kHz; 500 frames of 25 ms, one every 10 ms."""
@@ -47,9 +47,6 @@ PUBLISHED: Mapping[str, tuple[float, float, float, float]] = {
 }
 """P. Georgiev, N. D. Lane, C. Mascolo, D. Chu, MobiSys 2017, on a Snapdragon 800: times as fast as one CPU thread,
 which took 1573, 1472, 501 and 490 ms; negative: so many times as slow."""
-
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ beside busy neighbours. Energy is read where the machine offers it. A machine th
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
@@ -40,6 +40,7 @@ from leo_runtime.measure import (
     summed_up,
 )
 from leo_runtime.profiles import ClockMhz, Cost, Device, Measurement, Profile
+from leo_runtime.report import Progress
 from leo_runtime.traces import Recording
 
 MEASURED = "measured"
@@ -49,9 +50,6 @@ BUSY_PERCENT = 30
 
 WATCHED_US = 500_000
 """How long a machine is watched to see how busy it is."""
-
-Progress = Callable[[str, int, int], None]
-"""Told what comes next, how much is done, and how much there is to do."""
 
 
 @dataclass(frozen=True, slots=True)

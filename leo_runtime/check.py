@@ -274,7 +274,7 @@ def _false_claims(problem: Problem, placement: Placement, criteria: Criteria | N
     if placement.status == "infeasible":
         yield from _false_infeasible(placement)
         return
-    if placement.reason is not None:
+    if placement.reason:
         yield Violation(0, f"a {placement.status} answer gives a reason why there is none")
     if criteria is None:
         return

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -88,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     check = command("check", _check, "Judge an answer by the rules alone.", "check frame.json answer.json")
     check.add_argument("problem", metavar="PROBLEM", type=Path, help="the question")
     check.add_argument("placement", metavar="PLACEMENT", type=Path, help="the answer")
+    check.add_argument("--json", action="store_true", help="also what is wrong as JSON; the criteria always are")
 
     says = "Say why each stage is where it is, and what its other modes would cost."
     explain = command("explain", _explain, says, "explain frame.json answer.json model")
@@ -109,9 +111,10 @@ def _parser() -> argparse.ArgumentParser:
     profiles.add_argument(
         "action", choices=("list", "show", "diff", "merge", "plot"), nargs="?", default="list", help="default: list"
     )
-    profiles.add_argument("names", metavar="NAME", nargs="*", help="shipped names or files: two for diff and merge")
-    profiles.add_argument("--json", action="store_true", help="as JSON")
-    profiles.add_argument("--out", type=Path, metavar="FILE", help="where merge and plot write")
+    says = "shipped names or files: none for list, one for show and plot, two for diff and merge"
+    profiles.add_argument("names", metavar="NAME", nargs="*", help=says)
+    profiles.add_argument("--json", action="store_true", help="list, show and diff: as JSON")
+    profiles.add_argument("--out", type=Path, metavar="FILE", help="where merge and plot write, and only they")
 
     says = "Measure every stage of a workload on every processor that is here, and write a profile."
     calibrate = command("calibrate", _calibrate, says, "calibrate --out host.profile.json")
@@ -123,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     calibrate.add_argument(
         "--out", type=Path, metavar="FILE", help="write the profile here, and print what was measured"
     )
+    calibrate.add_argument("--json", action="store_true", help="with --out: what was measured as JSON")
 
     says = "Run a recording in virtual time on a phone, then in real time here, and compare policies."
     _add_replay(command("replay", _replay, says, "replay demo --virtual --seconds 20"))
@@ -140,6 +144,7 @@ def _parser() -> argparse.ArgumentParser:
     tune.add_argument("--bench", action="store_true", help="for the shapes of `bench audio`, not of a workload")
     tune.add_argument("--tries", type=_positive, default=40, metavar="N", help="for each shape (default: 40)")
     tune.add_argument("--out", type=Path, metavar="FILE", help="write here, not where the backend looks")
+    tune.add_argument("--json", action="store_true", help="as JSON")
     return parser
 
 
@@ -165,10 +170,10 @@ def _add_replay(replay: argparse.ArgumentParser) -> None:
         choices=("numpy", "hexagon"),
         help="what computes a DSP's stages: numpy, or programs of its own instructions under qemu-hexagon",
     )
-    replay.add_argument("--start", type=float, default=0.0, metavar="S", help="second to start at (default: 0)")
-    replay.add_argument("--seconds", type=float, metavar="S", help="how much (default: all; live: 20)")
+    replay.add_argument("--start", type=_amount, default=0.0, metavar="S", help="second to start at (default: 0)")
+    replay.add_argument("--seconds", type=_amount, metavar="S", help="how much (default: all; live: 20)")
     replay.add_argument("--solver", default="exact", help="who places the frames (default: exact)")
-    replay.add_argument("--noise", type=float, default=0.0, metavar="PERCENT", help="spread of virtual durations")
+    replay.add_argument("--noise", type=_amount, default=0.0, metavar="PERCENT", help="spread of virtual durations")
     replay.add_argument("--seed", type=_count, default=0, metavar="N", help="of noise and of solvers that draw")
     replay.add_argument(
         "--reserve", type=_count, metavar="PERCENT", help="of every deadline, kept free in plans (default: 0; live: 50)"
@@ -184,11 +189,15 @@ def _add_replay(replay: argparse.ArgumentParser) -> None:
 
 
 def _solve(arguments: argparse.Namespace) -> int:
+    from leo_runtime.documents import require_writable
     from leo_runtime.problem import Problem
     from leo_runtime.solver import solve
 
+    problem = Problem.from_file(arguments.problem)
+    if arguments.out is not None:
+        require_writable(arguments.out)
     placement = solve(
-        Problem.from_file(arguments.problem),
+        problem,
         arguments.solver,
         limit_ms=arguments.limit_ms,
         limit_nodes=arguments.limit_nodes,
@@ -210,11 +219,15 @@ def _check(arguments: argparse.Namespace) -> int:
 
     placement = Placement.from_file(arguments.placement)
     report = check(Problem.from_file(arguments.problem), placement)
-    for claim in report.false_claims:
-        _say(f"claims too much: {claim}")
-    for violation in report.violations:
-        print(violation)
-    if report.violations:
+    if not report.ok:
+        if arguments.json:
+            wrong = [dataclasses.asdict(violation) for violation in (*report.violations, *report.false_claims)]
+            print(json.dumps(wrong, indent=1))
+            return ANSWERED_NO
+        for violation in report.violations:
+            print(violation)
+        for claim in report.false_claims:
+            print(f"false claim: {claim}")
         return ANSWERED_NO
     if report.criteria is None:
         print(f"the answer places nothing: infeasible, {placement.reason or 'no reason given'}")
@@ -277,8 +290,16 @@ def _profiles(arguments: argparse.Namespace) -> int:
             f"`profiles {arguments.action}` takes {wanted} names, got {len(arguments.names)}",
             hint=f"one of {known}, or a file",
         )
-    if arguments.action in ("merge", "plot") and arguments.out is None:
+    writes = arguments.action in ("merge", "plot")
+    if writes and arguments.out is None:
         raise InputError(f"`profiles {arguments.action}` needs to be told where to write", hint="add `--out FILE`")
+    if writes and arguments.json:
+        raise InputError(f"`profiles {arguments.action}` prints nothing, so not as JSON", hint="leave out `--json`")
+    if not writes and arguments.out is not None:
+        raise InputError(
+            f"`profiles {arguments.action}` prints and writes no file",
+            hint="leave out `--out`, and redirect what is printed",
+        )
     found = [shipped.profile(name) for name in arguments.names]
     if arguments.action == "show":
         sys.stdout.write(found[0].to_json() if arguments.json else report.profile_table(found[0]))
@@ -304,13 +325,18 @@ def _profiles(arguments: argparse.Namespace) -> int:
 
 def _calibrate(arguments: argparse.Namespace) -> int:
     from leo_runtime import calibrate, measure, report, shipped
+    from leo_runtime.documents import require_writable
     from leo_runtime.energy import whole_machine
 
+    workload, hardware = shipped.workload(arguments.workload), shipped.hardware(arguments.hardware)
+    recording = shipped.recording(arguments.recording)
+    if arguments.out is not None:
+        require_writable(arguments.out)
     with report.ProgressBar("calibrating") as progress:
         found = calibrate.calibrate(
-            shipped.workload(arguments.workload),
-            shipped.hardware(arguments.hardware),
-            shipped.recording(arguments.recording),
+            workload,
+            hardware,
+            recording,
             effort=measure.QUICK if arguments.quick else measure.FULL,
             sources=whole_machine(),
             progress=progress,
@@ -322,9 +348,8 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     if arguments.out is None:
         sys.stdout.write(found.profile.to_json())
         return DONE
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
     found.profile.to_file(arguments.out)
-    sys.stdout.write(report.measurements_table(found.profile))
+    sys.stdout.write(report.measurements(found.profile, as_json=arguments.json))
     return DONE
 
 
@@ -353,15 +378,22 @@ def _tune(arguments: argparse.Namespace) -> int:
     import tempfile
 
     from leo_runtime import bench_audio, report, shipped, tune
+    from leo_runtime.documents import require_writable
 
+    if arguments.bench and arguments.workload is not None:
+        raise InputError(
+            "`--bench` is for the shapes of `bench audio`, so no workload is read", hint="give one of them"
+        )
     hardware = shipped.hardware(arguments.hardware)
     known = [processor.name for processor in hardware.processors]
     if arguments.processor not in known:
         raise InputError(f"`{hardware.name}` has no processor `{arguments.processor}`", hint=f"it has {known}")
-    rows: list[tuple[str, str, str, str]] = []
+    if arguments.out is not None:
+        require_writable(arguments.out)
+    rows: list[tuple[str, int, int]] = []
 
     def note(what: str, before_ns: int, after_ns: int) -> None:
-        rows.append((what, f"{before_ns / 1000:.1f}", f"{after_ns / 1000:.1f}", f"{before_ns / after_ns:.2f}"))
+        rows.append((what, before_ns, after_ns))
         _say(f"{what}: {before_ns / 1000:.1f} -> {after_ns / 1000:.1f} us")
 
     with tempfile.TemporaryDirectory(prefix="leo-tune-") as folder:
@@ -371,7 +403,7 @@ def _tune(arguments: argparse.Namespace) -> int:
             stages = tune.stages_of(shipped.workload(arguments.workload))
         processor = hardware.processor(arguments.processor)
         path = tune.tune(processor, stages, tries=arguments.tries, out=arguments.out, progress=note)
-    sys.stdout.write(report.table(("kernel and shape", "rule us", "tuned us", "times as fast"), rows))
+    sys.stdout.write(report.tuned(rows, as_json=arguments.json))
     _say(f"written to {path}")
     return DONE
 
@@ -389,6 +421,16 @@ def _count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"expected a whole number, got {json.dumps(text)}")
     return int(text)
+
+
+def _amount(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not (math.isfinite(number) and number >= 0):
+        raise argparse.ArgumentTypeError(f"expected a number of at least 0, got {json.dumps(text)}")
+    return number
 
 
 def _positive(text: str) -> int:

@@ -1,6 +1,8 @@
 """What all documents share: strict, frozen pydantic models, read from JSON or TOML, with errors that name the place."""
 
+import errno
 import json
+import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, Self
@@ -8,7 +10,7 @@ from typing import Annotated, Any, NoReturn, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
-from leo_runtime.errors import DocumentError
+from leo_runtime.errors import DocumentError, InputError
 
 MAX_QUANTITY = 10**15
 
@@ -81,11 +83,31 @@ class Document(Value):
         return json.dumps(self.model_dump(mode="json", exclude_defaults=True), indent=1, ensure_ascii=False) + "\n"
 
     def to_file(self, path: str | Path) -> None:
-        """Write the document as JSON. Raises `DocumentError` when the file cannot be written."""
+        """Write the document as JSON, and make its folder. Raises `DocumentError` when it cannot be written."""
         try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
             Path(path).write_text(self.to_json(), encoding="utf-8")
         except OSError as error:
             raise DocumentError(str(path), f"cannot be written ({error.strerror or error})") from None
+
+
+def require_writable(path: Path) -> None:
+    """Make the folder of a file that is to be written. Raises `InputError` when the file could not be written there.
+
+    To be called before long work whose result goes there.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        # mkdir calls a file that stands where a folder should be one that exists.
+        why = os.strerror(errno.ENOTDIR) if isinstance(error, FileExistsError) else error.strerror
+        raise InputError(
+            f"{path}: cannot be written ({why})", hint="name a file in a folder you may write to"
+        ) from None
 
 
 def reject(problem: str, path: str, value: object) -> NoReturn:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,10 +14,10 @@ from leo_runtime.hardware import Hardware
 from leo_runtime.lower import MergedWorkload
 from leo_runtime.observations import FrameResult
 from leo_runtime.profiles import Profile
+from leo_runtime.report import Progress
 from leo_runtime.runtime import Runtime
 from leo_runtime.traces import Recording
 
-Progress = Callable[[str, int, int], None]
 Time = Literal["virtual", "real"]
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from leo_runtime import calibrate, measure, registry, report, shipped, solver, summary, viewer
 from leo_runtime.computed_once import ComputedOnce
+from leo_runtime.documents import require_writable
 from leo_runtime.errors import InputError, LeoError, MissingExtraError
 from leo_runtime.graph import Workload, file_parameters
 from leo_runtime.hardware import Hardware
@@ -65,6 +66,11 @@ def run(arguments: argparse.Namespace) -> int:
     check_streams(workload, recording)
     _check_files(workload)
     solver.named(arguments.solver)
+    if arguments.plot is not None:
+        if arguments.live:
+            raise InputError("`--plot` draws the run in virtual time, and there is none with `--live`")
+        require_writable(arguments.plot)
+    require_writable(arguments.out / f"{recording.manifest.name}.log.jsonl")
     runs = []
     for replay_once in _wanted(arguments):
         one = replay_once(arguments, workload, recording)
@@ -180,6 +186,8 @@ def _beside(arguments: argparse.Namespace, replayed: Replay) -> tuple[summary.To
 
 
 def _noise_ppm(arguments: argparse.Namespace) -> int | None:
+    if arguments.noise > 100:
+        raise InputError(f"expected a noise of at most 100 percent, got {arguments.noise:g}")
     return round(arguments.noise * 10_000) or None
 
 
@@ -199,10 +207,8 @@ def _solve(policy: str, seed: int, reserve_percent: int, problem: Problem) -> Pl
 
 
 def _span(arguments: argparse.Namespace, recording: Recording, seconds: float | None) -> Span:
-    if arguments.start < 0 or (seconds is not None and seconds <= 0):
-        raise InputError(
-            "expected a start of at least 0 s and a length above 0 s", hint="see `leo-runtime replay --help`"
-        )
+    if seconds is not None and seconds <= 0:
+        raise InputError("expected a length above 0 s", hint="see `leo-runtime replay --help`")
     length_us = None if seconds is None else round(seconds * 1e6)
     return Span.of(recording, round(arguments.start * 1e6), length_us)
 
@@ -221,7 +227,6 @@ def _measured(arguments: argparse.Namespace, workload: Workload, hardware: Hardw
             _say(f"{error}; measuring again")
     with report.ProgressBar("calibrating") as progress:
         found = calibrate.calibrate(workload, hardware, recording, effort=measure.QUICK, progress=progress)
-    kept.parent.mkdir(parents=True, exist_ok=True)
     found.profile.to_file(kept)
     return found.profile
 

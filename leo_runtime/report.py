@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Self, TextIO
 
 from leo_runtime.operators import Work
@@ -12,6 +12,10 @@ from leo_runtime.operators import Work
 if TYPE_CHECKING:
     from leo_runtime.profiles import Cost, Measurement, Profile
     from leo_runtime.summary import Pipeline, ProcessorUse, Total
+
+
+Progress = Callable[[str, int, int], None]
+"""Told what comes next, how much is done, and how much there is to do; `ProgressBar` is one."""
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -80,8 +84,20 @@ def _line(cost: Cost | None, macs: int) -> float | None:
     return float(cost.measurement.median_us if cost.measurement else cost.duration_us(Work(macs, 0)))
 
 
-def measurements_table(profile: Profile) -> str:
-    """What was measured: a stage on a processor a line, warm runs and the cold start apart."""
+def measurements(profile: Profile, *, as_json: bool = False) -> str:
+    """What was measured: a stage on a processor a line, warm runs and the cold start apart; as JSON in us."""
+    if as_json:
+        plain = [
+            {
+                "processor": cost.processor,
+                "stage": cost.signature,
+                "variant": cost.variant,
+                **cost.measurement.model_dump(),
+            }
+            for cost in profile.costs
+            if cost.measurement is not None
+        ]
+        return json.dumps(plain, indent=1) + "\n"
     header = (
         "processor",
         "stage",
@@ -111,15 +127,24 @@ def measurements_table(profile: Profile) -> str:
     return table(header, rows)
 
 
+def tuned(rows: Sequence[tuple[str, int, int]], *, as_json: bool = False) -> str:
+    """What a kernel and shape took before and after tuning, given in nanoseconds."""
+    if as_json:
+        names = ("kernel and shape", "rule_ns", "tuned_ns")
+        return json.dumps([dict(zip(names, row, strict=True)) for row in rows], indent=1) + "\n"
+    shown = [
+        (what, f"{before_ns / 1000:.1f}", f"{after_ns / 1000:.1f}", f"{before_ns / after_ns:.2f}")
+        for what, before_ns, after_ns in rows
+    ]
+    return table(("kernel and shape", "rule us", "tuned us", "times as fast"), shown)
+
+
 def _slowdown(measured: Measurement, then_us: int | None) -> str:
     return "" if then_us is None or measured.median_us == 0 else f"{then_us / measured.median_us:.2f}x"
 
 
 class ProgressBar:
-    """How far something is, on standard error: a bar that redraws itself on a terminal, else a line a tenth.
-
-    Called with what is under way, how much is done, and how much there is to do.
-    """
+    """How far something is, on standard error: a bar that redraws itself on a terminal, else a line a tenth."""
 
     WIDTH = 30
 

@@ -18,8 +18,6 @@ from leo_runtime.hardware import Processor
 
 ENTRY_POINTS = "leo_runtime.tuners"
 
-Progress = Callable[[str, int, int], None]
-
 
 def tune(
     processor: Processor,
@@ -27,7 +25,7 @@ def tune(
     *,
     tries: int,
     out: Path | None = None,
-    progress: Progress = lambda *_: None,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> Path:
     """Tune a processor's kernels for these stages; where the result was written. Raises `BackendError` and its kin."""
     found = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}

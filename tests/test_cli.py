@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -92,14 +93,51 @@ def test_check_names_every_broken_rule(frame, capsys):
     ]
 
 
-def test_a_claim_that_is_not_proved_is_said_and_breaks_no_rule(frame, capsys):
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"bounds": []}, "the status is optimal, the bounds do not prove it"),
+        ({"bounds": [0, 61]}, "the status is optimal, the bounds do not prove it"),
+        ({"problem": "another"}, 'it answers "another", the question is "hello"'),
+    ],
+)
+def test_a_false_claim_is_answered_no(frame, capsys, changed, says):
     run(capsys, "solve", "frame.json", "--solver", "exhaustive", "--out", "answer.json")
     answer = json.loads((frame / "answer.json").read_text(encoding="utf-8"))
-    write(frame / "answer.json", {**answer, "bounds": []})
-    status, out, err = run(capsys, "check", "frame.json", "answer.json")
-    assert status == 0
-    assert json.loads(out)["energy"] == 62
-    assert err == "claims too much: the status is optimal, the bounds do not prove it\n"
+    write(frame / "answer.json", {**answer, **changed})
+    assert run(capsys, "check", "frame.json", "answer.json") == (1, f"false claim: {says}\n", "")
+    status, out, err = run(capsys, "check", "frame.json", "answer.json", "--json")
+    assert (status, json.loads(out), err) == (1, [{"rule": 0, "text": says}], "")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"status": "feasible"},
+        {"status": "feasible", "bounds": []},
+        {"status": "feasible", "bounds": [0, 5]},
+        {"solver": "another's", "reason": ""},
+        {"criteria": None},
+    ],
+)
+def test_an_honest_answer_of_any_solver_is_right(frame, capsys, changed):
+    run(capsys, "solve", "frame.json", "--solver", "exhaustive", "--out", "answer.json")
+    answer = json.loads((frame / "answer.json").read_text(encoding="utf-8"))
+    write(frame / "answer.json", {**answer, **changed})
+    says = '{"tardiness":0,"energy":62,"makespan":149,"accuracy_loss":0}\n'
+    assert run(capsys, "check", "frame.json", "answer.json") == (0, says, "")
+    assert run(capsys, "check", "frame.json", "answer.json", "--json") == (0, says, "")
+
+
+def test_an_output_s_folder_is_made_and_one_that_cannot_be_is_refused_first(frame, capsys, monkeypatch):
+    assert run(capsys, "solve", "frame.json", "--out", "new/folder/answer.json") == (0, "", "")
+    assert (frame / "new/folder/answer.json").exists()
+    monkeypatch.setattr("leo_runtime.solver.solve", lambda *_, **__: pytest.fail("solved, with nowhere to write"))
+    for out, why in (("frame.json/answer.json", "Not a directory"), ("new", "Is a directory")):
+        status, said, err = run(capsys, "solve", "frame.json", "--out", out)
+        assert (status, said) == (2, "")
+        assert err == f"{out}: cannot be written ({why})\nhint: name a file in a folder you may write to\n"
 
 
 def test_explain_says_why_and_what_else(frame, capsys):
@@ -280,8 +318,37 @@ def test_profiles_are_compared_and_merged(capsys, tmp_path, two_profiles):
     assert run(capsys, "profiles", "diff", a, a)[1] == "no entry differs\n"
     ratios = [row["ratio"] for row in json.loads(run(capsys, "profiles", "diff", a, b, "--json")[1])]
     assert ratios == [3.0, None]
-    assert run(capsys, "profiles", "merge", a, b, "--out", str(tmp_path / "c.json"))[0] == 0
-    assert len(json.loads((tmp_path / "c.json").read_text())["costs"]) == 2
+    assert run(capsys, "profiles", "merge", a, b, "--out", str(tmp_path / "new" / "c.json"))[0] == 0
+    assert len(json.loads((tmp_path / "new" / "c.json").read_text())["costs"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["profiles", "list", "--out", "x"], "`profiles list` prints and writes no file\nhint: leave out `--out`"),
+        (["profiles", "show", "watch", "--out", "x"], "`profiles show` prints and writes no file\n"),
+        (["profiles", "plot", "watch", "--out", "x.svg", "--json"], "`profiles plot` prints nothing, so not as JSON\n"),
+        (["tune", "--bench", "--workload", "w.json"], "so no workload is read\n"),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_refused(frame, capsys, arguments, says):
+    status, out, err = run(capsys, *arguments)
+    assert (status, out) == (2, "")
+    assert says in err
+
+
+def test_what_tuning_found_is_a_table_or_json(capsys, monkeypatch, tmp_path):
+    def tuned(*_: object, out: Path, progress: Callable[[str, int, int], None], **__: object) -> Path:
+        progress("dense 16x64", 3000, 2000)
+        return out
+
+    monkeypatch.setattr("leo_runtime.tune.tune", tuned)
+    out = str(tmp_path / "tuned.json")
+    status, said, err = run(capsys, "tune", "--out", out)
+    assert (status, said.splitlines()[-1]) == (0, "dense 16x64           3.0       2.0           1.50")
+    assert err.endswith(f"written to {out}\n")
+    said = run(capsys, "tune", "--out", out, "--json")[1]
+    assert json.loads(said) == [{"kernel and shape": "dense 16x64", "rule_ns": 3000, "tuned_ns": 2000}]
 
 
 def test_a_profile_is_plotted(capsys, tmp_path, two_profiles):

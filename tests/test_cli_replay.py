@@ -103,6 +103,49 @@ def test_calibrate_writes_a_profile_that_a_replay_can_use(capsys):
     assert "profile desk" in out
 
 
+def test_what_was_measured_is_printed_as_json(capsys):
+    status, out, _ = run(capsys, "calibrate", "--recording", *OWN, "--quick", "--out", "new/folder/desk.json", "--json")
+    assert status == 0
+    rows = json.loads(out)
+    assert {(row["processor"], row["variant"]) for row in rows} == {("cpu", "default")}
+    assert all(row["runs"] > 0 and row["p95_us"] >= row["median_us"] for row in rows)
+    assert Path("new/folder/desk.json").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("calibrate", "--recording", *OWN, "--quick", "--out", "loud.npz/desk.json"),
+        (*VIRTUAL, "--out", "loud.npz"),
+        (*VIRTUAL, "--out", "loud.npz/out"),
+        (*VIRTUAL, "--plot", "loud.npz/picture.svg"),
+        ("replay", *OWN, "--live", "--out", "loud.npz/out"),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_refused_before_anything_is_measured(capsys, monkeypatch, arguments):
+    for place in ("leo_runtime.calibrate.calibrate", "leo_runtime.replay_command.replay"):
+        monkeypatch.setattr(place, lambda *_, **__: pytest.fail("ran, with nowhere to write"))
+    status, out, err = run(capsys, *arguments)
+    assert (status, out) == (2, "")
+    assert "cannot be written (" in err
+    assert "hint: name a file in a folder you may write to\n" in err
+
+
+@pytest.mark.parametrize(
+    "wrong", [("--start", "nan"), ("--start", "-1"), ("--seconds", "inf"), ("--noise", "-5"), ("--noise", "much")]
+)
+def test_amounts_are_finite_and_not_negative(capsys, wrong):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main((*VIRTUAL, *wrong))
+    assert stopped.value.code == 2
+    assert f'expected a number of at least 0, got "{wrong[1]}"' in capsys.readouterr().err
+
+
+def test_a_noise_beyond_measure_is_refused(capsys):
+    status, _, err = run(capsys, *VIRTUAL, "--noise", "1e9")
+    assert (status, err) == (2, "expected a noise of at most 100 percent, got 1e+09\n")
+
+
 def truncate(path: str) -> None:
     Path(path).write_bytes(Path(path).read_bytes()[:5000])
 
@@ -164,7 +207,7 @@ def test_an_absent_device_is_bad_input(capsys):
     [
         (("replay", "nowhere", *OWN[1:]), "no recording or folder is called `nowhere`\nhint: one of "),
         ((*VIRTUAL, "--start", "9"), "recording `beeps` lasts 4000000 us, nothing is left at 9000000\n"),
-        ((*VIRTUAL, "--seconds", "0"), "expected a start of at least 0 s and a length above 0 s\n"),
+        ((*VIRTUAL, "--seconds", "0"), "expected a length above 0 s\n"),
         (("replay", *OWN, "--virtual", "--profile", "toaster"), "no profile is called `toaster`\nhint: one of "),
         ((*VIRTUAL, "--solver", "magic"), 'no solver is called "magic"'),
     ],
