@@ -51,6 +51,12 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_every_page_is_found_from_the_readme(page: Path) -> None:
+    more = (ROOT / "README.md").read_text().split("## More")[1]
+    assert f"](docs/{page.name})" in more
+
+
 @pytest.mark.parametrize("data", documents())
 def test_documents_on_a_page_are_valid(data: dict[str, Any]) -> None:
     MODELS[data["format"]].from_dict(data)
