@@ -182,19 +182,39 @@ def busy_percent(clock: Clock) -> float:
 
 
 def require_device(profile: Profile, device: Device) -> None:
-    """Raise `ProfileError` when a profile was measured on another device than this one, or on none."""
+    """Raise `ProfileError` when a profile was measured on another device than this one, or on none.
+
+    `device` is to name the drivers of every backend here: `this_device(backends)`.
+    """
     if profile.device is None:
         raise ProfileError(
             f"profile `{profile.name}` was made from figures, not measured on this machine",
             hint="measure this machine with `leo-runtime calibrate`",
         )
-    for what in ("machine", "cpu", "cores", "blas"):
-        then, now = getattr(profile.device, what), getattr(device, what)
+    fields = ("machine", "cpu", "cores", "blas")
+    compared = [(what, getattr(profile.device, what), getattr(device, what)) for what in fields]
+    drivers, here = profile.device.drivers, device.drivers
+    compared += [(f"driver of {name}", drivers.get(name, ""), here.get(name, "")) for name in {**drivers, **here}]
+    for what, then, now in compared:
         if then != now:
             raise ProfileError(
                 f'profile `{profile.name}` is of another device: its {what} is "{then}", this one\'s "{now}"',
                 hint="measure this machine with `leo-runtime calibrate`, or name the profile with `--profile`",
             )
+
+
+def require_measured(profile: Profile, workload: Workload, backends: Mapping[str, Backend]) -> None:
+    """Raise `ProfileError` when a variant of a stage that these backends can run was measured on none of them."""
+    for stage in merge(workload).stages:
+        for variant in stage.bound.params:
+            able = [processor for processor, backend in backends.items() if backend.supports(stage.bound, variant)]
+            found = [profile.cost(stage.bound, variant, processor) for processor in able]
+            if able and not any(cost is not None and cost.signature is not None for cost in found):
+                raise ProfileError(
+                    f"profile `{profile.name}` has no measurement of stage `{stage.name}` ({variant}) "
+                    f"of workload `{workload.name}`",
+                    hint="measure this workload with `leo-runtime calibrate --workload`",
+                )
 
 
 def _inputs(stage: MergedStage, values: Mapping[str, np.ndarray], recording: Recording) -> list[np.ndarray]:

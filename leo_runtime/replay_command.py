@@ -15,7 +15,8 @@ from typing import Any
 from leo_runtime import calibrate, measure, registry, report, shipped, solver, summary, viewer
 from leo_runtime.computed_once import ComputedOnce
 from leo_runtime.documents import require_writable
-from leo_runtime.errors import InputError, LeoError, MissingExtraError
+from leo_runtime.energy import whole_machine
+from leo_runtime.errors import InputError, MissingExtraError
 from leo_runtime.graph import Workload, file_parameters
 from leo_runtime.hardware import Hardware
 from leo_runtime.operators import find_operator
@@ -221,14 +222,27 @@ def _measured(arguments: argparse.Namespace, workload: Workload, hardware: Hardw
     if kept.exists():
         try:
             profile = Profile.from_file(kept)
-            calibrate.require_device(profile, calibrate.this_device())
+            _require_ours(profile, workload, hardware)
             return profile
-        except LeoError as error:
+        except InputError as error:
             _say(f"{error}; measuring again")
     with report.ProgressBar("calibrating") as progress:
-        found = calibrate.calibrate(workload, hardware, recording, effort=measure.QUICK, progress=progress)
+        found = calibrate.calibrate(
+            workload, hardware, recording, effort=measure.QUICK, sources=whole_machine(), progress=progress
+        )
     found.profile.to_file(kept)
     return found.profile
+
+
+def _require_ours(profile: Profile, workload: Workload, hardware: Hardware) -> None:
+    """Raise `ProfileError` for a profile of another device, or one that lacks a stage of the workload."""
+    backends, _ = calibrate.open_backends(hardware)
+    try:
+        calibrate.require_device(profile, calibrate.this_device(backends))
+        calibrate.require_measured(profile, workload, backends)
+    finally:
+        for backend in backends.values():
+            backend.close()
 
 
 def _write(one: _Run, folder: Path) -> tuple[Path, ...]:

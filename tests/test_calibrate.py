@@ -373,5 +373,10 @@ def test_a_profile_of_another_device_is_refused():
     elsewhere = here.model_copy(update={"cpu": "Another CPU"})
     with pytest.raises(ProfileError, match="of another device: its cpu is"):
         require_device(profile, elsewhere)
+    other_driver = here.model_copy(update={"drivers": {"gpu": "PoCL 3"}})
+    require_device(profile.model_copy(update={"device": other_driver}), other_driver)
+    for then, now in ((here, other_driver), (other_driver, here)):
+        with pytest.raises(ProfileError, match="of another device: its driver of gpu is"):
+            require_device(profile.model_copy(update={"device": then}), now)
     with pytest.raises(ProfileError, match="was made from figures"):
         require_device(profile.model_copy(update={"device": None}), here)

@@ -1,5 +1,6 @@
 """`leo-runtime replay` and `calibrate`: what they print and write, and what they say to bad input."""
 
+import argparse
 import json
 from pathlib import Path
 
@@ -7,9 +8,11 @@ import pytest
 
 import recorded
 from leo_backends.cpu import CpuBackend
-from leo_runtime import cli
+from leo_runtime import calibrate, cli, replay_command
+from leo_runtime.energy import Counter
 from leo_runtime.errors import DeviceUnavailableError
 from leo_runtime.hardware import Processor
+from leo_runtime.profiles import Profile
 
 OWN = ("recording", "--workload", "workload.json", "--hardware", "machine.json")
 VIRTUAL = ("replay", *OWN, "--profile", "profile.json", "--virtual")
@@ -101,6 +104,42 @@ def test_calibrate_writes_a_profile_that_a_replay_can_use(capsys):
     status, out, _ = run(capsys, "replay", *OWN, "--profile", "desk.json", "--virtual", "--no-compare")
     assert status == 0
     assert "profile desk" in out
+
+
+def test_a_kept_profile_is_used_again_where_it_speaks_of_this_workload_and_device(capsys, monkeypatch):
+    sources = []
+
+    def counted(*arguments: object, **named: object) -> calibrate.Calibration:
+        sources.append(named["sources"])
+        return measured(*arguments, **named)
+
+    measured = calibrate.calibrate
+    counter = Counter("rapl package-0", lambda: 0)
+    monkeypatch.setattr("leo_runtime.calibrate.calibrate", counted)
+    monkeypatch.setattr("leo_runtime.replay_command.whole_machine", lambda: (counter,))
+    asked = argparse.Namespace(live=True, profile=None, out=Path("out"))
+
+    def profile_for(changed: dict[str, object] | None = None) -> tuple[Profile, str]:
+        workload, hardware, _, recording = recorded.load_all(Path())
+        if changed:
+            (graph,) = workload.graphs
+            last = graph.stages[-1].model_copy(update={"params": {**graph.stages[-1].params, **changed}})
+            graph = graph.model_copy(update={"stages": (*graph.stages[:-1], last)})
+            workload = workload.model_copy(update={"graphs": (graph,)})
+        found = replay_command._measured(asked, workload, hardware, recording)
+        return found, capsys.readouterr().err
+
+    first, said = profile_for()
+    assert (sources, "measuring again" in said) == ([(counter,)], False)
+    assert profile_for() == (first, "")
+    _, said = profile_for({"softmax": False})
+    assert "profile `desk` has no measurement of stage `loudness` (default) of workload `ears`; measuring again" in said
+    assert len(sources) == 2
+    kept = json.loads(Path("out/desk.profile.json").read_text(encoding="utf-8"))
+    change("out/desk.profile.json", device={**kept["device"], "drivers": {"dsp": "an old one"}})
+    _, said = profile_for()
+    assert 'its driver of dsp is "an old one", this one\'s ""; measuring again' in said
+    assert len(sources) == 3
 
 
 def test_what_was_measured_is_printed_as_json(capsys):
