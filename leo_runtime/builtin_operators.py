@@ -579,6 +579,7 @@ define(
         parameters=NoParameters,
         output_shape=_micro_features_shape,
         work=_micro_features_work,
+        sample_rate_hz=16_000,
     )
 )
 

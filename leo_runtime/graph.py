@@ -144,8 +144,8 @@ class Workload(Document):
     def with_files_in(self, folder: Path) -> Self:
         """The same workload with every relative file among its parameters taken as relative to `folder`."""
 
-        def placed(stage: Stage) -> Stage:
-            files = file_parameters(find_operator(stage.operator))
+        def placed(graph: TaskGraph, stage: Stage) -> Stage:
+            files = file_parameters(_operator(graph, stage))
             return stage.model_copy(
                 update={
                     "params": _resolve(stage.params, files, folder),
@@ -156,7 +156,7 @@ class Workload(Document):
                 }
             )
 
-        graphs = tuple(g.model_copy(update={"stages": tuple(placed(s) for s in g.stages)}) for g in self.graphs)
+        graphs = tuple(g.model_copy(update={"stages": tuple(placed(g, s) for s in g.stages)}) for g in self.graphs)
         return self.model_copy(update={"graphs": graphs})
 
     def stream(self, name: str) -> Stream:
@@ -277,8 +277,8 @@ class BoundStage:
 def bind(graph: TaskGraph, workload: Workload) -> dict[str, BoundStage]:
     """Settle the meaning of every stage of a graph, inputs before their readers.
 
-    Raises `GraphError` for an unknown operator or stream, a wrong parameter, a wrong number of inputs, or shapes that
-    do not fit.
+    Raises `GraphError` for an unknown operator or stream, a wrong parameter, a wrong number of inputs, or shapes or
+    sample rates that do not fit.
     """
     bound: dict[str, BoundStage] = {}
     for stage in in_order(graph):
@@ -306,9 +306,20 @@ def file_parameters(operator: Operator) -> tuple[str, ...]:
     )
 
 
+def _where(graph: TaskGraph, stage: Stage) -> str:
+    return f"stage `{stage.name}` of graph `{graph.name}`"
+
+
+def _operator(graph: TaskGraph, stage: Stage) -> Operator:
+    try:
+        return find_operator(stage.operator)
+    except GraphError as error:
+        raise GraphError(f"{_where(graph, stage)}: {error}", hint=error.hint) from None
+
+
 def _bind(graph: TaskGraph, stage: Stage, bound: dict[str, BoundStage], workload: Workload) -> BoundStage:
-    where = f"stage `{stage.name}` of graph `{graph.name}`"
-    operator = find_operator(stage.operator)
+    where = _where(graph, stage)
+    operator = _operator(graph, stage)
     least, most = operator.inputs
     if not operator.is_source and not (least <= len(stage.inputs) and (most is None or len(stage.inputs) <= most)):
         wanted = f"{least}" if most == least else f"{least} or more" if most is None else f"{least} to {most}"
@@ -334,8 +345,27 @@ def _bind(graph: TaskGraph, stage: Stage, bound: dict[str, BoundStage], workload
             raise GraphError(f"{where}: {error}", hint=getattr(error, "hint", "")) from None
     if len(shapes) != 1:
         raise GraphError(f"{where} has variants of different output shapes: {sorted(shapes)}")
+    for checked in params.values():
+        _check_rate(where, operator, checked, [bound[name] for name in stage.inputs], workload)
     losses = {v.name: v.accuracy_loss_ppm for v in stage.variants}
     return BoundStage(stage.name, operator, params, inputs, shapes.pop(), losses)
+
+
+def _check_rate(where: str, operator: Operator, params: Any, inputs: list[BoundStage], workload: Workload) -> None:
+    """A stage that reads a stream's own samples, and goes by their rate, must go by the rate they have."""
+    rate_hz = getattr(params, "sample_rate_hz", operator.sample_rate_hz)
+    if rate_hz is None:
+        return
+    for source in (stage for stage in inputs if stage.operator.is_source):
+        for name in dict.fromkeys(checked.stream for checked in source.params.values()):
+            stream = workload.stream(name)
+            if stream.rate_hz == rate_hz:
+                continue
+            if operator.sample_rate_hz is None:
+                problem = f"sample_rate_hz is {rate_hz}, its stream `{name}` has {stream.rate_hz}"
+                raise GraphError(f"{where}: {problem}", hint=f"give it sample_rate_hz = {stream.rate_hz}")
+            problem = f"`{operator.name}` reads {rate_hz} Hz, its stream `{name}` has {stream.rate_hz}"
+            raise GraphError(f"{where}: {problem}", hint="resample the stream, or take another operator")
 
 
 def _params(operator: Operator, params: dict[str, Any], where: str) -> Any:

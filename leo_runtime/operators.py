@@ -67,6 +67,8 @@ class Operator:
     cut: Callable[[Any, Sequence[Shape], int], tuple[Part, ...]] | None = None
     """Cuts the stage into so many parts whose outputs, one after the other, are its output; None: it cannot be cut.
     Parts of parameters follow each other along the last axis, parts of rows along the first."""
+    sample_rate_hz: int | None = None
+    """The one rate of the samples it reads; None: any, or what its parameter `sample_rate_hz` says."""
     function: Function | None = None
     """A user's own operator: what computes it, called with the input arrays and the parameters by keyword."""
 
@@ -94,7 +96,10 @@ def find_operator(name: str) -> Operator:
         try:
             importlib.import_module(module)
         except ImportError as error:
-            raise GraphError(f"the module of operator `{name}` cannot be imported ({error})") from None
+            raise GraphError(
+                f"the module of operator `{name}` cannot be imported ({error})",
+                hint="install its package, or set PYTHONPATH to its folder",
+            ) from None
     if name not in _operators:
         raise GraphError(
             f"no operator is called `{name}`",

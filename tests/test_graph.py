@@ -130,6 +130,63 @@ def test_what_means_nothing_is_refused(stage: dict[str, object], says: str) -> N
     assert says in str(error.value)
 
 
+def with_rate(rate_hz: int, **stage: object) -> Workload:
+    data = one_stage(inputs=["sound"], **stage).model_dump(mode="json")
+    data["streams"][0]["rate_hz"] = rate_hz
+    data["graphs"][0]["stages"][0]["params"]["samples"] = 16_000
+    return Workload.from_dict(data)
+
+
+MOTION: dict[str, object] = {"sample_rate_hz": 100, "band_edges_hz": [1.0, 5.0]}
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "stage", "says"),
+    [
+        (50, {"operator": "motion_features", "params": MOTION}, "sample_rate_hz is 100, its stream `mic` has 50"),
+        (8_000, {"operator": "log_mel"}, "sample_rate_hz is 16000, its stream `mic` has 8000"),
+        (8_000, {"operator": "micro_features"}, "`micro_features` reads 16000 Hz, its stream `mic` has 8000"),
+        (
+            16_000,
+            {"operator": "log_mel", "variants": [{"name": "a"}, {"name": "b", "params": {"sample_rate_hz": 44_100}}]},
+            "sample_rate_hz is 44100, its stream `mic` has 16000",
+        ),
+    ],
+)
+def test_a_rate_that_is_not_the_streams_is_refused(rate_hz: int, stage: dict[str, object], says: str) -> None:
+    workload = with_rate(rate_hz, **stage)
+    with pytest.raises(GraphError) as error:
+        bind(workload.graphs[0], workload)
+    assert str(error.value) == f"stage `s` of graph `g`: {says}"
+    assert error.value.hint
+
+
+def test_the_streams_own_rate_is_taken() -> None:
+    for rate_hz, stage in (
+        (100, {"operator": "motion_features", "params": MOTION}),
+        (16_000, {"operator": "log_mel"}),
+        (16_000, {"operator": "micro_features"}),
+        (8_000, {"operator": "energy_gate", "params": {"threshold_dbfs": -40.0}}),
+    ):
+        workload = with_rate(rate_hz, **stage)
+        assert "s" in bind(workload.graphs[0], workload)
+
+
+def test_an_operator_that_is_not_there_is_named_with_its_stage_also_from_a_file(tmp_path: Path) -> None:
+    for operator_name, says, hint in (
+        ("fft", "no operator is called `fft`", "package.module:function"),
+        ("no_steps:peaks", "the module of operator `no_steps:peaks` cannot be imported", "PYTHONPATH"),
+    ):
+        workload = one_stage(operator=operator_name)
+        workload.to_file(tmp_path / "w.json")
+        with pytest.raises(GraphError, match=f"^stage `s` of graph `g`: {says}") as bound:
+            bind(workload.graphs[0], workload)
+        with pytest.raises(GraphError, match=f"^stage `s` of graph `g`: {says}") as read:
+            Workload.from_file(tmp_path / "w.json")
+        assert hint in bound.value.hint
+        assert hint in read.value.hint
+
+
 def test_a_cycle_is_refused_with_its_place() -> None:
     with pytest.raises(DocumentError, match=r"w\.toml: the stages wait for each other: s <- s"):
         one_stage(operator="window", inputs=["s"])
