@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 import textwrap
 import tomllib
 from pathlib import Path
@@ -9,9 +10,13 @@ from typing import Any
 
 import pytest
 
+from leo_runtime import registry
+from leo_runtime.cli import main
 from leo_runtime.documents import Document
 from leo_runtime.graph import Workload
 from leo_runtime.hardware import Hardware
+from leo_runtime.lower import merge, price
+from leo_runtime.operators import Operator, all_operators
 from leo_runtime.problem import Placement, Problem
 from leo_runtime.profiles import Profile
 from leo_runtime.solver import SOLVERS, solve
@@ -113,3 +118,72 @@ def test_python_on_a_page_runs_and_prints_what_the_page_says(
     for code, says in examples(page):
         exec(compile(code, page.name, "exec"), {"__name__": "page"})
         assert capsys.readouterr().out.strip("\n") == says
+
+
+def operator_row(operator: Operator) -> tuple[str, str, str]:
+    """What the table of operators shows of one: its name, how many inputs, and its parameters with their defaults."""
+    least, most = operator.inputs
+    inputs = "a stream" if operator.is_source else f"{least}" if least == most else f"{least} or more"
+    base = operator.parameters.__mro__[1]
+    inherited = [f"those of `{one.name}`" for one in all_operators() if one.parameters is base]
+    shown = list(inherited)
+    for name, field in operator.parameters.model_fields.items():
+        if inherited and name in base.model_fields:
+            continue
+        default = json.dumps(field.default, default=str) if field.default is not None else "none"
+        shown.append(f"`{name}`!" if field.is_required() else f"`{name} = {default}`")
+    return f"`{operator.name}`", inputs, ", ".join(shown) or "none"
+
+
+def test_the_table_of_operators_is_that_of_the_code() -> None:
+    table = (ROOT / "docs" / "documents.md").read_text().split("## Built-in operators")[1]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("| `")]
+    built_in = [one for one in all_operators() if ":" not in one.name]
+    assert [(name, inputs, parameters) for name, inputs, _says, parameters in rows] == [*map(operator_row, built_in)]
+    assert [one.name for one in built_in if one.cut] == ["dense", "gmm"]  # which the page says of `parts`
+
+
+@pytest.fixture
+def own_documents(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A folder with every file that docs/documents.md tells to write."""
+    page = ROOT / "docs" / "documents.md"
+    recording, workload, hardware, profile = blocks(page, "toml")
+    samples, operator, network = blocks(page, "python")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "knocks", raising=False)
+    for code in (samples, network):
+        exec(compile(code, page.name, "exec"), {"__name__": "page"})
+    for name, text in {
+        "hallway/recording.toml": recording,
+        "knocks.toml": workload,
+        "knocks.py": operator,
+        "band.hardware.toml": hardware,
+        "band.profile.toml": profile,
+    }.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def test_the_documents_of_ones_own_price_together(own_documents: Path) -> None:
+    workload = Workload.from_file(own_documents / "knocks.toml")
+    hardware = Hardware.from_file(own_documents / "band.hardware.toml")
+    profile = Profile.from_file(own_documents / "band.profile.toml")
+    backends = {processor.name: registry.create(processor) for processor in hardware.processors}
+    modes = price(merge(workload), hardware, profile, lambda name, *asked: backends[name].supports(*asked))
+    assert {mode.variant for mode in modes["mel"]} == {"default", "coarse"}
+    assert {mode.resource for mode in modes["mel"]} == {"cpu", "dsp"}
+    assert {mode.resource for mode in modes["answer"]} == {"cpu"}
+    assert len([name for name in modes if re.fullmatch(r"scores\[\d\]", name)]) == 2, list(modes)
+
+
+def test_the_recording_of_ones_own_replays(own_documents: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs" / "documents.md").read_text()
+    command = re.search(r"^    leo-runtime (replay hallway .*)$", page, re.MULTILINE)
+    assert command is not None
+    assert main([*command[1].split(), "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    (knock,) = figures[0]["pipelines"]
+    assert (knock["frames"], knock["labels"], knock["missed"], knock["false"]) == (8, 1, 0, 0)
+    assert knock["right"] >= 1
+    assert figures[0]["missing"] == {}
