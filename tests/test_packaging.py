@@ -2,6 +2,8 @@
 
 import ast
 import importlib
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -48,3 +50,17 @@ def test_the_names_for_type_checkers_are_the_names_at_run_time():
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="magic"):
         _ = leo_runtime.magic
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="`.ci/run` is a bash script")
+def test_a_full_check_without_its_tools_does_not_pass(tmp_path: Path) -> None:
+    for tool in ("bash", "id", "dirname"):
+        (tmp_path / tool).symlink_to(shutil.which(tool) or tool)
+    (tmp_path / "apt-get").write_text("#!/bin/sh\nexit 100\n")
+    (tmp_path / "apt-get").chmod(0o755)
+    done = subprocess.run(
+        ["bash", str(ROOT / ".ci" / "run")], env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "could not install " in done.stderr
+    assert "== every extra" not in done.stdout
