@@ -1,5 +1,6 @@
 """What the pages show is true: their links lead somewhere, and their examples run."""
 
+import importlib
 import json
 import re
 import sys
@@ -187,3 +188,11 @@ def test_the_recording_of_ones_own_replays(own_documents: Path, capsys: pytest.C
     assert (knock["frames"], knock["labels"], knock["missed"], knock["false"]) == (8, 1, 0, 0)
     assert knock["right"] >= 1
     assert figures[0]["missing"] == {}
+
+
+def test_the_daemon_answers_in_real_time(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs" / "examples")
+    importlib.import_module("daemon").listen(frames=2, start_us=6_000_000)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines] == [["6000000", "done"], ["6250000", "cancelled"]]
+    assert lines[0].endswith(" mel")
