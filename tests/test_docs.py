@@ -3,6 +3,7 @@
 import importlib
 import json
 import re
+import shutil
 import sys
 import textwrap
 import tomllib
@@ -196,3 +197,12 @@ def test_the_daemon_answers_in_real_time(capsys: pytest.CaptureFixture[str], mon
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in lines] == [["6000000", "done"], ["6250000", "cancelled"]]
     assert lines[0].endswith(" mel")
+
+
+def test_the_commands_of_the_readme_about_its_question_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "docs" / "examples" / "frame.json", tmp_path)
+    commands = re.findall(r"^    leo-runtime (.*frame\.json.*?) +#", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert [command.split()[0] for command in commands] == ["solve", "check", "explain"]
+    for command in commands:
+        assert main(command.split()) == 0
