@@ -40,6 +40,7 @@ from leo_runtime.measure import (
     summed_up,
 )
 from leo_runtime.profiles import ClockMhz, Cost, Device, Measurement, Profile
+from leo_runtime.replay import check_streams
 from leo_runtime.report import Progress
 from leo_runtime.traces import Recording
 
@@ -92,8 +93,9 @@ def calibrate(
 
     `sources` are where energy is read (`energy.whole_machine()`); with none it is modelled from the hardware's powers.
 
-    Raises `GraphError` for the workload and `RecordingError` when a stream is not in the recording.
+    Raises `GraphError` for the workload and `RecordingError` when a stream is not in the recording, or of another rate.
     """
+    check_streams(workload, recording)
     clock = clock or WallClock()
     busy = _busy(busy_percent(clock))
     opened, missing = open_backends(hardware) if backends is None else (dict(backends), [])

@@ -14,6 +14,8 @@ from leo_runtime.errors import DocumentError, InputError
 
 MAX_QUANTITY = 10**15
 
+_NOT_TOML = "documents are written as JSON: name it .json"
+
 Quantity = Annotated[int, Field(ge=0, le=MAX_QUANTITY)]
 """A number of a document: an integer from 0 to 10^15; its unit is in the field's name."""
 
@@ -83,7 +85,9 @@ class Document(Value):
         return json.dumps(self.model_dump(mode="json", exclude_defaults=True), indent=1, ensure_ascii=False) + "\n"
 
     def to_file(self, path: str | Path) -> None:
-        """Write the document as JSON, and make its folder. Raises `DocumentError` when it cannot be written."""
+        """Write the document as JSON, and make its folder. Raises `DocumentError` when it cannot, or for a `.toml`."""
+        if Path(path).suffix == ".toml":
+            raise DocumentError(str(path), _NOT_TOML)
         try:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             Path(path).write_text(self.to_json(), encoding="utf-8")
@@ -96,6 +100,8 @@ def require_writable(path: Path) -> None:
 
     To be called before long work whose result goes there.
     """
+    if path.suffix == ".toml":
+        raise InputError(f"{path}: {_NOT_TOML}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():

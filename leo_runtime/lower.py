@@ -123,9 +123,11 @@ def price(
 ) -> dict[str, tuple[Mode, ...]]:
     """Every way to run each merged stage, for so many frames at a time: where a backend can and the profile knows.
 
-    Raises `ProfileError` when a stage has no mode at all, or profile and hardware are of different machines.
+    Raises `ProfileError` when a stage has no mode at all, profile and hardware are of different machines, or the
+    profile speaks of a processor that the hardware has not.
     """
     profile.require(hardware.name)
+    _require_processors(profile, hardware)
     modes: dict[str, tuple[Mode, ...]] = {}
     for stage in merged.stages:
         found: list[Mode] = []
@@ -209,6 +211,18 @@ def active_stages(merged: MergedWorkload, state: FrameState) -> tuple[MergedStag
         else:
             active[stage.name] = stage
     return tuple(active.values())
+
+
+def _require_processors(profile: Profile, hardware: Hardware) -> None:
+    """No entry may be of an unknown processor: a slip of the pen there would leave every stage to the others."""
+    known = [processor.name for processor in hardware.processors]
+    for number, cost in enumerate(profile.costs):
+        if cost.processor not in known:
+            raise ProfileError(
+                f"profile `{profile.name}`: $.costs[{number}] ({cost.operator}) is of processor `{cost.processor}`, "
+                f"which hardware `{hardware.name}` has not",
+                hint=f"it has {', '.join(known)}",
+            )
 
 
 def _new_name(stage: str, graph: str, taken: Collection[str]) -> str:

@@ -56,14 +56,8 @@ class Replay:
 
 def check_streams(workload: Workload, recording: Recording) -> None:
     """Raise `RecordingError` where a recording lacks a stream of the workload, or has it at another rate."""
-    recorded = {stream.name: stream for stream in recording.manifest.streams}
     for stream in workload.streams:
-        found = recorded.get(stream.name)
-        if found is None:
-            raise RecordingError(
-                f"recording `{recording.manifest.name}` has no stream `{stream.name}`",
-                hint=f"it has {', '.join(recorded)}",
-            )
+        found = recording.stream(stream.name)
         for what in ("rate_hz", "channels", "kind"):
             wanted, given = getattr(stream, what), getattr(found, what)
             if wanted != given:

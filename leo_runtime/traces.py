@@ -100,10 +100,24 @@ class Recording:
         """How long every stream lasts at least."""
         return min(len(self.samples[stream.name]) * 1_000_000 // stream.rate_hz for stream in self.manifest.streams)
 
+    def stream(self, name: str) -> RecordedStream:
+        """What the manifest says of the stream of that name. Raises `RecordingError`."""
+        for stream in self.manifest.streams:
+            if stream.name == name:
+                return stream
+        names = ", ".join(stream.name for stream in self.manifest.streams)
+        raise RecordingError(
+            f"recording `{self.manifest.name}` has no stream `{name}`",
+            hint=f"it has {names}; give another recording (`--recording`)",
+        )
+
     def window(self, stream: str, end_us: int, samples: int) -> np.ndarray:
-        """The last `samples` samples before `end_us`; zeros stand for what lies before the recording."""
+        """The last `samples` samples before `end_us`; zeros stand for what lies before the recording.
+
+        Raises `RecordingError` when there is no such stream.
+        """
+        rate_hz = self.stream(stream).rate_hz
         data = self.samples[stream]
-        rate_hz = next(s.rate_hz for s in self.manifest.streams if s.name == stream)
         end = min(end_us * rate_hz // 1_000_000, len(data))
         found = data[max(0, end - samples) : end]
         missing = samples - len(found)

@@ -13,7 +13,7 @@ from leo_runtime.backend import DeviceRun, Kernel
 from leo_runtime.calibrate import calibrate, require_device, this_device
 from leo_runtime.clock import VirtualClock
 from leo_runtime.energy import Counter
-from leo_runtime.errors import KernelError, ProfileError
+from leo_runtime.errors import KernelError, ProfileError, RecordingError
 from leo_runtime.graph import BoundStage, GraphBuilder, Stream, Workload
 from leo_runtime.hardware import Hardware, Processor
 from leo_runtime.measure import QUICK, BusyNeighbours, Effort, fit_line
@@ -332,6 +332,23 @@ def test_another_clock_makes_no_other_device(monkeypatch):
     require_device(before, throttled)
     assert before.merged_with(after, "both").device == here
     assert not here.is_same_as(throttled.model_copy(update={"blas": "another"}))
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"name": "imu"}, "recording `r` has no stream `imu`"),
+        ({"rate_hz": 8_000}, "recording `r` has stream `mic` with rate_hz 16000, workload `w` reads 8000"),
+    ],
+)
+def test_a_recording_of_other_streams_is_refused_before_anything_is_measured(clock, changed, says):
+    streams = tuple(stream.model_copy(update=changed) for stream in workload().streams)
+    other = workload().model_copy(update={"streams": streams})
+    backend = SteppedBackend(clock, [1])
+    with pytest.raises(RecordingError, match=says) as error:
+        calibrate(other, HARDWARE, recording(), backends={"cpu": backend}, clock=clock)
+    assert error.value.hint
+    assert clock.now_us() == 0
 
 
 def test_energy_is_read_where_the_machine_offers_it(clock):

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leo_runtime.documents import find_cycle
-from leo_runtime.errors import DocumentError
+from leo_runtime.documents import find_cycle, require_writable
+from leo_runtime.errors import DocumentError, InputError
 from leo_runtime.problem import Placement, Problem
 
 PROBLEM: dict[str, Any] = {
@@ -134,6 +134,14 @@ def test_toml_and_json_give_equal_values(tmp_path: Path) -> None:
     assert Problem.from_file(tmp_path / "p.json") == problem
     (tmp_path / "p.toml").write_text(toml)
     assert Problem.from_file(tmp_path / "p.toml") == problem
+
+
+def test_json_is_not_written_into_a_toml_file(tmp_path: Path) -> None:
+    with pytest.raises(DocumentError, match=r"p\.toml: documents are written as JSON: name it \.json"):
+        Problem.from_dict(PROBLEM).to_file(tmp_path / "p.toml")
+    with pytest.raises(InputError, match=r"p\.toml: documents are written as JSON: name it \.json"):
+        require_writable(tmp_path / "p.toml")
+    assert not (tmp_path / "p.toml").exists()
 
 
 @given(st.binary(max_size=200))

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from leo_runtime import shipped
 from leo_runtime.errors import GraphError, ProfileError
 from leo_runtime.graph import BoundStage, GraphBuilder, Stream, TaskGraph, Workload
 from leo_runtime.hardware import Hardware
@@ -169,6 +170,23 @@ def test_a_profile_of_other_hardware_is_refused() -> None:
     other = PROFILE.model_copy(update={"hardware": "phone"})
     with pytest.raises(ProfileError, match="is of hardware `phone`, not of `toy`"):
         price(merge(workload(graph("one"))), HARDWARE, other, anywhere)
+
+
+def test_a_profile_of_a_processor_that_is_not_there_is_refused() -> None:
+    costs = [*PROFILE.model_dump(mode="json")["costs"], {"processor": "cpuu", "operator": "fuse", "source": "modelled"}]
+    slip = Profile.from_dict({"format": "leo-profile/1", "name": "toy", "hardware": "toy", "costs": costs})
+    with pytest.raises(ProfileError) as error:
+        price(merge(workload(graph("one"))), HARDWARE, slip, anywhere)
+    assert str(error.value) == ("profile `toy`: $.costs[3] (fuse) is of processor `cpuu`, which hardware `toy` has not")
+    assert error.value.hint == "it has cpu, dsp"
+
+
+def test_shipped_profiles_speak_of_processors_that_are_there() -> None:
+    assert shipped.names("profile")
+    for name in shipped.names("profile"):
+        profile = shipped.profile(name)
+        modes = price(merge(workload(graph("one"))), shipped.hardware(profile.hardware), profile, anywhere)
+        assert all(modes.values())
 
 
 def test_graphs_that_gate_each_other_are_refused() -> None:

@@ -54,6 +54,14 @@ def test_a_window_ends_where_it_is_asked_and_is_filled_up_with_zeros(folder: Pat
     assert recording.window("mic", 0, 2).tolist() == [0, 0]
 
 
+def test_a_stream_that_is_not_there_is_refused_with_those_that_are(folder: Path) -> None:
+    recording = Recording.from_file(folder)
+    with pytest.raises(RecordingError, match=rf"^recording `{recording.manifest.name}` has no stream `imu`$") as error:
+        recording.window("imu", 1_000_000, 10)
+    for name in (*recording.samples, "--recording"):
+        assert name in error.value.hint
+
+
 def test_a_truncated_wav_is_refused(folder: Path) -> None:
     raw = (folder / "mic.wav").read_bytes()
     (folder / "mic.wav").write_bytes(raw[:-1000])
