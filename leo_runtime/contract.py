@@ -96,7 +96,9 @@ class BackendContract:
         """A backend that supports nothing passes every other law."""
         backend = self.make_backend()
         assert backend.name
-        assert any(self._claims(backend, tried) for tried in self.make_examples(tmp_path))
+        assert any(self._claims(backend, tried) for tried in self.make_examples(tmp_path)), (
+            "it supports none of the examples; override make_examples with leo_runtime.testing.example(...)"
+        )
         backend.close()
 
     def test_it_agrees_with_the_reference(self, tmp_path: Path) -> None:

@@ -211,6 +211,15 @@ def broken_laws(law: str, folder: Path) -> list[str]:
     return found
 
 
+def test_a_backend_that_claims_no_example_is_told_the_way_out(tmp_path: Path) -> None:
+    class Contract(BackendContract):
+        def make_backend(self) -> Backend:
+            return FakeBackend(operators=["mine"])
+
+    with pytest.raises(AssertionError, match=r"supports none of the examples; override make_examples"):
+        Contract().test_it_claims_something(tmp_path)
+
+
 def test_a_fake_gives_what_it_was_told(tmp_path: Path) -> None:
     one = example("sum", "fuse", [np.ones(3, np.float32)])
     backend = FakeBackend(outputs={"sum": 2.5}, device_us=7)

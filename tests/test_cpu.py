@@ -318,8 +318,23 @@ def test_own_operators_run_and_their_failures_are_theirs() -> None:
     assert run(first_ones.name, np.array([0.5, 0.25, 0], np.float32)).tolist() == [0.5, 0.25]
     with pytest.raises(KernelError, match=r"gave the shape \(1,\), its operator promises \(2,\)"):
         run(first_ones.name, np.array([5, 0, 0], np.float32))
-    with pytest.raises(KernelError, match=r"`stage` failed: ZeroDivisionError: what is this\?"):
+    with pytest.raises(
+        KernelError, match=r"`stage` failed: ZeroDivisionError: what is this\? \(test_cpu\.py:\d+\)$"
+    ) as error:
         run(first_ones.name, np.array([np.nan], np.float32))
+    line = int(str(error.value).rpartition(":")[2].rstrip(")"))
+    assert "what is this?" in Path(__file__).read_text().splitlines()[line - 1]
+
+
+@operator(output_shape=lambda signal: (1, *signal))
+def turned(signal: np.ndarray) -> np.ndarray:
+    """Fails deep in numpy, called from here."""
+    return np.concatenate([signal, np.expand_dims(signal, axis=7)])
+
+
+def test_a_failure_inside_a_package_is_shown_where_the_operator_called_it() -> None:
+    with pytest.raises(KernelError, match=r"AxisError: .* \(test_cpu\.py:\d+\)$"):
+        run(turned.name, np.zeros(3, np.float32))
 
 
 @pytest.mark.parametrize(("options", "says"), [({"threads": 0}, "at least 1"), ({"cores": 2}, '"cores" is unknown')])
