@@ -421,6 +421,6 @@ def _network(path: Path, random: np.random.Generator, sizes: tuple[int, ...], *,
     if normalised:
         arrays["mean"] = random.normal(size=sizes[0]) - 5
         arrays["scale"] = random.uniform(2, 6, sizes[0])
-    # numpy's stub takes every keyword for its own `allow_pickle`.
-    np.savez(path, **{name: array.astype(np.float32) for name, array in arrays.items()})  # type: ignore[arg-type]
+    floats = {name: array.astype(np.float32) for name, array in arrays.items()}
+    np.savez(path, **floats)  # type: ignore[arg-type]  # numpy's stub takes every keyword for its own `allow_pickle`
     return path

@@ -161,7 +161,7 @@ def test_memetic_is_no_worse_than_greedy_and_keeps_its_limit(seed: int) -> None:
 def test_memetic_stops_at_its_limits() -> None:
     problem = random_problem(1, stages=20, features=("lanes", "variants"), urgency="tight")
     lists = Lists.of(Compiled(problem))
-    memetic.search(lists, 600, None, Random(0))
+    memetic.search(lists, 600, Random(0))
     assert lists.moves <= 600 + memetic.LOCAL_MOVES + 1
     assert check(problem, solve(problem, "memetic", limit_ms=1)).ok
 

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from leo_runtime.problem import Problem
-from leo_runtime.solver import solve
+from leo_runtime.solver import infeasible, solve
+from leo_runtime.solver.limits import Stop
 
 
 def problem(**changes: Any) -> Problem:
@@ -81,3 +82,36 @@ def test_the_reason_names_the_rule_and_the_names(changes: dict[str, Any], reason
 
 def test_it_is_feasible_as_it_stands() -> None:
     assert solve(problem()).status == "optimal"
+
+
+def unpackable() -> Problem:
+    """Items of 6 and 7 on two processors that hold 20 each: 39 of 40 bytes, which no parting fits, and no links."""
+    stages = [
+        {"name": f"s{i}", "modes": [one(r, memory_bytes=6 if i < 3 else 7) for r in ("dsp", "cpu")]} for i in range(6)
+    ]
+    resources = [{"name": name, "memory_bytes": 19} for name in ("dsp", "cpu")]
+    return problem(resources=resources, links=[], stages=stages, limits={"makespan": 10})
+
+
+def test_no_rule_is_blamed_for_want_of_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That no link fits is said only where it was proved, not where the search for another reason ran out."""
+    answer = solve(unpackable())
+    assert answer.status == "infeasible" and answer.reason is not None and "rule 4" not in answer.reason
+    monkeypatch.setattr(infeasible, "_answerable", lambda problem, limit_nodes, stop: (None, limit_nodes))
+    answer = solve(unpackable())
+    assert answer.status == "infeasible" and answer.reason == infeasible.UNKNOWN
+
+
+def test_looking_for_a_reason_has_a_budget_of_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each rule left out is tried with what the ones before it have left, and never with more than its share."""
+    given: list[int] = []
+
+    def tried(problem: Problem, limit_nodes: int, stop: Stop) -> tuple[None, int]:
+        given.append(limit_nodes)
+        return None, limit_nodes
+
+    monkeypatch.setattr(infeasible, "_answerable", tried)
+    stages = [{"name": f"s{i}", "modes": [one("cpu", accuracy_loss_ppm=1)]} for i in range(9)]
+    budgets = [{"stages": [f"s{i}"], "loss_ppm_max": 0} for i in range(9)]
+    assert infeasible.reason(problem(stages=stages, accuracy_budgets=budgets)) == infeasible.UNKNOWN
+    assert len(given) > 9 and max(given) == infeasible.NODES_EACH and sum(given) == infeasible.NODES

@@ -22,20 +22,24 @@ POLICIES: dict[str, tuple[str, ...]] = {
 """Name of each policy that is a solver of its own, with its preferences."""
 
 
-def prefer(problem: Problem, preferences: Sequence[str], name: str = "prefer") -> Placement:
+def prefer(
+    problem: Problem, preferences: Sequence[str], name: str = "prefer", *, limit_ms: int | None = None
+) -> Placement:
     """What a policy answers; `name` is given as its solver.
+
+    `limit_ms` limits only the search for why there is no answer.
 
     Raises `SolverError` where the answer would break a rule (a link, a cap, a budget, a limit): a policy does not look
     for another.
     """
-    lists, began = start(problem)
-    for accurate in (False, True):
-        modes = _preferred(lists, preferences, accurate)
-        lists.consider(modes, lists.by_rank)
-        lists.consider(modes, lists.by_due)
-        if lists.best is not None and lists.best[0] == 0:
-            break
-    return lists.placement(name, began, whole=False)
+    with start(problem, limit_ms) as (lists, began):
+        for accurate in (False, True):
+            modes = _preferred(lists, preferences, accurate)
+            lists.consider(modes, lists.by_rank)
+            lists.consider(modes, lists.by_due)
+            if lists.best is not None and lists.best[0] == 0:
+                break
+        return lists.placement(name, began, whole=False)
 
 
 def _preferred(lists: Lists, preferences: Sequence[str], accurate: bool) -> list[int]:
@@ -66,25 +70,25 @@ def _preferred(lists: Lists, preferences: Sequence[str], accurate: bool) -> list
 def single(
     problem: Problem,
     *,
-    limit_ms: int | None = None,  # noqa: ARG001  # done before any limit could bite
-    limit_nodes: int | None = None,  # noqa: ARG001
+    limit_ms: int | None = None,
+    limit_nodes: int | None = None,  # noqa: ARG001  # each processor is searched for a fixed number
     seed: int = 0,  # noqa: ARG001  # nothing is drawn
 ) -> Placement:
     """The best of everything on one processor. Raises `SolverError` where no processor can run it all."""
-    lists, began = start(problem)
-    consider_single_processors(lists)
-    return lists.placement("single", began)
+    with start(problem, limit_ms) as (lists, began):
+        consider_single_processors(lists)
+        return lists.placement("single", began)
 
 
 def _policy(name: str) -> Callable[..., Placement]:
     def solve(
         problem: Problem,
         *,
-        limit_ms: int | None = None,  # noqa: ARG001  # done before any limit could bite
-        limit_nodes: int | None = None,  # noqa: ARG001
+        limit_ms: int | None = None,
+        limit_nodes: int | None = None,  # noqa: ARG001  # a policy searches no nodes
         seed: int = 0,  # noqa: ARG001  # nothing is drawn
     ) -> Placement:
-        return prefer(problem, POLICIES[name], name)
+        return prefer(problem, POLICIES[name], name, limit_ms=limit_ms)
 
     solve.__doc__ = f"The policy `{name}`: {' before '.join(POLICIES[name])}. Raises `SolverError` as `prefer` does."
     return solve

@@ -3,9 +3,6 @@
 `docs/solver.md` says how it works and why its bounds hold.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from threading import Timer
 from time import perf_counter_ns
 from typing import Any
 
@@ -13,6 +10,7 @@ from leo_runtime.errors import SolverError
 from leo_runtime.problem import Placement, Problem
 from leo_runtime.solver.compiled import Compiled
 from leo_runtime.solver.infeasible import reason
+from leo_runtime.solver.limits import Stop, limited
 from leo_runtime.solver.lists import SINGLE_NODES, processors_for_all
 
 CLIMB_MOVES_PER_STAGE = 25
@@ -26,7 +24,8 @@ UNLIMITED = 1 << 60
 def solve(problem: Problem, *, limit_ms: int | None = None, limit_nodes: int | None = None, seed: int = 0) -> Placement:
     """The best placement, proved; or the best one found within the limits, with proved bounds.
 
-    `limit_nodes` counts search nodes and gives the same answer every time; `limit_ms` does not. Raises `SolverError`
+    `limit_nodes` counts search nodes and gives the same answer every time; `limit_ms` does not, and is checked at
+    every node: what comes after it is the work of one node, the root's bounds and the document. Raises `SolverError`
     when a limit bites before any answer is found or ruled out.
     """
     began = perf_counter_ns()
@@ -49,35 +48,41 @@ def answer(
     The kernel may already hold an answer to start from; `climb_moves` then says how much local search to add.
     """
     moves = CLIMB_MOVES_PER_STAGE * len(compiled.stages) if climb_moves is None else climb_moves
-    with halting(kernel, limit_ms):
+    with limited(limit_ms, began_ns) as stop:
+        stop.watch(kernel)
         kernel.climb(moves, seed)
         limit = UNLIMITED if limit_nodes is None else limit_nodes
         proved = kernel.search(min(limit, QUICK_NODES)) == 2
-        if not proved and limit > QUICK_NODES:
+        if not proved and limit > QUICK_NODES and not stop.passed:
             # A large tree: a better answer to begin with prunes more than it costs.
             kernel.climb(LONG_CLIMB_MOVES_PER_STAGE * len(compiled.stages), seed + 1)
             proved = kernel.search(limit) == 2
-    bounds = tuple(kernel.bounds)
-    if not proved:
-        before = kernel.best()[:4] if kernel.found else None
-        search_single_processors(compiled, kernel, limit)
-        if kernel.found and kernel.best()[:4] != before:
-            # The later bounds were for other values of the criteria before them.
-            proved = kernel.search(0) == 2
-            bounds = (max(bounds[0], kernel.bounds[0]), *kernel.bounds[1:])
-    if kernel.found:
-        return compiled.placement(kernel.best(), "exact", "optimal" if proved else "feasible", bounds, began_ns)
-    if not proved:
-        raise SolverError(
-            f"`{compiled.problem.name}`: no answer was found within the limit, and none was ruled out",
-            hint="raise limit_ms or limit_nodes",
-        )
-    return compiled.infeasible("exact", reason(compiled.problem), began_ns)
+        bounds = tuple(kernel.bounds)
+        if not proved:
+            before = kernel.best()[:4] if kernel.found else None
+            search_single_processors(compiled, kernel, stop, limit)
+            if kernel.found and kernel.best()[:4] != before:
+                # The later bounds were for other values of the criteria before them.
+                proved = kernel.search(0) == 2
+                bounds = (max(bounds[0], kernel.bounds[0]), *kernel.bounds[1:])
+        if kernel.found:
+            return compiled.placement(kernel.best(), "exact", "optimal" if proved else "feasible", bounds, began_ns)
+        if not proved:
+            raise SolverError(
+                f"`{compiled.problem.name}`: no answer was found within the limit, and none was ruled out",
+                hint="raise limit_ms or limit_nodes",
+            )
+        return compiled.infeasible("exact", reason(compiled.problem, stop), began_ns)
 
 
-def search_single_processors(compiled: Compiled, kernel: Any, limit_nodes: int = SINGLE_NODES) -> None:
-    """Make sure that the kernel's answer is no worse than the best one on a single processor (searched briefly)."""
+def search_single_processors(compiled: Compiled, kernel: Any, stop: Stop, limit_nodes: int = SINGLE_NODES) -> None:
+    """Make sure that the kernel's answer is no worse than the best one on a single processor (searched briefly).
+
+    Past the wall limit nothing is searched: simple answers on each processor were tried before any search.
+    """
     for k in processors_for_all(compiled):
+        if stop.passed:
+            break
         kernel.confine(k)
         kernel.search(min(limit_nodes, SINGLE_NODES))
     kernel.confine(-1)
@@ -91,18 +96,3 @@ def first_answer(kernel: Any, limit_nodes: int) -> bool:
         )
     found: bool = kernel.found
     return found
-
-
-@contextmanager
-def halting(kernel: Any, limit_ms: int | None) -> Iterator[None]:
-    """Stop what the kernel does after so many milliseconds of wall time."""
-    if limit_ms is None:
-        yield
-        return
-    timer = Timer(limit_ms / 1000, kernel.halt)
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        timer.join()

@@ -5,8 +5,6 @@ upward rank until a whole pass changes nothing. A stage is tried in each of its 
 that read it (which single moves cannot do where a transfer costs more than either move saves); the best so far is kept.
 """
 
-from time import perf_counter_ns
-
 from leo_runtime.problem import Placement, Problem
 from leo_runtime.solver import heft
 from leo_runtime.solver.lists import Lists, consider_single_processors, start
@@ -25,15 +23,14 @@ def solve(
 
     Raises `SolverError` where it finds no placement that keeps every rule.
     """
-    lists, began = start(problem)
-    heft.run(lists)
-    consider_single_processors(lists)
-    stop_ns = None if limit_ms is None else began + limit_ms * 1_000_000
-    improve(lists, limit_nodes, stop_ns)
-    return lists.placement(NAME, began)
+    with start(problem, limit_ms) as (lists, began):
+        heft.run(lists)
+        consider_single_processors(lists)
+        improve(lists, limit_nodes)
+        return lists.placement(NAME, began)
 
 
-def improve(lists: Lists, limit_moves: int | None, stop_ns: int | None) -> None:
+def improve(lists: Lists, limit_moves: int | None) -> None:
     """Improve the best schedule of `lists` until no move does, or until a limit bites."""
     readers = _readers(lists)
     before = None
@@ -42,7 +39,7 @@ def improve(lists: Lists, limit_moves: int | None, stop_ns: int | None) -> None:
         for i in lists.by_rank:
             if limit_moves is not None and lists.moves >= limit_moves:
                 return
-            if stop_ns is not None and perf_counter_ns() >= stop_ns:
+            if lists.stop.passed:
                 return
             _move(lists, i, readers[i])
 

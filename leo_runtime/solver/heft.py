@@ -18,14 +18,17 @@ NAME = "heft"
 def solve(
     problem: Problem,
     *,
-    limit_ms: int | None = None,  # noqa: ARG001  # done before any limit could bite
-    limit_nodes: int | None = None,  # noqa: ARG001
+    limit_ms: int | None = None,
+    limit_nodes: int | None = None,  # noqa: ARG001  # HEFT makes a fixed number of schedules
     seed: int = 0,  # noqa: ARG001  # nothing is drawn
 ) -> Placement:
-    """HEFT's answer. Raises `SolverError` where it finds none that keeps every rule."""
-    lists, began = start(problem)
-    run(lists)
-    return lists.placement(NAME, began)
+    """HEFT's answer; `limit_ms` cuts short what follows its own schedules.
+
+    Raises `SolverError` where it finds none that keeps every rule.
+    """
+    with start(problem, limit_ms) as (lists, began):
+        run(lists)
+        return lists.placement(NAME, began)
 
 
 def solve_prepared(lists: Lists, began_ns: int) -> Placement:
@@ -48,6 +51,8 @@ def _mend(lists: Lists) -> None:
     """Fix stages, one after the other, to modes under which HEFT for the rest breaks the rules least."""
     modes = [-1] * len(lists.by_rank)
     for i in lists.by_rank:
+        if lists.stop.passed:
+            return
         values = []
         for g in range(len(lists.compiled.stages[i].modes)):
             modes[i] = g

@@ -4,23 +4,38 @@ from collections.abc import Iterable, Iterator
 
 from leo_runtime.problem import Problem
 from leo_runtime.solver.compiled import Compiled
+from leo_runtime.solver.limits import Stop
 
 NODES = 20_000
+"""How many nodes all of the looking for a reason may take."""
+NODES_EACH = 5_000
 """How long to look for an answer to a problem without one of its rules."""
 
+UNKNOWN = "rules 4, 5 and 7 (links, memory, budgets, limits) cannot all be kept; which of them clash was not found out"
 
-def reason(problem: Problem) -> str:
+
+def reason(problem: Problem, stop: Stop | None = None) -> str:
     """The first rule without which there would be an answer, with the names it is about; the problem is infeasible.
 
     Tried from the particular to the general: a stage that can run nowhere, a pair of stages without a link, then each
-    memory cap, accuracy budget and limit on its own, then all of one kind together; what is left is the links.
+    memory cap, accuracy budget and limit on its own, then all of one kind together; what is left is the links, where
+    the problem was proved to have no answer without all of those either. Otherwise (`NODES` or `stop` came first) it
+    says no more than that the rules clash.
     """
+    stop = Stop() if stop is None else stop
     for said in (*_nowhere(problem), *_unlinked(problem)):
         return said
+    left = NODES
+    # The last one relaxed is without all of those rules; with nothing to relax that is the problem itself.
+    answerable: bool | None = False
     for said, relaxed in _without_one(problem):
-        if _answerable(relaxed):
+        if stop.passed:
+            return UNKNOWN
+        answerable, nodes = _answerable(relaxed, min(left, NODES_EACH), stop)
+        left -= nodes
+        if answerable:
             return said
-    return "rule 4: no choice of places has a link from every input to its reader"
+    return UNKNOWN if answerable is None else "rule 4: no choice of places has a link from every input to its reader"
 
 
 def _nowhere(problem: Problem) -> Iterator[str]:
@@ -97,14 +112,18 @@ def _without_one(problem: Problem) -> Iterator[tuple[str, Problem]]:
         )
 
 
-def _answerable(problem: Problem) -> bool:
-    """Whether an answer is found soon."""
+def _answerable(problem: Problem, limit_nodes: int, stop: Stop) -> tuple[bool | None, int]:
+    """Whether there is an answer (None: neither found nor ruled out within the limits), and how many nodes it took."""
     kernel = Compiled(problem).kernel()
+    stop.watch(kernel)
     kernel.climb(20 * len(problem.stages), 0)
-    if not kernel.found:
-        kernel.search(NODES)
-    found: bool = kernel.found
-    return found
+    if kernel.found:
+        return True, 0
+    proved = kernel.search(max(limit_nodes, 0)) == 2
+    nodes: int = kernel.nodes
+    if kernel.found:
+        return True, nodes
+    return False if proved else None, nodes
 
 
 def _named(names: Iterable[str]) -> str:

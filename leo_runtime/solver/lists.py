@@ -8,6 +8,7 @@ caps and limits, then by the criteria of the objective in order; the first one t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter_ns
 from typing import Any
@@ -16,6 +17,7 @@ from leo_runtime.errors import SolverError
 from leo_runtime.problem import CRITERIA, Mode, Placement, Problem
 from leo_runtime.solver.compiled import Compiled
 from leo_runtime.solver.infeasible import reason
+from leo_runtime.solver.limits import Stop, limited
 
 Value = tuple[int, ...]
 """How far rules are broken, then the criteria of the objective: less is better."""
@@ -39,6 +41,8 @@ class Lists:
     by_due: list[int]
     whole: list[int]
     """The resources, by number, on which every stage has a mode."""
+    stop: Stop
+    """Whether the wall-time limit has passed."""
     best: Value | None = None
     best_modes: tuple[int, ...] = ()
     best_order: tuple[int, ...] = ()
@@ -46,15 +50,17 @@ class Lists:
     """How many schedules were made."""
 
     @classmethod
-    def of(cls, compiled: Compiled) -> Lists:
+    def of(cls, compiled: Compiled, stop: Stop | None = None) -> Lists:
         """Compile nothing anew; order the stages by upward rank and by how soon something after them is due."""
         kernel = compiled.kernel()
+        stop = Stop() if stop is None else stop
+        stop.watch(kernel)
         by_rank = kernel.rank_order()
         problem = compiled.problem
         timely = "tardiness" in problem.objective or "tardiness" in problem.limits
         by_due = _by_due(compiled, by_rank) if timely and problem.deadlines else by_rank
         criteria = tuple(CRITERIA.index(name) for name in problem.objective)
-        return cls(compiled, kernel, criteria, by_rank, by_due, processors_for_all(compiled))
+        return cls(compiled, kernel, criteria, by_rank, by_due, processors_for_all(compiled), stop)
 
     def value(self, modes: Sequence[int], order: Sequence[int]) -> Value:
         """Schedule; a negative mode is chosen as HEFT does (see `Kernel.evaluate`)."""
@@ -79,22 +85,24 @@ class Lists:
     def placement(self, solver: str, began_ns: int, *, whole: bool = True) -> Placement:
         """The best schedule as an answer, or (with `whole`) everything on one processor where that is better.
 
-        The bounds are what the exact solver's root proves given the answer's values. Where every schedule considered
-        breaks a rule, and so does everything on one processor, the answer is `infeasible` if the root proves as much;
-        raises `SolverError` if it does not.
+        Past the wall limit no processor is searched any more. The bounds are what the exact solver's root proves given
+        the answer's values. Where every schedule considered breaks a rule, and so does everything on one processor, the
+        answer is `infeasible` if the root proves as much; raises `SolverError` if it does not.
         """
         kernel = self.kernel
         if self.best is not None and self.best[0] == 0:
             kernel.evaluate(self.best_modes, self.best_order)
             kernel.keep()
         for k in self.whole if whole else ():
+            if self.stop.passed:
+                break
             kernel.confine(k)
             kernel.search(SINGLE_NODES)
         kernel.confine(-1)
         proved = kernel.search(0) == 2
         if not kernel.found:
             if proved:
-                return self.compiled.infeasible(solver, reason(self.compiled.problem), began_ns)
+                return self.compiled.infeasible(solver, reason(self.compiled.problem, self.stop), began_ns)
             raise SolverError(
                 f"{self.compiled.problem.name}: the solver `{solver}` found no placement that keeps every rule",
                 hint="the solver `exact` finds one, or proves that there is none",
@@ -179,12 +187,19 @@ def _loss(mode: Mode) -> int:
 def consider_single_processors(lists: Lists) -> None:
     """Consider everything on one processor, as places to start from."""
     for modes in single_processor_modes(lists.compiled):
+        if lists.stop.passed and lists.best is not None:
+            return
         lists.consider(modes, lists.by_rank)
         if lists.by_due != lists.by_rank:
             lists.consider(modes, lists.by_due)
 
 
-def start(problem: Problem) -> tuple[Lists, int]:
-    """The lists of a problem, and the time at which solving began (in ns of `perf_counter_ns`)."""
+@contextmanager
+def start(problem: Problem, limit_ms: int | None = None) -> Iterator[tuple[Lists, int]]:
+    """The lists of a problem, and the time at which solving began (in ns of `perf_counter_ns`).
+
+    `limit_ms` later their `stop` has passed.
+    """
     began = perf_counter_ns()
-    return Lists.of(Compiled(problem)), began
+    with limited(limit_ms, began) as stop:
+        yield Lists.of(Compiled(problem), stop), began

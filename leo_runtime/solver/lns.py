@@ -9,8 +9,9 @@ from typing import Any
 
 from leo_runtime.problem import CRITERIA, Placement, Problem
 from leo_runtime.solver.compiled import Compiled, Status
-from leo_runtime.solver.exact import first_answer, halting, search_single_processors
+from leo_runtime.solver.exact import first_answer, search_single_processors
 from leo_runtime.solver.infeasible import reason
+from leo_runtime.solver.limits import Stop, limited
 
 CLIMB_MOVES_PER_STAGE = 100
 NEIGHBOURHOOD_NODES = 60
@@ -29,18 +30,19 @@ def solve(problem: Problem, *, limit_ms: int | None = None, limit_nodes: int | N
     compiled = Compiled(problem)
     kernel = compiled.kernel()
     nodes = (NODES if limit_ms is None else 1 << 40) if limit_nodes is None else limit_nodes
-    with halting(kernel, limit_ms):
+    with limited(limit_ms, began) as stop:
+        stop.watch(kernel)
         kernel.climb(CLIMB_MOVES_PER_STAGE * len(compiled.stages), seed)
-        search_single_processors(compiled, kernel)
+        search_single_processors(compiled, kernel, stop)
         if kernel.found or first_answer(kernel, 10 * nodes):
             kernel.refine(max(nodes // NEIGHBOURHOOD_NODES, 1), NEIGHBOURHOOD_NODES, seed)
-    return answer(compiled, kernel, began)
+        return answer(compiled, kernel, stop, began)
 
 
-def answer(compiled: Compiled, kernel: Any, began_ns: int) -> Placement:
+def answer(compiled: Compiled, kernel: Any, stop: Stop, began_ns: int) -> Placement:
     """The kernel's best answer, `optimal` where its bounds meet it; without one the problem is proved infeasible."""
     if not kernel.found:
-        return compiled.infeasible("lns", reason(compiled.problem), began_ns)
+        return compiled.infeasible("lns", reason(compiled.problem, stop), began_ns)
     best = kernel.best()
     bounds = tuple(kernel.bounds)
     objective = compiled.problem.objective

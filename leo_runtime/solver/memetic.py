@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from random import Random
-from time import perf_counter_ns
 
 from leo_runtime.problem import Placement, Problem
 from leo_runtime.solver import greedy, heft
@@ -44,25 +43,26 @@ def solve(problem: Problem, *, limit_ms: int | None = None, limit_nodes: int | N
 
     Raises `SolverError` where it finds no placement that keeps every rule.
     """
-    lists, began = start(problem)
-    stop_ns = None if limit_ms is None else began + limit_ms * 1_000_000
     moves = MOVES_PER_STAGE * len(problem.stages) if limit_nodes is None else limit_nodes
-    search(lists, moves, stop_ns, Random(seed))
-    return lists.placement(NAME, began)
+    with start(problem, limit_ms) as (lists, began):
+        search(lists, moves, Random(seed))
+        return lists.placement(NAME, began)
 
 
-def search(lists: Lists, moves: int, stop_ns: int | None, rng: Random) -> None:
+def search(lists: Lists, moves: int, rng: Random) -> None:
     """Leave the best schedule found in `lists`."""
     heft.run(lists)
     consider_single_processors(lists)
-    greedy.improve(lists, moves // 4, stop_ns)
-    if not lists.by_rank:
+    greedy.improve(lists, moves // 4)
+    if not lists.by_rank or lists.stop.passed:
         return
     population = _first(lists, rng)
     neighbours = _neighbours(lists)
-    while lists.moves < moves and (stop_ns is None or perf_counter_ns() < stop_ns):
+    while lists.moves < moves and not lists.stop.passed:
         child = _child(lists, population, rng)
         for _ in range(LOCAL_MOVES):
+            if lists.stop.passed:
+                break
             _improve(lists, child, neighbours, rng)
         worst = max(range(len(population)), key=lambda k: population[k].value)
         if child.value <= population[worst].value and all(child.modes != other.modes for other in population):

@@ -11,7 +11,7 @@ from time import perf_counter_ns
 
 from leo_runtime.errors import InputError
 from leo_runtime.problem import Link, Placement, Problem, Resource
-from leo_runtime.solver.compiled import Compiled
+from leo_runtime.solver.compiled import Compiled, Status
 from leo_runtime.solver.exact import answer
 
 CLIMB_MOVES_PER_STAGE = 5
@@ -190,8 +190,10 @@ class Replanner:
         kept.search(KEEP_NODES)
         if not kept.found:
             return best
-        status = "optimal" if kept.best()[1] == best.criteria.energy and best.status == "optimal" else "feasible"
-        return narrow.placement(kept.best(), "exact", status, best.bounds, began_ns)  # type: ignore[arg-type]
+        status: Status = (
+            "optimal" if kept.best()[1] == best.criteria.energy and best.status == "optimal" else "feasible"
+        )
+        return narrow.placement(kept.best(), "exact", status, best.bounds, began_ns)
 
 
 KEEP_NODES = 200
