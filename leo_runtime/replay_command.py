@@ -20,11 +20,12 @@ from leo_runtime.errors import InputError, MissingExtraError
 from leo_runtime.graph import Workload, file_parameters
 from leo_runtime.hardware import Hardware
 from leo_runtime.operators import find_operator
+from leo_runtime.planner import Solver
 from leo_runtime.problem import Placement, Problem
 from leo_runtime.profiles import Profile
 from leo_runtime.replay import Replay, Span, Time, check_streams, replay, write_log
 from leo_runtime.reserve import solve_with_reserve
-from leo_runtime.runtime import Runtime, Solver
+from leo_runtime.runtime import Runtime
 from leo_runtime.traces import Recording
 
 POLICIES = ("cpu-only", "dsp-first", "gpu-first", "greedy")

@@ -5,8 +5,7 @@
         for result in runtime.drain():
             ...
 
-A frame is lowered to a problem, the problem is solved, the answer is dispatched. A question that was answered before
-is not asked again: its plan is used once more.
+A frame is lowered to a problem, the problem is solved (`planner`), the answer is dispatched.
 
 **Overload.** A frame is skipped, and counted in `skipped`, when `max_in_flight` frames have not ended yet, or when
 nothing of it has started by the last of its deadlines. Its graphs are then `failed`, and say why.
@@ -25,13 +24,13 @@ from leo_runtime.clock import Clock, WallClock
 from leo_runtime.computing import Computing, Finished, Ran
 from leo_runtime.dispatch import Dispatcher
 from leo_runtime.drift import ONE, Drift, Estimate
-from leo_runtime.errors import BackendError, GraphError, InputError, LeoError, SolverError
+from leo_runtime.errors import BackendError, GraphError, InputError, LeoError
 from leo_runtime.events import Event, FrameAdmitted, FrameDone, ProcessorFound, ProcessorLost, StageRecord
 from leo_runtime.executor import Executor
 from leo_runtime.graph import Stage, TaskGraph, Workload, in_order
 from leo_runtime.hardware import Hardware, Processor
 from leo_runtime.ledger import linger_us
-from leo_runtime.lower import FrameState, MergedStage, MergedWorkload, Supports, frame_problem, merge, price
+from leo_runtime.lower import MergedStage, MergedWorkload, Supports, merge, price
 from leo_runtime.observations import (
     FrameResult,
     GraphResult,
@@ -41,25 +40,15 @@ from leo_runtime.observations import (
     WakeObservation,
 )
 from leo_runtime.operators import find_operator
-from leo_runtime.plan import Needs, Plan, plan
-from leo_runtime.problem import Mode, Placement, Problem
+from leo_runtime.planner import Asked, LinksNow, Planner, Solver, as_replanner, as_solver, no_placement
+from leo_runtime.problem import Mode, Placement
 from leo_runtime.profiles import Profile
 from leo_runtime.simulator import Noise, Simulator, seeded_noise
-from leo_runtime.solver import named
-from leo_runtime.solver.replan import Conditions, Replanner
 
 if TYPE_CHECKING:
     import numpy as np
 
     from leo_runtime.backend import Backend
-
-Solver = Callable[[Problem], Placement]
-"""Answers a frame's question."""
-
-LinksNow = Mapping[tuple[str, str], tuple[int, int | None] | None]
-"""Links that are not now as the hardware says, by (source, target): (latency_us, bytes_per_s), or None where down."""
-
-_PLANS_KEPT = 512
 
 
 class Driver(Protocol):
@@ -110,17 +99,6 @@ class SourceWindow:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """All that a frame's question depends on."""
-
-    graphs: tuple[str, ...]
-    ready_us: tuple[tuple[str, tuple[int, ...]], ...]
-    asleep: tuple[str, ...]
-    links: tuple[tuple[tuple[str, str], tuple[int, int | None] | None], ...]
-    lost: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class _InFlight:
     """A submitted frame."""
 
@@ -149,10 +127,9 @@ class Runtime:
         hardware: Hardware,
         profile: Profile,
         modes: Mapping[str, tuple[Mode, ...]],
-        solver: Solver,
+        planner: Planner,
         start: Callable[[int], Driver],
         *,
-        replanner: Callable[[Problem], Replanner] | None = None,
         computing: Computing | None = None,
         own_backends: Collection[Backend] = (),
         simulated: Collection[str] = (),
@@ -164,9 +141,8 @@ class Runtime:
     ) -> None:
         """For `simulated` and `live`.
 
-        `replanner`, where there is one, answers in place of `solver`. `start` makes the driver, at the release of the
-        first frame. `simulated` are processors whose energy is not measured whatever their kernels say; `device_clocks`
-        those whose kernels' own times mean anything (None: all).
+        `start` makes the driver, at the release of the first frame. `simulated` are processors whose energy is not
+        measured whatever their kernels say; `device_clocks` those whose kernels' own times mean anything (None: all).
         """
         self.merged = merged
         self.hardware = hardware
@@ -174,7 +150,7 @@ class Runtime:
         self.modes = modes
         self.missing = dict(missing or {})
         self.skipped = 0
-        self._solver = solver
+        self._planner = planner
         self._start = start
         self._driver: Driver | None = None
         self._computing = computing
@@ -186,24 +162,17 @@ class Runtime:
         self._adapt = adapt
         self._max_in_flight = max_in_flight
         self._drift = Drift()
-        self._planned_modes = dict(modes)
         self._base = {
             (name, mode.variant, mode.resource): mode for name, stage_modes in modes.items() for mode in stage_modes
         }
-        self._needs: dict[tuple[str, ...], dict[str, Needs]] = {}
         self._stages = {stage.name: stage for stage in merged.stages}
         self._graphs = {graph.name: graph for graph in merged.workload.graphs}
         self._in_order = {graph.name: in_order(graph) for graph in merged.workload.graphs}
         self._linger_us = linger_us(hardware)
         self._links: LinksNow = {}
-        self._skeletons: dict[_Asked, Problem] = {}
-        self._plans: dict[_Asked, Plan | Placement] = {}
-        self._replanner = replanner
-        self._replanners: dict[_Asked, Replanner] = {}
         self._sources: dict[tuple[str, ...], tuple[SourceWindow, ...]] = {}
         self._in_flight: dict[int, _InFlight] = {}
         self._over: list[FrameResult] = []
-        self._answered = False
         self._count = 0
         self._last_release_us = 0
         for graph in merged.workload.graphs:
@@ -238,7 +207,7 @@ class Runtime:
         noise in ppm. `device_times` names processors whose kernels' own time is taken instead of the profile's. Raises
         `GraphError`, `ProfileError`, `SolverError`, and what making a backend raises.
         """
-        answers = _solver(solver, limit_ms, limit_nodes, seed)
+        answers = as_solver(solver, limit_ms, limit_nodes, seed)
         merged = merge(workload)
         served, own, missing = _serve(hardware, backends if compute else {}, stand_in=True)
         modes = price(merged, hardware, profile, _supports(served) if compute else _anything)
@@ -254,9 +223,8 @@ class Runtime:
             hardware,
             profile,
             modes,
-            answers,
+            Planner(merged, hardware, modes, answers, as_replanner(solver, limit_ms, limit_nodes, switching_nj, seed)),
             start,
-            replanner=_replanner(solver, limit_ms, limit_nodes, switching_nj, seed),
             computing=computing,
             own_backends=own,
             simulated=tuple(served),
@@ -293,7 +261,7 @@ class Runtime:
         long as links and wake-ups take by the hardware document. Raises `GraphError`, `ProfileError`, `SolverError`,
         `BackendError` where no processor is served, and what making a backend raises.
         """
-        answers = _solver(solver, limit_ms, limit_nodes, seed)
+        answers = as_solver(solver, limit_ms, limit_nodes, seed)
         merged = merge(workload)
         served, own, missing = _serve(hardware, backends, stand_in=False)
         computing = Computing(merged, served)
@@ -322,9 +290,8 @@ class Runtime:
             hardware,
             profile,
             modes,
-            answers,
+            Planner(merged, hardware, modes, answers, as_replanner(solver, limit_ms, limit_nodes, switching_nj, seed)),
             start,
-            replanner=_replanner(solver, limit_ms, limit_nodes, switching_nj, seed),
             computing=computing,
             own_backends=own,
             simulated=simulated,
@@ -395,16 +362,18 @@ class Runtime:
         self._last_release_us = release_us
         wanted = tuple(self._graphs[name] for name in names)
         if not names:
-            self._give_up(frame, release_us, (), _no_placement("no graph is triggered"))
+            self._give_up(frame, release_us, (), no_placement("no graph is triggered"))
             return frame
         if len(driver.dispatcher.frames) >= self._max_in_flight:
             self.skipped += 1
             why = f"skipped: {self._max_in_flight} frames are in flight"
-            self._give_up(frame, release_us, wanted, _no_placement(why))
+            self._give_up(frame, release_us, wanted, no_placement(why))
             return frame
         with driver.held():
             asked = self._ask(driver.dispatcher, release_us, names)
-        found = self._plan(asked)
+        if self._adapt and self._drift.settle():
+            self._adapted()
+        found = self._planner.plan(asked)
         if isinstance(found, Placement):
             self._give_up(frame, release_us, wanted, found)
             return frame
@@ -500,7 +469,7 @@ class Runtime:
                     f"{source.shape}, got {shown}"
                 )
 
-    def _ask(self, dispatcher: Dispatcher, release_us: int, graphs: tuple[str, ...]) -> _Asked:
+    def _ask(self, dispatcher: Dispatcher, release_us: int, graphs: tuple[str, ...]) -> Asked:
         """What the frame finds. A lane that is free now is free at 0: a frame that comes late is not planned late."""
         now_us = max(release_us, self.now_us)
         ready: list[tuple[str, tuple[int, ...]]] = []
@@ -511,97 +480,13 @@ class Runtime:
                 ready.append((resource, tuple(at_us - release_us if at_us > now_us else 0 for at_us in lanes)))
             if linger is not None and _is_asleep(dispatcher, resource, linger, release_us):
                 asleep.append(resource)
-        return _Asked(graphs, tuple(ready), tuple(asleep), tuple(self._links.items()), self.lost)
-
-    def _plan(self, asked: _Asked) -> Plan | Placement:
-        """The answer to a question, or a placement that says why there is none. Equal questions are asked once."""
-        if self._adapt and self._drift.settle():
-            self._adapted()
-        found = self._plans.pop(asked, None)
-        if found is not None:
-            self._plans[asked] = found  # What was asked last is forgotten last.
-            if isinstance(found, Plan) and (replanner := self._replanners.get(_kept(asked))):
-                replanner.remember(found.placement)
-            return found
-        if len(self._plans) >= _PLANS_KEPT:
-            del self._plans[next(iter(self._plans))]
-        problem = self._problem(asked)
-        if problem is None:
-            return _no_placement("a stage has no processor left that could run it")
-        try:
-            placement = self._solve(asked, problem)
-        except SolverError as error:
-            if not self._answered:
-                raise
-            placement = _no_placement(f"the solver found no placement ({error})")
-        if placement.status == "infeasible":
-            self._plans[asked] = placement
-            return placement
-        self._answered = True
-        needs = self._needs_of(asked.graphs)
-        # The next frame that asks the same will not have waited for a solver.
-        self._plans[asked] = plan(problem, placement.model_copy(update={"solve_us": 0}), needs)
-        return plan(problem, placement, needs)
-
-    def _solve(self, asked: _Asked, problem: Problem) -> Placement:
-        """Answer a question that is new; the exact solver starts from the last answer to one of its kind."""
-        if self._replanner is None:
-            return self._solver(problem)
-        kept = _kept(asked)
-        replanner = self._replanners.get(kept)
-        if replanner is None:
-            replanner = self._replanners[kept] = self._replanner(self._skeletons[kept])
-        return replanner.frame(Conditions(ready_us=asked.ready_us, asleep=asked.asleep))
-
-    def _needs_of(self, graphs: tuple[str, ...]) -> dict[str, Needs]:
-        """What each stage waits for in a frame of these graphs."""
-        if graphs not in self._needs:
-            self._needs[graphs] = {
-                stage.name: Needs(stage.inputs, stage.gates(graphs), stage.bound.operator.takes_absent)
-                for stage in self.merged.stages
-            }
-        return self._needs[graphs]
-
-    def _problem(self, asked: _Asked) -> Problem | None:
-        """The question as a document: all but lanes and sleep is kept from frame to frame."""
-        kept = _kept(asked)
-        skeleton = self._skeletons.get(kept)
-        if skeleton is None:
-            usable = {
-                name: tuple(mode for mode in modes if mode.resource not in asked.lost)
-                for name, modes in self._planned_modes.items()
-            }
-            state = FrameState(asked.graphs, links=dict(asked.links), lost=frozenset(asked.lost))
-            active = {
-                stage.name for stage in self.merged.stages if any(graph in asked.graphs for graph in stage.graphs)
-            }
-            if any(not usable[name] for name in active):
-                return None
-            name = " + ".join(asked.graphs) or "nothing"
-            if len(self._skeletons) >= _PLANS_KEPT:
-                oldest = next(iter(self._skeletons))
-                del self._skeletons[oldest]
-                self._replanners.pop(oldest, None)
-            skeleton = self._skeletons[kept] = frame_problem(self.merged, usable, self.hardware, state, name)
-        changed: dict[str, dict[str, object]] = {name: {"ready_us": lanes} for name, lanes in asked.ready_us}
-        for name in asked.asleep:
-            changed.setdefault(name, {})["awake"] = False
-        if not changed:
-            return skeleton
-        resources = tuple(
-            resource.model_copy(update=changed[resource.name]) if resource.name in changed else resource
-            for resource in skeleton.resources
-        )
-        return skeleton.model_copy(update={"resources": resources})
+        return Asked(graphs, tuple(ready), tuple(asleep), tuple(self._links.items()), self.lost)
 
     def _adapted(self) -> None:
         """Plan with modes as long as they have turned out to be, at the power the profile gives them."""
-        self._planned_modes = {
-            name: tuple(self._adapted_mode(name, mode) for mode in modes) for name, modes in self.modes.items()
-        }
-        self._plans.clear()
-        self._skeletons.clear()
-        self._replanners.clear()
+        self._planner.use(
+            {name: tuple(self._adapted_mode(name, mode) for mode in modes) for name, modes in self.modes.items()}
+        )
 
     def _adapted_mode(self, stage: str, mode: Mode) -> Mode:
         factor = self._drift.factor_ppm((stage, mode.variant, mode.resource))
@@ -750,27 +635,6 @@ def _anything(_processor: str, _stage: object, _variant: str) -> bool:
     return True
 
 
-def _kept(asked: _Asked) -> _Asked:
-    """What of a question stays from frame to frame: all but lanes and sleep."""
-    return _Asked(asked.graphs, (), (), asked.links, asked.lost)
-
-
-def _solver(solver: str | Solver, limit_ms: int | None, limit_nodes: int | None, seed: int) -> Solver:
-    if not isinstance(solver, str):
-        return solver
-    found = named(solver)
-    return lambda problem: found(problem, limit_ms=limit_ms, limit_nodes=limit_nodes, seed=seed)
-
-
-def _replanner(
-    solver: str | Solver, limit_ms: int | None, limit_nodes: int | None, switching_nj: int, seed: int
-) -> Callable[[Problem], Replanner] | None:
-    """Makes what answers the frames of one kind from each other; None for all but the exact solver without a clock."""
-    if solver != "exact" or limit_ms is not None:
-        return None
-    return lambda problem: Replanner(problem, switching_nj=switching_nj, limit_nodes=limit_nodes, seed=seed)
-
-
 def _lanes(hardware: Hardware) -> dict[str, int]:
     return {p.name: p.lanes for p in hardware.processors} | {r.name: r.lanes for r in hardware.radios}
 
@@ -785,10 +649,6 @@ def _is_asleep(dispatcher: Dispatcher, resource: str, linger_us: int, now_us: in
 def _window(stage: MergedStage) -> SourceWindow:
     params = next(iter(stage.bound.params.values()))
     return SourceWindow(stage.name, params.stream, params.samples, stage.bound.input_shapes[0])
-
-
-def _no_placement(reason: str) -> Placement:
-    return Placement(format="leo-placement/1", problem="frame", solver="runtime", status="infeasible", reason=reason)
 
 
 def _nj(mode: Mode, lasted_us: int) -> int:

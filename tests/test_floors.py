@@ -16,6 +16,7 @@ FLOORS = (
         "clock",
         "energy",
         "plan",
+        "planner",
         "events",
         "dispatch",
         "computing",

@@ -319,7 +319,7 @@ def test_equal_questions_are_asked_once() -> None:
 
 
 def test_the_question_asked_last_is_forgotten_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("leo_runtime.runtime._PLANS_KEPT", 2)
+    monkeypatch.setattr("leo_runtime.planner.PLANS_KEPT", 2)
     asked: list[str] = []
 
     def solver(problem: Problem) -> Placement:

@@ -1,0 +1,174 @@
+"""From what a frame finds to a plan: the question is made, asked once, and its answer kept.
+
+All of a question but free lanes and sleeping processors is kept from frame to frame, and so is every plan, up to
+`PLANS_KEPT` of each. The exact solver starts from the last answer to a question of the same kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from leo_runtime.errors import SolverError
+from leo_runtime.hardware import Hardware
+from leo_runtime.lower import FrameState, MergedWorkload, frame_problem
+from leo_runtime.plan import Needs, Plan, plan
+from leo_runtime.problem import Mode, Placement, Problem
+from leo_runtime.solver import named
+from leo_runtime.solver.replan import Conditions, Replanner
+
+Solver = Callable[[Problem], Placement]
+"""Answers a frame's question."""
+
+LinksNow = Mapping[tuple[str, str], tuple[int, int | None] | None]
+"""Links that are not now as the hardware says, by (source, target): (latency_us, bytes_per_s), or None where down."""
+
+PLANS_KEPT = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """All that a frame's question depends on."""
+
+    graphs: tuple[str, ...]
+    ready_us: tuple[tuple[str, tuple[int, ...]], ...]
+    asleep: tuple[str, ...]
+    links: tuple[tuple[tuple[str, str], tuple[int, int | None] | None], ...]
+    lost: tuple[str, ...]
+
+
+class Planner:
+    """Answers the questions of one workload on one machine."""
+
+    def __init__(
+        self,
+        merged: MergedWorkload,
+        hardware: Hardware,
+        modes: Mapping[str, tuple[Mode, ...]],
+        solver: Solver,
+        replanner: Callable[[Problem], Replanner] | None = None,
+    ) -> None:
+        """`replanner`, where there is one, answers in place of `solver`: it is made anew for every kind of question."""
+        self._merged = merged
+        self._hardware = hardware
+        self._solver = solver
+        self._replanner = replanner
+        self._replanners: dict[Asked, Replanner] = {}
+        self._needs: dict[tuple[str, ...], dict[str, Needs]] = {}
+        self._skeletons: dict[Asked, Problem] = {}
+        self._plans: dict[Asked, Plan | Placement] = {}
+        self._answered = False
+        self.modes = modes
+
+    def use(self, modes: Mapping[str, tuple[Mode, ...]]) -> None:
+        """Plan with these modes from now on."""
+        self.modes = modes
+        self._plans.clear()
+        self._skeletons.clear()
+        self._replanners.clear()
+
+    def plan(self, asked: Asked) -> Plan | Placement:
+        """The answer to a question, or a placement that says why there is none. Equal questions are asked once."""
+        found = self._plans.pop(asked, None)
+        if found is not None:
+            self._plans[asked] = found  # What was asked last is forgotten last.
+            if isinstance(found, Plan) and (replanner := self._replanners.get(_kept(asked))):
+                replanner.remember(found.placement)
+            return found
+        if len(self._plans) >= PLANS_KEPT:
+            del self._plans[next(iter(self._plans))]
+        problem = self._problem(asked)
+        if problem is None:
+            return no_placement("a stage has no processor left that could run it")
+        try:
+            placement = self._solve(asked, problem)
+        except SolverError as error:
+            if not self._answered:
+                raise
+            placement = no_placement(f"the solver found no placement ({error})")
+        if placement.status == "infeasible":
+            self._plans[asked] = placement
+            return placement
+        self._answered = True
+        needs = self._needs_of(asked.graphs)
+        # The next frame that asks the same will not have waited for a solver.
+        self._plans[asked] = plan(problem, placement.model_copy(update={"solve_us": 0}), needs)
+        return plan(problem, placement, needs)
+
+    def _solve(self, asked: Asked, problem: Problem) -> Placement:
+        """Answer a question that is new; the exact solver starts from the last answer to one of its kind."""
+        if self._replanner is None:
+            return self._solver(problem)
+        kept = _kept(asked)
+        replanner = self._replanners.get(kept)
+        if replanner is None:
+            replanner = self._replanners[kept] = self._replanner(self._skeletons[kept])
+        return replanner.frame(Conditions(ready_us=asked.ready_us, asleep=asked.asleep))
+
+    def _needs_of(self, graphs: tuple[str, ...]) -> dict[str, Needs]:
+        """What each stage waits for in a frame of these graphs."""
+        if graphs not in self._needs:
+            self._needs[graphs] = {
+                stage.name: Needs(stage.inputs, stage.gates(graphs), stage.bound.operator.takes_absent)
+                for stage in self._merged.stages
+            }
+        return self._needs[graphs]
+
+    def _problem(self, asked: Asked) -> Problem | None:
+        """The question as a document: all but lanes and sleep is kept from frame to frame."""
+        kept = _kept(asked)
+        skeleton = self._skeletons.get(kept)
+        if skeleton is None:
+            usable = {
+                name: tuple(mode for mode in modes if mode.resource not in asked.lost)
+                for name, modes in self.modes.items()
+            }
+            state = FrameState(asked.graphs, links=dict(asked.links), lost=frozenset(asked.lost))
+            active = {
+                stage.name for stage in self._merged.stages if any(graph in asked.graphs for graph in stage.graphs)
+            }
+            if any(not usable[name] for name in active):
+                return None
+            name = " + ".join(asked.graphs) or "nothing"
+            if len(self._skeletons) >= PLANS_KEPT:
+                oldest = next(iter(self._skeletons))
+                del self._skeletons[oldest]
+                self._replanners.pop(oldest, None)
+            skeleton = self._skeletons[kept] = frame_problem(self._merged, usable, self._hardware, state, name)
+        changed: dict[str, dict[str, object]] = {name: {"ready_us": lanes} for name, lanes in asked.ready_us}
+        for name in asked.asleep:
+            changed.setdefault(name, {})["awake"] = False
+        if not changed:
+            return skeleton
+        resources = tuple(
+            resource.model_copy(update=changed[resource.name]) if resource.name in changed else resource
+            for resource in skeleton.resources
+        )
+        return skeleton.model_copy(update={"resources": resources})
+
+
+def _kept(asked: Asked) -> Asked:
+    """What of a question stays from frame to frame: all but lanes and sleep."""
+    return Asked(asked.graphs, (), (), asked.links, asked.lost)
+
+
+def as_solver(solver: str | Solver, limit_ms: int | None, limit_nodes: int | None, seed: int) -> Solver:
+    """A named solver with its limits, or the given one. Raises `SolverError` for an unknown name."""
+    if not isinstance(solver, str):
+        return solver
+    found = named(solver)
+    return lambda problem: found(problem, limit_ms=limit_ms, limit_nodes=limit_nodes, seed=seed)
+
+
+def as_replanner(
+    solver: str | Solver, limit_ms: int | None, limit_nodes: int | None, switching_nj: int, seed: int
+) -> Callable[[Problem], Replanner] | None:
+    """Makes what answers the frames of one kind from each other; None for all but the exact solver without a clock."""
+    if solver != "exact" or limit_ms is not None:
+        return None
+    return lambda problem: Replanner(problem, switching_nj=switching_nj, limit_nodes=limit_nodes, seed=seed)
+
+
+def no_placement(reason: str) -> Placement:
+    """Says why a frame is not placed."""
+    return Placement(format="leo-placement/1", problem="frame", solver="runtime", status="infeasible", reason=reason)
