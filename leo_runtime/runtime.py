@@ -462,12 +462,17 @@ class Runtime:
             return
         for source in self.sources(graphs):
             given = windows.get(source.stage)
-            if given is None or given.shape != source.shape:
-                shown = "nothing" if given is None else f"shape {given.shape}"
+            shape = getattr(given, "shape", None)
+            if shape != source.shape:
+                other = "nothing" if given is None else f"a {type(given).__name__}"
                 raise InputError(
-                    f"source `{source.stage}` needs {source.samples} samples of stream `{source.stream}` as shape "
-                    f"{source.shape}, got {shown}"
+                    f"source `{source.stage}` needs {source.samples} samples of stream `{source.stream}` as an array "
+                    f"of shape {source.shape}, got {other if shape is None else f'shape {shape}'}"
                 )
+        known = [source.stage for source in self.sources(self._graphs)]
+        for name in windows:
+            if name not in known:
+                raise InputError(f"no source is called `{name}`", hint=f"windows are given for {', '.join(known)}")
 
     def _ask(self, dispatcher: Dispatcher, release_us: int, graphs: tuple[str, ...]) -> Asked:
         """What the frame finds. A lane that is free now is free at 0: a frame that comes late is not planned late."""

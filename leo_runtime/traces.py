@@ -87,6 +87,8 @@ class Recording:
         Raises `DocumentError` for the manifest, `RecordingError` for a stream that is missing, truncated, has a gap,
         or is of another rate or number of channels than the manifest says.
         """
+        if Path(path).is_file() and Path(path).suffix not in (".toml", ".json"):
+            raise RecordingError(f"{path}: is no recording", hint="give the folder that holds recording.toml")
         manifest_path = Path(path) / "recording.toml" if Path(path).is_dir() else Path(path)
         manifest = RecordingManifest.from_file(manifest_path)
         samples = {}
@@ -130,8 +132,10 @@ def _read_wav(path: Path, stream: RecordedStream) -> np.ndarray:
             rate_hz, channels, width = file.getframerate(), file.getnchannels(), file.getsampwidth()
             frames = file.getnframes()
             raw = file.readframes(frames)
-    except (OSError, EOFError, wave.Error) as error:
-        raise RecordingError(f"{path}: cannot be read as WAV ({error})") from None
+    except EOFError:
+        raise RecordingError(f"{path}: cannot be read as WAV (its header is cut short)", hint="copy it again") from None
+    except (OSError, wave.Error) as error:
+        raise RecordingError(f"{path}: cannot be read as WAV ({_without_path(error)})") from None
     if width != 2:
         raise RecordingError(f"{path}: expected 16-bit PCM, got {8 * width}-bit", hint="convert it to 16-bit PCM")
     _expect(path, stream, rate_hz, channels)
@@ -149,7 +153,7 @@ def _read_csv(path: Path, stream: RecordedStream) -> np.ndarray:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.reader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise RecordingError(f"{path}: cannot be read as CSV ({error})") from None
+        raise RecordingError(f"{path}: cannot be read as CSV ({_without_path(error)})") from None
     if not rows or rows[0][:1] != ["time_us"]:
         raise RecordingError(f"{path}: its first line must name the columns, `time_us` first")
     if len(rows) == 1:
@@ -172,6 +176,11 @@ def _read_csv(path: Path, stream: RecordedStream) -> np.ndarray:
     _expect_even(path, stream, table[:, 0])
     data = table[:, 1:].astype(np.float32)
     return data if stream.channels > 1 else data[:, 0]
+
+
+def _without_path(error: Exception) -> str:
+    """What an error says, whose message names the file already."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def _expect(path: Path, stream: RecordedStream, rate_hz: int, channels: int) -> None:

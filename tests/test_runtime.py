@@ -461,6 +461,11 @@ def test_wrong_frames_are_refused() -> None:
             runtime.submit(0, {})
         with pytest.raises(InputError, match=r"got shape \(3,\)"):
             runtime.submit(0, {"sound": LOUD[:3]})
+        with pytest.raises(InputError, match=r"as an array of shape \(16,\), got a list$"):
+            runtime.submit(0, {"sound": LOUD.tolist()})
+        with pytest.raises(InputError, match="no source is called `noise`") as error:
+            runtime.submit(0, {"sound": LOUD, "noise": LOUD})
+        assert "sound" in error.value.hint
         with pytest.raises(InputError, match="no graph of workload `test` is called `nobody`"):
             runtime.submit(0, {}, graphs=("nobody",))
         runtime.submit(1000, {"sound": LOUD})

@@ -120,10 +120,29 @@ def test_a_wrong_csv_is_refused_with_its_line(folder: Path, text: str, says: str
         Recording.from_file(folder)
 
 
-def test_missing_files_are_named(folder: Path) -> None:
-    (folder / "mic.wav").unlink()
-    with pytest.raises(RecordingError, match="cannot be read as WAV"):
+@pytest.mark.parametrize("length", [0, 3, 30])
+def test_a_wav_header_that_is_cut_is_said_plainly(folder: Path, length: int) -> None:
+    whole = (folder / "mic.wav").read_bytes()
+    (folder / "mic.wav").write_bytes(whole[:length])
+    with pytest.raises(RecordingError, match=r"mic\.wav: cannot be read as WAV \(its header is cut short\)"):
         Recording.from_file(folder)
+
+
+def test_a_streams_file_is_not_taken_for_a_recording(folder: Path) -> None:
+    for name in ("mic.wav", "wrist.csv"):
+        with pytest.raises(RecordingError, match="is no recording") as error:
+            Recording.from_file(folder / name)
+        assert error.value.hint == "give the folder that holds recording.toml"
+
+
+def test_missing_files_are_named(folder: Path) -> None:
+    for name, kind in (("wrist.csv", "CSV"), ("mic.wav", "WAV")):
+        (folder / name).unlink()
+        with pytest.raises(RecordingError) as error:
+            Recording.from_file(folder)
+        assert str(error.value) == f"{folder / name}: cannot be read as {kind} (No such file or directory)"
+        if name == "wrist.csv":
+            (folder / name).write_text(rows(0, 100_000))
     with pytest.raises(DocumentError, match=r"recording\.toml: cannot be read"):
         Recording.from_file(folder / "recording.toml.d" / "recording.toml")
 
