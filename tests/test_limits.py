@@ -8,7 +8,7 @@ import pytest
 from leo_runtime.check import check
 from leo_runtime.errors import SolverError
 from leo_runtime.problem import Problem
-from leo_runtime.solver import infeasible, limits, solve
+from leo_runtime.solver import infeasible, limits, oracle, solve
 from leo_runtime.solver.compiled import Compiled
 from leo_runtime.testing import random_problem
 
@@ -155,3 +155,20 @@ def test_without_an_answer_at_the_limit_nothing_is_called_infeasible(monkeypatch
             except SolverError:
                 missed += 1
     assert missed > 0
+
+
+def test_the_oracle_looks_for_a_reason_within_its_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ortools", reason="the extra `oracle` is not installed")
+    problem = hard().model_copy(update={"limits": {"makespan": 1}})
+    given: list[tuple[int | None, int | None, bool]] = []
+    make = oracle._solver
+
+    def made(cp_model: Any, limit_ms: int | None, limit_nodes: int | None, seed: int, workers: int, begun: int) -> Any:
+        given.append((limit_ms, limit_nodes, begun > 0))
+        return make(cp_model, limit_ms, limit_nodes, seed, workers, begun)
+
+    monkeypatch.setattr(oracle, "_solver", made)
+    placement = solve(problem, "oracle", limit_ms=60_000, limit_nodes=70_000)
+    assert placement.status == "infeasible" and placement.reason
+    # One solve, and at least one to thin the reason out.
+    assert len(given) >= 2 and set(given) == {(60_000, 70_000, True)}

@@ -84,7 +84,7 @@ def solve(
 ) -> Placement:
     """The optimum as CP-SAT proves it, criterion by criterion; `hint` is an answer to start from.
 
-    `limit_nodes` counts CP-SAT's branches in each criterion. Where a limit bites the answer is `feasible`, with the
+    `limit_nodes` counts CP-SAT's conflicts in each criterion. Where a limit bites the answer is `feasible`, with the
     bounds proved so far. Raises `MissingExtraError` without OR-Tools; `SolverError` where nothing was found within the
     limit, and where the numbers are too large for it.
     """
@@ -104,7 +104,7 @@ def solve(
         step = _solver(cp_model, limit_ms, limit_nodes, seed, workers, begun)
         status = step.solve(model.cp)
         if status == cp_model.INFEASIBLE and solver is None:
-            reason = _reason(problem, cp_model, seed)
+            reason = _reason(problem, cp_model, seed, limit_ms, limit_nodes, begun)
             return _infeasible(problem, reason, begun)
         if status == cp_model.MODEL_INVALID:
             raise SolverError(f"{problem.name}: its numbers are too large for CP-SAT", hint="use the solver `exact`")
@@ -361,8 +361,13 @@ def _rehint(model: _Model, solver: CpSolver) -> None:
         model.cp.add_hint(sending.start, solver.value(sending.start))
 
 
-def _reason(problem: Problem, cp_model: Any, seed: int) -> str:
-    """The rules that cannot be kept together: a set that CP-SAT finds sufficient, thinned out one by one."""
+def _reason(
+    problem: Problem, cp_model: Any, seed: int, limit_ms: int | None, limit_nodes: int | None, begun: int
+) -> str:
+    """The rules that cannot be kept together: a set that CP-SAT finds sufficient, thinned out one by one.
+
+    Where a limit bites the set is larger than it need be, and still sufficient.
+    """
     model = _build(problem, cp_model.CpModel(), explain=True)
     assert model.assumptions is not None, "it was built to explain"
     needed = list(model.assumptions.values())
@@ -371,7 +376,7 @@ def _reason(problem: Problem, cp_model: Any, seed: int) -> str:
         without = [other for other in needed if other is not literal]
         model.cp.clear_assumptions()
         model.cp.add_assumptions(without)
-        if _solver(cp_model, None, None, seed, 1, 0).solve(model.cp) == cp_model.INFEASIBLE:
+        if _solver(cp_model, limit_ms, limit_nodes, seed, 1, begun).solve(model.cp) == cp_model.INFEASIBLE:
             needed = without
     return "; with ".join(texts[literal.index] for literal in needed)
 
