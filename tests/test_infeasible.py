@@ -85,7 +85,7 @@ def test_it_is_feasible_as_it_stands() -> None:
 
 
 def unpackable() -> Problem:
-    """Items of 6 and 7 on two processors that hold 20 each: 39 of 40 bytes, which no parting fits, and no links."""
+    """Stages that need 39 bytes on two processors that hold 19 each; there are no links, and none is needed."""
     stages = [
         {"name": f"s{i}", "modes": [one(r, memory_bytes=6 if i < 3 else 7) for r in ("dsp", "cpu")]} for i in range(6)
     ]
