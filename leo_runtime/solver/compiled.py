@@ -6,7 +6,6 @@ or where the numbers of a problem could overflow 64 bits, the same source runs i
 
 import importlib.util
 import sys
-from array import array
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -193,8 +192,9 @@ class Compiled:
         """A search kernel holding this problem; compiled where that is possible and the numbers fit."""
         if interpreted or self.wide or not _kernel.COMPILED:
             module = interpreted_kernel()
-            return module.Kernel(self.data, [0] * module.scratch_size(self.data))
-        return _kernel.Kernel(array("q", self.data), array("q", bytes(8 * _kernel.scratch_size(self.data))))
+            return module.Kernel(self.data, [0] * module.block_size(self.data))
+        block: Any = memoryview(bytearray(8 * _kernel.block_size(self.data))).cast("q")
+        return _kernel.Kernel(self.data, block)
 
     def placement(
         self,

@@ -1,12 +1,12 @@
-# C types for kernel.py. `i64` is every quantity and index; arrays are contiguous.
+# C types for kernel.py. `i64` is every quantity and index; arrays are pointers into the kernel's one block of memory.
 ctypedef long long i64
-ctypedef i64[::1] ints
+ctypedef i64* ints
 
 cdef i64 FAR
 cdef i64 SCALE, ROWS, CUTS, STEPS, ROOM, LATENESS, DOUBT, LEAF_NODES, LONGEST, BROKEN, STEP, HEAT, CEILING
 
 cdef class Kernel:
-    cdef ints source
+    cdef i64[::1] block
     cdef i64 confined
     cdef i64 at
     cdef i64 n, r, g, deadlines, budgets, criteria

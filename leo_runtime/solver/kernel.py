@@ -1,14 +1,15 @@
 """The search kernel: one source, compiled where there is a C compiler (types in `kernel.pxd`), else interpreted.
 
-Everything is an integer in a flat array. Compiled, the arrays are 64-bit (`array("q")`); interpreted, they are lists of
-Python's integers, which have no limit. Both give the same answers, byte for byte. `compiled.py` builds the arrays.
+Everything is an integer in a flat array. Compiled, the arrays are pointers into one block of 64-bit integers;
+interpreted, they are lists of Python's integers, which have no limit. Both give the same answers, byte for byte.
+`compiled.py` builds the data.
 
 Numbering: stage i in topological order; mode g, those of stage i from `mode_first[i]` to `mode_first[i + 1]`; resource
 r; lane l, those of r from `lane_first[r]`; activity i = stage i,
 activity n + i * R + t = the sending of i's output to t.
 """
 
-from collections.abc import MutableSequence
+from collections.abc import MutableSequence, Sequence
 
 try:
     import cython
@@ -38,12 +39,13 @@ BROKEN = 1 << 40
 """What one missing link or lane adds to how far a schedule breaks the rules."""
 
 
-def scratch_size(data: Ints) -> int:
-    """How many integers of working space the kernel needs for a problem's `data`."""
+def block_size(data: Sequence[int]) -> int:
+    """How many integers the kernel needs room for, to hold a problem's `data` and to work."""
     n, resources, modes, _, lanes = data[:5]
     pairs = n * resources
     return (
-        20 * (n + pairs)
+        len(data)
+        + 20 * (n + pairs)
         + (ROWS + resources) * (modes + 5)
         + 2 * modes * resources
         + 24 * (n + modes)
@@ -57,19 +59,26 @@ def scratch_size(data: Ints) -> int:
 class Kernel:
     """A problem and the working space to search it. Not for two threads at once."""
 
-    def __init__(self, data: Ints, scratch: Ints) -> None:
-        self.source = data
+    def __init__(self, data: Sequence[int], block: Ints) -> None:
+        """Hold the problem of `data` in `block`: zeros, `block_size` of them, 64-bit ones where this is compiled."""
+        self.block = block
+        self.at = 0
+        for value in data:
+            self.block[self.at] = value
+            self.at += 1
         self.at = 0
         self._carve()
-        self.source = scratch
-        self.at = 0
         self._carve_scratch()
+        assert self.at <= len(block)
         self.confined = -1
         self._expand()
 
     def _take(self, count: int) -> Ints:
         self.at += count
-        return self.source[self.at - count : self.at]
+        if cython.compiled:
+            first: Ints = cython.address(self.block[self.at - count])
+            return first
+        return self.block[self.at - count : self.at]
 
     def _carve(self) -> None:
         head = self._take(8)
