@@ -6,7 +6,7 @@ or where the numbers of a problem could overflow 64 bits, the same source runs i
 
 import importlib.util
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
 from time import perf_counter_ns
@@ -42,151 +42,181 @@ def interpreted_kernel() -> ModuleType:
 class Compiled:
     """A `Problem` as flat integers. Stages are in topological order (ties: the problem's order); modes, links and lanes
     are numbered in the problem's order. `stages[i]` is the problem's stage at topological position `i`.
+
+    Documents are read past pydantic, as the values they hold: its attributes cost more than all that is done with them.
     """
 
     __slots__ = (
-        *("data", "lane_numbers", "mode_first", "names", "problem", "resources", "stages", "tail", "tops", "wide"),
+        *("data", "lane_numbers", "mode_first", "mode_resource", "names", "problem", "resources", "sizes", "stages"),
+        *("tail", "tops", "wide"),
     )
 
     stages: list[StageModes]
     names: list[str]
     mode_first: list[int]
+    mode_resource: list[int]
+    sizes: tuple[int, int, int, int]
     tail: list[int]
     tops: dict[str, int]
 
     def __init__(self, problem: Problem, like: "Compiled | None" = None) -> None:
         """Flatten a problem; `like` is one that differs from it in nothing but its resources' and links' numbers."""
         self.problem = problem
-        self.resources = [resource.name for resource in problem.resources]
+        resources = [resource.__dict__ for resource in problem.resources]
+        self.resources = [values["name"] for values in resources]
         number = {name: r for r, name in enumerate(self.resources)}
         if like is None:
             self._flatten_stages(number)
         else:
-            self.stages, self.names, self.mode_first = like.stages, like.names, like.mode_first
+            self.stages, self.names, self.sizes = like.stages, like.names, like.sizes
+            self.mode_first, self.mode_resource = like.mode_first, like.mode_resource
             self.tail, self.tops = like.tail, like.tops
-        count = len(self.stages)
-        resource_at = 2 * (count + 1) + count + self.tops["inputs"]
-        mode_resource = self.tail[resource_at : resource_at + self.mode_first[-1]]
         links = self._links(number)
-        lanes, ready = self._lanes(mode_resource, links[5::6])
-        resources = problem.resources
+        lanes, ready = self._lanes(resources, links[5::6])
+        inputs, deadlines, budgets, members = self.sizes
         self.data = [
-            *(count, len(number), self.mode_first[-1], self.tops["inputs"], len(ready)),
-            *(len(problem.deadlines), len(problem.accuracy_budgets), self.tops["members"]),
+            *(len(self.stages), len(number), len(self.mode_resource), inputs, len(ready)),
+            *(deadlines, budgets, members),
             *lanes,
-            *(0 if r.awake else 1 for r in resources),
-            *(r.wake_latency_us for r in resources),
-            *(r.wake_energy_nj for r in resources),
-            *(r.awake_mw for r in resources),
-            *(-1 if r.memory_bytes is None else r.memory_bytes for r in resources),
+            *[0 if values["awake"] else 1 for values in resources],
+            *[values["wake_latency_us"] for values in resources],
+            *[values["wake_energy_nj"] for values in resources],
+            *[values["awake_mw"] for values in resources],
+            *[-1 if values["memory_bytes"] is None else values["memory_bytes"] for values in resources],
             *ready,
             *links,
             *self.tail,
         ]
-        self.wide = self._worst_case(ready) >= SAFE
+        self.wide = self._worst_case(resources, ready, links) >= SAFE
 
     def _flatten_stages(self, number: dict[str, int]) -> None:
         """What resources and links do not change: `tail` as the kernel reads it, `tops` for `_worst_case`."""
         problem = self.problem
-        stages = topological(problem)
-        self.stages = stages
-        self.names = [stage.name for stage in stages]
+        self.stages = topological(problem)
+        stages = [stage.__dict__ for stage in self.stages]
+        self.names = [values["name"] for values in stages]
         position = {name: i for i, name in enumerate(self.names)}
-        modes = [mode for stage in stages for mode in stage.modes]
-        self.mode_first = [0, *accumulate(len(stage.modes) for stage in stages)]
-        inputs = [position[name] for stage in stages for name in stage.inputs]
-        budgets = problem.accuracy_budgets
+        input_first, mode_first = [0], [0]
+        inputs: list[int] = []
+        resource: list[int] = []
+        duration: list[int] = []
+        energy: list[int] = []
+        output: list[int] = []
+        memory: list[int] = []
+        loss: list[int] = []
+        for values in stages:
+            for name in values["inputs"]:
+                inputs.append(position[name])
+            input_first.append(len(inputs))
+            for mode in values["modes"]:
+                cost = mode.__dict__
+                resource.append(number[cost["resource"]])
+                duration.append(cost["duration_us"])
+                energy.append(cost["energy_nj"])
+                output.append(cost["output_bytes"])
+                memory.append(cost["memory_bytes"])
+                loss.append(cost["accuracy_loss_ppm"])
+            mode_first.append(len(resource))
+        release = [values["release_us"] for values in stages]
+        deadlines, budgets, limits = problem.deadlines, problem.accuracy_budgets, problem.limits
+        due = [deadline.deadline_us for deadline in deadlines]
+        weight = [deadline.weight for deadline in deadlines]
         members = [position[name] for budget in budgets for name in budget.stages]
-        columns = (
-            [mode.duration_us for mode in modes],
-            [mode.energy_nj for mode in modes],
-            [mode.output_bytes for mode in modes],
-            [mode.memory_bytes for mode in modes],
-            [mode.accuracy_loss_ppm for mode in modes],
-        )
-        release = [stage.release_us for stage in stages]
+        budget_max = [budget.loss_ppm_max for budget in budgets]
         objective = [CRITERIA.index(name) for name in problem.objective]
+        self.mode_first, self.mode_resource = mode_first, resource
+        self.sizes = len(inputs), len(due), len(budget_max), len(members)
         self.tail = [
             *release,
-            *accumulate((len(stage.inputs) for stage in stages), initial=0),
+            *input_first,
             *inputs,
-            *self.mode_first,
-            *(number[mode.resource] for mode in modes),
-            *(value for column in columns for value in column),
-            *(position[deadline.stage] for deadline in problem.deadlines),
-            *(deadline.deadline_us for deadline in problem.deadlines),
-            *(deadline.weight for deadline in problem.deadlines),
-            *accumulate((len(budget.stages) for budget in budgets), initial=0),
+            *mode_first,
+            *resource,
+            *duration,
+            *energy,
+            *output,
+            *memory,
+            *loss,
+            *[position[deadline.stage] for deadline in deadlines],
+            *due,
+            *weight,
+            *accumulate([len(budget.stages) for budget in budgets], initial=0),
             *members,
-            *(budget.loss_ppm_max for budget in budgets),
-            *(problem.limits.get(name, -1) for name in CRITERIA),
+            *budget_max,
+            *[limits.get(name, -1) for name in CRITERIA],
             len(objective),
             *objective,
             *[-1] * (4 - len(objective)),
         ]
-        names = ("duration", "energy", "output", "memory", "loss")
-        self.tops = {name: max(column, default=0) for name, column in zip(names, columns, strict=True)}
-        self.tops |= {"inputs": len(inputs), "members": len(members), "release": max(release, default=0)}
+        self.tops = {
+            "release": max(release, default=0),
+            "output": max(output, default=0),
+            "duration": sum(duration),
+            "energy": sum(energy),
+            "due": max(due, default=0),
+            "weight": sum(weight),
+            "rest": sum(memory) + sum(loss) + max(budget_max, default=0) + sum(limits.values()),
+            "modes": max([len(values["modes"]) for values in stages], default=0),
+        }
 
     def _links(self, number: dict[str, int]) -> list[int]:
         """Six numbers an ordered pair of resources: exists, latency, bytes/s, nJ, pJ/byte, occupied resource or -1."""
         count = len(number)
         links = [0, 0, 0, 0, 0, -1] * (count * count)
         for link in self.problem.links:
-            at = 6 * (number[link.source] * count + number[link.target])
-            on = -1 if link.resource is None else number[link.resource]
-            rate = 0 if link.bytes_per_s is None else link.bytes_per_s
-            links[at : at + 6] = 1, link.latency_us, rate, link.energy_nj, link.energy_pj_per_byte, on
+            values = link.__dict__
+            at = 6 * (number[values["source"]] * count + number[values["target"]])
+            links[at] = 1
+            links[at + 1] = values["latency_us"]
+            links[at + 2] = values["bytes_per_s"] or 0
+            links[at + 3] = values["energy_nj"]
+            links[at + 4] = values["energy_pj_per_byte"]
+            on = values["resource"]
+            if on is not None:
+                links[at + 5] = number[on]
         return links
 
-    def _lanes(self, mode_resource: list[int], occupied: list[int]) -> tuple[list[int], list[int]]:
+    def _lanes(self, resources: list[dict[str, Any]], occupied: list[int]) -> tuple[list[int], list[int]]:
         """First lane of each resource, and each lane's ready time; lanes that nothing could ever use are left out.
 
         Of a resource with more lanes than users only the lanes ready first are kept (ties: the lowest number).
         """
-        resources = self.problem.resources
-        users = [0] * len(resources)
-        for r in mode_resource:
-            users[r] += 1
+        lanes = [0]
+        ready: list[int] = []
+        numbers: list[int] = []
         sends = len(self.stages) * max(len(resources) - 1, 0)
-        for r in set(occupied) - {-1}:
-            users[r] += sends
-        lanes, ready = [0], list[int]()
-        self.lane_numbers: list[int] = []
-        for resource, used in zip(resources, users, strict=True):
-            kept: Iterable[int] = range(min(resource.lanes, used))
-            if resource.ready_us:
-                times = resource.ready_us
-                if len(times) > used:
-                    kept = sorted(sorted(range(len(times)), key=times.__getitem__)[:used])
-                ready += [times[lane] for lane in kept]
-            else:
-                ready += [0] * len(range(min(resource.lanes, used)))
-            self.lane_numbers += kept
+        for r, values in enumerate(resources):
+            used = self.mode_resource.count(r) + (sends if r in occupied else 0)
+            times = values["ready_us"]
+            kept = list(range(min(values["lanes"], used)))
+            if times and len(times) > used:
+                kept = sorted(sorted(range(len(times)), key=times.__getitem__)[:used])
+            for lane in kept:
+                numbers.append(lane)
+                ready.append(times[lane] if times else 0)
             lanes.append(len(ready))
+        self.lane_numbers = numbers
         return lanes, ready
 
-    def _worst_case(self, ready: list[int]) -> int:
+    def _worst_case(self, resources: list[dict[str, Any]], ready: list[int], links: list[int]) -> int:
         """An upper bound on the size of any number the kernel could form from this problem."""
-        problem, tops = self.problem, self.tops
-        count = len(self.stages)
-        top_us, top_nj, top_out = tops["duration"], tops["energy"], tops["output"]
-        top_memory, top_loss = tops["memory"], tops["loss"]
-        sends = count * len(self.resources)
-        sending = max((link.sending_us(top_out) + link.latency_us for link in problem.links), default=0)
-        sent_nj = max((link.sending_nj(top_out) for link in problem.links), default=0)
-        product = top_out * max(1_000_000, max((link.energy_pj_per_byte for link in problem.links), default=0))
-        wake = max((r.wake_latency_us for r in problem.resources), default=0)
-        horizon = max(ready, default=0) + tops["release"] + wake + count * top_us + sends * sending
-        awake = sum(r.awake_mw * horizon + r.wake_energy_nj for r in problem.resources)
-        energy = count * top_nj + sends * sent_nj + awake
-        due = max((deadline.deadline_us for deadline in problem.deadlines), default=0)
-        lateness = sum(deadline.weight for deadline in problem.deadlines) * (horizon + due)
-        load = max((r.memory_bytes or 0 for r in problem.resources), default=0) + count * top_memory
-        loss = count * top_loss + max((budget.loss_ppm_max for budget in problem.accuracy_budgets), default=0)
-        limit = sum(problem.limits.values())
-        pairs = 2 * max((len(stage.modes) for stage in self.stages), default=0) ** 2
-        return max(product, horizon * max(pairs, 1), energy + lateness + load + loss + limit) * SCALE
+        tops = self.tops
+        sends = len(self.stages) * len(resources)
+        latency, nj, pj = max(links[1::6], default=0), max(links[3::6], default=0), max(links[4::6], default=0)
+        rates = [rate for rate in links[2::6] if rate > 0]
+        product = tops["output"] * max(1_000_000, pj)
+        sending = latency + (product // min(rates) + 1 if rates else 0)
+        wake_us = wake_nj = awake_mw = memory = 0
+        for values in resources:
+            wake_us = max(wake_us, values["wake_latency_us"])
+            wake_nj += values["wake_energy_nj"]
+            awake_mw += values["awake_mw"]
+            memory = max(memory, values["memory_bytes"] or 0)
+        horizon = max(ready, default=0) + tops["release"] + wake_us + tops["duration"] + sends * sending
+        energy = tops["energy"] + sends * (nj + product // 1000 + 1) + awake_mw * horizon + wake_nj
+        lateness = tops["weight"] * (horizon + tops["due"])
+        pairs = 2 * tops["modes"] ** 2
+        return max(product, horizon * max(pairs, 1), energy + lateness + memory + tops["rest"]) * SCALE
 
     def kernel(self, *, interpreted: bool = False) -> Any:
         """A search kernel holding this problem; compiled where that is possible and the numbers fit."""
@@ -205,50 +235,50 @@ class Compiled:
         began_ns: int,
     ) -> Placement:
         """The document of an answer as `Kernel.answer()` gives it (see there); `solve_us` runs from `began_ns`."""
-        resources, numbers, first = self.resources, self.lane_numbers, self.mode_first
-        names = self.names
-        runs: list[StageRun] = [None] * len(names)  # type: ignore[list-item]  # each is filled below
+        resources, numbers, first, stages = self.resources, self.lane_numbers, self.mode_first, self.stages
+        runs: list[StageRun] = []
+        transfers: list[TransferRun] = []
+        places: list[str] = []
         at = 4
-        for i, stage in enumerate(self.stages):
-            g, lane, start = answer[at : at + 3]
+        for i, name in enumerate(self.names):
+            g, lane, start = answer[at], answer[at + 1], answer[at + 2]
             at += 3
-            mode = stage.modes[g - first[i]]
+            mode = stages[i].modes[g - first[i]].__dict__
+            places.append(mode["resource"])
             values = {
-                "stage": stage.name,
-                "resource": mode.resource,
-                "variant": mode.variant,
+                "stage": name,
+                "resource": mode["resource"],
+                "variant": mode["variant"],
                 "lane": numbers[lane],
                 "start_us": start,
-                "end_us": start + mode.duration_us,
+                "end_us": start + mode["duration_us"],
             }
-            runs[i] = _made(StageRun, _RUN_KEYS, values)
-        transfers = []
+            runs.append(_made(StageRun, _RUN_KEYS, values))
         while at < len(answer):
-            i, target, lane, start, arrive = answer[at : at + 5]
-            at += 5
+            i, target, lane = answer[at], answer[at + 1], answer[at + 2]
             values = {
-                "stage": names[i],
-                "source": runs[i].resource,
+                "stage": self.names[i],
+                "source": places[i],
                 "target": resources[target],
                 "lane": None if lane < 0 else numbers[lane],
-                "start_us": start,
-                "arrive_us": arrive,
+                "start_us": answer[at + 3],
+                "arrive_us": answer[at + 4],
             }
+            at += 5
             transfers.append(_made(TransferRun, _TRANSFER_KEYS, values))
-        tardiness, energy, makespan, loss = answer[:4]
-        criteria = Criteria.model_construct(tardiness=tardiness, energy=energy, makespan=makespan, accuracy_loss=loss)
-        return Placement.model_construct(
-            format="leo-placement/1",
-            problem=self.problem.name,
-            solver=solver,
-            status=status,
-            criteria=criteria,
-            bounds=bounds,
-            stages=tuple(runs),
-            transfers=tuple(transfers),
-            solve_us=(perf_counter_ns() - began_ns) // 1000,
-            reason=None,
-        )
+        values = {
+            "format": "leo-placement/1",
+            "problem": self.problem.name,
+            "solver": solver,
+            "status": status,
+            "criteria": _made(Criteria, _CRITERIA_KEYS, dict(zip(CRITERIA, answer[:4], strict=True))),
+            "bounds": bounds,
+            "stages": tuple(runs),
+            "transfers": tuple(transfers),
+            "solve_us": (perf_counter_ns() - began_ns) // 1000,
+            "reason": None,
+        }
+        return _made(Placement, _PLACEMENT_KEYS, values)
 
     def infeasible(self, solver: str, reason: str, began_ns: int) -> Placement:
         """The document that says that no answer exists, and why."""
@@ -270,6 +300,8 @@ V = TypeVar("V", bound=Value)
 
 _RUN_KEYS = set(StageRun.model_fields)
 _TRANSFER_KEYS = set(TransferRun.model_fields)
+_CRITERIA_KEYS = set(Criteria.model_fields)
+_PLACEMENT_KEYS = set(Placement.model_fields)
 
 
 _PUT_VALUES, _PUT_KEYS, _PUT_EXTRA, _PUT_PRIVATE = (
@@ -279,7 +311,7 @@ _PUT_VALUES, _PUT_KEYS, _PUT_EXTRA, _PUT_PRIVATE = (
 
 
 def _made(kind: type[V], keys: set[str], values: dict[str, Any]) -> V:
-    """A part of a document from values known to be right, with every key given.
+    """A part of a document from values known to be right, with every key given, in the order of the fields.
 
     What pydantic's `model_construct` does at a fraction of its cost: most of an answer's time was spent there.
     """

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
+from operator import sub
 from time import perf_counter_ns
 from typing import Any
 
@@ -80,7 +82,7 @@ class Lists:
         """The modes of the schedule made last, as numbers within each stage."""
         answer = self.kernel.answer()
         first = self.compiled.mode_first
-        return tuple(answer[4 + 3 * i] - first[i] for i in range(len(first) - 1))
+        return tuple(map(sub, answer[4 : 1 + 3 * len(first) : 3], first))
 
     def placement(self, solver: str, began_ns: int, *, whole: bool = True) -> Placement:
         """The best schedule as an answer, or (with `whole`) everything on one processor where that is better.
@@ -115,13 +117,11 @@ def processors_for_all(compiled: Compiled) -> list[int]:
     """The numbers of the resources on which every stage has a mode."""
     if not compiled.stages:
         return []
-    first, *rest = compiled.stages
-    everywhere = {mode.resource for mode in first.modes}
-    for stage in rest:
-        if not everywhere:
-            return []
-        everywhere = everywhere.intersection([mode.resource for mode in stage.modes])
-    return [k for k, name in enumerate(compiled.resources) if name in everywhere]
+    first, resource = compiled.mode_first, compiled.mode_resource
+    everywhere = set(resource[: first[1]])
+    for begin, end in pairwise(first):
+        everywhere.intersection_update(resource[begin:end])
+    return sorted(everywhere)
 
 
 def _by_due(compiled: Compiled, by_rank: list[int]) -> list[int]:
