@@ -61,6 +61,7 @@ URGENCIES: tuple[Urgency, ...] = get_args(Urgency)
 
 _DEADLINE_PERCENT: dict[Urgency, int] = {"loose": 400, "medium": 190, "tight": 115, "late": 70, "impossible": 15}
 _PROCESSORS = ("dsp", "cpu", "gpu")
+"""Kinds of processor; of more than three, the fourth is `dsp2`, the fifth `cpu2`, and so on."""
 _SPEED = {"dsp": 100, "cpu": 20, "gpu": 9, "cloud": 2}
 _POWER_MW = {"dsp": 60, "cpu": 950, "gpu": 1400, "cloud": 0}
 
@@ -91,11 +92,14 @@ def random_problem(
     features: Collection[Feature] | None = None,
     urgency: Urgency | None = None,
     objective: tuple[Criterion, ...] | None = None,
+    processors: int | None = None,
+    lanes: int | None = None,
 ) -> Problem:
     """A problem of exactly `stages` stages, the same for the same arguments.
 
     What is None is drawn: the shape of the graph, which features it has (each with a chance of two in five), how
-    urgent it is, and which criteria are minimised in which order. It may be infeasible.
+    urgent it is, which criteria are minimised in which order, how many processors there are (one to three) besides
+    the cloud, and how many lanes each has (with the feature `lanes`, else one). It may be infeasible.
     """
     rng = seed if isinstance(seed, Random) else Random(seed)
     drawn_shape = rng.choice(SHAPES) if shape is None else shape
@@ -104,25 +108,35 @@ def random_problem(
     drawn_urgency = rng.choice(URGENCIES) if urgency is None else urgency
     if objective is None:
         objective = tuple(rng.sample(CRITERIA, rng.randint(1, 4))) if rng.randrange(2) else ("tardiness", "energy")
-    processors = _PROCESSORS[: 3 if dice.chance(75) else rng.randint(1, 2)]
+    drawn_processors = 3 if dice.chance(75) else rng.randint(1, 2)
+    names = _processors(drawn_processors if processors is None else processors)
     if dice.has("cloud"):
-        processors += ("cloud",)
+        names += ("cloud",)
     graph = _graph(rng, drawn_shape, stages)
-    modes = [_stage(dice, name, inputs, processors) for name, inputs in graph]
+    modes = [_stage(dice, name, inputs, names) for name, inputs in graph]
     deadlines = _deadlines(dice, drawn_urgency, modes)
     if dice.chance(20):
         rng.shuffle(modes)  # A document may name a stage before its inputs.
     return Problem(
         format="leo-problem/1",
         name=f"{drawn_shape}-{stages:03d}-{drawn_urgency}" + "".join(f"+{f}" for f in FEATURES if dice.has(f)),
-        resources=_resources(dice, processors, modes),
-        links=_links(dice, processors),
+        resources=_resources(dice, names, modes, lanes),
+        links=_links(dice, names),
         stages=tuple(modes),
         deadlines=deadlines,
         accuracy_budgets=_budgets(dice, modes),
         limits=_limits(dice, modes),
         objective=objective,
     )
+
+
+def _processors(count: int) -> tuple[str, ...]:
+    kinds = len(_PROCESSORS)
+    return tuple(_PROCESSORS[k % kinds] + (str(k // kinds + 1) if k >= kinds else "") for k in range(count))
+
+
+def _kind(processor: str) -> str:
+    return processor.rstrip("0123456789")
 
 
 def _graph(rng: Random, shape: Shape, stages: int) -> list[tuple[str, list[str]]]:
@@ -198,9 +212,9 @@ def _modes(dice: _Dice, processor: str, work: int, output: int) -> list[Mode]:
     loss = dice.rng.randint(0, 20) * 100 if dice.has("variants") and dice.chance(20) else 0
     modes = []
     for variant in ("fp32", "int8", "tiny")[: dice.rng.randint(1, 3) if dice.has("variants") else 1]:
-        duration = max(1, dice.size(80, 120) * work * _SPEED[processor] // 100)
+        duration = max(1, dice.size(80, 120) * work * _SPEED[_kind(processor)] // 100)
         duration = 1 + dice.rng.randrange(6) if dice.has("small") else duration
-        energy = duration * _POWER_MW[processor] * dice.rng.randint(80, 120) // 100
+        energy = duration * _POWER_MW[_kind(processor)] * dice.rng.randint(80, 120) // 100
         modes.append(
             Mode(
                 resource=processor,
@@ -218,12 +232,14 @@ def _modes(dice: _Dice, processor: str, work: int, output: int) -> list[Mode]:
     return modes
 
 
-def _resources(dice: _Dice, processors: tuple[str, ...], stages: list[StageModes]) -> tuple[Resource, ...]:
-    lanes = {"dsp": 3, "cpu": 2, "gpu": 1, "cloud": 8} if dice.has("lanes") else {}
-    resources = [
-        _resource(dice, name, dice.rng.randint(1, lanes.get(name, 1)), index == 0, stages)
-        for index, name in enumerate(processors)
-    ]
+def _resources(
+    dice: _Dice, processors: tuple[str, ...], stages: list[StageModes], lanes: int | None
+) -> tuple[Resource, ...]:
+    most = {"dsp": 3, "cpu": 2, "gpu": 1, "cloud": 8} if dice.has("lanes") else {}
+    resources = []
+    for index, name in enumerate(processors):
+        drawn = dice.rng.randint(1, most.get(_kind(name), 1))
+        resources.append(_resource(dice, name, drawn if lanes is None else lanes, index == 0, stages))
     if "cloud" in processors:
         resources.append(_resource(dice, "wifi", 2 if dice.has("lanes") and dice.chance(30) else 1, False, stages))
     return tuple(resources)
