@@ -84,6 +84,9 @@ def _parser() -> argparse.ArgumentParser:
     solve.add_argument("--limit-ms", type=_count, metavar="N", help="wall time to search for (default: until proved)")
     solve.add_argument("--limit-nodes", type=_count, metavar="N", help="nodes to search, which repeats exactly")
     solve.add_argument("--seed", type=_count, default=0, metavar="N", help="for solvers that draw (default: 0)")
+    solve.add_argument(
+        "--active-mw", type=_count, metavar="MW", help="power of the processor that solves: also say what solving cost"
+    )
     solve.add_argument("--out", type=Path, metavar="FILE", help="write the answer here, not to standard output")
 
     check = command("check", _check, "Judge an answer by the rules alone.", "check frame.json answer.json")
@@ -178,6 +181,12 @@ def _add_replay(replay: argparse.ArgumentParser) -> None:
     replay.add_argument(
         "--reserve", type=_count, metavar="PERCENT", help="of every deadline, kept free in plans (default: 0; live: 50)"
     )
+    replay.add_argument(
+        "--charge-solver",
+        metavar="PROCESSOR",
+        help="charge the time that placing each frame took, as measured here, at this processor's active power; "
+        "a virtual run then no longer repeats byte for byte (default: not charged)",
+    )
     replay.add_argument("--no-compare", action="store_true", help="leave out the other policies")
     replay.add_argument(
         "--out", type=Path, default=Path("out"), metavar="FOLDER", help="logs and traces (default: out)"
@@ -207,6 +216,11 @@ def _solve(arguments: argparse.Namespace) -> int:
         sys.stdout.write(placement.to_json())
     else:
         placement.to_file(arguments.out)
+    if arguments.active_mw is not None:
+        from leo_runtime.solver.replan import solving_nj
+
+        nj = solving_nj(placement, arguments.active_mw)
+        _say(f"solved in {placement.solve_us} us, which cost {nj} nJ at {arguments.active_mw} mW")
     if placement.status == "infeasible":
         _say(f"infeasible: {placement.reason}")
         return ANSWERED_NO

@@ -86,13 +86,14 @@ class Planner:
             if not self._answered:
                 raise
             placement = no_placement(f"the solver found no placement ({error})")
+        # The next frame that asks the same will not have waited for a solver.
+        again = placement.model_copy(update={"solve_us": 0})
         if placement.status == "infeasible":
-            self._plans[asked] = placement
+            self._plans[asked] = again
             return placement
         self._answered = True
         needs = self._needs_of(asked.graphs)
-        # The next frame that asks the same will not have waited for a solver.
-        self._plans[asked] = plan(problem, placement.model_copy(update={"solve_us": 0}), needs)
+        self._plans[asked] = plan(problem, again, needs)
         return plan(problem, placement, needs)
 
     def _solve(self, asked: Asked, problem: Problem) -> Placement:

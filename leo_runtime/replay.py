@@ -52,6 +52,8 @@ class Replay:
     span: Span
     merged: MergedWorkload
     frames: tuple[FrameResult, ...]
+    solver_on: str | None = None
+    """The processor whose power is charged for the time that placing each frame took; None: it is not charged."""
 
 
 def check_streams(workload: Workload, recording: Recording) -> None:
@@ -83,11 +85,13 @@ def replay(
     *,
     policy: str,
     time: Time,
+    solver_on: str | None = None,
     progress: Progress = lambda *_: None,
 ) -> Replay:
     """Submit every frame of a span of a recording to a runtime, and wait for the last answer.
 
-    Raises `RecordingError` where the recording does not fit the workload.
+    `solver_on` names the processor that solving is charged to. Raises `RecordingError` where the recording does not
+    fit the workload.
     """
     workload = runtime.merged.workload
     check_streams(workload, recording)
@@ -111,15 +115,28 @@ def replay(
     frames += runtime.drain()
     frames.sort(key=lambda frame: frame.frame)
     return Replay(
-        policy, time, workload, runtime.hardware, runtime.profile, recording, span, runtime.merged, tuple(frames)
+        policy,
+        time,
+        workload,
+        runtime.hardware,
+        runtime.profile,
+        recording,
+        span,
+        runtime.merged,
+        tuple(frames),
+        solver_on,
     )
 
 
 def log_lines(replayed: Replay) -> Iterator[str]:
     """The log `leo-log/1`: a line of JSON for the run, then one for each frame, each with its newline.
 
-    In virtual time the same run gives the same bytes: nothing of it depends on how long anything took here.
+    In virtual time the same run gives the same bytes: nothing of it depends on how long anything took here, except
+    `solve_us` and `solver_nj`, which are there only where solving is charged.
     """
+    solver_on = replayed.solver_on
+    charged = {} if solver_on is None else {"solver_on": solver_on}
+    solver_mw = 0 if solver_on is None else replayed.hardware.processor(solver_on).active_mw
     yield _line(
         {
             "format": "leo-log/1",
@@ -131,15 +148,19 @@ def log_lines(replayed: Replay) -> Iterator[str]:
             "recording": replayed.recording.manifest.name,
             "start_us": replayed.span.start_us,
             "end_us": replayed.span.end_us,
+            **charged,
         }
     )
     for frame in replayed.frames:
+        solve_us = frame.placement.solve_us
+        solving = {"solve_us": solve_us, "solver_nj": solve_us * solver_mw} if charged else {}
         yield _line(
             {
                 "frame": frame.frame,
                 "release_us": frame.release_us,
                 "status": frame.placement.status,
                 "criteria": frame.placement.criteria.model_dump() if frame.placement.criteria else None,
+                **solving,
                 "graphs": [
                     {
                         "graph": result.graph,

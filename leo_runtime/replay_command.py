@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from leo_runtime.energy import whole_machine
 from leo_runtime.errors import InputError, MissingExtraError
 from leo_runtime.graph import Workload, file_parameters
 from leo_runtime.hardware import Hardware
+from leo_runtime.ledger import Ledger
 from leo_runtime.operators import find_operator
 from leo_runtime.planner import Solver
 from leo_runtime.problem import Placement, Problem
@@ -54,11 +55,15 @@ class _Run:
             "hardware": self.replayed.hardware.name,
             "profile": self.replayed.profile.name,
             "recording": self.replayed.recording.manifest.name,
+            "solver_on": self.replayed.solver_on,
             "missing": self.missing,
             "pipelines": [dataclasses.asdict(line) for line in summary.pipelines(self.replayed)],
             "processors": [dataclasses.asdict(line) for line in summary.processors(self.replayed, ledger)],
             "policies": [dataclasses.asdict(line) for line in self.totals],
         }
+
+
+_ReplayOnce = Callable[[argparse.Namespace, Workload, Hardware, Recording], _Run]
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -74,8 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
         require_writable(arguments.plot)
     require_writable(arguments.out / f"{recording.manifest.name}.log.jsonl")
     runs = []
-    for replay_once in _wanted(arguments):
-        one = replay_once(arguments, workload, recording)
+    for replay_once, hardware in _wanted(arguments):
+        one = replay_once(arguments, workload, hardware, recording)
         written = _write(one, arguments.out)
         if not arguments.json:
             sys.stdout.write(_text(one, written))
@@ -100,15 +105,34 @@ def _check_files(workload: Workload) -> None:
                         )
 
 
-def _wanted(arguments: argparse.Namespace) -> Iterator[Callable[[argparse.Namespace, Workload, Recording], _Run]]:
+def _wanted(arguments: argparse.Namespace) -> list[tuple[_ReplayOnce, Hardware]]:
+    """What to run and on which machines, all of which are looked at before anything runs."""
+    wanted: list[tuple[_ReplayOnce, Hardware]] = []
     if not arguments.live:
-        yield _virtual
+        wanted.append((_virtual, _machine(arguments, arguments.hardware or shipped.PHONE)))
     if not arguments.virtual:
-        yield _live
+        wanted.append((_live, _machine(arguments, (arguments.live and arguments.hardware) or shipped.HOST)))
+    return wanted
 
 
-def _virtual(arguments: argparse.Namespace, workload: Workload, recording: Recording) -> _Run:
-    hardware = _with_dsp(arguments.dsp, shipped.hardware(arguments.hardware or shipped.PHONE))
+def _machine(arguments: argparse.Namespace, name: str) -> Hardware:
+    """The machine of that name, with the DSP asked for. Raises `InputError` where it has nowhere to charge solving."""
+    hardware = _with_dsp(arguments.dsp, shipped.hardware(name))
+    charged: str | None = arguments.charge_solver
+    if charged is None:
+        return hardware
+    powers_mw = {processor.name: processor.active_mw for processor in hardware.processors}
+    if powers_mw.get(charged, 0) == 0:
+        known = ", ".join(name for name, active_mw in powers_mw.items() if active_mw)
+        wrong = f"no power (`active_mw`) of `{charged}`" if charged in powers_mw else f"no processor `{charged}`"
+        raise InputError(
+            f"`--charge-solver {charged}`: `{hardware.name}` has {wrong}",
+            hint=f"one of {known}" if known else "give one of its processors an `active_mw`",
+        )
+    return hardware
+
+
+def _virtual(arguments: argparse.Namespace, workload: Workload, hardware: Hardware, recording: Recording) -> _Run:
     profile = shipped.profile(arguments.profile or arguments.hardware or shipped.PHONE)
     span = _span(arguments, recording, arguments.seconds)
     solve, noise = _solver(arguments, arguments.solver, "virtual"), _noise_ppm(arguments)
@@ -116,12 +140,19 @@ def _virtual(arguments: argparse.Namespace, workload: Workload, recording: Recor
         report.ProgressBar("in virtual time") as progress,
         Runtime.simulated(workload, hardware, profile, solver=solve, noise=noise, seed=arguments.seed) as runtime,
     ):
-        replayed = replay(runtime, recording, span, policy=arguments.solver, time="virtual", progress=progress)
+        replayed = replay(
+            runtime,
+            recording,
+            span,
+            policy=arguments.solver,
+            time="virtual",
+            solver_on=arguments.charge_solver,
+            progress=progress,
+        )
         return _Run(replayed, dict(runtime.missing), _beside(arguments, replayed))
 
 
-def _live(arguments: argparse.Namespace, workload: Workload, recording: Recording) -> _Run:
-    hardware = _with_dsp(arguments.dsp, shipped.hardware((arguments.live and arguments.hardware) or shipped.HOST))
+def _live(arguments: argparse.Namespace, workload: Workload, hardware: Hardware, recording: Recording) -> _Run:
     span = _span(arguments, recording, LIVE_SECONDS if arguments.seconds is None else arguments.seconds)
     profile = _measured(arguments, workload, hardware, recording)
     solve = _solver(arguments, arguments.solver, "real")
@@ -129,7 +160,15 @@ def _live(arguments: argparse.Namespace, workload: Workload, recording: Recordin
         report.ProgressBar("in real time") as progress,
         Runtime.live(workload, hardware, profile, solver=solve) as runtime,
     ):
-        replayed = replay(runtime, recording, span, policy=arguments.solver, time="real", progress=progress)
+        replayed = replay(
+            runtime,
+            recording,
+            span,
+            policy=arguments.solver,
+            time="real",
+            solver_on=arguments.charge_solver,
+            progress=progress,
+        )
         missing = dict(runtime.missing)
     return _Run(replayed, missing, _beside(arguments, replayed))
 
@@ -179,7 +218,13 @@ def _beside(arguments: argparse.Namespace, replayed: Replay) -> tuple[summary.To
                 ) as runtime,
             ):
                 other = replay(
-                    runtime, replayed.recording, replayed.span, policy=policy, time="virtual", progress=progress
+                    runtime,
+                    replayed.recording,
+                    replayed.span,
+                    policy=policy,
+                    time="virtual",
+                    solver_on=replayed.solver_on,
+                    progress=progress,
                 )
             totals.append(summary.total(other, summary.energy(other)))
     finally:
@@ -287,12 +332,24 @@ def _text(one: _Run, written: tuple[Path, ...]) -> str:
         "\n",
         report.processors_table(summary.processors(replayed, ledger)),
     ]
+    if replayed.solver_on is not None:
+        parts.append(_charged(replayed, ledger))
     for (stage, error), count in summary.failures(replayed).items():
         parts.append(f"failed {count} times: {stage}: {error}\n")
     if len(one.totals) > 1:
         parts += ["\n", report.policies_table(one.totals)]
     parts += ["\n", *(f"written: {path}\n" for path in written), "\n"]
     return "".join(parts)
+
+
+def _charged(replayed: Replay, ledger: Ledger) -> str:
+    """What placing the frames took here and is charged for."""
+    solve_us = [frame.placement.solve_us for frame in replayed.frames if frame.placement.solve_us]
+    nj = ledger.by_cause().get("solver", 0)
+    return (
+        f"solver: {report.duration(sum(solve_us))} measured here, frames placed anew: {len(solve_us)}, "
+        f"charged to {replayed.solver_on}: {report.millijoules(nj)} mJ\n"
+    )
 
 
 def _say(text: str) -> None:

@@ -139,7 +139,8 @@ class ProcessorUse:
 def energy(replayed: Replay) -> Ledger:
     """Every nanojoule of a replay with its cause."""
     graphs = {stage.name: stage.graphs for stage in replayed.merged.stages}
-    return run_ledger(replayed.frames, replayed.hardware, graphs, end_us=replayed.span.end_us - replayed.span.start_us)
+    end_us = replayed.span.end_us - replayed.span.start_us
+    return run_ledger(replayed.frames, replayed.hardware, graphs, end_us=end_us, solver=replayed.solver_on)
 
 
 def processors(replayed: Replay, ledger: Ledger) -> tuple[ProcessorUse, ...]:

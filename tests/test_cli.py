@@ -66,6 +66,12 @@ def test_solve_to_a_file_then_check_it(frame, capsys):
     assert (status, out, err) == (0, '{"tardiness":0,"energy":62,"makespan":149,"accuracy_loss":0}\n', "")
 
 
+def test_solve_says_what_solving_cost_where_the_power_is_given(frame, capsys):
+    status, out, err = run(capsys, "solve", "frame.json", "--active-mw", "950")
+    solve_us = json.loads(out)["solve_us"]
+    assert (status, err) == (0, f"solved in {solve_us} us, which cost {950 * solve_us} nJ at 950 mW\n")
+
+
 def test_an_infeasible_problem_is_answered_no(frame, capsys):
     write(frame / "frame.json", {**PROBLEM, "limits": {"energy": 5}})
     status, out, err = run(capsys, "solve", "frame.json", "--solver", "exhaustive")

@@ -8,10 +8,11 @@ import pytest
 
 import recorded
 from leo_backends.cpu import CpuBackend
-from leo_runtime import calibrate, cli, replay_command
+from leo_runtime import calibrate, cli, replay_command, solver
 from leo_runtime.energy import Counter
 from leo_runtime.errors import DeviceUnavailableError
 from leo_runtime.hardware import Processor
+from leo_runtime.problem import Placement
 from leo_runtime.profiles import Profile
 
 OWN = ("recording", "--workload", "workload.json", "--hardware", "machine.json")
@@ -81,6 +82,49 @@ def test_json_holds_the_figures(capsys):
     assert figures["pipelines"][0]["right"] == 2
     assert [policy["policy"] for policy in figures["policies"]] == ["exact"]
     assert {processor["name"] for processor in figures["processors"]} >= {"cpu", "dsp"}
+
+
+def test_solving_is_charged_where_asked_for(capsys, monkeypatch):
+    """Every frame asks the same, so each policy solves once; here that takes 7000 us on a CPU of 1000 mW."""
+
+    def slow(*arguments: object, **named: object) -> Placement:
+        return solve(*arguments, **named).model_copy(update={"solve_us": 7000})
+
+    solve = solver.solve
+    monkeypatch.setattr("leo_runtime.solver.solve", slow)
+    (before,) = json.loads(run(capsys, *VIRTUAL, "--json")[1])
+    (after,) = json.loads(run(capsys, *VIRTUAL, "--json", "--charge-solver", "cpu")[1])
+    assert (before["solver_on"], after["solver_on"]) == (None, "cpu")
+    causes = {processor["name"]: processor["nj"] for processor in after["processors"]}
+    assert causes["cpu"].pop("solver") == 7000 * 1000
+    assert causes == {processor["name"]: processor["nj"] for processor in before["processors"]}
+    rises = [late["nj"] - early["nj"] for early, late in zip(before["policies"], after["policies"], strict=True)]
+    assert rises == [7000 * 1000] * 5
+    log = [json.loads(line) for line in Path("out/beeps.virtual.log.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert log[0]["solver_on"] == "cpu"
+    assert [(frame["solve_us"], frame["solver_nj"]) for frame in log[1:]] == [(7000, 7_000_000)] + [(0, 0)] * 7
+    out = run(capsys, *VIRTUAL, "--no-compare", "--charge-solver", "dsp")[1]
+    assert "solver: 7 ms measured here, frames placed anew: 1, charged to dsp: 0.70 mJ\n" in out
+    assert "solver mJ" in out
+
+
+def test_a_log_says_nothing_of_solving_where_it_is_not_charged(capsys):
+    out = run(capsys, *VIRTUAL, "--no-compare")[1]
+    log = Path("out/beeps.virtual.log.jsonl").read_text(encoding="utf-8")
+    assert "solver mJ" not in out
+    assert "solver: " not in out
+    assert "solve" not in log
+
+
+def test_solving_is_charged_only_to_a_processor_with_a_power(capsys):
+    status, out, err = run(capsys, *VIRTUAL, "--charge-solver", "gpu")
+    assert (status, out) == (2, "")
+    assert err == "`--charge-solver gpu`: `desk` has no processor `gpu`\nhint: one of cpu, dsp\n"
+    cpu, dsp = recorded.MACHINE["processors"]
+    change("machine.json", processors=[{**cpu, "active_mw": 0}, dsp])
+    status, out, err = run(capsys, *VIRTUAL, "--charge-solver", "cpu")
+    assert (status, out) == (2, "")
+    assert err == "`--charge-solver cpu`: `desk` has no power (`active_mw`) of `cpu`\nhint: one of dsp\n"
 
 
 def test_a_reserve_makes_plans_that_are_early(capsys):

@@ -318,6 +318,18 @@ def test_equal_questions_are_asked_once() -> None:
     assert [result.placement.solve_us for result in results[1:]] == [0, 0, 0, 0]
 
 
+def test_a_question_without_an_answer_is_asked_once_as_well() -> None:
+    def solver(problem: Problem) -> Placement:
+        return Placement(
+            format="leo-placement/1", problem=problem.name, solver="s", status="infeasible", reason="so", solve_us=9
+        )
+
+    with simulated(solver=solver, hardware=bench(idle_timeout_us=None)) as runtime:
+        for k in range(3):
+            runtime.submit(k * 1000, {"sound": LOUD})
+        assert [result.placement.solve_us for result in runtime.drain()] == [9, 0, 0]
+
+
 def test_the_question_asked_last_is_forgotten_last(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("leo_runtime.planner.PLANS_KEPT", 2)
     asked: list[str] = []
