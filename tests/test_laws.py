@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from leo_runtime.check import check
@@ -15,6 +15,7 @@ from leo_runtime.documents import Document
 from leo_runtime.errors import DocumentError, SolverError
 from leo_runtime.problem import Link, Mode, Placement, Problem, Resource
 from leo_runtime.solver import SOLVERS, solve
+from leo_runtime.solver.baselines import POLICIES
 from leo_runtime.testing import problems, random_problem
 
 
@@ -138,6 +139,44 @@ def test_bound_exact_heuristic_are_in_order(problem: Problem, nodes: int) -> Non
             assert best is not None
             assert answer.bounds[0] <= best[0]
             assert best <= tuple(getattr(answer.criteria, criterion) for criterion in problem.objective)
+
+
+def best_of_one_processor(problem: Problem) -> tuple[int, ...] | None:
+    """The least criteria of everything on one processor, each proved by trying everything (else by `exact`)."""
+    found = []
+    for resource in problem.resources:
+        stages = tuple(
+            stage.model_copy(update={"modes": tuple(mode for mode in stage.modes if mode.resource == resource.name)})
+            for stage in problem.stages
+        )
+        if all(stage.modes for stage in stages):
+            there = problem.model_copy(update={"stages": stages})
+            try:
+                answer = solve(there, "exhaustive", limit_nodes=2000)
+            except SolverError:
+                answer = solve(there)
+            if answer.status == "feasible":
+                answer = solve(there)
+            found += [answer.bounds] if answer.status == "optimal" else []
+    return min(found, default=None)
+
+
+PROMISING = [name for name in SOLVERS if name not in (*POLICIES, "exhaustive", "oracle")]
+"""All but the policies, which answer what they say, and what tries everything, which promises nothing when cut short.
+"""
+
+
+@pytest.mark.parametrize("solver", PROMISING)
+@settings(max_examples=200, deadline=None)
+@given(problem=problems(6), nodes=st.sampled_from((None, 0, 3, 30)))
+def test_no_answer_is_worse_than_the_best_of_one_processor(solver: str, problem: Problem, nodes: int | None) -> None:
+    best = best_of_one_processor(problem)
+    assume(best is not None)
+    if solver == "exact":
+        nodes = None  # It searches single processors no further than its own limit.
+    answer = solve(problem, solver, limit_nodes=nodes)
+    assert answer.criteria is not None
+    assert tuple(getattr(answer.criteria, name) for name in problem.objective) <= best
 
 
 def survives(kind: type[Document], raw: bytes) -> None:
