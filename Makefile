@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 setup: $(READY)
 
 # Compiled byte code is written here even where PYTHONDONTWRITEBYTECODE is set: without it every start is slow.
-$(READY): pyproject.toml setup.py leo_runtime/solver/kernel.py leo_runtime/solver/kernel.pxd
+$(READY): pyproject.toml setup.py $(wildcard leo_runtime/solver/*.pxd) leo_runtime/solver/kernel.py leo_runtime/solver/clauses.py
 	@test -n "$(PYTHON)" || { echo "leo-runtime needs Python 3.11 or newer, and none was found"; \
 		echo "hint: install one, or name it: make setup PYTHON=/path/to/python3"; exit 2; }
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV) || { \
@@ -33,4 +33,4 @@ lint: setup
 	$(VENV)/bin/mypy
 
 clean:
-	rm -rf $(VENV) build dist out *.egg-info leo_runtime/solver/kernel.c leo_runtime/solver/kernel.*.so
+	rm -rf $(VENV) build dist out *.egg-info leo_runtime/solver/*.c leo_runtime/solver/*.so

@@ -2,7 +2,7 @@
 
 from setuptools import Extension, setup
 
-SOURCE = "leo_runtime/solver/kernel.py"
+SOURCES = ("kernel", "clauses")
 
 
 def extensions() -> list[Extension]:
@@ -13,7 +13,10 @@ def extensions() -> list[Extension]:
         return []
     # No contraction or fast maths: compiled and interpreted answers are equal byte for byte.
     built = cythonize(
-        [Extension("leo_runtime.solver.kernel", [SOURCE], extra_compile_args=["-O3"])],
+        [
+            Extension(f"leo_runtime.solver.{name}", [f"leo_runtime/solver/{name}.py"], extra_compile_args=["-O3"])
+            for name in SOURCES
+        ],
         compiler_directives={
             "language_level": 3,
             "annotation_typing": False,

@@ -24,7 +24,7 @@ def answers(problem: Problem, limit_nodes: int | None = None, seed: int = 0) -> 
     compiled = Compiled(problem)
     both = []
     for interpreted in (False, True):
-        kernel = compiled.kernel(interpreted=interpreted)
+        kernel = compiled.kernel(by_interpreter=interpreted)
         found = answer(compiled, kernel, 0, limit_ms=None, limit_nodes=limit_nodes, seed=seed)
         both.append(found.model_copy(update={"solve_us": 0}))
     return both

@@ -84,7 +84,7 @@ def test_lanes_that_nothing_could_use_are_left_out() -> None:
 @given(st.lists(st.integers(-1, 1), min_size=2, max_size=2), st.sampled_from([1, 10**9, 10**13]))
 def test_compiled_and_interpreted_schedule_alike_and_numbers_have_no_limit(modes: list[int], weight: int) -> None:
     compiled = Compiled(problem(deadlines=[{"stage": "last", "deadline_us": 20, "weight": weight}]))
-    kernels = [compiled.kernel(), compiled.kernel(interpreted=True)]
+    kernels = [compiled.kernel(), compiled.kernel(by_interpreter=True)]
     first, second = (kernel.evaluate(modes, [0, 1]) for kernel in kernels)
     assert first == second
     assert kernels[0].answer() == kernels[1].answer()

@@ -8,36 +8,37 @@ import pytest
 from leo_runtime.check import check
 from leo_runtime.errors import SolverError
 from leo_runtime.problem import Problem
-from leo_runtime.solver import infeasible, limits, oracle, solve
-from leo_runtime.solver.compiled import Compiled
+from leo_runtime.solver import infeasible, limits, oracle, prove, solve
+from leo_runtime.solver.compiled import Compiled, clause_search
 from leo_runtime.testing import random_problem
 
 LIMITED = ("exact", "lns", "heft", "greedy", "memetic", "single")
 
 
 class Counted:
-    """A kernel that notes its searches and their nodes."""
+    """A kernel, or the search of one that learns, which notes its searches and their nodes."""
 
     searches: list[int]
 
-    def __init__(self, kernel: Any, searches: list[int]) -> None:
-        self._kernel, self.searches = kernel, searches
+    def __init__(self, counted: Any, searches: list[int]) -> None:
+        self.counted, self.searches = counted, searches
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._kernel, name)
+        return getattr(self.counted, name)
 
     def search(self, limit_nodes: int) -> int:
-        proved: int = self._kernel.search(limit_nodes)
-        self.searches.append(self._kernel.nodes)
+        proved: int = self.counted.search(limit_nodes)
+        self.searches.append(self.counted.nodes)
         return proved
 
 
 @pytest.fixture
 def searches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The nodes of every search of every kernel."""
+    """The nodes of every search of every kernel, by branch and bound or learning."""
     noted: list[int] = []
     kernel = Compiled.kernel
     monkeypatch.setattr(Compiled, "kernel", lambda self: Counted(kernel(self), noted))
+    monkeypatch.setattr(prove, "clause_search", lambda kernel: Counted(clause_search(kernel.counted), noted))
     return noted
 
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from leo_runtime.documents import Value
 from leo_runtime.problem import CRITERIA, Criteria, Placement, Problem, StageModes, StageRun, TransferRun
+from leo_runtime.solver import clauses as _clauses
 from leo_runtime.solver import kernel as _kernel
 
 SAFE = 10**18
@@ -25,13 +26,15 @@ SAFE = 10**18
 Status = Literal["optimal", "feasible", "infeasible"]
 
 
-def interpreted_kernel() -> ModuleType:
-    """The kernel's source run by the interpreter, whether or not it was compiled as well."""
-    if not _kernel.COMPILED:
-        return _kernel
-    name = "leo_runtime.solver._interpreted_kernel"
+COMPILED = _kernel.COMPILED and _clauses.COMPILED
+"""Whether both searches were compiled at install."""
+
+
+def interpreted(source: Literal["kernel", "clauses"]) -> ModuleType:
+    """The source of a search run by the interpreter, whether or not it was compiled as well."""
+    name = f"leo_runtime.solver._interpreted_{source}"
     if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name("kernel.py"))
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{source}.py"))
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
@@ -105,8 +108,7 @@ class Compiled:
         memory: list[int] = []
         loss: list[int] = []
         for values in stages:
-            for name in values["inputs"]:
-                inputs.append(position[name])
+            inputs += [position[name] for name in values["inputs"]]
             input_first.append(len(inputs))
             for mode in values["modes"]:
                 cost = mode.__dict__
@@ -218,10 +220,10 @@ class Compiled:
         pairs = 2 * tops["modes"] ** 2
         return max(product, horizon * max(pairs, 1), energy + lateness + memory + tops["rest"]) * SCALE
 
-    def kernel(self, *, interpreted: bool = False) -> Any:
+    def kernel(self, *, by_interpreter: bool = False) -> Any:
         """A search kernel holding this problem; compiled where that is possible and the numbers fit."""
-        if interpreted or self.wide or not _kernel.COMPILED:
-            module = interpreted_kernel()
+        if by_interpreter or self.wide or not COMPILED:
+            module = interpreted("kernel")
             return module.Kernel(self.data, [0] * module.block_size(self.data))
         block: Any = memoryview(bytearray(8 * _kernel.block_size(self.data))).cast("q")
         return _kernel.Kernel(self.data, block)
@@ -294,6 +296,12 @@ class Compiled:
 
 SCALE = 1 << 6
 """The kernel's bounds count energy in 1/64 nJ, and need room for it."""
+
+
+def clause_search(kernel: Any) -> Any:
+    """The search that learns (`clauses.ClauseSearch`) of a kernel's problem: compiled if the kernel is."""
+    compiled = COMPILED and isinstance(kernel, _kernel.Kernel)
+    return (_clauses if compiled else interpreted("clauses")).ClauseSearch(kernel)
 
 
 V = TypeVar("V", bound=Value)

@@ -10,15 +10,12 @@ from leo_runtime.errors import SolverError
 from leo_runtime.problem import Placement, Problem
 from leo_runtime.solver.compiled import Compiled
 from leo_runtime.solver.infeasible import reason
-from leo_runtime.solver.limits import Stop, limited
-from leo_runtime.solver.lists import SINGLE_NODES, processors_for_all
+from leo_runtime.solver.limits import limited
+from leo_runtime.solver.lists import search_single_processors
+from leo_runtime.solver.prove import UNLIMITED, prove
 
 CLIMB_MOVES_PER_STAGE = 25
 """Random changes tried before the search, for a good first answer."""
-LONG_CLIMB_MOVES_PER_STAGE = 400
-"""The same again, for a problem that a first short search did not settle."""
-QUICK_NODES = 1500
-UNLIMITED = 1 << 60
 
 
 def solve(problem: Problem, *, limit_ms: int | None = None, limit_nodes: int | None = None, seed: int = 0) -> Placement:
@@ -47,20 +44,14 @@ def answer(
 
     The kernel may already hold an answer to start from; `climb_moves` then says how much local search to add.
     """
-    moves = CLIMB_MOVES_PER_STAGE * len(compiled.stages) if climb_moves is None else climb_moves
     with limited(limit_ms, began_ns) as stop:
         stop.watch(kernel)
-        kernel.climb(moves, seed)
-        limit = UNLIMITED if limit_nodes is None else limit_nodes
-        proved = kernel.search(min(limit, QUICK_NODES)) == 2
-        if not proved and limit > QUICK_NODES and not stop.passed:
-            # A large tree: a better answer to begin with prunes more than it costs.
-            kernel.climb(LONG_CLIMB_MOVES_PER_STAGE * len(compiled.stages), seed + 1)
-            proved = kernel.search(limit) == 2
+        kernel.climb(CLIMB_MOVES_PER_STAGE * len(compiled.stages) if climb_moves is None else climb_moves, seed)
+        proved, _ = prove(kernel, UNLIMITED if limit_nodes is None else limit_nodes)
         bounds = tuple(kernel.bounds)
         if not proved:
             before = kernel.best()[:4] if kernel.found else None
-            search_single_processors(compiled, kernel, stop, limit)
+            search_single_processors(compiled, kernel, stop)
             if kernel.found and kernel.best()[:4] != before:
                 # The later bounds were for other values of the criteria before them.
                 proved = kernel.search(0) == 2
@@ -73,19 +64,6 @@ def answer(
                 hint="raise limit_ms or limit_nodes",
             )
         return compiled.infeasible("exact", reason(compiled.problem, stop), began_ns)
-
-
-def search_single_processors(compiled: Compiled, kernel: Any, stop: Stop, limit_nodes: int = SINGLE_NODES) -> None:
-    """Make sure that the kernel's answer is no worse than the best one on a single processor (searched briefly).
-
-    Past the wall limit nothing is searched: simple answers on each processor were tried before any search.
-    """
-    for k in processors_for_all(compiled):
-        if stop.passed:
-            break
-        kernel.confine(k)
-        kernel.search(min(limit_nodes, SINGLE_NODES))
-    kernel.confine(-1)
 
 
 def first_answer(kernel: Any, limit_nodes: int) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from leo_runtime.problem import Problem
 from leo_runtime.solver.compiled import Compiled
 from leo_runtime.solver.limits import Stop
+from leo_runtime.solver.prove import prove
 
 NODES = 20_000
 """How many nodes all of the looking for a reason may take."""
@@ -119,8 +120,7 @@ def _answerable(problem: Problem, limit_nodes: int, stop: Stop) -> tuple[bool | 
     kernel.climb(20 * len(problem.stages), 0)
     if kernel.found:
         return True, 0
-    proved = kernel.search(max(limit_nodes, 0)) == 2
-    nodes: int = kernel.nodes
+    proved, nodes = prove(kernel, max(limit_nodes, 0))
     if kernel.found:
         return True, nodes
     return False if proved else None, nodes

@@ -1,10 +1,13 @@
 # C types for kernel.py. `i64` is every quantity and index; arrays are pointers into the kernel's one block of memory.
+cimport cython
+
 ctypedef long long i64
 ctypedef i64* ints
 
 cdef i64 FAR
 cdef i64 SCALE, ROWS, CUTS, STEPS, ROOM, LATENESS, DOUBT, LEAF_NODES, LONGEST, BROKEN, STEP, HEAT, CEILING
 
+@cython.final
 cdef class Kernel:
     cdef i64[::1] block
     cdef i64 confined
@@ -35,6 +38,7 @@ cdef class Kernel:
     cdef i64 _inputs_at(self, i64 i, i64 target, i64 trial) noexcept nogil
     cdef i64 _place(self, i64 a, i64 r, i64 ready, i64 took) noexcept nogil
     cdef void _remove(self, i64 a) noexcept nogil
+    cdef i64 _adopt(self) noexcept nogil
     cdef void _measure(self) noexcept nogil
     cpdef i64 search(self, i64 limit_nodes)
     cpdef climb(self, i64 moves, i64 seed)
@@ -66,6 +70,7 @@ cdef class Kernel:
     cdef void _use(self, i64 k, i64 how, i64 bound) noexcept nogil
     cdef i64 _counts(self) noexcept nogil
     cdef i64 _loosest(self) noexcept nogil
+    cdef i64 _price_root(self) noexcept nogil
     cdef i64 _root_bound(self, i64 c) noexcept nogil
     cdef void _reset_domains(self) noexcept nogil
     cdef void _kill(self, i64 g) noexcept nogil

@@ -445,6 +445,61 @@ class Kernel:
             here = self.after[here]
         self.after[here] = self.after[a]
 
+    def _adopt(self) -> int:
+        """Keep the schedule with the modes in `mode` and starts no later than those in `by`, if it is better.
+
+        Everything is placed in the order of those starts, each into the earliest gap, which is no later than its own.
+        """
+        n, r = self.n, self.r
+        for lane in range(self.lane_first[r]):
+            self.head[lane] = -1
+        self._unsend()
+        self.result[4] = 0
+        acts = 0
+        for i in range(n):
+            self.acts[acts] = i
+            acts += 1
+            for t in range(r):
+                x = i * r + t
+                for c in range(self.reader_first[i], self.reader_first[i + 1]):
+                    if self.resource[self.mode[self.readers[c]]] == t and self.resource[self.mode[i]] != t:
+                        self.sent[x] = 1
+                if self.sent[x]:
+                    self.send_list[self.sends] = x
+                    self.sends += 1
+                    self.acts[acts] = n + x
+                    acts += 1
+        for m in range(1, acts):
+            a = self.acts[m]
+            at = m
+            # What is sent comes before what starts at the same time: it may be waited for.
+            while at > 0 and (
+                self.by[self.acts[at - 1]] > self.by[a]
+                or (self.by[self.acts[at - 1]] == self.by[a] and a >= n > self.acts[at - 1])
+            ):
+                self.acts[at] = self.acts[at - 1]
+                at -= 1
+            self.acts[at] = a
+        for m in range(acts):
+            a = self.acts[m]
+            if a < n:
+                t = self.resource[self.mode[a]]
+                self._place(a, t, self._inputs_at(a, t, 0), self.duration[self.mode[a]])
+                continue
+            x = a - n
+            g = self.mode[x // r]
+            link = 6 * (self.resource[g] * r + x % r)
+            took = self.send_us[g * r + x % r]
+            if self.links[link + 5] < 0:
+                self.start[a] = self.end[x // r]
+                self.end[a] = self.start[a] + took
+                self.lane[a] = -1
+            else:
+                self._place(a, self.links[link + 5], self.end[x // r], took)
+            self.arrive[x] = self.end[a] + self.links[link + 1]
+        self._measure()
+        return self._keep()
+
     def _measure(self) -> None:
         """The criteria of the schedule made last, and by how much it breaks caps and limits, into `result`."""
         n, r = self.n, self.r
@@ -534,6 +589,11 @@ class Kernel:
     def nodes(self) -> int:
         """How many nodes were searched so far."""
         return self.visited
+
+    @property
+    def halting(self) -> bool:
+        """Whether `halt` was called."""
+        return self.halted[0] != 0
 
     def halt(self) -> None:
         """Stop the search at its next node; may be called from another thread."""
@@ -929,9 +989,10 @@ class Kernel:
     def _search_all(self) -> int:
         self._begin()
         for k in range(self.criteria):
+            self.bound[k] = 0
+        for k in range(self.criteria):
             c = self.objective[k]
             self.target = c
-            self.bound[k] = 0
             if self.stopped:
                 # Given the criteria before at their value, what the root alone proves.
                 self.bound[k] = self._root_bound(c)
@@ -1018,6 +1079,26 @@ class Kernel:
             self.bound[k] = tried + 1
             if tried == top:
                 return
+
+    def _price_root(self) -> int:
+        """Domains, times and prices at the root, for the caps as they are. 0: there is no answer within them."""
+        self._reset_domains()
+        for d in range(self.deadlines):
+            self.late_low[d] = 0
+            self.late_high[d] = FAR
+        for k in range(self.r):
+            self.use[k] = 0
+        self._clear_prices()
+        if self._propagate() == 0:
+            return 0
+        for _ in range(2):
+            self._set_prices()
+            before = self.trail_size
+            if self._propagate() == 0:
+                return 0
+            if self.trail_size == before:
+                break
+        return 1
 
     def _root_bound(self, c: int) -> int:
         self.cap[c] = self.best_result[c]

@@ -20,6 +20,7 @@ from leo_runtime.problem import CRITERIA, Mode, Placement, Problem
 from leo_runtime.solver.compiled import Compiled
 from leo_runtime.solver.infeasible import reason
 from leo_runtime.solver.limits import Stop, limited
+from leo_runtime.solver.prove import prove
 
 Value = tuple[int, ...]
 """How far rules are broken, then the criteria of the objective: less is better."""
@@ -95,12 +96,8 @@ class Lists:
         if self.best is not None and self.best[0] == 0:
             kernel.evaluate(self.best_modes, self.best_order)
             kernel.keep()
-        for k in self.whole if whole else ():
-            if self.stop.passed:
-                break
-            kernel.confine(k)
-            kernel.search(SINGLE_NODES)
-        kernel.confine(-1)
+        if whole:
+            search_single_processors(self.compiled, kernel, self.stop)
         proved = kernel.search(0) == 2
         if not kernel.found:
             if proved:
@@ -111,6 +108,19 @@ class Lists:
             )
         answer, bounds = kernel.best(), tuple(kernel.bounds)
         return self.compiled.placement(answer, solver, "optimal" if proved else "feasible", bounds, began_ns)
+
+
+def search_single_processors(compiled: Compiled, kernel: Any, stop: Stop) -> None:
+    """Make sure that the kernel's answer is no worse than the best one on a single processor (`SINGLE_NODES` each).
+
+    Past the wall limit nothing is searched: simple answers on each processor were tried before any search.
+    """
+    for k in processors_for_all(compiled):
+        if stop.passed:
+            break
+        kernel.confine(k)
+        prove(kernel, SINGLE_NODES)
+    kernel.confine(-1)
 
 
 def processors_for_all(compiled: Compiled) -> list[int]:

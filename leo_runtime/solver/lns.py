@@ -9,9 +9,10 @@ from typing import Any
 
 from leo_runtime.problem import CRITERIA, Placement, Problem
 from leo_runtime.solver.compiled import Compiled, Status
-from leo_runtime.solver.exact import first_answer, search_single_processors
+from leo_runtime.solver.exact import first_answer
 from leo_runtime.solver.infeasible import reason
 from leo_runtime.solver.limits import Stop, limited
+from leo_runtime.solver.lists import search_single_processors
 
 CLIMB_MOVES_PER_STAGE = 100
 NEIGHBOURHOOD_NODES = 60

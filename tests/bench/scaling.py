@@ -213,7 +213,7 @@ def interpreted_slowdown(size: int) -> float:
     compiled = Compiled(random_problem(1, stages=size, features=("lanes", "wake"), urgency="medium"))
     taken = []
     for interpreted in (False, True):
-        kernel = compiled.kernel(interpreted=interpreted)
+        kernel = compiled.kernel(by_interpreter=interpreted)
         begun = perf_counter()
         kernel.climb(2000, 0)
         taken.append(perf_counter() - begun)

@@ -1,0 +1,125 @@
+# C types for clauses.py, as kernel.pxd is for kernel.py.
+cimport cython
+from leo_runtime.solver.kernel cimport Kernel, i64, ints
+
+cdef i64 FAR
+cdef i64 SCALE, HEADER, STORE, ARENA, RESTART, BUMP, HIGH, KEPT
+
+@cython.final
+cdef class ClauseSearch:
+    cdef Kernel kernel
+    cdef i64[::1] block
+    cdef i64 acts_max, arena_max, arena_size, at, budgets, bump, clause, conflict_half, conflict_reason
+    cdef i64 conflict_value, criteria, crowded, current, deadlines, failures, full, g, heat, heavy_taken
+    cdef i64 heavy_waiting, level, limit_nodes, measuring, mins, mins_max, n, order_start, r, reached, reason
+    cdef i64 orders_max, charged, scale, rule_priced, rule_activity, rule_budget, rule_energy, rule_lanes, rule_late, rule_loss, rule_memory, rule_stage, rule_sum, rules
+    cdef i64 sends_max, set_size, stamp, static_size, store_size, sums, sums_max, taken, target, telling, terms
+    cdef i64 terms_max, trail, trail_max, vars, vars_max, visited, waiting
+    cdef ints former, latter, alive, penalty, awake_price, act_at, surely, lane_first, asleep, wake_nj, awake_mw, memory_cap, links, release, input_first, inputs, reader_first
+    cdef ints readers, mode_first, resource, duration, energy, memory, loss, due_stage, due, weight, budget_first
+    cdef ints budget_stage, budget_max, limit, objective, open, opening, send_us, send_nj, cap, proved, halted
+    cdef ints best_mode, best_result, answer_mode, answer_start, bound, root, first, newest, head, need, place
+    cdef ints inside, told_first, activity, phase, on, wanted, begin, arrive, end, used, awake, act_first
+    cdef ints order_first, act_on, act_start, act_took, act_of, min_of, min_first, term_mode, term_a, term_us
+    cdef ints term_b, term_more, sum_if, sum_of, sum_from, sum_plus, sum_us, trail_half, trail_value, trail_before
+    cdef ints trail_last, trail_reason, trail_level, arena, level_trail, level_arena, store, set_list, mode_of
+    cdef ints stage_of, cost, low, base, queue, heavy, queued, told, over, level_seen
+
+    cdef void _share(self)
+    cdef ints _take(self, i64 count)
+    cdef void _count(self)
+    cdef void _carve(self)
+    cdef i64 _new(self, i64 low, i64 high) noexcept nogil
+    cdef void _number(self) noexcept nogil
+    cdef void _number_orders(self, i64 t) noexcept nogil
+    cdef void _number_place(self, i64 i, i64 t) noexcept nogil
+    cdef void _number_arrival(self, i64 i, i64 t) noexcept nogil
+    cdef i64 _number_activities(self, i64 t, i64 acts) noexcept nogil
+    cdef i64 _over(self, i64 g, i64 target, i64 radio) noexcept nogil
+    cdef i64 _sends_over(self, i64 i, i64 target, i64 radio) noexcept nogil
+    cdef i64 _whether_sent(self, i64 i, i64 target, i64 radio) noexcept nogil
+    cdef i64 _length(self, i64 i, i64 target, i64 t) noexcept nogil
+    cdef void _write_used(self, i64 act, i64 t) noexcept nogil
+    cdef void _write_stage(self, i64 i) noexcept nogil
+    cdef void _write_arrival(self, i64 i, i64 t) noexcept nogil
+    cdef i64 _sending(self, i64 i, i64 target, i64 radio) noexcept nogil
+    cdef void _min(self, i64 v) noexcept nogil
+    cdef void _term(self, i64 g, i64 a, i64 us, i64 b, i64 more) noexcept nogil
+    cdef void _sum(self, i64 condition, i64 v, i64 a, i64 plus, i64 us) noexcept nogil
+    cdef void _fill(self) noexcept nogil
+    cdef void _tell_of_activity(self, i64 a, i64 rule) noexcept nogil
+    cdef void _tell(self, i64 h, i64 rule) noexcept nogil
+    cdef void _subscribe(self) noexcept nogil
+    cdef void _clause_begin(self) noexcept nogil
+    cdef void _clause_atom(self, i64 h, i64 value) noexcept nogil
+    cdef void _clause_add(self, i64 h) noexcept nogil
+    cdef void _clause_end(self) noexcept nogil
+    cdef void _watch(self, i64 c) noexcept nogil
+    cdef i64 _holds(self, i64 h) noexcept nogil
+    cpdef i64 search(self, i64 limit_nodes)
+    cdef i64 _search(self, i64 limit_nodes) noexcept nogil
+    cdef i64 _minimise(self, i64 c) noexcept nogil
+    cdef i64 _luby(self, i64 run) noexcept nogil
+    cdef i64 _start(self) noexcept nogil
+    cdef i64 _cap_all(self) noexcept nogil
+    cdef void _wake_caps(self) noexcept nogil
+    cdef void _follow(self) noexcept nogil
+    cdef void _settle(self) noexcept nogil
+    cdef void _decide(self, i64 h) noexcept nogil
+    cdef void _cancel(self, i64 level) noexcept nogil
+    cdef i64 _set(self, i64 h, i64 value, i64 reason) noexcept nogil
+    cdef void _why(self) noexcept nogil
+    cdef void _because(self, i64 h, i64 value, i64 slope) noexcept nogil
+    cdef i64 _so(self, i64 h, i64 value) noexcept nogil
+    cdef i64 _so_not(self) noexcept nogil
+    cdef void _wake(self, i64 rule) noexcept nogil
+    cdef i64 _propagate(self) noexcept nogil
+    cdef i64 _run_heavy(self, i64 rule) noexcept nogil
+    cdef i64 _follow_clauses(self, i64 h) noexcept nogil
+    cdef i64 _entry(self, i64 h, i64 value) noexcept nogil
+    cdef void _gather(self, i64 h, i64 value) noexcept nogil
+    cdef void _gather_reason(self, i64 reason, i64 h, i64 less) noexcept nogil
+    cdef i64 _conflict_place(self) noexcept nogil
+    cdef i64 _learn(self) noexcept nogil
+    cdef void _cool(self) noexcept nogil
+    cdef void _shorten(self, i64 asserted) noexcept nogil
+    cdef i64 _implied(self, i64 h) noexcept nogil
+    cdef i64 _covered(self, i64 h, i64 value, i64 e) noexcept nogil
+    cdef void _write_learned(self, i64 asserted) noexcept nogil
+    cdef void _forget(self) noexcept nogil
+    cdef void _watch_open(self, i64 c) noexcept nogil
+    cdef i64 _run_stage(self, i64 i) noexcept nogil
+    cdef i64 _term_value(self, i64 m) noexcept nogil
+    cdef void _because_term(self, i64 m, i64 value, i64 slope) noexcept nogil
+    cdef i64 _run_min(self, i64 q) noexcept nogil
+    cdef i64 _run_sum(self, i64 q) noexcept nogil
+    cdef i64 _run_late(self) noexcept nogil
+    cdef void _because_late(self, i64 but, i64 spare) noexcept nogil
+    cdef i64 _run_row(self, i64 rule) noexcept nogil
+    cdef void _because_row(self, i64 but, i64 spare) noexcept nogil
+    cdef i64 _with_sendings(self, i64 i, i64 g) noexcept nogil
+    cdef void _charge(self, i64 charged) noexcept nogil
+    cdef i64 _staying(self, i64 t, i64 until) noexcept nogil
+    cdef i64 _staying_at_most(self, i64 t, i64 cost) noexcept nogil
+    cdef i64 _cap_resource(self, i64 t, i64 left) noexcept nogil
+    cdef i64 _cap_sendings(self, i64 i, i64 left) noexcept nogil
+    cdef i64 _run_energy(self, i64 charged) noexcept nogil
+    cdef void _because_sendings(self, i64 i, i64 g) noexcept nogil
+    cdef void _because_energy(self, i64 but, i64 but_awake, i64 spare) noexcept nogil
+    cdef i64 _before(self, i64 t, i64 a, i64 b) noexcept nogil
+    cdef i64 _present(self, i64 a) noexcept nogil
+    cdef i64 _absent(self, i64 a) noexcept nogil
+    cdef void _because_present(self, i64 a) noexcept nogil
+    cdef i64 _run_activity(self, i64 a) noexcept nogil
+    cdef i64 _run_pair(self, i64 first, i64 a, i64 b) noexcept nogil
+    cdef i64 _run_order(self, i64 first, i64 a, i64 b) noexcept nogil
+    cdef i64 _run_lanes(self, i64 t) noexcept nogil
+    cdef i64 _sure_at(self, i64 a, i64 time) noexcept nogil
+    cdef void _because_sure(self, i64 a, i64 time, i64 end) noexcept nogil
+    cdef i64 _push_out(self, i64 t, i64 time, i64 sure) noexcept nogil
+    cdef i64 _choose(self) noexcept nogil
+    cdef i64 _mode_choice(self, i64 g) noexcept nogil
+    cdef i64 _overlap(self, i64 t, i64 most) noexcept nogil
+    cdef i64 _under_way(self, i64 b, i64 time) noexcept nogil
+    cdef i64 _untangle(self, i64 t, i64 size, i64 most) noexcept nogil
+    cdef void _found(self) noexcept nogil

@@ -1,0 +1,2039 @@
+"""Branch and bound that learns: every dead end leaves a clause, so no reason for failing is met twice.
+
+Lazy clause generation (Ohrimenko, Stuckey and Codish, 2009). An *atom* says that a variable is at least, or at most,
+some value; rules of the placement problem deduce atoms from atoms and say why; a contradiction is traced back through
+those reasons to a clause that forbids it (the first unique implication point; Marques-Silva and Sakallah, 1999).
+One source, compiled (types in `clauses.pxd`) or interpreted, as `kernel.py` is.
+
+Variables. Of variable v, half 2v counts its lower bound up and half 2v + 1 its upper bound, negated, so that both only
+ever rise: atom (h, w) is "half h has reached w", and it is false when half h ^ 1 has reached 1 - w. The variables are
+    x    for every mode, whether it is chosen
+    r, y for a stage and a resource: whether it is there; whether its output is wanted there
+    p    whether an activity (a stage on a resource, or a sending over a radio) takes place
+    s, d when an activity starts, how long it takes
+    a, e when a stage's output is at a resource; when the stage ends
+    u, z of a resource: whether it is used, until when it is awake
+    o    for two activities of a resource: whether the first ends before the second starts
+What does not take place may be thought of as infinitely late: lower bounds of s, d and a hold whether or not it does,
+and upper bounds only where it does.
+"""
+
+from collections.abc import MutableSequence
+from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
+from typing import Any
+
+try:
+    import cython
+except ImportError:
+    from leo_runtime.solver import uncompiled as cython
+
+COMPILED: bool = cython.compiled
+
+Ints = MutableSequence[int]
+
+FAR = int("1" + "0" * (18 if COMPILED else 60))
+"""Later and dearer than anything of a problem, as in `kernel.py`."""
+
+SCALE = 1 << 6
+"""The kernel's prices count energy in 1/64 nJ."""
+HEADER = 4
+STORE = 1 << 20
+"""Room for clauses, in integers."""
+ARENA = 1 << 20
+"""Room for the reasons of what is known at the moment."""
+RESTART = 64
+BUMP = 1 << 10
+HIGH = 1 << 50
+KEPT = 2
+"""Clauses whose atoms are of this many levels or fewer are never forgotten."""
+
+
+_spare: list[Any] = []
+"""Working space of searches that are over, for the next ones: having the system map it costs more than filling it."""
+
+
+def _room(size: int) -> Any:
+    """Working space for so many integers, of 64 bits where compiled, of any size where not; with what was left in it."""
+    if not COMPILED:
+        return [0] * size
+    block = _spare.pop() if _spare else b""
+    if len(block) >= size:
+        return block
+    # Much of it is never touched, and costs nothing until it is.
+    return memoryview(mmap(-1, 8 * size, MAP_PRIVATE | MAP_ANONYMOUS)).cast("q")
+
+
+class ClauseSearch:
+    """The search of a `Kernel`'s problem. It begins from the kernel's answer, and leaves its own there."""
+
+    def __init__(self, kernel: Any) -> None:
+        self.kernel = kernel
+        self._share()
+        self._count()
+        self.visited = 0
+        self.failures = 0
+        self.stamp = 0
+        self.full = 0
+        self.crowded = 0
+        self.heat = 0
+        self._charge(0)
+        # Once to see how much room everything takes, once to have it.
+        self.measuring = 1
+        self.at = 0
+        self._carve()
+        self.block = _room(self.at)
+        self.measuring = 0
+        self.at = 0
+        self._carve()
+        with cython.nogil:
+            self._number()
+            self._fill()
+
+    def __del__(self) -> None:
+        """Leave the working space to the next search."""
+        if COMPILED:
+            _spare.append(self.block)
+
+    def _share(self) -> None:
+        """The kernel's own arrays: the problem, the caps, and what it knows."""
+        self.n = self.kernel.n
+        self.r = self.kernel.r
+        self.g = self.kernel.g
+        self.deadlines = self.kernel.deadlines
+        self.budgets = self.kernel.budgets
+        self.criteria = self.kernel.criteria
+        self.lane_first = self.kernel.lane_first
+        self.asleep = self.kernel.asleep
+        self.wake_nj = self.kernel.wake_nj
+        self.awake_mw = self.kernel.awake_mw
+        self.memory_cap = self.kernel.memory_cap
+        self.links = self.kernel.links
+        self.release = self.kernel.release
+        self.input_first = self.kernel.input_first
+        self.inputs = self.kernel.inputs
+        self.reader_first = self.kernel.reader_first
+        self.readers = self.kernel.readers
+        self.mode_first = self.kernel.mode_first
+        self.resource = self.kernel.resource
+        self.duration = self.kernel.duration
+        self.energy = self.kernel.energy
+        self.memory = self.kernel.memory
+        self.loss = self.kernel.loss
+        self.due_stage = self.kernel.due_stage
+        self.due = self.kernel.due
+        self.weight = self.kernel.weight
+        self.budget_first = self.kernel.budget_first
+        self.budget_stage = self.kernel.budget_stage
+        self.budget_max = self.kernel.budget_max
+        self.limit = self.kernel.limit
+        self.objective = self.kernel.objective
+        self.open = self.kernel.open
+        self.opening = self.kernel.opening
+        self.send_us = self.kernel.send_us
+        self.send_nj = self.kernel.send_nj
+        self.cap = self.kernel.cap
+        self.proved = self.kernel.bound
+        self.halted = self.kernel.halted
+        self.alive = self.kernel.alive
+        self.penalty = self.kernel.penalty
+        self.awake_price = self.kernel.awake_price
+        self.best_mode = self.kernel.best_mode
+        self.best_result = self.kernel.best_result
+        self.answer_mode = self.kernel.mode
+        self.answer_start = self.kernel.by
+
+    def _take(self, count: int) -> Ints:
+        self.at += count
+        if self.measuring:
+            return self.lane_first
+        first = self.at - count
+        array: Ints = cython.address(self.block[first]) if cython.compiled else self.block[first : self.at]
+        return array
+
+    # What there is: counted once, then numbered, then the rules are written down.
+
+    def _count(self) -> None:
+        """How many of everything there can be at most, before any array is there."""
+        n, r = self.n, self.r
+        self.sends_max = 0
+        pairs = 0
+        for t in range(r):
+            radio_users = 0
+            for source in range(r):
+                for target in range(r):
+                    link = 6 * (source * r + target)
+                    if source != target and self.links[link] and self.links[link + 5] == t:
+                        radio_users += n
+            users = 0
+            for g in range(self.g):
+                if self.resource[g] == t:
+                    users += 1
+            # No stage is on a resource, or sends to a target, more than once.
+            users = min(users, n) + min(radio_users, n * r)
+            self.sends_max += min(radio_users, n * r)
+            users += self.lane_first[t + 1] - self.lane_first[t]
+            pairs += users * users if self.lane_first[t + 1] - self.lane_first[t] > 1 else users * (users - 1) // 2
+        self.acts_max = n * r + self.sends_max + self.lane_first[r]
+        self.orders_max = pairs
+        self.vars_max = self.g + 5 * n * r + n + 2 * r + 3 * self.acts_max + pairs
+        self.terms_max = self.g * (3 + 2 * r) + self.g * r
+        self.mins_max = n + 3 * n * r + 2 * self.sends_max
+        self.sums_max = 2 * n + (n + self.input_first[n]) * (r + 2) + self.acts_max
+        self.trail_max = 64 * (self.g + 4 * n * r) + 4 * self.vars_max + 4096
+        self.arena_max = ARENA
+
+    def _carve(self) -> None:
+        n, r, g, v = self.n, self.r, self.g, self.vars_max
+        halves = 2 * v
+        self.bound = self._take(halves)
+        self.root = self._take(halves)
+        self.first = self._take(halves)
+        self.newest = self._take(halves)
+        self.head = self._take(halves)
+        self.need = self._take(halves)
+        self.place = self._take(halves)
+        self.inside = self._take(halves)
+        self.told_first = self._take(halves + 1)
+        self.activity = self._take(v)
+        self.phase = self._take(v)
+        self.on = self._take(n * r)
+        self.wanted = self._take(n * r)
+        self.begin = self._take(n * r)
+        self.arrive = self._take(n * r)
+        self.end = self._take(n)
+        self.used = self._take(r)
+        self.awake = self._take(r)
+        self.act_first = self._take(r + 1)
+        self.order_first = self._take(r + 1)
+        self.act_on = self._take(self.acts_max)
+        self.act_start = self._take(self.acts_max)
+        self.act_took = self._take(self.acts_max)
+        self.act_of = self._take(self.acts_max)
+        self.act_at = self._take(self.acts_max)
+        self.former = self._take(self.orders_max)
+        self.latter = self._take(self.orders_max)
+        self.min_of = self._take(self.mins_max)
+        self.min_first = self._take(self.mins_max + 1)
+        self.term_mode = self._take(self.terms_max)
+        self.term_a = self._take(self.terms_max)
+        self.term_us = self._take(self.terms_max)
+        self.term_b = self._take(self.terms_max)
+        self.term_more = self._take(self.terms_max)
+        self.sum_if = self._take(self.sums_max)
+        self.sum_of = self._take(self.sums_max)
+        self.sum_from = self._take(self.sums_max)
+        self.sum_plus = self._take(self.sums_max)
+        self.sum_us = self._take(self.sums_max)
+        self.trail_half = self._take(self.trail_max)
+        self.trail_value = self._take(self.trail_max)
+        self.trail_before = self._take(self.trail_max)
+        self.trail_last = self._take(self.trail_max)
+        self.trail_reason = self._take(self.trail_max)
+        self.trail_level = self._take(self.trail_max)
+        self.arena = self._take(self.arena_max)
+        self.level_trail = self._take(v + 1)
+        self.level_arena = self._take(v + 1)
+        self.store = self._take(STORE)
+        self.set_list = self._take(2 * v + self.trail_max)
+        self.mode_of = self._take(n)
+        self.stage_of = self._take(g)
+        self.cost = self._take(g)
+        self.low = self._take(n)
+        self.base = self._take(n)
+        rules = self.mins_max + self.sums_max + n + r + self.acts_max + r + self.kernel.budgets + 5
+        self.queue = self._take(rules + 1)
+        self.heavy = self._take(rules + 1)
+        self.queued = self._take(rules)
+        self.told = self._take(
+            5 * self.terms_max
+            + 5 * self.sums_max
+            + 8 * self.acts_max
+            + 4 * g * (2 * self.kernel.budgets + r + 5)
+            + n * r
+            + 2 * r
+        )
+        self.over = self._take(self.acts_max)
+        self.surely = self._take(self.acts_max)
+        self.level_seen = self._take(v + 1)
+
+    def _new(self, low: int, high: int) -> int:
+        """A variable between two values."""
+        v = self.vars
+        self.vars += 1
+        self.first[2 * v] = low
+        self.first[2 * v + 1] = -high
+        return v
+
+    def _number(self) -> None:
+        """Give every variable, activity and rule its number."""
+        n, r = self.n, self.r
+        self.vars = 0
+        self.store_size = 0
+        self.mins = 0
+        self.terms = 0
+        self.sums = 0
+        for h in range(2 * self.vars_max):
+            self.head[h] = -1
+            self.told_first[h] = 0
+        self.told_first[2 * self.vars_max] = 0
+        for v in range(self.vars_max):
+            self.phase[v] = 0
+            self.level_seen[v] = 0
+        self.level_seen[self.vars_max] = 0
+        for _mode in range(self.g):
+            self._new(0, 1)
+        for i in range(n):
+            for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                self.stage_of[g] = i
+            self.end[i] = self._new(0, FAR)
+        for i in range(n):
+            for t in range(r):
+                self._number_place(i, t)
+        for i in range(n):
+            for t in range(r):
+                self._number_arrival(i, t)
+        for t in range(r):
+            self.used[t] = self._new(0, 1) if self.asleep[t] and self.wake_nj[t] > 0 else -1
+            self.awake[t] = self._new(0, FAR) if self.awake_mw[t] > 0 else -1
+        acts = 0
+        for t in range(r):
+            self.act_first[t] = acts
+            acts = self._number_activities(t, acts)
+            for a in range(self.act_first[t], acts):
+                self.act_at[a] = t
+        self.act_first[r] = acts
+        for i in range(n):
+            self._write_stage(i)
+        for i in range(n):
+            for t in range(r):
+                if self.wanted[i * r + t] >= 0:
+                    self._write_arrival(i, t)
+        self.min_first[self.mins] = self.terms
+        self.order_start = self.vars
+        for t in range(r):
+            self.order_first[t] = self.vars
+            self._number_orders(t)
+        self.order_first[r] = self.vars
+        self.static_size = self.store_size
+
+    def _number_orders(self, t: int) -> None:
+        """An order for every two activities of resource t; two with several lanes: it may be that neither is first."""
+        users = self.act_first[t + 1] - self.act_first[t]
+        lanes = self.lane_first[t + 1] - self.lane_first[t]
+        if users <= lanes:
+            return
+        for a in range(self.act_first[t], self.act_first[t + 1]):
+            for b in range(self.act_first[t], a if lanes == 1 else self.act_first[t + 1]):
+                v = self._new(0, 1)
+                self.former[v - self.order_start] = a
+                self.latter[v - self.order_start] = b
+
+    def _number_place(self, i: int, t: int) -> None:
+        """Whether stage i is on t (`on`: the mode's own variable where there is one only) and when it would start."""
+        x = i * self.r + t
+        self.on[x] = -1
+        self.begin[x] = -1
+        modes = 0
+        last = -1
+        for g in range(self.mode_first[i], self.mode_first[i + 1]):
+            if self.resource[g] == t:
+                modes += 1
+                last = g
+        if modes == 0:
+            return
+        self.begin[x] = self._new(max(self.release[i], self.opening[t]), FAR)
+        self.on[x] = last
+        if modes > 1:
+            self.on[x] = self._new(0, 1)
+            for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                if self.resource[g] == t:
+                    self._clause_begin()
+                    self._clause_add(2 * g + 1)
+                    self._clause_add(2 * self.on[x])
+                    self._clause_end()
+            self._clause_begin()
+            self._clause_add(2 * self.on[x] + 1)
+            for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                if self.resource[g] == t:
+                    self._clause_add(2 * g)
+            self._clause_end()
+
+    def _number_arrival(self, i: int, t: int) -> None:
+        """Whether the output of stage i is wanted at t (`wanted`), and when it is there."""
+        r = self.r
+        x = i * r + t
+        self.wanted[x] = -1
+        self.arrive[x] = -1
+        readers = 0
+        last = -1
+        for c in range(self.reader_first[i], self.reader_first[i + 1]):
+            if self.on[self.readers[c] * r + t] >= 0:
+                readers += 1
+                last = self.on[self.readers[c] * r + t]
+        if readers == 0:
+            return
+        self.arrive[x] = self._new(0, FAR)
+        self.wanted[x] = last
+        if readers > 1:
+            self.wanted[x] = self._new(0, 1)
+            for c in range(self.reader_first[i], self.reader_first[i + 1]):
+                there = self.on[self.readers[c] * r + t]
+                if there >= 0:
+                    self._clause_begin()
+                    self._clause_add(2 * there + 1)
+                    self._clause_add(2 * self.wanted[x])
+                    self._clause_end()
+            self._clause_begin()
+            self._clause_add(2 * self.wanted[x] + 1)
+            for c in range(self.reader_first[i], self.reader_first[i + 1]):
+                there = self.on[self.readers[c] * r + t]
+                if there >= 0:
+                    self._clause_add(2 * there)
+            self._clause_end()
+        for g in range(self.mode_first[i], self.mode_first[i + 1]):
+            if self.send_us[g * r + t] < 0:
+                self._clause_begin()
+                self._clause_add(2 * g + 1)
+                self._clause_add(2 * self.wanted[x] + 1)
+                self._clause_end()
+
+    def _number_activities(self, t: int, acts: int) -> int:
+        """Everything that could occupy resource t: stages, sendings, and lanes that open later than the first."""
+        r = self.r
+        for i in range(self.n):
+            if self.on[i * r + t] >= 0:
+                self.act_on[acts] = self.on[i * r + t]
+                self.act_start[acts] = self.begin[i * r + t]
+                self.act_of[acts] = i
+                self.act_took[acts] = self._length(i, -1, t)
+                self._write_used(acts, t)
+                acts += 1
+        for i in range(self.n):
+            for target in range(r):
+                if self.wanted[i * r + target] >= 0 and self._sends_over(i, target, t):
+                    self.act_on[acts] = self._whether_sent(i, target, t)
+                    self.act_start[acts] = self._new(self.opening[t], FAR)
+                    self.act_of[acts] = self.n + i * r + target
+                    self.act_took[acts] = self._length(i, target, t)
+                    self._write_used(acts, t)
+                    acts += 1
+        for lane in range(self.lane_first[t], self.lane_first[t + 1]):
+            if self.open[lane] > self.opening[t]:
+                self.act_on[acts] = -1
+                self.act_start[acts] = self._new(0, 0)
+                self.act_took[acts] = self._new(self.open[lane], self.open[lane])
+                self.act_of[acts] = -1
+                acts += 1
+        return acts
+
+    def _over(self, g: int, target: int, radio: int) -> int:
+        """Whether mode g's output goes to `target` over `radio`; `target` -1: whether the mode runs on it."""
+        t: int = self.resource[g]
+        if target < 0:
+            return 1 if t == radio else 0
+        if t == target or self.send_us[g * self.r + target] < 0:
+            return 0
+        return 1 if self.links[6 * (t * self.r + target) + 5] == radio else 0
+
+    def _sends_over(self, i: int, target: int, radio: int) -> int:
+        for g in range(self.mode_first[i], self.mode_first[i + 1]):
+            if self._over(g, target, radio):
+                return 1
+        return 0
+
+    def _whether_sent(self, i: int, target: int, radio: int) -> int:
+        """The variable for stage i's output going to `target` over `radio`: wanted there, and in such a mode."""
+        want = self.wanted[i * self.r + target]
+        others = 0
+        for g in range(self.mode_first[i], self.mode_first[i + 1]):
+            if self._over(g, target, radio) == 0:
+                others += 1
+        if others == 0:
+            return want
+        p = self._new(0, 1)
+        self._clause_begin()
+        self._clause_add(2 * p + 1)
+        self._clause_add(2 * want)
+        self._clause_end()
+        self._clause_begin()
+        self._clause_add(2 * p + 1)
+        for g in range(self.mode_first[i], self.mode_first[i + 1]):
+            if self._over(g, target, radio):
+                self._clause_add(2 * g)
+        self._clause_end()
+        for g in range(self.mode_first[i], self.mode_first[i + 1]):
+            if self._over(g, target, radio):
+                self._clause_begin()
+                self._clause_add(2 * want + 1)
+                self._clause_add(2 * g + 1)
+                self._clause_add(2 * p)
+                self._clause_end()
+        return p
+
+    def _length(self, i: int, target: int, t: int) -> int:
+        """How long an activity on t takes: stage i itself (`target` -1), or the sending of its output."""
+        v = self._new(0, FAR)
+        low = FAR
+        high = 0
+        for g in range(self.mode_first[i], self.mode_first[i + 1]):
+            if self._over(g, target, t):
+                took = self.duration[g] if target < 0 else self.send_us[g * self.r + target]
+                low = min(low, took)
+                high = max(high, took)
+        self.first[2 * v] = low
+        if low < high:
+            self._min(v)
+            for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                if self._over(g, target, t):
+                    took = self.duration[g] if target < 0 else self.send_us[g * self.r + target]
+                    self._term(g, -1, took, -1, 0)
+        return v
+
+    def _write_used(self, act: int, t: int) -> None:
+        """What is on resource t uses it, and keeps it awake until it ends."""
+        if self.used[t] >= 0:
+            self._clause_begin()
+            self._clause_add(2 * self.act_on[act] + 1)
+            self._clause_add(2 * self.used[t])
+            self._clause_end()
+        if self.awake[t] >= 0:
+            self._sum(2 * self.act_on[act], self.awake[t], self.act_start[act], self.act_took[act], 0)
+
+    def _write_stage(self, i: int) -> None:
+        """When stage i ends: in the mode that ends first, and after whatever ends before its inputs are there."""
+        r = self.r
+        shortest = FAR
+        self._min(self.end[i])
+        for g in range(self.mode_first[i], self.mode_first[i + 1]):
+            self._term(g, self.begin[i * r + self.resource[g]], self.duration[g], -1, 0)
+            shortest = min(shortest, self.duration[g])
+        for p in range(self.input_first[i], self.input_first[i + 1]):
+            producer = self.inputs[p]
+            self._sum(-1, self.end[i], self.end[producer], -1, shortest)
+            for t in range(r):
+                if self.on[i * r + t] >= 0:
+                    self._sum(-1, self.begin[i * r + t], self.arrive[producer * r + t], -1, 0)
+
+    def _write_arrival(self, i: int, t: int) -> None:
+        """When the output of stage i is at t, and when each radio that could bring it there starts sending."""
+        r = self.r
+        x = i * r + t
+        least = FAR
+        self._min(self.arrive[x])
+        for g in range(self.mode_first[i], self.mode_first[i + 1]):
+            u = self.resource[g]
+            took = self.send_us[g * r + t]
+            if took < 0:
+                continue
+            link = 6 * (u * r + t)
+            after = took + self.links[link + 1] if u != t else 0
+            least = min(least, after)
+            q = -1
+            if u != t and self.links[link + 5] >= 0:
+                q = self._sending(i, t, self.links[link + 5])
+            self._term(g, self.begin[i * r + u], self.duration[g] + after, q, after)
+        if least < FAR:
+            self._sum(-1, self.arrive[x], self.end[i], -1, least)
+        for radio in range(r):
+            if self._sends_over(i, t, radio):
+                self._min(self._sending(i, t, radio))
+                for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                    if self._over(g, t, radio):
+                        self._term(g, self.begin[i * r + self.resource[g]], self.duration[g], -1, 0)
+
+    def _sending(self, i: int, target: int, radio: int) -> int:
+        """The variable for when stage i's output starts to be sent to `target` over `radio`."""
+        for a in range(self.act_first[radio], self.act_first[radio + 1]):
+            if self.act_of[a] == self.n + i * self.r + target:
+                return self.act_start[a]
+        return -1
+
+    def _min(self, v: int) -> None:
+        """Begin a rule: v is no less than the least of the terms that follow whose modes are possible."""
+        self.min_of[self.mins] = v
+        self.min_first[self.mins] = self.terms
+        self.mins += 1
+
+    def _term(self, g: int, a: int, us: int, b: int, more: int) -> None:
+        """In mode g: the later of (variable a) + us and (variable b) + more; a or b -1: us alone, or no second."""
+        self.term_mode[self.terms] = g
+        self.term_a[self.terms] = a
+        self.term_us[self.terms] = us
+        self.term_b[self.terms] = b
+        self.term_more[self.terms] = more
+        self.terms += 1
+
+    def _sum(self, condition: int, v: int, a: int, plus: int, us: int) -> None:
+        """A rule: v is no less than a + plus + us (plus -1: none) where the half `condition` holds (-1: always)."""
+        self.sum_if[self.sums] = condition
+        self.sum_of[self.sums] = v
+        self.sum_from[self.sums] = a
+        self.sum_plus[self.sums] = plus
+        self.sum_us[self.sums] = us
+        self.sums += 1
+
+    def _fill(self) -> None:
+        """Write down whom a change of each half is told to: first how many, then who."""
+        # Rules are numbered: mins, sums, stages, resources' lanes, activities, memory caps, budgets, loss, tardiness,
+        # energy. What comes from the lanes on is looked at when nothing before it has anything left to say.
+        self.rule_sum = self.mins
+        self.rule_stage = self.rule_sum + self.sums
+        self.rule_lanes = self.rule_stage + self.n
+        self.rule_activity = self.rule_lanes + self.r
+        self.rule_memory = self.rule_activity + self.act_first[self.r]
+        self.rule_budget = self.rule_memory + self.r
+        self.rule_loss = self.rule_budget + self.budgets
+        self.rule_late = self.rule_loss + 1
+        self.rule_energy = self.rule_late + 1
+        self.rule_priced = self.rule_energy + 1
+        self.rules = self.rule_priced + 1
+        self.telling = 0
+        self._subscribe()
+        for h in range(2 * self.vars):
+            self.told_first[h + 1] += self.told_first[h]
+        self.telling = 1
+        self._subscribe()
+
+    def _tell(self, h: int, rule: int) -> None:
+        if self.telling:
+            self.told_first[h] -= 1
+            self.told[self.told_first[h]] = rule
+        else:
+            self.told_first[h] += 1
+
+    def _subscribe(self) -> None:
+        r = self.r
+        for q in range(self.mins):
+            self._tell(2 * self.min_of[q] + 1, q)
+            for m in range(self.min_first[q], self.min_first[q + 1]):
+                g = self.term_mode[m]
+                self._tell(2 * g, q)
+                self._tell(2 * g + 1, q)
+                if self.term_a[m] >= 0:
+                    self._tell(2 * self.term_a[m], q)
+                if self.term_b[m] >= 0:
+                    self._tell(2 * self.term_b[m], q)
+        for q in range(self.sums):
+            rule = self.rule_sum + q
+            if self.sum_if[q] >= 0:
+                self._tell(self.sum_if[q], rule)
+            self._tell(2 * self.sum_from[q], rule)
+            if self.sum_plus[q] >= 0:
+                self._tell(2 * self.sum_plus[q], rule)
+            self._tell(2 * self.sum_of[q] + 1, rule)
+        for g in range(self.g):
+            self._tell(2 * g, self.rule_stage + self.stage_of[g])
+            self._tell(2 * g + 1, self.rule_stage + self.stage_of[g])
+            self._tell(2 * g + 1, self.rule_energy)
+            self._tell(2 * g + 1, self.rule_priced)
+            self._tell(2 * g + 1, self.rule_loss)
+            if self.memory_cap[self.resource[g]] >= 0:
+                for h in range(self.mode_first[self.stage_of[g]], self.mode_first[self.stage_of[g] + 1]):
+                    if h != g:
+                        self._tell(2 * h + 1, self.rule_memory + self.resource[g])
+        for b in range(self.budgets):
+            for m in range(self.budget_first[b], self.budget_first[b + 1]):
+                i = self.budget_stage[m]
+                for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                    self._tell(2 * g + 1, self.rule_budget + b)
+        for d in range(self.deadlines):
+            self._tell(2 * self.end[self.due_stage[d]], self.rule_late)
+        for x in range(self.n * r):
+            if self.wanted[x] >= 0:
+                self._tell(2 * self.wanted[x], self.rule_energy)
+                self._tell(2 * self.wanted[x], self.rule_priced)
+        for t in range(r):
+            if self.used[t] >= 0:
+                self._tell(2 * self.used[t], self.rule_energy)
+                self._tell(2 * self.used[t], self.rule_priced)
+            if self.awake[t] >= 0:
+                self._tell(2 * self.awake[t], self.rule_energy)
+                self._tell(2 * self.awake[t], self.rule_priced)
+            if self.order_first[t] < self.order_first[t + 1]:
+                for a in range(self.act_first[t], self.act_first[t + 1]):
+                    self._tell_of_activity(a, self.rule_activity + a)
+                    if self.lane_first[t + 1] - self.lane_first[t] > 1:
+                        self._tell_of_activity(a, self.rule_lanes + t)
+
+    def _tell_of_activity(self, a: int, rule: int) -> None:
+        if self.act_on[a] >= 0:
+            self._tell(2 * self.act_on[a], rule)
+        self._tell(2 * self.act_start[a], rule)
+        self._tell(2 * self.act_start[a] + 1, rule)
+        self._tell(2 * self.act_took[a], rule)
+
+    # Clauses. In `store`: how many atoms, the next clause of either watched atom's list, how many levels (0: never
+    # forgotten), then the atoms, the two watched ones first. A list is that of the half that makes its atoms false.
+
+    def _clause_begin(self) -> None:
+        self.clause = self.store_size
+        self.store_size += HEADER
+
+    def _clause_atom(self, h: int, value: int) -> None:
+        self.store[self.store_size] = h
+        self.store[self.store_size + 1] = value
+        self.store_size += 2
+
+    def _clause_add(self, h: int) -> None:
+        """Add the atom that a variable of 0 or 1 is 1 (its even half) or 0 (its odd half)."""
+        self._clause_atom(h, 1 - (h & 1))
+
+    def _clause_end(self) -> None:
+        c = self.clause
+        self.store[c] = (self.store_size - c - HEADER) // 2
+        self.store[c + 3] = 0
+        self._watch(c)
+
+    def _watch(self, c: int) -> None:
+        if self.store[c] < 2:
+            return
+        for s in range(2):
+            h = self.store[c + HEADER + 2 * s] ^ 1
+            self.store[c + 1 + s] = self.head[h]
+            self.head[h] = 2 * c + s
+
+    def _holds(self, h: int) -> int:
+        """Whether a variable of 0 or 1 is known to be 1 (its even half) or 0 (its odd half)."""
+        return 1 if self.bound[h] + (h & 1) >= 1 else 0
+
+    # Search
+
+    def search(self, limit_nodes: int) -> int:
+        """Minimise the criteria that the kernel has not proved yet. Returns 2 when proved, 1 when stopped.
+
+        A node is a decision or a conflict.
+        """
+        with cython.nogil:
+            return self._search(limit_nodes)
+
+    @property
+    def nodes(self) -> int:
+        """How many nodes were searched so far."""
+        return self.visited
+
+    @property
+    def conflicts(self) -> int:
+        """How many dead ends were met so far."""
+        return self.failures
+
+    def _search(self, limit_nodes: int) -> int:
+        self.visited = 0
+        self.failures = 0
+        self.limit_nodes = limit_nodes
+        for c in range(4):
+            self.cap[c] = self.limit[c] if self.limit[c] >= 0 else FAR
+        for v in range(self.vars):
+            self.activity[v] = 0
+        self.bump = BUMP
+        for m in range(self.criteria):
+            c = self.objective[m]
+            # The bounds of later criteria were for no better values of the earlier ones: they still hold.
+            if self.kernel.has_best == 0 or self.proved[m] < self.best_result[c]:
+                self.target = c
+                if self._minimise(c) == 0:
+                    return 1
+                if self.kernel.has_best == 0:
+                    return 2
+                if self.kernel.confined < 0:
+                    self.proved[m] = self.best_result[c]
+            self.cap[c] = self.best_result[c]
+        return 2
+
+    def _minimise(self, c: int) -> int:
+        """Search until no answer is better in criterion c. Returns 0 when stopped."""
+        if self._start() == 0:
+            return 1
+        if self.kernel.has_best:
+            self._follow()
+            self.cap[c] = self.best_result[c] - 1
+        if self.kernel._price_root() == 0:
+            return 1
+        for g in range(self.g):
+            if self.alive[g] == 0 and self._set(2 * g + 1, 0, -1) == 0:
+                return 1
+        if self._cap_all() == 0 or self._propagate() == 0:
+            return 0 if self.full else 1
+        self._settle()
+        run = 1
+        left = RESTART
+        while True:
+            if self.visited > self.limit_nodes or self.halted[0]:
+                return 0
+            self.visited += 1
+            chosen = self._choose()
+            if chosen == -1:
+                self._found()
+                if self.kernel._adopt() == 0:
+                    return 0
+                self.cap[c] = self.best_result[c] - 1
+                if c == 2:
+                    # This cap is known by what it does to every stage's end, which has no reason but at the root.
+                    self._cancel(0)
+                if self._cap_all() == 0:
+                    return 0 if self.full else 1
+            if chosen >= 0:
+                self._decide(chosen)
+            fine = 0 if chosen == -2 else self._propagate()
+            while fine == 0:
+                if self.full:
+                    break
+                self.visited += 1
+                left -= 1
+                if self._learn() == 0:
+                    return 1
+                # The levels gone back to may not have seen the cap as it is now.
+                self._wake_caps()
+                fine = self._propagate()
+                if self.visited > self.limit_nodes or self.halted[0]:
+                    return 0
+            if self.full and self.level == 0:
+                return 0
+            if left <= 0 or self.full or self.crowded:
+                run += 1
+                left = RESTART * self._luby(run)
+                self._cancel(0)
+                self.full = 0
+                self.crowded = 0
+                if self.store_size > STORE // 2:
+                    self._forget()
+            if self.level == 0:
+                self._settle()
+
+    def _luby(self, run: int) -> int:
+        """The run-th number (from 1) of 1, 1, 2, 1, 1, 2, 4, ... (Luby, Sinclair and Zuckerman, 1993)."""
+        while True:
+            size = 1
+            while size - 1 < run:
+                size = 2 * size
+            if size - 1 == run:
+                return size // 2
+            run = run - size // 2 + 1
+
+    def _start(self) -> int:
+        """Back to the root, with nothing learned. Returns 0 if that alone is impossible."""
+        self.level = 0
+        self.trail = 0
+        self.arena_size = 0
+        self.reached = 0
+        self.full = 0
+        self.crowded = 0
+        for h in range(2 * self.vars):
+            self.bound[h] = self.first[h]
+            self.root[h] = self.first[h]
+            self.newest[h] = -1
+            self.inside[h] = 0
+            self.head[h] = -1
+        self.store_size = 0
+        while self.store_size < self.static_size:
+            self._watch(self.store_size)
+            self.store_size += HEADER + 2 * self.store[self.store_size]
+        self.waiting = 0
+        self.taken = 0
+        self.heavy_waiting = 0
+        self.heavy_taken = 0
+        for rule in range(self.rules):
+            self.queued[rule] = 0
+        for rule in range(self.rules):
+            self._wake(rule)
+        # Clauses of one atom are not watched for: they hold at once.
+        c = 0
+        while c < self.static_size:
+            if self.store[c] == 1 and self._set(self.store[c + HEADER], self.store[c + HEADER + 1], -1) == 0:
+                return 0
+            c += HEADER + 2 * self.store[c]
+        return 1
+
+    def _cap_all(self) -> int:
+        """Let every rule see the caps as they are now. Returns 0 if they are below what is possible."""
+        self._wake_caps()
+        if self.cap[2] < FAR:
+            for i in range(self.n):
+                if self._set(2 * self.end[i] + 1, -self.cap[2], -1) == 0:
+                    return 0
+        return 1
+
+    def _wake_caps(self) -> None:
+        self._wake(self.rule_late)
+        self._wake(self.rule_energy)
+        self._wake(self.rule_priced)
+        self._wake(self.rule_loss)
+
+    def _follow(self) -> None:
+        """Prefer what the kernel's best answer does."""
+        for v in range(self.vars):
+            self.phase[v] = 0
+        for i in range(self.n):
+            self.phase[self.best_mode[i]] = 1
+
+    def _settle(self) -> None:
+        """At the root, what is known needs no reason any more."""
+        for e in range(self.trail):
+            h = self.trail_half[e]
+            self.newest[h] = -1
+            self.root[h] = self.bound[h]
+        self.trail = 0
+        self.reached = 0
+        self.arena_size = 0
+
+    def _decide(self, h: int) -> None:
+        self.level += 1
+        self.level_trail[self.level] = self.trail
+        self.level_arena[self.level] = self.arena_size
+        self._set(h, 1 - (h & 1), -1)
+
+    def _cancel(self, level: int) -> None:
+        """Undo every decision after `level`."""
+        while self.waiting != self.taken:
+            self.queued[self.queue[self.taken]] = 0
+            self.taken = self.taken + 1 if self.taken < self.rules else 0
+        while self.heavy_waiting != self.heavy_taken:
+            self.queued[self.heavy[self.heavy_taken]] = 0
+            self.heavy_taken = self.heavy_taken + 1 if self.heavy_taken < self.rules else 0
+        if level >= self.level:
+            return
+        stop = self.level_trail[level + 1]
+        while self.trail > stop:
+            self.trail -= 1
+            e = self.trail
+            h = self.trail_half[e]
+            self.bound[h] = self.trail_before[e]
+            self.newest[h] = self.trail_last[e]
+        self.arena_size = self.level_arena[level + 1]
+        self.reached = self.trail
+        self.level = level
+
+    def _set(self, h: int, value: int, reason: int) -> int:
+        """Let half h reach a value. Returns 0, and sets `conflict`, if its other half says that it cannot."""
+        if value <= self.bound[h]:
+            return 1
+        if self.bound[h ^ 1] >= 1 - value:
+            self.conflict_half = h
+            self.conflict_value = value
+            self.conflict_reason = reason
+            return 0
+        e = self.trail
+        if e == self.trail_max or self.full:
+            self.full = 1
+            return 0
+        self.trail += 1
+        self.trail_half[e] = h
+        self.trail_value[e] = value
+        self.trail_before[e] = self.bound[h]
+        self.trail_last[e] = self.newest[h]
+        self.trail_reason[e] = reason
+        self.trail_level[e] = self.level
+        self.bound[h] = value
+        self.newest[h] = e
+        return 1
+
+    def _why(self) -> None:
+        """Begin a reason: the atoms given to `_because` from here on."""
+        if self.arena_size > self.arena_max - 6 * self.vars_max - 4096:
+            self.full = 1
+        self.reason = self.arena_size
+        self.arena_size += 1
+
+    def _because(self, h: int, value: int, slope: int) -> None:
+        """An atom of the reason; with slope 1 it need only reach as much less as what it proves is needed less."""
+        if value <= self.root[h]:
+            return
+        self.arena[self.arena_size] = h
+        self.arena[self.arena_size + 1] = value
+        self.arena[self.arena_size + 2] = slope
+        self.arena_size += 3
+
+    def _so(self, h: int, value: int) -> int:
+        """What follows from the reason given."""
+        self.arena[self.reason] = (self.arena_size - self.reason - 1) // 3
+        return self._set(h, value, 2 * self.reason + 1)
+
+    def _so_not(self) -> int:
+        """Nothing can be so as the reason given says."""
+        self.arena[self.reason] = (self.arena_size - self.reason - 1) // 3
+        self.conflict_half = -1
+        self.conflict_value = 0
+        self.conflict_reason = 2 * self.reason + 1
+        return 0
+
+    def _wake(self, rule: int) -> None:
+        if self.queued[rule]:
+            return
+        self.queued[rule] = 1
+        if rule < self.rule_lanes:
+            self.queue[self.waiting] = rule
+            self.waiting = self.waiting + 1 if self.waiting < self.rules else 0
+        else:
+            self.heavy[self.heavy_waiting] = rule
+            self.heavy_waiting = self.heavy_waiting + 1 if self.heavy_waiting < self.rules else 0
+
+    def _propagate(self) -> int:
+        """Deduce all that follows. Returns 0 on a contradiction."""
+        while True:
+            while self.reached < self.trail:
+                h = self.trail_half[self.reached]
+                self.reached += 1
+                if self._follow_clauses(h) == 0:
+                    return 0
+                if h >= 2 * self.order_start:
+                    order = (h >> 1) - self.order_start
+                    self._wake(self.rule_activity + (self.latter[order] if h & 1 else self.former[order]))
+                else:
+                    for m in range(self.told_first[h], self.told_first[h + 1]):
+                        self._wake(self.told[m])
+            if self.waiting != self.taken:
+                rule = self.queue[self.taken]
+                self.taken = self.taken + 1 if self.taken < self.rules else 0
+                self.queued[rule] = 0
+                if rule < self.rule_sum:
+                    fine = self._run_min(rule)
+                elif rule < self.rule_stage:
+                    fine = self._run_sum(rule - self.rule_sum)
+                else:
+                    fine = self._run_stage(rule - self.rule_stage)
+            elif self.heavy_waiting != self.heavy_taken:
+                rule = self.heavy[self.heavy_taken]
+                self.heavy_taken = self.heavy_taken + 1 if self.heavy_taken < self.rules else 0
+                self.queued[rule] = 0
+                fine = self._run_heavy(rule)
+            else:
+                return 1
+            if fine == 0:
+                return 0
+
+    def _run_heavy(self, rule: int) -> int:
+        if rule == self.rule_late:
+            return self._run_late()
+        if rule == self.rule_energy:
+            return self._run_energy(0)
+        if rule == self.rule_priced:
+            return self._run_energy(1)
+        if rule >= self.rule_memory:
+            return self._run_row(rule)
+        if rule >= self.rule_activity:
+            return self._run_activity(rule - self.rule_activity)
+        return self._run_lanes(rule - self.rule_lanes)
+
+    def _follow_clauses(self, h: int) -> int:
+        """Look at every clause that half h may have made false, or all but one atom of it."""
+        before = -1
+        w = self.head[h]
+        while w >= 0:
+            c = w >> 1
+            s = w & 1
+            after = self.store[c + 1 + s]
+            mine = c + HEADER + 2 * s
+            if self.bound[h] < 1 - self.store[mine + 1]:
+                before = w
+                w = after
+                continue
+            other = c + HEADER + 2 - 2 * s
+            if self.bound[self.store[other]] >= self.store[other + 1]:
+                before = w
+                w = after
+                continue
+            moved = 0
+            for p in range(c + HEADER + 4, c + HEADER + 2 * self.store[c], 2):
+                new = self.store[p]
+                if self.bound[new ^ 1] < 1 - self.store[p + 1]:
+                    value = self.store[p + 1]
+                    self.store[p] = self.store[mine]
+                    self.store[p + 1] = self.store[mine + 1]
+                    self.store[mine] = new
+                    self.store[mine + 1] = value
+                    if before < 0:
+                        self.head[h] = after
+                    else:
+                        self.store[(before >> 1) + 1 + (before & 1)] = after
+                    self.store[c + 1 + s] = self.head[new ^ 1]
+                    self.head[new ^ 1] = w
+                    moved = 1
+                    break
+            if moved == 0:
+                if self._set(self.store[other], self.store[other + 1], 2 * c) == 0:
+                    return 0
+                before = w
+            w = after
+        return 1
+
+    # Learning
+
+    def _entry(self, h: int, value: int) -> int:
+        """Where on the trail half h reached a value."""
+        e = self.newest[h]
+        while self.trail_before[e] >= value:
+            e = self.trail_last[e]
+        return e
+
+    def _gather(self, h: int, value: int) -> None:
+        """Add an atom to what is being explained."""
+        if value <= self.root[h]:
+            return
+        if self.inside[h] and self.need[h] >= value:
+            return
+        e = self._entry(h, value)
+        if self.inside[h] == 0:
+            self.inside[h] = 1
+            self.set_list[self.set_size] = h
+            self.set_size += 1
+            if e >= self.level_trail[self.level]:
+                self.current += 1
+        elif self.place[h] < self.level_trail[self.level] <= e:
+            self.current += 1
+        self.need[h] = value
+        self.place[h] = e
+
+    def _gather_reason(self, reason: int, h: int, less: int) -> None:
+        """Add the atoms that a reason gives for half h's reaching what it proved, or `less` short of it."""
+        if reason & 1:
+            at = reason >> 1
+            for p in range(at + 1, at + 1 + 3 * self.arena[at], 3):
+                self._gather(self.arena[p], self.arena[p + 1] - self.arena[p + 2] * less)
+        else:
+            c = reason >> 1
+            for p in range(c + HEADER, c + HEADER + 2 * self.store[c], 2):
+                if self.store[p] != h:
+                    self._gather(self.store[p] ^ 1, 1 - self.store[p + 1])
+
+    def _conflict_place(self) -> int:
+        """The last place on the trail of anything the conflict comes from; -1 if it needs none of it."""
+        last = -1
+        reason = self.conflict_reason
+        h = self.conflict_half
+        if h >= 0 and 1 - self.conflict_value > self.root[h ^ 1]:
+            last = self._entry(h ^ 1, 1 - self.conflict_value)
+        if reason < 0:
+            return last
+        if reason & 1:
+            at = reason >> 1
+            for p in range(at + 1, at + 1 + 3 * self.arena[at], 3):
+                if self.arena[p + 1] > self.root[self.arena[p]]:
+                    last = max(last, self._entry(self.arena[p], self.arena[p + 1]))
+        else:
+            c = reason >> 1
+            for p in range(c + HEADER, c + HEADER + 2 * self.store[c], 2):
+                a = self.store[p] ^ 1
+                if self.store[p] != h and 1 - self.store[p + 1] > self.root[a]:
+                    last = max(last, self._entry(a, 1 - self.store[p + 1]))
+        return last
+
+    def _learn(self) -> int:
+        """Learn from the conflict, go back to where that helps, and act on it. Returns 0 if nothing is possible."""
+        self.failures += 1
+        last = self._conflict_place()
+        if last < 0:
+            return 0
+        level = self.trail_level[last]
+        if level == 0:
+            return 0
+        self.current = 0
+        self.set_size = 0
+        top = self.level
+        # The conflict may be of an earlier level than the last decision's.
+        self.level = level
+        if self.conflict_half >= 0:
+            self._gather(self.conflict_half ^ 1, 1 - self.conflict_value)
+        if self.conflict_reason >= 0:
+            self._gather_reason(self.conflict_reason, self.conflict_half, 0)
+        e = last
+        while True:
+            h = self.trail_half[e]
+            if self.inside[h] and self.place[h] == e:
+                if h < 2 * self.g or h >= 2 * self.order_start:
+                    self.activity[h >> 1] += self.bump
+                if self.current == 1:
+                    break
+                self.inside[h] = 0
+                self.current -= 1
+                self._gather_reason(self.trail_reason[e], h, self.trail_value[e] - self.need[h])
+            e -= 1
+        asserted = self.trail_half[e]
+        self._shorten(asserted)
+        self.level = top
+        self._write_learned(asserted)
+        self.bump += self.bump >> 5
+        if self.bump > HIGH:
+            self._cool()
+        return 1
+
+    def _cool(self) -> None:
+        for v in range(self.vars):
+            self.activity[v] = self.activity[v] >> 30
+        self.bump = max(self.bump >> 50, 16)
+
+    def _shorten(self, asserted: int) -> None:
+        """Leave out atoms that follow from the others."""
+        kept = 0
+        for m in range(self.set_size):
+            h = self.set_list[m]
+            if self.inside[h] == 0:
+                continue
+            self.inside[h] = 1
+            if h != asserted and self._implied(h):
+                self.inside[h] = 2
+        for m in range(self.set_size):
+            h = self.set_list[m]
+            if self.inside[h] == 1:
+                self.set_list[kept] = h
+                kept += 1
+            self.inside[h] = 0
+        self.set_size = kept
+
+    def _implied(self, h: int) -> int:
+        """Whether all that half h's atom was deduced from is among the atoms, each from an earlier time."""
+        e = self.place[h]
+        reason = self.trail_reason[e]
+        if reason < 0:
+            return 0
+        if reason & 1:
+            at = reason >> 1
+            less = self.trail_value[e] - self.need[h]
+            for p in range(at + 1, at + 1 + 3 * self.arena[at], 3):
+                if self._covered(self.arena[p], self.arena[p + 1] - self.arena[p + 2] * less, e) == 0:
+                    return 0
+            return 1
+        c = reason >> 1
+        for p in range(c + HEADER, c + HEADER + 2 * self.store[c], 2):
+            if self.store[p] != h and self._covered(self.store[p] ^ 1, 1 - self.store[p + 1], e) == 0:
+                return 0
+        return 1
+
+    def _covered(self, h: int, value: int, e: int) -> int:
+        if value <= self.root[h]:
+            return 1
+        return 1 if self.inside[h] and self.need[h] >= value and self.place[h] < e else 0
+
+    def _write_learned(self, asserted: int) -> None:
+        """Store the negation of the atoms gathered, go back to the level where one of them is left, and set it."""
+        # First the one that will follow, second the last of the others.
+        back = 0
+        second = -1
+        self.stamp += 1
+        levels = 1
+        for m in range(self.set_size):
+            h = self.set_list[m]
+            if h != asserted:
+                level = self.trail_level[self.place[h]]
+                if self.level_seen[level] != self.stamp:
+                    self.level_seen[level] = self.stamp
+                    levels += 1
+                if second < 0 or level > back:
+                    back = level
+                    second = h
+        value = self.need[asserted]
+        if second < 0:
+            self._cancel(0)
+            self._set(asserted ^ 1, 1 - value, -1)
+            return
+        if self.store_size + HEADER + 2 * self.set_size > STORE:
+            # No room until others are forgotten.
+            self._cancel(0)
+            self.crowded = 1
+            return
+        self._clause_begin()
+        self._clause_atom(asserted ^ 1, 1 - value)
+        self._clause_atom(second ^ 1, 1 - self.need[second])
+        for m in range(self.set_size):
+            h = self.set_list[m]
+            if h != asserted and h != second:
+                self._clause_atom(h ^ 1, 1 - self.need[h])
+        self._clause_end()
+        self.store[self.clause + 3] = levels
+        self._cancel(back)
+        self._set(asserted ^ 1, 1 - value, 2 * self.clause)
+
+    def _forget(self) -> None:
+        """At the root: forget the learned clauses of many levels, about half of all, and those that always hold."""
+        levels = KEPT
+        while True:
+            kept = 0
+            c = self.static_size
+            while c < self.store_size:
+                if self.store[c + 3] <= levels:
+                    kept += HEADER + 2 * self.store[c]
+                c += HEADER + 2 * self.store[c]
+            if kept > STORE // 4:
+                break
+            levels += 1
+        levels = max(levels - 1, KEPT)
+        for h in range(2 * self.vars):
+            self.head[h] = -1
+        c = 0
+        top = 0
+        while c < self.store_size:
+            size = HEADER + 2 * self.store[c]
+            holds = 0
+            for p in range(c + HEADER, c + size, 2):
+                if self.root[self.store[p]] >= self.store[p + 1]:
+                    holds = 1
+            if c < self.static_size or (holds == 0 and self.store[c + 3] <= levels and top < STORE // 2 - size):
+                for p in range(size):
+                    self.store[top + p] = self.store[c + p]
+                self._watch_open(top)
+                top += size
+            c += size
+        self.store_size = top
+
+    def _watch_open(self, c: int) -> None:
+        """Watch two atoms of a clause that are not false at the root, where there are two."""
+        for s in range(min(2, self.store[c])):
+            for p in range(s, self.store[c]):
+                at = c + HEADER + 2 * p
+                h = self.store[at]
+                value = self.store[at + 1]
+                if self.bound[h ^ 1] < 1 - value:
+                    self.store[at] = self.store[c + HEADER + 2 * s]
+                    self.store[at + 1] = self.store[c + HEADER + 2 * s + 1]
+                    self.store[c + HEADER + 2 * s] = h
+                    self.store[c + HEADER + 2 * s + 1] = value
+                    break
+        self._watch(c)
+
+    # Rules
+
+    def _run_stage(self, i: int) -> int:
+        """Exactly one mode of stage i."""
+        chosen = -1
+        last = -1
+        possible = 0
+        for g in range(self.mode_first[i], self.mode_first[i + 1]):
+            if self._holds(2 * g):
+                chosen = g
+            if self._holds(2 * g + 1) == 0:
+                possible += 1
+                last = g
+        if chosen >= 0 and possible > 1:
+            for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                if g != chosen and self._holds(2 * g + 1) == 0:
+                    self._why()
+                    self._because(2 * chosen, 1, 0)
+                    if self._so(2 * g + 1, 0) == 0:
+                        return 0
+        elif possible == 1 and chosen < 0:
+            self._why()
+            for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                if g != last:
+                    self._because(2 * g + 1, 0, 0)
+            return self._so(2 * last, 1)
+        elif possible == 0:
+            self._why()
+            for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                self._because(2 * g + 1, 0, 0)
+            return self._so_not()
+        return 1
+
+    def _term_value(self, m: int) -> int:
+        value = self.term_us[m]
+        if self.term_a[m] >= 0:
+            value += self.bound[2 * self.term_a[m]]
+        if self.term_b[m] >= 0:
+            value = max(value, self.bound[2 * self.term_b[m]] + self.term_more[m])
+        return value
+
+    def _because_term(self, m: int, value: int, slope: int) -> None:
+        """The atom that makes a term at least `value`; none where its constant alone does."""
+        a = self.term_a[m]
+        if a < 0:
+            return
+        if self.bound[2 * a] + self.term_us[m] >= value:
+            self._because(2 * a, value - self.term_us[m], slope)
+        else:
+            self._because(2 * self.term_b[m], value - self.term_more[m], slope)
+
+    def _run_min(self, q: int) -> int:
+        """A variable is no less than the least of some terms, each of a mode that is possible."""
+        v = self.min_of[q]
+        top = -self.bound[2 * v + 1]
+        least = FAR
+        possible = 0
+        only = -1
+        for m in range(self.min_first[q], self.min_first[q + 1]):
+            g = self.term_mode[m]
+            if self._holds(2 * g + 1):
+                continue
+            value = self._term_value(m)
+            if value > top:
+                self._why()
+                self._because_term(m, value, 0)
+                self._because(2 * v + 1, 1 - value, 0)
+                if self._so(2 * g + 1, 0) == 0:
+                    return 0
+                continue
+            possible += 1
+            only = m
+            least = min(least, value)
+        if least > self.bound[2 * v]:
+            self._why()
+            for m in range(self.min_first[q], self.min_first[q + 1]):
+                if self._term_value(m) >= least:
+                    self._because_term(m, least, 1)
+                else:
+                    self._because(2 * self.term_mode[m] + 1, 0, 0)
+            if self._so(2 * v, least) == 0:
+                return 0
+        if possible == 1 and top < FAR and self._holds(2 * self.term_mode[only]):
+            for s in range(2):
+                a = self.term_a[only] if s == 0 else self.term_b[only]
+                if a < 0:
+                    continue
+                by = top - (self.term_us[only] if s == 0 else self.term_more[only])
+                if -by > self.bound[2 * a + 1]:
+                    self._why()
+                    self._because(2 * self.term_mode[only], 1, 0)
+                    self._because(2 * v + 1, -top, 1)
+                    if self._so(2 * a + 1, -by) == 0:
+                        return 0
+        return 1
+
+    def _run_sum(self, q: int) -> int:
+        """A variable is no less than another, plus what may be a third, under a condition."""
+        condition = self.sum_if[q]
+        v = self.sum_of[q]
+        a = self.sum_from[q]
+        plus = self.sum_plus[q]
+        if condition >= 0 and self._holds(condition ^ 1):
+            return 1
+        from_low = self.bound[2 * a]
+        more = self.sum_us[q]
+        plus_low = 0
+        if plus >= 0:
+            plus_low = self.bound[2 * plus]
+            more += plus_low
+        least = min(from_low + more, FAR)
+        top = -self.bound[2 * v + 1]
+        if condition >= 0 and self._holds(condition) == 0:
+            if least <= top:
+                return 1
+            self._why()
+            self._because(2 * a, from_low, 0)
+            if plus >= 0:
+                self._because(2 * plus, plus_low, 0)
+            self._because(2 * v + 1, 1 - least, 0)
+            return self._so(condition ^ 1, condition & 1)
+        if least > self.bound[2 * v]:
+            self._why()
+            if condition >= 0:
+                self._because(condition, 1 - (condition & 1), 0)
+            self._because(2 * a, from_low, 1)
+            if plus >= 0:
+                self._because(2 * plus, plus_low, 0)
+            if self._so(2 * v, least) == 0:
+                return 0
+        if top < FAR and more - top > self.bound[2 * a + 1]:
+            self._why()
+            if condition >= 0:
+                self._because(condition, 1 - (condition & 1), 0)
+            self._because(2 * v + 1, -top, 1)
+            if plus >= 0:
+                self._because(2 * plus, plus_low, 0)
+            return self._so(2 * a + 1, more - top)
+        return 1
+
+    def _run_late(self) -> int:
+        """The sum of weighted lateness, by which each deadline's stage ends no later than what is left allows."""
+        if self.cap[0] >= FAR:
+            return 1
+        left = self.cap[0]
+        for d in range(self.deadlines):
+            left -= self.weight[d] * max(self.bound[2 * self.end[self.due_stage[d]]] - self.due[d], 0)
+        if left < 0:
+            self._why()
+            self._because_late(-1, -left - 1)
+            return self._so_not()
+        for d in range(self.deadlines):
+            e = self.end[self.due_stage[d]]
+            late = max(self.bound[2 * e] - self.due[d], 0)
+            top = self.due[d] + late + left // self.weight[d]
+            if -top > self.bound[2 * e + 1]:
+                self._why()
+                self._because_late(d, self.weight[d] * (left // self.weight[d] + 1) - left - 1)
+                if self._so(2 * e + 1, -top) == 0:
+                    return 0
+        return 1
+
+    def _because_late(self, but: int, spare: int) -> None:
+        """The stages that are late already, but for deadline `but`; together they may be less late by `spare`."""
+        for d in range(self.deadlines):
+            e = self.end[self.due_stage[d]]
+            late = self.bound[2 * e] - self.due[d]
+            if d == but or late <= 0:
+                continue
+            least = max(self.root[2 * e] - self.due[d], 0)
+            less = min(spare // self.weight[d], late - least)
+            spare -= less * self.weight[d]
+            if late - less > 0:
+                self._because(2 * e, self.due[d] + late - less, 0)
+
+    def _run_row(self, rule: int) -> int:
+        """Memory of a resource, an accuracy budget, or loss in all: the least that each stage adds."""
+        room = self.cap[3]
+        for g in range(self.g):
+            self.cost[g] = 0
+        if rule < self.rule_budget:
+            t = rule - self.rule_memory
+            room = self.memory_cap[t]
+            if room < 0:
+                return 1
+            for g in range(self.g):
+                if self.resource[g] == t:
+                    self.cost[g] = self.memory[g]
+        elif rule < self.rule_loss:
+            b = rule - self.rule_budget
+            room = self.budget_max[b]
+            for m in range(self.budget_first[b], self.budget_first[b + 1]):
+                i = self.budget_stage[m]
+                for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                    self.cost[g] = self.loss[g]
+        else:
+            if room >= FAR:
+                return 1
+            for g in range(self.g):
+                self.cost[g] = self.loss[g]
+        left = room
+        for i in range(self.n):
+            self.low[i] = FAR
+            self.base[i] = FAR
+            for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                if self.root[2 * g + 1] < 0:
+                    self.base[i] = min(self.base[i], self.cost[g])
+                if self._holds(2 * g + 1) == 0:
+                    self.low[i] = min(self.low[i], self.cost[g])
+            if self.low[i] == FAR:
+                return 1
+            left -= self.low[i]
+        if left < 0:
+            self._why()
+            self._because_row(-1, -left - 1)
+            return self._so_not()
+        for g in range(self.g):
+            i = self.stage_of[g]
+            if self._holds(2 * g + 1) == 0 and self.cost[g] - self.low[i] > left:
+                self._why()
+                self._because_row(i, self.cost[g] - self.low[i] - left - 1)
+                if self._so(2 * g + 1, 0) == 0:
+                    return 0
+        return 1
+
+    def _because_row(self, but: int, spare: int) -> None:
+        """The modes ruled out by which stages other than `but` add what they do; it may be less by `spare`."""
+        for i in range(self.n):
+            if i == but or self.low[i] == self.base[i]:
+                continue
+            if self.low[i] - self.base[i] <= spare:
+                spare -= self.low[i] - self.base[i]
+                continue
+            for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                if self.cost[g] < self.low[i]:
+                    self._because(2 * g + 1, 0, 0)
+
+    def _charge(self, charged: int) -> None:
+        """Count energy as it is (0), or in the kernel's fractions with charges for what is scarce (1)."""
+        self.charged = charged
+        self.scale = SCALE if charged else 1
+
+    def _with_sendings(self, i: int, g: int) -> int:
+        """What mode g of stage i costs, charges included, with the sendings that are certain to be wanted."""
+        r = self.r
+        total: int = self.energy[g]
+        for t in range(r):
+            y = self.wanted[i * r + t]
+            if y >= 0 and t != self.resource[g] and self.send_us[g * r + t] >= 0 and self._holds(2 * y):
+                total += self.send_nj[g * r + t]
+        return self.scale * total + self.charged * self.penalty[g]
+
+    def _staying(self, t: int, until: int) -> int:
+        """What being awake on resource t until some time costs, less what its work is charged for."""
+        if until <= 0:
+            return 0
+        if self.charged == 0:
+            return self.awake_mw[t] * until
+        lanes = self.lane_first[t + 1] - self.lane_first[t]
+        return self.scale * self.awake_mw[t] * until - self.awake_price[t] * lanes * (until - self.opening[t])
+
+    def _staying_at_most(self, t: int, cost: int) -> int:
+        """Until when resource t may be awake for that to cost no more than this."""
+        lanes = self.lane_first[t + 1] - self.lane_first[t]
+        rate = self.scale * self.awake_mw[t] - self.charged * self.awake_price[t] * lanes
+        more = self.charged * self.awake_price[t] * lanes * self.opening[t]
+        if cost < more:
+            return 0
+        return (cost - more) // rate if rate > 0 else FAR
+
+    def _run_energy(self, charged: int) -> int:
+        """The energy: of modes and sendings the least that each stage adds, of resources what is certain.
+
+        With `charged` 1 every mode is charged for what it takes of what is scarce, at the kernel's prices
+        (`Kernel._set_prices`): a bound of its own, of the same form.
+        """
+        r = self.r
+        if self.cap[1] >= FAR or (charged and self.kernel.rows == 0):
+            return 1
+        self._charge(charged)
+        left = self.scale * self.cap[1]
+        if charged:
+            left += self.kernel.row_credit
+        for i in range(self.n):
+            self.low[i] = FAR
+            self.base[i] = FAR
+            for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                if self.root[2 * g + 1] < 0:
+                    self.base[i] = min(self.base[i], self.scale * self.energy[g] + charged * self.penalty[g])
+                if self._holds(2 * g + 1) == 0:
+                    self.cost[g] = self._with_sendings(i, g)
+                    self.low[i] = min(self.low[i], self.cost[g])
+            if self.low[i] == FAR:
+                return 1
+            left -= self.low[i]
+        for t in range(r):
+            if self.used[t] >= 0 and self._holds(2 * self.used[t]):
+                left -= self.scale * self.wake_nj[t]
+            if self.awake[t] >= 0:
+                left -= self._staying(t, self.bound[2 * self.awake[t]])
+        if left < 0:
+            self._why()
+            self._because_energy(-1, -1, -left - 1)
+            return self._so_not()
+        for t in range(r):
+            if self._cap_resource(t, left) == 0:
+                return 0
+        for i in range(self.n):
+            for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                if self._holds(2 * g + 1):
+                    continue
+                t = self.resource[g]
+                more = self.cost[g] - self.low[i]
+                z = self.awake[t]
+                longer = 0
+                if z >= 0:
+                    end = self.bound[2 * self.begin[i * r + t]] + self.duration[g]
+                    if end > self.bound[2 * z]:
+                        longer = 1
+                        more += self._staying(t, end) - self._staying(t, self.bound[2 * z])
+                u = self.used[t]
+                if u >= 0 and self._holds(2 * u) == 0:
+                    more += self.scale * self.wake_nj[t]
+                if more > left:
+                    self._why()
+                    self._because_sendings(i, g)
+                    if longer:
+                        self._because(2 * self.begin[i * r + t], self.bound[2 * self.begin[i * r + t]], 0)
+                        self._because_energy(i, t, more - left - 1)
+                    else:
+                        self._because_energy(i, -1, more - left - 1)
+                    if self._so(2 * g + 1, 0) == 0:
+                        return 0
+            if self._cap_sendings(i, left) == 0:
+                return 0
+        return 1
+
+    def _cap_resource(self, t: int, left: int) -> int:
+        """Whether resource t may be used, and until when be awake, with so much energy left."""
+        u = self.used[t]
+        wake = self.scale * self.wake_nj[t]
+        if u >= 0 and wake > left and self._holds(2 * u) == 0 and self._holds(2 * u + 1) == 0:
+            self._why()
+            self._because_energy(-1, -1, wake - left - 1)
+            if self._so(2 * u + 1, 0) == 0:
+                return 0
+        z = self.awake[t]
+        if z >= 0:
+            now = self._staying(t, self.bound[2 * z])
+            top = max(self._staying_at_most(t, left + now), self.bound[2 * z])
+            if top < FAR and -top > self.bound[2 * z + 1]:
+                self._why()
+                self._because_energy(-1, t, self._staying(t, top + 1) - now - left - 1)
+                return self._so(2 * z + 1, -top)
+        return 1
+
+    def _cap_sendings(self, i: int, left: int) -> int:
+        """Where the output of stage i may be wanted, with so much energy left."""
+        r = self.r
+        for t in range(r):
+            y = self.wanted[i * r + t]
+            if y < 0 or self._holds(2 * y) or self._holds(2 * y + 1):
+                continue
+            least = FAR
+            for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                if self._holds(2 * g + 1) == 0 and self.send_us[g * r + t] >= 0:
+                    with_it = self.cost[g]
+                    if self.resource[g] != t:
+                        with_it += self.scale * self.send_nj[g * r + t]
+                    least = min(least, with_it)
+            if least < FAR and least - self.low[i] > left:
+                self._why()
+                for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                    if self._holds(2 * g + 1):
+                        self._because(2 * g + 1, 0, 0)
+                    else:
+                        self._because_sendings(i, g)
+                self._because_energy(i, -1, least - self.low[i] - left - 1)
+                if self._so(2 * y + 1, 0) == 0:
+                    return 0
+        return 1
+
+    def _because_sendings(self, i: int, g: int) -> None:
+        r = self.r
+        for t in range(r):
+            y = self.wanted[i * r + t]
+            if y >= 0 and t != self.resource[g] and self.send_nj[g * r + t] > 0 and self._holds(2 * y):
+                self._because(2 * y, 1, 0)
+
+    def _because_energy(self, but: int, but_awake: int, spare: int) -> None:
+        """Why all but stage `but` and the waking of `but_awake` costs what it does; it may be less by `spare`.
+
+        The time that `but_awake` was awake before is not part of what is explained: the caller's reason replaces it.
+        """
+        r = self.r
+        for t in range(r):
+            z = self.awake[t]
+            if z >= 0 and t != but_awake and self.bound[2 * z] > self.root[2 * z]:
+                now = self._staying(t, self.bound[2 * z])
+                if now - self._staying(t, self.root[2 * z]) <= spare:
+                    spare -= now - self._staying(t, self.root[2 * z])
+                else:
+                    # As short a time as still costs enough; any time at all where it is awake only here.
+                    enough = max(self._staying_at_most(t, now - spare - 1) + 1, self.root[2 * z] + 1)
+                    enough = min(enough, self.bound[2 * z])
+                    spare -= now - self._staying(t, enough)
+                    self._because(2 * z, enough, 0)
+            u = self.used[t]
+            if u >= 0 and self._holds(2 * u) and self.root[2 * u] < 1:
+                if self.scale * self.wake_nj[t] <= spare:
+                    spare -= self.scale * self.wake_nj[t]
+                else:
+                    self._because(2 * u, 1, 0)
+        for i in range(self.n):
+            if i == but or self.low[i] == self.base[i]:
+                continue
+            if self.low[i] - self.base[i] <= spare:
+                spare -= self.low[i] - self.base[i]
+                continue
+            for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                if self.scale * self.energy[g] + self.charged * self.penalty[g] >= self.low[i]:
+                    continue
+                if self._holds(2 * g + 1) and self._with_sendings(i, g) < self.low[i]:
+                    self._because(2 * g + 1, 0, 0)
+                else:
+                    self._because_sendings(i, g)
+
+    def _before(self, t: int, a: int, b: int) -> int:
+        """The half that holds when activity a of resource t ends before b starts."""
+        first = self.act_first[t]
+        at = self.order_first[t]
+        if self.lane_first[t + 1] - self.lane_first[t] > 1:
+            return 2 * (at + (a - first) * (self.act_first[t + 1] - first) + b - first)
+        if a > b:
+            return 2 * (at + (a - first) * (a - first - 1) // 2 + b - first)
+        return 2 * (at + (b - first) * (b - first - 1) // 2 + a - first) + 1
+
+    def _present(self, a: int) -> int:
+        return 1 if self.act_on[a] < 0 or self._holds(2 * self.act_on[a]) else 0
+
+    def _absent(self, a: int) -> int:
+        return 1 if self.act_on[a] >= 0 and self._holds(2 * self.act_on[a] + 1) else 0
+
+    def _because_present(self, a: int) -> None:
+        if self.act_on[a] >= 0:
+            self._because(2 * self.act_on[a], 1, 0)
+
+    def _run_activity(self, a: int) -> int:
+        """What an activity's times and the decided orders say to the others of its resource, and theirs to it.
+
+        On one lane one of two activities comes first, and which one has to is known from their times.
+        """
+        if self._absent(a) or self.bound[2 * self.act_took[a]] == 0:
+            return 1
+        t = self.act_at[a]
+        one = 1 if self.lane_first[t + 1] - self.lane_first[t] == 1 else 0
+        sure = self._present(a)
+        for b in range(self.act_first[t], self.act_first[t + 1]):
+            if a == b or self._absent(b) or self.bound[2 * self.act_took[b]] == 0:
+                continue
+            if sure:
+                first = self._before(t, a, b)
+                if one:
+                    if self._run_pair(first, a, b) == 0:
+                        return 0
+                elif self._holds(first) and self._run_order(first, a, b) == 0:
+                    return 0
+            if self._present(b):
+                first = self._before(t, b, a)
+                if one:
+                    if self._run_pair(first, b, a) == 0:
+                        return 0
+                elif self._holds(first) and self._run_order(first, b, a) == 0:
+                    return 0
+        return 1
+
+    def _run_pair(self, first: int, a: int, b: int) -> int:
+        """Activity a takes place, b may, on one lane; half `first` says that a ends before b starts."""
+        sa = self.act_start[a]
+        sb = self.act_start[b]
+        da = self.act_took[a]
+        db = self.act_took[b]
+        if self._holds(first) == 0 and self._holds(first ^ 1) == 0:
+            end = self.bound[2 * sb] + self.bound[2 * db]
+            if end > -self.bound[2 * sa + 1]:
+                # b cannot come first.
+                self._why()
+                self._because(2 * sb, self.bound[2 * sb], 0)
+                self._because(2 * db, self.bound[2 * db], 0)
+                self._because(2 * sa + 1, 1 - end, 0)
+                if self._so(first, 1 - (first & 1)) == 0:
+                    return 0
+            else:
+                end = self.bound[2 * sa] + self.bound[2 * da]
+                if end > -self.bound[2 * sb + 1]:
+                    self._why()
+                    self._because(2 * sa, self.bound[2 * sa], 0)
+                    self._because(2 * da, self.bound[2 * da], 0)
+                    self._because(2 * sb + 1, 1 - end, 0)
+                    if self._so(first ^ 1, first & 1) == 0:
+                        return 0
+        if self._holds(first):
+            return self._run_order(first, a, b)
+        return 1
+
+    def _run_order(self, first: int, a: int, b: int) -> int:
+        """Activity a takes place and ends before b starts."""
+        sa = self.act_start[a]
+        sb = self.act_start[b]
+        da = self.act_took[a]
+        took = self.bound[2 * da]
+        end = self.bound[2 * sa] + took
+        if end > self.bound[2 * sb]:
+            self._why()
+            self._because_present(a)
+            self._because(first, 1 - (first & 1), 0)
+            self._because(2 * sa, self.bound[2 * sa], 1)
+            self._because(2 * da, took, 0)
+            if self._so(2 * sb, end) == 0:
+                return 0
+        top = -self.bound[2 * sb + 1]
+        if top < FAR and took - top > self.bound[2 * sa + 1]:
+            self._why()
+            self._because_present(a)
+            self._because(first, 1 - (first & 1), 0)
+            self._because(2 * sb + 1, -top, 1)
+            self._because(2 * da, took, 0)
+            return self._so(2 * sa + 1, took - top)
+        return 1
+
+    def _run_lanes(self, t: int) -> int:
+        """Several lanes: what surely runs at a time leaves no lane for others (time-tabling)."""
+        lanes = self.lane_first[t + 1] - self.lane_first[t]
+        running = 0
+        for a in range(self.act_first[t], self.act_first[t + 1]):
+            # Surely under way from its latest start to its earliest end, if that is any time at all.
+            if self._sure_at(a, -self.bound[2 * self.act_start[a] + 1]):
+                self.surely[running] = a
+                running += 1
+        if running < lanes:
+            return 1
+        for m in range(running):
+            time = -self.bound[2 * self.act_start[self.surely[m]] + 1]
+            over = 0
+            for o in range(running):
+                if self._sure_at(self.surely[o], time):
+                    self.over[over] = self.surely[o]
+                    over += 1
+            if over > lanes:
+                self._why()
+                for o in range(lanes + 1):
+                    self._because_sure(self.over[o], time, time + 1)
+                return self._so_not()
+            if over == lanes and self._push_out(t, time, over) == 0:
+                return 0
+        return 1
+
+    def _sure_at(self, a: int, time: int) -> int:
+        """Whether activity a is certainly under way at a time."""
+        s = self.act_start[a]
+        if self._present(a) == 0 or -self.bound[2 * s + 1] > time:
+            return 0
+        return 1 if self.bound[2 * s] + self.bound[2 * self.act_took[a]] > time else 0
+
+    def _because_sure(self, a: int, time: int, end: int) -> None:
+        """Why activity a is under way from `time` to `end`."""
+        s = self.act_start[a]
+        d = self.act_took[a]
+        self._because_present(a)
+        self._because(2 * s + 1, -time, 0)
+        self._because(2 * d, self.bound[2 * d], 0)
+        self._because(2 * s, end - self.bound[2 * d], 0)
+
+    def _push_out(self, t: int, time: int, sure: int) -> int:
+        """As many activities as there are lanes are under way at `time`: any other ends before or starts after."""
+        for b in range(self.act_first[t], self.act_first[t + 1]):
+            s = self.act_start[b]
+            d = self.act_took[b]
+            took = self.bound[2 * d]
+            if took == 0 or self._absent(b) or self.bound[2 * s] > time or self.bound[2 * s] + took <= time:
+                continue
+            if self._sure_at(b, time):
+                continue
+            end = FAR
+            for m in range(sure):
+                a = self.over[m]
+                end = min(end, self.bound[2 * self.act_start[a]] + self.bound[2 * self.act_took[a]])
+            self._why()
+            for m in range(sure):
+                self._because_sure(self.over[m], time, end)
+            self._because(2 * d, took, 0)
+            self._because(2 * s, time + 1 - took, 0)
+            if self._so(2 * s, end) == 0:
+                return 0
+        return 1
+
+    # Decisions
+
+    def _choose(self) -> int:
+        """The half to let hold next; -1 where nothing is open and nothing overlaps; -2 on a conflict."""
+        best = -1
+        most = -1
+        for i in range(self.n):
+            for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                if self.activity[g] > most and self._holds(2 * g) == 0 and self._holds(2 * g + 1) == 0:
+                    most = self.activity[g]
+                    best = g
+        for t in range(self.r):
+            if self.order_first[t] < self.order_first[t + 1]:
+                chosen = self._overlap(t, most)
+                if chosen == -2:
+                    return -2
+                if chosen >= 0:
+                    # The activity that made it the best so far is in `heat`.
+                    most = self.heat
+                    best = -2 - chosen
+        if best == -1:
+            return -1
+        if best < -1:
+            return -2 - best
+        return self._mode_choice(best)
+
+    def _mode_choice(self, g: int) -> int:
+        """Of the stage of mode g: the mode of the best answer so far, else the one that ends or costs least."""
+        i = self.stage_of[g]
+        best = -1
+        least = FAR
+        self._charge(1 if self.kernel.rows > 0 else 0)
+        for h in range(self.mode_first[i], self.mode_first[i + 1]):
+            if self._holds(2 * h + 1):
+                continue
+            if self.phase[h]:
+                return 2 * h
+            if self.target == 1:
+                value = self._with_sendings(i, h)
+            elif self.target == 3:
+                value = self.loss[h]
+            else:
+                value = self.bound[2 * self.begin[i * self.r + self.resource[h]]] + self.duration[h]
+            if value < least:
+                least = value
+                best = h
+        return 2 * best
+
+    def _overlap(self, t: int, most: int) -> int:
+        """Of activities that would overlap on resource t if each started as early as it can: an order to decide.
+
+        The order with the highest activity above `most`; -1 if there is none; -2 if no order is left to choose.
+        """
+        lanes = self.lane_first[t + 1] - self.lane_first[t]
+        best = -1
+        for a in range(self.act_first[t], self.act_first[t + 1]):
+            took = self.bound[2 * self.act_took[a]]
+            if self._present(a) == 0 or took == 0:
+                continue
+            time = self.bound[2 * self.act_start[a]]
+            if lanes == 1:
+                for b in range(self.act_first[t], self.act_first[t + 1]):
+                    if a == b or self._under_way(b, time) == 0:
+                        continue
+                    first = self._before(t, a, b)
+                    if self._holds(first) or self._holds(first ^ 1):
+                        continue
+                    if self.activity[first >> 1] > most:
+                        most = self.activity[first >> 1]
+                        # First what starts first; at one time what has to.
+                        other = self.bound[2 * self.act_start[b]]
+                        if other < time:
+                            best = first ^ 1
+                        elif self.bound[2 * self.act_start[a] + 1] >= self.bound[2 * self.act_start[b] + 1]:
+                            best = first
+                        else:
+                            best = first ^ 1
+                continue
+            over = 0
+            for b in range(self.act_first[t], self.act_first[t + 1]):
+                if self._under_way(b, time):
+                    self.over[over] = b
+                    over += 1
+            if over > lanes:
+                chosen = self._untangle(t, lanes + 1, most)
+                if chosen == -2:
+                    return -2
+                if chosen >= 0:
+                    best = chosen
+                    most = self.heat
+        self.heat = most
+        return best
+
+    def _under_way(self, b: int, time: int) -> int:
+        start = self.bound[2 * self.act_start[b]]
+        if self._present(b) == 0 or start > time:
+            return 0
+        return 1 if start + self.bound[2 * self.act_took[b]] > time else 0
+
+    def _untangle(self, t: int, size: int, most: int) -> int:
+        """Of one activity too many at a time (in `over`), two of which one is to wait for the other.
+
+        -2, with `conflict` set, if no two of them may.
+        """
+        best = -1
+        open_orders = 0
+        soonest = FAR
+        for m in range(size):
+            a = self.over[m]
+            end = self.bound[2 * self.act_start[a]] + self.bound[2 * self.act_took[a]]
+            for o in range(size):
+                b = self.over[o]
+                if a == b or self.act_on[b] < 0:
+                    continue
+                first = self._before(t, a, b)
+                if self._holds(first ^ 1):
+                    continue
+                open_orders += 1
+                if self.activity[first >> 1] > most or (
+                    self.activity[first >> 1] == most and best >= 0 and end < soonest
+                ):
+                    most = self.activity[first >> 1]
+                    soonest = end
+                    best = first
+        if open_orders == 0:
+            self._why()
+            for m in range(size):
+                self._because_present(self.over[m])
+                for o in range(size):
+                    if m != o and self.act_on[self.over[o]] >= 0:
+                        first = self._before(t, self.over[m], self.over[o])
+                        self._because(first ^ 1, first & 1, 0)
+            self._so_not()
+            return -2
+        self.heat = most
+        return best
+
+    def _found(self) -> None:
+        """Give the kernel the answer in which everything starts as early as it can."""
+        r = self.r
+        for i in range(self.n):
+            for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                if self._holds(2 * g):
+                    self.answer_mode[i] = g
+                    self.answer_start[i] = self.bound[2 * self.begin[i * r + self.resource[g]]]
+                self.phase[g] = self._holds(2 * g)
+        for i in range(self.n):
+            for t in range(r):
+                self.answer_start[self.n + i * r + t] = self.bound[2 * self.end[i]]
+        for t in range(r):
+            for a in range(self.act_first[t], self.act_first[t + 1]):
+                if self.act_of[a] >= self.n and self._present(a):
+                    self.answer_start[self.act_of[a]] = self.bound[2 * self.act_start[a]]

@@ -1,0 +1,114 @@
+"""The search that learns, on its own: against trying everything, compiled against interpreted, short of room."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from leo_runtime.problem import Problem
+from leo_runtime.solver import solve
+from leo_runtime.solver.compiled import Compiled, clause_search, interpreted
+from leo_runtime.solver.lists import processors_for_all
+from leo_runtime.testing import Urgency, problems, random_problem
+
+
+def searched(problem: Problem, *, by_interpreter: bool, moves: int = 0, limit: int = 1 << 60) -> tuple[Any, Any, int]:
+    """A kernel with what local search of so many moves finds, the search that began from it, and how that ended."""
+    kernel = Compiled(problem).kernel(by_interpreter=by_interpreter)
+    if moves:
+        kernel.climb(moves, 0)
+    search = clause_search(kernel)
+    return kernel, search, search.search(limit)
+
+
+def values(problem: Problem, kernel: Any) -> list[int] | None:
+    """The criteria of the kernel's answer in the objective's order, or None where there is no answer."""
+    if not kernel.found:
+        return None
+    result = dict(zip(("tardiness", "energy", "makespan", "accuracy_loss"), kernel.best()[:4], strict=True))
+    return [result[name] for name in problem.objective]
+
+
+@settings(max_examples=60, deadline=None)
+@given(problems(4), st.booleans())
+def test_it_is_as_good_as_trying_everything(problem: Problem, by_interpreter: bool) -> None:
+    kernel, _, ended = searched(problem, by_interpreter=by_interpreter)
+    tried = solve(problem, "exhaustive")
+    assert ended == 2
+    assert kernel.found == (tried.criteria is not None)
+    if tried.criteria is not None:
+        assert values(problem, kernel) == [getattr(tried.criteria, name) for name in problem.objective]
+        assert values(problem, kernel) == kernel.bounds
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 9), st.sampled_from([0, 100]), st.sampled_from([3, 40, 1 << 60]))
+def test_compiled_and_interpreted_do_the_same(seed: int, stages: int, moves: int, limit: int) -> None:
+    problem = random_problem(seed, stages=stages)
+    ends = []
+    for by_interpreter in (False, True):
+        kernel, search, ended = searched(problem, by_interpreter=by_interpreter, moves=moves, limit=limit)
+        ends.append((ended, search.nodes, search.conflicts, kernel.bounds, kernel.best() if kernel.found else None))
+    assert ends[0] == ends[1]
+
+
+def hard(stages: int, urgency: Urgency) -> Problem:
+    """One of the few random problems so small that take it hundreds of conflicts."""
+    objective = ("tardiness", "energy")
+    return random_problem(
+        22, stages=stages, features=("lanes", "wake", "variants"), urgency=urgency, objective=objective
+    )
+
+
+def test_a_limit_stops_it_and_more_nodes_go_on_to_the_proof() -> None:
+    problem = hard(10, "impossible")
+    kernel, search, ended = searched(problem, by_interpreter=False, moves=10, limit=20)
+    assert ended == 1 and search.nodes <= 22
+    assert search.search(1 << 60) == 2 and search.nodes > 22
+    assert values(problem, kernel) == list(solve(problem).bounds)
+
+
+@pytest.mark.parametrize(("stages", "urgency"), [(10, "impossible"), (12, "late")])
+def test_short_of_room_it_forgets_and_still_proves_the_same(
+    stages: int, urgency: Urgency, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = hard(stages, urgency)
+    expected = values(problem, searched(problem, by_interpreter=False)[0])
+    forgotten = []
+    clauses = interpreted("clauses")
+    forget = clauses.ClauseSearch._forget
+
+    def noted(search: Any) -> None:
+        before = search.store_size
+        forget(search)
+        forgotten.append(before - search.store_size)
+
+    monkeypatch.setattr(clauses.ClauseSearch, "_forget", noted)
+    monkeypatch.setattr(clauses, "STORE", 6000)
+    assert values(problem, searched(problem, by_interpreter=True)[0]) == expected
+    assert max(forgotten) > 0
+
+
+def test_without_room_for_reasons_it_stops_with_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = hard(10, "impossible")
+    monkeypatch.setattr(interpreted("clauses"), "ARENA", 4097)
+    kernel, _, ended = searched(problem, by_interpreter=True, moves=10)
+    assert ended == 1 and kernel.found
+
+
+def test_confined_it_finds_the_best_of_one_processor_and_leaves_the_bounds() -> None:
+    problem = random_problem(9, stages=6, features=("lanes", "wake", "variants"), urgency="late")
+    compiled = Compiled(problem)
+    kernel, whole = compiled.kernel(), processors_for_all(compiled)[0]
+    kernel.search(0)
+    bounds = list(kernel.bounds)
+    kernel.confine(whole)
+    assert clause_search(kernel).search(1 << 60) == 2
+    assert list(kernel.bounds) == bounds
+    name = compiled.resources[whole]
+    stages = tuple(
+        stage.model_copy(update={"modes": tuple(mode for mode in stage.modes if mode.resource == name)})
+        for stage in problem.stages
+    )
+    assert values(problem, kernel) == list(solve(problem.model_copy(update={"stages": stages})).bounds)
