@@ -53,7 +53,7 @@ _spare: list[Any] = []
 
 
 def _room(size: int) -> Any:
-    """Working space for so many integers, of 64 bits where compiled, of any size where not; with what was left in it."""
+    """Working space for so many integers, of 64 bits where compiled, else of any size; with what was left in it."""
     if not COMPILED:
         return [0] * size
     block = _spare.pop() if _spare else b""
@@ -144,10 +144,10 @@ class ClauseSearch:
 
     def _take(self, count: int) -> Ints:
         self.at += count
-        if self.measuring:
-            return self.lane_first
         first = self.at - count
-        array: Ints = cython.address(self.block[first]) if cython.compiled else self.block[first : self.at]
+        array: Ints = self.lane_first
+        if self.measuring == 0:
+            array = cython.address(self.block[first]) if cython.compiled else self.block[first : self.at]
         return array
 
     # What there is: counted once, then numbered, then the rules are written down.
@@ -443,7 +443,7 @@ class ClauseSearch:
 
     def _whether_sent(self, i: int, target: int, radio: int) -> int:
         """The variable for stage i's output going to `target` over `radio`: wanted there, and in such a mode."""
-        want = self.wanted[i * self.r + target]
+        want: int = self.wanted[i * self.r + target]
         others = 0
         for g in range(self.mode_first[i], self.mode_first[i + 1]):
             if self._over(g, target, radio) == 0:
@@ -1538,16 +1538,19 @@ class ClauseSearch:
             y = self.wanted[i * r + t]
             if y >= 0 and t != self.resource[g] and self.send_us[g * r + t] >= 0 and self._holds(2 * y):
                 total += self.send_nj[g * r + t]
-        return self.scale * total + self.charged * self.penalty[g]
+        if self.charged:
+            total = SCALE * total + self.penalty[g]
+        return total
 
     def _staying(self, t: int, until: int) -> int:
         """What being awake on resource t until some time costs, less what its work is charged for."""
         if until <= 0:
             return 0
-        if self.charged == 0:
-            return self.awake_mw[t] * until
-        lanes = self.lane_first[t + 1] - self.lane_first[t]
-        return self.scale * self.awake_mw[t] * until - self.awake_price[t] * lanes * (until - self.opening[t])
+        cost: int = self.scale * self.awake_mw[t] * until
+        if self.charged:
+            lanes = self.lane_first[t + 1] - self.lane_first[t]
+            cost -= self.awake_price[t] * lanes * (until - self.opening[t])
+        return cost
 
     def _staying_at_most(self, t: int, cost: int) -> int:
         """Until when resource t may be awake for that to cost no more than this."""
