@@ -12,10 +12,10 @@ cdef class ClauseSearch:
     cdef i64 acts_max, arena_max, arena_size, at, budgets, bump, clause, conflict_half, conflict_reason
     cdef i64 conflict_value, criteria, crowded, current, deadlines, failures, full, g, heat, heavy_taken
     cdef i64 heavy_waiting, level, limit_nodes, measuring, mins, mins_max, n, order_start, r, reached, reason
-    cdef i64 orders_max, charged, scale, rule_priced, rule_activity, rule_budget, rule_energy, rule_lanes, rule_late, rule_loss, rule_memory, rule_stage, rule_sum, rules
+    cdef i64 gone_size, reasons_max, orders_max, charged, scale, rule_priced, rule_activity, rule_budget, rule_energy, rule_lanes, rule_late, rule_loss, rule_memory, rule_stage, rule_sum, rules
     cdef i64 sends_max, set_size, stamp, static_size, store_size, sums, sums_max, taken, target, telling, terms
     cdef i64 terms_max, trail, trail_max, vars, vars_max, visited, waiting
-    cdef ints former, latter, alive, penalty, awake_price, act_at, surely, lane_first, asleep, wake_nj, awake_mw, memory_cap, links, release, input_first, inputs, reader_first
+    cdef ints there, act_row, listed, where, shown, gone, level_gone, former, latter, alive, penalty, awake_price, act_at, surely, lane_first, asleep, wake_nj, awake_mw, memory_cap, links, release, input_first, inputs, reader_first
     cdef ints readers, mode_first, resource, duration, energy, memory, loss, due_stage, due, weight, budget_first
     cdef ints budget_stage, budget_max, limit, objective, open, opening, send_us, send_nj, cap, proved, halted
     cdef ints best_mode, best_result, answer_mode, answer_start, bound, root, first, newest, head, need, place
@@ -47,6 +47,9 @@ cdef class ClauseSearch:
     cdef void _term(self, i64 g, i64 a, i64 us, i64 b, i64 more) noexcept nogil
     cdef void _sum(self, i64 condition, i64 v, i64 a, i64 plus, i64 us) noexcept nogil
     cdef void _fill(self) noexcept nogil
+    cdef void _swap(self, i64 m, i64 o) noexcept nogil
+    cdef void _admit(self, i64 a) noexcept nogil
+    cdef void _drop(self, i64 a) noexcept nogil
     cdef void _tell_of_activity(self, i64 a, i64 rule) noexcept nogil
     cdef void _tell(self, i64 h, i64 rule) noexcept nogil
     cdef void _subscribe(self) noexcept nogil
@@ -106,7 +109,7 @@ cdef class ClauseSearch:
     cdef i64 _run_energy(self, i64 charged) noexcept nogil
     cdef void _because_sendings(self, i64 i, i64 g) noexcept nogil
     cdef void _because_energy(self, i64 but, i64 but_awake, i64 spare) noexcept nogil
-    cdef i64 _before(self, i64 t, i64 a, i64 b) noexcept nogil
+    cdef i64 _before(self, i64 a, i64 b) noexcept nogil
     cdef i64 _present(self, i64 a) noexcept nogil
     cdef i64 _absent(self, i64 a) noexcept nogil
     cdef void _because_present(self, i64 a) noexcept nogil
@@ -121,5 +124,5 @@ cdef class ClauseSearch:
     cdef i64 _mode_choice(self, i64 g) noexcept nogil
     cdef i64 _overlap(self, i64 t, i64 most) noexcept nogil
     cdef i64 _under_way(self, i64 b, i64 time) noexcept nogil
-    cdef i64 _untangle(self, i64 t, i64 size, i64 most) noexcept nogil
+    cdef i64 _untangle(self, i64 size, i64 most) noexcept nogil
     cdef void _found(self) noexcept nogil

@@ -180,7 +180,13 @@ class ClauseSearch:
         self.mins_max = n + 3 * n * r + 2 * self.sends_max
         self.sums_max = 2 * n + (n + self.input_first[n]) * (r + 2) + self.acts_max
         self.trail_max = 64 * (self.g + 4 * n * r) + 4 * self.vars_max + 4096
-        self.arena_max = ARENA
+        # What one reason may have, which is looked at before it is begun: stages' modes with their sendings, or orders.
+        lanes = 0
+        for t in range(r):
+            lanes = max(lanes, self.lane_first[t + 1] - self.lane_first[t])
+        reason = 3 * (self.g * (r + 1) + 2 * r + self.deadlines + (lanes + 2) * (lanes + 2) + 16)
+        self.reasons_max = ARENA * (1 + n // 32)
+        self.arena_max = self.reasons_max + reason
 
     def _carve(self) -> None:
         n, r, g, v = self.n, self.r, self.g, self.vars_max
@@ -210,6 +216,12 @@ class ClauseSearch:
         self.act_took = self._take(self.acts_max)
         self.act_of = self._take(self.acts_max)
         self.act_at = self._take(self.acts_max)
+        self.act_row = self._take(self.acts_max)
+        self.listed = self._take(self.acts_max)
+        self.where = self._take(self.acts_max)
+        self.shown = self._take(r)
+        self.there = self._take(r)
+        self.gone = self._take(2 * self.acts_max)
         self.former = self._take(self.orders_max)
         self.latter = self._take(self.orders_max)
         self.min_of = self._take(self.mins_max)
@@ -233,6 +245,7 @@ class ClauseSearch:
         self.arena = self._take(self.arena_max)
         self.level_trail = self._take(v + 1)
         self.level_arena = self._take(v + 1)
+        self.level_gone = self._take(v + 1)
         self.store = self._take(STORE)
         self.set_list = self._take(2 * v + self.trail_max)
         self.mode_of = self._take(n)
@@ -247,7 +260,7 @@ class ClauseSearch:
         self.told = self._take(
             5 * self.terms_max
             + 5 * self.sums_max
-            + 8 * self.acts_max
+            + 9 * self.acts_max
             + 4 * g * (2 * self.kernel.budgets + r + 5)
             + n * r
             + 2 * r
@@ -323,6 +336,8 @@ class ClauseSearch:
         if users <= lanes:
             return
         for a in range(self.act_first[t], self.act_first[t + 1]):
+            # So that what is added to it to have the order of two is the number of the other.
+            self.act_row[a] = self.vars - self.act_first[t]
             for b in range(self.act_first[t], a if lanes == 1 else self.act_first[t + 1]):
                 v = self._new(0, 1)
                 self.former[v - self.order_start] = a
@@ -652,6 +667,8 @@ class ClauseSearch:
             if self.order_first[t] < self.order_first[t + 1]:
                 for a in range(self.act_first[t], self.act_first[t + 1]):
                     self._tell_of_activity(a, self.rule_activity + a)
+                    if self.act_on[a] >= 0:
+                        self._tell(2 * self.act_on[a] + 1, self.rule_activity + a)
                     if self.lane_first[t + 1] - self.lane_first[t] > 1:
                         self._tell_of_activity(a, self.rule_lanes + t)
 
@@ -661,6 +678,38 @@ class ClauseSearch:
         self._tell(2 * self.act_start[a], rule)
         self._tell(2 * self.act_start[a] + 1, rule)
         self._tell(2 * self.act_took[a], rule)
+
+    # A resource's activities are listed: first those that surely take place, then those that may (`shown` in all), then
+    # those that do not. Each move is noted in `gone`, and undone with the decision that led to it: the last one moved
+    # is still at the edge it was moved across.
+
+    def _swap(self, m: int, o: int) -> None:
+        a = self.listed[m]
+        b = self.listed[o]
+        self.listed[m] = b
+        self.listed[o] = a
+        self.where[b] = m
+        self.where[a] = o
+
+    def _drop(self, a: int) -> None:
+        """Activity a does not take place."""
+        t = self.act_at[a]
+        last = self.act_first[t] + self.shown[t] - 1
+        if self.where[a] <= last:
+            self._swap(self.where[a], last)
+            self.shown[t] -= 1
+            self.gone[self.gone_size] = 2 * t
+            self.gone_size += 1
+
+    def _admit(self, a: int) -> None:
+        """Activity a surely takes place."""
+        t = self.act_at[a]
+        next_one = self.act_first[t] + self.there[t]
+        if self.where[a] >= next_one:
+            self._swap(self.where[a], next_one)
+            self.there[t] += 1
+            self.gone[self.gone_size] = 2 * t + 1
+            self.gone_size += 1
 
     # Clauses. In `store`: how many atoms, the next clause of either watched atom's list, how many levels (0: never
     # forgotten), then the atoms, the two watched ones first. A list is that of the half that makes its atoms false.
@@ -827,6 +876,13 @@ class ClauseSearch:
         while self.store_size < self.static_size:
             self._watch(self.store_size)
             self.store_size += HEADER + 2 * self.store[self.store_size]
+        self.gone_size = 0
+        for t in range(self.r):
+            self.there[t] = 0
+            self.shown[t] = self.act_first[t + 1] - self.act_first[t]
+        for a in range(self.act_first[self.r]):
+            self.listed[a] = a
+            self.where[a] = a
         self.waiting = 0
         self.taken = 0
         self.heavy_waiting = 0
@@ -879,6 +935,7 @@ class ClauseSearch:
         self.level += 1
         self.level_trail[self.level] = self.trail
         self.level_arena[self.level] = self.arena_size
+        self.level_gone[self.level] = self.gone_size
         self._set(h, 1 - (h & 1), -1)
 
     def _cancel(self, level: int) -> None:
@@ -899,6 +956,14 @@ class ClauseSearch:
             self.bound[h] = self.trail_before[e]
             self.newest[h] = self.trail_last[e]
         self.arena_size = self.level_arena[level + 1]
+        # What is put back into a list is where it was taken out, for the last one taken out is put back first.
+        while self.gone_size > self.level_gone[level + 1]:
+            self.gone_size -= 1
+            t = self.gone[self.gone_size]
+            if t & 1:
+                self.there[t >> 1] -= 1
+            else:
+                self.shown[t >> 1] += 1
         self.reached = self.trail
         self.level = level
 
@@ -928,7 +993,7 @@ class ClauseSearch:
 
     def _why(self) -> None:
         """Begin a reason: the atoms given to `_because` from here on."""
-        if self.arena_size > self.arena_max - 6 * self.vars_max - 4096:
+        if self.arena_size > self.reasons_max:
             self.full = 1
         self.reason = self.arena_size
         self.arena_size += 1
@@ -1718,15 +1783,12 @@ class ClauseSearch:
                 else:
                     self._because_sendings(i, g)
 
-    def _before(self, t: int, a: int, b: int) -> int:
-        """The half that holds when activity a of resource t ends before b starts."""
-        first = self.act_first[t]
-        at = self.order_first[t]
-        if self.lane_first[t + 1] - self.lane_first[t] > 1:
-            return 2 * (at + (a - first) * (self.act_first[t + 1] - first) + b - first)
-        if a > b:
-            return 2 * (at + (a - first) * (a - first - 1) // 2 + b - first)
-        return 2 * (at + (b - first) * (b - first - 1) // 2 + a - first) + 1
+    def _before(self, a: int, b: int) -> int:
+        """The half that holds when activity a ends before b, on the same resource, starts."""
+        t = self.act_at[a]
+        if a > b or self.lane_first[t + 1] - self.lane_first[t] > 1:
+            return 2 * (self.act_row[a] + b)
+        return 2 * (self.act_row[b] + a) + 1
 
     def _present(self, a: int) -> int:
         return 1 if self.act_on[a] < 0 or self._holds(2 * self.act_on[a]) else 0
@@ -1743,23 +1805,30 @@ class ClauseSearch:
 
         On one lane one of two activities comes first, and which one has to is known from their times.
         """
-        if self._absent(a) or self.bound[2 * self.act_took[a]] == 0:
+        if self._absent(a):
+            self._drop(a)
             return 1
         t = self.act_at[a]
+        if self.bound[2 * self.act_took[a]] == 0 or self.order_first[t] == self.order_first[t + 1]:
+            return 1
         one = 1 if self.lane_first[t + 1] - self.lane_first[t] == 1 else 0
         sure = self._present(a)
-        for b in range(self.act_first[t], self.act_first[t + 1]):
+        if sure:
+            self._admit(a)
+        # Of two activities that both only may take place nothing follows.
+        for m in range(self.act_first[t], self.act_first[t] + (self.shown[t] if sure else self.there[t])):
+            b = self.listed[m]
             if a == b or self._absent(b) or self.bound[2 * self.act_took[b]] == 0:
                 continue
             if sure:
-                first = self._before(t, a, b)
+                first = self._before(a, b)
                 if one:
                     if self._run_pair(first, a, b) == 0:
                         return 0
                 elif self._holds(first) and self._run_order(first, a, b) == 0:
                     return 0
             if self._present(b):
-                first = self._before(t, b, a)
+                first = self._before(b, a)
                 if one:
                     if self._run_pair(first, b, a) == 0:
                         return 0
@@ -1825,7 +1894,8 @@ class ClauseSearch:
         """Several lanes: what surely runs at a time leaves no lane for others (time-tabling)."""
         lanes = self.lane_first[t + 1] - self.lane_first[t]
         running = 0
-        for a in range(self.act_first[t], self.act_first[t + 1]):
+        for m in range(self.act_first[t], self.act_first[t] + self.there[t]):
+            a = self.listed[m]
             # Surely under way from its latest start to its earliest end, if that is any time at all.
             if self._sure_at(a, -self.bound[2 * self.act_start[a] + 1]):
                 self.surely[running] = a
@@ -1866,7 +1936,8 @@ class ClauseSearch:
 
     def _push_out(self, t: int, time: int, sure: int) -> int:
         """As many activities as there are lanes are under way at `time`: any other ends before or starts after."""
-        for b in range(self.act_first[t], self.act_first[t + 1]):
+        for o in range(self.act_first[t], self.act_first[t] + self.shown[t]):
+            b = self.listed[o]
             s = self.act_start[b]
             d = self.act_took[b]
             took = self.bound[2 * d]
@@ -1942,51 +2013,58 @@ class ClauseSearch:
         """
         lanes = self.lane_first[t + 1] - self.lane_first[t]
         best = -1
-        for a in range(self.act_first[t], self.act_first[t + 1]):
-            took = self.bound[2 * self.act_took[a]]
-            if self._present(a) == 0 or took == 0:
-                continue
+        there = 0
+        for m in range(self.act_first[t], self.act_first[t] + self.there[t]):
+            a = self.listed[m]
+            if self.bound[2 * self.act_took[a]]:
+                self.surely[there] = a
+                there += 1
+        for m in range(there):
+            a = self.surely[m]
             time = self.bound[2 * self.act_start[a]]
-            if lanes == 1:
-                for b in range(self.act_first[t], self.act_first[t + 1]):
-                    if a == b or self._under_way(b, time) == 0:
-                        continue
-                    first = self._before(t, a, b)
-                    if self._holds(first) or self._holds(first ^ 1):
-                        continue
-                    if self.activity[first >> 1] > most:
-                        most = self.activity[first >> 1]
-                        # First what starts first; at one time what has to.
-                        other = self.bound[2 * self.act_start[b]]
-                        if other < time:
-                            best = first ^ 1
-                        elif self.bound[2 * self.act_start[a] + 1] >= self.bound[2 * self.act_start[b] + 1]:
-                            best = first
-                        else:
-                            best = first ^ 1
-                continue
             over = 0
-            for b in range(self.act_first[t], self.act_first[t + 1]):
-                if self._under_way(b, time):
-                    self.over[over] = b
+            for o in range(there):
+                if self._under_way(self.surely[o], time):
+                    self.over[over] = self.surely[o]
                     over += 1
-            if over > lanes:
-                chosen = self._untangle(t, lanes + 1, most)
+            if over <= lanes:
+                continue
+            if lanes > 1:
+                chosen = self._untangle(lanes + 1, most)
                 if chosen == -2:
                     return -2
                 if chosen >= 0:
                     best = chosen
                     most = self.heat
+                continue
+            for o in range(over):
+                b = self.over[o]
+                if a == b:
+                    continue
+                first = self._before(a, b)
+                if self._holds(first) or self._holds(first ^ 1):
+                    continue
+                if self.activity[first >> 1] > most:
+                    most = self.activity[first >> 1]
+                    # First what starts first; at one time what has to.
+                    other = self.bound[2 * self.act_start[b]]
+                    if other < time:
+                        best = first ^ 1
+                    elif self.bound[2 * self.act_start[a] + 1] >= self.bound[2 * self.act_start[b] + 1]:
+                        best = first
+                    else:
+                        best = first ^ 1
         self.heat = most
         return best
 
     def _under_way(self, b: int, time: int) -> int:
+        """Whether activity b would be under way at a time if it started as early as it can."""
         start = self.bound[2 * self.act_start[b]]
-        if self._present(b) == 0 or start > time:
+        if start > time:
             return 0
         return 1 if start + self.bound[2 * self.act_took[b]] > time else 0
 
-    def _untangle(self, t: int, size: int, most: int) -> int:
+    def _untangle(self, size: int, most: int) -> int:
         """Of one activity too many at a time (in `over`), two of which one is to wait for the other.
 
         -2, with `conflict` set, if no two of them may.
@@ -2001,7 +2079,7 @@ class ClauseSearch:
                 b = self.over[o]
                 if a == b or self.act_on[b] < 0:
                     continue
-                first = self._before(t, a, b)
+                first = self._before(a, b)
                 if self._holds(first ^ 1):
                     continue
                 open_orders += 1
@@ -2017,7 +2095,7 @@ class ClauseSearch:
                 self._because_present(self.over[m])
                 for o in range(size):
                     if m != o and self.act_on[self.over[o]] >= 0:
-                        first = self._before(t, self.over[m], self.over[o])
+                        first = self._before(self.over[m], self.over[o])
                         self._because(first ^ 1, first & 1, 0)
             self._so_not()
             return -2

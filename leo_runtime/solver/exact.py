@@ -1,4 +1,4 @@
-"""The exact solver: branch and bound over modes, then over the order of what shares a lane. Anytime, with bounds.
+"""The exact solver: a first answer by local search, then search until nothing better can exist. Anytime, with bounds.
 
 `docs/solver.md` says how it works and why its bounds hold.
 """
@@ -16,6 +16,8 @@ from leo_runtime.solver.prove import UNLIMITED, prove
 
 CLIMB_MOVES_PER_STAGE = 25
 """Random changes tried before the search, for a good first answer."""
+NEIGHBOURHOOD_NODES = 60
+"""How many nodes one neighbourhood may take; it grows while fewer are enough."""
 
 
 def solve(problem: Problem, *, limit_ms: int | None = None, limit_nodes: int | None = None, seed: int = 0) -> Placement:
@@ -39,14 +41,19 @@ def answer(
     limit_nodes: int | None = None,
     seed: int = 0,
     climb_moves: int | None = None,
+    neighbourhoods: int = 0,
+    solver: str = "exact",
 ) -> Placement:
-    """Search with a kernel of `compiled` and write the answer down; see `solve`.
+    """Search with a kernel of `compiled` and write the answer down as that of `solver`; see `solve`.
 
-    The kernel may already hold an answer to start from; `climb_moves` then says how much local search to add.
+    The kernel may already hold an answer to start from; `climb_moves` then says how much local search to add, and
+    `neighbourhoods` how many to search for each criterion before everything is (see `Kernel.refine`).
     """
     with limited(limit_ms, began_ns) as stop:
         stop.watch(kernel)
         kernel.climb(CLIMB_MOVES_PER_STAGE * len(compiled.stages) if climb_moves is None else climb_moves, seed)
+        if neighbourhoods:
+            kernel.refine(neighbourhoods, NEIGHBOURHOOD_NODES, seed)
         proved, _ = prove(kernel, UNLIMITED if limit_nodes is None else limit_nodes)
         bounds = tuple(kernel.bounds)
         if not proved:
@@ -57,20 +64,10 @@ def answer(
                 proved = kernel.search(0) == 2
                 bounds = (max(bounds[0], kernel.bounds[0]), *kernel.bounds[1:])
         if kernel.found:
-            return compiled.placement(kernel.best(), "exact", "optimal" if proved else "feasible", bounds, began_ns)
+            return compiled.placement(kernel.best(), solver, "optimal" if proved else "feasible", bounds, began_ns)
         if not proved:
             raise SolverError(
                 f"`{compiled.problem.name}`: no answer was found within the limit, and none was ruled out",
                 hint="raise limit_ms or limit_nodes",
             )
-        return compiled.infeasible("exact", reason(compiled.problem, stop), began_ns)
-
-
-def first_answer(kernel: Any, limit_nodes: int) -> bool:
-    """Search until there is an answer at all, or none is possible (False). Raises `SolverError` at the limit."""
-    if kernel.search(limit_nodes) == 1 and not kernel.found:
-        raise SolverError(
-            "no answer was found within the limit, and none was ruled out", hint="raise limit_ms or limit_nodes"
-        )
-    found: bool = kernel.found
-    return found
+        return compiled.infeasible(solver, reason(compiled.problem, stop), began_ns)

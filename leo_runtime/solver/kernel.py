@@ -24,7 +24,7 @@ FAR = int("1" + "0" * (18 if COMPILED else 60))
 """Later, dearer and larger than anything of a problem; where numbers are 64-bit, several of them still add up."""
 
 STEP = 64
-HEAT = 3 * STEP
+HEAT = 48
 CEILING = 1 << 44
 SCALE = 64
 ROWS = 24

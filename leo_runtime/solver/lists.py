@@ -26,7 +26,7 @@ Value = tuple[int, ...]
 """How far rules are broken, then the criteria of the objective: less is better."""
 
 SINGLE_NODES = 20_000
-"""How far the best use of a single processor is searched for, each."""
+"""How far the best use of a single processor is searched for, each; less where a node is of many stages."""
 
 _NO_DEADLINE_US = 10**30
 
@@ -111,7 +111,7 @@ class Lists:
 
 
 def search_single_processors(compiled: Compiled, kernel: Any, stop: Stop) -> None:
-    """Make sure that the kernel's answer is no worse than the best one on a single processor (`SINGLE_NODES` each).
+    """Make sure that the kernel's answer is no worse than the best one on a single processor, as far as is searched.
 
     Past the wall limit nothing is searched: simple answers on each processor were tried before any search.
     """
@@ -119,7 +119,7 @@ def search_single_processors(compiled: Compiled, kernel: Any, stop: Stop) -> Non
         if stop.passed:
             break
         kernel.confine(k)
-        prove(kernel, SINGLE_NODES)
+        prove(kernel, min(SINGLE_NODES, 16 * SINGLE_NODES // len(compiled.stages)))
     kernel.confine(-1)
 
 
