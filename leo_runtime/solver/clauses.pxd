@@ -62,6 +62,7 @@ cdef class ClauseSearch:
     cpdef i64 search(self, i64 limit_nodes)
     cdef i64 _search(self, i64 limit_nodes) noexcept nogil
     cdef i64 _minimise(self, i64 c) noexcept nogil
+    cdef i64 _begin_anew(self) noexcept nogil
     cdef i64 _luby(self, i64 run) noexcept nogil
     cdef i64 _start(self) noexcept nogil
     cdef i64 _cap_all(self) noexcept nogil

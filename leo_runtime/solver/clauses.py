@@ -795,14 +795,9 @@ class ClauseSearch:
         if self.kernel.has_best:
             self._follow()
             self.cap[c] = self.best_result[c] - 1
-        if self.kernel._price_root() == 0:
-            return 1
-        for g in range(self.g):
-            if self.alive[g] == 0 and self._set(2 * g + 1, 0, -1) == 0:
-                return 1
-        if self._cap_all() == 0 or self._propagate() == 0:
+        if self._begin_anew() == 0:
             return 0 if self.full else 1
-        self._settle()
+        priced = self.cap[c]
         run = 1
         left = RESTART
         while True:
@@ -845,8 +840,24 @@ class ClauseSearch:
                 self.crowded = 0
                 if self.store_size > STORE // 2:
                     self._forget()
+                if self.cap[c] != priced:
+                    priced = self.cap[c]
+                    if self._begin_anew() == 0:
+                        return 0 if self.full else 1
             if self.level == 0:
                 self._settle()
+
+    def _begin_anew(self) -> int:
+        """At the root, for the caps as they are: the kernel's prices, and all that follows. Returns 0 for no answer."""
+        if self.kernel._price_root() == 0:
+            return 0
+        for g in range(self.g):
+            if self.alive[g] == 0 and self._set(2 * g + 1, 0, -1) == 0:
+                return 0
+        if self._cap_all() == 0 or self._propagate() == 0:
+            return 0
+        self._settle()
+        return 1
 
     def _luby(self, run: int) -> int:
         """The run-th number (from 1) of 1, 1, 2, 1, 1, 2, 4, ... (Luby, Sinclair and Zuckerman, 1993)."""
