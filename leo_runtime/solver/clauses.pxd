@@ -15,7 +15,7 @@ cdef class ClauseSearch:
     cdef i64 gone_size, reasons_max, orders_max, charged, scale, rule_priced, rule_activity, rule_budget, rule_energy, rule_lanes, rule_late, rule_loss, rule_memory, rule_stage, rule_sum, rules
     cdef i64 sends_max, set_size, stamp, static_size, store_size, sums, sums_max, taken, target, telling, terms
     cdef i64 terms_max, trail, trail_max, vars, vars_max, visited, waiting
-    cdef ints there, act_row, listed, where, shown, gone, level_gone, former, latter, alive, penalty, awake_price, act_at, surely, lane_first, asleep, wake_nj, awake_mw, memory_cap, links, release, input_first, inputs, reader_first
+    cdef ints min_gate, sum_gate, there, act_row, listed, where, shown, gone, level_gone, former, latter, alive, penalty, awake_price, act_at, surely, lane_first, asleep, wake_nj, awake_mw, memory_cap, links, release, input_first, inputs, reader_first
     cdef ints readers, mode_first, resource, duration, energy, memory, loss, due_stage, due, weight, budget_first
     cdef ints budget_stage, budget_max, limit, objective, open, opening, send_us, send_nj, cap, proved, halted
     cdef ints best_mode, best_result, answer_mode, answer_start, bound, root, first, newest, head, need, place
@@ -43,9 +43,9 @@ cdef class ClauseSearch:
     cdef void _write_stage(self, i64 i) noexcept nogil
     cdef void _write_arrival(self, i64 i, i64 t) noexcept nogil
     cdef i64 _sending(self, i64 i, i64 target, i64 radio) noexcept nogil
-    cdef void _min(self, i64 v) noexcept nogil
+    cdef void _min(self, i64 v, i64 gate) noexcept nogil
     cdef void _term(self, i64 g, i64 a, i64 us, i64 b, i64 more) noexcept nogil
-    cdef void _sum(self, i64 condition, i64 v, i64 a, i64 plus, i64 us) noexcept nogil
+    cdef void _sum(self, i64 condition, i64 gate, i64 v, i64 a, i64 plus, i64 us) noexcept nogil
     cdef void _fill(self) noexcept nogil
     cdef void _swap(self, i64 m, i64 o) noexcept nogil
     cdef void _admit(self, i64 a) noexcept nogil
@@ -93,6 +93,7 @@ cdef class ClauseSearch:
     cdef void _forget(self) noexcept nogil
     cdef void _watch_open(self, i64 c) noexcept nogil
     cdef i64 _run_stage(self, i64 i) noexcept nogil
+    cdef i64 _useless(self, i64 gate) noexcept nogil
     cdef i64 _term_value(self, i64 m) noexcept nogil
     cdef void _because_term(self, i64 m, i64 value, i64 slope) noexcept nogil
     cdef i64 _run_min(self, i64 q) noexcept nogil

@@ -225,6 +225,7 @@ class ClauseSearch:
         self.former = self._take(self.orders_max)
         self.latter = self._take(self.orders_max)
         self.min_of = self._take(self.mins_max)
+        self.min_gate = self._take(self.mins_max)
         self.min_first = self._take(self.mins_max + 1)
         self.term_mode = self._take(self.terms_max)
         self.term_a = self._take(self.terms_max)
@@ -232,6 +233,7 @@ class ClauseSearch:
         self.term_b = self._take(self.terms_max)
         self.term_more = self._take(self.terms_max)
         self.sum_if = self._take(self.sums_max)
+        self.sum_gate = self._take(self.sums_max)
         self.sum_of = self._take(self.sums_max)
         self.sum_from = self._take(self.sums_max)
         self.sum_plus = self._take(self.sums_max)
@@ -497,7 +499,7 @@ class ClauseSearch:
                 high = max(high, took)
         self.first[2 * v] = low
         if low < high:
-            self._min(v)
+            self._min(v, -1)
             for g in range(self.mode_first[i], self.mode_first[i + 1]):
                 if self._over(g, target, t):
                     took = self.duration[g] if target < 0 else self.send_us[g * self.r + target]
@@ -512,29 +514,29 @@ class ClauseSearch:
             self._clause_add(2 * self.used[t])
             self._clause_end()
         if self.awake[t] >= 0:
-            self._sum(2 * self.act_on[act], self.awake[t], self.act_start[act], self.act_took[act], 0)
+            self._sum(2 * self.act_on[act], -1, self.awake[t], self.act_start[act], self.act_took[act], 0)
 
     def _write_stage(self, i: int) -> None:
         """When stage i ends: in the mode that ends first, and after whatever ends before its inputs are there."""
         r = self.r
         shortest = FAR
-        self._min(self.end[i])
+        self._min(self.end[i], -1)
         for g in range(self.mode_first[i], self.mode_first[i + 1]):
             self._term(g, self.begin[i * r + self.resource[g]], self.duration[g], -1, 0)
             shortest = min(shortest, self.duration[g])
         for p in range(self.input_first[i], self.input_first[i + 1]):
             producer = self.inputs[p]
-            self._sum(-1, self.end[i], self.end[producer], -1, shortest)
+            self._sum(-1, -1, self.end[i], self.end[producer], -1, shortest)
             for t in range(r):
                 if self.on[i * r + t] >= 0:
-                    self._sum(-1, self.begin[i * r + t], self.arrive[producer * r + t], -1, 0)
+                    self._sum(-1, self.on[i * r + t], self.begin[i * r + t], self.arrive[producer * r + t], -1, 0)
 
     def _write_arrival(self, i: int, t: int) -> None:
         """When the output of stage i is at t, and when each radio that could bring it there starts sending."""
         r = self.r
         x = i * r + t
         least = FAR
-        self._min(self.arrive[x])
+        self._min(self.arrive[x], self.wanted[x])
         for g in range(self.mode_first[i], self.mode_first[i + 1]):
             u = self.resource[g]
             took = self.send_us[g * r + t]
@@ -548,10 +550,10 @@ class ClauseSearch:
                 q = self._sending(i, t, self.links[link + 5])
             self._term(g, self.begin[i * r + u], self.duration[g] + after, q, after)
         if least < FAR:
-            self._sum(-1, self.arrive[x], self.end[i], -1, least)
+            self._sum(-1, self.wanted[x], self.arrive[x], self.end[i], -1, least)
         for radio in range(r):
             if self._sends_over(i, t, radio):
-                self._min(self._sending(i, t, radio))
+                self._min(self._sending(i, t, radio), self.wanted[x])
                 for g in range(self.mode_first[i], self.mode_first[i + 1]):
                     if self._over(g, t, radio):
                         self._term(g, self.begin[i * r + self.resource[g]], self.duration[g], -1, 0)
@@ -563,9 +565,13 @@ class ClauseSearch:
                 return self.act_start[a]
         return -1
 
-    def _min(self, v: int) -> None:
-        """Begin a rule: v is no less than the least of the terms that follow whose modes are possible."""
+    def _min(self, v: int, gate: int) -> None:
+        """Begin a rule: v is no less than the least of the terms that follow whose modes are possible.
+
+        It says nothing to anyone where the variable `gate` is 0 (-1: always of use).
+        """
         self.min_of[self.mins] = v
+        self.min_gate[self.mins] = gate
         self.min_first[self.mins] = self.terms
         self.mins += 1
 
@@ -578,9 +584,13 @@ class ClauseSearch:
         self.term_more[self.terms] = more
         self.terms += 1
 
-    def _sum(self, condition: int, v: int, a: int, plus: int, us: int) -> None:
-        """A rule: v is no less than a + plus + us (plus -1: none) where the half `condition` holds (-1: always)."""
+    def _sum(self, condition: int, gate: int, v: int, a: int, plus: int, us: int) -> None:
+        """A rule: v is no less than a + plus + us (plus -1: none) where the half `condition` holds (-1: always).
+
+        It says nothing to anyone where the variable `gate` is 0 (-1: always of use).
+        """
         self.sum_if[self.sums] = condition
+        self.sum_gate[self.sums] = gate
         self.sum_of[self.sums] = v
         self.sum_from[self.sums] = a
         self.sum_plus[self.sums] = plus
@@ -1397,6 +1407,13 @@ class ClauseSearch:
             return self._so_not()
         return 1
 
+    def _useless(self, gate: int) -> int:
+        """Whether a variable of 0 or 1 was 0 before the last decision: then so it is as long as what is deduced now."""
+        if gate < 0 or self._holds(2 * gate + 1) == 0:
+            return 0
+        e = self.newest[2 * gate + 1]
+        return 1 if e < 0 or self.trail_level[e] < self.level else 0
+
     def _term_value(self, m: int) -> int:
         value = self.term_us[m]
         if self.term_a[m] >= 0:
@@ -1417,6 +1434,8 @@ class ClauseSearch:
 
     def _run_min(self, q: int) -> int:
         """A variable is no less than the least of some terms, each of a mode that is possible."""
+        if self._useless(self.min_gate[q]):
+            return 1
         v = self.min_of[q]
         top = -self.bound[2 * v + 1]
         least = FAR
@@ -1462,6 +1481,8 @@ class ClauseSearch:
 
     def _run_sum(self, q: int) -> int:
         """A variable is no less than another, plus what may be a third, under a condition."""
+        if self._useless(self.sum_gate[q]):
+            return 1
         condition = self.sum_if[q]
         v = self.sum_of[q]
         a = self.sum_from[q]
