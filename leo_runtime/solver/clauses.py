@@ -1615,12 +1615,15 @@ class ClauseSearch:
         for i in range(self.n):
             if i == but or self.low[i] == self.base[i]:
                 continue
-            if self.low[i] - self.base[i] <= spare:
-                spare -= self.low[i] - self.base[i]
-                continue
+            enough = self.low[i]
             for g in range(self.mode_first[i], self.mode_first[i + 1]):
-                if self.cost[g] < self.low[i]:
+                if self.root[2 * g + 1] >= 0 or self.cost[g] >= self.low[i]:
+                    continue
+                if self.cost[g] >= self.low[i] - spare:
+                    enough = min(enough, self.cost[g])
+                else:
                     self._because(2 * g + 1, 0, 0)
+            spare -= self.low[i] - enough
 
     def _charge(self, charged: int) -> None:
         """Count energy as it is (0), or in the kernel's fractions with charges for what is scarce (1)."""
@@ -1804,16 +1807,19 @@ class ClauseSearch:
         for i in range(self.n):
             if i == but or self.low[i] == self.base[i]:
                 continue
-            if self.low[i] - self.base[i] <= spare:
-                spare -= self.low[i] - self.base[i]
-                continue
+            # Modes that are cheaper by no more than may be spared need no reason for being out.
+            enough = self.low[i]
             for g in range(self.mode_first[i], self.mode_first[i + 1]):
-                if self.scale * self.energy[g] + self.charged * self.penalty[g] >= self.low[i]:
+                cost = self.scale * self.energy[g] + self.charged * self.penalty[g]
+                if self.root[2 * g + 1] >= 0 or cost >= self.low[i]:
                     continue
-                if self._holds(2 * g + 1) and self._with_sendings(i, g) < self.low[i]:
+                if cost >= self.low[i] - spare:
+                    enough = min(enough, cost)
+                elif self._holds(2 * g + 1) and self._with_sendings(i, g) < self.low[i]:
                     self._because(2 * g + 1, 0, 0)
                 else:
                     self._because_sendings(i, g)
+            spare -= self.low[i] - enough
 
     def _before(self, a: int, b: int) -> int:
         """The half that holds when activity a ends before b, on the same resource, starts."""
