@@ -789,6 +789,7 @@ class ClauseSearch:
             # The bounds of later criteria were for no better values of the earlier ones: they still hold.
             if self.kernel.has_best == 0 or self.proved[m] < self.best_result[c]:
                 self.target = c
+                self.floor = self.proved[m]
                 if self._minimise(c) == 0:
                     return 1
                 if self.kernel.has_best == 0:
@@ -819,6 +820,8 @@ class ClauseSearch:
                 self._found()
                 if self.kernel._adopt() == 0:
                     return 0
+                if self.best_result[c] <= self.floor:
+                    return 1
                 self.cap[c] = self.best_result[c] - 1
                 if c == 2:
                     # This cap is known by what it does to every stage's end, which has no reason but at the root.

@@ -5,7 +5,7 @@ ctypedef long long i64
 ctypedef i64* ints
 
 cdef i64 FAR
-cdef i64 SCALE, ROWS, CUTS, STEPS, ROOM, LATENESS, DOUBT, LEAF_NODES, LONGEST, BROKEN, STEP, HEAT, CEILING
+cdef i64 SCALE, DUES, ROWS, CUTS, STEPS, ROOM, LATENESS, DOUBT, LEAF_NODES, LONGEST, BROKEN, STEP, HEAT, CEILING
 
 @cython.final
 cdef class Kernel:
@@ -17,7 +17,7 @@ cdef class Kernel:
     cdef ints release, input_first, inputs, mode_first
     cdef ints resource, duration, energy, output, memory, loss
     cdef ints due_stage, due, weight, budget_first, budget_stage, budget_max, limit, objective
-    cdef ints open, send_us, send_nj, mode, start, end, lane, after, arrive, head, sent, made, rank, last, result
+    cdef ints least_late, met_last, open, send_us, send_nj, mode, start, end, lane, after, arrive, head, sent, made, rank, last, result
     cdef ints best_mode, best_start, best_lane, best_sent, best_arrive, best_result, climb_mode, climb_order, position, unit, held, send_list
     cdef ints alive, count, stage_of, trail, cap, bound, node_bound, halted, cost, early, latest, floor, ceiling
     cdef ints soonest, limit_end, least, only, reach, last_start, surely, opening, opening_lane, first_free, free
@@ -81,6 +81,9 @@ cdef class Kernel:
     cdef i64 _price(self, i64 g) noexcept nogil
     cdef i64 _propagate(self) noexcept nogil
     cdef i64 _forward(self) noexcept nogil
+    cdef i64 _in_turn(self) noexcept nogil
+    cdef void _take_turns(self, i64 k, i64 dues) noexcept nogil
+    cdef i64 _in_turn_on(self, i64 k, i64 dues) noexcept nogil
     cdef i64 _backward(self) noexcept nogil
     cdef i64 _sums(self) noexcept nogil
     cdef i64 _decided(self, i64 i) noexcept nogil

@@ -32,6 +32,8 @@ CUTS = 6
 STEPS = 30
 ROOM = 1 << 20
 LATENESS = 8
+DUES = 9
+"""Of how many deadlines every order is looked at."""
 DOUBT = 16
 LEAF_NODES = 100
 LONGEST = 1 << 38
@@ -52,6 +54,7 @@ def block_size(data: Sequence[int]) -> int:
         + 16 * (resources + lanes)
         + data[3]
         + 4 * data[5]
+        + (2 << min(data[5], DUES))
         + 64
     )
 
@@ -201,6 +204,8 @@ class Kernel:
         self.newest_start = self._take(r)
         self.acts = self._take(activities)
         self.freed = self._take(n)
+        self.least_late = self._take(1 << min(self.deadlines, DUES))
+        self.met_last = self._take(1 << min(self.deadlines, DUES))
         self.sure = 0
         self.has_best = 0
         self.sends = 0
@@ -1027,6 +1032,11 @@ class Kernel:
                 self.bound[k] = top + 1
                 return
             self.bound[k] = max(self.bound[k], self.node_bound[c])
+            if c == 0:
+                self.bound[k] = max(self.bound[k], self._in_turn())
+                if self.bound[k] > top:
+                    self._undo(mark)
+                    return
             if c == 0 or c == 2 or retry < FAR:
                 self._undo(mark)
                 guess = top
@@ -1106,7 +1116,10 @@ class Kernel:
         mark = self.trail_size
         value = self.best_result[c]
         if self._propagate():
-            value = min(self.node_bound[c], value)
+            least = self.node_bound[c]
+            if c == 0:
+                least = max(least, self._in_turn())
+            value = min(least, value)
         self._undo(mark)
         return value
 
@@ -1380,6 +1393,103 @@ class Kernel:
         self.node_bound[0] = tardiness
         self.node_bound[2] = makespan
         return 1 if tardiness <= self.cap[0] and makespan <= self.cap[2] else 0
+
+    def _in_turn(self) -> int:
+        """The least tardiness of the first `DUES` deadlines if the work for them that only one resource can do is done
+        there in turn; of the resource for which that is most.
+
+        Held and Karp's recurrence (1962) over sets of deadlines met: whatever the order in which the work for each is
+        completed, the last of a set is not before the lanes can have done all that the set needs.
+        """
+        n = self.n
+        dues = min(self.deadlines, DUES)
+        for i in range(n):
+            self.work_of[i] = 0
+        for d in range(dues):
+            self.work_of[self.due_stage[d]] |= 1 << d
+        for i in range(n - 1, -1, -1):
+            for p in range(self.input_first[i], self.input_first[i + 1]):
+                self.work_of[self.inputs[p]] |= self.work_of[i]
+        most = 0
+        busiest = -1
+        for k in range(self.r):
+            late = self._in_turn_on(k, dues)
+            if late > most:
+                most = late
+                busiest = k
+        if busiest >= 0 and (self.has_best == 0 or self.best_result[0] > most):
+            self._in_turn_on(busiest, dues)
+            self._take_turns(busiest, dues)
+        return most
+
+    def _take_turns(self, k: int, dues: int) -> None:
+        """Schedule everything in the order in which resource k is least late (in `met_last`), and keep it if it is good.
+
+        Each stage comes with the first deadline that needs it, in its shortest mode on k or wherever it ends first.
+        """
+        for i in range(self.n):
+            self.done[i] = dues
+        met = (1 << dues) - 1
+        for turn in range(dues - 1, -1, -1):
+            d = self.met_last[met]
+            met ^= 1 << d
+            for i in range(self.n):
+                if self.work_of[i] >> d & 1:
+                    self.done[i] = turn
+        at = 0
+        for turn in range(dues + 1):
+            for i in range(self.n):
+                if self.done[i] == turn:
+                    self.made[at] = i
+                    at += 1
+        for i in range(self.n):
+            self.mode[i] = -1
+            for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                if self.alive[g] and self.resource[g] == k and self.duration[g] == self.work_us[i]:
+                    self.mode[i] = g
+                    break
+        self._schedule()
+        self._keep()
+
+    def _in_turn_on(self, k: int, dues: int) -> int:
+        lanes = self.lane_first[k + 1] - self.lane_first[k]
+        if lanes == 0:
+            return 0
+        begin = FAR
+        needing = 0
+        for i in range(self.n):
+            took = FAR
+            for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                if self.alive[g]:
+                    if self.resource[g] != k:
+                        took = 0
+                        break
+                    took = min(took, self.duration[g])
+                    begin = min(begin, self.early[g] - self.duration[g])
+            self.work_us[i] = took
+            if took > 0:
+                needing |= self.work_of[i]
+        if needing == 0:
+            return 0
+        self.least_late[0] = 0
+        for met in range(1, 1 << dues):
+            work = 0
+            for i in range(self.n):
+                if self.work_of[i] & met:
+                    work += self.work_us[i]
+            end = begin + (work + lanes - 1) // lanes if work > 0 else 0
+            least = FAR
+            for d in range(dues):
+                if met >> d & 1:
+                    late = self.soonest[self.due_stage[d]] - self.due[d]
+                    if needing >> d & 1:
+                        late = max(late, end - self.due[d])
+                    late = self.least_late[met ^ (1 << d)] + self.weight[d] * max(late, 0)
+                    if late < least:
+                        least = late
+                        self.met_last[met] = d
+            self.least_late[met] = least
+        return self.least_late[(1 << dues) - 1]
 
     def _backward(self) -> int:
         """Latest ends within the caps, given the earliest ends; kills modes that cannot end in time."""
