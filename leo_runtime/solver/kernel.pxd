@@ -10,7 +10,7 @@ cdef i64 SCALE, DUES, ROWS, CUTS, STEPS, ROOM, LATENESS, DOUBT, LEAF_NODES, LONG
 @cython.final
 cdef class Kernel:
     cdef i64[::1] block
-    cdef i64 confined
+    cdef i64 confined, busiest
     cdef i64 at
     cdef i64 n, r, g, deadlines, budgets, criteria
     cdef ints lane_first, asleep, wake_us, wake_nj, awake_mw, memory_cap, ready, links
@@ -82,7 +82,7 @@ cdef class Kernel:
     cdef i64 _propagate(self) noexcept nogil
     cdef i64 _forward(self) noexcept nogil
     cdef i64 _in_turn(self) noexcept nogil
-    cdef void _take_turns(self, i64 k, i64 dues) noexcept nogil
+    cdef void _take_turns(self) noexcept nogil
     cdef i64 _in_turn_on(self, i64 k, i64 dues) noexcept nogil
     cdef i64 _backward(self) noexcept nogil
     cdef i64 _sums(self) noexcept nogil

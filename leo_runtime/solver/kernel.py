@@ -1033,7 +1033,13 @@ class Kernel:
                 return
             self.bound[k] = max(self.bound[k], self.node_bound[c])
             if c == 0:
-                self.bound[k] = max(self.bound[k], self._in_turn())
+                late = self._in_turn()
+                self.bound[k] = max(self.bound[k], late)
+                if late > 0 and late <= top and self.limit_nodes > 0:
+                    self._take_turns()
+                    if self.has_best:
+                        top = min(top, self.best_result[c] - 1)
+                        self.cap[c] = top
                 if self.bound[k] > top:
                     self._undo(mark)
                     return
@@ -1411,22 +1417,22 @@ class Kernel:
             for p in range(self.input_first[i], self.input_first[i + 1]):
                 self.work_of[self.inputs[p]] |= self.work_of[i]
         most = 0
-        busiest = -1
+        self.busiest = -1
         for k in range(self.r):
             late = self._in_turn_on(k, dues)
             if late > most:
                 most = late
-                busiest = k
-        if busiest >= 0 and (self.has_best == 0 or self.best_result[0] > most):
-            self._in_turn_on(busiest, dues)
-            self._take_turns(busiest, dues)
+                self.busiest = k
         return most
 
-    def _take_turns(self, k: int, dues: int) -> None:
-        """Schedule everything in the order in which resource k is least late (in `met_last`), and keep it if it is good.
+    def _take_turns(self) -> None:
+        """Schedule everything in the order in which the busiest resource is least late, and keep it if it is good.
 
-        Each stage comes with the first deadline that needs it, in its shortest mode on k or wherever it ends first.
+        Each stage comes with the first deadline that needs it, in its shortest mode there or wherever it ends first.
         """
+        dues = min(self.deadlines, DUES)
+        k = self.busiest
+        self._in_turn_on(k, dues)
         for i in range(self.n):
             self.done[i] = dues
         met = (1 << dues) - 1
