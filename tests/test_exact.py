@@ -92,3 +92,52 @@ def test_numbers_beyond_64_bits_are_answered_exactly(seed: int) -> None:
     assert not check(scaled, placement).violations
     assert values(scaled, placement) == values(scaled, solve(scaled, "exhaustive"))
     assert placement.bounds[0] == heavier * solve(problem).bounds[0]
+
+
+def in_turn(took: list[int], due: list[int]) -> Problem:
+    """One lane, a job of so many us for each deadline, and in front of every job but the first one that it shares."""
+    stages = [{"name": "shared", "modes": [{"resource": "cpu", "duration_us": 7, "energy_nj": 1}]}]
+    stages += [
+        {
+            "name": f"job{j}",
+            "inputs": ["shared"] if j else [],
+            "modes": [{"resource": "cpu", "duration_us": us, "energy_nj": 1}],
+        }
+        for j, us in enumerate(took)
+    ]
+    return Problem.from_dict(
+        {
+            "format": "leo-problem/1",
+            "name": "in turn",
+            "resources": [{"name": "cpu"}],
+            "stages": stages,
+            "deadlines": [{"stage": f"job{j}", "deadline_us": us, "weight": 1 + j % 3} for j, us in enumerate(due)],
+            "objective": ["tardiness"],
+        }
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 30), st.integers(0, 60)), min_size=1, max_size=5))
+def test_late_work_on_one_lane_is_settled_by_the_order_of_its_deadlines(jobs: list[tuple[int, int]]) -> None:
+    problem = in_turn([took for took, _ in jobs], [due for _, due in jobs])
+    least = list(solve(problem, "exhaustive").bounds)
+    kernel = Compiled(problem).kernel()
+    kernel.search(0)
+    assert kernel.bounds <= least
+    assert least == [0] or (kernel.search(1) == 2 and kernel.bounds == least)
+    assert list(solve(problem).bounds) == least
+
+
+def test_two_dozen_late_stages_on_one_lane_are_proved_by_a_few_nodes() -> None:
+    problem = in_turn([5 + 7 * j % 23 for j in range(8)], [13 * j % 41 for j in range(8)])
+    kernel = Compiled(problem).kernel()
+    assert kernel.search(4) == 2
+    assert kernel.best()[0] == kernel.bounds[0] > 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(problems(7))
+def test_what_is_proved_is_what_was_found(problem: Problem) -> None:
+    best = solve(problem)
+    assert best.status == "infeasible" or list(best.bounds) == values(problem, best)

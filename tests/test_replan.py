@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from leo_runtime.check import check
 from leo_runtime.errors import InputError
 from leo_runtime.problem import Problem
-from leo_runtime.solver import solve
+from leo_runtime.solver import limits, solve
 from leo_runtime.solver.replan import Conditions, Replanner, solving_nj
 from leo_runtime.testing import random_problem
+from test_limits import PassedTimer
 
 
 def workload(seed: int = 1) -> Problem:
@@ -96,3 +97,14 @@ def test_names_that_are_not_in_the_workload_are_refused() -> None:
 def test_solving_costs_what_the_processor_draws_while_it_solves() -> None:
     placement = solve(workload())
     assert solving_nj(placement, 300) == 300 * placement.solve_us
+
+
+def test_a_frame_s_limit_leaves_it_with_bounds_that_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    objective = ("tardiness", "energy")
+    problem = random_problem(10, stages=16, features=("wake", "cloud", "variants"), urgency="late", objective=objective)
+    least = Replanner(problem).frame(Conditions())
+    monkeypatch.setattr(limits, "Timer", PassedTimer)
+    hurried = Replanner(problem, limit_ms=1).frame(Conditions())
+    assert (least.status, hurried.status) == ("optimal", "feasible")
+    assert hurried.criteria is not None and least.criteria is not None
+    assert hurried.bounds[0] <= least.criteria.tardiness <= hurried.criteria.tardiness

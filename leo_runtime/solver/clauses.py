@@ -786,16 +786,21 @@ class ClauseSearch:
         self.bump = BUMP
         for m in range(self.criteria):
             c = self.objective[m]
-            # The bounds of later criteria were for no better values of the earlier ones: they still hold.
             if self.kernel.has_best == 0 or self.proved[m] < self.best_result[c]:
+                before = self.best_result[c] if self.kernel.has_best else -1
                 self.target = c
                 self.floor = self.proved[m]
-                if self._minimise(c) == 0:
-                    return 1
+                ended = self._minimise(c)
                 if self.kernel.has_best == 0:
-                    return 2
-                if self.kernel.confined < 0:
+                    return 2 if ended else 1
+                if ended:
                     self.proved[m] = self.best_result[c]
+                if self.best_result[c] != before:
+                    # The later bounds were for other values of the criteria before them.
+                    self.cap[c] = self.best_result[c]
+                    self.kernel._bound_from(m + 1)
+                if ended == 0:
+                    return 1
             self.cap[c] = self.best_result[c]
         return 2
 

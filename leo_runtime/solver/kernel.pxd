@@ -71,6 +71,8 @@ cdef class Kernel:
     cdef i64 _counts(self) noexcept nogil
     cdef i64 _loosest(self) noexcept nogil
     cdef i64 _price_root(self) noexcept nogil
+    cdef void _begin_root(self) noexcept nogil
+    cdef void _bound_from(self, i64 m) noexcept nogil
     cdef i64 _root_bound(self, i64 c) noexcept nogil
     cdef void _reset_domains(self) noexcept nogil
     cdef void _kill(self, i64 g) noexcept nogil

@@ -591,6 +591,11 @@ class Kernel:
         return [self.bound[k] for k in range(self.criteria)]
 
     @property
+    def stages(self) -> int:
+        """How many stages the problem has."""
+        return self.n
+
+    @property
     def nodes(self) -> int:
         """How many nodes were searched so far."""
         return self.visited
@@ -977,14 +982,9 @@ class Kernel:
         """Set caps, domains and branches as they are at the root."""
         self.visited = 0
         self.stopped = 0
-        self._reset_domains()
+        self._begin_root()
         for c in range(4):
             self.cap[c] = self.limit[c] if self.limit[c] >= 0 else FAR
-        for d in range(self.deadlines):
-            self.late_low[d] = 0
-            self.late_high[d] = FAR
-        for k in range(self.r):
-            self.use[k] = 0
         self.top = 1
         self._units()
 
@@ -1041,6 +1041,8 @@ class Kernel:
                         top = min(top, self.best_result[c] - 1)
                         self.cap[c] = top
                 if self.bound[k] > top:
+                    # It is of what the cap leaves alive, and there is nothing below the cap then.
+                    self.bound[k] = top + 1
                     self._undo(mark)
                     return
             if c == 0 or c == 2 or retry < FAR:
@@ -1098,12 +1100,7 @@ class Kernel:
 
     def _price_root(self) -> int:
         """Domains, times and prices at the root, for the caps as they are. 0: there is no answer within them."""
-        self._reset_domains()
-        for d in range(self.deadlines):
-            self.late_low[d] = 0
-            self.late_high[d] = FAR
-        for k in range(self.r):
-            self.use[k] = 0
+        self._begin_root()
         self._clear_prices()
         if self._propagate() == 0:
             return 0
@@ -1115,6 +1112,24 @@ class Kernel:
             if self.trail_size == before:
                 break
         return 1
+
+    def _begin_root(self) -> None:
+        """Nothing is decided."""
+        self._reset_domains()
+        for d in range(self.deadlines):
+            self.late_low[d] = 0
+            self.late_high[d] = FAR
+        for k in range(self.r):
+            self.use[k] = 0
+
+    def _bound_from(self, m: int) -> None:
+        """What the root proves of criterion m of the objective and each after it, given the best answer's values."""
+        self._begin_root()
+        for k in range(m, self.criteria):
+            self.bound[k] = self._root_bound(self.objective[k])
+        for k in range(m, self.criteria):
+            c = self.objective[k]
+            self.cap[c] = self.limit[c] if self.limit[c] >= 0 else FAR
 
     def _root_bound(self, c: int) -> int:
         self.cap[c] = self.best_result[c]

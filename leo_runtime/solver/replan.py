@@ -92,12 +92,16 @@ class Replanner:
     An answer that moves stages to other modes than in the last frame costs `switching_nj` a moved stage. The last
     answer's modes are kept where they are as good in every criterion but energy, dearer by at most `margin_ppm`
     millionths, and by no more than the switching would cost. `switching_nj` 0 (the default) never keeps a dearer one.
+
+    `limit_nodes` and `limit_ms` are those of the exact solver, for each frame: where one bites, the frame's answer is
+    `feasible` with its bounds.
     """
 
     problem: Problem
     switching_nj: int = 0
     margin_ppm: int = 20_000
     limit_nodes: int | None = None
+    limit_ms: int | None = None
     seed: int = 0
     table: dict[Conditions, Placement] = field(default_factory=dict)
     """Placements computed beforehand."""
@@ -130,7 +134,15 @@ class Replanner:
             kernel.evaluate(last, kernel.rank_order())
             kernel.keep()
         moves = None if last is None else CLIMB_MOVES_PER_STAGE * len(last)
-        best = answer(compiled, kernel, began, limit_nodes=self.limit_nodes, seed=self.seed, climb_moves=moves)
+        best = answer(
+            compiled,
+            kernel,
+            began,
+            limit_ms=self.limit_ms,
+            limit_nodes=self.limit_nodes,
+            seed=self.seed,
+            climb_moves=moves,
+        )
         if last is not None and self.switching_nj > 0 and best.criteria is not None:
             best = self._kept(compiled, last, best, began)
         self.remember(best)
