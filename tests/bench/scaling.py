@@ -5,7 +5,7 @@
 draws the figure of `docs/performance.md` again; without `--plot` the numbers are printed alone. It takes about a minute
 on a machine that does nothing else. `--help` lists what can be chosen: sizes, and how many problems a point.
 
-Against stages, processors and lanes it is `lns` with a limit of `NODES` nodes a criterion. The gap is that of energy
+Against stages, processors and lanes it is `lns` with a limit of `NODES` nodes. The gap is that of energy
 (bound against value) where tardiness is proved, else of tardiness. Where the time goes is asked of `exact` with a limit
 of `EXACT_NODES`, by a clock around the functions that do the work. Every time is the best of up to `RUNS` runs, so that
 a busy machine's pauses do not show; every problem is a dot or a bar of its own. The plot needs matplotlib.
@@ -23,8 +23,8 @@ from agreement import machine
 
 from leo_runtime.plots import pyplot, save
 from leo_runtime.problem import Placement, Problem
-from leo_runtime.solver import solve
-from leo_runtime.solver.compiled import Compiled
+from leo_runtime.solver import prove, solve
+from leo_runtime.solver.compiled import Compiled, clause_search
 from leo_runtime.testing import Feature, random_problem
 
 NODES = 1200
@@ -157,15 +157,15 @@ class Watch:
         return call
 
 
-class WatchedKernel:
-    """A kernel with a clock around all that it is asked."""
+class Watched:
+    """A kernel, or its search that learns, with a clock around all that it is asked."""
 
-    def __init__(self, kernel: Any, watch: Watch) -> None:
-        self._kernel = kernel
+    def __init__(self, watched: Any, watch: Watch) -> None:
+        self.watched = watched
         self._watch = watch
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._kernel, name)
+        found = getattr(self.watched, name)
         return self._watch.timed(FIRST if name == "climb" else SEARCH, found) if callable(found) else found
 
 
@@ -176,16 +176,19 @@ def where_time_goes(problem: Problem) -> tuple[float, dict[str, float]]:
     make = watch.timed(KERNEL, own["kernel"])
     watched = {
         "__init__": watch.timed(FLATTEN, own["__init__"]),
-        "kernel": lambda *arguments, **more: WatchedKernel(make(*arguments, **more), watch),
+        "kernel": lambda *arguments, **more: Watched(make(*arguments, **more), watch),
         "placement": watch.timed(WRITE, own["placement"]),
     }
+    learn = watch.timed(KERNEL, clause_search)
     try:
+        prove.clause_search = lambda kernel: Watched(learn(kernel.watched), watch)
         for name, function in watched.items():
             setattr(Compiled, name, function)
         begun = perf_counter()
         solve(problem, limit_nodes=EXACT_NODES)
         total = perf_counter() - begun
     finally:
+        prove.clause_search = clause_search
         for name, function in own.items():
             setattr(Compiled, name, function)
     watch.seconds[REST] = max(total - sum(watch.seconds.values()), 0.0)
@@ -208,16 +211,23 @@ def split_by_size(sizes: Sequence[int], problems: int) -> dict[int, Split]:
     return found
 
 
-def interpreted_slowdown(size: int) -> float:
-    """How many times slower the interpreted kernel makes the same local search."""
+def interpreted_slowdown(size: int) -> tuple[float, float]:
+    """How many times slower the interpreter makes the same local search, and the same search that learns."""
+    climbing, learning = [], []
     compiled = Compiled(random_problem(1, stages=size, features=("lanes", "wake"), urgency="medium"))
-    taken = []
+    late = Compiled(random_problem(2, stages=size, features=("lanes", "wake"), urgency="late"))
     for interpreted in (False, True):
         kernel = compiled.kernel(by_interpreter=interpreted)
         begun = perf_counter()
         kernel.climb(2000, 0)
-        taken.append(perf_counter() - begun)
-    return taken[1] / taken[0]
+        climbing.append(perf_counter() - begun)
+        kernel = late.kernel(by_interpreter=interpreted)
+        kernel.climb(0, 0)
+        learner = clause_search(kernel)
+        begun = perf_counter()
+        learner.search(400)
+        learning.append(perf_counter() - begun)
+    return climbing[1] / climbing[0], learning[1] / learning[0]
 
 
 def numbers(text: str) -> list[int]:
@@ -241,7 +251,10 @@ def main() -> None:
         "lanes": sweep("lanes", chosen.lanes, [LANES, CLOUD], chosen.problems),
     }
     split = split_by_size(chosen.exact_sizes, chosen.problems)
-    print(f"interpreted kernel: {interpreted_slowdown(20):.0f} times slower (local search, 20 stages)")
+    climbing, learning = interpreted_slowdown(20)
+    print(
+        f"interpreted, 20 stages: local search {climbing:.0f} times slower, the search that learns {learning:.0f} times"
+    )
     if chosen.plot:
         plot(chosen.plot, sweeps, split)
 
