@@ -109,3 +109,16 @@ def test_confined_it_finds_the_best_of_one_processor() -> None:
         for stage in problem.stages
     )
     assert values(problem, kernel) == list(solve(problem.model_copy(update={"stages": stages})).bounds)
+
+
+def test_stopped_and_asked_again_it_goes_on_with_what_it_learned() -> None:
+    problem = hard(12, "impossible")
+    kernel, search, _ = searched(problem, by_interpreter=False)
+    in_one_go, least = search.conflicts, kernel.bounds
+    kernel = Compiled(problem).kernel()
+    search, taken, ended = clause_search(kernel), 0, 1
+    while ended == 1:
+        ended = search.search(100)
+        taken += search.conflicts
+        assert taken < 4 * in_one_go
+    assert kernel.bounds == least

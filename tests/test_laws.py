@@ -172,8 +172,6 @@ PROMISING = [name for name in SOLVERS if name not in (*POLICIES, "exhaustive", "
 def test_no_answer_is_worse_than_the_best_of_one_processor(solver: str, problem: Problem, nodes: int | None) -> None:
     best = best_of_one_processor(problem)
     assume(best is not None)
-    if solver == "exact":
-        nodes = None  # It searches single processors no further than its own limit.
     answer = solve(problem, solver, limit_nodes=nodes)
     assert answer.criteria is not None
     assert tuple(getattr(answer.criteria, name) for name in problem.objective) <= best

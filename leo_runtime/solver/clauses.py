@@ -75,6 +75,7 @@ class ClauseSearch:
         self.stamp = 0
         self.full = 0
         self.crowded = 0
+        self.left_open = 0
         self.heat = 0
         self._charge(0)
         # Once to see how much room everything takes, once to have it.
@@ -760,7 +761,8 @@ class ClauseSearch:
     def search(self, limit_nodes: int) -> int:
         """Minimise the criteria that the kernel has not proved yet. Returns 2 when proved, 1 when stopped.
 
-        A node is a decision or a conflict.
+        A node is a decision or a conflict. Where the search before this one was stopped at the first criterion, what it
+        learned is still known (so the kernel must be confined as it was).
         """
         with cython.nogil:
             return self._search(limit_nodes)
@@ -781,16 +783,21 @@ class ClauseSearch:
         self.limit_nodes = limit_nodes
         for c in range(4):
             self.cap[c] = self.limit[c] if self.limit[c] >= 0 else FAR
-        for v in range(self.vars):
-            self.activity[v] = 0
-        self.bump = BUMP
+        if self.left_open == 0:
+            for v in range(self.vars):
+                self.activity[v] = 0
+            self.bump = BUMP
         for m in range(self.criteria):
             c = self.objective[m]
             if self.kernel.has_best == 0 or self.proved[m] < self.best_result[c]:
                 before = self.best_result[c] if self.kernel.has_best else -1
                 self.target = c
                 self.floor = self.proved[m]
-                ended = self._minimise(c)
+                again = 1 if m == 0 and self.left_open else 0
+                self.left_open = 0
+                ended = self._minimise(c, again)
+                if m == 0 and ended == 0:
+                    self.left_open = 1
                 if self.kernel.has_best == 0:
                     return 2 if ended else 1
                 if ended:
@@ -804,9 +811,13 @@ class ClauseSearch:
             self.cap[c] = self.best_result[c]
         return 2
 
-    def _minimise(self, c: int) -> int:
-        """Search until no answer is better in criterion c. Returns 0 when stopped."""
-        if self._start() == 0:
+    def _minimise(self, c: int, again: int) -> int:
+        """Search until no answer is better in criterion c; `again`: with what is learned. Returns 0 when stopped."""
+        if again:
+            self._cancel(0)
+            self.full = 0
+            self.crowded = 0
+        elif self._start() == 0:
             return 1
         if self.kernel.has_best:
             self._follow()

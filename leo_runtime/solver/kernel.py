@@ -586,6 +586,11 @@ class Kernel:
         return self.has_best != 0
 
     @property
+    def value(self) -> int:
+        """The best answer's value of the first criterion of the objective."""
+        return self.best_result[self.objective[0]]
+
+    @property
     def bounds(self) -> list[int]:
         """A proved lower bound for each criterion of the objective, given the ones before it at their value."""
         return [self.bound[k] for k in range(self.criteria)]

@@ -10,7 +10,9 @@ from leo_runtime.solver.compiled import clause_search
 
 UNLIMITED = 1 << 60
 TREE_NODES_PER_STAGE = 2
-"""How long branch and bound may take before the search that learns takes over: a few ways down its tree."""
+"""How long branch and bound may take before the search that learns takes over: twice the way down its tree."""
+LEARNING_NODES = 2000
+"""After so many nodes without a proof even of the first criterion, branch and bound has as many for another try."""
 
 
 def prove(kernel: Any, limit_nodes: int = UNLIMITED) -> tuple[bool, int]:
@@ -20,8 +22,17 @@ def prove(kernel: Any, limit_nodes: int = UNLIMITED) -> tuple[bool, int]:
     """
     proved = kernel.search(min(limit_nodes, TREE_NODES_PER_STAGE * kernel.stages)) == 2
     nodes: int = kernel.nodes
+    if proved or nodes >= limit_nodes or kernel.halting:
+        return proved, nodes
+    clauses = clause_search(kernel)
+    proved = clauses.search(min(limit_nodes - nodes, LEARNING_NODES)) == 2
+    nodes += clauses.nodes
+    if proved or nodes >= limit_nodes or kernel.halting:
+        return proved, nodes
+    if not kernel.found or kernel.bounds[0] < kernel.value:
+        proved = kernel.search(min(limit_nodes - nodes, LEARNING_NODES)) == 2
+        nodes += kernel.nodes
     if not proved and nodes < limit_nodes and not kernel.halting:
-        clauses = clause_search(kernel)
         proved = clauses.search(limit_nodes - nodes) == 2
         nodes += clauses.nodes
     return proved, nodes

@@ -291,7 +291,7 @@ def draw_sweeps(figure: Any, sweeps: dict[str, Curves]) -> None:
     times[0].set(ylabel="solve time (ms)", yscale="log")
     times[0].yaxis.set_major_formatter("{x:g}")
     gaps[0].set(ylabel="gap to the proved bound (%)", ylim=(-4, 104))
-    figure.suptitle(f"Solve time and gap of lns, {NODES} nodes a criterion. A dot is a problem; lines join the medians")
+    figure.suptitle(f"Solve time and gap of lns, {NODES} nodes. A dot is a problem; lines join the medians")
     # Lanes change the time least, so that there is room above them.
     times[-1].legend(*times[0].get_legend_handles_labels(), loc="upper right", frameon=False)
 
