@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leo_runtime.problem import Problem
-from leo_runtime.solver import solve
+from leo_runtime.solver import clauses, solve
 from leo_runtime.solver.compiled import Compiled, clause_search, interpreted
 from leo_runtime.solver.lists import processors_for_all
 from leo_runtime.testing import Urgency, problems, random_problem
@@ -76,16 +76,16 @@ def test_short_of_room_it_forgets_and_still_proves_the_same(
     problem = hard(stages, urgency)
     expected = values(problem, searched(problem, by_interpreter=False)[0])
     forgotten = []
-    clauses = interpreted("clauses")
-    forget = clauses.ClauseSearch._forget
+    source = interpreted("clauses")
+    forget = source.ClauseSearch._forget
 
     def noted(search: Any) -> None:
         before = search.store_size
         forget(search)
         forgotten.append(before - search.store_size)
 
-    monkeypatch.setattr(clauses.ClauseSearch, "_forget", noted)
-    monkeypatch.setattr(clauses, "STORE", 5000)
+    monkeypatch.setattr(source.ClauseSearch, "_forget", noted)
+    monkeypatch.setattr(source, "STORE", 5000)
     assert values(problem, searched(problem, by_interpreter=True)[0]) == expected
     assert max(forgotten) > 0
 
@@ -122,3 +122,14 @@ def test_stopped_and_asked_again_it_goes_on_with_what_it_learned() -> None:
         taken += search.conflicts
         assert taken < 4 * in_one_go
     assert kernel.bounds == least
+
+
+@pytest.mark.skipif(not clauses.COMPILED, reason="interpreted searches make their lists anew")
+def test_searches_one_after_the_other_share_one_block_of_memory() -> None:
+    kernel = Compiled(hard(10, "late")).kernel()
+    clause_search(kernel)
+    spare = list(clauses._spare)
+    for _ in range(20):
+        clause_search(kernel)
+    assert len(clauses._spare) == len(spare)
+    assert any(block is clauses._spare[-1] for block in spare)

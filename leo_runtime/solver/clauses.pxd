@@ -8,6 +8,7 @@ cdef i64 SCALE, HEADER, STORE, ARENA, RESTART, BUMP, HIGH, KEPT
 @cython.final
 cdef class ClauseSearch:
     cdef Kernel kernel
+    cdef object room
     cdef i64[::1] block
     cdef i64 acts_max, arena_max, arena_size, at, budgets, bump, clause, conflict_half, conflict_reason
     cdef i64 conflict_value, criteria, crowded, current, deadlines, failures, full, g, heat, heavy_taken

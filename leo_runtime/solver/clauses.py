@@ -82,7 +82,9 @@ class ClauseSearch:
         self.measuring = 1
         self.at = 0
         self._carve()
-        self.block = _room(self.at)
+        # As it came, and as it is worked on: of a view made anew each time, every search would leave one more.
+        self.room = _room(self.at)
+        self.block = self.room
         self.measuring = 0
         self.at = 0
         self._carve()
@@ -93,7 +95,7 @@ class ClauseSearch:
     def __del__(self) -> None:
         """Leave the working space to the next search."""
         if COMPILED:
-            _spare.append(self.block)
+            _spare.append(self.room)
 
     def _share(self) -> None:
         """The kernel's own arrays: the problem, the caps, and what it knows."""
