@@ -62,7 +62,7 @@ def main() -> None:
             other = oracle.solve(problem, limit_ms=chosen.limit_s * 1000, workers=2)
             other_took = perf_counter() - begun
             if answer.status != "feasible" and other.status != "feasible":
-                assert (answer.status, answer.bounds) == (other.status, other.bounds), problem.name
+                assert (answer.status, answer.bounds) == (other.status, other.bounds), (problem.name, answer, other)
             rows.append((took, other_took, answer.status != "feasible", other.status != "feasible"))
         ours, theirs = [row[0] for row in rows], [row[1] for row in rows]
         ratios = sorted(row[1] / row[0] for row in rows)
