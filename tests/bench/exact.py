@@ -14,6 +14,7 @@ from time import perf_counter
 
 from agreement import machine
 
+from leo_runtime.check import check
 from leo_runtime.problem import Placement, Problem
 from leo_runtime.solver import oracle, solve
 from leo_runtime.solver.compiled import Compiled
@@ -61,8 +62,10 @@ def main() -> None:
             begun = perf_counter()
             other = oracle.solve(problem, limit_ms=chosen.limit_s * 1000, workers=2)
             other_took = perf_counter() - begun
-            if answer.status != "feasible" and other.status != "feasible":
-                assert (answer.status, answer.bounds) == (other.status, other.bounds), (problem.name, answer, other)
+            if answer.status != "feasible" and other.status != "feasible" and answer.bounds != other.bounds:
+                # It has happened, rarely and with several workers, that CP-SAT calls an answer optimal which is not.
+                assert answer.bounds < other.bounds and not check(problem, answer).violations, (answer, other)
+                print(f"{problem.name}: CP-SAT calls {other.bounds} optimal, but there is {answer.bounds}")
             rows.append((took, other_took, answer.status != "feasible", other.status != "feasible"))
         ours, theirs = [row[0] for row in rows], [row[1] for row in rows]
         ratios = sorted(row[1] / row[0] for row in rows)
