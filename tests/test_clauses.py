@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from leo_runtime.check import check
 from leo_runtime.problem import Problem
 from leo_runtime.solver import clauses, solve
 from leo_runtime.solver.compiled import Compiled, clause_search, interpreted
@@ -85,7 +86,7 @@ def test_short_of_room_it_forgets_and_still_proves_the_same(
         forgotten.append(before - search.store_size)
 
     monkeypatch.setattr(source.ClauseSearch, "_forget", noted)
-    monkeypatch.setattr(source, "STORE", 5000)
+    monkeypatch.setattr(source, "STORE", 3000)
     assert values(problem, searched(problem, by_interpreter=True)[0]) == expected
     assert max(forgotten) > 0
 
@@ -133,3 +134,60 @@ def test_searches_one_after_the_other_share_one_block_of_memory() -> None:
         clause_search(kernel)
     assert len(clauses._spare) == len(spare)
     assert any(block is clauses._spare[-1] for block in spare)
+
+
+def wide_open(modes: int) -> Problem:
+    """One stage with very many modes under a memory cap, and one that reads it."""
+    costs = [
+        {"resource": "cpu", "variant": f"v{m}", "duration_us": 1 + m, "energy_nj": 1 + m % 7} for m in range(modes)
+    ]
+    return Problem.from_dict(
+        {
+            "format": "leo-problem/1",
+            "name": "wide open",
+            "resources": [{"name": "cpu", "memory_bytes": 10}, {"name": "dsp", "lanes": 2}],
+            "links": [{"source": "cpu", "target": "dsp"}],
+            "stages": [
+                {"name": "first", "modes": costs},
+                {
+                    "name": "second",
+                    "inputs": ["first"],
+                    "modes": [{"resource": "dsp", "duration_us": 5, "energy_nj": 3}],
+                },
+            ],
+            "deadlines": [{"stage": "second", "deadline_us": 3}],
+            "objective": ["energy", "tardiness"],
+        }
+    )
+
+
+@pytest.mark.parametrize("by_interpreter", [False, True])
+def test_a_stage_may_have_hundreds_of_modes(by_interpreter: bool) -> None:
+    problem = wide_open(300)
+    kernel, _, ended = searched(problem, by_interpreter=by_interpreter)
+    assert ended == 2 and values(problem, kernel) == [4, 3]
+
+
+def test_what_is_too_large_for_it_is_left_to_branch_and_bound() -> None:
+    problem = random_problem(
+        1, stages=1200, features=("lanes", "wake"), urgency="loose", objective=("tardiness", "energy")
+    )
+    compiled = Compiled(problem)
+    assert clause_search(compiled.kernel()).too_large
+    answer = solve(problem, "lns", limit_ms=200)
+    assert answer.criteria is not None and not check(problem, answer).violations
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 30))
+def test_what_is_written_down_has_the_room_it_needs(seed: int, stages: int) -> None:
+    """Compiled, nothing would say so."""
+    kernel = Compiled(random_problem(seed, stages=stages)).kernel(by_interpreter=True)
+    search = clause_search(kernel)
+    for counted in ("vars", "mins", "sums", "terms"):
+        assert getattr(search, counted) <= getattr(search, f"{counted}_max"), counted
+    assert search.static_size <= search.static_max
+    assert search.act_first[kernel.r] <= search.acts_max
+    assert search.vars - search.order_start <= search.orders_max
+    assert search.told_first[2 * search.vars] <= len(search.told)
+    assert search.rules <= len(search.queued)

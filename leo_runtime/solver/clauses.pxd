@@ -3,7 +3,7 @@ cimport cython
 from leo_runtime.solver.kernel cimport Kernel, i64, ints
 
 cdef i64 FAR
-cdef i64 SCALE, HEADER, STORE, ARENA, RESTART, BUMP, HIGH, KEPT
+cdef i64 SCALE, VARIABLES, HEADER, STORE, ARENA, RESTART, BUMP, HIGH, KEPT
 
 @cython.final
 cdef class ClauseSearch:
@@ -13,7 +13,7 @@ cdef class ClauseSearch:
     cdef i64 acts_max, arena_max, arena_size, at, budgets, bump, clause, conflict_half, conflict_reason
     cdef i64 conflict_value, criteria, crowded, current, deadlines, failures, full, g, heat, heavy_taken
     cdef i64 heavy_waiting, level, limit_nodes, measuring, mins, mins_max, n, order_start, r, reached, reason
-    cdef i64 gone_size, floor, left_open, reasons_max, orders_max, charged, scale, rule_priced, rule_activity, rule_budget, rule_energy, rule_lanes, rule_late, rule_loss, rule_memory, rule_stage, rule_sum, rules
+    cdef i64 gone_size, floor, left_open, reasons_max, orders_max, static_max, store_max, charged, scale, rule_priced, modes_squared, rule_activity, rule_budget, rule_energy, rule_lanes, rule_late, rule_loss, rule_memory, rule_stage, rule_sum, rules
     cdef i64 sends_max, set_size, stamp, static_size, store_size, sums, sums_max, taken, target, telling, terms
     cdef i64 terms_max, trail, trail_max, vars, vars_max, visited, waiting
     cdef ints min_gate, sum_gate, there, act_row, listed, where, shown, gone, level_gone, former, latter, alive, penalty, awake_price, act_at, surely, lane_first, asleep, wake_nj, awake_mw, memory_cap, links, release, input_first, inputs, reader_first

@@ -19,7 +19,6 @@ and upper bounds only where it does.
 """
 
 from collections.abc import MutableSequence
-from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 from typing import Any
 
 try:
@@ -37,8 +36,10 @@ FAR = int("1" + "0" * (18 if COMPILED else 60))
 SCALE = 1 << 6
 """The kernel's prices count energy in 1/64 nJ."""
 HEADER = 4
+VARIABLES = 1 << 20
+"""A problem of more, as a thousand stages have for their orders, is too large to be searched here."""
 STORE = 1 << 20
-"""Room for clauses, in integers."""
+"""Room for learned clauses, in integers."""
 ARENA = 1 << 20
 """Room for the reasons of what is known at the moment."""
 RESTART = 64
@@ -59,6 +60,8 @@ def _room(size: int) -> Any:
     block = _spare.pop() if _spare else b""
     if len(block) >= size:
         return block
+    from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
+
     # Much of it is never touched, and costs nothing until it is.
     return memoryview(mmap(-1, 8 * size, MAP_PRIVATE | MAP_ANONYMOUS)).cast("q")
 
@@ -70,6 +73,7 @@ class ClauseSearch:
         self.kernel = kernel
         self._share()
         self._count()
+        self.room: Any = None
         self.visited = 0
         self.failures = 0
         self.stamp = 0
@@ -78,6 +82,8 @@ class ClauseSearch:
         self.left_open = 0
         self.heat = 0
         self._charge(0)
+        if self.vars_max > VARIABLES:
+            return
         # Once to see how much room everything takes, once to have it.
         self.measuring = 1
         self.at = 0
@@ -92,9 +98,14 @@ class ClauseSearch:
             self._number()
             self._fill()
 
+    @property
+    def too_large(self) -> bool:
+        """Whether the problem has too many variables to be searched; then nothing else may be asked."""
+        return bool(self.vars_max > VARIABLES)
+
     def __del__(self) -> None:
         """Leave the working space to the next search."""
-        if COMPILED:
+        if COMPILED and self.room is not None:
             _spare.append(self.room)
 
     def _share(self) -> None:
@@ -182,6 +193,15 @@ class ClauseSearch:
         self.terms_max = self.g * (3 + 2 * r) + self.g * r
         self.mins_max = n + 3 * n * r + 2 * self.sends_max
         self.sums_max = 2 * n + (n + self.input_first[n]) * (r + 2) + self.acts_max
+        # The clauses that say what being somewhere, being wanted there and being sent there have to do with each other.
+        self.static_max = 8 * self.acts_max
+        self.modes_squared = 0
+        for i in range(n):
+            modes = self.mode_first[i + 1] - self.mode_first[i]
+            readers = self.reader_first[i + 1] - self.reader_first[i]
+            self.modes_squared += modes * modes
+            self.static_max += r * (modes * (24 + 16 * r) + 12 * readers + 20 * r + 40)
+        self.store_max = self.static_max + STORE
         self.trail_max = 64 * (self.g + 4 * n * r) + 4 * self.vars_max + 4096
         # What one reason may have, which is looked at before it is begun: stages' modes with their sendings, or orders.
         lanes = 0
@@ -251,7 +271,7 @@ class ClauseSearch:
         self.level_trail = self._take(v + 1)
         self.level_arena = self._take(v + 1)
         self.level_gone = self._take(v + 1)
-        self.store = self._take(STORE)
+        self.store = self._take(self.store_max)
         self.set_list = self._take(2 * v + self.trail_max)
         self.mode_of = self._take(n)
         self.stage_of = self._take(g)
@@ -263,7 +283,8 @@ class ClauseSearch:
         self.heavy = self._take(rules + 1)
         self.queued = self._take(rules)
         self.told = self._take(
-            5 * self.terms_max
+            self.modes_squared
+            + 5 * self.terms_max
             + 5 * self.sums_max
             + 9 * self.acts_max
             + 4 * g * (2 * self.kernel.budgets + r + 5)
@@ -869,7 +890,7 @@ class ClauseSearch:
                 self._cancel(0)
                 self.full = 0
                 self.crowded = 0
-                if self.store_size > STORE // 2:
+                if self.store_size - self.static_size > STORE // 2:
                     self._forget()
                 if self.cap[c] != priced:
                     priced = self.cap[c]
@@ -1331,7 +1352,7 @@ class ClauseSearch:
             self._cancel(0)
             self._set(asserted ^ 1, 1 - value, -1)
             return
-        if self.store_size + HEADER + 2 * self.set_size > STORE:
+        if self.store_size + HEADER + 2 * self.set_size > self.store_max:
             # No room until others are forgotten.
             self._cancel(0)
             self.crowded = 1
@@ -1372,7 +1393,9 @@ class ClauseSearch:
             for p in range(c + HEADER, c + size, 2):
                 if self.root[self.store[p]] >= self.store[p + 1]:
                     holds = 1
-            if c < self.static_size or (holds == 0 and self.store[c + 3] <= levels and top < STORE // 2 - size):
+            if c < self.static_size or (
+                holds == 0 and self.store[c + 3] <= levels and top - self.static_size < STORE // 2 - size
+            ):
                 for p in range(size):
                     self.store[top + p] = self.store[c + p]
                 self._watch_open(top)

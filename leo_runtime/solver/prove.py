@@ -25,6 +25,9 @@ def prove(kernel: Any, limit_nodes: int = UNLIMITED) -> tuple[bool, int]:
     if proved or nodes >= limit_nodes or kernel.halting:
         return proved, nodes
     clauses = clause_search(kernel)
+    if clauses.too_large:
+        proved = kernel.search(limit_nodes - nodes) == 2
+        return proved, nodes + kernel.nodes
     proved = clauses.search(min(limit_nodes - nodes, LEARNING_NODES)) == 2
     nodes += clauses.nodes
     if proved or nodes >= limit_nodes or kernel.halting:
