@@ -1,4 +1,4 @@
-"""Builds the compiled search kernel where Cython and a C compiler are there; everything else is in pyproject.toml."""
+"""Builds the compiled searches where Cython and a C compiler are there; everything else is in pyproject.toml."""
 
 from setuptools import Extension, setup
 
@@ -6,7 +6,7 @@ SOURCES = ("kernel", "clauses")
 
 
 def extensions() -> list[Extension]:
-    """The kernel as an optional extension: without a compiler the same source runs interpreted."""
+    """The searches as optional extensions: without a compiler the same sources run interpreted."""
     try:
         from Cython.Build import cythonize
     except ImportError:

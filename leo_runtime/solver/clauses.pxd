@@ -10,21 +10,25 @@ cdef class ClauseSearch:
     cdef Kernel kernel
     cdef object room
     cdef i64[::1] block
-    cdef i64 acts_max, arena_max, arena_size, at, budgets, bump, clause, conflict_half, conflict_reason
-    cdef i64 conflict_value, criteria, crowded, current, deadlines, failures, full, g, heat, heavy_taken
-    cdef i64 heavy_waiting, level, limit_nodes, measuring, mins, mins_max, n, order_start, r, reached, reason
-    cdef i64 gone_size, floor, left_open, reasons_max, orders_max, static_max, store_max, charged, scale, rule_priced, modes_squared, rule_activity, rule_budget, rule_energy, rule_lanes, rule_late, rule_loss, rule_memory, rule_stage, rule_sum, rules
-    cdef i64 sends_max, set_size, stamp, static_size, store_size, sums, sums_max, taken, target, telling, terms
-    cdef i64 terms_max, trail, trail_max, vars, vars_max, visited, waiting
-    cdef ints min_gate, sum_gate, there, act_row, listed, where, shown, gone, level_gone, former, latter, alive, penalty, awake_price, act_at, surely, lane_first, asleep, wake_nj, awake_mw, memory_cap, links, release, input_first, inputs, reader_first
-    cdef ints readers, mode_first, resource, duration, energy, memory, loss, due_stage, due, weight, budget_first
-    cdef ints budget_stage, budget_max, limit, objective, open, opening, send_us, send_nj, cap, proved, halted
-    cdef ints best_mode, best_result, answer_mode, answer_start, bound, root, first, newest, head, need, place
-    cdef ints inside, told_first, activity, phase, on, wanted, begin, arrive, end, used, awake, act_first
-    cdef ints order_first, act_on, act_start, act_took, act_of, min_of, min_first, term_mode, term_a, term_us
-    cdef ints term_b, term_more, sum_if, sum_of, sum_from, sum_plus, sum_us, trail_half, trail_value, trail_before
-    cdef ints trail_last, trail_reason, trail_level, arena, level_trail, level_arena, store, set_list, mode_of
-    cdef ints stage_of, cost, low, base, queue, heavy, queued, told, over, level_seen
+    cdef i64 acts_max, arena_max, arena_size, at, budgets, bump, charged, clause, conflict_half, conflict_reason
+    cdef i64 conflict_value, criteria, crowded, current, deadlines, failures, floor, full, g, gone_size, heat
+    cdef i64 heavy_taken, heavy_waiting, left_open, level, limit_nodes, measuring, mins, mins_max, modes_squared
+    cdef i64 n, order_start, orders_max, r, reached, reason, reasons_max, rule_activity, rule_budget
+    cdef i64 rule_energy, rule_lanes, rule_late, rule_loss, rule_memory, rule_priced, rule_stage, rule_sum
+    cdef i64 rules, scale, sends_max, set_size, stamp, static_max, static_size, store_max, store_size, sums
+    cdef i64 sums_max, taken, target, telling, terms, terms_max, trail, trail_max, vars, vars_max, visited
+    cdef i64 waiting
+    cdef ints act_at, act_first, act_of, act_on, act_row, act_start, act_took, activity, alive
+    cdef ints answer_mode, answer_start, arena, arrive, asleep, awake, awake_mw, awake_price, base, begin
+    cdef ints best_mode, best_result, bound, budget_first, budget_max, budget_stage, cap, cost, due, due_stage
+    cdef ints duration, end, energy, first, former, gone, halted, head, heavy, input_first, inputs
+    cdef ints inside, lane_first, latter, level_arena, level_gone, level_seen, level_trail, limit, links, listed
+    cdef ints loss, low, memory, memory_cap, min_first, min_gate, min_of, mode_first, mode_of, need, newest
+    cdef ints objective, on, open, opening, order_first, over, penalty, phase, place, proved, queue, queued
+    cdef ints reader_first, readers, release, resource, root, send_nj, send_us, set_list, shown, stage_of, store
+    cdef ints sum_from, sum_gate, sum_if, sum_of, sum_plus, sum_us, surely, term_a, term_b, term_mode, term_more
+    cdef ints term_us, there, told, told_first, trail_before, trail_half, trail_last, trail_level, trail_reason
+    cdef ints trail_value, used, wake_nj, wanted, weight, where
 
     cdef void _share(self)
     cdef ints _take(self, i64 count)

@@ -36,6 +36,7 @@ FAR = int("1" + "0" * (18 if COMPILED else 60))
 SCALE = 1 << 6
 """The kernel's prices count energy in 1/64 nJ."""
 HEADER = 4
+"""What stands before a clause's atoms (see `_clause_begin`)."""
 VARIABLES = 1 << 20
 """A problem of more, as a thousand stages have for their orders, is too large to be searched here."""
 STORE = 1 << 20
@@ -43,8 +44,11 @@ STORE = 1 << 20
 ARENA = 1 << 20
 """Room for the reasons of what is known at the moment."""
 RESTART = 64
+"""Dead ends in one unit of Luby's series."""
 BUMP = 1 << 10
+"""What having part in a dead end adds to a variable's activity at first; a thirty-second more each time."""
 HIGH = 1 << 50
+"""Where what is added is scaled down, and all activities with it."""
 KEPT = 2
 """Clauses whose atoms are of this many levels or fewer are never forgotten."""
 
@@ -1286,7 +1290,7 @@ class ClauseSearch:
     def _cool(self) -> None:
         for v in range(self.vars):
             self.activity[v] = self.activity[v] >> 30
-        self.bump = max(self.bump >> 50, 16)
+        self.bump = max(self.bump >> 30, 16)
 
     def _shorten(self, asserted: int) -> None:
         """Leave out atoms that follow from the others."""
