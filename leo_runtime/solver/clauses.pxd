@@ -23,7 +23,7 @@ cdef class ClauseSearch:
     cdef ints best_mode, best_result, bound, budget_first, budget_max, budget_stage, cap, cost, due, due_stage
     cdef ints duration, end, energy, first, former, gone, halted, head, heavy, input_first, inputs
     cdef ints inside, lane_first, latter, level_arena, level_gone, level_seen, level_trail, limit, links, listed
-    cdef ints loss, low, memory, memory_cap, min_first, min_gate, min_of, mode_first, mode_of, need, newest
+    cdef ints loss, low, memory, memory_cap, min_first, min_gate, min_of, mode_first, need, newest
     cdef ints objective, on, open, opening, order_first, over, penalty, phase, place, proved, queue, queued
     cdef ints reader_first, readers, release, resource, root, send_nj, send_us, set_list, shown, stage_of, store
     cdef ints sum_from, sum_gate, sum_if, sum_of, sum_plus, sum_us, surely, term_a, term_b, term_mode, term_more
@@ -62,6 +62,7 @@ cdef class ClauseSearch:
     cdef void _clause_atom(self, i64 h, i64 value) noexcept nogil
     cdef void _clause_add(self, i64 h) noexcept nogil
     cdef void _clause_end(self) noexcept nogil
+    cdef void _either(self, i64 h, i64 other) noexcept nogil
     cdef void _watch(self, i64 c) noexcept nogil
     cdef i64 _holds(self, i64 h) noexcept nogil
     cpdef i64 search(self, i64 limit_nodes)

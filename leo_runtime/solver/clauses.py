@@ -277,12 +277,11 @@ class ClauseSearch:
         self.level_gone = self._take(v + 1)
         self.store = self._take(self.store_max)
         self.set_list = self._take(2 * v + self.trail_max)
-        self.mode_of = self._take(n)
         self.stage_of = self._take(g)
         self.cost = self._take(g)
         self.low = self._take(n)
         self.base = self._take(n)
-        rules = self.mins_max + self.sums_max + n + r + self.acts_max + r + self.kernel.budgets + 5
+        rules = self.mins_max + self.sums_max + n + r + self.acts_max + r + self.budgets + 5
         self.queue = self._take(rules + 1)
         self.heavy = self._take(rules + 1)
         self.queued = self._take(rules)
@@ -291,7 +290,7 @@ class ClauseSearch:
             + 5 * self.terms_max
             + 5 * self.sums_max
             + 9 * self.acts_max
-            + 4 * g * (2 * self.kernel.budgets + r + 5)
+            + 4 * g * (2 * self.budgets + r + 5)
             + n * r
             + 2 * r
         )
@@ -392,10 +391,7 @@ class ClauseSearch:
             self.on[x] = self._new(0, 1)
             for g in range(self.mode_first[i], self.mode_first[i + 1]):
                 if self.resource[g] == t:
-                    self._clause_begin()
-                    self._clause_add(2 * g + 1)
-                    self._clause_add(2 * self.on[x])
-                    self._clause_end()
+                    self._either(2 * g + 1, 2 * self.on[x])
             self._clause_begin()
             self._clause_add(2 * self.on[x] + 1)
             for g in range(self.mode_first[i], self.mode_first[i + 1]):
@@ -424,10 +420,7 @@ class ClauseSearch:
             for c in range(self.reader_first[i], self.reader_first[i + 1]):
                 there = self.on[self.readers[c] * r + t]
                 if there >= 0:
-                    self._clause_begin()
-                    self._clause_add(2 * there + 1)
-                    self._clause_add(2 * self.wanted[x])
-                    self._clause_end()
+                    self._either(2 * there + 1, 2 * self.wanted[x])
             self._clause_begin()
             self._clause_add(2 * self.wanted[x] + 1)
             for c in range(self.reader_first[i], self.reader_first[i + 1]):
@@ -437,10 +430,7 @@ class ClauseSearch:
             self._clause_end()
         for g in range(self.mode_first[i], self.mode_first[i + 1]):
             if self.send_us[g * r + t] < 0:
-                self._clause_begin()
-                self._clause_add(2 * g + 1)
-                self._clause_add(2 * self.wanted[x] + 1)
-                self._clause_end()
+                self._either(2 * g + 1, 2 * self.wanted[x] + 1)
 
     def _number_activities(self, t: int, acts: int) -> int:
         """Everything that could occupy resource t: stages, sendings, and lanes that open later than the first."""
@@ -496,10 +486,7 @@ class ClauseSearch:
         if others == 0:
             return want
         p = self._new(0, 1)
-        self._clause_begin()
-        self._clause_add(2 * p + 1)
-        self._clause_add(2 * want)
-        self._clause_end()
+        self._either(2 * p + 1, 2 * want)
         self._clause_begin()
         self._clause_add(2 * p + 1)
         for g in range(self.mode_first[i], self.mode_first[i + 1]):
@@ -537,10 +524,7 @@ class ClauseSearch:
     def _write_used(self, act: int, t: int) -> None:
         """What is on resource t uses it, and keeps it awake until it ends."""
         if self.used[t] >= 0:
-            self._clause_begin()
-            self._clause_add(2 * self.act_on[act] + 1)
-            self._clause_add(2 * self.used[t])
-            self._clause_end()
+            self._either(2 * self.act_on[act] + 1, 2 * self.used[t])
         if self.awake[t] >= 0:
             self._sum(2 * self.act_on[act], -1, self.awake[t], self.act_start[act], self.act_took[act], 0)
 
@@ -770,6 +754,13 @@ class ClauseSearch:
         self.store[c] = (self.store_size - c - HEADER) // 2
         self.store[c + 3] = 0
         self._watch(c)
+
+    def _either(self, h: int, other: int) -> None:
+        """A clause of two such atoms."""
+        self._clause_begin()
+        self._clause_add(h)
+        self._clause_add(other)
+        self._clause_end()
 
     def _watch(self, c: int) -> None:
         if self.store[c] < 2:

@@ -42,8 +42,6 @@ class Lists:
     """Positions of the objective's criteria in `CRITERIA`."""
     by_rank: list[int]
     by_due: list[int]
-    whole: list[int]
-    """The resources, by number, on which every stage has a mode."""
     stop: Stop
     """Whether the wall-time limit has passed."""
     best: Value | None = None
@@ -63,7 +61,7 @@ class Lists:
         timely = "tardiness" in problem.objective or "tardiness" in problem.limits
         by_due = _by_due(compiled, by_rank) if timely and problem.deadlines else by_rank
         criteria = tuple(CRITERIA.index(name) for name in problem.objective)
-        return cls(compiled, kernel, criteria, by_rank, by_due, processors_for_all(compiled), stop)
+        return cls(compiled, kernel, criteria, by_rank, by_due, stop)
 
     def value(self, modes: Sequence[int], order: Sequence[int]) -> Value:
         """Schedule; a negative mode is chosen as HEFT does (see `Kernel.evaluate`)."""

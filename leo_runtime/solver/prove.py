@@ -1,7 +1,7 @@
 """A kernel's problem searched to the end: a short branch and bound, and if that does not do, the search that learns.
 
-Branch and bound has the stronger bounds and no bookkeeping: half of all frames are proved by a few dozen nodes of it.
-What it would take hours for, the search that learns mostly ends in milliseconds (see `docs/solver.md`).
+Branch and bound keeps no books and bounds the root: many frames are proved by a few dozen nodes of it. What it would
+not end in seconds, the search that learns mostly ends in milliseconds (see `docs/solver.md`).
 """
 
 from typing import Any
