@@ -1,5 +1,6 @@
 """The search that learns, on its own: against trying everything, compiled against interpreted, short of room."""
 
+from random import Random
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from leo_runtime.problem import Problem
 from leo_runtime.solver import clauses, solve
 from leo_runtime.solver.compiled import Compiled, clause_search, interpreted
 from leo_runtime.solver.lists import processors_for_all
+from leo_runtime.solver.replan import Shape
 from leo_runtime.testing import Urgency, problems, random_problem
 
 
@@ -179,11 +181,11 @@ def test_what_is_too_large_for_it_is_left_to_branch_and_bound() -> None:
 
 
 @settings(max_examples=80, deadline=None)
-@given(st.integers(0, 10**6), st.integers(1, 30))
-def test_what_is_written_down_has_the_room_it_needs(seed: int, stages: int) -> None:
+@given(st.integers(0, 10**6), st.integers(1, 30), st.booleans())
+def test_what_is_written_down_has_the_room_it_needs(seed: int, stages: int, lasting: bool) -> None:
     """Compiled, nothing would say so."""
     kernel = Compiled(random_problem(seed, stages=stages)).kernel(by_interpreter=True)
-    search = clause_search(kernel)
+    search = clause_search(kernel, lasting=lasting)
     for counted in ("vars", "mins", "sums", "terms"):
         assert getattr(search, counted) <= getattr(search, f"{counted}_max"), counted
     assert search.static_size <= search.static_max
@@ -191,3 +193,86 @@ def test_what_is_written_down_has_the_room_it_needs(seed: int, stages: int) -> N
     assert search.vars - search.order_start <= search.orders_max
     assert search.told_first[2 * search.vars] <= len(search.told)
     assert search.rules <= len(search.queued)
+
+
+def changed(problem: Problem, rng: Random) -> Problem:
+    """The same stages with lanes ready at other times, others asleep, and links that take and cost otherwise."""
+    factor = (0, 0.5, 1, 1, 3)
+    resources = tuple(
+        resource.model_copy(
+            update={
+                "ready_us": tuple(rng.choice((0, rng.randrange(20_000))) for _ in range(resource.lanes)),
+                "awake": rng.random() < 0.7,
+            }
+        )
+        for resource in problem.resources
+    )
+    links = tuple(
+        link.model_copy(
+            update={
+                "latency_us": int(link.latency_us * rng.choice(factor)),
+                "bytes_per_s": rng.choice((None, link.bytes_per_s, 10_000, 10_000_000)),
+                "energy_nj": int(link.energy_nj * rng.choice(factor)),
+                "energy_pj_per_byte": int(link.energy_pj_per_byte * rng.choice(factor)),
+            }
+        )
+        for link in problem.links
+    )
+    return problem.model_copy(update={"resources": resources, "links": links})
+
+
+def in_turn(problems: list[Problem], *, by_interpreter: bool) -> list[tuple[Any, ...]]:
+    """How a search that goes from problem to problem ends in each: what it proves, and after how many nodes."""
+    search, ends = None, []
+    for problem in problems:
+        kernel = Compiled(problem).kernel(by_interpreter=by_interpreter)
+        kernel.climb(20, 0)
+        if search is None:
+            search = clause_search(kernel, lasting=True)
+        else:
+            search.turn_to(kernel)
+        known = search.recall() if kernel.found else 1
+        ended = known if known == 2 else search.search(1 << 60)
+        ends.append((ended, known, search.nodes, values(problem, kernel), kernel.bounds))
+    return ends
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 7), st.integers(2, 9))
+def test_what_was_learned_of_one_problem_is_true_of_the_next(seed: int, stages: int, count: int) -> None:
+    rng = Random(seed)
+    first = random_problem(rng, stages=stages)
+    problems = [changed(first, rng) for _ in range(count)]
+    ends = in_turn(problems, by_interpreter=False)
+    assert ends == in_turn(problems, by_interpreter=True)
+    for problem, (ended, _, _, found, bounds) in zip(problems, ends, strict=True):
+        anew = solve(problem, "exact")
+        assert ended == 2
+        assert found == (None if anew.criteria is None else list(anew.bounds))
+        assert found is None or found == bounds
+
+
+def test_the_same_problem_again_needs_no_search() -> None:
+    compiled = Compiled(hard(10, "impossible"))
+    first, again = compiled.kernel(), compiled.kernel()
+    search = clause_search(first, lasting=True)
+    assert search.search(1 << 60) == 2 and search.conflicts > 50
+    shape = Shape(compiled)
+    shape.note(first)
+    again.follow(*shape.answers[0])
+    search.turn_to(again)
+    assert again.found and again.best() == first.best()
+    assert search.recall() == 2 and again.bounds == first.bounds
+
+
+@pytest.mark.parametrize("short", [{"LASTING": 300}, {"STATES": 3}, {"RUNS": 12, "SPARE_RUNS": 6}])
+def test_what_is_forgotten_between_problems_is_learned_again(
+    short: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in short.items():
+        monkeypatch.setattr(interpreted("clauses"), name, value)
+    rng = Random(3)
+    first = random_problem(rng, stages=6, features=("lanes", "wake", "variants", "cloud"), urgency="medium")
+    problems = [changed(first, rng) for _ in range(12)]
+    for problem, (ended, _, _, found, _) in zip(problems, in_turn(problems, by_interpreter=True), strict=True):
+        assert ended == 2 and found == list(solve(problem).bounds)

@@ -3,7 +3,7 @@ cimport cython
 from leo_runtime.solver.kernel cimport Kernel, i64, ints
 
 cdef i64 FAR
-cdef i64 SCALE, VARIABLES, HEADER, STORE, ARENA, RESTART, BUMP, HIGH, KEPT
+cdef i64 SCALE, VARIABLES, HEADER, LASTING, CRITERIA, RUNS, SPARE_RUNS, STATES, LINK, STORE, ARENA, RESTART, BUMP, HIGH, KEPT
 
 @cython.final
 cdef class ClauseSearch:
@@ -12,12 +12,12 @@ cdef class ClauseSearch:
     cdef i64[::1] block
     cdef i64 acts_max, arena_max, arena_size, at, budgets, bump, charged, clause, conflict_half, conflict_reason
     cdef i64 conflict_value, criteria, crowded, current, deadlines, failures, floor, full, g, gone_size, heat
-    cdef i64 heavy_taken, heavy_waiting, left_open, level, limit_nodes, measuring, mins, mins_max, modes_squared
+    cdef i64 given_size, heavy_taken, heavy_waiting, impossible, lasting, level, limit_nodes, measuring, mins, mins_max, modes_squared
     cdef i64 n, order_start, orders_max, r, reached, reason, reasons_max, rule_activity, rule_budget
     cdef i64 rule_energy, rule_lanes, rule_late, rule_loss, rule_memory, rule_priced, rule_stage, rule_sum
     cdef i64 rules, scale, sends_max, set_size, stamp, static_max, static_size, store_max, store_size, sums
     cdef i64 sums_max, taken, target, telling, terms, terms_max, trail, trail_max, vars, vars_max, visited
-    cdef i64 waiting
+    cdef i64 numbered_end, priced_in, runs, slow, states, turn, waiting
     cdef ints act_at, act_first, act_of, act_on, act_row, act_start, act_took, activity, alive
     cdef ints answer_mode, answer_start, arena, arrive, asleep, awake, awake_mw, awake_price, base, begin
     cdef ints best_mode, best_result, bound, budget_first, budget_max, budget_stage, cap, cost, due, due_stage
@@ -28,9 +28,11 @@ cdef class ClauseSearch:
     cdef ints reader_first, readers, release, resource, root, send_nj, send_us, set_list, shown, stage_of, store
     cdef ints sum_from, sum_gate, sum_if, sum_of, sum_plus, sum_us, surely, term_a, term_b, term_mode, term_more
     cdef ints term_us, there, told, told_first, trail_before, trail_half, trail_last, trail_level, trail_reason
+    cdef ints common, base_bound, base_lists, common_lists, earliest, free, given, given_list, given_need, kept, kept_run, run_new, run_state, state_link, state_new, term_least, term_link, lane_opens, most, opens_first, run_asleep, run_cap
+    cdef ints sleeps
     cdef ints trail_value, used, wake_nj, wanted, weight, where
 
-    cdef void _share(self)
+    cdef void _share(self, Kernel kernel)
     cdef ints _take(self, i64 count)
     cdef void _count(self)
     cdef void _carve(self)
@@ -49,7 +51,7 @@ cdef class ClauseSearch:
     cdef void _write_arrival(self, i64 i, i64 t) noexcept nogil
     cdef i64 _sending(self, i64 i, i64 target, i64 radio) noexcept nogil
     cdef void _min(self, i64 v, i64 gate) noexcept nogil
-    cdef void _term(self, i64 g, i64 a, i64 us, i64 b, i64 more) noexcept nogil
+    cdef void _term(self, i64 g, i64 a, i64 us, i64 b, i64 link) noexcept nogil
     cdef void _sum(self, i64 condition, i64 gate, i64 v, i64 a, i64 plus, i64 us) noexcept nogil
     cdef void _fill(self) noexcept nogil
     cdef void _swap(self, i64 m, i64 o) noexcept nogil
@@ -67,10 +69,35 @@ cdef class ClauseSearch:
     cdef i64 _holds(self, i64 h) noexcept nogil
     cpdef i64 search(self, i64 limit_nodes)
     cdef i64 _search(self, i64 limit_nodes) noexcept nogil
-    cdef i64 _minimise(self, i64 c, i64 again) noexcept nogil
+    cpdef i64 recall(self)
+    cdef i64 _recall(self) noexcept nogil
+    cdef i64 _see_caps(self) noexcept nogil
+    cdef i64 _minimise(self, i64 c) noexcept nogil
     cdef i64 _begin_anew(self) noexcept nogil
+    cdef i64 _price(self) noexcept nogil
+    cdef void _note_run(self) noexcept nogil
+    cdef void _keep_prices(self) noexcept nogil
+    cdef i64 _recall_prices(self) noexcept nogil
+    cdef i64 _drop_dead(self) noexcept nogil
+    cdef void _renumber(self) noexcept nogil
+    cdef i64 _is_here(self, i64 h, i64 number) noexcept nogil
+    cdef void _close_up(self) noexcept nogil
+    cdef i64 _takes_as_much(self, i64 link, i64 state) noexcept nogil
+    cdef i64 _link_number(self, i64 link, i64 k) noexcept nogil
+    cdef void _see_links(self) noexcept nogil
+    cdef void _time_links(self) noexcept nogil
+    cdef void _because_link(self, i64 link) noexcept nogil
+    cdef void _forget_all(self) noexcept nogil
+    cdef i64 _holds_here(self, i64 run) noexcept nogil
     cdef i64 _luby(self, i64 run) noexcept nogil
     cdef i64 _start(self) noexcept nogil
+    cdef void _base(self) noexcept nogil
+    cdef void _save(self, ints bounds, ints lists) noexcept nogil
+    cdef void _restore(self, ints bounds, ints lists) noexcept nogil
+    cdef i64 _set_apart(self) noexcept nogil
+    cdef i64 _opens(self, i64 t, i64 lane) noexcept nogil
+    cdef void _see_common(self) noexcept nogil
+    cdef void _empty(self) noexcept nogil
     cdef i64 _cap_all(self) noexcept nogil
     cdef void _wake_caps(self) noexcept nogil
     cdef void _follow(self) noexcept nogil
@@ -88,6 +115,8 @@ cdef class ClauseSearch:
     cdef i64 _follow_clauses(self, i64 h) noexcept nogil
     cdef i64 _entry(self, i64 h, i64 value) noexcept nogil
     cdef void _gather(self, i64 h, i64 value) noexcept nogil
+    cdef void _give(self, i64 h, i64 value) noexcept nogil
+    cdef void _give_reason(self, i64 reason, i64 h, i64 less) noexcept nogil
     cdef void _gather_reason(self, i64 reason, i64 h, i64 less) noexcept nogil
     cdef i64 _conflict_place(self) noexcept nogil
     cdef i64 _learn(self) noexcept nogil
@@ -97,7 +126,10 @@ cdef class ClauseSearch:
     cdef i64 _covered(self, i64 h, i64 value, i64 e) noexcept nogil
     cdef void _write_learned(self, i64 asserted) noexcept nogil
     cdef void _forget(self) noexcept nogil
-    cdef void _watch_open(self, i64 c) noexcept nogil
+    cdef void _forget_unused(self) noexcept nogil
+    cdef void _keep_clauses(self, i64 levels, i64 since, i64 room) noexcept nogil
+    cdef i64 _watch_all(self, i64 size) noexcept nogil
+    cdef i64 _sort_atoms(self, i64 c) noexcept nogil
     cdef i64 _run_stage(self, i64 i) noexcept nogil
     cdef i64 _useless(self, i64 gate) noexcept nogil
     cdef i64 _term_value(self, i64 m) noexcept nogil
@@ -107,7 +139,8 @@ cdef class ClauseSearch:
     cdef i64 _run_late(self) noexcept nogil
     cdef void _because_late(self, i64 but, i64 spare) noexcept nogil
     cdef i64 _run_row(self, i64 rule) noexcept nogil
-    cdef void _because_row(self, i64 but, i64 spare) noexcept nogil
+    cdef void _because_cap(self, i64 c, i64 spare, i64 slope) noexcept nogil
+    cdef void _because_row(self, i64 rule, i64 but, i64 spare) noexcept nogil
     cdef i64 _with_sendings(self, i64 i, i64 g) noexcept nogil
     cdef void _charge(self, i64 charged) noexcept nogil
     cdef i64 _staying(self, i64 t, i64 until) noexcept nogil
@@ -116,6 +149,8 @@ cdef class ClauseSearch:
     cdef i64 _cap_sendings(self, i64 i, i64 left) noexcept nogil
     cdef i64 _run_energy(self, i64 charged) noexcept nogil
     cdef void _because_sendings(self, i64 i, i64 g) noexcept nogil
+    cdef i64 _waking(self, i64 t) noexcept nogil
+    cdef void _because_asleep(self, i64 t) noexcept nogil
     cdef void _because_energy(self, i64 but, i64 but_awake, i64 spare) noexcept nogil
     cdef i64 _before(self, i64 a, i64 b) noexcept nogil
     cdef i64 _present(self, i64 a) noexcept nogil

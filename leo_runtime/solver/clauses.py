@@ -12,7 +12,10 @@ ever rise: atom (h, w) is "half h has reached w", and it is false when half h ^ 
     p    whether an activity (a stage on a resource, or a sending over a radio) takes place
     s, d when an activity starts, how long it takes
     a, e when a stage's output is at a resource; when the stage ends
-    u, z of a resource: whether it is used, until when it is awake
+    u, z of a resource: whether it is used, until when it is awake; l: whether it sleeps as the frame begins
+    c    of a criterion: what it comes to
+    q    the number of the prices that are used
+    w    of a link: the number of the state in which the links are
     o    for two activities of a resource: whether the first ends before the second starts
 What does not take place may be thought of as infinitely late: lower bounds of s, d and a hold whether or not it does,
 and upper bounds only where it does.
@@ -35,10 +38,12 @@ FAR = int("1" + "0" * (18 if COMPILED else 60))
 
 SCALE = 1 << 6
 """The kernel's prices count energy in 1/64 nJ."""
-HEADER = 4
+HEADER = 6
 """What stands before a clause's atoms (see `_clause_begin`)."""
 VARIABLES = 1 << 20
 """A problem of more, as a thousand stages have for their orders, is too large to be searched here."""
+LASTING = 1 << 15
+"""Room for the learned clauses that last from one problem to the next."""
 STORE = 1 << 20
 """Room for learned clauses, in integers."""
 ARENA = 1 << 20
@@ -49,6 +54,16 @@ BUMP = 1 << 10
 """What having part in a dead end adds to a variable's activity at first; a thirty-second more each time."""
 HIGH = 1 << 50
 """Where what is added is scaled down, and all activities with it."""
+CRITERIA = 4
+"""The criteria there are."""
+RUNS = 1 << 10
+"""How many sets of prices are remembered; all that is learned is forgotten when there are more."""
+STATES = 1 << 8
+"""How many states of the links are remembered."""
+LINK = 4
+"""The numbers of a link: latency, rate, and what it costs a time and a byte."""
+SPARE_RUNS = 1 << 7
+"""Of these, how many there should be room for as a problem begins."""
 KEPT = 2
 """Clauses whose atoms are of this many levels or fewer are never forgotten."""
 
@@ -73,9 +88,10 @@ def _room(size: int) -> Any:
 class ClauseSearch:
     """The search of a `Kernel`'s problem. It begins from the kernel's answer, and leaves its own there."""
 
-    def __init__(self, kernel: Any) -> None:
-        self.kernel = kernel
-        self._share()
+    def __init__(self, kernel: Any, lasting: bool = False) -> None:
+        """Search one problem; with `lasting` also others of the same shape (see `turn_to`)."""
+        self.lasting = 1 if lasting else 0
+        self._share(kernel)
         self._count()
         self.room: Any = None
         self.visited = 0
@@ -83,7 +99,9 @@ class ClauseSearch:
         self.stamp = 0
         self.full = 0
         self.crowded = 0
-        self.left_open = 0
+        self.runs = 0
+        self.states = 0
+        self.turn = 0
         self.heat = 0
         self._charge(0)
         if self.vars_max > VARIABLES:
@@ -101,6 +119,27 @@ class ClauseSearch:
         with cython.nogil:
             self._number()
             self._fill()
+            if self.lasting == 0:
+                self._time_links()
+            self._see_common()
+            if self.lasting:
+                self._see_links()
+            self._base()
+
+    def turn_to(self, kernel: Any) -> None:
+        """Search this kernel's problem from now on, with all that was learned of those before.
+
+        It may differ from them in when lanes are ready, in what sleeps, and in what links take and cost.
+        """
+        self._share(kernel)
+        self.turn += 1
+        with cython.nogil:
+            if self.store_size - self.static_size > LASTING:
+                self._forget_unused()
+            if self.runs > RUNS - SPARE_RUNS or self.states == STATES:
+                self._renumber()
+            self._see_links()
+            self._base()
 
     @property
     def too_large(self) -> bool:
@@ -112,8 +151,9 @@ class ClauseSearch:
         if COMPILED and self.room is not None:
             _spare.append(self.room)
 
-    def _share(self) -> None:
+    def _share(self, kernel: Any) -> None:
         """The kernel's own arrays: the problem, the caps, and what it knows."""
+        self.kernel = kernel
         self.n = self.kernel.n
         self.r = self.kernel.r
         self.g = self.kernel.g
@@ -147,6 +187,7 @@ class ClauseSearch:
         self.objective = self.kernel.objective
         self.open = self.kernel.open
         self.opening = self.kernel.opening
+        self.free = self.kernel.free
         self.send_us = self.kernel.send_us
         self.send_nj = self.kernel.send_nj
         self.cap = self.kernel.cap
@@ -193,12 +234,12 @@ class ClauseSearch:
             pairs += users * users if self.lane_first[t + 1] - self.lane_first[t] > 1 else users * (users - 1) // 2
         self.acts_max = n * r + self.sends_max + self.lane_first[r]
         self.orders_max = pairs
-        self.vars_max = self.g + 5 * n * r + n + 2 * r + 3 * self.acts_max + pairs
+        self.vars_max = self.g + 5 * n * r + n + 3 * r + 3 * self.acts_max + pairs + CRITERIA + 1 + r * r
         self.terms_max = self.g * (3 + 2 * r) + self.g * r
         self.mins_max = n + 3 * n * r + 2 * self.sends_max
         self.sums_max = 2 * n + (n + self.input_first[n]) * (r + 2) + self.acts_max
         # The clauses that say what being somewhere, being wanted there and being sent there have to do with each other.
-        self.static_max = 8 * self.acts_max
+        self.static_max = (HEADER + 4) * self.acts_max
         self.modes_squared = 0
         for i in range(n):
             modes = self.mode_first[i + 1] - self.mode_first[i]
@@ -211,7 +252,7 @@ class ClauseSearch:
         lanes = 0
         for t in range(r):
             lanes = max(lanes, self.lane_first[t + 1] - self.lane_first[t])
-        reason = 3 * (self.g * (r + 1) + 2 * r + self.deadlines + (lanes + 2) * (lanes + 2) + 16)
+        reason = 3 * (self.g * (2 * r + 2) + 2 * r + self.deadlines + (lanes + 2) * (lanes + 2) + 16)
         self.reasons_max = ARENA * (1 + n // 32)
         self.arena_max = self.reasons_max + reason
 
@@ -220,6 +261,8 @@ class ClauseSearch:
         halves = 2 * v
         self.bound = self._take(halves)
         self.root = self._take(halves)
+        self.common = self._take(halves)
+        self.base_bound = self._take(halves)
         self.first = self._take(halves)
         self.newest = self._take(halves)
         self.head = self._take(halves)
@@ -227,6 +270,9 @@ class ClauseSearch:
         self.place = self._take(halves)
         self.inside = self._take(halves)
         self.told_first = self._take(halves + 1)
+        self.given = self._take(halves)
+        self.given_need = self._take(halves)
+        self.given_list = self._take(halves)
         self.activity = self._take(v)
         self.phase = self._take(v)
         self.on = self._take(n * r)
@@ -236,6 +282,19 @@ class ClauseSearch:
         self.end = self._take(n)
         self.used = self._take(r)
         self.awake = self._take(r)
+        self.sleeps = self._take(r)
+        self.earliest = self._take(r)
+        self.most = self._take(CRITERIA)
+        self.run_cap = self._take(CRITERIA * RUNS)
+        self.run_asleep = self._take(r * RUNS)
+        self.run_state = self._take(RUNS)
+        self.run_new = self._take(RUNS + 1)
+        self.state_link = self._take(LINK * r * r * STATES if self.lasting else 0)
+        self.state_new = self._take(STATES + 1)
+        self.kept = self._take(CRITERIA * (2 * g + r + 2))
+        self.kept_run = self._take(CRITERIA)
+        self.lane_opens = self._take(self.lane_first[r])
+        self.opens_first = self._take(r)
         self.act_first = self._take(r + 1)
         self.order_first = self._take(r + 1)
         self.act_on = self._take(self.acts_max)
@@ -246,6 +305,8 @@ class ClauseSearch:
         self.act_row = self._take(self.acts_max)
         self.listed = self._take(self.acts_max)
         self.where = self._take(self.acts_max)
+        self.common_lists = self._take(self.acts_max + 2 * r)
+        self.base_lists = self._take(self.acts_max + 2 * r)
         self.shown = self._take(r)
         self.there = self._take(r)
         self.gone = self._take(2 * self.acts_max)
@@ -257,6 +318,8 @@ class ClauseSearch:
         self.term_mode = self._take(self.terms_max)
         self.term_a = self._take(self.terms_max)
         self.term_us = self._take(self.terms_max)
+        self.term_least = self._take(self.terms_max)
+        self.term_link = self._take(self.terms_max)
         self.term_b = self._take(self.terms_max)
         self.term_more = self._take(self.terms_max)
         self.sum_if = self._take(self.sums_max)
@@ -321,7 +384,13 @@ class ClauseSearch:
         for v in range(self.vars_max):
             self.phase[v] = 0
             self.level_seen[v] = 0
+            self.activity[v] = 0
         self.level_seen[self.vars_max] = 0
+        self.bump = BUMP
+        for c in range(CRITERIA):
+            self.kept_run[c] = 0
+        for t in range(r):
+            self.earliest[t] = 0 if self.lasting else self.opening[t]
         for _mode in range(self.g):
             self._new(0, 1)
         for i in range(n):
@@ -335,8 +404,19 @@ class ClauseSearch:
             for t in range(r):
                 self._number_arrival(i, t)
         for t in range(r):
-            self.used[t] = self._new(0, 1) if self.asleep[t] and self.wake_nj[t] > 0 else -1
+            wakes = 1 if self.wake_nj[t] > 0 and (self.asleep[t] or self.lasting) else 0
+            self.used[t] = self._new(0, 1) if wakes else -1
+            self.sleeps[t] = self._new(0, 1) if wakes and self.lasting else -1
             self.awake[t] = self._new(0, FAR) if self.awake_mw[t] > 0 else -1
+        for c in range(CRITERIA):
+            self.most[c] = self._new(0, FAR)
+        self.priced_in = self._new(0, FAR)
+        # Atoms that stand for numbers of prices and of states of the links: together, to be told from others.
+        self.slow = self.vars
+        if self.lasting:
+            for _link in range(r * r):
+                self._new(0, FAR)
+        self.numbered_end = self.vars
         acts = 0
         for t in range(r):
             self.act_first[t] = acts
@@ -385,7 +465,7 @@ class ClauseSearch:
                 last = g
         if modes == 0:
             return
-        self.begin[x] = self._new(max(self.release[i], self.opening[t]), FAR)
+        self.begin[x] = self._new(max(self.release[i], self.earliest[t]), FAR)
         self.on[x] = last
         if modes > 1:
             self.on[x] = self._new(0, 1)
@@ -447,16 +527,17 @@ class ClauseSearch:
             for target in range(r):
                 if self.wanted[i * r + target] >= 0 and self._sends_over(i, target, t):
                     self.act_on[acts] = self._whether_sent(i, target, t)
-                    self.act_start[acts] = self._new(self.opening[t], FAR)
+                    self.act_start[acts] = self._new(self.earliest[t], FAR)
                     self.act_of[acts] = self.n + i * r + target
                     self.act_took[acts] = self._length(i, target, t)
                     self._write_used(acts, t)
                     acts += 1
         for lane in range(self.lane_first[t], self.lane_first[t + 1]):
-            if self.open[lane] > self.opening[t]:
+            # Which lane is the first to open differs from one problem to the next, but one is.
+            if lane > self.lane_first[t] if self.lasting else self.open[lane] > self.opening[t]:
                 self.act_on[acts] = -1
                 self.act_start[acts] = self._new(0, 0)
-                self.act_took[acts] = self._new(self.open[lane], self.open[lane])
+                self.act_took[acts] = self._new(0 if self.lasting else self.open[lane], FAR)
                 self.act_of[acts] = -1
                 acts += 1
         return acts
@@ -504,21 +585,25 @@ class ClauseSearch:
 
     def _length(self, i: int, target: int, t: int) -> int:
         """How long an activity on t takes: stage i itself (`target` -1), or the sending of its output."""
+        r = self.r
         v = self._new(0, FAR)
         low = FAR
         high = 0
         for g in range(self.mode_first[i], self.mode_first[i + 1]):
             if self._over(g, target, t):
-                took = self.duration[g] if target < 0 else self.send_us[g * self.r + target]
+                took = self.duration[g] if target < 0 else self.send_us[g * r + target]
                 low = min(low, took)
                 high = max(high, took)
-        self.first[2 * v] = low
-        if low < high:
+        changes = 1 if self.lasting and target >= 0 else 0
+        self.first[2 * v] = 0 if changes else low
+        if low < high or changes:
             self._min(v, -1)
             for g in range(self.mode_first[i], self.mode_first[i + 1]):
                 if self._over(g, target, t):
-                    took = self.duration[g] if target < 0 else self.send_us[g * self.r + target]
-                    self._term(g, -1, took, -1, 0)
+                    if target < 0:
+                        self._term(g, -1, self.duration[g], -1, -1)
+                    else:
+                        self._term(g, -1, 0, -1, self.resource[g] * r + target)
         return v
 
     def _write_used(self, act: int, t: int) -> None:
@@ -534,7 +619,7 @@ class ClauseSearch:
         shortest = FAR
         self._min(self.end[i], -1)
         for g in range(self.mode_first[i], self.mode_first[i + 1]):
-            self._term(g, self.begin[i * r + self.resource[g]], self.duration[g], -1, 0)
+            self._term(g, self.begin[i * r + self.resource[g]], self.duration[g], -1, -1)
             shortest = min(shortest, self.duration[g])
         for p in range(self.input_first[i], self.input_first[i + 1]):
             producer = self.inputs[p]
@@ -560,15 +645,15 @@ class ClauseSearch:
             q = -1
             if u != t and self.links[link + 5] >= 0:
                 q = self._sending(i, t, self.links[link + 5])
-            self._term(g, self.begin[i * r + u], self.duration[g] + after, q, after)
+            self._term(g, self.begin[i * r + u], self.duration[g], q, -1 if u == t else u * r + t)
         if least < FAR:
-            self._sum(-1, self.wanted[x], self.arrive[x], self.end[i], -1, least)
+            self._sum(-1, self.wanted[x], self.arrive[x], self.end[i], -1, 0 if self.lasting else least)
         for radio in range(r):
             if self._sends_over(i, t, radio):
                 self._min(self._sending(i, t, radio), self.wanted[x])
                 for g in range(self.mode_first[i], self.mode_first[i + 1]):
                     if self._over(g, t, radio):
-                        self._term(g, self.begin[i * r + self.resource[g]], self.duration[g], -1, 0)
+                        self._term(g, self.begin[i * r + self.resource[g]], self.duration[g], -1, -1)
 
     def _sending(self, i: int, target: int, radio: int) -> int:
         """The variable for when stage i's output starts to be sent to `target` over `radio`."""
@@ -587,14 +672,30 @@ class ClauseSearch:
         self.min_first[self.mins] = self.terms
         self.mins += 1
 
-    def _term(self, g: int, a: int, us: int, b: int, more: int) -> None:
-        """In mode g: the later of (variable a) + us and (variable b) + more; a or b -1: us alone, or no second."""
+    def _term(self, g: int, a: int, us: int, b: int, link: int) -> None:
+        """In mode g: the later of (variable a) + us and (variable b), and then over a link (-1: none).
+
+        a or b -1: us alone, or no second; us alone is how long it takes to send, without the latency.
+        """
         self.term_mode[self.terms] = g
         self.term_a[self.terms] = a
+        self.term_least[self.terms] = us
         self.term_us[self.terms] = us
         self.term_b[self.terms] = b
-        self.term_more[self.terms] = more
+        self.term_more[self.terms] = 0
+        self.term_link[self.terms] = link
         self.terms += 1
+
+    def _time_links(self) -> None:
+        """Let the terms take as long as the links do."""
+        for m in range(self.terms):
+            link = self.term_link[m]
+            if link >= 0:
+                more = self.send_us[self.term_mode[m] * self.r + link % self.r]
+                if self.term_a[m] >= 0:
+                    more += self.links[6 * link + 1]
+                self.term_us[m] = self.term_least[m] + more
+                self.term_more[m] = more
 
     def _sum(self, condition: int, gate: int, v: int, a: int, plus: int, us: int) -> None:
         """A rule: v is no less than a + plus + us (plus -1: none) where the half `condition` holds (-1: always).
@@ -734,7 +835,8 @@ class ClauseSearch:
             self.gone_size += 1
 
     # Clauses. In `store`: how many atoms, the next clause of either watched atom's list, how many levels (0: never
-    # forgotten), then the atoms, the two watched ones first. A list is that of the half that makes its atoms false.
+    # forgotten), how many of the atoms are open at the root, in which problem it last said something; then the atoms,
+    # the two watched ones first, those false at the root last. A list is that of the half that makes its atoms false.
 
     def _clause_begin(self) -> None:
         self.clause = self.store_size
@@ -753,6 +855,8 @@ class ClauseSearch:
         c = self.clause
         self.store[c] = (self.store_size - c - HEADER) // 2
         self.store[c + 3] = 0
+        self.store[c + 4] = self.store[c]
+        self.store[c + 5] = self.turn
         self._watch(c)
 
     def _either(self, h: int, other: int) -> None:
@@ -763,7 +867,7 @@ class ClauseSearch:
         self._clause_end()
 
     def _watch(self, c: int) -> None:
-        if self.store[c] < 2:
+        if self.store[c + 4] < 2:
             return
         for s in range(2):
             h = self.store[c + HEADER + 2 * s] ^ 1
@@ -779,11 +883,18 @@ class ClauseSearch:
     def search(self, limit_nodes: int) -> int:
         """Minimise the criteria that the kernel has not proved yet. Returns 2 when proved, 1 when stopped.
 
-        A node is a decision or a conflict. Where the search before this one was stopped at the first criterion, what it
-        learned is still known (so the kernel must be confined as it was).
+        A node is a decision or a conflict. What was learned in searches before this one is still known.
         """
         with cython.nogil:
             return self._search(limit_nodes)
+
+    def recall(self) -> int:
+        """See whether what is known already proves the kernel's answer the best. Returns 2 if so, 1 if it does not.
+
+        The kernel then has the bounds that this, or its root, proves. It must have an answer.
+        """
+        with cython.nogil:
+            return self._recall()
 
     @property
     def nodes(self) -> int:
@@ -801,21 +912,13 @@ class ClauseSearch:
         self.limit_nodes = limit_nodes
         for c in range(4):
             self.cap[c] = self.limit[c] if self.limit[c] >= 0 else FAR
-        if self.left_open == 0:
-            for v in range(self.vars):
-                self.activity[v] = 0
-            self.bump = BUMP
         for m in range(self.criteria):
             c = self.objective[m]
             if self.kernel.has_best == 0 or self.proved[m] < self.best_result[c]:
                 before = self.best_result[c] if self.kernel.has_best else -1
                 self.target = c
                 self.floor = self.proved[m]
-                again = 1 if m == 0 and self.left_open else 0
-                self.left_open = 0
-                ended = self._minimise(c, again)
-                if m == 0 and ended == 0:
-                    self.left_open = 1
+                ended = self._minimise(c)
                 if self.kernel.has_best == 0:
                     return 2 if ended else 1
                 if ended:
@@ -829,13 +932,30 @@ class ClauseSearch:
             self.cap[c] = self.best_result[c]
         return 2
 
-    def _minimise(self, c: int, again: int) -> int:
-        """Search until no answer is better in criterion c; `again`: with what is learned. Returns 0 when stopped."""
-        if again:
-            self._cancel(0)
-            self.full = 0
-            self.crowded = 0
-        elif self._start() == 0:
+    def _recall(self) -> int:
+        for c in range(CRITERIA):
+            self.cap[c] = self.limit[c] if self.limit[c] >= 0 else FAR
+        for m in range(self.criteria):
+            c = self.objective[m]
+            self.cap[c] = self.best_result[c] - 1
+            self.target = c
+            if self._start() and self._recall_prices() and self._see_caps():
+                self.kernel._bound_from(m)
+                return 1
+            self.proved[m] = self.best_result[c]
+            self.cap[c] = self.best_result[c]
+        return 2
+
+    def _see_caps(self) -> int:
+        """At the root: all that follows from the caps and from what was learned. Returns 0 for no answer."""
+        if self._cap_all() == 0 or self._watch_all(self.store_size) == 0 or self._propagate() == 0:
+            return 0
+        self._settle()
+        return 1
+
+    def _minimise(self, c: int) -> int:
+        """Search until no answer is better in criterion c. Returns 0 when stopped."""
+        if self._start() == 0:
             return 1
         if self.kernel.has_best:
             self._follow()
@@ -845,6 +965,7 @@ class ClauseSearch:
         priced = self.cap[c]
         run = 1
         left = RESTART
+        met = self.failures
         while True:
             if self.visited > self.limit_nodes or self.halted[0]:
                 return 0
@@ -877,16 +998,20 @@ class ClauseSearch:
                 fine = self._propagate()
                 if self.visited > self.limit_nodes or self.halted[0]:
                     return 0
-            if self.full and self.level == 0:
+            if self.full and (self.level == 0 or self.failures == met):
+                # No room for what follows at the root, or from decisions without a dead end to learn from.
                 return 0
             if left <= 0 or self.full or self.crowded:
                 run += 1
                 left = RESTART * self._luby(run)
+                met = self.failures
                 self._cancel(0)
                 self.full = 0
                 self.crowded = 0
                 if self.store_size - self.static_size > STORE // 2:
                     self._forget()
+                    if self._watch_all(self.store_size) == 0:
+                        return 1
                 if self.cap[c] != priced:
                     priced = self.cap[c]
                     if self._begin_anew() == 0:
@@ -896,15 +1021,205 @@ class ClauseSearch:
 
     def _begin_anew(self) -> int:
         """At the root, for the caps as they are: the kernel's prices, and all that follows. Returns 0 for no answer."""
-        if self.kernel._price_root() == 0:
-            return 0
+        if self.runs == RUNS:
+            self._forget_all()
+            if self.lasting:
+                self._see_links()
+            if self._watch_all(self.store_size) == 0:
+                return 0
+        return 1 if self._price() and self._drop_dead() and self._see_caps() else 0
+
+    def _price(self) -> int:
+        """Let the kernel set its prices for the caps as they are. Returns 0 if it finds that there is no answer."""
+        if self.lasting == 0:
+            possible: int = self.kernel._price_root()
+            self._note_run()
+            return possible
+        # Prices for lanes that are all ready at once hold whenever they are.
+        for lane in range(self.lane_first[self.r]):
+            self.lane_opens[lane] = self.open[lane]
+            self.open[lane] = 0
+            self.free[lane] = 0
+        for t in range(self.r):
+            self.opens_first[t] = self.opening[t]
+            self.opening[t] = 0
+        possible = self.kernel._price_root()
+        for lane in range(self.lane_first[self.r]):
+            self.open[lane] = self.lane_opens[lane]
+            self.free[lane] = self.lane_opens[lane]
+        for t in range(self.r):
+            self.opening[t] = self.opens_first[t]
+        self._note_run()
+        if possible and self.kernel.rows > 0:
+            self._keep_prices()
+        return possible
+
+    def _note_run(self) -> None:
+        """Number the kernel's prices, and write down what must be so for what is deduced at them to be true."""
+        if self.kernel.rows == 0:
+            return
+        for c in range(CRITERIA):
+            self.run_cap[CRITERIA * self.runs + c] = self.cap[c]
+        for t in range(self.r):
+            self.run_asleep[self.r * self.runs + t] = self.asleep[t]
+        self.run_state[self.runs] = self.states
+        self.runs += 1
+        # The last prices hold for no more problems than those before them that hold for this one.
+        self.bound[2 * self.priced_in] = self.runs
+        self.root[2 * self.priced_in] = self.runs
+
+    def _keep_prices(self) -> None:
+        """Remember the prices, and the modes that they rule out, for when this criterion is next minimised."""
+        first = self.target * (2 * self.g + self.r + 2)
+        self.kept_run[self.target] = self.runs
+        for g in range(self.g):
+            self.kept[first + g] = self.penalty[g]
+            self.kept[first + self.g + g] = self.alive[g]
+        first += 2 * self.g
+        for t in range(self.r):
+            self.kept[first + t] = self.awake_price[t]
+        self.kept[first + self.r] = self.kernel.row_credit
+        self.kept[first + self.r + 1] = self.kernel.rows
+
+    def _recall_prices(self) -> int:
+        """Set the prices kept if they hold, else none. Returns 0 if there is no answer within the caps."""
+        self.kernel._clear_prices()
+        run = self.kept_run[self.target]
+        if run == 0 or self.runs == RUNS or self._holds_here(run) == 0:
+            return 1
+        first = self.target * (2 * self.g + self.r + 2)
+        for g in range(self.g):
+            self.penalty[g] = self.kept[first + g]
+            self.alive[g] = self.kept[first + self.g + g]
+        first += 2 * self.g
+        for t in range(self.r):
+            self.awake_price[t] = self.kept[first + t]
+        self.kernel.row_credit = self.kept[first + self.r]
+        self.kernel.rows = self.kept[first + self.r + 1]
+        self._note_run()
+        return self._drop_dead()
+
+    def _drop_dead(self) -> int:
+        """At the root: rule out the modes that the kernel has. Returns 0 if that leaves nothing."""
         for g in range(self.g):
             if self.alive[g] == 0 and self._set(2 * g + 1, 0, -1) == 0:
                 return 0
-        if self._cap_all() == 0 or self._propagate() == 0:
-            return 0
-        self._settle()
         return 1
+
+    def _renumber(self) -> None:
+        """Number anew the prices, and the states of the links, of which something is known still.
+
+        Where there are too many, everything is forgotten.
+        """
+        for run in range(RUNS + 1):
+            self.run_new[run] = 0
+        for state in range(STATES + 1):
+            self.state_new[state] = 0
+        for c in range(CRITERIA):
+            self.run_new[self.kept_run[c]] = 1
+        c = self.static_size
+        while c < self.store_size:
+            for p in range(c + HEADER, c + HEADER + 2 * self.store[c], 2):
+                if self.store[p] == 2 * self.priced_in + 1:
+                    self.run_new[1 - self.store[p + 1]] = 1
+                elif 2 * self.slow < self.store[p] < 2 * self.numbered_end:
+                    self.state_new[1 - self.store[p + 1]] = 1
+            c += HEADER + 2 * self.store[c]
+        self._close_up()
+        c = self.static_size
+        while c < self.store_size:
+            for p in range(c + HEADER, c + HEADER + 2 * self.store[c], 2):
+                if self.store[p] == 2 * self.priced_in + 1:
+                    self.store[p + 1] = 1 - self.run_new[1 - self.store[p + 1]]
+                elif 2 * self.slow < self.store[p] < 2 * self.numbered_end:
+                    self.store[p + 1] = 1 - self.state_new[1 - self.store[p + 1]]
+            c += HEADER + 2 * self.store[c]
+        if self.runs > RUNS - SPARE_RUNS or self.states == STATES:
+            self._forget_all()
+
+    def _is_here(self, h: int, number: int) -> int:
+        """Whether what is said of prices, or of a link, by their number is true of this problem."""
+        if h == 2 * self.priced_in + 1:
+            return self._holds_here(number)
+        return self._takes_as_much((h >> 1) - self.slow, number)
+
+    def _close_up(self) -> None:
+        """Give the runs and states that are marked the lowest numbers, in the order they have."""
+        runs = 0
+        for run in range(1, RUNS + 1):
+            if self.run_new[run] == 0:
+                continue
+            self.state_new[self.run_state[run - 1]] = 1
+            for c in range(CRITERIA):
+                self.run_cap[CRITERIA * runs + c] = self.run_cap[CRITERIA * (run - 1) + c]
+            for t in range(self.r):
+                self.run_asleep[self.r * runs + t] = self.run_asleep[self.r * (run - 1) + t]
+            self.run_state[runs] = self.run_state[run - 1]
+            runs += 1
+            self.run_new[run] = runs
+        self.runs = runs
+        for c in range(CRITERIA):
+            self.kept_run[c] = self.run_new[self.kept_run[c]] if self.kept_run[c] > 0 else 0
+        states = 0
+        size = LINK * self.r * self.r
+        for state in range(1, STATES + 1):
+            if self.state_new[state]:
+                for x in range(size):
+                    self.state_link[size * states + x] = self.state_link[size * (state - 1) + x]
+                states += 1
+                self.state_new[state] = states
+        self.states = states
+        for run in range(runs):
+            self.run_state[run] = self.state_new[self.run_state[run]]
+
+    def _forget_all(self) -> None:
+        self.store_size = self.static_size
+        self.runs = 0
+        self.states = 0
+        for c in range(CRITERIA):
+            self.kept_run[c] = 0
+
+    def _holds_here(self, run: int) -> int:
+        """Whether what was deduced at the prices of a run (from 1) is true of this problem, at its caps."""
+        for c in range(CRITERIA):
+            if self.cap[c] > self.run_cap[CRITERIA * (run - 1) + c]:
+                return 0
+        for t in range(self.r):
+            if self.run_asleep[self.r * (run - 1) + t] > self.asleep[t]:
+                return 0
+        if self.lasting:
+            for link in range(self.r * self.r):
+                if self._takes_as_much(link, self.run_state[run - 1]) == 0:
+                    return 0
+        return 1
+
+    def _takes_as_much(self, link: int, state: int) -> int:
+        """Whether a link is at least as slow and as dear as in a state of the links (from 1)."""
+        at = LINK * ((state - 1) * self.r * self.r + link)
+        for k in range(LINK):
+            if self._link_number(link, k) < self.state_link[at + k]:
+                return 0
+        return 1
+
+    def _link_number(self, link: int, k: int) -> int:
+        """The k-th of the numbers of a link of which more is slower or dearer."""
+        number: int = self.links[6 * link + 1 + k]
+        if k == 1:
+            number = -number if number > 0 else -FAR
+        return number
+
+    def _see_links(self) -> None:
+        """Let the links be as they are in this problem, and note it if that is another state than the last."""
+        self._time_links()
+        count = self.r * self.r
+        same = 1 if self.states > 0 else 0
+        for x in range(LINK * count):
+            if same and self.state_link[LINK * count * (self.states - 1) + x] != self._link_number(x // LINK, x % LINK):
+                same = 0
+        if same == 0:
+            for x in range(LINK * count):
+                self.state_link[LINK * count * self.states + x] = self._link_number(x // LINK, x % LINK)
+            self.states += 1
 
     def _luby(self, run: int) -> int:
         """The run-th number (from 1) of 1, 1, 2, 1, 1, 2, 4, ... (Luby, Sinclair and Zuckerman, 1993)."""
@@ -917,49 +1232,132 @@ class ClauseSearch:
             run = run - size // 2 + 1
 
     def _start(self) -> int:
-        """Back to the root, with nothing learned. Returns 0 if that alone is impossible."""
-        self.level = 0
-        self.trail = 0
-        self.arena_size = 0
-        self.reached = 0
-        self.full = 0
-        self.crowded = 0
+        """Back to the root of this problem. Returns 0 if that alone is impossible."""
+        if self.impossible:
+            return 0
+        self._empty()
+        self._restore(self.base_bound, self.base_lists)
+        return 1
+
+    def _base(self) -> None:
+        """Deduce what is so in this problem, whatever the caps."""
+        self._empty()
+        for c in range(CRITERIA):
+            self.cap[c] = FAR
+        self._restore(self.common, self.common_lists)
+        if self.lasting:
+            for q in range(self.mins):
+                self._wake(q)
+            fine = 1 if self._set_apart() and self._watch_all(self.static_size) and self._propagate() else 0
+            self.impossible = 1 if fine == 0 and self.full == 0 else 0
+        self._save(self.base_bound, self.base_lists)
+
+    def _save(self, bounds: Ints, lists: Ints) -> None:
+        """Write down the root, and the lists of activities as they are there."""
+        r, acts = self.r, self.act_first[self.r]
+        for h in range(2 * self.vars):
+            bounds[h] = self.bound[h]
+        for t in range(r):
+            lists[t] = self.there[t]
+            lists[r + t] = self.shown[t]
+        for a in range(acts):
+            lists[2 * r + a] = self.listed[a]
+
+    def _restore(self, bounds: Ints, lists: Ints) -> None:
+        """The root as it was saved."""
+        r, acts = self.r, self.act_first[self.r]
+        for h in range(2 * self.vars):
+            self.bound[h] = bounds[h]
+            self.root[h] = bounds[h]
+            self.newest[h] = -1
+            self.inside[h] = 0
+        for t in range(r):
+            self.there[t] = lists[t]
+            self.shown[t] = lists[r + t]
+        for a in range(acts):
+            self.listed[a] = lists[2 * r + a]
+            self.where[self.listed[a]] = a
+
+    def _set_apart(self) -> int:
+        """What this problem has that others of its shape may not: when its lanes open, and what sleeps."""
+        r = self.r
+        for h in range(2 * self.slow, 2 * (self.slow + r * r), 2):
+            self.bound[h] = self.states
+            self.root[h] = self.states
+        for t in range(r):
+            if self.sleeps[t] >= 0 and self._set(2 * self.sleeps[t] + 1 - self.asleep[t], self.asleep[t], -1) == 0:
+                return 0
+            lane = self.lane_first[t]
+            for a in range(self.act_first[t], self.act_first[t + 1]):
+                if self.act_of[a] >= 0:
+                    if self._set(2 * self.act_start[a], self.opening[t], -1) == 0:
+                        return 0
+                else:
+                    lane += 1
+                    if self._set(2 * self.act_took[a], self._opens(t, lane), -1) == 0:
+                        return 0
+        return 1
+
+    def _opens(self, t: int, lane: int) -> int:
+        """When lane `lane` of resource t would open if its lanes were numbered in the order in which they do."""
+        for a in range(self.lane_first[t], self.lane_first[t + 1]):
+            before = self.lane_first[t]
+            for b in range(self.lane_first[t], self.lane_first[t + 1]):
+                if self.open[b] < self.open[a] or (self.open[b] == self.open[a] and b < a):
+                    before += 1
+            if before == lane:
+                opens: int = self.open[a]
+                return opens
+        return 0
+
+    def _see_common(self) -> None:
+        """Deduce what is so in every problem of this shape, whatever the caps: that needs no reason."""
+        self._empty()
         for h in range(2 * self.vars):
             self.bound[h] = self.first[h]
             self.root[h] = self.first[h]
+            self.common[h] = self.first[h]
             self.newest[h] = -1
             self.inside[h] = 0
-            self.head[h] = -1
-        self.store_size = 0
-        while self.store_size < self.static_size:
-            self._watch(self.store_size)
-            self.store_size += HEADER + 2 * self.store[self.store_size]
-        self.gone_size = 0
+            self.given[h] = 0
+        for c in range(CRITERIA):
+            self.cap[c] = FAR
         for t in range(self.r):
             self.there[t] = 0
             self.shown[t] = self.act_first[t + 1] - self.act_first[t]
         for a in range(self.act_first[self.r]):
             self.listed[a] = a
             self.where[a] = a
+        for rule in range(self.rules):
+            self._wake(rule)
+        fine = 1 if self._watch_all(self.static_size) and self._propagate() else 0
+        # Short of room for the reasons it may just not be known.
+        self.impossible = 1 if fine == 0 and self.full == 0 else 0
+        self._save(self.common, self.common_lists)
+
+    def _empty(self) -> None:
+        """Nothing is decided, deduced or waiting to be looked at."""
+        self.level = 0
+        self.trail = 0
+        self.arena_size = 0
+        self.reached = 0
+        self.full = 0
+        self.crowded = 0
+        self.gone_size = 0
         self.waiting = 0
         self.taken = 0
         self.heavy_waiting = 0
         self.heavy_taken = 0
         for rule in range(self.rules):
             self.queued[rule] = 0
-        for rule in range(self.rules):
-            self._wake(rule)
-        # Clauses of one atom are not watched for: they hold at once.
-        c = 0
-        while c < self.static_size:
-            if self.store[c] == 1 and self._set(self.store[c + HEADER], self.store[c + HEADER + 1], -1) == 0:
-                return 0
-            c += HEADER + 2 * self.store[c]
-        return 1
 
     def _cap_all(self) -> int:
         """Let every rule see the caps as they are now. Returns 0 if they are below what is possible."""
         self._wake_caps()
+        for c in range(CRITERIA):
+            # At the root, from whatever level: the caps stay as they are when decisions are undone.
+            self.bound[2 * self.most[c] + 1] = -self.cap[c]
+            self.root[2 * self.most[c] + 1] = -self.cap[c]
         if self.cap[2] < FAR:
             for i in range(self.n):
                 if self._set(2 * self.end[i] + 1, -self.cap[2], -1) == 0:
@@ -1057,8 +1455,8 @@ class ClauseSearch:
         self.arena_size += 1
 
     def _because(self, h: int, value: int, slope: int) -> None:
-        """An atom of the reason; with slope 1 it need only reach as much less as what it proves is needed less."""
-        if value <= self.root[h]:
+        """An atom of the reason; it need reach less by `slope` times what what it proves is needed less."""
+        if value <= self.common[h]:
             return
         self.arena[self.arena_size] = h
         self.arena[self.arena_size + 1] = value
@@ -1155,7 +1553,7 @@ class ClauseSearch:
                 w = after
                 continue
             moved = 0
-            for p in range(c + HEADER + 4, c + HEADER + 2 * self.store[c], 2):
+            for p in range(c + HEADER + 4, c + HEADER + 2 * self.store[c + 4], 2):
                 new = self.store[p]
                 if self.bound[new ^ 1] < 1 - self.store[p + 1]:
                     value = self.store[p + 1]
@@ -1172,6 +1570,7 @@ class ClauseSearch:
                     moved = 1
                     break
             if moved == 0:
+                self.store[c + 5] = self.turn
                 if self._set(self.store[other], self.store[other + 1], 2 * c) == 0:
                     return 0
                 before = w
@@ -1190,6 +1589,7 @@ class ClauseSearch:
     def _gather(self, h: int, value: int) -> None:
         """Add an atom to what is being explained."""
         if value <= self.root[h]:
+            self._give(h, value)
             return
         if self.inside[h] and self.need[h] >= value:
             return
@@ -1204,6 +1604,32 @@ class ClauseSearch:
             self.current += 1
         self.need[h] = value
         self.place[h] = e
+
+    def _give(self, h: int, value: int) -> None:
+        """Add an atom that holds at the root to those without which the clause would not be true of other problems."""
+        if value <= self.common[h]:
+            return
+        if self.given[h] == 0:
+            self.given[h] = 1
+            self.given_list[self.given_size] = h
+            self.given_size += 1
+            self.given_need[h] = value
+        elif self.given_need[h] < value:
+            self.given_need[h] = value
+
+    def _give_reason(self, reason: int, h: int, less: int) -> None:
+        """Add those atoms of a reason that hold at the root."""
+        if reason & 1:
+            at = reason >> 1
+            for p in range(at + 1, at + 1 + 3 * self.arena[at], 3):
+                value = self.arena[p + 1] - self.arena[p + 2] * less
+                if value <= self.root[self.arena[p]]:
+                    self._give(self.arena[p], value)
+        else:
+            c = reason >> 1
+            for p in range(c + HEADER, c + HEADER + 2 * self.store[c], 2):
+                if self.store[p] != h and 1 - self.store[p + 1] <= self.root[self.store[p] ^ 1]:
+                    self._give(self.store[p] ^ 1, 1 - self.store[p + 1])
 
     def _gather_reason(self, reason: int, h: int, less: int) -> None:
         """Add the atoms that a reason gives for half h's reaching what it proved, or `less` short of it."""
@@ -1250,6 +1676,7 @@ class ClauseSearch:
             return 0
         self.current = 0
         self.set_size = 0
+        self.given_size = 0
         top = self.level
         # The conflict may be of an earlier level than the last decision's.
         self.level = level
@@ -1298,6 +1725,9 @@ class ClauseSearch:
             if self.inside[h] == 1:
                 self.set_list[kept] = h
                 kept += 1
+            elif self.inside[h] == 2:
+                e = self.place[h]
+                self._give_reason(self.trail_reason[e], h, self.trail_value[e] - self.need[h])
             self.inside[h] = 0
         self.set_size = kept
 
@@ -1343,29 +1773,40 @@ class ClauseSearch:
                     back = level
                     second = h
         value = self.need[asserted]
+        if self.store_size + HEADER + 2 * (self.set_size + self.given_size) > self.store_max:
+            # No room until others are forgotten.
+            self.crowded = 1
+        else:
+            self._clause_begin()
+            self._clause_atom(asserted ^ 1, 1 - value)
+            if second >= 0:
+                self._clause_atom(second ^ 1, 1 - self.need[second])
+            for m in range(self.set_size):
+                h = self.set_list[m]
+                if h != asserted and h != second:
+                    self._clause_atom(h ^ 1, 1 - self.need[h])
+            for m in range(self.given_size):
+                h = self.given_list[m]
+                self._clause_atom(h ^ 1, 1 - self.given_need[h])
+            c = self.clause
+            self.store[c] = self.set_size + self.given_size
+            self.store[c + 3] = levels
+            self.store[c + 4] = self.set_size
+            self.store[c + 5] = self.turn
+            self._watch(c)
+        for m in range(self.given_size):
+            self.given[self.given_list[m]] = 0
         if second < 0:
             self._cancel(0)
             self._set(asserted ^ 1, 1 - value, -1)
-            return
-        if self.store_size + HEADER + 2 * self.set_size > self.store_max:
-            # No room until others are forgotten.
+        elif self.crowded:
             self._cancel(0)
-            self.crowded = 1
-            return
-        self._clause_begin()
-        self._clause_atom(asserted ^ 1, 1 - value)
-        self._clause_atom(second ^ 1, 1 - self.need[second])
-        for m in range(self.set_size):
-            h = self.set_list[m]
-            if h != asserted and h != second:
-                self._clause_atom(h ^ 1, 1 - self.need[h])
-        self._clause_end()
-        self.store[self.clause + 3] = levels
-        self._cancel(back)
-        self._set(asserted ^ 1, 1 - value, 2 * self.clause)
+        else:
+            self._cancel(back)
+            self._set(asserted ^ 1, 1 - value, 2 * self.clause)
 
     def _forget(self) -> None:
-        """At the root: forget the learned clauses of many levels, about half of all, and those that always hold."""
+        """Forget the learned clauses of many levels, about half of all. The others are to be watched anew."""
         levels = KEPT
         while True:
             kept = 0
@@ -1377,41 +1818,79 @@ class ClauseSearch:
             if kept > STORE // 4:
                 break
             levels += 1
-        levels = max(levels - 1, KEPT)
-        for h in range(2 * self.vars):
-            self.head[h] = -1
-        c = 0
-        top = 0
+        self._keep_clauses(max(levels - 1, KEPT), 0, STORE // 2)
+
+    def _forget_unused(self) -> None:
+        """Forget the learned clauses that have said nothing for longest, about half of all (see `_forget`)."""
+        since = self.turn
+        kept = 0
+        while since > 0 and kept < LASTING // 2:
+            since -= 1
+            kept = 0
+            c = self.static_size
+            while c < self.store_size:
+                if self.store[c + 5] >= since:
+                    kept += HEADER + 2 * self.store[c]
+                c += HEADER + 2 * self.store[c]
+        self._keep_clauses(1 << 60, since, LASTING)
+
+    def _keep_clauses(self, levels: int, since: int, room: int) -> None:
+        """Keep the learned clauses of few enough levels that said something late enough, as far as there is room."""
+        c = self.static_size
+        top = c
         while c < self.store_size:
             size = HEADER + 2 * self.store[c]
-            holds = 0
-            for p in range(c + HEADER, c + size, 2):
-                if self.root[self.store[p]] >= self.store[p + 1]:
-                    holds = 1
-            if c < self.static_size or (
-                holds == 0 and self.store[c + 3] <= levels and top - self.static_size < STORE // 2 - size
-            ):
+            wanted = 1 if self.store[c + 3] <= levels and self.store[c + 5] >= since else 0
+            if wanted and top + size - self.static_size <= room:
                 for p in range(size):
                     self.store[top + p] = self.store[c + p]
-                self._watch_open(top)
                 top += size
             c += size
         self.store_size = top
 
-    def _watch_open(self, c: int) -> None:
-        """Watch two atoms of a clause that are not false at the root, where there are two."""
-        for s in range(min(2, self.store[c])):
-            for p in range(s, self.store[c]):
-                at = c + HEADER + 2 * p
-                h = self.store[at]
-                value = self.store[at + 1]
-                if self.bound[h ^ 1] < 1 - value:
-                    self.store[at] = self.store[c + HEADER + 2 * s]
-                    self.store[at + 1] = self.store[c + HEADER + 2 * s + 1]
-                    self.store[c + HEADER + 2 * s] = h
-                    self.store[c + HEADER + 2 * s + 1] = value
-                    break
-        self._watch(c)
+    def _watch_all(self, size: int) -> int:
+        """At the root: watch what is open in every clause before `size`. Returns 0 if one has nothing open."""
+        for h in range(2 * self.vars):
+            self.head[h] = -1
+        c = 0
+        while c < size:
+            left = self._sort_atoms(c)
+            if left == 0 or (left == 1 and self._set(self.store[c + HEADER], self.store[c + HEADER + 1], -1) == 0):
+                return 0
+            self._watch(c)
+            c += HEADER + 2 * self.store[c]
+        return 1
+
+    def _sort_atoms(self, c: int) -> int:
+        """Put what is open at the root first among the atoms of a clause. How many those are; -1 where one holds."""
+        first = c + HEADER
+        last = first + 2 * self.store[c] - 2
+        self.store[c + 4] = 0
+        while first <= last:
+            h = self.store[first]
+            value = self.store[first + 1]
+            if self.bound[h] >= value:
+                # First, to be seen at once the next time.
+                self.store[first] = self.store[c + HEADER]
+                self.store[first + 1] = self.store[c + HEADER + 1]
+                self.store[c + HEADER] = h
+                self.store[c + HEADER + 1] = value
+                return -1
+            false = 1 if self.bound[h ^ 1] >= 1 - value else 0
+            if 2 * self.priced_in < h < 2 * self.numbered_end:
+                if self._is_here(h, 1 - value) == 0:
+                    return -1
+                false = 1
+            if false:
+                self.store[first] = self.store[last]
+                self.store[first + 1] = self.store[last + 1]
+                self.store[last] = h
+                self.store[last + 1] = value
+                last -= 2
+            else:
+                first += 2
+        self.store[c + 4] = (first - c - HEADER) // 2
+        return self.store[c + 4]
 
     # Rules
 
@@ -1462,7 +1941,9 @@ class ClauseSearch:
         return value
 
     def _because_term(self, m: int, value: int, slope: int) -> None:
-        """The atom that makes a term at least `value`; none where its constant alone does."""
+        """The atoms that make a term at least `value`."""
+        if self.term_link[m] >= 0:
+            self._because_link(self.term_link[m])
         a = self.term_a[m]
         if a < 0:
             return
@@ -1470,6 +1951,11 @@ class ClauseSearch:
             self._because(2 * a, value - self.term_us[m], slope)
         else:
             self._because(2 * self.term_b[m], value - self.term_more[m], slope)
+
+    def _because_link(self, link: int) -> None:
+        """A link is as slow and as dear as it is."""
+        if self.lasting:
+            self._because(2 * (self.slow + link), self.states, 0)
 
     def _run_min(self, q: int) -> int:
         """A variable is no less than the least of some terms, each of a mode that is possible."""
@@ -1512,6 +1998,8 @@ class ClauseSearch:
                 by = top - (self.term_us[only] if s == 0 else self.term_more[only])
                 if -by > self.bound[2 * a + 1]:
                     self._why()
+                    if self.term_link[only] >= 0:
+                        self._because_link(self.term_link[only])
                     self._because(2 * self.term_mode[only], 1, 0)
                     self._because(2 * v + 1, -top, 1)
                     if self._so(2 * a + 1, -by) == 0:
@@ -1598,6 +2086,11 @@ class ClauseSearch:
             spare -= less * self.weight[d]
             if late - less > 0:
                 self._because(2 * e, self.due[d] + late - less, 0)
+        self._because_cap(0, spare, self.weight[but] if but >= 0 else 0)
+
+    def _because_cap(self, c: int, spare: int, slope: int) -> None:
+        """The cap on criterion c, which might be higher by `spare`, and by `slope` times what is needed less."""
+        self._because(2 * self.most[c] + 1, -self.cap[c] - spare, slope)
 
     def _run_row(self, rule: int) -> int:
         """Memory of a resource, an accuracy budget, or loss in all: the least that each stage adds."""
@@ -1629,7 +2122,7 @@ class ClauseSearch:
             self.low[i] = FAR
             self.base[i] = FAR
             for g in range(self.mode_first[i], self.mode_first[i + 1]):
-                if self.root[2 * g + 1] < 0:
+                if self.common[2 * g + 1] < 0:
                     self.base[i] = min(self.base[i], self.cost[g])
                 if self._holds(2 * g + 1) == 0:
                     self.low[i] = min(self.low[i], self.cost[g])
@@ -1638,31 +2131,33 @@ class ClauseSearch:
             left -= self.low[i]
         if left < 0:
             self._why()
-            self._because_row(-1, -left - 1)
+            self._because_row(rule, -1, -left - 1)
             return self._so_not()
         for g in range(self.g):
             i = self.stage_of[g]
             if self._holds(2 * g + 1) == 0 and self.cost[g] - self.low[i] > left:
                 self._why()
-                self._because_row(i, self.cost[g] - self.low[i] - left - 1)
+                self._because_row(rule, i, self.cost[g] - self.low[i] - left - 1)
                 if self._so(2 * g + 1, 0) == 0:
                     return 0
         return 1
 
-    def _because_row(self, but: int, spare: int) -> None:
+    def _because_row(self, rule: int, but: int, spare: int) -> None:
         """The modes ruled out by which stages other than `but` add what they do; it may be less by `spare`."""
         for i in range(self.n):
             if i == but or self.low[i] == self.base[i]:
                 continue
             enough = self.low[i]
             for g in range(self.mode_first[i], self.mode_first[i + 1]):
-                if self.root[2 * g + 1] >= 0 or self.cost[g] >= self.low[i]:
+                if self.common[2 * g + 1] >= 0 or self.cost[g] >= self.low[i]:
                     continue
-                if self.cost[g] >= self.low[i] - spare:
+                if self.root[2 * g + 1] < 0 and self.cost[g] >= self.low[i] - spare:
                     enough = min(enough, self.cost[g])
                 else:
                     self._because(2 * g + 1, 0, 0)
             spare -= self.low[i] - enough
+        if rule == self.rule_loss:
+            self._because_cap(3, spare, 0)
 
     def _charge(self, charged: int) -> None:
         """Count energy as it is (0), or in the kernel's fractions with charges for what is scarce (1)."""
@@ -1688,14 +2183,14 @@ class ClauseSearch:
         cost: int = self.scale * self.awake_mw[t] * until
         if self.charged:
             lanes = self.lane_first[t + 1] - self.lane_first[t]
-            cost -= self.awake_price[t] * lanes * (until - self.opening[t])
+            cost -= self.awake_price[t] * lanes * (until - self.earliest[t])
         return cost
 
     def _staying_at_most(self, t: int, cost: int) -> int:
         """Until when resource t may be awake for that to cost no more than this."""
         lanes = self.lane_first[t + 1] - self.lane_first[t]
         rate = self.scale * self.awake_mw[t] - self.charged * self.awake_price[t] * lanes
-        more = self.charged * self.awake_price[t] * lanes * self.opening[t]
+        more = self.charged * self.awake_price[t] * lanes * self.earliest[t]
         if cost < more:
             return 0
         return (cost - more) // rate if rate > 0 else FAR
@@ -1717,7 +2212,7 @@ class ClauseSearch:
             self.low[i] = FAR
             self.base[i] = FAR
             for g in range(self.mode_first[i], self.mode_first[i + 1]):
-                if self.root[2 * g + 1] < 0:
+                if self.common[2 * g + 1] < 0:
                     self.base[i] = min(self.base[i], self.scale * self.energy[g] + charged * self.penalty[g])
                 if self._holds(2 * g + 1) == 0:
                     self.cost[g] = self._with_sendings(i, g)
@@ -1727,7 +2222,7 @@ class ClauseSearch:
             left -= self.low[i]
         for t in range(r):
             if self.used[t] >= 0 and self._holds(2 * self.used[t]):
-                left -= self.scale * self.wake_nj[t]
+                left -= self._waking(t)
             if self.awake[t] >= 0:
                 left -= self._staying(t, self.bound[2 * self.awake[t]])
         if left < 0:
@@ -1752,10 +2247,12 @@ class ClauseSearch:
                         more += self._staying(t, end) - self._staying(t, self.bound[2 * z])
                 u = self.used[t]
                 if u >= 0 and self._holds(2 * u) == 0:
-                    more += self.scale * self.wake_nj[t]
+                    more += self._waking(t)
                 if more > left:
                     self._why()
                     self._because_sendings(i, g)
+                    if u >= 0 and self._holds(2 * u) == 0:
+                        self._because_asleep(t)
                     if longer:
                         self._because(2 * self.begin[i * r + t], self.bound[2 * self.begin[i * r + t]], 0)
                         self._because_energy(i, t, more - left - 1)
@@ -1770,9 +2267,10 @@ class ClauseSearch:
     def _cap_resource(self, t: int, left: int) -> int:
         """Whether resource t may be used, and until when be awake, with so much energy left."""
         u = self.used[t]
-        wake = self.scale * self.wake_nj[t]
+        wake = self._waking(t)
         if u >= 0 and wake > left and self._holds(2 * u) == 0 and self._holds(2 * u + 1) == 0:
             self._why()
+            self._because_asleep(t)
             self._because_energy(-1, -1, wake - left - 1)
             if self._so(2 * u + 1, 0) == 0:
                 return 0
@@ -1807,6 +2305,8 @@ class ClauseSearch:
                         self._because(2 * g + 1, 0, 0)
                     else:
                         self._because_sendings(i, g)
+                        if self.resource[g] != t and self.send_us[g * r + t] >= 0:
+                            self._because_link(self.resource[g] * r + t)
                 self._because_energy(i, -1, least - self.low[i] - left - 1)
                 if self._so(2 * y + 1, 0) == 0:
                     return 0
@@ -1818,6 +2318,15 @@ class ClauseSearch:
             y = self.wanted[i * r + t]
             if y >= 0 and t != self.resource[g] and self.send_nj[g * r + t] > 0 and self._holds(2 * y):
                 self._because(2 * y, 1, 0)
+                self._because_link(self.resource[g] * r + t)
+
+    def _waking(self, t: int) -> int:
+        """What it costs to use resource t at all."""
+        return self.scale * self.wake_nj[t] if self.asleep[t] else 0
+
+    def _because_asleep(self, t: int) -> None:
+        if self.sleeps[t] >= 0 and self.asleep[t]:
+            self._because(2 * self.sleeps[t], 1, 0)
 
     def _because_energy(self, but: int, but_awake: int, spare: int) -> None:
         """Why all but stage `but` and the waking of `but_awake` costs what it does; it may be less by `spare`.
@@ -1827,22 +2336,23 @@ class ClauseSearch:
         r = self.r
         for t in range(r):
             z = self.awake[t]
-            if z >= 0 and t != but_awake and self.bound[2 * z] > self.root[2 * z]:
+            if z >= 0 and t != but_awake and self.bound[2 * z] > self.common[2 * z]:
                 now = self._staying(t, self.bound[2 * z])
-                if now - self._staying(t, self.root[2 * z]) <= spare:
-                    spare -= now - self._staying(t, self.root[2 * z])
-                else:
+                # What it is at the root comes free here.
+                enough = self.root[2 * z]
+                if now - self._staying(t, enough) > spare:
                     # As short a time as still costs enough; any time at all where it is awake only here.
                     enough = max(self._staying_at_most(t, now - spare - 1) + 1, self.root[2 * z] + 1)
                     enough = min(enough, self.bound[2 * z])
-                    spare -= now - self._staying(t, enough)
-                    self._because(2 * z, enough, 0)
+                spare -= now - self._staying(t, enough)
+                self._because(2 * z, enough, 0)
             u = self.used[t]
-            if u >= 0 and self._holds(2 * u) and self.root[2 * u] < 1:
-                if self.scale * self.wake_nj[t] <= spare:
-                    spare -= self.scale * self.wake_nj[t]
+            if u >= 0 and self._holds(2 * u):
+                if self.root[2 * u] < 1 and self._waking(t) <= spare:
+                    spare -= self._waking(t)
                 else:
                     self._because(2 * u, 1, 0)
+                    self._because_asleep(t)
         for i in range(self.n):
             if i == but or self.low[i] == self.base[i]:
                 continue
@@ -1850,15 +2360,18 @@ class ClauseSearch:
             enough = self.low[i]
             for g in range(self.mode_first[i], self.mode_first[i + 1]):
                 cost = self.scale * self.energy[g] + self.charged * self.penalty[g]
-                if self.root[2 * g + 1] >= 0 or cost >= self.low[i]:
+                if self.common[2 * g + 1] >= 0 or cost >= self.low[i]:
                     continue
-                if cost >= self.low[i] - spare:
+                if self.root[2 * g + 1] < 0 and cost >= self.low[i] - spare:
                     enough = min(enough, cost)
                 elif self._holds(2 * g + 1) and self._with_sendings(i, g) < self.low[i]:
                     self._because(2 * g + 1, 0, 0)
                 else:
                     self._because_sendings(i, g)
             spare -= self.low[i] - enough
+        self._because_cap(1, spare // self.scale, 0)
+        if self.charged:
+            self._because(2 * self.priced_in, self.runs, 0)
 
     def _before(self, a: int, b: int) -> int:
         """The half that holds when activity a ends before b, on the same resource, starts."""
@@ -1923,8 +2436,10 @@ class ClauseSearch:
             end = self.bound[2 * sb] + self.bound[2 * db]
             if end > -self.bound[2 * sa + 1]:
                 # b cannot come first.
+                if self.common[2 * sb] + self.bound[2 * db] > -self.bound[2 * sa + 1]:
+                    end = self.common[2 * sb] + self.bound[2 * db]
                 self._why()
-                self._because(2 * sb, self.bound[2 * sb], 0)
+                self._because(2 * sb, end - self.bound[2 * db], 0)
                 self._because(2 * db, self.bound[2 * db], 0)
                 self._because(2 * sa + 1, 1 - end, 0)
                 if self._so(first, 1 - (first & 1)) == 0:
@@ -1932,8 +2447,10 @@ class ClauseSearch:
             else:
                 end = self.bound[2 * sa] + self.bound[2 * da]
                 if end > -self.bound[2 * sb + 1]:
+                    if self.common[2 * sa] + self.bound[2 * da] > -self.bound[2 * sb + 1]:
+                        end = self.common[2 * sa] + self.bound[2 * da]
                     self._why()
-                    self._because(2 * sa, self.bound[2 * sa], 0)
+                    self._because(2 * sa, end - self.bound[2 * da], 0)
                     self._because(2 * da, self.bound[2 * da], 0)
                     self._because(2 * sb + 1, 1 - end, 0)
                     if self._so(first ^ 1, first & 1) == 0:

@@ -298,10 +298,10 @@ SCALE = 1 << 6
 """The kernel's bounds count energy in 1/64 nJ, and need room for it."""
 
 
-def clause_search(kernel: Any) -> Any:
+def clause_search(kernel: Any, *, lasting: bool = False) -> Any:
     """The search that learns (`clauses.ClauseSearch`) of a kernel's problem: compiled if the kernel is."""
     compiled = COMPILED and isinstance(kernel, _kernel.Kernel)
-    return (_clauses if compiled else interpreted("clauses")).ClauseSearch(kernel)
+    return (_clauses if compiled else interpreted("clauses")).ClauseSearch(kernel, lasting)
 
 
 V = TypeVar("V", bound=Value)

@@ -12,7 +12,7 @@ from leo_runtime.solver.compiled import Compiled
 from leo_runtime.solver.infeasible import reason
 from leo_runtime.solver.limits import limited
 from leo_runtime.solver.lists import search_single_processors
-from leo_runtime.solver.prove import UNLIMITED, prove
+from leo_runtime.solver.prove import UNLIMITED, Learned, prove
 
 CLIMB_MOVES_PER_STAGE = 25
 """Random changes tried before the search, for a good first answer."""
@@ -43,6 +43,7 @@ def answer(
     climb_moves: int | None = None,
     neighbourhoods: int = 0,
     solver: str = "exact",
+    learned: Learned | None = None,
 ) -> Placement:
     """Search with a kernel of `compiled` and write the answer down as that of `solver`; see `solve`.
 
@@ -54,7 +55,7 @@ def answer(
         kernel.climb(CLIMB_MOVES_PER_STAGE * len(compiled.stages) if climb_moves is None else climb_moves, seed)
         if neighbourhoods:
             kernel.refine(neighbourhoods, NEIGHBOURHOOD_NODES, seed)
-        proved, _ = prove(kernel, UNLIMITED if limit_nodes is None else limit_nodes)
+        proved, _ = prove(kernel, UNLIMITED if limit_nodes is None else limit_nodes, learned)
         bounds = tuple(kernel.bounds)
         if not proved:
             before = kernel.best()[:4] if kernel.found else None

@@ -311,6 +311,26 @@ class Kernel:
                 here -= 1
             self.made[here] = k
 
+    def follow(self, modes: Sequence[int], by: Sequence[int]) -> None:
+        """Schedule in these modes, everything in the order in which it started elsewhere; keep that if it is better.
+
+        `by` has a time for each stage, then one for each stage's sending to each resource: later than that of the stage
+        whose output is sent, and sooner than that of any stage that waits for it.
+        """
+        for i in range(self.n):
+            self.mode[i] = self.mode_first[i] + modes[i]
+        for a in range(self.n + self.n * self.r):
+            self.by[a] = by[a]
+        self._adopt()
+
+    def course(self) -> tuple[list[int], list[int]]:
+        """The best answer as `follow` takes it."""
+        self._restore()
+        n = self.n
+        modes = [self.mode[i] - self.mode_first[i] for i in range(n)]
+        starts = [self.start[i] for i in range(n)]
+        return modes, starts + [self.start[n + x] if self.sent[x] else 0 for x in range(n * self.r)]
+
     def answer(self) -> list[int]:
         """The last schedule: criteria; mode, lane, start a stage; stage, target, lane, start, arrival a transfer."""
         r = self.r
@@ -495,6 +515,9 @@ class Kernel:
             g = self.mode[x // r]
             link = 6 * (self.resource[g] * r + x % r)
             took = self.send_us[g * r + x % r]
+            if took < 0:
+                self.result[4] += BROKEN
+                took = 0
             if self.links[link + 5] < 0:
                 self.start[a] = self.end[x // r]
                 self.end[a] = self.start[a] + took

@@ -5,14 +5,17 @@ replanner.precompute([Conditions(), Conditions(asleep=("gpu",))])   # the plan t
 placement = replanner.frame(Conditions(ready_us=(("cpu", (1500, 0)),)))
 """
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from time import perf_counter_ns
+from typing import Any
 
 from leo_runtime.errors import InputError
 from leo_runtime.problem import Link, Placement, Problem, Resource
 from leo_runtime.solver.compiled import Compiled, Status
 from leo_runtime.solver.exact import answer
+from leo_runtime.solver.prove import Learned
 
 CLIMB_MOVES_PER_STAGE = 5
 """Local search of a frame that starts from the last frame's answer."""
@@ -85,6 +88,39 @@ def _only(problem: Problem, triggered: tuple[str, ...]) -> Problem:
     return problem.model_copy(update={"stages": stages, "deadlines": deadlines, "accuracy_budgets": budgets})
 
 
+SHAPES = 16
+"""For how many sets of triggered stages something is kept."""
+ANSWERS = 8
+"""How many answers of frames before are tried in each frame, each in other modes."""
+
+
+@dataclass(slots=True)
+class Shape:
+    """What is kept from frame to frame of those with the same stages triggered."""
+
+    compiled: Compiled
+    """One of them, flattened."""
+    answers: deque[tuple[list[int], list[int]]] = field(default_factory=lambda: deque(maxlen=ANSWERS))
+    """Modes, and starts as `Kernel.follow` takes them; the latest first."""
+    learned: dict[tuple[object, ...], Learned] = field(default_factory=dict)
+
+    def learned_of(self, compiled: Compiled, kernel: Any) -> Learned:
+        """What was learned of frames from which `ClauseSearch.turn_to` may turn to this one."""
+        radios = tuple(link.resource for link in compiled.problem.links)
+        return self.learned.setdefault((type(kernel), radios), Learned())
+
+    def note(self, kernel: Any) -> None:
+        """Take the kernel's best answer as the latest."""
+        if not kernel.found:
+            return
+        course = kernel.course()
+        for known in self.answers:
+            if known[0] == course[0]:
+                self.answers.remove(known)
+                break
+        self.answers.appendleft(course)
+
+
 @dataclass(slots=True)
 class Replanner:
     """Answers frame after frame of one workload.
@@ -105,15 +141,24 @@ class Replanner:
     seed: int = 0
     table: dict[Conditions, Placement] = field(default_factory=dict)
     """Placements computed beforehand."""
-    _compiled: dict[tuple[str, ...] | None, Compiled] = field(default_factory=dict)
+    _shapes: dict[tuple[str, ...] | None, Shape] = field(default_factory=dict)
+    """By the stages triggered, the last ones seen last."""
     _modes: dict[str, tuple[str, str]] = field(default_factory=dict)
+    _starts: dict[str, int] = field(default_factory=dict)
+    _sent: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def precompute(self, conditions: Iterable[Conditions]) -> None:
         """Solve for each of these conditions, without regard to any last frame, and keep the plans in `table`."""
         for known in conditions:
-            compiled = self._flatten(known)
+            compiled, shape = self._flatten(known)
+            kernel = compiled.kernel()
             self.table[known] = answer(
-                compiled, compiled.kernel(), perf_counter_ns(), limit_nodes=self.limit_nodes, seed=self.seed
+                compiled,
+                kernel,
+                perf_counter_ns(),
+                limit_nodes=self.limit_nodes,
+                seed=self.seed,
+                learned=shape.learned_of(compiled, kernel),
             )
 
     def frame(self, conditions: Conditions) -> Placement:
@@ -127,13 +172,13 @@ class Replanner:
             self.remember(known)
             return known
         began = perf_counter_ns()
-        compiled = self._flatten(conditions)
+        compiled, shape = self._flatten(conditions)
         kernel = compiled.kernel()
         last = self._last_modes(compiled)
-        if last is not None:
-            kernel.evaluate(last, kernel.rank_order())
-            kernel.keep()
-        moves = None if last is None else CLIMB_MOVES_PER_STAGE * len(last)
+        if last is not None and not shape.answers:
+            shape.answers.append((last, self._last_starts(compiled, last)))
+        for modes, starts in shape.answers:
+            kernel.follow(modes, starts)
         best = answer(
             compiled,
             kernel,
@@ -141,8 +186,10 @@ class Replanner:
             limit_ms=self.limit_ms,
             limit_nodes=self.limit_nodes,
             seed=self.seed,
-            climb_moves=moves,
+            climb_moves=None if last is None else CLIMB_MOVES_PER_STAGE * len(last),
+            learned=shape.learned_of(compiled, kernel),
         )
+        shape.note(kernel)
         if last is not None and self.switching_nj > 0 and best.criteria is not None:
             best = self._kept(compiled, last, best, began)
         self.remember(best)
@@ -151,15 +198,18 @@ class Replanner:
     def remember(self, placement: Placement) -> None:
         """Take a placement as the last frame's answer."""
         self._modes |= {run.stage: (run.resource, run.variant) for run in placement.stages}
+        self._starts |= {run.stage: run.start_us for run in placement.stages}
+        self._sent |= {(run.stage, run.target): run.start_us for run in placement.transfers}
 
-    def _flatten(self, conditions: Conditions) -> Compiled:
+    def _flatten(self, conditions: Conditions) -> tuple[Compiled, Shape]:
         """The frame's problem flattened; what stages are made of only once for each set of triggered stages."""
         problem = conditions.applied(self.problem)
-        like = self._compiled.get(conditions.triggered)
-        compiled = Compiled(problem, like)
-        if like is None:
-            self._compiled[conditions.triggered] = compiled
-        return compiled
+        shape = self._shapes.pop(conditions.triggered, None)
+        compiled = Compiled(problem, None if shape is None else shape.compiled)
+        if len(self._shapes) == SHAPES:
+            del self._shapes[next(iter(self._shapes))]
+        self._shapes[conditions.triggered] = shape = shape or Shape(compiled)
+        return compiled, shape
 
     def _last_modes(self, compiled: Compiled) -> list[int] | None:
         """Of each stage the number of the mode it last ran in (the first one if it never ran); None if none did."""
@@ -174,6 +224,21 @@ class Replanner:
                     number = m
             modes.append(number)
         return modes
+
+    def _last_starts(self, compiled: Compiled, modes: list[int]) -> list[int]:
+        """When each stage last started, then when its output was sent to each resource (see `Kernel.follow`)."""
+        number = {name: r for r, name in enumerate(compiled.resources)}
+        starts: dict[str, int] = {}
+        sent: list[int] = []
+        there: dict[str, list[int]] = {}
+        for stage, m in zip(compiled.stages, modes, strict=True):
+            on = number[stage.modes[m].resource]
+            # What never ran comes right after its inputs.
+            at = max([self._starts.get(stage.name, 0), *(there[name][on] + 1 for name in stage.inputs)])
+            starts[stage.name] = at
+            there[stage.name] = [max(self._sent.get((stage.name, to), 0), at + 1) for to in number]
+            sent += there[stage.name]
+        return [*starts.values(), *sent]
 
     def _kept(self, compiled: Compiled, last: list[int], best: Placement, began_ns: int) -> Placement:
         """The last answer's modes in this frame where moving away from them does not pay, else `best`."""
