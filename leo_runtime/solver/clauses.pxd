@@ -3,7 +3,7 @@ cimport cython
 from leo_runtime.solver.kernel cimport Kernel, i64, ints
 
 cdef i64 FAR
-cdef i64 SCALE, VARIABLES, HEADER, LASTING, CRITERIA, RUNS, SPARE_RUNS, STATES, LINK, STORE, ARENA, RESTART, BUMP, HIGH, KEPT
+cdef i64 SCALE, VARIABLES, HEADER, LASTING, CRITERIA, RUNS, SPARE_RUNS, STATES, LINK, TWINS, STORE, ARENA, RESTART, BUMP, HIGH, KEPT
 
 @cython.final
 cdef class ClauseSearch:
@@ -28,7 +28,7 @@ cdef class ClauseSearch:
     cdef ints reader_first, readers, release, resource, root, send_nj, send_us, set_list, shown, stage_of, store
     cdef ints sum_from, sum_gate, sum_if, sum_of, sum_plus, sum_us, surely, term_a, term_b, term_mode, term_more
     cdef ints term_us, there, told, told_first, trail_before, trail_half, trail_last, trail_level, trail_reason
-    cdef ints common, base_bound, base_lists, common_lists, earliest, free, given, given_list, given_need, kept, kept_run, run_new, run_state, state_link, state_new, term_least, term_link, lane_opens, most, opens_first, run_asleep, run_cap
+    cdef ints common, base_bound, base_lists, common_lists, earliest, free, given, given_list, given_need, kept, kept_run, output, twin, run_new, run_state, state_link, state_new, term_least, term_link, lane_opens, most, opens_first, run_asleep, run_cap
     cdef ints sleeps
     cdef ints trail_value, used, wake_nj, wanted, weight, where
 
@@ -38,6 +38,13 @@ cdef class ClauseSearch:
     cdef void _carve(self)
     cdef i64 _new(self, i64 low, i64 high) noexcept nogil
     cdef void _number(self) noexcept nogil
+    cdef void _find_twins(self) noexcept nogil
+    cdef i64 _alike(self, i64 i, i64 j, i64 last) noexcept nogil
+    cdef i64 _modes_alike(self, i64 i, i64 j) noexcept nogil
+    cdef i64 _duties_alike(self, i64 i, i64 j) noexcept nogil
+    cdef void _write_twins(self) noexcept nogil
+    cdef void _write_turns(self, i64 i, i64 j) noexcept nogil
+    cdef i64 _activity_of(self, i64 i, i64 t) noexcept nogil
     cdef void _number_orders(self, i64 t) noexcept nogil
     cdef void _number_place(self, i64 i, i64 t) noexcept nogil
     cdef void _number_arrival(self, i64 i, i64 t) noexcept nogil

@@ -64,6 +64,8 @@ LINK = 4
 """The numbers of a link: latency, rate, and what it costs a time and a byte."""
 SPARE_RUNS = 1 << 7
 """Of these, how many there should be room for as a problem begins."""
+TWINS = 16
+"""With how many of the stages that are like it, at most, a stage's turn is fixed."""
 KEPT = 2
 """Clauses whose atoms are of this many levels or fewer are never forgotten."""
 
@@ -176,6 +178,7 @@ class ClauseSearch:
         self.duration = self.kernel.duration
         self.energy = self.kernel.energy
         self.memory = self.kernel.memory
+        self.output = self.kernel.output
         self.loss = self.kernel.loss
         self.due_stage = self.kernel.due_stage
         self.due = self.kernel.due
@@ -246,6 +249,7 @@ class ClauseSearch:
             readers = self.reader_first[i + 1] - self.reader_first[i]
             self.modes_squared += modes * modes
             self.static_max += r * (modes * (24 + 16 * r) + 12 * readers + 20 * r + 40)
+        self.static_max += (HEADER + 4) * self.modes_squared // 2 + TWINS * (HEADER + 6) * self.g
         self.store_max = self.static_max + STORE
         self.trail_max = 64 * (self.g + 4 * n * r) + 4 * self.vars_max + 4096
         # What one reason may have, which is looked at before it is begun: stages' modes with their sendings, or orders.
@@ -280,6 +284,7 @@ class ClauseSearch:
         self.begin = self._take(n * r)
         self.arrive = self._take(n * r)
         self.end = self._take(n)
+        self.twin = self._take(n)
         self.used = self._take(r)
         self.awake = self._take(r)
         self.sleeps = self._take(r)
@@ -432,11 +437,122 @@ class ClauseSearch:
                     self._write_arrival(i, t)
         self.min_first[self.mins] = self.terms
         self.order_start = self.vars
+        self._find_twins()
         for t in range(r):
             self.order_first[t] = self.vars
             self._number_orders(t)
         self.order_first[r] = self.vars
+        self._write_twins()
         self.static_size = self.store_size
+
+    # Of stages that could change places without any difference, the first is in no later a mode, and of two in the same
+    # mode the second does not end before the first starts: every answer has one like it, as good, of which that is so.
+
+    def _find_twins(self) -> None:
+        """For each stage the last one before it that it could change places with (-1: none)."""
+        for j in range(self.n):
+            self.twin[j] = -1
+            for i in range(j):
+                if self._alike(i, j, 1):
+                    self.twin[j] = i
+
+    def _alike(self, i: int, j: int, last: int) -> int:
+        """Whether all is the same for stages i and j, with what is computed for nothing but each of them.
+
+        What reads them is the same with `last` 1, else it is one stage each, not asked about here.
+        """
+        if self.release[i] != self.release[j] or self._modes_alike(i, j) == 0 or self._duties_alike(i, j) == 0:
+            return 0
+        read = self.reader_first[i + 1] - self.reader_first[i]
+        if read != self.reader_first[j + 1] - self.reader_first[j] or (last == 0 and read != 1):
+            return 0
+        for k in range(read if last else 0):
+            if self.readers[self.reader_first[i] + k] != self.readers[self.reader_first[j] + k]:
+                return 0
+        count = self.input_first[i + 1] - self.input_first[i]
+        if count != self.input_first[j + 1] - self.input_first[j]:
+            return 0
+        for k in range(count):
+            a = self.inputs[self.input_first[i] + k]
+            b = self.inputs[self.input_first[j] + k]
+            if a != b and self._alike(a, b, 0) == 0:
+                return 0
+        return 1
+
+    def _modes_alike(self, i: int, j: int) -> int:
+        first = self.mode_first[i]
+        more = self.mode_first[j] - first
+        if self.mode_first[i + 1] - first != self.mode_first[j + 1] - self.mode_first[j]:
+            return 0
+        for g in range(first, self.mode_first[i + 1]):
+            if (
+                self.resource[g] != self.resource[g + more]
+                or self.duration[g] != self.duration[g + more]
+                or self.energy[g] != self.energy[g + more]
+                or self.output[g] != self.output[g + more]
+                or self.memory[g] != self.memory[g + more]
+                or self.loss[g] != self.loss[g + more]
+            ):
+                return 0
+        return 1
+
+    def _duties_alike(self, i: int, j: int) -> int:
+        """Whether two stages have the same deadline, one or none, and count in the same budgets."""
+        mine = -1
+        other = -1
+        for d in range(self.deadlines):
+            if self.due_stage[d] == i:
+                if mine >= 0:
+                    return 0
+                mine = d
+            if self.due_stage[d] == j:
+                if other >= 0:
+                    return 0
+                other = d
+        if mine < 0 or other < 0:
+            if mine != other:
+                return 0
+        elif self.due[mine] != self.due[other] or self.weight[mine] != self.weight[other]:
+            return 0
+        for b in range(self.budgets):
+            count = 0
+            for m in range(self.budget_first[b], self.budget_first[b + 1]):
+                if self.budget_stage[m] == i:
+                    count += 1
+                if self.budget_stage[m] == j:
+                    count -= 1
+            if count != 0:
+                return 0
+        return 1
+
+    def _write_twins(self) -> None:
+        for j in range(self.n):
+            i = self.twin[j]
+            if i >= 0:
+                for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                    for h in range(self.mode_first[j], g + self.mode_first[j] - self.mode_first[i]):
+                        self._either(2 * g + 1, 2 * h + 1)
+            for _pair in range(TWINS):
+                if i >= 0:
+                    self._write_turns(i, j)
+                    i = self.twin[i]
+
+    def _write_turns(self, i: int, j: int) -> None:
+        """In the same mode, stage j does not end before i starts."""
+        for g in range(self.mode_first[i], self.mode_first[i + 1]):
+            t = self.resource[g]
+            if self.order_first[t] < self.order_first[t + 1]:
+                self._clause_begin()
+                self._clause_add(2 * g + 1)
+                self._clause_add(2 * (g + self.mode_first[j] - self.mode_first[i]) + 1)
+                self._clause_add(self._before(self._activity_of(j, t), self._activity_of(i, t)) ^ 1)
+                self._clause_end()
+
+    def _activity_of(self, i: int, t: int) -> int:
+        for a in range(self.act_first[t], self.act_first[t + 1]):
+            if self.act_of[a] == i:
+                return a
+        return -1
 
     def _number_orders(self, t: int) -> None:
         """An order for every two activities of resource t; two with several lanes: it may be that neither is first."""
