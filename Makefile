@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 setup: $(READY)
 
 # Compiled byte code is written here even where PYTHONDONTWRITEBYTECODE is set: without it every start is slow.
-$(READY): pyproject.toml setup.py $(wildcard leo_runtime/solver/*.pxd) leo_runtime/solver/kernel.py leo_runtime/solver/clauses.py
+$(READY): pyproject.toml setup.py $(wildcard leo_runtime/solver/*.pxd) $(addprefix leo_runtime/solver/,kernel.py clauses.py flatten.py placements.py)
 	@test -n "$(PYTHON)" || { echo "leo-runtime needs Python 3.11 or newer, and none was found"; \
 		echo "hint: install one, or name it: make setup PYTHON=/path/to/python3"; exit 2; }
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV) || { \

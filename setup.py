@@ -1,12 +1,12 @@
-"""Builds the compiled searches where Cython and a C compiler are there; everything else is in pyproject.toml."""
+"""Builds the compiled parts of the solver where there are Cython and a C compiler; all else is in pyproject.toml."""
 
 from setuptools import Extension, setup
 
-SOURCES = ("kernel", "clauses")
+SOURCES = ("kernel", "clauses", "flatten", "placements")
 
 
 def extensions() -> list[Extension]:
-    """The searches as optional extensions: without a compiler the same sources run interpreted."""
+    """The sources as optional extensions: without a compiler the same sources run interpreted."""
     try:
         from Cython.Build import cythonize
     except ImportError:

@@ -11,7 +11,6 @@ from leo_runtime.check import check
 from leo_runtime.problem import Problem
 from leo_runtime.solver import clauses, solve
 from leo_runtime.solver.compiled import Compiled, clause_search, interpreted
-from leo_runtime.solver.lists import processors_for_all
 from leo_runtime.solver.replan import Shape
 from leo_runtime.testing import Urgency, problems, random_problem
 
@@ -103,7 +102,8 @@ def test_without_room_for_reasons_it_stops_with_what_it_has(monkeypatch: pytest.
 def test_confined_it_finds_the_best_of_one_processor() -> None:
     problem = random_problem(9, stages=6, features=("lanes", "wake", "variants"), urgency="late")
     compiled = Compiled(problem)
-    kernel, whole = compiled.kernel(), processors_for_all(compiled)[0]
+    kernel = compiled.kernel()
+    whole = kernel.processors[0]
     kernel.confine(whole)
     assert clause_search(kernel).search(1 << 60) == 2
     name = compiled.resources[whole]

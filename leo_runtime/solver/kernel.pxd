@@ -28,6 +28,7 @@ cdef class Kernel:
     cdef ints acts, freed, newest, newest_start
     cdef i64 leaf_limit, leaf_until, given_up, unresolved, act_count, top, first_only, sends, has_best, visited, stopped, target, limit_nodes, open_bound, trail_size, random, tightened
 
+    cdef void _load(self, i64[::1] data)
     cdef ints _take(self, i64 count)
     cdef void _carve(self)
     cdef void _carve_scratch(self)

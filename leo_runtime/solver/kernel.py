@@ -65,16 +65,17 @@ class Kernel:
     def __init__(self, data: Sequence[int], block: Ints) -> None:
         """Hold the problem of `data` in `block`: zeros, `block_size` of them, 64-bit ones where this is compiled."""
         self.block = block
-        self.at = 0
-        for value in data:
-            self.block[self.at] = value
-            self.at += 1
+        self._load(data)
         self.at = 0
         self._carve()
         self._carve_scratch()
         assert self.at <= len(block)
         self.confined = -1
         self._expand()
+
+    def _load(self, data: Sequence[int]) -> None:
+        for at in range(len(data)):
+            self.block[at] = data[at]
 
     def _take(self, count: int) -> Ints:
         self.at += count
@@ -594,6 +595,11 @@ class Kernel:
         """Let the next searches put every stage on one resource (on which each must have a mode); -1: on any."""
         self.confined = resource
 
+    @property
+    def processors(self) -> list[int]:
+        """The resources on which every stage has a mode; none where there is no stage."""
+        return [k for k in range(self.r) if self.n > 0 and self._alone(k)]
+
     def keep(self) -> bool:
         """Take the schedule made last as the best answer if it is valid and better than the one kept. Says whether."""
         return self._keep() != 0
@@ -617,6 +623,11 @@ class Kernel:
     def bounds(self) -> list[int]:
         """A proved lower bound for each criterion of the objective, given the ones before it at their value."""
         return [self.bound[k] for k in range(self.criteria)]
+
+    @property
+    def modes(self) -> list[int]:
+        """The modes of the schedule made last, as numbers within each stage."""
+        return [self.mode[i] - self.mode_first[i] for i in range(self.n)]
 
     @property
     def stages(self) -> int:

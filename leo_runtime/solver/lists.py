@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
-from operator import sub
 from time import perf_counter_ns
 from typing import Any
 
@@ -79,9 +77,7 @@ class Lists:
 
     def chosen(self) -> tuple[int, ...]:
         """The modes of the schedule made last, as numbers within each stage."""
-        answer = self.kernel.answer()
-        first = self.compiled.mode_first
-        return tuple(map(sub, answer[4 : 1 + 3 * len(first) : 3], first))
+        return tuple(self.kernel.modes)
 
     def placement(self, solver: str, began_ns: int, *, whole: bool = True) -> Placement:
         """The best schedule as an answer, or (with `whole`) everything on one processor where that is better.
@@ -113,23 +109,12 @@ def search_single_processors(compiled: Compiled, kernel: Any, stop: Stop) -> Non
 
     Past the wall limit nothing is searched: simple answers on each processor were tried before any search.
     """
-    for k in processors_for_all(compiled):
+    for k in kernel.processors:
         if stop.passed:
             break
         kernel.confine(k)
         prove(kernel, min(SINGLE_NODES, 16 * SINGLE_NODES // len(compiled.stages)))
     kernel.confine(-1)
-
-
-def processors_for_all(compiled: Compiled) -> list[int]:
-    """The numbers of the resources on which every stage has a mode."""
-    if not compiled.stages:
-        return []
-    first, resource = compiled.mode_first, compiled.mode_resource
-    everywhere = set(resource[: first[1]])
-    for begin, end in pairwise(first):
-        everywhere.intersection_update(resource[begin:end])
-    return sorted(everywhere)
 
 
 def _by_due(compiled: Compiled, by_rank: list[int]) -> list[int]:
