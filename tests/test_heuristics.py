@@ -9,7 +9,7 @@ import pytest
 from leo_runtime.check import check
 from leo_runtime.errors import MissingExtraError, SolverError
 from leo_runtime.problem import Placement, Problem
-from leo_runtime.solver import memetic, solve
+from leo_runtime.solver import heft, memetic, solve
 from leo_runtime.solver.baselines import prefer
 from leo_runtime.solver.compiled import Compiled
 from leo_runtime.solver.heft import solve_prepared
@@ -88,6 +88,23 @@ def test_heft_answers_a_prepared_problem_again_and_again() -> None:
     lists = Lists.of(Compiled(problem))
     first, second = (solve_prepared(lists, 0).model_copy(update={"solve_us": 0}) for _ in range(2))
     assert first == second == solve(problem, "heft").model_copy(update={"solve_us": 0})
+
+
+def test_heft_is_the_best_of_all_four_ways_to_break_ties() -> None:
+    """Also where it leaves out those that nothing tied could change."""
+    ties = 0
+    for seed in range(200):
+        problem = random_problem(seed, stages=1 + seed % 12, features=("small",) if seed % 2 else None)
+        lists, all_four = Lists.of(Compiled(problem)), Lists.of(Compiled(problem))
+        heft.run(lists)
+        for order in (all_four.by_rank, all_four.kernel.rank_order(True)):
+            for tie in (-1, -2):
+                all_four.consider([tie] * len(order), order)
+                ties += all_four.kernel.tied
+        if all_four.best is not None and all_four.best[0] == 0:
+            for name in ("best", "best_modes", "best_order", "moves"):
+                assert getattr(lists, name) == getattr(all_four, name)
+    assert 0 < ties < 800
 
 
 def test_heft_gives_way_to_one_processor_where_that_is_better() -> None:

@@ -13,6 +13,8 @@ from leo_runtime.problem import Placement, Problem
 from leo_runtime.solver.lists import Lists, start
 
 NAME = "heft"
+SCHEDULES = 4
+"""The first or the last of equal ranks, and the first or the last of equal ends."""
 
 
 def solve(
@@ -39,10 +41,17 @@ def solve_prepared(lists: Lists, began_ns: int) -> Placement:
 
 
 def run(lists: Lists) -> None:
-    """Leave HEFT's best schedule in `lists`."""
-    for order in (lists.by_rank, lists.kernel.rank_order(True)):
-        for tie in (-1, -2):
-            lists.consider([tie] * len(order), order)
+    """Leave HEFT's best schedule in `lists`.
+
+    Where nothing is tied, the other way to break ties would make the same schedule again: it counts, but is not made.
+    """
+    counted = lists.moves + SCHEDULES
+    backward = lists.kernel.rank_order(True)
+    for order in (lists.by_rank,) if backward == lists.by_rank else (lists.by_rank, backward):
+        lists.consider([-1] * len(order), order)
+        if lists.kernel.tied:
+            lists.consider([-2] * len(order), order)
+    lists.moves = counted
     if lists.best is not None and lists.best[0] > 0:
         _mend(lists)
 

@@ -209,6 +209,7 @@ class Kernel:
         self.met_last = self._take(1 << min(self.deadlines, DUES))
         self.sure = 0
         self.has_best = 0
+        self.ties = 0
         self.sends = 0
         self.visited = 0
 
@@ -351,6 +352,7 @@ class Kernel:
             self.head[lane] = -1
         self._unsend()
         self.result[4] = 0
+        self.ties = 0
         for k in range(n):
             i = self.made[k]
             if self.mode[i] < 0:
@@ -385,6 +387,8 @@ class Kernel:
                 if self.sent[x] == 2:
                     self._remove(self.n + x)
                     self.sent[x] = 0
+            if end == best_end:
+                self.ties = 1
             if end < best_end + last:
                 best_end = end
                 best = g
@@ -628,6 +632,11 @@ class Kernel:
     def modes(self) -> list[int]:
         """The modes of the schedule made last, as numbers within each stage."""
         return [self.mode[i] - self.mode_first[i] for i in range(self.n)]
+
+    @property
+    def tied(self) -> bool:
+        """Whether, in the schedule made last, a stage may have had two modes that end first."""
+        return self.ties != 0
 
     @property
     def stages(self) -> int:
