@@ -26,7 +26,7 @@ cdef class Kernel:
     cdef ints late_low, late_high, late_from, late_to, row_awake, pick, parent, path_end
     cdef i64 rows, row_credit, price_base, price_top, sure
     cdef ints acts, freed, newest, newest_start
-    cdef i64 leaf_limit, leaf_until, given_up, unresolved, act_count, top, first_only, sends, has_best, ties, visited, stopped, target, limit_nodes, open_bound, trail_size, random, tightened
+    cdef i64 leaf_limit, leaf_until, given_up, unresolved, act_count, top, first_only, sends, has_best, ties, settled, visited, stopped, target, limit_nodes, open_bound, trail_size, random, tightened
 
     cdef void _load(self, i64[::1] data)
     cdef ints _take(self, i64 count)

@@ -209,7 +209,9 @@ class Kernel:
         self.met_last = self._take(1 << min(self.deadlines, DUES))
         self.sure = 0
         self.has_best = 0
+        self.target = 0
         self.ties = 0
+        self.settled = 0
         self.sends = 0
         self.visited = 0
 
@@ -1067,6 +1069,7 @@ class Kernel:
         top = self.cap[c]
         share = 16
         retry = FAR
+        looked = -1
         self.leaf_limit = LEAF_NODES
         while True:
             if self.has_best:
@@ -1075,24 +1078,27 @@ class Kernel:
             self.open_bound = FAR
             self._clear_prices()
             mark = self.trail_size
-            if self._propagate() == 0:
-                self._undo(mark)
-                self.bound[k] = top + 1
-                return
-            self.bound[k] = max(self.bound[k], self.node_bound[c])
-            if c == 0:
-                late = self._in_turn()
-                self.bound[k] = max(self.bound[k], late)
-                if late > 0 and late <= top and self.limit_nodes > 0:
-                    self._take_turns()
-                    if self.has_best:
-                        top = min(top, self.best_result[c] - 1)
-                        self.cap[c] = top
-                if self.bound[k] > top:
-                    # It is of what the cap leaves alive, and there is nothing below the cap then.
-                    self.bound[k] = top + 1
+            if top != looked or (c != 0 and c != 2):
+                # Times are bounded anew below: a second look at the same cap would say nothing more.
+                looked = top
+                if self._propagate() == 0:
                     self._undo(mark)
+                    self.bound[k] = top + 1
                     return
+                self.bound[k] = max(self.bound[k], self.node_bound[c])
+                if c == 0:
+                    late = self._in_turn()
+                    self.bound[k] = max(self.bound[k], late)
+                    if late > 0 and late <= top and self.limit_nodes > 0:
+                        self._take_turns()
+                        if self.has_best:
+                            top = min(top, self.best_result[c] - 1)
+                            self.cap[c] = top
+                    if self.bound[k] > top:
+                        # It is of what the cap leaves alive, and there is nothing below the cap then.
+                        self.bound[k] = top + 1
+                        self._undo(mark)
+                        return
             if c == 0 or c == 2 or retry < FAR:
                 self._undo(mark)
                 guess = top
@@ -1114,7 +1120,9 @@ class Kernel:
             for _ in range(2):
                 self._set_prices()
                 before = self.trail_size
-                if self._propagate() == 0 or self.trail_size == before:
+                # Without prices nothing has changed since domains and times were bounded last.
+                self.settled = 1 if self.rows == 0 else 0
+                if self.settled or self._propagate() == 0 or self.trail_size == before:
                     break
             tried = self.cap[c]
             # Without any answer yet the first one will do, to know how far up to look.
@@ -1222,8 +1230,9 @@ class Kernel:
         last_bound = bound
         while True:
             self.visited += 1
-            if self._propagate() == 0:
+            if self.settled == 0 and self._propagate() == 0:
                 break
+            self.settled = 0
             last_bound = max(last_bound, self.node_bound[self.target])
             if self.visited > self.limit_nodes or self.halted[0]:
                 self.stopped = 1
@@ -1697,6 +1706,9 @@ class Kernel:
                         if on >= 0:
                             sent = max(self.early[h], self.opening[on]) + self.send_us[h * r + t]
                             self.last[on] = max(self.last[on], sent)
+        if self.cap[1] >= FAR and self.target != 1:
+            # Nobody asks what it costs.
+            return 1
         priced += energy * SCALE
         for i in range(n):
             if self.only[i] >= 0:
