@@ -1,19 +1,33 @@
 """The wall-time limit of a solve: one timer that stops every kernel the solve makes use of."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from threading import Timer
 from time import perf_counter_ns
-from typing import Any
+from typing import Any, Self
 
 
 class Stop:
-    """Whether the limit has passed. Each kernel watched stops at its next node or move from then on."""
+    """Whether the limit has passed. Each kernel watched stops at its next node or move from then on.
 
-    def __init__(self) -> None:
-        """Nothing is watched, and no limit has passed."""
+    The limit passes only within a `with` statement.
+    """
+
+    def __init__(self, left_s: float | None = None) -> None:
+        """Nothing is watched, and no limit has passed; one does so many seconds after entering, or never."""
         self.passed = False
         self._kernels: list[Any] = []
+        self._timer = None if left_s is None else Timer(left_s, self.halt)
+
+    def __enter__(self) -> Self:
+        """Let the time run."""
+        if self._timer is not None:
+            self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let it run no longer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer.join()
 
     def watch(self, kernel: Any) -> None:
         """Stop this kernel as well when the limit passes; at once if it has."""
@@ -29,18 +43,8 @@ class Stop:
             kernel.halt()
 
 
-@contextmanager
-def limited(limit_ms: int | None, began_ns: int) -> Iterator[Stop]:
+def limited(limit_ms: int | None, began_ns: int) -> Stop:
     """A `Stop` that passes so many milliseconds after `began_ns` (of `perf_counter_ns`), or never."""
-    stop = Stop()
     if limit_ms is None:
-        yield stop
-        return
-    left_s = limit_ms / 1000 - (perf_counter_ns() - began_ns) / 1e9
-    timer = Timer(max(left_s, 0), stop.halt)
-    timer.start()
-    try:
-        yield stop
-    finally:
-        timer.cancel()
-        timer.join()
+        return Stop()
+    return Stop(max(limit_ms / 1000 - (perf_counter_ns() - began_ns) / 1e9, 0))
