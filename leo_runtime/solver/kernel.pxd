@@ -62,6 +62,7 @@ cdef class Kernel:
     cdef i64 _free(self, i64 size, i64 how) noexcept nogil
     cdef i64 _apart(self, i64 i, i64 time) noexcept nogil
     cdef void _begin(self) noexcept nogil
+    cdef i64 _may_win(self, i64 k) noexcept nogil
     cdef i64 _search_all(self) noexcept nogil
     cdef void _minimise(self, i64 k) noexcept nogil
     cdef i64 _doubtful(self) noexcept nogil

@@ -606,6 +606,15 @@ class Kernel:
         """The resources on which every stage has a mode; none where there is no stage."""
         return [k for k in range(self.r) if self.n > 0 and self._alone(k)]
 
+    def rivals(self) -> list[int]:
+        """The resources which alone might do better than the answer kept, as far as their roots can tell.
+
+        None any more where the search was halted.
+        """
+        found = [k for k in self.processors if self.halted[0] == 0 and self._may_win(k)]
+        self.confined = -1
+        return found
+
     def keep(self) -> bool:
         """Take the schedule made last as the best answer if it is valid and better than the one kept. Says whether."""
         return self._keep() != 0
@@ -1040,6 +1049,12 @@ class Kernel:
 
     def _apart(self, i: int, time: int) -> int:
         return max(self.best_start[i] - time, time - self.best_start[i])
+
+    def _may_win(self, k: int) -> int:
+        """Whether the root leaves open that everything on resource k alone is better than the answer kept."""
+        self.confined = k
+        self.limit_nodes = 0
+        return 1 if self._search_all() == 1 else 0
 
     def _search_all(self) -> int:
         self._begin()

@@ -65,7 +65,7 @@ class Lists:
         """Schedule; a negative mode is chosen as HEFT does (see `Kernel.evaluate`)."""
         self.moves += 1
         made = self.kernel.evaluate(modes, order)
-        return (made[4], *(made[k] for k in self.criteria))
+        return (made[4], *[made[k] for k in self.criteria])
 
     def consider(self, modes: Sequence[int], order: Sequence[int]) -> Value:
         """Schedule, and keep it if it is better than everything before. Returns its value."""
@@ -109,7 +109,7 @@ def search_single_processors(compiled: Compiled, kernel: Any, stop: Stop) -> Non
 
     Past the wall limit nothing is searched: simple answers on each processor were tried before any search.
     """
-    for k in kernel.processors:
+    for k in kernel.rivals():
         if stop.passed:
             break
         kernel.confine(k)
