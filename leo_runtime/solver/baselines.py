@@ -10,9 +10,12 @@ no such promise; its answer is what the policy says.
 """
 
 from collections.abc import Callable, Sequence
+from time import perf_counter_ns
 
 from leo_runtime.problem import Mode, Placement, Problem
-from leo_runtime.solver.lists import Lists, consider_single_processors, start
+from leo_runtime.solver.compiled import Compiled
+from leo_runtime.solver.limits import limited
+from leo_runtime.solver.lists import Lists, consider_single_processors
 
 POLICIES: dict[str, tuple[str, ...]] = {
     "cpu-only": ("cpu",),
@@ -32,7 +35,9 @@ def prefer(
     Raises `SolverError` where the answer would break a rule (a link, a cap, a budget, a limit): a policy does not look
     for another.
     """
-    with start(problem, limit_ms) as (lists, began):
+    began = perf_counter_ns()
+    with limited(limit_ms, began) as stop:
+        lists = Lists.of(Compiled(problem), stop)
         for accurate in (False, True):
             modes = _preferred(lists, preferences, accurate)
             lists.consider(modes, lists.by_rank)
@@ -75,7 +80,9 @@ def single(
     seed: int = 0,  # noqa: ARG001  # nothing is drawn
 ) -> Placement:
     """The best of everything on one processor. Raises `SolverError` where no processor can run it all."""
-    with start(problem, limit_ms) as (lists, began):
+    began = perf_counter_ns()
+    with limited(limit_ms, began) as stop:
+        lists = Lists.of(Compiled(problem), stop)
         consider_single_processors(lists)
         return lists.placement("single", began)
 

@@ -19,9 +19,9 @@ from leo_runtime.solver import flatten as _flatten
 from leo_runtime.solver import kernel as _kernel
 from leo_runtime.solver import placements as _placements
 from leo_runtime.solver.flatten import Flat, Stages
+from leo_runtime.solver.placements import Status as Status
 
 Source = Literal["kernel", "clauses", "flatten", "placements"]
-Status = Literal["optimal", "feasible", "infeasible"]
 
 
 COMPILED = _kernel.COMPILED and _clauses.COMPILED and _flatten.COMPILED and _placements.COMPILED

@@ -5,9 +5,13 @@ upward rank until a whole pass changes nothing. A stage is tried in each of its 
 that read it (which single moves cannot do where a transfer costs more than either move saves); the best so far is kept.
 """
 
+from time import perf_counter_ns
+
 from leo_runtime.problem import Placement, Problem
 from leo_runtime.solver import heft
-from leo_runtime.solver.lists import Lists, consider_single_processors, start
+from leo_runtime.solver.compiled import Compiled
+from leo_runtime.solver.limits import limited
+from leo_runtime.solver.lists import Lists, consider_single_processors
 
 NAME = "greedy"
 
@@ -23,7 +27,9 @@ def solve(
 
     Raises `SolverError` where it finds no placement that keeps every rule.
     """
-    with start(problem, limit_ms) as (lists, began):
+    began = perf_counter_ns()
+    with limited(limit_ms, began) as stop:
+        lists = Lists.of(Compiled(problem), stop)
         heft.run(lists)
         consider_single_processors(lists)
         improve(lists, limit_nodes)

@@ -9,8 +9,12 @@ HEFT leaves open which of two stages of equal rank comes first, and which of two
 are broken both ways, the problem's order first, and the best of the four schedules is kept; the lane is the first.
 """
 
+from time import perf_counter_ns
+
 from leo_runtime.problem import Placement, Problem
-from leo_runtime.solver.lists import Lists, start
+from leo_runtime.solver.compiled import Compiled
+from leo_runtime.solver.limits import limited
+from leo_runtime.solver.lists import Lists
 
 NAME = "heft"
 SCHEDULES = 4
@@ -28,7 +32,9 @@ def solve(
 
     Raises `SolverError` where it finds none that keeps every rule.
     """
-    with start(problem, limit_ms) as (lists, began):
+    began = perf_counter_ns()
+    with limited(limit_ms, began) as stop:
+        lists = Lists.of(Compiled(problem), stop)
         run(lists)
         return lists.placement(NAME, began)
 

@@ -340,7 +340,9 @@ class Kernel:
         r = self.r
         out = [self.result[k] for k in range(4)]
         for i in range(self.n):
-            out += [self.mode[i], self.lane[i], self.start[i]]
+            out.append(self.mode[i])
+            out.append(self.lane[i])
+            out.append(self.start[i])
         for i in range(self.n):
             for target in range(r):
                 x = i * r + target

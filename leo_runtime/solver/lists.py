@@ -8,16 +8,14 @@ caps and limits, then by the criteria of the objective in order; the first one t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from time import perf_counter_ns
 from typing import Any
 
 from leo_runtime.errors import SolverError
-from leo_runtime.problem import CRITERIA, Mode, Placement, Problem
+from leo_runtime.problem import CRITERIA, Mode, Placement
 from leo_runtime.solver.compiled import Compiled
 from leo_runtime.solver.infeasible import reason
-from leo_runtime.solver.limits import Stop, limited
+from leo_runtime.solver.limits import Stop
 from leo_runtime.solver.prove import prove
 
 Value = tuple[int, ...]
@@ -185,14 +183,3 @@ def consider_single_processors(lists: Lists) -> None:
         lists.consider(modes, lists.by_rank)
         if lists.by_due != lists.by_rank:
             lists.consider(modes, lists.by_due)
-
-
-@contextmanager
-def start(problem: Problem, limit_ms: int | None = None) -> Iterator[tuple[Lists, int]]:
-    """The lists of a problem, and the time at which solving began (in ns of `perf_counter_ns`).
-
-    `limit_ms` later their `stop` has passed.
-    """
-    began = perf_counter_ns()
-    with limited(limit_ms, began) as stop:
-        yield Lists.of(Compiled(problem), stop), began

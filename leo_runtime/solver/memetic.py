@@ -19,10 +19,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from random import Random
+from time import perf_counter_ns
 
 from leo_runtime.problem import Placement, Problem
 from leo_runtime.solver import greedy, heft
-from leo_runtime.solver.lists import Lists, Value, consider_single_processors, single_processor_modes, start
+from leo_runtime.solver.compiled import Compiled
+from leo_runtime.solver.limits import limited
+from leo_runtime.solver.lists import Lists, Value, consider_single_processors, single_processor_modes
 
 NAME = "memetic"
 POPULATION = 16
@@ -44,7 +47,9 @@ def solve(problem: Problem, *, limit_ms: int | None = None, limit_nodes: int | N
     Raises `SolverError` where it finds no placement that keeps every rule.
     """
     moves = MOVES_PER_STAGE * len(problem.stages) if limit_nodes is None else limit_nodes
-    with start(problem, limit_ms) as (lists, began):
+    began = perf_counter_ns()
+    with limited(limit_ms, began) as stop:
+        lists = Lists.of(Compiled(problem), stop)
         search(lists, moves, Random(seed))
         return lists.placement(NAME, began)
 

@@ -33,8 +33,9 @@ def _made(kind: type[V], keys: set[str], values: dict[str, Any]) -> V:
 
     What pydantic's `model_construct` does at a fraction of its cost: most of an answer's time was spent there.
     """
-    exact = cython.cast(type, kind) if cython.compiled else kind
-    made: V = exact.__new__(exact)
+    # Cython takes a class whose own class is not `type` itself for one only if told to.
+    known = cython.cast(type, kind) if cython.compiled else kind
+    made: V = known.__new__(known)
     _put(made, "__dict__", values)
     _put(made, "__pydantic_fields_set__", keys)
     _put(made, "__pydantic_extra__", None)
