@@ -1,12 +1,14 @@
 """A problem written down: by hand, compiled against interpreted, and where 64 bits end."""
 
+from random import Random
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leo_runtime.problem import Problem
 from leo_runtime.solver.compiled import COMPILED, flattened, interpreted
-from leo_runtime.solver.flatten import Flat
+from leo_runtime.solver.flatten import Flat, topological
 from leo_runtime.testing import random_problem
 
 
@@ -70,6 +72,22 @@ def test_each_number_is_where_the_kernel_looks_for_it() -> None:
 def test_compiled_and_interpreted_write_the_same(seed: int, stages: int) -> None:
     problem = random_problem(seed, stages=stages)
     assert written(flattened(problem)) == written(interpreted("flatten").Flat(problem, None))
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 30))
+def test_stages_are_taken_out_going_through_them_again_and_again(seed: int, stages: int) -> None:
+    problem = random_problem(seed, stages=stages)
+    waiting = Random(seed).sample(problem.stages, stages)
+    taken, done = [], set[str]()
+    while waiting:
+        for stage in tuple(waiting):
+            if done.issuperset(stage.inputs):
+                waiting.remove(stage)
+                taken.append(stage)
+                done.add(stage.name)
+    shuffled = Random(seed).sample(problem.stages, stages)
+    assert topological(shuffled) == interpreted("flatten").topological(shuffled) == taken
 
 
 @pytest.mark.parametrize("energy_nj", [10**15, 10**17, 2**63 - 1, 2**63, 10**30])

@@ -6,8 +6,8 @@ ctypedef long long i64
 cdef i64 SAFE
 
 cdef dict values_of(document)
-@cython.locals(done=set, ordered=list, waiting=list, later=list, values=dict)
-cdef list topological(stages)
+@cython.locals(values=list, one=dict, position=dict, missing=list, readers=list, turn=list, ready=list)
+cpdef list topological(stages)
 
 @cython.final
 cdef class Page:

@@ -321,18 +321,23 @@ class Flat:
 
 
 def topological(stages: Sequence[StageModes]) -> list[StageModes]:
-    """The stages with every input before its readers; otherwise in their order."""
-    done: set[str] = set()
-    ordered: list[StageModes] = []
-    waiting = list(stages)
-    while waiting:
-        later: list[StageModes] = []
-        for stage in waiting:
-            values = values_of(stage)
-            if done.issuperset(values["inputs"]):
-                ordered.append(stage)
-                done.add(values["name"])
-            else:
-                later.append(stage)
-        waiting = later
-    return ordered
+    """The stages in turns: each in the first in which all its inputs come before it; in a turn, in their order.
+
+    An input that stands behind its reader comes a turn before it.
+    """
+    values = [values_of(stage) for stage in stages]
+    position = {one["name"]: i for i, one in enumerate(values)}
+    missing = [len(one["inputs"]) for one in values]
+    readers: list[list[int]] = [[] for _ in values]
+    for i, one in enumerate(values):
+        for name in one["inputs"]:
+            readers[position[name]].append(i)
+    turn = [0] * len(values)
+    ready = [i for i, inputs in enumerate(missing) if inputs == 0]
+    for i in ready:
+        for reader in readers[i]:
+            turn[reader] = max(turn[reader], turn[i] + (1 if i > reader else 0))
+            missing[reader] -= 1
+            if missing[reader] == 0:
+                ready.append(reader)
+    return [stages[i] for i in sorted(range(len(values)), key=turn.__getitem__)]
