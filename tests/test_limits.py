@@ -1,6 +1,7 @@
 """A wall-time limit covers all that a solve does; what it does past the limit is counted, not timed."""
 
 from collections.abc import Callable
+from threading import Event
 from typing import Any
 
 import pytest
@@ -50,9 +51,6 @@ class PassedTimer:
 
     def cancel(self) -> None:
         """It has run out."""
-
-    def join(self) -> None:
-        """It was no thread."""
 
 
 def hard() -> Problem:
@@ -126,6 +124,22 @@ def test_the_reason_is_not_looked_for_past_the_limit(searches: list[int], monkey
         assert placement.status == "infeasible"
         assert placement.reason == infeasible.UNKNOWN
     assert max(searches) <= 4
+
+
+def test_timers_act_in_turn_unless_cancelled() -> None:
+    acted: list[str] = []
+    done = Event()
+    late = limits.Timer(0.05, done.set)
+    never = limits.Timer(0.01, lambda: acted.append("never"))
+    soon = limits.Timer(0.001, lambda: acted.append("soon"))
+    for timer in (late, never, soon):
+        timer.start()
+    never.cancel()
+    assert done.wait(10) and acted == ["soon"]
+    # The thread waits for others to come.
+    again = Event()
+    limits.Timer(0, again.set).start()
+    assert again.wait(10)
 
 
 def test_a_stop_reaches_kernels_watched_before_and_after_it() -> None:

@@ -1,8 +1,58 @@
 """The wall-time limit of a solve: one timer that stops every kernel the solve makes use of."""
 
-from threading import Timer
-from time import perf_counter_ns
-from typing import Any, Self
+from collections.abc import Callable
+from heapq import heappop, heappush
+from itertools import count
+from math import inf
+from threading import Condition, Thread
+from time import monotonic, perf_counter_ns
+from typing import Any, ClassVar, Self
+
+
+class Timer:
+    """Calls `act` so many seconds after it is started, unless it is cancelled before.
+
+    All timers share one thread: to start one for every frame takes longer than many a frame is solved in.
+    """
+
+    _changed: ClassVar[Condition] = Condition()
+    _due: ClassVar[list[tuple[float, int, "Timer"]]] = []
+    _numbers: ClassVar["count[int]"] = count()
+    _thread: ClassVar[Thread | None] = None
+    _wakes: ClassVar[float] = inf
+    """When the thread will look next."""
+
+    def __init__(self, left_s: float, act: Callable[[], None]) -> None:
+        """Nothing happens until it is started."""
+        self._left_s = left_s
+        self._act: Callable[[], None] | None = act
+
+    def start(self) -> None:
+        """Let the time run."""
+        at = monotonic() + self._left_s
+        with Timer._changed:
+            heappush(Timer._due, (at, next(Timer._numbers), self))
+            if Timer._thread is None or not Timer._thread.is_alive():
+                Timer._thread = Thread(target=Timer._run, name="leo-runtime limits", daemon=True)
+                Timer._thread.start()
+            elif at < Timer._wakes:
+                Timer._changed.notify()
+
+    def cancel(self) -> None:
+        """Do nothing from now on; if it is acting, wait until it has."""
+        with Timer._changed:
+            self._act = None
+
+    @staticmethod
+    def _run() -> None:
+        with Timer._changed:
+            while True:
+                while Timer._due and Timer._due[0][0] <= monotonic():
+                    act = heappop(Timer._due)[2]._act
+                    if act is not None:
+                        act()
+                Timer._wakes = Timer._due[0][0] if Timer._due else inf
+                Timer._changed.wait(None if Timer._wakes == inf else max(Timer._wakes - monotonic(), 0))
 
 
 class Stop:
@@ -27,7 +77,6 @@ class Stop:
         """Let it run no longer."""
         if self._timer is not None:
             self._timer.cancel()
-            self._timer.join()
 
     def watch(self, kernel: Any) -> None:
         """Stop this kernel as well when the limit passes; at once if it has."""
