@@ -2088,6 +2088,10 @@ class ClauseSearch:
                 continue
             value = self._term_value(m)
             if value > top:
+                a = self.term_a[m]
+                if a >= 0 and self.common[2 * a] + self.term_us[m] > top:
+                    # What holds in every problem is enough.
+                    value = self.common[2 * a] + self.term_us[m]
                 self._why()
                 self._because_term(m, value, 0)
                 self._because(2 * v + 1, 1 - value, 0)
@@ -2143,6 +2147,9 @@ class ClauseSearch:
         if condition >= 0 and self._holds(condition) == 0:
             if least <= top:
                 return 1
+            if self.common[2 * a] + more > top:
+                from_low = self.common[2 * a]
+                least = min(from_low + more, FAR)
             self._why()
             self._because(2 * a, from_low, 0)
             if plus >= 0:
