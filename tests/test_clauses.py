@@ -276,3 +276,82 @@ def test_what_is_forgotten_between_problems_is_learned_again(
     problems = [changed(first, rng) for _ in range(12)]
     for problem, (ended, _, _, found, _) in zip(problems, in_turn(problems, by_interpreter=True), strict=True):
         assert ended == 2 and found == list(solve(problem).bounds)
+
+
+def with_twins(rng: Random, problem: Problem) -> Problem:
+    """The problem with one stage, and what is computed for it alone, there two or three times over."""
+    twin = rng.choice(problem.stages)
+    private = {
+        name for name in twin.inputs if [stage.name for stage in problem.stages if name in stage.inputs] == [twin.name]
+    }
+    stages, deadlines, budgets = list(problem.stages), list(problem.deadlines), list(problem.accuracy_budgets)
+    for number in range(rng.randint(1, 2)):
+        renamed = {name: f"{name} again {number}" for name in (twin.name, *private)}
+        stages = [
+            stage.model_copy(update={"inputs": (*stage.inputs, renamed[twin.name])})
+            if twin.name in stage.inputs
+            else stage
+            for stage in stages
+        ]
+        stages += [
+            stage.model_copy(
+                update={
+                    "name": renamed[stage.name],
+                    "inputs": tuple(renamed.get(name, name) for name in stage.inputs),
+                }
+            )
+            for stage in problem.stages
+            if stage.name in renamed
+        ]
+        deadlines += [
+            deadline.model_copy(update={"stage": renamed[deadline.stage]})
+            for deadline in problem.deadlines
+            if deadline.stage in renamed
+        ]
+        budgets = [
+            budget.model_copy(update={"stages": (*budget.stages, *(renamed[n] for n in budget.stages if n in renamed))})
+            for budget in budgets
+        ]
+    changes = {"stages": tuple(stages), "deadlines": tuple(deadlines), "accuracy_budgets": tuple(budgets)}
+    return problem.model_copy(update=changes)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 4), st.booleans())
+def test_one_order_of_equal_stages_is_enough(seed: int, stages: int, by_interpreter: bool) -> None:
+    """Branch and bound looks at all of them."""
+    rng = Random(seed)
+    problem = with_twins(rng, random_problem(rng, stages=stages))
+    kernel, _, ended = searched(problem, by_interpreter=by_interpreter)
+    tree = Compiled(problem).kernel()
+    assert ended == 2 and tree.search(1 << 60) == 2
+    assert values(problem, kernel) == values(problem, tree)
+
+
+def test_the_parts_of_a_cut_stage_are_not_permuted() -> None:
+    parts = [f"part{number}" for number in range(10)]
+    modes = {"dsp": 21_000, "cpu": 5_300, "gpu": 2_700}
+    problem = Problem.from_dict(
+        {
+            "format": "leo-problem/1",
+            "name": "cut",
+            "resources": [{"name": "dsp"}, {"name": "cpu", "lanes": 2}, {"name": "gpu"}],
+            "links": [{"source": a, "target": b, "latency_us": 120} for a in modes for b in modes if a != b],
+            "stages": [
+                {
+                    "name": name,
+                    "inputs": inputs,
+                    "modes": [
+                        {"resource": resource, "duration_us": took, "energy_nj": 10**9 // took, "output_bytes": 500}
+                        for resource, took in modes.items()
+                    ],
+                }
+                for name, inputs in (("whole", []), *((part, ["whole"]) for part in parts), ("join", parts))
+            ],
+            "deadlines": [{"stage": "join", "deadline_us": 24_000}],
+            "objective": ["tardiness", "energy"],
+        }
+    )
+    kernel, search, ended = searched(problem, by_interpreter=False, moves=200)
+    assert ended == 2 and search.nodes < 5_000
+    assert values(problem, kernel) == kernel.bounds
