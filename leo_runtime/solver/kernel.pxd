@@ -17,7 +17,7 @@ cdef class Kernel:
     cdef ints release, input_first, inputs, mode_first
     cdef ints resource, duration, energy, output, memory, loss
     cdef ints due_stage, due, weight, budget_first, budget_stage, budget_max, limit, objective
-    cdef ints least_late, met_last, open, send_us, send_nj, mode, start, end, lane, after, arrive, head, sent, made, rank, last, result
+    cdef ints least_late, met_last, open, send_us, send_nj, mode, start, end, lane, after, before, arrive, head, tail, sent, made, rank, last, result
     cdef ints best_mode, best_start, best_lane, best_sent, best_arrive, best_result, climb_mode, climb_order, position, unit, held, send_list
     cdef ints alive, count, stage_of, trail, cap, bound, node_bound, halted, cost, early, latest, floor, ceiling
     cdef ints soonest, limit_end, least, only, reach, last_start, surely, opening, opening_lane, first_free, free
@@ -39,6 +39,7 @@ cdef class Kernel:
     cdef i64 _inputs_at(self, i64 i, i64 target, i64 trial) noexcept nogil
     cdef i64 _place(self, i64 a, i64 r, i64 ready, i64 took) noexcept nogil
     cdef void _remove(self, i64 a) noexcept nogil
+    cdef void _clear(self) noexcept nogil
     cdef i64 _adopt(self) noexcept nogil
     cdef void _measure(self) noexcept nogil
     cpdef i64 search(self, i64 limit_nodes)

@@ -47,7 +47,7 @@ def block_size(data: Sequence[int]) -> int:
     pairs = n * resources
     return (
         len(data)
-        + 20 * (n + pairs)
+        + 21 * (n + pairs)
         + (ROWS + resources) * (modes + 5)
         + 2 * modes * resources
         + 24 * (n + modes)
@@ -130,8 +130,10 @@ class Kernel:
         self.end = self._take(activities)
         self.lane = self._take(activities)
         self.after = self._take(activities)
+        self.before = self._take(activities)
         self.arrive = self._take(n * r)
         self.head = self._take(self.lane_first[r])
+        self.tail = self._take(self.lane_first[r])
         self.sent = self._take(n * r)
         self.made = self._take(n * r)
         self.rank = self._take(n)
@@ -351,13 +353,9 @@ class Kernel:
         return out
 
     def _schedule(self) -> None:
-        n = self.n
-        for lane in range(self.lane_first[self.r]):
-            self.head[lane] = -1
-        self._unsend()
-        self.result[4] = 0
+        self._clear()
         self.ties = 0
-        for k in range(n):
+        for k in range(self.n):
             i = self.made[k]
             if self.mode[i] < 0:
                 self.mode[i] = self._earliest_mode(i, 0 if self.mode[i] == -1 else 1)
@@ -441,7 +439,11 @@ class Kernel:
             start = max(ready, self.open[lane])
             before = -1
             if took > 0:
-                here = self.head[lane]
+                # What ends before it could start is in nobody's way, and that is most of what the lane holds.
+                before = self.tail[lane]
+                while before >= 0 and self.end[before] > start:
+                    before = self.before[before]
+                here = self.head[lane] if before < 0 else self.after[before]
                 while here >= 0 and start + took > self.start[here]:
                     start = max(start, self.end[here])
                     before = here
@@ -459,25 +461,42 @@ class Kernel:
         self.end[a] = best + took
         self.lane[a] = best_lane
         if took > 0 and best_lane >= 0:
+            self.before[a] = best_before
             if best_before < 0:
-                self.after[a] = self.head[best_lane]
+                here = self.head[best_lane]
                 self.head[best_lane] = a
             else:
-                self.after[a] = self.after[best_before]
+                here = self.after[best_before]
                 self.after[best_before] = a
+            self.after[a] = here
+            if here < 0:
+                self.tail[best_lane] = a
+            else:
+                self.before[here] = a
         return best + took
 
     def _remove(self, a: int) -> None:
         lane = self.lane[a]
         if lane < 0 or self.start[a] == self.end[a]:
             return
-        here = self.head[lane]
-        if here == a:
-            self.head[lane] = self.after[a]
-            return
-        while self.after[here] != a:
-            here = self.after[here]
-        self.after[here] = self.after[a]
+        before = self.before[a]
+        after = self.after[a]
+        if before < 0:
+            self.head[lane] = after
+        else:
+            self.after[before] = after
+        if after < 0:
+            self.tail[lane] = before
+        else:
+            self.before[after] = before
+
+    def _clear(self) -> None:
+        """Take everything off the lanes."""
+        for lane in range(self.lane_first[self.r]):
+            self.head[lane] = -1
+            self.tail[lane] = -1
+        self._unsend()
+        self.result[4] = 0
 
     def _adopt(self) -> int:
         """Keep the schedule with the modes in `mode` and starts no later than those in `by`, if it is better.
@@ -485,10 +504,7 @@ class Kernel:
         Everything is placed in the order of those starts, each into the earliest gap, which is no later than its own.
         """
         n, r = self.n, self.r
-        for lane in range(self.lane_first[r]):
-            self.head[lane] = -1
-        self._unsend()
-        self.result[4] = 0
+        self._clear()
         acts = 0
         for i in range(n):
             self.acts[acts] = i
