@@ -14,10 +14,8 @@ from leo_runtime.solver.limits import limited
 from leo_runtime.solver.lists import search_single_processors
 from leo_runtime.solver.prove import UNLIMITED, Learned, prove
 
-CLIMB_MOVES_PER_STAGE = 25
+CLIMB_MOVES_PER_STAGE = 12
 """Random changes tried before the search, for a good first answer."""
-NEIGHBOURHOOD_NODES = 60
-"""How many nodes one neighbourhood may take; it grows while fewer are enough."""
 
 
 def solve(problem: Problem, *, limit_ms: int | None = None, limit_nodes: int | None = None, seed: int = 0) -> Placement:
@@ -41,20 +39,16 @@ def answer(
     limit_nodes: int | None = None,
     seed: int = 0,
     climb_moves: int | None = None,
-    neighbourhoods: int = 0,
     solver: str = "exact",
     learned: Learned | None = None,
 ) -> Placement:
     """Search with a kernel of `compiled` and write the answer down as that of `solver`; see `solve`.
 
-    The kernel may already hold an answer to start from; `climb_moves` then says how much local search to add, and
-    `neighbourhoods` how many to search for each criterion before everything is (see `Kernel.refine`).
+    The kernel may already hold an answer to start from; `climb_moves` says how much local search to add.
     """
     with limited(limit_ms, began_ns) as stop:
         stop.watch(kernel)
         kernel.climb(CLIMB_MOVES_PER_STAGE * len(compiled.stages) if climb_moves is None else climb_moves, seed)
-        if neighbourhoods:
-            kernel.refine(neighbourhoods, NEIGHBOURHOOD_NODES, seed)
         proved, _ = prove(kernel, UNLIMITED if limit_nodes is None else limit_nodes, learned)
         bounds = tuple(kernel.bounds)
         if not proved:

@@ -5,7 +5,7 @@ ctypedef long long i64
 ctypedef i64* ints
 
 cdef i64 FAR
-cdef i64 SCALE, DUES, ROWS, CUTS, STEPS, ROOM, LATENESS, DOUBT, LEAF_NODES, LONGEST, BROKEN, STEP, HEAT, CEILING
+cdef i64 SCALE, DUES, ROWS, CUTS, STEPS, ROOM, LATENESS, DOUBT, LEAF_NODES, LONGEST, BROKEN, STEP, SAMPLES, HEAT, CEILING, FORBIDDEN
 
 @cython.final
 cdef class Kernel:
@@ -18,14 +18,16 @@ cdef class Kernel:
     cdef ints resource, duration, energy, output, memory, loss
     cdef ints due_stage, due, weight, budget_first, budget_stage, budget_max, limit, objective
     cdef ints least_late, met_last, open, send_us, send_nj, mode, start, end, lane, after, before, arrive, head, tail, sent, made, rank, last, result
-    cdef ints best_mode, best_start, best_lane, best_sent, best_arrive, best_result, climb_mode, climb_order, position, unit, held, send_list
+    cdef ints best_mode, best_start, best_lane, best_sent, best_arrive, best_result, climb_mode, position, unit, held, send_list
     cdef ints alive, count, stage_of, trail, cap, bound, node_bound, halted, cost, early, latest, floor, ceiling
     cdef ints soonest, limit_end, least, only, reach, last_start, surely, opening, opening_lane, first_free, free
     cdef ints reader_first, readers, work_from, work_to, work_us, work_of, work_sorted, done, by
     cdef ints penalty, least_priced, sure_list, use, awake_price, row_take, row_room, row_price, row_best, row_over
+    cdef ints due_of, due_next, wanted, users, changed, former, renewed, log, log_at, late_at, awake_at, broken_at, last_at, sample
+    cdef i64 changes, shifted_from, shifted_to, renewing, shunned, charged, lost, powered, standing, logged
     cdef ints late_low, late_high, late_from, late_to, row_awake, pick, parent, path_end
     cdef i64 rows, row_credit, price_base, price_top, sure
-    cdef ints acts, freed, newest, newest_start
+    cdef ints acts, newest, newest_start
     cdef i64 leaf_limit, leaf_until, given_up, unresolved, act_count, top, first_only, sends, has_best, ties, settled, visited, stopped, target, limit_nodes, open_bound, trail_size, random, tightened
 
     cdef void _load(self, i64[::1] data)
@@ -47,21 +49,40 @@ cdef class Kernel:
     cdef i64 _keep(self) noexcept nogil
     cdef void _restore(self) noexcept nogil
     cdef void _climb(self, i64 moves, i64 seed) noexcept nogil
+    cdef void _by_start(self) noexcept nogil
+    cdef void _stand(self) noexcept nogil
+    cdef i64 _cost(self) noexcept nogil
+    cdef void _cool(self, i64 moves, i64 hot) noexcept nogil
+    cdef i64 _usual(self, i64 samples) noexcept nogil
+    cdef i64 _change(self) noexcept nogil
+    cdef void _change_back(self, i64 first) noexcept nogil
+    cdef i64 _cost_from(self, i64 first, i64 most) noexcept nogil
+    cdef i64 _least_scalar(self) noexcept nogil
+    cdef i64 _more(self, i64 c, i64 left) noexcept nogil
+    cdef i64 _schedule_from(self, i64 first, i64 late, i64 awake) noexcept nogil
+    cdef void _log(self, i64 a, i64 k, i64 on) noexcept nogil
+    cdef void _change_mode(self, i64 i, i64 g) noexcept nogil
+    cdef void _give(self, i64 i, i64 g) noexcept nogil
+    cdef void _want(self, i64 i, i64 t, i64 more) noexcept nogil
+    cdef void _send(self, i64 i, i64 t, i64 more) noexcept nogil
+    cdef void _enter(self, i64 k) noexcept nogil
+    cdef void _leave(self, i64 k) noexcept nogil
+    cdef i64 _renew(self, i64 i) noexcept nogil
+    cdef i64 _overlooked(self, i64 i, i64 g) noexcept nogil
+    cdef void _draw_near(self, i64 i) noexcept nogil
+    cdef void _trade(self, i64 i, i64 source) noexcept nogil
+    cdef i64 _any_there(self, i64 i, i64 k) noexcept nogil
+    cdef i64 _neighbour(self, i64 i) noexcept nogil
+    cdef i64 _place_near(self, i64 i, i64 at) noexcept nogil
+    cdef void _shift(self, i64 at, i64 to) noexcept nogil
     cdef void _unsend(self) noexcept nogil
     cdef void _units(self) noexcept nogil
     cdef i64 _scalar(self) noexcept nogil
-    cdef void _follow(self, i64 i) noexcept nogil
-    cdef void _shift(self, i64 i) noexcept nogil
     cdef i64 _alone(self, i64 k) noexcept nogil
     cdef i64 _mode_there(self, i64 i, i64 k, i64 what) noexcept nogil
     cdef i64 _simple_mode(self, i64 i, i64 k) noexcept nogil
     cdef i64 _roll(self, i64 sides) noexcept nogil
     cdef void _order(self) noexcept nogil
-    cpdef refine(self, i64 rounds, i64 nodes, i64 seed)
-    cdef void _refine(self, i64 rounds, i64 nodes, i64 seed) noexcept nogil
-    cdef i64 _refine_one(self, i64 rounds, i64 nodes) noexcept nogil
-    cdef i64 _free(self, i64 size, i64 how) noexcept nogil
-    cdef i64 _apart(self, i64 i, i64 time) noexcept nogil
     cdef void _begin(self) noexcept nogil
     cdef i64 _may_win(self, i64 k) noexcept nogil
     cdef i64 _search_all(self) noexcept nogil

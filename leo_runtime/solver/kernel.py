@@ -24,8 +24,13 @@ FAR = int("1" + "0" * (18 if COMPILED else 60))
 """Later, dearer and larger than anything of a problem; where numbers are 64-bit, several of them still add up."""
 
 STEP = 64
-HEAT = 48
+SAMPLES = 64
+"""Of how many changes the median says by how much a change usually makes things worse."""
+HEAT = 4
+"""What is worse by more than this part of the usual is never accepted."""
 CEILING = 1 << 44
+FORBIDDEN = CEILING * 256
+"""More than four criteria, each at most `CEILING`, make together."""
 SCALE = 64
 ROWS = 24
 CUTS = 6
@@ -47,15 +52,15 @@ def block_size(data: Sequence[int]) -> int:
     pairs = n * resources
     return (
         len(data)
-        + 21 * (n + pairs)
+        + 24 * (n + pairs)
         + (ROWS + resources) * (modes + 5)
         + 2 * modes * resources
-        + 24 * (n + modes)
-        + 16 * (resources + lanes)
+        + 32 * (n + modes)
+        + 20 * (resources + lanes)
         + data[3]
-        + 4 * data[5]
+        + 5 * data[5]
         + (2 << min(data[5], DUES))
-        + 64
+        + 2 * SAMPLES
     )
 
 
@@ -140,7 +145,6 @@ class Kernel:
         self.send_list = self._take(n * r)
         self.held = self._take(r)
         self.unit = self._take(4)
-        self.climb_order = self._take(n)
         self.position = self._take(n)
         self.last = self._take(r)
         self.result = self._take(5)
@@ -206,9 +210,24 @@ class Kernel:
         self.newest = self._take(r)
         self.newest_start = self._take(r)
         self.acts = self._take(activities)
-        self.freed = self._take(n)
         self.least_late = self._take(1 << min(self.deadlines, DUES))
         self.met_last = self._take(1 << min(self.deadlines, DUES))
+        self.due_of = self._take(n)
+        self.due_next = self._take(self.deadlines)
+        self.wanted = self._take(n * r)
+        self.users = self._take(r)
+        self.changed = self._take(n)
+        self.former = self._take(n)
+        self.renewed = self._take(n)
+        self.log = self._take(activities)
+        self.log_at = self._take(n + 1)
+        self.late_at = self._take(n + 1)
+        self.awake_at = self._take(n + 1)
+        self.broken_at = self._take(n + 1)
+        self.last_at = self._take((n + 1) * r)
+        self.sample = self._take(SAMPLES)
+        self.renewing = 0
+        self.standing = 0
         self.sure = 0
         self.has_best = 0
         self.target = 0
@@ -374,6 +393,8 @@ class Kernel:
         for g in range(self.mode_first[i], self.mode_first[i + 1]):
             target = self.resource[g]
             if self.lane_first[target] == self.lane_first[target + 1]:
+                continue
+            if self.renewing and self._overlooked(i, g):
                 continue
             broken = self.result[4]
             ready = self._inputs_at(i, target, 1)
@@ -730,19 +751,24 @@ class Kernel:
         for c in range(5):
             self.result[c] = self.best_result[c]
 
+    # Local search. A change is judged by scheduling again what comes after it in the order, and no further than it is
+    # clear that it will not be accepted: most changes cost a fraction of a schedule.
+
     def climb(self, moves: int, seed: int) -> None:
         """Look for good answers: the simple ones first, then `moves` seeded random changes from the best of them."""
         with cython.nogil:
             self._climb(moves, seed)
 
     def _climb(self, moves: int, seed: int) -> None:
-        """Threshold accepting (Dueck and Scheuer, 1990) over modes and order, from the best of the simple answers."""
+        """Threshold accepting (Dueck and Scheuer, 1990) over modes and order, from the best of the simple answers.
+
+        Half the moves cool down from there, half once more, from less heat, from the best answer found.
+        """
         n = self.n
         self.random = 1 + seed % 2147483646
         self._order()
         self._units()
         current = FAR
-        best = FAR
         for start in range(self.r + 2):
             for i in range(n):
                 self.mode[i] = -1 if start == 0 else self._simple_mode(i, start - 2)
@@ -769,38 +795,292 @@ class Kernel:
                         self.mode[i] = self._mode_there(i, k, what)
                     self._schedule()
                     self._keep()
+        if n == 0 or moves == 0:
+            return
+        self._stand()
+        hot = self._usual(min(SAMPLES, moves // 8)) // HEAT
+        self._cool(moves - moves // 2, hot)
+        if self.has_best:
+            self._by_start()
+            self._stand()
+        self._cool(moves // 2, hot // 2)
+
+    def _by_start(self) -> None:
+        """The best answer's modes into `climb_mode`, its stages in the order of their starts into `made`."""
+        for i in range(self.n):
+            self.climb_mode[i] = self.best_mode[i]
+            at = i
+            while at > 0 and self.best_start[self.made[at - 1]] > self.best_start[i]:
+                self.made[at] = self.made[at - 1]
+                at -= 1
+            self.made[at] = i
+
+    def _stand(self) -> None:
+        """Take the modes in `climb_mode` and the order in `made` as what the next change is made to."""
+        n, r = self.n, self.r
+        for i in range(n):
+            self.position[self.made[i]] = i
+            self.due_of[i] = -1
+            self.renewed[i] = 0
+        for d in range(self.deadlines):
+            self.due_next[d] = self.due_of[self.due_stage[d]]
+            self.due_of[self.due_stage[d]] = d
+        for x in range(n * r):
+            self.wanted[x] = 0
+        self.powered = 0
+        for k in range(r):
+            self.users[k] = 0
+            self.last_at[k] = 0
+            self.powered += self.awake_mw[k]
+        self.charged = 0
+        self.lost = 0
+        for i in range(n):
+            # Inputs come first, readers later: what is sent to a reader is counted with the reader.
+            g = self.mode[i] = self.climb_mode[i]
+            self.charged += self.energy[g]
+            self.lost += self.loss[g]
+            self._enter(self.resource[g])
+            for p in range(self.input_first[i], self.input_first[i + 1]):
+                self._want(self.inputs[p], self.resource[g], 1)
+        self._clear()
+        self.renewing = 0
+        self.logged = 0
+        self.log_at[0] = 0
+        self.late_at[0] = 0
+        self.awake_at[0] = 0
+        self.broken_at[0] = 0
+        self.standing = 0
+
+    def _cost(self) -> int:
+        """`_scalar` of what stands, of which a change made and undone may have left only a part scheduled."""
+        self._schedule_from(self.standing, FAR, FAR)
+        self._measure()
+        return self._scalar()
+
+    def _cool(self, moves: int, hot: int) -> None:
+        """Make changes, accepting what is worse by less and less."""
+        current = self._cost()
         for move in range(moves):
             if self.halted[0]:
                 return
-            # Half the moves cool down from the best simple answer, half once more from the best one found.
-            half = moves // 2 + 1
-            if move == half and self.has_best:
-                current = best
-                for i in range(n):
-                    self.climb_mode[i] = self.best_mode[i]
-            heat = HEAT * (half - move % half) // half
-            for i in range(n):
-                self.mode[i] = self.climb_mode[i]
-                self.climb_order[i] = self.made[i]
-            what = self._roll(10)
-            i = self._roll(n)
-            if what < 2:
-                self._shift(i)
+            left = 1024 * (moves - move) // moves
+            most = current + hot * left // 1024 * left // 1024
+            first = self._change()
+            if first < self.n:
+                cost = self._cost_from(first, most)
+                if cost <= most:
+                    current = cost
+                else:
+                    self._change_back(first)
+
+    def _usual(self, samples: int) -> int:
+        """By how much changes make what stands worse: the median of so many, without what breaks other rules."""
+        current = self._cost()
+        broken = self.result[4]
+        size = 0
+        for _ in range(samples):
+            first = self._change()
+            if first < self.n:
+                worse = self._cost_from(first, FAR // 2) - current
+                if self.result[4] != broken:
+                    worse = 0
+                self._change_back(first)
+                if worse > 0:
+                    at = size
+                    size += 1
+                    while at > 0 and self.sample[at - 1] > worse:
+                        self.sample[at] = self.sample[at - 1]
+                        at -= 1
+                    self.sample[at] = worse
+        return self.sample[size // 2] if size else STEP
+
+    def _change(self) -> int:
+        """Change something at random. Returns the position in the order before which nothing differs; n: nothing."""
+        n = self.n
+        self.changes = 0
+        i = self._roll(n)
+        at = self.position[i]
+        self.shifted_from = at
+        self.shifted_to = at
+        what = self._roll(16)
+        if what < 3:
+            self._shift(at, self._place_near(i, at))
+            return n if self.shifted_to == at else min(at, self.shifted_to)
+        if what < 6:
+            return self._renew(i)
+        modes = self.mode_first[i + 1] - self.mode_first[i]
+        if modes < 2:
+            return n
+        source = self.resource[self.mode[i]]
+        g = self.mode_first[i] + self._roll(modes - 1)
+        self._change_mode(i, g if g < self.mode[i] else g + 1)
+        if what < 10:
+            self._draw_near(i)
+        elif what < 13:
+            self._trade(i, source)
+        for m in range(self.changes):
+            at = min(at, self.position[self.changed[m]])
+        return at
+
+    def _change_back(self, first: int) -> None:
+        """Undo the last change, which began to differ at position `first`."""
+        for m in range(self.changes - 1, -1, -1):
+            self._give(self.changed[m], self.former[m])
+        self._shift(self.shifted_to, self.shifted_from)
+        if self.renewing:
+            self.renewing = 0
+            for i in range(self.n):
+                self.renewed[i] = 0
+        self.standing = min(self.standing, first)
+
+    def _cost_from(self, first: int, most: int) -> int:
+        """`_scalar` of what stands, changed from position `first` on, or more than `most`. Kept if it is the best."""
+        left = most - self._least_scalar()
+        if left < 0 or self._schedule_from(min(first, self.standing), self._more(0, left), self._more(1, left)) == 0:
+            return most + 1
+        self.renewing = 0
+        self._measure()
+        self._keep()
+        return self._scalar()
+
+    def _least_scalar(self) -> int:
+        """What `_scalar` is at least, whenever the stages start: what their modes and sendings alone amount to."""
+        if self.renewing:
+            return 0
+        total = 0
+        for k in range(self.criteria):
+            c = self.objective[k]
+            total = total * 4
+            if c == 1:
+                total += min(self.charged * STEP // self.unit[1], CEILING)
+            elif c == 3:
+                total += min(self.lost * STEP // self.unit[3], CEILING)
+        return total
+
+    def _more(self, c: int, left: int) -> int:
+        """By how much criterion c may exceed what it is at least, for `_scalar` to do so by no more than `left`."""
+        weight = 0
+        for k in range(self.criteria):
+            weight = weight * 4
+            if self.objective[k] == c:
+                weight = 1
+        if weight == 0 or left // weight >= FAR // self.unit[c]:
+            return FAR
+        return (left // weight + 1) * self.unit[c] // STEP + 1
+
+    def _schedule_from(self, first: int, late: int, awake: int) -> int:
+        """Schedule the stages from position `first` of the order on, what comes before being as it was.
+
+        Returns 0 where it was given up: more tardiness than `late`, or more energy for staying awake than `awake`.
+        """
+        n, r = self.n, self.r
+        while self.logged > self.log_at[first]:
+            self.logged -= 1
+            a = self.log[self.logged]
+            self._remove(a)
+            if a >= n:
+                self.sent[a - n] = 0
+                self.sends -= 1
+        self.result[4] = self.broken_at[first]
+        for k in range(first, n):
+            if self.late_at[k] > late or self.awake_at[k] > awake:
+                self.standing = k
+                return 0
+            i = self.made[k]
+            if self.renewed[i]:
+                self.renewed[i] = 0
+                self._change_mode(i, self._earliest_mode(i, 0))
+            g = self.mode[i]
+            on = self.resource[g]
+            sends = self.sends
+            end = self._place(i, on, self._inputs_at(i, on, 0), self.duration[g])
+            for t in range(r if self.powered else 0):
+                self.last_at[(k + 1) * r + t] = self.last_at[k * r + t]
+            self.awake_at[k + 1] = self.awake_at[k]
+            for m in range(sends, self.sends):
+                x = self.send_list[m]
+                self._log(n + x, k, self.links[6 * (self.resource[self.mode[x // r]] * r + x % r) + 5])
+            self._log(i, k, on)
+            self.log_at[k + 1] = self.logged
+            self.broken_at[k + 1] = self.result[4]
+            self.late_at[k + 1] = self.late_at[k]
+            d = self.due_of[i]
+            while d >= 0:
+                self.late_at[k + 1] += self.weight[d] * max(end - self.due[d], 0)
+                d = self.due_next[d]
+        self.standing = n
+        return 1 if self.late_at[n] <= late and self.awake_at[n] <= awake else 0
+
+    def _log(self, a: int, k: int, on: int) -> None:
+        """Note that activity a was placed with the stage at position k, and until when that keeps a resource awake."""
+        self.log[self.logged] = a
+        self.logged += 1
+        if on >= 0 and self.awake_mw[on] > 0:
+            x = (k + 1) * self.r + on
+            longer = self.end[a] - self.last_at[x]
+            if longer > 0:
+                self.awake_at[k + 1] += self.awake_mw[on] * longer
+                self.last_at[x] = self.end[a]
+
+    def _change_mode(self, i: int, g: int) -> None:
+        """Give stage i mode g, so that it can be undone."""
+        self.changed[self.changes] = i
+        self.former[self.changes] = self.mode[i]
+        self.changes += 1
+        self._give(i, g)
+
+    def _give(self, i: int, g: int) -> None:
+        """Give stage i mode g instead of its own, and count what that adds to energy and loss."""
+        before = self.mode[i]
+        source = self.resource[before]
+        target = self.resource[g]
+        self.charged += self.energy[g] - self.energy[before]
+        self.lost += self.loss[g] - self.loss[before]
+        for t in range(self.r):
+            if self.wanted[i * self.r + t]:
+                self._send(i, t, -1)
+        self.mode[i] = g
+        for t in range(self.r):
+            if self.wanted[i * self.r + t]:
+                self._send(i, t, 1)
+        if source != target:
+            self._leave(source)
+            self._enter(target)
+            for p in range(self.input_first[i], self.input_first[i + 1]):
+                self._want(self.inputs[p], source, -1)
+                self._want(self.inputs[p], target, 1)
+
+    def _want(self, i: int, t: int, more: int) -> None:
+        """Count one reader of stage i more (1) or less (-1) on resource t."""
+        x = i * self.r + t
+        self.wanted[x] += more
+        if self.wanted[x] == (1 if more > 0 else 0):
+            self._send(i, t, more)
+
+    def _send(self, i: int, t: int, more: int) -> None:
+        """Count (1) or discount (-1) the sending of what stage i puts out to resource t, if that takes one."""
+        g = self.mode[i]
+        x = g * self.r + t
+        if self.resource[g] == t or self.send_us[x] < 0:
+            return
+        self.charged += more * self.send_nj[x]
+        on = self.links[6 * (self.resource[g] * self.r + t) + 5]
+        if on >= 0:
+            if more > 0:
+                self._enter(on)
             else:
-                self.mode[i] = self.mode_first[i] + self._roll(self.mode_first[i + 1] - self.mode_first[i])
-                if what < 5:
-                    self._follow(i)
-            self._schedule()
-            if self._keep():
-                best = self._scalar()
-            cost = self._scalar()
-            if cost <= current + heat * self._roll(256) // 256:
-                current = cost
-                for i in range(n):
-                    self.climb_mode[i] = self.mode[i]
-            else:
-                for i in range(n):
-                    self.made[i] = self.climb_order[i]
+                self._leave(on)
+
+    def _enter(self, k: int) -> None:
+        """Count one activity more on resource k, which wakes it if it is the first."""
+        if self.users[k] == 0:
+            self.charged += self.asleep[k] * self.wake_nj[k]
+        self.users[k] += 1
+
+    def _leave(self, k: int) -> None:
+        self.users[k] -= 1
+        if self.users[k] == 0:
+            self.charged -= self.asleep[k] * self.wake_nj[k]
 
     def _units(self) -> None:
         """What is a usual difference in each criterion, into `unit`: a stage's mean duration, energy, loss."""
@@ -817,55 +1097,116 @@ class Kernel:
         self.unit[3] = loss // max(self.g, 1) + 1
 
     def _scalar(self) -> int:
-        """The schedule made last as one number: criteria in units of `STEP`, each four times as heavy as the next."""
+        """The schedule made last as one number: criteria in units of `STEP`, each four times as heavy as the next.
+
+        What breaks a rule is dearer than all of that.
+        """
         total = 0
         for k in range(self.criteria):
             c = self.objective[k]
             total = total * 4 + min(self.result[c] * STEP // self.unit[c], CEILING)
         if self.result[4]:
-            total += min(self.result[4] // 16, CEILING) + 1024 * STEP
+            total += FORBIDDEN + min(self.result[4], 16 * CEILING) * 1024
         return total
 
-    def _follow(self, i: int) -> None:
-        """Give one neighbour of stage i a mode on the resource i is on, if it has one."""
+    def _renew(self, i: int) -> int:
+        """Choose the modes of some stages anew: of connected ones, or of ones that follow each other in the order.
+
+        Each gets the mode that ends first (ruin and recreate, Schrimpf and others, 2000), one in eight being overlooked
+        (as Christiaens and Vanden Berghe do, 2020) and mostly all of one resource: so whole groups leave a resource,
+        which would not pay for one stage alone where sending is slow. Returns as `_change` does.
+        """
+        at = self.position[i]
+        first = at
+        size = 2 + self._roll(min(12, self.n // 4 + 1))
+        if self._roll(2):
+            for k in range(at, min(at + size, self.n)):
+                self.renewed[self.made[k]] = 1
+        else:
+            for _ in range(size):
+                self.renewed[i] = 1
+                first = min(first, self.position[i])
+                i = self._neighbour(i)
+        self.renewing = 1
+        self.shunned = self._roll(self.r + 1)
+        return first
+
+    def _overlooked(self, i: int, g: int) -> int:
+        """Whether mode g is left out where stage i gets a mode anew: what ends first must not use up a budget."""
+        if self.resource[g] == self.shunned or self._roll(8) == 0:
+            return 1
+        return 1 if self.budgets and self.loss[g] > self.loss[self.mode[i]] else 0
+
+    def _draw_near(self, i: int) -> None:
+        """Give a few stages connected with stage i modes on its resource."""
+        k = self.resource[self.mode[i]]
+        for _ in range(1 + self._roll(4)):
+            i = self._neighbour(i)
+            g = self._any_there(i, k)
+            if g >= 0 and self.resource[self.mode[i]] != k:
+                self._change_mode(i, g)
+
+    def _trade(self, i: int, source: int) -> None:
+        """Let another stage on the resource that stage i came to go to `source`, where it came from.
+
+        If that is the same resource, the other stage changes its variant there.
+        """
+        k = self.resource[self.mode[i]]
+        first = self._roll(self.n)
+        for m in range(self.n):
+            j = (first + m) % self.n
+            if j != i and self.resource[self.mode[j]] == k:
+                g = self._any_there(j, source)
+                if g >= 0 and g != self.mode[j]:
+                    self._change_mode(j, g)
+                    return
+
+    def _any_there(self, i: int, k: int) -> int:
+        """One of stage i's modes on resource k, or -1."""
+        modes = self.mode_first[i + 1] - self.mode_first[i]
+        first = self._roll(modes)
+        for m in range(modes):
+            g = self.mode_first[i] + (first + m) % modes
+            if self.resource[g] == k:
+                return g
+        return -1
+
+    def _neighbour(self, i: int) -> int:
+        """One of the inputs and readers of stage i; itself if it has none."""
         readers = self.reader_first[i + 1] - self.reader_first[i]
         inputs = self.input_first[i + 1] - self.input_first[i]
         if readers + inputs == 0:
-            return
+            return i
         which = self._roll(readers + inputs)
         if which < readers:
-            other = self.readers[self.reader_first[i] + which]
-        else:
-            other = self.inputs[self.input_first[i] + which - readers]
-        modes = self.mode_first[other + 1] - self.mode_first[other]
-        first = self._roll(modes)
-        for m in range(modes):
-            g = self.mode_first[other] + (first + m) % modes
-            if self.resource[g] == self.resource[self.mode[i]]:
-                self.mode[other] = g
-                return
+            return self.readers[self.reader_first[i] + which]
+        return self.inputs[self.input_first[i] + which - readers]
 
-    def _shift(self, i: int) -> None:
-        """Move stage i a few places in the order, as far as its inputs and readers let it."""
-        n = self.n
-        for k in range(n):
-            self.position[self.made[k]] = k
-        at = self.position[i]
+    def _place_near(self, i: int, at: int) -> int:
+        """A position in the order a few places from `at` for stage i, as far as its inputs and readers let it."""
         to = at + self._roll(9) - 4
         low = 0
-        high = n - 1
+        high = self.n - 1
         for p in range(self.input_first[i], self.input_first[i + 1]):
             low = max(low, self.position[self.inputs[p]] + 1)
         for c in range(self.reader_first[i], self.reader_first[i + 1]):
             high = min(high, self.position[self.readers[c]] - 1)
-        to = min(max(to, low), high)
+        return min(max(to, low), high)
+
+    def _shift(self, at: int, to: int) -> None:
+        """Move the stage at position `at` of the order to position `to`."""
+        i = self.made[at]
+        self.shifted_to = to
         while at < to:
             self.made[at] = self.made[at + 1]
+            self.position[self.made[at]] = at
             at += 1
         while at > to:
             self.made[at] = self.made[at - 1]
+            self.position[self.made[at]] = at
             at -= 1
         self.made[at] = i
+        self.position[i] = at
 
     def _alone(self, k: int) -> int:
         """Whether every stage has a mode on resource k."""
@@ -935,126 +1276,6 @@ class Kernel:
                 at -= 1
             self.made[at] = i
 
-    def refine(self, rounds: int, nodes: int, seed: int) -> None:
-        """Large-neighbourhood search (Shaw, 1998) from the answer kept: free some stages, keep the others' modes, and
-        let branch and bound look for better; `rounds` times a criterion, each of at most `nodes` nodes.
-
-        `bounds` then has what the roots prove. Does nothing without an answer.
-        """
-        with cython.nogil:
-            self._refine(rounds, nodes, seed)
-
-    def _refine(self, rounds: int, nodes: int, seed: int) -> None:
-        if self.has_best == 0:
-            return
-        self.random = 1 + seed % 2147483646
-        self._begin()
-        for k in range(self.criteria):
-            c = self.objective[k]
-            self.target = c
-            self.bound[k] = self._refine_one(rounds, nodes)
-            self.cap[c] = self.best_result[c]
-        self.top = 1
-
-    def _refine_one(self, rounds: int, nodes: int) -> int:
-        """Improve one criterion, those before it capped. Returns the bound its root proves."""
-        c = self.target
-        self.cap[c] = self.best_result[c] - 1
-        self._clear_prices()
-        mark = self.trail_size
-        if self._propagate() == 0:
-            self._undo(mark)
-            return self.best_result[c]
-        self._set_prices()
-        if self._propagate() == 0:
-            self._undo(mark)
-            return self.best_result[c]
-        bound = self.node_bound[c]
-        size = min(self.n, 8)
-        self.leaf_limit = LEAF_NODES
-        for turn in range(rounds):
-            if self.halted[0] or bound >= self.best_result[c]:
-                break
-            before = self.best_result[c]
-            here = self.trail_size
-            self.top = 0
-            self.stopped = 0
-            self.open_bound = FAR
-            self.first_only = 0
-            self.limit_nodes = self.visited + nodes
-            self.unresolved = 0
-            if self._free(size, turn % 3) or size == self.n:
-                self._branch(bound)
-            self._undo(here)
-            if self.best_result[c] < before:
-                self.cap[c] = self.best_result[c] - 1
-            elif self.stopped:
-                size = max(size - 1, 4)
-                nodes += nodes // 8
-            elif self.unresolved:
-                self.leaf_limit += self.leaf_limit // 8
-            elif size == self.n:
-                bound = before
-                break
-            elif turn % 6 == 5:
-                size = min(size + 1, self.n)
-        self.stopped = 0
-        self._undo(mark)
-        return min(bound, self.best_result[c])
-
-    def _free(self, size: int, how: int) -> int:
-        """Keep the modes of the best answer but for `size` stages: connected ones (0), at one time (1), or any (2).
-
-        Returns 0 where that leaves nothing to search.
-        """
-        n = self.n
-        for i in range(n):
-            self.freed[i] = 1 if size == n else 0
-        i = self._roll(n)
-        # A neighbourhood of everything must be everything: what is not found there is not there.
-        left = 0 if size == n else size
-        self.freed[i] = 1
-        tries = 8 * size
-        middle = self.best_start[i]
-        while left > 1 and tries > 0:
-            tries -= 1
-            if how == 0:
-                readers = self.reader_first[i + 1] - self.reader_first[i]
-                inputs = self.input_first[i + 1] - self.input_first[i]
-                if readers + inputs == 0 or self._roll(8) == 0:
-                    i = self._roll(n)
-                else:
-                    which = self._roll(readers + inputs)
-                    if which < readers:
-                        i = self.readers[self.reader_first[i] + which]
-                    else:
-                        i = self.inputs[self.input_first[i] + which - readers]
-            elif how == 1:
-                i = -1
-                for j in range(n):
-                    if self.freed[j] == 0 and (i < 0 or self._apart(j, middle) < self._apart(i, middle)):
-                        i = j
-                if i < 0:
-                    break
-            else:
-                i = self._roll(n)
-            if self.freed[i] == 0:
-                self.freed[i] = 1
-                left -= 1
-        open_stages = 0
-        for i in range(n):
-            if self.freed[i] == 0:
-                if self.alive[self.best_mode[i]] == 0:
-                    # The root has ruled this mode out: it has to change.
-                    self.freed[i] = 1
-                else:
-                    for g in range(self.mode_first[i], self.mode_first[i + 1]):
-                        if self.alive[g] and g != self.best_mode[i]:
-                            self._kill(g)
-            if self.count[i] > 1:
-                open_stages += 1
-        return open_stages
-
     def _begin(self) -> None:
         """Set caps, domains and branches as they are at the root."""
         self.visited = 0
@@ -1064,9 +1285,6 @@ class Kernel:
             self.cap[c] = self.limit[c] if self.limit[c] >= 0 else FAR
         self.top = 1
         self._units()
-
-    def _apart(self, i: int, time: int) -> int:
-        return max(self.best_start[i] - time, time - self.best_start[i])
 
     def _may_win(self, k: int) -> int:
         """Whether the root leaves open that everything on resource k alone is better than the answer kept."""
