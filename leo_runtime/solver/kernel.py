@@ -1149,8 +1149,14 @@ class Kernel:
     def _trade(self, i: int, source: int) -> None:
         """Let another stage on the resource that stage i came to go to `source`, where it came from.
 
-        If that is the same resource, the other stage changes its variant there.
+        If that is the same resource, the other stage changes its variant there. Where there are budgets, what is traded
+        may be accuracy: every other time any other stage changes as it likes.
         """
+        if self.budgets and self._roll(2):
+            j = self._roll(self.n)
+            if j != i:
+                self._change_mode(j, self.mode_first[j] + self._roll(self.mode_first[j + 1] - self.mode_first[j]))
+            return
         k = self.resource[self.mode[i]]
         first = self._roll(self.n)
         for m in range(self.n):
