@@ -56,7 +56,7 @@ def answer(
             search_single_processors(compiled, kernel, stop)
             if kernel.found and kernel.best()[:4] != before:
                 # The later bounds were for other values of the criteria before them.
-                proved = kernel.search(0) == 2
+                proved = kernel.root() == 2
                 bounds = (max(bounds[0], kernel.bounds[0]), *kernel.bounds[1:])
         if kernel.found:
             return compiled.placement(kernel.best(), solver, "optimal" if proved else "feasible", bounds, began_ns)

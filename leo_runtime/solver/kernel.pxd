@@ -5,7 +5,7 @@ ctypedef long long i64
 ctypedef i64* ints
 
 cdef i64 FAR
-cdef i64 SCALE, DUES, ROWS, CUTS, STEPS, ROOM, LATENESS, DOUBT, LEAF_NODES, LONGEST, BROKEN, STEP, SAMPLES, HEAT, CEILING, FORBIDDEN
+cdef i64 SCALE, DUES, ROWS, CUTS, STEPS, ROOM, LONGEST, BROKEN, STEP, SAMPLES, HEAT, CEILING, FORBIDDEN
 
 @cython.final
 cdef class Kernel:
@@ -20,15 +20,15 @@ cdef class Kernel:
     cdef ints least_late, met_last, open, send_us, send_nj, mode, start, end, lane, after, before, arrive, head, tail, sent, made, rank, last, result
     cdef ints best_mode, best_start, best_lane, best_sent, best_arrive, best_result, climb_mode, position, unit, held, send_list
     cdef ints alive, count, stage_of, trail, cap, bound, node_bound, halted, cost, early, latest, floor, ceiling
-    cdef ints soonest, limit_end, least, only, reach, last_start, surely, opening, opening_lane, first_free, free
+    cdef ints soonest, limit_end, least, only, reach, last_start, surely, opening, opening_lane, free
     cdef ints reader_first, readers, work_from, work_to, work_us, work_of, work_sorted, done, by
-    cdef ints penalty, least_priced, sure_list, use, awake_price, row_take, row_room, row_price, row_best, row_over
+    cdef ints penalty, least_priced, sure_list, awake_price, row_take, row_room, row_price, row_best, row_over
     cdef ints due_of, due_next, wanted, users, changed, former, renewed, log, log_at, late_at, awake_at, broken_at, last_at, sample
     cdef i64 changes, shifted_from, shifted_to, renewing, shunned, charged, lost, powered, standing, logged
-    cdef ints late_low, late_high, late_from, late_to, row_awake, pick, parent, path_end
+    cdef ints late_from, row_awake, pick, parent, path_end
     cdef i64 rows, row_credit, price_base, price_top, sure
-    cdef ints acts, newest, newest_start
-    cdef i64 leaf_limit, leaf_until, given_up, unresolved, act_count, top, first_only, sends, has_best, ties, settled, visited, stopped, target, limit_nodes, open_bound, trail_size, random, tightened
+    cdef ints acts
+    cdef i64 sends, has_best, ties, target, trail_size, random, tightened
 
     cdef void _load(self, i64[::1] data)
     cdef ints _take(self, i64 count)
@@ -44,7 +44,6 @@ cdef class Kernel:
     cdef void _clear(self) noexcept nogil
     cdef i64 _adopt(self) noexcept nogil
     cdef void _measure(self) noexcept nogil
-    cpdef i64 search(self, i64 limit_nodes)
     cpdef climb(self, i64 moves, i64 seed)
     cdef i64 _keep(self) noexcept nogil
     cdef void _restore(self) noexcept nogil
@@ -83,28 +82,21 @@ cdef class Kernel:
     cdef i64 _simple_mode(self, i64 i, i64 k) noexcept nogil
     cdef i64 _roll(self, i64 sides) noexcept nogil
     cdef void _order(self) noexcept nogil
+    cpdef i64 root(self, i64 turns=*)
     cdef void _begin(self) noexcept nogil
+    cdef i64 _root(self, i64 turns) noexcept nogil
+    cdef i64 _may_be_less(self, i64 k, i64 turns) noexcept nogil
+    cdef i64 _within(self, i64 k, i64 cap, i64 turns) noexcept nogil
+    cdef i64 _price_alive(self) noexcept nogil
+    cdef void _try_alone(self, i64 k) noexcept nogil
+    cdef i64 _rivals(self, i64 k) noexcept nogil
     cdef i64 _may_win(self, i64 k) noexcept nogil
-    cdef i64 _search_all(self) noexcept nogil
-    cdef void _minimise(self, i64 k) noexcept nogil
-    cdef i64 _doubtful(self) noexcept nogil
-    cdef i64 _soonest_use(self, i64 k) noexcept nogil
-    cdef i64 _useful(self, i64 k) noexcept nogil
-    cdef i64 _unused(self, i64 k) noexcept nogil
-    cdef void _use(self, i64 k, i64 how, i64 bound) noexcept nogil
-    cdef i64 _counts(self) noexcept nogil
-    cdef i64 _loosest(self) noexcept nogil
     cdef i64 _price_root(self) noexcept nogil
-    cdef void _begin_root(self) noexcept nogil
     cdef void _bound_from(self, i64 m) noexcept nogil
     cdef i64 _root_bound(self, i64 c) noexcept nogil
     cdef void _reset_domains(self) noexcept nogil
     cdef void _kill(self, i64 g) noexcept nogil
     cdef void _undo(self, i64 mark) noexcept nogil
-    cdef void _branch(self, i64 bound) noexcept nogil
-    cdef i64 _widest(self) noexcept nogil
-    cdef i64 _cheapest(self, i64 i) noexcept nogil
-    cdef i64 _price(self, i64 g) noexcept nogil
     cdef i64 _propagate(self) noexcept nogil
     cdef i64 _forward(self) noexcept nogil
     cdef i64 _in_turn(self) noexcept nogil
@@ -134,15 +126,3 @@ cdef class Kernel:
     cdef i64 _loads(self) noexcept nogil
     cdef void _order_pairs(self, i64 size) noexcept nogil
     cdef i64 _overloaded(self, i64 k, i64 size) noexcept nogil
-    cdef void _leaf(self, i64 last_bound) noexcept nogil
-    cdef i64 _sequence_all(self) noexcept nogil
-    cdef i64 _first_free(self, i64 k) noexcept nogil
-    cdef i64 _sequence(self, i64 left) noexcept nogil
-    cdef i64 _next_choice(self, i64 at, i64 free, i64 first_end, i64 last_key, i64 last) noexcept nogil
-    cdef i64 _place_of(self, i64 a) noexcept nogil
-    cdef i64 _took(self, i64 a) noexcept nogil
-    cdef i64 _ready(self, i64 a) noexcept nogil
-    cdef i64 _eligible(self, i64 a) noexcept nogil
-    cdef i64 _look_ahead(self) noexcept nogil
-    cdef i64 _put_off(self) noexcept nogil
-    cdef i64 _put_back(self) noexcept nogil

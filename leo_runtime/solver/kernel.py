@@ -36,11 +36,8 @@ ROWS = 24
 CUTS = 6
 STEPS = 30
 ROOM = 1 << 20
-LATENESS = 8
 DUES = 9
 """Of how many deadlines every order is looked at."""
-DOUBT = 16
-LEAF_NODES = 100
 LONGEST = 1 << 38
 BROKEN = 1 << 40
 """What one missing link or lane adds to how far a schedule breaks the rules."""
@@ -177,7 +174,6 @@ class Kernel:
         self.surely = self._take(n * r)
         self.opening = self._take(r)
         self.opening_lane = self._take(r)
-        self.first_free = self._take(r)
         self.free = self._take(self.lane_first[r])
         self.reader_first = self._take(n + 1)
         self.readers = self._take(self.input_first[n])
@@ -191,7 +187,6 @@ class Kernel:
         self.penalty = self._take(g)
         self.least_priced = self._take(n)
         self.sure_list = self._take(n * r)
-        self.use = self._take(r)
         self.awake_price = self._take(r)
         self.row_take = self._take((ROWS + r) * g)
         self.row_room = self._take(ROWS + r)
@@ -203,12 +198,7 @@ class Kernel:
         self.parent = self._take(n)
         self.path_end = self._take(n)
         self.price_top = (1 << 35) // (n + 1)
-        self.late_low = self._take(self.deadlines)
-        self.late_high = self._take(self.deadlines)
         self.late_from = self._take(self.deadlines)
-        self.late_to = self._take(self.deadlines)
-        self.newest = self._take(r)
-        self.newest_start = self._take(r)
         self.acts = self._take(activities)
         self.least_late = self._take(1 << min(self.deadlines, DUES))
         self.met_last = self._take(1 << min(self.deadlines, DUES))
@@ -232,9 +222,7 @@ class Kernel:
         self.has_best = 0
         self.target = 0
         self.ties = 0
-        self.settled = 0
         self.sends = 0
-        self.visited = 0
 
     def _expand(self) -> None:
         """What follows from the data alone: when lanes open, what each sending takes (-1: there is no link)."""
@@ -624,20 +612,19 @@ class Kernel:
                 broken += max(out[c] - self.limit[c], 0)
         out[4] = broken
 
-    # Branch and bound. `cap` holds what each criterion may be at most; for the criterion now minimised that is one less
-    # than the best answer. A node of the tree is a set of modes still alive in each stage; a leaf has one in each.
+    # The root: what can be said before anything is decided. `cap` holds what each criterion may be at most; for the
+    # criterion at hand that is one less than the best answer. A mode is alive that no cap has ruled out.
 
-    def search(self, limit_nodes: int) -> int:
-        """Minimise the criteria in order, starting from the answer kept by `keep`, if any.
+    def root(self, turns: int = 0) -> int:
+        """Bound the criteria in order, given the answer kept, if any; with `turns` 1, look for a less late one as well.
 
-        Returns 2 when proved (`found` says whether there is an answer), 1 when stopped; `bounds` has the bounds.
+        Returns 2 if that proves the answer the best, or that there is none (see `found`), else 1; `bounds` holds them.
         """
-        self.limit_nodes = limit_nodes
         with cython.nogil:
-            return self._search_all()
+            return self._root(turns)
 
     def confine(self, resource: int) -> None:
-        """Let the next searches put every stage on one resource (on which each must have a mode); -1: on any."""
+        """From now on every stage is on one resource (on which each must have a mode); -1: on any."""
         self.confined = resource
 
     @property
@@ -648,9 +635,9 @@ class Kernel:
     def rivals(self) -> list[int]:
         """The resources which alone might do better than the answer kept, as far as their roots can tell.
 
-        None any more where the search was halted.
+        That is asked once more after simple schedules on a resource. None any more where the search was halted.
         """
-        found = [k for k in self.processors if self.halted[0] == 0 and self._may_win(k)]
+        found = [k for k in self.processors if self.halted[0] == 0 and self._rivals(k)]
         self.confined = -1
         return found
 
@@ -667,11 +654,6 @@ class Kernel:
     def found(self) -> bool:
         """Whether there is an answer."""
         return self.has_best != 0
-
-    @property
-    def value(self) -> int:
-        """The best answer's value of the first criterion of the objective."""
-        return self.best_result[self.objective[0]]
 
     @property
     def bounds(self) -> list[int]:
@@ -692,11 +674,6 @@ class Kernel:
     def stages(self) -> int:
         """How many stages the problem has."""
         return self.n
-
-    @property
-    def nodes(self) -> int:
-        """How many nodes were searched so far."""
-        return self.visited
 
     @property
     def halting(self) -> bool:
@@ -779,22 +756,9 @@ class Kernel:
                 current = cost
                 for i in range(n):
                     self.climb_mode[i] = self.mode[i]
-        self._rank(0)
         for k in range(self.r):
             if self._alone(k):
-                for what in range(4):
-                    for i in range(n):
-                        self.mode[i] = self._mode_there(i, k, what)
-                    self._schedule()
-                    self._keep()
-        self._order()
-        for k in range(self.r):
-            if self._alone(k):
-                for what in range(3):
-                    for i in range(n):
-                        self.mode[i] = self._mode_there(i, k, what)
-                    self._schedule()
-                    self._keep()
+                self._try_alone(k)
         if n == 0 or moves == 0:
             return
         self._stand()
@@ -1214,6 +1178,19 @@ class Kernel:
         self.made[at] = i
         self.position[i] = at
 
+    def _try_alone(self, k: int) -> None:
+        """Schedule everything on resource k in a few simple ways, and keep what is good."""
+        for order in range(2):
+            if order == 0:
+                self._rank(0)
+            else:
+                self._order()
+            for what in range(4):
+                for i in range(self.n):
+                    self.mode[i] = self._mode_there(i, k, what)
+                self._schedule()
+                self._keep()
+
     def _alone(self, k: int) -> int:
         """Whether every stage has a mode on resource k."""
         for i in range(self.n):
@@ -1283,161 +1260,119 @@ class Kernel:
             self.made[at] = i
 
     def _begin(self) -> None:
-        """Set caps, domains and branches as they are at the root."""
-        self.visited = 0
-        self.stopped = 0
-        self._begin_root()
+        """Set caps and domains as they are at the root."""
+        self._reset_domains()
         for c in range(4):
             self.cap[c] = self.limit[c] if self.limit[c] >= 0 else FAR
-        self.top = 1
         self._units()
+
+    def _rivals(self, k: int) -> int:
+        """Whether resource k may win, also after simple schedules on it (see `_may_win`)."""
+        if self._may_win(k) == 0:
+            return 0
+        self._try_alone(k)
+        return self._may_win(k)
 
     def _may_win(self, k: int) -> int:
         """Whether the root leaves open that everything on resource k alone is better than the answer kept."""
         self.confined = k
-        self.limit_nodes = 0
-        return 1 if self._search_all() == 1 else 0
+        return 1 if self._root(0) == 1 else 0
 
-    def _search_all(self) -> int:
+    def _root(self, turns: int) -> int:
         self._begin()
         for k in range(self.criteria):
             self.bound[k] = 0
         for k in range(self.criteria):
             c = self.objective[k]
             self.target = c
-            if self.stopped:
-                # Given the criteria before at their value, what the root alone proves.
-                self.bound[k] = self._root_bound(c)
-                self.cap[c] = self.best_result[c]
-                continue
-            self._minimise(k)
-            if not self.has_best:
-                return 1 if self.stopped else 2
+            if self._may_be_less(k, turns):
+                if self.has_best:
+                    self.cap[c] = self.best_result[c]
+                    self._bound_from(k + 1)
+                return 1
+            if self.has_best == 0:
+                return 2
             self.cap[c] = self.best_result[c]
-        return 1 if self.stopped else 2
+        return 2
 
-    def _minimise(self, k: int) -> None:
-        """Search for the least value of criterion k of the objective, the ones before it being capped at theirs.
+    def _may_be_less(self, k: int, turns: int) -> int:
+        """Whether the root leaves open that criterion k of the objective is less, those before it at their caps.
 
-        A low cap makes a small tree. So the first tree is the one whose cap is the root's bound; where it is proved to
-        hold nothing, the bound rises and the next cap lies further up, the last one just below the best answer.
+        A low cap on a time rules out most. So the first cap tried is the root's bound; where nothing is within it, the
+        bound rises and the next cap lies further up, the last one just below the best answer.
         """
         c = self.target
         top = self.cap[c]
-        share = 16
-        retry = FAR
-        looked = -1
-        self.leaf_limit = LEAF_NODES
-        while True:
-            if self.has_best:
-                top = min(top, self.best_result[c] - 1)
-            self.cap[c] = top
-            self.open_bound = FAR
-            self._clear_prices()
-            mark = self.trail_size
-            if top != looked or (c != 0 and c != 2):
-                # Times are bounded anew below: a second look at the same cap would say nothing more.
-                looked = top
-                if self._propagate() == 0:
-                    self._undo(mark)
-                    self.bound[k] = top + 1
-                    return
-                self.bound[k] = max(self.bound[k], self.node_bound[c])
-                if c == 0:
-                    late = self._in_turn()
-                    self.bound[k] = max(self.bound[k], late)
-                    if late > 0 and late <= top and self.limit_nodes > 0:
-                        self._take_turns()
-                        if self.has_best:
-                            top = min(top, self.best_result[c] - 1)
-                            self.cap[c] = top
-                    if self.bound[k] > top:
-                        # It is of what the cap leaves alive, and there is nothing below the cap then.
-                        self.bound[k] = top + 1
-                        self._undo(mark)
-                        return
-            if c == 0 or c == 2 or retry < FAR:
-                self._undo(mark)
-                guess = top
-                if retry < FAR:
-                    guess = retry
-                    share = share * 2
-                elif share == 16:
-                    guess = self.bound[k]
-                elif self.has_best:
-                    guess = self.bound[k] + (top - self.bound[k]) // share
-                share = max(share // 2, 1)
-                self.cap[c] = min(guess, top)
-                if self._propagate() == 0:
-                    self._undo(mark)
-                    self.bound[k] = self.cap[c] + 1
-                    if self.cap[c] == top:
-                        return
-                    continue
-            for _ in range(2):
-                self._set_prices()
-                before = self.trail_size
-                # Without prices nothing has changed since domains and times were bounded last.
-                self.settled = 1 if self.rows == 0 else 0
-                if self.settled or self._propagate() == 0 or self.trail_size == before:
-                    break
-            tried = self.cap[c]
-            # Without any answer yet the first one will do, to know how far up to look.
-            self.first_only = 0 if self.has_best or tried < top else 1
-            self.unresolved = 0
-            retry = FAR
-            self._branch(self.bound[k])
-            self._undo(mark)
-            if self.first_only and self.has_best:
-                self.stopped = 0
-                share = min(share, 8)
-                continue
-            if self.stopped:
-                self.bound[k] = max(self.bound[k], min(self.open_bound, tried + 1))
-                if self.has_best:
-                    self.bound[k] = min(self.bound[k], self.best_result[c])
-                return
-            if self.unresolved:
-                # Some orders were given up. Once more, looking longer at each, below whatever was found meanwhile.
-                self.leaf_limit = self.leaf_limit * 16
-                retry = tried
-                if self.has_best:
-                    retry = min(tried, self.best_result[c] - 1)
-                continue
-            if self.has_best and self.best_result[c] <= tried:
-                self.bound[k] = self.best_result[c]
-                return
-            self.bound[k] = tried + 1
-            if tried == top:
-                return
-
-    def _price_root(self) -> int:
-        """Domains, times and prices at the root, for the caps as they are. 0: there is no answer within them."""
-        self._begin_root()
-        self._clear_prices()
-        if self._propagate() == 0:
+        if self.has_best:
+            top = min(top, self.best_result[c] - 1)
+        if self._within(k, top, 1 + turns) == 0:
             return 0
+        if self.has_best and self.best_result[c] <= top:
+            # An answer was found on the way.
+            top = self.best_result[c] - 1
+            if self.bound[k] > top:
+                return 0
+        if c == 1 or c == 3:
+            return 1
+        share = 16
+        guess = self.bound[k]
+        while self._within(k, guess, 0) == 0:
+            if guess == top:
+                return 0
+            guess = top
+            if self.has_best:
+                guess = self.bound[k] + (top - self.bound[k]) // share
+            share = max(share // 2, 1)
+        return 1
+
+    def _within(self, k: int, cap: int, turns: int) -> int:
+        """Whether the root leaves open that criterion k is at most `cap`; its bound rises accordingly.
+
+        With `turns` 1 the order of deadlines is looked at, with 2 an answer is made from it.
+        """
+        c = self.target
+        mark = self.trail_size
+        self.cap[c] = cap
+        self._clear_prices()
+        possible = self._propagate()
+        if possible and turns and c == 0:
+            # It is of what the cap leaves alive: where it is more, nothing is within the cap.
+            late = self._in_turn()
+            self.bound[k] = max(self.bound[k], min(late, cap + 1))
+            possible = 1 if late <= cap else 0
+            if turns == 2 and possible and late > 0:
+                self._take_turns()
+        if possible:
+            possible = self._price_alive()
+        self.bound[k] = max(self.bound[k], min(self.node_bound[c], cap + 1) if possible else cap + 1)
+        if self.has_best:
+            self.bound[k] = min(self.bound[k], self.best_result[c])
+        self._undo(mark)
+        return possible
+
+    def _price_alive(self) -> int:
+        """Set prices, and what follows from them; once more if that rules something out. 0: there is no answer."""
         for _ in range(2):
             self._set_prices()
+            if self.rows == 0:
+                # Nothing has changed since domains and times were bounded last.
+                return 1
             before = self.trail_size
             if self._propagate() == 0:
                 return 0
             if self.trail_size == before:
-                break
+                return 1
         return 1
 
-    def _begin_root(self) -> None:
-        """Nothing is decided."""
+    def _price_root(self) -> int:
+        """Domains, times and prices at the root, for the caps as they are. 0: there is no answer within them."""
         self._reset_domains()
-        for d in range(self.deadlines):
-            self.late_low[d] = 0
-            self.late_high[d] = FAR
-        for k in range(self.r):
-            self.use[k] = 0
+        self._clear_prices()
+        return 1 if self._propagate() and self._price_alive() else 0
 
     def _bound_from(self, m: int) -> None:
         """What the root proves of criterion m of the objective and each after it, given the best answer's values."""
-        self._begin_root()
+        self._reset_domains()
         for k in range(m, self.criteria):
             self.bound[k] = self._root_bound(self.objective[k])
         for k in range(m, self.criteria):
@@ -1480,187 +1415,6 @@ class Kernel:
             g = self.trail[self.trail_size]
             self.alive[g] = 1
             self.count[self.stage_of[g]] += 1
-
-    def _branch(self, bound: int) -> None:
-        """Search everything below this node. Undoes what it did. When stopped, `open_bound` covers what is left."""
-        mark = self.trail_size
-        last_bound = bound
-        while True:
-            self.visited += 1
-            if self.settled == 0 and self._propagate() == 0:
-                break
-            self.settled = 0
-            last_bound = max(last_bound, self.node_bound[self.target])
-            if self.visited > self.limit_nodes or self.halted[0]:
-                self.stopped = 1
-                self.open_bound = min(self.open_bound, last_bound)
-                break
-            if self.top:
-                k = self._doubtful()
-                if k >= 0:
-                    # First as the best answer has it, then the other way; either way prices are made anew.
-                    first = 2 if self.has_best and self._unused(k) else 1
-                    self._use(k, first, last_bound)
-                    if self.stopped == 0:
-                        self._use(k, 3 - first, last_bound)
-                    break
-            d = self._loosest()
-            if d >= 0:
-                # No later than half of what is left to this deadline, or later than that.
-                low = self.late_low[d]
-                high = self.late_high[d]
-                middle = (self.late_from[d] + self.late_to[d]) // 2
-                self.late_high[d] = middle
-                self._branch(last_bound)
-                self.late_high[d] = high
-                if self.stopped:
-                    self.open_bound = min(self.open_bound, last_bound)
-                    break
-                self.late_low[d] = middle + 1
-                self._branch(last_bound)
-                self.late_low[d] = low
-                if self.stopped:
-                    self.open_bound = min(self.open_bound, last_bound)
-                break
-            i = self._widest()
-            if i < 0:
-                self._leaf(last_bound)
-                break
-            top = self.top
-            self.top = 0
-            g = self._cheapest(i)
-            here = self.trail_size
-            for other in range(self.mode_first[i], self.mode_first[i + 1]):
-                if other != g and self.alive[other]:
-                    self._kill(other)
-            self._branch(last_bound)
-            self._undo(here)
-            self.top = top
-            if self.stopped:
-                self.open_bound = min(self.open_bound, last_bound)
-                break
-            self._kill(g)
-        self._undo(mark)
-
-    def _doubtful(self) -> int:
-        """The resource, not yet certain to be used or not, whose use alone would cost most, or -1 if that is little."""
-        best = -1
-        most = (self.cap[1] - self.node_bound[1]) // DOUBT
-        if self.cap[1] >= FAR:
-            return -1
-        for k in range(self.r):
-            if self.use[k] == 0 and self.last[k] < 0 and self.lane_first[k] < self.lane_first[k + 1]:
-                cost = self.asleep[k] * self.wake_nj[k] + self.awake_mw[k] * self._soonest_use(k)
-                if cost > most and self._useful(k):
-                    most = cost
-                    best = k
-        return best
-
-    def _soonest_use(self, k: int) -> int:
-        """The earliest that resource k could be done with whatever it is used for."""
-        for x in range(self.r * self.r):
-            if self.links[6 * x] and self.links[6 * x + 5] == k:
-                return self.opening[k]
-        soonest = FAR
-        for g in range(self.g):
-            if self.alive[g] and self.resource[g] == k:
-                soonest = min(soonest, self.early[g])
-        return self.opening[k] if soonest == FAR else soonest
-
-    def _useful(self, k: int) -> int:
-        """Whether any mode left is on resource k or any link over it."""
-        for x in range(self.r * self.r):
-            if self.links[6 * x] and self.links[6 * x + 5] == k:
-                return 1
-        for g in range(self.g):
-            if self.alive[g] and self.resource[g] == k:
-                return 1
-        return 0
-
-    def _unused(self, k: int) -> int:
-        """Whether the best answer does without resource k."""
-        r = self.r
-        for i in range(self.n):
-            g = self.best_mode[i]
-            if self.resource[g] == k:
-                return 0
-            for t in range(r):
-                if self.best_sent[i * r + t] and self.links[6 * (self.resource[g] * r + t) + 5] == k:
-                    return 0
-        return 1
-
-    def _use(self, k: int, how: int, bound: int) -> None:
-        """Search below with resource k charged as used (1) or forbidden (2)."""
-        mark = self.trail_size
-        self.use[k] = how
-        if how == 2:
-            for g in range(self.g):
-                if self.alive[g] and self.resource[g] == k:
-                    self._kill(g)
-        self._clear_prices()
-        if self._counts() and self._propagate():
-            self._set_prices()
-            self._branch(max(bound, self.node_bound[self.target]))
-        if self.stopped:
-            self.open_bound = min(self.open_bound, bound)
-        self.use[k] = 0
-        self._undo(mark)
-
-    def _counts(self) -> int:
-        """Whether every stage has a mode left."""
-        for i in range(self.n):
-            if self.count[i] == 0:
-                return 0
-        return 1
-
-    def _loosest(self) -> int:
-        """The deadline that could yet be late by the largest share of all lateness allowed; -1 if that is small."""
-        best = -1
-        most = self.cap[0] // LATENESS
-        if self.cap[0] >= FAR or self.deadlines < 2:
-            return -1
-        for d in range(self.deadlines):
-            width = (self.late_to[d] - self.late_from[d]) * self.weight[d]
-            if width > most:
-                most = width
-                best = d
-        return best
-
-    def _widest(self) -> int:
-        """The undecided stage whose modes differ most in cost (ties: the first), or -1."""
-        best = -1
-        most = -1
-        for i in range(self.n):
-            if self.count[i] > 1:
-                low = FAR
-                second = FAR
-                for g in range(self.mode_first[i], self.mode_first[i + 1]):
-                    if self.alive[g]:
-                        price = self._price(g)
-                        if price < low:
-                            second = low
-                            low = price
-                        elif price < second:
-                            second = price
-                if second - low > most:
-                    most = second - low
-                    best = i
-        return best
-
-    def _cheapest(self, i: int) -> int:
-        best = -1
-        low = FAR
-        for g in range(self.mode_first[i], self.mode_first[i + 1]):
-            if self.alive[g] and self._price(g) < low:
-                low = self._price(g)
-                best = g
-        return best
-
-    def _price(self, g: int) -> int:
-        """What mode g means for the criterion now minimised, to branch by."""
-        if self.target == 1:
-            return self.cost[g]
-        return self.loss[g] if self.target == 3 else self.early[g]
 
     def _propagate(self) -> int:
         """Kill modes that no answer within the caps can use, and bound every criterion. 0: there is no such answer."""
@@ -1710,8 +1464,6 @@ class Kernel:
                         link = 6 * (t * r + target)
                         on = self.links[link + 5]
                         if on >= 0:
-                            if self.use[on] == 2:
-                                continue
                             arrive = max(arrive, self.opening[on])
                         if arrive >= FAR:
                             continue
@@ -1723,7 +1475,7 @@ class Kernel:
             self.soonest[i] = soonest
             makespan = max(makespan, soonest)
         for d in range(self.deadlines):
-            self.late_from[d] = max(self.soonest[self.due_stage[d]] - self.due[d], self.late_low[d])
+            self.late_from[d] = max(self.soonest[self.due_stage[d]] - self.due[d], 0)
             tardiness += self.weight[d] * self.late_from[d]
         self.node_bound[0] = tardiness
         self.node_bound[2] = makespan
@@ -1835,8 +1587,8 @@ class Kernel:
         if slack < FAR // 2:
             for d in range(self.deadlines):
                 i = self.due_stage[d]
-                self.late_to[d] = min(self.late_from[d] + slack // self.weight[d], self.late_high[d])
-                self.limit_end[i] = min(self.limit_end[i], self.due[d] + self.late_to[d])
+                late = self.late_from[d] + slack // self.weight[d]
+                self.limit_end[i] = min(self.limit_end[i], self.due[d] + late)
         for i in range(self.n - 1, -1, -1):
             for t in range(r):
                 self.last_start[i * r + t] = -1
@@ -2002,8 +1754,6 @@ class Kernel:
                         self.work_us[size] = self.duration[g]
                         size += 1
                 self.last[k] = max(self.last[k], self._work_end(k, size))
-            if self.last[k] < 0 and self.use[k] == 1:
-                self.last[k] = self._soonest_use(k)
             if self.last[k] >= 0:
                 wake = self.asleep[k] * self.wake_nj[k]
                 energy += self.awake_mw[k] * self.last[k] + wake
@@ -2464,299 +2214,3 @@ class Kernel:
                 self.work_sorted[b] = self.work_sorted[b - 1]
                 b -= 1
             self.work_sorted[b] = a
-
-    # A leaf: every stage has one mode; find starts within the caps, or prove that there are none.
-
-    def _leaf(self, last_bound: int) -> None:
-        while True:
-            self.leaf_until = self.visited + self.leaf_limit
-            self.given_up = 0
-            if self._sequence_all() == 0:
-                if self.given_up:
-                    self.unresolved += 1
-                if self.stopped or self.given_up:
-                    self.open_bound = min(self.open_bound, last_bound)
-                return
-            self._keep()
-            if self.first_only:
-                self.stopped = 1
-                return
-            self.cap[self.target] = self.best_result[self.target] - 1
-            if self._propagate() == 0:
-                return
-
-    def _sequence_all(self) -> int:
-        """1 with a schedule within the caps in `start`, `lane`, `sent`, `arrive` and `result`; else 0."""
-        n, r = self.n, self.r
-        for lane in range(self.lane_first[r]):
-            self.free[lane] = self.open[lane]
-        self._unsend()
-        left = 0
-        for i in range(n):
-            g = self.mode[i] = self._decided(i)
-            self.done[i] = 0
-            self.acts[left] = i
-            left += 1
-            self.by[i] = self.latest[g]
-            for t in range(r):
-                x = i * r + t
-                a = n + x
-                self.done[a] = 0
-                by = FAR
-                for c in range(self.reader_first[i], self.reader_first[i + 1]):
-                    h = self._decided(self.readers[c])
-                    if self.resource[h] == t and self.resource[g] != t:
-                        self.sent[x] = 1
-                        by = min(by, self.latest[h] - self.duration[h])
-                if self.sent[x]:
-                    self.send_list[self.sends] = x
-                    self.sends += 1
-                    link = 6 * (self.resource[g] * r + t)
-                    self.by[a] = by - self.links[link + 1]
-                    self.lane[a] = -1
-                    if self.links[link + 5] >= 0 and self.send_us[g * r + t] > 0:
-                        self.acts[left] = a
-                        left += 1
-                    else:
-                        self.done[a] = 1
-        for k in range(r):
-            self.newest[k] = -1
-            self.newest_start[k] = 0
-        self.act_count = left
-        found = self._sequence(left - self._put_off())
-        for lane in range(self.lane_first[r]):
-            self.free[lane] = self.open[lane]
-        return found
-
-    def _put_off(self) -> int:
-        """Mark (2) what no cap binds, nor anything after it: it can come last, in any order. Says how many."""
-        n, r = self.n, self.r
-        put_off = 0
-        for i in range(n - 1, -1, -1):
-            binds = 0
-            k = self.resource[self.mode[i]]
-            if self.by[i] < FAR // 2 or (self.awake_mw[k] > 0 and self.cap[1] < FAR):
-                binds = 1
-            for c in range(self.reader_first[i], self.reader_first[i + 1]):
-                if self.done[self.readers[c]] == 0:
-                    binds = 1
-            for t in range(r):
-                x = i * r + t
-                if self.sent[x]:
-                    on = self.links[6 * (k * r + t) + 5]
-                    if on >= 0 and self.awake_mw[on] > 0 and self.cap[1] < FAR:
-                        binds = 1
-                    wanted = 0
-                    for c in range(self.reader_first[i], self.reader_first[i + 1]):
-                        reader = self.readers[c]
-                        if self.done[reader] == 0 and self.resource[self.mode[reader]] == t:
-                            wanted = 1
-                    if on >= 0 and self.awake_mw[on] > 0 and self.cap[1] < FAR:
-                        wanted = 1
-                    if wanted == 0 and self.done[n + x] == 0:
-                        self.done[n + x] = 2
-                        self.end[n + x] = 0
-                        put_off += 1
-            if binds == 0:
-                self.done[i] = 2
-                self.end[i] = 0
-                put_off += 1
-        return put_off
-
-    def _put_back(self) -> int:
-        """Take up what was put off. Says how many."""
-        back = 0
-        for k in range(self.r):
-            self.newest_start[k] = 0
-            self.newest[k] = -1
-        for m in range(self.act_count):
-            a = self.acts[m]
-            if self.done[a] == 2:
-                self.done[a] = 0
-                back += 1
-        return back
-
-    def _first_free(self, k: int) -> int:
-        best = self.lane_first[k]
-        for lane in range(self.lane_first[k] + 1, self.lane_first[k + 1]):
-            if self.free[lane] < self.free[best]:
-                best = lane
-        return best
-
-    def _sequence(self, left: int) -> int:
-        """Schedule the `left` activities not done yet, in every order that matters (Giffler and Thompson, 1960)."""
-        if self._look_ahead() == 0:
-            return 0
-        if left == 0:
-            left = self._put_back()
-            if left == 0:
-                return 1 if self.result[4] == 0 else 0
-            return self._sequence(left)
-        # The activity that can end first; whatever else can start before that on its resource may come before it.
-        first_end = FAR
-        at = -1
-        for m in range(self.act_count):
-            a = self.acts[m]
-            if self._eligible(a) and self.end[a] < first_end:
-                first_end = self.end[a]
-                at = self._place_of(a)
-        lane = self._first_free(at)
-        before = self.free[lane]
-        last_key = -FAR
-        last = -1
-        while True:
-            a = self._next_choice(at, before, first_end, last_key, last)
-            if a < 0:
-                return 0
-            self.visited += 1
-            if self.visited > self.limit_nodes or self.halted[0]:
-                self.stopped = 1
-                return 0
-            if self.visited > self.leaf_until:
-                self.given_up = 1
-                return 0
-            took = self._took(a)
-            last_key = self.by[a] - took
-            last = a
-            start = max(self._ready(a), before)
-            # Lanes are alike: only schedules made in the order of their starts (ties: numbers) are made at all.
-            newest = self.newest[at]
-            newest_start = self.newest_start[at]
-            if start < newest_start or (start == newest_start and a < newest):
-                continue
-            self.newest[at] = a
-            self.newest_start[at] = start
-            self.start[a] = start
-            self.end[a] = start + took
-            self.lane[a] = lane
-            self.done[a] = 1
-            self.free[lane] = start + took
-            found = self._sequence(left - 1)
-            self.done[a] = 0
-            self.free[lane] = before
-            self.newest[at] = newest
-            self.newest_start[at] = newest_start
-            if found or self.stopped or self.given_up:
-                return found
-
-    def _next_choice(self, at: int, free: int, first_end: int, last_key: int, last: int) -> int:
-        """Of what can start on resource `at` before `first_end`, the next by latest start after the last one, or -1."""
-        best = -1
-        best_key = FAR
-        for m in range(self.act_count):
-            a = self.acts[m]
-            if self._eligible(a) and self._place_of(a) == at:
-                key = self.by[a] - self._took(a)
-                if key < last_key or (key == last_key and a <= last) or key > best_key:
-                    continue
-                if (key < best_key or best < 0) and max(self._ready(a), free) < first_end:
-                    best_key = key
-                    best = a
-        return best
-
-    def _place_of(self, a: int) -> int:
-        n, r = self.n, self.r
-        if a < n:
-            return self.resource[self.mode[a]]
-        x = a - n
-        return self.links[6 * (self.resource[self.mode[x // r]] * r + x % r) + 5]
-
-    def _took(self, a: int) -> int:
-        n, r = self.n, self.r
-        if a < n:
-            return self.duration[self.mode[a]]
-        x = a - n
-        return self.send_us[self.mode[x // r] * r + x % r]
-
-    def _ready(self, a: int) -> int:
-        """When the inputs of a are there, all of them being done."""
-        n, r = self.n, self.r
-        if a >= n:
-            return self.end[(a - n) // r]
-        t = self.resource[self.mode[a]]
-        ready = self.release[a]
-        for p in range(self.input_first[a], self.input_first[a + 1]):
-            producer = self.inputs[p]
-            if self.resource[self.mode[producer]] == t:
-                ready = max(ready, self.end[producer])
-            else:
-                ready = max(ready, self.arrive[producer * r + t])
-        return ready
-
-    def _eligible(self, a: int) -> int:
-        """Whether activity a is not done but all that it waits for is."""
-        n, r = self.n, self.r
-        if self.done[a]:
-            return 0
-        if a >= n:
-            return 1 if self.sent[a - n] and self.done[(a - n) // r] else 0
-        t = self.resource[self.mode[a]]
-        for p in range(self.input_first[a], self.input_first[a + 1]):
-            producer = self.inputs[p]
-            if self.done[producer] == 0:
-                return 0
-            x = producer * r + t
-            if self.sent[x] and self.done[n + x] == 0:
-                return 0
-        return 1
-
-    def _look_ahead(self) -> int:
-        """Earliest times of all that is not done, each alone on the lanes as they are now. 0: some cap is exceeded."""
-        n, r = self.n, self.r
-        for k in range(r):
-            self.first_free[k] = FAR
-            if self.lane_first[k] < self.lane_first[k + 1]:
-                self.first_free[k] = max(self.free[self._first_free(k)], self.newest_start[k])
-        for i in range(n):
-            g = self.mode[i]
-            k = self.resource[g]
-            if self.done[i] == 0:
-                self.start[i] = max(self._ready(i), self.first_free[k])
-                self.end[i] = self.start[i] + self.duration[g]
-            if self.end[i] > self.by[i]:
-                return 0
-            for t in range(r if self.reader_first[i] < self.reader_first[i + 1] else 0):
-                x = i * r + t
-                if self.sent[x] == 0:
-                    continue
-                a = n + x
-                link = 6 * (k * r + t)
-                on = self.links[link + 5]
-                took = self.send_us[g * r + t]
-                if self.done[a] == 0 or took == 0 or on < 0:
-                    start = self.end[i]
-                    if on >= 0:
-                        if took > 0:
-                            start = max(start, self.first_free[on])
-                        else:
-                            start = max(start, self.opening[on])
-                            self.lane[a] = self.opening_lane[on]
-                    self.start[a] = start
-                    self.end[a] = start + took
-                self.arrive[x] = self.end[a] + self.links[link + 1]
-                if self.end[a] > self.by[a]:
-                    return 0
-        self.result[4] = 0
-        self._measure()
-        for c in range(4):
-            if self.result[c] > self.cap[c]:
-                return 0
-        for k in range(r):
-            size = 0
-            for m in range(self.act_count):
-                a = self.acts[m]
-                if self.done[a] == 0 and self._place_of(a) == k:
-                    self.work_from[size] = self.start[a]
-                    self.work_to[size] = self.by[a]
-                    self.work_us[size] = self.end[a] - self.start[a]
-                    size += 1
-            if size > 1:
-                if self._overloaded(k, size):
-                    return 0
-                if self.awake_mw[k] > 0:
-                    longer = self._work_end(k, size) - self.last[k]
-                    if longer > 0:
-                        self.result[1] += self.awake_mw[k] * longer
-        if self.result[1] > self.cap[1]:
-            return 0
-        return 1

@@ -90,7 +90,7 @@ class Lists:
             kernel.keep()
         if whole:
             search_single_processors(self.compiled, kernel, self.stop)
-        proved = kernel.search(0) == 2
+        proved = kernel.root() == 2
         if not kernel.found:
             if proved:
                 return self.compiled.infeasible(solver, reason(self.compiled.problem, self.stop), began_ns)

@@ -15,7 +15,7 @@ from leo_runtime.errors import InputError
 from leo_runtime.problem import Link, Placement, Problem, Resource
 from leo_runtime.solver.compiled import Compiled, Status
 from leo_runtime.solver.exact import answer
-from leo_runtime.solver.prove import Learned
+from leo_runtime.solver.prove import Learned, prove
 
 CLIMB_MOVES_PER_STAGE = 5
 """Local search of a frame that starts from the last frame's answer."""
@@ -264,7 +264,7 @@ class Replanner:
         )
         kept = narrow.kernel()
         kept.climb(0, self.seed)
-        kept.search(KEEP_NODES)
+        prove(kept, KEEP_NODES)
         if not kept.found:
             return best
         status: Status = (
