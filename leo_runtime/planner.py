@@ -1,7 +1,8 @@
 """From what a frame finds to a plan: the question is made, asked once, and its answer kept.
 
 All of a question but free lanes and sleeping processors is kept from frame to frame, and so is every plan, up to
-`PLANS_KEPT` of each. The exact solver starts from the last answer to a question of the same kind.
+`PLANS_KEPT` of each. The exact solver starts from what it learned of questions of the same kind: of the same graphs, on
+the same processors, over the same links.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ LinksNow = Mapping[tuple[str, str], tuple[int, int | None] | None]
 """Links that are not now as the hardware says, by (source, target): (latency_us, bytes_per_s), or None where down."""
 
 PLANS_KEPT = 512
+KINDS_KEPT = 16
+"""Of how many kinds of question the solver remembers what it learned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ class Planner:
         found = self._plans.pop(asked, None)
         if found is not None:
             self._plans[asked] = found  # What was asked last is forgotten last.
-            if isinstance(found, Plan) and (replanner := self._replanners.get(_kept(asked))):
+            if isinstance(found, Plan) and (replanner := self._replanners.get(_kind(asked))):
                 replanner.remember(found.placement)
             return found
         if len(self._plans) >= PLANS_KEPT:
@@ -100,11 +103,18 @@ class Planner:
         """Answer a question that is new; the exact solver starts from the last answer to one of its kind."""
         if self._replanner is None:
             return self._solver(problem)
-        kept = _kept(asked)
-        replanner = self._replanners.get(kept)
+        kind = _kind(asked)
+        replanner = self._replanners.pop(kind, None)
         if replanner is None:
-            replanner = self._replanners[kept] = self._replanner(self._skeletons[kept])
-        return replanner.frame(Conditions(ready_us=asked.ready_us, asleep=asked.asleep))
+            usual = self._problem(kind)
+            assert usual is not None
+            replanner = self._replanner(usual)
+            if len(self._replanners) == KINDS_KEPT:
+                del self._replanners[next(iter(self._replanners))]
+        self._replanners[kind] = replanner
+        changed = {pair for pair, now in asked.links if now is not None}
+        links = tuple(link for link in problem.links if (link.source, link.target) in changed)
+        return replanner.frame(Conditions(ready_us=asked.ready_us, asleep=asked.asleep, links=links))
 
     def _needs_of(self, graphs: tuple[str, ...]) -> dict[str, Needs]:
         """What each stage waits for in a frame of these graphs."""
@@ -132,9 +142,7 @@ class Planner:
                 return None
             name = " + ".join(asked.graphs) or "nothing"
             if len(self._skeletons) >= PLANS_KEPT:
-                oldest = next(iter(self._skeletons))
-                del self._skeletons[oldest]
-                self._replanners.pop(oldest, None)
+                del self._skeletons[next(iter(self._skeletons))]
             skeleton = self._skeletons[kept] = frame_problem(self._merged, usable, self._hardware, state, name)
         changed: dict[str, dict[str, object]] = {name: {"ready_us": lanes} for name, lanes in asked.ready_us}
         for name in asked.asleep:
@@ -151,6 +159,12 @@ class Planner:
 def _kept(asked: Asked) -> Asked:
     """What of a question stays from frame to frame: all but lanes and sleep."""
     return Asked(asked.graphs, (), (), asked.links, asked.lost)
+
+
+def _kind(asked: Asked) -> Asked:
+    """What of a question stays from frame to frame but for what links take: a link that is down is not there."""
+    down = tuple((pair, now) for pair, now in asked.links if now is None)
+    return Asked(asked.graphs, (), (), down, asked.lost)
 
 
 def as_solver(solver: str | Solver, limit_ms: int | None, limit_nodes: int | None, seed: int) -> Solver:

@@ -265,6 +265,26 @@ def test_the_same_problem_again_needs_no_search() -> None:
     assert search.recall() == 2 and again.bounds == first.bounds
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_states_that_come_and_go_are_not_taken_for_each_other(seed: int) -> None:
+    """What was learned in two of them holds where both do, which is not where the later of them does."""
+    rng = Random(seed)
+    features = ("lanes", "wake", "variants", "cloud")
+    first = random_problem(rng, stages=9, features=features, urgency="late", objective=("tardiness", "energy"))
+    states = [changed(first, rng) for _ in range(4)]
+    problems = [rng.choice(states) if rng.random() < 0.7 else changed(first, rng) for _ in range(40)]
+    for problem, (ended, _, _, found, _) in zip(problems, in_turn(problems, by_interpreter=False), strict=True):
+        assert ended == 2 and found == list(solve(problem).bounds)
+
+
+def test_without_room_nothing_is_recalled() -> None:
+    kernel = Compiled(hard(10, "impossible")).kernel(by_interpreter=True)
+    search = clause_search(kernel, lasting=True)
+    assert search.search(1 << 60) == 2 and search.recall() == 2
+    search.reasons_max = 0
+    assert search.recall() == 1
+
+
 @pytest.mark.parametrize("short", [{"LASTING": 300}, {"STATES": 3}, {"RUNS": 12, "SPARE_RUNS": 6}])
 def test_what_is_forgotten_between_problems_is_learned_again(
     short: dict[str, int], monkeypatch: pytest.MonkeyPatch

@@ -2,10 +2,12 @@
 
 from time import perf_counter_ns
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from leo_runtime.problem import Problem
+from leo_runtime.solver import solve
 from leo_runtime.solver.compiled import Compiled
 
 
@@ -95,3 +97,23 @@ def test_products_beyond_64_bits_are_exact() -> None:
     compiled = Compiled(problem(deadlines=[{"stage": "last", "deadline_us": 0, "weight": huge}] * 1000))
     assert compiled.wide
     assert compiled.kernel().evaluate([0, 0], [0, 1])[0] == 1000 * huge * 23
+
+
+@pytest.mark.parametrize("resources", [1, 12, 40])
+@pytest.mark.parametrize("stages", [1, 7, 100])
+@pytest.mark.parametrize("lanes", [1, 4])
+def test_a_kernel_has_the_room_it_needs(resources: int, stages: int, lanes: int) -> None:
+    """Of many resources and few modes most goes to where each output could be sent."""
+    modes = [{"resource": f"r{k}", "duration_us": 1, "energy_nj": 1} for k in range(resources)]
+    problem = Problem.from_dict(
+        {
+            "format": "leo-problem/1",
+            "name": "room",
+            "resources": [{"name": f"r{k}", "lanes": lanes} for k in range(resources)],
+            "stages": [{"name": f"s{i}", "modes": [modes[i % resources]]} for i in range(stages)],
+            "deadlines": [{"stage": f"s{i}", "deadline_us": 5} for i in range(stages)],
+            "objective": ["energy"],
+        }
+    )
+    assert Compiled(problem).kernel().root() == 1
+    assert solve(problem).status == "optimal"

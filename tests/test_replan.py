@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from leo_runtime.check import check
 from leo_runtime.errors import InputError
 from leo_runtime.problem import Problem
-from leo_runtime.solver import limits, solve
+from leo_runtime.solver import compiled, limits, solve
 from leo_runtime.solver.replan import Conditions, Replanner, solving_nj
 from leo_runtime.testing import random_problem
 from test_limits import PassedTimer
@@ -47,6 +47,60 @@ def test_a_frame_is_answered_as_if_it_were_solved_anew(data: st.DataObject) -> N
         anew = solve(asked)
         assert not check(asked, answered).violations
         assert (answered.status, answered.bounds) == (anew.status, anew.bounds)
+
+
+def test_frames_of_a_workload_too_large_to_be_searched_are_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = workload(3)
+    monkeypatch.setattr(compiled, "COMPILED", False)
+    monkeypatch.setattr(compiled.interpreted("clauses"), "VARIABLES", 10)
+    replanner = Replanner(problem)
+    for frame in (Conditions(), Conditions(asleep=("cpu",)), Conditions()):
+        answer = replanner.frame(frame)
+        assert answer.criteria is not None and not check(frame.applied(problem), answer).violations
+
+
+def test_a_resource_without_lanes_is_no_resource_in_any_frame() -> None:
+    problem = Problem.from_dict(
+        {
+            "format": "leo-problem/1",
+            "name": "no lanes",
+            "resources": [{"name": "cpu", "awake_mw": 3}, {"name": "gone", "lanes": 0, "awake_mw": 7}],
+            "links": [{"source": "cpu", "target": "gone"}, {"source": "gone", "target": "cpu"}],
+            "stages": [
+                {
+                    "name": f"s{i}",
+                    "inputs": [f"s{i - 1}"] if i else [],
+                    "modes": [
+                        {"resource": "cpu", "duration_us": 10 + i, "energy_nj": 9},
+                        {"resource": "cpu", "variant": "small", "duration_us": 25 - i, "energy_nj": 4},
+                        {"resource": "gone", "duration_us": 1, "energy_nj": 1},
+                    ],
+                }
+                for i in range(6)
+            ],
+            "deadlines": [{"stage": f"s{i}", "deadline_us": 17 * i} for i in range(1, 6)],
+            "objective": ["tardiness", "energy"],
+        }
+    )
+    replanner = Replanner(problem)
+    for busy in (0, 5, 0, 9, 3):
+        frame = Conditions(ready_us=(("cpu", (busy,)),))
+        assert replanner.frame(frame).bounds == solve(frame.applied(problem)).bounds
+
+
+def test_bounds_hold_where_a_later_frame_is_cut_short() -> None:
+    problem = random_problem(4, stages=12, features=("lanes", "wake", "variants"), urgency="late")
+    problem = problem.model_copy(update={"objective": ("tardiness", "energy")})
+    replanner = Replanner(problem, limit_nodes=3)
+    short = 0
+    for busy in range(0, 30_000, 3_000):
+        lanes = tuple((resource.name, (busy,) * resource.lanes) for resource in problem.resources)
+        frame = Conditions(ready_us=lanes)
+        answer, best = replanner.frame(frame), solve(frame.applied(problem))
+        assert answer.criteria is not None and best.criteria is not None
+        assert answer.bounds[0] <= best.criteria.tardiness <= answer.criteria.tardiness
+        short += answer.status == "feasible"
+    assert short
 
 
 def test_a_known_frame_comes_from_the_table() -> None:

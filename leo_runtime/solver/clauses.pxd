@@ -12,7 +12,7 @@ cdef class ClauseSearch:
     cdef i64[::1] block
     cdef i64 acts_max, arena_max, arena_size, at, budgets, bump, charged, clause, conflict_half, conflict_reason
     cdef i64 conflict_value, criteria, crowded, current, deadlines, failures, floor, full, g, gone_size, heat
-    cdef i64 given_size, heavy_taken, heavy_waiting, impossible, lasting, level, limit_nodes, measuring, mins, mins_max, modes_squared
+    cdef i64 given_size, heavy_taken, heavy_waiting, impossible, lasting, never, level, limit_nodes, measuring, mins, mins_max, modes_squared
     cdef i64 n, order_start, orders_max, r, reached, reason, reasons_max, rule_activity, rule_budget
     cdef i64 rule_energy, rule_lanes, rule_late, rule_loss, rule_memory, rule_priced, rule_stage, rule_sum
     cdef i64 rules, scale, sends_max, set_size, stamp, static_max, static_size, store_max, store_size, sums
@@ -28,7 +28,7 @@ cdef class ClauseSearch:
     cdef ints reader_first, readers, release, resource, root, send_nj, send_us, set_list, shown, stage_of, store
     cdef ints sum_from, sum_gate, sum_if, sum_of, sum_plus, sum_us, surely, term_a, term_b, term_mode, term_more
     cdef ints term_us, there, told, told_first, trail_before, trail_half, trail_last, trail_level, trail_reason
-    cdef ints common, base_bound, base_lists, common_lists, earliest, free, given, given_list, given_need, kept, kept_run, output, twin, run_new, run_state, state_link, state_new, term_least, term_link, lane_opens, most, opens_first, run_asleep, run_cap
+    cdef ints common, base_bound, base_lists, common_lists, earliest, given, given_list, given_need, kept, kept_run, output, twin, run_new, run_state, state_link, state_new, term_least, term_link, lane_opens, most, opens_first, run_asleep, run_cap
     cdef ints sleeps
     cdef ints trail_value, used, wake_nj, wanted, weight, where
 

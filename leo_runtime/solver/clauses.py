@@ -133,6 +133,7 @@ class ClauseSearch:
 
         It may differ from them in when lanes are ready, in what sleeps, and in what links take and cost.
         """
+        assert (kernel.stages, kernel.resources, kernel.choices) == (self.n, self.r, self.g)
         self._share(kernel)
         self.turn += 1
         with cython.nogil:
@@ -190,7 +191,6 @@ class ClauseSearch:
         self.objective = self.kernel.objective
         self.open = self.kernel.open
         self.opening = self.kernel.opening
-        self.free = self.kernel.free
         self.send_us = self.kernel.send_us
         self.send_nj = self.kernel.send_nj
         self.cap = self.kernel.cap
@@ -359,8 +359,8 @@ class ClauseSearch:
             + 5 * self.sums_max
             + 9 * self.acts_max
             + 4 * g * (2 * self.budgets + r + 5)
-            + n * r
-            + 2 * r
+            + 2 * n * r
+            + 4 * r
         )
         self.over = self._take(self.acts_max)
         self.surely = self._take(self.acts_max)
@@ -1055,7 +1055,8 @@ class ClauseSearch:
             c = self.objective[m]
             self.cap[c] = self.best_result[c] - 1
             self.target = c
-            if self._start() and self._recall_prices() and self._see_caps():
+            self.full = 0
+            if self.runs == RUNS or (self._start() and self._recall_prices() and self._see_caps()) or self.full:
                 self.kernel._bound_from(m)
                 return 1
             self.proved[m] = self.best_result[c]
@@ -1126,8 +1127,8 @@ class ClauseSearch:
                 self.crowded = 0
                 if self.store_size - self.static_size > STORE // 2:
                     self._forget()
-                    if self._watch_all(self.store_size) == 0:
-                        return 1
+                    if self._watch_all(self.store_size) == 0 or self._propagate() == 0:
+                        return 0 if self.full else 1
                 if self.cap[c] != priced:
                     priced = self.cap[c]
                     if self._begin_anew() == 0:
@@ -1155,14 +1156,13 @@ class ClauseSearch:
         for lane in range(self.lane_first[self.r]):
             self.lane_opens[lane] = self.open[lane]
             self.open[lane] = 0
-            self.free[lane] = 0
         for t in range(self.r):
             self.opens_first[t] = self.opening[t]
-            self.opening[t] = 0
+            if self.opening[t] < FAR:
+                self.opening[t] = 0
         possible = self.kernel._price_root()
         for lane in range(self.lane_first[self.r]):
             self.open[lane] = self.lane_opens[lane]
-            self.free[lane] = self.lane_opens[lane]
         for t in range(self.r):
             self.opening[t] = self.opens_first[t]
         self._note_run()
@@ -1171,9 +1171,7 @@ class ClauseSearch:
         return possible
 
     def _note_run(self) -> None:
-        """Number the kernel's prices, and write down what must be so for what is deduced at them to be true."""
-        if self.kernel.rows == 0:
-            return
+        """Number the kernel's prices, or that there are none, and write down for which problems they hold."""
         for c in range(CRITERIA):
             self.run_cap[CRITERIA * self.runs + c] = self.cap[c]
         for t in range(self.r):
@@ -1201,7 +1199,8 @@ class ClauseSearch:
         """Set the prices kept if they hold, else none. Returns 0 if there is no answer within the caps."""
         self.kernel._clear_prices()
         run = self.kept_run[self.target]
-        if run == 0 or self.runs == RUNS or self._holds_here(run) == 0:
+        if run == 0 or self._holds_here(run) == 0:
+            self._note_run()
             return 1
         first = self.target * (2 * self.g + self.r + 2)
         for g in range(self.g):
@@ -1365,7 +1364,7 @@ class ClauseSearch:
             for q in range(self.mins):
                 self._wake(q)
             fine = 1 if self._set_apart() and self._watch_all(self.static_size) and self._propagate() else 0
-            self.impossible = 1 if fine == 0 and self.full == 0 else 0
+            self.impossible = 1 if fine == 0 and self.full == 0 else self.never
         self._save(self.base_bound, self.base_lists)
 
     def _save(self, bounds: Ints, lists: Ints) -> None:
@@ -1448,7 +1447,8 @@ class ClauseSearch:
             self._wake(rule)
         fine = 1 if self._watch_all(self.static_size) and self._propagate() else 0
         # Short of room for the reasons it may just not be known.
-        self.impossible = 1 if fine == 0 and self.full == 0 else 0
+        self.never = 1 if fine == 0 and self.full == 0 else 0
+        self.impossible = self.never
         self._save(self.common, self.common_lists)
 
     def _empty(self) -> None:
@@ -1474,6 +1474,8 @@ class ClauseSearch:
             # At the root, from whatever level: the caps stay as they are when decisions are undone.
             self.bound[2 * self.most[c] + 1] = -self.cap[c]
             self.root[2 * self.most[c] + 1] = -self.cap[c]
+            if self.root[2 * self.most[c]] > self.cap[c]:
+                return 0
         if self.cap[2] < FAR:
             for i in range(self.n):
                 if self._set(2 * self.end[i] + 1, -self.cap[2], -1) == 0:
@@ -1730,6 +1732,10 @@ class ClauseSearch:
             self.given_list[self.given_size] = h
             self.given_size += 1
             self.given_need[h] = value
+        elif 2 * self.priced_in <= h < 2 * self.numbered_end:
+            if self.given_need[h] != value:
+                # Numbers say nothing of each other, but what is so now is at least as much as all that holds now.
+                self.given_need[h] = self.runs if h == 2 * self.priced_in else self.states
         elif self.given_need[h] < value:
             self.given_need[h] = value
 
@@ -1889,6 +1895,16 @@ class ClauseSearch:
                     back = level
                     second = h
         value = self.need[asserted]
+        # Of two atoms of one half the one that holds at the root says less. Twice in a clause, it would explain itself.
+        for m in range(self.set_size):
+            self.given[self.set_list[m]] = 0
+        kept = 0
+        for m in range(self.given_size):
+            h = self.given_list[m]
+            if self.given[h]:
+                self.given_list[kept] = h
+                kept += 1
+        self.given_size = kept
         if self.store_size + HEADER + 2 * (self.set_size + self.given_size) > self.store_max:
             # No room until others are forgotten.
             self.crowded = 1
@@ -1938,10 +1954,12 @@ class ClauseSearch:
 
     def _forget_unused(self) -> None:
         """Forget the learned clauses that have said nothing for longest, about half of all (see `_forget`)."""
+        age = 1
         since = self.turn
         kept = 0
         while since > 0 and kept < LASTING // 2:
-            since -= 1
+            since = max(self.turn - age, 0)
+            age = 2 * age
             kept = 0
             c = self.static_size
             while c < self.store_size:
@@ -1951,18 +1969,25 @@ class ClauseSearch:
         self._keep_clauses(1 << 60, since, LASTING)
 
     def _keep_clauses(self, levels: int, since: int, room: int) -> None:
-        """Keep the learned clauses of few enough levels that said something late enough, as far as there is room."""
-        c = self.static_size
-        top = c
-        while c < self.store_size:
-            size = HEADER + 2 * self.store[c]
-            wanted = 1 if self.store[c + 3] <= levels and self.store[c + 5] >= since else 0
-            if wanted and top + size - self.static_size <= room:
-                for p in range(size):
-                    self.store[top + p] = self.store[c + p]
-                top += size
-            c += size
-        self.store_size = top
+        """Keep the learned clauses of few enough levels that said something late enough; the last ones if too many."""
+        size = 0
+        for keep in range(2):
+            c = self.static_size
+            top = c
+            while c < self.store_size:
+                more = HEADER + 2 * self.store[c]
+                if self.store[c + 3] <= levels and self.store[c + 5] >= since:
+                    if keep == 0:
+                        size += more
+                    elif size > room:
+                        size -= more
+                    else:
+                        for p in range(more):
+                            self.store[top + p] = self.store[c + p]
+                        top += more
+                c += more
+            if keep:
+                self.store_size = top
 
     def _watch_all(self, size: int) -> int:
         """At the root: watch what is open in every clause before `size`. Returns 0 if one has nothing open."""
@@ -1971,6 +1996,8 @@ class ClauseSearch:
         c = 0
         while c < size:
             left = self._sort_atoms(c)
+            if left == 0 or left == 1:
+                self.store[c + 5] = self.turn
             if left == 0 or (left == 1 and self._set(self.store[c + HEADER], self.store[c + HEADER + 1], -1) == 0):
                 return 0
             self._watch(c)
@@ -2470,7 +2497,7 @@ class ClauseSearch:
                 spare -= now - self._staying(t, enough)
                 self._because(2 * z, enough, 0)
             u = self.used[t]
-            if u >= 0 and self._holds(2 * u):
+            if u >= 0 and self._waking(t) > 0 and self._holds(2 * u):
                 if self.root[2 * u] < 1 and self._waking(t) <= spare:
                     spare -= self._waking(t)
                 else:

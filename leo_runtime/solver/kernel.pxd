@@ -20,7 +20,7 @@ cdef class Kernel:
     cdef ints least_late, met_last, open, send_us, send_nj, mode, start, end, lane, after, before, arrive, head, tail, sent, made, rank, last, result
     cdef ints best_mode, best_start, best_lane, best_sent, best_arrive, best_result, climb_mode, position, unit, held, send_list
     cdef ints alive, count, stage_of, trail, cap, bound, node_bound, halted, cost, early, latest, floor, ceiling
-    cdef ints soonest, limit_end, least, only, reach, last_start, surely, opening, opening_lane, free
+    cdef ints soonest, limit_end, least, only, reach, last_start, surely, opening
     cdef ints reader_first, readers, work_from, work_to, work_us, work_of, work_sorted, done, by
     cdef ints penalty, least_priced, sure_list, awake_price, row_take, row_room, row_price, row_best, row_over
     cdef ints due_of, due_next, wanted, users, changed, former, renewed, log, log_at, late_at, awake_at, broken_at, last_at, sample

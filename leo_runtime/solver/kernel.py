@@ -49,7 +49,7 @@ def block_size(data: Sequence[int]) -> int:
     pairs = n * resources
     return (
         len(data)
-        + 24 * (n + pairs)
+        + 28 * (n + pairs)
         + (ROWS + resources) * (modes + 5)
         + 2 * modes * resources
         + 32 * (n + modes)
@@ -173,8 +173,6 @@ class Kernel:
         self.last_start = self._take(n * r)
         self.surely = self._take(n * r)
         self.opening = self._take(r)
-        self.opening_lane = self._take(r)
-        self.free = self._take(self.lane_first[r])
         self.reader_first = self._take(n + 1)
         self.readers = self._take(self.input_first[n])
         self.work_from = self._take(activities)
@@ -232,10 +230,8 @@ class Kernel:
             self.opening[k] = FAR
             for lane in range(self.lane_first[k], self.lane_first[k + 1]):
                 self.open[lane] = max(self.ready[lane], wake)
-                self.free[lane] = self.open[lane]
                 if self.open[lane] < self.opening[k]:
                     self.opening[k] = self.open[lane]
-                    self.opening_lane[k] = lane
         for p in range(self.input_first[n]):
             self.reader_first[self.inputs[p] + 1] += 1
         for i in range(n):
@@ -674,6 +670,16 @@ class Kernel:
     def stages(self) -> int:
         """How many stages the problem has."""
         return self.n
+
+    @property
+    def resources(self) -> int:
+        """How many resources the problem has."""
+        return self.r
+
+    @property
+    def choices(self) -> int:
+        """How many modes all stages have together."""
+        return self.g
 
     @property
     def halting(self) -> bool:
@@ -2020,7 +2026,7 @@ class Kernel:
         """What the lanes of resource k offer between two times."""
         room = 0
         for lane in range(self.lane_first[k], self.lane_first[k + 1]):
-            room += max(stop - max(start, self.free[lane]), 0)
+            room += max(stop - max(start, self.open[lane]), 0)
         return room
 
     def _cut_memory(self, k: int) -> int:
@@ -2117,15 +2123,12 @@ class Kernel:
             size = 0
             for i in range(n):
                 g = self.only[i]
-                if g < 0 or self.count[i] != 1:
-                    continue
-                if self.resource[g] == k:
+                if g >= 0 and self.resource[g] == k:
                     self.work_from[size] = self.early[g] - self.duration[g]
                     self.work_to[size] = self.latest[g]
                     self.work_us[size] = self.duration[g]
                     self.work_of[size] = i
                     size += 1
-                    continue
             fixed = size
             for m in range(self.sure):
                 x = self.sure_list[m]
@@ -2175,7 +2178,7 @@ class Kernel:
     def _overloaded(self, k: int, size: int) -> int:
         """1 if, of `size` pieces of work on resource k, those of some window need more than its lanes have there.
 
-        The pieces are in `work_from`, `work_to`, `work_us`; `free` says when each lane is free at the earliest.
+        The pieces are in `work_from`, `work_to`, `work_us`; `open` says when each lane is free at the earliest.
         """
         self._sort_work(size)
         for e in range(size):

@@ -1,10 +1,11 @@
 """The wall-time limit of a solve: one timer that stops every kernel the solve makes use of."""
 
+import os
 from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import count
 from math import inf
-from threading import Condition, Thread
+from threading import TIMEOUT_MAX, Condition, Thread
 from time import monotonic, perf_counter_ns
 from typing import Any, ClassVar, Self
 
@@ -36,12 +37,17 @@ class Timer:
                 Timer._thread = Thread(target=Timer._run, name="leo-runtime limits", daemon=True)
                 Timer._thread.start()
             elif at < Timer._wakes:
-                Timer._changed.notify()
+                Timer._changed.notify_all()
 
     def cancel(self) -> None:
         """Do nothing from now on; if it is acting, wait until it has."""
         with Timer._changed:
             self._act = None
+
+    @staticmethod
+    def _begin_anew() -> None:
+        """In a forked process: its threads, and what they had locked, are its parent's."""
+        Timer._changed, Timer._due, Timer._thread, Timer._wakes = Condition(), [], None, inf
 
     @staticmethod
     def _run() -> None:
@@ -52,7 +58,12 @@ class Timer:
                     if act is not None:
                         act()
                 Timer._wakes = Timer._due[0][0] if Timer._due else inf
-                Timer._changed.wait(None if Timer._wakes == inf else max(Timer._wakes - monotonic(), 0))
+                left_s = min(Timer._wakes - monotonic(), TIMEOUT_MAX)
+                Timer._changed.wait(None if Timer._wakes == inf else max(left_s, 0))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=Timer._begin_anew)
 
 
 class Stop:
