@@ -199,8 +199,7 @@ def test_the_oracle_refuses_numbers_it_cannot_count() -> None:
     assert solve(huge).status == "optimal"
 
 
-def test_lns_claims_no_bound_from_a_neighbourhood_that_left_something_out() -> None:
-    """Its largest neighbourhood is drawn at random and once stood for the whole problem when it was not."""
+def test_lns_claims_no_bound_that_does_not_hold() -> None:
     problem = random_problem(175, stages=5, shape="forkjoin")
     best = solve(problem, "exhaustive").bounds
     for limit in (30, 300, 3000):

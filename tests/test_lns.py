@@ -1,4 +1,4 @@
-"""Large-neighbourhood search: valid, bounded, repeatable, never worse than one processor."""
+"""The solver for large problems: valid, bounded, repeatable, never worse than one processor."""
 
 import pytest
 

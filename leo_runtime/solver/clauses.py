@@ -67,7 +67,7 @@ SPARE_RUNS = 1 << 7
 TWINS = 16
 """With how many of the stages that are like it, at most, a stage's turn is fixed."""
 KEPT = 2
-"""Clauses whose atoms are of this many levels or fewer are never forgotten."""
+"""Clauses whose atoms are of this many levels or fewer are kept while a problem is searched."""
 
 
 _spare: list[Any] = []

@@ -687,7 +687,7 @@ class Kernel:
         return self.halted[0] != 0
 
     def halt(self) -> None:
-        """Stop the search at its next node; may be called from another thread."""
+        """Stop local search at its next move and the search at its next node; may be called from another thread."""
         self.halted[0] = 1
 
     def _keep(self) -> int:
@@ -1841,7 +1841,7 @@ class Kernel:
     # modes at the prices so far ask for too much; prices are raised by subgradient steps (Polyak, 1969).
 
     def _set_prices(self) -> None:
-        """Make rows for this node's domains and price them. The prices hold for every node below it."""
+        """Make rows for what is alive, and price them."""
         self._clear_prices()
         self.price_base = self.node_bound[1] * SCALE
         if self.cap[1] >= FAR:

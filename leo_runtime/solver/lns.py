@@ -1,7 +1,7 @@
 """For problems beyond a few dozen stages, of which the proof is out of reach: the best answer that time allows.
 
-Most of the time goes to local search, much longer than the exact solver's: it removes some stages and places them anew,
-small neighbourhoods and large ones (Shaw, 1998). Then the search that learns, in which each stage has the mode of the
+Most of the time goes to local search, much longer than the exact solver's: stages change places and modes, and groups
+of them are placed anew (`docs/solver.md`). Then the search that learns, in which each stage has the mode of the
 best answer so far unless a dead end speaks against it. The bounds say how far off the answer can be.
 """
 
