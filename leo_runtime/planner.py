@@ -100,7 +100,7 @@ class Planner:
         return plan(problem, placement, needs)
 
     def _solve(self, asked: Asked, problem: Problem) -> Placement:
-        """Answer a question that is new; the exact solver starts from the last answer to one of its kind."""
+        """Answer a question that is new; the exact solver starts from what it learned of its kind."""
         if self._replanner is None:
             return self._solver(problem)
         kind = _kind(asked)

@@ -106,6 +106,7 @@ def test_stages_are_written_once_for_problems_alike_but_in_resources() -> None:
     assert written(flattened(other, stages)) == written(flattened(other))
 
 
+# Two kinds of `Stages` there are only where one is compiled; interpreted, every number fits into the only one.
 @pytest.mark.skipif(not COMPILED, reason="there is nothing compiled here")
 def test_stages_written_by_the_interpreter_are_written_anew_where_numbers_fit_again() -> None:
     fits = heavy(1)

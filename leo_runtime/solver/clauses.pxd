@@ -77,6 +77,7 @@ cdef class ClauseSearch:
     cpdef i64 search(self, i64 limit_nodes)
     cdef i64 _search(self, i64 limit_nodes) noexcept nogil
     cpdef i64 recall(self)
+    cdef void _limit_caps(self) noexcept nogil
     cdef i64 _recall(self) noexcept nogil
     cdef i64 _see_caps(self) noexcept nogil
     cdef i64 _minimise(self, i64 c) noexcept nogil

@@ -58,12 +58,12 @@ CRITERIA = 4
 """The criteria there are."""
 RUNS = 1 << 10
 """How many sets of prices are remembered; all that is learned is forgotten when there are more."""
+SPARE_RUNS = 1 << 7
+"""For how many more there should be room as a problem begins."""
 STATES = 1 << 8
 """How many states of the links are remembered."""
 LINK = 4
 """The numbers of a link: latency, rate, and what it costs a time and a byte."""
-SPARE_RUNS = 1 << 7
-"""Of these, how many there should be room for as a problem begins."""
 TWINS = 16
 """With how many of the stages that are like it, at most, a stage's turn is fixed."""
 KEPT = 2
@@ -1014,20 +1014,19 @@ class ClauseSearch:
 
     @property
     def nodes(self) -> int:
-        """How many nodes were searched so far."""
+        """How many nodes the last search took, or takes so far."""
         return self.visited
 
     @property
     def conflicts(self) -> int:
-        """How many dead ends were met so far."""
+        """How many of them were dead ends."""
         return self.failures
 
     def _search(self, limit_nodes: int) -> int:
         self.visited = 0
         self.failures = 0
         self.limit_nodes = limit_nodes
-        for c in range(4):
-            self.cap[c] = self.limit[c] if self.limit[c] >= 0 else FAR
+        self._limit_caps()
         for m in range(self.criteria):
             c = self.objective[m]
             if self.kernel.has_best == 0 or self.proved[m] < self.best_result[c]:
@@ -1048,9 +1047,12 @@ class ClauseSearch:
             self.cap[c] = self.best_result[c]
         return 2
 
-    def _recall(self) -> int:
+    def _limit_caps(self) -> None:
         for c in range(CRITERIA):
             self.cap[c] = self.limit[c] if self.limit[c] >= 0 else FAR
+
+    def _recall(self) -> int:
+        self._limit_caps()
         for m in range(self.criteria):
             c = self.objective[m]
             self.cap[c] = self.best_result[c] - 1
@@ -1288,6 +1290,7 @@ class ClauseSearch:
             self.run_state[run] = self.state_new[self.run_state[run]]
 
     def _forget_all(self) -> None:
+        """Forget what was learned, and with it the prices and states of the links that it speaks of."""
         self.store_size = self.static_size
         self.runs = 0
         self.states = 0

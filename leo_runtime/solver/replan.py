@@ -19,6 +19,12 @@ from leo_runtime.solver.prove import Learned, prove
 
 CLIMB_MOVES_PER_STAGE = 5
 """Local search of a frame that starts from the last frame's answer."""
+SHAPES = 16
+"""For how many sets of triggered stages something is kept."""
+ANSWERS = 8
+"""How many answers of frames before are tried in each frame, each in other modes."""
+KEEP_NODES = 200
+"""How long to look for an order in which the last answer's modes are still good enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +94,6 @@ def _only(problem: Problem, triggered: tuple[str, ...]) -> Problem:
     return problem.model_copy(update={"stages": stages, "deadlines": deadlines, "accuracy_budgets": budgets})
 
 
-SHAPES = 16
-"""For how many sets of triggered stages something is kept."""
-ANSWERS = 8
-"""How many answers of frames before are tried in each frame, each in other modes."""
-
-
 @dataclass(slots=True)
 class Shape:
     """What is kept from frame to frame of those with the same stages triggered."""
@@ -103,6 +103,7 @@ class Shape:
     answers: deque[tuple[list[int], list[int]]] = field(default_factory=lambda: deque(maxlen=ANSWERS))
     """Modes, and starts as `Kernel.follow` takes them; the latest first."""
     learned: dict[tuple[object, ...], Learned] = field(default_factory=dict)
+    """By what the search may not be turned across: compiled or not, and which radio each link occupies."""
 
     def learned_of(self, compiled: Compiled, kernel: Any) -> Learned:
         """What was learned of frames from which `ClauseSearch.turn_to` may turn to this one."""
@@ -271,10 +272,6 @@ class Replanner:
             "optimal" if kept.best()[1] == best.criteria.energy and best.status == "optimal" else "feasible"
         )
         return narrow.placement(kept.best(), "exact", status, best.bounds, began_ns)
-
-
-KEEP_NODES = 200
-"""How long to look for an order in which the last answer's modes are still good enough."""
 
 
 def solving_nj(placement: Placement, active_mw: int) -> int:
