@@ -594,6 +594,12 @@ class ClauseSearch:
                 if self.resource[g] == t:
                     self._clause_add(2 * g)
             self._clause_end()
+            self._clause_begin()
+            self._clause_add(2 * self.on[x])
+            for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                if self.resource[g] != t:
+                    self._clause_add(2 * g)
+            self._clause_end()
 
     def _number_arrival(self, i: int, t: int) -> None:
         """Whether the output of stage i is wanted at t (`wanted`), and when it is there."""
