@@ -13,8 +13,8 @@ cdef class ClauseSearch:
     cdef i64 acts_max, arena_max, arena_size, at, budgets, bump, charged, clause, conflict_half, conflict_reason
     cdef i64 conflict_value, criteria, crowded, current, deadlines, failures, floor, full, g, gone_size, heat
     cdef i64 given_size, heavy_taken, heavy_waiting, impossible, lasting, never, level, limit_nodes, measuring, mins, mins_max, modes_squared
-    cdef i64 n, order_start, orders_max, r, reached, reason, reasons_max, rule_activity, rule_budget
-    cdef i64 rule_energy, rule_lanes, rule_late, rule_loss, rule_memory, rule_priced, rule_stage, rule_sum
+    cdef i64 n, order_start, orders_max, r, reached, reason, recalled, reasons_max, rule_activity, rule_budget
+    cdef i64 rule_energy, rule_lanes, rule_load, rule_late, rule_loss, rule_memory, rule_priced, rule_stage, rule_sum
     cdef i64 rules, scale, sends_max, set_size, stamp, static_max, static_size, store_max, store_size, sums
     cdef i64 sums_max, taken, target, telling, terms, terms_max, trail, trail_max, vars, vars_max, visited
     cdef i64 numbered_end, priced_in, runs, slow, states, turn, waiting
@@ -79,9 +79,9 @@ cdef class ClauseSearch:
     cpdef i64 recall(self)
     cdef void _limit_caps(self) noexcept nogil
     cdef i64 _recall(self) noexcept nogil
-    cdef i64 _see_caps(self) noexcept nogil
+    cdef i64 _see_caps(self, i64 watched) noexcept nogil
     cdef i64 _minimise(self, i64 c) noexcept nogil
-    cdef i64 _begin_anew(self) noexcept nogil
+    cdef i64 _begin_anew(self, i64 watched) noexcept nogil
     cdef i64 _price(self) noexcept nogil
     cdef void _note_run(self) noexcept nogil
     cdef void _keep_prices(self) noexcept nogil
@@ -171,6 +171,9 @@ cdef class ClauseSearch:
     cdef i64 _sure_at(self, i64 a, i64 time) noexcept nogil
     cdef void _because_sure(self, i64 a, i64 time, i64 end) noexcept nogil
     cdef i64 _push_out(self, i64 t, i64 time, i64 sure) noexcept nogil
+    cdef i64 _run_load(self, i64 t) noexcept nogil
+    cdef i64 _latest_end(self, i64 a) noexcept nogil
+    cdef void _because_loaded(self, i64 t, i64 last, i64 stop, i64 spare) noexcept nogil
     cdef i64 _choose(self) noexcept nogil
     cdef i64 _mode_choice(self, i64 g) noexcept nogil
     cdef i64 _overlap(self, i64 t, i64 most) noexcept nogil

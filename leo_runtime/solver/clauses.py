@@ -349,7 +349,7 @@ class ClauseSearch:
         self.cost = self._take(g)
         self.low = self._take(n)
         self.base = self._take(n)
-        rules = self.mins_max + self.sums_max + n + r + self.acts_max + r + self.budgets + 5
+        rules = self.mins_max + self.sums_max + n + self.acts_max + 3 * r + self.budgets + 5
         self.queue = self._take(rules + 1)
         self.heavy = self._take(rules + 1)
         self.queued = self._take(rules)
@@ -357,7 +357,7 @@ class ClauseSearch:
             self.modes_squared
             + 5 * self.terms_max
             + 5 * self.sums_max
-            + 9 * self.acts_max
+            + 13 * self.acts_max
             + 4 * g * (2 * self.budgets + r + 5)
             + 2 * n * r
             + 4 * r
@@ -834,13 +834,14 @@ class ClauseSearch:
 
     def _fill(self) -> None:
         """Write down whom a change of each half is told to: first how many, then who."""
-        # Rules are numbered: mins, sums, stages, resources' lanes, activities, memory caps, budgets, loss, tardiness,
-        # energy. What comes from the lanes on is looked at when nothing before it has anything left to say.
+        # Rules are numbered: mins, sums, stages, resources' lanes, activities, resources' loads, memory caps, budgets,
+        # loss, tardiness, energy. What comes from the lanes on is looked at when nothing before it has anything left to say.
         self.rule_sum = self.mins
         self.rule_stage = self.rule_sum + self.sums
         self.rule_lanes = self.rule_stage + self.n
         self.rule_activity = self.rule_lanes + self.r
-        self.rule_memory = self.rule_activity + self.act_first[self.r]
+        self.rule_load = self.rule_activity + self.act_first[self.r]
+        self.rule_memory = self.rule_load + self.r
         self.rule_budget = self.rule_memory + self.r
         self.rule_loss = self.rule_budget + self.budgets
         self.rule_late = self.rule_loss + 1
@@ -912,6 +913,7 @@ class ClauseSearch:
             if self.order_first[t] < self.order_first[t + 1]:
                 for a in range(self.act_first[t], self.act_first[t + 1]):
                     self._tell_of_activity(a, self.rule_activity + a)
+                    self._tell_of_activity(a, self.rule_load + t)
                     if self.act_on[a] >= 0:
                         self._tell(2 * self.act_on[a] + 1, self.rule_activity + a)
                     if self.lane_first[t + 1] - self.lane_first[t] > 1:
@@ -1064,28 +1066,38 @@ class ClauseSearch:
             self.cap[c] = self.best_result[c] - 1
             self.target = c
             self.full = 0
-            if self.runs == RUNS or (self._start() and self._recall_prices() and self._see_caps()) or self.full:
+            possible = 1
+            if self.runs < RUNS:
+                possible = 1 if self._start() and self._recall_prices() and self._see_caps(0) else 0
+                # The search may go on from here.
+                self.recalled = 1 if possible and self.full == 0 else 0
+            if possible or self.full:
                 self.kernel._bound_from(m)
                 return 1
             self.proved[m] = self.best_result[c]
             self.cap[c] = self.best_result[c]
         return 2
 
-    def _see_caps(self) -> int:
-        """At the root: all that follows from the caps and from what was learned. Returns 0 for no answer."""
-        if self._cap_all() == 0 or self._watch_all(self.store_size) == 0 or self._propagate() == 0:
+    def _see_caps(self, watched: int) -> int:
+        """At the root: all that follows from the caps and from what was learned. Returns 0 for no answer.
+
+        `watched` says whether every clause is watched already.
+        """
+        if self._cap_all() == 0 or (watched == 0 and self._watch_all(self.store_size) == 0) or self._propagate() == 0:
             return 0
         self._settle()
         return 1
 
     def _minimise(self, c: int) -> int:
         """Search until no answer is better in criterion c. Returns 0 when stopped."""
-        if self._start() == 0:
+        watched = self.recalled
+        if watched == 0 and self._start() == 0:
             return 1
+        self.recalled = 0
         if self.kernel.has_best:
             self._follow()
             self.cap[c] = self.best_result[c] - 1
-        if self._begin_anew() == 0:
+        if self._begin_anew(watched) == 0:
             return 0 if self.full else 1
         priced = self.cap[c]
         run = 1
@@ -1139,12 +1151,12 @@ class ClauseSearch:
                         return 0 if self.full else 1
                 if self.cap[c] != priced:
                     priced = self.cap[c]
-                    if self._begin_anew() == 0:
+                    if self._begin_anew(0) == 0:
                         return 0 if self.full else 1
             if self.level == 0:
                 self._settle()
 
-    def _begin_anew(self) -> int:
+    def _begin_anew(self, watched: int) -> int:
         """At the root, for the caps as they are: the kernel's prices, and all that follows. Returns 0 for no answer."""
         if self.runs == RUNS:
             self._forget_all()
@@ -1152,7 +1164,7 @@ class ClauseSearch:
                 self._see_links()
             if self._watch_all(self.store_size) == 0:
                 return 0
-        return 1 if self._price() and self._drop_dead() and self._see_caps() else 0
+        return 1 if self._price() and self._drop_dead() and self._see_caps(watched) else 0
 
     def _price(self) -> int:
         """Let the kernel set its prices for the caps as they are. Returns 0 if it finds that there is no answer."""
@@ -1466,6 +1478,7 @@ class ClauseSearch:
         self.trail = 0
         self.arena_size = 0
         self.reached = 0
+        self.recalled = 0
         self.full = 0
         self.crowded = 0
         self.gone_size = 0
@@ -1657,6 +1670,8 @@ class ClauseSearch:
             return self._run_energy(1)
         if rule >= self.rule_memory:
             return self._run_row(rule)
+        if rule >= self.rule_load:
+            return self._run_load(rule - self.rule_load)
         if rule >= self.rule_activity:
             return self._run_activity(rule - self.rule_activity)
         return self._run_lanes(rule - self.rule_lanes)
@@ -2710,6 +2725,64 @@ class ClauseSearch:
             if self._so(2 * s, end) == 0:
                 return 0
         return 1
+
+    def _run_load(self, t: int) -> int:
+        """What must happen on resource t within some window of time is no more than its lanes can do there."""
+        lanes = self.lane_first[t + 1] - self.lane_first[t]
+        size = 0
+        for m in range(self.act_first[t], self.act_first[t] + self.there[t]):
+            a = self.listed[m]
+            if self.bound[2 * self.act_took[a]] == 0 or -self.bound[2 * self.act_start[a] + 1] >= FAR // 2:
+                continue
+            # By falling earliest start.
+            start = self.bound[2 * self.act_start[a]]
+            at = size
+            while at > 0 and self.bound[2 * self.act_start[self.surely[at - 1]]] < start:
+                self.surely[at] = self.surely[at - 1]
+                at -= 1
+            self.surely[at] = a
+            size += 1
+        for e in range(size):
+            stop = self._latest_end(self.surely[e])
+            need = 0
+            for m in range(size):
+                a = self.surely[m]
+                if self._latest_end(a) <= stop:
+                    need += self.bound[2 * self.act_took[a]]
+                    room = lanes * (stop - self.bound[2 * self.act_start[a]])
+                    if need > room:
+                        self._because_loaded(t, m, stop, need - room - 1)
+                        return self._so_not()
+        return 1
+
+    def _latest_end(self, a: int) -> int:
+        """By when activity a ends if it takes no longer than it has to."""
+        return self.bound[2 * self.act_took[a]] - self.bound[2 * self.act_start[a] + 1]
+
+    def _because_loaded(self, t: int, last: int, stop: int, spare: int) -> None:
+        """Activities that end by `stop`, of those in `surely` up to `last`; they may take `spare` less in all."""
+        start = self.bound[2 * self.act_start[self.surely[last]]]
+        size = 0
+        for m in range(last + 1):
+            a = self.surely[m]
+            took = self.bound[2 * self.act_took[a]]
+            if self._latest_end(a) > stop:
+                continue
+            if took <= spare:
+                # The others are too much without it.
+                spare -= took
+            else:
+                self.over[size] = a
+                size += 1
+        start -= spare // (self.lane_first[t + 1] - self.lane_first[t])
+        self._why()
+        for m in range(size):
+            a = self.over[m]
+            took = self.bound[2 * self.act_took[a]]
+            self._because_present(a)
+            self._because(2 * self.act_start[a], start, 0)
+            self._because(2 * self.act_start[a] + 1, took - stop, 0)
+            self._because(2 * self.act_took[a], took, 0)
 
     # Decisions
 
