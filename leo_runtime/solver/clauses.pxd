@@ -13,7 +13,7 @@ cdef class ClauseSearch:
     cdef i64 acts_max, arena_max, arena_size, at, budgets, bump, charged, clause, conflict_half, conflict_reason
     cdef i64 conflict_value, criteria, crowded, current, deadlines, failures, floor, full, g, gone_size, heat
     cdef i64 given_size, heavy_taken, heavy_waiting, impossible, lasting, never, level, limit_nodes, measuring, mins, mins_max, modes_squared
-    cdef i64 n, order_start, orders_max, r, reached, reason, recalled, reasons_max, rule_activity, rule_budget
+    cdef i64 n, order_start, orders_max, r, reached, reason, recalled, aim, reasons_max, rule_activity, rule_budget
     cdef i64 rule_energy, rule_lanes, rule_load, rule_late, rule_loss, rule_memory, rule_priced, rule_stage, rule_sum
     cdef i64 rules, scale, sends_max, set_size, stamp, static_max, static_size, store_max, store_size, sums
     cdef i64 sums_max, taken, target, telling, terms, terms_max, trail, trail_max, vars, vars_max, visited
@@ -174,6 +174,8 @@ cdef class ClauseSearch:
     cdef i64 _run_load(self, i64 t) noexcept nogil
     cdef i64 _latest_end(self, i64 a) noexcept nogil
     cdef void _because_loaded(self, i64 t, i64 last, i64 stop, i64 spare) noexcept nogil
+    cdef i64 _choose_end(self) noexcept nogil
+    cdef i64 _choose_mode_or_order(self) noexcept nogil
     cdef i64 _choose(self) noexcept nogil
     cdef i64 _mode_choice(self, i64 g) noexcept nogil
     cdef i64 _overlap(self, i64 t, i64 most) noexcept nogil

@@ -1528,11 +1528,12 @@ class ClauseSearch:
         self.arena_size = 0
 
     def _decide(self, h: int) -> None:
+        """Let a half reach its `aim`."""
         self.level += 1
         self.level_trail[self.level] = self.trail
         self.level_arena[self.level] = self.arena_size
         self.level_gone[self.level] = self.gone_size
-        self._set(h, 1 - (h & 1), -1)
+        self._set(h, self.aim, -1)
 
     def _cancel(self, level: int) -> None:
         """Undo every decision after `level`."""
@@ -2786,8 +2787,37 @@ class ClauseSearch:
 
     # Decisions
 
+    def _choose_end(self) -> int:
+        """Of a stage that could use up half of the lateness left: that it ends in the first half of that time.
+
+        Refuting that is what raises the bound: otherwise every answer would be looked at in which one stage is early
+        and another late, and one in which the other is early.
+        """
+        left = self.cap[0]
+        for d in range(self.deadlines):
+            left -= self.weight[d] * max(self.bound[2 * self.end[self.due_stage[d]]] - self.due[d], 0)
+        most = left // 2
+        best = -1
+        for d in range(self.deadlines):
+            e = self.end[self.due_stage[d]]
+            low = max(self.bound[2 * e], self.due[d])
+            more = -self.bound[2 * e + 1] - low
+            if 0 < more < FAR // 2 and self.weight[d] * more >= most:
+                most = self.weight[d] * more
+                best = 2 * e + 1
+                self.aim = -(low + more // 2)
+        return best
+
     def _choose(self) -> int:
-        """The half to let hold next; -1 where nothing is open and nothing overlaps; -2 on a conflict."""
+        """The half to reach its `aim` next; -1 where nothing is open and nothing overlaps; -2 on a conflict."""
+        chosen = self._choose_end()
+        if chosen < 0:
+            chosen = self._choose_mode_or_order()
+            self.aim = 1 - (chosen & 1)
+        return chosen
+
+    def _choose_mode_or_order(self) -> int:
+        """A mode or an order to let hold next; as `_choose`."""
         best = -1
         most = -1
         for i in range(self.n):
