@@ -2117,17 +2117,25 @@ class Kernel:
         return FAR if took < 0 else took + self.links[6 * (t * self.r + target) + 1]
 
     def _loads(self) -> int:
-        """Refuse what is decided but does not fit into the lanes between its earliest start and its latest end."""
+        """Refuse what has to be on a resource but does not fit into its lanes between earliest start and latest end."""
         n, r = self.n, self.r
         for k in range(r):
             size = 0
             for i in range(n):
-                g = self.only[i]
-                if g >= 0 and self.resource[g] == k:
-                    self.work_from[size] = self.early[g] - self.duration[g]
-                    self.work_to[size] = self.latest[g]
-                    self.work_us[size] = self.duration[g]
-                    self.work_of[size] = i
+                self.work_from[size] = FAR
+                self.work_to[size] = 0
+                self.work_us[size] = FAR
+                self.work_of[size] = i
+                elsewhere = 0
+                for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                    if self.alive[g]:
+                        if self.resource[g] != k:
+                            elsewhere = 1
+                            break
+                        self.work_from[size] = min(self.work_from[size], self.early[g] - self.duration[g])
+                        self.work_to[size] = max(self.work_to[size], self.latest[g])
+                        self.work_us[size] = min(self.work_us[size], self.duration[g])
+                if elsewhere == 0:
                     size += 1
             fixed = size
             for m in range(self.sure):
