@@ -29,7 +29,7 @@ cdef class ClauseSearch:
     cdef ints sum_from, sum_gate, sum_if, sum_of, sum_plus, sum_us, surely, term_a, term_b, term_mode, term_more
     cdef ints term_us, there, told, told_first, trail_before, trail_half, trail_last, trail_level, trail_reason
     cdef ints common, base_bound, base_lists, common_lists, earliest, given, given_list, given_need, kept, kept_run, output, twin, run_new, run_state, state_link, state_new, term_least, term_link, lane_opens, most, opens_first, run_asleep, run_cap
-    cdef ints sleeps
+    cdef ints cause, sleeps
     cdef ints trail_value, used, wake_nj, wanted, weight, where
 
     cdef void _share(self, Kernel kernel)
@@ -124,8 +124,7 @@ cdef class ClauseSearch:
     cdef i64 _entry(self, i64 h, i64 value) noexcept nogil
     cdef void _gather(self, i64 h, i64 value) noexcept nogil
     cdef void _give(self, i64 h, i64 value) noexcept nogil
-    cdef void _give_reason(self, i64 reason, i64 h, i64 less) noexcept nogil
-    cdef void _gather_reason(self, i64 reason, i64 h, i64 less) noexcept nogil
+    cdef i64 _unfold(self, i64 reason, i64 h, i64 less) noexcept nogil
     cdef i64 _conflict_place(self) noexcept nogil
     cdef i64 _learn(self) noexcept nogil
     cdef void _cool(self) noexcept nogil

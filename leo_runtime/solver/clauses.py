@@ -345,6 +345,7 @@ class ClauseSearch:
         self.level_gone = self._take(v + 1)
         self.store = self._take(self.store_max)
         self.set_list = self._take(2 * v + self.trail_max)
+        self.cause = self._take(max(2 * halves, self.arena_max - self.reasons_max))
         self.stage_of = self._take(g)
         self.cost = self._take(g)
         self.low = self._take(n)
@@ -1764,52 +1765,38 @@ class ClauseSearch:
         elif self.given_need[h] < value:
             self.given_need[h] = value
 
-    def _give_reason(self, reason: int, h: int, less: int) -> None:
-        """Add those atoms of a reason that hold at the root."""
-        if reason & 1:
-            at = reason >> 1
-            for p in range(at + 1, at + 1 + 3 * self.arena[at], 3):
-                value = self.arena[p + 1] - self.arena[p + 2] * less
-                if value <= self.root[self.arena[p]]:
-                    self._give(self.arena[p], value)
-        else:
-            c = reason >> 1
-            for p in range(c + HEADER, c + HEADER + 2 * self.store[c], 2):
-                if self.store[p] != h and 1 - self.store[p + 1] <= self.root[self.store[p] ^ 1]:
-                    self._give(self.store[p] ^ 1, 1 - self.store[p + 1])
+    def _unfold(self, reason: int, h: int, less: int) -> int:
+        """Write the atoms that a reason gives for half h's reaching what it proved, or `less` short of it, into `cause`.
 
-    def _gather_reason(self, reason: int, h: int, less: int) -> None:
-        """Add the atoms that a reason gives for half h's reaching what it proved, or `less` short of it."""
+        How many they are: none where it was decided, or is so at the root.
+        """
+        count = 0
+        if reason < 0:
+            return 0
         if reason & 1:
             at = reason >> 1
             for p in range(at + 1, at + 1 + 3 * self.arena[at], 3):
-                self._gather(self.arena[p], self.arena[p + 1] - self.arena[p + 2] * less)
+                self.cause[count] = self.arena[p]
+                self.cause[count + 1] = self.arena[p + 1] - self.arena[p + 2] * less
+                count += 2
         else:
             c = reason >> 1
             for p in range(c + HEADER, c + HEADER + 2 * self.store[c], 2):
                 if self.store[p] != h:
-                    self._gather(self.store[p] ^ 1, 1 - self.store[p + 1])
+                    self.cause[count] = self.store[p] ^ 1
+                    self.cause[count + 1] = 1 - self.store[p + 1]
+                    count += 2
+        return count // 2
 
     def _conflict_place(self) -> int:
         """The last place on the trail of anything the conflict comes from; -1 if it needs none of it."""
         last = -1
-        reason = self.conflict_reason
         h = self.conflict_half
         if h >= 0 and 1 - self.conflict_value > self.root[h ^ 1]:
             last = self._entry(h ^ 1, 1 - self.conflict_value)
-        if reason < 0:
-            return last
-        if reason & 1:
-            at = reason >> 1
-            for p in range(at + 1, at + 1 + 3 * self.arena[at], 3):
-                if self.arena[p + 1] > self.root[self.arena[p]]:
-                    last = max(last, self._entry(self.arena[p], self.arena[p + 1]))
-        else:
-            c = reason >> 1
-            for p in range(c + HEADER, c + HEADER + 2 * self.store[c], 2):
-                a = self.store[p] ^ 1
-                if self.store[p] != h and 1 - self.store[p + 1] > self.root[a]:
-                    last = max(last, self._entry(a, 1 - self.store[p + 1]))
+        for m in range(self._unfold(self.conflict_reason, h, 0)):
+            if self.cause[2 * m + 1] > self.root[self.cause[2 * m]]:
+                last = max(last, self._entry(self.cause[2 * m], self.cause[2 * m + 1]))
         return last
 
     def _learn(self) -> int:
@@ -1829,8 +1816,8 @@ class ClauseSearch:
         self.level = level
         if self.conflict_half >= 0:
             self._gather(self.conflict_half ^ 1, 1 - self.conflict_value)
-        if self.conflict_reason >= 0:
-            self._gather_reason(self.conflict_reason, self.conflict_half, 0)
+        for m in range(self._unfold(self.conflict_reason, self.conflict_half, 0)):
+            self._gather(self.cause[2 * m], self.cause[2 * m + 1])
         e = last
         while True:
             h = self.trail_half[e]
@@ -1841,7 +1828,8 @@ class ClauseSearch:
                     break
                 self.inside[h] = 0
                 self.current -= 1
-                self._gather_reason(self.trail_reason[e], h, self.trail_value[e] - self.need[h])
+                for m in range(self._unfold(self.trail_reason[e], h, self.trail_value[e] - self.need[h])):
+                    self._gather(self.cause[2 * m], self.cause[2 * m + 1])
             e -= 1
         asserted = self.trail_half[e]
         self._shorten(asserted)
@@ -1874,26 +1862,19 @@ class ClauseSearch:
                 kept += 1
             elif self.inside[h] == 2:
                 e = self.place[h]
-                self._give_reason(self.trail_reason[e], h, self.trail_value[e] - self.need[h])
+                for o in range(self._unfold(self.trail_reason[e], h, self.trail_value[e] - self.need[h])):
+                    if self.cause[2 * o + 1] <= self.root[self.cause[2 * o]]:
+                        self._give(self.cause[2 * o], self.cause[2 * o + 1])
             self.inside[h] = 0
         self.set_size = kept
 
     def _implied(self, h: int) -> int:
         """Whether all that half h's atom was deduced from is among the atoms, each from an earlier time."""
         e = self.place[h]
-        reason = self.trail_reason[e]
-        if reason < 0:
+        if self.trail_reason[e] < 0:
             return 0
-        if reason & 1:
-            at = reason >> 1
-            less = self.trail_value[e] - self.need[h]
-            for p in range(at + 1, at + 1 + 3 * self.arena[at], 3):
-                if self._covered(self.arena[p], self.arena[p + 1] - self.arena[p + 2] * less, e) == 0:
-                    return 0
-            return 1
-        c = reason >> 1
-        for p in range(c + HEADER, c + HEADER + 2 * self.store[c], 2):
-            if self.store[p] != h and self._covered(self.store[p] ^ 1, 1 - self.store[p + 1], e) == 0:
+        for m in range(self._unfold(self.trail_reason[e], h, self.trail_value[e] - self.need[h])):
+            if self._covered(self.cause[2 * m], self.cause[2 * m + 1], e) == 0:
                 return 0
         return 1
 
