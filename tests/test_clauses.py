@@ -71,6 +71,31 @@ def test_a_limit_stops_it_and_more_nodes_go_on_to_the_proof() -> None:
     assert values(problem, kernel) == list(solve(problem).bounds)
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.integers(4, 10), st.integers(0, 120))
+def test_the_bound_at_a_stop_is_true(seed: int, stages: int, limit: int) -> None:
+    problem = random_problem(seed, stages=stages)
+    kernel, _, ended = searched(problem, by_interpreter=False, moves=20, limit=limit)
+    best = values(problem, kernel)
+    if ended == 1 and best is not None:
+        for found, bound, least in zip(best, kernel.bounds, solve(problem).bounds, strict=True):
+            assert bound <= least <= found
+            if bound < found:
+                # What comes after is of answers as good as this one, not of the best.
+                break
+
+
+def test_a_stop_leaves_a_better_bound_than_the_root_has() -> None:
+    features = ("lanes", "wake", "variants")
+    problem = random_problem(3, stages=10, features=features, urgency="tight", objective=("tardiness", "energy"))
+    kernel = Compiled(problem).kernel()
+    kernel.climb(100, 0)
+    assert kernel.root(1) == 1
+    root = kernel.bounds[0]
+    assert clause_search(kernel).search(40) == 1
+    assert root < kernel.bounds[0] < kernel.best()[0]
+
+
 @pytest.mark.parametrize(("stages", "urgency"), [(10, "impossible"), (12, "impossible")])
 def test_short_of_room_it_forgets_and_still_proves_the_same(
     stages: int, urgency: Urgency, monkeypatch: pytest.MonkeyPatch

@@ -77,6 +77,7 @@ cdef class ClauseSearch:
     cpdef i64 search(self, i64 limit_nodes)
     cdef i64 _search(self, i64 limit_nodes) noexcept nogil
     cpdef i64 recall(self)
+    cdef i64 _least(self, i64 c) noexcept nogil
     cdef void _limit_caps(self) noexcept nogil
     cdef i64 _recall(self) noexcept nogil
     cdef i64 _see_caps(self, i64 watched) noexcept nogil
@@ -154,6 +155,7 @@ cdef class ClauseSearch:
     cdef i64 _staying_at_most(self, i64 t, i64 cost) noexcept nogil
     cdef i64 _cap_resource(self, i64 t, i64 left) noexcept nogil
     cdef i64 _cap_sendings(self, i64 i, i64 left) noexcept nogil
+    cdef i64 _energy_left(self, i64 charged) noexcept nogil
     cdef i64 _run_energy(self, i64 charged) noexcept nogil
     cdef void _because_sendings(self, i64 i, i64 g) noexcept nogil
     cdef i64 _waking(self, i64 t) noexcept nogil

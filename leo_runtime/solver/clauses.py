@@ -1047,6 +1047,8 @@ class ClauseSearch:
                     return 2 if ended else 1
                 if ended:
                     self.proved[m] = self.best_result[c]
+                else:
+                    self.proved[m] = max(self.proved[m], min(self._least(c), self.best_result[c]))
                 if self.best_result[c] != before:
                     # The later bounds were for other values of the criteria before them.
                     self.cap[c] = self.best_result[c]
@@ -1055,6 +1057,31 @@ class ClauseSearch:
                     return 1
             self.cap[c] = self.best_result[c]
         return 2
+
+    def _least(self, c: int) -> int:
+        """What criterion c comes to at least in an answer better than the best, as far as is known at the root."""
+        self._cancel(0)
+        least = 0
+        if c == 0:
+            for d in range(self.deadlines):
+                late = self.bound[2 * self.end[self.due_stage[d]]] - self.due[d]
+                least += self.weight[d] * max(late, 0)
+        elif c == 1:
+            for charged in range(2 if self.kernel.rows > 0 else 1):
+                left = self._energy_left(charged)
+                if left < FAR:
+                    least = max(least, self.cap[1] - left // self.scale)
+        elif c == 2:
+            for i in range(self.n):
+                least = max(least, self.bound[2 * self.end[i]])
+        else:
+            for i in range(self.n):
+                low = FAR
+                for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                    if self._holds(2 * g + 1) == 0:
+                        low = min(low, self.loss[g])
+                least += low
+        return least
 
     def _limit_caps(self) -> None:
         for c in range(CRITERIA):
@@ -2360,27 +2387,9 @@ class ClauseSearch:
         r = self.r
         if self.cap[1] >= FAR or (charged and self.kernel.rows == 0):
             return 1
-        self._charge(charged)
-        left = self.scale * self.cap[1]
-        if charged:
-            left += self.kernel.row_credit
-        for i in range(self.n):
-            self.low[i] = FAR
-            self.base[i] = FAR
-            for g in range(self.mode_first[i], self.mode_first[i + 1]):
-                if self.common[2 * g + 1] < 0:
-                    self.base[i] = min(self.base[i], self.scale * self.energy[g] + charged * self.penalty[g])
-                if self._holds(2 * g + 1) == 0:
-                    self.cost[g] = self._with_sendings(i, g)
-                    self.low[i] = min(self.low[i], self.cost[g])
-            if self.low[i] == FAR:
-                return 1
-            left -= self.low[i]
-        for t in range(r):
-            if self.used[t] >= 0 and self._holds(2 * self.used[t]):
-                left -= self._waking(t)
-            if self.awake[t] >= 0:
-                left -= self._staying(t, self.bound[2 * self.awake[t]])
+        left = self._energy_left(charged)
+        if left == FAR:
+            return 1
         if left < 0:
             self._why()
             self._because_energy(-1, -1, -left - 1)
@@ -2419,6 +2428,34 @@ class ClauseSearch:
             if self._cap_sendings(i, left) == 0:
                 return 0
         return 1
+
+    def _energy_left(self, charged: int) -> int:
+        """What is left of the energy's cap (see `_run_energy`); `FAR` where a stage has no mode any more.
+
+        `low` and `cost` then say what every stage and each of its modes adds, `base` what it always would.
+        """
+        self._charge(charged)
+        left: int = self.scale * self.cap[1]
+        if charged:
+            left += self.kernel.row_credit
+        for i in range(self.n):
+            self.low[i] = FAR
+            self.base[i] = FAR
+            for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                if self.common[2 * g + 1] < 0:
+                    self.base[i] = min(self.base[i], self.scale * self.energy[g] + charged * self.penalty[g])
+                if self._holds(2 * g + 1) == 0:
+                    self.cost[g] = self._with_sendings(i, g)
+                    self.low[i] = min(self.low[i], self.cost[g])
+            if self.low[i] == FAR:
+                return FAR
+            left -= self.low[i]
+        for t in range(self.r):
+            if self.used[t] >= 0 and self._holds(2 * self.used[t]):
+                left -= self._waking(t)
+            if self.awake[t] >= 0:
+                left -= self._staying(t, self.bound[2 * self.awake[t]])
+        return left
 
     def _cap_resource(self, t: int, left: int) -> int:
         """Whether resource t may be used, and until when be awake, with so much energy left."""
