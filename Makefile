@@ -4,13 +4,14 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; 
 VENV ?= .venv
 EXTRAS ?= demo,test,oclgrind,oracle,lint
 READY := $(VENV)/.ready
+COMPILED := $(wildcard leo_runtime/solver/*.pxd)
 
 .PHONY: setup demo test lint clean
 
 setup: $(READY)
 
 # Compiled byte code is written here even where PYTHONDONTWRITEBYTECODE is set: without it every start is slow.
-$(READY): pyproject.toml setup.py $(wildcard leo_runtime/solver/*.pxd) $(addprefix leo_runtime/solver/,kernel.py clauses.py flatten.py placements.py)
+$(READY): pyproject.toml setup.py $(COMPILED) $(COMPILED:.pxd=.py)
 	@test -n "$(PYTHON)" || { echo "leo-runtime needs Python 3.11 or newer, and none was found"; \
 		echo "hint: install one, or name it: make setup PYTHON=/path/to/python3"; exit 2; }
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV) || { \

@@ -1,8 +1,10 @@
 """Builds the compiled parts of the solver where there are Cython and a C compiler; all else is in pyproject.toml."""
 
+from pathlib import Path
+
 from setuptools import Extension, setup
 
-SOURCES = ("kernel", "clauses", "flatten", "placements")
+SOURCES = sorted(path.stem for path in Path(__file__).parent.glob("leo_runtime/solver/*.pxd"))
 
 
 def extensions() -> list[Extension]:

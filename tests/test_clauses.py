@@ -119,7 +119,7 @@ def test_short_of_room_it_forgets_and_still_proves_the_same(
 
 def test_without_room_for_reasons_it_stops_with_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = hard(10, "impossible")
-    monkeypatch.setattr(interpreted("clauses"), "ARENA", 100)
+    monkeypatch.setattr(interpreted("propagation"), "ARENA", 100)
     kernel, _, ended = searched(problem, by_interpreter=True, moves=10)
     assert ended == 1 and kernel.found
 

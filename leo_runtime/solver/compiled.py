@@ -1,8 +1,8 @@
 """A problem flattened to integers for the search kernel, and the kernel's answer turned back into a placement.
 
-All that takes time is one source each (`flatten.py`, `kernel.py`, `clauses.py`, `placements.py`). Where they were
-compiled at install they work on 64-bit integers; where they were not, or where the numbers of a problem could overflow
-64 bits, the same sources run interpreted on Python's own integers.
+All that takes time is a source with a `.pxd` beside it: `flatten.py`; `kernel.py`; `formulation.py`, `propagation.py`
+and `clauses.py`; `placements.py`. Where they were compiled at install they work on 64-bit integers; where they were
+not, or where a problem's numbers could overflow 64 bits, the same sources run interpreted on Python's own integers.
 """
 
 import importlib.util
@@ -21,7 +21,13 @@ from leo_runtime.solver import placements as _placements
 from leo_runtime.solver.flatten import Flat, Stages
 from leo_runtime.solver.placements import Status as Status
 
-Source = Literal["kernel", "clauses", "flatten", "placements"]
+Source = Literal["kernel", "formulation", "propagation", "clauses", "flatten", "placements"]
+
+MADE_OF: dict[Source, tuple[Source, ...]] = {
+    "propagation": ("formulation",),
+    "clauses": ("formulation", "propagation"),
+}
+"""What else a source is made of."""
 
 
 COMPILED = _kernel.COMPILED and _clauses.COMPILED and _flatten.COMPILED and _placements.COMPILED
@@ -36,7 +42,12 @@ def interpreted(source: Source) -> ModuleType:
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
+        # What it imports of what it is made of is to be interpreted, too.
+        parts = {f"leo_runtime.solver.{part}": interpreted(part) for part in MADE_OF.get(source, ())}
+        before = {part: sys.modules[part] for part in parts}
+        sys.modules.update(parts)
         spec.loader.exec_module(module)
+        sys.modules.update(before)
     return sys.modules[name]
 
 
