@@ -1,8 +1,9 @@
-# C types for clauses.py, as kernel.pxd is for kernel.py.
+# C types for clauses.py, as schedule.pxd is for schedule.py.
 cimport cython
-from leo_runtime.solver.formulation cimport CRITERIA, FAR, HEADER
-from leo_runtime.solver.kernel cimport Kernel, i64, ints
+from leo_runtime.solver.formulation cimport CRITERIA, HEADER
+from leo_runtime.solver.kernel cimport Kernel
 from leo_runtime.solver.propagation cimport Propagation
+from leo_runtime.solver.schedule cimport FAR, i64, ints
 
 cdef i64 VARIABLES, LASTING, STORE, RESTART, BUMP, HIGH, RUNS, SPARE_RUNS, STATES, LINK, KEPT
 

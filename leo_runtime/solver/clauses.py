@@ -3,7 +3,7 @@
 Lazy clause generation (Ohrimenko, Stuckey and Codish, 2009). An *atom* says that a variable is at least, or at most,
 some value (`formulation.py`); rules of the placement problem deduce atoms from atoms and say why (`propagation.py`); a
 contradiction is traced back through those reasons to a clause that forbids it (the first unique implication point;
-Marques-Silva and Sakallah, 1999). One source, compiled (types in `clauses.pxd`) or interpreted, as `kernel.py` is.
+Marques-Silva and Sakallah, 1999). One source, compiled (types in `clauses.pxd`) or interpreted, as `schedule.py` is.
 """
 
 from typing import Any
@@ -13,11 +13,12 @@ try:
 except ImportError:
     from leo_runtime.solver import uncompiled as cython
 
-from leo_runtime.solver.formulation import Ints
 from leo_runtime.solver.propagation import Propagation
+from leo_runtime.solver.schedule import Ints
 
 if not cython.compiled:
-    from leo_runtime.solver.formulation import CRITERIA, FAR, HEADER
+    from leo_runtime.solver.formulation import CRITERIA, HEADER
+    from leo_runtime.solver.schedule import FAR
 
 COMPILED: bool = cython.compiled
 

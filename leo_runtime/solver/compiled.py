@@ -1,8 +1,9 @@
 """A problem flattened to integers for the search kernel, and the kernel's answer turned back into a placement.
 
-All that takes time is a source with a `.pxd` beside it: `flatten.py`; `kernel.py`; `formulation.py`, `propagation.py`
-and `clauses.py`; `placements.py`. Where they were compiled at install they work on 64-bit integers; where they were
-not, or where a problem's numbers could overflow 64 bits, the same sources run interpreted on Python's own integers.
+All that takes time is a source with a `.pxd` beside it: `flatten.py`; `schedule.py`, `local_search.py` and `kernel.py`;
+`formulation.py`, `propagation.py` and `clauses.py`; `placements.py`. Where they were compiled at install they work on
+64-bit integers; where they were not, or where a problem's numbers could overflow 64 bits, the same sources run
+interpreted on Python's own integers.
 """
 
 import importlib.util
@@ -21,11 +22,14 @@ from leo_runtime.solver import placements as _placements
 from leo_runtime.solver.flatten import Flat, Stages
 from leo_runtime.solver.placements import Status as Status
 
-Source = Literal["kernel", "formulation", "propagation", "clauses", "flatten", "placements"]
+Source = Literal["flatten", "schedule", "local_search", "kernel", "formulation", "propagation", "clauses", "placements"]
 
 MADE_OF: dict[Source, tuple[Source, ...]] = {
-    "propagation": ("formulation",),
-    "clauses": ("formulation", "propagation"),
+    "local_search": ("schedule",),
+    "kernel": ("schedule", "local_search"),
+    "formulation": ("schedule",),
+    "propagation": ("schedule", "kernel", "formulation"),
+    "clauses": ("schedule", "formulation", "propagation"),
 }
 """What else a source is made of."""
 

@@ -1,8 +1,8 @@
-# C types for formulation.py, as kernel.pxd is for kernel.py.
+# C types for formulation.py, as schedule.pxd is for schedule.py.
 cimport cython
-from leo_runtime.solver.kernel cimport Kernel, i64, ints
+from leo_runtime.solver.kernel cimport Kernel
+from leo_runtime.solver.schedule cimport FAR, i64, ints
 
-cdef i64 FAR
 cdef i64 HEADER, CRITERIA, TWINS
 
 cdef class Formulation:

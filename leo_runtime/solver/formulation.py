@@ -1,6 +1,6 @@
 """The frame's problem written down as variables, and as the clauses and rules that they obey.
 
-One source, compiled (types in `formulation.pxd`) or interpreted, as `kernel.py` is. `propagation.py` deduces what
+One source, compiled (types in `formulation.pxd`) or interpreted, as `schedule.py` is. `propagation.py` deduces what
 follows from it, `clauses.py` searches.
 
 Variables. Of variable v, half 2v counts its lower bound up and half 2v + 1 its upper bound, negated, so that both only
@@ -19,7 +19,6 @@ What does not take place may be thought of as infinitely late: lower bounds of s
 and upper bounds only where it does.
 """
 
-from collections.abc import MutableSequence
 from typing import Any
 
 try:
@@ -27,12 +26,12 @@ try:
 except ImportError:
     from leo_runtime.solver import uncompiled as cython
 
+from leo_runtime.solver.schedule import Ints
+
+if not cython.compiled:
+    from leo_runtime.solver.schedule import FAR
+
 COMPILED: bool = cython.compiled
-
-Ints = MutableSequence[int]
-
-FAR = int("1" + "0" * (18 if COMPILED else 60))
-"""Later and dearer than anything of a problem, as in `kernel.py`."""
 
 HEADER = 6
 """What stands before a clause's atoms (see `_clause_begin`)."""

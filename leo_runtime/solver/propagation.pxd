@@ -1,9 +1,10 @@
-# C types for propagation.py, as kernel.pxd is for kernel.py. What is final may be compiled into what calls it.
+# C types for propagation.py, as schedule.pxd is for schedule.py.
 cimport cython
-from leo_runtime.solver.formulation cimport FAR, HEADER, Formulation
-from leo_runtime.solver.kernel cimport Kernel, i64, ints
+from leo_runtime.solver.formulation cimport HEADER, Formulation
+from leo_runtime.solver.kernel cimport SCALE, Kernel
+from leo_runtime.solver.schedule cimport FAR, i64, ints
 
-cdef i64 SCALE, ARENA
+cdef i64 ARENA
 
 cdef class Propagation(Formulation):
     cdef i64 arena_size, charged, conflict_half, conflict_reason, conflict_value, full, gone_size, heavy_taken

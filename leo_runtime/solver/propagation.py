@@ -1,8 +1,8 @@
 """What follows from what: the rules of a formulation deduce atoms from atoms, and say why.
 
-One source, compiled (types in `propagation.pxd`) or interpreted, as `kernel.py` is. What is known is a trail of atoms;
-each has its reason, which is a clause or a list of atoms of its own, and what was deduced after a decision is undone
-with it. Methods are `final` for the compiler to call them directly: looking each up takes a quarter longer in all.
+One source, compiled (types in `propagation.pxd`) or interpreted, as `schedule.py` is. What is known is a trail of
+atoms; each has its reason, which is a clause or a list of atoms of its own, and what was deduced after a decision is
+undone with it. Methods are `final` for the compiler to call them directly: to look each up takes a quarter longer.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -19,12 +19,12 @@ else:
         from leo_runtime.solver import uncompiled as cython
 
 if not cython.compiled:
-    from leo_runtime.solver.formulation import FAR, HEADER
+    from leo_runtime.solver.formulation import HEADER
+    from leo_runtime.solver.kernel import SCALE
+    from leo_runtime.solver.schedule import FAR
 
 COMPILED: bool = cython.compiled
 
-SCALE = 1 << 6
-"""The kernel's prices count energy in 1/64 nJ."""
 ARENA = 1 << 20
 """Room for the reasons of what is known at the moment."""
 
