@@ -302,6 +302,15 @@ def test_states_that_come_and_go_are_not_taken_for_each_other(seed: int) -> None
         assert ended == 2 and found == list(solve(problem).bounds)
 
 
+def test_what_recalling_saw_of_one_criterion_is_not_taken_for_another() -> None:
+    """Here nothing is known of tardiness, but the root proves it: the search begins with energy."""
+    features = ("lanes", "wake", "variants", "cloud")
+    problem = random_problem(405, stages=7, features=features, urgency="late", objective=("tardiness", "energy"))
+    ((ended, known, _, found, _),) = in_turn([problem], by_interpreter=False)
+    assert (ended, known) == (2, 1)
+    assert found == list(solve(problem).bounds)
+
+
 def test_without_room_nothing_is_recalled() -> None:
     kernel = Compiled(hard(10, "impossible")).kernel(by_interpreter=True)
     search = clause_search(kernel, lasting=True)

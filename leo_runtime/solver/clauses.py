@@ -76,7 +76,7 @@ class ClauseSearch(Propagation):
         self.failures = 0
         self.stamp = 0
         self.crowded = 0
-        self.recalled = 0
+        self.recalled = -1
         self.heat = 0
         self._charge(0)
         if self.vars_max > VARIABLES:
@@ -277,8 +277,8 @@ class ClauseSearch(Propagation):
             possible = 1
             if self.runs < RUNS:
                 possible = 1 if self._start() and self._recall_prices() and self._see_caps(0) else 0
-                # The search may go on from here.
-                self.recalled = 1 if possible and self.full == 0 else 0
+                # The search for this criterion may go on from here.
+                self.recalled = c if possible and self.full == 0 else -1
             if possible or self.full:
                 self.kernel._bound_from(m)
                 return 1
@@ -298,10 +298,10 @@ class ClauseSearch(Propagation):
 
     def _minimise(self, c: int) -> int:
         """Search until no answer is better in criterion c. Returns 0 when stopped."""
-        watched = self.recalled
+        watched = 1 if self.recalled == c else 0
         if watched == 0 and self._start() == 0:
             return 1
-        self.recalled = 0
+        self.recalled = -1
         self.crowded = 0
         if self.kernel.has_best:
             self._follow()
@@ -587,7 +587,7 @@ class ClauseSearch(Propagation):
     def _base(self) -> None:
         """Deduce what is so in this problem, whatever the caps."""
         self._empty()
-        self.recalled = 0
+        self.recalled = -1
         for c in range(CRITERIA):
             self.cap[c] = FAR
         self._restore(self.common, self.common_lists)
