@@ -58,7 +58,8 @@ class Kernel(LocalSearch):
 
     def __init__(self, data: Sequence[int], block: Ints) -> None:
         """Hold the problem of `data` in `block`: zeros, `block_size` of them, 64-bit ones where this is compiled."""
-        super().__init__(data, block)
+        self._hold(data, block)
+        self._carve_changes()
         self._carve_bounds()
         assert self.at <= len(block)
 

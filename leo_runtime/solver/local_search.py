@@ -4,14 +4,12 @@ A change is judged by scheduling again what comes after it in the order, and no 
 not be accepted: most changes cost a fraction of a schedule.
 """
 
-from collections.abc import Sequence
-
 try:
     import cython
 except ImportError:
     from leo_runtime.solver import uncompiled as cython
 
-from leo_runtime.solver.schedule import Ints, Schedule
+from leo_runtime.solver.schedule import Schedule
 
 if not cython.compiled:
     from leo_runtime.solver.schedule import FAR
@@ -31,10 +29,6 @@ FORBIDDEN = CEILING * 256
 
 class LocalSearch(Schedule):
     """The simple answers to a problem, and better ones."""
-
-    def __init__(self, data: Sequence[int], block: Ints) -> None:
-        super().__init__(data, block)
-        self._carve_changes()
 
     def _carve_changes(self) -> None:
         n, r, g = self.n, self.r, self.g

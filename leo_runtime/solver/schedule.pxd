@@ -17,6 +17,7 @@ cdef class Schedule:
     cdef ints readers, ready, release, resource, result, send_list, send_nj, send_us, sent, start, tail, wake_nj
     cdef ints wake_us, weight
 
+    cdef void _hold(self, i64[::1] data, i64[::1] block)
     cdef void _load(self, i64[::1] data)
     cdef ints _take(self, i64 count)
     cdef void _carve(self)

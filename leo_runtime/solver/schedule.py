@@ -29,7 +29,7 @@ BROKEN = 1 << 40
 class Schedule:
     """A problem, the schedule made last, and the best one so far."""
 
-    def __init__(self, data: Sequence[int], block: Ints) -> None:
+    def _hold(self, data: Sequence[int], block: Ints) -> None:
         """Hold the problem of `data` in `block`: zeros, 64-bit ones where this is compiled."""
         self.block = block
         self._load(data)
