@@ -229,6 +229,7 @@ class ClauseSearch(Propagation):
                     self.proved[m] = self.best_result[c]
                 else:
                     self.proved[m] = max(self.proved[m], min(self._bound_at_root(c), self.best_result[c]))
+                    ended = 1 if self.proved[m] == self.best_result[c] else 0
                 if self.best_result[c] != before:
                     # The later bounds were for other values of the criteria before them.
                     self.cap[c] = self.best_result[c]
@@ -250,7 +251,8 @@ class ClauseSearch(Propagation):
             for charged in range(2 if self.kernel.rows > 0 else 1):
                 left = self._energy_left(charged)
                 if left < FAR:
-                    least = max(least, self.cap[1] - left // self.scale)
+                    # Rounded alike, compiled or not, also where it is negative.
+                    least = max(least, self.cap[1] - left // self.scale if left >= 0 else self.cap[1] + 1)
         elif c == 2:
             for i in range(self.n):
                 least = max(least, self.bound[2 * self.end[i]])
@@ -1032,6 +1034,9 @@ class ClauseSearch(Propagation):
         Refuting that is what raises the bound: otherwise every answer would be looked at in which one stage is early
         and another late, and one in which the other is early.
         """
+        # A mode and an order are decided once, an end may be more often: there is to be a level for each.
+        if self.cap[0] >= FAR or self.level >= self.vars_max - self.g - self.orders_max:
+            return -1
         left = self.cap[0]
         for d in range(self.deadlines):
             left -= self.weight[d] * max(self.bound[2 * self.end[self.due_stage[d]]] - self.due[d], 0)

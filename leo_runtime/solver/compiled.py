@@ -10,6 +10,7 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from threading import RLock
 from time import perf_counter_ns
 from types import ModuleType
 from typing import Any, Literal
@@ -38,20 +39,29 @@ COMPILED = _kernel.COMPILED and _clauses.COMPILED and _flatten.COMPILED and _pla
 """Whether all of it was compiled at install."""
 
 
+_interpreting = RLock()
+
+
 def interpreted(source: Source) -> ModuleType:
     """A source run by the interpreter, whether or not it was compiled as well."""
     name = f"leo_runtime.solver._interpreted_{source}"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{source}.py"))
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        # What it imports of what it is made of is to be interpreted, too.
-        parts = {f"leo_runtime.solver.{part}": interpreted(part) for part in MADE_OF.get(source, ())}
-        before = {part: sys.modules[part] for part in parts}
-        sys.modules.update(parts)
-        spec.loader.exec_module(module)
-        sys.modules.update(before)
+    with _interpreting:
+        if name not in sys.modules:
+            spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{source}.py"))
+            assert spec is not None and spec.loader is not None
+            module = importlib.util.module_from_spec(spec)
+            # What it imports of what it is made of is to be interpreted, too.
+            parts = {f"leo_runtime.solver.{part}": interpreted(part) for part in MADE_OF.get(source, ())}
+            before = {part: sys.modules[part] for part in parts}
+            sys.modules.update(parts)
+            sys.modules[name] = module
+            try:
+                spec.loader.exec_module(module)
+            except BaseException:
+                del sys.modules[name]
+                raise
+            finally:
+                sys.modules.update(before)
     return sys.modules[name]
 
 

@@ -375,7 +375,7 @@ class Formulation:
         """An order for every two activities of resource t; two with several lanes: it may be that neither is first."""
         users = self.act_first[t + 1] - self.act_first[t]
         lanes = self.lane_first[t + 1] - self.lane_first[t]
-        if users <= lanes:
+        if lanes == 0 or users <= lanes:
             return
         for a in range(self.act_first[t], self.act_first[t + 1]):
             # So that what is added to it to have the order of two is the number of the other.

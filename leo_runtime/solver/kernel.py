@@ -1,4 +1,4 @@
-"""The search kernel: a problem, its schedules, local search, and the root's bounds.
+"""The search kernel: what the root proves, bounds and prices, on top of schedules and local search.
 
 One source, compiled where there is a C compiler (types in `kernel.pxd`), else interpreted (see `schedule.py`).
 """
@@ -1059,7 +1059,8 @@ class Kernel(LocalSearch):
         self._sort_work(size)
         for e in range(size):
             to = self.work_to[e]
-            if to >= FAR:
+            if to >= FAR // 2:
+                # Whenever; and the lanes together would have more room than fits into 64 bits.
                 continue
             need = 0
             for b in range(size):

@@ -151,7 +151,11 @@ class Schedule:
             for target in range(r):
                 link = 6 * (source * r + target)
                 x = g * r + target
-                if source == target or self.links[link] == 0:
+                over = self.links[link + 5]
+                sends = 1 if self.links[link] else 0
+                if over >= 0 and self.lane_first[over + 1] == self.lane_first[over]:
+                    sends = 0
+                if source == target or sends == 0:
                     self.send_us[x] = 0 if source == target else -1
                     continue
                 rate = self.links[link + 2]
