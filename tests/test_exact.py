@@ -8,7 +8,7 @@ from leo_runtime.check import check
 from leo_runtime.errors import SolverError
 from leo_runtime.problem import Placement, Problem
 from leo_runtime.solver import solve
-from leo_runtime.solver.compiled import Compiled
+from leo_runtime.solver.compiled import Compiled, clause_search
 from leo_runtime.solver.exact import answer
 from leo_runtime.testing import problems, random_problem
 
@@ -141,3 +141,37 @@ def test_late_stages_on_one_lane_are_proved_at_the_root() -> None:
 def test_what_is_proved_is_what_was_found(problem: Problem) -> None:
     best = solve(problem)
     assert best.status == "infeasible" or list(best.bounds) == values(problem, best)
+
+
+@pytest.mark.parametrize("lanes", [0, 3, 12, 16])
+def test_any_number_of_lanes(lanes: int) -> None:
+    """With ten and more, all they could ever do does not fit into 64 bits; with none, nothing runs or is sent there."""
+    ways = [
+        {"resource": "cpu", "duration_us": 5, "energy_nj": 9},
+        {"resource": "cpu", "variant": "small", "duration_us": 7, "energy_nj": 4},
+        {"resource": "many", "duration_us": 3, "energy_nj": 2},
+        {"resource": "many", "variant": "small", "duration_us": 4, "energy_nj": 1},
+    ]
+    problem = Problem.from_dict(
+        {
+            "format": "leo-problem/1",
+            "name": "lanes",
+            "resources": [{"name": "cpu"}, {"name": "many", "lanes": lanes, "awake_mw": 1}, {"name": "far"}],
+            "links": [
+                {"source": "many", "target": "cpu"},
+                {"source": "cpu", "target": "many"},
+                {"source": "cpu", "target": "far", "resource": "many"},
+            ],
+            "stages": [{"name": f"s{i}", "modes": ways if i % 3 else ways[:3:2]} for i in range(4)]
+            + [{"name": "end", "inputs": ["s0"], "modes": [ways[1], ways[1] | {"resource": "far", "energy_nj": 0}]}],
+            "objective": ["energy", "makespan"],
+        }
+    )
+    tried = solve(problem, "exhaustive")
+    assert solve(problem).bounds == tried.bounds
+    for by_interpreter in (False, True):
+        kernel = Compiled(problem).kernel(by_interpreter=by_interpreter)
+        kernel.climb(1, 0)
+        search = clause_search(kernel, lasting=True)
+        assert search.search(1 << 60) == 2
+        assert tuple(kernel.bounds) == tried.bounds
