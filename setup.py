@@ -3,18 +3,36 @@
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import CCompilerError, ExecError, PlatformError
 
 SOURCES = sorted(path.stem for path in Path(__file__).parent.glob("leo_runtime/solver/*.pxd"))
 
 
+class AllOrNone(build_ext):
+    """Leaves nothing compiled where something cannot be: what is compiled is made of nothing that is interpreted."""
+
+    def build_extensions(self) -> None:
+        """Build them all; without a compiler the same sources run interpreted."""
+        try:
+            super().build_extensions()
+        except (CCompilerError, ExecError, PlatformError) as error:
+            self.warn(f"the solver will run interpreted, about a hundred times slower: {error}")
+            # What is there already, and what an earlier build left beside the sources.
+            for extension in self.extensions:
+                for path in (self.get_ext_fullpath(extension.name), self.get_ext_filename(extension.name)):
+                    Path(path).unlink(missing_ok=True)
+            self.extensions = []
+
+
 def extensions() -> list[Extension]:
-    """The sources as optional extensions: without a compiler the same sources run interpreted."""
+    """Every source that has its types beside it."""
     try:
         from Cython.Build import cythonize
     except ImportError:
         return []
     # No contraction or fast maths: compiled and interpreted answers are equal byte for byte.
-    built = cythonize(
+    built: list[Extension] = cythonize(
         [
             Extension(f"leo_runtime.solver.{name}", [f"leo_runtime/solver/{name}.py"], extra_compile_args=["-O3"])
             for name in SOURCES
@@ -30,9 +48,7 @@ def extensions() -> list[Extension]:
             "nonecheck": False,
         },
     )
-    for extension in built:
-        extension.optional = True  # cythonize drops the flag
-    return list(built)
+    return built
 
 
-setup(ext_modules=extensions())
+setup(cmdclass={"build_ext": AllOrNone}, ext_modules=extensions())

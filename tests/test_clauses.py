@@ -85,6 +85,15 @@ def test_the_bound_at_a_stop_is_true(seed: int, stages: int, limit: int) -> None
                 break
 
 
+def test_what_lanes_cannot_carry_needs_no_search() -> None:
+    """Ten stages on one lane, most with several modes there: their shortest durations add up to the makespan."""
+    problem = random_problem(177, stages=10)
+    kernel, search, ended = searched(problem, by_interpreter=False, moves=120)
+    assert problem.objective[0] == "makespan" and len(problem.resources) == 1
+    assert ended == 2 and search.conflicts < 30
+    assert kernel.root() == 1 and kernel.bounds[0] == kernel.best()[2] == 33
+
+
 def test_a_stop_leaves_a_better_bound_than_the_root_has() -> None:
     features = ("lanes", "wake", "variants")
     problem = random_problem(3, stages=10, features=features, urgency="tight", objective=("tardiness", "energy"))

@@ -13,12 +13,11 @@ cdef class ClauseSearch(Propagation):
     cdef i64 aim, bump, criteria, crowded, current, failures, floor, given_size, heat, impossible, limit_nodes
     cdef i64 never, recalled, set_size, stamp, target, visited
     cdef ints activity, alive, answer_mode, answer_start, base_bound, base_lists, best_mode, best_result, cause
-    cdef ints common_lists, given, given_list, given_need, halted, inside, kept_prices, kept_run, lane_opens, level_seen
-    cdef ints limit, need, objective, opens_first, phase, place, proved, run_asleep, run_cap, run_new, run_state
-    cdef ints set_list, state_link, state_new
+    cdef ints common_lists, given, given_list, given_need, halted, inside, kept_prices, kept_run, lane_opens
+    cdef ints level_seen, limit, need, objective, opens_first, phase, place, proved, run_asleep, run_cap, run_new
+    cdef ints run_state, set_list, state_link, state_new
 
     cdef void _share_all(self, Kernel kernel)
-    cdef void _count_all(self)
     cdef void _carve_all(self)
     cdef void _begin(self) noexcept nogil
     cpdef i64 search(self, i64 limit_nodes)

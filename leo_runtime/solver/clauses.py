@@ -70,7 +70,9 @@ class ClauseSearch(Propagation):
         """Search one problem; with `lasting` also others of the same shape (see `turn_to`)."""
         super().__init__(lasting)
         self._share_all(kernel)
-        self._count_all()
+        self._count()
+        self._count_trail()
+        self.store_max = self.static_max + STORE
         self.room: Any = None
         self.visited = 0
         self.failures = 0
@@ -128,6 +130,7 @@ class ClauseSearch(Propagation):
 
     def _share_all(self, kernel: Any) -> None:
         self._share(kernel)
+        self._share_caps()
         self.criteria = self.kernel.criteria
         self.limit = self.kernel.limit
         self.objective = self.kernel.objective
@@ -139,14 +142,11 @@ class ClauseSearch(Propagation):
         self.answer_mode = self.kernel.mode
         self.answer_start = self.kernel.by
 
-    def _count_all(self) -> None:
-        self._count()
-        self.store_max = self.static_max + STORE
-
     def _carve_all(self) -> None:
         r, g, v = self.r, self.g, self.vars_max
         halves = 2 * v
         self._carve()
+        self._carve_trail()
         self.base_bound = self._take(halves)
         self.need = self._take(halves)
         self.place = self._take(halves)
@@ -1117,15 +1117,15 @@ class ClauseSearch(Propagation):
         for m in range(self.act_first[t], self.act_first[t] + self.there[t]):
             a = self.listed[m]
             if self.bound[2 * self.act_took[a]]:
-                self.surely[there] = a
+                self.certain[there] = a
                 there += 1
         for m in range(there):
-            a = self.surely[m]
+            a = self.certain[m]
             time = self.bound[2 * self.act_start[a]]
             over = 0
             for o in range(there):
-                if self._under_way(self.surely[o], time):
-                    self.group[over] = self.surely[o]
+                if self._under_way(self.certain[o], time):
+                    self.group[over] = self.certain[o]
                     over += 1
             if over <= lanes:
                 continue

@@ -25,14 +25,8 @@ from leo_runtime.solver.placements import Status as Status
 
 Source = Literal["flatten", "schedule", "local_search", "kernel", "formulation", "propagation", "clauses", "placements"]
 
-MADE_OF: dict[Source, tuple[Source, ...]] = {
-    "local_search": ("schedule",),
-    "kernel": ("schedule", "local_search"),
-    "formulation": ("schedule",),
-    "propagation": ("schedule", "kernel", "formulation"),
-    "clauses": ("schedule", "formulation", "propagation"),
-}
-"""What else a source is made of."""
+SEARCHES: tuple[Source, ...] = ("schedule", "local_search", "kernel", "formulation", "propagation", "clauses")
+"""Each is made of those before it."""
 
 
 COMPILED = _kernel.COMPILED and _clauses.COMPILED and _flatten.COMPILED and _placements.COMPILED
@@ -51,8 +45,9 @@ def interpreted(source: Source) -> ModuleType:
             assert spec is not None and spec.loader is not None
             module = importlib.util.module_from_spec(spec)
             # What it imports of what it is made of is to be interpreted, too.
-            parts = {f"leo_runtime.solver.{part}": interpreted(part) for part in MADE_OF.get(source, ())}
-            before = {part: sys.modules[part] for part in parts}
+            before = SEARCHES[: SEARCHES.index(source)] if source in SEARCHES else ()
+            parts = {f"leo_runtime.solver.{part}": interpreted(part) for part in before}
+            usual = {part: sys.modules[part] for part in parts}
             sys.modules.update(parts)
             sys.modules[name] = module
             try:
@@ -61,7 +56,7 @@ def interpreted(source: Source) -> ModuleType:
                 del sys.modules[name]
                 raise
             finally:
-                sys.modules.update(before)
+                sys.modules.update(usual)
     return sys.modules[name]
 
 

@@ -1,5 +1,4 @@
 # C types for formulation.py, as schedule.pxd is for schedule.py.
-cimport cython
 from leo_runtime.solver.kernel cimport Kernel
 from leo_runtime.solver.schedule cimport FAR, i64, ints
 
@@ -8,18 +7,18 @@ cdef i64 HEADER, CRITERIA, TWINS
 cdef class Formulation:
     cdef Kernel kernel
     cdef i64[::1] block
-    cdef i64 acts_max, arena_max, at, budgets, clause, deadlines, g, lasting, measuring, mins, mins_max
-    cdef i64 modes_squared, n, numbered_end, order_start, orders_max, priced_in, r, reasons_max, rule_activity
-    cdef i64 rule_budget, rule_energy, rule_lanes, rule_late, rule_load, rule_loss, rule_memory, rule_priced
-    cdef i64 rule_stage, rule_sum, rules, sends_max, slow, static_max, static_size, store_max, store_size, sums
-    cdef i64 sums_max, telling, terms, terms_max, trail_max, turn, vars, vars_max
+    cdef i64 acts_max, at, budgets, clause, deadlines, g, lasting, measuring, mins, mins_max, modes_squared, n
+    cdef i64 numbered_end, order_start, orders_max, priced_in, r, rule_activity, rule_budget, rule_energy
+    cdef i64 rule_lanes, rule_late, rule_load, rule_loss, rule_memory, rule_priced, rule_stage, rule_sum, rules
+    cdef i64 sends_max, slow, static_max, static_size, store_max, store_size, sums, sums_max, telling, terms
+    cdef i64 terms_max, turn, vars, vars_max
     cdef ints act_at, act_first, act_of, act_on, act_row, act_start, act_took, arrive, asleep, awake, awake_mw
-    cdef ints begin, budget_first, budget_stage, due, due_stage, duration, earliest, end, energy, former, initial
-    cdef ints head, input_first, inputs, lane_first, latter, links, loss, memory, memory_cap, min_first, min_gate
-    cdef ints min_of, mode_first, on, open, opening, order_first, output, reader_first, readers, release, total
+    cdef ints begin, budget_first, budget_stage, due, due_stage, duration, earliest, end, energy, former, head
+    cdef ints initial, input_first, inputs, lane_first, latter, links, loss, memory, memory_cap, min_first
+    cdef ints min_gate, min_of, mode_first, on, open, opening, order_first, output, reader_first, readers, release
     cdef ints resource, send_us, sleeps, stage_of, store, sum_from, sum_gate, sum_if, sum_of, sum_plus, sum_us
-    cdef ints term_a, term_b, term_least, term_link, term_mode, term_more, term_us, told, told_first, twin, used
-    cdef ints wake_nj, wanted, weight
+    cdef ints term_a, term_b, term_least, term_link, term_mode, term_more, term_us, told, told_first, total, twin
+    cdef ints used, wake_nj, wanted, weight
 
     cdef void _share(self, Kernel kernel)
     cdef ints _take(self, i64 count)

@@ -1,13 +1,12 @@
 # C types for local_search.py, as schedule.pxd is for schedule.py. What is inline is called from there alone.
-cimport cython
 from leo_runtime.solver.schedule cimport FAR, Schedule, i64, ints
 
 cdef i64 STEP, SAMPLES, HEAT, CEILING, FORBIDDEN
 
 cdef class LocalSearch(Schedule):
     cdef i64 changes, charged, logged, lost, powered, random, shifted_from, shifted_to, shunned, standing
-    cdef ints awake_at, broken_at, changed, climb_mode, cost, due_next, due_of, former, last_at, late_at
-    cdef ints limit_end, log, log_at, position, renewed, sample, unit, users, wanted
+    cdef ints awake_at, broken_at, changed, climb_mode, cost, due_next, due_of, last_at, late_at, limit_end, log
+    cdef ints log_at, mode_before, position, renewed, sample, unit, users, wanted
 
     cdef void _carve_changes(self)
     cpdef climb(self, i64 moves, i64 seed)

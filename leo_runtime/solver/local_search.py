@@ -43,7 +43,7 @@ class LocalSearch(Schedule):
         self.wanted = self._take(n * r)
         self.users = self._take(r)
         self.changed = self._take(n)
-        self.former = self._take(n)
+        self.mode_before = self._take(n)
         self.renewed = self._take(n)
         self.log = self._take(activities)
         self.log_at = self._take(n + 1)
@@ -217,7 +217,7 @@ class LocalSearch(Schedule):
     def _change_back(self, first: int) -> None:
         """Undo the last change, which began to differ at position `first`."""
         for m in range(self.changes - 1, -1, -1):
-            self._give(self.changed[m], self.former[m])
+            self._give(self.changed[m], self.mode_before[m])
         self._shift(self.shifted_to, self.shifted_from)
         if self.renewing:
             self.renewing = 0
@@ -317,7 +317,7 @@ class LocalSearch(Schedule):
     def _change_mode(self, i: int, g: int) -> None:
         """Give stage i mode g, so that it can be undone."""
         self.changed[self.changes] = i
-        self.former[self.changes] = self.mode[i]
+        self.mode_before[self.changes] = self.mode[i]
         self.changes += 1
         self._give(i, g)
 

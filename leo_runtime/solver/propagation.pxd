@@ -1,21 +1,22 @@
 # C types for propagation.py, as schedule.pxd is for schedule.py.
-cimport cython
 from leo_runtime.solver.formulation cimport HEADER, Formulation
-from leo_runtime.solver.kernel cimport SCALE, Kernel
+from leo_runtime.solver.kernel cimport SCALE
 from leo_runtime.solver.schedule cimport FAR, i64, ints
 
 cdef i64 ARENA
 
 cdef class Propagation(Formulation):
-    cdef i64 arena_size, charged, conflict_half, conflict_reason, conflict_value, full, gone_size, heavy_taken
-    cdef i64 heavy_waiting, level, reached, reason, runs, scale, states, taken, trail, waiting
-    cdef ints arena, awake_price, bound, budget_max, cap, common, cost, gone, heavy, least_ever, level_arena, level_gone
-    cdef ints group, least, level_trail, listed, newest, penalty, queue, queued, root, send_nj, shown, surely, there
-    cdef ints trail_before, trail_half, trail_last, trail_level, trail_reason, trail_value, where
+    cdef i64 arena_max, arena_size, charged, conflict_half, conflict_reason, conflict_value, full, gone_size
+    cdef i64 heavy_taken, heavy_waiting, level, reached, reason, reasons_max, runs, scale, states, taken, trail
+    cdef i64 trail_max, waiting
+    cdef ints arena, awake_price, bound, budget_max, cap, certain, common, cost, gone, group, heavy, least
+    cdef ints least_ever, level_arena, level_gone, level_trail, listed, newest, penalty, queue, queued, root
+    cdef ints send_nj, shown, there, trail_before, trail_half, trail_last, trail_level, trail_reason, trail_value
+    cdef ints where
 
-    cdef void _share(self, Kernel kernel)
-    cdef void _count(self)
-    cdef void _carve(self)
+    cdef void _share_caps(self)
+    cdef void _count_trail(self)
+    cdef void _carve_trail(self)
     cdef void _empty(self) noexcept nogil
     cdef void _settle(self) noexcept nogil
     cdef void _decide(self, i64 h, i64 value) noexcept nogil

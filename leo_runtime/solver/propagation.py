@@ -5,7 +5,7 @@ atoms; each has its reason, which is a clause or a list of atoms of its own, and
 undone with it. Methods are `final` for the compiler to call them directly: to look each up takes a quarter longer.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from leo_runtime.solver.formulation import Formulation
 
@@ -38,17 +38,15 @@ class Propagation(Formulation):
         self.runs = 0
         self.states = 0
 
-    def _share(self, kernel: Any) -> None:
-        Formulation._share(self, kernel)
+    def _share_caps(self) -> None:
         self.budget_max = self.kernel.budget_max
         self.send_nj = self.kernel.send_nj
         self.cap = self.kernel.cap
         self.penalty = self.kernel.penalty
         self.awake_price = self.kernel.awake_price
 
-    def _count(self) -> None:
+    def _count_trail(self) -> None:
         n, r = self.n, self.r
-        Formulation._count(self)
         self.trail_max = 64 * (self.g + 4 * n * r) + 4 * self.vars_max + 4096
         # What one reason may have, which is looked at before it is begun: stages' modes with their sendings, orders, or
         # what is known of every activity.
@@ -59,11 +57,10 @@ class Propagation(Formulation):
         self.reasons_max = ARENA * (1 + n // 32)
         self.arena_max = self.reasons_max + 3 * reason
 
-    def _carve(self) -> None:
+    def _carve_trail(self) -> None:
         n, r, g, v = self.n, self.r, self.g, self.vars_max
         halves = 2 * v
         rules = self.mins_max + self.sums_max + n + self.acts_max + 3 * r + self.budgets + 5
-        Formulation._carve(self)
         self.bound = self._take(halves)
         self.root = self._take(halves)
         self.common = self._take(halves)
@@ -90,7 +87,7 @@ class Propagation(Formulation):
         self.heavy = self._take(rules + 1)
         self.queued = self._take(rules)
         self.group = self._take(self.acts_max)
-        self.surely = self._take(self.acts_max)
+        self.certain = self._take(self.acts_max)
 
     @cython.final
     def _empty(self) -> None:
@@ -1021,16 +1018,16 @@ class Propagation(Formulation):
             a = self.listed[m]
             # Surely under way from its latest start to its earliest end, if that is any time at all.
             if self._sure_at(a, -self.bound[2 * self.act_start[a] + 1]):
-                self.surely[running] = a
+                self.certain[running] = a
                 running += 1
         if running < lanes:
             return 1
         for m in range(running):
-            time = -self.bound[2 * self.act_start[self.surely[m]] + 1]
+            time = -self.bound[2 * self.act_start[self.certain[m]] + 1]
             over = 0
             for o in range(running):
-                if self._sure_at(self.surely[o], time):
-                    self.group[over] = self.surely[o]
+                if self._sure_at(self.certain[o], time):
+                    self.group[over] = self.certain[o]
                     over += 1
             if over > lanes:
                 self._why()
@@ -1096,16 +1093,16 @@ class Propagation(Formulation):
             # By falling earliest start.
             start = self.bound[2 * self.act_start[a]]
             at = size
-            while at > 0 and self.bound[2 * self.act_start[self.surely[at - 1]]] < start:
-                self.surely[at] = self.surely[at - 1]
+            while at > 0 and self.bound[2 * self.act_start[self.certain[at - 1]]] < start:
+                self.certain[at] = self.certain[at - 1]
                 at -= 1
-            self.surely[at] = a
+            self.certain[at] = a
             size += 1
         for e in range(size):
-            stop = self._latest_end(self.surely[e])
+            stop = self._latest_end(self.certain[e])
             need = 0
             for m in range(size):
-                a = self.surely[m]
+                a = self.certain[m]
                 if self._latest_end(a) <= stop:
                     need += self.bound[2 * self.act_took[a]]
                     room = lanes * (stop - self.bound[2 * self.act_start[a]])
@@ -1121,11 +1118,11 @@ class Propagation(Formulation):
 
     @cython.final
     def _because_loaded(self, t: int, last: int, stop: int, spare: int) -> None:
-        """Activities that end by `stop`, of those in `surely` up to `last`; they may take `spare` less in all."""
-        start = self.bound[2 * self.act_start[self.surely[last]]]
+        """Activities that end by `stop`, of those in `certain` up to `last`; they may take `spare` less in all."""
+        start = self.bound[2 * self.act_start[self.certain[last]]]
         size = 0
         for m in range(last + 1):
-            a = self.surely[m]
+            a = self.certain[m]
             took = self.bound[2 * self.act_took[a]]
             if self._latest_end(a) > stop:
                 continue

@@ -1,6 +1,4 @@
 # C types for schedule.py. `i64` is every quantity and index; arrays are pointers into one block of memory.
-cimport cython
-
 ctypedef long long i64
 ctypedef i64* ints
 

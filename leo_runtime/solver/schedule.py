@@ -5,8 +5,8 @@ interpreted, they are lists of Python's integers, which have no limit. Both give
 `compiled.py` builds the data; `local_search.py` and `kernel.py` add to what is here.
 
 Numbering: stage i in topological order; mode g, those of stage i from `mode_first[i]` to `mode_first[i + 1]`; resource
-r; lane l, those of r from `lane_first[r]`; activity i = stage i,
-activity n + i * R + t = the sending of i's output to t.
+r; lane l, those of r from `lane_first[r]`; activity i = stage i, activity n + i * R + t = the sending of i's output to
+t.
 """
 
 from collections.abc import MutableSequence, Sequence
@@ -168,9 +168,8 @@ class Schedule:
         """Schedule the stages in `order` (inputs first), each in its mode of `modes` (a number within the stage).
 
         Where a stage's mode is negative the one that ends first is taken (HEFT's rule; of equal ends the first mode,
-        or the last where it is -2). Returns the
-        four criteria and how far rules 4 (missing links), 5 and 7 are broken in sum (0: a valid placement), which
-        `answer` then gives in full.
+        or the last where it is -2). Returns the four criteria and how far rules 4 (missing links), 5 and 7 are
+        broken in sum (0: a valid placement), which `answer` then gives in full.
         """
         for i in range(self.n):
             self.mode[i] = modes[i] if modes[i] < 0 else self.mode_first[i] + modes[i]
@@ -308,8 +307,9 @@ class Schedule:
                 best = g
         return best
 
+    # What overrides it asks about the stage and the mode.
     def _overlooked(self, i: int, g: int) -> int:  # noqa: ARG002
-        """Whether mode g is left out where stage i gets a mode anew, as local search wants at times."""
+        """Whether mode g is left out where stage i gets a mode anew: never, but local search does at times."""
         return 0
 
     def _inputs_at(self, i: int, target: int, trial: int) -> int:
