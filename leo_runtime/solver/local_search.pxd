@@ -37,7 +37,7 @@ cdef class LocalSearch(Schedule):
     cdef inline void _trade(self, i64 i, i64 source) noexcept nogil
     cdef inline i64 _any_there(self, i64 i, i64 k) noexcept nogil
     cdef inline i64 _neighbour(self, i64 i) noexcept nogil
-    cdef inline i64 _place_near(self, i64 i, i64 at) noexcept nogil
+    cdef inline i64 _new_place(self, i64 i, i64 at) noexcept nogil
     cdef inline void _shift(self, i64 at, i64 to) noexcept nogil
     cdef void _try_alone(self, i64 k) noexcept nogil
     cdef i64 _alone(self, i64 k) noexcept nogil

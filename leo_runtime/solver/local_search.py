@@ -17,13 +17,13 @@ if not cython.compiled:
 COMPILED: bool = cython.compiled
 
 STEP = 64
-"""What a usual stage is worth of the last criterion, in the one number that answers are compared by."""
+"""What a usual stage is worth of each criterion, in the one number that answers are compared by."""
 SAMPLES = 64
 """Of how many changes the median says by how much a change usually makes things worse."""
 HEAT = 4
 """What is worse by more than this part of the usual is never accepted."""
 CEILING = 1 << 44
-FORBIDDEN = CEILING * 256
+FORBIDDEN = CEILING * 8
 """More than four criteria, each at most `CEILING`, make together."""
 
 
@@ -195,14 +195,12 @@ class LocalSearch(Schedule):
         self.shifted_from = at
         self.shifted_to = at
         what = self._roll(16)
-        if what < 3:
-            self._shift(at, self._place_near(i, at))
+        modes = self.mode_first[i + 1] - self.mode_first[i]
+        if what < 3 or (modes < 2 and what >= 6):
+            self._shift(at, self._new_place(i, at))
             return n if self.shifted_to == at else min(at, self.shifted_to)
         if what < 6:
             return self._renew(i)
-        modes = self.mode_first[i + 1] - self.mode_first[i]
-        if modes < 2:
-            return n
         source = self.resource[self.mode[i]]
         g = self.mode_first[i] + self._roll(modes - 1)
         self._change_mode(i, g if g < self.mode[i] else g + 1)
@@ -242,7 +240,6 @@ class LocalSearch(Schedule):
         total = 0
         for k in range(self.criteria):
             c = self.objective[k]
-            total = total * 4
             if c == 1:
                 total += min(self.charged * STEP // self.unit[1], CEILING)
             elif c == 3:
@@ -251,14 +248,13 @@ class LocalSearch(Schedule):
 
     def _more(self, c: int, left: int) -> int:
         """By how much criterion c may exceed what it is at least, for `_scalar` to do so by no more than `left`."""
-        weight = 0
+        counts = 0
         for k in range(self.criteria):
-            weight = weight * 4
             if self.objective[k] == c:
-                weight = 1
-        if weight == 0 or left // weight >= FAR // self.unit[c]:
+                counts = 1
+        if counts == 0 or left >= FAR // self.unit[c]:
             return FAR
-        return (left // weight + 1) * self.unit[c] // STEP + 1
+        return (left + 1) * self.unit[c] // STEP + 1
 
     def _schedule_from(self, first: int, late: int, awake: int) -> int:
         """Schedule the stages from position `first` of the order on, what comes before being as it was.
@@ -389,14 +385,15 @@ class LocalSearch(Schedule):
         self.unit[3] = loss // max(self.g, 1) + 1
 
     def _scalar(self) -> int:
-        """The schedule made last as one number: criteria in units of `STEP`, each four times as heavy as the next.
+        """The schedule made last as one number: the criteria in units of `STEP`, added up; a broken rule is dearer still.
 
-        What breaks a rule is dearer than all of that.
+        All weigh alike, although what is kept is the best in the objective's order: where the first criterion weighs
+        more, too little is tried that would do better in the end.
         """
         total = 0
         for k in range(self.criteria):
             c = self.objective[k]
-            total = total * 4 + min(self.result[c] * STEP // self.unit[c], CEILING)
+            total += min(self.result[c] * STEP // self.unit[c], CEILING)
         if self.result[4]:
             total += FORBIDDEN + min(self.result[4], 16 * CEILING) * 1024
         return total
@@ -480,16 +477,17 @@ class LocalSearch(Schedule):
             return self.readers[self.reader_first[i] + which]
         return self.inputs[self.input_first[i] + which - readers]
 
-    def _place_near(self, i: int, at: int) -> int:
-        """A position in the order a few places from `at` for stage i, as far as its inputs and readers let it."""
-        to = at + self._roll(9) - 4
+    def _new_place(self, i: int, at: int) -> int:
+        """A position in the order that inputs and readers of stage i allow, half the time a few places from `at`."""
         low = 0
         high = self.n - 1
         for p in range(self.input_first[i], self.input_first[i + 1]):
             low = max(low, self.position[self.inputs[p]] + 1)
         for c in range(self.reader_first[i], self.reader_first[i + 1]):
             high = min(high, self.position[self.readers[c]] - 1)
-        return min(max(to, low), high)
+        if self._roll(2):
+            return low + self._roll(high - low + 1)
+        return min(max(at + self._roll(9) - 4, low), high)
 
     def _shift(self, at: int, to: int) -> None:
         """Move the stage at position `at` of the order to position `to`."""
