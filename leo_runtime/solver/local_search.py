@@ -385,7 +385,7 @@ class LocalSearch(Schedule):
         self.unit[3] = loss // max(self.g, 1) + 1
 
     def _scalar(self) -> int:
-        """The schedule made last as one number: the criteria in units of `STEP`, added up; broken rules are dearer still.
+        """The schedule made last as one number: criteria in units of `STEP`, added up; broken rules are dearer still.
 
         All weigh alike, although what is kept is the best in the objective's order: where the first criterion weighs
         more, too little is tried that would do better in the end.
