@@ -248,13 +248,10 @@ class LocalSearch(Schedule):
 
     def _more(self, c: int, left: int) -> int:
         """By how much criterion c may exceed what it is at least, for `_scalar` to do so by no more than `left`."""
-        counts = 0
         for k in range(self.criteria):
-            if self.objective[k] == c:
-                counts = 1
-        if counts == 0 or left >= FAR // self.unit[c]:
-            return FAR
-        return (left + 1) * self.unit[c] // STEP + 1
+            if self.objective[k] == c and left < FAR // self.unit[c]:
+                return (left + 1) * self.unit[c] // STEP + 1
+        return FAR
 
     def _schedule_from(self, first: int, late: int, awake: int) -> int:
         """Schedule the stages from position `first` of the order on, what comes before being as it was.
