@@ -1,6 +1,6 @@
 """Large problems: `lns` within 0.1 s against CP-SAT (2 workers) after much longer.
 
-python tests/bench/large.py [--sizes 40,60,100] [--problems N] [--oracle-s 60]
+python tests/bench/large.py [--sizes 40,60,100] [--problems N] [--first 0] [--oracle-s 60]
 """
 
 import argparse
@@ -26,11 +26,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="40,60,100")
     parser.add_argument("--problems", type=int, default=3)
+    parser.add_argument("--first", type=int, default=0, help="the number of the first problem")
     parser.add_argument("--oracle-s", type=int, default=60)
     chosen = parser.parse_args()
     print(machine())
     for size in [int(text) for text in chosen.sizes.split(",")]:
-        for number in range(chosen.problems):
+        for number in range(chosen.first, chosen.first + chosen.problems):
             problem = random_problem(
                 number, stages=size, features=KINDS[number % 3], urgency="medium", objective=("tardiness", "energy")
             )
