@@ -8,7 +8,7 @@ cdef i64 SCALE, DUES, ROWS, CUTS, STEPS, ROOM, LONGEST
 @cython.final
 cdef class Kernel(LocalSearch):
     cdef i64 busiest, price_base, price_top, row_credit, rows, sure, target, tightened, trail_size
-    cdef ints alive, awake_price, bound, cap, ceiling, count, done, early, floor, last_start, late_from, latest
+    cdef ints alive, awake_price, bound, cap, ceiling, cost, count, done, early, floor, last_start, late_from, latest
     cdef ints least_late, least_priced, met_last, node_bound, only, parent, path_end, penalty, pick, reach
     cdef ints row_awake, row_best, row_over, row_price, row_room, row_take, soonest, stage_of, sure_list, surely
     cdef ints trail, work_from, work_of, work_sorted, work_to, work_us

@@ -88,6 +88,7 @@ class Kernel(LocalSearch):
         self.work_of = self._take(activities)
         self.work_sorted = self._take(activities)
         self.done = self._take(activities)
+        self.cost = self._take(g)
         self.penalty = self._take(g)
         self.least_priced = self._take(n)
         self.sure_list = self._take(n * r)

@@ -1,12 +1,13 @@
 # C types for local_search.py, as schedule.pxd is for schedule.py. What is inline is called from there alone.
 from leo_runtime.solver.schedule cimport FAR, Schedule, i64, ints
 
-cdef i64 STEP, SAMPLES, HEAT, CEILING, FORBIDDEN
+cdef i64 STEP, SAMPLES, HEAT, RELIEF, SORTED, CEILING, FORBIDDEN
 
 cdef class LocalSearch(Schedule):
-    cdef i64 changes, charged, logged, lost, powered, random, shifted_from, shifted_to, shunned, standing
-    cdef ints awake_at, broken_at, changed, climb_mode, cost, due_next, due_of, last_at, late_at, limit_end, log
-    cdef ints log_at, mode_before, position, renewed, sample, unit, users, wanted
+    cdef i64 changes, charged, horizon, logged, lost, powered, random, relieved, reordered_from, reordered_to, shunned
+    cdef i64 standing
+    cdef ints awake_at, broken_at, changed, climb_mode, dragged, due_next, due_of, last_at, late_at, latest_start
+    cdef ints limit_end, log, log_at, mode_before, order_before, position, renewed, sample, unit, users, wanted
 
     cdef void _carve_changes(self)
     cpdef climb(self, i64 moves, i64 seed)
@@ -37,11 +38,15 @@ cdef class LocalSearch(Schedule):
     cdef inline void _trade(self, i64 i, i64 source) noexcept nogil
     cdef inline i64 _any_there(self, i64 i, i64 k) noexcept nogil
     cdef inline i64 _neighbour(self, i64 i) noexcept nogil
-    cdef inline i64 _new_place(self, i64 i, i64 at) noexcept nogil
-    cdef inline void _shift(self, i64 at, i64 to) noexcept nogil
+    cdef inline i64 _drag(self, i64 at, i64 to) noexcept nogil
+    cdef inline i64 _sort(self, i64 low, i64 high) noexcept nogil
+    cdef inline void _latest_starts(self, i64 low) noexcept nogil
+    cdef inline void _save_order(self, i64 low, i64 high) noexcept nogil
+    cdef inline i64 _reordered(self, i64 low, i64 high) noexcept nogil
     cdef void _try_alone(self, i64 k) noexcept nogil
     cdef i64 _alone(self, i64 k) noexcept nogil
     cdef inline i64 _mode_there(self, i64 i, i64 k, i64 what) noexcept nogil
     cdef inline i64 _simple_mode(self, i64 i, i64 k) noexcept nogil
     cdef void _order(self) noexcept nogil
+    cdef void _sort_by_latest_start(self, i64 low, i64 high) noexcept nogil
     cdef inline i64 _roll(self, i64 sides) noexcept nogil

@@ -22,6 +22,10 @@ SAMPLES = 64
 """Of how many changes the median says by how much a change usually makes things worse."""
 HEAT = 4
 """What is worse by more than this part of the usual is never accepted."""
+RELIEF = 4
+"""How many times less the first criterion weighs once an answer has nothing of it: it only has to stay so."""
+SORTED = 20
+"""How many places before and behind a stage with a new mode are put into the order of latest starts at times."""
 CEILING = 1 << 44
 FORBIDDEN = CEILING * 8
 """More than four criteria, each at most `CEILING`, make together."""
@@ -31,12 +35,11 @@ class LocalSearch(Schedule):
     """The simple answers to a problem, and better ones."""
 
     def _carve_changes(self) -> None:
-        n, r, g = self.n, self.r, self.g
+        n, r = self.n, self.r
         activities = n + n * r
         self.unit = self._take(4)
         self.position = self._take(n)
         self.climb_mode = self._take(n)
-        self.cost = self._take(max(g, n))
         self.limit_end = self._take(n)
         self.due_of = self._take(n)
         self.due_next = self._take(self.deadlines)
@@ -45,6 +48,9 @@ class LocalSearch(Schedule):
         self.changed = self._take(n)
         self.mode_before = self._take(n)
         self.renewed = self._take(n)
+        self.latest_start = self._take(n)
+        self.order_before = self._take(n)
+        self.dragged = self._take(n)
         self.log = self._take(activities)
         self.log_at = self._take(n + 1)
         self.late_at = self._take(n + 1)
@@ -71,6 +77,7 @@ class LocalSearch(Schedule):
         """
         n = self.n
         self.random = 1 + seed % 2147483646
+        self.relieved = 0
         self._order()
         self._units()
         current = FAR
@@ -155,6 +162,10 @@ class LocalSearch(Schedule):
         for move in range(moves):
             if self.halted[0]:
                 return
+            if self.relieved == 0 and self.has_best and self.best_result[self.objective[0]] == 0:
+                self.relieved = 1
+                self.unit[self.objective[0]] *= RELIEF
+                current = self._cost()
             left = 1024 * (moves - move) // moves
             most = current + hot * left // 1024 * left // 1024
             first = self._change()
@@ -190,15 +201,14 @@ class LocalSearch(Schedule):
         """Change something at random. Returns the position in the order before which nothing differs; n: nothing."""
         n = self.n
         self.changes = 0
+        self.reordered_from = 0
+        self.reordered_to = 0
         i = self._roll(n)
         at = self.position[i]
-        self.shifted_from = at
-        self.shifted_to = at
         what = self._roll(16)
         modes = self.mode_first[i + 1] - self.mode_first[i]
         if what < 3 or (modes < 2 and what >= 6):
-            self._shift(at, self._new_place(i, at))
-            return n if self.shifted_to == at else min(at, self.shifted_to)
+            return self._drag(at, self._roll(n) if self._roll(2) else min(max(at + self._roll(9) - 4, 0), n - 1))
         if what < 6:
             return self._renew(i)
         source = self.resource[self.mode[i]]
@@ -210,13 +220,17 @@ class LocalSearch(Schedule):
             self._trade(i, source)
         for m in range(self.changes):
             at = min(at, self.position[self.changed[m]])
+        if self._roll(8) == 0:
+            at = min(at, self._sort(max(at - SORTED, 0), min(at + SORTED, n)))
         return at
 
     def _change_back(self, first: int) -> None:
         """Undo the last change, which began to differ at position `first`."""
         for m in range(self.changes - 1, -1, -1):
             self._give(self.changed[m], self.mode_before[m])
-        self._shift(self.shifted_to, self.shifted_from)
+        for k in range(self.reordered_from, self.reordered_to):
+            self.made[k] = self.order_before[k]
+            self.position[self.made[k]] = k
         if self.renewing:
             self.renewing = 0
             for i in range(self.n):
@@ -385,7 +399,7 @@ class LocalSearch(Schedule):
         """The schedule made last as one number: criteria in units of `STEP`, added up; broken rules are dearer still.
 
         All weigh alike, although what is kept is the best in the objective's order: where the first criterion weighs
-        more, too little is tried that would do better in the end.
+        more, too little is tried that would do better in the end. One that has come down to 0 weighs less (`RELIEF`).
         """
         total = 0
         for k in range(self.criteria):
@@ -474,32 +488,81 @@ class LocalSearch(Schedule):
             return self.readers[self.reader_first[i] + which]
         return self.inputs[self.input_first[i] + which - readers]
 
-    def _new_place(self, i: int, at: int) -> int:
-        """A position in the order that inputs and readers of stage i allow, half the time a few places from `at`."""
-        low = 0
-        high = self.n - 1
-        for p in range(self.input_first[i], self.input_first[i + 1]):
-            low = max(low, self.position[self.inputs[p]] + 1)
-        for c in range(self.reader_first[i], self.reader_first[i + 1]):
-            high = min(high, self.position[self.readers[c]] - 1)
-        if self._roll(2):
-            return low + self._roll(high - low + 1)
-        return min(max(at + self._roll(9) - 4, low), high)
+    def _drag(self, at: int, to: int) -> int:
+        """Move the stage at position `at` of the order to position `to`. Returns as `_change` does.
 
-    def _shift(self, at: int, to: int) -> None:
-        """Move the stage at position `at` of the order to position `to`."""
-        i = self.made[at]
-        self.shifted_to = to
-        while at < to:
-            self.made[at] = self.made[at + 1]
-            self.position[self.made[at]] = at
-            at += 1
-        while at > to:
-            self.made[at] = self.made[at - 1]
-            self.position[self.made[at]] = at
-            at -= 1
-        self.made[at] = i
-        self.position[i] = at
+        Of the stages between, those that read it (or read what reads it) go along to a later place, those that it needs
+        to an earlier one. Where single stages move, none passes another that it depends on.
+        """
+        low = min(at, to)
+        high = max(at, to) + 1
+        self._save_order(low, high)
+        for k in range(low, high):
+            self.dragged[self.made[k]] = 0
+        self.dragged[self.made[at]] = 1
+        for k in range(at + 1, high):
+            i = self.made[k]
+            for p in range(self.input_first[i], self.input_first[i + 1]):
+                if self.position[self.inputs[p]] >= low and self.dragged[self.inputs[p]]:
+                    self.dragged[i] = 1
+        for k in range(at - 1, low - 1, -1):
+            i = self.made[k]
+            for c in range(self.reader_first[i], self.reader_first[i + 1]):
+                if self.position[self.readers[c]] < high and self.dragged[self.readers[c]]:
+                    self.dragged[i] = 1
+        put = low
+        for second in range(2):
+            for k in range(low, high):
+                i = self.order_before[k]
+                if self.dragged[i] == (second if at < to else 1 - second):
+                    self.made[put] = i
+                    put += 1
+        return self._reordered(low, high)
+
+    def _sort(self, low: int, high: int) -> int:
+        """Sort positions `low` to `high` - 1 by the latest start, given the modes there are. Returns as `_change` does.
+
+        A stage that takes longer in its new mode has to start sooner, and so does what it reads.
+        """
+        self._latest_starts(low)
+        self._save_order(low, high)
+        self._sort_by_latest_start(low, high)
+        return self._reordered(low, high)
+
+    def _latest_starts(self, low: int) -> None:
+        """When the stages from position `low` on must start for what follows to be in time, into `latest_start`."""
+        for k in range(self.n - 1, low - 1, -1):
+            i = self.made[k]
+            g = self.mode[i]
+            source = self.resource[g]
+            latest = self.horizon
+            d = self.due_of[i]
+            while d >= 0:
+                latest = min(latest, self.due[d])
+                d = self.due_next[d]
+            for c in range(self.reader_first[i], self.reader_first[i + 1]):
+                j = self.readers[c]
+                target = self.resource[self.mode[j]]
+                needed = self.latest_start[j]
+                if source != target and self.send_us[g * self.r + target] >= 0:
+                    needed -= self.send_us[g * self.r + target] + self.links[6 * (source * self.r + target) + 1]
+                latest = min(latest, needed)
+            self.latest_start[i] = latest - self.duration[g]
+
+    def _save_order(self, low: int, high: int) -> None:
+        """Keep the order of positions `low` to `high` - 1, so that changing it can be undone."""
+        self.reordered_from = low
+        self.reordered_to = high
+        for k in range(low, high):
+            self.order_before[k] = self.made[k]
+
+    def _reordered(self, low: int, high: int) -> int:
+        """Note where the stages at positions `low` to `high` - 1 are now. Returns the first that differs, or n."""
+        while low < high and self.made[low] == self.order_before[low]:
+            low += 1
+        for k in range(low, high):
+            self.position[self.made[k]] = k
+        return self.n if low == high else low
 
     def _try_alone(self, k: int) -> None:
         """Schedule everything on resource k in a few simple ways, and keep what is good."""
@@ -560,6 +623,7 @@ class LocalSearch(Schedule):
             horizon += self.least[i]
         for d in range(self.deadlines):
             horizon = max(horizon, self.due[d])
+        self.horizon = horizon
         for i in range(n):
             self.limit_end[i] = horizon
         for d in range(self.deadlines):
@@ -569,10 +633,15 @@ class LocalSearch(Schedule):
                 producer = self.inputs[p]
                 self.limit_end[producer] = min(self.limit_end[producer], self.limit_end[i] - self.least[i])
         for i in range(n):
-            key = self.limit_end[i] - self.least[i]
-            self.cost[i] = key
-            at = i
-            while at > 0 and self.cost[self.made[at - 1]] > key:
+            self.latest_start[i] = self.limit_end[i] - self.least[i]
+            self.made[i] = i
+        self._sort_by_latest_start(0, n)
+
+    def _sort_by_latest_start(self, low: int, high: int) -> None:
+        for k in range(low + 1, high):
+            i = self.made[k]
+            at = k
+            while at > low and self.latest_start[self.made[at - 1]] > self.latest_start[i]:
                 self.made[at] = self.made[at - 1]
                 at -= 1
             self.made[at] = i
