@@ -4,7 +4,8 @@ import pytest
 
 from leo_runtime.check import check
 from leo_runtime.errors import SolverError
-from leo_runtime.solver import solve
+from leo_runtime.solver import lns, solve
+from leo_runtime.solver.compiled import Compiled
 from leo_runtime.testing import random_problem
 
 
@@ -33,3 +34,25 @@ def test_the_same_seed_gives_the_same_answer_and_a_large_problem_gets_one() -> N
     first, second = (solve(problem, "lns", limit_nodes=200, seed=7) for _ in range(2))
     assert first.model_copy(update={"solve_us": 0}) == second.model_copy(update={"solve_us": 0})
     assert not check(problem, first).violations
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_it_is_no_worse_than_either_of_its_local_searches(seed: int) -> None:
+    problem = random_problem(seed, stages=30, features=("lanes", "wake"), urgency="tight")
+    placement = solve(problem, "lns", limit_nodes=0, seed=seed)
+    assert not check(problem, placement).violations
+    assert placement.criteria is not None
+    reached = [getattr(placement.criteria, name) for name in problem.objective]
+    order = ["tardiness", "energy", "makespan", "accuracy_loss"]
+    for own_seed in (2 * seed, 2 * seed + 1):
+        kernel = Compiled(problem).kernel()
+        kernel.climb(lns.CLIMB_MOVES_PER_STAGE * 30, own_seed)
+        assert reached <= [kernel.best()[order.index(name)] for name in problem.objective]
+
+
+@pytest.mark.parametrize("limit_ms", [1, 5, 40])
+def test_it_keeps_to_its_time_and_answers_within_it(limit_ms: int) -> None:
+    problem = random_problem(3, stages=30, features=("lanes", "wake"), urgency="tight")
+    placement = solve(problem, "lns", limit_ms=limit_ms)
+    assert not check(problem, placement).violations
+    assert placement.solve_us < 1000 * limit_ms + 500_000

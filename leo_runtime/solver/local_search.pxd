@@ -4,14 +4,17 @@ from leo_runtime.solver.schedule cimport FAR, Schedule, i64, ints
 cdef i64 STEP, SAMPLES, HEAT, RELIEF, SORTED, CEILING, FORBIDDEN
 
 cdef class LocalSearch(Schedule):
-    cdef i64 changes, charged, horizon, logged, lost, powered, random, relieved, reordered_from, reordered_to, shunned
+    cdef i64 changes, charged, horizon, hot, logged, lost, powered, random, relieved, reordered_from, reordered_to, shunned
     cdef i64 standing
     cdef ints awake_at, broken_at, changed, climb_mode, dragged, due_next, due_of, last_at, late_at, latest_start
     cdef ints limit_end, log, log_at, mode_before, order_before, position, renewed, sample, unit, users, wanted
 
     cdef void _carve_changes(self)
     cpdef climb(self, i64 moves, i64 seed)
-    cdef inline void _climb(self, i64 moves, i64 seed) noexcept nogil
+    cpdef climb_once(self, i64 moves, i64 seed)
+    cpdef climb_again(self, i64 moves)
+    cdef inline void _climb_once(self, i64 moves, i64 seed) noexcept nogil
+    cdef inline void _climb_again(self, i64 moves) noexcept nogil
     cdef inline void _by_start(self) noexcept nogil
     cdef inline void _stand(self) noexcept nogil
     cdef inline i64 _cost(self) noexcept nogil

@@ -62,19 +62,26 @@ class LocalSearch(Schedule):
 
     def climb(self, moves: int, seed: int) -> None:
         """Look for good answers: the simple ones first, then `moves` seeded random changes from the best of them."""
+        self.climb_once(moves - moves // 2, seed)
+        self.climb_again(moves // 2)
+
+    def climb_once(self, moves: int, seed: int) -> None:
+        """The first half of `climb`: from the best of the simple answers."""
         with cython.nogil:
-            self._climb(moves, seed)
+            self._climb_once(moves, seed)
+
+    def climb_again(self, moves: int) -> None:
+        """The second half, after the first: from the best answer found, accepting less that is worse."""
+        with cython.nogil:
+            self._climb_again(moves)
 
     @property
     def processors(self) -> list[int]:
         """The resources on which every stage has a mode; none where there is no stage."""
         return [k for k in range(self.r) if self.n > 0 and self._alone(k)]
 
-    def _climb(self, moves: int, seed: int) -> None:
-        """Threshold accepting (Dueck and Scheuer, 1990) over modes and order, from the best of the simple answers.
-
-        Half the moves cool down from there, half once more, from less heat, from the best answer found.
-        """
+    def _climb_once(self, moves: int, seed: int) -> None:
+        """Threshold accepting (Dueck and Scheuer, 1990) over modes and order, from the best of the simple answers."""
         n = self.n
         self.random = 1 + seed % 2147483646
         self.relieved = 0
@@ -97,12 +104,16 @@ class LocalSearch(Schedule):
         if n == 0 or moves == 0:
             return
         self._stand()
-        hot = self._usual(min(SAMPLES, moves // 8)) // HEAT
-        self._cool(moves - moves // 2, hot)
+        self.hot = self._usual(min(SAMPLES, moves // 4)) // HEAT
+        self._cool(moves, self.hot)
+
+    def _climb_again(self, moves: int) -> None:
+        if self.n == 0 or moves == 0:
+            return
         if self.has_best:
             self._by_start()
             self._stand()
-        self._cool(moves // 2, hot // 2)
+        self._cool(moves, self.hot // 2)
 
     def _by_start(self) -> None:
         """The best answer's modes into `climb_mode`, its stages in the order of their starts into `made`."""
