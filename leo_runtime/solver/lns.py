@@ -18,6 +18,8 @@ from leo_runtime.solver.limits import limited
 
 CLIMBERS = 2
 """How many local searches, each in a thread of its own. Some end in an answer from which no small change leads on."""
+ALONE_UP_TO = 30
+"""Up to so many stages one does, as the search that learns gets away from such an answer."""
 CLIMB_MOVES_PER_STAGE = 500
 """How long each is; beyond that the search that learns finds more."""
 CLIMB_PERCENT = 85
@@ -38,8 +40,8 @@ def solve(problem: Problem, *, limit_ms: int | None = None, limit_nodes: int | N
     """
     began = perf_counter_ns()
     compiled = Compiled(problem)
-    climbers = [compiled.kernel() for _ in range(CLIMBERS)]
-    seeds = range(seed * CLIMBERS, (seed + 1) * CLIMBERS)
+    climbers = [compiled.kernel() for _ in range(CLIMBERS if len(compiled.stages) > ALONE_UP_TO else 1)]
+    seeds = range(seed * CLIMBERS, seed * CLIMBERS + len(climbers))
     moves = CLIMB_MOVES_PER_STAGE * len(compiled.stages)
     if limit_ms is None:
         _all_at_once(lambda kernel, own_seed: kernel.climb(moves, own_seed), climbers, seeds)
@@ -77,11 +79,13 @@ def _climb_within(limit_ms: int, began_ns: int, climbers: list[Any], seeds: rang
 
 
 def _all_at_once(climb: Callable[[Any, int], object], climbers: list[Any], seeds: range) -> int:
-    """Let each climb in a thread of its own. Returns how long that took, in ns."""
+    """Let each climb, all but the first in threads of their own. Returns how long that took, in ns."""
     began_ns = perf_counter_ns()
-    threads = [Thread(target=climb, args=pair, daemon=True) for pair in zip(climbers, seeds, strict=True)]
+    first, *others = zip(climbers, seeds, strict=True)
+    threads = [Thread(target=climb, args=other, daemon=True) for other in others]
     for thread in threads:
         thread.start()
+    climb(*first)
     for thread in threads:
         thread.join()
     return perf_counter_ns() - began_ns
