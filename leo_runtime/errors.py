@@ -30,7 +30,8 @@ class DocumentError(InputError):
     """A document is wrong: `source` (file or document), `path` (JSON path) and `value` say where."""
 
     def __init__(self, source: str, problem: str, path: str = "$", value: str = "", *, hint: str = "") -> None:
-        super().__init__(f"{source}: {problem}, at {path}", hint=hint)
+        # Names in it are the document's own, and may have line breaks or what a terminal would obey.
+        super().__init__(_printable(f"{source}: {problem}, at {path}"), hint=hint)
         self.source = source
         self.path = path
         self.value = value
@@ -70,3 +71,8 @@ class KernelError(BackendError):
 
 class SolverError(LeoError):
     """A solver cannot answer this problem at all."""
+
+
+def _printable(text: str) -> str:
+    """The text with every character that cannot be seen written as its escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

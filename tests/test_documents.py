@@ -67,6 +67,7 @@ def changed(path: str, value: object) -> dict[str, Any]:
         ("deadlines.0.weight", 0, "expected at least 1, got 0"),
         ("deadlines.0.stage", "z", 'no stage is called "z", at $.deadlines[0].stage'),
         ("accuracy_budgets.0.stages", ["a", "a"], 'the stage "a" is given twice'),
+        ("accuracy_budgets.0.stages", ["a\n\x1b[2J"], 'no stage is called "a\\n\\x1b[2J", at $.acc'),
         ("limits.power", 3, 'got "power", at $.limits.power'),
         ("limits.energy", None, "expected an integer, got null, at $.limits.energy"),
         ("objective", ["energy", "energy"], 'the criterion "energy" is given twice'),
