@@ -10,7 +10,7 @@ from leo_runtime.errors import SolverError
 from leo_runtime.problem import Placement, Problem
 from leo_runtime.solver.compiled import Compiled
 from leo_runtime.solver.infeasible import reason
-from leo_runtime.solver.limits import limited
+from leo_runtime.solver.limits import Stop, limited
 from leo_runtime.solver.lists import search_single_processors
 from leo_runtime.solver.prove import UNLIMITED, Learned, prove
 
@@ -39,10 +39,9 @@ def answer(
     limit_nodes: int | None = None,
     seed: int = 0,
     climb_moves: int | None = None,
-    solver: str = "exact",
     learned: Learned | None = None,
 ) -> Placement:
-    """Search with a kernel of `compiled` and write the answer down as that of `solver`; see `solve`.
+    """Search with a kernel of `compiled` and write the answer down; see `solve`.
 
     The kernel may already hold an answer to start from; `climb_moves` says how much local search to add.
     """
@@ -50,19 +49,31 @@ def answer(
         stop.watch(kernel)
         kernel.climb(CLIMB_MOVES_PER_STAGE * len(compiled.stages) if climb_moves is None else climb_moves, seed)
         proved, _ = prove(kernel, UNLIMITED if limit_nodes is None else limit_nodes, learned)
-        bounds = tuple(kernel.bounds)
-        if not proved:
-            before = kernel.best()[:4] if kernel.found else None
-            search_single_processors(compiled, kernel, stop)
-            if kernel.found and kernel.best()[:4] != before:
-                # The later bounds were for other values of the criteria before them.
-                proved = kernel.root() == 2
-                bounds = (max(bounds[0], kernel.bounds[0]), *kernel.bounds[1:])
-        if kernel.found:
-            return compiled.placement(kernel.best(), solver, "optimal" if proved else "feasible", bounds, began_ns)
-        if not proved:
-            raise SolverError(
-                f"`{compiled.problem.name}`: no answer was found within the limit, and none was ruled out",
-                hint="raise limit_ms or limit_nodes",
-            )
-        return compiled.infeasible(solver, reason(compiled.problem, stop), began_ns)
+        return finished(compiled, kernel, proved, tuple(kernel.bounds), stop, began_ns, "exact")
+
+
+def finished(
+    compiled: Compiled,
+    kernel: Any,
+    proved: bool,
+    bounds: tuple[int, ...],
+    stop: Stop,
+    began_ns: int,
+    solver: str,
+) -> Placement:
+    """Write down what a searched kernel has and proves, no worse than everything on one processor (see `solve`)."""
+    if not proved:
+        before = kernel.best()[:4] if kernel.found else None
+        search_single_processors(compiled, kernel, stop)
+        if kernel.found and kernel.best()[:4] != before:
+            # The later bounds were for other values of the criteria before them.
+            proved = kernel.root() == 2
+            bounds = (max(bounds[0], kernel.bounds[0]), *kernel.bounds[1:])
+    if kernel.found:
+        return compiled.placement(kernel.best(), solver, "optimal" if proved else "feasible", bounds, began_ns)
+    if not proved:
+        raise SolverError(
+            f"`{compiled.problem.name}`: no answer was found within the limit, and none was ruled out",
+            hint="raise limit_ms or limit_nodes",
+        )
+    return compiled.infeasible(solver, reason(compiled.problem, stop), began_ns)
