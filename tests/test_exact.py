@@ -1,12 +1,14 @@
 """The exact solver: against trying everything, compiled against interpreted, its limits and its bounds."""
 
+from random import Random
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leo_runtime.check import check
 from leo_runtime.errors import SolverError
-from leo_runtime.problem import Placement, Problem
+from leo_runtime.problem import Link, Mode, Placement, Problem, Resource, StageModes
 from leo_runtime.solver import solve
 from leo_runtime.solver.compiled import Compiled, clause_search
 from leo_runtime.solver.exact import answer
@@ -175,3 +177,41 @@ def test_any_number_of_lanes(lanes: int) -> None:
         search = clause_search(kernel, lasting=True)
         assert search.search(1 << 60) == 2
         assert tuple(kernel.bounds) == tried.bounds
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("readers", [1, 3])
+def test_the_root_knows_what_modes_and_sendings_cost_together(seed: int, readers: int) -> None:
+    rng = Random(seed)
+    names = ("dsp", "cpu", "gpu", "npu")
+    energy = [[rng.randrange(1, 1000) for _ in names] for _ in range(30)]
+    sending = {(a, b): rng.randrange(1, 800) for a in range(4) for b in range(4) if a != b}
+    # A chain; with three readers every stage is read by the next, and by two that end there.
+    inputs = {i: [i - 1] if readers == 1 else [(i - 1) // 3 * 3] for i in range(1, 30)}
+    problem = Problem(
+        format="leo-problem/1",
+        name="chain",
+        resources=tuple(Resource(name=name) for name in names),
+        links=tuple(Link(source=names[a], target=names[b], energy_nj=nj) for (a, b), nj in sending.items()),
+        stages=tuple(
+            StageModes(
+                name=f"s{i}",
+                inputs=tuple(f"s{j}" for j in inputs.get(i, ())),
+                modes=tuple(Mode(resource=name, duration_us=1, energy_nj=energy[i][k]) for k, name in enumerate(names)),
+            )
+            for i in range(30)
+        ),
+        objective=("energy",),
+    )
+    best = solve(problem)
+    assert best.status == "optimal" and best.criteria is not None
+    bound = solve(problem, limit_nodes=0).bounds[0]
+    if readers == 1:
+        # The least over the places of each stage in turn is the optimum.
+        least = energy[0]
+        for own in energy[1:]:
+            least = [own[k] + min(least[a] + sending.get((a, k), 0) for a in range(4)) for k in range(4)]
+        assert bound == best.criteria.energy == min(least)
+    else:
+        cheapest = sum(min(own) for own in energy)
+        assert cheapest < bound <= best.criteria.energy

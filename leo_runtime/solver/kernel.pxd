@@ -3,14 +3,15 @@ cimport cython
 from leo_runtime.solver.local_search cimport SAMPLES, LocalSearch
 from leo_runtime.solver.schedule cimport FAR, i64, ints
 
-cdef i64 SCALE, DUES, ROWS, CUTS, STEPS, ROOM, LONGEST
+cdef i64 SCALE, DUES, ROWS, CUTS, STEPS, ROOM, SWEEPS, LONGEST
 
 @cython.final
 cdef class Kernel(LocalSearch):
-    cdef i64 busiest, price_base, price_top, row_credit, rows, sure, target, tightened, trail_size
+    cdef i64 busiest, price_base, price_rest, price_top, row_credit, rows, sure, target, tightened, trail_size
     cdef ints alive, awake_price, bound, cap, ceiling, cost, count, done, early, floor, last_start, late_from, latest
     cdef ints least_late, least_priced, met_last, node_bound, only, parent, path_end, penalty, pick, reach
     cdef ints row_awake, row_best, row_over, row_price, row_room, row_take, soonest, stage_of, sure_list, surely
+    cdef ints least_share, read_by, sent_by, there
     cdef ints trail, work_from, work_of, work_sorted, work_to, work_us
 
     cdef void _carve_bounds(self)
@@ -44,6 +45,11 @@ cdef class Kernel(LocalSearch):
     cdef i64 _new_row(self, i64 awake) noexcept nogil
     cdef i64 _relaxed(self, ints prices) noexcept nogil
     cdef i64 _raise_prices(self, i64 value, i64 left) noexcept nogil
+    cdef i64 _share_sendings(self) noexcept nogil
+    cdef void _least_shares(self) noexcept nogil
+    cdef void _charge_places(self, i64 i) noexcept nogil
+    cdef i64 _least_place(self, i64 i) noexcept nogil
+    cdef i64 _pull(self, i64 p, i64 i, i64 j, i64 first) noexcept nogil
     cdef i64 _cut(self) noexcept nogil
     cdef void _fit_row(self, i64 row, i64 room) noexcept nogil
     cdef i64 _cut_lanes(self, i64 k) noexcept nogil

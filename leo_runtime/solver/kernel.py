@@ -31,6 +31,8 @@ ROOM = 1 << 20
 """A row's numbers are scaled down to this."""
 DUES = 9
 """Of how many deadlines every order is looked at."""
+SWEEPS = 4
+"""How often what sendings cost is shared out anew between the stages that send and those that read."""
 LONGEST = 1 << 38
 """The longest subgradient step: several of them, times a row's numbers, are to fit into 64 bits."""
 
@@ -44,6 +46,8 @@ def block_size(data: Sequence[int]) -> int:
         + 28 * (n + pairs)
         + (ROWS + resources) * (modes + 5)
         + 2 * modes * resources
+        + resources * (resources + 1) * n
+        + 2 * resources * data[3]
         + 32 * (n + modes)
         + 20 * (resources + lanes)
         + data[3]
@@ -91,6 +95,10 @@ class Kernel(LocalSearch):
         self.cost = self._take(g)
         self.penalty = self._take(g)
         self.least_priced = self._take(n)
+        self.least_share = self._take(n * r * r)
+        self.there = self._take(n * r)
+        self.sent_by = self._take(self.input_first[n] * r)
+        self.read_by = self._take(self.input_first[n] * r)
         self.sure_list = self._take(n * r)
         self.awake_price = self._take(r)
         self.row_take = self._take((ROWS + r) * g)
@@ -229,12 +237,14 @@ class Kernel(LocalSearch):
         """Set prices, and what follows from them; once more if that rules something out. 0: there is no answer."""
         for _ in range(2):
             self._set_prices()
-            if self.rows == 0:
-                # Nothing has changed since domains and times were bounded last.
-                return 1
             before = self.trail_size
-            if self._propagate() == 0:
+            # Without rows nothing has changed since domains and times were bounded last.
+            if self.rows > 0 and self._propagate() == 0:
                 return 0
+            if self.cap[1] < FAR:
+                now = self.trail_size
+                if self._share_sendings() == 0 or (self.trail_size != now and self._propagate() == 0):
+                    return 0
             if self.trail_size == before:
                 return 1
         return 1
@@ -260,6 +270,8 @@ class Kernel(LocalSearch):
         mark = self.trail_size
         value = self.best_result[c]
         if self._propagate():
+            if c == 1:
+                self._share_sendings()
             least = self.node_bound[c]
             if c == 0:
                 least = max(least, self._in_turn())
@@ -618,6 +630,7 @@ class Kernel(LocalSearch):
             self.least_priced[i] = low_priced
             energy += low
             priced += low_priced
+        self.price_rest = -priced
         priced -= self.row_credit
         for k in range(r):
             if self.awake_mw[k] > 0 and self.last[k] >= 0:
@@ -635,6 +648,7 @@ class Kernel(LocalSearch):
                 lanes = self.lane_first[k + 1] - self.lane_first[k]
                 priced += (self.awake_mw[k] * self.last[k] + wake) * SCALE
                 priced -= self.awake_price[k] * lanes * (self.last[k] - self.opening[k])
+        self.price_rest += priced
         bound = max(energy, (priced + SCALE - 1) // SCALE if priced > 0 else 0)
         self.node_bound[1] = bound
         if bound > self.cap[1]:
@@ -826,6 +840,112 @@ class Kernel(LocalSearch):
                 top = self.awake_mw[k] * SCALE // (self.lane_first[k + 1] - self.lane_first[k])
             self.row_price[row] = min(max(price, 0), top)
         return 1
+
+    # A sending costs energy because of what two stages chose. For any x of where a stage is and y of where its reader
+    # is, whose sum is at most the reader's share of what that sending costs (0 on one resource), charging the one x and
+    # the other y leaves a lower bound. They are found by going over the pairs, each time letting one stage have all
+    # that the other can spare (as tree-reweighted message passing does, Kolmogorov, 2006). Then what one place costs
+    # that stage more than another is known with its neighbours' costs, and the bound does not fall.
+
+    def _share_sendings(self) -> int:
+        """Bound the energy of modes and sendings together, and kill the modes that would exceed the cap. 0: all do."""
+        n, r = self.n, self.r
+        total = self.price_rest
+        self._least_shares()
+        for p in range(self.input_first[n] * r):
+            self.sent_by[p] = 0
+            self.read_by[p] = 0
+        for i in range(n):
+            self._charge_places(i)
+            total += self._least_place(i)
+        bound = total
+        for sweep in range(SWEEPS):
+            for k in range(n):
+                i = k if sweep % 2 else n - 1 - k
+                for p in range(self.input_first[i], self.input_first[i + 1]):
+                    total += self._pull(p, self.inputs[p], i, 0)
+                for c in range(self.reader_first[i], self.reader_first[i + 1]):
+                    j = self.readers[c]
+                    for p in range(self.input_first[j], self.input_first[j + 1]):
+                        if self.inputs[p] == i:
+                            total += self._pull(p, i, j, 1)
+                if total > self.cap[1] * SCALE:
+                    self.node_bound[1] = self.cap[1] + 1
+                    return 0
+                spare = self.cap[1] * SCALE - total + self._least_place(i)
+                for g in range(self.mode_first[i], self.mode_first[i + 1]):
+                    if self.alive[g] and self.there[i * r + self.resource[g]] > spare:
+                        self._kill(g)
+        if total > bound:
+            self.node_bound[1] = max(self.node_bound[1], (total + SCALE - 1) // SCALE if total > 0 else 0)
+        return 1
+
+    def _least_shares(self) -> None:
+        """What sending costs each reader at least, from resource to resource, into `least_share`."""
+        r = self.r
+        for x in range(self.n * r * r):
+            self.least_share[x] = FAR
+        for g in range(self.g):
+            i = self.stage_of[g]
+            readers = self.reader_first[i + 1] - self.reader_first[i]
+            if self.alive[g] == 0 or readers == 0:
+                continue
+            for t in range(r):
+                x = (i * r + self.resource[g]) * r + t
+                share = 0
+                if t != self.resource[g] and self.send_us[g * r + t] >= 0:
+                    share = SCALE * self.send_nj[g * r + t] // readers
+                self.least_share[x] = min(self.least_share[x], share)
+
+    def _charge_places(self, i: int) -> None:
+        """The least that stage i costs on each resource at the prices, into `there`; `FAR` where it cannot be."""
+        for t in range(self.r):
+            self.there[i * self.r + t] = FAR
+        for g in range(self.mode_first[i], self.mode_first[i + 1]):
+            if self.alive[g]:
+                x = i * self.r + self.resource[g]
+                self.there[x] = min(self.there[x], SCALE * self.energy[g] + self.penalty[g])
+
+    def _least_place(self, i: int) -> int:
+        low = FAR
+        for t in range(self.r):
+            low = min(low, self.there[i * self.r + t])
+        return low
+
+    def _pull(self, p: int, i: int, j: int, first: int) -> int:
+        """Let stage i (`first` 1) or its reader j have all that the other can spare; by how much the bound rises."""
+        r = self.r
+        risen = -self._least_place(i) - self._least_place(j)
+        for t in range(r):
+            if self.there[i * r + t] < FAR:
+                self.there[i * r + t] -= self.sent_by[p * r + t]
+            if self.there[j * r + t] < FAR:
+                self.there[j * r + t] -= self.read_by[p * r + t]
+        for side in range(2):
+            for s in range(r):
+                low = FAR
+                if side != first:
+                    if self.there[i * r + s] == FAR:
+                        continue
+                    for t in range(r):
+                        if self.there[j * r + t] < FAR:
+                            cost = self.there[j * r + t] if side == 0 else -self.read_by[p * r + t]
+                            low = min(low, self.least_share[(i * r + s) * r + t] + cost)
+                    self.sent_by[p * r + s] = low
+                else:
+                    if self.there[j * r + s] == FAR:
+                        continue
+                    for t in range(r):
+                        if self.there[i * r + t] < FAR:
+                            cost = self.there[i * r + t] if side == 0 else -self.sent_by[p * r + t]
+                            low = min(low, self.least_share[(i * r + t) * r + s] + cost)
+                    self.read_by[p * r + s] = low
+        for t in range(r):
+            if self.there[i * r + t] < FAR:
+                self.there[i * r + t] += self.sent_by[p * r + t]
+            if self.there[j * r + t] < FAR:
+                self.there[j * r + t] += self.read_by[p * r + t]
+        return risen + self._least_place(i) + self._least_place(j)
 
     def _cut(self) -> int:
         """Make rows that the modes picked last break: full lanes, long paths, memory, budgets. Says how many."""
