@@ -3,7 +3,7 @@ cimport cython
 from leo_runtime.solver.local_search cimport SAMPLES, LocalSearch
 from leo_runtime.solver.schedule cimport FAR, i64, ints
 
-cdef i64 SCALE, DUES, ROWS, CUTS, STEPS, ROOM, SWEEPS, LONGEST
+cdef i64 SCALE, DUES, ROWS, CUTS, STEPS, ROOM, SWEEPS, ABSENT, LONGEST
 
 @cython.final
 cdef class Kernel(LocalSearch):

@@ -33,6 +33,8 @@ DUES = 9
 """Of how many deadlines every order is looked at."""
 SWEEPS = 4
 """How often what sendings cost is shared out anew between the stages that send and those that read."""
+ABSENT = 4 * FAR
+"""What it costs a stage to be where it has no mode: more than being anywhere else, with all that it was charged for."""
 LONGEST = 1 << 38
 """The longest subgradient step: several of them, times a row's numbers, are to fit into 64 bits."""
 
@@ -898,16 +900,16 @@ class Kernel(LocalSearch):
                 self.least_share[x] = min(self.least_share[x], share)
 
     def _charge_places(self, i: int) -> None:
-        """The least that stage i costs on each resource at the prices, into `there`; `FAR` where it cannot be."""
+        """The least that stage i costs on each resource at the prices, into `there`; `ABSENT` where it cannot be."""
         for t in range(self.r):
-            self.there[i * self.r + t] = FAR
+            self.there[i * self.r + t] = ABSENT
         for g in range(self.mode_first[i], self.mode_first[i + 1]):
             if self.alive[g]:
                 x = i * self.r + self.resource[g]
                 self.there[x] = min(self.there[x], SCALE * self.energy[g] + self.penalty[g])
 
     def _least_place(self, i: int) -> int:
-        low = FAR
+        low = ABSENT
         for t in range(self.r):
             low = min(low, self.there[i * self.r + t])
         return low
@@ -917,33 +919,33 @@ class Kernel(LocalSearch):
         r = self.r
         risen = -self._least_place(i) - self._least_place(j)
         for t in range(r):
-            if self.there[i * r + t] < FAR:
+            if self.there[i * r + t] < ABSENT:
                 self.there[i * r + t] -= self.sent_by[p * r + t]
-            if self.there[j * r + t] < FAR:
+            if self.there[j * r + t] < ABSENT:
                 self.there[j * r + t] -= self.read_by[p * r + t]
         for side in range(2):
             for s in range(r):
-                low = FAR
+                low = ABSENT
                 if side != first:
-                    if self.there[i * r + s] == FAR:
+                    if self.there[i * r + s] == ABSENT:
                         continue
                     for t in range(r):
-                        if self.there[j * r + t] < FAR:
+                        if self.there[j * r + t] < ABSENT:
                             cost = self.there[j * r + t] if side == 0 else -self.read_by[p * r + t]
                             low = min(low, self.least_share[(i * r + s) * r + t] + cost)
                     self.sent_by[p * r + s] = low
                 else:
-                    if self.there[j * r + s] == FAR:
+                    if self.there[j * r + s] == ABSENT:
                         continue
                     for t in range(r):
-                        if self.there[i * r + t] < FAR:
+                        if self.there[i * r + t] < ABSENT:
                             cost = self.there[i * r + t] if side == 0 else -self.sent_by[p * r + t]
                             low = min(low, self.least_share[(i * r + t) * r + s] + cost)
                     self.read_by[p * r + s] = low
         for t in range(r):
-            if self.there[i * r + t] < FAR:
+            if self.there[i * r + t] < ABSENT:
                 self.there[i * r + t] += self.sent_by[p * r + t]
-            if self.there[j * r + t] < FAR:
+            if self.there[j * r + t] < ABSENT:
                 self.there[j * r + t] += self.read_by[p * r + t]
         return risen + self._least_place(i) + self._least_place(j)
 

@@ -65,10 +65,16 @@ def solve(problem: Problem, *, limit_ms: int | None = None, limit_nodes: int | N
             from concurrent.futures import ThreadPoolExecutor
 
             with ThreadPoolExecutor(len(attempts)) as pool:
-                list(pool.map(search, range(len(attempts))))
+                try:
+                    list(pool.map(search, range(len(attempts))))
+                except BaseException:
+                    # The pool waits for its threads, which an interrupt is not to.
+                    stop.halt()
+                    raise
         best = min(attempts, key=lambda attempt: (not attempt.proved, *attempt.values(problem)))
         bounds = _bounds(problem, best, attempts)
-        return finished(compiled, best.kernel, best.proved, bounds, stop, began_ns, "lns")
+        proved = best.proved or bounds == best.values(problem)
+        return finished(compiled, best.kernel, proved, bounds, stop, began_ns, "lns")
 
 
 @dataclass(slots=True)
