@@ -7,19 +7,30 @@ exactly, so the answer is as well proved as its parts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 from leo_runtime.errors import SolverError
+from leo_runtime.graph import TaskGraph
 from leo_runtime.hardware import Hardware
 from leo_runtime.lower import FrameState, MergedStage, MergedWorkload, active_stages, frame_links, frame_resources
-from leo_runtime.problem import Deadline, Mode, Placement, Problem, StageModes
+from leo_runtime.problem import AccuracyBudget, Deadline, Mode, Placement, Problem, StageModes
 
 MAX_CANDIDATES = 6
 """Every candidate doubles the number of problems to solve."""
+FEW_CANDIDATES = 4
+"""How many `worth_batching` names."""
 
 Modes = Mapping[str, tuple[Mode, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What one run of a batch computes: a merged stage, for one of the batch's frames or for all."""
+
+    stage: str
+    frames: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +40,56 @@ class BatchAnswer:
     together: tuple[str, ...]
     problem: Problem
     placement: Placement
+    jobs: Mapping[str, Job]
+    """What each stage of the problem is."""
     alternatives: Mapping[tuple[str, ...], Placement]
     """The answer to every choice tried, this one included."""
+
+
+class Prices:
+    """The modes of every merged stage for any number of frames at a time."""
+
+    def __init__(self, price: Callable[[int], Modes]) -> None:
+        """`price` gives them for a number of frames."""
+        self._price = price
+        self._of = {1: price(1)}
+        self._modes: dict[tuple[str, str, str, int], Mode] = {}
+
+    def of(self, frames: int) -> Modes:
+        """All modes for so many frames."""
+        if frames not in self._of:
+            there = {name: {(mode.variant, mode.resource) for mode in modes} for name, modes in self._of[1].items()}
+            self._of[frames] = {
+                name: tuple(mode for mode in modes if (mode.variant, mode.resource) in there[name])
+                for name, modes in self._price(frames).items()
+            }
+        return self._of[frames]
+
+    def keep(self, modes: Modes) -> None:
+        """Leave out all but these, which are of one frame."""
+        self._of = {1: modes}
+
+    def mode(self, stage: str, variant: str, resource: str, frames: int) -> Mode:
+        """One mode for so many frames. Raises `KeyError`."""
+        key = (stage, variant, resource, frames)
+        if key not in self._modes:
+            self._modes |= {
+                (name, mode.variant, mode.resource, frames): mode
+                for name, modes in self.of(frames).items()
+                for mode in modes
+            }
+        return self._modes[key]
+
+
+def batch_jobs(active: Sequence[MergedStage], frames: int, together: Collection[str]) -> dict[str, Job]:
+    """The stages of a batch: `stage#frame` for each frame, and `stage#all` where they run together."""
+    jobs: dict[str, Job] = {}
+    for stage in active:
+        if stage.name in together:
+            jobs[f"{stage.name}#all"] = Job(stage.name, tuple(range(frames)))
+        else:
+            jobs |= {f"{stage.name}#{frame}": Job(stage.name, (frame,)) for frame in range(frames)}
+    return jobs
 
 
 def batch_problem(
@@ -41,57 +100,59 @@ def batch_problem(
     state: FrameState,
     *,
     frames: int,
-    period_us: int,
+    period_us: int | None,
     together: Sequence[str],
     name: str,
 ) -> Problem:
-    """The question of `frames` frames, one released every `period_us`, in which the stages `together` run once for all.
+    """The question of `frames` frames in which the stages `together` run once for all.
+
+    With `period_us` it is asked as the first frame is released, and the others are to come, one every `period_us`; each
+    has its own deadlines. Without, it is asked when all have been collected: whoever waits for that waits as many times
+    as long for the answers (`collected_deadline_us`).
 
     `one_by_one` are the modes of a frame alone and `batched` those of all frames at once, both from `lower.price`.
-    Stages are called `stage#frame`, and `stage#all` where they run together. Deadlines count from each frame's own
-    release. Accuracy budgets and gates that are known only later are those of single frames and are not part of it.
+    Stages are called as `batch_jobs` does. Accuracy budgets hold for each frame; what a stage loses together counts
+    once in the problem's `accuracy_loss`.
     """
-    active = active_stages(merged, state)
-    alone = {stage.name for stage in active} - set(together)
+    active = {stage.name: stage for stage in active_stages(merged, state)}
+    jobs = batch_jobs(tuple(active.values()), frames, together)
+    called = {(job.stage, frame): name for name, job in jobs.items() for frame in job.frames}
 
-    def copies(stage_name: str, frame: int) -> str:
-        return f"{stage_name}#{frame}" if stage_name in alone else f"{stage_name}#all"
+    def inputs(job: Job) -> tuple[str, ...]:
+        stage = active[job.stage]
+        reads = [name for name in (*stage.inputs, *stage.gates(state.graphs)) if name in active]
+        return tuple(dict.fromkeys(called[read, frame] for read in reads for frame in job.frames))
 
-    def waits(stage: MergedStage, frame_numbers: Sequence[int]) -> tuple[str, ...]:
-        reads = [name for name in dict.fromkeys((*stage.inputs, *stage.gates(state.graphs))) if name in known]
-        return tuple(dict.fromkeys(copies(name, frame) for name in reads for frame in frame_numbers))
-
-    known = {stage.name for stage in active}
-    stages: list[StageModes] = []
-    for stage in active:
-        if stage.name not in alone:
-            last_us = (frames - 1) * period_us
-            stages.append(
-                StageModes(
-                    name=f"{stage.name}#all",
-                    release_us=last_us,
-                    inputs=waits(stage, range(frames)),
-                    modes=batched[stage.name],
-                )
-            )
-            continue
-        stages += [
-            StageModes(
-                name=f"{stage.name}#{frame}",
-                release_us=frame * period_us,
-                inputs=waits(stage, (frame,)),
-                modes=one_by_one[stage.name],
-            )
-            for frame in range(frames)
-        ]
-    deadlines = tuple(
-        Deadline(
-            stage=copies(stage_name, frame), deadline_us=frame * period_us + graph.deadline_us, weight=graph.weight
+    stages = tuple(
+        StageModes(
+            name=name,
+            release_us=job.frames[-1] * (period_us or 0),
+            inputs=inputs(job),
+            modes=(batched if job.stage in together else one_by_one)[job.stage],
         )
-        for graph in merged.workload.graphs
-        if graph.name in state.graphs
-        for stage_name in merged.outputs(graph)
-        if stage_name in known
+        for name, job in jobs.items()
+    )
+    triggered = [graph for graph in merged.workload.graphs if graph.name in state.graphs]
+
+    def due_us(graph: TaskGraph, frame: int) -> int:
+        if period_us is None:
+            return collected_deadline_us(graph, frames)
+        return frame * period_us + graph.deadline_us
+
+    deadlines = tuple(
+        Deadline(stage=called[stage, frame], deadline_us=due_us(graph, frame), weight=graph.weight)
+        for graph in triggered
+        for stage in merged.outputs(graph)
+        if stage in active
+        for frame in range(frames)
+    )
+    budgets = tuple(
+        AccuracyBudget(
+            stages=tuple(called[stage, frame] for stage in merged.stages_of(graph) if stage in active),
+            loss_ppm_max=graph.accuracy_loss_ppm_max,
+        )
+        for graph in triggered
+        if graph.accuracy_loss_ppm_max is not None
         for frame in range(frames)
     )
     return Problem(
@@ -99,10 +160,16 @@ def batch_problem(
         name=name,
         resources=frame_resources(hardware, state),
         links=frame_links(hardware, state),
-        stages=tuple(stages),
+        stages=stages,
         deadlines=deadlines,
+        accuracy_budgets=budgets,
         objective=merged.workload.objective,
     )
+
+
+def collected_deadline_us(graph: TaskGraph, frames: int) -> int:
+    """How long after the last of so many collected frames the answers of a graph are due."""
+    return frames * graph.deadline_us
 
 
 def solve_batch(
@@ -113,21 +180,30 @@ def solve_batch(
     state: FrameState,
     *,
     frames: int,
-    period_us: int,
+    period_us: int | None,
     candidates: Sequence[str],
     solver: Callable[[Problem], Placement],
     name: str = "batch",
 ) -> BatchAnswer:
-    """Decide which of the `candidates` run their frames together, and place the whole window.
+    """Decide which of the `candidates` run their frames together, and place the whole batch (see `batch_problem`).
 
     The best of all choices, the first found among equals (fewer together first, then as `candidates` are ordered). It
-    is `optimal` when every choice was solved to its optimum. Raises `SolverError` for more than `MAX_CANDIDATES`.
+    is `optimal` when every choice was solved to its optimum. Raises `SolverError` for more than `MAX_CANDIDATES`, or
+    one that `may_batch` says no to.
     """
     if len(candidates) > MAX_CANDIDATES:
         raise SolverError(
             f"{len(candidates)} stages may run together, at most {MAX_CANDIDATES} can be tried",
             hint="name those whose fixed cost is large",
         )
+    for candidate in candidates:
+        if not may_batch(merged, candidate, one_by_one):
+            raise SolverError(
+                f"stage `{candidate}` cannot run its frames together: it is a source, gates others, or loses "
+                "accuracy where that is a criterion",
+                hint="leave it out",
+            )
+    active = active_stages(merged, state)
     problems: dict[tuple[str, ...], Problem] = {}
     answers: dict[tuple[str, ...], Placement] = {}
     for size in range(len(candidates) + 1):
@@ -147,7 +223,34 @@ def solve_batch(
     objective = merged.workload.objective
     best = min(answers, key=lambda together: _value(answers[together], objective))
     placement = _judged(answers[best], list(answers.values()), objective)
-    return BatchAnswer(best, problems[best], placement, answers)
+    placement = placement.model_copy(update={"solve_us": sum(answer.solve_us for answer in answers.values())})
+    return BatchAnswer(best, problems[best], placement, batch_jobs(active, frames, best), answers)
+
+
+def may_batch(merged: MergedWorkload, name: str, modes: Modes) -> bool:
+    """Whether a stage may run its frames together.
+
+    A source has nothing to gain, a gate decides for each frame, and what is lost together would count once.
+    """
+    gates = any(gate == name for stage in merged.stages for _, gate in stage.asked)
+    loses = "accuracy_loss" in merged.workload.objective and any(mode.accuracy_loss_ppm for mode in modes[name])
+    return not (merged.stage(name).bound.operator.is_source or gates or loses)
+
+
+def worth_batching(
+    merged: MergedWorkload, graphs: Collection[str], one_by_one: Modes, batched: Modes, frames: int
+) -> tuple[str, ...]:
+    """The `FEW_CANDIDATES` stages that save the most energy together on some processor, of those that save any."""
+    saves: dict[str, int] = {}
+    for stage in merged.stages:
+        if not set(stage.graphs).intersection(graphs) or not may_batch(merged, stage.name, one_by_one):
+            continue
+        alone = {(mode.variant, mode.resource): mode.energy_nj for mode in one_by_one[stage.name]}
+        saves[stage.name] = max(
+            frames * alone[mode.variant, mode.resource] - mode.energy_nj for mode in batched[stage.name]
+        )
+    most = sorted((name for name in saves if saves[name] > 0), key=lambda name: -saves[name])
+    return tuple(most[:FEW_CANDIDATES])
 
 
 def _value(answer: Placement, objective: Sequence[str]) -> tuple[int, ...]:

@@ -187,6 +187,13 @@ def _add_replay(replay: argparse.ArgumentParser) -> None:
         help="charge the time that placing each frame took, as measured here, at this processor's active power; "
         "a virtual run then no longer repeats byte for byte (default: not charged)",
     )
+    replay.add_argument(
+        "--batch",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="collect N frames and place them as one, with N times their deadlines from the last one on (default: 1)",
+    )
     replay.add_argument("--no-compare", action="store_true", help="leave out the other policies")
     replay.add_argument(
         "--out", type=Path, default=Path("out"), metavar="FOLDER", help="logs and traces (default: out)"

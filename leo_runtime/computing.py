@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from leo_runtime.backend import Backend, Kernel, TimedKernel
+from leo_runtime.batch import Job, Prices
 from leo_runtime.errors import KernelError
 from leo_runtime.events import FrameDone, RunStage
 from leo_runtime.lower import MergedStage, MergedWorkload
@@ -22,6 +23,12 @@ class Ran:
     """The decision of a gate; True of any other stage."""
     device_us: int | None = None
     device_nj: int | None = None
+    frames: int | None = None
+    """Of how many frames of its batch it was, where those are fewer than planned."""
+    expected_us: int | None = None
+    """How long it should have taken then."""
+    absent_for: frozenset[str] = frozenset()
+    """Stages of the batch for which it computed nothing."""
 
 
 Compute = Callable[[RunStage], Ran]
@@ -44,6 +51,21 @@ class _Loaded:
     turn: threading.Lock
 
 
+@dataclass(frozen=True, slots=True)
+class _Flight:
+    """The arrays of a frame, or of the frames of a batch, by stage and number in the batch."""
+
+    windows: Sequence[Mapping[str, np.ndarray]]
+    graphs: tuple[str, ...]
+    jobs: Mapping[str, Job]
+    values: dict[tuple[str, int], np.ndarray] = field(default_factory=dict)
+    copies: dict[tuple[str, int, str], np.ndarray] = field(default_factory=dict)
+    """Outputs that were handed over, also by target."""
+
+    def job(self, name: str) -> Job:
+        return self.jobs.get(name) or Job(name, (0,))
+
+
 class Computing:
     """Runs the stages of a merged workload on backends, given by the name of the processor they serve.
 
@@ -51,30 +73,66 @@ class Computing:
     two frames that need it on two lanes take turns.
     """
 
-    def __init__(self, merged: MergedWorkload, backends: Mapping[str, Backend]) -> None:
+    def __init__(self, merged: MergedWorkload, backends: Mapping[str, Backend], prices: Prices) -> None:
+        """`prices` say how long a stage of a batch should take that had fewer frames to compute than planned."""
         self._stages = {stage.name: stage for stage in merged.stages}
         self._streams = {stream.name: stream for stream in merged.workload.streams}
         self._backends = backends
+        self._prices = prices
         self._kernels: dict[tuple[str, str, str], _Loaded] = {}
         self._loading = threading.Lock()
-        self._values: dict[int, dict[str, np.ndarray]] = {}
-        self._copies: dict[int, dict[tuple[str, str], np.ndarray]] = {}
-        self._windows: dict[int, Mapping[str, np.ndarray]] = {}
+        self._flights: dict[int, _Flight] = {}
 
-    def begin(self, frame: int, windows: Mapping[str, np.ndarray]) -> None:
-        """Take a frame's raw samples, by source stage."""
-        self._windows[frame] = windows
-        self._values[frame] = {}
-        self._copies[frame] = {}
+    def begin(
+        self,
+        frame: int,
+        windows: Sequence[Mapping[str, np.ndarray]],
+        graphs: tuple[str, ...],
+        jobs: Mapping[str, Job],
+    ) -> None:
+        """Take the raw samples of a frame, or of every frame of a batch, by source stage.
+
+        `graphs` are triggered; `jobs` say what each stage of a batch is, and are empty where there is one frame.
+        """
+        self._flights[frame] = _Flight(windows, graphs, jobs)
 
     def run(self, order: RunStage) -> Ran:
         """Compute a stage and keep its output until the frame ends.
 
-        Raises `KernelError` on an output of another shape than the operator's, and whatever the kernel raises.
+        What runs for all frames of a batch leaves out those whose gates are closed. Raises `KernelError` on an output
+        of another shape than the operator's, and whatever the kernel raises.
         """
-        stage = self._stages[order.stage]
-        loaded = self._load(order.stage, order.resource, order.variant)
-        inputs = self._inputs(order.frame, stage, order.resource)
+        flight = self._flights.get(order.frame)
+        if flight is None:  # The frame has ended without it.
+            return Ran()
+        job = flight.job(order.stage)
+        stage = self._stages[job.stage]
+        loaded = self._load(stage.name, order.resource, order.variant)
+        wanted = [number for number in job.frames if len(job.frames) == 1 or _is_wanted(flight, stage, number)]
+        runs = [self._run_one(flight, loaded, stage, number, order.resource) for number in wanted]
+        ran = Ran(
+            opened=not stage.bound.operator.is_gate or _is_open(flight, stage.name, job.frames[0]),
+            device_us=_sum([device_us for device_us, _ in runs]),
+            device_nj=_sum([device_nj for _, device_nj in runs]),
+        )
+        if len(wanted) == len(job.frames):
+            return ran
+        absent = set(job.frames).difference(wanted)
+        expected_us = 1
+        if wanted:
+            expected_us = self._prices.mode(stage.name, order.variant, order.resource, len(wanted)).duration_us
+        return replace(
+            ran,
+            frames=len(wanted),
+            expected_us=expected_us,
+            absent_for=frozenset(name for name, other in flight.jobs.items() if absent.issuperset(other.frames)),
+        )
+
+    def _run_one(
+        self, flight: _Flight, loaded: _Loaded, stage: MergedStage, number: int, resource: str
+    ) -> tuple[int | None, int | None]:
+        """Compute a stage for one frame. Returns what the device measured of it: us and nJ."""
+        inputs = _inputs(flight, stage, number, resource)
         with loaded.turn:
             if loaded.timed is None:
                 output, device_us, device_nj = loaded.kernel(inputs), None, None
@@ -83,24 +141,26 @@ class Computing:
                 output, device_us, device_nj = run.output, run.device_us, run.device_nj
         if output.shape != stage.bound.output_shape:
             raise KernelError(
-                f"stage `{stage.name}` gave shape {output.shape} on `{order.resource}`, expected "
-                f"{stage.bound.output_shape}"
+                f"stage `{stage.name}` gave shape {output.shape} on `{resource}`, expected {stage.bound.output_shape}"
             )
-        values = self._values.get(order.frame)
-        if values is not None:  # A run that was given up may end after its frame.
-            values[order.stage] = output
-        opened = not stage.bound.operator.is_gate or bool(output.reshape(-1)[0] > 0)
-        return Ran(opened, device_us, device_nj)
+        flight.values[stage.name, number] = output
+        return device_us, device_nj
 
     def hand_over(self, frame: int, stage: str, target: str) -> None:
         """Copy an output to where `target` reads it."""
-        self._copies[frame][stage, target] = self._values[frame][stage].copy()
+        flight = self._flights[frame]
+        job = flight.job(stage)
+        for number in job.frames:
+            if (job.stage, number) in flight.values:
+                flight.copies[job.stage, number, target] = flight.values[job.stage, number].copy()
 
-    def end(self, frame: int) -> dict[str, np.ndarray]:
-        """Forget a frame. Returns the outputs of the stages that ran, by stage."""
-        self._windows.pop(frame)
-        self._copies.pop(frame)
-        return self._values.pop(frame)
+    def end(self, frame: int) -> tuple[dict[str, np.ndarray], ...]:
+        """Forget a frame. Returns the outputs of the stages that ran, by stage, for each frame of a batch."""
+        flight = self._flights.pop(frame)
+        found: tuple[dict[str, np.ndarray], ...] = tuple({} for _ in flight.windows)
+        for (stage, number), value in flight.values.items():
+            found[number][stage] = value
+        return found
 
     def warm(self, stage: str, resource: str, variant: str) -> None:
         """Load a kernel and run it once on zeros: first runs are slow. Raises whatever loading or running it raises."""
@@ -120,14 +180,35 @@ class Computing:
                 found = self._kernels[key] = _Loaded(kernel, timed, threading.Lock())
         return found
 
-    def _inputs(self, frame: int, stage: MergedStage, resource: str) -> list[np.ndarray]:
-        if stage.bound.operator.is_source:
-            return [self._windows[frame][stage.name]]
-        values, copies = self._values[frame], self._copies[frame]
-        inputs = []
-        for name, shape in zip(stage.inputs, stage.bound.input_shapes, strict=True):
-            value = copies.get((name, resource))
-            value = values.get(name) if value is None else value
-            # A closed gate removed this input; only operators that take absent inputs come so far.
-            inputs.append(np.zeros(shape, np.float32) if value is None else value)
-        return inputs
+
+def _inputs(flight: _Flight, stage: MergedStage, number: int, resource: str) -> list[np.ndarray]:
+    """What a stage reads in one frame, on one processor."""
+    if stage.bound.operator.is_source:
+        return [flight.windows[number][stage.name]]
+    inputs = []
+    for name, shape in zip(stage.inputs, stage.bound.input_shapes, strict=True):
+        value = flight.copies.get((name, number, resource))
+        value = flight.values.get((name, number)) if value is None else value
+        # A closed gate removed this input; only operators that take absent inputs come so far.
+        inputs.append(np.zeros(shape, np.float32) if value is None else value)
+    return inputs
+
+
+def _is_wanted(flight: _Flight, stage: MergedStage, number: int) -> bool:
+    """Whether a stage that runs for a whole batch has anything to compute for one of its frames."""
+    gates = stage.gates(flight.graphs)
+    if gates and not any(_is_open(flight, gate, number) for gate in gates):
+        return False
+    there = [(name, number) in flight.values for name in stage.inputs]
+    return any(there) if stage.bound.operator.takes_absent else all(there)
+
+
+def _is_open(flight: _Flight, gate: str, number: int) -> bool:
+    value = flight.values.get((gate, number))
+    return value is not None and bool(value.reshape(-1)[0] > 0)
+
+
+def _sum(parts: Sequence[int | None]) -> int | None:
+    """The sum of what was measured; None where something was not."""
+    known = [part for part in parts if part is not None]
+    return sum(known) if known and len(known) == len(parts) else None

@@ -79,7 +79,7 @@ class _Frame:
     open: int = 0
     """Stages that are not over, and transfers on their way."""
     reduced: bool = False
-    """A gate closed or a stage failed: every end may now decide what others come to."""
+    """A gate closed, a stage failed or made nothing for some: every end may now decide what others come to."""
     started: bool = False
     skipped: bool = False
     serial: int = 0
@@ -107,6 +107,7 @@ class _Stage:
     attempt: int = 0
     moved: bool = False
     opened: bool = False
+    absent_for: frozenset[str] = frozenset()
     start_us: int = 0
     end_us: int = 0
     error: str = ""
@@ -341,6 +342,7 @@ class Dispatcher:
         self._free(stage)
         stage.state = "done"
         stage.opened = event.opened
+        stage.absent_for = event.absent_for
         stage.end_us = event.at_us
         stage.start_us = stage.start_us if event.started_us is None else event.started_us
         frame = stage.frame
@@ -349,7 +351,7 @@ class Dispatcher:
             send = frame.sends.get((stage.name, frame.stages[reader].resource))
             if send is not None and send.state == "waiting" and not _occupies(send) and send not in self._loose:
                 self._loose.append(send)
-        frame.reduced = frame.reduced or not event.opened
+        frame.reduced = frame.reduced or not event.opened or bool(event.absent_for)
         if frame.reduced:
             self._settle(frame)
         self._finish(frame)
@@ -752,7 +754,7 @@ def _fate(stage: _Stage) -> tuple[Literal["cancelled", "failed"], str] | None:
     failed = [read.name for read in reads if read.state == "failed"]
     if failed:
         return "failed", f"its input {failed[0]} failed"
-    absent = sum(read.state == "cancelled" for read in reads)
+    absent = sum(read.state == "cancelled" or stage.name in read.absent_for for read in reads)
     if absent and not (needs.takes_absent and absent < len(reads)):
         return "cancelled", ""
     return None

@@ -36,6 +36,8 @@ class StageEnded:
     opened: bool = True
     started_us: int | None = None
     """When it really started, where that is known better than by its instruction."""
+    absent_for: frozenset[str] = frozenset()
+    """In a batch: stages that find none of its output, as the gates of their frames are closed."""
 
 
 @dataclass(frozen=True, slots=True)

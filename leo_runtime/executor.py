@@ -215,7 +215,11 @@ class Executor:
             with self._lock:
                 if order.frame in self.dispatcher.frames:
                     self._ran.setdefault(order.frame, {})[order.stage, order.attempt] = ran
-                self.post(StageEnded(ended_us, order.frame, order.stage, order.attempt, ran.opened, started_us))
+                self.post(
+                    StageEnded(
+                        ended_us, order.frame, order.stage, order.attempt, ran.opened, started_us, ran.absent_for
+                    )
+                )
 
     def _fail(self, order: RunStage, started_us: int, error: str) -> None:
         self.post(StageFailed(self.clock.now_us(), order.frame, order.stage, order.attempt, error, started_us))

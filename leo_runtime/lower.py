@@ -70,6 +70,10 @@ class MergedWorkload:
         """The merged stages whose results are due for a graph."""
         return tuple(self.names[graph.name, stage] for stage in graph.outputs())
 
+    def stages_of(self, graph: TaskGraph) -> tuple[str, ...]:
+        """The merged stages of a graph."""
+        return tuple(dict.fromkeys(name for (owner, _), name in self.names.items() if owner == graph.name))
+
 
 @dataclass(frozen=True, slots=True)
 class FrameState:
@@ -318,10 +322,6 @@ def _budgets(merged: MergedWorkload, state: FrameState, active: set[str]) -> tup
     for graph in merged.workload.graphs:
         if graph.accuracy_loss_ppm_max is None or graph.name not in state.graphs:
             continue
-        stages = dict.fromkeys(name for (owner, _), name in merged.names.items() if owner == graph.name)
-        budgets.append(
-            AccuracyBudget(
-                stages=tuple(stage for stage in stages if stage in active), loss_ppm_max=graph.accuracy_loss_ppm_max
-            )
-        )
+        stages = tuple(stage for stage in merged.stages_of(graph) if stage in active)
+        budgets.append(AccuracyBudget(stages=stages, loss_ppm_max=graph.accuracy_loss_ppm_max))
     return tuple(budgets)

@@ -93,7 +93,10 @@ class GraphResult:
 
 @dataclass(frozen=True, slots=True)
 class FrameResult:
-    """One frame: what was planned, and what became of it."""
+    """One frame, or one batch of frames: what was planned, and what became of it.
+
+    A batch is released with the last of its frames, and has the results of each frame's graphs.
+    """
 
     frame: int
     release_us: int
@@ -102,3 +105,5 @@ class FrameResult:
     transfers: tuple[TransferObservation, ...]
     graphs: tuple[GraphResult, ...]
     wakes: tuple[WakeObservation, ...] = ()
+    stage_of: Mapping[str, str] = field(default_factory=dict)
+    """Of a batch: the stage that each of its runs is of, by the name it has in `placement` and `stages`."""

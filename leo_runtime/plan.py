@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from leo_runtime.batch import Job
 from leo_runtime.problem import Link, Mode, Placement, Problem, StageRun
 
 
@@ -58,9 +59,16 @@ class Plan:
     """The resources that something runs on or is sent over."""
     first_use_us: Mapping[str, int]
     """When each of them is first needed."""
+    jobs: Mapping[str, Job]
+    """Of a batch: what each of its stages is. Empty where there is one frame."""
 
 
-def plan(problem: Problem, placement: Placement, needs: Mapping[str, Needs] | None = None) -> Plan:
+def plan(
+    problem: Problem,
+    placement: Placement,
+    needs: Mapping[str, Needs] | None = None,
+    jobs: Mapping[str, Job] | None = None,
+) -> Plan:
     """Make a placement ready. `needs` of a stage says which of its inputs are gates; without, all are read.
 
     The placement must be valid for the problem (`leo_runtime.check`). Raises `KeyError` where a stage is not placed.
@@ -104,4 +112,5 @@ def plan(problem: Problem, placement: Placement, needs: Mapping[str, Needs] | No
         caps={r.name: r.memory_bytes for r in problem.resources if r.memory_bytes is not None},
         uses=tuple(resource.name for resource in problem.resources if resource.name in first),
         first_use_us=first,
+        jobs=jobs or {},
     )

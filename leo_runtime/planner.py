@@ -8,8 +8,9 @@ the same processors, over the same links.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from leo_runtime.batch import Job, Modes, solve_batch, worth_batching
 from leo_runtime.errors import SolverError
 from leo_runtime.hardware import Hardware
 from leo_runtime.lower import FrameState, MergedWorkload, frame_problem
@@ -25,6 +26,9 @@ LinksNow = Mapping[tuple[str, str], tuple[int, int | None] | None]
 """Links that are not now as the hardware says, by (source, target): (latency_us, bytes_per_s), or None where down."""
 
 PLANS_KEPT = 512
+BATCH_NODES = 2_000
+"""How far a named solver without a limit searches for each choice of what runs together: a batch is often too large for
+a proof, and the same limit gives the same answer."""
 KINDS_KEPT = 16
 """Of how many kinds of question the solver remembers what it learned."""
 
@@ -38,6 +42,19 @@ class Asked:
     asleep: tuple[str, ...]
     links: tuple[tuple[tuple[str, str], tuple[int, int | None] | None], ...]
     lost: tuple[str, ...]
+    frames: int = 1
+    """How many frames are placed as one batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """Who answers the questions."""
+
+    frame: Solver
+    batch: Solver
+    """Of each choice of what runs together."""
+    replanner: Callable[[Problem], Replanner] | None
+    """Answers in place of `frame` where there is one: of the exact solver without a clock. Made for every kind."""
 
 
 class Planner:
@@ -47,15 +64,12 @@ class Planner:
         self,
         merged: MergedWorkload,
         hardware: Hardware,
-        modes: Mapping[str, tuple[Mode, ...]],
-        solver: Solver,
-        replanner: Callable[[Problem], Replanner] | None = None,
+        modes: Modes,
+        answering: Answering,
     ) -> None:
-        """`replanner`, where there is one, answers in place of `solver`: it is made anew for every kind of question."""
         self._merged = merged
         self._hardware = hardware
-        self._solver = solver
-        self._replanner = replanner
+        self._answering = answering
         self._replanners: dict[Asked, Replanner] = {}
         self._needs: dict[tuple[str, ...], dict[str, Needs]] = {}
         self._skeletons: dict[Asked, Problem] = {}
@@ -63,19 +77,23 @@ class Planner:
         self._answered = False
         self.modes = modes
 
-    def use(self, modes: Mapping[str, tuple[Mode, ...]]) -> None:
+    def use(self, modes: Modes) -> None:
         """Plan with these modes from now on."""
         self.modes = modes
         self._plans.clear()
         self._skeletons.clear()
         self._replanners.clear()
 
-    def plan(self, asked: Asked) -> Plan | Placement:
-        """The answer to a question, or a placement that says why there is none. Equal questions are asked once."""
+    def plan(self, asked: Asked, batched: Modes | None = None) -> Plan | Placement:
+        """The answer to a question, or a placement that says why there is none. Equal questions are asked once.
+
+        `batched` are a batch's modes for all of its frames at once.
+        """
         found = self._plans.pop(asked, None)
         if found is not None:
             self._plans[asked] = found  # What was asked last is forgotten last.
-            if isinstance(found, Plan) and (replanner := self._replanners.get(_kind(asked))):
+            replanner = self._replanners.get(_kind(asked)) if asked.frames == 1 else None
+            if isinstance(found, Plan) and replanner is not None:
                 replanner.remember(found.placement)
             return found
         if len(self._plans) >= PLANS_KEPT:
@@ -83,8 +101,12 @@ class Planner:
         problem = self._problem(asked)
         if problem is None:
             return no_placement("a stage has no processor left that could run it")
+        jobs: Mapping[str, Job] = {}
         try:
-            placement = self._solve(asked, problem)
+            if batched is None:
+                placement = self._solve(asked, problem)
+            else:
+                problem, placement, jobs = self._solve_batch(asked, batched)
         except SolverError as error:
             if not self._answered:
                 raise
@@ -95,26 +117,58 @@ class Planner:
             self._plans[asked] = again
             return placement
         self._answered = True
-        needs = self._needs_of(asked.graphs)
-        self._plans[asked] = plan(problem, again, needs)
-        return plan(problem, placement, needs)
+        needs = self._batch_needs(asked.graphs, jobs) if jobs else self._needs_of(asked.graphs)
+        self._plans[asked] = plan(problem, again, needs, jobs)
+        return plan(problem, placement, needs, jobs)
 
     def _solve(self, asked: Asked, problem: Problem) -> Placement:
         """Answer a question that is new; the exact solver starts from what it learned of its kind."""
-        if self._replanner is None:
-            return self._solver(problem)
+        if self._answering.replanner is None:
+            return self._answering.frame(problem)
         kind = _kind(asked)
         replanner = self._replanners.pop(kind, None)
         if replanner is None:
             usual = self._problem(kind)
             assert usual is not None
-            replanner = self._replanner(usual)
+            replanner = self._answering.replanner(usual)
             if len(self._replanners) == KINDS_KEPT:
                 del self._replanners[next(iter(self._replanners))]
         self._replanners[kind] = replanner
         changed = {pair for pair, now in asked.links if now is not None}
         links = tuple(link for link in problem.links if (link.source, link.target) in changed)
         return replanner.frame(Conditions(ready_us=asked.ready_us, asleep=asked.asleep, links=links))
+
+    def _solve_batch(self, asked: Asked, batched: Modes) -> tuple[Problem, Placement, Mapping[str, Job]]:
+        """Place a batch whose frames have all been collected, and decide what of it runs together."""
+        one_by_one = _usable(self.modes, asked.lost)
+        together = _usable(batched, asked.lost)
+        answer = solve_batch(
+            self._merged,
+            one_by_one,
+            together,
+            self._hardware,
+            replace(_state(asked), ready_us=dict(asked.ready_us), asleep=frozenset(asked.asleep)),
+            frames=asked.frames,
+            period_us=None,
+            candidates=worth_batching(self._merged, asked.graphs, one_by_one, together, asked.frames),
+            solver=self._answering.batch,
+            name=" + ".join(asked.graphs),
+        )
+        return answer.problem, answer.placement, answer.jobs
+
+    def _batch_needs(self, graphs: tuple[str, ...], jobs: Mapping[str, Job]) -> dict[str, Needs]:
+        """What each stage of a batch waits for. What runs for all of its frames does if there is anything for one."""
+        called = {(job.stage, frame): name for name, job in jobs.items() for frame in job.frames}
+
+        def every(names: tuple[str, ...], frames: tuple[int, ...]) -> tuple[str, ...]:
+            return tuple(dict.fromkeys(called[name, frame] for name in names for frame in frames))
+
+        found: dict[str, Needs] = {}
+        for name, job in jobs.items():
+            alone = self._needs_of(graphs)[job.stage]
+            takes_absent = alone.takes_absent or len(job.frames) > 1
+            found[name] = Needs(every(alone.reads, job.frames), every(alone.gates, job.frames), takes_absent)
+        return found
 
     def _needs_of(self, graphs: tuple[str, ...]) -> dict[str, Needs]:
         """What each stage waits for in a frame of these graphs."""
@@ -130,11 +184,7 @@ class Planner:
         kept = _kept(asked)
         skeleton = self._skeletons.get(kept)
         if skeleton is None:
-            usable = {
-                name: tuple(mode for mode in modes if mode.resource not in asked.lost)
-                for name, modes in self.modes.items()
-            }
-            state = FrameState(asked.graphs, links=dict(asked.links), lost=frozenset(asked.lost))
+            usable = _usable(self.modes, asked.lost)
             active = {
                 stage.name for stage in self._merged.stages if any(graph in asked.graphs for graph in stage.graphs)
             }
@@ -143,7 +193,7 @@ class Planner:
             name = " + ".join(asked.graphs) or "nothing"
             if len(self._skeletons) >= PLANS_KEPT:
                 del self._skeletons[next(iter(self._skeletons))]
-            skeleton = self._skeletons[kept] = frame_problem(self._merged, usable, self._hardware, state, name)
+            skeleton = self._skeletons[kept] = frame_problem(self._merged, usable, self._hardware, _state(asked), name)
         changed: dict[str, dict[str, object]] = {name: {"ready_us": lanes} for name, lanes in asked.ready_us}
         for name in asked.asleep:
             changed.setdefault(name, {})["awake"] = False
@@ -154,6 +204,16 @@ class Planner:
             for resource in skeleton.resources
         )
         return skeleton.model_copy(update={"resources": resources})
+
+
+def _usable(modes: Modes, lost: tuple[str, ...]) -> dict[str, tuple[Mode, ...]]:
+    """The modes on processors that are there."""
+    return {name: tuple(mode for mode in found if mode.resource not in lost) for name, found in modes.items()}
+
+
+def _state(asked: Asked) -> FrameState:
+    """What of a question stays from frame to frame, as `frame_problem` takes it."""
+    return FrameState(asked.graphs, links=dict(asked.links), lost=frozenset(asked.lost))
 
 
 def _kept(asked: Asked) -> Asked:
@@ -167,21 +227,22 @@ def _kind(asked: Asked) -> Asked:
     return Asked(asked.graphs, (), (), down, asked.lost)
 
 
-def as_solver(solver: str | Solver, limit_ms: int | None, limit_nodes: int | None, seed: int) -> Solver:
+def answering(
+    solver: str | Solver, limit_ms: int | None, limit_nodes: int | None, switching_nj: int, seed: int
+) -> Answering:
     """A named solver with its limits, or the given one. Raises `SolverError` for an unknown name."""
     if not isinstance(solver, str):
-        return solver
+        return Answering(solver, solver, None)
     found = named(solver)
-    return lambda problem: found(problem, limit_ms=limit_ms, limit_nodes=limit_nodes, seed=seed)
-
-
-def as_replanner(
-    solver: str | Solver, limit_ms: int | None, limit_nodes: int | None, switching_nj: int, seed: int
-) -> Callable[[Problem], Replanner] | None:
-    """Makes what answers the frames of one kind from each other; None for all but the exact solver without a clock."""
-    if solver != "exact" or limit_ms is not None:
-        return None
-    return lambda problem: Replanner(problem, switching_nj=switching_nj, limit_nodes=limit_nodes, seed=seed)
+    batch_nodes = BATCH_NODES if limit_ms is None and limit_nodes is None else limit_nodes
+    replans = solver == "exact" and limit_ms is None
+    return Answering(
+        lambda problem: found(problem, limit_ms=limit_ms, limit_nodes=limit_nodes, seed=seed),
+        lambda problem: found(problem, limit_ms=limit_ms, limit_nodes=batch_nodes, seed=seed),
+        (lambda problem: Replanner(problem, switching_nj=switching_nj, limit_nodes=limit_nodes, seed=seed))
+        if replans
+        else None,
+    )
 
 
 def no_placement(reason: str) -> Placement:

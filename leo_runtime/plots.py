@@ -89,23 +89,23 @@ def plot_replay(replayed: Replay, totals: Sequence[Total], path: Path, *, from_u
     figure, (lanes, bars) = plt.subplots(1, 2, figsize=(11, 3.6), width_ratios=(3, 2), layout="constrained")
     rows = [(p.name, lane) for p in replayed.hardware.processors for lane in range(p.lanes)]
     runs = [
-        run
+        (frame.stage_of.get(run.stage, run.stage), run)
         for frame in replayed.frames
         for run in frame.stages
         if run.end_us > run.start_us and run.start_us < to_us and run.end_us > from_us
     ]
-    used = [row for row in rows if any((run.resource, run.lane) == row for run in runs)]
-    names = list(dict.fromkeys(run.stage for run in runs))
+    used = [row for row in rows if any((run.resource, run.lane) == row for _, run in runs)]
+    names = list(dict.fromkeys(name for name, _ in runs))
     colours = {name: plt.get_cmap("tab20")(k % 20) for k, name in enumerate(names)}
     for y, row in enumerate(used):
-        for run in runs:
+        for name, run in runs:
             if (run.resource, run.lane) == row:
                 lanes.barh(
                     y,
                     (run.end_us - run.start_us) / 1000,
                     left=(run.start_us - from_us) / 1000,
                     height=0.8,
-                    color=colours[run.stage],
+                    color=colours[name],
                     edgecolor="white",
                     linewidth=0.3,
                 )

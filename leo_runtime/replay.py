@@ -54,6 +54,8 @@ class Replay:
     frames: tuple[FrameResult, ...]
     solver_on: str | None = None
     """The processor whose power is charged for the time that placing each frame took; None: it is not charged."""
+    batch: int = 1
+    """How many frames were collected before they were placed as one."""
 
 
 def check_streams(workload: Workload, recording: Recording) -> None:
@@ -78,6 +80,23 @@ def releases(workload: Workload, length_us: int) -> tuple[int, ...]:
     return tuple(sorted(times - {0}))
 
 
+def batches(runtime: Runtime, length_us: int, size: int) -> tuple[tuple[tuple[int, ...], tuple[str, ...]], ...]:
+    """The releases of every batch of so many frames, with their graphs, by the last release; at the end fewer.
+
+    Of size 1 they are the frames themselves. In greater ones each period has batches of its own.
+    """
+    workload = runtime.merged.workload
+    if size == 1:
+        return tuple(((at_us,), runtime.triggered(at_us)) for at_us in releases(workload, length_us))
+    found: list[tuple[tuple[int, ...], tuple[str, ...]]] = []
+    for period_us, offset_us in dict.fromkeys((graph.period_us, graph.offset_us) for graph in workload.graphs):
+        alike = [graph for graph in workload.graphs if (graph.period_us, graph.offset_us) == (period_us, offset_us)]
+        times = releases(workload.model_copy(update={"graphs": tuple(alike)}), length_us)
+        names = tuple(graph.name for graph in alike)
+        found += [(times[at : at + size], names) for at in range(0, len(times), size)]
+    return tuple(sorted(found, key=lambda batch: batch[0][-1]))
+
+
 def replay(
     runtime: Runtime,
     recording: Recording,
@@ -86,12 +105,13 @@ def replay(
     policy: str,
     time: Time,
     solver_on: str | None = None,
+    batch: int = 1,
     progress: Progress = lambda *_: None,
 ) -> Replay:
     """Submit every frame of a span of a recording to a runtime, and wait for the last answer.
 
-    `solver_on` names the processor that solving is charged to. Raises `RecordingError` where the recording does not
-    fit the workload.
+    `solver_on` names the processor that solving is charged to; of `batch` frames are collected before they are placed
+    as one (`Runtime.submit_batch`). Raises `RecordingError` where the recording does not fit the workload.
     """
     workload = runtime.merged.workload
     check_streams(workload, recording)
@@ -99,19 +119,24 @@ def replay(
     links = sorted(recording.manifest.links, key=lambda sample: sample.time_us)
     frames: list[FrameResult] = []
     now: dict[tuple[str, str], tuple[int, int | None] | None] = {}
-    for release_us in releases(workload, length_us):
-        while links and links[0].time_us <= span.start_us + release_us:
+    for releases_us, graphs in batches(runtime, length_us, batch):
+        while links and links[0].time_us <= span.start_us + releases_us[-1]:
             sample = links.pop(0)
             up = sample.bytes_per_s is not None
             now[sample.source, sample.target] = (sample.latency_us, sample.bytes_per_s) if up else None
-        graphs = runtime.triggered(release_us)
-        windows = {
-            source.stage: recording.window(source.stream, span.start_us + release_us, source.samples)
-            for source in runtime.sources(graphs)
-        }
-        runtime.submit(release_us, windows, graphs=graphs, links=dict(now) if now else None)
+        collected = [
+            (
+                release_us,
+                {
+                    source.stage: recording.window(source.stream, span.start_us + release_us, source.samples)
+                    for source in runtime.sources(graphs)
+                },
+            )
+            for release_us in releases_us
+        ]
+        runtime.submit_batch(collected, graphs=graphs, links=dict(now) if now else None)
         frames += runtime.results()
-        progress(policy, release_us, length_us)
+        progress(policy, releases_us[-1], length_us)
     frames += runtime.drain()
     frames.sort(key=lambda frame: frame.frame)
     return Replay(
@@ -125,6 +150,7 @@ def replay(
         runtime.merged,
         tuple(frames),
         solver_on,
+        batch,
     )
 
 
@@ -149,6 +175,7 @@ def log_lines(replayed: Replay) -> Iterator[str]:
             "start_us": replayed.span.start_us,
             "end_us": replayed.span.end_us,
             **charged,
+            **({"batch": replayed.batch} if replayed.batch > 1 else {}),
         }
     )
     for frame in replayed.frames:
@@ -164,6 +191,7 @@ def log_lines(replayed: Replay) -> Iterator[str]:
                 "graphs": [
                     {
                         "graph": result.graph,
+                        "release_us": result.release_us,
                         "outcome": result.outcome,
                         "label": result.label,
                         "end_us": result.end_us,

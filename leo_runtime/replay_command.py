@@ -21,8 +21,7 @@ from leo_runtime.graph import Workload, file_parameters
 from leo_runtime.hardware import Hardware
 from leo_runtime.ledger import Ledger
 from leo_runtime.operators import find_operator
-from leo_runtime.planner import Solver
-from leo_runtime.problem import Placement, Problem
+from leo_runtime.planner import BATCH_NODES, Solver
 from leo_runtime.profiles import Profile
 from leo_runtime.replay import Replay, Span, Time, check_streams, replay, write_log
 from leo_runtime.reserve import solve_with_reserve
@@ -56,6 +55,7 @@ class _Run:
             "profile": self.replayed.profile.name,
             "recording": self.replayed.recording.manifest.name,
             "solver_on": self.replayed.solver_on,
+            "batch": self.replayed.batch,
             "missing": self.missing,
             "pipelines": [dataclasses.asdict(line) for line in summary.pipelines(self.replayed)],
             "processors": [dataclasses.asdict(line) for line in summary.processors(self.replayed, ledger)],
@@ -147,6 +147,7 @@ def _virtual(arguments: argparse.Namespace, workload: Workload, hardware: Hardwa
             policy=arguments.solver,
             time="virtual",
             solver_on=arguments.charge_solver,
+            batch=arguments.batch,
             progress=progress,
         )
         return _Run(replayed, dict(runtime.missing), _beside(arguments, replayed))
@@ -167,6 +168,7 @@ def _live(arguments: argparse.Namespace, workload: Workload, hardware: Hardware,
             policy=arguments.solver,
             time="real",
             solver_on=arguments.charge_solver,
+            batch=arguments.batch,
             progress=progress,
         )
         missing = dict(runtime.missing)
@@ -224,6 +226,7 @@ def _beside(arguments: argparse.Namespace, replayed: Replay) -> tuple[summary.To
                     policy=policy,
                     time="virtual",
                     solver_on=replayed.solver_on,
+                    batch=replayed.batch,
                     progress=progress,
                 )
             totals.append(summary.total(other, summary.energy(other)))
@@ -244,13 +247,9 @@ def _solver(arguments: argparse.Namespace, policy: str, time: Time) -> Solver:
         reserve_percent = LIVE_RESERVE_PERCENT if time == "real" else 0
     if reserve_percent > 99:
         raise InputError(f"expected a reserve of at most 99 percent, got {reserve_percent}")
-    return partial(_solve, policy, arguments.seed, reserve_percent)
-
-
-def _solve(policy: str, seed: int, reserve_percent: int, problem: Problem) -> Placement:
-    """Place a frame with so much of its deadlines kept free."""
-    solve = partial(solver.solve, solver=policy, limit_nodes=MAX_NODES, seed=seed)
-    return solve_with_reserve(problem, reserve_percent, solve)
+    limit_nodes = MAX_NODES if arguments.batch == 1 else BATCH_NODES
+    solve = partial(solver.solve, solver=policy, limit_nodes=limit_nodes, seed=arguments.seed)
+    return lambda problem: solve_with_reserve(problem, reserve_percent, solve)
 
 
 def _span(arguments: argparse.Namespace, recording: Recording, seconds: float | None) -> Span:
@@ -305,10 +304,10 @@ def _write(one: _Run, folder: Path) -> tuple[Path, ...]:
 
 
 def _plot(one: _Run, path: Path) -> None:
-    """Draw the busiest quarter of a second of a replay, and the policies."""
+    """Draw the busiest quarter of a second (for every frame of a batch) of a replay, and the policies."""
     from leo_runtime.plots import plot_replay
 
-    quarter_us = 250_000
+    quarter_us = 250_000 * one.replayed.batch
     busy_us: dict[int, int] = {}
     for frame in one.replayed.frames:
         for run in frame.stages:
@@ -322,10 +321,11 @@ def _text(one: _Run, written: tuple[Path, ...]) -> str:
     replayed = one.replayed
     ledger = summary.energy(replayed)
     seconds = (replayed.span.end_us - replayed.span.start_us) / 1e6
+    collected = f", {replayed.batch} frames at a time" if replayed.batch > 1 else ""
     where = "in virtual time" if replayed.time == "virtual" else "in real time, here"
     parts = [
         f"== {replayed.recording.manifest.name}, {seconds:g} s, on {replayed.hardware.name}, {where}; "
-        f"profile {replayed.profile.name}, placed by {replayed.policy}\n",
+        f"profile {replayed.profile.name}, placed by {replayed.policy}{collected}\n",
         *(f"not here: {name} ({why})\n" for name, why in one.missing.items()),
         "\n",
         report.pipelines_table(summary.pipelines(replayed)),

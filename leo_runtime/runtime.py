@@ -13,13 +13,15 @@ nothing of it has started by the last of its deadlines. Its graphs are then `fai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from leo_runtime import registry
+from leo_runtime.batch import Job, Modes, Prices, collected_deadline_us
 from leo_runtime.clock import Clock, WallClock
 from leo_runtime.computing import Computing, Finished, Ran
 from leo_runtime.dispatch import Dispatcher
@@ -40,7 +42,8 @@ from leo_runtime.observations import (
     WakeObservation,
 )
 from leo_runtime.operators import find_operator
-from leo_runtime.planner import Asked, LinksNow, Planner, Solver, as_replanner, as_solver, no_placement
+from leo_runtime.plan import Plan
+from leo_runtime.planner import Asked, LinksNow, Planner, Solver, answering, no_placement
 from leo_runtime.problem import Mode, Placement
 from leo_runtime.profiles import Profile
 from leo_runtime.simulator import Noise, Simulator, seeded_noise
@@ -100,11 +103,12 @@ class SourceWindow:
 
 @dataclass(frozen=True, slots=True)
 class _InFlight:
-    """A submitted frame."""
+    """A submitted frame, or batch."""
 
-    release_us: int
+    releases_us: tuple[int, ...]
+    """Of each frame of a batch."""
     graphs: tuple[TaskGraph, ...]
-    placement: Placement
+    plan: Plan
 
 
 class Runtime:
@@ -126,7 +130,7 @@ class Runtime:
         merged: MergedWorkload,
         hardware: Hardware,
         profile: Profile,
-        modes: Mapping[str, tuple[Mode, ...]],
+        prices: Prices,
         planner: Planner,
         start: Callable[[int], Driver],
         *,
@@ -147,9 +151,10 @@ class Runtime:
         self.merged = merged
         self.hardware = hardware
         self.profile = profile
-        self.modes = modes
+        self.modes = prices.of(1)
         self.missing = dict(missing or {})
         self.skipped = 0
+        self._prices = prices
         self._planner = planner
         self._start = start
         self._driver: Driver | None = None
@@ -162,9 +167,6 @@ class Runtime:
         self._adapt = adapt
         self._max_in_flight = max_in_flight
         self._drift = Drift()
-        self._base = {
-            (name, mode.variant, mode.resource): mode for name, stage_modes in modes.items() for mode in stage_modes
-        }
         self._stages = {stage.name: stage for stage in merged.stages}
         self._graphs = {graph.name: graph for graph in merged.workload.graphs}
         self._in_order = {graph.name: in_order(graph) for graph in merged.workload.graphs}
@@ -207,11 +209,11 @@ class Runtime:
         noise in ppm. `device_times` names processors whose kernels' own time is taken instead of the profile's. Raises
         `GraphError`, `ProfileError`, `SolverError`, and what making a backend raises.
         """
-        answers = as_solver(solver, limit_ms, limit_nodes, seed)
+        answers = answering(solver, limit_ms, limit_nodes, switching_nj, seed)
         merged = merge(workload)
         served, own, missing = _serve(hardware, backends if compute else {}, stand_in=True)
-        modes = price(merged, hardware, profile, _supports(served) if compute else _anything)
-        computing = Computing(merged, served) if compute else None
+        prices = Prices(partial(price, merged, hardware, profile, _supports(served) if compute else _anything))
+        computing = Computing(merged, served, prices) if compute else None
         noise = seeded_noise(seed, noise) if isinstance(noise, int) else noise
 
         def start(_now_us: int) -> Driver:
@@ -222,8 +224,8 @@ class Runtime:
             merged,
             hardware,
             profile,
-            modes,
-            Planner(merged, hardware, modes, answers, as_replanner(solver, limit_ms, limit_nodes, switching_nj, seed)),
+            prices,
+            Planner(merged, hardware, prices.of(1), answers),
             start,
             computing=computing,
             own_backends=own,
@@ -261,13 +263,14 @@ class Runtime:
         long as links and wake-ups take by the hardware document. Raises `GraphError`, `ProfileError`, `SolverError`,
         `BackendError` where no processor is served, and what making a backend raises.
         """
-        answers = as_solver(solver, limit_ms, limit_nodes, seed)
+        answers = answering(solver, limit_ms, limit_nodes, switching_nj, seed)
         merged = merge(workload)
         served, own, missing = _serve(hardware, backends, stand_in=False)
-        computing = Computing(merged, served)
+        prices = Prices(partial(price, merged, hardware, profile, _supports(served)))
+        computing = Computing(merged, served, prices)
         lanes = _lanes(hardware)
         try:
-            modes = _warmed(computing, price(merged, hardware, profile, _supports(served)))
+            prices.keep(_warmed(computing, prices.of(1)))
         except LeoError:
             for backend in own:
                 backend.close()
@@ -289,8 +292,8 @@ class Runtime:
             merged,
             hardware,
             profile,
-            modes,
-            Planner(merged, hardware, modes, answers, as_replanner(solver, limit_ms, limit_nodes, switching_nj, seed)),
+            prices,
+            Planner(merged, hardware, prices.of(1), answers),
             start,
             computing=computing,
             own_backends=own,
@@ -350,10 +353,46 @@ class Runtime:
         that is not there, a window that is missing or of another shape, or a closed runtime; `SolverError` when the
         solver has no answer and never had one: later, that fails the frame and not the run.
         """
+        return self._take((release_us,), (windows,), graphs, links)
+
+    def submit_batch(
+        self,
+        frames: Sequence[tuple[int, Mapping[str, np.ndarray]]],
+        *,
+        graphs: Collection[str] | None = None,
+        links: LinksNow | None = None,
+    ) -> int:
+        """Take frames that were collected, place them as one and start them; returns the number they have as one.
+
+        `frames` are pairs of release and windows, in order, all of the same graphs. They are placed at the release of
+        the last, and from there have N times a graph's deadline, N being how many they are: whoever collects N frames
+        can wait as many times as long. A stage runs its frames one by one or all together, whichever is better
+        (`docs/solver.md`). Their results come as one `FrameResult` with a graph result for each frame. Waits and raises
+        as `submit` does, also for no frames at all.
+        """
+        if not frames:
+            raise InputError("a batch of no frames", hint="collect one at least")
+        releases_us = tuple(release_us for release_us, _ in frames)
+        if list(releases_us) != sorted(releases_us):
+            raise InputError(f"the frames of a batch are released in order, got {', '.join(map(str, releases_us))} us")
+        return self._take(releases_us, tuple(windows for _, windows in frames), graphs, links)
+
+    def _take(
+        self,
+        releases_us: tuple[int, ...],
+        windows: tuple[Mapping[str, np.ndarray], ...],
+        graphs: Collection[str] | None,
+        links: LinksNow | None,
+    ) -> int:
+        """Place one frame, or several as a batch, and start them."""
         if self._closed:
             raise InputError("the runtime is closed", hint="submit frames before close(), inside its `with` block")
-        names = self.triggered(release_us) if graphs is None else self._known(graphs)
-        self._check_frame(release_us, names, windows)
+        release_us = releases_us[-1]
+        names = self._triggered_by_all(releases_us) if graphs is None else self._known(graphs)
+        if release_us < self._last_release_us:
+            raise InputError(f"a frame is released at {release_us} us, after one at {self._last_release_us} us")
+        for one in windows:
+            self._check_windows(names, one)
         driver = self._driver or self._begin(release_us)
         driver.reach(release_us)
         self._collect(driver)
@@ -362,25 +401,26 @@ class Runtime:
         self._last_release_us = release_us
         wanted = tuple(self._graphs[name] for name in names)
         if not names:
-            self._give_up(frame, release_us, (), no_placement("no graph is triggered"))
+            self._give_up(frame, releases_us, (), no_placement("no graph is triggered"))
             return frame
         if len(driver.dispatcher.frames) >= self._max_in_flight:
             self.skipped += 1
             why = f"skipped: {self._max_in_flight} frames are in flight"
-            self._give_up(frame, release_us, wanted, no_placement(why))
+            self._give_up(frame, releases_us, wanted, no_placement(why))
             return frame
         with driver.held():
-            asked = self._ask(driver.dispatcher, release_us, names)
+            asked = self._ask(driver.dispatcher, release_us, names, len(releases_us))
         if self._adapt and self._drift.settle():
-            self._adapted()
-        found = self._planner.plan(asked)
+            self._planner.use(self._adapted(self.modes))
+        batched = self._adapted(self._prices.of(asked.frames)) if asked.frames > 1 else None
+        found = self._planner.plan(asked, batched)
         if isinstance(found, Placement):
-            self._give_up(frame, release_us, wanted, found)
+            self._give_up(frame, releases_us, wanted, found)
             return frame
-        self._in_flight[frame] = _InFlight(release_us, wanted, found.placement)
+        self._in_flight[frame] = _InFlight(releases_us, wanted, found)
         if self._computing is not None:
-            self._computing.begin(frame, windows)
-        give_up_us = release_us + max((graph.deadline_us for graph in wanted), default=0)
+            self._computing.begin(frame, windows, names, found.jobs)
+        give_up_us = max(_due_us(graph, releases_us) for graph in wanted)
         driver.post(
             FrameAdmitted(max(release_us, driver.clock.now_us()), frame, release_us, found, asked.asleep, give_up_us)
         )
@@ -446,6 +486,17 @@ class Runtime:
             driver.post(ProcessorLost(now_us, processor))
         return driver
 
+    def _triggered_by_all(self, releases_us: tuple[int, ...]) -> tuple[str, ...]:
+        names = self.triggered(releases_us[0])
+        for release_us in releases_us[1:]:
+            if (others := self.triggered(release_us)) != names:
+                raise InputError(
+                    f"the frames of a batch are of the same graphs, got {', '.join(names) or 'none'} at "
+                    f"{releases_us[0]} us and {', '.join(others) or 'none'} at {release_us} us",
+                    hint="say which with `graphs`",
+                )
+        return names
+
     def _known(self, graphs: Collection[str]) -> tuple[str, ...]:
         for name in graphs:
             if name not in self._graphs:
@@ -455,9 +506,7 @@ class Runtime:
                 )
         return tuple(name for name in self._graphs if name in graphs)
 
-    def _check_frame(self, release_us: int, graphs: tuple[str, ...], windows: Mapping[str, np.ndarray]) -> None:
-        if release_us < self._last_release_us:
-            raise InputError(f"a frame is released at {release_us} us, after one at {self._last_release_us} us")
+    def _check_windows(self, graphs: tuple[str, ...], windows: Mapping[str, np.ndarray]) -> None:
         if self._computing is None:
             return
         for source in self.sources(graphs):
@@ -474,7 +523,7 @@ class Runtime:
             if name not in known:
                 raise InputError(f"no source is called `{name}`", hint=f"windows are given for {', '.join(known)}")
 
-    def _ask(self, dispatcher: Dispatcher, release_us: int, graphs: tuple[str, ...]) -> Asked:
+    def _ask(self, dispatcher: Dispatcher, release_us: int, graphs: tuple[str, ...], frames: int) -> Asked:
         """What the frame finds. A lane that is free now is free at 0: a frame that comes late is not planned late."""
         now_us = max(release_us, self.now_us)
         ready: list[tuple[str, tuple[int, ...]]] = []
@@ -485,13 +534,11 @@ class Runtime:
                 ready.append((resource, tuple(at_us - release_us if at_us > now_us else 0 for at_us in lanes)))
             if linger is not None and _is_asleep(dispatcher, resource, linger, release_us):
                 asleep.append(resource)
-        return Asked(graphs, tuple(ready), tuple(asleep), tuple(self._links.items()), self.lost)
+        return Asked(graphs, tuple(ready), tuple(asleep), tuple(self._links.items()), self.lost, frames)
 
-    def _adapted(self) -> None:
-        """Plan with modes as long as they have turned out to be, at the power the profile gives them."""
-        self._planner.use(
-            {name: tuple(self._adapted_mode(name, mode) for mode in modes) for name, modes in self.modes.items()}
-        )
+    def _adapted(self, modes: Modes) -> Modes:
+        """Modes as long as they have turned out to be, at the power the profile gives them."""
+        return {name: tuple(self._adapted_mode(name, mode) for mode in found) for name, found in modes.items()}
 
     def _adapted_mode(self, stage: str, mode: Mode) -> Mode:
         factor = self._drift.factor_ppm((stage, mode.variant, mode.resource))
@@ -506,32 +553,42 @@ class Runtime:
         for finished in driver.finished():
             done = finished.done
             flight = self._in_flight.pop(done.frame)
-            values = self._computing.end(done.frame) if self._computing is not None else {}
+            nothing: tuple[dict[str, np.ndarray], ...] = tuple({} for _ in flight.releases_us)
+            values = nothing if self._computing is None else self._computing.end(done.frame)
             self.skipped += done.skipped
             stages = tuple(
-                self._observed(done.frame, record, finished.ran.get((record.stage, record.attempt)))
+                self._observed(flight, done.frame, record, finished.ran.get((record.stage, record.attempt)))
                 for record in done.stages
+            )
+            graphs = tuple(
+                self._answer(graph, flight, number, done, values[number])
+                for number in range(len(flight.releases_us))
+                for graph in flight.graphs
             )
             self._over.append(
                 FrameResult(
                     frame=done.frame,
-                    release_us=flight.release_us,
-                    placement=flight.placement,
+                    release_us=flight.releases_us[-1],
+                    placement=flight.plan.placement,
                     stages=stages,
                     transfers=_transfers(done),
-                    graphs=tuple(self._answer(graph, flight.release_us, done, values) for graph in flight.graphs),
+                    graphs=graphs,
                     wakes=tuple(WakeObservation(done.frame, resource, at_us) for resource, at_us in done.wakes),
+                    stage_of={name: job.stage for name, job in flight.plan.jobs.items()},
                 )
             )
 
-    def _observed(self, frame: int, record: StageRecord, ran: Ran | None) -> StageObservation:
+    def _observed(self, flight: _InFlight, frame: int, record: StageRecord, ran: Ran | None) -> StageObservation:
         lasted_us = record.end_us - record.start_us
         clocked = ran is not None and (self._device_clocks is None or record.resource in self._device_clocks)
         device_us = ran.device_us if ran is not None and clocked else None
         device_nj = ran.device_nj if ran is not None and record.resource not in self._simulated else None
-        base = self._base[record.stage, record.variant, record.resource]
-        if record.outcome == "done":
-            self._drift.observe((record.stage, record.variant, record.resource), base.duration_us, lasted_us)
+        job = flight.plan.jobs.get(record.stage) or Job(record.stage, (0,))
+        frames = len(job.frames) if ran is None or ran.frames is None else ran.frames
+        mode = (job.stage, record.variant, record.resource)
+        base = self._prices.mode(*mode, max(1, frames))
+        if record.outcome == "done" and frames:
+            self._drift.observe(mode, base.duration_us, lasted_us)
         return StageObservation(
             frame=frame,
             stage=record.stage,
@@ -552,9 +609,14 @@ class Runtime:
         )
 
     def _answer(
-        self, graph: TaskGraph, release_us: int, done: FrameDone, values: Mapping[str, np.ndarray]
+        self, graph: TaskGraph, flight: _InFlight, number: int, done: FrameDone, values: Mapping[str, np.ndarray]
     ) -> GraphResult:
-        last = {record.stage: record for record in done.stages}  # The last attempt at each stage.
+        """What a graph found in the frame of that number in its batch."""
+        last: dict[str, StageRecord] = {}  # The last attempt at each stage.
+        for record in done.stages:
+            job = flight.plan.jobs.get(record.stage)
+            if job is None or number in job.frames:
+                last[record.stage if job is None else job.stage] = record
         own = {stage.name: last[self.merged.names[graph.name, stage.name]] for stage in graph.stages}
         removed = _removed(self._in_order[graph.name], own)
         outputs = graph.outputs()
@@ -569,22 +631,26 @@ class Runtime:
         return GraphResult(
             graph=graph.name,
             frame=done.frame,
-            release_us=release_us,
-            deadline_us=release_us + graph.deadline_us,
+            release_us=flight.releases_us[number],
+            deadline_us=_due_us(graph, flight.releases_us),
             end_us=max(removed.get(stage, own[stage].end_us) for stage in outputs),
             outcome=outcome,
             label=_label(graph, found),
             outputs=found,
         )
 
-    def _give_up(self, frame: int, release_us: int, graphs: tuple[TaskGraph, ...], placement: Placement) -> None:
-        """A frame that is not even started."""
-        now_us = max(release_us, self.now_us)
+    def _give_up(
+        self, frame: int, releases_us: tuple[int, ...], graphs: tuple[TaskGraph, ...], placement: Placement
+    ) -> None:
+        """A frame, or batch, that is not even started."""
+        last_us = releases_us[-1]
+        now_us = max(last_us, self.now_us)
         results = tuple(
-            GraphResult(graph.name, frame, release_us, release_us + graph.deadline_us, now_us, "failed", None, {})
+            GraphResult(graph.name, frame, release_us, _due_us(graph, releases_us), now_us, "failed", None, {})
+            for release_us in releases_us
             for graph in graphs
         )
-        self._over.append(FrameResult(frame, release_us, placement, (), (), results))
+        self._over.append(FrameResult(frame, last_us, placement, (), (), results))
 
 
 def _serve(
@@ -659,6 +725,11 @@ def _window(stage: MergedStage) -> SourceWindow:
 def _nj(mode: Mode, lasted_us: int) -> int:
     """What a run of that long takes at the mode's power."""
     return mode.energy_nj * lasted_us // mode.duration_us
+
+
+def _due_us(graph: TaskGraph, releases_us: tuple[int, ...]) -> int:
+    """When the answers of a graph are due, on the run's clock."""
+    return releases_us[-1] + collected_deadline_us(graph, len(releases_us))
 
 
 def _transfers(done: FrameDone) -> tuple[TransferObservation, ...]:

@@ -145,6 +145,8 @@ class Simulator:
                 ran = self._compute(order)
             except Exception as failure:  # Whatever a kernel raises is the failure of its stage.
                 error, lost = f"{type(failure).__name__}: {failure}", isinstance(failure, DeviceUnavailableError)
+        if ran.expected_us is not None:
+            lasts_us = ran.expected_us
         if ran.device_us is not None and order.resource in self._device_times:
             lasts_us = max(1, ran.device_us)
         if self._noise is not None:
@@ -155,4 +157,4 @@ class Simulator:
         if error:
             return StageFailed(end_us, order.frame, order.stage, order.attempt, error)
         self._ran.setdefault(order.frame, {})[order.stage, order.attempt] = ran
-        return StageEnded(end_us, order.frame, order.stage, order.attempt, ran.opened)
+        return StageEnded(end_us, order.frame, order.stage, order.attempt, ran.opened, absent_for=ran.absent_for)

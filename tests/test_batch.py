@@ -1,15 +1,24 @@
-"""Several frames as one problem: together where a fixed cost is worth saving, and only there."""
+"""Several frames as one problem: together where a fixed cost is worth saving, and only there; and run as planned."""
 
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import pytest
 
-from leo_runtime.batch import MAX_CANDIDATES, BatchAnswer, solve_batch
+import recorded
+from leo_runtime.batch import MAX_CANDIDATES, BatchAnswer, batch_problem, may_batch, solve_batch, worth_batching
 from leo_runtime.check import check
-from leo_runtime.errors import SolverError
+from leo_runtime.errors import InputError, SolverError
 from leo_runtime.graph import GraphBuilder, Stream, Workload
 from leo_runtime.hardware import Hardware
 from leo_runtime.lower import FrameState, MergedWorkload, merge, price
+from leo_runtime.observations import FrameResult
 from leo_runtime.profiles import Profile
+from leo_runtime.replay import Span, replay
+from leo_runtime.runtime import Runtime
 from leo_runtime.solver import solve
+from leo_runtime.summary import energy
 
 HARDWARE = Hardware.from_dict(
     {
@@ -108,3 +117,173 @@ def test_too_many_candidates_are_refused() -> None:
             candidates=("level",) * (MAX_CANDIDATES + 1),
             solver=solve,
         )
+
+
+def anything(_processor: str, _stage: object, _variant: str) -> bool:
+    return True
+
+
+def test_budgets_hold_for_every_frame_and_collected_frames_have_more_time(folder: Path) -> None:
+    workload, hardware, profile, _ = loaded(folder)
+    (graph,) = workload.graphs
+    graph = graph.model_copy(update={"accuracy_loss_ppm_max": 100})
+    merged = merge(workload.model_copy(update={"graphs": (graph,)}))
+    modes = price(merged, hardware, profile, anything)
+    problem = batch_problem(
+        merged,
+        modes,
+        price(merged, hardware, profile, anything, frames=3),
+        hardware,
+        FrameState(graphs=("beeps",)),
+        frames=3,
+        period_us=None,
+        together=("features",),
+        name="three",
+    )
+    assert [budget.stages for budget in problem.accuracy_budgets] == [
+        (f"sound#{frame}", f"any#{frame}", "features#all", f"loudness#{frame}") for frame in range(3)
+    ]
+    assert [(due.stage, due.deadline_us) for due in problem.deadlines] == [
+        (f"loudness#{frame}", 3 * graph.deadline_us) for frame in range(3)
+    ]
+
+
+def test_sources_and_gates_and_what_loses_accuracy_run_alone(folder: Path) -> None:
+    workload, hardware, profile, _ = loaded(folder)
+    merged = merge(workload)
+    modes = price(merged, hardware, profile, anything)
+    assert [stage.name for stage in merged.stages if may_batch(merged, stage.name, modes)] == ["features", "loudness"]
+    batched = price(merged, hardware, profile, anything, frames=4)
+    assert worth_batching(merged, ("beeps",), modes, batched, 4) == ("features",)
+    with pytest.raises(SolverError, match="stage `any` cannot run its frames together"):
+        solve_batch(
+            merged,
+            modes,
+            batched,
+            hardware,
+            FrameState(graphs=("beeps",)),
+            frames=4,
+            period_us=None,
+            candidates=("any",),
+            solver=solve,
+        )
+    losing = merge(workload.model_copy(update={"objective": ("tardiness", "accuracy_loss")}))
+    lossy = {name: (found[0].model_copy(update={"accuracy_loss_ppm": 1}),) for name, found in modes.items()}
+    assert not may_batch(losing, "features", lossy)
+
+
+# What is planned so is run so. Of the four seconds of the recording a beep is in seconds 1 to 2 and 2.5 to 3; in the
+# windows of half a second that end elsewhere the gate is closed.
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    recorded.write_all(tmp_path)
+    return tmp_path
+
+
+def loaded(folder: Path) -> Any:
+    """The recorded workload, on a machine whose DSP takes long to begin with a stage."""
+    workload, hardware, profile, recording = recorded.load_all(folder)
+    costs = [
+        {"processor": "cpu", "fixed_us": 1000, "source": "modelled"},
+        {"processor": "cpu", "operator": "motion_features", "fixed_us": 90_000, "source": "modelled"},
+        {
+            "processor": "dsp",
+            "operator": "motion_features",
+            "fixed_us": 150_000,
+            "ps_per_mac": 20_000,
+            "source": "modelled",
+        },
+    ]
+    profile = Profile.from_dict({"format": "leo-profile/1", "name": "desk", "hardware": "desk", "costs": costs})
+    return workload, hardware, profile, recording
+
+
+def run(folder: Path, batch: int, **options: Any) -> Any:
+    workload, hardware, profile, recording = loaded(folder)
+    with Runtime.simulated(workload, hardware, profile, backends=recorded.cpus(hardware), **options) as runtime:
+        return replay(
+            runtime, recording, Span.of(recording), policy=str(options.get("solver")), time="virtual", batch=batch
+        )
+
+
+def found(frames: tuple[FrameResult, ...]) -> list[tuple[int, str, str | None]]:
+    return sorted((graph.release_us, graph.outcome, graph.label) for frame in frames for graph in frame.graphs)
+
+
+@pytest.mark.parametrize("size", [2, 3, 4, 8, 20])
+@pytest.mark.parametrize("solver", ["exact", "greedy"])
+def test_a_batch_finds_what_its_frames_find_alone(folder: Path, size: int, solver: str) -> None:
+    alone, together = run(folder, 1, solver=solver), run(folder, size, solver=solver)
+    assert found(together.frames) == found(alone.frames)
+    assert len(together.frames) == -(-8 // size)
+
+
+def test_what_runs_together_is_charged_once_and_leaves_out_closed_gates(folder: Path) -> None:
+    alone, collected = run(folder, 1, solver="exact"), run(folder, 8, solver="exact")
+    (frame,) = collected.frames
+    (features,) = [seen for seen in frame.stages if frame.stage_of[seen.stage] == "features"]
+    assert (features.stage, features.resource, features.outcome) == ("features#all", "dsp", "done")
+    opened = sum(graph.outcome == "done" for graph in frame.graphs)
+    assert opened == 3
+    # As long as three frames take, not as the eight planned for.
+    one_us = (features.expected_us - 150_000) // 8
+    assert abs(features.end_us - features.start_us - (150_000 + opened * one_us)) <= opened
+    silent = {seen.stage for seen in frame.stages if seen.outcome == "cancelled"}
+    assert len(silent) == 8 - opened  # What only reads them does not run either.
+    assert all(frame.stage_of[stage] == "loudness" for stage in silent)
+    assert all(graph.deadline_us == frame.release_us + 8 * 100_000 for graph in frame.graphs)
+    assert not any(graph.missed for graph in frame.graphs)
+    ledger = energy(collected)
+    assert set(ledger.by_graph()) <= {"beeps", ""}
+    assert ledger.by_cause()["run"] == sum(seen.nj for seen in frame.stages)
+    assert ledger.by_cause()["run"] < energy(alone).by_cause()["run"]
+
+
+def test_a_batch_goes_on_without_a_lost_processor(folder: Path) -> None:
+    workload, hardware, profile, recording = loaded(folder)
+    with Runtime.simulated(workload, hardware, profile, backends=recorded.cpus(hardware)) as runtime:
+        frames = [(at_us, {"sound": recording.window("mic", at_us, 8000)}) for at_us in (1_500_000, 2_000_000)]
+        runtime.submit_batch(frames)
+        runtime.lose("dsp")
+        (lost,) = runtime.drain()
+        later = [(at_us + 500_000, windows) for at_us, windows in frames]
+        runtime.submit_batch(later)
+        (after,) = runtime.drain()
+    for result in (lost, after):
+        assert [graph.label for graph in result.graphs] == ["loud", "loud"]
+        assert {seen.resource for seen in result.stages if seen.outcome == "done"} == {"cpu"}
+
+
+def test_a_batch_runs_in_real_time(folder: Path) -> None:
+    workload, hardware, profile, recording = loaded(folder)
+    hardware = hardware.model_copy(update={"processors": hardware.processors[:1], "links": ()})
+    profile = profile.model_copy(update={"costs": profile.costs[:2]})
+    with Runtime.live(workload, hardware, profile, adapt=True) as runtime:
+        frames = [(at_us, {"sound": recording.window("mic", at_us, 8000)}) for at_us in (500_000, 1_500_000)]
+        runtime.submit_batch(frames)
+        (result,) = runtime.drain()
+    assert [(graph.outcome, graph.label) for graph in result.graphs] == [("cancelled", None), ("done", "loud")]
+    assert result.release_us == 1_500_000
+
+
+def test_a_batch_that_cannot_be_is_refused_and_one_too_many_is_skipped(folder: Path) -> None:
+    workload, hardware, profile, _ = loaded(folder)
+    window = {"sound": np.zeros(8000, np.int16)}
+    with Runtime.simulated(workload, hardware, profile, backends=recorded.cpus(hardware), max_in_flight=1) as runtime:
+        with pytest.raises(InputError, match="a batch of no frames"):
+            runtime.submit_batch([])
+        with pytest.raises(InputError, match="released in order, got 1000000, 500000 us"):
+            runtime.submit_batch([(1_000_000, window), (500_000, window)])
+        with pytest.raises(InputError, match="of the same graphs, got beeps at 0 us and none at 1 us"):
+            runtime.submit_batch([(0, window), (1, window)])
+        with pytest.raises(InputError, match="source `sound` needs 8000 samples"):
+            runtime.submit_batch([(0, window), (500_000, {})])
+        runtime.submit_batch([(0, window), (500_000, window)])
+        runtime.submit_batch([(500_000, window), (500_000, window)])
+        first, second = sorted(runtime.drain(), key=lambda result: result.frame)
+    assert runtime.skipped == 1
+    assert [graph.outcome for graph in first.graphs] == ["cancelled", "cancelled"]
+    assert [graph.outcome for graph in second.graphs] == ["failed", "failed"]
+    assert second.placement.reason == "skipped: 1 frames are in flight"

@@ -52,6 +52,22 @@ def graph_with(**changed: object) -> None:
     change("workload.json", graphs=[graph])
 
 
+def test_a_replay_in_batches_says_so_and_finds_the_same(capsys):
+    status, out, _ = run(capsys, *VIRTUAL, "--batch", "3", "--no-compare")
+    assert status == 0
+    assert out.splitlines()[0].endswith("placed by exact, 3 frames at a time")
+    assert "beeps          8         3           3      2      1       2       1 " in out
+    head, *frames = [json.loads(line) for line in Path("out/beeps.virtual.log.jsonl").read_text().splitlines()]
+    assert head["batch"] == 3
+    assert [[graph["release_us"] for graph in frame["graphs"]] for frame in frames] == [
+        [500_000, 1_000_000, 1_500_000],
+        [2_000_000, 2_500_000, 3_000_000],
+        [3_500_000, 4_000_000],
+    ]
+    _, out, _ = run(capsys, *VIRTUAL, "--batch", "3", "--json")
+    assert json.loads(out)[0]["batch"] == 3
+
+
 def test_a_virtual_replay_prints_its_tables_and_writes_its_log(capsys):
     status, out, err = run(capsys, *VIRTUAL)
     assert status == 0

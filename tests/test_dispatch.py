@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
 
@@ -42,6 +43,8 @@ class Shaker:
     rng: Random
     closed: frozenset[str] = frozenset()
     fails: frozenset[str] = frozenset()
+    nothing: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """For whom a stage computes nothing."""
     now_us: int = 0
     pending: list[Event] = field(default_factory=list)
     busy: dict[tuple[str, int], tuple[int, str, int]] = field(default_factory=dict)
@@ -68,7 +71,10 @@ class Shaker:
                     self.pending.append(StageFailed(0, order.frame, order.stage, order.attempt, "broken"))
                 else:
                     opened = order.stage not in self.closed
-                    self.pending.append(StageEnded(0, order.frame, order.stage, order.attempt, opened))
+                    nothing = self.nothing.get(order.stage, frozenset())
+                    self.pending.append(
+                        StageEnded(0, order.frame, order.stage, order.attempt, opened, absent_for=nothing)
+                    )
             case SendOutput():
                 assert (order.frame, order.stage, order.source) in self.there, "sent before it was computed"
                 if order.resource is not None and order.lane is not None and order.sending_us > 0:
@@ -87,7 +93,10 @@ class Shaker:
 
     def see_inputs(self, order: RunStage) -> None:
         needs = self.plans[order.frame].stages[order.stage].needs
-        reads = [(order.frame, name, order.resource) in self.there for name in needs.reads]
+        reads = [
+            (order.frame, name, order.resource) in self.there and order.stage not in self.nothing.get(name, ())
+            for name in needs.reads
+        ]
         assert all(reads) or (needs.takes_absent and any(reads)), "started before its inputs were there"
         if needs.gates:
             assert any((order.frame, name, order.resource) in self.there for name in needs.gates)
@@ -119,6 +128,10 @@ class Shaker:
             self.step()
 
 
+def random_nothing(names: list[str], rng: Random) -> dict[str, frozenset[str]]:
+    return {name: frozenset(other for other in names if rng.randrange(6) == 0) for name in names if rng.randrange(3)}
+
+
 def outcomes(done: FrameDone) -> dict[str, str]:
     return {record.stage: record.outcome for record in done.stages}
 
@@ -136,6 +149,7 @@ def test_random_orders_lose_nothing(seed: int, frames: int) -> None:
         rng,
         closed=frozenset(name for name in names if rng.randrange(4) == 0),
         fails=frozenset(name for name in names if rng.randrange(5) == 0),
+        nothing=random_nothing(names, rng),
     )
     for frame in range(frames):
         shaker.send(FrameAdmitted(shaker.now_us, frame, frame * 100, made, asleep_in(problem)))
@@ -160,9 +174,10 @@ def test_outcomes_do_not_depend_on_the_order(seed: int) -> None:
     problem, placement = answered(seed, stages=rng.randint(2, 9))
     made = plan(problem, placement, random_needs(problem, rng))
     closed = frozenset(stage.name for stage in problem.stages if rng.randrange(3) == 0)
+    nothing = random_nothing([stage.name for stage in problem.stages], rng)
     found = []
     for order in (1, 2):
-        shaker = Shaker(dispatcher_for(problem), Random(order), closed=closed)
+        shaker = Shaker(dispatcher_for(problem), Random(order), closed=closed, nothing=nothing)
         shaker.send(FrameAdmitted(0, 0, 0, made, asleep_in(problem)))
         shaker.run()
         found.append(outcomes(shaker.done[0]))
@@ -199,6 +214,12 @@ def test_absent_inputs_are_taken_as_long_as_one_is_there() -> None:
     assert outcomes(done)["left"] == "cancelled"
     assert outcomes(done)["fuse"] == "done"
     assert outcomes(done)["strict"] == "cancelled"
+
+
+def test_what_computes_nothing_for_a_reader_cancels_it() -> None:
+    problem = chain_problem(stages={"all": (), "one": ("all",), "two": ("all",), "after": ("two",)})
+    done = drive(dispatcher_for(problem), planned(problem), nothing={"all": frozenset({"two"})}).done[0]
+    assert outcomes(done) == {"all": "done", "one": "done", "two": "cancelled", "after": "cancelled"}
 
 
 def test_a_failed_stage_runs_once_more_elsewhere() -> None:

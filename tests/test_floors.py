@@ -10,7 +10,7 @@ FLOORS = (
     ("errors",),
     ("documents",),
     ("problem", "hardware", "operators", "builtin_operators", "graph", "profiles", "traces", "backend"),
-    ("lower", "cut", "check", "ledger", "observations"),
+    ("lower", "cut", "batch", "check", "ledger", "observations"),
     ("solver",),
     (
         "clock",
@@ -39,7 +39,6 @@ FLOORS = (
         "computed_once",
         "viewer",
         "explain",
-        "batch",
         "testing",
         "bench_audio",
         "tune",
