@@ -76,10 +76,14 @@ class Stop:
         """Nothing is watched, and no limit has passed; one does so many seconds after entering, or never."""
         self.passed = False
         self._kernels: list[Any] = []
-        self._timer = None if left_s is None else Timer(left_s, self.halt)
+        # Not left to the timer's thread where there is no time: that may come to it late.
+        self._none_left = left_s is not None and left_s <= 0
+        self._timer = None if left_s is None or self._none_left else Timer(left_s, self.halt)
 
     def __enter__(self) -> Self:
         """Let the time run."""
+        if self._none_left:
+            self.halt()
         if self._timer is not None:
             self._timer.start()
         return self
