@@ -121,7 +121,7 @@ def test_short_of_room_it_forgets_and_still_proves_the_same(
         forgotten.append(before - search.store_size)
 
     monkeypatch.setattr(source.ClauseSearch, "_forget", noted)
-    monkeypatch.setattr(source, "STORE", 3000)
+    monkeypatch.setattr(interpreted("learning"), "STORE", 3000)
     assert values(problem, searched(problem, by_interpreter=True)[0]) == expected
     assert max(forgotten) > 0
 
@@ -333,7 +333,7 @@ def test_what_is_forgotten_between_problems_is_learned_again(
     short: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in short.items():
-        monkeypatch.setattr(interpreted("clauses"), name, value)
+        monkeypatch.setattr(interpreted("lasting"), name, value)
     rng = Random(3)
     first = random_problem(rng, stages=6, features=("lanes", "wake", "variants", "cloud"), urgency="medium")
     problems = [changed(first, rng) for _ in range(12)]

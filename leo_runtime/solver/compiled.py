@@ -1,7 +1,6 @@
 """A problem flattened to integers for the search kernel, and the kernel's answer turned back into a placement.
 
-All that takes time is a source with a `.pxd` beside it: `flatten.py`; `schedule.py`, `local_search.py` and `kernel.py`;
-`formulation.py`, `propagation.py` and `clauses.py`; `placements.py`. Where they were compiled at install they work on
+All that takes time is a source with a `.pxd` beside it (`SOURCES`). Where they were compiled at install they work on
 64-bit integers; where they were not, or where a problem's numbers could overflow 64 bits, the same sources run
 interpreted on Python's own integers.
 """
@@ -13,7 +12,7 @@ from pathlib import Path
 from threading import RLock
 from time import perf_counter_ns
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
 from leo_runtime.problem import Placement, Problem, StageModes
 from leo_runtime.solver import clauses as _clauses
@@ -23,11 +22,20 @@ from leo_runtime.solver import placements as _placements
 from leo_runtime.solver.flatten import Flat, Stages
 from leo_runtime.solver.placements import Status as Status
 
-Source = Literal["flatten", "schedule", "local_search", "kernel", "formulation", "propagation", "clauses", "placements"]
-
-SEARCHES: tuple[Source, ...] = ("schedule", "local_search", "kernel", "formulation", "propagation", "clauses")
+SEARCHES = (
+    "schedule",
+    "local_search",
+    "bounds",
+    "prices",
+    "kernel",
+    "formulation",
+    "propagation",
+    "learning",
+    "lasting",
+    "clauses",
+)
 """Each is made of those before it."""
-
+SOURCES = ("flatten", *SEARCHES, "placements")
 
 COMPILED = _kernel.COMPILED and _clauses.COMPILED and _flatten.COMPILED and _placements.COMPILED
 """Whether all of it was compiled at install."""
@@ -36,7 +44,7 @@ COMPILED = _kernel.COMPILED and _clauses.COMPILED and _flatten.COMPILED and _pla
 _interpreting = RLock()
 
 
-def interpreted(source: Source) -> ModuleType:
+def interpreted(source: str) -> ModuleType:
     """A source run by the interpreter, whether or not it was compiled as well."""
     name = f"leo_runtime.solver._interpreted_{source}"
     with _interpreting:

@@ -1,6 +1,6 @@
 # C types for propagation.py, as schedule.pxd is for schedule.py.
 from leo_runtime.solver.formulation cimport HEADER, Formulation
-from leo_runtime.solver.kernel cimport SCALE
+from leo_runtime.solver.bounds cimport SCALE
 from leo_runtime.solver.schedule cimport FAR, i64, ints
 
 cdef i64 ARENA
@@ -9,7 +9,7 @@ cdef class Propagation(Formulation):
     cdef i64 arena_max, arena_size, charged, conflict_half, conflict_reason, conflict_value, full, gone_size
     cdef i64 heavy_taken, heavy_waiting, level, reached, reason, reasons_max, runs, scale, states, taken, trail
     cdef i64 trail_max, waiting
-    cdef ints arena, awake_price, bound, budget_max, cap, certain, common, cost, gone, group, heavy, least
+    cdef ints alive, arena, awake_price, bound, budget_max, cap, certain, common, cost, gone, group, heavy, least
     cdef ints least_ever, level_arena, level_gone, level_trail, listed, newest, penalty, queue, queued, root
     cdef ints send_nj, shown, there, trail_before, trail_half, trail_last, trail_level, trail_reason, trail_value
     cdef ints where

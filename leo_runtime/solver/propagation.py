@@ -19,8 +19,8 @@ else:
         from leo_runtime.solver import uncompiled as cython
 
 if not cython.compiled:
+    from leo_runtime.solver.bounds import SCALE
     from leo_runtime.solver.formulation import HEADER
-    from leo_runtime.solver.kernel import SCALE
     from leo_runtime.solver.schedule import FAR
 
 COMPILED: bool = cython.compiled
@@ -39,6 +39,7 @@ class Propagation(Formulation):
         self.states = 0
 
     def _share_caps(self) -> None:
+        self.alive = self.kernel.alive
         self.budget_max = self.kernel.budget_max
         self.send_nj = self.kernel.send_nj
         self.cap = self.kernel.cap

@@ -2,7 +2,7 @@
 
 Everything is an integer in a flat array. Compiled, the arrays are pointers into one block of 64-bit integers;
 interpreted, they are lists of Python's integers, which have no limit. Both give the same answers, byte for byte.
-`compiled.py` builds the data; `local_search.py` and `kernel.py` add to what is here.
+`compiled.py` builds the data; `local_search.py`, `bounds.py`, `prices.py` and `kernel.py` each add to what is here.
 
 Numbering: stage i in topological order; mode g, those of stage i from `mode_first[i]` to `mode_first[i + 1]`; resource
 r; lane l, those of r from `lane_first[r]`; activity i = stage i, activity n + i * R + t = the sending of i's output to
