@@ -14,7 +14,7 @@ from leo_runtime.check import check
 from leo_runtime.documents import Document
 from leo_runtime.errors import DocumentError, SolverError
 from leo_runtime.problem import Link, Mode, Placement, Problem, Resource
-from leo_runtime.solver import SOLVERS, solve
+from leo_runtime.solver import SOLVERS, lists, solve
 from leo_runtime.solver.baselines import POLICIES
 from leo_runtime.testing import problems, random_problem
 
@@ -236,3 +236,17 @@ def test_the_same_seed_gives_the_same_answer(solver: str) -> None:
     problem = random_problem(17, stages=7, features=("lanes", "wake"), urgency="tight")
     first, second = (solve(problem, solver, limit_nodes=3000, seed=5) for _ in range(2))
     assert first.model_copy(update={"solve_us": 0}) == second.model_copy(update={"solve_us": 0})
+
+
+def test_beyond_what_is_searched_to_the_end_local_search_finds_more_on_one_processor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    problem = random_problem(
+        17, stages=30, features=("lanes", "wake"), urgency="late", objective=("tardiness", "energy"), processors=1
+    )
+    answer = solve(problem, "single")
+    assert not check(problem, answer).violations
+    monkeypatch.setattr(lists, "ALONE_FROM", 1000)
+    before = solve(problem, "single")
+    assert answer.criteria is not None and before.criteria is not None
+    assert answer.criteria.tardiness < before.criteria.tardiness

@@ -24,6 +24,10 @@ Value = tuple[int, ...]
 SINGLE_NODES = 20_000
 """How far the best use of a single processor is searched for, each; less where a node is of many stages."""
 
+ALONE_FROM = 16
+"""Beyond so many stages local search comes first: that search no longer finds the best of a processor for certain."""
+ALONE_MOVES_PER_STAGE = 300
+
 _NO_DEADLINE_US = 10**30
 
 
@@ -110,9 +114,32 @@ def search_single_processors(compiled: Compiled, kernel: Any, stop: Stop) -> Non
     for k in kernel.rivals():
         if stop.passed:
             break
+        if len(compiled.stages) > ALONE_FROM:
+            _climb_alone(compiled, kernel, compiled.resources[k], stop)
         kernel.confine(k)
         prove(kernel, min(SINGLE_NODES, 16 * SINGLE_NODES // len(compiled.stages)))
     kernel.confine(-1)
+
+
+def _climb_alone(compiled: Compiled, kernel: Any, resource: str, stop: Stop) -> None:
+    """Local search with everything on one processor; the kernel takes the answer if it is better than its own.
+
+    It is of a problem without the other modes: in the whole one nearly every change would leave the processor.
+    """
+    there = [[g for g, mode in enumerate(stage.modes) if mode.resource == resource] for stage in compiled.stages]
+    stages = tuple(
+        stage.model_copy(update={"modes": tuple(stage.modes[g] for g in numbers)})
+        for stage, numbers in zip(compiled.stages, there, strict=True)
+    )
+    alone = Compiled(compiled.problem.model_copy(update={"stages": stages})).kernel()
+    stop.watch(alone)
+    alone.climb(ALONE_MOVES_PER_STAGE * len(stages), 0)
+    if not alone.found:
+        return
+    starts = alone.best()[6::3]
+    order = sorted(range(len(stages)), key=lambda i: starts[i])
+    kernel.evaluate([numbers[g] for numbers, g in zip(there, alone.modes, strict=True)], order)
+    kernel.keep()
 
 
 def _by_due(compiled: Compiled, by_rank: list[int]) -> list[int]:
