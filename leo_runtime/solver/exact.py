@@ -14,8 +14,10 @@ from leo_runtime.solver.limits import Stop, limited
 from leo_runtime.solver.lists import search_single_processors
 from leo_runtime.solver.prove import UNLIMITED, Learned, prove
 
-CLIMB_MOVES_PER_STAGE = 12
-"""Random changes tried before the search, for a good first answer."""
+CLIMB_MOVES_PER_STAGE = (12, 50)
+"""Random changes tried before the search, for a good first answer; the second beyond `FEW_STAGES`, where the search
+gets less far."""
+FEW_STAGES = 30
 
 
 def solve(problem: Problem, *, limit_ms: int | None = None, limit_nodes: int | None = None, seed: int = 0) -> Placement:
@@ -47,7 +49,8 @@ def answer(
     """
     with limited(limit_ms, began_ns) as stop:
         stop.watch(kernel)
-        kernel.climb(CLIMB_MOVES_PER_STAGE * len(compiled.stages) if climb_moves is None else climb_moves, seed)
+        stages = len(compiled.stages)
+        kernel.climb(CLIMB_MOVES_PER_STAGE[stages > FEW_STAGES] * stages if climb_moves is None else climb_moves, seed)
         proved, _ = prove(kernel, UNLIMITED if limit_nodes is None else limit_nodes, learned)
         return finished(compiled, kernel, proved, tuple(kernel.bounds), stop, began_ns, "exact")
 
