@@ -1,8 +1,8 @@
 """Several frames as one problem, where a stage may run its frames one by one or all together.
 
 Together a stage pays its fixed cost (a launch, a wake-up) once, but waits for the last frame's data: this is how ten
-seconds of buffered audio reach a GPU. Which stages run together is decided by trying every choice and solving each
-exactly, so the answer is as well proved as its parts.
+seconds of buffered audio reach a GPU. Which stages run together is decided by trying every choice and solving each, so
+the answer is as well proved as its parts.
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ MAX_CANDIDATES = 6
 """Every candidate doubles the number of problems to solve."""
 FEW_CANDIDATES = 4
 """How many `worth_batching` names."""
+LEAST_SAVING_PPM = (1_000, 10_000)
+"""What of a batch's least energy a stage must be able to save to be named; the second where proofs are out of reach."""
+PROVABLE = 30
+"""Up to so many stages a batch is mostly proved."""
 
 Modes = Mapping[str, tuple[Mode, ...]]
 
@@ -46,7 +50,7 @@ class BatchAnswer:
     """The answer to every choice tried, this one included."""
 
 
-class Prices:
+class FramePrices:
     """The modes of every merged stage for any number of frames at a time."""
 
     def __init__(self, price: Callable[[int], Modes]) -> None:
@@ -68,6 +72,7 @@ class Prices:
     def keep(self, modes: Modes) -> None:
         """Leave out all but these, which are of one frame."""
         self._of = {1: modes}
+        self._modes.clear()
 
     def mode(self, stage: str, variant: str, resource: str, frames: int) -> Mode:
         """One mode for so many frames. Raises `KeyError`."""
@@ -188,8 +193,8 @@ def solve_batch(
     """Decide which of the `candidates` run their frames together, and place the whole batch (see `batch_problem`).
 
     The best of all choices, the first found among equals (fewer together first, then as `candidates` are ordered). It
-    is `optimal` when every choice was solved to its optimum. Raises `SolverError` for more than `MAX_CANDIDATES`, or
-    one that `may_batch` says no to.
+    is `optimal` when every choice was solved to its optimum. Raises `SolverError` for more than `MAX_CANDIDATES`, one
+    that `may_batch` says no to, and where `solver` raises it for every choice; those for which it does are left out.
     """
     if len(candidates) > MAX_CANDIDATES:
         raise SolverError(
@@ -206,6 +211,7 @@ def solve_batch(
     active = active_stages(merged, state)
     problems: dict[tuple[str, ...], Problem] = {}
     answers: dict[tuple[str, ...], Placement] = {}
+    failed = SolverError("nothing was tried")
     for size in range(len(candidates) + 1):
         for together in combinations(candidates, size):
             problems[together] = batch_problem(
@@ -219,7 +225,12 @@ def solve_batch(
                 together=together,
                 name=name,
             )
-            answers[together] = solver(problems[together])
+            try:
+                answers[together] = solver(problems[together])
+            except SolverError as error:
+                failed = error
+    if not answers:
+        raise failed
     objective = merged.workload.objective
     best = min(answers, key=lambda together: _value(answers[together], objective))
     placement = _judged(answers[best], list(answers.values()), objective)
@@ -240,16 +251,21 @@ def may_batch(merged: MergedWorkload, name: str, modes: Modes) -> bool:
 def worth_batching(
     merged: MergedWorkload, graphs: Collection[str], one_by_one: Modes, batched: Modes, frames: int
 ) -> tuple[str, ...]:
-    """The `FEW_CANDIDATES` stages that save the most energy together on some processor, of those that save any."""
+    """The stages whose frames are worth trying together: those that could save most of the batch's energy.
+
+    They are `FEW_CANDIDATES` at most, of those that save enough on some processor (`LEAST_SAVING_PPM`): every one
+    doubles the number of problems.
+    """
     saves: dict[str, int] = {}
-    for stage in merged.stages:
-        if not set(stage.graphs).intersection(graphs) or not may_batch(merged, stage.name, one_by_one):
-            continue
-        alone = {(mode.variant, mode.resource): mode.energy_nj for mode in one_by_one[stage.name]}
-        saves[stage.name] = max(
-            frames * alone[mode.variant, mode.resource] - mode.energy_nj for mode in batched[stage.name]
-        )
-    most = sorted((name for name in saves if saves[name] > 0), key=lambda name: -saves[name])
+    least_nj = 0
+    stages = [stage.name for stage in merged.stages if set(stage.graphs).intersection(graphs)]
+    for name in stages:
+        alone = {(mode.variant, mode.resource): mode.energy_nj for mode in one_by_one[name]}
+        least_nj += frames * min(alone.values())
+        if may_batch(merged, name, one_by_one):
+            saves[name] = max(frames * alone[mode.variant, mode.resource] - mode.energy_nj for mode in batched[name])
+    enough_nj = least_nj * LEAST_SAVING_PPM[frames * len(stages) > PROVABLE] // 1_000_000
+    most = sorted((name for name in saves if saves[name] > enough_nj), key=lambda name: -saves[name])
     return tuple(most[:FEW_CANDIDATES])
 
 
@@ -266,5 +282,5 @@ def _judged(best: Placement, answers: Sequence[Placement], objective: Sequence[s
         return best
     # What a choice that was not solved to its end could still reach is known for the first criterion alone.
     first = min(answer.bounds[0] for answer in answers if answer.criteria is not None)
-    bounds = (min(first, best.bounds[0]), *(0 for _ in objective[1:]))
+    bounds = (first, *(0 for _ in objective[1:]))
     return best.model_copy(update={"status": "feasible", "bounds": bounds})

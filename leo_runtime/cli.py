@@ -440,7 +440,7 @@ def document_model(name: str) -> type[Document]:
 
 def _count(text: str) -> int:
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected a whole number, got {json.dumps(text)}")
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 0, got {json.dumps(text)}")
     return int(text)
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from leo_runtime.backend import Backend, Kernel, TimedKernel
-from leo_runtime.batch import Job, Prices
-from leo_runtime.errors import KernelError
+from leo_runtime.batch import FramePrices, Job
+from leo_runtime.errors import DeviceUnavailableError, KernelError
 from leo_runtime.events import FrameDone, RunStage
 from leo_runtime.lower import MergedStage, MergedWorkload
 
@@ -29,6 +29,8 @@ class Ran:
     """How long it should have taken then."""
     absent_for: frozenset[str] = frozenset()
     """Stages of the batch for which it computed nothing."""
+    error: str = ""
+    """Why it failed for some frames of a batch."""
 
 
 Compute = Callable[[RunStage], Ran]
@@ -62,9 +64,6 @@ class _Flight:
     copies: dict[tuple[str, int, str], np.ndarray] = field(default_factory=dict)
     """Outputs that were handed over, also by target."""
 
-    def job(self, name: str) -> Job:
-        return self.jobs.get(name) or Job(name, (0,))
-
 
 class Computing:
     """Runs the stages of a merged workload on backends, given by the name of the processor they serve.
@@ -73,7 +72,7 @@ class Computing:
     two frames that need it on two lanes take turns.
     """
 
-    def __init__(self, merged: MergedWorkload, backends: Mapping[str, Backend], prices: Prices) -> None:
+    def __init__(self, merged: MergedWorkload, backends: Mapping[str, Backend], prices: FramePrices) -> None:
         """`prices` say how long a stage of a batch should take that had fewer frames to compute than planned."""
         self._stages = {stage.name: stage for stage in merged.stages}
         self._streams = {stream.name: stream for stream in merged.workload.streams}
@@ -92,32 +91,44 @@ class Computing:
     ) -> None:
         """Take the raw samples of a frame, or of every frame of a batch, by source stage.
 
-        `graphs` are triggered; `jobs` say what each stage of a batch is, and are empty where there is one frame.
+        `graphs` are triggered; `jobs` say what each stage of the plan computes.
         """
         self._flights[frame] = _Flight(windows, graphs, jobs)
 
     def run(self, order: RunStage) -> Ran:
         """Compute a stage and keep its output until the frame ends.
 
-        What runs for all frames of a batch leaves out those whose gates are closed. Raises `KernelError` on an output
-        of another shape than the operator's, and whatever the kernel raises.
+        What runs for all frames of a batch leaves out those whose gates are closed, and those for which it fails unless
+        it fails for all. Raises `KernelError` on an output of another shape than the operator's, and whatever the
+        kernel raises.
         """
         flight = self._flights.get(order.frame)
         if flight is None:  # The frame has ended without it.
             return Ran()
-        job = flight.job(order.stage)
+        job = flight.jobs[order.stage]
         stage = self._stages[job.stage]
         loaded = self._load(stage.name, order.resource, order.variant)
         wanted = [number for number in job.frames if len(job.frames) == 1 or _is_wanted(flight, stage, number)]
-        runs = [self._run_one(flight, loaded, stage, number, order.resource) for number in wanted]
+        runs, errors = [], []
+        for number in wanted:
+            try:
+                runs.append(self._run_one(flight, loaded, stage, number, order.resource))
+            except DeviceUnavailableError:
+                raise
+            except Exception as error:
+                # What fails for all, and the last of them as well, is the failure of the stage.
+                errors.append(f"frame {number}: {type(error).__name__}: {error}")
+                if len(errors) == len(wanted):
+                    raise
         ran = Ran(
             opened=not stage.bound.operator.is_gate or _is_open(flight, stage.name, job.frames[0]),
             device_us=_sum([device_us for device_us, _ in runs]),
             device_nj=_sum([device_nj for _, device_nj in runs]),
+            error="; ".join(errors),
         )
-        if len(wanted) == len(job.frames):
+        absent = {number for number in job.frames if (stage.name, number) not in flight.values}
+        if not absent:
             return ran
-        absent = set(job.frames).difference(wanted)
         expected_us = 1
         if wanted:
             expected_us = self._prices.mode(stage.name, order.variant, order.resource, len(wanted)).duration_us
@@ -149,7 +160,7 @@ class Computing:
     def hand_over(self, frame: int, stage: str, target: str) -> None:
         """Copy an output to where `target` reads it."""
         flight = self._flights[frame]
-        job = flight.job(stage)
+        job = flight.jobs[stage]
         for number in job.frames:
             if (job.stage, number) in flight.values:
                 flight.copies[job.stage, number, target] = flight.values[job.stage, number].copy()

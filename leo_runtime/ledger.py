@@ -144,7 +144,7 @@ def run_ledger(
     for result in sorted(results, key=lambda result: (result.release_us, result.frame)):
         triggered = list(dict.fromkeys(graph.graph for graph in result.graphs))
         of = {stage: tuple(g for g in triggered if g in names) for stage, names in (graphs or {}).items()}
-        of |= {name: of.get(stage, ()) for name, stage in result.stage_of.items()}
+        of |= {name: of.get(job.stage, ()) for name, job in result.jobs.items()}
         entries += _observed(result, of)
         for resource, hold in _holds(result, of, radios).items():
             holds.setdefault(resource, []).append(hold)

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from leo_runtime.batch import Job
 from leo_runtime.problem import Placement
 
 Outcome = Literal["done", "cancelled", "failed"]
@@ -35,6 +36,7 @@ class StageObservation:
     nj: int
     energy_from: Literal["measured", "modelled"]
     error: str = ""
+    """Why it failed; of a run of a whole batch, for which of its frames and why, where it failed for some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,8 @@ class GraphResult:
     label: str | None
     """The decision, None where there is none to take or nothing was found."""
     outputs: Mapping[str, np.ndarray] = field(compare=False)
+    number: int = 0
+    """Of the frame in its batch, from 0."""
 
     @property
     def missed(self) -> bool:
@@ -105,5 +109,5 @@ class FrameResult:
     transfers: tuple[TransferObservation, ...]
     graphs: tuple[GraphResult, ...]
     wakes: tuple[WakeObservation, ...] = ()
-    stage_of: Mapping[str, str] = field(default_factory=dict)
-    """Of a batch: the stage that each of its runs is of, by the name it has in `placement` and `stages`."""
+    jobs: Mapping[str, Job] = field(default_factory=dict)
+    """What each run computes, by the name it has in `placement` and `stages`; in a batch that says of which frames."""

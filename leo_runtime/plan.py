@@ -60,7 +60,7 @@ class Plan:
     first_use_us: Mapping[str, int]
     """When each of them is first needed."""
     jobs: Mapping[str, Job]
-    """Of a batch: what each of its stages is. Empty where there is one frame."""
+    """What each of its stages computes, of one frame or of a batch."""
 
 
 def plan(
@@ -112,5 +112,5 @@ def plan(
         caps={r.name: r.memory_bytes for r in problem.resources if r.memory_bytes is not None},
         uses=tuple(resource.name for resource in problem.resources if resource.name in first),
         first_use_us=first,
-        jobs=jobs or {},
+        jobs={name: Job(name, (0,)) for name in stages} if jobs is None else jobs,
     )

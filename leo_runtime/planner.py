@@ -26,7 +26,7 @@ LinksNow = Mapping[tuple[str, str], tuple[int, int | None] | None]
 """Links that are not now as the hardware says, by (source, target): (latency_us, bytes_per_s), or None where down."""
 
 PLANS_KEPT = 512
-BATCH_NODES = 2_000
+BATCH_NODES = 500
 """How far a named solver without a limit searches for each choice of what runs together: a batch is often too large for
 a proof, and the same limit gives the same answer."""
 KINDS_KEPT = 16
@@ -44,6 +44,8 @@ class Asked:
     lost: tuple[str, ...]
     frames: int = 1
     """How many frames are placed as one batch."""
+    together: tuple[str, ...] | None = None
+    """Of a batch: which stages may run their frames together; None: those that could save most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +53,8 @@ class Answering:
     """Who answers the questions."""
 
     frame: Solver
-    batch: Solver
-    """Of each choice of what runs together."""
+    batch: Callable[[Problem, int], Placement]
+    """Answers one choice of what runs together, of so many; a limit is for all of them."""
     replanner: Callable[[Problem], Replanner] | None
     """Answers in place of `frame` where there is one: of the exact solver without a clock. Made for every kind."""
 
@@ -101,7 +103,7 @@ class Planner:
         problem = self._problem(asked)
         if problem is None:
             return no_placement("a stage has no processor left that could run it")
-        jobs: Mapping[str, Job] = {}
+        jobs: Mapping[str, Job] | None = None
         try:
             if batched is None:
                 placement = self._solve(asked, problem)
@@ -117,7 +119,7 @@ class Planner:
             self._plans[asked] = again
             return placement
         self._answered = True
-        needs = self._batch_needs(asked.graphs, jobs) if jobs else self._needs_of(asked.graphs)
+        needs = self._needs_of(asked.graphs) if jobs is None else self._batch_needs(asked.graphs, jobs)
         self._plans[asked] = plan(problem, again, needs, jobs)
         return plan(problem, placement, needs, jobs)
 
@@ -142,6 +144,10 @@ class Planner:
         """Place a batch whose frames have all been collected, and decide what of it runs together."""
         one_by_one = _usable(self.modes, asked.lost)
         together = _usable(batched, asked.lost)
+        candidates = asked.together
+        if candidates is None:
+            candidates = worth_batching(self._merged, asked.graphs, one_by_one, together, asked.frames)
+        tried = [name for name in candidates if set(self._merged.stage(name).graphs).intersection(asked.graphs)]
         answer = solve_batch(
             self._merged,
             one_by_one,
@@ -150,8 +156,8 @@ class Planner:
             replace(_state(asked), ready_us=dict(asked.ready_us), asleep=frozenset(asked.asleep)),
             frames=asked.frames,
             period_us=None,
-            candidates=worth_batching(self._merged, asked.graphs, one_by_one, together, asked.frames),
-            solver=self._answering.batch,
+            candidates=tried,
+            solver=lambda problem: self._answering.batch(problem, 1 << len(tried)),
             name=" + ".join(asked.graphs),
         )
         return answer.problem, answer.placement, answer.jobs
@@ -232,13 +238,20 @@ def answering(
 ) -> Answering:
     """A named solver with its limits, or the given one. Raises `SolverError` for an unknown name."""
     if not isinstance(solver, str):
-        return Answering(solver, solver, None)
+        return Answering(solver, lambda problem, _: solver(problem), None)
     found = named(solver)
-    batch_nodes = BATCH_NODES if limit_ms is None and limit_nodes is None else limit_nodes
+
+    def batch(problem: Problem, choices: int) -> Placement:
+        nodes = BATCH_NODES if limit_ms is None else None
+        if limit_nodes is not None:
+            nodes = limit_nodes // choices
+        left_ms = None if limit_ms is None else limit_ms // choices
+        return found(problem, limit_ms=left_ms, limit_nodes=nodes, seed=seed)
+
     replans = solver == "exact" and limit_ms is None
     return Answering(
         lambda problem: found(problem, limit_ms=limit_ms, limit_nodes=limit_nodes, seed=seed),
-        lambda problem: found(problem, limit_ms=limit_ms, limit_nodes=batch_nodes, seed=seed),
+        batch,
         (lambda problem: Replanner(problem, switching_nj=switching_nj, limit_nodes=limit_nodes, seed=seed))
         if replans
         else None,

@@ -89,7 +89,7 @@ def plot_replay(replayed: Replay, totals: Sequence[Total], path: Path, *, from_u
     figure, (lanes, bars) = plt.subplots(1, 2, figsize=(11, 3.6), width_ratios=(3, 2), layout="constrained")
     rows = [(p.name, lane) for p in replayed.hardware.processors for lane in range(p.lanes)]
     runs = [
-        (frame.stage_of.get(run.stage, run.stage), run)
+        (frame.jobs[run.stage].stage, run)
         for frame in replayed.frames
         for run in frame.stages
         if run.end_us > run.start_us and run.start_us < to_us and run.end_us > from_us

@@ -110,7 +110,7 @@ def replay(
 ) -> Replay:
     """Submit every frame of a span of a recording to a runtime, and wait for the last answer.
 
-    `solver_on` names the processor that solving is charged to; of `batch` frames are collected before they are placed
+    `solver_on` names the processor that solving is charged to. So many frames as `batch` says are collected and placed
     as one (`Runtime.submit_batch`). Raises `RecordingError` where the recording does not fit the workload.
     """
     workload = runtime.merged.workload

@@ -56,6 +56,7 @@ class _Run:
             "recording": self.replayed.recording.manifest.name,
             "solver_on": self.replayed.solver_on,
             "batch": self.replayed.batch,
+            "ran_together": summary.ran_together(self.replayed),
             "missing": self.missing,
             "pipelines": [dataclasses.asdict(line) for line in summary.pipelines(self.replayed)],
             "processors": [dataclasses.asdict(line) for line in summary.processors(self.replayed, ledger)],
@@ -135,7 +136,7 @@ def _machine(arguments: argparse.Namespace, name: str) -> Hardware:
 def _virtual(arguments: argparse.Namespace, workload: Workload, hardware: Hardware, recording: Recording) -> _Run:
     profile = shipped.profile(arguments.profile or arguments.hardware or shipped.PHONE)
     span = _span(arguments, recording, arguments.seconds)
-    solve, noise = _solver(arguments, arguments.solver, "virtual"), _noise_ppm(arguments)
+    solve, noise = _solver(arguments, arguments.solver, "virtual", arguments.batch), _noise_ppm(arguments)
     with (
         report.ProgressBar("in virtual time") as progress,
         Runtime.simulated(workload, hardware, profile, solver=solve, noise=noise, seed=arguments.seed) as runtime,
@@ -156,7 +157,7 @@ def _virtual(arguments: argparse.Namespace, workload: Workload, hardware: Hardwa
 def _live(arguments: argparse.Namespace, workload: Workload, hardware: Hardware, recording: Recording) -> _Run:
     span = _span(arguments, recording, LIVE_SECONDS if arguments.seconds is None else arguments.seconds)
     profile = _measured(arguments, workload, hardware, recording)
-    solve = _solver(arguments, arguments.solver, "real")
+    solve = _solver(arguments, arguments.solver, "real", arguments.batch)
     with (
         report.ProgressBar("in real time") as progress,
         Runtime.live(workload, hardware, profile, solver=solve) as runtime,
@@ -197,23 +198,29 @@ def _with_dsp(arithmetic: str | None, hardware: Hardware) -> Hardware:
 
 
 def _beside(arguments: argparse.Namespace, replayed: Replay) -> tuple[summary.Total, ...]:
-    """The replay in a line, and the other policies in virtual time; after a real one also its own."""
+    """The replay in a line, and the other policies in virtual time; after a real one also its own.
+
+    Beside a replay in batches there is the same policy frame by frame.
+    """
     totals = [summary.total(replayed, summary.energy(replayed))]
     if arguments.no_compare:
         return tuple(totals)
-    policies = [policy for policy in POLICIES if policy != replayed.policy]
+    others = [(policy, replayed.batch) for policy in POLICIES if policy != replayed.policy]
+    if replayed.batch > 1:
+        others.insert(0, (replayed.policy, 1))
     if replayed.time == "real":
-        policies.insert(0, replayed.policy)
+        others.insert(0, (replayed.policy, replayed.batch))
     once = ComputedOnce(replayed.hardware)
     try:
-        for policy in policies:
+        for policy, batch in others:
+            called = policy if batch == replayed.batch else f"{policy}, frame by frame"
             with (
-                report.ProgressBar(f"beside it, {policy}") as progress,
+                report.ProgressBar(f"beside it, {called}") as progress,
                 Runtime.simulated(
                     replayed.workload,
                     replayed.hardware,
                     replayed.profile,
-                    solver=_solver(arguments, policy, replayed.time),
+                    solver=_solver(arguments, policy, replayed.time, batch),
                     backends=once.backends,
                     noise=_noise_ppm(arguments),
                     seed=arguments.seed,
@@ -226,10 +233,10 @@ def _beside(arguments: argparse.Namespace, replayed: Replay) -> tuple[summary.To
                     policy=policy,
                     time="virtual",
                     solver_on=replayed.solver_on,
-                    batch=replayed.batch,
+                    batch=batch,
                     progress=progress,
                 )
-            totals.append(summary.total(other, summary.energy(other)))
+            totals.append(dataclasses.replace(summary.total(other, summary.energy(other)), policy=called))
     finally:
         once.close()
     return tuple(totals)
@@ -241,13 +248,13 @@ def _noise_ppm(arguments: argparse.Namespace) -> int | None:
     return round(arguments.noise * 10_000) or None
 
 
-def _solver(arguments: argparse.Namespace, policy: str, time: Time) -> Solver:
+def _solver(arguments: argparse.Namespace, policy: str, time: Time, batch: int) -> Solver:
     reserve_percent = arguments.reserve
     if reserve_percent is None:
         reserve_percent = LIVE_RESERVE_PERCENT if time == "real" else 0
     if reserve_percent > 99:
         raise InputError(f"expected a reserve of at most 99 percent, got {reserve_percent}")
-    limit_nodes = MAX_NODES if arguments.batch == 1 else BATCH_NODES
+    limit_nodes = MAX_NODES if batch == 1 else BATCH_NODES
     solve = partial(solver.solve, solver=policy, limit_nodes=limit_nodes, seed=arguments.seed)
     return lambda problem: solve_with_reserve(problem, reserve_percent, solve)
 
@@ -332,6 +339,8 @@ def _text(one: _Run, written: tuple[Path, ...]) -> str:
         "\n",
         report.processors_table(summary.processors(replayed, ledger)),
     ]
+    if ran := summary.ran_together(replayed):
+        parts.append(f"ran together: {', '.join(f'{name} ({times} times)' for name, times in ran.items())}\n")
     if replayed.solver_on is not None:
         parts.append(_charged(replayed, ledger))
     for (stage, error), count in summary.failures(replayed).items():

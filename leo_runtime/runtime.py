@@ -15,19 +15,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from leo_runtime import registry
-from leo_runtime.batch import Job, Modes, Prices, collected_deadline_us
+from leo_runtime.batch import MAX_CANDIDATES, FramePrices, Modes, collected_deadline_us, may_batch
 from leo_runtime.clock import Clock, WallClock
 from leo_runtime.computing import Computing, Finished, Ran
 from leo_runtime.dispatch import Dispatcher
 from leo_runtime.drift import ONE, Drift, Estimate
 from leo_runtime.errors import BackendError, GraphError, InputError, LeoError
-from leo_runtime.events import Event, FrameAdmitted, FrameDone, ProcessorFound, ProcessorLost, StageRecord
+from leo_runtime.events import Event, FrameAdmitted, FrameDone, ProcessorFound, ProcessorLost, RunStage, StageRecord
 from leo_runtime.executor import Executor
 from leo_runtime.graph import Stage, TaskGraph, Workload, in_order
 from leo_runtime.hardware import Hardware, Processor
@@ -130,7 +130,7 @@ class Runtime:
         merged: MergedWorkload,
         hardware: Hardware,
         profile: Profile,
-        prices: Prices,
+        prices: FramePrices,
         planner: Planner,
         start: Callable[[int], Driver],
         *,
@@ -212,15 +212,23 @@ class Runtime:
         answers = answering(solver, limit_ms, limit_nodes, switching_nj, seed)
         merged = merge(workload)
         served, own, missing = _serve(hardware, backends if compute else {}, stand_in=True)
-        prices = Prices(partial(price, merged, hardware, profile, _supports(served) if compute else _anything))
+        supports = _supports(served) if compute else _anything
+        prices = FramePrices(partial(_priced, merged, hardware, profile, supports, device_times))
         computing = Computing(merged, served, prices) if compute else None
         noise = seeded_noise(seed, noise) if isinstance(noise, int) else noise
 
         def start(_now_us: int) -> Driver:
             run = computing.run if computing else None
-            return Simulator(Dispatcher(_lanes(hardware)), compute=run, noise=noise, device_times=device_times)
+            return Simulator(
+                Dispatcher(_lanes(hardware)),
+                compute=run,
+                noise=noise,
+                device_times=device_times,
+                # Plans then go by what was seen; what happens is still the profile's.
+                lasts_us=runtime._profiled_us if adapt else None,
+            )
 
-        return cls(
+        runtime = cls(
             merged,
             hardware,
             profile,
@@ -235,6 +243,7 @@ class Runtime:
             adapt=adapt,
             max_in_flight=max_in_flight,
         )
+        return runtime
 
     @classmethod
     def live(
@@ -254,7 +263,9 @@ class Runtime:
         max_in_flight: int = 16,
         seed: int = 0,
     ) -> Self:
-        """A runtime in real time, on the machine it runs on. Its clock starts with the release of the first frame.
+        """A runtime in real time, on the machine it runs on.
+
+        Its clock starts with the release of the first frame, or of the last one where a batch comes first.
 
         `limit_ms` and `limit_nodes` are the named solver's. `switching_nj` is what moving a stage costs from one frame
         to the next: the exact solver, without `limit_ms`, then stays with its last answer where a better one saves less
@@ -266,7 +277,8 @@ class Runtime:
         answers = answering(solver, limit_ms, limit_nodes, switching_nj, seed)
         merged = merge(workload)
         served, own, missing = _serve(hardware, backends, stand_in=False)
-        prices = Prices(partial(price, merged, hardware, profile, _supports(served)))
+        everywhere = tuple(processor.name for processor in hardware.processors)
+        prices = FramePrices(partial(_priced, merged, hardware, profile, _supports(served), everywhere))
         computing = Computing(merged, served, prices)
         lanes = _lanes(hardware)
         try:
@@ -353,7 +365,7 @@ class Runtime:
         that is not there, a window that is missing or of another shape, or a closed runtime; `SolverError` when the
         solver has no answer and never had one: later, that fails the frame and not the run.
         """
-        return self._take((release_us,), (windows,), graphs, links)
+        return self._take((release_us,), (windows,), graphs, links, None)
 
     def submit_batch(
         self,
@@ -361,21 +373,35 @@ class Runtime:
         *,
         graphs: Collection[str] | None = None,
         links: LinksNow | None = None,
+        together: Collection[str] | None = None,
     ) -> int:
         """Take frames that were collected, place them as one and start them; returns the number they have as one.
 
         `frames` are pairs of release and windows, in order, all of the same graphs. They are placed at the release of
         the last, and from there have N times a graph's deadline, N being how many they are: whoever collects N frames
         can wait as many times as long. A stage runs its frames one by one or all together, whichever is better
-        (`docs/solver.md`). Their results come as one `FrameResult` with a graph result for each frame. Waits and raises
-        as `submit` does, also for no frames at all.
+        (`docs/solver.md`): that is tried of the merged stages in `together`, of which there are at most
+        `batch.MAX_CANDIDATES`; None: of those that could save most. A limit given for the solver is for all choices.
+
+        Their results come as one `FrameResult` with a graph result for each frame. Waits and raises as `submit` does;
+        also raises `InputError` for no frames at all, and for stages that cannot run their frames together.
         """
         if not frames:
             raise InputError("a batch of no frames", hint="collect one at least")
+        for one in frames:
+            if not isinstance(one, tuple) or len(one) != 2:
+                raise InputError(
+                    f"a frame of a batch is a release with its windows, got {type(one).__name__}",
+                    hint="submit_batch([(release_us, {source: samples}), ...])",
+                )
         releases_us = tuple(release_us for release_us, _ in frames)
-        if list(releases_us) != sorted(releases_us):
-            raise InputError(f"the frames of a batch are released in order, got {', '.join(map(str, releases_us))} us")
-        return self._take(releases_us, tuple(windows for _, windows in frames), graphs, links)
+        if list(releases_us) != sorted(set(releases_us)):
+            raise InputError(
+                f"the frames of a batch are released one after the other, got {', '.join(map(str, releases_us))} us",
+                hint="submit them in the order in which they were recorded, each once",
+            )
+        may = None if together is None else self._may_batch(together)
+        return self._take(releases_us, tuple(windows for _, windows in frames), graphs, links, may)
 
     def _take(
         self,
@@ -383,6 +409,7 @@ class Runtime:
         windows: tuple[Mapping[str, np.ndarray], ...],
         graphs: Collection[str] | None,
         links: LinksNow | None,
+        together: tuple[str, ...] | None,
     ) -> int:
         """Place one frame, or several as a batch, and start them."""
         if self._closed:
@@ -390,7 +417,10 @@ class Runtime:
         release_us = releases_us[-1]
         names = self._triggered_by_all(releases_us) if graphs is None else self._known(graphs)
         if release_us < self._last_release_us:
-            raise InputError(f"a frame is released at {release_us} us, after one at {self._last_release_us} us")
+            raise InputError(
+                f"a frame is released at {release_us} us, and the last one was at {self._last_release_us} us",
+                hint="submit frames in the order of their releases; a batch counts as its last frame",
+            )
         for one in windows:
             self._check_windows(names, one)
         driver = self._driver or self._begin(release_us)
@@ -404,12 +434,14 @@ class Runtime:
             self._give_up(frame, releases_us, (), no_placement("no graph is triggered"))
             return frame
         if len(driver.dispatcher.frames) >= self._max_in_flight:
-            self.skipped += 1
+            self.skipped += len(releases_us)
             why = f"skipped: {self._max_in_flight} frames are in flight"
             self._give_up(frame, releases_us, wanted, no_placement(why))
             return frame
         with driver.held():
-            asked = self._ask(driver.dispatcher, release_us, names, len(releases_us))
+            asked = self._ask(driver.dispatcher, release_us, names)
+        if len(releases_us) > 1:
+            asked = replace(asked, frames=len(releases_us), together=together)
         if self._adapt and self._drift.settle():
             self._planner.use(self._adapted(self.modes))
         batched = self._adapted(self._prices.of(asked.frames)) if asked.frames > 1 else None
@@ -497,7 +529,24 @@ class Runtime:
                 )
         return names
 
+    def _may_batch(self, together: Collection[str]) -> tuple[str, ...]:
+        names = tuple(dict.fromkeys(together))
+        if len(names) > MAX_CANDIDATES:
+            raise InputError(f"{len(names)} stages may run together, at most {MAX_CANDIDATES} can be tried")
+        for name in names:
+            if name not in self._stages or not may_batch(self.merged, name, self.modes):
+                able = [stage for stage in self._stages if may_batch(self.merged, stage, self.modes)]
+                raise InputError(
+                    f"stage `{name}` cannot run its frames together"
+                    if name in self._stages
+                    else f"no stage is called `{name}`",
+                    hint=f"these can: {', '.join(able)}" if able else "none can",
+                )
+        return names
+
     def _known(self, graphs: Collection[str]) -> tuple[str, ...]:
+        if isinstance(graphs, str):
+            raise InputError(f"`graphs` are several names, got the text `{graphs}`", hint=f'write ["{graphs}"]')
         for name in graphs:
             if name not in self._graphs:
                 raise InputError(
@@ -516,14 +565,15 @@ class Runtime:
                 other = "nothing" if given is None else f"a {type(given).__name__}"
                 raise InputError(
                     f"source `{source.stage}` needs {source.samples} samples of stream `{source.stream}` as an array "
-                    f"of shape {source.shape}, got {other if shape is None else f'shape {shape}'}"
+                    f"of shape {source.shape}, got {other if shape is None else f'shape {shape}'}",
+                    hint="they are the last samples before the frame's release; `sources` says what a frame needs",
                 )
         known = [source.stage for source in self.sources(self._graphs)]
         for name in windows:
             if name not in known:
                 raise InputError(f"no source is called `{name}`", hint=f"windows are given for {', '.join(known)}")
 
-    def _ask(self, dispatcher: Dispatcher, release_us: int, graphs: tuple[str, ...], frames: int) -> Asked:
+    def _ask(self, dispatcher: Dispatcher, release_us: int, graphs: tuple[str, ...]) -> Asked:
         """What the frame finds. A lane that is free now is free at 0: a frame that comes late is not planned late."""
         now_us = max(release_us, self.now_us)
         ready: list[tuple[str, tuple[int, ...]]] = []
@@ -534,7 +584,12 @@ class Runtime:
                 ready.append((resource, tuple(at_us - release_us if at_us > now_us else 0 for at_us in lanes)))
             if linger is not None and _is_asleep(dispatcher, resource, linger, release_us):
                 asleep.append(resource)
-        return Asked(graphs, tuple(ready), tuple(asleep), tuple(self._links.items()), self.lost, frames)
+        return Asked(graphs, tuple(ready), tuple(asleep), tuple(self._links.items()), self.lost)
+
+    def _profiled_us(self, order: RunStage) -> int:
+        """How long a run takes by the profile."""
+        job = self._in_flight[order.frame].plan.jobs[order.stage]
+        return self._prices.mode(job.stage, order.variant, order.resource, len(job.frames)).duration_us
 
     def _adapted(self, modes: Modes) -> Modes:
         """Modes as long as they have turned out to be, at the power the profile gives them."""
@@ -555,7 +610,7 @@ class Runtime:
             flight = self._in_flight.pop(done.frame)
             nothing: tuple[dict[str, np.ndarray], ...] = tuple({} for _ in flight.releases_us)
             values = nothing if self._computing is None else self._computing.end(done.frame)
-            self.skipped += done.skipped
+            self.skipped += len(flight.releases_us) if done.skipped else 0
             stages = tuple(
                 self._observed(flight, done.frame, record, finished.ran.get((record.stage, record.attempt)))
                 for record in done.stages
@@ -574,7 +629,7 @@ class Runtime:
                     transfers=_transfers(done),
                     graphs=graphs,
                     wakes=tuple(WakeObservation(done.frame, resource, at_us) for resource, at_us in done.wakes),
-                    stage_of={name: job.stage for name, job in flight.plan.jobs.items()},
+                    jobs=flight.plan.jobs,
                 )
             )
 
@@ -583,7 +638,7 @@ class Runtime:
         clocked = ran is not None and (self._device_clocks is None or record.resource in self._device_clocks)
         device_us = ran.device_us if ran is not None and clocked else None
         device_nj = ran.device_nj if ran is not None and record.resource not in self._simulated else None
-        job = flight.plan.jobs.get(record.stage) or Job(record.stage, (0,))
+        job = flight.plan.jobs[record.stage]
         frames = len(job.frames) if ran is None or ran.frames is None else ran.frames
         mode = (job.stage, record.variant, record.resource)
         base = self._prices.mode(*mode, max(1, frames))
@@ -605,7 +660,7 @@ class Runtime:
             device_us=device_us,
             nj=_nj(base, lasted_us if device_us is None else device_us) if device_nj is None else device_nj,
             energy_from="modelled" if device_nj is None else "measured",
-            error=record.error,
+            error=record.error or ("" if ran is None else ran.error),
         )
 
     def _answer(
@@ -614,19 +669,31 @@ class Runtime:
         """What a graph found in the frame of that number in its batch."""
         last: dict[str, StageRecord] = {}  # The last attempt at each stage.
         for record in done.stages:
-            job = flight.plan.jobs.get(record.stage)
-            if job is None or number in job.frames:
-                last[record.stage if job is None else job.stage] = record
+            job = flight.plan.jobs[record.stage]
+            if number in job.frames:
+                last[job.stage] = record
         own = {stage.name: last[self.merged.names[graph.name, stage.name]] for stage in graph.stages}
         removed = _removed(self._in_order[graph.name], own)
         outputs = graph.outputs()
-        outcomes: list[Outcome] = ["cancelled" if stage in removed else own[stage].outcome for stage in outputs]
+
+        def outcome_of(stage: str) -> Outcome:
+            if stage in removed:
+                return "cancelled"
+            record = own[stage]
+            if len(flight.releases_us) == 1 or self._computing is None or record.outcome == "failed":
+                return record.outcome
+            # What failed for one frame of a batch has no output there, and what reads that was cancelled.
+            return "done" if self.merged.names[graph.name, stage] in values else "failed"
+
+        outcomes = [outcome_of(stage) for stage in outputs]
         outcome: Outcome = "failed" if "failed" in outcomes else "done" if "done" in outcomes else "cancelled"
         wanted = dict.fromkeys((*outputs, *([graph.decision.stage] if graph.decision else [])))
         found = {
             stage: values[merged]
             for stage in wanted
-            if stage not in removed and (merged := self.merged.names[graph.name, stage]) in values
+            if stage not in removed
+            and own[stage].outcome == "done"
+            and (merged := self.merged.names[graph.name, stage]) in values
         }
         return GraphResult(
             graph=graph.name,
@@ -637,6 +704,7 @@ class Runtime:
             outcome=outcome,
             label=_label(graph, found),
             outputs=found,
+            number=number,
         )
 
     def _give_up(
@@ -646,8 +714,8 @@ class Runtime:
         last_us = releases_us[-1]
         now_us = max(last_us, self.now_us)
         results = tuple(
-            GraphResult(graph.name, frame, release_us, _due_us(graph, releases_us), now_us, "failed", None, {})
-            for release_us in releases_us
+            GraphResult(graph.name, frame, release_us, _due_us(graph, releases_us), now_us, "failed", None, {}, number)
+            for number, release_us in enumerate(releases_us)
             for graph in graphs
         )
         self._over.append(FrameResult(frame, last_us, placement, (), (), results))
@@ -700,6 +768,34 @@ def _warmed(computing: Computing, modes: Mapping[str, tuple[Mode, ...]]) -> dict
 
 def _supports(served: Mapping[str, Backend]) -> Supports:
     return lambda processor, stage, variant: processor in served and served[processor].supports(stage, variant)
+
+
+def _priced(
+    merged: MergedWorkload,
+    hardware: Hardware,
+    profile: Profile,
+    supports: Supports,
+    one_by_one: Collection[str],
+    frames: int,
+) -> Modes:
+    """What so many frames at a time cost; on the processors of `one_by_one` as much as one after the other.
+
+    Kernels take one frame at a time. Where a run lasts as long as they do, nothing of it is saved.
+    """
+    together = price(merged, hardware, profile, supports, frames)
+    alone = price(merged, hardware, profile, supports) if frames > 1 else together
+    return {
+        name: tuple(
+            single.model_copy(
+                update={"duration_us": frames * single.duration_us, "energy_nj": frames * single.energy_nj}
+                | {"output_bytes": frames * single.output_bytes}
+            )
+            if single.resource in one_by_one
+            else mode
+            for mode, single in zip(modes, alone[name], strict=True)
+        )
+        for name, modes in together.items()
+    }
 
 
 def _anything(_processor: str, _stage: object, _variant: str) -> bool:

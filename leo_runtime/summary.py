@@ -194,11 +194,23 @@ def total(replayed: Replay, ledger: Ledger) -> Total:
     )
 
 
+def ran_together(replayed: Replay) -> dict[str, int]:
+    """How often a stage ran for all frames of a batch, by "stage on processor", the most frequent first."""
+    counts: dict[str, int] = {}
+    for frame in replayed.frames:
+        for run in frame.stages:
+            job = frame.jobs[run.stage]
+            if run.outcome == "done" and len(job.frames) > 1:
+                where = f"{job.stage} on {run.resource}"
+                counts[where] = counts.get(where, 0) + 1
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
 def failures(replayed: Replay) -> dict[tuple[str, str], int]:
     """How often each stage failed and why, and each frame that was not placed ("frame"), the most frequent first."""
     counts: dict[tuple[str, str], int] = {}
     for frame in replayed.frames:
-        reasons = [(f"{run.stage} on {run.resource}", run.error) for run in frame.stages if run.outcome == "failed"]
+        reasons = [(f"{run.stage} on {run.resource}", run.error) for run in frame.stages if run.error]
         if frame.placement.status == "infeasible":
             reasons.append(("frame", frame.placement.reason or "no placement"))
         for reason in reasons:

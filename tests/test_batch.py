@@ -1,5 +1,6 @@
 """Several frames as one problem: together where a fixed cost is worth saving, and only there; and run as planned."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +8,16 @@ import numpy as np
 import pytest
 
 import recorded
+from leo_backends.cpu import CpuBackend
+from leo_runtime.backend import Kernel
 from leo_runtime.batch import MAX_CANDIDATES, BatchAnswer, batch_problem, may_batch, solve_batch, worth_batching
 from leo_runtime.check import check
-from leo_runtime.errors import InputError, SolverError
-from leo_runtime.graph import GraphBuilder, Stream, Workload
-from leo_runtime.hardware import Hardware
+from leo_runtime.errors import InputError, KernelError, SolverError
+from leo_runtime.graph import BoundStage, GraphBuilder, Stream, Workload
+from leo_runtime.hardware import Hardware, Processor
 from leo_runtime.lower import FrameState, MergedWorkload, merge, price
 from leo_runtime.observations import FrameResult
+from leo_runtime.problem import Placement, Problem
 from leo_runtime.profiles import Profile
 from leo_runtime.replay import Span, replay
 from leo_runtime.runtime import Runtime
@@ -223,7 +227,7 @@ def test_a_batch_finds_what_its_frames_find_alone(folder: Path, size: int, solve
 def test_what_runs_together_is_charged_once_and_leaves_out_closed_gates(folder: Path) -> None:
     alone, collected = run(folder, 1, solver="exact"), run(folder, 8, solver="exact")
     (frame,) = collected.frames
-    (features,) = [seen for seen in frame.stages if frame.stage_of[seen.stage] == "features"]
+    (features,) = [seen for seen in frame.stages if frame.jobs[seen.stage].stage == "features"]
     assert (features.stage, features.resource, features.outcome) == ("features#all", "dsp", "done")
     opened = sum(graph.outcome == "done" for graph in frame.graphs)
     assert opened == 3
@@ -232,7 +236,7 @@ def test_what_runs_together_is_charged_once_and_leaves_out_closed_gates(folder: 
     assert abs(features.end_us - features.start_us - (150_000 + opened * one_us)) <= opened
     silent = {seen.stage for seen in frame.stages if seen.outcome == "cancelled"}
     assert len(silent) == 8 - opened  # What only reads them does not run either.
-    assert all(frame.stage_of[stage] == "loudness" for stage in silent)
+    assert all(frame.jobs[stage].stage == "loudness" for stage in silent)
     assert all(graph.deadline_us == frame.release_us + 8 * 100_000 for graph in frame.graphs)
     assert not any(graph.missed for graph in frame.graphs)
     ledger = energy(collected)
@@ -274,16 +278,138 @@ def test_a_batch_that_cannot_be_is_refused_and_one_too_many_is_skipped(folder: P
     with Runtime.simulated(workload, hardware, profile, backends=recorded.cpus(hardware), max_in_flight=1) as runtime:
         with pytest.raises(InputError, match="a batch of no frames"):
             runtime.submit_batch([])
-        with pytest.raises(InputError, match="released in order, got 1000000, 500000 us"):
+        with pytest.raises(InputError, match="one after the other, got 1000000, 500000 us"):
             runtime.submit_batch([(1_000_000, window), (500_000, window)])
+        with pytest.raises(InputError, match="one after the other, got 0, 0 us"):
+            runtime.submit_batch([(0, window), (0, window)])
+        with pytest.raises(InputError, match="a release with its windows, got dict"):
+            runtime.submit_batch([window, window])  # type: ignore[list-item]  # what is refused
+        with pytest.raises(InputError, match="`graphs` are several names, got the text `beeps`"):
+            runtime.submit_batch([(0, window)], graphs="beeps")
+        with pytest.raises(InputError, match="no stage is called `level`") as error:
+            runtime.submit_batch([(0, window), (500_000, window)], together=["level"])
+        assert error.value.hint == "these can: features, loudness"
+        with pytest.raises(InputError, match="stage `any` cannot run its frames together"):
+            runtime.submit_batch([(0, window), (500_000, window)], together=["any"])
         with pytest.raises(InputError, match="of the same graphs, got beeps at 0 us and none at 1 us"):
             runtime.submit_batch([(0, window), (1, window)])
         with pytest.raises(InputError, match="source `sound` needs 8000 samples"):
             runtime.submit_batch([(0, window), (500_000, {})])
         runtime.submit_batch([(0, window), (500_000, window)])
-        runtime.submit_batch([(500_000, window), (500_000, window)])
+        runtime.submit_batch([(499_999, window), (500_000, window)], graphs=["beeps"])
         first, second = sorted(runtime.drain(), key=lambda result: result.frame)
-    assert runtime.skipped == 1
+    assert runtime.skipped == 2
     assert [graph.outcome for graph in first.graphs] == ["cancelled", "cancelled"]
     assert [graph.outcome for graph in second.graphs] == ["failed", "failed"]
     assert second.placement.reason == "skipped: 1 frames are in flight"
+
+
+BAD = 12_345
+
+
+class Breaking:
+    """The CPU's backend, on which one stage fails wherever the frame's first sample is `BAD`."""
+
+    name = "cpu"
+    simulated = False
+
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
+        self.cpu = CpuBackend(Processor(name="cpu", backend="cpu"))
+
+    def supports(self, stage: BoundStage, variant: str, /) -> bool:
+        return self.cpu.supports(stage, variant)
+
+    def load(self, stage: BoundStage, variant: str, /) -> Kernel:
+        kernel = self.cpu.load(stage, variant)
+
+        def breaking(inputs: Sequence[np.ndarray], /) -> np.ndarray:
+            if stage.name == self.stage and abs(float(inputs[0].reshape(-1)[0]) - BAD / 32768) < 1e-6:
+                raise KernelError("it is broken")
+            return kernel(inputs)
+
+        return breaking
+
+    def close(self) -> None:
+        self.cpu.close()
+
+
+@pytest.mark.parametrize("stage", ["any", "features"])
+@pytest.mark.parametrize("output", ["features", "loudness"])
+@pytest.mark.parametrize("together", [(), ("features",), ("features", "loudness")])
+def test_what_fails_for_one_frame_fails_for_that_frame_alone(
+    folder: Path, stage: str, output: str, together: tuple[str, ...]
+) -> None:
+    workload, hardware, profile, _ = loaded(folder)
+    if output == "features":
+        (graph,) = workload.graphs
+        graph = graph.model_copy(update={"stages": graph.stages[:3], "decision": None})
+        workload = workload.model_copy(update={"graphs": (graph,)})
+        together = together[:1]
+    windows = [np.full(8000, 9000, np.int16) for _ in range(3)]
+    windows[1][0] = BAD
+    hardware = hardware.model_copy(update={"processors": hardware.processors[:1], "links": ()})
+    profile = profile.model_copy(update={"costs": profile.costs[:2]})
+    with Runtime.simulated(workload, hardware, profile, backends={"cpu": Breaking(stage)}) as runtime:
+        frames = [((number + 1) * 500_000, {"sound": window}) for number, window in enumerate(windows)]
+        runtime.submit_batch(frames, together=together, graphs=["beeps"])
+        (result,) = runtime.drain()
+    assert [graph.outcome for graph in result.graphs] == ["done", "failed", "done"]
+    assert [graph.number for graph in result.graphs] == [0, 1, 2]
+    assert [set(graph.outputs) for graph in result.graphs] == [{output}, set(), {output}]
+    assert any("KernelError: it is broken" in seen.error for seen in result.stages)
+
+
+def test_what_fails_for_every_frame_fails_and_gives_nothing(folder: Path) -> None:
+    workload, hardware, profile, _ = loaded(folder)
+    window = np.full(8000, 9000, np.int16)
+    window[0] = BAD
+    with Runtime.simulated(
+        workload, hardware, profile, backends=dict.fromkeys(("cpu", "dsp"), Breaking("features"))
+    ) as runtime:
+        runtime.submit_batch([(500_000, {"sound": window}), (1_000_000, {"sound": window})], together=["features"])
+        (result,) = runtime.drain()
+    assert [graph.outcome for graph in result.graphs] == ["failed", "failed"]
+    assert not any(graph.outputs for graph in result.graphs)
+
+
+def test_a_limit_is_for_all_choices_and_one_without_an_answer_is_left_out() -> None:
+    asked: list[Problem] = []
+
+    def solver(problem: Problem) -> Placement:
+        asked.append(problem)
+        if len(asked) > 1:
+            raise SolverError("not this one")
+        return solve(problem)
+
+    merged = loudness(1_000_000)
+    modes = price(merged, HARDWARE, PROFILE, anything)
+
+    def answered(solver: Callable[[Problem], Placement]) -> BatchAnswer:
+        return solve_batch(
+            merged,
+            modes,
+            modes,
+            HARDWARE,
+            FrameState(graphs=("loud",)),
+            frames=2,
+            period_us=None,
+            candidates=("level",),
+            solver=solver,
+        )
+
+    assert answered(solver).together == ()
+    with pytest.raises(SolverError, match="not this one"):
+        answered(solver)
+
+
+def test_in_real_time_nothing_is_saved_by_running_together(folder: Path) -> None:
+    """Kernels take one frame at a time there, and a plan knows."""
+    workload, hardware, profile, recording = loaded(folder)
+    with Runtime.live(workload, hardware, profile, backends=recorded.cpus(hardware)) as runtime:
+        frames = [(at_us, {"sound": recording.window("mic", at_us, 8000)}) for at_us in (1_500_000, 2_000_000)]
+        runtime.submit_batch(frames, together=["features"])
+        (result,) = runtime.drain()
+    features = [seen for seen in result.stages if result.jobs[seen.stage].stage == "features"]
+    (alone,) = {mode.duration_us for mode in runtime.modes["features"] if mode.resource == features[0].resource}
+    assert sum(seen.expected_us for seen in features) == 2 * alone

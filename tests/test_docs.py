@@ -204,6 +204,15 @@ def test_the_daemon_answers_in_real_time(capsys: pytest.CaptureFixture[str], mon
     assert lines[0].endswith(" mel")
 
 
+def test_the_buffer_is_heard_as_one_batch(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs" / "examples")
+    buffered = importlib.import_module("buffered")
+    buffered.report(buffered.hear(frames=4))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:4] == [f"frame {n}, {31 + n} s: {'cancelled' if n < 2 else 'speech'}" for n in range(4)]
+    assert {line.partition(" on ")[0] for line in lines[4:]} == {"sound", "loud", "log_mel", "heard"}
+
+
 def test_the_commands_of_the_readme_about_its_question_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "docs" / "examples" / "frame.json", tmp_path)

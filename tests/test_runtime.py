@@ -481,7 +481,7 @@ def test_wrong_frames_are_refused() -> None:
         with pytest.raises(InputError, match="no graph of workload `test` is called `nobody`"):
             runtime.submit(0, {}, graphs=("nobody",))
         runtime.submit(1000, {"sound": LOUD})
-        with pytest.raises(InputError, match="released at 999 us, after one at 1000"):
+        with pytest.raises(InputError, match="released at 999 us, and the last one was at 1000 us"):
             runtime.submit(999, {"sound": LOUD})
     with pytest.raises(SolverError):
         simulated(solver="nobody")
@@ -538,6 +538,19 @@ def test_drift_is_noticed_and_planned_with() -> None:
     assert used == ["fast"] * 5 + ["cpu"] * 3
     (estimate,) = [e for e in runtime.drift() if e.resource == "fast"]
     assert (estimate.stage, estimate.ratio_ppm) == ("scores", 10_000_000)
+
+
+def test_what_is_planned_with_drift_does_not_make_anything_slower() -> None:
+    def slow(_frame: int, _stage: str, _resource: str, duration_us: int) -> int:
+        return duration_us * 3 // 2
+
+    with simulated(noise=slow, adapt=True, solver=everything_on("cpu")) as runtime:
+        for k in range(20):
+            runtime.submit(k * 1000, {"sound": LOUD})
+        results = runtime.drain()
+    lasted = {(s.stage, s.end_us - s.start_us) for result in results for s in result.stages}
+    assert lasted == {("sound", 150), ("gate", 150), ("scores", 150)}
+    assert [s.expected_us for s in results[-1].stages] == [150, 150, 150]
 
 
 def test_live_runs_for_real() -> None:

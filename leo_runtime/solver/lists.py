@@ -25,7 +25,7 @@ SINGLE_NODES = 20_000
 """How far the best use of a single processor is searched for, each; less where a node is of many stages."""
 
 ALONE_FROM = 16
-"""Beyond so many stages local search comes first: that search no longer finds the best of a processor for certain."""
+"""Beyond so many stages local search comes first: in `SINGLE_NODES` the best of a processor may not be found."""
 ALONE_MOVES_PER_STAGE = 300
 
 _NO_DEADLINE_US = 10**30
