@@ -1,6 +1,6 @@
 """Ten seconds of sound from a buffer, as one batch of ten frames on a phone. `python docs/examples/buffered.py`.
 
-A frame a second, each of the two seconds of sound before its release: the workload's graph `scene` needs that much. The
+A frame a second, each of the two seconds of sound before its release: the demo's graph `scene` needs that much. The
 recording stands for the buffer: cut your own samples the same way.
 """
 
@@ -13,9 +13,10 @@ SECOND_US = 1_000_000
 
 def hear(first_us: int = 31 * SECOND_US, frames: int = 10) -> FrameResult:
     """Submit so many frames, a second apart, as one batch."""
-    phone, profile = shipped.hardware("snapdragon-800"), shipped.profile("snapdragon-800")
+    demo, phone, profile = shipped.workload(), shipped.hardware("snapdragon-800"), shipped.profile("snapdragon-800")
+    scene = demo.model_copy(update={"graphs": tuple(graph for graph in demo.graphs if graph.name == "scene")})
     buffer = shipped.recording("demo")
-    with Runtime.simulated(shipped.workload(), phone, profile) as runtime:
+    with Runtime.simulated(scene, phone, profile) as runtime:
         batch = []
         for release_us in range(first_us, first_us + frames * SECOND_US, SECOND_US):
             wanted = runtime.sources(["scene"])
