@@ -5,7 +5,8 @@
         for result in runtime.drain():
             ...
 
-A frame is lowered to a problem, the problem is solved (`planner`), the answer is dispatched.
+A frame is lowered to a problem, the problem is solved (`planner`), the answer is dispatched. Frames that can wait are
+collected, and placed as one by `submit_batch`.
 
 **Overload.** A frame is skipped, and counted in `skipped`, when `max_in_flight` frames have not ended yet, or when
 nothing of it has started by the last of its deadlines. Its graphs are then `failed`, and say why.

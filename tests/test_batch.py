@@ -264,6 +264,9 @@ def test_a_batch_runs_in_real_time(folder: Path) -> None:
     workload, hardware, profile, recording = loaded(folder)
     hardware = hardware.model_copy(update={"processors": hardware.processors[:1], "links": ()})
     profile = profile.model_copy(update={"costs": profile.costs[:2]})
+    (graph,) = workload.graphs
+    patient = graph.model_copy(update={"deadline_us": 10_000_000})
+    workload = workload.model_copy(update={"graphs": (patient,)})
     with Runtime.live(workload, hardware, profile, adapt=True) as runtime:
         frames = [(at_us, {"sound": recording.window("mic", at_us, 8000)}) for at_us in (500_000, 1_500_000)]
         runtime.submit_batch(frames)
