@@ -1,6 +1,6 @@
 """Several frames as one problem, where a stage may run its frames one by one or all together.
 
-Together a stage pays its fixed cost (a launch, a wake-up) once, but waits for the last frame's data: this is how ten
+Together a stage pays its fixed cost (a launch) once, but waits for the last frame's data: this is how ten
 seconds of buffered audio reach a GPU. Which stages run together is decided by trying every choice and solving each, so
 the answer is as well proved as its parts.
 """
@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from leo_runtime.errors import SolverError
+from leo_runtime.errors import InputError, SolverError
 from leo_runtime.graph import TaskGraph
 from leo_runtime.hardware import Hardware
 from leo_runtime.lower import FrameState, MergedStage, MergedWorkload, active_stages, frame_links, frame_resources
@@ -21,10 +21,12 @@ MAX_CANDIDATES = 6
 """Every candidate doubles the number of problems to solve."""
 FEW_CANDIDATES = 4
 """How many `worth_batching` names."""
-LEAST_SAVING_PPM = (1_000, 10_000)
-"""What of a batch's least energy a stage must be able to save to be named; the second where proofs are out of reach."""
 PROVABLE = 30
 """Up to so many stages a batch is mostly proved."""
+LEAST_SAVING_PPM = 1_000
+"""What of a batch's least energy a stage must be able to save to be named."""
+LEAST_SAVING_UNPROVED_PPM = 10_000
+"""The same beyond `PROVABLE` stages, where answers differ by as much anyhow."""
 
 Modes = Mapping[str, tuple[Mode, ...]]
 
@@ -53,19 +55,33 @@ class BatchAnswer:
 class FramePrices:
     """The modes of every merged stage for any number of frames at a time."""
 
-    def __init__(self, price: Callable[[int], Modes]) -> None:
-        """`price` gives them for a number of frames."""
+    def __init__(self, price: Callable[[int], Modes], *, one_by_one: Collection[str] = ()) -> None:
+        """`price` gives them for a number of frames.
+
+        On the processors of `one_by_one` several frames cost as much as one after the other: kernels take one at a
+        time, and there a run lasts as long as they do.
+        """
         self._price = price
+        self._one_by_one = frozenset(one_by_one)
         self._of = {1: price(1)}
         self._modes: dict[tuple[str, str, str, int], Mode] = {}
 
     def of(self, frames: int) -> Modes:
         """All modes for so many frames."""
         if frames not in self._of:
-            there = {name: {(mode.variant, mode.resource) for mode in modes} for name, modes in self._of[1].items()}
-            self._of[frames] = {
-                name: tuple(mode for mode in modes if (mode.variant, mode.resource) in there[name])
+            together = {
+                (name, mode.variant, mode.resource): mode
                 for name, modes in self._price(frames).items()
+                for mode in modes
+            }
+            self._of[frames] = {
+                name: tuple(
+                    _repeated(mode, frames)
+                    if mode.resource in self._one_by_one
+                    else together[name, mode.variant, mode.resource]
+                    for mode in modes
+                )
+                for name, modes in self._of[1].items()
             }
         return self._of[frames]
 
@@ -84,6 +100,15 @@ class FramePrices:
                 for mode in modes
             }
         return self._modes[key]
+
+
+def _repeated(mode: Mode, times: int) -> Mode:
+    costs = {
+        "duration_us": times * mode.duration_us,
+        "energy_nj": times * mode.energy_nj,
+        "output_bytes": times * mode.output_bytes,
+    }
+    return mode.model_copy(update=costs)
 
 
 def batch_jobs(active: Sequence[MergedStage], frames: int, together: Collection[str]) -> dict[str, Job]:
@@ -193,21 +218,10 @@ def solve_batch(
     """Decide which of the `candidates` run their frames together, and place the whole batch (see `batch_problem`).
 
     The best of all choices, the first found among equals (fewer together first, then as `candidates` are ordered). It
-    is `optimal` when every choice was solved to its optimum. Raises `SolverError` for more than `MAX_CANDIDATES`, one
-    that `may_batch` says no to, and where `solver` raises it for every choice; those for which it does are left out.
+    is `optimal` when every choice was solved to its optimum. Raises as `require_candidates` does, and `SolverError`
+    where `solver` raises it for every choice; those for which it does are left out.
     """
-    if len(candidates) > MAX_CANDIDATES:
-        raise SolverError(
-            f"{len(candidates)} stages may run together, at most {MAX_CANDIDATES} can be tried",
-            hint="name those whose fixed cost is large",
-        )
-    for candidate in candidates:
-        if not may_batch(merged, candidate, one_by_one):
-            raise SolverError(
-                f"stage `{candidate}` cannot run its frames together: it is a source, gates others, or loses "
-                "accuracy where that is a criterion",
-                hint="leave it out",
-            )
+    candidates = require_candidates(merged, candidates, one_by_one)
     active = active_stages(merged, state)
     problems: dict[tuple[str, ...], Problem] = {}
     answers: dict[tuple[str, ...], Placement] = {}
@@ -248,6 +262,29 @@ def may_batch(merged: MergedWorkload, name: str, modes: Modes) -> bool:
     return not (merged.stage(name).bound.operator.is_source or gates or loses)
 
 
+def require_candidates(merged: MergedWorkload, names: Collection[str], modes: Modes) -> tuple[str, ...]:
+    """The stages of these names, each once. Raises `InputError` where they are too many, or one may not be batched."""
+    wanted = tuple(dict.fromkeys(names))
+    if len(wanted) > MAX_CANDIDATES:
+        raise InputError(
+            f"{len(wanted)} stages may run together, at most {MAX_CANDIDATES} can be tried",
+            hint="name those whose fixed cost is large",
+        )
+    known = [stage.name for stage in merged.stages]
+    for name in wanted:
+        if name not in known or not may_batch(merged, name, modes):
+            able = [other for other in known if may_batch(merged, other, modes)]
+            wrong = (
+                f"stage `{name}` cannot run its frames together: it is a source, gates others, or loses accuracy where "
+                "that is a criterion"
+            )
+            raise InputError(
+                wrong if name in known else f"no stage is called `{name}`",
+                hint=f"these can: {', '.join(able)}" if able else "none can",
+            )
+    return wanted
+
+
 def worth_batching(
     merged: MergedWorkload, graphs: Collection[str], one_by_one: Modes, batched: Modes, frames: int
 ) -> tuple[str, ...]:
@@ -264,7 +301,8 @@ def worth_batching(
         least_nj += frames * min(alone.values())
         if may_batch(merged, name, one_by_one):
             saves[name] = max(frames * alone[mode.variant, mode.resource] - mode.energy_nj for mode in batched[name])
-    enough_nj = least_nj * LEAST_SAVING_PPM[frames * len(stages) > PROVABLE] // 1_000_000
+    least_ppm = LEAST_SAVING_PPM if frames * len(stages) <= PROVABLE else LEAST_SAVING_UNPROVED_PPM
+    enough_nj = least_nj * least_ppm // 1_000_000
     most = sorted((name for name in saves if saves[name] > enough_nj), key=lambda name: -saves[name])
     return tuple(most[:FEW_CANDIDATES])
 

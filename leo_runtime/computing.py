@@ -115,8 +115,7 @@ class Computing:
                 runs.append(self._run_one(flight, loaded, stage, number, order.resource))
             except DeviceUnavailableError:
                 raise
-            except Exception as error:
-                # What fails for all, and the last of them as well, is the failure of the stage.
+            except Exception as error:  # Whatever a kernel raises is the failure of its frame; for all, of the stage.
                 errors.append(f"frame {number}: {type(error).__name__}: {error}")
                 if len(errors) == len(wanted):
                     raise

@@ -21,32 +21,31 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
-from leo_runtime import registry
-from leo_runtime.batch import MAX_CANDIDATES, FramePrices, Modes, collected_deadline_us, may_batch
+from leo_runtime.answers import answer, check_decision, due_us
+from leo_runtime.batch import FramePrices, Modes, require_candidates
 from leo_runtime.clock import Clock, WallClock
 from leo_runtime.computing import Computing, Finished, Ran
 from leo_runtime.dispatch import Dispatcher
 from leo_runtime.drift import ONE, Drift, Estimate
-from leo_runtime.errors import BackendError, GraphError, InputError, LeoError
+from leo_runtime.errors import InputError, LeoError
 from leo_runtime.events import Event, FrameAdmitted, FrameDone, ProcessorFound, ProcessorLost, RunStage, StageRecord
 from leo_runtime.executor import Executor
-from leo_runtime.graph import Stage, TaskGraph, Workload, in_order
-from leo_runtime.hardware import Hardware, Processor
+from leo_runtime.graph import TaskGraph, Workload, in_order
+from leo_runtime.hardware import Hardware
 from leo_runtime.ledger import linger_us
-from leo_runtime.lower import MergedStage, MergedWorkload, Supports, merge, price
+from leo_runtime.lower import MergedStage, MergedWorkload, merge, price
 from leo_runtime.observations import (
     FrameResult,
     GraphResult,
-    Outcome,
     StageObservation,
     TransferObservation,
     WakeObservation,
 )
-from leo_runtime.operators import find_operator
 from leo_runtime.plan import Plan
 from leo_runtime.planner import Asked, LinksNow, Planner, Solver, answering, no_placement
 from leo_runtime.problem import Mode, Placement
 from leo_runtime.profiles import Profile
+from leo_runtime.serving import anything, serve, supported, warmed
 from leo_runtime.simulator import Noise, Simulator, seeded_noise
 
 if TYPE_CHECKING:
@@ -179,7 +178,7 @@ class Runtime:
         self._count = 0
         self._last_release_us = 0
         for graph in merged.workload.graphs:
-            _check_decision(graph, merged)
+            check_decision(graph, merged)
 
     @classmethod
     def simulated(
@@ -212,9 +211,9 @@ class Runtime:
         """
         answers = answering(solver, limit_ms, limit_nodes, switching_nj, seed)
         merged = merge(workload)
-        served, own, missing = _serve(hardware, backends if compute else {}, stand_in=True)
-        supports = _supports(served) if compute else _anything
-        prices = FramePrices(partial(_priced, merged, hardware, profile, supports, device_times))
+        served, own, missing = serve(hardware, backends if compute else {}, stand_in=True)
+        supports = supported(served) if compute else anything
+        prices = FramePrices(partial(price, merged, hardware, profile, supports), one_by_one=device_times)
         computing = Computing(merged, served, prices) if compute else None
         noise = seeded_noise(seed, noise) if isinstance(noise, int) else noise
 
@@ -277,13 +276,13 @@ class Runtime:
         """
         answers = answering(solver, limit_ms, limit_nodes, switching_nj, seed)
         merged = merge(workload)
-        served, own, missing = _serve(hardware, backends, stand_in=False)
+        served, own, missing = serve(hardware, backends, stand_in=False)
         everywhere = tuple(processor.name for processor in hardware.processors)
-        prices = FramePrices(partial(_priced, merged, hardware, profile, _supports(served), everywhere))
+        prices = FramePrices(partial(price, merged, hardware, profile, supported(served)), one_by_one=everywhere)
         computing = Computing(merged, served, prices)
         lanes = _lanes(hardware)
         try:
-            prices.keep(_warmed(computing, prices.of(1)))
+            prices.keep(warmed(computing, prices.of(1)))
         except LeoError:
             for backend in own:
                 backend.close()
@@ -401,7 +400,7 @@ class Runtime:
                 f"the frames of a batch are released one after the other, got {', '.join(map(str, releases_us))} us",
                 hint="submit them in the order in which they were recorded, each once",
             )
-        may = None if together is None else self._may_batch(together)
+        may = None if together is None else require_candidates(self.merged, together, self.modes)
         return self._take(releases_us, tuple(windows for _, windows in frames), graphs, links, may)
 
     def _take(
@@ -453,7 +452,7 @@ class Runtime:
         self._in_flight[frame] = _InFlight(releases_us, wanted, found)
         if self._computing is not None:
             self._computing.begin(frame, windows, names, found.jobs)
-        give_up_us = max(_due_us(graph, releases_us) for graph in wanted)
+        give_up_us = max(due_us(graph, releases_us) for graph in wanted)
         driver.post(
             FrameAdmitted(max(release_us, driver.clock.now_us()), frame, release_us, found, asked.asleep, give_up_us)
         )
@@ -530,21 +529,6 @@ class Runtime:
                 )
         return names
 
-    def _may_batch(self, together: Collection[str]) -> tuple[str, ...]:
-        names = tuple(dict.fromkeys(together))
-        if len(names) > MAX_CANDIDATES:
-            raise InputError(f"{len(names)} stages may run together, at most {MAX_CANDIDATES} can be tried")
-        for name in names:
-            if name not in self._stages or not may_batch(self.merged, name, self.modes):
-                able = [stage for stage in self._stages if may_batch(self.merged, stage, self.modes)]
-                raise InputError(
-                    f"stage `{name}` cannot run its frames together"
-                    if name in self._stages
-                    else f"no stage is called `{name}`",
-                    hint=f"these can: {', '.join(able)}" if able else "none can",
-                )
-        return names
-
     def _known(self, graphs: Collection[str]) -> tuple[str, ...]:
         if isinstance(graphs, str):
             raise InputError(f"`graphs` are several names, got the text `{graphs}`", hint=f'write ["{graphs}"]')
@@ -609,15 +593,23 @@ class Runtime:
         for finished in driver.finished():
             done = finished.done
             flight = self._in_flight.pop(done.frame)
-            nothing: tuple[dict[str, np.ndarray], ...] = tuple({} for _ in flight.releases_us)
-            values = nothing if self._computing is None else self._computing.end(done.frame)
+            values = None if self._computing is None else self._computing.end(done.frame)
             self.skipped += len(flight.releases_us) if done.skipped else 0
             stages = tuple(
                 self._observed(flight, done.frame, record, finished.ran.get((record.stage, record.attempt)))
                 for record in done.stages
             )
             graphs = tuple(
-                self._answer(graph, flight, number, done, values[number])
+                answer(
+                    graph,
+                    self._in_order[graph.name],
+                    self.merged,
+                    flight.releases_us,
+                    number,
+                    done,
+                    flight.plan.jobs,
+                    None if values is None else values[number],
+                )
                 for number in range(len(flight.releases_us))
                 for graph in flight.graphs
             )
@@ -664,50 +656,6 @@ class Runtime:
             error=record.error or ("" if ran is None else ran.error),
         )
 
-    def _answer(
-        self, graph: TaskGraph, flight: _InFlight, number: int, done: FrameDone, values: Mapping[str, np.ndarray]
-    ) -> GraphResult:
-        """What a graph found in the frame of that number in its batch."""
-        last: dict[str, StageRecord] = {}  # The last attempt at each stage.
-        for record in done.stages:
-            job = flight.plan.jobs[record.stage]
-            if number in job.frames:
-                last[job.stage] = record
-        own = {stage.name: last[self.merged.names[graph.name, stage.name]] for stage in graph.stages}
-        removed = _removed(self._in_order[graph.name], own)
-        outputs = graph.outputs()
-
-        def outcome_of(stage: str) -> Outcome:
-            if stage in removed:
-                return "cancelled"
-            record = own[stage]
-            if len(flight.releases_us) == 1 or self._computing is None or record.outcome == "failed":
-                return record.outcome
-            # What failed for one frame of a batch has no output there, and what reads that was cancelled.
-            return "done" if self.merged.names[graph.name, stage] in values else "failed"
-
-        outcomes = [outcome_of(stage) for stage in outputs]
-        outcome: Outcome = "failed" if "failed" in outcomes else "done" if "done" in outcomes else "cancelled"
-        wanted = dict.fromkeys((*outputs, *([graph.decision.stage] if graph.decision else [])))
-        found = {
-            stage: values[merged]
-            for stage in wanted
-            if stage not in removed
-            and own[stage].outcome == "done"
-            and (merged := self.merged.names[graph.name, stage]) in values
-        }
-        return GraphResult(
-            graph=graph.name,
-            frame=done.frame,
-            release_us=flight.releases_us[number],
-            deadline_us=_due_us(graph, flight.releases_us),
-            end_us=max(removed.get(stage, own[stage].end_us) for stage in outputs),
-            outcome=outcome,
-            label=_label(graph, found),
-            outputs=found,
-            number=number,
-        )
-
     def _give_up(
         self, frame: int, releases_us: tuple[int, ...], graphs: tuple[TaskGraph, ...], placement: Placement
     ) -> None:
@@ -715,92 +663,11 @@ class Runtime:
         last_us = releases_us[-1]
         now_us = max(last_us, self.now_us)
         results = tuple(
-            GraphResult(graph.name, frame, release_us, _due_us(graph, releases_us), now_us, "failed", None, {}, number)
+            GraphResult(graph.name, frame, release_us, due_us(graph, releases_us), now_us, "failed", None, {}, number)
             for number, release_us in enumerate(releases_us)
             for graph in graphs
         )
         self._over.append(FrameResult(frame, last_us, placement, (), (), results))
-
-
-def _serve(
-    hardware: Hardware, given: Mapping[str, Backend] | None, *, stand_in: bool
-) -> tuple[dict[str, Backend], list[Backend], dict[str, str]]:
-    """A backend for every processor: (by processor, those made here, processors that none serves with the reason)."""
-    if given is not None:
-        return dict(given), [], {p.name: "no backend was given" for p in hardware.processors if p.name not in given}
-    served: dict[str, Backend] = {}
-    own: list[Backend] = []
-    missing: dict[str, str] = {}
-    errors: list[LeoError] = []
-    for processor in hardware.processors:
-        try:
-            backend = registry.create(processor)
-        except LeoError as error:
-            errors.append(error)
-            missing[processor.name] = f"{error}; {error.hint}" if error.hint else str(error)
-            if not stand_in:
-                continue
-            backend = registry.create(Processor(name=processor.name, backend="cpu"))
-        served[processor.name] = backend
-        own.append(backend)
-    if not served:
-        raise errors[0] if errors else BackendError(f"hardware `{hardware.name}` has no processors")
-    return served, own, missing
-
-
-def _warmed(computing: Computing, modes: Mapping[str, tuple[Mode, ...]]) -> dict[str, tuple[Mode, ...]]:
-    """The modes whose kernels load and run once. Raises `BackendError` where a stage has none left."""
-    good: dict[str, tuple[Mode, ...]] = {}
-    for stage, stage_modes in modes.items():
-        errors: list[str] = []
-        kept: list[Mode] = []
-        for mode in stage_modes:
-            try:
-                computing.warm(stage, mode.resource, mode.variant)
-            except Exception as error:  # Whatever a kernel raises means that this mode cannot be used.
-                errors.append(f"{mode.resource}: {error}")
-            else:
-                kept.append(mode)
-        if not kept:
-            raise BackendError(f"stage `{stage}` runs on no processor ({'; '.join(errors)})")
-        good[stage] = tuple(kept)
-    return good
-
-
-def _supports(served: Mapping[str, Backend]) -> Supports:
-    return lambda processor, stage, variant: processor in served and served[processor].supports(stage, variant)
-
-
-def _priced(
-    merged: MergedWorkload,
-    hardware: Hardware,
-    profile: Profile,
-    supports: Supports,
-    one_by_one: Collection[str],
-    frames: int,
-) -> Modes:
-    """What so many frames at a time cost; on the processors of `one_by_one` as much as one after the other.
-
-    Kernels take one frame at a time. Where a run lasts as long as they do, nothing of it is saved.
-    """
-    together = price(merged, hardware, profile, supports, frames)
-    alone = price(merged, hardware, profile, supports) if frames > 1 else together
-    return {
-        name: tuple(
-            single.model_copy(
-                update={"duration_us": frames * single.duration_us, "energy_nj": frames * single.energy_nj}
-                | {"output_bytes": frames * single.output_bytes}
-            )
-            if single.resource in one_by_one
-            else mode
-            for mode, single in zip(modes, alone[name], strict=True)
-        )
-        for name, modes in together.items()
-    }
-
-
-def _anything(_processor: str, _stage: object, _variant: str) -> bool:
-    return True
 
 
 def _lanes(hardware: Hardware) -> dict[str, int]:
@@ -824,11 +691,6 @@ def _nj(mode: Mode, lasted_us: int) -> int:
     return mode.energy_nj * lasted_us // mode.duration_us
 
 
-def _due_us(graph: TaskGraph, releases_us: tuple[int, ...]) -> int:
-    """When the answers of a graph are due, on the run's clock."""
-    return releases_us[-1] + collected_deadline_us(graph, len(releases_us))
-
-
 def _transfers(done: FrameDone) -> tuple[TransferObservation, ...]:
     return tuple(
         TransferObservation(
@@ -846,47 +708,3 @@ def _transfers(done: FrameDone) -> tuple[TransferObservation, ...]:
         )
         for send in done.sends
     )
-
-
-def _removed(stages: Collection[Stage], records: Mapping[str, StageRecord]) -> dict[str, int]:
-    """The stages of a graph that its own closed gates remove, and when that was known.
-
-    Such a stage may have run all the same, for another graph that shares it.
-    """
-    removed: dict[str, int] = {}
-    for stage in stages:
-        gate = None if stage.gate is None else records[stage.gate]
-        absent = [removed[name] for name in stage.inputs if name in removed]
-        if stage.gate in removed:
-            removed[stage.name] = removed[stage.gate]
-        elif gate is not None and gate.outcome == "done" and not gate.opened:
-            removed[stage.name] = gate.end_us
-        elif absent and (not find_operator(stage.operator).takes_absent or len(absent) == len(stage.inputs)):
-            removed[stage.name] = max(absent)
-    return removed
-
-
-def _label(graph: TaskGraph, outputs: Mapping[str, np.ndarray]) -> str | None:
-    decision = graph.decision
-    if decision is None or decision.stage not in outputs:
-        return None
-    scores = outputs[decision.stage].reshape(-1)
-    best = int(scores.argmax())
-    label = decision.labels[best]
-    return label if scores[best] >= decision.threshold and label != decision.background else None
-
-
-def _check_decision(graph: TaskGraph, merged: MergedWorkload) -> None:
-    """Raise `GraphError` where a decision does not have a label for every entry of its output."""
-    if graph.decision is None:
-        return
-    shape = merged.stage(merged.names[graph.name, graph.decision.stage]).bound.output_shape
-    entries = 1
-    for length in shape:
-        entries *= length
-    if entries != len(graph.decision.labels):
-        raise GraphError(
-            f"graph `{graph.name}` reads {len(graph.decision.labels)} labels from stage `{graph.decision.stage}`, "
-            f"whose output has {entries} entries",
-            hint="give one label for every entry",
-        )

@@ -20,6 +20,8 @@ FLOORS = (
         "events",
         "dispatch",
         "computing",
+        "answers",
+        "serving",
         "drift",
         "simulator",
         "executor",

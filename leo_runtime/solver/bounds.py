@@ -20,8 +20,6 @@ else:
 if not cython.compiled:
     from leo_runtime.solver.schedule import FAR
 
-COMPILED: bool = cython.compiled
-
 SCALE = 64
 """Prices count energy in 1/64 nJ."""
 DUES = 9

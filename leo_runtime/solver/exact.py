@@ -14,10 +14,11 @@ from leo_runtime.solver.limits import Stop, limited
 from leo_runtime.solver.lists import search_single_processors
 from leo_runtime.solver.prove import UNLIMITED, Learned, prove
 
-CLIMB_MOVES_PER_STAGE = (12, 50)
-"""Random changes tried before the search, for a good first answer; the second beyond `FEW_STAGES`, where the search
-gets less far."""
+CLIMB_MOVES_PER_STAGE = 12
+"""Random changes tried before the search, for a good first answer."""
 FEW_STAGES = 30
+"""Up to so many stages the search that learns finds nearly everything. Beyond, more local search first is worth it."""
+CLIMB_MOVES_PER_STAGE_OF_MANY = 50
 
 
 def solve(problem: Problem, *, limit_ms: int | None = None, limit_nodes: int | None = None, seed: int = 0) -> Placement:
@@ -49,8 +50,10 @@ def answer(
     """
     with limited(limit_ms, began_ns) as stop:
         stop.watch(kernel)
-        stages = len(compiled.stages)
-        kernel.climb(CLIMB_MOVES_PER_STAGE[stages > FEW_STAGES] * stages if climb_moves is None else climb_moves, seed)
+        if climb_moves is None:
+            stages = len(compiled.stages)
+            climb_moves = stages * (CLIMB_MOVES_PER_STAGE if stages <= FEW_STAGES else CLIMB_MOVES_PER_STAGE_OF_MANY)
+        kernel.climb(climb_moves, seed)
         proved, _ = prove(kernel, UNLIMITED if limit_nodes is None else limit_nodes, learned)
         return finished(compiled, kernel, proved, tuple(kernel.bounds), stop, began_ns, "exact")
 

@@ -24,8 +24,6 @@ if not cython.compiled:
     from leo_runtime.solver.formulation import CRITERIA, HEADER
     from leo_runtime.solver.schedule import FAR
 
-COMPILED: bool = cython.compiled
-
 LASTING = 1 << 15
 """Room for the learned clauses that last from one problem to the next."""
 RUNS = 1 << 10

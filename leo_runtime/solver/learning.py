@@ -21,8 +21,6 @@ else:
 if not cython.compiled:
     from leo_runtime.solver.formulation import HEADER
 
-COMPILED: bool = cython.compiled
-
 STORE = 1 << 20
 """Room for learned clauses, in integers."""
 BUMP = 1 << 10

@@ -1,7 +1,7 @@
 """For problems beyond a few dozen stages, of which the proof is out of reach: the best answer that time allows.
 
 Local search, then the search that learns, in which each stage has the mode of the best answer so far unless a dead end
-speaks against it (`docs/solver.md`). Beyond `ALONE_UP_TO` stages two threads do that: one after little local search, as
+speaks against it (`docs/solver.md`). Beyond `FEW_STAGES` stages two threads do that: one after little local search, as
 the search that learns finds what takes many stages to change at once, and one after much of it, which gets further in
 large problems. The better answer counts, and the bounds say how far off it can be.
 """
@@ -13,14 +13,13 @@ from typing import Any
 
 from leo_runtime.problem import CRITERIA, Placement, Problem
 from leo_runtime.solver.compiled import Compiled
-from leo_runtime.solver.exact import finished
+from leo_runtime.solver.exact import FEW_STAGES, finished
 from leo_runtime.solver.limits import limited
 from leo_runtime.solver.prove import UNLIMITED, prove
 
-ALONE_UP_TO = 30
-"""Up to so many stages only the first of `CLIMBS` is made: the search that learns finds nearly everything."""
 CLIMBS = ((150, 40), (1000, 70))
-"""The local searches, each in its thread: how many moves a stage, and at most what percentage of the time there is."""
+"""The local searches, each in its thread: how many moves a stage, and at most what percentage of the time there is. Up
+to `FEW_STAGES` only the first is made."""
 TRIAL_MOVES_PER_STAGE = 5
 """By how many moves it is found out how long one takes."""
 TRIAL_PERCENT = 70
@@ -39,7 +38,7 @@ def solve(problem: Problem, *, limit_ms: int | None = None, limit_nodes: int | N
     compiled = Compiled(problem)
     if limit_nodes is None:
         limit_nodes = NODES if limit_ms is None else UNLIMITED
-    climbs = CLIMBS if len(compiled.stages) > ALONE_UP_TO else CLIMBS[:1]
+    climbs = CLIMBS if len(compiled.stages) > FEW_STAGES else CLIMBS[:1]
     with limited(limit_ms, began_ns) as stop:
         attempts = [Attempt(compiled.kernel(), seed * len(CLIMBS) + number) for number in range(len(climbs))]
         for attempt in attempts:

@@ -36,8 +36,6 @@ if not cython.compiled:
     from leo_runtime.solver.bounds import SCALE
     from leo_runtime.solver.schedule import FAR
 
-COMPILED: bool = cython.compiled
-
 ROWS = 24
 """How many rows may have a price, besides those of resources that are awake."""
 CUTS = 6
