@@ -30,12 +30,14 @@ JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 DOCUMENTS = {
     "problem": ("leo_runtime.problem", "Problem"),
     "placement": ("leo_runtime.problem", "Placement"),
+    "window": ("leo_runtime.window", "WindowProblem"),
+    "window-placement": ("leo_runtime.window", "WindowPlacement"),
     "workload": ("leo_runtime.graph", "Workload"),
     "hardware": ("leo_runtime.hardware", "Hardware"),
     "profile": ("leo_runtime.profiles", "Profile"),
     "recording": ("leo_runtime.traces", "RecordingManifest"),
 }
-"""Every kind of document, by the name in its format, and the model that reads it."""
+"""Every kind of document and the model that reads it, by the name in its format (`window`: the second format)."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
