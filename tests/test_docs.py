@@ -24,12 +24,15 @@ from leo_runtime.profiles import Profile
 from leo_runtime.solver import SOLVERS, solve
 from leo_runtime.solver.baselines import POLICIES
 from leo_runtime.traces import RecordingManifest
+from leo_runtime.window import WindowPlacement, WindowProblem
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "leo_runtime").rglob("*.md")])
 MODELS: dict[str, type[Document]] = {
     "leo-problem/1": Problem,
     "leo-placement/1": Placement,
+    "leo-problem/2": WindowProblem,
+    "leo-placement/2": WindowPlacement,
     "leo-workload/1": Workload,
     "leo-hardware/1": Hardware,
     "leo-profile/1": Profile,

@@ -10,7 +10,7 @@ FLOORS = (
     ("errors",),
     ("documents",),
     ("problem", "window", "hardware", "operators", "builtin_operators", "graph", "profiles", "traces", "backend"),
-    ("lower", "cut", "batch", "check", "ledger", "observations"),
+    ("lower", "cut", "batch", "check", "window_judge", "ledger", "observations"),
     ("solver",),
     (
         "clock",
