@@ -42,6 +42,7 @@ FLOORS = (
         "viewer",
         "explain",
         "testing",
+        "window_problems",
         "bench_audio",
         "tune",
         "demo",

@@ -1,0 +1,67 @@
+"""What the gates of a window mean for a solver: who is behind which, and which lists can be worth waiting for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+
+from leo_runtime.window import CERTAIN, WindowProblem
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """The gates of a window. Likelihoods are in parts per million."""
+
+    behind: Mapping[str, frozenset[str]]
+    """Stage -> all gates it is behind: each of its gates is that gate, or is behind it."""
+    opens_ppm: Mapping[str, int]
+    """Gate -> how likely it is to open, in the order in which stages name them."""
+
+    @staticmethod
+    def of(problem: WindowProblem) -> Gates:
+        """The gates of a question."""
+        gates = {stage.name: stage.gates for stage in problem.stages}
+        # Largest sets first: what cannot be is taken away until nothing changes.
+        behind = {name: frozenset(gates) if named else frozenset() for name, named in gates.items()}
+        changed = True
+        while changed:
+            changed = False
+            for name, named in gates.items():
+                left = behind[name].intersection(*(behind[gate] | {gate} for gate in named))
+                changed |= left != behind[name]
+                behind[name] = left
+        opens = dict.fromkeys((gate for named in gates.values() for gate in named), 0)
+        for stage in problem.stages:
+            for gate in behind[stage.name]:
+                opens[gate] = max(opens[gate], stage.chance_ppm)
+        return Gates(behind, opens)
+
+    def likelihood_ppm(self, gates: Iterable[str]) -> int:
+        """How likely one of the gates of a list is to open: the sum, at most certain."""
+        return min(CERTAIN, sum(self.opens_ppm[gate] for gate in gates))
+
+    def covers(self, gates: Collection[str], stage: str) -> bool:
+        """Whether a stage is behind at least one of these gates."""
+        return not self.behind[stage].isdisjoint(gates)
+
+    def lists_for(self, readers: Collection[str]) -> list[tuple[str, ...]]:
+        """The lists that a transfer to these readers can be worth waiting for; the first is empty.
+
+        Each reader is behind a gate of the list, and no gate can be left out: a longer list waits longer, is likelier,
+        and lies in fewer spans.
+        """
+        known = [gate for gate in self.opens_ppm if any(gate in self.behind[reader] for reader in readers)]
+        found: list[tuple[str, ...]] = [()]
+        for size in range(1, len(known) + 1):
+            for gates in combinations(known, size):
+                if all(self.covers(gates, reader) for reader in readers) and not any(
+                    set(shorter) < set(gates) for shorter in found[1:]
+                ):
+                    found.append(gates)
+        return found
+
+
+def share(energy_nj: int, chance_ppm: int) -> int:
+    """An energy times its likelihood, rounded up."""
+    return -(-energy_nj * chance_ppm // CERTAIN)
