@@ -43,6 +43,7 @@ FLOORS = (
         "explain",
         "testing",
         "window_problems",
+        "sensing_windows",
         "bench_audio",
         "tune",
         "demo",

@@ -1,7 +1,9 @@
 """Windows drawn at random, and what their gates mean."""
 
+import pytest
 from hypothesis import given, settings
 
+from leo_runtime.sensing_windows import KINDS, TRAITS, Kind, sensing_window
 from leo_runtime.solver.gates import Gates, share
 from leo_runtime.window import CERTAIN, WindowProblem
 from leo_runtime.window_problems import random_window, windows
@@ -61,3 +63,24 @@ def test_lists_that_can_be_worth_it_cover_every_reader_and_have_no_gate_too_many
 
 def test_a_share_is_rounded_up() -> None:
     assert [share(7, 300_000), share(10, 300_000), share(1, 1), share(0, CERTAIN), share(9, 0)] == [3, 3, 1, 0, 0]
+
+
+def test_sensing_windows_are_of_every_kind_and_drawn_again_alike() -> None:
+    drawn = [sensing_window(seed) for seed in range(120)]
+    assert {problem.name.split("-")[0] for problem in drawn} == set(KINDS)
+    assert {trait for problem in drawn for trait in problem.name.split("-")[2].split("+")} == {*TRAITS, "plain"}
+    assert {len(problem.stages) for problem in drawn} == set(range(4, 21))
+    assert {len(problem.releases_us) for problem in drawn} >= {1, 2, 3, 4}
+    assert any(resource.awake_until_us for problem in drawn for resource in problem.resources)
+    assert [sensing_window(seed) for seed in range(20)] == drawn[:20]
+    for problem in drawn:
+        assert WindowProblem.from_json(problem.to_json()) == problem
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_sensing_window_is_as_large_as_asked_and_has_what_is_asked(kind: Kind) -> None:
+    for traits in ((), ("wifi",), ("lte", "nested"), ("lanes", "late"), ("wifi", "tight")):
+        problem = sensing_window(1, kind=kind, stages=7, traits=traits)
+        assert len(problem.stages) == 7
+        names = {resource.name for resource in problem.resources}
+        assert {"wifi", "lte"} & names == {"wifi", "lte"} & set(traits)
