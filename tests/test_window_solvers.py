@@ -163,3 +163,19 @@ def test_a_limit_leaves_proved_bounds() -> None:
     with pytest.raises(SolverError, match='no solver of windows is called "magic"') as error:
         solve_window(problem, "magic")
     assert "exhaustive" in error.value.hint
+
+
+def test_what_is_too_large_for_the_oracle_is_said() -> None:
+    pytest.importorskip("ortools", reason="the extra `oracle` is not installed")
+    known = WindowProblem.from_file(PROBLEMS / "gated-005-plain-102.json")
+    long = changed(known, resources=rows(known.resources, awake_mw=10**12))
+    with pytest.raises(SolverError, match="its numbers are too large for CP-SAT") as error:
+        solve_window(long, "oracle")
+    assert error.value.hint == "use the solver `exhaustive`"
+    gates = [{"name": f"g{i}", "modes": [{"resource": "dsp", "duration_us": 1, "energy_nj": 0}]} for i in range(14)]
+    modes = [{"resource": "gpu", "duration_us": 1, "energy_nj": 0}]
+    models = [
+        {"name": f"m{i}", "inputs": [f"g{i}"], "gates": [f"g{i}"], "chance_ppm": 1, "modes": modes} for i in range(14)
+    ]
+    with pytest.raises(SolverError, match="more than 4096 lists of gates are too many for CP-SAT"):
+        solve_window(changed(known, stages=[*gates, *models], deadlines=[]), "oracle")

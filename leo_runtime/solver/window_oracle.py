@@ -28,6 +28,7 @@ _LARGEST = 1 << 60
 """CP-SAT counts in 64 bits."""
 _MOST_LISTS = 4096
 """Of more lists a model would be too large to be of use."""
+_OTHER = "use the solver `exhaustive`"
 
 Key = tuple[str, str | None]
 """A stage, and the target its output is sent to; None for its run."""
@@ -167,7 +168,7 @@ def solve(
         if status == cp_model.INFEASIBLE and solver is None:
             return _infeasible(problem, _reason(problem, cp_model, limits), limits.begun)
         if status == cp_model.MODEL_INVALID:
-            raise SolverError(f"{problem.name}: its numbers are too large for CP-SAT")
+            raise SolverError(f"{problem.name}: its numbers are too large for CP-SAT", hint=_OTHER)
         bounds.append(_proved(step.best_objective_bound))
         if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             proved = False
@@ -228,7 +229,7 @@ def _last_us(problem: WindowProblem) -> int:
     late = last * sum(deadline.weight for deadline in problem.deadlines)
     total = sum(costs) * (1 + len(problem.releases_us))
     if max(spans, late, total, last) > _LARGEST:
-        raise SolverError(f"{problem.name}: its numbers are too large for CP-SAT")
+        raise SolverError(f"{problem.name}: its numbers are too large for CP-SAT", hint=_OTHER)
     return last
 
 
@@ -320,7 +321,7 @@ def _lists(gates: Gates, gate_sets: list[frozenset[str]]) -> list[tuple[str, ...
             if not any(gates.covers(after, gate) for gate in after):
                 found.append(after)
             if len(found) > _MOST_LISTS:
-                raise SolverError("there are too many lists of gates for CP-SAT")
+                raise SolverError(f"more than {_MOST_LISTS} lists of gates are too many for CP-SAT", hint=_OTHER)
         if len(found) == before:
             break
     return found
@@ -579,66 +580,70 @@ def _infeasible(problem: WindowProblem, reason: str, begun: int) -> WindowPlacem
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A stage or a transfer of the answer, and the resource it occupies."""
+
+    resource: str | None
+    start: int
+    end: int
+
+
 def _placement(model: _Model, solver: CpSolver, bounds: tuple[int, ...], proved: bool, begun: int) -> WindowPlacement:
     problem = model.problem
-    chosen = {
+    modes = {
         name: next(mode for literal, mode in modes if solver.boolean_value(literal))
         for name, modes in model.modes.items()
     }
     links = {(link.source, link.target): link for link in problem.links}
-    jobs = [
-        (solver.value(model.starts[name]), mode.duration_us, mode.resource, name, None) for name, mode in chosen.items()
-    ]
-    jobs_of_all: list[tuple[int, int, str | None, str, str | None]] = [*jobs]
-    needed = dict.fromkeys(
-        (source, chosen[stage.name].resource)
-        for stage in problem.stages
-        for source in stage.inputs
-        if chosen[source].resource != chosen[stage.name].resource
-    )
-    for producer, goal in needed:
-        link = links[chosen[producer].resource, goal]
-        start = solver.value(model.sendings[producer, goal].start)
-        jobs_of_all.append((start, link.sending_us(chosen[producer].output_bytes), link.resource, producer, goal))
-    lanes = _lanes(problem, jobs_of_all)
-    runs: dict[str, StageRun] = {}
+    jobs: dict[Key, _Job] = {}
+    for stage in problem.stages:
+        start, mode = solver.value(model.starts[stage.name]), modes[stage.name]
+        jobs[stage.name, None] = _Job(mode.resource, start, start + mode.duration_us)
+        for source in stage.inputs:
+            if modes[source].resource != mode.resource:
+                link = links[modes[source].resource, mode.resource]
+                start = solver.value(model.sendings[source, mode.resource].start)
+                sent = start + link.sending_us(modes[source].output_bytes)
+                jobs[source, mode.resource] = _Job(link.resource, start, sent)
+    lanes = _lanes(problem, jobs)
+    runs: list[StageRun] = []
     transfers: list[WindowTransfer] = []
-    for start, duration, _, name, target in jobs_of_all:
-        source = chosen[name].resource
-        lane = lanes[name, target]
+    for (name, target), job in jobs.items():
+        lane, mode = lanes[name, target], modes[name]
         if target is None:
             assert lane is not None, "a stage has a lane"
-            runs[name] = StageRun(
-                stage=name,
-                resource=source,
-                variant=chosen[name].variant,
-                lane=lane,
-                start_us=start,
-                end_us=start + duration,
+            runs.append(
+                StageRun(
+                    stage=name,
+                    resource=mode.resource,
+                    variant=mode.variant,
+                    lane=lane,
+                    start_us=job.start,
+                    end_us=job.end,
+                )
             )
         else:
             transfers.append(
                 WindowTransfer(
                     stage=name,
-                    source=source,
+                    source=mode.resource,
                     target=target,
                     lane=lane,
-                    start_us=start,
-                    arrive_us=start + duration + links[source, target].latency_us,
+                    start_us=job.start,
+                    arrive_us=job.end + links[mode.resource, target].latency_us,
                     after=_chosen(solver, model.sendings[name, target].lists),
                 )
             )
-    ends = {(name, target): start + duration for start, duration, _, name, target in jobs_of_all}
-    spans = [span for resource in problem.resources for span in _spans(model, solver, resource, ends)]
     answer = WindowPlacement(
         format="leo-placement/2",
         problem=problem.name,
         solver=NAME,
         status="optimal" if proved else "feasible",
         bounds=bounds,
-        stages=tuple(runs[stage.name] for stage in problem.stages),
+        stages=tuple(runs),
         transfers=tuple(transfers),
-        spans=tuple(spans),
+        spans=tuple(span for resource in problem.resources for span in _spans(model, solver, resource, jobs)),
         solve_us=(perf_counter_ns() - begun) // 1000,
     )
     return answer.model_copy(update={"criteria": check_window(problem, answer).criteria})
@@ -648,35 +653,33 @@ def _chosen(solver: CpSolver, lists: list[tuple[IntVar, tuple[str, ...]]]) -> tu
     return next((after for literal, after in lists if solver.boolean_value(literal)), ())
 
 
-def _spans(model: _Model, solver: CpSolver, resource: WindowResource, ends: dict[Key, int]) -> list[Span]:
-    """The spans of a resource, of what it is really used for; `ends` holds the end of every stage and transfer."""
+def _spans(model: _Model, solver: CpSolver, resource: WindowResource, jobs: dict[Key, _Job]) -> list[Span]:
+    """The spans of a resource, of what really uses it: a model may send what nobody reads where that costs nothing."""
     if resource.linger_us is None:
-        uses = model.uses.get(resource.name, [])
-        until = max((ends.get(use.key, 0) for use in uses if solver.boolean_value(use.literal)), default=0)
+        until = max((job.end for job in jobs.values() if job.resource == resource.name), default=0)
         return [Span(resource=resource.name, from_us=0, until_us=until, after=())]
     spans = []
     for opening in model.openings[resource.name]:
-        within = [ends[use.key] for literal, use in opening.uses if solver.boolean_value(literal) and use.key in ends]
+        within = [use.key for literal, use in opening.uses if solver.boolean_value(literal) and use.key in jobs]
         if within or not opening.wakes:
-            until = max(within, default=0)
+            until = max((jobs[key].end for key in within), default=0)
             after = _chosen(solver, opening.lists)
             spans.append(Span(resource=resource.name, from_us=opening.from_us, until_us=until, after=after))
     return spans
 
 
-def _lanes(problem: WindowProblem, jobs: list[tuple[int, int, str | None, str, str | None]]) -> dict[Key, int | None]:
+def _lanes(problem: WindowProblem, jobs: dict[Key, _Job]) -> dict[Key, int | None]:
     """A lane for everything, given out in the order of starts (what takes no time overlaps nothing)."""
     free = {r.name: list(r.ready_us) or [0] * min(r.lanes, len(jobs)) for r in problem.resources}
-    lanes: dict[Key, int | None] = {}
-    for start, duration, resource, name, target in sorted(jobs, key=lambda job: (job[0], job[1])):
-        if resource is None:
-            lanes[name, target] = None
+    ready = {name: times.index(min(times)) for name, times in free.items() if times}
+    lanes: dict[Key, int | None] = dict.fromkeys(jobs)
+    for key, job in sorted(jobs.items(), key=lambda item: (item[1].start, item[1].end)):
+        if job.resource is None:
             continue
-        if duration == 0:
-            ready = next(r.ready_us for r in problem.resources if r.name == resource) or (0,)
-            lanes[name, target] = ready.index(min(ready))
+        if job.start == job.end:
+            lanes[key] = ready[job.resource]
             continue
-        lane = next(i for i, time in enumerate(free[resource]) if time <= start)
-        free[resource][lane] = start + duration
-        lanes[name, target] = lane
+        lane = next(i for i, time in enumerate(free[job.resource]) if time <= job.start)
+        free[job.resource][lane] = job.end
+        lanes[key] = lane
     return lanes
