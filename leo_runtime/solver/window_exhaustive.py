@@ -66,7 +66,7 @@ class _Choice:
     lists: Mapping[Key, tuple[str, ...]] = field(default_factory=dict)
     """Of the transfers: what is not in it is not chosen yet, and costs nothing yet."""
     spans: Mapping[str, tuple[_Span, ...]] = field(default_factory=dict)
-    """Of the resources: what is not in it is not chosen yet, and costs nothing yet."""
+    """Of the resources: what is not in it is not chosen yet, and costs the least that it can."""
 
 
 @dataclass(slots=True)
@@ -156,11 +156,17 @@ def _choose_modes(search: _Search, modes: dict[str, Mode]) -> None:
         _choose_lists(search, modes)
         return
     stage = next(stage for name, stage in search.stages.items() if name not in modes)
+    options = []
     for mode in stage.modes:
         chosen = {**modes, stage.name: mode}
         if (cut := _broken(search, stage, chosen)) is not None:
             search.cuts[cut] = None
-        elif _worth(search, _relaxed(search, chosen)):
+        else:
+            bound = _relaxed(search, chosen)
+            options.append((tuple(bound[name] for name in search.problem.objective), bound, chosen))
+    # What looks best goes first, so that there is soon an answer that makes most others not worth trying.
+    for _, bound, chosen in sorted(options, key=lambda option: option[0]):
+        if _worth(search, bound):
             _choose_modes(search, chosen)
 
 
@@ -384,8 +390,11 @@ def _values(search: _Search, choice: _Choice, ends: dict[Key, int]) -> dict[Crit
         link = search.links[modes[source].resource, target]
         likely = search.gates.likelihood_ppm(after) if after else search.stages[source].chance_ppm
         energy += share(link.sending_nj(modes[source].output_bytes), likely)
-    for name, spans in choice.spans.items():
-        energy += sum(_awake_nj(search, search.resources[name], span, ends) for span in spans)
+    for name, resource in search.resources.items():
+        if name in choice.spans:
+            energy += sum(_awake_nj(search, resource, span, ends) for span in choice.spans[name])
+        else:
+            energy += _least_nj(search, resource, modes)
     return {
         "tardiness": sum(d.weight * max(0, ends[d.stage, None] - d.deadline_us) for d in search.problem.deadlines),
         "energy": energy,
@@ -403,6 +412,27 @@ def _awake_nj(search: _Search, resource: WindowResource, span: _Span, ends: dict
     cost += resource.awake_mw * (until - span.from_us)
     cost += resource.lingering_mw * max(0, min(_over_us(resource, span, until), horizon_us) - until)
     return share(cost, search.gates.likelihood_ppm(span.after) if span.after else CERTAIN)
+
+
+def _least_nj(search: _Search, resource: WindowResource, modes: Mapping[str, Mode]) -> int:
+    """What the spans of a resource cost at least, whatever they are."""
+    horizon_us = search.problem.horizon_us
+    if resource.linger_us is None:
+        return resource.awake_mw * horizon_us
+    if resource.awake:
+        return resource.lingering_mw * min(resource.awake_until_us, horizon_us)
+    # It wakes for each stage on it, and is awake until that has run, at least as likely as the stage.
+    return max(
+        (
+            share(
+                resource.wake_energy_nj + resource.awake_mw * (resource.wake_latency_us + mode.duration_us),
+                search.stages[name].chance_ppm,
+            )
+            for name, mode in modes.items()
+            if mode.resource == resource.name
+        ),
+        default=0,
+    )
 
 
 def _sequence(
