@@ -1,5 +1,6 @@
 """Who answers windows: two solvers that share no search agree, prove the known optima, and keep the laws."""
 
+import contextlib
 import json
 import re
 from collections.abc import Iterable
@@ -8,9 +9,11 @@ from typing import Any
 
 import pytest
 from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
-from leo_runtime.errors import SolverError
+from leo_runtime.errors import DocumentError, SolverError
 from leo_runtime.problem import Problem
+from leo_runtime.sensing_windows import sensing_window
 from leo_runtime.solver import solve, window_oracle
 from leo_runtime.solver.window import WINDOW_SOLVERS, solve_window
 from leo_runtime.testing import problems
@@ -74,10 +77,13 @@ def test_trying_everything_proves_the_known_optimum(name: str) -> None:
     assert (answer.status, answer.bounds) == ("optimal", known.bounds)
 
 
-@pytest.mark.parametrize("seed", range(24))
-def test_both_agree_on_small_windows(seed: int) -> None:
+DRAWN = [random_window(seed, stages=1 + seed % 4, processors=1 + seed % 2) for seed in range(24)]
+DRAWN += [sensing_window(seed, stages=4 + seed % 2) for seed in range(16)]
+
+
+@pytest.mark.parametrize("problem", DRAWN, ids=lambda problem: problem.name)
+def test_both_agree_on_small_windows(problem: WindowProblem) -> None:
     pytest.importorskip("ortools", reason="the extra `oracle` is not installed")
-    problem = random_window(seed, stages=1 + seed % 4, processors=1 + seed % 2)
     exhaustive, oracle = answered(problem, "exhaustive"), answered(problem, "oracle")
     assert (exhaustive.status, exhaustive.bounds) == (oracle.status, oracle.bounds)
     if oracle.status == "infeasible":
@@ -177,3 +183,29 @@ def test_what_is_too_large_for_the_oracle_is_said() -> None:
     ]
     with pytest.raises(SolverError, match="more than 4096 lists of gates are too many for CP-SAT"):
         solve_window(changed(known, stages=[*gates, *models], deadlines=[]), "oracle")
+
+
+NUMBERS = st.sampled_from([0, 1, 2, 10**6, 2**31, 2**53 + 1, 10**12, 10**15])
+
+
+def numbers(value: Any) -> list[tuple[Any, Any]]:
+    """Every (container, key) of a number inside a JSON value."""
+    here = list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else []
+    found = [(value, key) for key, inner in here if isinstance(inner, int) and not isinstance(inner, bool)]
+    return found + [place for _, inner in here for place in numbers(inner)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(problem=windows(4), data=st.data())
+def test_extreme_numbers_are_refused_or_answered_within_the_rules(problem: WindowProblem, data: st.DataObject) -> None:
+    document = json.loads(problem.to_json())
+    for _ in range(data.draw(st.integers(1, 3))):
+        container, key = data.draw(st.sampled_from(numbers(document)))
+        container[key] = data.draw(NUMBERS)
+    try:
+        extreme = WindowProblem.from_dict(document)
+    except DocumentError as error:
+        assert ", at $" in str(error)
+        return
+    with contextlib.suppress(SolverError):
+        answered(extreme, "exhaustive", STEPS)

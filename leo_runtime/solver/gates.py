@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import combinations
 
 from leo_runtime.window import CERTAIN, WindowProblem
 
@@ -45,21 +44,37 @@ class Gates:
         """Whether a stage is behind at least one of these gates."""
         return not self.behind[stage].isdisjoint(gates)
 
+    def lists(self, gates: Collection[str]) -> Iterator[tuple[str, ...]]:
+        """The empty list, and every list of these gates of which none is behind another, shorter ones first.
+
+        Whoever is behind a gate is also behind all that this gate is behind, and these end earlier: beside one of them
+        the gate would only make the list likelier. What a stage is behind is a chain, in which each gate is behind the
+        next, so that it is behind one gate of such a list at most.
+        """
+        known = [gate for gate in self.opens_ppm if gate in gates]
+        found: list[tuple[int, tuple[str, ...]]] = [(0, ())]
+        for begin, after in found:
+            yield after
+            for i, gate in enumerate(known[begin:], begin + 1):
+                if not self.covers(after, gate) and not any(gate in self.behind[other] for other in after):
+                    found.append((i, (*after, gate)))
+
     def lists_for(self, readers: Collection[str]) -> list[tuple[str, ...]]:
         """The lists that a transfer to these readers can be worth waiting for; the first is empty.
 
         Each reader is behind a gate of the list, and no gate can be left out: a longer list waits longer, is likelier,
         and lies in fewer spans.
         """
-        known = [gate for gate in self.opens_ppm if any(gate in self.behind[reader] for reader in readers)]
-        found: list[tuple[str, ...]] = [()]
-        for size in range(1, len(known) + 1):
-            for gates in combinations(known, size):
-                if all(self.covers(gates, reader) for reader in readers) and not any(
-                    set(shorter) < set(gates) for shorter in found[1:]
-                ):
-                    found.append(gates)
-        return found
+
+        def serves(after: Collection[str]) -> bool:
+            return all(self.covers(after, reader) for reader in readers)
+
+        known = frozenset[str]().union(*(self.behind[reader] for reader in readers))
+        return [
+            after
+            for after in self.lists(known)
+            if not after or (serves(after) and not any(serves([g for g in after if g != gate]) for gate in after))
+        ]
 
 
 def share(energy_nj: int, chance_ppm: int) -> int:

@@ -9,7 +9,7 @@ constants. The criteria are minimised one after the other, each fixed at its opt
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import combinations, islice
 from math import gcd, ulp
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
@@ -293,7 +293,7 @@ def _add_sending(model: _Model, links: dict[tuple[str, str], Link], source: str,
 def _add_lists(model: _Model, sending: _Sending) -> None:
     """Rule 4: the gates that a transfer waits for; whoever reads it is behind one of them."""
     cp, gates = model.cp, model.gates
-    for after in _lists(gates, gate_sets=[gates.behind[reader] for reader in sending.readers]):
+    for after in _lists(gates, frozenset[str]().union(*(gates.behind[reader] for reader in sending.readers))):
         chosen = model.literal()
         sending.lists.append((chosen, after))
         for gate in after:
@@ -307,23 +307,11 @@ def _add_lists(model: _Model, sending: _Sending) -> None:
     cp.add(sum(chosen for chosen, _ in sending.lists) == sending.present)
 
 
-def _lists(gates: Gates, gate_sets: list[frozenset[str]]) -> list[tuple[str, ...]]:
-    """The empty list, and every list of which no gate is behind another.
-
-    Whoever is behind a gate is also behind all that this gate is behind, and these end earlier: beside one of them it
-    would only make the list likelier. Raises `SolverError` where there are too many.
-    """
-    known = [gate for gate in gates.opens_ppm if any(gate in behind for behind in gate_sets)]
-    found: list[tuple[str, ...]] = [()]
-    for size in range(1, len(known) + 1):
-        before = len(found)
-        for after in combinations(known, size):
-            if not any(gates.covers(after, gate) for gate in after):
-                found.append(after)
-            if len(found) > _MOST_LISTS:
-                raise SolverError(f"more than {_MOST_LISTS} lists of gates are too many for CP-SAT", hint=_OTHER)
-        if len(found) == before:
-            break
+def _lists(gates: Gates, known: frozenset[str]) -> list[tuple[str, ...]]:
+    """The lists of these gates that can be worth it; the first is empty. Raises `SolverError` where there are many."""
+    found = list(islice(gates.lists(known), _MOST_LISTS + 1))
+    if len(found) > _MOST_LISTS:
+        raise SolverError(f"more than {_MOST_LISTS} lists of gates are too many for CP-SAT", hint=_OTHER)
     return found
 
 
@@ -403,10 +391,9 @@ def _add_openings(model: _Model, resource: WindowResource) -> None:
 def _add_waits(model: _Model, resource: WindowResource, opening: _Opening) -> None:
     """Rule 2: the gates that a span waits for, and what that means for the uses in it."""
     cp, gates, ends, latency_us = model.cp, model.gates, model.ends, resource.wake_latency_us
-    own = [gate for _, use in opening.uses for _, after in use.lists for gate in after]
-    sets = [gates.behind[use.key[0]] for _, use in opening.uses]
-    sets += [gates.behind[gate] | {gate} for gate in dict.fromkeys(own)]
-    opening.lists = [(model.literal(), after) for after in _lists(gates, sets)]
+    own = frozenset(gate for _, use in opening.uses for _, after in use.lists for gate in after)
+    known = own.union(*(gates.behind[stage] for stage in (*own, *(use.key[0] for _, use in opening.uses))))
+    opening.lists = [(model.literal(), after) for after in _lists(gates, known)]
     cp.add(sum(chosen for chosen, _ in opening.lists) == opening.used)
     at_once = opening.lists[0][0]
     listed = {gate: model.literal() for gate in gates.opens_ppm}
