@@ -6,11 +6,11 @@ from typing import Any, Literal, TypeVar
 try:
     import cython
 except ImportError:
-    from leo_runtime.solver import uncompiled as cython
+    from leo_runtime.solver.search import uncompiled as cython
 
 from leo_runtime.documents import Value
 from leo_runtime.problem import CRITERIA, Criteria, Placement, StageRun, TransferRun
-from leo_runtime.solver.flatten import Flat
+from leo_runtime.solver.search.flatten import Flat
 
 if cython.compiled:
     from cython.cimports.cpython.object import PyObject_GenericSetAttr as _put

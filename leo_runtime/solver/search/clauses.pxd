@@ -1,9 +1,9 @@
 # C types for clauses.py, as schedule.pxd is for schedule.py.
 cimport cython
-from leo_runtime.solver.formulation cimport CRITERIA
-from leo_runtime.solver.kernel cimport Kernel
-from leo_runtime.solver.lasting cimport Lasting
-from leo_runtime.solver.schedule cimport FAR, i64, ints
+from leo_runtime.solver.search.formulation cimport CRITERIA
+from leo_runtime.solver.search.kernel cimport Kernel
+from leo_runtime.solver.search.lasting cimport Lasting
+from leo_runtime.solver.search.schedule cimport FAR, i64, ints
 
 cdef i64 VARIABLES, RESTART
 

@@ -1,6 +1,6 @@
 # C types for formulation.py, as schedule.pxd is for schedule.py.
-from leo_runtime.solver.kernel cimport Kernel
-from leo_runtime.solver.schedule cimport FAR, i64, ints
+from leo_runtime.solver.search.kernel cimport Kernel
+from leo_runtime.solver.search.schedule cimport FAR, i64, ints
 
 cdef i64 HEADER, CRITERIA, TWINS
 

@@ -1,7 +1,7 @@
 # C types for propagation.py, as schedule.pxd is for schedule.py.
-from leo_runtime.solver.formulation cimport HEADER, Formulation
-from leo_runtime.solver.bounds cimport SCALE
-from leo_runtime.solver.schedule cimport FAR, i64, ints
+from leo_runtime.solver.search.formulation cimport HEADER, Formulation
+from leo_runtime.solver.search.bounds cimport SCALE
+from leo_runtime.solver.search.schedule cimport FAR, i64, ints
 
 cdef i64 ARENA
 

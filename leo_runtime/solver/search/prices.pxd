@@ -1,7 +1,7 @@
 # C types for prices.py, as schedule.pxd is for schedule.py.
 cimport cython
-from leo_runtime.solver.bounds cimport SCALE, Bounds
-from leo_runtime.solver.schedule cimport FAR, i64, ints
+from leo_runtime.solver.search.bounds cimport SCALE, Bounds
+from leo_runtime.solver.search.schedule cimport FAR, i64, ints
 
 cdef i64 ROWS, CUTS, STEPS, ROOM, LONGEST, SWEEPS, ABSENT
 

@@ -24,12 +24,12 @@ from typing import Any
 try:
     import cython
 except ImportError:
-    from leo_runtime.solver import uncompiled as cython
+    from leo_runtime.solver.search import uncompiled as cython
 
-from leo_runtime.solver.schedule import Ints
+from leo_runtime.solver.search.schedule import Ints
 
 if not cython.compiled:
-    from leo_runtime.solver.schedule import FAR
+    from leo_runtime.solver.search.schedule import FAR
 
 COMPILED: bool = cython.compiled
 

@@ -1,7 +1,7 @@
 # C types for bounds.py, as schedule.pxd is for schedule.py.
 cimport cython
-from leo_runtime.solver.local_search cimport LocalSearch
-from leo_runtime.solver.schedule cimport FAR, i64, ints
+from leo_runtime.solver.search.local_search cimport LocalSearch
+from leo_runtime.solver.search.schedule cimport FAR, i64, ints
 
 cdef i64 SCALE, DUES
 

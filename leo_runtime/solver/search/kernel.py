@@ -8,16 +8,16 @@ from collections.abc import Sequence
 try:
     import cython
 except ImportError:
-    from leo_runtime.solver import uncompiled as cython
+    from leo_runtime.solver.search import uncompiled as cython
 
-from leo_runtime.solver.prices import Prices
-from leo_runtime.solver.schedule import Ints
+from leo_runtime.solver.search.prices import Prices
+from leo_runtime.solver.search.schedule import Ints
 
 if not cython.compiled:
-    from leo_runtime.solver.bounds import DUES
-    from leo_runtime.solver.local_search import SAMPLES
-    from leo_runtime.solver.prices import ROWS
-    from leo_runtime.solver.schedule import FAR
+    from leo_runtime.solver.search.bounds import DUES
+    from leo_runtime.solver.search.local_search import SAMPLES
+    from leo_runtime.solver.search.prices import ROWS
+    from leo_runtime.solver.search.schedule import FAR
 
 COMPILED: bool = cython.compiled
 

@@ -1,8 +1,8 @@
 # C types for lasting.py, as schedule.pxd is for schedule.py.
 cimport cython
-from leo_runtime.solver.formulation cimport CRITERIA, HEADER
-from leo_runtime.solver.learning cimport Learning
-from leo_runtime.solver.schedule cimport FAR, i64, ints
+from leo_runtime.solver.search.formulation cimport CRITERIA, HEADER
+from leo_runtime.solver.search.learning cimport Learning
+from leo_runtime.solver.search.schedule cimport FAR, i64, ints
 
 cdef i64 LASTING, RUNS, SPARE_RUNS, STATES, LINK
 

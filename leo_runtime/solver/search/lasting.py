@@ -8,21 +8,21 @@ methods are `final` as in `propagation.py`.
 
 from typing import TYPE_CHECKING
 
-from leo_runtime.solver.learning import Learning
-from leo_runtime.solver.schedule import Ints
+from leo_runtime.solver.search.learning import Learning
+from leo_runtime.solver.search.schedule import Ints
 
 if TYPE_CHECKING:
     # Without types, `final` would take those of the methods away.
-    from leo_runtime.solver import uncompiled as cython
+    from leo_runtime.solver.search import uncompiled as cython
 else:
     try:
         import cython
     except ImportError:
-        from leo_runtime.solver import uncompiled as cython
+        from leo_runtime.solver.search import uncompiled as cython
 
 if not cython.compiled:
-    from leo_runtime.solver.formulation import CRITERIA, HEADER
-    from leo_runtime.solver.schedule import FAR
+    from leo_runtime.solver.search.formulation import CRITERIA, HEADER
+    from leo_runtime.solver.search.schedule import FAR
 
 LASTING = 1 << 15
 """Room for the learned clauses that last from one problem to the next."""

@@ -13,7 +13,7 @@ from typing import Any
 try:
     import cython
 except ImportError:
-    from leo_runtime.solver import uncompiled as cython
+    from leo_runtime.solver.search import uncompiled as cython
 
 from leo_runtime.problem import CRITERIA, AccuracyBudget, Deadline, Problem, StageModes
 

@@ -12,13 +12,13 @@ from typing import Any
 try:
     import cython
 except ImportError:
-    from leo_runtime.solver import uncompiled as cython
+    from leo_runtime.solver.search import uncompiled as cython
 
-from leo_runtime.solver.lasting import Lasting
+from leo_runtime.solver.search.lasting import Lasting
 
 if not cython.compiled:
-    from leo_runtime.solver.formulation import CRITERIA
-    from leo_runtime.solver.schedule import FAR
+    from leo_runtime.solver.search.formulation import CRITERIA
+    from leo_runtime.solver.search.schedule import FAR
 
 COMPILED: bool = cython.compiled
 

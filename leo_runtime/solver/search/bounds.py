@@ -6,19 +6,19 @@ is; methods are `final` as in `propagation.py`.
 
 from typing import TYPE_CHECKING
 
-from leo_runtime.solver.local_search import LocalSearch
+from leo_runtime.solver.search.local_search import LocalSearch
 
 if TYPE_CHECKING:
     # Without types, `final` would take those of the methods away.
-    from leo_runtime.solver import uncompiled as cython
+    from leo_runtime.solver.search import uncompiled as cython
 else:
     try:
         import cython
     except ImportError:
-        from leo_runtime.solver import uncompiled as cython
+        from leo_runtime.solver.search import uncompiled as cython
 
 if not cython.compiled:
-    from leo_runtime.solver.schedule import FAR
+    from leo_runtime.solver.search.schedule import FAR
 
 SCALE = 64
 """Prices count energy in 1/64 nJ."""

@@ -7,12 +7,12 @@ not be accepted: most changes cost a fraction of a schedule.
 try:
     import cython
 except ImportError:
-    from leo_runtime.solver import uncompiled as cython
+    from leo_runtime.solver.search import uncompiled as cython
 
-from leo_runtime.solver.schedule import Schedule
+from leo_runtime.solver.search.schedule import Schedule
 
 if not cython.compiled:
-    from leo_runtime.solver.schedule import FAR
+    from leo_runtime.solver.search.schedule import FAR
 
 COMPILED: bool = cython.compiled
 

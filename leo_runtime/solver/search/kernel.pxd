@@ -1,9 +1,9 @@
 # C types for kernel.py, as schedule.pxd is for schedule.py.
 cimport cython
-from leo_runtime.solver.bounds cimport DUES
-from leo_runtime.solver.local_search cimport SAMPLES
-from leo_runtime.solver.prices cimport ROWS, Prices
-from leo_runtime.solver.schedule cimport FAR, i64, ints
+from leo_runtime.solver.search.bounds cimport DUES
+from leo_runtime.solver.search.local_search cimport SAMPLES
+from leo_runtime.solver.search.prices cimport ROWS, Prices
+from leo_runtime.solver.search.schedule cimport FAR, i64, ints
 
 @cython.final
 cdef class Kernel(Prices):

@@ -7,21 +7,21 @@ undone with it. Methods are `final` for the compiler to call them directly: to l
 
 from typing import TYPE_CHECKING
 
-from leo_runtime.solver.formulation import Formulation
+from leo_runtime.solver.search.formulation import Formulation
 
 if TYPE_CHECKING:
     # Without types, `final` would take those of the methods away.
-    from leo_runtime.solver import uncompiled as cython
+    from leo_runtime.solver.search import uncompiled as cython
 else:
     try:
         import cython
     except ImportError:
-        from leo_runtime.solver import uncompiled as cython
+        from leo_runtime.solver.search import uncompiled as cython
 
 if not cython.compiled:
-    from leo_runtime.solver.bounds import SCALE
-    from leo_runtime.solver.formulation import HEADER
-    from leo_runtime.solver.schedule import FAR
+    from leo_runtime.solver.search.bounds import SCALE
+    from leo_runtime.solver.search.formulation import HEADER
+    from leo_runtime.solver.search.schedule import FAR
 
 COMPILED: bool = cython.compiled
 

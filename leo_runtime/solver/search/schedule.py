@@ -14,7 +14,7 @@ from collections.abc import MutableSequence, Sequence
 try:
     import cython
 except ImportError:
-    from leo_runtime.solver import uncompiled as cython
+    from leo_runtime.solver.search import uncompiled as cython
 
 COMPILED: bool = cython.compiled
 

@@ -20,21 +20,21 @@ One source, compiled (types in `prices.pxd`) or interpreted, as `schedule.py` is
 
 from typing import TYPE_CHECKING
 
-from leo_runtime.solver.bounds import Bounds
-from leo_runtime.solver.schedule import Ints
+from leo_runtime.solver.search.bounds import Bounds
+from leo_runtime.solver.search.schedule import Ints
 
 if TYPE_CHECKING:
     # Without types, `final` would take those of the methods away.
-    from leo_runtime.solver import uncompiled as cython
+    from leo_runtime.solver.search import uncompiled as cython
 else:
     try:
         import cython
     except ImportError:
-        from leo_runtime.solver import uncompiled as cython
+        from leo_runtime.solver.search import uncompiled as cython
 
 if not cython.compiled:
-    from leo_runtime.solver.bounds import SCALE
-    from leo_runtime.solver.schedule import FAR
+    from leo_runtime.solver.search.bounds import SCALE
+    from leo_runtime.solver.search.schedule import FAR
 
 ROWS = 24
 """How many rows may have a price, besides those of resources that are awake."""

@@ -7,19 +7,19 @@ compiled (types in `learning.pxd`) or interpreted, as `schedule.py` is; methods 
 
 from typing import TYPE_CHECKING
 
-from leo_runtime.solver.propagation import Propagation
+from leo_runtime.solver.search.propagation import Propagation
 
 if TYPE_CHECKING:
     # Without types, `final` would take those of the methods away.
-    from leo_runtime.solver import uncompiled as cython
+    from leo_runtime.solver.search import uncompiled as cython
 else:
     try:
         import cython
     except ImportError:
-        from leo_runtime.solver import uncompiled as cython
+        from leo_runtime.solver.search import uncompiled as cython
 
 if not cython.compiled:
-    from leo_runtime.solver.formulation import HEADER
+    from leo_runtime.solver.search.formulation import HEADER
 
 STORE = 1 << 20
 """Room for learned clauses, in integers."""
