@@ -328,11 +328,14 @@ def _gmm_cut(params: GmmParameters, _shapes: Sequence[Shape], parts: int) -> tup
     )
 
 
+def _gmm_weight_bytes(params: GmmParameters, _shapes: Sequence[Shape]) -> int:
+    return 4 * params.classes * params.components * (2 * params.dimensions + 1)
+
+
 def _gmm_work(params: GmmParameters, shapes: Sequence[Shape]) -> Work:
-    components = params.classes * params.components
-    macs = shapes[0][0] * components * (2 * params.dimensions + 1)
-    weights = (components * (2 * params.dimensions + 1),)
-    return Work(macs, 4 * _values((shapes[0][0], params.dimensions), weights, _gmm_shape(params, shapes)))
+    macs = shapes[0][0] * params.classes * params.components * (2 * params.dimensions + 1)
+    moved = 4 * _values((shapes[0][0], params.dimensions), _gmm_shape(params, shapes))
+    return Work(macs, moved + _gmm_weight_bytes(params, shapes))
 
 
 def _dense_shape(params: DenseParameters, shapes: Sequence[Shape]) -> Shape:
@@ -355,11 +358,19 @@ def dense_inputs(params: DenseParameters, shape: Shape) -> tuple[int, int]:
     return (shape[0], shape[1]) if params.per_row else (1, math.prod(shape))
 
 
+def _dense_products(params: DenseParameters, inputs: int) -> int:
+    return sum(a * b for a, b in pairwise((inputs, *params.layers)))
+
+
+def _dense_weight_bytes(params: DenseParameters, shapes: Sequence[Shape]) -> int:
+    _, inputs = dense_inputs(params, shapes[0])
+    return 4 * (_dense_products(params, inputs) + sum(params.layers))
+
+
 def _dense_work(params: DenseParameters, shapes: Sequence[Shape]) -> Work:
     rows, inputs = dense_inputs(params, shapes[0])
-    sizes = (inputs, *params.layers)
-    products = sum(a * b for a, b in pairwise(sizes))
-    return Work(rows * products, 4 * (products + sum(params.layers) + _values(shapes[0], _dense_shape(params, shapes))))
+    moved = 4 * _values(shapes[0], _dense_shape(params, shapes))
+    return Work(rows * _dense_products(params, inputs), moved + _dense_weight_bytes(params, shapes))
 
 
 def _motion_channels(shape: Shape) -> int:
@@ -393,6 +404,11 @@ def tflite_steps(params: TfliteParameters, shape: Shape) -> int:
 def _tflite_shape(params: TfliteParameters, shapes: Sequence[Shape]) -> Shape:
     tflite_steps(params, shapes[0])
     return params.output_shape
+
+
+def _tflite_weight_bytes(params: TfliteParameters, _shapes: Sequence[Shape]) -> int:
+    """The size of the file; 0 where it is not there, which whoever loads it will say."""
+    return params.model.stat().st_size if params.model.is_file() else 0
 
 
 def _tflite_work(params: TfliteParameters, shapes: Sequence[Shape]) -> Work:
@@ -527,6 +543,7 @@ define(
         parameters=GmmParameters,
         output_shape=_gmm_shape,
         work=_gmm_work,
+        weight_bytes=_gmm_weight_bytes,
         cut=_gmm_cut,
     )
 )
@@ -540,6 +557,7 @@ define(
         parameters=DenseParameters,
         output_shape=_dense_shape,
         work=_dense_work,
+        weight_bytes=_dense_weight_bytes,
         cut=_dense_cut,
     )
 )
@@ -567,6 +585,7 @@ define(
         parameters=TfliteParameters,
         output_shape=_tflite_shape,
         work=_tflite_work,
+        weight_bytes=_tflite_weight_bytes,
     )
 )
 

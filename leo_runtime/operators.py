@@ -69,6 +69,8 @@ class Operator:
     Parts of parameters follow each other along the last axis, parts of rows along the first."""
     sample_rate_hz: int | None = None
     """The one rate of the samples it reads; None: any, or what its parameter `sample_rate_hz` says."""
+    weight_bytes: Callable[[Any, Sequence[Shape]], int] | None = None
+    """What it holds in memory from run to run (a model's weights), in bytes; None: nothing."""
     function: Function | None = None
     """A user's own operator: what computes it, called with the input arrays and the parameters by keyword."""
 
@@ -123,13 +125,15 @@ def operator(
     *,
     output_shape: Callable[..., Shape],
     macs: Callable[..., int] | None = None,
+    weight_bytes: Callable[..., int] | None = None,
     inputs: tuple[int, int | None] = (1, 1),
 ) -> Callable[[Function], Operator]:
     """Make a Python function an operator, known as `module:function`.
 
     The function gets the input arrays by position and its parameters by keyword (annotated, as in
     `def peaks(signal, *, height: float = 0.5)`), and returns an array of the shape that `output_shape` gives for the
-    shapes of the inputs and the same keywords. `macs` is called in the same way.
+    shapes of the inputs and the same keywords. `macs` (its work) and `weight_bytes` (what it holds in memory from run
+    to run) are called in the same way; None is 0.
     """
 
     def decorate(function: Function) -> Operator:
@@ -143,8 +147,11 @@ def operator(
 
         def work(params: Value, shapes: Sequence[Shape]) -> Work:
             sizes = [*shapes, output_shape(*shapes, **params.model_dump())]
-            moved = sum(4 * int(np.prod(shape)) for shape in sizes)
+            moved = sum(4 * int(np.prod(shape)) for shape in sizes) + weights(params, shapes)
             return Work(macs(*shapes, **params.model_dump()) if macs else 0, moved)
+
+        def weights(params: Value, shapes: Sequence[Shape]) -> int:
+            return weight_bytes(*shapes, **params.model_dump()) if weight_bytes else 0
 
         return define(
             Operator(
@@ -154,6 +161,7 @@ def operator(
                 output_shape=lambda params, shapes: tuple(output_shape(*shapes, **params.model_dump())),
                 work=work,
                 inputs=inputs,
+                weight_bytes=weights,
                 function=function,
             )
         )
