@@ -263,6 +263,11 @@ class BoundStage:
             size *= length
         return size
 
+    def weight_bytes(self, variant: str) -> int:
+        """What the stage holds in memory from run to run."""
+        account = self.operator.weight_bytes
+        return 0 if account is None else account(self.params[variant], self.input_shapes)
+
     def signature(self, variant: str) -> str:
         """What a profile knows the stage by: operator, shapes, and a digest of the parameters, no path in it."""
         params = self.params[variant].model_dump(mode="json")

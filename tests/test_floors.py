@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS = (
     ("errors",),
     ("documents",),
-    ("problem", "hardware", "operators", "builtin_operators", "graph", "profiles", "traces", "backend"),
+    ("problem", "hardware", "operators", "graph", "profiles", "traces", "backend"),
     ("lower", "cut", "batch", "check", "ledger", "observations"),
     ("solver",),
     (
