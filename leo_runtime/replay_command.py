@@ -26,6 +26,7 @@ from leo_runtime.profiles import Profile
 from leo_runtime.replay import Replay, Span, Time, check_streams, replay, write_log
 from leo_runtime.reserve import solve_with_reserve
 from leo_runtime.runtime import Runtime
+from leo_runtime.serving import open_backends
 from leo_runtime.traces import Recording
 
 POLICIES = ("cpu-only", "dsp-first", "gpu-first", "greedy")
@@ -288,13 +289,9 @@ def _measured(arguments: argparse.Namespace, workload: Workload, hardware: Hardw
 
 def _require_ours(profile: Profile, workload: Workload, hardware: Hardware) -> None:
     """Raise `ProfileError` for a profile of another device, or one that lacks a stage of the workload."""
-    backends, _ = calibrate.open_backends(hardware)
-    try:
-        calibrate.require_device(profile, calibrate.this_device(backends))
-        calibrate.require_measured(profile, workload, backends)
-    finally:
-        for backend in backends.values():
-            backend.close()
+    with open_backends(hardware) as machine:
+        calibrate.require_device(profile, calibrate.this_device(machine.backends))
+        calibrate.require_measured(profile, workload, machine.backends)
 
 
 def _write(one: _Run, folder: Path) -> tuple[Path, ...]:
