@@ -11,10 +11,10 @@ import recorded
 from leo_backends.cpu import CpuBackend
 from leo_runtime.backend import Kernel
 from leo_runtime.batch import MAX_CANDIDATES, BatchAnswer, batch_problem, may_batch, solve_batch, worth_batching
-from leo_runtime.check import check
 from leo_runtime.errors import InputError, KernelError, SolverError
 from leo_runtime.graph import BoundStage, GraphBuilder, Stream, Workload
 from leo_runtime.hardware import Hardware, Processor
+from leo_runtime.judge import check
 from leo_runtime.lower import FrameState, MergedWorkload, merge, price
 from leo_runtime.observations import FrameResult
 from leo_runtime.problem import Placement, Problem

@@ -10,7 +10,7 @@ FLOORS = (
     ("errors",),
     ("documents",),
     ("problem", "hardware", "operators", "builtin_operators", "graph", "profiles", "traces", "backend"),
-    ("lower", "cut", "batch", "check", "ledger", "observations"),
+    ("lower", "cut", "batch", "judge", "ledger", "observations"),
     ("solver",),
     (
         "clock",
@@ -41,7 +41,6 @@ FLOORS = (
         "summary",
         "computed_once",
         "viewer",
-        "explain",
         "testing",
         "bench_audio",
         "tune",

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leo_runtime.check import check
 from leo_runtime.errors import InputError
+from leo_runtime.judge import check
 from leo_runtime.problem import Problem
 from leo_runtime.solver import compiled, limits, solve
 from leo_runtime.solver.replan import Conditions, Replanner, solving_nj

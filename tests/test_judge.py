@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leo_runtime.check import CheckReport, check
+from leo_runtime.judge import CheckReport, check
 from leo_runtime.problem import Criteria, Placement, Problem
 from leo_runtime.solver import solve
 from leo_runtime.testing import problems, random_problem
