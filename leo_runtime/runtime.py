@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
@@ -33,6 +33,7 @@ from leo_runtime.arguments import (
 from leo_runtime.batch import FramePrices, Modes, require_candidates
 from leo_runtime.clock import Clock, WallClock
 from leo_runtime.computing import Computing, Finished, Ran
+from leo_runtime.conditions import Conditions
 from leo_runtime.dispatch import Dispatcher
 from leo_runtime.drift import ONE, Drift, Estimate
 from leo_runtime.errors import InputError, LeoError
@@ -50,7 +51,7 @@ from leo_runtime.observations import (
     WakeObservation,
 )
 from leo_runtime.plan import Plan
-from leo_runtime.planner import Asked, LinksNow, Planner, Solver, answering, no_placement
+from leo_runtime.planner import LinksNow, Planner, Solver, frame_solver, no_placement
 from leo_runtime.problem import Mode, Placement
 from leo_runtime.profiles import Profile
 from leo_runtime.serving import anything, serve, supported, warmed
@@ -205,7 +206,7 @@ class Runtime:
         noise in ppm. `device_times` names processors whose kernels' own time is taken instead of the profile's. Raises
         `GraphError`, `ProfileError`, `SolverError`, and what making a backend raises.
         """
-        answers = answering(solver, limit_ms, limit_nodes, switching_nj, seed)
+        answers = frame_solver(solver, limit_ms, limit_nodes, switching_nj, seed)
         merged = merge(workload)
         served, own, missing = serve(hardware, backends if compute else {}, stand_in=True)
         supports = supported(served) if compute else anything
@@ -270,7 +271,7 @@ class Runtime:
         long as links and wake-ups take by the hardware document. Raises `GraphError`, `ProfileError`, `SolverError`,
         `BackendError` where no processor is served, and what making a backend raises.
         """
-        answers = answering(solver, limit_ms, limit_nodes, switching_nj, seed)
+        answers = frame_solver(solver, limit_ms, limit_nodes, switching_nj, seed)
         merged = merge(workload)
         served, own, missing = serve(hardware, backends, stand_in=False)
         everywhere = tuple(processor.name for processor in hardware.processors)
@@ -422,13 +423,12 @@ class Runtime:
             self._give_up(frame, releases_us, wanted, no_placement(why))
             return frame
         with driver.held():
-            asked = self._ask(driver.dispatcher, release_us, names)
-        if len(releases_us) > 1:
-            asked = replace(asked, frames=len(releases_us), together=together)
+            conditions = self._conditions(driver.dispatcher, release_us, names)
         if self._adapt and self._drift.settle():
             self._planner.use(self._adapted(self.modes))
-        batched = self._adapted(self._prices.of(asked.frames)) if asked.frames > 1 else None
-        found = self._planner.plan(asked, batched)
+        frames = len(releases_us)
+        batched = self._adapted(self._prices.of(frames)) if frames > 1 else None
+        found = self._planner.plan(conditions, frames=frames, together=together, batched=batched)
         if isinstance(found, Placement):
             self._give_up(frame, releases_us, wanted, found)
             return frame
@@ -437,7 +437,9 @@ class Runtime:
             self._computing.begin(frame, windows, names, found.jobs)
         give_up_us = max(due_us(graph, releases_us) for graph in wanted)
         driver.post(
-            FrameAdmitted(max(release_us, driver.clock.now_us()), frame, release_us, found, asked.asleep, give_up_us)
+            FrameAdmitted(
+                max(release_us, driver.clock.now_us()), frame, release_us, found, conditions.asleep, give_up_us
+            )
         )
         return frame
 
@@ -501,7 +503,7 @@ class Runtime:
             driver.post(ProcessorLost(now_us, processor))
         return driver
 
-    def _ask(self, dispatcher: Dispatcher, release_us: int, graphs: tuple[str, ...]) -> Asked:
+    def _conditions(self, dispatcher: Dispatcher, release_us: int, graphs: tuple[str, ...]) -> Conditions:
         """What the frame finds. A lane that is free now is free at 0: a frame that comes late is not planned late."""
         now_us = max(release_us, self.now_us)
         ready: list[tuple[str, tuple[int, ...]]] = []
@@ -512,7 +514,7 @@ class Runtime:
                 ready.append((resource, tuple(at_us - release_us if at_us > now_us else 0 for at_us in lanes)))
             if linger is not None and _is_asleep(dispatcher, resource, linger, release_us):
                 asleep.append(resource)
-        return Asked(graphs, tuple(ready), tuple(asleep), tuple(self._links.items()), self.lost)
+        return Conditions(graphs, tuple(ready), tuple(asleep), tuple(self._links.items()), self.lost)
 
     def _profiled_us(self, order: RunStage) -> int:
         """How long a run takes by the profile."""

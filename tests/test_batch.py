@@ -11,11 +11,12 @@ import recorded
 from leo_backends.cpu import CpuBackend
 from leo_runtime.backend import Kernel
 from leo_runtime.batch import MAX_CANDIDATES, BatchAnswer, batch_problem, may_batch, solve_batch, worth_batching
+from leo_runtime.conditions import Conditions
 from leo_runtime.errors import InputError, KernelError, SolverError
 from leo_runtime.graph import BoundStage, GraphBuilder, Stream, Workload
 from leo_runtime.hardware import Hardware, Processor
 from leo_runtime.judge import check
-from leo_runtime.lower import FrameState, MergedWorkload, merge, price
+from leo_runtime.lower import MergedWorkload, merge, price
 from leo_runtime.observations import FrameResult
 from leo_runtime.problem import Placement, Problem
 from leo_runtime.profiles import Profile
@@ -63,7 +64,7 @@ def loudness(deadline_us: int) -> MergedWorkload:
     return merge(Workload(format="leo-workload/1", name="w", streams=streams, graphs=(builder.build(),)))
 
 
-def answer(deadline_us: int, frames: int = 4, asleep: frozenset[str] = frozenset({"gpu"})) -> BatchAnswer:
+def answer(deadline_us: int, frames: int = 4, asleep: tuple[str, ...] = ("gpu",)) -> BatchAnswer:
     merged = loudness(deadline_us)
 
     def supports(processor: str, stage: object, _variant: str) -> bool:
@@ -74,7 +75,7 @@ def answer(deadline_us: int, frames: int = 4, asleep: frozenset[str] = frozenset
         price(merged, HARDWARE, PROFILE, supports),
         price(merged, HARDWARE, PROFILE, supports, frames=frames),
         HARDWARE,
-        FrameState(graphs=("loud",), asleep=asleep),
+        Conditions(graphs=("loud",), asleep=asleep),
         frames=frames,
         period_us=100_000,
         candidates=("level",),
@@ -115,7 +116,7 @@ def test_too_many_candidates_are_refused() -> None:
             {},
             {},
             HARDWARE,
-            FrameState(graphs=("loud",)),
+            Conditions(graphs=("loud",)),
             frames=2,
             period_us=1,
             candidates=[f"level{k}" for k in range(MAX_CANDIDATES + 1)],
@@ -138,7 +139,7 @@ def test_budgets_hold_for_every_frame_and_collected_frames_have_more_time(folder
         modes,
         price(merged, hardware, profile, anything, frames=3),
         hardware,
-        FrameState(graphs=("beeps",)),
+        Conditions(graphs=("beeps",)),
         frames=3,
         period_us=None,
         together=("features",),
@@ -165,7 +166,7 @@ def test_sources_and_gates_and_what_loses_accuracy_run_alone(folder: Path) -> No
             modes,
             batched,
             hardware,
-            FrameState(graphs=("beeps",)),
+            Conditions(graphs=("beeps",)),
             frames=4,
             period_us=None,
             candidates=("any",),
@@ -395,7 +396,7 @@ def test_a_limit_is_for_all_choices_and_one_without_an_answer_is_left_out() -> N
             modes,
             modes,
             HARDWARE,
-            FrameState(graphs=("loud",)),
+            Conditions(graphs=("loud",)),
             frames=2,
             period_us=None,
             candidates=("level",),

@@ -10,7 +10,7 @@ FLOORS = (
     ("errors",),
     ("documents",),
     ("problem", "hardware", "operators", "builtin_operators", "graph", "profiles", "traces", "backend"),
-    ("lower", "cut", "batch", "judge", "ledger", "observations"),
+    ("conditions", "lower", "cut", "batch", "judge", "ledger", "observations"),
     ("solver",),
     (
         "clock",
