@@ -12,12 +12,14 @@ from dataclasses import dataclass, replace
 
 from leo_runtime.batch import Job, Modes, solve_batch, worth_batching
 from leo_runtime.conditions import Conditions, LinkNow
-from leo_runtime.errors import SolverError
+from leo_runtime.errors import InputError, LeoError, SolverError
 from leo_runtime.hardware import Hardware
+from leo_runtime.integers import whole
+from leo_runtime.judge import check
 from leo_runtime.lower import MergedWorkload, frame_problem
 from leo_runtime.plan import Needs, Plan, make_plan
 from leo_runtime.problem import Mode, Placement, Problem
-from leo_runtime.solver import named
+from leo_runtime.solver import SOLVERS, named
 from leo_runtime.solver.replan import Replanner
 
 Solver = Callable[[Problem], Placement]
@@ -28,6 +30,8 @@ LinksNow = Mapping[tuple[str, str], LinkNow]
 
 MAX_PLANS = 512
 """How many plans are kept, and how many problems to make others from."""
+VIOLATIONS_SAID = 3
+"""How many broken rules of an answer are named."""
 MAX_KINDS = 16
 """Of how many kinds of question the solver remembers what it learned."""
 BATCH_NODES = 500
@@ -87,8 +91,8 @@ class Planner:
         """The answer to a question, or a placement that says why there is none. Equal questions are asked once.
 
         Of a batch, `frames` are placed as one, `batched` are the modes for all of them at once, and `together` are the
-        stages that may run so (None: those that could save most). Raises `SolverError` where the solver has no answer
-        and never had one; later that is no answer to keep, so an equal question is asked again.
+        stages that may run so (None: those that could save most). Raises what the solver raises, mostly `SolverError`,
+        where it never had an answer before; later that fails the frame. An equal question is asked again then.
         """
         question = (conditions, frames, together)
         known = self._plans.pop(question, None)
@@ -109,7 +113,7 @@ class Planner:
                 placement = self._solve(conditions, kind, problem)
             else:
                 problem, placement, jobs = self._solve_batch(conditions, frames, together, batched)
-        except SolverError as error:
+        except LeoError as error:
             if not self._answered:
                 raise
             return no_placement(f"the solver found no placement ({error})")
@@ -211,9 +215,35 @@ def _usable(modes: Modes, lost: tuple[str, ...]) -> dict[str, tuple[Mode, ...]]:
 def frame_solver(
     solver: str | Solver, limit_ms: int | None, limit_nodes: int | None, switching_nj: int, seed: int
 ) -> FrameSolver:
-    """A named solver with its limits, or the given one. Raises `SolverError` for an unknown name."""
+    """A named solver with its limits, or the caller's own, whose answers are judged before they are believed.
+
+    Raises `SolverError` for an unknown name, and `InputError` for a number out of range or an argument that would do
+    nothing.
+    """
+    if not isinstance(solver, str) and not callable(solver):
+        raise InputError(
+            f"`solver` is a solver's name or a function from Problem to Placement, got {type(solver).__name__}",
+            hint=f"there are {', '.join(SOLVERS)}",
+        )
+    limit_ms = None if limit_ms is None else whole(limit_ms, "limit_ms")
+    limit_nodes = None if limit_nodes is None else whole(limit_nodes, "limit_nodes")
+    switching_nj = whole(switching_nj, "switching_nj")
+    seed = whole(seed, "seed")
+    replans = solver == "exact" and limit_ms is None
+    if switching_nj and not replans:
+        which = f"`{solver}`" if isinstance(solver, str) else "of your own"
+        raise InputError(
+            f"`switching_nj` does nothing with the solver {which}{' and `limit_ms`' if solver == 'exact' else ''}",
+            hint="the solver `exact` without `limit_ms` looks at it; `limit_nodes` limits it all the same",
+        )
     if not isinstance(solver, str):
-        return FrameSolver(solver, lambda problem, _: solver(problem), None)
+        for name, limit in (("limit_ms", limit_ms), ("limit_nodes", limit_nodes)):
+            if limit is not None:
+                raise InputError(
+                    f"`{name}` does nothing with a solver of your own", hint="give the limit to your solver yourself"
+                )
+        own = judged(solver)
+        return FrameSolver(own, lambda problem, _: own(problem), None)
     solve = named(solver)
 
     def batch(problem: Problem, choices: int) -> Placement:
@@ -223,7 +253,6 @@ def frame_solver(
         left_ms = None if limit_ms is None else limit_ms // choices
         return solve(problem, limit_ms=left_ms, limit_nodes=nodes, seed=seed)
 
-    replans = solver == "exact" and limit_ms is None
     return FrameSolver(
         lambda problem: solve(problem, limit_ms=limit_ms, limit_nodes=limit_nodes, seed=seed),
         batch,
@@ -231,6 +260,30 @@ def frame_solver(
         if replans
         else None,
     )
+
+
+def judged(solver: Solver) -> Solver:
+    """A solver that is not ours: whatever goes wrong in it, and whatever its answer breaks, is a `SolverError`."""
+    called = getattr(solver, "__qualname__", type(solver).__name__)
+
+    def solve(problem: Problem) -> Placement:
+        try:
+            placement = solver(problem)
+        except LeoError:
+            raise
+        except Exception as error:  # Foreign code: whatever it raises means that it has no answer.
+            raise SolverError(f"the solver `{called}` raised {type(error).__name__}: {error}") from error
+        report = check(problem, placement)
+        if report.ok:
+            return placement.model_copy(update={"criteria": report.criteria})
+        wrong = (*report.violations, *report.false_claims)
+        more = f"; and {len(wrong) - VIOLATIONS_SAID} more" if len(wrong) > VIOLATIONS_SAID else ""
+        raise SolverError(
+            f"the answer of the solver `{called}` is wrong: {'; '.join(map(str, wrong[:VIOLATIONS_SAID]))}{more}",
+            hint="`leo_runtime.check(problem, placement)` finds all of it; docs/placement-problem.md has the rules",
+        )
+
+    return solve
 
 
 def no_placement(reason: str) -> Placement:
