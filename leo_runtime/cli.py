@@ -235,7 +235,7 @@ def _solve(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from leo_runtime.check import check
+    from leo_runtime.judge import check
     from leo_runtime.problem import Placement, Problem
 
     placement = Placement.from_file(arguments.placement)
@@ -258,8 +258,8 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _explain(arguments: argparse.Namespace) -> int:
-    from leo_runtime.explain import LIMIT_NODES, explain, render
     from leo_runtime.problem import Placement, Problem
+    from leo_runtime.solver.explain import LIMIT_NODES, explain, render
 
     explanation = explain(
         Problem.from_file(arguments.problem),

@@ -16,16 +16,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from leo_runtime.answers import answer, check_decision, due_us
 from leo_runtime.backend import is_simulated
+from leo_runtime.arguments import (
+    SourceWindow,
+    batch_frames,
+    named_graphs,
+    require_order,
+    require_windows,
+    triggered_graphs,
+)
 from leo_runtime.batch import FramePrices, Modes, require_candidates
 from leo_runtime.clock import Clock, WallClock
 from leo_runtime.computing import Computing, Finished, Ran
+from leo_runtime.conditions import Conditions
 from leo_runtime.dispatch import Dispatcher
 from leo_runtime.drift import ONE, Drift, Estimate
 from leo_runtime.errors import InputError
@@ -43,7 +52,7 @@ from leo_runtime.observations import (
     WakeObservation,
 )
 from leo_runtime.plan import Plan
-from leo_runtime.planner import Asked, LinksNow, Planner, Solver, answering, no_placement
+from leo_runtime.planner import LinksNow, Planner, Solver, frame_solver, no_placement
 from leo_runtime.problem import Mode, Placement
 from leo_runtime.profiles import Profile
 from leo_runtime.serving import Machine, anything, open_backends, require_served, usable
@@ -88,18 +97,6 @@ class Driver(Protocol):
     def close(self) -> None:
         """Stop."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class SourceWindow:
-    """What a source stage reads: the last `samples` samples of a stream before a frame's release."""
-
-    stage: str
-    """The merged stage: the key of its array in `Runtime.submit`."""
-    stream: str
-    samples: int
-    shape: tuple[int, ...]
-    """Of its array: (samples,), or (samples, channels)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +212,7 @@ class Runtime:
         noise in ppm. `device_times` names processors whose kernels' own time is taken instead of the profile's. Raises
         `GraphError`, `ProfileError`, `SolverError`, and what making a backend raises.
         """
-        answers = answering(solver, limit_ms, limit_nodes, switching_nj, seed)
+        answers = frame_solver(solver, limit_ms, limit_nodes, switching_nj, seed)
         merged = merge(workload)
         with ExitStack() as undo:
             machine = undo.enter_context(open_backends(hardware, backends if compute else {}, stand_in=True))
@@ -288,7 +285,7 @@ class Runtime:
         long as links and wake-ups take by the hardware document. Raises `GraphError`, `ProfileError`, `SolverError`,
         `BackendError` where no processor is served, and what making a backend raises.
         """
-        answers = answering(solver, limit_ms, limit_nodes, switching_nj, seed)
+        answers = frame_solver(solver, limit_ms, limit_nodes, switching_nj, seed)
         merged = merge(workload)
         with ExitStack() as undo:
             machine = undo.enter_context(open_backends(hardware, backends))
@@ -401,22 +398,9 @@ class Runtime:
         Their results come as one `FrameResult` with a graph result for each frame. Waits and raises as `submit` does;
         also raises `InputError` for no frames at all, and for stages that cannot run their frames together.
         """
-        if not frames:
-            raise InputError("a batch of no frames", hint="collect one at least")
-        for one in frames:
-            if not isinstance(one, tuple) or len(one) != 2:
-                raise InputError(
-                    f"a frame of a batch is a release with its windows, got {type(one).__name__}",
-                    hint="submit_batch([(release_us, {source: samples}), ...])",
-                )
-        releases_us = tuple(release_us for release_us, _ in frames)
-        if list(releases_us) != sorted(set(releases_us)):
-            raise InputError(
-                f"the frames of a batch are released one after the other, got {', '.join(map(str, releases_us))} us",
-                hint="submit them in the order in which they were recorded, each once",
-            )
+        releases_us, windows = batch_frames(frames)
         may = None if together is None else require_candidates(self.merged, together, self.modes)
-        return self._take(releases_us, tuple(windows for _, windows in frames), graphs, links, may)
+        return self._take(releases_us, windows, graphs, links, may)
 
     def _take(
         self,
@@ -430,14 +414,14 @@ class Runtime:
         if self._closed:
             raise InputError("the runtime is closed", hint="submit frames before close(), inside its `with` block")
         release_us = releases_us[-1]
-        names = self._triggered_by_all(releases_us) if graphs is None else self._known(graphs)
-        if release_us < self._last_release_us:
-            raise InputError(
-                f"a frame is released at {release_us} us, and the last one was at {self._last_release_us} us",
-                hint="submit frames in the order of their releases; a batch counts as its last frame",
-            )
-        for one in windows:
-            self._check_windows(names, one)
+        if graphs is None:
+            names = triggered_graphs(releases_us, self.triggered)
+        else:
+            names = named_graphs(self.merged.workload, graphs)
+        require_order(release_us, self._last_release_us)
+        if self._computing is not None:
+            for one in windows:
+                require_windows(self.sources(names), self.sources(self._graphs), one)
         driver = self._driver or self._begin(release_us)
         driver.reach(release_us)
         self._collect(driver)
@@ -454,13 +438,12 @@ class Runtime:
             self._give_up(frame, releases_us, wanted, no_placement(why))
             return frame
         with driver.held():
-            asked = self._ask(driver.dispatcher, release_us, names)
-        if len(releases_us) > 1:
-            asked = replace(asked, frames=len(releases_us), together=together)
+            conditions = self._conditions(driver.dispatcher, release_us, names)
         if self._adapt and self._drift.settle():
             self._planner.use(self._adapted(self.modes))
-        batched = self._adapted(self._prices.of(asked.frames)) if asked.frames > 1 else None
-        found = self._planner.plan(asked, batched)
+        frames = len(releases_us)
+        batched = self._adapted(self._prices.of(frames)) if frames > 1 else None
+        found = self._planner.plan(conditions, frames=frames, together=together, batched=batched)
         if isinstance(found, Placement):
             self._give_up(frame, releases_us, wanted, found)
             return frame
@@ -469,7 +452,9 @@ class Runtime:
             self._computing.begin(frame, windows, names, found.jobs)
         give_up_us = max(due_us(graph, releases_us) for graph in wanted)
         driver.post(
-            FrameAdmitted(max(release_us, driver.clock.now_us()), frame, release_us, found, asked.asleep, give_up_us)
+            FrameAdmitted(
+                max(release_us, driver.clock.now_us()), frame, release_us, found, conditions.asleep, give_up_us
+            )
         )
         return frame
 
@@ -535,47 +520,7 @@ class Runtime:
             driver.post(ProcessorLost(now_us, processor))
         return driver
 
-    def _triggered_by_all(self, releases_us: tuple[int, ...]) -> tuple[str, ...]:
-        names = self.triggered(releases_us[0])
-        for release_us in releases_us[1:]:
-            if (others := self.triggered(release_us)) != names:
-                raise InputError(
-                    f"the frames of a batch are of the same graphs, got {', '.join(names) or 'none'} at "
-                    f"{releases_us[0]} us and {', '.join(others) or 'none'} at {release_us} us",
-                    hint="say which with `graphs`",
-                )
-        return names
-
-    def _known(self, graphs: Collection[str]) -> tuple[str, ...]:
-        if isinstance(graphs, str):
-            raise InputError(f"`graphs` are several names, got the text `{graphs}`", hint=f'write ["{graphs}"]')
-        for name in graphs:
-            if name not in self._graphs:
-                raise InputError(
-                    f"no graph of workload `{self.merged.workload.name}` is called `{name}`",
-                    hint=f"it has {', '.join(self._graphs)}",
-                )
-        return tuple(name for name in self._graphs if name in graphs)
-
-    def _check_windows(self, graphs: tuple[str, ...], windows: Mapping[str, np.ndarray]) -> None:
-        if self._computing is None:
-            return
-        for source in self.sources(graphs):
-            given = windows.get(source.stage)
-            shape = getattr(given, "shape", None)
-            if shape != source.shape:
-                other = "nothing" if given is None else f"a {type(given).__name__}"
-                raise InputError(
-                    f"source `{source.stage}` needs {source.samples} samples of stream `{source.stream}` as an array "
-                    f"of shape {source.shape}, got {other if shape is None else f'shape {shape}'}",
-                    hint="they are the last samples before the frame's release; `sources` says what a frame needs",
-                )
-        known = [source.stage for source in self.sources(self._graphs)]
-        for name in windows:
-            if name not in known:
-                raise InputError(f"no source is called `{name}`", hint=f"windows are given for {', '.join(known)}")
-
-    def _ask(self, dispatcher: Dispatcher, release_us: int, graphs: tuple[str, ...]) -> Asked:
+    def _conditions(self, dispatcher: Dispatcher, release_us: int, graphs: tuple[str, ...]) -> Conditions:
         """What the frame finds. A lane that is free now is free at 0: a frame that comes late is not planned late."""
         now_us = max(release_us, self.now_us)
         ready: list[tuple[str, tuple[int, ...]]] = []
@@ -586,7 +531,7 @@ class Runtime:
                 ready.append((resource, tuple(at_us - release_us if at_us > now_us else 0 for at_us in lanes)))
             if linger is not None and _is_asleep(dispatcher, resource, linger, release_us):
                 asleep.append(resource)
-        return Asked(graphs, tuple(ready), tuple(asleep), tuple(self._links.items()), self.lost)
+        return Conditions(graphs, tuple(ready), tuple(asleep), tuple(self._links.items()), self.lost)
 
     def _profiled_us(self, order: RunStage) -> int:
         """How long a run takes by the profile."""

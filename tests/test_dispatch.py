@@ -31,7 +31,7 @@ from leo_runtime.events import (
     TimePassed,
     Wake,
 )
-from leo_runtime.plan import Needs, Plan, plan
+from leo_runtime.plan import Needs, Plan, make_plan
 from leo_runtime.problem import AccuracyBudget
 
 
@@ -142,7 +142,7 @@ def test_random_orders_lose_nothing(seed: int, frames: int) -> None:
     """Frames that overlap, gates that close and stages that fail: every frame ends, every stage once."""
     rng = Random(seed)
     problem, placement = answered(seed, stages=rng.randint(1, 9))
-    made = plan(problem, placement, random_needs(problem, rng))
+    made = make_plan(problem, placement, random_needs(problem, rng))
     names = [stage.name for stage in problem.stages]
     shaker = Shaker(
         dispatcher_for(problem),
@@ -172,7 +172,7 @@ def test_random_orders_lose_nothing(seed: int, frames: int) -> None:
 def test_outcomes_do_not_depend_on_the_order(seed: int) -> None:
     rng = Random(seed)
     problem, placement = answered(seed, stages=rng.randint(2, 9))
-    made = plan(problem, placement, random_needs(problem, rng))
+    made = make_plan(problem, placement, random_needs(problem, rng))
     closed = frozenset(stage.name for stage in problem.stages if rng.randrange(3) == 0)
     nothing = random_nothing([stage.name for stage in problem.stages], rng)
     found = []

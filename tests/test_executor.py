@@ -13,7 +13,7 @@ from leo_runtime.computing import Compute, Finished, Ran
 from leo_runtime.errors import DeviceUnavailableError
 from leo_runtime.events import FrameAdmitted, RunStage
 from leo_runtime.executor import Executor, HandOver
-from leo_runtime.plan import plan
+from leo_runtime.plan import make_plan
 from leo_runtime.problem import Problem
 
 
@@ -53,7 +53,7 @@ def test_random_problems_with_many_frames_never_share_a_lane(seed: int) -> None:
     problem = problem.model_copy(
         update={"stages": tuple(s.model_copy(update={"release_us": 0}) for s in problem.stages)}
     )
-    made = plan(problem, placement)
+    made = make_plan(problem, placement)
     busy: set[tuple[str, int]] = set()
     clashes: list[RunStage] = []
     lock = threading.Lock()

@@ -8,9 +8,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FLOORS = (
     ("errors",),
-    ("documents",),
+    ("documents", "integers"),
     ("problem", "hardware", "operators", "graph", "profiles", "traces", "backend"),
-    ("lower", "cut", "batch", "check", "ledger", "observations"),
+    ("conditions", "lower", "cut", "batch", "judge", "ledger", "observations"),
     ("solver",),
     (
         "clock",
@@ -21,6 +21,7 @@ FLOORS = (
         "dispatch",
         "computing",
         "answers",
+        "arguments",
         "serving",
         "drift",
         "simulator",
@@ -41,7 +42,6 @@ FLOORS = (
         "summary",
         "computed_once",
         "viewer",
-        "explain",
         "testing",
         "bench_audio",
         "tune",

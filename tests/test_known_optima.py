@@ -2,7 +2,7 @@
 
 import pytest
 
-from leo_runtime.check import check
+from leo_runtime.judge import check
 from leo_runtime.problem import Link, Mode, Problem, Resource, StageModes
 from leo_runtime.solver import solve
 

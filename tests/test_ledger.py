@@ -14,7 +14,7 @@ from leo_runtime.events import FrameAdmitted, FrameDone
 from leo_runtime.hardware import Hardware
 from leo_runtime.ledger import Ledger, ledger, linger_us, run_ledger
 from leo_runtime.observations import FrameResult, GraphResult, StageObservation, TransferObservation, WakeObservation
-from leo_runtime.plan import plan
+from leo_runtime.plan import make_plan
 from leo_runtime.problem import Placement, Problem, StageRun, TransferRun
 from leo_runtime.simulator import Simulator, seeded_noise
 
@@ -118,7 +118,7 @@ def test_one_frame_costs_what_was_expected_besides_idling_and_sleep(seed: int) -
     )
     ready = {r.name: r.ready_us for r in problem.resources if r.ready_us}
     simulator = Simulator(Dispatcher({r.name: r.lanes for r in problem.resources}, ready_us=ready))
-    simulator.post(FrameAdmitted(0, 0, 0, plan(problem, placement), asleep))
+    simulator.post(FrameAdmitted(0, 0, 0, make_plan(problem, placement), asleep))
     simulator.drain()
     (finished,) = simulator.finished()
     costs = run_ledger([observed(finished.done, 0, placement)], hardware).by_cause()
@@ -129,7 +129,7 @@ def test_one_frame_costs_what_was_expected_besides_idling_and_sleep(seed: int) -
     saved_nj = sum(awake_mw[name] * at_us for name, at_us in finished.done.wakes)
     expected = ledger(problem, placement).by_cause()
     assert {name for name, _ in finished.done.wakes} == {
-        name for name in plan(problem, placement).uses if name in asleep
+        name for name in make_plan(problem, placement).uses if name in asleep
     }
     assert costs.pop("awake", 0) == expected.pop("awake", 0) - saved_nj
     assert costs == expected
@@ -146,7 +146,7 @@ def test_every_moment_of_a_run_is_charged_once(seed: int, frames: int) -> None:
     hardware = hardware.model_copy(update={"processors": tuple(p.model_copy(update=flat) for p in hardware.processors)})
     results = []
     simulator = Simulator(Dispatcher({r.name: r.lanes for r in problem.resources}))
-    made = plan(problem, placement)
+    made = make_plan(problem, placement)
     releases = sorted(rng.randrange(60_000) for _ in range(frames))
     for frame, release_us in enumerate(releases):
         simulator.reach(release_us)
@@ -175,7 +175,7 @@ def test_what_runs_is_awake_and_what_is_woken_sleeps(seed: int, frames: int) -> 
     lingers = {name: linger or 0 for name, linger in linger_us(hardware).items()}
     gates = random_needs(problem, rng)
     closed = frozenset(stage.name for stage in problem.stages if rng.randrange(3) == 0)
-    made = plan(problem, placement, gates)
+    made = make_plan(problem, placement, gates)
     simulator = Simulator(
         Dispatcher({r.name: r.lanes for r in problem.resources}),
         compute=lambda order: Ran(opened=order.stage not in closed),

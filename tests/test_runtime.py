@@ -331,7 +331,7 @@ def test_a_question_without_an_answer_is_asked_once_as_well() -> None:
 
 
 def test_the_question_asked_last_is_forgotten_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("leo_runtime.planner.PLANS_KEPT", 2)
+    monkeypatch.setattr("leo_runtime.planner.MAX_PLANS", 2)
     asked: list[str] = []
 
     def solver(problem: Problem) -> Placement:

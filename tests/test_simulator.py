@@ -13,7 +13,7 @@ from frames import answered, asleep_in, chain_problem, dispatcher_for, planned
 from leo_runtime.computing import Ran
 from leo_runtime.errors import DeviceUnavailableError
 from leo_runtime.events import FrameAdmitted, FrameDone, RunStage
-from leo_runtime.plan import Needs, Plan, plan
+from leo_runtime.plan import Needs, Plan, make_plan
 from leo_runtime.simulator import Simulator, seeded_noise
 
 
@@ -34,7 +34,7 @@ def one_frame(simulator: Simulator, made: Plan, asleep: tuple[str, ...] = (), re
 def test_without_noise_its_times_are_the_placements(seed: int, release_us: int, solver: str) -> None:
     problem, placement = answered(seed, stages=1 + seed % 9, solver=solver)
     done = one_frame(
-        Simulator(dispatcher_for(problem, release_us)), plan(problem, placement), asleep_in(problem), release_us
+        Simulator(dispatcher_for(problem, release_us)), make_plan(problem, placement), asleep_in(problem), release_us
     )
     expected = {(r.stage, r.resource, r.variant, r.lane, r.start_us, r.end_us) for r in placement.stages}
     assert {
@@ -50,7 +50,7 @@ def test_without_noise_its_times_are_the_placements(seed: int, release_us: int, 
 @given(seed=st.integers(0, 2**32 - 1))
 def test_noise_keeps_every_stage_and_repeats(seed: int) -> None:
     problem, placement = answered(seed, stages=1 + seed % 9)
-    made = plan(problem, placement)
+    made = make_plan(problem, placement)
     noise = seeded_noise(seed, 300_000)
     first, second = (
         one_frame(Simulator(dispatcher_for(problem), noise=noise), made, asleep_in(problem)) for _ in range(2)
@@ -127,7 +127,7 @@ def test_frames_that_overlap_share_the_lanes(seed: int) -> None:
     """Each lane's work, over all frames, never overlaps."""
     rng = Random(seed)
     problem, placement = answered(seed, stages=8)
-    made = plan(problem, placement)
+    made = make_plan(problem, placement)
     simulator = Simulator(dispatcher_for(problem), noise=seeded_noise(seed, 200_000))
     for frame in range(5):
         release_us = frame * rng.randrange(1, 20_000)

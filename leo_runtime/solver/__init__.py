@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from importlib import import_module
 
-from leo_runtime.errors import SolverError
+from leo_runtime.errors import InputError, SolverError
+from leo_runtime.integers import whole
 from leo_runtime.problem import Placement, Problem
 
 SOLVERS: dict[str, str] = {
@@ -34,16 +35,25 @@ def solve(
 
     `limit_nodes` bounds the search in nodes (or moves), repeatably; `limit_ms` in wall time, for which the answer is
     `feasible` with its proved bounds when it bites. `None` means until proved. Raises `SolverError` on an unknown
-    name, or when this solver cannot answer this problem at all.
+    name, or when this solver cannot answer this problem at all, and `InputError` for what is no problem or no number.
     """
-    return named(solver)(problem, limit_ms=limit_ms, limit_nodes=limit_nodes, seed=seed)
+    if not isinstance(problem, Problem):
+        raise InputError(
+            f"the question is a Problem, got {type(problem).__name__}", hint="read it with Problem.from_file(path)"
+        )
+    return named(solver)(
+        problem,
+        limit_ms=None if limit_ms is None else whole(limit_ms, "limit_ms"),
+        limit_nodes=None if limit_nodes is None else whole(limit_nodes, "limit_nodes"),
+        seed=whole(seed, "seed"),
+    )
 
 
 def named(solver: str) -> Callable[..., Placement]:
     """The solver of that name, called as `f(problem, *, limit_ms, limit_nodes, seed)`. Raises `SolverError`."""
-    place = SOLVERS.get(solver)
+    place = SOLVERS.get(solver) if isinstance(solver, str) else None
     if place is None:
         raise SolverError(f'no solver is called "{solver}"', hint=f"there are {', '.join(SOLVERS)}")
     module, function = place.split(":")
-    found: Callable[..., Placement] = getattr(import_module(module), function)
-    return found
+    solve: Callable[..., Placement] = getattr(import_module(module), function)
+    return solve

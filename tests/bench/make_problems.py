@@ -11,7 +11,7 @@ the processor before a group costs (those its authors mark as placeholders). Kno
 import sys
 from pathlib import Path
 
-from leo_runtime.check import check
+from leo_runtime.judge import check
 from leo_runtime.problem import Criterion, Link, Mode, Problem, Resource, StageModes
 from leo_runtime.solver import solve
 from leo_runtime.testing import Feature, Shape, Urgency, random_problem

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leo_runtime.check import CheckReport, check
+from leo_runtime.errors import InputError
+from leo_runtime.judge import CheckReport, check
 from leo_runtime.problem import Criteria, Placement, Problem
 from leo_runtime.solver import solve
 from leo_runtime.testing import problems, random_problem
@@ -315,3 +316,48 @@ def test_a_right_answer_moved_by_one_microsecond_is_judged_by_what_follows(seed:
     stages = (*answer.stages[:index], moved, *answer.stages[index + 1 :])
     report = check(problem, answer.model_copy(update={"stages": stages}))
     assert 1 in {violation.rule for violation in report.violations}
+
+
+JUNK = st.sampled_from([None, 1.5, True, "x", -1, object(), (), [1], {"stage": 1}, float("nan"), Placement, b"\xff"])
+
+
+@settings(max_examples=150, deadline=None)
+@given(seed=st.integers(0, 10**6), data=st.data())
+def test_an_answer_built_past_its_checks_is_judged_without_failing(seed: int, data: st.DataObject) -> None:
+    """A document's copies and what `model_construct` makes may hold anything."""
+    problem = random_problem(seed, stages=3, features=("lanes", "wake", "variants"))
+    answer = solve(problem, "heft")
+    where = data.draw(st.sampled_from(["answer", "run", "send", "criteria"]))
+    junk = data.draw(JUNK)
+    if where == "answer":
+        field = data.draw(st.sampled_from(sorted(Placement.model_fields)))
+        answer = answer.model_copy(update={field: junk})
+    elif where == "run":
+        field = data.draw(st.sampled_from(["stage", "resource", "variant", "lane", "start_us", "end_us"]))
+        answer = answer.model_copy(update={"stages": (answer.stages[0].model_copy(update={field: junk}),)})
+    elif where == "send":
+        answer = answer.model_copy(update={"transfers": (*answer.transfers, junk)})
+    else:
+        assert answer.criteria is not None
+        answer = answer.model_copy(update={"criteria": answer.criteria.model_copy(update={"energy": junk})})
+    assert isinstance(check(problem, answer), CheckReport)
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (None, "the answer is no Placement, but of type NoneType"),
+        ({"format": "leo-placement/1"}, "the answer is no Placement, but of type dict"),
+        (Placement.model_construct(), 'the answer is no placement: the key "format" is missing, at $.format'),
+        (Placement.model_construct(stages=7), "the answer is no placement"),
+    ],
+)
+def test_what_is_no_placement_breaks_the_rules_of_an_answer(answer: Any, says: str) -> None:
+    report = check(Problem.from_dict(QUESTION), answer)
+    assert report.criteria is None and not report.ok
+    assert says in str(report.violations[0])
+
+
+def test_what_is_no_problem_cannot_be_judged() -> None:
+    with pytest.raises(InputError, match="the question is a Problem, got dict"):
+        check(QUESTION, judged)  # type: ignore[arg-type]

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from leo_runtime.check import check
 from leo_runtime.errors import InputError, SolverError
+from leo_runtime.judge import check
 from leo_runtime.problem import (
     CRITERIA,
     Criteria,

@@ -1,7 +1,7 @@
 """The independent judge of a placement: recomputes every criterion from the rules of `docs/placement-problem.md` alone.
 
 It shares no code with any solver, and no answer can make it fail: unknown names, lanes that do not exist, negative
-times and answers to another question are violations like any other.
+times, answers to another question and what is no placement at all are violations like any other.
 """
 
 from collections.abc import Iterator
@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
+from pydantic import ValidationError
+
+from leo_runtime.documents import document_error
+from leo_runtime.errors import InputError
 from leo_runtime.problem import Criteria, Link, Mode, Placement, Problem, Resource, StageRun, TransferRun
 
 Rule = Literal[0, 1, 2, 3, 4, 5, 6, 7]
@@ -74,12 +78,34 @@ class _Send:
 
 
 def check(problem: Problem, placement: Placement) -> CheckReport:
-    """Judge an answer. Times in us, energies in nJ; every comparison is exact. Never raises."""
+    """Judge an answer. Times in us, energies in nJ; every comparison is exact.
+
+    No answer makes it raise, whatever it is; a `problem` that is no `Problem` is an `InputError`.
+    """
+    if not isinstance(problem, Problem):
+        raise InputError(
+            f"the question is a Problem, got {type(problem).__name__}", hint="read it with Problem.from_file(path)"
+        )
+    if broken := _broken_format(placement):
+        return CheckReport(None, (broken,))
     if placement.status == "infeasible" and not placement.stages:
         return CheckReport(None, (), tuple(_false_claims(problem, placement, None)))
     criteria, violations = _judge(problem, placement)
     known = None if any(violation.rule for violation in violations) else criteria
     return CheckReport(criteria, tuple(violations), tuple(_false_claims(problem, placement, known)))
+
+
+def _broken_format(placement: object) -> Violation | None:
+    """What keeps an answer from being a placement: one that was built past its checks may hold anything."""
+    if not isinstance(placement, Placement):
+        return Violation(0, f"the answer is no Placement, but of type {type(placement).__name__}")
+    try:
+        Placement.model_validate(placement.model_dump(warnings=False))
+    except ValidationError as error:
+        return Violation(0, str(document_error("the answer is no placement", error)))
+    except Exception as error:  # It is held together by nothing: reading it may raise anything.
+        return Violation(0, f"the answer is no placement: it cannot be read ({type(error).__name__}: {error})")
+    return None
 
 
 def _judge(problem: Problem, placement: Placement) -> tuple[Criteria | None, list[Violation]]:
