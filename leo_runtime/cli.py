@@ -1,6 +1,7 @@
 """The command `leo-runtime`: data goes to standard output, talk to standard error.
 
-Exit status: 0 done; 1 answered no (infeasible, rules broken); 2 wrong use or bad input.
+Exit status: 0 done; 1 answered no (infeasible, rules broken, a replay in which something failed); 2 wrong use or bad
+input; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="leo-runtime",
         description="Decides, frame by frame, which stage of which sensing pipeline runs where, and runs it.",
-        epilog="Exit status: 0 done, 1 answered no (infeasible, rules broken), 2 wrong use or bad input.",
+        epilog="Exit status: 0 done, 1 answered no (infeasible, rules broken, something failed in a replay), "
+        "2 wrong use or bad input.",
     )
     parser.add_argument("--version", action="version", version=f"leo-runtime {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)

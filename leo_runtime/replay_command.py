@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -37,6 +37,11 @@ LIVE_RESERVE_PERCENT = 50
 MAX_NODES = 20_000
 """How long the exact solver may search for one frame: a bound in nodes gives the same answer at every run."""
 
+FAILURES_SHOWN = 10
+LONGEST_REASON = 300
+"""How many ways to fail are printed, and how many characters of why; the log and `--json` hold them whole."""
+DONE, ANSWERED_NO = 0, 1
+
 
 @dataclass(frozen=True, slots=True)
 class _Run:
@@ -58,6 +63,7 @@ class _Run:
             "batch": self.replayed.batch,
             "ran_together": summary.ran_together(self.replayed),
             "missing": self.missing,
+            "failures": [dataclasses.asdict(failure) for failure in summary.failures(self.replayed)],
             "pipelines": [dataclasses.asdict(line) for line in summary.pipelines(self.replayed)],
             "processors": [dataclasses.asdict(line) for line in summary.processors(self.replayed, ledger)],
             "policies": [dataclasses.asdict(line) for line in self.totals],
@@ -91,7 +97,8 @@ def run(arguments: argparse.Namespace) -> int:
         runs.append(one)
     if arguments.json:
         print(json.dumps([one.figures() for one in runs], indent=1))
-    return 0
+    broken = [failure for one in runs for failure in summary.failures(one.replayed) if not failure.is_overload]
+    return ANSWERED_NO if broken else DONE
 
 
 def _check_files(workload: Workload) -> None:
@@ -139,7 +146,9 @@ def _virtual(arguments: argparse.Namespace, workload: Workload, hardware: Hardwa
     solve, noise = _solver(arguments, arguments.solver, "virtual", arguments.batch), _noise_ppm(arguments)
     with (
         report.ProgressBar("in virtual time") as progress,
-        Runtime.simulated(workload, hardware, profile, solver=solve, noise=noise, seed=arguments.seed) as runtime,
+        Runtime.simulated(
+            workload, hardware, profile, solver=solve, noise=noise, seed=arguments.seed, load_first=True
+        ) as runtime,
     ):
         replayed = replay(
             runtime,
@@ -343,12 +352,29 @@ def _text(one: _Run, written: tuple[Path, ...]) -> str:
         parts.append(f"ran together: {', '.join(f'{name} ({times} times)' for name, times in ran.items())}\n")
     if replayed.solver_on is not None:
         parts.append(_charged(replayed, ledger))
-    for (stage, error), count in summary.failures(replayed).items():
-        parts.append(f"failed {count} times: {stage}: {error}\n")
+    parts.append(_failed(summary.failures(replayed)))
     if len(one.totals) > 1:
         parts += ["\n", report.policies_table(one.totals)]
     parts += ["\n", *(f"written: {path}\n" for path in written), "\n"]
     return "".join(parts)
+
+
+def _failed(failures: Sequence[summary.Failure]) -> str:
+    """What failed, a kind of failure a line; of many the most frequent."""
+    lines = [f"failed {_times(one.count)}: {one.what}: {_short(one.why)}\n" for one in failures[:FAILURES_SHOWN]]
+    if left := failures[FAILURES_SHOWN:]:
+        lines.append(f"failed {_times(sum(one.count for one in left))} in {len(left)} other ways: see the log\n")
+    return "".join(lines)
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _short(text: str) -> str:
+    """A text on one line, cut where it is too long to be read in a table."""
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]}..."
 
 
 def _charged(replayed: Replay, ledger: Ledger) -> str:

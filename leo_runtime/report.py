@@ -200,21 +200,22 @@ def _is_figure(text: str) -> bool:
 
 def pipelines_table(lines: Sequence[Pipeline]) -> str:
     """What each pipeline found, and how late."""
-    found = ("pipeline", "frames", "answered", "detections", "right", "false", "labels", "missed")
+    found = ("pipeline", "frames", "answered", "failed", "detections", "right", "false", "labels", "missed")
     header = (*found, "median ms", "p95 ms", "late")
     rows = [
         (
             one.graph,
             one.frames,
             one.answered,
+            one.failed,
             one.detections,
-            one.right,
-            one.false,
+            "-" if one.right is None else one.right,
+            "-" if one.false is None else one.false,
             one.labels,
             one.missed,
             _ms(one.latency_median_us),
             _ms(one.latency_p95_us),
-            one.deadline_misses,
+            one.late,
         )
         for one in lines
     ]
@@ -240,16 +241,16 @@ def processors_table(lines: Sequence[ProcessorUse]) -> str:
 
 
 def policies_table(lines: Sequence[Total]) -> str:
-    """Policies side by side: energy, and what it is of the first one's; late answers, and those that never came."""
+    """Policies side by side: energy, and what it is of the first one's; answers that came late, and that never came."""
     first_nj = next((one.nj for one in lines if one.nj), 0)
-    header = ("policy", "time", "energy mJ", "of the first", "late", "of these never", "answers due")
+    header = ("policy", "time", "energy mJ", "of the first", "late", "failed", "answers due")
     rows = [
         (
             one.policy,
             one.time,
             millijoules(one.nj),
             f"{one.nj / first_nj:.2f}x" if first_nj else "",
-            one.deadline_misses,
+            one.late,
             one.failed,
             one.answers,
         )

@@ -45,7 +45,7 @@ from leo_runtime.plan import Plan
 from leo_runtime.planner import Asked, LinksNow, Planner, Solver, answering, no_placement
 from leo_runtime.problem import Mode, Placement
 from leo_runtime.profiles import Profile
-from leo_runtime.serving import anything, serve, supported, warmed
+from leo_runtime.serving import anything, loaded, serve, supported, warmed
 from leo_runtime.simulator import Noise, Simulator, seeded_noise
 
 if TYPE_CHECKING:
@@ -193,6 +193,7 @@ class Runtime:
         switching_nj: int = 0,
         backends: Mapping[str, Backend] | None = None,
         compute: bool = True,
+        load_first: bool = False,
         noise: Noise | int | None = None,
         device_times: Collection[str] = (),
         adapt: bool = False,
@@ -206,8 +207,10 @@ class Runtime:
         (`solver.replan.Replanner`). `backends` by processor; None: those installed, and the
         CPU's for processors that none of them serves. Without `compute` nothing is computed, every gate opens, and any
         stage runs wherever the profile knows its cost. `noise` gives durations, or is the spread of a seeded log-normal
-        noise in ppm. `device_times` names processors whose kernels' own time is taken instead of the profile's. Raises
-        `GraphError`, `ProfileError`, `SolverError`, and what making a backend raises.
+        noise in ppm. `device_times` names processors whose kernels' own time is taken instead of the profile's. With
+        `load_first` every kernel is loaded now, not when a frame needs it, and a mode whose kernel fails then is left
+        out. Raises `GraphError`, `ProfileError`, `SolverError`, what making a backend raises, and `BackendError` where
+        `load_first` leaves a stage no mode.
         """
         answers = answering(solver, limit_ms, limit_nodes, switching_nj, seed)
         merged = merge(workload)
@@ -215,6 +218,13 @@ class Runtime:
         supports = supported(served) if compute else anything
         prices = FramePrices(partial(price, merged, hardware, profile, supports), one_by_one=device_times)
         computing = Computing(merged, served, prices) if compute else None
+        if computing is not None and load_first:
+            try:
+                prices.keep(loaded(computing, prices.of(1)))
+            except LeoError:
+                for backend in own:
+                    backend.close()
+                raise
         noise = seeded_noise(seed, noise) if isinstance(noise, int) else noise
 
         def start(_now_us: int) -> Driver:

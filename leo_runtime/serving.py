@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from leo_runtime import registry
@@ -45,19 +45,30 @@ def serve(
 
 def warmed(computing: Computing, modes: Modes) -> dict[str, tuple[Mode, ...]]:
     """The modes whose kernels load and run once. Raises `BackendError` where a stage has none left."""
+    return _usable(computing.warm, modes)
+
+
+def loaded(computing: Computing, modes: Modes) -> dict[str, tuple[Mode, ...]]:
+    """The modes whose kernels load. Raises `BackendError` where a stage has none left."""
+    return _usable(computing.load, modes)
+
+
+def _usable(attempt: Callable[[str, str, str], None], modes: Modes) -> dict[str, tuple[Mode, ...]]:
+    """The modes for which an attempt with stage, processor and variant succeeds."""
     good: dict[str, tuple[Mode, ...]] = {}
     for stage, stage_modes in modes.items():
-        errors: list[str] = []
+        errors: dict[str, list[str]] = {}
         kept: list[Mode] = []
         for mode in stage_modes:
             try:
-                computing.warm(stage, mode.resource, mode.variant)
+                attempt(stage, mode.resource, mode.variant)
             except Exception as error:  # Whatever a kernel raises means that this mode cannot be used.
-                errors.append(f"{mode.resource}: {error}")
+                errors.setdefault(str(error), []).append(mode.resource)
             else:
                 kept.append(mode)
         if not kept:
-            raise BackendError(f"stage `{stage}` runs on no processor ({'; '.join(errors)})")
+            reasons = "; ".join(f"{', '.join(dict.fromkeys(on))}: {error}" for error, on in errors.items())
+            raise BackendError(f"stage `{stage}` runs on no processor ({reasons})")
         good[stage] = tuple(kept)
     return good
 

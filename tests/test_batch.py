@@ -9,6 +9,7 @@ import pytest
 
 import recorded
 from leo_backends.cpu import CpuBackend
+from leo_runtime import computing
 from leo_runtime.backend import Kernel
 from leo_runtime.batch import MAX_CANDIDATES, BatchAnswer, batch_problem, may_batch, solve_batch, worth_batching
 from leo_runtime.check import check
@@ -362,6 +363,12 @@ def test_what_fails_for_one_frame_fails_for_that_frame_alone(
     assert [graph.number for graph in result.graphs] == [0, 1, 2]
     assert [set(graph.outputs) for graph in result.graphs] == [{output}, set(), {output}]
     assert any("KernelError: it is broken" in seen.error for seen in result.stages)
+
+
+def test_a_reason_that_repeats_in_a_batch_is_said_once() -> None:
+    assert computing._each_once(["left"] * 1000) == "left"
+    assert computing._each_once(["left", "right", "left"]) == "left; right"
+    assert computing._each_once([f"at {n}" for n in range(1000)]) == "at 0; at 1; at 2; and 997 more reasons"
 
 
 def test_what_fails_for_every_frame_fails_and_gives_nothing(folder: Path) -> None:

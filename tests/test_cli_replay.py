@@ -4,16 +4,22 @@ import argparse
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import recorded
+from leo_backends import tflite
 from leo_backends.cpu import CpuBackend
 from leo_runtime import calibrate, cli, replay_command, solver
 from leo_runtime.energy import Counter
 from leo_runtime.errors import DeviceUnavailableError
 from leo_runtime.hardware import Processor
+from leo_runtime.operators import operator
 from leo_runtime.problem import Placement
 from leo_runtime.profiles import Profile
+
+MODELS = Path(__file__).parent / "models"
+WAKE_WORD = Path(__file__).parent.parent / "leo_runtime" / "demo" / "models" / "okay_nabu.tflite"
 
 OWN = ("recording", "--workload", "workload.json", "--hardware", "machine.json")
 VIRTUAL = ("replay", *OWN, "--profile", "profile.json", "--virtual")
@@ -56,7 +62,7 @@ def test_a_replay_in_batches_says_so_and_finds_the_same(capsys):
     status, out, _ = run(capsys, *VIRTUAL, "--batch", "3", "--no-compare")
     assert status == 0
     assert out.splitlines()[0].endswith("placed by exact, 3 frames at a time")
-    assert "beeps          8         3           3      2      1       2       1 " in out
+    assert "beeps          8         3       0           3      2      1       2       1 " in out
     head, *frames = [json.loads(line) for line in Path("out/beeps.virtual.log.jsonl").read_text().splitlines()]
     assert head["batch"] == 3
     assert [[graph["release_us"] for graph in frame["graphs"]] for frame in frames] == [
@@ -73,7 +79,9 @@ def test_a_virtual_replay_prints_its_tables_and_writes_its_log(capsys):
     assert status == 0
     assert out.splitlines()[0] == "== beeps, 4 s, on desk, in virtual time; profile desk, placed by exact"
     assert "not here: dsp (backend `dsp` is not there; plug it in)" in out
-    assert "beeps          8         3           3      2      1       2       1       7.10    7.10     0" in out
+    assert (
+        "beeps          8         3       0           3      2      1       2       1       7.10    7.10     0" in out
+    )
     assert [line.split()[0] for line in out.splitlines() if " virtual " in line and "==" not in line] == [
         "exact",
         "cpu-only",
@@ -291,6 +299,78 @@ def test_bad_input_is_named_with_a_way_out(capsys, spoil, says):
     assert (status, out) == (2, "")
     assert says in err
     assert "Traceback" not in err
+
+
+@operator(output_shape=lambda features: (2,))
+def breaks(features: np.ndarray) -> np.ndarray:
+    """Fails, and says so with a number that is another one each time."""
+    raise ValueError(f"cannot divide by {features.sum()}")
+
+
+def save_weights(weights: list[list[float]], **other: object) -> None:
+    np.savez("loud.npz", **{"weights_0": np.array(weights, np.float32), "bias_0": np.zeros(2, np.float32), **other})
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(lambda: save_weights([[0, 1, 0], [0, 0, 0]]), id="transposed"),
+        pytest.param(lambda: np.savez("loud.npz", w=np.zeros((3, 2)), b=np.zeros(2)), id="other names"),
+        pytest.param(lambda: save_weights([[0, 0]] * 3, weights_1=np.zeros((2, 2))), id="one layer more"),
+        pytest.param(lambda: Path("loud.npz").write_bytes(b"PK"), id="no npz"),
+    ],
+)
+@pytest.mark.parametrize("batch", ["1", "3"])
+def test_a_model_that_cannot_be_loaded_is_refused_before_anything_runs(capsys, monkeypatch, spoil, batch):
+    monkeypatch.setattr("leo_runtime.replay_command.replay", lambda *_, **__: pytest.fail("ran a broken model"))
+    spoil()
+    status, out, err = run(capsys, *VIRTUAL, "--batch", batch)
+    assert (status, out) == (2, "")
+    assert err.startswith("stage `loudness` runs on no processor (cpu: loud.npz: ")
+    assert err.count("\n") == 1
+    assert not list(Path("out").iterdir())
+
+
+@pytest.mark.skipif(not tflite.is_available(), reason="the extra `tflite` is not installed")
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [(MODELS / "two_inputs.tflite", "has 2 inputs"), (WAKE_WORD, "its input has the shape (1, 3, 40)")],
+)
+def test_a_tflite_model_that_does_not_fit_is_refused_before_anything_runs(capsys, model, says):
+    graph = json.loads(json.dumps(recorded.WORKLOAD["graphs"]))[0]
+    net = {"name": "net", "operator": "tflite", "inputs": ["sound"], "params": {"model": str(model)}}
+    net["params"]["output_shape"] = [1]
+    del graph["decision"]
+    change("workload.json", graphs=[{**graph, "stages": [graph["stages"][0], net]}])
+    status, out, err = run(capsys, *VIRTUAL)
+    assert (status, out) == (2, "")
+    assert f"stage `net` runs on no processor (cpu: {model}: {says}" in err
+
+
+def test_what_fails_in_a_run_is_counted_and_printed_once_and_the_answer_is_no(capsys):
+    graph_with(operator="test_cli_replay:breaks", params={})
+    status, out, _ = run(capsys, *VIRTUAL, "--no-compare")
+    assert status == 1
+    assert (
+        "beeps          8         0       3           0      0      0       2       2       0.00    0.00     0" in out
+    )
+    assert out.count("failed 3 times: loudness on cpu: KernelError: stage `loudness` failed: ValueError: ") == 1
+    assert "failed run mJ" in out
+    (figures,) = json.loads(run(capsys, *VIRTUAL, "--json")[1])
+    (failure,) = figures["failures"]
+    assert (failure["what"], failure["count"]) == ("loudness on cpu", 3)
+    assert (figures["pipelines"][0]["failed"], figures["pipelines"][0]["late"]) == (3, 0)
+    assert {policy["failed"] for policy in figures["policies"]} == {3}
+    cpu = next(processor for processor in figures["processors"] if processor["name"] == "cpu")
+    assert cpu["nj"]["failed run"] == 3 * 1000 * 1000
+    assert cpu["nj"]["run"] == 3 * 1000 * 1000
+
+
+def test_what_fails_for_frames_of_a_batch_is_printed_once(capsys):
+    graph_with(operator="test_cli_replay:breaks", params={})
+    status, out, _ = run(capsys, *VIRTUAL, "--batch", "8", "--no-compare")
+    assert status == 1
+    assert len([line for line in out.splitlines() if line.startswith("failed ")]) == 1
 
 
 def test_an_absent_device_is_bad_input(capsys):

@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import recorded
 from leo_runtime import report, summary
+from leo_runtime.batch import Job
 from leo_runtime.errors import RecordingError
 from leo_runtime.replay import Replay, Span, check_streams, log_lines, releases, replay, write_log
 from leo_runtime.runtime import Runtime
@@ -68,6 +70,31 @@ def test_a_policy_that_is_late_is_shown_to_be(folder):
     shown = report.policies_table(totals).splitlines()
     assert shown[0].split()[:2] == ["policy", "time"]
     assert [line.split()[0] for line in shown[2:]] == ["exact", "dsp-first"]
+
+
+def failing(folder: Path, errors: list[str], frames: int) -> Replay:
+    """A replay whose every frame has these errors, a stage of the batch each."""
+    replayed = run(folder)
+    (first, *_) = replayed.frames
+    seen = first.stages[0]
+    stages = tuple(replace(seen, stage=f"{seen.stage}#{n}", outcome="failed", error=e) for n, e in enumerate(errors))
+    jobs = {stage.stage: Job(seen.stage, (n,)) for n, stage in enumerate(stages)}
+    return replace(replayed, frames=(replace(first, stages=stages, jobs=jobs),) * frames)
+
+
+def test_a_failure_that_repeats_is_one_with_its_count(folder):
+    numbered = [f"KernelError: {n / 7} is no row of {n}" for n in range(16)]
+    assert [one.count for one in summary.failures(failing(folder, numbered, 10))] == [160]
+    (first, second) = summary.failures(
+        failing(folder, ["KernelError: left", "KernelError: right", "KernelError: left"], 2)
+    )
+    assert (first.why, first.count, second.why, second.count) == ("KernelError: left", 4, "KernelError: right", 2)
+    assert not first.is_overload
+
+
+def test_a_skipped_frame_is_one_failure_for_want_of_time(folder):
+    (skipped,) = summary.failures(failing(folder, ["skipped: its deadline passed before it could start"] * 5, 3))
+    assert (skipped.what, skipped.count, skipped.is_overload) == ("frame", 3, True)
 
 
 def test_a_log_has_a_line_a_frame_and_repeats_to_the_byte(folder):
