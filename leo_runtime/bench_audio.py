@@ -25,7 +25,8 @@ from leo_runtime.clock import WallClock
 from leo_runtime.errors import LeoError
 from leo_runtime.graph import BoundStage, GraphBuilder, Stream, Variant, Workload, bind
 from leo_runtime.hardware import Processor
-from leo_runtime.report import Progress, duration, table
+from leo_runtime.progress import Progress
+from leo_runtime.report import duration, table
 
 SAMPLES = 80_240
 """At 16 kHz; 500 frames of 25 ms, one every 10 ms."""

@@ -350,12 +350,13 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     from leo_runtime import calibrate, measure, report, shipped
     from leo_runtime.documents import require_writable
     from leo_runtime.energy import whole_machine
+    from leo_runtime.progress import ProgressBar
 
     workload, hardware = shipped.workload(arguments.workload), shipped.hardware(arguments.hardware)
     recording = shipped.recording(arguments.recording)
     if arguments.out is not None:
         require_writable(arguments.out)
-    with report.ProgressBar("calibrating") as progress:
+    with ProgressBar("calibrating") as progress:
         found = calibrate.calibrate(
             workload,
             hardware,
@@ -383,9 +384,10 @@ def _replay(arguments: argparse.Namespace) -> int:
 
 
 def _bench(arguments: argparse.Namespace) -> int:
-    from leo_runtime import bench_audio, report
+    from leo_runtime import bench_audio
+    from leo_runtime.progress import ProgressBar
 
-    with report.ProgressBar("measuring") as progress:
+    with ProgressBar("measuring") as progress:
         rows = bench_audio.bench(arguments.rounds, progress)
     for row in rows:
         for note in row.notes:

@@ -2,6 +2,10 @@
 
 import argparse
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +21,7 @@ from leo_runtime.hardware import Processor
 from leo_runtime.operators import operator
 from leo_runtime.problem import Placement
 from leo_runtime.profiles import Profile
+from leo_runtime.runtime import Runtime
 
 MODELS = Path(__file__).parent / "models"
 WAKE_WORD = Path(__file__).parent.parent / "leo_runtime" / "demo" / "models" / "okay_nabu.tflite"
@@ -46,9 +51,9 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
     return status, said.out, said.err
 
 
-def change(name: str, **changed: object) -> None:
-    data = json.loads(Path(name).read_text(encoding="utf-8"))
-    Path(name).write_text(json.dumps({**data, **changed}), encoding="utf-8")
+def change(file: str, **changed: object) -> None:
+    data = json.loads(Path(file).read_text(encoding="utf-8"))
+    Path(file).write_text(json.dumps({**data, **changed}), encoding="utf-8")
 
 
 def graph_with(**changed: object) -> None:
@@ -253,6 +258,13 @@ def test_a_noise_beyond_measure_is_refused(capsys):
     assert (status, err) == (2, "expected a noise of at most 100 percent, got 1e+09\n")
 
 
+def retold(name: str, before: str, after: str) -> None:
+    Path(name).write_text(Path(name).read_text(encoding="utf-8").replace(before, after), encoding="utf-8")
+
+
+NOT_A_NAME = "files are named after it, so it may not begin with a dot or hold a slash, backslash or control character"
+
+
 def truncate(path: str) -> None:
     Path(path).write_bytes(Path(path).read_bytes()[:5000])
 
@@ -289,6 +301,14 @@ def truncate(path: str) -> None:
             lambda: change("workload.json", streams=[{"name": "mic", "kind": "audio", "rate_hz": 8000}]),
             "recording `beeps` has stream `mic` with rate_hz 16000, workload `ears` reads 8000\n"
             "hint: resample the recording, or change the workload\n",
+        ),
+        (
+            lambda: retold("recording/recording.toml", '"beeps"', '"../../beeps"'),
+            f'recording/recording.toml: {NOT_A_NAME}, got "../../beeps", at $.name\n',
+        ),
+        (
+            lambda: change("machine.json", name="/tmp/desk"),
+            f'machine.json: {NOT_A_NAME}, got "/tmp/desk", at $.name\n',
         ),
         (lambda: Path("loud.npz").unlink(), "loud.npz: cannot be read, stage `loudness` of graph `beeps` needs it\n"),
     ],
@@ -371,6 +391,85 @@ def test_what_fails_for_frames_of_a_batch_is_printed_once(capsys):
     status, out, _ = run(capsys, *VIRTUAL, "--batch", "8", "--no-compare")
     assert status == 1
     assert len([line for line in out.splitlines() if line.startswith("failed ")]) == 1
+
+
+def test_an_interrupted_replay_leaves_the_frames_that_had_ended(capsys, monkeypatch):
+    """The fifth frame is never submitted: somebody has pressed Ctrl-C."""
+
+    def submit_batch(self: Runtime, *arguments: object, **named: object) -> int:
+        submitted.append(arguments)
+        if len(submitted) == 5:
+            raise KeyboardInterrupt
+        return submit(self, *arguments, **named)
+
+    submitted: list[object] = []
+    submit = Runtime.submit_batch
+    monkeypatch.setattr(Runtime, "submit_batch", submit_batch)
+    status, out, err = run(capsys, *VIRTUAL)
+    log = Path("out/beeps.virtual.log.jsonl")
+    frames = [json.loads(line)["frame"] for line in log.read_text(encoding="utf-8").splitlines()[1:]]
+    assert (status, out) == (130, "")
+    assert frames == [0, 1, 2]
+    assert f"written up to here (3 frames): {log}\n" in err
+    assert err.endswith("interrupted\n")
+
+
+DYING = """
+import os, signal
+import numpy as np
+from leo_runtime.operators import operator
+
+calls = []
+
+@operator(output_shape=lambda features: (2,))
+def loudest(features: np.ndarray) -> np.ndarray:
+    calls.append(features)
+    if len(calls) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return np.array([1, 0], np.float32)
+"""
+
+
+def test_a_replay_that_is_killed_leaves_whole_lines_and_the_next_one_begins_anew(folder):
+    Path("dying.py").write_text(DYING, encoding="utf-8")
+    graph_with(operator="dying:loudest", params={})
+    change("machine.json", processors=recorded.MACHINE["processors"][:1], links=[])
+    change("profile.json", costs=recorded.PROFILE["costs"][:1])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
+    code = "import sys; from leo_runtime.cli import main; sys.exit(main(sys.argv[1:]))"
+    ended = []
+    for _ in range(2):
+        command = [sys.executable, "-c", code, *VIRTUAL]
+        done = subprocess.run(command, env=environment, capture_output=True, check=False)
+        assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+        text = Path("out/beeps.virtual.log.jsonl").read_text(encoding="utf-8")
+        assert text.endswith("\n")
+        head, *frames = map(json.loads, text.splitlines())
+        assert head["format"] == "leo-log/1"
+        ended.append([frame["frame"] for frame in frames])
+    assert ended == [[0, 1, 2, 3, 4]] * 2
+
+
+def test_a_short_stream_that_nobody_reads_does_not_shorten_a_replay(capsys):
+    manifest = Path("recording/recording.toml")
+    other = '\n[[streams]]\nname = "wrist"\nkind = "motion"\nfile = "wrist.csv"\nrate_hz = 10\n'
+    manifest.write_text(manifest.read_text(encoding="utf-8") + other, encoding="utf-8")
+    Path("recording/wrist.csv").write_text("time_us,x\n0,1\n100000,2\n", encoding="utf-8")
+    status, out, _ = run(capsys, *VIRTUAL, "--no-compare")
+    assert status == 0
+    assert out.startswith("== beeps, 4 s, ")
+
+
+def test_without_labels_no_detection_is_called_right_or_false(capsys):
+    manifest = Path("recording/recording.toml")
+    manifest.write_text(manifest.read_text(encoding="utf-8").partition("[[labels]]")[0], encoding="utf-8")
+    status, out, _ = run(capsys, *VIRTUAL, "--no-compare")
+    assert status == 0
+    assert (
+        "beeps          8         3       0           3      -      -       0       0       7.10    7.10     0" in out
+    )
+    (figures,) = json.loads(run(capsys, *VIRTUAL, "--no-compare", "--json")[1])
+    assert (figures["pipelines"][0]["right"], figures["pipelines"][0]["false"]) == (None, None)
 
 
 def test_an_absent_device_is_bad_input(capsys):

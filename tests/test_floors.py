@@ -7,8 +7,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = (
-    ("errors",),
-    ("documents",),
+    ("errors", "progress"),
+    ("documents", "appending"),
     ("problem", "hardware", "operators", "builtin_operators", "graph", "profiles", "traces", "backend"),
     ("lower", "cut", "batch", "check", "ledger", "observations"),
     ("solver",),
@@ -33,6 +33,7 @@ FLOORS = (
         "calibrate",
         "measure",
         "replay",
+        "replay_log",
         "reserve",
         "report",
         "plots",
