@@ -24,7 +24,8 @@ from leo_runtime.clock import WallClock
 from leo_runtime.errors import LeoError
 from leo_runtime.graph import BoundStage, GraphBuilder, Stream, Variant, Workload, bind
 from leo_runtime.hardware import Hardware, Processor
-from leo_runtime.report import Progress, duration, table
+from leo_runtime.progress import Progress
+from leo_runtime.report import duration, table
 from leo_runtime.serving import Machine, open_backends
 
 SAMPLES = 80_240

@@ -41,8 +41,8 @@ from leo_runtime.measure import (
     summed_up,
 )
 from leo_runtime.profiles import ClockMhz, Cost, Device, Measurement, Profile
+from leo_runtime.progress import Progress
 from leo_runtime.replay import check_streams
-from leo_runtime.report import Progress
 from leo_runtime.serving import Machine, open_backends
 from leo_runtime.traces import Recording
 
@@ -291,7 +291,7 @@ def _inputs(stage: MergedStage, values: Mapping[str, np.ndarray], recording: Rec
     if not stage.bound.operator.is_source:
         return [values[name] for name in stage.inputs]
     params = next(iter(stage.bound.params.values()))
-    return [recording.window(params.stream, recording.duration_us // 2, params.samples)]
+    return [recording.window(params.stream, recording.lasts_us([params.stream]) // 2, params.samples)]
 
 
 def _cost(reading: Reading) -> Cost:

@@ -1,6 +1,7 @@
 """The command `leo-runtime`: data goes to standard output, talk to standard error.
 
-Exit status: 0 done; 1 answered no (infeasible, rules broken); 2 wrong use or bad input.
+Exit status: 0 done; 1 answered no (infeasible, rules broken, a replay in which something failed); 2 wrong use or bad
+input; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="leo-runtime",
         description="Decides, frame by frame, which stage of which sensing pipeline runs where, and runs it.",
-        epilog="Exit status: 0 done, 1 answered no (infeasible, rules broken), 2 wrong use or bad input.",
+        epilog="Exit status: 0 done, 1 answered no (infeasible, rules broken, something failed in a replay), "
+        "2 wrong use or bad input.",
     )
     parser.add_argument("--version", action="version", version=f"leo-runtime {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -348,12 +350,13 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     from leo_runtime import calibrate, measure, report, shipped
     from leo_runtime.documents import require_writable
     from leo_runtime.energy import whole_machine
+    from leo_runtime.progress import ProgressBar
 
     workload, hardware = shipped.workload(arguments.workload), shipped.hardware(arguments.hardware)
     recording = shipped.recording(arguments.recording)
     if arguments.out is not None:
         require_writable(arguments.out)
-    with report.ProgressBar("calibrating") as progress:
+    with ProgressBar("calibrating") as progress:
         found = calibrate.calibrate(
             workload,
             hardware,
@@ -381,9 +384,10 @@ def _replay(arguments: argparse.Namespace) -> int:
 
 
 def _bench(arguments: argparse.Namespace) -> int:
-    from leo_runtime import bench_audio, report
+    from leo_runtime import bench_audio
+    from leo_runtime.progress import ProgressBar
 
-    with report.ProgressBar("measuring") as progress:
+    with ProgressBar("measuring") as progress:
         rows = bench_audio.bench(arguments.rounds, progress)
     for row in rows:
         for note in row.notes:

@@ -116,14 +116,14 @@ class Computing:
             except DeviceUnavailableError:
                 raise
             except Exception as error:  # Whatever a kernel raises is the failure of its frame; for all, of the stage.
-                errors.append(f"frame {number}: {type(error).__name__}: {error}")
+                errors.append(f"{type(error).__name__}: {error}")
                 if len(errors) == len(wanted):
                     raise
         ran = Ran(
             opened=not stage.bound.operator.is_gate or _is_open(flight, stage.name, job.frames[0]),
             device_us=_sum([device_us for device_us, _ in runs]),
             device_nj=_sum([device_nj for _, device_nj in runs]),
-            error="; ".join(errors),
+            error=_each_once(errors),
         )
         absent = {number for number in job.frames if (stage.name, number) not in flight.values}
         if not absent:
@@ -171,6 +171,10 @@ class Computing:
         for (stage, number), value in flight.values.items():
             found[number][stage] = value
         return found
+
+    def load(self, stage: str, resource: str, variant: str) -> None:
+        """Load a kernel, which is then there when a frame needs it. Raises whatever loading it raises."""
+        self._load(stage, resource, variant)
 
     def warm(self, stage: str, resource: str, variant: str) -> None:
         """Load a kernel and run it once on zeros: first runs are slow. Raises whatever loading or running it raises."""
@@ -220,6 +224,13 @@ def _is_wanted(flight: _Flight, stage: MergedStage, number: int) -> bool:
 def _is_open(flight: _Flight, gate: str, number: int) -> bool:
     value = flight.values.get((gate, number))
     return value is not None and bool(value.reshape(-1)[0] > 0)
+
+
+def _each_once(errors: Sequence[str]) -> str:
+    """Why a run failed for some frames of a batch: what repeats is said once, and of many reasons the first three."""
+    reasons = list(dict.fromkeys(errors))
+    more = f"; and {len(reasons) - 3} more reasons" if len(reasons) > 3 else ""
+    return "; ".join(reasons[:3]) + more
 
 
 def _sum(parts: Sequence[int | None]) -> int | None:

@@ -22,6 +22,9 @@ Quantity = Annotated[int, Field(ge=0, le=MAX_QUANTITY)]
 Positive = Annotated[int, Field(ge=1, le=MAX_QUANTITY)]
 Name = Annotated[str, Field(min_length=1)]
 
+FileName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^.\x00-\x1f/\\][^\x00-\x1f/\\]*$")]
+"""A name of which the names of written files are made: it cannot lead out of their folder."""
+
 
 class Value(BaseModel):
     """A frozen part of a document, compared by value. Unknown keys and wrong types are errors."""
@@ -51,7 +54,7 @@ class Document(Value):
         """Read TOML text; `source` is what errors call it. Raises `DocumentError`."""
         try:
             data = tomllib.loads(text)
-        except (tomllib.TOMLDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # Not TOML, or a number of thousands of digits.
             raise DocumentError(source, f"not TOML ({error})") from None
         return cls.from_dict(data, source)
 
@@ -60,9 +63,11 @@ class Document(Value):
         """Build from plain values as JSON or TOML give them. Raises `DocumentError`."""
         try:
             # By way of JSON text, so that an array becomes a tuple while every other type stays strict.
-            return cls.model_validate_json(json.dumps(data))
-        except TypeError as error:
+            text = json.dumps(data)
+        except (TypeError, ValueError) as error:
             raise DocumentError(source, f"a value that JSON has no form for ({error})") from None
+        try:
+            return cls.model_validate_json(text)
         except ValidationError as error:
             raise document_error(source, error) from None
 
@@ -179,6 +184,10 @@ def document_error(source: str, error: ValidationError) -> DocumentError:
             return DocumentError(source, f"expected at most {context['le']}, got {shown}", path, shown)
         case "too_short":
             return DocumentError(source, f"expected at least one, got {shown}", path, shown)
+        case "string_pattern_mismatch":
+            # Only `FileName` has a pattern.
+            says = "files are named after it, so it may not begin with a dot or hold a slash, backslash or control"
+            return DocumentError(source, f"{says} character, got {shown}", path, shown)
         case "literal_error":
             return DocumentError(source, f"expected {context['expected']}, got {shown}", path, shown)
         case _:

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from leo_runtime.documents import Document, Name, Positive, Quantity, Value, reject, unique
+from leo_runtime.documents import Document, FileName, Name, Positive, Quantity, Value, reject, unique
 
 Sources = dict[Name, str]
 
@@ -67,7 +67,7 @@ class Hardware(Document):
     """A machine. Raises what `Document` raises, with the place, on anything that breaks the format."""
 
     format: Literal["leo-hardware/1"]
-    name: Name
+    name: FileName
     processors: tuple[Processor, ...]
     radios: tuple[Radio, ...] = ()
     links: tuple[Link, ...] = ()

@@ -3,7 +3,8 @@
 **Of a placement**: what its rules charge (`docs/placement-problem.md`, rules 2, 4 and 6); the total is exactly the
 placement's `energy`.
 
-**Of a run**: stages, transfers and wake-ups cost what was observed. A processor or radio that a frame's plan uses is
+**Of a run**: stages, transfers and wake-ups cost what was observed; a run that failed, or was given up, is a cause of
+its own, since nothing came of it. A processor or radio that a frame's plan uses is
 kept awake from the frame's release, or from when it was woken, until the last thing of that frame on it has ended (or
 was given up); it then stays awake for its idle timeout, a radio for its tail, and goes to sleep unless another frame
 came first. Where frames overlap, a moment belongs to the frame that was released first: it is charged once. What never
@@ -26,7 +27,7 @@ from leo_runtime.hardware import Hardware
 from leo_runtime.observations import FrameResult, WakeObservation
 from leo_runtime.problem import Placement, Problem
 
-Cause = Literal["run", "transfer", "wake-up", "awake", "idle tail", "radio tail", "asleep", "solver"]
+Cause = Literal["run", "failed run", "transfer", "wake-up", "awake", "idle tail", "radio tail", "asleep", "solver"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,8 @@ def run_ledger(
 def _observed(result: FrameResult, of: Mapping[str, tuple[str, ...]]) -> Iterator[Entry]:
     for run in result.stages:
         if run.nj:
-            yield Entry(run.start_us, run.nj, "run", run.resource, run.frame, run.stage, of.get(run.stage, ()))
+            cause: Cause = "failed run" if run.outcome == "failed" else "run"
+            yield Entry(run.start_us, run.nj, cause, run.resource, run.frame, run.stage, of.get(run.stage, ()))
     for send in result.transfers:
         where = send.resource or f"{send.source} -> {send.target}"
         yield Entry(send.start_us, send.nj, "transfer", where, send.frame, send.stage, of.get(send.stage, ()))

@@ -36,7 +36,7 @@ class StageObservation:
     nj: int
     energy_from: Literal["measured", "modelled"]
     error: str = ""
-    """Why it failed; of a run of a whole batch, for which of its frames and why, where it failed for some."""
+    """Why it failed; of a run of a whole batch also where it failed for some of its frames alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,9 +119,15 @@ def plot_replay(replayed: Replay, totals: Sequence[Total], path: Path, *, from_u
     handles = [plt.Rectangle((0, 0), 1, 1, color=colours[name]) for name in names]
     lanes.legend(handles, names, fontsize="x-small", ncols=1, loc="center left", bbox_to_anchor=(1, 0.5))
     drawn = bars.barh([total.policy for total in totals], [total.nj / 1e9 for total in totals], color="#4c72b0")
-    late = [f"{total.deadline_misses} of {total.answers} late" if total.deadline_misses else "" for total in totals]
+    late = [_lateness(total) for total in totals]
     bars.bar_label(drawn, late, padding=3, fontsize="small", color="#c44e52")
     bars.invert_yaxis()
     bars.margins(x=0.35)
     bars.set(xlabel="J", title="energy of the whole recording")
     save(figure, path)
+
+
+def _lateness(total: Total) -> str:
+    """What is written beside a policy's bar: answers that came late, and that never came."""
+    counts = [f"{count} {what}" for count, what in ((total.late, "late"), (total.failed, "failed")) if count]
+    return f"{', '.join(counts)} of {total.answers}" if counts else ""

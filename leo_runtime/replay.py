@@ -1,20 +1,20 @@
-"""Runs a recording through a workload, in virtual or in real time, and writes its log."""
+"""Runs a recording through a workload, in virtual or in real time, and tells of every frame as it ends."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
 
-from leo_runtime.errors import DocumentError, RecordingError
+from leo_runtime.errors import RecordingError
 from leo_runtime.graph import Workload
 from leo_runtime.hardware import Hardware
 from leo_runtime.lower import MergedWorkload
 from leo_runtime.observations import FrameResult
+from leo_runtime.operators import find_operator
 from leo_runtime.profiles import Profile
-from leo_runtime.report import Progress
+from leo_runtime.progress import Progress
 from leo_runtime.runtime import Runtime
 from leo_runtime.traces import Recording
 
@@ -29,12 +29,22 @@ class Span:
     end_us: int
 
     @classmethod
-    def of(cls, recording: Recording, start_us: int = 0, length_us: int | None = None) -> Span:
-        """So much of a recording from `start_us` on; None: all that is left. Raises `RecordingError` for nothing."""
-        end_us = recording.duration_us if length_us is None else min(recording.duration_us, start_us + length_us)
+    def of(
+        cls,
+        recording: Recording,
+        start_us: int = 0,
+        length_us: int | None = None,
+        streams: Collection[str] | None = None,
+    ) -> Span:
+        """So much of a recording from `start_us` on, as far as these streams go; None: all that is left, all streams.
+
+        Raises `RecordingError` for nothing.
+        """
+        lasts_us = recording.lasts_us(streams) if streams else recording.duration_us
+        end_us = lasts_us if length_us is None else min(lasts_us, start_us + length_us)
         if end_us <= start_us:
             raise RecordingError(
-                f"recording `{recording.manifest.name}` lasts {recording.duration_us} us, nothing is left at {start_us}"
+                f"recording `{recording.manifest.name}` lasts {lasts_us} us, nothing is left at {start_us}"
             )
         return cls(start_us, end_us)
 
@@ -56,6 +66,29 @@ class Replay:
     """The processor whose power is charged for the time that placing each frame took; None: it is not charged."""
     batch: int = 1
     """How many frames were collected before they were placed as one."""
+
+
+class FrameSink(Protocol):
+    """Told of a replay as it goes on, by the thread that calls `replay`."""
+
+    def begin(self, begun: Replay, /) -> None:
+        """Nothing has run yet, so it has no frames."""
+        ...
+
+    def frame(self, ended: FrameResult, settled_us: int, /) -> None:
+        """A frame has ended. Nothing of any that ends later begins before `settled_us`, on the run's clock."""
+        ...
+
+
+def streams_read(workload: Workload) -> tuple[str, ...]:
+    """The streams that stages of a workload read, each once."""
+    found: list[str] = []
+    for graph in workload.graphs:
+        for stage in graph.stages:
+            if find_operator(stage.operator).is_source:
+                each = (stage.params, *(variant.params for variant in stage.variants))
+                found += [params["stream"] for params in each if "stream" in params]
+    return tuple(dict.fromkeys(found))
 
 
 def check_streams(workload: Workload, recording: Recording) -> None:
@@ -107,39 +140,17 @@ def replay(
     solver_on: str | None = None,
     batch: int = 1,
     progress: Progress = lambda *_: None,
+    sinks: Sequence[FrameSink] = (),
 ) -> Replay:
     """Submit every frame of a span of a recording to a runtime, and wait for the last answer.
 
     `solver_on` names the processor that solving is charged to. So many frames as `batch` says are collected and placed
-    as one (`Runtime.submit_batch`). Raises `RecordingError` where the recording does not fit the workload.
+    as one (`Runtime.submit_batch`). `sinks` are told of each frame when it has ended; where the replay is interrupted,
+    also of those that had ended by then. Raises `RecordingError` where the recording does not fit the workload.
     """
     workload = runtime.merged.workload
     check_streams(workload, recording)
-    length_us = span.end_us - span.start_us
-    links = sorted(recording.manifest.links, key=lambda sample: sample.time_us)
-    frames: list[FrameResult] = []
-    now: dict[tuple[str, str], tuple[int, int | None] | None] = {}
-    for releases_us, graphs in batches(runtime, length_us, batch):
-        while links and links[0].time_us <= span.start_us + releases_us[-1]:
-            sample = links.pop(0)
-            up = sample.bytes_per_s is not None
-            now[sample.source, sample.target] = (sample.latency_us, sample.bytes_per_s) if up else None
-        collected = [
-            (
-                release_us,
-                {
-                    source.stage: recording.window(source.stream, span.start_us + release_us, source.samples)
-                    for source in runtime.sources(graphs)
-                },
-            )
-            for release_us in releases_us
-        ]
-        runtime.submit_batch(collected, graphs=graphs, links=dict(now) if now else None)
-        frames += runtime.results()
-        progress(policy, releases_us[-1], length_us)
-    frames += runtime.drain()
-    frames.sort(key=lambda frame: frame.frame)
-    return Replay(
+    begun = Replay(
         policy,
         time,
         workload,
@@ -148,76 +159,66 @@ def replay(
         recording,
         span,
         runtime.merged,
-        tuple(frames),
-        solver_on,
-        batch,
+        frames=(),
+        solver_on=solver_on,
+        batch=batch,
     )
-
-
-def log_lines(replayed: Replay) -> Iterator[str]:
-    """The log `leo-log/1`: a line of JSON for the run, then one for each frame, each with its newline.
-
-    In virtual time the same run gives the same bytes: nothing of it depends on how long anything took here, except
-    `solve_us` and `solver_nj`, which are there only where solving is charged.
-    """
-    solver_on = replayed.solver_on
-    charged = {} if solver_on is None else {"solver_on": solver_on}
-    solver_mw = 0 if solver_on is None else replayed.hardware.processor(solver_on).active_mw
-    yield _line(
-        {
-            "format": "leo-log/1",
-            "policy": replayed.policy,
-            "time": replayed.time,
-            "workload": replayed.workload.name,
-            "hardware": replayed.hardware.name,
-            "profile": replayed.profile.name,
-            "recording": replayed.recording.manifest.name,
-            "start_us": replayed.span.start_us,
-            "end_us": replayed.span.end_us,
-            **charged,
-            **({"batch": replayed.batch} if replayed.batch > 1 else {}),
-        }
-    )
-    for frame in replayed.frames:
-        solve_us = frame.placement.solve_us
-        solving = {"solve_us": solve_us, "solver_nj": solve_us * solver_mw} if charged else {}
-        yield _line(
-            {
-                "frame": frame.frame,
-                "release_us": frame.release_us,
-                "status": frame.placement.status,
-                "criteria": frame.placement.criteria.model_dump() if frame.placement.criteria else None,
-                **solving,
-                "graphs": [
-                    {
-                        "graph": result.graph,
-                        "release_us": result.release_us,
-                        "outcome": result.outcome,
-                        "label": result.label,
-                        "end_us": result.end_us,
-                        "deadline_us": result.deadline_us,
-                    }
-                    for result in frame.graphs
-                ],
-                "stages": [_without(asdict(stage), "frame") for stage in frame.stages],
-                "transfers": [_without(asdict(transfer), "frame") for transfer in frame.transfers],
-            }
-        )
-
-
-def write_log(replayed: Replay, path: Path) -> None:
-    """Write the log. Raises `DocumentError` when the file cannot be written."""
+    told = _Told(sinks)
+    for sink in sinks:
+        sink.begin(begun)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", encoding="utf-8") as file:
-            file.writelines(log_lines(replayed))
-    except OSError as error:
-        raise DocumentError(str(path), f"cannot be written ({error.strerror or error})") from None
+        _submit_all(runtime, begun, told, progress)
+        told.ended(runtime.drain())
+    except KeyboardInterrupt:
+        with suppress(Exception):  # It may have come in the middle of anything.
+            told.ended(runtime.results())
+        raise
+    return replace(begun, frames=tuple(sorted(told.frames, key=lambda frame: frame.frame)))
 
 
-def _without(data: dict[str, Any], key: str) -> dict[str, Any]:
-    return {name: value for name, value in data.items() if name != key}
+def _submit_all(runtime: Runtime, begun: Replay, told: _Told, progress: Progress) -> None:
+    recording, start_us, length_us = begun.recording, begun.span.start_us, begun.span.end_us - begun.span.start_us
+    links = sorted(recording.manifest.links, key=lambda sample: sample.time_us)
+    now: dict[tuple[str, str], tuple[int, int | None] | None] = {}
+    for releases_us, graphs in batches(runtime, length_us, begun.batch):
+        while links and links[0].time_us <= start_us + releases_us[-1]:
+            sample = links.pop(0)
+            up = sample.bytes_per_s is not None
+            now[sample.source, sample.target] = (sample.latency_us, sample.bytes_per_s) if up else None
+        collected = [
+            (
+                release_us,
+                {
+                    source.stage: recording.window(source.stream, start_us + release_us, source.samples)
+                    for source in runtime.sources(graphs)
+                },
+            )
+            for release_us in releases_us
+        ]
+        number = runtime.submit_batch(collected, graphs=graphs, links=dict(now) if now else None)
+        told.submitted(number, releases_us[-1])
+        told.ended(runtime.results())
+        progress(begun.policy, releases_us[-1], length_us)
 
 
-def _line(data: dict[str, Any]) -> str:
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":")) + "\n"
+class _Told:
+    """The frames that have ended, each of which all sinks have been told of."""
+
+    def __init__(self, sinks: Sequence[FrameSink]) -> None:
+        self.frames: list[FrameResult] = []
+        self._sinks = sinks
+        self._running: dict[int, int] = {}
+        """Releases of frames that have not ended, in order."""
+        self._last_us = 0
+
+    def submitted(self, number: int, release_us: int) -> None:
+        self._running[number] = release_us
+        self._last_us = release_us
+
+    def ended(self, frames: Sequence[FrameResult]) -> None:
+        for frame in frames:
+            self._running.pop(frame.frame, None)
+            settled_us = next(iter(self._running.values()), self._last_us)
+            self.frames.append(frame)
+            for sink in self._sinks:
+                sink.frame(frame, settled_us)

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Self, TextIO
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from leo_runtime.operators import Work
 
 if TYPE_CHECKING:
     from leo_runtime.profiles import Cost, Measurement, Profile
     from leo_runtime.summary import Pipeline, ProcessorUse, Total
-
-
-Progress = Callable[[str, int, int], None]
-"""Told what comes next, how much is done, and how much there is to do; `ProgressBar` is one."""
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -143,40 +138,6 @@ def _slowdown(measured: Measurement, then_us: int | None) -> str:
     return "" if then_us is None or measured.median_us == 0 else f"{then_us / measured.median_us:.2f}x"
 
 
-class ProgressBar:
-    """How far something is, on standard error: a bar that redraws itself on a terminal, else a line a tenth."""
-
-    WIDTH = 30
-
-    def __init__(self, title: str, stream: TextIO | None = None) -> None:
-        self._title = title
-        self._stream = sys.stderr if stream is None else stream
-        self._is_terminal = self._stream.isatty()
-        self._shown = -1
-
-    def __call__(self, what: str, done: int, of: int) -> None:
-        """Show it, if that changes what is seen."""
-        percent = 100 * done // max(1, of)
-        if self._is_terminal:
-            filled = self.WIDTH * percent // 100
-            bar = "#" * filled + "-" * (self.WIDTH - filled)
-            self._stream.write(f"\r{self._title} [{bar}] {percent:3d}% {what:.30}\x1b[K")
-            self._stream.flush()
-        elif percent // 10 > self._shown:
-            self._shown = percent // 10
-            self._stream.write(f"{self._title} {percent:3d}%\n")
-
-    def __enter__(self) -> Self:
-        """The bar itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Leave the line to what comes next."""
-        if self._is_terminal:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
-
-
 def _ms(microseconds: float) -> str:
     return f"{microseconds / 1000:.2f}"
 
@@ -200,21 +161,22 @@ def _is_figure(text: str) -> bool:
 
 def pipelines_table(lines: Sequence[Pipeline]) -> str:
     """What each pipeline found, and how late."""
-    found = ("pipeline", "frames", "answered", "detections", "right", "false", "labels", "missed")
+    found = ("pipeline", "frames", "answered", "failed", "detections", "right", "false", "labels", "missed")
     header = (*found, "median ms", "p95 ms", "late")
     rows = [
         (
             one.graph,
             one.frames,
             one.answered,
+            one.failed,
             one.detections,
-            one.right,
-            one.false,
+            "-" if one.right is None else one.right,
+            "-" if one.false is None else one.false,
             one.labels,
             one.missed,
             _ms(one.latency_median_us),
             _ms(one.latency_p95_us),
-            one.deadline_misses,
+            one.late,
         )
         for one in lines
     ]
@@ -240,16 +202,16 @@ def processors_table(lines: Sequence[ProcessorUse]) -> str:
 
 
 def policies_table(lines: Sequence[Total]) -> str:
-    """Policies side by side: energy, and what it is of the first one's; late answers, and those that never came."""
+    """Policies side by side: energy, and what it is of the first one's; answers that came late, and that never came."""
     first_nj = next((one.nj for one in lines if one.nj), 0)
-    header = ("policy", "time", "energy mJ", "of the first", "late", "of these never", "answers due")
+    header = ("policy", "time", "energy mJ", "of the first", "late", "failed", "answers due")
     rows = [
         (
             one.policy,
             one.time,
             millijoules(one.nj),
             f"{one.nj / first_nj:.2f}x" if first_nj else "",
-            one.deadline_misses,
+            one.late,
             one.failed,
             one.answers,
         )

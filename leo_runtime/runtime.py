@@ -22,7 +22,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from leo_runtime.answers import answer, check_decision, due_us
-from leo_runtime.backend import is_simulated
 from leo_runtime.arguments import (
     SourceWindow,
     batch_frames,
@@ -31,6 +30,7 @@ from leo_runtime.arguments import (
     require_windows,
     triggered_graphs,
 )
+from leo_runtime.backend import is_simulated
 from leo_runtime.batch import FramePrices, Modes, require_candidates
 from leo_runtime.clock import Clock, WallClock
 from leo_runtime.computing import Computing, Finished, Ran
@@ -209,8 +209,9 @@ class Runtime:
         (`solver.replan.Replanner`). `backends` by processor; None: those installed, and the
         CPU's for processors that none of them serves. Without `compute` nothing is computed, every gate opens, and any
         stage runs wherever the profile knows its cost. `noise` gives durations, or is the spread of a seeded log-normal
-        noise in ppm. `device_times` names processors whose kernels' own time is taken instead of the profile's. Raises
-        `GraphError`, `ProfileError`, `SolverError`, and what making a backend raises.
+        noise in ppm. `device_times` names processors whose kernels' own time is taken instead of the profile's. Every
+        kernel is loaded beforehand; a mode whose kernel fails then is left out. Raises `GraphError`, `ProfileError`,
+        `SolverError`, what making a backend raises, and `KernelError` where that leaves a stage no mode.
         """
         answers = frame_solver(solver, limit_ms, limit_nodes, switching_nj, seed)
         merged = merge(workload)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from leo_runtime.graph import TaskGraph
 from leo_runtime.ledger import Ledger, run_ledger
-from leo_runtime.observations import GraphResult
+from leo_runtime.observations import FrameResult, GraphResult
 from leo_runtime.replay import Replay, Time
 
 
@@ -20,17 +21,22 @@ class Pipeline:
     answered: int
     """The others were cancelled by a gate, or failed."""
     failed: int
+    """Those that never had an answer."""
     detections: int
-    right: int
-    """Detections whose window holds that label."""
-    false: int
+    right: int | None
+    """Detections whose window holds that label; None where the recording has no labels of what the graph reads."""
+    false: int | None
+    """The other detections; None as above."""
     labels: int
     """Labels in the part replayed that this graph could have found."""
     missed: int
     """Those that no detection found."""
     latency_median_us: int
     latency_p95_us: int
+    late: int
+    """Answers that came after the deadline."""
     deadline_misses: int
+    """Late or failed."""
 
 
 def pipelines(replayed: Replay) -> tuple[Pipeline, ...]:
@@ -49,7 +55,7 @@ def _pipeline(replayed: Replay, graph: TaskGraph, results: Sequence[GraphResult]
     windows = window_lengths(replayed, graph)
     truths = [truth for truth in _truths(replayed) if truth.stream in windows]
     hits = [[truth for truth in truths if _agree(result, truth, windows[truth.stream])] for result in detections]
-    right = sum(bool(hit) for hit in hits)
+    right = sum(bool(hit) for hit in hits) if truths else None
     wanted = [truth for truth in truths if _could_find(replayed, graph, truth)]
     found = {truth.index for hit in hits for truth in hit}
     return Pipeline(
@@ -59,11 +65,12 @@ def _pipeline(replayed: Replay, graph: TaskGraph, results: Sequence[GraphResult]
         failed=sum(result.outcome == "failed" for result in results),
         detections=len(detections),
         right=right,
-        false=len(detections) - right,
+        false=None if right is None else len(detections) - right,
         labels=len(wanted),
         missed=sum(truth.index not in found for truth in wanted),
         latency_median_us=_quantile(latencies, 50),
         latency_p95_us=_quantile(latencies, 95),
+        late=sum(result.missed and result.outcome != "failed" for result in results),
         deadline_misses=sum(result.missed for result in results),
     )
 
@@ -174,9 +181,12 @@ class Total:
     policy: str
     time: Time
     nj: int
+    late: int
+    """Answers that came after their deadlines."""
     deadline_misses: int
+    """Late or failed."""
     failed: int
-    """Those of the misses that never came."""
+    """Answers that never came."""
     answers: int
     """How many answers were due: graphs times frames."""
 
@@ -188,6 +198,7 @@ def total(replayed: Replay, ledger: Ledger) -> Total:
         replayed.policy,
         replayed.time,
         ledger.total_nj,
+        sum(result.missed and result.outcome != "failed" for result in results),
         sum(result.missed for result in results),
         sum(result.outcome == "failed" for result in results),
         len(results),
@@ -206,13 +217,43 @@ def ran_together(replayed: Replay) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-def failures(replayed: Replay) -> dict[tuple[str, str], int]:
-    """How often each stage failed and why, and each frame that was not placed ("frame"), the most frequent first."""
-    counts: dict[tuple[str, str], int] = {}
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Something that failed, and how often: a stage on a processor, or a whole frame."""
+
+    what: str
+    """ "stage on processor", or "frame"."""
+    why: str
+    """What the first of them said: the others differ from it in numbers alone."""
+    count: int
+
+    @property
+    def is_overload(self) -> bool:
+        """Whether nothing is broken: the frames were skipped, since there was too much to do."""
+        return self.what == "frame" and self.why.startswith(_SKIPPED)
+
+
+def failures(replayed: Replay) -> tuple[Failure, ...]:
+    """Every kind of failure once, the most frequent first."""
+    found: dict[tuple[str, str], Failure] = {}
     for frame in replayed.frames:
-        reasons = [(f"{run.stage} on {run.resource}", run.error) for run in frame.stages if run.error]
-        if frame.placement.status == "infeasible":
-            reasons.append(("frame", frame.placement.reason or "no placement"))
-        for reason in reasons:
-            counts[reason] = counts.get(reason, 0) + 1
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+        for what, why in _reasons(frame):
+            kind = (what, _NUMBER.sub("#", why))
+            first = found.get(kind, Failure(what, why, 0))
+            found[kind] = replace(first, count=first.count + 1)
+    return tuple(sorted(found.values(), key=lambda one: (-one.count, one.what, one.why)))
+
+
+_SKIPPED = "skipped:"
+"""How the runtime and the dispatcher begin to say that a frame was skipped for overload."""
+_NUMBER = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?")
+
+
+def _reasons(frame: FrameResult) -> list[tuple[str, str]]:
+    """What failed in a frame, and why."""
+    if frame.placement.status == "infeasible":
+        return [("frame", frame.placement.reason or "no placement")]
+    skipped = [run.error for run in frame.stages if run.error.startswith(_SKIPPED)]
+    if skipped:
+        return [("frame", skipped[0])]
+    return [(f"{frame.jobs[run.stage].stage} on {run.resource}", run.error) for run in frame.stages if run.error]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import wave
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -16,7 +17,7 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from leo_runtime.documents import Document, Name, Positive, Quantity, Value, reject, unique
+from leo_runtime.documents import Document, FileName, Name, Positive, Quantity, Value, reject, unique
 from leo_runtime.errors import RecordingError
 
 
@@ -54,7 +55,7 @@ class RecordingManifest(Document):
     """What was recorded, from where, and under which licence."""
 
     format: Literal["leo-recording/1"]
-    name: Name
+    name: FileName
     licence: Name
     source: Name
     streams: Annotated[tuple[RecordedStream, ...], Field(min_length=1)]
@@ -100,7 +101,11 @@ class Recording:
     @property
     def duration_us(self) -> int:
         """How long every stream lasts at least."""
-        return min(len(self.samples[stream.name]) * 1_000_000 // stream.rate_hz for stream in self.manifest.streams)
+        return self.lasts_us([stream.name for stream in self.manifest.streams])
+
+    def lasts_us(self, streams: Iterable[str]) -> int:
+        """How long each of these streams, at least one, lasts at least. Raises `RecordingError`."""
+        return min(len(self.samples[name]) * 1_000_000 // self.stream(name).rate_hz for name in streams)
 
     def stream(self, name: str) -> RecordedStream:
         """What the manifest says of the stream of that name. Raises `RecordingError`."""

@@ -2,48 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from bisect import bisect_left
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from leo_runtime.errors import DocumentError, MissingExtraError
-from leo_runtime.observations import StageObservation, TransferObservation
+from leo_runtime.appending import Appending
+from leo_runtime.errors import MissingExtraError
+from leo_runtime.observations import FrameResult, StageObservation, TransferObservation
 from leo_runtime.replay import Replay
 
 _SEQUENCE = 1
 
 
-def write_trace(replayed: Replay, path: Path) -> None:
-    """Write the trace; the same replay gives the same bytes.
+class TraceWriter:
+    """Writes the trace as the replay goes on: what is there can be opened, whenever the process ends.
 
-    Raises `MissingExtraError` without the extra `report`, `DocumentError` when the file cannot be written.
+    The same replay gives the same bytes.
     """
-    trace = _Trace()
-    for processor in replayed.hardware.processors:
-        trace.group(processor.name)
-        for lane in range(processor.lanes):
-            trace.track((processor.name, lane), f"{processor.name} lane {lane}", processor.name)
-    trace.group("transfers")
-    trace.group("pipelines")
-    for graph in replayed.workload.graphs:
-        trace.track(("pipelines", graph.name), graph.name, "pipelines")
-    for frame in replayed.frames:
-        for stage in frame.stages:
+
+    def __init__(self, path: Path) -> None:
+        """Nothing is written before the replay begins. Raises `MissingExtraError` without the extra `report`."""
+        self._trace = _Trace()
+        self._file = Appending(path)
+        self.frames: int | None = None
+        """How many frames the file holds once it is closed; None: it was not begun."""
+
+    def begin(self, begun: Replay, /) -> None:
+        """Write the tracks, in place of what the file held. Raises `DocumentError` when it cannot be written."""
+        trace = self._trace
+        for processor in begun.hardware.processors:
+            trace.group(processor.name)
+            for lane in range(processor.lanes):
+                trace.track((processor.name, lane), f"{processor.name} lane {lane}", processor.name)
+        trace.group("transfers")
+        trace.group("pipelines")
+        for graph in begun.workload.graphs:
+            trace.track(("pipelines", graph.name), graph.name, "pipelines")
+        self._file.start()
+        self._file.write(trace.packed(until_us=0))
+        self.frames = 0
+
+    def frame(self, ended: FrameResult, settled_us: int, /) -> None:
+        """Take a frame, and write all that comes before anything that is still to be told. Raises `DocumentError`."""
+        assert self.frames is not None, "a replay begins before its frames end"
+        self.frames += 1
+        trace = self._trace
+        for stage in ended.stages:
             if stage.outcome != "cancelled":
                 trace.stage(stage)
-        for transfer in frame.transfers:
+        for transfer in ended.transfers:
             trace.transfer(transfer)
-        for result in frame.graphs:
+        for result in ended.graphs:
             what = "missed its deadline" if result.missed else result.label
             if what is not None:
                 trace.mark(("pipelines", result.graph), what, result.end_us, result.frame)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(trace.packed())
-    except OSError as error:
-        raise DocumentError(str(path), f"cannot be written ({error.strerror or error})") from None
+        self._file.write(trace.packed(until_us=settled_us))
+
+    def __enter__(self) -> Self:
+        """The writer itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Write what is left, and close the file. Raises `DocumentError`."""
+        try:
+            if self.frames is not None:
+                self._file.write(self._trace.packed())
+        finally:
+            self._file.close()
 
 
 Notes = Mapping[str, int | str]
@@ -71,7 +100,8 @@ class _Trace:
             self._words = import_module("perfetto.protos.perfetto.trace.perfetto_trace_pb2").TrackEvent
         except ImportError:
             raise MissingExtraError("a trace for ui.perfetto.dev", "report") from None
-        self._builder: Any = builder.TraceProtoBuilder()
+        self._new_builder: Callable[[], Any] = builder.TraceProtoBuilder
+        self._builder = self._new_builder()
         self._events: list[_Event] = []
         self._tracks: dict[object, int] = {}
         self._slots: dict[str, list[int]] = {}
@@ -115,11 +145,18 @@ class _Trace:
     def mark(self, key: object, name: str, at_us: int, frame: int) -> None:
         self._events.append(_Event(at_us, 1, self._tracks[key], self._words.TYPE_INSTANT, name, frame))
 
-    def packed(self) -> bytes:
-        """The file. On one track a slice that ends goes before one that begins at that time."""
-        for event in sorted(self._events, key=lambda event: (event.at_us, event.rank)):
+    def packed(self, until_us: float = math.inf) -> bytes:
+        """The next part of the file: all before that time, or all that is left. A file is its parts, one by one.
+
+        On one track a slice that ends goes before one that begins at that time.
+        """
+        self._events.sort(key=lambda event: (event.at_us, event.rank))
+        count = bisect_left(self._events, until_us, key=lambda event: event.at_us)
+        for event in self._events[:count]:
             self._write(event)
+        del self._events[:count]
         packed: bytes = self._builder.serialize()
+        self._builder = self._new_builder()
         return packed
 
     def _slice(self, track: int, name: str, start_us: int, end_us: int, frame: int, notes: Notes) -> None:

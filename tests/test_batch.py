@@ -10,6 +10,7 @@ import pytest
 
 import recorded
 from leo_backends.cpu import CpuBackend
+from leo_runtime import computing
 from leo_runtime.backend import Kernel
 from leo_runtime.batch import (
     MAX_CANDIDATES,
@@ -374,6 +375,12 @@ def test_what_fails_for_one_frame_fails_for_that_frame_alone(
     assert any("KernelError: it is broken" in seen.error for seen in result.stages)
 
 
+def test_a_reason_that_repeats_in_a_batch_is_said_once() -> None:
+    assert computing._each_once(["left"] * 1000) == "left"
+    assert computing._each_once(["left", "right", "left"]) == "left; right"
+    assert computing._each_once([f"at {n}" for n in range(1000)]) == "at 0; at 1; at 2; and 997 more reasons"
+
+
 def test_what_fails_for_every_frame_fails_and_gives_nothing(folder: Path) -> None:
     workload, hardware, profile, _ = loaded(folder)
     window = np.full(8000, 9000, np.int16)
@@ -440,7 +447,7 @@ def test_a_batch_holds_weights_once_and_the_output_of_every_frame() -> None:
     weights, output = 4 * (50 * 3 + 3), 4 * 3
 
     def held(prices: FramePrices, together: tuple[str, ...]) -> list[int]:
-        state = FrameState(graphs=("net",))
+        state = Conditions(graphs=("net",))
         problem = batch_problem(
             merged, prices.of(1), prices.of(3), HARDWARE, state, frames=3, period_us=None, together=together, name="b"
         )

@@ -7,8 +7,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = (
-    ("errors",),
-    ("documents", "integers"),
+    ("errors", "progress"),
+    ("documents", "integers", "appending"),
     ("problem", "hardware", "operators", "graph", "profiles", "traces", "backend"),
     ("conditions", "lower", "cut", "batch", "judge", "ledger", "observations"),
     ("solver",),
@@ -35,6 +35,7 @@ FLOORS = (
         "calibrate",
         "measure",
         "replay",
+        "replay_log",
         "reserve",
         "report",
         "plots",

@@ -223,7 +223,7 @@ def test_a_processor_on_which_the_first_cannot_run_has_the_weights_with_the_next
 def test_a_cap_of_one_byte_leaves_no_answer_and_the_reason_is_memory() -> None:
     merged, hardware = networks(("a.npz",)), capped(1)
     modes = price(merged, hardware, ANY, anywhere)
-    answer = solve(frame_problem(merged, modes, hardware, FrameState(("nets",)), "frame"))
+    answer = solve(frame_problem(merged, modes, hardware, Conditions(("nets",)), "frame"))
     assert answer.status == "infeasible"
     assert answer.reason.startswith("rule 5: `moved` alone needs at least 256 bytes of memory"), answer.reason
     with Runtime.simulated(merged.workload, hardware, ANY, compute=False) as runtime:
@@ -241,7 +241,7 @@ def test_a_cap_sends_elsewhere_what_does_not_fit() -> None:
         links = tuple(link.model_copy(update={"radio": None}) for link in HARDWARE.links)
         hardware = hardware.model_copy(update={"links": links})
         modes = price(merged, hardware, ANY, anywhere)
-        answer = solve(frame_problem(merged, modes, hardware, FrameState(("nets",)), "frame"))
+        answer = solve(frame_problem(merged, modes, hardware, Conditions(("nets",)), "frame"))
         assert sum(run.resource == "dsp" for run in answer.stages) == there, (cap, answer)
 
 
