@@ -22,6 +22,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from leo_runtime.answers import answer, check_decision, due_us
+from leo_runtime.arguments import (
+    SourceWindow,
+    batch_frames,
+    named_graphs,
+    require_order,
+    require_windows,
+    triggered_graphs,
+)
 from leo_runtime.batch import FramePrices, Modes, require_candidates
 from leo_runtime.clock import Clock, WallClock
 from leo_runtime.computing import Computing, Finished, Ran
@@ -87,18 +95,6 @@ class Driver(Protocol):
     def close(self) -> None:
         """Stop."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class SourceWindow:
-    """What a source stage reads: the last `samples` samples of a stream before a frame's release."""
-
-    stage: str
-    """The merged stage: the key of its array in `Runtime.submit`."""
-    stream: str
-    samples: int
-    shape: tuple[int, ...]
-    """Of its array: (samples,), or (samples, channels)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,22 +382,9 @@ class Runtime:
         Their results come as one `FrameResult` with a graph result for each frame. Waits and raises as `submit` does;
         also raises `InputError` for no frames at all, and for stages that cannot run their frames together.
         """
-        if not frames:
-            raise InputError("a batch of no frames", hint="collect one at least")
-        for one in frames:
-            if not isinstance(one, tuple) or len(one) != 2:
-                raise InputError(
-                    f"a frame of a batch is a release with its windows, got {type(one).__name__}",
-                    hint="submit_batch([(release_us, {source: samples}), ...])",
-                )
-        releases_us = tuple(release_us for release_us, _ in frames)
-        if list(releases_us) != sorted(set(releases_us)):
-            raise InputError(
-                f"the frames of a batch are released one after the other, got {', '.join(map(str, releases_us))} us",
-                hint="submit them in the order in which they were recorded, each once",
-            )
+        releases_us, windows = batch_frames(frames)
         may = None if together is None else require_candidates(self.merged, together, self.modes)
-        return self._take(releases_us, tuple(windows for _, windows in frames), graphs, links, may)
+        return self._take(releases_us, windows, graphs, links, may)
 
     def _take(
         self,
@@ -415,14 +398,14 @@ class Runtime:
         if self._closed:
             raise InputError("the runtime is closed", hint="submit frames before close(), inside its `with` block")
         release_us = releases_us[-1]
-        names = self._triggered_by_all(releases_us) if graphs is None else self._known(graphs)
-        if release_us < self._last_release_us:
-            raise InputError(
-                f"a frame is released at {release_us} us, and the last one was at {self._last_release_us} us",
-                hint="submit frames in the order of their releases; a batch counts as its last frame",
-            )
-        for one in windows:
-            self._check_windows(names, one)
+        if graphs is None:
+            names = triggered_graphs(releases_us, self.triggered)
+        else:
+            names = named_graphs(self.merged.workload, graphs)
+        require_order(release_us, self._last_release_us)
+        if self._computing is not None:
+            for one in windows:
+                require_windows(self.sources(names), self.sources(self._graphs), one)
         driver = self._driver or self._begin(release_us)
         driver.reach(release_us)
         self._collect(driver)
@@ -517,46 +500,6 @@ class Runtime:
         for processor in self._lost_before:
             driver.post(ProcessorLost(now_us, processor))
         return driver
-
-    def _triggered_by_all(self, releases_us: tuple[int, ...]) -> tuple[str, ...]:
-        names = self.triggered(releases_us[0])
-        for release_us in releases_us[1:]:
-            if (others := self.triggered(release_us)) != names:
-                raise InputError(
-                    f"the frames of a batch are of the same graphs, got {', '.join(names) or 'none'} at "
-                    f"{releases_us[0]} us and {', '.join(others) or 'none'} at {release_us} us",
-                    hint="say which with `graphs`",
-                )
-        return names
-
-    def _known(self, graphs: Collection[str]) -> tuple[str, ...]:
-        if isinstance(graphs, str):
-            raise InputError(f"`graphs` are several names, got the text `{graphs}`", hint=f'write ["{graphs}"]')
-        for name in graphs:
-            if name not in self._graphs:
-                raise InputError(
-                    f"no graph of workload `{self.merged.workload.name}` is called `{name}`",
-                    hint=f"it has {', '.join(self._graphs)}",
-                )
-        return tuple(name for name in self._graphs if name in graphs)
-
-    def _check_windows(self, graphs: tuple[str, ...], windows: Mapping[str, np.ndarray]) -> None:
-        if self._computing is None:
-            return
-        for source in self.sources(graphs):
-            given = windows.get(source.stage)
-            shape = getattr(given, "shape", None)
-            if shape != source.shape:
-                other = "nothing" if given is None else f"a {type(given).__name__}"
-                raise InputError(
-                    f"source `{source.stage}` needs {source.samples} samples of stream `{source.stream}` as an array "
-                    f"of shape {source.shape}, got {other if shape is None else f'shape {shape}'}",
-                    hint="they are the last samples before the frame's release; `sources` says what a frame needs",
-                )
-        known = [source.stage for source in self.sources(self._graphs)]
-        for name in windows:
-            if name not in known:
-                raise InputError(f"no source is called `{name}`", hint=f"windows are given for {', '.join(known)}")
 
     def _ask(self, dispatcher: Dispatcher, release_us: int, graphs: tuple[str, ...]) -> Asked:
         """What the frame finds. A lane that is free now is free at 0: a frame that comes late is not planned late."""

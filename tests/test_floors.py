@@ -21,6 +21,7 @@ FLOORS = (
         "dispatch",
         "computing",
         "answers",
+        "arguments",
         "serving",
         "drift",
         "simulator",
