@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from leo_runtime import registry
 from leo_runtime.batch import Modes
-from leo_runtime.computing import Computing
+from leo_runtime.computing import Kernels
 from leo_runtime.errors import BackendError, LeoError
 from leo_runtime.hardware import Hardware, Processor
 from leo_runtime.lower import Supports
@@ -43,7 +43,7 @@ def serve(
     return served, own, missing
 
 
-def warmed(computing: Computing, modes: Modes) -> dict[str, tuple[Mode, ...]]:
+def warmed(kernels: Kernels, modes: Modes) -> dict[str, tuple[Mode, ...]]:
     """The modes whose kernels load and run once. Raises `BackendError` where a stage has none left."""
     good: dict[str, tuple[Mode, ...]] = {}
     for stage, stage_modes in modes.items():
@@ -51,7 +51,7 @@ def warmed(computing: Computing, modes: Modes) -> dict[str, tuple[Mode, ...]]:
         kept: list[Mode] = []
         for mode in stage_modes:
             try:
-                computing.warm(stage, mode.resource, mode.variant)
+                kernels.warm(stage, mode.resource, mode.variant)
             except Exception as error:  # Whatever a kernel raises means that this mode cannot be used.
                 errors.append(f"{mode.resource}: {error}")
             else:
