@@ -20,7 +20,7 @@ from queue import SimpleQueue
 from types import MappingProxyType
 
 from leo_runtime.clock import Clock, WallClock
-from leo_runtime.computing import Compute, Outputs, Publish, failure_text
+from leo_runtime.computing import Compute, Outputs, Publish, failure_text, is_users_interrupt
 from leo_runtime.dispatch import Dispatcher
 from leo_runtime.errors import DeviceUnavailableError
 from leo_runtime.events import (
@@ -123,7 +123,10 @@ class Executor:
                 self._failure = failure
                 self._closed = True
                 self._closing.set()
-            self._idle.notify_all()
+                if is_users_interrupt(failure):
+                    raise
+            finally:
+                self._idle.notify_all()
 
     def locked(self) -> AbstractContextManager[object]:
         """While it is held, nothing happens: for a consistent look at the dispatcher. From any thread."""

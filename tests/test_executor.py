@@ -11,7 +11,16 @@ from frames import answered, chain_problem, dispatcher_for, lanes_of, planned
 from leo_runtime.clock import VirtualClock, WallClock
 from leo_runtime.computing import Compute, Computed
 from leo_runtime.errors import DeviceUnavailableError
-from leo_runtime.events import FrameAdmitted, FrameDone, ProcessorFound, ProcessorLost, RunReport, RunStage
+from leo_runtime.events import (
+    Event,
+    FrameAdmitted,
+    FrameDone,
+    Instruction,
+    ProcessorFound,
+    ProcessorLost,
+    RunReport,
+    RunStage,
+)
 from leo_runtime.executor import Executor, HandOver
 from leo_runtime.plan import plan
 from leo_runtime.problem import Problem
@@ -276,6 +285,21 @@ def test_what_goes_wrong_in_any_thread_is_raised_where_an_answer_is_waited_for()
         driver.drain()
     assert isinstance(driver.failure, MemoryError)
     assert driver.finished() == ()
+    driver.close()
+
+
+def test_the_users_interrupt_goes_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes to the main thread, wherever that is: here as it tells the dispatcher of a frame."""
+
+    def interrupted(_event: Event) -> tuple[Instruction, ...]:
+        raise KeyboardInterrupt
+
+    problem = chain_problem()
+    driver = executor(problem, lambda _: Computed())
+    monkeypatch.setattr(driver.dispatcher, "handle", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        driver.post(FrameAdmitted(0, 0, 0, planned(problem)))
+    assert isinstance(driver.failure, KeyboardInterrupt)
     driver.close()
 
 

@@ -218,6 +218,14 @@ def test_who_closes_while_others_submit_loses_nothing() -> None:
         assert sorted(result.frame for result in runtime.results()) == sorted(taken)
 
 
+def test_every_method_says_from_which_threads_it_may_be_called() -> None:
+    for name, method in vars(Runtime).items():
+        if name.startswith("_") or isinstance(method, classmethod):
+            continue
+        if callable(method) or isinstance(method, property):
+            assert "any thread" in (method.__doc__ or "").lower(), name
+
+
 def test_turns_are_had_in_the_order_of_the_tickets() -> None:
     turns = Turns()
     had: list[int] = []
