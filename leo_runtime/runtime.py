@@ -315,7 +315,7 @@ class Runtime:
 
         `windows`: raw samples by source stage, as `sources` names them. They are copied at once; without `copy` they
         are the runtime's from now on, and the caller writes into them no more. `graphs` None: those that `triggered`
-        names. `links` holds from now on; None: as before.
+        names. `links`, copied as well, holds from now on; None: as before.
 
         From any thread: frames are taken in the order of the calls. Raises `InputError` for a release before the last
         one, a graph that is not there, a window that is missing or of another shape, or a runtime that is closed, also
@@ -358,7 +358,7 @@ class Runtime:
             self._over.clear()
             return found
 
-    def drain(self, *, timeout_s: float | None = None) -> tuple[FrameResult, ...]:
+    def drain(self, timeout_s: float | None = None) -> tuple[FrameResult, ...]:
         """Wait until every submitted frame has ended, then `results`.
 
         From any thread, but not from within a kernel. Raises `DrainTimeoutError` (a `TimeoutError`) where that takes
@@ -410,7 +410,7 @@ class Runtime:
     story = history
     """Its former name."""
 
-    def close(self, *, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
+    def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """Stop, and let go of the backends the runtime has made. From any thread; closing twice is fine.
 
         Frames in flight end as `failed`, and `results` has them. Waits `timeout_s` at most for the kernels that are
@@ -459,6 +459,7 @@ class Runtime:
             for one in windows:
                 require_windows(self.sources(names), self.sources(self._graphs), one)
             windows = tuple(self._own_windows(names, one, copy) for one in windows)
+        links = None if links is None else dict(links)
         with self._lock:
             self._require_open()
             require_order(releases_us[-1], self._last_release_us)
