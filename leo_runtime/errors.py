@@ -10,7 +10,8 @@ LeoError
 ├── BackendError               a processor could not do what was asked of it
 │   ├── DeviceUnavailableError it is not there
 │   └── KernelError            it failed while loading or running a stage
-└── SolverError                a solver cannot answer this problem at all (too large for it, unknown name)
+├── SolverError                a solver cannot answer this problem at all (too large for it, unknown name)
+└── DrainTimeoutError          frames have not ended within the time given for it (a `TimeoutError`, too)
 """
 
 
@@ -71,6 +72,10 @@ class KernelError(BackendError):
 
 class SolverError(LeoError):
     """A solver cannot answer this problem at all."""
+
+
+class DrainTimeoutError(LeoError, TimeoutError):
+    """Frames have not ended within the time given for it."""
 
 
 def _printable(text: str) -> str:

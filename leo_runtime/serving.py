@@ -136,7 +136,7 @@ class Usable:
 def usable(modes: Modes, attempt: Callable[[str, str, str], object]) -> Usable:
     """The modes for which `attempt(stage, processor, variant)` raises nothing.
 
-    `Computing.ready` loads a kernel, `Computing.warm` also runs it once. Whatever is raised leaves the mode out; raises
+    `Kernels.load` loads a kernel, `Kernels.warm` also runs it once. Whatever is raised leaves the mode out; raises
     `KernelError`, with every reason, where that leaves some stage no mode at all.
     """
     good: dict[str, tuple[Mode, ...]] = {}

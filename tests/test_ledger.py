@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frames import answered, random_needs
-from leo_runtime.computing import Ran
+from leo_runtime.computing import Computed
 from leo_runtime.dispatch import Dispatcher
-from leo_runtime.events import FrameAdmitted, FrameDone
+from leo_runtime.events import FrameAdmitted, FrameDone, RunReport
 from leo_runtime.hardware import Hardware
 from leo_runtime.ledger import Ledger, ledger, linger_us, run_ledger
 from leo_runtime.observations import FrameResult, GraphResult, StageObservation, TransferObservation, WakeObservation
@@ -121,16 +121,15 @@ def test_one_frame_costs_what_was_expected_besides_idling_and_sleep(seed: int) -
     simulator.post(FrameAdmitted(0, 0, 0, make_plan(problem, placement), asleep))
     simulator.drain()
     (finished,) = simulator.finished()
-    costs = run_ledger([observed(finished.done, 0, placement)], hardware).by_cause()
+    costs = run_ledger([observed(finished, 0, placement)], hardware).by_cause()
     for cause in ("idle tail", "radio tail", "asleep"):
         costs.pop(cause, None)
     # The plan has everything it uses awake from 0 on; what sleeps is woken just in time.
     awake_mw = {r.name: r.awake_mw for r in problem.resources}
-    saved_nj = sum(awake_mw[name] * at_us for name, at_us in finished.done.wakes)
+    saved_nj = sum(awake_mw[name] * at_us for name, at_us in finished.wakes)
     expected = ledger(problem, placement).by_cause()
-    assert {name for name, _ in finished.done.wakes} == {
-        name for name in make_plan(problem, placement).uses if name in asleep
-    }
+    plan = make_plan(problem, placement)
+    assert {name for name, _ in finished.wakes} == {name for name in plan.uses if name in asleep}
     assert costs.pop("awake", 0) == expected.pop("awake", 0) - saved_nj
     assert costs == expected
 
@@ -152,7 +151,7 @@ def test_every_moment_of_a_run_is_charged_once(seed: int, frames: int) -> None:
         simulator.reach(release_us)
         simulator.post(FrameAdmitted(release_us, frame, release_us, made))
     simulator.drain()
-    results = [observed(f.done, releases[f.done.frame], placement) for f in simulator.finished()]
+    results = [observed(f, releases[f.frame], placement) for f in simulator.finished()]
     assert len(results) == frames
     causes = ("awake", "idle tail", "asleep")
     made_ledger = run_ledger(results, hardware, end_us=10_000_000)
@@ -178,7 +177,7 @@ def test_what_runs_is_awake_and_what_is_woken_sleeps(seed: int, frames: int) -> 
     made = make_plan(problem, placement, gates)
     simulator = Simulator(
         Dispatcher({r.name: r.lanes for r in problem.resources}),
-        compute=lambda order: Ran(opened=order.stage not in closed),
+        compute=lambda order: Computed(RunReport(opened=order.stage not in closed)),
         noise=seeded_noise(seed, 200_000),
     )
     releases = sorted(rng.randrange(90_000) for _ in range(frames))
@@ -188,7 +187,7 @@ def test_what_runs_is_awake_and_what_is_woken_sleeps(seed: int, frames: int) -> 
         asleep = [name for name, linger in lingers.items() if is_asleep(dispatcher, name, linger, release_us)]
         simulator.post(FrameAdmitted(release_us, frame, release_us, made, tuple(asleep)))
     simulator.drain()
-    results = [observed(f.done, releases[f.done.frame], placement) for f in simulator.finished()]
+    results = [observed(f, releases[f.frame], placement) for f in simulator.finished()]
     entries = run_ledger(results, hardware).entries
     for name in lingers:
         spans = [(e.at_us, e.at_us + e.nj) for e in entries if e.resource == name and e.cause in KEPT_AWAKE]

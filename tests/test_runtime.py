@@ -383,6 +383,16 @@ def test_links_hold_until_they_change() -> None:
     assert [{s.resource for s in result.stages} for result in results] == [{"cpu"}, {"cpu"}, {"cpu", "fast"}]
 
 
+def test_links_are_as_they_were_when_they_were_given() -> None:
+    links: dict[tuple[str, str], tuple[int, int | None] | None] = {("cpu", "fast"): None}
+    with simulated(solver="heft") as runtime:
+        runtime.submit(0, {"sound": LOUD}, links=links)
+        links.clear()
+        runtime.submit(1000, {"sound": LOUD})
+        results = runtime.drain()
+    assert [{s.resource for s in result.stages} for result in results] == [{"cpu"}, {"cpu"}]
+
+
 def test_a_broken_stage_moves_and_a_lost_processor_is_avoided() -> None:
     with simulated(solver=everything_on("fast"), backends=fake_backends(fast=FakeBackend(broken="scores"))) as runtime:
         runtime.submit(0, {"sound": LOUD})
