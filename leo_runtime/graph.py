@@ -71,8 +71,6 @@ class Decision(Value):
     def _consistent(self) -> Self:
         if isnan(self.threshold):
             reject("a threshold that is no number is never reached", "$.threshold", str(self.threshold))
-        if self.background is not None and self.background not in self.labels:
-            reject(f'no label is called "{self.background}"', "$.background", self.background)
         return self
 
 

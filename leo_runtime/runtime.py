@@ -25,10 +25,18 @@ from leo_runtime.answers import answer, check_decision, due_us
 from leo_runtime.arguments import (
     SourceWindow,
     batch_frames,
+    due_graphs,
+    known_links,
     named_graphs,
+    named_processors,
+    plain_noise,
+    require_backends,
+    require_flags,
     require_order,
+    require_parts,
+    require_processor,
     require_windows,
-    triggered_graphs,
+    source_window,
 )
 from leo_runtime.batch import FramePrices, Modes, require_candidates
 from leo_runtime.clock import Clock, WallClock
@@ -42,7 +50,7 @@ from leo_runtime.executor import Executor
 from leo_runtime.graph import TaskGraph, Workload, in_order
 from leo_runtime.hardware import Hardware
 from leo_runtime.ledger import linger_us
-from leo_runtime.lower import MergedStage, MergedWorkload, merge, price
+from leo_runtime.lower import MergedWorkload, merge, price
 from leo_runtime.observations import (
     FrameResult,
     GraphResult,
@@ -56,6 +64,7 @@ from leo_runtime.problem import Mode, Placement
 from leo_runtime.profiles import Profile
 from leo_runtime.serving import anything, serve, supported, warmed
 from leo_runtime.simulator import Noise, Simulator, seeded_noise
+from leo_runtime.values import whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -206,6 +215,12 @@ class Runtime:
         noise in ppm. `device_times` names processors whose kernels' own time is taken instead of the profile's. Raises
         `GraphError`, `ProfileError`, `SolverError`, and what making a backend raises.
         """
+        require_parts(workload, hardware, profile)
+        require_backends(hardware, backends)
+        require_flags(compute=compute, adapt=adapt)
+        noise = plain_noise(noise)
+        device_times = named_processors(hardware, device_times, "device_times")
+        max_in_flight = whole(max_in_flight, "max_in_flight", least=1)
         answers = frame_solver(solver, limit_ms, limit_nodes, switching_nj, seed)
         merged = merge(workload)
         served, own, missing = serve(hardware, backends if compute else {}, stand_in=True)
@@ -271,6 +286,10 @@ class Runtime:
         long as links and wake-ups take by the hardware document. Raises `GraphError`, `ProfileError`, `SolverError`,
         `BackendError` where no processor is served, and what making a backend raises.
         """
+        require_parts(workload, hardware, profile)
+        require_backends(hardware, backends)
+        require_flags(modelled_delays=modelled_delays, adapt=adapt)
+        max_in_flight = whole(max_in_flight, "max_in_flight", least=1)
         answers = frame_solver(solver, limit_ms, limit_nodes, switching_nj, seed)
         merged = merge(workload)
         served, own, missing = serve(hardware, backends, stand_in=False)
@@ -314,7 +333,8 @@ class Runtime:
         )
 
     def triggered(self, release_us: int) -> tuple[str, ...]:
-        """The graphs whose period and offset make them run at that time."""
+        """The graphs whose period and offset make them run at that time. Raises `InputError` for no whole number."""
+        release_us = whole(release_us, "release_us")
         return tuple(
             graph.name
             for graph in self.merged.workload.graphs
@@ -322,11 +342,11 @@ class Runtime:
         )
 
     def sources(self, graphs: Collection[str]) -> tuple[SourceWindow, ...]:
-        """The windows that a frame of these graphs needs."""
-        key = tuple(name for name in self._graphs if name in graphs)
+        """The windows that a frame of these graphs needs. Raises `InputError` for a graph that is not there."""
+        key = named_graphs(self.merged.workload, graphs) if graphs else ()
         if key not in self._sources:
             self._sources[key] = tuple(
-                _window(stage)
+                source_window(stage, self.merged.workload)
                 for stage in self.merged.stages
                 if stage.bound.operator.is_source and any(graph in key for graph in stage.graphs)
             )
@@ -357,12 +377,15 @@ class Runtime:
     ) -> int:
         """Take a frame, place it and start it; returns its number. Waits for its release where that is to come.
 
-        `windows`: raw samples by source stage, as `sources` names them. `graphs` None: those that `triggered` names.
-        `links` holds from now on; None: as before. Raises `InputError` for a release before the last one, a graph
-        that is not there, a window that is missing or of another shape, or a closed runtime; `SolverError` when the
-        solver has no answer and never had one: later, that fails the frame and not the run.
+        `release_us` is a whole number. `windows`: raw samples by source stage, as `sources` names them: audio as int16,
+        or as float32 or float64 from -1 to 1; anything else as real numbers, all finite. `graphs` None: those that
+        `triggered` names, of which there has to be one; a release off their periods' grid names them here. `links`
+        holds from now on, and is None for one that is down; None: as before. Raises `InputError` for a release before
+        the last one, a graph or link that is not there, a window that is missing or of another shape or kind, or a
+        closed runtime; `SolverError` when the solver has no answer and never had one, or is the caller's own and wrong
+        (`leo_runtime.check` judges it): later, that fails the frame and not the run.
         """
-        return self._take((release_us,), (windows,), graphs, links, None)
+        return self._take((whole(release_us, "release_us"),), (windows,), graphs, links, None)
 
     def submit_batch(
         self,
@@ -399,11 +422,12 @@ class Runtime:
         if self._closed:
             raise InputError("the runtime is closed", hint="submit frames before close(), inside its `with` block")
         release_us = releases_us[-1]
+        require_order(release_us, self._last_release_us)
         if graphs is None:
-            names = triggered_graphs(releases_us, self.triggered)
+            names = due_graphs(self.merged.workload.graphs, releases_us, self.triggered)
         else:
             names = named_graphs(self.merged.workload, graphs)
-        require_order(release_us, self._last_release_us)
+        links = None if links is None else known_links(self.hardware, links)
         if self._computing is not None:
             for one in windows:
                 require_windows(self.sources(names), self.sources(self._graphs), one)
@@ -414,9 +438,6 @@ class Runtime:
         frame, self._count = self._count, self._count + 1
         self._last_release_us = release_us
         wanted = tuple(self._graphs[name] for name in names)
-        if not names:
-            self._give_up(frame, releases_us, (), no_placement("no graph is triggered"))
-            return frame
         if len(driver.dispatcher.frames) >= self._max_in_flight:
             self.skipped += len(releases_us)
             why = f"skipped: {self._max_in_flight} frames are in flight"
@@ -458,16 +479,16 @@ class Runtime:
         return self.results()
 
     def lose(self, processor: str) -> None:
-        """A processor is gone: what it has to do goes elsewhere. Raises `KeyError` for an unknown one."""
-        self.hardware.processor(processor)
+        """A processor is gone: what it has to do goes elsewhere. Raises `InputError` for an unknown one."""
+        require_processor(self.hardware, processor)
         if self._driver is None:
             self._lost_before = (*self._lost_before, processor)
         else:
             self._driver.post(ProcessorLost(self._driver.clock.now_us(), processor, "as was said"))
 
     def restore(self, processor: str) -> None:
-        """A lost processor is back. Raises `KeyError` for an unknown one."""
-        self.hardware.processor(processor)
+        """A lost processor is back. Raises `InputError` for an unknown one."""
+        require_processor(self.hardware, processor)
         if self._driver is None:
             self._lost_before = tuple(name for name in self._lost_before if name != processor)
         else:
@@ -624,11 +645,6 @@ def _is_asleep(dispatcher: Dispatcher, resource: str, linger_us: int, now_us: in
     used_us = dispatcher.used_until_us(resource)
     idle = not dispatcher.in_use(resource) and (used_us is None or used_us + linger_us <= now_us)
     return dispatcher.sleeps(resource) or idle
-
-
-def _window(stage: MergedStage) -> SourceWindow:
-    params = next(iter(stage.bound.params.values()))
-    return SourceWindow(stage.name, params.stream, params.samples, stage.bound.input_shapes[0])
 
 
 def _nj(mode: Mode, lasted_us: int) -> int:

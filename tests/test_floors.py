@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FLOORS = (
     ("errors",),
-    ("documents", "integers"),
+    ("documents", "values"),
     ("problem", "hardware", "operators", "builtin_operators", "graph", "profiles", "traces", "backend"),
     ("conditions", "lower", "cut", "batch", "judge", "ledger", "observations"),
     ("solver",),
