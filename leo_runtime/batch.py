@@ -17,6 +17,7 @@ from leo_runtime.graph import TaskGraph
 from leo_runtime.hardware import Hardware
 from leo_runtime.lower import MergedStage, MergedWorkload, active_stages, usual_links, usual_resources
 from leo_runtime.problem import AccuracyBudget, Deadline, Mode, Placement, Problem, StageModes
+from leo_runtime.values import several_names
 
 MAX_CANDIDATES = 6
 """Every candidate doubles the number of problems to solve."""
@@ -281,7 +282,7 @@ def may_batch(merged: MergedWorkload, name: str, modes: Modes) -> bool:
 
 def require_candidates(merged: MergedWorkload, names: Collection[str], modes: Modes) -> tuple[str, ...]:
     """The stages of these names, each once. Raises `InputError` where they are too many, or one may not be batched."""
-    wanted = tuple(dict.fromkeys(names))
+    wanted = tuple(dict.fromkeys(several_names(names, "together")))
     if len(wanted) > MAX_CANDIDATES:
         raise InputError(
             f"{len(wanted)} stages may run together, at most {MAX_CANDIDATES} can be tried",

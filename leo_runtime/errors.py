@@ -27,8 +27,11 @@ class InputError(LeoError):
     """What the user gave is wrong."""
 
 
-class DocumentError(InputError):
-    """A document is wrong: `source` (file or document), `path` (JSON path) and `value` say where."""
+class DocumentError(InputError, ValueError):
+    """A document is wrong: `source` (file or document), `path` (JSON path) and `value` say where.
+
+    A ValueError, too, as wrong values in Python are.
+    """
 
     def __init__(self, source: str, problem: str, path: str = "$", value: str = "", *, hint: str = "") -> None:
         # Names in it are the document's own, and may have line breaks or what a terminal would obey.

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from leo_runtime.errors import InputError
+from leo_runtime.arguments import require_flags
 from leo_runtime.planner import Solver
+from leo_runtime.values import whole
 
 if TYPE_CHECKING:
     from leo_runtime.backend import Backend
@@ -40,10 +41,10 @@ class RuntimeOptions:
     """Of the solver, and of the noise in virtual time."""
 
     def __post_init__(self) -> None:
-        """Raise `InputError` for a number that leaves no room for anything."""
+        """Raise `InputError` for what cannot be chosen; the solver and its limits are `frame_solver`'s to check."""
         for name in ("max_in_flight", "max_results"):
-            if getattr(self, name) < 1:
-                raise InputError(f"`{name}` is at least 1, got {getattr(self, name)}")
+            object.__setattr__(self, name, whole(getattr(self, name), name, least=1))
+        require_flags(adapt=self.adapt, allow_nonfinite=self.allow_nonfinite)
 
     def changed(self, **changes: Any) -> RuntimeOptions:
         """The same with some of them changed. Raises `TypeError` for a name that is none of them."""

@@ -12,15 +12,16 @@ from dataclasses import dataclass, replace
 
 from leo_runtime.batch import Job, Modes, solve_batch, worth_batching
 from leo_runtime.conditions import Conditions, LinkNow
+from leo_runtime.documents import MAX_QUANTITY
 from leo_runtime.errors import InputError, LeoError, SolverError
 from leo_runtime.hardware import Hardware
-from leo_runtime.integers import whole
 from leo_runtime.judge import check
 from leo_runtime.lower import MergedWorkload, frame_problem
 from leo_runtime.plan import Needs, Plan, make_plan
 from leo_runtime.problem import Mode, Placement, Problem
-from leo_runtime.solver import SOLVERS, named
+from leo_runtime.solver import SOLVERS, named, plain_limits
 from leo_runtime.solver.replan import Replanner
+from leo_runtime.values import whole
 
 Solver = Callable[[Problem], Placement]
 """Answers a frame's question."""
@@ -225,10 +226,8 @@ def frame_solver(
             f"`solver` is a solver's name or a function from Problem to Placement, got {type(solver).__name__}",
             hint=f"there are {', '.join(SOLVERS)}",
         )
-    limit_ms = None if limit_ms is None else whole(limit_ms, "limit_ms")
-    limit_nodes = None if limit_nodes is None else whole(limit_nodes, "limit_nodes")
-    switching_nj = whole(switching_nj, "switching_nj")
-    seed = whole(seed, "seed")
+    limit_ms, limit_nodes, seed = plain_limits(limit_ms, limit_nodes, seed)
+    switching_nj = whole(switching_nj, "switching_nj", most=MAX_QUANTITY)
     replans = solver == "exact" and limit_ms is None
     if switching_nj and not replans:
         which = f"`{solver}`" if isinstance(solver, str) else "of your own"

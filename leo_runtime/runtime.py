@@ -34,10 +34,18 @@ from leo_runtime.answers import check_decision, due_us
 from leo_runtime.arguments import (
     SourceWindow,
     batch_frames,
+    due_graphs,
+    known_links,
     named_graphs,
+    named_processors,
+    plain_noise,
+    require_backends,
+    require_flags,
     require_order,
+    require_parts,
+    require_processor,
     require_windows,
-    triggered_graphs,
+    source_window,
 )
 from leo_runtime.backend import is_simulated
 from leo_runtime.batch import FramePrices, Modes, require_candidates
@@ -53,7 +61,7 @@ from leo_runtime.executor import CLOSE_TIMEOUT_S, Executor
 from leo_runtime.graph import Workload
 from leo_runtime.hardware import Hardware
 from leo_runtime.ledger import linger_us
-from leo_runtime.lower import MergedStage, MergedWorkload, merge, price
+from leo_runtime.lower import MergedWorkload, merge, price
 from leo_runtime.observations import FrameResult
 from leo_runtime.options import RuntimeOptions
 from leo_runtime.plan import Plan
@@ -64,6 +72,7 @@ from leo_runtime.results import Results, Submitted, energy_nj, unplaced_result
 from leo_runtime.serving import Machine, anything, open_backends, require_served, usable
 from leo_runtime.simulator import Noise, Simulator, seeded_noise
 from leo_runtime.turns import Turns
+from leo_runtime.values import whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -169,8 +178,13 @@ class Runtime:
         `GraphError`, `ProfileError`, `SolverError`, what making a backend raises, and `KernelError` where a stage has
         no kernel that loads: every kernel is loaded beforehand, and a mode whose kernel fails then is left out.
         """
+        require_parts(workload, hardware, profile)
+        require_flags(compute=compute)
+        noise = plain_noise(noise)
+        device_times = named_processors(hardware, device_times, "device_times")
         chosen = (options or RuntimeOptions()).changed(**changes)
         solver = _solver(chosen)
+        require_backends(hardware, chosen.backends)
         merged = merge(workload)
         with ExitStack() as undo:
             machine = undo.enter_context(open_backends(hardware, chosen.backends if compute else {}, stand_in=True))
@@ -235,8 +249,11 @@ class Runtime:
         wake-ups take by the hardware document. Raises `GraphError`, `ProfileError`, `SolverError`, `BackendError` where
         no processor is served, and what making a backend raises.
         """
+        require_parts(workload, hardware, profile)
+        require_flags(modelled_delays=modelled_delays)
         chosen = (options or RuntimeOptions()).changed(**changes)
         solver = _solver(chosen)
+        require_backends(hardware, chosen.backends)
         merged = merge(workload)
         lanes = {processor.name: processor.lanes for processor in hardware.processors}
         with ExitStack() as undo:
@@ -281,7 +298,11 @@ class Runtime:
         return runtime
 
     def triggered(self, release_us: int) -> tuple[str, ...]:
-        """The graphs whose period and offset make them run at that time. From any thread."""
+        """The graphs whose period and offset make them run at that time. From any thread.
+
+        Raises `InputError` for what is no whole number.
+        """
+        release_us = whole(release_us, "release_us")
         return tuple(
             graph.name
             for graph in self.merged.workload.graphs
@@ -289,11 +310,14 @@ class Runtime:
         )
 
     def sources(self, graphs: Collection[str]) -> tuple[SourceWindow, ...]:
-        """The windows that a frame of these graphs needs. From any thread."""
-        key = tuple(name for name in self._graphs if name in graphs)
+        """The windows that a frame of these graphs needs. From any thread.
+
+        Raises `InputError` for a graph that is not there.
+        """
+        key = named_graphs(self.merged.workload, graphs) if graphs else ()
         if key not in self._sources:
             self._sources[key] = tuple(
-                _window(stage)
+                source_window(stage, self.merged.workload)
                 for stage in self.merged.stages
                 if stage.bound.operator.is_source and any(graph in key for graph in stage.graphs)
             )
@@ -332,17 +356,20 @@ class Runtime:
     ) -> int:
         """Take a frame, place it and start it; returns its number. Waits for its release where that is to come.
 
-        `windows`: raw samples by source stage, as `sources` names them. They are copied at once; without `copy` they
-        are the runtime's from now on, and the caller writes into them no more. `graphs` None: those that `triggered`
-        names. `links`, copied as well, holds from now on; None: as before.
+        `release_us` is a whole number. `windows`: raw samples by source stage, as `sources` names them: audio as int16,
+        or as float32 or float64 from -1 to 1; anything else as real numbers, all finite. They are copied at once;
+        without `copy` they are the runtime's from now on, and the caller writes into them no more. `graphs` None: those
+        that `triggered` names, of which there has to be one; a release off their periods' grid names them here.
+        `links`, copied as well, holds from now on, and is None for one that is down; None: as before.
 
         From any thread: frames are taken in the order of the calls. Raises `InputError` for a release before the last
-        one, a graph that is not there, a window that is missing or of another shape, or a runtime that is closed, also
-        while this waits; `SolverError` when the solver has no answer and never had one: later, that fails the frame and
-        not the run. A frame that is refused gives no result. Raises what went wrong in the runtime itself: the frames
-        in flight then have their results.
+        one, a graph or link that is not there, a window that is missing or of another shape or kind, or a runtime that
+        is closed, also while this waits; `SolverError` when the solver has no answer and never had one, or is the
+        caller's own and wrong (`leo_runtime.check` judges it): later, that fails the frame and not the run. A frame
+        that is refused gives no result. Raises what went wrong in the runtime itself: the frames in flight then have
+        their results.
         """
-        return self._submit((release_us,), (windows,), graphs, links, None, copy)
+        return self._submit((whole(release_us, "release_us"),), (windows,), graphs, links, None, copy)
 
     def submit_batch(
         self,
@@ -396,11 +423,12 @@ class Runtime:
         return self.results()
 
     def lose(self, processor: str) -> None:
-        """A processor is gone: what it has to do goes elsewhere. From any thread. Raises `KeyError` for an unknown one.
+        """A processor is gone: what it has to do goes elsewhere. From any thread.
 
-        What runs there is given up; its lane is occupied until that has ended all the same.
+        What runs there is given up; its lane is occupied until that has ended all the same. Raises `InputError` for an
+        unknown one.
         """
-        self.hardware.processor(processor)
+        require_processor(self.hardware, processor)
         with self._lock:
             driver = self._driver
             if driver is None:
@@ -409,8 +437,8 @@ class Runtime:
         driver.post(ProcessorLost(driver.clock.now_us(), processor, "as was said"))
 
     def restore(self, processor: str) -> None:
-        """A lost processor is back. From any thread. Raises `KeyError` for an unknown one."""
-        self.hardware.processor(processor)
+        """A lost processor is back. From any thread. Raises `InputError` for an unknown one."""
+        require_processor(self.hardware, processor)
         with self._lock:
             driver = self._driver
             if driver is None:
@@ -470,15 +498,17 @@ class Runtime:
         copy: bool,
     ) -> int:
         """Take one frame, or several as a batch, and start them when it is their turn."""
+        with self._lock:
+            require_order(releases_us[-1], self._last_release_us)  # Before anything else is said of a late one.
         if graphs is None:
-            names = triggered_graphs(releases_us, self.triggered)
+            names = due_graphs(self.merged.workload.graphs, releases_us, self.triggered)
         else:
             names = named_graphs(self.merged.workload, graphs)
         if self._kernels is not None:
             for one in windows:
                 require_windows(self.sources(names), self.sources(self._graphs), one)
             windows = tuple(self._own_windows(names, one, copy) for one in windows)
-        links = None if links is None else dict(links)
+        links = None if links is None else known_links(self.hardware, links)
         with self._lock:
             self._require_open()
             require_order(releases_us[-1], self._last_release_us)
@@ -539,8 +569,6 @@ class Runtime:
             if self._options.adapt and self._drift.settle():
                 self._planner.use(self._adapted(self.modes))
             batched = self._adapted(self._prices.of(frames)) if frames > 1 else None
-        if not names:
-            return (), no_placement("no graph is triggered")
         with driver.locked():
             dispatcher, now_us = driver.dispatcher, max(releases_us[-1], driver.clock.now_us())
             in_flight = len(dispatcher.frames)
@@ -637,8 +665,3 @@ def _is_asleep(dispatcher: Dispatcher, resource: str, linger_us: int, now_us: in
     used_us = dispatcher.used_until_us(resource)
     idle = not dispatcher.in_use(resource) and (used_us is None or used_us + linger_us <= now_us)
     return dispatcher.sleeps(resource) or idle
-
-
-def _window(stage: MergedStage) -> SourceWindow:
-    params = next(iter(stage.bound.params.values()))
-    return SourceWindow(stage.name, params.stream, params.samples, stage.bound.input_shapes[0])

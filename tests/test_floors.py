@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FLOORS = (
     ("errors", "progress"),
-    ("documents", "integers", "appending"),
+    ("documents", "values", "appending"),
     ("problem", "hardware", "operators", "graph", "profiles", "traces", "backend"),
     ("conditions", "lower", "cut", "batch", "judge", "ledger", "observations"),
     ("solver",),

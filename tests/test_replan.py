@@ -61,35 +61,6 @@ def test_frames_of_a_workload_too_large_to_be_searched_are_answered(monkeypatch:
         assert answer.criteria is not None and not check(frame.applied(problem), answer).violations
 
 
-def test_a_resource_without_lanes_is_no_resource_in_any_frame() -> None:
-    problem = Problem.from_dict(
-        {
-            "format": "leo-problem/1",
-            "name": "no lanes",
-            "resources": [{"name": "cpu", "awake_mw": 3}, {"name": "gone", "lanes": 0, "awake_mw": 7}],
-            "links": [{"source": "cpu", "target": "gone"}, {"source": "gone", "target": "cpu"}],
-            "stages": [
-                {
-                    "name": f"s{i}",
-                    "inputs": [f"s{i - 1}"] if i else [],
-                    "modes": [
-                        {"resource": "cpu", "duration_us": 10 + i, "energy_nj": 9},
-                        {"resource": "cpu", "variant": "small", "duration_us": 25 - i, "energy_nj": 4},
-                        {"resource": "gone", "duration_us": 1, "energy_nj": 1},
-                    ],
-                }
-                for i in range(6)
-            ],
-            "deadlines": [{"stage": f"s{i}", "deadline_us": 17 * i} for i in range(1, 6)],
-            "objective": ["tardiness", "energy"],
-        }
-    )
-    replanner = Replanner(problem)
-    for busy in (0, 5, 0, 9, 3):
-        frame = Conditions(ready_us=(("cpu", (busy,)),))
-        assert replanner.frame(frame).bounds == solve(frame.applied(problem)).bounds
-
-
 def test_bounds_hold_where_a_later_frame_is_cut_short() -> None:
     problem = random_problem(4, stages=12, features=("lanes", "wake", "variants"), urgency="late")
     problem = problem.model_copy(update={"objective": ("tardiness", "energy")})

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from importlib import import_module
 
+from leo_runtime.documents import MAX_QUANTITY
 from leo_runtime.errors import InputError, SolverError
-from leo_runtime.integers import whole
 from leo_runtime.problem import Placement, Problem
+from leo_runtime.values import whole
 
 SOLVERS: dict[str, str] = {
     "exact": "leo_runtime.solver.exact:solve",
@@ -21,6 +22,9 @@ SOLVERS: dict[str, str] = {
     "oracle": "leo_runtime.solver.oracle:solve",
 }
 """Name of each solver and where it is, as "module:function"; the module is imported when it is first asked for."""
+
+MAX_SEED = 2**62
+"""What compiled code has room for."""
 
 
 def solve(
@@ -41,11 +45,16 @@ def solve(
         raise InputError(
             f"the question is a Problem, got {type(problem).__name__}", hint="read it with Problem.from_file(path)"
         )
-    return named(solver)(
-        problem,
-        limit_ms=None if limit_ms is None else whole(limit_ms, "limit_ms"),
-        limit_nodes=None if limit_nodes is None else whole(limit_nodes, "limit_nodes"),
-        seed=whole(seed, "seed"),
+    limit_ms, limit_nodes, seed = plain_limits(limit_ms, limit_nodes, seed)
+    return named(solver)(problem, limit_ms=limit_ms, limit_nodes=limit_nodes, seed=seed)
+
+
+def plain_limits(limit_ms: object, limit_nodes: object, seed: object) -> tuple[int | None, int | None, int]:
+    """Limits and seed of a solver as plain numbers. Raises `InputError` for what is none, or out of range."""
+    return (
+        None if limit_ms is None else whole(limit_ms, "limit_ms", most=MAX_QUANTITY),
+        None if limit_nodes is None else whole(limit_nodes, "limit_nodes", most=MAX_QUANTITY),
+        whole(seed, "seed", most=MAX_SEED),
     )
 
 

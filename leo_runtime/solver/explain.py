@@ -31,6 +31,7 @@ from leo_runtime.problem import (
     TransferRun,
 )
 from leo_runtime.solver import solve
+from leo_runtime.values import whole
 
 LIMIT_NODES = 10_000
 """How far each forced mode is searched unless the caller says otherwise."""
@@ -95,15 +96,16 @@ def explain(
 ) -> Explanation:
     """Explain every stage of a placement, or one.
 
-    Raises `InputError` where the placement breaks a rule, or there is no such stage.
+    Raises `InputError` where the placement breaks a rule, there is no such stage, or a number is none.
     """
+    report = check(problem, placement)
+    limit_nodes = whole(limit_nodes, "limit_nodes")
     if stage is not None and all(stage != known.name for known in problem.stages):
         names = ", ".join(known.name for known in problem.stages)
         raise InputError(f'`{problem.name}` has no stage "{stage}"', hint=f"its stages are {names}")
-    report = check(problem, placement)
     if report.violations:
         raise InputError(
-            f"`{placement.problem}`: the placement breaks a rule ({report.violations[0]})",
+            f"`{problem.name}`: the placement breaks a rule ({report.violations[0]})",
             hint="`leo-runtime check` names every broken rule",
         )
     if report.criteria is None:

@@ -1,6 +1,7 @@
-"""Whole numbers that a caller gives, checked at the door."""
+"""Plain values that a caller gives, checked at the door: whole numbers, and several names."""
 
 import operator
+from collections.abc import Collection
 
 from leo_runtime.errors import InputError
 
@@ -24,3 +25,15 @@ def whole(value: object, name: str, *, least: int = 0, most: int | None = None) 
     if most is not None and number > most:
         raise InputError(f"`{name}` is at most {most}, got {number}")
     return number
+
+
+def several_names(names: object, argument: str) -> tuple[str, ...]:
+    """The names in their order. Raises `InputError` for one text, or what are no names."""
+    if isinstance(names, str):
+        raise InputError(f"`{argument}` are several names, got the text `{names}`", hint=f'write ["{names}"]')
+    if not isinstance(names, Collection):
+        raise InputError(f"`{argument}` are several names, got {type(names).__name__}", hint='such as ["one", "two"]')
+    for name in names:
+        if not isinstance(name, str):
+            raise InputError(f"`{argument}` are names, got {name!r} among them")
+    return tuple(names)
