@@ -4,7 +4,6 @@ import importlib
 import json
 import re
 import shutil
-import sys
 import textwrap
 import tomllib
 from pathlib import Path
@@ -151,8 +150,6 @@ def own_documents(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     recording, workload, hardware, profile = blocks(page, "toml")
     samples, operator, network = blocks(page, "python")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "knocks", raising=False)
     for code in (samples, network):
         exec(compile(code, page.name, "exec"), {"__name__": "page"})
     for name, text in {
