@@ -1,8 +1,11 @@
-"""Builds the compiled parts of the solver where there are Cython and a C compiler; all else is in pyproject.toml."""
+"""Finds the packages, and builds the compiled parts of the solver where there are Cython and a C compiler.
+
+All else is in pyproject.toml.
+"""
 
 from pathlib import Path
 
-from setuptools import Extension, setup
+from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CCompilerError, ExecError, PlatformError
 
@@ -51,4 +54,9 @@ def extensions() -> list[Extension]:
     return built
 
 
-setup(cmdclass={"build_ext": AllOrNone}, ext_modules=extensions())
+def packages() -> list[str]:
+    """Every folder of Python that is shipped."""
+    return [*find_packages(include=["leo_runtime", "leo_runtime.*"]), *find_packages("backends"), "leo_profiles"]
+
+
+setup(cmdclass={"build_ext": AllOrNone}, packages=packages(), ext_modules=extensions())

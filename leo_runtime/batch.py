@@ -107,8 +107,16 @@ def _repeated(mode: Mode, times: int) -> Mode:
         "duration_us": times * mode.duration_us,
         "energy_nj": times * mode.energy_nj,
         "output_bytes": times * mode.output_bytes,
+        "memory_bytes": mode.memory_bytes + (times - 1) * mode.output_bytes,
     }
     return mode.model_copy(update=costs)
+
+
+def _without_weights(mode: Mode) -> Mode:
+    """The mode of a batch's second frame and all after it: the first one's weights are there already."""
+    if mode.memory_bytes <= mode.output_bytes:
+        return mode
+    return mode.model_copy(update={"memory_bytes": mode.output_bytes})
 
 
 def batch_jobs(active: Sequence[MergedStage], frames: int, together: Collection[str]) -> dict[str, Job]:
@@ -153,12 +161,19 @@ def batch_problem(
         reads = [name for name in (*stage.inputs, *stage.gates(state.graphs)) if name in active]
         return tuple(dict.fromkeys(called[read, frame] for read in reads for frame in job.frames))
 
+    later = {name: tuple(map(_without_weights, one_by_one[name])) for name in active}
+
+    def modes(job: Job) -> tuple[Mode, ...]:
+        if job.stage in together:
+            return batched[job.stage]
+        return (later if job.frames[0] else one_by_one)[job.stage]
+
     stages = tuple(
         StageModes(
             name=name,
             release_us=job.frames[-1] * (period_us or 0),
             inputs=inputs(job),
-            modes=(batched if job.stage in together else one_by_one)[job.stage],
+            modes=modes(job),
         )
         for name, job in jobs.items()
     )

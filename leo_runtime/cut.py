@@ -25,7 +25,7 @@ def _pieces(stage: Stage, bound: BoundStage, graph: TaskGraph) -> list[Stage]:
         return [stage]
     where = f"stage `{stage.name}` of graph `{graph.name}`"
     if bound.operator.cut is None:
-        raise GraphError(f"{where} cannot be cut: its operator is `{stage.operator}`", hint="leave out `parts`")
+        raise GraphError(f"{where} cannot be cut: its operator is `{bound.operator.name}`", hint="leave out `parts`")
     try:
         parts = bound.operator.cut(bound.params[stage.variants[0].name], bound.input_shapes, stage.parts)
     except GraphError as error:

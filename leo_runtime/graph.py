@@ -27,7 +27,8 @@ from leo_runtime.documents import (
     unique,
 )
 from leo_runtime.errors import GraphError
-from leo_runtime.operators import Operator, Shape, Work, find_operator
+from leo_runtime.operators import Operator, Shape, Work, beside, find_operator
+from leo_runtime.operators.own import failure
 from leo_runtime.problem import Criterion
 
 DEFAULT_VARIANT = "default"
@@ -138,13 +139,17 @@ class Workload(Document):
 
     @classmethod
     def from_file(cls, path: str | Path) -> Self:
-        """Read a file; parameters that name files are taken as relative to it. Raises `DocumentError`, `GraphError`."""
+        """Read a file; what it names is found beside it (`with_files_in`). Raises `DocumentError`, `GraphError`."""
         return super().from_file(path).with_files_in(Path(path).parent)
 
     def with_files_in(self, folder: Path) -> Self:
-        """The same workload with every relative file among its parameters taken as relative to `folder`."""
+        """The same workload with every relative file among its parameters taken as relative to `folder`.
+
+        An operator whose module lies in the folder is that one, whatever else is installed under its name.
+        """
 
         def placed(graph: TaskGraph, stage: Stage) -> Stage:
+            stage = stage.model_copy(update={"operator": beside(folder, stage.operator)})
             files = file_parameters(_operator(graph, stage))
             return stage.model_copy(
                 update={
@@ -263,6 +268,11 @@ class BoundStage:
             size *= length
         return size
 
+    def weight_bytes(self, variant: str) -> int:
+        """What the stage holds in memory from run to run."""
+        account = self.operator.weight_bytes
+        return 0 if account is None else account(self.params[variant], self.input_shapes)
+
     def signature(self, variant: str) -> str:
         """What a profile knows the stage by: operator, shapes, and a digest of the parameters, no path in it."""
         params = self.params[variant].model_dump(mode="json")
@@ -341,8 +351,14 @@ def _bind(graph: TaskGraph, stage: Stage, bound: dict[str, BoundStage], workload
             else:
                 inputs = tuple(bound[name].output_shape for name in stage.inputs)
             shapes.add(operator.output_shape(checked, inputs))
-        except (ValueError, GraphError) as error:
-            raise GraphError(f"{where}: {error}", hint=getattr(error, "hint", "")) from None
+            # Asked for when the stage is priced; what is wrong with them is told here, where the stage is known.
+            operator.work(checked, inputs)
+            if operator.weight_bytes is not None:
+                operator.weight_bytes(checked, inputs)
+        except GraphError as error:
+            raise GraphError(f"{where}: {error}", hint=error.hint) from None
+        except Exception as error:  # An operator may be anyone's.
+            raise GraphError(f"{where}: `{operator.name}` failed: {failure(error, operator.output_shape)}") from None
     if len(shapes) != 1:
         raise GraphError(f"{where} has variants of different output shapes: {sorted(shapes)}")
     for checked in params.values():

@@ -23,6 +23,7 @@ class Processor(Value):
     """What the backend wants to know, such as an OpenCL device or the number of threads."""
     lanes: Positive = 1
     memory_bytes: Quantity | None = None
+    """What the weights and outputs of one frame's stages that run here take together at most; None: no limit."""
     active_mw: Quantity = 0
     """Drawn by each lane while it runs a stage, unless the profile says otherwise."""
     awake_mw: Quantity = 0

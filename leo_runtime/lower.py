@@ -127,12 +127,16 @@ def price(
 ) -> dict[str, tuple[Mode, ...]]:
     """Every way to run each merged stage, for so many frames at a time: where a backend can and the profile knows.
 
+    A mode's memory is what the stage holds and its output, of every frame. Equal weights that several stages read count
+    on each processor with the first of them that may run there: they are there once, wherever their readers are.
+
     Raises `ProfileError` when a stage has no mode at all, profile and hardware are of different machines, or the
     profile speaks of a processor that the hardware has not.
     """
     profile.require(hardware.name)
     _require_processors(profile, hardware)
     modes: dict[str, tuple[Mode, ...]] = {}
+    holders: dict[tuple[object, ...], str] = {}
     for stage in merged.stages:
         found: list[Mode] = []
         can: list[str] = []
@@ -146,13 +150,17 @@ def price(
                     continue
                 duration_us = cost.duration_us(stage.bound.work(variant), frames)
                 power_mw = processor.active_mw if cost.power_mw is None else cost.power_mw
+                output_bytes = stage.bound.output_bytes() * frames
+                weights = (processor.name, *_weights(stage.bound, variant))
+                holds = holders.setdefault(weights, stage.name) == stage.name
                 found.append(
                     Mode(
                         resource=processor.name,
                         variant=variant,
                         duration_us=duration_us,
                         energy_nj=duration_us * power_mw,
-                        output_bytes=stage.bound.output_bytes() * frames,
+                        output_bytes=output_bytes,
+                        memory_bytes=output_bytes + (stage.bound.weight_bytes(variant) if holds else 0),
                         accuracy_loss_ppm=stage.bound.accuracy_loss_ppm[variant],
                     )
                 )
@@ -240,6 +248,11 @@ def _new_name(stage: str, graph: str, taken: Collection[str]) -> str:
 def _identity(stage: Stage, bound: BoundStage, reads: tuple[str, ...]) -> tuple[object, ...]:
     variants = tuple((v.name, bound.params[v.name].model_dump_json(), v.accuracy_loss_ppm) for v in stage.variants)
     return stage.operator, reads, variants
+
+
+def _weights(bound: BoundStage, variant: str) -> tuple[object, ...]:
+    """What equal weights are known by: not the shapes, which differ between the parts of a stage that is cut."""
+    return bound.operator.name, bound.params[variant].model_dump_json(), bound.weight_bytes(variant)
 
 
 def _gates_first(stages: tuple[MergedStage, ...]) -> tuple[MergedStage, ...]:

@@ -1,6 +1,7 @@
 """Several frames as one problem: together where a fixed cost is worth saving, and only there; and run as planned."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,15 @@ import recorded
 from leo_backends.cpu import CpuBackend
 from leo_runtime import computing
 from leo_runtime.backend import Kernel
-from leo_runtime.batch import MAX_CANDIDATES, BatchAnswer, batch_problem, may_batch, solve_batch, worth_batching
+from leo_runtime.batch import (
+    MAX_CANDIDATES,
+    BatchAnswer,
+    FramePrices,
+    batch_problem,
+    may_batch,
+    solve_batch,
+    worth_batching,
+)
 from leo_runtime.check import check
 from leo_runtime.errors import InputError, KernelError, SolverError
 from leo_runtime.graph import BoundStage, GraphBuilder, Stream, Workload
@@ -424,3 +433,28 @@ def test_in_real_time_nothing_is_saved_by_running_together(folder: Path) -> None
     features = [seen for seen in result.stages if result.jobs[seen.stage].stage == "features"]
     (alone,) = {mode.duration_us for mode in runtime.modes["features"] if mode.resource == features[0].resource}
     assert sum(seen.expected_us for seen in features) == 2 * alone
+
+
+def test_a_batch_holds_weights_once_and_the_output_of_every_frame() -> None:
+    builder = GraphBuilder("net", period_us=100_000, deadline_us=100_000)
+    sound = builder.stage("sound", "window", stream="mic", samples=50)
+    builder.stage("scores", "dense", sound, layers=[3], model="net.npz")
+    streams = (Stream(name="mic", kind="audio", rate_hz=16_000),)
+    merged = merge(Workload(format="leo-workload/1", name="w", streams=streams, graphs=(builder.build(),)))
+    costs = tuple(cost for cost in PROFILE.costs if cost.processor == "cpu")
+    profile = PROFILE.model_copy(update={"costs": costs})
+    weights, output = 4 * (50 * 3 + 3), 4 * 3
+
+    def held(prices: FramePrices, together: tuple[str, ...]) -> list[int]:
+        state = FrameState(graphs=("net",))
+        problem = batch_problem(
+            merged, prices.of(1), prices.of(3), HARDWARE, state, frames=3, period_us=None, together=together, name="b"
+        )
+        return [s.modes[0].memory_bytes for s in problem.stages if s.name.startswith("scores")]
+
+    for prices in (
+        FramePrices(partial(price, merged, HARDWARE, profile, lambda *_: True)),
+        FramePrices(partial(price, merged, HARDWARE, profile, lambda *_: True), one_by_one=["cpu"]),
+    ):
+        assert held(prices, ()) == [weights + output, output, output]
+        assert held(prices, ("scores",)) == [weights + 3 * output]

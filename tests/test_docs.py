@@ -4,7 +4,6 @@ import importlib
 import json
 import re
 import shutil
-import sys
 import textwrap
 import tomllib
 from pathlib import Path
@@ -18,7 +17,7 @@ from leo_runtime.documents import Document
 from leo_runtime.graph import Workload
 from leo_runtime.hardware import Hardware
 from leo_runtime.lower import merge, price
-from leo_runtime.operators import Operator, all_operators
+from leo_runtime.operators import BUILT_IN, Operator
 from leo_runtime.problem import Placement, Problem
 from leo_runtime.profiles import Profile
 from leo_runtime.solver import SOLVERS, solve
@@ -122,17 +121,12 @@ def test_python_on_a_page_runs_and_prints_what_the_page_says(
         assert capsys.readouterr().out.strip("\n") == says
 
 
-def built_in_operators() -> list[Operator]:
-    """Those that ship; other tests in the same process define more."""
-    return [one for one in all_operators() if one.output_shape.__module__ == "leo_runtime.builtin_operators"]
-
-
 def operator_row(operator: Operator) -> tuple[str, str, str]:
     """What the table of operators shows of one: its name, how many inputs, and its parameters with their defaults."""
     least, most = operator.inputs
     inputs = "a stream" if operator.is_source else f"{least}" if least == most else f"{least} or more"
     base = operator.parameters.__mro__[1]
-    inherited = [f"those of `{one.name}`" for one in built_in_operators() if one.parameters is base]
+    inherited = [f"those of `{one.name}`" for one in BUILT_IN if one.parameters is base]
     shown = list(inherited)
     for name, field in operator.parameters.model_fields.items():
         if inherited and name in base.model_fields:
@@ -145,9 +139,8 @@ def operator_row(operator: Operator) -> tuple[str, str, str]:
 def test_the_table_of_operators_is_that_of_the_code() -> None:
     table = (ROOT / "docs" / "documents.md").read_text().split("## Built-in operators")[1]
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("| `")]
-    built_in = built_in_operators()
-    assert [(name, inputs, parameters) for name, inputs, _says, parameters in rows] == [*map(operator_row, built_in)]
-    assert [one.name for one in built_in if one.cut] == ["dense", "gmm"]  # which the page says of `parts`
+    assert [(name, inputs, parameters) for name, inputs, _says, parameters in rows] == [*map(operator_row, BUILT_IN)]
+    assert [one.name for one in BUILT_IN if one.cut] == ["dense", "gmm"]  # which the page says of `parts`
 
 
 @pytest.fixture
@@ -157,8 +150,6 @@ def own_documents(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     recording, workload, hardware, profile = blocks(page, "toml")
     samples, operator, network = blocks(page, "python")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "knocks", raising=False)
     for code in (samples, network):
         exec(compile(code, page.name, "exec"), {"__name__": "page"})
     for name, text in {

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS = (
     ("errors", "progress"),
     ("documents", "appending"),
-    ("problem", "hardware", "operators", "builtin_operators", "graph", "profiles", "traces", "wav", "backend"),
+    ("problem", "hardware", "operators", "graph", "profiles", "traces", "wav", "backend"),
     ("lower", "cut", "batch", "check", "ledger", "observations"),
     ("solver",),
     (

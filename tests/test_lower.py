@@ -10,6 +10,8 @@ from leo_runtime.graph import BoundStage, GraphBuilder, Stream, TaskGraph, Workl
 from leo_runtime.hardware import Hardware
 from leo_runtime.lower import FrameState, MergedWorkload, frame_problem, merge, price
 from leo_runtime.profiles import Profile
+from leo_runtime.runtime import Runtime
+from leo_runtime.solver import solve
 
 HARDWARE = Hardware.from_dict(
     {
@@ -152,6 +154,94 @@ def test_an_accuracy_budget_covers_the_stages_of_its_graph() -> None:
     problem = problem_of(merge(workload(graph("one", accuracy_loss_ppm_max=10))))
     assert problem.accuracy_budgets[0].loss_ppm_max == 10
     assert set(problem.accuracy_budgets[0].stages) == {"sound", "gate", "features", "out"}
+
+
+ANY = PROFILE.model_copy(
+    update={"costs": tuple(cost.model_copy(update={"operator": "*"}) for cost in (PROFILE.costs[0], PROFILE.costs[2]))}
+)
+
+
+def capped(memory_bytes: int | None) -> Hardware:
+    """The toy with a cap on its DSP, and on its CPU: the same."""
+    processors = tuple(p.model_copy(update={"memory_bytes": memory_bytes}) for p in HARDWARE.processors)
+    return HARDWARE.model_copy(update={"processors": processors})
+
+
+def networks(models: tuple[str, ...], layers: tuple[int, ...] = (8, 2), parts: int = 1) -> MergedWorkload:
+    """Two channels as 32 rows of two values, through one network a model."""
+    builder = GraphBuilder("nets", period_us=1000, deadline_us=500)
+    moved = builder.stage("moved", "window", stream="wrist", samples=32)
+    for number, model in enumerate(models):
+        # Told apart by what they read alone.
+        rows = builder.stage(f"rows{number}", "rows", moved, first=number, count=16)
+        builder.stage(f"net{number}", "dense", rows, layers=layers, per_row=True, model=model, parts=parts)
+    stream = Stream(name="wrist", kind="motion", rate_hz=10, channels=2)
+    graphs = (builder.build(),)
+    return merge(Workload(format="leo-workload/1", name="w", streams=(stream,), graphs=graphs))
+
+
+WEIGHTS = 4 * (2 * 8 + 8 + 8 * 2 + 2)
+OUTPUT = 4 * 16 * 2
+
+
+def memory(modes: Any) -> dict[str, list[int]]:
+    """Of each stage, on the CPU and then on the DSP."""
+    return {name: [mode.memory_bytes for mode in found] for name, found in modes.items()}
+
+
+def test_a_stages_memory_is_its_weights_and_the_output_of_every_frame() -> None:
+    merged = networks(("a.npz",))
+    assert memory(price(merged, HARDWARE, ANY, anywhere)) == {
+        "moved": [4 * 64] * 2,
+        "rows0": [4 * 32] * 2,
+        "net0": [WEIGHTS + OUTPUT] * 2,
+    }
+    assert memory(price(merged, HARDWARE, ANY, anywhere, frames=3))["net0"] == [WEIGHTS + 3 * OUTPUT] * 2
+
+
+def test_equal_weights_are_there_once_with_the_first_stage_that_reads_them() -> None:
+    found = memory(price(networks(("a.npz", "a.npz", "b.npz")), HARDWARE, ANY, anywhere))
+    assert found["net0"] == found["net2"] == [WEIGHTS + OUTPUT] * 2
+    assert found["net1"] == [OUTPUT] * 2
+
+
+def test_the_parts_of_a_network_share_its_weights() -> None:
+    found = memory(price(networks(("a.npz",), parts=3), HARDWARE, ANY, anywhere))
+    rows = [4 * count * 2 for count in (5, 5, 6)]
+    assert [found[f"net0[{part}]"] for part in range(3)] == [[WEIGHTS + rows[0]] * 2, [rows[1]] * 2, [rows[2]] * 2]
+
+
+def test_a_processor_on_which_the_first_cannot_run_has_the_weights_with_the_next() -> None:
+    def only_the_second_on_the_dsp(processor: str, stage: BoundStage, _variant: str) -> bool:
+        return processor == "cpu" or stage.name != "net0"
+
+    found = memory(price(networks(("a.npz", "a.npz")), HARDWARE, ANY, only_the_second_on_the_dsp))
+    assert (found["net0"], found["net1"]) == ([WEIGHTS + OUTPUT], [OUTPUT, WEIGHTS + OUTPUT])
+
+
+def test_a_cap_of_one_byte_leaves_no_answer_and_the_reason_is_memory() -> None:
+    merged, hardware = networks(("a.npz",)), capped(1)
+    modes = price(merged, hardware, ANY, anywhere)
+    answer = solve(frame_problem(merged, modes, hardware, FrameState(("nets",)), "frame"))
+    assert answer.status == "infeasible"
+    assert answer.reason.startswith("rule 5: `moved` alone needs at least 256 bytes of memory"), answer.reason
+    with Runtime.simulated(merged.workload, hardware, ANY, compute=False) as runtime:
+        runtime.submit(0, {})
+        (result,) = runtime.drain()
+    assert result.graphs[0].outcome == "failed"
+    assert result.placement.reason == answer.reason
+
+
+def test_a_cap_sends_elsewhere_what_does_not_fit() -> None:
+    merged = networks(("a.npz", "b.npz"))
+    for cap, there in ((None, 5), (4 * 64 + 2 * 128 + 2 * (WEIGHTS + OUTPUT), 5), (4 * 64 + 2 * 128, 3)):
+        processors = (HARDWARE.processors[0], HARDWARE.processors[1].model_copy(update={"memory_bytes": cap}))
+        hardware = HARDWARE.model_copy(update={"processors": processors, "radios": (), "links": ()})
+        links = tuple(link.model_copy(update={"radio": None}) for link in HARDWARE.links)
+        hardware = hardware.model_copy(update={"links": links})
+        modes = price(merged, hardware, ANY, anywhere)
+        answer = solve(frame_problem(merged, modes, hardware, FrameState(("nets",)), "frame"))
+        assert sum(run.resource == "dsp" for run in answer.stages) == there, (cap, answer)
 
 
 def test_a_stage_without_a_cost_is_named() -> None:

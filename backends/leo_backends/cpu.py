@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import inspect
-import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +22,7 @@ from leo_runtime.documents import Positive, Value
 from leo_runtime.errors import KernelError, LeoError, MissingExtraError
 from leo_runtime.graph import BoundStage
 from leo_runtime.hardware import Processor
+from leo_runtime.operators.own import failure
 
 
 class CpuOptions(Value):
@@ -108,7 +106,7 @@ class CpuKernel:
         except LeoError:
             raise
         except Exception as error:  # A user's own function may raise anything; it must not take the runtime down.
-            why = f"{type(error).__name__}: {error}{_place(error, stage.operator.function)}"
+            why = failure(error, stage.operator.function)
             raise KernelError(f"stage `{stage.name}` failed: {why}") from error
         if output.shape != stage.output_shape:
             raise KernelError(
@@ -123,15 +121,6 @@ _EXTRAS = {"tflite": "tflite", "micro_features": "demo"}
 
 def _is_there(operator: str) -> bool:
     return tflite.is_available() if operator == "tflite" else importlib.util.find_spec("pymicro_features") is not None
-
-
-def _place(error: Exception, function: Callable[..., np.ndarray] | None) -> str:
-    """Where a user's own operator failed, as " (steps.py:9)": the last line in its own file, not in what that calls."""
-    code = inspect.unwrap(function).__code__ if inspect.isfunction(function) else None
-    lines = [
-        f for f in traceback.extract_tb(error.__traceback__) if code is not None and f.filename == code.co_filename
-    ]
-    return f" ({Path(lines[-1].filename).name}:{lines[-1].lineno})" if lines else ""
 
 
 def _own_operator(function: Callable[..., np.ndarray], params: dict[str, Any]) -> Program:

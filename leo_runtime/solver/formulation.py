@@ -306,7 +306,7 @@ class Formulation:
                 or self.duration[g] != self.duration[g + more]
                 or self.energy[g] != self.energy[g + more]
                 or self.output[g] != self.output[g + more]
-                or self.memory[g] != self.memory[g + more]
+                or (self.memory_cap[self.resource[g]] >= 0 and self.memory[g] != self.memory[g + more])
                 or self.loss[g] != self.loss[g + more]
             ):
                 return 0

@@ -31,19 +31,12 @@ from leo_backends.dsp.hexagon.toolchain import TARGETS
 from leo_backends.dsp.operators import OPERATORS, Plan, fits, integers
 from leo_backends.dsp.packets import FILE, PACKETS
 from leo_runtime import shipped
-from leo_runtime.builtin_operators import (
-    DenseParameters,
-    EnergyGateParameters,
-    FuseParameters,
-    GmmParameters,
-    LogMelParameters,
-    MfccParameters,
-    MotionFeaturesParameters,
-    VoiceGateParameters,
-    WindowParameters,
-)
 from leo_runtime.graph import DEFAULT_VARIANT
 from leo_runtime.lower import merge
+from leo_runtime.operators.arrays import FuseParameters, WindowParameters
+from leo_runtime.operators.classifiers import DenseParameters, GmmParameters
+from leo_runtime.operators.motion import MotionFeaturesParameters
+from leo_runtime.operators.sound import EnergyGateParameters, LogMelParameters, MfccParameters, VoiceGateParameters
 
 SHAPES = 96
 """Random shapes an operator; every other one is held out of the fit."""

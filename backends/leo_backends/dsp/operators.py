@@ -42,21 +42,18 @@ from leo_backends.dsp.fixed_point import (
     twiddles,
 )
 from leo_backends.models import read_dense, read_gmm
-from leo_runtime.builtin_operators import (
-    DenseParameters,
+from leo_runtime.operators import Shape
+from leo_runtime.operators.arrays import FuseParameters, WindowParameters
+from leo_runtime.operators.classifiers import DenseParameters, GmmParameters, dense_inputs
+from leo_runtime.operators.motion import MotionFeaturesParameters
+from leo_runtime.operators.sound import (
     EnergyGateParameters,
-    FuseParameters,
-    GmmParameters,
     LogMelParameters,
     MfccParameters,
-    MotionFeaturesParameters,
     SpectrumParameters,
     VoiceGateParameters,
-    WindowParameters,
-    dense_inputs,
     frame_count,
 )
-from leo_runtime.operators import Shape
 
 LIMIT = 1 << 62
 
