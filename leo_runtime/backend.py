@@ -1,4 +1,4 @@
-"""What a backend is: the two protocols, and nothing else.
+"""What a backend is: two protocols, and the optional parts of a backend, each a protocol too.
 
 A backend package names a factory under the entry-point group `leo_runtime.backends`:
 
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 if TYPE_CHECKING:
     import numpy as np
 
+    from leo_runtime.errors import MissingExtraError
     from leo_runtime.graph import BoundStage
     from leo_runtime.hardware import Processor
 
@@ -55,12 +56,9 @@ class TimedKernel(Protocol):
         ...
 
 
+@runtime_checkable
 class Backend(Protocol):
-    """Code that runs stages on one processor.
-
-    A backend whose device is not real says so with an attribute `simulated = True`: the times and energies that its
-    kernels report are a model's, and in real time a run is made to last as long as they say.
-    """
+    """Code that runs stages on one processor. Its optional parts are `SimulatedDevice`, `NamedDriver`, `Lacking`."""
 
     name: str
 
@@ -78,3 +76,44 @@ class Backend(Protocol):
 
 
 BackendFactory = Callable[["Processor"], Backend]
+
+
+@runtime_checkable
+class SimulatedDevice(Protocol):
+    """A backend that says whether its device is real."""
+
+    simulated: bool
+    """True: the times and energies that its kernels report are a model's, and in real time a run is made to last as
+    long as they say."""
+
+
+@runtime_checkable
+class NamedDriver(Protocol):
+    """A backend that says what its device and driver are, for the fingerprint of a profile."""
+
+    driver: str
+
+
+@runtime_checkable
+class Lacking(Protocol):
+    """A backend that is here, and lacks what some operators need."""
+
+    @property
+    def lacks(self) -> tuple[MissingExtraError, ...]:
+        """What has to be installed for them."""
+        ...
+
+
+def is_simulated(backend: Backend) -> bool:
+    """Whether the backend says that its device is not real."""
+    return isinstance(backend, SimulatedDevice) and bool(backend.simulated)
+
+
+def driver_of(backend: Backend) -> str:
+    """The device and driver that the backend names; "" where it names none."""
+    return str(backend.driver) if isinstance(backend, NamedDriver) else ""
+
+
+def lacks_of(backend: Backend) -> tuple[MissingExtraError, ...]:
+    """What the backend says it lacks."""
+    return tuple(backend.lacks) if isinstance(backend, Lacking) else ()

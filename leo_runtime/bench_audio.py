@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -19,14 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from leo_runtime import registry
-from leo_runtime.backend import Backend, Kernel, TimedKernel
+from leo_runtime.backend import Kernel, TimedKernel, is_simulated
 from leo_runtime.clock import WallClock
 from leo_runtime.errors import LeoError
 from leo_runtime.graph import BoundStage, GraphBuilder, Stream, Variant, Workload, bind
-from leo_runtime.hardware import Processor
+from leo_runtime.hardware import Hardware, Processor
 from leo_runtime.progress import Progress
 from leo_runtime.report import duration, table
+from leo_runtime.serving import Machine, open_backends
 
 SAMPLES = 80_240
 """At 16 kHz; 500 frames of 25 ms, one every 10 ms."""
@@ -97,14 +97,20 @@ def places() -> dict[str, _Place]:
     }
 
 
+def _machine(used: Iterable[_Place]) -> Hardware:
+    """The processors of all rows, each once."""
+    processors = {processor.name: processor for place in used for processor in (place.features, place.model)}
+    return Hardware(format="leo-hardware/1", name="bench", processors=tuple(processors.values()))
+
+
 def bench(rounds: int = ROUNDS, progress: Progress = lambda *_: None) -> tuple[Row, ...]:
     """Measure all rows; every round runs every cell once, so that a busy moment of the machine hits all alike."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="leo-bench-")))
         stages = workload_stages(folder)
         sound = _sound()
-        backends = _Backends(stack)
-        runners = {name: _Runner(place, backends, stages, sound) for name, place in places().items()}
+        machine = stack.enter_context(open_backends(_machine(places().values())))
+        runners = {name: _Runner(place, machine, stages, sound) for name, place in places().items()}
         times_us: dict[tuple[str, str], list[int]] = {}
         for done in range(rounds):
             for name, runner in runners.items():
@@ -191,38 +197,18 @@ def workload_stages(folder: Path) -> dict[str, BoundStage]:
     return stages
 
 
-class _Backends:
-    """A backend for each processor, made once, closed by the stack; why there is none, where there is none."""
-
-    def __init__(self, stack: ExitStack) -> None:
-        self._stack = stack
-        self._made: dict[str, Backend | LeoError] = {}
-
-    def get(self, processor: Processor) -> Backend:
-        """Raises `LeoError` when it cannot be had."""
-        if processor.name not in self._made:
-            try:
-                self._made[processor.name] = self._stack.enter_context(closing(registry.create(processor)))
-            except LeoError as error:
-                self._made[processor.name] = error
-        found = self._made[processor.name]
-        if isinstance(found, LeoError):
-            raise found
-        return found
-
-
 class _Runner:
     """A row's kernels, loaded and warm."""
 
-    def __init__(self, place: _Place, backends: _Backends, stages: Mapping[str, BoundStage], sound: np.ndarray) -> None:
+    def __init__(self, place: _Place, machine: Machine, stages: Mapping[str, BoundStage], sound: np.ndarray) -> None:
         self.notes: list[str] = []
         self.simulated = False
         self.ready: dict[str, tuple[Kernel, Kernel]] = {}
         self._sound = sound
         for pipeline in ("gmm", "dnn"):
             try:
-                features_on, model_on = backends.get(place.features), backends.get(place.model)
-                self.simulated = getattr(model_on, "simulated", False)
+                features_on, model_on = machine.backend(place.features.name), machine.backend(place.model.name)
+                self.simulated = is_simulated(model_on)
                 kernels = (
                     features_on.load(stages[f"{pipeline} features"], "default"),
                     model_on.load(stages[f"{pipeline} model"], place.variant),

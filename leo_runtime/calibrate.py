@@ -9,7 +9,8 @@ beside busy neighbours. Energy is read where the machine offers it. A machine th
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
@@ -18,20 +19,20 @@ from statistics import median
 
 import numpy as np
 
-from leo_runtime import registry
-from leo_runtime.backend import Backend
+from leo_runtime.backend import Backend, driver_of
 from leo_runtime.clock import Clock, WallClock
 from leo_runtime.energy import Source
-from leo_runtime.errors import LeoError, ProfileError
+from leo_runtime.errors import BackendError, DeviceUnavailableError, KernelError, LeoError, ProfileError
 from leo_runtime.graph import BoundStage, Workload
 from leo_runtime.hardware import Hardware
 from leo_runtime.lower import MergedStage, merge
 from leo_runtime.measure import (
     FULL,
-    BusyNeighbours,
     Effort,
     Energy,
     Loaded,
+    Runs,
+    beside,
     fit_line,
     load,
     over_batches,
@@ -42,6 +43,7 @@ from leo_runtime.measure import (
 from leo_runtime.profiles import ClockMhz, Cost, Device, Measurement, Profile
 from leo_runtime.progress import Progress
 from leo_runtime.replay import check_streams
+from leo_runtime.serving import Machine, open_backends
 from leo_runtime.traces import Recording
 
 MEASURED = "measured"
@@ -93,77 +95,143 @@ def calibrate(
 
     `sources` are where energy is read (`energy.whole_machine()`); with none it is modelled from the hardware's powers.
 
+    What fails is listed under `missing`, and what could be measured is kept.
+
     Raises `GraphError` for the workload and `RecordingError` when a stream is not in the recording, or of another rate.
     """
     check_streams(workload, recording)
     clock = clock or WallClock()
-    busy = _busy(busy_percent(clock))
-    opened, missing = open_backends(hardware) if backends is None else (dict(backends), [])
-    missing = [*busy, *missing]
-    lanes = {processor.name: processor.lanes for processor in hardware.processors}
-    try:
-        energy = Energy.read(sources, clock)
-        readings: list[Reading] = []
-        kept: list[Loaded] = []
-        values: dict[str, np.ndarray] = {}
+    missing = _busy(busy_percent(clock))
+    with open_backends(hardware, backends) as machine:
+        if backends is None:
+            missing += machine.missing.items()
+        measuring = _Measuring(hardware, machine, effort, clock, _energy(sources, clock, missing), missing)
         merged = merge(workload)
+        values: dict[str, np.ndarray] = {}
         for done, stage in enumerate(merged.stages):
             progress(stage.name, done, len(merged.stages))
             inputs = _inputs(stage, values, recording)
-            for variant in stage.bound.params:
-                for processor, backend in opened.items():
-                    if not backend.supports(stage.bound, variant):
-                        continue
-                    try:
-                        loaded, output, cold_us = load(stage.bound, variant, processor, backend, inputs, clock)
-                        runs = run_warm(loaded, effort, clock, energy)
-                        points = over_batches(loaded, backend, effort, clock, energy)
-                        lanes_us = over_lanes(loaded, backend, lanes.get(processor, 1), effort, clock, energy)
-                    except LeoError as error:
-                        missing.append((f"{stage.name} on {processor}", error))
-                        continue
-                    measured = summed_up(runs, cold_us).model_copy(update={"lanes_us": lanes_us})
-                    readings.append(
-                        Reading(stage.bound, variant, processor, measured, runs.power_mw, runs.measured_power, points)
-                    )
-                    kept.append(loaded)
-                    values.setdefault(stage.name, output)
-            values.setdefault(stage.name, np.zeros(stage.bound.output_shape, np.float32))
+            output = measuring.stage(stage.bound, inputs)
+            values[stage.name] = np.zeros(stage.bound.output_shape, np.float32) if output is None else output
         if effort.neighbours:
             progress("beside busy neighbours", len(merged.stages), len(merged.stages))
-            readings = _beside_neighbours(kept, readings, effort, clock, energy)
+            measuring.beside_neighbours()
         progress("", len(merged.stages), len(merged.stages))
         profile = Profile(
             format="leo-profile/1",
             name=hardware.name,
             hardware=hardware.name,
-            device=this_device(opened),
-            costs=_costs(readings),
+            device=this_device(machine.backends),
+            costs=_costs(measuring.readings),
         )
-    finally:
-        if backends is None:
-            for backend in opened.values():
-                backend.close()
-    return Calibration(profile, tuple(readings), tuple(missing))
+    return Calibration(profile, tuple(measuring.readings), tuple(missing))
 
 
-def open_backends(hardware: Hardware) -> tuple[dict[str, Backend], list[tuple[str, LeoError]]]:
-    """The backends of a machine's processors that are here, by processor, and why the others are not."""
-    opened: dict[str, Backend] = {}
-    missing: list[tuple[str, LeoError]] = []
-    for processor in hardware.processors:
+class _Measuring:
+    """What has been measured so far. Whatever fails is added to `missing`, and the rest is kept."""
+
+    def __init__(
+        self,
+        hardware: Hardware,
+        machine: Machine,
+        effort: Effort,
+        clock: Clock,
+        energy: Energy,
+        missing: list[tuple[str, LeoError]],
+    ) -> None:
+        self.readings: list[Reading] = []
+        self._loaded: list[Loaded] = []
+        """Of each reading."""
+        self._lanes = {processor.name: processor.lanes for processor in hardware.processors}
+        self._machine = machine
+        self._effort = effort
+        self._clock = clock
+        self._energy = energy
+        self._missing = missing
+
+    def stage(self, stage: BoundStage, inputs: list[np.ndarray]) -> np.ndarray | None:
+        """Measure a stage wherever it can run. Returns the first output there was; None: none."""
+        first: np.ndarray | None = None
+        for variant in stage.params:
+            for processor, backend in self._machine.backends.items():
+                output = None
+                with self._kept(f"{stage.name} on {processor}"):
+                    if backend.supports(stage, variant):
+                        output = self._alone(stage, variant, processor, backend, inputs)
+                        self._more(backend)
+                first = output if first is None else first
+        return first
+
+    def beside_neighbours(self) -> None:
+        """Measure every stage again beside the longest stage of every other processor."""
+        longest: dict[str, Loaded] = {}
+        for i in sorted(range(len(self.readings)), key=lambda i: self.readings[i].measurement.median_us):
+            longest[self._loaded[i].processor] = self._loaded[i]
+        for i, loaded in enumerate(self._loaded):
+            others = [other for processor, other in longest.items() if processor != loaded.processor]
+            if others:
+                with self._kept(f"{loaded.stage.name} on {loaded.processor}, beside busy neighbours"):
+                    beside_us = beside(others, loaded, self._effort, self._clock, self._energy)
+                    self._note(i, beside_us=beside_us)
+
+    def _alone(
+        self, stage: BoundStage, variant: str, processor: str, backend: Backend, inputs: list[np.ndarray]
+    ) -> np.ndarray:
+        loaded, output, cold_us = load(stage, variant, processor, backend, inputs, self._clock)
+        runs = self._warm(loaded)
+        self.readings.append(
+            Reading(stage, variant, processor, summed_up(runs, cold_us), runs.power_mw, runs.measured_power)
+        )
+        self._loaded.append(loaded)
+        return output
+
+    def _warm(self, loaded: Loaded) -> Runs:
         try:
-            opened[processor.name] = registry.create(processor)
+            return run_warm(loaded, self._effort, self._clock, self._energy)
+        except (KernelError, DeviceUnavailableError):
+            raise
+        except BackendError as error:  # Energy can no longer be read; times still can.
+            self._missing.append(("energy", error))
+            self._energy = Energy()
+            return run_warm(loaded, self._effort, self._clock, self._energy)
+
+    def _more(self, backend: Backend) -> None:
+        """What is known of the last stage besides its time alone."""
+        loaded, where = self._loaded[-1], f"{self._loaded[-1].stage.name} on {self._loaded[-1].processor}"
+        with self._kept(f"{where}, with more input"):
+            points = over_batches(loaded, backend, self._effort, self._clock, self._energy)
+            self.readings[-1] = replace(self.readings[-1], batch_points=points)
+        with self._kept(f"{where}, on all lanes at once"):
+            lanes = self._lanes.get(loaded.processor, 1)
+            self._note(-1, lanes_us=over_lanes(loaded, backend, lanes, self._effort, self._clock, self._energy))
+
+    def _note(self, i: int, **changed: int | None) -> None:
+        measurement = self.readings[i].measurement.model_copy(update=changed)
+        self.readings[i] = replace(self.readings[i], measurement=measurement)
+
+    @contextmanager
+    def _kept(self, what: str) -> Iterator[None]:
+        """What fails inside is missing, and no more than that."""
+        try:
+            yield
         except LeoError as error:
-            missing.append((processor.name, error))
-    return opened, missing
+            self._missing.append((what, error))
+
+
+def _energy(sources: tuple[Source, ...], clock: Clock, missing: list[tuple[str, LeoError]]) -> Energy:
+    """Where energy is read; where that fails, nowhere, and it is missing."""
+    try:
+        return Energy.read(sources, clock)
+    except LeoError as error:
+        missing.append(("energy", error))
+        return Energy()
 
 
 def this_device(backends: Mapping[str, Backend] | None = None) -> Device:
-    """The fingerprint of the machine at hand; a backend's own is its attribute `driver`, where it has one."""
+    """The fingerprint of the machine at hand, with the drivers that backends name."""
     import psutil
 
-    drivers = {name: str(getattr(backend, "driver", "")) for name, backend in (backends or {}).items()}
+    drivers = {name: driver_of(backend) for name, backend in (backends or {}).items()}
     return Device(
         machine=platform.machine() or "unknown",
         cpu=_cpu_name(),
@@ -224,26 +292,6 @@ def _inputs(stage: MergedStage, values: Mapping[str, np.ndarray], recording: Rec
         return [values[name] for name in stage.inputs]
     params = next(iter(stage.bound.params.values()))
     return [recording.window(params.stream, recording.lasts_us([params.stream]) // 2, params.samples)]
-
-
-def _beside_neighbours(
-    loaded: Sequence[Loaded], readings: Sequence[Reading], effort: Effort, clock: Clock, energy: Energy
-) -> list[Reading]:
-    """The same readings, with the median of runs beside the longest stage of every other processor."""
-    longest: dict[str, Loaded] = {}
-    for stage, _reading in sorted(zip(loaded, readings, strict=True), key=lambda pair: pair[1].measurement.median_us):
-        longest[stage.processor] = stage
-    found = []
-    for stage, reading in zip(loaded, readings, strict=True):
-        others = [other for processor, other in longest.items() if processor != stage.processor]
-        if not others:
-            found.append(reading)
-            continue
-        with BusyNeighbours(others):
-            runs = run_warm(stage, effort.briefly(), clock, energy)
-        measurement = reading.measurement.model_copy(update={"beside_us": round(median(runs.times_us))})
-        found.append(replace(reading, measurement=measurement))
-    return found
 
 
 def _cost(reading: Reading) -> Cost:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, closing
 
 import numpy as np
 
 from leo_runtime import registry
 from leo_runtime.backend import Backend, Kernel
-from leo_runtime.errors import LeoError
 from leo_runtime.graph import BoundStage
 from leo_runtime.hardware import Hardware, Processor
+from leo_runtime.serving import open_backends
 
 REFERENCE = "cpu"
 """The backend that all others are held to."""
@@ -33,22 +33,19 @@ class ComputedOnce:
     def __init__(self, hardware: Hardware) -> None:
         """Raises what making the reference raises."""
         memory: _Memory = {}
-        self._reference = registry.create(Processor(name=REFERENCE, backend=REFERENCE))
-        self._own: list[Backend] = [self._reference]
-        self.backends: Mapping[str, Backend] = {
-            processor.name: _Once(self._real(processor), self._reference, memory) for processor in hardware.processors
-        }
-
-    def _real(self, processor: Processor) -> Backend:
-        with suppress(LeoError):  # Not here: the runtime has said so of the run that others are compared with.
-            self._own.append(registry.create(processor))
-            return self._own[-1]
-        return self._reference
+        with ExitStack() as undo:
+            # What is not here is not said again: the run that others are compared with has said so.
+            machine = undo.enter_context(open_backends(hardware))
+            reference = undo.enter_context(closing(registry.create(Processor(name=REFERENCE, backend=REFERENCE))))
+            self.backends: Mapping[str, Backend] = {
+                processor.name: _Once(machine.backends.get(processor.name, reference), reference, memory)
+                for processor in hardware.processors
+            }
+            self._opened = undo.pop_all()
 
     def close(self) -> None:
-        """Let go of the backends."""
-        for backend in self._own:
-            backend.close()
+        """Let go of the backends. Closing twice is fine."""
+        self._opened.close()
 
 
 class _Once:
@@ -59,13 +56,17 @@ class _Once:
         self._real = real
         self._reference = reference
         self._memory = memory
+        self._kernels: dict[tuple[str, str], Kernel] = {}
 
     def supports(self, stage: BoundStage, variant: str, /) -> bool:
         return self._real.supports(stage, variant)
 
     def load(self, stage: BoundStage, variant: str, /) -> Kernel:
-        able = self._reference if self._reference.supports(stage, variant) else self._real
-        return _OnceKernel(able.load(stage, variant), (stage.name, variant), self._memory)
+        key = (stage.name, variant)
+        if key not in self._kernels:  # Every policy loads it anew.
+            able = self._reference if self._reference.supports(stage, variant) else self._real
+            self._kernels[key] = _OnceKernel(able.load(stage, variant), key, self._memory)
+        return self._kernels[key]
 
     def close(self) -> None:
         """Nothing: whoever made it closes what it stands on."""

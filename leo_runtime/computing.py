@@ -172,10 +172,6 @@ class Computing:
             found[number][stage] = value
         return found
 
-    def load(self, stage: str, resource: str, variant: str) -> None:
-        """Load a kernel, which is then there when a frame needs it. Raises whatever loading it raises."""
-        self._load(stage, resource, variant)
-
     def warm(self, stage: str, resource: str, variant: str) -> None:
         """Load a kernel and run it once on zeros: first runs are slow. Raises whatever loading or running it raises."""
         bound = self._stages[stage].bound
@@ -183,6 +179,10 @@ class Computing:
         audio = source and self._streams[bound.params[variant].stream].kind == "audio"
         loaded = self._load(stage, resource, variant)
         loaded.kernel([np.zeros(shape, np.int16 if audio else np.float32) for shape in bound.input_shapes])
+
+    def ready(self, stage: str, resource: str, variant: str) -> None:
+        """Load a kernel, and run nothing. Raises whatever loading it raises."""
+        self._load(stage, resource, variant)
 
     def _load(self, stage: str, resource: str, variant: str) -> _Loaded:
         key = (stage, resource, variant)

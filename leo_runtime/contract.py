@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -94,23 +95,21 @@ class BackendContract:
 
     def test_it_claims_something(self, tmp_path: Path) -> None:
         """A backend that supports nothing passes every other law."""
-        backend = self.make_backend()
-        assert backend.name
-        assert any(self._claims(backend, tried) for tried in self.make_examples(tmp_path)), (
-            "it supports none of the examples; override make_examples with leo_runtime.testing.example(...)"
-        )
-        backend.close()
+        with closing(self.make_backend()) as backend:
+            assert backend.name
+            assert any(self._claims(backend, tried) for tried in self.make_examples(tmp_path)), (
+                "it supports none of the examples; override make_examples with leo_runtime.testing.example(...)"
+            )
 
     def test_it_agrees_with_the_reference(self, tmp_path: Path) -> None:
         """Each output is the CPU's, within the tolerance of its example or operator."""
-        reference = registry.create(Processor(name="reference", backend="cpu"))
-        for tried, kernel in self._kernels(tmp_path):
-            output = kernel(tried.inputs)
-            expected = reference.load(tried.stage, DEFAULT_VARIANT)(tried.inputs)
-            tolerance = self.tolerances.get(tried.name, self.tolerances.get(tried.stage.operator.name, Tolerance()))
-            excess = tolerance.excess(output, expected)
-            assert excess <= 0, f"{tried.name}: {excess:g} further from the reference than {tolerance} allows"
-        reference.close()
+        with closing(registry.create(Processor(name="reference", backend="cpu"))) as reference:
+            for tried, kernel in self._kernels(tmp_path):
+                output = kernel(tried.inputs)
+                expected = reference.load(tried.stage, DEFAULT_VARIANT)(tried.inputs)
+                tolerance = self.tolerances.get(tried.name, self.tolerances.get(tried.stage.operator.name, Tolerance()))
+                excess = tolerance.excess(output, expected)
+                assert excess <= 0, f"{tried.name}: {excess:g} further from the reference than {tolerance} allows"
 
     def test_outputs_are_float32_of_the_promised_shape(self, tmp_path: Path) -> None:
         """And finite, and inputs are left as they were."""
@@ -149,25 +148,24 @@ class BackendContract:
 
     def test_kernels_of_one_backend_may_run_at_once(self, tmp_path: Path) -> None:
         """Each lane has a kernel of its own, and lanes do not wait for each other."""
-        backend = self.make_backend()
-        claimed = [tried for tried in self.make_examples(tmp_path) if self._claims(backend, tried)]
-        alone = [backend.load(tried.stage, DEFAULT_VARIANT)(tried.inputs) for tried in claimed]
-        together: dict[int, list[np.ndarray]] = {0: [], 1: []}
+        with closing(self.make_backend()) as backend:
+            claimed = [tried for tried in self.make_examples(tmp_path) if self._claims(backend, tried)]
+            alone = [backend.load(tried.stage, DEFAULT_VARIANT)(tried.inputs) for tried in claimed]
+            together: dict[int, list[np.ndarray]] = {0: [], 1: []}
 
-        def lane(number: int) -> None:
-            for tried in claimed:
-                together[number].append(backend.load(tried.stage, DEFAULT_VARIANT)(tried.inputs))
+            def lane(number: int) -> None:
+                for tried in claimed:
+                    together[number].append(backend.load(tried.stage, DEFAULT_VARIANT)(tried.inputs))
 
-        threads = [threading.Thread(target=lane, args=(number,)) for number in together]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        for outputs in together.values():
-            assert len(outputs) == len(alone), "a lane fails beside another"
-            for tried, output, expected in zip(claimed, outputs, alone, strict=True):
-                assert np.array_equal(output, expected), f"{tried.name} answers differently beside another lane"
-        backend.close()
+            threads = [threading.Thread(target=lane, args=(number,)) for number in together]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            for outputs in together.values():
+                assert len(outputs) == len(alone), "a lane fails beside another"
+                for tried, output, expected in zip(claimed, outputs, alone, strict=True):
+                    assert np.array_equal(output, expected), f"{tried.name} answers differently beside another lane"
 
     def test_wrong_shapes_are_refused(self, tmp_path: Path) -> None:
         """With `KernelError`, and the kernel still works afterwards."""
@@ -178,29 +176,27 @@ class BackendContract:
 
     def test_what_it_does_not_claim_it_does_not_load(self, tmp_path: Path) -> None:
         """With `KernelError`, or `MissingExtraError` where a package is what it lacks."""
-        backend = self.make_backend()
-        for tried in (*self.make_examples(tmp_path), _unknown()):
-            if not self._claims(backend, tried):
-                errors = (KernelError, MissingExtraError)
-                assert _raises(errors, backend.load, tried.stage, DEFAULT_VARIANT), f"it loads {tried.name}"
-        backend.close()
+        with closing(self.make_backend()) as backend:
+            for tried in (*self.make_examples(tmp_path), _unknown()):
+                if not self._claims(backend, tried):
+                    errors = (KernelError, MissingExtraError)
+                    assert _raises(errors, backend.load, tried.stage, DEFAULT_VARIANT), f"it loads {tried.name}"
 
     def test_a_missing_model_file_is_an_error_that_names_it(self, tmp_path: Path) -> None:
         """With `KernelError` on loading, not on the first run."""
-        backend = self.make_backend()
-        for tried in self.make_examples(tmp_path):
-            params = tried.stage.params[DEFAULT_VARIANT]
-            if not hasattr(params, "model") or not self._claims(backend, tried):
-                continue
-            gone = {**dict(params), "model": tmp_path / "gone.npz"}
-            lost = example(tried.name, tried.stage.operator.name, tried.inputs, **gone)
-            try:
-                backend.load(lost.stage, DEFAULT_VARIANT)
-            except KernelError as error:
-                assert "gone.npz" in str(error), f"{tried.name}: the message does not name the file: {error}"
-            else:
-                raise AssertionError(f"{tried.name} loads without its model file")
-        backend.close()
+        with closing(self.make_backend()) as backend:
+            for tried in self.make_examples(tmp_path):
+                params = tried.stage.params[DEFAULT_VARIANT]
+                if not hasattr(params, "model") or not self._claims(backend, tried):
+                    continue
+                gone = {**dict(params), "model": tmp_path / "gone.npz"}
+                lost = example(tried.name, tried.stage.operator.name, tried.inputs, **gone)
+                try:
+                    backend.load(lost.stage, DEFAULT_VARIANT)
+                except KernelError as error:
+                    assert "gone.npz" in str(error), f"{tried.name}: the message does not name the file: {error}"
+                else:
+                    raise AssertionError(f"{tried.name} loads without its model file")
 
     def test_a_timed_kernel_gives_the_same_output(self, tmp_path: Path) -> None:
         """And a time that is not below 0, for kernels that know their device's time."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import median, quantiles
@@ -19,8 +20,9 @@ import numpy as np
 from leo_runtime.backend import Backend, Kernel, TimedKernel
 from leo_runtime.clock import Clock
 from leo_runtime.energy import Meter, Source
-from leo_runtime.errors import LeoError
+from leo_runtime.errors import KernelError, LeoError
 from leo_runtime.graph import BoundStage
+from leo_runtime.guard import in_words
 from leo_runtime.profiles import Measurement
 
 
@@ -100,15 +102,19 @@ class Runs:
 def load(
     stage: BoundStage, variant: str, processor: str, backend: Backend, inputs: Sequence[np.ndarray], clock: Clock
 ) -> tuple[Loaded, np.ndarray, int]:
-    """Load a stage and run it for the first time: (loaded, its output, microseconds both took)."""
+    """Load a stage and run it for the first time: (loaded, its output, microseconds both took).
+
+    Raises what loading raises, and `KernelError` for whatever the kernel raises.
+    """
     began_us = clock.now_us()
     kernel = backend.load(stage, variant)
-    output = kernel(inputs)
+    with _in_words(stage, processor):
+        output = kernel(inputs)
     return Loaded(stage, variant, processor, kernel, inputs), output, clock.now_us() - began_us
 
 
 def run_warm(loaded: Loaded, effort: Effort, clock: Clock, energy: Energy) -> Runs:
-    """Run a stage until the median of its times is steady."""
+    """Run a stage until the median of its times is steady. Raises `KernelError` for whatever the kernel raises."""
     for _ in range(effort.warm_up_runs):
         _run(loaded, clock)
     meter = Meter(energy.sources)
@@ -168,7 +174,7 @@ def over_lanes(
 ) -> int | None:
     """The median, in us, while `lanes` - 1 more kernels run the same stage; None for one lane, or where loading fails.
 
-    Every lane loads its own kernel, as when the runtime serves them.
+    Every lane loads its own kernel, as when the runtime serves them. Raises as `beside` does.
     """
     if not effort.lanes or lanes < 2:
         return None
@@ -179,8 +185,16 @@ def over_lanes(
         ]
     except LeoError:
         return None  # There is room for one of it only.
-    with BusyNeighbours(others):
+    return beside(others, loaded, effort, clock, energy)
+
+
+def beside(others: Sequence[Loaded], loaded: Loaded, effort: Effort, clock: Clock, energy: Energy) -> int:
+    """The stage's median, in us, while the others run. Raises the `KernelError` of whichever failed, it or another."""
+    neighbours = BusyNeighbours(others)
+    with neighbours:
         runs = run_warm(loaded, effort.briefly(), clock, energy)
+    if neighbours.errors:
+        raise neighbours.errors[0]
     return round(median(runs.times_us))
 
 
@@ -200,18 +214,21 @@ def fit_line(points: Sequence[tuple[int, int]]) -> tuple[int, int]:
 
 
 class BusyNeighbours:
-    """While it is entered, each of these stages runs again and again on a thread of its own."""
+    """While it is entered, each of these stages runs again and again on a thread of its own, until it fails."""
 
     def __init__(self, stages: Sequence[Loaded]) -> None:
+        self.errors: list[LeoError] = []
+        """Why some were not busy to the end; complete when it is left."""
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._keep_busy, args=(stage,), daemon=True) for stage in stages]
 
     def _keep_busy(self, stage: Loaded) -> None:
-        while not self._stop.is_set():
-            try:
-                stage.kernel(stage.inputs)
-            except LeoError:
-                return  # A neighbour that fails is a quiet one; the stage's own measurement told of it.
+        try:
+            while not self._stop.is_set():
+                with _in_words(stage.stage, stage.processor):
+                    stage.kernel(stage.inputs)
+        except LeoError as error:
+            self.errors.append(error)
 
     def __enter__(self) -> Self:
         """Start them."""
@@ -230,12 +247,18 @@ class BusyNeighbours:
 
 def _run(loaded: Loaded, clock: Clock) -> tuple[int, int, int]:
     """How long a run took, and what the device says of its own time and energy (0 where it says nothing)."""
-    began_us = clock.now_us()
-    if not isinstance(loaded.kernel, TimedKernel):
-        loaded.kernel(loaded.inputs)
-        return clock.now_us() - began_us, 0, 0
-    run = loaded.kernel.timed(loaded.inputs)
+    with _in_words(loaded.stage, loaded.processor):
+        began_us = clock.now_us()
+        if not isinstance(loaded.kernel, TimedKernel):
+            loaded.kernel(loaded.inputs)
+            return clock.now_us() - began_us, 0, 0
+        run = loaded.kernel.timed(loaded.inputs)
     return max(clock.now_us() - began_us, run.device_us), run.device_us, run.device_nj or 0
+
+
+def _in_words(stage: BoundStage, processor: str) -> AbstractContextManager[None]:
+    """Around a kernel's run."""
+    return in_words(f"stage `{stage.name}` failed on `{processor}`", KernelError)
 
 
 def _is_steady(times_us: Sequence[int], effort: Effort) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 
 from leo_runtime.backend import ENTRY_POINTS, Backend
-from leo_runtime.errors import BackendError, DeviceUnavailableError, LeoError, MissingExtraError
+from leo_runtime.errors import BackendError, DeviceUnavailableError, LeoError
+from leo_runtime.guard import GuardedBackend, guarded, in_words
 from leo_runtime.hardware import Processor
 
 
@@ -24,8 +26,11 @@ class BackendStatus:
     """How to get that."""
 
 
-def create(processor: Processor) -> Backend:
-    """The backend that serves a processor. Raises `DeviceUnavailableError`, `MissingExtraError`, `BackendError`."""
+def create(processor: Processor) -> GuardedBackend:
+    """The backend that serves a processor, behind the border to code of other packages.
+
+    Raises `DeviceUnavailableError`, `MissingExtraError`, and `BackendError` for whatever else the backend raises.
+    """
     found = _entry_points()
     if processor.backend not in found:
         known = f"installed backends: {', '.join(found)}" if found else _NOTHING_INSTALLED
@@ -56,11 +61,10 @@ def _entry_points() -> dict[str, EntryPoint]:
 
 def _status(name: str, entry: EntryPoint) -> BackendStatus:
     try:
-        backend = _made(entry, Processor(name=name, backend=name))
+        with closing(_made(entry, Processor(name=name, backend=name))) as backend:
+            lacks = backend.lacks
     except LeoError as error:
         return BackendStatus(name, _package(entry), available=False, missing=str(error), hint=error.hint)
-    lacks: tuple[MissingExtraError, ...] = getattr(backend, "lacks", ())
-    backend.close()
     return BackendStatus(
         name,
         _package(entry),
@@ -70,16 +74,24 @@ def _status(name: str, entry: EntryPoint) -> BackendStatus:
     )
 
 
-def _made(entry: EntryPoint, processor: Processor) -> Backend:
-    try:
+def _made(entry: EntryPoint, processor: Processor) -> GuardedBackend:
+    package = _package(entry)
+    who = f"backend `{entry.name}` of package `{package}`"
+    with in_words(f"{who} cannot be imported", hint=f"reinstall {package}"):
         factory = entry.load()
-    except (ImportError, AttributeError) as error:
-        raise BackendError(
-            f"backend `{entry.name}` of package `{_package(entry)}` cannot be imported ({error})",
-            hint=f"reinstall {_package(entry)}",
-        ) from None
-    backend: Backend = factory(processor)
-    return backend
+    with in_words(f"{who} cannot be opened", hint=f"look for an update of {package}"):
+        backend = factory(processor)
+    try:
+        if not isinstance(backend, Backend):
+            raise BackendError(
+                f"{who} is no backend: its entry point gives {type(backend).__name__}",
+                hint="a backend has a `name` and the methods `supports`, `load` and `close`",
+            )
+        return guarded(backend, package)
+    except BaseException:
+        with suppress(Exception):  # What is wrong with it is said already.
+            backend.close()
+        raise
 
 
 def _package(entry: EntryPoint) -> str:

@@ -15,19 +15,20 @@ nothing of it has started by the last of its deadlines. Its graphs are then `fai
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from leo_runtime.answers import answer, check_decision, due_us
+from leo_runtime.backend import is_simulated
 from leo_runtime.batch import FramePrices, Modes, require_candidates
 from leo_runtime.clock import Clock, WallClock
 from leo_runtime.computing import Computing, Finished, Ran
 from leo_runtime.dispatch import Dispatcher
 from leo_runtime.drift import ONE, Drift, Estimate
-from leo_runtime.errors import InputError, LeoError
+from leo_runtime.errors import InputError
 from leo_runtime.events import Event, FrameAdmitted, FrameDone, ProcessorFound, ProcessorLost, RunStage, StageRecord
 from leo_runtime.executor import Executor
 from leo_runtime.graph import TaskGraph, Workload, in_order
@@ -45,7 +46,7 @@ from leo_runtime.plan import Plan
 from leo_runtime.planner import Asked, LinksNow, Planner, Solver, answering, no_placement
 from leo_runtime.problem import Mode, Placement
 from leo_runtime.profiles import Profile
-from leo_runtime.serving import anything, loaded, serve, supported, warmed
+from leo_runtime.serving import Machine, anything, open_backends, require_served, usable
 from leo_runtime.simulator import Noise, Simulator, seeded_noise
 
 if TYPE_CHECKING:
@@ -122,6 +123,9 @@ class Runtime:
     missing: Mapping[str, str]
     """Processors that no backend serves here, with the reason. In virtual time the CPU's backend computes in their
     place; in real time they are not used."""
+    left_out: Mapping[tuple[str, str, str], str]
+    """Modes whose kernels cannot be used, by stage, processor and variant, with the reason; no frame is planned on
+    them."""
     skipped: int
     """Frames that were skipped for overload."""
 
@@ -135,7 +139,8 @@ class Runtime:
         start: Callable[[int], Driver],
         *,
         computing: Computing | None = None,
-        own_backends: Collection[Backend] = (),
+        machine: Machine | None = None,
+        left_out: Mapping[tuple[str, str, str], str] | None = None,
         simulated: Collection[str] = (),
         missing: Mapping[str, str] | None = None,
         lost: Collection[str] = (),
@@ -153,13 +158,14 @@ class Runtime:
         self.profile = profile
         self.modes = prices.of(1)
         self.missing = dict(missing or {})
+        self.left_out = dict(left_out or {})
         self.skipped = 0
         self._prices = prices
         self._planner = planner
         self._start = start
         self._driver: Driver | None = None
         self._computing = computing
-        self._own_backends = tuple(own_backends)
+        self._machine = machine
         self._simulated = frozenset(simulated)
         self._device_clocks = None if device_clocks is None else frozenset(device_clocks)
         self._lost_before = tuple(lost)
@@ -193,7 +199,6 @@ class Runtime:
         switching_nj: int = 0,
         backends: Mapping[str, Backend] | None = None,
         compute: bool = True,
-        load_first: bool = False,
         noise: Noise | int | None = None,
         device_times: Collection[str] = (),
         adapt: bool = False,
@@ -207,53 +212,52 @@ class Runtime:
         (`solver.replan.Replanner`). `backends` by processor; None: those installed, and the
         CPU's for processors that none of them serves. Without `compute` nothing is computed, every gate opens, and any
         stage runs wherever the profile knows its cost. `noise` gives durations, or is the spread of a seeded log-normal
-        noise in ppm. `device_times` names processors whose kernels' own time is taken instead of the profile's. With
-        `load_first` every kernel is loaded now, not when a frame needs it, and a mode whose kernel fails then is left
-        out. Raises `GraphError`, `ProfileError`, `SolverError`, what making a backend raises, and `BackendError` where
-        `load_first` leaves a stage no mode.
+        noise in ppm. `device_times` names processors whose kernels' own time is taken instead of the profile's. Raises
+        `GraphError`, `ProfileError`, `SolverError`, and what making a backend raises.
         """
         answers = answering(solver, limit_ms, limit_nodes, switching_nj, seed)
         merged = merge(workload)
-        served, own, missing = serve(hardware, backends if compute else {}, stand_in=True)
-        supports = supported(served) if compute else anything
-        prices = FramePrices(partial(price, merged, hardware, profile, supports), one_by_one=device_times)
-        computing = Computing(merged, served, prices) if compute else None
-        if computing is not None and load_first:
-            try:
-                prices.keep(loaded(computing, prices.of(1)))
-            except LeoError:
-                for backend in own:
-                    backend.close()
-                raise
-        noise = seeded_noise(seed, noise) if isinstance(noise, int) else noise
+        with ExitStack() as undo:
+            machine = undo.enter_context(open_backends(hardware, backends if compute else {}, stand_in=True))
+            if compute:
+                require_served(machine, hardware)
+            supports = machine.supports if compute else anything
+            prices = FramePrices(partial(price, merged, hardware, profile, supports), one_by_one=device_times)
+            computing = Computing(merged, machine.backends, prices) if compute else None
+            loads = usable(prices.of(1), computing.ready) if computing else None
+            if loads:
+                prices.keep(loads.modes)
+            noise = seeded_noise(seed, noise) if isinstance(noise, int) else noise
 
-        def start(_now_us: int) -> Driver:
-            run = computing.run if computing else None
-            return Simulator(
-                Dispatcher(_lanes(hardware)),
-                compute=run,
-                noise=noise,
-                device_times=device_times,
-                # Plans then go by what was seen; what happens is still the profile's.
-                lasts_us=runtime._profiled_us if adapt else None,
+            def start(_now_us: int) -> Driver:
+                run = computing.run if computing else None
+                return Simulator(
+                    Dispatcher(_lanes(hardware)),
+                    compute=run,
+                    noise=noise,
+                    device_times=device_times,
+                    # Plans then go by what was seen; what happens is still the profile's.
+                    lasts_us=runtime._profiled_us if adapt else None,
+                )
+
+            runtime = cls(
+                merged,
+                hardware,
+                profile,
+                prices,
+                Planner(merged, hardware, prices.of(1), answers),
+                start,
+                computing=computing,
+                machine=machine,
+                left_out=loads.left_out if loads else {},
+                simulated=tuple(machine.backends),
+                device_clocks=device_times,
+                missing=machine.reasons() if compute else {},
+                adapt=adapt,
+                max_in_flight=max_in_flight,
             )
-
-        runtime = cls(
-            merged,
-            hardware,
-            profile,
-            prices,
-            Planner(merged, hardware, prices.of(1), answers),
-            start,
-            computing=computing,
-            own_backends=own,
-            simulated=tuple(served),
-            device_clocks=device_times,
-            missing=missing if compute else {},
-            adapt=adapt,
-            max_in_flight=max_in_flight,
-        )
-        return runtime
+            undo.pop_all()
+            return runtime
 
     @classmethod
     def live(
@@ -286,45 +290,46 @@ class Runtime:
         """
         answers = answering(solver, limit_ms, limit_nodes, switching_nj, seed)
         merged = merge(workload)
-        served, own, missing = serve(hardware, backends, stand_in=False)
-        everywhere = tuple(processor.name for processor in hardware.processors)
-        prices = FramePrices(partial(price, merged, hardware, profile, supported(served)), one_by_one=everywhere)
-        computing = Computing(merged, served, prices)
-        lanes = _lanes(hardware)
-        try:
-            prices.keep(warmed(computing, prices.of(1)))
-        except LeoError:
-            for backend in own:
-                backend.close()
-            raise
-        simulated = [name for name, backend in served.items() if getattr(backend, "simulated", False)]
+        with ExitStack() as undo:
+            machine = undo.enter_context(open_backends(hardware, backends))
+            require_served(machine, hardware)
+            everywhere = tuple(processor.name for processor in hardware.processors)
+            prices = FramePrices(partial(price, merged, hardware, profile, machine.supports), one_by_one=everywhere)
+            computing = Computing(merged, machine.backends, prices)
+            lanes = _lanes(hardware)
+            runs = usable(prices.of(1), computing.warm)
+            prices.keep(runs.modes)
+            simulated = [name for name, backend in machine.backends.items() if is_simulated(backend)]
 
-        def start(now_us: int) -> Driver:
-            return Executor(
-                Dispatcher(lanes),
-                {processor.name: processor.lanes for processor in hardware.processors},
-                computing.run,
-                hand_over=computing.hand_over,
-                clock=WallClock(now_us) if clock is None else clock,
-                modelled_delays=modelled_delays,
-                device_times=simulated,
+            def start(now_us: int) -> Driver:
+                return Executor(
+                    Dispatcher(lanes),
+                    {processor.name: processor.lanes for processor in hardware.processors},
+                    computing.run,
+                    hand_over=computing.hand_over,
+                    clock=WallClock(now_us) if clock is None else clock,
+                    modelled_delays=modelled_delays,
+                    device_times=simulated,
+                )
+
+            runtime = cls(
+                merged,
+                hardware,
+                profile,
+                prices,
+                Planner(merged, hardware, prices.of(1), answers),
+                start,
+                computing=computing,
+                machine=machine,
+                left_out=runs.left_out,
+                simulated=simulated,
+                missing=machine.reasons(),
+                lost=tuple(machine.missing),
+                adapt=adapt,
+                max_in_flight=max_in_flight,
             )
-
-        return cls(
-            merged,
-            hardware,
-            profile,
-            prices,
-            Planner(merged, hardware, prices.of(1), answers),
-            start,
-            computing=computing,
-            own_backends=own,
-            simulated=simulated,
-            missing=missing,
-            lost=tuple(missing),
-            adapt=adapt,
-            max_in_flight=max_in_flight,
-        )
+            undo.pop_all()
+            return runtime
 
     def triggered(self, release_us: int) -> tuple[str, ...]:
         """The graphs whose period and offset make them run at that time."""
@@ -505,10 +510,12 @@ class Runtime:
     def close(self) -> None:
         """Stop, and let go of the backends the runtime has made. Closing twice is fine."""
         self._closed = True
-        if self._driver is not None:
-            self._driver.close()
-        for backend in self._own_backends:
-            backend.close()
+        try:
+            if self._driver is not None:
+                self._driver.close()
+        finally:
+            if self._machine is not None:
+                self._machine.close()
 
     def __enter__(self) -> Self:
         """The runtime itself."""

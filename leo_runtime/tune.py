@@ -14,6 +14,7 @@ from pathlib import Path
 
 from leo_runtime.errors import BackendError
 from leo_runtime.graph import BoundStage, Workload, bind
+from leo_runtime.guard import in_words
 from leo_runtime.hardware import Processor
 
 ENTRY_POINTS = "leo_runtime.tuners"
@@ -34,7 +35,11 @@ def tune(
             f"backend `{processor.backend}` of processor `{processor.name}` has nothing to tune",
             hint=f"these have: {', '.join(sorted(found)) or 'none'}",
         )
-    path: Path = found[processor.backend].load()(processor.options, stages, tries=tries, out=out, progress=progress)
+    entry = found[processor.backend]
+    with in_words(f"the tuner of backend `{entry.name}` cannot be imported"):
+        tuner = entry.load()
+    with in_words(f"the tuner of backend `{entry.name}` failed"):
+        path: Path = tuner(processor.options, stages, tries=tries, out=out, progress=progress)
     return path
 
 

@@ -27,6 +27,7 @@ FLOORS = (
         "executor",
         "runtime",
         "registry",
+        "guard",
     ),
     (
         "contract",

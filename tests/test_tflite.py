@@ -136,7 +136,7 @@ def test_the_first_package_that_is_there_is_used(monkeypatch: pytest.MonkeyPatch
 
 
 def test_micro_features_are_ten_milliseconds_apart_and_start_afresh() -> None:
-    pytest.importorskip("pymicro_features", reason="the extra `demo` is not installed")
+    pytest.importorskip("pymicro_features", reason="the extra `audio` is not installed")
     sound = (0.1 * np.sin(np.arange(16_000) / 5)).astype(np.float32)
     tried = example("m", "micro_features", [sound])
     kernel = CPU.load(tried.stage, DEFAULT_VARIANT)

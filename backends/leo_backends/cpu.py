@@ -6,8 +6,8 @@ several cores.
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
+import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from leo_backends import tflite
+from leo_backends.blas import ONE_THREAD
 from leo_backends.options import read_options
 from leo_backends.reference import BLOCK_ROWS, PROGRAMS, Program, RowProgram, Rows, in_blocks
 from leo_runtime.backend import Kernel
@@ -40,7 +41,9 @@ class CpuBackend:
     def __init__(self, processor: Processor) -> None:
         self._threads = read_options(processor, CpuOptions).threads
         self._pool = ThreadPoolExecutor(self._threads, "leo-cpu") if self._threads > 1 else None
-        self._limit = _one_blas_thread()
+        token = object()
+        ONE_THREAD.hold(token)
+        self._let_go = weakref.finalize(self, ONE_THREAD.let_go, token)  # Also where it is forgotten; once.
 
     def supports(self, stage: BoundStage, variant: str, /) -> bool:  # noqa: ARG002 - the same for every variant
         """Whether there is a program, and the package that it needs."""
@@ -69,12 +72,10 @@ class CpuBackend:
         return CpuKernel(stage, program)
 
     def close(self) -> None:
-        """End the threads."""
+        """End the threads; the last of several backends gives BLAS its own back. From any thread; twice is fine."""
         if self._pool is not None:
             self._pool.shutdown()
-        if self._limit is not None:
-            self._limit.restore_original_limits()
-            self._limit = None
+        self._let_go()
 
     def _shared_by_threads(self, program: RowProgram) -> Program:
         pool, threads = self._pool, self._threads
@@ -115,7 +116,7 @@ class CpuKernel:
         return output
 
 
-_EXTRAS = {"tflite": "tflite", "micro_features": "demo"}
+_EXTRAS = {"tflite": "tflite", "micro_features": "audio"}
 """The operators that need more than numpy, and the extra that brings it."""
 
 
@@ -125,13 +126,3 @@ def _is_there(operator: str) -> bool:
 
 def _own_operator(function: Callable[..., np.ndarray], params: dict[str, Any]) -> Program:
     return lambda inputs: function(*inputs, **params)
-
-
-def _one_blas_thread() -> Any:
-    """Keep numpy's matrix products on the calling thread, where threadpoolctl is there to say so.
-
-    Without it they take every core they find: results are the same, but a lane is then more than one core's time.
-    """
-    if importlib.util.find_spec("threadpoolctl") is None:
-        return None
-    return importlib.import_module("threadpoolctl").threadpool_limits(1, "blas")

@@ -182,7 +182,7 @@ def _micro_features(_params: NoParameters, shapes: Sequence[Shape]) -> Program:
     try:
         new_front_end = importlib.import_module("pymicro_features").MicroFrontend
     except ImportError:
-        raise MissingExtraError("the operator `micro_features`", "demo") from None
+        raise MissingExtraError("the operator `micro_features`", "audio") from None
     frames = frame_count(shapes[0][0], MICRO_FRAME_SAMPLES, MICRO_HOP_SAMPLES)
 
     def program(inputs: Sequence[np.ndarray]) -> np.ndarray:
