@@ -50,10 +50,13 @@ DONE, ANSWERED_NO = 0, 1
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """A replay, the processors that were not there with the reason, and the totals of it and of other policies."""
+    """A replay, what of its machine could not be used and why, and the totals of it and of other policies."""
 
     replayed: Replay
     missing: dict[str, str]
+    """Processors that are not here."""
+    left_out: dict[str, str]
+    """Kernels that cannot be loaded, as "stage (variant) on processor"."""
     totals: tuple[summary.Total, ...]
 
     def figures(self) -> dict[str, Any]:
@@ -68,6 +71,7 @@ class _Run:
             "batch": self.replayed.batch,
             "ran_together": summary.ran_together(self.replayed),
             "missing": self.missing,
+            "left_out": self.left_out,
             "failures": [dataclasses.asdict(failure) for failure in summary.failures(self.replayed)],
             "pipelines": [dataclasses.asdict(line) for line in summary.pipelines(self.replayed)],
             "processors": [dataclasses.asdict(line) for line in summary.processors(self.replayed, ledger)],
@@ -171,7 +175,7 @@ def _virtual(
             progress=progress,
             sinks=sinks,
         )
-        return _Run(replayed, dict(runtime.missing), _beside(arguments, replayed))
+        return _Run(replayed, dict(runtime.missing), _left_out(runtime), _beside(arguments, replayed))
 
 
 def _live(
@@ -199,8 +203,12 @@ def _live(
             progress=progress,
             sinks=sinks,
         )
-        missing = dict(runtime.missing)
-    return _Run(replayed, missing, _beside(arguments, replayed))
+        missing, left_out = dict(runtime.missing), _left_out(runtime)
+    return _Run(replayed, missing, left_out, _beside(arguments, replayed))
+
+
+def _left_out(runtime: Runtime) -> dict[str, str]:
+    return {f"{stage} ({variant}) on {resource}": why for (stage, resource, variant), why in runtime.left_out.items()}
 
 
 def _with_dsp(arithmetic: str | None, hardware: Hardware) -> Hardware:
@@ -373,6 +381,7 @@ def _text(one: _Run, written: Sequence[Path]) -> str:
         f"== {replayed.recording.manifest.name}, {seconds:g} s, on {replayed.hardware.name}, {where}; "
         f"profile {replayed.profile.name}, placed by {replayed.policy}{collected}\n",
         *(f"not here: {name} ({why})\n" for name, why in one.missing.items()),
+        *(f"not used: {what} ({_short(why)})\n" for what, why in one.left_out.items()),
         "\n",
         report.pipelines_table(summary.pipelines(replayed)),
         "\n",

@@ -8,8 +8,7 @@ where a row is not within half a step of its place, the file is refused, since e
 from __future__ import annotations
 
 import csv
-import wave
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -19,6 +18,7 @@ from pydantic import Field, model_validator
 
 from leo_runtime.documents import Document, FileName, Name, Positive, Quantity, Value, reject, unique
 from leo_runtime.errors import RecordingError
+from leo_runtime.wav import read_wav
 
 
 class RecordedStream(Value):
@@ -94,8 +94,7 @@ class Recording:
         manifest = RecordingManifest.from_file(manifest_path)
         samples = {}
         for stream in manifest.streams:
-            read = _read_wav if stream.kind == "audio" else _read_csv
-            samples[stream.name] = read(manifest_path.parent / stream.file, stream)
+            samples[stream.name] = read_stream(manifest_path.parent / stream.file, stream)
         return cls(manifest, samples)
 
     @property
@@ -131,34 +130,26 @@ class Recording:
         return np.concatenate([np.zeros((missing, *data.shape[1:]), data.dtype), found]) if missing else found
 
 
+def read_stream(path: Path, stream: RecordedStream) -> np.ndarray:
+    """The samples of a stream from its file. Raises `RecordingError` where the file is not what the manifest says."""
+    return _read_wav(path, stream) if stream.kind == "audio" else _read_csv(path, stream)
+
+
 def _read_wav(path: Path, stream: RecordedStream) -> np.ndarray:
-    try:
-        with wave.open(str(path), "rb") as file:
-            rate_hz, channels, width = file.getframerate(), file.getnchannels(), file.getsampwidth()
-            frames = file.getnframes()
-            raw = file.readframes(frames)
-    except EOFError:
-        raise RecordingError(f"{path}: cannot be read as WAV (its header is cut short)", hint="copy it again") from None
-    except (OSError, wave.Error) as error:
-        raise RecordingError(f"{path}: cannot be read as WAV ({_without_path(error)})") from None
-    if width != 2:
-        raise RecordingError(f"{path}: expected 16-bit PCM, got {8 * width}-bit", hint="convert it to 16-bit PCM")
-    _expect(path, stream, rate_hz, channels)
-    if len(raw) != frames * 2 * channels:
-        raise RecordingError(
-            f"{path}: truncated, its header promises {frames} samples and it holds {len(raw) // (2 * channels)}",
-            hint="copy it again, or mend its header",
-        )
-    data = np.frombuffer(raw, "<i2")
-    return data.reshape(-1, channels) if channels > 1 else data
+    found = read_wav(path)
+    _expect(path, stream, found.rate_hz, found.channels)
+    return found.samples
 
 
 def _read_csv(path: Path, stream: RecordedStream) -> np.ndarray:
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        # Spreadsheets put a mark of the byte order before UTF-8.
+        with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.reader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise RecordingError(f"{path}: cannot be read as CSV ({_without_path(error)})") from None
+    while rows and not any(cell.strip() for cell in rows[-1]) and len(rows[-1]) <= 1:
+        rows.pop()
     if not rows or rows[0][:1] != ["time_us"]:
         raise RecordingError(f"{path}: its first line must name the columns, `time_us` first")
     if len(rows) == 1:
@@ -166,21 +157,44 @@ def _read_csv(path: Path, stream: RecordedStream) -> np.ndarray:
     for line, row in enumerate(rows[1:], 2):
         if len(row) != len(rows[0]):
             raise RecordingError(f"{path}:{line}: expected {len(rows[0])} columns, got {len(row)}", hint="truncated?")
-    try:
-        table = np.array(rows[1:], dtype=np.float64)
-    except ValueError as error:
-        raise RecordingError(f"{path}: a value is no number ({error})") from None
-    if not np.isfinite(table).all():
-        line = int(np.argwhere(~np.isfinite(table))[0][0]) + 2
-        raise RecordingError(f"{path}:{line}: a value is not finite")
+    table = _numbers(path, rows)
     steps_us = np.diff(table[:, 0])
     if len(steps_us) and steps_us.min() <= 0:
         raise RecordingError(f"{path}:{int(np.argmin(steps_us)) + 3}: time does not go on")
-    rate_hz = round(1e6 / float(np.median(steps_us))) if len(steps_us) else stream.rate_hz
+    rate_hz = round(1e6 / max(1e-6, float(np.median(steps_us)))) if len(steps_us) else stream.rate_hz
     _expect(path, stream, rate_hz, table.shape[1] - 1)
     _expect_even(path, stream, table[:, 0])
     data = table[:, 1:].astype(np.float32)
     return data if stream.channels > 1 else data[:, 0]
+
+
+def _numbers(path: Path, rows: Sequence[Sequence[str]]) -> np.ndarray:
+    """The cells below the header, as float64 that float32 has room for."""
+    try:
+        table = np.array(rows[1:], dtype=np.float64)
+    except ValueError:
+        table = np.array(
+            [
+                [_number(path, line, name, cell) for name, cell in zip(rows[0], row, strict=True)]
+                for line, row in enumerate(rows[1:], 2)
+            ]
+        )
+    with np.errstate(over="ignore"):
+        bad = ~np.isfinite(table.astype(np.float32))
+    if bad.any():
+        row, column = (int(index) for index in np.argwhere(bad)[0])
+        raise RecordingError(f"{path}:{row + 2}: a value is not finite, or too great: {rows[row + 1][column]}")
+    return table
+
+
+def _number(path: Path, line: int, column: str, cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        what = f"`{cell}` is no number" if cell.strip() else "a cell is empty"
+        raise RecordingError(
+            f"{path}:{line}: {what} (column `{column}`)", hint="every sample needs a number for every channel"
+        ) from None
 
 
 def _without_path(error: Exception) -> str:

@@ -15,8 +15,10 @@ import recorded
 from leo_backends import tflite
 from leo_backends.cpu import CpuBackend
 from leo_runtime import calibrate, cli, replay_command, solver
+from leo_runtime.backend import Kernel
 from leo_runtime.energy import Counter
-from leo_runtime.errors import DeviceUnavailableError
+from leo_runtime.errors import DeviceUnavailableError, KernelError
+from leo_runtime.graph import BoundStage
 from leo_runtime.hardware import Processor
 from leo_runtime.operators import operator
 from leo_runtime.problem import Placement
@@ -349,6 +351,26 @@ def test_a_model_that_cannot_be_loaded_is_refused_before_anything_runs(capsys, m
     assert err.startswith("stage `loudness` runs on no processor (cpu: loud.npz: ")
     assert err.count("\n") == 1
     assert not list(Path("out").iterdir())
+
+
+class Unloading(CpuBackend):
+    """Says that it can run anything, and loads nothing."""
+
+    def load(self, stage: BoundStage, variant: str, /) -> Kernel:
+        raise KernelError(f"{stage.name}.bin: not for this device")
+
+
+def test_a_kernel_that_cannot_be_loaded_on_one_processor_is_left_out_and_said(capsys, monkeypatch):
+    def create(processor: Processor) -> CpuBackend:
+        cpu = processor.model_copy(update={"backend": "cpu"})
+        return CpuBackend(cpu) if processor.backend == "cpu" else Unloading(cpu)
+
+    monkeypatch.setattr("leo_runtime.registry.create", create)
+    status, out, _ = run(capsys, *VIRTUAL, "--no-compare")
+    assert status == 0
+    assert "not used: sound (default) on dsp (sound.bin: not for this device)\n" in out
+    (figures,) = json.loads(run(capsys, *VIRTUAL, "--no-compare", "--json")[1])
+    assert set(figures["left_out"]) == {f"{stage} (default) on dsp" for stage in ("sound", "any", "features")}
 
 
 @pytest.mark.skipif(not tflite.is_available(), reason="the extra `tflite` is not installed")

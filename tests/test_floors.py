@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS = (
     ("errors", "progress"),
     ("documents", "values", "appending"),
-    ("problem", "hardware", "operators", "graph", "profiles", "traces", "backend"),
+    ("problem", "hardware", "operators", "graph", "profiles", "traces", "wav", "backend"),
     ("conditions", "lower", "cut", "batch", "judge", "ledger", "observations"),
     ("solver",),
     (
