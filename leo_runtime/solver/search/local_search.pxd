@@ -1,10 +1,10 @@
 # C types for local_search.py, as schedule.pxd is for schedule.py. What is inline is called from there alone.
 from leo_runtime.solver.search.schedule cimport FAR, Schedule, i64, ints
 
-cdef i64 STEP, SAMPLES, HEAT, RELIEF, SORTED, CEILING, FORBIDDEN
+cdef i64 STEP, SAMPLES, HEAT, RELIEF, SORTED, STROLL, CEILING, FORBIDDEN
 
 cdef class LocalSearch(Schedule):
-    cdef i64 changes, charged, horizon, hot, logged, lost, powered, random, relieved, reordered_from, reordered_to, shunned
+    cdef i64 changes, charged, gaps, horizon, hot, logged, lost, powered, random, relieved, reordered_from, reordered_to, shunned
     cdef i64 standing
     cdef ints awake_at, broken_at, changed, climb_mode, dragged, due_next, due_of, last_at, late_at, latest_start
     cdef ints limit_end, log, log_at, mode_before, order_before, position, renewed, sample, unit, users, wanted
@@ -14,6 +14,7 @@ cdef class LocalSearch(Schedule):
     cpdef climb_once(self, i64 moves, i64 seed)
     cpdef climb_again(self, i64 moves)
     cdef inline void _climb_once(self, i64 moves, i64 seed) noexcept nogil
+    cdef inline i64 _start_from(self, i64 current) noexcept nogil
     cdef inline void _climb_again(self, i64 moves) noexcept nogil
     cdef inline void _by_start(self) noexcept nogil
     cdef inline void _stand(self) noexcept nogil
@@ -38,6 +39,11 @@ cdef class LocalSearch(Schedule):
     cdef inline i64 _renew(self, i64 i) noexcept nogil
     cdef i64 _overlooked(self, i64 i, i64 g) noexcept nogil
     cdef inline void _draw_near(self, i64 i) noexcept nogil
+    cdef void _take_along(self, i64 i) noexcept nogil
+    cdef inline i64 _reconnect(self, i64 i, i64 k) noexcept nogil
+    cdef inline i64 _cut_off(self, i64 i, i64 j) noexcept nogil
+    cdef inline i64 _send_to(self, i64 i, i64 k) noexcept nogil
+    cdef i64 _gaps(self) noexcept nogil
     cdef inline void _trade(self, i64 i, i64 source) noexcept nogil
     cdef inline i64 _any_there(self, i64 i, i64 k) noexcept nogil
     cdef inline i64 _neighbour(self, i64 i) noexcept nogil

@@ -26,6 +26,8 @@ RELIEF = 4
 """How many times less the first criterion weighs once an answer has nothing of it: it only has to stay so."""
 SORTED = 20
 """How many places before and behind a stage with a new mode are put into the order of latest starts at times."""
+STROLL = 6
+"""Of up to how many bits is the number of steps from stage to stage, those being taken along that are passed."""
 CEILING = 1 << 44
 FORBIDDEN = CEILING * 8
 """More than four criteria, each at most `CEILING`, make together."""
@@ -45,8 +47,8 @@ class LocalSearch(Schedule):
         self.due_next = self._take(self.deadlines)
         self.wanted = self._take(n * r)
         self.users = self._take(r)
-        self.changed = self._take(n)
-        self.mode_before = self._take(n)
+        self.changed = self._take(2 * n)
+        self.mode_before = self._take(2 * n)
         self.renewed = self._take(n)
         self.latest_start = self._take(n)
         self.order_before = self._take(n)
@@ -59,6 +61,7 @@ class LocalSearch(Schedule):
         self.last_at = self._take((n + 1) * r)
         self.sample = self._take(SAMPLES)
         self.standing = 0
+        self.gaps = 0
 
     def climb(self, moves: int, seed: int) -> None:
         """Look for good answers: the simple ones first, then `moves` seeded random changes from the best of them."""
@@ -91,13 +94,16 @@ class LocalSearch(Schedule):
         for start in range(self.r + 2):
             for i in range(n):
                 self.mode[i] = -1 if start == 0 else self._simple_mode(i, start - 2)
-            self._schedule()
-            self._keep()
-            cost = self._scalar()
-            if cost < current:
-                current = cost
-                for i in range(n):
-                    self.climb_mode[i] = self.mode[i]
+            current = self._start_from(current)
+        self.gaps = self._gaps()
+        # As much as can be on one resource, the rest on another that has links to it.
+        for pair in range(self.r * self.r if self.gaps else 0):
+            for i in range(n):
+                g = self._simple_mode(i, pair // self.r)
+                if self.resource[g] != pair // self.r:
+                    g = self._simple_mode(i, pair % self.r)
+                self.mode[i] = g
+            current = self._start_from(current)
         for k in range(self.r):
             if self._alone(k):
                 self._try_alone(k)
@@ -106,6 +112,19 @@ class LocalSearch(Schedule):
         self._stand()
         self.hot = self._usual(min(SAMPLES, moves // 4)) // HEAT
         self._cool(moves, self.hot)
+
+    def _start_from(self, current: int) -> int:
+        """Schedule the modes in `mode`, keep the answer, and begin from them if they cost less than `current`.
+
+        Returns the lesser of both costs.
+        """
+        self._schedule()
+        self._keep()
+        cost = self._scalar()
+        if cost < current:
+            for i in range(self.n):
+                self.climb_mode[i] = self.mode[i]
+        return min(cost, current)
 
     def _climb_again(self, moves: int) -> None:
         if self.n == 0 or moves == 0:
@@ -225,7 +244,9 @@ class LocalSearch(Schedule):
         source = self.resource[self.mode[i]]
         g = self.mode_first[i] + self._roll(modes - 1)
         self._change_mode(i, g if g < self.mode[i] else g + 1)
-        if what < 10:
+        if self.gaps and self._roll(2):
+            self._take_along(i)
+        elif what < 10:
             self._draw_near(i)
         elif what < 13:
             self._trade(i, source)
@@ -456,6 +477,60 @@ class LocalSearch(Schedule):
             g = self._any_there(i, k)
             if g >= 0 and self.resource[self.mode[i]] != k:
                 self._change_mode(i, g)
+
+    def _take_along(self, i: int) -> None:
+        """Give stages connected with stage i modes on its resource, and whatever that cuts off modes on another one.
+
+        Where links are missing hardly a stage can go anywhere by itself.
+        """
+        k = self.resource[self.mode[i]]
+        for _ in range(self._roll(2 << self._roll(STROLL))):
+            i = self._neighbour(i)
+            g = self._any_there(i, k)
+            if g >= 0 and self.resource[self.mode[i]] != k:
+                self._change_mode(i, g)
+        k = self._roll(self.r)
+        m = 0
+        while m < self.changes:
+            if self._reconnect(self.changed[m], k) == 0:
+                return
+            m += 1
+
+    def _reconnect(self, i: int, k: int) -> int:
+        """Give every input and reader of stage i that lacks a link a mode on resource k. Returns 0 if one has none."""
+        for p in range(self.input_first[i], self.input_first[i + 1]):
+            j = self.inputs[p]
+            if self._cut_off(j, i) and self._send_to(j, k) == 0:
+                return 0
+        for c in range(self.reader_first[i], self.reader_first[i + 1]):
+            j = self.readers[c]
+            if self._cut_off(i, j) and self._send_to(j, k) == 0:
+                return 0
+        return 1
+
+    def _cut_off(self, i: int, j: int) -> int:
+        """Whether there is no link from stage i to its reader j."""
+        return 1 if self.send_us[self.mode[i] * self.r + self.resource[self.mode[j]]] < 0 else 0
+
+    def _send_to(self, i: int, k: int) -> int:
+        """Give stage i a mode on resource k. Returns 0 if it has none or is there: so no stage goes there twice."""
+        g = self._any_there(i, k)
+        if g < 0 or self.resource[self.mode[i]] == k:
+            return 0
+        self._change_mode(i, g)
+        return 1
+
+    def _gaps(self) -> int:
+        """Whether there are two resources that stages can run on, without a link from one to the other."""
+        for k in range(self.r):
+            self.held[k] = 0
+        for g in range(self.g):
+            self.held[self.resource[g]] = 1
+        for g in range(self.g):
+            for t in range(self.r):
+                if self.held[t] and self.send_us[g * self.r + t] < 0:
+                    return 1
+        return 0
 
     def _trade(self, i: int, source: int) -> None:
         """Let another stage on the resource that stage i came to go to `source`, where it came from.
