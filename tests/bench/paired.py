@@ -5,9 +5,9 @@
 OLD and NEW are folders of checkouts with the search compiled in place (`make setup`). Each is a process of its own, and
 both get every problem in turn, old, new, old, new: what else the machine does meanwhile slows both. Counted is
 processor time, not wall time, the less of a process's two turns, each with warm caches. Where a process happens to have
-its memory is worth some per cent, so there are several pairs of processes. Given is a
-ratio, new to old: for each problem that of the medians over the pairs, for each group of problems the median and the
-quartiles of those. OLD twice says how far to trust it. Where an answer differs in anything but `solve_us` it is named.
+its memory is worth some per cent, so there are several pairs of processes. Given is a ratio, new to old: for each
+problem that of the medians over the pairs, for each group of problems the median and the quartiles of those. OLD twice
+says how far to trust it. Where an answer differs in anything but `solve_us` it is named.
 """
 
 import argparse
