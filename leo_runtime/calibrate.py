@@ -42,9 +42,8 @@ from leo_runtime.measure import (
 )
 from leo_runtime.profiles import ClockMhz, Cost, Device, Measurement, Profile
 from leo_runtime.progress import Progress
-from leo_runtime.replay import check_streams
 from leo_runtime.serving import Machine, open_backends
-from leo_runtime.traces import Recording
+from leo_runtime.traces import Recording, check_streams
 
 MEASURED = "measured"
 

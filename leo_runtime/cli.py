@@ -384,7 +384,7 @@ def _replay(arguments: argparse.Namespace) -> int:
 
 
 def _bench(arguments: argparse.Namespace) -> int:
-    from leo_runtime import bench_audio
+    from leo_runtime import bench_audio, report
     from leo_runtime.progress import ProgressBar
 
     with ProgressBar("measuring") as progress:
@@ -395,7 +395,7 @@ def _bench(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(bench_audio.as_json(rows), indent=1))
     else:
-        sys.stdout.write(bench_audio.as_table(rows))
+        sys.stdout.write(report.audio_bench(rows, bench_audio.PUBLISHED))
     return DONE
 
 

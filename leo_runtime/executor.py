@@ -20,9 +20,9 @@ from queue import SimpleQueue
 from types import MappingProxyType
 
 from leo_runtime.clock import Clock, WallClock
-from leo_runtime.computing import Compute, Outputs, Publish, failure_text, is_users_interrupt
 from leo_runtime.dispatch import Dispatcher
-from leo_runtime.errors import DeviceUnavailableError
+from leo_runtime.driver import Compute, Outputs, Publish
+from leo_runtime.errors import DeviceUnavailableError, failure_text, is_users_interrupt
 from leo_runtime.events import (
     Arrived,
     CancelStage,

@@ -16,7 +16,7 @@ from leo_runtime.operators import find_operator
 from leo_runtime.profiles import Profile
 from leo_runtime.progress import Progress
 from leo_runtime.runtime import Runtime
-from leo_runtime.traces import Recording
+from leo_runtime.traces import Recording, check_streams
 
 Time = Literal["virtual", "real"]
 
@@ -89,20 +89,6 @@ def streams_read(workload: Workload) -> tuple[str, ...]:
                 each = (stage.params, *(variant.params for variant in stage.variants))
                 found += [params["stream"] for params in each if "stream" in params]
     return tuple(dict.fromkeys(found))
-
-
-def check_streams(workload: Workload, recording: Recording) -> None:
-    """Raise `RecordingError` where a recording lacks a stream of the workload, or has it at another rate."""
-    for stream in workload.streams:
-        found = recording.stream(stream.name)
-        for what in ("rate_hz", "channels", "kind"):
-            wanted, given = getattr(stream, what), getattr(found, what)
-            if wanted != given:
-                raise RecordingError(
-                    f"recording `{recording.manifest.name}` has stream `{stream.name}` with {what} {given}, "
-                    f"workload `{workload.name}` reads {wanted}",
-                    hint="resample the recording, or change the workload",
-                )
 
 
 def releases(workload: Workload, length_us: int) -> tuple[int, ...]:

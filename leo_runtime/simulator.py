@@ -15,9 +15,9 @@ from contextlib import AbstractContextManager
 from random import Random
 
 from leo_runtime.clock import VirtualClock, WallClock
-from leo_runtime.computing import Compute, Computed, Outputs, Publish, failure_text, is_users_interrupt
 from leo_runtime.dispatch import Attempt, Dispatcher
-from leo_runtime.errors import DeviceUnavailableError
+from leo_runtime.driver import Compute, Computed, Outputs, Publish
+from leo_runtime.errors import DeviceUnavailableError, failure_text, is_users_interrupt
 from leo_runtime.events import (
     Arrived,
     CancelStage,

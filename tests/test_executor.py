@@ -9,7 +9,7 @@ import pytest
 
 from frames import answered, chain_problem, dispatcher_for, lanes_of, planned
 from leo_runtime.clock import VirtualClock, WallClock
-from leo_runtime.computing import Compute, Computed
+from leo_runtime.driver import Compute, Computed
 from leo_runtime.errors import DeviceUnavailableError
 from leo_runtime.events import (
     Event,

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frames import answered, random_needs
-from leo_runtime.computing import Computed
 from leo_runtime.dispatch import Dispatcher
+from leo_runtime.driver import Computed
 from leo_runtime.events import FrameAdmitted, FrameDone, RunReport
 from leo_runtime.hardware import Hardware
 from leo_runtime.ledger import Ledger, ledger, linger_us, run_ledger

@@ -262,7 +262,7 @@ def test_a_runtime_that_is_closed_has_closed_its_backends_whatever_its_driver_do
     runtime = runtimes(files, live=False)
     runtime.submit(0, {source.stage: np.zeros(source.shape, np.int16) for source in runtime.sources(runtime._graphs)})
 
-    def breaks(_self: object) -> None:
+    def breaks(*_: object) -> None:
         raise RuntimeError("a mistake")
 
     monkeypatch.setattr("leo_runtime.simulator.Simulator.close", breaks)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frames import answered, asleep_in, chain_problem, dispatcher_for, planned
-from leo_runtime.computing import Computed
+from leo_runtime.driver import Computed
 from leo_runtime.errors import DeviceUnavailableError
 from leo_runtime.events import FrameAdmitted, FrameDone, RunReport, RunStage
 from leo_runtime.plan import Needs, Plan, make_plan
