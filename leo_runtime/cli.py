@@ -20,7 +20,7 @@ from leo_runtime import __version__
 from leo_runtime.errors import InputError, LeoError
 
 if TYPE_CHECKING:
-    from leo_runtime.documents import Document
+    from leo_runtime.schema import Document
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -207,8 +207,8 @@ def _add_replay(replay: argparse.ArgumentParser) -> None:
 
 
 def _solve(arguments: argparse.Namespace) -> int:
-    from leo_runtime.documents import require_writable
     from leo_runtime.problem import Problem
+    from leo_runtime.schema import require_writable
     from leo_runtime.solver import solve
 
     problem = Problem.from_file(arguments.problem)
@@ -348,9 +348,9 @@ def _profiles(arguments: argparse.Namespace) -> int:
 
 def _calibrate(arguments: argparse.Namespace) -> int:
     from leo_runtime import calibrate, measure, report, shipped
-    from leo_runtime.documents import require_writable
     from leo_runtime.energy import whole_machine
     from leo_runtime.progress import ProgressBar
+    from leo_runtime.schema import require_writable
 
     workload, hardware = shipped.workload(arguments.workload), shipped.hardware(arguments.hardware)
     recording = shipped.recording(arguments.recording)
@@ -403,7 +403,7 @@ def _tune(arguments: argparse.Namespace) -> int:
     import tempfile
 
     from leo_runtime import bench_audio, report, shipped, tune
-    from leo_runtime.documents import require_writable
+    from leo_runtime.schema import require_writable
 
     if arguments.bench and arguments.workload is not None:
         raise InputError(

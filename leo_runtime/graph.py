@@ -16,7 +16,11 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
-from leo_runtime.documents import (
+from leo_runtime.errors import GraphError
+from leo_runtime.operators import Operator, Shape, Work, beside, find_operator
+from leo_runtime.operators.own import failure
+from leo_runtime.problem import Criterion
+from leo_runtime.schema import (
     Document,
     Name,
     Positive,
@@ -27,10 +31,6 @@ from leo_runtime.documents import (
     reject,
     unique,
 )
-from leo_runtime.errors import GraphError
-from leo_runtime.operators import Operator, Shape, Work, beside, find_operator
-from leo_runtime.operators.own import failure
-from leo_runtime.problem import Criterion
 
 DEFAULT_VARIANT = "default"
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from leo_runtime.conditions import Conditions
 from leo_runtime.cut import cut
-from leo_runtime.documents import find_cycle
 from leo_runtime.errors import GraphError, ProfileError
 from leo_runtime.graph import BoundStage, Stage, TaskGraph, Workload, bind, in_order
 from leo_runtime.hardware import Hardware, Processor, Radio
@@ -25,6 +24,7 @@ from leo_runtime.problem import (
     StageModes,
 )
 from leo_runtime.profiles import Profile
+from leo_runtime.schema import find_cycle
 
 Supports = Callable[[str, BoundStage, str], bool]
 """Whether a processor, by name, can run a stage's variant."""

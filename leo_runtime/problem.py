@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from leo_runtime.documents import Document, Name, Positive, Quantity, Value, find_cycle, reject, unique
+from leo_runtime.schema import Document, Name, Positive, Quantity, Value, find_cycle, reject, unique
 
 Criterion = Literal["tardiness", "energy", "makespan", "accuracy_loss"]
 CRITERIA: tuple[Criterion, ...] = ("tardiness", "energy", "makespan", "accuracy_loss")

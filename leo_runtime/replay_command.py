@@ -15,7 +15,6 @@ from typing import Any, Self
 
 from leo_runtime import calibrate, measure, registry, report, shipped, solver, summary
 from leo_runtime.computed_once import ComputedOnce
-from leo_runtime.documents import require_writable
 from leo_runtime.energy import whole_machine
 from leo_runtime.errors import InputError, MissingExtraError
 from leo_runtime.graph import Workload, file_parameters
@@ -29,6 +28,7 @@ from leo_runtime.replay import FrameSink, Replay, Span, Time, replay, streams_re
 from leo_runtime.replay_log import LogWriter
 from leo_runtime.reserve import solve_with_reserve
 from leo_runtime.runtime import Runtime
+from leo_runtime.schema import require_writable
 from leo_runtime.serving import open_backends
 from leo_runtime.traces import Recording, check_streams
 from leo_runtime.viewer import TraceWriter

@@ -6,8 +6,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from leo_runtime.documents import require_path
 from leo_runtime.errors import InputError
+from leo_runtime.schema import require_path
 
 if TYPE_CHECKING:
     from leo_runtime.graph import Workload
