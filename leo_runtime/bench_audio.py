@@ -21,9 +21,9 @@ import numpy as np
 
 from leo_runtime.backend import Kernel, TimedKernel, is_simulated
 from leo_runtime.clock import WallClock
+from leo_runtime.documents.hardware import Hardware, Processor
+from leo_runtime.documents.workload import BoundStage, GraphBuilder, Stream, Variant, Workload, bind
 from leo_runtime.errors import LeoError
-from leo_runtime.graph import BoundStage, GraphBuilder, Stream, Variant, Workload, bind
-from leo_runtime.hardware import Hardware, Processor
 from leo_runtime.progress import Progress
 from leo_runtime.serving import Machine, open_backends
 

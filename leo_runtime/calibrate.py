@@ -21,10 +21,11 @@ import numpy as np
 
 from leo_runtime.backend import Backend, driver_of
 from leo_runtime.clock import Clock, WallClock
+from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.profile import ClockMhz, Cost, Device, Measurement, Profile
+from leo_runtime.documents.workload import BoundStage, Workload
 from leo_runtime.energy import Source
 from leo_runtime.errors import BackendError, DeviceUnavailableError, KernelError, LeoError, ProfileError
-from leo_runtime.graph import BoundStage, Workload
-from leo_runtime.hardware import Hardware
 from leo_runtime.lower import MergedStage, merge
 from leo_runtime.measure import (
     FULL,
@@ -40,7 +41,6 @@ from leo_runtime.measure import (
     run_warm,
     summed_up,
 )
-from leo_runtime.profiles import ClockMhz, Cost, Device, Measurement, Profile
 from leo_runtime.progress import Progress
 from leo_runtime.serving import Machine, open_backends
 from leo_runtime.traces import Recording, check_streams

@@ -29,11 +29,11 @@ DONE, ANSWERED_NO, WRONG_USE, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
 JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 
 DOCUMENTS = {
-    "problem": ("leo_runtime.problem", "Problem"),
-    "placement": ("leo_runtime.problem", "Placement"),
-    "workload": ("leo_runtime.graph", "Workload"),
-    "hardware": ("leo_runtime.hardware", "Hardware"),
-    "profile": ("leo_runtime.profiles", "Profile"),
+    "problem": ("leo_runtime.documents.problem", "Problem"),
+    "placement": ("leo_runtime.documents.problem", "Placement"),
+    "workload": ("leo_runtime.documents.workload", "Workload"),
+    "hardware": ("leo_runtime.documents.hardware", "Hardware"),
+    "profile": ("leo_runtime.documents.profile", "Profile"),
     "recording": ("leo_runtime.traces", "RecordingManifest"),
 }
 """Every kind of document, by the name in its format, and the model that reads it."""
@@ -207,7 +207,7 @@ def _add_replay(replay: argparse.ArgumentParser) -> None:
 
 
 def _solve(arguments: argparse.Namespace) -> int:
-    from leo_runtime.problem import Problem
+    from leo_runtime.documents.problem import Problem
     from leo_runtime.schema import require_writable
     from leo_runtime.solver import solve
 
@@ -237,8 +237,8 @@ def _solve(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
+    from leo_runtime.documents.problem import Placement, Problem
     from leo_runtime.judge import check
-    from leo_runtime.problem import Placement, Problem
 
     placement = Placement.from_file(arguments.placement)
     report = check(Problem.from_file(arguments.problem), placement)
@@ -260,7 +260,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _explain(arguments: argparse.Namespace) -> int:
-    from leo_runtime.problem import Placement, Problem
+    from leo_runtime.documents.problem import Placement, Problem
     from leo_runtime.solver.explain import LIMIT_NODES, explain, render
 
     explanation = explain(

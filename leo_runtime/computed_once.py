@@ -15,8 +15,8 @@ import numpy as np
 from leo_runtime import registry
 from leo_runtime.backend import Backend, Kernel
 from leo_runtime.computing import frozen_copy
-from leo_runtime.graph import BoundStage
-from leo_runtime.hardware import Hardware, Processor
+from leo_runtime.documents.hardware import Hardware, Processor
+from leo_runtime.documents.workload import BoundStage
 from leo_runtime.serving import open_backends
 
 REFERENCE = "cpu"

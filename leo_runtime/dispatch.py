@@ -34,6 +34,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from leo_runtime.documents.problem import Link, Mode
 from leo_runtime.events import (
     Arrived,
     CancelStage,
@@ -59,7 +60,6 @@ from leo_runtime.events import (
 )
 from leo_runtime.observations import Outcome
 from leo_runtime.plan import Plan, PlannedStage
-from leo_runtime.problem import Link, Mode
 
 Key = tuple[int, int, int, int]
 """The place of a piece of work in the order of all: planned start, 0 for a transfer or 1, frame, index in the frame."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from leo_runtime.batch import Job
-from leo_runtime.problem import Link, Mode, Placement, Problem, StageRun
+from leo_runtime.documents.problem import Link, Mode, Placement, Problem, StageRun
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
+from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.profile import Profile
+from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import RecordingError
-from leo_runtime.graph import Workload
-from leo_runtime.hardware import Hardware
 from leo_runtime.lower import MergedWorkload
 from leo_runtime.observations import FrameResult
 from leo_runtime.operators import find_operator
-from leo_runtime.profiles import Profile
 from leo_runtime.progress import Progress
 from leo_runtime.runtime import Runtime
 from leo_runtime.traces import Recording, check_streams

@@ -15,14 +15,14 @@ from typing import Any, Self
 
 from leo_runtime import calibrate, measure, registry, report, shipped, solver, summary
 from leo_runtime.computed_once import ComputedOnce
+from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.profile import Profile
+from leo_runtime.documents.workload import Workload, file_parameters
 from leo_runtime.energy import whole_machine
 from leo_runtime.errors import InputError, MissingExtraError
-from leo_runtime.graph import Workload, file_parameters
-from leo_runtime.hardware import Hardware
 from leo_runtime.ledger import Ledger
 from leo_runtime.operators import find_operator
 from leo_runtime.planner import BATCH_NODES, Solver
-from leo_runtime.profiles import Profile
 from leo_runtime.progress import ProgressBar
 from leo_runtime.replay import FrameSink, Replay, Span, Time, replay, streams_read
 from leo_runtime.replay_log import LogWriter

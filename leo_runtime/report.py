@@ -10,7 +10,7 @@ from leo_runtime.operators import Work
 
 if TYPE_CHECKING:
     from leo_runtime.bench_audio import Cell, Row
-    from leo_runtime.profiles import Cost, Measurement, Profile
+    from leo_runtime.documents.profile import Cost, Measurement, Profile
     from leo_runtime.summary import Pipeline, ProcessorUse, Total
 
 

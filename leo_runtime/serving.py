@@ -8,14 +8,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from leo_runtime import registry
+from leo_runtime.documents.hardware import Hardware, Processor
+from leo_runtime.documents.problem import Mode
 from leo_runtime.errors import BackendError, DeviceUnavailableError, KernelError, LeoError
 from leo_runtime.guard import guarded, in_words
-from leo_runtime.hardware import Hardware, Processor
-from leo_runtime.problem import Mode
 
 if TYPE_CHECKING:
     from leo_runtime.backend import Backend
-    from leo_runtime.graph import BoundStage
+    from leo_runtime.documents.workload import BoundStage
 
 STAND_IN = "cpu"
 """The backend that computes in the place of one that is not here."""

@@ -16,8 +16,8 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import RecordingError
-from leo_runtime.graph import Workload
 from leo_runtime.schema import Document, FileName, Name, Positive, Quantity, Value, reject, unique
 from leo_runtime.wav import read_wav
 

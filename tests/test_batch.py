@@ -22,14 +22,14 @@ from leo_runtime.batch import (
     worth_batching,
 )
 from leo_runtime.conditions import Conditions
+from leo_runtime.documents.hardware import Hardware, Processor
+from leo_runtime.documents.problem import Placement, Problem
+from leo_runtime.documents.profile import Profile
+from leo_runtime.documents.workload import BoundStage, GraphBuilder, Stream, Workload
 from leo_runtime.errors import InputError, KernelError, SolverError
-from leo_runtime.graph import BoundStage, GraphBuilder, Stream, Workload
-from leo_runtime.hardware import Hardware, Processor
 from leo_runtime.judge import check
 from leo_runtime.lower import MergedWorkload, merge, price
 from leo_runtime.observations import FrameResult
-from leo_runtime.problem import Placement, Problem
-from leo_runtime.profiles import Profile
 from leo_runtime.replay import Span, replay
 from leo_runtime.runtime import Runtime
 from leo_runtime.solver import solve

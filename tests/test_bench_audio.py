@@ -7,7 +7,7 @@ import pytest
 
 from leo_runtime import bench_audio, cli
 from leo_runtime.bench_audio import COLUMNS, PUBLISHED, Cell, Row, as_json, bench, places, workload_stages
-from leo_runtime.hardware import Processor
+from leo_runtime.documents.hardware import Processor
 from leo_runtime.report import audio_bench
 
 

@@ -16,13 +16,13 @@ from leo_backends import tflite
 from leo_backends.cpu import CpuBackend
 from leo_runtime import calibrate, cli, replay_command, solver
 from leo_runtime.backend import Kernel
+from leo_runtime.documents.hardware import Processor
+from leo_runtime.documents.problem import Placement
+from leo_runtime.documents.profile import Profile
+from leo_runtime.documents.workload import BoundStage
 from leo_runtime.energy import Counter
 from leo_runtime.errors import DeviceUnavailableError, KernelError
-from leo_runtime.graph import BoundStage
-from leo_runtime.hardware import Processor
 from leo_runtime.operators import operator
-from leo_runtime.problem import Placement
-from leo_runtime.profiles import Profile
 from leo_runtime.runtime import Runtime
 
 MODELS = Path(__file__).parent / "models"

@@ -6,8 +6,8 @@ import pytest
 import recorded
 from leo_backends.cpu import CpuBackend
 from leo_runtime.computed_once import ComputedOnce
-from leo_runtime.graph import bind
-from leo_runtime.hardware import Processor
+from leo_runtime.documents.hardware import Processor
+from leo_runtime.documents.workload import bind
 
 
 class OddBackend(CpuBackend):

@@ -3,8 +3,8 @@
 import pytest
 
 from leo_runtime.conditions import Conditions
+from leo_runtime.documents.problem import Problem
 from leo_runtime.errors import InputError
-from leo_runtime.problem import Problem
 
 USUAL = Problem.from_dict(
     {

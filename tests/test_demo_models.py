@@ -15,8 +15,8 @@ from leo_runtime.demo import MODELS, RECORDINGS, WORKLOAD
 from leo_runtime.demo.features import VOICES, Pipeline
 from leo_runtime.demo.score import on_recording
 from leo_runtime.demo.sources import ACTIVITIES, SCENES
-from leo_runtime.graph import Workload
-from leo_runtime.hardware import Processor
+from leo_runtime.documents.hardware import Processor
+from leo_runtime.documents.workload import Workload
 from leo_runtime.lower import merge
 from leo_runtime.traces import Recording
 

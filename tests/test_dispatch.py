@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from frames import answered, asleep_in, chain_problem, dispatcher_for, planned, random_needs
 from leo_runtime.dispatch import SUSPECT_FACTOR, SUSPECT_LEAST_US, Dispatcher
+from leo_runtime.documents.problem import AccuracyBudget, Resource
 from leo_runtime.events import (
     Arrived,
     CancelStage,
@@ -35,7 +36,6 @@ from leo_runtime.events import (
     Wake,
 )
 from leo_runtime.plan import Needs, Plan, make_plan
-from leo_runtime.problem import AccuracyBudget, Resource
 
 
 @dataclass

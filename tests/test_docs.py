@@ -13,12 +13,12 @@ import pytest
 
 from leo_runtime import registry
 from leo_runtime.cli import main
-from leo_runtime.graph import Workload
-from leo_runtime.hardware import Hardware
+from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.problem import Placement, Problem
+from leo_runtime.documents.profile import Profile
+from leo_runtime.documents.workload import Workload
 from leo_runtime.lower import merge, price
 from leo_runtime.operators import BUILT_IN, Operator
-from leo_runtime.problem import Placement, Problem
-from leo_runtime.profiles import Profile
 from leo_runtime.schema import Document
 from leo_runtime.solver import SOLVERS, solve
 from leo_runtime.solver.baselines import POLICIES

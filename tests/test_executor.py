@@ -9,6 +9,7 @@ import pytest
 
 from frames import answered, chain_problem, dispatcher_for, lanes_of, planned
 from leo_runtime.clock import VirtualClock, WallClock
+from leo_runtime.documents.problem import Problem
 from leo_runtime.driver import Compute, Computed
 from leo_runtime.errors import DeviceUnavailableError
 from leo_runtime.events import (
@@ -23,7 +24,6 @@ from leo_runtime.events import (
 )
 from leo_runtime.executor import Executor, HandOver
 from leo_runtime.plan import make_plan
-from leo_runtime.problem import Problem
 
 
 def executor(problem: Problem, compute: Compute, *, hand_over: HandOver = lambda *_: None) -> Executor:

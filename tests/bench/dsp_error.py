@@ -19,8 +19,8 @@ import numpy as np
 
 from leo_runtime import registry, shipped
 from leo_runtime.backend import Kernel
-from leo_runtime.graph import DEFAULT_VARIANT, Decision
-from leo_runtime.hardware import Processor
+from leo_runtime.documents.hardware import Processor
+from leo_runtime.documents.workload import DEFAULT_VARIANT, Decision
 from leo_runtime.lower import MergedWorkload, merge
 from leo_runtime.traces import Recording
 
