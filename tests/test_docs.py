@@ -175,11 +175,21 @@ def test_the_documents_of_ones_own_price_together(own_documents: Path) -> None:
     assert len([name for name in modes if re.fullmatch(r"scores\[\d\]", name)]) == 2, list(modes)
 
 
-def test_the_recording_of_ones_own_replays(own_documents: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def own_command(begins: str) -> list[str]:
+    """The command of docs/documents.md that begins so."""
     page = (ROOT / "docs" / "documents.md").read_text()
-    command = re.search(r"^    leo-runtime (replay hallway .*)$", page, re.MULTILINE)
-    assert command is not None
-    assert main([*command[1].split(), "--json"]) == 0
+    (command,) = re.findall(rf"^    leo-runtime ({begins}.*)$", page, re.MULTILINE)
+    return str(command).split()
+
+
+def test_the_machine_of_ones_own_is_measured(own_documents: Path) -> None:
+    assert main([*own_command("calibrate "), "--quick"]) == 0
+    measured = Profile.from_file(own_documents / "band.profile.json")
+    assert "knocks:loudest" in {cost.operator for cost in measured.costs}
+
+
+def test_the_recording_of_ones_own_replays(own_documents: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*own_command("replay hallway "), "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
     (knock,) = figures[0]["pipelines"]
     assert (knock["frames"], knock["labels"], knock["missed"], knock["false"]) == (8, 1, 0, 0)

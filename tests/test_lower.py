@@ -280,6 +280,16 @@ def test_shipped_profiles_speak_of_processors_that_are_there() -> None:
         assert all(modes.values())
 
 
+def test_the_demo_fits_the_memory_of_every_shipped_machine() -> None:
+    merged = merge(shipped.workload())
+    graphs = tuple(g.name for g in merged.workload.graphs)
+    for name in shipped.names("profile"):
+        profile = shipped.profile(name)
+        hardware = shipped.hardware(profile.hardware)
+        problem = frame_problem(merged, price(merged, hardware, profile, anywhere), hardware, FrameState(graphs), name)
+        assert solve(problem, "greedy").criteria is not None, name
+
+
 def test_graphs_that_gate_each_other_are_refused() -> None:
     def crossed(name: str, first: float, second: float) -> TaskGraph:
         builder = GraphBuilder(name, period_us=1, deadline_us=1)
