@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 
 from leo_runtime.backend import Kernel, TimedKernel, is_simulated
+from leo_runtime.backend.machine import Machine, open_backends
 from leo_runtime.clock import WallClock
 from leo_runtime.documents.hardware import Hardware, Processor
 from leo_runtime.documents.workload import BoundStage, GraphBuilder, Stream, Variant, Workload, bind
 from leo_runtime.errors import LeoError
 from leo_runtime.progress import Progress
-from leo_runtime.serving import Machine, open_backends
 
 SAMPLES = 80_240
 """At 16 kHz; 500 frames of 25 ms, one every 10 ms."""

@@ -20,6 +20,7 @@ from statistics import median
 import numpy as np
 
 from leo_runtime.backend import Backend, driver_of
+from leo_runtime.backend.machine import Machine, open_backends
 from leo_runtime.clock import Clock, WallClock
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import ClockMhz, Cost, Device, Measurement, Profile
@@ -42,7 +43,6 @@ from leo_runtime.measure import (
     summed_up,
 )
 from leo_runtime.progress import Progress
-from leo_runtime.serving import Machine, open_backends
 from leo_runtime.traces import Recording, check_streams
 
 MEASURED = "measured"

@@ -289,7 +289,8 @@ def _schema(arguments: argparse.Namespace) -> int:
 
 
 def _backends(arguments: argparse.Namespace) -> int:
-    from leo_runtime import registry, report
+    from leo_runtime import report
+    from leo_runtime.backend import registry
 
     found = registry.available()
     if arguments.json:

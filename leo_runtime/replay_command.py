@@ -13,7 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from leo_runtime import calibrate, measure, registry, report, shipped, solver, summary
+from leo_runtime import calibrate, measure, report, shipped, solver, summary
+from leo_runtime.backend import registry
+from leo_runtime.backend.machine import open_backends
 from leo_runtime.computed_once import ComputedOnce
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Profile
@@ -29,7 +31,6 @@ from leo_runtime.replay_log import LogWriter
 from leo_runtime.reserve import solve_with_reserve
 from leo_runtime.runtime import Runtime
 from leo_runtime.schema import require_writable
-from leo_runtime.serving import open_backends
 from leo_runtime.traces import Recording, check_streams
 from leo_runtime.viewer import TraceWriter
 

@@ -48,6 +48,7 @@ from leo_runtime.arguments import (
     source_window,
 )
 from leo_runtime.backend import is_simulated
+from leo_runtime.backend.machine import Machine, anything, open_backends, require_served, usable
 from leo_runtime.batch import FramePrices, Modes, require_candidates
 from leo_runtime.clock import Clock, WallClock
 from leo_runtime.computing import Kernels, frozen_copy, frozen_view
@@ -69,7 +70,6 @@ from leo_runtime.options import RuntimeOptions
 from leo_runtime.plan import Plan
 from leo_runtime.planner import FrameSolver, LinksNow, Planner, frame_solver, no_placement
 from leo_runtime.results import Results, Submitted, energy_nj, unplaced_result
-from leo_runtime.serving import Machine, anything, open_backends, require_served, usable
 from leo_runtime.simulator import Noise, Simulator, seeded_noise
 from leo_runtime.turns import Turns
 from leo_runtime.values import whole

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from leo_runtime import registry
+from leo_runtime.backend import registry
 from leo_runtime.cli import main
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Placement, Problem

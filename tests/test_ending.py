@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from leo_runtime import registry
+from leo_runtime.backend import registry
 from leo_runtime.clock import VirtualClock
 from leo_runtime.dispatch import Dispatcher
 from leo_runtime.documents.hardware import Processor

@@ -286,7 +286,7 @@ def test_the_demo_fits_the_memory_of_every_shipped_machine() -> None:
     for name in shipped.names("profile"):
         profile = shipped.profile(name)
         hardware = shipped.hardware(profile.hardware)
-        problem = frame_problem(merged, price(merged, hardware, profile, anywhere), hardware, FrameState(graphs), name)
+        problem = frame_problem(merged, price(merged, hardware, profile, anywhere), hardware, Conditions(graphs), name)
         assert solve(problem, "greedy").criteria is not None, name
 
 

@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from leo_runtime import registry
-from leo_runtime.backend import Backend
+from leo_runtime.backend import Backend, registry
 from leo_runtime.demo import MODELS, WORKLOAD, sources
 from leo_runtime.demo.features import MOTION_HOP, MOTION_WINDOW, WINDOW, Pipeline, clips, levelled, windows
 from leo_runtime.demo.learning import Mixture, Network, adapt_means, fit_mixture, fit_network, responsibilities

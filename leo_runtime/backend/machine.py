@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from leo_runtime import registry
+from leo_runtime.backend import registry
+from leo_runtime.backend.guard import guarded, in_words
 from leo_runtime.documents.hardware import Hardware, Processor
 from leo_runtime.documents.problem import Mode
 from leo_runtime.errors import BackendError, DeviceUnavailableError, KernelError, LeoError
-from leo_runtime.guard import guarded, in_words
 
 if TYPE_CHECKING:
     from leo_runtime.backend import Backend
