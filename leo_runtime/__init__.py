@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from leo_runtime.ledger import run_ledger as run_ledger
     from leo_runtime.observations import FrameResult as FrameResult
     from leo_runtime.operators import operator as operator
+    from leo_runtime.recordings.recording import Recording as Recording
     from leo_runtime.runtime import Runtime as Runtime
     from leo_runtime.solver import solve as solve
     from leo_runtime.solver.explain import explain as explain
-    from leo_runtime.traces import Recording as Recording
 
 __version__ = "0.1.0"
 
@@ -50,7 +50,7 @@ _HOMES = {
     "runtime": ("Runtime",),
     "solver": ("solve",),
     "solver.explain": ("explain",),
-    "traces": ("Recording",),
+    "recordings.recording": ("Recording",),
 }
 _HOME_OF = {name: f"leo_runtime.{module}" for module, names in _HOMES.items() for name in names}
 

@@ -43,7 +43,7 @@ from leo_runtime.measure import (
     summed_up,
 )
 from leo_runtime.progress import Progress
-from leo_runtime.traces import Recording, check_streams
+from leo_runtime.recordings.recording import Recording, check_streams
 
 MEASURED = "measured"
 

@@ -34,7 +34,7 @@ DOCUMENTS = {
     "workload": ("leo_runtime.documents.workload", "Workload"),
     "hardware": ("leo_runtime.documents.hardware", "Hardware"),
     "profile": ("leo_runtime.documents.profile", "Profile"),
-    "recording": ("leo_runtime.traces", "RecordingManifest"),
+    "recording": ("leo_runtime.recordings.recording", "RecordingManifest"),
 }
 """Every kind of document, by the name in its format, and the model that reads it."""
 

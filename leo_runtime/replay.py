@@ -15,8 +15,8 @@ from leo_runtime.lower import MergedWorkload
 from leo_runtime.observations import FrameResult
 from leo_runtime.operators import find_operator
 from leo_runtime.progress import Progress
+from leo_runtime.recordings.recording import Recording, check_streams
 from leo_runtime.runtime import Runtime
-from leo_runtime.traces import Recording, check_streams
 
 Time = Literal["virtual", "real"]
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from leo_runtime.documents.hardware import Hardware
     from leo_runtime.documents.profile import Profile
     from leo_runtime.documents.workload import Workload
-    from leo_runtime.traces import Recording
+    from leo_runtime.recordings.recording import Recording
 
 PHONE = "snapdragon-800"
 HOST = "host"
@@ -66,7 +66,7 @@ def recordings() -> tuple[str, ...]:
 def recording(name_or_folder: str) -> Recording:
     """A recording, by the name it ships under or from a folder. Raises `DocumentError`, `RecordingError`."""
     from leo_runtime import demo
-    from leo_runtime.traces import Recording
+    from leo_runtime.recordings.recording import Recording
 
     require_path(name_or_folder)
     if _exists(Path(name_or_folder)):

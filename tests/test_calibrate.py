@@ -18,7 +18,7 @@ from leo_runtime.documents.workload import BoundStage, GraphBuilder, Stream, Wor
 from leo_runtime.energy import Counter
 from leo_runtime.errors import BackendError, KernelError, ProfileError, RecordingError
 from leo_runtime.measure import QUICK, BusyNeighbours, Effort, fit_line
-from leo_runtime.traces import RecordedStream, Recording, RecordingManifest
+from leo_runtime.recordings.recording import RecordedStream, Recording, RecordingManifest
 
 WATCH = calibration.busy_percent
 

@@ -19,10 +19,10 @@ from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import Workload
 from leo_runtime.lower import merge, price
 from leo_runtime.operators import BUILT_IN, Operator
+from leo_runtime.recordings.recording import RecordingManifest
 from leo_runtime.schema import Document
 from leo_runtime.solver import SOLVERS, solve
 from leo_runtime.solver.baselines import POLICIES
-from leo_runtime.traces import RecordingManifest
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "leo_runtime").rglob("*.md")])

@@ -14,10 +14,10 @@ from leo_runtime import report, summary
 from leo_runtime.batch import Job
 from leo_runtime.errors import RecordingError
 from leo_runtime.observations import FrameResult
+from leo_runtime.recordings.recording import Recording, check_streams
 from leo_runtime.replay import FrameSink, Replay, Span, releases, replay, streams_read
 from leo_runtime.replay_log import LogWriter, log_lines
 from leo_runtime.runtime import Runtime
-from leo_runtime.traces import Recording, check_streams
 
 
 @pytest.fixture

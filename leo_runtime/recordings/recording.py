@@ -18,8 +18,8 @@ from pydantic import Field, model_validator
 
 from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import RecordingError
+from leo_runtime.recordings.wav import read_wav
 from leo_runtime.schema import Document, FileName, Name, Positive, Quantity, Value, reject, unique
-from leo_runtime.wav import read_wav
 
 
 class RecordedStream(Value):
