@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from leo_runtime.documents.workload import Workload as Workload
     from leo_runtime.errors import InputError as InputError
     from leo_runtime.errors import LeoError as LeoError
+    from leo_runtime.frame.ledger import Ledger as Ledger
+    from leo_runtime.frame.ledger import run_ledger as run_ledger
+    from leo_runtime.frame.records import FrameResult as FrameResult
     from leo_runtime.judge import check as check
-    from leo_runtime.ledger import Ledger as Ledger
-    from leo_runtime.ledger import run_ledger as run_ledger
-    from leo_runtime.observations import FrameResult as FrameResult
     from leo_runtime.operators import operator as operator
     from leo_runtime.recordings.recording import Recording as Recording
     from leo_runtime.runtime import Runtime as Runtime
@@ -42,8 +42,8 @@ _HOMES = {
     "documents.workload": ("Decision", "GraphBuilder", "Stage", "Stream", "TaskGraph", "Variant", "Workload"),
     "documents.hardware": ("Hardware", "Link", "Processor", "Radio"),
     "judge": ("check",),
-    "ledger": ("Ledger", "run_ledger"),
-    "observations": ("FrameResult",),
+    "frame.ledger": ("Ledger", "run_ledger"),
+    "frame.records": ("FrameResult",),
     "operators": ("operator",),
     "documents.problem": ("Placement", "Problem"),
     "documents.profile": ("Cost", "Profile"),

@@ -27,7 +27,7 @@ from leo_runtime.documents.profile import ClockMhz, Cost, Device, Measurement, P
 from leo_runtime.documents.workload import BoundStage, Workload
 from leo_runtime.energy import Source
 from leo_runtime.errors import BackendError, DeviceUnavailableError, KernelError, LeoError, ProfileError
-from leo_runtime.lower import MergedStage, merge
+from leo_runtime.frame.lower import MergedStage, merge
 from leo_runtime.measure import (
     FULL,
     Effort,

@@ -17,11 +17,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from leo_runtime.backend import Backend, Kernel, TimedKernel
-from leo_runtime.batch import FramePrices, Job
 from leo_runtime.driver import Computed, Outputs
 from leo_runtime.errors import DeviceUnavailableError, KernelError, failure_text, is_users_interrupt
 from leo_runtime.events import RunReport, RunStage
-from leo_runtime.lower import MergedStage, MergedWorkload
+from leo_runtime.frame.batch import FramePrices, Job
+from leo_runtime.frame.lower import MergedStage, MergedWorkload
 
 _Call = Callable[[list[np.ndarray]], tuple[np.ndarray, int | None, int | None]]
 """A kernel: its output, and what the device measured of it, in us and nJ."""

@@ -58,7 +58,7 @@ from leo_runtime.events import (
     TimePassed,
     Wake,
 )
-from leo_runtime.observations import Outcome
+from leo_runtime.frame.records import Outcome
 from leo_runtime.plan import Plan, PlannedStage
 
 Key = tuple[int, int, int, int]

@@ -11,8 +11,8 @@ from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import RecordingError
-from leo_runtime.lower import MergedWorkload
-from leo_runtime.observations import FrameResult
+from leo_runtime.frame.lower import MergedWorkload
+from leo_runtime.frame.records import FrameResult
 from leo_runtime.operators import find_operator
 from leo_runtime.progress import Progress
 from leo_runtime.recordings.recording import Recording, check_streams

@@ -22,7 +22,7 @@ from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import Workload, file_parameters
 from leo_runtime.energy import whole_machine
 from leo_runtime.errors import InputError, MissingExtraError
-from leo_runtime.ledger import Ledger
+from leo_runtime.frame.ledger import Ledger
 from leo_runtime.operators import find_operator
 from leo_runtime.planner import BATCH_NODES, Solver
 from leo_runtime.progress import ProgressBar

@@ -11,7 +11,7 @@ from leo_backends.cpu import CpuBackend
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import GraphBuilder, Stream, Variant, Workload
 from leo_runtime.errors import GraphError
-from leo_runtime.lower import MergedWorkload, merge
+from leo_runtime.frame.lower import MergedWorkload, merge
 
 CLASSES, COMPONENTS, DIMENSIONS = 5, 4, 3
 

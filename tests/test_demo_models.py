@@ -17,7 +17,7 @@ from leo_runtime.demo.score import on_recording
 from leo_runtime.demo.sources import ACTIVITIES, SCENES
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import Workload
-from leo_runtime.lower import merge
+from leo_runtime.frame.lower import merge
 from leo_runtime.recordings.recording import Recording
 
 SHORT = ("held_out_music", "held_out_speakers", "held_out_wake_words")

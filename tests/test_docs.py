@@ -17,7 +17,7 @@ from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import Workload
-from leo_runtime.lower import merge, price
+from leo_runtime.frame.lower import merge, price
 from leo_runtime.operators import BUILT_IN, Operator
 from leo_runtime.recordings.recording import RecordingManifest
 from leo_runtime.schema import Document

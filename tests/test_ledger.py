@@ -13,8 +13,8 @@ from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Placement, Problem, StageRun, TransferRun
 from leo_runtime.driver import Computed
 from leo_runtime.events import FrameAdmitted, FrameDone, RunReport
-from leo_runtime.ledger import Ledger, ledger, linger_us, run_ledger
-from leo_runtime.observations import FrameResult, GraphResult, StageObservation, TransferObservation, WakeObservation
+from leo_runtime.frame.ledger import Ledger, ledger, linger_us, run_ledger
+from leo_runtime.frame.records import FrameResult, GraphResult, StageObservation, TransferObservation, WakeObservation
 from leo_runtime.plan import make_plan
 from leo_runtime.simulator import Simulator, seeded_noise
 

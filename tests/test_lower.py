@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 
 from leo_runtime import shipped
-from leo_runtime.conditions import Conditions
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import BoundStage, GraphBuilder, Stream, TaskGraph, Workload
 from leo_runtime.errors import GraphError, ProfileError
-from leo_runtime.lower import MergedWorkload, frame_problem, merge, price
+from leo_runtime.frame.conditions import Conditions
+from leo_runtime.frame.lower import MergedWorkload, frame_problem, merge, price
 from leo_runtime.runtime import Runtime
 from leo_runtime.solver import solve
 

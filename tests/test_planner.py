@@ -11,7 +11,7 @@ import pytest
 from leo_runtime import plan, planner
 from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.errors import InputError, SolverError
-from leo_runtime.observations import FrameResult
+from leo_runtime.frame.records import FrameResult
 from leo_runtime.plan import Plan
 from leo_runtime.solver import solve
 from test_runtime import LOUD, bench, loud_graph, one, other_graph, simulated

@@ -16,7 +16,7 @@ from leo_runtime.clock import VirtualClock
 from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.documents.workload import TaskGraph
 from leo_runtime.executor import Executor
-from leo_runtime.observations import FrameResult
+from leo_runtime.frame.records import FrameResult
 from leo_runtime.runtime import Runtime
 from leo_runtime.simulator import Simulator
 from leo_runtime.solver import solve

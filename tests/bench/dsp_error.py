@@ -21,7 +21,7 @@ from leo_runtime import shipped
 from leo_runtime.backend import Kernel, registry
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import DEFAULT_VARIANT, Decision
-from leo_runtime.lower import MergedWorkload, merge
+from leo_runtime.frame.lower import MergedWorkload, merge
 from leo_runtime.recordings.recording import Recording
 
 
