@@ -29,9 +29,9 @@ from leo_runtime.progress import ProgressBar
 from leo_runtime.recordings.recording import Recording, check_streams
 from leo_runtime.replay import FrameSink, Replay, Span, Time, replay, streams_read
 from leo_runtime.replay_log import LogWriter
-from leo_runtime.reserve import solve_with_reserve
 from leo_runtime.runtime import Runtime
 from leo_runtime.schema import require_writable
+from leo_runtime.solver.reserve import solve_with_reserve
 from leo_runtime.viewer import TraceWriter
 
 POLICIES = ("cpu-only", "dsp-first", "gpu-first", "greedy")
