@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
+from leo_runtime.dispatch.events import FrameDone, StageRecord
 from leo_runtime.documents.workload import Stage, TaskGraph
 from leo_runtime.errors import GraphError
-from leo_runtime.events import FrameDone, StageRecord
 from leo_runtime.frame.batch import Job, collected_deadline_us
 from leo_runtime.frame.lower import MergedWorkload
 from leo_runtime.frame.records import GraphResult, Outcome

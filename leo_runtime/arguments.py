@@ -21,7 +21,7 @@ from leo_runtime.values import several_names, whole
 
 if TYPE_CHECKING:
     from leo_runtime.backend import Backend
-    from leo_runtime.simulator import Noise
+    from leo_runtime.dispatch.simulator import Noise
 
     Windows = Mapping[str, np.ndarray]
     """The raw samples of a frame, by source stage."""

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from leo_runtime.backend import Backend, Kernel, TimedKernel
-from leo_runtime.driver import Computed, Outputs
+from leo_runtime.dispatch.driver import Computed, Outputs
+from leo_runtime.dispatch.events import RunReport, RunStage
 from leo_runtime.errors import DeviceUnavailableError, KernelError, failure_text, is_users_interrupt
-from leo_runtime.events import RunReport, RunStage
 from leo_runtime.frame.batch import FramePrices, Job
 from leo_runtime.frame.lower import MergedStage, MergedWorkload
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from leo_runtime.dispatch.plan import Needs, Plan, make_plan
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Mode, Placement, Problem
 from leo_runtime.errors import InputError, LeoError, SolverError
@@ -17,7 +18,6 @@ from leo_runtime.frame.batch import Job, Modes, solve_batch, worth_batching
 from leo_runtime.frame.conditions import Conditions, LinkNow
 from leo_runtime.frame.lower import MergedWorkload, frame_problem
 from leo_runtime.judge import check
-from leo_runtime.plan import Needs, Plan, make_plan
 from leo_runtime.schema import MAX_QUANTITY
 from leo_runtime.solver import SOLVERS, named, plain_limits
 from leo_runtime.solver.replan import Replanner

@@ -265,7 +265,7 @@ def test_a_runtime_that_is_closed_has_closed_its_backends_whatever_its_driver_do
     def breaks(*_: object) -> None:
         raise RuntimeError("a mistake")
 
-    monkeypatch.setattr("leo_runtime.simulator.Simulator.close", breaks)
+    monkeypatch.setattr("leo_runtime.dispatch.simulator.Simulator.close", breaks)
     with pytest.raises(RuntimeError, match="a mistake"):
         runtime.close()
     assert bench.closed == bench.opened

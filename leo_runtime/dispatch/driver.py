@@ -10,8 +10,8 @@ from typing import Protocol
 import numpy as np
 
 from leo_runtime.clock import Clock
-from leo_runtime.dispatch import Dispatcher
-from leo_runtime.events import Event, FrameDone, RunReport, RunStage
+from leo_runtime.dispatch.dispatcher import Dispatcher
+from leo_runtime.dispatch.events import Event, FrameDone, RunReport, RunStage
 
 Outputs = Mapping[int, np.ndarray]
 """What a run computed, by the frame's number in its batch."""
