@@ -24,12 +24,12 @@ from leo_runtime.energy import whole_machine
 from leo_runtime.errors import InputError, MissingExtraError
 from leo_runtime.frame.ledger import Ledger
 from leo_runtime.operators import find_operator
-from leo_runtime.planner import BATCH_NODES, Solver
 from leo_runtime.progress import ProgressBar
 from leo_runtime.recordings.recording import Recording, check_streams
 from leo_runtime.replay import FrameSink, Replay, Span, Time, replay, streams_read
 from leo_runtime.replay_log import LogWriter
-from leo_runtime.runtime import Runtime
+from leo_runtime.runtime.planner import BATCH_NODES, Solver
+from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.schema import require_writable
 from leo_runtime.solver.reserve import solve_with_reserve
 from leo_runtime.viewer import TraceWriter

@@ -23,7 +23,7 @@ from leo_runtime.documents.workload import BoundStage
 from leo_runtime.energy import Counter
 from leo_runtime.errors import DeviceUnavailableError, KernelError
 from leo_runtime.operators import operator
-from leo_runtime.runtime import Runtime
+from leo_runtime.runtime.runtime import Runtime
 
 MODELS = Path(__file__).parent / "models"
 WAKE_WORD = Path(__file__).parent.parent / "leo_runtime" / "demo" / "models" / "okay_nabu.tflite"

@@ -190,7 +190,7 @@ def test_a_mistake_while_a_runtime_is_made_leaves_nothing_open(bench, files, mon
     def breaks(*_a: object, **_k: object) -> None:
         raise RuntimeError("a mistake")
 
-    monkeypatch.setattr(f"leo_runtime.runtime.{broken}", breaks)
+    monkeypatch.setattr(f"leo_runtime.runtime.runtime.{broken}", breaks)
     with pytest.raises(RuntimeError, match="a mistake"):
         runtimes(files, live)
     assert bench.closed == bench.opened != []

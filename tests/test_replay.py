@@ -17,7 +17,7 @@ from leo_runtime.frame.records import FrameResult
 from leo_runtime.recordings.recording import Recording, check_streams
 from leo_runtime.replay import FrameSink, Replay, Span, releases, replay, streams_read
 from leo_runtime.replay_log import LogWriter, log_lines
-from leo_runtime.runtime import Runtime
+from leo_runtime.runtime.runtime import Runtime
 
 
 @pytest.fixture
