@@ -348,8 +348,9 @@ def _profiles(arguments: argparse.Namespace) -> int:
 
 
 def _calibrate(arguments: argparse.Namespace) -> int:
-    from leo_runtime import calibrate, measure, report, shipped
-    from leo_runtime.energy import whole_machine
+    from leo_runtime import report, shipped
+    from leo_runtime.measure import calibrate, measure
+    from leo_runtime.measure.energy import whole_machine
     from leo_runtime.progress import ProgressBar
     from leo_runtime.schema import require_writable
 
@@ -385,7 +386,8 @@ def _replay(arguments: argparse.Namespace) -> int:
 
 
 def _bench(arguments: argparse.Namespace) -> int:
-    from leo_runtime import bench_audio, report
+    from leo_runtime import report
+    from leo_runtime.measure import bench_audio
     from leo_runtime.progress import ProgressBar
 
     with ProgressBar("measuring") as progress:
@@ -403,7 +405,8 @@ def _bench(arguments: argparse.Namespace) -> int:
 def _tune(arguments: argparse.Namespace) -> int:
     import tempfile
 
-    from leo_runtime import bench_audio, report, shipped, tune
+    from leo_runtime import report, shipped
+    from leo_runtime.measure import bench_audio, tune
     from leo_runtime.schema import require_writable
 
     if arguments.bench and arguments.workload is not None:

@@ -13,16 +13,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from leo_runtime import calibrate, measure, report, shipped, solver, summary
+from leo_runtime import report, shipped, solver, summary
 from leo_runtime.backend import registry
 from leo_runtime.backend.machine import open_backends
 from leo_runtime.computed_once import ComputedOnce
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import Workload, file_parameters
-from leo_runtime.energy import whole_machine
 from leo_runtime.errors import InputError, MissingExtraError
 from leo_runtime.frame.ledger import Ledger
+from leo_runtime.measure import calibrate, measure
+from leo_runtime.measure.energy import whole_machine
 from leo_runtime.operators import find_operator
 from leo_runtime.progress import ProgressBar
 from leo_runtime.recordings.recording import Recording, check_streams

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from leo_runtime.operators import Work
 
 if TYPE_CHECKING:
-    from leo_runtime.bench_audio import Cell, Row
     from leo_runtime.documents.profile import Cost, Measurement, Profile
+    from leo_runtime.measure.bench_audio import Cell, Row
     from leo_runtime.summary import Pipeline, ProcessorUse, Total
 
 

@@ -14,14 +14,15 @@ import pytest
 import recorded
 from leo_backends import tflite
 from leo_backends.cpu import CpuBackend
-from leo_runtime import calibrate, cli, replay_command, solver
+from leo_runtime import cli, replay_command, solver
 from leo_runtime.backend import Kernel
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.problem import Placement
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import BoundStage
-from leo_runtime.energy import Counter
 from leo_runtime.errors import DeviceUnavailableError, KernelError
+from leo_runtime.measure import calibrate
+from leo_runtime.measure.energy import Counter
 from leo_runtime.operators import operator
 from leo_runtime.runtime.runtime import Runtime
 
@@ -190,7 +191,7 @@ def test_a_kept_profile_is_used_again_where_it_speaks_of_this_workload_and_devic
 
     measured = calibrate.calibrate
     counter = Counter("rapl package-0", lambda: 0)
-    monkeypatch.setattr("leo_runtime.calibrate.calibrate", counted)
+    monkeypatch.setattr("leo_runtime.measure.calibrate.calibrate", counted)
     monkeypatch.setattr("leo_runtime.replay_command.whole_machine", lambda: (counter,))
     asked = argparse.Namespace(live=True, profile=None, out=Path("out"))
 
@@ -237,7 +238,7 @@ def test_what_was_measured_is_printed_as_json(capsys):
     ],
 )
 def test_an_output_that_cannot_be_written_is_refused_before_anything_is_measured(capsys, monkeypatch, arguments):
-    for place in ("leo_runtime.calibrate.calibrate", "leo_runtime.replay_command.replay"):
+    for place in ("leo_runtime.measure.calibrate.calibrate", "leo_runtime.replay_command.replay"):
         monkeypatch.setattr(place, lambda *_, **__: pytest.fail("ran, with nowhere to write"))
     status, out, err = run(capsys, *arguments)
     assert (status, out) == (2, "")

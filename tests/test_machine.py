@@ -10,12 +10,12 @@ from leo_runtime import Runtime, replay_command
 from leo_runtime.backend import is_simulated, registry
 from leo_runtime.backend.guard import guarded
 from leo_runtime.backend.machine import open_backends, require_served, usable
-from leo_runtime.calibrate import calibrate
 from leo_runtime.computed_once import ComputedOnce
 from leo_runtime.documents.hardware import Hardware, Processor
 from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import BackendError, DeviceUnavailableError, KernelError, LeoError
-from leo_runtime.measure import QUICK
+from leo_runtime.measure.calibrate import calibrate
+from leo_runtime.measure.measure import QUICK
 from leo_runtime.testing import FakeBackend
 
 
@@ -241,7 +241,7 @@ def test_a_comparison_leaves_nothing_open(bench, files) -> None:
 
 @pytest.mark.parametrize("step", ["supports", "load", "run"])
 def test_a_calibration_leaves_nothing_open(bench, files, step, monkeypatch) -> None:
-    monkeypatch.setattr("leo_runtime.calibrate.busy_percent", lambda clock: 0.0)
+    monkeypatch.setattr("leo_runtime.measure.calibrate.busy_percent", lambda clock: 0.0)
     bench.faults = {f"{step} dsp": SystemExit(3)}
     workload, machine, _, recording = files
     found = calibrate(workload, machine, recording, effort=QUICK)
