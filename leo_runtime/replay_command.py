@@ -13,10 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from leo_runtime import report, shipped, solver, summary
+from leo_runtime import report, shipped, solver
 from leo_runtime.backend import registry
 from leo_runtime.backend.machine import open_backends
-from leo_runtime.computed_once import ComputedOnce
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import Workload, file_parameters
@@ -27,8 +26,10 @@ from leo_runtime.measure.energy import whole_machine
 from leo_runtime.operators import find_operator
 from leo_runtime.progress import ProgressBar
 from leo_runtime.recordings.recording import Recording, check_streams
-from leo_runtime.replay import FrameSink, Replay, Span, Time, replay, streams_read
-from leo_runtime.replay_log import LogWriter
+from leo_runtime.replay import summary
+from leo_runtime.replay.log import LogWriter
+from leo_runtime.replay.replay import FrameSink, Replay, Span, Time, replay, streams_read
+from leo_runtime.replay.shared_kernels import ComputedOnce
 from leo_runtime.runtime.planner import BATCH_NODES, Solver
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.schema import require_writable

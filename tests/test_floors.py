@@ -30,9 +30,6 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 """Rooms by dotted prefix, the ground first; the longest prefix counts. Rooms of one floor do not know each other."""
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 STILL_FLAT = {
-    "replay_log": "replay",
-    "summary": "replay",
-    "computed_once": "replay",
     "plots": "report",
     "viewer": "report",
     "contract": "testing",

@@ -10,12 +10,12 @@ from leo_runtime import Runtime, replay_command
 from leo_runtime.backend import is_simulated, registry
 from leo_runtime.backend.guard import guarded
 from leo_runtime.backend.machine import open_backends, require_served, usable
-from leo_runtime.computed_once import ComputedOnce
 from leo_runtime.documents.hardware import Hardware, Processor
 from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import BackendError, DeviceUnavailableError, KernelError, LeoError
 from leo_runtime.measure.calibrate import calibrate
 from leo_runtime.measure.measure import QUICK
+from leo_runtime.replay.shared_kernels import ComputedOnce
 from leo_runtime.testing import FakeBackend
 
 

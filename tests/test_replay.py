@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 import recorded
-from leo_runtime import report, summary
+from leo_runtime import report
 from leo_runtime.errors import RecordingError
 from leo_runtime.frame.batch import Job
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.recordings.recording import Recording, check_streams
-from leo_runtime.replay import FrameSink, Replay, Span, releases, replay, streams_read
-from leo_runtime.replay_log import LogWriter, log_lines
+from leo_runtime.replay import summary
+from leo_runtime.replay.log import LogWriter, log_lines
+from leo_runtime.replay.replay import FrameSink, Replay, Span, releases, replay, streams_read
 from leo_runtime.runtime.runtime import Runtime
 
 
