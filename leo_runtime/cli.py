@@ -289,8 +289,8 @@ def _schema(arguments: argparse.Namespace) -> int:
 
 
 def _backends(arguments: argparse.Namespace) -> int:
-    from leo_runtime import report
     from leo_runtime.backend import registry
+    from leo_runtime.report import tables as report
 
     found = registry.available()
     if arguments.json:
@@ -305,7 +305,8 @@ def _backends(arguments: argparse.Namespace) -> int:
 
 
 def _profiles(arguments: argparse.Namespace) -> int:
-    from leo_runtime import report, shipped
+    from leo_runtime import shipped
+    from leo_runtime.report import tables as report
 
     wanted = {"list": 0, "show": 1, "plot": 1, "diff": 2, "merge": 2}[arguments.action]
     if len(arguments.names) != wanted:
@@ -329,7 +330,7 @@ def _profiles(arguments: argparse.Namespace) -> int:
         sys.stdout.write(found[0].to_json() if arguments.json else report.profile_table(found[0]))
         return DONE
     if arguments.action == "plot":
-        from leo_runtime.plots import plot_profile
+        from leo_runtime.report.plots import plot_profile
 
         plot_profile(found[0], arguments.out)
         return DONE
@@ -348,10 +349,11 @@ def _profiles(arguments: argparse.Namespace) -> int:
 
 
 def _calibrate(arguments: argparse.Namespace) -> int:
-    from leo_runtime import report, shipped
+    from leo_runtime import shipped
     from leo_runtime.measure import calibrate, measure
     from leo_runtime.measure.energy import whole_machine
     from leo_runtime.progress import ProgressBar
+    from leo_runtime.report import tables as report
     from leo_runtime.schema import require_writable
 
     workload, hardware = shipped.workload(arguments.workload), shipped.hardware(arguments.hardware)
@@ -386,9 +388,9 @@ def _replay(arguments: argparse.Namespace) -> int:
 
 
 def _bench(arguments: argparse.Namespace) -> int:
-    from leo_runtime import report
     from leo_runtime.measure import bench_audio
     from leo_runtime.progress import ProgressBar
+    from leo_runtime.report import tables as report
 
     with ProgressBar("measuring") as progress:
         rows = bench_audio.bench(arguments.rounds, progress)
@@ -405,8 +407,9 @@ def _bench(arguments: argparse.Namespace) -> int:
 def _tune(arguments: argparse.Namespace) -> int:
     import tempfile
 
-    from leo_runtime import report, shipped
+    from leo_runtime import shipped
     from leo_runtime.measure import bench_audio, tune
+    from leo_runtime.report import tables as report
     from leo_runtime.schema import require_writable
 
     if arguments.bench and arguments.workload is not None:

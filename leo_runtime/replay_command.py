@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from leo_runtime import report, shipped, solver
+from leo_runtime import shipped, solver
 from leo_runtime.backend import registry
 from leo_runtime.backend.machine import open_backends
 from leo_runtime.documents.hardware import Hardware
@@ -30,11 +30,12 @@ from leo_runtime.replay import summary
 from leo_runtime.replay.log import LogWriter
 from leo_runtime.replay.replay import FrameSink, Replay, Span, Time, replay, streams_read
 from leo_runtime.replay.shared_kernels import ComputedOnce
+from leo_runtime.report import tables as report
+from leo_runtime.report.perfetto import TraceWriter
 from leo_runtime.runtime.planner import BATCH_NODES, Solver
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.schema import require_writable
 from leo_runtime.solver.reserve import solve_with_reserve
-from leo_runtime.viewer import TraceWriter
 
 POLICIES = ("cpu-only", "dsp-first", "gpu-first", "greedy")
 """The simpler policies that are set beside the solver's."""
@@ -362,7 +363,7 @@ class _Files:
 
 def _plot(one: _Run, path: Path) -> None:
     """Draw the busiest quarter of a second (for every frame of a batch) of a replay, and the policies."""
-    from leo_runtime.plots import plot_replay
+    from leo_runtime.report.plots import plot_replay
 
     quarter_us = 250_000 * one.replayed.batch
     busy_us: dict[int, int] = {}

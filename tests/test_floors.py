@@ -30,8 +30,6 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 """Rooms by dotted prefix, the ground first; the longest prefix counts. Rooms of one floor do not know each other."""
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 STILL_FLAT = {
-    "plots": "report",
-    "viewer": "report",
     "contract": "testing",
     "replay_command": "command",
 }
