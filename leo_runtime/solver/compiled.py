@@ -25,6 +25,7 @@ from leo_runtime.solver.search.placements import Status as Status
 SEARCH = "leo_runtime.solver.search"
 """The package of the sources."""
 SEARCHES = (
+    "arrays",
     "schedule",
     "local_search",
     "bounds",
@@ -94,9 +95,8 @@ class Compiled:
         data = self.flat.page.data
         if by_interpreter or self.wide or not COMPILED:
             module = interpreted("kernel")
-            return module.Kernel(data, [0] * module.block_size(data))
-        block: Any = memoryview(bytearray(8 * _kernel.block_size(data))).cast("q")
-        return _kernel.Kernel(data, block)
+            return module.Kernel(data)
+        return _kernel.Kernel(data)
 
     def placement(
         self,
