@@ -154,7 +154,7 @@ class Schedule(Arrays):
 
     # List scheduling: stages in a given order, each and its transfers as early as a gap on a lane allows.
 
-    def evaluate(self, modes: list[int], order: list[int]) -> tuple[int, int, int, int, int]:
+    def evaluate(self, modes: Sequence[int], order: Sequence[int]) -> tuple[int, int, int, int, int]:
         """Schedule the stages in `order` (inputs first), each in its mode of `modes` (a number within the stage).
 
         Where a stage's mode is negative the one that ends first is taken (HEFT's rule; of equal ends the first mode,
