@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; 
 VENV ?= .venv
 EXTRAS ?= demo,test,oclgrind,oracle,lint
 READY := $(VENV)/.ready
-COMPILED := $(wildcard leo_runtime/solver/*.pxd)
+COMPILED := $(wildcard leo_runtime/solver/search/*.pxd)
 
 .PHONY: setup demo test lint clean
 
@@ -34,4 +34,4 @@ lint: setup
 	$(VENV)/bin/mypy
 
 clean:
-	rm -rf $(VENV) build dist out *.egg-info leo_runtime/solver/*.c leo_runtime/solver/*.so
+	rm -rf $(VENV) build dist out *.egg-info leo_runtime/solver/search/*.c leo_runtime/solver/search/*.so

@@ -1,12 +1,16 @@
-"""Builds the compiled parts of the solver where there are Cython and a C compiler; all else is in pyproject.toml."""
+"""Finds the packages, and builds the compiled parts of the solver where there are Cython and a C compiler.
+
+All else is in pyproject.toml.
+"""
 
 from pathlib import Path
 
-from setuptools import Extension, setup
+from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CCompilerError, ExecError, PlatformError
 
-SOURCES = sorted(path.stem for path in Path(__file__).parent.glob("leo_runtime/solver/*.pxd"))
+SEARCH = "leo_runtime/solver/search"
+SOURCES = sorted(path.stem for path in Path(__file__).parent.glob(f"{SEARCH}/*.pxd"))
 
 
 class AllOrNone(build_ext):
@@ -34,7 +38,7 @@ def extensions() -> list[Extension]:
     # No contraction or fast maths: compiled and interpreted answers are equal byte for byte.
     built: list[Extension] = cythonize(
         [
-            Extension(f"leo_runtime.solver.{name}", [f"leo_runtime/solver/{name}.py"], extra_compile_args=["-O3"])
+            Extension(f"{SEARCH.replace('/', '.')}.{name}", [f"{SEARCH}/{name}.py"], extra_compile_args=["-O3"])
             for name in SOURCES
         ],
         compiler_directives={
@@ -51,4 +55,9 @@ def extensions() -> list[Extension]:
     return built
 
 
-setup(cmdclass={"build_ext": AllOrNone}, ext_modules=extensions())
+def packages() -> list[str]:
+    """Every folder of Python that is shipped."""
+    return [*find_packages(include=["leo_runtime", "leo_runtime.*"]), *find_packages("backends"), "leo_profiles"]
+
+
+setup(cmdclass={"build_ext": AllOrNone}, packages=packages(), ext_modules=extensions())

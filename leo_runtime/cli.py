@@ -1,6 +1,7 @@
 """The command `leo-runtime`: data goes to standard output, talk to standard error.
 
-Exit status: 0 done; 1 answered no (infeasible, rules broken); 2 wrong use or bad input.
+Exit status: 0 done; 1 answered no (infeasible, rules broken, a replay in which something failed); 2 wrong use or bad
+input; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from leo_runtime import __version__
 from leo_runtime.errors import InputError, LeoError
 
 if TYPE_CHECKING:
-    from leo_runtime.documents import Document
+    from leo_runtime.schema import Document
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -28,12 +29,12 @@ DONE, ANSWERED_NO, WRONG_USE, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
 JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 
 DOCUMENTS = {
-    "problem": ("leo_runtime.problem", "Problem"),
-    "placement": ("leo_runtime.problem", "Placement"),
-    "workload": ("leo_runtime.graph", "Workload"),
-    "hardware": ("leo_runtime.hardware", "Hardware"),
-    "profile": ("leo_runtime.profiles", "Profile"),
-    "recording": ("leo_runtime.traces", "RecordingManifest"),
+    "problem": ("leo_runtime.documents.problem", "Problem"),
+    "placement": ("leo_runtime.documents.problem", "Placement"),
+    "workload": ("leo_runtime.documents.workload", "Workload"),
+    "hardware": ("leo_runtime.documents.hardware", "Hardware"),
+    "profile": ("leo_runtime.documents.profile", "Profile"),
+    "recording": ("leo_runtime.recordings.recording", "RecordingManifest"),
 }
 """Every kind of document, by the name in its format, and the model that reads it."""
 
@@ -64,7 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="leo-runtime",
         description="Decides, frame by frame, which stage of which sensing pipeline runs where, and runs it.",
-        epilog="Exit status: 0 done, 1 answered no (infeasible, rules broken), 2 wrong use or bad input.",
+        epilog="Exit status: 0 done, 1 answered no (infeasible, rules broken, something failed in a replay), "
+        "2 wrong use or bad input.",
     )
     parser.add_argument("--version", action="version", version=f"leo-runtime {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -205,8 +207,8 @@ def _add_replay(replay: argparse.ArgumentParser) -> None:
 
 
 def _solve(arguments: argparse.Namespace) -> int:
-    from leo_runtime.documents import require_writable
-    from leo_runtime.problem import Problem
+    from leo_runtime.documents.problem import Problem
+    from leo_runtime.schema import require_writable
     from leo_runtime.solver import solve
 
     problem = Problem.from_file(arguments.problem)
@@ -235,8 +237,8 @@ def _solve(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from leo_runtime.check import check
-    from leo_runtime.problem import Placement, Problem
+    from leo_runtime.documents.problem import Placement, Problem
+    from leo_runtime.judge import check
 
     placement = Placement.from_file(arguments.placement)
     report = check(Problem.from_file(arguments.problem), placement)
@@ -258,8 +260,8 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _explain(arguments: argparse.Namespace) -> int:
-    from leo_runtime.explain import LIMIT_NODES, explain, render
-    from leo_runtime.problem import Placement, Problem
+    from leo_runtime.documents.problem import Placement, Problem
+    from leo_runtime.solver.explain import LIMIT_NODES, explain, render
 
     explanation = explain(
         Problem.from_file(arguments.problem),
@@ -287,7 +289,8 @@ def _schema(arguments: argparse.Namespace) -> int:
 
 
 def _backends(arguments: argparse.Namespace) -> int:
-    from leo_runtime import registry, report
+    from leo_runtime.backend import registry
+    from leo_runtime.report import tables as report
 
     found = registry.available()
     if arguments.json:
@@ -302,7 +305,8 @@ def _backends(arguments: argparse.Namespace) -> int:
 
 
 def _profiles(arguments: argparse.Namespace) -> int:
-    from leo_runtime import report, shipped
+    from leo_runtime import shipped
+    from leo_runtime.report import tables as report
 
     wanted = {"list": 0, "show": 1, "plot": 1, "diff": 2, "merge": 2}[arguments.action]
     if len(arguments.names) != wanted:
@@ -326,7 +330,7 @@ def _profiles(arguments: argparse.Namespace) -> int:
         sys.stdout.write(found[0].to_json() if arguments.json else report.profile_table(found[0]))
         return DONE
     if arguments.action == "plot":
-        from leo_runtime.plots import plot_profile
+        from leo_runtime.report.plots import plot_profile
 
         plot_profile(found[0], arguments.out)
         return DONE
@@ -345,15 +349,18 @@ def _profiles(arguments: argparse.Namespace) -> int:
 
 
 def _calibrate(arguments: argparse.Namespace) -> int:
-    from leo_runtime import calibrate, measure, report, shipped
-    from leo_runtime.documents import require_writable
-    from leo_runtime.energy import whole_machine
+    from leo_runtime import shipped
+    from leo_runtime.measure import calibrate, measure
+    from leo_runtime.measure.energy import whole_machine
+    from leo_runtime.progress import ProgressBar
+    from leo_runtime.report import tables as report
+    from leo_runtime.schema import require_writable
 
     workload, hardware = shipped.workload(arguments.workload), shipped.hardware(arguments.hardware)
     recording = shipped.recording(arguments.recording)
     if arguments.out is not None:
         require_writable(arguments.out)
-    with report.ProgressBar("calibrating") as progress:
+    with ProgressBar("calibrating") as progress:
         found = calibrate.calibrate(
             workload,
             hardware,
@@ -381,9 +388,11 @@ def _replay(arguments: argparse.Namespace) -> int:
 
 
 def _bench(arguments: argparse.Namespace) -> int:
-    from leo_runtime import bench_audio, report
+    from leo_runtime.measure import bench_audio
+    from leo_runtime.progress import ProgressBar
+    from leo_runtime.report import tables as report
 
-    with report.ProgressBar("measuring") as progress:
+    with ProgressBar("measuring") as progress:
         rows = bench_audio.bench(arguments.rounds, progress)
     for row in rows:
         for note in row.notes:
@@ -391,15 +400,17 @@ def _bench(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(bench_audio.as_json(rows), indent=1))
     else:
-        sys.stdout.write(bench_audio.as_table(rows))
+        sys.stdout.write(report.audio_bench(rows, bench_audio.PUBLISHED))
     return DONE
 
 
 def _tune(arguments: argparse.Namespace) -> int:
     import tempfile
 
-    from leo_runtime import bench_audio, report, shipped, tune
-    from leo_runtime.documents import require_writable
+    from leo_runtime import shipped
+    from leo_runtime.measure import bench_audio, tune
+    from leo_runtime.report import tables as report
+    from leo_runtime.schema import require_writable
 
     if arguments.bench and arguments.workload is not None:
         raise InputError(

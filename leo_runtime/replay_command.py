@@ -6,28 +6,36 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from leo_runtime import calibrate, measure, registry, report, shipped, solver, summary, viewer
-from leo_runtime.computed_once import ComputedOnce
-from leo_runtime.documents import require_writable
-from leo_runtime.energy import whole_machine
+from leo_runtime import shipped, solver
+from leo_runtime.backend import registry
+from leo_runtime.backend.machine import open_backends
+from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.profile import Profile
+from leo_runtime.documents.workload import Workload, file_parameters
 from leo_runtime.errors import InputError, MissingExtraError
-from leo_runtime.graph import Workload, file_parameters
-from leo_runtime.hardware import Hardware
-from leo_runtime.ledger import Ledger
+from leo_runtime.frame.ledger import Ledger
+from leo_runtime.measure import calibrate, measure
+from leo_runtime.measure.energy import whole_machine
 from leo_runtime.operators import find_operator
-from leo_runtime.planner import BATCH_NODES, Solver
-from leo_runtime.profiles import Profile
-from leo_runtime.replay import Replay, Span, Time, check_streams, replay, write_log
-from leo_runtime.reserve import solve_with_reserve
-from leo_runtime.runtime import Runtime
-from leo_runtime.serving import open_backends
-from leo_runtime.traces import Recording
+from leo_runtime.progress import ProgressBar
+from leo_runtime.recordings.recording import Recording, check_streams
+from leo_runtime.replay import summary
+from leo_runtime.replay.log import LogWriter
+from leo_runtime.replay.replay import FrameSink, Replay, Span, Time, replay, streams_read
+from leo_runtime.replay.shared_kernels import ComputedOnce
+from leo_runtime.report import tables as report
+from leo_runtime.report.perfetto import TraceWriter
+from leo_runtime.runtime.planner import BATCH_NODES, Solver
+from leo_runtime.runtime.runtime import Runtime
+from leo_runtime.schema import require_writable
+from leo_runtime.solver.reserve import solve_with_reserve
 
 POLICIES = ("cpu-only", "dsp-first", "gpu-first", "greedy")
 """The simpler policies that are set beside the solver's."""
@@ -38,13 +46,21 @@ LIVE_RESERVE_PERCENT = 50
 MAX_NODES = 20_000
 """How long the exact solver may search for one frame: a bound in nodes gives the same answer at every run."""
 
+FAILURES_SHOWN = 10
+LONGEST_REASON = 300
+"""How many ways to fail are printed, and how many characters of why; the log and `--json` hold them whole."""
+DONE, ANSWERED_NO = 0, 1
+
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """A replay, the processors that were not there with the reason, and the totals of it and of other policies."""
+    """A replay, what of its machine could not be used and why, and the totals of it and of other policies."""
 
     replayed: Replay
     missing: dict[str, str]
+    """Processors that are not here."""
+    left_out: dict[str, str]
+    """Kernels that cannot be loaded, as "stage (variant) on processor"."""
     totals: tuple[summary.Total, ...]
 
     def figures(self) -> dict[str, Any]:
@@ -59,13 +75,15 @@ class _Run:
             "batch": self.replayed.batch,
             "ran_together": summary.ran_together(self.replayed),
             "missing": self.missing,
+            "left_out": self.left_out,
+            "failures": [dataclasses.asdict(failure) for failure in summary.failures(self.replayed)],
             "pipelines": [dataclasses.asdict(line) for line in summary.pipelines(self.replayed)],
             "processors": [dataclasses.asdict(line) for line in summary.processors(self.replayed, ledger)],
             "policies": [dataclasses.asdict(line) for line in self.totals],
         }
 
 
-_ReplayOnce = Callable[[argparse.Namespace, Workload, Hardware, Recording], _Run]
+_ReplayOnce = Callable[[argparse.Namespace, Workload, Hardware, Recording, Sequence[FrameSink]], _Run]
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -81,9 +99,10 @@ def run(arguments: argparse.Namespace) -> int:
         require_writable(arguments.plot)
     require_writable(arguments.out / f"{recording.manifest.name}.log.jsonl")
     runs = []
-    for replay_once, hardware in _wanted(arguments):
-        one = replay_once(arguments, workload, hardware, recording)
-        written = _write(one, arguments.out)
+    for time, replay_once, hardware in _wanted(arguments):
+        with _Files(arguments.out, f"{recording.manifest.name}.{time}") as files:
+            one = replay_once(arguments, workload, hardware, recording, files.sinks)
+            written = files.paths
         if not arguments.json:
             sys.stdout.write(_text(one, written))
             sys.stdout.flush()
@@ -92,7 +111,8 @@ def run(arguments: argparse.Namespace) -> int:
         runs.append(one)
     if arguments.json:
         print(json.dumps([one.figures() for one in runs], indent=1))
-    return 0
+    broken = [failure for one in runs for failure in summary.failures(one.replayed) if not failure.is_overload]
+    return ANSWERED_NO if broken else DONE
 
 
 def _check_files(workload: Workload) -> None:
@@ -107,13 +127,13 @@ def _check_files(workload: Workload) -> None:
                         )
 
 
-def _wanted(arguments: argparse.Namespace) -> list[tuple[_ReplayOnce, Hardware]]:
+def _wanted(arguments: argparse.Namespace) -> list[tuple[Time, _ReplayOnce, Hardware]]:
     """What to run and on which machines, all of which are looked at before anything runs."""
-    wanted: list[tuple[_ReplayOnce, Hardware]] = []
+    wanted: list[tuple[Time, _ReplayOnce, Hardware]] = []
     if not arguments.live:
-        wanted.append((_virtual, _machine(arguments, arguments.hardware or shipped.PHONE)))
+        wanted.append(("virtual", _virtual, _machine(arguments, arguments.hardware or shipped.PHONE)))
     if not arguments.virtual:
-        wanted.append((_live, _machine(arguments, (arguments.live and arguments.hardware) or shipped.HOST)))
+        wanted.append(("real", _live, _machine(arguments, (arguments.live and arguments.hardware) or shipped.HOST)))
     return wanted
 
 
@@ -134,12 +154,18 @@ def _machine(arguments: argparse.Namespace, name: str) -> Hardware:
     return hardware
 
 
-def _virtual(arguments: argparse.Namespace, workload: Workload, hardware: Hardware, recording: Recording) -> _Run:
+def _virtual(
+    arguments: argparse.Namespace,
+    workload: Workload,
+    hardware: Hardware,
+    recording: Recording,
+    sinks: Sequence[FrameSink],
+) -> _Run:
     profile = shipped.profile(arguments.profile or arguments.hardware or shipped.PHONE)
-    span = _span(arguments, recording, arguments.seconds)
+    span = _span(arguments, workload, recording, arguments.seconds)
     solve, noise = _solver(arguments, arguments.solver, "virtual", arguments.batch), _noise_ppm(arguments)
     with (
-        report.ProgressBar("in virtual time") as progress,
+        ProgressBar("in virtual time") as progress,
         Runtime.simulated(workload, hardware, profile, solver=solve, noise=noise, seed=arguments.seed) as runtime,
     ):
         replayed = replay(
@@ -151,16 +177,23 @@ def _virtual(arguments: argparse.Namespace, workload: Workload, hardware: Hardwa
             solver_on=arguments.charge_solver,
             batch=arguments.batch,
             progress=progress,
+            sinks=sinks,
         )
-        return _Run(replayed, dict(runtime.missing), _beside(arguments, replayed))
+        return _Run(replayed, dict(runtime.missing), _left_out(runtime), _beside(arguments, replayed))
 
 
-def _live(arguments: argparse.Namespace, workload: Workload, hardware: Hardware, recording: Recording) -> _Run:
-    span = _span(arguments, recording, LIVE_SECONDS if arguments.seconds is None else arguments.seconds)
+def _live(
+    arguments: argparse.Namespace,
+    workload: Workload,
+    hardware: Hardware,
+    recording: Recording,
+    sinks: Sequence[FrameSink],
+) -> _Run:
+    span = _span(arguments, workload, recording, LIVE_SECONDS if arguments.seconds is None else arguments.seconds)
     profile = _measured(arguments, workload, hardware, recording)
     solve = _solver(arguments, arguments.solver, "real", arguments.batch)
     with (
-        report.ProgressBar("in real time") as progress,
+        ProgressBar("in real time") as progress,
         Runtime.live(workload, hardware, profile, solver=solve) as runtime,
     ):
         replayed = replay(
@@ -172,9 +205,14 @@ def _live(arguments: argparse.Namespace, workload: Workload, hardware: Hardware,
             solver_on=arguments.charge_solver,
             batch=arguments.batch,
             progress=progress,
+            sinks=sinks,
         )
-        missing = dict(runtime.missing)
-    return _Run(replayed, missing, _beside(arguments, replayed))
+        missing, left_out = dict(runtime.missing), _left_out(runtime)
+    return _Run(replayed, missing, left_out, _beside(arguments, replayed))
+
+
+def _left_out(runtime: Runtime) -> dict[str, str]:
+    return {f"{stage} ({variant}) on {resource}": why for (stage, resource, variant), why in runtime.left_out.items()}
 
 
 def _with_dsp(arithmetic: str | None, hardware: Hardware) -> Hardware:
@@ -216,7 +254,7 @@ def _beside(arguments: argparse.Namespace, replayed: Replay) -> tuple[summary.To
         for policy, batch in others:
             called = policy if batch == replayed.batch else f"{policy}, frame by frame"
             with (
-                report.ProgressBar(f"beside it, {called}") as progress,
+                ProgressBar(f"beside it, {called}") as progress,
                 Runtime.simulated(
                     replayed.workload,
                     replayed.hardware,
@@ -260,11 +298,11 @@ def _solver(arguments: argparse.Namespace, policy: str, time: Time, batch: int) 
     return lambda problem: solve_with_reserve(problem, reserve_percent, solve)
 
 
-def _span(arguments: argparse.Namespace, recording: Recording, seconds: float | None) -> Span:
+def _span(arguments: argparse.Namespace, workload: Workload, recording: Recording, seconds: float | None) -> Span:
     if seconds is not None and seconds <= 0:
         raise InputError("expected a length above 0 s", hint="see `leo-runtime replay --help`")
     length_us = None if seconds is None else round(seconds * 1e6)
-    return Span.of(recording, round(arguments.start * 1e6), length_us)
+    return Span.of(recording, round(arguments.start * 1e6), length_us, streams_read(workload))
 
 
 def _measured(arguments: argparse.Namespace, workload: Workload, hardware: Hardware, recording: Recording) -> Profile:
@@ -279,10 +317,12 @@ def _measured(arguments: argparse.Namespace, workload: Workload, hardware: Hardw
             return profile
         except InputError as error:
             _say(f"{error}; measuring again")
-    with report.ProgressBar("calibrating") as progress:
+    with ProgressBar("calibrating") as progress:
         found = calibrate.calibrate(
             workload, hardware, recording, effort=measure.QUICK, sources=whole_machine(), progress=progress
         )
+    for what, why in found.missing:
+        _say(f"not measured: {what}: {why}")
     found.profile.to_file(kept)
     return found.profile
 
@@ -294,22 +334,36 @@ def _require_ours(profile: Profile, workload: Workload, hardware: Hardware) -> N
         calibrate.require_measured(profile, workload, machine.backends)
 
 
-def _write(one: _Run, folder: Path) -> tuple[Path, ...]:
-    """The log and, where its extra is there, the trace; returns what was written."""
-    name = f"{one.replayed.recording.manifest.name}.{one.replayed.time}"
-    log, trace = folder / f"{name}.log.jsonl", folder / f"{name}.perfetto-trace"
-    write_log(one.replayed, log)
-    try:
-        viewer.write_trace(one.replayed, trace)
-    except MissingExtraError as error:
-        _say(f"no trace: {error}\nhint: {error.hint}")
-        return (log,)
-    return log, trace
+class _Files:
+    """The log of a replay and, where its extra is there, the trace, both written as it goes on."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.paths = [folder / f"{name}.log.jsonl"]
+        self.sinks: list[LogWriter | TraceWriter] = [LogWriter(self.paths[0])]
+        trace = folder / f"{name}.perfetto-trace"
+        try:
+            self.sinks.append(TraceWriter(trace))
+            self.paths.append(trace)
+        except MissingExtraError as error:
+            _say(f"no trace: {error}\nhint: {error.hint}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Close them, and say what they hold where the replay was interrupted."""
+        with ExitStack() as stack:
+            for sink in self.sinks:
+                stack.push(sink)
+        if kind is KeyboardInterrupt:
+            for path, sink in zip(self.paths, self.sinks, strict=True):
+                if sink.frames is not None:
+                    _say(f"written up to here ({sink.frames} frames): {path}")
 
 
 def _plot(one: _Run, path: Path) -> None:
     """Draw the busiest quarter of a second (for every frame of a batch) of a replay, and the policies."""
-    from leo_runtime.plots import plot_replay
+    from leo_runtime.report.plots import plot_replay
 
     quarter_us = 250_000 * one.replayed.batch
     busy_us: dict[int, int] = {}
@@ -321,7 +375,7 @@ def _plot(one: _Run, path: Path) -> None:
     plot_replay(one.replayed, one.totals, path, from_us=busiest * quarter_us, to_us=(busiest + 1) * quarter_us)
 
 
-def _text(one: _Run, written: tuple[Path, ...]) -> str:
+def _text(one: _Run, written: Sequence[Path]) -> str:
     replayed = one.replayed
     ledger = summary.energy(replayed)
     seconds = (replayed.span.end_us - replayed.span.start_us) / 1e6
@@ -331,6 +385,7 @@ def _text(one: _Run, written: tuple[Path, ...]) -> str:
         f"== {replayed.recording.manifest.name}, {seconds:g} s, on {replayed.hardware.name}, {where}; "
         f"profile {replayed.profile.name}, placed by {replayed.policy}{collected}\n",
         *(f"not here: {name} ({why})\n" for name, why in one.missing.items()),
+        *(f"not used: {what} ({_short(why)})\n" for what, why in one.left_out.items()),
         "\n",
         report.pipelines_table(summary.pipelines(replayed)),
         "\n",
@@ -340,12 +395,29 @@ def _text(one: _Run, written: tuple[Path, ...]) -> str:
         parts.append(f"ran together: {', '.join(f'{name} ({times} times)' for name, times in ran.items())}\n")
     if replayed.solver_on is not None:
         parts.append(_charged(replayed, ledger))
-    for (stage, error), count in summary.failures(replayed).items():
-        parts.append(f"failed {count} times: {stage}: {error}\n")
+    parts.append(_failed(summary.failures(replayed)))
     if len(one.totals) > 1:
         parts += ["\n", report.policies_table(one.totals)]
     parts += ["\n", *(f"written: {path}\n" for path in written), "\n"]
     return "".join(parts)
+
+
+def _failed(failures: Sequence[summary.Failure]) -> str:
+    """What failed, a kind of failure a line; of many the most frequent."""
+    lines = [f"failed {_times(one.count)}: {one.what}: {_short(one.why)}\n" for one in failures[:FAILURES_SHOWN]]
+    if left := failures[FAILURES_SHOWN:]:
+        lines.append(f"failed {_times(sum(one.count for one in left))} in {len(left)} other ways: see the log\n")
+    return "".join(lines)
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _short(text: str) -> str:
+    """A text on one line, cut where it is too long to be read in a table."""
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]}..."
 
 
 def _charged(replayed: Replay, ledger: Ledger) -> str:

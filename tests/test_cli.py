@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from leo_runtime import cli
-from leo_runtime.registry import BackendStatus
+from leo_runtime.backend.registry import BackendStatus
 
 PROBLEM = {
     "format": "leo-problem/1",
@@ -274,7 +274,7 @@ def test_backends_say_what_is_here_and_how_to_get_the_rest(capsys, monkeypatch):
         BackendStatus("cpu", "leo-runtime", available=True),
         BackendStatus("opencl", "leo-runtime", False, "backend `opencl` needs the extra `opencl`", "pip install it"),
     )
-    monkeypatch.setattr("leo_runtime.registry.available", lambda: found)
+    monkeypatch.setattr("leo_runtime.backend.registry.available", lambda: found)
     status, out, err = run(capsys, "backends")
     assert status == 0
     assert out.splitlines() == [
@@ -348,7 +348,7 @@ def test_what_tuning_found_is_a_table_or_json(capsys, monkeypatch, tmp_path):
         progress("dense 16x64", 3000, 2000)
         return out
 
-    monkeypatch.setattr("leo_runtime.tune.tune", tuned)
+    monkeypatch.setattr("leo_runtime.measure.tune.tune", tuned)
     out = str(tmp_path / "tuned.json")
     status, said, err = run(capsys, "tune", "--out", out)
     assert (status, said.splitlines()[-1]) == (0, "dense 16x64           3.0       2.0           1.50")

@@ -4,7 +4,6 @@ import importlib
 import json
 import re
 import shutil
-import sys
 import textwrap
 import tomllib
 from pathlib import Path
@@ -12,18 +11,18 @@ from typing import Any
 
 import pytest
 
-from leo_runtime import registry
+from leo_runtime.backend import registry
 from leo_runtime.cli import main
-from leo_runtime.documents import Document
-from leo_runtime.graph import Workload
-from leo_runtime.hardware import Hardware
-from leo_runtime.lower import merge, price
-from leo_runtime.operators import Operator, all_operators
-from leo_runtime.problem import Placement, Problem
-from leo_runtime.profiles import Profile
+from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.problem import Placement, Problem
+from leo_runtime.documents.profile import Profile
+from leo_runtime.documents.workload import Workload
+from leo_runtime.frame.lower import merge, price
+from leo_runtime.operators import BUILT_IN, Operator
+from leo_runtime.recordings.recording import RecordingManifest
+from leo_runtime.schema import Document
 from leo_runtime.solver import SOLVERS, solve
 from leo_runtime.solver.baselines import POLICIES
-from leo_runtime.traces import RecordingManifest
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "leo_runtime").rglob("*.md")])
@@ -122,17 +121,12 @@ def test_python_on_a_page_runs_and_prints_what_the_page_says(
         assert capsys.readouterr().out.strip("\n") == says
 
 
-def built_in_operators() -> list[Operator]:
-    """Those that ship; other tests in the same process define more."""
-    return [one for one in all_operators() if one.output_shape.__module__ == "leo_runtime.builtin_operators"]
-
-
 def operator_row(operator: Operator) -> tuple[str, str, str]:
     """What the table of operators shows of one: its name, how many inputs, and its parameters with their defaults."""
     least, most = operator.inputs
     inputs = "a stream" if operator.is_source else f"{least}" if least == most else f"{least} or more"
     base = operator.parameters.__mro__[1]
-    inherited = [f"those of `{one.name}`" for one in built_in_operators() if one.parameters is base]
+    inherited = [f"those of `{one.name}`" for one in BUILT_IN if one.parameters is base]
     shown = list(inherited)
     for name, field in operator.parameters.model_fields.items():
         if inherited and name in base.model_fields:
@@ -145,9 +139,8 @@ def operator_row(operator: Operator) -> tuple[str, str, str]:
 def test_the_table_of_operators_is_that_of_the_code() -> None:
     table = (ROOT / "docs" / "documents.md").read_text().split("## Built-in operators")[1]
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("| `")]
-    built_in = built_in_operators()
-    assert [(name, inputs, parameters) for name, inputs, _says, parameters in rows] == [*map(operator_row, built_in)]
-    assert [one.name for one in built_in if one.cut] == ["dense", "gmm"]  # which the page says of `parts`
+    assert [(name, inputs, parameters) for name, inputs, _says, parameters in rows] == [*map(operator_row, BUILT_IN)]
+    assert [one.name for one in BUILT_IN if one.cut] == ["dense", "gmm"]  # which the page says of `parts`
 
 
 @pytest.fixture
@@ -157,8 +150,6 @@ def own_documents(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     recording, workload, hardware, profile = blocks(page, "toml")
     samples, operator, network = blocks(page, "python")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "knocks", raising=False)
     for code in (samples, network):
         exec(compile(code, page.name, "exec"), {"__name__": "page"})
     for name, text in {
@@ -184,11 +175,21 @@ def test_the_documents_of_ones_own_price_together(own_documents: Path) -> None:
     assert len([name for name in modes if re.fullmatch(r"scores\[\d\]", name)]) == 2, list(modes)
 
 
-def test_the_recording_of_ones_own_replays(own_documents: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def own_command(begins: str) -> list[str]:
+    """The command of docs/documents.md that begins so."""
     page = (ROOT / "docs" / "documents.md").read_text()
-    command = re.search(r"^    leo-runtime (replay hallway .*)$", page, re.MULTILINE)
-    assert command is not None
-    assert main([*command[1].split(), "--json"]) == 0
+    (command,) = re.findall(rf"^    leo-runtime ({begins}.*)$", page, re.MULTILINE)
+    return str(command).split()
+
+
+def test_the_machine_of_ones_own_is_measured(own_documents: Path) -> None:
+    assert main([*own_command("calibrate "), "--quick"]) == 0
+    measured = Profile.from_file(own_documents / "band.profile.json")
+    assert "knocks:loudest" in {cost.operator for cost in measured.costs}
+
+
+def test_the_recording_of_ones_own_replays(own_documents: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*own_command("replay hallway "), "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
     (knock,) = figures[0]["pipelines"]
     assert (knock["frames"], knock["labels"], knock["missed"], knock["false"]) == (8, 1, 0, 0)

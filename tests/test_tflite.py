@@ -12,10 +12,10 @@ from leo_backends import tflite, tflite_session, tflite_trial
 from leo_backends.cpu import CpuBackend
 from leo_backends.process import Worker
 from leo_backends.tflite_trial import Trials
-from leo_runtime.builtin_operators import TfliteParameters
+from leo_runtime.documents.hardware import Processor
+from leo_runtime.documents.workload import DEFAULT_VARIANT
 from leo_runtime.errors import KernelError, MissingExtraError
-from leo_runtime.graph import DEFAULT_VARIANT
-from leo_runtime.hardware import Processor
+from leo_runtime.operators.classifiers import TfliteParameters
 from leo_runtime.testing import example
 
 TINY = Path(__file__).parent / "models" / "tiny.tflite"

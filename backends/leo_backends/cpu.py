@@ -7,12 +7,9 @@ several cores.
 from __future__ import annotations
 
 import importlib.util
-import inspect
-import traceback
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,10 +19,11 @@ from leo_backends.blas import ONE_THREAD
 from leo_backends.options import read_options
 from leo_backends.reference import BLOCK_ROWS, PROGRAMS, Program, RowProgram, Rows, in_blocks
 from leo_runtime.backend import Kernel
-from leo_runtime.documents import Positive, Value
+from leo_runtime.documents.hardware import Processor
+from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import KernelError, LeoError, MissingExtraError
-from leo_runtime.graph import BoundStage
-from leo_runtime.hardware import Processor
+from leo_runtime.operators.own import failure
+from leo_runtime.schema import Positive, Value
 
 
 class CpuOptions(Value):
@@ -113,7 +111,7 @@ class CpuKernel:
         except LeoError:
             raise
         except Exception as error:  # A user's own function may raise anything; it must not take the runtime down.
-            why = f"{type(error).__name__}: {error}{_place(error, stage.operator.function)}"
+            why = failure(error, stage.operator.function)
             raise KernelError(f"stage `{stage.name}` failed: {why}") from error
         if output.shape != stage.output_shape:
             raise KernelError(
@@ -128,15 +126,6 @@ _EXTRAS = {"tflite": "tflite", "micro_features": "audio"}
 
 def _is_there(operator: str) -> bool:
     return tflite.is_available() if operator == "tflite" else importlib.util.find_spec("pymicro_features") is not None
-
-
-def _place(error: Exception, function: Callable[..., np.ndarray] | None) -> str:
-    """Where a user's own operator failed, as " (steps.py:9)": the last line in its own file, not in what that calls."""
-    code = inspect.unwrap(function).__code__ if inspect.isfunction(function) else None
-    lines = [
-        f for f in traceback.extract_tb(error.__traceback__) if code is not None and f.filename == code.co_filename
-    ]
-    return f" ({Path(lines[-1].filename).name}:{lines[-1].lineno})" if lines else ""
 
 
 def _own_operator(function: Callable[..., np.ndarray], params: dict[str, Any]) -> Program:

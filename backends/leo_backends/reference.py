@@ -10,28 +10,22 @@ import numpy as np
 
 from leo_backends import tables, tflite
 from leo_backends.models import read_dense, read_gmm
-from leo_runtime.builtin_operators import (
+from leo_runtime.errors import MissingExtraError
+from leo_runtime.operators import NoParameters, Shape
+from leo_runtime.operators.arrays import FuseParameters, JoinParameters, RowsParameters, WindowParameters
+from leo_runtime.operators.classifiers import DenseParameters, GmmParameters, TfliteParameters, dense_inputs
+from leo_runtime.operators.motion import MotionFeaturesParameters
+from leo_runtime.operators.sound import (
     MICRO_BANDS,
     MICRO_FRAME_SAMPLES,
     MICRO_HOP_SAMPLES,
-    DenseParameters,
     EnergyGateParameters,
-    FuseParameters,
-    GmmParameters,
-    JoinParameters,
     LogMelParameters,
     MfccParameters,
-    MotionFeaturesParameters,
-    RowsParameters,
     SpectrumParameters,
-    TfliteParameters,
     VoiceGateParameters,
-    WindowParameters,
-    dense_inputs,
     frame_count,
 )
-from leo_runtime.errors import MissingExtraError
-from leo_runtime.operators import NoParameters, Shape
 
 Program = Callable[[Sequence[np.ndarray]], np.ndarray]
 Rows = Callable[[np.ndarray], np.ndarray]

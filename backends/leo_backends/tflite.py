@@ -12,9 +12,9 @@ import numpy as np
 
 from leo_backends.tflite_session import Model, new_program, zeros
 from leo_backends.tflite_trial import Trials
-from leo_runtime.builtin_operators import TfliteParameters, tflite_steps
 from leo_runtime.errors import KernelError, MissingExtraError
 from leo_runtime.operators import Shape
+from leo_runtime.operators.classifiers import TfliteParameters, tflite_steps
 
 PACKAGES = ("ai_edge_litert", "tflite_runtime")
 

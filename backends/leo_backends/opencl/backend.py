@@ -25,10 +25,10 @@ from leo_backends.opencl.process import start_worker
 from leo_backends.options import read_options
 from leo_backends.process import Worker
 from leo_runtime.backend import DeviceRun
-from leo_runtime.documents import Name, Positive, Value
+from leo_runtime.documents.hardware import Processor
+from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import BackendError, DeviceUnavailableError, KernelError, MissingExtraError
-from leo_runtime.graph import BoundStage
-from leo_runtime.hardware import Processor
+from leo_runtime.schema import Name, Positive, Value
 
 OPERATORS = ("dense", "gmm", "log_mel", "mfcc")
 HALF_OPERATORS = ("dense", "gmm")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from leo_runtime.documents import Value
+from leo_runtime.schema import Value
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,8 +35,8 @@ from leo_backends.opencl.plans import (
     plan_stage,
 )
 from leo_backends.opencl.tuning import KernelName, Shape, Tile, TunedEntry, TunedTable, Tuning, cut, user_table_path
+from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import MissingExtraError
-from leo_runtime.graph import BoundStage
 
 FINALISTS = 3
 DUEL_ROUNDS = 25
@@ -75,7 +75,7 @@ def tune(
     _needed("pyopencl", "opencl")
     from leo_backends.opencl.device import Device
 
-    device = Device(Choice(options.get("platform"), options.get("device"), options.get("units")))
+    device = Device.open(Choice(options.get("platform"), options.get("device"), options.get("units")))
     asked = _Asked(device.fingerprint)
     for stage, variant in stages:
         if stage.operator.name in OPERATORS:
