@@ -105,6 +105,18 @@ def check_streams(workload: Workload, recording: Recording) -> None:
                 )
 
 
+def check_links(hardware: Hardware, recording: Recording) -> None:
+    """Raise `RecordingError` where a recording tells of a link that the hardware has not."""
+    known = {(link.source, link.target) for link in hardware.links}
+    for sample in recording.manifest.links:
+        if (sample.source, sample.target) not in known:
+            raise RecordingError(
+                f"recording `{recording.manifest.name}` tells of a link {sample.source} -> {sample.target}, which "
+                f"hardware `{hardware.name}` has not",
+                hint="replay it on hardware that has the link, or leave the link out of the recording",
+            )
+
+
 def releases(workload: Workload, length_us: int) -> tuple[int, ...]:
     """When any graph of a workload runs, after the first sample and up to the last, in order."""
     times: set[int] = set()
@@ -150,6 +162,7 @@ def replay(
     """
     workload = runtime.merged.workload
     check_streams(workload, recording)
+    check_links(runtime.hardware, recording)
     begun = Replay(
         policy,
         time,
