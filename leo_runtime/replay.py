@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal, Protocol
 
-from leo_runtime.errors import RecordingError
-from leo_runtime.graph import Workload
+from leo_runtime.errors import InputError, RecordingError
+from leo_runtime.graph import Workload, file_parameters
 from leo_runtime.hardware import Hardware
 from leo_runtime.lower import MergedWorkload
 from leo_runtime.observations import FrameResult
@@ -103,6 +104,18 @@ def check_streams(workload: Workload, recording: Recording) -> None:
                     f"workload `{workload.name}` reads {wanted}",
                     hint="resample the recording, or change the workload",
                 )
+
+
+def check_files(workload: Workload) -> None:
+    """Raise `InputError` for a model that is not there, before a frame fails for want of it."""
+    for graph in workload.graphs:
+        for stage in graph.stages:
+            for name in file_parameters(find_operator(stage.operator)):
+                for params in (stage.params, *(variant.params for variant in stage.variants)):
+                    if name in params and not Path(params[name]).is_file():
+                        raise InputError(
+                            f"{params[name]}: cannot be read, stage `{stage.name}` of graph `{graph.name}` needs it"
+                        )
 
 
 def releases(workload: Workload, length_us: int) -> tuple[int, ...]:

@@ -35,6 +35,9 @@ FLOORS = (
         "measure",
         "replay",
         "replay_log",
+        "replay_text",
+        "compare",
+        "kept_profile",
         "reserve",
         "report",
         "plots",
@@ -48,7 +51,7 @@ FLOORS = (
         "tune",
         "demo",
     ),
-    ("cli", "replay_command", "__main__", "__init__"),
+    ("cli", "command", "__main__", "__init__"),
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 
