@@ -6,7 +6,7 @@ EXTRAS ?= test,oclgrind,oracle,lint
 DEMO := $(VENV)/.demo
 READY := $(VENV)/.ready
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
-COMPILED := $(wildcard leo_runtime/solver/*.pxd)
+COMPILED := $(wildcard leo_runtime/solver/search/*.pxd)
 
 .PHONY: setup demo test lint clean
 
@@ -45,4 +45,4 @@ lint: $(READY)
 	$(VENV)/bin/mypy
 
 clean:
-	rm -rf $(VENV) build dist out *.egg-info leo_runtime/solver/*.c leo_runtime/solver/*.so
+	rm -rf $(VENV) build dist out *.egg-info leo_runtime/solver/search/*.c leo_runtime/solver/search/*.so

@@ -11,7 +11,8 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import CCompilerError, ExecError, PlatformError
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-SOURCES = sorted(path.stem for path in Path(__file__).parent.glob("leo_runtime/solver/*.pxd"))
+SEARCH = "leo_runtime/solver/search"
+SOURCES = sorted(path.stem for path in Path(__file__).parent.glob(f"{SEARCH}/*.pxd"))
 
 
 class AllOrNone(build_ext):
@@ -44,7 +45,7 @@ def extensions() -> list[Extension]:
     # No contraction or fast maths: compiled and interpreted answers are equal byte for byte.
     built: list[Extension] = cythonize(
         [
-            Extension(f"leo_runtime.solver.{name}", [f"leo_runtime/solver/{name}.py"], extra_compile_args=["-O3"])
+            Extension(f"{SEARCH.replace('/', '.')}.{name}", [f"{SEARCH}/{name}.py"], extra_compile_args=["-O3"])
             for name in SOURCES
         ],
         nthreads=CORES,

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from leo_runtime.hardware import Link as Link
     from leo_runtime.hardware import Processor as Processor
     from leo_runtime.hardware import Radio as Radio
+    from leo_runtime.judge import check as check
+    from leo_runtime.ledger import Ledger as Ledger
+    from leo_runtime.ledger import run_ledger as run_ledger
     from leo_runtime.observations import FrameResult as FrameResult
     from leo_runtime.operators import operator as operator
     from leo_runtime.problem import Placement as Placement
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from leo_runtime.profiles import Profile as Profile
     from leo_runtime.runtime import Runtime as Runtime
     from leo_runtime.solver import solve as solve
+    from leo_runtime.solver.explain import explain as explain
     from leo_runtime.traces import Recording as Recording
 
 __version__ = "0.1.0"
@@ -37,12 +41,15 @@ _HOMES = {
     "errors": ("InputError", "LeoError"),
     "graph": ("Decision", "GraphBuilder", "Stage", "Stream", "TaskGraph", "Variant", "Workload"),
     "hardware": ("Hardware", "Link", "Processor", "Radio"),
+    "judge": ("check",),
+    "ledger": ("Ledger", "run_ledger"),
     "observations": ("FrameResult",),
     "operators": ("operator",),
     "problem": ("Placement", "Problem"),
     "profiles": ("Cost", "Profile"),
     "runtime": ("Runtime",),
     "solver": ("solve",),
+    "solver.explain": ("explain",),
     "traces": ("Recording",),
 }
 _HOME_OF = {name: f"leo_runtime.{module}" for module, names in _HOMES.items() for name in names}

@@ -25,7 +25,7 @@ def due_us(graph: TaskGraph, releases_us: tuple[int, ...]) -> int:
     return releases_us[-1] + collected_deadline_us(graph, len(releases_us))
 
 
-def answer(
+def graph_result(
     graph: TaskGraph,
     in_order: Collection[Stage],
     merged: MergedWorkload,
@@ -102,7 +102,7 @@ def _removed(stages: Collection[Stage], records: Mapping[str, StageRecord]) -> d
         absent = [removed[name] for name in stage.inputs if name in removed]
         if stage.gate in removed:
             removed[stage.name] = removed[stage.gate]
-        elif gate is not None and gate.outcome == "done" and not gate.opened:
+        elif gate is not None and gate.report is not None and not gate.report.opened:
             removed[stage.name] = gate.end_us
         elif absent and (not find_operator(stage.operator).takes_absent or len(absent) == len(stage.inputs)):
             removed[stage.name] = max(absent)

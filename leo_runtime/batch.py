@@ -11,11 +11,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from leo_runtime.conditions import Conditions
 from leo_runtime.errors import InputError, SolverError
 from leo_runtime.graph import TaskGraph
 from leo_runtime.hardware import Hardware
-from leo_runtime.lower import FrameState, MergedStage, MergedWorkload, active_stages, frame_links, frame_resources
+from leo_runtime.lower import MergedStage, MergedWorkload, active_stages, usual_links, usual_resources
 from leo_runtime.problem import AccuracyBudget, Deadline, Mode, Placement, Problem, StageModes
+from leo_runtime.values import several_names
 
 MAX_CANDIDATES = 6
 """Every candidate doubles the number of problems to solve."""
@@ -132,10 +134,10 @@ def batch_jobs(active: Sequence[MergedStage], frames: int, together: Collection[
 
 def batch_problem(
     merged: MergedWorkload,
-    one_by_one: Modes,
+    alone: Modes,
     batched: Modes,
     hardware: Hardware,
-    state: FrameState,
+    conditions: Conditions,
     *,
     frames: int,
     period_us: int | None,
@@ -148,25 +150,25 @@ def batch_problem(
     has its own deadlines. Without, it is asked when all have been collected: whoever waits for that waits as many times
     as long for the answers (`collected_deadline_us`).
 
-    `one_by_one` are the modes of a frame alone and `batched` those of all frames at once, both from `lower.price`.
+    `alone` are the modes of a frame by itself and `batched` those of all frames at once, both from `lower.price`.
     Stages are called as `batch_jobs` does. Accuracy budgets hold for each frame; what a stage loses together counts
     once in the problem's `accuracy_loss`.
     """
-    active = {stage.name: stage for stage in active_stages(merged, state)}
+    active = {stage.name: stage for stage in active_stages(merged, conditions)}
     jobs = batch_jobs(tuple(active.values()), frames, together)
     called = {(job.stage, frame): name for name, job in jobs.items() for frame in job.frames}
 
     def inputs(job: Job) -> tuple[str, ...]:
         stage = active[job.stage]
-        reads = [name for name in (*stage.inputs, *stage.gates(state.graphs)) if name in active]
+        reads = [name for name in (*stage.inputs, *stage.gates(conditions.graphs)) if name in active]
         return tuple(dict.fromkeys(called[read, frame] for read in reads for frame in job.frames))
 
-    later = {name: tuple(map(_without_weights, one_by_one[name])) for name in active}
+    later = {name: tuple(map(_without_weights, alone[name])) for name in active}
 
     def modes(job: Job) -> tuple[Mode, ...]:
         if job.stage in together:
             return batched[job.stage]
-        return (later if job.frames[0] else one_by_one)[job.stage]
+        return (later if job.frames[0] else alone)[job.stage]
 
     stages = tuple(
         StageModes(
@@ -177,7 +179,7 @@ def batch_problem(
         )
         for name, job in jobs.items()
     )
-    triggered = [graph for graph in merged.workload.graphs if graph.name in state.graphs]
+    triggered = [graph for graph in merged.workload.graphs if graph.name in conditions.graphs]
 
     def due_us(graph: TaskGraph, frame: int) -> int:
         if period_us is None:
@@ -200,16 +202,17 @@ def batch_problem(
         if graph.accuracy_loss_ppm_max is not None
         for frame in range(frames)
     )
-    return Problem(
+    usual = Problem(
         format="leo-problem/1",
         name=name,
-        resources=frame_resources(hardware, state),
-        links=frame_links(hardware, state),
+        resources=usual_resources(hardware, conditions),
+        links=usual_links(hardware, conditions),
         stages=stages,
         deadlines=deadlines,
         accuracy_budgets=budgets,
         objective=merged.workload.objective,
     )
+    return conditions.applied(usual)
 
 
 def collected_deadline_us(graph: TaskGraph, frames: int) -> int:
@@ -219,10 +222,10 @@ def collected_deadline_us(graph: TaskGraph, frames: int) -> int:
 
 def solve_batch(
     merged: MergedWorkload,
-    one_by_one: Modes,
+    alone: Modes,
     batched: Modes,
     hardware: Hardware,
-    state: FrameState,
+    conditions: Conditions,
     *,
     frames: int,
     period_us: int | None,
@@ -236,8 +239,8 @@ def solve_batch(
     is `optimal` when every choice was solved to its optimum. Raises as `require_candidates` does, and `SolverError`
     where `solver` raises it for every choice; those for which it does are left out.
     """
-    candidates = require_candidates(merged, candidates, one_by_one)
-    active = active_stages(merged, state)
+    candidates = require_candidates(merged, candidates, alone)
+    active = active_stages(merged, conditions)
     problems: dict[tuple[str, ...], Problem] = {}
     answers: dict[tuple[str, ...], Placement] = {}
     failed = SolverError("nothing was tried")
@@ -245,10 +248,10 @@ def solve_batch(
         for together in combinations(candidates, size):
             problems[together] = batch_problem(
                 merged,
-                one_by_one,
+                alone,
                 batched,
                 hardware,
-                state,
+                conditions,
                 frames=frames,
                 period_us=period_us,
                 together=together,
@@ -279,7 +282,7 @@ def may_batch(merged: MergedWorkload, name: str, modes: Modes) -> bool:
 
 def require_candidates(merged: MergedWorkload, names: Collection[str], modes: Modes) -> tuple[str, ...]:
     """The stages of these names, each once. Raises `InputError` where they are too many, or one may not be batched."""
-    wanted = tuple(dict.fromkeys(names))
+    wanted = tuple(dict.fromkeys(several_names(names, "together")))
     if len(wanted) > MAX_CANDIDATES:
         raise InputError(
             f"{len(wanted)} stages may run together, at most {MAX_CANDIDATES} can be tried",
@@ -301,7 +304,7 @@ def require_candidates(merged: MergedWorkload, names: Collection[str], modes: Mo
 
 
 def worth_batching(
-    merged: MergedWorkload, graphs: Collection[str], one_by_one: Modes, batched: Modes, frames: int
+    merged: MergedWorkload, graphs: Collection[str], alone: Modes, batched: Modes, frames: int
 ) -> tuple[str, ...]:
     """The stages whose frames are worth trying together: those that could save most of the batch's energy.
 
@@ -312,10 +315,10 @@ def worth_batching(
     least_nj = 0
     stages = [stage.name for stage in merged.stages if set(stage.graphs).intersection(graphs)]
     for name in stages:
-        alone = {(mode.variant, mode.resource): mode.energy_nj for mode in one_by_one[name]}
-        least_nj += frames * min(alone.values())
-        if may_batch(merged, name, one_by_one):
-            saves[name] = max(frames * alone[mode.variant, mode.resource] - mode.energy_nj for mode in batched[name])
+        single = {(mode.variant, mode.resource): mode.energy_nj for mode in alone[name]}
+        least_nj += frames * min(single.values())
+        if may_batch(merged, name, alone):
+            saves[name] = max(frames * single[mode.variant, mode.resource] - mode.energy_nj for mode in batched[name])
     least_ppm = LEAST_SAVING_PPM if frames * len(stages) <= PROVABLE else LEAST_SAVING_UNPROVED_PPM
     enough_nj = least_nj * least_ppm // 1_000_000
     most = sorted((name for name in saves if saves[name] > enough_nj), key=lambda name: -saves[name])

@@ -14,6 +14,7 @@ import numpy as np
 
 from leo_runtime import registry
 from leo_runtime.backend import Backend, Kernel
+from leo_runtime.computing import frozen_copy
 from leo_runtime.graph import BoundStage
 from leo_runtime.hardware import Hardware, Processor
 from leo_runtime.serving import open_backends
@@ -84,5 +85,5 @@ class _OnceKernel:
             digest.update(np.ascontiguousarray(array).data)
         key = (*self._stage, digest.digest())
         if key not in self._memory:
-            self._memory[key] = self._kernel(inputs)
+            self._memory[key] = frozen_copy(self._kernel(inputs))
         return self._memory[key]

@@ -1,7 +1,7 @@
 """Cuts stages into parts: a mixture a class model (LEO, MobiCom 2016), a network's rows into patches.
 
 A stage with `parts` = k becomes k stages `name[0]` to `name[k-1]`, which are placed like any other, and a `join` under
-the stage's own name, so that what reads it is none the wiser.
+the stage's own name, so that nothing changes for what reads it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,18 @@ def cut(graph: TaskGraph, workload: Workload) -> TaskGraph:
     if all(stage.parts == 1 for stage in graph.stages):
         return graph
     whole = bind(graph, workload)
-    stages = [piece for stage in graph.stages for piece in _pieces(stage, whole[stage.name], graph)]
+    given = {stage.name for stage in graph.stages}
+    stages: list[Stage] = []
+    for stage in graph.stages:
+        pieces = _pieces(stage, whole[stage.name], graph)
+        for piece in pieces:
+            if piece.name != stage.name and piece.name in given:
+                raise GraphError(
+                    f"stage `{stage.name}` of graph `{graph.name}` is cut into {stage.parts} parts, and another stage "
+                    f"already has the name of one, `{piece.name}`",
+                    hint=f"give `{piece.name}` another name, or leave out `parts`",
+                )
+        stages += pieces
     return graph.model_copy(update={"stages": tuple(stages)})
 
 

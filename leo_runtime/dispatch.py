@@ -19,7 +19,11 @@ could start on it, whichever is earlier; not at all if what was planned on it ha
 **Faults.** A stage that fails, or whose processor is lost, is moved once: to its fastest other mode on a processor
 that is there, linked to where its inputs are and its readers run, and has the memory; accuracy budgets hold for it too.
 Where there is none, or it fails again, it is `failed`, and so is what depends on it; the frame still ends. What a stage
-has computed outlives its processor: outputs are handed to the host when it ends.
+has computed outlives its processor: outputs are handed to the host when it ends. A run that is given up still occupies
+its lane until the driver says that it has ended, also where its processor is lost and found again.
+
+**Late runs.** A lane whose run takes longer than planned is expected to take as long again as it is late already, and
+is `suspect` when it is late by `SUSPECT_FACTOR` times the run's planned duration and `SUSPECT_LEAST_US`.
 """
 
 from __future__ import annotations
@@ -36,11 +40,13 @@ from leo_runtime.events import (
     Event,
     FrameAdmitted,
     FrameDone,
+    FrameDropped,
     Instruction,
     ProcessorFound,
     ProcessorLost,
     Remind,
     ResourceWoken,
+    RunReport,
     RunStage,
     SendEnded,
     SendOutput,
@@ -58,6 +64,13 @@ from leo_runtime.problem import Link, Mode
 Key = tuple[int, int, int, int]
 """The place of a piece of work in the order of all: planned start, 0 for a transfer or 1, frame, index in the frame."""
 
+Attempt = tuple[int, str, int]
+"""One run of a stage: its frame, its name and the number of the attempt."""
+
+SUSPECT_FACTOR = 4
+"""A lane is suspect when its run is late by more than so many times what it was planned to take..."""
+SUSPECT_LEAST_US = 100_000
+"""...and by more than this: short stages are often late by a multiple, since threads have to wait for each other."""
 
 _OVER = ("done", "cancelled", "failed")
 
@@ -106,11 +119,14 @@ class _Stage:
     state: Literal["waiting", "running", "done", "cancelled", "failed"] = "waiting"
     attempt: int = 0
     moved: bool = False
-    opened: bool = False
-    absent_for: frozenset[str] = frozenset()
+    report: RunReport | None = None
     start_us: int = 0
     end_us: int = 0
     error: str = ""
+
+    @property
+    def opened(self) -> bool:
+        return self.report is not None and self.report.opened
 
     def lasts_us(self) -> int:
         return self.mode.duration_us
@@ -130,8 +146,8 @@ class _Stage:
             planned_end_us=release_us + run.end_us,
             start_us=self.start_us,
             end_us=self.end_us,
-            opened=self.opened,
             error=self.error,
+            report=self.report,
         )
 
 
@@ -172,6 +188,14 @@ class _Send:
 _Job = _Stage | _Send
 
 
+@dataclass(frozen=True, slots=True)
+class _GivenUp:
+    """A run or transfer that nobody waits for any more, and that has not ended yet."""
+
+    start_us: int
+    planned_us: int
+
+
 @dataclass(slots=True, eq=False)
 class _Lane:
     """One lane of a resource: what it does, and what it does next."""
@@ -181,6 +205,11 @@ class _Lane:
     ready_us: int
     queue: list[tuple[Key, int, _Job]] = field(default_factory=list)
     busy: _Job | None = None
+    given_up: _GivenUp | None = None
+
+    @property
+    def is_free(self) -> bool:
+        return self.busy is None and self.given_up is None
 
     def remove(self, job: _Job) -> None:
         self.queue = [entry for entry in self.queue if entry[2] is not job]
@@ -189,10 +218,22 @@ class _Lane:
         """When it will have done all it has, if everything lasts as long as planned."""
         at_us = max(now_us, self.ready_us)
         if self.busy is not None:
-            at_us = max(at_us, self.busy.start_us + self.busy.lasts_us())
+            at_us = max(at_us, _expected_end_us(self.busy.start_us + self.busy.lasts_us(), now_us))
+        if self.given_up is not None:
+            at_us = max(at_us, _expected_end_us(self.given_up.start_us + self.given_up.planned_us, now_us))
         for key, _, job in self.queue:
             at_us = max(at_us, key[0]) + job.lasts_us()
         return at_us
+
+    def is_suspect(self, now_us: int) -> bool:
+        """Whether what it runs is so late that it may never end."""
+        if self.given_up is not None:
+            start_us, planned_us = self.given_up.start_us, self.given_up.planned_us
+        elif isinstance(self.busy, _Stage):
+            start_us, planned_us = self.busy.start_us, self.busy.lasts_us()
+        else:
+            return False
+        return now_us - start_us - planned_us > max(SUSPECT_FACTOR * planned_us, SUSPECT_LEAST_US)
 
 
 class Dispatcher:
@@ -219,6 +260,8 @@ class Dispatcher:
         """Transfers that occupy no lane and whose output is there, but whose radio is not awake or not ready."""
         self._due: list[tuple[int, _Frame, str]] = []
         """Resources to be woken: when, for whom, which."""
+        self._given_up: dict[tuple[int, str, int | str], _Lane] = {}
+        """Runs, by attempt, and transfers, by target, that nobody waits for, and the lanes that they still occupy."""
         self._reminded: set[int] = set()
         self._out: list[Instruction] = []
         self._log: deque[tuple[int, Event | Instruction]] = deque(maxlen=remember)
@@ -236,6 +279,14 @@ class Dispatcher:
         """When each lane of a resource will be free, if everything lasts as long as planned."""
         return tuple(lane.free_us(now_us) for lane in self._lanes[resource])
 
+    def suspects(self, now_us: int) -> tuple[str, ...]:
+        """The resources every lane of which runs something so late that it may never end."""
+        return tuple(name for name, lanes in self._lanes.items() if all(lane.is_suspect(now_us) for lane in lanes))
+
+    def is_running(self, frame: int, stage: str, attempt: int) -> bool:
+        """Whether that attempt is the one that runs now; what any other gives is of no use."""
+        return self._running(frame, stage, attempt) is not None
+
     @property
     def lost(self) -> frozenset[str]:
         """The processors that are gone."""
@@ -243,7 +294,7 @@ class Dispatcher:
 
     def in_use(self, resource: str) -> bool:
         """Whether anything runs on it, or waits to."""
-        if any(lane.busy is not None or lane.queue for lane in self._lanes[resource]):
+        if any(lane.queue or not lane.is_free for lane in self._lanes[resource]):
             return True
         # What sends for 0 us is in no queue.
         return any(
@@ -260,7 +311,7 @@ class Dispatcher:
         """Until when a resource was kept awake: by what ended on it or was given up, or a plan that uses it."""
         return self._used_us.get(resource)
 
-    def story(self, frame: int) -> tuple[tuple[int, Event | Instruction], ...]:
+    def history(self, frame: int) -> tuple[tuple[int, Event | Instruction], ...]:
         """What happened to a frame, as far as it is remembered: times with events and instructions, in order."""
         return tuple(entry for entry in self._log if getattr(entry[1], "frame", frame) == frame)
 
@@ -273,7 +324,7 @@ class Dispatcher:
     def handle(self, event: Event) -> tuple[Instruction, ...]:
         """Take note of what happened and say what to do about it.
 
-        Events about frames that have ended, or attempts that were given up, are ignored.
+        Events about frames that have ended are ignored; of attempts that were given up, all but that they are over.
         """
         self._now_us = max(self._now_us, event.at_us)
         self._log.append((event.at_us, event))
@@ -294,6 +345,8 @@ class Dispatcher:
                 self._lose(event.resource, event.error)
             case ProcessorFound():
                 self._lost.discard(event.resource)
+            case FrameDropped():
+                self._drop_frame(event)
             case TimePassed():
                 self._reminded.discard(event.at_us)
         self._advance()
@@ -336,29 +389,31 @@ class Dispatcher:
         self._finish(frame)
 
     def _stage_ended(self, event: StageEnded) -> None:
-        stage = self._running(event)
+        stage = self._running(event.frame, event.stage, event.attempt)
         if stage is None:
+            self._come_back(event.frame, event.stage, event.attempt)
             return
+        report = event.report
         self._free(stage)
         stage.state = "done"
-        stage.opened = event.opened
-        stage.absent_for = event.absent_for
+        stage.report = report
         stage.end_us = event.at_us
-        stage.start_us = stage.start_us if event.started_us is None else event.started_us
+        stage.start_us = stage.start_us if report.started_us is None else report.started_us
         frame = stage.frame
         frame.open -= 1
         for reader in stage.planned.readers:
             send = frame.sends.get((stage.name, frame.stages[reader].resource))
             if send is not None and send.state == "waiting" and not _occupies(send) and send not in self._loose:
                 self._loose.append(send)
-        frame.reduced = frame.reduced or not event.opened or bool(event.absent_for)
+        frame.reduced = frame.reduced or not report.opened or bool(report.absent_for)
         if frame.reduced:
             self._settle(frame)
         self._finish(frame)
 
     def _stage_failed(self, event: StageFailed) -> None:
-        stage = self._running(event)
+        stage = self._running(event.frame, event.stage, event.attempt)
         if stage is None:
+            self._come_back(event.frame, event.stage, event.attempt)
             return
         self._free(stage)
         stage.start_us = stage.start_us if event.started_us is None else event.started_us
@@ -373,10 +428,13 @@ class Dispatcher:
             send.state = "travelling"
             send.sent_us = event.at_us
             self._free(send)
+        else:
+            self._come_back(event.frame, event.stage, event.target)
 
     def _arrived(self, event: Arrived) -> None:
         send = self._on_its_way(event)
         if send is None:
+            self._come_back(event.frame, event.stage, event.target)
             return
         if send.state == "sending":
             send.sent_us = event.at_us
@@ -393,15 +451,59 @@ class Dispatcher:
             for stage in hit:
                 error = f"processor `{resource}` was lost" + (f" ({why})" if why else "")
                 if stage.state == "running":
-                    self._free(stage)
-                    self._out.append(CancelStage(frame.number, stage.name, resource, stage.lane, stage.attempt))
-                    stage.end_us = self._now_us
+                    self._cancel(stage)
                     self._retry(stage, error)
                 elif not self._move(stage):
                     self._end(stage, "failed", error)
             if hit:
                 self._settle(frame)
                 self._finish(frame)
+
+    def _drop_frame(self, event: FrameDropped) -> None:
+        frame = self._frames.get(event.frame)
+        if frame is None:
+            return
+        for stage in frame.stages.values():
+            if stage.state == "running":
+                self._cancel(stage)
+                stage.state = "failed"
+                stage.error = event.error
+                frame.open -= 1
+            elif stage.state == "waiting":
+                self._end(stage, "failed", event.error)
+        for send in frame.sends.values():
+            if send.state in ("sending", "travelling"):
+                if send.state == "sending":
+                    self._give_up(send)
+                send.state = "dropped"
+                frame.open -= 1
+        self._drop_unneeded(frame)
+        self._finish(frame)
+
+    def _cancel(self, stage: _Stage) -> None:
+        """Wait for a run no longer."""
+        self._give_up(stage)
+        stage.end_us = self._now_us
+        self._out.append(CancelStage(stage.frame.number, stage.name, stage.resource, stage.lane, stage.attempt))
+
+    def _give_up(self, job: _Job) -> None:
+        """Wait no longer for what is under way. Its lane is occupied until it has ended all the same."""
+        lane = next((lane for lane in self._every_lane if lane.busy is job), None)
+        self._free(job)
+        if lane is None:  # It is sent in no time.
+            return
+        lane.given_up = _GivenUp(job.start_us, job.lasts_us())
+        if isinstance(job, _Stage):
+            self._given_up[job.frame.number, job.name, job.attempt] = lane
+        else:
+            self._given_up[job.frame.number, job.stage.name, job.link.target] = lane
+
+    def _come_back(self, frame: int, stage: str, which: int | str) -> None:
+        """What was given up has ended: a run of that attempt, or a transfer to that target."""
+        lane = self._given_up.pop((frame, stage, which), None)
+        if lane is not None:
+            lane.given_up = None
+            self._use(lane.resource, self._now_us)
 
     # Faults, gates and the end of a frame.
 
@@ -423,7 +525,9 @@ class Dispatcher:
         """Take a waiting stage to its best other processor; False if it was moved before or there is none."""
         if stage.moved:
             return False
-        mode = next((mode for mode in stage.planned.others if self._could_run(stage, mode)), None)
+        suspects = self.suspects(self._now_us)
+        others = sorted(stage.planned.others, key=lambda mode: mode.resource in suspects)
+        mode = next((mode for mode in others if self._could_run(stage, mode)), None)
         if mode is None:
             return False
         frame = stage.frame
@@ -549,7 +653,7 @@ class Dispatcher:
         while again:
             again = False
             for lane in self._every_lane:
-                if lane.busy is not None or not lane.queue:
+                if not lane.queue or not lane.is_free:
                     continue
                 job = lane.queue[0][2]
                 if not self._may_start(job, lane):
@@ -670,10 +774,10 @@ class Dispatcher:
             self._reminded.add(at_us)
             self._out.append(Remind(at_us))
 
-    def _running(self, event: StageEnded | StageFailed) -> _Stage | None:
-        frame = self._frames.get(event.frame)
-        stage = None if frame is None else frame.stages.get(event.stage)
-        return stage if stage is not None and (stage.state, stage.attempt) == ("running", event.attempt) else None
+    def _running(self, number: int, name: str, attempt: int) -> _Stage | None:
+        frame = self._frames.get(number)
+        stage = None if frame is None else frame.stages.get(name)
+        return stage if stage is not None and (stage.state, stage.attempt) == ("running", attempt) else None
 
     def _on_its_way(self, event: SendEnded | Arrived) -> _Send | None:
         frame = self._frames.get(event.frame)
@@ -690,6 +794,8 @@ class Dispatcher:
                     yield f"{where} has something queued that is {job.state}"
             if lane.busy is not None and lane.busy.state not in ("running", "sending"):
                 yield f"{where} is busy with something that is {lane.busy.state}"
+            if lane.busy is not None and lane.given_up is not None:
+                yield f"{where} does something beside what was given up and has not ended"
         for frame in self._frames.values():
             stages = frame.stages.values()
             going = sum(send.state in ("sending", "travelling") for send in frame.sends.values())
@@ -711,6 +817,11 @@ class Dispatcher:
                         lacks = send is None or send.state == "dropped"
                         if source.resource != stage.resource and source.state not in ("cancelled", "failed") and lacks:
                             yield f"{where} waits for {name}, which nobody sends"
+
+
+def _expected_end_us(planned_us: int, now_us: int) -> int:
+    """When a run that has not ended may end: as planned; once it is late, as late again as it is already."""
+    return planned_us if planned_us > now_us else now_us + max(1, now_us - planned_us)
 
 
 def _occupies(send: _Send) -> bool:
@@ -754,7 +865,11 @@ def _fate(stage: _Stage) -> tuple[Literal["cancelled", "failed"], str] | None:
     failed = [read.name for read in reads if read.state == "failed"]
     if failed:
         return "failed", f"its input {failed[0]} failed"
-    absent = sum(read.state == "cancelled" or stage.name in read.absent_for for read in reads)
+    absent = sum(read.state == "cancelled" or _makes_nothing_for(read, stage.name) for read in reads)
     if absent and not (needs.takes_absent and absent < len(reads)):
         return "cancelled", ""
     return None
+
+
+def _makes_nothing_for(stage: _Stage, reader: str) -> bool:
+    return stage.report is not None and reader in stage.report.absent_for

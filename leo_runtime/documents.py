@@ -31,6 +31,17 @@ class Value(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", use_attribute_docstrings=True)
 
+    def __init__(self, /, **data: Any) -> None:
+        """From its fields. Raises `DocumentError`."""
+        try:
+            super().__init__(**data)
+        except ValidationError as error:
+            raise document_error(type(self).__name__, error) from None
+
+    # Only what is built in Python comes through it: a part of a document that is read tells pydantic of its errors,
+    # which then knows their place in the whole.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]  # a mark of pydantic's
+
 
 class Document(Value):
     """A document of its own: it can be read from a file and written to one."""
@@ -38,6 +49,8 @@ class Document(Value):
     @classmethod
     def from_json(cls, text: str | bytes, source: str = "document") -> Self:
         """Read JSON text; `source` is what errors call it. Raises `DocumentError`."""
+        if not isinstance(text, str | bytes):
+            raise DocumentError(source, f"JSON text is a str or bytes, got {type(text).__name__}")
         try:
             json.loads(text, object_pairs_hook=_no_repeated_keys)
         except _RepeatedKeyError as error:
@@ -52,6 +65,8 @@ class Document(Value):
     @classmethod
     def from_toml(cls, text: str, source: str = "document") -> Self:
         """Read TOML text; `source` is what errors call it. Raises `DocumentError`."""
+        if not isinstance(text, str):
+            raise DocumentError(source, f"TOML text is a str, got {type(text).__name__}")
         try:
             data = tomllib.loads(text)
         except (ValueError, RecursionError) as error:  # Not TOML, or a number of thousands of digits.
@@ -74,10 +89,13 @@ class Document(Value):
     @classmethod
     def from_file(cls, path: str | Path) -> Self:
         """Read a `.toml` file, or JSON from any other. Raises `DocumentError`."""
+        require_path(path)
         try:
             raw = Path(path).read_bytes()
         except OSError as error:
             raise DocumentError(str(path), f"cannot be read ({error.strerror or error})") from None
+        except ValueError as error:  # A name that no file can have.
+            raise DocumentError(str(path), f"cannot be read ({error})") from None
         if Path(path).suffix != ".toml":
             return cls.from_json(raw, str(path))
         try:
@@ -98,6 +116,12 @@ class Document(Value):
             Path(path).write_text(self.to_json(), encoding="utf-8")
         except OSError as error:
             raise DocumentError(str(path), f"cannot be written ({error.strerror or error})") from None
+
+
+def require_path(path: object) -> None:
+    """Raise `InputError` for what is no file's name."""
+    if not isinstance(path, str | Path):
+        raise InputError(f"a file is named by a str or a Path, got {type(path).__name__}")
 
 
 def require_writable(path: Path) -> None:

@@ -10,7 +10,8 @@ LeoError
 ├── BackendError               a processor could not do what was asked of it
 │   ├── DeviceUnavailableError it is not there
 │   └── KernelError            it failed while loading or running a stage
-└── SolverError                a solver cannot answer this problem at all (too large for it, unknown name)
+├── SolverError                a solver cannot answer this problem at all (too large for it, unknown name)
+└── DrainTimeoutError          frames have not ended within the time given for it (a `TimeoutError`, too)
 """
 
 
@@ -26,8 +27,11 @@ class InputError(LeoError):
     """What the user gave is wrong."""
 
 
-class DocumentError(InputError):
-    """A document is wrong: `source` (file or document), `path` (JSON path) and `value` say where."""
+class DocumentError(InputError, ValueError):
+    """A document is wrong: `source` (file or document), `path` (JSON path) and `value` say where.
+
+    A ValueError, too, as wrong values in Python are.
+    """
 
     def __init__(self, source: str, problem: str, path: str = "$", value: str = "", *, hint: str = "") -> None:
         # Names in it are the document's own, and may have line breaks or what a terminal would obey.
@@ -71,6 +75,10 @@ class KernelError(BackendError):
 
 class SolverError(LeoError):
     """A solver cannot answer this problem at all."""
+
+
+class DrainTimeoutError(LeoError, TimeoutError):
+    """Frames have not ended within the time given for it."""
 
 
 def _printable(text: str) -> str:

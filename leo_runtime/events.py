@@ -26,18 +26,35 @@ class FrameAdmitted:
 
 
 @dataclass(frozen=True, slots=True)
+class RunReport:
+    """What a run of a stage told of itself, besides its output."""
+
+    opened: bool = True
+    """The decision of a gate; True of any other stage."""
+    absent_for: frozenset[str] = frozenset()
+    """In a batch: stages that find none of its output, as the gates of their frames are closed."""
+    started_us: int | None = None
+    """When its kernel began, where that is known better than by its instruction."""
+    device_us: int | None = None
+    """What the device itself measured, where it has a clock of its own."""
+    device_nj: int | None = None
+    frames: int | None = None
+    """Of how many frames of its batch it was, where those are fewer than planned."""
+    expected_us: int | None = None
+    """How long it should have taken then."""
+    error: str = ""
+    """Why it failed for some frames of a batch."""
+
+
+@dataclass(frozen=True, slots=True)
 class StageEnded:
-    """A stage ran to its end; `opened` is the decision of a gate."""
+    """A stage ran to its end."""
 
     at_us: int
     frame: int
     stage: str
     attempt: int
-    opened: bool = True
-    started_us: int | None = None
-    """When it really started, where that is known better than by its instruction."""
-    absent_for: frozenset[str] = frozenset()
-    """In a batch: stages that find none of its output, as the gates of their frames are closed."""
+    report: RunReport = RunReport()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +116,16 @@ class ProcessorFound:
 
 
 @dataclass(frozen=True, slots=True)
+class FrameDropped:
+    """A frame is given up: what of it is not over fails."""
+
+    at_us: int
+    frame: int
+    error: str
+    """Why."""
+
+
+@dataclass(frozen=True, slots=True)
 class TimePassed:
     """It is now `at_us`: the answer to `Remind`."""
 
@@ -114,6 +141,7 @@ Event = (
     | ResourceWoken
     | ProcessorLost
     | ProcessorFound
+    | FrameDropped
     | TimePassed
 )
 
@@ -165,7 +193,7 @@ class Remind:
 
 @dataclass(frozen=True, slots=True)
 class CancelStage:
-    """Stop a running stage if that is possible; what it says from now on is ignored."""
+    """Stop a running stage if that is possible. Its end is still to be told: until then its lane is occupied."""
 
     frame: int
     stage: str
@@ -189,8 +217,9 @@ class StageRecord:
     planned_end_us: int
     start_us: int
     end_us: int
-    opened: bool
     error: str
+    report: RunReport | None
+    """What the run told; None where it did not come to its end."""
 
 
 @dataclass(frozen=True, slots=True)

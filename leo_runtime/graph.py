@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -32,6 +33,8 @@ from leo_runtime.operators.own import failure
 from leo_runtime.problem import Criterion
 
 DEFAULT_VARIANT = "default"
+
+_Part = TypeVar("_Part", bound=Value)
 
 
 class Variant(Value):
@@ -64,6 +67,12 @@ class Decision(Value):
     threshold: float = 0.5
     background: Name | None = None
     """The label that means nothing was detected."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if isnan(self.threshold):
+            reject("a threshold that is no number is never reached", "$.threshold", str(self.threshold))
+        return self
 
 
 class TaskGraph(Value):
@@ -211,37 +220,64 @@ class GraphBuilder:
         operator: str | Operator,
         *inputs: str,
         gate: str | None = None,
-        variants: tuple[Variant, ...] = (Variant(name=DEFAULT_VARIANT),),
+        variants: Sequence[Variant] = (Variant(name=DEFAULT_VARIANT),),
         parts: int = 1,
         **params: Any,
     ) -> str:
-        """Add a stage that reads the stages `inputs`; the keywords are its parameters. Returns its name."""
-        operator_name = operator if isinstance(operator, str) else operator.name
+        """Add a stage that reads the stages `inputs`; the keywords are its parameters. Returns its name.
+
+        Raises `GraphError` for a name, variants or parts that cannot be.
+        """
         self._stages.append(
-            Stage(
+            self._checked(
+                f"stage `{name}` of graph `{self._graph['name']}`",
+                Stage,
                 name=name,
-                operator=operator_name,
+                operator=operator.name if isinstance(operator, Operator) else operator,
                 inputs=inputs,
                 params=params,
                 gate=gate,
-                variants=variants,
+                variants=_as_tuple(variants),
                 parts=parts,
             )
         )
         return name
 
     def decide(
-        self, stage: str, labels: tuple[str, ...], *, threshold: float = 0.5, background: str | None = None
+        self, stage: str, labels: Sequence[str], *, threshold: float = 0.5, background: str | None = None
     ) -> None:
-        """Say how the output of `stage` is read."""
-        self._decision = Decision(stage=stage, labels=labels, threshold=threshold, background=background)
+        """Say how the output of `stage` is read. Raises `GraphError` for labels or a threshold that cannot be."""
+        self._decision = self._checked(
+            f"decision of graph `{self._graph['name']}`",
+            Decision,
+            stage=stage,
+            labels=_as_tuple(labels),
+            threshold=threshold,
+            background=background,
+        )
 
     def build(self) -> TaskGraph:
         """The finished graph. Raises `GraphError` when it cannot mean anything."""
+        return self._checked(
+            f"graph `{self._graph['name']}`",
+            TaskGraph,
+            **self._graph,
+            stages=tuple(self._stages),
+            decision=self._decision,
+        )
+
+    @staticmethod
+    def _checked(where: str, kind: type[_Part], **fields: Any) -> _Part:
+        """A part of the graph; what is wrong with it is told with its place."""
         try:
-            return TaskGraph(**self._graph, stages=tuple(self._stages), decision=self._decision)
+            return kind.model_validate(fields)
         except ValidationError as error:
-            raise GraphError(str(document_error(f"graph `{self._graph['name']}`", error))) from None
+            raise GraphError(str(document_error(where, error))) from None
+
+
+def _as_tuple(values: Any) -> Any:
+    """A list as a tuple, which is what documents hold; anything else is theirs to judge."""
+    return tuple(values) if isinstance(values, list) else values
 
 
 @dataclass(frozen=True, slots=True)

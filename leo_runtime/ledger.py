@@ -23,9 +23,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from leo_runtime.errors import InputError
 from leo_runtime.hardware import Hardware
+from leo_runtime.judge import check
 from leo_runtime.observations import FrameResult, WakeObservation
 from leo_runtime.problem import Placement, Problem
+from leo_runtime.values import whole
 
 Cause = Literal["run", "failed run", "transfer", "wake-up", "awake", "idle tail", "radio tail", "asleep", "solver"]
 
@@ -68,7 +71,15 @@ class Ledger:
 
 
 def ledger(problem: Problem, placement: Placement, graphs: Mapping[str, Sequence[str]] | None = None) -> Ledger:
-    """What a valid placement is expected to cost. `graphs` of each stage; without, nothing belongs to a graph."""
+    """What a placement is expected to cost. `graphs` of each stage; without, nothing belongs to a graph.
+
+    Raises `InputError` where the placement breaks a rule of the problem.
+    """
+    if broken := check(problem, placement).violations:
+        raise InputError(
+            f"`{problem.name}`: the placement breaks a rule ({broken[0]})",
+            hint="`leo_runtime.check(problem, placement)` names every broken rule",
+        )
     modes = {(s.name, m.resource, m.variant): m for s in problem.stages for m in s.modes}
     links = {(link.source, link.target): link for link in problem.links}
     of = {stage: tuple(names) for stage, names in (graphs or {}).items()}
@@ -137,7 +148,10 @@ def run_ledger(
 
     The run lasts from `begin_us` to `end_us`, or to the last moment anything is awake if that is later. `solver` names
     the processor that the solver runs on: each placement's `solve_us` is then charged at that processor's `active_mw`.
+    Raises `InputError` for a processor that the hardware has not, and for what are no frames or no times.
     """
+    results = _of_this_machine(results, hardware, solver)
+    begin_us, end_us = whole(begin_us, "begin_us"), whole(end_us, "end_us")
     entries: list[Entry] = []
     holds: dict[str, list[_Hold]] = {}
     wakes: dict[str, list[WakeObservation]] = {}
@@ -155,10 +169,38 @@ def run_ledger(
             nj = result.placement.solve_us * hardware.processor(solver).active_mw
             entries.append(Entry(result.release_us, nj, "solver", solver, result.frame, "", tuple(triggered)))
     powers = _powers(hardware)
-    last_us = max([end_us, *(h.until_us + (powers[name].linger_us or 0) for name, held in holds.items() for h in held)])
+    last_us = max(
+        [end_us, *(h.until_us + (powers[name].linger_us or 0) for name, of_one in holds.items() for h in of_one)]
+    )
     for name, power in powers.items():
-        entries += _kept(name, power, holds.get(name, []), wakes.get(name, []), begin_us, last_us)
+        entries += _awake_and_asleep(name, power, holds.get(name, []), wakes.get(name, []), begin_us, last_us)
     return _ledger(entries)
+
+
+def _of_this_machine(results: Iterable[FrameResult], hardware: Hardware, solver: str | None) -> tuple[FrameResult, ...]:
+    """The frames, where they ran on the processors and radios of this hardware, and the solver, too."""
+    if not isinstance(hardware, Hardware):
+        raise InputError(f"`hardware` is a Hardware, got {type(hardware).__name__}")
+    if not isinstance(results, Iterable):
+        raise InputError(f"`results` are several frames, got {type(results).__name__}", hint="such as runtime.drain()")
+    frames = tuple(results)
+    known = {part.name for part in hardware.processors} | {radio.name for radio in hardware.radios}
+    for result in frames:
+        if not isinstance(result, FrameResult):
+            raise InputError(f"`results` are frames that ended, got {type(result).__name__} among them")
+        used = (*(run.resource for run in result.stages), *(run.resource for run in result.placement.stages))
+        for name in (*used, *(wake.resource for wake in result.wakes)):
+            if name not in known:
+                raise InputError(
+                    f"frame {result.frame} ran on `{name}`, which hardware `{hardware.name}` has not",
+                    hint="give the hardware that the frames ran on",
+                )
+    if solver is not None and all(processor.name != solver for processor in hardware.processors):
+        raise InputError(
+            f"`solver` names `{solver}`, which is no processor of hardware `{hardware.name}`",
+            hint=f"it has {', '.join(processor.name for processor in hardware.processors)}",
+        )
+    return frames
 
 
 def _observed(result: FrameResult, of: Mapping[str, tuple[str, ...]]) -> Iterator[Entry]:
@@ -178,9 +220,9 @@ def _holds(
     holds: dict[str, _Hold] = {}
 
     def hold(resource: str, until_us: int, stage: str) -> None:
-        held = holds.setdefault(resource, _Hold(result.frame, result.release_us, until_us))
-        held.until_us = max(held.until_us, until_us)
-        held.graphs += [graph for graph in of.get(stage, ()) if graph not in held.graphs]
+        known = holds.setdefault(resource, _Hold(result.frame, result.release_us, until_us))
+        known.until_us = max(known.until_us, until_us)
+        known.graphs += [graph for graph in of.get(stage, ()) if graph not in known.graphs]
 
     for run in result.placement.stages:
         hold(run.resource, result.release_us, run.stage)
@@ -195,7 +237,7 @@ def _holds(
     return holds
 
 
-def _kept(
+def _awake_and_asleep(
     name: str, power: _Power, holds: list[_Hold], wakes: list[WakeObservation], now_us: int, last_us: int
 ) -> Iterator[Entry]:
     """Waking up, staying awake, idling and sleeping of one resource: every moment of the run once.

@@ -7,13 +7,14 @@ merged stage its modes. `frame_problem` is done for every frame.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from leo_runtime.conditions import Conditions
 from leo_runtime.cut import cut
 from leo_runtime.documents import find_cycle
 from leo_runtime.errors import GraphError, ProfileError
 from leo_runtime.graph import BoundStage, Stage, TaskGraph, Workload, bind, in_order
-from leo_runtime.hardware import Hardware
+from leo_runtime.hardware import Hardware, Processor, Radio
 from leo_runtime.problem import (
     AccuracyBudget,
     Deadline,
@@ -73,24 +74,6 @@ class MergedWorkload:
     def stages_of(self, graph: TaskGraph) -> tuple[str, ...]:
         """The merged stages of a graph."""
         return tuple(dict.fromkeys(name for (owner, _), name in self.names.items() if owner == graph.name))
-
-
-@dataclass(frozen=True, slots=True)
-class FrameState:
-    """What a frame finds: times from the frame's start."""
-
-    graphs: tuple[str, ...]
-    """Who is triggered."""
-    ready_us: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    """When each lane of a processor or radio becomes free; those not named are free at 0."""
-    asleep: frozenset[str] = frozenset()
-    """Processors and radios that would have to wake up."""
-    closed_gates: frozenset[str] = frozenset()
-    """Merged stages known beforehand to close: what hangs on them is left out."""
-    links: Mapping[tuple[str, str], tuple[int, int | None] | None] = field(default_factory=dict)
-    """Links that are not now as the hardware says: (latency_us, bytes_per_s), or None where one is down."""
-    lost: frozenset[str] = frozenset()
-    """Processors that are gone."""
 
 
 def merge(workload: Workload) -> MergedWorkload:
@@ -180,42 +163,49 @@ def price(
 
 
 def frame_problem(
-    merged: MergedWorkload, modes: Mapping[str, tuple[Mode, ...]], hardware: Hardware, state: FrameState, name: str
+    merged: MergedWorkload,
+    modes: Mapping[str, tuple[Mode, ...]],
+    hardware: Hardware,
+    conditions: Conditions,
+    name: str,
 ) -> Problem:
     """The question of one frame."""
-    active = active_stages(merged, state)
+    active = active_stages(merged, conditions)
     # A gate's decision has to get to where it is waited for, so in the question it is an input like any other.
     names = {stage.name for stage in active}
     stages = tuple(
         StageModes(
             name=stage.name,
-            inputs=tuple(read for read in dict.fromkeys((*stage.inputs, *stage.gates(state.graphs))) if read in names),
-            modes=tuple(mode for mode in modes[stage.name] if mode.resource not in state.lost),
+            inputs=tuple(
+                read for read in dict.fromkeys((*stage.inputs, *stage.gates(conditions.graphs))) if read in names
+            ),
+            modes=tuple(mode for mode in modes[stage.name] if mode.resource not in conditions.lost),
         )
         for stage in active
     )
-    return Problem(
+    usual = Problem(
         format="leo-problem/1",
         name=name,
-        resources=frame_resources(hardware, state),
-        links=frame_links(hardware, state),
+        resources=usual_resources(hardware, conditions),
+        links=usual_links(hardware, conditions),
         stages=stages,
-        deadlines=_deadlines(merged, state, names),
-        accuracy_budgets=_budgets(merged, state, names),
+        deadlines=_deadlines(merged, conditions, names),
+        accuracy_budgets=_budgets(merged, conditions, names),
         objective=merged.workload.objective,
     )
+    return conditions.applied(usual)
 
 
-def active_stages(merged: MergedWorkload, state: FrameState) -> tuple[MergedStage, ...]:
+def active_stages(merged: MergedWorkload, conditions: Conditions) -> tuple[MergedStage, ...]:
     """The stages a frame has to place: those of triggered graphs that no closed gate removes."""
-    triggered = set(state.graphs)
+    triggered = set(conditions.graphs)
     active: dict[str, MergedStage] = {}
     removed: set[str] = set()
     for stage in merged.stages:
         if not triggered.intersection(stage.graphs):
             continue
-        gates = stage.gates(state.graphs)
-        closed = bool(gates) and all(gate in state.closed_gates or gate in removed for gate in gates)
+        gates = stage.gates(conditions.graphs)
+        closed = bool(gates) and all(gate in conditions.closed_gates or gate in removed for gate in gates)
         missing_enough = all if stage.bound.operator.takes_absent else any
         starved = bool(stage.inputs) and missing_enough(read in removed for read in stage.inputs)
         if closed or starved:
@@ -272,68 +262,57 @@ def _gates_first(stages: tuple[MergedStage, ...]) -> tuple[MergedStage, ...]:
     return tuple(ordered.values())
 
 
-def frame_resources(hardware: Hardware, state: FrameState) -> tuple[Resource, ...]:
-    """The processors and radios as a frame finds them."""
+def usual_resources(hardware: Hardware, conditions: Conditions) -> tuple[Resource, ...]:
+    """The processors that are there and the radios, all of them free and awake."""
 
-    def resource(name: str, lanes: int, memory_bytes: int | None, awake_mw: int, wake: tuple[int, int]) -> Resource:
-        ready = {"ready_us": state.ready_us[name]} if name in state.ready_us else {}
+    def resource(part: Processor | Radio, memory_bytes: int | None) -> Resource:
         return Resource(
-            name=name,
-            lanes=lanes,
-            awake=name not in state.asleep,
-            wake_latency_us=wake[0],
-            wake_energy_nj=wake[1],
-            awake_mw=awake_mw,
+            name=part.name,
+            lanes=part.lanes,
+            wake_latency_us=part.wake_latency_us,
+            wake_energy_nj=part.wake_energy_nj,
+            awake_mw=part.awake_mw,
             memory_bytes=memory_bytes,
-            **ready,
         )
 
-    processors = tuple(
-        resource(p.name, p.lanes, p.memory_bytes, p.awake_mw, (p.wake_latency_us, p.wake_energy_nj))
-        for p in hardware.processors
-        if p.name not in state.lost
+    processors = (part for part in hardware.processors if part.name not in conditions.lost)
+    return (
+        *(resource(processor, processor.memory_bytes) for processor in processors),
+        *(resource(radio, None) for radio in hardware.radios),
     )
-    radios = tuple(
-        resource(r.name, r.lanes, None, r.awake_mw, (r.wake_latency_us, r.wake_energy_nj)) for r in hardware.radios
-    )
-    return processors + radios
 
 
-def frame_links(hardware: Hardware, state: FrameState) -> tuple[Link, ...]:
-    """The links as a frame finds them."""
-    links = []
-    for link in hardware.links:
-        now = state.links.get((link.source, link.target), (link.latency_us, link.bytes_per_s))
-        if now is None or link.source in state.lost or link.target in state.lost:
-            continue
-        links.append(
-            Link(
-                source=link.source,
-                target=link.target,
-                latency_us=now[0],
-                bytes_per_s=now[1],
-                energy_nj=link.energy_nj,
-                energy_pj_per_byte=link.energy_pj_per_byte,
-                resource=link.radio,
-            )
+def usual_links(hardware: Hardware, conditions: Conditions) -> tuple[Link, ...]:
+    """The links between processors that are there, as the hardware has them."""
+    return tuple(
+        Link(
+            source=link.source,
+            target=link.target,
+            latency_us=link.latency_us,
+            bytes_per_s=link.bytes_per_s,
+            energy_nj=link.energy_nj,
+            energy_pj_per_byte=link.energy_pj_per_byte,
+            resource=link.radio,
         )
-    return tuple(links)
+        for link in hardware.links
+        if link.source not in conditions.lost and link.target not in conditions.lost
+    )
 
 
-def _deadlines(merged: MergedWorkload, state: FrameState, active: set[str]) -> tuple[Deadline, ...]:
+def _deadlines(merged: MergedWorkload, conditions: Conditions, active: set[str]) -> tuple[Deadline, ...]:
     return tuple(
         Deadline(stage=stage, deadline_us=graph.deadline_us, weight=graph.weight)
         for graph in merged.workload.graphs
-        if graph.name in state.graphs
+        if graph.name in conditions.graphs
         for stage in merged.outputs(graph)
         if stage in active
     )
 
 
-def _budgets(merged: MergedWorkload, state: FrameState, active: set[str]) -> tuple[AccuracyBudget, ...]:
+def _budgets(merged: MergedWorkload, conditions: Conditions, active: set[str]) -> tuple[AccuracyBudget, ...]:
     budgets = []
     for graph in merged.workload.graphs:
-        if graph.accuracy_loss_ppm_max is None or graph.name not in state.graphs:
+        if graph.accuracy_loss_ppm_max is None or graph.name not in conditions.graphs:
             continue
         stages = tuple(stage for stage in merged.stages_of(graph) if stage in active)
         budgets.append(AccuracyBudget(stages=stages, loss_ppm_max=graph.accuracy_loss_ppm_max))

@@ -81,6 +81,7 @@ class GraphResult:
     label: str | None
     """The decision, None where there is none to take or nothing was found."""
     outputs: Mapping[str, np.ndarray] = field(compare=False)
+    """By stage. They are read-only, since results share them: copy what is to be changed."""
     number: int = 0
     """Of the frame in its batch, from 0."""
 
@@ -111,3 +112,10 @@ class FrameResult:
     wakes: tuple[WakeObservation, ...] = ()
     jobs: Mapping[str, Job] = field(default_factory=dict)
     """What each run computes, by the name it has in `placement` and `stages`; in a batch that says of which frames."""
+
+    @property
+    def reason(self) -> str:
+        """Why a graph of it failed: it was not placed, or else the first stage that failed says so. Empty if none."""
+        if all(graph.outcome != "failed" for graph in self.graphs):
+            return ""
+        return self.placement.reason or next((run.error for run in self.stages if run.outcome == "failed"), "")

@@ -63,7 +63,7 @@ class Plan:
     """What each of its stages computes, of one frame or of a batch."""
 
 
-def plan(
+def make_plan(
     problem: Problem,
     placement: Placement,
     needs: Mapping[str, Needs] | None = None,

@@ -1,8 +1,8 @@
 """From what a frame finds to a plan: the question is made, asked once, and its answer kept.
 
-All of a question but free lanes and sleeping processors is kept from frame to frame, and so is every plan, up to
-`PLANS_KEPT` of each. The exact solver starts from what it learned of questions of the same kind: of the same graphs, on
-the same processors, over the same links.
+All of a question but its numbers of the moment (free lanes, sleeping processors, what links carry) is kept from frame
+to frame, and so is every plan, up to `MAX_PLANS` of each. The exact solver starts from what it learned of questions of
+the same kind: of the same graphs, on the same processors, over the same links.
 """
 
 from __future__ import annotations
@@ -11,46 +11,41 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from leo_runtime.batch import Job, Modes, solve_batch, worth_batching
-from leo_runtime.errors import SolverError
+from leo_runtime.conditions import Conditions, LinkNow
+from leo_runtime.documents import MAX_QUANTITY
+from leo_runtime.errors import InputError, LeoError, SolverError
 from leo_runtime.hardware import Hardware
-from leo_runtime.lower import FrameState, MergedWorkload, frame_problem
-from leo_runtime.plan import Needs, Plan, plan
+from leo_runtime.judge import check
+from leo_runtime.lower import MergedWorkload, frame_problem
+from leo_runtime.plan import Needs, Plan, make_plan
 from leo_runtime.problem import Mode, Placement, Problem
-from leo_runtime.solver import named
-from leo_runtime.solver.replan import Conditions, Replanner
+from leo_runtime.solver import SOLVERS, named, plain_limits
+from leo_runtime.solver.replan import Replanner
+from leo_runtime.values import whole
 
 Solver = Callable[[Problem], Placement]
 """Answers a frame's question."""
 
-LinksNow = Mapping[tuple[str, str], tuple[int, int | None] | None]
-"""Links that are not now as the hardware says, by (source, target): (latency_us, bytes_per_s), or None where down."""
+LinksNow = Mapping[tuple[str, str], LinkNow]
+"""Links that are not now as the hardware says, by (source, target)."""
 
-PLANS_KEPT = 512
+MAX_PLANS = 512
+"""How many plans are kept, and how many problems to make others from."""
+VIOLATIONS_SAID = 3
+"""How many broken rules of an answer are named."""
+MAX_KINDS = 16
+"""Of how many kinds of question the solver remembers what it learned."""
 BATCH_NODES = 500
 """How far a named solver without a limit searches for each choice of what runs together: a batch is often too large for
 a proof, and the same limit gives the same answer."""
-KINDS_KEPT = 16
-"""Of how many kinds of question the solver remembers what it learned."""
+
+_Question = tuple[Conditions, int, tuple[str, ...] | None]
+"""What is found, how many frames are placed as one, and which stages may run them together (None: any)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """All that a frame's question depends on."""
-
-    graphs: tuple[str, ...]
-    ready_us: tuple[tuple[str, tuple[int, ...]], ...]
-    asleep: tuple[str, ...]
-    links: tuple[tuple[tuple[str, str], tuple[int, int | None] | None], ...]
-    lost: tuple[str, ...]
-    frames: int = 1
-    """How many frames are placed as one batch."""
-    together: tuple[str, ...] | None = None
-    """Of a batch: which stages may run their frames together; None: those that could save most."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answering:
-    """Who answers the questions."""
+class FrameSolver:
+    """Who answers the questions of frames and of batches."""
 
     frame: Solver
     batch: Callable[[Problem, int], Placement]
@@ -67,15 +62,15 @@ class Planner:
         merged: MergedWorkload,
         hardware: Hardware,
         modes: Modes,
-        answering: Answering,
+        solver: FrameSolver,
     ) -> None:
         self._merged = merged
         self._hardware = hardware
-        self._answering = answering
-        self._replanners: dict[Asked, Replanner] = {}
+        self._solver = solver
+        self._replanners: dict[Conditions, Replanner] = {}
         self._needs: dict[tuple[str, ...], dict[str, Needs]] = {}
-        self._skeletons: dict[Asked, Problem] = {}
-        self._plans: dict[Asked, Plan | Placement] = {}
+        self._usual: dict[Conditions, Problem] = {}
+        self._plans: dict[_Question, Plan | Placement] = {}
         self._answered = False
         self.modes = modes
 
@@ -83,82 +78,95 @@ class Planner:
         """Plan with these modes from now on."""
         self.modes = modes
         self._plans.clear()
-        self._skeletons.clear()
+        self._usual.clear()
         self._replanners.clear()
 
-    def plan(self, asked: Asked, batched: Modes | None = None) -> Plan | Placement:
+    def plan(
+        self,
+        conditions: Conditions,
+        *,
+        frames: int = 1,
+        together: tuple[str, ...] | None = None,
+        batched: Modes | None = None,
+    ) -> Plan | Placement:
         """The answer to a question, or a placement that says why there is none. Equal questions are asked once.
 
-        `batched` are a batch's modes for all of its frames at once.
+        Of a batch, `frames` are placed as one, `batched` are the modes for all of them at once, and `together` are the
+        stages that may run so (None: those that could save most). Raises what the solver raises, mostly `SolverError`,
+        where it never had an answer before; later that fails the frame. An equal question is asked again then.
         """
-        found = self._plans.pop(asked, None)
-        if found is not None:
-            self._plans[asked] = found  # What was asked last is forgotten last.
-            replanner = self._replanners.get(_kind(asked)) if asked.frames == 1 else None
-            if isinstance(found, Plan) and replanner is not None:
-                replanner.remember(found.placement)
-            return found
-        if len(self._plans) >= PLANS_KEPT:
-            del self._plans[next(iter(self._plans))]
-        problem = self._problem(asked)
-        if problem is None:
+        question = (conditions, frames, together)
+        known = self._plans.pop(question, None)
+        if known is not None:
+            self._plans[question] = known  # What was asked last is forgotten last.
+            replanner = self._replanners.get(conditions.kind()) if frames == 1 else None
+            if isinstance(known, Plan) and replanner is not None:
+                replanner.remember(known.placement)
+            return known
+        kind = conditions.kind()
+        usual = self._usual_problem(kind)
+        if usual is None:
             return no_placement("a stage has no processor left that could run it")
+        problem = conditions.applied(usual)
         jobs: Mapping[str, Job] | None = None
         try:
             if batched is None:
-                placement = self._solve(asked, problem)
+                placement = self._solve(conditions, kind, problem)
             else:
-                problem, placement, jobs = self._solve_batch(asked, batched)
-        except SolverError as error:
+                problem, placement, jobs = self._solve_batch(conditions, frames, together, batched)
+        except LeoError as error:
             if not self._answered:
                 raise
-            placement = no_placement(f"the solver found no placement ({error})")
+            return no_placement(f"the solver found no placement ({error})")
         # The next frame that asks the same will not have waited for a solver.
         again = placement.model_copy(update={"solve_us": 0})
         if placement.status == "infeasible":
-            self._plans[asked] = again
+            self._keep(question, again)
             return placement
         self._answered = True
-        needs = self._needs_of(asked.graphs) if jobs is None else self._batch_needs(asked.graphs, jobs)
-        self._plans[asked] = plan(problem, again, needs, jobs)
-        return plan(problem, placement, needs, jobs)
+        needs = self._needs_of(conditions.graphs) if jobs is None else self._batch_needs(conditions.graphs, jobs)
+        plan = make_plan(problem, placement, needs, jobs)
+        self._keep(question, replace(plan, placement=again))
+        return plan
 
-    def _solve(self, asked: Asked, problem: Problem) -> Placement:
+    def _keep(self, question: _Question, answer: Plan | Placement) -> None:
+        if len(self._plans) >= MAX_PLANS:
+            del self._plans[next(iter(self._plans))]
+        self._plans[question] = answer
+
+    def _solve(self, conditions: Conditions, kind: Conditions, problem: Problem) -> Placement:
         """Answer a question that is new; the exact solver starts from what it learned of its kind."""
-        if self._answering.replanner is None:
-            return self._answering.frame(problem)
-        kind = _kind(asked)
+        if self._solver.replanner is None:
+            return self._solver.frame(problem)
         replanner = self._replanners.pop(kind, None)
         if replanner is None:
-            usual = self._problem(kind)
-            assert usual is not None
-            replanner = self._answering.replanner(usual)
-            if len(self._replanners) == KINDS_KEPT:
+            replanner = self._solver.replanner(self._usual[kind])
+            if len(self._replanners) == MAX_KINDS:
                 del self._replanners[next(iter(self._replanners))]
         self._replanners[kind] = replanner
-        changed = {pair for pair, now in asked.links if now is not None}
-        links = tuple(link for link in problem.links if (link.source, link.target) in changed)
-        return replanner.frame(Conditions(ready_us=asked.ready_us, asleep=asked.asleep, links=links))
+        return replanner.frame(conditions, problem)
 
-    def _solve_batch(self, asked: Asked, batched: Modes) -> tuple[Problem, Placement, Mapping[str, Job]]:
+    def _solve_batch(
+        self, conditions: Conditions, frames: int, together: tuple[str, ...] | None, batched: Modes
+    ) -> tuple[Problem, Placement, Mapping[str, Job]]:
         """Place a batch whose frames have all been collected, and decide what of it runs together."""
-        one_by_one = _usable(self.modes, asked.lost)
-        together = _usable(batched, asked.lost)
-        candidates = asked.together
-        if candidates is None:
-            candidates = worth_batching(self._merged, asked.graphs, one_by_one, together, asked.frames)
-        tried = [name for name in candidates if set(self._merged.stage(name).graphs).intersection(asked.graphs)]
+        graphs = conditions.graphs
+        alone = _usable(self.modes, conditions.lost)
+        at_once = _usable(batched, conditions.lost)
+        if together is None:
+            together = worth_batching(self._merged, graphs, alone, at_once, frames)
+        candidates = [name for name in together if set(self._merged.stage(name).graphs).intersection(graphs)]
         answer = solve_batch(
             self._merged,
-            one_by_one,
-            together,
+            alone,
+            at_once,
             self._hardware,
-            replace(_state(asked), ready_us=dict(asked.ready_us), asleep=frozenset(asked.asleep)),
-            frames=asked.frames,
+            conditions,
+            frames=frames,
             period_us=None,
-            candidates=tried,
-            solver=lambda problem: self._answering.batch(problem, 1 << len(tried)),
-            name=" + ".join(asked.graphs),
+            candidates=candidates,
+            solver=lambda problem: self._solver.batch(problem, 1 << len(candidates)),
+            name=" + ".join(graphs),
         )
         return answer.problem, answer.placement, answer.jobs
 
@@ -169,12 +177,12 @@ class Planner:
         def every(names: tuple[str, ...], frames: tuple[int, ...]) -> tuple[str, ...]:
             return tuple(dict.fromkeys(called[name, frame] for name in names for frame in frames))
 
-        found: dict[str, Needs] = {}
+        needs: dict[str, Needs] = {}
         for name, job in jobs.items():
-            alone = self._needs_of(graphs)[job.stage]
-            takes_absent = alone.takes_absent or len(job.frames) > 1
-            found[name] = Needs(every(alone.reads, job.frames), every(alone.gates, job.frames), takes_absent)
-        return found
+            single = self._needs_of(graphs)[job.stage]
+            takes_absent = single.takes_absent or len(job.frames) > 1
+            needs[name] = Needs(every(single.reads, job.frames), every(single.gates, job.frames), takes_absent)
+        return needs
 
     def _needs_of(self, graphs: tuple[str, ...]) -> dict[str, Needs]:
         """What each stage waits for in a frame of these graphs."""
@@ -185,77 +193,96 @@ class Planner:
             }
         return self._needs[graphs]
 
-    def _problem(self, asked: Asked) -> Problem | None:
-        """The question as a document: all but lanes and sleep is kept from frame to frame."""
-        kept = _kept(asked)
-        skeleton = self._skeletons.get(kept)
-        if skeleton is None:
-            usable = _usable(self.modes, asked.lost)
-            active = {
-                stage.name for stage in self._merged.stages if any(graph in asked.graphs for graph in stage.graphs)
-            }
-            if any(not usable[name] for name in active):
+    def _usual_problem(self, kind: Conditions) -> Problem | None:
+        """The problem of a kind of question, or None where a stage runs nowhere; it is kept from frame to frame."""
+        usual = self._usual.get(kind)
+        if usual is None:
+            usable = _usable(self.modes, kind.lost)
+            wanted = [stage.name for stage in self._merged.stages if set(stage.graphs).intersection(kind.graphs)]
+            if any(not usable[name] for name in wanted):
                 return None
-            name = " + ".join(asked.graphs) or "nothing"
-            if len(self._skeletons) >= PLANS_KEPT:
-                del self._skeletons[next(iter(self._skeletons))]
-            skeleton = self._skeletons[kept] = frame_problem(self._merged, usable, self._hardware, _state(asked), name)
-        changed: dict[str, dict[str, object]] = {name: {"ready_us": lanes} for name, lanes in asked.ready_us}
-        for name in asked.asleep:
-            changed.setdefault(name, {})["awake"] = False
-        if not changed:
-            return skeleton
-        resources = tuple(
-            resource.model_copy(update=changed[resource.name]) if resource.name in changed else resource
-            for resource in skeleton.resources
-        )
-        return skeleton.model_copy(update={"resources": resources})
+            if len(self._usual) >= MAX_PLANS:
+                del self._usual[next(iter(self._usual))]
+            name = " + ".join(kind.graphs) or "nothing"
+            usual = self._usual[kind] = frame_problem(self._merged, usable, self._hardware, kind, name)
+        return usual
 
 
 def _usable(modes: Modes, lost: tuple[str, ...]) -> dict[str, tuple[Mode, ...]]:
     """The modes on processors that are there."""
-    return {name: tuple(mode for mode in found if mode.resource not in lost) for name, found in modes.items()}
+    return {name: tuple(mode for mode in known if mode.resource not in lost) for name, known in modes.items()}
 
 
-def _state(asked: Asked) -> FrameState:
-    """What of a question stays from frame to frame, as `frame_problem` takes it."""
-    return FrameState(asked.graphs, links=dict(asked.links), lost=frozenset(asked.lost))
-
-
-def _kept(asked: Asked) -> Asked:
-    """What of a question stays from frame to frame: all but lanes and sleep."""
-    return Asked(asked.graphs, (), (), asked.links, asked.lost)
-
-
-def _kind(asked: Asked) -> Asked:
-    """What of a question stays from frame to frame but for what links take: a link that is down is not there."""
-    down = tuple((pair, now) for pair, now in asked.links if now is None)
-    return Asked(asked.graphs, (), (), down, asked.lost)
-
-
-def answering(
+def frame_solver(
     solver: str | Solver, limit_ms: int | None, limit_nodes: int | None, switching_nj: int, seed: int
-) -> Answering:
-    """A named solver with its limits, or the given one. Raises `SolverError` for an unknown name."""
+) -> FrameSolver:
+    """A named solver with its limits, or the caller's own, whose answers are judged before they are believed.
+
+    Raises `SolverError` for an unknown name, and `InputError` for a number out of range or an argument that would do
+    nothing.
+    """
+    if not isinstance(solver, str) and not callable(solver):
+        raise InputError(
+            f"`solver` is a solver's name or a function from Problem to Placement, got {type(solver).__name__}",
+            hint=f"there are {', '.join(SOLVERS)}",
+        )
+    limit_ms, limit_nodes, seed = plain_limits(limit_ms, limit_nodes, seed)
+    switching_nj = whole(switching_nj, "switching_nj", most=MAX_QUANTITY)
+    replans = solver == "exact" and limit_ms is None
+    if switching_nj and not replans:
+        which = f"`{solver}`" if isinstance(solver, str) else "of your own"
+        raise InputError(
+            f"`switching_nj` does nothing with the solver {which}{' and `limit_ms`' if solver == 'exact' else ''}",
+            hint="the solver `exact` without `limit_ms` looks at it; `limit_nodes` limits it all the same",
+        )
     if not isinstance(solver, str):
-        return Answering(solver, lambda problem, _: solver(problem), None)
-    found = named(solver)
+        for name, limit in (("limit_ms", limit_ms), ("limit_nodes", limit_nodes)):
+            if limit is not None:
+                raise InputError(
+                    f"`{name}` does nothing with a solver of your own", hint="give the limit to your solver yourself"
+                )
+        own = judged(solver)
+        return FrameSolver(own, lambda problem, _: own(problem), None)
+    solve = named(solver)
 
     def batch(problem: Problem, choices: int) -> Placement:
         nodes = BATCH_NODES if limit_ms is None else None
         if limit_nodes is not None:
             nodes = limit_nodes // choices
         left_ms = None if limit_ms is None else limit_ms // choices
-        return found(problem, limit_ms=left_ms, limit_nodes=nodes, seed=seed)
+        return solve(problem, limit_ms=left_ms, limit_nodes=nodes, seed=seed)
 
-    replans = solver == "exact" and limit_ms is None
-    return Answering(
-        lambda problem: found(problem, limit_ms=limit_ms, limit_nodes=limit_nodes, seed=seed),
+    return FrameSolver(
+        lambda problem: solve(problem, limit_ms=limit_ms, limit_nodes=limit_nodes, seed=seed),
         batch,
         (lambda problem: Replanner(problem, switching_nj=switching_nj, limit_nodes=limit_nodes, seed=seed))
         if replans
         else None,
     )
+
+
+def judged(solver: Solver) -> Solver:
+    """A solver that is not ours: whatever goes wrong in it, and whatever its answer breaks, is a `SolverError`."""
+    called = getattr(solver, "__qualname__", type(solver).__name__)
+
+    def solve(problem: Problem) -> Placement:
+        try:
+            placement = solver(problem)
+        except LeoError:
+            raise
+        except Exception as error:  # Foreign code: whatever it raises means that it has no answer.
+            raise SolverError(f"the solver `{called}` raised {type(error).__name__}: {error}") from error
+        report = check(problem, placement)
+        if report.ok:
+            return placement.model_copy(update={"criteria": report.criteria})
+        wrong = (*report.violations, *report.false_claims)
+        more = f"; and {len(wrong) - VIOLATIONS_SAID} more" if len(wrong) > VIOLATIONS_SAID else ""
+        raise SolverError(
+            f"the answer of the solver `{called}` is wrong: {'; '.join(map(str, wrong[:VIOLATIONS_SAID]))}{more}",
+            hint="`leo_runtime.check(problem, placement)` finds all of it; docs/placement-problem.md has the rules",
+        )
+
+    return solve
 
 
 def no_placement(reason: str) -> Placement:

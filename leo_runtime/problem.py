@@ -18,7 +18,7 @@ class Resource(Value):
     """What can be occupied: a processor, a radio, flash."""
 
     name: Name
-    lanes: Quantity = 1
+    lanes: Positive = 1
     ready_us: tuple[Quantity, ...] = ()
     """When each lane becomes free; empty means all at 0."""
     awake: bool = True

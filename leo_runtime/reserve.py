@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from leo_runtime.check import check
+from leo_runtime.judge import check
 from leo_runtime.problem import Criterion, Placement, Problem
 
 

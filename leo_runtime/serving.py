@@ -136,7 +136,7 @@ class Usable:
 def usable(modes: Modes, attempt: Callable[[str, str, str], object]) -> Usable:
     """The modes for which `attempt(stage, processor, variant)` raises nothing.
 
-    `Computing.ready` loads a kernel, `Computing.warm` also runs it once. Whatever is raised leaves the mode out; raises
+    `Kernels.load` loads a kernel, `Kernels.warm` also runs it once. Whatever is raised leaves the mode out; raises
     `KernelError`, with every reason, where that leaves some stage no mode at all.
     """
     good: dict[str, tuple[Mode, ...]] = {}
@@ -144,18 +144,19 @@ def usable(modes: Modes, attempt: Callable[[str, str, str], object]) -> Usable:
     nowhere: list[str] = []
     for stage, stage_modes in modes.items():
         kept: list[Mode] = []
-        reasons: dict[str, None] = {}
+        reasons: dict[str, list[str]] = {}
         for mode in stage_modes:
             try:
                 with in_words(f"stage `{stage}` failed", KernelError):
                     attempt(stage, mode.resource, mode.variant)
             except LeoError as error:
                 left_out[stage, mode.resource, mode.variant] = _with_hint(error)
-                reasons[f"{mode.resource}: {_with_hint(error)}"] = None
+                reasons.setdefault(_with_hint(error), []).append(mode.resource)
             else:
                 kept.append(mode)
         if not kept:
-            nowhere.append(f"stage `{stage}` runs on no processor ({'; '.join(reasons)})")
+            told = "; ".join(f"{', '.join(dict.fromkeys(on))}: {reason}" for reason, on in reasons.items())
+            nowhere.append(f"stage `{stage}` runs on no processor ({told})")
         good[stage] = tuple(kept)
     if nowhere:
         raise KernelError("; ".join(nowhere))

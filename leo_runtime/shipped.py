@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from leo_runtime.documents import require_path
 from leo_runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,7 +28,9 @@ def folder() -> Path:
 
 
 def names(kind: str) -> tuple[str, ...]:
-    """The shipped documents of a kind, `hardware` or `profile`, in alphabetical order."""
+    """The shipped documents of a kind, `hardware` or `profile`, in alphabetical order. Raises `InputError`."""
+    if kind not in ("hardware", "profile"):
+        raise InputError(f"no documents of the kind `{kind}` ship", hint="one of hardware, profile")
     return tuple(sorted(path.name.removesuffix(f".{kind}.toml") for path in folder().glob(f"*.{kind}.toml")))
 
 
@@ -65,7 +68,8 @@ def recording(name_or_folder: str) -> Recording:
     from leo_runtime import demo
     from leo_runtime.traces import Recording
 
-    if Path(name_or_folder).exists():
+    require_path(name_or_folder)
+    if _exists(Path(name_or_folder)):
         return Recording.from_file(name_or_folder)
     if name_or_folder in recordings():
         return Recording.from_file(demo.RECORDINGS / name_or_folder)
@@ -74,7 +78,15 @@ def recording(name_or_folder: str) -> Recording:
     )
 
 
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # A name that no file can have.
+        return False
+
+
 def _path(name_or_file: str, kind: str) -> Path:
+    require_path(name_or_file)
     if Path(name_or_file).suffix in (".toml", ".json"):
         return Path(name_or_file)
     if name_or_file in names(kind):

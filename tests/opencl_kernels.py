@@ -4,6 +4,7 @@ python opencl_kernels.py check FOLDER    every kernel on Oclgrind, which writes 
 python opencl_kernels.py short FOLDER    a kernel with less memory than it reads, which the checker must notice
 python opencl_kernels.py half FOLDER     half-precision weights, which the checker reads at no cost of compiling
 python opencl_kernels.py memory FOLDER   one kernel over shared, mapped and copied memory on PoCL: equal outputs
+python opencl_kernels.py broken FOLDER   devices that cannot compile: passed over, or refused in words
 """
 
 import mmap
@@ -12,11 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
+from leo_backends.opencl import device as device_module
 from leo_backends.opencl.device import OCLGRIND, POCL, Device, LoadedPlan
 from leo_backends.opencl.messages import Choice
 from leo_backends.opencl.plans import Family, plan_stage
 from leo_backends.opencl.tune import single_step
 from leo_backends.opencl.tuning import Shape, Tile, Tuning
+from leo_runtime.errors import DeviceUnavailableError
 from leo_runtime.operators.classifiers import DenseParameters, GmmParameters
 from leo_runtime.operators.sound import MfccParameters
 
@@ -29,7 +32,7 @@ SHAPE = Shape(5, 7, 19)
 
 
 def check(folder: Path) -> None:
-    device = Device(Choice(platform=OCLGRIND))
+    device = Device.open(Choice(platform=OCLGRIND))
     for kernel in ("affine", "power", "gmm"):
         for tile in TILES:
             one = tile.model_copy(update={"order": 0, "stage": 0}) if kernel == "gmm" else tile
@@ -43,11 +46,11 @@ def check(folder: Path) -> None:
 def short(_folder: Path) -> None:
     plan = single_step("affine", SHAPE, TILES[0])
     plan.input.values = 7
-    LoadedPlan(Device(Choice(platform=OCLGRIND)), plan).file.close()
+    LoadedPlan(Device.open(Choice(platform=OCLGRIND)), plan).file.close()
 
 
 def half(folder: Path) -> None:
-    device = Device(Choice(platform=OCLGRIND))
+    device = Device.open(Choice(platform=OCLGRIND))
     for operator, params, shape in stages(folder):
         if operator == "mfcc":
             continue
@@ -69,7 +72,7 @@ def values_of(shape: tuple[int, int]) -> int:
 
 
 def memory(_folder: Path) -> None:
-    device = Device(Choice(platform=POCL))
+    device = Device.open(Choice(platform=POCL))
     outputs = []
     for is_cpu, shares in ((True, True), (False, True), (False, False)):
         device.is_cpu = is_cpu
@@ -83,6 +86,30 @@ def memory(_folder: Path) -> None:
     assert outputs[0].any()
     for other in outputs[1:]:
         np.testing.assert_array_equal(other, outputs[0])
+
+
+def broken(_folder: Path) -> None:
+    """A driver offers devices that it cannot compile for, as PoCL does on a CPU newer than its compiler."""
+    device_module.PROBE = "this is not a kernel"
+    try:
+        Device.open(Choice(platform=POCL))
+    except DeviceUnavailableError as error:
+        assert "cannot compile for it: " in str(error), error
+        assert "pocl-opencl-icd" in error.hint
+    else:
+        raise AssertionError("a device that compiles nothing was taken")
+    find, refused = device_module._find, []
+
+    def twice(choice: Choice):
+        return [*find(choice), *find(choice)]
+
+    def refuse_first(self: Device) -> None:
+        if not refused:
+            refused.append(self)
+            raise DeviceUnavailableError("it compiles nothing")
+
+    device_module._find, Device._require_compiler = twice, refuse_first
+    assert Device.open(Choice(platform=POCL)) is not refused[0]
 
 
 def stages(folder: Path):
@@ -102,4 +129,4 @@ def stages(folder: Path):
 
 
 if __name__ == "__main__":
-    {"check": check, "short": short, "half": half, "memory": memory}[sys.argv[1]](Path(sys.argv[2]))
+    {"check": check, "short": short, "half": half, "memory": memory, "broken": broken}[sys.argv[1]](Path(sys.argv[2]))

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from leo_runtime import solve
+from leo_runtime.conditions import Conditions
 from leo_runtime.graph import GraphBuilder, Stream, Variant, Workload
 from leo_runtime.hardware import Hardware
-from leo_runtime.lower import FrameState, frame_problem, merge, price
+from leo_runtime.lower import frame_problem, merge, price
 from leo_runtime.problem import Mode, Problem
 from leo_runtime.profiles import Profile
 
@@ -57,7 +58,7 @@ def pinned(model: str, processor: str, variant: str, features: str) -> Problem:
     def left(stage: str) -> tuple[Mode, ...]:
         return tuple(mode for mode in modes[stage] if (mode.resource, mode.variant) == wanted[stage])
 
-    return frame_problem(merged, {name: left(name) for name in modes}, PHONE, FrameState((model,)), "table")
+    return frame_problem(merged, {name: left(name) for name in modes}, PHONE, Conditions((model,)), "table")
 
 
 @dataclass(frozen=True, slots=True)

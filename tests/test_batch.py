@@ -21,11 +21,12 @@ from leo_runtime.batch import (
     solve_batch,
     worth_batching,
 )
-from leo_runtime.check import check
+from leo_runtime.conditions import Conditions
 from leo_runtime.errors import InputError, KernelError, SolverError
 from leo_runtime.graph import BoundStage, GraphBuilder, Stream, Workload
 from leo_runtime.hardware import Hardware, Processor
-from leo_runtime.lower import FrameState, MergedWorkload, merge, price
+from leo_runtime.judge import check
+from leo_runtime.lower import MergedWorkload, merge, price
 from leo_runtime.observations import FrameResult
 from leo_runtime.problem import Placement, Problem
 from leo_runtime.profiles import Profile
@@ -73,7 +74,7 @@ def loudness(deadline_us: int) -> MergedWorkload:
     return merge(Workload(format="leo-workload/1", name="w", streams=streams, graphs=(builder.build(),)))
 
 
-def answer(deadline_us: int, frames: int = 4, asleep: frozenset[str] = frozenset({"gpu"})) -> BatchAnswer:
+def answer(deadline_us: int, frames: int = 4, asleep: tuple[str, ...] = ("gpu",)) -> BatchAnswer:
     merged = loudness(deadline_us)
 
     def supports(processor: str, stage: object, _variant: str) -> bool:
@@ -84,7 +85,7 @@ def answer(deadline_us: int, frames: int = 4, asleep: frozenset[str] = frozenset
         price(merged, HARDWARE, PROFILE, supports),
         price(merged, HARDWARE, PROFILE, supports, frames=frames),
         HARDWARE,
-        FrameState(graphs=("loud",), asleep=asleep),
+        Conditions(graphs=("loud",), asleep=asleep),
         frames=frames,
         period_us=100_000,
         candidates=("level",),
@@ -125,7 +126,7 @@ def test_too_many_candidates_are_refused() -> None:
             {},
             {},
             HARDWARE,
-            FrameState(graphs=("loud",)),
+            Conditions(graphs=("loud",)),
             frames=2,
             period_us=1,
             candidates=[f"level{k}" for k in range(MAX_CANDIDATES + 1)],
@@ -148,7 +149,7 @@ def test_budgets_hold_for_every_frame_and_collected_frames_have_more_time(folder
         modes,
         price(merged, hardware, profile, anything, frames=3),
         hardware,
-        FrameState(graphs=("beeps",)),
+        Conditions(graphs=("beeps",)),
         frames=3,
         period_us=None,
         together=("features",),
@@ -175,7 +176,7 @@ def test_sources_and_gates_and_what_loses_accuracy_run_alone(folder: Path) -> No
             modes,
             batched,
             hardware,
-            FrameState(graphs=("beeps",)),
+            Conditions(graphs=("beeps",)),
             frames=4,
             period_us=None,
             candidates=("any",),
@@ -411,7 +412,7 @@ def test_a_limit_is_for_all_choices_and_one_without_an_answer_is_left_out() -> N
             modes,
             modes,
             HARDWARE,
-            FrameState(graphs=("loud",)),
+            Conditions(graphs=("loud",)),
             frames=2,
             period_us=None,
             candidates=("level",),
@@ -446,7 +447,7 @@ def test_a_batch_holds_weights_once_and_the_output_of_every_frame() -> None:
     weights, output = 4 * (50 * 3 + 3), 4 * 3
 
     def held(prices: FramePrices, together: tuple[str, ...]) -> list[int]:
-        state = FrameState(graphs=("net",))
+        state = Conditions(graphs=("net",))
         problem = batch_problem(
             merged, prices.of(1), prices.of(3), HARDWARE, state, frames=3, period_us=None, together=together, name="b"
         )

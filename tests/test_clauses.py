@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leo_runtime.check import check
+from leo_runtime.judge import check
 from leo_runtime.problem import Problem
-from leo_runtime.solver import clauses, solve
+from leo_runtime.solver import solve
 from leo_runtime.solver.compiled import Compiled, clause_search, interpreted
 from leo_runtime.solver.replan import Shape
+from leo_runtime.solver.search import clauses
 from leo_runtime.testing import Urgency, problems, random_problem
 
 

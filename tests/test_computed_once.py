@@ -52,3 +52,13 @@ def test_where_a_stage_may_run_is_asked_of_the_backend_itself(once, tmp_path):
     assert once.backends["dsp"].supports(stages["any"], "default")
     assert not once.backends["dsp"].supports(stages["features"], "default")
     assert once.backends["cpu"].supports(stages["features"], "default")
+
+
+def test_a_reader_cannot_spoil_what_is_remembered(once, tmp_path):
+    workload = recorded.load_all(tmp_path)[0]
+    gate = bind(workload.graphs[0], workload)["any"]
+    sound = np.linspace(-1, 1, recorded.RATE_HZ // 2, dtype=np.float32)
+    kernel = once.backends["cpu"].load(gate, "default")
+    with pytest.raises(ValueError, match="read-only"):
+        kernel([sound])[...] = 7
+    assert kernel([sound]) != 7

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from bench.dsp_error import measured
 from leo_backends.dsp import DspBackend, fixed_point
-from leo_backends.dsp.cycles import load_loops, loops
-from leo_backends.dsp.operators import OPERATORS, DensePlan, integers, power
+from leo_backends.dsp.operators import OPERATORS, integers
+from leo_backends.dsp.operators.classifiers import DensePlan
+from leo_backends.dsp.operators.sound import power
 from leo_backends.dsp.packets import PACKETS
 from leo_runtime import shipped
 from leo_runtime.backend import TimedKernel
@@ -214,8 +215,9 @@ def test_outputs_are_32_bit_integers_for_any_input(tmp_path: Path) -> None:
 
 def test_every_loop_of_every_operator_has_its_packets(tmp_path: Path) -> None:
     for tried in claimed(tmp_path):
-        plan = OPERATORS[tried.stage.operator.name].plan(tried.stage.params[DEFAULT_VARIANT], tried.stage.input_shapes)
-        counted = loops(plan) | load_loops(plan)
+        operator = OPERATORS[tried.stage.operator.name]
+        plan = operator.plan(tried.stage.params[DEFAULT_VARIANT], tried.stage.input_shapes)
+        counted = operator.loops(plan) | operator.load_loops(plan)
         assert all(count >= 0 for count in counted.values())
         for instructions, table in PACKETS.items():
             known = table[tried.stage.operator.name]

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from leo_runtime.check import check
 from leo_runtime.errors import MissingExtraError, SolverError
+from leo_runtime.judge import check
 from leo_runtime.problem import Placement, Problem
 from leo_runtime.solver import heft, memetic, solve
 from leo_runtime.solver.baselines import prefer

@@ -35,7 +35,6 @@ def one(resource: str, **changes: int) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"resources": [{"name": "dsp", "lanes": 0}, {"name": "cpu"}]}, "rule 1: `sense` can only run on `dsp`"),
         ({"resources": [{"name": "dsp", "memory_bytes": 99}, {"name": "cpu"}]}, "rule 5: `sense` alone needs"),
         (
             {

@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 
 from leo_runtime import shipped
+from leo_runtime.conditions import Conditions
 from leo_runtime.errors import GraphError, ProfileError
 from leo_runtime.graph import BoundStage, GraphBuilder, Stream, TaskGraph, Workload
 from leo_runtime.hardware import Hardware
-from leo_runtime.lower import FrameState, MergedWorkload, frame_problem, merge, price
+from leo_runtime.lower import MergedWorkload, frame_problem, merge, price
 from leo_runtime.profiles import Profile
 from leo_runtime.runtime import Runtime
 from leo_runtime.solver import solve
@@ -64,7 +65,7 @@ def anywhere(_processor: str, _stage: BoundStage, _variant: str) -> bool:
 def problem_of(merged: MergedWorkload, **state: Any) -> Any:
     modes = price(merged, HARDWARE, PROFILE, anywhere)
     graphs = tuple(g.name for g in merged.workload.graphs)
-    return frame_problem(merged, modes, HARDWARE, FrameState(**{"graphs": graphs, **state}), "frame")
+    return frame_problem(merged, modes, HARDWARE, Conditions(**{"graphs": graphs, **state}), "frame")
 
 
 def test_stages_that_graphs_share_are_computed_once() -> None:
@@ -87,8 +88,8 @@ def test_a_graph_that_asks_without_a_gate_frees_the_shared_stage_of_it() -> None
     merged = merge(workload(graph("one"), graph("two", gated=False)))
     assert merged.stage("features").gates(("one", "two")) == ()
     assert merged.stage("features").gates(("one",)) == ("gate",)
-    assert "features" not in {s.name for s in problem_of(merged, graphs=("one",), closed_gates={"gate"}).stages}
-    assert "features" in {s.name for s in problem_of(merged, closed_gates={"gate"}).stages}
+    assert "features" not in {s.name for s in problem_of(merged, graphs=("one",), closed_gates=("gate",)).stages}
+    assert "features" in {s.name for s in problem_of(merged, closed_gates=("gate",)).stages}
 
 
 def test_prices_come_from_the_profile_and_the_hardware() -> None:
@@ -104,7 +105,7 @@ def test_prices_come_from_the_profile_and_the_hardware() -> None:
 
 def test_a_frame_has_deadlines_links_and_resources_as_they_are_now() -> None:
     merged = merge(workload(graph("one", weight=3)))
-    problem = problem_of(merged, ready_us={"cpu": (4, 0)}, asleep=frozenset({"dsp"}), links={("cpu", "dsp"): (99, 5)})
+    problem = problem_of(merged, ready_us=(("cpu", (4, 0)),), asleep=("dsp",), links=((("cpu", "dsp"), (99, 5)),))
     assert [(r.name, r.lanes, r.ready_us, r.awake) for r in problem.resources] == [
         ("cpu", 2, (4, 0), True),
         ("dsp", 1, (), False),
@@ -120,8 +121,8 @@ def test_a_frame_has_deadlines_links_and_resources_as_they_are_now() -> None:
 
 def test_a_link_that_is_down_and_a_processor_that_is_lost_are_left_out() -> None:
     merged = merge(workload(graph("one")))
-    assert [link.source for link in problem_of(merged, links={("cpu", "dsp"): None}).links] == ["dsp"]
-    problem = problem_of(merged, lost=frozenset({"dsp"}))
+    assert [link.source for link in problem_of(merged, links=((("cpu", "dsp"), None),)).links] == ["dsp"]
+    problem = problem_of(merged, lost=("dsp",))
     assert [r.name for r in problem.resources] == ["cpu", "wifi"]
     assert {mode.resource for stage in problem.stages for mode in stage.modes} == {"cpu"}
     assert problem.links == ()
@@ -129,7 +130,7 @@ def test_a_link_that_is_down_and_a_processor_that_is_lost_are_left_out() -> None
 
 def test_a_gate_that_closes_removes_what_hangs_on_it() -> None:
     merged = merge(workload(graph("one")))
-    problem = problem_of(merged, closed_gates=frozenset({"gate"}))
+    problem = problem_of(merged, closed_gates=("gate",))
     assert [stage.name for stage in problem.stages] == ["sound", "gate"]
 
 
@@ -140,7 +141,7 @@ def test_an_operator_that_takes_absent_inputs_stays_while_one_is_there() -> None
     always = builder.stage("always", "energy_gate", sound, threshold_dbfs=-9.0)
     sometimes = builder.stage("sometimes", "energy_gate", sound, threshold_dbfs=-8.0, gate=gate)
     builder.stage("out", "fuse", always, sometimes)
-    problem = problem_of(merge(workload(builder.build())), closed_gates=frozenset({"gate"}))
+    problem = problem_of(merge(workload(builder.build())), closed_gates=("gate",))
     assert problem.stages[-1].name == "out"
     assert problem.stages[-1].inputs == ("always",)
 
@@ -222,7 +223,7 @@ def test_a_processor_on_which_the_first_cannot_run_has_the_weights_with_the_next
 def test_a_cap_of_one_byte_leaves_no_answer_and_the_reason_is_memory() -> None:
     merged, hardware = networks(("a.npz",)), capped(1)
     modes = price(merged, hardware, ANY, anywhere)
-    answer = solve(frame_problem(merged, modes, hardware, FrameState(("nets",)), "frame"))
+    answer = solve(frame_problem(merged, modes, hardware, Conditions(("nets",)), "frame"))
     assert answer.status == "infeasible"
     assert answer.reason.startswith("rule 5: `moved` alone needs at least 256 bytes of memory"), answer.reason
     with Runtime.simulated(merged.workload, hardware, ANY, compute=False) as runtime:
@@ -240,7 +241,7 @@ def test_a_cap_sends_elsewhere_what_does_not_fit() -> None:
         links = tuple(link.model_copy(update={"radio": None}) for link in HARDWARE.links)
         hardware = hardware.model_copy(update={"links": links})
         modes = price(merged, hardware, ANY, anywhere)
-        answer = solve(frame_problem(merged, modes, hardware, FrameState(("nets",)), "frame"))
+        answer = solve(frame_problem(merged, modes, hardware, Conditions(("nets",)), "frame"))
         assert sum(run.resource == "dsp" for run in answer.stages) == there, (cap, answer)
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leo_runtime.check import check
+from leo_runtime.judge import check
 from leo_runtime.problem import Deadline, Mode, Placement, Problem, Resource, StageModes
 from leo_runtime.reserve import solve_with_reserve
 from leo_runtime.solver import solve

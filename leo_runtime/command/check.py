@@ -30,7 +30,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(request: Request) -> int:
     """Print the criteria, or what is wrong. Returns the exit status."""
-    from leo_runtime.check import check
+    from leo_runtime.judge import check
     from leo_runtime.problem import Placement, Problem
 
     placement = Placement.from_file(request.placement)

@@ -35,8 +35,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(request: Request) -> int:
     """Print the explanation. Returns the exit status."""
-    from leo_runtime.explain import LIMIT_NODES, explain, render
     from leo_runtime.problem import Placement, Problem
+    from leo_runtime.solver.explain import LIMIT_NODES, explain, render
 
     explanation = explain(
         Problem.from_file(request.problem),

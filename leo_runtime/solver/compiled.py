@@ -1,8 +1,8 @@
 """A problem flattened to integers for the search kernel, and the kernel's answer turned back into a placement.
 
-All that takes time is a source with a `.pxd` beside it (`SOURCES`). Where they were compiled at install they work on
-64-bit integers; where they were not, or where a problem's numbers could overflow 64 bits, the same sources run
-interpreted on Python's own integers.
+All that takes time is a source in `search/`, with a `.pxd` beside it (`SOURCES`). Where they were compiled at install
+they work on 64-bit integers; where they were not, or where a problem's numbers could overflow 64 bits, the same sources
+run interpreted on Python's own integers.
 """
 
 import importlib.util
@@ -15,13 +15,15 @@ from types import ModuleType
 from typing import Any
 
 from leo_runtime.problem import Placement, Problem, StageModes
-from leo_runtime.solver import clauses as _clauses
-from leo_runtime.solver import flatten as _flatten
-from leo_runtime.solver import kernel as _kernel
-from leo_runtime.solver import placements as _placements
-from leo_runtime.solver.flatten import Flat, Stages
-from leo_runtime.solver.placements import Status as Status
+from leo_runtime.solver.search import clauses as _clauses
+from leo_runtime.solver.search import flatten as _flatten
+from leo_runtime.solver.search import kernel as _kernel
+from leo_runtime.solver.search import placements as _placements
+from leo_runtime.solver.search.flatten import Flat, Stages
+from leo_runtime.solver.search.placements import Status as Status
 
+SEARCH = "leo_runtime.solver.search"
+"""The package of the sources."""
 SEARCHES = (
     "schedule",
     "local_search",
@@ -46,15 +48,15 @@ _interpreting = RLock()
 
 def interpreted(source: str) -> ModuleType:
     """A source run by the interpreter, whether or not it was compiled as well."""
-    name = f"leo_runtime.solver._interpreted_{source}"
+    name = f"{SEARCH}._interpreted_{source}"
     with _interpreting:
         if name not in sys.modules:
-            spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{source}.py"))
+            spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / "search" / f"{source}.py")
             assert spec is not None and spec.loader is not None
             module = importlib.util.module_from_spec(spec)
             # What it imports of what it is made of is to be interpreted, too.
             before = SEARCHES[: SEARCHES.index(source)] if source in SEARCHES else ()
-            parts = {f"leo_runtime.solver.{part}": interpreted(part) for part in before}
+            parts = {f"{SEARCH}.{part}": interpreted(part) for part in before}
             usual = {part: sys.modules[part] for part in parts}
             sys.modules.update(parts)
             sys.modules[name] = module

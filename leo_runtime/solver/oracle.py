@@ -13,8 +13,8 @@ from math import ulp
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
-from leo_runtime.check import check
 from leo_runtime.errors import MissingExtraError, SolverError
+from leo_runtime.judge import check
 from leo_runtime.problem import (
     CRITERIA,
     Criterion,

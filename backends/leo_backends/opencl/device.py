@@ -34,12 +34,30 @@ ALIGN_AGAIN_NS = 1_000_000_000
 MARKERS = 5
 
 
+PROBE = "__kernel void probe(__global float *values) { values[get_global_id(0)] = 1.0f; }"
+
+
 class Device:
     """One OpenCL device with one queue. Raises `DeviceUnavailableError` when there is none such."""
 
-    def __init__(self, choice: Choice) -> None:
-        device = _find(choice)
-        self._device = _part_of(device, choice.units) if choice.units else device
+    @classmethod
+    def open(cls, choice: Choice) -> Device:
+        """The first device that fits and can compile a kernel.
+
+        A driver may offer a device that it cannot compile for: PoCL's compiler refuses every program on a CPU newer
+        than itself. Raises what the first that fits raises where none can.
+        """
+        errors: list[DeviceUnavailableError] = []
+        for device in _find(choice):
+            try:
+                return cls(device, choice.units)
+            except DeviceUnavailableError as error:
+                errors.append(error)
+        raise errors[0]
+
+    def __init__(self, device: cl.Device, units: int | None) -> None:
+        """`units` None: all of the device."""
+        self._device = _part_of(device, units) if units else device
         try:
             self._context = cl.Context([self._device])
             profiling = cl.command_queue_properties.PROFILING_ENABLE
@@ -53,7 +71,18 @@ class Device:
         self._programs: dict[tuple[str, tuple[str, ...]], cl.Program] = {}
         self._aligned_ns = 0
         self._offset_ns = 0
+        self._require_compiler()
         self._align_clock()
+
+    def _require_compiler(self) -> None:
+        try:
+            self._built(PROBE, ())
+        except cl.Error as error:
+            raise DeviceUnavailableError(
+                f"the driver of OpenCL device `{self.fingerprint['name']}` ({self.fingerprint['driver']}) cannot "
+                f"compile for it: {_reason(error)}",
+                hint="install a newer driver; for a CPU, the system's PoCL (Debian: apt-get install pocl-opencl-icd)",
+            ) from None
 
     def memory(self, buffer: Buffer, host: np.ndarray | None = None) -> cl.Buffer:
         """Memory for a buffer, filled; over `host` itself where that is given."""
@@ -222,7 +251,14 @@ def write_checked(path: Path, content: bytes) -> None:
         return
 
 
-def _find(choice: Choice) -> cl.Device:
+def _reason(error: cl.Error) -> str:
+    """The line of a compiler's output that says what is wrong."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return next((line for line in lines if "error:" in line), lines[0] if lines else type(error).__name__)
+
+
+def _find(choice: Choice) -> Sequence[cl.Device]:
+    """The devices that fit, those that are not the CPU first."""
     try:
         platforms = cl.get_platforms()
     except cl.Error:
@@ -243,11 +279,10 @@ def _find(choice: Choice) -> cl.Device:
             f"no OpenCL device matches platform `{choice.platform or 'any'}`, device `{choice.device or 'any'}`",
             hint=f"there are: {names}",
         )
-    # The first that is not the CPU, else the first.
-    device = min(found, key=lambda d: bool(d.type & cl.device_type.CPU))
-    if device.platform.name == POCL and shutil.which("ld") is None:
+    if all(device.platform.name == POCL for device in found) and shutil.which("ld") is None:
         raise DeviceUnavailableError("PoCL needs the linker `ld`", hint="install binutils")
-    return device
+    usable = [device for device in found if device.platform.name != POCL or shutil.which("ld") is not None]
+    return sorted(usable, key=lambda device: bool(device.type & cl.device_type.CPU))
 
 
 def _devices(platform: cl.Platform) -> Sequence[cl.Device]:

@@ -75,7 +75,7 @@ def tune(
     _needed("pyopencl", "opencl")
     from leo_backends.opencl.device import Device
 
-    device = Device(Choice(options.get("platform"), options.get("device"), options.get("units")))
+    device = Device.open(Choice(options.get("platform"), options.get("device"), options.get("units")))
     asked = _Asked(device.fingerprint)
     for stage, variant in stages:
         if stage.operator.name in OPERATORS:

@@ -59,7 +59,7 @@ class _Worker:
             raise DeviceUnavailableError(f"pyopencl cannot be imported ({error})") from None
         from leo_backends.opencl.tuning import Tuning
 
-        self._device = Device(request.choice)
+        self._device = Device.open(request.choice)
         self._tuning = Tuning.of_device(self._device.fingerprint)
         self._connection.send(Opened(self._device.fingerprint, self._device.has_half))
 
