@@ -11,7 +11,7 @@ COMPILED := $(wildcard leo_runtime/solver/search/*.pxd)
 .PHONY: setup demo test lint clean
 
 setup: $(READY)
-	@echo "== ready: $(VENV)/bin/leo-runtime, or leo-runtime after: source $(VENV)/bin/activate"
+	@echo "== ready; to have the command leo-runtime: source $(VENV)/bin/activate"
 
 # What the demo needs. Compiled byte code is written here even where PYTHONDONTWRITEBYTECODE is set: without it every
 # start is slow.
@@ -20,14 +20,15 @@ $(DEMO): pyproject.toml setup.py $(COMPILED) $(COMPILED:.pxd=.py)
 		echo "hint: install one, or name it: make setup PYTHON=/path/to/python3"; exit 2; }
 	@test -x $(VENV)/bin/python || { echo "== making $(VENV)" && $(PYTHON) -m venv $(VENV); } || { \
 		echo "hint: on Debian and Ubuntu, venv is a package of its own: apt-get install python3-venv"; exit 2; }
-	@echo "== installing leo-runtime and what the demo needs: 450 MB on disk; the solver is compiled, on all cores;"
-	@echo "   1 to 3 minutes, most of it the download and \"Building editable\""
+	@echo "== installing leo-runtime and what the demo needs (450 MB on disk)"
+	@echo "   1 to 3 minutes: downloads, and the solver is compiled on all cores"
 	@$(PIP) install --editable '.[demo]'
 	@env -u PYTHONDONTWRITEBYTECODE $(VENV)/bin/python -m compileall -q leo_runtime backends/leo_backends
 	@touch $@
 
 $(READY): $(DEMO)
-	@echo "== installing what tests and checks need ($(EXTRAS)): 400 MB more on disk, half a minute to 2 minutes"
+	@echo "== installing what tests and checks need (400 MB more on disk)"
+	@echo "   up to 2 minutes: $(EXTRAS)"
 	@$(PIP) install 'leo-runtime[$(EXTRAS)]'
 	@touch $@
 
