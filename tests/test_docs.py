@@ -1,5 +1,6 @@
 """What the pages show is true: their links lead somewhere, and their examples run."""
 
+import code
 import importlib
 import importlib.util
 import json
@@ -143,6 +144,19 @@ def test_the_table_of_operators_is_that_of_the_code() -> None:
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("| `")]
     assert [(name, inputs, parameters) for name, inputs, _says, parameters in rows] == [*map(operator_row, BUILT_IN)]
     assert [one.name for one in BUILT_IN if one.cut] == ["dense", "gmm"]  # which the page says of `parts`
+
+
+def test_blocks_about_ones_own_documents_can_be_pasted_into_python(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Line by line, as the interpreter reads what is pasted."""
+    monkeypatch.chdir(tmp_path)
+    for block in blocks(ROOT / "docs" / "documents.md", "python"):
+        console = code.InteractiveConsole()
+        for line in [*block.splitlines(), ""]:
+            console.push(line)
+    assert "Error" not in capsys.readouterr().err
+    assert {path.name for path in tmp_path.rglob("*.*")} == {"mic.wav", "wrist.csv", "knock.npz"}
 
 
 @pytest.fixture
