@@ -1,6 +1,5 @@
 """What the pages show is true: their links lead somewhere, and their examples run."""
 
-import code
 import importlib
 import importlib.util
 import json
@@ -8,6 +7,7 @@ import re
 import shutil
 import textwrap
 import tomllib
+from code import InteractiveConsole
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +152,7 @@ def test_blocks_about_ones_own_documents_can_be_pasted_into_python(
     """Line by line, as the interpreter reads what is pasted."""
     monkeypatch.chdir(tmp_path)
     for block in blocks(ROOT / "docs" / "documents.md", "python"):
-        console = code.InteractiveConsole()
+        console = InteractiveConsole()
         for line in [*block.splitlines(), ""]:
             console.push(line)
     assert "Error" not in capsys.readouterr().err
