@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
-from leo_runtime.batch import Job, collected_deadline_us
+from leo_runtime.dispatch.events import FrameDone, StageRecord
+from leo_runtime.documents.workload import Stage, TaskGraph
 from leo_runtime.errors import GraphError
-from leo_runtime.events import FrameDone, StageRecord
-from leo_runtime.graph import Stage, TaskGraph
-from leo_runtime.lower import MergedWorkload
-from leo_runtime.observations import GraphResult, Outcome
+from leo_runtime.frame.batch import Job, collected_deadline_us
+from leo_runtime.frame.lower import MergedWorkload
+from leo_runtime.frame.records import GraphResult, Outcome
 from leo_runtime.operators import find_operator
 
 if TYPE_CHECKING:

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from leo_runtime.conditions import LinkNow
+from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.profile import Profile
+from leo_runtime.documents.workload import TaskGraph, Workload
 from leo_runtime.errors import InputError
-from leo_runtime.graph import TaskGraph, Workload
-from leo_runtime.hardware import Hardware
-from leo_runtime.lower import MergedStage
-from leo_runtime.profiles import Profile
+from leo_runtime.frame.conditions import LinkNow
+from leo_runtime.frame.lower import MergedStage
 from leo_runtime.values import several_names, whole
 
 if TYPE_CHECKING:
     from leo_runtime.backend import Backend
-    from leo_runtime.simulator import Noise
+    from leo_runtime.dispatch.simulator import Noise
 
     Windows = Mapping[str, np.ndarray]
     """The raw samples of a frame, by source stage."""

@@ -20,13 +20,12 @@ from typing import Any
 import numpy as np
 
 from leo_runtime.backend import Kernel, TimedKernel, is_simulated
+from leo_runtime.backend.machine import Machine, open_backends
 from leo_runtime.clock import WallClock
+from leo_runtime.documents.hardware import Hardware, Processor
+from leo_runtime.documents.workload import BoundStage, GraphBuilder, Stream, Variant, Workload, bind
 from leo_runtime.errors import LeoError
-from leo_runtime.graph import BoundStage, GraphBuilder, Stream, Variant, Workload, bind
-from leo_runtime.hardware import Hardware, Processor
 from leo_runtime.progress import Progress
-from leo_runtime.report import duration, table
-from leo_runtime.serving import Machine, open_backends
 
 SAMPLES = 80_240
 """At 16 kHz; 500 frames of 25 ms, one every 10 ms."""
@@ -134,25 +133,6 @@ def as_json(rows: tuple[Row, ...]) -> dict[str, Any]:
     }
 
 
-def as_table(rows: tuple[Row, ...]) -> str:
-    """The rows for reading: time and spread, then how many times as fast as one CPU thread, here and as published."""
-    base = next(row for row in rows if row.processor == "CPU").cells
-    lines = []
-    for row in rows:
-        published = PUBLISHED[row.processor]
-        cells = [_cell_text(*column, simulated=not row.measured) for column in zip(row.cells, base, strict=True)]
-        lines.append(
-            (row.processor, *(f"{text} [{factor:+.1f}x]" for text, factor in zip(cells, published, strict=True)))
-        )
-    header = ("processor", "GMM full pipeline", "GMM model only", "DNN full pipeline", "DNN model only")
-    runs = max((cell.runs for row in rows for cell in row.cells if cell is not None), default=0)
-    return table(header, lines) + (
-        f"\nMedian of {runs} runs, half the distance between quartiles, times as fast as one CPU thread here (negative:"
-        "\nas slow), and in brackets the same as published for a Snapdragon 800 (Georgiev et al., MobiSys 2017)."
-        "\n~ simulated: a model's time, not this machine's; it is not comparable with the measured rows.\n"
-    )
-
-
 def workload_stages(folder: Path) -> dict[str, BoundStage]:
     """The four stages, by `gmm features`, `gmm model` and so on; models with seeded random weights go to `folder`."""
     _write_models(folder)
@@ -246,16 +226,6 @@ def _cell(times_us: list[int]) -> Cell:
     middle = median(times_us)
     low, _, high = quantiles(times_us, n=4, method="inclusive") if len(times_us) > 1 else (middle,) * 3
     return Cell(round(middle), round(50 * (high - low) / middle), len(times_us))
-
-
-def _cell_text(cell: Cell | None, base: Cell | None, *, simulated: bool) -> str:
-    if cell is None:
-        return "-"
-    mark, spread = ("~", "") if simulated else ("", f" ±{cell.spread_percent}%")
-    if base is None:
-        return f"{mark}{duration(cell.median_us)}{spread}"
-    factor = base.median_us / cell.median_us
-    return f"{mark}{duration(cell.median_us)}{spread} {factor if factor >= 1 else -1 / factor:+.1f}x"
 
 
 def _sound() -> np.ndarray:

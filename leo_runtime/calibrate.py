@@ -20,12 +20,14 @@ from statistics import median
 import numpy as np
 
 from leo_runtime.backend import Backend, driver_of
+from leo_runtime.backend.machine import Machine, open_backends
 from leo_runtime.clock import Clock, WallClock
+from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.profile import ClockMhz, Cost, Device, Measurement, Profile
+from leo_runtime.documents.workload import BoundStage, Workload
 from leo_runtime.energy import Source
 from leo_runtime.errors import BackendError, DeviceUnavailableError, KernelError, LeoError, ProfileError
-from leo_runtime.graph import BoundStage, Workload
-from leo_runtime.hardware import Hardware
-from leo_runtime.lower import MergedStage, merge
+from leo_runtime.frame.lower import MergedStage, merge
 from leo_runtime.measure import (
     FULL,
     Effort,
@@ -40,11 +42,8 @@ from leo_runtime.measure import (
     run_warm,
     summed_up,
 )
-from leo_runtime.profiles import ClockMhz, Cost, Device, Measurement, Profile
 from leo_runtime.progress import Progress
-from leo_runtime.replay import check_streams
-from leo_runtime.serving import Machine, open_backends
-from leo_runtime.traces import Recording
+from leo_runtime.recordings.recording import Recording, check_streams
 
 MEASURED = "measured"
 

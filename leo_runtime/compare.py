@@ -10,15 +10,15 @@ from functools import partial
 from leo_runtime import solver, summary
 from leo_runtime.backend import Backend
 from leo_runtime.computed_once import ComputedOnce
-from leo_runtime.graph import Workload
-from leo_runtime.hardware import Hardware
+from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.profile import Profile
+from leo_runtime.documents.workload import Workload
 from leo_runtime.planner import BATCH_NODES, Solver
-from leo_runtime.profiles import Profile
 from leo_runtime.progress import Progress
+from leo_runtime.recordings.recording import Recording
 from leo_runtime.replay import FrameSink, Replay, Span, Time, replay
-from leo_runtime.reserve import solve_with_reserve
 from leo_runtime.runtime import Runtime
-from leo_runtime.traces import Recording
+from leo_runtime.solver.reserve import solve_with_reserve
 
 POLICIES = ("cpu-only", "dsp-first", "gpu-first", "greedy")
 """The simpler policies that are set beside the solver's."""

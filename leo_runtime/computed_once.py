@@ -12,12 +12,11 @@ from contextlib import ExitStack, closing
 
 import numpy as np
 
-from leo_runtime import registry
-from leo_runtime.backend import Backend, Kernel
+from leo_runtime.backend import Backend, Kernel, registry
+from leo_runtime.backend.machine import open_backends
 from leo_runtime.computing import frozen_copy
-from leo_runtime.graph import BoundStage
-from leo_runtime.hardware import Hardware, Processor
-from leo_runtime.serving import open_backends
+from leo_runtime.documents.hardware import Hardware, Processor
+from leo_runtime.documents.workload import BoundStage
 
 REFERENCE = "cpu"
 """The backend that all others are held to."""

@@ -17,29 +17,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from leo_runtime.backend import Backend, Kernel, TimedKernel
-from leo_runtime.batch import FramePrices, Job
-from leo_runtime.errors import DeviceUnavailableError, KernelError, LeoError
-from leo_runtime.events import RunReport, RunStage
-from leo_runtime.lower import MergedStage, MergedWorkload
-
-Outputs = Mapping[int, np.ndarray]
-"""What a run computed, by the frame's number in its batch."""
-
-
-@dataclass(frozen=True, slots=True)
-class Computed:
-    """What came of a run: its report and its outputs."""
-
-    report: RunReport = field(default_factory=RunReport)
-    outputs: Outputs = field(default_factory=dict)
-
-
-Compute = Callable[[RunStage], Computed]
-"""Runs a stage. Whatever it raises is the stage's failure."""
-
-Publish = Callable[[RunStage, Outputs], None]
-"""Makes the outputs of a run known to the stages that read them."""
-
+from leo_runtime.dispatch.driver import Computed, Outputs
+from leo_runtime.dispatch.events import RunReport, RunStage
+from leo_runtime.errors import DeviceUnavailableError, KernelError, failure_text, is_users_interrupt
+from leo_runtime.frame.batch import FramePrices, Job
+from leo_runtime.frame.lower import MergedStage, MergedWorkload
 
 _Call = Callable[[list[np.ndarray]], tuple[np.ndarray, int | None, int | None]]
 """A kernel: its output, and what the device measured of it, in us and nJ."""
@@ -237,17 +219,6 @@ def frozen_view(array: np.ndarray) -> np.ndarray:
     view = np.asarray(array).view()
     view.flags.writeable = False
     return view
-
-
-def failure_text(error: BaseException) -> str:
-    """What is told of something that a kernel raised."""
-    hint = f"; {error.hint}" if isinstance(error, LeoError) and error.hint else ""
-    return f"{type(error).__name__}: {error}{hint}"
-
-
-def is_users_interrupt(error: BaseException) -> bool:
-    """Whether it may be somebody's Ctrl-C, which comes to the main thread alone; elsewhere a kernel has raised it."""
-    return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
 
 
 @contextmanager

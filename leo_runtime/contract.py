@@ -21,11 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from leo_runtime import registry
-from leo_runtime.backend import Backend, DeviceRun, Kernel, TimedKernel
+from leo_runtime.backend import Backend, DeviceRun, Kernel, TimedKernel, registry
+from leo_runtime.documents.hardware import Processor
+from leo_runtime.documents.workload import DEFAULT_VARIANT, BoundStage
 from leo_runtime.errors import KernelError, MissingExtraError
-from leo_runtime.graph import DEFAULT_VARIANT, BoundStage
-from leo_runtime.hardware import Processor
 from leo_runtime.operators import Shape, find_operator
 
 

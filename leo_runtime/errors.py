@@ -14,6 +14,8 @@ LeoError
 └── DrainTimeoutError          frames have not ended within the time given for it (a `TimeoutError`, too)
 """
 
+import threading
+
 
 class LeoError(Exception):
     """What went wrong in one sentence; `hint` is the way out (may be empty)."""
@@ -84,3 +86,14 @@ class DrainTimeoutError(LeoError, TimeoutError):
 def _printable(text: str) -> str:
     """The text with every character that cannot be seen written as its escape."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def failure_text(error: BaseException) -> str:
+    """What is told of something that a kernel raised."""
+    hint = f"; {error.hint}" if isinstance(error, LeoError) and error.hint else ""
+    return f"{type(error).__name__}: {error}{hint}"
+
+
+def is_users_interrupt(error: BaseException) -> bool:
+    """Whether it may be somebody's Ctrl-C, which comes to the main thread alone; elsewhere a kernel has raised it."""
+    return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()

@@ -11,9 +11,9 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from leo_runtime.documents import document_error
+from leo_runtime.documents.problem import Criteria, Link, Mode, Placement, Problem, Resource, StageRun, TransferRun
 from leo_runtime.errors import InputError
-from leo_runtime.problem import Criteria, Link, Mode, Placement, Problem, Resource, StageRun, TransferRun
+from leo_runtime.schema import document_error
 
 Rule = Literal[0, 1, 2, 3, 4, 5, 6, 7]
 

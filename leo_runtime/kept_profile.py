@@ -6,14 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from leo_runtime import calibrate, measure
+from leo_runtime.backend.machine import open_backends
+from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.profile import Profile
+from leo_runtime.documents.workload import Workload
 from leo_runtime.energy import whole_machine
 from leo_runtime.errors import InputError
-from leo_runtime.graph import Workload
-from leo_runtime.hardware import Hardware
-from leo_runtime.profiles import Profile
 from leo_runtime.progress import Progress
-from leo_runtime.serving import open_backends
-from leo_runtime.traces import Recording
+from leo_runtime.recordings.recording import Recording
 
 
 def kept_or_measured(

@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from leo_runtime.batch import Job, Modes, solve_batch, worth_batching
-from leo_runtime.conditions import Conditions, LinkNow
-from leo_runtime.documents import MAX_QUANTITY
+from leo_runtime.dispatch.plan import Needs, Plan, make_plan
+from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.problem import Mode, Placement, Problem
 from leo_runtime.errors import InputError, LeoError, SolverError
-from leo_runtime.hardware import Hardware
+from leo_runtime.frame.batch import Job, Modes, solve_batch, worth_batching
+from leo_runtime.frame.conditions import Conditions, LinkNow
+from leo_runtime.frame.lower import MergedWorkload, frame_problem
 from leo_runtime.judge import check
-from leo_runtime.lower import MergedWorkload, frame_problem
-from leo_runtime.plan import Needs, Plan, make_plan
-from leo_runtime.problem import Mode, Placement, Problem
+from leo_runtime.schema import MAX_QUANTITY
 from leo_runtime.solver import SOLVERS, named, plain_limits
 from leo_runtime.solver.replan import Replanner
 from leo_runtime.values import whole

@@ -7,9 +7,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from leo_runtime.documents.profile import ANY_OPERATOR, Profile
 from leo_runtime.errors import InputError, MissingExtraError
 from leo_runtime.operators import Work
-from leo_runtime.profiles import ANY_OPERATOR, Profile
 
 if TYPE_CHECKING:
     from leo_runtime.replay import Replay, Span

@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
+from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.profile import Profile
+from leo_runtime.documents.workload import Workload, file_parameters
 from leo_runtime.errors import InputError, RecordingError
-from leo_runtime.graph import Workload, file_parameters
-from leo_runtime.hardware import Hardware
-from leo_runtime.lower import MergedWorkload
-from leo_runtime.observations import FrameResult
+from leo_runtime.frame.lower import MergedWorkload
+from leo_runtime.frame.records import FrameResult
 from leo_runtime.operators import find_operator
-from leo_runtime.profiles import Profile
 from leo_runtime.progress import Progress
+from leo_runtime.recordings.recording import Recording, check_streams
 from leo_runtime.runtime import Runtime
-from leo_runtime.traces import Recording
 
 Time = Literal["virtual", "real"]
 
@@ -90,20 +90,6 @@ def streams_read(workload: Workload) -> tuple[str, ...]:
                 each = (stage.params, *(variant.params for variant in stage.variants))
                 found += [params["stream"] for params in each if "stream" in params]
     return tuple(dict.fromkeys(found))
-
-
-def check_streams(workload: Workload, recording: Recording) -> None:
-    """Raise `RecordingError` where a recording lacks a stream of the workload, or has it at another rate."""
-    for stream in workload.streams:
-        found = recording.stream(stream.name)
-        for what in ("rate_hz", "channels", "kind"):
-            wanted, given = getattr(stream, what), getattr(found, what)
-            if wanted != given:
-                raise RecordingError(
-                    f"recording `{recording.manifest.name}` has stream `{stream.name}` with {what} {given}, "
-                    f"workload `{workload.name}` reads {wanted}",
-                    hint="resample the recording, or change the workload",
-                )
 
 
 def check_files(workload: Workload) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from leo_runtime.appending import Appending
-from leo_runtime.observations import FrameResult
+from leo_runtime.frame.records import FrameResult
 from leo_runtime.replay import Replay
 
 

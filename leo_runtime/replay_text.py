@@ -9,7 +9,7 @@ from typing import Any
 
 from leo_runtime import report, summary
 from leo_runtime.compare import Compared
-from leo_runtime.ledger import Ledger
+from leo_runtime.frame.ledger import Ledger
 from leo_runtime.replay import Replay
 
 FAILURES_SHOWN = 10

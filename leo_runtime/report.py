@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from leo_runtime.operators import Work
 
 if TYPE_CHECKING:
-    from leo_runtime.profiles import Cost, Measurement, Profile
+    from leo_runtime.bench_audio import Cell, Row
+    from leo_runtime.documents.profile import Cost, Measurement, Profile
     from leo_runtime.summary import Pipeline, ProcessorUse, Total
 
 
@@ -218,3 +219,32 @@ def policies_table(lines: Sequence[Total]) -> str:
         for one in lines
     ]
     return table(header, rows)
+
+
+def audio_bench(rows: tuple[Row, ...], published: Mapping[str, tuple[float, ...]]) -> str:
+    """The rows for reading: time and spread, then how many times as fast as one CPU thread, here and as published."""
+    base = next(row for row in rows if row.processor == "CPU").cells
+    lines = []
+    for row in rows:
+        cells = [_cell_text(*column, simulated=not row.measured) for column in zip(row.cells, base, strict=True)]
+        factors = published[row.processor]
+        lines.append(
+            (row.processor, *(f"{text} [{factor:+.1f}x]" for text, factor in zip(cells, factors, strict=True)))
+        )
+    header = ("processor", "GMM full pipeline", "GMM model only", "DNN full pipeline", "DNN model only")
+    runs = max((cell.runs for row in rows for cell in row.cells if cell is not None), default=0)
+    return table(header, lines) + (
+        f"\nMedian of {runs} runs, half the distance between quartiles, times as fast as one CPU thread here (negative:"
+        "\nas slow), and in brackets the same as published for a Snapdragon 800 (Georgiev et al., MobiSys 2017)."
+        "\n~ simulated: a model's time, not this machine's; it is not comparable with the measured rows.\n"
+    )
+
+
+def _cell_text(cell: Cell | None, base: Cell | None, *, simulated: bool) -> str:
+    if cell is None:
+        return "-"
+    mark, spread = ("~", "") if simulated else ("", f" ±{cell.spread_percent}%")
+    if base is None:
+        return f"{mark}{duration(cell.median_us)}{spread}"
+    factor = base.median_us / cell.median_us
+    return f"{mark}{duration(cell.median_us)}{spread} {factor if factor >= 1 else -1 / factor:+.1f}x"

@@ -48,29 +48,29 @@ from leo_runtime.arguments import (
     source_window,
 )
 from leo_runtime.backend import is_simulated
-from leo_runtime.batch import FramePrices, Modes, require_candidates
+from leo_runtime.backend.machine import Machine, anything, open_backends, require_served, usable
 from leo_runtime.clock import Clock, WallClock
 from leo_runtime.computing import Kernels, frozen_copy, frozen_view
-from leo_runtime.conditions import Conditions
-from leo_runtime.dispatch import Dispatcher
+from leo_runtime.dispatch.dispatcher import Dispatcher
+from leo_runtime.dispatch.driver import Driver
+from leo_runtime.dispatch.events import FrameAdmitted, ProcessorFound, ProcessorLost, RunStage
+from leo_runtime.dispatch.executor import CLOSE_TIMEOUT_S, Executor
+from leo_runtime.dispatch.plan import Plan
+from leo_runtime.dispatch.simulator import Noise, Simulator, seeded_noise
+from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.problem import Mode, Placement
+from leo_runtime.documents.profile import Profile
+from leo_runtime.documents.workload import Workload
 from leo_runtime.drift import ONE, Drift, Estimate
-from leo_runtime.driver import Driver
 from leo_runtime.errors import DrainTimeoutError, InputError
-from leo_runtime.events import FrameAdmitted, ProcessorFound, ProcessorLost, RunStage
-from leo_runtime.executor import CLOSE_TIMEOUT_S, Executor
-from leo_runtime.graph import Workload
-from leo_runtime.hardware import Hardware
-from leo_runtime.ledger import linger_us
-from leo_runtime.lower import MergedWorkload, merge, price
-from leo_runtime.observations import FrameResult
+from leo_runtime.frame.batch import FramePrices, Modes, require_candidates
+from leo_runtime.frame.conditions import Conditions
+from leo_runtime.frame.ledger import linger_us
+from leo_runtime.frame.lower import MergedWorkload, merge, price
+from leo_runtime.frame.records import FrameResult
 from leo_runtime.options import RuntimeOptions
-from leo_runtime.plan import Plan
 from leo_runtime.planner import FrameSolver, LinksNow, Planner, frame_solver, no_placement
-from leo_runtime.problem import Mode, Placement
-from leo_runtime.profiles import Profile
 from leo_runtime.results import Results, Submitted, energy_nj, unplaced_result
-from leo_runtime.serving import Machine, anything, open_backends, require_served, usable
-from leo_runtime.simulator import Noise, Simulator, seeded_noise
 from leo_runtime.turns import Turns
 from leo_runtime.values import whole
 

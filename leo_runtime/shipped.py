@@ -6,14 +6,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from leo_runtime.documents import require_path
 from leo_runtime.errors import InputError
+from leo_runtime.schema import require_path
 
 if TYPE_CHECKING:
-    from leo_runtime.graph import Workload
-    from leo_runtime.hardware import Hardware
-    from leo_runtime.profiles import Profile
-    from leo_runtime.traces import Recording
+    from leo_runtime.documents.hardware import Hardware
+    from leo_runtime.documents.profile import Profile
+    from leo_runtime.documents.workload import Workload
+    from leo_runtime.recordings.recording import Recording
 
 PHONE = "snapdragon-800"
 HOST = "host"
@@ -36,14 +36,14 @@ def names(kind: str) -> tuple[str, ...]:
 
 def hardware(name_or_file: str) -> Hardware:
     """A machine, by the name it ships under or from a file. Raises `DocumentError`, `InputError`."""
-    from leo_runtime.hardware import Hardware
+    from leo_runtime.documents.hardware import Hardware
 
     return Hardware.from_file(_path(name_or_file, "hardware"))
 
 
 def profile(name_or_file: str) -> Profile:
     """A profile, by the name it ships under or from a file. Raises `DocumentError`, `InputError`."""
-    from leo_runtime.profiles import Profile
+    from leo_runtime.documents.profile import Profile
 
     return Profile.from_file(_path(name_or_file, "profile"))
 
@@ -51,7 +51,7 @@ def profile(name_or_file: str) -> Profile:
 def workload(file: str | None = None) -> Workload:
     """A workload from a file; without one, the demo's. Raises `DocumentError`, `GraphError`."""
     from leo_runtime import demo
-    from leo_runtime.graph import Workload
+    from leo_runtime.documents.workload import Workload
 
     return Workload.from_file(demo.WORKLOAD if file is None else file)
 
@@ -66,7 +66,7 @@ def recordings() -> tuple[str, ...]:
 def recording(name_or_folder: str) -> Recording:
     """A recording, by the name it ships under or from a folder. Raises `DocumentError`, `RecordingError`."""
     from leo_runtime import demo
-    from leo_runtime.traces import Recording
+    from leo_runtime.recordings.recording import Recording
 
     require_path(name_or_folder)
     if _exists(Path(name_or_folder)):

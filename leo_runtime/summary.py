@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from leo_runtime.graph import TaskGraph
-from leo_runtime.ledger import Ledger, run_ledger
-from leo_runtime.observations import FrameResult, GraphResult
+from leo_runtime.documents.workload import TaskGraph
+from leo_runtime.frame.ledger import Ledger, run_ledger
+from leo_runtime.frame.records import FrameResult, GraphResult
 from leo_runtime.replay import Replay, Span, Time
 
 

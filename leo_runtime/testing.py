@@ -12,8 +12,7 @@ from random import Random
 from typing import TYPE_CHECKING, Literal, get_args
 
 from leo_runtime.contract import BackendContract, Example, FakeBackend, Tolerance, example, examples
-from leo_runtime.errors import MissingExtraError
-from leo_runtime.problem import (
+from leo_runtime.documents.problem import (
     CRITERIA,
     AccuracyBudget,
     Criterion,
@@ -24,6 +23,7 @@ from leo_runtime.problem import (
     Resource,
     StageModes,
 )
+from leo_runtime.errors import MissingExtraError
 
 __all__ = [
     "FEATURES",

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from leo_runtime.backend.guard import in_words
+from leo_runtime.documents.hardware import Processor
+from leo_runtime.documents.workload import BoundStage, Workload, bind
 from leo_runtime.errors import BackendError
-from leo_runtime.graph import BoundStage, Workload, bind
-from leo_runtime.guard import in_words
-from leo_runtime.hardware import Processor
 
 ENTRY_POINTS = "leo_runtime.tuners"
 

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from leo_runtime.appending import Appending
 from leo_runtime.errors import MissingExtraError
-from leo_runtime.observations import FrameResult, StageObservation, TransferObservation
+from leo_runtime.frame.records import FrameResult, StageObservation, TransferObservation
 from leo_runtime.replay import Replay
 
 _SEQUENCE = 1

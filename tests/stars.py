@@ -2,7 +2,7 @@
 
 from random import Random
 
-from leo_runtime.problem import Deadline, Link, Mode, Problem, Resource, StageModes
+from leo_runtime.documents.problem import Deadline, Link, Mode, Problem, Resource, StageModes
 
 HUB, CLOUD, RADIO = "cpu", "cloud", "wifi"
 SPOKES = ("dsp", "npu", "gpu")

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from leo_runtime.batch import FramePrices, Job
 from leo_runtime.computing import Kernels
+from leo_runtime.dispatch.events import RunStage
+from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.workload import BoundStage, GraphBuilder, TaskGraph
 from leo_runtime.errors import BackendError
-from leo_runtime.events import RunStage
-from leo_runtime.graph import BoundStage, GraphBuilder, TaskGraph
-from leo_runtime.hardware import Hardware
-from leo_runtime.lower import merge
+from leo_runtime.frame.batch import FramePrices, Job
+from leo_runtime.frame.lower import merge
 from leo_runtime.runtime import Runtime
 from test_runtime import LOUD, QUIET, SAMPLES, FakeBackend, loud_graph, one, profile, workload
 

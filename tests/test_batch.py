@@ -12,7 +12,12 @@ import recorded
 from leo_backends.cpu import CpuBackend
 from leo_runtime import computing
 from leo_runtime.backend import Kernel
-from leo_runtime.batch import (
+from leo_runtime.documents.hardware import Hardware, Processor
+from leo_runtime.documents.problem import Placement, Problem
+from leo_runtime.documents.profile import Profile
+from leo_runtime.documents.workload import BoundStage, GraphBuilder, Stream, Workload
+from leo_runtime.errors import InputError, KernelError, SolverError
+from leo_runtime.frame.batch import (
     MAX_CANDIDATES,
     BatchAnswer,
     FramePrices,
@@ -21,15 +26,10 @@ from leo_runtime.batch import (
     solve_batch,
     worth_batching,
 )
-from leo_runtime.conditions import Conditions
-from leo_runtime.errors import InputError, KernelError, SolverError
-from leo_runtime.graph import BoundStage, GraphBuilder, Stream, Workload
-from leo_runtime.hardware import Hardware, Processor
+from leo_runtime.frame.conditions import Conditions
+from leo_runtime.frame.lower import MergedWorkload, merge, price
+from leo_runtime.frame.records import FrameResult
 from leo_runtime.judge import check
-from leo_runtime.lower import MergedWorkload, merge, price
-from leo_runtime.observations import FrameResult
-from leo_runtime.problem import Placement, Problem
-from leo_runtime.profiles import Profile
 from leo_runtime.replay import Span, replay
 from leo_runtime.runtime import Runtime
 from leo_runtime.solver import solve

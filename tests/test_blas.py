@@ -9,7 +9,7 @@ import pytest
 
 from leo_backends import blas
 from leo_backends.cpu import CpuBackend
-from leo_runtime.hardware import Processor
+from leo_runtime.documents.hardware import Processor
 
 BEFORE = 2
 

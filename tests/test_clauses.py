@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from leo_runtime.documents.problem import Problem
 from leo_runtime.judge import check
-from leo_runtime.problem import Problem
 from leo_runtime.solver import solve
 from leo_runtime.solver.compiled import Compiled, clause_search, interpreted
 from leo_runtime.solver.replan import Shape

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from leo_runtime import cli
-from leo_runtime.registry import BackendStatus
+from leo_runtime.backend.registry import BackendStatus
 
 PROBLEM = {
     "format": "leo-problem/1",
@@ -304,7 +304,7 @@ def test_backends_say_what_is_here_and_how_to_get_the_rest(capsys, monkeypatch):
         BackendStatus("cpu", "leo-runtime", available=True),
         BackendStatus("opencl", "leo-runtime", False, "backend `opencl` needs the extra `opencl`", "pip install it"),
     )
-    monkeypatch.setattr("leo_runtime.registry.available", lambda: found)
+    monkeypatch.setattr("leo_runtime.backend.registry.available", lambda: found)
     status, out, err = run(capsys, "backends")
     assert status == 0
     assert out.splitlines() == [

@@ -15,14 +15,14 @@ from leo_backends import tflite
 from leo_backends.cpu import CpuBackend
 from leo_runtime import calibrate, cli, solver
 from leo_runtime.backend import Kernel
+from leo_runtime.documents.hardware import Processor
+from leo_runtime.documents.problem import Placement
+from leo_runtime.documents.profile import Profile
+from leo_runtime.documents.workload import BoundStage
 from leo_runtime.energy import Counter
 from leo_runtime.errors import DeviceUnavailableError, KernelError
-from leo_runtime.graph import BoundStage
-from leo_runtime.hardware import Processor
 from leo_runtime.kept_profile import kept_or_measured
 from leo_runtime.operators import operator
-from leo_runtime.problem import Placement
-from leo_runtime.profiles import Profile
 from leo_runtime.runtime import Runtime
 
 MODELS = Path(__file__).parent / "models"
@@ -43,7 +43,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     recorded.write_all(tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("leo_runtime.registry.create", create)
+    monkeypatch.setattr("leo_runtime.backend.registry.create", create)
     return tmp_path
 
 
@@ -365,7 +365,7 @@ def test_a_kernel_that_cannot_be_loaded_on_one_processor_is_left_out_and_said(ca
         cpu = processor.model_copy(update={"backend": "cpu"})
         return CpuBackend(cpu) if processor.backend == "cpu" else Unloading(cpu)
 
-    monkeypatch.setattr("leo_runtime.registry.create", create)
+    monkeypatch.setattr("leo_runtime.backend.registry.create", create)
     status, out, _ = run(capsys, *VIRTUAL, "--no-compare")
     assert status == 0
     assert "not used: sound (default) on dsp (sound.bin: not for this device)\n" in out

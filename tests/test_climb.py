@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from leo_runtime.problem import Problem
+from leo_runtime.documents.problem import Problem
 from leo_runtime.solver import solve
 from leo_runtime.solver.compiled import Compiled
 from leo_runtime.testing import random_problem

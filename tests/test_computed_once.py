@@ -6,8 +6,8 @@ import pytest
 import recorded
 from leo_backends.cpu import CpuBackend
 from leo_runtime.computed_once import ComputedOnce
-from leo_runtime.graph import bind
-from leo_runtime.hardware import Processor
+from leo_runtime.documents.hardware import Processor
+from leo_runtime.documents.workload import bind
 
 
 class OddBackend(CpuBackend):
@@ -29,7 +29,9 @@ class OddBackend(CpuBackend):
 def once(tmp_path, monkeypatch):
     recorded.write_all(tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("leo_runtime.registry.create", lambda p: (OddBackend if p.backend == "dsp" else CpuBackend)(p))
+    monkeypatch.setattr(
+        "leo_runtime.backend.registry.create", lambda p: (OddBackend if p.backend == "dsp" else CpuBackend)(p)
+    )
     made = ComputedOnce(recorded.load_all(tmp_path)[1])
     yield made
     made.close()

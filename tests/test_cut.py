@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from leo_backends.cpu import CpuBackend
+from leo_runtime.documents.hardware import Processor
+from leo_runtime.documents.workload import GraphBuilder, Stream, Variant, Workload
 from leo_runtime.errors import GraphError
-from leo_runtime.graph import GraphBuilder, Stream, Variant, Workload
-from leo_runtime.hardware import Processor
-from leo_runtime.lower import MergedWorkload, merge
+from leo_runtime.frame.lower import MergedWorkload, merge
 
 CLASSES, COMPONENTS, DIMENSIONS = 5, 4, 3
 

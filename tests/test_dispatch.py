@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frames import answered, asleep_in, chain_problem, dispatcher_for, planned, random_needs
-from leo_runtime.dispatch import SUSPECT_FACTOR, SUSPECT_LEAST_US, Dispatcher
-from leo_runtime.events import (
+from leo_runtime.dispatch.dispatcher import SUSPECT_FACTOR, SUSPECT_LEAST_US, Dispatcher
+from leo_runtime.dispatch.events import (
     Arrived,
     CancelStage,
     Event,
@@ -34,8 +34,8 @@ from leo_runtime.events import (
     TimePassed,
     Wake,
 )
-from leo_runtime.plan import Needs, Plan, make_plan
-from leo_runtime.problem import AccuracyBudget, Resource
+from leo_runtime.dispatch.plan import Needs, Plan, make_plan
+from leo_runtime.documents.problem import AccuracyBudget, Resource
 
 
 @dataclass

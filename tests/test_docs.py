@@ -14,18 +14,19 @@ from typing import Any
 import pytest
 
 from leo_backends import tflite
-from leo_runtime import measure, registry
+from leo_runtime import measure
+from leo_runtime.backend import registry
 from leo_runtime.cli import main
-from leo_runtime.documents import Document
-from leo_runtime.graph import Workload
-from leo_runtime.hardware import Hardware
-from leo_runtime.lower import merge, price
+from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.problem import Placement, Problem
+from leo_runtime.documents.profile import Profile
+from leo_runtime.documents.workload import Workload
+from leo_runtime.frame.lower import merge, price
 from leo_runtime.operators import BUILT_IN, Operator
-from leo_runtime.problem import Placement, Problem
-from leo_runtime.profiles import Profile
+from leo_runtime.recordings.recording import RecordingManifest
+from leo_runtime.schema import Document
 from leo_runtime.solver import SOLVERS, solve
 from leo_runtime.solver.baselines import POLICIES
-from leo_runtime.traces import RecordingManifest
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "leo_runtime").rglob("*.md")])
@@ -206,6 +207,8 @@ def test_every_command_about_ones_own_documents_works_as_it_stands(
     for command in own:
         assert main(command) == 0
         assert capsys.readouterr().out
+    measured = Profile.from_file(own_documents / "band.profile.json")
+    assert "knocks:loudest" in {cost.operator for cost in measured.costs}
     assert main([*own[-1], "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
     (knock,) = figures[0]["pipelines"]

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leo_runtime.documents import find_cycle, require_writable
+from leo_runtime.documents.problem import Deadline, Placement, Problem, Resource
 from leo_runtime.errors import DocumentError, InputError
-from leo_runtime.problem import Deadline, Placement, Problem, Resource
+from leo_runtime.schema import find_cycle, require_writable
 
 PROBLEM: dict[str, Any] = {
     "format": "leo-problem/1",

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from leo_runtime.documents.problem import Placement, Problem
+from leo_runtime.documents.workload import GraphBuilder, Workload
 from leo_runtime.errors import InputError
-from leo_runtime.graph import GraphBuilder, Workload
-from leo_runtime.ledger import ledger, run_ledger
-from leo_runtime.problem import Placement, Problem
+from leo_runtime.frame.ledger import ledger, run_ledger
 from leo_runtime.runtime import Runtime
 from leo_runtime.shipped import PHONE
 from leo_runtime.shipped import hardware as shipped_hardware

@@ -18,9 +18,9 @@ from leo_backends.dsp.operators.sound import power
 from leo_backends.dsp.packets import PACKETS
 from leo_runtime import shipped
 from leo_runtime.backend import TimedKernel
+from leo_runtime.documents.hardware import Processor
+from leo_runtime.documents.workload import DEFAULT_VARIANT
 from leo_runtime.errors import DeviceUnavailableError, DocumentError, KernelError
-from leo_runtime.graph import DEFAULT_VARIANT
-from leo_runtime.hardware import Processor
 from leo_runtime.testing import Example, example, examples
 
 int64 = st.integers(-(2**62), 2**62)

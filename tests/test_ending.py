@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from leo_runtime import registry
+from leo_runtime.backend import registry
 from leo_runtime.clock import VirtualClock
-from leo_runtime.dispatch import Dispatcher
+from leo_runtime.dispatch.dispatcher import Dispatcher
+from leo_runtime.dispatch.events import Event, FrameAdmitted, Instruction, RunStage, StageEnded
+from leo_runtime.documents.hardware import Processor
+from leo_runtime.documents.problem import Placement, Problem
+from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import BackendError, DrainTimeoutError, GraphError, InputError, LeoError, ProfileError
-from leo_runtime.events import Event, FrameAdmitted, Instruction, RunStage, StageEnded
-from leo_runtime.graph import BoundStage
-from leo_runtime.hardware import Processor
 from leo_runtime.options import RuntimeOptions
-from leo_runtime.problem import Placement, Problem
 from leo_runtime.runtime import Runtime
 from leo_runtime.solver import solve
 from test_runtime import (

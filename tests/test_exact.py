@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from leo_runtime.documents.problem import Link, Mode, Placement, Problem, Resource, StageModes
 from leo_runtime.errors import SolverError
 from leo_runtime.judge import check
-from leo_runtime.problem import Link, Mode, Placement, Problem, Resource, StageModes
 from leo_runtime.solver import solve
 from leo_runtime.solver.compiled import Compiled, clause_search
 from leo_runtime.solver.exact import answer

@@ -9,9 +9,8 @@ import pytest
 
 from frames import answered, chain_problem, dispatcher_for, lanes_of, planned
 from leo_runtime.clock import VirtualClock, WallClock
-from leo_runtime.computing import Compute, Computed
-from leo_runtime.errors import DeviceUnavailableError
-from leo_runtime.events import (
+from leo_runtime.dispatch.driver import Compute, Computed
+from leo_runtime.dispatch.events import (
     Event,
     FrameAdmitted,
     FrameDone,
@@ -21,9 +20,10 @@ from leo_runtime.events import (
     RunReport,
     RunStage,
 )
-from leo_runtime.executor import Executor, HandOver
-from leo_runtime.plan import make_plan
-from leo_runtime.problem import Problem
+from leo_runtime.dispatch.executor import Executor, HandOver
+from leo_runtime.dispatch.plan import make_plan
+from leo_runtime.documents.problem import Problem
+from leo_runtime.errors import DeviceUnavailableError
 
 
 def executor(problem: Problem, compute: Compute, *, hand_over: HandOver = lambda *_: None) -> Executor:
@@ -195,7 +195,7 @@ def test_closing_has_one_patience_for_all_lanes(monkeypatch: pytest.MonkeyPatch)
     driver = executor(chain_problem(), lambda _: Computed())
     hung = [HungThread(clock), HungThread(clock), HungThread(clock)]
     monkeypatch.setattr(driver, "_threads", [*hung, *driver._threads])
-    monkeypatch.setattr("leo_runtime.executor.WallClock", lambda: clock)
+    monkeypatch.setattr("leo_runtime.dispatch.executor.WallClock", lambda: clock)
     driver.close(2.0)
     assert [thread.waited_s for thread in hung] == [[2.0], [0.0], [0.0]]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from leo_runtime.documents.workload import GraphBuilder, Stream, TaskGraph, Variant, Workload, bind
 from leo_runtime.errors import DocumentError, GraphError
-from leo_runtime.graph import GraphBuilder, Stream, TaskGraph, Variant, Workload, bind
 from leo_runtime.operators import define, find_operator, operator
 
 TOML = """

@@ -24,9 +24,9 @@ from leo_backends.dsp.hexagon.toolchain import SOURCES, TARGETS, build, find_too
 from leo_backends.dsp.operators import OPERATORS, PROGRAMS
 from leo_backends.dsp.packets import PACKETS
 from leo_runtime import cli
+from leo_runtime.documents.hardware import Processor
+from leo_runtime.documents.workload import DEFAULT_VARIANT
 from leo_runtime.errors import DeviceUnavailableError, KernelError
-from leo_runtime.graph import DEFAULT_VARIANT
-from leo_runtime.hardware import Processor
 from leo_runtime.testing import examples
 
 MISSING = [name for name in ("clang", "ld.lld", "qemu-hexagon") if shutil.which(name) is None]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from leo_runtime.problem import Problem
+from leo_runtime.documents.problem import Problem
 from leo_runtime.solver import infeasible, solve
 from leo_runtime.solver.limits import Stop
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from leo_runtime.documents.problem import Criteria, Placement, Problem
 from leo_runtime.errors import InputError
 from leo_runtime.judge import CheckReport, check
-from leo_runtime.problem import Criteria, Placement, Problem
 from leo_runtime.solver import solve
 from leo_runtime.testing import problems, random_problem
 

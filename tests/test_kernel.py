@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leo_runtime.problem import Problem
+from leo_runtime.documents.problem import Problem
 from leo_runtime.solver import solve
 from leo_runtime.solver.compiled import Compiled
 

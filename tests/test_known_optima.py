@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from leo_runtime.documents.problem import Link, Mode, Problem, Resource, StageModes
 from leo_runtime.judge import check
-from leo_runtime.problem import Link, Mode, Problem, Resource, StageModes
 from leo_runtime.solver import solve
 from leo_runtime.solver.compiled import COMPILED
 

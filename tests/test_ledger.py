@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frames import answered, random_needs
-from leo_runtime.computing import Computed
-from leo_runtime.dispatch import Dispatcher
-from leo_runtime.events import FrameAdmitted, FrameDone, RunReport
-from leo_runtime.hardware import Hardware
-from leo_runtime.ledger import Ledger, ledger, linger_us, run_ledger
-from leo_runtime.observations import FrameResult, GraphResult, StageObservation, TransferObservation, WakeObservation
-from leo_runtime.plan import make_plan
-from leo_runtime.problem import Placement, Problem, StageRun, TransferRun
-from leo_runtime.simulator import Simulator, seeded_noise
+from leo_runtime.dispatch.dispatcher import Dispatcher
+from leo_runtime.dispatch.driver import Computed
+from leo_runtime.dispatch.events import FrameAdmitted, FrameDone, RunReport
+from leo_runtime.dispatch.plan import make_plan
+from leo_runtime.dispatch.simulator import Simulator, seeded_noise
+from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.problem import Placement, Problem, StageRun, TransferRun
+from leo_runtime.frame.ledger import Ledger, ledger, linger_us, run_ledger
+from leo_runtime.frame.records import FrameResult, GraphResult, StageObservation, TransferObservation, WakeObservation
 
 
 @settings(max_examples=80, deadline=None)

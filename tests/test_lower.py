@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 
 from leo_runtime import shipped
-from leo_runtime.conditions import Conditions
+from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.profile import Profile
+from leo_runtime.documents.workload import BoundStage, GraphBuilder, Stream, TaskGraph, Workload
 from leo_runtime.errors import GraphError, ProfileError
-from leo_runtime.graph import BoundStage, GraphBuilder, Stream, TaskGraph, Workload
-from leo_runtime.hardware import Hardware
-from leo_runtime.lower import MergedWorkload, frame_problem, merge, price
-from leo_runtime.profiles import Profile
+from leo_runtime.frame.conditions import Conditions
+from leo_runtime.frame.lower import MergedWorkload, frame_problem, merge, price
 from leo_runtime.runtime import Runtime
 from leo_runtime.solver import solve
 
@@ -278,6 +278,16 @@ def test_shipped_profiles_speak_of_processors_that_are_there() -> None:
         profile = shipped.profile(name)
         modes = price(merge(workload(graph("one"))), shipped.hardware(profile.hardware), profile, anywhere)
         assert all(modes.values())
+
+
+def test_the_demo_fits_the_memory_of_every_shipped_machine() -> None:
+    merged = merge(shipped.workload())
+    graphs = tuple(g.name for g in merged.workload.graphs)
+    for name in shipped.names("profile"):
+        profile = shipped.profile(name)
+        hardware = shipped.hardware(profile.hardware)
+        problem = frame_problem(merged, price(merged, hardware, profile, anywhere), hardware, Conditions(graphs), name)
+        assert solve(problem, "greedy").criteria is not None, name
 
 
 def test_graphs_that_gate_each_other_are_refused() -> None:

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leo_runtime.documents import Value
+from leo_runtime.documents.workload import GraphBuilder, Stream, Workload, bind, file_parameters
 from leo_runtime.errors import GraphError
-from leo_runtime.graph import GraphBuilder, Stream, Workload, bind, file_parameters
 from leo_runtime.operators import Operator, Shape, Work, all_operators, define, find_operator, operator
 from leo_runtime.operators.sound import frame_count
+from leo_runtime.schema import Value
 
 MODEL = Path("model.npz")
 

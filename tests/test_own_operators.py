@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from leo_runtime.cli import main
+from leo_runtime.documents.workload import BoundStage, GraphBuilder, Stream, Workload, bind
 from leo_runtime.errors import GraphError
-from leo_runtime.graph import BoundStage, GraphBuilder, Stream, Workload, bind
 from leo_runtime.operators import all_operators, define, find_operator, operator
 
 LOUDEST = """

@@ -3,13 +3,13 @@
 import pytest
 
 from leo_runtime import solve
-from leo_runtime.conditions import Conditions
+from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.profile import Cost, Device, Profile
+from leo_runtime.documents.workload import BoundStage, bind
 from leo_runtime.errors import ProfileError
-from leo_runtime.graph import BoundStage, bind
-from leo_runtime.hardware import Hardware
-from leo_runtime.lower import frame_problem, merge, price
+from leo_runtime.frame.conditions import Conditions
+from leo_runtime.frame.lower import frame_problem, merge, price
 from leo_runtime.operators import Work
-from leo_runtime.profiles import Cost, Device, Profile
 from published import PHONE, PHONE_PROFILE, SHIPPED, TABLE, as_published, audio_pipeline, speedups
 
 

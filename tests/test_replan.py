@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leo_runtime.conditions import Conditions
+from leo_runtime.documents.problem import Problem
 from leo_runtime.errors import InputError
+from leo_runtime.frame.conditions import Conditions
 from leo_runtime.judge import check
-from leo_runtime.problem import Problem
 from leo_runtime.solver import compiled, limits, solve
 from leo_runtime.solver.replan import Replanner, solving_nj
 from leo_runtime.testing import random_problem

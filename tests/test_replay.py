@@ -11,13 +11,13 @@ import pytest
 
 import recorded
 from leo_runtime import report, summary
-from leo_runtime.batch import Job
 from leo_runtime.errors import RecordingError
-from leo_runtime.observations import FrameResult
-from leo_runtime.replay import FrameSink, Replay, Span, check_streams, releases, replay, streams_read
+from leo_runtime.frame.batch import Job
+from leo_runtime.frame.records import FrameResult
+from leo_runtime.recordings.recording import Recording, check_streams
+from leo_runtime.replay import FrameSink, Replay, Span, releases, replay, streams_read
 from leo_runtime.replay_log import LogWriter, log_lines
 from leo_runtime.runtime import Runtime
-from leo_runtime.traces import Recording
 
 
 @pytest.fixture

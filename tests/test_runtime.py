@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from leo_runtime.backend import DeviceRun
+from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.problem import Placement, Problem
+from leo_runtime.documents.profile import Profile
+from leo_runtime.documents.workload import BoundStage, GraphBuilder, TaskGraph, Workload
 from leo_runtime.errors import GraphError, InputError, KernelError, SolverError
-from leo_runtime.graph import BoundStage, GraphBuilder, TaskGraph, Workload
-from leo_runtime.hardware import Hardware
-from leo_runtime.ledger import run_ledger
-from leo_runtime.observations import FrameResult
+from leo_runtime.frame.ledger import run_ledger
+from leo_runtime.frame.records import FrameResult
 from leo_runtime.operators import NoParameters, Operator, Work, define
-from leo_runtime.problem import Placement, Problem
-from leo_runtime.profiles import Profile
 from leo_runtime.runtime import Runtime
 from leo_runtime.solver import solve
 

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frames import answered, asleep_in, chain_problem, dispatcher_for, planned
-from leo_runtime.computing import Computed
+from leo_runtime.dispatch.driver import Computed
+from leo_runtime.dispatch.events import FrameAdmitted, FrameDone, RunReport, RunStage
+from leo_runtime.dispatch.plan import Needs, Plan, make_plan
+from leo_runtime.dispatch.simulator import Simulator, seeded_noise
 from leo_runtime.errors import DeviceUnavailableError
-from leo_runtime.events import FrameAdmitted, FrameDone, RunReport, RunStage
-from leo_runtime.plan import Needs, Plan, make_plan
-from leo_runtime.simulator import Simulator, seeded_noise
 
 
 def one_frame(simulator: Simulator, made: Plan, asleep: tuple[str, ...] = (), release_us: int = 0) -> FrameDone:

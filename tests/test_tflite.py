@@ -10,9 +10,9 @@ import pytest
 
 from leo_backends import tflite
 from leo_backends.cpu import CpuBackend
+from leo_runtime.documents.hardware import Processor
+from leo_runtime.documents.workload import DEFAULT_VARIANT
 from leo_runtime.errors import KernelError, MissingExtraError
-from leo_runtime.graph import DEFAULT_VARIANT
-from leo_runtime.hardware import Processor
 from leo_runtime.operators.classifiers import TfliteParameters
 from leo_runtime.testing import example
 

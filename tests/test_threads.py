@@ -13,12 +13,12 @@ import pytest
 
 from leo_runtime import runtime as runtime_module
 from leo_runtime.clock import VirtualClock
-from leo_runtime.executor import Executor
-from leo_runtime.graph import TaskGraph
-from leo_runtime.observations import FrameResult
-from leo_runtime.problem import Placement, Problem
+from leo_runtime.dispatch.executor import Executor
+from leo_runtime.dispatch.simulator import Simulator
+from leo_runtime.documents.problem import Placement, Problem
+from leo_runtime.documents.workload import TaskGraph
+from leo_runtime.frame.records import FrameResult
 from leo_runtime.runtime import Runtime
-from leo_runtime.simulator import Simulator
 from leo_runtime.solver import solve
 from leo_runtime.turns import Turns
 from test_runtime import LOUD, SAMPLES, bench, fake_backends, loud_graph, profile, workload

@@ -19,11 +19,11 @@ from leo_backends.blas import ONE_THREAD
 from leo_backends.options import read_options
 from leo_backends.reference import BLOCK_ROWS, PROGRAMS, Program, RowProgram, Rows, in_blocks
 from leo_runtime.backend import Kernel
-from leo_runtime.documents import Positive, Value
+from leo_runtime.documents.hardware import Processor
+from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import KernelError, LeoError, MissingExtraError
-from leo_runtime.graph import BoundStage
-from leo_runtime.hardware import Processor
 from leo_runtime.operators.own import failure
+from leo_runtime.schema import Positive, Value
 
 
 class CpuOptions(Value):

@@ -31,7 +31,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(request: Request) -> int:
     """Measure, and print the table. Returns the exit status."""
-    from leo_runtime import bench_audio
+    from leo_runtime import bench_audio, report
     from leo_runtime.progress import ProgressBar
 
     with ProgressBar("measuring") as progress:
@@ -42,5 +42,5 @@ def run(request: Request) -> int:
     if request.json:
         print(json.dumps(bench_audio.as_json(rows), indent=1))
     else:
-        sys.stdout.write(bench_audio.as_table(rows))
+        sys.stdout.write(report.audio_bench(rows, bench_audio.PUBLISHED))
     return DONE

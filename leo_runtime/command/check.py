@@ -30,8 +30,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(request: Request) -> int:
     """Print the criteria, or what is wrong. Returns the exit status."""
+    from leo_runtime.documents.problem import Placement, Problem
     from leo_runtime.judge import check
-    from leo_runtime.problem import Placement, Problem
 
     placement = Placement.from_file(request.placement)
     report = check(Problem.from_file(request.problem), placement)

@@ -35,7 +35,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(request: Request) -> int:
     """Print the explanation. Returns the exit status."""
-    from leo_runtime.problem import Placement, Problem
+    from leo_runtime.documents.problem import Placement, Problem
     from leo_runtime.solver.explain import LIMIT_NODES, explain, render
 
     explanation = explain(

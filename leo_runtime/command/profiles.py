@@ -14,7 +14,7 @@ from leo_runtime.command.shared import DONE
 from leo_runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from leo_runtime.profiles import Profile
+    from leo_runtime.documents.profile import Profile
 
 EXAMPLE = "profiles diff before.json after.json"
 

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from typing import Self
 
     from leo_runtime.compare import Placing
-    from leo_runtime.graph import Workload
-    from leo_runtime.hardware import Hardware
-    from leo_runtime.profiles import Profile
+    from leo_runtime.documents.hardware import Hardware
+    from leo_runtime.documents.profile import Profile
+    from leo_runtime.documents.workload import Workload
+    from leo_runtime.recordings.recording import Recording
     from leo_runtime.replay import Span, Time
     from leo_runtime.replay_log import LogWriter
-    from leo_runtime.traces import Recording
     from leo_runtime.viewer import TraceWriter
 
 EXAMPLE = "replay demo --virtual --seconds 20"
@@ -109,7 +109,8 @@ def run(request: Request) -> int:
     """Replay as asked, print tables or JSON, and write logs and traces. Returns the exit status."""
     from leo_runtime import compare, replay_text, shipped, solver, summary
     from leo_runtime.progress import ProgressBar
-    from leo_runtime.replay import check_files, check_streams
+    from leo_runtime.recordings.recording import check_streams
+    from leo_runtime.replay import check_files
 
     workload, recording = shipped.workload(request.workload), shipped.recording(request.recording)
     check_streams(workload, recording)
@@ -160,7 +161,7 @@ def _placing(request: Request) -> Placing:
 
 def _check_outputs(request: Request, recording: Recording) -> None:
     """Raise `InputError` where something could not be written, before anything runs."""
-    from leo_runtime.documents import require_writable
+    from leo_runtime.schema import require_writable
 
     if request.plot is not None:
         if request.live:
@@ -203,7 +204,7 @@ def _with_dsp(arithmetic: str | None, hardware: Hardware) -> Hardware:
 
     Raises `InputError` when it has no DSP, and what making the backend raises: asked for by name, it must be there.
     """
-    from leo_runtime import registry
+    from leo_runtime.backend import registry
 
     if arithmetic is None:
         return hardware

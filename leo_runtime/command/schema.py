@@ -11,19 +11,19 @@ from leo_runtime.command.shared import DONE
 from leo_runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from leo_runtime.documents import Document
+    from leo_runtime.schema import Document
 
 EXAMPLE = "schema problem"
 
 JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 
 DOCUMENTS = {
-    "problem": ("leo_runtime.problem", "Problem"),
-    "placement": ("leo_runtime.problem", "Placement"),
-    "workload": ("leo_runtime.graph", "Workload"),
-    "hardware": ("leo_runtime.hardware", "Hardware"),
-    "profile": ("leo_runtime.profiles", "Profile"),
-    "recording": ("leo_runtime.traces", "RecordingManifest"),
+    "problem": ("leo_runtime.documents.problem", "Problem"),
+    "placement": ("leo_runtime.documents.problem", "Placement"),
+    "workload": ("leo_runtime.documents.workload", "Workload"),
+    "hardware": ("leo_runtime.documents.hardware", "Hardware"),
+    "profile": ("leo_runtime.documents.profile", "Profile"),
+    "recording": ("leo_runtime.recordings.recording", "RecordingManifest"),
 }
 """Every kind of document, by the name in its format, and the model that reads it."""
 

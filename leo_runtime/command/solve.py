@@ -40,8 +40,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(request: Request) -> int:
     """Write the answer. Returns the exit status."""
-    from leo_runtime.documents import require_writable
-    from leo_runtime.problem import Problem
+    from leo_runtime.documents.problem import Problem
+    from leo_runtime.schema import require_writable
     from leo_runtime.solver import solve
 
     problem = Problem.from_file(request.problem)

@@ -43,7 +43,7 @@ def run(request: Request) -> int:
     import tempfile
 
     from leo_runtime import bench_audio, report, shipped, tune
-    from leo_runtime.documents import require_writable
+    from leo_runtime.schema import require_writable
 
     if request.bench and request.workload is not None:
         raise InputError(

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from leo_runtime.documents import Name, Positive, Quantity, Value
 from leo_runtime.errors import GraphError
 from leo_runtime.operators.definition import Operator, Shape, Work, shown, values
+from leo_runtime.schema import Name, Positive, Quantity, Value
 
 
 class WindowParameters(Value):

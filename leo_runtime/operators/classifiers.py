@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from leo_runtime.documents import Positive, Quantity, Value
 from leo_runtime.errors import GraphError
 from leo_runtime.operators.definition import Operator, Part, Shape, Work, shown, values
+from leo_runtime.schema import Positive, Quantity, Value
 
 
 def even_parts(count: int, parts: int, what: str) -> tuple[tuple[int, int], ...]:

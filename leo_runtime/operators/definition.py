@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from leo_runtime.documents import Value
+from leo_runtime.schema import Value
 
 Shape = tuple[int, ...]
 """Lengths of an array's axes."""

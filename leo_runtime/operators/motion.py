@@ -8,9 +8,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from leo_runtime.documents import Positive, Value
 from leo_runtime.errors import GraphError
 from leo_runtime.operators.definition import AboveZero, NotNegative, Operator, Shape, Work, shown, values
+from leo_runtime.schema import Positive, Value
 
 
 class MotionFeaturesParameters(Value):

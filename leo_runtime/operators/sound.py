@@ -12,9 +12,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from leo_runtime.documents import Positive, Quantity, Value
 from leo_runtime.errors import GraphError
 from leo_runtime.operators.definition import AboveZero, NoParameters, NotNegative, Operator, Shape, Work, shown, values
+from leo_runtime.schema import Positive, Quantity, Value
 
 
 class EnergyGateParameters(Value):

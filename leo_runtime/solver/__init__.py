@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from importlib import import_module
 
-from leo_runtime.documents import MAX_QUANTITY
+from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.errors import InputError, SolverError
-from leo_runtime.problem import Placement, Problem
+from leo_runtime.schema import MAX_QUANTITY
 from leo_runtime.values import whole
 
 SOLVERS: dict[str, str] = {

@@ -14,7 +14,7 @@ from time import perf_counter_ns
 from types import ModuleType
 from typing import Any
 
-from leo_runtime.problem import Placement, Problem, StageModes
+from leo_runtime.documents.problem import Placement, Problem, StageModes
 from leo_runtime.solver.search import clauses as _clauses
 from leo_runtime.solver.search import flatten as _flatten
 from leo_runtime.solver.search import kernel as _kernel

@@ -6,8 +6,8 @@
 from time import perf_counter_ns
 from typing import Any
 
+from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.errors import SolverError
-from leo_runtime.problem import Placement, Problem
 from leo_runtime.solver.compiled import Compiled
 from leo_runtime.solver.infeasible import reason
 from leo_runtime.solver.limits import Stop, limited

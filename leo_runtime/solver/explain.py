@@ -15,9 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from leo_runtime.errors import InputError, SolverError
-from leo_runtime.judge import check
-from leo_runtime.problem import (
+from leo_runtime.documents.problem import (
     CRITERIA,
     Criteria,
     Criterion,
@@ -30,6 +28,8 @@ from leo_runtime.problem import (
     StageRun,
     TransferRun,
 )
+from leo_runtime.errors import InputError, SolverError
+from leo_runtime.judge import check
 from leo_runtime.solver import solve
 from leo_runtime.values import whole
 

@@ -15,7 +15,7 @@ kind has its turn again. What a group cuts off from a link goes along (`groups`)
 from collections.abc import Iterator
 from time import perf_counter_ns
 
-from leo_runtime.problem import Placement, Problem
+from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.solver import heft
 from leo_runtime.solver.compiled import Compiled
 from leo_runtime.solver.groups import Groups

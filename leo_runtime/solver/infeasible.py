@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from leo_runtime.problem import Problem
+from leo_runtime.documents.problem import Problem
 from leo_runtime.solver.compiled import Compiled
 from leo_runtime.solver.limits import Stop
 from leo_runtime.solver.prove import prove

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from random import Random
 from time import perf_counter_ns
 
-from leo_runtime.problem import Placement, Problem
+from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.solver import greedy, heft
 from leo_runtime.solver.compiled import Compiled
 from leo_runtime.solver.groups import Groups

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from time import perf_counter_ns
 from typing import Any
 
-from leo_runtime.conditions import Conditions
-from leo_runtime.problem import Placement, Problem
+from leo_runtime.documents.problem import Placement, Problem
+from leo_runtime.frame.conditions import Conditions
 from leo_runtime.solver.compiled import Compiled, Status
 from leo_runtime.solver.exact import answer
 from leo_runtime.solver.prove import Learned, prove

@@ -14,8 +14,8 @@ from time import perf_counter
 
 from agreement import machine
 
+from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.judge import check
-from leo_runtime.problem import Placement, Problem
 from leo_runtime.solver import oracle, solve
 from leo_runtime.solver.compiled import Compiled
 from leo_runtime.testing import random_problem

@@ -31,8 +31,8 @@ from leo_backends.dsp.hexagon.toolchain import TARGETS
 from leo_backends.dsp.operators import OPERATORS, Plan, integers
 from leo_backends.dsp.packets import FILE, PACKETS
 from leo_runtime import shipped
-from leo_runtime.graph import DEFAULT_VARIANT
-from leo_runtime.lower import merge
+from leo_runtime.documents.workload import DEFAULT_VARIANT
+from leo_runtime.frame.lower import merge
 from leo_runtime.operators.arrays import FuseParameters, WindowParameters
 from leo_runtime.operators.classifiers import DenseParameters, GmmParameters
 from leo_runtime.operators.motion import MotionFeaturesParameters

@@ -12,8 +12,8 @@ GPU alone, 2.50 ms at the optimum, 2.42 ms if changing cost nothing.
 import sys
 from pathlib import Path
 
+from leo_runtime.documents.problem import Criterion, Link, Mode, Problem, Resource, StageModes
 from leo_runtime.judge import check
-from leo_runtime.problem import Criterion, Link, Mode, Problem, Resource, StageModes
 from leo_runtime.solver import solve
 from leo_runtime.testing import Feature, Shape, Urgency, random_problem
 

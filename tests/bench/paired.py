@@ -76,7 +76,7 @@ def tasks(problems: int) -> Iterator[Task]:
 def prepared(how: str, problem: str, options: dict[str, Any]) -> Callable[[], list[Any]]:
     """What is to be timed, with everything read; each call gives the documents of its answers."""
     from leo_runtime import Problem, solve
-    from leo_runtime.problem import Link
+    from leo_runtime.documents.problem import Link
     from leo_runtime.solver import exact
     from leo_runtime.solver.compiled import Compiled
     from leo_runtime.solver.replan import Conditions, Replanner

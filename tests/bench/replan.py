@@ -15,8 +15,8 @@ from time import perf_counter
 
 from agreement import machine
 
-from leo_runtime.conditions import Conditions
-from leo_runtime.problem import Link, Problem
+from leo_runtime.documents.problem import Link, Problem
+from leo_runtime.frame.conditions import Conditions
 from leo_runtime.solver.replan import Replanner
 from leo_runtime.testing import Urgency, random_problem
 

@@ -16,10 +16,10 @@ from leo_backends.dsp.operators import OPERATORS, Plan, integers, real
 from leo_backends.dsp.packets import PACKETS
 from leo_backends.options import read_options
 from leo_runtime.backend import DeviceRun
-from leo_runtime.documents import Positive, Quantity, Value
+from leo_runtime.documents.hardware import Processor
+from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import DeviceUnavailableError, KernelError
-from leo_runtime.graph import BoundStage
-from leo_runtime.hardware import Processor
+from leo_runtime.schema import Positive, Quantity, Value
 
 
 class DspOptions(Value):

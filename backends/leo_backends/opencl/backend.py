@@ -24,10 +24,10 @@ from leo_backends.opencl.messages import Choice, Load, Loaded, Open, Opened, Ran
 from leo_backends.opencl.process import Worker
 from leo_backends.options import read_options
 from leo_runtime.backend import DeviceRun
-from leo_runtime.documents import Name, Positive, Value
+from leo_runtime.documents.hardware import Processor
+from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import BackendError, DeviceUnavailableError, KernelError, MissingExtraError
-from leo_runtime.graph import BoundStage
-from leo_runtime.hardware import Processor
+from leo_runtime.schema import Name, Positive, Value
 
 OPERATORS = ("dense", "gmm", "log_mel", "mfcc")
 HALF_OPERATORS = ("dense", "gmm")

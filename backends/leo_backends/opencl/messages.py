@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from leo_runtime.documents import Value
 from leo_runtime.errors import BackendError
+from leo_runtime.schema import Value
 
 
 @dataclass(frozen=True, slots=True)

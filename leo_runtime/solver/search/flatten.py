@@ -15,7 +15,7 @@ try:
 except ImportError:
     from leo_runtime.solver.search import uncompiled as cython
 
-from leo_runtime.problem import CRITERIA, AccuracyBudget, Deadline, Problem, StageModes
+from leo_runtime.documents.problem import CRITERIA, AccuracyBudget, Deadline, Problem, StageModes
 
 if cython.compiled:
     from cython.cimports.cpython.object import PyObject_GenericGetDict

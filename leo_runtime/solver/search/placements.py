@@ -8,8 +8,8 @@ try:
 except ImportError:
     from leo_runtime.solver.search import uncompiled as cython
 
-from leo_runtime.documents import Value
-from leo_runtime.problem import CRITERIA, Criteria, Placement, StageRun, TransferRun
+from leo_runtime.documents.problem import CRITERIA, Criteria, Placement, StageRun, TransferRun
+from leo_runtime.schema import Value
 from leo_runtime.solver.search.flatten import Flat
 
 if cython.compiled:

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 if TYPE_CHECKING:
     import numpy as np
 
+    from leo_runtime.documents.hardware import Processor
+    from leo_runtime.documents.workload import BoundStage
     from leo_runtime.errors import MissingExtraError
-    from leo_runtime.graph import BoundStage
-    from leo_runtime.hardware import Processor
 
 ENTRY_POINTS = "leo_runtime.backends"
 

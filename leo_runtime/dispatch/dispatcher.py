@@ -34,7 +34,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from leo_runtime.events import (
+from leo_runtime.dispatch.events import (
     Arrived,
     CancelStage,
     Event,
@@ -57,9 +57,9 @@ from leo_runtime.events import (
     TimePassed,
     Wake,
 )
-from leo_runtime.observations import Outcome
-from leo_runtime.plan import Plan, PlannedStage
-from leo_runtime.problem import Link, Mode
+from leo_runtime.dispatch.plan import Plan, PlannedStage
+from leo_runtime.documents.problem import Link, Mode
+from leo_runtime.frame.records import Outcome
 
 Key = tuple[int, int, int, int]
 """The place of a piece of work in the order of all: planned start, 0 for a transfer or 1, frame, index in the frame."""

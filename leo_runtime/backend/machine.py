@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from leo_runtime import registry
-from leo_runtime.batch import Modes
+from leo_runtime.backend import registry
+from leo_runtime.backend.guard import guarded, in_words
+from leo_runtime.documents.hardware import Hardware, Processor
+from leo_runtime.documents.problem import Mode
 from leo_runtime.errors import BackendError, DeviceUnavailableError, KernelError, LeoError
-from leo_runtime.guard import guarded, in_words
-from leo_runtime.hardware import Hardware, Processor
-from leo_runtime.problem import Mode
 
 if TYPE_CHECKING:
     from leo_runtime.backend import Backend
-    from leo_runtime.graph import BoundStage
+    from leo_runtime.documents.workload import BoundStage
 
 STAND_IN = "cpu"
 """The backend that computes in the place of one that is not here."""
@@ -133,7 +132,7 @@ class Usable:
     left_out: dict[tuple[str, str, str], str]
 
 
-def usable(modes: Modes, attempt: Callable[[str, str, str], object]) -> Usable:
+def usable(modes: Mapping[str, tuple[Mode, ...]], attempt: Callable[[str, str, str], object]) -> Usable:
     """The modes for which `attempt(stage, processor, variant)` raises nothing.
 
     `Kernels.load` loads a kernel, `Kernels.warm` also runs it once. Whatever is raised leaves the mode out; raises

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from leo_runtime.batch import Job
-from leo_runtime.problem import Link, Mode, Placement, Problem, StageRun
+from leo_runtime.documents.problem import Link, Mode, Placement, Problem, StageRun
+from leo_runtime.frame.batch import Job
 
 
 @dataclass(frozen=True, slots=True)

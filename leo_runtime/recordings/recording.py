@@ -16,9 +16,10 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from leo_runtime.documents import Document, FileName, Name, Positive, Quantity, Value, reject, unique
+from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import RecordingError
-from leo_runtime.wav import read_wav
+from leo_runtime.recordings.wav import read_wav
+from leo_runtime.schema import Document, FileName, Name, Positive, Quantity, Value, reject, unique
 
 
 class RecordedStream(Value):
@@ -226,3 +227,17 @@ def _expect_even(path: Path, stream: RecordedStream, times_us: np.ndarray) -> No
             f"(sample {first} at {stream.rate_hz} Hz)",
             hint=f"resample to an even {stream.rate_hz} Hz that begins at time_us 0, so that no gap is left",
         )
+
+
+def check_streams(workload: Workload, recording: Recording) -> None:
+    """Raise `RecordingError` where a recording lacks a stream of the workload, or has it at another rate."""
+    for stream in workload.streams:
+        found = recording.stream(stream.name)
+        for what in ("rate_hz", "channels", "kind"):
+            wanted, given = getattr(stream, what), getattr(found, what)
+            if wanted != given:
+                raise RecordingError(
+                    f"recording `{recording.manifest.name}` has stream `{stream.name}` with {what} {given}, "
+                    f"workload `{workload.name}` reads {wanted}",
+                    hint="resample the recording, or change the workload",
+                )

@@ -11,10 +11,10 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from leo_runtime.documents import Document, Name, Positive, Quantity, Value, unique
+from leo_runtime.documents.workload import DEFAULT_VARIANT, BoundStage
 from leo_runtime.errors import ProfileError
-from leo_runtime.graph import DEFAULT_VARIANT, BoundStage
 from leo_runtime.operators import Work
+from leo_runtime.schema import Document, Name, Positive, Quantity, Value, unique
 
 ANY_OPERATOR = "*"
 

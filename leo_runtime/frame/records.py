@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from leo_runtime.batch import Job
-from leo_runtime.problem import Placement
+from leo_runtime.documents.problem import Placement
+from leo_runtime.frame.batch import Job
 
 Outcome = Literal["done", "cancelled", "failed"]
 """`cancelled`: a gate closed, so there was nothing to do."""

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from leo_runtime.errors import DocumentError, RecordingError
-from leo_runtime.traces import RecordedStream, Recording, read_stream
-from leo_runtime.wav import read_wav
+from leo_runtime.recordings.recording import RecordedStream, Recording, read_stream
+from leo_runtime.recordings.wav import read_wav
 
 MANIFEST = """
 format = "leo-recording/1"

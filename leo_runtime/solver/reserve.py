@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from leo_runtime.documents.problem import Criterion, Placement, Problem
 from leo_runtime.judge import check
-from leo_runtime.problem import Criterion, Placement, Problem
 
 
 def solve_with_reserve(problem: Problem, reserve_percent: int, solve: Callable[[Problem], Placement]) -> Placement:

@@ -15,10 +15,9 @@ from contextlib import AbstractContextManager
 from random import Random
 
 from leo_runtime.clock import VirtualClock, WallClock
-from leo_runtime.computing import Compute, Computed, Outputs, Publish, failure_text, is_users_interrupt
-from leo_runtime.dispatch import Attempt, Dispatcher
-from leo_runtime.errors import DeviceUnavailableError
-from leo_runtime.events import (
+from leo_runtime.dispatch.dispatcher import Attempt, Dispatcher
+from leo_runtime.dispatch.driver import Compute, Computed, Outputs, Publish
+from leo_runtime.dispatch.events import (
     Arrived,
     CancelStage,
     Event,
@@ -36,6 +35,7 @@ from leo_runtime.events import (
     TimePassed,
     Wake,
 )
+from leo_runtime.errors import DeviceUnavailableError, failure_text, is_users_interrupt
 
 Noise = Callable[[int, str, str, int], int]
 """How long a stage really lasts: from frame, stage, resource and the planned duration in us."""

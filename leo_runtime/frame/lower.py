@@ -9,13 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from leo_runtime.conditions import Conditions
-from leo_runtime.cut import cut
-from leo_runtime.documents import find_cycle
-from leo_runtime.errors import GraphError, ProfileError
-from leo_runtime.graph import BoundStage, Stage, TaskGraph, Workload, bind, in_order
-from leo_runtime.hardware import Hardware, Processor, Radio
-from leo_runtime.problem import (
+from leo_runtime.documents.hardware import Hardware, Processor, Radio
+from leo_runtime.documents.problem import (
     AccuracyBudget,
     Deadline,
     Link,
@@ -24,7 +19,12 @@ from leo_runtime.problem import (
     Resource,
     StageModes,
 )
-from leo_runtime.profiles import Profile
+from leo_runtime.documents.profile import Profile
+from leo_runtime.documents.workload import BoundStage, Stage, TaskGraph, Workload, bind, in_order
+from leo_runtime.errors import GraphError, ProfileError
+from leo_runtime.frame.conditions import Conditions
+from leo_runtime.frame.cut import cut
+from leo_runtime.schema import find_cycle
 
 Supports = Callable[[str, BoundStage, str], bool]
 """Whether a processor, by name, can run a stage's variant."""

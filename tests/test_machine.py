@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 import recorded
-from leo_runtime import Runtime, registry, replay_command
-from leo_runtime.backend import is_simulated
+from leo_runtime import Runtime, kept_profile
+from leo_runtime.backend import is_simulated, registry
+from leo_runtime.backend.guard import guarded
+from leo_runtime.backend.machine import open_backends, require_served, usable
 from leo_runtime.calibrate import calibrate
 from leo_runtime.computed_once import ComputedOnce
+from leo_runtime.documents.hardware import Hardware, Processor
+from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import BackendError, DeviceUnavailableError, KernelError, LeoError
-from leo_runtime.graph import BoundStage
-from leo_runtime.guard import guarded
-from leo_runtime.hardware import Hardware, Processor
 from leo_runtime.measure import QUICK
-from leo_runtime.serving import open_backends, require_served, usable
 from leo_runtime.testing import FakeBackend
 
 
@@ -254,7 +254,7 @@ def test_a_calibration_leaves_nothing_open(bench, files, step, monkeypatch) -> N
 def test_comparing_a_profile_leaves_nothing_open(bench, files) -> None:
     workload, machine, profile, _ = files
     with pytest.raises(LeoError):
-        replay_command._require_ours(profile, workload, machine)
+        kept_profile._require_ours(profile, workload, machine)
     assert bench.closed == bench.opened == ["cpu", "dsp"]
 
 
@@ -262,10 +262,10 @@ def test_a_runtime_that_is_closed_has_closed_its_backends_whatever_its_driver_do
     runtime = runtimes(files, live=False)
     runtime.submit(0, {source.stage: np.zeros(source.shape, np.int16) for source in runtime.sources(runtime._graphs)})
 
-    def breaks(_self: object) -> None:
+    def breaks(*_: object) -> None:
         raise RuntimeError("a mistake")
 
-    monkeypatch.setattr("leo_runtime.simulator.Simulator.close", breaks)
+    monkeypatch.setattr("leo_runtime.dispatch.simulator.Simulator.close", breaks)
     with pytest.raises(RuntimeError, match="a mistake"):
         runtime.close()
     assert bench.closed == bench.opened

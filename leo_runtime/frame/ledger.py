@@ -23,11 +23,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.errors import InputError
-from leo_runtime.hardware import Hardware
+from leo_runtime.frame.records import FrameResult, WakeObservation
 from leo_runtime.judge import check
-from leo_runtime.observations import FrameResult, WakeObservation
-from leo_runtime.problem import Placement, Problem
 from leo_runtime.values import whole
 
 Cause = Literal["run", "failed run", "transfer", "wake-up", "awake", "idle tail", "radio tail", "asleep", "solver"]

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from leo_runtime.backend import Backend, Kernel, driver_of, is_simulated, lacks_of
+from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import BackendError, KernelError, LeoError, MissingExtraError
-from leo_runtime.graph import BoundStage
 
 
 @contextmanager

@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
+
 from leo_runtime.clock import Clock
-from leo_runtime.dispatch import Dispatcher
-from leo_runtime.events import Event, FrameDone
+from leo_runtime.dispatch.dispatcher import Dispatcher
+from leo_runtime.dispatch.events import Event, FrameDone, RunReport, RunStage
+
+Outputs = Mapping[int, np.ndarray]
+"""What a run computed, by the frame's number in its batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """What came of a run: its report and its outputs."""
+
+    report: RunReport = field(default_factory=RunReport)
+    outputs: Outputs = field(default_factory=dict)
+
+
+Compute = Callable[[RunStage], Computed]
+"""Runs a stage. Whatever it raises is the stage's failure."""
+
+Publish = Callable[[RunStage, Outputs], None]
+"""Makes the outputs of a run known to the stages that read them."""
 
 
 class Driver(Protocol):

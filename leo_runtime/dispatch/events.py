@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from leo_runtime.observations import Outcome
-from leo_runtime.plan import Plan
-from leo_runtime.problem import Mode
+from leo_runtime.dispatch.plan import Plan
+from leo_runtime.documents.problem import Mode
+from leo_runtime.frame.records import Outcome
 
 # Events: what happened. `at_us` is on the run's clock.
 

@@ -11,12 +11,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from leo_runtime.conditions import Conditions
+from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.problem import AccuracyBudget, Deadline, Mode, Placement, Problem, StageModes
+from leo_runtime.documents.workload import TaskGraph
 from leo_runtime.errors import InputError, SolverError
-from leo_runtime.graph import TaskGraph
-from leo_runtime.hardware import Hardware
-from leo_runtime.lower import MergedStage, MergedWorkload, active_stages, usual_links, usual_resources
-from leo_runtime.problem import AccuracyBudget, Deadline, Mode, Placement, Problem, StageModes
+from leo_runtime.frame.conditions import Conditions
+from leo_runtime.frame.lower import MergedStage, MergedWorkload, active_stages, usual_links, usual_resources
 from leo_runtime.values import several_names
 
 MAX_CANDIDATES = 6

@@ -20,10 +20,9 @@ from queue import SimpleQueue
 from types import MappingProxyType
 
 from leo_runtime.clock import Clock, WallClock
-from leo_runtime.computing import Compute, Outputs, Publish, failure_text, is_users_interrupt
-from leo_runtime.dispatch import Dispatcher
-from leo_runtime.errors import DeviceUnavailableError
-from leo_runtime.events import (
+from leo_runtime.dispatch.dispatcher import Dispatcher
+from leo_runtime.dispatch.driver import Compute, Outputs, Publish
+from leo_runtime.dispatch.events import (
     Arrived,
     CancelStage,
     Event,
@@ -41,6 +40,7 @@ from leo_runtime.events import (
     TimePassed,
     Wake,
 )
+from leo_runtime.errors import DeviceUnavailableError, failure_text, is_users_interrupt
 
 CLOSE_TIMEOUT_S = 5.0
 """How long closing waits for the kernels that are running, for all of them together."""
