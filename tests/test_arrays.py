@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from leo_runtime.computing import Kernels
 from leo_runtime.dispatch.events import RunStage
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.workload import BoundStage, GraphBuilder, TaskGraph
 from leo_runtime.errors import BackendError
 from leo_runtime.frame.batch import FramePrices, Job
 from leo_runtime.frame.lower import merge
-from leo_runtime.runtime import Runtime
+from leo_runtime.runtime.kernels import Kernels
+from leo_runtime.runtime.runtime import Runtime
 from test_runtime import LOUD, QUIET, SAMPLES, FakeBackend, loud_graph, one, profile, workload
 
 Function = Callable[[Sequence[np.ndarray]], np.ndarray]
@@ -214,7 +214,7 @@ def test_what_cannot_be_handed_over_fails_who_reads_it(failure: BaseException, m
     kernels = kernels_of({"cpu": FakeBackend(), "fast": FakeBackend()})
     kernels.publish(order("sound"), kernels.run(order("sound")).outputs)
     with monkeypatch.context() as patch:
-        patch.setattr("leo_runtime.computing.frozen_copy", no_copy)
+        patch.setattr("leo_runtime.runtime.kernels.frozen_copy", no_copy)
         kernels.hand_over(0, "sound", "fast")
     what = type(failure).__name__
     with pytest.raises(BackendError, match=f"input `sound` could not be handed over to `fast` \\({what}: "):

@@ -10,7 +10,6 @@ import pytest
 
 import recorded
 from leo_backends.cpu import CpuBackend
-from leo_runtime import computing
 from leo_runtime.backend import Kernel
 from leo_runtime.documents.hardware import Hardware, Processor
 from leo_runtime.documents.problem import Placement, Problem
@@ -30,10 +29,11 @@ from leo_runtime.frame.conditions import Conditions
 from leo_runtime.frame.lower import MergedWorkload, merge, price
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.judge import check
-from leo_runtime.replay import Span, replay
-from leo_runtime.runtime import Runtime
+from leo_runtime.replay.replay import Span, replay
+from leo_runtime.replay.summary import energy
+from leo_runtime.runtime import kernels as computing
+from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.solver import solve
-from leo_runtime.summary import energy
 
 HARDWARE = Hardware.from_dict(
     {

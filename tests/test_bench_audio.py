@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from leo_runtime import bench_audio, cli
-from leo_runtime.bench_audio import COLUMNS, PUBLISHED, Cell, Row, as_json, bench, places, workload_stages
+from leo_runtime import cli
 from leo_runtime.documents.hardware import Processor
-from leo_runtime.report import audio_bench
+from leo_runtime.measure import bench_audio
+from leo_runtime.measure.bench_audio import COLUMNS, PUBLISHED, Cell, Row, as_json, bench, places, workload_stages
+from leo_runtime.report.tables import audio_bench
 
 
 def row(name: str, *times_us: int | None, measured: bool = True) -> Row:

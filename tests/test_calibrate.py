@@ -8,16 +8,16 @@ import numpy as np
 import psutil
 import pytest
 
-from leo_runtime import calibrate as calibration
 from leo_runtime.backend import DeviceRun, Kernel
-from leo_runtime.calibrate import calibrate, require_device, this_device
 from leo_runtime.clock import VirtualClock
 from leo_runtime.documents.hardware import Hardware, Processor
 from leo_runtime.documents.profile import ClockMhz, Measurement, Profile
 from leo_runtime.documents.workload import BoundStage, GraphBuilder, Stream, Workload
-from leo_runtime.energy import Counter
 from leo_runtime.errors import BackendError, KernelError, ProfileError, RecordingError
-from leo_runtime.measure import QUICK, BusyNeighbours, Effort, fit_line
+from leo_runtime.measure import calibrate as calibration
+from leo_runtime.measure.calibrate import calibrate, require_device, this_device
+from leo_runtime.measure.energy import Counter
+from leo_runtime.measure.measure import QUICK, BusyNeighbours, Effort, fit_line
 from leo_runtime.recordings.recording import RecordedStream, Recording, RecordingManifest
 
 WATCH = calibration.busy_percent

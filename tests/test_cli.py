@@ -378,7 +378,7 @@ def test_what_tuning_found_is_a_table_or_json(capsys, monkeypatch, tmp_path):
         progress("dense 16x64", 3000, 2000)
         return out
 
-    monkeypatch.setattr("leo_runtime.tune.tune", tuned)
+    monkeypatch.setattr("leo_runtime.measure.tune.tune", tuned)
     out = str(tmp_path / "tuned.json")
     status, said, err = run(capsys, "tune", "--out", out)
     assert (status, said.splitlines()[-1]) == (0, "dense 16x64           3.0       2.0           1.50")

@@ -13,17 +13,18 @@ import pytest
 import recorded
 from leo_backends import tflite
 from leo_backends.cpu import CpuBackend
-from leo_runtime import calibrate, cli, solver
+from leo_runtime import cli, solver
 from leo_runtime.backend import Kernel
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.problem import Placement
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import BoundStage
-from leo_runtime.energy import Counter
 from leo_runtime.errors import DeviceUnavailableError, KernelError
-from leo_runtime.kept_profile import kept_or_measured
+from leo_runtime.measure import calibrate
+from leo_runtime.measure.energy import Counter
+from leo_runtime.measure.kept_profile import kept_or_measured
 from leo_runtime.operators import operator
-from leo_runtime.runtime import Runtime
+from leo_runtime.runtime.runtime import Runtime
 
 MODELS = Path(__file__).parent / "models"
 WAKE_WORD = Path(__file__).parent.parent / "leo_runtime" / "demo" / "models" / "okay_nabu.tflite"
@@ -190,8 +191,8 @@ def test_a_kept_profile_is_used_again_where_it_speaks_of_this_workload_and_devic
 
     measured = calibrate.calibrate
     counter = Counter("rapl package-0", lambda: 0)
-    monkeypatch.setattr("leo_runtime.calibrate.calibrate", counted)
-    monkeypatch.setattr("leo_runtime.kept_profile.whole_machine", lambda: (counter,))
+    monkeypatch.setattr("leo_runtime.measure.calibrate.calibrate", counted)
+    monkeypatch.setattr("leo_runtime.measure.kept_profile.whole_machine", lambda: (counter,))
 
     def profile_for(changed: dict[str, object] | None = None) -> tuple[Profile, str]:
         workload, hardware, _, recording = recorded.load_all(Path())
@@ -237,7 +238,7 @@ def test_what_was_measured_is_printed_as_json(capsys):
     ],
 )
 def test_an_output_that_cannot_be_written_is_refused_before_anything_is_measured(capsys, monkeypatch, arguments):
-    for place in ("leo_runtime.calibrate.calibrate", "leo_runtime.compare.replay"):
+    for place in ("leo_runtime.measure.calibrate.calibrate", "leo_runtime.replay.compare.replay"):
         monkeypatch.setattr(place, lambda *_, **__: pytest.fail("ran, with nowhere to write"))
     status, out, err = run(capsys, *arguments)
     assert (status, out) == (2, "")
@@ -344,7 +345,7 @@ def save_weights(weights: list[list[float]], **other: object) -> None:
 )
 @pytest.mark.parametrize("batch", ["1", "3"])
 def test_a_model_that_cannot_be_loaded_is_refused_before_anything_runs(capsys, monkeypatch, spoil, batch):
-    monkeypatch.setattr("leo_runtime.compare.replay", lambda *_, **__: pytest.fail("ran a broken model"))
+    monkeypatch.setattr("leo_runtime.replay.compare.replay", lambda *_, **__: pytest.fail("ran a broken model"))
     spoil()
     status, out, err = run(capsys, *VIRTUAL, "--batch", batch)
     assert (status, out) == (2, "")

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from leo_backends import tflite
-from leo_runtime import measure
 from leo_runtime.backend import registry
 from leo_runtime.cli import main
 from leo_runtime.documents.hardware import Hardware
@@ -22,6 +21,7 @@ from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import Workload
 from leo_runtime.frame.lower import merge, price
+from leo_runtime.measure import measure
 from leo_runtime.operators import BUILT_IN, Operator
 from leo_runtime.recordings.recording import RecordingManifest
 from leo_runtime.schema import Document

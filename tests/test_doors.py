@@ -16,7 +16,7 @@ from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.documents.workload import GraphBuilder, Workload
 from leo_runtime.errors import InputError
 from leo_runtime.frame.ledger import ledger, run_ledger
-from leo_runtime.runtime import Runtime
+from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.shipped import PHONE
 from leo_runtime.shipped import hardware as shipped_hardware
 from leo_runtime.solver import solve

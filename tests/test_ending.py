@@ -18,8 +18,8 @@ from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import BackendError, DrainTimeoutError, GraphError, InputError, LeoError, ProfileError
-from leo_runtime.options import RuntimeOptions
-from leo_runtime.runtime import Runtime
+from leo_runtime.runtime.options import RuntimeOptions
+from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.solver import solve
 from test_runtime import (
     LOUD,
@@ -327,7 +327,7 @@ class Wrong(Dispatcher):
 def test_where_the_runtime_itself_goes_wrong_every_frame_has_its_result(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("leo_runtime.runtime.Dispatcher", Wrong)
+    monkeypatch.setattr("leo_runtime.runtime.runtime.Dispatcher", Wrong)
     graph = loud_graph(deadline_us=LONG_US)
     with simulated(graph) if kind == "virtual" else live(fast=FakeBackend()) as runtime:
         runtime.submit(0, {"sound": LOUD})

@@ -11,7 +11,7 @@ from leo_runtime.documents.workload import BoundStage, GraphBuilder, Stream, Tas
 from leo_runtime.errors import GraphError, ProfileError
 from leo_runtime.frame.conditions import Conditions
 from leo_runtime.frame.lower import MergedWorkload, frame_problem, merge, price
-from leo_runtime.runtime import Runtime
+from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.solver import solve
 
 HARDWARE = Hardware.from_dict(

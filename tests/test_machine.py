@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 
 import recorded
-from leo_runtime import Runtime, kept_profile
+from leo_runtime import Runtime
 from leo_runtime.backend import is_simulated, registry
 from leo_runtime.backend.guard import guarded
 from leo_runtime.backend.machine import open_backends, require_served, usable
-from leo_runtime.calibrate import calibrate
-from leo_runtime.computed_once import ComputedOnce
 from leo_runtime.documents.hardware import Hardware, Processor
 from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import BackendError, DeviceUnavailableError, KernelError, LeoError
-from leo_runtime.measure import QUICK
+from leo_runtime.measure import kept_profile
+from leo_runtime.measure.calibrate import calibrate
+from leo_runtime.measure.measure import QUICK
+from leo_runtime.replay.shared_kernels import ComputedOnce
 from leo_runtime.testing import FakeBackend
 
 
@@ -190,7 +191,7 @@ def test_a_mistake_while_a_runtime_is_made_leaves_nothing_open(bench, files, mon
     def breaks(*_a: object, **_k: object) -> None:
         raise RuntimeError("a mistake")
 
-    monkeypatch.setattr(f"leo_runtime.runtime.{broken}", breaks)
+    monkeypatch.setattr(f"leo_runtime.runtime.runtime.{broken}", breaks)
     with pytest.raises(RuntimeError, match="a mistake"):
         runtimes(files, live)
     assert bench.closed == bench.opened != []
@@ -241,7 +242,7 @@ def test_a_comparison_leaves_nothing_open(bench, files) -> None:
 
 @pytest.mark.parametrize("step", ["supports", "load", "run"])
 def test_a_calibration_leaves_nothing_open(bench, files, step, monkeypatch) -> None:
-    monkeypatch.setattr("leo_runtime.calibrate.busy_percent", lambda clock: 0.0)
+    monkeypatch.setattr("leo_runtime.measure.calibrate.busy_percent", lambda clock: 0.0)
     bench.faults = {f"{step} dsp": SystemExit(3)}
     workload, machine, _, recording = files
     found = calibrate(workload, machine, recording, effort=QUICK)

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from leo_runtime import planner
 from leo_runtime.dispatch import plan
 from leo_runtime.dispatch.plan import Plan
 from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.errors import InputError, SolverError
 from leo_runtime.frame.records import FrameResult
+from leo_runtime.runtime import planner
 from leo_runtime.solver import solve
 from test_runtime import LOUD, bench, loud_graph, one, other_graph, simulated
 

@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 
 import recorded
-from leo_runtime import report, summary
 from leo_runtime.errors import RecordingError
 from leo_runtime.frame.batch import Job
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.recordings.recording import Recording, check_streams
-from leo_runtime.replay import FrameSink, Replay, Span, releases, replay, streams_read
-from leo_runtime.replay_log import LogWriter, log_lines
-from leo_runtime.runtime import Runtime
+from leo_runtime.replay import summary
+from leo_runtime.replay.log import LogWriter, log_lines
+from leo_runtime.replay.replay import FrameSink, Replay, Span, releases, replay, streams_read
+from leo_runtime.report import tables as report
+from leo_runtime.runtime.runtime import Runtime
 
 
 @pytest.fixture
@@ -191,7 +192,7 @@ def test_a_trace_written_as_the_replay_goes_is_readable_at_any_time(folder):
     pytest.importorskip("perfetto", reason="needs the extra `report`")
     from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace
 
-    from leo_runtime.viewer import TraceWriter
+    from leo_runtime.report.perfetto import TraceWriter
 
     class Reading(TraceWriter):
         def frame(self, ended: FrameResult, settled_us: int) -> None:
@@ -225,7 +226,7 @@ def test_the_trace_for_the_viewer_holds_every_stage_that_ran(folder):
     pytest.importorskip("perfetto", reason="needs the extra `report`")
     from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace, TrackEvent
 
-    from leo_runtime.viewer import TraceWriter
+    from leo_runtime.report.perfetto import TraceWriter
 
     with TraceWriter(folder / "trace") as writer:
         replayed = run(folder, sinks=[writer])

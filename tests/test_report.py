@@ -5,7 +5,7 @@ import io
 import pytest
 
 from leo_runtime.progress import ProgressBar
-from leo_runtime.report import duration, table
+from leo_runtime.report.tables import duration, table
 
 
 class Terminal(io.StringIO):

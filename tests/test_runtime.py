@@ -17,7 +17,7 @@ from leo_runtime.errors import GraphError, InputError, KernelError, SolverError
 from leo_runtime.frame.ledger import run_ledger
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.operators import NoParameters, Operator, Work, define
-from leo_runtime.runtime import Runtime
+from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.solver import solve
 
 SAMPLES = 16
@@ -329,7 +329,7 @@ def test_a_question_without_an_answer_is_asked_once_as_well() -> None:
 
 
 def test_the_question_asked_last_is_forgotten_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("leo_runtime.planner.MAX_PLANS", 2)
+    monkeypatch.setattr("leo_runtime.runtime.planner.MAX_PLANS", 2)
     asked: list[str] = []
 
     def solver(problem: Problem) -> Placement:

@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from leo_runtime import runtime as runtime_module
 from leo_runtime.clock import VirtualClock
 from leo_runtime.dispatch.executor import Executor
 from leo_runtime.dispatch.simulator import Simulator
 from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.documents.workload import TaskGraph
 from leo_runtime.frame.records import FrameResult
-from leo_runtime.runtime import Runtime
+from leo_runtime.runtime import runtime as runtime_module
+from leo_runtime.runtime.runtime import Runtime
+from leo_runtime.runtime.turns import Turns
 from leo_runtime.solver import solve
-from leo_runtime.turns import Turns
 from test_runtime import LOUD, SAMPLES, bench, fake_backends, loud_graph, profile, workload
 
 SUBMITTING, COLLECTING, LOOKING = 3, 2, 1

@@ -26,8 +26,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(request: Request) -> int:
     """Print them. Returns the exit status."""
-    from leo_runtime import report
     from leo_runtime.backend import registry
+    from leo_runtime.report import tables as report
 
     found = registry.available()
     if request.json:

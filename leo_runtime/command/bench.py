@@ -31,8 +31,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(request: Request) -> int:
     """Measure, and print the table. Returns the exit status."""
-    from leo_runtime import bench_audio, report
+    from leo_runtime.measure import bench_audio
     from leo_runtime.progress import ProgressBar
+    from leo_runtime.report import tables as report
 
     with ProgressBar("measuring") as progress:
         rows = bench_audio.bench(request.rounds, progress)

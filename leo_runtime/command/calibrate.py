@@ -37,9 +37,11 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(request: Request) -> int:
     """Measure, and print the profile or what was measured. Returns the exit status."""
-    from leo_runtime import calibrate, measure, report, shipped
-    from leo_runtime.energy import whole_machine
+    from leo_runtime import shipped
+    from leo_runtime.measure import calibrate, measure
+    from leo_runtime.measure.energy import whole_machine
     from leo_runtime.progress import ProgressBar
+    from leo_runtime.report import tables as report
     from leo_runtime.schema import require_writable
 
     workload, hardware = shipped.workload(request.workload), shipped.hardware(request.hardware)

@@ -69,7 +69,7 @@ def run(request: Request) -> int:
 
 def _write(action: str, found: Sequence[Profile], out: Path) -> None:
     if action == "plot":
-        from leo_runtime.plots import plot_profile
+        from leo_runtime.report.plots import plot_profile
 
         plot_profile(found[0], out)
     else:
@@ -77,7 +77,8 @@ def _write(action: str, found: Sequence[Profile], out: Path) -> None:
 
 
 def _text(request: Request, found: Sequence[Profile]) -> str:
-    from leo_runtime import report, shipped
+    from leo_runtime import shipped
+    from leo_runtime.report import tables as report
 
     if request.action == "show":
         return found[0].to_json() if request.json else report.profile_table(found[0])

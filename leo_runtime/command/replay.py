@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from leo_runtime.compare import Placing
     from leo_runtime.documents.hardware import Hardware
     from leo_runtime.documents.profile import Profile
     from leo_runtime.documents.workload import Workload
     from leo_runtime.recordings.recording import Recording
-    from leo_runtime.replay import Span, Time
-    from leo_runtime.replay_log import LogWriter
-    from leo_runtime.viewer import TraceWriter
+    from leo_runtime.replay.compare import Placing
+    from leo_runtime.replay.log import LogWriter
+    from leo_runtime.replay.replay import Span, Time
+    from leo_runtime.report.perfetto import TraceWriter
 
 EXAMPLE = "replay demo --virtual --seconds 20"
 
@@ -107,10 +107,12 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(request: Request) -> int:
     """Replay as asked, print tables or JSON, and write logs and traces. Returns the exit status."""
-    from leo_runtime import compare, replay_text, shipped, solver, summary
+    from leo_runtime import shipped, solver
     from leo_runtime.progress import ProgressBar
     from leo_runtime.recordings.recording import check_streams
-    from leo_runtime.replay import check_files
+    from leo_runtime.replay import compare, summary
+    from leo_runtime.replay.replay import check_files
+    from leo_runtime.report import replay_text
 
     workload, recording = shipped.workload(request.workload), shipped.recording(request.recording)
     check_streams(workload, recording)
@@ -131,7 +133,7 @@ def run(request: Request) -> int:
             sys.stdout.write(replay_text.text(one, files.paths))
             sys.stdout.flush()
         if request.plot is not None and time == "virtual":
-            from leo_runtime.plots import plot_replay
+            from leo_runtime.report.plots import plot_replay
 
             plot_replay(one.replayed, one.totals, request.plot, part=summary.busiest(one.replayed))
         ran.append(one)
@@ -143,7 +145,7 @@ def run(request: Request) -> int:
 
 def _placing(request: Request) -> Placing:
     """How frames are placed. Raises `InputError` for a percentage that means nothing."""
-    from leo_runtime.compare import Placing
+    from leo_runtime.replay.compare import Placing
 
     if request.noise > 100:
         raise InputError(f"expected a noise of at most 100 percent, got {request.noise:g}")
@@ -223,7 +225,7 @@ def _with_dsp(arithmetic: str | None, hardware: Hardware) -> Hardware:
 
 
 def _span(request: Request, workload: Workload, recording: Recording, time: Time) -> Span:
-    from leo_runtime.replay import Span, streams_read
+    from leo_runtime.replay.replay import Span, streams_read
 
     seconds = LIVE_SECONDS if request.seconds is None and time == "real" else request.seconds
     if seconds is not None and seconds <= 0:
@@ -240,7 +242,7 @@ def _profile(request: Request, time: Time, workload: Workload, hardware: Hardwar
         return shipped.profile(request.profile or request.hardware or shipped.PHONE)
     if request.live and request.profile:
         return shipped.profile(request.profile)
-    from leo_runtime.kept_profile import kept_or_measured
+    from leo_runtime.measure.kept_profile import kept_or_measured
     from leo_runtime.progress import ProgressBar
 
     path = request.out / f"{hardware.name}.profile.json"
@@ -252,8 +254,8 @@ class _Files:
     """The log of a replay and, where its extra is there, the trace, both written as it goes on."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        from leo_runtime.replay_log import LogWriter
-        from leo_runtime.viewer import TraceWriter
+        from leo_runtime.replay.log import LogWriter
+        from leo_runtime.report.perfetto import TraceWriter
 
         self.paths = [folder / f"{name}.log.jsonl"]
         self.sinks: list[LogWriter | TraceWriter] = [LogWriter(self.paths[0])]

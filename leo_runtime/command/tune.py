@@ -42,7 +42,9 @@ def run(request: Request) -> int:
     """Search, and print what was gained. Returns the exit status."""
     import tempfile
 
-    from leo_runtime import bench_audio, report, shipped, tune
+    from leo_runtime import shipped
+    from leo_runtime.measure import bench_audio, tune
+    from leo_runtime.report import tables as report
     from leo_runtime.schema import require_writable
 
     if request.bench and request.workload is not None:

@@ -12,12 +12,12 @@ from pathlib import Path
 from statistics import median
 
 from leo_runtime import shipped
-from leo_runtime.calibrate import calibrate
 from leo_runtime.documents.problem import Mode, Placement, Problem
 from leo_runtime.documents.profile import Profile
 from leo_runtime.frame.conditions import Conditions
 from leo_runtime.frame.lower import frame_problem, merge, price
-from leo_runtime.measure import Effort
+from leo_runtime.measure.calibrate import calibrate
+from leo_runtime.measure.measure import Effort
 from leo_runtime.solver import solve
 
 EFFORT = Effort(least_runs=10, most_us=500_000, batches=())

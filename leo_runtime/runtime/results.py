@@ -6,15 +6,15 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from leo_runtime.answers import due_us, graph_result
 from leo_runtime.dispatch.events import FrameDone, StageRecord
 from leo_runtime.dispatch.plan import Plan
 from leo_runtime.documents.problem import Mode, Placement
 from leo_runtime.documents.workload import TaskGraph, in_order
-from leo_runtime.drift import Key
 from leo_runtime.frame.batch import FramePrices, Job
 from leo_runtime.frame.lower import MergedWorkload
 from leo_runtime.frame.records import FrameResult, GraphResult, StageObservation, TransferObservation, WakeObservation
+from leo_runtime.runtime.answers import due_us, graph_result
+from leo_runtime.runtime.drift import Key
 
 if TYPE_CHECKING:
     import numpy as np

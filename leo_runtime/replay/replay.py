@@ -17,7 +17,7 @@ from leo_runtime.frame.records import FrameResult
 from leo_runtime.operators import find_operator
 from leo_runtime.progress import Progress
 from leo_runtime.recordings.recording import Recording, check_streams
-from leo_runtime.runtime import Runtime
+from leo_runtime.runtime.runtime import Runtime
 
 Time = Literal["virtual", "real"]
 

@@ -25,10 +25,10 @@ from leo_runtime.clock import Clock, WallClock
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import ClockMhz, Cost, Device, Measurement, Profile
 from leo_runtime.documents.workload import BoundStage, Workload
-from leo_runtime.energy import Source
 from leo_runtime.errors import BackendError, DeviceUnavailableError, KernelError, LeoError, ProfileError
 from leo_runtime.frame.lower import MergedStage, merge
-from leo_runtime.measure import (
+from leo_runtime.measure.energy import Source
+from leo_runtime.measure.measure import (
     FULL,
     Effort,
     Energy,

@@ -7,17 +7,18 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 
-from leo_runtime import solver, summary
+from leo_runtime import solver
 from leo_runtime.backend import Backend
-from leo_runtime.computed_once import ComputedOnce
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import Workload
-from leo_runtime.planner import BATCH_NODES, Solver
 from leo_runtime.progress import Progress
 from leo_runtime.recordings.recording import Recording
-from leo_runtime.replay import FrameSink, Replay, Span, Time, replay
-from leo_runtime.runtime import Runtime
+from leo_runtime.replay import summary
+from leo_runtime.replay.replay import FrameSink, Replay, Span, Time, replay
+from leo_runtime.replay.shared_kernels import ComputedOnce
+from leo_runtime.runtime.planner import BATCH_NODES, Solver
+from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.solver.reserve import solve_with_reserve
 
 POLICIES = ("cpu-only", "dsp-first", "gpu-first", "greedy")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from leo_runtime.documents.workload import TaskGraph
 from leo_runtime.frame.ledger import Ledger, run_ledger
 from leo_runtime.frame.records import FrameResult, GraphResult
-from leo_runtime.replay import Replay, Span, Time
+from leo_runtime.replay.replay import Replay, Span, Time
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from leo_runtime.errors import InputError, MissingExtraError
 from leo_runtime.operators import Work
 
 if TYPE_CHECKING:
-    from leo_runtime.replay import Replay, Span
-    from leo_runtime.summary import Total
+    from leo_runtime.replay.replay import Replay, Span
+    from leo_runtime.replay.summary import Total
 
 PROCESSOR_COLOURS = {"cpu": "#c44e52", "gpu": "#4c72b0", "dsp": "#55a868", "cloud": "#8172b3"}
 """By the names shipped machines give their processors; others take what is left of matplotlib's own cycle."""

@@ -14,9 +14,9 @@ import numpy as np
 
 from leo_runtime.backend import Backend, Kernel, registry
 from leo_runtime.backend.machine import open_backends
-from leo_runtime.computing import frozen_copy
 from leo_runtime.documents.hardware import Hardware, Processor
 from leo_runtime.documents.workload import BoundStage
+from leo_runtime.runtime.kernels import frozen_copy
 
 REFERENCE = "cpu"
 """The backend that all others are held to."""

@@ -30,8 +30,27 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from leo_runtime.answers import check_decision, due_us
-from leo_runtime.arguments import (
+from leo_runtime.backend import is_simulated
+from leo_runtime.backend.machine import Machine, anything, open_backends, require_served, usable
+from leo_runtime.clock import Clock, WallClock
+from leo_runtime.dispatch.dispatcher import Dispatcher
+from leo_runtime.dispatch.driver import Driver
+from leo_runtime.dispatch.events import FrameAdmitted, ProcessorFound, ProcessorLost, RunStage
+from leo_runtime.dispatch.executor import CLOSE_TIMEOUT_S, Executor
+from leo_runtime.dispatch.plan import Plan
+from leo_runtime.dispatch.simulator import Noise, Simulator, seeded_noise
+from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.problem import Mode, Placement
+from leo_runtime.documents.profile import Profile
+from leo_runtime.documents.workload import Workload
+from leo_runtime.errors import DrainTimeoutError, InputError
+from leo_runtime.frame.batch import FramePrices, Modes, require_candidates
+from leo_runtime.frame.conditions import Conditions
+from leo_runtime.frame.ledger import linger_us
+from leo_runtime.frame.lower import MergedWorkload, merge, price
+from leo_runtime.frame.records import FrameResult
+from leo_runtime.runtime.answers import check_decision, due_us
+from leo_runtime.runtime.arguments import (
     SourceWindow,
     batch_frames,
     due_graphs,
@@ -47,31 +66,12 @@ from leo_runtime.arguments import (
     require_windows,
     source_window,
 )
-from leo_runtime.backend import is_simulated
-from leo_runtime.backend.machine import Machine, anything, open_backends, require_served, usable
-from leo_runtime.clock import Clock, WallClock
-from leo_runtime.computing import Kernels, frozen_copy, frozen_view
-from leo_runtime.dispatch.dispatcher import Dispatcher
-from leo_runtime.dispatch.driver import Driver
-from leo_runtime.dispatch.events import FrameAdmitted, ProcessorFound, ProcessorLost, RunStage
-from leo_runtime.dispatch.executor import CLOSE_TIMEOUT_S, Executor
-from leo_runtime.dispatch.plan import Plan
-from leo_runtime.dispatch.simulator import Noise, Simulator, seeded_noise
-from leo_runtime.documents.hardware import Hardware
-from leo_runtime.documents.problem import Mode, Placement
-from leo_runtime.documents.profile import Profile
-from leo_runtime.documents.workload import Workload
-from leo_runtime.drift import ONE, Drift, Estimate
-from leo_runtime.errors import DrainTimeoutError, InputError
-from leo_runtime.frame.batch import FramePrices, Modes, require_candidates
-from leo_runtime.frame.conditions import Conditions
-from leo_runtime.frame.ledger import linger_us
-from leo_runtime.frame.lower import MergedWorkload, merge, price
-from leo_runtime.frame.records import FrameResult
-from leo_runtime.options import RuntimeOptions
-from leo_runtime.planner import FrameSolver, LinksNow, Planner, frame_solver, no_placement
-from leo_runtime.results import Results, Submitted, energy_nj, unplaced_result
-from leo_runtime.turns import Turns
+from leo_runtime.runtime.drift import ONE, Drift, Estimate
+from leo_runtime.runtime.kernels import Kernels, frozen_copy, frozen_view
+from leo_runtime.runtime.options import RuntimeOptions
+from leo_runtime.runtime.planner import FrameSolver, LinksNow, Planner, frame_solver, no_placement
+from leo_runtime.runtime.results import Results, Submitted, energy_nj, unplaced_result
+from leo_runtime.runtime.turns import Turns
 from leo_runtime.values import whole
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ from leo_runtime.backend.guard import in_words
 from leo_runtime.clock import Clock
 from leo_runtime.documents.profile import Measurement
 from leo_runtime.documents.workload import BoundStage
-from leo_runtime.energy import Meter, Source
 from leo_runtime.errors import KernelError, LeoError
+from leo_runtime.measure.energy import Meter, Source
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from leo_runtime import calibrate, measure
 from leo_runtime.backend.machine import open_backends
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import Workload
-from leo_runtime.energy import whole_machine
 from leo_runtime.errors import InputError
+from leo_runtime.measure import calibrate, measure
+from leo_runtime.measure.energy import whole_machine
 from leo_runtime.progress import Progress
 from leo_runtime.recordings.recording import Recording
 

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from leo_runtime.appending import Appending
 from leo_runtime.frame.records import FrameResult
-from leo_runtime.replay import Replay
+from leo_runtime.replay.replay import Replay
 
 
 class LogWriter:

@@ -7,10 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from leo_runtime import report, summary
-from leo_runtime.compare import Compared
 from leo_runtime.frame.ledger import Ledger
-from leo_runtime.replay import Replay
+from leo_runtime.replay import summary
+from leo_runtime.replay.compare import Compared
+from leo_runtime.replay.replay import Replay
+from leo_runtime.report import tables as report
 
 FAILURES_SHOWN = 10
 LONGEST_REASON = 300

@@ -13,7 +13,7 @@ from typing import Any, Self
 from leo_runtime.appending import Appending
 from leo_runtime.errors import MissingExtraError
 from leo_runtime.frame.records import FrameResult, StageObservation, TransferObservation
-from leo_runtime.replay import Replay
+from leo_runtime.replay.replay import Replay
 
 _SEQUENCE = 1
 

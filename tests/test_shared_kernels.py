@@ -5,9 +5,9 @@ import pytest
 
 import recorded
 from leo_backends.cpu import CpuBackend
-from leo_runtime.computed_once import ComputedOnce
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import bind
+from leo_runtime.replay.shared_kernels import ComputedOnce
 
 
 class OddBackend(CpuBackend):

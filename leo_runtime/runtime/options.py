@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from leo_runtime.arguments import require_flags
-from leo_runtime.planner import Solver
+from leo_runtime.runtime.arguments import require_flags
+from leo_runtime.runtime.planner import Solver
 from leo_runtime.values import whole
 
 if TYPE_CHECKING:
