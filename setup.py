@@ -3,18 +3,25 @@
 All else is in pyproject.toml.
 """
 
+import os
 from pathlib import Path
 
 from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CCompilerError, ExecError, PlatformError
 
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 SEARCH = "leo_runtime/solver/search"
 SOURCES = sorted(path.stem for path in Path(__file__).parent.glob(f"{SEARCH}/*.pxd"))
 
 
 class AllOrNone(build_ext):
     """Leaves nothing compiled where something cannot be: what is compiled is made of nothing that is interpreted."""
+
+    def finalize_options(self) -> None:
+        """Compile on all cores, unless told otherwise."""
+        super().finalize_options()
+        self.parallel = self.parallel or CORES
 
     def build_extensions(self) -> None:
         """Build them all; without a compiler the same sources run interpreted."""
@@ -41,6 +48,7 @@ def extensions() -> list[Extension]:
             Extension(f"{SEARCH.replace('/', '.')}.{name}", [f"{SEARCH}/{name}.py"], extra_compile_args=["-O3"])
             for name in SOURCES
         ],
+        nthreads=CORES,
         compiler_directives={
             "language_level": 3,
             "annotation_typing": False,

@@ -1,5 +1,8 @@
 """The command line: golden transcripts, exit statuses, and which stream says what."""
 
+import argparse
+import dataclasses
+import importlib
 import json
 import os
 import re
@@ -239,6 +242,33 @@ def test_every_command_has_an_example(capsys):
             cli.main([name, "--help"])
         assert stopped.value.code == 0
         assert f"Example: leo-runtime {name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_a_request_has_a_field_for_every_argument(name):
+    command = importlib.import_module(f"leo_runtime.command.{name}")
+    parser = argparse.ArgumentParser(add_help=False)
+    command.add(parser)
+    assert {field.name for field in dataclasses.fields(command.Request)} == {one.dest for one in parser._actions}
+    assert command.Request.__dataclass_params__.frozen
+
+
+def test_every_file_of_a_command_is_a_command():
+    files = {path.stem for path in Path(cli.__file__).parent.joinpath("command").glob("*.py")}
+    assert files == {*cli.COMMANDS, "__init__", "shared"}
+
+
+def test_help_imports_nothing_that_takes_long():
+    code = (
+        "import sys; from leo_runtime.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "own = {m for m in sys.modules if m.startswith('leo_')}\n"
+        "print(sorted(own, key=len), [m for m in ('numpy', 'pydantic', 'json.tool') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    expected = ["leo_runtime", "leo_runtime.cli", "leo_runtime.errors", "leo_runtime.command"]
+    assert done.stdout.splitlines()[-1] == f"{[*expected, 'leo_runtime.command.shared']} []"
 
 
 def test_a_reader_that_has_enough_is_no_error():

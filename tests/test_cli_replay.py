@@ -1,6 +1,5 @@
 """`leo-runtime replay` and `calibrate`: what they print and write, and what they say to bad input."""
 
-import argparse
 import json
 import os
 import signal
@@ -14,7 +13,7 @@ import pytest
 import recorded
 from leo_backends import tflite
 from leo_backends.cpu import CpuBackend
-from leo_runtime import cli, replay_command, solver
+from leo_runtime import cli, solver
 from leo_runtime.backend import Kernel
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.problem import Placement
@@ -23,6 +22,7 @@ from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import DeviceUnavailableError, KernelError
 from leo_runtime.measure import calibrate
 from leo_runtime.measure.energy import Counter
+from leo_runtime.measure.kept_profile import kept_or_measured
 from leo_runtime.operators import operator
 from leo_runtime.runtime.runtime import Runtime
 
@@ -192,8 +192,7 @@ def test_a_kept_profile_is_used_again_where_it_speaks_of_this_workload_and_devic
     measured = calibrate.calibrate
     counter = Counter("rapl package-0", lambda: 0)
     monkeypatch.setattr("leo_runtime.measure.calibrate.calibrate", counted)
-    monkeypatch.setattr("leo_runtime.replay_command.whole_machine", lambda: (counter,))
-    asked = argparse.Namespace(live=True, profile=None, out=Path("out"))
+    monkeypatch.setattr("leo_runtime.measure.kept_profile.whole_machine", lambda: (counter,))
 
     def profile_for(changed: dict[str, object] | None = None) -> tuple[Profile, str]:
         workload, hardware, _, recording = recorded.load_all(Path())
@@ -202,8 +201,9 @@ def test_a_kept_profile_is_used_again_where_it_speaks_of_this_workload_and_devic
             last = graph.stages[-1].model_copy(update={"params": {**graph.stages[-1].params, **changed}})
             graph = graph.model_copy(update={"stages": (*graph.stages[:-1], last)})
             workload = workload.model_copy(update={"graphs": (graph,)})
-        found = replay_command._measured(asked, workload, hardware, recording)
-        return found, capsys.readouterr().err
+        said: list[str] = []
+        found = kept_or_measured(Path("out/desk.profile.json"), workload, hardware, recording, tell=said.append)
+        return found, "\n".join(said)
 
     first, said = profile_for()
     assert (sources, "measuring again" in said) == ([(counter,)], False)
@@ -238,7 +238,7 @@ def test_what_was_measured_is_printed_as_json(capsys):
     ],
 )
 def test_an_output_that_cannot_be_written_is_refused_before_anything_is_measured(capsys, monkeypatch, arguments):
-    for place in ("leo_runtime.measure.calibrate.calibrate", "leo_runtime.replay_command.replay"):
+    for place in ("leo_runtime.measure.calibrate.calibrate", "leo_runtime.replay.compare.replay"):
         monkeypatch.setattr(place, lambda *_, **__: pytest.fail("ran, with nowhere to write"))
     status, out, err = run(capsys, *arguments)
     assert (status, out) == (2, "")
@@ -345,7 +345,7 @@ def save_weights(weights: list[list[float]], **other: object) -> None:
 )
 @pytest.mark.parametrize("batch", ["1", "3"])
 def test_a_model_that_cannot_be_loaded_is_refused_before_anything_runs(capsys, monkeypatch, spoil, batch):
-    monkeypatch.setattr("leo_runtime.replay_command.replay", lambda *_, **__: pytest.fail("ran a broken model"))
+    monkeypatch.setattr("leo_runtime.replay.compare.replay", lambda *_, **__: pytest.fail("ran a broken model"))
     spoil()
     status, out, err = run(capsys, *VIRTUAL, "--batch", batch)
     assert (status, out) == (2, "")
@@ -377,7 +377,10 @@ def test_a_kernel_that_cannot_be_loaded_on_one_processor_is_left_out_and_said(ca
 @pytest.mark.skipif(not tflite.is_available(), reason="the extra `tflite` is not installed")
 @pytest.mark.parametrize(
     ("model", "says"),
-    [(MODELS / "two_inputs.tflite", "has 2 inputs"), (WAKE_WORD, "its input has the shape (1, 3, 40)")],
+    [
+        (MODELS / "two_inputs.tflite", "reads `a` (1, 4), `b` (1, 4); the stage has 1"),
+        (WAKE_WORD, "its input has the shape (1, 3, 40)"),
+    ],
 )
 def test_a_tflite_model_that_does_not_fit_is_refused_before_anything_runs(capsys, model, says):
     graph = json.loads(json.dumps(recorded.WORKLOAD["graphs"]))[0]

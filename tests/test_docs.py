@@ -1,16 +1,19 @@
 """What the pages show is true: their links lead somewhere, and their examples run."""
 
 import importlib
+import importlib.util
 import json
 import re
 import shutil
 import textwrap
 import tomllib
+from code import InteractiveConsole
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from leo_backends import tflite
 from leo_runtime.backend import registry
 from leo_runtime.cli import main
 from leo_runtime.documents.hardware import Hardware
@@ -18,6 +21,7 @@ from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import Workload
 from leo_runtime.frame.lower import merge, price
+from leo_runtime.measure import measure
 from leo_runtime.operators import BUILT_IN, Operator
 from leo_runtime.recordings.recording import RecordingManifest
 from leo_runtime.schema import Document
@@ -143,6 +147,19 @@ def test_the_table_of_operators_is_that_of_the_code() -> None:
     assert [one.name for one in BUILT_IN if one.cut] == ["dense", "gmm"]  # which the page says of `parts`
 
 
+def test_blocks_about_ones_own_documents_can_be_pasted_into_python(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Line by line, as the interpreter reads what is pasted."""
+    monkeypatch.chdir(tmp_path)
+    for block in blocks(ROOT / "docs" / "documents.md", "python"):
+        console = InteractiveConsole()
+        for line in [*block.splitlines(), ""]:
+            console.push(line)
+    assert "Error" not in capsys.readouterr().err
+    assert {path.name for path in tmp_path.rglob("*.*")} == {"mic.wav", "wrist.csv", "knock.npz"}
+
+
 @pytest.fixture
 def own_documents(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A folder with every file that docs/documents.md tells to write."""
@@ -175,26 +192,50 @@ def test_the_documents_of_ones_own_price_together(own_documents: Path) -> None:
     assert len([name for name in modes if re.fullmatch(r"scores\[\d\]", name)]) == 2, list(modes)
 
 
-def own_command(begins: str) -> list[str]:
-    """The command of docs/documents.md that begins so."""
-    page = (ROOT / "docs" / "documents.md").read_text()
-    (command,) = re.findall(rf"^    leo-runtime ({begins}.*)$", page, re.MULTILINE)
-    return str(command).split()
+def commands(page: Path) -> list[list[str]]:
+    """The arguments of every `leo-runtime` command that stands on a line of its own."""
+    return [line.split() for line in re.findall(r"^    leo-runtime (.*?)(?: +#.*)?$", page.read_text(), re.MULTILINE)]
 
 
-def test_the_machine_of_ones_own_is_measured(own_documents: Path) -> None:
-    assert main([*own_command("calibrate "), "--quick"]) == 0
+def test_every_command_about_ones_own_documents_works_as_it_stands(
+    own_documents: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the order of the page, in the folder that it tells to make; measuring is as short as it can be."""
+    monkeypatch.setattr(measure, "FULL", measure.QUICK)
+    own = [command for command in commands(ROOT / "docs" / "documents.md") if "demo" not in command]
+    assert [command[0] for command in own] == ["calibrate", "replay"]
+    for command in own:
+        assert main(command) == 0
+        assert capsys.readouterr().out
     measured = Profile.from_file(own_documents / "band.profile.json")
     assert "knocks:loudest" in {cost.operator for cost in measured.costs}
-
-
-def test_the_recording_of_ones_own_replays(own_documents: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*own_command("replay hallway "), "--json"]) == 0
+    assert main([*own[-1], "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
     (knock,) = figures[0]["pipelines"]
     assert (knock["frames"], knock["labels"], knock["missed"], knock["false"]) == (8, 1, 0, 0)
     assert knock["right"] >= 1
     assert figures[0]["missing"] == {}
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("pymicro_features") is None or not tflite.is_available(), reason="needs the extra `demo`"
+)
+def test_every_command_about_the_demo_works_as_it_stands(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """In virtual time; of the recording a part, and without the other policies, which take most of the time."""
+    monkeypatch.chdir(tmp_path)
+    pages = (ROOT / "docs" / "documents.md", ROOT / "README.md")
+    about = {" ".join(command) for page in pages for command in commands(page) if "demo" in command}
+    assert about == {"replay demo", "replay demo --virtual --batch 10"}
+    for command in sorted(about):
+        assert main([*dict.fromkeys([*command.split(), "--virtual"]), "--seconds", "12", "--no-compare"]) == 0
+        assert capsys.readouterr().out.startswith("== demo, 12 s, on snapdragon-800, in virtual time")
+
+
+def test_the_readme_and_the_make_file_say_how_the_command_gets_on_the_path() -> None:
+    for name in ("README.md", "Makefile", "docs/documents.md"):
+        assert re.search(r"source (\.venv|\$\(VENV\))/bin/activate", (ROOT / name).read_text()), name
 
 
 def test_the_daemon_answers_in_real_time(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

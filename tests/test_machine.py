@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import recorded
-from leo_runtime import Runtime, replay_command
+from leo_runtime import Runtime
 from leo_runtime.backend import is_simulated, registry
 from leo_runtime.backend.guard import guarded
 from leo_runtime.backend.machine import open_backends, require_served, usable
@@ -14,7 +14,7 @@ from leo_runtime.documents.hardware import Hardware, Processor
 from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import BackendError, DeviceUnavailableError, KernelError, LeoError
 from leo_runtime.measure.calibrate import calibrate
-from leo_runtime.measure.measure import QUICK
+from leo_runtime.measure.measure import QUICK, kept_profile
 from leo_runtime.replay.shared_kernels import ComputedOnce
 from leo_runtime.testing import FakeBackend
 
@@ -254,7 +254,7 @@ def test_a_calibration_leaves_nothing_open(bench, files, step, monkeypatch) -> N
 def test_comparing_a_profile_leaves_nothing_open(bench, files) -> None:
     workload, machine, profile, _ = files
     with pytest.raises(LeoError):
-        replay_command._require_ours(profile, workload, machine)
+        kept_profile._require_ours(profile, workload, machine)
     assert bench.closed == bench.opened == ["cpu", "dsp"]
 
 

@@ -46,6 +46,31 @@ def is_ours(path: Path) -> bool:
     return path.is_file() and not made
 
 
+def test_the_demos_extra_brings_all_that_its_workload_runs_on():
+    extras = PYPROJECT["project"]["optional-dependencies"]
+    (brings,) = [text for text in extras["demo"] if text.startswith("leo-runtime[")]
+    named = brings.removeprefix("leo-runtime[").removesuffix("]").split(",")
+    assert {"tflite", "audio", "opencl", "report"} <= set(named) <= set(extras)
+
+
+def dry_run(*arguments: str) -> str:
+    done = subprocess.run(["make", "-n", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_the_demo_installs_what_it_needs_and_setup_says_each_step(tmp_path: Path) -> None:
+    demo, setup = dry_run("demo", f"VENV={tmp_path}"), dry_run("setup", f"VENV={tmp_path}")
+    assert "--editable '.[demo]'" in demo
+    assert "oclgrind" not in demo
+    assert "'leo-runtime[test,oclgrind,oracle,lint]'" in setup
+    assert setup.count("--editable") == 1
+    assert len([line for line in setup.splitlines() if 'echo "== ' in line]) == 4
+    assert "pip" in setup
+    assert "--quiet" not in setup
+
+
 def test_the_core_needs_three_packages():
     names = [text.split(">=")[0] for text in PYPROJECT["project"]["dependencies"]]
     assert names == ["numpy", "pydantic", "psutil"]

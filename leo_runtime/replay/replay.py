@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal, Protocol
 
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Profile
-from leo_runtime.documents.workload import Workload
-from leo_runtime.errors import RecordingError
+from leo_runtime.documents.workload import Workload, file_parameters
+from leo_runtime.errors import InputError, RecordingError
 from leo_runtime.frame.lower import MergedWorkload
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.operators import find_operator
@@ -89,6 +90,18 @@ def streams_read(workload: Workload) -> tuple[str, ...]:
                 each = (stage.params, *(variant.params for variant in stage.variants))
                 found += [params["stream"] for params in each if "stream" in params]
     return tuple(dict.fromkeys(found))
+
+
+def check_files(workload: Workload) -> None:
+    """Raise `InputError` for a model that is not there, before a frame fails for want of it."""
+    for graph in workload.graphs:
+        for stage in graph.stages:
+            for name in file_parameters(find_operator(stage.operator)):
+                for params in (stage.params, *(variant.params for variant in stage.variants)):
+                    if name in params and not Path(params[name]).is_file():
+                        raise InputError(
+                            f"{params[name]}: cannot be read, stage `{stage.name}` of graph `{graph.name}` needs it"
+                        )
 
 
 def releases(workload: Workload, length_us: int) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from leo_runtime.documents.workload import TaskGraph
 from leo_runtime.frame.ledger import Ledger, run_ledger
 from leo_runtime.frame.records import FrameResult, GraphResult
-from leo_runtime.replay.replay import Replay, Time
+from leo_runtime.replay.replay import Replay, Span, Time
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +215,18 @@ def ran_together(replayed: Replay) -> dict[str, int]:
                 where = f"{job.stage} on {run.resource}"
                 counts[where] = counts.get(where, 0) + 1
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def busiest(replayed: Replay) -> Span:
+    """The quarter of a second, for every frame of a batch, in which most was computed, on the run's clock."""
+    quarter_us = 250_000 * replayed.batch
+    busy_us: dict[int, int] = {}
+    for frame in replayed.frames:
+        for run in frame.stages:
+            quarter = run.start_us // quarter_us
+            busy_us[quarter] = busy_us.get(quarter, 0) + run.end_us - run.start_us
+    most = max(busy_us, key=lambda at: (busy_us[at], -at), default=0)
+    return Span(most * quarter_us, (most + 1) * quarter_us)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from leo_runtime.errors import InputError, MissingExtraError
 from leo_runtime.operators import Work
 
 if TYPE_CHECKING:
-    from leo_runtime.replay.replay import Replay
+    from leo_runtime.replay.replay import Replay, Span
     from leo_runtime.replay.summary import Total
 
 PROCESSOR_COLOURS = {"cpu": "#c44e52", "gpu": "#4c72b0", "dsp": "#55a868", "cloud": "#8172b3"}
@@ -83,9 +83,10 @@ def plot_profile(profile: Profile, path: Path) -> None:
     save(figure, path)
 
 
-def plot_replay(replayed: Replay, totals: Sequence[Total], path: Path, *, from_us: int, to_us: int) -> None:
+def plot_replay(replayed: Replay, totals: Sequence[Total], path: Path, *, part: Span) -> None:
     """What ran on each lane in a part of a replay; what each policy cost in all, and how many answers were late."""
     plt = pyplot()
+    from_us, to_us = part.start_us, part.end_us
     figure, (lanes, bars) = plt.subplots(1, 2, figsize=(11, 3.6), width_ratios=(3, 2), layout="constrained")
     rows = [(p.name, lane) for p in replayed.hardware.processors for lane in range(p.lanes)]
     runs = [
