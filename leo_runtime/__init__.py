@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from leo_runtime.judge import check as check
     from leo_runtime.operators import operator as operator
     from leo_runtime.recordings.recording import Recording as Recording
+    from leo_runtime.runtime.options import RuntimeOptions as RuntimeOptions
     from leo_runtime.runtime.runtime import Runtime as Runtime
     from leo_runtime.solver import solve as solve
     from leo_runtime.solver.explain import explain as explain
@@ -47,6 +48,7 @@ _HOMES = {
     "operators": ("operator",),
     "documents.problem": ("Placement", "Problem"),
     "documents.profile": ("Cost", "Profile"),
+    "runtime.options": ("RuntimeOptions",),
     "runtime.runtime": ("Runtime",),
     "solver": ("solve",),
     "solver.explain": ("explain",),

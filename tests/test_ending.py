@@ -125,24 +125,28 @@ def test_whatever_a_kernel_throws_is_the_failure_of_its_stage(error: BaseExcepti
 
 @pytest.mark.parametrize("error", [SystemExit(3), GeneratorExit()], ids=lambda error: type(error).__name__)
 def test_whatever_a_kernel_throws_in_virtual_time_is_the_failure_of_its_stage(error: BaseException) -> None:
-    for loading in (False, True):
-        given = fake_backends(fast=Throwing(error, loading=loading))
-        with simulated(solver=everything_on("fast"), backends=given) as runtime:
-            runtime.submit(0, {"sound": LOUD})
-            result = one(runtime.drain())
-        (failed,) = [run for run in result.stages if run.outcome == "failed"]
-        assert type(error).__name__ in failed.error
-        assert result.graphs[0].label == "loud"
+    with simulated(solver=everything_on("fast"), backends=fake_backends(fast=Throwing(error))) as runtime:
+        runtime.submit(0, {"sound": LOUD})
+        result = one(runtime.drain())
+    (failed,) = [run for run in result.stages if run.outcome == "failed"]
+    assert type(error).__name__ in failed.error
+    assert result.graphs[0].label == "loud"
 
 
+@pytest.mark.parametrize("make", [Runtime.live, Runtime.simulated])
 @pytest.mark.parametrize("error", THROWN, ids=lambda error: type(error).__name__)
-def test_a_kernel_that_throws_as_it_is_loaded_is_left_out(error: BaseException) -> None:
+def test_a_kernel_that_throws_as_it_is_loaded_is_left_out(error: BaseException, make: Callable[..., Runtime]) -> None:
+    def opened() -> Runtime:
+        given = fake_backends(fast=Throwing(error, loading=True))
+        return make(workload(loud_graph()), bench(), profile(), solver="heft", backends=given)
+
     if isinstance(error, KeyboardInterrupt):
         with pytest.raises(KeyboardInterrupt):  # This is the main thread: it may be the user's.
-            live(fast=Throwing(error, loading=True))
+            opened()
         return
-    with live(fast=Throwing(error, loading=True), solver="heft") as runtime:
+    with opened() as runtime:
         assert {mode.resource for mode in runtime.modes["scores"]} == {"cpu"}
+        assert type(error).__name__ in runtime.left_out["scores", "fast", "default"]
 
 
 def test_the_users_own_interrupt_goes_on_its_way_and_the_frame_still_has_a_result() -> None:
@@ -247,10 +251,11 @@ def used(runtime: Runtime, frame: int) -> set[str]:
     return {run.resource for run in found.plan.placement.stages if run.stage == "scores"}
 
 
-def test_a_lane_that_hangs_is_not_planned_on_beside_one_that_is_idle() -> None:
+@pytest.mark.parametrize("solver", ["heft", everything_on("fast")], ids=["soonest", "cheapest"])
+def test_a_lane_that_hangs_is_not_planned_on_beside_one_that_is_idle(solver: Any) -> None:
     """`scores` takes 20 us on `fast` and 100 on `cpu`, and has hung on `fast` for 790 ms."""
     clock = VirtualClock()
-    with hanging(clock=clock, solver="heft") as (runtime, _):
+    with hanging(clock=clock, solver=solver) as (runtime, _):
         assert used(runtime, 0) == {"fast"}
         for frame in range(1, 5):
             runtime.submit(790_000 + frame, {"sound": LOUD}, graphs=("loud",))

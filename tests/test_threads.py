@@ -243,22 +243,3 @@ def test_turns_are_had_in_the_order_of_the_tickets() -> None:
     with pytest.raises(KeyboardInterrupt):
         at_once(*[work(number) for number in (3, 1, 5, 0, 4, 2)])
     assert had == list(range(6))
-
-
-def test_a_virtual_clock_never_goes_back() -> None:
-    clock = VirtualClock()
-    seen: list[int] = []
-
-    def push(step: int) -> Callable[[], None]:
-        def work() -> None:
-            for at_us in range(0, 3000, step):
-                clock.wait_until_us(at_us)
-                assert clock.now_us() >= at_us
-
-        return work
-
-    def look() -> None:
-        seen.extend(clock.now_us() for _ in range(3000))
-
-    at_once(push(1), push(7), look)
-    assert seen == sorted(seen)
