@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from leo_runtime.check import check
 
 from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.errors import SolverError
+from leo_runtime.judge import check
 from leo_runtime.solver import greedy, heft, solve
 from leo_runtime.solver.compiled import Compiled
 from leo_runtime.solver.groups import Groups
