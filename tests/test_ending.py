@@ -125,14 +125,24 @@ def test_whatever_a_kernel_throws_is_the_failure_of_its_stage(error: BaseExcepti
 
 @pytest.mark.parametrize("error", [SystemExit(3), GeneratorExit()], ids=lambda error: type(error).__name__)
 def test_whatever_a_kernel_throws_in_virtual_time_is_the_failure_of_its_stage(error: BaseException) -> None:
-    for loading in (False, True):
-        given = fake_backends(fast=Throwing(error, loading=loading))
-        with simulated(solver=everything_on("fast"), backends=given) as runtime:
-            runtime.submit(0, {"sound": LOUD})
-            result = one(runtime.drain())
-        (failed,) = [run for run in result.stages if run.outcome == "failed"]
-        assert type(error).__name__ in failed.error
-        assert result.graphs[0].label == "loud"
+    given = fake_backends(fast=Throwing(error))
+    with simulated(solver=everything_on("fast"), backends=given) as runtime:
+        runtime.submit(0, {"sound": LOUD})
+        result = one(runtime.drain())
+    (failed,) = [run for run in result.stages if run.outcome == "failed"]
+    assert type(error).__name__ in failed.error
+    assert result.graphs[0].label == "loud"
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), GeneratorExit()], ids=lambda error: type(error).__name__)
+def test_a_kernel_that_throws_as_it_is_loaded_is_left_out_in_virtual_time(error: BaseException) -> None:
+    given = fake_backends(fast=Throwing(error, loading=True))
+    with simulated(solver=everything_on("fast"), backends=given) as runtime:
+        runtime.submit(0, {"sound": LOUD})
+        result = one(runtime.drain())
+        assert {type(error).__name__ in why for why in runtime.left_out.values()} == {True}
+    assert {run.outcome for run in result.stages} == {"done"}
+    assert result.graphs[0].label == "loud"
 
 
 @pytest.mark.parametrize("error", THROWN, ids=lambda error: type(error).__name__)
