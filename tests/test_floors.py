@@ -30,7 +30,6 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 """Rooms by dotted prefix, the ground first; the longest prefix counts. Rooms of one floor do not know each other."""
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 STILL_FLAT = {
-    "contract": "testing",
     "replay_command": "command",
 }
 """Modules that have yet to be put into their room."""
