@@ -12,7 +12,7 @@ from leo_runtime.backend.guard import guarded
 from leo_runtime.backend.machine import open_backends, require_served, usable
 from leo_runtime.documents.hardware import Hardware, Processor
 from leo_runtime.documents.workload import BoundStage
-from leo_runtime.errors import BackendError, DeviceUnavailableError, KernelError, LeoError
+from leo_runtime.errors import BackendError, DeviceUnavailableError, KernelError, LeoError, MissingExtraError
 from leo_runtime.measure.calibrate import calibrate
 from leo_runtime.measure.measure import QUICK, kept_profile
 from leo_runtime.replay.shared_kernels import ComputedOnce
@@ -196,10 +196,11 @@ def test_a_mistake_while_a_runtime_is_made_leaves_nothing_open(bench, files, mon
     assert bench.closed == bench.opened != []
 
 
-def test_one_backend_that_raises_anything_stops_no_other(bench, files) -> None:
-    bench.faults = {"supports dsp": SystemExit("not today")}
+@pytest.mark.parametrize("fault", [SystemExit("not today"), MissingExtraError("`dsp` of package `kit`", "more")])
+def test_one_backend_that_raises_anything_stops_no_other(bench, files, fault) -> None:
+    bench.faults = {"supports dsp": fault}
     with runtimes(files, live=True) as runtime:
-        assert runtime.missing["dsp"].startswith("backend `dsp` of package `kit` cannot say whether it supports stage")
+        assert "`dsp` of package `kit`" in runtime.missing["dsp"] and str(fault) in runtime.missing["dsp"]
         assert {mode.resource for modes in runtime.modes.values() for mode in modes} == {"cpu"}
         assert runtime.lost == ("dsp",)
 

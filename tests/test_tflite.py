@@ -13,7 +13,7 @@ from leo_backends.cpu import CpuBackend
 from leo_backends.process import Worker
 from leo_backends.tflite_trial import Trials
 from leo_runtime.documents.hardware import Processor
-from leo_runtime.documents.workload import DEFAULT_VARIANT
+from leo_runtime.documents.workload import DEFAULT_VARIANT, GraphBuilder, Stream, Workload, bind
 from leo_runtime.errors import KernelError, MissingExtraError
 from leo_runtime.operators.classifiers import TfliteParameters
 from leo_runtime.testing import example
@@ -110,6 +110,14 @@ def test_an_open_dimension_takes_the_stages_shape(shape: tuple[int, ...]) -> Non
 
 
 @needs_interpreter
+@pytest.mark.parametrize("output", ["b", 1])
+def test_an_output_is_chosen_by_name_or_number(output: object) -> None:
+    """`two_outputs.tflite` is `tiny.tflite` with its bias for a second output."""
+    params = TfliteParameters(model=TINY.with_name("two_outputs.tflite"), output_shape=(2,), output=output)
+    assert tflite.model_program(params, [(3,)])([np.ones(3, np.float32)]).tolist() == [0.5, -0.25]
+
+
+@needs_interpreter
 def test_several_inputs_are_given_in_the_stages_order() -> None:
     """`two_inputs.tflite` gives a + b of four values each."""
     run = tflite.model_program(model("two_inputs", 4), [(4,), (4,)])
@@ -123,9 +131,15 @@ def test_several_inputs_are_given_in_the_stages_order() -> None:
 
 @needs_interpreter
 def test_a_graph_may_give_a_model_two_inputs() -> None:
-    left, right = np.array([1, 2, 3, 4], np.float32), np.array([5, 6, 7, 8], np.float32)
-    tried = example("both", "tflite", [left, right], model=TINY.with_name("two_inputs.tflite"), output_shape=(4,))
-    assert CPU.load(tried.stage, DEFAULT_VARIANT)([left, right]).tolist() == [6, 8, 10, 12]
+    graph = GraphBuilder("g", period_us=1, deadline_us=1)
+    left, right = (graph.stage(name, "window", stream="mic", samples=4) for name in ("left", "right"))
+    graph.stage("both", "tflite", left, right, model=str(TINY.with_name("two_inputs.tflite")), output_shape=[4])
+    streams = (Stream(name="mic", kind="audio", rate_hz=16_000),)
+    workload = Workload(format="leo-workload/1", name="w", streams=streams, graphs=(graph.build(),))
+    both = bind(workload.graphs[0], workload)["both"]
+    ones = np.ones(4, np.float32)
+    assert CPU.load(both, DEFAULT_VARIANT)([ones, ones * 2]).tolist() == [3, 3, 3, 3]
+    assert both.work(DEFAULT_VARIANT).bytes == 4 * (4 + 4 + 4)
 
 
 @pytest.mark.parametrize(
@@ -176,11 +190,13 @@ def test_which_operators_may_keep_a_state(operator: str, keeps: bool) -> None:
 @pytest.mark.parametrize(
     ("name", "shapes", "changes", "says", "hint"),
     [
-        ("no_input", [(3,)], {}, "reads no input, so no stage can run it", ""),
-        ("two_outputs", [(3,)], {}, r"has 2 outputs \(`y` \(1, 2\), `b` \(2,\)\), a stage has one", "the one output"),
-        ("two_inputs", [(4,)], {}, r"reads `a` \(1, 4\), `b` \(1, 4\); the stage has 1 for it", ""),
+        ("no_input", [(3,)], {}, "has no input, so no stage can run it", ""),
+        ("two_outputs", [(3,)], {}, r"has `y` \(1, 2\), `b` \(2,\), a stage has one", "the parameter `output`"),
+        ("two_outputs", [(3,)], {"output": "z"}, r"has `y` .*, not the output 'z'", "the parameter `output`"),
+        ("tiny", [(3,)], {"output": 1}, r"has `y` \(1, 2\), not the output 1", "the parameter `output`"),
+        ("two_inputs", [(4,)], {}, r"has 2 inputs \(`a` \(1, 4\), `b` \(1, 4\)\), the stage gives it 1", ""),
         ("two_inputs", [(4,), (3,)], {}, r"its input `b` has the shape \(1, 4\), the stage's is \(3,\)", ""),
-        ("tiny", [(3,), (3,)], {}, r"reads `x` \(1, 3\); the stage has 2 for it", ""),
+        ("tiny", [(3,), (3,)], {}, r"has 1 input \(`x` \(1, 3\)\), the stage gives it 2", ""),
         ("tiny", [(9, 3)], {}, r"its input has the shape \(1, 3\), the stage's is \(9, 3\)", "`rows_per_step`"),
         ("tiny", [(9, 4)], {"rows_per_step": 1}, r"its input has the shape \(1, 3\), the stage's is \(1, 4\)", ""),
         ("two_inputs", [(4,), (4,)], {"rows_per_step": 1}, "a streaming run .* reads one input, the stage 2", ""),

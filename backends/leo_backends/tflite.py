@@ -47,6 +47,7 @@ def model_program(params: TfliteParameters, shapes: Sequence[Shape]) -> Callable
         rows_per_step=params.rows_per_step,
         steps=tflite_steps(params, shapes[0]),
         average_steps=params.average_steps,
+        output=params.output,
     )
     TRIALS.require_sound(model)
     program = new_program(model)

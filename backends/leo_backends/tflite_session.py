@@ -45,6 +45,8 @@ class Model:
     """None: called once, on the whole input. Otherwise called on so many rows of the input at a time."""
     steps: int
     average_steps: int
+    output: str | int | None
+    """Which one is the stage's, by name or number; None: the only one."""
 
 
 def new_program(model: Model) -> Run:
@@ -89,20 +91,17 @@ class _Session:
         self._interpreter = interpreter = _interpreter(model)
         inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
         if not inputs:
-            raise KernelError(f"{model.name}: reads no input, so no stage can run it")
+            raise KernelError(f"{model.name}: has no input, so no stage can run it")
         if len(inputs) != len(shapes):
-            raise KernelError(f"{model.name}: reads {_listed(inputs)}; the stage has {len(shapes)} for it")
-        if len(outputs) != 1:
-            raise KernelError(
-                f"{model.name}: has {len(outputs)} outputs ({_listed(outputs)}), a stage has one",
-                hint="convert the model with the one output that is wanted",
-            )
+            has = f"{len(inputs)} input{'s' if len(inputs) > 1 else ''} ({_listed(inputs)})"
+            raise KernelError(f"{model.name}: has {has}, the stage gives it {len(shapes)}")
+        which = _which_output(model, outputs)
         for detail, shape in zip(inputs, shapes, strict=True):
             fitted = _fitted(model, detail, shape, len(inputs))
             if fitted != _shape(detail):
                 interpreter.resize_tensor_input(detail["index"], fitted)
         interpreter.allocate_tensors()
-        self._inputs, (self._output,) = interpreter.get_input_details(), interpreter.get_output_details()
+        self._inputs, self._output = interpreter.get_input_details(), interpreter.get_output_details()[which]
         self.keeps_state = _keeps_state(interpreter)
 
     def restart(self) -> None:
@@ -132,6 +131,22 @@ def _keeps_state(interpreter: Any) -> bool:
     """Whether resetting variable tensors may not be enough; where the interpreter does not tell, it may not."""
     tell = getattr(interpreter, "_get_ops_details", None)
     return tell is None or any(_KEEPS_STATE.fullmatch(operator["op_name"]) for operator in tell())
+
+
+def _which_output(model: Model, outputs: Sequence[dict[str, Any]]) -> int:
+    """The number of the output that the stage's is."""
+    names = [detail["name"] for detail in outputs]
+    if model.output is None and len(outputs) == 1:
+        return 0
+    if isinstance(model.output, int) and model.output < len(outputs):
+        return model.output
+    if isinstance(model.output, str) and names.count(model.output) == 1:
+        return names.index(model.output)
+    asked = "a stage has one" if model.output is None else f"not the output {model.output!r}"
+    raise KernelError(
+        f"{model.name}: has {_listed(outputs) or 'no output'}, {asked}",
+        hint="say which output with the parameter `output`, by its name or its number from 0 on",
+    )
 
 
 def _fitted(model: Model, detail: dict[str, Any], shape: Shape, inputs: int) -> Shape:

@@ -11,7 +11,7 @@ from leo_runtime.backend import registry
 from leo_runtime.backend.guard import guarded, in_words
 from leo_runtime.documents.hardware import Hardware, Processor
 from leo_runtime.documents.problem import Mode
-from leo_runtime.errors import BackendError, DeviceUnavailableError, KernelError, LeoError
+from leo_runtime.errors import BackendError, DeviceUnavailableError, KernelError, LeoError, MissingExtraError
 
 if TYPE_CHECKING:
     from leo_runtime.backend import Backend
@@ -50,7 +50,7 @@ class Machine:
             return False
         try:
             return self.backends[processor].supports(stage, variant)
-        except BackendError as error:
+        except (BackendError, MissingExtraError) as error:
             self._missing[processor] = error
             return False
 

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from leo_runtime.errors import GraphError
 from leo_runtime.operators.definition import Operator, Part, Shape, Work, shown, values
-from leo_runtime.schema import Positive, Quantity, Value
+from leo_runtime.schema import Name, Positive, Quantity, Value
 
 
 def even_parts(count: int, parts: int, what: str) -> tuple[tuple[int, int], ...]:
@@ -155,7 +155,7 @@ DENSE = Operator(
 
 
 class TfliteParameters(Value):
-    """A TensorFlow Lite model with one input and one output tensor."""
+    """A TensorFlow Lite model: as many input tensors as the stage has inputs, and one of its outputs."""
 
     model: Path
     """The `.tflite` file."""
@@ -169,6 +169,8 @@ class TfliteParameters(Value):
     average_steps: Positive = 1
     """For a streaming model: outputs are averaged over each so many consecutive calls, and the result is the
     greatest such average, value by value (all calls' average where there are fewer)."""
+    output: Name | Quantity | None = None
+    """Which output tensor is the result, by its name or its number from 0 on; None: the only one."""
 
 
 def tflite_steps(params: TfliteParameters, shape: Shape) -> int:
@@ -191,17 +193,19 @@ def _tflite_weight_bytes(params: TfliteParameters, _shapes: Sequence[Shape]) -> 
 
 
 def _tflite_work(params: TfliteParameters, shapes: Sequence[Shape]) -> Work:
-    return Work(tflite_steps(params, shapes[0]) * params.macs, 4 * values(shapes[0], params.output_shape))
+    return Work(tflite_steps(params, shapes[0]) * params.macs, 4 * values(*shapes, params.output_shape))
 
 
 TFLITE = Operator(
     name="tflite",
-    summary="A TensorFlow Lite model. The input is reshaped to the model's input tensor; where that is of 8 or 16 "
+    summary="A TensorFlow Lite model, in its first state at every run. Each input is reshaped to the model's input "
+    "tensor of the same number, whose open dimensions take the stage's sizes; where that is of 8 or 16 "
     "bits, it is quantised with the tensor's scale and zero point, round(x / scale) + zero_point within "
     "the type's range, and the output is brought back. Output: `output_shape`.",
     parameters=TfliteParameters,
     output_shape=_tflite_shape,
     work=_tflite_work,
+    inputs=(1, None),
     weight_bytes=_tflite_weight_bytes,
 )
 
