@@ -29,10 +29,6 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 )
 """Rooms by dotted prefix, the ground first; the longest prefix counts. Rooms of one floor do not know each other."""
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
-STILL_FLAT = {
-    "contract": "testing",
-}
-"""Modules that have yet to be put into their room."""
 BACKENDS_KNOW = ("errors", "schema", "values", "clock", "operators", "documents", "backend")
 """All that a backend may import."""
 
@@ -79,8 +75,6 @@ def imported(source: str) -> Iterator[str]:
 def room(module: str) -> str:
     """The longest prefix in the table."""
     parts = module.split(".")[1:] or ["leo_runtime"]
-    if parts[0] in STILL_FLAT:
-        return STILL_FLAT[parts[0]]
     for length in range(len(parts), 0, -1):
         if (prefix := ".".join(parts[:length])) in FLOOR:
             return prefix
@@ -183,4 +177,4 @@ def test_a_circle_is_seen() -> None:
 
 
 def test_every_room_of_the_table_is_there() -> None:
-    assert {room(name) for name in MODULES} == FLOOR.keys() - STILL_FLAT.keys()
+    assert {room(name) for name in MODULES} == FLOOR.keys()

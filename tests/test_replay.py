@@ -13,7 +13,7 @@ import recorded
 from leo_runtime.errors import RecordingError
 from leo_runtime.frame.batch import Job
 from leo_runtime.frame.records import FrameResult
-from leo_runtime.recordings.recording import Recording, check_streams
+from leo_runtime.recordings.recording import LinkSample, Recording, check_streams
 from leo_runtime.replay import summary
 from leo_runtime.replay.log import LogWriter, log_lines
 from leo_runtime.replay.replay import FrameSink, Replay, Span, releases, replay, streams_read
@@ -246,3 +246,13 @@ def test_the_trace_for_the_viewer_holds_every_stage_that_ran(folder):
         track = packet.track_event.track_uuid
         open_slices[track] = open_slices.get(track, 0) + step
         assert open_slices[track] in (0, 1), "a lane runs one stage at a time"
+
+
+def test_a_recording_of_a_link_that_the_machine_has_not_is_refused_before_anything_runs(folder):
+    workload, hardware, profile, recording = recorded.load_all(folder)
+    sample = LinkSample(time_us=900_000, source="cpu", target="cloud", latency_us=5)
+    manifest = recording.manifest.model_copy(update={"links": (sample,)})
+    with Runtime.simulated(workload, hardware, profile, compute=False) as runtime:
+        with pytest.raises(RecordingError, match="tells of a link cpu -> cloud, which hardware"):
+            replay(runtime, Recording(manifest, recording.samples), Span(0, 500_000), policy="exact", time="virtual")
+        assert runtime.drain() == ()

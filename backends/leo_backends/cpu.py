@@ -72,9 +72,13 @@ class CpuBackend:
         return CpuKernel(stage, program)
 
     def close(self) -> None:
-        """End the threads; the last of several backends gives BLAS its own back. From any thread; twice is fine."""
+        """End the threads, and the process that tries models. From any thread; twice is fine.
+
+        The last of several backends gives BLAS its own threads back.
+        """
         if self._pool is not None:
             self._pool.shutdown()
+        tflite.TRIALS.close()
         self._let_go()
 
     def _shared_by_threads(self, program: RowProgram) -> Program:

@@ -175,7 +175,7 @@ def _motion_features(params: MotionFeaturesParameters, shapes: Sequence[Shape]) 
 
 
 def _tflite_model(params: TfliteParameters, shapes: Sequence[Shape]) -> Program:
-    return tflite.model_program(params, shapes[0])
+    return tflite.model_program(params, shapes)
 
 
 def _micro_features(_params: NoParameters, shapes: Sequence[Shape]) -> Program:

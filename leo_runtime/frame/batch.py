@@ -265,7 +265,7 @@ def solve_batch(
         raise failed
     objective = merged.workload.objective
     best = min(answers, key=lambda together: _value(answers[together], objective))
-    placement = _judged(answers[best], list(answers.values()), objective)
+    placement = _with_common_claim(answers[best], list(answers.values()), objective)
     placement = placement.model_copy(update={"solve_us": sum(answer.solve_us for answer in answers.values())})
     return BatchAnswer(best, problems[best], placement, batch_jobs(active, frames, best), answers)
 
@@ -332,7 +332,7 @@ def _value(answer: Placement, objective: Sequence[str]) -> tuple[int, ...]:
     return (0, *(getattr(answer.criteria, criterion) for criterion in objective))
 
 
-def _judged(best: Placement, answers: Sequence[Placement], objective: Sequence[str]) -> Placement:
+def _with_common_claim(best: Placement, answers: Sequence[Placement], objective: Sequence[str]) -> Placement:
     """The best answer, with the claim that holds for all choices together."""
     if all(answer.status != "feasible" for answer in answers):
         return best

@@ -83,7 +83,7 @@ def merge(workload: Workload) -> MergedWorkload:
     of the triggered graphs that ask for it would run it: their gates are alternatives, and none is needed where one of
     them asks without a gate.
     """
-    found: dict[tuple[object, ...], str] = {}
+    known: dict[tuple[object, ...], str] = {}
     names: dict[tuple[str, str], str] = {}
     inputs: dict[str, tuple[str, ...]] = {}
     bound: dict[str, BoundStage] = {}
@@ -94,9 +94,9 @@ def merge(workload: Workload) -> MergedWorkload:
         for stage in in_order(graph):
             reads = tuple(names[graph.name, name] for name in stage.inputs)
             key = _identity(stage, settled[stage.name], reads)
-            if key not in found:
-                found[key] = _new_name(stage.name, graph.name, asked)
-            name = names[graph.name, stage.name] = found[key]
+            if key not in known:
+                known[key] = _new_name(stage.name, graph.name, asked)
+            name = names[graph.name, stage.name] = known[key]
             inputs[name] = reads
             bound.setdefault(name, settled[stage.name])
             gate = None if stage.gate is None else names[graph.name, stage.gate]
@@ -121,7 +121,7 @@ def price(
     modes: dict[str, tuple[Mode, ...]] = {}
     holders: dict[tuple[object, ...], str] = {}
     for stage in merged.stages:
-        found: list[Mode] = []
+        usable: list[Mode] = []
         can: list[str] = []
         for processor in hardware.processors:
             for variant in stage.bound.params:
@@ -136,7 +136,7 @@ def price(
                 output_bytes = stage.bound.output_bytes() * frames
                 weights = (processor.name, *_weights(stage.bound, variant))
                 holds = holders.setdefault(weights, stage.name) == stage.name
-                found.append(
+                usable.append(
                     Mode(
                         resource=processor.name,
                         variant=variant,
@@ -147,18 +147,18 @@ def price(
                         accuracy_loss_ppm=stage.bound.accuracy_loss_ppm[variant],
                     )
                 )
-        if not found and can:
+        if not usable and can:
             raise ProfileError(
                 f"profile `{profile.name}` has no entry for stage `{stage.name}` ({stage.bound.operator.name}) on "
                 f"{', '.join(dict.fromkeys(can))}",
                 hint="measure it with `leo-runtime calibrate`, or add an entry for its operator",
             )
-        if not found:
+        if not usable:
             raise ProfileError(
                 f"stage `{stage.name}` ({stage.bound.operator.name}) has no mode on any processor of `{hardware.name}`",
                 hint="`leo-runtime backends` shows what is missing; or add a variant that one of them supports",
             )
-        modes[stage.name] = tuple(found)
+        modes[stage.name] = tuple(usable)
     return modes
 
 
@@ -216,7 +216,7 @@ def active_stages(merged: MergedWorkload, conditions: Conditions) -> tuple[Merge
 
 
 def _require_processors(profile: Profile, hardware: Hardware) -> None:
-    """No entry may be of an unknown processor: a slip of the pen there would leave every stage to the others."""
+    """No entry may be of an unknown processor: a wrong name there would leave every stage to the others."""
     known = [processor.name for processor in hardware.processors]
     for number, cost in enumerate(profile.costs):
         if cost.processor not in known:

@@ -16,6 +16,7 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import RecordingError
 from leo_runtime.recordings.wav import read_wav
@@ -241,3 +242,15 @@ def check_streams(workload: Workload, recording: Recording) -> None:
                     f"workload `{workload.name}` reads {wanted}",
                     hint="resample the recording, or change the workload",
                 )
+
+
+def check_links(hardware: Hardware, recording: Recording) -> None:
+    """Raise `RecordingError` where a recording tells of a link that the hardware has not."""
+    known = {(link.source, link.target) for link in hardware.links}
+    for sample in recording.manifest.links:
+        if (sample.source, sample.target) not in known:
+            raise RecordingError(
+                f"recording `{recording.manifest.name}` tells of a link {sample.source} -> {sample.target}, which "
+                f"hardware `{hardware.name}` has not",
+                hint="replay it on hardware that has the link, or leave the link out of the recording",
+            )

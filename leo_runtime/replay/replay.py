@@ -16,7 +16,7 @@ from leo_runtime.frame.lower import MergedWorkload
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.operators import find_operator
 from leo_runtime.progress import Progress
-from leo_runtime.recordings.recording import Recording, check_streams
+from leo_runtime.recordings.recording import Recording, check_links, check_streams
 from leo_runtime.runtime.runtime import Runtime
 
 Time = Literal["virtual", "real"]
@@ -149,6 +149,7 @@ def replay(
     """
     workload = runtime.merged.workload
     check_streams(workload, recording)
+    check_links(runtime.hardware, recording)
     begun = Replay(
         policy,
         time,

@@ -55,7 +55,7 @@ class FrameSolver:
 
 
 class Planner:
-    """Answers the questions of one workload on one machine."""
+    """Answers the questions of one workload on one machine. One thread at a time may use it."""
 
     def __init__(
         self,

@@ -12,9 +12,9 @@ from pathlib import Path
 from threading import RLock
 from time import perf_counter_ns
 from types import ModuleType
-from typing import Any
 
 from leo_runtime.documents.problem import Placement, Problem, StageModes
+from leo_runtime.solver.protocols import LearningSearch, SearchKernel
 from leo_runtime.solver.search import clauses as _clauses
 from leo_runtime.solver.search import flatten as _flatten
 from leo_runtime.solver.search import kernel as _kernel
@@ -25,6 +25,7 @@ from leo_runtime.solver.search.placements import Status as Status
 SEARCH = "leo_runtime.solver.search"
 """The package of the sources."""
 SEARCHES = (
+    "arrays",
     "schedule",
     "local_search",
     "bounds",
@@ -89,14 +90,13 @@ class Compiled:
         self.stages, self.names = flat.stages.documents, flat.stages.names
         self.resources, self.lane_numbers, self.wide = flat.resources, flat.lane_numbers, flat.wide
 
-    def kernel(self, *, by_interpreter: bool = False) -> Any:
+    def kernel(self, *, by_interpreter: bool = False) -> SearchKernel:
         """A search kernel holding this problem; compiled where that is possible and the numbers fit."""
         data = self.flat.page.data
         if by_interpreter or self.wide or not COMPILED:
-            module = interpreted("kernel")
-            return module.Kernel(data, [0] * module.block_size(data))
-        block: Any = memoryview(bytearray(8 * _kernel.block_size(data))).cast("q")
-        return _kernel.Kernel(data, block)
+            kernel: SearchKernel = interpreted("kernel").Kernel(data)
+            return kernel
+        return _kernel.Kernel(data)
 
     def placement(
         self,
@@ -130,7 +130,9 @@ def flattened(problem: Problem, stages: Stages | None = None) -> Flat:
         return written
 
 
-def clause_search(kernel: Any, *, lasting: bool = False) -> Any:
+def clause_search(kernel: SearchKernel, *, lasting: bool = False) -> LearningSearch:
     """The search that learns (`clauses.ClauseSearch`) of a kernel's problem: compiled if the kernel is."""
-    compiled = COMPILED and isinstance(kernel, _kernel.Kernel)
-    return (_clauses if compiled else interpreted("clauses")).ClauseSearch(kernel, lasting)
+    if COMPILED and isinstance(kernel, _kernel.Kernel):
+        return _clauses.ClauseSearch(kernel, lasting)
+    search: LearningSearch = interpreted("clauses").ClauseSearch(kernel, lasting)
+    return search

@@ -48,15 +48,23 @@ def solve(
 
 def improve(lists: Lists, groups: Groups, limit_moves: int | None) -> None:
     """Improve the best schedule of `lists` until no move does, or until a limit bites."""
+    tried: set[tuple[int, ...]] = set()  # since the best was found: kinds and passes repeat each other
     turn = 0
     while turn < len(KINDS):
         before = lists.best
         for modes in KINDS[turn](lists, groups):
             if lists.stop.passed or (limit_moves is not None and lists.moves >= limit_moves):
                 return
+            chosen = tuple(modes)
+            if chosen in tried:
+                continue
+            best = lists.best
             lists.consider(modes, lists.by_rank)
             if lists.by_due != lists.by_rank:
                 lists.consider(modes, lists.by_due)
+            if lists.best is not best:
+                tried.clear()
+            tried.add(chosen)
         turn = turn + 1 if lists.best == before else 0
 
 

@@ -9,12 +9,12 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from time import perf_counter_ns
-from typing import Any
 
 from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.frame.conditions import Conditions
 from leo_runtime.solver.compiled import Compiled, Status
 from leo_runtime.solver.exact import answer
+from leo_runtime.solver.protocols import SearchKernel
 from leo_runtime.solver.prove import Learned, prove
 
 CLIMB_MOVES_PER_STAGE = 5
@@ -38,12 +38,12 @@ class Shape:
     learned: dict[tuple[object, ...], Learned] = field(default_factory=dict)
     """By what the search may not be turned across: compiled or not, and which radio each link occupies."""
 
-    def learned_of(self, compiled: Compiled, kernel: Any) -> Learned:
+    def learned_of(self, compiled: Compiled, kernel: SearchKernel) -> Learned:
         """What was learned of frames from which `ClauseSearch.turn_to` may turn to this one."""
         radios = tuple(link.resource for link in compiled.problem.links)
         return self.learned.setdefault((type(kernel), radios), Learned())
 
-    def note(self, kernel: Any) -> None:
+    def note(self, kernel: SearchKernel) -> None:
         """Take the kernel's best answer as the latest."""
         if not kernel.found:
             return

@@ -1,7 +1,8 @@
-# C types for bounds.py, as schedule.pxd is for schedule.py.
+# C types for bounds.py, as arrays.pxd is for arrays.py.
 cimport cython
+from leo_runtime.solver.search.arrays cimport i64, ints
 from leo_runtime.solver.search.local_search cimport LocalSearch
-from leo_runtime.solver.search.schedule cimport FAR, i64, ints
+from leo_runtime.solver.search.schedule cimport FAR
 
 cdef i64 SCALE, DUES
 

@@ -1,9 +1,10 @@
-# C types for clauses.py, as schedule.pxd is for schedule.py.
+# C types for clauses.py, as arrays.pxd is for arrays.py.
 cimport cython
+from leo_runtime.solver.search.arrays cimport i64, ints
 from leo_runtime.solver.search.formulation cimport CRITERIA
 from leo_runtime.solver.search.kernel cimport Kernel
 from leo_runtime.solver.search.lasting cimport Lasting
-from leo_runtime.solver.search.schedule cimport FAR, i64, ints
+from leo_runtime.solver.search.schedule cimport FAR
 
 cdef i64 VARIABLES, RESTART
 
@@ -14,7 +15,6 @@ cdef class ClauseSearch(Lasting):
     cdef ints answer_mode, answer_start, best_mode, best_result, halted, limit, objective, phase, proved
 
     cdef void _share_all(self, Kernel kernel)
-    cdef void _carve_all(self)
     cdef void _begin(self) noexcept nogil
     cpdef i64 search(self, i64 limit_nodes)
     cpdef i64 recall(self)

@@ -33,9 +33,9 @@ _spare: list[Any] = []
 
 
 def _room(size: int) -> Any:
-    """Working space for so many integers, of 64 bits where compiled, else of any size; with what was left in it."""
+    """Working space for so many integers, with what was left in it; where interpreted there is none."""
     if not COMPILED:
-        return [0] * size
+        return None
     block = _spare.pop() if _spare else b""
     if len(block) >= size:
         return block
@@ -61,14 +61,9 @@ class ClauseSearch(Lasting):
         self._charge(0)
         if self.vars_max > VARIABLES:
             return
-        # Once to see how much room everything takes, once to have it.
-        self._carve_all()
-        # As it came, and as it is worked on: of a view made anew each time, every search would leave one more.
-        self.room = _room(self.at)
-        self.block = self.room
-        self.measuring = 0
-        self.at = 0
-        self._carve_all()
+        # Kept as it came, too: of a view made anew each time, every search would leave one more.
+        self.room = _room(self._measure_room())
+        self._settle_in(self.room)
         with cython.nogil:
             self._begin()
             self._number()

@@ -1,4 +1,4 @@
-"""A problem written down as the integers that the kernel reads: `Schedule._carve` says in which order.
+"""A problem written down as the integers that the kernel reads: `Schedule._read` says in which order.
 
 One source, as the kernel is. Compiled it writes 64-bit integers, and raises `OverflowError` where one does not fit;
 interpreted it writes Python's integers, which have no limit. Both write the same ones.

@@ -1,13 +1,13 @@
-# C types for formulation.py, as schedule.pxd is for schedule.py.
+# C types for formulation.py, as arrays.pxd is for arrays.py.
+from leo_runtime.solver.search.arrays cimport Arrays, i64, ints
 from leo_runtime.solver.search.kernel cimport Kernel
-from leo_runtime.solver.search.schedule cimport FAR, i64, ints
+from leo_runtime.solver.search.schedule cimport FAR
 
 cdef i64 HEADER, CRITERIA, TWINS
 
-cdef class Formulation:
+cdef class Formulation(Arrays):
     cdef Kernel kernel
-    cdef i64[::1] block
-    cdef i64 acts_max, at, budgets, clause, deadlines, g, lasting, measuring, mins, mins_max, modes_squared, n
+    cdef i64 acts_max, budgets, clause, deadlines, g, lasting, mins, mins_max, modes_squared, n
     cdef i64 numbered_end, order_start, orders_max, priced_in, r, rule_activity, rule_budget, rule_energy
     cdef i64 rule_lanes, rule_late, rule_load, rule_loss, rule_memory, rule_priced, rule_stage, rule_sum, rules
     cdef i64 sends_max, slow, static_max, static_size, store_max, store_size, sums, sums_max, telling, terms
@@ -21,7 +21,6 @@ cdef class Formulation:
     cdef ints used, wake_nj, wanted, weight
 
     cdef void _share(self, Kernel kernel)
-    cdef ints _take(self, i64 count)
     cdef void _count(self)
     cdef void _carve(self)
     cdef i64 _new(self, i64 low, i64 high) noexcept nogil

@@ -26,7 +26,7 @@ try:
 except ImportError:
     from leo_runtime.solver.search import uncompiled as cython
 
-from leo_runtime.solver.search.schedule import Ints
+from leo_runtime.solver.search.arrays import Arrays
 
 if not cython.compiled:
     from leo_runtime.solver.search.schedule import FAR
@@ -41,14 +41,11 @@ TWINS = 16
 """With how many of the stages that are like it, at most, a stage's turn is fixed."""
 
 
-class Formulation:
+class Formulation(Arrays):
     """A `Kernel`'s problem in variables, clauses and rules; `lasting`: what others of its shape have in common."""
 
     def __init__(self, lasting: bool) -> None:
         self.lasting = 1 if lasting else 0
-        self.measuring = 1
-        self.at = 0
-        self.block: Any = None
         self.store_max = 0
         self.turn = 0
 
@@ -86,14 +83,6 @@ class Formulation:
         self.open = self.kernel.open
         self.opening = self.kernel.opening
         self.send_us = self.kernel.send_us
-
-    def _take(self, count: int) -> Ints:
-        self.at += count
-        first = self.at - count
-        array: Ints = self.lane_first
-        if self.measuring == 0:
-            array = cython.address(self.block[first]) if cython.compiled else self.block[first : self.at]
-        return array
 
     # What there is: counted once, then numbered, then the rules are written down.
 

@@ -1,9 +1,8 @@
-# C types for kernel.py, as schedule.pxd is for schedule.py.
+# C types for kernel.py, as arrays.pxd is for arrays.py.
 cimport cython
-from leo_runtime.solver.search.bounds cimport DUES
-from leo_runtime.solver.search.local_search cimport SAMPLES
-from leo_runtime.solver.search.prices cimport ROWS, Prices
-from leo_runtime.solver.search.schedule cimport FAR, i64, ints
+from leo_runtime.solver.search.arrays cimport i64, ints
+from leo_runtime.solver.search.prices cimport Prices
+from leo_runtime.solver.search.schedule cimport FAR
 
 @cython.final
 cdef class Kernel(Prices):

@@ -10,49 +10,30 @@ try:
 except ImportError:
     from leo_runtime.solver.search import uncompiled as cython
 
+from leo_runtime.solver.search.arrays import zeros
 from leo_runtime.solver.search.prices import Prices
-from leo_runtime.solver.search.schedule import Ints
 
 if not cython.compiled:
-    from leo_runtime.solver.search.bounds import DUES
-    from leo_runtime.solver.search.local_search import SAMPLES
-    from leo_runtime.solver.search.prices import ROWS
     from leo_runtime.solver.search.schedule import FAR
 
 COMPILED: bool = cython.compiled
 
 
-def block_size(data: Sequence[int]) -> int:
-    """How many integers the kernel needs room for, to hold a problem's `data` and to work."""
-    n, resources, modes, _, lanes = data[:5]
-    pairs = n * resources
-    return (
-        len(data)
-        + 28 * (n + pairs)
-        + (ROWS + resources) * (modes + 5)
-        + 2 * modes * resources
-        + resources * (resources + 1) * n
-        + 2 * resources * data[3]
-        + 32 * (n + modes)
-        + 20 * (resources + lanes)
-        + data[3]
-        + 5 * data[5]
-        + (2 << min(data[5], DUES))
-        + 2 * SAMPLES
-    )
-
-
 class Kernel(Prices):
     """A problem and the working space to search it. Not for two threads at once."""
 
-    def __init__(self, data: Sequence[int], block: Ints) -> None:
-        """Hold the problem of `data` in `block`: zeros, `block_size` of them, 64-bit ones where this is compiled."""
-        self._hold(data, block)
+    def __init__(self, data: Sequence[int]) -> None:
+        """Hold the problem of `data`, as `Flat` has it: of 64-bit integers where this is compiled."""
+        self._read(data)
+        self._settle_in(zeros(self._measure_room()))
+        self._expand()
+
+    def _carve_all(self) -> None:
+        self._carve_scratch()
         self._carve_changes()
         self._carve_domains()
         self._carve_prices()
         self.bound = self._take(4)
-        assert self.at <= len(block)
 
     # The root: what can be said before anything is decided. `cap` holds what each criterion may be at most; for the
     # criterion at hand that is one less than the best answer.

@@ -1,8 +1,9 @@
-# C types for lasting.py, as schedule.pxd is for schedule.py.
+# C types for lasting.py, as arrays.pxd is for arrays.py.
 cimport cython
+from leo_runtime.solver.search.arrays cimport i64, ints
 from leo_runtime.solver.search.formulation cimport CRITERIA, HEADER
 from leo_runtime.solver.search.learning cimport Learning
-from leo_runtime.solver.search.schedule cimport FAR, i64, ints
+from leo_runtime.solver.search.schedule cimport FAR
 
 cdef i64 LASTING, RUNS, SPARE_RUNS, STATES, LINK
 

@@ -8,8 +8,8 @@ methods are `final` as in `propagation.py`.
 
 from typing import TYPE_CHECKING
 
+from leo_runtime.solver.search.arrays import Ints
 from leo_runtime.solver.search.learning import Learning
-from leo_runtime.solver.search.schedule import Ints
 
 if TYPE_CHECKING:
     # Without types, `final` would take those of the methods away.

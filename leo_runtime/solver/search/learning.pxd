@@ -1,8 +1,8 @@
-# C types for learning.py, as schedule.pxd is for schedule.py.
+# C types for learning.py, as arrays.pxd is for arrays.py.
 cimport cython
+from leo_runtime.solver.search.arrays cimport i64, ints
 from leo_runtime.solver.search.formulation cimport HEADER
 from leo_runtime.solver.search.propagation cimport Propagation
-from leo_runtime.solver.search.schedule cimport i64, ints
 
 cdef i64 STORE, BUMP, HIGH, KEPT
 

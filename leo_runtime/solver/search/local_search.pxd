@@ -1,5 +1,6 @@
-# C types for local_search.py, as schedule.pxd is for schedule.py. What is inline is called from there alone.
-from leo_runtime.solver.search.schedule cimport FAR, Schedule, i64, ints
+# C types for local_search.py, as arrays.pxd is for arrays.py. What is inline is called from there alone.
+from leo_runtime.solver.search.arrays cimport i64, ints
+from leo_runtime.solver.search.schedule cimport FAR, Schedule
 
 cdef i64 STEP, SAMPLES, HEAT, RELIEF, SORTED, STROLL, CEILING, FORBIDDEN
 

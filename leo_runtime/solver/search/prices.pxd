@@ -1,7 +1,8 @@
-# C types for prices.py, as schedule.pxd is for schedule.py.
+# C types for prices.py, as arrays.pxd is for arrays.py.
 cimport cython
+from leo_runtime.solver.search.arrays cimport i64, ints
 from leo_runtime.solver.search.bounds cimport SCALE, Bounds
-from leo_runtime.solver.search.schedule cimport FAR, i64, ints
+from leo_runtime.solver.search.schedule cimport FAR
 
 cdef i64 ROWS, CUTS, STEPS, ROOM, LONGEST, SWEEPS, ABSENT
 

@@ -20,8 +20,8 @@ One source, compiled (types in `prices.pxd`) or interpreted, as `schedule.py` is
 
 from typing import TYPE_CHECKING
 
+from leo_runtime.solver.search.arrays import Ints
 from leo_runtime.solver.search.bounds import Bounds
-from leo_runtime.solver.search.schedule import Ints
 
 if TYPE_CHECKING:
     # Without types, `final` would take those of the methods away.

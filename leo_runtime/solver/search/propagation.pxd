@@ -1,7 +1,8 @@
-# C types for propagation.py, as schedule.pxd is for schedule.py.
+# C types for propagation.py, as arrays.pxd is for arrays.py.
+from leo_runtime.solver.search.arrays cimport i64, ints
 from leo_runtime.solver.search.formulation cimport HEADER, Formulation
 from leo_runtime.solver.search.bounds cimport SCALE
-from leo_runtime.solver.search.schedule cimport FAR, i64, ints
+from leo_runtime.solver.search.schedule cimport FAR
 
 cdef i64 ARENA
 

@@ -1,13 +1,12 @@
-# C types for schedule.py. `i64` is every quantity and index; arrays are pointers into one block of memory.
-ctypedef long long i64
-ctypedef i64* ints
+# C types for schedule.py, as arrays.pxd is for arrays.py.
+from leo_runtime.solver.search.arrays cimport Arrays, i64, ints
 
 cdef i64 FAR
 cdef i64 BROKEN
 
-cdef class Schedule:
-    cdef i64[::1] block
-    cdef i64 at, budgets, confined, criteria, deadlines, g, has_best, n, r, renewing, sends, ties
+cdef class Schedule(Arrays):
+    cdef i64[::1] data
+    cdef i64 budgets, confined, criteria, deadlines, g, given, has_best, n, r, renewing, sends, ties
     cdef ints acts, after, arrive, asleep, awake_mw, before, best_arrive, best_lane, best_mode, best_result
     cdef ints best_sent, best_start, budget_first, budget_max, budget_stage, by, due, due_stage, duration, end
     cdef ints energy, halted, head, held, input_first, inputs, lane, lane_first, last, least, limit, links, loss
@@ -15,10 +14,8 @@ cdef class Schedule:
     cdef ints readers, ready, release, resource, result, send_list, send_nj, send_us, sent, start, tail, wake_nj
     cdef ints wake_us, weight
 
-    cdef void _hold(self, i64[::1] data, i64[::1] block)
-    cdef void _load(self, i64[::1] data)
-    cdef ints _take(self, i64 count)
-    cdef void _carve(self)
+    cdef void _read(self, i64[::1] data)
+    cdef ints _given(self, i64 count)
     cdef void _carve_scratch(self)
     cdef void _expand(self) noexcept nogil
     cdef void _rank(self, i64 backward) noexcept nogil

@@ -1,7 +1,6 @@
 """A frame's problem in integers, and list scheduling: one source, compiled (types in `schedule.pxd`) or interpreted.
 
-Everything is an integer in a flat array. Compiled, the arrays are pointers into one block of 64-bit integers;
-interpreted, they are lists of Python's integers, which have no limit. Both give the same answers, byte for byte.
+Everything is an integer in a flat array (`arrays.py`). Compiled and interpreted give the same answers, byte for byte.
 `compiled.py` builds the data; `local_search.py`, `bounds.py`, `prices.py` and `kernel.py` each add to what is here.
 
 Numbering: stage i in topological order; mode g, those of stage i from `mode_first[i]` to `mode_first[i + 1]`; resource
@@ -9,16 +8,16 @@ r; lane l, those of r from `lane_first[r]`; activity i = stage i, activity n + i
 t.
 """
 
-from collections.abc import MutableSequence, Sequence
+from collections.abc import Sequence
 
 try:
     import cython
 except ImportError:
     from leo_runtime.solver.search import uncompiled as cython
 
-COMPILED: bool = cython.compiled
+from leo_runtime.solver.search.arrays import Arrays, Ints
 
-Ints = MutableSequence[int]
+COMPILED: bool = cython.compiled
 
 FAR = int("1" + "0" * (18 if COMPILED else 60))
 """Later, dearer and larger than anything of a problem; where numbers are 64-bit, several of them still add up."""
@@ -26,64 +25,54 @@ BROKEN = 1 << 40
 """What one missing link or lane adds to how far a schedule breaks the rules."""
 
 
-class Schedule:
+class Schedule(Arrays):
     """A problem, the schedule made last, and the best one so far."""
 
-    def _hold(self, data: Sequence[int], block: Ints) -> None:
-        """Hold the problem of `data` in `block`: zeros, 64-bit ones where this is compiled."""
-        self.block = block
-        self._load(data)
-        self.at = 0
-        self._carve()
-        self._carve_scratch()
-        self.confined = -1
-        self._expand()
-
-    def _load(self, data: Sequence[int]) -> None:
-        for at in range(len(data)):
-            self.block[at] = data[at]
-
-    def _take(self, count: int) -> Ints:
-        self.at += count
-        if cython.compiled:
-            first: Ints = cython.address(self.block[self.at - count])
-            return first
-        return self.block[self.at - count : self.at]
-
-    def _carve(self) -> None:
-        head = self._take(8)
+    def _read(self, data: Sequence[int]) -> None:
+        """Find the arrays of a problem in `data`, which nothing writes to."""
+        self.data = data
+        self.given = 0
+        head = self._given(8)
         n = self.n = head[0]
         r = self.r = head[1]
         g = self.g = head[2]
         self.deadlines = head[5]
         self.budgets = head[6]
-        self.lane_first = self._take(r + 1)
-        self.asleep = self._take(r)
-        self.wake_us = self._take(r)
-        self.wake_nj = self._take(r)
-        self.awake_mw = self._take(r)
-        self.memory_cap = self._take(r)
-        self.ready = self._take(head[4])
-        self.links = self._take(6 * r * r)
-        self.release = self._take(n)
-        self.input_first = self._take(n + 1)
-        self.inputs = self._take(head[3])
-        self.mode_first = self._take(n + 1)
-        self.resource = self._take(g)
-        self.duration = self._take(g)
-        self.energy = self._take(g)
-        self.output = self._take(g)
-        self.memory = self._take(g)
-        self.loss = self._take(g)
-        self.due_stage = self._take(head[5])
-        self.due = self._take(head[5])
-        self.weight = self._take(head[5])
-        self.budget_first = self._take(head[6] + 1)
-        self.budget_stage = self._take(head[7])
-        self.budget_max = self._take(head[6])
-        self.limit = self._take(4)
-        self.criteria = self._take(1)[0]
-        self.objective = self._take(4)
+        self.lane_first = self._given(r + 1)
+        self.asleep = self._given(r)
+        self.wake_us = self._given(r)
+        self.wake_nj = self._given(r)
+        self.awake_mw = self._given(r)
+        self.memory_cap = self._given(r)
+        self.ready = self._given(head[4])
+        self.links = self._given(6 * r * r)
+        self.release = self._given(n)
+        self.input_first = self._given(n + 1)
+        self.inputs = self._given(head[3])
+        self.mode_first = self._given(n + 1)
+        self.resource = self._given(g)
+        self.duration = self._given(g)
+        self.energy = self._given(g)
+        self.output = self._given(g)
+        self.memory = self._given(g)
+        self.loss = self._given(g)
+        self.due_stage = self._given(head[5])
+        self.due = self._given(head[5])
+        self.weight = self._given(head[5])
+        self.budget_first = self._given(head[6] + 1)
+        self.budget_stage = self._given(head[7])
+        self.budget_max = self._given(head[6])
+        self.limit = self._given(4)
+        self.criteria = self._given(1)[0]
+        self.objective = self._given(4)
+
+    def _given(self, count: int) -> Ints:
+        """The next array of the problem's."""
+        self.given += count
+        if cython.compiled:
+            array: Ints = cython.address(self.data[self.given - count])
+            return array
+        return list(self.data[self.given - count : self.given])
 
     def _carve_scratch(self) -> None:
         n, r, g = self.n, self.r, self.g
@@ -120,6 +109,7 @@ class Schedule:
         self.readers = self._take(self.input_first[n])
         self.by = self._take(activities)
         self.acts = self._take(activities)
+        self.confined = -1
         self.renewing = 0
         self.has_best = 0
         self.ties = 0
@@ -164,7 +154,7 @@ class Schedule:
 
     # List scheduling: stages in a given order, each and its transfers as early as a gap on a lane allows.
 
-    def evaluate(self, modes: list[int], order: list[int]) -> tuple[int, int, int, int, int]:
+    def evaluate(self, modes: Sequence[int], order: Sequence[int]) -> tuple[int, int, int, int, int]:
         """Schedule the stages in `order` (inputs first), each in its mode of `modes` (a number within the stage).
 
         Where a stage's mode is negative the one that ends first is taken (HEFT's rule; of equal ends the first mode,

@@ -1,8 +1,4 @@
-"""For tests, benches, and authors of solvers and backends.
-
-`random_problem` draws from every feature of `leo-problem/1`; `problems` is the same as a hypothesis strategy.
-`BackendContract` is what every backend is held to, `FakeBackend` one that computes nothing.
-"""
+"""Random problems with every feature of `leo-problem/1`: from a seed, and as a hypothesis strategy."""
 
 from __future__ import annotations
 
@@ -11,7 +7,6 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Literal, get_args
 
-from leo_runtime.contract import BackendContract, Example, FakeBackend, Tolerance, example, examples
 from leo_runtime.documents.problem import (
     CRITERIA,
     AccuracyBudget,
@@ -24,23 +19,6 @@ from leo_runtime.documents.problem import (
     StageModes,
 )
 from leo_runtime.errors import MissingExtraError
-
-__all__ = [
-    "FEATURES",
-    "SHAPES",
-    "URGENCIES",
-    "BackendContract",
-    "Example",
-    "FakeBackend",
-    "Feature",
-    "Shape",
-    "Tolerance",
-    "Urgency",
-    "example",
-    "examples",
-    "problems",
-    "random_problem",
-]
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
