@@ -33,6 +33,8 @@ SEARCHES = (
     "kernel",
     "formulation",
     "propagation",
+    "lanes",
+    "caps",
     "learning",
     "lasting",
     "clauses",

@@ -2,11 +2,11 @@
 cimport cython
 from leo_runtime.solver.search.arrays cimport i64, ints
 from leo_runtime.solver.search.formulation cimport HEADER
-from leo_runtime.solver.search.propagation cimport Propagation
+from leo_runtime.solver.search.caps cimport Caps
 
 cdef i64 STORE, BUMP, HIGH, KEPT
 
-cdef class Learning(Propagation):
+cdef class Learning(Caps):
     cdef i64 bump, crowded, current, failures, given_size, set_size, stamp
     cdef ints activity, cause, given, given_list, given_need, inside, level_seen, need, place, set_list
 

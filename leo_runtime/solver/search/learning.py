@@ -7,7 +7,7 @@ compiled (types in `learning.pxd`) or interpreted, as `schedule.py` is; methods 
 
 from typing import TYPE_CHECKING
 
-from leo_runtime.solver.search.propagation import Propagation
+from leo_runtime.solver.search.caps import Caps
 
 if TYPE_CHECKING:
     # Without types, `final` would take those of the methods away.
@@ -31,7 +31,7 @@ KEPT = 2
 """Clauses whose atoms are of this many levels or fewer are kept while a problem is searched."""
 
 
-class Learning(Propagation):
+class Learning(Caps):
     """What is learned from contradictions."""
 
     def __init__(self, lasting: bool) -> None:

@@ -1,7 +1,6 @@
 # C types for propagation.py, as arrays.pxd is for arrays.py.
 from leo_runtime.solver.search.arrays cimport i64, ints
 from leo_runtime.solver.search.formulation cimport HEADER, Formulation
-from leo_runtime.solver.search.bounds cimport SCALE
 from leo_runtime.solver.search.schedule cimport FAR
 
 cdef i64 ARENA
@@ -44,22 +43,8 @@ cdef class Propagation(Formulation):
     cdef i64 _run_min(self, i64 q) noexcept nogil
     cdef i64 _run_sum(self, i64 q) noexcept nogil
     cdef i64 _run_late(self) noexcept nogil
-    cdef void _because_late(self, i64 but, i64 spare) noexcept nogil
-    cdef void _because_cap(self, i64 c, i64 spare, i64 slope) noexcept nogil
     cdef i64 _run_row(self, i64 rule) noexcept nogil
-    cdef void _because_row(self, i64 rule, i64 but, i64 spare) noexcept nogil
-    cdef void _charge(self, i64 charged) noexcept nogil
-    cdef i64 _with_sendings(self, i64 i, i64 g) noexcept nogil
-    cdef i64 _staying(self, i64 t, i64 until) noexcept nogil
-    cdef i64 _staying_at_most(self, i64 t, i64 cost) noexcept nogil
     cdef i64 _run_energy(self, i64 charged) noexcept nogil
-    cdef i64 _energy_left(self, i64 charged) noexcept nogil
-    cdef i64 _cap_resource(self, i64 t, i64 left) noexcept nogil
-    cdef i64 _cap_sendings(self, i64 i, i64 left) noexcept nogil
-    cdef void _because_sendings(self, i64 i, i64 g) noexcept nogil
-    cdef i64 _waking(self, i64 t) noexcept nogil
-    cdef void _because_asleep(self, i64 t) noexcept nogil
-    cdef void _because_energy(self, i64 but, i64 but_awake, i64 spare) noexcept nogil
     cdef i64 _before(self, i64 a, i64 b) noexcept nogil
     cdef i64 _present(self, i64 a) noexcept nogil
     cdef i64 _absent(self, i64 a) noexcept nogil
@@ -68,9 +53,4 @@ cdef class Propagation(Formulation):
     cdef i64 _run_pair(self, i64 first, i64 a, i64 b) noexcept nogil
     cdef i64 _run_order(self, i64 first, i64 a, i64 b) noexcept nogil
     cdef i64 _run_lanes(self, i64 t) noexcept nogil
-    cdef i64 _sure_at(self, i64 a, i64 time) noexcept nogil
-    cdef void _because_sure(self, i64 a, i64 time, i64 end) noexcept nogil
-    cdef i64 _push_out(self, i64 t, i64 time, i64 sure) noexcept nogil
     cdef i64 _run_load(self, i64 t) noexcept nogil
-    cdef i64 _latest_end(self, i64 a) noexcept nogil
-    cdef void _because_loaded(self, i64 t, i64 last, i64 stop, i64 spare) noexcept nogil
