@@ -2,36 +2,48 @@
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; exit; }; done)
 VENV ?= .venv
-EXTRAS ?= demo,test,oclgrind,oracle,lint
+EXTRAS ?= test,oclgrind,oracle,lint
+DEMO := $(VENV)/.demo
 READY := $(VENV)/.ready
-COMPILED := $(wildcard leo_runtime/solver/*.pxd)
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
+COMPILED := $(wildcard leo_runtime/solver/search/*.pxd)
 
 .PHONY: setup demo test lint clean
 
 setup: $(READY)
+	@echo "== ready; to have the command leo-runtime: source $(VENV)/bin/activate"
 
-# Compiled byte code is written here even where PYTHONDONTWRITEBYTECODE is set: without it every start is slow.
-$(READY): pyproject.toml setup.py $(COMPILED) $(COMPILED:.pxd=.py)
+# What the demo needs. Compiled byte code is written here even where PYTHONDONTWRITEBYTECODE is set: without it every
+# start is slow.
+$(DEMO): pyproject.toml setup.py $(COMPILED) $(COMPILED:.pxd=.py)
 	@test -n "$(PYTHON)" || { echo "leo-runtime needs Python 3.11 or newer, and none was found"; \
 		echo "hint: install one, or name it: make setup PYTHON=/path/to/python3"; exit 2; }
-	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV) || { \
+	@test -x $(VENV)/bin/python || { echo "== making $(VENV)" && $(PYTHON) -m venv $(VENV); } || { \
 		echo "hint: on Debian and Ubuntu, venv is a package of its own: apt-get install python3-venv"; exit 2; }
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
+	@echo "== installing leo-runtime and what the demo needs (450 MB on disk)"
+	@echo "   1 to 3 minutes: downloads, and the solver is compiled on all cores"
+	@$(PIP) install --editable '.[demo]'
 	@env -u PYTHONDONTWRITEBYTECODE $(VENV)/bin/python -m compileall -q leo_runtime backends/leo_backends
 	@touch $@
 
+$(READY): $(DEMO)
+	@echo "== installing what tests and checks need (400 MB more on disk)"
+	@echo "   up to 2 minutes: $(EXTRAS)"
+	@$(PIP) install 'leo-runtime[$(EXTRAS)]'
+	@touch $@
+
 # Measures this machine, then replays the demo's recording in virtual time on a phone and in real time here.
-demo: setup
+demo: $(DEMO)
 	$(VENV)/bin/leo-runtime calibrate --quick --out out/host.profile.json
 	$(VENV)/bin/leo-runtime replay
 
-test: setup
+test: $(READY)
 	$(VENV)/bin/python -m pytest
 
-lint: setup
+lint: $(READY)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
 clean:
-	rm -rf $(VENV) build dist out *.egg-info leo_runtime/solver/*.c leo_runtime/solver/*.so
+	rm -rf $(VENV) build dist out *.egg-info leo_runtime/solver/search/*.c leo_runtime/solver/search/*.so

@@ -1,16 +1,27 @@
-"""Builds the compiled parts of the solver where there are Cython and a C compiler; all else is in pyproject.toml."""
+"""Finds the packages, and builds the compiled parts of the solver where there are Cython and a C compiler.
 
+All else is in pyproject.toml.
+"""
+
+import os
 from pathlib import Path
 
-from setuptools import Extension, setup
+from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CCompilerError, ExecError, PlatformError
 
-SOURCES = sorted(path.stem for path in Path(__file__).parent.glob("leo_runtime/solver/*.pxd"))
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+SEARCH = "leo_runtime/solver/search"
+SOURCES = sorted(path.stem for path in Path(__file__).parent.glob(f"{SEARCH}/*.pxd"))
 
 
 class AllOrNone(build_ext):
     """Leaves nothing compiled where something cannot be: what is compiled is made of nothing that is interpreted."""
+
+    def finalize_options(self) -> None:
+        """Compile on all cores, unless told otherwise."""
+        super().finalize_options()
+        self.parallel = self.parallel or CORES
 
     def build_extensions(self) -> None:
         """Build them all; without a compiler the same sources run interpreted."""
@@ -34,9 +45,10 @@ def extensions() -> list[Extension]:
     # No contraction or fast maths: compiled and interpreted answers are equal byte for byte.
     built: list[Extension] = cythonize(
         [
-            Extension(f"leo_runtime.solver.{name}", [f"leo_runtime/solver/{name}.py"], extra_compile_args=["-O3"])
+            Extension(f"{SEARCH.replace('/', '.')}.{name}", [f"{SEARCH}/{name}.py"], extra_compile_args=["-O3"])
             for name in SOURCES
         ],
+        nthreads=CORES,
         compiler_directives={
             "language_level": 3,
             "annotation_typing": False,
@@ -51,4 +63,9 @@ def extensions() -> list[Extension]:
     return built
 
 
-setup(cmdclass={"build_ext": AllOrNone}, ext_modules=extensions())
+def packages() -> list[str]:
+    """Every folder of Python that is shipped."""
+    return [*find_packages(include=["leo_runtime", "leo_runtime.*"]), *find_packages("backends"), "leo_profiles"]
+
+
+setup(cmdclass={"build_ext": AllOrNone}, packages=packages(), ext_modules=extensions())

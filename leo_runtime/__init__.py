@@ -8,42 +8,51 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from leo_runtime.documents.hardware import Hardware as Hardware
+    from leo_runtime.documents.hardware import Link as Link
+    from leo_runtime.documents.hardware import Processor as Processor
+    from leo_runtime.documents.hardware import Radio as Radio
+    from leo_runtime.documents.problem import Placement as Placement
+    from leo_runtime.documents.problem import Problem as Problem
+    from leo_runtime.documents.profile import Cost as Cost
+    from leo_runtime.documents.profile import Profile as Profile
+    from leo_runtime.documents.workload import Decision as Decision
+    from leo_runtime.documents.workload import GraphBuilder as GraphBuilder
+    from leo_runtime.documents.workload import Stage as Stage
+    from leo_runtime.documents.workload import Stream as Stream
+    from leo_runtime.documents.workload import TaskGraph as TaskGraph
+    from leo_runtime.documents.workload import Variant as Variant
+    from leo_runtime.documents.workload import Workload as Workload
     from leo_runtime.errors import InputError as InputError
     from leo_runtime.errors import LeoError as LeoError
-    from leo_runtime.graph import Decision as Decision
-    from leo_runtime.graph import GraphBuilder as GraphBuilder
-    from leo_runtime.graph import Stage as Stage
-    from leo_runtime.graph import Stream as Stream
-    from leo_runtime.graph import TaskGraph as TaskGraph
-    from leo_runtime.graph import Variant as Variant
-    from leo_runtime.graph import Workload as Workload
-    from leo_runtime.hardware import Hardware as Hardware
-    from leo_runtime.hardware import Link as Link
-    from leo_runtime.hardware import Processor as Processor
-    from leo_runtime.hardware import Radio as Radio
-    from leo_runtime.observations import FrameResult as FrameResult
+    from leo_runtime.frame.ledger import Ledger as Ledger
+    from leo_runtime.frame.ledger import run_ledger as run_ledger
+    from leo_runtime.frame.records import FrameResult as FrameResult
+    from leo_runtime.judge import check as check
     from leo_runtime.operators import operator as operator
-    from leo_runtime.problem import Placement as Placement
-    from leo_runtime.problem import Problem as Problem
-    from leo_runtime.profiles import Cost as Cost
-    from leo_runtime.profiles import Profile as Profile
-    from leo_runtime.runtime import Runtime as Runtime
+    from leo_runtime.recordings.recording import Recording as Recording
+    from leo_runtime.runtime.options import RuntimeOptions as RuntimeOptions
+    from leo_runtime.runtime.runtime import Runtime as Runtime
     from leo_runtime.solver import solve as solve
-    from leo_runtime.traces import Recording as Recording
+    from leo_runtime.solver.explain import explain as explain
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "errors": ("InputError", "LeoError"),
-    "graph": ("Decision", "GraphBuilder", "Stage", "Stream", "TaskGraph", "Variant", "Workload"),
-    "hardware": ("Hardware", "Link", "Processor", "Radio"),
-    "observations": ("FrameResult",),
+    "documents.workload": ("Decision", "GraphBuilder", "Stage", "Stream", "TaskGraph", "Variant", "Workload"),
+    "documents.hardware": ("Hardware", "Link", "Processor", "Radio"),
+    "judge": ("check",),
+    "frame.ledger": ("Ledger", "run_ledger"),
+    "frame.records": ("FrameResult",),
     "operators": ("operator",),
-    "problem": ("Placement", "Problem"),
-    "profiles": ("Cost", "Profile"),
-    "runtime": ("Runtime",),
+    "documents.problem": ("Placement", "Problem"),
+    "documents.profile": ("Cost", "Profile"),
+    "runtime.options": ("RuntimeOptions",),
+    "runtime.runtime": ("Runtime",),
     "solver": ("solve",),
-    "traces": ("Recording",),
+    "solver.explain": ("explain",),
+    "recordings.recording": ("Recording",),
 }
 _HOME_OF = {name: f"leo_runtime.{module}" for module, names in _HOMES.items() for name in names}
 

@@ -41,10 +41,11 @@ class WallClock:
 
 
 class VirtualClock:
-    """Time that goes on only when it is told to: waiting is instant."""
+    """Time that goes on only when it is told to, from any thread: waiting is instant."""
 
     def __init__(self, now_us: int = 0) -> None:
         self._now_us = now_us
+        self._lock = threading.Lock()
 
     def now_us(self) -> int:
         """The time it was last set to."""
@@ -54,5 +55,6 @@ class VirtualClock:
         """Make it `at_us`, unless that is past; True if `interrupt` is set, and then the time stays."""
         if interrupt is not None and interrupt.is_set():
             return True
-        self._now_us = max(self._now_us, at_us)
+        with self._lock:
+            self._now_us = max(self._now_us, at_us)
         return False

@@ -10,8 +10,11 @@ LeoError
 ├── BackendError               a processor could not do what was asked of it
 │   ├── DeviceUnavailableError it is not there
 │   └── KernelError            it failed while loading or running a stage
-└── SolverError                a solver cannot answer this problem at all (too large for it, unknown name)
+├── SolverError                a solver cannot answer this problem at all (too large for it, unknown name)
+└── DrainTimeoutError          frames have not ended within the time given for it (a `TimeoutError`, too)
 """
+
+import threading
 
 
 class LeoError(Exception):
@@ -26,8 +29,11 @@ class InputError(LeoError):
     """What the user gave is wrong."""
 
 
-class DocumentError(InputError):
-    """A document is wrong: `source` (file or document), `path` (JSON path) and `value` say where."""
+class DocumentError(InputError, ValueError):
+    """A document is wrong: `source` (file or document), `path` (JSON path) and `value` say where.
+
+    A ValueError, too, as wrong values in Python are.
+    """
 
     def __init__(self, source: str, problem: str, path: str = "$", value: str = "", *, hint: str = "") -> None:
         # Names in it are the document's own, and may have line breaks or what a terminal would obey.
@@ -73,6 +79,21 @@ class SolverError(LeoError):
     """A solver cannot answer this problem at all."""
 
 
+class DrainTimeoutError(LeoError, TimeoutError):
+    """Frames have not ended within the time given for it."""
+
+
 def _printable(text: str) -> str:
     """The text with every character that cannot be seen written as its escape."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def failure_text(error: BaseException) -> str:
+    """What is told of something that a kernel raised."""
+    hint = f"; {error.hint}" if isinstance(error, LeoError) and error.hint else ""
+    return f"{type(error).__name__}: {error}{hint}"
+
+
+def is_users_interrupt(error: BaseException) -> bool:
+    """Whether it may be somebody's Ctrl-C, which comes to the main thread alone; elsewhere a kernel has raised it."""
+    return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()

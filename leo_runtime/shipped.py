@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from leo_runtime.errors import InputError
+from leo_runtime.schema import require_path
 
 if TYPE_CHECKING:
-    from leo_runtime.graph import Workload
-    from leo_runtime.hardware import Hardware
-    from leo_runtime.profiles import Profile
-    from leo_runtime.traces import Recording
+    from leo_runtime.documents.hardware import Hardware
+    from leo_runtime.documents.profile import Profile
+    from leo_runtime.documents.workload import Workload
+    from leo_runtime.recordings.recording import Recording
 
 PHONE = "snapdragon-800"
 HOST = "host"
@@ -27,20 +28,22 @@ def folder() -> Path:
 
 
 def names(kind: str) -> tuple[str, ...]:
-    """The shipped documents of a kind, `hardware` or `profile`, in alphabetical order."""
+    """The shipped documents of a kind, `hardware` or `profile`, in alphabetical order. Raises `InputError`."""
+    if kind not in ("hardware", "profile"):
+        raise InputError(f"no documents of the kind `{kind}` ship", hint="one of hardware, profile")
     return tuple(sorted(path.name.removesuffix(f".{kind}.toml") for path in folder().glob(f"*.{kind}.toml")))
 
 
 def hardware(name_or_file: str) -> Hardware:
     """A machine, by the name it ships under or from a file. Raises `DocumentError`, `InputError`."""
-    from leo_runtime.hardware import Hardware
+    from leo_runtime.documents.hardware import Hardware
 
     return Hardware.from_file(_path(name_or_file, "hardware"))
 
 
 def profile(name_or_file: str) -> Profile:
     """A profile, by the name it ships under or from a file. Raises `DocumentError`, `InputError`."""
-    from leo_runtime.profiles import Profile
+    from leo_runtime.documents.profile import Profile
 
     return Profile.from_file(_path(name_or_file, "profile"))
 
@@ -48,7 +51,7 @@ def profile(name_or_file: str) -> Profile:
 def workload(file: str | None = None) -> Workload:
     """A workload from a file; without one, the demo's. Raises `DocumentError`, `GraphError`."""
     from leo_runtime import demo
-    from leo_runtime.graph import Workload
+    from leo_runtime.documents.workload import Workload
 
     return Workload.from_file(demo.WORKLOAD if file is None else file)
 
@@ -63,9 +66,10 @@ def recordings() -> tuple[str, ...]:
 def recording(name_or_folder: str) -> Recording:
     """A recording, by the name it ships under or from a folder. Raises `DocumentError`, `RecordingError`."""
     from leo_runtime import demo
-    from leo_runtime.traces import Recording
+    from leo_runtime.recordings.recording import Recording
 
-    if Path(name_or_folder).exists():
+    require_path(name_or_folder)
+    if _exists(Path(name_or_folder)):
         return Recording.from_file(name_or_folder)
     if name_or_folder in recordings():
         return Recording.from_file(demo.RECORDINGS / name_or_folder)
@@ -74,7 +78,15 @@ def recording(name_or_folder: str) -> Recording:
     )
 
 
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # A name that no file can have.
+        return False
+
+
 def _path(name_or_file: str, kind: str) -> Path:
+    require_path(name_or_file)
     if Path(name_or_file).suffix in (".toml", ".json"):
         return Path(name_or_file)
     if name_or_file in names(kind):

@@ -9,19 +9,11 @@ from itertools import pairwise
 import numpy as np
 
 from leo_backends.dsp.fixed_point import Ints, twiddles
-from leo_backends.dsp.operators import (
-    DensePlan,
-    EnergyGatePlan,
-    FusePlan,
-    GmmPlan,
-    LogMelPlan,
-    MfccPlan,
-    MotionFeaturesPlan,
-    Plan,
-    SpectrumPlan,
-    VoiceGatePlan,
-    WindowPlan,
-)
+from leo_backends.dsp.operators import Plan
+from leo_backends.dsp.operators.arrays import FusePlan, WindowPlan
+from leo_backends.dsp.operators.classifiers import DensePlan, GmmPlan
+from leo_backends.dsp.operators.motion import MotionFeaturesPlan
+from leo_backends.dsp.operators.sound import EnergyGatePlan, LogMelPlan, MfccPlan, SpectrumPlan, VoiceGatePlan
 
 Draw = Callable[[int, int], int]
 Case = tuple[Plan, list[Ints]]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from random import Random
 
-from leo_runtime.dispatch import Dispatcher
+from leo_runtime.dispatch.dispatcher import Dispatcher
+from leo_runtime.dispatch.plan import Needs, Plan, make_plan
+from leo_runtime.documents.problem import Link, Mode, Placement, Problem, Resource, StageModes
 from leo_runtime.errors import SolverError
-from leo_runtime.plan import Needs, Plan, plan
-from leo_runtime.problem import Link, Mode, Placement, Problem, Resource, StageModes
 from leo_runtime.solver import solve
 from leo_runtime.testing import FEATURES, random_problem
 
@@ -81,4 +81,4 @@ def chain_problem(*, lanes: int = 1, stages: Mapping[str, tuple[str, ...]] | Non
 
 
 def planned(problem: Problem, solver: str = "heft", needs: Mapping[str, Needs] | None = None) -> Plan:
-    return plan(problem, solve(problem, solver), needs)
+    return make_plan(problem, solve(problem, solver), needs)

@@ -19,8 +19,9 @@ from leo_backends.opencl.messages import Choice
 from leo_backends.opencl.plans import Family, plan_stage
 from leo_backends.opencl.tune import single_step
 from leo_backends.opencl.tuning import Shape, Tile, Tuning
-from leo_runtime.builtin_operators import DenseParameters, GmmParameters, MfccParameters
 from leo_runtime.errors import DeviceUnavailableError
+from leo_runtime.operators.classifiers import DenseParameters, GmmParameters
+from leo_runtime.operators.sound import MfccParameters
 
 TILES = (
     Tile(vec=4, cols=2, rows=3),

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from leo_runtime import solve
-from leo_runtime.graph import GraphBuilder, Stream, Variant, Workload
-from leo_runtime.hardware import Hardware
-from leo_runtime.lower import FrameState, frame_problem, merge, price
-from leo_runtime.problem import Mode, Problem
-from leo_runtime.profiles import Profile
+from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.problem import Mode, Problem
+from leo_runtime.documents.profile import Profile
+from leo_runtime.documents.workload import GraphBuilder, Stream, Variant, Workload
+from leo_runtime.frame.conditions import Conditions
+from leo_runtime.frame.lower import frame_problem, merge, price
 
 SHIPPED = Path(__file__).parent.parent / "profiles"
 PHONE = Hardware.from_file(SHIPPED / "snapdragon-800.hardware.toml")
@@ -57,7 +58,7 @@ def pinned(model: str, processor: str, variant: str, features: str) -> Problem:
     def left(stage: str) -> tuple[Mode, ...]:
         return tuple(mode for mode in modes[stage] if (mode.resource, mode.variant) == wanted[stage])
 
-    return frame_problem(merged, {name: left(name) for name in modes}, PHONE, FrameState((model,)), "table")
+    return frame_problem(merged, {name: left(name) for name in modes}, PHONE, Conditions((model,)), "table")
 
 
 @dataclass(frozen=True, slots=True)

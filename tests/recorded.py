@@ -7,10 +7,10 @@ import numpy as np
 
 from leo_backends.cpu import CpuBackend
 from leo_runtime.backend import Backend
-from leo_runtime.graph import Workload
-from leo_runtime.hardware import Hardware, Processor
-from leo_runtime.profiles import Profile
-from leo_runtime.traces import Recording
+from leo_runtime.documents.hardware import Hardware, Processor
+from leo_runtime.documents.profile import Profile
+from leo_runtime.documents.workload import Workload
+from leo_runtime.recordings.recording import Recording
 
 RATE_HZ = 16_000
 LABELS = ((1.0, 2.0), (3.0, 3.5))

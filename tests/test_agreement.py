@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leo_runtime.check import check
+from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.errors import SolverError
-from leo_runtime.problem import Placement, Problem
+from leo_runtime.judge import check
 from leo_runtime.solver import SOLVERS, solve
 from leo_runtime.testing import problems, random_problem
 

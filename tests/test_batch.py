@@ -1,6 +1,7 @@
 """Several frames as one problem: together where a fixed cost is worth saving, and only there; and run as planned."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +11,29 @@ import pytest
 import recorded
 from leo_backends.cpu import CpuBackend
 from leo_runtime.backend import Kernel
-from leo_runtime.batch import MAX_CANDIDATES, BatchAnswer, batch_problem, may_batch, solve_batch, worth_batching
-from leo_runtime.check import check
+from leo_runtime.documents.hardware import Hardware, Processor
+from leo_runtime.documents.problem import Placement, Problem
+from leo_runtime.documents.profile import Profile
+from leo_runtime.documents.workload import BoundStage, GraphBuilder, Stream, Workload
 from leo_runtime.errors import InputError, KernelError, SolverError
-from leo_runtime.graph import BoundStage, GraphBuilder, Stream, Workload
-from leo_runtime.hardware import Hardware, Processor
-from leo_runtime.lower import FrameState, MergedWorkload, merge, price
-from leo_runtime.observations import FrameResult
-from leo_runtime.problem import Placement, Problem
-from leo_runtime.profiles import Profile
-from leo_runtime.replay import Span, replay
-from leo_runtime.runtime import Runtime
+from leo_runtime.frame.batch import (
+    MAX_CANDIDATES,
+    BatchAnswer,
+    FramePrices,
+    batch_problem,
+    may_batch,
+    solve_batch,
+    worth_batching,
+)
+from leo_runtime.frame.conditions import Conditions
+from leo_runtime.frame.lower import MergedWorkload, merge, price
+from leo_runtime.frame.records import FrameResult
+from leo_runtime.judge import check
+from leo_runtime.replay.replay import Span, replay
+from leo_runtime.replay.summary import energy
+from leo_runtime.runtime import kernels as computing
+from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.solver import solve
-from leo_runtime.summary import energy
 
 HARDWARE = Hardware.from_dict(
     {
@@ -63,7 +74,7 @@ def loudness(deadline_us: int) -> MergedWorkload:
     return merge(Workload(format="leo-workload/1", name="w", streams=streams, graphs=(builder.build(),)))
 
 
-def answer(deadline_us: int, frames: int = 4, asleep: frozenset[str] = frozenset({"gpu"})) -> BatchAnswer:
+def answer(deadline_us: int, frames: int = 4, asleep: tuple[str, ...] = ("gpu",)) -> BatchAnswer:
     merged = loudness(deadline_us)
 
     def supports(processor: str, stage: object, _variant: str) -> bool:
@@ -74,7 +85,7 @@ def answer(deadline_us: int, frames: int = 4, asleep: frozenset[str] = frozenset
         price(merged, HARDWARE, PROFILE, supports),
         price(merged, HARDWARE, PROFILE, supports, frames=frames),
         HARDWARE,
-        FrameState(graphs=("loud",), asleep=asleep),
+        Conditions(graphs=("loud",), asleep=asleep),
         frames=frames,
         period_us=100_000,
         candidates=("level",),
@@ -115,7 +126,7 @@ def test_too_many_candidates_are_refused() -> None:
             {},
             {},
             HARDWARE,
-            FrameState(graphs=("loud",)),
+            Conditions(graphs=("loud",)),
             frames=2,
             period_us=1,
             candidates=[f"level{k}" for k in range(MAX_CANDIDATES + 1)],
@@ -138,7 +149,7 @@ def test_budgets_hold_for_every_frame_and_collected_frames_have_more_time(folder
         modes,
         price(merged, hardware, profile, anything, frames=3),
         hardware,
-        FrameState(graphs=("beeps",)),
+        Conditions(graphs=("beeps",)),
         frames=3,
         period_us=None,
         together=("features",),
@@ -165,7 +176,7 @@ def test_sources_and_gates_and_what_loses_accuracy_run_alone(folder: Path) -> No
             modes,
             batched,
             hardware,
-            FrameState(graphs=("beeps",)),
+            Conditions(graphs=("beeps",)),
             frames=4,
             period_us=None,
             candidates=("any",),
@@ -364,6 +375,12 @@ def test_what_fails_for_one_frame_fails_for_that_frame_alone(
     assert any("KernelError: it is broken" in seen.error for seen in result.stages)
 
 
+def test_a_reason_that_repeats_in_a_batch_is_said_once() -> None:
+    assert computing._each_once(["left"] * 1000) == "left"
+    assert computing._each_once(["left", "right", "left"]) == "left; right"
+    assert computing._each_once([f"at {n}" for n in range(1000)]) == "at 0; at 1; at 2; and 997 more reasons"
+
+
 def test_what_fails_for_every_frame_fails_and_gives_nothing(folder: Path) -> None:
     workload, hardware, profile, _ = loaded(folder)
     window = np.full(8000, 9000, np.int16)
@@ -395,7 +412,7 @@ def test_a_limit_is_for_all_choices_and_one_without_an_answer_is_left_out() -> N
             modes,
             modes,
             HARDWARE,
-            FrameState(graphs=("loud",)),
+            Conditions(graphs=("loud",)),
             frames=2,
             period_us=None,
             candidates=("level",),
@@ -417,3 +434,28 @@ def test_in_real_time_nothing_is_saved_by_running_together(folder: Path) -> None
     features = [seen for seen in result.stages if result.jobs[seen.stage].stage == "features"]
     (alone,) = {mode.duration_us for mode in runtime.modes["features"] if mode.resource == features[0].resource}
     assert sum(seen.expected_us for seen in features) == 2 * alone
+
+
+def test_a_batch_holds_weights_once_and_the_output_of_every_frame() -> None:
+    builder = GraphBuilder("net", period_us=100_000, deadline_us=100_000)
+    sound = builder.stage("sound", "window", stream="mic", samples=50)
+    builder.stage("scores", "dense", sound, layers=[3], model="net.npz")
+    streams = (Stream(name="mic", kind="audio", rate_hz=16_000),)
+    merged = merge(Workload(format="leo-workload/1", name="w", streams=streams, graphs=(builder.build(),)))
+    costs = tuple(cost for cost in PROFILE.costs if cost.processor == "cpu")
+    profile = PROFILE.model_copy(update={"costs": costs})
+    weights, output = 4 * (50 * 3 + 3), 4 * 3
+
+    def held(prices: FramePrices, together: tuple[str, ...]) -> list[int]:
+        state = Conditions(graphs=("net",))
+        problem = batch_problem(
+            merged, prices.of(1), prices.of(3), HARDWARE, state, frames=3, period_us=None, together=together, name="b"
+        )
+        return [s.modes[0].memory_bytes for s in problem.stages if s.name.startswith("scores")]
+
+    for prices in (
+        FramePrices(partial(price, merged, HARDWARE, profile, lambda *_: True)),
+        FramePrices(partial(price, merged, HARDWARE, profile, lambda *_: True), one_by_one=["cpu"]),
+    ):
+        assert held(prices, ()) == [weights + output, output, output]
+        assert held(prices, ("scores",)) == [weights + 3 * output]

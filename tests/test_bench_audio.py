@@ -5,9 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from leo_runtime import bench_audio, cli
-from leo_runtime.bench_audio import COLUMNS, PUBLISHED, Cell, Row, as_json, as_table, bench, places, workload_stages
-from leo_runtime.hardware import Processor
+from leo_runtime import cli
+from leo_runtime.documents.hardware import Processor
+from leo_runtime.measure import bench_audio
+from leo_runtime.measure.bench_audio import COLUMNS, PUBLISHED, Cell, Row, as_json, bench, places, workload_stages
+from leo_runtime.report.tables import audio_bench
 
 
 def row(name: str, *times_us: int | None, measured: bool = True) -> Row:
@@ -44,7 +46,9 @@ def test_json_has_the_promised_keys_and_no_other():
 
 
 def test_the_table_says_time_spread_factor_and_what_was_published():
-    text = as_table((row("CPU", 80_000, 60_000, 40_000, 20_000), row("DSP", 160_000, 30_000, 1, 1, measured=False)))
+    text = audio_bench(
+        (row("CPU", 80_000, 60_000, 40_000, 20_000), row("DSP", 160_000, 30_000, 1, 1, measured=False)), PUBLISHED
+    )
     cpu, dsp = text.splitlines()[2:4]
     assert "80 ms ±3% +1.0x [+1.0x]" in cpu
     assert "~160 ms -2.0x [-8.8x]" in dsp

@@ -8,17 +8,17 @@ import numpy as np
 import psutil
 import pytest
 
-from leo_runtime import calibrate as calibration
 from leo_runtime.backend import DeviceRun, Kernel
-from leo_runtime.calibrate import calibrate, require_device, this_device
 from leo_runtime.clock import VirtualClock
-from leo_runtime.energy import Counter
-from leo_runtime.errors import KernelError, ProfileError, RecordingError
-from leo_runtime.graph import BoundStage, GraphBuilder, Stream, Workload
-from leo_runtime.hardware import Hardware, Processor
-from leo_runtime.measure import QUICK, BusyNeighbours, Effort, fit_line
-from leo_runtime.profiles import ClockMhz, Measurement, Profile
-from leo_runtime.traces import RecordedStream, Recording, RecordingManifest
+from leo_runtime.documents.hardware import Hardware, Processor
+from leo_runtime.documents.profile import ClockMhz, Measurement, Profile
+from leo_runtime.documents.workload import BoundStage, GraphBuilder, Stream, Workload
+from leo_runtime.errors import BackendError, KernelError, ProfileError, RecordingError
+from leo_runtime.measure import calibrate as calibration
+from leo_runtime.measure.calibrate import calibrate, require_device, this_device
+from leo_runtime.measure.energy import Counter
+from leo_runtime.measure.measure import QUICK, BusyNeighbours, Effort, fit_line
+from leo_runtime.recordings.recording import RecordedStream, Recording, RecordingManifest
 
 WATCH = calibration.busy_percent
 
@@ -272,6 +272,104 @@ def test_a_stage_is_measured_on_all_lanes_at_once(clock, monkeypatch):
     found = calibrate(workload(), two_lanes, recording(), effort=effort, backends={"cpu": backend}, clock=clock)
     assert [(r.measurement.median_us, r.measurement.lanes_us) for r in found.readings] == [(100, 150)] * 2
     assert Profile.from_json(found.profile.to_json()) == found.profile
+
+
+class FailingNeighbour(SteppedBackend):
+    """Runs where it is measured, and raises what no kernel should on a neighbour's thread."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        super().__init__(clock, [100])
+        self.tried = threading.Event()
+
+    def load(self, stage: BoundStage, variant: str) -> Kernel:
+        return FailingNeighbourKernel(self, stage)
+
+
+class FailingNeighbourKernel(SteppedKernel):
+    def __call__(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
+        if threading.current_thread() is threading.main_thread():
+            return super().__call__(inputs)
+        self.backend.tried.set()
+        raise SystemExit("too hot")
+
+
+def wait_for(neighbour: FailingNeighbour, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no stage be measured beside others before they have run."""
+    entered = BusyNeighbours.__enter__
+
+    def enter(self: BusyNeighbours) -> BusyNeighbours:
+        entered(self)
+        assert neighbour.tried.wait(10)
+        return self
+
+    monkeypatch.setattr(BusyNeighbours, "__enter__", enter)
+
+
+def test_a_neighbour_that_fails_costs_what_was_measured_beside_it_and_no_more(clock, monkeypatch):
+    backends = {"cpu": RestlessBackend(clock), "dsp": FailingNeighbour(clock)}
+    wait_for(backends["dsp"], monkeypatch)
+    effort = Effort(least_runs=3, batches=())
+    found = calibrate(workload(), HARDWARE, recording(), effort=effort, backends=backends, clock=clock)
+    assert [what for what, _ in found.missing] == [f"{s} on cpu, beside busy neighbours" for s in ("sound", "loud")]
+    assert all("failed on `dsp` (SystemExit: too hot)" in str(error) for _, error in found.missing)
+    on_dsp = [reading.measurement for reading in found.readings if reading.processor == "dsp"]
+    assert [measurement.beside_us for measurement in on_dsp] == [100, 100]
+    on_cpu = [reading.measurement for reading in found.readings if reading.processor == "cpu"]
+    assert [(m.median_us, m.beside_us) for m in on_cpu] == [(0, None), (0, None)]
+
+
+def test_a_lane_that_fails_beside_others_costs_what_was_measured_there_and_no_more(clock, monkeypatch):
+    backend = FailingNeighbour(clock)
+    wait_for(backend, monkeypatch)
+    two_lanes = HARDWARE.model_copy(update={"processors": (Processor(name="cpu", backend="stepped", lanes=2),)})
+    effort = Effort(least_runs=3, batches=())
+    found = calibrate(workload(), two_lanes, recording(), effort=effort, backends={"cpu": backend}, clock=clock)
+    assert [what for what, _ in found.missing] == [f"{s} on cpu, on all lanes at once" for s in ("sound", "loud")]
+    assert [(r.measurement.median_us, r.measurement.lanes_us) for r in found.readings] == [(100, None)] * 2
+
+
+class BiggerBackend(SteppedBackend):
+    """Takes every size, and runs none but the stage's own."""
+
+    def load(self, stage: BoundStage, variant: str) -> Kernel:
+        return BiggerKernel(self, stage)
+
+
+class BiggerKernel(SteppedKernel):
+    def __call__(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
+        if len(inputs[0]) > 1600 and self.runs:
+            raise ValueError("too much")
+        return super().__call__(inputs)
+
+
+def test_a_run_on_more_input_that_fails_leaves_the_rest(clock):
+    effort = Effort(least_runs=3, neighbours=False)
+    backends = {"cpu": BiggerBackend(clock, [100])}
+    found = calibrate(workload(), HARDWARE, recording(), effort=effort, backends=backends, clock=clock)
+    assert [what for what, _ in found.missing] == ["loud on cpu, with more input"]
+    assert [(r.measurement.median_us, r.batch_points) for r in found.readings] == [(100, ())] * 2
+
+
+@pytest.mark.parametrize("readings", [0, 1, 4], ids=["at once", "after one reading", "in the middle"])
+def test_energy_that_can_no_longer_be_read_leaves_the_times(clock, readings):
+    reads = iter(range(1000))
+
+    def read_nj() -> int:
+        if (count := next(reads)) >= readings:
+            raise BackendError("the sensor was pulled out")
+        return count
+
+    found = calibrate(
+        workload(),
+        HARDWARE,
+        recording(),
+        effort=Effort(least_runs=3, batches=(), neighbours=False),
+        backends={"cpu": SteppedBackend(clock, [100])},
+        clock=clock,
+        sources=(Counter("rapl", read_nj),),
+    )
+    assert [(what, str(error)) for what, error in found.missing] == [("energy", "the sensor was pulled out")]
+    assert [reading.measurement.median_us for reading in found.readings] == [100, 100]
 
 
 @pytest.mark.parametrize("effort", [QUICK, Effort(least_runs=3, batches=())], ids=["quick", "one lane"])

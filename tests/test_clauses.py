@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leo_runtime.check import check
-from leo_runtime.problem import Problem
-from leo_runtime.solver import clauses, solve
+from leo_runtime.documents.problem import Problem
+from leo_runtime.judge import check
+from leo_runtime.solver import solve
 from leo_runtime.solver.compiled import Compiled, clause_search, interpreted
 from leo_runtime.solver.replan import Shape
+from leo_runtime.solver.search import clauses
 from leo_runtime.testing import Urgency, problems, random_problem
 
 
@@ -419,3 +420,8 @@ def test_the_parts_of_a_cut_stage_are_not_permuted() -> None:
     kernel, search, ended = searched(problem, by_interpreter=False, moves=200)
     assert ended == 2 and search.nodes < 5_000
     assert values(problem, kernel) == kernel.bounds
+    # The first of them holds the weights of all: without a cap, memory tells no stages apart.
+    first = problem.stages[1]
+    holder = first.model_copy(update={"modes": tuple(m.model_copy(update={"memory_bytes": 9}) for m in first.modes)})
+    uneven = problem.model_copy(update={"stages": (problem.stages[0], holder, *problem.stages[2:])})
+    assert searched(uneven, by_interpreter=False, moves=200)[1].nodes == search.nodes

@@ -1,5 +1,8 @@
 """The command line: golden transcripts, exit statuses, and which stream says what."""
 
+import argparse
+import dataclasses
+import importlib
 import json
 import os
 import re
@@ -11,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from leo_runtime import cli
-from leo_runtime.registry import BackendStatus
+from leo_runtime.backend.registry import BackendStatus
 
 PROBLEM = {
     "format": "leo-problem/1",
@@ -242,6 +245,33 @@ def test_every_command_has_an_example(capsys):
         assert f"Example: leo-runtime {name}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_a_request_has_a_field_for_every_argument(name):
+    command = importlib.import_module(f"leo_runtime.command.{name}")
+    parser = argparse.ArgumentParser(add_help=False)
+    command.add(parser)
+    assert {field.name for field in dataclasses.fields(command.Request)} == {one.dest for one in parser._actions}
+    assert command.Request.__dataclass_params__.frozen
+
+
+def test_every_file_of_a_command_is_a_command():
+    files = {path.stem for path in Path(cli.__file__).parent.joinpath("command").glob("*.py")}
+    assert files == {*cli.COMMANDS, "__init__", "shared"}
+
+
+def test_help_imports_nothing_that_takes_long():
+    code = (
+        "import sys; from leo_runtime.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "own = {m for m in sys.modules if m.startswith('leo_')}\n"
+        "print(sorted(own, key=len), [m for m in ('numpy', 'pydantic', 'json.tool') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    expected = ["leo_runtime", "leo_runtime.cli", "leo_runtime.errors", "leo_runtime.command"]
+    assert done.stdout.splitlines()[-1] == f"{[*expected, 'leo_runtime.command.shared']} []"
+
+
 def test_a_reader_that_has_enough_is_no_error():
     code = "import sys; from leo_runtime.cli import main; sys.exit(main(['schema', 'problem']))"
     read, write_end = os.pipe()
@@ -275,7 +305,7 @@ def test_backends_say_what_is_here_and_how_to_get_the_rest(capsys, monkeypatch):
         BackendStatus("cpu", "leo-runtime", available=True),
         BackendStatus("opencl", "leo-runtime", False, "backend `opencl` needs the extra `opencl`", "pip install it"),
     )
-    monkeypatch.setattr("leo_runtime.registry.available", lambda: found)
+    monkeypatch.setattr("leo_runtime.backend.registry.available", lambda: found)
     status, out, err = run(capsys, "backends")
     assert status == 0
     assert out.splitlines() == [
@@ -349,7 +379,7 @@ def test_what_tuning_found_is_a_table_or_json(capsys, monkeypatch, tmp_path):
         progress("dense 16x64", 3000, 2000)
         return out
 
-    monkeypatch.setattr("leo_runtime.tune.tune", tuned)
+    monkeypatch.setattr("leo_runtime.measure.tune.tune", tuned)
     out = str(tmp_path / "tuned.json")
     status, said, err = run(capsys, "tune", "--out", out)
     assert (status, said.splitlines()[-1]) == (0, "dense 16x64           3.0       2.0           1.50")
@@ -382,3 +412,17 @@ def test_an_unknown_profile_is_bad_input(capsys, arguments):
     hint = err.splitlines()[-1]
     assert hint.startswith("hint: one of ")
     assert "snapdragon-800" in hint
+
+
+def test_an_answer_for_a_window_is_judged_by_its_own_rules(capsys, tmp_path):
+    windows = Path(__file__).parent / "problems" / "window"
+    question, answer = windows / "mixed-004-plain-206.json", windows / "mixed-004-plain-206.placement.json"
+    status, out, err = run(capsys, "check", str(question), str(answer))
+    assert (status, err) == (0, "")
+    assert json.loads(out) == {"tardiness": 0, "energy": 10665297, "makespan": 15419, "accuracy_loss": 0}
+    broken = json.loads(answer.read_text())
+    broken["spans"].pop()
+    write(tmp_path / "broken.json", broken)
+    status, out, _ = run(capsys, "check", str(question), str(tmp_path / "broken.json"))
+    assert status == 1
+    assert out.startswith("rule 2: model0_0 uses gpu from 13043 to 15419, outside all its spans")

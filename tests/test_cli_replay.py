@@ -1,19 +1,33 @@
 """`leo-runtime replay` and `calibrate`: what they print and write, and what they say to bad input."""
 
-import argparse
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import recorded
+from leo_backends import tflite
 from leo_backends.cpu import CpuBackend
-from leo_runtime import calibrate, cli, replay_command, solver
-from leo_runtime.energy import Counter
-from leo_runtime.errors import DeviceUnavailableError
-from leo_runtime.hardware import Processor
-from leo_runtime.problem import Placement
-from leo_runtime.profiles import Profile
+from leo_runtime import cli, solver
+from leo_runtime.backend import Kernel
+from leo_runtime.documents.hardware import Processor
+from leo_runtime.documents.problem import Placement
+from leo_runtime.documents.profile import Profile
+from leo_runtime.documents.workload import BoundStage
+from leo_runtime.errors import DeviceUnavailableError, KernelError
+from leo_runtime.measure import calibrate
+from leo_runtime.measure.energy import Counter
+from leo_runtime.measure.kept_profile import kept_or_measured
+from leo_runtime.operators import operator
+from leo_runtime.runtime.runtime import Runtime
+
+MODELS = Path(__file__).parent / "models"
+WAKE_WORD = Path(__file__).parent.parent / "leo_runtime" / "demo" / "models" / "okay_nabu.tflite"
 
 OWN = ("recording", "--workload", "workload.json", "--hardware", "machine.json")
 VIRTUAL = ("replay", *OWN, "--profile", "profile.json", "--virtual")
@@ -30,7 +44,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     recorded.write_all(tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("leo_runtime.registry.create", create)
+    monkeypatch.setattr("leo_runtime.backend.registry.create", create)
     return tmp_path
 
 
@@ -40,9 +54,9 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
     return status, said.out, said.err
 
 
-def change(name: str, **changed: object) -> None:
-    data = json.loads(Path(name).read_text(encoding="utf-8"))
-    Path(name).write_text(json.dumps({**data, **changed}), encoding="utf-8")
+def change(file: str, **changed: object) -> None:
+    data = json.loads(Path(file).read_text(encoding="utf-8"))
+    Path(file).write_text(json.dumps({**data, **changed}), encoding="utf-8")
 
 
 def graph_with(**changed: object) -> None:
@@ -56,7 +70,7 @@ def test_a_replay_in_batches_says_so_and_finds_the_same(capsys):
     status, out, _ = run(capsys, *VIRTUAL, "--batch", "3", "--no-compare")
     assert status == 0
     assert out.splitlines()[0].endswith("placed by exact, 3 frames at a time")
-    assert "beeps          8         3           3      2      1       2       1 " in out
+    assert "beeps          8         3       0           3      2      1       2       1 " in out
     head, *frames = [json.loads(line) for line in Path("out/beeps.virtual.log.jsonl").read_text().splitlines()]
     assert head["batch"] == 3
     assert [[graph["release_us"] for graph in frame["graphs"]] for frame in frames] == [
@@ -73,7 +87,9 @@ def test_a_virtual_replay_prints_its_tables_and_writes_its_log(capsys):
     assert status == 0
     assert out.splitlines()[0] == "== beeps, 4 s, on desk, in virtual time; profile desk, placed by exact"
     assert "not here: dsp (backend `dsp` is not there; plug it in)" in out
-    assert "beeps          8         3           3      2      1       2       1       7.10    7.10     0" in out
+    assert (
+        "beeps          8         3       0           3      2      1       2       1       7.10    7.10     0" in out
+    )
     assert [line.split()[0] for line in out.splitlines() if " virtual " in line and "==" not in line] == [
         "exact",
         "cpu-only",
@@ -175,9 +191,8 @@ def test_a_kept_profile_is_used_again_where_it_speaks_of_this_workload_and_devic
 
     measured = calibrate.calibrate
     counter = Counter("rapl package-0", lambda: 0)
-    monkeypatch.setattr("leo_runtime.calibrate.calibrate", counted)
-    monkeypatch.setattr("leo_runtime.replay_command.whole_machine", lambda: (counter,))
-    asked = argparse.Namespace(live=True, profile=None, out=Path("out"))
+    monkeypatch.setattr("leo_runtime.measure.calibrate.calibrate", counted)
+    monkeypatch.setattr("leo_runtime.measure.kept_profile.whole_machine", lambda: (counter,))
 
     def profile_for(changed: dict[str, object] | None = None) -> tuple[Profile, str]:
         workload, hardware, _, recording = recorded.load_all(Path())
@@ -186,8 +201,9 @@ def test_a_kept_profile_is_used_again_where_it_speaks_of_this_workload_and_devic
             last = graph.stages[-1].model_copy(update={"params": {**graph.stages[-1].params, **changed}})
             graph = graph.model_copy(update={"stages": (*graph.stages[:-1], last)})
             workload = workload.model_copy(update={"graphs": (graph,)})
-        found = replay_command._measured(asked, workload, hardware, recording)
-        return found, capsys.readouterr().err
+        said: list[str] = []
+        found = kept_or_measured(Path("out/desk.profile.json"), workload, hardware, recording, tell=said.append)
+        return found, "\n".join(said)
 
     first, said = profile_for()
     assert (sources, "measuring again" in said) == ([(counter,)], False)
@@ -222,7 +238,7 @@ def test_what_was_measured_is_printed_as_json(capsys):
     ],
 )
 def test_an_output_that_cannot_be_written_is_refused_before_anything_is_measured(capsys, monkeypatch, arguments):
-    for place in ("leo_runtime.calibrate.calibrate", "leo_runtime.replay_command.replay"):
+    for place in ("leo_runtime.measure.calibrate.calibrate", "leo_runtime.replay.compare.replay"):
         monkeypatch.setattr(place, lambda *_, **__: pytest.fail("ran, with nowhere to write"))
     status, out, err = run(capsys, *arguments)
     assert (status, out) == (2, "")
@@ -243,6 +259,13 @@ def test_amounts_are_finite_and_not_negative(capsys, wrong):
 def test_a_noise_beyond_measure_is_refused(capsys):
     status, _, err = run(capsys, *VIRTUAL, "--noise", "1e9")
     assert (status, err) == (2, "expected a noise of at most 100 percent, got 1e+09\n")
+
+
+def retold(name: str, before: str, after: str) -> None:
+    Path(name).write_text(Path(name).read_text(encoding="utf-8").replace(before, after), encoding="utf-8")
+
+
+NOT_A_NAME = "files are named after it, so it may not begin with a dot or hold a slash, backslash or control character"
 
 
 def truncate(path: str) -> None:
@@ -282,6 +305,14 @@ def truncate(path: str) -> None:
             "recording `beeps` has stream `mic` with rate_hz 16000, workload `ears` reads 8000\n"
             "hint: resample the recording, or change the workload\n",
         ),
+        (
+            lambda: retold("recording/recording.toml", '"beeps"', '"../../beeps"'),
+            f'recording/recording.toml: {NOT_A_NAME}, got "../../beeps", at $.name\n',
+        ),
+        (
+            lambda: change("machine.json", name="/tmp/desk"),
+            f'machine.json: {NOT_A_NAME}, got "/tmp/desk", at $.name\n',
+        ),
         (lambda: Path("loud.npz").unlink(), "loud.npz: cannot be read, stage `loudness` of graph `beeps` needs it\n"),
     ],
 )
@@ -291,6 +322,174 @@ def test_bad_input_is_named_with_a_way_out(capsys, spoil, says):
     assert (status, out) == (2, "")
     assert says in err
     assert "Traceback" not in err
+
+
+@operator(output_shape=lambda features: (2,))
+def breaks(features: np.ndarray) -> np.ndarray:
+    """Fails, and says so with a number that is another one each time."""
+    raise ValueError(f"cannot divide by {features.sum()}")
+
+
+def save_weights(weights: list[list[float]], **other: object) -> None:
+    np.savez("loud.npz", **{"weights_0": np.array(weights, np.float32), "bias_0": np.zeros(2, np.float32), **other})
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(lambda: save_weights([[0, 1, 0], [0, 0, 0]]), id="transposed"),
+        pytest.param(lambda: np.savez("loud.npz", w=np.zeros((3, 2)), b=np.zeros(2)), id="other names"),
+        pytest.param(lambda: save_weights([[0, 0]] * 3, weights_1=np.zeros((2, 2))), id="one layer more"),
+        pytest.param(lambda: Path("loud.npz").write_bytes(b"PK"), id="no npz"),
+    ],
+)
+@pytest.mark.parametrize("batch", ["1", "3"])
+def test_a_model_that_cannot_be_loaded_is_refused_before_anything_runs(capsys, monkeypatch, spoil, batch):
+    monkeypatch.setattr("leo_runtime.replay.compare.replay", lambda *_, **__: pytest.fail("ran a broken model"))
+    spoil()
+    status, out, err = run(capsys, *VIRTUAL, "--batch", batch)
+    assert (status, out) == (2, "")
+    assert err.startswith("stage `loudness` runs on no processor (cpu: loud.npz: ")
+    assert err.count("\n") == 1
+    assert not list(Path("out").iterdir())
+
+
+class Unloading(CpuBackend):
+    """Says that it can run anything, and loads nothing."""
+
+    def load(self, stage: BoundStage, variant: str, /) -> Kernel:
+        raise KernelError(f"{stage.name}.bin: not for this device")
+
+
+def test_a_kernel_that_cannot_be_loaded_on_one_processor_is_left_out_and_said(capsys, monkeypatch):
+    def create(processor: Processor) -> CpuBackend:
+        cpu = processor.model_copy(update={"backend": "cpu"})
+        return CpuBackend(cpu) if processor.backend == "cpu" else Unloading(cpu)
+
+    monkeypatch.setattr("leo_runtime.backend.registry.create", create)
+    status, out, _ = run(capsys, *VIRTUAL, "--no-compare")
+    assert status == 0
+    assert "not used: sound (default) on dsp (sound.bin: not for this device)\n" in out
+    (figures,) = json.loads(run(capsys, *VIRTUAL, "--no-compare", "--json")[1])
+    assert set(figures["left_out"]) == {f"{stage} (default) on dsp" for stage in ("sound", "any", "features")}
+
+
+@pytest.mark.skipif(not tflite.is_available(), reason="the extra `tflite` is not installed")
+@pytest.mark.parametrize("model", [MODELS / "two_inputs.tflite", WAKE_WORD])
+def test_a_tflite_model_that_does_not_fit_is_refused_before_anything_runs(capsys, model):
+    graph = json.loads(json.dumps(recorded.WORKLOAD["graphs"]))[0]
+    net = {"name": "net", "operator": "tflite", "inputs": ["sound"], "params": {"model": str(model)}}
+    net["params"]["output_shape"] = [1]
+    del graph["decision"]
+    change("workload.json", graphs=[{**graph, "stages": [graph["stages"][0], net]}])
+    status, out, err = run(capsys, *VIRTUAL)
+    assert (status, out) == (2, "")
+    assert f"stage `net` runs on no processor (cpu: {model}: " in err
+
+
+def test_what_fails_in_a_run_is_counted_and_printed_once_and_the_answer_is_no(capsys):
+    graph_with(operator="test_cli_replay:breaks", params={})
+    status, out, _ = run(capsys, *VIRTUAL, "--no-compare")
+    assert status == 1
+    assert (
+        "beeps          8         0       3           0      0      0       2       2       0.00    0.00     0" in out
+    )
+    assert out.count("failed 3 times: loudness on cpu: KernelError: stage `loudness` failed: ValueError: ") == 1
+    assert "failed run mJ" in out
+    (figures,) = json.loads(run(capsys, *VIRTUAL, "--json")[1])
+    (failure,) = figures["failures"]
+    assert (failure["what"], failure["count"]) == ("loudness on cpu", 3)
+    assert (figures["pipelines"][0]["failed"], figures["pipelines"][0]["late"]) == (3, 0)
+    assert {policy["failed"] for policy in figures["policies"]} == {3}
+    cpu = next(processor for processor in figures["processors"] if processor["name"] == "cpu")
+    assert cpu["nj"]["failed run"] == 3 * 1000 * 1000
+    assert cpu["nj"]["run"] == 3 * 1000 * 1000
+
+
+def test_what_fails_for_frames_of_a_batch_is_printed_once(capsys):
+    graph_with(operator="test_cli_replay:breaks", params={})
+    status, out, _ = run(capsys, *VIRTUAL, "--batch", "8", "--no-compare")
+    assert status == 1
+    assert len([line for line in out.splitlines() if line.startswith("failed ")]) == 1
+
+
+def test_an_interrupted_replay_leaves_the_frames_that_had_ended(capsys, monkeypatch):
+    """The fifth frame is never submitted: somebody has pressed Ctrl-C."""
+
+    def submit_batch(self: Runtime, *arguments: object, **named: object) -> int:
+        submitted.append(arguments)
+        if len(submitted) == 5:
+            raise KeyboardInterrupt
+        return submit(self, *arguments, **named)
+
+    submitted: list[object] = []
+    submit = Runtime.submit_batch
+    monkeypatch.setattr(Runtime, "submit_batch", submit_batch)
+    status, out, err = run(capsys, *VIRTUAL)
+    log = Path("out/beeps.virtual.log.jsonl")
+    frames = [json.loads(line)["frame"] for line in log.read_text(encoding="utf-8").splitlines()[1:]]
+    assert (status, out) == (130, "")
+    assert frames == [0, 1, 2]
+    assert f"written up to here (3 frames): {log}\n" in err
+    assert err.endswith("interrupted\n")
+
+
+DYING = """
+import os, signal
+import numpy as np
+from leo_runtime.operators import operator
+
+calls = []
+
+@operator(output_shape=lambda features: (2,))
+def loudest(features: np.ndarray) -> np.ndarray:
+    calls.append(features)
+    if len(calls) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return np.array([1, 0], np.float32)
+"""
+
+
+def test_a_replay_that_is_killed_leaves_whole_lines_and_the_next_one_begins_anew(folder):
+    Path("dying.py").write_text(DYING, encoding="utf-8")
+    graph_with(operator="dying:loudest", params={})
+    change("machine.json", processors=recorded.MACHINE["processors"][:1], links=[])
+    change("profile.json", costs=recorded.PROFILE["costs"][:1])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
+    code = "import sys; from leo_runtime.cli import main; sys.exit(main(sys.argv[1:]))"
+    ended = []
+    for _ in range(2):
+        command = [sys.executable, "-c", code, *VIRTUAL]
+        done = subprocess.run(command, env=environment, capture_output=True, check=False)
+        assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+        text = Path("out/beeps.virtual.log.jsonl").read_text(encoding="utf-8")
+        assert text.endswith("\n")
+        head, *frames = map(json.loads, text.splitlines())
+        assert head["format"] == "leo-log/1"
+        ended.append([frame["frame"] for frame in frames])
+    assert ended == [[0, 1, 2, 3, 4]] * 2
+
+
+def test_a_short_stream_that_nobody_reads_does_not_shorten_a_replay(capsys):
+    manifest = Path("recording/recording.toml")
+    other = '\n[[streams]]\nname = "wrist"\nkind = "motion"\nfile = "wrist.csv"\nrate_hz = 10\n'
+    manifest.write_text(manifest.read_text(encoding="utf-8") + other, encoding="utf-8")
+    Path("recording/wrist.csv").write_text("time_us,x\n0,1\n100000,2\n", encoding="utf-8")
+    status, out, _ = run(capsys, *VIRTUAL, "--no-compare")
+    assert status == 0
+    assert out.startswith("== beeps, 4 s, ")
+
+
+def test_without_labels_no_detection_is_called_right_or_false(capsys):
+    manifest = Path("recording/recording.toml")
+    manifest.write_text(manifest.read_text(encoding="utf-8").partition("[[labels]]")[0], encoding="utf-8")
+    status, out, _ = run(capsys, *VIRTUAL, "--no-compare")
+    assert status == 0
+    assert (
+        "beeps          8         3       0           3      -      -       0       0       7.10    7.10     0" in out
+    )
+    (figures,) = json.loads(run(capsys, *VIRTUAL, "--no-compare", "--json")[1])
+    assert (figures["pipelines"][0]["right"], figures["pipelines"][0]["false"]) == (None, None)
 
 
 def test_an_absent_device_is_bad_input(capsys):

@@ -9,9 +9,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from leo_runtime import registry
-from leo_runtime.backend import Backend
-from leo_runtime.hardware import Processor
+from leo_runtime.backend import Backend, registry
+from leo_runtime.documents.hardware import Processor
 from leo_runtime.testing import BackendContract, Example, FakeBackend, Tolerance, example, examples
 
 DOCS = Path(__file__).parent.parent / "docs"

@@ -18,11 +18,11 @@ from leo_backends.cpu import CpuBackend
 from leo_backends.dsp import DspBackend
 from leo_runtime import shipped
 from leo_runtime.backend import Kernel
-from leo_runtime.builtin_operators import MfccParameters
+from leo_runtime.documents.hardware import Processor
+from leo_runtime.documents.workload import DEFAULT_VARIANT
 from leo_runtime.errors import DocumentError, KernelError
-from leo_runtime.graph import DEFAULT_VARIANT
-from leo_runtime.hardware import Processor
 from leo_runtime.operators import operator
+from leo_runtime.operators.sound import MfccParameters
 from leo_runtime.testing import example
 
 CPU = CpuBackend(Processor(name="cpu", backend="cpu"))

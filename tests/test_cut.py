@@ -1,5 +1,6 @@
 """Stages cut into parts: the same values, placed one by one."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +8,10 @@ import numpy as np
 import pytest
 
 from leo_backends.cpu import CpuBackend
+from leo_runtime.documents.hardware import Processor
+from leo_runtime.documents.workload import GraphBuilder, Stream, Variant, Workload
 from leo_runtime.errors import GraphError
-from leo_runtime.graph import GraphBuilder, Stream, Variant, Workload
-from leo_runtime.hardware import Processor
-from leo_runtime.lower import MergedWorkload, merge
+from leo_runtime.frame.lower import MergedWorkload, merge
 
 CLASSES, COMPONENTS, DIMENSIONS = 5, 4, 3
 
@@ -32,11 +33,14 @@ def models(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def merged(operator: str, parts: int, **params: Any) -> MergedWorkload:
+def merged(operator: str, parts: int, *, also: str = "", **params: Any) -> MergedWorkload:
+    """A stage `model` cut into parts, and one more stage where `also` names one."""
     builder = GraphBuilder("g", period_us=1, deadline_us=1)
     motion = builder.stage("motion", "window", stream="wrist", samples=7)
     variants = (Variant(name="default", accuracy_loss_ppm=10),)
     builder.stage("model", operator, motion, parts=parts, variants=variants, **params)
+    if also:
+        builder.stage(also, "window", stream="wrist", samples=2)
     streams = (Stream(name="wrist", kind="motion", rate_hz=10, channels=DIMENSIONS),)
     return merge(Workload(format="leo-workload/1", name="w", streams=streams, graphs=(builder.build(),)))
 
@@ -88,3 +92,18 @@ def test_what_cannot_be_cut_is_refused(models: Path) -> None:
         merged("energy_gate", 2, threshold_dbfs=0.0)
     with pytest.raises(GraphError, match="only with per_row"):
         merged("dense", 2, layers=[2], model=str(models / "dense.npz"))
+
+
+@pytest.mark.parametrize("taken", ["model[0]", "model[2]"])
+def test_a_part_takes_no_other_stages_name(models: Path, taken: str) -> None:
+    """It would be replaced in silence, and all that reads it would read the part."""
+    sizes = {"classes": CLASSES, "components": COMPONENTS, "dimensions": DIMENSIONS}
+    with pytest.raises(GraphError, match=re.escape(f"another stage already has the name of one, `{taken}`")) as error:
+        merged("gmm", 3, also=taken, model=str(models / "gmm.npz"), **sizes)
+    assert "leave out `parts`" in error.value.hint
+
+
+def test_a_name_like_that_of_a_part_that_is_not_there_is_free(models: Path) -> None:
+    sizes = {"classes": CLASSES, "components": COMPONENTS, "dimensions": DIMENSIONS}
+    stages = merged("gmm", 3, also="model[3]", model=str(models / "gmm.npz"), **sizes).stages
+    assert {f"model[{number}]" for number in range(4)} <= {stage.name for stage in stages}

@@ -8,7 +8,7 @@ import pytest
 
 from leo_runtime.demo import FOLDER, MODELS, RECORDINGS, sources
 from leo_runtime.errors import InputError
-from leo_runtime.traces import Recording
+from leo_runtime.recordings.recording import Recording
 
 NAMES = sorted(path.name for path in RECORDINGS.iterdir())
 KNOWN = {*sources.SCENES, *sources.SPEAKERS, *sources.ACTIVITIES, "okay_nabu"}

@@ -15,10 +15,10 @@ from leo_runtime.demo import MODELS, RECORDINGS, WORKLOAD
 from leo_runtime.demo.features import VOICES, Pipeline
 from leo_runtime.demo.score import on_recording
 from leo_runtime.demo.sources import ACTIVITIES, SCENES
-from leo_runtime.graph import Workload
-from leo_runtime.hardware import Processor
-from leo_runtime.lower import merge
-from leo_runtime.traces import Recording
+from leo_runtime.documents.hardware import Processor
+from leo_runtime.documents.workload import Workload
+from leo_runtime.frame.lower import merge
+from leo_runtime.recordings.recording import Recording
 
 SHORT = ("held_out_music", "held_out_speakers", "held_out_wake_words")
 ACCURACY: dict[str, Any] = json.loads((MODELS / "accuracy.json").read_text())

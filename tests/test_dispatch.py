@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frames import answered, asleep_in, chain_problem, dispatcher_for, planned, random_needs
-from leo_runtime.dispatch import Dispatcher
-from leo_runtime.events import (
+from leo_runtime.dispatch.dispatcher import SUSPECT_FACTOR, SUSPECT_LEAST_US, Dispatcher
+from leo_runtime.dispatch.events import (
     Arrived,
     CancelStage,
     Event,
     FrameAdmitted,
     FrameDone,
+    FrameDropped,
     Instruction,
     ProcessorFound,
     ProcessorLost,
     Remind,
     ResourceWoken,
+    RunReport,
     RunStage,
     SendEnded,
     SendOutput,
@@ -31,8 +34,8 @@ from leo_runtime.events import (
     TimePassed,
     Wake,
 )
-from leo_runtime.plan import Needs, Plan, plan
-from leo_runtime.problem import AccuracyBudget
+from leo_runtime.dispatch.plan import Needs, Plan, make_plan
+from leo_runtime.documents.problem import AccuracyBudget, Resource
 
 
 @dataclass
@@ -48,6 +51,8 @@ class Shaker:
     now_us: int = 0
     pending: list[Event] = field(default_factory=list)
     busy: dict[tuple[str, int], tuple[int, str, int]] = field(default_factory=dict)
+    given_up: set[tuple[int, str, int]] = field(default_factory=set)
+    """Runs that still occupy their lanes, and whose outputs are nobody's."""
     there: set[tuple[int, str, str]] = field(default_factory=set)
     """(frame, stage, resource): where outputs are."""
     done: dict[int, FrameDone] = field(default_factory=dict)
@@ -73,7 +78,7 @@ class Shaker:
                     opened = order.stage not in self.closed
                     nothing = self.nothing.get(order.stage, frozenset())
                     self.pending.append(
-                        StageEnded(0, order.frame, order.stage, order.attempt, opened, absent_for=nothing)
+                        StageEnded(0, order.frame, order.stage, order.attempt, RunReport(opened, nothing))
                     )
             case SendOutput():
                 assert (order.frame, order.stage, order.source) in self.there, "sent before it was computed"
@@ -86,7 +91,7 @@ class Shaker:
             case Remind():
                 self.pending.append(TimePassed(order.at_us))
             case CancelStage():
-                self.busy.pop((order.resource, order.lane))
+                self.given_up.add((order.frame, order.stage, order.attempt))
             case FrameDone():
                 assert order.frame not in self.done, "a frame ended twice"
                 self.done[order.frame] = order
@@ -113,7 +118,9 @@ class Shaker:
             )
             if lane is not None:
                 del self.busy[lane]
-            if isinstance(event, StageEnded) and lane is not None:
+            stale = (event.frame, event.stage, event.attempt) in self.given_up
+            assert stale != self.dispatcher.is_running(event.frame, event.stage, event.attempt)
+            if isinstance(event, StageEnded) and lane is not None and not stale:
                 self.there.add((event.frame, event.stage, lane[0]))
         if isinstance(event, SendEnded):
             what = (event.frame, f"{event.stage}->{event.target}", 0)
@@ -142,10 +149,11 @@ def test_random_orders_lose_nothing(seed: int, frames: int) -> None:
     """Frames that overlap, gates that close and stages that fail: every frame ends, every stage once."""
     rng = Random(seed)
     problem, placement = answered(seed, stages=rng.randint(1, 9))
-    made = plan(problem, placement, random_needs(problem, rng))
+    made = make_plan(problem, placement, random_needs(problem, rng))
     names = [stage.name for stage in problem.stages]
+    dispatcher = dispatcher_for(problem)
     shaker = Shaker(
-        dispatcher_for(problem),
+        dispatcher,
         rng,
         closed=frozenset(name for name in names if rng.randrange(4) == 0),
         fails=frozenset(name for name in names if rng.randrange(5) == 0),
@@ -158,6 +166,10 @@ def test_random_orders_lose_nothing(seed: int, frames: int) -> None:
                 shaker.step()
         if rng.randrange(4) == 0:
             shaker.send(ProcessorLost(shaker.now_us, rng.choice(problem.resources[:-1] or problem.resources).name))
+        if rng.randrange(4) == 0 and dispatcher.lost:
+            shaker.send(ProcessorFound(shaker.now_us, rng.choice(sorted(dispatcher.lost))))
+        if rng.randrange(6) == 0:
+            shaker.send(FrameDropped(shaker.now_us, rng.randrange(frames), "enough"))
     shaker.run()
     assert sorted(shaker.done) == list(range(frames))
     for done in shaker.done.values():
@@ -172,7 +184,7 @@ def test_random_orders_lose_nothing(seed: int, frames: int) -> None:
 def test_outcomes_do_not_depend_on_the_order(seed: int) -> None:
     rng = Random(seed)
     problem, placement = answered(seed, stages=rng.randint(2, 9))
-    made = plan(problem, placement, random_needs(problem, rng))
+    made = make_plan(problem, placement, random_needs(problem, rng))
     closed = frozenset(stage.name for stage in problem.stages if rng.randrange(3) == 0)
     nothing = random_nothing([stage.name for stage in problem.stages], rng)
     found = []
@@ -342,12 +354,12 @@ def test_a_sleeping_processor_is_woken_and_waited_for() -> None:
     assert isinstance(run, RunStage)
 
 
-def test_the_story_of_a_frame_is_its_events_and_instructions() -> None:
+def test_the_history_of_a_frame_is_its_events_and_instructions() -> None:
     problem = chain_problem(stages={"alone": ()})
     shaker = drive(dispatcher_for(problem), planned(problem))
-    kinds = [type(item).__name__ for _, item in shaker.dispatcher.story(0)]
+    kinds = [type(item).__name__ for _, item in shaker.dispatcher.history(0)]
     assert kinds == ["FrameAdmitted", "RunStage", "StageEnded", "FrameDone"]
-    assert shaker.dispatcher.story(7) == ()
+    assert shaker.dispatcher.history(7) == ()
 
 
 def test_a_frame_cannot_be_admitted_twice() -> None:
@@ -356,3 +368,172 @@ def test_a_frame_cannot_be_admitted_twice() -> None:
     dispatcher.handle(FrameAdmitted(0, 0, 0, planned(problem)))
     with pytest.raises(ValueError, match="frame 0 is in flight"):
         dispatcher.handle(FrameAdmitted(0, 0, 0, planned(problem)))
+
+
+def test_a_run_that_was_given_up_occupies_its_lane_until_it_ends() -> None:
+    problem = chain_problem(stages={"alone": ()})
+    dispatcher = dispatcher_for(problem)
+    made = planned(problem)
+    dispatcher.handle(FrameAdmitted(0, 0, 0, made))
+    dispatcher.handle(ProcessorLost(4, "a"))
+    dispatcher.handle(StageEnded(8, 0, "alone", 1))
+    dispatcher.handle(ProcessorFound(8, "a"))
+    assert dispatcher.frames == ()
+    assert dispatcher.in_use("a")
+    assert dispatcher.lanes_ready_us("a", 8) == (10,)
+    assert dispatcher.lanes_ready_us("a", 30) == (50,)
+    assert dispatcher.handle(FrameAdmitted(30, 1, 30, made)) == ()
+    (order,) = dispatcher.handle(StageEnded(35, 0, "alone", 0))
+    assert isinstance(order, RunStage)
+    assert (order.frame, order.resource) == (1, "a")
+    assert dispatcher.broken_invariants() == ()
+
+
+def test_a_late_run_is_expected_to_be_late_again_as_long_and_is_suspect_in_the_end() -> None:
+    problem = chain_problem(stages={"alone": ()})
+    dispatcher = dispatcher_for(problem)
+    dispatcher.handle(FrameAdmitted(0, 0, 0, planned(problem)))
+    assert [dispatcher.lanes_ready_us("a", now_us) for now_us in (9, 10, 11, 30)] == [(10,), (11,), (12,), (50,)]
+    late_us = max(SUSPECT_LEAST_US, SUSPECT_FACTOR * 10)
+    assert dispatcher.suspects(10 + late_us) == ()
+    assert dispatcher.suspects(11 + late_us) == ("a",)
+    dispatcher.handle(StageEnded(11 + late_us, 0, "alone", 0))
+    assert dispatcher.suspects(11 + late_us) == ()
+
+
+def test_a_stage_moves_to_what_hangs_only_where_there_is_nothing_else() -> None:
+    problem = chain_problem(stages={"alone": ()})
+    (stage,) = problem.stages
+    a, b, c = stage.modes
+    only_b = problem.model_copy(update={"stages": (stage.model_copy(update={"modes": (b,)}),)})
+    for others, moves_to in (((a, b, c), "c"), ((a, b), "b")):
+        changed = problem.model_copy(update={"stages": (stage.model_copy(update={"modes": others}),)})
+        dispatcher = dispatcher_for(problem)
+        dispatcher.handle(FrameAdmitted(0, 0, 0, planned(only_b)))  # Never ends.
+        dispatcher.handle(FrameAdmitted(500_000, 1, 500_000, planned(changed)))
+        dispatcher.handle(StageFailed(500_001, 1, "alone", 0, "broken"))
+        moved = [type(job).__name__ for job in dispatcher.handle(FrameDropped(500_002, 0, "enough"))]
+        assert moved == ["CancelStage", "FrameDone"]
+        assert dispatcher.is_running(1, "alone", 1) == (moves_to == "c")
+
+
+def test_a_dropped_frame_ends_with_what_it_has() -> None:
+    problem = chain_problem()
+    dispatcher = dispatcher_for(problem)
+    dispatcher.handle(FrameAdmitted(0, 0, 0, planned(problem)))
+    dispatcher.handle(StageEnded(10, 0, "first", 0))
+    cancel, done = dispatcher.handle(FrameDropped(15, 0, "enough"))
+    assert cancel == CancelStage(0, "second", "a", 0, 0)
+    assert isinstance(done, FrameDone)
+    assert [(r.outcome, r.error, r.end_us) for r in done.stages] == [
+        ("done", "", 10),
+        ("failed", "enough", 15),
+        ("failed", "enough", 15),
+    ]
+    assert dispatcher.handle(FrameDropped(16, 0, "enough")) == ()
+    assert dispatcher.broken_invariants() == ()
+
+
+def two_frames() -> Dispatcher:
+    """Frame 0 runs `first` on `a`, and `second` waits for it; frame 1 waits as a whole."""
+    problem = chain_problem()
+    dispatcher = dispatcher_for(problem)
+    dispatcher.handle(FrameAdmitted(0, 0, 0, planned(problem)))
+    dispatcher.handle(FrameAdmitted(0, 1, 0, planned(problem)))
+    assert dispatcher.broken_invariants() == ()
+    return dispatcher
+
+
+def lane_a(dispatcher: Dispatcher) -> Any:
+    return dispatcher._lanes["a"][0]
+
+
+def stage_of(dispatcher: Dispatcher, name: str) -> Any:
+    return dispatcher._frames[0].stages[name]
+
+
+def turn_the_queue_round(dispatcher: Dispatcher) -> None:
+    lane_a(dispatcher).queue.reverse()
+
+
+def leave_what_is_over_in_the_queue(dispatcher: Dispatcher) -> None:
+    stage_of(dispatcher, "second").state = "cancelled"
+
+
+def keep_the_lane_after_the_end(dispatcher: Dispatcher) -> None:
+    stage_of(dispatcher, "first").state = "done"
+
+
+def run_beside_what_was_given_up(dispatcher: Dispatcher) -> None:
+    first = stage_of(dispatcher, "first")
+    dispatcher._give_up(first)
+    lane_a(dispatcher).busy = first
+
+
+def forget_one_end(dispatcher: Dispatcher) -> None:
+    dispatcher._frames[0].open -= 1
+
+
+def drop_from_the_queue(dispatcher: Dispatcher) -> None:
+    lane_a(dispatcher).remove(stage_of(dispatcher, "second"))
+
+
+def run_where_something_else_runs(dispatcher: Dispatcher) -> None:
+    stage_of(dispatcher, "second").state = "running"
+
+
+def start_before_the_inputs(dispatcher: Dispatcher) -> None:
+    lane_a(dispatcher).remove(stage_of(dispatcher, "second"))
+    stage_of(dispatcher, "second").state = "done"
+
+
+def wait_elsewhere_for_what_nobody_sends(dispatcher: Dispatcher) -> None:
+    second = stage_of(dispatcher, "second")
+    dispatcher._unqueue(second)
+    second.resource = "b"
+    dispatcher._queue(second, "b", 0)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "says"),
+    [
+        (turn_the_queue_round, "the queue of a[0] is out of order"),
+        (leave_what_is_over_in_the_queue, "a[0] has something queued that is cancelled"),
+        (keep_the_lane_after_the_end, "a[0] is busy with something that is done"),
+        (run_beside_what_was_given_up, "a[0] does something beside what was given up and has not ended"),
+        (forget_one_end, "frame 0 has miscounted what is left of it"),
+        (drop_from_the_queue, "stage second of frame 0 waits and is in no queue"),
+        (run_where_something_else_runs, "stage second of frame 0 runs on a lane that does something else"),
+        (start_before_the_inputs, "stage second of frame 0 started before its inputs were there"),
+        (wait_elsewhere_for_what_nobody_sends, "stage second of frame 0 waits for first, which nobody sends"),
+    ],
+)
+def test_a_dispatcher_that_was_broken_says_what_is_wrong(break_it: Callable[[Dispatcher], None], says: str) -> None:
+    dispatcher = two_frames()
+    break_it(dispatcher)
+    assert says in dispatcher.broken_invariants()
+
+
+def test_a_transfer_of_a_dropped_frame_occupies_its_radio_until_it_is_sent() -> None:
+    problem = chain_problem(stages={"first": (), "second": ("first",)})
+    radio = Resource(name="radio")
+    links = tuple(link.model_copy(update={"bytes_per_s": 100_000, "resource": "radio"}) for link in problem.links)
+    first, second = problem.stages
+    apart = (
+        first.model_copy(update={"modes": first.modes[:1]}),
+        second.model_copy(update={"modes": second.modes[1:2]}),
+    )
+    problem = problem.model_copy(update={"resources": (*problem.resources, radio), "links": links, "stages": apart})
+    dispatcher = dispatcher_for(problem)
+    made = planned(problem)
+    for frame in (0, 1):
+        dispatcher.handle(FrameAdmitted(0, frame, 0, made))
+    sends = [job for job in dispatcher.handle(StageEnded(10, 0, "first", 0)) if isinstance(job, SendOutput)]
+    assert [(send.frame, send.sending_us) for send in sends] == [(0, 80)]
+    dispatcher.handle(FrameDropped(11, 0, "enough"))
+    assert dispatcher.lanes_ready_us("radio", 11)[0] >= 90
+    assert dispatcher.handle(StageEnded(20, 1, "first", 0)) == ()
+    (send,) = dispatcher.handle(SendEnded(90, 0, "first", "b"))
+    assert isinstance(send, SendOutput)
+    assert send.frame == 1
+    assert dispatcher.handle(Arrived(95, 0, "first", "b")) == ()

@@ -1,30 +1,33 @@
 """What the pages show is true: their links lead somewhere, and their examples run."""
 
 import importlib
+import importlib.util
 import json
 import re
 import shutil
-import sys
 import textwrap
 import tomllib
+from code import InteractiveConsole
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from leo_runtime import registry
+from leo_backends import tflite
+from leo_runtime.backend import registry
 from leo_runtime.cli import main
-from leo_runtime.documents import Document
-from leo_runtime.graph import Workload
-from leo_runtime.hardware import Hardware
-from leo_runtime.lower import merge, price
-from leo_runtime.operators import Operator, all_operators
-from leo_runtime.problem import Placement, Problem
-from leo_runtime.profiles import Profile
+from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.problem import Placement, Problem
+from leo_runtime.documents.profile import Profile
+from leo_runtime.documents.window import WindowPlacement, WindowProblem
+from leo_runtime.documents.workload import Workload
+from leo_runtime.frame.lower import merge, price
+from leo_runtime.measure import measure
+from leo_runtime.operators import BUILT_IN, Operator
+from leo_runtime.recordings.recording import RecordingManifest
+from leo_runtime.schema import Document
 from leo_runtime.solver import SOLVERS, solve
 from leo_runtime.solver.baselines import POLICIES
-from leo_runtime.traces import RecordingManifest
-from leo_runtime.window import WindowPlacement, WindowProblem
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "leo_runtime").rglob("*.md")])
@@ -125,17 +128,12 @@ def test_python_on_a_page_runs_and_prints_what_the_page_says(
         assert capsys.readouterr().out.strip("\n") == says
 
 
-def built_in_operators() -> list[Operator]:
-    """Those that ship; other tests in the same process define more."""
-    return [one for one in all_operators() if one.output_shape.__module__ == "leo_runtime.builtin_operators"]
-
-
 def operator_row(operator: Operator) -> tuple[str, str, str]:
     """What the table of operators shows of one: its name, how many inputs, and its parameters with their defaults."""
     least, most = operator.inputs
     inputs = "a stream" if operator.is_source else f"{least}" if least == most else f"{least} or more"
     base = operator.parameters.__mro__[1]
-    inherited = [f"those of `{one.name}`" for one in built_in_operators() if one.parameters is base]
+    inherited = [f"those of `{one.name}`" for one in BUILT_IN if one.parameters is base]
     shown = list(inherited)
     for name, field in operator.parameters.model_fields.items():
         if inherited and name in base.model_fields:
@@ -148,9 +146,21 @@ def operator_row(operator: Operator) -> tuple[str, str, str]:
 def test_the_table_of_operators_is_that_of_the_code() -> None:
     table = (ROOT / "docs" / "documents.md").read_text().split("## Built-in operators")[1]
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("| `")]
-    built_in = built_in_operators()
-    assert [(name, inputs, parameters) for name, inputs, _says, parameters in rows] == [*map(operator_row, built_in)]
-    assert [one.name for one in built_in if one.cut] == ["dense", "gmm"]  # which the page says of `parts`
+    assert [(name, inputs, parameters) for name, inputs, _says, parameters in rows] == [*map(operator_row, BUILT_IN)]
+    assert [one.name for one in BUILT_IN if one.cut] == ["dense", "gmm"]  # which the page says of `parts`
+
+
+def test_blocks_about_ones_own_documents_can_be_pasted_into_python(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Line by line, as the interpreter reads what is pasted."""
+    monkeypatch.chdir(tmp_path)
+    for block in blocks(ROOT / "docs" / "documents.md", "python"):
+        console = InteractiveConsole()
+        for line in [*block.splitlines(), ""]:
+            console.push(line)
+    assert "Error" not in capsys.readouterr().err
+    assert {path.name for path in tmp_path.rglob("*.*")} == {"mic.wav", "wrist.csv", "knock.npz"}
 
 
 @pytest.fixture
@@ -160,8 +170,6 @@ def own_documents(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     recording, workload, hardware, profile = blocks(page, "toml")
     samples, operator, network = blocks(page, "python")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "knocks", raising=False)
     for code in (samples, network):
         exec(compile(code, page.name, "exec"), {"__name__": "page"})
     for name, text in {
@@ -187,16 +195,50 @@ def test_the_documents_of_ones_own_price_together(own_documents: Path) -> None:
     assert len([name for name in modes if re.fullmatch(r"scores\[\d\]", name)]) == 2, list(modes)
 
 
-def test_the_recording_of_ones_own_replays(own_documents: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    page = (ROOT / "docs" / "documents.md").read_text()
-    command = re.search(r"^    leo-runtime (replay hallway .*)$", page, re.MULTILINE)
-    assert command is not None
-    assert main([*command[1].split(), "--json"]) == 0
+def commands(page: Path) -> list[list[str]]:
+    """The arguments of every `leo-runtime` command that stands on a line of its own."""
+    return [line.split() for line in re.findall(r"^    leo-runtime (.*?)(?: +#.*)?$", page.read_text(), re.MULTILINE)]
+
+
+def test_every_command_about_ones_own_documents_works_as_it_stands(
+    own_documents: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the order of the page, in the folder that it tells to make; measuring is as short as it can be."""
+    monkeypatch.setattr(measure, "FULL", measure.QUICK)
+    own = [command for command in commands(ROOT / "docs" / "documents.md") if "demo" not in command]
+    assert [command[0] for command in own] == ["calibrate", "replay"]
+    for command in own:
+        assert main(command) == 0
+        assert capsys.readouterr().out
+    measured = Profile.from_file(own_documents / "band.profile.json")
+    assert "knocks:loudest" in {cost.operator for cost in measured.costs}
+    assert main([*own[-1], "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
     (knock,) = figures[0]["pipelines"]
     assert (knock["frames"], knock["labels"], knock["missed"], knock["false"]) == (8, 1, 0, 0)
     assert knock["right"] >= 1
     assert figures[0]["missing"] == {}
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("pymicro_features") is None or not tflite.is_available(), reason="needs the extra `demo`"
+)
+def test_every_command_about_the_demo_works_as_it_stands(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """In virtual time; of the recording a part, and without the other policies, which take most of the time."""
+    monkeypatch.chdir(tmp_path)
+    pages = (ROOT / "docs" / "documents.md", ROOT / "README.md")
+    about = {" ".join(command) for page in pages for command in commands(page) if "demo" in command}
+    assert about == {"replay demo", "replay demo --virtual --batch 10"}
+    for command in sorted(about):
+        assert main([*dict.fromkeys([*command.split(), "--virtual"]), "--seconds", "12", "--no-compare"]) == 0
+        assert capsys.readouterr().out.startswith("== demo, 12 s, on snapdragon-800, in virtual time")
+
+
+def test_the_readme_and_the_make_file_say_how_the_command_gets_on_the_path() -> None:
+    for name in ("README.md", "Makefile", "docs/documents.md"):
+        assert re.search(r"source (\.venv|\$\(VENV\))/bin/activate", (ROOT / name).read_text()), name
 
 
 def test_the_daemon_answers_in_real_time(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

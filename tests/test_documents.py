@@ -1,6 +1,7 @@
 """What all documents share: strictness, and messages that name the place."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leo_runtime.documents import find_cycle, require_writable
+from leo_runtime.documents.problem import Deadline, Placement, Problem, Resource
 from leo_runtime.errors import DocumentError, InputError
-from leo_runtime.problem import Placement, Problem
+from leo_runtime.schema import find_cycle, require_writable
 
 PROBLEM: dict[str, Any] = {
     "format": "leo-problem/1",
@@ -61,6 +62,7 @@ def changed(path: str, value: object) -> dict[str, Any]:
         ("stages.1.name", "a", 'the name "a" is given twice, at $.stages[1].name'),
         ("stages.1.name", "", "at $.stages[1].name"),
         ("resources.1.ready_us", [0], "expected a number a lane (2), got 1, at $.resources[1].ready_us"),
+        ("resources.1.lanes", 0, "expected at least 1, got 0, at $.resources[1].lanes"),
         ("resources.1.name", "cpu", 'the name "cpu" is given twice'),
         ("links.0.target", "cpu", 'a link needs two resources, got "cpu" twice'),
         ("links.0.bytes_per_s", 0, "expected at least 1, got 0"),
@@ -177,3 +179,31 @@ def test_a_found_cycle_is_one(edges: dict[int, list[int]]) -> None:
             ready = {node for node, steps in graph.items() if node not in done and done.issuperset(steps)}
             assert ready
             done |= ready
+
+
+def test_a_part_built_in_python_is_refused_as_one_that_is_read() -> None:
+    with pytest.raises(DocumentError, match=r"Resource: expected at least 1, got 0, at \$\.lanes"):
+        Resource(name="cpu", lanes=0)
+    with pytest.raises(DocumentError, match=r'Problem: no stage is called "z", at \$\.deadlines\[0\]\.stage'):
+        Problem(
+            format="leo-problem/1",
+            name="p",
+            resources=(),
+            stages=(),
+            deadlines=(Deadline(stage="z", deadline_us=1),),
+        )
+
+
+@pytest.mark.parametrize(
+    ("read", "says"),
+    [
+        (lambda: Problem.from_json(None), "JSON text is a str or bytes, got NoneType"),  # type: ignore[arg-type]
+        (lambda: Problem.from_toml(b"x"), "TOML text is a str, got bytes"),  # type: ignore[arg-type]
+        (lambda: Problem.from_dict([]), "got \\[\\]"),  # type: ignore[arg-type]
+        (lambda: Problem.from_file(5), "a file is named by a str or a Path, got int"),  # type: ignore[arg-type]
+        (lambda: Problem.from_file("a\0b"), "cannot be read \\(embedded null byte\\)"),
+    ],
+)
+def test_what_is_no_text_and_no_file_is_refused(read: Callable[[], Problem], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        read()

@@ -5,7 +5,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leo_runtime.drift import SETTLED, WINDOW, Drift, Estimate
+from leo_runtime.runtime.drift import SETTLED, WINDOW, Drift, Estimate
 
 KEY = ("model", "default", "gpu")
 

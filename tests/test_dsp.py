@@ -12,14 +12,15 @@ from hypothesis import strategies as st
 
 from bench.dsp_error import measured
 from leo_backends.dsp import DspBackend, fixed_point
-from leo_backends.dsp.cycles import load_loops, loops
-from leo_backends.dsp.operators import OPERATORS, DensePlan, integers, power
+from leo_backends.dsp.operators import OPERATORS, integers
+from leo_backends.dsp.operators.classifiers import DensePlan
+from leo_backends.dsp.operators.sound import power
 from leo_backends.dsp.packets import PACKETS
 from leo_runtime import shipped
 from leo_runtime.backend import TimedKernel
+from leo_runtime.documents.hardware import Processor
+from leo_runtime.documents.workload import DEFAULT_VARIANT
 from leo_runtime.errors import DeviceUnavailableError, DocumentError, KernelError
-from leo_runtime.graph import DEFAULT_VARIANT
-from leo_runtime.hardware import Processor
 from leo_runtime.testing import Example, example, examples
 
 int64 = st.integers(-(2**62), 2**62)
@@ -214,8 +215,9 @@ def test_outputs_are_32_bit_integers_for_any_input(tmp_path: Path) -> None:
 
 def test_every_loop_of_every_operator_has_its_packets(tmp_path: Path) -> None:
     for tried in claimed(tmp_path):
-        plan = OPERATORS[tried.stage.operator.name].plan(tried.stage.params[DEFAULT_VARIANT], tried.stage.input_shapes)
-        counted = loops(plan) | load_loops(plan)
+        operator = OPERATORS[tried.stage.operator.name]
+        plan = operator.plan(tried.stage.params[DEFAULT_VARIANT], tried.stage.input_shapes)
+        counted = operator.loops(plan) | operator.load_loops(plan)
         assert all(count >= 0 for count in counted.values())
         for instructions, table in PACKETS.items():
             known = table[tried.stage.operator.name]

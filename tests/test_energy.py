@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from leo_runtime.energy import Counter, Gauge, Meter, find_sources
 from leo_runtime.errors import BackendError
+from leo_runtime.measure.energy import Counter, Gauge, Meter, find_sources
 
 
 def write(root: Path, files: dict[str, object]) -> Path:

@@ -9,19 +9,28 @@ import pytest
 
 from frames import answered, chain_problem, dispatcher_for, lanes_of, planned
 from leo_runtime.clock import VirtualClock, WallClock
-from leo_runtime.computing import Compute, Finished, Ran
+from leo_runtime.dispatch.driver import Compute, Computed
+from leo_runtime.dispatch.events import (
+    Event,
+    FrameAdmitted,
+    FrameDone,
+    Instruction,
+    ProcessorFound,
+    ProcessorLost,
+    RunReport,
+    RunStage,
+)
+from leo_runtime.dispatch.executor import Executor, HandOver
+from leo_runtime.dispatch.plan import make_plan
+from leo_runtime.documents.problem import Problem
 from leo_runtime.errors import DeviceUnavailableError
-from leo_runtime.events import FrameAdmitted, RunStage
-from leo_runtime.executor import Executor, HandOver
-from leo_runtime.plan import plan
-from leo_runtime.problem import Problem
 
 
-def executor(problem: Problem, compute: Compute, *, hand_over: HandOver | None = None) -> Executor:
+def executor(problem: Problem, compute: Compute, *, hand_over: HandOver = lambda *_: None) -> Executor:
     return Executor(dispatcher_for(problem), lanes_of(problem), compute, hand_over=hand_over)
 
 
-def finish(driver: Executor) -> tuple[Finished, ...]:
+def finish(driver: Executor) -> tuple[FrameDone, ...]:
     driver.drain()
     found = driver.finished()
     driver.close()
@@ -31,19 +40,19 @@ def finish(driver: Executor) -> tuple[Finished, ...]:
 def test_stages_run_after_their_inputs_and_are_measured() -> None:
     order: list[str] = []
 
-    def compute(run: RunStage) -> Ran:
+    def compute(run: RunStage) -> Computed:
         order.append(run.stage)
-        return Ran(device_us=3)
+        return Computed(RunReport(device_us=3))
 
     problem = chain_problem()
     driver = executor(problem, compute)
     driver.post(FrameAdmitted(0, 0, 0, planned(problem)))
     (finished,) = finish(driver)
     assert order == ["first", "second", "third"]
-    assert finished.ran["second", 0].device_us == 3
-    ends = [record.end_us for record in finished.done.stages]
+    assert [record.report and record.report.device_us for record in finished.stages] == [3, 3, 3]
+    ends = [record.end_us for record in finished.stages]
     assert ends == sorted(ends)
-    assert all(record.start_us <= record.end_us for record in finished.done.stages)
+    assert all(record.start_us <= record.end_us for record in finished.stages)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -53,12 +62,12 @@ def test_random_problems_with_many_frames_never_share_a_lane(seed: int) -> None:
     problem = problem.model_copy(
         update={"stages": tuple(s.model_copy(update={"release_us": 0}) for s in problem.stages)}
     )
-    made = plan(problem, placement)
+    made = make_plan(problem, placement)
     busy: set[tuple[str, int]] = set()
     clashes: list[RunStage] = []
     lock = threading.Lock()
 
-    def compute(run: RunStage) -> Ran:
+    def compute(run: RunStage) -> Computed:
         with lock:
             if (run.resource, run.lane) in busy:
                 clashes.append(run)
@@ -66,19 +75,19 @@ def test_random_problems_with_many_frames_never_share_a_lane(seed: int) -> None:
         np.ones((20, 20)) @ np.ones((20, 20))
         with lock:
             busy.discard((run.resource, run.lane))
-        return Ran()
+        return Computed()
 
     driver = Executor(
         dispatcher_for(problem.model_copy(update={"resources": free(problem)})), lanes_of(problem), compute
     )
     for frame in range(5):
         driver.post(FrameAdmitted(driver.clock.now_us(), frame, 0, made))
-        with driver.held():
+        with driver.locked():
             assert driver.dispatcher.broken_invariants() == ()
     finished = finish(driver)
-    assert sorted(f.done.frame for f in finished) == list(range(5))
+    assert sorted(f.frame for f in finished) == list(range(5))
     assert clashes == []
-    assert {record.outcome for f in finished for record in f.done.stages} == {"done"}
+    assert {record.outcome for f in finished for record in f.stages} == {"done"}
 
 
 def free(problem: Problem) -> tuple[object, ...]:
@@ -87,36 +96,36 @@ def free(problem: Problem) -> tuple[object, ...]:
 
 
 def test_a_kernel_that_raises_is_a_stage_that_failed() -> None:
-    def compute(run: RunStage) -> Ran:
+    def compute(run: RunStage) -> Computed:
         if run.resource == "a":
             raise ValueError("not today")
-        return Ran()
+        return Computed()
 
     handed: list[tuple[int, str, str]] = []
     problem = chain_problem()
     driver = executor(problem, compute, hand_over=lambda *what: handed.append(what))
     driver.post(FrameAdmitted(0, 0, 0, planned(problem)))
     (finished,) = finish(driver)
-    first = finished.done.stages[0]
+    first = finished.stages[0]
     assert (first.outcome, first.error) == ("failed", "ValueError: not today")
-    assert [r.resource for r in finished.done.stages if r.outcome == "done"] == ["b", "b", "b"]
+    assert [r.resource for r in finished.stages if r.outcome == "done"] == ["b", "b", "b"]
     # Each stage was still expected on `a` when the one before it ended on `b`; what moves to `b` finds it there.
     assert handed == [(0, "first", "a"), (0, "second", "a")]
 
 
 def test_a_device_that_goes_away_is_a_lost_processor() -> None:
-    def compute(run: RunStage) -> Ran:
+    def compute(run: RunStage) -> Computed:
         if run.resource == "a":
             raise DeviceUnavailableError("unplugged")
-        return Ran()
+        return Computed()
 
     problem = chain_problem()
     driver = executor(problem, compute)
     driver.post(FrameAdmitted(0, 0, 0, planned(problem)))
     (finished,) = finish(driver)
     assert driver.dispatcher.lost == {"a"}
-    assert "unplugged" in finished.done.stages[0].error
-    assert len([r for r in finished.done.stages if r.outcome == "failed"]) == 1
+    assert "unplugged" in finished.stages[0].error
+    assert len([r for r in finished.stages if r.outcome == "failed"]) == 1
 
 
 def test_modelled_delays_are_waited_for_only_where_asked() -> None:
@@ -128,44 +137,139 @@ def test_modelled_delays_are_waited_for_only_where_asked() -> None:
     problem = problem.model_copy(update={"stages": stages})
     made = planned(problem)
     for asked in (False, True):
-        driver = Executor(dispatcher_for(problem), lanes_of(problem), lambda _: Ran(), modelled_delays=asked)
+        driver = Executor(dispatcher_for(problem), lanes_of(problem), lambda _: Computed(), modelled_delays=asked)
         driver.post(FrameAdmitted(0, 0, 0, made))
         (finished,) = finish(driver)
-        (send,) = finished.done.sends
+        (send,) = finished.sends
         assert (send.arrive_us - send.start_us >= 5) or not asked
-        assert finished.done.stages[1].start_us >= send.arrive_us
+        assert finished.stages[1].start_us >= send.arrive_us
 
 
 def test_a_simulated_device_takes_its_own_time() -> None:
     problem = chain_problem()
-    driver = Executor(dispatcher_for(problem), lanes_of(problem), lambda _: Ran(device_us=400), device_times=("a",))
+    driver = Executor(
+        dispatcher_for(problem), lanes_of(problem), lambda _: Computed(RunReport(device_us=400)), device_times=("a",)
+    )
     driver.post(FrameAdmitted(0, 0, 0, planned(problem)))
     (finished,) = finish(driver)
-    assert all(record.end_us - record.start_us >= 400 for record in finished.done.stages)
+    assert all(record.end_us - record.start_us >= 400 for record in finished.stages)
 
 
-def test_closing_waits_for_what_runs_and_abandons_the_rest() -> None:
+def test_closing_waits_for_what_runs_and_drops_the_rest() -> None:
     started, go_on = threading.Event(), threading.Event()
 
-    def compute(_run: RunStage) -> Ran:
+    def compute(_run: RunStage) -> Computed:
         started.set()
         go_on.wait()
-        return Ran()
+        return Computed()
 
     problem = chain_problem()
     driver = executor(problem, compute)
     driver.post(FrameAdmitted(0, 0, 0, planned(problem)))
     started.wait()
     go_on.set()
+    driver.close(why="enough")
     driver.close()
-    driver.close()
-    driver.drain()
-    assert driver.finished() == ()
+    assert driver.drain()
+    (done,) = driver.finished()
+    assert {(record.outcome, record.error) for record in done.stages} <= {("failed", "enough"), ("done", "")}
+    assert done.stages[-1].outcome == "failed"
     driver.post(FrameAdmitted(0, 1, 0, planned(problem)))
-    assert driver.dispatcher.frames == (0,)
+    assert driver.dispatcher.frames == ()
 
 
-def test_a_mistake_in_any_thread_is_raised_where_an_answer_is_waited_for() -> None:
+class HungThread:
+    """A thread that never ends: joining it takes all the time there is."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self.clock = clock
+        self.waited_s: list[float] = []
+
+    def join(self, timeout_s: float) -> None:
+        self.waited_s.append(timeout_s)
+        self.clock.wait_until_us(self.clock.now_us() + round(timeout_s * 1e6))
+
+
+def test_closing_has_one_patience_for_all_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = VirtualClock()
+    driver = executor(chain_problem(), lambda _: Computed())
+    hung = [HungThread(clock), HungThread(clock), HungThread(clock)]
+    monkeypatch.setattr(driver, "_threads", [*hung, *driver._threads])
+    monkeypatch.setattr("leo_runtime.dispatch.executor.WallClock", lambda: clock)
+    driver.close(2.0)
+    assert [thread.waited_s for thread in hung] == [[2.0], [0.0], [0.0]]
+
+
+@pytest.mark.parametrize("failure", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), BaseException("odd")])
+def test_whatever_a_kernel_throws_fails_its_stage_and_leaves_its_lane(failure: BaseException) -> None:
+    def compute(run: RunStage) -> Computed:
+        if run.resource == "a" and run.frame == 0:
+            raise failure
+        return Computed()
+
+    problem = chain_problem()
+    driver = executor(problem, compute)
+    driver.post(FrameAdmitted(0, 0, 0, planned(problem)))
+    driver.drain()
+    driver.post(FrameAdmitted(0, 1, 0, planned(problem)))
+    first, second = finish(driver)
+    assert first.stages[0].error.startswith(f"{type(failure).__name__}: ")
+    assert [(record.resource, record.outcome) for record in second.stages] == [("a", "done")] * 3
+
+
+def test_a_stale_run_publishes_nothing_and_holds_its_lane_until_it_is_back() -> None:
+    """`a` is lost and found while a kernel hangs there; the next frame on `a` begins when that kernel is back."""
+    hangs, comes_back = threading.Event(), threading.Event()
+    order: list[tuple[int, str, int]] = []
+
+    def compute(run: RunStage) -> Computed:
+        if (run.frame, run.attempt) == (0, 0):
+            hangs.set()
+            comes_back.wait()
+        order.append((run.frame, run.resource, run.attempt))
+        return Computed(outputs={0: np.full(1, run.attempt)})
+
+    published: list[tuple[int, str, int]] = []
+    problem = chain_problem(stages={"alone": ()})
+    driver = Executor(
+        dispatcher_for(problem),
+        lanes_of(problem),
+        compute,
+        publish=lambda run, _: published.append((run.frame, run.resource, run.attempt)),
+    )
+    driver.post(FrameAdmitted(0, 0, 0, planned(problem)))
+    hangs.wait()
+    driver.post(ProcessorLost(driver.clock.now_us(), "a"))
+    driver.drain()
+    driver.post(ProcessorFound(driver.clock.now_us(), "a"))
+    driver.post(FrameAdmitted(0, 1, 0, planned(problem)))
+    assert not driver.drain(0)
+    comes_back.set()
+    first, second = finish(driver)
+    assert [(r.resource, r.outcome) for r in first.stages] == [("a", "failed"), ("b", "done")]
+    assert order == [(0, "b", 1), (0, "a", 0), (1, "a", 0)]
+    assert published == [(0, "b", 1), (1, "a", 0)]
+    assert [(r.resource, r.outcome) for r in second.stages] == [("a", "done")]
+
+
+def test_a_run_begins_when_its_kernel_does() -> None:
+    """What comes before, such as waiting for the other threads, is not of the stage."""
+    clock = VirtualClock()
+
+    def compute(_run: RunStage) -> Computed:
+        clock.wait_until_us(1_000)
+        started_us = clock.now_us()
+        clock.wait_until_us(1_010)
+        return Computed(RunReport(started_us=started_us))
+
+    problem = chain_problem(stages={"alone": ()})
+    driver = Executor(dispatcher_for(problem), lanes_of(problem), compute, clock=clock)
+    driver.post(FrameAdmitted(0, 0, 0, planned(problem)))
+    (done,) = finish(driver)
+    assert (done.stages[0].start_us, done.stages[0].end_us) == (1_000, 1_010)
+
+
+def test_what_goes_wrong_in_any_thread_is_raised_where_an_answer_is_waited_for() -> None:
     def hand_over(_frame: int, _stage: str, _target: str) -> None:
         raise MemoryError("no room for a copy")
 
@@ -175,12 +279,27 @@ def test_a_mistake_in_any_thread_is_raised_where_an_answer_is_waited_for() -> No
         problem.stages[1].model_copy(update={"modes": problem.stages[1].modes[1:2]}),
     )
     problem = problem.model_copy(update={"stages": only})
-    driver = executor(problem, lambda _: Ran(), hand_over=hand_over)
+    driver = executor(problem, lambda _: Computed(), hand_over=hand_over)
     driver.post(FrameAdmitted(0, 0, 0, planned(problem)))
     with pytest.raises(MemoryError, match="no room"):
         driver.drain()
-    with pytest.raises(MemoryError, match="no room"):
-        driver.finished()
+    assert isinstance(driver.failure, MemoryError)
+    assert driver.finished() == ()
+    driver.close()
+
+
+def test_the_users_interrupt_goes_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes to the main thread, wherever that is: here as it tells the dispatcher of a frame."""
+
+    def interrupted(_event: Event) -> tuple[Instruction, ...]:
+        raise KeyboardInterrupt
+
+    problem = chain_problem()
+    driver = executor(problem, lambda _: Computed())
+    monkeypatch.setattr(driver.dispatcher, "handle", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        driver.post(FrameAdmitted(0, 0, 0, planned(problem)))
+    assert isinstance(driver.failure, KeyboardInterrupt)
     driver.close()
 
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from leo_runtime.documents.problem import Problem
 from leo_runtime.errors import InputError
-from leo_runtime.explain import Alternative, Explanation, explain, render
-from leo_runtime.problem import Problem
 from leo_runtime.solver import solve
+from leo_runtime.solver.explain import Alternative, Explanation, explain, render
 from leo_runtime.testing import random_problem
 
 SLOW = {"resource": "dsp", "duration_us": 100, "energy_nj": 10}

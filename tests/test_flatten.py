@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leo_runtime.problem import Problem
+from leo_runtime.documents.problem import Problem
 from leo_runtime.solver.compiled import COMPILED, flattened, interpreted
-from leo_runtime.solver.flatten import Flat, topological
+from leo_runtime.solver.search.flatten import Flat, topological
 from leo_runtime.testing import random_problem
 
 

@@ -1,13 +1,15 @@
 """Task graphs: one meaning, two ways to write them, errors that name the place."""
 
+import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from leo_runtime.documents.workload import GraphBuilder, Stream, TaskGraph, Variant, Workload, bind
 from leo_runtime.errors import DocumentError, GraphError
-from leo_runtime.graph import GraphBuilder, Stream, TaskGraph, Variant, Workload, bind
 from leo_runtime.operators import define, find_operator, operator
 
 TOML = """
@@ -234,5 +236,53 @@ def test_a_built_in_operator_cannot_be_replaced_but_your_own_can() -> None:
 
 
 def test_a_graph_needs_its_stages() -> None:
-    with pytest.raises(ValueError, match="stages"):
+    with pytest.raises(ValueError, match=r"TaskGraph: expected at least one, got \[\], at \$\.stages"):
         TaskGraph(name="g", period_us=1, deadline_us=1, stages=())
+
+
+def builder() -> GraphBuilder:
+    graph = GraphBuilder("g", period_us=1, deadline_us=1)
+    graph.stage("a", "window", stream="mic", samples=4)
+    return graph
+
+
+def test_the_builder_takes_lists() -> None:
+    graph = builder()
+    graph.stage("b", "energy_gate", "a", variants=[Variant(name="one"), Variant(name="two")])
+    graph.decide("b", ["loud", "quiet"], background="quiet")
+    built = graph.build()
+    assert built.decision is not None and built.decision.labels == ("loud", "quiet")
+    assert [variant.name for variant in built.stages[1].variants] == ["one", "two"]
+
+
+STAGE = "stage `b` of graph `g`: "
+DECISION = "decision of graph `g`: "
+
+
+@pytest.mark.parametrize(
+    ("write", "says"),
+    [
+        (lambda g: g.stage(5, "window"), "stage `5` of graph `g`: input should be a valid string, got 5, at $.name"),
+        (lambda g: g.stage("b", 5), STAGE + "input should be a valid string, got 5, at $.operator"),
+        (lambda g: g.stage("b", "window", ["a"]), STAGE + 'input should be a valid string, got ["a"], at $.inputs[0]'),
+        (lambda g: g.stage("b", "window", gate=5), STAGE + "input should be a valid string, got 5, at $.gate"),
+        (lambda g: g.stage("b", "window", parts=0), STAGE + "expected at least 1, got 0, at $.parts"),
+        (lambda g: g.stage("b", "window", parts=1.5), STAGE + "expected an integer, got 1.5, at $.parts"),
+        (lambda g: g.stage("b", "window", variants="v"), STAGE + 'input should be a valid tuple, got "v"'),
+        (lambda g: g.stage("b", "window", variants=()), STAGE + "expected at least one, got [], at $.variants"),
+        (lambda g: g.decide("a", "xy"), DECISION + 'input should be a valid tuple, got "xy", at $.labels'),
+        (lambda g: g.decide("a", []), DECISION + "expected at least one, got [], at $.labels"),
+        (lambda g: g.decide("a", [5]), DECISION + "input should be a valid string, got 5, at $.labels[0]"),
+        (lambda g: g.decide("a", ["x"], threshold="1"), DECISION + 'input should be a valid number, got "1"'),
+        (lambda g: g.decide("a", ["x"], threshold=float("nan")), DECISION + "a threshold that is no number"),
+        (lambda g: g.decide("a", ["x"], background=5), DECISION + "input should be a valid string, got 5"),
+        (lambda g: g.decide("nobody", ["x"]), 'no stage of graph "g" is called "nobody"'),
+    ],
+)
+def test_the_builder_refuses_what_cannot_be_without_a_traceback(
+    write: Callable[[GraphBuilder], object], says: str
+) -> None:
+    graph = builder()
+    with pytest.raises(GraphError, match=re.escape(says)):
+        write(graph)
+        graph.build()

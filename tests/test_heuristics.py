@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from leo_runtime.check import check
+from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.errors import MissingExtraError, SolverError
-from leo_runtime.problem import Placement, Problem
+from leo_runtime.judge import check
 from leo_runtime.solver import heft, memetic, solve
 from leo_runtime.solver.baselines import prefer
 from leo_runtime.solver.compiled import Compiled

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 from collections.abc import Iterator
@@ -16,14 +17,16 @@ import recorded
 from fixed_plans import CASES
 from leo_backends.dsp import DspBackend
 from leo_backends.dsp.hexagon import HexagonMachine
-from leo_backends.dsp.hexagon.machine import COPY, MODELS
+from leo_backends.dsp.hexagon import machine as hexagon_machine
+from leo_backends.dsp.hexagon.machine import MODELS
 from leo_backends.dsp.hexagon.operators import load
-from leo_backends.dsp.hexagon.toolchain import TARGETS, build, find_toolchain
-from leo_backends.dsp.operators import OPERATORS
+from leo_backends.dsp.hexagon.toolchain import SOURCES, TARGETS, build, find_toolchain
+from leo_backends.dsp.operators import OPERATORS, PROGRAMS
+from leo_backends.dsp.packets import PACKETS
 from leo_runtime import cli
+from leo_runtime.documents.hardware import Processor
+from leo_runtime.documents.workload import DEFAULT_VARIANT
 from leo_runtime.errors import DeviceUnavailableError, KernelError
-from leo_runtime.graph import DEFAULT_VARIANT
-from leo_runtime.hardware import Processor
 from leo_runtime.testing import examples
 
 MISSING = [name for name in ("clang", "ld.lld", "qemu-hexagon") if shutil.which(name) is None]
@@ -86,13 +89,13 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 1000, 300_001])
 def test_what_goes_in_comes_back(machine: HexagonMachine, size: int) -> None:
     data = np.random.default_rng(size).integers(0, 256, size, dtype=np.uint8)
-    model = machine.load(COPY, [])
+    model = machine.load("copy", [])
     assert model.run([data]).output == data.tobytes()
 
 
 @needs_tools
 def test_counts_are_the_same_at_every_run(own_machine: HexagonMachine) -> None:
-    model = own_machine.load(COPY, [1, 2, 3])
+    model = own_machine.load("copy", [1, 2, 3])
     runs = [model.run([np.zeros(5, np.int16)]) for _ in range(3)]
     assert runs[0].packets > 0
     assert runs[0].instructions >= runs[0].packets
@@ -101,8 +104,8 @@ def test_counts_are_the_same_at_every_run(own_machine: HexagonMachine) -> None:
 
 @needs_tools
 def test_a_program_that_dies_is_an_error_and_the_next_run_starts_anew(own_machine: HexagonMachine) -> None:
-    model = own_machine.load(COPY, [])
-    other = own_machine.load(COPY, [])
+    model = own_machine.load("copy", [])
+    other = own_machine.load("copy", [])
     assert own_machine.pid is not None
     os.kill(own_machine.pid, signal.SIGKILL)
     with pytest.raises(KernelError, match="ended with -9"):
@@ -114,7 +117,7 @@ def test_a_program_that_dies_is_an_error_and_the_next_run_starts_anew(own_machin
 
 @needs_tools
 def test_a_program_that_hangs_is_ended(own_machine: HexagonMachine) -> None:
-    model = own_machine.load(COPY, [])
+    model = own_machine.load("copy", [])
     assert own_machine.pid is not None
     os.kill(own_machine.pid, signal.SIGSTOP)
     own_machine.timeout_s = 0.01
@@ -126,7 +129,7 @@ def test_a_program_that_hangs_is_ended(own_machine: HexagonMachine) -> None:
 @needs_tools
 def test_closing_ends_the_process_and_further_use_is_refused() -> None:
     machine = HexagonMachine()
-    model = machine.load(COPY, [])
+    model = machine.load("copy", [])
     pid = machine.pid
     assert pid is not None
     machine.close()
@@ -138,10 +141,13 @@ def test_closing_ends_the_process_and_further_use_is_refused() -> None:
 
 
 @needs_tools
-def test_a_request_the_program_cannot_serve_is_refused_and_the_next_one_served(own_machine: HexagonMachine) -> None:
-    good = own_machine.load(COPY, [])
+def test_a_request_the_program_cannot_serve_is_refused_and_the_next_one_served(
+    own_machine: HexagonMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = own_machine.load("copy", [])
+    monkeypatch.setattr(hexagon_machine, "PROGRAMS", (*PROGRAMS, "one more"))
     with pytest.raises(KernelError, match="does not know the operator"):
-        own_machine.load(9999, [])
+        own_machine.load("one more", [])
     with pytest.raises(KernelError, match="cannot read the request"):
         good.run([np.arange(3), np.arange(3)])
     with pytest.raises(KernelError, match="no memory left"):
@@ -151,14 +157,21 @@ def test_a_request_the_program_cannot_serve_is_refused_and_the_next_one_served(o
 
 @needs_tools
 def test_a_full_program_starts_anew_and_loads_again_what_is_used(own_machine: HexagonMachine) -> None:
-    models = [own_machine.load(COPY, [], [np.zeros(30_000_000, np.uint8)]) for _ in range(4)]
-    small = [own_machine.load(COPY, []) for _ in range(MODELS)]
+    models = [own_machine.load("copy", [], [np.zeros(30_000_000, np.uint8)]) for _ in range(4)]
+    small = [own_machine.load("copy", []) for _ in range(MODELS)]
     for model in (models[0], small[0], models[3], small[-1]):
         assert model.run([np.arange(3)]).output == np.arange(3).tobytes()
 
 
 def test_every_operator_of_the_dsp_is_tried() -> None:
     assert set(CASES) == set(OPERATORS)
+
+
+def test_every_operator_has_its_program_and_its_packets() -> None:
+    sources = "".join(path.read_text() for path in SOURCES.glob("*.c"))
+    assert sorted(re.findall(r"^u32 (\w+)_run\(", sources, re.MULTILINE)) == sorted(PROGRAMS)
+    for target, known in PACKETS.items():
+        assert set(known) == set(OPERATORS), target
 
 
 @needs_tools
@@ -168,7 +181,7 @@ def test_every_operator_of_the_dsp_is_tried() -> None:
 def test_the_program_computes_the_same_integers(machine: HexagonMachine, operator: str, data: st.DataObject) -> None:
     plan, inputs = CASES[operator](lambda low, high: data.draw(st.integers(low, high)))
     expected = OPERATORS[operator].run(plan, inputs)
-    computed = load(machine, plan)(inputs)
+    computed = load(machine, OPERATORS[operator], plan)(inputs)
     assert computed.shape == expected.shape
     np.testing.assert_array_equal(computed, expected)
 

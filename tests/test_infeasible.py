@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from leo_runtime.problem import Problem
+from leo_runtime.documents.problem import Problem
 from leo_runtime.solver import infeasible, solve
 from leo_runtime.solver.limits import Stop
 
@@ -35,7 +35,6 @@ def one(resource: str, **changes: int) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"resources": [{"name": "dsp", "lanes": 0}, {"name": "cpu"}]}, "rule 1: `sense` can only run on `dsp`"),
         ({"resources": [{"name": "dsp", "memory_bytes": 99}, {"name": "cpu"}]}, "rule 5: `sense` alone needs"),
         (
             {

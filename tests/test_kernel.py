@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leo_runtime.problem import Problem
+from leo_runtime.documents.problem import Problem
 from leo_runtime.solver import solve
-from leo_runtime.solver.compiled import Compiled
+from leo_runtime.solver.compiled import Compiled, clause_search
 
 
 def problem(**changes: object) -> Problem:
@@ -97,6 +97,17 @@ def test_products_beyond_64_bits_are_exact() -> None:
     compiled = Compiled(problem(deadlines=[{"stage": "last", "deadline_us": 0, "weight": huge}] * 1000))
     assert compiled.wide
     assert compiled.kernel().evaluate([0, 0], [0, 1])[0] == 1000 * huge * 23
+
+
+def test_interpreted_arrays_are_kept_once() -> None:
+    kernel = Compiled(problem()).kernel(by_interpreter=True)
+    search = clause_search(kernel)
+    own = {name: array for name, array in vars(kernel).items() if isinstance(array, list) and name != "data"}
+    # The first eight numbers of the data and that of the criteria are kept by themselves.
+    assert sum(len(array) for array in own.values()) == kernel.at + kernel.given - 8 - 1
+    shared = {id(array) for array in own.values()}
+    found = [array for array in vars(search).values() if isinstance(array, list) and id(array) not in shared]
+    assert sum(len(array) for array in found) == search.at
 
 
 @pytest.mark.parametrize("resources", [1, 12, 40])

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from leo_runtime.check import check
-from leo_runtime.documents import Document
+from leo_runtime.documents.problem import Link, Mode, Placement, Problem, Resource
 from leo_runtime.errors import DocumentError, SolverError
-from leo_runtime.problem import Link, Mode, Placement, Problem, Resource
+from leo_runtime.judge import check
+from leo_runtime.schema import Document
 from leo_runtime.solver import SOLVERS, lists, solve
 from leo_runtime.solver.baselines import POLICIES
 from leo_runtime.testing import problems, random_problem

@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frames import answered, random_needs
-from leo_runtime.computing import Ran
-from leo_runtime.dispatch import Dispatcher
-from leo_runtime.events import FrameAdmitted, FrameDone
-from leo_runtime.hardware import Hardware
-from leo_runtime.ledger import Ledger, ledger, linger_us, run_ledger
-from leo_runtime.observations import FrameResult, GraphResult, StageObservation, TransferObservation, WakeObservation
-from leo_runtime.plan import plan
-from leo_runtime.problem import Placement, Problem, StageRun, TransferRun
-from leo_runtime.simulator import Simulator, seeded_noise
+from leo_runtime.dispatch.dispatcher import Dispatcher
+from leo_runtime.dispatch.driver import Computed
+from leo_runtime.dispatch.events import FrameAdmitted, FrameDone, RunReport
+from leo_runtime.dispatch.plan import make_plan
+from leo_runtime.dispatch.simulator import Simulator, seeded_noise
+from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.problem import Placement, Problem, StageRun, TransferRun
+from leo_runtime.frame.ledger import Ledger, ledger, linger_us, run_ledger
+from leo_runtime.frame.records import FrameResult, GraphResult, StageObservation, TransferObservation, WakeObservation
 
 
 @settings(max_examples=80, deadline=None)
@@ -118,19 +118,18 @@ def test_one_frame_costs_what_was_expected_besides_idling_and_sleep(seed: int) -
     )
     ready = {r.name: r.ready_us for r in problem.resources if r.ready_us}
     simulator = Simulator(Dispatcher({r.name: r.lanes for r in problem.resources}, ready_us=ready))
-    simulator.post(FrameAdmitted(0, 0, 0, plan(problem, placement), asleep))
+    simulator.post(FrameAdmitted(0, 0, 0, make_plan(problem, placement), asleep))
     simulator.drain()
     (finished,) = simulator.finished()
-    costs = run_ledger([observed(finished.done, 0, placement)], hardware).by_cause()
+    costs = run_ledger([observed(finished, 0, placement)], hardware).by_cause()
     for cause in ("idle tail", "radio tail", "asleep"):
         costs.pop(cause, None)
     # The plan has everything it uses awake from 0 on; what sleeps is woken just in time.
     awake_mw = {r.name: r.awake_mw for r in problem.resources}
-    saved_nj = sum(awake_mw[name] * at_us for name, at_us in finished.done.wakes)
+    saved_nj = sum(awake_mw[name] * at_us for name, at_us in finished.wakes)
     expected = ledger(problem, placement).by_cause()
-    assert {name for name, _ in finished.done.wakes} == {
-        name for name in plan(problem, placement).uses if name in asleep
-    }
+    plan = make_plan(problem, placement)
+    assert {name for name, _ in finished.wakes} == {name for name in plan.uses if name in asleep}
     assert costs.pop("awake", 0) == expected.pop("awake", 0) - saved_nj
     assert costs == expected
 
@@ -146,13 +145,13 @@ def test_every_moment_of_a_run_is_charged_once(seed: int, frames: int) -> None:
     hardware = hardware.model_copy(update={"processors": tuple(p.model_copy(update=flat) for p in hardware.processors)})
     results = []
     simulator = Simulator(Dispatcher({r.name: r.lanes for r in problem.resources}))
-    made = plan(problem, placement)
+    made = make_plan(problem, placement)
     releases = sorted(rng.randrange(60_000) for _ in range(frames))
     for frame, release_us in enumerate(releases):
         simulator.reach(release_us)
         simulator.post(FrameAdmitted(release_us, frame, release_us, made))
     simulator.drain()
-    results = [observed(f.done, releases[f.done.frame], placement) for f in simulator.finished()]
+    results = [observed(f, releases[f.frame], placement) for f in simulator.finished()]
     assert len(results) == frames
     causes = ("awake", "idle tail", "asleep")
     made_ledger = run_ledger(results, hardware, end_us=10_000_000)
@@ -175,10 +174,10 @@ def test_what_runs_is_awake_and_what_is_woken_sleeps(seed: int, frames: int) -> 
     lingers = {name: linger or 0 for name, linger in linger_us(hardware).items()}
     gates = random_needs(problem, rng)
     closed = frozenset(stage.name for stage in problem.stages if rng.randrange(3) == 0)
-    made = plan(problem, placement, gates)
+    made = make_plan(problem, placement, gates)
     simulator = Simulator(
         Dispatcher({r.name: r.lanes for r in problem.resources}),
-        compute=lambda order: Ran(opened=order.stage not in closed),
+        compute=lambda order: Computed(RunReport(opened=order.stage not in closed)),
         noise=seeded_noise(seed, 200_000),
     )
     releases = sorted(rng.randrange(90_000) for _ in range(frames))
@@ -188,7 +187,7 @@ def test_what_runs_is_awake_and_what_is_woken_sleeps(seed: int, frames: int) -> 
         asleep = [name for name, linger in lingers.items() if is_asleep(dispatcher, name, linger, release_us)]
         simulator.post(FrameAdmitted(release_us, frame, release_us, made, tuple(asleep)))
     simulator.drain()
-    results = [observed(f.done, releases[f.done.frame], placement) for f in simulator.finished()]
+    results = [observed(f, releases[f.frame], placement) for f in simulator.finished()]
     entries = run_ledger(results, hardware).entries
     for name in lingers:
         spans = [(e.at_us, e.at_us + e.nj) for e in entries if e.resource == name and e.cause in KEPT_AWAKE]

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from leo_runtime.check import check
+from leo_runtime.documents.problem import Problem
 from leo_runtime.errors import SolverError
-from leo_runtime.problem import Problem
+from leo_runtime.judge import check
 from leo_runtime.solver import infeasible, limits, oracle, prove, solve
 from leo_runtime.solver.compiled import Compiled, clause_search
 from leo_runtime.testing import random_problem

@@ -2,9 +2,9 @@
 
 import pytest
 
-from leo_runtime.check import check
+from leo_runtime.documents.problem import CRITERIA, Placement, Problem
 from leo_runtime.errors import SolverError
-from leo_runtime.problem import CRITERIA, Placement, Problem
+from leo_runtime.judge import check
 from leo_runtime.solver import lns, solve
 from leo_runtime.solver.compiled import Compiled
 from leo_runtime.testing import random_problem

@@ -5,11 +5,14 @@ from typing import Any
 import pytest
 
 from leo_runtime import shipped
+from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.profile import Profile
+from leo_runtime.documents.workload import BoundStage, GraphBuilder, Stream, TaskGraph, Workload
 from leo_runtime.errors import GraphError, ProfileError
-from leo_runtime.graph import BoundStage, GraphBuilder, Stream, TaskGraph, Workload
-from leo_runtime.hardware import Hardware
-from leo_runtime.lower import FrameState, MergedWorkload, frame_problem, merge, price
-from leo_runtime.profiles import Profile
+from leo_runtime.frame.conditions import Conditions
+from leo_runtime.frame.lower import MergedWorkload, frame_problem, merge, price
+from leo_runtime.runtime.runtime import Runtime
+from leo_runtime.solver import solve
 
 HARDWARE = Hardware.from_dict(
     {
@@ -62,7 +65,7 @@ def anywhere(_processor: str, _stage: BoundStage, _variant: str) -> bool:
 def problem_of(merged: MergedWorkload, **state: Any) -> Any:
     modes = price(merged, HARDWARE, PROFILE, anywhere)
     graphs = tuple(g.name for g in merged.workload.graphs)
-    return frame_problem(merged, modes, HARDWARE, FrameState(**{"graphs": graphs, **state}), "frame")
+    return frame_problem(merged, modes, HARDWARE, Conditions(**{"graphs": graphs, **state}), "frame")
 
 
 def test_stages_that_graphs_share_are_computed_once() -> None:
@@ -85,8 +88,8 @@ def test_a_graph_that_asks_without_a_gate_frees_the_shared_stage_of_it() -> None
     merged = merge(workload(graph("one"), graph("two", gated=False)))
     assert merged.stage("features").gates(("one", "two")) == ()
     assert merged.stage("features").gates(("one",)) == ("gate",)
-    assert "features" not in {s.name for s in problem_of(merged, graphs=("one",), closed_gates={"gate"}).stages}
-    assert "features" in {s.name for s in problem_of(merged, closed_gates={"gate"}).stages}
+    assert "features" not in {s.name for s in problem_of(merged, graphs=("one",), closed_gates=("gate",)).stages}
+    assert "features" in {s.name for s in problem_of(merged, closed_gates=("gate",)).stages}
 
 
 def test_prices_come_from_the_profile_and_the_hardware() -> None:
@@ -102,7 +105,7 @@ def test_prices_come_from_the_profile_and_the_hardware() -> None:
 
 def test_a_frame_has_deadlines_links_and_resources_as_they_are_now() -> None:
     merged = merge(workload(graph("one", weight=3)))
-    problem = problem_of(merged, ready_us={"cpu": (4, 0)}, asleep=frozenset({"dsp"}), links={("cpu", "dsp"): (99, 5)})
+    problem = problem_of(merged, ready_us=(("cpu", (4, 0)),), asleep=("dsp",), links=((("cpu", "dsp"), (99, 5)),))
     assert [(r.name, r.lanes, r.ready_us, r.awake) for r in problem.resources] == [
         ("cpu", 2, (4, 0), True),
         ("dsp", 1, (), False),
@@ -118,8 +121,8 @@ def test_a_frame_has_deadlines_links_and_resources_as_they_are_now() -> None:
 
 def test_a_link_that_is_down_and_a_processor_that_is_lost_are_left_out() -> None:
     merged = merge(workload(graph("one")))
-    assert [link.source for link in problem_of(merged, links={("cpu", "dsp"): None}).links] == ["dsp"]
-    problem = problem_of(merged, lost=frozenset({"dsp"}))
+    assert [link.source for link in problem_of(merged, links=((("cpu", "dsp"), None),)).links] == ["dsp"]
+    problem = problem_of(merged, lost=("dsp",))
     assert [r.name for r in problem.resources] == ["cpu", "wifi"]
     assert {mode.resource for stage in problem.stages for mode in stage.modes} == {"cpu"}
     assert problem.links == ()
@@ -127,7 +130,7 @@ def test_a_link_that_is_down_and_a_processor_that_is_lost_are_left_out() -> None
 
 def test_a_gate_that_closes_removes_what_hangs_on_it() -> None:
     merged = merge(workload(graph("one")))
-    problem = problem_of(merged, closed_gates=frozenset({"gate"}))
+    problem = problem_of(merged, closed_gates=("gate",))
     assert [stage.name for stage in problem.stages] == ["sound", "gate"]
 
 
@@ -138,7 +141,7 @@ def test_an_operator_that_takes_absent_inputs_stays_while_one_is_there() -> None
     always = builder.stage("always", "energy_gate", sound, threshold_dbfs=-9.0)
     sometimes = builder.stage("sometimes", "energy_gate", sound, threshold_dbfs=-8.0, gate=gate)
     builder.stage("out", "fuse", always, sometimes)
-    problem = problem_of(merge(workload(builder.build())), closed_gates=frozenset({"gate"}))
+    problem = problem_of(merge(workload(builder.build())), closed_gates=("gate",))
     assert problem.stages[-1].name == "out"
     assert problem.stages[-1].inputs == ("always",)
 
@@ -152,6 +155,94 @@ def test_an_accuracy_budget_covers_the_stages_of_its_graph() -> None:
     problem = problem_of(merge(workload(graph("one", accuracy_loss_ppm_max=10))))
     assert problem.accuracy_budgets[0].loss_ppm_max == 10
     assert set(problem.accuracy_budgets[0].stages) == {"sound", "gate", "features", "out"}
+
+
+ANY = PROFILE.model_copy(
+    update={"costs": tuple(cost.model_copy(update={"operator": "*"}) for cost in (PROFILE.costs[0], PROFILE.costs[2]))}
+)
+
+
+def capped(memory_bytes: int | None) -> Hardware:
+    """The toy with a cap on its DSP, and on its CPU: the same."""
+    processors = tuple(p.model_copy(update={"memory_bytes": memory_bytes}) for p in HARDWARE.processors)
+    return HARDWARE.model_copy(update={"processors": processors})
+
+
+def networks(models: tuple[str, ...], layers: tuple[int, ...] = (8, 2), parts: int = 1) -> MergedWorkload:
+    """Two channels as 32 rows of two values, through one network a model."""
+    builder = GraphBuilder("nets", period_us=1000, deadline_us=500)
+    moved = builder.stage("moved", "window", stream="wrist", samples=32)
+    for number, model in enumerate(models):
+        # Told apart by what they read alone.
+        rows = builder.stage(f"rows{number}", "rows", moved, first=number, count=16)
+        builder.stage(f"net{number}", "dense", rows, layers=layers, per_row=True, model=model, parts=parts)
+    stream = Stream(name="wrist", kind="motion", rate_hz=10, channels=2)
+    graphs = (builder.build(),)
+    return merge(Workload(format="leo-workload/1", name="w", streams=(stream,), graphs=graphs))
+
+
+WEIGHTS = 4 * (2 * 8 + 8 + 8 * 2 + 2)
+OUTPUT = 4 * 16 * 2
+
+
+def memory(modes: Any) -> dict[str, list[int]]:
+    """Of each stage, on the CPU and then on the DSP."""
+    return {name: [mode.memory_bytes for mode in found] for name, found in modes.items()}
+
+
+def test_a_stages_memory_is_its_weights_and_the_output_of_every_frame() -> None:
+    merged = networks(("a.npz",))
+    assert memory(price(merged, HARDWARE, ANY, anywhere)) == {
+        "moved": [4 * 64] * 2,
+        "rows0": [4 * 32] * 2,
+        "net0": [WEIGHTS + OUTPUT] * 2,
+    }
+    assert memory(price(merged, HARDWARE, ANY, anywhere, frames=3))["net0"] == [WEIGHTS + 3 * OUTPUT] * 2
+
+
+def test_equal_weights_are_there_once_with_the_first_stage_that_reads_them() -> None:
+    found = memory(price(networks(("a.npz", "a.npz", "b.npz")), HARDWARE, ANY, anywhere))
+    assert found["net0"] == found["net2"] == [WEIGHTS + OUTPUT] * 2
+    assert found["net1"] == [OUTPUT] * 2
+
+
+def test_the_parts_of_a_network_share_its_weights() -> None:
+    found = memory(price(networks(("a.npz",), parts=3), HARDWARE, ANY, anywhere))
+    rows = [4 * count * 2 for count in (5, 5, 6)]
+    assert [found[f"net0[{part}]"] for part in range(3)] == [[WEIGHTS + rows[0]] * 2, [rows[1]] * 2, [rows[2]] * 2]
+
+
+def test_a_processor_on_which_the_first_cannot_run_has_the_weights_with_the_next() -> None:
+    def only_the_second_on_the_dsp(processor: str, stage: BoundStage, _variant: str) -> bool:
+        return processor == "cpu" or stage.name != "net0"
+
+    found = memory(price(networks(("a.npz", "a.npz")), HARDWARE, ANY, only_the_second_on_the_dsp))
+    assert (found["net0"], found["net1"]) == ([WEIGHTS + OUTPUT], [OUTPUT, WEIGHTS + OUTPUT])
+
+
+def test_a_cap_of_one_byte_leaves_no_answer_and_the_reason_is_memory() -> None:
+    merged, hardware = networks(("a.npz",)), capped(1)
+    modes = price(merged, hardware, ANY, anywhere)
+    answer = solve(frame_problem(merged, modes, hardware, Conditions(("nets",)), "frame"))
+    assert answer.status == "infeasible"
+    assert answer.reason.startswith("rule 5: `moved` alone needs at least 256 bytes of memory"), answer.reason
+    with Runtime.simulated(merged.workload, hardware, ANY, compute=False) as runtime:
+        runtime.submit(0, {})
+        (result,) = runtime.drain()
+    assert result.graphs[0].outcome == "failed"
+    assert result.placement.reason == answer.reason
+
+
+def test_a_cap_sends_elsewhere_what_does_not_fit() -> None:
+    merged = networks(("a.npz", "b.npz"))
+    for cap, there in ((None, 5), (4 * 64 + 2 * 128 + 2 * (WEIGHTS + OUTPUT), 5), (4 * 64 + 2 * 128, 3)):
+        processors = (HARDWARE.processors[0], HARDWARE.processors[1].model_copy(update={"memory_bytes": cap}))
+        hardware = HARDWARE.model_copy(update={"processors": processors, "radios": (), "links": ()})
+        links = tuple(link.model_copy(update={"radio": None}) for link in HARDWARE.links)
+        hardware = hardware.model_copy(update={"links": links})
+        modes = price(merged, hardware, ANY, anywhere)
+        answer = solve(frame_problem(merged, modes, hardware, Conditions(("nets",)), "frame"))
+        assert sum(run.resource == "dsp" for run in answer.stages) == there, (cap, answer)
 
 
 def test_a_stage_without_a_cost_is_named() -> None:
@@ -187,6 +278,16 @@ def test_shipped_profiles_speak_of_processors_that_are_there() -> None:
         profile = shipped.profile(name)
         modes = price(merge(workload(graph("one"))), shipped.hardware(profile.hardware), profile, anywhere)
         assert all(modes.values())
+
+
+def test_the_demo_fits_the_memory_of_every_shipped_machine() -> None:
+    merged = merge(shipped.workload())
+    graphs = tuple(g.name for g in merged.workload.graphs)
+    for name in shipped.names("profile"):
+        profile = shipped.profile(name)
+        hardware = shipped.hardware(profile.hardware)
+        problem = frame_problem(merged, price(merged, hardware, profile, anywhere), hardware, Conditions(graphs), name)
+        assert solve(problem, "greedy").criteria is not None, name
 
 
 def test_graphs_that_gate_each_other_are_refused() -> None:

@@ -19,11 +19,10 @@ from hypothesis import strategies as st
 
 from leo_backends.cpu import CpuBackend
 from leo_backends.opencl import OpenClBackend
-from leo_runtime import registry
-from leo_runtime.backend import TimedKernel
+from leo_runtime.backend import TimedKernel, registry
+from leo_runtime.documents.hardware import Processor
+from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import DeviceUnavailableError, DocumentError, KernelError, MissingExtraError
-from leo_runtime.graph import BoundStage
-from leo_runtime.hardware import Processor
 from leo_runtime.operators import find_operator
 
 OPENCL = next(status for status in registry.available() if status.name == "opencl")

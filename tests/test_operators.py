@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leo_runtime.builtin_operators import frame_count
-from leo_runtime.documents import Value
+from leo_runtime.documents.workload import GraphBuilder, Stream, Workload, bind, file_parameters
 from leo_runtime.errors import GraphError
-from leo_runtime.graph import GraphBuilder, Stream, Workload, bind, file_parameters
-from leo_runtime.operators import Operator, Shape, all_operators, define, find_operator, operator
+from leo_runtime.operators import Operator, Shape, Work, all_operators, define, find_operator, operator
+from leo_runtime.operators.sound import frame_count
+from leo_runtime.schema import Value
 
 MODEL = Path("model.npz")
 
@@ -116,6 +116,22 @@ def test_work_counts_weights_and_grows_with_frames() -> None:
         assert min(work(name, (9,), **one)) > 0
 
 
+def test_models_say_what_they_hold(tmp_path: Path) -> None:
+    def held(name: str, *shapes: Shape, **params: Any) -> int:
+        found = find_operator(name)
+        assert found.weight_bytes is not None
+        return found.weight_bytes(found.parameters.model_validate(params), shapes)
+
+    mixtures = {"classes": 2, "components": 3, "dimensions": 5, "classes_in_model": 9, "model": MODEL}
+    assert held("gmm", (10, 5), **mixtures) == 4 * 2 * 3 * 11
+    assert held("dense", (4, 5), layers=(6, 2), per_row=True, model=MODEL) == 4 * (5 * 6 + 6 + 6 * 2 + 2)
+    assert held("dense", (4, 5), layers=(6, 2), model=MODEL) == 4 * (20 * 6 + 6 + 6 * 2 + 2)
+    (tmp_path / "m.tflite").write_bytes(bytes(123))
+    assert held("tflite", (98, 40), model=tmp_path / "m.tflite", output_shape=(1,)) == 123
+    assert held("tflite", (98, 40), model=tmp_path / "none.tflite", output_shape=(1,)) == 0
+    assert find_operator("log_mel").weight_bytes is None
+
+
 @given(st.integers(1, 50), st.integers(1, 50), st.integers(0, 500))
 def test_frames_are_whole_and_none_is_left_out(frame: int, hop: int, more: int) -> None:
     samples = frame + more
@@ -155,6 +171,19 @@ def test_unknown_operators_are_named_with_those_there_are() -> None:
 def loudest(signal: np.ndarray, *, keep: int = 3) -> np.ndarray:
     """The greatest samples."""
     return np.sort(signal)[-keep:]
+
+
+def test_your_own_operator_says_what_it_holds() -> None:
+    @operator(output_shape=lambda x, *, units: (units,), weight_bytes=lambda x, *, units: 4 * units * x[0])
+    def layer(signal: np.ndarray, *, units: int) -> np.ndarray:
+        return np.zeros(units, np.float32)
+
+    params = layer.parameters.model_validate({"units": 3})
+    assert layer.weight_bytes is not None
+    assert layer.weight_bytes(params, [(8,)]) == 96
+    assert layer.work(params, [(8,)]) == Work(0, 4 * (8 + 3) + 96)
+    assert loudest.weight_bytes is not None
+    assert loudest.weight_bytes(loudest.parameters(), [(8,)]) == 0
 
 
 def test_a_function_becomes_an_operator() -> None:

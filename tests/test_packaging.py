@@ -4,6 +4,7 @@ import ast
 import importlib
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -13,15 +14,61 @@ import leo_runtime
 
 ROOT = Path(__file__).parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-HOMES = {"leo_runtime": ROOT / "leo_runtime", "leo_backends": ROOT / "backends" / "leo_backends"}
+HOMES = {
+    "leo_runtime": ROOT / "leo_runtime",
+    "leo_backends": ROOT / "backends" / "leo_backends",
+    "leo_profiles": ROOT / "profiles",
+}
 
 
-def test_every_package_is_shipped():
-    found = {"leo_profiles"}
-    for name, folder in HOMES.items():
-        for init in folder.rglob("__init__.py"):
-            found.add(".".join([name, *init.parent.relative_to(folder).parts]))
-    assert set(PYPROJECT["tool"]["setuptools"]["packages"]) == found
+BUILD = """
+import runpy, sys
+sys.modules["Cython"] = None  # what is compiled is not of interest here
+sys.argv = ["setup.py", "--quiet", "egg_info", "--egg-base", sys.argv[1], "build_py", "--build-lib", sys.argv[1]]
+runpy.run_path("setup.py", run_name="__main__")
+"""
+"""Puts every file that a wheel holds, but for what is compiled, into the folder it is told."""
+
+
+def test_everything_is_shipped(tmp_path: Path) -> None:
+    pytest.importorskip("setuptools")
+    subprocess.run([sys.executable, "-c", BUILD, str(tmp_path)], cwd=ROOT, check=True)
+    for name, home in HOMES.items():
+        ours = {path.relative_to(home) for path in home.rglob("*") if is_ours(path)}
+        shipped = {path.relative_to(tmp_path / name) for path in (tmp_path / name).rglob("*") if is_ours(path)}
+        assert shipped == ours, f"{name}: a package needs an `__init__.py`, other files a line in package-data"
+        assert len(ours) > 5
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file is one that is written by hand, or data: not made on the way, as the solver's C is."""
+    made = path.suffix in (".pyc", ".so") or path.match("search/*.c")
+    return path.is_file() and not made
+
+
+def test_the_demos_extra_brings_all_that_its_workload_runs_on():
+    extras = PYPROJECT["project"]["optional-dependencies"]
+    (brings,) = [text for text in extras["demo"] if text.startswith("leo-runtime[")]
+    named = brings.removeprefix("leo-runtime[").removesuffix("]").split(",")
+    assert {"tflite", "audio", "opencl", "report"} <= set(named) <= set(extras)
+
+
+def dry_run(*arguments: str) -> str:
+    done = subprocess.run(["make", "-n", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_the_demo_installs_what_it_needs_and_setup_says_each_step(tmp_path: Path) -> None:
+    demo, setup = dry_run("demo", f"VENV={tmp_path}"), dry_run("setup", f"VENV={tmp_path}")
+    assert "--editable '.[demo]'" in demo
+    assert "oclgrind" not in demo
+    assert "'leo-runtime[test,oclgrind,oracle,lint]'" in setup
+    assert setup.count("--editable") == 1
+    assert len([line for line in setup.splitlines() if 'echo "== ' in line]) == 4
+    assert "pip" in setup
+    assert "--quiet" not in setup
 
 
 def test_the_core_needs_three_packages():

@@ -6,9 +6,9 @@ from time import perf_counter_ns
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leo_runtime.problem import Placement
-from leo_runtime.solver import placements
+from leo_runtime.documents.problem import Placement
 from leo_runtime.solver.compiled import Compiled, interpreted
+from leo_runtime.solver.search import placements
 from leo_runtime.testing import random_problem
 
 

@@ -3,12 +3,13 @@
 import pytest
 
 from leo_runtime import solve
+from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.profile import Cost, Device, Profile
+from leo_runtime.documents.workload import BoundStage, bind
 from leo_runtime.errors import ProfileError
-from leo_runtime.graph import BoundStage, bind
-from leo_runtime.hardware import Hardware
-from leo_runtime.lower import FrameState, frame_problem, merge, price
+from leo_runtime.frame.conditions import Conditions
+from leo_runtime.frame.lower import frame_problem, merge, price
 from leo_runtime.operators import Work
-from leo_runtime.profiles import Cost, Device, Profile
 from published import PHONE, PHONE_PROFILE, SHIPPED, TABLE, as_published, audio_pipeline, speedups
 
 
@@ -21,7 +22,7 @@ def test_the_phone_reproduces_the_published_table_through_placement(row, model):
 def test_a_late_answer_goes_to_the_gpu_and_a_patient_one_to_the_dsp():
     merged = merge(audio_pipeline("gmm"))
     modes = price(merged, PHONE, PHONE_PROFILE, lambda *_: True)
-    problem = frame_problem(merged, modes, PHONE, FrameState(("gmm",)), "choice")
+    problem = frame_problem(merged, modes, PHONE, Conditions(("gmm",)), "choice")
 
     def where(deadline_us: int) -> str:
         deadline = problem.deadlines[0].model_copy(update={"deadline_us": deadline_us})

@@ -3,15 +3,22 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import recorded
-from leo_runtime import report, summary
 from leo_runtime.errors import RecordingError
-from leo_runtime.replay import Replay, Span, check_streams, log_lines, releases, replay, write_log
-from leo_runtime.runtime import Runtime
+from leo_runtime.frame.batch import Job
+from leo_runtime.frame.records import FrameResult
+from leo_runtime.recordings.recording import LinkSample, Recording, check_streams
+from leo_runtime.replay import summary
+from leo_runtime.replay.log import LogWriter, log_lines
+from leo_runtime.replay.replay import FrameSink, Replay, Span, releases, replay, streams_read
+from leo_runtime.report import tables as report
+from leo_runtime.runtime.runtime import Runtime
 
 
 @pytest.fixture
@@ -20,11 +27,26 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(folder: Path, *, solver: str = "exact", span: Span | None = None, noise: int | None = None) -> Replay:
+def run(
+    folder: Path,
+    *,
+    solver: str = "exact",
+    span: Span | None = None,
+    noise: int | None = None,
+    sinks: Sequence[FrameSink] = (),
+    stretch: int = 1,
+) -> Replay:
     workload, hardware, profile, recording = recorded.load_all(folder)
+    costs = tuple(cost.model_copy(update={"fixed_us": stretch * cost.fixed_us}) for cost in profile.costs)
+    profile = profile.model_copy(update={"costs": costs})
     backends = recorded.cpus(hardware)
     with Runtime.simulated(workload, hardware, profile, solver=solver, backends=backends, noise=noise) as runtime:
-        return replay(runtime, recording, span or Span.of(recording), policy=solver, time="virtual")
+        return replay(runtime, recording, span or Span.of(recording), policy=solver, time="virtual", sinks=sinks)
+
+
+def write_log(folder: Path, path: Path, noise: int | None = None) -> None:
+    with LogWriter(path) as log:
+        run(folder, noise=noise, sinks=[log])
 
 
 def test_frames_are_released_by_period_after_the_first_sample(folder):
@@ -70,6 +92,31 @@ def test_a_policy_that_is_late_is_shown_to_be(folder):
     assert [line.split()[0] for line in shown[2:]] == ["exact", "dsp-first"]
 
 
+def failing(folder: Path, errors: list[str], frames: int) -> Replay:
+    """A replay whose every frame has these errors, a stage of the batch each."""
+    replayed = run(folder)
+    (first, *_) = replayed.frames
+    seen = first.stages[0]
+    stages = tuple(replace(seen, stage=f"{seen.stage}#{n}", outcome="failed", error=e) for n, e in enumerate(errors))
+    jobs = {stage.stage: Job(seen.stage, (n,)) for n, stage in enumerate(stages)}
+    return replace(replayed, frames=(replace(first, stages=stages, jobs=jobs),) * frames)
+
+
+def test_a_failure_that_repeats_is_one_with_its_count(folder):
+    numbered = [f"KernelError: {n / 7} is no row of {n}" for n in range(16)]
+    assert [one.count for one in summary.failures(failing(folder, numbered, 10))] == [160]
+    (first, second) = summary.failures(
+        failing(folder, ["KernelError: left", "KernelError: right", "KernelError: left"], 2)
+    )
+    assert (first.why, first.count, second.why, second.count) == ("KernelError: left", 4, "KernelError: right", 2)
+    assert not first.is_overload
+
+
+def test_a_skipped_frame_is_one_failure_for_want_of_time(folder):
+    (skipped,) = summary.failures(failing(folder, ["skipped: its deadline passed before it could start"] * 5, 3))
+    assert (skipped.what, skipped.count, skipped.is_overload) == ("frame", 3, True)
+
+
 def test_a_log_has_a_line_a_frame_and_repeats_to_the_byte(folder):
     first, second = (list(log_lines(run(folder, noise=100_000))) for _ in range(2))
     assert first == second
@@ -81,8 +128,8 @@ def test_a_log_has_a_line_a_frame_and_repeats_to_the_byte(folder):
 
 def test_a_log_does_not_depend_on_the_order_of_hashes(folder):
     code = (
-        "import sys, recorded; from pathlib import Path; from test_replay import run; from leo_runtime.replay import *;"
-        "write_log(run(Path('.'), noise=50_000), Path(sys.argv[1]))"
+        "import sys, recorded; from pathlib import Path; from test_replay import write_log;"
+        "write_log(Path('.'), Path(sys.argv[1]), noise=50_000)"
     )
     for seed in ("0", "77"):
         environment = {"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(filter(None, [*sys.path]))}
@@ -96,7 +143,70 @@ def test_a_log_does_not_depend_on_the_order_of_hashes(folder):
 def test_a_log_that_cannot_be_written_names_the_file(folder):
     with pytest.raises(Exception, match=r"file.txt.*cannot be written"):
         (folder / "file.txt").write_text("", encoding="utf-8")
-        write_log(run(folder), folder / "file.txt" / "log.jsonl")
+        write_log(folder, folder / "file.txt" / "log.jsonl")
+
+
+def test_a_span_is_as_long_as_the_streams_that_are_read(folder):
+    workload, _, _, recording = recorded.load_all(folder)
+    assert streams_read(workload) == ("mic",)
+    manifest = recording.manifest
+    short = manifest.streams[0].model_copy(update={"name": "short"})
+    recording = Recording(
+        manifest.model_copy(update={"streams": (*manifest.streams, short)}),
+        {**recording.samples, "short": recording.samples["mic"][:16_000]},
+    )
+    assert Span.of(recording).end_us == 1_000_000
+    assert Span.of(recording, streams=streams_read(workload)).end_us == 4_000_000
+
+
+class Kept:
+    """Keeps what a sink is told, and holds it to the promise about what comes later."""
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+        self.settled_us = 0
+
+    def begin(self, begun: Replay) -> None:
+        assert begun.frames == ()
+
+    def frame(self, ended: FrameResult, settled_us: int) -> None:
+        starts_us = [seen.start_us for seen in (*ended.stages, *ended.transfers)]
+        assert min([*starts_us, *(graph.end_us for graph in ended.graphs)]) >= self.settled_us
+        assert settled_us >= self.settled_us
+        self.numbers.append(ended.frame)
+        self.settled_us = settled_us
+
+
+def test_a_sink_is_told_of_each_frame_once_and_what_is_settled_stays_so(folder):
+    kept = Kept()
+    # Frames take longer than a period here, so that they overlap.
+    replayed = run(folder, sinks=[kept], stretch=400)
+    assert sorted(kept.numbers) == [frame.frame for frame in replayed.frames] == list(range(8))
+    assert any(
+        early.graphs[0].end_us > late.release_us
+        for early, late in zip(replayed.frames, replayed.frames[1:], strict=False)
+    )
+
+
+def test_a_trace_written_as_the_replay_goes_is_readable_at_any_time(folder):
+    pytest.importorskip("perfetto", reason="needs the extra `report`")
+    from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace
+
+    from leo_runtime.report.perfetto import TraceWriter
+
+    class Reading(TraceWriter):
+        def frame(self, ended: FrameResult, settled_us: int) -> None:
+            super().frame(ended, settled_us)
+            packets.append(len(Trace.FromString((folder / "trace").read_bytes()).packet))
+
+    packets: list[int] = []
+    with Reading(folder / "trace") as writer:
+        run(folder, sinks=[writer])
+    whole = Trace.FromString((folder / "trace").read_bytes())
+    assert packets == sorted(packets)
+    assert packets[0] < packets[-1] <= len(whole.packet)
+    times = [packet.timestamp for packet in whole.packet if packet.HasField("track_event")]
+    assert times == sorted(times)
 
 
 def test_a_recording_that_does_not_fit_is_refused(folder):
@@ -116,10 +226,10 @@ def test_the_trace_for_the_viewer_holds_every_stage_that_ran(folder):
     pytest.importorskip("perfetto", reason="needs the extra `report`")
     from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace, TrackEvent
 
-    from leo_runtime.viewer import write_trace
+    from leo_runtime.report.perfetto import TraceWriter
 
-    replayed = run(folder)
-    write_trace(replayed, folder / "trace")
+    with TraceWriter(folder / "trace") as writer:
+        replayed = run(folder, sinks=[writer])
     trace = Trace.FromString((folder / "trace").read_bytes())
     tracks = {packet.track_descriptor.uuid: packet.track_descriptor.name for packet in trace.packet}
     events = [packet for packet in trace.packet if packet.HasField("track_event")]
@@ -136,3 +246,13 @@ def test_the_trace_for_the_viewer_holds_every_stage_that_ran(folder):
         track = packet.track_event.track_uuid
         open_slices[track] = open_slices.get(track, 0) + step
         assert open_slices[track] in (0, 1), "a lane runs one stage at a time"
+
+
+def test_a_recording_of_a_link_that_the_machine_has_not_is_refused_before_anything_runs(folder):
+    workload, hardware, profile, recording = recorded.load_all(folder)
+    sample = LinkSample(time_us=900_000, source="cpu", target="cloud", latency_us=5)
+    manifest = recording.manifest.model_copy(update={"links": (sample,)})
+    with Runtime.simulated(workload, hardware, profile, compute=False) as runtime:
+        with pytest.raises(RecordingError, match="tells of a link cpu -> cloud, which hardware"):
+            replay(runtime, Recording(manifest, recording.samples), Span(0, 500_000), policy="exact", time="virtual")
+        assert runtime.drain() == ()

@@ -4,7 +4,8 @@ import io
 
 import pytest
 
-from leo_runtime.report import ProgressBar, duration, table
+from leo_runtime.progress import ProgressBar
+from leo_runtime.report.tables import duration, table
 
 
 class Terminal(io.StringIO):

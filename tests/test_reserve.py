@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leo_runtime.check import check
-from leo_runtime.problem import Deadline, Mode, Placement, Problem, Resource, StageModes
-from leo_runtime.reserve import solve_with_reserve
+from leo_runtime.documents.problem import Deadline, Mode, Placement, Problem, Resource, StageModes
+from leo_runtime.judge import check
 from leo_runtime.solver import solve
+from leo_runtime.solver.reserve import solve_with_reserve
 from leo_runtime.testing import random_problem
 
 

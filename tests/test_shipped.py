@@ -27,3 +27,15 @@ def test_an_unknown_name_is_refused_with_the_known_ones(find):
     with pytest.raises(InputError, match="is called `toaster`") as refused:
         find("toaster")
     assert refused.value.hint.startswith("one of ")
+
+
+@pytest.mark.parametrize("find", [shipped.hardware, shipped.profile, shipped.recording, shipped.workload])
+@pytest.mark.parametrize("name", [5, b"demo", "a\0b.toml", ""])
+def test_what_is_no_name_is_refused(find, name):
+    with pytest.raises(InputError):
+        find(name)
+
+
+def test_a_kind_of_which_nothing_ships_is_refused():
+    with pytest.raises(InputError, match="no documents of the kind `recording` ship"):
+        shipped.names("recording")

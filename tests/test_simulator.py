@@ -10,19 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frames import answered, asleep_in, chain_problem, dispatcher_for, planned
-from leo_runtime.computing import Ran
+from leo_runtime.dispatch.driver import Computed
+from leo_runtime.dispatch.events import FrameAdmitted, FrameDone, RunReport, RunStage
+from leo_runtime.dispatch.plan import Needs, Plan, make_plan
+from leo_runtime.dispatch.simulator import Simulator, seeded_noise
 from leo_runtime.errors import DeviceUnavailableError
-from leo_runtime.events import FrameAdmitted, FrameDone, RunStage
-from leo_runtime.plan import Needs, Plan, plan
-from leo_runtime.simulator import Simulator, seeded_noise
 
 
 def one_frame(simulator: Simulator, made: Plan, asleep: tuple[str, ...] = (), release_us: int = 0) -> FrameDone:
     simulator.reach(release_us)
     simulator.post(FrameAdmitted(release_us, 0, release_us, made, asleep))
     simulator.drain()
-    (finished,) = simulator.finished()
-    return finished.done
+    (done,) = simulator.finished()
+    return done
 
 
 @settings(max_examples=60, deadline=None)
@@ -34,7 +34,7 @@ def one_frame(simulator: Simulator, made: Plan, asleep: tuple[str, ...] = (), re
 def test_without_noise_its_times_are_the_placements(seed: int, release_us: int, solver: str) -> None:
     problem, placement = answered(seed, stages=1 + seed % 9, solver=solver)
     done = one_frame(
-        Simulator(dispatcher_for(problem, release_us)), plan(problem, placement), asleep_in(problem), release_us
+        Simulator(dispatcher_for(problem, release_us)), make_plan(problem, placement), asleep_in(problem), release_us
     )
     expected = {(r.stage, r.resource, r.variant, r.lane, r.start_us, r.end_us) for r in placement.stages}
     assert {
@@ -50,7 +50,7 @@ def test_without_noise_its_times_are_the_placements(seed: int, release_us: int, 
 @given(seed=st.integers(0, 2**32 - 1))
 def test_noise_keeps_every_stage_and_repeats(seed: int) -> None:
     problem, placement = answered(seed, stages=1 + seed % 9)
-    made = plan(problem, placement)
+    made = make_plan(problem, placement)
     noise = seeded_noise(seed, 300_000)
     first, second = (
         one_frame(Simulator(dispatcher_for(problem), noise=noise), made, asleep_in(problem)) for _ in range(2)
@@ -80,24 +80,29 @@ def test_time_goes_to_where_it_is_asked_to_and_no_further() -> None:
 def test_kernels_decide_the_gates() -> None:
     problem = chain_problem(stages={"sound": (), "gate": ("sound",), "model": ("gate",)})
     made = planned(problem, needs={"model": Needs((), ("gate",))})
-    done = one_frame(Simulator(dispatcher_for(problem), compute=lambda order: Ran(opened=order.stage != "gate")), made)
+    done = one_frame(
+        Simulator(dispatcher_for(problem), compute=lambda order: Computed(RunReport(opened=order.stage != "gate"))),
+        made,
+    )
     assert [record.outcome for record in done.stages] == ["done", "done", "cancelled"]
     assert done.stages[2].end_us == done.stages[1].end_us
 
 
 def test_a_simulated_device_gives_its_own_time() -> None:
     problem = chain_problem()
-    simulator = Simulator(dispatcher_for(problem), compute=lambda _: Ran(device_us=7), device_times=("a",))
+    simulator = Simulator(
+        dispatcher_for(problem), compute=lambda _: Computed(RunReport(device_us=7)), device_times=("a",)
+    )
     assert [record.end_us for record in one_frame(simulator, planned(problem)).stages] == [7, 14, 21]
-    simulator = Simulator(dispatcher_for(problem), compute=lambda _: Ran(device_us=7))
+    simulator = Simulator(dispatcher_for(problem), compute=lambda _: Computed(RunReport(device_us=7)))
     assert [record.end_us for record in one_frame(simulator, planned(problem)).stages] == [10, 20, 30]
 
 
 def test_a_kernel_that_raises_is_a_stage_that_failed() -> None:
-    def compute(order: RunStage) -> Ran:
+    def compute(order: RunStage) -> Computed:
         if order.resource == "a" and order.stage == "second":
             raise ValueError("not today")
-        return Ran()
+        return Computed()
 
     problem = chain_problem()
     done = one_frame(Simulator(dispatcher_for(problem), compute=compute), planned(problem))
@@ -106,10 +111,10 @@ def test_a_kernel_that_raises_is_a_stage_that_failed() -> None:
 
 
 def test_a_device_that_goes_away_is_a_lost_processor() -> None:
-    def compute(order: RunStage) -> Ran:
+    def compute(order: RunStage) -> Computed:
         if order.resource == "a":
             raise DeviceUnavailableError("unplugged")
-        return Ran()
+        return Computed()
 
     problem = chain_problem()
     simulator = Simulator(dispatcher_for(problem), compute=compute)
@@ -127,7 +132,7 @@ def test_frames_that_overlap_share_the_lanes(seed: int) -> None:
     """Each lane's work, over all frames, never overlaps."""
     rng = Random(seed)
     problem, placement = answered(seed, stages=8)
-    made = plan(problem, placement)
+    made = make_plan(problem, placement)
     simulator = Simulator(dispatcher_for(problem), noise=seeded_noise(seed, 200_000))
     for frame in range(5):
         release_us = frame * rng.randrange(1, 20_000)
@@ -137,8 +142,8 @@ def test_frames_that_overlap_share_the_lanes(seed: int) -> None:
     found = simulator.finished()
     assert len(found) == 5
     lanes: dict[tuple[str, int], list[tuple[int, int]]] = {}
-    for finished in found:
-        for record in finished.done.stages:
+    for done in found:
+        for record in done.stages:
             lanes.setdefault((record.resource, record.lane), []).append((record.start_us, record.end_us))
     for spans in lanes.values():
         spans.sort()

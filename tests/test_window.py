@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leo_runtime.errors import DocumentError
-from leo_runtime.problem import Placement, Problem
-from leo_runtime.testing import problems
-from leo_runtime.window import (
+from leo_runtime.documents.problem import Placement, Problem
+from leo_runtime.documents.window import (
     WindowPlacement,
     WindowProblem,
     answer_from_file,
     as_window,
     question_from_file,
 )
+from leo_runtime.errors import DocumentError
+from leo_runtime.testing import problems
 
 EXAMPLES = Path(__file__).parent / "problems" / "window"
 WINDOW: dict[str, Any] = {

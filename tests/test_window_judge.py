@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leo_runtime.check import CheckReport
-from leo_runtime.errors import DocumentError
-from leo_runtime.problem import Criteria, Placement
+from leo_runtime.documents.problem import Criteria, Placement
+from leo_runtime.documents.window import WindowPlacement, WindowProblem
+from leo_runtime.errors import DocumentError, InputError
+from leo_runtime.judge import CheckReport
+from leo_runtime.judge.window import check_files, check_window
 from leo_runtime.solver import solve
 from leo_runtime.testing import random_problem
-from leo_runtime.window import WindowPlacement, WindowProblem
-from leo_runtime.window_judge import check_files, check_window
 
 EXAMPLES = sorted((Path(__file__).parent / "problems" / "window").glob("*.placement.json"))
 
@@ -236,7 +236,6 @@ BROKEN: list[tuple[int, Change]] = [
     (1, row("stages", GATE, start_us=9, end_us=14)),
     (1, row("transfers", 3, lane=1)),  # ready at 70
     (1, row("transfers", 3, lane=None)),
-    (1, ask("resources", RADIO, lanes=0, ready_us=[])),
     (3, row("stages", SECOND, start_us=39, end_us=49)),
     (3, ask("stages", ASK, release_us=62)),
     (3, row("stages", MODEL, start_us=19, end_us=27)),
@@ -539,6 +538,29 @@ def test_nonsense_is_judged_without_failing(
     mixed = {**ANSWER, "transfers": [*ANSWER["transfers"], *sends], "spans": [*ANSWER["spans"], *spans]}
     report = check_window(WindowProblem.from_dict(QUESTION), WindowPlacement.from_dict(mixed))
     assert report.ok == (not sends and not spans)
+
+
+JUNK = st.none() | st.integers() | st.text(max_size=3) | st.lists(st.integers(), max_size=2) | st.floats()
+
+
+@settings(max_examples=100, deadline=None)
+@given(part=st.sampled_from(["answer", "stages", "transfers", "spans"]), junk=JUNK, data=st.data())
+def test_an_answer_built_past_its_checks_is_judged_without_failing(part: str, junk: Any, data: st.DataObject) -> None:
+    answer = WindowPlacement.from_dict(ANSWER)
+    if part == "answer":
+        answer = answer.model_copy(update={data.draw(st.sampled_from(sorted(WindowPlacement.model_fields))): junk})
+    else:
+        first, *rest = getattr(answer, part)
+        changed = first.model_copy(update={data.draw(st.sampled_from(sorted(type(first).model_fields))): junk})
+        answer = answer.model_copy(update={part: (data.draw(st.sampled_from([changed, junk])), *rest)})
+    check_window(WindowProblem.from_dict(QUESTION), answer)
+
+
+def test_what_is_no_answer_breaks_the_rules_and_what_is_no_question_cannot_be_judged() -> None:
+    report = check_window(WindowProblem.from_dict(QUESTION), None)  # type: ignore[arg-type]
+    assert str(report.violations[0]) == "the answer is no WindowPlacement, but of type NoneType"
+    with pytest.raises(InputError, match="the question is a WindowProblem, got dict"):
+        check_window(QUESTION, WindowPlacement.from_dict(ANSWER))  # type: ignore[arg-type]
 
 
 def test_an_empty_window_has_an_empty_answer() -> None:

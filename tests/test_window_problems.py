@@ -3,10 +3,10 @@
 import pytest
 from hypothesis import given, settings
 
-from leo_runtime.sensing_windows import KINDS, TRAITS, Kind, sensing_window
+from leo_runtime.documents.window import CERTAIN, WindowProblem
 from leo_runtime.solver.gates import Gates, share
-from leo_runtime.window import CERTAIN, WindowProblem
-from leo_runtime.window_problems import random_window, windows
+from leo_runtime.testing.sensing_windows import KINDS, TRAITS, Kind, sensing_window
+from leo_runtime.testing.windows import random_window, windows
 
 
 def test_drawn_windows_have_every_feature_and_are_drawn_again_alike() -> None:

@@ -11,15 +11,15 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from leo_runtime.documents.problem import Problem
+from leo_runtime.documents.window import CERTAIN, WindowPlacement, WindowProblem, as_window
 from leo_runtime.errors import DocumentError, SolverError
-from leo_runtime.problem import Problem
-from leo_runtime.sensing_windows import sensing_window
+from leo_runtime.judge.window import check_window
 from leo_runtime.solver import solve, window_oracle
 from leo_runtime.solver.window import WINDOW_SOLVERS, solve_window
 from leo_runtime.testing import problems
-from leo_runtime.window import CERTAIN, WindowPlacement, WindowProblem, as_window
-from leo_runtime.window_judge import check_window
-from leo_runtime.window_problems import random_window, windows
+from leo_runtime.testing.sensing_windows import sensing_window
+from leo_runtime.testing.windows import random_window, windows
 
 PROBLEMS = Path(__file__).parent / "problems" / "window"
 EXAMPLES = sorted(path for path in PROBLEMS.glob("*.json") if not path.name.endswith(".placement.json"))

@@ -6,25 +6,24 @@ several cores.
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
-import inspect
-import traceback
+import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from leo_backends import tflite
+from leo_backends.blas import ONE_THREAD
 from leo_backends.options import read_options
 from leo_backends.reference import BLOCK_ROWS, PROGRAMS, Program, RowProgram, Rows, in_blocks
 from leo_runtime.backend import Kernel
-from leo_runtime.documents import Positive, Value
+from leo_runtime.documents.hardware import Processor
+from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import KernelError, LeoError, MissingExtraError
-from leo_runtime.graph import BoundStage
-from leo_runtime.hardware import Processor
+from leo_runtime.operators.own import failure
+from leo_runtime.schema import Positive, Value
 
 
 class CpuOptions(Value):
@@ -42,7 +41,9 @@ class CpuBackend:
     def __init__(self, processor: Processor) -> None:
         self._threads = read_options(processor, CpuOptions).threads
         self._pool = ThreadPoolExecutor(self._threads, "leo-cpu") if self._threads > 1 else None
-        self._limit = _one_blas_thread()
+        token = object()
+        ONE_THREAD.hold(token)
+        self._let_go = weakref.finalize(self, ONE_THREAD.let_go, token)  # Also where it is forgotten; once.
 
     def supports(self, stage: BoundStage, variant: str, /) -> bool:  # noqa: ARG002 - the same for every variant
         """Whether there is a program, and the package that it needs."""
@@ -71,12 +72,14 @@ class CpuBackend:
         return CpuKernel(stage, program)
 
     def close(self) -> None:
-        """End the threads."""
+        """End the threads, and the process that tries models. From any thread; twice is fine.
+
+        The last of several backends gives BLAS its own threads back.
+        """
         if self._pool is not None:
             self._pool.shutdown()
-        if self._limit is not None:
-            self._limit.restore_original_limits()
-            self._limit = None
+        tflite.TRIALS.close()
+        self._let_go()
 
     def _shared_by_threads(self, program: RowProgram) -> Program:
         pool, threads = self._pool, self._threads
@@ -108,7 +111,7 @@ class CpuKernel:
         except LeoError:
             raise
         except Exception as error:  # A user's own function may raise anything; it must not take the runtime down.
-            why = f"{type(error).__name__}: {error}{_place(error, stage.operator.function)}"
+            why = failure(error, stage.operator.function)
             raise KernelError(f"stage `{stage.name}` failed: {why}") from error
         if output.shape != stage.output_shape:
             raise KernelError(
@@ -117,7 +120,7 @@ class CpuKernel:
         return output
 
 
-_EXTRAS = {"tflite": "tflite", "micro_features": "demo"}
+_EXTRAS = {"tflite": "tflite", "micro_features": "audio"}
 """The operators that need more than numpy, and the extra that brings it."""
 
 
@@ -125,24 +128,5 @@ def _is_there(operator: str) -> bool:
     return tflite.is_available() if operator == "tflite" else importlib.util.find_spec("pymicro_features") is not None
 
 
-def _place(error: Exception, function: Callable[..., np.ndarray] | None) -> str:
-    """Where a user's own operator failed, as " (steps.py:9)": the last line in its own file, not in what that calls."""
-    code = inspect.unwrap(function).__code__ if inspect.isfunction(function) else None
-    lines = [
-        f for f in traceback.extract_tb(error.__traceback__) if code is not None and f.filename == code.co_filename
-    ]
-    return f" ({Path(lines[-1].filename).name}:{lines[-1].lineno})" if lines else ""
-
-
 def _own_operator(function: Callable[..., np.ndarray], params: dict[str, Any]) -> Program:
     return lambda inputs: function(*inputs, **params)
-
-
-def _one_blas_thread() -> Any:
-    """Keep numpy's matrix products on the calling thread, where threadpoolctl is there to say so.
-
-    Without it they take every core they find: results are the same, but a lane is then more than one core's time.
-    """
-    if importlib.util.find_spec("threadpoolctl") is None:
-        return None
-    return importlib.import_module("threadpoolctl").threadpool_limits(1, "blas")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from leo_runtime.builtin_operators import DenseParameters, GmmParameters
 from leo_runtime.errors import KernelError
+from leo_runtime.operators.classifiers import DenseParameters, GmmParameters
 
 
 @dataclass(frozen=True, slots=True, eq=False)

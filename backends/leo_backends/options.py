@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from leo_runtime.documents import Value, document_error
-from leo_runtime.hardware import Processor
+from leo_runtime.documents.hardware import Processor
+from leo_runtime.schema import Value, document_error
 
 Options = TypeVar("Options", bound=Value)
 

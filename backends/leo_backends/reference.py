@@ -10,28 +10,22 @@ import numpy as np
 
 from leo_backends import tables, tflite
 from leo_backends.models import read_dense, read_gmm
-from leo_runtime.builtin_operators import (
+from leo_runtime.errors import MissingExtraError
+from leo_runtime.operators import NoParameters, Shape
+from leo_runtime.operators.arrays import FuseParameters, JoinParameters, RowsParameters, WindowParameters
+from leo_runtime.operators.classifiers import DenseParameters, GmmParameters, TfliteParameters, dense_inputs
+from leo_runtime.operators.motion import MotionFeaturesParameters
+from leo_runtime.operators.sound import (
     MICRO_BANDS,
     MICRO_FRAME_SAMPLES,
     MICRO_HOP_SAMPLES,
-    DenseParameters,
     EnergyGateParameters,
-    FuseParameters,
-    GmmParameters,
-    JoinParameters,
     LogMelParameters,
     MfccParameters,
-    MotionFeaturesParameters,
-    RowsParameters,
     SpectrumParameters,
-    TfliteParameters,
     VoiceGateParameters,
-    WindowParameters,
-    dense_inputs,
     frame_count,
 )
-from leo_runtime.errors import MissingExtraError
-from leo_runtime.operators import NoParameters, Shape
 
 Program = Callable[[Sequence[np.ndarray]], np.ndarray]
 Rows = Callable[[np.ndarray], np.ndarray]
@@ -181,14 +175,14 @@ def _motion_features(params: MotionFeaturesParameters, shapes: Sequence[Shape]) 
 
 
 def _tflite_model(params: TfliteParameters, shapes: Sequence[Shape]) -> Program:
-    return tflite.model_program(params, shapes[0])
+    return tflite.model_program(params, shapes)
 
 
 def _micro_features(_params: NoParameters, shapes: Sequence[Shape]) -> Program:
     try:
         new_front_end = importlib.import_module("pymicro_features").MicroFrontend
     except ImportError:
-        raise MissingExtraError("the operator `micro_features`", "demo") from None
+        raise MissingExtraError("the operator `micro_features`", "audio") from None
     frames = frame_count(shapes[0][0], MICRO_FRAME_SAMPLES, MICRO_HOP_SAMPLES)
 
     def program(inputs: Sequence[np.ndarray]) -> np.ndarray:

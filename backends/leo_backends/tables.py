@@ -6,14 +6,9 @@ import math
 
 import numpy as np
 
-from leo_runtime.builtin_operators import (
-    LogMelParameters,
-    MfccParameters,
-    MotionFeaturesParameters,
-    SpectrumParameters,
-    VoiceGateParameters,
-)
 from leo_runtime.errors import KernelError
+from leo_runtime.operators.motion import MotionFeaturesParameters
+from leo_runtime.operators.sound import LogMelParameters, MfccParameters, SpectrumParameters, VoiceGateParameters
 
 
 def window(params: SpectrumParameters) -> np.ndarray:

@@ -1,7 +1,7 @@
 """A daemon in miniature: frames in real time on the machine at hand. `python docs/examples/daemon.py`, two seconds.
 
-The recording stands for a microphone: give the newest samples instead. Samples of dtype int16, as audio is, are scaled
-to [-1, 1); any other is taken as it is, as float32. `submit` waits for the frame's release, so the loop keeps time.
+The recording stands for a microphone: give the newest samples instead. Audio is int16, or floats from -1 to 1; what
+other sensors give is taken as it is. `submit` waits for the frame's release, so the loop keeps time.
 """
 
 from leo_runtime import FrameResult, GraphBuilder, Hardware, Profile, Runtime, Stream, Workload, shipped

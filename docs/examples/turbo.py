@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from leo_runtime.builtin_operators import DenseParameters
 from leo_runtime.errors import KernelError
 from leo_runtime.graph import BoundStage
 from leo_runtime.hardware import Processor
+from leo_runtime.operators.classifiers import DenseParameters
 
 
 class TurboBackend:

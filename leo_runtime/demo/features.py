@@ -11,7 +11,7 @@ from leo_runtime.backend import Backend, Kernel
 from leo_runtime.demo import sources
 from leo_runtime.demo.fetch import FLOOR_DBFS, LEVEL_DBFS
 from leo_runtime.demo.sources import RATE_HZ, SCENES, SPEAKERS, Clip
-from leo_runtime.graph import DEFAULT_VARIANT, Workload, bind, in_order
+from leo_runtime.documents.workload import DEFAULT_VARIANT, Workload, bind, in_order
 
 WINDOW = 2 * RATE_HZ
 MOTION_WINDOW, MOTION_HOP = 40, 10

@@ -14,8 +14,8 @@ from leo_runtime.demo import RECORDINGS, sources
 from leo_runtime.demo.features import MOTION_HOP, MOTION_WINDOW, VOICES, WINDOW, Pipeline, clips, levelled, windows
 from leo_runtime.demo.fetch import WAKE_WORD, synthesise
 from leo_runtime.demo.sources import ACTIVITIES, RATE_HZ, SCENES, SPEAKERS, Clip
-from leo_runtime.graph import Workload
-from leo_runtime.traces import Recording
+from leo_runtime.documents.workload import Workload
+from leo_runtime.recordings.recording import Recording
 
 FLITE_VOICES = ("rms", "slt", "awb", "kal16")
 

@@ -15,15 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from leo_runtime import registry
-from leo_runtime.backend import Backend
+from leo_runtime.backend import Backend, registry
 from leo_runtime.demo import MODELS, WORKLOAD, sources
 from leo_runtime.demo.features import MOTION_HOP, MOTION_WINDOW, WINDOW, Pipeline, clips, levelled, windows
 from leo_runtime.demo.learning import Mixture, Network, adapt_means, fit_mixture, fit_network, responsibilities
 from leo_runtime.demo.score import score
 from leo_runtime.demo.sources import ACTIVITIES, RATE_HZ, SCENES, Clip
-from leo_runtime.graph import Workload
-from leo_runtime.hardware import Processor
+from leo_runtime.documents.hardware import Processor
+from leo_runtime.documents.workload import Workload
 
 COMPONENTS = 128
 

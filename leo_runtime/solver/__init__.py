@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from importlib import import_module
 
-from leo_runtime.errors import SolverError
-from leo_runtime.problem import Placement, Problem
+from leo_runtime.documents.problem import Placement, Problem
+from leo_runtime.errors import InputError, SolverError
+from leo_runtime.schema import MAX_QUANTITY
+from leo_runtime.values import whole
 
 SOLVERS: dict[str, str] = {
     "exact": "leo_runtime.solver.exact:solve",
@@ -21,6 +23,9 @@ SOLVERS: dict[str, str] = {
 }
 """Name of each solver and where it is, as "module:function"; the module is imported when it is first asked for."""
 
+MAX_SEED = 2**62
+"""What compiled code has room for."""
+
 
 def solve(
     problem: Problem,
@@ -34,16 +39,30 @@ def solve(
 
     `limit_nodes` bounds the search in nodes (or moves), repeatably; `limit_ms` in wall time, for which the answer is
     `feasible` with its proved bounds when it bites. `None` means until proved. Raises `SolverError` on an unknown
-    name, or when this solver cannot answer this problem at all.
+    name, or when this solver cannot answer this problem at all, and `InputError` for what is no problem or no number.
     """
+    if not isinstance(problem, Problem):
+        raise InputError(
+            f"the question is a Problem, got {type(problem).__name__}", hint="read it with Problem.from_file(path)"
+        )
+    limit_ms, limit_nodes, seed = plain_limits(limit_ms, limit_nodes, seed)
     return named(solver)(problem, limit_ms=limit_ms, limit_nodes=limit_nodes, seed=seed)
+
+
+def plain_limits(limit_ms: object, limit_nodes: object, seed: object) -> tuple[int | None, int | None, int]:
+    """Limits and seed of a solver as plain numbers. Raises `InputError` for what is none, or out of range."""
+    return (
+        None if limit_ms is None else whole(limit_ms, "limit_ms", most=MAX_QUANTITY),
+        None if limit_nodes is None else whole(limit_nodes, "limit_nodes", most=MAX_QUANTITY),
+        whole(seed, "seed", most=MAX_SEED),
+    )
 
 
 def named(solver: str) -> Callable[..., Placement]:
     """The solver of that name, called as `f(problem, *, limit_ms, limit_nodes, seed)`. Raises `SolverError`."""
-    place = SOLVERS.get(solver)
+    place = SOLVERS.get(solver) if isinstance(solver, str) else None
     if place is None:
         raise SolverError(f'no solver is called "{solver}"', hint=f"there are {', '.join(SOLVERS)}")
     module, function = place.split(":")
-    found: Callable[..., Placement] = getattr(import_module(module), function)
-    return found
+    solve: Callable[..., Placement] = getattr(import_module(module), function)
+    return solve

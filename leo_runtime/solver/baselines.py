@@ -12,7 +12,7 @@ no such promise; its answer is what the policy says.
 from collections.abc import Callable, Sequence
 from time import perf_counter_ns
 
-from leo_runtime.problem import Mode, Placement, Problem
+from leo_runtime.documents.problem import Mode, Placement, Problem
 from leo_runtime.solver.compiled import Compiled
 from leo_runtime.solver.limits import limited
 from leo_runtime.solver.lists import Lists, consider_single_processors

@@ -1,8 +1,8 @@
 """A problem flattened to integers for the search kernel, and the kernel's answer turned back into a placement.
 
-All that takes time is a source with a `.pxd` beside it (`SOURCES`). Where they were compiled at install they work on
-64-bit integers; where they were not, or where a problem's numbers could overflow 64 bits, the same sources run
-interpreted on Python's own integers.
+All that takes time is a source in `search/`, with a `.pxd` beside it (`SOURCES`). Where they were compiled at install
+they work on 64-bit integers; where they were not, or where a problem's numbers could overflow 64 bits, the same sources
+run interpreted on Python's own integers.
 """
 
 import importlib.util
@@ -12,17 +12,20 @@ from pathlib import Path
 from threading import RLock
 from time import perf_counter_ns
 from types import ModuleType
-from typing import Any
 
-from leo_runtime.problem import Placement, Problem, StageModes
-from leo_runtime.solver import clauses as _clauses
-from leo_runtime.solver import flatten as _flatten
-from leo_runtime.solver import kernel as _kernel
-from leo_runtime.solver import placements as _placements
-from leo_runtime.solver.flatten import Flat, Stages
-from leo_runtime.solver.placements import Status as Status
+from leo_runtime.documents.problem import Placement, Problem, StageModes
+from leo_runtime.solver.protocols import LearningSearch, SearchKernel
+from leo_runtime.solver.search import clauses as _clauses
+from leo_runtime.solver.search import flatten as _flatten
+from leo_runtime.solver.search import kernel as _kernel
+from leo_runtime.solver.search import placements as _placements
+from leo_runtime.solver.search.flatten import Flat, Stages
+from leo_runtime.solver.search.placements import Status as Status
 
+SEARCH = "leo_runtime.solver.search"
+"""The package of the sources."""
 SEARCHES = (
+    "arrays",
     "schedule",
     "local_search",
     "bounds",
@@ -30,6 +33,8 @@ SEARCHES = (
     "kernel",
     "formulation",
     "propagation",
+    "lanes",
+    "caps",
     "learning",
     "lasting",
     "clauses",
@@ -46,15 +51,15 @@ _interpreting = RLock()
 
 def interpreted(source: str) -> ModuleType:
     """A source run by the interpreter, whether or not it was compiled as well."""
-    name = f"leo_runtime.solver._interpreted_{source}"
+    name = f"{SEARCH}._interpreted_{source}"
     with _interpreting:
         if name not in sys.modules:
-            spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{source}.py"))
+            spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / "search" / f"{source}.py")
             assert spec is not None and spec.loader is not None
             module = importlib.util.module_from_spec(spec)
             # What it imports of what it is made of is to be interpreted, too.
             before = SEARCHES[: SEARCHES.index(source)] if source in SEARCHES else ()
-            parts = {f"leo_runtime.solver.{part}": interpreted(part) for part in before}
+            parts = {f"{SEARCH}.{part}": interpreted(part) for part in before}
             usual = {part: sys.modules[part] for part in parts}
             sys.modules.update(parts)
             sys.modules[name] = module
@@ -87,14 +92,13 @@ class Compiled:
         self.stages, self.names = flat.stages.documents, flat.stages.names
         self.resources, self.lane_numbers, self.wide = flat.resources, flat.lane_numbers, flat.wide
 
-    def kernel(self, *, by_interpreter: bool = False) -> Any:
+    def kernel(self, *, by_interpreter: bool = False) -> SearchKernel:
         """A search kernel holding this problem; compiled where that is possible and the numbers fit."""
         data = self.flat.page.data
         if by_interpreter or self.wide or not COMPILED:
-            module = interpreted("kernel")
-            return module.Kernel(data, [0] * module.block_size(data))
-        block: Any = memoryview(bytearray(8 * _kernel.block_size(data))).cast("q")
-        return _kernel.Kernel(data, block)
+            kernel: SearchKernel = interpreted("kernel").Kernel(data)
+            return kernel
+        return _kernel.Kernel(data)
 
     def placement(
         self,
@@ -128,7 +132,9 @@ def flattened(problem: Problem, stages: Stages | None = None) -> Flat:
         return written
 
 
-def clause_search(kernel: Any, *, lasting: bool = False) -> Any:
+def clause_search(kernel: SearchKernel, *, lasting: bool = False) -> LearningSearch:
     """The search that learns (`clauses.ClauseSearch`) of a kernel's problem: compiled if the kernel is."""
-    compiled = COMPILED and isinstance(kernel, _kernel.Kernel)
-    return (_clauses if compiled else interpreted("clauses")).ClauseSearch(kernel, lasting)
+    if COMPILED and isinstance(kernel, _kernel.Kernel):
+        return _clauses.ClauseSearch(kernel, lasting)
+    search: LearningSearch = interpreted("clauses").ClauseSearch(kernel, lasting)
+    return search

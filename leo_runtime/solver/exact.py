@@ -4,14 +4,14 @@
 """
 
 from time import perf_counter_ns
-from typing import Any
 
+from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.errors import SolverError
-from leo_runtime.problem import Placement, Problem
 from leo_runtime.solver.compiled import Compiled
 from leo_runtime.solver.infeasible import reason
 from leo_runtime.solver.limits import Stop, limited
 from leo_runtime.solver.lists import search_single_processors
+from leo_runtime.solver.protocols import SearchKernel
 from leo_runtime.solver.prove import UNLIMITED, Learned, prove
 
 CLIMB_MOVES_PER_STAGE = 12
@@ -35,7 +35,7 @@ def solve(problem: Problem, *, limit_ms: int | None = None, limit_nodes: int | N
 
 def answer(
     compiled: Compiled,
-    kernel: Any,
+    kernel: SearchKernel,
     began_ns: int,
     *,
     limit_ms: int | None = None,
@@ -60,7 +60,7 @@ def answer(
 
 def finished(
     compiled: Compiled,
-    kernel: Any,
+    kernel: SearchKernel,
     proved: bool,
     bounds: tuple[int, ...],
     stop: Stop,

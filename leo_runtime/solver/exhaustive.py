@@ -12,9 +12,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from time import perf_counter_ns
 
-from leo_runtime.documents import find_cycle
+from leo_runtime.documents.problem import (
+    Criteria,
+    Criterion,
+    Link,
+    Mode,
+    Placement,
+    Problem,
+    Resource,
+    StageRun,
+    TransferRun,
+)
 from leo_runtime.errors import SolverError
-from leo_runtime.problem import Criteria, Criterion, Link, Mode, Placement, Problem, Resource, StageRun, TransferRun
+from leo_runtime.schema import find_cycle
 
 NAME = "exhaustive"
 

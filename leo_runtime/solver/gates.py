@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from leo_runtime.window import CERTAIN, WindowProblem
+from leo_runtime.documents.window import CERTAIN, WindowProblem
 
 
 @dataclass(frozen=True, slots=True)

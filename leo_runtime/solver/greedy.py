@@ -1,15 +1,24 @@
-"""Greedy: from the best simple answer, move one stage at a time to the mode that improves the objective most.
+"""Greedy: from the best simple answer, move stages to where the objective improves, until no move improves it.
 
-It starts from HEFT's answer or from everything on one processor, whichever is better, and goes through the stages by
-upward rank until a whole pass changes nothing. A stage is tried in each of its modes, alone and together with those
-that read it (which single moves cannot do where a transfer costs more than either move saves); the best so far is kept.
+It starts from HEFT's answer or from everything on one processor, whichever is better, and has four kinds of moves:
+
+- a stage in each of its modes, alone and together with those that read it (which single moves cannot do where a
+  transfer costs more than either move saves);
+- everything to a processor, as far as it can run there;
+- what is connected on one processor to another;
+- a stage and all that depends on it to another processor.
+
+Of each kind all are tried, the best answer so far is kept and moved on from; whenever a kind has improved it, the first
+kind has its turn again. What a group cuts off from a link goes along (`groups`).
 """
 
+from collections.abc import Iterator
 from time import perf_counter_ns
 
-from leo_runtime.problem import Placement, Problem
+from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.solver import heft
 from leo_runtime.solver.compiled import Compiled
+from leo_runtime.solver.groups import Groups
 from leo_runtime.solver.limits import limited
 from leo_runtime.solver.lists import Lists, consider_single_processors
 
@@ -29,48 +38,78 @@ def solve(
     """
     began = perf_counter_ns()
     with limited(limit_ms, began) as stop:
-        lists = Lists.of(Compiled(problem), stop)
+        compiled = Compiled(problem)
+        lists = Lists.of(compiled, stop)
         heft.run(lists)
         consider_single_processors(lists)
-        improve(lists, limit_nodes)
+        improve(lists, Groups(compiled), limit_nodes)
         return lists.placement(NAME, began)
 
 
-def improve(lists: Lists, limit_moves: int | None) -> None:
+def improve(lists: Lists, groups: Groups, limit_moves: int | None) -> None:
     """Improve the best schedule of `lists` until no move does, or until a limit bites."""
-    readers = _readers(lists)
-    before = None
-    while lists.best != before:
+    tried: set[tuple[int, ...]] = set()  # since the best was found: kinds and passes repeat each other
+    turn = 0
+    while turn < len(KINDS):
         before = lists.best
-        for i in lists.by_rank:
-            if limit_moves is not None and lists.moves >= limit_moves:
+        for modes in KINDS[turn](lists, groups):
+            if lists.stop.passed or (limit_moves is not None and lists.moves >= limit_moves):
                 return
-            if lists.stop.passed:
-                return
-            _move(lists, i, readers[i])
-
-
-def _readers(lists: Lists) -> list[list[int]]:
-    """For each stage the stages that read its output."""
-    position = {name: i for i, name in enumerate(lists.compiled.names)}
-    readers: list[list[int]] = [[] for _ in position]
-    for i, stage in enumerate(lists.compiled.stages):
-        for name in stage.inputs:
-            readers[position[name]].append(i)
-    return readers
-
-
-def _move(lists: Lists, i: int, readers: list[int]) -> None:
-    """Try stage i in every mode, alone and with its readers on the same resource, in both orders."""
-    stages = lists.compiled.stages
-    for g, mode in enumerate(stages[i].modes):
-        alone = list(lists.best_modes)
-        alone[i] = g
-        together = list(alone)
-        for j in readers:
-            there = (h for h, other in enumerate(stages[j].modes) if other.resource == mode.resource)
-            together[j] = next(there, together[j])
-        for modes in (alone,) if together == alone else (alone, together):
+            chosen = tuple(modes)
+            if chosen in tried:
+                continue
+            best = lists.best
             lists.consider(modes, lists.by_rank)
             if lists.by_due != lists.by_rank:
                 lists.consider(modes, lists.by_due)
+            if lists.best is not best:
+                tried.clear()
+            tried.add(chosen)
+        turn = turn + 1 if lists.best == before else 0
+
+
+def _stages(lists: Lists, groups: Groups) -> Iterator[list[int]]:
+    """Each stage in every mode, alone and with its readers on the same resource."""
+    for i in lists.by_rank:
+        for g, resource in enumerate(groups.places[i]):
+            alone = list(lists.best_modes)
+            alone[i] = g
+            together = list(alone)
+            for j in groups.readers[i]:
+                if resource in groups.places[j]:
+                    together[j] = groups.places[j].index(resource)
+            yield alone
+            if together != alone:
+                yield together
+
+
+def _everything(lists: Lists, groups: Groups) -> Iterator[list[int]]:
+    """As much as can run there, on each resource."""
+    for resource in groups.resources:
+        yield from groups.moved(lists.best_modes, lists.by_rank, resource)
+
+
+def _together(lists: Lists, groups: Groups) -> Iterator[list[int]]:
+    """What is connected on one resource on each other."""
+    known: set[int] = set()
+    for i in lists.by_rank:
+        if i not in known:
+            group = groups.together(i, lists.best_modes)
+            known.update(group)
+            here = groups.places[i][lists.best_modes[i]]
+            for resource in dict.fromkeys(place for j in group for place in groups.places[j]):
+                if resource != here:
+                    yield from groups.moved(lists.best_modes, group, resource)
+
+
+def _following(lists: Lists, groups: Groups) -> Iterator[list[int]]:
+    """Each stage on each other resource that it can run on, with as much as can of all that depends on it."""
+    for i in lists.by_rank:
+        group = groups.following(i)
+        for resource in dict.fromkeys(groups.places[i]):
+            if resource != groups.places[i][lists.best_modes[i]]:
+                yield from groups.moved(lists.best_modes, group, resource)
+
+
+KINDS = (_stages, _everything, _together, _following)
+"""The kinds of moves; each changes the modes of the best schedule so far."""

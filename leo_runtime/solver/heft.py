@@ -11,7 +11,7 @@ are broken both ways, the problem's order first, and the best of the four schedu
 
 from time import perf_counter_ns
 
-from leo_runtime.problem import Placement, Problem
+from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.solver.compiled import Compiled
 from leo_runtime.solver.limits import limited
 from leo_runtime.solver.lists import Lists

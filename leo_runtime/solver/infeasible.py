@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from leo_runtime.problem import Problem
+from leo_runtime.documents.problem import Problem
 from leo_runtime.solver.compiled import Compiled
 from leo_runtime.solver.limits import Stop
 from leo_runtime.solver.prove import prove
@@ -56,7 +56,7 @@ def _nowhere(problem: Problem) -> Iterator[str]:
         else:
             needs = min(mode.memory_bytes for mode in placed)
             where = _named(mode.resource for mode in placed)
-            yield f"rule 5: `{stage.name}` alone needs at least {needs} bytes, more than there is on {where}"
+            yield f"rule 5: `{stage.name}` alone needs at least {needs} bytes of memory, more than there is on {where}"
 
 
 def _unlinked(problem: Problem) -> Iterator[str]:

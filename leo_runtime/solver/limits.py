@@ -7,7 +7,9 @@ from itertools import count
 from math import inf
 from threading import TIMEOUT_MAX, Condition, Thread
 from time import monotonic, perf_counter_ns
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
+
+from leo_runtime.solver.protocols import Halting
 
 
 class Timer:
@@ -75,7 +77,7 @@ class Stop:
     def __init__(self, left_s: float | None = None) -> None:
         """Nothing is watched, and no limit has passed; one does so many seconds after entering, or never."""
         self.passed = False
-        self._kernels: list[Any] = []
+        self._kernels: list[Halting] = []
         # Not left to the timer's thread where there is no time: that may come to it late.
         self._none_left = left_s is not None and left_s <= 0
         self._timer = None if left_s is None or self._none_left else Timer(left_s, self.halt)
@@ -93,7 +95,7 @@ class Stop:
         if self._timer is not None:
             self._timer.cancel()
 
-    def watch(self, kernel: Any) -> None:
+    def watch(self, kernel: Halting) -> None:
         """Stop this kernel as well when the limit passes; at once if it has."""
         # Noted first and asked second, where `halt` does the reverse: however they interleave, none is missed.
         self._kernels.append(kernel)

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from leo_runtime.documents.problem import CRITERIA, Mode, Placement
 from leo_runtime.errors import SolverError
-from leo_runtime.problem import CRITERIA, Mode, Placement
 from leo_runtime.solver.compiled import Compiled
 from leo_runtime.solver.infeasible import reason
 from leo_runtime.solver.limits import Stop

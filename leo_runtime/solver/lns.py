@@ -11,7 +11,7 @@ from math import inf
 from time import perf_counter_ns
 from typing import Any
 
-from leo_runtime.problem import CRITERIA, Placement, Problem
+from leo_runtime.documents.problem import CRITERIA, Placement, Problem
 from leo_runtime.solver.compiled import Compiled
 from leo_runtime.solver.exact import FEW_STAGES, finished
 from leo_runtime.solver.limits import limited

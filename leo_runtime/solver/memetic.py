@@ -9,7 +9,8 @@ its members by local moves; they do not publish its parameters, so these are our
   the first. In half of the children the modes come from the first parent up to a cut and from the second after it, so
   that pipelines stay together.
 - A child is improved by `LOCAL_MOVES` moves, each kept unless it is worse: another mode for a stage, that and the same
-  processor for a stage it is connected to, or another place in the order.
+  processor for a stage it is connected to, another processor for a group of connected stages (`groups`), or another
+  place in the order.
 - It replaces the worst member unless it is worse, or equal to a member already there.
 
 The search ends after `moves` schedules, or at a limit; the same seed gives the same answer.
@@ -21,14 +22,17 @@ from dataclasses import dataclass
 from random import Random
 from time import perf_counter_ns
 
-from leo_runtime.problem import Placement, Problem
+from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.solver import greedy, heft
 from leo_runtime.solver.compiled import Compiled
+from leo_runtime.solver.groups import Groups
 from leo_runtime.solver.limits import limited
 from leo_runtime.solver.lists import Lists, Value, consider_single_processors, single_processor_modes
 
 NAME = "memetic"
 POPULATION = 16
+ORDER, GROUP, PAIR, STAGE = 4, 1, 4, 7
+"""Of 16 local moves how many are of each kind, in the order in which they are drawn."""
 LOCAL_MOVES = 24
 MOVES_PER_STAGE = 400
 """How many schedules are made for each stage of the problem, where no limit is given."""
@@ -58,17 +62,17 @@ def search(lists: Lists, moves: int, rng: Random) -> None:
     """Leave the best schedule found in `lists`."""
     heft.run(lists)
     consider_single_processors(lists)
-    greedy.improve(lists, moves // 4)
+    groups = Groups(lists.compiled)
+    greedy.improve(lists, groups, moves // 2)
     if not lists.by_rank or lists.stop.passed:
         return
     population = _first(lists, rng)
-    neighbours = _neighbours(lists)
     while lists.moves < moves and not lists.stop.passed:
         child = _child(lists, population, rng)
         for _ in range(LOCAL_MOVES):
             if lists.stop.passed:
                 break
-            _improve(lists, child, neighbours, rng)
+            _improve(lists, child, groups, rng)
         worst = max(range(len(population)), key=lambda k: population[k].value)
         if child.value <= population[worst].value and all(child.modes != other.modes for other in population):
             population[worst] = child
@@ -89,17 +93,6 @@ def _member(lists: Lists, modes: list[int], order: list[int]) -> _Member:
     return _Member(lists.consider(modes, order), modes, order)
 
 
-def _neighbours(lists: Lists) -> list[list[int]]:
-    """For each stage its inputs and its readers."""
-    position = {name: i for i, name in enumerate(lists.compiled.names)}
-    neighbours: list[list[int]] = [[] for _ in position]
-    for i, stage in enumerate(lists.compiled.stages):
-        for name in stage.inputs:
-            neighbours[i].append(position[name])
-            neighbours[position[name]].append(i)
-    return neighbours
-
-
 def _child(lists: Lists, population: list[_Member], rng: Random) -> _Member:
     first, second = (min(rng.sample(population, 2), key=lambda member: member.value) for _ in range(2))
     size = len(first.modes)
@@ -111,26 +104,35 @@ def _child(lists: Lists, population: list[_Member], rng: Random) -> _Member:
     return _member(lists, modes, list(first.order))
 
 
-def _improve(lists: Lists, member: _Member, neighbours: list[list[int]], rng: Random) -> None:
+def _improve(lists: Lists, member: _Member, groups: Groups, rng: Random) -> None:
     """One local move, kept unless it is worse."""
-    stages = lists.compiled.stages
     modes, order = member.modes, member.order
     i = rng.randrange(len(modes))
-    kind = rng.randrange(4)
-    if kind == 0:
-        order = _shifted(order, i, neighbours[i], rng)
+    drawn = rng.randrange(ORDER + GROUP + PAIR + STAGE)
+    if drawn < ORDER:
+        order = _shifted(order, i, groups.neighbours[i], rng)
+    elif drawn < ORDER + GROUP:
+        modes = _together(modes, i, groups, rng)
     else:
         modes = list(modes)
-        modes[i] = rng.randrange(len(stages[i].modes))
-        if kind == 1 and neighbours[i]:
-            j = rng.choice(neighbours[i])
-            there = stages[i].modes[modes[i]].resource
-            same = [g for g, mode in enumerate(stages[j].modes) if mode.resource == there]
+        modes[i] = rng.randrange(len(groups.places[i]))
+        if drawn < ORDER + GROUP + PAIR and groups.neighbours[i]:
+            j = rng.choice(groups.neighbours[i])
+            there = groups.places[i][modes[i]]
+            same = [g for g, place in enumerate(groups.places[j]) if place == there]
             if same:
                 modes[j] = rng.choice(same)
     value = lists.consider(modes, order)
     if value <= member.value:
         member.value, member.modes, member.order = value, modes, order
+
+
+def _together(modes: list[int], i: int, groups: Groups, rng: Random) -> list[int]:
+    """These modes with a group around stage i on one of its resources; unchanged where missing links forbid it."""
+    resource = rng.choice(groups.places[i])
+    group = groups.near(i, resource, 2 << rng.randrange(len(modes).bit_length()))  # most groups are small
+    found = list(groups.moved(modes, group, resource))
+    return rng.choice(found) if found else modes
 
 
 def _shifted(order: list[int], i: int, neighbours: list[int], rng: Random) -> list[int]:

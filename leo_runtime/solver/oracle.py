@@ -13,9 +13,7 @@ from math import ulp
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
-from leo_runtime.check import check
-from leo_runtime.errors import MissingExtraError, SolverError
-from leo_runtime.problem import (
+from leo_runtime.documents.problem import (
     CRITERIA,
     Criterion,
     Link,
@@ -26,6 +24,8 @@ from leo_runtime.problem import (
     StageRun,
     TransferRun,
 )
+from leo_runtime.errors import MissingExtraError, SolverError
+from leo_runtime.judge import check
 
 if TYPE_CHECKING:
     from ortools.sat.python.cp_model import CpModel, CpSolver, IntVar

@@ -4,9 +4,9 @@ The root's bounds alone prove many frames, in a fraction of the time (see `docs/
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from leo_runtime.solver.compiled import clause_search
+from leo_runtime.solver.protocols import LearningSearch, SearchKernel
 
 UNLIMITED = 1 << 60
 
@@ -15,9 +15,9 @@ UNLIMITED = 1 << 60
 class Learned:
     """What the search that learns knows of problems of one shape (see `ClauseSearch.turn_to`)."""
 
-    search: Any = None
+    search: LearningSearch | None = None
 
-    def of(self, kernel: Any) -> Any:
+    def of(self, kernel: SearchKernel) -> LearningSearch:
         """The search, turned to this kernel's problem."""
         if self.search is not None:
             self.search.turn_to(kernel)
@@ -27,7 +27,7 @@ class Learned:
         return search
 
 
-def prove(kernel: Any, limit_nodes: int = UNLIMITED, learned: Learned | None = None) -> tuple[bool, int]:
+def prove(kernel: SearchKernel, limit_nodes: int = UNLIMITED, learned: Learned | None = None) -> tuple[bool, int]:
     """Search until the kernel's best answer (or that there is none) is proved, or for so many nodes; how many it took.
 
     A node is a decision or a dead end. The kernel then has the best answer found, and its bounds. What is `learned` is

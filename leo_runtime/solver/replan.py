@@ -9,94 +9,27 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from time import perf_counter_ns
-from typing import Any
 
-from leo_runtime.errors import InputError
-from leo_runtime.problem import Link, Placement, Problem, Resource
+from leo_runtime.documents.problem import Placement, Problem
+from leo_runtime.frame.conditions import Conditions
 from leo_runtime.solver.compiled import Compiled, Status
 from leo_runtime.solver.exact import answer
+from leo_runtime.solver.protocols import SearchKernel
 from leo_runtime.solver.prove import Learned, prove
 
 CLIMB_MOVES_PER_STAGE = 5
 """Local search of a frame that starts from the last frame's answer."""
 SHAPES = 16
-"""For how many sets of triggered stages something is kept."""
+"""For how many sets of stages and links something is kept."""
 ANSWERS = 8
 """How many answers of frames before are tried in each frame, each in other modes."""
 KEEP_NODES = 200
 """How long to look for an order in which the last answer's modes are still good enough."""
 
 
-@dataclass(frozen=True, slots=True)
-class Conditions:
-    """What differs in one frame from the workload's problem; what is not named is as there.
-
-    `ready_us`: (resource, a time for each lane). `asleep`, `awake`: resources that sleep, or do not, as the frame
-    begins. `links`: links with other numbers. `triggered`: the stages that run at all, or None for all of them.
-    """
-
-    ready_us: tuple[tuple[str, tuple[int, ...]], ...] = ()
-    asleep: tuple[str, ...] = ()
-    awake: tuple[str, ...] = ()
-    links: tuple[Link, ...] = ()
-    triggered: tuple[str, ...] | None = None
-
-    def __post_init__(self) -> None:
-        """Sort what has no order of its own, so that equal conditions are found equal in a table."""
-        for name in ("ready_us", "asleep", "awake"):
-            object.__setattr__(self, name, tuple(sorted(getattr(self, name))))
-
-    def applied(self, problem: Problem) -> Problem:
-        """The problem of this frame. Raises `InputError` on names that are not in it, or a stage without its input."""
-        resources = self._resources(problem)
-        links = {(link.source, link.target): link for link in problem.links}
-        for link in self.links:
-            if (link.source, link.target) not in links:
-                raise InputError(f"`{problem.name}` has no link `{link.source}` -> `{link.target}` to change")
-            links[link.source, link.target] = link
-        changed = problem.model_copy(update={"resources": resources, "links": tuple(links.values())})
-        return changed if self.triggered is None else _only(changed, self.triggered)
-
-    def _resources(self, problem: Problem) -> tuple[Resource, ...]:
-        changes: dict[str, dict[str, object]] = {resource.name: {} for resource in problem.resources}
-        lanes = {resource.name: resource.lanes for resource in problem.resources}
-        named: list[tuple[str, str, object]] = [(name, "ready_us", times) for name, times in self.ready_us]
-        named += [(name, "awake", False) for name in self.asleep]
-        named += [(name, "awake", True) for name in self.awake]
-        for name, key, value in named:
-            if name not in changes:
-                raise InputError(f"`{problem.name}` has no resource `{name}` to change")
-            changes[name][key] = value
-        for name, times in self.ready_us:
-            if len(times) != lanes[name]:
-                raise InputError(f"`{name}` has {lanes[name]} lanes, not the {len(times)} of the frame's ready_us")
-        return tuple(
-            resource.model_copy(update=changes[resource.name]) if changes[resource.name] else resource
-            for resource in problem.resources
-        )
-
-
-def _only(problem: Problem, triggered: tuple[str, ...]) -> Problem:
-    """The problem with no stages but these."""
-    kept = set(triggered)
-    stages = tuple(stage for stage in problem.stages if stage.name in kept)
-    for name in sorted(kept - {stage.name for stage in stages}):
-        raise InputError(f"`{problem.name}` has no stage `{name}` to trigger")
-    for stage in stages:
-        for name in stage.inputs:
-            if name not in kept:
-                raise InputError(f"`{stage.name}` is triggered but its input `{name}` is not")
-    budgets = tuple(
-        budget.model_copy(update={"stages": tuple(name for name in budget.stages if name in kept)})
-        for budget in problem.accuracy_budgets
-    )
-    deadlines = tuple(deadline for deadline in problem.deadlines if deadline.stage in kept)
-    return problem.model_copy(update={"stages": stages, "deadlines": deadlines, "accuracy_budgets": budgets})
-
-
 @dataclass(slots=True)
 class Shape:
-    """What is kept from frame to frame of those with the same stages triggered."""
+    """What is kept from frame to frame of those with the same stages and links."""
 
     compiled: Compiled
     """One of them, flattened."""
@@ -105,12 +38,12 @@ class Shape:
     learned: dict[tuple[object, ...], Learned] = field(default_factory=dict)
     """By what the search may not be turned across: compiled or not, and which radio each link occupies."""
 
-    def learned_of(self, compiled: Compiled, kernel: Any) -> Learned:
+    def learned_of(self, compiled: Compiled, kernel: SearchKernel) -> Learned:
         """What was learned of frames from which `ClauseSearch.turn_to` may turn to this one."""
         radios = tuple(link.resource for link in compiled.problem.links)
         return self.learned.setdefault((type(kernel), radios), Learned())
 
-    def note(self, kernel: Any) -> None:
+    def note(self, kernel: SearchKernel) -> None:
         """Take the kernel's best answer as the latest."""
         if not kernel.found:
             return
@@ -142,8 +75,8 @@ class Replanner:
     seed: int = 0
     table: dict[Conditions, Placement] = field(default_factory=dict)
     """Placements computed beforehand."""
-    _shapes: dict[tuple[str, ...] | None, Shape] = field(default_factory=dict)
-    """By the stages triggered, the last ones seen last."""
+    _shapes: dict[tuple[object, ...], Shape] = field(default_factory=dict)
+    """By the stages that run and the links that are down, the last ones seen last."""
     _modes: dict[str, tuple[str, str]] = field(default_factory=dict)
     _starts: dict[str, int] = field(default_factory=dict)
     _sent: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -151,7 +84,7 @@ class Replanner:
     def precompute(self, conditions: Iterable[Conditions]) -> None:
         """Solve for each of these conditions, without regard to any last frame, and keep the plans in `table`."""
         for known in conditions:
-            compiled, shape = self._flatten(known)
+            compiled, shape = self._flatten(known, known.applied(self.problem))
             kernel = compiled.kernel()
             self.table[known] = answer(
                 compiled,
@@ -162,18 +95,19 @@ class Replanner:
                 learned=shape.learned_of(compiled, kernel),
             )
 
-    def frame(self, conditions: Conditions) -> Placement:
+    def frame(self, conditions: Conditions, problem: Problem | None = None) -> Placement:
         """The placement of one frame: from the plan table if it is known there, else solved from the last answer.
 
-        A plan of the table is as it was computed, its `solve_us` included. Raises `InputError` as `Conditions.applied`
-        does, `SolverError` as the exact solver does.
+        `problem` is the one of these conditions, where the caller has it already. A plan of the table is as it was
+        computed, its `solve_us` included. Raises `InputError` as `Conditions.applied` does, `SolverError` as the exact
+        solver does.
         """
         known = self.table.get(conditions)
         if known is not None:
             self.remember(known)
             return known
         began = perf_counter_ns()
-        compiled, shape = self._flatten(conditions)
+        compiled, shape = self._flatten(conditions, conditions.applied(self.problem) if problem is None else problem)
         kernel = compiled.kernel()
         last = self._last_modes(compiled)
         if last is not None and not shape.answers:
@@ -192,7 +126,7 @@ class Replanner:
         )
         shape.note(kernel)
         if last is not None and self.switching_nj > 0 and best.criteria is not None:
-            best = self._kept(compiled, last, best, began)
+            best = self._unless_it_pays(compiled, last, best, began)
         self.remember(best)
         return best
 
@@ -202,14 +136,14 @@ class Replanner:
         self._starts |= {run.stage: run.start_us for run in placement.stages}
         self._sent |= {(run.stage, run.target): run.start_us for run in placement.transfers}
 
-    def _flatten(self, conditions: Conditions) -> tuple[Compiled, Shape]:
-        """The frame's problem flattened; what stages are made of only once for each set of triggered stages."""
-        problem = conditions.applied(self.problem)
-        shape = self._shapes.pop(conditions.triggered, None)
+    def _flatten(self, conditions: Conditions, problem: Problem) -> tuple[Compiled, Shape]:
+        """The frame's problem flattened; what stages are made of only once for each set of stages and links."""
+        key = (conditions.stages, conditions.down)
+        shape = self._shapes.pop(key, None)
         compiled = Compiled(problem, None if shape is None else shape.compiled)
         if len(self._shapes) == SHAPES:
             del self._shapes[next(iter(self._shapes))]
-        self._shapes[conditions.triggered] = shape = shape or Shape(compiled)
+        self._shapes[key] = shape = shape or Shape(compiled)
         return compiled, shape
 
     def _last_modes(self, compiled: Compiled) -> list[int] | None:
@@ -241,7 +175,7 @@ class Replanner:
             sent += there[stage.name]
         return [*starts.values(), *sent]
 
-    def _kept(self, compiled: Compiled, last: list[int], best: Placement, began_ns: int) -> Placement:
+    def _unless_it_pays(self, compiled: Compiled, last: list[int], best: Placement, began_ns: int) -> Placement:
         """The last answer's modes in this frame where moving away from them does not pay, else `best`."""
         assert best.criteria is not None
         objective = compiled.problem.objective

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from importlib import import_module
 
+from leo_runtime.documents.window import WindowPlacement, WindowProblem
 from leo_runtime.errors import SolverError
-from leo_runtime.window import WindowPlacement, WindowProblem
 
 WINDOW_SOLVERS: dict[str, str] = {
     "exhaustive": "leo_runtime.solver.window_exhaustive:solve",

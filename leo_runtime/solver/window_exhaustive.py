@@ -14,10 +14,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise, permutations, product
 from time import perf_counter_ns
 
-from leo_runtime.errors import SolverError
-from leo_runtime.problem import Criteria, Criterion, Link, Mode, StageRun
-from leo_runtime.solver.gates import Gates, share
-from leo_runtime.window import (
+from leo_runtime.documents.problem import Criteria, Criterion, Link, Mode, StageRun
+from leo_runtime.documents.window import (
     CERTAIN,
     Span,
     WindowPlacement,
@@ -26,6 +24,8 @@ from leo_runtime.window import (
     WindowStage,
     WindowTransfer,
 )
+from leo_runtime.errors import SolverError
+from leo_runtime.solver.gates import Gates, share
 
 NAME = "exhaustive"
 
@@ -264,8 +264,6 @@ def _waiting(
 def _broken(search: _Search, stage: WindowStage, modes: dict[str, Mode]) -> str | None:
     """The rule that the chosen modes already break because of a stage, or None."""
     target = search.resources[modes[stage.name].resource]
-    if target.lanes == 0:
-        return f"rule 1 ({target.name} has no lane, and {stage.name} would run there)"
     for source in stage.inputs:
         here = modes[source].resource
         if here == target.name:
@@ -273,8 +271,6 @@ def _broken(search: _Search, stage: WindowStage, modes: dict[str, Mode]) -> str 
         link = search.links.get((here, target.name))
         if link is None:
             return f"rule 4 (no link {here} -> {target.name} for {source} -> {stage.name})"
-        if link.resource is not None and search.resources[link.resource].lanes == 0:
-            return f"rule 4 ({link.resource} has no lane, and {source} -> {stage.name} would be sent over it)"
     for resource in search.problem.resources:
         held = sum(mode.memory_bytes for mode in modes.values() if mode.resource == resource.name)
         if resource.memory_bytes is not None and held > resource.memory_bytes:

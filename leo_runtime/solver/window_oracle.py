@@ -14,11 +14,11 @@ from math import gcd, ulp
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
+from leo_runtime.documents.problem import CRITERIA, Criterion, Link, Mode, StageRun
+from leo_runtime.documents.window import CERTAIN, Span, WindowPlacement, WindowProblem, WindowResource, WindowTransfer
 from leo_runtime.errors import MissingExtraError, SolverError
-from leo_runtime.problem import CRITERIA, Criterion, Link, Mode, StageRun
+from leo_runtime.judge.window import check_window
 from leo_runtime.solver.gates import Gates, share
-from leo_runtime.window import CERTAIN, Span, WindowPlacement, WindowProblem, WindowResource, WindowTransfer
-from leo_runtime.window_judge import check_window
 
 if TYPE_CHECKING:
     from ortools.sat.python.cp_model import CpModel, CpSolver, IntVar
@@ -344,10 +344,6 @@ def _add_lanes(model: _Model, resource: WindowResource) -> None:
     """Rule 1 for everything that could use a resource."""
     cp = model.cp
     uses = model.uses.get(resource.name, [])
-    if resource.lanes == 0:
-        for use in uses:
-            model.rule(cp.add_bool_or(use.literal.negated()), f"rule 1: {resource.name} has no lane")
-        return
     ready = min(resource.ready_us, default=0)
     for use in uses:
         cp.add(use.start >= ready).only_enforce_if(use.literal)

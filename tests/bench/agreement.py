@@ -16,9 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
 
-from leo_runtime.check import check
+from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.errors import SolverError
-from leo_runtime.problem import Placement, Problem
+from leo_runtime.judge import check
 from leo_runtime.solver import solve
 from leo_runtime.testing import random_problem
 

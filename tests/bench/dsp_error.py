@@ -17,12 +17,12 @@ from functools import partial
 
 import numpy as np
 
-from leo_runtime import registry, shipped
-from leo_runtime.backend import Kernel
-from leo_runtime.graph import DEFAULT_VARIANT, Decision
-from leo_runtime.hardware import Processor
-from leo_runtime.lower import MergedWorkload, merge
-from leo_runtime.traces import Recording
+from leo_runtime import shipped
+from leo_runtime.backend import Kernel, registry
+from leo_runtime.documents.hardware import Processor
+from leo_runtime.documents.workload import DEFAULT_VARIANT, Decision
+from leo_runtime.frame.lower import MergedWorkload, merge
+from leo_runtime.recordings.recording import Recording
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from time import perf_counter
 
 from agreement import machine
 
-from leo_runtime.check import check
-from leo_runtime.problem import Placement, Problem
+from leo_runtime.documents.problem import Placement, Problem
+from leo_runtime.judge import check
 from leo_runtime.solver import oracle, solve
 from leo_runtime.solver.compiled import Compiled
 from leo_runtime.testing import random_problem
@@ -50,7 +50,9 @@ def main() -> None:
     parser.add_argument("--limit-s", type=int, default=20)
     chosen = parser.parse_args()
     print(
-        machine(), "; kernel compiled:", type(Compiled(drawn(2, 0)).kernel()).__module__ == "leo_runtime.solver.kernel"
+        machine(),
+        "; kernel compiled:",
+        type(Compiled(drawn(2, 0)).kernel()).__module__ == "leo_runtime.solver.search.kernel",
     )
     groups = {f"{size} stages": [drawn(size, n) for n in range(chosen.problems)] for size in _sizes(chosen.sizes)}
     if chosen.files:

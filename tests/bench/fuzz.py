@@ -14,9 +14,9 @@ from collections import Counter
 from random import Random
 from typing import Any
 
-from leo_runtime.check import check
+from leo_runtime.documents.problem import Problem
 from leo_runtime.errors import DocumentError, SolverError
-from leo_runtime.problem import Problem
+from leo_runtime.judge import check
 from leo_runtime.solver import solve
 from leo_runtime.testing import random_problem
 

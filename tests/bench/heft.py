@@ -25,8 +25,8 @@ from saga import Network, TaskGraph
 from saga.schedulers.cpop import upward_rank
 from saga.schedulers.heft import HeftScheduler
 
-from leo_runtime.check import check
-from leo_runtime.problem import Link, Mode, Problem, Resource, StageModes
+from leo_runtime.documents.problem import Link, Mode, Problem, Resource, StageModes
+from leo_runtime.judge import check
 from leo_runtime.solver import heft
 from leo_runtime.solver.compiled import Compiled
 from leo_runtime.solver.lists import Lists

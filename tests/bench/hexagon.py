@@ -28,22 +28,15 @@ from leo_backends.dsp import cycles
 from leo_backends.dsp.hexagon import HexagonMachine
 from leo_backends.dsp.hexagon.operators import load
 from leo_backends.dsp.hexagon.toolchain import TARGETS
-from leo_backends.dsp.operators import OPERATORS, Plan, fits, integers
+from leo_backends.dsp.operators import OPERATORS, Plan, integers
 from leo_backends.dsp.packets import FILE, PACKETS
 from leo_runtime import shipped
-from leo_runtime.builtin_operators import (
-    DenseParameters,
-    EnergyGateParameters,
-    FuseParameters,
-    GmmParameters,
-    LogMelParameters,
-    MfccParameters,
-    MotionFeaturesParameters,
-    VoiceGateParameters,
-    WindowParameters,
-)
-from leo_runtime.graph import DEFAULT_VARIANT
-from leo_runtime.lower import merge
+from leo_runtime.documents.workload import DEFAULT_VARIANT
+from leo_runtime.frame.lower import merge
+from leo_runtime.operators.arrays import FuseParameters, WindowParameters
+from leo_runtime.operators.classifiers import DenseParameters, GmmParameters
+from leo_runtime.operators.motion import MotionFeaturesParameters
+from leo_runtime.operators.sound import EnergyGateParameters, LogMelParameters, MfccParameters, VoiceGateParameters
 
 SHAPES = 96
 """Random shapes an operator; every other one is held out of the fit."""
@@ -61,7 +54,7 @@ def exactness(cases: int) -> int:
             for _ in range(cases):
                 plan, inputs = make(draw)
                 expected = OPERATORS[name].run(plan, inputs)
-                computed = load(machine, plan)(inputs)
+                computed = load(machine, OPERATORS[name], plan)(inputs)
                 values += expected.size
                 mismatches += int(np.count_nonzero(computed != expected))
             print(f"{name:<16} {target:<8} {cases:>6} {values:>9} {mismatches:>10}", flush=True)
@@ -123,7 +116,7 @@ def _report(target: str, name: str, counted: list[tuple[dict[str, int], int]]) -
 
 
 def _errors(costs: dict[str, int], counted: list[tuple[dict[str, int], int]]) -> tuple[float, float]:
-    errors = [abs(cycles.total(loops, costs) - packets) / packets for loops, packets in counted]
+    errors = [abs(cycles.packets(loops, costs) - packets) / packets for loops, packets in counted]
     return float(np.median(errors)), max(errors)
 
 
@@ -165,12 +158,13 @@ def _counts(machine: HexagonMachine, name: str) -> Iterator[Counts]:
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(SHAPES):
             params, arrays = MAKERS[name](rng, Path(folder) / "model.npz")
-            plan: Plan = OPERATORS[name].plan(params, [array.shape for array in arrays])
-            program = load(machine, plan)
-            inputs = [integers(array, OPERATORS[name].input_q) for array in arrays]
+            operator = OPERATORS[name]
+            plan: Plan = operator.plan(params, [array.shape for array in arrays])
+            program = load(machine, operator, plan)
+            inputs = [integers(array, operator.input_q) for array in arrays]
             output, run = program.counted(inputs)
-            assert np.array_equal(output, OPERATORS[name].run(plan, inputs))
-            yield Counts(cycles.loops(plan), run.packets, cycles.load_loops(plan), program.model.load.packets)
+            assert np.array_equal(output, operator.run(plan, inputs))
+            yield Counts(operator.loops(plan), run.packets, operator.load_loops(plan), program.model.load.packets)
 
 
 def demo() -> None:
@@ -189,18 +183,19 @@ def demo() -> None:
     for stage in merged.stages:
         bound, name = stage.bound, stage.bound.operator.name
         params = bound.params[DEFAULT_VARIANT]
-        if name not in OPERATORS or not fits(params, bound.input_shapes):
+        operator = OPERATORS.get(name)
+        if operator is None or not operator.fits(params, bound.input_shapes):
             continue
-        plan: Plan = OPERATORS[name].plan(params, bound.input_shapes)
+        plan: Plan = operator.plan(params, bound.input_shapes)
         figures = []
         for target, machine in machines.items():
-            program = load(machine, plan)
+            program = load(machine, operator, plan)
             counted = [
-                program.counted([integers(x, OPERATORS[name].input_q) for x in _inputs(merged, stage.name, *frame)])[1]
+                program.counted([integers(x, operator.input_q) for x in _inputs(merged, stage.name, *frame)])[1]
                 for frame in frames
             ]
             mean = sum(run.packets for run in counted) / len(counted)
-            foretold = cycles.packets(plan, PACKETS[target][name])
+            foretold = cycles.packets(operator.loops(plan), PACKETS[target][name])
             figures.append(f"{mean:>9.0f} {foretold / mean - 1:>+9.1%}")
         print(f"{stage.name:<16} {name:<16} {sum(map(math.prod, bound.input_shapes)):>7}", *figures, flush=True)
     for machine in machines.values():

@@ -8,7 +8,7 @@ from time import perf_counter
 
 from agreement import machine
 
-from leo_runtime.problem import Placement, Problem
+from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.solver import oracle, solve
 from leo_runtime.testing import random_problem
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from leo_runtime.report import table
+from leo_runtime.report.tables import table
 from published import CPU_MS, PHONE, TABLE, as_published, placed, speedup, speedups
 
 COLUMNS = ("GMM full pipeline", "GMM model only", "DNN full pipeline", "DNN model only")

@@ -12,11 +12,12 @@ from pathlib import Path
 from statistics import median
 
 from leo_runtime import shipped
-from leo_runtime.calibrate import calibrate
-from leo_runtime.lower import FrameState, frame_problem, merge, price
-from leo_runtime.measure import Effort
-from leo_runtime.problem import Mode, Placement, Problem
-from leo_runtime.profiles import Profile
+from leo_runtime.documents.problem import Mode, Placement, Problem
+from leo_runtime.documents.profile import Profile
+from leo_runtime.frame.conditions import Conditions
+from leo_runtime.frame.lower import frame_problem, merge, price
+from leo_runtime.measure.calibrate import calibrate
+from leo_runtime.measure.measure import Effort
 from leo_runtime.solver import solve
 
 EFFORT = Effort(least_runs=10, most_us=500_000, batches=())
@@ -68,8 +69,8 @@ def main() -> None:
         "frame              promised                   comes to                   best then                  longer by"
     )
     for name, graphs in frames.items():
-        promised_problem = frame_problem(merged, alone, hardware, FrameState(graphs), name)
-        true_problem = frame_problem(merged, beside, hardware, FrameState(graphs), name)
+        promised_problem = frame_problem(merged, alone, hardware, Conditions(graphs), name)
+        true_problem = frame_problem(merged, beside, hardware, Conditions(graphs), name)
         promised = solve(promised_problem)
         comes_to = solve(with_modes(true_problem, promised))
         best = solve(true_problem)

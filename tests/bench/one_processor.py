@@ -11,8 +11,8 @@ from random import Random
 
 from agreement import machine
 
+from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.errors import SolverError
-from leo_runtime.problem import Placement, Problem
 from leo_runtime.solver import solve
 from leo_runtime.testing import URGENCIES, random_problem
 

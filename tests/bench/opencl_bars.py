@@ -18,10 +18,10 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from leo_backends.opencl import OpenClBackend
-from leo_runtime.bench_audio import workload_stages
-from leo_runtime.builtin_operators import DenseParameters, GmmParameters
-from leo_runtime.graph import BoundStage
-from leo_runtime.hardware import Processor
+from leo_runtime.documents.hardware import Processor
+from leo_runtime.documents.workload import BoundStage
+from leo_runtime.measure.bench_audio import workload_stages
+from leo_runtime.operators.classifiers import DenseParameters, GmmParameters
 
 ROWS, WIDTH = 500, 512
 

@@ -15,8 +15,9 @@ from time import perf_counter
 
 from agreement import machine
 
-from leo_runtime.problem import Link, Problem
-from leo_runtime.solver.replan import Conditions, Replanner
+from leo_runtime.documents.problem import Link, Problem
+from leo_runtime.frame.conditions import Conditions
+from leo_runtime.solver.replan import Replanner
 from leo_runtime.testing import Urgency, random_problem
 
 URGENCIES: tuple[Urgency, ...] = ("loose", "medium", "tight")
@@ -33,17 +34,17 @@ def frames(problem: Problem, count: int, seed: int, *, links_wander: bool = Fals
         )
         asleep = (rng.choice(problem.resources[1:] or problem.resources).name,) if frame % 3 == 0 else ()
         links = problem.links if frame % 5 == 0 else ()
-        slower = tuple(link.model_copy(update={"latency_us": link.latency_us * 2}) for link in links)
+        slower = tuple(((link.source, link.target), (link.latency_us * 2, link.bytes_per_s)) for link in links)
         if links_wander:
             slower = tuple(wandered(link, rng) for link in problem.links)
         made.append(Conditions(ready_us=ready, asleep=asleep, links=slower))
     return made
 
 
-def wandered(link: Link, rng: random.Random) -> Link:
+def wandered(link: Link, rng: random.Random) -> tuple[tuple[str, str], tuple[int, int | None]]:
     """A link up to three times as slow to begin and two and a half times as slow to send."""
     rate = link.bytes_per_s and int(link.bytes_per_s * rng.uniform(0.4, 1))
-    return link.model_copy(update={"latency_us": int(link.latency_us * rng.uniform(1, 3)), "bytes_per_s": rate})
+    return (link.source, link.target), (int(link.latency_us * rng.uniform(1, 3)), rate)
 
 
 def workloads(stages: int, count: int, urgency: Urgency) -> list[Problem]:

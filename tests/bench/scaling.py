@@ -21,8 +21,8 @@ from typing import Any, TypeVar
 
 from agreement import machine
 
-from leo_runtime.plots import pyplot, save
-from leo_runtime.problem import Placement, Problem
+from leo_runtime.documents.problem import Placement, Problem
+from leo_runtime.report.plots import pyplot, save
 from leo_runtime.solver import prove, solve
 from leo_runtime.solver.compiled import Compiled, clause_search
 from leo_runtime.testing import Feature, random_problem

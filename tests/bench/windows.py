@@ -15,12 +15,12 @@ from collections import Counter
 from pathlib import Path
 from time import perf_counter
 
+from leo_runtime.documents.window import WindowPlacement, WindowProblem
 from leo_runtime.errors import SolverError
-from leo_runtime.sensing_windows import sensing_window
+from leo_runtime.judge.window import check_window
 from leo_runtime.solver import window_exhaustive, window_oracle
-from leo_runtime.window import WindowPlacement, WindowProblem
-from leo_runtime.window_judge import check_window
-from leo_runtime.window_problems import random_window
+from leo_runtime.testing.sensing_windows import sensing_window
+from leo_runtime.testing.windows import random_window
 
 STEPS = 500_000
 EXAMPLES = Path(__file__).parent.parent / "problems" / "window"

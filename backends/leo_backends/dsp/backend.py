@@ -9,17 +9,17 @@ from typing import Any, Literal
 
 import numpy as np
 
-from leo_backends.dsp.cycles import load_packets, packets, passes
+from leo_backends.dsp.cycles import packets
 from leo_backends.dsp.hexagon import HexagonMachine, HexagonOperator
 from leo_backends.dsp.hexagon import operators as hexagon_operators
-from leo_backends.dsp.operators import OPERATORS, DspOperator, Plan, fits, integers, real
+from leo_backends.dsp.operators import OPERATORS, Plan, integers, real
 from leo_backends.dsp.packets import PACKETS
 from leo_backends.options import read_options
 from leo_runtime.backend import DeviceRun
-from leo_runtime.documents import Positive, Quantity, Value
+from leo_runtime.documents.hardware import Processor
+from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import DeviceUnavailableError, KernelError
-from leo_runtime.graph import BoundStage
-from leo_runtime.hardware import Processor
+from leo_runtime.schema import Positive, Quantity, Value
 
 
 class DspOptions(Value):
@@ -73,7 +73,8 @@ class DspBackend:
         # Weights are 16 bits here, half of what `work` counts.
         if memory_bytes is not None and stage.work(variant).bytes // 2 > memory_bytes:
             return False
-        return stage.operator.name in OPERATORS and fits(params, stage.input_shapes)
+        operator = OPERATORS.get(stage.operator.name)
+        return operator is not None and operator.fits(params, stage.input_shapes)
 
     def load(self, stage: BoundStage, variant: str, /) -> DspKernel:
         """Quantise the stage's model. Raises `KernelError`, also when the memory is full."""
@@ -83,9 +84,11 @@ class DspBackend:
         # All lanes share one memory, so that a stage loaded for each of them is there once.
         key = (stage.operator.name, params.model_dump_json(), shapes)
         if key not in self._loaded:
-            plan = OPERATORS[stage.operator.name].plan(params, shapes)
+            operator = OPERATORS[stage.operator.name]
+            plan = operator.plan(params, shapes)
             self._take(stage.name, plan_bytes(plan))
-            self._loaded[key] = plan, None if self._machine is None else hexagon_operators.load(self._machine, plan)
+            machine = self._machine
+            self._loaded[key] = plan, None if machine is None else hexagon_operators.load(machine, operator, plan)
         return DspKernel(stage, *self._loaded[key], self._processor, self.options)
 
     def close(self) -> None:
@@ -117,18 +120,19 @@ class DspKernel:
         options: DspOptions,
     ) -> None:
         self._stage = stage
-        self._operator: DspOperator = OPERATORS[stage.operator.name]
+        operator = self._operator = OPERATORS[stage.operator.name]
+        table = PACKETS[options.instructions][stage.operator.name]
         self._program = program
         self._options = options
         self._active_mw = processor.active_mw
         self.plan = plan
-        self.packets = packets(plan, PACKETS[options.instructions][stage.operator.name])
+        self.packets = packets(operator.loops(plan), table)
         """Of one run, on all its threads together, as modelled."""
-        self.wait_us = _wait_us(plan, options)
+        self.wait_us = _wait_us(plan, operator.passes(plan), options)
         """For memory, in one run, as modelled."""
         self.device_us = self._time_us(self.packets) + self.wait_us
         """Of one run, as modelled."""
-        self.load_us = self._time_us(load_packets(plan, PACKETS[options.instructions][stage.operator.name]))
+        self.load_us = self._time_us(packets(operator.load_loops(plan), table))
         """Of loading the stage, once: its numbers are copied and its weights laid out. As modelled."""
 
     def __call__(self, inputs: Sequence[np.ndarray], /) -> np.ndarray:
@@ -157,11 +161,11 @@ class DspKernel:
         return self._options.call_us - (-packets // (self._options.threads * self._options.clock_mhz))
 
 
-def _wait_us(plan: Plan, options: DspOptions) -> int:
+def _wait_us(plan: Plan, passes: int, options: DspOptions) -> int:
     size = plan_bytes(plan)
     if options.memory_bytes_per_us is None or size <= options.cache_bytes:
         return 0
-    return -(-size * passes(plan) // options.memory_bytes_per_us)
+    return -(-size * passes // options.memory_bytes_per_us)
 
 
 def plan_bytes(plan: Any) -> int:

@@ -9,4 +9,4 @@ from pathlib import Path
 FILE = Path(__file__).with_name("packets.json")
 
 PACKETS: dict[str, dict[str, dict[str, int]]] = json.loads(FILE.read_text())
-"""By instruction set, operator, and loop (`cycles.loops`, `cycles.load_loops`)."""
+"""By instruction set, operator, and loop (an operator's `loops` and `load_loops`)."""

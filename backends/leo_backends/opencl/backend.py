@@ -21,13 +21,14 @@ import numpy as np
 from pydantic import Field
 
 from leo_backends.opencl.messages import Choice, Load, Loaded, Open, Opened, Ran, Run
-from leo_backends.opencl.process import Worker
+from leo_backends.opencl.process import start_worker
 from leo_backends.options import read_options
+from leo_backends.process import Worker
 from leo_runtime.backend import DeviceRun
-from leo_runtime.documents import Name, Positive, Value
+from leo_runtime.documents.hardware import Processor
+from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import BackendError, DeviceUnavailableError, KernelError, MissingExtraError
-from leo_runtime.graph import BoundStage
-from leo_runtime.hardware import Processor
+from leo_runtime.schema import Name, Positive, Value
 
 OPERATORS = ("dense", "gmm", "log_mel", "mfcc")
 HALF_OPERATORS = ("dense", "gmm")
@@ -98,7 +99,7 @@ class OpenClBackend:
         """The worker process, started when there is none alive. Raises `DeviceUnavailableError`, `KernelError`."""
         with self._lock:
             if self._worker is None or not self._worker.alive:
-                worker = Worker()
+                worker = start_worker()
                 options = self.options
                 try:
                     choice = Choice(options.platform, options.device, options.units)

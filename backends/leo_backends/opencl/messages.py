@@ -1,11 +1,10 @@
-"""What the runtime and its OpenCL worker process say to each other."""
+"""What the runtime and its OpenCL worker process say to each other, besides `process.Failed`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from leo_runtime.documents import Value
-from leo_runtime.errors import BackendError
+from leo_runtime.schema import Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +67,3 @@ class Ran:
 
     start_ns: int
     end_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """An error that the request ended with."""
-
-    error: type[BackendError]
-    message: str
-    hint: str

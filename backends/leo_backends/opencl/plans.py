@@ -15,16 +15,10 @@ import numpy as np
 from leo_backends import tables
 from leo_backends.models import read_dense, read_gmm
 from leo_backends.opencl.tuning import Shape, Tile, Tuning
-from leo_runtime.builtin_operators import (
-    DenseParameters,
-    GmmParameters,
-    LogMelParameters,
-    MfccParameters,
-    dense_inputs,
-    frame_count,
-)
-from leo_runtime.documents import Value
 from leo_runtime.errors import KernelError
+from leo_runtime.operators.classifiers import DenseParameters, GmmParameters, dense_inputs
+from leo_runtime.operators.sound import LogMelParameters, MfccParameters, frame_count
+from leo_runtime.schema import Value
 
 ACTIVATIONS = {"linear": 0, "relu": 1, "sigmoid": 2, "tanh": 3, "log": 4, "power": 5}
 """As the kernels number them."""

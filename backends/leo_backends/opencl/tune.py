@@ -35,8 +35,8 @@ from leo_backends.opencl.plans import (
     plan_stage,
 )
 from leo_backends.opencl.tuning import KernelName, Shape, Tile, TunedEntry, TunedTable, Tuning, cut, user_table_path
+from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import MissingExtraError
-from leo_runtime.graph import BoundStage
 
 FINALISTS = 3
 DUEL_ROUNDS = 25

@@ -17,8 +17,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from leo_runtime.documents import Document, Positive, Quantity, Value, reject
 from leo_runtime.errors import DocumentError
+from leo_runtime.schema import Document, Positive, Quantity, Value, reject
 
 KernelName = Literal["affine", "power", "gmm"]
 

@@ -11,7 +11,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.reduction import send_handle
 from typing import TYPE_CHECKING, Any
 
-from leo_backends.opencl.messages import Failed, Load, Loaded, Open, Opened, Ran, Run
+from leo_backends.opencl.messages import Load, Loaded, Open, Opened, Ran, Run
+from leo_backends.process import Failed
 from leo_runtime.errors import BackendError, DeviceUnavailableError
 
 if TYPE_CHECKING:

@@ -17,10 +17,8 @@ import numpy as np
 
 from leo_backends.dsp.fixed_point import EXP2_TABLE, LOG2_TABLE, TANH_TABLE
 from leo_backends.dsp.hexagon.toolchain import INSTALL_HINT, build, find_toolchain
+from leo_backends.dsp.operators import PROGRAMS
 from leo_runtime.errors import DeviceUnavailableError, KernelError
-
-COPY, TABLES, ENERGY_GATE, VOICE_GATE, LOG_MEL, MFCC, GMM, DENSE, MOTION_FEATURES, FUSE = range(10)
-"""What the program calls its operators (OPERATORS in program/operators.c)."""
 
 _HEADER = struct.Struct("<4I")
 _LOAD, _RUN = 1, 2
@@ -89,9 +87,9 @@ class HexagonMachine:
         """The process, or None before the first use and after a crash."""
         return self._process.pid if self._process is not None else None
 
-    def load(self, operator: int, params: Sequence[int], weights: Sequence[np.ndarray] = ()) -> LoadedModel:
-        """Give the program a stage to keep. Raises `KernelError` when it refuses it."""
-        words = np.array([operator, *params], dtype="<i4")
+    def load(self, program: str, params: Sequence[int], weights: Sequence[np.ndarray] = ()) -> LoadedModel:
+        """Give the program a stage of one of `PROGRAMS` to keep. Raises `KernelError` when it refuses it."""
+        words = np.array([PROGRAMS.index(program), *params], dtype="<i4")
         model = LoadedModel(self, _packed([words, *weights]), -1, -1, Counted(b"", 0, 0))
         with self._lock:
             self._load(model)
@@ -189,7 +187,7 @@ class HexagonMachine:
 def _tables() -> bytes:
     """The first stage of every process: the tables of the functions, which the operators read."""
     tables = [table.astype("<i4") for table in (LOG2_TABLE, EXP2_TABLE, TANH_TABLE)]
-    return _packed([np.array([TABLES], "<i4"), *tables])
+    return _packed([np.array([PROGRAMS.index("tables")], "<i4"), *tables])
 
 
 def _packed(arrays: Sequence[np.ndarray]) -> bytes:

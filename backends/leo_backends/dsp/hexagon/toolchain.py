@@ -10,6 +10,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from leo_backends.dsp.operators import PROGRAMS
 from leo_runtime.errors import DeviceUnavailableError
 
 SOURCES = Path(__file__).parent / "program"
@@ -25,6 +26,8 @@ _FLAGS = (
     "-fno-strict-aliasing",
     "-Wall",
     "-Wextra",
+    # What program/operators.h declares, and operators.c has in this order.
+    f"-DPROGRAMS={' '.join(f'X({name})' for name in PROGRAMS)}",
 )
 
 TARGETS: dict[str, tuple[str, ...]] = {

@@ -4,18 +4,11 @@
 
 #include "dsp.h"
 
-#define DECLARE(name)                  \
+/* PROGRAMS is X(name) for each, in the order of their codes: the host gives it to the compiler. */
+#define X(name)                        \
     u32 name##_prepare(Model *model); \
-    u32 name##_run(const Model *model, const Array *inputs, u32 count, Array *output)
-
-DECLARE(tables);
-DECLARE(energy_gate);
-DECLARE(voice_gate);
-DECLARE(log_mel);
-DECLARE(mfcc);
-DECLARE(gmm);
-DECLARE(dense);
-DECLARE(motion_features);
-DECLARE(fuse);
+    u32 name##_run(const Model *model, const Array *inputs, u32 count, Array *output);
+PROGRAMS
+#undef X
 
 #endif

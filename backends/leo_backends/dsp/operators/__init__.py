@@ -1,0 +1,28 @@
+"""The DSP's operators: for each a plan, what is made ready when a stage is loaded, and the function that computes it.
+
+A plan holds nothing but integers and arrays of integers; it is made from real parameters and models by `plan`, once. A
+function gets a plan and its inputs as integers, and gives 32-bit integers in Q16. All that happens
+between is integer arithmetic of `fixed_point`, so that another implementation can be equal bit for bit. Signals come
+in as 16 bits in Q15 (`to_q15`), all else as 32 bits in Q16 (`to_q16`).
+
+Constants of 16 bits are held as int64 arrays of such values: numpy would otherwise compute products in 16 bits.
+
+A file is a family. Everything the DSP has to know of an operator is its `DspOperator`; what has to be done for another
+one is in docs/dsp.md.
+"""
+
+from leo_backends.dsp.operators import arrays, classifiers, motion, sound
+from leo_backends.dsp.operators.definition import DspOperator, Message, Plan, integers, real
+
+OPERATORS: dict[str, DspOperator] = {
+    **arrays.OPERATORS,
+    **sound.OPERATORS,
+    **classifiers.OPERATORS,
+    **motion.OPERATORS,
+}
+"""Every operator that the DSP has, by its name."""
+
+PROGRAMS: tuple[str, ...] = tuple(dict.fromkeys(["copy", "tables", *(one.program for one in OPERATORS.values())]))
+"""What the Hexagon program is made of: a request names one of these by its place here."""
+
+__all__ = ["OPERATORS", "PROGRAMS", "DspOperator", "Message", "Plan", "integers", "real"]

@@ -1,0 +1,81 @@
+"""The first run of each model, in a worker process: one that aborts its interpreter takes that process with it alone.
+
+What came of it is remembered by the model's content and how it is called, so that a model is tried once a process.
+
+A trial tells what a model does on zeros. `tflite_runtime`, unlike LiteRT, also reads a damaged file unchecked, and what
+it does then may differ from process to process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from dataclasses import replace
+from multiprocessing.connection import Connection
+
+from leo_backends.process import Failed, Worker, WorkerEndedError
+from leo_backends.tflite_session import Model, new_program, zeros
+from leo_runtime.errors import BackendError, KernelError
+
+TIMEOUT_S = 60.0
+"""How long a model's first run may take."""
+
+
+class Trials:
+    """Models that were tried, and the worker that tries them: started for the first, and ended by `close`.
+
+    From any thread.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._worker: Worker | None = None
+        self._known: dict[Model, BackendError | None] = {}
+
+    def require_sound(self, model: Model) -> None:
+        """Raise `KernelError` for a model that cannot be run, that does not fit its stage, or ends its process."""
+        key = replace(model, content=hashlib.blake2b(model.content).digest())
+        with self._lock:
+            if key not in self._known:
+                self._known[key] = self._tried(model)
+            failure = self._known[key]
+        if failure is not None:
+            raise type(failure)(str(failure), hint=failure.hint)
+
+    def close(self) -> None:
+        """End the worker. The next model that nothing is known of starts another. Twice is fine."""
+        with self._lock:
+            if self._worker is not None:
+                self._worker.close()
+                self._worker = None
+
+    def _tried(self, model: Model) -> BackendError | None:
+        if self._worker is None or not self._worker.alive:
+            self._worker = Worker("the process of its first run", "leo_backends.tflite_trial")
+        try:
+            self._worker.ask(model, TIMEOUT_S)
+        except WorkerEndedError as error:
+            return KernelError(
+                f"{model.name}: cannot be run, {error}",
+                hint=f"the interpreter of {model.package} does not survive it: convert the model again, or with other "
+                "options",
+            )
+        except BackendError as error:
+            return error
+        return None
+
+
+def main(descriptor: int) -> None:
+    """The worker: run each model that it is sent once, until the socket closes."""
+    connection = Connection(descriptor)
+    while True:
+        try:
+            model: Model = connection.recv()
+        except (EOFError, ConnectionResetError):
+            return
+        try:
+            new_program(model)(zeros(model))
+        except BackendError as error:
+            connection.send(Failed(type(error), str(error), error.hint))
+        else:
+            connection.send(None)

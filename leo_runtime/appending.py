@@ -1,0 +1,49 @@
+"""A file that is written piece by piece, each whole or not at all, so that what is there can be read at any time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO
+
+from leo_runtime.errors import DocumentError
+
+
+class Appending:
+    """For one thread at a time. Every piece is handed to the operating system before `write` returns."""
+
+    def __init__(self, path: Path) -> None:
+        """Nothing is opened yet."""
+        self.path = path
+        self._file: BinaryIO | None = None
+
+    def start(self) -> None:
+        """Make the file, and its folder, anew. Raises `DocumentError` when that cannot be done."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("wb", buffering=0)
+        except OSError as error:
+            raise self._error(error) from None
+
+    def write(self, piece: bytes) -> None:
+        """Write a piece. One that the disk takes in part alone is taken back. Raises `DocumentError`."""
+        assert self._file is not None, "started before it is written to"
+        end = self._file.tell()
+        try:
+            rest = memoryview(piece)
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except BaseException as error:
+            # An interrupt is one of them.
+            self._file.truncate(end)
+            self._file.seek(end)
+            if isinstance(error, OSError):
+                raise self._error(error) from None
+            raise
+
+    def close(self) -> None:
+        """Close the file, if it was started. Closing twice is fine."""
+        if self._file is not None:
+            self._file.close()
+
+    def _error(self, error: OSError) -> DocumentError:
+        return DocumentError(str(self.path), f"cannot be written ({error.strerror or error})")

@@ -1,0 +1,119 @@
+"""What a backend is: two protocols, and the optional parts of a backend, each a protocol too.
+
+A backend package names a factory under the entry-point group `leo_runtime.backends`:
+
+    [project.entry-points."leo_runtime.backends"]
+    mine = "my_package:MyBackend"
+
+The factory is called with the `Processor` it is to serve, and raises `DeviceUnavailableError` or `MissingExtraError`
+when there is nothing to serve it with. `leo_runtime.testing.BackendContract` tests the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from leo_runtime.documents.hardware import Processor
+    from leo_runtime.documents.workload import BoundStage
+    from leo_runtime.errors import MissingExtraError
+
+ENTRY_POINTS = "leo_runtime.backends"
+
+
+class Kernel(Protocol):
+    """A stage made ready to run on one processor. It may be called from any thread, one call at a time."""
+
+    def __call__(self, inputs: Sequence[np.ndarray], /) -> np.ndarray:
+        """Compute the stage: float32 arrays in (raw samples for a source), one float32 array out."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRun:
+    """A run as the device itself timed it: queueing and copies to and fro are not in `device_us`."""
+
+    output: np.ndarray
+    device_us: int
+    device_nj: int | None = None
+    """None where the device has no energy counter; a simulated device gives its model's energy."""
+
+
+@runtime_checkable
+class TimedKernel(Protocol):
+    """A kernel that knows its device's own time."""
+
+    def __call__(self, inputs: Sequence[np.ndarray], /) -> np.ndarray:
+        """Compute the stage, as any kernel."""
+        ...
+
+    def timed(self, inputs: Sequence[np.ndarray], /) -> DeviceRun:
+        """Compute the stage and say what the device itself measured."""
+        ...
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """Code that runs stages on one processor. Its optional parts are `SimulatedDevice`, `NamedDriver`, `Lacking`."""
+
+    name: str
+
+    def supports(self, stage: BoundStage, variant: str, /) -> bool:
+        """Whether it can run here: never whether it should."""
+        ...
+
+    def load(self, stage: BoundStage, variant: str, /) -> Kernel:
+        """Make a stage ready to run; may be slow, once. Raises `KernelError`."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the device. Closing twice is fine."""
+        ...
+
+
+BackendFactory = Callable[["Processor"], Backend]
+
+
+@runtime_checkable
+class SimulatedDevice(Protocol):
+    """A backend that says whether its device is real."""
+
+    simulated: bool
+    """True: the times and energies that its kernels report are a model's, and in real time a run is made to last as
+    long as they say."""
+
+
+@runtime_checkable
+class NamedDriver(Protocol):
+    """A backend that says what its device and driver are, for the fingerprint of a profile."""
+
+    driver: str
+
+
+@runtime_checkable
+class Lacking(Protocol):
+    """A backend that is here, and lacks what some operators need."""
+
+    @property
+    def lacks(self) -> tuple[MissingExtraError, ...]:
+        """What has to be installed for them."""
+        ...
+
+
+def is_simulated(backend: Backend) -> bool:
+    """Whether the backend says that its device is not real."""
+    return isinstance(backend, SimulatedDevice) and bool(backend.simulated)
+
+
+def driver_of(backend: Backend) -> str:
+    """The device and driver that the backend names; "" where it names none."""
+    return str(backend.driver) if isinstance(backend, NamedDriver) else ""
+
+
+def lacks_of(backend: Backend) -> tuple[MissingExtraError, ...]:
+    """What the backend says it lacks."""
+    return tuple(backend.lacks) if isinstance(backend, Lacking) else ()

@@ -1,0 +1,66 @@
+"""The border to code of other packages: whatever it raises becomes an error in words, and ends nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from leo_runtime.backend import Backend, Kernel, driver_of, is_simulated, lacks_of
+from leo_runtime.documents.workload import BoundStage
+from leo_runtime.errors import BackendError, KernelError, LeoError, MissingExtraError
+
+
+@contextmanager
+def in_words(what: str, kind: type[BackendError] = BackendError, *, hint: str = "") -> Iterator[None]:
+    """Around code that is not ours: what it raises, SystemExit too, becomes a `kind` that says `what` failed and how.
+
+    A `LeoError` has its words already; a KeyboardInterrupt is the user's. Both pass as they are.
+    """
+    try:
+        yield
+    except (LeoError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        said = f": {error}" if str(error) else ""
+        raise kind(f"{what} ({type(error).__name__}{said})", hint=hint) from error
+
+
+class GuardedBackend:
+    """A backend that raises nothing but `LeoError`s, and answers for its optional parts. As thread-safe as its own."""
+
+    def __init__(self, backend: Backend, package: str = "") -> None:
+        """Raises `BackendError` where the backend does not say what it is."""
+        named = getattr(type(backend), "__name__", "backend")
+        with in_words(f"backend `{named}` does not say what it is", hint=_blame(package)):
+            self.name = backend.name
+            self.simulated = is_simulated(backend)
+            self.driver = driver_of(backend)
+            self.lacks: tuple[MissingExtraError, ...] = lacks_of(backend)
+        self._backend = backend
+        self._who = f"backend `{self.name}`" + (f" of package `{package}`" if package else "")
+        self._hint = _blame(package)
+
+    def supports(self, stage: BoundStage, variant: str, /) -> bool:
+        """What the backend answers. Raises `BackendError` where it raises anything."""
+        with in_words(f"{self._who} cannot say whether it supports stage `{stage.name}`", hint=self._hint):
+            return self._backend.supports(stage, variant)
+
+    def load(self, stage: BoundStage, variant: str, /) -> Kernel:
+        """The backend's kernel, as it is. Raises `KernelError` where loading raises anything."""
+        with in_words(f"{self._who} failed to load stage `{stage.name}`", KernelError, hint=self._hint):
+            return self._backend.load(stage, variant)
+
+    def close(self) -> None:
+        """Close the backend. Raises `BackendError` where it raises anything."""
+        with in_words(f"{self._who} failed to close", hint=self._hint):
+            self._backend.close()
+
+
+def guarded(backend: Backend, package: str = "") -> GuardedBackend:
+    """The backend behind the border; `package` is where it comes from. Raises as `GuardedBackend` does."""
+    return backend if isinstance(backend, GuardedBackend) else GuardedBackend(backend, package)
+
+
+def _blame(package: str) -> str:
+    whose = f"package `{package}`" if package else "that backend"
+    return f"it is a mistake of {whose}: tell its authors, or give the processor another backend"

@@ -1,0 +1,41 @@
+"""`leo-runtime backends`: which processors can be used here."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict, dataclass
+
+from leo_runtime.command.shared import DONE, say
+
+EXAMPLE = "backends --json"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked for."""
+
+    json: bool
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    parser.add_argument("--json", action="store_true", help="as JSON")
+
+
+def run(request: Request) -> int:
+    """Print them. Returns the exit status."""
+    from leo_runtime.backend import registry
+    from leo_runtime.report import tables as report
+
+    found = registry.available()
+    if request.json:
+        print(json.dumps([asdict(status) for status in found], indent=1))
+        return DONE
+    rows = [(status.name, status.package, "yes" if status.available else "no", status.missing) for status in found]
+    sys.stdout.write(report.table(("backend", "package", "here", "missing"), rows))
+    for status in found:
+        if status.hint:
+            say(f"hint: {status.name}: {status.hint}")
+    return DONE

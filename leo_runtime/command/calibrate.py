@@ -1,0 +1,69 @@
+"""`leo-runtime calibrate`: what every stage of a workload costs on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from leo_runtime.command.shared import DONE, add_machine, say
+
+EXAMPLE = "calibrate --out host.profile.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked for."""
+
+    workload: str | None
+    hardware: str
+    recording: str
+    quick: bool
+    out: Path | None
+    json: bool
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    add_machine(parser, hardware="host")
+    parser.add_argument("--recording", default="demo", help="whose samples the stages get (default: demo)")
+    parser.add_argument(
+        "--quick", action="store_true", help="a tenth of a second a stage, alone and in one size, not a second and more"
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the profile here, and print what was measured")
+    parser.add_argument("--json", action="store_true", help="with --out: what was measured as JSON")
+
+
+def run(request: Request) -> int:
+    """Measure, and print the profile or what was measured. Returns the exit status."""
+    from leo_runtime import shipped
+    from leo_runtime.measure import calibrate, measure
+    from leo_runtime.measure.energy import whole_machine
+    from leo_runtime.progress import ProgressBar
+    from leo_runtime.report import tables as report
+    from leo_runtime.schema import require_writable
+
+    workload, hardware = shipped.workload(request.workload), shipped.hardware(request.hardware)
+    recording = shipped.recording(request.recording)
+    if request.out is not None:
+        require_writable(request.out)
+    with ProgressBar("calibrating") as progress:
+        found = calibrate.calibrate(
+            workload,
+            hardware,
+            recording,
+            effort=measure.QUICK if request.quick else measure.FULL,
+            sources=whole_machine(),
+            progress=progress,
+        )
+    for what, error in found.missing:
+        say(f"not measured: {what}: {error}")
+        if error.hint:
+            say(f"hint: {error.hint}")
+    if request.out is None:
+        sys.stdout.write(found.profile.to_json())
+        return DONE
+    found.profile.to_file(request.out)
+    sys.stdout.write(report.measurements(found.profile, as_json=request.json))
+    return DONE

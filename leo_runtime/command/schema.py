@@ -1,0 +1,64 @@
+"""`leo-runtime schema`: the JSON Schema of a document."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from leo_runtime.command.shared import DONE
+from leo_runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from leo_runtime.schema import Document
+
+EXAMPLE = "schema problem"
+
+JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
+
+DOCUMENTS = {
+    "problem": ("leo_runtime.documents.problem", "Problem"),
+    "placement": ("leo_runtime.documents.problem", "Placement"),
+    "window": ("leo_runtime.documents.window", "WindowProblem"),
+    "window-placement": ("leo_runtime.documents.window", "WindowPlacement"),
+    "workload": ("leo_runtime.documents.workload", "Workload"),
+    "hardware": ("leo_runtime.documents.hardware", "Hardware"),
+    "profile": ("leo_runtime.documents.profile", "Profile"),
+    "recording": ("leo_runtime.recordings.recording", "RecordingManifest"),
+}
+"""Every kind of document and the model that reads it, by the name in its format (`window`: the second format)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked for."""
+
+    name: str | None
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    says = f"one of {', '.join(DOCUMENTS)}; without it, the list"
+    parser.add_argument("name", metavar="NAME", nargs="?", help=says)
+
+
+def run(request: Request) -> int:
+    """Print the schema, or the names of all documents. Returns the exit status."""
+    if request.name is None:
+        print("\n".join(DOCUMENTS))
+        return DONE
+    if request.name not in DOCUMENTS:
+        raise InputError(f"no document is called `{request.name}`", hint=f"one of {', '.join(DOCUMENTS)}")
+    schema = {"$schema": JSON_SCHEMA, **document_model(request.name).model_json_schema()}
+    print(json.dumps(schema, indent=1, ensure_ascii=False))
+    return DONE
+
+
+def document_model(name: str) -> type[Document]:
+    """The model of a kind of document, one of `DOCUMENTS`."""
+    from importlib import import_module
+
+    module, model = DOCUMENTS[name]
+    found: type[Document] = getattr(import_module(module), model)
+    return found

@@ -1,0 +1,72 @@
+"""What lets a dispatcher's instructions happen: the simulator in virtual time, the executor in real time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from leo_runtime.clock import Clock
+from leo_runtime.dispatch.dispatcher import Dispatcher
+from leo_runtime.dispatch.events import Event, FrameDone, RunReport, RunStage
+
+Outputs = Mapping[int, np.ndarray]
+"""What a run computed, by the frame's number in its batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """What came of a run: its report and its outputs."""
+
+    report: RunReport = field(default_factory=RunReport)
+    outputs: Outputs = field(default_factory=dict)
+
+
+Compute = Callable[[RunStage], Computed]
+"""Runs a stage. Whatever it raises is the stage's failure."""
+
+Publish = Callable[[RunStage, Outputs], None]
+"""Makes the outputs of a run known to the stages that read them."""
+
+
+class Driver(Protocol):
+    """A dispatcher in some time. Every method may be called from any thread."""
+
+    dispatcher: Dispatcher
+
+    @property
+    def clock(self) -> Clock:
+        """The run's time."""
+        ...
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What went wrong in the runtime itself, after which nothing happens any more."""
+        ...
+
+    def post(self, event: Event) -> None:
+        """Something happens from outside."""
+        ...
+
+    def locked(self) -> AbstractContextManager[object]:
+        """While it is held, nothing happens: for a consistent look at the dispatcher."""
+        ...
+
+    def reach(self, at_us: int) -> None:
+        """Go on until that time, or until somebody closes."""
+        ...
+
+    def drain(self, timeout_s: float | None = None) -> bool:
+        """Go on until no frame is in flight; False where that takes longer. Raises `failure`."""
+        ...
+
+    def finished(self) -> tuple[FrameDone, ...]:
+        """The frames that ended since this was last asked."""
+        ...
+
+    def close(self, timeout_s: float, why: str) -> None:
+        """Stop: frames in flight are dropped, and say why. Waits at most so long for what runs. Twice is fine."""
+        ...

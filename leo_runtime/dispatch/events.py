@@ -1,0 +1,255 @@
+"""What the dispatcher is told (events) and what it says (instructions). Times are on the run's clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from leo_runtime.dispatch.plan import Plan
+from leo_runtime.documents.problem import Mode
+from leo_runtime.frame.records import Outcome
+
+# Events: what happened. `at_us` is on the run's clock.
+
+
+@dataclass(frozen=True, slots=True)
+class FrameAdmitted:
+    """A frame is to run by a plan whose time 0 is `release_us`."""
+
+    at_us: int
+    frame: int
+    release_us: int
+    plan: Plan
+    asleep: tuple[str, ...] = ()
+    """Resources that sleep now; those the plan uses are woken just in time."""
+    give_up_us: int | None = None
+    """Where nothing of it has started by then, it is dropped: too late to be of use."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """What a run of a stage told of itself, besides its output."""
+
+    opened: bool = True
+    """The decision of a gate; True of any other stage."""
+    absent_for: frozenset[str] = frozenset()
+    """In a batch: stages that find none of its output, as the gates of their frames are closed."""
+    started_us: int | None = None
+    """When its kernel began, where that is known better than by its instruction."""
+    device_us: int | None = None
+    """What the device itself measured, where it has a clock of its own."""
+    device_nj: int | None = None
+    frames: int | None = None
+    """Of how many frames of its batch it was, where those are fewer than planned."""
+    expected_us: int | None = None
+    """How long it should have taken then."""
+    error: str = ""
+    """Why it failed for some frames of a batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageEnded:
+    """A stage ran to its end."""
+
+    at_us: int
+    frame: int
+    stage: str
+    attempt: int
+    report: RunReport = RunReport()
+
+
+@dataclass(frozen=True, slots=True)
+class StageFailed:
+    """A stage stopped with an error."""
+
+    at_us: int
+    frame: int
+    stage: str
+    attempt: int
+    error: str
+    started_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SendEnded:
+    """The sending of an output is over: its lane is free."""
+
+    at_us: int
+    frame: int
+    stage: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """An output is there, on `target`."""
+
+    at_us: int
+    frame: int
+    stage: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceWoken:
+    """A resource is awake."""
+
+    at_us: int
+    resource: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessorLost:
+    """A processor is gone, with what it is running."""
+
+    at_us: int
+    resource: str
+    error: str = ""
+    """How that was noticed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessorFound:
+    """A lost processor is back."""
+
+    at_us: int
+    resource: str
+
+
+@dataclass(frozen=True, slots=True)
+class FrameDropped:
+    """A frame is given up: what of it is not over fails."""
+
+    at_us: int
+    frame: int
+    error: str
+    """Why."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimePassed:
+    """It is now `at_us`: the answer to `Remind`."""
+
+    at_us: int
+
+
+Event = (
+    FrameAdmitted
+    | StageEnded
+    | StageFailed
+    | SendEnded
+    | Arrived
+    | ResourceWoken
+    | ProcessorLost
+    | ProcessorFound
+    | FrameDropped
+    | TimePassed
+)
+
+# Instructions: what the driver has to do.
+
+
+@dataclass(frozen=True, slots=True)
+class RunStage:
+    """Run a stage now; answer with `StageEnded` or `StageFailed` of the same attempt."""
+
+    frame: int
+    stage: str
+    resource: str
+    variant: str
+    lane: int
+    attempt: int
+    expected_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendOutput:
+    """Send an output now; answer with `SendEnded`, then `Arrived`."""
+
+    frame: int
+    stage: str
+    source: str
+    target: str
+    resource: str | None
+    lane: int | None
+    sending_us: int
+    latency_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """Wake a resource; answer with `ResourceWoken`."""
+
+    frame: int
+    resource: str
+    latency_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Remind:
+    """Answer with `TimePassed` at that time."""
+
+    at_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class CancelStage:
+    """Stop a running stage if that is possible. Its end is still to be told: until then its lane is occupied."""
+
+    frame: int
+    stage: str
+    resource: str
+    lane: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class StageRecord:
+    """What became of a stage, or of one attempt at it."""
+
+    stage: str
+    resource: str
+    variant: str
+    lane: int
+    attempt: int
+    outcome: Outcome
+    mode: Mode
+    planned_start_us: int
+    planned_end_us: int
+    start_us: int
+    end_us: int
+    error: str
+    report: RunReport | None
+    """What the run told; None where it did not come to its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendRecord:
+    """What became of a transfer."""
+
+    stage: str
+    source: str
+    target: str
+    resource: str | None
+    lane: int | None
+    planned_start_us: int
+    start_us: int
+    sent_us: int
+    arrive_us: int
+    nj: int
+
+
+@dataclass(frozen=True, slots=True)
+class FrameDone:
+    """Nothing of the frame is left to do."""
+
+    frame: int
+    at_us: int
+    skipped: bool
+    """It was dropped before anything of it had started."""
+    stages: tuple[StageRecord, ...]
+    sends: tuple[SendRecord, ...]
+    wakes: tuple[tuple[str, int], ...]
+    """The resources that were woken for it, and when."""
+
+
+Instruction = RunStage | SendOutput | Wake | Remind | CancelStage | FrameDone

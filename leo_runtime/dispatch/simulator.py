@@ -1,0 +1,224 @@
+"""Drives the dispatcher in virtual time: a heap of (time, priority, number), and nothing that waits.
+
+A stage lasts as long as its mode says, or as a noise model makes of that. Where kernels are handed in, values and the
+decisions of gates are real all the same: a replay on the profile of a phone computes on this machine what the phone
+would have computed, in the phone's time.
+"""
+
+from __future__ import annotations
+
+import heapq
+import threading
+from collections import deque
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
+from random import Random
+
+from leo_runtime.clock import VirtualClock, WallClock
+from leo_runtime.dispatch.dispatcher import Attempt, Dispatcher
+from leo_runtime.dispatch.driver import Compute, Computed, Outputs, Publish
+from leo_runtime.dispatch.events import (
+    Arrived,
+    CancelStage,
+    Event,
+    FrameDone,
+    FrameDropped,
+    Instruction,
+    ProcessorLost,
+    Remind,
+    ResourceWoken,
+    RunStage,
+    SendEnded,
+    SendOutput,
+    StageEnded,
+    StageFailed,
+    TimePassed,
+    Wake,
+)
+from leo_runtime.errors import DeviceUnavailableError, failure_text, is_users_interrupt
+
+Noise = Callable[[int, str, str, int], int]
+"""How long a stage really lasts: from frame, stage, resource and the planned duration in us."""
+
+_PRIORITY: Mapping[type[Event], int] = {StageEnded: 0, StageFailed: 0, SendEnded: 1, Arrived: 1, ResourceWoken: 2}
+"""What comes first of what happens at the same time: ends, then arrivals, then the rest."""
+_AFTER_ALL = 4
+
+
+def seeded_noise(seed: int, spread_ppm: int) -> Noise:
+    """Log-normal noise around the planned duration; `spread_ppm` is the standard deviation of its logarithm.
+
+    It depends on seed, frame, stage and resource alone, not on the order in which things happen.
+    """
+
+    def noise(frame: int, stage: str, resource: str, duration_us: int) -> int:
+        factor = Random(f"{seed}/{frame}/{stage}/{resource}").lognormvariate(0.0, spread_ppm / 1e6)
+        return max(1, round(duration_us * factor))
+
+    return noise
+
+
+class Simulator:
+    """Virtual time for a dispatcher."""
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        *,
+        compute: Compute | None = None,
+        publish: Publish = lambda *_: None,
+        noise: Noise | None = None,
+        device_times: Collection[str] = (),
+        lasts_us: Callable[[RunStage], int] | None = None,
+    ) -> None:
+        """Without `compute` nothing is computed and every gate opens.
+
+        `publish` is given the outputs of every run whose end was accepted, before anything reads them.
+
+        On the processors of `device_times` a run lasts as long as its kernel says its device took: for devices that
+        are simulated themselves. Any other kernel's own time is this machine's, and does not count.
+
+        `lasts_us` says how long a run takes, before noise, where plans go by something else than the profile.
+        """
+        self.dispatcher = dispatcher
+        self.clock = VirtualClock()
+        self._compute = compute
+        self._publish = publish
+        self._noise = noise
+        self._device_times = frozenset(device_times)
+        self._lasts_us = lasts_us
+        self._heap: list[tuple[int, int, int, Event]] = []
+        self._count = 0
+        self._outputs: dict[Attempt, tuple[RunStage, Outputs]] = {}
+        """Of the runs whose end is to come."""
+        self._finished: deque[FrameDone] = deque()
+        self._lock = threading.RLock()
+        self._closed = False
+        self._failure: BaseException | None = None
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What went wrong in the runtime itself. From any thread."""
+        return self._failure
+
+    def post(self, event: Event) -> None:
+        """Something happens from outside, now: a frame is admitted, a processor is lost. From any thread."""
+        with self._lock:
+            if not self._closed:
+                self._tell(event)
+
+    def locked(self) -> AbstractContextManager[object]:
+        """While it is held, nothing happens: for a consistent look at the dispatcher. From any thread."""
+        return self._lock
+
+    def reach(self, at_us: int) -> None:
+        """Let everything happen up to and at that time. From any thread."""
+        while self._step(at_us):
+            pass
+        self.clock.wait_until_us(at_us)
+
+    def drain(self, timeout_s: float | None = None) -> bool:
+        """Let everything happen; False where computing it takes longer here. From any thread."""
+        patience = WallClock()
+        while self._step():
+            if timeout_s is not None and patience.now_us() >= timeout_s * 1e6:
+                break
+        if self._failure is not None:
+            raise self._failure
+        return self._closed or not self.dispatcher.frames
+
+    def finished(self) -> tuple[FrameDone, ...]:
+        """The frames that ended since this was last asked. From any thread; it waits for no kernel."""
+        found = []
+        while self._finished:
+            found.append(self._finished.popleft())
+        return tuple(found)
+
+    def close(self, _timeout_s: float = 0.0, why: str = "the simulator was closed") -> None:
+        """Let nothing happen any more: frames in flight are dropped, and say `why`. From any thread. Twice is fine."""
+        with self._lock:
+            if not self._closed:
+                for frame in self.dispatcher.frames:
+                    self._tell(FrameDropped(self.clock.now_us(), frame, why))
+            self._closed = True
+            self._heap.clear()
+            self._outputs.clear()
+
+    def _step(self, until_us: int | None = None) -> bool:
+        """Let one thing happen, unless it comes after `until_us`; False where there is none."""
+        with self._lock:
+            if not self._heap or (until_us is not None and self._heap[0][0] > until_us):
+                return False
+            at_us, _, _, event = heapq.heappop(self._heap)
+            self.clock.wait_until_us(at_us)
+            if isinstance(event, StageEnded):
+                attempt = (event.frame, event.stage, event.attempt)
+                order, outputs = self._outputs.pop(attempt)
+                if self.dispatcher.is_running(*attempt):
+                    self._publish(order, outputs)
+            self._tell(event)
+            return True
+
+    def _tell(self, event: Event) -> None:
+        try:
+            self._perform(self.dispatcher.handle(event))
+        except BaseException as failure:
+            self._failure = failure
+            self._closed = True
+            self._heap.clear()
+            raise
+
+    def _later(self, event: Event, priority: int | None = None) -> None:
+        self._count += 1
+        priority = _PRIORITY.get(type(event), 3) if priority is None else priority
+        heapq.heappush(self._heap, (event.at_us, priority, self._count, event))
+
+    def _perform(self, instructions: tuple[Instruction, ...]) -> None:
+        now_us = self.clock.now_us()
+        for order in instructions:
+            match order:
+                case RunStage():
+                    self._run(order, now_us)
+                case SendOutput():
+                    sent_us = now_us + order.sending_us
+                    self._later(SendEnded(sent_us, order.frame, order.stage, order.target))
+                    self._later(Arrived(sent_us + order.latency_us, order.frame, order.stage, order.target))
+                case Wake():
+                    self._later(ResourceWoken(now_us + order.latency_us, order.resource))
+                case Remind():
+                    self._later(TimePassed(order.at_us))
+                case CancelStage():
+                    pass  # Its end is in the heap, and told all the same.
+                case FrameDone():
+                    self._finished.append(order)
+
+    def _run(self, order: RunStage, now_us: int) -> None:
+        """Compute a stage as it starts. Its end comes later."""
+        lasts_us = order.expected_us if self._lasts_us is None else self._lasts_us(order)
+        computed, failure = Computed(), None
+        if self._compute is not None:
+            try:
+                computed = self._compute(order)
+            except BaseException as error:  # Whatever a kernel raises is the failure of its stage.
+                if is_users_interrupt(error):
+                    raise
+                failure = error
+        report = computed.report
+        if report.expected_us is not None:
+            lasts_us = report.expected_us
+        if report.device_us is not None and order.resource in self._device_times:
+            lasts_us = max(1, report.device_us)
+        if self._noise is not None:
+            lasts_us = self._noise(order.frame, order.stage, order.resource, lasts_us)
+        end_us = now_us + lasts_us
+        if failure is None:
+            ended = StageEnded(end_us, order.frame, order.stage, order.attempt, report)
+            self._outputs[order.frame, order.stage, order.attempt] = order, computed.outputs
+            self._later(ended)
+            return
+        failed = StageFailed(end_us, order.frame, order.stage, order.attempt, failure_text(failure))
+        if isinstance(failure, DeviceUnavailableError):
+            self._later(ProcessorLost(end_us, order.resource, failure_text(failure)))
+            self._later(failed, _AFTER_ALL)
+        else:
+            self._later(failed)

@@ -1,0 +1,103 @@
+"""What the machine is: the document `leo-hardware/1` (processors, radios, and the links between processors).
+
+A figure comes from somewhere: `sources` of each part maps a field's name to a citation, or to a text that begins
+with `modelled`, which marks a modelling choice.
+"""
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from leo_runtime.schema import Document, FileName, Name, Positive, Quantity, Value, reject, unique
+
+Sources = dict[Name, str]
+
+
+class Processor(Value):
+    """What runs stages, on one or more equal lanes."""
+
+    name: Name
+    backend: Name
+    """The backend that runs its stages, by the name of its entry point."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """What the backend wants to know, such as an OpenCL device or the number of threads."""
+    lanes: Positive = 1
+    memory_bytes: Quantity | None = None
+    """What the weights and outputs of one frame's stages that run here take together at most; None: no limit."""
+    active_mw: Quantity = 0
+    """Drawn by each lane while it runs a stage, unless the profile says otherwise."""
+    awake_mw: Quantity = 0
+    """Drawn while awake, whatever runs."""
+    asleep_mw: Quantity = 0
+    wake_latency_us: Quantity = 0
+    wake_energy_nj: Quantity = 0
+    idle_timeout_us: Quantity | None = None
+    """How long it stays awake with nothing to do; None: it never sleeps."""
+    sources: Sources = Field(default_factory=dict)
+
+
+class Radio(Value):
+    """What a link may send over. Waking it is the promotion of the field's papers; `tail_us` follows the last use."""
+
+    name: Name
+    lanes: Positive = 1
+    awake_mw: Quantity = 0
+    wake_latency_us: Quantity = 0
+    wake_energy_nj: Quantity = 0
+    tail_us: Quantity = 0
+    tail_mw: Quantity = 0
+    sources: Sources = Field(default_factory=dict)
+
+
+class Link(Value):
+    """How the output of a stage on processor `source` reaches processor `target`."""
+
+    source: Name
+    target: Name
+    latency_us: Quantity = 0
+    bytes_per_s: Positive | None = None
+    """None: the size does not matter (shared memory)."""
+    energy_nj: Quantity = 0
+    energy_pj_per_byte: Quantity = 0
+    radio: Name | None = None
+    sources: Sources = Field(default_factory=dict)
+
+
+class Hardware(Document):
+    """A machine. Raises what `Document` raises, with the place, on anything that breaks the format."""
+
+    format: Literal["leo-hardware/1"]
+    name: FileName
+    processors: tuple[Processor, ...]
+    radios: tuple[Radio, ...] = ()
+    links: tuple[Link, ...] = ()
+    battery_nj: int = Field(default=0, ge=0)
+    """What a full battery holds; 0: none, or not known."""
+    sources: Sources = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        processors = {processor.name for processor in self.processors}
+        radios = {radio.name for radio in self.radios}
+        unique([part.name for part in self.processors], "$.processors[{}].name")
+        unique([radio.name for radio in self.radios], "$.radios[{}].name")
+        for r, radio in enumerate(self.radios):
+            if radio.name in processors:
+                reject(f'a processor is already called "{radio.name}"', f"$.radios[{r}].name", radio.name)
+        unique([f"{link.source} -> {link.target}" for link in self.links], "$.links[{}]", "link")
+        for k, link in enumerate(self.links):
+            for end, name in (("source", link.source), ("target", link.target)):
+                if name not in processors:
+                    reject(f'no processor is called "{name}"', f"$.links[{k}].{end}", name)
+            if link.source == link.target:
+                reject(f'a link needs two processors, got "{link.source}" twice', f"$.links[{k}].target", link.target)
+            if link.radio is not None and link.radio not in radios:
+                reject(f'no radio is called "{link.radio}"', f"$.links[{k}].radio", link.radio)
+        return self
+
+    def processor(self, name: str) -> Processor:
+        """The processor of that name. Raises `KeyError`."""
+        for processor in self.processors:
+            if processor.name == name:
+                return processor
+        raise KeyError(name)

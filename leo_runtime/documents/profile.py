@@ -1,0 +1,181 @@
+"""What a stage costs where: the document `leo-profile/1`, with how each figure was come by.
+
+A cost is a line: `fixed_us` plus so much for every multiply-accumulate and every byte. An entry of one stage
+(`signature`) goes before an entry of its operator, which goes before one of any operator (`*`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from leo_runtime.documents.workload import DEFAULT_VARIANT, BoundStage
+from leo_runtime.errors import ProfileError
+from leo_runtime.operators import Work
+from leo_runtime.schema import Document, Name, Positive, Quantity, Value, unique
+
+ANY_OPERATOR = "*"
+
+
+class Measurement(Value):
+    """How a cost was measured: warm runs, and the first run apart."""
+
+    runs: Positive
+    median_us: Quantity
+    p95_us: Quantity
+    cold_us: Quantity | None = None
+    beside_us: Quantity | None = None
+    """The median of runs while every other processor was busy; None: not measured."""
+    lanes_us: Quantity | None = None
+    """The median of runs while the processor's other lanes ran the same stage; None: not measured, or one lane."""
+
+
+class Cost(Value):
+    """What one kind of stage costs on one processor."""
+
+    processor: Name
+    operator: Name = ANY_OPERATOR
+    variant: Name = DEFAULT_VARIANT
+    signature: Name | None = None
+    """The one stage this holds for (`BoundStage.signature`); None: any stage of the operator."""
+    fixed_us: Quantity = 0
+    ps_per_mac: Quantity = 0
+    ps_per_byte: Quantity = 0
+    power_mw: Quantity | None = None
+    """Drawn while it runs; None: the processor's `active_mw`."""
+    energy_from: Literal["measured", "modelled"] = "modelled"
+    measurement: Measurement | None = None
+    source: Name
+    """A citation, `measured`, or a text that begins with `modelled`."""
+
+    def duration_us(self, work: Work, frames: int = 1) -> int:
+        """Microseconds for this work, at least 1; for several frames' in one batch, the fixed part is paid once.
+
+        Where nothing but a fixed part is known, nothing is known of a batch either: it then costs as much as the
+        frames one by one.
+        """
+        variable_ps = work.macs * self.ps_per_mac + work.bytes * self.ps_per_byte
+        if variable_ps == 0:
+            return max(1, self.fixed_us) * frames
+        return max(1, self.fixed_us - (-frames * variable_ps // 1_000_000))
+
+
+class ClockMhz(Value):
+    """How fast a CPU's clock may go and went, as far as the operating system says."""
+
+    least: Positive | None = None
+    now: Positive | None = None
+    most: Positive | None = None
+
+
+class Device(Value):
+    """The machine a profile was measured on; all of it but its clock makes the fingerprint."""
+
+    machine: Name
+    """As the operating system calls it, such as x86_64."""
+    cpu: str = ""
+    cores: Positive = 1
+    blas: str = ""
+    """The BLAS library and the core it chose, such as `openblas Haswell`."""
+    drivers: dict[str, str] = Field(default_factory=dict)
+    """Device and driver of every other processor, by processor."""
+    clock_mhz: ClockMhz | None = None
+    """The CPU's clock when measuring ended; None: unknown. It changes all the time, so it makes no other device."""
+
+    def is_same_as(self, other: Device) -> bool:
+        """Whether both are one device, whatever its clock did."""
+        return self == other.model_copy(update={"clock_mhz": self.clock_mhz})
+
+
+@dataclass(frozen=True, slots=True)
+class CostDifference:
+    """An entry before and after; None where there is none."""
+
+    before: Cost | None
+    after: Cost | None
+
+    def ratio(self, work: Work) -> float | None:
+        """How much longer that work takes after than before; None where one of them does not say."""
+        if self.before is None or self.after is None:
+            return None
+        return self.after.duration_us(work) / self.before.duration_us(work)
+
+
+class Profile(Document):
+    """What stages cost on a machine."""
+
+    format: Literal["leo-profile/1"]
+    name: Name
+    hardware: Name
+    """The `Hardware` whose processors the entries name."""
+    device: Device | None = None
+    """Where it was measured; None: it is made from published figures and modelling choices."""
+    costs: tuple[Cost, ...]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        unique([" / ".join(map(str, _key(cost))) for cost in self.costs], "$.costs[{}]", "entry")
+        return self
+
+    def cost(self, stage: BoundStage, variant: str, processor: str) -> Cost | None:
+        """The entry that holds for a stage's variant on a processor, or None when there is none."""
+        entries = {_key(cost): cost for cost in self.costs if cost.processor == processor}
+        for operator, signature in (
+            (stage.operator.name, stage.signature(variant)),
+            (stage.operator.name, None),
+            (ANY_OPERATOR, None),
+        ):
+            if entry := entries.get((processor, operator, variant, signature)):
+                return entry
+        return None
+
+    def merged_with(self, other: Self, name: str) -> Self:
+        """The entries of both; of two, the other one. Raises `ProfileError` for other hardware or devices."""
+        other.require(self.hardware)
+        if self.device is not None and other.device is not None and not self.device.is_same_as(other.device):
+            raise ProfileError(
+                f"profiles `{self.name}` and `{other.name}` were measured on different devices",
+                hint="compare them with `leo-runtime profiles diff`; one profile speaks of one device",
+            )
+        costs = {_key(cost): cost for cost in (*self.costs, *other.costs)}
+        update = {"name": name, "device": self.device or other.device, "costs": tuple(costs.values())}
+        return self.model_copy(update=update)
+
+    def beside_neighbours(self) -> Self:
+        """The same profile with stages as slow as they were beside busy neighbours, where that was measured."""
+        return self.model_copy(update={"costs": tuple(_slowed(cost) for cost in self.costs)})
+
+    def differences(self, other: Self) -> tuple[CostDifference, ...]:
+        """Every entry that is not the same in both, in the order of this profile, then what only the other has."""
+        before, after = ({_key(cost): cost for cost in profile.costs} for profile in (self, other))
+        pairs = ((before.get(key), after.get(key)) for key in (*before, *(key for key in after if key not in before)))
+        return tuple(CostDifference(old, new) for old, new in pairs if old != new)
+
+    def require(self, hardware_name: str) -> None:
+        """Raise `ProfileError` when the profile speaks of other hardware."""
+        if self.hardware != hardware_name:
+            raise ProfileError(
+                f"profile `{self.name}` is of hardware `{self.hardware}`, not of `{hardware_name}`",
+                hint="give the profile and the hardware of one machine",
+            )
+
+
+def _slowed(cost: Cost) -> Cost:
+    measured = cost.measurement
+    if measured is None or measured.beside_us is None or measured.median_us == 0:
+        return cost
+    # Both parts of the line grow alike, so that the entry gives the slower median at the stage's own size.
+    beside_us, median_us = measured.beside_us, measured.median_us
+    return cost.model_copy(
+        update={
+            "fixed_us": cost.fixed_us * beside_us // median_us,
+            "ps_per_mac": cost.ps_per_mac * beside_us // median_us,
+            "ps_per_byte": cost.ps_per_byte * beside_us // median_us,
+        }
+    )
+
+
+def _key(cost: Cost) -> tuple[str, str, str, str | None]:
+    return cost.processor, cost.operator, cost.variant, cost.signature

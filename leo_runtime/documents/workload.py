@@ -1,0 +1,433 @@
+"""What to compute: task graphs of stages over sensor streams, and the workload of graphs that are placed together.
+
+The document is `leo-workload/1`, written as a TOML or JSON file or built in Python (`GraphBuilder`); both give equal
+values. `bind` checks a graph's meaning (operators, parameters, shapes) and gives each stage what a backend needs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isnan
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import Field, ValidationError, model_validator
+
+from leo_runtime.documents.problem import Criterion
+from leo_runtime.errors import GraphError
+from leo_runtime.operators import Operator, Shape, Work, beside, find_operator
+from leo_runtime.operators.own import failure
+from leo_runtime.schema import (
+    Document,
+    Name,
+    Positive,
+    Quantity,
+    Value,
+    document_error,
+    find_cycle,
+    reject,
+    unique,
+)
+
+DEFAULT_VARIANT = "default"
+
+_Part = TypeVar("_Part", bound=Value)
+
+
+class Variant(Value):
+    """One implementation of a stage: parameters that differ from the stage's, and what it loses in accuracy."""
+
+    name: Name
+    params: dict[str, Any] = Field(default_factory=dict)
+    accuracy_loss_ppm: Quantity = 0
+
+
+class Stage(Value):
+    """One operator in a task graph."""
+
+    name: Name
+    operator: Name
+    inputs: tuple[Name, ...] = ()
+    params: dict[str, Any] = Field(default_factory=dict)
+    gate: Name | None = None
+    """The stage whose output decides whether this one runs, and with it all that reads it."""
+    variants: Annotated[tuple[Variant, ...], Field(min_length=1)] = (Variant(name=DEFAULT_VARIANT),)
+    parts: Positive = 1
+    """Cut into so many parts, each placed by itself; `name` is then where they are put together again."""
+
+
+class Decision(Value):
+    """How an output is read: the label of its greatest entry, where that is at least `threshold`."""
+
+    stage: Name
+    labels: Annotated[tuple[Name, ...], Field(min_length=1)]
+    threshold: float = 0.5
+    background: Name | None = None
+    """The label that means nothing was detected."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if isnan(self.threshold):
+            reject("a threshold that is no number is never reached", "$.threshold", str(self.threshold))
+        return self
+
+
+class TaskGraph(Value):
+    """One sensing pipeline: stages, how often it runs, and by when it must have answered."""
+
+    name: Name
+    period_us: Positive
+    offset_us: Quantity = 0
+    deadline_us: Positive
+    """Each output is due so long after the frame's release."""
+    weight: Positive = 1
+    """What a microsecond of tardiness weighs against other graphs'."""
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
+    decision: Decision | None = None
+    accuracy_loss_ppm_max: Quantity | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        unique([stage.name for stage in self.stages], "$.stages[{}].name")
+        names = [stage.name for stage in self.stages]
+        for s, stage in enumerate(self.stages):
+            unique([variant.name for variant in stage.variants], f"$.stages[{s}].variants[{{}}].name")
+            for i, name in enumerate(stage.inputs):
+                if name not in names:
+                    reject(f'no stage of graph "{self.name}" is called "{name}"', f"$.stages[{s}].inputs[{i}]", name)
+            if stage.gate is not None and stage.gate not in names:
+                reject(f'no stage of graph "{self.name}" is called "{stage.gate}"', f"$.stages[{s}].gate", stage.gate)
+        waits = {s.name: [*s.inputs, *([s.gate] if s.gate else [])] for s in self.stages}
+        if cycle := find_cycle(waits):
+            where = f"$.stages[{names.index(cycle[0])}].inputs"
+            reject(f"the stages wait for each other: {' <- '.join([*cycle, cycle[0]])}", where, cycle[0])
+        if self.decision is not None and self.decision.stage not in names:
+            reject(f'no stage of graph "{self.name}" is called "{self.decision.stage}"', "$.decision.stage", "")
+        return self
+
+    def stage(self, name: str) -> Stage:
+        """The stage of that name. Raises `KeyError`."""
+        for stage in self.stages:
+            if stage.name == name:
+                return stage
+        raise KeyError(name)
+
+    def outputs(self) -> tuple[str, ...]:
+        """The stages that nothing reads and that gate nothing, in the order they are written: what is due."""
+        read = {name for stage in self.stages for name in (*stage.inputs, stage.gate)}
+        return tuple(stage.name for stage in self.stages if stage.name not in read)
+
+
+class Stream(Value):
+    """What a sensor gives: `channels` values `rate_hz` times a second."""
+
+    name: Name
+    kind: Literal["audio", "motion", "other"] = "other"
+    rate_hz: Positive
+    channels: Positive = 1
+
+
+class Workload(Document):
+    """The graphs that are placed together, and the streams they read."""
+
+    format: Literal["leo-workload/1"]
+    name: Name
+    streams: Annotated[tuple[Stream, ...], Field(min_length=1)]
+    graphs: Annotated[tuple[TaskGraph, ...], Field(min_length=1)]
+    objective: Annotated[tuple[Criterion, ...], Field(min_length=1)] = ("tardiness", "energy")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        unique([stream.name for stream in self.streams], "$.streams[{}].name")
+        unique([graph.name for graph in self.graphs], "$.graphs[{}].name")
+        unique(list(self.objective), "$.objective[{}]", "criterion")
+        return self
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Self:
+        """Read a file; what it names is found beside it (`with_files_in`). Raises `DocumentError`, `GraphError`."""
+        return super().from_file(path).with_files_in(Path(path).parent)
+
+    def with_files_in(self, folder: Path) -> Self:
+        """The same workload with every relative file among its parameters taken as relative to `folder`.
+
+        An operator whose module lies in the folder is that one, whatever else is installed under its name.
+        """
+
+        def placed(graph: TaskGraph, stage: Stage) -> Stage:
+            stage = stage.model_copy(update={"operator": beside(folder, stage.operator)})
+            files = file_parameters(_operator(graph, stage))
+            return stage.model_copy(
+                update={
+                    "params": _resolve(stage.params, files, folder),
+                    "variants": tuple(
+                        variant.model_copy(update={"params": _resolve(variant.params, files, folder)})
+                        for variant in stage.variants
+                    ),
+                }
+            )
+
+        graphs = tuple(g.model_copy(update={"stages": tuple(placed(g, s) for s in g.stages)}) for g in self.graphs)
+        return self.model_copy(update={"graphs": graphs})
+
+    def stream(self, name: str) -> Stream:
+        """The stream of that name. Raises `GraphError`."""
+        for stream in self.streams:
+            if stream.name == name:
+                return stream
+        raise GraphError(
+            f"no stream of workload `{self.name}` is called `{name}`",
+            hint=f"it has {', '.join(stream.name for stream in self.streams)}",
+        )
+
+
+class GraphBuilder:
+    """Writes a task graph in Python:
+
+    graph = GraphBuilder("loudness", period_us=1_000_000, deadline_us=200_000)
+    sound = graph.stage("sound", "window", stream="mic", samples=16_000)
+    graph.stage("loud", "energy_gate", sound, threshold_dbfs=-40.0)
+    workload = Workload(..., graphs=(graph.build(),))
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        period_us: int,
+        deadline_us: int,
+        offset_us: int = 0,
+        weight: int = 1,
+        accuracy_loss_ppm_max: int | None = None,
+    ) -> None:
+        self._graph: dict[str, Any] = {
+            "name": name,
+            "period_us": period_us,
+            "deadline_us": deadline_us,
+            "offset_us": offset_us,
+            "weight": weight,
+            "accuracy_loss_ppm_max": accuracy_loss_ppm_max,
+        }
+        self._stages: list[Stage] = []
+        self._decision: Decision | None = None
+
+    def stage(
+        self,
+        name: str,
+        operator: str | Operator,
+        *inputs: str,
+        gate: str | None = None,
+        variants: Sequence[Variant] = (Variant(name=DEFAULT_VARIANT),),
+        parts: int = 1,
+        **params: Any,
+    ) -> str:
+        """Add a stage that reads the stages `inputs`; the keywords are its parameters. Returns its name.
+
+        Raises `GraphError` for a name, variants or parts that cannot be.
+        """
+        self._stages.append(
+            self._checked(
+                f"stage `{name}` of graph `{self._graph['name']}`",
+                Stage,
+                name=name,
+                operator=operator.name if isinstance(operator, Operator) else operator,
+                inputs=inputs,
+                params=params,
+                gate=gate,
+                variants=_as_tuple(variants),
+                parts=parts,
+            )
+        )
+        return name
+
+    def decide(
+        self, stage: str, labels: Sequence[str], *, threshold: float = 0.5, background: str | None = None
+    ) -> None:
+        """Say how the output of `stage` is read. Raises `GraphError` for labels or a threshold that cannot be."""
+        self._decision = self._checked(
+            f"decision of graph `{self._graph['name']}`",
+            Decision,
+            stage=stage,
+            labels=_as_tuple(labels),
+            threshold=threshold,
+            background=background,
+        )
+
+    def build(self) -> TaskGraph:
+        """The finished graph. Raises `GraphError` when it cannot mean anything."""
+        return self._checked(
+            f"graph `{self._graph['name']}`",
+            TaskGraph,
+            **self._graph,
+            stages=tuple(self._stages),
+            decision=self._decision,
+        )
+
+    @staticmethod
+    def _checked(where: str, kind: type[_Part], **fields: Any) -> _Part:
+        """A part of the graph; what is wrong with it is told with its place."""
+        try:
+            return kind.model_validate(fields)
+        except ValidationError as error:
+            raise GraphError(str(document_error(where, error))) from None
+
+
+def _as_tuple(values: Any) -> Any:
+    """A list as a tuple, which is what documents hold; anything else is theirs to judge."""
+    return tuple(values) if isinstance(values, list) else values
+
+
+@dataclass(frozen=True, slots=True)
+class BoundStage:
+    """A stage whose meaning is settled: what a backend needs to load it."""
+
+    name: str
+    operator: Operator
+    params: Mapping[str, Any]
+    """The checked parameters (`Operator.parameters`) of each variant."""
+    input_shapes: tuple[Shape, ...]
+    output_shape: Shape
+    accuracy_loss_ppm: Mapping[str, int]
+
+    def work(self, variant: str) -> Work:
+        """Multiply-accumulates and bytes of one run."""
+        work: Work = self.operator.work(self.params[variant], self.input_shapes)
+        return work
+
+    def output_bytes(self) -> int:
+        """The size of the output: float32."""
+        size = 4
+        for length in self.output_shape:
+            size *= length
+        return size
+
+    def weight_bytes(self, variant: str) -> int:
+        """What the stage holds in memory from run to run."""
+        account = self.operator.weight_bytes
+        return 0 if account is None else account(self.params[variant], self.input_shapes)
+
+    def signature(self, variant: str) -> str:
+        """What a profile knows the stage by: operator, shapes, and a digest of the parameters, no path in it."""
+        params = self.params[variant].model_dump(mode="json")
+        for key in file_parameters(self.operator):
+            if params.get(key) is not None:
+                params[key] = Path(params[key]).name
+        digest = hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()[:8]
+        shapes = ",".join("x".join(map(str, shape)) for shape in self.input_shapes)
+        return f"{self.operator.name}({shapes})#{digest}"
+
+
+def bind(graph: TaskGraph, workload: Workload) -> dict[str, BoundStage]:
+    """Settle the meaning of every stage of a graph, inputs before their readers.
+
+    Raises `GraphError` for an unknown operator or stream, a wrong parameter, a wrong number of inputs, or shapes or
+    sample rates that do not fit.
+    """
+    bound: dict[str, BoundStage] = {}
+    for stage in in_order(graph):
+        bound[stage.name] = _bind(graph, stage, bound, workload)
+    return bound
+
+
+def in_order(graph: TaskGraph) -> list[Stage]:
+    """The stages, each after those it reads or is gated by; otherwise as written."""
+    done: list[Stage] = []
+    names: set[str] = set()
+    waiting = list(graph.stages)
+    while waiting:
+        stage = next(s for s in waiting if all(n in names for n in (*s.inputs, *([s.gate] if s.gate else []))))
+        waiting.remove(stage)
+        done.append(stage)
+        names.add(stage.name)
+    return done
+
+
+def file_parameters(operator: Operator) -> tuple[str, ...]:
+    """The parameters of an operator that name files: those annotated as `Path`."""
+    return tuple(
+        name for name, field in operator.parameters.model_fields.items() if field.annotation in (Path, Path | None)
+    )
+
+
+def _where(graph: TaskGraph, stage: Stage) -> str:
+    return f"stage `{stage.name}` of graph `{graph.name}`"
+
+
+def _operator(graph: TaskGraph, stage: Stage) -> Operator:
+    try:
+        return find_operator(stage.operator)
+    except GraphError as error:
+        raise GraphError(f"{_where(graph, stage)}: {error}", hint=error.hint) from None
+
+
+def _bind(graph: TaskGraph, stage: Stage, bound: dict[str, BoundStage], workload: Workload) -> BoundStage:
+    where = _where(graph, stage)
+    operator = _operator(graph, stage)
+    least, most = operator.inputs
+    if not operator.is_source and not (least <= len(stage.inputs) and (most is None or len(stage.inputs) <= most)):
+        wanted = f"{least}" if most == least else f"{least} or more" if most is None else f"{least} to {most}"
+        raise GraphError(f"{where} has {len(stage.inputs)} inputs, `{operator.name}` takes {wanted}")
+    if operator.is_source and stage.inputs:
+        raise GraphError(f"{where} reads a sensor stream and can have no inputs, got {', '.join(stage.inputs)}")
+    if stage.gate is not None and not bound[stage.gate].operator.is_gate:
+        raise GraphError(
+            f"{where} is gated by `{stage.gate}`, whose operator `{bound[stage.gate].operator.name}` is no gate"
+        )
+    params = {v.name: _params(operator, {**stage.params, **v.params}, where) for v in stage.variants}
+    shapes: set[Shape] = set()
+    inputs: tuple[Shape, ...] = ()
+    for checked in params.values():
+        try:
+            if operator.is_source:
+                stream = workload.stream(checked.stream)
+                inputs = ((checked.samples,) if stream.channels == 1 else (checked.samples, stream.channels),)
+            else:
+                inputs = tuple(bound[name].output_shape for name in stage.inputs)
+            shapes.add(operator.output_shape(checked, inputs))
+            # Asked for when the stage is priced; what is wrong with them is told here, where the stage is known.
+            operator.work(checked, inputs)
+            if operator.weight_bytes is not None:
+                operator.weight_bytes(checked, inputs)
+        except GraphError as error:
+            raise GraphError(f"{where}: {error}", hint=error.hint) from None
+        except Exception as error:  # An operator may be anyone's.
+            raise GraphError(f"{where}: `{operator.name}` failed: {failure(error, operator.output_shape)}") from None
+    if len(shapes) != 1:
+        raise GraphError(f"{where} has variants of different output shapes: {sorted(shapes)}")
+    for checked in params.values():
+        _check_rate(where, operator, checked, [bound[name] for name in stage.inputs], workload)
+    losses = {v.name: v.accuracy_loss_ppm for v in stage.variants}
+    return BoundStage(stage.name, operator, params, inputs, shapes.pop(), losses)
+
+
+def _check_rate(where: str, operator: Operator, params: Any, inputs: list[BoundStage], workload: Workload) -> None:
+    """A stage that reads a stream's own samples, and goes by their rate, must go by the rate they have."""
+    rate_hz = getattr(params, "sample_rate_hz", operator.sample_rate_hz)
+    if rate_hz is None:
+        return
+    for source in (stage for stage in inputs if stage.operator.is_source):
+        for name in dict.fromkeys(checked.stream for checked in source.params.values()):
+            stream = workload.stream(name)
+            if stream.rate_hz == rate_hz:
+                continue
+            if operator.sample_rate_hz is None:
+                problem = f"sample_rate_hz is {rate_hz}, its stream `{name}` has {stream.rate_hz}"
+                raise GraphError(f"{where}: {problem}", hint=f"give it sample_rate_hz = {stream.rate_hz}")
+            problem = f"`{operator.name}` reads {rate_hz} Hz, its stream `{name}` has {stream.rate_hz}"
+            raise GraphError(f"{where}: {problem}", hint="resample the stream, or take another operator")
+
+
+def _params(operator: Operator, params: dict[str, Any], where: str) -> Any:
+    try:
+        return operator.parameters.model_validate_json(json.dumps(params, default=str))
+    except ValidationError as error:
+        raise GraphError(str(document_error(f"{where}, operator `{operator.name}`", error))) from None
+
+
+def _resolve(params: dict[str, Any], files: tuple[str, ...], folder: Path) -> dict[str, Any]:
+    return {
+        key: str(folder / value) if key in files and isinstance(value, str) else value for key, value in params.items()
+    }

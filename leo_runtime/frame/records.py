@@ -1,0 +1,121 @@
+"""What really happened to a frame, beside what was expected of it. Times are microseconds since the run began."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from leo_runtime.documents.problem import Placement
+from leo_runtime.frame.batch import Job
+
+Outcome = Literal["done", "cancelled", "failed"]
+"""`cancelled`: a gate closed, so there was nothing to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageObservation:
+    """One stage of one frame."""
+
+    frame: int
+    stage: str
+    resource: str
+    variant: str
+    lane: int
+    outcome: Outcome
+    planned_start_us: int
+    planned_end_us: int
+    start_us: int
+    end_us: int
+    expected_us: int
+    expected_nj: int
+    device_us: int | None
+    """What the device itself measured, where it has a clock of its own."""
+    nj: int
+    energy_from: Literal["measured", "modelled"]
+    error: str = ""
+    """Why it failed; of a run of a whole batch also where it failed for some of its frames alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransferObservation:
+    """One sending of a stage's output to another processor."""
+
+    frame: int
+    stage: str
+    source: str
+    target: str
+    lane: int | None
+    planned_start_us: int
+    start_us: int
+    arrive_us: int
+    nj: int
+    resource: str | None = None
+    """The radio (or what else the link names) that sent it, until `sent_us`."""
+    sent_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WakeObservation:
+    """A sleeping processor or radio was woken for a frame."""
+
+    frame: int
+    resource: str
+    at_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class GraphResult:
+    """What one task graph answered in one frame."""
+
+    graph: str
+    frame: int
+    release_us: int
+    deadline_us: int
+    """On the run's clock, not relative to the release."""
+    end_us: int
+    """When its last output was there, or when the last gate that closed had decided."""
+    outcome: Outcome
+    label: str | None
+    """The decision, None where there is none to take or nothing was found."""
+    outputs: Mapping[str, np.ndarray] = field(compare=False)
+    """By stage. They are read-only, since results share them: copy what is to be changed."""
+    number: int = 0
+    """Of the frame in its batch, from 0."""
+
+    @property
+    def missed(self) -> bool:
+        """Whether the answer came after its deadline, or never."""
+        return self.outcome == "failed" or self.end_us > self.deadline_us
+
+    @property
+    def latency_us(self) -> int:
+        """From the release of the frame to the answer."""
+        return self.end_us - self.release_us
+
+
+@dataclass(frozen=True, slots=True)
+class FrameResult:
+    """One frame, or one batch of frames: what was planned, and what became of it.
+
+    A batch is released with the last of its frames, and has the results of each frame's graphs.
+    """
+
+    frame: int
+    release_us: int
+    placement: Placement
+    stages: tuple[StageObservation, ...]
+    transfers: tuple[TransferObservation, ...]
+    graphs: tuple[GraphResult, ...]
+    wakes: tuple[WakeObservation, ...] = ()
+    jobs: Mapping[str, Job] = field(default_factory=dict)
+    """What each run computes, by the name it has in `placement` and `stages`; in a batch that says of which frames."""
+
+    @property
+    def reason(self) -> str:
+        """Why a graph of it failed: it was not placed, or else the first stage that failed says so. Empty if none."""
+        if all(graph.outcome != "failed" for graph in self.graphs):
+            return ""
+        return self.placement.reason or next((run.error for run in self.stages if run.outcome == "failed"), "")

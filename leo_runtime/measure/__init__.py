@@ -1,0 +1,1 @@
+"""What stages cost on this machine: calibration, energy, tuning, and the audio bench."""

@@ -1,0 +1,101 @@
+"""Every operator by its name: those that ship, and users' own as soon as their module is imported."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from pathlib import Path
+
+from leo_runtime.errors import GraphError
+from leo_runtime.operators import arrays, classifiers, motion, sound
+from leo_runtime.operators.definition import Operator
+from leo_runtime.operators.modules import import_for, lies_in, name_in
+
+BUILT_IN: tuple[Operator, ...] = tuple(
+    sorted(
+        (one for family in (arrays, classifiers, motion, sound) for one in family.OPERATORS), key=lambda one: one.name
+    )
+)
+"""The operators that ship, by name."""
+
+_operators: dict[str, Operator] = {one.name: one for one in BUILT_IN}
+_importing = threading.RLock()
+
+
+def define(operator: Operator) -> Operator:
+    """Make an operator known by its name.
+
+    One of your own (`module:function`) may be defined again, as a notebook does. Raises `GraphError` for the name of
+    any other.
+    """
+    if ":" not in operator.name and operator.name in _operators:
+        raise GraphError(f"an operator called `{operator.name}` is already defined", hint="give yours another name")
+    _operators[operator.name] = operator
+    return operator
+
+
+def find_operator(name: str) -> Operator:
+    """The operator of that name. Raises `GraphError`.
+
+    `package.module:function` imports a user's own; `folder/module:function` one whose module lies in that folder.
+    """
+    if name in _operators:
+        return _operators[name]
+    place, _, function = name.rpartition(":")
+    if not place:
+        known = ", ".join(operator.name for operator in BUILT_IN)
+        raise GraphError(
+            f"no operator is called `{name}`", hint=f"one of {known}, or your own as `package.module:function`"
+        )
+    folder, module = _split(place)
+    with _importing:
+        if folder is None:
+            import_for(name, module)
+        else:
+            name = in_folder(folder, f"{module}:{function}")
+            if name not in _operators:
+                _import_in(folder, f"{module}:{function}")
+    if name not in _operators:
+        raise GraphError(
+            f"no operator is called `{module}:{function}`: its module defines none of that name",
+            hint="an operator is a function under `@operator(output_shape=...)`",
+        )
+    return _operators[name]
+
+
+def beside(folder: Path, name: str) -> str:
+    """What an operator is called in a workload that lies in a folder: with the folder, where its module lies there."""
+    module, colon, _ = name.rpartition(":")
+    return in_folder(folder.resolve(), name) if colon and lies_in(folder, module) else name
+
+
+def in_folder(folder: Path, name: str) -> str:
+    """What `find_operator` knows an operator by whose module lies in a folder."""
+    return str(folder / name)
+
+
+def _split(place: str) -> tuple[Path | None, str]:
+    """The folder and the module of `folder/module`; no folder where it is a module alone."""
+    path = Path(place)
+    return (None, place) if path.name == place else (path.parent.resolve(), path.name)
+
+
+def _import_in(folder: Path, name: str) -> None:
+    """Import the module of an operator from a folder; what it defines is known with the folder, and there alone."""
+    before = dict(_operators)
+    try:
+        import_for(name, name_in(folder, name.rpartition(":")[0]))
+    finally:
+        defined = {known: one for known, one in _operators.items() if before.get(known) is not one}
+        for known in defined:
+            del _operators[known]
+        _operators.update({known: before[known] for known in defined if known in before})
+    for known, one in defined.items():
+        # What the module imports from elsewhere may define operators, too.
+        own = name_in(folder, known.rpartition(":")[0]) in sys.modules
+        _operators[in_folder(folder, known) if own else known] = one
+
+
+def all_operators() -> tuple[Operator, ...]:
+    """Every operator known so far, by name."""
+    return tuple(_operators[name] for name in sorted(_operators))

@@ -1,0 +1,81 @@
+"""What an operator is: its parameters, the shape of its output, its work, and what it holds in memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field
+
+from leo_runtime.schema import Value
+
+Shape = tuple[int, ...]
+"""Lengths of an array's axes."""
+
+Function = Callable[..., np.ndarray]
+
+NotNegative = Annotated[float, Field(ge=0.0)]
+AboveZero = Annotated[float, Field(gt=0.0)]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a stage has to do, whoever does it: multiply-accumulates, and bytes read and written (weights too)."""
+
+    macs: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a stage that is cut: the parameters it has of its own, and the rows of the input it reads."""
+
+    params: dict[str, Any]
+    first_row: int = 0
+    rows: int | None = None
+    """None: it reads the whole input."""
+
+
+class NoParameters(Value):
+    """The parameters of an operator that has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """One operator. `output_shape`, `work` and `weight_bytes` get the parameters, then the shapes of the inputs."""
+
+    name: str
+    summary: str
+    parameters: type[Value]
+    output_shape: Callable[[Any, Sequence[Shape]], Shape]
+    work: Callable[[Any, Sequence[Shape]], Work]
+    inputs: tuple[int, int | None] = (1, 1)
+    """The least and the greatest number of inputs; None is any number."""
+    is_gate: bool = False
+    """Its output is one number: above 0 opens the gate, and lets the stages behind it run."""
+    is_source: bool = False
+    """It reads a sensor stream: its one input array is the window of raw samples, and it has no input stages."""
+    takes_absent: bool = False
+    """An input that a closed gate removed is given as zeros; any other operator is then removed itself."""
+    cut: Callable[[Any, Sequence[Shape], int], tuple[Part, ...]] | None = None
+    """Cuts the stage into so many parts whose outputs, one after the other, are its output; None: it cannot be cut.
+    Parts of parameters follow each other along the last axis, parts of rows along the first."""
+    sample_rate_hz: int | None = None
+    """The one rate of the samples it reads; None: any, or what its parameter `sample_rate_hz` says."""
+    weight_bytes: Callable[[Any, Sequence[Shape]], int] | None = None
+    """What it holds in memory from run to run (a model's weights), in bytes; None: nothing."""
+    function: Function | None = None
+    """A user's own operator: what computes it, called with the input arrays and the parameters by keyword."""
+
+
+def values(*shapes: Shape) -> int:
+    """How many values arrays of these shapes hold together."""
+    return sum(math.prod(shape) for shape in shapes)
+
+
+def shown(shape: Shape) -> str:
+    """A shape as messages show it: (800,) or (98, 40)."""
+    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"

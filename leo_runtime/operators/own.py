@@ -1,0 +1,128 @@
+"""Makes a user's Python function an operator."""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections.abc import Callable, Sequence
+from operator import index
+from pathlib import Path
+from typing import Any
+
+from pydantic import create_model
+
+from leo_runtime.errors import GraphError
+from leo_runtime.operators.catalogue import define
+from leo_runtime.operators.definition import Function, Operator, Shape, Work, values
+from leo_runtime.operators.modules import name_within
+from leo_runtime.schema import Value
+
+
+def operator(
+    *,
+    output_shape: Callable[..., Shape],
+    macs: Callable[..., int] | None = None,
+    weight_bytes: Callable[..., int] | None = None,
+    inputs: tuple[int, int | None] = (1, 1),
+) -> Callable[[Function], Operator]:
+    """Make a Python function an operator, known as `module:function`.
+
+    The function gets the input arrays by position and its parameters by keyword (annotated, as in
+    `def peaks(signal, *, height: float = 0.5)`), and returns an array of the shape that `output_shape` gives for the
+    shapes of the inputs and the same keywords. `macs` (its work) and `weight_bytes` (what it holds in memory from run
+    to run) are called in the same way; None is 0. What one of them raises, or gives that is no shape or number, is a
+    `GraphError` where the operator is used.
+    """
+
+    def decorate(function: Function) -> Operator:
+        keywords = [p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
+        fields: dict[str, Any] = {
+            p.name: (Any if p.annotation is p.empty else p.annotation, ... if p.default is p.empty else p.default)
+            for p in keywords
+        }
+        hints = inspect.get_annotations(function, eval_str=True)
+        fields = {name: (hints.get(name, kind), default) for name, (kind, default) in fields.items()}
+
+        name = f"{name_within(function.__module__)}:{function.__qualname__}"
+
+        def called(what: str, asked: Callable[..., Any], params: Value, shapes: Sequence[Shape]) -> Any:
+            try:
+                return asked(*shapes, **params.model_dump())
+            except GraphError:
+                raise
+            except Exception as error:
+                given = ", ".join(["the shape of each input", *(f"{key}=..." for key in fields)])
+                raise GraphError(
+                    f"`{what}` of operator `{name}` failed: {failure(error, asked)}",
+                    hint=f"it is called with {given}",
+                ) from None
+
+        def shape(params: Value, shapes: Sequence[Shape]) -> Shape:
+            return require_shape(name, called("output_shape", output_shape, params, shapes))
+
+        def amount(what: str, asked: Callable[..., int] | None, params: Value, shapes: Sequence[Shape]) -> int:
+            return 0 if asked is None else require_amount(name, what, called(what, asked, params, shapes))
+
+        def weights(params: Value, shapes: Sequence[Shape]) -> int:
+            return amount("weight_bytes", weight_bytes, params, shapes)
+
+        def work(params: Value, shapes: Sequence[Shape]) -> Work:
+            moved = 4 * values(*shapes, shape(params, shapes)) + weights(params, shapes)
+            return Work(amount("macs", macs, params, shapes), moved)
+
+        return define(
+            Operator(
+                name=name,
+                summary=inspect.getdoc(function) or "",
+                parameters=create_model(f"{function.__name__}_parameters", __base__=Value, **fields),
+                output_shape=shape,
+                work=work,
+                inputs=inputs,
+                weight_bytes=weights,
+                function=function,
+            )
+        )
+
+    return decorate
+
+
+def failure(error: BaseException, function: Callable[..., Any] | None) -> str:
+    """What a user's function raised, and where, as "KeyError: 'x' (steps.py:9)".
+
+    The line is the last one in the function's own file, not in what that calls; its first where it was not entered.
+    """
+    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    code = getattr(inspect.unwrap(function), "__code__", None) if function is not None else None
+    if code is None:
+        return said
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == code.co_filename]
+    return f"{said} ({Path(code.co_filename).name}:{lines[-1] if lines else code.co_firstlineno})"
+
+
+def require_shape(operator: str, given: Any) -> Shape:
+    """What an operator's `output_shape` gave, as a shape. Raises `GraphError`."""
+    try:
+        shape = tuple(index(length) for length in given)
+    except TypeError:
+        shape = (-1,)
+    if any(length < 0 for length in shape):
+        raise GraphError(
+            f"`output_shape` of operator `{operator}` gave {given!r}",
+            hint="a shape is a tuple of integers of at least 0, such as (3,)",
+        )
+    return shape
+
+
+def require_amount(operator: str, what: str, given: Any) -> int:
+    """What an operator's `macs` or `weight_bytes` gave, as a number. Raises `GraphError`."""
+    try:
+        amount = index(given)
+    except TypeError:
+        amount = -1
+    if amount < 0:
+        raise GraphError(
+            f"`{what}` of operator `{operator}` gave {given!r}",
+            hint="it is an integer of at least 0; round it by `int`",
+        )
+    return amount

@@ -1,0 +1,160 @@
+"""One recording on one machine, under one way of placing and then under others, in virtual and in real time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from functools import partial
+
+from leo_runtime import solver
+from leo_runtime.backend import Backend
+from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.profile import Profile
+from leo_runtime.documents.workload import Workload
+from leo_runtime.progress import Progress
+from leo_runtime.recordings.recording import Recording
+from leo_runtime.replay import summary
+from leo_runtime.replay.replay import FrameSink, Replay, Span, Time, replay
+from leo_runtime.replay.shared_kernels import ComputedOnce
+from leo_runtime.runtime.planner import BATCH_NODES, Solver
+from leo_runtime.runtime.runtime import Runtime
+from leo_runtime.solver.reserve import solve_with_reserve
+
+POLICIES = ("cpu-only", "dsp-first", "gpu-first", "greedy")
+"""The simpler policies that are set beside the solver's."""
+
+LIVE_RESERVE_PERCENT = 50
+"""Of every deadline, in real time: other programs run on this machine, too."""
+MAX_NODES = 20_000
+"""How long the exact solver may search for one frame: a bound in nodes gives the same answer at every run."""
+
+Bar = Callable[[str], AbstractContextManager[Progress]]
+"""Shows how far something is, under that title; `ProgressBar` is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is replayed, on what."""
+
+    workload: Workload
+    hardware: Hardware
+    profile: Profile
+    recording: Recording
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Placing:
+    """How frames are placed, and how long they then take in virtual time."""
+
+    policy: str = "exact"
+    reserve_percent: int | None = None
+    """Of every deadline, kept free in plans; None: none in virtual time, `LIVE_RESERVE_PERCENT` in real time."""
+    batch: int = 1
+    solver_on: str | None = None
+    """The processor that solving is charged to."""
+    noise_ppm: int | None = None
+    """The spread of durations in virtual time."""
+    seed: int = 0
+
+    def solver(self, time: Time) -> Solver:
+        """What answers a frame's question."""
+        reserve_percent = self.reserve_percent
+        if reserve_percent is None:
+            reserve_percent = LIVE_RESERVE_PERCENT if time == "real" else 0
+        limit_nodes = MAX_NODES if self.batch == 1 else BATCH_NODES
+        solve = partial(solver.solve, solver=self.policy, limit_nodes=limit_nodes, seed=self.seed)
+        return lambda problem: solve_with_reserve(problem, reserve_percent, solve)
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A replay, what of its machine could not be used and why, and the totals of it and of other policies."""
+
+    replayed: Replay
+    missing: Mapping[str, str]
+    """Processors that are not here."""
+    left_out: Mapping[str, str]
+    """Kernels that cannot be loaded, as "stage (variant) on processor"."""
+    totals: tuple[summary.Total, ...]
+
+
+def compare(
+    case: Case,
+    time: Time,
+    placing: Placing,
+    *,
+    others: bool = True,
+    bar: Bar,
+    sinks: Sequence[FrameSink] = (),
+) -> Compared:
+    """Replay a case, and with `others` set other policies beside it. Raises what making a runtime raises."""
+    with bar(f"in {time} time") as progress, _runtime(case, time, placing) as runtime:
+        replayed = _replay(runtime, case, time, placing, progress, sinks)
+        missing = dict(runtime.missing)
+        left_out = {
+            f"{stage} ({variant}) on {resource}": why for (stage, resource, variant), why in runtime.left_out.items()
+        }
+    own = summary.total(replayed, summary.energy(replayed))
+    return Compared(replayed, missing, left_out, (own, *(beside(case, time, placing, bar) if others else ())))
+
+
+def beside(case: Case, time: Time, placing: Placing, bar: Bar) -> tuple[summary.Total, ...]:
+    """The other policies in virtual time, planned as in the time given; beside a real replay also its own.
+
+    Beside a replay in batches there is the same policy frame by frame.
+    """
+    others = [replace(placing, policy=policy) for policy in POLICIES if policy != placing.policy]
+    if placing.batch > 1:
+        others.insert(0, replace(placing, batch=1))
+    if time == "real":
+        others.insert(0, placing)
+    totals = []
+    once = ComputedOnce(case.hardware)
+    try:
+        for other in others:
+            called = other.policy if other.batch == placing.batch else f"{other.policy}, frame by frame"
+            with (
+                bar(f"beside it, {called}") as progress,
+                _simulated(case, other, other.solver(time), once.backends) as runtime,
+            ):
+                found = _replay(runtime, case, "virtual", other, progress)
+            totals.append(replace(summary.total(found, summary.energy(found)), policy=called))
+    finally:
+        once.close()
+    return tuple(totals)
+
+
+def _runtime(case: Case, time: Time, placing: Placing) -> Runtime:
+    if time == "virtual":
+        return _simulated(case, placing, placing.solver(time), None)
+    return Runtime.live(case.workload, case.hardware, case.profile, solver=placing.solver(time))
+
+
+def _simulated(case: Case, placing: Placing, solve: Solver, backends: Mapping[str, Backend] | None) -> Runtime:
+    return Runtime.simulated(
+        case.workload,
+        case.hardware,
+        case.profile,
+        solver=solve,
+        backends=backends,
+        noise=placing.noise_ppm,
+        seed=placing.seed,
+    )
+
+
+def _replay(
+    runtime: Runtime, case: Case, time: Time, placing: Placing, progress: Progress, sinks: Sequence[FrameSink] = ()
+) -> Replay:
+    return replay(
+        runtime,
+        case.recording,
+        case.span,
+        policy=placing.policy,
+        time=time,
+        solver_on=placing.solver_on,
+        batch=placing.batch,
+        progress=progress,
+        sinks=sinks,
+    )

@@ -1,0 +1,88 @@
+"""Values for replays under several policies: each stage of each frame is computed once, whoever would have run it.
+
+Where a stage may run is asked of the machine's own backends; what it computes comes from one reference for all of them.
+So policies are compared in the time it takes to compute one of them, and differ in nothing but their placements.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
+
+import numpy as np
+
+from leo_runtime.backend import Backend, Kernel, registry
+from leo_runtime.backend.machine import open_backends
+from leo_runtime.documents.hardware import Hardware, Processor
+from leo_runtime.documents.workload import BoundStage
+from leo_runtime.runtime.kernels import frozen_copy
+
+REFERENCE = "cpu"
+"""The backend that all others are held to."""
+
+_Memory = dict[tuple[str, str, bytes], np.ndarray]
+
+
+class ComputedOnce:
+    """The backends of a machine, by processor, for `Runtime.simulated`; closing it closes those it opened.
+
+    Processors that no backend serves here are served by the reference, as a simulated runtime has it.
+    """
+
+    def __init__(self, hardware: Hardware) -> None:
+        """Raises what making the reference raises."""
+        memory: _Memory = {}
+        with ExitStack() as undo:
+            # What is not here is not said again: the run that others are compared with has said so.
+            machine = undo.enter_context(open_backends(hardware))
+            reference = undo.enter_context(closing(registry.create(Processor(name=REFERENCE, backend=REFERENCE))))
+            self.backends: Mapping[str, Backend] = {
+                processor.name: _Once(machine.backends.get(processor.name, reference), reference, memory)
+                for processor in hardware.processors
+            }
+            self._opened = undo.pop_all()
+
+    def close(self) -> None:
+        """Let go of the backends. Closing twice is fine."""
+        self._opened.close()
+
+
+class _Once:
+    """One processor's backend, computing by the reference."""
+
+    def __init__(self, real: Backend, reference: Backend, memory: _Memory) -> None:
+        self.name = real.name
+        self._real = real
+        self._reference = reference
+        self._memory = memory
+        self._kernels: dict[tuple[str, str], Kernel] = {}
+
+    def supports(self, stage: BoundStage, variant: str, /) -> bool:
+        return self._real.supports(stage, variant)
+
+    def load(self, stage: BoundStage, variant: str, /) -> Kernel:
+        key = (stage.name, variant)
+        if key not in self._kernels:  # Every policy loads it anew.
+            able = self._reference if self._reference.supports(stage, variant) else self._real
+            self._kernels[key] = _OnceKernel(able.load(stage, variant), key, self._memory)
+        return self._kernels[key]
+
+    def close(self) -> None:
+        """Nothing: whoever made it closes what it stands on."""
+
+
+class _OnceKernel:
+    def __init__(self, kernel: Kernel, stage: tuple[str, str], memory: _Memory) -> None:
+        self._kernel = kernel
+        self._stage = stage
+        self._memory = memory
+
+    def __call__(self, inputs: Sequence[np.ndarray], /) -> np.ndarray:
+        digest = hashlib.blake2b(digest_size=16)
+        for array in inputs:
+            digest.update(np.ascontiguousarray(array).data)
+        key = (*self._stage, digest.digest())
+        if key not in self._memory:
+            self._memory[key] = frozen_copy(self._kernel(inputs))
+        return self._memory[key]

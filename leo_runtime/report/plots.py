@@ -1,0 +1,134 @@
+"""Pictures, by matplotlib, which is imported when the first one is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from leo_runtime.documents.profile import ANY_OPERATOR, Profile
+from leo_runtime.errors import InputError, MissingExtraError
+from leo_runtime.operators import Work
+
+if TYPE_CHECKING:
+    from leo_runtime.replay.replay import Replay, Span
+    from leo_runtime.replay.summary import Total
+
+PROCESSOR_COLOURS = {"cpu": "#c44e52", "gpu": "#4c72b0", "dsp": "#55a868", "cloud": "#8172b3"}
+"""By the names shipped machines give their processors; others take what is left of matplotlib's own cycle."""
+
+
+def pyplot() -> Any:
+    """matplotlib.pyplot, drawing to files alone. Raises `MissingExtraError`."""
+    try:
+        import_module("matplotlib").use("Agg")
+    except ImportError:
+        raise MissingExtraError("drawing a plot", "report") from None
+    return import_module("matplotlib.pyplot")
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write a figure in the format of the file's ending. Raises `InputError`."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=150, bbox_inches="tight")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: the plot cannot be written ({error})", hint="name a .png, .svg or .pdf") from None
+    finally:
+        pyplot().close(figure)
+
+
+def plot_profile(profile: Profile, path: Path) -> None:
+    """One panel an operator: time against work, a line a processor and variant, with what was measured as points."""
+    plt = pyplot()
+    operators = list(dict.fromkeys(cost.operator for cost in profile.costs if cost.ps_per_mac))
+    if not operators:
+        raise InputError(f"profile `{profile.name}` has no entry whose time grows with the work: nothing to plot")
+    columns = min(3, len(operators))
+    rows = -(-len(operators) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(4.2 * columns, 3.2 * rows), squeeze=False)
+    panels = dict(zip(operators, axes.flat, strict=False))
+    for axis in list(axes.flat)[len(operators) :]:
+        axis.set_visible(False)
+    for operator, axis in panels.items():
+        axis.set(
+            title="any other operator" if operator == ANY_OPERATOR else operator,
+            xscale="log",
+            yscale="log",
+            xlabel="multiply-accumulates",
+            ylabel="ms",
+        )
+    for cost in profile.costs:
+        if cost.operator not in panels or (cost.signature is not None and cost.measurement is None):
+            continue
+        axis, colour = panels[cost.operator], PROCESSOR_COLOURS.get(cost.processor)
+        label = cost.processor if cost.variant == "default" else f"{cost.processor} {cost.variant}"
+        if cost.measurement is not None:
+            if not cost.ps_per_mac:
+                continue  # Known at one size alone, and that size is not in the profile.
+            macs = (cost.measurement.median_us - cost.fixed_us) * 1_000_000 / cost.ps_per_mac
+            axis.plot([max(1.0, macs)], [cost.measurement.median_us / 1000], "o", color=colour)
+        elif cost.signature is None:
+            work = [round(10 ** (third / 3)) for third in range(9, 31)]
+            times_ms = [cost.duration_us(Work(macs, 0)) / 1000 for macs in work]
+            style = "-" if cost.variant == "default" else "--"
+            axis.plot(work, times_ms, style, color=colour, label=label)
+    for axis in panels.values():
+        axis.legend(fontsize=8)
+        axis.grid(True, alpha=0.3)
+    measured = "measured (points) and fitted" if profile.device else "published or modelled, not measured"
+    figure.suptitle(f"{profile.name}: what stages cost, {measured}")
+    figure.tight_layout()
+    save(figure, path)
+
+
+def plot_replay(replayed: Replay, totals: Sequence[Total], path: Path, *, part: Span) -> None:
+    """What ran on each lane in a part of a replay; what each policy cost in all, and how many answers were late."""
+    plt = pyplot()
+    from_us, to_us = part.start_us, part.end_us
+    figure, (lanes, bars) = plt.subplots(1, 2, figsize=(11, 3.6), width_ratios=(3, 2), layout="constrained")
+    rows = [(p.name, lane) for p in replayed.hardware.processors for lane in range(p.lanes)]
+    runs = [
+        (frame.jobs[run.stage].stage, run)
+        for frame in replayed.frames
+        for run in frame.stages
+        if run.end_us > run.start_us and run.start_us < to_us and run.end_us > from_us
+    ]
+    used = [row for row in rows if any((run.resource, run.lane) == row for _, run in runs)]
+    names = list(dict.fromkeys(name for name, _ in runs))
+    colours = {name: plt.get_cmap("tab20")(k % 20) for k, name in enumerate(names)}
+    for y, row in enumerate(used):
+        for name, run in runs:
+            if (run.resource, run.lane) == row:
+                lanes.barh(
+                    y,
+                    (run.end_us - run.start_us) / 1000,
+                    left=(run.start_us - from_us) / 1000,
+                    height=0.8,
+                    color=colours[name],
+                    edgecolor="white",
+                    linewidth=0.3,
+                )
+    lanes.set_yticks(range(len(used)), [f"{name} {lane}" for name, lane in used])
+    lanes.invert_yaxis()
+    lanes.set(
+        xlim=(0, (to_us - from_us) / 1000),
+        xlabel=f"ms, from second {from_us / 1e6:g} of the recording",
+        title=f"{replayed.recording.manifest.name} on {replayed.hardware.name}, placed by {replayed.policy}",
+    )
+    handles = [plt.Rectangle((0, 0), 1, 1, color=colours[name]) for name in names]
+    lanes.legend(handles, names, fontsize="x-small", ncols=1, loc="center left", bbox_to_anchor=(1, 0.5))
+    drawn = bars.barh([total.policy for total in totals], [total.nj / 1e9 for total in totals], color="#4c72b0")
+    late = [_lateness(total) for total in totals]
+    bars.bar_label(drawn, late, padding=3, fontsize="small", color="#c44e52")
+    bars.invert_yaxis()
+    bars.margins(x=0.35)
+    bars.set(xlabel="J", title="energy of the whole recording")
+    save(figure, path)
+
+
+def _lateness(total: Total) -> str:
+    """What is written beside a policy's bar: answers that came late, and that never came."""
+    counts = [f"{count} {what}" for count, what in ((total.late, "late"), (total.failed, "failed")) if count]
+    return f"{', '.join(counts)} of {total.answers}" if counts else ""

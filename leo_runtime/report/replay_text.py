@@ -1,0 +1,101 @@
+"""What a compared replay is shown as: text for people, or plain values for JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from leo_runtime.frame.ledger import Ledger
+from leo_runtime.replay import summary
+from leo_runtime.replay.compare import Compared
+from leo_runtime.replay.replay import Replay
+from leo_runtime.report import tables as report
+
+FAILURES_SHOWN = 10
+LONGEST_REASON = 300
+"""How many ways to fail are shown, and how many characters of why; the log and JSON hold them whole."""
+
+
+def figures(compared: Compared) -> dict[str, Any]:
+    """All figures as plain values."""
+    replayed = compared.replayed
+    ledger = summary.energy(replayed)
+    return {
+        "time": replayed.time,
+        "hardware": replayed.hardware.name,
+        "profile": replayed.profile.name,
+        "recording": replayed.recording.manifest.name,
+        "solver_on": replayed.solver_on,
+        "batch": replayed.batch,
+        "ran_together": summary.ran_together(replayed),
+        "missing": dict(compared.missing),
+        "left_out": dict(compared.left_out),
+        "failures": [asdict(failure) for failure in summary.failures(replayed)],
+        "pipelines": [asdict(line) for line in summary.pipelines(replayed)],
+        "processors": [asdict(line) for line in summary.processors(replayed, ledger)],
+        "policies": [asdict(line) for line in compared.totals],
+    }
+
+
+def text(compared: Compared, written: Sequence[Path] = ()) -> str:
+    """The tables, what failed, and where files were written."""
+    replayed = compared.replayed
+    ledger = summary.energy(replayed)
+    parts = [
+        _title(replayed),
+        *(f"not here: {name} ({why})\n" for name, why in compared.missing.items()),
+        *(f"not used: {what} ({_short(why)})\n" for what, why in compared.left_out.items()),
+        "\n",
+        report.pipelines_table(summary.pipelines(replayed)),
+        "\n",
+        report.processors_table(summary.processors(replayed, ledger)),
+    ]
+    if ran := summary.ran_together(replayed):
+        parts.append(f"ran together: {', '.join(f'{name} ({times} times)' for name, times in ran.items())}\n")
+    if replayed.solver_on is not None:
+        parts.append(_charged(replayed, ledger))
+    parts.append(_failed(summary.failures(replayed)))
+    if len(compared.totals) > 1:
+        parts += ["\n", report.policies_table(compared.totals)]
+    parts += ["\n", *(f"written: {path}\n" for path in written), "\n"]
+    return "".join(parts)
+
+
+def _title(replayed: Replay) -> str:
+    seconds = (replayed.span.end_us - replayed.span.start_us) / 1e6
+    collected = f", {replayed.batch} frames at a time" if replayed.batch > 1 else ""
+    where = "in virtual time" if replayed.time == "virtual" else "in real time, here"
+    return (
+        f"== {replayed.recording.manifest.name}, {seconds:g} s, on {replayed.hardware.name}, {where}; "
+        f"profile {replayed.profile.name}, placed by {replayed.policy}{collected}\n"
+    )
+
+
+def _failed(failures: Sequence[summary.Failure]) -> str:
+    """What failed, a kind of failure a line; of many the most frequent."""
+    lines = [f"failed {_times(one.count)}: {one.what}: {_short(one.why)}\n" for one in failures[:FAILURES_SHOWN]]
+    if left := failures[FAILURES_SHOWN:]:
+        lines.append(f"failed {_times(sum(one.count for one in left))} in {len(left)} other ways: see the log\n")
+    return "".join(lines)
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _short(text: str) -> str:
+    """A text on one line, cut where it is too long to be read in a table."""
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]}..."
+
+
+def _charged(replayed: Replay, ledger: Ledger) -> str:
+    """What placing the frames took here and is charged for."""
+    solve_us = [frame.placement.solve_us for frame in replayed.frames if frame.placement.solve_us]
+    nj = ledger.by_cause().get("solver", 0)
+    return (
+        f"solver: {report.duration(sum(solve_us))} measured here, frames placed anew: {len(solve_us)}, "
+        f"charged to {replayed.solver_on}: {report.millijoules(nj)} mJ\n"
+    )

@@ -1,0 +1,250 @@
+"""Text for people: tables of plain characters, and figures with their units."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from leo_runtime.operators import Work
+
+if TYPE_CHECKING:
+    from leo_runtime.documents.profile import Cost, Measurement, Profile
+    from leo_runtime.measure.bench_audio import Cell, Row
+    from leo_runtime.replay.summary import Pipeline, ProcessorUse, Total
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Columns under their names, numbers to the right, texts to the left; one trailing newline."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    right = [bool(rows) and all(_is_figure(row[c]) for row in cells) for c in range(len(header))]
+    widths = [max(len(line[c]) for line in [list(header), *cells]) for c in range(len(header))]
+    lines = []
+    for line in [list(header), ["-" * width for width in widths], *cells]:
+        padded = [text.rjust(w) if r else text.ljust(w) for text, w, r in zip(line, widths, right, strict=True)]
+        lines.append("  ".join(padded).rstrip())
+    return "\n".join(lines) + "\n"
+
+
+def profile_table(profile: Profile) -> str:
+    """What a profile knows: an entry a line, with where it comes from."""
+    device = profile.device
+    where = f"{device.cpu or device.machine}, {device.cores} cores" if device else "no device: published or modelled"
+    header = ("processor", "operator", "variant", "stage", "fixed us", "ns / MAC", "ns / byte", "source")
+    rows = [
+        (
+            cost.processor,
+            cost.operator,
+            cost.variant,
+            cost.signature or "any",
+            cost.fixed_us,
+            cost.ps_per_mac / 1000,
+            cost.ps_per_byte / 1000,
+            cost.source,
+        )
+        for cost in profile.costs
+    ]
+    return f"{profile.name}, of hardware {profile.hardware} ({where})\n\n" + table(header, rows)
+
+
+def differences(before: Profile, after: Profile, *, as_json: bool = False) -> str:
+    """What is not the same in two profiles: an entry a line, with how much longer it takes on work like its own."""
+    header = ("processor", "operator", "variant", "stage", "before", "after", "ratio")
+    rows = []
+    for difference in before.differences(after):
+        cost = difference.after or difference.before
+        assert cost is not None
+        # A stage's own entry is compared at its own size, an operator's at a million multiply-accumulates.
+        macs = 0 if cost.signature else 1_000_000
+        sizes = [_line(side, macs) for side in (difference.before, difference.after)]
+        ratio = sizes[1] / sizes[0] if sizes[0] and sizes[1] else None
+        rows.append((cost.processor, cost.operator, cost.variant, cost.signature, *sizes, ratio))
+    if as_json:
+        return json.dumps([dict(zip(header, row, strict=True)) for row in rows], indent=1) + "\n"
+    shown = [
+        (
+            *row[:3],
+            row[3] or "any",
+            *("none" if size is None else f"{size:.0f} us" for size in row[4:6]),
+            "" if row[6] is None else f"{row[6]:.2f}x",
+        )
+        for row in rows
+    ]
+    return table(header, shown) if shown else "no entry differs\n"
+
+
+def _line(cost: Cost | None, macs: int) -> float | None:
+    """An entry's microseconds: as measured, else for so many multiply-accumulates."""
+    if cost is None:
+        return None
+    return float(cost.measurement.median_us if cost.measurement else cost.duration_us(Work(macs, 0)))
+
+
+def measurements(profile: Profile, *, as_json: bool = False) -> str:
+    """What was measured: a stage on a processor a line, warm runs and the cold start apart; as JSON in us."""
+    if as_json:
+        plain = [
+            {
+                "processor": cost.processor,
+                "stage": cost.signature,
+                "variant": cost.variant,
+                **cost.measurement.model_dump(),
+            }
+            for cost in profile.costs
+            if cost.measurement is not None
+        ]
+        return json.dumps(plain, indent=1) + "\n"
+    header = (
+        "processor",
+        "stage",
+        "variant",
+        "runs",
+        "median ms",
+        "p95 ms",
+        "cold ms",
+        "on all lanes",
+        "beside neighbours",
+    )
+    rows = [
+        (
+            cost.processor,
+            cost.signature,
+            cost.variant,
+            cost.measurement.runs,
+            _ms(cost.measurement.median_us),
+            _ms(cost.measurement.p95_us),
+            _ms(cost.measurement.cold_us or 0),
+            _slowdown(cost.measurement, cost.measurement.lanes_us),
+            _slowdown(cost.measurement, cost.measurement.beside_us),
+        )
+        for cost in profile.costs
+        if cost.measurement is not None
+    ]
+    return table(header, rows)
+
+
+def tuned(rows: Sequence[tuple[str, int, int]], *, as_json: bool = False) -> str:
+    """What a kernel and shape took before and after tuning, given in nanoseconds."""
+    if as_json:
+        names = ("kernel and shape", "rule_ns", "tuned_ns")
+        return json.dumps([dict(zip(names, row, strict=True)) for row in rows], indent=1) + "\n"
+    shown = [
+        (what, f"{before_ns / 1000:.1f}", f"{after_ns / 1000:.1f}", f"{before_ns / after_ns:.2f}")
+        for what, before_ns, after_ns in rows
+    ]
+    return table(("kernel and shape", "rule us", "tuned us", "times as fast"), shown)
+
+
+def _slowdown(measured: Measurement, then_us: int | None) -> str:
+    return "" if then_us is None or measured.median_us == 0 else f"{then_us / measured.median_us:.2f}x"
+
+
+def _ms(microseconds: float) -> str:
+    return f"{microseconds / 1000:.2f}"
+
+
+def duration(microseconds: float) -> str:
+    """A time with the unit that suits it, three figures."""
+    for unit, size in (("s", 1e6), ("ms", 1e3)):
+        if microseconds >= size:
+            return f"{microseconds / size:.3g} {unit}"
+    return f"{microseconds:.3g} us"
+
+
+def millijoules(nanojoules: float) -> str:
+    """An energy in mJ, to a hundredth."""
+    return f"{nanojoules / 1e6:.2f}"
+
+
+def _is_figure(text: str) -> bool:
+    return text[:1].isdigit() or text[:1] in "+-" or text == ""
+
+
+def pipelines_table(lines: Sequence[Pipeline]) -> str:
+    """What each pipeline found, and how late."""
+    found = ("pipeline", "frames", "answered", "failed", "detections", "right", "false", "labels", "missed")
+    header = (*found, "median ms", "p95 ms", "late")
+    rows = [
+        (
+            one.graph,
+            one.frames,
+            one.answered,
+            one.failed,
+            one.detections,
+            "-" if one.right is None else one.right,
+            "-" if one.false is None else one.false,
+            one.labels,
+            one.missed,
+            _ms(one.latency_median_us),
+            _ms(one.latency_p95_us),
+            one.late,
+        )
+        for one in lines
+    ]
+    return table(header, rows)
+
+
+def processors_table(lines: Sequence[ProcessorUse]) -> str:
+    """What each processor did, and what that cost by cause, in millijoules."""
+    causes = list(dict.fromkeys(cause for one in lines for cause in one.nj))
+    header = ("processor", "runs", "busy s", "wake-ups", "energy mJ", *(f"{cause} mJ" for cause in causes))
+    rows = [
+        (
+            one.name,
+            one.runs,
+            f"{one.busy_us / 1e6:.2f}",
+            one.wake_ups,
+            millijoules(one.total_nj),
+            *(millijoules(one.nj.get(cause, 0)) for cause in causes),
+        )
+        for one in lines
+    ]
+    return table(header, rows)
+
+
+def policies_table(lines: Sequence[Total]) -> str:
+    """Policies side by side: energy, and what it is of the first one's; answers that came late, and that never came."""
+    first_nj = next((one.nj for one in lines if one.nj), 0)
+    header = ("policy", "time", "energy mJ", "of the first", "late", "failed", "answers due")
+    rows = [
+        (
+            one.policy,
+            one.time,
+            millijoules(one.nj),
+            f"{one.nj / first_nj:.2f}x" if first_nj else "",
+            one.late,
+            one.failed,
+            one.answers,
+        )
+        for one in lines
+    ]
+    return table(header, rows)
+
+
+def audio_bench(rows: tuple[Row, ...], published: Mapping[str, tuple[float, ...]]) -> str:
+    """The rows for reading: time and spread, then how many times as fast as one CPU thread, here and as published."""
+    base = next(row for row in rows if row.processor == "CPU").cells
+    lines = []
+    for row in rows:
+        cells = [_cell_text(*column, simulated=not row.measured) for column in zip(row.cells, base, strict=True)]
+        factors = published[row.processor]
+        lines.append(
+            (row.processor, *(f"{text} [{factor:+.1f}x]" for text, factor in zip(cells, factors, strict=True)))
+        )
+    header = ("processor", "GMM full pipeline", "GMM model only", "DNN full pipeline", "DNN model only")
+    runs = max((cell.runs for row in rows for cell in row.cells if cell is not None), default=0)
+    return table(header, lines) + (
+        f"\nMedian of {runs} runs, half the distance between quartiles, times as fast as one CPU thread here (negative:"
+        "\nas slow), and in brackets the same as published for a Snapdragon 800 (Georgiev et al., MobiSys 2017)."
+        "\n~ simulated: a model's time, not this machine's; it is not comparable with the measured rows.\n"
+    )
+
+
+def _cell_text(cell: Cell | None, base: Cell | None, *, simulated: bool) -> str:
+    if cell is None:
+        return "-"
+    mark, spread = ("~", "") if simulated else ("", f" ±{cell.spread_percent}%")
+    if base is None:
+        return f"{mark}{duration(cell.median_us)}{spread}"
+    factor = base.median_us / cell.median_us
+    return f"{mark}{duration(cell.median_us)}{spread} {factor if factor >= 1 else -1 / factor:+.1f}x"

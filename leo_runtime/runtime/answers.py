@@ -1,0 +1,119 @@
+"""What a task graph answered, from what became of its stages and from what they computed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
+
+from leo_runtime.dispatch.events import FrameDone, StageRecord
+from leo_runtime.documents.workload import Stage, TaskGraph
+from leo_runtime.errors import GraphError
+from leo_runtime.frame.batch import Job, collected_deadline_us
+from leo_runtime.frame.lower import MergedWorkload
+from leo_runtime.frame.records import GraphResult, Outcome
+from leo_runtime.operators import find_operator
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Values = Mapping[str, np.ndarray]
+    """Outputs of one frame, by merged stage."""
+
+
+def due_us(graph: TaskGraph, releases_us: tuple[int, ...]) -> int:
+    """When the answers of a graph are due, on the run's clock."""
+    return releases_us[-1] + collected_deadline_us(graph, len(releases_us))
+
+
+def graph_result(
+    graph: TaskGraph,
+    in_order: Collection[Stage],
+    merged: MergedWorkload,
+    releases_us: tuple[int, ...],
+    number: int,
+    done: FrameDone,
+    jobs: Mapping[str, Job],
+    values: Values | None,
+) -> GraphResult:
+    """What a graph found in the frame of that number in its batch; `values` are None where nothing is computed."""
+    names = {stage.name: merged.names[graph.name, stage.name] for stage in graph.stages}
+    last: dict[str, StageRecord] = {}  # The last attempt at each stage.
+    for record in done.stages:
+        job = jobs[record.stage]
+        if number in job.frames:
+            last[job.stage] = record
+    own = {stage: last[name] for stage, name in names.items()}
+    removed = _removed(in_order, own)
+    outputs = graph.outputs()
+
+    def outcome_of(stage: str) -> Outcome:
+        if stage in removed:
+            return "cancelled"
+        if len(releases_us) == 1 or values is None or own[stage].outcome == "failed":
+            return own[stage].outcome
+        # What failed for one frame of a batch has no output there, and what reads that was cancelled.
+        return "done" if names[stage] in values else "failed"
+
+    outcomes = [outcome_of(stage) for stage in outputs]
+    outcome: Outcome = "failed" if "failed" in outcomes else "done" if "done" in outcomes else "cancelled"
+    wanted = dict.fromkeys((*outputs, *([graph.decision.stage] if graph.decision else [])))
+    found = {
+        stage: values[names[stage]]
+        for stage in wanted
+        if values is not None and stage not in removed and own[stage].outcome == "done" and names[stage] in values
+    }
+    return GraphResult(
+        graph=graph.name,
+        frame=done.frame,
+        release_us=releases_us[number],
+        deadline_us=due_us(graph, releases_us),
+        end_us=max(removed.get(stage, own[stage].end_us) for stage in outputs),
+        outcome=outcome,
+        label=_label(graph, found),
+        outputs=found,
+        number=number,
+    )
+
+
+def check_decision(graph: TaskGraph, merged: MergedWorkload) -> None:
+    """Raise `GraphError` where a decision does not have a label for every entry of its output."""
+    if graph.decision is None:
+        return
+    shape = merged.stage(merged.names[graph.name, graph.decision.stage]).bound.output_shape
+    entries = 1
+    for length in shape:
+        entries *= length
+    if entries != len(graph.decision.labels):
+        raise GraphError(
+            f"graph `{graph.name}` reads {len(graph.decision.labels)} labels from stage `{graph.decision.stage}`, "
+            f"whose output has {entries} entries",
+            hint="give one label for every entry",
+        )
+
+
+def _removed(stages: Collection[Stage], records: Mapping[str, StageRecord]) -> dict[str, int]:
+    """The stages of a graph that its own closed gates remove, and when that was known.
+
+    Such a stage may have run all the same, for another graph that shares it.
+    """
+    removed: dict[str, int] = {}
+    for stage in stages:
+        gate = None if stage.gate is None else records[stage.gate]
+        absent = [removed[name] for name in stage.inputs if name in removed]
+        if stage.gate in removed:
+            removed[stage.name] = removed[stage.gate]
+        elif gate is not None and gate.report is not None and not gate.report.opened:
+            removed[stage.name] = gate.end_us
+        elif absent and (not find_operator(stage.operator).takes_absent or len(absent) == len(stage.inputs)):
+            removed[stage.name] = max(absent)
+    return removed
+
+
+def _label(graph: TaskGraph, outputs: Values) -> str | None:
+    decision = graph.decision
+    if decision is None or decision.stage not in outputs:
+        return None
+    scores = outputs[decision.stage].reshape(-1)
+    best = int(scores.argmax())
+    label = decision.labels[best]
+    return label if scores[best] >= decision.threshold and label != decision.background else None

@@ -1,0 +1,291 @@
+"""What a caller hands to the runtime, checked at the door: what is wrong is said, and the way out.
+
+All raise `InputError`, and none keeps or changes anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.profile import Profile
+from leo_runtime.documents.workload import TaskGraph, Workload
+from leo_runtime.errors import InputError
+from leo_runtime.frame.conditions import LinkNow
+from leo_runtime.frame.lower import MergedStage
+from leo_runtime.values import several_names, whole
+
+if TYPE_CHECKING:
+    from leo_runtime.backend import Backend
+    from leo_runtime.dispatch.simulator import Noise
+
+    Windows = Mapping[str, np.ndarray]
+    """The raw samples of a frame, by source stage."""
+
+MAX_NOISE_PPM = 1_000_000
+"""The most that the logarithm of a duration may spread."""
+SAID = 3
+"""How many graphs that are due next are named."""
+
+_LINKS = "links={(source, target): (latency_us, bytes_per_s)}, with None in place of both where a link is down"
+_AUDIO = (np.dtype(np.int16), np.dtype(np.float32), np.dtype(np.float64))
+_SWAPPED = "turn its bytes: samples.astype(samples.dtype.newbyteorder('='))"
+_CONVERSIONS = {
+    "int16": _SWAPPED,
+    "float32": _SWAPPED,
+    "float64": _SWAPPED,
+    "int8": "samples / 128.0",
+    "uint8": "(samples - 128.0) / 128.0",
+    "int32": "16 bits in 32: samples.astype(numpy.int16); full scale: samples / 2.0**31",
+    "int64": "16 bits in 64: samples.astype(numpy.int16)",
+    "float16": "samples.astype(numpy.float32)",
+}
+"""How audio of another kind becomes what is taken, by the name of its dtype."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceWindow:
+    """What a source stage reads: the last `samples` samples of a stream before a frame's release."""
+
+    stage: str
+    """The merged stage: the key of its array in `Runtime.submit`."""
+    stream: str
+    samples: int
+    shape: tuple[int, ...]
+    """Of its array: (samples,), or (samples, channels)."""
+    kind: str = "other"
+    """Of its stream. Audio is int16, or float32 or float64 from -1 to 1; anything else any real numbers, all finite."""
+
+
+def source_window(stage: MergedStage, workload: Workload) -> SourceWindow:
+    """What a source stage reads."""
+    params = next(iter(stage.bound.params.values()))
+    kind = workload.stream(params.stream).kind
+    return SourceWindow(stage.name, params.stream, params.samples, stage.bound.input_shapes[0], kind)
+
+
+# What a runtime is made of.
+
+
+def require_parts(workload: object, hardware: object, profile: object) -> None:
+    """Each is the document it should be."""
+    for name, part, kind in (
+        ("workload", workload, Workload),
+        ("hardware", hardware, Hardware),
+        ("profile", profile, Profile),
+    ):
+        if not isinstance(part, kind):
+            raise InputError(
+                f"`{name}` is a {kind.__name__}, got {type(part).__name__}",
+                hint=f"read it with {kind.__name__}.from_file(path), or take one of `leo_runtime.shipped`",
+            )
+
+
+def require_flags(**flags: object) -> None:
+    """Each is True or False."""
+    for name, flag in flags.items():
+        if not isinstance(flag, bool):
+            raise InputError(f"`{name}` is True or False, got {flag!r}")
+
+
+def named_processors(hardware: Hardware, names: object, argument: str) -> tuple[str, ...]:
+    """The processors of these names; every one is there."""
+    wanted = several_names(names, argument)
+    for name in wanted:
+        require_processor(hardware, name, f"`{argument}` names `{name}`")
+    return wanted
+
+
+def require_processor(hardware: Hardware, name: object, what: str | None = None) -> None:
+    """A processor of that name is there."""
+    known = [processor.name for processor in hardware.processors]
+    if name not in known:
+        raise InputError(
+            f"{f'{what}, and' if what else f'no processor is called `{name}`:'} hardware `{hardware.name}` has no such "
+            "processor",
+            hint=f"it has {', '.join(known)}",
+        )
+
+
+def require_backends(hardware: Hardware, backends: Mapping[str, Backend] | None) -> None:
+    """By processor, each of them there; None: those installed."""
+    if backends is None:
+        return
+    if not isinstance(backends, Mapping):
+        raise InputError(
+            f"`backends` are given by processor, got {type(backends).__name__}", hint="{processor: backend, ...}"
+        )
+    named_processors(hardware, tuple(backends), "backends")
+    for name, backend in backends.items():
+        for method in ("supports", "load", "close"):
+            if not callable(getattr(backend, method, None)):
+                raise InputError(
+                    f"the backend for `{name}` has no `{method}`: it is of type {type(backend).__name__}",
+                    hint="`leo_runtime.backend.Backend` says what a backend has",
+                )
+
+
+def plain_noise(noise: Noise | int | None) -> Noise | int | None:
+    """A function, a spread in ppm, or None."""
+    return noise if noise is None or callable(noise) else whole(noise, "noise", most=MAX_NOISE_PPM)
+
+
+# What comes with a frame.
+
+
+def batch_frames(frames: Sequence[tuple[int, Windows]]) -> tuple[tuple[int, ...], tuple[Windows, ...]]:
+    """The releases and the windows of a batch: at least one frame, one after the other."""
+    if not isinstance(frames, Sequence) or isinstance(frames, str | bytes):
+        raise InputError(
+            f"the frames of a batch are a list of releases with their windows, got {type(frames).__name__}",
+            hint="submit_batch([(release_us, {source: samples}), ...])",
+        )
+    if not frames:
+        raise InputError("a batch of no frames", hint="collect one at least")
+    for one in frames:
+        if not isinstance(one, tuple) or len(one) != 2:
+            raise InputError(
+                f"a frame of a batch is a release with its windows, got {type(one).__name__}",
+                hint="submit_batch([(release_us, {source: samples}), ...])",
+            )
+    releases_us = tuple(whole(release_us, "release_us") for release_us, _ in frames)
+    if list(releases_us) != sorted(set(releases_us)):
+        raise InputError(
+            f"the frames of a batch are released one after the other, got {', '.join(map(str, releases_us))} us",
+            hint="submit them in the order in which they were recorded, each once",
+        )
+    return releases_us, tuple(windows for _, windows in frames)
+
+
+def require_order(release_us: int, last_release_us: int) -> None:
+    """No frame is released before the last one."""
+    if release_us < last_release_us:
+        raise InputError(
+            f"a frame is released at {release_us} us, and the last one was at {last_release_us} us",
+            hint="submit frames in the order of their releases; a batch counts as its last frame",
+        )
+
+
+def named_graphs(workload: Workload, graphs: object) -> tuple[str, ...]:
+    """The graphs of these names, in the workload's order: at least one, each once, and every one is there."""
+    wanted = several_names(graphs, "graphs")
+    known = [graph.name for graph in workload.graphs]
+    if not wanted:
+        raise InputError("`graphs` names none", hint="leave it out for those that are due")
+    for number, name in enumerate(wanted):
+        if name not in known:
+            raise InputError(
+                f"no graph of workload `{workload.name}` is called `{name}`", hint=f"it has {', '.join(known)}"
+            )
+        if name in wanted[:number]:
+            raise InputError(f"`graphs` names `{name}` twice", hint="a frame answers each graph once")
+    return tuple(name for name in known if name in wanted)
+
+
+def due_graphs(
+    graphs: Sequence[TaskGraph], releases_us: tuple[int, ...], triggered: Callable[[int], tuple[str, ...]]
+) -> tuple[str, ...]:
+    """The graphs that are due at every release: at least one, and the same for all frames of a batch."""
+    names = triggered(releases_us[0])
+    for release_us in releases_us[1:]:
+        if (others := triggered(release_us)) != names:
+            raise InputError(
+                f"the frames of a batch are of the same graphs, got {', '.join(names) or 'none'} at "
+                f"{releases_us[0]} us and {', '.join(others) or 'none'} at {release_us} us",
+                hint="say which with `graphs`",
+            )
+    if not names:
+        at_us = releases_us[0]
+        soon = sorted((_next_us(graph, at_us), number) for number, graph in enumerate(graphs))[:SAID]
+        next_due = ", ".join(f"`{graphs[number].name}` at {next_us}" for next_us, number in soon)
+        raise InputError(
+            f"no graph is due at {at_us} us; due next are, in us, {next_due}",
+            hint=f'release it then, or say which graphs it is for: graphs=["{graphs[soon[0][1]].name}"]',
+        )
+    return names
+
+
+def _next_us(graph: TaskGraph, at_us: int) -> int:
+    """When a graph is due, at that time or after it."""
+    periods = max(0, -(-(at_us - graph.offset_us) // graph.period_us))
+    return graph.offset_us + periods * graph.period_us
+
+
+def known_links(hardware: Hardware, links: object) -> dict[tuple[str, str], LinkNow]:
+    """What links can do now, in plain numbers; every one is a link of the hardware."""
+    if not isinstance(links, Mapping):
+        raise InputError(f"`links` are given by (source, target), got {type(links).__name__}", hint=_LINKS)
+    known = [(link.source, link.target) for link in hardware.links]
+    now: dict[tuple[str, str], LinkNow] = {}
+    for pair, value in links.items():
+        if pair not in known:
+            shown = " -> ".join(map(str, pair)) if isinstance(pair, tuple) else repr(pair)
+            has = ", ".join(f"({source!r}, {target!r})" for source, target in known)
+            raise InputError(f"hardware `{hardware.name}` has no link {shown}", hint=f"it has {has or 'none'}")
+        now[pair] = None if value is None else _link_now(" -> ".join(pair), value)
+    return now
+
+
+def _link_now(name: str, value: Any) -> tuple[int, int | None]:
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise InputError(f"the link {name} is (latency_us, bytes_per_s) or None, got {value!r}", hint=_LINKS)
+    latency_us = whole(value[0], f"latency_us of {name}")
+    if value[1] is None:
+        return latency_us, None
+    bytes_per_s = whole(value[1], f"bytes_per_s of {name}")
+    if bytes_per_s == 0:
+        raise InputError(f"the link {name} carries 0 bytes_per_s", hint=f"say None where it is down: {_LINKS}")
+    return latency_us, bytes_per_s
+
+
+def require_windows(wanted: Sequence[SourceWindow], known: Sequence[SourceWindow], windows: Windows) -> None:
+    """Samples of the right shape and kind for every source that is wanted, and none for a source that nobody knows."""
+    if not isinstance(windows, Mapping):
+        raise InputError(f"windows are given by source stage, got {type(windows).__name__}", hint="{source: samples}")
+    for source in wanted:
+        given = windows.get(source.stage)
+        shape = given.shape if isinstance(given, np.ndarray) else None
+        if shape != source.shape:
+            other = "nothing" if given is None else f"a {type(given).__name__}"
+            raise InputError(
+                f"source `{source.stage}` needs {source.samples} samples of stream `{source.stream}` as an array "
+                f"of shape {source.shape}, got {other if shape is None else f'shape {shape}'}",
+                hint="they are the last samples before the frame's release; `sources` says what a frame needs",
+            )
+        assert given is not None
+        _require_samples(source, given)
+    names = [source.stage for source in known]
+    for name in windows:
+        if name not in names:
+            raise InputError(f"no source is called `{name}`", hint=f"windows are given for {', '.join(names)}")
+
+
+def _require_samples(source: SourceWindow, samples: np.ndarray) -> None:
+    """Samples of a kind that is taken at its value: nobody guesses a scale."""
+    where = f"source `{source.stage}`"
+    if source.kind == "audio" and samples.dtype not in _AUDIO:
+        raise InputError(
+            f"{where} takes audio as int16, or as float32 or float64 from -1 to 1, got {samples.dtype}",
+            hint=_CONVERSIONS.get(samples.dtype.name, "bring it to floats from -1 to 1"),
+        )
+    if samples.dtype.kind not in "iuf":
+        raise InputError(f"{where} takes real numbers, got {samples.dtype}", hint="samples.astype(numpy.float32)")
+    if samples.dtype.kind != "f" or samples.size == 0:
+        return
+    # NaN and infinity come through both, so that samples are looked at twice and not three times.
+    least, greatest = float(samples.min()), float(samples.max())
+    if not np.isfinite([least, greatest]).all():
+        at = int(np.argmin(np.isfinite(samples).reshape(len(samples), -1).all(axis=1)))
+        raise InputError(
+            f"{where} takes numbers, and sample {at} is {np.ravel(samples[at])[0]}",
+            hint="put a number, such as 0, where nothing was recorded, or leave the frame out",
+        )
+    if source.kind == "audio" and (least < -1 or greatest > 1):
+        raise InputError(
+            f"{where} takes floats from -1 to 1 as audio, got {least:g} to {greatest:g}",
+            hint="divide them by the largest value they can have; 16-bit samples are taken as they are, as int16",
+        )

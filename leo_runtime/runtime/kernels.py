@@ -1,0 +1,293 @@
+"""Kernels, one a lane, and the arrays of the frames in flight.
+
+**Arrays.** What a run gives is published as the dispatcher accepts its end, never by the thread that ran it: a run that
+was given up, or whose frame has ended, leaves nothing. Every array is the runtime's own and read-only, since stages,
+lanes and results share it: outputs are copied as they are taken from a kernel, windows as they are submitted.
+
+**Foreign code.** Kernels are not ours: whatever one raises, also what is no `Exception`, is the failure of its stage.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from leo_runtime.backend import Backend, Kernel, TimedKernel
+from leo_runtime.dispatch.driver import Computed, Outputs
+from leo_runtime.dispatch.events import RunReport, RunStage
+from leo_runtime.errors import DeviceUnavailableError, KernelError, failure_text, is_users_interrupt
+from leo_runtime.frame.batch import FramePrices, Job
+from leo_runtime.frame.lower import MergedStage, MergedWorkload
+
+_Call = Callable[[list[np.ndarray]], tuple[np.ndarray, int | None, int | None]]
+"""A kernel: its output, and what the device measured of it, in us and nJ."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Flight:
+    """The arrays of a frame, or of the frames of a batch, by stage and number in the batch."""
+
+    windows: Sequence[Mapping[str, np.ndarray]]
+    graphs: tuple[str, ...]
+    jobs: Mapping[str, Job]
+    values: dict[tuple[str, int], np.ndarray] = field(default_factory=dict)
+    copies: dict[tuple[str, int, str], np.ndarray | BaseException] = field(default_factory=dict)
+    """Outputs that were handed over, also by target; or why that failed."""
+
+
+class Kernels:
+    """Runs the stages of a merged workload on backends, given by the name of the processor they serve.
+
+    Stages may run at the same time in several threads, each on a lane of its own: every lane has its own kernel.
+    """
+
+    def __init__(
+        self,
+        merged: MergedWorkload,
+        backends: Mapping[str, Backend],
+        prices: FramePrices,
+        *,
+        lanes: Mapping[str, int] | None = None,
+        allow_nonfinite: bool = False,
+    ) -> None:
+        """`prices` say how long a stage of a batch should take that had fewer frames to compute than planned.
+
+        `lanes` of every processor; None where one thing is computed after the other, so that one kernel is enough for
+        all lanes. An output that is not finite fails its stage, unless `allow_nonfinite` lets it pass.
+        """
+        self._stages = {stage.name: stage for stage in merged.stages}
+        self._streams = {stream.name: stream for stream in merged.workload.streams}
+        self._backends = backends
+        self._prices = prices
+        self._lanes = lanes
+        self._allow_nonfinite = allow_nonfinite
+        self._kernels: dict[tuple[str, str, str, int], _Call] = {}
+        self._loading = threading.Lock()
+        self._flights: dict[int, _Flight] = {}
+
+    def begin(
+        self,
+        frame: int,
+        windows: Sequence[Mapping[str, np.ndarray]],
+        graphs: tuple[str, ...],
+        jobs: Mapping[str, Job],
+    ) -> None:
+        """Take the raw samples of a frame, or of every frame of a batch, by source stage: nobody may change them.
+
+        `graphs` are triggered; `jobs` say what each stage of the plan computes.
+        """
+        self._flights[frame] = _Flight(windows, graphs, jobs)
+
+    def run(self, order: RunStage, now_us: Callable[[], int] | None = None) -> Computed:
+        """Compute a stage. `now_us` tells the time at which its kernel starts.
+
+        What runs for all frames of a batch leaves out those whose gates are closed, and those for which it fails unless
+        it fails for all. Raises `KernelError` on an output of another shape than the operator's or with numbers that
+        are not finite, and whatever the kernel raises.
+        """
+        flight = self._flights.get(order.frame)
+        if flight is None:  # The frame has ended without it.
+            return Computed()
+        job = flight.jobs[order.stage]
+        stage = self._stages[job.stage]
+        kernel = self._load(stage.name, order.resource, order.variant, order.lane)
+        wanted = [number for number in job.frames if len(job.frames) == 1 or _is_wanted(flight, stage, number)]
+        outputs: dict[int, np.ndarray] = {}
+        devices: list[tuple[int | None, int | None]] = []
+        errors: list[str] = []
+        started_us: int | None = None
+        for number in wanted:
+            try:
+                inputs = _inputs(flight, stage, number, order.resource)
+                if started_us is None and now_us is not None:
+                    started_us = now_us()
+                output, device_us, device_nj = kernel(inputs)
+                outputs[number] = self._taken(output, stage, order.resource)
+                devices.append((device_us, device_nj))
+            except DeviceUnavailableError:
+                raise
+            except BaseException as error:  # For one frame; where it is for all, the stage's.
+                errors.append(failure_text(error))
+                if is_users_interrupt(error) or len(errors) == len(wanted):
+                    raise
+        report = RunReport(
+            opened=not stage.bound.operator.is_gate or _is_positive(outputs.get(job.frames[0])),
+            started_us=started_us,
+            device_us=_sum([us for us, _ in devices]),
+            device_nj=_sum([nj for _, nj in devices]),
+            error=_each_once(errors),
+        )
+        absent = {number for number in job.frames if number not in outputs}
+        if not absent:
+            return Computed(report, outputs)
+        expected_us = 1
+        if wanted:
+            expected_us = self._prices.mode(stage.name, order.variant, order.resource, len(wanted)).duration_us
+        absent_for = frozenset(name for name, other in flight.jobs.items() if absent.issuperset(other.frames))
+        report = replace(report, frames=len(wanted), expected_us=expected_us, absent_for=absent_for)
+        return Computed(report, outputs)
+
+    def publish(self, order: RunStage, outputs: Outputs) -> None:
+        """Keep the outputs of a run whose end was accepted, until the frame ends."""
+        flight = self._flights.get(order.frame)
+        if flight is not None:
+            stage = flight.jobs[order.stage].stage
+            flight.values.update({(stage, number): output for number, output in outputs.items()})
+
+    def hand_over(self, frame: int, stage: str, target: str) -> None:
+        """Copy an output to where `target` reads it. What fails is told to the stages that read it there."""
+        flight = self._flights.get(frame)
+        if flight is None:  # It has ended.
+            return
+        job = flight.jobs[stage]
+        for number in job.frames:
+            value = flight.values.get((job.stage, number))
+            if value is not None:
+                try:
+                    flight.copies[job.stage, number, target] = frozen_copy(value)
+                except BaseException as error:
+                    if is_users_interrupt(error):
+                        raise
+                    flight.copies[job.stage, number, target] = error
+
+    def end(self, frame: int) -> tuple[dict[str, np.ndarray], ...]:
+        """Forget a frame. Returns the outputs of the stages that ran, by stage, for each frame of a batch."""
+        flight = self._flights.pop(frame)
+        found: tuple[dict[str, np.ndarray], ...] = tuple({} for _ in flight.windows)
+        for (stage, number), value in flight.values.items():
+            found[number][stage] = value
+        return found
+
+    def load(self, stage: str, resource: str, variant: str) -> None:
+        """Load a kernel, which is then there when a frame needs it. Raises whatever loading it raises."""
+        self._load(stage, resource, variant, 0)
+
+    def warm(self, stage: str, resource: str, variant: str) -> None:
+        """Load a kernel for every lane and run it once on zeros: first runs are slow.
+
+        Raises whatever loading or running it raises, what is no `Exception` as `KernelError`.
+        """
+        bound = self._stages[stage].bound
+        source = bound.operator.is_source
+        audio = source and self._streams[bound.params[variant].stream].kind == "audio"
+        zeros = [_zeros(shape, np.int16 if audio else np.float32) for shape in bound.input_shapes]
+        for lane in range(1 if self._lanes is None else self._lanes[resource]):
+            kernel = self._load(stage, resource, variant, lane)
+            with _exceptions_only():
+                kernel(zeros)
+
+    def _load(self, stage: str, resource: str, variant: str, lane: int) -> _Call:
+        key = (stage, resource, variant, 0 if self._lanes is None else lane)
+        with self._loading:
+            call = self._kernels.get(key)
+            if call is None:
+                with _exceptions_only():
+                    kernel = self._backends[resource].load(self._stages[stage].bound, variant)
+                call = self._kernels[key] = _call(kernel)
+        return call
+
+    def _taken(self, output: np.ndarray, stage: MergedStage, resource: str) -> np.ndarray:
+        """A kernel's output as the runtime's own. Raises `KernelError` where it is not as the operator promises."""
+        shape = getattr(output, "shape", None)
+        if shape != stage.bound.output_shape:
+            gave = f"a {type(output).__name__}" if shape is None else f"shape {shape}"
+            raise KernelError(f"stage `{stage.name}` gave {gave} on `{resource}`, expected {stage.bound.output_shape}")
+        # The kernel may write there again, or has given its input.
+        own = frozen_copy(output)
+        if not self._allow_nonfinite and not np.isfinite(own).all():
+            where = np.argwhere(~np.isfinite(own))[0].tolist()
+            raise KernelError(
+                f"stage `{stage.name}` gave {own[tuple(where)]} on `{resource}`, at {where} of its output",
+                hint="`allow_nonfinite=True` lets it pass",
+            )
+        return own
+
+
+def frozen_copy(array: np.ndarray) -> np.ndarray:
+    """A copy that nobody can write into."""
+    own = np.array(array)
+    own.flags.writeable = False
+    return own
+
+
+def frozen_view(array: np.ndarray) -> np.ndarray:
+    """The same array, through which nobody can write."""
+    view = np.asarray(array).view()
+    view.flags.writeable = False
+    return view
+
+
+@contextmanager
+def _exceptions_only() -> Iterator[None]:
+    """Raise what is no `Exception` as a `KernelError`, so that it ends no thread and no program."""
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException as error:
+        if is_users_interrupt(error):
+            raise
+        raise KernelError(failure_text(error)) from error
+
+
+def _call(kernel: Kernel) -> _Call:
+    if not isinstance(kernel, TimedKernel):
+        return lambda inputs: (kernel(inputs), None, None)
+
+    def timed(inputs: list[np.ndarray]) -> tuple[np.ndarray, int | None, int | None]:
+        run = kernel.timed(inputs)
+        return run.output, run.device_us, run.device_nj
+
+    return timed
+
+
+def _zeros(shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    zeros: np.ndarray = np.zeros(shape, dtype)
+    zeros.flags.writeable = False
+    return zeros
+
+
+def _inputs(flight: _Flight, stage: MergedStage, number: int, resource: str) -> list[np.ndarray]:
+    """What a stage reads in one frame, on one processor. Raises `KernelError` where that could not be handed over."""
+    if stage.bound.operator.is_source:
+        return [flight.windows[number][stage.name]]
+    inputs = []
+    for name, shape in zip(stage.inputs, stage.bound.input_shapes, strict=True):
+        value = flight.copies.get((name, number, resource))
+        if isinstance(value, BaseException):
+            raise KernelError(f"input `{name}` could not be handed over to `{resource}` ({failure_text(value)})")
+        value = flight.values.get((name, number)) if value is None else value
+        # A closed gate removed this input; only operators that take absent inputs come so far.
+        inputs.append(_zeros(shape, np.float32) if value is None else value)
+    return inputs
+
+
+def _is_wanted(flight: _Flight, stage: MergedStage, number: int) -> bool:
+    """Whether a stage that runs for a whole batch has anything to compute for one of its frames."""
+    gates = stage.gates(flight.graphs)
+    if gates and not any(_is_positive(flight.values.get((gate, number))) for gate in gates):
+        return False
+    there = [(name, number) in flight.values for name in stage.inputs]
+    return any(there) if stage.bound.operator.takes_absent else all(there)
+
+
+def _is_positive(decision: np.ndarray | None) -> bool:
+    """Whether a gate that gave this is open."""
+    return decision is not None and bool(decision.reshape(-1)[0] > 0)
+
+
+def _each_once(errors: Sequence[str]) -> str:
+    """Why a run failed for some frames of a batch: what repeats is said once, and of many reasons the first three."""
+    reasons = list(dict.fromkeys(errors))
+    more = f"; and {len(reasons) - 3} more reasons" if len(reasons) > 3 else ""
+    return "; ".join(reasons[:3]) + more
+
+
+def _sum(parts: Sequence[int | None]) -> int | None:
+    """The sum of what was measured; None where something was not."""
+    known = [part for part in parts if part is not None]
+    return sum(known) if known and len(known) == len(parts) else None

@@ -1,0 +1,55 @@
+"""What may be chosen about a runtime, as one value: the same for virtual and for real time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from leo_runtime.runtime.arguments import require_flags
+from leo_runtime.runtime.planner import Solver
+from leo_runtime.values import whole
+
+if TYPE_CHECKING:
+    from leo_runtime.backend import Backend
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeOptions:
+    """How a `Runtime` places frames, with what it computes them, and how much it keeps."""
+
+    solver: str | Solver = "exact"
+    """A solver by name, or a function from a problem to its placement."""
+    limit_ms: int | None = None
+    """How long the named solver may take for a frame."""
+    limit_nodes: int | None = None
+    """How far the named solver may search for a frame: the same limit gives the same answer."""
+    switching_nj: int = 0
+    """What moving a stage costs from one frame to the next: the exact solver, without `limit_ms`, then stays with its
+    last answer where a better one saves less (`solver.replan.Replanner`)."""
+    backends: Mapping[str, Backend] | None = None
+    """By processor. None: those installed, which the runtime then closes."""
+    adapt: bool = False
+    """Whether plans go by how long stages have really taken (`drift`)."""
+    max_in_flight: int = 16
+    """A frame that comes while so many have not ended is skipped."""
+    max_results: int = 10_000
+    """How many results wait for `Runtime.results`; beyond, the oldest is dropped and counted in `results_dropped`."""
+    allow_nonfinite: bool = False
+    """Whether an output with NaN or infinity is passed on; otherwise it fails its stage."""
+    seed: int = 0
+    """Of the solver, and of the noise in virtual time."""
+
+    def __post_init__(self) -> None:
+        """Raise `InputError` for what cannot be chosen; the solver and its limits are `frame_solver`'s to check."""
+        for name in ("max_in_flight", "max_results"):
+            object.__setattr__(self, name, whole(getattr(self, name), name, least=1))
+        require_flags(adapt=self.adapt, allow_nonfinite=self.allow_nonfinite)
+
+    def changed(self, **changes: Any) -> RuntimeOptions:
+        """The same with some of them changed. Raises `TypeError` for a name that is none of them."""
+        known = [field.name for field in fields(self)]
+        for name in changes:
+            if name not in known:
+                raise TypeError(f"there is no option `{name}` of a runtime; there are {', '.join(known)}")
+        return replace(self, **changes)

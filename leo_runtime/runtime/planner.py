@@ -1,0 +1,290 @@
+"""From what a frame finds to a plan: the question is made, asked once, and its answer kept.
+
+All of a question but its numbers of the moment (free lanes, sleeping processors, what links carry) is kept from frame
+to frame, and so is every plan, up to `MAX_PLANS` of each. The exact solver starts from what it learned of questions of
+the same kind: of the same graphs, on the same processors, over the same links.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from leo_runtime.dispatch.plan import Needs, Plan, make_plan
+from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.problem import Mode, Placement, Problem
+from leo_runtime.errors import InputError, LeoError, SolverError
+from leo_runtime.frame.batch import Job, Modes, solve_batch, worth_batching
+from leo_runtime.frame.conditions import Conditions, LinkNow
+from leo_runtime.frame.lower import MergedWorkload, frame_problem
+from leo_runtime.judge import check
+from leo_runtime.schema import MAX_QUANTITY
+from leo_runtime.solver import SOLVERS, named, plain_limits
+from leo_runtime.solver.replan import Replanner
+from leo_runtime.values import whole
+
+Solver = Callable[[Problem], Placement]
+"""Answers a frame's question."""
+
+LinksNow = Mapping[tuple[str, str], LinkNow]
+"""Links that are not now as the hardware says, by (source, target)."""
+
+MAX_PLANS = 512
+"""How many plans are kept, and how many problems to make others from."""
+VIOLATIONS_SAID = 3
+"""How many broken rules of an answer are named."""
+MAX_KINDS = 16
+"""Of how many kinds of question the solver remembers what it learned."""
+BATCH_NODES = 500
+"""How far a named solver without a limit searches for each choice of what runs together: a batch is often too large for
+a proof, and the same limit gives the same answer."""
+
+_Question = tuple[Conditions, int, tuple[str, ...] | None]
+"""What is found, how many frames are placed as one, and which stages may run them together (None: any)."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSolver:
+    """Who answers the questions of frames and of batches."""
+
+    frame: Solver
+    batch: Callable[[Problem, int], Placement]
+    """Answers one choice of what runs together, of so many; a limit is for all of them."""
+    replanner: Callable[[Problem], Replanner] | None
+    """Answers in place of `frame` where there is one: of the exact solver without a clock. Made for every kind."""
+
+
+class Planner:
+    """Answers the questions of one workload on one machine. One thread at a time may use it."""
+
+    def __init__(
+        self,
+        merged: MergedWorkload,
+        hardware: Hardware,
+        modes: Modes,
+        solver: FrameSolver,
+    ) -> None:
+        self._merged = merged
+        self._hardware = hardware
+        self._solver = solver
+        self._replanners: dict[Conditions, Replanner] = {}
+        self._needs: dict[tuple[str, ...], dict[str, Needs]] = {}
+        self._usual: dict[Conditions, Problem] = {}
+        self._plans: dict[_Question, Plan | Placement] = {}
+        self._answered = False
+        self.modes = modes
+
+    def use(self, modes: Modes) -> None:
+        """Plan with these modes from now on."""
+        self.modes = modes
+        self._plans.clear()
+        self._usual.clear()
+        self._replanners.clear()
+
+    def plan(
+        self,
+        conditions: Conditions,
+        *,
+        frames: int = 1,
+        together: tuple[str, ...] | None = None,
+        batched: Modes | None = None,
+    ) -> Plan | Placement:
+        """The answer to a question, or a placement that says why there is none. Equal questions are asked once.
+
+        Of a batch, `frames` are placed as one, `batched` are the modes for all of them at once, and `together` are the
+        stages that may run so (None: those that could save most). Raises what the solver raises, mostly `SolverError`,
+        where it never had an answer before; later that fails the frame. An equal question is asked again then.
+        """
+        question = (conditions, frames, together)
+        known = self._plans.pop(question, None)
+        if known is not None:
+            self._plans[question] = known  # What was asked last is forgotten last.
+            replanner = self._replanners.get(conditions.kind()) if frames == 1 else None
+            if isinstance(known, Plan) and replanner is not None:
+                replanner.remember(known.placement)
+            return known
+        kind = conditions.kind()
+        usual = self._usual_problem(kind)
+        if usual is None:
+            return no_placement("a stage has no processor left that could run it")
+        problem = conditions.applied(usual)
+        jobs: Mapping[str, Job] | None = None
+        try:
+            if batched is None:
+                placement = self._solve(conditions, kind, problem)
+            else:
+                problem, placement, jobs = self._solve_batch(conditions, frames, together, batched)
+        except LeoError as error:
+            if not self._answered:
+                raise
+            return no_placement(f"the solver found no placement ({error})")
+        # The next frame that asks the same will not have waited for a solver.
+        again = placement.model_copy(update={"solve_us": 0})
+        if placement.status == "infeasible":
+            self._keep(question, again)
+            return placement
+        self._answered = True
+        needs = self._needs_of(conditions.graphs) if jobs is None else self._batch_needs(conditions.graphs, jobs)
+        plan = make_plan(problem, placement, needs, jobs)
+        self._keep(question, replace(plan, placement=again))
+        return plan
+
+    def _keep(self, question: _Question, answer: Plan | Placement) -> None:
+        if len(self._plans) >= MAX_PLANS:
+            del self._plans[next(iter(self._plans))]
+        self._plans[question] = answer
+
+    def _solve(self, conditions: Conditions, kind: Conditions, problem: Problem) -> Placement:
+        """Answer a question that is new; the exact solver starts from what it learned of its kind."""
+        if self._solver.replanner is None:
+            return self._solver.frame(problem)
+        replanner = self._replanners.pop(kind, None)
+        if replanner is None:
+            replanner = self._solver.replanner(self._usual[kind])
+            if len(self._replanners) == MAX_KINDS:
+                del self._replanners[next(iter(self._replanners))]
+        self._replanners[kind] = replanner
+        return replanner.frame(conditions, problem)
+
+    def _solve_batch(
+        self, conditions: Conditions, frames: int, together: tuple[str, ...] | None, batched: Modes
+    ) -> tuple[Problem, Placement, Mapping[str, Job]]:
+        """Place a batch whose frames have all been collected, and decide what of it runs together."""
+        graphs = conditions.graphs
+        alone = _usable(self.modes, conditions.lost)
+        at_once = _usable(batched, conditions.lost)
+        if together is None:
+            together = worth_batching(self._merged, graphs, alone, at_once, frames)
+        candidates = [name for name in together if set(self._merged.stage(name).graphs).intersection(graphs)]
+        answer = solve_batch(
+            self._merged,
+            alone,
+            at_once,
+            self._hardware,
+            conditions,
+            frames=frames,
+            period_us=None,
+            candidates=candidates,
+            solver=lambda problem: self._solver.batch(problem, 1 << len(candidates)),
+            name=" + ".join(graphs),
+        )
+        return answer.problem, answer.placement, answer.jobs
+
+    def _batch_needs(self, graphs: tuple[str, ...], jobs: Mapping[str, Job]) -> dict[str, Needs]:
+        """What each stage of a batch waits for. What runs for all of its frames does if there is anything for one."""
+        called = {(job.stage, frame): name for name, job in jobs.items() for frame in job.frames}
+
+        def every(names: tuple[str, ...], frames: tuple[int, ...]) -> tuple[str, ...]:
+            return tuple(dict.fromkeys(called[name, frame] for name in names for frame in frames))
+
+        needs: dict[str, Needs] = {}
+        for name, job in jobs.items():
+            single = self._needs_of(graphs)[job.stage]
+            takes_absent = single.takes_absent or len(job.frames) > 1
+            needs[name] = Needs(every(single.reads, job.frames), every(single.gates, job.frames), takes_absent)
+        return needs
+
+    def _needs_of(self, graphs: tuple[str, ...]) -> dict[str, Needs]:
+        """What each stage waits for in a frame of these graphs."""
+        if graphs not in self._needs:
+            self._needs[graphs] = {
+                stage.name: Needs(stage.inputs, stage.gates(graphs), stage.bound.operator.takes_absent)
+                for stage in self._merged.stages
+            }
+        return self._needs[graphs]
+
+    def _usual_problem(self, kind: Conditions) -> Problem | None:
+        """The problem of a kind of question, or None where a stage runs nowhere; it is kept from frame to frame."""
+        usual = self._usual.get(kind)
+        if usual is None:
+            usable = _usable(self.modes, kind.lost)
+            wanted = [stage.name for stage in self._merged.stages if set(stage.graphs).intersection(kind.graphs)]
+            if any(not usable[name] for name in wanted):
+                return None
+            if len(self._usual) >= MAX_PLANS:
+                del self._usual[next(iter(self._usual))]
+            name = " + ".join(kind.graphs) or "nothing"
+            usual = self._usual[kind] = frame_problem(self._merged, usable, self._hardware, kind, name)
+        return usual
+
+
+def _usable(modes: Modes, lost: tuple[str, ...]) -> dict[str, tuple[Mode, ...]]:
+    """The modes on processors that are there."""
+    return {name: tuple(mode for mode in known if mode.resource not in lost) for name, known in modes.items()}
+
+
+def frame_solver(
+    solver: str | Solver, limit_ms: int | None, limit_nodes: int | None, switching_nj: int, seed: int
+) -> FrameSolver:
+    """A named solver with its limits, or the caller's own, whose answers are judged before they are believed.
+
+    Raises `SolverError` for an unknown name, and `InputError` for a number out of range or an argument that would do
+    nothing.
+    """
+    if not isinstance(solver, str) and not callable(solver):
+        raise InputError(
+            f"`solver` is a solver's name or a function from Problem to Placement, got {type(solver).__name__}",
+            hint=f"there are {', '.join(SOLVERS)}",
+        )
+    limit_ms, limit_nodes, seed = plain_limits(limit_ms, limit_nodes, seed)
+    switching_nj = whole(switching_nj, "switching_nj", most=MAX_QUANTITY)
+    replans = solver == "exact" and limit_ms is None
+    if switching_nj and not replans:
+        which = f"`{solver}`" if isinstance(solver, str) else "of your own"
+        raise InputError(
+            f"`switching_nj` does nothing with the solver {which}{' and `limit_ms`' if solver == 'exact' else ''}",
+            hint="the solver `exact` without `limit_ms` looks at it; `limit_nodes` limits it all the same",
+        )
+    if not isinstance(solver, str):
+        for name, limit in (("limit_ms", limit_ms), ("limit_nodes", limit_nodes)):
+            if limit is not None:
+                raise InputError(
+                    f"`{name}` does nothing with a solver of your own", hint="give the limit to your solver yourself"
+                )
+        own = judged(solver)
+        return FrameSolver(own, lambda problem, _: own(problem), None)
+    solve = named(solver)
+
+    def batch(problem: Problem, choices: int) -> Placement:
+        nodes = BATCH_NODES if limit_ms is None else None
+        if limit_nodes is not None:
+            nodes = limit_nodes // choices
+        left_ms = None if limit_ms is None else limit_ms // choices
+        return solve(problem, limit_ms=left_ms, limit_nodes=nodes, seed=seed)
+
+    return FrameSolver(
+        lambda problem: solve(problem, limit_ms=limit_ms, limit_nodes=limit_nodes, seed=seed),
+        batch,
+        (lambda problem: Replanner(problem, switching_nj=switching_nj, limit_nodes=limit_nodes, seed=seed))
+        if replans
+        else None,
+    )
+
+
+def judged(solver: Solver) -> Solver:
+    """A solver that is not ours: whatever goes wrong in it, and whatever its answer breaks, is a `SolverError`."""
+    called = getattr(solver, "__qualname__", type(solver).__name__)
+
+    def solve(problem: Problem) -> Placement:
+        try:
+            placement = solver(problem)
+        except LeoError:
+            raise
+        except Exception as error:  # Foreign code: whatever it raises means that it has no answer.
+            raise SolverError(f"the solver `{called}` raised {type(error).__name__}: {error}") from error
+        report = check(problem, placement)
+        if report.ok:
+            return placement.model_copy(update={"criteria": report.criteria})
+        wrong = (*report.violations, *report.false_claims)
+        more = f"; and {len(wrong) - VIOLATIONS_SAID} more" if len(wrong) > VIOLATIONS_SAID else ""
+        raise SolverError(
+            f"the answer of the solver `{called}` is wrong: {'; '.join(map(str, wrong[:VIOLATIONS_SAID]))}{more}",
+            hint="`leo_runtime.check(problem, placement)` finds all of it; docs/placement-problem.md has the rules",
+        )
+
+    return solve
+
+
+def no_placement(reason: str) -> Placement:
+    """Says why a frame is not placed."""
+    return Placement(format="leo-placement/1", problem="frame", solver="runtime", status="infeasible", reason=reason)

@@ -1,0 +1,667 @@
+"""The object a daemon embeds: frames go in; where, when and at what cost each stage ran, and what was found, come out.
+
+    with Runtime.simulated(workload, hardware, profile) as runtime:
+        runtime.submit(release_us, {"sound": samples})
+        for result in runtime.drain():
+            ...
+
+A frame is lowered to a problem, the problem is solved (`planner`), the answer is dispatched. Frames that can wait are
+collected, and placed as one by `submit_batch`.
+
+**Every frame ends once.** A frame that was taken gives exactly one result: also where it is skipped, where its stages
+fail, where the runtime is closed before its end, and where the runtime itself goes wrong.
+
+**Overload.** A frame is skipped, and counted in `skipped`, when `max_in_flight` frames have not ended yet, or when
+nothing of it has started by the last of its deadlines. Its graphs are then `failed`, and say why. Results that nobody
+asks for are kept up to `max_results`; then the oldest are dropped, and counted in `results_dropped`.
+
+**Threads.** Every method may be called from any thread, except where it says otherwise. Frames are taken one after the
+other, in the order of the calls: a `submit` waits for those before it, its release and its solver, and for nothing of
+that does any other method wait.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from leo_runtime.backend import is_simulated
+from leo_runtime.backend.machine import Machine, anything, open_backends, require_served, usable
+from leo_runtime.clock import Clock, WallClock
+from leo_runtime.dispatch.dispatcher import Dispatcher
+from leo_runtime.dispatch.driver import Driver
+from leo_runtime.dispatch.events import FrameAdmitted, ProcessorFound, ProcessorLost, RunStage
+from leo_runtime.dispatch.executor import CLOSE_TIMEOUT_S, Executor
+from leo_runtime.dispatch.plan import Plan
+from leo_runtime.dispatch.simulator import Noise, Simulator, seeded_noise
+from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.problem import Mode, Placement
+from leo_runtime.documents.profile import Profile
+from leo_runtime.documents.workload import Workload
+from leo_runtime.errors import DrainTimeoutError, InputError
+from leo_runtime.frame.batch import FramePrices, Modes, require_candidates
+from leo_runtime.frame.conditions import Conditions
+from leo_runtime.frame.ledger import linger_us
+from leo_runtime.frame.lower import MergedWorkload, merge, price
+from leo_runtime.frame.records import FrameResult
+from leo_runtime.runtime.answers import check_decision, due_us
+from leo_runtime.runtime.arguments import (
+    SourceWindow,
+    batch_frames,
+    due_graphs,
+    known_links,
+    named_graphs,
+    named_processors,
+    plain_noise,
+    require_backends,
+    require_flags,
+    require_order,
+    require_parts,
+    require_processor,
+    require_windows,
+    source_window,
+)
+from leo_runtime.runtime.drift import ONE, Drift, Estimate
+from leo_runtime.runtime.kernels import Kernels, frozen_copy, frozen_view
+from leo_runtime.runtime.options import RuntimeOptions
+from leo_runtime.runtime.planner import FrameSolver, LinksNow, Planner, frame_solver, no_placement
+from leo_runtime.runtime.results import Results, Submitted, energy_nj, unplaced_result
+from leo_runtime.runtime.turns import Turns
+from leo_runtime.values import whole
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Windows = Mapping[str, np.ndarray]
+
+
+class Runtime:
+    """A workload on a machine. Made by `simulated` or `live`; closing it lets go of the backends it made."""
+
+    merged: MergedWorkload
+    hardware: Hardware
+    profile: Profile
+    modes: Mapping[str, tuple[Mode, ...]]
+    """Every way to run each merged stage, as the profile has it."""
+    missing: Mapping[str, str]
+    """Processors that no backend serves here, with the reason. In virtual time the CPU's backend computes in their
+    place; in real time they are not used."""
+    left_out: Mapping[tuple[str, str, str], str]
+    """Modes whose kernels cannot be used, by stage, processor and variant, with the reason; no frame is planned on
+    them."""
+    skipped: int
+    """Frames that were skipped for overload."""
+    results_dropped: int
+    """Results that nobody asked for before there were more than `max_results`."""
+
+    def __init__(
+        self,
+        merged: MergedWorkload,
+        hardware: Hardware,
+        profile: Profile,
+        prices: FramePrices,
+        planner: Planner,
+        start: Callable[[int], Driver],
+        *,
+        options: RuntimeOptions,
+        kernels: Kernels | None = None,
+        machine: Machine | None = None,
+        left_out: Mapping[tuple[str, str, str], str] | None = None,
+        simulated: Collection[str] = (),
+        missing: Mapping[str, str] | None = None,
+        lost: Collection[str] = (),
+        device_clocks: Collection[str] | None = None,
+    ) -> None:
+        """For `simulated` and `live`.
+
+        `start` makes the driver, at the release of the first frame. `simulated` and `device_clocks` as `Results` takes
+        them.
+        """
+        for graph in merged.workload.graphs:
+            check_decision(graph, merged)
+        self.merged = merged
+        self.hardware = hardware
+        self.profile = profile
+        self.modes = prices.of(1)
+        self.missing = dict(missing or {})
+        self.left_out = dict(left_out or {})
+        self.skipped = 0
+        self.results_dropped = 0
+        self._options = options
+        self._prices = prices
+        self._start = start
+        self._kernels = kernels
+        self._machine = machine
+        self._graphs = {graph.name: graph for graph in merged.workload.graphs}
+        self._linger_us = linger_us(hardware)
+        self._results = Results(merged, prices, simulated=simulated, device_clocks=device_clocks)
+        self._sources: dict[tuple[str, ...], tuple[SourceWindow, ...]] = {}
+        # Who submits, one after the other: what is used in its turn alone.
+        self._turns = Turns()
+        self._planner = planner
+        self._links: LinksNow = {}
+        # Everything below is behind this lock, which is never held while anybody waits, solves or computes.
+        self._lock = threading.Lock()
+        self._driver: Driver | None = None
+        self._closed = False
+        self._lost_before = tuple(lost)
+        self._last_release_us = 0
+        self._count = 0
+        self._in_flight: dict[int, Submitted] = {}
+        self._over: deque[FrameResult] = deque()
+        self._drift = Drift()
+
+    @classmethod
+    def simulated(
+        cls,
+        workload: Workload,
+        hardware: Hardware,
+        profile: Profile,
+        options: RuntimeOptions | None = None,
+        *,
+        compute: bool = True,
+        noise: Noise | int | None = None,
+        device_times: Collection[str] = (),
+        **changes: Any,
+    ) -> Self:
+        """A runtime in virtual time: durations are the profile's, values are computed on this machine.
+
+        `options`, or any of them as a keyword, are of `RuntimeOptions`; `backends` None: those installed, and the CPU's
+        for processors that none of them serves. Without `compute` nothing is computed, every gate opens, and any stage
+        runs wherever the profile knows its cost. `noise` gives durations, or is the spread of a seeded log-normal noise
+        in ppm. `device_times` names processors whose kernels' own time is taken instead of the profile's. Raises
+        `GraphError`, `ProfileError`, `SolverError`, what making a backend raises, and `KernelError` where a stage has
+        no kernel that loads: every kernel is loaded beforehand, and a mode whose kernel fails then is left out.
+        """
+        require_parts(workload, hardware, profile)
+        require_flags(compute=compute)
+        noise = plain_noise(noise)
+        device_times = named_processors(hardware, device_times, "device_times")
+        chosen = (options or RuntimeOptions()).changed(**changes)
+        solver = _solver(chosen)
+        require_backends(hardware, chosen.backends)
+        merged = merge(workload)
+        with ExitStack() as undo:
+            machine = undo.enter_context(open_backends(hardware, chosen.backends if compute else {}, stand_in=True))
+            if compute:
+                require_served(machine, hardware)
+            supports = machine.supports if compute else anything
+            prices = FramePrices(partial(price, merged, hardware, profile, supports), one_by_one=device_times)
+            backends = machine.backends
+            kernels = Kernels(merged, backends, prices, allow_nonfinite=chosen.allow_nonfinite) if compute else None
+            loads = usable(prices.of(1), kernels.load) if kernels else None
+            if loads:
+                prices.keep(loads.modes)
+            noise = seeded_noise(chosen.seed, noise) if isinstance(noise, int) else noise
+
+            def start(_now_us: int) -> Driver:
+                return Simulator(
+                    Dispatcher(_lanes(hardware)),
+                    compute=kernels.run if kernels else None,
+                    publish=kernels.publish if kernels else lambda *_: None,
+                    noise=noise,
+                    device_times=device_times,
+                    # Plans then go by what was seen; what happens is still the profile's.
+                    lasts_us=runtime._profiled_us if chosen.adapt else None,
+                )
+
+            runtime = cls(
+                merged,
+                hardware,
+                profile,
+                prices,
+                Planner(merged, hardware, prices.of(1), solver),
+                start,
+                options=chosen,
+                kernels=kernels,
+                machine=machine,
+                left_out=loads.left_out if loads else {},
+                simulated=tuple(backends),
+                device_clocks=device_times,
+                missing=machine.reasons() if compute else {},
+            )
+            undo.pop_all()
+        return runtime
+
+    @classmethod
+    def live(
+        cls,
+        workload: Workload,
+        hardware: Hardware,
+        profile: Profile,
+        options: RuntimeOptions | None = None,
+        *,
+        clock: Clock | None = None,
+        modelled_delays: bool = False,
+        **changes: Any,
+    ) -> Self:
+        """A runtime in real time, on the machine it runs on.
+
+        Its clock starts with the release of the first frame, or of the last one where a batch comes first.
+
+        `options`, or any of them as a keyword, are of `RuntimeOptions`. Every kernel is loaded and run once for each
+        lane beforehand; a mode whose kernel fails then is left out. `modelled_delays` waits as long as links and
+        wake-ups take by the hardware document. Raises `GraphError`, `ProfileError`, `SolverError`, `BackendError` where
+        no processor is served, and what making a backend raises.
+        """
+        require_parts(workload, hardware, profile)
+        require_flags(modelled_delays=modelled_delays)
+        chosen = (options or RuntimeOptions()).changed(**changes)
+        solver = _solver(chosen)
+        require_backends(hardware, chosen.backends)
+        merged = merge(workload)
+        lanes = {processor.name: processor.lanes for processor in hardware.processors}
+        with ExitStack() as undo:
+            machine = undo.enter_context(open_backends(hardware, chosen.backends))
+            require_served(machine, hardware)
+            prices = FramePrices(partial(price, merged, hardware, profile, machine.supports), one_by_one=tuple(lanes))
+            backends = machine.backends
+            kernels = Kernels(merged, backends, prices, lanes=lanes, allow_nonfinite=chosen.allow_nonfinite)
+            runs = usable(prices.of(1), kernels.warm)
+            prices.keep(runs.modes)
+            simulated = [name for name, backend in backends.items() if is_simulated(backend)]
+
+            def start(now_us: int) -> Driver:
+                started = WallClock(now_us) if clock is None else clock
+                return Executor(
+                    Dispatcher(_lanes(hardware)),
+                    lanes,
+                    partial(kernels.run, now_us=started.now_us),
+                    publish=kernels.publish,
+                    hand_over=kernels.hand_over,
+                    clock=started,
+                    modelled_delays=modelled_delays,
+                    device_times=simulated,
+                )
+
+            runtime = cls(
+                merged,
+                hardware,
+                profile,
+                prices,
+                Planner(merged, hardware, prices.of(1), solver),
+                start,
+                options=chosen,
+                kernels=kernels,
+                machine=machine,
+                left_out=runs.left_out,
+                simulated=simulated,
+                missing=machine.reasons(),
+                lost=tuple(machine.missing),
+            )
+            undo.pop_all()
+        return runtime
+
+    def triggered(self, release_us: int) -> tuple[str, ...]:
+        """The graphs whose period and offset make them run at that time. From any thread.
+
+        Raises `InputError` for what is no whole number.
+        """
+        release_us = whole(release_us, "release_us")
+        return tuple(
+            graph.name
+            for graph in self.merged.workload.graphs
+            if release_us >= graph.offset_us and (release_us - graph.offset_us) % graph.period_us == 0
+        )
+
+    def sources(self, graphs: Collection[str]) -> tuple[SourceWindow, ...]:
+        """The windows that a frame of these graphs needs. From any thread.
+
+        Raises `InputError` for a graph that is not there.
+        """
+        key = named_graphs(self.merged.workload, graphs) if graphs else ()
+        if key not in self._sources:
+            self._sources[key] = tuple(
+                source_window(stage, self.merged.workload)
+                for stage in self.merged.stages
+                if stage.bound.operator.is_source and any(graph in key for graph in stage.graphs)
+            )
+        return self._sources[key]
+
+    @property
+    def now_us(self) -> int:
+        """The run's time. From any thread."""
+        driver = self._driver
+        return 0 if driver is None else driver.clock.now_us()
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """The processors that cannot be used now. From any thread."""
+        with self._lock:
+            driver, gone = self._driver, frozenset(self._lost_before)
+        if driver is not None:
+            with driver.locked():
+                gone = driver.dispatcher.lost
+        return tuple(processor.name for processor in self.hardware.processors if processor.name in gone)
+
+    def drift(self) -> tuple[Estimate, ...]:
+        """How far each mode that has run is from its profile. From any thread."""
+        with self._lock:
+            self._collect()
+            return self._drift.estimates()
+
+    def submit(
+        self,
+        release_us: int,
+        windows: Windows,
+        *,
+        graphs: Collection[str] | None = None,
+        links: LinksNow | None = None,
+        copy: bool = True,
+    ) -> int:
+        """Take a frame, place it and start it; returns its number. Waits for its release where that is to come.
+
+        `release_us` is a whole number. `windows`: raw samples by source stage, as `sources` names them: audio as int16,
+        or as float32 or float64 from -1 to 1; anything else as real numbers, all finite. They are copied at once;
+        without `copy` they are the runtime's from now on, and the caller writes into them no more. `graphs` None: those
+        that `triggered` names, of which there has to be one; a release off their periods' grid names them here.
+        `links`, copied as well, holds from now on, and is None for one that is down; None: as before.
+
+        From any thread: frames are taken in the order of the calls. Raises `InputError` for a release before the last
+        one, a graph or link that is not there, a window that is missing or of another shape or kind, or a runtime that
+        is closed, also while this waits; `SolverError` when the solver has no answer and never had one, or is the
+        caller's own and wrong (`leo_runtime.check` judges it): later, that fails the frame and not the run. A frame
+        that is refused gives no result. Raises what went wrong in the runtime itself: the frames in flight then have
+        their results.
+        """
+        return self._submit((whole(release_us, "release_us"),), (windows,), graphs, links, None, copy)
+
+    def submit_batch(
+        self,
+        frames: Sequence[tuple[int, Windows]],
+        *,
+        graphs: Collection[str] | None = None,
+        links: LinksNow | None = None,
+        together: Collection[str] | None = None,
+        copy: bool = True,
+    ) -> int:
+        """Take frames that were collected, place them as one and start them; returns the number they have as one.
+
+        `frames` are pairs of release and windows, in order, all of the same graphs. They are placed at the release of
+        the last, and from there have N times a graph's deadline, N being how many they are: whoever collects N frames
+        can wait as many times as long. A stage runs its frames one by one or all together, whichever is better
+        (`docs/solver.md`): that is tried of the merged stages in `together`, of which there are at most
+        `batch.MAX_CANDIDATES`; None: of those that could save most. A limit given for the solver is for all choices.
+
+        Their results come as one `FrameResult` with a graph result for each frame. Copies, waits and raises as `submit`
+        does; also raises `InputError` for no frames at all, and for stages that cannot run their frames together. From
+        any thread.
+        """
+        releases_us, windows = batch_frames(frames)
+        may = None if together is None else require_candidates(self.merged, together, self.modes)
+        return self._submit(releases_us, windows, graphs, links, may, copy)
+
+    def results(self) -> tuple[FrameResult, ...]:
+        """The frames that ended since this was last asked, by number. From any thread; each goes to one who asks."""
+        with self._lock:
+            self._collect()
+            found = tuple(sorted(self._over, key=lambda result: result.frame))
+            self._over.clear()
+            return found
+
+    def drain(self, timeout_s: float | None = None) -> tuple[FrameResult, ...]:
+        """Wait until every submitted frame has ended, then `results`.
+
+        From any thread, but not from within a kernel. Raises `DrainTimeoutError` (a `TimeoutError`) where that takes
+        longer than `timeout_s`, in seconds of real time: `results` then still has what ended, and nothing is stopped.
+        Raises what went wrong in the runtime itself; the frames have their results then, too.
+        """
+        driver = self._driver
+        if driver is not None and not driver.drain(timeout_s):
+            with self._lock:
+                self._collect()
+                late = ", ".join(map(str, self._in_flight))
+            raise DrainTimeoutError(
+                f"not every frame has ended after {timeout_s} s, these are in flight: {late or 'none any more'}",
+                hint="results() gives those that have ended; close() ends the others",
+            )
+        return self.results()
+
+    def lose(self, processor: str) -> None:
+        """A processor is gone: what it has to do goes elsewhere. From any thread.
+
+        What runs there is given up; its lane is occupied until that has ended all the same. Raises `InputError` for an
+        unknown one.
+        """
+        require_processor(self.hardware, processor)
+        with self._lock:
+            driver = self._driver
+            if driver is None:
+                self._lost_before = tuple(dict.fromkeys((*self._lost_before, processor)))
+                return
+        driver.post(ProcessorLost(driver.clock.now_us(), processor, "as was said"))
+
+    def restore(self, processor: str) -> None:
+        """A lost processor is back. From any thread. Raises `InputError` for an unknown one."""
+        require_processor(self.hardware, processor)
+        with self._lock:
+            driver = self._driver
+            if driver is None:
+                self._lost_before = tuple(name for name in self._lost_before if name != processor)
+                return
+        driver.post(ProcessorFound(driver.clock.now_us(), processor))
+
+    def history(self, frame: int) -> tuple[tuple[int, object], ...]:
+        """What happened to a frame, as far as it is remembered: times with events and instructions. From any thread."""
+        driver = self._driver
+        if driver is None:
+            return ()
+        with driver.locked():
+            return driver.dispatcher.history(frame)
+
+    story = history
+    """Its former name."""
+
+    def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
+        """Stop, and let go of the backends the runtime has made. From any thread; closing twice is fine.
+
+        Frames in flight end as `failed`, and `results` has them. Waits `timeout_s` at most for the kernels that are
+        running, all together; one that hangs longer is left to itself.
+        """
+        why = "the runtime was closed before it ended"
+        with self._lock:
+            self._closed = True
+            driver = self._driver
+        with ExitStack() as stack:
+            if self._machine is not None:
+                stack.callback(self._machine.close)
+            if driver is not None:
+                driver.close(timeout_s, why)
+            with self._lock:
+                self._collect()
+                self._fail_all(why)
+
+    def __enter__(self) -> Self:
+        """The runtime itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    # A frame's question and its answer.
+
+    def _submit(
+        self,
+        releases_us: tuple[int, ...],
+        windows: tuple[Windows, ...],
+        graphs: Collection[str] | None,
+        links: LinksNow | None,
+        together: tuple[str, ...] | None,
+        copy: bool,
+    ) -> int:
+        """Take one frame, or several as a batch, and start them when it is their turn."""
+        with self._lock:
+            require_order(releases_us[-1], self._last_release_us)  # Before anything else is said of a late one.
+        if graphs is None:
+            names = due_graphs(self.merged.workload.graphs, releases_us, self.triggered)
+        else:
+            names = named_graphs(self.merged.workload, graphs)
+        if self._kernels is not None:
+            for one in windows:
+                require_windows(self.sources(names), self.sources(self._graphs), one)
+            windows = tuple(self._own_windows(names, one, copy) for one in windows)
+        links = None if links is None else known_links(self.hardware, links)
+        with self._lock:
+            self._require_open()
+            require_order(releases_us[-1], self._last_release_us)
+            self._last_release_us = releases_us[-1]
+            frame, self._count = self._count, self._count + 1
+            ticket = self._turns.ticket()
+        with self._turns.turn(ticket):
+            driver = self._begun(releases_us[-1])
+            driver.reach(releases_us[-1])
+            self._links = self._links if links is None else links
+            asleep, found = self._place(driver, releases_us, names, together)
+            wanted = tuple(self._graphs[name] for name in names)
+            if isinstance(found, Placement):
+                with self._lock:
+                    self._require_open()
+                    self._keep(unplaced_result(frame, releases_us, wanted, self.now_us, found))
+                return frame
+            with self._lock:
+                self._require_open()
+                self._in_flight[frame] = Submitted(frame, releases_us, wanted, found)
+                if self._kernels is not None:
+                    self._kernels.begin(frame, windows, names, found.jobs)
+            release_us, give_up_us = releases_us[-1], max(due_us(graph, releases_us) for graph in wanted)
+            now_us = max(release_us, driver.clock.now_us())
+            driver.post(FrameAdmitted(now_us, frame, release_us, found, asleep, give_up_us))
+        return frame
+
+    def _own_windows(self, graphs: tuple[str, ...], windows: Windows, copy: bool) -> Windows:
+        """The windows that a frame reads, as nobody can change them."""
+        own = frozen_copy if copy else frozen_view
+        return {source.stage: own(windows[source.stage]) for source in self.sources(graphs)}
+
+    def _require_open(self) -> None:
+        """Raise where no frame can be taken any more. Behind the lock."""
+        if self._closed:
+            raise InputError("the runtime is closed", hint="submit frames before close(), inside its `with` block")
+        if self._driver is not None and self._driver.failure is not None:
+            raise self._driver.failure
+
+    def _begun(self, release_us: int) -> Driver:
+        """The driver, made with the first frame."""
+        with self._lock:
+            self._require_open()
+            if self._driver is None:
+                driver = self._start(release_us)
+                for processor in self._lost_before:
+                    driver.post(ProcessorLost(release_us, processor))
+                self._driver = driver
+            return self._driver
+
+    def _place(
+        self, driver: Driver, releases_us: tuple[int, ...], names: tuple[str, ...], together: tuple[str, ...] | None
+    ) -> tuple[tuple[str, ...], Plan | Placement]:
+        """Who sleeps now, and a plan, or a placement that says why there is none. In turn."""
+        frames = len(releases_us)
+        with self._lock:
+            self._collect()
+            if self._options.adapt and self._drift.settle():
+                self._planner.use(self._adapted(self.modes))
+            batched = self._adapted(self._prices.of(frames)) if frames > 1 else None
+        with driver.locked():
+            dispatcher, now_us = driver.dispatcher, max(releases_us[-1], driver.clock.now_us())
+            in_flight = len(dispatcher.frames)
+            # What hangs is not offered as long as there are others.
+            offers = dict.fromkeys((dispatcher.lost.union(dispatcher.suspects(now_us)), dispatcher.lost))
+            questions = [self._conditions(dispatcher, releases_us[-1], now_us, names, without) for without in offers]
+        if in_flight >= self._options.max_in_flight:
+            with self._lock:
+                self.skipped += frames
+            return (), no_placement(f"skipped: {self._options.max_in_flight} frames are in flight")
+        for conditions in questions:
+            found = self._planner.plan(conditions, frames=frames, together=together, batched=batched)
+            if isinstance(found, Plan):
+                break
+        return conditions.asleep, found
+
+    def _conditions(
+        self, dispatcher: Dispatcher, release_us: int, now_us: int, graphs: tuple[str, ...], without: frozenset[str]
+    ) -> Conditions:
+        """What the frame finds, where some processors are not used.
+
+        A lane that is free now is free at 0: a frame that comes late is not planned late.
+        """
+        ready: list[tuple[str, tuple[int, ...]]] = []
+        asleep: list[str] = []
+        for resource, linger in self._linger_us.items():
+            lanes = dispatcher.lanes_ready_us(resource, now_us)
+            if resource not in without and any(at_us > now_us for at_us in lanes):
+                ready.append((resource, tuple(at_us - release_us if at_us > now_us else 0 for at_us in lanes)))
+            if linger is not None and _is_asleep(dispatcher, resource, linger, release_us):
+                asleep.append(resource)
+        lost = tuple(processor.name for processor in self.hardware.processors if processor.name in without)
+        return Conditions(graphs, tuple(ready), tuple(asleep), tuple(self._links.items()), lost=lost)
+
+    def _profiled_us(self, order: RunStage) -> int:
+        """How long a run takes by the profile."""
+        job = self._in_flight[order.frame].plan.jobs[order.stage]
+        return self._prices.mode(job.stage, order.variant, order.resource, len(job.frames)).duration_us
+
+    def _adapted(self, modes: Modes) -> Modes:
+        """Modes as long as they have turned out to be, at the power the profile gives them. Behind the lock."""
+        return {name: tuple(self._adapted_mode(name, mode) for mode in found) for name, found in modes.items()}
+
+    def _adapted_mode(self, stage: str, mode: Mode) -> Mode:
+        factor = self._drift.factor_ppm((stage, mode.variant, mode.resource))
+        if factor == ONE:
+            return mode
+        duration_us = max(1, mode.duration_us * factor // ONE)
+        return mode.model_copy(update={"duration_us": duration_us, "energy_nj": energy_nj(mode, duration_us)})
+
+    # A frame's end. All of it behind the lock.
+
+    def _collect(self) -> None:
+        """Make the results of the frames that have ended."""
+        if self._driver is None:
+            return
+        failure = self._driver.failure
+        for done in self._driver.finished():
+            submitted = self._in_flight.pop(done.frame)
+            values = None if self._kernels is None else self._kernels.end(done.frame)
+            self.skipped += len(submitted.releases_us) if done.skipped else 0
+            for mode, profiled_us, lasted_us in self._results.lasted(submitted, done):
+                self._drift.observe(mode, profiled_us, lasted_us)
+            self._keep(self._results.of(submitted, done, values))
+        if failure is not None:
+            self._fail_all(f"the runtime failed ({type(failure).__name__}: {failure})")
+
+    def _fail_all(self, why: str) -> None:
+        """End what is in flight, where the driver does not."""
+        for frame, submitted in self._in_flight.items():
+            if self._kernels is not None:
+                self._kernels.end(frame)
+            placement = no_placement(why)
+            self._keep(unplaced_result(frame, submitted.releases_us, submitted.graphs, self.now_us, placement))
+        self._in_flight.clear()
+
+    def _keep(self, result: FrameResult) -> None:
+        self._over.append(result)
+        while len(self._over) > self._options.max_results:
+            self._over.popleft()
+            self.results_dropped += 1
+
+
+def _solver(options: RuntimeOptions) -> FrameSolver:
+    return frame_solver(options.solver, options.limit_ms, options.limit_nodes, options.switching_nj, options.seed)
+
+
+def _lanes(hardware: Hardware) -> dict[str, int]:
+    return {p.name: p.lanes for p in hardware.processors} | {r.name: r.lanes for r in hardware.radios}
+
+
+def _is_asleep(dispatcher: Dispatcher, resource: str, linger_us: int, now_us: int) -> bool:
+    """Whether it has gone to sleep since its last use (`ledger.run_ledger` has the same rule)."""
+    used_us = dispatcher.used_until_us(resource)
+    idle = not dispatcher.in_use(resource) and (used_us is None or used_us + linger_us <= now_us)
+    return dispatcher.sleeps(resource) or idle

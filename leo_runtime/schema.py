@@ -1,0 +1,236 @@
+"""What all documents share: strict, frozen pydantic models, read from JSON or TOML, with errors that name the place."""
+
+import errno
+import json
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
+
+from leo_runtime.errors import DocumentError, InputError
+
+MAX_QUANTITY = 10**15
+
+_NOT_TOML = "documents are written as JSON: name it .json"
+
+Quantity = Annotated[int, Field(ge=0, le=MAX_QUANTITY)]
+"""A number of a document: an integer from 0 to 10^15; its unit is in the field's name."""
+
+Positive = Annotated[int, Field(ge=1, le=MAX_QUANTITY)]
+Name = Annotated[str, Field(min_length=1)]
+
+FileName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^.\x00-\x1f/\\][^\x00-\x1f/\\]*$")]
+"""A name of which the names of written files are made: it cannot lead out of their folder."""
+
+
+class Value(BaseModel):
+    """A frozen part of a document, compared by value. Unknown keys and wrong types are errors."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", use_attribute_docstrings=True)
+
+    def __init__(self, /, **data: Any) -> None:
+        """From its fields. Raises `DocumentError`."""
+        try:
+            super().__init__(**data)
+        except ValidationError as error:
+            raise document_error(type(self).__name__, error) from None
+
+    # Only what is built in Python comes through it: a part of a document that is read tells pydantic of its errors,
+    # which then knows their place in the whole.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]  # a mark of pydantic's
+
+
+class Document(Value):
+    """A document of its own: it can be read from a file and written to one."""
+
+    @classmethod
+    def from_json(cls, text: str | bytes, source: str = "document") -> Self:
+        """Read JSON text; `source` is what errors call it. Raises `DocumentError`."""
+        if not isinstance(text, str | bytes):
+            raise DocumentError(source, f"JSON text is a str or bytes, got {type(text).__name__}")
+        try:
+            json.loads(text, object_pairs_hook=_no_repeated_keys)
+        except _RepeatedKeyError as error:
+            raise DocumentError(source, f'the key "{error}" is given twice') from None
+        except (ValueError, RecursionError) as error:
+            raise DocumentError(source, f"not JSON ({error})") from None
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise document_error(source, error) from None
+
+    @classmethod
+    def from_toml(cls, text: str, source: str = "document") -> Self:
+        """Read TOML text; `source` is what errors call it. Raises `DocumentError`."""
+        if not isinstance(text, str):
+            raise DocumentError(source, f"TOML text is a str, got {type(text).__name__}")
+        try:
+            data = tomllib.loads(text)
+        except (ValueError, RecursionError) as error:  # Not TOML, or a number of thousands of digits.
+            raise DocumentError(source, f"not TOML ({error})") from None
+        return cls.from_dict(data, source)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any], source: str = "document") -> Self:
+        """Build from plain values as JSON or TOML give them. Raises `DocumentError`."""
+        try:
+            # By way of JSON text, so that an array becomes a tuple while every other type stays strict.
+            text = json.dumps(data)
+        except (TypeError, ValueError) as error:
+            raise DocumentError(source, f"a value that JSON has no form for ({error})") from None
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise document_error(source, error) from None
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Self:
+        """Read a `.toml` file, or JSON from any other. Raises `DocumentError`."""
+        require_path(path)
+        try:
+            raw = Path(path).read_bytes()
+        except OSError as error:
+            raise DocumentError(str(path), f"cannot be read ({error.strerror or error})") from None
+        except ValueError as error:  # A name that no file can have.
+            raise DocumentError(str(path), f"cannot be read ({error})") from None
+        if Path(path).suffix != ".toml":
+            return cls.from_json(raw, str(path))
+        try:
+            return cls.from_toml(raw.decode(), str(path))
+        except UnicodeDecodeError as error:
+            raise DocumentError(str(path), f"not UTF-8 text ({error.reason} at byte {error.start})") from None
+
+    def to_json(self) -> str:
+        """The document as JSON text, one trailing newline, what is at its default left out."""
+        return json.dumps(self.model_dump(mode="json", exclude_defaults=True), indent=1, ensure_ascii=False) + "\n"
+
+    def to_file(self, path: str | Path) -> None:
+        """Write the document as JSON, and make its folder. Raises `DocumentError` when it cannot, or for a `.toml`."""
+        if Path(path).suffix == ".toml":
+            raise DocumentError(str(path), _NOT_TOML)
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            Path(path).write_text(self.to_json(), encoding="utf-8")
+        except OSError as error:
+            raise DocumentError(str(path), f"cannot be written ({error.strerror or error})") from None
+
+
+def require_path(path: object) -> None:
+    """Raise `InputError` for what is no file's name."""
+    if not isinstance(path, str | Path):
+        raise InputError(f"a file is named by a str or a Path, got {type(path).__name__}")
+
+
+def require_writable(path: Path) -> None:
+    """Make the folder of a file that is to be written. Raises `InputError` when the file could not be written there.
+
+    To be called before long work whose result goes there.
+    """
+    if path.suffix == ".toml":
+        raise InputError(f"{path}: {_NOT_TOML}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        # mkdir calls a file that stands where a folder should be one that exists.
+        why = os.strerror(errno.ENOTDIR) if isinstance(error, FileExistsError) else error.strerror
+        raise InputError(
+            f"{path}: cannot be written ({why})", hint="name a file in a folder you may write to"
+        ) from None
+
+
+def reject(problem: str, path: str, value: object) -> NoReturn:
+    """Refuse a value from inside a model's validator; `path` is its place within that model, `$` for the model."""
+    raise PydanticCustomError("leo", "{problem}", {"problem": problem, "path": path, "value": _shown(value)})
+
+
+def unique(names: list[str], path: str, what: str = "name") -> None:
+    """Refuse the second of two equal names; `path` is a format with one place for the index."""
+    seen: set[str] = set()
+    for index, name in enumerate(names):
+        if name in seen:
+            reject(f'the {what} "{name}" is given twice', path.format(index), name)
+        seen.add(name)
+
+
+def find_cycle(edges: dict[str, list[str]]) -> list[str]:
+    """One cycle of a directed graph as a list of its nodes, or an empty list. Order of `edges` decides which."""
+    state: dict[str, int] = {}
+    for root in edges:
+        if root in state:
+            continue
+        path, stack = [root], [iter(edges[root])]
+        state[root] = 1
+        while stack:
+            step = next(stack[-1], None)
+            if step is None:
+                stack.pop()
+                state[path.pop()] = 2
+            elif state.get(step) == 1:
+                return path[path.index(step) :]
+            elif step not in state:
+                state[step] = 1
+                path.append(step)
+                stack.append(iter(edges[step]))
+    return []
+
+
+def document_error(source: str, error: ValidationError) -> DocumentError:
+    """The first thing pydantic found wrong, in this project's words."""
+    first = error.errors(include_url=False)[0]
+    context = first.get("ctx", {})
+    path = "$" + "".join(
+        f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"] if part != "[key]"
+    )
+    if first["type"] == "leo":
+        # Its path begins at the part of the document whose validator refused it.
+        return DocumentError(source, context["problem"], path + context["path"][1:], context["value"])
+    if first["type"] == "json_invalid":
+        # The input is the whole text: the reason names line and column.
+        return DocumentError(source, f"not JSON ({context['error']})")
+    shown = _shown(first["input"])
+    match first["type"]:
+        case "missing":
+            return DocumentError(source, f'the key "{first["loc"][-1]}" is missing', path)
+        case "extra_forbidden":
+            return DocumentError(source, f'the key "{first["loc"][-1]}" is unknown (its value is {shown})', path, shown)
+        case "int_type" | "int_from_float" | "int_parsing":
+            return DocumentError(source, f"expected an integer, got {shown}", path, shown)
+        case "greater_than_equal":
+            return DocumentError(source, f"expected at least {context['ge']}, got {shown}", path, shown)
+        case "less_than_equal":
+            return DocumentError(source, f"expected at most {context['le']}, got {shown}", path, shown)
+        case "too_short":
+            return DocumentError(source, f"expected at least one, got {shown}", path, shown)
+        case "string_pattern_mismatch":
+            # Only `FileName` has a pattern.
+            says = "files are named after it, so it may not begin with a dot or hold a slash, backslash or control"
+            return DocumentError(source, f"{says} character, got {shown}", path, shown)
+        case "literal_error":
+            return DocumentError(source, f"expected {context['expected']}, got {shown}", path, shown)
+        case _:
+            says = first["msg"][0].lower() + first["msg"][1:]
+            return DocumentError(source, f"{says}, got {shown}", path, shown)
+
+
+class _RepeatedKeyError(Exception):
+    pass
+
+
+def _no_repeated_keys(pairs: list[tuple[str, Any]]) -> None:
+    keys: set[str] = set()
+    for key, _ in pairs:
+        if key in keys:
+            raise _RepeatedKeyError(key)
+        keys.add(key)
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=repr)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,39 @@
+"""Plain values that a caller gives, checked at the door: whole numbers, and several names."""
+
+import operator
+from collections.abc import Collection
+
+from leo_runtime.errors import InputError
+
+
+def whole(value: object, name: str, *, least: int = 0, most: int | None = None) -> int:
+    """The number as a plain int; numpy's integers are converted.
+
+    Raises `InputError`, which calls it `name`, for what is none (floats and bools are none) or out of range.
+    """
+    if isinstance(value, bool) or not hasattr(type(value), "__index__"):
+        raise InputError(
+            f"`{name}` is a whole number, got {value!r} ({type(value).__name__})",
+            hint=f"round it: `{name}=int(...)`" if isinstance(value, float) else "",
+        )
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]  # it has one
+    except TypeError:  # An array of several, or numpy's bool.
+        raise InputError(f"`{name}` is a whole number, got {value!r} ({type(value).__name__})") from None
+    if number < least:
+        raise InputError(f"`{name}` is at least {least}, got {number}")
+    if most is not None and number > most:
+        raise InputError(f"`{name}` is at most {most}, got {number}")
+    return number
+
+
+def several_names(names: object, argument: str) -> tuple[str, ...]:
+    """The names in their order. Raises `InputError` for one text, or what are no names."""
+    if isinstance(names, str):
+        raise InputError(f"`{argument}` are several names, got the text `{names}`", hint=f'write ["{names}"]')
+    if not isinstance(names, Collection):
+        raise InputError(f"`{argument}` are several names, got {type(names).__name__}", hint='such as ["one", "two"]')
+    for name in names:
+        if not isinstance(name, str):
+            raise InputError(f"`{argument}` are names, got {name!r} among them")
+    return tuple(names)

@@ -1,0 +1,419 @@
+"""Every frame that was taken ends in exactly one result: where kernels throw, hang, lanes are late, or nobody waits."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+
+from leo_runtime.backend import registry
+from leo_runtime.clock import VirtualClock
+from leo_runtime.dispatch.dispatcher import Dispatcher
+from leo_runtime.dispatch.events import Event, FrameAdmitted, Instruction, RunStage, StageEnded
+from leo_runtime.documents.hardware import Processor
+from leo_runtime.documents.problem import Placement, Problem
+from leo_runtime.documents.workload import BoundStage
+from leo_runtime.errors import BackendError, DrainTimeoutError, GraphError, InputError, LeoError, ProfileError
+from leo_runtime.runtime.options import RuntimeOptions
+from leo_runtime.runtime.runtime import Runtime
+from leo_runtime.solver import solve
+from test_runtime import (
+    LOUD,
+    QUIET,
+    FakeBackend,
+    bench,
+    everything_on,
+    fake_backends,
+    loud_graph,
+    one,
+    profile,
+    simulated,
+    workload,
+)
+
+LONG_US = 10_000_000
+
+
+class Throwing(FakeBackend):
+    """Its `scores` throws what it was given, at the first run on anything that is not zero, or as it is loaded."""
+
+    def __init__(self, error: BaseException, *, loading: bool = False) -> None:
+        super().__init__()
+        self.errors = [error]
+        self.loading = loading
+
+    def load(self, stage: BoundStage, variant: str, /) -> Any:
+        kernel = super().load(stage, variant)
+        if stage.name != "scores":
+            return kernel
+        if self.loading:
+            raise self.errors[0]
+
+        def throw(inputs: Sequence[np.ndarray]) -> np.ndarray:
+            if inputs[0].any() and self.errors:
+                raise self.errors.pop()
+            return kernel(inputs)
+
+        return throw
+
+
+class Hanging(FakeBackend):
+    """Its `scores` hangs where the sound is loud, until it is let go; `hung` is set when it has begun to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hung = threading.Event()
+        self.let_go = threading.Event()
+
+    def load(self, stage: BoundStage, variant: str, /) -> Any:
+        kernel = super().load(stage, variant)
+        if stage.name != "scores":
+            return kernel
+
+        def hang(inputs: Sequence[np.ndarray]) -> np.ndarray:
+            if inputs[0].any():
+                self.hung.set()
+                self.let_go.wait()
+            return kernel(inputs)
+
+        return hang
+
+
+def live(*, fast: FakeBackend, solver: Any = None, **options: Any) -> Runtime:
+    return Runtime.live(
+        workload(loud_graph(deadline_us=LONG_US)),
+        bench(),
+        profile(),
+        solver=everything_on("fast") if solver is None else solver,
+        backends=fake_backends(fast=fast),
+        **options,
+    )
+
+
+@contextmanager
+def hanging(**options: Any) -> Iterator[tuple[Runtime, Hanging]]:
+    """A runtime with one frame, whose `scores` hangs on `fast`; let go in the end."""
+    fast = Hanging()
+    runtime = live(fast=fast, **options)
+    try:
+        runtime.submit(0, {"sound": LOUD})
+        fast.hung.wait()
+        yield runtime, fast
+    finally:
+        fast.let_go.set()
+        runtime.close()
+
+
+THROWN = [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), BaseException("odd"), AssertionError("no")]
+
+
+@pytest.mark.parametrize("error", THROWN, ids=lambda error: type(error).__name__)
+def test_whatever_a_kernel_throws_is_the_failure_of_its_stage(error: BaseException) -> None:
+    with live(fast=Throwing(error)) as runtime:
+        for _ in range(2):
+            runtime.submit(0, {"sound": LOUD}, graphs=("loud",))
+            result = one(runtime.drain())
+            assert result.graphs[0].label == "loud"
+            used = [(run.resource, run.outcome) for run in result.stages if run.stage == "scores"]
+            assert used in ([("fast", "failed"), ("cpu", "done")], [("fast", "done")])
+        assert used == [("fast", "done")], "its lane goes on"
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), GeneratorExit()], ids=lambda error: type(error).__name__)
+def test_whatever_a_kernel_throws_in_virtual_time_is_the_failure_of_its_stage(error: BaseException) -> None:
+    with simulated(solver=everything_on("fast"), backends=fake_backends(fast=Throwing(error))) as runtime:
+        runtime.submit(0, {"sound": LOUD})
+        result = one(runtime.drain())
+    (failed,) = [run for run in result.stages if run.outcome == "failed"]
+    assert type(error).__name__ in failed.error
+    assert result.graphs[0].label == "loud"
+
+
+@pytest.mark.parametrize("make", [Runtime.live, Runtime.simulated])
+@pytest.mark.parametrize("error", THROWN, ids=lambda error: type(error).__name__)
+def test_a_kernel_that_throws_as_it_is_loaded_is_left_out(error: BaseException, make: Callable[..., Runtime]) -> None:
+    def opened() -> Runtime:
+        given = fake_backends(fast=Throwing(error, loading=True))
+        return make(workload(loud_graph()), bench(), profile(), solver="heft", backends=given)
+
+    if isinstance(error, KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt):  # This is the main thread: it may be the user's.
+            opened()
+        return
+    with opened() as runtime:
+        assert {mode.resource for mode in runtime.modes["scores"]} == {"cpu"}
+        assert type(error).__name__ in runtime.left_out["scores", "fast", "default"]
+
+
+def test_the_users_own_interrupt_goes_on_its_way_and_the_frame_still_has_a_result() -> None:
+    given = fake_backends(fast=Throwing(KeyboardInterrupt()))
+    runtime = simulated(solver=everything_on("fast"), backends=given)
+    runtime.submit(0, {"sound": LOUD})
+    with pytest.raises(KeyboardInterrupt):
+        runtime.drain()
+    runtime.close()
+    assert one(runtime.results()).reason.startswith("the runtime failed (KeyboardInterrupt")
+
+
+def test_an_interrupt_raised_in_another_thread_is_the_kernels() -> None:
+    given = fake_backends(fast=Throwing(KeyboardInterrupt()))
+    found: list[str] = []
+
+    def replay() -> None:
+        with simulated(solver=everything_on("fast"), backends=given) as runtime:
+            runtime.submit(0, {"sound": LOUD})
+            found.extend(run.error for run in one(runtime.drain()).stages if run.outcome == "failed")
+
+    thread = threading.Thread(target=replay)
+    thread.start()
+    thread.join()
+    assert found == ["KeyboardInterrupt: "]
+
+
+@pytest.mark.parametrize("submits", [0, 1, 3])
+def test_frames_in_flight_at_the_end_have_their_results(submits: int) -> None:
+    with hanging() as (runtime, _):
+        for _ in range(submits):
+            runtime.submit(0, {"sound": LOUD}, graphs=("loud",))
+        runtime.close(timeout_s=0)
+        results = runtime.results()
+        runtime.close(timeout_s=0)
+        assert runtime.results() == ()
+        with pytest.raises(InputError, match="closed"):
+            runtime.submit(0, {"sound": LOUD}, graphs=("loud",))
+    assert [result.frame for result in results] == list(range(1 + submits))
+    for result in results:
+        assert result.graphs[0].outcome == "failed"
+        assert result.reason == "the runtime was closed before it ended"
+    done = [run.stage for run in results[0].stages if run.outcome == "done"]
+    assert done == ["sound", "gate"], "what it cost so far is told"
+
+
+def test_frames_in_flight_in_virtual_time_have_their_results() -> None:
+    with simulated() as runtime:
+        runtime.submit(0, {"sound": LOUD})
+    assert one(runtime.results()).reason == "the runtime was closed before it ended"
+
+
+def test_a_submit_that_waits_for_its_release_hears_of_the_end() -> None:
+    errors: list[LeoError] = []
+    runtime = live(fast=FakeBackend())
+    runtime.submit(0, {"sound": QUIET})
+
+    def submit() -> None:
+        try:
+            runtime.submit(10**12, {"sound": LOUD}, graphs=("loud",))
+        except LeoError as error:
+            errors.append(error)
+
+    waiting = threading.Thread(target=submit)
+    waiting.start()
+    assert len(runtime.drain()) == 1, "nobody waits for it"
+    runtime.close()
+    waiting.join()
+    assert [str(error) for error in errors] == ["the runtime is closed"]
+    assert runtime.results() == ()
+
+
+def test_draining_has_an_end() -> None:
+    with hanging() as (runtime, fast):
+        with pytest.raises(DrainTimeoutError, match=r"after 0 s, these are in flight: 0$") as caught:
+            runtime.drain(timeout_s=0)
+        assert isinstance(caught.value, TimeoutError)
+        assert "results()" in caught.value.hint
+        fast.let_go.set()
+        assert one(runtime.drain(timeout_s=600)).graphs[0].label == "loud"
+
+
+def test_draining_in_virtual_time_has_an_end() -> None:
+    with simulated() as runtime:
+        runtime.submit(0, {"sound": LOUD})
+        with pytest.raises(DrainTimeoutError):
+            runtime.drain(timeout_s=0)
+        assert one(runtime.drain(timeout_s=600)).graphs[0].outcome == "done"
+
+
+def problems_of(asked: list[Problem], solver: str = "heft") -> Callable[[Problem], Placement]:
+    def solving(problem: Problem) -> Placement:
+        asked.append(problem)
+        return solve(problem, solver)
+
+    return solving
+
+
+def used(runtime: Runtime, frame: int) -> set[str]:
+    """Where `scores` of a frame was planned."""
+    (found,) = [event for _, event in runtime.history(frame) if isinstance(event, FrameAdmitted)]
+    return {run.resource for run in found.plan.placement.stages if run.stage == "scores"}
+
+
+@pytest.mark.parametrize("solver", ["heft", everything_on("fast")], ids=["soonest", "cheapest"])
+def test_a_lane_that_hangs_is_not_planned_on_beside_one_that_is_idle(solver: Any) -> None:
+    """`scores` takes 20 us on `fast` and 100 on `cpu`, and has hung on `fast` for 790 ms."""
+    clock = VirtualClock()
+    with hanging(clock=clock, solver=solver) as (runtime, _):
+        assert used(runtime, 0) == {"fast"}
+        for frame in range(1, 5):
+            runtime.submit(790_000 + frame, {"sound": LOUD}, graphs=("loud",))
+            assert used(runtime, frame) == {"cpu"}
+
+
+def test_a_lane_that_hangs_is_planned_on_where_there_is_nothing_else() -> None:
+    clock = VirtualClock()
+    with hanging(clock=clock, solver="heft") as (runtime, _):
+        runtime.lose("cpu")
+        runtime.submit(790_000, {"sound": QUIET}, graphs=("loud",))
+        runtime.close(timeout_s=0)
+        assert runtime.results()[1].reason == "a stage has no processor left that could run it"
+    fast = Hanging()
+    costs = profile().model_copy(
+        update={"costs": (*profile().costs, profile().costs[0].model_copy(update={"processor": "fast"}))}
+    )
+    given = fake_backends(fast=fast)
+    runtime = Runtime.live(
+        workload(loud_graph(deadline_us=LONG_US)), bench(), costs, solver="heft", backends=given, clock=VirtualClock()
+    )
+    try:
+        runtime.lose("cpu")
+        runtime.submit(0, {"sound": LOUD})
+        fast.hung.wait()
+        runtime.submit(790_000, {"sound": QUIET}, graphs=("loud",))
+        assert used(runtime, 1) == {"fast"}
+    finally:
+        fast.let_go.set()
+        runtime.close()
+
+
+def test_a_late_lane_is_asked_for_as_busy_as_it_is_late() -> None:
+    clock = VirtualClock()
+    asked: list[Problem] = []
+    with hanging(clock=clock, solver=problems_of(asked)) as (runtime, _):
+        runtime.submit(50_000, {"sound": QUIET}, graphs=("loud",))
+        (begun_us,) = [
+            at_us for at_us, what in runtime.history(0) if isinstance(what, RunStage) and what.resource == "fast"
+        ]
+    (fast,) = [resource for resource in asked[1].resources if resource.name == "fast"]
+    assert fast.ready_us == (50_000 - (begun_us + 20),)
+
+
+def test_a_processor_lost_and_found_still_has_its_abandoned_run() -> None:
+    with hanging() as (runtime, fast):
+        runtime.lose("fast")
+        first = one(runtime.drain())
+        assert first.graphs[0].label == "loud"
+        runtime.restore("fast")
+        assert runtime.lost == ()
+        runtime.submit(runtime.now_us, {"sound": QUIET}, graphs=("loud",))
+        runtime.drain()
+        runtime.submit(runtime.now_us, {"sound": LOUD}, graphs=("loud",))
+        with pytest.raises(DrainTimeoutError):
+            runtime.drain(timeout_s=0)
+        fast.let_go.set()
+        second = one(runtime.drain())
+    assert second.graphs[0].label == "loud"
+    (estimate,) = [e for e in runtime.drift() if (e.stage, e.resource) == ("scores", "fast")]
+    assert estimate.runs == 1, "the abandoned run is nobody's"
+
+
+class Wrong(Dispatcher):
+    """Makes a mistake when the second stage ends."""
+
+    def handle(self, event: Event) -> tuple[Instruction, ...]:
+        if isinstance(event, StageEnded) and event.stage == "gate":
+            raise ArithmeticError("it cannot count")
+        return super().handle(event)
+
+
+@pytest.mark.parametrize("kind", ["virtual", "real"])
+def test_where_the_runtime_itself_goes_wrong_every_frame_has_its_result(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("leo_runtime.runtime.runtime.Dispatcher", Wrong)
+    graph = loud_graph(deadline_us=LONG_US)
+    with simulated(graph) if kind == "virtual" else live(fast=FakeBackend()) as runtime:
+        runtime.submit(0, {"sound": LOUD})
+        with pytest.raises(ArithmeticError, match="it cannot count"):
+            runtime.drain()
+        assert one(runtime.results()).reason == "the runtime failed (ArithmeticError: it cannot count)"
+        with pytest.raises(ArithmeticError):
+            runtime.submit(1000, {"sound": LOUD})
+    assert runtime.results() == ()
+
+
+def test_results_that_nobody_asks_for_are_dropped_and_counted() -> None:
+    with simulated(max_results=3) as runtime:
+        for frame in range(8):
+            runtime.submit(frame * 1000, {"sound": LOUD})
+        results = runtime.drain()
+        assert [result.frame for result in results] == [5, 6, 7]
+        assert runtime.results_dropped == 5
+        runtime.submit(9000, {"sound": LOUD})
+        assert len(runtime.drain()) == 1
+    assert runtime.results_dropped == 5
+
+
+@pytest.mark.parametrize("name", ["max_results", "max_in_flight"])
+def test_options_leave_room_for_something(name: str) -> None:
+    with pytest.raises(InputError, match=f"`{name}` is at least 1, got 0"):
+        simulated(**{name: 0})
+
+
+def test_options_are_one_value_that_keywords_change() -> None:
+    chosen = RuntimeOptions(solver="heft", max_results=1)
+    given = fake_backends()
+    runtime = Runtime.simulated(workload(loud_graph()), bench(), profile(), chosen, backends=given, max_in_flight=3)
+    with runtime:
+        for frame in range(2):
+            runtime.submit(frame * 1000, {"sound": LOUD})
+        assert len(runtime.drain()) == 1
+    assert chosen == RuntimeOptions(solver="heft", max_results=1)
+    with pytest.raises(TypeError, match="no option `patience` of a runtime; there are solver, limit_ms"):
+        Runtime.live(workload(loud_graph()), bench(), profile(), patience=3)
+
+
+@pytest.mark.parametrize("kind", ["virtual", "real"])
+def test_backends_are_closed_where_what_follows_fails(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[FakeBackend] = []
+
+    def create(_processor: Processor) -> FakeBackend:
+        made.append(FakeBackend())
+        return made[-1]
+
+    monkeypatch.setattr(registry, "create", create)
+    make = Runtime.simulated if kind == "virtual" else Runtime.live
+    wrong = loud_graph()
+    assert wrong.decision is not None
+    wrong = wrong.model_copy(update={"decision": wrong.decision.model_copy(update={"labels": ("one",)})})
+    costless = profile().model_copy(update={"costs": ()})
+    for graph, costs, error in ((wrong, profile(), GraphError), (loud_graph(), costless, ProfileError)):
+        made.clear()
+        with pytest.raises(error):
+            make(workload(graph), bench(), costs)
+        assert [backend.closed for backend in made] == [1, 1]
+    made.clear()
+    with make(workload(loud_graph()), bench(), profile()):
+        pass
+    assert [backend.closed for backend in made] == [1, 1]
+
+
+def test_a_backend_that_cannot_be_closed_does_not_keep_the_others_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[FakeBackend] = []
+
+    class Stuck(FakeBackend):
+        def close(self) -> None:
+            super().close()
+            raise BackendError("it is stuck")
+
+    def create(_processor: Processor) -> FakeBackend:
+        made.append(Stuck())
+        return made[-1]
+
+    monkeypatch.setattr(registry, "create", create)
+    runtime = Runtime.simulated(workload(loud_graph()), bench(), profile())
+    with pytest.raises(BackendError, match="stuck"):
+        runtime.close()
+    assert [backend.closed for backend in made] == [1, 1]

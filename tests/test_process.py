@@ -1,0 +1,124 @@
+"""Worker processes: whatever ends one is said, and leaves neither a process nor a file behind."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from leo_backends import process
+from leo_backends.process import Failed, Worker, WorkerEndedError
+from leo_runtime.errors import DeviceUnavailableError, KernelError
+
+ECHO = """
+import os
+from multiprocessing.connection import Connection
+
+
+def main(descriptor):
+    connection = Connection(descriptor)
+    while True:
+        try:
+            request = connection.recv()
+        except EOFError:
+            return
+        if request == "die":
+            os.write(2, b"last words")
+            os.abort()
+        if request != "nothing":
+            connection.send(request)
+"""
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "leo_test_echo.py").write_text(ECHO)
+    monkeypatch.syspath_prepend(tmp_path)
+    return "leo_test_echo"
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_it_answers_until_it_is_closed(module: str) -> None:
+    ended: list[str] = []
+    worker = Worker("the echo", module, {"LEO_TEST": "1"}, lambda: ended.append("ended"))
+    assert [worker.ask(request, 10.0) for request in ("a", ("b", 1))] == ["a", ("b", 1)]
+    with pytest.raises(DeviceUnavailableError, match="not there"):
+        worker.ask(Failed(DeviceUnavailableError, "not there", ""), 10.0)
+    assert worker.alive
+    worker.close()
+    worker.close()
+    assert not worker.alive and not is_running(worker.pid)
+    assert ended == ["ended"]
+
+
+def test_what_it_died_of_is_said(module: str) -> None:
+    worker = Worker("the echo", module)
+    with pytest.raises(WorkerEndedError, match="the echo died of SIGABRT: last words"):
+        worker.ask("die", 10.0)
+    assert not worker.alive and not is_running(worker.pid)
+
+
+def test_one_that_does_not_answer_is_ended(module: str) -> None:
+    worker = Worker("the echo", module)
+    worker.ask("a", 10.0)
+    with pytest.raises(WorkerEndedError, match=r"the echo did not answer within 0\.01 s"):
+        worker.ask("nothing", 0.01)
+    assert not worker.alive and not is_running(worker.pid)
+
+
+def test_an_interrupt_ends_it_since_its_answer_would_be_taken_for_the_next(module: str) -> None:
+    worker = Worker("the echo", module)
+    worker.ask("a", 10.0)
+
+    class Interrupted:
+        """Is interrupted as it is sent."""
+
+        def __reduce__(self) -> str:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        worker.ask(Interrupted(), 10.0)
+    assert not worker.alive and not is_running(worker.pid)
+
+
+@pytest.mark.parametrize(
+    ("fault", "raised", "says"),
+    [
+        (OSError(11, "no more processes"), KernelError, "the echo cannot be started .*no more processes"),
+        (KeyboardInterrupt(), KeyboardInterrupt, None),
+    ],
+    ids=["no process", "interrupt"],
+)
+def test_one_that_cannot_be_started_leaves_nothing_open(
+    fault: BaseException, raised: type[BaseException], says: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[str] = []
+
+    def popen(*_a: object, **_k: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(process.subprocess, "Popen", popen)
+    before = open_files()
+    with pytest.raises(raised, match=says):
+        Worker("the echo", "no_matter", None, lambda: ended.append("ended"))
+    assert ended == ["ended"]
+    assert open_files() == before
+
+
+def test_a_killed_worker_is_named_by_its_signal(module: str) -> None:
+    worker = Worker("the echo", module)
+    os.kill(worker.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)
+    with pytest.raises(WorkerEndedError, match="the echo died of SIGKILL"):
+        worker.ask("a", 10.0)

@@ -1,0 +1,272 @@
+"""Recordings: what is read, and what is refused and why."""
+
+import struct
+import wave
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from leo_runtime.errors import DocumentError, RecordingError
+from leo_runtime.recordings.recording import RecordedStream, Recording, read_stream
+from leo_runtime.recordings.wav import read_wav
+
+MANIFEST = """
+format = "leo-recording/1"
+name = "short"
+licence = "CC0-1.0"
+source = "made by a test"
+streams = [
+    { name = "mic", kind = "audio", file = "mic.wav", rate_hz = 16000 },
+    { name = "wrist", kind = "motion", file = "wrist.csv", rate_hz = 10, channels = 3 },
+]
+labels = [{ stream = "mic", start_us = 0, end_us = 500000, label = "silence" }]
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "recording.toml").write_text(MANIFEST)
+    write_wav(tmp_path / "mic.wav", 16_000, np.arange(16_000, dtype=np.int16))
+    rows = [f"{i * 100_000},{i},{i + 0.5},{-i}" for i in range(12)]
+    (tmp_path / "wrist.csv").write_text("\n".join(["time_us,x,y,z", *rows]) + "\n")
+    return tmp_path
+
+
+def write_wav(path: Path, rate_hz: int, samples: np.ndarray, channels: int = 1, width: int = 2) -> None:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(width)
+        file.setframerate(rate_hz)
+        file.writeframes(samples.tobytes())
+
+
+def test_a_recording_is_read_by_its_folder_or_its_manifest(folder: Path) -> None:
+    by_folder, by_file = Recording.from_file(folder), Recording.from_file(folder / "recording.toml")
+    assert by_folder.manifest == by_file.manifest
+    assert by_folder.samples["mic"].dtype == np.int16
+    assert by_folder.samples["wrist"].shape == (12, 3)
+    assert by_folder.duration_us == 1_000_000
+
+
+def test_a_window_ends_where_it_is_asked_and_is_filled_up_with_zeros(folder: Path) -> None:
+    recording = Recording.from_file(folder)
+    assert recording.window("mic", 500_000, 4).tolist() == [7996, 7997, 7998, 7999]
+    assert recording.window("wrist", 200_000, 3)[:, 0].tolist() == [0.0, 0.0, 1.0]
+    assert recording.window("mic", 0, 2).tolist() == [0, 0]
+
+
+def test_a_stream_that_is_not_there_is_refused_with_those_that_are(folder: Path) -> None:
+    recording = Recording.from_file(folder)
+    with pytest.raises(RecordingError, match=rf"^recording `{recording.manifest.name}` has no stream `imu`$") as error:
+        recording.window("imu", 1_000_000, 10)
+    for name in (*recording.samples, "--recording"):
+        assert name in error.value.hint
+
+
+def test_a_truncated_wav_is_refused(folder: Path) -> None:
+    raw = (folder / "mic.wav").read_bytes()
+    (folder / "mic.wav").write_bytes(raw[:-1000])
+    with pytest.raises(RecordingError, match=r"mic\.wav: truncated, its header promises 16000 samples and it holds 15"):
+        Recording.from_file(folder)
+
+
+@pytest.mark.parametrize(
+    ("samples", "rate_hz", "channels", "width", "says"),
+    [
+        (np.zeros(8000, np.int16), 8000, 1, 2, "declared at 16000 Hz, the file is at 8000 Hz"),
+        (np.zeros(16000, np.int16), 16000, 2, 2, "declared with 1 channels, the file has 2"),
+        (np.zeros(16000, np.uint8), 16000, 1, 1, "expected 16-bit PCM, got 8-bit"),
+    ],
+)
+def test_another_wav_than_declared_is_refused(
+    folder: Path, samples: np.ndarray, rate_hz: int, channels: int, width: int, says: str
+) -> None:
+    write_wav(folder / "mic.wav", rate_hz, samples, channels, width)
+    with pytest.raises(RecordingError, match=says):
+        Recording.from_file(folder)
+
+
+def rows(*times_us: int) -> str:
+    return "".join(["time_us,x,y,z\n", *(f"{time_us},1,2,3\n" for time_us in times_us)])
+
+
+def test_times_may_tremble_by_less_than_half_a_step(folder: Path) -> None:
+    (folder / "wrist.csv").write_text(rows(20_000, 90_000, 240_000, 300_000, 401_000, 500_000, 600_000))
+    assert Recording.from_file(folder).samples["wrist"].shape == (7, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "must name the columns"),
+        ("time_us,x,y,z\n", "holds no samples"),
+        ("time_us,x,y,z\n0,1,2,3\n100000,1,2", r"wrist.csv:3: expected 4 columns, got 3"),
+        ("time_us,x,y,z\n0,1,2,3\n100000,1,2,west", r"wrist.csv:3: `west` is no number \(column `z`\)"),
+        ("time_us,x,y,z\n0,1,2,3\n\n100000,1,2,3\n", r"wrist.csv:3: expected 4 columns, got 0"),
+        ("time_us,x,y,z\n0,1,2,3\n100000,,2,3\n", r"wrist.csv:3: a cell is empty \(column `x`\)"),
+        ("time_us,x,y,z\n0,1,2,3\n100000,1,2,1e300\n", r"wrist.csv:3: a value is not finite, or too great: 1e300"),
+        ("time_us,x,y,z\n0,1,2,3\n1e-320,1,2,3\n", "declared at 10 Hz, the file is at "),
+        ("time_us,x,y,z\n-1e308,1,2,3\n1e308,1,2,3\n", r"wrist.csv:2: a value is not finite, or too great"),
+        ("time_us,x,y,z\n0,1,2,3\n100000,1,2,nan", r"wrist.csv:3: a value is not finite"),
+        ("time_us,x,y,z\n0,1,2,3\n0,1,2,3", r"wrist.csv:3: time does not go on"),
+        ("time_us,x,y,z\n0,1,2,3\n20000,1,2,3", "declared at 10 Hz, the file is at 50 Hz"),
+        # A gap, a clock that runs a little slow, and a late beginning: samples are counted, so times would shift.
+        (
+            rows(0, 100_000, 200_000, 400_000, 500_000),
+            r"wrist.csv:5: this sample is at 400000 us, expected near 300000",
+        ),
+        (rows(*(i * 102_000 for i in range(60))), r"wrist.csv:28: this sample is at 2652000 us, expected near 2600000"),
+        (rows(90_000, 190_000), r"wrist.csv:2: this sample is at 90000 us, expected near 0 us"),
+        ("time_us,x\n0,1\n100000,1", "declared with 3 channels, the file has 1"),
+    ],
+)
+def test_a_wrong_csv_is_refused_with_its_line(folder: Path, text: str, says: str) -> None:
+    (folder / "wrist.csv").write_text(text)
+    with pytest.raises(RecordingError, match=says):
+        Recording.from_file(folder)
+
+
+@pytest.mark.parametrize("before", ["", "\ufeff"])
+@pytest.mark.parametrize("after", ["", "\n", "\n\n", "\r\n", " \n"])
+def test_a_byte_order_mark_and_blank_lines_at_the_end_are_no_errors(folder: Path, before: str, after: str) -> None:
+    plain = Recording.from_file(folder).samples["wrist"]
+    text = (folder / "wrist.csv").read_text(encoding="utf-8")
+    (folder / "wrist.csv").write_text(before + text + after, encoding="utf-8", newline="")
+    assert np.array_equal(Recording.from_file(folder).samples["wrist"], plain)
+
+
+def with_chunk(name: bytes, content: bytes, *, padded: bool = True, size: int | None = None) -> bytes:
+    """A small WAV file of 64 samples with another chunk before the samples."""
+    samples = np.arange(1000, 1064, dtype="<i2").tobytes()
+    other = name + (len(content) if size is None else size).to_bytes(4, "little") + content
+    other += b"\0" if padded and len(content) % 2 else b""
+    form = b"fmt " + struct.pack("<IHHIIHH", 16, 1, 1, 16_000, 32_000, 2, 16)
+    body = b"WAVE" + form + other + b"data" + len(samples).to_bytes(4, "little") + samples
+    return b"RIFF" + len(body).to_bytes(4, "little") + body
+
+
+@pytest.mark.parametrize("padded", [True, False])
+@pytest.mark.parametrize("content", [b"INFOICMT\5\0\0\0hello", b"even", b""])
+def test_a_chunk_before_the_samples_is_passed_over_with_and_without_its_filling(
+    tmp_path: Path, content: bytes, padded: bool
+) -> None:
+    (tmp_path / "mic.wav").write_bytes(with_chunk(b"LIST", content, padded=padded))
+    found = read_wav(tmp_path / "mic.wav")
+    assert (found.rate_hz, found.channels) == (16_000, 1)
+    assert found.samples.tolist() == list(range(1000, 1064))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda raw: raw.replace(b"RIFF", b"RF64"), "it begins with `RF64` and `WAVE`, not `RIFF` and `WAVE`"),
+        (lambda raw: raw.replace(b"data", b"dat\xff"), r"expected a chunk at byte 48, got 0x646174ff"),
+        (lambda raw: raw.replace(b"data", b"date"), "it has no chunk `data`"),
+        (lambda raw: raw.replace(b"fmt ", b"data", 1), "its samples begin at byte 20, before its chunk `fmt `"),
+        (lambda raw: raw[:48] + b"data\0\0\0\0", "holds no samples"),
+        (lambda raw: raw[:20] + b"\3" + raw[21:], "expected 16-bit PCM, got WAV format 0x0003"),
+        (lambda raw: raw[:22] + b"\0" + raw[23:], "it says at byte 22 that it has no channels"),
+        (lambda raw: raw[:48] + b"data\3\0\0\0abc", "its 3 bytes of samples are no whole number of 2"),
+    ],
+)
+def test_a_wav_file_that_cannot_be_read_is_refused_with_the_place(
+    tmp_path: Path, spoil: Callable[[bytes], bytes], says: str
+) -> None:
+    (tmp_path / "mic.wav").write_bytes(spoil(with_chunk(b"LIST", b"info")))
+    with pytest.raises(RecordingError, match=says):
+        read_wav(tmp_path / "mic.wav")
+
+
+def changed(raw: bytes, until: int) -> Iterator[bytes]:
+    """The file with each of its first bytes changed, to several values."""
+    for place in range(min(until, len(raw))):
+        for value in {0, 0x20, 0xFF, raw[place] ^ 1, ord("-")}:
+            if value != raw[place]:
+                yield raw[:place] + bytes([value]) + raw[place + 1 :]
+
+
+@pytest.mark.parametrize("content", [b"", b"odd", b"info"])
+def test_any_changed_byte_of_a_wav_header_reads_equal_or_is_refused(tmp_path: Path, content: bytes) -> None:
+    path, raw = tmp_path / "mic.wav", with_chunk(b"LIST", content)
+    stream = RecordedStream(name="mic", kind="audio", file="mic.wav", rate_hz=16_000)
+    refused = 0
+    for other in changed(raw, raw.index(b"data") + 8):
+        path.write_bytes(other)
+        try:
+            assert read_stream(path, stream).tolist() == list(range(1000, 1064)), other
+        except RecordingError as error:
+            assert str(error).startswith(f"{path}: ")
+            refused += 1
+    assert refused > 50
+
+
+def test_a_wav_cut_anywhere_is_refused(tmp_path: Path) -> None:
+    path, raw = tmp_path / "mic.wav", with_chunk(b"LIST", b"odd")
+    for length in range(len(raw)):
+        path.write_bytes(raw[:length])
+        with pytest.raises(RecordingError):
+            read_wav(path)
+
+
+@pytest.mark.parametrize("name", ["wrist.csv", "recording.toml"])
+def test_any_changed_byte_of_a_recording_is_read_or_refused(folder: Path, name: str) -> None:
+    write_wav(folder / "mic.wav", 16_000, np.arange(16, dtype=np.int16))
+    raw = (folder / name).read_bytes()
+    for other in changed(raw, 400):
+        (folder / name).write_bytes(other)
+        with suppress(RecordingError, DocumentError):
+            Recording.from_file(folder)
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "0x" + "f" * 5000, "nan", "1e400", "2021-01-01", "[[[[1]]]]"])
+def test_a_value_that_is_no_rate_is_refused(folder: Path, value: str) -> None:
+    (folder / "recording.toml").write_text(MANIFEST.replace("rate_hz = 10,", f"rate_hz = {value},"))
+    with pytest.raises(DocumentError):
+        Recording.from_file(folder)
+
+
+@pytest.mark.parametrize("file", ["\\u0000", "x" * 5000, ".", "..", "/"])
+@pytest.mark.parametrize("which", ["mic.wav", "wrist.csv"])
+def test_a_file_that_nothing_can_be_called_is_refused(folder: Path, which: str, file: str) -> None:
+    (folder / "recording.toml").write_text(MANIFEST.replace(which, file))
+    with pytest.raises(RecordingError, match="cannot be read as"):
+        Recording.from_file(folder)
+
+
+@pytest.mark.parametrize("length", [0, 3, 30])
+def test_a_wav_header_that_is_cut_is_said_plainly(folder: Path, length: int) -> None:
+    whole = (folder / "mic.wav").read_bytes()
+    (folder / "mic.wav").write_bytes(whole[:length])
+    with pytest.raises(RecordingError, match=r"mic\.wav: cannot be read as WAV \(its header is cut short\)"):
+        Recording.from_file(folder)
+
+
+def test_a_streams_file_is_not_taken_for_a_recording(folder: Path) -> None:
+    for name in ("mic.wav", "wrist.csv"):
+        with pytest.raises(RecordingError, match="is no recording") as error:
+            Recording.from_file(folder / name)
+        assert error.value.hint == "give the folder that holds recording.toml"
+
+
+def test_missing_files_are_named(folder: Path) -> None:
+    for name, kind in (("wrist.csv", "CSV"), ("mic.wav", "WAV")):
+        (folder / name).unlink()
+        with pytest.raises(RecordingError) as error:
+            Recording.from_file(folder)
+        assert str(error.value) == f"{folder / name}: cannot be read as {kind} (No such file or directory)"
+        if name == "wrist.csv":
+            (folder / name).write_text(rows(0, 100_000))
+    with pytest.raises(DocumentError, match=r"recording\.toml: cannot be read"):
+        Recording.from_file(folder / "recording.toml.d" / "recording.toml")
+
+
+def test_a_label_must_be_of_a_stream_and_end_after_it_starts(folder: Path) -> None:
+    (folder / "recording.toml").write_text(MANIFEST.replace('stream = "mic", start', 'stream = "radar", start'))
+    with pytest.raises(DocumentError, match=r'no stream is called "radar", at \$\.labels\[0\]\.stream'):
+        Recording.from_file(folder)
+    (folder / "recording.toml").write_text(MANIFEST.replace("end_us = 500000", "end_us = 0"))
+    with pytest.raises(DocumentError, match="the label ends at 0, not after its start"):
+        Recording.from_file(folder)

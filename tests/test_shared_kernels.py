@@ -1,0 +1,66 @@
+"""Policies side by side compute each value once, by the reference, where their own backends could run it."""
+
+import numpy as np
+import pytest
+
+import recorded
+from leo_backends.cpu import CpuBackend
+from leo_runtime.documents.hardware import Processor
+from leo_runtime.documents.workload import bind
+from leo_runtime.replay.shared_kernels import ComputedOnce
+
+
+class OddBackend(CpuBackend):
+    """Supports energy gates alone, and must never compute."""
+
+    name = "odd"
+
+    def __init__(self, _processor: Processor) -> None:
+        super().__init__(Processor(name="odd", backend="odd"))
+
+    def supports(self, stage, variant, /):
+        return stage.operator.name == "energy_gate"
+
+    def load(self, stage, variant, /):
+        raise AssertionError("the reference computes")
+
+
+@pytest.fixture
+def once(tmp_path, monkeypatch):
+    recorded.write_all(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        "leo_runtime.backend.registry.create", lambda p: (OddBackend if p.backend == "dsp" else CpuBackend)(p)
+    )
+    made = ComputedOnce(recorded.load_all(tmp_path)[1])
+    yield made
+    made.close()
+
+
+def test_values_are_computed_once_wherever_they_are_asked_for(once, tmp_path):
+    workload = recorded.load_all(tmp_path)[0]
+    stages = bind(workload.graphs[0], workload)
+    gate = stages["any"]
+    sound = np.linspace(-1, 1, recorded.RATE_HZ // 2, dtype=np.float32)
+    on_cpu = once.backends["cpu"].load(gate, "default")([sound])
+    on_dsp = once.backends["dsp"].load(gate, "default")([sound.copy()])
+    assert on_dsp is on_cpu
+    assert once.backends["dsp"].load(gate, "default")([sound * 0.5]) is not on_cpu
+
+
+def test_where_a_stage_may_run_is_asked_of_the_backend_itself(once, tmp_path):
+    workload = recorded.load_all(tmp_path)[0]
+    stages = bind(workload.graphs[0], workload)
+    assert once.backends["dsp"].supports(stages["any"], "default")
+    assert not once.backends["dsp"].supports(stages["features"], "default")
+    assert once.backends["cpu"].supports(stages["features"], "default")
+
+
+def test_a_reader_cannot_spoil_what_is_remembered(once, tmp_path):
+    workload = recorded.load_all(tmp_path)[0]
+    gate = bind(workload.graphs[0], workload)["any"]
+    sound = np.linspace(-1, 1, recorded.RATE_HZ // 2, dtype=np.float32)
+    kernel = once.backends["cpu"].load(gate, "default")
+    with pytest.raises(ValueError, match="read-only"):
+        kernel([sound])[...] = 7
+    assert kernel([sound]) != 7
