@@ -13,8 +13,8 @@ from leo_runtime.backend.machine import open_backends, require_served, usable
 from leo_runtime.documents.hardware import Hardware, Processor
 from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import BackendError, DeviceUnavailableError, KernelError, LeoError, MissingExtraError
-from leo_runtime.measure.calibrate import calibrate
 from leo_runtime.measure import kept_profile
+from leo_runtime.measure.calibrate import calibrate
 from leo_runtime.measure.measure import QUICK
 from leo_runtime.replay.shared_kernels import ComputedOnce
 from leo_runtime.testing import FakeBackend
