@@ -455,7 +455,7 @@ def test_a_batch_holds_weights_once_and_the_output_of_every_frame() -> None:
 
     for prices in (
         FramePrices(partial(price, merged, HARDWARE, profile, lambda *_: True)),
-        FramePrices(partial(price, merged, HARDWARE, profile, lambda *_: True), one_by_one=["cpu"]),
+        FramePrices(partial(price, merged, HARDWARE, profile, lambda *_: True), unbatched=["cpu"]),
     ):
         assert held(prices, ()) == [weights + output, output, output]
         assert held(prices, ("scores",)) == [weights + 3 * output]

@@ -16,7 +16,7 @@ from leo_runtime.errors import BackendError, DeviceUnavailableError, KernelError
 from leo_runtime.measure import kept_profile
 from leo_runtime.measure.calibrate import calibrate
 from leo_runtime.measure.measure import QUICK
-from leo_runtime.replay.shared_kernels import ComputedOnce
+from leo_runtime.replay.shared_kernels import SharedKernels
 from leo_runtime.testing import FakeBackend
 
 
@@ -230,14 +230,14 @@ def test_a_stage_without_any_mode_runs_nowhere() -> None:
 
 
 def test_a_comparison_leaves_nothing_open(bench, files) -> None:
-    once = ComputedOnce(files[1])
+    once = SharedKernels(files[1])
     once.close()
     once.close()
     assert bench.closed == bench.opened == ["cpu", "cpu", "dsp"]
     bench.journal.clear()
     bench.faults = {"close dsp": ValueError("stuck")}
     with pytest.raises(BackendError, match="failed to close"):
-        ComputedOnce(files[1]).close()
+        SharedKernels(files[1]).close()
     assert bench.closed == bench.opened
 
 

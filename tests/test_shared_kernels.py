@@ -7,7 +7,7 @@ import recorded
 from leo_backends.cpu import CpuBackend
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import bind
-from leo_runtime.replay.shared_kernels import ComputedOnce
+from leo_runtime.replay.shared_kernels import SharedKernels
 
 
 class OddBackend(CpuBackend):
@@ -32,12 +32,12 @@ def once(tmp_path, monkeypatch):
     monkeypatch.setattr(
         "leo_runtime.backend.registry.create", lambda p: (OddBackend if p.backend == "dsp" else CpuBackend)(p)
     )
-    made = ComputedOnce(recorded.load_all(tmp_path)[1])
+    made = SharedKernels(recorded.load_all(tmp_path)[1])
     yield made
     made.close()
 
 
-def test_values_are_computed_once_wherever_they_are_asked_for(once, tmp_path):
+def test_values_are_shared_kernels_wherever_they_are_asked_for(once, tmp_path):
     workload = recorded.load_all(tmp_path)[0]
     stages = bind(workload.graphs[0], workload)
     gate = stages["any"]

@@ -57,14 +57,14 @@ class BatchAnswer:
 class FramePrices:
     """The modes of every merged stage for any number of frames at a time."""
 
-    def __init__(self, price: Callable[[int], Modes], *, one_by_one: Collection[str] = ()) -> None:
+    def __init__(self, price: Callable[[int], Modes], *, unbatched: Collection[str] = ()) -> None:
         """`price` gives them for a number of frames.
 
-        On the processors of `one_by_one` several frames cost as much as one after the other: kernels take one at a
+        On the processors of `unbatched` several frames cost as much as one after the other: kernels take one at a
         time, and there a run lasts as long as they do.
         """
         self._price = price
-        self._one_by_one = frozenset(one_by_one)
+        self._unbatched = frozenset(unbatched)
         self._of = {1: price(1)}
         self._modes: dict[tuple[str, str, str, int], Mode] = {}
 
@@ -79,7 +79,7 @@ class FramePrices:
             self._of[frames] = {
                 name: tuple(
                     _repeated(mode, frames)
-                    if mode.resource in self._one_by_one
+                    if mode.resource in self._unbatched
                     else together[name, mode.variant, mode.resource]
                     for mode in modes
                 )

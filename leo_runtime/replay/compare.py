@@ -16,7 +16,7 @@ from leo_runtime.progress import Progress
 from leo_runtime.recordings.recording import Recording
 from leo_runtime.replay import summary
 from leo_runtime.replay.replay import FrameSink, Replay, Span, Time, replay
-from leo_runtime.replay.shared_kernels import ComputedOnce
+from leo_runtime.replay.shared_kernels import SharedKernels
 from leo_runtime.runtime.planner import BATCH_NODES, Solver
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.solver.reserve import solve_with_reserve
@@ -111,7 +111,7 @@ def beside(case: Case, time: Time, placing: Placing, bar: Bar) -> tuple[summary.
     if time == "real":
         others.insert(0, placing)
     totals = []
-    once = ComputedOnce(case.hardware)
+    once = SharedKernels(case.hardware)
     try:
         for other in others:
             called = other.policy if other.batch == placing.batch else f"{other.policy}, frame by frame"

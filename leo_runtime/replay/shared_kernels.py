@@ -24,7 +24,7 @@ REFERENCE = "cpu"
 _Memory = dict[tuple[str, str, bytes], np.ndarray]
 
 
-class ComputedOnce:
+class SharedKernels:
     """The backends of a machine, by processor, for `Runtime.simulated`; closing it closes those it opened.
 
     Processors that no backend serves here are served by the reference, as a simulated runtime has it.

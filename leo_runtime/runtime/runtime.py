@@ -191,7 +191,7 @@ class Runtime:
             if compute:
                 require_served(machine, hardware)
             supports = machine.supports if compute else anything
-            prices = FramePrices(partial(price, merged, hardware, profile, supports), one_by_one=device_times)
+            prices = FramePrices(partial(price, merged, hardware, profile, supports), unbatched=device_times)
             backends = machine.backends
             kernels = Kernels(merged, backends, prices, allow_nonfinite=chosen.allow_nonfinite) if compute else None
             loads = usable(prices.of(1), kernels.load) if kernels else None
@@ -259,7 +259,7 @@ class Runtime:
         with ExitStack() as undo:
             machine = undo.enter_context(open_backends(hardware, chosen.backends))
             require_served(machine, hardware)
-            prices = FramePrices(partial(price, merged, hardware, profile, machine.supports), one_by_one=tuple(lanes))
+            prices = FramePrices(partial(price, merged, hardware, profile, machine.supports), unbatched=tuple(lanes))
             backends = machine.backends
             kernels = Kernels(merged, backends, prices, lanes=lanes, allow_nonfinite=chosen.allow_nonfinite)
             runs = usable(prices.of(1), kernels.warm)
