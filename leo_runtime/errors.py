@@ -15,6 +15,8 @@ LeoError
 """
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class LeoError(Exception):
@@ -81,6 +83,21 @@ class SolverError(LeoError):
 
 class DrainTimeoutError(LeoError, TimeoutError):
     """Frames have not ended within the time given for it."""
+
+
+@contextmanager
+def in_words(what: str, kind: type[LeoError] = BackendError, *, hint: str = "") -> Iterator[None]:
+    """Around code that is not ours: what it raises, SystemExit too, becomes a `kind` that says `what` failed and how.
+
+    A `LeoError` has its words already; a KeyboardInterrupt is the user's. Both pass as they are.
+    """
+    try:
+        yield
+    except (LeoError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        said = f": {error}" if str(error) else ""
+        raise kind(f"{what} ({type(error).__name__}{said})", hint=hint) from error
 
 
 def _printable(text: str) -> str:

@@ -2,27 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from leo_runtime.backend import Backend, Kernel, driver_of, is_simulated, lacks_of
 from leo_runtime.documents.workload import BoundStage
-from leo_runtime.errors import BackendError, KernelError, LeoError, MissingExtraError
-
-
-@contextmanager
-def in_words(what: str, kind: type[BackendError] = BackendError, *, hint: str = "") -> Iterator[None]:
-    """Around code that is not ours: what it raises, SystemExit too, becomes a `kind` that says `what` failed and how.
-
-    A `LeoError` has its words already; a KeyboardInterrupt is the user's. Both pass as they are.
-    """
-    try:
-        yield
-    except (LeoError, KeyboardInterrupt):
-        raise
-    except BaseException as error:
-        said = f": {error}" if str(error) else ""
-        raise kind(f"{what} ({type(error).__name__}{said})", hint=hint) from error
+from leo_runtime.errors import KernelError, MissingExtraError, in_words
 
 
 class GuardedBackend:

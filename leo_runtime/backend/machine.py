@@ -8,10 +8,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from leo_runtime.backend import registry
-from leo_runtime.backend.guard import guarded, in_words
+from leo_runtime.backend.guard import guarded
 from leo_runtime.documents.hardware import Hardware, Processor
 from leo_runtime.documents.problem import Mode
-from leo_runtime.errors import BackendError, DeviceUnavailableError, KernelError, LeoError, MissingExtraError
+from leo_runtime.errors import BackendError, DeviceUnavailableError, KernelError, LeoError, MissingExtraError, in_words
 
 if TYPE_CHECKING:
     from leo_runtime.backend import Backend

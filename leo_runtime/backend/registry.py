@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 
 from leo_runtime.backend import ENTRY_POINTS, Backend
-from leo_runtime.backend.guard import GuardedBackend, guarded, in_words
+from leo_runtime.backend.guard import GuardedBackend, guarded
 from leo_runtime.documents.hardware import Processor
-from leo_runtime.errors import BackendError, DeviceUnavailableError, LeoError
+from leo_runtime.errors import BackendError, DeviceUnavailableError, LeoError, in_words
 
 
 @dataclass(frozen=True, slots=True)

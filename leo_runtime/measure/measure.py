@@ -18,11 +18,10 @@ from typing import Self
 import numpy as np
 
 from leo_runtime.backend import Backend, Kernel, TimedKernel
-from leo_runtime.backend.guard import in_words
 from leo_runtime.clock import Clock
 from leo_runtime.documents.profile import Measurement
 from leo_runtime.documents.workload import BoundStage
-from leo_runtime.errors import KernelError, LeoError
+from leo_runtime.errors import KernelError, LeoError, in_words
 from leo_runtime.measure.energy import Meter, Source
 
 

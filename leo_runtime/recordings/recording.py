@@ -1,14 +1,12 @@
 """Recorded sensor data: the document `leo-recording/1` and the samples it names, and link samples beside them.
 
-A recording is a folder: a manifest (`recording.toml`) and a file a stream, audio as WAV (16-bit PCM), anything else
-as CSV whose first column is `time_us` and whose others are the channels. Samples are evenly spaced from time 0 on:
-where a row is not within half a step of its place, the file is refused, since everything after it would shift.
+A recording is a folder: a manifest (`recording.toml`) and a file a stream, such as WAV or CSV, each read by the reader
+of its format. Samples are evenly spaced from time 0 on.
 """
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -19,18 +17,14 @@ from pydantic import Field, model_validator
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import RecordingError
+from leo_runtime.recordings.csv_text import read_csv
+from leo_runtime.recordings.reader import Reader, StreamData, expect, find_reader
+from leo_runtime.recordings.stream import RecordedStream
 from leo_runtime.recordings.wav import read_wav
 from leo_runtime.schema import Document, FileName, Name, Positive, Quantity, Value, reject, unique
 
-
-class RecordedStream(Value):
-    """One sensor's samples."""
-
-    name: Name
-    kind: Literal["audio", "motion", "other"] = "other"
-    file: Name
-    rate_hz: Positive
-    channels: Positive = 1
+SHIPPED: Mapping[str, Reader] = {"wav": read_wav, "csv": read_csv}
+"""The readers that ship, by format."""
 
 
 class Label(Value):
@@ -82,6 +76,8 @@ class Recording:
 
     manifest: RecordingManifest
     samples: dict[str, np.ndarray]
+    repairs: tuple[str, ...] = ()
+    """What was wrong with the files and is mended in `samples`, a sentence each, with the file."""
 
     @classmethod
     def from_file(cls, path: str | Path) -> Self:
@@ -94,10 +90,12 @@ class Recording:
             raise RecordingError(f"{path}: is no recording", hint="give the folder that holds recording.toml")
         manifest_path = Path(path) / "recording.toml" if Path(path).is_dir() else Path(path)
         manifest = RecordingManifest.from_file(manifest_path)
-        samples = {}
+        samples, repairs = {}, []
         for stream in manifest.streams:
-            samples[stream.name] = read_stream(manifest_path.parent / stream.file, stream)
-        return cls(manifest, samples)
+            found = read_stream(manifest_path.parent / stream.file, stream)
+            samples[stream.name] = found.samples
+            repairs += [f"{stream.file}: {repair}" for repair in found.repairs]
+        return cls(manifest, samples, tuple(repairs))
 
     @property
     def duration_us(self) -> int:
@@ -132,102 +130,34 @@ class Recording:
         return np.concatenate([np.zeros((missing, *data.shape[1:]), data.dtype), found]) if missing else found
 
 
-def read_stream(path: Path, stream: RecordedStream) -> np.ndarray:
-    """The samples of a stream from its file. Raises `RecordingError` where the file is not what the manifest says."""
-    return _read_wav(path, stream) if stream.kind == "audio" else _read_csv(path, stream)
+def read_stream(path: Path, stream: RecordedStream) -> StreamData:
+    """The samples of a stream from its file: audio as int16, anything else as float32, in C order.
 
-
-def _read_wav(path: Path, stream: RecordedStream) -> np.ndarray:
-    found = read_wav(path)
-    _expect(path, stream, found.rate_hz, found.channels)
-    return found.samples
-
-
-def _read_csv(path: Path, stream: RecordedStream) -> np.ndarray:
-    try:
-        # Spreadsheets put a mark of the byte order before UTF-8.
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.reader(file))
-    except (OSError, ValueError, csv.Error) as error:
-        raise RecordingError(f"{path}: cannot be read as CSV ({_without_path(error)})") from None
-    while rows and not any(cell.strip() for cell in rows[-1]) and len(rows[-1]) <= 1:
-        rows.pop()
-    if not rows or rows[0][:1] != ["time_us"]:
-        raise RecordingError(f"{path}: its first line must name the columns, `time_us` first")
-    if len(rows) == 1:
-        raise RecordingError(f"{path}: holds no samples")
-    for line, row in enumerate(rows[1:], 2):
-        if len(row) != len(rows[0]):
-            raise RecordingError(f"{path}:{line}: expected {len(rows[0])} columns, got {len(row)}", hint="truncated?")
-    table = _numbers(path, rows)
-    steps_us = np.diff(table[:, 0])
-    if len(steps_us) and steps_us.min() <= 0:
-        raise RecordingError(f"{path}:{int(np.argmin(steps_us)) + 3}: time does not go on")
-    rate_hz = round(1e6 / max(1e-6, float(np.median(steps_us)))) if len(steps_us) else stream.rate_hz
-    _expect(path, stream, rate_hz, table.shape[1] - 1)
-    _expect_even(path, stream, table[:, 0])
-    data = table[:, 1:].astype(np.float32)
-    return data if stream.channels > 1 else data[:, 0]
-
-
-def _numbers(path: Path, rows: Sequence[Sequence[str]]) -> np.ndarray:
-    """The cells below the header, as float64 that float32 has room for."""
-    try:
-        table = np.array(rows[1:], dtype=np.float64)
-    except ValueError:
-        table = np.array(
-            [
-                [_number(path, line, name, cell) for name, cell in zip(rows[0], row, strict=True)]
-                for line, row in enumerate(rows[1:], 2)
-            ]
-        )
-    with np.errstate(over="ignore"):
-        bad = ~np.isfinite(table.astype(np.float32))
+    Raises `RecordingError` where the file is not what the manifest says.
+    """
+    found = find_reader(path, stream, SHIPPED)(path, stream)
+    expect(path, stream, found.rate_hz, found.samples.shape[1] if found.samples.ndim > 1 else 1)
+    samples = found.samples.reshape(len(found.samples), -1)
+    bad = ~np.isfinite(samples) if samples.dtype.kind == "f" else np.zeros(0, bool)
     if bad.any():
-        row, column = (int(index) for index in np.argwhere(bad)[0])
-        raise RecordingError(f"{path}:{row + 2}: a value is not finite, or too great: {rows[row + 1][column]}")
-    return table
+        first = int(np.argwhere(bad)[0][0])
+        raise RecordingError(f"{path}: sample {first} of stream `{stream.name}` is not finite")
+    kept, repairs = _as_audio(samples) if stream.kind == "audio" else (_as_numbers(samples), ())
+    return StreamData(kept if stream.channels > 1 else kept[:, 0], found.rate_hz, found.repairs + repairs)
 
 
-def _number(path: Path, line: int, column: str, cell: str) -> float:
-    try:
-        return float(cell)
-    except ValueError:
-        what = f"`{cell}` is no number" if cell.strip() else "a cell is empty"
-        raise RecordingError(
-            f"{path}:{line}: {what} (column `{column}`)", hint="every sample needs a number for every channel"
-        ) from None
+def _as_audio(samples: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """As int16, and what had to be cut off to fit."""
+    if samples.dtype == np.int16:
+        return samples, ()
+    whole = np.rint(samples * 32_768.0)
+    clipped = int(np.count_nonzero((whole < -32_768) | (whole > 32_768)))
+    kept = np.clip(whole, -32_768, 32_767).astype(np.int16)
+    return kept, (f"{clipped} values outside -1 to 1 are cut off there",) if clipped else ()
 
 
-def _without_path(error: Exception) -> str:
-    """What an error says, whose message names the file already."""
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
-
-
-def _expect(path: Path, stream: RecordedStream, rate_hz: int, channels: int) -> None:
-    if rate_hz != stream.rate_hz:
-        raise RecordingError(
-            f"{path}: stream `{stream.name}` is declared at {stream.rate_hz} Hz, the file is at {rate_hz} Hz",
-            hint="resample the file, or correct the manifest",
-        )
-    if channels != stream.channels:
-        raise RecordingError(
-            f"{path}: stream `{stream.name}` is declared with {stream.channels} channels, the file has {channels}"
-        )
-
-
-def _expect_even(path: Path, stream: RecordedStream, times_us: np.ndarray) -> None:
-    """Every sample within half a step of where counting from 0 puts it."""
-    step_us = 1e6 / stream.rate_hz
-    places_us = np.arange(len(times_us)) * step_us
-    off = np.abs(times_us - places_us) > step_us / 2
-    if off.any():
-        first = int(np.argmax(off))
-        raise RecordingError(
-            f"{path}:{first + 2}: this sample is at {times_us[first]:.0f} us, expected near {places_us[first]:.0f} us "
-            f"(sample {first} at {stream.rate_hz} Hz)",
-            hint=f"resample to an even {stream.rate_hz} Hz that begins at time_us 0, so that no gap is left",
-        )
+def _as_numbers(samples: np.ndarray) -> np.ndarray:
+    return samples.astype(np.float32, copy=False)
 
 
 def check_streams(workload: Workload, recording: Recording) -> None:

@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from leo_runtime.errors import RecordingError
+from leo_runtime.recordings.reader import StreamData, without_path
+from leo_runtime.recordings.stream import RecordedStream
 
 _PCM, _EXTENSIBLE = 1, 0xFFFE
 _PCM_GUID = bytes.fromhex("0100000000001000800000aa00389b71")
@@ -22,15 +24,6 @@ _WIDTH_BYTES = 2
 _LEAST_BYTES = 44
 """Of a file with no samples."""
 _COPY_AGAIN = "copy it again"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Wav:
-    """What a file holds: int16 samples, of shape (samples,) or (samples, channels)."""
-
-    rate_hz: int
-    channels: int
-    samples: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +35,15 @@ class _Chunk:
     """As it says; the file may end before."""
 
 
-def read_wav(path: Path) -> Wav:
-    """Read a file. Raises `RecordingError` where it cannot be read, is cut, empty, or of another format."""
+def read_wav(path: Path, _stream: RecordedStream) -> StreamData:
+    """The samples of a file as int16.
+
+    Raises `RecordingError` where it cannot be read, is cut, empty, or of another format.
+    """
     try:
         raw = path.read_bytes()
     except (OSError, ValueError) as error:
-        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise RecordingError(f"{path}: cannot be read as WAV ({why})") from None
+        raise RecordingError(f"{path}: cannot be read as WAV ({without_path(error)})") from None
     if len(raw) < _LEAST_BYTES:
         raise _wrong(path, "its header is cut short")
     if raw[:4] != b"RIFF" or raw[8:12] != b"WAVE":
@@ -67,7 +62,7 @@ def read_wav(path: Path) -> Wav:
         if name not in found:
             raise _wrong(path, f"it has no chunk `{name.decode()}`")
     rate_hz, channels = _format(path, raw, found[b"fmt "])
-    return Wav(rate_hz, channels, _samples(path, raw, found[b"data"], channels))
+    return StreamData(_samples(path, raw, found[b"data"], channels), rate_hz)
 
 
 def _chunks(path: Path, raw: bytes) -> Iterator[_Chunk]:

@@ -27,6 +27,7 @@ def figures(compared: Compared) -> dict[str, Any]:
         "hardware": replayed.hardware.name,
         "profile": replayed.profile.name,
         "recording": replayed.recording.manifest.name,
+        "repairs": list(replayed.recording.repairs),
         "solver_on": replayed.solver_on,
         "batch": replayed.batch,
         "ran_together": summary.ran_together(replayed),
@@ -56,6 +57,7 @@ def text(compared: Compared, written: Sequence[Path] = ()) -> str:
         parts.append(f"ran together: {', '.join(f'{name} ({times} times)' for name, times in ran.items())}\n")
     if replayed.solver_on is not None:
         parts.append(_charged(replayed, ledger))
+    parts += [f"mended: {repair}\n" for repair in replayed.recording.repairs]
     parts.append(_failed(summary.failures(replayed)))
     if len(compared.totals) > 1:
         parts += ["\n", report.policies_table(compared.totals)]

@@ -1,0 +1,128 @@
+"""The protocol of readers of recorded files, and finding them: those that ship, and others by their entry points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from leo_runtime.errors import RecordingError, in_words
+from leo_runtime.recordings.stream import RecordedStream
+
+ENTRY_POINTS = "leo_runtime.recordings"
+"""The group of entry points by which other packages bring readers, each under the name of its format."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StreamData:
+    """What a file holds of one stream."""
+
+    samples: np.ndarray
+    """(samples,) or (samples, channels): int16, or real numbers (of audio from -1 to 1), evenly spaced from time 0."""
+    rate_hz: float
+    repairs: tuple[str, ...] = ()
+    """What was wrong with the file and is mended in `samples`, a sentence each; replay prints them."""
+
+
+class Reader(Protocol):
+    """Reads the files of one format. Called by one thread at a time."""
+
+    def __call__(self, path: Path, stream: RecordedStream, /) -> StreamData:
+        """The samples of a stream, whose manifest says what is expected of them.
+
+        Raises `RecordingError` where the file cannot be read: what is wrong, the value and the place.
+        """
+        ...
+
+
+def find_reader(path: Path, stream: RecordedStream, shipped: Mapping[str, Reader]) -> Reader:
+    """The reader of a stream's file: by the stream's `format`, else by the end of the file's name, else by its kind.
+
+    `shipped` are the readers by format that no other package can replace. Raises `RecordingError` where there is none
+    of the format that is asked for, or where it cannot be imported.
+    """
+    others = _entry_points()
+    known = [*shipped, *(name for name in others if name not in shipped)]
+    name = stream.format
+    if name is None:
+        suffix = path.suffix.removeprefix(".").lower()
+        name = suffix if suffix in known else "wav" if stream.kind == "audio" else "csv"
+    if name in shipped:
+        return shipped[name]
+    if name not in others:
+        raise RecordingError(
+            f"{path}: stream `{stream.name}` is declared as `{name}`, which no installed package reads",
+            hint=f"one of {', '.join(known)}",
+        )
+    package = _package(others[name])
+    with in_words(
+        f"{path}: reader `{name}` of package `{package}` cannot be imported",
+        RecordingError,
+        hint=f"reinstall {package}",
+    ):
+        reader: Reader = others[name].load()
+    return _guarded(reader, name, package)
+
+
+def _guarded(reader: Reader, name: str, package: str) -> Reader:
+    """A reader of another package, which raises nothing but `LeoError`s and gives nothing but samples."""
+
+    def read(path: Path, stream: RecordedStream, /) -> StreamData:
+        who = f"{path}: reader `{name}` of package `{package}`"
+        hint = f"it is a mistake of package `{package}`: tell its authors, or convert the file"
+        with in_words(f"{who} failed", RecordingError, hint=hint):
+            found = reader(path, stream)
+            wrong = _wrong(found)
+        if wrong:
+            raise RecordingError(f"{who} gave {wrong}", hint=hint)
+        return found
+
+    return read
+
+
+def expect(path: Path, stream: RecordedStream, rate_hz: float, channels: int) -> None:
+    """Raise `RecordingError` where a file is of another rate or number of channels than the manifest says."""
+    if rate_hz != stream.rate_hz:
+        raise RecordingError(
+            f"{path}: stream `{stream.name}` is declared at {stream.rate_hz} Hz, the file is at {rate_hz:.10g} Hz",
+            hint="resample the file, or correct the manifest",
+        )
+    if channels != stream.channels:
+        raise RecordingError(
+            f"{path}: stream `{stream.name}` is declared with {stream.channels} channels, the file has {channels}"
+        )
+
+
+def without_path(error: Exception) -> str:
+    """What an error says, whose message names the file already."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def _wrong(found: object) -> str:
+    """What is wrong with what a reader gave; empty: nothing."""
+    if not isinstance(found, StreamData):
+        return f"{type(found).__name__}, not StreamData"
+    samples = found.samples
+    if not isinstance(samples, np.ndarray):
+        return f"samples as {type(samples).__name__}, not as an array"
+    if samples.dtype != np.int16 and samples.dtype.kind != "f":
+        return f"samples of type {samples.dtype}, not int16 or real numbers"
+    if samples.ndim not in (1, 2) or samples.size == 0:
+        return f"samples of shape {samples.shape}, not (samples,) or (samples, channels)"
+    return ""
+
+
+def _entry_points() -> dict[str, EntryPoint]:
+    """By name; of two equal names, the first package in alphabetical order has it."""
+    found: dict[str, EntryPoint] = {}
+    for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: (entry.name, _package(entry))):
+        found.setdefault(entry.name, entry)
+    return found
+
+
+def _package(entry: EntryPoint) -> str:
+    return entry.dist.name if entry.dist is not None else ""
