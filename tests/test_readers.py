@@ -96,7 +96,7 @@ def test_a_format_that_nothing_reads_is_refused_with_those_that_are_read() -> No
         ("empty", r"gave samples of shape \(0,\)"),
         ("cube", r"gave samples of shape \(2, 2, 2\)"),
         ("words", "gave samples of type <U1"),
-        ("nan", "x: sample 1 of stream `s` is not finite"),
+        ("nan", "x: sample 1, channel 0, is not finite, or too great: nan"),
         ("slow", "x: stream `s` is declared at 10 Hz, the file is at 5 Hz"),
         ("wide", "x: stream `s` is declared with 1 channels, the file has 2"),
     ],
@@ -114,7 +114,7 @@ def test_a_missing_extra_stays_one() -> None:
 def test_sound_of_real_numbers_becomes_int16_and_what_is_cut_off_is_said() -> None:
     found = read_stream(Path("x"), stream("x", "loud", "audio"))
     assert (found.samples.dtype, found.samples.tolist()) == (np.int16, [16_384, -32_768, 32_767, 32_767])
-    assert found.repairs == ("1 values outside -1 to 1 are cut off there",)
+    assert found.repairs == ("values outside -1 to 1 are cut off there: 1",)
 
 
 def test_a_recording_tells_what_was_mended_and_in_which_file(tmp_path: Path) -> None:

@@ -138,11 +138,13 @@ def read_stream(path: Path, stream: RecordedStream) -> StreamData:
     found = find_reader(path, stream, SHIPPED)(path, stream)
     expect(path, stream, found.rate_hz, found.samples.shape[1] if found.samples.ndim > 1 else 1)
     samples = found.samples.reshape(len(found.samples), -1)
-    bad = ~np.isfinite(samples) if samples.dtype.kind == "f" else np.zeros(0, bool)
+    with np.errstate(over="ignore"):
+        bad = ~np.isfinite(samples.astype(np.float32, copy=False))
     if bad.any():
-        first = int(np.argwhere(bad)[0][0])
-        raise RecordingError(f"{path}: sample {first} of stream `{stream.name}` is not finite")
-    kept, repairs = _as_audio(samples) if stream.kind == "audio" else (_as_numbers(samples), ())
+        first, channel = (int(place) for place in np.argwhere(bad)[0])
+        value = samples[first, channel]
+        raise RecordingError(f"{path}: sample {first}, channel {channel}, is not finite, or too great: {value:g}")
+    kept, repairs = _as_audio(samples) if stream.kind == "audio" else (samples.astype(np.float32, copy=False), ())
     return StreamData(kept if stream.channels > 1 else kept[:, 0], found.rate_hz, found.repairs + repairs)
 
 
@@ -150,14 +152,9 @@ def _as_audio(samples: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     """As int16, and what had to be cut off to fit."""
     if samples.dtype == np.int16:
         return samples, ()
-    whole = np.rint(samples * 32_768.0)
-    clipped = int(np.count_nonzero((whole < -32_768) | (whole > 32_768)))
-    kept = np.clip(whole, -32_768, 32_767).astype(np.int16)
-    return kept, (f"{clipped} values outside -1 to 1 are cut off there",) if clipped else ()
-
-
-def _as_numbers(samples: np.ndarray) -> np.ndarray:
-    return samples.astype(np.float32, copy=False)
+    cut = int(np.count_nonzero((samples < -1) | (samples > 1)))
+    kept = np.clip(np.rint(np.clip(samples, -1, 1) * 32_768.0), -32_768, 32_767).astype(np.int16)
+    return kept, (f"values outside -1 to 1 are cut off there: {cut}",) if cut else ()
 
 
 def check_streams(workload: Workload, recording: Recording) -> None:
