@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
 from leo_runtime.errors import DocumentError, InputError
@@ -20,6 +20,16 @@ Quantity = Annotated[int, Field(ge=0, le=MAX_QUANTITY)]
 """A number of a document: an integer from 0 to 10^15; its unit is in the field's name."""
 
 Positive = Annotated[int, Field(ge=1, le=MAX_QUANTITY)]
+
+
+def _plain_rate(rate_hz: float) -> float:
+    """A whole number as int, so that it is written, and named in messages, as it was given."""
+    return int(rate_hz) if rate_hz.is_integer() else rate_hz
+
+
+Rate = Annotated[float, Field(ge=0.001, le=MAX_QUANTITY), AfterValidator(_plain_rate)]
+"""A rate in Hz, which need not be a whole number: 100.44, or 0.2 for a sample in five seconds."""
+
 Name = Annotated[str, Field(min_length=1)]
 
 FileName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^.\x00-\x1f/\\][^\x00-\x1f/\\]*$")]

@@ -1,7 +1,8 @@
-"""Plain values that a caller gives, checked at the door: whole numbers, and several names."""
+"""Plain values that a caller gives, checked at the door: whole numbers and names; and exact counts of samples."""
 
 import operator
 from collections.abc import Collection
+from fractions import Fraction
 
 from leo_runtime.errors import InputError
 
@@ -42,3 +43,18 @@ def several_names(names: object, argument: str) -> tuple[str, ...]:
         if not isinstance(name, str):
             raise InputError(f"`{argument}` are names, got {name!r} among them")
     return tuple(names)
+
+
+def samples_within(rate_hz: float, length_us: int) -> int:
+    """How many whole samples a stretch of time holds, exact for decimal rates such as 100.44 Hz."""
+    return length_us * _exact(rate_hz) // 1_000_000
+
+
+def lasting_us(rate_hz: float, samples: int) -> int:
+    """How long so many samples last, in whole us."""
+    return int(samples * 1_000_000 / _exact(rate_hz))
+
+
+def _exact(rate_hz: float) -> Fraction:
+    """The decimal number that was written, which a float only comes near to."""
+    return Fraction(rate_hz) if isinstance(rate_hz, int) else Fraction(repr(rate_hz))

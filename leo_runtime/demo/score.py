@@ -16,6 +16,7 @@ from leo_runtime.demo.fetch import WAKE_WORD, synthesise
 from leo_runtime.demo.sources import ACTIVITIES, RATE_HZ, SCENES, SPEAKERS, Clip
 from leo_runtime.documents.workload import Workload
 from leo_runtime.recordings.recording import Recording
+from leo_runtime.values import lasting_us
 
 FLITE_VOICES = ("rms", "slt", "awb", "kal16")
 
@@ -132,7 +133,7 @@ def on_recording(workload: Workload, graph_name: str, recording: Recording, back
     assert decision is not None
     source = pipeline.graph.stages[0].params
     stream = workload.stream(source["stream"])
-    length_us = source["samples"] * 1_000_000 // stream.rate_hz
+    length_us = lasting_us(stream.rate_hz, source["samples"])
     known = [x for x in recording.manifest.labels if x.stream == stream.name and x.label in decision.labels]
     ends_us = range(pipeline.graph.period_us, recording.duration_us + 1, pipeline.graph.period_us)
     told = {end: pipeline.decide(recording.window(stream.name, end, source["samples"]))[0] for end in ends_us}

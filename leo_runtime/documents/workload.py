@@ -25,6 +25,7 @@ from leo_runtime.schema import (
     Name,
     Positive,
     Quantity,
+    Rate,
     Value,
     document_error,
     find_cycle,
@@ -126,7 +127,7 @@ class Stream(Value):
 
     name: Name
     kind: Literal["audio", "motion", "other"] = "other"
-    rate_hz: Positive
+    rate_hz: Rate
     channels: Positive = 1
 
 

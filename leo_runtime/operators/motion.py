@@ -10,13 +10,13 @@ from pydantic import Field
 
 from leo_runtime.errors import GraphError
 from leo_runtime.operators.definition import AboveZero, NotNegative, Operator, Shape, Work, shown, values
-from leo_runtime.schema import Positive, Value
+from leo_runtime.schema import Rate, Value
 
 
 class MotionFeaturesParameters(Value):
     """What a window of motion is summed up as."""
 
-    sample_rate_hz: Positive
+    sample_rate_hz: Rate
     band_edges_hz: Annotated[tuple[NotNegative, ...], Field(min_length=2)]
     """Rising; band b holds the frequencies f with edges[b] <= f < edges[b + 1]."""
     floor: AboveZero = 1e-6

@@ -22,6 +22,7 @@ from leo_runtime.recordings.reader import Reader, StreamData, expect, find_reade
 from leo_runtime.recordings.stream import RecordedStream
 from leo_runtime.recordings.wav import read_wav
 from leo_runtime.schema import Document, FileName, Name, Positive, Quantity, Value, reject, unique
+from leo_runtime.values import lasting_us, samples_within
 
 SHIPPED: Mapping[str, Reader] = {"wav": read_wav, "csv": read_csv}
 """The readers that ship, by format."""
@@ -104,7 +105,8 @@ class Recording:
 
     def lasts_us(self, streams: Iterable[str]) -> int:
         """How long each of these streams, at least one, lasts at least. Raises `RecordingError`."""
-        return min(len(self.samples[name]) * 1_000_000 // self.stream(name).rate_hz for name in streams)
+        found = [self.stream(name) for name in streams]
+        return min(lasting_us(stream.rate_hz, len(self.samples[stream.name])) for stream in found)
 
     def stream(self, name: str) -> RecordedStream:
         """What the manifest says of the stream of that name. Raises `RecordingError`."""
@@ -122,9 +124,9 @@ class Recording:
 
         Raises `RecordingError` when there is no such stream.
         """
-        rate_hz = self.stream(stream).rate_hz
+        before = samples_within(self.stream(stream).rate_hz, end_us)
         data = self.samples[stream]
-        end = min(end_us * rate_hz // 1_000_000, len(data))
+        end = min(before, len(data))
         found = data[max(0, end - samples) : end]
         missing = samples - len(found)
         return np.concatenate([np.zeros((missing, *data.shape[1:]), data.dtype), found]) if missing else found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from leo_runtime.schema import Name, Positive, Value
+from leo_runtime.schema import Name, Positive, Rate, Value
 
 
 class RecordedStream(Value):
@@ -15,5 +15,5 @@ class RecordedStream(Value):
     file: Name
     format: Name | None = None
     """The reader of the file, such as `wav` or `csv`. None: by the end of the file's name, else by `kind`."""
-    rate_hz: Positive
+    rate_hz: Rate
     channels: Positive = 1

@@ -10,6 +10,7 @@ from leo_runtime.documents.workload import TaskGraph
 from leo_runtime.frame.ledger import Ledger, run_ledger
 from leo_runtime.frame.records import FrameResult, GraphResult
 from leo_runtime.replay.replay import Replay, Span, Time
+from leo_runtime.values import lasting_us
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +115,8 @@ def window_lengths(replayed: Replay, graph: TaskGraph) -> dict[str, int]:
         bound = replayed.merged.stage(replayed.merged.names[graph.name, stage.name]).bound
         if bound.operator.is_source:
             params = next(iter(bound.params.values()))
-            length_us = params.samples * 1_000_000 // rates[params.stream]
-            found[params.stream] = max(found.get(params.stream, 0), length_us)
+            window_us = lasting_us(rates[params.stream], params.samples)
+            found[params.stream] = max(found.get(params.stream, 0), window_us)
     return found
 
 
