@@ -106,21 +106,13 @@ def test_times_may_tremble_by_less_than_half_a_step(folder: Path) -> None:
         ("time_us,x,y,z\n", "holds no samples"),
         ("time_us,x,y,z\n0,1,2,3\n100000,1,2", r"wrist.csv:3: expected 4 columns, got 3"),
         ("time_us,x,y,z\n0,1,2,3\n100000,1,2,west", r"wrist.csv:3: `west` is no number \(column `z`\)"),
-        ("time_us,x,y,z\n0,1,2,3\n\n100000,1,2,3\n", r"wrist.csv:3: expected 4 columns, got 0"),
         ("time_us,x,y,z\n0,1,2,3\n100000,,2,3\n", r"wrist.csv:3: a cell is empty \(column `x`\)"),
         ("time_us,x,y,z\n0,1,2,3\n100000,1,2,1e300\n", r"wrist.csv:3: a value is not finite, or too great: 1e300"),
-        ("time_us,x,y,z\n0,1,2,3\n1e-320,1,2,3\n", "declared at 10 Hz, the file is at "),
+        ("time_us,x,y,z\n0,1,2,3\n1e-320,1,2,3\n", "wrist.csv:3: time does not go on"),
         ("time_us,x,y,z\n-1e308,1,2,3\n1e308,1,2,3\n", r"wrist.csv:2: a value is not finite, or too great"),
         ("time_us,x,y,z\n0,1,2,3\n100000,1,2,nan", r"wrist.csv:3: a value is not finite"),
-        ("time_us,x,y,z\n0,1,2,3\n0,1,2,3", r"wrist.csv:3: time does not go on"),
+        ("time_us,x,y,z\n0,1,2,3\n0,1,2,4", r"wrist.csv:3: time does not go on"),
         ("time_us,x,y,z\n0,1,2,3\n20000,1,2,3", "declared at 10 Hz, the file is at 50 Hz"),
-        # A gap, a clock that runs a little slow, and a late beginning: samples are counted, so times would shift.
-        (
-            rows(0, 100_000, 200_000, 400_000, 500_000),
-            r"wrist.csv:5: this sample is at 400000 us, expected near 300000",
-        ),
-        (rows(*(i * 102_000 for i in range(60))), r"wrist.csv:28: this sample is at 2652000 us, expected near 2600000"),
-        (rows(90_000, 190_000), r"wrist.csv:2: this sample is at 90000 us, expected near 0 us"),
         ("time_us,x\n0,1\n100000,1", "declared with 3 channels, the file has 1"),
     ],
 )

@@ -1,88 +1,218 @@
-"""Reads CSV: a first line that names the columns, `time_us` first, then a row a sample."""
+"""Reads CSV as loggers write it: a line that names the columns, then a row a sample with its time.
+
+Found out, not asked: the separator (tab, `;` or `,`), a decimal comma (beside the other separators), quotes, a mark of
+the byte order, blank lines, comments (`#`), which column is the time, and its unit. What the manifest says goes first.
+"""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from leo_runtime.errors import RecordingError
-from leo_runtime.recordings.reader import StreamData, expect, without_path
+from leo_runtime.recordings.grid import UnevenError, evenly, spread_us
+from leo_runtime.recordings.reader import StreamData, without_path
 from leo_runtime.recordings.stream import RecordedStream
+
+_UNITS_US = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
+_EPOCHS = (("ns", 1e17), ("us", 1e14), ("ms", 1e11), ("s", 1e8))
+"""Times since 1970 are at least so great, in each unit: from 1973 on."""
+_TIME_NAME = re.compile(r"(time|timestamp|seconds|t)\b|time|seconds_elapsed", re.IGNORECASE)
+_UNIT_IN_NAME = re.compile(r"(?:_|[(\[]\s*)(ns|us|µs|μs|ms|s)\s*(?:[)\]]|$)", re.IGNORECASE)  # Both mus.
+_WHOLE = re.compile(r"[+-]?\d{1,18}$")
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """The rows of a file as text, each as long as `names`, and the lines they are from."""
+
+    path: Path
+    names: tuple[str, ...]
+    rows: list[list[str]]
+    lines: list[int]
+    decimal_comma: bool
 
 
 def read_csv(path: Path, stream: RecordedStream) -> StreamData:
-    """The samples of a stream as float32.
+    """The samples of a stream, evenly spaced from the recording's start on.
 
-    Raises `RecordingError` where the file cannot be read, holds anything but numbers, has a gap, or is of another rate
-    or number of channels than the manifest says.
+    Raises `RecordingError` where the file cannot be read, holds anything but numbers where they are wanted, or cannot
+    be put on an even grid of the rate that the manifest says.
     """
+    table = _table(path)
+    time = _time_column(table, stream)
+    columns = _channels(table, stream, time)
+    repairs: list[str] = []
+    values = np.stack([_numbers(table, column) for column in columns], axis=1)
+    times_us = _times_us(table, stream, time, repairs)
+    if stream.times != "each":
+        times_us = spread_us(times_us, stream.rate_hz, stamped_first=stream.times == "first")
+        if stream.clock == "own":
+            times_us = times_us - times_us[0]
+        repairs.append("samples that share a packet's time are spread evenly over it")
     try:
-        # Spreadsheets put a mark of the byte order before UTF-8.
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.reader(file))
+        even = evenly(times_us, values, stream.rate_hz)
+    except UnevenError as error:
+        where = f"{path}" if error.row is None else f"{path}:{table.lines[error.row]}"
+        whose = "" if error.row is not None else f"stream `{stream.name}` "
+        raise RecordingError(f"{where}: {whose}{error}", hint=error.hint) from None
+    return StreamData(even.values, stream.rate_hz, (*repairs, *even.repairs), even.gaps)
+
+
+def _table(path: Path) -> _Table:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:  # Spreadsheets put a mark of the byte order first.
+            lines = file.readlines()
+        separator = _separator(lines)
+        rows = list(_rows(lines, separator))
     except (OSError, ValueError, csv.Error) as error:
         raise RecordingError(f"{path}: cannot be read as CSV ({without_path(error)})") from None
-    while rows and not any(cell.strip() for cell in rows[-1]) and len(rows[-1]) <= 1:
-        rows.pop()
-    if not rows or rows[0][:1] != ["time_us"]:
-        raise RecordingError(f"{path}: its first line must name the columns, `time_us` first")
+    header = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
+    if rows and all(_is_number(cell) for cell in rows[0][1] if cell.strip()):
+        # numpy writes the names of the columns as a comment.
+        named = [line.lstrip("# ").rstrip() for line in lines[:header] if line.startswith("#")]
+        if not named:
+            raise RecordingError(
+                f"{path}:{rows[0][0]}: its first line must name the columns, `time_us` first", hint="write that line"
+            )
+        rows.insert(0, (0, next(csv.reader([named[-1]], delimiter=separator))))
+    if not rows:
+        raise RecordingError(f"{path}: its first line must name the columns, `time_us` first", hint="it is empty")
+    names = tuple(name.strip() for name in rows[0][1])
     if len(rows) == 1:
-        raise RecordingError(f"{path}: holds no samples")
-    for line, row in enumerate(rows[1:], 2):
-        if len(row) != len(rows[0]):
-            raise RecordingError(f"{path}:{line}: expected {len(rows[0])} columns, got {len(row)}", hint="truncated?")
-    table = _numbers(path, rows)
-    steps_us = np.diff(table[:, 0])
-    if len(steps_us) and steps_us.min() <= 0:
-        raise RecordingError(f"{path}:{int(np.argmin(steps_us)) + 3}: time does not go on")
-    rate_hz = round(1e6 / max(1e-6, float(np.median(steps_us)))) if len(steps_us) else stream.rate_hz
-    expect(path, stream, rate_hz, table.shape[1] - 1)
-    _expect_even(path, stream, table[:, 0])
-    data = table[:, 1:].astype(np.float32)
-    return StreamData(data if stream.channels > 1 else data[:, 0], stream.rate_hz)
+        raise RecordingError(f"{path}: holds no samples", hint="record it again")
+    for line, row in rows[1:]:
+        if len(row) != len(names):
+            raise RecordingError(f"{path}:{line}: expected {len(names)} columns, got {len(row)}", hint="truncated?")
+    return _Table(path, names, [row for _, row in rows[1:]], [line for line, _ in rows[1:]], separator != ",")
 
 
-def _numbers(path: Path, rows: Sequence[Sequence[str]]) -> np.ndarray:
-    """The cells below the header, as float64 that float32 has room for."""
+def _separator(lines: Iterable[str]) -> str:
+    """What the first line that says something separates its cells by."""
+    first = next((line for line in lines if line.strip() and not line.startswith("#")), "")
+    bare = re.sub(r'"[^"]*"', "", first)
+    return "\t" if "\t" in bare else ";" if ";" in bare else ","
+
+
+def _rows(lines: Sequence[str], separator: str) -> Iterator[tuple[int, list[str]]]:
+    """The rows that hold something, each with its line, from 1."""
+    reader = csv.reader(("\n" if line.startswith("#") else line for line in lines), delimiter=separator)
+    for row in reader:
+        if len(row) > 1 or any(cell.strip() for cell in row):
+            yield reader.line_num, row
+
+
+def _is_number(cell: str) -> bool:
     try:
-        table = np.array(rows[1:], dtype=np.float64)
+        float(cell.replace(",", "."))
     except ValueError:
-        table = np.array(
-            [
-                [_number(path, line, name, cell) for name, cell in zip(rows[0], row, strict=True)]
-                for line, row in enumerate(rows[1:], 2)
-            ]
+        return False
+    return True
+
+
+def _column(table: _Table, stream: RecordedStream, name: str) -> int:
+    if name in table.names:
+        return table.names.index(name)
+    raise RecordingError(
+        f"{table.path}: stream `{stream.name}` reads column `{name}`, which the file has not",
+        hint=f"it has {', '.join(table.names)}",
+    )
+
+
+def _time_column(table: _Table, stream: RecordedStream) -> int:
+    if stream.time_column is not None:
+        return _column(table, stream, stream.time_column)
+    for column, name in enumerate(table.names):
+        if _TIME_NAME.match(name):
+            return column
+    raise RecordingError(
+        f"{table.path}: its first line must name the columns, `time_us` first; it names {', '.join(table.names)}",
+        hint="give the stream the name of the column as `time_column`",
+    )
+
+
+def _channels(table: _Table, stream: RecordedStream, time: int) -> list[int]:
+    columns = [column for column in range(len(table.names)) if column != time]
+    if stream.columns:
+        columns = [_column(table, stream, name) for name in stream.columns]
+    if not columns:
+        raise RecordingError(f"{table.path}: has times and no other columns, so no samples", hint="record it again")
+    if len(columns) != stream.channels:
+        names = ", ".join(table.names[column] for column in columns)
+        raise RecordingError(
+            f"{table.path}: stream `{stream.name}` is declared with {stream.channels} channels, the file has "
+            f"{len(columns)}: {names}",
+            hint="name those that are meant in the stream's `columns`, or correct its `channels`",
         )
+    return columns
+
+
+def _numbers(table: _Table, column: int) -> np.ndarray:
+    """A column as float64 that float32 has room for."""
+    cells = [row[column] for row in table.rows]
+    if table.decimal_comma:
+        cells = [cell.replace(",", ".") for cell in cells]
+    try:
+        numbers = np.array(cells, dtype=np.float64)
+    except ValueError:
+        numbers = np.array([_number(table, row, column, cell) for row, cell in enumerate(cells)], np.float64)
     with np.errstate(over="ignore"):
-        bad = ~np.isfinite(table.astype(np.float32))
+        bad = ~np.isfinite(numbers.astype(np.float32))
     if bad.any():
-        row, column = (int(index) for index in np.argwhere(bad)[0])
-        raise RecordingError(f"{path}:{row + 2}: a value is not finite, or too great: {rows[row + 1][column]}")
-    return table
+        row = int(np.argmax(bad))
+        raise RecordingError(
+            f"{table.path}:{table.lines[row]}: a value is not finite, or too great: {table.rows[row][column]} "
+            f"(column `{table.names[column]}`)",
+            hint="every sample needs a number for every channel; a row left out is a gap",
+        )
+    return numbers
 
 
-def _number(path: Path, line: int, column: str, cell: str) -> float:
+def _number(table: _Table, row: int, column: int, cell: str) -> float:
     try:
         return float(cell)
     except ValueError:
-        what = f"`{cell}` is no number" if cell.strip() else "a cell is empty"
+        found = table.rows[row][column]
+        what = f"`{found}` is no number" if cell.strip() else "a cell is empty"
         raise RecordingError(
-            f"{path}:{line}: {what} (column `{column}`)", hint="every sample needs a number for every channel"
+            f"{table.path}:{table.lines[row]}: {what} (column `{table.names[column]}`)",
+            hint="every sample needs a number for every channel; a row left out is a gap",
         ) from None
 
 
-def _expect_even(path: Path, stream: RecordedStream, times_us: np.ndarray) -> None:
-    """Every sample within half a step of where counting from 0 puts it."""
-    step_us = 1e6 / stream.rate_hz
-    places_us = np.arange(len(times_us)) * step_us
-    off = np.abs(times_us - places_us) > step_us / 2
-    if off.any():
-        first = int(np.argmax(off))
+def _times_us(table: _Table, stream: RecordedStream, column: int, repairs: list[str]) -> np.ndarray:
+    """The times as float64, in us from the recording's start on."""
+    cells = [row[column] for row in table.rows]
+    if all(_WHOLE.match(cell) for cell in cells):
+        # Whole numbers, since a float has no room for nanoseconds since 1970.
+        whole = np.array([int(cell) for cell in cells], np.int64)
+        first, since = float(whole[0]), (whole - whole[0]).astype(np.float64)
+    else:
+        numbers = _numbers(table, column)
+        first, since = float(numbers[0]), numbers - numbers[0]
+    name = table.names[column]
+    epoch = next((unit for unit, least in _EPOCHS if abs(first) >= least), None)
+    unit = stream.time_unit or _unit_of(name) or epoch
+    if unit is None:
         raise RecordingError(
-            f"{path}:{first + 2}: this sample is at {times_us[first]:.0f} us, expected near {places_us[first]:.0f} us "
-            f"(sample {first} at {stream.rate_hz} Hz)",
-            hint=f"resample to an even {stream.rate_hz} Hz that begins at time_us 0, so that no gap is left",
+            f"{table.path}: column `{name}` does not say the unit of its times, the first is {first:.10g}",
+            hint='give the stream `time_unit = "s"`, or ms, us, ns',
         )
+    is_epoch = first * _UNITS_US[unit] >= _EPOCHS[-1][1] * 1e6
+    if stream.clock == "own" or (stream.clock is None and is_epoch):
+        if stream.clock is None:
+            repairs.append(f"its times count from 1970, in {unit}: its first sample is taken for the start")
+        first = 0.0
+    times_us: np.ndarray = (first + since) * _UNITS_US[unit]
+    return times_us
+
+
+def _unit_of(name: str) -> str | None:
+    if found := _UNIT_IN_NAME.search(name):
+        return found[1].lower().replace("µ", "u").replace("μ", "u")  # Both mus.
+    return "s" if name.lower().startswith("seconds") else None

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from leo_runtime.errors import RecordingError, in_words
-from leo_runtime.recordings.stream import RecordedStream
+from leo_runtime.recordings.stream import Gap, RecordedStream
 
 ENTRY_POINTS = "leo_runtime.recordings"
 """The group of entry points by which other packages bring readers, each under the name of its format."""
@@ -26,6 +26,8 @@ class StreamData:
     rate_hz: float
     repairs: tuple[str, ...] = ()
     """What was wrong with the file and is mended in `samples`, a sentence each; replay prints them."""
+    gaps: tuple[Gap, ...] = ()
+    """Where nothing was recorded, and zeros stand in `samples`."""
 
 
 class Reader(Protocol):
@@ -86,7 +88,7 @@ def _guarded(reader: Reader, name: str, package: str) -> Reader:
 
 def expect(path: Path, stream: RecordedStream, rate_hz: float, channels: int) -> None:
     """Raise `RecordingError` where a file is of another rate or number of channels than the manifest says."""
-    if rate_hz != stream.rate_hz:
+    if abs(rate_hz - stream.rate_hz) > 1e-6 * stream.rate_hz:
         raise RecordingError(
             f"{path}: stream `{stream.name}` is declared at {stream.rate_hz} Hz, the file is at {rate_hz:.10g} Hz",
             hint="resample the file, or correct the manifest",

@@ -7,7 +7,7 @@ of its format. Samples are evenly spaced from time 0 on.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -19,7 +19,7 @@ from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import RecordingError
 from leo_runtime.recordings.csv_text import read_csv
 from leo_runtime.recordings.reader import Reader, StreamData, expect, find_reader
-from leo_runtime.recordings.stream import RecordedStream
+from leo_runtime.recordings.stream import Gap, RecordedStream
 from leo_runtime.recordings.wav import read_wav
 from leo_runtime.schema import Document, FileName, Name, Positive, Quantity, Value, reject, unique
 from leo_runtime.values import lasting_us, samples_within
@@ -79,6 +79,8 @@ class Recording:
     samples: dict[str, np.ndarray]
     repairs: tuple[str, ...] = ()
     """What was wrong with the files and is mended in `samples`, a sentence each, with the file."""
+    gaps: Mapping[str, tuple[Gap, ...]] = field(default_factory=dict)
+    """By stream, where nothing was recorded and zeros stand in `samples`; streams without gaps are left out."""
 
     @classmethod
     def from_file(cls, path: str | Path) -> Self:
@@ -91,12 +93,14 @@ class Recording:
             raise RecordingError(f"{path}: is no recording", hint="give the folder that holds recording.toml")
         manifest_path = Path(path) / "recording.toml" if Path(path).is_dir() else Path(path)
         manifest = RecordingManifest.from_file(manifest_path)
-        samples, repairs = {}, []
+        samples, repairs, gaps = {}, [], {}
         for stream in manifest.streams:
             found = read_stream(manifest_path.parent / stream.file, stream)
             samples[stream.name] = found.samples
             repairs += [f"{stream.file}: {repair}" for repair in found.repairs]
-        return cls(manifest, samples, tuple(repairs))
+            if found.gaps:
+                gaps[stream.name] = found.gaps
+        return cls(manifest, samples, tuple(repairs), gaps)
 
     @property
     def duration_us(self) -> int:
@@ -147,7 +151,7 @@ def read_stream(path: Path, stream: RecordedStream) -> StreamData:
         value = samples[first, channel]
         raise RecordingError(f"{path}: sample {first}, channel {channel}, is not finite, or too great: {value:g}")
     kept, repairs = _as_audio(samples) if stream.kind == "audio" else (samples.astype(np.float32, copy=False), ())
-    return StreamData(kept if stream.channels > 1 else kept[:, 0], found.rate_hz, found.repairs + repairs)
+    return StreamData(kept if stream.channels > 1 else kept[:, 0], found.rate_hz, found.repairs + repairs, found.gaps)
 
 
 def _as_audio(samples: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
