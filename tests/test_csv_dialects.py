@@ -78,6 +78,13 @@ def test_every_dialect_gives_the_same_samples_and_nothing_to_mend(tmp_path: Path
     assert np.array_equal(found.samples, VALUES.astype(np.float32))
 
 
+@pytest.mark.parametrize("rate_hz", [12.5, 100.44, 0.2])
+def test_a_rate_that_is_not_whole_is_read_as_it_is(tmp_path: Path, rate_hz: float) -> None:
+    found = read(tmp_path, table([round(k * 1e6 / rate_hz) for k in range(40)]), rate_hz=rate_hz)
+    assert found.repairs == ()
+    assert np.array_equal(found.samples, VALUES.astype(np.float32))
+
+
 def test_columns_are_read_by_name_in_the_order_asked_for(tmp_path: Path) -> None:
     names = ("time", "seconds_elapsed", "z", "y", "x")
     wide = np.column_stack([seconds(EVEN_US), VALUES[:, ::-1]])

@@ -29,7 +29,7 @@ _WHOLE = re.compile(r"[+-]?\d{1,18}$")
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """The rows of a file as text, each as long as `names`, and the lines they are from."""
+    """The rows of a file as text, below that of the names, and the lines they are from."""
 
     path: Path
     names: tuple[str, ...]
@@ -46,6 +46,11 @@ def read_csv(path: Path, stream: RecordedStream) -> StreamData:
     """
     table = _table(path)
     time = _time_column(table, stream)
+    for line, row in zip(table.lines, table.rows, strict=True):
+        if len(row) != len(table.names):
+            raise RecordingError(
+                f"{path}:{line}: expected {len(table.names)} columns, got {len(row)}", hint="truncated?"
+            )
     columns = _channels(table, stream, time)
     repairs: list[str] = []
     values = np.stack([_numbers(table, column) for column in columns], axis=1)
@@ -86,9 +91,6 @@ def _table(path: Path) -> _Table:
     names = tuple(name.strip() for name in rows[0][1])
     if len(rows) == 1:
         raise RecordingError(f"{path}: holds no samples", hint="record it again")
-    for line, row in rows[1:]:
-        if len(row) != len(names):
-            raise RecordingError(f"{path}:{line}: expected {len(names)} columns, got {len(row)}", hint="truncated?")
     return _Table(path, names, [row for _, row in rows[1:]], [line for line, _ in rows[1:]], separator != ",")
 
 
@@ -132,7 +134,7 @@ def _time_column(table: _Table, stream: RecordedStream) -> int:
             return column
     raise RecordingError(
         f"{table.path}: its first line must name the columns, `time_us` first; it names {', '.join(table.names)}",
-        hint="give the stream the name of the column as `time_column`",
+        hint='give the stream the name of the column as `time_column`, or say what it is: `format = "wisdm"`',
     )
 
 

@@ -21,10 +21,11 @@ from leo_runtime.recordings.csv_text import read_csv
 from leo_runtime.recordings.reader import Reader, StreamData, expect, find_reader
 from leo_runtime.recordings.stream import Gap, RecordedStream
 from leo_runtime.recordings.wav import read_wav
+from leo_runtime.recordings.wisdm import read_wisdm
 from leo_runtime.schema import Document, FileName, Name, Positive, Quantity, Value, reject, unique
 from leo_runtime.values import lasting_us, samples_within
 
-SHIPPED: Mapping[str, Reader] = {"wav": read_wav, "csv": read_csv}
+SHIPPED: Mapping[str, Reader] = {"wav": read_wav, "csv": read_csv, "wisdm": read_wisdm}
 """The readers that ship, by format."""
 
 
