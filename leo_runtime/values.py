@@ -1,7 +1,9 @@
-"""Plain values that a caller gives, checked at the door: whole numbers, and several names."""
+"""Plain values that a caller gives, checked at the door: whole numbers, seconds, and several names."""
 
 import operator
+import threading
 from collections.abc import Collection
+from numbers import Real
 
 from leo_runtime.errors import InputError
 
@@ -25,6 +27,18 @@ def whole(value: object, name: str, *, least: int = 0, most: int | None = None) 
     if most is not None and number > most:
         raise InputError(f"`{name}` is at most {most}, got {number}")
     return number
+
+
+def seconds(value: object, name: str) -> float:
+    """How long to wait, as a plain float: infinity and what no thread can wait for become the longest one can.
+
+    Raises `InputError`, which calls it `name`, for what is no number (bools and NaN are none) or below 0.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or value != value:
+        raise InputError(f"`{name}` is a number of seconds, got {value!r} ({type(value).__name__})")
+    if value < 0:
+        raise InputError(f"`{name}` is at least 0, got {value}")
+    return float(value) if value < threading.TIMEOUT_MAX else threading.TIMEOUT_MAX
 
 
 def several_names(names: object, argument: str) -> tuple[str, ...]:

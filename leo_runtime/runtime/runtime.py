@@ -59,6 +59,7 @@ from leo_runtime.runtime.arguments import (
     named_processors,
     plain_noise,
     require_backends,
+    require_clock,
     require_flags,
     require_order,
     require_parts,
@@ -68,11 +69,11 @@ from leo_runtime.runtime.arguments import (
 )
 from leo_runtime.runtime.drift import ONE, Drift, Estimate
 from leo_runtime.runtime.kernels import Kernels, frozen_copy, frozen_view
-from leo_runtime.runtime.options import RuntimeOptions
+from leo_runtime.runtime.options import RuntimeOptions, chosen_options
 from leo_runtime.runtime.planner import FrameSolver, LinksNow, Planner, frame_solver, no_placement
 from leo_runtime.runtime.results import Results, Submitted, energy_nj, unplaced_result
 from leo_runtime.runtime.turns import Turns
-from leo_runtime.values import whole
+from leo_runtime.values import seconds, whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -182,7 +183,7 @@ class Runtime:
         require_flags(compute=compute)
         noise = plain_noise(noise)
         device_times = named_processors(hardware, device_times, "device_times")
-        chosen = (options or RuntimeOptions()).changed(**changes)
+        chosen = chosen_options(options, changes)
         solver = _solver(chosen)
         require_backends(hardware, chosen.backends)
         merged = merge(workload)
@@ -251,7 +252,8 @@ class Runtime:
         """
         require_parts(workload, hardware, profile)
         require_flags(modelled_delays=modelled_delays)
-        chosen = (options or RuntimeOptions()).changed(**changes)
+        require_clock(clock)
+        chosen = chosen_options(options, changes)
         solver = _solver(chosen)
         require_backends(hardware, chosen.backends)
         merged = merge(workload)
@@ -411,13 +413,15 @@ class Runtime:
         longer than `timeout_s`, in seconds of real time: `results` then still has what ended, and nothing is stopped.
         Raises what went wrong in the runtime itself; the frames have their results then, too.
         """
+        timeout_s = None if timeout_s is None else seconds(timeout_s, "timeout_s")
         driver = self._driver
         if driver is not None and not driver.drain(timeout_s):
             with self._lock:
                 self._collect()
                 late = ", ".join(map(str, self._in_flight))
+            waited = "" if timeout_s is None else f" after {timeout_s:g} s"
             raise DrainTimeoutError(
-                f"not every frame has ended after {timeout_s} s, these are in flight: {late or 'none any more'}",
+                f"not every frame has ended{waited}, these are in flight: {late or 'none any more'}",
                 hint="results() gives those that have ended; close() ends the others",
             )
         return self.results()
@@ -463,6 +467,7 @@ class Runtime:
         Frames in flight end as `failed`, and `results` has them. Waits `timeout_s` at most for the kernels that are
         running, all together; one that hangs longer is left to itself.
         """
+        timeout_s = seconds(timeout_s, "timeout_s")
         why = "the runtime was closed before it ended"
         with self._lock:
             self._closed = True
@@ -498,6 +503,7 @@ class Runtime:
         copy: bool,
     ) -> int:
         """Take one frame, or several as a batch, and start them when it is their turn."""
+        require_flags(copy=copy)
         with self._lock:
             require_order(releases_us[-1], self._last_release_us)  # Before anything else is said of a late one.
         if graphs is None:
