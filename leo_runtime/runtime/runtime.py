@@ -366,7 +366,8 @@ class Runtime:
 
         From any thread: frames are taken in the order of the calls. Raises `InputError` for a release before the last
         one, a graph or link that is not there, a window that is missing or of another shape or kind, or a runtime that
-        is closed, also while this waits; `SolverError` when the solver has no answer and never had one, or is the
+        is closed, also while this waits, and for a frame that is submitted by what another `submit` calls (its solver
+        or, in virtual time, a kernel); `SolverError` when the solver has no answer and never had one, or is the
         caller's own and wrong (`leo_runtime.check` judges it): later, that fails the frame and not the run. A frame
         that is refused gives no result. Raises what went wrong in the runtime itself: the frames in flight then have
         their results.
@@ -409,8 +410,9 @@ class Runtime:
     def drain(self, timeout_s: float | None = None) -> tuple[FrameResult, ...]:
         """Wait until every submitted frame has ended, then `results`.
 
-        From any thread, but not from within a kernel. Raises `DrainTimeoutError` (a `TimeoutError`) where that takes
-        longer than `timeout_s`, in seconds of real time: `results` then still has what ended, and nothing is stopped.
+        From any thread, but not from within a kernel, which is an `InputError`. Raises `DrainTimeoutError` (a
+        `TimeoutError`) where that takes longer than `timeout_s`, in seconds of real time: `results` then still has what
+        ended, and nothing is stopped.
         Raises what went wrong in the runtime itself; the frames have their results then, too.
         """
         timeout_s = None if timeout_s is None else seconds(timeout_s, "timeout_s")
@@ -504,6 +506,11 @@ class Runtime:
     ) -> int:
         """Take one frame, or several as a batch, and start them when it is their turn."""
         require_flags(copy=copy)
+        if self._turns.mine():
+            raise InputError(
+                "a frame is submitted while another one is, by what that calls (a solver, kernel or noise)",
+                hint="submit it when that has returned, or from another thread for which nothing here waits",
+            )
         with self._lock:
             require_order(releases_us[-1], self._last_release_us)  # Before anything else is said of a late one.
         if graphs is None:
@@ -515,13 +522,14 @@ class Runtime:
                 require_windows(self.sources(names), self.sources(self._graphs), one)
             windows = tuple(self._own_windows(names, one, copy) for one in windows)
         links = None if links is None else known_links(self.hardware, links)
-        with self._lock:
-            self._require_open()
-            require_order(releases_us[-1], self._last_release_us)
-            self._last_release_us = releases_us[-1]
-            frame, self._count = self._count, self._count + 1
-            ticket = self._turns.ticket()
-        with self._turns.turn(ticket):
+        with self._turns.turn() as turn:
+            with self._lock:
+                self._require_open()
+                require_order(releases_us[-1], self._last_release_us)
+                self._last_release_us = releases_us[-1]
+                frame, self._count = self._count, self._count + 1
+                turn.queue()
+            turn.wait()
             driver = self._begun(releases_us[-1])
             driver.reach(releases_us[-1])
             self._links = self._links if links is None else links
