@@ -42,12 +42,12 @@ from leo_runtime.dispatch.simulator import Noise, Simulator, seeded_noise
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Mode, Placement
 from leo_runtime.documents.profile import Profile
-from leo_runtime.documents.workload import Workload
+from leo_runtime.documents.workload import BoundStage, Workload
 from leo_runtime.errors import DrainTimeoutError, InputError
 from leo_runtime.frame.batch import FramePrices, Modes, require_candidates
 from leo_runtime.frame.conditions import Conditions
 from leo_runtime.frame.ledger import linger_us
-from leo_runtime.frame.lower import MergedWorkload, merge, price
+from leo_runtime.frame.lower import MergedWorkload, Supports, merge, price
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.runtime.answers import check_decision, due_us
 from leo_runtime.runtime.arguments import (
@@ -191,7 +191,7 @@ class Runtime:
             machine = undo.enter_context(open_backends(hardware, chosen.backends if compute else {}, stand_in=True))
             if compute:
                 require_served(machine, hardware)
-            supports = machine.supports if compute else anything
+            supports = _asked_once(machine.supports) if compute else anything
             prices = FramePrices(partial(price, merged, hardware, profile, supports), unbatched=device_times)
             backends = machine.backends
             kernels = Kernels(merged, backends, prices, allow_nonfinite=chosen.allow_nonfinite) if compute else None
@@ -261,7 +261,8 @@ class Runtime:
         with ExitStack() as undo:
             machine = undo.enter_context(open_backends(hardware, chosen.backends))
             require_served(machine, hardware)
-            prices = FramePrices(partial(price, merged, hardware, profile, machine.supports), unbatched=tuple(lanes))
+            supports = _asked_once(machine.supports)
+            prices = FramePrices(partial(price, merged, hardware, profile, supports), unbatched=tuple(lanes))
             backends = machine.backends
             kernels = Kernels(merged, backends, prices, lanes=lanes, allow_nonfinite=chosen.allow_nonfinite)
             runs = usable(prices.of(1), kernels.warm)
@@ -668,6 +669,22 @@ class Runtime:
 
 def _solver(options: RuntimeOptions) -> FrameSolver:
     return frame_solver(options.solver, options.limit_ms, options.limit_nodes, options.switching_nj, options.seed)
+
+
+def _asked_once(supports: Supports) -> Supports:
+    """The first answers: prices of more frames are made later, behind the lock, and backends are not ours.
+
+    For the stages of one merged workload, which outlives it.
+    """
+    answers: dict[tuple[str, int, str], bool] = {}
+
+    def answer(processor: str, stage: BoundStage, variant: str) -> bool:
+        key = (processor, id(stage), variant)
+        if key not in answers:
+            answers[key] = supports(processor, stage, variant)
+        return answers[key]
+
+    return answer
 
 
 def _lanes(hardware: Hardware) -> dict[str, int]:
