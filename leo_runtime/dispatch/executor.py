@@ -40,7 +40,7 @@ from leo_runtime.dispatch.events import (
     TimePassed,
     Wake,
 )
-from leo_runtime.errors import DeviceUnavailableError, failure_text, is_users_interrupt
+from leo_runtime.errors import DeviceUnavailableError, InputError, failure_text, is_users_interrupt
 
 CLOSE_TIMEOUT_S = 5.0
 """How long closing waits for the kernels that are running, for all of them together."""
@@ -139,8 +139,13 @@ class Executor:
     def drain(self, timeout_s: float | None = None) -> bool:
         """Wait until no frame is in flight; False where that takes longer. From any thread but a lane's.
 
-        Raises what went wrong in the runtime itself, in whichever thread.
+        Raises what went wrong in the runtime itself, in whichever thread; `InputError` on a lane's thread.
         """
+        if threading.current_thread() in self._threads:
+            raise InputError(
+                "drain is called from within a kernel, whose own frame it would wait for",
+                hint="drain in the thread that submits; results() waits for nothing",
+            )
         with self._idle:
             idle = self._idle.wait_for(lambda: self._closed or not self.dispatcher.frames, timeout_s)
             if self._failure is not None:
