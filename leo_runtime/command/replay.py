@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from leo_runtime.command.shared import ANSWERED_NO, DONE, amount, count, positive, say
+from leo_runtime.command.shared import ANSWERED_NO, DONE, amount, count, positive, put, say
 from leo_runtime.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -130,15 +129,14 @@ def run(request: Request) -> int:
                 case, time, placing, others=not request.no_compare, bar=ProgressBar, sinks=files.sinks
             )
         if not request.json:
-            sys.stdout.write(replay_text.text(one, files.paths))
-            sys.stdout.flush()
+            put(replay_text.text(one, files.paths))
         if request.plot is not None and time == "virtual":
             from leo_runtime.report.plots import plot_replay
 
             plot_replay(one.replayed, one.totals, request.plot, part=summary.busiest(one.replayed))
         ran.append(one)
     if request.json:
-        print(json.dumps([replay_text.figures(one) for one in ran], indent=1))
+        put(json.dumps([replay_text.figures(one) for one in ran], indent=1) + "\n")
     broken = [failure for one in ran for failure in summary.failures(one.replayed) if not failure.is_overload]
     return ANSWERED_NO if broken else DONE
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import sys
+
+from leo_runtime.errors import InputError
 
 DONE, ANSWERED_NO, WRONG_USE, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
 """Exit statuses."""
@@ -42,6 +45,31 @@ def add_machine(parser: argparse.ArgumentParser, hardware: str) -> None:
     parser.add_argument(
         "--hardware", default=hardware, metavar="NAME", help=f"a shipped machine or a file (default: {hardware})"
     )
+
+
+def put(text: str) -> None:
+    """Data, which goes to standard output, newline included. Raises `InputError` where that takes no more.
+
+    What its encoding has no character for is written as an escape.
+    """
+    try:
+        try:
+            sys.stdout.write(text)
+        except UnicodeEncodeError as error:
+            sys.stdout.write(text.encode(error.encoding, "backslashreplace").decode(error.encoding))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        discard_output()
+        raise InputError(
+            f"standard output cannot be written ({error.strerror or error})", hint="send it where there is room"
+        ) from None
+
+
+def discard_output() -> None:
+    """Let go of what standard output holds back, which would complain at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def say(text: str) -> None:
