@@ -79,7 +79,7 @@ class Document(Value):
         try:
             # By way of JSON text, so that an array becomes a tuple while every other type stays strict.
             text = json.dumps(data)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise DocumentError(source, f"a value that JSON has no form for ({error})") from None
         try:
             return cls.model_validate_json(text)

@@ -121,6 +121,8 @@ def test_deep_nesting_is_refused_and_does_not_overflow() -> None:
         Problem.from_json("[" * 200_000)
     with pytest.raises(DocumentError):
         Problem.from_toml("a=" + "[" * 20_000)
+    with pytest.raises(DocumentError):
+        Problem.from_toml(".".join("a" * 3_000) + "=1")
 
 
 def test_toml_and_json_give_equal_values(tmp_path: Path) -> None:
