@@ -66,6 +66,13 @@ def graph_with(**changed: object) -> None:
     change("workload.json", graphs=[graph])
 
 
+def source_with(**params: object) -> None:
+    """Change the parameters of the stage that reads the recording."""
+    graph = json.loads(json.dumps(recorded.WORKLOAD["graphs"]))[0]
+    graph["stages"][0]["params"].update(params)
+    change("workload.json", graphs=[graph])
+
+
 def test_a_replay_in_batches_says_so_and_finds_the_same(capsys):
     status, out, _ = run(capsys, *VIRTUAL, "--batch", "3", "--no-compare")
     assert status == 0
@@ -234,16 +241,22 @@ def test_what_was_measured_is_printed_as_json(capsys):
         (*VIRTUAL, "--out", "loud.npz"),
         (*VIRTUAL, "--out", "loud.npz/out"),
         (*VIRTUAL, "--plot", "loud.npz/picture.svg"),
+        (*VIRTUAL, "--plot", "picture.txt"),
+        (*VIRTUAL, "--plot", "picture"),
+        (*VIRTUAL, "--out", "taken"),
+        ("replay", *OWN, "--live", "--out", "taken"),
         ("replay", *OWN, "--live", "--out", "loud.npz/out"),
     ],
 )
 def test_an_output_that_cannot_be_written_is_refused_before_anything_is_measured(capsys, monkeypatch, arguments):
+    for log in ("beeps.virtual.log.jsonl", "beeps.real.perfetto-trace"):
+        Path("taken", log).mkdir(parents=True)
     for place in ("leo_runtime.measure.calibrate.calibrate", "leo_runtime.replay.compare.replay"):
         monkeypatch.setattr(place, lambda *_, **__: pytest.fail("ran, with nowhere to write"))
     status, out, err = run(capsys, *arguments)
     assert (status, out) == (2, "")
     assert "cannot be written (" in err
-    assert "hint: name a file in a folder you may write to\n" in err
+    assert "hint: name a file in a folder you may write to\n" in err or "hint: name a .png, .svg or .pdf\n" in err
 
 
 @pytest.mark.parametrize(
@@ -254,6 +267,14 @@ def test_amounts_are_finite_and_not_negative(capsys, wrong):
         cli.main((*VIRTUAL, *wrong))
     assert stopped.value.code == 2
     assert f'expected a number of at least 0, got "{wrong[1]}"' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--start", "--seconds"])
+def test_amounts_beyond_any_recording_are_refused(capsys, option):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main((*VIRTUAL, option, "1e305"))
+    assert stopped.value.code == 2
+    assert 'expected a number of at most 1e+09, got "1e305"' in capsys.readouterr().err
 
 
 def test_a_noise_beyond_measure_is_refused(capsys):
@@ -312,6 +333,17 @@ def truncate(path: str) -> None:
         (
             lambda: change("machine.json", name="/tmp/desk"),
             f'machine.json: {NOT_A_NAME}, got "/tmp/desk", at $.name\n',
+        ),
+        (
+            lambda: source_with(stream="nope"),
+            "stage `sound` of graph `beeps`: no stream of workload `ears` is called `nope`\nhint: it has mic\n",
+        ),
+        (lambda: source_with(stream=["mic"]), 'input should be a valid string, got ["mic"], at $.stream\n'),
+        (lambda: source_with(stream=5), "input should be a valid string, got 5, at $.stream\n"),
+        (lambda: graph_with(params={"model": 5}), "stage `loudness` of graph `beeps`, operator `dense`: "),
+        (
+            lambda: Path("machine.json").rename("machine.old") and Path("machine.json").mkdir(),
+            "machine.json: cannot be read (Is a directory), at $\n",
         ),
         (lambda: Path("loud.npz").unlink(), "loud.npz: cannot be read, stage `loudness` of graph `beeps` needs it\n"),
     ],
@@ -506,6 +538,12 @@ def test_an_absent_device_is_bad_input(capsys):
         (("replay", "nowhere", *OWN[1:]), "no recording or folder is called `nowhere`\nhint: one of "),
         ((*VIRTUAL, "--start", "9"), "recording `beeps` lasts 4000000 us, nothing is left at 9000000\n"),
         ((*VIRTUAL, "--seconds", "0"), "expected a length above 0 s\n"),
+        ((*VIRTUAL, "--seconds", "1e-9"), "expected a length above 0 s\n"),
+        (
+            (*VIRTUAL, "--seconds", "0.4"),
+            "no graph of workload `ears` runs within 400000 us of recording `beeps`, the first one would at 500000\n"
+            "hint: replay more of it, or another recording\n",
+        ),
         (("replay", *OWN, "--virtual", "--profile", "toaster"), "no profile is called `toaster`\nhint: one of "),
         ((*VIRTUAL, "--solver", "magic"), 'no solver is called "magic"'),
     ],

@@ -124,7 +124,7 @@ def run(request: Request) -> int:
         span = _span(request, workload, recording, time)
         profile = _profile(request, time, workload, hardware, recording)
         case = compare.Case(workload, hardware, profile, recording, span)
-        with _Files(request.out, f"{recording.manifest.name}.{time}") as files:
+        with _Files(_paths(request.out, recording, time)) as files:
             one = compare.compare(
                 case, time, placing, others=not request.no_compare, bar=ProgressBar, sinks=files.sinks
             )
@@ -166,8 +166,14 @@ def _check_outputs(request: Request, recording: Recording) -> None:
     if request.plot is not None:
         if request.live:
             raise InputError("`--plot` draws the run in virtual time, and there is none with `--live`")
+        from leo_runtime.report.plots import require_format
+
         require_writable(request.plot)
-    require_writable(request.out / f"{recording.manifest.name}.log.jsonl")
+        require_format(request.plot)
+    times = [time for time, left_out in (("virtual", request.live), ("real", request.virtual)) if not left_out]
+    for time in times:
+        for path in _paths(request.out, recording, time):
+            require_writable(path)
 
 
 def _machines(request: Request) -> Iterator[tuple[Time, Hardware]]:
@@ -226,9 +232,9 @@ def _span(request: Request, workload: Workload, recording: Recording, time: Time
     from leo_runtime.replay.replay import Span, streams_read
 
     seconds = LIVE_SECONDS if request.seconds is None and time == "real" else request.seconds
-    if seconds is not None and seconds <= 0:
-        raise InputError("expected a length above 0 s", hint="see `leo-runtime replay --help`")
     length_us = None if seconds is None else round(seconds * 1e6)
+    if length_us == 0:
+        raise InputError("expected a length above 0 s", hint="see `leo-runtime replay --help`")
     return Span.of(recording, round(request.start * 1e6), length_us, streams_read(workload))
 
 
@@ -248,16 +254,22 @@ def _profile(request: Request, time: Time, workload: Workload, hardware: Hardwar
         return kept_or_measured(path, workload, hardware, recording, tell=say, progress=progress)
 
 
+def _paths(folder: Path, recording: Recording, time: str) -> tuple[Path, Path]:
+    """Where the log and the trace go."""
+    name = f"{recording.manifest.name}.{time}"
+    return folder / f"{name}.log.jsonl", folder / f"{name}.perfetto-trace"
+
+
 class _Files:
     """The log of a replay and, where its extra is there, the trace, both written as it goes on."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, paths: tuple[Path, Path]) -> None:
         from leo_runtime.replay.log import LogWriter
         from leo_runtime.report.perfetto import TraceWriter
 
-        self.paths = [folder / f"{name}.log.jsonl"]
-        self.sinks: list[LogWriter | TraceWriter] = [LogWriter(self.paths[0])]
-        trace = folder / f"{name}.perfetto-trace"
+        log, trace = paths
+        self.paths = [log]
+        self.sinks: list[LogWriter | TraceWriter] = [LogWriter(log)]
         try:
             self.sinks.append(TraceWriter(trace))
             self.paths.append(trace)

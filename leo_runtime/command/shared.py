@@ -12,6 +12,8 @@ from leo_runtime.errors import InputError
 
 DONE, ANSWERED_NO, WRONG_USE, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
 """Exit statuses."""
+MAX_AMOUNT = 1e9
+"""More seconds than any recording has: in microseconds still a number that documents hold."""
 
 
 def count(text: str) -> int:
@@ -29,13 +31,15 @@ def positive(text: str) -> int:
 
 
 def amount(text: str) -> float:
-    """An argument that is a finite number of at least 0."""
+    """An argument that is a number from 0 to `MAX_AMOUNT`."""
     try:
         number = float(text)
     except ValueError:
         number = math.nan
     if not (math.isfinite(number) and number >= 0):
         raise argparse.ArgumentTypeError(f"expected a number of at least 0, got {json.dumps(text)}")
+    if number > MAX_AMOUNT:
+        raise argparse.ArgumentTypeError(f"expected a number of at most {MAX_AMOUNT:g}, got {json.dumps(text)}")
     return number
 
 
