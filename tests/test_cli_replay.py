@@ -121,6 +121,9 @@ def test_json_holds_the_figures(capsys):
     assert figures["pipelines"][0]["right"] == 2
     assert [policy["policy"] for policy in figures["policies"]] == ["exact"]
     assert {processor["name"] for processor in figures["processors"]} >= {"cpu", "dsp"}
+    assert (figures["policy"], figures["workload"]) == ("exact", "ears")
+    assert (figures["start_us"], figures["end_us"], figures["solving"]) == (0, 4_000_000, None)
+    assert sum(processor["total_nj"] for processor in figures["processors"]) == figures["policies"][0]["nj"]
 
 
 def test_solving_is_charged_where_asked_for(capsys, monkeypatch):
@@ -134,6 +137,7 @@ def test_solving_is_charged_where_asked_for(capsys, monkeypatch):
     (before,) = json.loads(run(capsys, *VIRTUAL, "--json")[1])
     (after,) = json.loads(run(capsys, *VIRTUAL, "--json", "--charge-solver", "cpu")[1])
     assert (before["solver_on"], after["solver_on"]) == (None, "cpu")
+    assert after["solving"] == {"measured_us": 7000, "placed_anew": 1, "nj": 7000 * 1000}
     causes = {processor["name"]: processor["nj"] for processor in after["processors"]}
     assert causes["cpu"].pop("solver") == 7000 * 1000
     assert causes == {processor["name"]: processor["nj"] for processor in before["processors"]}
@@ -358,8 +362,8 @@ def test_bad_input_is_named_with_a_way_out(capsys, spoil, says):
 
 @operator(output_shape=lambda features: (2,))
 def breaks(features: np.ndarray) -> np.ndarray:
-    """Fails, and says so with a number that is another one each time."""
-    raise ValueError(f"cannot divide by {features.sum()}")
+    """Fails, and says so with a number that is another one each time, and in words that would clear a screen."""
+    raise ValueError(f"cannot divide\x1b[2J by {features.sum()}")
 
 
 def save_weights(weights: list[list[float]], **other: object) -> None:
@@ -428,6 +432,7 @@ def test_what_fails_in_a_run_is_counted_and_printed_once_and_the_answer_is_no(ca
     )
     assert out.count("failed 3 times: loudness on cpu: KernelError: stage `loudness` failed: ValueError: ") == 1
     assert "failed run mJ" in out
+    assert "cannot divide\\x1b[2J by " in out
     (figures,) = json.loads(run(capsys, *VIRTUAL, "--json")[1])
     (failure,) = figures["failures"]
     assert (failure["what"], failure["count"]) == ("loudness on cpu", 3)
