@@ -550,6 +550,14 @@ def test_an_absent_device_is_bad_input(capsys):
             "hint: replay more of it, or another recording\n",
         ),
         (("replay", *OWN, "--virtual", "--profile", "toaster"), "no profile is called `toaster`\nhint: one of "),
+        (("replay", *OWN, "--virtual", "--profile", ""), "no profile is called ``\nhint: one of "),
+        (("replay", *OWN, "--live", "--profile", ""), "no profile is called ``\nhint: one of "),
+        (("replay", *OWN[:3], "--virtual", "--hardware", ""), "no hardware is called ``\nhint: one of "),
+        (("replay", *OWN[:3], "--live", "--hardware", ""), "no hardware is called ``\nhint: one of "),
+        (
+            ("replay", *OWN, "--virtual"),
+            "no profile ships for the hardware `machine.json`\nhint: name one: add `--profile FILE`\n",
+        ),
         ((*VIRTUAL, "--solver", "magic"), 'no solver is called "magic"'),
     ],
 )

@@ -181,9 +181,10 @@ def _machines(request: Request) -> Iterator[tuple[Time, Hardware]]:
     from leo_runtime import shipped
 
     if not request.live:
-        yield "virtual", _machine(request, request.hardware or shipped.PHONE)
+        yield "virtual", _machine(request, shipped.PHONE if request.hardware is None else request.hardware)
     if not request.virtual:
-        yield "real", _machine(request, (request.live and request.hardware) or shipped.HOST)
+        named = request.hardware if request.live else None
+        yield "real", _machine(request, shipped.HOST if named is None else named)
 
 
 def _machine(request: Request, name: str) -> Hardware:
@@ -243,8 +244,13 @@ def _profile(request: Request, time: Time, workload: Workload, hardware: Hardwar
     from leo_runtime import shipped
 
     if time == "virtual":
-        return shipped.profile(request.profile or request.hardware or shipped.PHONE)
-    if request.live and request.profile:
+        if request.profile is not None:
+            return shipped.profile(request.profile)
+        name = shipped.PHONE if request.hardware is None else request.hardware
+        if name not in shipped.names("profile"):
+            raise InputError(f"no profile ships for the hardware `{name}`", hint="name one: add `--profile FILE`")
+        return shipped.profile(name)
+    if request.live and request.profile is not None:
         return shipped.profile(request.profile)
     from leo_runtime.measure.kept_profile import kept_or_measured
     from leo_runtime.progress import ProgressBar
