@@ -207,6 +207,22 @@ def test_a_wav_file_that_cannot_be_read_is_refused_with_the_place(
         read_wav(tmp_path / "mic.wav")
 
 
+@pytest.mark.parametrize("riff_bytes", [0, 4088, 176])
+def test_a_wav_that_was_not_closed_is_not_taken_for_an_empty_one(tmp_path: Path, riff_bytes: int) -> None:
+    raw = with_chunk(b"LIST", b"info").replace(b"data\x80", b"data\0")
+    (tmp_path / "mic.wav").write_bytes(raw[:4] + riff_bytes.to_bytes(4, "little") + raw[8:])
+    with pytest.raises(RecordingError, match="promises no samples, and there are bytes for 64 behind it") as refused:
+        read_wav(tmp_path / "mic.wav")
+    assert refused.value.hint == "the recorder did not come to close it; mend its header"
+
+
+def test_a_wav_without_samples_may_have_other_chunks_behind_them(tmp_path: Path) -> None:
+    raw = with_chunk(b"LIST", b"info")
+    (tmp_path / "mic.wav").write_bytes(raw[:48] + b"data\0\0\0\0" + b"LIST\4\0\0\0info")
+    with pytest.raises(RecordingError, match="holds no samples"):
+        read_wav(tmp_path / "mic.wav")
+
+
 def changed(raw: bytes, until: int) -> Iterator[bytes]:
     """The file with each of its first bytes changed, to several values."""
     for place in range(min(until, len(raw))):
