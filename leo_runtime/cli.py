@@ -8,13 +8,17 @@ imported.
 from __future__ import annotations
 
 import argparse
+import codecs
+import errno
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import partial
 from importlib import import_module
-from typing import Any, Protocol, cast
+from io import TextIOWrapper
+from typing import Any, Protocol, TextIO, cast
 
 from leo_runtime import __version__
 from leo_runtime.command.shared import INTERRUPTED, PIPE_CLOSED, WRONG_USE, say
@@ -34,6 +38,9 @@ COMMANDS = {
 }
 """What each command does; its file in `leo_runtime.command` has its name."""
 
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+"""What a write to standard output may fail with; a file of its own is a matter of each command."""
+
 
 class Command(Protocol):
     """What each file of `leo_runtime.command` has."""
@@ -52,6 +59,7 @@ class Command(Protocol):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
+    _prepare_streams()
     words = sys.argv[1:] if arguments is None else list(arguments)
     parsed = _parser(words).parse_args(words)
     run: Callable[[argparse.Namespace], int] = parsed.run
@@ -64,13 +72,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.hint:
             say(f"hint: {error.hint}")
         return WRONG_USE
-    except BrokenPipeError:
-        # Whoever read the output has enough; what is still buffered must not complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # Whoever read the output has enough.
+        _drop_output()
         return PIPE_CLOSED
+    except OSError as error:
+        if error.filename is not None or error.errno not in _UNWRITABLE:
+            raise
+        _drop_output()
+        say(f"standard output: cannot be written ({error.strerror})")
+        return WRONG_USE
     except KeyboardInterrupt:
         say("interrupted")
         return INTERRUPTED
+
+
+def _prepare_streams() -> None:
+    """Make both streams take whatever is written: also where the caller has closed one, or it cannot show a letter."""
+    if sys.stdout is None:
+        sys.stdout = _nowhere()
+    if sys.stderr is None:
+        sys.stderr = _nowhere()
+    if isinstance(sys.stdout, TextIOWrapper):
+        codecs.register_error("leo-escaped", _escaped)
+        sys.stdout.reconfigure(errors="leo-escaped")
+
+
+def _nowhere() -> TextIO:
+    return os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    """What an encoding lacks, as JSON escapes it: a document stays one."""
+    assert isinstance(error, UnicodeEncodeError)
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
+
+
+def _drop_output() -> None:
+    """Let what is still buffered for standard output go nowhere, so that it does not complain at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:

@@ -282,6 +282,49 @@ def test_a_reader_that_has_enough_is_no_error():
     assert (done.returncode, done.stderr) == (cli.PIPE_CLOSED, "")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device here is always full")
+@pytest.mark.parametrize("options", [[], ["-u"]])
+@pytest.mark.parametrize("command", [["schema", "problem"], ["solve", "frame.json"], ["backends"]])
+def test_output_that_cannot_be_written_is_said(frame, command, options):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, *options, "-m", "leo_runtime", *command],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    said = "standard output: cannot be written (No space left on device)\n"
+    assert (done.returncode, done.stderr) == (cli.WRONG_USE, said)
+
+
+@pytest.mark.parametrize(
+    ("closed", "arguments", "status"), [("1", "schema problem", 0), ("2", "solve none.json", 2), ("2", "backends", 0)]
+)
+def test_a_stream_that_is_closed_takes_nothing_and_is_no_error(frame, closed, arguments, status):
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$0" -m leo_runtime {arguments} {closed}>&-', sys.executable],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (status, "")
+    assert "cannot be read" not in done.stdout, "talk is no data"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_document_stays_one_in_every_encoding(frame, encoding):
+    name = "w\u00e4rme \u03b8 \U0001f525"
+    write(frame / "frame.json", {**PROBLEM, "name": name})
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    for command in (["solve", "frame.json"], ["solve", "frame.json", "--out", "a.json"], ["explain", "frame.json"]):
+        whole = [sys.executable, "-m", "leo_runtime", *command, *(["a.json"] if command[0] == "explain" else [])]
+        done = subprocess.run(whole, env=environment, capture_output=True, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")
+        if command == ["solve", "frame.json"]:
+            assert json.loads(done.stdout.decode(encoding))["problem"] == name
+
+
 def test_an_interrupt_is_quiet(frame, capsys, monkeypatch):
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt

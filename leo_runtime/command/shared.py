@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 import sys
+from contextlib import suppress
 
 DONE, ANSWERED_NO, WRONG_USE, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
 """Exit statuses."""
@@ -45,5 +46,6 @@ def add_machine(parser: argparse.ArgumentParser, hardware: str) -> None:
 
 
 def say(text: str) -> None:
-    """Talk, which goes to standard error: standard output is for data."""
-    print(text, file=sys.stderr)
+    """Talk, which goes to standard error: standard output is for data. Where nothing can be written, nobody hears."""
+    with suppress(OSError):
+        print(text, file=sys.stderr)
