@@ -653,12 +653,16 @@ class Runtime:
 
     def _fail_all(self, why: str) -> None:
         """End what is in flight, where the driver does not."""
-        for frame, submitted in self._in_flight.items():
+        placement = no_placement(why)
+        try:
+            now_us = self.now_us
+        except Exception:  # It may be the clock that went wrong: then they end with their releases.
+            now_us = 0
+        for frame in tuple(self._in_flight):
+            submitted = self._in_flight.pop(frame)
             if self._kernels is not None:
                 self._kernels.end(frame)
-            placement = no_placement(why)
-            self._keep(unplaced_result(frame, submitted.releases_us, submitted.graphs, self.now_us, placement))
-        self._in_flight.clear()
+            self._keep(unplaced_result(frame, submitted.releases_us, submitted.graphs, now_us, placement))
 
     def _keep(self, result: FrameResult) -> None:
         self._over.append(result)
