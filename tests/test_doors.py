@@ -268,6 +268,8 @@ def test_sources_are_of_graphs_that_are_there(runtime: Runtime, graphs: Any) -> 
         ({("cpu", "fast"): (1.5, None)}, "`latency_us of cpu -> fast` is a whole number, got 1.5"),
         ({("cpu", "fast"): (1, 1.5)}, "`bytes_per_s of cpu -> fast` is a whole number, got 1.5"),
         ({("cpu", "fast"): (1, -1)}, "`bytes_per_s of cpu -> fast` is at least 0, got -1"),
+        ({("cpu", "fast"): (10**16, None)}, "`latency_us of cpu -> fast` is at most 1000000000000000, got"),
+        ({("cpu", "fast"): (1, 10**16)}, "`bytes_per_s of cpu -> fast` is at most 1000000000000000, got"),
     ],
 )
 def test_links_that_cannot_be_are_refused_and_change_nothing(runtime: Runtime, links: Any, says: str) -> None:
