@@ -453,3 +453,22 @@ def test_a_clock_that_breaks_before_the_end_keeps_no_thread_and_no_result() -> N
         runtime.close(0.0)
         assert one(runtime.results()).reason == "the runtime failed (OSError: no time)"
         fast.let_go.set()
+
+
+def test_a_kernel_that_hangs_in_virtual_time_keeps_nobody_else() -> None:
+    """Whoever drains for a while, or closes, waited for it for good."""
+    fast = Hanging()
+    runtime = simulated(solver=everything_on("fast"), backends=fake_backends(fast=fast))
+    runtime.submit(0, {"sound": LOUD})
+    drained: list[object] = []
+    thread = threading.Thread(target=lambda: drained.append(runtime.drain()))
+    thread.start()
+    fast.hung.wait()
+    with pytest.raises(DrainTimeoutError):
+        runtime.drain(timeout_s=0)
+    runtime.close(0.0)
+    assert one(runtime.results()).reason == "the runtime was closed before it ended"
+    fast.let_go.set()
+    thread.join()
+    assert drained == [()]
+    assert runtime.results() == ()

@@ -620,7 +620,10 @@ class Runtime:
 
     def _profiled_us(self, order: RunStage) -> int:
         """How long a run takes by the profile."""
-        job = self._in_flight[order.frame].plan.jobs[order.stage]
+        submitted = self._in_flight.get(order.frame)
+        if submitted is None:  # It was given up just now: what it still does counts for nothing.
+            return order.expected_us
+        job = submitted.plan.jobs[order.stage]
         return self._prices.mode(job.stage, order.variant, order.resource, len(job.frames)).duration_us
 
     def _adapted(self, modes: Modes) -> Modes:
@@ -642,7 +645,9 @@ class Runtime:
             return
         failure = self._driver.failure
         for done in self._driver.finished():
-            submitted = self._in_flight.pop(done.frame)
+            submitted = self._in_flight.pop(done.frame, None)
+            if submitted is None:  # It was given up, and has its result.
+                continue
             values = None if self._kernels is None else self._kernels.end(done.frame)
             self.skipped += len(submitted.releases_us) if done.skipped else 0
             for mode, profiled_us, lasted_us in self._results.lasted(submitted, done):
