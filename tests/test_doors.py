@@ -246,11 +246,18 @@ def test_graphs_that_cannot_be_are_refused(runtime: Runtime, graphs: Any, says: 
     refused(runtime.submit_batch, [(1000, {"sound": LOUD})], graphs=graphs, says=says)
 
 
-@pytest.mark.parametrize("graphs", ["loud", ["nobody"], 5, [5]])
+@pytest.mark.parametrize("graphs", ["loud", "", ["nobody"], 5, 0, None, [5]])
 def test_sources_are_of_graphs_that_are_there(runtime: Runtime, graphs: Any) -> None:
     with pytest.raises(InputError):
         runtime.sources(graphs)
     assert runtime.sources(()) == ()
+
+
+def test_names_may_be_an_array_of_them(runtime: Runtime) -> None:
+    graphs: Any = np.array(["loud", "other"])
+    assert [source.stage for source in runtime.sources(graphs)] == ["sound"]
+    runtime.submit(2000, {"sound": LOUD}, graphs=graphs)
+    assert [graph.graph for graph in one(runtime.drain()).graphs] == ["loud", "other"]
 
 
 @pytest.mark.parametrize(

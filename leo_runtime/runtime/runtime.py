@@ -73,7 +73,7 @@ from leo_runtime.runtime.options import RuntimeOptions, chosen_options
 from leo_runtime.runtime.planner import FrameSolver, LinksNow, Planner, frame_solver, no_placement
 from leo_runtime.runtime.results import Results, Submitted, energy_nj, unplaced_result
 from leo_runtime.runtime.turns import Turns
-from leo_runtime.values import seconds, whole
+from leo_runtime.values import seconds, several_names, whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -317,7 +317,8 @@ class Runtime:
 
         Raises `InputError` for a graph that is not there.
         """
-        key = named_graphs(self.merged.workload, graphs) if graphs else ()
+        names = several_names(graphs, "graphs")
+        key = named_graphs(self.merged.workload, names) if names else ()
         if key not in self._sources:
             self._sources[key] = tuple(
                 source_window(stage, self.merged.workload)
