@@ -61,6 +61,11 @@ class SourceWindow:
     kind: str = "other"
     """Of its stream. Audio is int16, or float32 or float64 from -1 to 1; anything else any real numbers, all finite."""
 
+    def at_its_value(self, samples: np.ndarray) -> np.ndarray:
+        """Samples as kernels take them, which know no kinds: to them int16 is audio, and 32768 its full scale."""
+        is_other = self.kind != "audio" and samples.dtype.kind == "i" and samples.dtype.itemsize == 2
+        return samples.astype(np.float32) if is_other else samples
+
 
 def source_window(stage: MergedStage, workload: Workload) -> SourceWindow:
     """What a source stage reads."""

@@ -555,7 +555,7 @@ class Runtime:
     def _own_windows(self, graphs: tuple[str, ...], windows: Windows, copy: bool) -> Windows:
         """The windows that a frame reads, as nobody can change them."""
         own = frozen_copy if copy else frozen_view
-        return {source.stage: own(windows[source.stage]) for source in self.sources(graphs)}
+        return {source.stage: own(source.at_its_value(windows[source.stage])) for source in self.sources(graphs)}
 
     def _require_open(self) -> None:
         """Raise where no frame can be taken any more. Behind the lock."""
