@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from leo_backends.cpu import CpuBackend
+from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.documents.workload import GraphBuilder, Workload
 from leo_runtime.errors import InputError
@@ -246,11 +248,18 @@ def test_graphs_that_cannot_be_are_refused(runtime: Runtime, graphs: Any, says: 
     refused(runtime.submit_batch, [(1000, {"sound": LOUD})], graphs=graphs, says=says)
 
 
-@pytest.mark.parametrize("graphs", ["loud", ["nobody"], 5, [5]])
+@pytest.mark.parametrize("graphs", ["loud", "", ["nobody"], 5, 0, None, [5]])
 def test_sources_are_of_graphs_that_are_there(runtime: Runtime, graphs: Any) -> None:
     with pytest.raises(InputError):
         runtime.sources(graphs)
     assert runtime.sources(()) == ()
+
+
+def test_names_may_be_an_array_of_them(runtime: Runtime) -> None:
+    graphs: Any = np.array(["loud", "other"])
+    assert [source.stage for source in runtime.sources(graphs)] == ["sound"]
+    runtime.submit(2000, {"sound": LOUD}, graphs=graphs)
+    assert [graph.graph for graph in one(runtime.drain()).graphs] == ["loud", "other"]
 
 
 @pytest.mark.parametrize(
@@ -268,6 +277,8 @@ def test_sources_are_of_graphs_that_are_there(runtime: Runtime, graphs: Any) -> 
         ({("cpu", "fast"): (1.5, None)}, "`latency_us of cpu -> fast` is a whole number, got 1.5"),
         ({("cpu", "fast"): (1, 1.5)}, "`bytes_per_s of cpu -> fast` is a whole number, got 1.5"),
         ({("cpu", "fast"): (1, -1)}, "`bytes_per_s of cpu -> fast` is at least 0, got -1"),
+        ({("cpu", "fast"): (10**16, None)}, "`latency_us of cpu -> fast` is at most 1000000000000000, got"),
+        ({("cpu", "fast"): (1, 10**16)}, "`bytes_per_s of cpu -> fast` is at most 1000000000000000, got"),
     ],
 )
 def test_links_that_cannot_be_are_refused_and_change_nothing(runtime: Runtime, links: Any, says: str) -> None:
@@ -383,6 +394,26 @@ def test_audio_of_another_scale_is_refused_with_how_to_convert_it(samples: np.nd
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, np.int16, np.int32, np.uint8, np.int64])
 def test_motion_is_any_real_number(dtype: type) -> None:
     moved(np.full((SAMPLES, 3), 100).astype(dtype))
+
+
+@pytest.mark.parametrize("make", [Runtime.simulated, Runtime.live])
+@pytest.mark.parametrize("copy", [True, False])
+@pytest.mark.parametrize("dtype", [np.int16, ">i2", np.uint16, np.int32, np.float32, np.float64])
+def test_motion_is_taken_at_its_value(make: Callable[..., Runtime], copy: bool, dtype: Any) -> None:
+    """As int16 it was divided by 32768, as if it were audio."""
+    graph = GraphBuilder("steps", period_us=1000, deadline_us=10_000_000)
+    graph.stage("wrist", "window", stream="wrist", samples=SAMPLES)
+    text = motion().model_dump(mode="json")
+    moving = Workload.from_dict({**text, "graphs": [graph.build().model_dump(mode="json")]})
+    given = {"cpu": CpuBackend(Processor(name="cpu", backend="cpu"))}
+    samples = np.full((SAMPLES, 3), 100, dtype)
+    with make(moving, bench(), profile(), solver="heft", backends=given) as runtime:
+        runtime.submit(0, {"wrist": samples}, copy=copy)
+        runtime.submit_batch([(1000, {"wrist": samples}), (2000, {"wrist": samples})], copy=copy)
+        for result in runtime.drain():
+            for answer in result.graphs:
+                assert (answer.outputs["wrist"] == 100).all()
+    given["cpu"].close()
 
 
 @pytest.mark.parametrize(

@@ -454,3 +454,58 @@ def test_a_backend_that_cannot_be_closed_does_not_keep_the_others_open(monkeypat
     with pytest.raises(BackendError, match="stuck"):
         runtime.close()
     assert [backend.closed for backend in made] == [1, 1]
+
+
+class Breaking(VirtualClock):
+    """Raises from the moment it is told to, in threads of these names."""
+
+    def __init__(self, threads: str = "") -> None:
+        super().__init__()
+        self.threads = threads
+        self.broken = False
+
+    def now_us(self) -> int:
+        if self.broken and threading.current_thread().name.startswith(self.threads):
+            raise OSError("no time")
+        return super().now_us()
+
+
+@pytest.mark.parametrize("threads", ["leo fast", ""])
+def test_a_clock_that_breaks_ends_no_lane_in_silence(threads: str) -> None:
+    """The lane's thread was gone, and whoever drained waited for good."""
+    clock = Breaking(threads)
+    with hanging(clock=clock) as (runtime, fast):
+        clock.broken = True
+        fast.let_go.set()
+        with pytest.raises(OSError, match="no time"):
+            runtime.drain()
+        assert one(runtime.results()).reason == "the runtime failed (OSError: no time)"
+        assert runtime.results() == ()
+
+
+def test_a_clock_that_breaks_before_the_end_keeps_no_thread_and_no_result() -> None:
+    clock = Breaking()
+    with hanging(clock=clock) as (runtime, fast):
+        clock.broken = True
+        runtime.close(0.0)
+        assert one(runtime.results()).reason == "the runtime failed (OSError: no time)"
+        fast.let_go.set()
+
+
+def test_a_kernel_that_hangs_in_virtual_time_keeps_nobody_else() -> None:
+    """Whoever drains for a while, or closes, waited for it for good."""
+    fast = Hanging()
+    runtime = simulated(solver=everything_on("fast"), backends=fake_backends(fast=fast))
+    runtime.submit(0, {"sound": LOUD})
+    drained: list[object] = []
+    thread = threading.Thread(target=lambda: drained.append(runtime.drain()))
+    thread.start()
+    fast.hung.wait()
+    with pytest.raises(DrainTimeoutError):
+        runtime.drain(timeout_s=0)
+    runtime.close(0.0)
+    assert one(runtime.results()).reason == "the runtime was closed before it ended"
+    fast.let_go.set()
+    thread.join()
+    assert drained == [()]
+    assert runtime.results() == ()

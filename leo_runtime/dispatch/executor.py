@@ -121,14 +121,20 @@ class Executor:
                     self._publish(order, outputs)
                 while waiting:
                     waiting += self._perform(self.dispatcher.handle(waiting.pop(0)))
-            except BaseException as failure:  # Ours, in whichever thread: it is told where somebody waits.
-                self._failure = failure
-                self._closed = True
-                self._closing.set()
+            except BaseException as failure:
+                self._fail_all(failure)
                 if is_users_interrupt(failure):
                     raise
             finally:
                 self._idle.notify_all()
+
+    def _fail_all(self, failure: BaseException) -> None:
+        """What goes wrong here, and in no kernel, in whichever thread: it is told where somebody waits."""
+        with self._lock:
+            self._failure = failure
+            self._closed = True
+            self._closing.set()
+            self._idle.notify_all()
 
     def locked(self) -> AbstractContextManager[object]:
         """While it is held, nothing happens: for a consistent look at the dispatcher. From any thread."""
@@ -171,8 +177,11 @@ class Executor:
             return
         with self._lock:
             if not self._closed:
-                for frame in self.dispatcher.frames:
-                    self.post(FrameDropped(self.clock.now_us(), frame, why))
+                try:
+                    for frame in self.dispatcher.frames:
+                        self.post(FrameDropped(self.clock.now_us(), frame, why))
+                except Exception as failure:  # The threads are to end all the same.
+                    self._fail_all(failure)
             self._closed = True
             self._idle.notify_all()
         self._closing.set()
@@ -235,6 +244,12 @@ class Executor:
 
     def _ring(self) -> None:
         """The thread of the alarms."""
+        try:
+            self._ring_all()
+        except BaseException as failure:  # A clock is handed in, too.
+            self._fail_all(failure)
+
+    def _ring_all(self) -> None:
         while not self._closed:
             with self._lock:
                 self._alarm_set.clear()
@@ -252,8 +267,11 @@ class Executor:
     def _work(self, queue: SimpleQueue[RunStage | None]) -> None:
         """The thread of a lane."""
         while (order := queue.get()) is not None:
-            if not self._closed:
-                self._run(order)
+            try:
+                if not self._closed:
+                    self._run(order)
+            except BaseException as failure:  # No kernel's, but such as the clock's.
+                self._fail_all(failure)
 
     def _run(self, order: RunStage) -> None:
         """Run a stage and tell its end."""

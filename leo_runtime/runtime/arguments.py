@@ -17,6 +17,7 @@ from leo_runtime.documents.workload import TaskGraph, Workload
 from leo_runtime.errors import InputError
 from leo_runtime.frame.conditions import LinkNow
 from leo_runtime.frame.lower import MergedStage
+from leo_runtime.schema import MAX_QUANTITY
 from leo_runtime.values import several_names, whole
 
 if TYPE_CHECKING:
@@ -59,6 +60,11 @@ class SourceWindow:
     """Of its array: (samples,), or (samples, channels)."""
     kind: str = "other"
     """Of its stream. Audio is int16, or float32 or float64 from -1 to 1; anything else any real numbers, all finite."""
+
+    def at_its_value(self, samples: np.ndarray) -> np.ndarray:
+        """Samples as kernels take them, which know no kinds: to them int16 is audio, and 32768 its full scale."""
+        is_other = self.kind != "audio" and samples.dtype.kind == "i" and samples.dtype.itemsize == 2
+        return samples.astype(np.float32) if is_other else samples
 
 
 def source_window(stage: MergedStage, workload: Workload) -> SourceWindow:
@@ -243,10 +249,10 @@ def known_links(hardware: Hardware, links: object) -> dict[tuple[str, str], Link
 def _link_now(name: str, value: Any) -> tuple[int, int | None]:
     if not isinstance(value, tuple | list) or len(value) != 2:
         raise InputError(f"the link {name} is (latency_us, bytes_per_s) or None, got {value!r}", hint=_LINKS)
-    latency_us = whole(value[0], f"latency_us of {name}")
+    latency_us = whole(value[0], f"latency_us of {name}", most=MAX_QUANTITY)
     if value[1] is None:
         return latency_us, None
-    bytes_per_s = whole(value[1], f"bytes_per_s of {name}")
+    bytes_per_s = whole(value[1], f"bytes_per_s of {name}", most=MAX_QUANTITY)
     if bytes_per_s == 0:
         raise InputError(f"the link {name} carries 0 bytes_per_s", hint=f"say None where it is down: {_LINKS}")
     return latency_us, bytes_per_s
