@@ -109,7 +109,21 @@ def hanging(**options: Any) -> Iterator[tuple[Runtime, Hanging]]:
         runtime.close()
 
 
-THROWN = [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), BaseException("odd"), AssertionError("no")]
+class SpeechlessError(BaseException):
+    """Raises as it is printed."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+THROWN = [
+    SystemExit(3),
+    KeyboardInterrupt(),
+    GeneratorExit(),
+    BaseException("odd"),
+    AssertionError("no"),
+    SpeechlessError(),
+]
 
 
 @pytest.mark.parametrize("error", THROWN, ids=lambda error: type(error).__name__)
@@ -124,7 +138,9 @@ def test_whatever_a_kernel_throws_is_the_failure_of_its_stage(error: BaseExcepti
         assert used == [("fast", "done")], "its lane goes on"
 
 
-@pytest.mark.parametrize("error", [SystemExit(3), GeneratorExit()], ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize(
+    "error", [SystemExit(3), GeneratorExit(), SpeechlessError()], ids=lambda error: type(error).__name__
+)
 def test_whatever_a_kernel_throws_in_virtual_time_is_the_failure_of_its_stage(error: BaseException) -> None:
     with simulated(solver=everything_on("fast"), backends=fake_backends(fast=Throwing(error))) as runtime:
         runtime.submit(0, {"sound": LOUD})
@@ -172,7 +188,7 @@ def test_an_interrupt_raised_in_another_thread_is_the_kernels() -> None:
     thread = threading.Thread(target=replay)
     thread.start()
     thread.join()
-    assert found == ["KeyboardInterrupt: "]
+    assert found == ["KeyboardInterrupt"]
 
 
 @pytest.mark.parametrize("submits", [0, 1, 3])
