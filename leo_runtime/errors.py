@@ -5,7 +5,8 @@ LeoError
 │   ├── DocumentError          a document: names file, JSON path and value
 │   ├── GraphError             a task graph, workload or operator that cannot mean anything
 │   ├── ProfileError           a profile lacks an entry, or belongs to another device
-│   └── RecordingError         a recording is truncated, empty or of the wrong rate
+│   ├── RecordingError         a recording is truncated, empty or of the wrong rate
+│   └── ClosedError            the runtime takes no more frames: it was closed
 ├── MissingExtraError          an optional dependency is not installed
 ├── BackendError               a processor could not do what was asked of it
 │   ├── DeviceUnavailableError it is not there
@@ -15,14 +16,32 @@ LeoError
 """
 
 import threading
+from collections.abc import Callable
+from typing import Any
 
 
 class LeoError(Exception):
-    """What went wrong in one sentence; `hint` is the way out (may be empty)."""
+    """What went wrong in one sentence; `hint` is the way out (may be empty), which tracebacks show as a note."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+
+    @property
+    def hint(self) -> str:
+        """The way out; empty where there is none to tell."""
+        return self._hint
+
+    @hint.setter
+    def hint(self, hint: str) -> None:
+        told = _note(getattr(self, "_hint", ""))
+        others = [note for note in getattr(self, "__notes__", ()) if note != told]
+        self._hint = hint
+        self.__notes__ = [_note(hint), *others] if hint else others
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+        """Copied and sent to other processes as it is, whatever its class is made with."""
+        return _again, (type(self), self.args), vars(self)
 
 
 class InputError(LeoError):
@@ -59,6 +78,10 @@ class RecordingError(InputError):
         super().__init__(printable(message), hint=hint)
 
 
+class ClosedError(InputError):
+    """The runtime is closed, and takes no more frames: what a thread that submits meets when another one closes."""
+
+
 class MissingExtraError(LeoError):
     """An optional dependency is not installed; the hint is the line that installs it."""
 
@@ -85,6 +108,16 @@ class SolverError(LeoError):
 
 class DrainTimeoutError(LeoError, TimeoutError):
     """Frames have not ended within the time given for it."""
+
+
+def _note(hint: str) -> str:
+    return f"hint: {hint}"
+
+
+def _again(kind: type[LeoError], args: tuple[Any, ...]) -> LeoError:
+    error = kind.__new__(kind)
+    error.args = args
+    return error
 
 
 def words(error: BaseException) -> str:

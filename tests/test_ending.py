@@ -18,7 +18,16 @@ from leo_runtime.dispatch.events import Event, FrameAdmitted, Instruction, RunSt
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.documents.workload import BoundStage
-from leo_runtime.errors import BackendError, DrainTimeoutError, GraphError, InputError, LeoError, ProfileError
+from leo_runtime.errors import (
+    BackendError,
+    ClosedError,
+    DrainTimeoutError,
+    GraphError,
+    InputError,
+    LeoError,
+    ProfileError,
+)
+from leo_runtime.runtime.arguments import MAX_AHEAD_US
 from leo_runtime.runtime.options import RuntimeOptions
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.solver import solve
@@ -223,7 +232,7 @@ def test_a_submit_that_waits_for_its_release_hears_of_the_end() -> None:
 
     def submit() -> None:
         try:
-            runtime.submit(10**12, {"sound": LOUD}, graphs=("loud",))
+            runtime.submit(10**10, {"sound": LOUD}, graphs=("loud",))
         except LeoError as error:
             errors.append(error)
 
@@ -232,13 +241,13 @@ def test_a_submit_that_waits_for_its_release_hears_of_the_end() -> None:
     assert len(runtime.drain()) == 1, "nobody waits for it"
     runtime.close()
     waiting.join()
-    assert [str(error) for error in errors] == ["the runtime is closed"]
+    assert [(type(error), str(error)) for error in errors] == [(ClosedError, "the runtime is closed")]
     assert runtime.results() == ()
 
 
 def test_draining_has_an_end() -> None:
     with hanging() as (runtime, fast):
-        with pytest.raises(DrainTimeoutError, match=r"after 0 s, these are in flight: 0$") as caught:
+        with pytest.raises(DrainTimeoutError, match=r"after 0 s, these are in flight: 0(?m:$)") as caught:
             runtime.drain(timeout_s=0)
         assert isinstance(caught.value, TimeoutError)
         assert "results()" in caught.value.hint
@@ -525,3 +534,72 @@ def test_a_kernel_that_hangs_in_virtual_time_keeps_nobody_else() -> None:
     thread.join()
     assert drained == [()]
     assert runtime.results() == ()
+
+
+@pytest.mark.parametrize("release_us", [10**19, 1_764_374_400 * 10**9, 10**16 + 1])
+@pytest.mark.parametrize("batch", [False, True])
+@pytest.mark.parametrize("make", [simulated, lambda: live(fast=FakeBackend())])
+def test_a_release_in_nanoseconds_is_refused_and_nothing_after_it(
+    make: Callable[[], Runtime], batch: bool, release_us: int
+) -> None:
+    with make() as runtime:
+        with pytest.raises(InputError, match=f"released at {release_us} us, which is after 1e\\+16") as error:
+            if batch:
+                runtime.submit_batch([(0, {"sound": LOUD}), (release_us, {"sound": LOUD})], graphs=["loud"])
+            else:
+                runtime.submit(release_us, {"sound": LOUD}, graphs=["loud"])
+        assert error.value.hint == "releases are in microseconds: divide one in nanoseconds by 1000"
+        assert runtime.submit(0, {"sound": LOUD}) == 0
+        assert len(runtime.drain()) == 1
+
+
+def test_in_real_time_no_frame_is_waited_for_longer_than_a_day() -> None:
+    with live(fast=FakeBackend()) as runtime:
+        first_us = 1_764_374_400 * 10**6  # Any time may be counted from, so the first frame is always now.
+        runtime.submit(first_us, {"sound": QUIET}, graphs=["loud"])
+        for wrong_us in (first_us + 2 * MAX_AHEAD_US, 1000 * first_us // 999):
+            with pytest.raises(InputError, match=r"us from now, which is more than a day") as error:
+                runtime.submit(wrong_us, {"sound": QUIET}, graphs=["loud"])
+            assert "microseconds" in error.value.hint
+        assert runtime.submit(first_us + 1, {"sound": QUIET}, graphs=["loud"]) == 1
+        assert len(runtime.drain()) == 2
+
+
+def test_a_frame_that_is_refused_in_its_turn_does_not_move_the_last_release() -> None:
+    def fails_first(problem: Problem) -> Placement:
+        asked.append(problem)
+        if len(asked) == 1:
+            raise ValueError("not yet")
+        return solve(problem)
+
+    asked: list[Problem] = []
+    with simulated(solver=fails_first) as runtime:
+        with pytest.raises(LeoError, match="not yet"):
+            runtime.submit(2000, {"sound": LOUD}, graphs=["loud"])
+        assert runtime.submit(1000, {"sound": LOUD}, graphs=["loud"]) == 0
+        assert runtime.drain()[0].release_us == 1000
+
+
+def test_a_frame_that_still_waits_does_not_move_the_last_release() -> None:
+    """Who submits meanwhile waits for its turn, in which the time has come."""
+    entered, go_on = threading.Event(), threading.Event()
+
+    class Held(VirtualClock):
+        def wait_until_us(self, at_us: int, interrupt: threading.Event | None = None) -> bool:
+            if at_us == 2000 and threading.current_thread() is waiting:
+                entered.set()
+                go_on.wait()
+            return super().wait_until_us(at_us, interrupt)
+
+    numbers: list[int] = []
+    with live(fast=FakeBackend(), clock=Held()) as runtime:
+        runtime.submit(0, {"sound": QUIET}, graphs=["loud"])
+        waiting = threading.Thread(
+            target=lambda: numbers.append(runtime.submit(2000, {"sound": QUIET}, graphs=["loud"]))
+        )
+        waiting.start()
+        entered.wait()
+        assert runtime._last_release_us == 0
+        go_on.set()
+        waiting.join()
+        assert (numbers, runtime._last_release_us) == ([1], 2000)

@@ -29,10 +29,15 @@ if TYPE_CHECKING:
 
 MAX_NOISE_PPM = 1_000_000
 """The most that the logarithm of a duration may spread."""
+MAX_RELEASE_US = 10**16
+"""The latest release: three hundred years, of which traces still tell the nanosecond in 64 bits."""
+MAX_AHEAD_US = 24 * 3600 * 1_000_000
+"""How far ahead of now a frame may be released that is waited for in real time."""
 SAID = 3
 """How many graphs that are due next are named."""
 
 _LINKS = "links={(source, target): (latency_us, bytes_per_s)}, with None in place of both where a link is down"
+_MICROSECONDS = "releases are in microseconds: divide one in nanoseconds by 1000"
 _AUDIO = (np.dtype(np.int16), np.dtype(np.float32), np.dtype(np.float64))
 _SWAPPED = "turn its bytes: samples.astype(samples.dtype.newbyteorder('='))"
 _CONVERSIONS = {
@@ -168,13 +173,30 @@ def batch_frames(frames: Sequence[tuple[int, Windows]]) -> tuple[tuple[int, ...]
                 f"a frame of a batch is a release with its windows, got {type(one).__name__}",
                 hint="submit_batch([(release_us, {source: samples}), ...])",
             )
-    releases_us = tuple(whole(release_us, "release_us") for release_us, _ in frames)
+    releases_us = tuple(plain_release(release_us) for release_us, _ in frames)
     if list(releases_us) != sorted(set(releases_us)):
         raise InputError(
             f"the frames of a batch are released one after the other, got {', '.join(map(str, releases_us))} us",
             hint="submit them in the order in which they were recorded, each once",
         )
     return releases_us, tuple(windows for _, windows in frames)
+
+
+def plain_release(release_us: object) -> int:
+    """When a frame is released, in us from any time on, such as 1970: at most `MAX_RELEASE_US`."""
+    at_us = whole(release_us, "release_us")
+    if at_us > MAX_RELEASE_US:
+        raise InputError(f"a frame is released at {at_us} us, which is after {MAX_RELEASE_US:.0e}", hint=_MICROSECONDS)
+    return at_us
+
+
+def require_near(release_us: int, now_us: int) -> None:
+    """No frame is waited for in real time for longer than `MAX_AHEAD_US`."""
+    if release_us - now_us > MAX_AHEAD_US:
+        raise InputError(
+            f"a frame is released at {release_us} us, {release_us - now_us} us from now, which is more than a day",
+            hint=_MICROSECONDS,
+        )
 
 
 def require_order(release_us: int, last_release_us: int) -> None:

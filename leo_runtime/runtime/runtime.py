@@ -43,7 +43,7 @@ from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Mode, Placement
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import BoundStage, Workload
-from leo_runtime.errors import DrainTimeoutError, InputError
+from leo_runtime.errors import ClosedError, DrainTimeoutError, InputError
 from leo_runtime.frame.batch import FramePrices, Modes, require_candidates
 from leo_runtime.frame.conditions import Conditions
 from leo_runtime.frame.ledger import linger_us
@@ -58,9 +58,11 @@ from leo_runtime.runtime.arguments import (
     named_graphs,
     named_processors,
     plain_noise,
+    plain_release,
     require_backends,
     require_clock,
     require_flags,
+    require_near,
     require_order,
     require_parts,
     require_processor,
@@ -366,15 +368,16 @@ class Runtime:
         that `triggered` names, of which there has to be one; a release off their periods' grid names them here.
         `links`, copied as well, holds from now on, and is None for one that is down; None: as before.
 
-        From any thread: frames are taken in the order of the calls. Raises `InputError` for a release before the last
-        one, a graph or link that is not there, a window that is missing or of another shape or kind, or a runtime that
-        is closed, also while this waits, and for a frame that is submitted by what another `submit` calls (its solver
-        or, in virtual time, a kernel); `SolverError` when the solver has no answer and never had one, or is the
+        From any thread: frames are taken in the order of the calls. Raises `ClosedError` (an `InputError`) where the
+        runtime is closed, also while this waits; `InputError` for a release before the last one or out of range
+        (`MAX_RELEASE_US`; in real time also `MAX_AHEAD_US` from now), a graph or link that is not there, a window that
+        is missing or of another shape or kind, and for a frame that is submitted by what another `submit` calls (its
+        solver or, in virtual time, a kernel); `SolverError` when the solver has no answer and never had one, or is the
         caller's own and wrong (`leo_runtime.check` judges it): later, that fails the frame and not the run. A frame
         that is refused gives no result. Raises what went wrong in the runtime itself: the frames in flight then have
         their results.
         """
-        return self._submit((whole(release_us, "release_us"),), (windows,), graphs, links, None, copy)
+        return self._submit((plain_release(release_us),), (windows,), graphs, links, None, copy)
 
     def submit_batch(
         self,
@@ -528,12 +531,13 @@ class Runtime:
         with self._turns.turn() as turn:
             with self._lock:
                 self._require_open()
-                require_order(releases_us[-1], self._last_release_us)
-                self._last_release_us = releases_us[-1]
-                frame, self._count = self._count, self._count + 1
                 turn.queue()
             turn.wait()
+            with self._lock:
+                require_order(releases_us[-1], self._last_release_us)
             driver = self._begun(releases_us[-1])
+            if isinstance(driver, Executor):
+                require_near(releases_us[-1], driver.clock.now_us())
             driver.reach(releases_us[-1])
             self._links = self._links if links is None else links
             asleep, found = self._place(driver, releases_us, names, together)
@@ -542,11 +546,11 @@ class Runtime:
                 skipped = found is None
                 why = self._too_many() if found is None else found
                 with self._lock:
-                    self._require_open()
+                    frame = self._take(releases_us[-1])
                     self._keep(unplaced_result(frame, releases_us, wanted, self.now_us, why, skipped=skipped))
                 return frame
             with self._lock:
-                self._require_open()
+                frame = self._take(releases_us[-1])
                 self._in_flight[frame] = Submitted(frame, releases_us, wanted, found)
                 if self._kernels is not None:
                     self._kernels.begin(frame, windows, names, found.jobs)
@@ -563,9 +567,19 @@ class Runtime:
     def _require_open(self) -> None:
         """Raise where no frame can be taken any more. Behind the lock."""
         if self._closed:
-            raise InputError("the runtime is closed", hint="submit frames before close(), inside its `with` block")
+            raise ClosedError("the runtime is closed", hint="submit frames before close(), inside its `with` block")
         if self._driver is not None and self._driver.failure is not None:
             raise self._driver.failure
+
+    def _take(self, release_us: int) -> int:
+        """The number of a frame that is not refused any more: only such a one moves the last release. Behind the lock.
+
+        In turn.
+        """
+        self._require_open()
+        self._last_release_us = release_us
+        frame, self._count = self._count, self._count + 1
+        return frame
 
     def _begun(self, release_us: int) -> Driver:
         """The driver, made with the first frame."""
