@@ -282,6 +282,16 @@ def test_a_reader_that_has_enough_is_no_error():
     assert (done.returncode, done.stderr) == (cli.PIPE_CLOSED, "")
 
 
+@pytest.mark.parametrize("name", ["frame.json", "./frame.json", "same.json", "hard.json"])
+def test_an_answer_does_not_take_the_place_of_its_question(frame, capsys, name):
+    before = Path("frame.json").read_text()
+    Path("same.json").symlink_to("frame.json")
+    Path("hard.json").hardlink_to("frame.json")
+    said = f"{Path(name)}: is what is read, and would be lost\nhint: write to another file\n"
+    assert run(capsys, "solve", "frame.json", "--out", name) == (2, "", said)
+    assert Path("frame.json").read_text() == before
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device here is always full")
 @pytest.mark.parametrize("options", [[], ["-u"]])
 @pytest.mark.parametrize("command", [["schema", "problem"], ["solve", "frame.json"], ["backends"]])
