@@ -8,20 +8,17 @@ imported.
 from __future__ import annotations
 
 import argparse
-import codecs
-import errno
-import json
 import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import partial
 from importlib import import_module
-from io import TextIOWrapper
-from typing import Any, Protocol, TextIO, cast
+from pathlib import Path
+from typing import Any, Protocol, cast
 
 from leo_runtime import __version__
-from leo_runtime.command.shared import INTERRUPTED, PIPE_CLOSED, WRONG_USE, say
+from leo_runtime.command.shared import INTERRUPTED, PIPE_CLOSED, WRONG_USE, discard_output, say
 from leo_runtime.errors import LeoError
 
 COMMANDS = {
@@ -37,9 +34,6 @@ COMMANDS = {
     "tune": "Search the fastest kernel parameters for this machine's device, and keep them in the user's cache.",
 }
 """What each command does; its file in `leo_runtime.command` has its name."""
-
-_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
-"""What a write to standard output may fail with; a file of its own is a matter of each command."""
 
 
 class Command(Protocol):
@@ -59,7 +53,12 @@ class Command(Protocol):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    _prepare_streams()
+    if sys.stderr is None:  # Closed by whoever started this; talk must not go where data does.
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  # it stays until the process ends
+    if sys.stdout is None:
+        say("standard output is closed")
+        say("hint: send it to a file, or to /dev/null")
+        return WRONG_USE
     words = sys.argv[1:] if arguments is None else list(arguments)
     parsed = _parser(words).parse_args(words)
     run: Callable[[argparse.Namespace], int] = parsed.run
@@ -72,44 +71,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.hint:
             say(f"hint: {error.hint}")
         return WRONG_USE
-    except BrokenPipeError:  # Whoever read the output has enough.
-        _drop_output()
+    except BrokenPipeError:
+        # Whoever read the output has enough; what is still buffered must not complain at exit.
+        discard_output()
         return PIPE_CLOSED
-    except OSError as error:
-        if error.filename is not None or error.errno not in _UNWRITABLE:
-            raise
-        _drop_output()
-        say(f"standard output: cannot be written ({error.strerror})")
-        return WRONG_USE
     except KeyboardInterrupt:
         say("interrupted")
         return INTERRUPTED
-
-
-def _prepare_streams() -> None:
-    """Make both streams take whatever is written: also where the caller has closed one, or it cannot show a letter."""
-    if sys.stdout is None:
-        sys.stdout = _nowhere()
-    if sys.stderr is None:
-        sys.stderr = _nowhere()
-    if isinstance(sys.stdout, TextIOWrapper):
-        codecs.register_error("leo-escaped", _escaped)
-        sys.stdout.reconfigure(errors="leo-escaped")
-
-
-def _nowhere() -> TextIO:
-    return os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
-
-
-def _escaped(error: UnicodeError) -> tuple[str, int]:
-    """What an encoding lacks, as JSON escapes it: a document stays one."""
-    assert isinstance(error, UnicodeEncodeError)
-    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
-
-
-def _drop_output() -> None:
-    """Let what is still buffered for standard output go nowhere, so that it does not complain at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:

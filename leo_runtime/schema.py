@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, Self
@@ -80,7 +81,7 @@ class Document(Value):
         try:
             # By way of JSON text, so that an array becomes a tuple while every other type stays strict.
             text = json.dumps(data)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise DocumentError(source, f"a value that JSON has no form for ({error})") from None
         try:
             return cls.model_validate_json(text)
@@ -105,12 +106,15 @@ class Document(Value):
         return json.dumps(self.model_dump(mode="json", exclude_defaults=True), indent=1, ensure_ascii=False) + "\n"
 
     def to_file(self, path: str | Path) -> None:
-        """Write the document as JSON, and make its folder. Raises `DocumentError` when it cannot, or for a `.toml`."""
+        """Write the document as JSON, and make its folder.
+
+        Raises `DocumentError` when it cannot, or for a `.toml`; what the file held is then still there.
+        """
         if Path(path).suffix == ".toml":
             raise DocumentError(str(path), _NOT_TOML)
         try:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
-            Path(path).write_text(self.to_json(), encoding="utf-8")
+            _write_whole(Path(path), self.to_json().encode())
         except OSError as error:
             raise DocumentError(str(path), f"cannot be written ({error.strerror or error})") from None
 
@@ -124,6 +128,29 @@ def _text(given: str | bytes, source: str) -> str:
             source, f"not UTF-8 text ({error.reason} at byte {error.start})", hint="save it as UTF-8"
         ) from None
     return text.removeprefix("\ufeff")
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write a file, in place of what it held, as soon as all of it is on the disk. Raises `OSError`."""
+    file = Path(os.path.realpath(path))
+    if file.exists() and not file.is_file():  # A device or a pipe has nothing to lose.
+        file.write_bytes(content)
+        return
+    beside = file.with_name(f".{file.name[:100]}.{os.getpid()}.part")
+    try:
+        part = beside.open("xb")
+    except OSError:  # The file may be written to, its folder not.
+        file.write_bytes(content)
+        return
+    try:
+        with part:
+            part.write(content)
+        if file.exists():
+            shutil.copymode(file, beside)
+        beside.replace(file)
+    except BaseException:  # An interrupt is one of them.
+        beside.unlink(missing_ok=True)
+        raise
 
 
 def require_path(path: object) -> None:

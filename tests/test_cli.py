@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import importlib
+import io
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import pytest
 
 from leo_runtime import cli
 from leo_runtime.backend.registry import BackendStatus
+from leo_runtime.command.shared import put
 
 PROBLEM = {
     "format": "leo-problem/1",
@@ -85,6 +87,9 @@ def test_an_infeasible_problem_is_answered_no(frame, capsys):
     status, out, err = run(capsys, "check", "frame.json", "answer.json")
     assert status == 1
     assert out.startswith("the answer places nothing: infeasible, ")
+    status, out, _ = run(capsys, "check", "frame.json", "answer.json", "--json")
+    assert status == 1
+    assert json.loads(out).keys() == {"status", "reason"}
 
 
 def test_check_names_every_broken_rule(frame, capsys):
@@ -201,7 +206,8 @@ def test_an_unknown_solver_is_bad_input(frame, capsys):
 def test_schemas_are_listed_and_printed(capsys):
     status, out, _ = run(capsys, "schema")
     assert status == 0
-    assert out.split() == ["problem", "placement", "workload", "hardware", "profile", "recording"]
+    kinds = ["problem", "placement", "window", "window-placement", "workload", "hardware", "profile", "recording"]
+    assert out.split() == kinds
     for name in out.split():
         status, text, _ = run(capsys, "schema", name)
         assert status == 0
@@ -282,6 +288,53 @@ def test_a_reader_that_has_enough_is_no_error():
     assert (done.returncode, done.stderr) == (cli.PIPE_CLOSED, "")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+@pytest.mark.parametrize(
+    "arguments", [("profiles",), ("schema", "problem"), ("backends", "--json"), ("solve", "frame.json")]
+)
+def test_an_output_without_room_is_no_traceback(frame, arguments):
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "leo_runtime", *arguments], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert ended.returncode == 2
+    assert "standard output cannot be written" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "Exception" not in ended.stderr
+
+
+@pytest.mark.parametrize(("closed", "status"), [(">&-", 2), ("2>&-", 0)])
+def test_closed_streams_are_no_traceback_and_talk_stays_out_of_data(frame, closed, status):
+    line = f"{sys.executable} -m leo_runtime solve frame.json --active-mw 1 {closed}"
+    ended = subprocess.run(["sh", "-c", line], capture_output=True, text=True)
+    assert ended.returncode == status
+    assert "Traceback" not in ended.stderr
+    if status:
+        assert ended.stderr == "standard output is closed\nhint: send it to a file, or to /dev/null\n"
+    else:
+        assert json.loads(ended.stdout)["status"] == "optimal"
+
+
+def test_what_an_output_has_no_character_for_is_written_as_an_escape(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    put("\udc80 \u00e4\n")
+    assert written.getvalue() == b"\\udc80 \\u00e4\n"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_document_stays_one_in_every_encoding(frame, encoding):
+    name = "w\u00e4rme \u03b8 \U0001f525"
+    write(frame / "frame.json", {**PROBLEM, "name": name})
+    done = subprocess.run(
+        [sys.executable, "-m", "leo_runtime", "solve", "frame.json"],
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert json.loads(done.stdout.decode(encoding))["problem"] == name
+
+
 @pytest.mark.parametrize("name", ["frame.json", "./frame.json", "same.json", "hard.json"])
 def test_an_answer_does_not_take_the_place_of_its_question(frame, capsys, name):
     before = Path("frame.json").read_text()
@@ -290,49 +343,6 @@ def test_an_answer_does_not_take_the_place_of_its_question(frame, capsys, name):
     said = f"{Path(name)}: is what is read, and would be lost\nhint: write to another file\n"
     assert run(capsys, "solve", "frame.json", "--out", name) == (2, "", said)
     assert Path("frame.json").read_text() == before
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device here is always full")
-@pytest.mark.parametrize("options", [[], ["-u"]])
-@pytest.mark.parametrize("command", [["schema", "problem"], ["solve", "frame.json"], ["backends"]])
-def test_output_that_cannot_be_written_is_said(frame, command, options):
-    with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
-            [sys.executable, *options, "-m", "leo_runtime", *command],
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-    said = "standard output: cannot be written (No space left on device)\n"
-    assert (done.returncode, done.stderr) == (cli.WRONG_USE, said)
-
-
-@pytest.mark.parametrize(
-    ("closed", "arguments", "status"), [("1", "schema problem", 0), ("2", "solve none.json", 2), ("2", "backends", 0)]
-)
-def test_a_stream_that_is_closed_takes_nothing_and_is_no_error(frame, closed, arguments, status):
-    done = subprocess.run(
-        ["sh", "-c", f'exec "$0" -m leo_runtime {arguments} {closed}>&-', sys.executable],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (status, "")
-    assert "cannot be read" not in done.stdout, "talk is no data"
-
-
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
-def test_a_document_stays_one_in_every_encoding(frame, encoding):
-    name = "w\u00e4rme \u03b8 \U0001f525"
-    write(frame / "frame.json", {**PROBLEM, "name": name})
-    environment = {**os.environ, "PYTHONIOENCODING": encoding}
-    for command in (["solve", "frame.json"], ["solve", "frame.json", "--out", "a.json"], ["explain", "frame.json"]):
-        whole = [sys.executable, "-m", "leo_runtime", *command, *(["a.json"] if command[0] == "explain" else [])]
-        done = subprocess.run(whole, env=environment, capture_output=True, check=False)
-        assert (done.returncode, done.stderr) == (0, b"")
-        if command == ["solve", "frame.json"]:
-            assert json.loads(done.stdout.decode(encoding))["problem"] == name
 
 
 def test_an_interrupt_is_quiet(frame, capsys, monkeypatch):
@@ -464,3 +474,17 @@ def test_an_unknown_profile_is_bad_input(capsys, arguments):
     hint = err.splitlines()[-1]
     assert hint.startswith("hint: one of ")
     assert "snapdragon-800" in hint
+
+
+def test_an_answer_for_a_window_is_judged_by_its_own_rules(capsys, tmp_path):
+    windows = Path(__file__).parent / "problems" / "window"
+    question, answer = windows / "mixed-004-plain-206.json", windows / "mixed-004-plain-206.placement.json"
+    status, out, err = run(capsys, "check", str(question), str(answer))
+    assert (status, err) == (0, "")
+    assert json.loads(out) == {"tardiness": 0, "energy": 10665297, "makespan": 15419, "accuracy_loss": 0}
+    broken = json.loads(answer.read_text())
+    broken["spans"].pop()
+    write(tmp_path / "broken.json", broken)
+    status, out, _ = run(capsys, "check", str(question), str(tmp_path / "broken.json"))
+    assert status == 1
+    assert out.startswith("rule 2: model0_0 uses gpu from 13043 to 15419, outside all its spans")

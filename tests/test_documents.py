@@ -1,6 +1,8 @@
 """What all documents share: strictness, and messages that name the place."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -135,6 +137,8 @@ def test_deep_nesting_is_refused_and_does_not_overflow() -> None:
         Problem.from_json("[" * 200_000)
     with pytest.raises(DocumentError):
         Problem.from_toml("a=" + "[" * 20_000)
+    with pytest.raises(DocumentError):
+        Problem.from_toml(".".join("a" * 3_000) + "=1")
 
 
 def test_toml_and_json_give_equal_values(tmp_path: Path) -> None:
@@ -151,6 +155,42 @@ def test_toml_and_json_give_equal_values(tmp_path: Path) -> None:
     assert Problem.from_file(tmp_path / "p.json") == problem
     (tmp_path / "p.toml").write_text(toml)
     assert Problem.from_file(tmp_path / "p.toml") == problem
+
+
+FULL = """
+import resource, signal, sys
+from leo_runtime.documents.problem import Problem
+from leo_runtime.errors import DocumentError
+problem = Problem.from_file(sys.argv[1])
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20))
+try:
+    problem.to_file(sys.argv[1])
+except DocumentError as error:
+    print(error)
+"""
+
+
+def test_a_document_that_cannot_be_written_leaves_what_was_there(tmp_path: Path) -> None:
+    pytest.importorskip("resource")
+    path = tmp_path / "p.json"
+    Problem.from_dict(PROBLEM).to_file(path)
+    before = path.read_bytes()
+    done = subprocess.run([sys.executable, "-c", FULL, str(path)], capture_output=True, text=True, check=True)
+    assert "cannot be written (File too large)" in done.stdout
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_written_document_keeps_its_link_and_its_permissions(tmp_path: Path) -> None:
+    path, link = tmp_path / "p.json", tmp_path / "link.json"
+    path.write_text("old")
+    path.chmod(0o640)
+    link.symlink_to(path)
+    Problem.from_dict(PROBLEM).to_file(link)
+    assert link.is_symlink()
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert Problem.from_file(path) == Problem.from_dict(PROBLEM)
 
 
 def test_json_is_not_written_into_a_toml_file(tmp_path: Path) -> None:

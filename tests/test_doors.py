@@ -16,6 +16,7 @@ from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.documents.workload import GraphBuilder, Workload
 from leo_runtime.errors import InputError
 from leo_runtime.frame.ledger import ledger, run_ledger
+from leo_runtime.runtime.options import RuntimeOptions
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.shipped import PHONE
 from leo_runtime.shipped import hardware as shipped_hardware
@@ -104,12 +105,60 @@ def test_an_option_of_virtual_time_that_cannot_be_is_refused(options: dict[str, 
     refused(simulated, says=says, **options)
 
 
-def test_modelled_delays_are_said_or_not() -> None:
-    made = (workload(loud_graph()), bench(), profile())
-    refused(Runtime.live, *made, modelled_delays=1, says="`modelled_delays` is True or False, got 1")
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"modelled_delays": 1}, "`modelled_delays` is True or False, got 1"),
+        ({"clock": 5}, "`clock` has no `now_us`: it is of type int"),
+    ],
+)
+def test_an_option_of_real_time_that_cannot_be_is_refused(options: dict[str, Any], says: str) -> None:
+    refused(Runtime.live, workload(loud_graph()), bench(), profile(), backends=fake_backends(), says=says, **options)
+
+
+@pytest.mark.parametrize("make", [Runtime.simulated, Runtime.live])
+@pytest.mark.parametrize("options", [5, {}, 0, "exact", RuntimeOptions])
+def test_options_are_runtime_options(make: Callable[..., Runtime], options: Any) -> None:
+    says = f"`options` are RuntimeOptions, got {type(options).__name__}"
+    refused(make, workload(loud_graph()), bench(), profile(), options, says=says)
+
+
+@pytest.mark.parametrize("make", [Runtime.simulated, Runtime.live])
+@pytest.mark.parametrize(
+    ("timeout_s", "says"),
+    [
+        ("x", "`timeout_s` is a number of seconds, got 'x' (str)"),
+        ([1], "`timeout_s` is a number of seconds, got [1] (list)"),
+        (True, "`timeout_s` is a number of seconds, got True (bool)"),
+        (float("nan"), "`timeout_s` is a number of seconds, got nan (float)"),
+        (-1, "`timeout_s` is at least 0, got -1"),
+    ],
+)
+def test_a_time_to_wait_is_seconds(make: Callable[..., Runtime], timeout_s: Any, says: str) -> None:
+    with make(workload(loud_graph()), bench(), profile(), backends=fake_backends()) as runtime:
+        refused(runtime.drain, timeout_s, says=says)
+        refused(runtime.close, timeout_s, says=says)
+        runtime.submit(0, {"sound": LOUD})
+        refused(runtime.drain, timeout_s, says=says)
+        assert len(runtime.drain()) == 1, "it is not closed"
+
+
+@pytest.mark.parametrize("make", [Runtime.simulated, Runtime.live])
+@pytest.mark.parametrize("timeout_s", [float("inf"), 1e30, 10**30, np.float32(600), np.int64(600), 600])
+def test_a_time_to_wait_is_any_number_of_seconds(make: Callable[..., Runtime], timeout_s: Any) -> None:
+    runtime = make(workload(loud_graph()), bench(), profile(), backends=fake_backends())
+    runtime.submit(0, {"sound": LOUD})
+    assert len(runtime.drain(timeout_s)) == 1
+    runtime.close(timeout_s)
 
 
 # A frame.
+
+
+@pytest.mark.parametrize("copy", ["no", 0, None])
+def test_windows_are_copied_or_not(runtime: Runtime, copy: Any) -> None:
+    refused(runtime.submit, 0, {"sound": LOUD}, copy=copy, says=f"`copy` is True or False, got {copy!r}")
+    refused(runtime.submit_batch, [(0, {"sound": LOUD})], copy=copy, says=f"`copy` is True or False, got {copy!r}")
 
 
 @pytest.fixture

@@ -319,3 +319,19 @@ def test_clocks_go_on_only_forwards() -> None:
     assert not wall.wait_until_us(first)
     assert not wall.wait_until_us(wall.now_us() + 50)
     assert wall.now_us() >= first + 50
+
+
+def test_waiting_for_centuries_is_waiting_often() -> None:
+    """The system refuses a wait that ends in 300 years: it was an OverflowError, and the end of a lane."""
+
+    class Often(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            assert timeout is not None and timeout <= threading.TIMEOUT_MAX
+            waits.append(timeout)
+            if len(waits) == 3:
+                self.set()
+            return self.is_set()
+
+    waits: list[float] = []
+    assert WallClock().wait_until_us(10**22, Often())
+    assert len(waits) == 3

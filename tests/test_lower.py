@@ -201,15 +201,23 @@ def test_a_stages_memory_is_its_weights_and_the_output_of_every_frame() -> None:
 
 
 def test_equal_weights_are_there_once_with_the_first_stage_that_reads_them() -> None:
-    found = memory(price(networks(("a.npz", "a.npz", "b.npz")), HARDWARE, ANY, anywhere))
+    found = memory(price(networks(("a.npz", "a.npz", "b.npz")), capped(None), ANY, anywhere))
     assert found["net0"] == found["net2"] == [WEIGHTS + OUTPUT] * 2
     assert found["net1"] == [OUTPUT] * 2
 
 
 def test_the_parts_of_a_network_share_its_weights() -> None:
-    found = memory(price(networks(("a.npz",), parts=3), HARDWARE, ANY, anywhere))
+    found = memory(price(networks(("a.npz",), parts=3), capped(None), ANY, anywhere))
     rows = [4 * count * 2 for count in (5, 5, 6)]
     assert [found[f"net0[{part}]"] for part in range(3)] == [[WEIGHTS + rows[0]] * 2, [rows[1]] * 2, [rows[2]] * 2]
+
+
+def test_weights_for_which_there_is_no_room_count_with_each_that_reads_them() -> None:
+    """The second ran where the weights that it shares with the first could not be."""
+    merged = networks(("a.npz", "a.npz"))
+    for cap, there in ((WEIGHTS + OUTPUT - 1, [WEIGHTS + OUTPUT] * 2), (WEIGHTS + OUTPUT, [WEIGHTS + OUTPUT, OUTPUT])):
+        found = memory(price(merged, capped(cap), ANY, anywhere))
+        assert [found["net0"][1], found["net1"][1]] == there
 
 
 def test_a_processor_on_which_the_first_cannot_run_has_the_weights_with_the_next() -> None:

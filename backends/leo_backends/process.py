@@ -115,10 +115,14 @@ class Worker:
         """The descriptor of the file that follows an answer; it is the caller's to close."""
         return recv_handle(self._connection)
 
+    def kill(self) -> None:
+        """End the process whatever it is at, from any thread: whoever waits for its answer hears that it died."""
+        self._process.kill()
+
     def close(self, *, now: bool = False) -> None:
         """End the process; `now` does not wait for what it is at. Closing twice is fine."""
         if now:
-            self._process.kill()
+            self.kill()
         self._end()
 
     def _how_it_died(self) -> str:

@@ -36,6 +36,7 @@ from leo_runtime.dispatch.events import (
     Wake,
 )
 from leo_runtime.errors import DeviceUnavailableError, failure_text, is_users_interrupt
+from leo_runtime.values import whole
 
 Noise = Callable[[int, str, str, int], int]
 """How long a stage really lasts: from frame, stage, resource and the planned duration in us."""
@@ -219,7 +220,8 @@ class Simulator:
         if report.device_us is not None and order.resource in self._device_times:
             lasts_us = max(1, report.device_us)
         if self._noise is not None:
-            lasts_us = self._noise(order.frame, order.stage, order.resource, lasts_us)
+            noisy_us = self._noise(order.frame, order.stage, order.resource, lasts_us)
+            lasts_us = whole(noisy_us, "noise")
         end_us = now_us + lasts_us
         if failure is None:
             ended = StageEnded(end_us, order.frame, order.stage, order.attempt, report)

@@ -114,9 +114,13 @@ def _repeated(mode: Mode, times: int) -> Mode:
     return mode.model_copy(update=costs)
 
 
-def _without_weights(mode: Mode) -> Mode:
-    """The mode of a batch's second frame and all after it: the first one's weights are there already."""
-    if mode.memory_bytes <= mode.output_bytes:
+def _without_weights(mode: Mode, room_bytes: int | None) -> Mode:
+    """The mode of a batch's second frame and all after it: the first one's weights are there already.
+
+    Where there is no room for them they never are, and nothing runs without.
+    """
+    fits = room_bytes is None or mode.memory_bytes <= room_bytes
+    if mode.memory_bytes <= mode.output_bytes or not fits:
         return mode
     return mode.model_copy(update={"memory_bytes": mode.output_bytes})
 
@@ -163,7 +167,8 @@ def batch_problem(
         reads = [name for name in (*stage.inputs, *stage.gates(conditions.graphs)) if name in active]
         return tuple(dict.fromkeys(called[read, frame] for read in reads for frame in job.frames))
 
-    later = {name: tuple(map(_without_weights, alone[name])) for name in active}
+    room = {processor.name: processor.memory_bytes for processor in hardware.processors}
+    later = {name: tuple(_without_weights(mode, room[mode.resource]) for mode in alone[name]) for name in active}
 
     def modes(job: Job) -> tuple[Mode, ...]:
         if job.stage in together:

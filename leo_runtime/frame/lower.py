@@ -111,7 +111,8 @@ def price(
     """Every way to run each merged stage, for so many frames at a time: where a backend can and the profile knows.
 
     A mode's memory is what the stage holds and its output, of every frame. Equal weights that several stages read count
-    on each processor with the first of them that may run there: they are there once, wherever their readers are.
+    on each processor with the first of them that may run there: they are there once, wherever their readers are. On a
+    processor that has no room for them they count with each, so that none of them runs there.
 
     Raises `ProfileError` when a stage has no mode at all, profile and hardware are of different machines, or the
     profile speaks of a processor that the hardware has not.
@@ -135,6 +136,8 @@ def price(
                 power_mw = processor.active_mw if cost.power_mw is None else cost.power_mw
                 output_bytes = stage.bound.output_bytes() * frames
                 weights = (processor.name, *_weights(stage.bound, variant))
+                memory_bytes = output_bytes + stage.bound.weight_bytes(variant)
+                fits = processor.memory_bytes is None or memory_bytes <= processor.memory_bytes
                 holds = holders.setdefault(weights, stage.name) == stage.name
                 usable.append(
                     Mode(
@@ -143,7 +146,7 @@ def price(
                         duration_us=duration_us,
                         energy_nj=duration_us * power_mw,
                         output_bytes=output_bytes,
-                        memory_bytes=output_bytes + (stage.bound.weight_bytes(variant) if holds else 0),
+                        memory_bytes=memory_bytes if holds or not fits else output_bytes,
                         accuracy_loss_ppm=stage.bound.accuracy_loss_ppm[variant],
                     )
                 )

@@ -109,7 +109,8 @@ class Recording:
 
     def lasts_us(self, streams: Iterable[str]) -> int:
         """How long each of these streams, at least one, lasts at least. Raises `RecordingError`."""
-        return min(len(self.samples[name]) * 1_000_000 // self.stream(name).rate_hz for name in streams)
+        found = [self.stream(name) for name in streams]
+        return min(len(self.samples[stream.name]) * 1_000_000 // stream.rate_hz for stream in found)
 
     def stream(self, name: str) -> RecordedStream:
         """What the manifest says of the stream of that name. Raises `RecordingError`."""

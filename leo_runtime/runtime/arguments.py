@@ -129,6 +129,16 @@ def require_backends(hardware: Hardware, backends: Mapping[str, Backend] | None)
                 )
 
 
+def require_clock(clock: object) -> None:
+    """One that tells the time and waits; None: the runtime makes one."""
+    for method in ("now_us", "wait_until_us"):
+        if clock is not None and not callable(getattr(clock, method, None)):
+            raise InputError(
+                f"`clock` has no `{method}`: it is of type {type(clock).__name__}",
+                hint="`leo_runtime.clock.Clock` says what a clock has",
+            )
+
+
 def plain_noise(noise: Noise | int | None) -> Noise | int | None:
     """A function, a spread in ppm, or None."""
     return noise if noise is None or callable(noise) else whole(noise, "noise", most=MAX_NOISE_PPM)

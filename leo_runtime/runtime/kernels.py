@@ -19,9 +19,11 @@ import numpy as np
 from leo_runtime.backend import Backend, Kernel, TimedKernel
 from leo_runtime.dispatch.driver import Computed, Outputs
 from leo_runtime.dispatch.events import RunReport, RunStage
-from leo_runtime.errors import DeviceUnavailableError, KernelError, failure_text, is_users_interrupt
+from leo_runtime.errors import DeviceUnavailableError, InputError, KernelError, failure_text, is_users_interrupt
 from leo_runtime.frame.batch import FramePrices, Job
 from leo_runtime.frame.lower import MergedStage, MergedWorkload
+from leo_runtime.schema import MAX_QUANTITY
+from leo_runtime.values import whole
 
 _Call = Callable[[list[np.ndarray]], tuple[np.ndarray, int | None, int | None]]
 """A kernel: its output, and what the device measured of it, in us and nJ."""
@@ -203,6 +205,11 @@ class Kernels:
             )
         # The kernel may write there again, or has given its input.
         own = frozen_copy(output)
+        if own.shape != shape or own.dtype.kind not in "biuf":
+            raise KernelError(
+                f"stage `{stage.name}` gave an array of {own.dtype} on `{resource}`, expected real numbers",
+                hint="a kernel gives float32",
+            )
         if not self._allow_nonfinite and not np.isfinite(own).all():
             where = np.argwhere(~np.isfinite(own))[0].tolist()
             raise KernelError(
@@ -245,9 +252,17 @@ def _call(kernel: Kernel) -> _Call:
 
     def timed(inputs: list[np.ndarray]) -> tuple[np.ndarray, int | None, int | None]:
         run = kernel.timed(inputs)
-        return run.output, run.device_us, run.device_nj
+        return run.output, _measured(run.device_us, "device_us"), _measured(run.device_nj, "device_nj")
 
     return timed
+
+
+def _measured(value: object, name: str) -> int | None:
+    """What a kernel says that its device measured, as a plain int. Raises `KernelError` for what is no quantity."""
+    try:
+        return None if value is None else whole(value, name, most=MAX_QUANTITY)
+    except InputError as error:
+        raise KernelError(f"its kernel told a wrong measurement ({error})", hint=error.hint) from None
 
 
 def _zeros(shape: tuple[int, ...], dtype: type) -> np.ndarray:

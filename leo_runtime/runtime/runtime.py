@@ -42,12 +42,12 @@ from leo_runtime.dispatch.simulator import Noise, Simulator, seeded_noise
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Mode, Placement
 from leo_runtime.documents.profile import Profile
-from leo_runtime.documents.workload import Workload
+from leo_runtime.documents.workload import BoundStage, Workload
 from leo_runtime.errors import DrainTimeoutError, InputError
 from leo_runtime.frame.batch import FramePrices, Modes, require_candidates
 from leo_runtime.frame.conditions import Conditions
 from leo_runtime.frame.ledger import linger_us
-from leo_runtime.frame.lower import MergedWorkload, merge, price
+from leo_runtime.frame.lower import MergedWorkload, Supports, merge, price
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.runtime.answers import check_decision, due_us
 from leo_runtime.runtime.arguments import (
@@ -59,6 +59,7 @@ from leo_runtime.runtime.arguments import (
     named_processors,
     plain_noise,
     require_backends,
+    require_clock,
     require_flags,
     require_order,
     require_parts,
@@ -68,11 +69,11 @@ from leo_runtime.runtime.arguments import (
 )
 from leo_runtime.runtime.drift import ONE, Drift, Estimate
 from leo_runtime.runtime.kernels import Kernels, frozen_copy, frozen_view
-from leo_runtime.runtime.options import RuntimeOptions
+from leo_runtime.runtime.options import RuntimeOptions, chosen_options
 from leo_runtime.runtime.planner import FrameSolver, LinksNow, Planner, frame_solver, no_placement
 from leo_runtime.runtime.results import Results, Submitted, energy_nj, unplaced_result
 from leo_runtime.runtime.turns import Turns
-from leo_runtime.values import whole
+from leo_runtime.values import seconds, whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -182,7 +183,7 @@ class Runtime:
         require_flags(compute=compute)
         noise = plain_noise(noise)
         device_times = named_processors(hardware, device_times, "device_times")
-        chosen = (options or RuntimeOptions()).changed(**changes)
+        chosen = chosen_options(options, changes)
         solver = _solver(chosen)
         require_backends(hardware, chosen.backends)
         merged = merge(workload)
@@ -190,7 +191,7 @@ class Runtime:
             machine = undo.enter_context(open_backends(hardware, chosen.backends if compute else {}, stand_in=True))
             if compute:
                 require_served(machine, hardware)
-            supports = machine.supports if compute else anything
+            supports = _asked_once(machine.supports) if compute else anything
             prices = FramePrices(partial(price, merged, hardware, profile, supports), unbatched=device_times)
             backends = machine.backends
             kernels = Kernels(merged, backends, prices, allow_nonfinite=chosen.allow_nonfinite) if compute else None
@@ -251,7 +252,8 @@ class Runtime:
         """
         require_parts(workload, hardware, profile)
         require_flags(modelled_delays=modelled_delays)
-        chosen = (options or RuntimeOptions()).changed(**changes)
+        require_clock(clock)
+        chosen = chosen_options(options, changes)
         solver = _solver(chosen)
         require_backends(hardware, chosen.backends)
         merged = merge(workload)
@@ -259,7 +261,8 @@ class Runtime:
         with ExitStack() as undo:
             machine = undo.enter_context(open_backends(hardware, chosen.backends))
             require_served(machine, hardware)
-            prices = FramePrices(partial(price, merged, hardware, profile, machine.supports), unbatched=tuple(lanes))
+            supports = _asked_once(machine.supports)
+            prices = FramePrices(partial(price, merged, hardware, profile, supports), unbatched=tuple(lanes))
             backends = machine.backends
             kernels = Kernels(merged, backends, prices, lanes=lanes, allow_nonfinite=chosen.allow_nonfinite)
             runs = usable(prices.of(1), kernels.warm)
@@ -364,7 +367,8 @@ class Runtime:
 
         From any thread: frames are taken in the order of the calls. Raises `InputError` for a release before the last
         one, a graph or link that is not there, a window that is missing or of another shape or kind, or a runtime that
-        is closed, also while this waits; `SolverError` when the solver has no answer and never had one, or is the
+        is closed, also while this waits, and for a frame that is submitted by what another `submit` calls (its solver
+        or, in virtual time, a kernel); `SolverError` when the solver has no answer and never had one, or is the
         caller's own and wrong (`leo_runtime.check` judges it): later, that fails the frame and not the run. A frame
         that is refused gives no result. Raises what went wrong in the runtime itself: the frames in flight then have
         their results.
@@ -407,19 +411,20 @@ class Runtime:
     def drain(self, timeout_s: float | None = None) -> tuple[FrameResult, ...]:
         """Wait until every submitted frame has ended, then `results`.
 
-        From any thread. Raises `DrainTimeoutError` (a `TimeoutError`) where that takes longer than `timeout_s`, in
-        seconds of real time: `results` then still has what ended, and nothing is stopped. Raises `InputError` within a
-        kernel, whose own frame this would wait for, and of a live runtime in a process that was forked since its first
-        frame, as `submit` does there: its threads stay where they were. Raises what went wrong in the runtime itself;
-        the frames have their results then, too.
+        From any thread, but not from within a kernel, which is an `InputError`, as it is in a process that was forked
+        since the first live frame: that has none of the threads. Raises `DrainTimeoutError` (a `TimeoutError`) where
+        that takes longer than `timeout_s`, in seconds of real time: `results` then still has what ended, and nothing is
+        stopped. Raises what went wrong in the runtime itself; the frames have their results then, too.
         """
+        timeout_s = None if timeout_s is None else seconds(timeout_s, "timeout_s")
         driver = self._driver
         if driver is not None and not driver.drain(timeout_s):
             with self._lock:
                 self._collect()
                 late = ", ".join(map(str, self._in_flight))
+            waited = "" if timeout_s is None else f" after {timeout_s:g} s"
             raise DrainTimeoutError(
-                f"not every frame has ended after {timeout_s} s, these are in flight: {late or 'none any more'}",
+                f"not every frame has ended{waited}, these are in flight: {late or 'none any more'}",
                 hint="results() gives those that have ended; close() ends the others",
             )
         return self.results()
@@ -465,6 +470,7 @@ class Runtime:
         Frames in flight end as `failed`, and `results` has them. Waits `timeout_s` at most for the kernels that are
         running, all together; one that hangs longer is left to itself.
         """
+        timeout_s = seconds(timeout_s, "timeout_s")
         why = "the runtime was closed before it ended"
         with self._lock:
             self._closed = True
@@ -500,6 +506,12 @@ class Runtime:
         copy: bool,
     ) -> int:
         """Take one frame, or several as a batch, and start them when it is their turn."""
+        require_flags(copy=copy)
+        if self._turns.mine():
+            raise InputError(
+                "a frame is submitted while another one is, by what that calls (a solver, kernel or noise)",
+                hint="submit it when that has returned, or from another thread for which nothing here waits",
+            )
         with self._lock:
             require_order(releases_us[-1], self._last_release_us)  # Before anything else is said of a late one.
         if graphs is None:
@@ -511,22 +523,25 @@ class Runtime:
                 require_windows(self.sources(names), self.sources(self._graphs), one)
             windows = tuple(self._own_windows(names, one, copy) for one in windows)
         links = None if links is None else known_links(self.hardware, links)
-        with self._lock:
-            self._require_open()
-            require_order(releases_us[-1], self._last_release_us)
-            self._last_release_us = releases_us[-1]
-            frame, self._count = self._count, self._count + 1
-            ticket = self._turns.ticket()
-        with self._turns.turn(ticket):
+        with self._turns.turn() as turn:
+            with self._lock:
+                self._require_open()
+                require_order(releases_us[-1], self._last_release_us)
+                self._last_release_us = releases_us[-1]
+                frame, self._count = self._count, self._count + 1
+                turn.queue()
+            turn.wait()
             driver = self._begun(releases_us[-1])
             driver.reach(releases_us[-1])
             self._links = self._links if links is None else links
             asleep, found = self._place(driver, releases_us, names, together)
             wanted = tuple(self._graphs[name] for name in names)
-            if isinstance(found, Placement):
+            if not isinstance(found, Plan):
+                skipped = found is None
+                why = self._too_many() if found is None else found
                 with self._lock:
                     self._require_open()
-                    self._keep(unplaced_result(frame, releases_us, wanted, self.now_us, found))
+                    self._keep(unplaced_result(frame, releases_us, wanted, self.now_us, why, skipped=skipped))
                 return frame
             with self._lock:
                 self._require_open()
@@ -563,8 +578,8 @@ class Runtime:
 
     def _place(
         self, driver: Driver, releases_us: tuple[int, ...], names: tuple[str, ...], together: tuple[str, ...] | None
-    ) -> tuple[tuple[str, ...], Plan | Placement]:
-        """Who sleeps now, and a plan, or a placement that says why there is none. In turn."""
+    ) -> tuple[tuple[str, ...], Plan | Placement | None]:
+        """Who sleeps now, and a plan, or a placement that says why there is none; None: it is skipped. In turn."""
         frames = len(releases_us)
         with self._lock:
             self._collect()
@@ -580,12 +595,16 @@ class Runtime:
         if in_flight >= self._options.max_in_flight:
             with self._lock:
                 self.skipped += frames
-            return (), no_placement(f"skipped: {self._options.max_in_flight} frames are in flight")
+            return (), None
         for conditions in questions:
             found = self._planner.plan(conditions, frames=frames, together=together, batched=batched)
             if isinstance(found, Plan):
                 break
         return conditions.asleep, found
+
+    def _too_many(self) -> Placement:
+        """Says why a frame is skipped that comes while too many others have not ended."""
+        return no_placement(f"skipped: {self._options.max_in_flight} frames are in flight")
 
     def _conditions(
         self, dispatcher: Dispatcher, release_us: int, now_us: int, graphs: tuple[str, ...], without: frozenset[str]
@@ -656,6 +675,22 @@ class Runtime:
 
 def _solver(options: RuntimeOptions) -> FrameSolver:
     return frame_solver(options.solver, options.limit_ms, options.limit_nodes, options.switching_nj, options.seed)
+
+
+def _asked_once(supports: Supports) -> Supports:
+    """The first answers: prices of more frames are made later, behind the lock, and backends are not ours.
+
+    For the stages of one merged workload, which outlives it.
+    """
+    answers: dict[tuple[str, int, str], bool] = {}
+
+    def answer(processor: str, stage: BoundStage, variant: str) -> bool:
+        key = (processor, id(stage), variant)
+        if key not in answers:
+            answers[key] = supports(processor, stage, variant)
+        return answers[key]
+
+    return answer
 
 
 def _lanes(hardware: Hardware) -> dict[str, int]:
