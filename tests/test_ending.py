@@ -282,7 +282,7 @@ def test_a_kernel_that_drains_fails_its_stage_instead_of_waiting_for_itself(kind
         runtime.submit(0, {"sound": LOUD})
         result = one(runtime.drain(timeout_s=600))
     (failed,) = [run for run in result.stages if run.outcome == "failed"]
-    assert failed.error.startswith("InputError: drain() was called within a kernel")
+    assert failed.error.startswith("InputError: drain is called from within a kernel")
 
 
 def test_a_forked_process_is_told_that_the_threads_are_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:

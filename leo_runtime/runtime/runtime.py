@@ -415,11 +415,10 @@ class Runtime:
     def drain(self, timeout_s: float | None = None) -> tuple[FrameResult, ...]:
         """Wait until every submitted frame has ended, then `results`.
 
-        From any thread. Raises `DrainTimeoutError` (a `TimeoutError`) where that takes longer than `timeout_s`, in
-        seconds of real time: `results` then still has what ended, and nothing is stopped. Raises `InputError` within a
-        kernel, whose own frame this would wait for, and of a live runtime in a process that was forked since its first
-        frame, as `submit` does there: its threads stay where they were. Raises what went wrong in the runtime itself;
-        the frames have their results then, too.
+        From any thread, but not from within a kernel, which is an `InputError`, as it is in a process that was forked
+        since the first live frame: that has none of the threads. Raises `DrainTimeoutError` (a `TimeoutError`) where
+        that takes longer than `timeout_s`, in seconds of real time: `results` then still has what ended, and nothing is
+        stopped. Raises what went wrong in the runtime itself; the frames have their results then, too.
         """
         timeout_s = None if timeout_s is None else seconds(timeout_s, "timeout_s")
         driver = self._driver
