@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 COMPILED := $(wildcard leo_runtime/solver/search/*.pxd)
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo test long lint clean
 
 setup: $(READY)
 	@echo "== ready; to have the command leo-runtime: source $(VENV)/bin/activate"
@@ -39,6 +39,14 @@ demo: $(DEMO)
 
 test: $(READY)
 	$(VENV)/bin/python -m pytest
+
+# Longer than the suite: exact against two references on problems drawn at random, and damaged problem files.
+# `make long PART=10 SEED=7` does a tenth of it, on other problems.
+PART ?= 1
+SEED ?= 0
+long: $(READY)
+	$(VENV)/bin/python tests/bench/agreement.py --problems $$((1000 / $(PART))) --seed $(SEED)
+	$(VENV)/bin/python tests/bench/fuzz.py $$((20000 / $(PART))) $(SEED)
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

@@ -54,6 +54,10 @@ class ProfileError(InputError):
 class RecordingError(InputError):
     """A recording is truncated, empty, or of the wrong rate."""
 
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        # What it quotes is a file's own, and may have line breaks or what a terminal would obey.
+        super().__init__(_printable(message), hint=hint)
+
 
 class MissingExtraError(LeoError):
     """An optional dependency is not installed; the hint is the line that installs it."""

@@ -317,6 +317,7 @@ def test_a_batch_that_cannot_be_is_refused_and_one_too_many_is_skipped(folder: P
     assert [graph.outcome for graph in first.graphs] == ["cancelled", "cancelled"]
     assert [graph.outcome for graph in second.graphs] == ["failed", "failed"]
     assert second.placement.reason == "skipped: 1 frames are in flight"
+    assert second.skipped
 
 
 BAD = 12_345

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import importlib
+import io
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import pytest
 
 from leo_runtime import cli
 from leo_runtime.backend.registry import BackendStatus
+from leo_runtime.command.shared import put
 
 PROBLEM = {
     "format": "leo-problem/1",
@@ -85,6 +87,9 @@ def test_an_infeasible_problem_is_answered_no(frame, capsys):
     status, out, err = run(capsys, "check", "frame.json", "answer.json")
     assert status == 1
     assert out.startswith("the answer places nothing: infeasible, ")
+    status, out, _ = run(capsys, "check", "frame.json", "answer.json", "--json")
+    assert status == 1
+    assert json.loads(out).keys() == {"status", "reason"}
 
 
 def test_check_names_every_broken_rule(frame, capsys):
@@ -201,7 +206,8 @@ def test_an_unknown_solver_is_bad_input(frame, capsys):
 def test_schemas_are_listed_and_printed(capsys):
     status, out, _ = run(capsys, "schema")
     assert status == 0
-    assert out.split() == ["problem", "placement", "workload", "hardware", "profile", "recording"]
+    kinds = ["problem", "placement", "window", "window-placement", "workload", "hardware", "profile", "recording"]
+    assert out.split() == kinds
     for name in out.split():
         status, text, _ = run(capsys, "schema", name)
         assert status == 0
@@ -280,6 +286,40 @@ def test_a_reader_that_has_enough_is_no_error():
     )
     os.close(write_end)
     assert (done.returncode, done.stderr) == (cli.PIPE_CLOSED, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+@pytest.mark.parametrize(
+    "arguments", [("profiles",), ("schema", "problem"), ("backends", "--json"), ("solve", "frame.json")]
+)
+def test_an_output_without_room_is_no_traceback(frame, arguments):
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "leo_runtime", *arguments], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert ended.returncode == 2
+    assert "standard output cannot be written" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "Exception" not in ended.stderr
+
+
+@pytest.mark.parametrize(("closed", "status"), [(">&-", 2), ("2>&-", 0)])
+def test_closed_streams_are_no_traceback_and_talk_stays_out_of_data(frame, closed, status):
+    line = f"{sys.executable} -m leo_runtime solve frame.json --active-mw 1 {closed}"
+    ended = subprocess.run(["sh", "-c", line], capture_output=True, text=True)
+    assert ended.returncode == status
+    assert "Traceback" not in ended.stderr
+    if status:
+        assert ended.stderr == "standard output is closed\nhint: send it to a file, or to /dev/null\n"
+    else:
+        assert json.loads(ended.stdout)["status"] == "optimal"
+
+
+def test_what_an_output_has_no_character_for_is_written_as_an_escape(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    put("\udc80 \u00e4\n")
+    assert written.getvalue() == b"\\udc80 \\xe4\n"
 
 
 def test_an_interrupt_is_quiet(frame, capsys, monkeypatch):
@@ -411,3 +451,17 @@ def test_an_unknown_profile_is_bad_input(capsys, arguments):
     hint = err.splitlines()[-1]
     assert hint.startswith("hint: one of ")
     assert "snapdragon-800" in hint
+
+
+def test_an_answer_for_a_window_is_judged_by_its_own_rules(capsys, tmp_path):
+    windows = Path(__file__).parent / "problems" / "window"
+    question, answer = windows / "mixed-004-plain-206.json", windows / "mixed-004-plain-206.placement.json"
+    status, out, err = run(capsys, "check", str(question), str(answer))
+    assert (status, err) == (0, "")
+    assert json.loads(out) == {"tardiness": 0, "energy": 10665297, "makespan": 15419, "accuracy_loss": 0}
+    broken = json.loads(answer.read_text())
+    broken["spans"].pop()
+    write(tmp_path / "broken.json", broken)
+    status, out, _ = run(capsys, "check", str(question), str(tmp_path / "broken.json"))
+    assert status == 1
+    assert out.startswith("rule 2: model0_0 uses gpu from 13043 to 15419, outside all its spans")

@@ -326,6 +326,19 @@ def test_own_operators_run_and_their_failures_are_theirs() -> None:
     assert "what is this?" in Path(__file__).read_text().splitlines()[line - 1]
 
 
+@operator(output_shape=lambda signal: signal)
+def positive(signal: np.ndarray) -> np.ndarray:
+    """What is below 0 is masked."""
+    masked: np.ndarray = np.ma.masked_less(signal, 0)
+    return masked
+
+
+def test_a_masked_output_fails_and_one_with_nothing_masked_does_not() -> None:
+    assert run(positive.name, np.array([1, 0], np.float32)).tolist() == [1, 0]
+    with pytest.raises(KernelError, match="stage `stage` gave an array with masked numbers"):
+        run(positive.name, np.array([1, -1], np.float32))
+
+
 @operator(output_shape=lambda signal: (1, *signal))
 def turned(signal: np.ndarray) -> np.ndarray:
     """Fails deep in numpy, called from here."""

@@ -19,6 +19,7 @@ from leo_runtime.cli import main
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.documents.profile import Profile
+from leo_runtime.documents.window import WindowPlacement, WindowProblem
 from leo_runtime.documents.workload import Workload
 from leo_runtime.frame.lower import merge, price
 from leo_runtime.measure import measure
@@ -33,6 +34,8 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "le
 MODELS: dict[str, type[Document]] = {
     "leo-problem/1": Problem,
     "leo-placement/1": Placement,
+    "leo-problem/2": WindowProblem,
+    "leo-placement/2": WindowPlacement,
     "leo-workload/1": Workload,
     "leo-hardware/1": Hardware,
     "leo-profile/1": Profile,

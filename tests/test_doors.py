@@ -381,6 +381,7 @@ def test_audio_is_16_bit_integers_or_floats_up_to_one(samples: np.ndarray) -> No
         (ONES * -1.0001, "takes floats from -1 to 1 as audio, got -1.0001 to -1.0001", "divide them"),
         (np.where(np.arange(SAMPLES) == 5, np.nan, 0.0), "takes numbers, and sample 5 is nan", "such as 0"),
         (np.where(np.arange(SAMPLES) == 7, -np.inf, 0.0), "takes numbers, and sample 7 is -inf", "such as 0"),
+        (np.ma.masked_array(ONES, mask=np.arange(SAMPLES) == 2), "takes numbers, and sample 2 is masked", "filled(0)"),
     ],
 )
 def test_audio_of_another_scale_is_refused_with_how_to_convert_it(samples: np.ndarray, says: str, way_out: str) -> None:
@@ -424,6 +425,7 @@ def test_motion_is_taken_at_its_value(make: Callable[..., Runtime], copy: bool, 
         (np.ones((SAMPLES, 3)).astype(str), "source `wrist` takes real numbers, got <U"),
         (np.full((SAMPLES, 3), np.nan), "source `wrist` takes numbers, and sample 0 is nan"),
         (np.full((SAMPLES, 3), np.inf), "source `wrist` takes numbers, and sample 0 is inf"),
+        (np.ma.masked_equal(np.arange(SAMPLES * 3.0).reshape(-1, 3), 13), "takes numbers, and sample 4 is masked"),
         (np.ones(SAMPLES), "as an array of shape (16, 3), got shape (16,)"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -237,6 +238,42 @@ def test_draining_in_virtual_time_has_an_end() -> None:
         with pytest.raises(DrainTimeoutError):
             runtime.drain(timeout_s=0)
         assert one(runtime.drain(timeout_s=600)).graphs[0].outcome == "done"
+
+
+@pytest.mark.parametrize("kind", ["virtual", "real"])
+def test_a_kernel_that_drains_fails_its_stage_instead_of_waiting_for_itself(kind: str) -> None:
+    class Draining(FakeBackend):
+        def load(self, stage: BoundStage, variant: str, /) -> Any:
+            kernel = super().load(stage, variant)
+
+            def drain(inputs: Sequence[np.ndarray]) -> np.ndarray:
+                if inputs[0].any():
+                    runtime.drain()
+                return kernel(inputs)
+
+            return drain if stage.name == "scores" else kernel
+
+    fast = Draining()
+    virtual = partial(simulated, solver=everything_on("fast"), backends=fake_backends(fast=fast))
+    with live(fast=fast) if kind == "real" else virtual() as runtime:
+        runtime.submit(0, {"sound": LOUD})
+        result = one(runtime.drain(timeout_s=600))
+    (failed,) = [run for run in result.stages if run.outcome == "failed"]
+    assert failed.error.startswith("InputError: drain() was called within a kernel")
+
+
+def test_a_forked_process_is_told_that_the_threads_are_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    with live(fast=FakeBackend()) as runtime:
+        runtime.submit(0, {"sound": LOUD})
+        runtime.drain()
+        with monkeypatch.context() as patch:
+            patch.setattr("os.getpid", lambda: -1)
+            with pytest.raises(InputError, match="the runtime's threads are in process"):
+                runtime.drain()
+            with pytest.raises(InputError, match="threads are in process"):
+                runtime.submit(0, {"sound": LOUD}, graphs=("loud",))
+        runtime.submit(0, {"sound": LOUD}, graphs=("loud",))
+        assert one(runtime.drain()).graphs[0].label == "loud"
 
 
 def problems_of(asked: list[Problem], solver: str = "heft") -> Callable[[Problem], Placement]:

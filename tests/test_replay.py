@@ -113,8 +113,29 @@ def test_a_failure_that_repeats_is_one_with_its_count(folder):
 
 
 def test_a_skipped_frame_is_one_failure_for_want_of_time(folder):
-    (skipped,) = summary.failures(failing(folder, ["skipped: its deadline passed before it could start"] * 5, 3))
-    assert (skipped.what, skipped.count, skipped.is_overload) == ("frame", 3, True)
+    late = failing(folder, ["skipped: its deadline passed before it could start"] * 5, 3)
+    graphs = tuple(replace(one, outcome="failed") for one in late.frames[0].graphs)
+    late = replace(late, frames=tuple(replace(one, skipped=True, graphs=graphs) for one in late.frames))
+    (skipped,) = summary.failures(late)
+    assert (skipped.what, skipped.why, skipped.count) == ("frame", late.frames[0].stages[0].error, 3)
+    assert skipped.is_overload
+
+
+def test_no_words_make_a_failure_an_overload(folder):
+    (failed,) = summary.failures(failing(folder, ["skipped: or so it says"], 3))
+    assert not failed.is_overload
+    (frame, *_) = run(folder).frames
+    reason = frame.placement.model_copy(update={"status": "infeasible", "reason": "skipped: by my own solver"})
+    (unplaced,) = summary.failures(replace(run(folder), frames=(replace(frame, placement=reason),)))
+    assert not unplaced.is_overload
+
+
+def test_an_answer_that_never_came_is_a_failure_also_where_no_stage_says_why(folder):
+    replayed = run(folder)
+    (frame, *_) = replayed.frames
+    silent = replace(frame, graphs=tuple(replace(one, outcome="failed") for one in frame.graphs))
+    (failed,) = summary.failures(replace(replayed, frames=(silent,)))
+    assert (failed.what, failed.count) == ("frame", 1)
 
 
 def test_a_log_has_a_line_a_frame_and_repeats_to_the_byte(folder):

@@ -441,6 +441,7 @@ def test_more_frames_than_fit_are_skipped_and_counted() -> None:
         results = runtime.drain()
     assert runtime.skipped == 1
     assert results[2].placement.reason == "skipped: 2 frames are in flight"
+    assert [one.skipped for one in results] == [False, False, True]
     assert [result.graphs[0].outcome for result in results] == ["done", "done", "failed"]
 
 
@@ -452,6 +453,7 @@ def test_a_frame_that_could_only_start_too_late_is_skipped() -> None:
     assert runtime.skipped == 1
     assert [result.graphs[0].outcome for result in results] == ["done", "failed", "done"]
     assert "skipped" in results[1].stages[0].error
+    assert [one.skipped for one in results] == [False, True, False]
 
 
 def test_a_solver_that_never_had_an_answer_is_an_error_and_later_fails_the_frame() -> None:

@@ -107,7 +107,12 @@ class CpuKernel:
         if shapes != tuple(stage.input_shapes):
             raise KernelError(f"stage `{stage.name}` was given the shapes {shapes}, it reads {stage.input_shapes}")
         try:
-            output = np.ascontiguousarray(self._program(inputs), np.float32)
+            given = self._program(inputs)
+            if np.ma.is_masked(given):  # Without its mask it would be whatever is below.
+                raise KernelError(
+                    f"stage `{stage.name}` gave an array with masked numbers", hint="fill them: output.filled(0)"
+                )
+            output = np.ascontiguousarray(given, np.float32)
         except LeoError:
             raise
         except Exception as error:  # A user's own function may raise anything; it must not take the runtime down.

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from leo_runtime.command.shared import DONE, add_machine, say
+from leo_runtime.command.shared import DONE, add_machine, put, say
 
 EXAMPLE = "calibrate --out host.profile.json"
 
@@ -62,8 +61,8 @@ def run(request: Request) -> int:
         if error.hint:
             say(f"hint: {error.hint}")
     if request.out is None:
-        sys.stdout.write(found.profile.to_json())
+        put(found.profile.to_json())
         return DONE
     found.profile.to_file(request.out)
-    sys.stdout.write(report.measurements(found.profile, as_json=request.json))
+    put(report.measurements(found.profile, as_json=request.json))
     return DONE

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from leo_runtime.command.shared import DONE
+from leo_runtime.command.shared import DONE, put
 from leo_runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,12 +20,14 @@ JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 DOCUMENTS = {
     "problem": ("leo_runtime.documents.problem", "Problem"),
     "placement": ("leo_runtime.documents.problem", "Placement"),
+    "window": ("leo_runtime.documents.window", "WindowProblem"),
+    "window-placement": ("leo_runtime.documents.window", "WindowPlacement"),
     "workload": ("leo_runtime.documents.workload", "Workload"),
     "hardware": ("leo_runtime.documents.hardware", "Hardware"),
     "profile": ("leo_runtime.documents.profile", "Profile"),
     "recording": ("leo_runtime.recordings.recording", "RecordingManifest"),
 }
-"""Every kind of document, by the name in its format, and the model that reads it."""
+"""Every kind of document and the model that reads it, by the name in its format (`window`: the second format)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +46,12 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(request: Request) -> int:
     """Print the schema, or the names of all documents. Returns the exit status."""
     if request.name is None:
-        print("\n".join(DOCUMENTS))
+        put("\n".join(DOCUMENTS) + "\n")
         return DONE
     if request.name not in DOCUMENTS:
         raise InputError(f"no document is called `{request.name}`", hint=f"one of {', '.join(DOCUMENTS)}")
     schema = {"$schema": JSON_SCHEMA, **document_model(request.name).model_json_schema()}
-    print(json.dumps(schema, indent=1, ensure_ascii=False))
+    put(json.dumps(schema, indent=1, ensure_ascii=False) + "\n")
     return DONE
 
 

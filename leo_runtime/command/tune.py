@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from leo_runtime.command.shared import DONE, add_machine, positive, say
+from leo_runtime.command.shared import DONE, add_machine, positive, put, say
 from leo_runtime.errors import InputError
 
 EXAMPLE = "tune gpu --bench"
@@ -70,6 +69,6 @@ def run(request: Request) -> int:
             stages = tune.stages_of(shipped.workload(request.workload))
         processor = hardware.processor(request.processor)
         path = tune.tune(processor, stages, tries=request.tries, out=request.out, progress=note)
-    sys.stdout.write(report.tuned(rows, as_json=request.json))
+    put(report.tuned(rows, as_json=request.json))
     say(f"written to {path}")
     return DONE

@@ -12,6 +12,7 @@ runtime itself is kept in `failure`; then nothing happens any more, and whoever 
 from __future__ import annotations
 
 import heapq
+import os
 import threading
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
@@ -21,7 +22,7 @@ from types import MappingProxyType
 
 from leo_runtime.clock import Clock, WallClock
 from leo_runtime.dispatch.dispatcher import Dispatcher
-from leo_runtime.dispatch.driver import Compute, Outputs, Publish
+from leo_runtime.dispatch.driver import Compute, Outputs, Publish, drained_in_kernel
 from leo_runtime.dispatch.events import (
     Arrived,
     CancelStage,
@@ -88,6 +89,7 @@ class Executor:
         self._closed = False
         self._closing = threading.Event()
         self._failure: BaseException | None = None
+        self._process = os.getpid()
         self._queues: dict[tuple[str, int], SimpleQueue[RunStage | None]] = {
             (resource, lane): SimpleQueue() for resource, count in lanes.items() for lane in range(count)
         }
@@ -139,19 +141,19 @@ class Executor:
         return self._lock
 
     def reach(self, at_us: int) -> None:
-        """Wait until that time, or until somebody closes. From any thread."""
+        """Wait until that time, or until somebody closes. From any thread. Raises `InputError` in a forked process."""
+        self._require_threads()
         self.clock.wait_until_us(at_us, self._closing)
 
     def drain(self, timeout_s: float | None = None) -> bool:
         """Wait until no frame is in flight; False where that takes longer. From any thread but a lane's.
 
-        Raises what went wrong in the runtime itself, in whichever thread; `InputError` on a lane's thread.
+        Raises what went wrong in the runtime itself, in whichever thread, and `InputError` in a lane's thread or in a
+        forked process.
         """
+        self._require_threads()
         if threading.current_thread() in self._threads:
-            raise InputError(
-                "drain is called from within a kernel, whose own frame it would wait for",
-                hint="drain in the thread that submits; results() waits for nothing",
-            )
+            raise drained_in_kernel()
         with self._idle:
             idle = self._idle.wait_for(lambda: self._closed or not self.dispatcher.frames, timeout_s)
             if self._failure is not None:
@@ -169,8 +171,10 @@ class Executor:
         """Stop the threads, each after the stage it is running. From any thread. Twice is fine.
 
         Frames in flight are dropped, and say `why`. Kernels that do not come back within `timeout_s`, all together, are
-        left to themselves.
+        left to themselves. In a forked process there is nothing to stop.
         """
+        if self._is_forked():
+            return
         with self._lock:
             if not self._closed:
                 try:
@@ -188,6 +192,17 @@ class Executor:
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(max(0.0, timeout_s - patience.now_us() / 1e6))
+
+    def _is_forked(self) -> bool:
+        """Whether this process was forked from the one that has the threads; locks may be held here for ever."""
+        return os.getpid() != self._process
+
+    def _require_threads(self) -> None:
+        if self._is_forked():
+            raise InputError(
+                f"the runtime's threads are in process {self._process}, of which this one was forked",
+                hint="make the Runtime in the process that uses it, or start that one by `spawn`",
+            )
 
     def _perform(self, instructions: tuple[Instruction, ...]) -> list[Event]:
         """Do what was said; returns what happened at once."""

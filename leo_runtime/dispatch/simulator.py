@@ -16,7 +16,7 @@ from random import Random
 
 from leo_runtime.clock import VirtualClock, WallClock
 from leo_runtime.dispatch.dispatcher import Attempt, Dispatcher
-from leo_runtime.dispatch.driver import Compute, Computed, Outputs, Publish
+from leo_runtime.dispatch.driver import Compute, Computed, Outputs, Publish, drained_in_kernel
 from leo_runtime.dispatch.events import (
     Arrived,
     CancelStage,
@@ -96,6 +96,8 @@ class Simulator:
         self._lock = threading.RLock()
         self._closed = False
         self._failure: BaseException | None = None
+        self._computing: int | None = None
+        """The thread that is within a kernel."""
 
     @property
     def failure(self) -> BaseException | None:
@@ -119,7 +121,12 @@ class Simulator:
         self.clock.wait_until_us(at_us)
 
     def drain(self, timeout_s: float | None = None) -> bool:
-        """Let everything happen; False where computing it, here or in another thread, takes longer. From any thread."""
+        """Let everything happen; False where computing it takes longer, here or in another thread.
+
+        Raises what went wrong in the runtime itself, and `InputError` within a kernel.
+        """
+        if self._computing == threading.get_ident():
+            raise drained_in_kernel()
         patience = WallClock()
         going = True
         while going:
@@ -214,12 +221,15 @@ class Simulator:
         lasts_us = order.expected_us if self._lasts_us is None else self._lasts_us(order)
         computed, failure = Computed(), None
         if self._compute is not None:
+            before, self._computing = self._computing, threading.get_ident()
             try:
                 computed = self._compute(order)
             except BaseException as error:  # Whatever a kernel raises is the failure of its stage.
                 if is_users_interrupt(error):
                     raise
                 failure = error
+            finally:
+                self._computing = before
         if self._closed:
             return
         report = computed.report

@@ -84,10 +84,10 @@ class AccuracyBudget(Value):
     loss_ppm_max: Quantity
 
 
-class Problem(Document):
-    """The question of one frame. Raises what `Document` raises, with the place, on anything that breaks the format."""
+class Question(Document):
+    """What the questions of a frame and of a window (`leo_runtime.documents.window`) have in common."""
 
-    format: Literal["leo-problem/1"]
+    format: str
     name: Name
     resources: tuple[Resource, ...]
     links: tuple[Link, ...] = ()
@@ -113,7 +113,13 @@ class Problem(Document):
         return self
 
 
-def _check_resources(problem: Problem) -> None:
+class Problem(Question):
+    """The question of one frame. Raises what `Document` raises, with the place, on anything that breaks the format."""
+
+    format: Literal["leo-problem/1"]
+
+
+def _check_resources(problem: Question) -> None:
     unique([resource.name for resource in problem.resources], "$.resources[{}].name")
     resources = {resource.name for resource in problem.resources}
     for r, resource in enumerate(problem.resources):
@@ -136,7 +142,7 @@ def _check_resources(problem: Problem) -> None:
         pairs.add((link.source, link.target))
 
 
-def _check_stages(problem: Problem) -> None:
+def _check_stages(problem: Question) -> None:
     unique([stage.name for stage in problem.stages], "$.stages[{}].name")
     stages = {stage.name for stage in problem.stages}
     resources = {resource.name for resource in problem.resources}
@@ -196,10 +202,10 @@ class TransferRun(Value):
     arrive_us: int
 
 
-class Placement(Document):
-    """The answer: a mode, a lane and a time for every stage, or the proof that there is none."""
+class Answer(Document):
+    """What the answers for one frame and for a window (`leo_runtime.documents.window`) have in common."""
 
-    format: Literal["leo-placement/1"]
+    format: str
     problem: Name
     solver: Name
     status: Literal["optimal", "feasible", "infeasible"]
@@ -217,3 +223,9 @@ class Placement(Document):
     def to_json(self) -> str:
         """The document as JSON text with every key, so that a reader needs to know no default."""
         return self.model_dump_json(indent=1) + "\n"
+
+
+class Placement(Answer):
+    """The answer: a mode, a lane and a time for every stage, or the proof that there is none."""
+
+    format: Literal["leo-placement/1"]

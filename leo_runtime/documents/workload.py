@@ -393,7 +393,7 @@ def _bind(graph: TaskGraph, stage: Stage, bound: dict[str, BoundStage], workload
                 operator.weight_bytes(checked, inputs)
         except GraphError as error:
             raise GraphError(f"{where}: {error}", hint=error.hint) from None
-        except Exception as error:  # An operator may be anyone's.
+        except (Exception, SystemExit) as error:  # An operator may be anyone's.
             raise GraphError(f"{where}: `{operator.name}` failed: {failure(error, operator.output_shape)}") from None
     if len(shapes) != 1:
         raise GraphError(f"{where} has variants of different output shapes: {sorted(shapes)}")

@@ -52,6 +52,15 @@ def import_for(operator: str, module: str) -> None:
         ) from None
 
 
+def words(error: BaseException) -> str:
+    """What an exception of foreign code is and says, as "KeyError: 'x'"; of one that cannot say it, what it is."""
+    try:
+        said = str(error)
+    except Exception:
+        said = ""
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
 def _why(error: BaseException, module: str) -> str:
     if isinstance(error, SyntaxError):
         return f"{type(error).__name__}: {error.msg} ({Path(error.filename or '?').name}:{error.lineno})"
@@ -62,8 +71,7 @@ def _why(error: BaseException, module: str) -> str:
     # What the module calls may lie anywhere; the last line in the user's own folder is where to look.
     own = [frame for frame in frames if Path(frame.filename).parent == Path(frames[0].filename).parent]
     place = f" ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
-    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return f"{said}{place}"
+    return f"{words(error)}{place}"
 
 
 def _way_out(error: BaseException, module: str) -> str:

@@ -288,6 +288,12 @@ def _require_samples(source: SourceWindow, samples: np.ndarray) -> None:
             f"{where} takes audio as int16, or as float32 or float64 from -1 to 1, got {samples.dtype}",
             hint=_CONVERSIONS.get(samples.dtype.name, "bring it to floats from -1 to 1"),
         )
+    if np.ma.is_masked(samples):
+        at = int(np.argmax(np.ma.getmaskarray(samples).reshape(len(samples), -1).any(axis=1)))
+        raise InputError(
+            f"{where} takes numbers, and sample {at} is masked",
+            hint="put a number where nothing was recorded: samples.filled(0)",
+        )
     if samples.dtype.kind not in "iuf":
         raise InputError(f"{where} takes real numbers, got {samples.dtype}", hint="samples.astype(numpy.float32)")
     if samples.dtype.kind != "f" or samples.size == 0:

@@ -414,10 +414,11 @@ class Runtime:
     def drain(self, timeout_s: float | None = None) -> tuple[FrameResult, ...]:
         """Wait until every submitted frame has ended, then `results`.
 
-        From any thread, but not from within a kernel, which is an `InputError`. Raises `DrainTimeoutError` (a
-        `TimeoutError`) where that takes longer than `timeout_s`, in seconds of real time: `results` then still has what
-        ended, and nothing is stopped.
-        Raises what went wrong in the runtime itself; the frames have their results then, too.
+        From any thread. Raises `DrainTimeoutError` (a `TimeoutError`) where that takes longer than `timeout_s`, in
+        seconds of real time: `results` then still has what ended, and nothing is stopped. Raises `InputError` within a
+        kernel, whose own frame this would wait for, and of a live runtime in a process that was forked since its first
+        frame, as `submit` does there: its threads stay where they were. Raises what went wrong in the runtime itself;
+        the frames have their results then, too.
         """
         timeout_s = None if timeout_s is None else seconds(timeout_s, "timeout_s")
         driver = self._driver
@@ -539,10 +540,12 @@ class Runtime:
             self._links = self._links if links is None else links
             asleep, found = self._place(driver, releases_us, names, together)
             wanted = tuple(self._graphs[name] for name in names)
-            if isinstance(found, Placement):
+            if not isinstance(found, Plan):
+                skipped = found is None
+                why = self._too_many() if found is None else found
                 with self._lock:
                     self._require_open()
-                    self._keep(unplaced_result(frame, releases_us, wanted, self.now_us, found))
+                    self._keep(unplaced_result(frame, releases_us, wanted, self.now_us, why, skipped=skipped))
                 return frame
             with self._lock:
                 self._require_open()
@@ -579,8 +582,8 @@ class Runtime:
 
     def _place(
         self, driver: Driver, releases_us: tuple[int, ...], names: tuple[str, ...], together: tuple[str, ...] | None
-    ) -> tuple[tuple[str, ...], Plan | Placement]:
-        """Who sleeps now, and a plan, or a placement that says why there is none. In turn."""
+    ) -> tuple[tuple[str, ...], Plan | Placement | None]:
+        """Who sleeps now, and a plan, or a placement that says why there is none; None: it is skipped. In turn."""
         frames = len(releases_us)
         with self._lock:
             self._collect()
@@ -596,12 +599,16 @@ class Runtime:
         if in_flight >= self._options.max_in_flight:
             with self._lock:
                 self.skipped += frames
-            return (), no_placement(f"skipped: {self._options.max_in_flight} frames are in flight")
+            return (), None
         for conditions in questions:
             found = self._planner.plan(conditions, frames=frames, together=together, batched=batched)
             if isinstance(found, Plan):
                 break
         return conditions.asleep, found
+
+    def _too_many(self) -> Placement:
+        """Says why a frame is skipped that comes while too many others have not ended."""
+        return no_placement(f"skipped: {self._options.max_in_flight} frames are in flight")
 
     def _conditions(
         self, dispatcher: Dispatcher, release_us: int, now_us: int, graphs: tuple[str, ...], without: frozenset[str]

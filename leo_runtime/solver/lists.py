@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from leo_runtime.documents.problem import CRITERIA, Mode, Placement
 from leo_runtime.errors import SolverError
 from leo_runtime.solver.compiled import Compiled
 from leo_runtime.solver.infeasible import reason
 from leo_runtime.solver.limits import Stop
+from leo_runtime.solver.protocols import SearchKernel
 from leo_runtime.solver.prove import prove
 
 Value = tuple[int, ...]
@@ -36,7 +36,7 @@ class Lists:
     """A compiled problem with the orders in which its stages are tried."""
 
     compiled: Compiled
-    kernel: Any
+    kernel: SearchKernel
     """A `kernel.Kernel`, compiled or interpreted."""
     criteria: tuple[int, ...]
     """Positions of the objective's criteria in `CRITERIA`."""
@@ -106,7 +106,7 @@ class Lists:
         return self.compiled.placement(answer, solver, "optimal" if proved else "feasible", bounds, began_ns)
 
 
-def search_single_processors(compiled: Compiled, kernel: Any, stop: Stop) -> None:
+def search_single_processors(compiled: Compiled, kernel: SearchKernel, stop: Stop) -> None:
     """Make sure that the kernel's answer is no worse than the best one on a single processor, as far as is searched.
 
     Past the wall limit nothing is searched: simple answers on each processor were tried before any search.
@@ -121,7 +121,7 @@ def search_single_processors(compiled: Compiled, kernel: Any, stop: Stop) -> Non
     kernel.confine(-1)
 
 
-def _climb_alone(compiled: Compiled, kernel: Any, resource: str, stop: Stop) -> None:
+def _climb_alone(compiled: Compiled, kernel: SearchKernel, resource: str, stop: Stop) -> None:
     """Local search with everything on one processor; the kernel takes the answer if it is better than its own.
 
     It is of a problem without the other modes: in the whole one nearly every change would leave the processor.

@@ -9,12 +9,12 @@ large problems. The better answer counts, and the bounds say how far off it can 
 from dataclasses import dataclass
 from math import inf
 from time import perf_counter_ns
-from typing import Any
 
 from leo_runtime.documents.problem import CRITERIA, Placement, Problem
 from leo_runtime.solver.compiled import Compiled
 from leo_runtime.solver.exact import FEW_STAGES, finished
 from leo_runtime.solver.limits import limited
+from leo_runtime.solver.protocols import SearchKernel
 from leo_runtime.solver.prove import UNLIMITED, prove
 
 CLIMBS = ((150, 40), (1000, 70))
@@ -80,7 +80,7 @@ def solve(problem: Problem, *, limit_ms: int | None = None, limit_nodes: int | N
 class Attempt:
     """One local search with the search after it."""
 
-    kernel: Any
+    kernel: SearchKernel
     seed: int
     proved: bool = False
 

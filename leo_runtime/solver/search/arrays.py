@@ -12,8 +12,6 @@ try:
 except ImportError:
     from leo_runtime.solver.search import uncompiled as cython
 
-COMPILED: bool = cython.compiled
-
 Ints = MutableSequence[int]
 
 

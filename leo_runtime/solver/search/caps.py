@@ -22,8 +22,6 @@ if not cython.compiled:
     from leo_runtime.solver.search.bounds import SCALE
     from leo_runtime.solver.search.schedule import FAR
 
-COMPILED: bool = cython.compiled
-
 
 class Caps(Lanes):
     """That tardiness, memory, budgets, loss and energy are at most their caps, and what follows from it."""

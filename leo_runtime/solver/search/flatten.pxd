@@ -42,7 +42,7 @@ cdef class Stages:
     @cython.locals(first=i64)
     cdef _put_budgets(self, budgets)
     cdef _put_criteria(self, problem)
-    @cython.locals(at=i64, found=i64)
+    @cython.locals(at=i64, count=i64)
     cdef i64 users(self, i64 resource) noexcept
 
 @cython.final

@@ -192,11 +192,11 @@ class Stages:
 
     def users(self, resource: int) -> int:
         """How many modes are on a resource."""
-        found = 0
+        count = 0
         for at in range(self.first_mode, self.first_mode + self.modes):
             if self.page.out[at] == resource:
-                found += 1
-        return found
+                count += 1
+        return count
 
 
 class Flat:

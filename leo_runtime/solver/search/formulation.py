@@ -31,8 +31,6 @@ from leo_runtime.solver.search.arrays import Arrays
 if not cython.compiled:
     from leo_runtime.solver.search.schedule import FAR
 
-COMPILED: bool = cython.compiled
-
 HEADER = 6
 """What stands before a clause's atoms (see `_clause_begin`)."""
 CRITERIA = 4

@@ -51,9 +51,9 @@ class Kernel(Prices):
 
         That is asked once more after simple schedules on a resource. None any more where the search was halted.
         """
-        found = [k for k in self.processors if self.halted[0] == 0 and self._rivals(k)]
+        rivals = [k for k in self.processors if self.halted[0] == 0 and self._rivals(k)]
         self.confined = -1
-        return found
+        return rivals
 
     @property
     def bounds(self) -> list[int]:

@@ -24,8 +24,6 @@ if not cython.compiled:
     from leo_runtime.solver.search.formulation import HEADER
     from leo_runtime.solver.search.schedule import FAR
 
-COMPILED: bool = cython.compiled
-
 ARENA = 1 << 20
 """Room for the reasons of what is known at the moment."""
 

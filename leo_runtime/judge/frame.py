@@ -11,7 +11,17 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from leo_runtime.documents.problem import Criteria, Link, Mode, Placement, Problem, Resource, StageRun, TransferRun
+from leo_runtime.documents.problem import (
+    Answer,
+    Criteria,
+    Link,
+    Mode,
+    Placement,
+    Problem,
+    Resource,
+    StageRun,
+    TransferRun,
+)
 from leo_runtime.errors import InputError
 from leo_runtime.schema import document_error
 
@@ -86,7 +96,7 @@ def check(problem: Problem, placement: Placement) -> CheckReport:
         raise InputError(
             f"the question is a Problem, got {type(problem).__name__}", hint="read it with Problem.from_file(path)"
         )
-    if broken := _broken_format(placement):
+    if broken := broken_format(placement, Placement):
         return CheckReport(None, (broken,))
     if placement.status == "infeasible" and not placement.stages:
         return CheckReport(None, (), tuple(_false_claims(problem, placement, None)))
@@ -95,12 +105,12 @@ def check(problem: Problem, placement: Placement) -> CheckReport:
     return CheckReport(criteria, tuple(violations), tuple(_false_claims(problem, placement, known)))
 
 
-def _broken_format(placement: object) -> Violation | None:
+def broken_format(placement: object, kind: type[Answer]) -> Violation | None:
     """What keeps an answer from being a placement: one that was built past its checks may hold anything."""
-    if not isinstance(placement, Placement):
-        return Violation(0, f"the answer is no Placement, but of type {type(placement).__name__}")
+    if not isinstance(placement, kind):
+        return Violation(0, f"the answer is no {kind.__name__}, but of type {type(placement).__name__}")
     try:
-        Placement.model_validate(placement.model_dump(warnings=False))
+        kind.model_validate(placement.model_dump(warnings=False))
     except ValidationError as error:
         return Violation(0, str(document_error("the answer is no placement", error)))
     except Exception as error:  # It is held together by nothing: reading it may raise anything.
