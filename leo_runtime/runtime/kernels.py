@@ -157,8 +157,14 @@ class Kernels:
                     flight.copies[job.stage, number, target] = error
 
     def end(self, frame: int) -> tuple[dict[str, np.ndarray], ...]:
-        """Forget a frame. Returns the outputs of the stages that ran, by stage, for each frame of a batch."""
-        flight = self._flights.pop(frame)
+        """Forget a frame. Returns its `outputs`."""
+        found = self.outputs(frame)
+        del self._flights[frame]
+        return found
+
+    def outputs(self, frame: int) -> tuple[dict[str, np.ndarray], ...]:
+        """The outputs of the stages that ran, by stage, for each frame of a batch."""
+        flight = self._flights[frame]
         found: tuple[dict[str, np.ndarray], ...] = tuple({} for _ in flight.windows)
         for (stage, number), value in flight.values.items():
             found[number][stage] = value

@@ -35,7 +35,7 @@ from leo_runtime.backend.machine import Machine, anything, open_backends, requir
 from leo_runtime.clock import Clock, WallClock
 from leo_runtime.dispatch.dispatcher import Dispatcher
 from leo_runtime.dispatch.driver import Driver
-from leo_runtime.dispatch.events import FrameAdmitted, ProcessorFound, ProcessorLost, RunStage
+from leo_runtime.dispatch.events import FrameAdmitted, FrameDone, ProcessorFound, ProcessorLost, RunStage
 from leo_runtime.dispatch.executor import CLOSE_TIMEOUT_S, Executor
 from leo_runtime.dispatch.plan import Plan
 from leo_runtime.dispatch.simulator import Noise, Simulator, seeded_noise
@@ -156,6 +156,8 @@ class Runtime:
         self._last_release_us = 0
         self._count = 0
         self._in_flight: dict[int, Submitted] = {}
+        self._ended: deque[FrameDone] = deque()
+        """Frames whose results are to be made."""
         self._over: deque[FrameResult] = deque()
         self._drift = Drift()
 
@@ -550,9 +552,9 @@ class Runtime:
                 return frame
             with self._lock:
                 frame = self._take(releases_us[-1])
-                self._in_flight[frame] = Submitted(frame, releases_us, wanted, found)
-                if self._kernels is not None:
+                if self._kernels is not None:  # First: a frame in flight has its arrays, whatever comes between.
                     self._kernels.begin(frame, windows, names, found.jobs)
+                self._in_flight[frame] = Submitted(frame, releases_us, wanted, found)
             release_us, give_up_us = releases_us[-1], max(due_us(graph, releases_us) for graph in wanted)
             now_us = max(release_us, driver.clock.now_us())
             driver.post(FrameAdmitted(now_us, frame, release_us, found, asleep, give_up_us))
@@ -665,15 +667,19 @@ class Runtime:
         if self._driver is None:
             return
         failure = self._driver.failure
-        for done in self._driver.finished():
-            submitted = self._in_flight.pop(done.frame, None)
-            if submitted is None:  # It was given up, and has its result.
-                continue
-            values = None if self._kernels is None else self._kernels.end(done.frame)
-            self.skipped += len(submitted.releases_us) if done.skipped else 0
-            for mode, profiled_us, lasted_us in self._results.lasted(submitted, done):
-                self._drift.observe(mode, profiled_us, lasted_us)
-            self._keep(self._results.of(submitted, done, values))
+        self._ended.extend(self._driver.finished())
+        while self._ended:
+            done = self._ended[0]
+            submitted = self._in_flight.get(done.frame)
+            if submitted is not None:  # Otherwise it was given up, and has its result.
+                result = self._result(submitted, done)
+                # A Ctrl-C that came so far has lost nothing: whoever asks next makes the result again.
+                self._keep(result)
+                self._forget(done.frame)
+                self.skipped += len(submitted.releases_us) if done.skipped else 0
+                for mode, profiled_us, lasted_us in self._results.lasted(submitted, done):
+                    self._drift.observe(mode, profiled_us, lasted_us)
+            self._ended.popleft()
         if failure is not None:
             self._fail_all(f"the runtime failed ({type(failure).__name__}: {failure})")
 
@@ -685,10 +691,22 @@ class Runtime:
         except Exception:  # It may be the clock that went wrong: then they end with their releases.
             now_us = 0
         for frame in tuple(self._in_flight):
-            submitted = self._in_flight.pop(frame)
-            if self._kernels is not None:
-                self._kernels.end(frame)
+            submitted = self._in_flight[frame]
+            self._forget(frame)
             self._keep(unplaced_result(frame, submitted.releases_us, submitted.graphs, now_us, placement))
+
+    def _result(self, submitted: Submitted, done: FrameDone) -> FrameResult:
+        try:
+            values = None if self._kernels is None else self._kernels.outputs(done.frame)
+            return self._results.of(submitted, done, values)
+        except Exception as error:  # A mistake of ours: it is told in its place, and the others have their results.
+            why = no_placement(f"the runtime failed ({type(error).__name__}: {error})")
+            return unplaced_result(done.frame, submitted.releases_us, submitted.graphs, done.at_us, why)
+
+    def _forget(self, frame: int) -> None:
+        del self._in_flight[frame]
+        if self._kernels is not None:
+            self._kernels.end(frame)
 
     def _keep(self, result: FrameResult) -> None:
         self._over.append(result)
