@@ -366,6 +366,7 @@ def test_audio_is_16_bit_integers_or_floats_up_to_one(samples: np.ndarray) -> No
         (ONES.astype(object), "got object", "floats from -1 to 1"),
         (ONES.astype(str), "got <U", "floats from -1 to 1"),
         (ONES.astype(bool), "got bool", "floats from -1 to 1"),
+        (np.ma.masked_array(ONES), "takes plain arrays, got a masked one", "samples.filled(0)"),
         (ONES * 9, "takes floats from -1 to 1 as audio, got 9 to 9", "divide them"),
         (ONES * -1.0001, "takes floats from -1 to 1 as audio, got -1.0001 to -1.0001", "divide them"),
         (np.where(np.arange(SAMPLES) == 5, np.nan, 0.0), "takes numbers, and sample 5 is nan", "such as 0"),
@@ -384,6 +385,13 @@ def test_motion_is_any_real_number(dtype: type) -> None:
     moved(np.full((SAMPLES, 3), 100).astype(dtype))
 
 
+def with_one(sample: int, channel: int, value: float) -> np.ndarray:
+    """Samples in which each is its own place, but one."""
+    found = np.arange(SAMPLES * 3, dtype=np.float64).reshape(SAMPLES, 3)
+    found[sample, channel] = value
+    return found
+
+
 @pytest.mark.parametrize(
     ("samples", "says"),
     [
@@ -391,8 +399,12 @@ def test_motion_is_any_real_number(dtype: type) -> None:
         (np.ones((SAMPLES, 3), object), "source `wrist` takes real numbers, got object"),
         (np.ones((SAMPLES, 3), bool), "source `wrist` takes real numbers, got bool"),
         (np.ones((SAMPLES, 3)).astype(str), "source `wrist` takes real numbers, got <U"),
-        (np.full((SAMPLES, 3), np.nan), "source `wrist` takes numbers, and sample 0 is nan"),
-        (np.full((SAMPLES, 3), np.inf), "source `wrist` takes numbers, and sample 0 is inf"),
+        (np.full((SAMPLES, 3), np.nan), "source `wrist` takes numbers, and sample 0 of channel 0 is nan"),
+        (with_one(3, 1, np.nan), "source `wrist` takes numbers, and sample 3 of channel 1 is nan"),
+        (with_one(15, 2, -np.inf), "source `wrist` takes numbers, and sample 15 of channel 2 is -inf"),
+        (with_one(4, 0, 1e300), "sample 4 of channel 0 is 1e+300, more than float32 has room for"),
+        (with_one(4, 0, -4e38), "sample 4 of channel 0 is -4e+38, more than float32 has room for"),
+        (np.ma.masked_equal(np.ones((SAMPLES, 3)), 1), "source `wrist` takes plain arrays, got a masked one"),
         (np.ones(SAMPLES), "as an array of shape (16, 3), got shape (16,)"),
     ],
 )
