@@ -107,15 +107,29 @@ class CpuKernel:
         if shapes != tuple(stage.input_shapes):
             raise KernelError(f"stage `{stage.name}` was given the shapes {shapes}, it reads {stage.input_shapes}")
         try:
-            output = np.ascontiguousarray(self._program(inputs), np.float32)
+            given = self._program(inputs)
+            output = np.ascontiguousarray(0 if given is None else given, np.float32)
         except LeoError:
             raise
         except Exception as error:  # A user's own function may raise anything; it must not take the runtime down.
             why = failure(error, stage.operator.function)
             raise KernelError(f"stage `{stage.name}` failed: {why}") from error
-        if output.shape != stage.output_shape:
+        if given is None:
             raise KernelError(
-                f"stage `{stage.name}` gave the shape {output.shape}, its operator promises {stage.output_shape}"
+                f"stage `{stage.name}` gave nothing (None), its operator promises an array of shape "
+                f"{stage.output_shape}",
+                hint=f"the function of `{stage.operator.name}` ends without `return`",
+            )
+        if isinstance(given, np.ma.MaskedArray):
+            raise KernelError(f"stage `{stage.name}` gave a masked array", hint="return one with .filled(0)")
+        if output.shape != stage.output_shape:
+            if isinstance(given, np.ndarray):
+                raise KernelError(
+                    f"stage `{stage.name}` gave the shape {output.shape}, its operator promises {stage.output_shape}"
+                )
+            raise KernelError(
+                f"stage `{stage.name}` gave a value of type {type(given).__name__}, its operator promises an array of "
+                f"shape {stage.output_shape}"
             )
         return output
 
