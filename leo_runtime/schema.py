@@ -15,6 +15,8 @@ from leo_runtime.errors import DocumentError, InputError
 
 MAX_QUANTITY = 10**15
 
+_MARK = "\ufeff"
+"""Of the byte order, which some editors put before text."""
 _NOT_TOML = "documents are written as JSON: name it .json"
 
 Quantity = Annotated[int, Field(ge=0, le=MAX_QUANTITY)]
@@ -52,6 +54,7 @@ class Document(Value):
         """Read JSON text; `source` is what errors call it. Raises `DocumentError`."""
         if not isinstance(text, str | bytes):
             raise DocumentError(source, f"JSON text is a str or bytes, got {type(text).__name__}")
+        text = text.removeprefix(_MARK) if isinstance(text, str) else text.removeprefix(_MARK.encode())
         try:
             json.loads(text, object_pairs_hook=_no_repeated_keys)
         except _RepeatedKeyError as error:
@@ -69,7 +72,7 @@ class Document(Value):
         if not isinstance(text, str):
             raise DocumentError(source, f"TOML text is a str, got {type(text).__name__}")
         try:
-            data = tomllib.loads(text)
+            data = tomllib.loads(text.removeprefix(_MARK))
         except (ValueError, RecursionError) as error:  # Not TOML, or a number of thousands of digits.
             raise DocumentError(source, f"not TOML ({error})") from None
         return cls.from_dict(data, source)
@@ -221,6 +224,10 @@ def document_error(source: str, error: ValidationError) -> DocumentError:
     if first["type"] == "json_invalid":
         # The input is the whole text: the reason names line and column.
         return DocumentError(source, f"not JSON ({context['error']})")
+    if callable(getattr(first["input"], "build", None)):
+        builder = type(first["input"]).__name__
+        problem = f"expected what a {builder} builds, got the {builder} itself"
+        return DocumentError(source, problem, path, builder, hint="give what its .build() returns")
     shown = _shown(first["input"])
     match first["type"]:
         case "missing":
