@@ -1,8 +1,8 @@
 """The command `leo-runtime`: data goes to standard output, talk to standard error.
 
-Exit status: 0 done; 1 answered no (infeasible, rules broken, a replay in which something failed); 2 wrong use or bad
-input; 130 interrupted. The commands are in `leo_runtime.command`, one a file, of which the one that is given is
-imported.
+Exit status: 0 done; 1 answered no (infeasible, rules broken, a replay in which something failed, a stage that could be
+measured nowhere); 2 wrong use or bad input; 130 interrupted. The commands are in `leo_runtime.command`, one a file, of
+which the one that is given is imported.
 """
 
 from __future__ import annotations

@@ -233,6 +233,10 @@ def document_error(source: str, error: ValidationError) -> DocumentError:
     if first["type"] == "json_invalid":
         # The input is the whole text: the reason names line and column.
         return DocumentError(source, f"not JSON ({context['error']})")
+    if callable(getattr(first["input"], "build", None)):
+        builder = type(first["input"]).__name__
+        problem = f"expected what a {builder} builds, got the {builder} itself"
+        return DocumentError(source, problem, path, builder, hint="give what its .build() returns")
     shown = _shown(first["input"])
     match first["type"]:
         case "missing":

@@ -193,6 +193,34 @@ def test_calibrate_writes_a_profile_that_a_replay_can_use(capsys):
     assert "profile desk" in out
 
 
+def test_a_stage_that_was_measured_nowhere_is_answered_no_and_its_profile_says_so_in_a_replay(capsys):
+    Path("loud.npz").write_text("weights: none yet")
+    arguments = ("--recording", *OWN, "--quick", "--out", "desk.json")
+    status, _, err = run(capsys, "calibrate", *arguments)
+    assert status == 1
+    assert "not measured: loudness on cpu: " in err
+    assert "stage `loudness` could be measured on no processor: the workload cannot run with this profile\n" in err
+    status, _, err = run(capsys, "replay", *OWN, "--profile", "desk.json", "--virtual", "--no-compare")
+    assert status == 2
+    assert "hint: `leo-runtime calibrate --workload FILE` measures it or says why not; else " in err
+
+
+@pytest.mark.parametrize("time", ["--virtual", "--live"])
+def test_a_file_in_the_place_of_the_folder_for_output_is_said_to_be_one(capsys, time):
+    Path("taken").write_text("mine")
+    status, out, err = run(capsys, "replay", *OWN, "--profile", "profile.json", time, "--out", "taken")
+    assert (status, out) == (2, "")
+    assert err == "`--out taken`: a file is in its place, and logs and traces go into a folder\nhint: name a folder\n"
+
+
+def test_a_recording_of_other_streams_has_a_hint_that_fits_the_command(capsys):
+    for command in ("replay", "calibrate"):
+        where = ("recording",) if command == "replay" else ("--recording", "recording")
+        status, _, err = run(capsys, command, *where)
+        assert status == 2
+        assert "hint: it has mic; give another recording, or a workload that reads those\n" in err
+
+
 def test_a_kept_profile_is_used_again_where_it_speaks_of_this_workload_and_device(capsys, monkeypatch):
     sources = []
 
@@ -242,7 +270,6 @@ def test_what_was_measured_is_printed_as_json(capsys):
     "arguments",
     [
         ("calibrate", "--recording", *OWN, "--quick", "--out", "loud.npz/desk.json"),
-        (*VIRTUAL, "--out", "loud.npz"),
         (*VIRTUAL, "--out", "loud.npz/out"),
         (*VIRTUAL, "--plot", "loud.npz/picture.svg"),
         (*VIRTUAL, "--plot", "picture.txt"),
@@ -321,7 +348,8 @@ def truncate(path: str) -> None:
         (
             lambda: change("profile.json", costs=recorded.PROFILE["costs"][1:]),
             "profile `desk` has no entry for stage `loudness` (dense) on cpu, dsp\n"
-            "hint: measure it with `leo-runtime calibrate`, or add an entry for its operator\n",
+            "hint: `leo-runtime calibrate --workload FILE` measures it or says why not; else add an entry for its "
+            "operator\n",
         ),
         (
             lambda: change("profile.json", hardware="watch"),
@@ -569,7 +597,8 @@ def test_an_absent_device_is_bad_input(capsys):
         (("replay", *OWN[:3], "--live", "--hardware", ""), "no hardware is called ``\nhint: one of "),
         (
             ("replay", *OWN, "--virtual"),
-            "no profile ships for the hardware `machine.json`\nhint: name one: add `--profile FILE`\n",
+            "no profile ships for the hardware `machine.json`\nhint: name one: add `--profile FILE`; "
+            "`leo-runtime calibrate --hardware NAME --out FILE` writes one\n",
         ),
         ((*VIRTUAL, "--solver", "magic"), 'no solver is called "magic"'),
     ],

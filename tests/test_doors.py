@@ -416,6 +416,13 @@ def test_motion_is_taken_at_its_value(make: Callable[..., Runtime], copy: bool, 
     given["cpu"].close()
 
 
+def with_one(sample: int, channel: int, value: float) -> np.ndarray:
+    """Samples in which each is its own place, but one."""
+    found = np.arange(SAMPLES * 3, dtype=np.float64).reshape(SAMPLES, 3)
+    found[sample, channel] = value
+    return found
+
+
 @pytest.mark.parametrize(
     ("samples", "says"),
     [
@@ -423,8 +430,11 @@ def test_motion_is_taken_at_its_value(make: Callable[..., Runtime], copy: bool, 
         (np.ones((SAMPLES, 3), object), "source `wrist` takes real numbers, got object"),
         (np.ones((SAMPLES, 3), bool), "source `wrist` takes real numbers, got bool"),
         (np.ones((SAMPLES, 3)).astype(str), "source `wrist` takes real numbers, got <U"),
-        (np.full((SAMPLES, 3), np.nan), "source `wrist` takes numbers, and sample 0 is nan"),
-        (np.full((SAMPLES, 3), np.inf), "source `wrist` takes numbers, and sample 0 is inf"),
+        (np.full((SAMPLES, 3), np.nan), "source `wrist` takes numbers, and sample 0 of channel 0 is nan"),
+        (with_one(3, 1, np.nan), "source `wrist` takes numbers, and sample 3 of channel 1 is nan"),
+        (with_one(15, 2, -np.inf), "source `wrist` takes numbers, and sample 15 of channel 2 is -inf"),
+        (with_one(4, 0, 1e300), "sample 4 of channel 0 is 1e+300, more than float32 has room for"),
+        (with_one(4, 0, -4e38), "sample 4 of channel 0 is -4e+38, more than float32 has room for"),
         (np.ma.masked_equal(np.arange(SAMPLES * 3.0).reshape(-1, 3), 13), "takes numbers, and sample 4 is masked"),
         (np.ones(SAMPLES), "as an array of shape (16, 3), got shape (16,)"),
     ],

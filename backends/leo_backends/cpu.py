@@ -112,15 +112,26 @@ class CpuKernel:
                 raise KernelError(
                     f"stage `{stage.name}` gave an array with masked numbers", hint="fill them: output.filled(0)"
                 )
-            output = np.ascontiguousarray(given, np.float32)
+            output = np.ascontiguousarray(0 if given is None else given, np.float32)
         except LeoError:
             raise
         except Exception as error:  # A user's own function may raise anything; it must not take the runtime down.
             why = failure(error, stage.operator.function)
             raise KernelError(f"stage `{stage.name}` failed: {why}") from error
-        if output.shape != stage.output_shape:
+        if given is None:
             raise KernelError(
-                f"stage `{stage.name}` gave the shape {output.shape}, its operator promises {stage.output_shape}"
+                f"stage `{stage.name}` gave nothing (None), its operator promises an array of shape "
+                f"{stage.output_shape}",
+                hint=f"the function of `{stage.operator.name}` ends without `return`",
+            )
+        if output.shape != stage.output_shape:
+            if isinstance(given, np.ndarray):
+                raise KernelError(
+                    f"stage `{stage.name}` gave the shape {output.shape}, its operator promises {stage.output_shape}"
+                )
+            raise KernelError(
+                f"stage `{stage.name}` gave a value of type {type(given).__name__}, its operator promises an array of "
+                f"shape {stage.output_shape}"
             )
         return output
 

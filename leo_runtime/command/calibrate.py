@@ -6,7 +6,7 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from leo_runtime.command.shared import DONE, add_machine, put, say
+from leo_runtime.command.shared import ANSWERED_NO, DONE, add_machine, put, say
 
 EXAMPLE = "calibrate --out host.profile.json"
 
@@ -60,9 +60,12 @@ def run(request: Request) -> int:
         say(f"not measured: {what}: {error}")
         if error.hint:
             say(f"hint: {error.hint}")
+    for stage in found.unmeasured:
+        say(f"stage `{stage}` could be measured on no processor: the workload cannot run with this profile")
+    status = ANSWERED_NO if found.unmeasured else DONE
     if request.out is None:
         put(found.profile.to_json())
-        return DONE
+        return status
     found.profile.to_file(request.out)
     put(report.measurements(found.profile, as_json=request.json))
-    return DONE
+    return status

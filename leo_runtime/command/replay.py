@@ -170,6 +170,10 @@ def _check_outputs(request: Request, recording: Recording) -> None:
 
         require_writable(request.plot)
         require_format(request.plot)
+    if request.out.exists() and not request.out.is_dir():
+        raise InputError(
+            f"`--out {request.out}`: a file is in its place, and logs and traces go into a folder", hint="name a folder"
+        )
     times = [time for time, left_out in (("virtual", request.live), ("real", request.virtual)) if not left_out]
     for time in times:
         for path in _paths(request.out, recording, time):
@@ -248,7 +252,10 @@ def _profile(request: Request, time: Time, workload: Workload, hardware: Hardwar
             return shipped.profile(request.profile)
         name = shipped.PHONE if request.hardware is None else request.hardware
         if name not in shipped.names("profile"):
-            raise InputError(f"no profile ships for the hardware `{name}`", hint="name one: add `--profile FILE`")
+            raise InputError(
+                f"no profile ships for the hardware `{name}`",
+                hint="name one: add `--profile FILE`; `leo-runtime calibrate --hardware NAME --out FILE` writes one",
+            )
         return shipped.profile(name)
     if request.live and request.profile is not None:
         return shipped.profile(request.profile)

@@ -147,7 +147,8 @@ def price(
             raise ProfileError(
                 f"profile `{profile.name}` has no entry for stage `{stage.name}` ({stage.bound.operator.name}) on "
                 f"{', '.join(dict.fromkeys(can))}",
-                hint="measure it with `leo-runtime calibrate`, or add an entry for its operator",
+                hint="`leo-runtime calibrate --workload FILE` measures it or says why not; else add an entry for its "
+                "operator",
             )
         if not usable:
             raise ProfileError(

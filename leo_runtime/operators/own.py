@@ -5,8 +5,10 @@ from __future__ import annotations
 import inspect
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from operator import index
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from pydantic import create_model
@@ -92,12 +94,21 @@ def failure(error: BaseException, function: Callable[..., Any] | None) -> str:
     The line is the last one in the function's own file, not in what that calls; its first where it was not entered.
     """
     said = words(error)
-    code = getattr(inspect.unwrap(function), "__code__", None) if function is not None else None
+    code = None if function is None else _code(function)
     if code is None:
         return said
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if frame.filename == code.co_filename]
     return f"{said} ({Path(code.co_filename).name}:{lines[-1] if lines else code.co_firstlineno})"
+
+
+def _code(function: Callable[..., Any]) -> CodeType | None:
+    """What is written for a function, a method, a `partial` of one or an object that can be called; None: no Python."""
+    while isinstance(function, partial):
+        function = function.func
+    function = inspect.unwrap(function)
+    code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
+    return code if isinstance(code, CodeType) else None
 
 
 def require_shape(operator: str, given: Any) -> Shape:

@@ -87,9 +87,12 @@ class _Truth:
 
 
 def _truths(replayed: Replay) -> list[_Truth]:
-    shift_us = replayed.span.start_us
-    labels = enumerate(replayed.recording.manifest.labels)
-    return [_Truth(i, one.stream, one.label, one.start_us - shift_us, one.end_us - shift_us) for i, one in labels]
+    shift_us, recording = replayed.span.start_us, replayed.recording
+    found = []
+    for i, one in enumerate(recording.manifest.labels):
+        end_us = min(one.end_us, recording.lasts_us([one.stream]))  # A label may be rounded up.
+        found.append(_Truth(i, one.stream, one.label, one.start_us - shift_us, end_us - shift_us))
+    return found
 
 
 def _could_find(replayed: Replay, graph: TaskGraph, truth: _Truth) -> bool:

@@ -321,11 +321,13 @@ def _require_samples(source: SourceWindow, samples: np.ndarray) -> None:
     if samples.dtype.kind != "f" or samples.size == 0:
         return
     # NaN and infinity come through both, so that samples are looked at twice and not three times.
-    least, greatest = float(samples.min()), float(samples.max())
-    if not np.isfinite([least, greatest]).all():
-        at = int(np.argmin(np.isfinite(samples).reshape(len(samples), -1).all(axis=1)))
+    least, greatest = samples.min(), samples.max()
+    if not _finite(np.array([least, greatest])).all():
+        place = tuple(int(at) for at in np.argwhere(~_finite(samples))[0])
+        channel = f" of channel {place[1]}" if len(place) > 1 else ""
+        too_great = ", more than float32 has room for" if np.isfinite(samples[place]) else ""
         raise InputError(
-            f"{where} takes numbers, and sample {at} is {np.ravel(samples[at])[0]}",
+            f"{where} takes numbers, and sample {place[0]}{channel} is {samples[place]}{too_great}",
             hint="put a number, such as 0, where nothing was recorded, or leave the frame out",
         )
     if source.kind == "audio" and (least < -1 or greatest > 1):
@@ -333,3 +335,10 @@ def _require_samples(source: SourceWindow, samples: np.ndarray) -> None:
             f"{where} takes floats from -1 to 1 as audio, got {least:g} to {greatest:g}",
             hint="divide them by the largest value they can have; 16-bit samples are taken as they are, as int16",
         )
+
+
+def _finite(samples: np.ndarray) -> np.ndarray:
+    """Which of them are finite numbers as float32, which is what stages read."""
+    with np.errstate(over="ignore"):
+        found: np.ndarray = np.isfinite(samples.astype(np.float32, copy=False))
+    return found

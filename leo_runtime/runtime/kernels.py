@@ -202,7 +202,8 @@ class Kernels:
         """A kernel's output as the runtime's own. Raises `KernelError` where it is not as the operator promises."""
         shape = getattr(output, "shape", None)
         if shape != stage.bound.output_shape:
-            gave = f"a {type(output).__name__}" if shape is None else f"shape {shape}"
+            other = "nothing (None)" if output is None else f"a {type(output).__name__}"
+            gave = other if shape is None else f"shape {shape}"
             raise KernelError(f"stage `{stage.name}` gave {gave} on `{resource}`, expected {stage.bound.output_shape}")
         if np.ma.is_masked(output):
             raise KernelError(
