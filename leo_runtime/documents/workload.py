@@ -18,7 +18,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from leo_runtime.documents.problem import Criterion
 from leo_runtime.errors import GraphError
-from leo_runtime.operators import Operator, Shape, Work, beside, find_operator
+from leo_runtime.operators import DataType, Operator, Shape, Work, beside, find_operator
+from leo_runtime.operators.definition import item_bytes, values
 from leo_runtime.operators.own import failure
 from leo_runtime.schema import (
     Document,
@@ -128,6 +129,12 @@ class Stream(Value):
     kind: Literal["audio", "motion", "other"] = "other"
     rate_hz: Positive
     channels: Positive = 1
+    data_type: DataType | None = None
+    """What each value is on a link and in a processor's memory; None: int16 of audio, float32 of anything else."""
+
+    def item_type(self) -> DataType:
+        """What each value is where it is sent or held."""
+        return self.data_type or ("int16" if self.kind == "audio" else "float32")
 
 
 class Workload(Document):
@@ -291,6 +298,8 @@ class BoundStage:
     input_shapes: tuple[Shape, ...]
     output_shape: Shape
     accuracy_loss_ppm: Mapping[str, int]
+    data_type: DataType = "float32"
+    """What each value of the output is where it is sent or held: a window is as its stream is."""
 
     def work(self, variant: str) -> Work:
         """Multiply-accumulates and bytes of one run."""
@@ -298,11 +307,8 @@ class BoundStage:
         return work
 
     def output_bytes(self) -> int:
-        """The size of the output: float32."""
-        size = 4
-        for length in self.output_shape:
-            size *= length
-        return size
+        """The size of the output where it is sent or held, by its data type."""
+        return item_bytes(self.data_type) * values(self.output_shape)
 
     def weight_bytes(self, variant: str) -> int:
         """What the stage holds in memory from run to run."""
@@ -400,7 +406,21 @@ def _bind(graph: TaskGraph, stage: Stage, bound: dict[str, BoundStage], workload
     for checked in params.values():
         _check_rate(where, operator, checked, [bound[name] for name in stage.inputs], workload)
     losses = {v.name: v.accuracy_loss_ppm for v in stage.variants}
-    return BoundStage(stage.name, operator, params, inputs, shapes.pop(), losses)
+    data_type = _data_type(where, operator, params, workload)
+    return BoundStage(stage.name, operator, params, inputs, shapes.pop(), losses, data_type)
+
+
+def _data_type(where: str, operator: Operator, params: Mapping[str, Any], workload: Workload) -> DataType:
+    """What a stage's output is made of; the same of every variant."""
+    if not operator.is_source:
+        return "float32"
+    found = {name: workload.stream(checked.stream).item_type() for name, checked in params.items()}
+    if len(set(found.values())) != 1:
+        raise GraphError(
+            f"{where} has variants of different data types: {', '.join(f'{n} {t}' for n, t in found.items())}",
+            hint="its variants read streams of one `data_type`",
+        )
+    return next(iter(found.values()))
 
 
 def _check_rate(where: str, operator: Operator, params: Any, inputs: list[BoundStage], workload: Workload) -> None:

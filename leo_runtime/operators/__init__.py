@@ -10,11 +10,12 @@ it. `definition` is what an operator is, `catalogue` finds one by its name, `own
 """
 
 from leo_runtime.operators.catalogue import BUILT_IN, all_operators, beside, define, find_operator
-from leo_runtime.operators.definition import Function, NoParameters, Operator, Part, Shape, Work
+from leo_runtime.operators.definition import DataType, Function, NoParameters, Operator, Part, Shape, Work
 from leo_runtime.operators.own import operator
 
 __all__ = [
     "BUILT_IN",
+    "DataType",
     "Function",
     "NoParameters",
     "Operator",
