@@ -133,6 +133,47 @@ def test_the_variants_of_a_window_have_one_data_type() -> None:
         merge(two)
 
 
+def with_remote(*names: str) -> Hardware:
+    """The toy, with these processors elsewhere."""
+    parts = tuple(part.model_copy(update={"remote": part.name in names}) for part in HARDWARE.processors)
+    return HARDWARE.model_copy(update={"processors": parts})
+
+
+def heard_on(processor: str | None) -> MergedWorkload:
+    """The toy's workload with a microphone there."""
+    streams = (Stream(name="mic", kind="audio", rate_hz=16_000, on=processor),)
+    return merge(workload(graph("one")).model_copy(update={"streams": streams}))
+
+
+@pytest.mark.parametrize(
+    ("on", "remote", "where"),
+    [
+        (None, (), ["cpu", "dsp"]),  # As documents that say nothing of it have always meant.
+        (None, ("dsp",), ["cpu"]),
+        ("dsp", (), ["dsp"]),
+        ("dsp", ("dsp",), ["dsp"]),  # Whoever says so has a sensor there.
+    ],
+)
+def test_a_window_is_taken_where_the_sensor_is(on: str | None, remote: tuple[str, ...], where: list[str]) -> None:
+    modes = price(heard_on(on), with_remote(*remote), PROFILE, anywhere)
+    assert [mode.resource for mode in modes["sound"]] == where
+    assert {mode.resource for mode in modes["gate"]} == {"cpu", "dsp"}  # What reads it may be anywhere.
+
+
+def test_a_window_with_no_sensor_anywhere_is_refused() -> None:
+    with pytest.raises(ProfileError, match=r"`sound` \(window\) can be taken on no processor of `toy`") as caught:
+        price(heard_on(None), with_remote("cpu", "dsp"), PROFILE, anywhere)
+    assert "`on`" in (caught.value.hint or "")
+
+
+def test_a_stream_on_an_unknown_processor_is_refused() -> None:
+    with pytest.raises(
+        GraphError, match=r"\$.streams\[0\] \(`mic`\) is on processor `npu`, which hardware `toy`"
+    ) as caught:
+        price(heard_on("npu"), HARDWARE, PROFILE, anywhere)
+    assert caught.value.hint == "it has cpu, dsp"
+
+
 def test_a_frame_has_deadlines_links_and_resources_as_they_are_now() -> None:
     merged = merge(workload(graph("one", weight=3)))
     problem = problem_of(merged, ready_us=(("cpu", (4, 0)),), asleep=("dsp",), links=((("cpu", "dsp"), (99, 5)),))

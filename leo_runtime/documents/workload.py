@@ -129,6 +129,8 @@ class Stream(Value):
     kind: Literal["audio", "motion", "other"] = "other"
     rate_hz: Positive
     channels: Positive = 1
+    on: Name | None = None
+    """The processor whose sensor it is, where alone its windows are taken; None: every one that is not `remote`."""
     data_type: DataType | None = None
     """What each value is on a link and in a processor's memory; None: int16 of audio, float32 of anything else."""
 

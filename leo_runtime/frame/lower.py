@@ -113,18 +113,25 @@ def price(
     A mode's memory is what the stage holds and its output, of every frame. Equal weights that several stages read count
     on each processor with the first of them that may run there: they are there once, wherever their readers are.
 
+    A window is taken where its stream's sensor is.
+
     Raises `ProfileError` when a stage has no mode at all, profile and hardware are of different machines, or the
-    profile speaks of a processor that the hardware has not.
+    profile speaks of a processor that the hardware has not; `GraphError` when a stream is on one that it has not.
     """
     profile.require(hardware.name)
     _require_processors(profile, hardware)
+    _require_sensors(merged.workload, hardware)
     modes: dict[str, tuple[Mode, ...]] = {}
     holders: dict[tuple[object, ...], str] = {}
     for stage in merged.stages:
         usable: list[Mode] = []
         can: list[str] = []
+        senses = False
         for processor in hardware.processors:
             for variant in stage.bound.params:
+                if not _has_sensor(processor, stage.bound, variant, merged.workload):
+                    continue
+                senses = True
                 if not supports(processor.name, stage.bound, variant):
                     continue
                 can.append(processor.name)
@@ -152,6 +159,11 @@ def price(
                 f"profile `{profile.name}` has no entry for stage `{stage.name}` ({stage.bound.operator.name}) on "
                 f"{', '.join(dict.fromkeys(can))}",
                 hint="measure it with `leo-runtime calibrate`, or add an entry for its operator",
+            )
+        if not senses:
+            raise ProfileError(
+                f"stage `{stage.name}` ({stage.bound.operator.name}) can be taken on no processor of `{hardware.name}`",
+                hint="its stream's `on` names the processor that has the sensor; without, it is on all but remote ones",
             )
         if not usable:
             raise ProfileError(
@@ -225,6 +237,26 @@ def _require_processors(profile: Profile, hardware: Hardware) -> None:
                 f"which hardware `{hardware.name}` has not",
                 hint=f"it has {', '.join(known)}",
             )
+
+
+def _require_sensors(workload: Workload, hardware: Hardware) -> None:
+    """Every stream is on a processor that is there."""
+    known = [processor.name for processor in hardware.processors]
+    for number, stream in enumerate(workload.streams):
+        if stream.on is not None and stream.on not in known:
+            raise GraphError(
+                f"workload `{workload.name}`: $.streams[{number}] (`{stream.name}`) is on processor `{stream.on}`, "
+                f"which hardware `{hardware.name}` has not",
+                hint=f"it has {', '.join(known)}",
+            )
+
+
+def _has_sensor(processor: Processor, stage: BoundStage, variant: str, workload: Workload) -> bool:
+    """Whether a stage finds on a processor what it reads of a sensor; always where it reads none."""
+    if not stage.operator.is_source:
+        return True
+    stream = workload.stream(stage.params[variant].stream)
+    return not processor.remote if stream.on is None else processor.name == stream.on
 
 
 def _new_name(stage: str, graph: str, taken: Collection[str]) -> str:
