@@ -55,6 +55,8 @@ class Stage(Value):
     params: dict[str, Any] = Field(default_factory=dict)
     gate: Name | None = None
     """The stage whose output decides whether this one runs, and with it all that reads it."""
+    chance_ppm: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    """Of a gate: how often it opens. It is drawn from the run's seed where nothing computes it; None: it then opens."""
     variants: Annotated[tuple[Variant, ...], Field(min_length=1)] = (Variant(name=DEFAULT_VARIANT),)
     parts: Positive = 1
     """Cut into so many parts, each placed by itself; `name` is then where they are put together again."""
@@ -144,7 +146,8 @@ class Workload(Document):
 
     format: Literal["leo-workload/1"]
     name: Name
-    streams: Annotated[tuple[Stream, ...], Field(min_length=1)]
+    streams: tuple[Stream, ...] = ()
+    """None where no stage reads any."""
     graphs: Annotated[tuple[TaskGraph, ...], Field(min_length=1)]
     objective: Annotated[tuple[Criterion, ...], Field(min_length=1)] = ("tardiness", "energy")
 
@@ -189,7 +192,7 @@ class Workload(Document):
                 return stream
         raise GraphError(
             f"no stream of workload `{self.name}` is called `{name}`",
-            hint=f"it has {', '.join(stream.name for stream in self.streams)}",
+            hint=f"it has {', '.join(stream.name for stream in self.streams) or 'none'}",
         )
 
 
@@ -229,13 +232,14 @@ class GraphBuilder:
         operator: str | Operator,
         *inputs: str,
         gate: str | None = None,
+        chance_ppm: int | None = None,
         variants: Sequence[Variant] = (Variant(name=DEFAULT_VARIANT),),
         parts: int = 1,
         **params: Any,
     ) -> str:
         """Add a stage that reads the stages `inputs`; the keywords are its parameters. Returns its name.
 
-        Raises `GraphError` for a name, variants or parts that cannot be.
+        Raises `GraphError` for a name, a chance, variants or parts that cannot be.
         """
         self._stages.append(
             self._checked(
@@ -246,6 +250,7 @@ class GraphBuilder:
                 inputs=inputs,
                 params=params,
                 gate=gate,
+                chance_ppm=chance_ppm,
                 variants=_as_tuple(variants),
                 parts=parts,
             )
@@ -302,6 +307,13 @@ class BoundStage:
     accuracy_loss_ppm: Mapping[str, int]
     data_type: DataType = "float32"
     """What each value of the output is where it is sent or held: a window is as its stream is."""
+    chance_ppm: int | None = None
+    """How often this gate opens, as the workload states it; None: it does not."""
+
+    @property
+    def is_gate(self) -> bool:
+        """Whether it decides if others run."""
+        return self.operator.is_gate or (self.operator.only_costs and self.chance_ppm is not None)
 
     def work(self, variant: str) -> Work:
         """Multiply-accumulates and bytes of one run."""
@@ -380,10 +392,14 @@ def _bind(graph: TaskGraph, stage: Stage, bound: dict[str, BoundStage], workload
         raise GraphError(f"{where} has {len(stage.inputs)} inputs, `{operator.name}` takes {wanted}")
     if operator.is_source and stage.inputs:
         raise GraphError(f"{where} reads a sensor stream and can have no inputs, got {', '.join(stage.inputs)}")
-    if stage.gate is not None and not bound[stage.gate].operator.is_gate:
+    if stage.gate is not None and not bound[stage.gate].is_gate:
+        gate = bound[stage.gate].operator
         raise GraphError(
-            f"{where} is gated by `{stage.gate}`, whose operator `{bound[stage.gate].operator.name}` is no gate"
+            f"{where} is gated by `{stage.gate}`, whose operator `{gate.name}` is no gate",
+            hint=f"give `{stage.gate}` a chance_ppm" if gate.only_costs else "",
         )
+    if stage.chance_ppm is not None and not (operator.is_gate or operator.only_costs):
+        raise GraphError(f"{where} has chance_ppm {stage.chance_ppm}, and its operator `{operator.name}` is no gate")
     params = {v.name: _params(operator, {**stage.params, **v.params}, where) for v in stage.variants}
     shapes: set[Shape] = set()
     inputs: tuple[Shape, ...] = ()
@@ -409,18 +425,21 @@ def _bind(graph: TaskGraph, stage: Stage, bound: dict[str, BoundStage], workload
         _check_rate(where, operator, checked, [bound[name] for name in stage.inputs], workload)
     losses = {v.name: v.accuracy_loss_ppm for v in stage.variants}
     data_type = _data_type(where, operator, params, workload)
-    return BoundStage(stage.name, operator, params, inputs, shapes.pop(), losses, data_type)
+    return BoundStage(stage.name, operator, params, inputs, shapes.pop(), losses, data_type, stage.chance_ppm)
 
 
 def _data_type(where: str, operator: Operator, params: Mapping[str, Any], workload: Workload) -> DataType:
     """What a stage's output is made of; the same of every variant."""
-    if not operator.is_source:
+    if not operator.is_source and not operator.only_costs:
         return "float32"
-    found = {name: workload.stream(checked.stream).item_type() for name, checked in params.items()}
+    found: dict[str, DataType] = {
+        name: checked.data_type if operator.only_costs else workload.stream(checked.stream).item_type()
+        for name, checked in params.items()
+    }
     if len(set(found.values())) != 1:
         raise GraphError(
             f"{where} has variants of different data types: {', '.join(f'{n} {t}' for n, t in found.items())}",
-            hint="its variants read streams of one `data_type`",
+            hint="all of them send one `data_type`",
         )
     return next(iter(found.values()))
 

@@ -79,7 +79,8 @@ class MergedWorkload:
 def merge(workload: Workload) -> MergedWorkload:
     """Settle and merge the graphs of a workload. Raises `GraphError`.
 
-    Two stages are one when operator, parameters, variants and (merged) inputs are equal. A merged stage runs when any
+    Two stages are one when operator, parameters, variants, stated chance and (merged) inputs are equal, and the names
+    of those that only cost, as the profile knows them by these. A merged stage runs when any
     of the triggered graphs that ask for it would run it: their gates are alternatives, and none is needed where one of
     them asks without a gate.
     """
@@ -103,6 +104,17 @@ def merge(workload: Workload) -> MergedWorkload:
             asked.setdefault(name, []).append((graph.name, gate))
     stages = tuple(MergedStage(name, bound[name], inputs[name], tuple(asked[name])) for name in bound)
     return MergedWorkload(workload, _gates_first(stages), names)
+
+
+def require_computed(merged: MergedWorkload) -> None:
+    """Raise `GraphError` where a stage only costs: in real time nothing would take that long."""
+    for stage in merged.stages:
+        if stage.bound.operator.only_costs:
+            raise GraphError(
+                f"stage `{stage.name}` of workload `{merged.workload.name}` is of operator "
+                f"`{stage.bound.operator.name}`, which nothing computes: it runs in virtual time alone",
+                hint="replay it with `--virtual` and a profile, or take `Runtime.simulated`",
+            )
 
 
 def price(
@@ -139,7 +151,6 @@ def price(
                 if cost is None:
                     continue
                 duration_us = cost.duration_us(stage.bound.work(variant), frames)
-                power_mw = processor.active_mw if cost.power_mw is None else cost.power_mw
                 output_bytes = stage.bound.output_bytes() * frames
                 weights = (processor.name, *_weights(stage.bound, variant))
                 holds = holders.setdefault(weights, stage.name) == stage.name
@@ -148,7 +159,7 @@ def price(
                         resource=processor.name,
                         variant=variant,
                         duration_us=duration_us,
-                        energy_nj=duration_us * power_mw,
+                        energy_nj=cost.run_nj(duration_us, processor.active_mw, frames),
                         output_bytes=output_bytes,
                         memory_bytes=output_bytes + (stage.bound.weight_bytes(variant) if holds else 0),
                         accuracy_loss_ppm=stage.bound.accuracy_loss_ppm[variant],
@@ -158,7 +169,9 @@ def price(
             raise ProfileError(
                 f"profile `{profile.name}` has no entry for stage `{stage.name}` ({stage.bound.operator.name}) on "
                 f"{', '.join(dict.fromkeys(can))}",
-                hint="measure it with `leo-runtime calibrate`, or add an entry for its operator",
+                hint="add an entry with its name as `stage`"
+                if stage.bound.operator.only_costs
+                else "measure it with `leo-runtime calibrate`, or add an entry for its operator",
             )
         if not senses:
             raise ProfileError(
@@ -269,7 +282,8 @@ def _new_name(stage: str, graph: str, taken: Collection[str]) -> str:
 
 def _identity(stage: Stage, bound: BoundStage, reads: tuple[str, ...]) -> tuple[object, ...]:
     variants = tuple((v.name, bound.params[v.name].model_dump_json(), v.accuracy_loss_ppm) for v in stage.variants)
-    return stage.operator, reads, variants
+    name = stage.name if bound.operator.only_costs else None
+    return stage.operator, reads, variants, stage.chance_ppm, name
 
 
 def _weights(bound: BoundStage, variant: str) -> tuple[object, ...]:

@@ -61,6 +61,8 @@ class Operator:
     """Its output is one number: above 0 opens the gate, and lets the stages behind it run."""
     is_source: bool = False
     """It reads a sensor stream: its one input array is the window of raw samples, and it has no input stages."""
+    only_costs: bool = False
+    """Nothing computes it: a run in virtual time takes what the profile says by the stage's name, and gives zeros."""
     takes_absent: bool = False
     """An input that a closed gate removed is given as zeros; any other operator is then removed itself."""
     cut: Callable[[Any, Sequence[Shape], int], tuple[Part, ...]] | None = None
