@@ -11,10 +11,11 @@ import pytest
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import GraphBuilder, Stream, TaskGraph, Variant, Workload
-from leo_runtime.errors import DocumentError, GraphError, ProfileError
+from leo_runtime.errors import DocumentError, GraphError, InputError, ProfileError
 from leo_runtime.frame.lower import merge, price
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.measure import calibrate
+from leo_runtime.replay.replay import batches
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.testing.fakes import FakeBackend
 from recorded import load_all, write_all
@@ -260,3 +261,31 @@ def test_in_real_time_it_is_refused(tmp_path: Path) -> None:
     write_all(tmp_path)
     with pytest.raises(GraphError, match=says):
         calibrate.calibrate(workload(eyes()), HARDWARE, load_all(tmp_path)[3])
+
+
+def test_graphs_at_rates_share_the_frames_where_they_meet() -> None:
+    """60, 45 and 30 a second over a second: 90 moments, each one question."""
+
+    def at(rate_hz: int) -> TaskGraph:
+        builder = GraphBuilder(f"at{rate_hz}", rate_hz=rate_hz, deadline_us=5_000)
+        builder.stage("frame", "cost", output_bytes=1)
+        return builder.build()
+
+    shared = workload(at(60), at(45), at(30))
+    with Runtime.simulated(shared, HARDWARE, profile(), compute=False) as runtime:
+        for due, _ in batches(runtime, 1_000_000, 1):
+            runtime.submit(due[0], {})
+        frames = runtime.drain()
+        assert [len(graphs) for _, graphs in batches(runtime, 1_000_000, 5)] == [1] * (12 + 9 + 6)
+    assert len(frames) == 90
+    assert sum(len(frame.graphs) for frame in frames) == 135
+    assert sum(len(frame.stages) for frame in frames) == 90
+    assert [graph.graph for graph in frames[-1].graphs] == ["at60", "at45", "at30"]
+
+
+def test_a_release_at_a_rate_that_is_not_due_is_told_the_next() -> None:
+    graph = eyes().model_copy(update={"period_us": 16_667, "rate_hz": 60})
+    with Runtime.simulated(workload(graph), HARDWARE, profile(), compute=False) as runtime:
+        runtime.submit(33_333, {})
+        with pytest.raises(InputError, match="no graph is due at 33334 us; due next are, in us, `eyes` at 50000"):
+            runtime.submit(33_334, {})

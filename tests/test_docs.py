@@ -202,7 +202,7 @@ def test_the_study_of_stages_that_only_cost_runs_as_the_page_has_it() -> None:
     documents = Workload.from_toml(workload), Hardware.from_toml(hardware), Profile.from_toml(profile)
     with Runtime.simulated(*documents, compute=False) as runtime:
         for number in range(1, 101):
-            runtime.submit(number * 16_667, {})
+            runtime.submit(documents[0].graphs[0].release_us(number), {})
         frames = runtime.drain()
     ran = Counter(run.stage for frame in frames for run in frame.stages if run.outcome == "done")
     assert ran["frame"] == ran["moved"] == 100

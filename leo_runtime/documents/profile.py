@@ -8,7 +8,7 @@ A cost is a line: `fixed_us` plus so much for every multiply-accumulate and ever
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -57,12 +57,6 @@ class Cost(Value):
     source: Name
     """A citation, `measured`, or a text that begins with `modelled`."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _of_a_stage(cls, data: Any) -> Any:
-        """An entry for a stage by its name needs to name no operator."""
-        return {"operator": ONLY_COSTS, **data} if isinstance(data, dict) and data.get("stage") is not None else data
-
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.stage is None:
@@ -71,6 +65,8 @@ class Cost(Value):
             if self.energy_nj is not None:
                 reject("energy_nj is of a stage by its name; others have power_mw", "$.energy_nj", self.energy_nj)
             return self
+        if self.operator == ANY_OPERATOR:
+            object.__setattr__(self, "operator", ONLY_COSTS)
         if self.operator != ONLY_COSTS:
             says = f"an entry for a stage by its name is of operator `{ONLY_COSTS}`, or leaves it out"
             reject(f"{says}, got `{self.operator}`", "$.operator", self.operator)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count, takewhile
 from math import isnan
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -82,7 +83,11 @@ class TaskGraph(Value):
     """One sensing pipeline: stages, how often it runs, and by when it must have answered."""
 
     name: Name
-    period_us: Positive
+    period_us: Positive = Field(default_factory=lambda: 0)  # Where it stays 0, the graph is refused below.
+    """How often it runs; of one with a `rate_hz`, about: that rounded."""
+    rate_hz: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """How often a second it runs, in place of `period_us`: each release is rounded to a microsecond by itself, so that
+    rates meet where they should."""
     offset_us: Quantity = 0
     deadline_us: Positive
     """Each output is due so long after the frame's release."""
@@ -94,6 +99,13 @@ class TaskGraph(Value):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.rate_hz is not None and not self.period_us:
+            object.__setattr__(self, "period_us", _rounded(1_000_000, self.rate_hz))
+        if not self.period_us:
+            reject('the key "period_us" is missing, or "rate_hz" in its place', "$.period_us", None)
+        if self.rate_hz is not None and self.period_us != _rounded(1_000_000, self.rate_hz):
+            says = f"rate_hz {self.rate_hz} is not a period of {self.period_us} us"
+            reject(f"{says}: a graph has one of them", "$.period_us", self.period_us)
         unique([stage.name for stage in self.stages], "$.stages[{}].name")
         names = [stage.name for stage in self.stages]
         for s, stage in enumerate(self.stages):
@@ -111,6 +123,31 @@ class TaskGraph(Value):
             reject(f'no stage of graph "{self.name}" is called "{self.decision.stage}"', "$.decision.stage", "")
         return self
 
+    @property
+    def timing(self) -> tuple[int, int, int | None]:
+        """What graphs that always run at the same times have in common."""
+        exact = self.rate_hz is None or 1_000_000 % self.rate_hz == 0
+        return self.period_us, self.offset_us, None if exact else self.rate_hz
+
+    def release_us(self, number: int) -> int:
+        """When it runs for the time of that number, from 0."""
+        if self.rate_hz is None:
+            return self.offset_us + number * self.period_us
+        return self.offset_us + _rounded(number * 1_000_000, self.rate_hz)
+
+    def releases_us(self, until_us: int) -> Iterator[int]:
+        """Whenever it runs, up to and at that time."""
+        return takewhile(lambda at_us: at_us <= until_us, map(self.release_us, count()))
+
+    def next_release_us(self, at_us: int) -> int:
+        """When it runs next, at that time or after it."""
+        since_us = at_us - self.offset_us
+        if self.rate_hz is None:
+            number = -(-since_us // self.period_us)
+        else:
+            number = -(-(2 * since_us - 1) * self.rate_hz // 2_000_000)
+        return self.release_us(max(0, number))
+
     def stage(self, name: str) -> Stage:
         """The stage of that name. Raises `KeyError`."""
         for stage in self.stages:
@@ -122,6 +159,11 @@ class TaskGraph(Value):
         """The stages that nothing reads and that gate nothing, in the order they are written: what is due."""
         read = {name for stage in self.stages for name in (*stage.inputs, stage.gate)}
         return tuple(stage.name for stage in self.stages if stage.name not in read)
+
+
+def _rounded(number: int, by: int) -> int:
+    """number / by, rounded half up."""
+    return (2 * number + by) // (2 * by)
 
 
 class Stream(Value):
@@ -209,15 +251,18 @@ class GraphBuilder:
         self,
         name: str,
         *,
-        period_us: int,
+        period_us: int | None = None,
+        rate_hz: int | None = None,
         deadline_us: int,
         offset_us: int = 0,
         weight: int = 1,
         accuracy_loss_ppm_max: int | None = None,
     ) -> None:
+        """`period_us` or `rate_hz`; the others as in `TaskGraph`."""
         self._graph: dict[str, Any] = {
             "name": name,
-            "period_us": period_us,
+            **({} if period_us is None else {"period_us": period_us}),
+            "rate_hz": rate_hz,
             "deadline_us": deadline_us,
             "offset_us": offset_us,
             "weight": weight,

@@ -319,9 +319,7 @@ class Runtime:
         """
         release_us = whole(release_us, "release_us")
         return tuple(
-            graph.name
-            for graph in self.merged.workload.graphs
-            if release_us >= graph.offset_us and (release_us - graph.offset_us) % graph.period_us == 0
+            graph.name for graph in self.merged.workload.graphs if graph.next_release_us(release_us) == release_us
         )
 
     def sources(self, graphs: Collection[str]) -> tuple[SourceWindow, ...]:
