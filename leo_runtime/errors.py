@@ -56,7 +56,7 @@ class DocumentError(InputError, ValueError):
 
     def __init__(self, source: str, problem: str, path: str = "$", value: str = "", *, hint: str = "") -> None:
         # Names in it are the document's own, and may have line breaks or what a terminal would obey.
-        super().__init__(_printable(f"{source}: {problem}, at {path}"), hint=hint)
+        super().__init__(printable(f"{source}: {problem}, at {path}"), hint=hint)
         self.source = source
         self.path = path
         self.value = value
@@ -72,6 +72,10 @@ class ProfileError(InputError):
 
 class RecordingError(InputError):
     """A recording is truncated, empty, or of the wrong rate."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        # What it quotes is a file's own, and may have line breaks or what a terminal would obey.
+        super().__init__(printable(message), hint=hint)
 
 
 class ClosedError(InputError):
@@ -116,7 +120,16 @@ def _again(kind: type[LeoError], args: tuple[Any, ...]) -> LeoError:
     return error
 
 
-def _printable(text: str) -> str:
+def words(error: BaseException) -> str:
+    """What an exception of foreign code is and says, as "KeyError: 'x'"; of one that cannot say it, what it is."""
+    try:
+        said = str(error)
+    except Exception:
+        said = ""
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+def printable(text: str) -> str:
     """The text with every character that cannot be seen written as its escape."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
@@ -124,7 +137,7 @@ def _printable(text: str) -> str:
 def failure_text(error: BaseException) -> str:
     """What is told of something that a kernel raised."""
     hint = f"; {error.hint}" if isinstance(error, LeoError) and error.hint else ""
-    return f"{type(error).__name__}: {error}{hint}"
+    return f"{words(error)}{hint}"
 
 
 def is_users_interrupt(error: BaseException) -> bool:

@@ -15,8 +15,6 @@ from leo_runtime.errors import DocumentError, InputError
 
 MAX_QUANTITY = 10**15
 
-_MARK = "\ufeff"
-"""Of the byte order, which some editors put before text."""
 _NOT_TOML = "documents are written as JSON: name it .json"
 
 Quantity = Annotated[int, Field(ge=0, le=MAX_QUANTITY)]
@@ -54,7 +52,7 @@ class Document(Value):
         """Read JSON text; `source` is what errors call it. Raises `DocumentError`."""
         if not isinstance(text, str | bytes):
             raise DocumentError(source, f"JSON text is a str or bytes, got {type(text).__name__}")
-        text = text.removeprefix(_MARK) if isinstance(text, str) else text.removeprefix(_MARK.encode())
+        text = _text(text, source)
         try:
             json.loads(text, object_pairs_hook=_no_repeated_keys)
         except _RepeatedKeyError as error:
@@ -72,7 +70,7 @@ class Document(Value):
         if not isinstance(text, str):
             raise DocumentError(source, f"TOML text is a str, got {type(text).__name__}")
         try:
-            data = tomllib.loads(text.removeprefix(_MARK))
+            data = tomllib.loads(_text(text, source))
         except (ValueError, RecursionError) as error:  # Not TOML, or a number of thousands of digits.
             raise DocumentError(source, f"not TOML ({error})") from None
         return cls.from_dict(data, source)
@@ -100,12 +98,8 @@ class Document(Value):
             raise DocumentError(str(path), f"cannot be read ({error.strerror or error})") from None
         except ValueError as error:  # A name that no file can have.
             raise DocumentError(str(path), f"cannot be read ({error})") from None
-        if Path(path).suffix != ".toml":
-            return cls.from_json(raw, str(path))
-        try:
-            return cls.from_toml(raw.decode(), str(path))
-        except UnicodeDecodeError as error:
-            raise DocumentError(str(path), f"not UTF-8 text ({error.reason} at byte {error.start})") from None
+        text = _text(raw, str(path))
+        return (cls.from_toml if Path(path).suffix == ".toml" else cls.from_json)(text, str(path))
 
     def to_json(self) -> str:
         """The document as JSON text, one trailing newline, what is at its default left out."""
@@ -146,6 +140,17 @@ def _write_whole(path: Path, content: bytes) -> None:
     except BaseException:  # An interrupt is one of them.
         beside.unlink(missing_ok=True)
         raise
+
+
+def _text(given: str | bytes, source: str) -> str:
+    """Text of UTF-8, without the mark of the byte order that some editors begin it with. Raises `DocumentError`."""
+    try:
+        text = given if isinstance(given, str) else given.decode()
+    except UnicodeDecodeError as error:
+        raise DocumentError(
+            source, f"not UTF-8 text ({error.reason} at byte {error.start})", hint="save it as UTF-8"
+        ) from None
+    return text.removeprefix("\ufeff")
 
 
 def require_path(path: object) -> None:

@@ -240,6 +240,13 @@ def test_an_output_that_is_not_finite_fails_its_stage_unless_it_may_pass(kind: s
             )
 
 
+def test_a_masked_output_is_not_taken_for_what_is_below_its_mask() -> None:
+    masked = np.ma.masked_array(np.array([1, 2], np.float32), mask=[False, True])
+    with runtime_of("virtual", Functions(scores=lambda: lambda _: masked), loud_graph()) as runtime:
+        runtime.submit(0, {"sound": LOUD})
+        assert "stage `scores` gave an array with masked numbers on `cpu`" in one(runtime.drain()).reason
+
+
 def test_an_output_that_is_no_array_is_said_to_be_none() -> None:
     with runtime_of("virtual", Functions(scores=lambda: lambda _: [1.0, 2.0]), loud_graph()) as runtime:
         runtime.submit(0, {"sound": LOUD})

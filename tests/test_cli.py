@@ -273,7 +273,7 @@ def test_help_imports_nothing_that_takes_long():
         "print(sorted(own, key=len), [m for m in ('numpy', 'pydantic', 'json.tool') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    expected = ["leo_runtime", "leo_runtime.cli", "leo_runtime.errors", "leo_runtime.command"]
+    expected = ["leo_runtime", "leo_runtime.cli", "leo_runtime.errors", "leo_runtime.command", "leo_runtime.progress"]
     assert done.stdout.splitlines()[-1] == f"{[*expected, 'leo_runtime.command.shared']} []"
 
 
@@ -301,6 +301,18 @@ def test_an_output_without_room_is_no_traceback(frame, arguments):
     assert "standard output cannot be written" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert "Exception" not in ended.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_talk_that_cannot_be_written_changes_nothing(frame):
+    with Path("/dev/full").open("w") as full:
+        code = (
+            "import sys; from leo_runtime.cli import main; from leo_runtime.progress import ProgressBar\n"
+            "with ProgressBar('solving') as bar: bar('all', 1, 1)\n"
+            "sys.exit(main(['solve', 'frame.json', '--active-mw', '1']))"
+        )
+        ended = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=full, text=True)
+    assert (ended.returncode, json.loads(ended.stdout)["status"]) == (0, "optimal")
 
 
 @pytest.mark.parametrize(("closed", "status"), [(">&-", 2), ("2>&-", 0)])

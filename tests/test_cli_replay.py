@@ -276,12 +276,14 @@ def test_what_was_measured_is_printed_as_json(capsys):
         (*VIRTUAL, "--plot", "picture"),
         (*VIRTUAL, "--out", "taken"),
         ("replay", *OWN, "--live", "--out", "taken"),
+        ("replay", *OWN, "--live", "--out", "kept"),
         ("replay", *OWN, "--live", "--out", "loud.npz/out"),
     ],
 )
 def test_an_output_that_cannot_be_written_is_refused_before_anything_is_measured(capsys, monkeypatch, arguments):
     for log in ("beeps.virtual.log.jsonl", "beeps.real.perfetto-trace"):
         Path("taken", log).mkdir(parents=True)
+    Path("kept", "desk.profile.json").mkdir(parents=True)
     for place in ("leo_runtime.measure.calibrate.calibrate", "leo_runtime.replay.compare.replay"):
         monkeypatch.setattr(place, lambda *_, **__: pytest.fail("ran, with nowhere to write"))
     status, out, err = run(capsys, *arguments)

@@ -102,31 +102,26 @@ def test_a_key_given_twice_is_refused() -> None:
 def test_a_file_that_is_not_there_or_not_text_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DocumentError, match="cannot be read"):
         Problem.from_file(tmp_path / "none.json")
-    (tmp_path / "bytes.json").write_bytes(b"\xff\xfe{")
-    with pytest.raises(DocumentError, match="not JSON"):
-        Problem.from_file(tmp_path / "bytes.json")
-    (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(DocumentError, match="not UTF-8"):
-        Problem.from_file(tmp_path / "bytes.toml")
+    for name in ("bytes.json", "bytes.toml"):
+        (tmp_path / name).write_bytes(json.dumps(PROBLEM).encode("utf-16"))
+        with pytest.raises(DocumentError, match="not UTF-8") as error:
+            Problem.from_file(tmp_path / name)
+        assert error.value.hint == "save it as UTF-8"
 
 
-@pytest.mark.parametrize("name", ["p.json", "p.toml"])
-def test_a_mark_of_the_byte_order_is_no_error(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["frame.json", "frame.toml"])
+def test_a_byte_order_mark_is_no_part_of_a_document(tmp_path: Path, name: str) -> None:
     text = (
         json.dumps(PROBLEM)
-        if name.endswith(".json")
-        else f"format = {json.dumps(PROBLEM['format'])}\n"
-        + "".join(f"{key} = {toml(value)}\n" for key, value in PROBLEM.items() if key != "format")
+        if name == "frame.json"
+        else 'format = "leo-problem/1"\nname = "tiny"\nresources = []\nstages = []\n'
     )
+    read = Problem.from_json if name == "frame.json" else Problem.from_toml
     (tmp_path / name).write_text(text, encoding="utf-8-sig")
-    assert Problem.from_file(tmp_path / name) == Problem.from_json(json.dumps(PROBLEM))
-
-
-def toml(value: object) -> str:
-    """A value as TOML writes it."""
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{json.dumps(key)} = {toml(one)}" for key, one in value.items()) + "}"
-    return f"[{', '.join(map(toml, value))}]" if isinstance(value, list | tuple) else json.dumps(value)
+    assert Problem.from_file(tmp_path / name) == read(text) == read("\ufeff" + text)
+    assert name != "frame.json" or Problem.from_json(text.encode("utf-8-sig")) == read(text)
+    with pytest.raises(DocumentError, match=r"not (JSON|TOML)"):
+        read("\ufeff\ufeff" + text)
 
 
 def test_half_a_character_is_refused_without_showing_the_whole_text() -> None:

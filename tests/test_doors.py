@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from leo_backends.cpu import CpuBackend
+from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.documents.workload import GraphBuilder, Workload
 from leo_runtime.errors import InputError
@@ -246,11 +248,18 @@ def test_graphs_that_cannot_be_are_refused(runtime: Runtime, graphs: Any, says: 
     refused(runtime.submit_batch, [(1000, {"sound": LOUD})], graphs=graphs, says=says)
 
 
-@pytest.mark.parametrize("graphs", ["loud", ["nobody"], 5, [5]])
+@pytest.mark.parametrize("graphs", ["loud", "", ["nobody"], 5, 0, None, [5]])
 def test_sources_are_of_graphs_that_are_there(runtime: Runtime, graphs: Any) -> None:
     with pytest.raises(InputError):
         runtime.sources(graphs)
     assert runtime.sources(()) == ()
+
+
+def test_names_may_be_an_array_of_them(runtime: Runtime) -> None:
+    graphs: Any = np.array(["loud", "other"])
+    assert [source.stage for source in runtime.sources(graphs)] == ["sound"]
+    runtime.submit(2000, {"sound": LOUD}, graphs=graphs)
+    assert [graph.graph for graph in one(runtime.drain()).graphs] == ["loud", "other"]
 
 
 @pytest.mark.parametrize(
@@ -268,6 +277,8 @@ def test_sources_are_of_graphs_that_are_there(runtime: Runtime, graphs: Any) -> 
         ({("cpu", "fast"): (1.5, None)}, "`latency_us of cpu -> fast` is a whole number, got 1.5"),
         ({("cpu", "fast"): (1, 1.5)}, "`bytes_per_s of cpu -> fast` is a whole number, got 1.5"),
         ({("cpu", "fast"): (1, -1)}, "`bytes_per_s of cpu -> fast` is at least 0, got -1"),
+        ({("cpu", "fast"): (10**16, None)}, "`latency_us of cpu -> fast` is at most 1000000000000000, got"),
+        ({("cpu", "fast"): (1, 10**16)}, "`bytes_per_s of cpu -> fast` is at most 1000000000000000, got"),
     ],
 )
 def test_links_that_cannot_be_are_refused_and_change_nothing(runtime: Runtime, links: Any, says: str) -> None:
@@ -366,11 +377,11 @@ def test_audio_is_16_bit_integers_or_floats_up_to_one(samples: np.ndarray) -> No
         (ONES.astype(object), "got object", "floats from -1 to 1"),
         (ONES.astype(str), "got <U", "floats from -1 to 1"),
         (ONES.astype(bool), "got bool", "floats from -1 to 1"),
-        (np.ma.masked_array(ONES), "takes plain arrays, got a masked one", "samples.filled(0)"),
         (ONES * 9, "takes floats from -1 to 1 as audio, got 9 to 9", "divide them"),
         (ONES * -1.0001, "takes floats from -1 to 1 as audio, got -1.0001 to -1.0001", "divide them"),
         (np.where(np.arange(SAMPLES) == 5, np.nan, 0.0), "takes numbers, and sample 5 is nan", "such as 0"),
         (np.where(np.arange(SAMPLES) == 7, -np.inf, 0.0), "takes numbers, and sample 7 is -inf", "such as 0"),
+        (np.ma.masked_array(ONES, mask=np.arange(SAMPLES) == 2), "takes numbers, and sample 2 is masked", "filled(0)"),
     ],
 )
 def test_audio_of_another_scale_is_refused_with_how_to_convert_it(samples: np.ndarray, says: str, way_out: str) -> None:
@@ -392,6 +403,26 @@ def with_one(sample: int, channel: int, value: float) -> np.ndarray:
     return found
 
 
+@pytest.mark.parametrize("make", [Runtime.simulated, Runtime.live])
+@pytest.mark.parametrize("copy", [True, False])
+@pytest.mark.parametrize("dtype", [np.int16, ">i2", np.uint16, np.int32, np.float32, np.float64])
+def test_motion_is_taken_at_its_value(make: Callable[..., Runtime], copy: bool, dtype: Any) -> None:
+    """As int16 it was divided by 32768, as if it were audio."""
+    graph = GraphBuilder("steps", period_us=1000, deadline_us=10_000_000)
+    graph.stage("wrist", "window", stream="wrist", samples=SAMPLES)
+    text = motion().model_dump(mode="json")
+    moving = Workload.from_dict({**text, "graphs": [graph.build().model_dump(mode="json")]})
+    given = {"cpu": CpuBackend(Processor(name="cpu", backend="cpu"))}
+    samples = np.full((SAMPLES, 3), 100, dtype)
+    with make(moving, bench(), profile(), solver="heft", backends=given) as runtime:
+        runtime.submit(0, {"wrist": samples}, copy=copy)
+        runtime.submit_batch([(1000, {"wrist": samples}), (2000, {"wrist": samples})], copy=copy)
+        for result in runtime.drain():
+            for answer in result.graphs:
+                assert (answer.outputs["wrist"] == 100).all()
+    given["cpu"].close()
+
+
 @pytest.mark.parametrize(
     ("samples", "says"),
     [
@@ -404,7 +435,7 @@ def with_one(sample: int, channel: int, value: float) -> np.ndarray:
         (with_one(15, 2, -np.inf), "source `wrist` takes numbers, and sample 15 of channel 2 is -inf"),
         (with_one(4, 0, 1e300), "sample 4 of channel 0 is 1e+300, more than float32 has room for"),
         (with_one(4, 0, -4e38), "sample 4 of channel 0 is -4e+38, more than float32 has room for"),
-        (np.ma.masked_equal(np.ones((SAMPLES, 3)), 1), "source `wrist` takes plain arrays, got a masked one"),
+        (np.ma.masked_equal(np.arange(SAMPLES * 3.0).reshape(-1, 3), 13), "sample 4 of channel 1 is masked"),
         (np.ones(SAMPLES), "as an array of shape (16, 3), got shape (16,)"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -117,7 +118,21 @@ def hanging(**options: Any) -> Iterator[tuple[Runtime, Hanging]]:
         runtime.close()
 
 
-THROWN = [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), BaseException("odd"), AssertionError("no")]
+class SpeechlessError(BaseException):
+    """Raises as it is printed."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+THROWN = [
+    SystemExit(3),
+    KeyboardInterrupt(),
+    GeneratorExit(),
+    BaseException("odd"),
+    AssertionError("no"),
+    SpeechlessError(),
+]
 
 
 @pytest.mark.parametrize("error", THROWN, ids=lambda error: type(error).__name__)
@@ -132,7 +147,9 @@ def test_whatever_a_kernel_throws_is_the_failure_of_its_stage(error: BaseExcepti
         assert used == [("fast", "done")], "its lane goes on"
 
 
-@pytest.mark.parametrize("error", [SystemExit(3), GeneratorExit()], ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize(
+    "error", [SystemExit(3), GeneratorExit(), SpeechlessError()], ids=lambda error: type(error).__name__
+)
 def test_whatever_a_kernel_throws_in_virtual_time_is_the_failure_of_its_stage(error: BaseException) -> None:
     with simulated(solver=everything_on("fast"), backends=fake_backends(fast=Throwing(error))) as runtime:
         runtime.submit(0, {"sound": LOUD})
@@ -180,7 +197,7 @@ def test_an_interrupt_raised_in_another_thread_is_the_kernels() -> None:
     thread = threading.Thread(target=replay)
     thread.start()
     thread.join()
-    assert found == ["KeyboardInterrupt: "]
+    assert found == ["KeyboardInterrupt"]
 
 
 @pytest.mark.parametrize("submits", [0, 1, 3])
@@ -244,6 +261,42 @@ def test_draining_in_virtual_time_has_an_end() -> None:
         with pytest.raises(DrainTimeoutError):
             runtime.drain(timeout_s=0)
         assert one(runtime.drain(timeout_s=600)).graphs[0].outcome == "done"
+
+
+@pytest.mark.parametrize("kind", ["virtual", "real"])
+def test_a_kernel_that_drains_fails_its_stage_instead_of_waiting_for_itself(kind: str) -> None:
+    class Draining(FakeBackend):
+        def load(self, stage: BoundStage, variant: str, /) -> Any:
+            kernel = super().load(stage, variant)
+
+            def drain(inputs: Sequence[np.ndarray]) -> np.ndarray:
+                if inputs[0].any():
+                    runtime.drain()
+                return kernel(inputs)
+
+            return drain if stage.name == "scores" else kernel
+
+    fast = Draining()
+    virtual = partial(simulated, solver=everything_on("fast"), backends=fake_backends(fast=fast))
+    with live(fast=fast) if kind == "real" else virtual() as runtime:
+        runtime.submit(0, {"sound": LOUD})
+        result = one(runtime.drain(timeout_s=600))
+    (failed,) = [run for run in result.stages if run.outcome == "failed"]
+    assert failed.error.startswith("InputError: drain() was called within a kernel")
+
+
+def test_a_forked_process_is_told_that_the_threads_are_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    with live(fast=FakeBackend()) as runtime:
+        runtime.submit(0, {"sound": LOUD})
+        runtime.drain()
+        with monkeypatch.context() as patch:
+            patch.setattr("os.getpid", lambda: -1)
+            with pytest.raises(InputError, match="the runtime's threads are in process"):
+                runtime.drain()
+            with pytest.raises(InputError, match="threads are in process"):
+                runtime.submit(0, {"sound": LOUD}, graphs=("loud",))
+        runtime.submit(0, {"sound": LOUD}, graphs=("loud",))
+        assert one(runtime.drain()).graphs[0].label == "loud"
 
 
 def problems_of(asked: list[Problem], solver: str = "heft") -> Callable[[Problem], Placement]:
@@ -426,6 +479,61 @@ def test_a_backend_that_cannot_be_closed_does_not_keep_the_others_open(monkeypat
     with pytest.raises(BackendError, match="stuck"):
         runtime.close()
     assert [backend.closed for backend in made] == [1, 1]
+
+
+class Breaking(VirtualClock):
+    """Raises from the moment it is told to, in threads of these names."""
+
+    def __init__(self, threads: str = "") -> None:
+        super().__init__()
+        self.threads = threads
+        self.broken = False
+
+    def now_us(self) -> int:
+        if self.broken and threading.current_thread().name.startswith(self.threads):
+            raise OSError("no time")
+        return super().now_us()
+
+
+@pytest.mark.parametrize("threads", ["leo fast", ""])
+def test_a_clock_that_breaks_ends_no_lane_in_silence(threads: str) -> None:
+    """The lane's thread was gone, and whoever drained waited for good."""
+    clock = Breaking(threads)
+    with hanging(clock=clock) as (runtime, fast):
+        clock.broken = True
+        fast.let_go.set()
+        with pytest.raises(OSError, match="no time"):
+            runtime.drain()
+        assert one(runtime.results()).reason == "the runtime failed (OSError: no time)"
+        assert runtime.results() == ()
+
+
+def test_a_clock_that_breaks_before_the_end_keeps_no_thread_and_no_result() -> None:
+    clock = Breaking()
+    with hanging(clock=clock) as (runtime, fast):
+        clock.broken = True
+        runtime.close(0.0)
+        assert one(runtime.results()).reason == "the runtime failed (OSError: no time)"
+        fast.let_go.set()
+
+
+def test_a_kernel_that_hangs_in_virtual_time_keeps_nobody_else() -> None:
+    """Whoever drains for a while, or closes, waited for it for good."""
+    fast = Hanging()
+    runtime = simulated(solver=everything_on("fast"), backends=fake_backends(fast=fast))
+    runtime.submit(0, {"sound": LOUD})
+    drained: list[object] = []
+    thread = threading.Thread(target=lambda: drained.append(runtime.drain()))
+    thread.start()
+    fast.hung.wait()
+    with pytest.raises(DrainTimeoutError):
+        runtime.drain(timeout_s=0)
+    runtime.close(0.0)
+    assert one(runtime.results()).reason == "the runtime was closed before it ended"
+    fast.let_go.set()
+    thread.join()
+    assert drained == [()]
+    assert runtime.results() == ()
 
 
 @pytest.mark.parametrize("release_us", [10**19, 1_764_374_400 * 10**9, 10**16 + 1])

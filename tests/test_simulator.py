@@ -167,3 +167,17 @@ def test_a_noise_gives_whole_numbers(lasts_us: Any, says: str) -> None:
     with pytest.raises(InputError, match=re.escape(f"`noise` {says}")):
         simulator.post(FrameAdmitted(0, 0, 0, planned(problem)))
         simulator.drain()
+
+
+def test_what_cannot_be_published_is_told() -> None:
+    """The end that it belonged to was lost, and the frame never ended."""
+
+    def publish(*_: object) -> None:
+        raise MemoryError("no room")
+
+    simulator = Simulator(dispatcher_for(chain_problem()), publish=publish)
+    simulator.post(FrameAdmitted(0, 0, 0, planned(chain_problem())))
+    for _ in range(2):
+        with pytest.raises(MemoryError, match="no room"):
+            simulator.drain()
+    assert isinstance(simulator.failure, MemoryError)

@@ -108,6 +108,10 @@ class CpuKernel:
             raise KernelError(f"stage `{stage.name}` was given the shapes {shapes}, it reads {stage.input_shapes}")
         try:
             given = self._program(inputs)
+            if np.ma.is_masked(given):  # Without its mask it would be whatever is below.
+                raise KernelError(
+                    f"stage `{stage.name}` gave an array with masked numbers", hint="fill them: output.filled(0)"
+                )
             output = np.ascontiguousarray(0 if given is None else given, np.float32)
         except LeoError:
             raise
@@ -120,8 +124,6 @@ class CpuKernel:
                 f"{stage.output_shape}",
                 hint=f"the function of `{stage.operator.name}` ends without `return`",
             )
-        if isinstance(given, np.ma.MaskedArray):
-            raise KernelError(f"stage `{stage.name}` gave a masked array", hint="return one with .filled(0)")
         if output.shape != stage.output_shape:
             if isinstance(given, np.ndarray):
                 raise KernelError(

@@ -35,7 +35,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(request: Request) -> int:
     """Print the explanation. Returns the exit status."""
     from leo_runtime.documents.problem import Placement, Problem
-    from leo_runtime.solver.explain import LIMIT_NODES, explain, render
+    from leo_runtime.solver.explain import LIMIT_NODES, explain
 
     explanation = explain(
         Problem.from_file(request.problem),
@@ -46,5 +46,5 @@ def run(request: Request) -> int:
     if request.json:
         put(json.dumps(asdict(explanation), indent=1, default=lambda value: value.model_dump()) + "\n")
     else:
-        put(render(explanation))
+        put(str(explanation))
     return DONE if explanation.criteria is not None else ANSWERED_NO

@@ -261,8 +261,10 @@ def _profile(request: Request, time: Time, workload: Workload, hardware: Hardwar
         return shipped.profile(request.profile)
     from leo_runtime.measure.kept_profile import kept_or_measured
     from leo_runtime.progress import ProgressBar
+    from leo_runtime.schema import require_writable
 
     path = request.out / f"{hardware.name}.profile.json"
+    require_writable(path)
     with ProgressBar("calibrating") as progress:
         return kept_or_measured(path, workload, hardware, recording, tell=say, progress=progress)
 

@@ -9,6 +9,7 @@ import os
 import sys
 
 from leo_runtime.errors import InputError
+from leo_runtime.progress import tell
 
 DONE, ANSWERED_NO, WRONG_USE, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
 """Exit statuses."""
@@ -78,4 +79,4 @@ def discard_output() -> None:
 
 def say(text: str) -> None:
     """Talk, which goes to standard error: standard output is for data."""
-    print(text, file=sys.stderr)
+    tell(sys.stderr, f"{text}\n")

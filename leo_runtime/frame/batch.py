@@ -16,7 +16,14 @@ from leo_runtime.documents.problem import AccuracyBudget, Deadline, Mode, Placem
 from leo_runtime.documents.workload import TaskGraph
 from leo_runtime.errors import InputError, SolverError
 from leo_runtime.frame.conditions import Conditions
-from leo_runtime.frame.lower import MergedStage, MergedWorkload, active_stages, usual_links, usual_resources
+from leo_runtime.frame.lower import (
+    MergedStage,
+    MergedWorkload,
+    active_stages,
+    share_weights,
+    usual_links,
+    usual_resources,
+)
 from leo_runtime.values import several_names
 
 MAX_CANDIDATES = 6
@@ -167,6 +174,7 @@ def batch_problem(
         reads = [name for name in (*stage.inputs, *stage.gates(conditions.graphs)) if name in active]
         return tuple(dict.fromkeys(called[read, frame] for read in reads for frame in job.frames))
 
+    alone, batched = (share_weights(tuple(active.values()), modes, hardware) for modes in (alone, batched))
     room = {processor.name: processor.memory_bytes for processor in hardware.processors}
     later = {name: tuple(_without_weights(mode, room[mode.resource]) for mode in alone[name]) for name in active}
 

@@ -6,7 +6,7 @@ merged stage its modes. `frame_problem` is done for every frame.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from leo_runtime.documents.hardware import Hardware, Processor, Radio
@@ -110,9 +110,7 @@ def price(
 ) -> dict[str, tuple[Mode, ...]]:
     """Every way to run each merged stage, for so many frames at a time: where a backend can and the profile knows.
 
-    A mode's memory is what the stage holds and its output, of every frame. Equal weights that several stages read count
-    on each processor with the first of them that may run there: they are there once, wherever their readers are. On a
-    processor that has no room for them they count with each, so that none of them runs there.
+    A mode's memory is what the stage holds and its output, of every frame (`share_weights` for equal weights).
 
     Raises `ProfileError` when a stage has no mode at all, profile and hardware are of different machines, or the
     profile speaks of a processor that the hardware has not.
@@ -120,7 +118,6 @@ def price(
     profile.require(hardware.name)
     _require_processors(profile, hardware)
     modes: dict[str, tuple[Mode, ...]] = {}
-    holders: dict[tuple[object, ...], str] = {}
     for stage in merged.stages:
         usable: list[Mode] = []
         can: list[str] = []
@@ -135,10 +132,6 @@ def price(
                 duration_us = cost.duration_us(stage.bound.work(variant), frames)
                 power_mw = processor.active_mw if cost.power_mw is None else cost.power_mw
                 output_bytes = stage.bound.output_bytes() * frames
-                weights = (processor.name, *_weights(stage.bound, variant))
-                memory_bytes = output_bytes + stage.bound.weight_bytes(variant)
-                fits = processor.memory_bytes is None or memory_bytes <= processor.memory_bytes
-                holds = holders.setdefault(weights, stage.name) == stage.name
                 usable.append(
                     Mode(
                         resource=processor.name,
@@ -146,7 +139,7 @@ def price(
                         duration_us=duration_us,
                         energy_nj=duration_us * power_mw,
                         output_bytes=output_bytes,
-                        memory_bytes=memory_bytes if holds or not fits else output_bytes,
+                        memory_bytes=output_bytes + stage.bound.weight_bytes(variant),
                         accuracy_loss_ppm=stage.bound.accuracy_loss_ppm[variant],
                     )
                 )
@@ -166,6 +159,29 @@ def price(
     return modes
 
 
+def share_weights(
+    active: Sequence[MergedStage], modes: Mapping[str, tuple[Mode, ...]], hardware: Hardware
+) -> dict[str, tuple[Mode, ...]]:
+    """The modes of the stages that a frame has, with equal weights of several of them counted once on a processor.
+
+    They count with the first of these stages that may run there, wherever it does. A stage for which there is no room
+    with the weights counts them itself, so that it does not run there without.
+    """
+    holders: dict[tuple[object, ...], str] = {}
+    room = {processor.name: processor.memory_bytes for processor in hardware.processors}
+
+    def shared(stage: MergedStage, mode: Mode) -> Mode:
+        weight_bytes = stage.bound.weight_bytes(mode.variant)
+        room_bytes = room[mode.resource]
+        fits = room_bytes is None or mode.memory_bytes <= room_bytes
+        weights = (mode.resource, *_weights(stage.bound, mode.variant))
+        if weight_bytes == 0 or not fits or holders.setdefault(weights, stage.name) == stage.name:
+            return mode
+        return mode.model_copy(update={"memory_bytes": max(0, mode.memory_bytes - weight_bytes)})
+
+    return {stage.name: tuple(shared(stage, mode) for mode in modes[stage.name]) for stage in active}
+
+
 def frame_problem(
     merged: MergedWorkload,
     modes: Mapping[str, tuple[Mode, ...]],
@@ -177,6 +193,7 @@ def frame_problem(
     active = active_stages(merged, conditions)
     # A gate's decision has to get to where it is waited for, so in the question it is an input like any other.
     names = {stage.name for stage in active}
+    modes = share_weights(active, modes, hardware)
     stages = tuple(
         StageModes(
             name=stage.name,

@@ -14,7 +14,7 @@ import traceback
 from pathlib import Path
 from types import ModuleType
 
-from leo_runtime.errors import GraphError
+from leo_runtime.errors import GraphError, words
 
 _FOLDER = "leo_workload_"
 
@@ -50,15 +50,6 @@ def import_for(operator: str, module: str) -> None:
             f"the module of operator `{operator}` cannot be imported ({_why(error, module)})",
             hint=_way_out(error, module),
         ) from None
-
-
-def words(error: BaseException) -> str:
-    """What an exception of foreign code is and says, as "KeyError: 'x'"; of one that cannot say it, what it is."""
-    try:
-        said = str(error)
-    except Exception:
-        said = ""
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def _why(error: BaseException, module: str) -> str:

@@ -13,10 +13,10 @@ from typing import Any
 
 from pydantic import create_model
 
-from leo_runtime.errors import GraphError
+from leo_runtime.errors import GraphError, words
 from leo_runtime.operators.catalogue import define
 from leo_runtime.operators.definition import Function, Operator, Shape, Work, values
-from leo_runtime.operators.modules import name_within, words
+from leo_runtime.operators.modules import name_within
 from leo_runtime.schema import MAX_QUANTITY, Value
 
 

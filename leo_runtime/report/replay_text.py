@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from leo_runtime.errors import printable
 from leo_runtime.frame.ledger import Ledger
 from leo_runtime.replay import summary
 from leo_runtime.replay.compare import Compared
@@ -92,7 +93,7 @@ def _times(count: int) -> str:
 
 def _short(text: str) -> str:
     """A text on one line, cut where it is too long to be read in a table, and with nothing that a terminal obeys."""
-    line = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in " ".join(text.split()))
+    line = printable(" ".join(text.split()))
     return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]}..."
 
 

@@ -17,6 +17,7 @@ from leo_runtime.documents.workload import TaskGraph, Workload
 from leo_runtime.errors import InputError
 from leo_runtime.frame.conditions import LinkNow
 from leo_runtime.frame.lower import MergedStage
+from leo_runtime.schema import MAX_QUANTITY
 from leo_runtime.values import several_names, whole
 
 if TYPE_CHECKING:
@@ -64,6 +65,11 @@ class SourceWindow:
     """Of its array: (samples,), or (samples, channels)."""
     kind: str = "other"
     """Of its stream. Audio is int16, or float32 or float64 from -1 to 1; anything else any real numbers, all finite."""
+
+    def at_its_value(self, samples: np.ndarray) -> np.ndarray:
+        """Samples as kernels take them, which know no kinds: to them int16 is audio, and 32768 its full scale."""
+        is_other = self.kind != "audio" and samples.dtype.kind == "i" and samples.dtype.itemsize == 2
+        return samples.astype(np.float32) if is_other else samples
 
 
 def source_window(stage: MergedStage, workload: Workload) -> SourceWindow:
@@ -265,10 +271,10 @@ def known_links(hardware: Hardware, links: object) -> dict[tuple[str, str], Link
 def _link_now(name: str, value: Any) -> tuple[int, int | None]:
     if not isinstance(value, tuple | list) or len(value) != 2:
         raise InputError(f"the link {name} is (latency_us, bytes_per_s) or None, got {value!r}", hint=_LINKS)
-    latency_us = whole(value[0], f"latency_us of {name}")
+    latency_us = whole(value[0], f"latency_us of {name}", most=MAX_QUANTITY)
     if value[1] is None:
         return latency_us, None
-    bytes_per_s = whole(value[1], f"bytes_per_s of {name}")
+    bytes_per_s = whole(value[1], f"bytes_per_s of {name}", most=MAX_QUANTITY)
     if bytes_per_s == 0:
         raise InputError(f"the link {name} carries 0 bytes_per_s", hint=f"say None where it is down: {_LINKS}")
     return latency_us, bytes_per_s
@@ -299,15 +305,15 @@ def require_windows(wanted: Sequence[SourceWindow], known: Sequence[SourceWindow
 def _require_samples(source: SourceWindow, samples: np.ndarray) -> None:
     """Samples of a kind that is taken at its value: nobody guesses a scale."""
     where = f"source `{source.stage}`"
-    if isinstance(samples, np.ma.MaskedArray):
-        raise InputError(
-            f"{where} takes plain arrays, got a masked one",
-            hint="put a number where nothing was recorded, samples.filled(0), or leave the frame out",
-        )
     if source.kind == "audio" and samples.dtype not in _AUDIO:
         raise InputError(
             f"{where} takes audio as int16, or as float32 or float64 from -1 to 1, got {samples.dtype}",
             hint=_CONVERSIONS.get(samples.dtype.name, "bring it to floats from -1 to 1"),
+        )
+    if np.ma.is_masked(samples):
+        raise InputError(
+            f"{where} takes numbers, and {_sample(_first(np.ma.getmaskarray(samples)))} is masked",
+            hint="put a number where nothing was recorded: samples.filled(0)",
         )
     if samples.dtype.kind not in "iuf":
         raise InputError(f"{where} takes real numbers, got {samples.dtype}", hint="samples.astype(numpy.float32)")
@@ -316,11 +322,10 @@ def _require_samples(source: SourceWindow, samples: np.ndarray) -> None:
     # NaN and infinity come through both, so that samples are looked at twice and not three times.
     least, greatest = samples.min(), samples.max()
     if not _finite(np.array([least, greatest])).all():
-        place = tuple(int(at) for at in np.argwhere(~_finite(samples))[0])
-        channel = f" of channel {place[1]}" if len(place) > 1 else ""
+        place = _first(~_finite(samples))
         too_great = ", more than float32 has room for" if np.isfinite(samples[place]) else ""
         raise InputError(
-            f"{where} takes numbers, and sample {place[0]}{channel} is {samples[place]}{too_great}",
+            f"{where} takes numbers, and {_sample(place)} is {samples[place]}{too_great}",
             hint="put a number, such as 0, where nothing was recorded, or leave the frame out",
         )
     if source.kind == "audio" and (least < -1 or greatest > 1):
@@ -328,6 +333,16 @@ def _require_samples(source: SourceWindow, samples: np.ndarray) -> None:
             f"{where} takes floats from -1 to 1 as audio, got {least:g} to {greatest:g}",
             hint="divide them by the largest value they can have; 16-bit samples are taken as they are, as int16",
         )
+
+
+def _first(wrong: np.ndarray) -> tuple[int, ...]:
+    """Where the first one is."""
+    return tuple(int(at) for at in np.argwhere(wrong)[0])
+
+
+def _sample(place: tuple[int, ...]) -> str:
+    """A place in a window, in words; of a stream with one channel that is not named."""
+    return f"sample {place[0]}{f' of channel {place[1]}' if len(place) > 1 else ''}"
 
 
 def _finite(samples: np.ndarray) -> np.ndarray:

@@ -199,6 +199,11 @@ class Kernels:
             other = "nothing (None)" if output is None else f"a {type(output).__name__}"
             gave = other if shape is None else f"shape {shape}"
             raise KernelError(f"stage `{stage.name}` gave {gave} on `{resource}`, expected {stage.bound.output_shape}")
+        if np.ma.is_masked(output):
+            raise KernelError(
+                f"stage `{stage.name}` gave an array with masked numbers on `{resource}`",
+                hint="fill them: output.filled(0)",
+            )
         # The kernel may write there again, or has given its input.
         own = frozen_copy(output)
         if own.shape != shape or own.dtype.kind not in "biuf":

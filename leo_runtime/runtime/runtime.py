@@ -75,7 +75,7 @@ from leo_runtime.runtime.options import RuntimeOptions, chosen_options
 from leo_runtime.runtime.planner import FrameSolver, LinksNow, Planner, frame_solver, no_placement
 from leo_runtime.runtime.results import Results, Submitted, energy_nj, unplaced_result
 from leo_runtime.runtime.turns import Turns
-from leo_runtime.values import seconds, whole
+from leo_runtime.values import seconds, several_names, whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -319,7 +319,8 @@ class Runtime:
 
         Raises `InputError` for a graph that is not there.
         """
-        key = named_graphs(self.merged.workload, graphs) if graphs else ()
+        names = several_names(graphs, "graphs")
+        key = named_graphs(self.merged.workload, names) if names else ()
         if key not in self._sources:
             self._sources[key] = tuple(
                 source_window(stage, self.merged.workload)
@@ -414,10 +415,11 @@ class Runtime:
     def drain(self, timeout_s: float | None = None) -> tuple[FrameResult, ...]:
         """Wait until every submitted frame has ended, then `results`.
 
-        From any thread, but not from within a kernel, which is an `InputError`. Raises `DrainTimeoutError` (a
-        `TimeoutError`) where that takes longer than `timeout_s`, in seconds of real time: `results` then still has what
-        ended, and nothing is stopped.
-        Raises what went wrong in the runtime itself; the frames have their results then, too.
+        From any thread. Raises `DrainTimeoutError` (a `TimeoutError`) where that takes longer than `timeout_s`, in
+        seconds of real time: `results` then still has what ended, and nothing is stopped. Raises `InputError` within a
+        kernel, whose own frame this would wait for, and of a live runtime in a process that was forked since its first
+        frame, as `submit` does there: its threads stay where they were. Raises what went wrong in the runtime itself;
+        the frames have their results then, too.
         """
         timeout_s = None if timeout_s is None else seconds(timeout_s, "timeout_s")
         driver = self._driver
@@ -560,7 +562,7 @@ class Runtime:
     def _own_windows(self, graphs: tuple[str, ...], windows: Windows, copy: bool) -> Windows:
         """The windows that a frame reads, as nobody can change them."""
         own = frozen_copy if copy else frozen_view
-        return {source.stage: own(windows[source.stage]) for source in self.sources(graphs)}
+        return {source.stage: own(source.at_its_value(windows[source.stage])) for source in self.sources(graphs)}
 
     def _require_open(self) -> None:
         """Raise where no frame can be taken any more. Behind the lock."""
@@ -640,7 +642,10 @@ class Runtime:
 
     def _profiled_us(self, order: RunStage) -> int:
         """How long a run takes by the profile."""
-        job = self._in_flight[order.frame].plan.jobs[order.stage]
+        submitted = self._in_flight.get(order.frame)
+        if submitted is None:  # It was given up just now: what it still does counts for nothing.
+            return order.expected_us
+        job = submitted.plan.jobs[order.stage]
         return self._prices.mode(job.stage, order.variant, order.resource, len(job.frames)).duration_us
 
     def _adapted(self, modes: Modes) -> Modes:
@@ -662,7 +667,9 @@ class Runtime:
             return
         failure = self._driver.failure
         for done in self._driver.finished():
-            submitted = self._in_flight.pop(done.frame)
+            submitted = self._in_flight.pop(done.frame, None)
+            if submitted is None:  # It was given up, and has its result.
+                continue
             values = None if self._kernels is None else self._kernels.end(done.frame)
             self.skipped += len(submitted.releases_us) if done.skipped else 0
             for mode, profiled_us, lasted_us in self._results.lasted(submitted, done):
@@ -673,12 +680,16 @@ class Runtime:
 
     def _fail_all(self, why: str) -> None:
         """End what is in flight, where the driver does not."""
-        for frame, submitted in self._in_flight.items():
+        placement = no_placement(why)
+        try:
+            now_us = self.now_us
+        except Exception:  # It may be the clock that went wrong: then they end with their releases.
+            now_us = 0
+        for frame in tuple(self._in_flight):
+            submitted = self._in_flight.pop(frame)
             if self._kernels is not None:
                 self._kernels.end(frame)
-            placement = no_placement(why)
-            self._keep(unplaced_result(frame, submitted.releases_us, submitted.graphs, self.now_us, placement))
-        self._in_flight.clear()
+            self._keep(unplaced_result(frame, submitted.releases_us, submitted.graphs, now_us, placement))
 
     def _keep(self, result: FrameResult) -> None:
         self._over.append(result)
