@@ -247,10 +247,11 @@ def test_a_masked_output_is_not_taken_for_what_is_below_its_mask() -> None:
         assert "stage `scores` gave an array with masked numbers on `cpu`" in one(runtime.drain()).reason
 
 
-def test_an_output_that_is_no_array_is_said_to_be_none() -> None:
-    with runtime_of("virtual", Functions(scores=lambda: lambda _: [1.0, 2.0]), loud_graph()) as runtime:
+@pytest.mark.parametrize(("output", "gave"), [([1.0, 2.0], "a list"), (None, "nothing (None)"), (1.5, "a float")])
+def test_an_output_that_is_no_array_is_said_to_be_none(output: Any, gave: str) -> None:
+    with runtime_of("virtual", Functions(scores=lambda: lambda _: output), loud_graph()) as runtime:
         runtime.submit(0, {"sound": LOUD})
-        assert one(runtime.drain()).reason == "KernelError: stage `scores` gave a list on `cpu`, expected (2,)"
+        assert one(runtime.drain()).reason == f"KernelError: stage `scores` gave {gave} on `cpu`, expected (2,)"
 
 
 def test_every_lane_has_a_kernel_of_its_own() -> None:

@@ -329,19 +329,6 @@ def test_own_operators_run_and_their_failures_are_theirs() -> None:
     assert "what is this?" in Path(__file__).read_text().splitlines()[line - 1]
 
 
-@operator(output_shape=lambda signal: signal)
-def positive(signal: np.ndarray) -> np.ndarray:
-    """What is below 0 is masked."""
-    masked: np.ndarray = np.ma.masked_less(signal, 0)
-    return masked
-
-
-def test_a_masked_output_fails_and_one_with_nothing_masked_does_not() -> None:
-    assert run(positive.name, np.array([1, 0], np.float32)).tolist() == [1, 0]
-    with pytest.raises(KernelError, match="stage `stage` gave an array with masked numbers"):
-        run(positive.name, np.array([1, -1], np.float32))
-
-
 @operator(output_shape=lambda signal, *, what: (2,))
 def giving(signal: np.ndarray, *, what: str = "nothing") -> np.ndarray:
     """What no operator should give."""
@@ -375,6 +362,19 @@ def none(signal: np.ndarray) -> np.ndarray:
 def test_nothing_is_no_number() -> None:
     with pytest.raises(KernelError, match=r"gave nothing \(None\)"):
         run(none.name, np.zeros(3, np.float32))
+
+
+@operator(output_shape=lambda signal: signal)
+def positive(signal: np.ndarray) -> np.ndarray:
+    """What is below 0 is masked."""
+    masked: np.ndarray = np.ma.masked_less(signal, 0)
+    return masked
+
+
+def test_a_masked_output_fails_and_one_with_nothing_masked_does_not() -> None:
+    assert run(positive.name, np.array([1, 0], np.float32)).tolist() == [1, 0]
+    with pytest.raises(KernelError, match="stage `stage` gave an array with masked numbers"):
+        run(positive.name, np.array([1, -1], np.float32))
 
 
 @operator(output_shape=lambda signal: (1, *signal))

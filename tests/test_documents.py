@@ -124,25 +124,6 @@ def test_a_byte_order_mark_is_no_part_of_a_document(tmp_path: Path, name: str) -
         read("\ufeff\ufeff" + text)
 
 
-@pytest.mark.parametrize("name", ["p.json", "p.toml"])
-def test_a_mark_of_the_byte_order_is_no_error(name: str, tmp_path: Path) -> None:
-    text = (
-        json.dumps(PROBLEM)
-        if name.endswith(".json")
-        else f"format = {json.dumps(PROBLEM['format'])}\n"
-        + "".join(f"{key} = {toml(value)}\n" for key, value in PROBLEM.items() if key != "format")
-    )
-    (tmp_path / name).write_text(text, encoding="utf-8-sig")
-    assert Problem.from_file(tmp_path / name) == Problem.from_json(json.dumps(PROBLEM))
-
-
-def toml(value: object) -> str:
-    """A value as TOML writes it."""
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{json.dumps(key)} = {toml(one)}" for key, one in value.items()) + "}"
-    return f"[{', '.join(map(toml, value))}]" if isinstance(value, list | tuple) else json.dumps(value)
-
-
 def test_half_a_character_is_refused_without_showing_the_whole_text() -> None:
     # Python's own reader takes half of a surrogate pair; the text that holds it is no value to show.
     text = json.dumps(PROBLEM).replace('"tiny"', '"\\ud800"')

@@ -396,6 +396,13 @@ def test_motion_is_any_real_number(dtype: type) -> None:
     moved(np.full((SAMPLES, 3), 100).astype(dtype))
 
 
+def with_one(sample: int, channel: int, value: float) -> np.ndarray:
+    """Samples in which each is its own place, but one."""
+    found = np.arange(SAMPLES * 3, dtype=np.float64).reshape(SAMPLES, 3)
+    found[sample, channel] = value
+    return found
+
+
 @pytest.mark.parametrize("make", [Runtime.simulated, Runtime.live])
 @pytest.mark.parametrize("copy", [True, False])
 @pytest.mark.parametrize("dtype", [np.int16, ">i2", np.uint16, np.int32, np.float32, np.float64])
@@ -416,13 +423,6 @@ def test_motion_is_taken_at_its_value(make: Callable[..., Runtime], copy: bool, 
     given["cpu"].close()
 
 
-def with_one(sample: int, channel: int, value: float) -> np.ndarray:
-    """Samples in which each is its own place, but one."""
-    found = np.arange(SAMPLES * 3, dtype=np.float64).reshape(SAMPLES, 3)
-    found[sample, channel] = value
-    return found
-
-
 @pytest.mark.parametrize(
     ("samples", "says"),
     [
@@ -435,7 +435,7 @@ def with_one(sample: int, channel: int, value: float) -> np.ndarray:
         (with_one(15, 2, -np.inf), "source `wrist` takes numbers, and sample 15 of channel 2 is -inf"),
         (with_one(4, 0, 1e300), "sample 4 of channel 0 is 1e+300, more than float32 has room for"),
         (with_one(4, 0, -4e38), "sample 4 of channel 0 is -4e+38, more than float32 has room for"),
-        (np.ma.masked_equal(np.arange(SAMPLES * 3.0).reshape(-1, 3), 13), "takes numbers, and sample 4 is masked"),
+        (np.ma.masked_equal(np.arange(SAMPLES * 3.0).reshape(-1, 3), 13), "sample 4 of channel 1 is masked"),
         (np.ones(SAMPLES), "as an array of shape (16, 3), got shape (16,)"),
     ],
 )

@@ -305,9 +305,8 @@ def _require_samples(source: SourceWindow, samples: np.ndarray) -> None:
             hint=_CONVERSIONS.get(samples.dtype.name, "bring it to floats from -1 to 1"),
         )
     if np.ma.is_masked(samples):
-        at = int(np.argmax(np.ma.getmaskarray(samples).reshape(len(samples), -1).any(axis=1)))
         raise InputError(
-            f"{where} takes numbers, and sample {at} is masked",
+            f"{where} takes numbers, and {_sample(_first(np.ma.getmaskarray(samples)))} is masked",
             hint="put a number where nothing was recorded: samples.filled(0)",
         )
     if samples.dtype.kind not in "iuf":
@@ -317,11 +316,10 @@ def _require_samples(source: SourceWindow, samples: np.ndarray) -> None:
     # NaN and infinity come through both, so that samples are looked at twice and not three times.
     least, greatest = samples.min(), samples.max()
     if not _finite(np.array([least, greatest])).all():
-        place = tuple(int(at) for at in np.argwhere(~_finite(samples))[0])
-        channel = f" of channel {place[1]}" if len(place) > 1 else ""
+        place = _first(~_finite(samples))
         too_great = ", more than float32 has room for" if np.isfinite(samples[place]) else ""
         raise InputError(
-            f"{where} takes numbers, and sample {place[0]}{channel} is {samples[place]}{too_great}",
+            f"{where} takes numbers, and {_sample(place)} is {samples[place]}{too_great}",
             hint="put a number, such as 0, where nothing was recorded, or leave the frame out",
         )
     if source.kind == "audio" and (least < -1 or greatest > 1):
@@ -329,6 +327,16 @@ def _require_samples(source: SourceWindow, samples: np.ndarray) -> None:
             f"{where} takes floats from -1 to 1 as audio, got {least:g} to {greatest:g}",
             hint="divide them by the largest value they can have; 16-bit samples are taken as they are, as int16",
         )
+
+
+def _first(wrong: np.ndarray) -> tuple[int, ...]:
+    """Where the first one is."""
+    return tuple(int(at) for at in np.argwhere(wrong)[0])
+
+
+def _sample(place: tuple[int, ...]) -> str:
+    """A place in a window, in words; of a stream with one channel that is not named."""
+    return f"sample {place[0]}{f' of channel {place[1]}' if len(place) > 1 else ''}"
 
 
 def _finite(samples: np.ndarray) -> np.ndarray:
