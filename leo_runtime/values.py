@@ -1,7 +1,9 @@
-"""Plain values that a caller gives, checked at the door: whole numbers, and several names."""
+"""Plain values that a caller gives, checked at the door: whole numbers, seconds, and several names."""
 
 import operator
+import threading
 from collections.abc import Collection
+from numbers import Real
 
 from leo_runtime.errors import InputError
 
@@ -11,20 +13,37 @@ def whole(value: object, name: str, *, least: int = 0, most: int | None = None) 
 
     Raises `InputError`, which calls it `name`, for what is none (floats and bools are none) or out of range.
     """
+    number = value if type(value) is int else _plain(value, name)
+    if number < least:
+        raise InputError(f"`{name}` is at least {least}, got {number}")
+    if most is not None and number > most:
+        raise InputError(f"`{name}` is at most {most}, got {number}")
+    return number
+
+
+def _plain(value: object, name: str) -> int:
+    """Another kind of whole number as a plain int."""
     if isinstance(value, bool) or not hasattr(type(value), "__index__"):
         raise InputError(
             f"`{name}` is a whole number, got {value!r} ({type(value).__name__})",
             hint=f"round it: `{name}=int(...)`" if isinstance(value, float) else "",
         )
     try:
-        number = operator.index(value)  # type: ignore[arg-type]  # it has one
+        return operator.index(value)  # type: ignore[arg-type]  # it has one
     except TypeError:  # An array of several, or numpy's bool.
         raise InputError(f"`{name}` is a whole number, got {value!r} ({type(value).__name__})") from None
-    if number < least:
-        raise InputError(f"`{name}` is at least {least}, got {number}")
-    if most is not None and number > most:
-        raise InputError(f"`{name}` is at most {most}, got {number}")
-    return number
+
+
+def seconds(value: object, name: str) -> float:
+    """How long to wait, as a plain float: infinity and what no thread can wait for become the longest one can.
+
+    Raises `InputError`, which calls it `name`, for what is no number (bools and NaN are none) or below 0.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or value != value:
+        raise InputError(f"`{name}` is a number of seconds, got {value!r} ({type(value).__name__})")
+    if value < 0:
+        raise InputError(f"`{name}` is at least 0, got {value}")
+    return float(value) if value < threading.TIMEOUT_MAX else threading.TIMEOUT_MAX
 
 
 def several_names(names: object, argument: str) -> tuple[str, ...]:

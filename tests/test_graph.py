@@ -278,6 +278,13 @@ DECISION = "decision of graph `g`: "
         (lambda g: g.decide("a", ["x"], threshold="1"), DECISION + 'input should be a valid number, got "1"'),
         (lambda g: g.decide("a", ["x"], threshold=float("nan")), DECISION + "a threshold that is no number"),
         (lambda g: g.decide("a", ["x"], background=5), DECISION + "input should be a valid string, got 5"),
+        (
+            lambda g: g.decide("a", ["x", "y"], background="quite"),
+            DECISION + 'no label is called "quite", there are x, y',
+        ),
+        (lambda g: g.decide("a", ["x", "y", "x"]), DECISION + 'the label "x" is given twice, at $.labels[2]'),
+        (lambda g: g.stage("b", abs, "a"), STAGE + "the function `abs` is no operator"),
+        (lambda g: g.stage("b", builder, "a"), STAGE + "the function `builder` is no operator"),
         (lambda g: g.decide("nobody", ["x"]), 'no stage of graph "g" is called "nobody"'),
     ],
 )
@@ -349,3 +356,16 @@ def test_a_graph_with_a_rate_comes_back_from_its_file(tmp_path: Path) -> None:
 def test_a_graph_that_says_not_when_it_runs_is_refused(given: dict[str, Any], says: str) -> None:
     with pytest.raises(GraphError, match=says):
         at(**given)
+
+
+def test_a_bare_function_is_told_how_it_becomes_an_operator() -> None:
+    with pytest.raises(GraphError) as error:
+        builder().stage("b", builder, "a")  # type: ignore[arg-type]
+    assert error.value.hint.startswith("`@operator(output_shape=...)` above a function makes it one")
+
+
+def test_a_builder_in_place_of_its_graph_is_told_to_build() -> None:
+    streams = (Stream(name="mic", rate_hz=1),)
+    with pytest.raises(DocumentError, match=r"got the GraphBuilder itself, at \$.graphs\[0\]") as error:
+        Workload(format="leo-workload/1", name="w", streams=streams, graphs=(builder(),))  # type: ignore[arg-type]
+    assert error.value.hint == "give what its .build() returns"

@@ -9,8 +9,9 @@ from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import BoundStage, GraphBuilder, Stream, TaskGraph, Variant, Workload
 from leo_runtime.errors import GraphError, ProfileError
+from leo_runtime.frame.batch import batch_problem
 from leo_runtime.frame.conditions import Conditions
-from leo_runtime.frame.lower import MergedWorkload, frame_problem, merge, price
+from leo_runtime.frame.lower import MergedWorkload, frame_problem, merge, price, share_weights
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.solver import solve
 
@@ -256,38 +257,77 @@ WEIGHTS = 4 * (2 * 8 + 8 + 8 * 2 + 2)
 OUTPUT = 4 * 16 * 2
 
 
-def memory(modes: Any) -> dict[str, list[int]]:
-    """Of each stage, on the CPU and then on the DSP."""
-    return {name: [mode.memory_bytes for mode in found] for name, found in modes.items()}
+def memory(merged: MergedWorkload, modes: Any, memory_bytes: int | None = None) -> dict[str, list[int]]:
+    """Of each stage, on the CPU and then on the DSP, where they have so much room."""
+    shared = share_weights(merged.stages, modes, capped(memory_bytes))
+    return {name: [mode.memory_bytes for mode in found] for name, found in shared.items()}
 
 
 def test_a_stages_memory_is_its_weights_and_the_output_of_every_frame() -> None:
     merged = networks(("a.npz",))
-    assert memory(price(merged, HARDWARE, ANY, anywhere)) == {
+    assert memory(merged, price(merged, HARDWARE, ANY, anywhere)) == {
         "moved": [4 * 64] * 2,
         "rows0": [4 * 32] * 2,
         "net0": [WEIGHTS + OUTPUT] * 2,
     }
-    assert memory(price(merged, HARDWARE, ANY, anywhere, frames=3))["net0"] == [WEIGHTS + 3 * OUTPUT] * 2
+    assert memory(merged, price(merged, HARDWARE, ANY, anywhere, frames=3))["net0"] == [WEIGHTS + 3 * OUTPUT] * 2
 
 
 def test_equal_weights_are_there_once_with_the_first_stage_that_reads_them() -> None:
-    found = memory(price(networks(("a.npz", "a.npz", "b.npz")), HARDWARE, ANY, anywhere))
+    merged = networks(("a.npz", "a.npz", "b.npz"))
+    found = memory(merged, price(merged, HARDWARE, ANY, anywhere))
     assert found["net0"] == found["net2"] == [WEIGHTS + OUTPUT] * 2
     assert found["net1"] == [OUTPUT] * 2
 
 
+def test_weights_are_there_also_where_the_first_stage_that_reads_them_is_not_asked_for() -> None:
+    def net(name: str) -> TaskGraph:
+        builder = GraphBuilder(name, period_us=1000, deadline_us=500)
+        rows = builder.stage(f"moved_{name}", "window", stream="wrist", samples=16)
+        builder.stage(f"net_{name}", "dense", rows, layers=(8, 2), per_row=True, model="a.npz")
+        return builder.build()
+
+    stream = Stream(name="wrist", kind="motion", rate_hz=10, channels=2)
+    graphs = (net("one"), net("two"))
+    merged = merge(Workload(format="leo-workload/1", name="w", streams=(stream,), graphs=graphs))
+    modes = price(merged, HARDWARE, ANY, anywhere)
+
+    def held(*asked: str) -> int:
+        problem = frame_problem(merged, modes, HARDWARE, Conditions(asked), "frame")
+        batch = batch_problem(
+            merged, modes, modes, HARDWARE, Conditions(asked), frames=2, period_us=None, together=(), name="b"
+        )
+        sums = [
+            sum(stage.modes[0].memory_bytes - stage.modes[0].output_bytes for stage in one.stages)
+            for one in (problem, batch)
+        ]
+        assert sums[0] == sums[1]
+        return sums[0]
+
+    assert held("one") == held("two") == held("one", "two") == WEIGHTS
+
+
 def test_the_parts_of_a_network_share_its_weights() -> None:
-    found = memory(price(networks(("a.npz",), parts=3), HARDWARE, ANY, anywhere))
+    merged = networks(("a.npz",), parts=3)
+    found = memory(merged, price(merged, HARDWARE, ANY, anywhere))
     rows = [4 * count * 2 for count in (5, 5, 6)]
     assert [found[f"net0[{part}]"] for part in range(3)] == [[WEIGHTS + rows[0]] * 2, [rows[1]] * 2, [rows[2]] * 2]
+
+
+def test_weights_for_which_there_is_no_room_count_with_each_that_reads_them() -> None:
+    """The second ran where the weights that it shares with the first could not be."""
+    merged = networks(("a.npz", "a.npz"))
+    for cap, there in ((WEIGHTS + OUTPUT - 1, [WEIGHTS + OUTPUT] * 2), (WEIGHTS + OUTPUT, [WEIGHTS + OUTPUT, OUTPUT])):
+        found = memory(merged, price(merged, HARDWARE, ANY, anywhere), cap)
+        assert [found["net0"][1], found["net1"][1]] == there
 
 
 def test_a_processor_on_which_the_first_cannot_run_has_the_weights_with_the_next() -> None:
     def only_the_second_on_the_dsp(processor: str, stage: BoundStage, _variant: str) -> bool:
         return processor == "cpu" or stage.name != "net0"
 
-    found = memory(price(networks(("a.npz", "a.npz")), HARDWARE, ANY, only_the_second_on_the_dsp))
+    merged = networks(("a.npz", "a.npz"))
+    found = memory(merged, price(merged, HARDWARE, ANY, only_the_second_on_the_dsp))
     assert (found["net0"], found["net1"]) == ([WEIGHTS + OUTPUT], [OUTPUT, WEIGHTS + OUTPUT])
 
 

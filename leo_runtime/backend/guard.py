@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from leo_runtime.backend import Backend, Kernel, driver_of, is_simulated, lacks_of
 from leo_runtime.documents.workload import BoundStage
-from leo_runtime.errors import BackendError, KernelError, LeoError, MissingExtraError
+from leo_runtime.errors import BackendError, KernelError, LeoError, MissingExtraError, words
 
 
 @contextmanager
@@ -21,8 +21,7 @@ def in_words(what: str, kind: type[BackendError] = BackendError, *, hint: str = 
     except (LeoError, KeyboardInterrupt):
         raise
     except BaseException as error:
-        said = f": {error}" if str(error) else ""
-        raise kind(f"{what} ({type(error).__name__}{said})", hint=hint) from error
+        raise kind(f"{what} ({words(error)})", hint=hint) from error
 
 
 class GuardedBackend:

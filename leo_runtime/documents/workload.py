@@ -76,6 +76,13 @@ class Decision(Value):
     def _consistent(self) -> Self:
         if isnan(self.threshold):
             reject("a threshold that is no number is never reached", "$.threshold", str(self.threshold))
+        unique(list(self.labels), "$.labels[{}]", "label")
+        if self.background is not None and self.background not in self.labels:
+            reject(
+                f'no label is called "{self.background}", there are {", ".join(self.labels)}',
+                "$.background",
+                self.background,
+            )
         return self
 
 
@@ -286,6 +293,11 @@ class GraphBuilder:
 
         Raises `GraphError` for a name, a chance, variants or parts that cannot be.
         """
+        if callable(operator) and not isinstance(operator, Operator):
+            raise GraphError(
+                f"stage `{name}` of graph `{self._graph['name']}`: {_called(operator)} is no operator",
+                hint="`@operator(output_shape=...)` above a function makes it one: from leo_runtime import operator",
+            )
         self._stages.append(
             self._checked(
                 f"stage `{name}` of graph `{self._graph['name']}`",
@@ -332,6 +344,10 @@ class GraphBuilder:
             return kind.model_validate(fields)
         except ValidationError as error:
             raise GraphError(str(document_error(where, error))) from None
+
+
+def _called(function: Any) -> str:
+    return f"the function `{getattr(function, '__qualname__', type(function).__name__)}`"
 
 
 def _as_tuple(values: Any) -> Any:
@@ -462,7 +478,7 @@ def _bind(graph: TaskGraph, stage: Stage, bound: dict[str, BoundStage], workload
                 operator.weight_bytes(checked, inputs)
         except GraphError as error:
             raise GraphError(f"{where}: {error}", hint=error.hint) from None
-        except Exception as error:  # An operator may be anyone's.
+        except (Exception, SystemExit) as error:  # An operator may be anyone's.
             raise GraphError(f"{where}: `{operator.name}` failed: {failure(error, operator.output_shape)}") from None
     if len(shapes) != 1:
         raise GraphError(f"{where} has variants of different output shapes: {sorted(shapes)}")

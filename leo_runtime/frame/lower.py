@@ -6,7 +6,7 @@ merged stage its modes. `frame_problem` is done for every frame.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from leo_runtime.documents.hardware import Hardware, Processor, Radio
@@ -122,8 +122,7 @@ def price(
 ) -> dict[str, tuple[Mode, ...]]:
     """Every way to run each merged stage, for so many frames at a time: where a backend can and the profile knows.
 
-    A mode's memory is what the stage holds and its output, of every frame. Equal weights that several stages read count
-    on each processor with the first of them that may run there: they are there once, wherever their readers are.
+    A mode's memory is what the stage holds and its output, of every frame (`share_weights` for equal weights).
 
     A window is taken where its stream's sensor is.
 
@@ -134,7 +133,6 @@ def price(
     _require_processors(profile, hardware)
     _require_sensors(merged.workload, hardware)
     modes: dict[str, tuple[Mode, ...]] = {}
-    holders: dict[tuple[object, ...], str] = {}
     for stage in merged.stages:
         usable: list[Mode] = []
         can: list[str] = []
@@ -152,8 +150,6 @@ def price(
                     continue
                 duration_us = cost.duration_us(stage.bound.work(variant), frames)
                 output_bytes = stage.bound.output_bytes() * frames
-                weights = (processor.name, *_weights(stage.bound, variant))
-                holds = holders.setdefault(weights, stage.name) == stage.name
                 usable.append(
                     Mode(
                         resource=processor.name,
@@ -161,7 +157,7 @@ def price(
                         duration_us=duration_us,
                         energy_nj=cost.run_nj(duration_us, processor.active_mw, frames),
                         output_bytes=output_bytes,
-                        memory_bytes=output_bytes + (stage.bound.weight_bytes(variant) if holds else 0),
+                        memory_bytes=output_bytes + stage.bound.weight_bytes(variant),
                         accuracy_loss_ppm=stage.bound.accuracy_loss_ppm[variant],
                     )
                 )
@@ -171,7 +167,8 @@ def price(
                 f"{', '.join(dict.fromkeys(can))}",
                 hint="add an entry with its name as `stage`"
                 if stage.bound.operator.only_costs
-                else "measure it with `leo-runtime calibrate`, or add an entry for its operator",
+                else "`leo-runtime calibrate --workload FILE` measures it or says why not; else add an entry for its "
+                "operator",
             )
         if not senses:
             raise ProfileError(
@@ -187,6 +184,29 @@ def price(
     return modes
 
 
+def share_weights(
+    active: Sequence[MergedStage], modes: Mapping[str, tuple[Mode, ...]], hardware: Hardware
+) -> dict[str, tuple[Mode, ...]]:
+    """The modes of the stages that a frame has, with equal weights of several of them counted once on a processor.
+
+    They count with the first of these stages that may run there, wherever it does. A stage for which there is no room
+    with the weights counts them itself, so that it does not run there without.
+    """
+    holders: dict[tuple[object, ...], str] = {}
+    room = {processor.name: processor.memory_bytes for processor in hardware.processors}
+
+    def shared(stage: MergedStage, mode: Mode) -> Mode:
+        weight_bytes = stage.bound.weight_bytes(mode.variant)
+        room_bytes = room[mode.resource]
+        fits = room_bytes is None or mode.memory_bytes <= room_bytes
+        weights = (mode.resource, *_weights(stage.bound, mode.variant))
+        if weight_bytes == 0 or not fits or holders.setdefault(weights, stage.name) == stage.name:
+            return mode
+        return mode.model_copy(update={"memory_bytes": max(0, mode.memory_bytes - weight_bytes)})
+
+    return {stage.name: tuple(shared(stage, mode) for mode in modes[stage.name]) for stage in active}
+
+
 def frame_problem(
     merged: MergedWorkload,
     modes: Mapping[str, tuple[Mode, ...]],
@@ -198,6 +218,7 @@ def frame_problem(
     active = active_stages(merged, conditions)
     # A gate's decision has to get to where it is waited for, so in the question it is an input like any other.
     names = {stage.name for stage in active}
+    modes = share_weights(active, modes, hardware)
     stages = tuple(
         StageModes(
             name=stage.name,

@@ -77,6 +77,8 @@ class Calibration:
     profile: Profile
     readings: tuple[Reading, ...]
     missing: tuple[tuple[str, LeoError], ...]
+    unmeasured: tuple[str, ...] = ()
+    """Stages that were measured nowhere: with this profile the workload cannot run."""
 
 
 def calibrate(
@@ -124,7 +126,9 @@ def calibrate(
             device=this_device(machine.backends),
             costs=_costs(measuring.readings),
         )
-    return Calibration(profile, tuple(measuring.readings), tuple(missing))
+    measured = {reading.stage.name for reading in measuring.readings}
+    unmeasured = tuple(stage.name for stage in merged.stages if stage.bound.name not in measured)
+    return Calibration(profile, tuple(measuring.readings), tuple(missing), unmeasured)
 
 
 class _Measuring:

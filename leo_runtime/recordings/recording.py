@@ -22,6 +22,9 @@ from leo_runtime.errors import RecordingError
 from leo_runtime.recordings.wav import read_wav
 from leo_runtime.schema import Document, FileName, Name, Positive, Quantity, Value, reject, unique
 
+SHOWN_LENGTH = 40
+"""How much of a cell a message shows."""
+
 
 class RecordedStream(Value):
     """One sensor's samples."""
@@ -106,7 +109,19 @@ class Recording:
 
     def lasts_us(self, streams: Iterable[str]) -> int:
         """How long each of these streams, at least one, lasts at least. Raises `RecordingError`."""
-        return min(len(self.samples[name]) * 1_000_000 // self.stream(name).rate_hz for name in streams)
+        found = [self.stream(name) for name in streams]
+        return min(len(self.samples[stream.name]) * 1_000_000 // stream.rate_hz for stream in found)
+
+    def __post_init__(self) -> None:
+        """Raise `RecordingError` for a label that begins where its stream is over, which nothing could find."""
+        for i, label in enumerate(self.manifest.labels):
+            lasts_us = self.lasts_us([label.stream])
+            if label.start_us >= lasts_us:
+                raise RecordingError(
+                    f"recording `{self.manifest.name}`: label {i} (`{label.label}`) begins at {label.start_us} us, "
+                    f"and its stream `{label.stream}` lasts {lasts_us} us",
+                    hint="times of labels are in microseconds from the start of the recording",
+                )
 
     def stream(self, name: str) -> RecordedStream:
         """What the manifest says of the stream of that name. Raises `RecordingError`."""
@@ -116,7 +131,7 @@ class Recording:
         names = ", ".join(stream.name for stream in self.manifest.streams)
         raise RecordingError(
             f"recording `{self.manifest.name}` has no stream `{name}`",
-            hint=f"it has {names}; give another recording (`--recording`)",
+            hint=f"it has {names}; give another recording, or a workload that reads those",
         )
 
     def window(self, stream: str, end_us: int, samples: int) -> np.ndarray:
@@ -148,12 +163,18 @@ def _read_csv(path: Path, stream: RecordedStream) -> np.ndarray:
         # Spreadsheets put a mark of the byte order before UTF-8.
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.reader(file))
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise RecordingError(
+            f"{path}: cannot be read as CSV (it is not UTF-8: byte 0x{byte:02x} at {error.start})",
+            hint="save it as UTF-8",
+        ) from None
     except (OSError, ValueError, csv.Error) as error:
         raise RecordingError(f"{path}: cannot be read as CSV ({_without_path(error)})") from None
+    _expect_text(path, rows)
     while rows and not any(cell.strip() for cell in rows[-1]) and len(rows[-1]) <= 1:
         rows.pop()
-    if not rows or rows[0][:1] != ["time_us"]:
-        raise RecordingError(f"{path}: its first line must name the columns, `time_us` first")
+    _expect_names(path, rows)
     if len(rows) == 1:
         raise RecordingError(f"{path}: holds no samples")
     for line, row in enumerate(rows[1:], 2):
@@ -162,7 +183,11 @@ def _read_csv(path: Path, stream: RecordedStream) -> np.ndarray:
     table = _numbers(path, rows)
     steps_us = np.diff(table[:, 0])
     if len(steps_us) and steps_us.min() <= 0:
-        raise RecordingError(f"{path}:{int(np.argmin(steps_us)) + 3}: time does not go on")
+        first = int(np.argmax(steps_us <= 0))
+        raise RecordingError(
+            f"{path}:{first + 3}: time does not go on ({table[first + 1, 0]:.0f} us after {table[first, 0]:.0f} us)",
+            hint="every row is later than the one before it, and stands there once",
+        )
     rate_hz = round(1e6 / max(1e-6, float(np.median(steps_us)))) if len(steps_us) else stream.rate_hz
     _expect(path, stream, rate_hz, table.shape[1] - 1)
     _expect_even(path, stream, table[:, 0])
@@ -170,11 +195,39 @@ def _read_csv(path: Path, stream: RecordedStream) -> np.ndarray:
     return data if stream.channels > 1 else data[:, 0]
 
 
+def _expect_text(path: Path, rows: Sequence[Sequence[str]]) -> None:
+    """Nothing that a disk that was full, or power that went, left in place of what was written."""
+    for line, row in enumerate(rows, 1):
+        if any("\0" in cell for cell in row):
+            raise RecordingError(
+                f"{path}:{line}: holds bytes of 0, which are no text",
+                hint="what was recorded there is lost; copy it again, or leave out what comes from that line on",
+            )
+
+
+def _expect_names(path: Path, rows: Sequence[Sequence[str]]) -> None:
+    """The first line names the time, and every channel."""
+    if not rows or rows[0][:1] != ["time_us"]:
+        has = f", it begins with `{_shortened(rows[0][0])}`" if rows and rows[0] else ""
+        raise RecordingError(
+            f"{path}: its first line must name the columns, `time_us` first{has}",
+            hint="times are in microseconds from 0 on, and commas are between the columns",
+        )
+    for number, name in enumerate(rows[0], 1):
+        if not name.strip():
+            raise RecordingError(
+                f"{path}:1: column {number} has no name",
+                hint="a comma at the end of a line begins one more column; leave it out of every line",
+            )
+
+
 def _numbers(path: Path, rows: Sequence[Sequence[str]]) -> np.ndarray:
     """The cells below the header, as float64 that float32 has room for."""
     try:
+        if not all(map(_is_plain, map("".join, rows[1:]))):
+            raise ValueError
         table = np.array(rows[1:], dtype=np.float64)
-    except ValueError:
+    except ValueError:  # Cell by cell, for the place.
         table = np.array(
             [
                 [_number(path, line, name, cell) for name, cell in zip(rows[0], row, strict=True)]
@@ -185,18 +238,31 @@ def _numbers(path: Path, rows: Sequence[Sequence[str]]) -> np.ndarray:
         bad = ~np.isfinite(table.astype(np.float32))
     if bad.any():
         row, column = (int(index) for index in np.argwhere(bad)[0])
-        raise RecordingError(f"{path}:{row + 2}: a value is not finite, or too great: {rows[row + 1][column]}")
+        cell = _shortened(rows[row + 1][column])
+        raise RecordingError(f"{path}:{row + 2}: a value is not finite, or too great: {cell}")
     return table
+
+
+def _is_plain(text: str) -> bool:
+    """Nothing in it but what Python and everybody else read alike: it also takes 1_000, and digits of any script."""
+    return "_" not in text and text.isascii()
 
 
 def _number(path: Path, line: int, column: str, cell: str) -> float:
     try:
+        if not _is_plain(cell.strip()):
+            raise ValueError
         return float(cell)
     except ValueError:
-        what = f"`{cell}` is no number" if cell.strip() else "a cell is empty"
+        what = f"`{_shortened(cell)}` is no number" if cell.strip() else "a cell is empty"
         raise RecordingError(
             f"{path}:{line}: {what} (column `{column}`)", hint="every sample needs a number for every channel"
         ) from None
+
+
+def _shortened(cell: str) -> str:
+    """A cell as a message shows it: of a damaged file it may be of any length."""
+    return cell if len(cell) <= SHOWN_LENGTH else f"{cell[:SHOWN_LENGTH]}..."
 
 
 def _without_path(error: Exception) -> str:

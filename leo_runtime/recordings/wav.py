@@ -63,6 +63,8 @@ def read_wav(path: Path) -> Wav:
             found[chunk.name] = chunk
         if chunk.name == b"data" and b"fmt " not in found:
             raise _wrong(path, f"its samples begin at byte {chunk.start}, before its chunk `fmt ` says what they are")
+        if chunk.name == b"data" and chunk.length == 0:
+            break  # What follows may be samples all the same, of a file that was not closed.
     for name in (b"fmt ", b"data"):
         if name not in found:
             raise _wrong(path, f"it has no chunk `{name.decode()}`")
@@ -80,7 +82,7 @@ def _chunks(path: Path, raw: bytes) -> Iterator[_Chunk]:
                 return
             raise _wrong(path, f"the last {len(raw) - at} bytes, from byte {at} on, are no chunk")
         name, length = raw[at : at + 4], int.from_bytes(raw[at + 4 : at + 8], "little")
-        if not (name.isascii() and name.decode("ascii", "replace").isprintable()):
+        if not _is_name(name):
             if at >= said:
                 return
             raise _wrong(path, f"expected a chunk at byte {at}, got {_shown(name)}")
@@ -89,6 +91,10 @@ def _chunks(path: Path, raw: bytes) -> Iterator[_Chunk]:
         at = chunk.start + length
         if length % 2 and raw[at : at + 1] == b"\0":
             at += 1
+
+
+def _is_name(name: bytes) -> bool:
+    return name.isascii() and name.decode("ascii", "replace").isprintable()
 
 
 def _format(path: Path, raw: bytes, chunk: _Chunk) -> tuple[int, int]:
@@ -112,6 +118,11 @@ def _samples(path: Path, raw: bytes, chunk: _Chunk, channels: int) -> np.ndarray
     frame_bytes = _WIDTH_BYTES * channels
     promised, held = chunk.length // frame_bytes, (len(raw) - chunk.start) // frame_bytes
     if chunk.length == 0:
+        if held and not _is_name(raw[chunk.start : chunk.start + 4]):
+            raise RecordingError(
+                f"{path}: its header promises no samples, and there are bytes for {held} behind it",
+                hint="the recorder did not come to close it; mend its header",
+            )
         raise RecordingError(f"{path}: holds no samples", hint="record it again")
     if chunk.start + chunk.length > len(raw):
         raise RecordingError(

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from leo_runtime.errors import printable
 from leo_runtime.operators import Work
 
 if TYPE_CHECKING:
@@ -15,8 +16,11 @@ if TYPE_CHECKING:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Columns under their names, numbers to the right, texts to the left; one trailing newline."""
-    cells = [[str(cell) for cell in row] for row in rows]
+    """Columns under their names, numbers to the right, texts to the left; one trailing newline.
+
+    Names are their documents' own: what of them cannot be seen, such as a line break, is written as its escape.
+    """
+    cells = [[printable(str(cell)) for cell in row] for row in rows]
     right = [bool(rows) and all(_is_figure(row[c]) for row in cells) for c in range(len(header))]
     widths = [max(len(line[c]) for line in [list(header), *cells]) for c in range(len(header))]
     lines = []

@@ -20,9 +20,11 @@ import numpy as np
 from leo_runtime.backend import Backend, Kernel, TimedKernel
 from leo_runtime.dispatch.driver import Computed, Outputs
 from leo_runtime.dispatch.events import RunReport, RunStage
-from leo_runtime.errors import DeviceUnavailableError, KernelError, failure_text, is_users_interrupt
+from leo_runtime.errors import DeviceUnavailableError, InputError, KernelError, failure_text, is_users_interrupt
 from leo_runtime.frame.batch import FramePrices, Job
 from leo_runtime.frame.lower import MergedStage, MergedWorkload
+from leo_runtime.schema import MAX_QUANTITY
+from leo_runtime.values import whole
 
 _Call = Callable[[list[np.ndarray]], tuple[np.ndarray, int | None, int | None]]
 """A kernel: its output, and what the device measured of it, in us and nJ."""
@@ -170,8 +172,14 @@ class Kernels:
                     flight.copies[job.stage, number, target] = error
 
     def end(self, frame: int) -> tuple[dict[str, np.ndarray], ...]:
-        """Forget a frame. Returns the outputs of the stages that ran, by stage, for each frame of a batch."""
-        flight = self._flights.pop(frame)
+        """Forget a frame. Returns its `outputs`."""
+        found = self.outputs(frame)
+        del self._flights[frame]
+        return found
+
+    def outputs(self, frame: int) -> tuple[dict[str, np.ndarray], ...]:
+        """The outputs of the stages that ran, by stage, for each frame of a batch."""
+        flight = self._flights[frame]
         found: tuple[dict[str, np.ndarray], ...] = tuple({} for _ in flight.windows)
         for (stage, number), value in flight.values.items():
             found[number][stage] = value
@@ -218,10 +226,21 @@ class Kernels:
         """A kernel's output as the runtime's own. Raises `KernelError` where it is not as the operator promises."""
         shape = getattr(output, "shape", None)
         if shape != stage.bound.output_shape:
-            gave = f"a {type(output).__name__}" if shape is None else f"shape {shape}"
+            other = "nothing (None)" if output is None else f"a {type(output).__name__}"
+            gave = other if shape is None else f"shape {shape}"
             raise KernelError(f"stage `{stage.name}` gave {gave} on `{resource}`, expected {stage.bound.output_shape}")
+        if np.ma.is_masked(output):
+            raise KernelError(
+                f"stage `{stage.name}` gave an array with masked numbers on `{resource}`",
+                hint="fill them: output.filled(0)",
+            )
         # The kernel may write there again, or has given its input.
         own = frozen_copy(output)
+        if own.shape != shape or own.dtype.kind not in "biuf":
+            raise KernelError(
+                f"stage `{stage.name}` gave an array of {own.dtype} on `{resource}`, expected real numbers",
+                hint="a kernel gives float32",
+            )
         if not self._allow_nonfinite and not np.isfinite(own).all():
             where = np.argwhere(~np.isfinite(own))[0].tolist()
             raise KernelError(
@@ -273,7 +292,7 @@ def _call(kernel: Kernel) -> _Call:
 
     def timed(inputs: list[np.ndarray]) -> tuple[np.ndarray, int | None, int | None]:
         run = kernel.timed(inputs)
-        return run.output, run.device_us, run.device_nj
+        return run.output, _measured(run.device_us, "device_us"), _measured(run.device_nj, "device_nj")
 
     return timed
 
@@ -282,6 +301,14 @@ def _full(shape: tuple[int, ...], value: float) -> np.ndarray:
     full = np.full(shape, value, np.float32) if value else np.zeros(shape, np.float32)
     full.flags.writeable = False
     return full
+
+
+def _measured(value: object, name: str) -> int | None:
+    """What a kernel says that its device measured, as a plain int. Raises `KernelError` for what is no quantity."""
+    try:
+        return None if value is None else whole(value, name, most=MAX_QUANTITY)
+    except InputError as error:
+        raise KernelError(f"its kernel told a wrong measurement ({error})", hint=error.hint) from None
 
 
 def _zeros(shape: tuple[int, ...], dtype: type) -> np.ndarray:

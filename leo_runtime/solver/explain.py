@@ -90,6 +90,10 @@ class Explanation:
     stages: tuple[StageExplanation, ...]
     reason: str = ""
 
+    def __str__(self) -> str:
+        """The explanation as text, for a terminal: one paragraph a stage."""
+        return render(self)
+
 
 def explain(
     problem: Problem, placement: Placement, stage: str | None = None, *, limit_nodes: int = LIMIT_NODES

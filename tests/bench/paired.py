@@ -57,7 +57,7 @@ def tasks(problems: int) -> Iterator[Task]:
                     {
                         "ready_us": one.ready_us,
                         "asleep": one.asleep,
-                        "links": [link.model_dump(mode="json") for link in one.links],
+                        "links": one.links,
                     }
                     for one in conditions
                 ]
@@ -76,10 +76,9 @@ def tasks(problems: int) -> Iterator[Task]:
 def prepared(how: str, problem: str, options: dict[str, Any]) -> Callable[[], list[Any]]:
     """What is to be timed, with everything read; each call gives the documents of its answers."""
     from leo_runtime import Problem, solve
-    from leo_runtime.documents.problem import Link
     from leo_runtime.solver import exact
     from leo_runtime.solver.compiled import Compiled
-    from leo_runtime.solver.replan import Conditions, Replanner
+    from leo_runtime.solver.replan import Replanner
 
     read = Problem.from_json(problem)
     if how == "solve":
@@ -91,20 +90,31 @@ def prepared(how: str, problem: str, options: dict[str, Any]) -> Callable[[], li
             return [exact.answer(compiled, compiled.kernel(by_interpreter=True), 0, **options)]
 
         return interpret
-    conditions = [
-        Conditions(
-            ready_us=tuple((name, tuple(times)) for name, times in one["ready_us"]),
-            asleep=tuple(one["asleep"]),
-            links=tuple(Link.model_validate(link) for link in one["links"]),
-        )
-        for one in options["frames"]
-    ]
+    conditions = [conditions_of(one, read) for one in options["frames"]]
 
     def replan() -> list[Any]:
         replanner = Replanner(read)
         return [replanner.frame(one) for one in conditions]
 
     return replan
+
+
+def conditions_of(frame: dict[str, Any], problem: Any) -> Any:
+    """What a frame finds, as the checkout at hand takes it: links were documents, and are their numbers."""
+    ready = tuple((name, tuple(times)) for name, times in frame["ready_us"])
+    links = {tuple(pair): tuple(now) for pair, now in frame["links"]}
+    try:
+        from leo_runtime.frame.conditions import Conditions
+    except ImportError:
+        from leo_runtime.solver.replan import Conditions
+
+        documents = tuple(
+            link.model_copy(update=dict(zip(("latency_us", "bytes_per_s"), links[pair], strict=True)))
+            for link in problem.links
+            if (pair := (link.source, link.target)) in links
+        )
+        return Conditions(ready_us=ready, asleep=tuple(frame["asleep"]), links=documents)
+    return Conditions(ready_us=ready, asleep=tuple(frame["asleep"]), links=tuple(links.items()))
 
 
 def digest(answers: list[Any]) -> str:
