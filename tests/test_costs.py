@@ -189,6 +189,28 @@ def test_a_gate_that_is_computed_is_drawn_where_nothing_is(
         assert bool(opened(runtime.drain())) is opens
 
 
+def test_what_runs_for_a_whole_batch_leaves_out_the_frames_whose_drawn_gate_is_closed() -> None:
+    builder = GraphBuilder("heard", period_us=PERIOD_US, deadline_us=5_000)
+    sound = builder.stage("sound", "window", stream="mic", samples=16)
+    loud = builder.stage("loud", "energy_gate", sound, chance_ppm=500_000, threshold_dbfs=-40.0)
+    builder.stage("sum", "fuse", sound, gate=loud)
+    listens = workload(builder.build(), streams=(Stream(name="mic", kind="audio", rate_hz=16_000),))
+    computed = {"processor": "cpu", "fixed_us": 400, "ps_per_byte": 1_000_000, "source": "modelled"}
+    found = []
+    for batch in (1, 8):
+        with Runtime.simulated(listens, HARDWARE, profile(computed), compute=False) as runtime:
+            for at in range(1, 33, batch):
+                runtime.submit_batch([(time * PERIOD_US, {}) for time in range(at, at + batch)])
+            frames = runtime.drain()
+        found.append(opened(frames))
+    assert found[0] == found[1]
+    assert 0 < len(found[0]) < 32
+    sums = [run for frame in frames for run in frame.stages if (run.stage, run.outcome) == ("sum#all", "done")]
+    assert len(sums) == 3  # Of the first eight frames none is open.
+    moved_bytes = 4 * 2 * 16
+    assert sum(run.end_us - run.start_us for run in sums) == 3 * 400 + moved_bytes * len(found[0])
+
+
 def test_stages_of_different_names_are_two_and_of_one_name_are_one() -> None:
     def graph(name: str, *stages: str) -> TaskGraph:
         builder = GraphBuilder(name, period_us=1, deadline_us=1)

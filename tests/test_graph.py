@@ -297,19 +297,6 @@ def test_the_builder_refuses_what_cannot_be_without_a_traceback(
         graph.build()
 
 
-def test_a_bare_function_is_told_how_it_becomes_an_operator() -> None:
-    with pytest.raises(GraphError) as error:
-        builder().stage("b", builder, "a")  # type: ignore[arg-type]
-    assert error.value.hint.startswith("`@operator(output_shape=...)` above a function makes it one")
-
-
-def test_a_builder_in_place_of_its_graph_is_told_to_build() -> None:
-    streams = (Stream(name="mic", rate_hz=1),)
-    with pytest.raises(DocumentError, match=r"got the GraphBuilder itself, at \$.graphs\[0\]") as error:
-        Workload(format="leo-workload/1", name="w", streams=streams, graphs=(builder(),))  # type: ignore[arg-type]
-    assert error.value.hint == "give what its .build() returns"
-
-
 def at(rate_hz: int | None = None, **kwargs: Any) -> TaskGraph:
     builder = GraphBuilder("g", rate_hz=rate_hz, deadline_us=1, **kwargs)
     builder.stage("frame", "cost", output_bytes=1)
@@ -369,3 +356,16 @@ def test_a_graph_with_a_rate_comes_back_from_its_file(tmp_path: Path) -> None:
 def test_a_graph_that_says_not_when_it_runs_is_refused(given: dict[str, Any], says: str) -> None:
     with pytest.raises(GraphError, match=says):
         at(**given)
+
+
+def test_a_bare_function_is_told_how_it_becomes_an_operator() -> None:
+    with pytest.raises(GraphError) as error:
+        builder().stage("b", builder, "a")  # type: ignore[arg-type]
+    assert error.value.hint.startswith("`@operator(output_shape=...)` above a function makes it one")
+
+
+def test_a_builder_in_place_of_its_graph_is_told_to_build() -> None:
+    streams = (Stream(name="mic", rate_hz=1),)
+    with pytest.raises(DocumentError, match=r"got the GraphBuilder itself, at \$.graphs\[0\]") as error:
+        Workload(format="leo-workload/1", name="w", streams=streams, graphs=(builder(),))  # type: ignore[arg-type]
+    assert error.value.hint == "give what its .build() returns"

@@ -80,9 +80,9 @@ def merge(workload: Workload) -> MergedWorkload:
     """Settle and merge the graphs of a workload. Raises `GraphError`.
 
     Two stages are one when operator, parameters, variants, stated chance and (merged) inputs are equal, and the names
-    of those that only cost, as the profile knows them by these. A merged stage runs when any
-    of the triggered graphs that ask for it would run it: their gates are alternatives, and none is needed where one of
-    them asks without a gate.
+    of those that only cost, as the profile knows them by these. A merged stage runs when any of the triggered graphs
+    that ask for it would run it: their gates are alternatives, and none is needed where one of them asks without a
+    gate.
     """
     known: dict[tuple[object, ...], str] = {}
     names: dict[tuple[str, str], str] = {}
