@@ -58,8 +58,13 @@ _HOME_OF = {name: f"leo_runtime.{module}" for module, names in _HOMES.items() fo
 
 __all__ = sorted(_HOME_OF)
 
+_MODULES = ("backend", "clock", "errors", "graph", "hardware", "operators", "problem", "shipped", "solver", "testing")
+"""Modules that messages and documents point at: they are there without an import of their own."""
+
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"leo_runtime.{name}")
     if name not in _HOME_OF:
         raise AttributeError(f"module `leo_runtime` has no name `{name}`")
     value = globals()[name] = getattr(import_module(_HOME_OF[name]), name)
@@ -67,4 +72,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME_OF})
+    return sorted({*globals(), *_HOME_OF, *_MODULES})

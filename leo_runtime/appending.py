@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,30 +16,34 @@ class Appending:
         """Nothing is opened yet."""
         self.path = path
         self._file: BinaryIO | None = None
+        self._end = 0
+        """How long the file is: a pipe does not say."""
 
     def start(self) -> None:
         """Make the file, and its folder, anew. Raises `DocumentError` when that cannot be done."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("wb", buffering=0)
+            self._end = 0
         except OSError as error:
             raise self._error(error) from None
 
     def write(self, piece: bytes) -> None:
         """Write a piece. One that the disk takes in part alone is taken back. Raises `DocumentError`."""
         assert self._file is not None, "started before it is written to"
-        end = self._file.tell()
         try:
             rest = memoryview(piece)
             while rest:
                 rest = rest[self._file.write(rest) :]
         except BaseException as error:
-            # An interrupt is one of them.
-            self._file.truncate(end)
-            self._file.seek(end)
+            # An interrupt is one of them. From a device or a pipe nothing can be taken back.
+            with suppress(OSError):
+                self._file.truncate(self._end)
+                self._file.seek(self._end)
             if isinstance(error, OSError):
                 raise self._error(error) from None
             raise
+        self._end += len(piece)
 
     def close(self) -> None:
         """Close the file, if it was started. Closing twice is fine."""

@@ -1,8 +1,8 @@
 """The command `leo-runtime`: data goes to standard output, talk to standard error.
 
-Exit status: 0 done; 1 answered no (infeasible, rules broken, a replay in which something failed); 2 wrong use or bad
-input; 130 interrupted. The commands are in `leo_runtime.command`, one a file, of which the one that is given is
-imported.
+Exit status: 0 done; 1 answered no (infeasible, rules broken, a replay in which something failed, a stage that could be
+measured nowhere); 2 wrong use or bad input; 130 interrupted. The commands are in `leo_runtime.command`, one a file, of
+which the one that is given is imported.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 from leo_runtime import __version__
-from leo_runtime.command.shared import INTERRUPTED, PIPE_CLOSED, WRONG_USE, say
+from leo_runtime.command.shared import INTERRUPTED, PIPE_CLOSED, WRONG_USE, discard_output, say
 from leo_runtime.errors import LeoError
 
 COMMANDS = {
@@ -52,6 +53,12 @@ class Command(Protocol):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
+    if sys.stderr is None:  # Closed by whoever started this; talk must not go where data does.
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  # it stays until the process ends
+    if sys.stdout is None:
+        say("standard output is closed")
+        say("hint: send it to a file, or to /dev/null")
+        return WRONG_USE
     words = sys.argv[1:] if arguments is None else list(arguments)
     parsed = _parser(words).parse_args(words)
     run: Callable[[argparse.Namespace], int] = parsed.run
@@ -66,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return WRONG_USE
     except BrokenPipeError:
         # Whoever read the output has enough; what is still buffered must not complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         return PIPE_CLOSED
     except KeyboardInterrupt:
         say("interrupted")

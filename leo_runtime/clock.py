@@ -6,6 +6,9 @@ import threading
 import time
 from typing import Protocol
 
+LONGEST_WAIT_S = 3600.0
+"""Longer waits are made of several: the system refuses those that end in centuries."""
+
 
 class Clock(Protocol):
     """Microseconds since the run began."""
@@ -33,9 +36,10 @@ class WallClock:
     def wait_until_us(self, at_us: int, interrupt: threading.Event | None = None) -> bool:
         """Sleep until then; True if `interrupt` was set before."""
         while (left_us := at_us - self.now_us()) > 0:
+            wait_s = min(left_us / 1e6, LONGEST_WAIT_S)
             if interrupt is None:
-                time.sleep(left_us / 1e6)
-            elif interrupt.wait(left_us / 1e6):
+                time.sleep(wait_s)
+            elif interrupt.wait(wait_s):
                 return True
         return interrupt is not None and interrupt.is_set()
 

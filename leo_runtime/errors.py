@@ -5,7 +5,8 @@ LeoError
 │   ├── DocumentError          a document: names file, JSON path and value
 │   ├── GraphError             a task graph, workload or operator that cannot mean anything
 │   ├── ProfileError           a profile lacks an entry, or belongs to another device
-│   └── RecordingError         a recording is truncated, empty or of the wrong rate
+│   ├── RecordingError         a recording is truncated, empty or of the wrong rate
+│   └── ClosedError            the runtime takes no more frames: it was closed
 ├── MissingExtraError          an optional dependency is not installed
 ├── BackendError               a processor could not do what was asked of it
 │   ├── DeviceUnavailableError it is not there
@@ -15,16 +16,33 @@ LeoError
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 class LeoError(Exception):
-    """What went wrong in one sentence; `hint` is the way out (may be empty)."""
+    """What went wrong in one sentence; `hint` is the way out (may be empty), which tracebacks show as a note."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+
+    @property
+    def hint(self) -> str:
+        """The way out; empty where there is none to tell."""
+        return self._hint
+
+    @hint.setter
+    def hint(self, hint: str) -> None:
+        told = _note(getattr(self, "_hint", ""))
+        others = [note for note in getattr(self, "__notes__", ()) if note != told]
+        self._hint = hint
+        self.__notes__ = [_note(hint), *others] if hint else others
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+        """Copied and sent to other processes as it is, whatever its class is made with."""
+        return _again, (type(self), self.args), vars(self)
 
 
 class InputError(LeoError):
@@ -39,7 +57,7 @@ class DocumentError(InputError, ValueError):
 
     def __init__(self, source: str, problem: str, path: str = "$", value: str = "", *, hint: str = "") -> None:
         # Names in it are the document's own, and may have line breaks or what a terminal would obey.
-        super().__init__(_printable(f"{source}: {problem}, at {path}"), hint=hint)
+        super().__init__(printable(f"{source}: {problem}, at {path}"), hint=hint)
         self.source = source
         self.path = path
         self.value = value
@@ -55,6 +73,14 @@ class ProfileError(InputError):
 
 class RecordingError(InputError):
     """A recording is truncated, empty, or of the wrong rate."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        # What it quotes is a file's own, and may have line breaks or what a terminal would obey.
+        super().__init__(printable(message), hint=hint)
+
+
+class ClosedError(InputError):
+    """The runtime is closed, and takes no more frames: what a thread that submits meets when another one closes."""
 
 
 class MissingExtraError(LeoError):
@@ -85,6 +111,25 @@ class DrainTimeoutError(LeoError, TimeoutError):
     """Frames have not ended within the time given for it."""
 
 
+def _note(hint: str) -> str:
+    return f"hint: {hint}"
+
+
+def _again(kind: type[LeoError], args: tuple[Any, ...]) -> LeoError:
+    error = kind.__new__(kind)
+    error.args = args
+    return error
+
+
+def words(error: BaseException) -> str:
+    """What an exception of foreign code is and says, as "KeyError: 'x'"; of one that cannot say it, what it is."""
+    try:
+        said = str(error)
+    except Exception:
+        said = ""
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
 @contextmanager
 def in_words(what: str, kind: type[LeoError] = BackendError, *, hint: str = "") -> Iterator[None]:
     """Around code that is not ours: what it raises, SystemExit too, becomes a `kind` that says `what` failed and how.
@@ -96,11 +141,10 @@ def in_words(what: str, kind: type[LeoError] = BackendError, *, hint: str = "") 
     except (LeoError, KeyboardInterrupt):
         raise
     except BaseException as error:
-        said = f": {error}" if str(error) else ""
-        raise kind(f"{what} ({type(error).__name__}{said})", hint=hint) from error
+        raise kind(f"{what} ({words(error)})", hint=hint) from error
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """The text with every character that cannot be seen written as its escape."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
@@ -108,7 +152,7 @@ def _printable(text: str) -> str:
 def failure_text(error: BaseException) -> str:
     """What is told of something that a kernel raised."""
     hint = f"; {error.hint}" if isinstance(error, LeoError) and error.hint else ""
-    return f"{type(error).__name__}: {error}{hint}"
+    return f"{words(error)}{hint}"
 
 
 def is_users_interrupt(error: BaseException) -> bool:

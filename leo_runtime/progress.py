@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Self, TextIO
 
 Progress = Callable[[str, int, int], None]
 """Told what comes next, how much is done, and how much there is to do; `ProgressBar` is one."""
+
+
+def tell(stream: TextIO, text: str) -> None:
+    """Write talk, on which nothing depends: where it cannot be written, it and all after it go nowhere."""
+    try:
+        stream.write(text)
+        stream.flush()
+    except OSError:
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 class ProgressBar:
@@ -27,11 +39,10 @@ class ProgressBar:
         if self._is_terminal:
             filled = self.WIDTH * percent // 100
             bar = "#" * filled + "-" * (self.WIDTH - filled)
-            self._stream.write(f"\r{self._title} [{bar}] {percent:3d}% {what:.30}\x1b[K")
-            self._stream.flush()
+            tell(self._stream, f"\r{self._title} [{bar}] {percent:3d}% {what:.30}\x1b[K")
         elif percent // 10 > self._shown:
             self._shown = percent // 10
-            self._stream.write(f"{self._title} {percent:3d}%\n")
+            tell(self._stream, f"{self._title} {percent:3d}%\n")
 
     def __enter__(self) -> Self:
         """The bar itself."""
@@ -40,5 +51,4 @@ class ProgressBar:
     def __exit__(self, *_: object) -> None:
         """Leave the line to what comes next."""
         if self._is_terminal:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
+            tell(self._stream, "\r\x1b[K")

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, Self
@@ -61,6 +62,7 @@ class Document(Value):
         """Read JSON text; `source` is what errors call it. Raises `DocumentError`."""
         if not isinstance(text, str | bytes):
             raise DocumentError(source, f"JSON text is a str or bytes, got {type(text).__name__}")
+        text = _text(text, source)
         try:
             json.loads(text, object_pairs_hook=_no_repeated_keys)
         except _RepeatedKeyError as error:
@@ -78,7 +80,7 @@ class Document(Value):
         if not isinstance(text, str):
             raise DocumentError(source, f"TOML text is a str, got {type(text).__name__}")
         try:
-            data = tomllib.loads(text)
+            data = tomllib.loads(_text(text, source))
         except (ValueError, RecursionError) as error:  # Not TOML, or a number of thousands of digits.
             raise DocumentError(source, f"not TOML ({error})") from None
         return cls.from_dict(data, source)
@@ -89,7 +91,7 @@ class Document(Value):
         try:
             # By way of JSON text, so that an array becomes a tuple while every other type stays strict.
             text = json.dumps(data)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise DocumentError(source, f"a value that JSON has no form for ({error})") from None
         try:
             return cls.model_validate_json(text)
@@ -106,26 +108,59 @@ class Document(Value):
             raise DocumentError(str(path), f"cannot be read ({error.strerror or error})") from None
         except ValueError as error:  # A name that no file can have.
             raise DocumentError(str(path), f"cannot be read ({error})") from None
-        if Path(path).suffix != ".toml":
-            return cls.from_json(raw, str(path))
-        try:
-            return cls.from_toml(raw.decode(), str(path))
-        except UnicodeDecodeError as error:
-            raise DocumentError(str(path), f"not UTF-8 text ({error.reason} at byte {error.start})") from None
+        text = _text(raw, str(path))
+        return (cls.from_toml if Path(path).suffix == ".toml" else cls.from_json)(text, str(path))
 
     def to_json(self) -> str:
         """The document as JSON text, one trailing newline, what is at its default left out."""
         return json.dumps(self.model_dump(mode="json", exclude_defaults=True), indent=1, ensure_ascii=False) + "\n"
 
     def to_file(self, path: str | Path) -> None:
-        """Write the document as JSON, and make its folder. Raises `DocumentError` when it cannot, or for a `.toml`."""
+        """Write the document as JSON, and make its folder.
+
+        Raises `DocumentError` when it cannot, or for a `.toml`; what the file held is then still there.
+        """
         if Path(path).suffix == ".toml":
             raise DocumentError(str(path), _NOT_TOML)
         try:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
-            Path(path).write_text(self.to_json(), encoding="utf-8")
+            _write_whole(Path(path), self.to_json().encode())
         except OSError as error:
             raise DocumentError(str(path), f"cannot be written ({error.strerror or error})") from None
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write a file, in place of what it held, as soon as all of it is on the disk. Raises `OSError`."""
+    file = Path(os.path.realpath(path))
+    if file.exists() and not file.is_file():  # A device or a pipe has nothing to lose.
+        file.write_bytes(content)
+        return
+    beside = file.with_name(f".{file.name[:100]}.{os.getpid()}.part")
+    try:
+        part = beside.open("xb")
+    except OSError:  # The file may be written to, its folder not.
+        file.write_bytes(content)
+        return
+    try:
+        with part:
+            part.write(content)
+        if file.exists():
+            shutil.copymode(file, beside)
+        beside.replace(file)
+    except BaseException:  # An interrupt is one of them.
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def _text(given: str | bytes, source: str) -> str:
+    """Text of UTF-8, without the mark of the byte order that some editors begin it with. Raises `DocumentError`."""
+    try:
+        text = given if isinstance(given, str) else given.decode()
+    except UnicodeDecodeError as error:
+        raise DocumentError(
+            source, f"not UTF-8 text ({error.reason} at byte {error.start})", hint="save it as UTF-8"
+        ) from None
+    return text.removeprefix("\ufeff")
 
 
 def require_path(path: object) -> None:
@@ -134,10 +169,11 @@ def require_path(path: object) -> None:
         raise InputError(f"a file is named by a str or a Path, got {type(path).__name__}")
 
 
-def require_writable(path: Path) -> None:
+def require_writable(path: Path, *read: str | Path | None) -> None:
     """Make the folder of a file that is to be written. Raises `InputError` when the file could not be written there.
 
-    To be called before long work whose result goes there.
+    To be called before long work whose result goes there. It is none of those that are `read`, under whatever name:
+    None, and what is no file, is nothing that could be lost.
     """
     if path.suffix == ".toml":
         raise InputError(f"{path}: {_NOT_TOML}")
@@ -147,6 +183,9 @@ def require_writable(path: Path) -> None:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if not os.access(path if path.exists() else path.parent, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        sources = [Path(other) for other in read if other is not None]
+        if path.is_file() and any(path.samefile(source) for source in sources if source.exists()):
+            raise InputError(f"{path}: is what is read, and would be lost", hint="write to another file")
     except OSError as error:
         # mkdir calls a file that stands where a folder should be one that exists.
         why = os.strerror(errno.ENOTDIR) if isinstance(error, FileExistsError) else error.strerror
@@ -204,6 +243,10 @@ def document_error(source: str, error: ValidationError) -> DocumentError:
     if first["type"] == "json_invalid":
         # The input is the whole text: the reason names line and column.
         return DocumentError(source, f"not JSON ({context['error']})")
+    if callable(getattr(first["input"], "build", None)):
+        builder = type(first["input"]).__name__
+        problem = f"expected what a {builder} builds, got the {builder} itself"
+        return DocumentError(source, problem, path, builder, hint="give what its .build() returns")
     shown = _shown(first["input"])
     match first["type"]:
         case "missing":

@@ -1,8 +1,10 @@
-"""Plain values that a caller gives, checked at the door: whole numbers and names; and exact counts of samples."""
+"""Plain values that a caller gives, checked at the door: whole numbers, seconds, names; and counts of samples."""
 
 import operator
+import threading
 from collections.abc import Collection
 from fractions import Fraction
+from numbers import Real
 
 from leo_runtime.errors import InputError
 
@@ -31,6 +33,18 @@ def _plain(value: object, name: str) -> int:
         return operator.index(value)  # type: ignore[arg-type]  # it has one
     except TypeError:  # An array of several, or numpy's bool.
         raise InputError(f"`{name}` is a whole number, got {value!r} ({type(value).__name__})") from None
+
+
+def seconds(value: object, name: str) -> float:
+    """How long to wait, as a plain float: infinity and what no thread can wait for become the longest one can.
+
+    Raises `InputError`, which calls it `name`, for what is no number (bools and NaN are none) or below 0.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or value != value:
+        raise InputError(f"`{name}` is a number of seconds, got {value!r} ({type(value).__name__})")
+    if value < 0:
+        raise InputError(f"`{name}` is at least 0, got {value}")
+    return float(value) if value < threading.TIMEOUT_MAX else threading.TIMEOUT_MAX
 
 
 def several_names(names: object, argument: str) -> tuple[str, ...]:

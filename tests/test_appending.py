@@ -2,6 +2,7 @@
 
 import errno
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,26 @@ def test_it_begins_anew_where_an_earlier_run_was_torn(tmp_path: Path) -> None:
     file.write(b"{}\n")
     file.close()
     assert (tmp_path / "log").read_bytes() == b"{}\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_a_device_without_room_is_told_in_words() -> None:
+    file = Appending(Path("/dev/full"))
+    file.start()
+    with pytest.raises(DocumentError, match=r"/dev/full: cannot be written \(No space left on device\)"):
+        file.write(b"one line\n")
+    file.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_a_pipe_takes_pieces_and_says_in_words_that_nobody_reads_them(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "log")
+    read_end = os.open(tmp_path / "log", os.O_RDONLY | os.O_NONBLOCK)
+    file = Appending(tmp_path / "log")
+    file.start()
+    file.write(b"one line\n")
+    assert os.read(read_end, 100) == b"one line\n"
+    os.close(read_end)
+    with pytest.raises(DocumentError, match=r"cannot be written \(Broken pipe\)"):
+        file.write(b"one line\n")
+    file.close()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from leo_runtime.backend import DeviceRun
 from leo_runtime.dispatch.events import RunStage
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.workload import BoundStage, GraphBuilder, TaskGraph
@@ -239,10 +240,18 @@ def test_an_output_that_is_not_finite_fails_its_stage_unless_it_may_pass(kind: s
             )
 
 
-def test_an_output_that_is_no_array_is_said_to_be_none() -> None:
-    with runtime_of("virtual", Functions(scores=lambda: lambda _: [1.0, 2.0]), loud_graph()) as runtime:
+def test_a_masked_output_is_not_taken_for_what_is_below_its_mask() -> None:
+    masked = np.ma.masked_array(np.array([1, 2], np.float32), mask=[False, True])
+    with runtime_of("virtual", Functions(scores=lambda: lambda _: masked), loud_graph()) as runtime:
         runtime.submit(0, {"sound": LOUD})
-        assert one(runtime.drain()).reason == "KernelError: stage `scores` gave a list on `cpu`, expected (2,)"
+        assert "stage `scores` gave an array with masked numbers on `cpu`" in one(runtime.drain()).reason
+
+
+@pytest.mark.parametrize(("output", "gave"), [([1.0, 2.0], "a list"), (None, "nothing (None)"), (1.5, "a float")])
+def test_an_output_that_is_no_array_is_said_to_be_none(output: Any, gave: str) -> None:
+    with runtime_of("virtual", Functions(scores=lambda: lambda _: output), loud_graph()) as runtime:
+        runtime.submit(0, {"sound": LOUD})
+        assert one(runtime.drain()).reason == f"KernelError: stage `scores` gave {gave} on `cpu`, expected (2,)"
 
 
 def test_every_lane_has_a_kernel_of_its_own() -> None:
@@ -284,3 +293,79 @@ def test_in_virtual_time_one_kernel_does_for_all_lanes() -> None:
         results = runtime.drain()
     assert {run.lane for result in results for run in result.stages} == {0, 1}
     assert [name for name, _ in backend.loads] == ["sound", "gate", "scores"]
+
+
+@pytest.mark.parametrize("kind", ["virtual", "real"])
+@pytest.mark.parametrize("allow_nonfinite", [False, True])
+@pytest.mark.parametrize("dtype", ["complex64", "object", "U5", "M8[s]", "S3"])
+def test_an_output_of_no_real_numbers_fails_its_stage(kind: str, allow_nonfinite: bool, dtype: str) -> None:
+    """It came as far as the graph's label, whose TypeError lost the results of every frame that had ended."""
+    backend = Functions(scores=lambda: lambda _: np.array([1, -1]).astype(dtype))
+    with runtime_of(kind, backend, loud_graph(deadline_us=10_000_000), allow_nonfinite=allow_nonfinite) as runtime:
+        runtime.submit(0, {"sound": LOUD})
+        why = one(runtime.drain()).reason
+    assert why.startswith("KernelError: stage `scores` gave an array of "), why
+    assert why.endswith("on `cpu`, expected real numbers; a kernel gives float32"), why
+
+
+class Odd:
+    """Has a shape, and is no array."""
+
+    shape = (2,)
+
+
+def test_an_output_that_only_looks_like_an_array_fails_its_stage() -> None:
+    backend = Functions(scores=lambda: lambda _: Odd())  # type: ignore[arg-type,return-value]  # what it is about
+    with runtime_of("virtual", backend, loud_graph(), allow_nonfinite=True) as runtime:
+        runtime.submit(0, {"sound": LOUD})
+        assert "gave an array of object" in one(runtime.drain()).reason
+
+
+class Measuring:
+    """A kernel that tells what it was given as its device's time and energy, but not as it is warmed up."""
+
+    def __init__(self, device_us: Any, device_nj: Any) -> None:
+        self.measured = (device_us, device_nj)
+
+    def __call__(self, inputs: Sequence[np.ndarray], /) -> np.ndarray:
+        return self.timed(inputs).output
+
+    def timed(self, inputs: Sequence[np.ndarray], /) -> DeviceRun:
+        measured = self.measured if inputs[0].any() else (5, 7)
+        return DeviceRun(np.array([1, -1], np.float32), *measured)
+
+
+@pytest.mark.parametrize("kind", ["virtual", "real"])
+@pytest.mark.parametrize(
+    ("device_us", "device_nj", "says"),
+    [
+        (1.5, None, "`device_us` is a whole number, got 1.5 (float)"),
+        (float("nan"), None, "`device_us` is a whole number, got nan (float)"),
+        ("5", None, "`device_us` is a whole number, got '5' (str)"),
+        (-5, None, "`device_us` is at least 0, got -5"),
+        (10**22, None, "`device_us` is at most 1000000000000000, got 10000000000000000000000"),
+        (5, 2.5, "`device_nj` is a whole number, got 2.5 (float)"),
+        (5, -7, "`device_nj` is at least 0, got -7"),
+    ],
+)
+def test_a_measurement_that_cannot_be_fails_its_stage(kind: str, device_us: Any, device_nj: Any, says: str) -> None:
+    """It made times, or energies, of no whole number, and one of centuries ended its lane's thread."""
+    backend = Functions(scores=lambda: Measuring(device_us, device_nj))
+    backend.simulated = True
+    given = {"device_times": ("cpu",)} if kind == "virtual" else {}
+    with runtime_of(kind, backend, loud_graph(deadline_us=10_000_000), **given) as runtime:
+        runtime.submit(0, {"sound": LOUD})
+        why = one(runtime.drain()).reason
+    assert why.startswith(f"KernelError: its kernel told a wrong measurement ({says})"), why
+
+
+@pytest.mark.parametrize("kind", ["virtual", "real"])
+def test_numpys_integers_are_measurements_and_results_hold_plain_ones(kind: str) -> None:
+    backend = Functions(scores=lambda: Measuring(np.int64(5), np.uint8(7)))
+    given = {"device_times": ("cpu",)} if kind == "virtual" else {}
+    with runtime_of(kind, backend, loud_graph(deadline_us=10_000_000), **given) as runtime:
+        runtime.submit(0, {"sound": LOUD})
+        result = one(runtime.drain())
+    (run,) = [run for run in result.stages if run.stage == "scores"]
+    assert run.device_us == 5
+    assert {type(number) for number in (run.device_us, run.nj, run.start_us, run.end_us)} == {int}

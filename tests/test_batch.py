@@ -317,6 +317,7 @@ def test_a_batch_that_cannot_be_is_refused_and_one_too_many_is_skipped(folder: P
     assert [graph.outcome for graph in first.graphs] == ["cancelled", "cancelled"]
     assert [graph.outcome for graph in second.graphs] == ["failed", "failed"]
     assert second.placement.reason == "skipped: 1 frames are in flight"
+    assert second.skipped
 
 
 BAD = 12_345
@@ -446,10 +447,12 @@ def test_a_batch_holds_weights_once_and_the_output_of_every_frame() -> None:
     profile = PROFILE.model_copy(update={"costs": costs})
     weights, output = 4 * (50 * 3 + 3), 4 * 3
 
-    def held(prices: FramePrices, together: tuple[str, ...]) -> list[int]:
+    def held(prices: FramePrices, together: tuple[str, ...], room_bytes: int | None = None) -> list[int]:
         state = Conditions(graphs=("net",))
+        processors = tuple(p.model_copy(update={"memory_bytes": room_bytes}) for p in HARDWARE.processors)
+        hardware = HARDWARE.model_copy(update={"processors": processors})
         problem = batch_problem(
-            merged, prices.of(1), prices.of(3), HARDWARE, state, frames=3, period_us=None, together=together, name="b"
+            merged, prices.of(1), prices.of(3), hardware, state, frames=3, period_us=None, together=together, name="b"
         )
         return [s.modes[0].memory_bytes for s in problem.stages if s.name.startswith("scores")]
 
@@ -459,3 +462,6 @@ def test_a_batch_holds_weights_once_and_the_output_of_every_frame() -> None:
     ):
         assert held(prices, ()) == [weights + output, output, output]
         assert held(prices, ("scores",)) == [weights + 3 * output]
+        assert held(prices, (), weights + output) == [weights + output, output, output]
+        # The second frame ran where the weights of all could not be.
+        assert held(prices, (), weights + output - 1) == [weights + output] * 3

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import importlib
+import io
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import pytest
 
 from leo_runtime import cli
 from leo_runtime.backend.registry import BackendStatus
+from leo_runtime.command.shared import put
 
 PROBLEM = {
     "format": "leo-problem/1",
@@ -85,6 +87,9 @@ def test_an_infeasible_problem_is_answered_no(frame, capsys):
     status, out, err = run(capsys, "check", "frame.json", "answer.json")
     assert status == 1
     assert out.startswith("the answer places nothing: infeasible, ")
+    status, out, _ = run(capsys, "check", "frame.json", "answer.json", "--json")
+    assert status == 1
+    assert json.loads(out).keys() == {"status", "reason"}
 
 
 def test_check_names_every_broken_rule(frame, capsys):
@@ -268,7 +273,7 @@ def test_help_imports_nothing_that_takes_long():
         "print(sorted(own, key=len), [m for m in ('numpy', 'pydantic', 'json.tool') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    expected = ["leo_runtime", "leo_runtime.cli", "leo_runtime.errors", "leo_runtime.command"]
+    expected = ["leo_runtime", "leo_runtime.cli", "leo_runtime.errors", "leo_runtime.command", "leo_runtime.progress"]
     assert done.stdout.splitlines()[-1] == f"{[*expected, 'leo_runtime.command.shared']} []"
 
 
@@ -281,6 +286,75 @@ def test_a_reader_that_has_enough_is_no_error():
     )
     os.close(write_end)
     assert (done.returncode, done.stderr) == (cli.PIPE_CLOSED, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+@pytest.mark.parametrize(
+    "arguments", [("profiles",), ("schema", "problem"), ("backends", "--json"), ("solve", "frame.json")]
+)
+def test_an_output_without_room_is_no_traceback(frame, arguments):
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "leo_runtime", *arguments], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert ended.returncode == 2
+    assert "standard output cannot be written" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "Exception" not in ended.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_talk_that_cannot_be_written_changes_nothing(frame):
+    with Path("/dev/full").open("w") as full:
+        code = (
+            "import sys; from leo_runtime.cli import main; from leo_runtime.progress import ProgressBar\n"
+            "with ProgressBar('solving') as bar: bar('all', 1, 1)\n"
+            "sys.exit(main(['solve', 'frame.json', '--active-mw', '1']))"
+        )
+        ended = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=full, text=True)
+    assert (ended.returncode, json.loads(ended.stdout)["status"]) == (0, "optimal")
+
+
+@pytest.mark.parametrize(("closed", "status"), [(">&-", 2), ("2>&-", 0)])
+def test_closed_streams_are_no_traceback_and_talk_stays_out_of_data(frame, closed, status):
+    line = f"{sys.executable} -m leo_runtime solve frame.json --active-mw 1 {closed}"
+    ended = subprocess.run(["sh", "-c", line], capture_output=True, text=True)
+    assert ended.returncode == status
+    assert "Traceback" not in ended.stderr
+    if status:
+        assert ended.stderr == "standard output is closed\nhint: send it to a file, or to /dev/null\n"
+    else:
+        assert json.loads(ended.stdout)["status"] == "optimal"
+
+
+def test_what_an_output_has_no_character_for_is_written_as_an_escape(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    put("\udc80 \u00e4\n")
+    assert written.getvalue() == b"\\udc80 \\u00e4\n"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_document_stays_one_in_every_encoding(frame, encoding):
+    name = "w\u00e4rme \u03b8 \U0001f525"
+    write(frame / "frame.json", {**PROBLEM, "name": name})
+    done = subprocess.run(
+        [sys.executable, "-m", "leo_runtime", "solve", "frame.json"],
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert json.loads(done.stdout.decode(encoding))["problem"] == name
+
+
+@pytest.mark.parametrize("name", ["frame.json", "./frame.json", "same.json", "hard.json"])
+def test_an_answer_does_not_take_the_place_of_its_question(frame, capsys, name):
+    before = Path("frame.json").read_text()
+    Path("same.json").symlink_to("frame.json")
+    Path("hard.json").hardlink_to("frame.json")
+    said = f"{Path(name)}: is what is read, and would be lost\nhint: write to another file\n"
+    assert run(capsys, "solve", "frame.json", "--out", name) == (2, "", said)
+    assert Path("frame.json").read_text() == before
 
 
 def test_an_interrupt_is_quiet(frame, capsys, monkeypatch):

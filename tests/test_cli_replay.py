@@ -66,6 +66,13 @@ def graph_with(**changed: object) -> None:
     change("workload.json", graphs=[graph])
 
 
+def source_with(**params: object) -> None:
+    """Change the parameters of the stage that reads the recording."""
+    graph = json.loads(json.dumps(recorded.WORKLOAD["graphs"]))[0]
+    graph["stages"][0]["params"].update(params)
+    change("workload.json", graphs=[graph])
+
+
 def test_a_replay_in_batches_says_so_and_finds_the_same(capsys):
     status, out, _ = run(capsys, *VIRTUAL, "--batch", "3", "--no-compare")
     assert status == 0
@@ -114,6 +121,9 @@ def test_json_holds_the_figures(capsys):
     assert figures["pipelines"][0]["right"] == 2
     assert [policy["policy"] for policy in figures["policies"]] == ["exact"]
     assert {processor["name"] for processor in figures["processors"]} >= {"cpu", "dsp"}
+    assert (figures["policy"], figures["workload"]) == ("exact", "ears")
+    assert (figures["start_us"], figures["end_us"], figures["solving"]) == (0, 4_000_000, None)
+    assert sum(processor["total_nj"] for processor in figures["processors"]) == figures["policies"][0]["nj"]
 
 
 def test_solving_is_charged_where_asked_for(capsys, monkeypatch):
@@ -127,6 +137,7 @@ def test_solving_is_charged_where_asked_for(capsys, monkeypatch):
     (before,) = json.loads(run(capsys, *VIRTUAL, "--json")[1])
     (after,) = json.loads(run(capsys, *VIRTUAL, "--json", "--charge-solver", "cpu")[1])
     assert (before["solver_on"], after["solver_on"]) == (None, "cpu")
+    assert after["solving"] == {"measured_us": 7000, "placed_anew": 1, "nj": 7000 * 1000}
     causes = {processor["name"]: processor["nj"] for processor in after["processors"]}
     assert causes["cpu"].pop("solver") == 7000 * 1000
     assert causes == {processor["name"]: processor["nj"] for processor in before["processors"]}
@@ -182,6 +193,34 @@ def test_calibrate_writes_a_profile_that_a_replay_can_use(capsys):
     assert "profile desk" in out
 
 
+def test_a_stage_that_was_measured_nowhere_is_answered_no_and_its_profile_says_so_in_a_replay(capsys):
+    Path("loud.npz").write_text("weights: none yet")
+    arguments = ("--recording", *OWN, "--quick", "--out", "desk.json")
+    status, _, err = run(capsys, "calibrate", *arguments)
+    assert status == 1
+    assert "not measured: loudness on cpu: " in err
+    assert "stage `loudness` could be measured on no processor: the workload cannot run with this profile\n" in err
+    status, _, err = run(capsys, "replay", *OWN, "--profile", "desk.json", "--virtual", "--no-compare")
+    assert status == 2
+    assert "hint: `leo-runtime calibrate --workload FILE` measures it or says why not; else " in err
+
+
+@pytest.mark.parametrize("time", ["--virtual", "--live"])
+def test_a_file_in_the_place_of_the_folder_for_output_is_said_to_be_one(capsys, time):
+    Path("taken").write_text("mine")
+    status, out, err = run(capsys, "replay", *OWN, "--profile", "profile.json", time, "--out", "taken")
+    assert (status, out) == (2, "")
+    assert err == "`--out taken`: a file is in its place, and logs and traces go into a folder\nhint: name a folder\n"
+
+
+def test_a_recording_of_other_streams_has_a_hint_that_fits_the_command(capsys):
+    for command in ("replay", "calibrate"):
+        where = ("recording",) if command == "replay" else ("--recording", "recording")
+        status, _, err = run(capsys, command, *where)
+        assert status == 2
+        assert "hint: it has mic; give another recording, or a workload that reads those\n" in err
+
+
 def test_a_kept_profile_is_used_again_where_it_speaks_of_this_workload_and_device(capsys, monkeypatch):
     sources = []
 
@@ -231,19 +270,37 @@ def test_what_was_measured_is_printed_as_json(capsys):
     "arguments",
     [
         ("calibrate", "--recording", *OWN, "--quick", "--out", "loud.npz/desk.json"),
-        (*VIRTUAL, "--out", "loud.npz"),
         (*VIRTUAL, "--out", "loud.npz/out"),
         (*VIRTUAL, "--plot", "loud.npz/picture.svg"),
+        (*VIRTUAL, "--plot", "picture.txt"),
+        (*VIRTUAL, "--plot", "picture"),
+        (*VIRTUAL, "--out", "taken"),
+        ("replay", *OWN, "--live", "--out", "taken"),
+        ("replay", *OWN, "--live", "--out", "kept"),
         ("replay", *OWN, "--live", "--out", "loud.npz/out"),
     ],
 )
 def test_an_output_that_cannot_be_written_is_refused_before_anything_is_measured(capsys, monkeypatch, arguments):
+    for log in ("beeps.virtual.log.jsonl", "beeps.real.perfetto-trace"):
+        Path("taken", log).mkdir(parents=True)
+    Path("kept", "desk.profile.json").mkdir(parents=True)
     for place in ("leo_runtime.measure.calibrate.calibrate", "leo_runtime.replay.compare.replay"):
         monkeypatch.setattr(place, lambda *_, **__: pytest.fail("ran, with nowhere to write"))
     status, out, err = run(capsys, *arguments)
     assert (status, out) == (2, "")
     assert "cannot be written (" in err
-    assert "hint: name a file in a folder you may write to\n" in err
+    assert "hint: name a file in a folder you may write to\n" in err or "hint: name a .png, .svg or .pdf\n" in err
+
+
+@pytest.mark.parametrize("read", ["workload.json", "machine.json"])
+@pytest.mark.parametrize("command", [("calibrate", "--recording"), ("tune", "cpu")])
+def test_what_is_measured_does_not_take_the_place_of_what_is_read(capsys, monkeypatch, command, read):
+    monkeypatch.setattr("leo_runtime.measure.calibrate.calibrate", lambda *_, **__: pytest.fail("measured"))
+    arguments = (*command, *OWN[command[0] == "tune" :])
+    before = Path(read).read_text()
+    said = f"{read}: is what is read, and would be lost\nhint: write to another file\n"
+    assert run(capsys, *arguments, "--out", read) == (2, "", said)
+    assert Path(read).read_text() == before
 
 
 @pytest.mark.parametrize(
@@ -254,6 +311,14 @@ def test_amounts_are_finite_and_not_negative(capsys, wrong):
         cli.main((*VIRTUAL, *wrong))
     assert stopped.value.code == 2
     assert f'expected a number of at least 0, got "{wrong[1]}"' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--start", "--seconds"])
+def test_amounts_beyond_any_recording_are_refused(capsys, option):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main((*VIRTUAL, option, "1e305"))
+    assert stopped.value.code == 2
+    assert 'expected a number of at most 1e+09, got "1e305"' in capsys.readouterr().err
 
 
 def test_a_noise_beyond_measure_is_refused(capsys):
@@ -283,7 +348,8 @@ def truncate(path: str) -> None:
         (
             lambda: change("profile.json", costs=recorded.PROFILE["costs"][1:]),
             "profile `desk` has no entry for stage `loudness` (dense) on cpu, dsp\n"
-            "hint: measure it with `leo-runtime calibrate`, or add an entry for its operator\n",
+            "hint: `leo-runtime calibrate --workload FILE` measures it or says why not; else add an entry for its "
+            "operator\n",
         ),
         (
             lambda: change("profile.json", hardware="watch"),
@@ -313,6 +379,17 @@ def truncate(path: str) -> None:
             lambda: change("machine.json", name="/tmp/desk"),
             f'machine.json: {NOT_A_NAME}, got "/tmp/desk", at $.name\n',
         ),
+        (
+            lambda: source_with(stream="nope"),
+            "stage `sound` of graph `beeps`: no stream of workload `ears` is called `nope`\nhint: it has mic\n",
+        ),
+        (lambda: source_with(stream=["mic"]), 'input should be a valid string, got ["mic"], at $.stream\n'),
+        (lambda: source_with(stream=5), "input should be a valid string, got 5, at $.stream\n"),
+        (lambda: graph_with(params={"model": 5}), "stage `loudness` of graph `beeps`, operator `dense`: "),
+        (
+            lambda: Path("machine.json").rename("machine.old") and Path("machine.json").mkdir(),
+            "machine.json: cannot be read (Is a directory), at $\n",
+        ),
         (lambda: Path("loud.npz").unlink(), "loud.npz: cannot be read, stage `loudness` of graph `beeps` needs it\n"),
     ],
 )
@@ -326,8 +403,8 @@ def test_bad_input_is_named_with_a_way_out(capsys, spoil, says):
 
 @operator(output_shape=lambda features: (2,))
 def breaks(features: np.ndarray) -> np.ndarray:
-    """Fails, and says so with a number that is another one each time."""
-    raise ValueError(f"cannot divide by {features.sum()}")
+    """Fails, and says so with a number that is another one each time, and in words that would clear a screen."""
+    raise ValueError(f"cannot divide\x1b[2J by {features.sum()}")
 
 
 def save_weights(weights: list[list[float]], **other: object) -> None:
@@ -396,6 +473,7 @@ def test_what_fails_in_a_run_is_counted_and_printed_once_and_the_answer_is_no(ca
     )
     assert out.count("failed 3 times: loudness on cpu: KernelError: stage `loudness` failed: ValueError: ") == 1
     assert "failed run mJ" in out
+    assert "cannot divide\\x1b[2J by " in out
     (figures,) = json.loads(run(capsys, *VIRTUAL, "--json")[1])
     (failure,) = figures["failures"]
     assert (failure["what"], failure["count"]) == ("loudness on cpu", 3)
@@ -506,7 +584,22 @@ def test_an_absent_device_is_bad_input(capsys):
         (("replay", "nowhere", *OWN[1:]), "no recording or folder is called `nowhere`\nhint: one of "),
         ((*VIRTUAL, "--start", "9"), "recording `beeps` lasts 4000000 us, nothing is left at 9000000\n"),
         ((*VIRTUAL, "--seconds", "0"), "expected a length above 0 s\n"),
+        ((*VIRTUAL, "--seconds", "1e-9"), "expected a length above 0 s\n"),
+        (
+            (*VIRTUAL, "--seconds", "0.4"),
+            "no graph of workload `ears` runs within 400000 us of recording `beeps`, the first one would at 500000\n"
+            "hint: replay more of it, or another recording\n",
+        ),
         (("replay", *OWN, "--virtual", "--profile", "toaster"), "no profile is called `toaster`\nhint: one of "),
+        (("replay", *OWN, "--virtual", "--profile", ""), "no profile is called ``\nhint: one of "),
+        (("replay", *OWN, "--live", "--profile", ""), "no profile is called ``\nhint: one of "),
+        (("replay", *OWN[:3], "--virtual", "--hardware", ""), "no hardware is called ``\nhint: one of "),
+        (("replay", *OWN[:3], "--live", "--hardware", ""), "no hardware is called ``\nhint: one of "),
+        (
+            ("replay", *OWN, "--virtual"),
+            "no profile ships for the hardware `machine.json`\nhint: name one: add `--profile FILE`; "
+            "`leo-runtime calibrate --hardware NAME --out FILE` writes one\n",
+        ),
         ((*VIRTUAL, "--solver", "magic"), 'no solver is called "magic"'),
     ],
 )

@@ -2,6 +2,7 @@
 
 import cmath
 import math
+import re
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -280,8 +281,10 @@ def test_a_wrong_model_file_is_said_plainly(arrays_in_file: dict[str, np.ndarray
 @pytest.mark.parametrize("content", [b"", b"not a zip file", b"PK\x03\x04 torn"])
 def test_a_file_that_is_no_model(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "m.npz").write_bytes(content)
-    with pytest.raises(KernelError, match=r"m.npz: cannot be read as .npz"):
+    with pytest.raises(KernelError, match=r"m.npz: cannot be read as .npz") as error:
         load("dense", [noise(4)], layers=(1,), model=tmp_path / "m.npz")
+    assert "pickle" not in str(error.value)
+    assert "numpy.savez" in error.value.hint
     np.save(tmp_path / "bare.npy", np.zeros(3))
     with pytest.raises(KernelError, match=r"bare.npy: cannot be read as .npz"):
         load("dense", [noise(4)], layers=(1,), model=tmp_path / "bare.npy")
@@ -324,6 +327,54 @@ def test_own_operators_run_and_their_failures_are_theirs() -> None:
         run(first_ones.name, np.array([np.nan], np.float32))
     line = int(str(error.value).rpartition(":")[2].rstrip(")"))
     assert "what is this?" in Path(__file__).read_text().splitlines()[line - 1]
+
+
+@operator(output_shape=lambda signal, *, what: (2,))
+def giving(signal: np.ndarray, *, what: str = "nothing") -> np.ndarray:
+    """What no operator should give."""
+    gives = {"nothing": None, "a float": 1.5, "an int": 3, "a list": [1.0], "numpy": np.float64(2)}
+    return gives[what]  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("what", "says"),
+    [
+        ("nothing", "gave nothing (None), its operator promises an array of shape (2,)"),
+        ("a float", "gave a value of type float, its operator promises an array of shape (2,)"),
+        ("an int", "gave a value of type int, its operator promises an array of shape (2,)"),
+        ("a list", "gave a value of type list, its operator promises an array of shape (2,)"),
+        ("numpy", "gave a value of type float64, its operator promises an array of shape (2,)"),
+    ],
+)
+def test_an_own_operator_that_gives_no_array_is_told_what_it_gave(what: str, says: str) -> None:
+    with pytest.raises(KernelError, match=re.escape(says)) as error:
+        run(giving.name, np.zeros(3, np.float32), what=what)
+    if what == "nothing":
+        assert error.value.hint == f"the function of `{giving.name}` ends without `return`"
+
+
+@operator(output_shape=lambda signal: ())
+def none(signal: np.ndarray) -> np.ndarray:
+    """Forgets its `return`, where a number without a shape would do."""
+    return None  # type: ignore[return-value]
+
+
+def test_nothing_is_no_number() -> None:
+    with pytest.raises(KernelError, match=r"gave nothing \(None\)"):
+        run(none.name, np.zeros(3, np.float32))
+
+
+@operator(output_shape=lambda signal: signal)
+def positive(signal: np.ndarray) -> np.ndarray:
+    """What is below 0 is masked."""
+    masked: np.ndarray = np.ma.masked_less(signal, 0)
+    return masked
+
+
+def test_a_masked_output_fails_and_one_with_nothing_masked_does_not() -> None:
+    assert run(positive.name, np.array([1, 0], np.float32)).tolist() == [1, 0]
+    with pytest.raises(KernelError, match="stage `stage` gave an array with masked numbers"):
+        run(positive.name, np.array([1, -1], np.float32))
 
 
 @operator(output_shape=lambda signal: (1, *signal))

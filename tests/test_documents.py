@@ -1,6 +1,8 @@
 """What all documents share: strictness, and messages that name the place."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -100,12 +102,26 @@ def test_a_key_given_twice_is_refused() -> None:
 def test_a_file_that_is_not_there_or_not_text_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DocumentError, match="cannot be read"):
         Problem.from_file(tmp_path / "none.json")
-    (tmp_path / "bytes.json").write_bytes(b"\xff\xfe{")
-    with pytest.raises(DocumentError, match="not JSON"):
-        Problem.from_file(tmp_path / "bytes.json")
-    (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(DocumentError, match="not UTF-8"):
-        Problem.from_file(tmp_path / "bytes.toml")
+    for name in ("bytes.json", "bytes.toml"):
+        (tmp_path / name).write_bytes(json.dumps(PROBLEM).encode("utf-16"))
+        with pytest.raises(DocumentError, match="not UTF-8") as error:
+            Problem.from_file(tmp_path / name)
+        assert error.value.hint == "save it as UTF-8"
+
+
+@pytest.mark.parametrize("name", ["frame.json", "frame.toml"])
+def test_a_byte_order_mark_is_no_part_of_a_document(tmp_path: Path, name: str) -> None:
+    text = (
+        json.dumps(PROBLEM)
+        if name == "frame.json"
+        else 'format = "leo-problem/1"\nname = "tiny"\nresources = []\nstages = []\n'
+    )
+    read = Problem.from_json if name == "frame.json" else Problem.from_toml
+    (tmp_path / name).write_text(text, encoding="utf-8-sig")
+    assert Problem.from_file(tmp_path / name) == read(text) == read("\ufeff" + text)
+    assert name != "frame.json" or Problem.from_json(text.encode("utf-8-sig")) == read(text)
+    with pytest.raises(DocumentError, match=r"not (JSON|TOML)"):
+        read("\ufeff\ufeff" + text)
 
 
 def test_half_a_character_is_refused_without_showing_the_whole_text() -> None:
@@ -121,6 +137,8 @@ def test_deep_nesting_is_refused_and_does_not_overflow() -> None:
         Problem.from_json("[" * 200_000)
     with pytest.raises(DocumentError):
         Problem.from_toml("a=" + "[" * 20_000)
+    with pytest.raises(DocumentError):
+        Problem.from_toml(".".join("a" * 3_000) + "=1")
 
 
 def test_toml_and_json_give_equal_values(tmp_path: Path) -> None:
@@ -137,6 +155,42 @@ def test_toml_and_json_give_equal_values(tmp_path: Path) -> None:
     assert Problem.from_file(tmp_path / "p.json") == problem
     (tmp_path / "p.toml").write_text(toml)
     assert Problem.from_file(tmp_path / "p.toml") == problem
+
+
+FULL = """
+import resource, signal, sys
+from leo_runtime.documents.problem import Problem
+from leo_runtime.errors import DocumentError
+problem = Problem.from_file(sys.argv[1])
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20))
+try:
+    problem.to_file(sys.argv[1])
+except DocumentError as error:
+    print(error)
+"""
+
+
+def test_a_document_that_cannot_be_written_leaves_what_was_there(tmp_path: Path) -> None:
+    pytest.importorskip("resource")
+    path = tmp_path / "p.json"
+    Problem.from_dict(PROBLEM).to_file(path)
+    before = path.read_bytes()
+    done = subprocess.run([sys.executable, "-c", FULL, str(path)], capture_output=True, text=True, check=True)
+    assert "cannot be written (File too large)" in done.stdout
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_written_document_keeps_its_link_and_its_permissions(tmp_path: Path) -> None:
+    path, link = tmp_path / "p.json", tmp_path / "link.json"
+    path.write_text("old")
+    path.chmod(0o640)
+    link.symlink_to(path)
+    Problem.from_dict(PROBLEM).to_file(link)
+    assert link.is_symlink()
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert Problem.from_file(path) == Problem.from_dict(PROBLEM)
 
 
 def test_json_is_not_written_into_a_toml_file(tmp_path: Path) -> None:

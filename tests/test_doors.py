@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from leo_backends.cpu import CpuBackend
+from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.documents.workload import GraphBuilder, Workload
 from leo_runtime.errors import InputError
 from leo_runtime.frame.ledger import ledger, run_ledger
+from leo_runtime.runtime.options import RuntimeOptions
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.shipped import PHONE
 from leo_runtime.shipped import hardware as shipped_hardware
@@ -104,12 +107,60 @@ def test_an_option_of_virtual_time_that_cannot_be_is_refused(options: dict[str, 
     refused(simulated, says=says, **options)
 
 
-def test_modelled_delays_are_said_or_not() -> None:
-    made = (workload(loud_graph()), bench(), profile())
-    refused(Runtime.live, *made, modelled_delays=1, says="`modelled_delays` is True or False, got 1")
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"modelled_delays": 1}, "`modelled_delays` is True or False, got 1"),
+        ({"clock": 5}, "`clock` has no `now_us`: it is of type int"),
+    ],
+)
+def test_an_option_of_real_time_that_cannot_be_is_refused(options: dict[str, Any], says: str) -> None:
+    refused(Runtime.live, workload(loud_graph()), bench(), profile(), backends=fake_backends(), says=says, **options)
+
+
+@pytest.mark.parametrize("make", [Runtime.simulated, Runtime.live])
+@pytest.mark.parametrize("options", [5, {}, 0, "exact", RuntimeOptions])
+def test_options_are_runtime_options(make: Callable[..., Runtime], options: Any) -> None:
+    says = f"`options` are RuntimeOptions, got {type(options).__name__}"
+    refused(make, workload(loud_graph()), bench(), profile(), options, says=says)
+
+
+@pytest.mark.parametrize("make", [Runtime.simulated, Runtime.live])
+@pytest.mark.parametrize(
+    ("timeout_s", "says"),
+    [
+        ("x", "`timeout_s` is a number of seconds, got 'x' (str)"),
+        ([1], "`timeout_s` is a number of seconds, got [1] (list)"),
+        (True, "`timeout_s` is a number of seconds, got True (bool)"),
+        (float("nan"), "`timeout_s` is a number of seconds, got nan (float)"),
+        (-1, "`timeout_s` is at least 0, got -1"),
+    ],
+)
+def test_a_time_to_wait_is_seconds(make: Callable[..., Runtime], timeout_s: Any, says: str) -> None:
+    with make(workload(loud_graph()), bench(), profile(), backends=fake_backends()) as runtime:
+        refused(runtime.drain, timeout_s, says=says)
+        refused(runtime.close, timeout_s, says=says)
+        runtime.submit(0, {"sound": LOUD})
+        refused(runtime.drain, timeout_s, says=says)
+        assert len(runtime.drain()) == 1, "it is not closed"
+
+
+@pytest.mark.parametrize("make", [Runtime.simulated, Runtime.live])
+@pytest.mark.parametrize("timeout_s", [float("inf"), 1e30, 10**30, np.float32(600), np.int64(600), 600])
+def test_a_time_to_wait_is_any_number_of_seconds(make: Callable[..., Runtime], timeout_s: Any) -> None:
+    runtime = make(workload(loud_graph()), bench(), profile(), backends=fake_backends())
+    runtime.submit(0, {"sound": LOUD})
+    assert len(runtime.drain(timeout_s)) == 1
+    runtime.close(timeout_s)
 
 
 # A frame.
+
+
+@pytest.mark.parametrize("copy", ["no", 0, None])
+def test_windows_are_copied_or_not(runtime: Runtime, copy: Any) -> None:
+    refused(runtime.submit, 0, {"sound": LOUD}, copy=copy, says=f"`copy` is True or False, got {copy!r}")
+    refused(runtime.submit_batch, [(0, {"sound": LOUD})], copy=copy, says=f"`copy` is True or False, got {copy!r}")
 
 
 @pytest.fixture
@@ -197,11 +248,18 @@ def test_graphs_that_cannot_be_are_refused(runtime: Runtime, graphs: Any, says: 
     refused(runtime.submit_batch, [(1000, {"sound": LOUD})], graphs=graphs, says=says)
 
 
-@pytest.mark.parametrize("graphs", ["loud", ["nobody"], 5, [5]])
+@pytest.mark.parametrize("graphs", ["loud", "", ["nobody"], 5, 0, None, [5]])
 def test_sources_are_of_graphs_that_are_there(runtime: Runtime, graphs: Any) -> None:
     with pytest.raises(InputError):
         runtime.sources(graphs)
     assert runtime.sources(()) == ()
+
+
+def test_names_may_be_an_array_of_them(runtime: Runtime) -> None:
+    graphs: Any = np.array(["loud", "other"])
+    assert [source.stage for source in runtime.sources(graphs)] == ["sound"]
+    runtime.submit(2000, {"sound": LOUD}, graphs=graphs)
+    assert [graph.graph for graph in one(runtime.drain()).graphs] == ["loud", "other"]
 
 
 @pytest.mark.parametrize(
@@ -219,6 +277,8 @@ def test_sources_are_of_graphs_that_are_there(runtime: Runtime, graphs: Any) -> 
         ({("cpu", "fast"): (1.5, None)}, "`latency_us of cpu -> fast` is a whole number, got 1.5"),
         ({("cpu", "fast"): (1, 1.5)}, "`bytes_per_s of cpu -> fast` is a whole number, got 1.5"),
         ({("cpu", "fast"): (1, -1)}, "`bytes_per_s of cpu -> fast` is at least 0, got -1"),
+        ({("cpu", "fast"): (10**16, None)}, "`latency_us of cpu -> fast` is at most 1000000000000000, got"),
+        ({("cpu", "fast"): (1, 10**16)}, "`bytes_per_s of cpu -> fast` is at most 1000000000000000, got"),
     ],
 )
 def test_links_that_cannot_be_are_refused_and_change_nothing(runtime: Runtime, links: Any, says: str) -> None:
@@ -321,6 +381,7 @@ def test_audio_is_16_bit_integers_or_floats_up_to_one(samples: np.ndarray) -> No
         (ONES * -1.0001, "takes floats from -1 to 1 as audio, got -1.0001 to -1.0001", "divide them"),
         (np.where(np.arange(SAMPLES) == 5, np.nan, 0.0), "takes numbers, and sample 5 is nan", "such as 0"),
         (np.where(np.arange(SAMPLES) == 7, -np.inf, 0.0), "takes numbers, and sample 7 is -inf", "such as 0"),
+        (np.ma.masked_array(ONES, mask=np.arange(SAMPLES) == 2), "takes numbers, and sample 2 is masked", "filled(0)"),
     ],
 )
 def test_audio_of_another_scale_is_refused_with_how_to_convert_it(samples: np.ndarray, says: str, way_out: str) -> None:
@@ -335,6 +396,33 @@ def test_motion_is_any_real_number(dtype: type) -> None:
     moved(np.full((SAMPLES, 3), 100).astype(dtype))
 
 
+def with_one(sample: int, channel: int, value: float) -> np.ndarray:
+    """Samples in which each is its own place, but one."""
+    found = np.arange(SAMPLES * 3, dtype=np.float64).reshape(SAMPLES, 3)
+    found[sample, channel] = value
+    return found
+
+
+@pytest.mark.parametrize("make", [Runtime.simulated, Runtime.live])
+@pytest.mark.parametrize("copy", [True, False])
+@pytest.mark.parametrize("dtype", [np.int16, ">i2", np.uint16, np.int32, np.float32, np.float64])
+def test_motion_is_taken_at_its_value(make: Callable[..., Runtime], copy: bool, dtype: Any) -> None:
+    """As int16 it was divided by 32768, as if it were audio."""
+    graph = GraphBuilder("steps", period_us=1000, deadline_us=10_000_000)
+    graph.stage("wrist", "window", stream="wrist", samples=SAMPLES)
+    text = motion().model_dump(mode="json")
+    moving = Workload.from_dict({**text, "graphs": [graph.build().model_dump(mode="json")]})
+    given = {"cpu": CpuBackend(Processor(name="cpu", backend="cpu"))}
+    samples = np.full((SAMPLES, 3), 100, dtype)
+    with make(moving, bench(), profile(), solver="heft", backends=given) as runtime:
+        runtime.submit(0, {"wrist": samples}, copy=copy)
+        runtime.submit_batch([(1000, {"wrist": samples}), (2000, {"wrist": samples})], copy=copy)
+        for result in runtime.drain():
+            for answer in result.graphs:
+                assert (answer.outputs["wrist"] == 100).all()
+    given["cpu"].close()
+
+
 @pytest.mark.parametrize(
     ("samples", "says"),
     [
@@ -342,8 +430,12 @@ def test_motion_is_any_real_number(dtype: type) -> None:
         (np.ones((SAMPLES, 3), object), "source `wrist` takes real numbers, got object"),
         (np.ones((SAMPLES, 3), bool), "source `wrist` takes real numbers, got bool"),
         (np.ones((SAMPLES, 3)).astype(str), "source `wrist` takes real numbers, got <U"),
-        (np.full((SAMPLES, 3), np.nan), "source `wrist` takes numbers, and sample 0 is nan"),
-        (np.full((SAMPLES, 3), np.inf), "source `wrist` takes numbers, and sample 0 is inf"),
+        (np.full((SAMPLES, 3), np.nan), "source `wrist` takes numbers, and sample 0 of channel 0 is nan"),
+        (with_one(3, 1, np.nan), "source `wrist` takes numbers, and sample 3 of channel 1 is nan"),
+        (with_one(15, 2, -np.inf), "source `wrist` takes numbers, and sample 15 of channel 2 is -inf"),
+        (with_one(4, 0, 1e300), "sample 4 of channel 0 is 1e+300, more than float32 has room for"),
+        (with_one(4, 0, -4e38), "sample 4 of channel 0 is -4e+38, more than float32 has room for"),
+        (np.ma.masked_equal(np.arange(SAMPLES * 3.0).reshape(-1, 3), 13), "sample 4 of channel 1 is masked"),
         (np.ones(SAMPLES), "as an array of shape (16, 3), got shape (16,)"),
     ],
 )

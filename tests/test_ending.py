@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,23 @@ import pytest
 from leo_runtime.backend import registry
 from leo_runtime.clock import VirtualClock
 from leo_runtime.dispatch.dispatcher import Dispatcher
-from leo_runtime.dispatch.events import Event, FrameAdmitted, Instruction, RunStage, StageEnded
+from leo_runtime.dispatch.events import Event, FrameAdmitted, FrameDone, Instruction, RunStage, StageEnded
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.documents.workload import BoundStage
-from leo_runtime.errors import BackendError, DrainTimeoutError, GraphError, InputError, LeoError, ProfileError
+from leo_runtime.errors import (
+    BackendError,
+    ClosedError,
+    DrainTimeoutError,
+    GraphError,
+    InputError,
+    LeoError,
+    ProfileError,
+)
+from leo_runtime.frame.records import FrameResult
+from leo_runtime.runtime.arguments import MAX_AHEAD_US
 from leo_runtime.runtime.options import RuntimeOptions
+from leo_runtime.runtime.results import Results, Submitted
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.solver import solve
 from test_runtime import (
@@ -108,7 +120,21 @@ def hanging(**options: Any) -> Iterator[tuple[Runtime, Hanging]]:
         runtime.close()
 
 
-THROWN = [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), BaseException("odd"), AssertionError("no")]
+class SpeechlessError(BaseException):
+    """Raises as it is printed."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+THROWN = [
+    SystemExit(3),
+    KeyboardInterrupt(),
+    GeneratorExit(),
+    BaseException("odd"),
+    AssertionError("no"),
+    SpeechlessError(),
+]
 
 
 @pytest.mark.parametrize("error", THROWN, ids=lambda error: type(error).__name__)
@@ -123,7 +149,9 @@ def test_whatever_a_kernel_throws_is_the_failure_of_its_stage(error: BaseExcepti
         assert used == [("fast", "done")], "its lane goes on"
 
 
-@pytest.mark.parametrize("error", [SystemExit(3), GeneratorExit()], ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize(
+    "error", [SystemExit(3), GeneratorExit(), SpeechlessError()], ids=lambda error: type(error).__name__
+)
 def test_whatever_a_kernel_throws_in_virtual_time_is_the_failure_of_its_stage(error: BaseException) -> None:
     with simulated(solver=everything_on("fast"), backends=fake_backends(fast=Throwing(error))) as runtime:
         runtime.submit(0, {"sound": LOUD})
@@ -171,7 +199,7 @@ def test_an_interrupt_raised_in_another_thread_is_the_kernels() -> None:
     thread = threading.Thread(target=replay)
     thread.start()
     thread.join()
-    assert found == ["KeyboardInterrupt: "]
+    assert found == ["KeyboardInterrupt"]
 
 
 @pytest.mark.parametrize("submits", [0, 1, 3])
@@ -206,7 +234,7 @@ def test_a_submit_that_waits_for_its_release_hears_of_the_end() -> None:
 
     def submit() -> None:
         try:
-            runtime.submit(10**12, {"sound": LOUD}, graphs=("loud",))
+            runtime.submit(10**10, {"sound": LOUD}, graphs=("loud",))
         except LeoError as error:
             errors.append(error)
 
@@ -215,13 +243,13 @@ def test_a_submit_that_waits_for_its_release_hears_of_the_end() -> None:
     assert len(runtime.drain()) == 1, "nobody waits for it"
     runtime.close()
     waiting.join()
-    assert [str(error) for error in errors] == ["the runtime is closed"]
+    assert [(type(error), str(error)) for error in errors] == [(ClosedError, "the runtime is closed")]
     assert runtime.results() == ()
 
 
 def test_draining_has_an_end() -> None:
     with hanging() as (runtime, fast):
-        with pytest.raises(DrainTimeoutError, match=r"after 0 s, these are in flight: 0$") as caught:
+        with pytest.raises(DrainTimeoutError, match=r"after 0 s, these are in flight: 0(?m:$)") as caught:
             runtime.drain(timeout_s=0)
         assert isinstance(caught.value, TimeoutError)
         assert "results()" in caught.value.hint
@@ -235,6 +263,42 @@ def test_draining_in_virtual_time_has_an_end() -> None:
         with pytest.raises(DrainTimeoutError):
             runtime.drain(timeout_s=0)
         assert one(runtime.drain(timeout_s=600)).graphs[0].outcome == "done"
+
+
+@pytest.mark.parametrize("kind", ["virtual", "real"])
+def test_a_kernel_that_drains_fails_its_stage_instead_of_waiting_for_itself(kind: str) -> None:
+    class Draining(FakeBackend):
+        def load(self, stage: BoundStage, variant: str, /) -> Any:
+            kernel = super().load(stage, variant)
+
+            def drain(inputs: Sequence[np.ndarray]) -> np.ndarray:
+                if inputs[0].any():
+                    runtime.drain()
+                return kernel(inputs)
+
+            return drain if stage.name == "scores" else kernel
+
+    fast = Draining()
+    virtual = partial(simulated, solver=everything_on("fast"), backends=fake_backends(fast=fast))
+    with live(fast=fast) if kind == "real" else virtual() as runtime:
+        runtime.submit(0, {"sound": LOUD})
+        result = one(runtime.drain(timeout_s=600))
+    (failed,) = [run for run in result.stages if run.outcome == "failed"]
+    assert failed.error.startswith("InputError: drain is called from within a kernel")
+
+
+def test_a_forked_process_is_told_that_the_threads_are_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    with live(fast=FakeBackend()) as runtime:
+        runtime.submit(0, {"sound": LOUD})
+        runtime.drain()
+        with monkeypatch.context() as patch:
+            patch.setattr("os.getpid", lambda: -1)
+            with pytest.raises(InputError, match="the runtime's threads are in process"):
+                runtime.drain()
+            with pytest.raises(InputError, match="threads are in process"):
+                runtime.submit(0, {"sound": LOUD}, graphs=("loud",))
+        runtime.submit(0, {"sound": LOUD}, graphs=("loud",))
+        assert one(runtime.drain()).graphs[0].label == "loud"
 
 
 def problems_of(asked: list[Problem], solver: str = "heft") -> Callable[[Problem], Placement]:
@@ -387,7 +451,9 @@ def test_backends_are_closed_where_what_follows_fails(kind: str, monkeypatch: py
     make = Runtime.simulated if kind == "virtual" else Runtime.live
     wrong = loud_graph()
     assert wrong.decision is not None
-    wrong = wrong.model_copy(update={"decision": wrong.decision.model_copy(update={"labels": ("one",)})})
+    wrong = wrong.model_copy(
+        update={"decision": wrong.decision.model_copy(update={"labels": ("one",), "background": None})}
+    )
     costless = profile().model_copy(update={"costs": ()})
     for graph, costs, error in ((wrong, profile(), GraphError), (loud_graph(), costless, ProfileError)):
         made.clear()
@@ -417,3 +483,167 @@ def test_a_backend_that_cannot_be_closed_does_not_keep_the_others_open(monkeypat
     with pytest.raises(BackendError, match="stuck"):
         runtime.close()
     assert [backend.closed for backend in made] == [1, 1]
+
+
+class Breaking(VirtualClock):
+    """Raises from the moment it is told to, in threads of these names."""
+
+    def __init__(self, threads: str = "") -> None:
+        super().__init__()
+        self.threads = threads
+        self.broken = False
+
+    def now_us(self) -> int:
+        if self.broken and threading.current_thread().name.startswith(self.threads):
+            raise OSError("no time")
+        return super().now_us()
+
+
+@pytest.mark.parametrize("threads", ["leo fast", ""])
+def test_a_clock_that_breaks_ends_no_lane_in_silence(threads: str) -> None:
+    """The lane's thread was gone, and whoever drained waited for good."""
+    clock = Breaking(threads)
+    with hanging(clock=clock) as (runtime, fast):
+        clock.broken = True
+        fast.let_go.set()
+        with pytest.raises(OSError, match="no time"):
+            runtime.drain()
+        assert one(runtime.results()).reason == "the runtime failed (OSError: no time)"
+        assert runtime.results() == ()
+
+
+def test_a_clock_that_breaks_before_the_end_keeps_no_thread_and_no_result() -> None:
+    clock = Breaking()
+    with hanging(clock=clock) as (runtime, fast):
+        clock.broken = True
+        runtime.close(0.0)
+        assert one(runtime.results()).reason == "the runtime failed (OSError: no time)"
+        fast.let_go.set()
+
+
+def test_a_kernel_that_hangs_in_virtual_time_keeps_nobody_else() -> None:
+    """Whoever drains for a while, or closes, waited for it for good."""
+    fast = Hanging()
+    runtime = simulated(solver=everything_on("fast"), backends=fake_backends(fast=fast))
+    runtime.submit(0, {"sound": LOUD})
+    drained: list[object] = []
+    thread = threading.Thread(target=lambda: drained.append(runtime.drain()))
+    thread.start()
+    fast.hung.wait()
+    with pytest.raises(DrainTimeoutError):
+        runtime.drain(timeout_s=0)
+    runtime.close(0.0)
+    assert one(runtime.results()).reason == "the runtime was closed before it ended"
+    fast.let_go.set()
+    thread.join()
+    assert drained == [()]
+    assert runtime.results() == ()
+
+
+@pytest.mark.parametrize("release_us", [10**19, 1_764_374_400 * 10**9, 10**16 + 1])
+@pytest.mark.parametrize("batch", [False, True])
+@pytest.mark.parametrize("make", [simulated, lambda: live(fast=FakeBackend())])
+def test_a_release_in_nanoseconds_is_refused_and_nothing_after_it(
+    make: Callable[[], Runtime], batch: bool, release_us: int
+) -> None:
+    with make() as runtime:
+        with pytest.raises(InputError, match=f"released at {release_us} us, which is after 1e\\+16") as error:
+            if batch:
+                runtime.submit_batch([(0, {"sound": LOUD}), (release_us, {"sound": LOUD})], graphs=["loud"])
+            else:
+                runtime.submit(release_us, {"sound": LOUD}, graphs=["loud"])
+        assert error.value.hint == "releases are in microseconds: divide one in nanoseconds by 1000"
+        assert runtime.submit(0, {"sound": LOUD}) == 0
+        assert len(runtime.drain()) == 1
+
+
+def test_in_real_time_no_frame_is_waited_for_longer_than_a_day() -> None:
+    with live(fast=FakeBackend()) as runtime:
+        first_us = 1_764_374_400 * 10**6  # Any time may be counted from, so the first frame is always now.
+        runtime.submit(first_us, {"sound": QUIET}, graphs=["loud"])
+        for wrong_us in (first_us + 2 * MAX_AHEAD_US, 1000 * first_us // 999):
+            with pytest.raises(InputError, match=r"us from now, which is more than a day") as error:
+                runtime.submit(wrong_us, {"sound": QUIET}, graphs=["loud"])
+            assert "microseconds" in error.value.hint
+        assert runtime.submit(first_us + 1, {"sound": QUIET}, graphs=["loud"]) == 1
+        assert len(runtime.drain()) == 2
+
+
+def test_a_frame_that_is_refused_in_its_turn_does_not_move_the_last_release() -> None:
+    def fails_first(problem: Problem) -> Placement:
+        asked.append(problem)
+        if len(asked) == 1:
+            raise ValueError("not yet")
+        return solve(problem)
+
+    asked: list[Problem] = []
+    with simulated(solver=fails_first) as runtime:
+        with pytest.raises(LeoError, match="not yet"):
+            runtime.submit(2000, {"sound": LOUD}, graphs=["loud"])
+        assert runtime.submit(1000, {"sound": LOUD}, graphs=["loud"]) == 0
+        assert runtime.drain()[0].release_us == 1000
+
+
+def test_a_frame_that_still_waits_does_not_move_the_last_release() -> None:
+    """Who submits meanwhile waits for its turn, in which the time has come."""
+    entered, go_on = threading.Event(), threading.Event()
+
+    class Held(VirtualClock):
+        def wait_until_us(self, at_us: int, interrupt: threading.Event | None = None) -> bool:
+            if at_us == 2000 and threading.current_thread() is waiting:
+                entered.set()
+                go_on.wait()
+            return super().wait_until_us(at_us, interrupt)
+
+    numbers: list[int] = []
+    with live(fast=FakeBackend(), clock=Held()) as runtime:
+        runtime.submit(0, {"sound": QUIET}, graphs=["loud"])
+        waiting = threading.Thread(
+            target=lambda: numbers.append(runtime.submit(2000, {"sound": QUIET}, graphs=["loud"]))
+        )
+        waiting.start()
+        entered.wait()
+        assert runtime._last_release_us == 0
+        go_on.set()
+        waiting.join()
+        assert (numbers, runtime._last_release_us) == ([1], 2000)
+
+
+@pytest.mark.parametrize("make", [Runtime.simulated, Runtime.live])
+def test_an_interrupt_while_results_are_made_loses_none(
+    make: Callable[..., Runtime], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All frames that had ended were lost with the one at which it came."""
+    made = (workload(loud_graph(deadline_us=LONG_US)), bench(), profile())
+    with make(*made, solver="heft", backends=fake_backends()) as runtime:
+        for _ in range(3):
+            runtime.submit(0, {"sound": LOUD}, graphs=("loud",))
+        of, interrupts = Results.of, [KeyboardInterrupt()]
+
+        def interrupted(self: Results, submitted: Submitted, done: FrameDone, values: Any) -> FrameResult:
+            if done.frame == 1 and interrupts:
+                raise interrupts.pop()
+            return of(self, submitted, done, values)
+
+        monkeypatch.setattr(Results, "of", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            runtime.drain()
+        assert sorted(result.frame for result in runtime.drain()) == [0, 1, 2]
+        assert sum(estimate.runs for estimate in runtime.drift()) == 9, "each once"
+
+
+def test_a_result_that_cannot_be_made_says_so_and_loses_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    of = Results.of
+
+    def broken(self: Results, submitted: Submitted, done: FrameDone, values: Any) -> FrameResult:
+        if done.frame == 1:
+            raise ValueError("odd")
+        return of(self, submitted, done, values)
+
+    monkeypatch.setattr(Results, "of", broken)
+    with simulated(loud_graph(deadline_us=LONG_US)) as runtime:
+        for _ in range(3):
+            runtime.submit(0, {"sound": LOUD}, graphs=("loud",))
+        results = runtime.drain()
+    assert [result.frame for result in results] == [0, 1, 2]
+    assert [result.reason for result in results] == ["", "the runtime failed (ValueError: odd)", ""]

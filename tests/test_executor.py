@@ -213,7 +213,7 @@ def test_whatever_a_kernel_throws_fails_its_stage_and_leaves_its_lane(failure: B
     driver.drain()
     driver.post(FrameAdmitted(0, 1, 0, planned(problem)))
     first, second = finish(driver)
-    assert first.stages[0].error.startswith(f"{type(failure).__name__}: ")
+    assert first.stages[0].error.startswith(type(failure).__name__)
     assert [(record.resource, record.outcome) for record in second.stages] == [("a", "done")] * 3
 
 
@@ -319,3 +319,19 @@ def test_clocks_go_on_only_forwards() -> None:
     assert not wall.wait_until_us(first)
     assert not wall.wait_until_us(wall.now_us() + 50)
     assert wall.now_us() >= first + 50
+
+
+def test_waiting_for_centuries_is_waiting_often() -> None:
+    """The system refuses a wait that ends in 300 years: it was an OverflowError, and the end of a lane."""
+
+    class Often(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            assert timeout is not None and timeout <= threading.TIMEOUT_MAX
+            waits.append(timeout)
+            if len(waits) == 3:
+                self.set()
+            return self.is_set()
+
+    waits: list[float] = []
+    assert WallClock().wait_until_us(10**22, Often())
+    assert len(waits) == 3

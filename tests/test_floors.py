@@ -72,6 +72,15 @@ def imported(source: str) -> Iterator[str]:
                     yield name if name in MODULES else str(node.module)
 
 
+def named(source: str) -> Iterator[str]:
+    """The modules that a file names in a text, as it does for `import_module`."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            name = node.value.partition(":")[0].rstrip(".")
+            if name in MODULES or name.split(".")[0] == "leo_backends":
+                yield name
+
+
 def room(module: str) -> str:
     """The longest prefix in the table."""
     parts = module.split(".")[1:] or ["leo_runtime"]
@@ -84,7 +93,7 @@ def room(module: str) -> str:
 def wrong_imports(module: str, source: str) -> list[str]:
     """What a file imports and may not."""
     here, wrong = room(module), []
-    for other in imported(source):
+    for other in (*imported(source), *named(source)):
         if other.split(".")[0] == "leo_backends":
             wrong.append(f"{module} imports {other}: backends are found by entry point")
         if other.split(".")[0] != "leo_runtime" or other == module:
@@ -157,6 +166,10 @@ def test_backends_know_the_words_alone(path: Path) -> None:
         "from leo_runtime.schema import Value",
         "def late():\n    from leo_runtime.solver import solve",
         "from leo_backends.cpu import CpuBackend",
+        'import_module("leo_runtime.runtime.runtime")',
+        'import_module(f"leo_runtime.command.{name}")',
+        'SOLVER = "leo_runtime.solver.exact:solve"',
+        'importlib.import_module("leo_backends.cpu")',
     ],
 )
 def test_an_import_that_goes_up_is_seen(line: str) -> None:

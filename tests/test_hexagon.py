@@ -5,8 +5,10 @@ import os
 import re
 import shutil
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -124,6 +126,34 @@ def test_a_program_that_hangs_is_ended(own_machine: HexagonMachine) -> None:
     with pytest.raises(KernelError, match=r"did not answer within 0\.01 s"):
         model.run([np.arange(3)])
     assert own_machine.pid is None
+
+
+@needs_tools
+def test_closing_does_not_wait_for_a_run_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = HexagonMachine(timeout_s=1e6)
+    model = machine.load("copy", [])
+    assert machine.pid is not None
+    os.kill(machine.pid, signal.SIGSTOP)
+    asked, ask = threading.Event(), machine._ask
+
+    def told(*request: Any) -> Any:
+        asked.set()
+        return ask(*request)
+
+    errors: list[str] = []
+
+    def run() -> None:
+        with pytest.raises(KernelError) as error:
+            model.run([np.arange(3)])
+        errors.append(str(error.value))
+
+    monkeypatch.setattr(machine, "_ask", told)
+    thread = threading.Thread(target=run)
+    thread.start()
+    asked.wait()
+    machine.close()
+    thread.join()
+    assert errors == ["the Hexagon program ended with -9 while it ran a stage"]
 
 
 @needs_tools

@@ -7,10 +7,11 @@ import pytest
 from leo_runtime import shipped
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Profile
-from leo_runtime.documents.workload import BoundStage, GraphBuilder, Stream, TaskGraph, Workload
+from leo_runtime.documents.workload import BoundStage, GraphBuilder, Stream, TaskGraph, Variant, Workload
 from leo_runtime.errors import GraphError, ProfileError
+from leo_runtime.frame.batch import batch_problem
 from leo_runtime.frame.conditions import Conditions
-from leo_runtime.frame.lower import MergedWorkload, frame_problem, merge, price
+from leo_runtime.frame.lower import MergedWorkload, frame_problem, merge, price, share_weights
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.solver import solve
 
@@ -98,9 +99,80 @@ def test_prices_come_from_the_profile_and_the_hardware() -> None:
     moved_bytes = 2 * 64 + 4 * 64  # 16-bit samples in, float32 out
     assert (cpu.resource, cpu.energy_nj) == ("cpu", cpu.duration_us * 1000)
     assert cpu.duration_us in {10 + moved_bytes, 10 + 8 * 64}
-    assert (dsp.resource, dsp.duration_us, dsp.energy_nj, dsp.output_bytes) == ("dsp", 5, 250, 256)
+    assert (dsp.resource, dsp.duration_us, dsp.energy_nj, dsp.output_bytes) == ("dsp", 5, 250, 128)
     assert next(m for m in modes["gate"] if m.resource == "dsp").energy_nj == 21
     assert [mode.resource for mode in modes["out"]] == ["cpu"]
+
+
+@pytest.mark.parametrize(
+    ("stream", "size"),
+    [
+        ({"kind": "audio"}, 2),  # 16-bit samples, as they come from the microphone
+        ({"kind": "audio", "data_type": "float32"}, 4),
+        ({"kind": "motion"}, 4),
+        ({"kind": "other", "data_type": "uint8"}, 1),
+    ],
+)
+def test_a_window_is_sent_and_held_as_its_stream_is(stream: dict[str, Any], size: int) -> None:
+    streams = (Stream(name="mic", rate_hz=16_000, **stream),)
+    merged = merge(workload(graph("one")).model_copy(update={"streams": streams}))
+    modes = price(merged, HARDWARE, PROFILE, anywhere)
+    assert {(mode.output_bytes, mode.memory_bytes) for mode in modes["sound"]} == {(size * 64, size * 64)}
+    assert {mode.output_bytes for mode in modes["features"]} == {4}  # What is computed is float32.
+
+
+def test_the_variants_of_a_window_have_one_data_type() -> None:
+    builder = GraphBuilder("one", period_us=1000, deadline_us=500)
+    variants = (Variant(name="near", params={"stream": "mic"}), Variant(name="far", params={"stream": "wide"}))
+    builder.stage("sound", "window", samples=64, variants=variants)
+    streams = (
+        Stream(name="mic", kind="audio", rate_hz=16_000),
+        Stream(name="wide", kind="audio", rate_hz=16_000, data_type="float32"),
+    )
+    two = Workload(format="leo-workload/1", name="w", streams=streams, graphs=(builder.build(),))
+    with pytest.raises(GraphError, match="different data types: near int16, far float32"):
+        merge(two)
+
+
+def with_remote(*names: str) -> Hardware:
+    """The toy, with these processors elsewhere."""
+    parts = tuple(part.model_copy(update={"remote": part.name in names}) for part in HARDWARE.processors)
+    return HARDWARE.model_copy(update={"processors": parts})
+
+
+def heard_on(processor: str | None) -> MergedWorkload:
+    """The toy's workload with a microphone there."""
+    streams = (Stream(name="mic", kind="audio", rate_hz=16_000, on=processor),)
+    return merge(workload(graph("one")).model_copy(update={"streams": streams}))
+
+
+@pytest.mark.parametrize(
+    ("on", "remote", "where"),
+    [
+        (None, (), ["cpu", "dsp"]),  # As documents that say nothing of it have always meant.
+        (None, ("dsp",), ["cpu"]),
+        ("dsp", (), ["dsp"]),
+        ("dsp", ("dsp",), ["dsp"]),  # Whoever says so has a sensor there.
+    ],
+)
+def test_a_window_is_taken_where_the_sensor_is(on: str | None, remote: tuple[str, ...], where: list[str]) -> None:
+    modes = price(heard_on(on), with_remote(*remote), PROFILE, anywhere)
+    assert [mode.resource for mode in modes["sound"]] == where
+    assert {mode.resource for mode in modes["gate"]} == {"cpu", "dsp"}  # What reads it may be anywhere.
+
+
+def test_a_window_with_no_sensor_anywhere_is_refused() -> None:
+    with pytest.raises(ProfileError, match=r"`sound` \(window\) can be taken on no processor of `toy`") as caught:
+        price(heard_on(None), with_remote("cpu", "dsp"), PROFILE, anywhere)
+    assert "`on`" in (caught.value.hint or "")
+
+
+def test_a_stream_on_an_unknown_processor_is_refused() -> None:
+    with pytest.raises(
+        GraphError, match=r"\$.streams\[0\] \(`mic`\) is on processor `npu`, which hardware `toy`"
+    ) as caught:
+        price(heard_on("npu"), HARDWARE, PROFILE, anywhere)
+    assert caught.value.hint == "it has cpu, dsp"
 
 
 def test_a_frame_has_deadlines_links_and_resources_as_they_are_now() -> None:
@@ -185,38 +257,77 @@ WEIGHTS = 4 * (2 * 8 + 8 + 8 * 2 + 2)
 OUTPUT = 4 * 16 * 2
 
 
-def memory(modes: Any) -> dict[str, list[int]]:
-    """Of each stage, on the CPU and then on the DSP."""
-    return {name: [mode.memory_bytes for mode in found] for name, found in modes.items()}
+def memory(merged: MergedWorkload, modes: Any, memory_bytes: int | None = None) -> dict[str, list[int]]:
+    """Of each stage, on the CPU and then on the DSP, where they have so much room."""
+    shared = share_weights(merged.stages, modes, capped(memory_bytes))
+    return {name: [mode.memory_bytes for mode in found] for name, found in shared.items()}
 
 
 def test_a_stages_memory_is_its_weights_and_the_output_of_every_frame() -> None:
     merged = networks(("a.npz",))
-    assert memory(price(merged, HARDWARE, ANY, anywhere)) == {
+    assert memory(merged, price(merged, HARDWARE, ANY, anywhere)) == {
         "moved": [4 * 64] * 2,
         "rows0": [4 * 32] * 2,
         "net0": [WEIGHTS + OUTPUT] * 2,
     }
-    assert memory(price(merged, HARDWARE, ANY, anywhere, frames=3))["net0"] == [WEIGHTS + 3 * OUTPUT] * 2
+    assert memory(merged, price(merged, HARDWARE, ANY, anywhere, frames=3))["net0"] == [WEIGHTS + 3 * OUTPUT] * 2
 
 
 def test_equal_weights_are_there_once_with_the_first_stage_that_reads_them() -> None:
-    found = memory(price(networks(("a.npz", "a.npz", "b.npz")), HARDWARE, ANY, anywhere))
+    merged = networks(("a.npz", "a.npz", "b.npz"))
+    found = memory(merged, price(merged, HARDWARE, ANY, anywhere))
     assert found["net0"] == found["net2"] == [WEIGHTS + OUTPUT] * 2
     assert found["net1"] == [OUTPUT] * 2
 
 
+def test_weights_are_there_also_where_the_first_stage_that_reads_them_is_not_asked_for() -> None:
+    def net(name: str) -> TaskGraph:
+        builder = GraphBuilder(name, period_us=1000, deadline_us=500)
+        rows = builder.stage(f"moved_{name}", "window", stream="wrist", samples=16)
+        builder.stage(f"net_{name}", "dense", rows, layers=(8, 2), per_row=True, model="a.npz")
+        return builder.build()
+
+    stream = Stream(name="wrist", kind="motion", rate_hz=10, channels=2)
+    graphs = (net("one"), net("two"))
+    merged = merge(Workload(format="leo-workload/1", name="w", streams=(stream,), graphs=graphs))
+    modes = price(merged, HARDWARE, ANY, anywhere)
+
+    def held(*asked: str) -> int:
+        problem = frame_problem(merged, modes, HARDWARE, Conditions(asked), "frame")
+        batch = batch_problem(
+            merged, modes, modes, HARDWARE, Conditions(asked), frames=2, period_us=None, together=(), name="b"
+        )
+        sums = [
+            sum(stage.modes[0].memory_bytes - stage.modes[0].output_bytes for stage in one.stages)
+            for one in (problem, batch)
+        ]
+        assert sums[0] == sums[1]
+        return sums[0]
+
+    assert held("one") == held("two") == held("one", "two") == WEIGHTS
+
+
 def test_the_parts_of_a_network_share_its_weights() -> None:
-    found = memory(price(networks(("a.npz",), parts=3), HARDWARE, ANY, anywhere))
+    merged = networks(("a.npz",), parts=3)
+    found = memory(merged, price(merged, HARDWARE, ANY, anywhere))
     rows = [4 * count * 2 for count in (5, 5, 6)]
     assert [found[f"net0[{part}]"] for part in range(3)] == [[WEIGHTS + rows[0]] * 2, [rows[1]] * 2, [rows[2]] * 2]
+
+
+def test_weights_for_which_there_is_no_room_count_with_each_that_reads_them() -> None:
+    """The second ran where the weights that it shares with the first could not be."""
+    merged = networks(("a.npz", "a.npz"))
+    for cap, there in ((WEIGHTS + OUTPUT - 1, [WEIGHTS + OUTPUT] * 2), (WEIGHTS + OUTPUT, [WEIGHTS + OUTPUT, OUTPUT])):
+        found = memory(merged, price(merged, HARDWARE, ANY, anywhere), cap)
+        assert [found["net0"][1], found["net1"][1]] == there
 
 
 def test_a_processor_on_which_the_first_cannot_run_has_the_weights_with_the_next() -> None:
     def only_the_second_on_the_dsp(processor: str, stage: BoundStage, _variant: str) -> bool:
         return processor == "cpu" or stage.name != "net0"
 
-    found = memory(price(networks(("a.npz", "a.npz")), HARDWARE, ANY, only_the_second_on_the_dsp))
+    merged = networks(("a.npz", "a.npz"))
+    found = memory(merged, price(merged, HARDWARE, ANY, only_the_second_on_the_dsp))
     assert (found["net0"], found["net1"]) == ([WEIGHTS + OUTPUT], [OUTPUT, WEIGHTS + OUTPUT])
 
 

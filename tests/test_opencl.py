@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -309,6 +310,36 @@ def test_a_hanging_worker_is_ended_and_closing_leaves_no_process(own, tmp_path, 
     own.close()
     with pytest.raises(ProcessLookupError):
         os.kill(second, 0)
+
+
+@needs_device
+def test_closing_does_not_wait_for_a_run_that_hangs(own, tmp_path, monkeypatch):
+    """It waited for the run's own time-out, 30 s."""
+    stage, rows = dense_stage(tmp_path / "m.npz", 3, (4, 2))
+    kernel = own.load(stage, "default")
+    worker = own.worker()
+    os.kill(worker.pid, signal.SIGSTOP)
+    asked, ask, errors = threading.Event(), worker.ask, []
+
+    def told(request, timeout_s):
+        asked.set()
+        return ask(request, timeout_s)
+
+    def run():
+        with pytest.raises(KernelError) as error:
+            kernel([rows])
+        errors.append(str(error.value))
+
+    monkeypatch.setattr(worker, "ask", told)
+    monkeypatch.setattr(own, "options", own.options.model_copy(update={"timeout_s": 1e6}))
+    thread = threading.Thread(target=run)
+    thread.start()
+    asked.wait()
+    own.close()
+    thread.join()
+    assert errors == ["the OpenCL worker died of SIGKILL"]
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker.pid, 0)
 
 
 @needs_device

@@ -116,6 +116,11 @@ def test_what_a_module_imports_from_elsewhere_is_known_to_all(tmp_path: Path, mo
         ("from . import failing\n", r"ZeroDivisionError: .* \(failing.py:2\)", "mend the module"),
         ("import sys\nsys.exit(3)\n", r"SystemExit: 3 \(steps.py:2\)", "mend the module"),
         ("raise KeyError\n", r"KeyError \(steps.py:1\)", "mend the module"),
+        (
+            "class E(Exception):\n    def __str__(self):\n        return 1 // 0\n\nraise E\n",
+            r"E \(steps.py:5\)",
+            "mend the module",
+        ),
         ("\0", r"(SyntaxError|ValueError): source code .*", "mend the module"),
         ("loudest = 1\n", None, "@operator"),
     ],
@@ -127,9 +132,9 @@ def test_a_module_that_cannot_be_imported_is_named_with_the_place(
     (tmp_path / "faulty.py").write_text("\nif:\n")
     (tmp_path / "failing.py").write_text("def f():\n    return 1 // 0\n\nf()\n")
     before = all_operators()
-    why = f"the module of operator `steps:loudest` cannot be imported [(]{says}[)]$"
+    why = f"the module of operator `steps:loudest` cannot be imported [(]{says}[)](?m:$)"
     if says is None:
-        why = "no operator is called `steps:loudest`: its module defines none of that name$"
+        why = "no operator is called `steps:loudest`: its module defines none of that name(?m:$)"
     with pytest.raises(GraphError, match=f"^stage `mine` of graph `g`: {why}") as error:
         Workload.from_file(written(tmp_path, code))
     assert hint in error.value.hint
@@ -175,6 +180,17 @@ def first(signal: tuple[int, ...]) -> int:
     return signal[0]
 
 
+class SpeechlessError(Exception):
+    """Cannot be printed."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def speechless() -> int:
+    raise SpeechlessError
+
+
 LINE = shape_without_the_keyword.__code__.co_firstlineno
 
 
@@ -188,6 +204,12 @@ LINE = shape_without_the_keyword.__code__.co_firstlineno
         ("output_shape", lambda *_, **__: (2.5,), r"gave \(2.5,\)"),
         ("output_shape", lambda *_, **__: (-1,), r"gave \(-1,\)"),
         ("output_shape", lambda *_, **__: None, "gave None"),
+        ("output_shape", lambda *_, **__: (10**9, 10**9), "gave "),
+        ("output_shape", lambda *_, **__: sys.exit(0), r"failed: SystemExit: 0 \(test_own_operators.py"),
+        ("output_shape", lambda *_, **__: speechless(), r"failed: SpeechlessError \(test_own_operators.py"),
+        ("macs", lambda signal, height: 10**16, "gave 10000000000000000"),
+        ("macs", lambda signal, height: sys.exit(), r"failed: SystemExit \("),
+        ("weight_bytes", lambda signal, height: speechless(), r"failed: SpeechlessError \("),
         ("macs", first, "failed: TypeError: .*'height'"),
         ("macs", lambda signal, height: signal[0] * 1.5, "gave 150.0"),
         ("macs", lambda signal, height: -1, "gave -1"),
@@ -221,6 +243,12 @@ def test_an_operator_that_is_no_function_may_fail_too() -> None:
     def shape(_params: Any, shapes: Any) -> Any:
         return (shapes[1][0],)
 
+    def ends(_params: Any, shapes: Any) -> Any:
+        sys.exit(0)
+
+    ending = define(replace(operator(output_shape=half)(halves), name=f"{__name__}:ending", output_shape=ends))
+    with pytest.raises(GraphError, match=r"`.*:ending` failed: SystemExit: 0 \(test_own_operators.py"):
+        bound(workload(ending.name))
     raw = define(replace(operator(output_shape=half)(halves), name=f"{__name__}:raw", output_shape=shape))
     with pytest.raises(
         GraphError, match=r"^stage `mine` of graph `g`: `.*:raw` failed: IndexError: .*own_operators.py"

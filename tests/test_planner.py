@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -102,9 +104,30 @@ def test_whatever_it_raises_at_first_is_a_solver_error_that_names_it() -> None:
         raise RuntimeError("boom")
 
     with simulated(solver=mine) as runtime:
-        with pytest.raises(SolverError, match=r"the solver `.*mine` raised RuntimeError: boom") as error:
+        with pytest.raises(
+            SolverError, match=r"the solver `.*mine` raised RuntimeError: boom \(test_planner\.py:\d+\)"
+        ) as error:
             runtime.submit(0, {"sound": LOUD})
         assert isinstance(error.value.__cause__, RuntimeError)
+
+
+class Mine:
+    """A solver with something to remember."""
+
+    def __call__(self, _: Problem) -> Placement:
+        raise RuntimeError("boom")
+
+    def answer(self, _: Problem, seed: int = 0) -> Placement:
+        raise RuntimeError(f"boom {seed}")
+
+
+@pytest.mark.parametrize("solver", [Mine(), Mine().answer, partial(Mine().answer, seed=3)])
+def test_whatever_kind_of_function_it_is_its_line_is_told(solver: Any) -> None:
+    with simulated(solver=solver) as runtime:
+        with pytest.raises(SolverError, match=r"raised RuntimeError: boom.* \(test_planner\.py:\d+\)") as error:
+            runtime.submit(0, {"sound": LOUD})
+        line = int(str(error.value).rpartition(":")[2].rstrip(")"))
+        assert "raise RuntimeError" in Path(__file__).read_text().splitlines()[line - 1]
 
 
 def without_a_stage(answer: Placement) -> object:

@@ -62,6 +62,20 @@ def test_it_answers_until_it_is_closed(module: str) -> None:
     assert ended == ["ended"]
 
 
+def test_a_forked_process_leaves_it_to_the_one_that_started_it(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[str] = []
+    worker = Worker("the echo", module, None, lambda: ended.append("ended"))
+    with monkeypatch.context() as forked:
+        forked.setattr("os.getpid", lambda: -1)
+        assert not worker.alive, "so that the fork starts one of its own"
+    assert worker.alive and worker.ask("a", 10.0) == "a"
+    with monkeypatch.context() as forked:
+        forked.setattr("os.getpid", lambda: -1)
+        worker.close()
+    assert ended == [], "what the one that started it keeps for it stays"
+    worker._process.wait(10.0)
+
+
 def test_what_it_died_of_is_said(module: str) -> None:
     worker = Worker("the echo", module)
     with pytest.raises(WorkerEndedError, match="the echo died of SIGABRT: last words"):

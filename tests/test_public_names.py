@@ -1,6 +1,7 @@
 """The names that `leo_runtime` itself exports: each is told to type checkers, and each is imported when it is used."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -55,3 +56,13 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 def test_importing_the_package_imports_none_of_them() -> None:
     script = "import sys, leo_runtime; print([name for name in sys.modules if name.startswith('leo_runtime.')])"
     assert subprocess.check_output([sys.executable, "-c", script], text=True) == "[]\n"
+
+
+def test_every_module_that_messages_point_at_is_there_without_an_import_of_its_own() -> None:
+    folder = Path(leo_runtime.__file__).parent
+    written = "".join(path.read_text() for path in sorted(folder.rglob("*.py")))
+    hints = "".join(line for line in written.splitlines() if "hint=" in line)
+    named = sorted({*re.findall(r"`leo_runtime\.([A-Za-z_.]+)", hints), *leo_runtime._MODULES})
+    assert {"shipped", "backend.Backend", "clock.Clock", "check"} <= set(named)
+    script = f"import leo_runtime\nfor name in {named}: eval('leo_runtime.' + name)"
+    subprocess.run([sys.executable, "-c", script], check=True)

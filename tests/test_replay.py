@@ -18,6 +18,7 @@ from leo_runtime.replay import summary
 from leo_runtime.replay.log import LogWriter, log_lines
 from leo_runtime.replay.replay import FrameSink, Replay, Span, releases, replay, streams_read
 from leo_runtime.report import tables as report
+from leo_runtime.runtime.planner import no_placement
 from leo_runtime.runtime.runtime import Runtime
 
 
@@ -113,8 +114,29 @@ def test_a_failure_that_repeats_is_one_with_its_count(folder):
 
 
 def test_a_skipped_frame_is_one_failure_for_want_of_time(folder):
-    (skipped,) = summary.failures(failing(folder, ["skipped: its deadline passed before it could start"] * 5, 3))
-    assert (skipped.what, skipped.count, skipped.is_overload) == ("frame", 3, True)
+    late = failing(folder, ["skipped: its deadline passed before it could start"] * 5, 3)
+    graphs = tuple(replace(one, outcome="failed") for one in late.frames[0].graphs)
+    late = replace(late, frames=tuple(replace(one, skipped=True, graphs=graphs) for one in late.frames))
+    (skipped,) = summary.failures(late)
+    assert (skipped.what, skipped.why, skipped.count) == ("frame", late.frames[0].stages[0].error, 3)
+    assert skipped.is_overload
+
+
+def test_no_words_make_a_failure_an_overload(folder):
+    (failed,) = summary.failures(failing(folder, ["skipped: or so it says"], 3))
+    assert not failed.is_overload
+    (frame, *_) = run(folder).frames
+    reason = frame.placement.model_copy(update={"status": "infeasible", "reason": "skipped: by my own solver"})
+    (unplaced,) = summary.failures(replace(run(folder), frames=(replace(frame, placement=reason),)))
+    assert not unplaced.is_overload
+
+
+def test_an_answer_that_never_came_is_a_failure_also_where_no_stage_says_why(folder):
+    replayed = run(folder)
+    (frame, *_) = replayed.frames
+    silent = replace(frame, graphs=tuple(replace(one, outcome="failed") for one in frame.graphs))
+    (failed,) = summary.failures(replace(replayed, frames=(silent,)))
+    assert (failed.what, failed.count) == ("frame", 1)
 
 
 def test_a_log_has_a_line_a_frame_and_repeats_to_the_byte(folder):
@@ -124,6 +146,31 @@ def test_a_log_has_a_line_a_frame_and_repeats_to_the_byte(folder):
     assert (head["format"], head["time"], head["recording"]) == ("leo-log/1", "virtual", "beeps")
     assert [frame["release_us"] for frame in frames] == [500_000 * n for n in range(1, 9)]
     assert frames[2]["graphs"][0]["label"] == "loud"
+
+
+def test_a_log_says_of_a_frame_without_an_answer_that_it_is_unplaced_and_why(folder):
+    replayed = run(folder)
+    (frame, *_) = replayed.frames
+    graphs = tuple(replace(one, outcome="failed") for one in frame.graphs)
+    why = {"unplaced": no_placement("skipped: 8 frames are in flight")}
+    why["infeasible"] = why["unplaced"].model_copy(update={"solver": "exact", "reason": "no link from a to b"})
+    frames = tuple(replace(frame, placement=one, graphs=graphs, stages=()) for one in why.values())
+    _, *logged, fine = map(json.loads, log_lines(replace(replayed, frames=(*frames, frame))))
+    assert [(line["status"], line["reason"]) for line in logged] == [(s, p.reason) for s, p in why.items()]
+    assert "reason" not in fine, "nothing failed in it"
+
+
+def test_frames_that_are_skipped_for_others_are_logged_as_unplaced(folder):
+    workload, hardware, profile, recording = recorded.load_all(folder)
+    costs = tuple(cost.model_copy(update={"fixed_us": 300 * cost.fixed_us}) for cost in profile.costs)
+    profile, backends = profile.model_copy(update={"costs": costs}), recorded.cpus(hardware)
+    with Runtime.simulated(workload, hardware, profile, backends=backends, max_in_flight=1) as runtime:
+        replayed = replay(runtime, recording, Span.of(recording), policy="exact", time="virtual")
+        assert runtime.skipped
+    lines = [json.loads(line) for line in log_lines(replayed)][1:]
+    skipped = [line["reason"] for line in lines if line["status"] == "unplaced"]
+    assert skipped == ["skipped: 1 frames are in flight"] * runtime.skipped
+    assert not any(line["status"] == "infeasible" for line in lines)
 
 
 def test_a_log_does_not_depend_on_the_order_of_hashes(folder):

@@ -19,6 +19,10 @@ def test_numbers_go_right_and_texts_left():
     )
 
 
+def test_a_name_keeps_its_line_and_gives_no_orders_to_a_terminal():
+    assert table(("name", "count"), [("two\nlines\x1b[2J", 1)]).splitlines()[2:] == ["two\\nlines\\x1b[2J      1"]
+
+
 def test_a_table_of_nothing_has_its_header():
     assert table(("a", "bc"), []) == "a  bc\n-  --\n"
 

@@ -1,7 +1,10 @@
 """What ships is found by name, and a wrong name says which there are."""
 
+from pathlib import Path
+
 import pytest
 
+import recorded
 from leo_runtime import shipped
 from leo_runtime.errors import InputError
 
@@ -39,3 +42,14 @@ def test_what_is_no_name_is_refused(find, name):
 def test_a_kind_of_which_nothing_ships_is_refused():
     with pytest.raises(InputError, match="no documents of the kind `recording` ship"):
         shipped.names("recording")
+
+
+def test_a_folder_hides_a_recording_that_ships_only_if_it_holds_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recorded.write_all(tmp_path)
+    Path("demo").mkdir()
+    assert shipped.recording("demo").manifest.name == "demo"
+    Path("recording").rename("demo/recording")
+    for path in Path("demo/recording").iterdir():
+        path.rename(Path("demo") / path.name)
+    assert shipped.recording("demo").manifest.name == "beeps"

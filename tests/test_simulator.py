@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +16,7 @@ from leo_runtime.dispatch.driver import Computed
 from leo_runtime.dispatch.events import FrameAdmitted, FrameDone, RunReport, RunStage
 from leo_runtime.dispatch.plan import Needs, Plan, make_plan
 from leo_runtime.dispatch.simulator import Simulator, seeded_noise
-from leo_runtime.errors import DeviceUnavailableError
+from leo_runtime.errors import DeviceUnavailableError, InputError
 
 
 def one_frame(simulator: Simulator, made: Plan, asleep: tuple[str, ...] = (), release_us: int = 0) -> FrameDone:
@@ -148,3 +150,34 @@ def test_frames_that_overlap_share_the_lanes(seed: int) -> None:
     for spans in lanes.values():
         spans.sort()
         assert all(one[1] <= other[0] for one, other in pairwise(spans))
+
+
+@pytest.mark.parametrize(
+    ("lasts_us", "says"),
+    [
+        (1.5, "is a whole number, got 1.5 (float)"),
+        (None, "is a whole number, got None (NoneType)"),
+        (-5, "is at least 0, got -5"),
+    ],
+)
+def test_a_noise_gives_whole_numbers(lasts_us: Any, says: str) -> None:
+    """Results had times of fractions, and ends before their starts."""
+    problem = chain_problem()
+    simulator = Simulator(dispatcher_for(problem), noise=lambda *_: lasts_us)
+    with pytest.raises(InputError, match=re.escape(f"`noise` {says}")):
+        simulator.post(FrameAdmitted(0, 0, 0, planned(problem)))
+        simulator.drain()
+
+
+def test_what_cannot_be_published_is_told() -> None:
+    """The end that it belonged to was lost, and the frame never ended."""
+
+    def publish(*_: object) -> None:
+        raise MemoryError("no room")
+
+    simulator = Simulator(dispatcher_for(chain_problem()), publish=publish)
+    simulator.post(FrameAdmitted(0, 0, 0, planned(chain_problem())))
+    for _ in range(2):
+        with pytest.raises(MemoryError, match="no room"):
+            simulator.drain()
+    assert isinstance(simulator.failure, MemoryError)

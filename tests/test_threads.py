@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,14 @@ from leo_runtime.clock import VirtualClock
 from leo_runtime.dispatch.executor import Executor
 from leo_runtime.dispatch.simulator import Simulator
 from leo_runtime.documents.problem import Placement, Problem
-from leo_runtime.documents.workload import TaskGraph
+from leo_runtime.documents.workload import BoundStage, TaskGraph
+from leo_runtime.errors import InputError
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.runtime import runtime as runtime_module
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.runtime.turns import Turns
 from leo_runtime.solver import solve
-from test_runtime import LOUD, SAMPLES, bench, fake_backends, loud_graph, profile, workload
+from test_runtime import LOUD, SAMPLES, FakeBackend, bench, fake_backends, loud_graph, profile, workload
 
 SUBMITTING, COLLECTING, LOOKING = 3, 2, 1
 
@@ -229,11 +231,18 @@ def test_every_method_says_from_which_threads_it_may_be_called() -> None:
 def test_turns_are_had_in_the_order_of_the_tickets() -> None:
     turns = Turns()
     had: list[int] = []
-    tickets = [turns.ticket() for _ in range(6)]
+    queued = [threading.Event() for _ in range(6)]
 
     def work(number: int) -> Callable[[], None]:
         def take() -> None:
-            with turns.turn(tickets[number]):
+            with turns.turn() as turn:
+                if number:
+                    queued[number - 1].wait()
+                assert not turns.mine()
+                turn.queue()
+                queued[number].set()
+                turn.wait()
+                assert turns.mine()
                 had.append(number)
                 if number == 2:
                     raise KeyboardInterrupt
@@ -243,3 +252,87 @@ def test_turns_are_had_in_the_order_of_the_tickets() -> None:
     with pytest.raises(KeyboardInterrupt):
         at_once(*[work(number) for number in (3, 1, 5, 0, 4, 2)])
     assert had == list(range(6))
+
+
+def test_a_turn_that_nobody_waited_for_is_given_up() -> None:
+    """A Ctrl-C may come between any two lines."""
+    turns = Turns()
+    with pytest.raises(KeyboardInterrupt), turns.turn() as turn:
+        turn.queue()
+        raise KeyboardInterrupt
+    assert not turns.mine()
+    with pytest.raises(KeyboardInterrupt), turns.turn():
+        raise KeyboardInterrupt
+    with turns.turn() as turn:
+        turn.queue()
+        turn.wait()
+
+
+@pytest.mark.parametrize("kind", ["virtual", "real"])
+def test_a_solver_that_submits_does_not_wait_for_itself(kind: str) -> None:
+    def solver(problem: Problem) -> Placement:
+        with pytest.raises(InputError, match="submitted while another one is"):
+            runtime.submit(0, {"sound": LOUD}, graphs=("loud",))
+        asked.append(problem)
+        return solve(problem, "heft")
+
+    asked: list[Problem] = []
+    make = Runtime.simulated if kind == "virtual" else Runtime.live
+    with make(workload(graph()), bench(), profile(), solver=solver, backends=fake_backends()) as runtime:
+        runtime.submit(0, {"sound": LOUD})
+        assert [result.frame for result in runtime.drain()] == [0]
+    assert len(asked) == 1
+
+
+class Calling(FakeBackend):
+    """Its `scores` calls the runtime once, where the sound is loud."""
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        super().__init__()
+        self.calls = [call]
+
+    def load(self, stage: BoundStage, variant: str, /) -> Any:
+        kernel = super().load(stage, variant)
+
+        def run(inputs: Sequence[np.ndarray]) -> np.ndarray:
+            if stage.name == "scores" and inputs[0].any() and self.calls:
+                self.calls.pop()()
+            return kernel(inputs)
+
+        return run
+
+
+@pytest.mark.parametrize("kind", ["virtual", "real"])
+@pytest.mark.parametrize("what", ["submit", "drain", "drain for a while", "results", "lose", "restore", "close"])
+def test_a_kernel_that_calls_the_runtime_does_not_wait_for_itself(kind: str, what: str) -> None:
+    """Whatever comes of the call, every frame has one result."""
+
+    def call() -> None:
+        match what:
+            case "submit":
+                taken.append(runtime.submit(1000, {"sound": LOUD}))
+            case "drain":
+                runtime.drain()
+            case "drain for a while":
+                runtime.drain(0.0)
+            case "results":
+                collected.extend(runtime.results())
+            case "lose":
+                runtime.lose("fast")
+            case "restore":
+                runtime.restore("fast")
+            case "close":
+                runtime.close(0.0)
+
+    collected: list[FrameResult] = []
+    given: dict[str, Any] = {"backends": {name: Calling(call) for name in ("cpu", "fast")}, "solver": "cpu-only"}
+    made = (workload(graph()), bench(), profile())
+    runtime = Runtime.live(*made, **given) if kind == "real" else Runtime.simulated(*made, adapt=True, **given)
+    taken: list[int] = []
+    for release_us in (0, 1000):
+        with suppress(InputError) if what == "close" else nullcontext():
+            taken.append(runtime.submit(release_us, {"sound": LOUD}))
+    collected.extend(runtime.drain())
+    runtime.close()
+    collected.extend(runtime.results())
+    assert Counter(result.frame for result in collected) == Counter(taken)

@@ -143,7 +143,7 @@ def test_a_recorder_of_rf64_that_was_killed_is_read_to_the_end(tmp_path: Path) -
 
 @pytest.mark.parametrize("behind", [b"", chunk(b"LIST", b"INFO"), chunk(b"LIST", b"odd") + chunk(b"id3 ", b"")])
 def test_a_file_with_no_samples_is_refused(tmp_path: Path, behind: bytes) -> None:
-    with pytest.raises(RecordingError, match=r"mic\.wav: holds no samples$") as told:
+    with pytest.raises(RecordingError, match=r"mic\.wav: holds no samples") as told:
         read(tmp_path, riff(form(1, 16), chunk(b"data", b""), behind))
     assert told.value.hint == "record it again"
 

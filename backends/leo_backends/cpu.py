@@ -107,15 +107,31 @@ class CpuKernel:
         if shapes != tuple(stage.input_shapes):
             raise KernelError(f"stage `{stage.name}` was given the shapes {shapes}, it reads {stage.input_shapes}")
         try:
-            output = np.ascontiguousarray(self._program(inputs), np.float32)
+            given = self._program(inputs)
+            if np.ma.is_masked(given):  # Without its mask it would be whatever is below.
+                raise KernelError(
+                    f"stage `{stage.name}` gave an array with masked numbers", hint="fill them: output.filled(0)"
+                )
+            output = np.ascontiguousarray(0 if given is None else given, np.float32)
         except LeoError:
             raise
         except Exception as error:  # A user's own function may raise anything; it must not take the runtime down.
             why = failure(error, stage.operator.function)
             raise KernelError(f"stage `{stage.name}` failed: {why}") from error
-        if output.shape != stage.output_shape:
+        if given is None:
             raise KernelError(
-                f"stage `{stage.name}` gave the shape {output.shape}, its operator promises {stage.output_shape}"
+                f"stage `{stage.name}` gave nothing (None), its operator promises an array of shape "
+                f"{stage.output_shape}",
+                hint=f"the function of `{stage.operator.name}` ends without `return`",
+            )
+        if output.shape != stage.output_shape:
+            if isinstance(given, np.ndarray):
+                raise KernelError(
+                    f"stage `{stage.name}` gave the shape {output.shape}, its operator promises {stage.output_shape}"
+                )
+            raise KernelError(
+                f"stage `{stage.name}` gave a value of type {type(given).__name__}, its operator promises an array of "
+                f"shape {stage.output_shape}"
             )
         return output
 

@@ -77,8 +77,14 @@ class _Arrays:
             with path.open("rb") as file:
                 archive = np.load(file, allow_pickle=False)
                 self._arrays = {name: archive[name] for name in archive.files}
-        except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-            raise KernelError(f"{path}: cannot be read as .npz ({error})") from None
+        except OSError as error:
+            raise KernelError(f"{path}: cannot be read ({error.strerror or error})") from None
+        except (ValueError, EOFError, AttributeError, zipfile.BadZipFile):
+            # What numpy says is about its own ways to read other files.
+            raise KernelError(
+                f"{path}: cannot be read as .npz, it is no archive of plain arrays",
+                hint="write it with numpy.savez(path, name=array, ...)",
+            ) from None
 
     def has(self, name: str) -> bool:
         return name in self._arrays

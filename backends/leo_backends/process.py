@@ -56,6 +56,7 @@ class Worker:
         `KernelError` for that.
         """
         self._name = name
+        self._owner = os.getpid()
         ours, theirs = socket.socketpair()
         self._words = tempfile.TemporaryFile()  # noqa: SIM115 - closed by _end
         try:
@@ -76,7 +77,7 @@ class Worker:
                 raise KernelError(f"{name} cannot be started ({error})") from None
             raise
         self._connection = Connection(ours.detach())
-        self._end = weakref.finalize(self, _end, self._process, self._connection, self._words, when_ended)
+        self._end = weakref.finalize(self, _end, self._owner, self._process, self._connection, self._words, when_ended)
 
     @property
     def pid(self) -> int:
@@ -85,8 +86,8 @@ class Worker:
 
     @property
     def alive(self) -> bool:
-        """Whether it can still be asked."""
-        return self._end.alive
+        """Whether it can still be asked; a process forked from its own would take that one's answers."""
+        return self._end.alive and self._owner == os.getpid()
 
     def ask(self, request: Any, timeout_s: float) -> Any:
         """The answer to a request. Raises what the worker raised, or `WorkerEndedError` when there is no answer."""
@@ -114,10 +115,14 @@ class Worker:
         """The descriptor of the file that follows an answer; it is the caller's to close."""
         return recv_handle(self._connection)
 
+    def kill(self) -> None:
+        """End the process whatever it is at, from any thread: whoever waits for its answer hears that it died."""
+        self._process.kill()
+
     def close(self, *, now: bool = False) -> None:
         """End the process; `now` does not wait for what it is at. Closing twice is fine."""
         if now:
-            self._process.kill()
+            self.kill()
         self._end()
 
     def _how_it_died(self) -> str:
@@ -134,10 +139,17 @@ class Worker:
 
 
 def _end(
-    process: subprocess.Popen[bytes], connection: Connection, words: IO[bytes], when_ended: Callable[[], object]
+    owner: int,
+    process: subprocess.Popen[bytes],
+    connection: Connection,
+    words: IO[bytes],
+    when_ended: Callable[[], object],
 ) -> None:
     with contextlib.suppress(OSError):
         connection.close()  # The worker ends at the end of its requests.
+    if owner != os.getpid():  # Forked from the one that uses it.
+        words.close()
+        return
     try:
         process.wait(GOODBYE_S)
     except subprocess.TimeoutExpired:

@@ -28,7 +28,7 @@ def is_available() -> bool:
 
 
 def model_program(params: TfliteParameters, shapes: Sequence[Shape]) -> Callable[[Sequence[np.ndarray]], np.ndarray]:
-    """A program that runs the model on inputs of these shapes, with one interpreter a thread.
+    """A program that runs the model on inputs of these shapes, with an interpreter for every run at the same time.
 
     Every run starts in the model's first state. The first run of all is in a process of its own. Raises
     `MissingExtraError` without a package, `KernelError` for a model that cannot be read or run, or does not fit.
@@ -51,7 +51,7 @@ def model_program(params: TfliteParameters, shapes: Sequence[Shape]) -> Callable
     )
     TRIALS.require_sound(model)
     program = new_program(model)
-    program(zeros(model))  # First runs are slow: this thread's is over when the stage is loaded.
+    program(zeros(model))  # First runs are slow: that of the first interpreter is over when the stage is loaded.
     return program
 
 

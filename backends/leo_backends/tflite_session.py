@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import math
 import re
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,18 +49,37 @@ class Model:
 
 
 def new_program(model: Model) -> Run:
-    """A function of the stage's inputs, for any thread: each has an interpreter. It raises `KernelError`."""
-    here = threading.local()
+    """A function of the stage's inputs, for any thread. It raises `KernelError`.
+
+    An interpreter is used by one run at a time, whichever thread that is of: who warms a stage up is another than who
+    runs it.
+    """
+    idle: list[_Session] = []
+
+    def session_for(shapes: Sequence[Shape]) -> _Session:
+        try:
+            session = idle.pop()
+        except IndexError:
+            return _Session(model, shapes)
+        session.restart()
+        return session
+
+    def done_with(session: _Session) -> None:
+        if not session.keeps_state:
+            idle.append(session)
 
     def whole(inputs: Sequence[np.ndarray]) -> np.ndarray:
-        here.session = session = _in_first_state(getattr(here, "session", None), model, model.input_shapes)
-        return session.call(inputs)
+        session = session_for(model.input_shapes)
+        output = session.call(inputs)
+        done_with(session)
+        return output
 
     def step_by_step(inputs: Sequence[np.ndarray]) -> np.ndarray:
         rows = model.rows_per_step or 0
         step_shape = (rows, *model.input_shapes[0][1:])
-        here.session = session = _in_first_state(getattr(here, "session", None), model, (step_shape,))
+        session = session_for((step_shape,))
         outputs = [session.call([step]) for step in inputs[0][: model.steps * rows].reshape(model.steps, *step_shape)]
+        done_with(session)
         return _greatest_average(np.stack(outputs), model.average_steps)
 
     program = whole if model.rows_per_step is None else step_by_step
@@ -83,7 +101,7 @@ def zeros(model: Model) -> list[np.ndarray]:
 
 
 class _Session:
-    """One interpreter with one model, for one thread."""
+    """One interpreter with one model, for one run at a time."""
 
     def __init__(self, model: Model, shapes: Sequence[Shape]) -> None:
         """`shapes` of the inputs of one call."""
@@ -118,13 +136,6 @@ class _Session:
             raise KernelError(f"{self._model.name}: its output has the shape {has}, the stage's is {tuple(wanted)}")
         shaped: np.ndarray = output.reshape(wanted)
         return shaped
-
-
-def _in_first_state(session: _Session | None, model: Model, shapes: Sequence[Shape]) -> _Session:
-    if session is None or session.keeps_state:
-        return _Session(model, shapes)
-    session.restart()
-    return session
 
 
 def _keeps_state(interpreter: Any) -> bool:

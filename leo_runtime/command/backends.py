@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from dataclasses import asdict, dataclass
 
-from leo_runtime.command.shared import DONE, say
+from leo_runtime.command.shared import DONE, put, say
 
 EXAMPLE = "backends --json"
 
@@ -31,10 +30,10 @@ def run(request: Request) -> int:
 
     found = registry.available()
     if request.json:
-        print(json.dumps([asdict(status) for status in found], indent=1))
+        put(json.dumps([asdict(status) for status in found], indent=1) + "\n")
         return DONE
     rows = [(status.name, status.package, "yes" if status.available else "no", status.missing) for status in found]
-    sys.stdout.write(report.table(("backend", "package", "here", "missing"), rows))
+    put(report.table(("backend", "package", "here", "missing"), rows))
     for status in found:
         if status.hint:
             say(f"hint: {status.name}: {status.hint}")

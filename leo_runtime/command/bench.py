@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from dataclasses import dataclass
 from typing import Literal
 
-from leo_runtime.command.shared import DONE, positive, say
+from leo_runtime.command.shared import DONE, positive, put, say
 
 EXAMPLE = "bench audio --json"
 
@@ -41,7 +40,7 @@ def run(request: Request) -> int:
         for note in row.notes:
             say(f"not measured: {row.processor}: {note}")
     if request.json:
-        print(json.dumps(bench_audio.as_json(rows), indent=1))
+        put(json.dumps(bench_audio.as_json(rows), indent=1) + "\n")
     else:
-        sys.stdout.write(report.audio_bench(rows, bench_audio.PUBLISHED))
+        put(report.audio_bench(rows, bench_audio.PUBLISHED))
     return DONE

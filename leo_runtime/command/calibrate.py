@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from leo_runtime.command.shared import DONE, add_machine, say
+from leo_runtime.command.shared import ANSWERED_NO, DONE, add_machine, put, say
 
 EXAMPLE = "calibrate --out host.profile.json"
 
@@ -47,7 +46,7 @@ def run(request: Request) -> int:
     workload, hardware = shipped.workload(request.workload), shipped.hardware(request.hardware)
     recording = shipped.recording(request.recording)
     if request.out is not None:
-        require_writable(request.out)
+        require_writable(request.out, request.workload, request.hardware)
     with ProgressBar("calibrating") as progress:
         found = calibrate.calibrate(
             workload,
@@ -61,9 +60,12 @@ def run(request: Request) -> int:
         say(f"not measured: {what}: {error}")
         if error.hint:
             say(f"hint: {error.hint}")
+    for stage in found.unmeasured:
+        say(f"stage `{stage}` could be measured on no processor: the workload cannot run with this profile")
+    status = ANSWERED_NO if found.unmeasured else DONE
     if request.out is None:
-        sys.stdout.write(found.profile.to_json())
-        return DONE
+        put(found.profile.to_json())
+        return status
     found.profile.to_file(request.out)
-    sys.stdout.write(report.measurements(found.profile, as_json=request.json))
-    return DONE
+    put(report.measurements(found.profile, as_json=request.json))
+    return status

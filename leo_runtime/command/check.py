@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from leo_runtime.command.shared import ANSWERED_NO, DONE
+from leo_runtime.command.shared import ANSWERED_NO, DONE, put
 
 EXAMPLE = "check frame.json answer.json"
 
@@ -25,7 +25,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     parser.add_argument("problem", metavar="PROBLEM", type=Path, help="the question")
     parser.add_argument("placement", metavar="PLACEMENT", type=Path, help="the answer")
-    parser.add_argument("--json", action="store_true", help="also what is wrong as JSON; the criteria always are")
+    parser.add_argument("--json", action="store_true", help="also what is wrong, or that nothing is placed, as JSON")
 
 
 def run(request: Request) -> int:
@@ -36,15 +36,18 @@ def run(request: Request) -> int:
     if not report.ok:
         if request.json:
             wrong = [asdict(violation) for violation in (*report.violations, *report.false_claims)]
-            print(json.dumps(wrong, indent=1))
+            put(json.dumps(wrong, indent=1) + "\n")
             return ANSWERED_NO
         for violation in report.violations:
-            print(violation)
+            put(f"{violation}\n")
         for claim in report.false_claims:
-            print(f"false claim: {claim}")
+            put(f"false claim: {claim}\n")
         return ANSWERED_NO
     if report.criteria is None:
-        print(f"the answer places nothing: infeasible, {placement.reason or 'no reason given'}")
+        if request.json:
+            put(json.dumps({"status": placement.status, "reason": placement.reason}, indent=1) + "\n")
+        else:
+            put(f"the answer places nothing: infeasible, {placement.reason or 'no reason given'}\n")
         return ANSWERED_NO
-    print(report.criteria.model_dump_json())
+    put(f"{report.criteria.model_dump_json()}\n")
     return DONE

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from leo_runtime.command.shared import ANSWERED_NO, DONE, count
+from leo_runtime.command.shared import ANSWERED_NO, DONE, count, put
 
 EXAMPLE = "explain frame.json answer.json model"
 
@@ -36,7 +35,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(request: Request) -> int:
     """Print the explanation. Returns the exit status."""
     from leo_runtime.documents.problem import Placement, Problem
-    from leo_runtime.solver.explain import LIMIT_NODES, explain, render
+    from leo_runtime.solver.explain import LIMIT_NODES, explain
 
     explanation = explain(
         Problem.from_file(request.problem),
@@ -45,7 +44,7 @@ def run(request: Request) -> int:
         limit_nodes=LIMIT_NODES if request.limit_nodes is None else request.limit_nodes,
     )
     if request.json:
-        print(json.dumps(asdict(explanation), indent=1, default=lambda value: value.model_dump()))
+        put(json.dumps(asdict(explanation), indent=1, default=lambda value: value.model_dump()) + "\n")
     else:
-        sys.stdout.write(render(explanation))
+        put(str(explanation))
     return DONE if explanation.criteria is not None else ANSWERED_NO

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from leo_runtime.command.shared import DONE
+from leo_runtime.command.shared import DONE, put
 from leo_runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ def run(request: Request) -> int:
             f"`profiles {request.action}` prints and writes no file",
             hint="leave out `--out`, and redirect what is printed",
         )
-    sys.stdout.write(_text(request, [shipped.profile(name) for name in request.names]))
+    put(_text(request, [shipped.profile(name) for name in request.names]))
     return DONE
 
 

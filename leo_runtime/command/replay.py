@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from leo_runtime.command.shared import ANSWERED_NO, DONE, amount, count, positive, say
+from leo_runtime.command.shared import ANSWERED_NO, DONE, amount, count, positive, put, say
 from leo_runtime.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -125,20 +124,19 @@ def run(request: Request) -> int:
         span = _span(request, workload, recording, time)
         profile = _profile(request, time, workload, hardware, recording)
         case = compare.Case(workload, hardware, profile, recording, span)
-        with _Files(request.out, f"{recording.manifest.name}.{time}") as files:
+        with _Files(_paths(request.out, recording, time)) as files:
             one = compare.compare(
                 case, time, placing, others=not request.no_compare, bar=ProgressBar, sinks=files.sinks
             )
         if not request.json:
-            sys.stdout.write(replay_text.text(one, files.paths))
-            sys.stdout.flush()
+            put(replay_text.text(one, files.paths))
         if request.plot is not None and time == "virtual":
             from leo_runtime.report.plots import plot_replay
 
             plot_replay(one.replayed, one.totals, request.plot, part=summary.busiest(one.replayed))
         ran.append(one)
     if request.json:
-        print(json.dumps([replay_text.figures(one) for one in ran], indent=1))
+        put(json.dumps([replay_text.figures(one) for one in ran], indent=1) + "\n")
     broken = [failure for one in ran for failure in summary.failures(one.replayed) if not failure.is_overload]
     return ANSWERED_NO if broken else DONE
 
@@ -168,8 +166,18 @@ def _check_outputs(request: Request, recording: Recording) -> None:
     if request.plot is not None:
         if request.live:
             raise InputError("`--plot` draws the run in virtual time, and there is none with `--live`")
+        from leo_runtime.report.plots import require_format
+
         require_writable(request.plot)
-    require_writable(request.out / f"{recording.manifest.name}.log.jsonl")
+        require_format(request.plot)
+    if request.out.exists() and not request.out.is_dir():
+        raise InputError(
+            f"`--out {request.out}`: a file is in its place, and logs and traces go into a folder", hint="name a folder"
+        )
+    times = [time for time, left_out in (("virtual", request.live), ("real", request.virtual)) if not left_out]
+    for time in times:
+        for path in _paths(request.out, recording, time):
+            require_writable(path)
 
 
 def _machines(request: Request) -> Iterator[tuple[Time, Hardware]]:
@@ -177,9 +185,10 @@ def _machines(request: Request) -> Iterator[tuple[Time, Hardware]]:
     from leo_runtime import shipped
 
     if not request.live:
-        yield "virtual", _machine(request, request.hardware or shipped.PHONE)
+        yield "virtual", _machine(request, shipped.PHONE if request.hardware is None else request.hardware)
     if not request.virtual:
-        yield "real", _machine(request, (request.live and request.hardware) or shipped.HOST)
+        named = request.hardware if request.live else None
+        yield "real", _machine(request, shipped.HOST if named is None else named)
 
 
 def _machine(request: Request, name: str) -> Hardware:
@@ -228,9 +237,9 @@ def _span(request: Request, workload: Workload, recording: Recording, time: Time
     from leo_runtime.replay.replay import Span, streams_read
 
     seconds = LIVE_SECONDS if request.seconds is None and time == "real" else request.seconds
-    if seconds is not None and seconds <= 0:
-        raise InputError("expected a length above 0 s", hint="see `leo-runtime replay --help`")
     length_us = None if seconds is None else round(seconds * 1e6)
+    if length_us == 0:
+        raise InputError("expected a length above 0 s", hint="see `leo-runtime replay --help`")
     return Span.of(recording, round(request.start * 1e6), length_us, streams_read(workload))
 
 
@@ -239,27 +248,43 @@ def _profile(request: Request, time: Time, workload: Workload, hardware: Hardwar
     from leo_runtime import shipped
 
     if time == "virtual":
-        return shipped.profile(request.profile or request.hardware or shipped.PHONE)
-    if request.live and request.profile:
+        if request.profile is not None:
+            return shipped.profile(request.profile)
+        name = shipped.PHONE if request.hardware is None else request.hardware
+        if name not in shipped.names("profile"):
+            raise InputError(
+                f"no profile ships for the hardware `{name}`",
+                hint="name one: add `--profile FILE`; `leo-runtime calibrate --hardware NAME --out FILE` writes one",
+            )
+        return shipped.profile(name)
+    if request.live and request.profile is not None:
         return shipped.profile(request.profile)
     from leo_runtime.measure.kept_profile import kept_or_measured
     from leo_runtime.progress import ProgressBar
+    from leo_runtime.schema import require_writable
 
     path = request.out / f"{hardware.name}.profile.json"
+    require_writable(path)
     with ProgressBar("calibrating") as progress:
         return kept_or_measured(path, workload, hardware, recording, tell=say, progress=progress)
+
+
+def _paths(folder: Path, recording: Recording, time: str) -> tuple[Path, Path]:
+    """Where the log and the trace go."""
+    name = f"{recording.manifest.name}.{time}"
+    return folder / f"{name}.log.jsonl", folder / f"{name}.perfetto-trace"
 
 
 class _Files:
     """The log of a replay and, where its extra is there, the trace, both written as it goes on."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, paths: tuple[Path, Path]) -> None:
         from leo_runtime.replay.log import LogWriter
         from leo_runtime.report.perfetto import TraceWriter
 
-        self.paths = [folder / f"{name}.log.jsonl"]
-        self.sinks: list[LogWriter | TraceWriter] = [LogWriter(self.paths[0])]
-        trace = folder / f"{name}.perfetto-trace"
+        log, trace = paths
+        self.paths = [log]
+        self.sinks: list[LogWriter | TraceWriter] = [LogWriter(log)]
         try:
             self.sinks.append(TraceWriter(trace))
             self.paths.append(trace)

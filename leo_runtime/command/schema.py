@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from leo_runtime.command.shared import DONE
+from leo_runtime.command.shared import DONE, put
 from leo_runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -46,12 +46,12 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(request: Request) -> int:
     """Print the schema, or the names of all documents. Returns the exit status."""
     if request.name is None:
-        print("\n".join(DOCUMENTS))
+        put("\n".join(DOCUMENTS) + "\n")
         return DONE
     if request.name not in DOCUMENTS:
         raise InputError(f"no document is called `{request.name}`", hint=f"one of {', '.join(DOCUMENTS)}")
     schema = {"$schema": JSON_SCHEMA, **document_model(request.name).model_json_schema()}
-    print(json.dumps(schema, indent=1, ensure_ascii=False))
+    put(json.dumps(schema, indent=1, ensure_ascii=False) + "\n")
     return DONE
 
 

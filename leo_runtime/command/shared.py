@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import json
 import math
+import os
 import sys
+
+from leo_runtime.errors import InputError
+from leo_runtime.progress import tell
 
 DONE, ANSWERED_NO, WRONG_USE, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
 """Exit statuses."""
+MAX_AMOUNT = 1e9
+"""More seconds than any recording has: in microseconds still a number that documents hold."""
 
 
 def count(text: str) -> int:
@@ -26,13 +33,15 @@ def positive(text: str) -> int:
 
 
 def amount(text: str) -> float:
-    """An argument that is a finite number of at least 0."""
+    """An argument that is a number from 0 to `MAX_AMOUNT`."""
     try:
         number = float(text)
     except ValueError:
         number = math.nan
     if not (math.isfinite(number) and number >= 0):
         raise argparse.ArgumentTypeError(f"expected a number of at least 0, got {json.dumps(text)}")
+    if number > MAX_AMOUNT:
+        raise argparse.ArgumentTypeError(f"expected a number of at most {MAX_AMOUNT:g}, got {json.dumps(text)}")
     return number
 
 
@@ -44,6 +53,37 @@ def add_machine(parser: argparse.ArgumentParser, hardware: str) -> None:
     )
 
 
+def put(text: str) -> None:
+    """Data, which goes to standard output, newline included. Raises `InputError` where that takes no more.
+
+    What its encoding has no character for is written as JSON escapes it, so that a document stays one.
+    """
+    try:
+        try:
+            sys.stdout.write(text)
+        except UnicodeEncodeError as error:
+            codecs.register_error("leo-escaped", _escaped)
+            sys.stdout.write(text.encode(error.encoding, "leo-escaped").decode(error.encoding))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        discard_output()
+        raise InputError(
+            f"standard output cannot be written ({error.strerror or error})", hint="send it where there is room"
+        ) from None
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
+
+
+def discard_output() -> None:
+    """Let go of what standard output holds back, which would complain at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def say(text: str) -> None:
     """Talk, which goes to standard error: standard output is for data."""
-    print(text, file=sys.stderr)
+    tell(sys.stderr, f"{text}\n")

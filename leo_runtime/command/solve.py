@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from leo_runtime.command.shared import ANSWERED_NO, DONE, count, say
+from leo_runtime.command.shared import ANSWERED_NO, DONE, count, put, say
 
 EXAMPLE = "solve frame.json --out answer.json"
 
@@ -46,12 +45,12 @@ def run(request: Request) -> int:
 
     problem = Problem.from_file(request.problem)
     if request.out is not None:
-        require_writable(request.out)
+        require_writable(request.out, request.problem)
     placement = solve(
         problem, request.solver, limit_ms=request.limit_ms, limit_nodes=request.limit_nodes, seed=request.seed
     )
     if request.out is None:
-        sys.stdout.write(placement.to_json())
+        put(placement.to_json())
     else:
         placement.to_file(request.out)
     if request.active_mw is not None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from leo_runtime.command.shared import DONE, add_machine, positive, say
+from leo_runtime.command.shared import DONE, add_machine, positive, put, say
 from leo_runtime.errors import InputError
 
 EXAMPLE = "tune gpu --bench"
@@ -56,7 +55,7 @@ def run(request: Request) -> int:
     if request.processor not in known:
         raise InputError(f"`{hardware.name}` has no processor `{request.processor}`", hint=f"it has {known}")
     if request.out is not None:
-        require_writable(request.out)
+        require_writable(request.out, request.workload, request.hardware)
     rows: list[tuple[str, int, int]] = []
 
     def note(what: str, before_ns: int, after_ns: int) -> None:
@@ -70,6 +69,6 @@ def run(request: Request) -> int:
             stages = tune.stages_of(shipped.workload(request.workload))
         processor = hardware.processor(request.processor)
         path = tune.tune(processor, stages, tries=request.tries, out=request.out, progress=note)
-    sys.stdout.write(report.tuned(rows, as_json=request.json))
+    put(report.tuned(rows, as_json=request.json))
     say(f"written to {path}")
     return DONE

@@ -12,6 +12,7 @@ import numpy as np
 from leo_runtime.clock import Clock
 from leo_runtime.dispatch.dispatcher import Dispatcher
 from leo_runtime.dispatch.events import Event, FrameDone, RunReport, RunStage
+from leo_runtime.errors import InputError
 
 Outputs = Mapping[int, np.ndarray]
 """What a run computed, by the frame's number in its batch."""
@@ -60,7 +61,10 @@ class Driver(Protocol):
         ...
 
     def drain(self, timeout_s: float | None = None) -> bool:
-        """Go on until no frame is in flight; False where that takes longer. Raises `failure`."""
+        """Go on until no frame is in flight; False where that takes longer.
+
+        Raises `failure`, and `InputError` within a kernel, whose own frame that would wait for.
+        """
         ...
 
     def finished(self) -> tuple[FrameDone, ...]:
@@ -70,3 +74,11 @@ class Driver(Protocol):
     def close(self, timeout_s: float, why: str) -> None:
         """Stop: frames in flight are dropped, and say why. Waits at most so long for what runs. Twice is fine."""
         ...
+
+
+def drained_in_kernel() -> InputError:
+    """Why a kernel cannot drain."""
+    return InputError(
+        "drain is called from within a kernel, whose own frame it would wait for",
+        hint="drain in the thread that submits; results() waits for nothing",
+    )

@@ -12,6 +12,7 @@ runtime itself is kept in `failure`; then nothing happens any more, and whoever 
 from __future__ import annotations
 
 import heapq
+import os
 import threading
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
@@ -21,7 +22,7 @@ from types import MappingProxyType
 
 from leo_runtime.clock import Clock, WallClock
 from leo_runtime.dispatch.dispatcher import Dispatcher
-from leo_runtime.dispatch.driver import Compute, Outputs, Publish
+from leo_runtime.dispatch.driver import Compute, Outputs, Publish, drained_in_kernel
 from leo_runtime.dispatch.events import (
     Arrived,
     CancelStage,
@@ -40,7 +41,7 @@ from leo_runtime.dispatch.events import (
     TimePassed,
     Wake,
 )
-from leo_runtime.errors import DeviceUnavailableError, failure_text, is_users_interrupt
+from leo_runtime.errors import DeviceUnavailableError, InputError, failure_text, is_users_interrupt
 
 CLOSE_TIMEOUT_S = 5.0
 """How long closing waits for the kernels that are running, for all of them together."""
@@ -88,6 +89,7 @@ class Executor:
         self._closed = False
         self._closing = threading.Event()
         self._failure: BaseException | None = None
+        self._process = os.getpid()
         self._queues: dict[tuple[str, int], SimpleQueue[RunStage | None]] = {
             (resource, lane): SimpleQueue() for resource, count in lanes.items() for lane in range(count)
         }
@@ -119,28 +121,39 @@ class Executor:
                     self._publish(order, outputs)
                 while waiting:
                     waiting += self._perform(self.dispatcher.handle(waiting.pop(0)))
-            except BaseException as failure:  # Ours, in whichever thread: it is told where somebody waits.
-                self._failure = failure
-                self._closed = True
-                self._closing.set()
+            except BaseException as failure:
+                self._fail_all(failure)
                 if is_users_interrupt(failure):
                     raise
             finally:
                 self._idle.notify_all()
+
+    def _fail_all(self, failure: BaseException) -> None:
+        """What goes wrong here, and in no kernel, in whichever thread: it is told where somebody waits."""
+        with self._lock:
+            self._failure = failure
+            self._closed = True
+            self._closing.set()
+            self._idle.notify_all()
 
     def locked(self) -> AbstractContextManager[object]:
         """While it is held, nothing happens: for a consistent look at the dispatcher. From any thread."""
         return self._lock
 
     def reach(self, at_us: int) -> None:
-        """Wait until that time, or until somebody closes. From any thread."""
+        """Wait until that time, or until somebody closes. From any thread. Raises `InputError` in a forked process."""
+        self._require_threads()
         self.clock.wait_until_us(at_us, self._closing)
 
     def drain(self, timeout_s: float | None = None) -> bool:
         """Wait until no frame is in flight; False where that takes longer. From any thread but a lane's.
 
-        Raises what went wrong in the runtime itself, in whichever thread.
+        Raises what went wrong in the runtime itself, in whichever thread; `InputError` on a lane's thread, and in a
+        forked process.
         """
+        self._require_threads()
+        if threading.current_thread() in self._threads:
+            raise drained_in_kernel()
         with self._idle:
             idle = self._idle.wait_for(lambda: self._closed or not self.dispatcher.frames, timeout_s)
             if self._failure is not None:
@@ -158,12 +171,17 @@ class Executor:
         """Stop the threads, each after the stage it is running. From any thread. Twice is fine.
 
         Frames in flight are dropped, and say `why`. Kernels that do not come back within `timeout_s`, all together, are
-        left to themselves.
+        left to themselves. In a forked process there is nothing to stop.
         """
+        if self._is_forked():
+            return
         with self._lock:
             if not self._closed:
-                for frame in self.dispatcher.frames:
-                    self.post(FrameDropped(self.clock.now_us(), frame, why))
+                try:
+                    for frame in self.dispatcher.frames:
+                        self.post(FrameDropped(self.clock.now_us(), frame, why))
+                except Exception as failure:  # The threads are to end all the same.
+                    self._fail_all(failure)
             self._closed = True
             self._idle.notify_all()
         self._closing.set()
@@ -174,6 +192,17 @@ class Executor:
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(max(0.0, timeout_s - patience.now_us() / 1e6))
+
+    def _is_forked(self) -> bool:
+        """Whether this process was forked from the one that has the threads; locks may be held here for ever."""
+        return os.getpid() != self._process
+
+    def _require_threads(self) -> None:
+        if self._is_forked():
+            raise InputError(
+                f"the runtime's threads are in process {self._process}, of which this one was forked",
+                hint="make the Runtime in the process that uses it, or start that one by `spawn`",
+            )
 
     def _perform(self, instructions: tuple[Instruction, ...]) -> list[Event]:
         """Do what was said; returns what happened at once."""
@@ -215,6 +244,12 @@ class Executor:
 
     def _ring(self) -> None:
         """The thread of the alarms."""
+        try:
+            self._ring_all()
+        except BaseException as failure:  # A clock is handed in, too.
+            self._fail_all(failure)
+
+    def _ring_all(self) -> None:
         while not self._closed:
             with self._lock:
                 self._alarm_set.clear()
@@ -232,8 +267,11 @@ class Executor:
     def _work(self, queue: SimpleQueue[RunStage | None]) -> None:
         """The thread of a lane."""
         while (order := queue.get()) is not None:
-            if not self._closed:
-                self._run(order)
+            try:
+                if not self._closed:
+                    self._run(order)
+            except BaseException as failure:  # No kernel's, but such as the clock's.
+                self._fail_all(failure)
 
     def _run(self, order: RunStage) -> None:
         """Run a stage and tell its end."""

@@ -16,7 +16,7 @@ from random import Random
 
 from leo_runtime.clock import VirtualClock, WallClock
 from leo_runtime.dispatch.dispatcher import Attempt, Dispatcher
-from leo_runtime.dispatch.driver import Compute, Computed, Outputs, Publish
+from leo_runtime.dispatch.driver import Compute, Computed, Outputs, Publish, drained_in_kernel
 from leo_runtime.dispatch.events import (
     Arrived,
     CancelStage,
@@ -36,6 +36,7 @@ from leo_runtime.dispatch.events import (
     Wake,
 )
 from leo_runtime.errors import DeviceUnavailableError, failure_text, is_users_interrupt
+from leo_runtime.values import whole
 
 Noise = Callable[[int, str, str, int], int]
 """How long a stage really lasts: from frame, stage, resource and the planned duration in us."""
@@ -95,6 +96,8 @@ class Simulator:
         self._lock = threading.RLock()
         self._closed = False
         self._failure: BaseException | None = None
+        self._computing: int | None = None
+        """The thread that is within a kernel."""
 
     @property
     def failure(self) -> BaseException | None:
@@ -118,11 +121,22 @@ class Simulator:
         self.clock.wait_until_us(at_us)
 
     def drain(self, timeout_s: float | None = None) -> bool:
-        """Let everything happen; False where computing it takes longer here. From any thread."""
+        """Let everything happen; False where computing it takes longer, here or in another thread.
+
+        Raises what went wrong in the runtime itself, and `InputError` within a kernel.
+        """
+        if self._computing == threading.get_ident():
+            raise drained_in_kernel()
         patience = WallClock()
-        while self._step():
-            if timeout_s is not None and patience.now_us() >= timeout_s * 1e6:
-                break
+        going = True
+        while going:
+            left_s = None if timeout_s is None else max(0.0, timeout_s - patience.now_us() / 1e6)
+            if not self._lock.acquire(timeout=-1 if left_s is None else left_s):
+                return False
+            try:
+                going = self._step() and left_s != 0
+            finally:
+                self._lock.release()
         if self._failure is not None:
             raise self._failure
         return self._closed or not self.dispatcher.frames
@@ -134,33 +148,41 @@ class Simulator:
             found.append(self._finished.popleft())
         return tuple(found)
 
-    def close(self, _timeout_s: float = 0.0, why: str = "the simulator was closed") -> None:
-        """Let nothing happen any more: frames in flight are dropped, and say `why`. From any thread. Twice is fine."""
-        with self._lock:
+    def close(self, timeout_s: float = 0.0, why: str = "the simulator was closed") -> None:
+        """Let nothing happen any more: frames in flight are dropped, and say `why`. From any thread. Twice is fine.
+
+        Where a kernel runs in another thread for longer than `timeout_s`, they are not told to have ended.
+        """
+        if not self._lock.acquire(timeout=timeout_s):
+            self._closed = True
+            return
+        try:
             if not self._closed:
                 for frame in self.dispatcher.frames:
                     self._tell(FrameDropped(self.clock.now_us(), frame, why))
             self._closed = True
             self._heap.clear()
             self._outputs.clear()
+        finally:
+            self._lock.release()
 
     def _step(self, until_us: int | None = None) -> bool:
         """Let one thing happen, unless it comes after `until_us`; False where there is none."""
         with self._lock:
-            if not self._heap or (until_us is not None and self._heap[0][0] > until_us):
+            if self._closed or not self._heap or (until_us is not None and self._heap[0][0] > until_us):
                 return False
             at_us, _, _, event = heapq.heappop(self._heap)
             self.clock.wait_until_us(at_us)
-            if isinstance(event, StageEnded):
-                attempt = (event.frame, event.stage, event.attempt)
-                order, outputs = self._outputs.pop(attempt)
-                if self.dispatcher.is_running(*attempt):
-                    self._publish(order, outputs)
             self._tell(event)
             return True
 
     def _tell(self, event: Event) -> None:
         try:
+            if isinstance(event, StageEnded):
+                attempt = (event.frame, event.stage, event.attempt)
+                order, outputs = self._outputs.pop(attempt)
+                if self.dispatcher.is_running(*attempt):
+                    self._publish(order, outputs)
             self._perform(self.dispatcher.handle(event))
         except BaseException as failure:
             self._failure = failure
@@ -176,6 +198,8 @@ class Simulator:
     def _perform(self, instructions: tuple[Instruction, ...]) -> None:
         now_us = self.clock.now_us()
         for order in instructions:
+            if self._closed:  # By a kernel that ran just now, or while it did.
+                return
             match order:
                 case RunStage():
                     self._run(order, now_us)
@@ -197,19 +221,25 @@ class Simulator:
         lasts_us = order.expected_us if self._lasts_us is None else self._lasts_us(order)
         computed, failure = Computed(), None
         if self._compute is not None:
+            before, self._computing = self._computing, threading.get_ident()
             try:
                 computed = self._compute(order)
             except BaseException as error:  # Whatever a kernel raises is the failure of its stage.
                 if is_users_interrupt(error):
                     raise
                 failure = error
+            finally:
+                self._computing = before
+        if self._closed:
+            return
         report = computed.report
         if report.expected_us is not None:
             lasts_us = report.expected_us
         if report.device_us is not None and order.resource in self._device_times:
             lasts_us = max(1, report.device_us)
         if self._noise is not None:
-            lasts_us = self._noise(order.frame, order.stage, order.resource, lasts_us)
+            noisy_us = self._noise(order.frame, order.stage, order.resource, lasts_us)
+            lasts_us = whole(noisy_us, "noise")
         end_us = now_us + lasts_us
         if failure is None:
             ended = StageEnded(end_us, order.frame, order.stage, order.attempt, report)

@@ -16,7 +16,14 @@ from leo_runtime.documents.problem import AccuracyBudget, Deadline, Mode, Placem
 from leo_runtime.documents.workload import TaskGraph
 from leo_runtime.errors import InputError, SolverError
 from leo_runtime.frame.conditions import Conditions
-from leo_runtime.frame.lower import MergedStage, MergedWorkload, active_stages, usual_links, usual_resources
+from leo_runtime.frame.lower import (
+    MergedStage,
+    MergedWorkload,
+    active_stages,
+    share_weights,
+    usual_links,
+    usual_resources,
+)
 from leo_runtime.values import several_names
 
 MAX_CANDIDATES = 6
@@ -114,9 +121,13 @@ def _repeated(mode: Mode, times: int) -> Mode:
     return mode.model_copy(update=costs)
 
 
-def _without_weights(mode: Mode) -> Mode:
-    """The mode of a batch's second frame and all after it: the first one's weights are there already."""
-    if mode.memory_bytes <= mode.output_bytes:
+def _without_weights(mode: Mode, room_bytes: int | None) -> Mode:
+    """The mode of a batch's second frame and all after it: the first one's weights are there already.
+
+    Where there is no room for them they never are, and nothing runs without.
+    """
+    fits = room_bytes is None or mode.memory_bytes <= room_bytes
+    if mode.memory_bytes <= mode.output_bytes or not fits:
         return mode
     return mode.model_copy(update={"memory_bytes": mode.output_bytes})
 
@@ -163,7 +174,9 @@ def batch_problem(
         reads = [name for name in (*stage.inputs, *stage.gates(conditions.graphs)) if name in active]
         return tuple(dict.fromkeys(called[read, frame] for read in reads for frame in job.frames))
 
-    later = {name: tuple(map(_without_weights, alone[name])) for name in active}
+    alone, batched = (share_weights(tuple(active.values()), modes, hardware) for modes in (alone, batched))
+    room = {processor.name: processor.memory_bytes for processor in hardware.processors}
+    later = {name: tuple(_without_weights(mode, room[mode.resource]) for mode in alone[name]) for name in active}
 
     def modes(job: Job) -> tuple[Mode, ...]:
         if job.stage in together:

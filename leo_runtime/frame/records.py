@@ -112,6 +112,8 @@ class FrameResult:
     wakes: tuple[WakeObservation, ...] = ()
     jobs: Mapping[str, Job] = field(default_factory=dict)
     """What each run computes, by the name it has in `placement` and `stages`; in a batch that says of which frames."""
+    skipped: bool = False
+    """Whether nothing of it ran because there was too much to do."""
 
     @property
     def reason(self) -> str:

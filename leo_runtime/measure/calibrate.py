@@ -26,7 +26,7 @@ from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import ClockMhz, Cost, Device, Measurement, Profile
 from leo_runtime.documents.workload import BoundStage, Workload
 from leo_runtime.errors import BackendError, DeviceUnavailableError, KernelError, LeoError, ProfileError
-from leo_runtime.frame.lower import MergedStage, merge
+from leo_runtime.frame.lower import MergedStage, merge, require_computed
 from leo_runtime.measure.energy import Source
 from leo_runtime.measure.measure import (
     FULL,
@@ -77,6 +77,8 @@ class Calibration:
     profile: Profile
     readings: tuple[Reading, ...]
     missing: tuple[tuple[str, LeoError], ...]
+    unmeasured: tuple[str, ...] = ()
+    """Stages that were measured nowhere: with this profile the workload cannot run."""
 
 
 def calibrate(
@@ -99,13 +101,14 @@ def calibrate(
     Raises `GraphError` for the workload and `RecordingError` when a stream is not in the recording, or of another rate.
     """
     check_streams(workload, recording)
+    merged = merge(workload)
+    require_computed(merged)
     clock = clock or WallClock()
     missing = _busy(busy_percent(clock))
     with open_backends(hardware, backends) as machine:
         if backends is None:
             missing += machine.missing.items()
         measuring = _Measuring(hardware, machine, effort, clock, _energy(sources, clock, missing), missing)
-        merged = merge(workload)
         values: dict[str, np.ndarray] = {}
         for done, stage in enumerate(merged.stages):
             progress(stage.name, done, len(merged.stages))
@@ -123,7 +126,9 @@ def calibrate(
             device=this_device(machine.backends),
             costs=_costs(measuring.readings),
         )
-    return Calibration(profile, tuple(measuring.readings), tuple(missing))
+    measured = {reading.stage.name for reading in measuring.readings}
+    unmeasured = tuple(stage.name for stage in merged.stages if stage.bound.name not in measured)
+    return Calibration(profile, tuple(measuring.readings), tuple(missing), unmeasured)
 
 
 class _Measuring:

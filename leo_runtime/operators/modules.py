@@ -14,7 +14,7 @@ import traceback
 from pathlib import Path
 from types import ModuleType
 
-from leo_runtime.errors import GraphError
+from leo_runtime.errors import GraphError, words
 
 _FOLDER = "leo_workload_"
 
@@ -62,8 +62,7 @@ def _why(error: BaseException, module: str) -> str:
     # What the module calls may lie anywhere; the last line in the user's own folder is where to look.
     own = [frame for frame in frames if Path(frame.filename).parent == Path(frames[0].filename).parent]
     place = f" ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
-    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return f"{said}{place}"
+    return f"{words(error)}{place}"
 
 
 def _way_out(error: BaseException, module: str) -> str:

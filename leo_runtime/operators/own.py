@@ -5,17 +5,19 @@ from __future__ import annotations
 import inspect
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from operator import index
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from pydantic import create_model
 
-from leo_runtime.errors import GraphError
+from leo_runtime.errors import GraphError, words
 from leo_runtime.operators.catalogue import define
 from leo_runtime.operators.definition import Function, Operator, Shape, Work, values
 from leo_runtime.operators.modules import name_within
-from leo_runtime.schema import Value
+from leo_runtime.schema import MAX_QUANTITY, Value
 
 
 def operator(
@@ -50,7 +52,7 @@ def operator(
                 return asked(*shapes, **params.model_dump())
             except GraphError:
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 given = ", ".join(["the shape of each input", *(f"{key}=..." for key in fields)])
                 raise GraphError(
                     f"`{what}` of operator `{name}` failed: {failure(error, asked)}",
@@ -91,13 +93,22 @@ def failure(error: BaseException, function: Callable[..., Any] | None) -> str:
 
     The line is the last one in the function's own file, not in what that calls; its first where it was not entered.
     """
-    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    code = getattr(inspect.unwrap(function), "__code__", None) if function is not None else None
+    said = words(error)
+    code = None if function is None else _code(function)
     if code is None:
         return said
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if frame.filename == code.co_filename]
     return f"{said} ({Path(code.co_filename).name}:{lines[-1] if lines else code.co_firstlineno})"
+
+
+def _code(function: Callable[..., Any]) -> CodeType | None:
+    """What is written for a function, a method, a `partial` of one or an object that can be called; None: no Python."""
+    while isinstance(function, partial):
+        function = function.func
+    function = inspect.unwrap(function)
+    code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
+    return code if isinstance(code, CodeType) else None
 
 
 def require_shape(operator: str, given: Any) -> Shape:
@@ -106,10 +117,10 @@ def require_shape(operator: str, given: Any) -> Shape:
         shape = tuple(index(length) for length in given)
     except TypeError:
         shape = (-1,)
-    if any(length < 0 for length in shape):
+    if any(length < 0 for length in shape) or values(shape) > MAX_QUANTITY:
         raise GraphError(
             f"`output_shape` of operator `{operator}` gave {given!r}",
-            hint="a shape is a tuple of integers of at least 0, such as (3,)",
+            hint=f"a shape is a tuple of integers of at least 0, such as (3,), of at most {MAX_QUANTITY:.0e} values",
         )
     return shape
 
@@ -120,9 +131,9 @@ def require_amount(operator: str, what: str, given: Any) -> int:
         amount = index(given)
     except TypeError:
         amount = -1
-    if amount < 0:
+    if not 0 <= amount <= MAX_QUANTITY:
         raise GraphError(
             f"`{what}` of operator `{operator}` gave {given!r}",
-            hint="it is an integer of at least 0; round it by `int`",
+            hint=f"it is an integer from 0 to {MAX_QUANTITY:.0e}; round it by `int`",
         )
     return amount

@@ -24,7 +24,9 @@ _EPOCHS = (("ns", 1e17), ("us", 1e14), ("ms", 1e11), ("s", 1e8))
 """Times since 1970 are at least so great, in each unit: from 1973 on."""
 _TIME_NAME = re.compile(r"(time|timestamp|seconds|t)\b|time|seconds_elapsed", re.IGNORECASE)
 _UNIT_IN_NAME = re.compile(r"(?:_|[(\[]\s*)(ns|us|µs|μs|ms|s)\s*(?:[)\]]|$)", re.IGNORECASE)  # Both mus.
-_WHOLE = re.compile(r"[+-]?\d{1,18}$")
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}$")
+SHOWN_LENGTH = 40
+"""How much of a cell a message shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,8 @@ class _Table:
     """The rows of a file as text, below that of the names, and the lines they are from."""
 
     path: Path
+    header: int
+    """The line that names the columns."""
     names: tuple[str, ...]
     rows: list[list[str]]
     lines: list[int]
@@ -46,6 +50,11 @@ def read_csv(path: Path, stream: RecordedStream) -> StreamData:
     """
     table = _table(path)
     time = _time_column(table, stream)
+    if "" in table.names:
+        raise RecordingError(
+            f"{path}:{table.header}: column {table.names.index('') + 1} has no name",
+            hint="a comma at the end of a line begins one more column; leave it out of every line",
+        )
     for line, row in zip(table.lines, table.rows, strict=True):
         if len(row) != len(table.names):
             raise RecordingError(
@@ -75,8 +84,15 @@ def _table(path: Path) -> _Table:
             lines = file.readlines()
         separator = _separator(lines)
         rows = list(_rows(lines, separator))
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise RecordingError(
+            f"{path}: cannot be read as CSV (it is not UTF-8: byte 0x{byte:02x} at {error.start})",
+            hint="save it as UTF-8",
+        ) from None
     except (OSError, ValueError, csv.Error) as error:
         raise RecordingError(f"{path}: cannot be read as CSV ({without_path(error)})") from None
+    _expect_text(path, rows)
     header = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
     if rows and all(_is_number(cell) for cell in rows[0][1] if cell.strip()):
         # numpy writes the names of the columns as a comment.
@@ -85,13 +101,25 @@ def _table(path: Path) -> _Table:
             raise RecordingError(
                 f"{path}:{rows[0][0]}: its first line must name the columns, `time_us` first", hint="write that line"
             )
-        rows.insert(0, (0, next(csv.reader([named[-1]], delimiter=separator))))
+        rows.insert(0, (header, next(csv.reader([named[-1]], delimiter=separator))))
     if not rows:
         raise RecordingError(f"{path}: its first line must name the columns, `time_us` first", hint="it is empty")
     names = tuple(name.strip() for name in rows[0][1])
     if len(rows) == 1:
         raise RecordingError(f"{path}: holds no samples", hint="record it again")
-    return _Table(path, names, [row for _, row in rows[1:]], [line for line, _ in rows[1:]], separator != ",")
+    return _Table(
+        path, rows[0][0], names, [row for _, row in rows[1:]], [line for line, _ in rows[1:]], separator != ","
+    )
+
+
+def _expect_text(path: Path, rows: Iterable[tuple[int, list[str]]]) -> None:
+    """Nothing that a disk that was full, or power that went, left in place of what was written."""
+    for line, row in rows:
+        if any("\0" in cell for cell in row):
+            raise RecordingError(
+                f"{path}:{line}: holds bytes of 0, which are no text",
+                hint="what was recorded there is lost; copy it again, or leave out what comes from that line on",
+            )
 
 
 def _separator(lines: Iterable[str]) -> str:
@@ -160,16 +188,18 @@ def _numbers(table: _Table, column: int) -> np.ndarray:
     if table.decimal_comma:
         cells = [cell.replace(",", ".") for cell in cells]
     try:
+        if not _is_plain("".join(cells)):
+            raise ValueError
         numbers = np.array(cells, dtype=np.float64)
-    except ValueError:
+    except ValueError:  # Cell by cell, for the place.
         numbers = np.array([_number(table, row, column, cell) for row, cell in enumerate(cells)], np.float64)
     with np.errstate(over="ignore"):
         bad = ~np.isfinite(numbers.astype(np.float32))
     if bad.any():
         row = int(np.argmax(bad))
         raise RecordingError(
-            f"{table.path}:{table.lines[row]}: a value is not finite, or too great: {table.rows[row][column]} "
-            f"(column `{table.names[column]}`)",
+            f"{table.path}:{table.lines[row]}: a value is not finite, or too great: "
+            f"{_shortened(table.rows[row][column])} (column `{table.names[column]}`)",
             hint="every sample needs a number for every channel; a row left out is a gap",
         )
     return numbers
@@ -177,14 +207,26 @@ def _numbers(table: _Table, column: int) -> np.ndarray:
 
 def _number(table: _Table, row: int, column: int, cell: str) -> float:
     try:
+        if not _is_plain(cell.strip()):
+            raise ValueError
         return float(cell)
     except ValueError:
         found = table.rows[row][column]
-        what = f"`{found}` is no number" if cell.strip() else "a cell is empty"
+        what = f"`{_shortened(found)}` is no number" if cell.strip() else "a cell is empty"
         raise RecordingError(
             f"{table.path}:{table.lines[row]}: {what} (column `{table.names[column]}`)",
             hint="every sample needs a number for every channel; a row left out is a gap",
         ) from None
+
+
+def _is_plain(text: str) -> bool:
+    """Nothing in it but what Python and everybody else read alike: it also takes 1_000, and digits of any script."""
+    return "_" not in text and text.isascii()
+
+
+def _shortened(cell: str) -> str:
+    """A cell as a message shows it: of a damaged file it may be of any length."""
+    return cell if len(cell) <= SHOWN_LENGTH else f"{cell[:SHOWN_LENGTH]}..."
 
 
 def _times_us(table: _Table, stream: RecordedStream, column: int, repairs: list[str]) -> np.ndarray:

@@ -59,8 +59,11 @@ def evenly(times_us: np.ndarray, values: np.ndarray, rate_hz: float) -> Even:
     times_us, values = times_us[rows], values[rows]
     steps_us = np.diff(times_us)
     if len(steps_us) and steps_us.min() <= step_us * 1e-6:
-        row = int(rows[int(np.argmin(steps_us)) + 1])
-        raise UnevenError("time does not go on", row, 'if a packet\'s samples share a time, give `times = "first"`')
+        first = int(np.argmax(steps_us <= step_us * 1e-6))
+        row, at_us = int(rows[first + 1]), f"{times_us[first + 1]:.0f} us after {times_us[first]:.0f} us"
+        raise UnevenError(
+            f"time does not go on ({at_us})", row, 'if a packet\'s samples share a time, give `times = "first"`'
+        )
     found_hz = _rate(steps_us, rate_hz) if len(steps_us) else rate_hz
     points = int(np.floor(times_us[-1] / step_us + 0.5)) + 1
     if len(times_us) < points * _LEAST_SHARE:

@@ -113,6 +113,17 @@ class Recording:
         found = [self.stream(name) for name in streams]
         return min(lasting_us(stream.rate_hz, len(self.samples[stream.name])) for stream in found)
 
+    def __post_init__(self) -> None:
+        """Raise `RecordingError` for a label that begins where its stream is over, which nothing could find."""
+        for i, label in enumerate(self.manifest.labels):
+            lasts_us = self.lasts_us([label.stream])
+            if label.start_us >= lasts_us:
+                raise RecordingError(
+                    f"recording `{self.manifest.name}`: label {i} (`{label.label}`) begins at {label.start_us} us, "
+                    f"and its stream `{label.stream}` lasts {lasts_us} us",
+                    hint="times of labels are in microseconds from the start of the recording",
+                )
+
     def stream(self, name: str) -> RecordedStream:
         """What the manifest says of the stream of that name. Raises `RecordingError`."""
         for stream in self.manifest.streams:
@@ -121,7 +132,7 @@ class Recording:
         names = ", ".join(stream.name for stream in self.manifest.streams)
         raise RecordingError(
             f"recording `{self.manifest.name}` has no stream `{name}`",
-            hint=f"it has {names}; give another recording (`--recording`)",
+            hint=f"it has {names}; give another recording, or a workload that reads those",
         )
 
     def window(self, stream: str, end_us: int, samples: int) -> np.ndarray:

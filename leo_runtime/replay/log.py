@@ -15,6 +15,7 @@ from typing import Any, Self
 from leo_runtime.appending import Appending
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.replay.replay import Replay
+from leo_runtime.runtime.planner import UNPLACED_BY
 
 
 class LogWriter:
@@ -85,7 +86,8 @@ def _frame(frame: FrameResult, solver_mw: int | None) -> str:
         {
             "frame": frame.frame,
             "release_us": frame.release_us,
-            "status": frame.placement.status,
+            "status": "unplaced" if _is_unplaced(frame) else frame.placement.status,
+            **({"reason": frame.reason} if frame.reason else {}),
             "criteria": frame.placement.criteria.model_dump() if frame.placement.criteria else None,
             **({} if solver_mw is None else {"solve_us": solve_us, "solver_nj": solve_us * solver_mw}),
             "graphs": [
@@ -103,6 +105,11 @@ def _frame(frame: FrameResult, solver_mw: int | None) -> str:
             "transfers": [_without(asdict(transfer), "frame") for transfer in frame.transfers],
         }
     )
+
+
+def _is_unplaced(frame: FrameResult) -> bool:
+    """Whether the runtime had no answer to it. That there is none is a solver's word, which proved it."""
+    return frame.placement.status == "infeasible" and frame.placement.solver == UNPLACED_BY
 
 
 def _without(data: dict[str, Any], key: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Profile
@@ -82,14 +82,17 @@ class FrameSink(Protocol):
 
 
 def streams_read(workload: Workload) -> tuple[str, ...]:
-    """The streams that stages of a workload read, each once."""
-    found: list[str] = []
+    """The streams of a workload that its stages read, each once, in its order.
+
+    What else a stage names is told of when the workload is bound.
+    """
+    found: list[Any] = []
     for graph in workload.graphs:
         for stage in graph.stages:
             if find_operator(stage.operator).is_source:
                 each = (stage.params, *(variant.params for variant in stage.variants))
                 found += [params["stream"] for params in each if "stream" in params]
-    return tuple(dict.fromkeys(found))
+    return tuple(stream.name for stream in workload.streams if stream.name in found)
 
 
 def check_files(workload: Workload) -> None:
@@ -98,9 +101,11 @@ def check_files(workload: Workload) -> None:
         for stage in graph.stages:
             for name in file_parameters(find_operator(stage.operator)):
                 for params in (stage.params, *(variant.params for variant in stage.variants)):
-                    if name in params and not Path(params[name]).is_file():
+                    path = params.get(name)
+                    # What is no text is told of when the workload is bound.
+                    if isinstance(path, str) and not Path(path).is_file():
                         raise InputError(
-                            f"{params[name]}: cannot be read, stage `{stage.name}` of graph `{graph.name}` needs it"
+                            f"{path}: cannot be read, stage `{stage.name}` of graph `{graph.name}` needs it"
                         )
 
 
@@ -108,7 +113,7 @@ def releases(workload: Workload, length_us: int) -> tuple[int, ...]:
     """When any graph of a workload runs, after the first sample and up to the last, in order."""
     times: set[int] = set()
     for graph in workload.graphs:
-        times.update(range(graph.offset_us, length_us + 1, graph.period_us))
+        times.update(graph.releases_us(length_us))
     return tuple(sorted(times - {0}))
 
 
@@ -121,8 +126,8 @@ def batches(runtime: Runtime, length_us: int, size: int) -> tuple[tuple[tuple[in
     if size == 1:
         return tuple(((at_us,), runtime.triggered(at_us)) for at_us in releases(workload, length_us))
     found: list[tuple[tuple[int, ...], tuple[str, ...]]] = []
-    for period_us, offset_us in dict.fromkeys((graph.period_us, graph.offset_us) for graph in workload.graphs):
-        alike = [graph for graph in workload.graphs if (graph.period_us, graph.offset_us) == (period_us, offset_us)]
+    for timing in dict.fromkeys(graph.timing for graph in workload.graphs):
+        alike = [graph for graph in workload.graphs if graph.timing == timing]
         times = releases(workload.model_copy(update={"graphs": tuple(alike)}), length_us)
         names = tuple(graph.name for graph in alike)
         found += [(times[at : at + size], names) for at in range(0, len(times), size)]
@@ -145,7 +150,8 @@ def replay(
 
     `solver_on` names the processor that solving is charged to. So many frames as `batch` says are collected and placed
     as one (`Runtime.submit_batch`). `sinks` are told of each frame when it has ended; where the replay is interrupted,
-    also of those that had ended by then. Raises `RecordingError` where the recording does not fit the workload.
+    also of those that had ended by then. Raises `RecordingError` where the recording does not fit the workload, or the
+    span is over before any graph runs.
     """
     workload = runtime.merged.workload
     check_streams(workload, recording)
@@ -163,6 +169,14 @@ def replay(
         solver_on=solver_on,
         batch=batch,
     )
+    length_us = span.end_us - span.start_us
+    if not releases(workload, length_us):
+        first_us = min(graph.offset_us or graph.period_us for graph in workload.graphs)
+        raise RecordingError(
+            f"no graph of workload `{workload.name}` runs within {length_us} us of recording "
+            f"`{recording.manifest.name}`, the first one would at {first_us}",
+            hint="replay more of it, or another recording",
+        )
     told = _Told(sinks)
     for sink in sinks:
         sink.begin(begun)

@@ -88,9 +88,12 @@ class _Truth:
 
 
 def _truths(replayed: Replay) -> list[_Truth]:
-    shift_us = replayed.span.start_us
-    labels = enumerate(replayed.recording.manifest.labels)
-    return [_Truth(i, one.stream, one.label, one.start_us - shift_us, one.end_us - shift_us) for i, one in labels]
+    shift_us, recording = replayed.span.start_us, replayed.recording
+    found = []
+    for i, one in enumerate(recording.manifest.labels):
+        end_us = min(one.end_us, recording.lasts_us([one.stream]))  # A label may be rounded up.
+        found.append(_Truth(i, one.stream, one.label, one.start_us - shift_us, end_us - shift_us))
+    return found
 
 
 def _could_find(replayed: Replay, graph: TaskGraph, truth: _Truth) -> bool:
@@ -239,34 +242,31 @@ class Failure:
     why: str
     """What the first of them said: the others differ from it in numbers alone."""
     count: int
-
-    @property
-    def is_overload(self) -> bool:
-        """Whether nothing is broken: the frames were skipped, since there was too much to do."""
-        return self.what == "frame" and self.why.startswith(_SKIPPED)
+    is_overload: bool = False
+    """Whether nothing is broken: the frames were skipped, since there was too much to do."""
 
 
 def failures(replayed: Replay) -> tuple[Failure, ...]:
     """Every kind of failure once, the most frequent first."""
-    found: dict[tuple[str, str], Failure] = {}
+    found: dict[tuple[str, str, bool], Failure] = {}
     for frame in replayed.frames:
         for what, why in _reasons(frame):
-            kind = (what, _NUMBER.sub("#", why))
-            first = found.get(kind, Failure(what, why, 0))
+            kind = (what, _NUMBER.sub("#", why), frame.skipped)
+            first = found.get(kind, Failure(what, why, 0, frame.skipped))
             found[kind] = replace(first, count=first.count + 1)
     return tuple(sorted(found.values(), key=lambda one: (-one.count, one.what, one.why)))
 
 
-_SKIPPED = "skipped:"
-"""How the runtime and the dispatcher begin to say that a frame was skipped for overload."""
 _NUMBER = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?")
 
 
 def _reasons(frame: FrameResult) -> list[tuple[str, str]]:
-    """What failed in a frame, and why."""
+    """What failed in a frame, and why: of one that was skipped, or whose stages do not say, once for all of it."""
     if frame.placement.status == "infeasible":
         return [("frame", frame.placement.reason or "no placement")]
-    skipped = [run.error for run in frame.stages if run.error.startswith(_SKIPPED)]
-    if skipped:
-        return [("frame", skipped[0])]
-    return [(f"{frame.jobs[run.stage].stage} on {run.resource}", run.error) for run in frame.stages if run.error]
+    if frame.skipped:
+        return [("frame", frame.reason)]
+    found = [(f"{frame.jobs[run.stage].stage} on {run.resource}", run.error) for run in frame.stages if run.error]
+    if not found and any(result.outcome == "failed" for result in frame.graphs):
+        return [("frame", "it failed, and no stage says why")]
+    return found

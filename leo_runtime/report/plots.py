@@ -19,6 +19,9 @@ PROCESSOR_COLOURS = {"cpu": "#c44e52", "gpu": "#4c72b0", "dsp": "#55a868", "clou
 """By the names shipped machines give their processors; others take what is left of matplotlib's own cycle."""
 
 
+_FORMATS = "name a .png, .svg or .pdf"
+
+
 def pyplot() -> Any:
     """matplotlib.pyplot, drawing to files alone. Raises `MissingExtraError`."""
     try:
@@ -28,13 +31,27 @@ def pyplot() -> Any:
     return import_module("matplotlib.pyplot")
 
 
+def require_format(path: Path) -> None:
+    """Raise `InputError` where no picture has that ending. To be called before long work that ends in one.
+
+    Raises `MissingExtraError`, too.
+    """
+    pyplot()
+    known = import_module("matplotlib.backend_bases").FigureCanvasBase.get_supported_filetypes()
+    if path.suffix.removeprefix(".").lower() not in known:
+        raise InputError(
+            f"{path}: the plot cannot be written (no picture has the ending `{path.suffix}`)", hint=_FORMATS
+        )
+
+
 def save(figure: Any, path: Path) -> None:
     """Write a figure in the format of the file's ending. Raises `InputError`."""
     try:
+        require_format(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=150, bbox_inches="tight")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: the plot cannot be written ({error})", hint="name a .png, .svg or .pdf") from None
+    except OSError as error:
+        raise InputError(f"{path}: the plot cannot be written ({error})", hint=_FORMATS) from None
     finally:
         pyplot().close(figure)
 

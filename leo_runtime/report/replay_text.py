@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from leo_runtime.errors import printable
 from leo_runtime.frame.ledger import Ledger
 from leo_runtime.replay import summary
 from leo_runtime.replay.compare import Compared
@@ -19,23 +20,28 @@ LONGEST_REASON = 300
 
 
 def figures(compared: Compared) -> dict[str, Any]:
-    """All figures as plain values."""
+    """All figures as plain values: everything that `text` tells, but where files were written."""
     replayed = compared.replayed
     ledger = summary.energy(replayed)
     return {
         "time": replayed.time,
+        "policy": replayed.policy,
+        "workload": replayed.workload.name,
         "hardware": replayed.hardware.name,
         "profile": replayed.profile.name,
         "recording": replayed.recording.manifest.name,
         "repairs": list(replayed.recording.repairs),
+        "start_us": replayed.span.start_us,
+        "end_us": replayed.span.end_us,
         "solver_on": replayed.solver_on,
+        "solving": None if replayed.solver_on is None else asdict(_solving(replayed, ledger)),
         "batch": replayed.batch,
         "ran_together": summary.ran_together(replayed),
         "missing": dict(compared.missing),
         "left_out": dict(compared.left_out),
         "failures": [asdict(failure) for failure in summary.failures(replayed)],
         "pipelines": [asdict(line) for line in summary.pipelines(replayed)],
-        "processors": [asdict(line) for line in summary.processors(replayed, ledger)],
+        "processors": [{**asdict(line), "total_nj": line.total_nj} for line in summary.processors(replayed, ledger)],
         "policies": [asdict(line) for line in compared.totals],
     }
 
@@ -88,16 +94,29 @@ def _times(count: int) -> str:
 
 
 def _short(text: str) -> str:
-    """A text on one line, cut where it is too long to be read in a table."""
-    line = " ".join(text.split())
+    """A text on one line, cut where it is too long to be read in a table, and with nothing that a terminal obeys."""
+    line = printable(" ".join(text.split()))
     return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]}..."
 
 
-def _charged(replayed: Replay, ledger: Ledger) -> str:
-    """What placing the frames took here and is charged for."""
+@dataclass(frozen=True, slots=True)
+class _Solving:
+    """What placing the frames took here, and is charged for."""
+
+    measured_us: int
+    placed_anew: int
+    """How many frames; the others took an earlier frame's plan."""
+    nj: int
+
+
+def _solving(replayed: Replay, ledger: Ledger) -> _Solving:
     solve_us = [frame.placement.solve_us for frame in replayed.frames if frame.placement.solve_us]
-    nj = ledger.by_cause().get("solver", 0)
+    return _Solving(sum(solve_us), len(solve_us), ledger.by_cause().get("solver", 0))
+
+
+def _charged(replayed: Replay, ledger: Ledger) -> str:
+    solving = _solving(replayed, ledger)
     return (
-        f"solver: {report.duration(sum(solve_us))} measured here, frames placed anew: {len(solve_us)}, "
-        f"charged to {replayed.solver_on}: {report.millijoules(nj)} mJ\n"
+        f"solver: {report.duration(solving.measured_us)} measured here, frames placed anew: {solving.placed_anew}, "
+        f"charged to {replayed.solver_on}: {report.millijoules(solving.nj)} mJ\n"
     )

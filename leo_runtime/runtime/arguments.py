@@ -17,6 +17,7 @@ from leo_runtime.documents.workload import TaskGraph, Workload
 from leo_runtime.errors import InputError
 from leo_runtime.frame.conditions import LinkNow
 from leo_runtime.frame.lower import MergedStage
+from leo_runtime.schema import MAX_QUANTITY
 from leo_runtime.values import several_names, whole
 
 if TYPE_CHECKING:
@@ -28,10 +29,15 @@ if TYPE_CHECKING:
 
 MAX_NOISE_PPM = 1_000_000
 """The most that the logarithm of a duration may spread."""
+MAX_RELEASE_US = 10**16
+"""The latest release: three hundred years, of which traces still tell the nanosecond in 64 bits."""
+MAX_AHEAD_US = 24 * 3600 * 1_000_000
+"""How far ahead of now a frame may be released that is waited for in real time."""
 SAID = 3
 """How many graphs that are due next are named."""
 
 _LINKS = "links={(source, target): (latency_us, bytes_per_s)}, with None in place of both where a link is down"
+_MICROSECONDS = "releases are in microseconds: divide one in nanoseconds by 1000"
 _AUDIO = (np.dtype(np.int16), np.dtype(np.float32), np.dtype(np.float64))
 _SWAPPED = "turn its bytes: samples.astype(samples.dtype.newbyteorder('='))"
 _CONVERSIONS = {
@@ -59,6 +65,11 @@ class SourceWindow:
     """Of its array: (samples,), or (samples, channels)."""
     kind: str = "other"
     """Of its stream. Audio is int16, or float32 or float64 from -1 to 1; anything else any real numbers, all finite."""
+
+    def at_its_value(self, samples: np.ndarray) -> np.ndarray:
+        """Samples as kernels take them, which know no kinds: to them int16 is audio, and 32768 its full scale."""
+        is_other = self.kind != "audio" and samples.dtype.kind == "i" and samples.dtype.itemsize == 2
+        return samples.astype(np.float32) if is_other else samples
 
 
 def source_window(stage: MergedStage, workload: Workload) -> SourceWindow:
@@ -129,6 +140,16 @@ def require_backends(hardware: Hardware, backends: Mapping[str, Backend] | None)
                 )
 
 
+def require_clock(clock: object) -> None:
+    """One that tells the time and waits; None: the runtime makes one."""
+    for method in ("now_us", "wait_until_us"):
+        if clock is not None and not callable(getattr(clock, method, None)):
+            raise InputError(
+                f"`clock` has no `{method}`: it is of type {type(clock).__name__}",
+                hint="`leo_runtime.clock.Clock` says what a clock has",
+            )
+
+
 def plain_noise(noise: Noise | int | None) -> Noise | int | None:
     """A function, a spread in ppm, or None."""
     return noise if noise is None or callable(noise) else whole(noise, "noise", most=MAX_NOISE_PPM)
@@ -152,13 +173,30 @@ def batch_frames(frames: Sequence[tuple[int, Windows]]) -> tuple[tuple[int, ...]
                 f"a frame of a batch is a release with its windows, got {type(one).__name__}",
                 hint="submit_batch([(release_us, {source: samples}), ...])",
             )
-    releases_us = tuple(whole(release_us, "release_us") for release_us, _ in frames)
+    releases_us = tuple(plain_release(release_us) for release_us, _ in frames)
     if list(releases_us) != sorted(set(releases_us)):
         raise InputError(
             f"the frames of a batch are released one after the other, got {', '.join(map(str, releases_us))} us",
             hint="submit them in the order in which they were recorded, each once",
         )
     return releases_us, tuple(windows for _, windows in frames)
+
+
+def plain_release(release_us: object) -> int:
+    """When a frame is released, in us from any time on, such as 1970: at most `MAX_RELEASE_US`."""
+    at_us = whole(release_us, "release_us")
+    if at_us > MAX_RELEASE_US:
+        raise InputError(f"a frame is released at {at_us} us, which is after {MAX_RELEASE_US:.0e}", hint=_MICROSECONDS)
+    return at_us
+
+
+def require_near(release_us: int, now_us: int) -> None:
+    """No frame is waited for in real time for longer than `MAX_AHEAD_US`."""
+    if release_us - now_us > MAX_AHEAD_US:
+        raise InputError(
+            f"a frame is released at {release_us} us, {release_us - now_us} us from now, which is more than a day",
+            hint=_MICROSECONDS,
+        )
 
 
 def require_order(release_us: int, last_release_us: int) -> None:
@@ -200,19 +238,13 @@ def due_graphs(
             )
     if not names:
         at_us = releases_us[0]
-        soon = sorted((_next_us(graph, at_us), number) for number, graph in enumerate(graphs))[:SAID]
+        soon = sorted((graph.next_release_us(at_us), number) for number, graph in enumerate(graphs))[:SAID]
         next_due = ", ".join(f"`{graphs[number].name}` at {next_us}" for next_us, number in soon)
         raise InputError(
             f"no graph is due at {at_us} us; due next are, in us, {next_due}",
             hint=f'release it then, or say which graphs it is for: graphs=["{graphs[soon[0][1]].name}"]',
         )
     return names
-
-
-def _next_us(graph: TaskGraph, at_us: int) -> int:
-    """When a graph is due, at that time or after it."""
-    periods = max(0, -(-(at_us - graph.offset_us) // graph.period_us))
-    return graph.offset_us + periods * graph.period_us
 
 
 def known_links(hardware: Hardware, links: object) -> dict[tuple[str, str], LinkNow]:
@@ -233,10 +265,10 @@ def known_links(hardware: Hardware, links: object) -> dict[tuple[str, str], Link
 def _link_now(name: str, value: Any) -> tuple[int, int | None]:
     if not isinstance(value, tuple | list) or len(value) != 2:
         raise InputError(f"the link {name} is (latency_us, bytes_per_s) or None, got {value!r}", hint=_LINKS)
-    latency_us = whole(value[0], f"latency_us of {name}")
+    latency_us = whole(value[0], f"latency_us of {name}", most=MAX_QUANTITY)
     if value[1] is None:
         return latency_us, None
-    bytes_per_s = whole(value[1], f"bytes_per_s of {name}")
+    bytes_per_s = whole(value[1], f"bytes_per_s of {name}", most=MAX_QUANTITY)
     if bytes_per_s == 0:
         raise InputError(f"the link {name} carries 0 bytes_per_s", hint=f"say None where it is down: {_LINKS}")
     return latency_us, bytes_per_s
@@ -272,16 +304,22 @@ def _require_samples(source: SourceWindow, samples: np.ndarray) -> None:
             f"{where} takes audio as int16, or as float32 or float64 from -1 to 1, got {samples.dtype}",
             hint=_CONVERSIONS.get(samples.dtype.name, "bring it to floats from -1 to 1"),
         )
+    if np.ma.is_masked(samples):
+        raise InputError(
+            f"{where} takes numbers, and {_sample(_first(np.ma.getmaskarray(samples)))} is masked",
+            hint="put a number where nothing was recorded: samples.filled(0)",
+        )
     if samples.dtype.kind not in "iuf":
         raise InputError(f"{where} takes real numbers, got {samples.dtype}", hint="samples.astype(numpy.float32)")
     if samples.dtype.kind != "f" or samples.size == 0:
         return
     # NaN and infinity come through both, so that samples are looked at twice and not three times.
-    least, greatest = float(samples.min()), float(samples.max())
-    if not np.isfinite([least, greatest]).all():
-        at = int(np.argmin(np.isfinite(samples).reshape(len(samples), -1).all(axis=1)))
+    least, greatest = samples.min(), samples.max()
+    if not _finite(np.array([least, greatest])).all():
+        place = _first(~_finite(samples))
+        too_great = ", more than float32 has room for" if np.isfinite(samples[place]) else ""
         raise InputError(
-            f"{where} takes numbers, and sample {at} is {np.ravel(samples[at])[0]}",
+            f"{where} takes numbers, and {_sample(place)} is {samples[place]}{too_great}",
             hint="put a number, such as 0, where nothing was recorded, or leave the frame out",
         )
     if source.kind == "audio" and (least < -1 or greatest > 1):
@@ -289,3 +327,20 @@ def _require_samples(source: SourceWindow, samples: np.ndarray) -> None:
             f"{where} takes floats from -1 to 1 as audio, got {least:g} to {greatest:g}",
             hint="divide them by the largest value they can have; 16-bit samples are taken as they are, as int16",
         )
+
+
+def _first(wrong: np.ndarray) -> tuple[int, ...]:
+    """Where the first one is."""
+    return tuple(int(at) for at in np.argwhere(wrong)[0])
+
+
+def _sample(place: tuple[int, ...]) -> str:
+    """A place in a window, in words; of a stream with one channel that is not named."""
+    return f"sample {place[0]}{f' of channel {place[1]}' if len(place) > 1 else ''}"
+
+
+def _finite(samples: np.ndarray) -> np.ndarray:
+    """Which of them are finite numbers as float32, which is what stages read."""
+    with np.errstate(over="ignore"):
+        found: np.ndarray = np.isfinite(samples.astype(np.float32, copy=False))
+    return found

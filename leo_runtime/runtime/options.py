@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from leo_runtime.errors import InputError
 from leo_runtime.runtime.arguments import require_flags
 from leo_runtime.runtime.planner import Solver
 from leo_runtime.values import whole
@@ -53,3 +54,14 @@ class RuntimeOptions:
             if name not in known:
                 raise TypeError(f"there is no option `{name}` of a runtime; there are {', '.join(known)}")
         return replace(self, **changes)
+
+
+def chosen_options(options: object, changes: Mapping[str, Any]) -> RuntimeOptions:
+    """The options, or the usual ones where there are None, with changes. Raises as `RuntimeOptions` does."""
+    usual = RuntimeOptions() if options is None else options
+    if not isinstance(usual, RuntimeOptions):
+        raise InputError(
+            f"`options` are RuntimeOptions, got {type(options).__name__}",
+            hint="give one of them alone as a keyword, such as solver=...",
+        )
+    return usual.changed(**changes)

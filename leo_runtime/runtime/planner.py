@@ -18,6 +18,7 @@ from leo_runtime.frame.batch import Job, Modes, solve_batch, worth_batching
 from leo_runtime.frame.conditions import Conditions, LinkNow
 from leo_runtime.frame.lower import MergedWorkload, frame_problem
 from leo_runtime.judge import check
+from leo_runtime.operators.own import failure
 from leo_runtime.schema import MAX_QUANTITY
 from leo_runtime.solver import SOLVERS, named, plain_limits
 from leo_runtime.solver.replan import Replanner
@@ -38,6 +39,9 @@ MAX_KINDS = 16
 BATCH_NODES = 500
 """How far a named solver without a limit searches for each choice of what runs together: a batch is often too large for
 a proof, and the same limit gives the same answer."""
+
+UNPLACED_BY = "runtime"
+"""The solver that is named where none has answered."""
 
 _Question = tuple[Conditions, int, tuple[str, ...] | None]
 """What is found, how many frames are placed as one, and which stages may run them together (None: any)."""
@@ -271,7 +275,7 @@ def judged(solver: Solver) -> Solver:
         except LeoError:
             raise
         except Exception as error:  # Foreign code: whatever it raises means that it has no answer.
-            raise SolverError(f"the solver `{called}` raised {type(error).__name__}: {error}") from error
+            raise SolverError(f"the solver `{called}` raised {failure(error, solver)}") from error
         report = check(problem, placement)
         if report.ok:
             return placement.model_copy(update={"criteria": report.criteria})
@@ -287,4 +291,4 @@ def judged(solver: Solver) -> Solver:
 
 def no_placement(reason: str) -> Placement:
     """Says why a frame is not placed."""
-    return Placement(format="leo-placement/1", problem="frame", solver="runtime", status="infeasible", reason=reason)
+    return Placement(format="leo-placement/1", problem="frame", solver=UNPLACED_BY, status="infeasible", reason=reason)

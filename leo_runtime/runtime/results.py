@@ -68,6 +68,7 @@ class Results:
             placement=plan.placement,
             stages=tuple(self._observed(submitted, record) for record in done.stages),
             transfers=_transfers(done),
+            skipped=done.skipped,
             graphs=tuple(
                 graph_result(
                     graph,
@@ -134,7 +135,13 @@ class Results:
 
 
 def unplaced_result(
-    frame: int, releases_us: tuple[int, ...], graphs: tuple[TaskGraph, ...], now_us: int, placement: Placement
+    frame: int,
+    releases_us: tuple[int, ...],
+    graphs: tuple[TaskGraph, ...],
+    now_us: int,
+    placement: Placement,
+    *,
+    skipped: bool = False,
 ) -> FrameResult:
     """The result of a frame, or batch, of which nothing is known to have run; `placement` says why."""
     last_us = releases_us[-1]
@@ -144,7 +151,7 @@ def unplaced_result(
         for number, release_us in enumerate(releases_us)
         for graph in graphs
     )
-    return FrameResult(frame, last_us, placement, (), (), found)
+    return FrameResult(frame, last_us, placement, (), (), found, skipped=skipped)
 
 
 def energy_nj(mode: Mode, lasted_us: int) -> int:

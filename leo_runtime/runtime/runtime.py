@@ -31,23 +31,23 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from leo_runtime.backend import is_simulated
-from leo_runtime.backend.machine import Machine, anything, open_backends, require_served, usable
+from leo_runtime.backend.machine import Machine, open_backends, require_served, usable
 from leo_runtime.clock import Clock, WallClock
 from leo_runtime.dispatch.dispatcher import Dispatcher
 from leo_runtime.dispatch.driver import Driver
-from leo_runtime.dispatch.events import FrameAdmitted, ProcessorFound, ProcessorLost, RunStage
+from leo_runtime.dispatch.events import FrameAdmitted, FrameDone, ProcessorFound, ProcessorLost, RunStage
 from leo_runtime.dispatch.executor import CLOSE_TIMEOUT_S, Executor
 from leo_runtime.dispatch.plan import Plan
 from leo_runtime.dispatch.simulator import Noise, Simulator, seeded_noise
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Mode, Placement
 from leo_runtime.documents.profile import Profile
-from leo_runtime.documents.workload import Workload
-from leo_runtime.errors import DrainTimeoutError, InputError
+from leo_runtime.documents.workload import BoundStage, Workload
+from leo_runtime.errors import ClosedError, DrainTimeoutError, InputError
 from leo_runtime.frame.batch import FramePrices, Modes, require_candidates
 from leo_runtime.frame.conditions import Conditions
 from leo_runtime.frame.ledger import linger_us
-from leo_runtime.frame.lower import MergedWorkload, merge, price
+from leo_runtime.frame.lower import MergedWorkload, Supports, merge, price, require_computed
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.runtime.answers import check_decision, due_us
 from leo_runtime.runtime.arguments import (
@@ -58,8 +58,11 @@ from leo_runtime.runtime.arguments import (
     named_graphs,
     named_processors,
     plain_noise,
+    plain_release,
     require_backends,
+    require_clock,
     require_flags,
+    require_near,
     require_order,
     require_parts,
     require_processor,
@@ -68,11 +71,11 @@ from leo_runtime.runtime.arguments import (
 )
 from leo_runtime.runtime.drift import ONE, Drift, Estimate
 from leo_runtime.runtime.kernels import Kernels, frozen_copy, frozen_view
-from leo_runtime.runtime.options import RuntimeOptions
+from leo_runtime.runtime.options import RuntimeOptions, chosen_options
 from leo_runtime.runtime.planner import FrameSolver, LinksNow, Planner, frame_solver, no_placement
 from leo_runtime.runtime.results import Results, Submitted, energy_nj, unplaced_result
 from leo_runtime.runtime.turns import Turns
-from leo_runtime.values import whole
+from leo_runtime.values import seconds, several_names, whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -153,6 +156,8 @@ class Runtime:
         self._last_release_us = 0
         self._count = 0
         self._in_flight: dict[int, Submitted] = {}
+        self._ended: deque[FrameDone] = deque()
+        """Frames whose results are to be made."""
         self._over: deque[FrameResult] = deque()
         self._drift = Drift()
 
@@ -172,17 +177,19 @@ class Runtime:
         """A runtime in virtual time: durations are the profile's, values are computed on this machine.
 
         `options`, or any of them as a keyword, are of `RuntimeOptions`; `backends` None: those installed, and the CPU's
-        for processors that none of them serves. Without `compute` nothing is computed, every gate opens, and any stage
-        runs wherever the profile knows its cost. `noise` gives durations, or is the spread of a seeded log-normal noise
-        in ppm. `device_times` names processors whose kernels' own time is taken instead of the profile's. Raises
-        `GraphError`, `ProfileError`, `SolverError`, what making a backend raises, and `KernelError` where a stage has
-        no kernel that loads: every kernel is loaded beforehand, and a mode whose kernel fails then is left out.
+        for processors that none of them serves. Without `compute` nothing is computed, any stage runs wherever the
+        profile knows its cost, and every gate opens but those with a `chance_ppm`, which are drawn from `seed`. Stages
+        of operator `cost` are never computed: they give zeros. `noise` gives durations, or is the spread of a seeded
+        log-normal noise in ppm. `device_times` names processors whose kernels' own time is taken instead of the
+        profile's. Raises `GraphError`, `ProfileError`, `SolverError`, what making a backend raises, and `KernelError`
+        where a stage has no kernel that loads: every kernel is loaded beforehand, and a mode whose kernel fails then is
+        left out.
         """
         require_parts(workload, hardware, profile)
         require_flags(compute=compute)
         noise = plain_noise(noise)
         device_times = named_processors(hardware, device_times, "device_times")
-        chosen = (options or RuntimeOptions()).changed(**changes)
+        chosen = chosen_options(options, changes)
         solver = _solver(chosen)
         require_backends(hardware, chosen.backends)
         merged = merge(workload)
@@ -190,11 +197,24 @@ class Runtime:
             machine = undo.enter_context(open_backends(hardware, chosen.backends if compute else {}, stand_in=True))
             if compute:
                 require_served(machine, hardware)
-            supports = machine.supports if compute else anything
+
+            def able(processor: str, stage: BoundStage, variant: str) -> bool:
+                return not compute or stage.operator.only_costs or machine.supports(processor, stage, variant)
+
+            supports = _asked_once(able)
             prices = FramePrices(partial(price, merged, hardware, profile, supports), unbatched=device_times)
             backends = machine.backends
-            kernels = Kernels(merged, backends, prices, allow_nonfinite=chosen.allow_nonfinite) if compute else None
-            loads = usable(prices.of(1), kernels.load) if kernels else None
+            kernels = None
+            if compute or any(stage.bound.chance_ppm is not None for stage in merged.stages):
+                kernels = Kernels(
+                    merged,
+                    backends,
+                    prices,
+                    allow_nonfinite=chosen.allow_nonfinite,
+                    computes=compute,
+                    seed=chosen.seed,
+                )
+            loads = usable(prices.of(1), kernels.load) if kernels and compute else None
             if loads:
                 prices.keep(loads.modes)
             noise = seeded_noise(chosen.seed, noise) if isinstance(noise, int) else noise
@@ -251,15 +271,18 @@ class Runtime:
         """
         require_parts(workload, hardware, profile)
         require_flags(modelled_delays=modelled_delays)
-        chosen = (options or RuntimeOptions()).changed(**changes)
+        require_clock(clock)
+        chosen = chosen_options(options, changes)
         solver = _solver(chosen)
         require_backends(hardware, chosen.backends)
         merged = merge(workload)
+        require_computed(merged)
         lanes = {processor.name: processor.lanes for processor in hardware.processors}
         with ExitStack() as undo:
             machine = undo.enter_context(open_backends(hardware, chosen.backends))
             require_served(machine, hardware)
-            prices = FramePrices(partial(price, merged, hardware, profile, machine.supports), unbatched=tuple(lanes))
+            supports = _asked_once(machine.supports)
+            prices = FramePrices(partial(price, merged, hardware, profile, supports), unbatched=tuple(lanes))
             backends = machine.backends
             kernels = Kernels(merged, backends, prices, lanes=lanes, allow_nonfinite=chosen.allow_nonfinite)
             runs = usable(prices.of(1), kernels.warm)
@@ -304,9 +327,7 @@ class Runtime:
         """
         release_us = whole(release_us, "release_us")
         return tuple(
-            graph.name
-            for graph in self.merged.workload.graphs
-            if release_us >= graph.offset_us and (release_us - graph.offset_us) % graph.period_us == 0
+            graph.name for graph in self.merged.workload.graphs if graph.next_release_us(release_us) == release_us
         )
 
     def sources(self, graphs: Collection[str]) -> tuple[SourceWindow, ...]:
@@ -314,7 +335,8 @@ class Runtime:
 
         Raises `InputError` for a graph that is not there.
         """
-        key = named_graphs(self.merged.workload, graphs) if graphs else ()
+        names = several_names(graphs, "graphs")
+        key = named_graphs(self.merged.workload, names) if names else ()
         if key not in self._sources:
             self._sources[key] = tuple(
                 source_window(stage, self.merged.workload)
@@ -362,14 +384,16 @@ class Runtime:
         that `triggered` names, of which there has to be one; a release off their periods' grid names them here.
         `links`, copied as well, holds from now on, and is None for one that is down; None: as before.
 
-        From any thread: frames are taken in the order of the calls. Raises `InputError` for a release before the last
-        one, a graph or link that is not there, a window that is missing or of another shape or kind, or a runtime that
-        is closed, also while this waits; `SolverError` when the solver has no answer and never had one, or is the
+        From any thread: frames are taken in the order of the calls. Raises `ClosedError` (an `InputError`) where the
+        runtime is closed, also while this waits; `InputError` for a release before the last one or out of range
+        (`MAX_RELEASE_US`; in real time also `MAX_AHEAD_US` from now), a graph or link that is not there, a window that
+        is missing or of another shape or kind, and for a frame that is submitted by what another `submit` calls (its
+        solver or, in virtual time, a kernel); `SolverError` when the solver has no answer and never had one, or is the
         caller's own and wrong (`leo_runtime.check` judges it): later, that fails the frame and not the run. A frame
         that is refused gives no result. Raises what went wrong in the runtime itself: the frames in flight then have
         their results.
         """
-        return self._submit((whole(release_us, "release_us"),), (windows,), graphs, links, None, copy)
+        return self._submit((plain_release(release_us),), (windows,), graphs, links, None, copy)
 
     def submit_batch(
         self,
@@ -407,17 +431,20 @@ class Runtime:
     def drain(self, timeout_s: float | None = None) -> tuple[FrameResult, ...]:
         """Wait until every submitted frame has ended, then `results`.
 
-        From any thread, but not from within a kernel. Raises `DrainTimeoutError` (a `TimeoutError`) where that takes
-        longer than `timeout_s`, in seconds of real time: `results` then still has what ended, and nothing is stopped.
-        Raises what went wrong in the runtime itself; the frames have their results then, too.
+        From any thread, but not from within a kernel, which is an `InputError`, as it is in a process that was forked
+        since the first live frame: that has none of the threads. Raises `DrainTimeoutError` (a `TimeoutError`) where
+        that takes longer than `timeout_s`, in seconds of real time: `results` then still has what ended, and nothing is
+        stopped. Raises what went wrong in the runtime itself; the frames have their results then, too.
         """
+        timeout_s = None if timeout_s is None else seconds(timeout_s, "timeout_s")
         driver = self._driver
         if driver is not None and not driver.drain(timeout_s):
             with self._lock:
                 self._collect()
                 late = ", ".join(map(str, self._in_flight))
+            waited = "" if timeout_s is None else f" after {timeout_s:g} s"
             raise DrainTimeoutError(
-                f"not every frame has ended after {timeout_s} s, these are in flight: {late or 'none any more'}",
+                f"not every frame has ended{waited}, these are in flight: {late or 'none any more'}",
                 hint="results() gives those that have ended; close() ends the others",
             )
         return self.results()
@@ -463,6 +490,7 @@ class Runtime:
         Frames in flight end as `failed`, and `results` has them. Waits `timeout_s` at most for the kernels that are
         running, all together; one that hangs longer is left to itself.
         """
+        timeout_s = seconds(timeout_s, "timeout_s")
         why = "the runtime was closed before it ended"
         with self._lock:
             self._closed = True
@@ -498,39 +526,49 @@ class Runtime:
         copy: bool,
     ) -> int:
         """Take one frame, or several as a batch, and start them when it is their turn."""
+        require_flags(copy=copy)
+        if self._turns.mine():
+            raise InputError(
+                "a frame is submitted while another one is, by what that calls (a solver, kernel or noise)",
+                hint="submit it when that has returned, or from another thread for which nothing here waits",
+            )
         with self._lock:
             require_order(releases_us[-1], self._last_release_us)  # Before anything else is said of a late one.
         if graphs is None:
             names = due_graphs(self.merged.workload.graphs, releases_us, self.triggered)
         else:
             names = named_graphs(self.merged.workload, graphs)
-        if self._kernels is not None:
+        if self._kernels is not None and self._kernels.computes:
             for one in windows:
                 require_windows(self.sources(names), self.sources(self._graphs), one)
             windows = tuple(self._own_windows(names, one, copy) for one in windows)
         links = None if links is None else known_links(self.hardware, links)
-        with self._lock:
-            self._require_open()
-            require_order(releases_us[-1], self._last_release_us)
-            self._last_release_us = releases_us[-1]
-            frame, self._count = self._count, self._count + 1
-            ticket = self._turns.ticket()
-        with self._turns.turn(ticket):
+        with self._turns.turn() as turn:
+            with self._lock:
+                self._require_open()
+                turn.queue()
+            turn.wait()
+            with self._lock:
+                require_order(releases_us[-1], self._last_release_us)
             driver = self._begun(releases_us[-1])
+            if isinstance(driver, Executor):
+                require_near(releases_us[-1], driver.clock.now_us())
             driver.reach(releases_us[-1])
             self._links = self._links if links is None else links
             asleep, found = self._place(driver, releases_us, names, together)
             wanted = tuple(self._graphs[name] for name in names)
-            if isinstance(found, Placement):
+            if not isinstance(found, Plan):
+                skipped = found is None
+                why = self._too_many() if found is None else found
                 with self._lock:
-                    self._require_open()
-                    self._keep(unplaced_result(frame, releases_us, wanted, self.now_us, found))
+                    frame = self._take(releases_us[-1])
+                    self._keep(unplaced_result(frame, releases_us, wanted, self.now_us, why, skipped=skipped))
                 return frame
             with self._lock:
-                self._require_open()
+                frame = self._take(releases_us[-1])
+                if self._kernels is not None:  # First: a frame in flight has its arrays, whatever comes between.
+                    self._kernels.begin(frame, windows, names, found.jobs, releases_us)
                 self._in_flight[frame] = Submitted(frame, releases_us, wanted, found)
-                if self._kernels is not None:
-                    self._kernels.begin(frame, windows, names, found.jobs)
             release_us, give_up_us = releases_us[-1], max(due_us(graph, releases_us) for graph in wanted)
             now_us = max(release_us, driver.clock.now_us())
             driver.post(FrameAdmitted(now_us, frame, release_us, found, asleep, give_up_us))
@@ -539,14 +577,24 @@ class Runtime:
     def _own_windows(self, graphs: tuple[str, ...], windows: Windows, copy: bool) -> Windows:
         """The windows that a frame reads, as nobody can change them."""
         own = frozen_copy if copy else frozen_view
-        return {source.stage: own(windows[source.stage]) for source in self.sources(graphs)}
+        return {source.stage: own(source.at_its_value(windows[source.stage])) for source in self.sources(graphs)}
 
     def _require_open(self) -> None:
         """Raise where no frame can be taken any more. Behind the lock."""
         if self._closed:
-            raise InputError("the runtime is closed", hint="submit frames before close(), inside its `with` block")
+            raise ClosedError("the runtime is closed", hint="submit frames before close(), inside its `with` block")
         if self._driver is not None and self._driver.failure is not None:
             raise self._driver.failure
+
+    def _take(self, release_us: int) -> int:
+        """The number of a frame that is not refused any more: only such a one moves the last release. Behind the lock.
+
+        In turn.
+        """
+        self._require_open()
+        self._last_release_us = release_us
+        frame, self._count = self._count, self._count + 1
+        return frame
 
     def _begun(self, release_us: int) -> Driver:
         """The driver, made with the first frame."""
@@ -561,8 +609,8 @@ class Runtime:
 
     def _place(
         self, driver: Driver, releases_us: tuple[int, ...], names: tuple[str, ...], together: tuple[str, ...] | None
-    ) -> tuple[tuple[str, ...], Plan | Placement]:
-        """Who sleeps now, and a plan, or a placement that says why there is none. In turn."""
+    ) -> tuple[tuple[str, ...], Plan | Placement | None]:
+        """Who sleeps now, and a plan, or a placement that says why there is none; None: it is skipped. In turn."""
         frames = len(releases_us)
         with self._lock:
             self._collect()
@@ -578,12 +626,16 @@ class Runtime:
         if in_flight >= self._options.max_in_flight:
             with self._lock:
                 self.skipped += frames
-            return (), no_placement(f"skipped: {self._options.max_in_flight} frames are in flight")
+            return (), None
         for conditions in questions:
             found = self._planner.plan(conditions, frames=frames, together=together, batched=batched)
             if isinstance(found, Plan):
                 break
         return conditions.asleep, found
+
+    def _too_many(self) -> Placement:
+        """Says why a frame is skipped that comes while too many others have not ended."""
+        return no_placement(f"skipped: {self._options.max_in_flight} frames are in flight")
 
     def _conditions(
         self, dispatcher: Dispatcher, release_us: int, now_us: int, graphs: tuple[str, ...], without: frozenset[str]
@@ -605,7 +657,10 @@ class Runtime:
 
     def _profiled_us(self, order: RunStage) -> int:
         """How long a run takes by the profile."""
-        job = self._in_flight[order.frame].plan.jobs[order.stage]
+        submitted = self._in_flight.get(order.frame)
+        if submitted is None:  # It was given up just now: what it still does counts for nothing.
+            return order.expected_us
+        job = submitted.plan.jobs[order.stage]
         return self._prices.mode(job.stage, order.variant, order.resource, len(job.frames)).duration_us
 
     def _adapted(self, modes: Modes) -> Modes:
@@ -626,24 +681,48 @@ class Runtime:
         if self._driver is None:
             return
         failure = self._driver.failure
-        for done in self._driver.finished():
-            submitted = self._in_flight.pop(done.frame)
-            values = None if self._kernels is None else self._kernels.end(done.frame)
-            self.skipped += len(submitted.releases_us) if done.skipped else 0
-            for mode, profiled_us, lasted_us in self._results.lasted(submitted, done):
-                self._drift.observe(mode, profiled_us, lasted_us)
-            self._keep(self._results.of(submitted, done, values))
+        self._ended.extend(self._driver.finished())
+        while self._ended:
+            done = self._ended[0]
+            submitted = self._in_flight.get(done.frame)
+            if submitted is not None:  # Otherwise it was given up, and has its result.
+                result = self._result(submitted, done)
+                # A Ctrl-C that came so far has lost nothing: whoever asks next makes the result again.
+                self._keep(result)
+                self._forget(done.frame)
+                self.skipped += len(submitted.releases_us) if done.skipped else 0
+                for mode, profiled_us, lasted_us in self._results.lasted(submitted, done):
+                    self._drift.observe(mode, profiled_us, lasted_us)
+            self._ended.popleft()
         if failure is not None:
             self._fail_all(f"the runtime failed ({type(failure).__name__}: {failure})")
 
     def _fail_all(self, why: str) -> None:
         """End what is in flight, where the driver does not."""
-        for frame, submitted in self._in_flight.items():
-            if self._kernels is not None:
-                self._kernels.end(frame)
-            placement = no_placement(why)
-            self._keep(unplaced_result(frame, submitted.releases_us, submitted.graphs, self.now_us, placement))
-        self._in_flight.clear()
+        placement = no_placement(why)
+        try:
+            now_us = self.now_us
+        except Exception:  # It may be the clock that went wrong: then they end with their releases.
+            now_us = 0
+        for frame in tuple(self._in_flight):
+            submitted = self._in_flight[frame]
+            self._forget(frame)
+            self._keep(unplaced_result(frame, submitted.releases_us, submitted.graphs, now_us, placement))
+
+    def _result(self, submitted: Submitted, done: FrameDone) -> FrameResult:
+        try:
+            # Zeros that stand in for outputs are nobody's answer.
+            computes = self._kernels is not None and self._kernels.computes
+            values = self._kernels.outputs(done.frame) if self._kernels is not None and computes else None
+            return self._results.of(submitted, done, values)
+        except Exception as error:  # A mistake of ours: it is told in its place, and the others have their results.
+            why = no_placement(f"the runtime failed ({type(error).__name__}: {error})")
+            return unplaced_result(done.frame, submitted.releases_us, submitted.graphs, done.at_us, why)
+
+    def _forget(self, frame: int) -> None:
+        del self._in_flight[frame]
+        if self._kernels is not None:
+            self._kernels.end(frame)
 
     def _keep(self, result: FrameResult) -> None:
         self._over.append(result)
@@ -654,6 +733,22 @@ class Runtime:
 
 def _solver(options: RuntimeOptions) -> FrameSolver:
     return frame_solver(options.solver, options.limit_ms, options.limit_nodes, options.switching_nj, options.seed)
+
+
+def _asked_once(supports: Supports) -> Supports:
+    """The first answers: prices of more frames are made later, behind the lock, and backends are not ours.
+
+    For the stages of one merged workload, which outlives it.
+    """
+    answers: dict[tuple[str, int, str], bool] = {}
+
+    def answer(processor: str, stage: BoundStage, variant: str) -> bool:
+        key = (processor, id(stage), variant)
+        if key not in answers:
+            answers[key] = supports(processor, stage, variant)
+        return answers[key]
+
+    return answer
 
 
 def _lanes(hardware: Hardware) -> dict[str, int]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
 
 
 class Turns:
@@ -13,23 +13,46 @@ class Turns:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._waiting: deque[object] = deque()
+        self._waiting: deque[Turn] = deque()
 
-    def ticket(self) -> object:
-        """A place at the end of the queue, to be used once."""
-        place = object()
+    def turn(self) -> Turn:
+        """A turn of the calling thread, for a `with` block."""
+        return Turn(self._changed, self._waiting)
+
+    def mine(self) -> bool:
+        """Whether the calling thread is in the queue, or has its turn: it would wait for itself."""
+        me = threading.get_ident()
         with self._changed:
-            self._waiting.append(place)
-        return place
+            return any(turn.thread == me for turn in self._waiting)
 
-    @contextmanager
-    def turn(self, ticket: object) -> Iterator[None]:
-        """Wait until the ticket is the first, and give its place up at the end, whatever happens."""
-        try:
-            with self._changed:
-                self._changed.wait_for(lambda: self._waiting[0] is ticket)
-            yield
-        finally:
-            with self._changed:
-                self._waiting.remove(ticket)
+
+class Turn:
+    """One thread's place. Leaving the `with` block gives it up, whatever happens and however far it has come."""
+
+    def __init__(self, changed: threading.Condition, waiting: deque[Turn]) -> None:
+        self.thread = threading.get_ident()
+        self._changed = changed
+        self._waiting = waiting
+
+    def queue(self) -> None:
+        """Take a place at the end. Once."""
+        with self._changed:
+            self._waiting.append(self)
+
+    def wait(self) -> None:
+        """Wait to be the first."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting[0] is self)
+
+    def __enter__(self) -> Self:
+        """The turn itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let the next one have it."""
+        with self._changed:
+            if self in self._waiting:
+                self._waiting.remove(self)
                 self._changed.notify_all()

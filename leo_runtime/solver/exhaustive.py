@@ -135,17 +135,11 @@ def _choose(search: _Search, order: list[str], modes: dict[str, Mode]) -> None:
 def _broken(problem: Problem, name: str, modes: dict[str, Mode]) -> str | None:
     """The rule that the chosen modes already break because of stage `name`, or None."""
     stage = next(s for s in problem.stages if s.name == name)
-    target = _resource(problem, modes[name].resource)
-    if target.lanes == 0:
-        return f"rule 1 ({target.name} has no lane, and {name} would run there)"
+    target = modes[name].resource
     for source in stage.inputs:
-        if modes[source].resource == target.name:
-            continue
-        link = _link(problem, modes[source].resource, target.name)
-        if link is None:
-            return f"rule 4 (no link {modes[source].resource} -> {target.name} for {source} -> {name})"
-        if link.resource is not None and _resource(problem, link.resource).lanes == 0:
-            return f"rule 4 ({link.resource} has no lane, and {source} -> {name} would be sent over it)"
+        here = modes[source].resource
+        if here != target and _link(problem, here, target) is None:
+            return f"rule 4 (no link {here} -> {target} for {source} -> {name})"
     for resource in problem.resources:
         held = sum(mode.memory_bytes for mode in modes.values() if mode.resource == resource.name)
         if resource.memory_bytes is not None and held > resource.memory_bytes:

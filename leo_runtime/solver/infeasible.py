@@ -40,32 +40,23 @@ def reason(problem: Problem, stop: Stop | None = None) -> str:
 
 
 def _nowhere(problem: Problem) -> Iterator[str]:
-    """Rule 1 and 5: stages none of whose modes has a lane and fits into memory alone."""
-    lanes = {resource.name: resource.lanes for resource in problem.resources}
+    """Rule 5: stages none of whose modes fits into memory alone."""
     caps = {resource.name: resource.memory_bytes for resource in problem.resources}
     for stage in problem.stages:
-        placed = [mode for mode in stage.modes if lanes[mode.resource] > 0]
-        if not placed:
-            where = _named(mode.resource for mode in stage.modes)
-            yield f"rule 1: `{stage.name}` can only run on {where}, without lanes"
-            continue
-        for mode in placed:
+        for mode in stage.modes:
             cap = caps[mode.resource]
             if cap is None or mode.memory_bytes <= cap:
                 break
         else:
-            needs = min(mode.memory_bytes for mode in placed)
-            where = _named(mode.resource for mode in placed)
+            needs = min(mode.memory_bytes for mode in stage.modes)
+            where = _named(mode.resource for mode in stage.modes)
             yield f"rule 5: `{stage.name}` alone needs at least {needs} bytes of memory, more than there is on {where}"
 
 
 def _unlinked(problem: Problem) -> Iterator[str]:
     """Rule 4: a reader none of whose places can be reached from any place of its input."""
-    lanes = {resource.name: resource.lanes for resource in problem.resources}
-    linked = {(link.source, link.target) for link in problem.links if link.resource is None or lanes[link.resource] > 0}
-    places = {
-        stage.name: [mode.resource for mode in stage.modes if lanes[mode.resource] > 0] for stage in problem.stages
-    }
+    linked = {(link.source, link.target) for link in problem.links}
+    places = {stage.name: [mode.resource for mode in stage.modes] for stage in problem.stages}
     for stage in problem.stages:
         for name in stage.inputs:
             if not any(a == b or (a, b) in linked for a in places[name] for b in places[stage.name]):

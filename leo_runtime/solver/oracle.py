@@ -256,10 +256,6 @@ def _add_resource(model: _Model, resource: Resource) -> None:
     """Rules 1 and 2 for everything that could use a resource."""
     cp = model.cp
     uses = model.uses.get(resource.name, [])
-    if resource.lanes == 0:
-        for literal, _, _ in uses:
-            model.rule(cp.add_bool_or(literal.negated()), f"rule 1: {resource.name} has no lane")
-        return
     ready = min(resource.ready_us, default=0)
     earliest = max(ready, 0 if resource.awake else resource.wake_latency_us)
     for literal, start, _ in uses:

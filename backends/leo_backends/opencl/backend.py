@@ -111,7 +111,15 @@ class OpenClBackend:
             return self._worker
 
     def close(self) -> None:
-        """End the worker process. Closing twice is fine; a kernel used after that starts it again."""
+        """End the worker process, also where it is at work: who waits for that hears that it died.
+
+        From any thread. Closing twice is fine; a kernel used after that starts it again.
+        """
+        worker = self._worker
+        if self._lock.acquire(blocking=False):
+            self._lock.release()
+        elif worker is not None:
+            worker.kill()
         with self._lock:
             if self._worker is not None:
                 self._worker.close()

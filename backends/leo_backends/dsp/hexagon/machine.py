@@ -103,7 +103,12 @@ class HexagonMachine:
             return self._ask(_RUN, model.slot, _packed(inputs))
 
     def close(self) -> None:
-        """End the program. Closing twice is fine."""
+        """End the program, also where it runs a stage: who waits for that hears of it. Closing twice is fine."""
+        process = self._process
+        if self._lock.acquire(blocking=False):
+            self._lock.release()
+        elif process is not None:
+            process.kill()
         with self._lock:
             self._closed = True
             self._stop()
