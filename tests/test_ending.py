@@ -449,7 +449,9 @@ def test_backends_are_closed_where_what_follows_fails(kind: str, monkeypatch: py
     make = Runtime.simulated if kind == "virtual" else Runtime.live
     wrong = loud_graph()
     assert wrong.decision is not None
-    wrong = wrong.model_copy(update={"decision": wrong.decision.model_copy(update={"labels": ("one",)})})
+    wrong = wrong.model_copy(
+        update={"decision": wrong.decision.model_copy(update={"labels": ("one",), "background": None})}
+    )
     costless = profile().model_copy(update={"costs": ()})
     for graph, costs, error in ((wrong, profile(), GraphError), (loud_graph(), costless, ProfileError)):
         made.clear()

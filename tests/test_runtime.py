@@ -500,7 +500,9 @@ def test_wrong_frames_are_refused() -> None:
 def test_a_decision_needs_a_label_for_every_entry() -> None:
     graph = loud_graph()
     assert graph.decision is not None
-    wrong = graph.model_copy(update={"decision": graph.decision.model_copy(update={"labels": ("one",)})})
+    wrong = graph.model_copy(
+        update={"decision": graph.decision.model_copy(update={"labels": ("one",), "background": None})}
+    )
     with pytest.raises(GraphError, match=r"reads 1 labels from stage `scores`, whose output has 2 entries"):
         simulated(wrong)
 
