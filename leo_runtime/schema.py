@@ -159,10 +159,11 @@ def require_path(path: object) -> None:
         raise InputError(f"a file is named by a str or a Path, got {type(path).__name__}")
 
 
-def require_writable(path: Path) -> None:
+def require_writable(path: Path, *read: str | Path | None) -> None:
     """Make the folder of a file that is to be written. Raises `InputError` when the file could not be written there.
 
-    To be called before long work whose result goes there.
+    To be called before long work whose result goes there. It is none of those that are `read`, under whatever name:
+    None, and what is no file, is nothing that could be lost.
     """
     if path.suffix == ".toml":
         raise InputError(f"{path}: {_NOT_TOML}")
@@ -172,6 +173,9 @@ def require_writable(path: Path) -> None:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if not os.access(path if path.exists() else path.parent, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        sources = [Path(other) for other in read if other is not None]
+        if path.is_file() and any(path.samefile(source) for source in sources if source.exists()):
+            raise InputError(f"{path}: is what is read, and would be lost", hint="write to another file")
     except OSError as error:
         # mkdir calls a file that stands where a folder should be one that exists.
         why = os.strerror(errno.ENOTDIR) if isinstance(error, FileExistsError) else error.strerror

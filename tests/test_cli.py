@@ -331,7 +331,30 @@ def test_what_an_output_has_no_character_for_is_written_as_an_escape(monkeypatch
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
     put("\udc80 \u00e4\n")
-    assert written.getvalue() == b"\\udc80 \\xe4\n"
+    assert written.getvalue() == b"\\udc80 \\u00e4\n"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_document_stays_one_in_every_encoding(frame, encoding):
+    name = "w\u00e4rme \u03b8 \U0001f525"
+    write(frame / "frame.json", {**PROBLEM, "name": name})
+    done = subprocess.run(
+        [sys.executable, "-m", "leo_runtime", "solve", "frame.json"],
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert json.loads(done.stdout.decode(encoding))["problem"] == name
+
+
+@pytest.mark.parametrize("name", ["frame.json", "./frame.json", "same.json", "hard.json"])
+def test_an_answer_does_not_take_the_place_of_its_question(frame, capsys, name):
+    before = Path("frame.json").read_text()
+    Path("same.json").symlink_to("frame.json")
+    Path("hard.json").hardlink_to("frame.json")
+    said = f"{Path(name)}: is what is read, and would be lost\nhint: write to another file\n"
+    assert run(capsys, "solve", "frame.json", "--out", name) == (2, "", said)
+    assert Path("frame.json").read_text() == before
 
 
 def test_an_interrupt_is_quiet(frame, capsys, monkeypatch):

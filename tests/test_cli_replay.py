@@ -292,6 +292,17 @@ def test_an_output_that_cannot_be_written_is_refused_before_anything_is_measured
     assert "hint: name a file in a folder you may write to\n" in err or "hint: name a .png, .svg or .pdf\n" in err
 
 
+@pytest.mark.parametrize("read", ["workload.json", "machine.json"])
+@pytest.mark.parametrize("command", [("calibrate", "--recording"), ("tune", "cpu")])
+def test_what_is_measured_does_not_take_the_place_of_what_is_read(capsys, monkeypatch, command, read):
+    monkeypatch.setattr("leo_runtime.measure.calibrate.calibrate", lambda *_, **__: pytest.fail("measured"))
+    arguments = (*command, *OWN[command[0] == "tune" :])
+    before = Path(read).read_text()
+    said = f"{read}: is what is read, and would be lost\nhint: write to another file\n"
+    assert run(capsys, *arguments, "--out", read) == (2, "", said)
+    assert Path(read).read_text() == before
+
+
 @pytest.mark.parametrize(
     "wrong", [("--start", "nan"), ("--start", "-1"), ("--seconds", "inf"), ("--noise", "-5"), ("--noise", "much")]
 )

@@ -8,6 +8,7 @@ import shutil
 import textwrap
 import tomllib
 from code import InteractiveConsole
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from leo_runtime.frame.lower import merge, price
 from leo_runtime.measure import measure
 from leo_runtime.operators import BUILT_IN, Operator
 from leo_runtime.recordings.recording import RecordingManifest
+from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.schema import Document
 from leo_runtime.solver import SOLVERS, solve
 from leo_runtime.solver.baselines import POLICIES
@@ -167,7 +169,7 @@ def test_blocks_about_ones_own_documents_can_be_pasted_into_python(
 def own_documents(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A folder with every file that docs/documents.md tells to write."""
     page = ROOT / "docs" / "documents.md"
-    recording, workload, hardware, profile = blocks(page, "toml")
+    recording, workload, hardware, profile, *_ = blocks(page, "toml")
     samples, operator, network = blocks(page, "python")
     monkeypatch.chdir(tmp_path)
     for code in (samples, network):
@@ -193,6 +195,19 @@ def test_the_documents_of_ones_own_price_together(own_documents: Path) -> None:
     assert {mode.resource for mode in modes["mel"]} == {"cpu", "dsp"}
     assert {mode.resource for mode in modes["answer"]} == {"cpu"}
     assert len([name for name in modes if re.fullmatch(r"scores\[\d\]", name)]) == 2, list(modes)
+
+
+def test_the_study_of_stages_that_only_cost_runs_as_the_page_has_it() -> None:
+    _, _, hardware, _, workload, profile = blocks(ROOT / "docs" / "documents.md", "toml")
+    documents = Workload.from_toml(workload), Hardware.from_toml(hardware), Profile.from_toml(profile)
+    with Runtime.simulated(*documents, compute=False) as runtime:
+        for number in range(1, 101):
+            runtime.submit(documents[0].graphs[0].release_us(number), {})
+        frames = runtime.drain()
+    ran = Counter(run.stage for frame in frames for run in frame.stages if run.outcome == "done")
+    assert ran["frame"] == ran["moved"] == 100
+    assert 10 < ran["gaze"] < 50  # 30 in 100 on average
+    assert {run.resource for frame in frames for run in frame.stages if run.stage == "frame"} == {"dsp"}
 
 
 def commands(page: Path) -> list[list[str]]:

@@ -14,7 +14,7 @@ import pytest
 from leo_runtime.backend import registry
 from leo_runtime.clock import VirtualClock
 from leo_runtime.dispatch.dispatcher import Dispatcher
-from leo_runtime.dispatch.events import Event, FrameAdmitted, Instruction, RunStage, StageEnded
+from leo_runtime.dispatch.events import Event, FrameAdmitted, FrameDone, Instruction, RunStage, StageEnded
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.documents.workload import BoundStage
@@ -27,8 +27,10 @@ from leo_runtime.errors import (
     LeoError,
     ProfileError,
 )
+from leo_runtime.frame.records import FrameResult
 from leo_runtime.runtime.arguments import MAX_AHEAD_US
 from leo_runtime.runtime.options import RuntimeOptions
+from leo_runtime.runtime.results import Results, Submitted
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.solver import solve
 from test_runtime import (
@@ -282,7 +284,7 @@ def test_a_kernel_that_drains_fails_its_stage_instead_of_waiting_for_itself(kind
         runtime.submit(0, {"sound": LOUD})
         result = one(runtime.drain(timeout_s=600))
     (failed,) = [run for run in result.stages if run.outcome == "failed"]
-    assert failed.error.startswith("InputError: drain() was called within a kernel")
+    assert failed.error.startswith("InputError: drain is called from within a kernel")
 
 
 def test_a_forked_process_is_told_that_the_threads_are_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -605,3 +607,43 @@ def test_a_frame_that_still_waits_does_not_move_the_last_release() -> None:
         go_on.set()
         waiting.join()
         assert (numbers, runtime._last_release_us) == ([1], 2000)
+
+
+@pytest.mark.parametrize("make", [Runtime.simulated, Runtime.live])
+def test_an_interrupt_while_results_are_made_loses_none(
+    make: Callable[..., Runtime], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All frames that had ended were lost with the one at which it came."""
+    made = (workload(loud_graph(deadline_us=LONG_US)), bench(), profile())
+    with make(*made, solver="heft", backends=fake_backends()) as runtime:
+        for _ in range(3):
+            runtime.submit(0, {"sound": LOUD}, graphs=("loud",))
+        of, interrupts = Results.of, [KeyboardInterrupt()]
+
+        def interrupted(self: Results, submitted: Submitted, done: FrameDone, values: Any) -> FrameResult:
+            if done.frame == 1 and interrupts:
+                raise interrupts.pop()
+            return of(self, submitted, done, values)
+
+        monkeypatch.setattr(Results, "of", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            runtime.drain()
+        assert sorted(result.frame for result in runtime.drain()) == [0, 1, 2]
+        assert sum(estimate.runs for estimate in runtime.drift()) == 9, "each once"
+
+
+def test_a_result_that_cannot_be_made_says_so_and_loses_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    of = Results.of
+
+    def broken(self: Results, submitted: Submitted, done: FrameDone, values: Any) -> FrameResult:
+        if done.frame == 1:
+            raise ValueError("odd")
+        return of(self, submitted, done, values)
+
+    monkeypatch.setattr(Results, "of", broken)
+    with simulated(loud_graph(deadline_us=LONG_US)) as runtime:
+        for _ in range(3):
+            runtime.submit(0, {"sound": LOUD}, graphs=("loud",))
+        results = runtime.drain()
+    assert [result.frame for result in results] == [0, 1, 2]
+    assert [result.reason for result in results] == ["", "the runtime failed (ValueError: odd)", ""]

@@ -90,7 +90,7 @@ def test_a_link_binds_and_is_waited_for() -> None:
 
     late = frame(stages=stages, links=[link], deadlines=[{"stage": "model", "deadline_us": 40}])
     (waits,) = (explained.waits for explained in explain(late, solve(late), "model").stages)
-    assert [(wait.kind, wait.text) for wait in waits] == [("link", "sense arrives from dsp at 12 us")]
+    assert [(wait.kind, wait.text) for wait in waits] == [("link", "sense (3 bytes) arrives from dsp at 12 us")]
 
 
 def test_what_a_start_waits_for() -> None:

@@ -3,7 +3,9 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -293,6 +295,67 @@ def test_the_builder_refuses_what_cannot_be_without_a_traceback(
     with pytest.raises(GraphError, match=re.escape(says)):
         write(graph)
         graph.build()
+
+
+def at(rate_hz: int | None = None, **kwargs: Any) -> TaskGraph:
+    builder = GraphBuilder("g", rate_hz=rate_hz, deadline_us=1, **kwargs)
+    builder.stage("frame", "cost", output_bytes=1)
+    return builder.build()
+
+
+def test_rates_meet_where_they_should() -> None:
+    minute_us = 60_000_000
+    times = [set(at(rate_hz).releases_us(minute_us)) for rate_hz in (60, 45, 30)]
+    assert [len(each) for each in times] == [3_601, 2_701, 1_801]
+    sixty, forty_five, thirty = times
+    assert thirty < sixty
+    assert sixty & forty_five == set(at(15).releases_us(minute_us))
+    assert len(sixty | forty_five | thirty) == 5_401
+    # Whole microseconds as periods drift apart.
+    assert len({time for period_us in (16_667, 22_222, 33_333) for time in range(0, minute_us, period_us)}) > 7_000
+
+
+@pytest.mark.parametrize("rate_hz", [1, 3, 7, 30, 44, 60, 90, 999_983, 1_000_000])
+def test_a_release_is_the_nearest_microsecond_however_late_it_is(rate_hz: int) -> None:
+    graph = at(rate_hz, offset_us=11)
+    for number in (0, 1, 2, 3, 59, 1_000_003, 10**12 + 1):
+        time = graph.release_us(number)
+        assert abs(Fraction(number * 1_000_000, rate_hz) - (time - 11)) <= Fraction(1, 2)
+        assert graph.next_release_us(time) == time
+        assert graph.next_release_us(time + 1) == graph.release_us(number + 1)
+    assert graph.next_release_us(0) == graph.next_release_us(11) == 11
+
+
+def test_a_period_means_what_it_meant() -> None:
+    graph = at(period_us=700, offset_us=30)
+    assert list(graph.releases_us(2_200)) == [30, 730, 1_430, 2_130]
+    assert [graph.next_release_us(time) for time in (0, 30, 31, 730, 1_431)] == [30, 30, 730, 730, 2_130]
+    assert (graph.timing, graph.rate_hz) == ((700, 30, None), None)
+    assert at(50).timing == at(period_us=20_000).timing
+    assert at(60).timing != at(period_us=16_667).timing
+
+
+def test_a_graph_with_a_rate_comes_back_from_its_file(tmp_path: Path) -> None:
+    workload = Workload(format="leo-workload/1", name="w", graphs=(at(60),))
+    workload.to_file(tmp_path / "w.json")
+    assert Workload.from_file(tmp_path / "w.json") == workload
+    assert workload.graphs[0].period_us == 16_667
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({}, 'the key "period_us" is missing, or "rate_hz" in its place'),
+        ({"rate_hz": 60, "period_us": 16_000}, "rate_hz 60 is not a period of 16000 us: a graph has one of them"),
+        ({"rate_hz": 0}, "expected at least 1, got 0"),
+        ({"rate_hz": 1_000_001}, "expected at most 1000000, got 1000001"),
+        ({"period_us": 0}, "expected at least 1, got 0"),
+        ({"rate_hz": 1.5}, "expected an integer"),
+    ],
+)
+def test_a_graph_that_says_not_when_it_runs_is_refused(given: dict[str, Any], says: str) -> None:
+    with pytest.raises(GraphError, match=says):
+        at(**given)
 
 
 def test_a_bare_function_is_told_how_it_becomes_an_operator() -> None:

@@ -7,7 +7,7 @@ import pytest
 from leo_runtime import shipped
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Profile
-from leo_runtime.documents.workload import BoundStage, GraphBuilder, Stream, TaskGraph, Workload
+from leo_runtime.documents.workload import BoundStage, GraphBuilder, Stream, TaskGraph, Variant, Workload
 from leo_runtime.errors import GraphError, ProfileError
 from leo_runtime.frame.batch import batch_problem
 from leo_runtime.frame.conditions import Conditions
@@ -99,9 +99,80 @@ def test_prices_come_from_the_profile_and_the_hardware() -> None:
     moved_bytes = 2 * 64 + 4 * 64  # 16-bit samples in, float32 out
     assert (cpu.resource, cpu.energy_nj) == ("cpu", cpu.duration_us * 1000)
     assert cpu.duration_us in {10 + moved_bytes, 10 + 8 * 64}
-    assert (dsp.resource, dsp.duration_us, dsp.energy_nj, dsp.output_bytes) == ("dsp", 5, 250, 256)
+    assert (dsp.resource, dsp.duration_us, dsp.energy_nj, dsp.output_bytes) == ("dsp", 5, 250, 128)
     assert next(m for m in modes["gate"] if m.resource == "dsp").energy_nj == 21
     assert [mode.resource for mode in modes["out"]] == ["cpu"]
+
+
+@pytest.mark.parametrize(
+    ("stream", "size"),
+    [
+        ({"kind": "audio"}, 2),  # 16-bit samples, as they come from the microphone
+        ({"kind": "audio", "data_type": "float32"}, 4),
+        ({"kind": "motion"}, 4),
+        ({"kind": "other", "data_type": "uint8"}, 1),
+    ],
+)
+def test_a_window_is_sent_and_held_as_its_stream_is(stream: dict[str, Any], size: int) -> None:
+    streams = (Stream(name="mic", rate_hz=16_000, **stream),)
+    merged = merge(workload(graph("one")).model_copy(update={"streams": streams}))
+    modes = price(merged, HARDWARE, PROFILE, anywhere)
+    assert {(mode.output_bytes, mode.memory_bytes) for mode in modes["sound"]} == {(size * 64, size * 64)}
+    assert {mode.output_bytes for mode in modes["features"]} == {4}  # What is computed is float32.
+
+
+def test_the_variants_of_a_window_have_one_data_type() -> None:
+    builder = GraphBuilder("one", period_us=1000, deadline_us=500)
+    variants = (Variant(name="near", params={"stream": "mic"}), Variant(name="far", params={"stream": "wide"}))
+    builder.stage("sound", "window", samples=64, variants=variants)
+    streams = (
+        Stream(name="mic", kind="audio", rate_hz=16_000),
+        Stream(name="wide", kind="audio", rate_hz=16_000, data_type="float32"),
+    )
+    two = Workload(format="leo-workload/1", name="w", streams=streams, graphs=(builder.build(),))
+    with pytest.raises(GraphError, match="different data types: near int16, far float32"):
+        merge(two)
+
+
+def with_remote(*names: str) -> Hardware:
+    """The toy, with these processors elsewhere."""
+    parts = tuple(part.model_copy(update={"remote": part.name in names}) for part in HARDWARE.processors)
+    return HARDWARE.model_copy(update={"processors": parts})
+
+
+def heard_on(processor: str | None) -> MergedWorkload:
+    """The toy's workload with a microphone there."""
+    streams = (Stream(name="mic", kind="audio", rate_hz=16_000, on=processor),)
+    return merge(workload(graph("one")).model_copy(update={"streams": streams}))
+
+
+@pytest.mark.parametrize(
+    ("on", "remote", "where"),
+    [
+        (None, (), ["cpu", "dsp"]),  # As documents that say nothing of it have always meant.
+        (None, ("dsp",), ["cpu"]),
+        ("dsp", (), ["dsp"]),
+        ("dsp", ("dsp",), ["dsp"]),  # Whoever says so has a sensor there.
+    ],
+)
+def test_a_window_is_taken_where_the_sensor_is(on: str | None, remote: tuple[str, ...], where: list[str]) -> None:
+    modes = price(heard_on(on), with_remote(*remote), PROFILE, anywhere)
+    assert [mode.resource for mode in modes["sound"]] == where
+    assert {mode.resource for mode in modes["gate"]} == {"cpu", "dsp"}  # What reads it may be anywhere.
+
+
+def test_a_window_with_no_sensor_anywhere_is_refused() -> None:
+    with pytest.raises(ProfileError, match=r"`sound` \(window\) can be taken on no processor of `toy`") as caught:
+        price(heard_on(None), with_remote("cpu", "dsp"), PROFILE, anywhere)
+    assert "`on`" in (caught.value.hint or "")
+
+
+def test_a_stream_on_an_unknown_processor_is_refused() -> None:
+    with pytest.raises(
+        GraphError, match=r"\$.streams\[0\] \(`mic`\) is on processor `npu`, which hardware `toy`"
+    ) as caught:
+        price(heard_on("npu"), HARDWARE, PROFILE, anywhere)
+    assert caught.value.hint == "it has cpu, dsp"
 
 
 def test_a_frame_has_deadlines_links_and_resources_as_they_are_now() -> None:

@@ -162,10 +162,5 @@ def usable(modes: Mapping[str, tuple[Mode, ...]], attempt: Callable[[str, str, s
     return Usable(good, left_out)
 
 
-def anything(_processor: str, _stage: object, _variant: str) -> bool:
-    """Every stage anywhere, where nothing is computed."""
-    return True
-
-
 def _with_hint(error: LeoError) -> str:
     return f"{error}; {error.hint}" if error.hint else str(error)

@@ -46,7 +46,7 @@ def run(request: Request) -> int:
     workload, hardware = shipped.workload(request.workload), shipped.hardware(request.hardware)
     recording = shipped.recording(request.recording)
     if request.out is not None:
-        require_writable(request.out)
+        require_writable(request.out, request.workload, request.hardware)
     with ProgressBar("calibrating") as progress:
         found = calibrate.calibrate(
             workload,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import json
 import math
 import os
@@ -55,13 +56,14 @@ def add_machine(parser: argparse.ArgumentParser, hardware: str) -> None:
 def put(text: str) -> None:
     """Data, which goes to standard output, newline included. Raises `InputError` where that takes no more.
 
-    What its encoding has no character for is written as an escape.
+    What its encoding has no character for is written as JSON escapes it, so that a document stays one.
     """
     try:
         try:
             sys.stdout.write(text)
         except UnicodeEncodeError as error:
-            sys.stdout.write(text.encode(error.encoding, "backslashreplace").decode(error.encoding))
+            codecs.register_error("leo-escaped", _escaped)
+            sys.stdout.write(text.encode(error.encoding, "leo-escaped").decode(error.encoding))
         sys.stdout.flush()
     except BrokenPipeError:
         raise
@@ -70,6 +72,11 @@ def put(text: str) -> None:
         raise InputError(
             f"standard output cannot be written ({error.strerror or error})", hint="send it where there is room"
         ) from None
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
 
 
 def discard_output() -> None:

@@ -45,7 +45,7 @@ def run(request: Request) -> int:
 
     problem = Problem.from_file(request.problem)
     if request.out is not None:
-        require_writable(request.out)
+        require_writable(request.out, request.problem)
     placement = solve(
         problem, request.solver, limit_ms=request.limit_ms, limit_nodes=request.limit_nodes, seed=request.seed
     )

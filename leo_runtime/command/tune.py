@@ -55,7 +55,7 @@ def run(request: Request) -> int:
     if request.processor not in known:
         raise InputError(f"`{hardware.name}` has no processor `{request.processor}`", hint=f"it has {known}")
     if request.out is not None:
-        require_writable(request.out)
+        require_writable(request.out, request.workload, request.hardware)
     rows: list[tuple[str, int, int]] = []
 
     def note(what: str, before_ns: int, after_ns: int) -> None:

@@ -79,6 +79,6 @@ class Driver(Protocol):
 def drained_in_kernel() -> InputError:
     """Why a kernel cannot drain."""
     return InputError(
-        "drain() was called within a kernel, and would wait for that kernel's own frame",
-        hint="drain where frames are submitted; results() does not wait",
+        "drain is called from within a kernel, whose own frame it would wait for",
+        hint="drain in the thread that submits; results() waits for nothing",
     )

@@ -148,7 +148,7 @@ class Executor:
     def drain(self, timeout_s: float | None = None) -> bool:
         """Wait until no frame is in flight; False where that takes longer. From any thread but a lane's.
 
-        Raises what went wrong in the runtime itself, in whichever thread, and `InputError` in a lane's thread or in a
+        Raises what went wrong in the runtime itself, in whichever thread; `InputError` on a lane's thread, and in a
         forked process.
         """
         self._require_threads()

@@ -21,6 +21,8 @@ class Processor(Value):
     """The backend that runs its stages, by the name of its entry point."""
     options: dict[str, Any] = Field(default_factory=dict)
     """What the backend wants to know, such as an OpenCL device or the number of threads."""
+    remote: bool = False
+    """It is elsewhere, such as in the cloud: no sensor is there, but one that a workload puts there by `on`."""
     lanes: Positive = 1
     memory_bytes: Quantity | None = None
     """What the weights and outputs of one frame's stages that run here take together at most; None: no limit."""

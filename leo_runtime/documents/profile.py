@@ -1,7 +1,8 @@
 """What a stage costs where: the document `leo-profile/1`, with how each figure was come by.
 
 A cost is a line: `fixed_us` plus so much for every multiply-accumulate and every byte. An entry of one stage
-(`signature`) goes before an entry of its operator, which goes before one of any operator (`*`).
+(`signature`) goes before an entry of its operator, which goes before one of any operator (`*`). A stage of operator
+`cost` has entries by its name (`stage`), and by nothing else.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from pydantic import Field, model_validator
 from leo_runtime.documents.workload import DEFAULT_VARIANT, BoundStage
 from leo_runtime.errors import ProfileError
 from leo_runtime.operators import Work
-from leo_runtime.schema import Document, Name, Positive, Quantity, Value, unique
+from leo_runtime.schema import Document, Name, Positive, Quantity, Value, reject, unique
 
 ANY_OPERATOR = "*"
+ONLY_COSTS = "cost"
+"""The operator of stages that are known by what they cost alone."""
 
 
 class Measurement(Value):
@@ -40,15 +43,50 @@ class Cost(Value):
     variant: Name = DEFAULT_VARIANT
     signature: Name | None = None
     """The one stage this holds for (`BoundStage.signature`); None: any stage of the operator."""
+    stage: Name | None = None
+    """The stage of operator `cost` this holds for, by its name in the workload."""
     fixed_us: Quantity = 0
     ps_per_mac: Quantity = 0
     ps_per_byte: Quantity = 0
     power_mw: Quantity | None = None
     """Drawn while it runs; None: the processor's `active_mw`."""
+    energy_nj: Quantity | None = None
+    """What a run takes, in place of `power_mw`; of a stage by its name alone."""
     energy_from: Literal["measured", "modelled"] = "modelled"
     measurement: Measurement | None = None
     source: Name
     """A citation, `measured`, or a text that begins with `modelled`."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.stage is None:
+            if self.operator == ONLY_COSTS:
+                reject(f"an entry of operator `{ONLY_COSTS}` is for one stage, by its name", "$.stage", self.stage)
+            if self.energy_nj is not None:
+                reject("energy_nj is of a stage by its name; others have power_mw", "$.energy_nj", self.energy_nj)
+            return self
+        if self.operator == ANY_OPERATOR:
+            object.__setattr__(self, "operator", ONLY_COSTS)
+        if self.operator != ONLY_COSTS:
+            says = f"an entry for a stage by its name is of operator `{ONLY_COSTS}`, or leaves it out"
+            reject(f"{says}, got `{self.operator}`", "$.operator", self.operator)
+        for key in ("signature", "ps_per_mac", "ps_per_byte"):
+            if value := getattr(self, key):
+                reject(f"{key} does nothing for stage `{self.stage}`, which has fixed_us alone", f"$.{key}", value)
+        if self.power_mw is not None and self.energy_nj is not None:
+            reject("a run takes power_mw or energy_nj, not both", "$.energy_nj", self.energy_nj)
+        return self
+
+    @property
+    def holds_for(self) -> str | None:
+        """The one stage it holds for, by its name or signature; None: any of its operator."""
+        return self.stage or self.signature
+
+    def run_nj(self, duration_us: int, active_mw: int, frames: int = 1) -> int:
+        """What a run that lasts so long takes for so many frames, on a processor that draws `active_mw`."""
+        if self.energy_nj is not None:
+            return self.energy_nj * frames
+        return duration_us * (active_mw if self.power_mw is None else self.power_mw)
 
     def duration_us(self, work: Work, frames: int = 1) -> int:
         """Microseconds for this work, at least 1; for several frames' in one batch, the fixed part is paid once.
@@ -122,6 +160,8 @@ class Profile(Document):
     def cost(self, stage: BoundStage, variant: str, processor: str) -> Cost | None:
         """The entry that holds for a stage's variant on a processor, or None when there is none."""
         entries = {_key(cost): cost for cost in self.costs if cost.processor == processor}
+        if stage.operator.only_costs:
+            return entries.get((processor, stage.operator.name, variant, stage.name))
         for operator, signature in (
             (stage.operator.name, stage.signature(variant)),
             (stage.operator.name, None),
@@ -178,4 +218,4 @@ def _slowed(cost: Cost) -> Cost:
 
 
 def _key(cost: Cost) -> tuple[str, str, str, str | None]:
-    return cost.processor, cost.operator, cost.variant, cost.signature
+    return cost.processor, cost.operator, cost.variant, cost.holds_for

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count, takewhile
 from math import isnan
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -18,7 +19,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from leo_runtime.documents.problem import Criterion
 from leo_runtime.errors import GraphError
-from leo_runtime.operators import Operator, Shape, Work, beside, find_operator
+from leo_runtime.operators import DataType, Operator, Shape, Work, beside, find_operator
+from leo_runtime.operators.definition import item_bytes, values
 from leo_runtime.operators.own import failure
 from leo_runtime.schema import (
     Document,
@@ -54,6 +56,8 @@ class Stage(Value):
     params: dict[str, Any] = Field(default_factory=dict)
     gate: Name | None = None
     """The stage whose output decides whether this one runs, and with it all that reads it."""
+    chance_ppm: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    """Of a gate: how often it opens. It is drawn from the run's seed where nothing computes it; None: it then opens."""
     variants: Annotated[tuple[Variant, ...], Field(min_length=1)] = (Variant(name=DEFAULT_VARIANT),)
     parts: Positive = 1
     """Cut into so many parts, each placed by itself; `name` is then where they are put together again."""
@@ -86,7 +90,11 @@ class TaskGraph(Value):
     """One sensing pipeline: stages, how often it runs, and by when it must have answered."""
 
     name: Name
-    period_us: Positive
+    period_us: Positive = Field(default_factory=lambda: 0)  # Where it stays 0, the graph is refused below.
+    """How often it runs; of one with a `rate_hz`, about: that rounded."""
+    rate_hz: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """How often a second it runs, in place of `period_us`: each release is rounded to a microsecond by itself, so that
+    rates meet where they should."""
     offset_us: Quantity = 0
     deadline_us: Positive
     """Each output is due so long after the frame's release."""
@@ -98,6 +106,13 @@ class TaskGraph(Value):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.rate_hz is not None and not self.period_us:
+            object.__setattr__(self, "period_us", _rounded(1_000_000, self.rate_hz))
+        if not self.period_us:
+            reject('the key "period_us" is missing, or "rate_hz" in its place', "$.period_us", None)
+        if self.rate_hz is not None and self.period_us != _rounded(1_000_000, self.rate_hz):
+            says = f"rate_hz {self.rate_hz} is not a period of {self.period_us} us"
+            reject(f"{says}: a graph has one of them", "$.period_us", self.period_us)
         unique([stage.name for stage in self.stages], "$.stages[{}].name")
         names = [stage.name for stage in self.stages]
         for s, stage in enumerate(self.stages):
@@ -115,6 +130,31 @@ class TaskGraph(Value):
             reject(f'no stage of graph "{self.name}" is called "{self.decision.stage}"', "$.decision.stage", "")
         return self
 
+    @property
+    def timing(self) -> tuple[int, int, int | None]:
+        """What graphs that always run at the same times have in common."""
+        exact = self.rate_hz is None or 1_000_000 % self.rate_hz == 0
+        return self.period_us, self.offset_us, None if exact else self.rate_hz
+
+    def release_us(self, number: int) -> int:
+        """When it runs for the time of that number, from 0."""
+        if self.rate_hz is None:
+            return self.offset_us + number * self.period_us
+        return self.offset_us + _rounded(number * 1_000_000, self.rate_hz)
+
+    def releases_us(self, until_us: int) -> Iterator[int]:
+        """Whenever it runs, up to and at that time."""
+        return takewhile(lambda at_us: at_us <= until_us, map(self.release_us, count()))
+
+    def next_release_us(self, at_us: int) -> int:
+        """When it runs next, at that time or after it."""
+        since_us = at_us - self.offset_us
+        if self.rate_hz is None:
+            number = -(-since_us // self.period_us)
+        else:
+            number = -(-(2 * since_us - 1) * self.rate_hz // 2_000_000)
+        return self.release_us(max(0, number))
+
     def stage(self, name: str) -> Stage:
         """The stage of that name. Raises `KeyError`."""
         for stage in self.stages:
@@ -128,6 +168,11 @@ class TaskGraph(Value):
         return tuple(stage.name for stage in self.stages if stage.name not in read)
 
 
+def _rounded(number: int, by: int) -> int:
+    """number / by, rounded half up."""
+    return (2 * number + by) // (2 * by)
+
+
 class Stream(Value):
     """What a sensor gives: `channels` values `rate_hz` times a second."""
 
@@ -135,6 +180,14 @@ class Stream(Value):
     kind: Literal["audio", "motion", "other"] = "other"
     rate_hz: Positive
     channels: Positive = 1
+    on: Name | None = None
+    """The processor whose sensor it is, where alone its windows are taken; None: every one that is not `remote`."""
+    data_type: DataType | None = None
+    """What each value is on a link and in a processor's memory; None: int16 of audio, float32 of anything else."""
+
+    def item_type(self) -> DataType:
+        """What each value is where it is sent or held."""
+        return self.data_type or ("int16" if self.kind == "audio" else "float32")
 
 
 class Workload(Document):
@@ -142,7 +195,8 @@ class Workload(Document):
 
     format: Literal["leo-workload/1"]
     name: Name
-    streams: Annotated[tuple[Stream, ...], Field(min_length=1)]
+    streams: tuple[Stream, ...] = ()
+    """None where no stage reads any."""
     graphs: Annotated[tuple[TaskGraph, ...], Field(min_length=1)]
     objective: Annotated[tuple[Criterion, ...], Field(min_length=1)] = ("tardiness", "energy")
 
@@ -187,7 +241,7 @@ class Workload(Document):
                 return stream
         raise GraphError(
             f"no stream of workload `{self.name}` is called `{name}`",
-            hint=f"it has {', '.join(stream.name for stream in self.streams)}",
+            hint=f"it has {', '.join(stream.name for stream in self.streams) or 'none'}",
         )
 
 
@@ -204,15 +258,18 @@ class GraphBuilder:
         self,
         name: str,
         *,
-        period_us: int,
+        period_us: int | None = None,
+        rate_hz: int | None = None,
         deadline_us: int,
         offset_us: int = 0,
         weight: int = 1,
         accuracy_loss_ppm_max: int | None = None,
     ) -> None:
+        """`period_us` or `rate_hz`; the others as in `TaskGraph`."""
         self._graph: dict[str, Any] = {
             "name": name,
-            "period_us": period_us,
+            **({} if period_us is None else {"period_us": period_us}),
+            "rate_hz": rate_hz,
             "deadline_us": deadline_us,
             "offset_us": offset_us,
             "weight": weight,
@@ -227,13 +284,14 @@ class GraphBuilder:
         operator: str | Operator,
         *inputs: str,
         gate: str | None = None,
+        chance_ppm: int | None = None,
         variants: Sequence[Variant] = (Variant(name=DEFAULT_VARIANT),),
         parts: int = 1,
         **params: Any,
     ) -> str:
         """Add a stage that reads the stages `inputs`; the keywords are its parameters. Returns its name.
 
-        Raises `GraphError` for a name, variants or parts that cannot be.
+        Raises `GraphError` for a name, a chance, variants or parts that cannot be.
         """
         if callable(operator) and not isinstance(operator, Operator):
             raise GraphError(
@@ -249,6 +307,7 @@ class GraphBuilder:
                 inputs=inputs,
                 params=params,
                 gate=gate,
+                chance_ppm=chance_ppm,
                 variants=_as_tuple(variants),
                 parts=parts,
             )
@@ -307,6 +366,15 @@ class BoundStage:
     input_shapes: tuple[Shape, ...]
     output_shape: Shape
     accuracy_loss_ppm: Mapping[str, int]
+    data_type: DataType = "float32"
+    """What each value of the output is where it is sent or held: a window is as its stream is."""
+    chance_ppm: int | None = None
+    """How often this gate opens, as the workload states it; None: it does not."""
+
+    @property
+    def is_gate(self) -> bool:
+        """Whether it decides if others run."""
+        return self.operator.is_gate or (self.operator.only_costs and self.chance_ppm is not None)
 
     def work(self, variant: str) -> Work:
         """Multiply-accumulates and bytes of one run."""
@@ -314,11 +382,8 @@ class BoundStage:
         return work
 
     def output_bytes(self) -> int:
-        """The size of the output: float32."""
-        size = 4
-        for length in self.output_shape:
-            size *= length
-        return size
+        """The size of the output where it is sent or held, by its data type."""
+        return item_bytes(self.data_type) * values(self.output_shape)
 
     def weight_bytes(self, variant: str) -> int:
         """What the stage holds in memory from run to run."""
@@ -388,10 +453,14 @@ def _bind(graph: TaskGraph, stage: Stage, bound: dict[str, BoundStage], workload
         raise GraphError(f"{where} has {len(stage.inputs)} inputs, `{operator.name}` takes {wanted}")
     if operator.is_source and stage.inputs:
         raise GraphError(f"{where} reads a sensor stream and can have no inputs, got {', '.join(stage.inputs)}")
-    if stage.gate is not None and not bound[stage.gate].operator.is_gate:
+    if stage.gate is not None and not bound[stage.gate].is_gate:
+        gate = bound[stage.gate].operator
         raise GraphError(
-            f"{where} is gated by `{stage.gate}`, whose operator `{bound[stage.gate].operator.name}` is no gate"
+            f"{where} is gated by `{stage.gate}`, whose operator `{gate.name}` is no gate",
+            hint=f"give `{stage.gate}` a chance_ppm" if gate.only_costs else "",
         )
+    if stage.chance_ppm is not None and not (operator.is_gate or operator.only_costs):
+        raise GraphError(f"{where} has chance_ppm {stage.chance_ppm}, and its operator `{operator.name}` is no gate")
     params = {v.name: _params(operator, {**stage.params, **v.params}, where) for v in stage.variants}
     shapes: set[Shape] = set()
     inputs: tuple[Shape, ...] = ()
@@ -416,7 +485,24 @@ def _bind(graph: TaskGraph, stage: Stage, bound: dict[str, BoundStage], workload
     for checked in params.values():
         _check_rate(where, operator, checked, [bound[name] for name in stage.inputs], workload)
     losses = {v.name: v.accuracy_loss_ppm for v in stage.variants}
-    return BoundStage(stage.name, operator, params, inputs, shapes.pop(), losses)
+    data_type = _data_type(where, operator, params, workload)
+    return BoundStage(stage.name, operator, params, inputs, shapes.pop(), losses, data_type, stage.chance_ppm)
+
+
+def _data_type(where: str, operator: Operator, params: Mapping[str, Any], workload: Workload) -> DataType:
+    """What a stage's output is made of; the same of every variant."""
+    if not operator.is_source and not operator.only_costs:
+        return "float32"
+    found: dict[str, DataType] = {
+        name: checked.data_type if operator.only_costs else workload.stream(checked.stream).item_type()
+        for name, checked in params.items()
+    }
+    if len(set(found.values())) != 1:
+        raise GraphError(
+            f"{where} has variants of different data types: {', '.join(f'{n} {t}' for n, t in found.items())}",
+            hint="all of them send one `data_type`",
+        )
+    return next(iter(found.values()))
 
 
 def _check_rate(where: str, operator: Operator, params: Any, inputs: list[BoundStage], workload: Workload) -> None:

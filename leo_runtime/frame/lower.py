@@ -79,9 +79,10 @@ class MergedWorkload:
 def merge(workload: Workload) -> MergedWorkload:
     """Settle and merge the graphs of a workload. Raises `GraphError`.
 
-    Two stages are one when operator, parameters, variants and (merged) inputs are equal. A merged stage runs when any
-    of the triggered graphs that ask for it would run it: their gates are alternatives, and none is needed where one of
-    them asks without a gate.
+    Two stages are one when operator, parameters, variants, stated chance and (merged) inputs are equal, and the names
+    of those that only cost, as the profile knows them by these. A merged stage runs when any of the triggered graphs
+    that ask for it would run it: their gates are alternatives, and none is needed where one of them asks without a
+    gate.
     """
     known: dict[tuple[object, ...], str] = {}
     names: dict[tuple[str, str], str] = {}
@@ -105,6 +106,17 @@ def merge(workload: Workload) -> MergedWorkload:
     return MergedWorkload(workload, _gates_first(stages), names)
 
 
+def require_computed(merged: MergedWorkload) -> None:
+    """Raise `GraphError` where a stage only costs: in real time nothing would take that long."""
+    for stage in merged.stages:
+        if stage.bound.operator.only_costs:
+            raise GraphError(
+                f"stage `{stage.name}` of workload `{merged.workload.name}` is of operator "
+                f"`{stage.bound.operator.name}`, which nothing computes: it runs in virtual time alone",
+                hint="replay it with `--virtual` and a profile, or take `Runtime.simulated`",
+            )
+
+
 def price(
     merged: MergedWorkload, hardware: Hardware, profile: Profile, supports: Supports, frames: int = 1
 ) -> dict[str, tuple[Mode, ...]]:
@@ -112,17 +124,24 @@ def price(
 
     A mode's memory is what the stage holds and its output, of every frame (`share_weights` for equal weights).
 
+    A window is taken where its stream's sensor is.
+
     Raises `ProfileError` when a stage has no mode at all, profile and hardware are of different machines, or the
-    profile speaks of a processor that the hardware has not.
+    profile speaks of a processor that the hardware has not; `GraphError` when a stream is on one that it has not.
     """
     profile.require(hardware.name)
     _require_processors(profile, hardware)
+    _require_sensors(merged.workload, hardware)
     modes: dict[str, tuple[Mode, ...]] = {}
     for stage in merged.stages:
         usable: list[Mode] = []
         can: list[str] = []
+        senses = False
         for processor in hardware.processors:
             for variant in stage.bound.params:
+                if not _has_sensor(processor, stage.bound, variant, merged.workload):
+                    continue
+                senses = True
                 if not supports(processor.name, stage.bound, variant):
                     continue
                 can.append(processor.name)
@@ -130,14 +149,13 @@ def price(
                 if cost is None:
                     continue
                 duration_us = cost.duration_us(stage.bound.work(variant), frames)
-                power_mw = processor.active_mw if cost.power_mw is None else cost.power_mw
                 output_bytes = stage.bound.output_bytes() * frames
                 usable.append(
                     Mode(
                         resource=processor.name,
                         variant=variant,
                         duration_us=duration_us,
-                        energy_nj=duration_us * power_mw,
+                        energy_nj=cost.run_nj(duration_us, processor.active_mw, frames),
                         output_bytes=output_bytes,
                         memory_bytes=output_bytes + stage.bound.weight_bytes(variant),
                         accuracy_loss_ppm=stage.bound.accuracy_loss_ppm[variant],
@@ -147,8 +165,15 @@ def price(
             raise ProfileError(
                 f"profile `{profile.name}` has no entry for stage `{stage.name}` ({stage.bound.operator.name}) on "
                 f"{', '.join(dict.fromkeys(can))}",
-                hint="`leo-runtime calibrate --workload FILE` measures it or says why not; else add an entry for its "
+                hint="add an entry with its name as `stage`"
+                if stage.bound.operator.only_costs
+                else "`leo-runtime calibrate --workload FILE` measures it or says why not; else add an entry for its "
                 "operator",
+            )
+        if not senses:
+            raise ProfileError(
+                f"stage `{stage.name}` ({stage.bound.operator.name}) can be taken on no processor of `{hardware.name}`",
+                hint="its stream's `on` names the processor that has the sensor; without, it is on all but remote ones",
             )
         if not usable:
             raise ProfileError(
@@ -248,6 +273,26 @@ def _require_processors(profile: Profile, hardware: Hardware) -> None:
             )
 
 
+def _require_sensors(workload: Workload, hardware: Hardware) -> None:
+    """Every stream is on a processor that is there."""
+    known = [processor.name for processor in hardware.processors]
+    for number, stream in enumerate(workload.streams):
+        if stream.on is not None and stream.on not in known:
+            raise GraphError(
+                f"workload `{workload.name}`: $.streams[{number}] (`{stream.name}`) is on processor `{stream.on}`, "
+                f"which hardware `{hardware.name}` has not",
+                hint=f"it has {', '.join(known)}",
+            )
+
+
+def _has_sensor(processor: Processor, stage: BoundStage, variant: str, workload: Workload) -> bool:
+    """Whether a stage finds on a processor what it reads of a sensor; always where it reads none."""
+    if not stage.operator.is_source:
+        return True
+    stream = workload.stream(stage.params[variant].stream)
+    return not processor.remote if stream.on is None else processor.name == stream.on
+
+
 def _new_name(stage: str, graph: str, taken: Collection[str]) -> str:
     """The stage's own name where nobody has it, else one that says whose it is."""
     name = stage
@@ -258,7 +303,8 @@ def _new_name(stage: str, graph: str, taken: Collection[str]) -> str:
 
 def _identity(stage: Stage, bound: BoundStage, reads: tuple[str, ...]) -> tuple[object, ...]:
     variants = tuple((v.name, bound.params[v.name].model_dump_json(), v.accuracy_loss_ppm) for v in stage.variants)
-    return stage.operator, reads, variants
+    name = stage.name if bound.operator.only_costs else None
+    return stage.operator, reads, variants, stage.chance_ppm, name
 
 
 def _weights(bound: BoundStage, variant: str) -> tuple[object, ...]:

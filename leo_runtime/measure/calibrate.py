@@ -26,7 +26,7 @@ from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import ClockMhz, Cost, Device, Measurement, Profile
 from leo_runtime.documents.workload import BoundStage, Workload
 from leo_runtime.errors import BackendError, DeviceUnavailableError, KernelError, LeoError, ProfileError
-from leo_runtime.frame.lower import MergedStage, merge
+from leo_runtime.frame.lower import MergedStage, merge, require_computed
 from leo_runtime.measure.energy import Source
 from leo_runtime.measure.measure import (
     FULL,
@@ -101,13 +101,14 @@ def calibrate(
     Raises `GraphError` for the workload and `RecordingError` when a stream is not in the recording, or of another rate.
     """
     check_streams(workload, recording)
+    merged = merge(workload)
+    require_computed(merged)
     clock = clock or WallClock()
     missing = _busy(busy_percent(clock))
     with open_backends(hardware, backends) as machine:
         if backends is None:
             missing += machine.missing.items()
         measuring = _Measuring(hardware, machine, effort, clock, _energy(sources, clock, missing), missing)
-        merged = merge(workload)
         values: dict[str, np.ndarray] = {}
         for done, stage in enumerate(merged.stages):
             progress(stage.name, done, len(merged.stages))

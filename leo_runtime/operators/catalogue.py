@@ -7,13 +7,14 @@ import threading
 from pathlib import Path
 
 from leo_runtime.errors import GraphError
-from leo_runtime.operators import arrays, classifiers, motion, sound
+from leo_runtime.operators import arrays, classifiers, costs, motion, sound
 from leo_runtime.operators.definition import Operator
 from leo_runtime.operators.modules import import_for, lies_in, name_in
 
 BUILT_IN: tuple[Operator, ...] = tuple(
     sorted(
-        (one for family in (arrays, classifiers, motion, sound) for one in family.OPERATORS), key=lambda one: one.name
+        (one for family in (arrays, classifiers, costs, motion, sound) for one in family.OPERATORS),
+        key=lambda one: one.name,
     )
 )
 """The operators that ship, by name."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -14,6 +14,9 @@ from leo_runtime.schema import Value
 
 Shape = tuple[int, ...]
 """Lengths of an array's axes."""
+
+DataType = Literal["int8", "uint8", "int16", "uint16", "int32", "float16", "float32", "float64"]
+"""What each value of an output is where it is sent or held, by numpy's names."""
 
 Function = Callable[..., np.ndarray]
 
@@ -58,6 +61,8 @@ class Operator:
     """Its output is one number: above 0 opens the gate, and lets the stages behind it run."""
     is_source: bool = False
     """It reads a sensor stream: its one input array is the window of raw samples, and it has no input stages."""
+    only_costs: bool = False
+    """Nothing computes it: a run in virtual time takes what the profile says by the stage's name, and gives zeros."""
     takes_absent: bool = False
     """An input that a closed gate removed is given as zeros; any other operator is then removed itself."""
     cut: Callable[[Any, Sequence[Shape], int], tuple[Part, ...]] | None = None
@@ -69,6 +74,11 @@ class Operator:
     """What it holds in memory from run to run (a model's weights), in bytes; None: nothing."""
     function: Function | None = None
     """A user's own operator: what computes it, called with the input arrays and the parameters by keyword."""
+
+
+def item_bytes(data_type: DataType) -> int:
+    """The size of one value, in bytes."""
+    return np.dtype(data_type).itemsize
 
 
 def values(*shapes: Shape) -> int:

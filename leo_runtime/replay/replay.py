@@ -113,7 +113,7 @@ def releases(workload: Workload, length_us: int) -> tuple[int, ...]:
     """When any graph of a workload runs, after the first sample and up to the last, in order."""
     times: set[int] = set()
     for graph in workload.graphs:
-        times.update(range(graph.offset_us, length_us + 1, graph.period_us))
+        times.update(graph.releases_us(length_us))
     return tuple(sorted(times - {0}))
 
 
@@ -126,8 +126,8 @@ def batches(runtime: Runtime, length_us: int, size: int) -> tuple[tuple[tuple[in
     if size == 1:
         return tuple(((at_us,), runtime.triggered(at_us)) for at_us in releases(workload, length_us))
     found: list[tuple[tuple[int, ...], tuple[str, ...]]] = []
-    for period_us, offset_us in dict.fromkeys((graph.period_us, graph.offset_us) for graph in workload.graphs):
-        alike = [graph for graph in workload.graphs if (graph.period_us, graph.offset_us) == (period_us, offset_us)]
+    for timing in dict.fromkeys(graph.timing for graph in workload.graphs):
+        alike = [graph for graph in workload.graphs if graph.timing == timing]
         times = releases(workload.model_copy(update={"graphs": tuple(alike)}), length_us)
         names = tuple(graph.name for graph in alike)
         found += [(times[at : at + size], names) for at in range(0, len(times), size)]

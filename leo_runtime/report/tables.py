@@ -40,7 +40,7 @@ def profile_table(profile: Profile) -> str:
             cost.processor,
             cost.operator,
             cost.variant,
-            cost.signature or "any",
+            cost.holds_for or "any",
             cost.fixed_us,
             cost.ps_per_mac / 1000,
             cost.ps_per_byte / 1000,
@@ -59,10 +59,10 @@ def differences(before: Profile, after: Profile, *, as_json: bool = False) -> st
         cost = difference.after or difference.before
         assert cost is not None
         # A stage's own entry is compared at its own size, an operator's at a million multiply-accumulates.
-        macs = 0 if cost.signature else 1_000_000
+        macs = 0 if cost.holds_for else 1_000_000
         sizes = [_line(side, macs) for side in (difference.before, difference.after)]
         ratio = sizes[1] / sizes[0] if sizes[0] and sizes[1] else None
-        rows.append((cost.processor, cost.operator, cost.variant, cost.signature, *sizes, ratio))
+        rows.append((cost.processor, cost.operator, cost.variant, cost.holds_for, *sizes, ratio))
     if as_json:
         return json.dumps([dict(zip(header, row, strict=True)) for row in rows], indent=1) + "\n"
     shown = [
@@ -90,7 +90,7 @@ def measurements(profile: Profile, *, as_json: bool = False) -> str:
         plain = [
             {
                 "processor": cost.processor,
-                "stage": cost.signature,
+                "stage": cost.holds_for,
                 "variant": cost.variant,
                 **cost.measurement.model_dump(),
             }
@@ -112,7 +112,7 @@ def measurements(profile: Profile, *, as_json: bool = False) -> str:
     rows = [
         (
             cost.processor,
-            cost.signature,
+            cost.holds_for,
             cost.variant,
             cost.measurement.runs,
             _ms(cost.measurement.median_us),

@@ -238,19 +238,13 @@ def due_graphs(
             )
     if not names:
         at_us = releases_us[0]
-        soon = sorted((_next_us(graph, at_us), number) for number, graph in enumerate(graphs))[:SAID]
+        soon = sorted((graph.next_release_us(at_us), number) for number, graph in enumerate(graphs))[:SAID]
         next_due = ", ".join(f"`{graphs[number].name}` at {next_us}" for next_us, number in soon)
         raise InputError(
             f"no graph is due at {at_us} us; due next are, in us, {next_due}",
             hint=f'release it then, or say which graphs it is for: graphs=["{graphs[soon[0][1]].name}"]',
         )
     return names
-
-
-def _next_us(graph: TaskGraph, at_us: int) -> int:
-    """When a graph is due, at that time or after it."""
-    periods = max(0, -(-(at_us - graph.offset_us) // graph.period_us))
-    return graph.offset_us + periods * graph.period_us
 
 
 def known_links(hardware: Hardware, links: object) -> dict[tuple[str, str], LinkNow]:

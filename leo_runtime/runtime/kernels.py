@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from random import Random
 
 import numpy as np
 
@@ -36,6 +37,7 @@ class _Flight:
     windows: Sequence[Mapping[str, np.ndarray]]
     graphs: tuple[str, ...]
     jobs: Mapping[str, Job]
+    releases_us: tuple[int, ...] = ()
     values: dict[tuple[str, int], np.ndarray] = field(default_factory=dict)
     copies: dict[tuple[str, int, str], np.ndarray | BaseException] = field(default_factory=dict)
     """Outputs that were handed over, also by target; or why that failed."""
@@ -55,12 +57,19 @@ class Kernels:
         *,
         lanes: Mapping[str, int] | None = None,
         allow_nonfinite: bool = False,
+        computes: bool = True,
+        seed: int = 0,
     ) -> None:
         """`prices` say how long a stage of a batch should take that had fewer frames to compute than planned.
 
         `lanes` of every processor; None where one thing is computed after the other, so that one kernel is enough for
         all lanes. An output that is not finite fails its stage, unless `allow_nonfinite` lets it pass.
+
+        Stages that only cost, and without `computes` all stages, have no kernel: they give zeros, and of a gate ones
+        where it opens, which is drawn from `seed` by its stated chance.
         """
+        self.computes = computes
+        self._seed = seed
         self._stages = {stage.name: stage for stage in merged.stages}
         self._streams = {stream.name: stream for stream in merged.workload.streams}
         self._backends = backends
@@ -77,12 +86,14 @@ class Kernels:
         windows: Sequence[Mapping[str, np.ndarray]],
         graphs: tuple[str, ...],
         jobs: Mapping[str, Job],
+        releases_us: Sequence[int] = (),
     ) -> None:
         """Take the raw samples of a frame, or of every frame of a batch, by source stage: nobody may change them.
 
-        `graphs` are triggered; `jobs` say what each stage of the plan computes.
+        `graphs` are triggered; `jobs` say what each stage of the plan computes. `releases_us`, of every frame, are for
+        gates that nothing computes.
         """
-        self._flights[frame] = _Flight(windows, graphs, jobs)
+        self._flights[frame] = _Flight(windows, graphs, jobs, tuple(releases_us))
 
     def run(self, order: RunStage, now_us: Callable[[], int] | None = None) -> Computed:
         """Compute a stage. `now_us` tells the time at which its kernel starts.
@@ -96,13 +107,17 @@ class Kernels:
             return Computed()
         job = flight.jobs[order.stage]
         stage = self._stages[job.stage]
-        kernel = self._load(stage.name, order.resource, order.variant, order.lane)
+        only_costs = self._only_costs(stage)
+        kernel = None if only_costs else self._load(stage.name, order.resource, order.variant, order.lane)
         wanted = [number for number in job.frames if len(job.frames) == 1 or _is_wanted(flight, stage, number)]
         outputs: dict[int, np.ndarray] = {}
         devices: list[tuple[int | None, int | None]] = []
         errors: list[str] = []
         started_us: int | None = None
         for number in wanted:
+            if kernel is None:
+                outputs[number] = self._stand_in(flight, stage, number)
+                continue
             try:
                 inputs = _inputs(flight, stage, number, order.resource)
                 if started_us is None and now_us is not None:
@@ -117,7 +132,7 @@ class Kernels:
                 if is_users_interrupt(error) or len(errors) == len(wanted):
                     raise
         report = RunReport(
-            opened=not stage.bound.operator.is_gate or _is_positive(outputs.get(job.frames[0])),
+            opened=not stage.bound.is_gate or _is_positive(outputs.get(job.frames[0])),
             started_us=started_us,
             device_us=_sum([us for us, _ in devices]),
             device_nj=_sum([nj for _, nj in devices]),
@@ -157,8 +172,14 @@ class Kernels:
                     flight.copies[job.stage, number, target] = error
 
     def end(self, frame: int) -> tuple[dict[str, np.ndarray], ...]:
-        """Forget a frame. Returns the outputs of the stages that ran, by stage, for each frame of a batch."""
-        flight = self._flights.pop(frame)
+        """Forget a frame. Returns its `outputs`."""
+        found = self.outputs(frame)
+        del self._flights[frame]
+        return found
+
+    def outputs(self, frame: int) -> tuple[dict[str, np.ndarray], ...]:
+        """The outputs of the stages that ran, by stage, for each frame of a batch."""
+        flight = self._flights[frame]
         found: tuple[dict[str, np.ndarray], ...] = tuple({} for _ in flight.windows)
         for (stage, number), value in flight.values.items():
             found[number][stage] = value
@@ -166,7 +187,8 @@ class Kernels:
 
     def load(self, stage: str, resource: str, variant: str) -> None:
         """Load a kernel, which is then there when a frame needs it. Raises whatever loading it raises."""
-        self._load(stage, resource, variant, 0)
+        if not self._only_costs(self._stages[stage]):
+            self._load(stage, resource, variant, 0)
 
     def warm(self, stage: str, resource: str, variant: str) -> None:
         """Load a kernel for every lane and run it once on zeros: first runs are slow.
@@ -181,6 +203,14 @@ class Kernels:
             kernel = self._load(stage, resource, variant, lane)
             with _exceptions_only():
                 kernel(zeros)
+
+    def _only_costs(self, stage: MergedStage) -> bool:
+        return not self.computes or stage.bound.operator.only_costs
+
+    def _stand_in(self, flight: _Flight, stage: MergedStage, number: int) -> np.ndarray:
+        """The output of a stage that nothing computes, in one frame."""
+        opens = stage.bound.is_gate and drawn(self._seed, stage, flight.releases_us[number])
+        return _full(stage.bound.output_shape, 1.0 if opens else 0.0)
 
     def _load(self, stage: str, resource: str, variant: str, lane: int) -> _Call:
         key = (stage, resource, variant, 0 if self._lanes is None else lane)
@@ -218,6 +248,15 @@ class Kernels:
                 hint="`allow_nonfinite=True` lets it pass",
             )
         return own
+
+
+def drawn(seed: int, stage: MergedStage, release_us: int) -> bool:
+    """Whether a gate that nothing computes opens in a frame, by its stated chance; it does where none is stated.
+
+    It depends on seed, stage and release alone: every policy meets the same gates, frame by frame and in batches.
+    """
+    chance_ppm = stage.bound.chance_ppm
+    return chance_ppm is None or Random(f"{seed}/{release_us}/{stage.name}").randrange(1_000_000) < chance_ppm
 
 
 def frozen_copy(array: np.ndarray) -> np.ndarray:
@@ -264,6 +303,12 @@ def _measured(value: object, name: str) -> int | None:
         return None if value is None else whole(value, name, most=MAX_QUANTITY)
     except InputError as error:
         raise KernelError(f"its kernel told a wrong measurement ({error})", hint=error.hint) from None
+
+
+def _full(shape: tuple[int, ...], value: float) -> np.ndarray:
+    full = np.full(shape, value, np.float32) if value else np.zeros(shape, np.float32)
+    full.flags.writeable = False
+    return full
 
 
 def _zeros(shape: tuple[int, ...], dtype: type) -> np.ndarray:

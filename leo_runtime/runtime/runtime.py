@@ -31,11 +31,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from leo_runtime.backend import is_simulated
-from leo_runtime.backend.machine import Machine, anything, open_backends, require_served, usable
+from leo_runtime.backend.machine import Machine, open_backends, require_served, usable
 from leo_runtime.clock import Clock, WallClock
 from leo_runtime.dispatch.dispatcher import Dispatcher
 from leo_runtime.dispatch.driver import Driver
-from leo_runtime.dispatch.events import FrameAdmitted, ProcessorFound, ProcessorLost, RunStage
+from leo_runtime.dispatch.events import FrameAdmitted, FrameDone, ProcessorFound, ProcessorLost, RunStage
 from leo_runtime.dispatch.executor import CLOSE_TIMEOUT_S, Executor
 from leo_runtime.dispatch.plan import Plan
 from leo_runtime.dispatch.simulator import Noise, Simulator, seeded_noise
@@ -47,7 +47,7 @@ from leo_runtime.errors import ClosedError, DrainTimeoutError, InputError
 from leo_runtime.frame.batch import FramePrices, Modes, require_candidates
 from leo_runtime.frame.conditions import Conditions
 from leo_runtime.frame.ledger import linger_us
-from leo_runtime.frame.lower import MergedWorkload, Supports, merge, price
+from leo_runtime.frame.lower import MergedWorkload, Supports, merge, price, require_computed
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.runtime.answers import check_decision, due_us
 from leo_runtime.runtime.arguments import (
@@ -156,6 +156,8 @@ class Runtime:
         self._last_release_us = 0
         self._count = 0
         self._in_flight: dict[int, Submitted] = {}
+        self._ended: deque[FrameDone] = deque()
+        """Frames whose results are to be made."""
         self._over: deque[FrameResult] = deque()
         self._drift = Drift()
 
@@ -175,11 +177,13 @@ class Runtime:
         """A runtime in virtual time: durations are the profile's, values are computed on this machine.
 
         `options`, or any of them as a keyword, are of `RuntimeOptions`; `backends` None: those installed, and the CPU's
-        for processors that none of them serves. Without `compute` nothing is computed, every gate opens, and any stage
-        runs wherever the profile knows its cost. `noise` gives durations, or is the spread of a seeded log-normal noise
-        in ppm. `device_times` names processors whose kernels' own time is taken instead of the profile's. Raises
-        `GraphError`, `ProfileError`, `SolverError`, what making a backend raises, and `KernelError` where a stage has
-        no kernel that loads: every kernel is loaded beforehand, and a mode whose kernel fails then is left out.
+        for processors that none of them serves. Without `compute` nothing is computed, any stage runs wherever the
+        profile knows its cost, and every gate opens but those with a `chance_ppm`, which are drawn from `seed`. Stages
+        of operator `cost` are never computed: they give zeros. `noise` gives durations, or is the spread of a seeded
+        log-normal noise in ppm. `device_times` names processors whose kernels' own time is taken instead of the
+        profile's. Raises `GraphError`, `ProfileError`, `SolverError`, what making a backend raises, and `KernelError`
+        where a stage has no kernel that loads: every kernel is loaded beforehand, and a mode whose kernel fails then is
+        left out.
         """
         require_parts(workload, hardware, profile)
         require_flags(compute=compute)
@@ -193,11 +197,24 @@ class Runtime:
             machine = undo.enter_context(open_backends(hardware, chosen.backends if compute else {}, stand_in=True))
             if compute:
                 require_served(machine, hardware)
-            supports = _asked_once(machine.supports) if compute else anything
+
+            def able(processor: str, stage: BoundStage, variant: str) -> bool:
+                return not compute or stage.operator.only_costs or machine.supports(processor, stage, variant)
+
+            supports = _asked_once(able)
             prices = FramePrices(partial(price, merged, hardware, profile, supports), unbatched=device_times)
             backends = machine.backends
-            kernels = Kernels(merged, backends, prices, allow_nonfinite=chosen.allow_nonfinite) if compute else None
-            loads = usable(prices.of(1), kernels.load) if kernels else None
+            kernels = None
+            if compute or any(stage.bound.chance_ppm is not None for stage in merged.stages):
+                kernels = Kernels(
+                    merged,
+                    backends,
+                    prices,
+                    allow_nonfinite=chosen.allow_nonfinite,
+                    computes=compute,
+                    seed=chosen.seed,
+                )
+            loads = usable(prices.of(1), kernels.load) if kernels and compute else None
             if loads:
                 prices.keep(loads.modes)
             noise = seeded_noise(chosen.seed, noise) if isinstance(noise, int) else noise
@@ -259,6 +276,7 @@ class Runtime:
         solver = _solver(chosen)
         require_backends(hardware, chosen.backends)
         merged = merge(workload)
+        require_computed(merged)
         lanes = {processor.name: processor.lanes for processor in hardware.processors}
         with ExitStack() as undo:
             machine = undo.enter_context(open_backends(hardware, chosen.backends))
@@ -309,9 +327,7 @@ class Runtime:
         """
         release_us = whole(release_us, "release_us")
         return tuple(
-            graph.name
-            for graph in self.merged.workload.graphs
-            if release_us >= graph.offset_us and (release_us - graph.offset_us) % graph.period_us == 0
+            graph.name for graph in self.merged.workload.graphs if graph.next_release_us(release_us) == release_us
         )
 
     def sources(self, graphs: Collection[str]) -> tuple[SourceWindow, ...]:
@@ -415,11 +431,10 @@ class Runtime:
     def drain(self, timeout_s: float | None = None) -> tuple[FrameResult, ...]:
         """Wait until every submitted frame has ended, then `results`.
 
-        From any thread. Raises `DrainTimeoutError` (a `TimeoutError`) where that takes longer than `timeout_s`, in
-        seconds of real time: `results` then still has what ended, and nothing is stopped. Raises `InputError` within a
-        kernel, whose own frame this would wait for, and of a live runtime in a process that was forked since its first
-        frame, as `submit` does there: its threads stay where they were. Raises what went wrong in the runtime itself;
-        the frames have their results then, too.
+        From any thread, but not from within a kernel, which is an `InputError`, as it is in a process that was forked
+        since the first live frame: that has none of the threads. Raises `DrainTimeoutError` (a `TimeoutError`) where
+        that takes longer than `timeout_s`, in seconds of real time: `results` then still has what ended, and nothing is
+        stopped. Raises what went wrong in the runtime itself; the frames have their results then, too.
         """
         timeout_s = None if timeout_s is None else seconds(timeout_s, "timeout_s")
         driver = self._driver
@@ -523,7 +538,7 @@ class Runtime:
             names = due_graphs(self.merged.workload.graphs, releases_us, self.triggered)
         else:
             names = named_graphs(self.merged.workload, graphs)
-        if self._kernels is not None:
+        if self._kernels is not None and self._kernels.computes:
             for one in windows:
                 require_windows(self.sources(names), self.sources(self._graphs), one)
             windows = tuple(self._own_windows(names, one, copy) for one in windows)
@@ -551,9 +566,9 @@ class Runtime:
                 return frame
             with self._lock:
                 frame = self._take(releases_us[-1])
+                if self._kernels is not None:  # First: a frame in flight has its arrays, whatever comes between.
+                    self._kernels.begin(frame, windows, names, found.jobs, releases_us)
                 self._in_flight[frame] = Submitted(frame, releases_us, wanted, found)
-                if self._kernels is not None:
-                    self._kernels.begin(frame, windows, names, found.jobs)
             release_us, give_up_us = releases_us[-1], max(due_us(graph, releases_us) for graph in wanted)
             now_us = max(release_us, driver.clock.now_us())
             driver.post(FrameAdmitted(now_us, frame, release_us, found, asleep, give_up_us))
@@ -666,15 +681,19 @@ class Runtime:
         if self._driver is None:
             return
         failure = self._driver.failure
-        for done in self._driver.finished():
-            submitted = self._in_flight.pop(done.frame, None)
-            if submitted is None:  # It was given up, and has its result.
-                continue
-            values = None if self._kernels is None else self._kernels.end(done.frame)
-            self.skipped += len(submitted.releases_us) if done.skipped else 0
-            for mode, profiled_us, lasted_us in self._results.lasted(submitted, done):
-                self._drift.observe(mode, profiled_us, lasted_us)
-            self._keep(self._results.of(submitted, done, values))
+        self._ended.extend(self._driver.finished())
+        while self._ended:
+            done = self._ended[0]
+            submitted = self._in_flight.get(done.frame)
+            if submitted is not None:  # Otherwise it was given up, and has its result.
+                result = self._result(submitted, done)
+                # A Ctrl-C that came so far has lost nothing: whoever asks next makes the result again.
+                self._keep(result)
+                self._forget(done.frame)
+                self.skipped += len(submitted.releases_us) if done.skipped else 0
+                for mode, profiled_us, lasted_us in self._results.lasted(submitted, done):
+                    self._drift.observe(mode, profiled_us, lasted_us)
+            self._ended.popleft()
         if failure is not None:
             self._fail_all(f"the runtime failed ({type(failure).__name__}: {failure})")
 
@@ -686,10 +705,24 @@ class Runtime:
         except Exception:  # It may be the clock that went wrong: then they end with their releases.
             now_us = 0
         for frame in tuple(self._in_flight):
-            submitted = self._in_flight.pop(frame)
-            if self._kernels is not None:
-                self._kernels.end(frame)
+            submitted = self._in_flight[frame]
+            self._forget(frame)
             self._keep(unplaced_result(frame, submitted.releases_us, submitted.graphs, now_us, placement))
+
+    def _result(self, submitted: Submitted, done: FrameDone) -> FrameResult:
+        try:
+            # Zeros that stand in for outputs are nobody's answer.
+            computes = self._kernels is not None and self._kernels.computes
+            values = self._kernels.outputs(done.frame) if self._kernels is not None and computes else None
+            return self._results.of(submitted, done, values)
+        except Exception as error:  # A mistake of ours: it is told in its place, and the others have their results.
+            why = no_placement(f"the runtime failed ({type(error).__name__}: {error})")
+            return unplaced_result(done.frame, submitted.releases_us, submitted.graphs, done.at_us, why)
+
+    def _forget(self, frame: int) -> None:
+        del self._in_flight[frame]
+        if self._kernels is not None:
+            self._kernels.end(frame)
 
     def _keep(self, result: FrameResult) -> None:
         self._over.append(result)

@@ -268,7 +268,7 @@ def _waits(problem: Problem, placement: Placement, stage: StageModes, run: Stage
     """Everything that ends just as the stage starts; `nothing` where it could start earlier."""
     resource = next(resource for resource in problem.resources if resource.name == run.resource)
     found = [
-        *_waits_for_inputs(placement, stage, run),
+        *_waits_for_inputs(problem, placement, stage, run),
         *_waits_for_lane(problem, placement, stage, run),
     ]
     if stage.release_us == run.start_us and run.start_us > 0:
@@ -283,7 +283,7 @@ def _waits(problem: Problem, placement: Placement, stage: StageModes, run: Stage
         yield Wait("nothing", "it could start earlier without changing anything else")
 
 
-def _waits_for_inputs(placement: Placement, stage: StageModes, run: StageRun) -> Iterator[Wait]:
+def _waits_for_inputs(problem: Problem, placement: Placement, stage: StageModes, run: StageRun) -> Iterator[Wait]:
     for name in stage.inputs:
         producer = next(other for other in placement.stages if other.stage == name)
         if producer.resource == run.resource:
@@ -292,7 +292,8 @@ def _waits_for_inputs(placement: Placement, stage: StageModes, run: StageRun) ->
             continue
         send = next(send for send in placement.transfers if (send.stage, send.target) == (name, run.resource))
         if send.arrive_us == run.start_us:
-            yield Wait("link", f"{name} arrives from {send.source} at {run.start_us} us")
+            size = _mode(problem, producer).output_bytes
+            yield Wait("link", f"{name} ({size:,} bytes) arrives from {send.source} at {run.start_us} us")
 
 
 def _waits_for_lane(problem: Problem, placement: Placement, stage: StageModes, run: StageRun) -> Iterator[Wait]:
@@ -310,9 +311,13 @@ def _waits_for_lane(problem: Problem, placement: Placement, stage: StageModes, r
 
 def _sent_us(problem: Problem, placement: Placement, send: TransferRun, link: Link) -> int:
     run = next(run for run in placement.stages if run.stage == send.stage)
-    stage = next(stage for stage in problem.stages if stage.name == send.stage)
-    mode = next(m for m in stage.modes if (m.resource, m.variant) == (run.resource, run.variant))
-    return send.start_us + link.sending_us(mode.output_bytes)
+    return send.start_us + link.sending_us(_mode(problem, run).output_bytes)
+
+
+def _mode(problem: Problem, run: StageRun) -> Mode:
+    """The mode that a stage runs in."""
+    stage = next(stage for stage in problem.stages if stage.name == run.stage)
+    return next(m for m in stage.modes if (m.resource, m.variant) == (run.resource, run.variant))
 
 
 def render(explanation: Explanation) -> str:
