@@ -318,3 +318,10 @@ def test_a_label_that_begins_where_its_stream_is_over_is_refused(folder: Path) -
     ) as error:
         Recording.from_file(folder)
     assert "microseconds" in error.value.hint
+
+
+def test_a_recording_made_in_python_has_the_samples_of_all_its_streams(folder: Path) -> None:
+    whole = Recording.from_file(folder)
+    with pytest.raises(RecordingError, match="`short` has no samples of its stream `wrist`") as error:
+        Recording(whole.manifest, {"mic": whole.samples["mic"]})
+    assert error.value.hint == "it has those of mic"

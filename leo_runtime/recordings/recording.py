@@ -114,7 +114,13 @@ class Recording:
         return min(lasting_us(stream.rate_hz, len(self.samples[stream.name])) for stream in found)
 
     def __post_init__(self) -> None:
-        """Raise `RecordingError` for a label that begins where its stream is over, which nothing could find."""
+        """Raise `RecordingError` for a stream without samples, and a label that begins where its stream is over."""
+        for stream in self.manifest.streams:
+            if stream.name not in self.samples:
+                raise RecordingError(
+                    f"recording `{self.manifest.name}` has no samples of its stream `{stream.name}`",
+                    hint=f"it has those of {', '.join(self.samples) or 'none'}",
+                )
         for i, label in enumerate(self.manifest.labels):
             lasts_us = self.lasts_us([label.stream])
             if label.start_us >= lasts_us:
