@@ -376,8 +376,8 @@ def truncate(path: str) -> None:
             f'recording/recording.toml: {NOT_A_NAME}, got "../../beeps", at $.name\n',
         ),
         (
-            lambda: change("machine.json", name="/tmp/desk"),
-            f'machine.json: {NOT_A_NAME}, got "/tmp/desk", at $.name\n',
+            lambda: change("machine.json", name="/elsewhere/desk"),
+            f'machine.json: {NOT_A_NAME}, got "/elsewhere/desk", at $.name\n',
         ),
         (
             lambda: source_with(stream="nope"),
