@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from functools import partial
 from typing import Any
 
@@ -29,7 +30,7 @@ from leo_runtime.errors import (
 )
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.runtime.arguments import MAX_AHEAD_US
-from leo_runtime.runtime.options import RuntimeOptions
+from leo_runtime.runtime.options import OptionChanges, RuntimeOptions
 from leo_runtime.runtime.results import Results, Submitted
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.solver import solve
@@ -437,6 +438,12 @@ def test_options_are_one_value_that_keywords_change() -> None:
     assert chosen == RuntimeOptions(solver="heft", max_results=1)
     with pytest.raises(TypeError, match="no option `patience` of a runtime; there are solver, limit_ms"):
         Runtime.live(workload(loud_graph()), bench(), profile(), patience=3)
+
+
+def test_type_checkers_know_every_option() -> None:
+    assert list(OptionChanges.__annotations__) == [field.name for field in fields(RuntimeOptions)]
+    told = [kind.__forward_arg__ for kind in OptionChanges.__annotations__.values()]
+    assert told == [field.type for field in fields(RuntimeOptions)]
 
 
 @pytest.mark.parametrize("kind", ["virtual", "real"])

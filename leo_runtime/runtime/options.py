@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from leo_runtime.errors import InputError
 from leo_runtime.runtime.arguments import require_flags
@@ -13,6 +13,21 @@ from leo_runtime.values import whole
 
 if TYPE_CHECKING:
     from leo_runtime.backend import Backend
+
+
+class OptionChanges(TypedDict, total=False):
+    """The options as keywords, for type checkers and editors: `RuntimeOptions` says what they mean."""
+
+    solver: str | Solver
+    limit_ms: int | None
+    limit_nodes: int | None
+    switching_nj: int
+    backends: Mapping[str, Backend] | None
+    adapt: bool
+    max_in_flight: int
+    max_results: int
+    allow_nonfinite: bool
+    seed: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +62,7 @@ class RuntimeOptions:
             object.__setattr__(self, name, whole(getattr(self, name), name, least=1))
         require_flags(adapt=self.adapt, allow_nonfinite=self.allow_nonfinite)
 
-    def changed(self, **changes: Any) -> RuntimeOptions:
+    def changed(self, **changes: Unpack[OptionChanges]) -> RuntimeOptions:
         """The same with some of them changed. Raises `TypeError` for a name that is none of them."""
         known = [field.name for field in fields(self)]
         for name in changes:
@@ -56,7 +71,7 @@ class RuntimeOptions:
         return replace(self, **changes)
 
 
-def chosen_options(options: object, changes: Mapping[str, Any]) -> RuntimeOptions:
+def chosen_options(options: object, changes: OptionChanges) -> RuntimeOptions:
     """The options, or the usual ones where there are None, with changes. Raises as `RuntimeOptions` does."""
     usual = RuntimeOptions() if options is None else options
     if not isinstance(usual, RuntimeOptions):

@@ -28,7 +28,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self, Unpack
 
 from leo_runtime.backend import is_simulated
 from leo_runtime.backend.machine import Machine, open_backends, require_served, usable
@@ -71,7 +71,7 @@ from leo_runtime.runtime.arguments import (
 )
 from leo_runtime.runtime.drift import ONE, Drift, Estimate
 from leo_runtime.runtime.kernels import Kernels, frozen_copy, frozen_view
-from leo_runtime.runtime.options import RuntimeOptions, chosen_options
+from leo_runtime.runtime.options import OptionChanges, RuntimeOptions, chosen_options
 from leo_runtime.runtime.planner import FrameSolver, LinksNow, Planner, frame_solver, no_placement
 from leo_runtime.runtime.results import Results, Submitted, energy_nj, unplaced_result
 from leo_runtime.runtime.turns import Turns
@@ -172,7 +172,7 @@ class Runtime:
         compute: bool = True,
         noise: Noise | int | None = None,
         device_times: Collection[str] = (),
-        **changes: Any,
+        **changes: Unpack[OptionChanges],
     ) -> Self:
         """A runtime in virtual time: durations are the profile's, values are computed on this machine.
 
@@ -258,7 +258,7 @@ class Runtime:
         *,
         clock: Clock | None = None,
         modelled_delays: bool = False,
-        **changes: Any,
+        **changes: Unpack[OptionChanges],
     ) -> Self:
         """A runtime in real time, on the machine it runs on.
 
