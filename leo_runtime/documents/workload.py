@@ -91,7 +91,7 @@ class TaskGraph(Value):
     """One sensing pipeline: stages, how often it runs, and by when it must have answered."""
 
     name: Name
-    period_us: Positive = Field(default_factory=lambda: 0)  # Where it stays 0, the graph is refused below.
+    period_us: Positive = 0  # Where it stays 0, the graph is refused below.
     """How often it runs; of one with a `rate_hz`, about: that rounded."""
     rate_hz: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     """How often a second it runs, in place of `period_us`: each release is rounded to a microsecond by itself, so that
