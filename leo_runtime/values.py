@@ -24,7 +24,9 @@ def whole(value: object, name: str, *, least: int = 0, most: int | None = None) 
 
 def _plain(value: object, name: str) -> int:
     """Another kind of whole number as a plain int."""
-    if isinstance(value, bool) or not hasattr(type(value), "__index__"):
+    # numpy's bool has an index too, which older versions only warn of.
+    is_bool = isinstance(value, bool) or getattr(getattr(value, "dtype", None), "kind", "") == "b"
+    if is_bool or not hasattr(type(value), "__index__"):
         raise InputError(
             f"`{name}` is a whole number, got {value!r} ({type(value).__name__})",
             hint=f"round it: `{name}=int(...)`" if isinstance(value, float) else "",
