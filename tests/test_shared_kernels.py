@@ -1,5 +1,7 @@
 """Policies side by side compute each value once, by the reference, where their own backends could run it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -46,6 +48,18 @@ def test_values_are_shared_kernels_wherever_they_are_asked_for(once, tmp_path):
     on_dsp = once.backends["dsp"].load(gate, "default")([sound.copy()])
     assert on_dsp is on_cpu
     assert once.backends["dsp"].load(gate, "default")([sound * 0.5]) is not on_cpu
+
+
+def test_stages_of_one_name_in_two_graphs_compute_what_is_theirs(once, tmp_path):
+    """The second gave what the first computes: policies that were compared failed, or had other gates."""
+    workload = recorded.load_all(tmp_path)[0]
+    gate = bind(workload.graphs[0], workload)["any"]
+    sound = np.linspace(-1, 1, recorded.RATE_HZ // 2, dtype=np.float32)
+    stricter = gate.params["default"].model_copy(update={"threshold_dbfs": 100.0})
+    namesake = replace(gate, params={"default": stricter})
+    first = once.backends["cpu"].load(gate, "default")([sound])
+    second = once.backends["cpu"].load(namesake, "default")([sound])
+    assert (first > 0, second > 0) == (True, False)
 
 
 def test_where_a_stage_may_run_is_asked_of_the_backend_itself(once, tmp_path):

@@ -16,12 +16,17 @@ from leo_runtime.backend import Backend, Kernel, registry
 from leo_runtime.backend.machine import open_backends
 from leo_runtime.documents.hardware import Hardware, Processor
 from leo_runtime.documents.workload import BoundStage
+from leo_runtime.operators import Shape
 from leo_runtime.runtime.kernels import frozen_copy
 
 REFERENCE = "cpu"
 """The backend that all others are held to."""
 
-_Memory = dict[tuple[str, str, bytes], np.ndarray]
+_Computation = tuple[str, str, tuple[Shape, ...]]
+"""Operator, parameters and shapes of the inputs: what two stages have in common that compute the same. Their names do
+not count: two graphs may each have a stage of one name."""
+
+_Memory = dict[tuple[_Computation, bytes], np.ndarray]
 
 
 class SharedKernels:
@@ -56,13 +61,13 @@ class _Once:
         self._real = real
         self._reference = reference
         self._memory = memory
-        self._kernels: dict[tuple[str, str], Kernel] = {}
+        self._kernels: dict[_Computation, Kernel] = {}
 
     def supports(self, stage: BoundStage, variant: str, /) -> bool:
         return self._real.supports(stage, variant)
 
     def load(self, stage: BoundStage, variant: str, /) -> Kernel:
-        key = (stage.name, variant)
+        key = (stage.operator.name, stage.params[variant].model_dump_json(), tuple(stage.input_shapes))
         if key not in self._kernels:  # Every policy loads it anew.
             able = self._reference if self._reference.supports(stage, variant) else self._real
             self._kernels[key] = _OnceKernel(able.load(stage, variant), key, self._memory)
@@ -73,16 +78,16 @@ class _Once:
 
 
 class _OnceKernel:
-    def __init__(self, kernel: Kernel, stage: tuple[str, str], memory: _Memory) -> None:
+    def __init__(self, kernel: Kernel, computes: _Computation, memory: _Memory) -> None:
         self._kernel = kernel
-        self._stage = stage
+        self._computes = computes
         self._memory = memory
 
     def __call__(self, inputs: Sequence[np.ndarray], /) -> np.ndarray:
         digest = hashlib.blake2b(digest_size=16)
         for array in inputs:
             digest.update(np.ascontiguousarray(array).data)
-        key = (*self._stage, digest.digest())
+        key = (self._computes, digest.digest())
         if key not in self._memory:
             self._memory[key] = frozen_copy(self._kernel(inputs))
         return self._memory[key]
