@@ -78,6 +78,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         say("interrupted")
         return INTERRUPTED
+    except Exception as error:
+        if not isinstance(error.__cause__, KeyboardInterrupt):
+            raise
+        say("interrupted")  # As a class was made: Python turns what is raised there into a RuntimeError.
+        return INTERRUPTED
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:

@@ -365,6 +365,20 @@ def test_an_interrupt_is_quiet(frame, capsys, monkeypatch):
     assert run(capsys, "solve", "frame.json") == (cli.INTERRUPTED, "", "interrupted\n")
 
 
+def test_an_interrupt_while_a_class_is_made_is_quiet(frame, capsys, monkeypatch):
+    """Modules are loaded when they are needed, and Python wraps what comes as a class names its parts."""
+
+    class Named:
+        def __set_name__(self, owner: type, name: str) -> None:
+            raise KeyboardInterrupt
+
+    def interrupted(*_: object, **__: object) -> None:
+        type("Made", (), {"part": Named()})
+
+    monkeypatch.setattr("leo_runtime.solver.solve", interrupted)
+    assert run(capsys, "solve", "frame.json") == (cli.INTERRUPTED, "", "interrupted\n")
+
+
 def test_solving_needs_no_numpy(frame):
     code = (
         "import sys; from leo_runtime.cli import main; main(['solve', 'frame.json', '--solver', 'exhaustive']);"

@@ -654,3 +654,15 @@ def test_a_result_that_cannot_be_made_says_so_and_loses_no_other(monkeypatch: py
         results = runtime.drain()
     assert [result.frame for result in results] == [0, 1, 2]
     assert [result.reason for result in results] == ["", "the runtime failed (ValueError: odd)", ""]
+
+
+@pytest.mark.parametrize("make", [simulated, lambda: live(fast=FakeBackend())])
+def test_a_closed_runtime_says_so_before_anything_else(make: Callable[[], Runtime]) -> None:
+    """A thread that submits until it is told so met other errors for ever."""
+    runtime = make()
+    runtime.close()
+    for release_us, windows in ((1, {}), (0, {}), ("soon", None)):
+        with pytest.raises(ClosedError):
+            runtime.submit(release_us, windows)  # type: ignore[arg-type]
+        with pytest.raises(ClosedError):
+            runtime.submit_batch([(release_us, windows)])  # type: ignore[list-item]

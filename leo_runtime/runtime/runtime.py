@@ -393,6 +393,8 @@ class Runtime:
         that is refused gives no result. Raises what went wrong in the runtime itself: the frames in flight then have
         their results.
         """
+        with self._lock:
+            self._require_open()
         return self._submit((plain_release(release_us),), (windows,), graphs, links, None, copy)
 
     def submit_batch(
@@ -416,6 +418,8 @@ class Runtime:
         does; also raises `InputError` for no frames at all, and for stages that cannot run their frames together. From
         any thread.
         """
+        with self._lock:
+            self._require_open()
         releases_us, windows = batch_frames(frames)
         may = None if together is None else require_candidates(self.merged, together, self.modes)
         return self._submit(releases_us, windows, graphs, links, may, copy)
