@@ -93,7 +93,7 @@ def test_a_virtual_replay_prints_its_tables_and_writes_its_log(capsys):
     status, out, err = run(capsys, *VIRTUAL)
     assert status == 0
     assert out.splitlines()[0] == "== beeps, 4 s, on desk, in virtual time; profile desk, placed by exact"
-    assert "not here: dsp (backend `dsp` is not there; plug it in)" in out
+    assert "not here: dsp (backend `dsp` is not there; plug it in); the CPU computes what it would\n" in out
     assert (
         "beeps          8         3       0           3      2      1       2       1       7.10    7.10     0" in out
     )

@@ -50,9 +50,10 @@ def text(compared: Compared, written: Sequence[Path] = ()) -> str:
     """The tables, what failed, and where files were written."""
     replayed = compared.replayed
     ledger = summary.energy(replayed)
+    instead = "; the CPU computes what it would" if replayed.time == "virtual" else ""
     parts = [
         _title(replayed),
-        *(f"not here: {name} ({why})\n" for name, why in compared.missing.items()),
+        *(f"not here: {name} ({why}){instead}\n" for name, why in compared.missing.items()),
         *(f"not used: {what} ({_short(why)})\n" for what, why in compared.left_out.items()),
         "\n",
         report.pipelines_table(summary.pipelines(replayed)),
