@@ -125,7 +125,7 @@ def words(error: BaseException) -> str:
     """What an exception of foreign code is and says, as "KeyError: 'x'"; of one that cannot say it, what it is."""
     try:
         said = str(error)
-    except Exception:
+    except Exception:  # Its own code makes the text.
         said = ""
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
 

@@ -1,6 +1,7 @@
 """The names that `leo_runtime` itself exports: each is told to type checkers, and each is imported when it is used."""
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -66,3 +67,23 @@ def test_every_module_that_messages_point_at_is_there_without_an_import_of_its_o
     assert {"shipped", "backend.Backend", "clock.Clock", "check"} <= set(named)
     script = f"import leo_runtime\nfor name in {named}: eval('leo_runtime.' + name)"
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.parametrize(
+    ("module", "names"),
+    [
+        ("backend", ("Backend", "DeviceRun", "Kernel", "TimedKernel")),
+        ("cli", ("main",)),
+        ("errors", ("InputError", "KernelError", "LeoError")),
+        ("graph", ("BoundStage", "Decision", "Variant", "Workload")),
+        ("hardware", ("Hardware", "Processor")),
+        ("operators", ("operator",)),
+        ("problem", ("Mode", "Placement", "Problem")),
+        ("runtime", ("Runtime",)),
+        ("solver", ("SOLVERS", "solve")),
+        ("testing", ("BackendContract", "FakeBackend", "random_problem")),
+    ],
+)
+def test_what_packages_of_others_import_stays_where_it_is(module: str, names: tuple[str, ...]) -> None:
+    found = importlib.import_module(f"leo_runtime.{module}")
+    assert [name for name in names if not hasattr(found, name)] == []

@@ -84,7 +84,7 @@ class Machine:
         """Close it. A failure to does not hide the error that is under way: it is a note of that."""
         try:
             self.close()
-        except Exception as failed:
+        except Exception as failed:  # Whatever it is, the error that is under way goes first.
             if error is None:
                 raise
             error.add_note(str(failed))
