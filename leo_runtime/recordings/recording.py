@@ -17,15 +17,25 @@ from pydantic import Field, model_validator
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import RecordingError
+from leo_runtime.recordings.cameras import read_folder, read_video
 from leo_runtime.recordings.csv_text import read_csv
-from leo_runtime.recordings.reader import Reader, StreamData, expect, find_reader
+from leo_runtime.recordings.npy import read_npy
+from leo_runtime.recordings.reader import Reader, StreamData, as_frames, expect, find_reader
+from leo_runtime.recordings.samples import Samples
 from leo_runtime.recordings.stream import Gap, RecordedStream
 from leo_runtime.recordings.wav import read_wav
 from leo_runtime.recordings.wisdm import read_wisdm
 from leo_runtime.schema import Document, FileName, Name, Positive, Quantity, Value, reject, unique
 from leo_runtime.values import lasting_us, samples_within
 
-SHIPPED: Mapping[str, Reader] = {"wav": read_wav, "csv": read_csv, "wisdm": read_wisdm}
+SHIPPED: Mapping[str, Reader] = {
+    "wav": read_wav,
+    "csv": read_csv,
+    "wisdm": read_wisdm,
+    "npy": read_npy,
+    "pictures": read_folder,
+    "video": read_video,
+}
 """The readers that ship, by format."""
 
 
@@ -77,7 +87,7 @@ class Recording:
     """A recording in memory: audio as int16 (samples,) or (samples, channels), anything else as float32."""
 
     manifest: RecordingManifest
-    samples: dict[str, np.ndarray]
+    samples: dict[str, Samples]
     repairs: tuple[str, ...] = ()
     """What was wrong with the files and is mended in `samples`, a sentence each, with the file."""
     gaps: Mapping[str, tuple[Gap, ...]] = field(default_factory=dict)
@@ -160,8 +170,10 @@ def read_stream(path: Path, stream: RecordedStream) -> StreamData:
     Raises `RecordingError` where the file is not what the manifest says.
     """
     found = find_reader(path, stream, SHIPPED)(path, stream)
-    expect(path, stream, found.rate_hz, found.samples.shape[1] if found.samples.ndim > 1 else 1)
-    samples = found.samples.reshape(len(found.samples), -1)
+    if stream.kind == "camera":
+        return as_frames(path, stream, found)
+    expect(path, stream, found.rate_hz, found.samples.shape[1] if len(found.samples.shape) > 1 else 1)
+    samples = np.asarray(found.samples).reshape(len(found.samples), -1)
     with np.errstate(over="ignore"):
         bad = ~np.isfinite(samples.astype(np.float32, copy=False))
     if bad.any():
@@ -185,7 +197,7 @@ def check_streams(workload: Workload, recording: Recording) -> None:
     """Raise `RecordingError` where a recording lacks a stream of the workload, or has it at another rate."""
     for stream in workload.streams:
         found = recording.stream(stream.name)
-        for what in ("rate_hz", "channels", "kind"):
+        for what in ("rate_hz", "channels", "kind", "height_px", "width_px"):
             wanted, given = getattr(stream, what), getattr(found, what)
             if wanted != given:
                 raise RecordingError(
