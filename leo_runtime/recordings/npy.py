@@ -47,7 +47,13 @@ def read_npy(path: Path, stream: RecordedStream) -> StreamData:
         rows, repairs = held, (f"its header says 0 samples; the {held} up to the end of the file are read",)
     if rows == 0:
         raise RecordingError(f"{path}: holds no samples", hint="record it again")
-    inner = _inner_shape(shape[1:], stream)
+    if stream.kind == "audio" and dtype.kind != "f" and dtype.newbyteorder("=") != np.int16:
+        raise RecordingError(
+            f"{path}: cannot be read as audio (it holds {dtype})", hint="write int16, or floats from -1 to 1"
+        )
+    inner = _inner_shape(path, shape[1:], stream)
+
+    native = dtype.newbyteorder("=")
 
     def read(first: int, last: int) -> np.ndarray:
         try:
@@ -58,10 +64,9 @@ def read_npy(path: Path, stream: RecordedStream) -> StreamData:
             raise RecordingError(f"{path}: cannot be read as npy ({without_path(error)})") from None
         if len(raw) != (last - first) * row_bytes:
             raise RecordingError(f"{path}: has become shorter while it was read", hint="copy it again")
-        return np.frombuffer(raw, dtype).reshape(last - first, *inner)
+        return np.frombuffer(raw, dtype).astype(native, copy=False).reshape(last - first, *inner)
 
-    samples = StoredSamples((rows, *inner), dtype, read)
-    return StreamData(samples if stream.kind == "camera" else samples[:], stream.rate_hz, repairs)
+    return StreamData(StoredSamples((rows, *inner), native, read), stream.rate_hz, repairs)
 
 
 def _header(path: Path, head: bytes) -> tuple[tuple[int, ...], np.dtype[Any], int]:
@@ -84,6 +89,12 @@ def _header(path: Path, head: bytes) -> tuple[tuple[int, ...], np.dtype[Any], in
     return tuple(int(length) for length in shape), dtype, text.tell()
 
 
-def _inner_shape(inner: tuple[int, ...], stream: RecordedStream) -> tuple[int, ...]:
+def _inner_shape(path: Path, inner: tuple[int, ...], stream: RecordedStream) -> tuple[int, ...]:
     """Of a row: that of the manifest's samples, where a channel of one may be left out of the file."""
+    if stream.kind != "camera" and len(inner) > 1:
+        raise RecordingError(
+            f"{path}: holds an array of shape {inner} for each sample, stream `{stream.name}` is declared as "
+            f"{stream.kind}",
+            hint='give it kind = "camera", or one row a sample and one column a channel',
+        )
     return stream.sample_shape if stream.kind == "camera" and inner == stream.sample_shape[:2] else inner

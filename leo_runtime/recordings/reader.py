@@ -23,7 +23,9 @@ class StreamData:
     """What a file holds of one stream."""
 
     samples: Samples
-    """(samples,) or (samples, channels): int16, or real numbers (of audio from -1 to 1), evenly spaced from time 0."""
+    """(samples,) or (samples, channels): int16, or real numbers (of audio from -1 to 1), evenly spaced from time 0; of
+    a camera (frames, height, width, channels): uint8 or real numbers. An array, or what reads spans of the file when
+    it is asked."""
     rate_hz: float
     repairs: tuple[str, ...] = ()
     """What was wrong with the file and is mended in `samples`, a sentence each; replay prints them."""
@@ -87,10 +89,17 @@ def _guarded(reader: Reader, name: str, package: str) -> Reader:
         hint = f"it is a mistake of package `{package}`: tell its authors, or convert the file"
         with in_words(f"{who} failed", RecordingError, hint=hint):
             found = reader(path, stream)
-            wrong = _wrong(found)
+            wrong = _wrong(found, stream)
         if wrong:
             raise RecordingError(f"{who} gave {wrong}", hint=hint)
-        return found
+        if isinstance(found.samples, np.ndarray):
+            return found
+
+        def span(first: int, last: int) -> np.ndarray:
+            with in_words(f"{who} failed", RecordingError, hint=hint):
+                return found.samples[first:last]
+
+        return replace(found, samples=StoredSamples(found.samples.shape, found.samples.dtype, span))
 
     return read
 
@@ -148,16 +157,18 @@ def without_path(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-def _wrong(found: object) -> str:
+def _wrong(found: object, stream: RecordedStream) -> str:
     """What is wrong with what a reader gave; empty: nothing."""
     if not isinstance(found, StreamData):
         return f"{type(found).__name__}, not StreamData"
     samples = found.samples
-    if not isinstance(samples, np.ndarray):
+    if not isinstance(samples, Samples):
         return f"samples as {type(samples).__name__}, not as an array"
+    if stream.kind == "camera":
+        return "" if samples.dtype == np.uint8 or samples.dtype.kind == "f" else f"frames of type {samples.dtype}"
     if samples.dtype != np.int16 and samples.dtype.kind != "f":
         return f"samples of type {samples.dtype}, not int16 or real numbers"
-    if samples.ndim not in (1, 2) or samples.size == 0:
+    if len(samples.shape) not in (1, 2) or 0 in samples.shape:
         return f"samples of shape {samples.shape}, not (samples,) or (samples, channels)"
     return ""
 
