@@ -19,13 +19,15 @@ from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import RecordingError
 from leo_runtime.recordings.cameras import read_folder, read_video
 from leo_runtime.recordings.csv_text import read_csv
+from leo_runtime.recordings.links import LinkFile, read_links
+from leo_runtime.recordings.links import LinkSample as LinkSample
 from leo_runtime.recordings.npy import read_npy
 from leo_runtime.recordings.reader import Reader, StreamData, as_frames, expect, find_reader
 from leo_runtime.recordings.samples import Samples, blocks, converted, kept
 from leo_runtime.recordings.stream import Gap, RecordedStream
 from leo_runtime.recordings.wav import read_wav
 from leo_runtime.recordings.wisdm import read_wisdm
-from leo_runtime.schema import Document, FileName, Name, Positive, Quantity, Value, reject, unique
+from leo_runtime.schema import Document, FileName, Name, Quantity, Value, reject, unique
 from leo_runtime.values import lasting_us, samples_within
 
 SHIPPED: Mapping[str, Reader] = {
@@ -48,17 +50,6 @@ class Label(Value):
     label: Name
 
 
-class LinkSample(Value):
-    """What a link could do from `time_us` on."""
-
-    time_us: Quantity
-    source: Name
-    target: Name
-    latency_us: Quantity
-    bytes_per_s: Positive | None = None
-    """None here: the link is down."""
-
-
 class RecordingManifest(Document):
     """What was recorded, from where, and under which licence."""
 
@@ -69,6 +60,8 @@ class RecordingManifest(Document):
     streams: Annotated[tuple[RecordedStream, ...], Field(min_length=1)]
     labels: tuple[Label, ...] = ()
     links: tuple[LinkSample, ...] = ()
+    link_files: tuple[LinkFile, ...] = ()
+    """Network traces; when the recording is read, `links` has what they hold, and this is empty."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -114,6 +107,14 @@ class Recording:
             repairs += [f"{stream.file}: {repair}" for repair in found.repairs]
             if found.gaps:
                 gaps[stream.name] = found.gaps
+        if manifest.link_files:
+            lasts_us = max(lasting_us(stream.rate_hz, len(samples[stream.name])) for stream in manifest.streams)
+            links = list(manifest.links)
+            for link in manifest.link_files:
+                trace = read_links(manifest_path.parent / link.file, link, lasts_us)
+                links += trace.samples
+                repairs += [f"{link.file}: {repair}" for repair in trace.repairs]
+            manifest = manifest.model_copy(update={"links": tuple(links), "link_files": ()})
         return cls(manifest, samples, tuple(repairs), gaps)
 
     @property
