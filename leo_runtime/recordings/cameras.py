@@ -54,7 +54,7 @@ def read_folder(path: Path, stream: RecordedStream) -> StreamData:
     show, repairs = _picture_reader(files, stream)
     times_us = _times_of_names(files)
     if times_us is None:
-        return _gathered(lambda at: show(files[at]), np.arange(len(files)), stream, show.dtype, tuple(repairs), ())
+        return gathered(lambda at: show(files[at]), np.arange(len(files)), stream, show.dtype, tuple(repairs), ())
     try:
         put = nearest(times_us, stream.rate_hz)
     except UnevenError as error:
@@ -62,7 +62,7 @@ def read_folder(path: Path, stream: RecordedStream) -> StreamData:
         raise RecordingError(f"{where}: {error}", hint=error.hint) from None
     told = ("the names of its files are times since 1970: the first is taken for the start",)
     repairs = [*repairs, *told, *put.repairs]
-    return _gathered(lambda at: show(files[at]), put.rows, stream, show.dtype, tuple(repairs), put.gaps)
+    return gathered(lambda at: show(files[at]), put.rows, stream, show.dtype, tuple(repairs), put.gaps)
 
 
 def read_video(path: Path, stream: RecordedStream) -> StreamData:
@@ -76,10 +76,10 @@ def read_video(path: Path, stream: RecordedStream) -> StreamData:
         put = nearest(video.times_us, stream.rate_hz)
     except UnevenError as error:
         raise RecordingError(f"{path}: stream `{stream.name}` {error}", hint=error.hint) from None
-    return _gathered(video.frame, put.rows, stream, np.dtype(np.uint8), (*video.repairs, *put.repairs), put.gaps)
+    return gathered(video.frame, put.rows, stream, np.dtype(np.uint8), (*video.repairs, *put.repairs), put.gaps)
 
 
-def _gathered(
+def gathered(
     show: Callable[[int], np.ndarray],
     rows: np.ndarray,
     stream: RecordedStream,
@@ -160,6 +160,10 @@ class _PictureReader:
             raise RecordingError(
                 f"{where}: cannot be read as a picture ({words(error)})", hint="copy it again"
             ) from None
+
+    def of_array(self, where: str, pixels: np.ndarray) -> np.ndarray:
+        """The frame from pixels of bytes, (height, width, channels)."""
+        return self._frame(where, _pillow().fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels))
 
     def _frame(self, where: str, picture: Any) -> np.ndarray:
         height, width, channels = self._stream.sample_shape

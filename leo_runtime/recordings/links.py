@@ -1,4 +1,4 @@
-"""What links could do while a recording was made: samples in the manifest, and the network traces that are read as such.
+"""What links could do while a recording was made: samples in the manifest, and the network traces that give them.
 
 Two forms of traces are read. `rates`: a line is `seconds Mbit/s`, which holds from then on (Riiser et al., Oboe,
 Puffer and others are published so). `mahimahi`: a line is the millisecond at which one packet of 1500 bytes may pass,

@@ -19,6 +19,7 @@ from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import RecordingError
 from leo_runtime.recordings.cameras import read_folder, read_video
 from leo_runtime.recordings.csv_text import read_csv
+from leo_runtime.recordings.from_messages import read_messages
 from leo_runtime.recordings.links import LinkFile, read_links
 from leo_runtime.recordings.links import LinkSample as LinkSample
 from leo_runtime.recordings.npy import read_npy
@@ -37,6 +38,10 @@ SHIPPED: Mapping[str, Reader] = {
     "npy": read_npy,
     "pictures": read_folder,
     "video": read_video,
+    "mcap": read_messages,
+    "bag": read_messages,
+    "db3": read_messages,
+    "rosbag": read_messages,
 }
 """The readers that ship, by format."""
 
