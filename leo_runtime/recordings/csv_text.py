@@ -75,7 +75,7 @@ def read_csv(path: Path, stream: RecordedStream) -> StreamData:
         where = f"{path}" if error.row is None else f"{path}:{table.lines[error.row]}"
         whose = "" if error.row is not None else f"stream `{stream.name}` "
         raise RecordingError(f"{where}: {whose}{error}", hint=error.hint) from None
-    return StreamData(even.values, stream.rate_hz, (*repairs, *even.repairs), even.gaps)
+    return StreamData(even.values, stream.rate_hz, (*repairs, *even.repairs), even.gaps, even.timing)
 
 
 def _table(path: Path) -> _Table:

@@ -25,7 +25,7 @@ from leo_runtime.recordings.links import LinkSample as LinkSample
 from leo_runtime.recordings.npy import read_npy
 from leo_runtime.recordings.reader import Reader, StreamData, as_frames, expect, find_reader
 from leo_runtime.recordings.samples import Samples, blocks, converted, kept
-from leo_runtime.recordings.stream import Gap, RecordedStream
+from leo_runtime.recordings.stream import Gap, RecordedStream, Timing
 from leo_runtime.recordings.wav import read_wav
 from leo_runtime.recordings.wisdm import read_wisdm
 from leo_runtime.schema import Document, FileName, Name, Quantity, Value, reject, unique
@@ -93,6 +93,8 @@ class Recording:
     """What was wrong with the files and is mended in `samples`, a sentence each, with the file."""
     gaps: Mapping[str, tuple[Gap, ...]] = field(default_factory=dict)
     """By stream, where nothing was recorded and zeros stand in `samples`; streams without gaps are left out."""
+    timings: Mapping[str, Timing] = field(default_factory=dict)
+    """By stream, how its samples came by their own times; streams whose files have none are left out."""
 
     @classmethod
     def from_file(cls, path: str | Path) -> Self:
@@ -104,23 +106,29 @@ class Recording:
         if Path(path).is_file() and Path(path).suffix not in (".toml", ".json"):
             raise RecordingError(f"{path}: is no recording", hint="give the folder that holds recording.toml")
         manifest_path = Path(path) / "recording.toml" if Path(path).is_dir() else Path(path)
-        manifest = RecordingManifest.from_file(manifest_path)
-        samples, repairs, gaps = {}, [], {}
+        return cls.of_manifest(RecordingManifest.from_file(manifest_path), manifest_path.parent)
+
+    @classmethod
+    def of_manifest(cls, manifest: RecordingManifest, folder: Path) -> Self:
+        """Read the files that a manifest names, from a folder. Raises `RecordingError`, `MissingExtraError`."""
+        samples, repairs, gaps, timings = {}, [], {}, {}
         for stream in manifest.streams:
-            found = read_stream(manifest_path.parent / stream.file, stream)
+            found = read_stream(folder / stream.file, stream)
             samples[stream.name] = found.samples
             repairs += [f"{stream.file}: {repair}" for repair in found.repairs]
             if found.gaps:
                 gaps[stream.name] = found.gaps
+            if found.timing is not None:
+                timings[stream.name] = found.timing
         if manifest.link_files:
             lasts_us = max(lasting_us(stream.rate_hz, len(samples[stream.name])) for stream in manifest.streams)
             links = list(manifest.links)
             for link in manifest.link_files:
-                trace = read_links(manifest_path.parent / link.file, link, lasts_us)
+                trace = read_links(folder / link.file, link, lasts_us)
                 links += trace.samples
                 repairs += [f"{link.file}: {repair}" for repair in trace.repairs]
             manifest = manifest.model_copy(update={"links": tuple(links), "link_files": ()})
-        return cls(manifest, samples, tuple(repairs), gaps)
+        return cls(manifest, samples, tuple(repairs), gaps, timings)
 
     @property
     def duration_us(self) -> int:
@@ -179,6 +187,9 @@ def read_stream(path: Path, stream: RecordedStream) -> StreamData:
     Raises `RecordingError` where the file is not what the manifest says.
     """
     found = find_reader(path, stream, SHIPPED)(path, stream)
+    if stream.gaps:
+        stated = tuple(Gap(gap.start_us, gap.end_us) for gap in stream.gaps)
+        found = replace(found, gaps=tuple(sorted({*found.gaps, *stated}, key=lambda gap: gap.start_us)))
     if stream.kind == "camera":
         return as_frames(path, stream, found)
     samples = found.samples

@@ -52,7 +52,7 @@ def read_wisdm(path: Path, stream: RecordedStream) -> StreamData:
         where = f"{path}: stream `{stream.name}`" if error.row is None else f"{path}:{lines[error.row]}:"
         raise RecordingError(f"{where} {error}", hint=error.hint) from None
     told = (f"records without a time are left out: {timeless}",) if timeless else ()
-    return StreamData(even.values, stream.rate_hz, told + even.repairs, even.gaps)
+    return StreamData(even.values, stream.rate_hz, told + even.repairs, even.gaps, even.timing)
 
 
 def _record(path: Path, line: int, cells: list[str]) -> tuple[int, list[float]]:
