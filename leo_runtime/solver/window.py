@@ -7,6 +7,7 @@ from leo_runtime.documents.window import WindowPlacement, WindowProblem
 from leo_runtime.errors import SolverError
 
 WINDOW_SOLVERS: dict[str, str] = {
+    "exact": "leo_runtime.solver.window_exact:solve",
     "exhaustive": "leo_runtime.solver.window_exhaustive:solve",
     "oracle": "leo_runtime.solver.window_oracle:solve",
 }
@@ -15,7 +16,7 @@ WINDOW_SOLVERS: dict[str, str] = {
 
 def solve_window(
     problem: WindowProblem,
-    solver: str = "oracle",
+    solver: str = "exact",
     *,
     limit_ms: int | None = None,
     limit_nodes: int | None = None,
