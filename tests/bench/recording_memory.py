@@ -15,6 +15,8 @@ import wave
 from pathlib import Path
 from time import perf_counter
 
+import numpy as np
+
 from leo_runtime import shipped
 
 OPEN = "from leo_runtime.recordings.recording import Recording; Recording.from_file(sys.argv[1])"
@@ -23,18 +25,21 @@ TELL = "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, file=sy
 
 
 def repeated(folder: Path, minutes: float) -> None:
-    """The demo's recording over and over, without its labels."""
+    """The demo's recording over and over, without its labels, each time with other noise: no two windows are equal."""
     demo = shipped.recording("demo")
     seconds, sound, motion = demo.duration_us / 1e6, demo.samples["mic"][:], demo.samples["watch"][:]
+    rng = np.random.default_rng(0)
     times = max(1, round(minutes * 60 / seconds))
     with wave.open(str(folder / "mic.wav"), "wb") as file:
         file.setparams((1, 2, 16_000, 0, "NONE", "not compressed"))
         for _ in range(times):
-            file.writeframes(sound.tobytes())
+            noisy = np.clip(sound + rng.integers(-2, 3, len(sound)), -32_768, 32_767)
+            file.writeframes(noisy.astype("<i2").tobytes())
     with (folder / "watch.csv").open("w", encoding="utf-8") as rows:
         rows.write("time_us,ax,ay,az,gx,gy,gz\n")
         for at, row in enumerate(row for _ in range(times) for row in motion):
-            rows.write(f"{at * 100_000},{','.join(f'{value:.6g}' for value in row)}\n")
+            noisy = row + rng.normal(0, 1e-3, len(row))
+            rows.write(f"{at * 100_000},{','.join(f'{value:.6g}' for value in noisy)}\n")
     (folder / "recording.toml").write_text(
         'format = "leo-recording/1"\nname = "hour"\nlicence = "as the demo"\nsource = "the demo, over and over"\n'
         '[[streams]]\nname = "mic"\nkind = "audio"\nfile = "mic.wav"\nrate_hz = 16000\n'
