@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from leo_runtime.errors import RecordingError, in_words
+from leo_runtime.recordings.samples import Samples, StoredSamples
 from leo_runtime.recordings.stream import Gap, RecordedStream
 
 ENTRY_POINTS = "leo_runtime.recordings"
@@ -21,8 +22,9 @@ ENTRY_POINTS = "leo_runtime.recordings"
 class StreamData:
     """What a file holds of one stream."""
 
-    samples: np.ndarray
-    """(samples,) or (samples, channels): int16, or real numbers (of audio from -1 to 1), evenly spaced from time 0."""
+    samples: Samples
+    """(samples,) or (samples, channels): int16, or real numbers (of audio from -1 to 1), evenly spaced from time 0. An
+    array, or what reads spans of the file when it is asked."""
     rate_hz: float
     repairs: tuple[str, ...] = ()
     """What was wrong with the file and is mended in `samples`, a sentence each; replay prints them."""
@@ -81,7 +83,14 @@ def _guarded(reader: Reader, name: str, package: str) -> Reader:
             wrong = _wrong(found)
         if wrong:
             raise RecordingError(f"{who} gave {wrong}", hint=hint)
-        return found
+        if isinstance(found.samples, np.ndarray):
+            return found
+
+        def span(first: int, last: int) -> np.ndarray:
+            with in_words(f"{who} failed", RecordingError, hint=hint):
+                return found.samples[first:last]
+
+        return replace(found, samples=StoredSamples(found.samples.shape, found.samples.dtype, span))
 
     return read
 
@@ -109,11 +118,11 @@ def _wrong(found: object) -> str:
     if not isinstance(found, StreamData):
         return f"{type(found).__name__}, not StreamData"
     samples = found.samples
-    if not isinstance(samples, np.ndarray):
+    if not isinstance(samples, Samples):
         return f"samples as {type(samples).__name__}, not as an array"
     if samples.dtype != np.int16 and samples.dtype.kind != "f":
         return f"samples of type {samples.dtype}, not int16 or real numbers"
-    if samples.ndim not in (1, 2) or samples.size == 0:
+    if len(samples.shape) not in (1, 2) or 0 in samples.shape:
         return f"samples of shape {samples.shape}, not (samples,) or (samples, channels)"
     return ""
 
