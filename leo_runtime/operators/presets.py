@@ -147,7 +147,14 @@ LOG_MEL: Mapping[str, Preset] = {
 
 MFCC: Mapping[str, Preset] = {
     "htk": {**LOG_MEL["htk"], "cepstra": 12, "first_cepstrum": 1, "dct": "htk", "lifter": 22, "delta_window": 2},
-    "kaldi": {**LOG_MEL["kaldi"], "cepstra": 13, "lifter": 22, "energy": "raw", "delta_window": 2},
+    "kaldi": {
+        **LOG_MEL["kaldi"],
+        "cepstra": 13,
+        "lifter": 22,
+        "energy": "raw",
+        "energy_floor": FLOAT_EPSILON,
+        "delta_window": 2,
+    },
     "librosa": {**LOG_MEL["librosa"], "cepstra": 20},
     "python_speech_features": {
         **LOG_MEL["python_speech_features"],

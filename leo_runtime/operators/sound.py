@@ -353,7 +353,7 @@ class MfccParameters(LogMelParameters):
     fft_samples / 2 of the spectrum."""
     energy_at: Literal["first", "last"] = "first"
     """In the place of the first coefficient, or behind the last one, so that a row is one wider."""
-    energy_floor: AboveZero = 2.0**-23
+    energy_floor: AboveZero = 1e-6
     """In the units of `scale` squared."""
     normalise_mean: bool = False
     """Whether each column's mean over the window's frames is subtracted (before deltas are taken)."""
