@@ -2,7 +2,8 @@
 
 import wave
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,15 +65,25 @@ each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.referen
 each_preset = pytest.mark.parametrize(("operator", "like"), PRESETS)
 
 
+OPENCL = next(status for status in registry.available() if status.name == "opencl")
+needs_opencl = pytest.mark.skipif(not OPENCL.available, reason=f"no OpenCL here: {OPENCL.missing}")
+
+
 @pytest.fixture(scope="module")
 def cpu() -> Iterator[Backend]:
-    backend = registry.create(Processor(name="cpu", backend="cpu"))
-    yield backend
-    backend.close()
+    with closing(registry.create(Processor(name="cpu", backend="cpu"))) as backend:
+        yield backend
 
 
-def run(backend: Backend, stage: Example) -> np.ndarray:
-    return backend.load(stage.stage, "default")(stage.inputs)
+@pytest.fixture(scope="module")
+def opencl() -> Iterator[Backend]:
+    with closing(registry.create(Processor(name="gpu", backend="opencl"))) as backend:
+        yield backend
+
+
+def run(backend: Backend, stage: Example, variant: str = "default") -> np.ndarray:
+    bound = replace(stage.stage, params={variant: stage.stage.params["default"]})
+    return backend.load(bound, variant)(stage.inputs)
 
 
 def of_cpu(backend: Backend, operator: str, signal: np.ndarray, **params: Any) -> np.ndarray:
@@ -95,6 +106,84 @@ def test_the_cpu_gives_the_programs_values(cpu: Backend, case: Case) -> None:
     assert np.abs(output - reference).max() <= 1e-3 * np.abs(reference).max()
     # Far nearer than asked for: what is left is the rounding of single precision.
     assert np.abs(output - reference).max() <= 1e-5 * np.abs(reference).max()
+
+
+@needs_opencl
+@each_case
+@pytest.mark.parametrize("variant", ["default", "naive"])
+def test_opencl_gives_the_programs_values(opencl: Backend, case: Case, variant: str) -> None:
+    reference = REFERENCES[case.reference]
+    output = run(opencl, example("features", case.operator, [chirp()], **case.params), variant)
+    assert output.shape == reference.shape
+    assert np.abs(output - reference).max() <= 2e-5 * np.abs(reference).max()
+
+
+def drawn(seed: int) -> tuple[dict[str, Any], np.ndarray]:
+    """Parameters that nobody has thought of, and a signal for them."""
+    random = np.random.default_rng(seed)
+
+    def one_of(*values: Any) -> Any:
+        return values[int(random.integers(len(values)))]
+
+    frame_samples = int(random.integers(40, 130))
+    bands = int(random.integers(3, 9))
+    log = one_of("ln", "log10", "decibels")
+    params = {
+        "frame_samples": frame_samples,
+        "hop_samples": int(random.integers(1, 150)),
+        "fft_samples": frame_samples + int(random.integers(0, 30)),
+        "window": one_of("hann", "hamming", "povey", "blackman", "rectangular"),
+        "periodic_window": one_of(True, False),
+        "edges": one_of("whole", "filled", "centred_zeros", "centred_reflected", "mirrored"),
+        "remove_mean": one_of(True, False),
+        "preemphasis": one_of(0.0, 0.5, 0.97),
+        "preemphasis_in": one_of("signal", "frame"),
+        "spectrum": one_of("power", "magnitude", "periodogram"),
+        "scale": one_of(1.0, 32768.0),
+        "bands": bands,
+        "low_hz": one_of(0.0, 100.0),
+        "mel": one_of("htk", "slaney"),
+        "triangles_in": one_of("hz", "mel"),
+        "unit_area": one_of(True, False),
+        "floor": one_of(1e-3, 1.0),
+        "floor_by": one_of("adding", "clipping"),
+        "log": log,
+        "log_range": one_of(0.0, 1.5),
+        "log_gain": one_of(1.0, 0.25),
+        "log_offset": one_of(0.0, -3.0),
+        "first_cepstrum": (first := int(random.integers(0, 2))),
+        "cepstra": int(random.integers(1, bands - first + 1)),
+        "dct": one_of("orthonormal", "htk"),
+        "lifter": one_of(0, 22),
+        "energy": one_of("none", "raw", "windowed", "spectrum"),
+        "energy_at": one_of("first", "last"),
+        "energy_floor": 1e-2,
+        "normalise_mean": one_of(True, False),
+        "deltas": one_of(True, False),
+        "delta_window": one_of(0, 1, 3),
+    }
+    signal = random.normal(size=int(random.integers(300, 900))) / 8
+    signal[: len(signal) // 3] *= 1e-3
+    return params, np.clip(np.rint(signal * 32768), -32768, 32767) / 32768
+
+
+@needs_opencl
+@pytest.mark.parametrize("seed", range(40))
+def test_opencl_is_the_cpus_whatever_the_parameters(cpu: Backend, opencl: Backend, seed: int) -> None:
+    params, signal = drawn(seed)
+    stage = example("features", "mfcc", [signal.astype(np.float32)], **params)
+    expected = run(cpu, stage)
+    assert np.abs(run(opencl, stage, "naive") - expected).max() <= 1e-4 * max(1, np.abs(expected).max())
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_cepstra_are_the_cosine_transform_of_log_mel_whatever_the_parameters(cpu: Backend, seed: int) -> None:
+    params, signal = drawn(seed)
+    params |= {"energy": "none", "deltas": False, "normalise_mean": False}
+    of_bands = {name: value for name, value in params.items() if name in LogMelParameters.model_fields}
+    transform = tables.cosine_transform(MfccParameters(**params))
+    expected = of_cpu(cpu, "log_mel", signal, **of_bands).astype(np.float64) @ transform
+    assert np.allclose(of_cpu(cpu, "mfcc", signal, **params), expected, atol=1e-4 * max(1, np.abs(expected).max()))
 
 
 # What a preset is: a table of parameters, which those that are given go before.

@@ -107,19 +107,20 @@ def _mfcc(params: MfccParameters, shapes: Sequence[Shape]) -> Program:
     front_end = _FrontEnd.of(params)
     transform = tables.cosine_transform(params).astype(np.float32)
     finish_logs = _finish_logs(params)
+    # Cepstra are made row by row where nothing else has to be known of the logarithms.
+    by_row = params.energy == "none" and not _changes_logs(params)
     bands = params.bands
 
     def rows(frames: np.ndarray) -> np.ndarray:
-        if not params.log_range and params.energy == "none":
+        if by_row:
             cepstra: np.ndarray = front_end.logs_of(frames) @ transform
             return cepstra
         return front_end.logs_and_energy_of(frames, params.energy, params.energy_floor)
 
     def finish(rows: np.ndarray) -> np.ndarray:
         cepstra = rows
-        if params.log_range or params.energy != "none":
-            cepstra = finish_logs(rows[:, :bands]) @ transform
-            cepstra = _with_energy(params, cepstra, rows[:, bands:])
+        if not by_row:
+            cepstra = _with_energy(params, finish_logs(rows[:, :bands]) @ transform, rows[:, bands:])
         if params.normalise_mean:
             cepstra = cepstra - cepstra.mean(axis=0)
         if params.deltas and params.delta_window:
@@ -299,10 +300,6 @@ def _feature_framing(params: LogMelParameters, samples: int) -> Program:
     return prepare
 
 
-_LEAST = float(np.finfo(np.float32).tiny)
-"""A floor below this would be 0, whose logarithm is none."""
-
-
 @dataclass(frozen=True, slots=True)
 class _FrontEnd:
     """From frames to the logarithms of bands, and to a frame's energy; each step is that of `LogMelParameters`."""
@@ -333,7 +330,7 @@ class _FrontEnd:
                 energies = spectrum.sum(axis=1)
             case _:
                 energies = np.ones(len(frames), np.float32)
-        energies = np.log(np.maximum(energies, np.float32(max(floor, _LEAST))))
+        energies = np.log(np.maximum(energies, np.float32(max(floor, tables.LEAST))))
         return np.concatenate([self._logs(spectrum), energies[:, None]], axis=1)
 
     def _centred(self, frames: np.ndarray) -> np.ndarray:
@@ -359,9 +356,13 @@ class _FrontEnd:
 
     def _logs(self, spectrum: np.ndarray) -> np.ndarray:
         params = self.params
-        energies, floor = spectrum @ self.filters, np.float32(max(params.floor, _LEAST))
+        energies, floor = spectrum @ self.filters, np.float32(max(params.floor, tables.LEAST))
         logs: np.ndarray = np.log(energies + floor if params.floor_by == "adding" else np.maximum(energies, floor))
         return logs if params.log == "ln" else logs * np.float32(tables.log_scale(params))
+
+
+def _changes_logs(params: LogMelParameters) -> bool:
+    return bool(params.log_range or params.log_gain != 1 or params.log_offset)
 
 
 def _finish_logs(params: LogMelParameters) -> Rows:

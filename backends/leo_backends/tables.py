@@ -17,6 +17,9 @@ from leo_runtime.operators.sound import (
     first_sample,
 )
 
+LEAST = float(np.finfo(np.float32).tiny)
+"""A floor below this would be 0 in single precision, and 0 has no logarithm."""
+
 
 def window(params: SpectrumParameters) -> np.ndarray:
     """The window's weights, (frame_samples,); `scale` is not in them."""

@@ -28,7 +28,6 @@ from leo_runtime.backend import DeviceRun
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import BackendError, DeviceUnavailableError, KernelError, MissingExtraError
-from leo_runtime.operators.sound import LogMelParameters
 from leo_runtime.schema import Name, Positive, Value
 
 OPERATORS = ("dense", "gmm", "log_mel", "mfcc")
@@ -73,8 +72,7 @@ class OpenClBackend:
 
     def supports(self, stage: BoundStage, variant: str, /) -> bool:
         """Whether there are kernels for it; half precision only where the device has it."""
-        params = stage.params[variant]
-        if stage.operator.name not in OPERATORS or (isinstance(params, LogMelParameters) and not params.is_plain):
+        if stage.operator.name not in OPERATORS:
             return False
         if variant != HALF_VARIANT:
             return True
