@@ -160,3 +160,18 @@ def test_every_use_lies_in_a_span_and_has_slack(seed: int) -> None:
     for reserve in (0, 50):
         for use, at_us in latest_starts_us(problem, answer, reserve).items():
             assert at_us is None or at_us >= starts[use] or reserve
+
+
+def test_a_frame_that_is_placed_again_keeps_its_names_and_its_time() -> None:
+    made = make_window_plan(
+        two_releases(), placed(), at_hand={"model0": "model"}, there={"detector0": "detector"}, after_us=1000
+    )
+    (stage,) = made.stages.values()
+    assert (stage.run.stage, stage.run.start_us, stage.run.end_us) == ("model", 1015, 1035)
+    assert stage.needs == Needs((), ("detector",), takes_absent=True)
+    (send,) = made.sends
+    assert (send.stage, send.start_us, send.wait) == ("detector", 1010, Wait(("detector",), 1038, 1028))
+    (span,) = made.spans
+    assert (span.resource, span.from_us, span.held_until_us) == ("gpu", 1000, 1115)
+    assert dict(span.uses) == {("model", None): 1015}
+    assert dict(span.waits) == {("model", None): Wait(("detector",), 1035, 1025)}
