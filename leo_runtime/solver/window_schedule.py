@@ -261,7 +261,7 @@ class Window:
                     continue
                 cost = resource.wake_energy_nj + awake_mw * (until - begins)
                 cost += linger_mw * max(0, min(until + linger, horizon) - until)
-                chance, after = (CERTAIN, ()) if certain else self._list(gates)
+                chance, after = (CERTAIN, ()) if certain else self.best_list(gates)
                 cost = before[0] + share(cost, chance)
                 known = best[e]
                 if known is None or cost < known[0]:
@@ -278,7 +278,7 @@ class Window:
             at = step[1]
         return final[0], found[::-1]
 
-    def _list(self, gates: int) -> tuple[int, tuple[int, ...]]:
+    def best_list(self, gates: int) -> tuple[int, tuple[int, ...]]:
         """How likely the best list is that serves what waits for these gates (a bit each), and the list."""
         known = self._lists.get(gates)
         if known is None:
