@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from random import Random
 
 from leo_runtime.solver.limits import Stop
 from leo_runtime.solver.window_schedule import Choice, Schedule, Send, Window
@@ -45,7 +46,7 @@ class Change:
 
 
 def simple(window: Window, modes: Sequence[int], order: Sequence[int]) -> Schedule | None:
-    """The best of few schedules: nothing waits, or all waits for the gates it is behind, up to each depth of them.
+    """The best of few schedules: nothing waits, or all wakings up to some depth of gates, with all transfers or none.
 
     None where a link is missing.
     """
@@ -53,15 +54,16 @@ def simple(window: Window, modes: Sequence[int], order: Sequence[int]) -> Schedu
     if best is None or not window.opens_ppm:
         return best
     plain = best
-    lists = {send: lists for send in plain.sends if (lists := _lists(window, plain, send))}
+    lists = {send: lists for send in plain.sends if (lists := _lists(window, plain.choice, send))}
     sleepers = _sleepers(window)
     for depth in range(max(len(chain) for chain in window.chain)):
         after = {send: known[min(depth, len(known) - 1)] for send, known in lists.items()}
         gates = [gate for gate in window.opens_ppm if len(window.behind[gate]) <= depth]
         every = frozenset((r, gate) for r in sleepers for gate in gates)
-        found = window.schedule(replace(plain.choice, lists=after, wakes_after=every))
-        if found is not None and found.value < best.value:
-            best = found
+        for waits in (after, {}) if after else ({},):
+            found = window.schedule(replace(plain.choice, lists=waits, wakes_after=every))
+            if found is not None and found.value < best.value:
+                best = found
     return best
 
 
@@ -84,6 +86,21 @@ def improved(window: Window, schedule: Schedule, most: int | None = None, stop: 
     return schedule
 
 
+def drawn(window: Window, choice: Choice, rng: Random) -> Change:
+    """One change at random: of a transfer's list, of who wakes after a gate, or of who is held back for a release."""
+    i = rng.randrange(len(window.stages))
+    r = window.places[i][choice.modes[i]]
+    kind = rng.randrange(3)
+    if kind == 0 and window.readers[i]:
+        send = (i, window.places[j := rng.choice(window.readers[i])][choice.modes[j]])
+        return Change({send: rng.choice([(), *_lists(window, choice, send)])})
+    if kind == 1 and window.chain[i]:
+        pair = frozenset({(rng.choice(_sleepers(window) or [r]), rng.choice(window.chain[i]))})
+        return Change(off=pair) if pair <= choice.wakes_after else Change(on=pair)
+    releases = len(window.problem.releases_us)
+    return Change(holds={(i, r): rng.randrange(1, releases) if releases > 1 and rng.randrange(2) else NOT_HELD})
+
+
 def _changes(window: Window, schedule: Schedule) -> Iterator[Change]:
     """What may be worth changing about a schedule, the largest changes first."""
     yield from _gate_by_gate(window, schedule)
@@ -97,10 +114,10 @@ def _sleepers(window: Window) -> list[int]:
     return [r for r, resource in enumerate(window.resources) if resource.linger_us is not None]
 
 
-def _lists(window: Window, schedule: Schedule, send: Send) -> list[tuple[int, ...]]:
+def _lists(window: Window, choice: Choice, send: Send) -> list[tuple[int, ...]]:
     """The lists that a transfer may wait for, deeper ones later; empty where a reader is behind no gate."""
     j, target = send
-    modes = schedule.choice.modes
+    modes = choice.modes
     chains = [window.chain[i] for i in window.readers[j] if window.places[i][modes[i]] == target]
     if not all(chains):
         return []
@@ -115,7 +132,7 @@ def _lists(window: Window, schedule: Schedule, send: Send) -> list[tuple[int, ..
 
 def _gate_by_gate(window: Window, schedule: Schedule) -> Iterator[Change]:
     """All that can wait for a gate does, or nothing."""
-    sends = {send: lists for send in schedule.sends if (lists := _lists(window, schedule, send))}
+    sends = {send: lists for send in schedule.sends if (lists := _lists(window, schedule.choice, send))}
     sleepers = _sleepers(window)
     for gate in window.opens_ppm:
         waits = {send: after for send, lists in sends.items() for after in lists if gate in after}
@@ -131,7 +148,7 @@ def _transfers(window: Window, schedule: Schedule) -> Iterator[Change]:
         j, target = send
         radio = window.links[window.places[j][modes[j]], target][1]
         woken = [r for r in (radio, target) if r >= 0 and window.resources[r].linger_us is not None]
-        for after in _lists(window, schedule, send):
+        for after in _lists(window, schedule.choice, send):
             yield Change({send: after})
             if woken:
                 yield Change({send: after}, on=frozenset((r, gate) for r in woken for gate in after))
