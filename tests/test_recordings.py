@@ -134,6 +134,13 @@ def test_a_wrong_csv_is_refused_with_its_line(folder: Path, text: str, says: str
         Recording.from_file(folder)
 
 
+def test_the_place_of_what_is_not_utf_8_is_that_in_the_file(folder: Path) -> None:
+    rows = b"\xef\xbb\xbftime_us,x,y,z\n" + b"0,1,2,3\n" * 4000
+    (folder / "wrist.csv").write_bytes(rows + b"\xb0")
+    with pytest.raises(RecordingError, match=rf"it is not UTF-8: byte 0xb0 at {len(rows)}\)"):
+        Recording.from_file(folder)
+
+
 @pytest.mark.parametrize(("encoding", "byte"), [("utf-16", "0xff at 0"), ("latin-1", "0xb0 at 13")])
 def test_a_csv_that_is_not_utf_8_says_so(folder: Path, encoding: str, byte: str) -> None:
     (folder / "wrist.csv").write_text("time_us,x,y,z\u00b0\n0,1,2,3\n", encoding=encoding)
