@@ -7,7 +7,7 @@ of its format. Samples are evenly spaced from time 0 on.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -169,7 +169,7 @@ def read_stream(path: Path, stream: RecordedStream) -> StreamData:
         value = samples[first, channel]
         raise RecordingError(f"{path}: sample {first}, channel {channel}, is not finite, or too great: {value:g}")
     kept, repairs = _as_audio(samples) if stream.kind == "audio" else (samples.astype(np.float32, copy=False), ())
-    return StreamData(kept if stream.channels > 1 else kept[:, 0], found.rate_hz, found.repairs + repairs, found.gaps)
+    return replace(found, samples=kept if stream.channels > 1 else kept[:, 0], repairs=found.repairs + repairs)
 
 
 def _as_audio(samples: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
