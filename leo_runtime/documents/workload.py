@@ -32,6 +32,7 @@ from leo_runtime.schema import (
     document_error,
     find_cycle,
     reject,
+    require_rate,
     unique,
 )
 
@@ -178,13 +179,30 @@ class Stream(Value):
     """What a sensor gives: `channels` values `rate_hz` times a second."""
 
     name: Name
-    kind: Literal["audio", "motion", "other"] = "other"
-    rate_hz: Rate
+    kind: Literal["audio", "motion", "other", "events"] = "other"
+    """`events`: what comes when it comes. A window of them has one column more, behind the channels: their ages in
+    seconds, -1 where there was none yet."""
+    rate_hz: Rate = 0
+    """0, and left out, of `events` alone."""
     channels: Positive = 1
     on: Name | None = None
     """The processor whose sensor it is, where alone its windows are taken; None: every one that is not `remote`."""
     data_type: DataType | None = None
     """What each value is on a link and in a processor's memory; None: int16 of audio, float32 of anything else."""
+
+    @model_validator(mode="after")
+    def _has_a_rate(self) -> Self:
+        require_rate(self.kind, self.rate_hz)
+        return self
+
+    def window_shape(self, samples: int) -> Shape:
+        """Of a window of so many samples: (samples,) of one channel, (samples, channels) of several.
+
+        Of events (samples, channels + 1).
+        """
+        if self.kind == "events":
+            return (samples, self.channels + 1)
+        return (samples,) if self.channels == 1 else (samples, self.channels)
 
     def item_type(self) -> DataType:
         """What each value is where it is sent or held."""
@@ -469,7 +487,7 @@ def _bind(graph: TaskGraph, stage: Stage, bound: dict[str, BoundStage], workload
         try:
             if operator.is_source:
                 stream = workload.stream(checked.stream)
-                inputs = ((checked.samples,) if stream.channels == 1 else (checked.samples, stream.channels),)
+                inputs = (stream.window_shape(checked.samples),)
             else:
                 inputs = tuple(bound[name].output_shape for name in stage.inputs)
             shapes.add(operator.output_shape(checked, inputs))

@@ -54,8 +54,12 @@ def _pipeline(replayed: Replay, graph: TaskGraph, results: Sequence[GraphResult]
     background = graph.decision.background if graph.decision else None
     detections = [result for result in results if result.label not in (None, background)]
     windows = window_lengths(replayed, graph)
-    truths = [truth for truth in _truths(replayed) if truth.stream in windows]
-    hits = [[truth for truth in truths if _agree(result, truth, windows[truth.stream])] for result in detections]
+    truths = [truth for truth in _truths(replayed) if truth.stream is None or truth.stream in windows]
+    longest_us = max(windows.values(), default=0)
+    hits = [
+        [truth for truth in truths if _agree(result, truth, windows.get(truth.stream or "", longest_us))]
+        for result in detections
+    ]
     right = sum(bool(hit) for hit in hits) if truths else None
     wanted = [truth for truth in truths if _could_find(replayed, graph, truth)]
     found = {truth.index for hit in hits for truth in hit}
@@ -81,7 +85,8 @@ class _Truth:
     """A label of the recording, on the run's clock."""
 
     index: int
-    stream: str
+    stream: str | None
+    """None: all of them."""
     label: str
     start_us: int
     end_us: int
@@ -91,7 +96,8 @@ def _truths(replayed: Replay) -> list[_Truth]:
     shift_us, recording = replayed.span.start_us, replayed.recording
     found = []
     for i, one in enumerate(recording.manifest.labels):
-        end_us = min(one.end_us, recording.lasts_us([one.stream]))  # A label may be rounded up.
+        lasts_us = recording.duration_us if one.stream is None else recording.lasts_us([one.stream])
+        end_us = min(one.end_us, lasts_us)  # A label may be rounded up.
         found.append(_Truth(i, one.stream, one.label, one.start_us - shift_us, end_us - shift_us))
     return found
 
@@ -118,7 +124,9 @@ def window_lengths(replayed: Replay, graph: TaskGraph) -> dict[str, int]:
         bound = replayed.merged.stage(replayed.merged.names[graph.name, stage.name]).bound
         if bound.operator.is_source:
             params = next(iter(bound.params.values()))
-            window_us = lasting_us(rates[params.stream], params.samples)
+            rate_hz = rates[params.stream]
+            # The last events may be of any time: what is decided about them is decided once a period.
+            window_us = lasting_us(rate_hz, params.samples) if rate_hz else graph.period_us
             found[params.stream] = max(found.get(params.stream, 0), window_us)
     return found
 
