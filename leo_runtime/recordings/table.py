@@ -26,7 +26,7 @@ _MOST_WHOLE = 1 << 62
 """So that the difference of two fits into 64 bits; in ns since 1970, the year 2116."""
 _NOTHING = ("", "nan", "null", "none", "na", "n/a")
 """What stands in a cell that holds nothing, where that is no mistake."""
-_EVERY = "every sample needs a number for every channel; a row left out is a gap"
+_EVERY = 'every sample needs a number for every channel; with `missing = "gap"` the stream takes such a row for a gap'
 
 
 @dataclass(frozen=True, slots=True, eq=False)

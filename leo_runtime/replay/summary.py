@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from leo_runtime.documents.workload import TaskGraph
 from leo_runtime.frame.ledger import Ledger, run_ledger
 from leo_runtime.frame.records import FrameResult, GraphResult
-from leo_runtime.replay.replay import Replay, Span, Time
-from leo_runtime.values import lasting_us
+from leo_runtime.replay.replay import Replay, Span, Time, window_lengths
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +37,8 @@ class Pipeline:
     """Answers that came after the deadline."""
     deadline_misses: int
     """Late or failed."""
+    over_gaps: int
+    """Frames that read a window of which something was not recorded."""
 
 
 def pipelines(replayed: Replay) -> tuple[Pipeline, ...]:
@@ -77,6 +78,7 @@ def _pipeline(replayed: Replay, graph: TaskGraph, results: Sequence[GraphResult]
         latency_p95_us=_quantile(latencies, 95),
         late=sum(result.missed and result.outcome != "failed" for result in results),
         deadline_misses=sum(result.missed for result in results),
+        over_gaps=sum(result.gap_us > 0 for result in results),
     )
 
 
@@ -114,21 +116,6 @@ def _agree(result: GraphResult, truth: _Truth, length_us: int) -> bool:
     """Whether a detection names a label rightly: the same name, and half of the label or the window in common."""
     common_us = min(result.release_us, truth.end_us) - max(result.release_us - length_us, truth.start_us)
     return result.label == truth.label and 2 * common_us >= min(length_us, truth.end_us - truth.start_us)
-
-
-def window_lengths(replayed: Replay, graph: TaskGraph) -> dict[str, int]:
-    """How long the window of each stream that a graph reads is, in us."""
-    rates = {stream.name: stream.rate_hz for stream in replayed.workload.streams}
-    found: dict[str, int] = {}
-    for stage in graph.stages:
-        bound = replayed.merged.stage(replayed.merged.names[graph.name, stage.name]).bound
-        if bound.operator.is_source:
-            params = next(iter(bound.params.values()))
-            rate_hz = rates[params.stream]
-            # The last events may be of any time: what is decided about them is decided once a period.
-            window_us = lasting_us(rate_hz, params.samples) if rate_hz else graph.period_us
-            found[params.stream] = max(found.get(params.stream, 0), window_us)
-    return found
 
 
 def _quantile(ordered: Sequence[int], percent: int) -> int:
