@@ -14,7 +14,7 @@ import numpy as np
 from leo_runtime.errors import RecordingError
 from leo_runtime.recordings import clocks
 from leo_runtime.recordings.grid import UnevenError, evenly, spread_us
-from leo_runtime.recordings.reader import StreamData, without_path
+from leo_runtime.recordings.reader import StreamData
 from leo_runtime.recordings.stream import RecordedStream
 from leo_runtime.recordings.table import Numbers, Table, numbers, read_table
 
@@ -27,10 +27,7 @@ def read_csv(path: Path, stream: RecordedStream) -> StreamData:
     Raises `RecordingError` where the file cannot be read, holds anything but numbers where they are wanted, or cannot
     be put on an even grid of the rate that the manifest says.
     """
-    try:
-        table = read_table(str(path), path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise RecordingError(f"{path}: cannot be read as CSV ({without_path(error)})") from None
+    table = read_table(str(path), path)
     time = _time_column(table, stream)
     if "" in table.names:
         raise RecordingError(

@@ -115,7 +115,7 @@ def _recording(path: Path, logger: Logger, export: Export) -> Recording:
     )
     return Recording(
         manifest,
-        {name: _samples(data.samples) for name, data in found.items()},
+        {name: _samples(data.samples[:]) for name, data in found.items()},
         tuple(repairs + told),
         {name: data.gaps for name, data in found.items() if data.gaps},
         {name: data.times_us for name, data in found.items() if data.times_us is not None},

@@ -18,19 +18,37 @@ from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import RecordingError
 from leo_runtime.recordings.align import on_one_clock
+from leo_runtime.recordings.cameras import read_folder, read_video
 from leo_runtime.recordings.clocks import TimeUnit
 from leo_runtime.recordings.csv_text import read_csv
 from leo_runtime.recordings.events import newest
+from leo_runtime.recordings.from_messages import read_messages
 from leo_runtime.recordings.labels import read_labels
+from leo_runtime.recordings.links import LinkFile, read_links
+from leo_runtime.recordings.links import LinkSample as LinkSample
 from leo_runtime.recordings.loggers import READERS
-from leo_runtime.recordings.reader import Reader, StreamData, expect, find_reader
+from leo_runtime.recordings.npy import read_npy
+from leo_runtime.recordings.reader import Reader, StreamData, as_frames, expect, find_reader
+from leo_runtime.recordings.samples import Samples, blocks, converted, kept
 from leo_runtime.recordings.stream import Gap, RecordedStream
 from leo_runtime.recordings.wav import read_wav
 from leo_runtime.recordings.wisdm import read_wisdm
-from leo_runtime.schema import Document, FileName, Name, Positive, Quantity, Value, reject, unique
+from leo_runtime.schema import Document, FileName, Name, Quantity, Value, reject, unique
 from leo_runtime.values import lasting_us, samples_within
 
-SHIPPED: Mapping[str, Reader] = {"wav": read_wav, "csv": read_csv, **READERS, "wisdm": read_wisdm}
+SHIPPED: Mapping[str, Reader] = {
+    "wav": read_wav,
+    "csv": read_csv,
+    **READERS,
+    "wisdm": read_wisdm,
+    "npy": read_npy,
+    "pictures": read_folder,
+    "video": read_video,
+    "mcap": read_messages,
+    "bag": read_messages,
+    "db3": read_messages,
+    "rosbag": read_messages,
+}
 """The readers that ship, by format. That of WISDM takes files whatever they begin with."""
 
 
@@ -56,17 +74,6 @@ class LabelFile(Value):
     """Of CSV. None: as a column's name says, else seconds; times since 1970 tell by their size."""
 
 
-class LinkSample(Value):
-    """What a link could do from `time_us` on."""
-
-    time_us: Quantity
-    source: Name
-    target: Name
-    latency_us: Quantity
-    bytes_per_s: Positive | None = None
-    """None here: the link is down."""
-
-
 class RecordingManifest(Document):
     """What was recorded, from where, and under which licence."""
 
@@ -79,6 +86,8 @@ class RecordingManifest(Document):
     label_files: tuple[LabelFile, ...] = ()
     """More labels; a recording that was read has them among its `labels`."""
     links: tuple[LinkSample, ...] = ()
+    link_files: tuple[LinkFile, ...] = ()
+    """Network traces; when the recording is read, `links` has what they hold, and this is empty."""
     start_epoch_us: Annotated[int, Field(ge=0, le=10**18)] | None = None
     """When time 0 was, in us since 1970. None: as the streams' own clocks say."""
     time_zone: Name | None = None
@@ -101,10 +110,13 @@ class RecordingManifest(Document):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recording:
-    """A recording in memory: audio as int16 (samples,) or (samples, channels), anything else as float32."""
+    """A manifest and the samples of its streams."""
 
     manifest: RecordingManifest
-    samples: dict[str, np.ndarray]
+    samples: Mapping[str, Samples]
+    """By stream: audio as int16 (samples,) or (samples, channels), anything else as float32; of a camera (frames,
+    height, width, channels), uint8 or float32. An array, but of a long stream what reads spans of its file: slices and
+    `numpy.asarray` of it are arrays."""
     repairs: tuple[str, ...] = ()
     """What was wrong with the files and is mended in `samples`, a sentence each, with the file."""
     gaps: Mapping[str, tuple[Gap, ...]] = field(default_factory=dict)
@@ -128,10 +140,12 @@ class Recording:
         files = {stream.name: stream.file for stream in manifest.streams}
         repairs = [f"{files[name]}: {repair}" for name, data in read.items() for repair in data.repairs]
         found, epoch_us, told = on_one_clock(read)
+        links, told_of_links = _links_of(manifest, folder, found)
+        manifest = _with_labels(manifest, folder, epoch_us)
         return cls(
-            _with_labels(manifest, folder, epoch_us),
+            manifest.model_copy(update={"links": links, "link_files": ()}),
             {name: data.samples for name, data in found.items()},
-            (*dict.fromkeys(repairs), *told),
+            (*dict.fromkeys(repairs), *told, *told_of_links),
             {name: data.gaps for name, data in found.items() if data.gaps},
             {name: data.times_us for name, data in found.items() if data.times_us is not None},
         )
@@ -188,7 +202,7 @@ class Recording:
         `RecordingError` when there is no such stream.
         """
         if self.stream(stream).kind == "events":
-            return newest(self.samples[stream], self.times_us[stream], end_us, samples)
+            return newest(self.samples[stream][:], self.times_us[stream], end_us, samples)
         before = samples_within(self.stream(stream).rate_hz, end_us)
         data = self.samples[stream]
         end = min(before, len(data))
@@ -200,6 +214,19 @@ class Recording:
         """For how long of a stretch nothing of a stream was recorded. Raises `RecordingError`."""
         gaps = self.gaps.get(self.stream(stream).name, ())
         return sum(max(0, min(end_us, gap.end_us) - max(start_us, gap.start_us)) for gap in gaps)
+
+
+def _links_of(
+    manifest: RecordingManifest, folder: Path, found: Mapping[str, StreamData]
+) -> tuple[tuple[LinkSample, ...], list[str]]:
+    """The links of a manifest with what its network traces hold, for as long as any stream lasts, and what was done."""
+    lasts_us = max((lasting_us(data.rate_hz, len(data.samples)) for data in found.values() if data.rate_hz), default=0)
+    links, told = list(manifest.links), []
+    for link in manifest.link_files:
+        trace = read_links(folder / link.file, link, lasts_us)
+        links += trace.samples
+        told += [f"{link.file}: {repair}" for repair in trace.repairs]
+    return tuple(links), told
 
 
 def _with_labels(manifest: RecordingManifest, folder: Path, epoch_us: int | None) -> RecordingManifest:
@@ -226,37 +253,59 @@ def _with_labels(manifest: RecordingManifest, folder: Path, epoch_us: int | None
 
 
 def read_stream(path: Path, stream: RecordedStream) -> StreamData:
-    """The samples of a stream from its file: audio as int16, anything else as float32, in C order.
+    """The samples of a stream from its file: audio as int16, anything else as float32.
 
     Raises `RecordingError` where the file is not what the manifest says.
     """
     found = find_reader(path, stream, SHIPPED)(path, stream)
-    expect(path, stream, found.rate_hz, found.samples.shape[1] if found.samples.ndim > 1 else 1)
-    samples = found.samples.reshape(len(found.samples), -1)
-    with np.errstate(over="ignore"):
-        bad = ~np.isfinite(samples.astype(np.float32, copy=False))
-    if bad.any():
-        first, channel = (int(place) for place in np.argwhere(bad)[0])
-        value = samples[first, channel]
-        raise RecordingError(f"{path}: sample {first}, channel {channel}, is not finite, or too great: {value:g}")
-    kept, repairs = _as_audio(samples) if stream.kind == "audio" else (samples.astype(np.float32, copy=False), ())
-    return replace(found, samples=kept if stream.channels > 1 else kept[:, 0], repairs=found.repairs + repairs)
+    if stream.kind == "camera":
+        return as_frames(path, stream, found)
+    samples = found.samples
+    expect(path, stream, found.rate_hz, samples.shape[1] if len(samples.shape) > 1 else 1)
+    cut = _count_outside(path, samples) if samples.dtype != np.int16 else 0
+    is_audio = stream.kind == "audio"
+    repairs = (f"values outside -1 to 1 are cut off there: {cut}",) if is_audio and cut else ()
+    shape = (len(samples), stream.channels) if stream.channels > 1 else (len(samples),)
+
+    def convert(span: np.ndarray) -> np.ndarray:
+        span = span.reshape(len(span), *shape[1:])
+        return _as_audio(span) if is_audio else span.astype(np.float32, copy=False)
+
+    as_wanted = converted(samples, shape, np.int16 if is_audio else np.float32, convert)
+    return replace(found, samples=kept(as_wanted), repairs=found.repairs + repairs)
 
 
-def _as_audio(samples: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    """As int16, and what had to be cut off to fit."""
+def _count_outside(path: Path, samples: Samples) -> int:
+    """How many values are outside -1 to 1. Raises `RecordingError` for one that is no finite float32."""
+    first, outside = 0, 0
+    for block in blocks(samples):
+        values = block.reshape(len(block), -1)
+        with np.errstate(over="ignore"):
+            bad = ~np.isfinite(values.astype(np.float32, copy=False))
+        if bad.any():
+            at, channel = (int(place) for place in np.argwhere(bad)[0])
+            value = values[at, channel]
+            raise RecordingError(
+                f"{path}: sample {first + at}, channel {channel}, is not finite, or too great: {value:g}"
+            )
+        outside += int(np.count_nonzero((values < -1) | (values > 1)))
+        first += len(block)
+    return outside
+
+
+def _as_audio(samples: np.ndarray) -> np.ndarray:
+    """As int16, what is outside -1 to 1 cut off."""
     if samples.dtype == np.int16:
-        return samples, ()
-    cut = int(np.count_nonzero((samples < -1) | (samples > 1)))
-    kept = np.clip(np.rint(np.clip(samples, -1, 1) * 32_768.0), -32_768, 32_767).astype(np.int16)
-    return kept, (f"values outside -1 to 1 are cut off there: {cut}",) if cut else ()
+        return samples
+    rounded: np.ndarray = np.clip(np.rint(np.clip(samples, -1, 1) * 32_768.0), -32_768, 32_767).astype(np.int16)
+    return rounded
 
 
 def check_streams(workload: Workload, recording: Recording) -> None:
     """Raise `RecordingError` where a recording lacks a stream of the workload, or has it at another rate."""
     for stream in workload.streams:
         found = recording.stream(stream.name)
-        for what in ("rate_hz", "channels", "kind"):
+        for what in ("rate_hz", "channels", "kind", "height_px", "width_px"):
             wanted, given = getattr(stream, what), getattr(found, what)
             if wanted != given:
                 raise RecordingError(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
-from leo_runtime.schema import Name, Positive, Rate, Value, require_rate
+from leo_runtime.schema import Name, Positive, Quantity, Rate, Value, reject, require_rate
+
+Pixels = Annotated[int, Field(ge=1, le=65_536)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +20,18 @@ class Gap:
     end_us: int
 
 
+class StatedGap(Value):
+    """A gap that the manifest tells of, since the stream's file has no way to."""
+
+    start_us: Quantity
+    end_us: Quantity
+
+
 class RecordedStream(Value):
     """One sensor's samples."""
 
     name: Name
-    kind: Literal["audio", "motion", "other", "events"] = "other"
+    kind: Literal["audio", "motion", "camera", "other", "events"] = "other"
     """`events`: what comes when it comes, such as heart beats or places, each with a time of its own."""
     file: Name
     format: Name | None = None
@@ -34,6 +43,20 @@ class RecordedStream(Value):
     """Of its values, such as `m/s^2`. It is told, and changes nothing."""
     sensor: Name | None = None
     """Of a logger's export: the stream that it is there. None: that of this name."""
+    height_px: Pixels | None = None
+    """Of a camera: the rows of a frame."""
+    width_px: Pixels | None = None
+    """Of a camera: the columns of a frame, each of `channels` values: 1 grey, 3 red, green and blue."""
+    gaps: tuple[StatedGap, ...] = ()
+    """Where nothing was recorded, and zeros stand in the file."""
+    topic: Name | None = None
+    """Of messages (MCAP, ROS bags): the topic they are on. None: the only one that can be meant."""
+    fields: tuple[Name, ...] = ()
+    """Of messages: the numbers of the channels, in this order, such as `linear_acceleration.x`; a list counts as all
+    its numbers. Empty: those that a known kind of message has, or every number of it."""
+    time_field: Name | None = None
+    """Of messages: their own time, such as `header.stamp`. None: `header.stamp` or `timestamp` where they have one,
+    else when they were logged."""
     columns: tuple[Name, ...] = ()
     """Of a table: the columns of the channels, in this order. Empty: all but the one of the times, in theirs."""
     time_column: Name | None = None
@@ -49,6 +72,19 @@ class RecordedStream(Value):
     """Of a table: what a cell means that holds nothing, or NaN. `gap`: its row is as if it were not there."""
 
     @model_validator(mode="after")
-    def _has_a_rate(self) -> Self:
+    def _consistent(self) -> Self:
+        sizes = [size for size in (self.height_px, self.width_px) if size is not None]
+        if len(sizes) != (2 if self.kind == "camera" else 0):
+            reject("a camera has `height_px` and `width_px`, and nothing else has them", "$.kind", self.kind)
+        for i, gap in enumerate(self.gaps):
+            if gap.end_us <= gap.start_us:
+                reject(f"the gap ends at {gap.end_us}, not after its start", f"$.gaps[{i}].end_us", gap.end_us)
         require_rate(self.kind, self.rate_hz)
         return self
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Of one sample: () of one channel, (channels,) of more, (height, width, channels) of a camera."""
+        if self.height_px is not None and self.width_px is not None:
+            return (self.height_px, self.width_px, self.channels)
+        return () if self.channels == 1 else (self.channels,)

@@ -11,7 +11,8 @@ import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
+from pathlib import Path
 
 import numpy as np
 
@@ -39,17 +40,14 @@ class Table:
     """The line that names the columns."""
     names: tuple[str, ...]
     separator: str
-    lines: Sequence[str]
-    """The whole file, each line with its end."""
     is_headed: bool
     """Whether the first row names the columns; else a comment before it does."""
+    source: Path | bytes
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
-        """The rows of samples, each with its line, from 1. Raises `RecordingError` for what is no CSV."""
-        try:
-            yield from islice(_rows(self.lines, self.separator), 1 if self.is_headed else 0, None)
-        except csv.Error as error:
-            raise RecordingError(f"{self.where}: cannot be read as CSV ({error})") from None
+        """The rows of samples, each with its line, from 1, as they are read. Raises `RecordingError` for no CSV."""
+        rows = _rows(self.where, _lines(self.where, self.source), self.separator)
+        yield from islice(rows, 1 if self.is_headed else 0, None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,35 +64,33 @@ class Numbers:
     """The lines of the rows in which a cell holds nothing."""
 
 
-def read_table(where: str, raw: bytes) -> Table:
-    """The table that a file holds. Raises `RecordingError` where it is no text or has no rows."""
-    try:
-        lines = io.TextIOWrapper(io.BytesIO(raw), "utf-8-sig", newline="").readlines()
-        separator = _separator(lines)
-        first = next(_rows(lines, separator), None)
-    except UnicodeDecodeError as error:
-        byte = error.object[error.start]
-        raise RecordingError(
-            f"{where}: cannot be read as CSV (it is not UTF-8: byte 0x{byte:02x} at {error.start})",
-            hint="save it as UTF-8",
-        ) from None
-    except (ValueError, csv.Error) as error:
-        raise RecordingError(f"{where}: cannot be read as CSV ({without_path(error)})") from None
+def read_table(where: str, source: Path | bytes) -> Table:
+    """The table of a file, or of what one holds; its rows are read when they are asked for.
+
+    Raises `RecordingError` where it is no text or has no rows.
+    """
+    before: list[str] = []
+    """Blank lines, comments, and the first line that says something."""
+    lines = _lines(where, source)
+    for line in lines:
+        before.append(line)
+        if line.strip() and not line.startswith("#"):
+            break
+    separator = _separator(before)
+    first = next(_rows(where, chain(before, lines), separator), None)
     if first is None:
         raise RecordingError(f"{where}: its first line must name the columns, `time_us` first", hint="it is empty")
     header, names = first
-    _expect_text(where, header, names)
     is_headed = not all(is_number(cell) for cell in names if cell.strip())
     if not is_headed:
         # numpy writes the names of the columns as a comment.
-        before = next(i for i, line in enumerate(lines) if line.strip() and not line.startswith("#"))
-        named = [line.lstrip("# ").rstrip() for line in lines[:before] if line.startswith("#")]
+        named = [line.lstrip("# ").rstrip() for line in before if line.startswith("#")]
         if not named:
             raise RecordingError(
                 f"{where}:{header}: its first line must name the columns, `time_us` first", hint="write that line"
             )
-        header, names = before, next(csv.reader([named[-1]], delimiter=separator), [])
-    table = Table(where, header, tuple(name.strip() for name in names), separator, lines, is_headed)
+        header, names = len(before) - 1, next(csv.reader([named[-1]], delimiter=separator), [])
+    table = Table(where, header, tuple(name.strip() for name in names), separator, is_headed, source)
     if next(table.rows(), None) is None:
         raise RecordingError(f"{where}: holds no samples", hint="record it again")
     return table
@@ -146,12 +142,36 @@ def _separator(lines: Iterable[str]) -> str:
     return "\t" if "\t" in bare else ";" if ";" in bare else ","
 
 
-def _rows(lines: Sequence[str], separator: str) -> Iterator[tuple[int, list[str]]]:
+def _lines(where: str, source: Path | bytes) -> Iterator[str]:
+    """The lines of a file, each with its end, as they are read."""
+    try:
+        # Spreadsheets put a mark of the byte order first.
+        with (
+            source.open("rb") if isinstance(source, Path) else io.BytesIO(source) as raw,
+            io.TextIOWrapper(raw, "utf-8-sig", newline="") as file,
+        ):
+            try:
+                yield from file
+            except UnicodeDecodeError as error:
+                at = raw.tell() - len(error.object) + error.start
+                raise RecordingError(
+                    f"{where}: cannot be read as CSV (it is not UTF-8: byte 0x{error.object[error.start]:02x} at {at})",
+                    hint="save it as UTF-8",
+                ) from None
+    except (OSError, ValueError) as error:
+        raise RecordingError(f"{where}: cannot be read as CSV ({without_path(error)})") from None
+
+
+def _rows(where: str, lines: Iterable[str], separator: str) -> Iterator[tuple[int, list[str]]]:
     """The rows that hold something, each with its line, from 1."""
     reader = csv.reader(("\n" if line.startswith("#") else line for line in lines), delimiter=separator)
-    for row in reader:
-        if len(row) > 1 or any(cell.strip() for cell in row):
-            yield reader.line_num, row
+    try:
+        for row in reader:
+            if len(row) > 1 or any(cell.strip() for cell in row):
+                _expect_text(where, reader.line_num, row)
+                yield reader.line_num, row
+    except csv.Error as error:
+        raise RecordingError(f"{where}: cannot be read as CSV ({error})") from None
 
 
 def _expect_text(where: str, line: int, row: Iterable[str]) -> None:
@@ -173,7 +193,6 @@ def _whole_rows(
     """The rows of a block that have something in each of these columns."""
     kept = []
     for line, row in block:
-        _expect_text(table.where, line, row)
         if incomplete and any(column >= len(row) or row[column].strip().lower() in _NOTHING for column in columns):
             left_out.append(line)
             continue
