@@ -40,6 +40,7 @@ def everything() -> Recording:
         RecordedStream(name="wrist", kind="motion", file="w.csv", rate_hz=100.44, channels=3, time_unit="ms"),
         RecordedStream(name="WRIST", file="h.csv", rate_hz=0.5),
         RecordedStream(name="eye", kind="camera", file="v.mp4", rate_hz=29.97, channels=3, height_px=6, width_px=8),
+        RecordedStream(name="beats", kind="events", file="b.csv", channels=2, columns=("bpm", "a, b"), unit="1/min"),
         RecordedStream(name="depth", kind="camera", file="d", rate_hz=5, channels=1, height_px=3, width_px=2),
     )
     samples: dict[str, Any] = {
@@ -49,6 +50,7 @@ def everything() -> Recording:
         "wrist": rng.normal(0, 1, (402, 3)).astype(np.float32),
         "WRIST": np.array([1e-30, 3e38], np.float32),
         "eye": rng.integers(0, 256, (120, 6, 8, 3)).astype(np.uint8),
+        "beats": rng.normal(60, 1, (7, 2)).astype(np.float32),
         "depth": rng.normal(0, 1, (20, 3, 2, 1)).astype(np.float32),
     }
     samples["mic/left"][8_000:16_000] = 0
@@ -61,13 +63,15 @@ def everything() -> Recording:
         labels=(
             Label(stream="mic/left", start_us=0, end_us=10, label="first"),
             Label(stream="eye", start_us=1_500_000, end_us=2_500_000, label="later"),
+            Label(start_us=3_000_000, end_us=3_000_001, label="everywhere"),
         ),
         links=(
             LinkSample(time_us=0, source="a", target="b", latency_us=5, bytes_per_s=1_000),
             LinkSample(time_us=2_000_000, source="a", target="b", latency_us=5),
         ),
     )
-    return Recording(manifest, samples, gaps={"mic/left": (Gap(1_000_000, 2_000_000),)})
+    times_us = {"beats": np.array([-250_000, 3, 3, 900_000, 1_600_000, 3_499_999, 3_500_000])}
+    return Recording(manifest, samples, gaps={"mic/left": (Gap(1_000_000, 2_000_000),)}, times_us=times_us)
 
 
 def plain(manifest: RecordingManifest) -> RecordingManifest:
@@ -79,6 +83,9 @@ def plain(manifest: RecordingManifest) -> RecordingManifest:
 def expect_same(found: Recording, wanted: Recording) -> None:
     assert plain(found.manifest) == plain(writer.with_gaps(wanted))
     assert dict(found.gaps) == dict(wanted.gaps)
+    assert {name: times.tolist() for name, times in found.times_us.items()} == {
+        name: times.tolist() for name, times in wanted.times_us.items()
+    }
     for name, samples in wanted.samples.items():
         assert found.samples[name].dtype == samples.dtype, name
         assert np.array_equal(found.samples[name][:], samples[:]), name
@@ -164,7 +171,7 @@ def test_what_fails_leaves_nothing_behind(
 
     whole = everything()
     long = {"WRIST": lazily.StoredSamples((900_000,), np.float32, read)}
-    recording = Recording(whole.manifest, whole.samples | long)
+    recording = Recording(whole.manifest, whole.samples | long, times_us=whole.times_us)
     from leo_runtime.recordings.mcap_writer import write_mcap
 
     write = write_mcap if out.endswith("mcap") else write_folder
@@ -208,7 +215,12 @@ def test_a_span_is_cut_with_its_labels_gaps_and_links(tmp_path: Path) -> None:
     assert np.array_equal(part.samples["wrist"], one.samples["wrist"][150:351])
     assert np.array_equal(part.samples["eye"], one.samples["eye"][44:104])
     assert part.gaps == {"mic/left": (Gap(0, 500_000),)}
-    assert part.manifest.labels == (Label(stream="eye", start_us=0, end_us=1_000_000, label="later"),)
+    assert part.times_us["beats"].tolist() == [100_000, 1_999_999]
+    assert np.array_equal(part.samples["beats"], one.samples["beats"][4:6])
+    assert part.manifest.labels == (
+        Label(stream="eye", start_us=0, end_us=1_000_000, label="later"),
+        Label(start_us=1_500_000, end_us=1_500_001, label="everywhere"),
+    )
     assert [(link.time_us, link.bytes_per_s) for link in part.manifest.links] == [(0, 1_000), (500_000, None)]
     write_folder(part, tmp_path / "new")
     expect_same(Recording.from_file(tmp_path / "new"), part)
@@ -269,7 +281,8 @@ def test_a_recording_is_written_as_its_samples_come(tmp_path: Path) -> None:
     with RecordingWriter(tmp_path / "new", one.manifest, dtypes) as written:
         for name, samples in one.samples.items():
             for first in range(0, len(samples), 777):
-                written.add(name, samples[first : first + 777])
+                times_us = one.times_us[name][first : first + 777] if name in one.times_us else None
+                written.add(name, samples[first : first + 777], times_us)
     for name, samples in one.samples.items():
         assert np.array_equal(Recording.from_file(tmp_path / "new").samples[name][:], samples[:])
 
@@ -279,11 +292,11 @@ def test_a_recorder_that_is_killed_leaves_what_can_be_read(tmp_path: Path) -> No
     dtypes = {name: samples.dtype for name, samples in one.samples.items()}
     killed = RecordingWriter(tmp_path / "new", one.manifest, dtypes)
     for name, samples in one.samples.items():
-        killed.add(name, samples[:])
+        killed.add(name, samples[:], one.times_us.get(name))
     found = Recording.from_file(tmp_path / "new.part")
     for name, samples in one.samples.items():
         assert np.array_equal(found.samples[name][:], samples[:])
-    assert len(found.repairs) == len(one.samples)
+    assert len(found.repairs) == len(one.samples) - 1  # A table is whole at any time.
     killed.discard()
     assert list(tmp_path.iterdir()) == []
 
@@ -337,10 +350,10 @@ def test_a_full_disk_costs_what_comes_after(tmp_path: Path, monkeypatch: pytest.
     raw = everything().samples["mic/left"][:].tobytes()
     add = writer._Wav.add
 
-    def full(self: Any, samples: np.ndarray) -> None:
+    def full(self: Any, samples: np.ndarray, times_us: None) -> None:
         if self._samples:
             raise OSError(28, "No space left on device")
-        add(self, samples)
+        add(self, samples, times_us)
 
     monkeypatch.setattr(writer._Wav, "add", full)
     done = record([raw[:4_000], raw[4_000:]], MIC, tmp_path / "new")

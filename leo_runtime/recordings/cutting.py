@@ -23,8 +23,15 @@ def cut(recording: Recording, start_us: int, end_us: int) -> Recording:
     """
     samples: dict[str, Samples] = {}
     told: list[str] = []
+    times_us: dict[str, np.ndarray] = {}
     for stream in recording.manifest.streams:
-        first, last = (samples_within(stream.rate_hz, at_us) for at_us in (start_us, end_us))
+        if stream.kind == "events":
+            its_us = recording.times_us[stream.name]
+            first, last = (int(at) for at in np.searchsorted(its_us, (start_us, end_us)))
+            if first < last:
+                times_us[stream.name] = its_us[first:last] - start_us
+        else:
+            first, last = (samples_within(stream.rate_hz, at_us) for at_us in (start_us, end_us))
         whole = recording.samples[stream.name]
         part = _part(whole, first, min(last, len(whole)))
         if len(part):
@@ -43,18 +50,29 @@ def cut(recording: Recording, start_us: int, end_us: int) -> Recording:
             update={"start_us": max(0, label.start_us - start_us), "end_us": min(label.end_us, end_us) - start_us}
         )
         for label in manifest.labels
-        if label.stream in samples and _within(label, start_us, min(end_us, recording.lasts_us([label.stream])))
+        if label.stream is None or label.stream in samples
+        if _within(label, start_us, min(end_us, _lasts_us(recording, label.stream)))
     )
     gaps = {name: found for name in samples if (found := _gaps(recording.gaps.get(name, ()), start_us, end_us))}
     return replace(
         recording,
         manifest=manifest.model_copy(
-            update={"streams": streams, "labels": labels, "links": _links(manifest.links, start_us, end_us)}
+            update={
+                "streams": streams,
+                "labels": labels,
+                "links": _links(manifest.links, start_us, end_us),
+                "start_epoch_us": None if manifest.start_epoch_us is None else manifest.start_epoch_us + start_us,
+            }
         ),
         samples=samples,
         repairs=(*recording.repairs, *told),
         gaps=gaps,
+        times_us=times_us,
     )
+
+
+def _lasts_us(recording: Recording, stream: str | None) -> int:
+    return recording.duration_us if stream is None else recording.lasts_us([stream])
 
 
 def _part(whole: Samples, first: int, last: int) -> Samples:

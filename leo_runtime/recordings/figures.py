@@ -54,7 +54,8 @@ class LabelFigures:
     """All labels of one name."""
 
     label: str
-    stream: str
+    stream: str | None
+    """None: of all streams."""
     count: int
     us: int
     """Of them all."""
@@ -156,12 +157,12 @@ def _stream(recording: Recording, stream: RecordedStream, blocks: Iterator[np.nd
 
 
 def _labels(recording: Recording) -> tuple[LabelFigures, ...]:
-    found: dict[tuple[str, str], tuple[int, int]] = {}
+    found: dict[tuple[str, str | None], tuple[int, int]] = {}
     for label in recording.manifest.labels:
         key = label.label, label.stream
         count, us = found.get(key, (0, 0))
         found[key] = count + 1, us + label.end_us - label.start_us
-    return tuple(LabelFigures(*key, *found[key]) for key in sorted(found))
+    return tuple(LabelFigures(*key, *found[key]) for key in sorted(found, key=lambda key: (key[0], key[1] or "")))
 
 
 def _links(recording: Recording) -> tuple[LinkFigures, ...]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from leo_runtime.errors import LeoError, MissingExtraError, RecordingError, words
 from leo_runtime.recordings import cameras
+from leo_runtime.recordings.clocks import is_epoch
 from leo_runtime.recordings.grid import UnevenError, evenly, nearest
 from leo_runtime.recordings.mcap_file import McapFile
 from leo_runtime.recordings.messages import (
@@ -100,7 +101,9 @@ def read_messages(path: Path, stream: RecordedStream) -> StreamData:
     topic = _topic(file, stream)
     source = _Source(file, topic, stream)
     try:
-        if stream.kind == "audio":
+        if stream.kind == "events":
+            found = _events(source)
+        elif stream.kind == "audio":
             found = _sound(source)
         elif stream.kind == "camera":
             found = _pictures(source)
@@ -108,7 +111,9 @@ def read_messages(path: Path, stream: RecordedStream) -> StreamData:
             found = _numbers(source)
     except UnevenError as error:
         raise RecordingError(f"{file.where}: topic `{topic.name}` {error}", hint=error.hint) from None
-    return replace(found, repairs=(*file.lost, *source.repairs, *found.repairs))
+    start_us = file.start_ns // 1000
+    epoch_us = start_us if is_epoch(start_us) else None
+    return replace(found, repairs=(*file.lost, *source.repairs, *found.repairs), epoch_us=epoch_us)
 
 
 def _topic(file: MessageFile, stream: RecordedStream) -> Topic:
@@ -197,6 +202,13 @@ def _numbers(source: _Source) -> StreamData:
     times_us, values = number_rows(source)
     even = evenly(times_us, values, source.stream.rate_hz)
     return StreamData(even.values, source.stream.rate_hz, even.repairs, even.gaps, even.timing)
+
+
+def _events(source: _Source) -> StreamData:
+    """What comes when it comes, by its times."""
+    times_us, values = number_rows(source)
+    order = np.argsort(times_us, kind="stable")
+    return StreamData(values[order], 0, times_us=np.rint(times_us[order]).astype(np.int64))
 
 
 def number_rows(source: _Source) -> tuple[np.ndarray, np.ndarray]:
@@ -449,8 +461,8 @@ def picture_form(topic: Topic, message: Any) -> tuple[int, int, int]:
     return int(field(message, "width")), int(field(message, "height")), channels
 
 
-def messages_of(path: Path, topic: str) -> Iterator[tuple[int, Any]]:
-    """Each message of a topic that can be decoded, with when it was logged, in ns after the file's start.
+def messages_of(path: Path, topic: str) -> Iterator[tuple[int, int, Any]]:
+    """Each message of a topic that can be decoded, with when it was logged, in ns after the file's start, and that.
 
     Raises `RecordingError`, `MissingExtraError`.
     """
@@ -464,4 +476,4 @@ def messages_of(path: Path, topic: str) -> Iterator[tuple[int, Any]]:
             raise
         except Exception:
             continue
-        yield logged.log_ns - file.start_ns, message
+        yield logged.log_ns - file.start_ns, file.start_ns, message

@@ -114,7 +114,9 @@ def _of_file(manifest: RecordingManifest, file: str) -> RecordingManifest:
 
 
 def _write(writer: Any, recording: Recording, manifest: RecordingManifest, progress: Progress) -> None:
-    start_ns = 0
+    first_us = min((int(times[0]) for times in recording.times_us.values() if len(times)), default=0)
+    # Of MCAP no time is below 0; events may be from before the recording's start.
+    start_ns = max((manifest.start_epoch_us or 0), -first_us) * 1000
     writer.add_metadata(METADATA, {"manifest": manifest.to_json(), "start_ns": str(start_ns)})
     schemas = {
         name: writer.register_schema(
@@ -127,7 +129,8 @@ def _write(writer: Any, recording: Recording, manifest: RecordingManifest, progr
     for number, stream in enumerate(manifest.streams):
         name = {"audio": "foxglove.RawAudio", "camera": "foxglove.RawImage"}.get(stream.kind, "leo.Samples")
         channel = writer.register_channel(f"/{stream.name}", "json", schemas[name])
-        sources.append(_messages(recording.samples[stream.name], stream, start_ns, number, channel))
+        times_us = recording.times_us.get(stream.name)
+        sources.append(_messages(recording.samples[stream.name], times_us, stream, start_ns, number, channel))
     if manifest.labels:
         channel = writer.register_channel("/labels", "json", schemas["leo.Label"])
         labels = sorted(manifest.labels, key=lambda label: label.start_us)
@@ -145,8 +148,19 @@ _Message = tuple[int, int, int, dict[str, Any], int]
 """When it is, the number of its source, its channel, itself, and how many samples it holds."""
 
 
-def _messages(samples: Samples, stream: RecordedStream, start_ns: int, number: int, channel: int) -> Iterator[_Message]:
+def _messages(
+    samples: Samples,
+    times_us: np.ndarray | None,
+    stream: RecordedStream,
+    start_ns: int,
+    number: int,
+    channel: int,
+) -> Iterator[_Message]:
     """Every message of a stream, in the order of time."""
+    if times_us is not None:
+        for at_us, value in zip(times_us.tolist(), samples[:], strict=True):
+            yield start_ns + at_us * 1000, number, channel, _message(value, stream, 0), 1
+        return
     rate_hz = Fraction(repr(stream.rate_hz))
     together = max(1, round(stream.rate_hz / _BLOCKS_PER_S)) if stream.kind == "audio" else 1
     # Many messages are read from a file at once.

@@ -6,13 +6,14 @@ import re
 from array import array
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from leo_runtime.errors import DocumentError, LeoError, MissingExtraError, RecordingError, words
 from leo_runtime.recordings.from_messages import open_messages, picture_form
 from leo_runtime.recordings.mcap_file import METADATA, McapFile
+from leo_runtime.recordings.message_labels import text_of
 from leo_runtime.recordings.messages import (
     FIELDS,
     PICTURES,
@@ -23,11 +24,14 @@ from leo_runtime.recordings.messages import (
     number_fields,
     numbers,
 )
-from leo_runtime.recordings.recording import Recording, RecordingManifest
+from leo_runtime.recordings.recording import LabelFile, Recording, RecordingManifest
+from leo_runtime.recordings.series import kind_of, measured_hz, usual_hz
 from leo_runtime.recordings.stream import RecordedStream
 
 _MOST_CHANNELS = 256
 """Of a topic whose numbers nobody has named."""
+_LABELS = re.compile(r"label|annotation|event|marker|activity", re.IGNORECASE)
+"""In the name of a topic: texts on it are what was really there."""
 _MOTION = ("Imu", "MagneticField", "AccelStamped", "Vector3Stamped")
 
 
@@ -69,13 +73,18 @@ def _made_manifest(file: MessageFile, path: Path) -> tuple[RecordingManifest, li
                 raise
             except Exception:  # The next one may be whole.
                 continue
+    source = {"file": path.name, "format": "mcap" if isinstance(file, McapFile) and path.is_file() else "rosbag"}
     streams: list[RecordedStream] = []
+    labels: list[LabelFile] = []
     told: list[str] = []
     for name, topic in file.topics.items():
         try:
+            if name in firsts and _LABELS.search(name) and text_of(firsts[name]) is not None:
+                labels.append(LabelFile(file=path.name, topic=name))
+                continue
             if name not in firsts:
                 raise ValueError("no message of it can be read")
-            streams.append(_stream(topic, firsts[name], np.array(times[name], np.int64), path.name, streams))
+            streams.append(_stream(topic, firsts[name], np.array(times[name], np.int64), source, streams))
         except LeoError as error:
             told.append(f"not read: topic `{name}` ({error})")
         except Exception as error:  # A message may hold anything.
@@ -84,19 +93,24 @@ def _made_manifest(file: MessageFile, path: Path) -> tuple[RecordingManifest, li
         raise RecordingError(f"{path}: no topic of it can be read as a stream", hint="; ".join(told[:3]))
     bare = re.sub(r"[\x00-\x1f/\\]", "-", path.stem).lstrip(". ")[:100] or "messages"
     manifest = RecordingManifest(
-        format="leo-recording/1", name=bare, licence="not said", source=path.name, streams=tuple(streams)
+        format="leo-recording/1",
+        name=bare,
+        licence="not said",
+        source=path.name,
+        streams=tuple(streams),
+        label_files=tuple(labels),
     )
     return manifest, told
 
 
 def _stream(
-    topic: Topic, message: Any, times_ns: np.ndarray, file: str, others: list[RecordedStream]
+    topic: Topic, message: Any, times_ns: np.ndarray, source: dict[str, str], others: list[RecordedStream]
 ) -> RecordedStream:
     """What a topic's stream is. Raises whatever comes of a message that lacks something."""
     bare = re.sub(r"[^A-Za-z0-9_]+", "_", topic.name).strip("_") or "stream"
     taken = {stream.name for stream in others}
     name = next(each for each in (bare, *(f"{bare}_{k}" for k in range(2, len(others) + 3))) if each not in taken)
-    common: dict[str, Any] = {"name": name, "file": file, "topic": topic.name}
+    common: dict[str, Any] = {"name": name, **source, "topic": topic.name}
     if topic.kind in SOUND:
         return RecordedStream(
             **common,
@@ -104,8 +118,9 @@ def _stream(
             rate_hz=float(field(message, "sample_rate")),
             channels=int(field(message, "number_of_channels")),
         )
-    rate_hz = _rate_hz(times_ns)
+    times_us = np.sort(times_ns) / 1e3
     if topic.kind in PICTURES:
+        rate_hz = usual_hz(measured_hz(times_us))
         width, height, channels = picture_form(topic, message)
         return RecordedStream(
             **common, kind="camera", rate_hz=rate_hz, height_px=height, width_px=width, channels=channels
@@ -114,16 +129,7 @@ def _stream(
     channels = sum(len(numbers(field(message, path))) for path in fields)
     if not 0 < channels <= _MOST_CHANNELS:
         raise ValueError(f"{channels} numbers a message")
-    kind: Literal["motion", "other"] = "motion" if topic.kind in _MOTION else "other"
-    return RecordedStream(**common, kind=kind, rate_hz=rate_hz, channels=channels, fields=fields)
-
-
-def _rate_hz(times_ns: np.ndarray) -> float:
-    """By the median of the steps; within a fiftieth of a whole number, that. Raises `ValueError`."""
-    steps_ns = np.diff(np.sort(times_ns))
-    steps_ns = steps_ns[steps_ns > 0]
-    if len(steps_ns) < 2:
-        raise ValueError("it has too few messages to tell their rate")
-    rate_hz = 1e9 / float(np.median(steps_ns))
-    near = float(round(rate_hz))
-    return near if near and abs(near - rate_hz) <= near / 50 else float(f"{rate_hz:.4g}")
+    kind = kind_of(times_us, is_motion=topic.kind in _MOTION)
+    if kind != "events":
+        common["rate_hz"] = usual_hz(measured_hz(times_us))
+    return RecordedStream(**common, kind=kind, channels=channels, fields=fields)

@@ -33,6 +33,10 @@ class StreamData:
     """Where nothing was recorded, and zeros stand in `samples`."""
     timing: Timing | None = None
     """How they came, by their own times. None: the file has none."""
+    times_us: np.ndarray | None = None
+    """Of events: when each of them was, (samples,) int64, rising; `rate_hz` is then 0. None: they are even."""
+    epoch_us: int | None = None
+    """When its time 0 was, in us since 1970: streams that tell are put on one time 0. None: at the recording's."""
 
 
 class Reader(Protocol):

@@ -7,6 +7,7 @@ that is killed leaves its `.part`, a folder that can be read: the lengths in its
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import os
@@ -35,8 +36,8 @@ _MOST_32 = 0xFFFF_FFFF
 class _Sink(Protocol):
     """A file of one stream."""
 
-    def add(self, samples: np.ndarray, /) -> None:
-        """Write more samples, of the type and shape that recordings hold. Raises `OSError`."""
+    def add(self, samples: np.ndarray, times_us: np.ndarray | None, /) -> None:
+        """Write more samples, of the type and shape that recordings hold; events with their times. Raises `OSError`."""
         ...
 
     def close(self) -> None:
@@ -58,7 +59,7 @@ class _Wav:
         self._file.write(struct.pack("<4sI", b"data", 0))
         self._samples = 0
 
-    def add(self, samples: np.ndarray) -> None:
+    def add(self, samples: np.ndarray, _times_us: np.ndarray | None) -> None:
         self._file.write(np.ascontiguousarray(samples, "<i2").data)
         self._file.flush()
         self._bytes += samples.size * 2
@@ -102,7 +103,7 @@ class _Npy:
             + b"\n"
         )
 
-    def add(self, samples: np.ndarray) -> None:
+    def add(self, samples: np.ndarray, _times_us: np.ndarray | None) -> None:
         self._file.write(np.ascontiguousarray(samples, self._dtype).data)
         self._file.flush()
         self._rows += len(samples)
@@ -112,6 +113,28 @@ class _Npy:
             file.truncate(_NPY_HEAD_BYTES + self._rows * math.prod(self._shape) * self._dtype.itemsize)
             file.seek(0)
             file.write(self._head())
+            file.flush()
+            os.fsync(file.fileno())
+
+
+class _Table:
+    """Events, a row each with its time."""
+
+    def __init__(self, path: Path, stream: RecordedStream) -> None:
+        self._file = path.open("x", newline="", encoding="utf-8")
+        self._rows = csv.writer(self._file)
+        self._rows.writerow(["time_us", *stream.columns])
+        self._channels = stream.channels
+
+    def add(self, samples: np.ndarray, times_us: np.ndarray | None) -> None:
+        assert times_us is not None, "events have times"
+        # A float32 as the float64 that it is, whose shortest text is read back to the bit.
+        values = np.asarray(samples, np.float64).reshape(-1, self._channels).tolist()
+        self._rows.writerows([at, *row] for at, row in zip(times_us.tolist(), values, strict=True))
+        self._file.flush()
+
+    def close(self) -> None:
+        with self._file as file:
             file.flush()
             os.fsync(file.fileno())
 
@@ -150,9 +173,7 @@ class RecordingWriter:
         try:
             (self._part / MANIFEST).write_text(toml(self._manifest), encoding="utf-8")
             for stream in self._manifest.streams:
-                path = self._part / stream.file
-                is_wav = stream.file.endswith(".wav")
-                self._sinks[stream.name] = _Wav(path, stream) if is_wav else _Npy(path, stream, dtypes[stream.name])
+                self._sinks[stream.name] = _sink(self._part / stream.file, stream, dtypes.get(stream.name))
         except OSError as error:
             self.discard()
             raise self._failed(error) from None
@@ -161,10 +182,13 @@ class RecordingWriter:
         why = error.strerror or str(error)
         return InputError(f"{self.folder}: cannot be written ({why})", hint="name a folder where there is room")
 
-    def add(self, stream: str, samples: np.ndarray) -> None:
-        """Write the next samples of a stream: int16 of audio, float32 or uint8 of others. Raises `InputError`."""
+    def add(self, stream: str, samples: np.ndarray, times_us: np.ndarray | None = None) -> None:
+        """Write the next samples of a stream: int16 of audio, float32 or uint8 of others; of events with their times.
+
+        Raises `InputError`.
+        """
         try:
-            self._sinks[stream].add(samples)
+            self._sinks[stream].add(samples, times_us)
         except OSError as error:
             raise self._failed(error) from None
 
@@ -208,6 +232,12 @@ class RecordingWriter:
             self.discard()
 
 
+def _sink(path: Path, stream: RecordedStream, dtype: np.dtype[Any] | None) -> _Sink:
+    if path.suffix == ".csv":
+        return _Table(path, stream)
+    return _Wav(path, stream) if path.suffix == ".wav" else _Npy(path, stream, dtype or np.dtype(np.float32))
+
+
 def require_new(path: Path) -> None:
     """Raise `InputError` for what is there already: a recording is never written over."""
     if os.path.lexists(path):
@@ -219,26 +249,41 @@ def named_files(streams: tuple[RecordedStream, ...]) -> tuple[RecordedStream, ..
     taken: set[str] = {MANIFEST}
     found = []
     for stream in streams:
-        end = ".wav" if stream.kind == "audio" and _fits_wav(stream) else ".npy"
+        end = ".csv" if stream.kind == "events" else ".wav" if _fits_wav(stream) else ".npy"
         bare = re.sub(r"[^A-Za-z0-9_-]+", "_", stream.name)[:80].strip("_") or "stream"
         names = (f"{bare}{'' if number == 1 else f'_{number}'}{end}" for number in range(1, len(streams) + 2))
         file = next(name for name in names if name.lower() not in taken)
         taken.add(file.lower())
-        found.append(bare_stream(stream, file))
+        columns = {"columns": _column_names(stream)} if stream.kind == "events" else {}
+        found.append(bare_stream(stream, file, **columns))
     return tuple(found)
 
 
+def _column_names(stream: RecordedStream) -> tuple[str, ...]:
+    """What the columns of a table of events are called: as they were, where that is clear."""
+    own = stream.columns
+    is_clear = len(own) == stream.channels == len(set(own)) and all(name == name.strip() for name in own)
+    if is_clear and "time_us" not in own and not any(name[:1] in "#" or not name.isprintable() for name in own):
+        return own
+    return tuple(f"value_{number}" for number in range(1, stream.channels + 1))
+
+
 def _fits_wav(stream: RecordedStream) -> bool:
-    return float(stream.rate_hz).is_integer() and stream.rate_hz <= _MOST_32 and stream.channels <= 0x7FFF
+    return (
+        stream.kind == "audio"
+        and float(stream.rate_hz).is_integer()
+        and stream.rate_hz <= _MOST_32
+        and stream.channels <= 0x7FFF
+    )
 
 
-READING = ("format", "topic", "fields", "time_field", "time_column", "time_unit", "clock", "times")
-"""What a manifest says of how a stream's file is read; what was read is plain."""
+KEPT = ("name", "kind", "rate_hz", "channels", "unit", "height_px", "width_px", "columns", "gaps")
+"""What a manifest says of the samples of a stream, and not of how they are read from its file."""
 
 
 def bare_stream(stream: RecordedStream, file: str, **more: Any) -> RecordedStream:
     """The stream as if its samples were in a plain file of that name."""
-    defaults = {name: RecordedStream.model_fields[name].get_default() for name in READING}
+    defaults = {name: each.get_default() for name, each in RecordedStream.model_fields.items() if name not in KEPT}
     return stream.model_copy(update=defaults | {"file": file} | more)
 
 
@@ -264,8 +309,10 @@ def write_folder(recording: Recording, folder: Path, progress: Progress = lambda
     done = 0
     with RecordingWriter(folder, manifest, dtypes) as writer:
         for stream in manifest.streams:
+            times_us, first = recording.times_us.get(stream.name), 0
             for block in blocks(recording.samples[stream.name]):
-                writer.add(stream.name, block)
+                writer.add(stream.name, block, None if times_us is None else times_us[first : first + len(block)])
+                first += len(block)
                 done += len(block)
                 progress(stream.name, done, whole)
 

@@ -22,7 +22,9 @@ def text(found: Figures) -> str:
     header = ("stream", "least", "most", "clipped", "silent s", "gaps", "gap s")
     parts.append(table(header, [_values(one) for one in found.streams]))
     if found.labels:
-        labels = [(_name(one.label), _name(one.stream), one.count, f"{one.us / 1e6:.6g}") for one in found.labels]
+        labels = [
+            (_name(one.label), _name(one.stream or "all"), one.count, f"{one.us / 1e6:.6g}") for one in found.labels
+        ]
         parts.append(table(("label", "stream", "times", "s"), labels))
     if found.links:
         links = [
@@ -46,7 +48,7 @@ def _row(one: StreamFigures) -> tuple[object, ...]:
         _name(one.name),
         f"{one.kind}{size}",
         one.channels,
-        f"{one.rate_hz:.6g}",
+        f"{one.rate_hz:.6g}" if one.rate_hz else "-",
         "-" if one.measured_hz is None else f"{one.measured_hz:.6g}",
         "-" if one.jitter_us is None else f"{one.jitter_us / 1e3:.2f}",
         f"{one.lasts_us / 1e6:.1f}",
