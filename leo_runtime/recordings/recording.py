@@ -18,15 +18,20 @@ from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.workload import Stream, Workload
 from leo_runtime.errors import RecordingError
 from leo_runtime.recordings.av_sound import read_av_sound
+from leo_runtime.recordings.cameras import read_folder, read_video
 from leo_runtime.recordings.csv_text import read_csv
-from leo_runtime.recordings.reader import SAME_RATE, Reader, StreamData, expect, find_reader
+from leo_runtime.recordings.from_messages import read_messages
+from leo_runtime.recordings.links import LinkFile, read_links
+from leo_runtime.recordings.links import LinkSample as LinkSample
+from leo_runtime.recordings.npy import read_npy
+from leo_runtime.recordings.reader import SAME_RATE, Reader, StreamData, as_frames, expect, find_reader
 from leo_runtime.recordings.samples import Samples, blocks, converted, kept
 from leo_runtime.recordings.sndfile import read_sndfile
 from leo_runtime.recordings.sound import as_int16, chosen_channels, resampled
 from leo_runtime.recordings.stream import Gap, RecordedStream
 from leo_runtime.recordings.wav import read_wav
 from leo_runtime.recordings.wisdm import read_wisdm
-from leo_runtime.schema import Document, FileName, Name, Positive, Quantity, Value, reject, unique
+from leo_runtime.schema import Document, FileName, Name, Quantity, Value, reject, unique
 from leo_runtime.values import lasting_us, samples_within
 
 SHIPPED: Mapping[str, Reader] = {
@@ -39,6 +44,13 @@ SHIPPED: Mapping[str, Reader] = {
     "mp3": read_sndfile,
     "m4a": read_av_sound,
     "aac": read_av_sound,
+    "npy": read_npy,
+    "pictures": read_folder,
+    "video": read_video,
+    "mcap": read_messages,
+    "bag": read_messages,
+    "db3": read_messages,
+    "rosbag": read_messages,
 }
 """The readers that ship, by format."""
 
@@ -52,17 +64,6 @@ class Label(Value):
     label: Name
 
 
-class LinkSample(Value):
-    """What a link could do from `time_us` on."""
-
-    time_us: Quantity
-    source: Name
-    target: Name
-    latency_us: Quantity
-    bytes_per_s: Positive | None = None
-    """None here: the link is down."""
-
-
 class RecordingManifest(Document):
     """What was recorded, from where, and under which licence."""
 
@@ -73,6 +74,8 @@ class RecordingManifest(Document):
     streams: Annotated[tuple[RecordedStream, ...], Field(min_length=1)]
     labels: tuple[Label, ...] = ()
     links: tuple[LinkSample, ...] = ()
+    link_files: tuple[LinkFile, ...] = ()
+    """Network traces; when the recording is read, `links` has what they hold, and this is empty."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -92,8 +95,9 @@ class Recording:
 
     manifest: RecordingManifest
     samples: Mapping[str, Samples]
-    """By stream: audio as int16 (samples,) or (samples, channels), anything else as float32. An array, but of a long
-    stream what reads spans of its file: slices and `numpy.asarray` of it are arrays."""
+    """By stream: audio as int16 (samples,) or (samples, channels), anything else as float32; of a camera (frames,
+    height, width, channels), uint8 or float32. An array, but of a long stream what reads spans of its file: slices and
+    `numpy.asarray` of it are arrays."""
     repairs: tuple[str, ...] = ()
     """What was wrong with the files and is mended in `samples`, a sentence each, with the file."""
     gaps: Mapping[str, tuple[Gap, ...]] = field(default_factory=dict)
@@ -117,6 +121,14 @@ class Recording:
             repairs += [f"{stream.file}: {repair}" for repair in found.repairs]
             if found.gaps:
                 gaps[stream.name] = found.gaps
+        if manifest.link_files:
+            lasts_us = max(lasting_us(stream.rate_hz, len(samples[stream.name])) for stream in manifest.streams)
+            links = list(manifest.links)
+            for link in manifest.link_files:
+                trace = read_links(manifest_path.parent / link.file, link, lasts_us)
+                links += trace.samples
+                repairs += [f"{link.file}: {repair}" for repair in trace.repairs]
+            manifest = manifest.model_copy(update={"links": tuple(links), "link_files": ()})
         return cls(manifest, samples, tuple(repairs), gaps)
 
     @property
@@ -176,6 +188,8 @@ def read_stream(path: Path, stream: RecordedStream) -> StreamData:
     Raises `RecordingError` where the file is not what the manifest says.
     """
     found = find_reader(path, stream, SHIPPED)(path, stream)
+    if stream.kind == "camera":
+        return as_frames(path, stream, found)
     samples = chosen_channels(path, stream, found.samples)
     rate_hz = stream.rate_hz if stream.resample else found.rate_hz
     expect(path, stream, rate_hz, samples.shape[1] if len(samples.shape) > 1 else 1)
@@ -218,7 +232,7 @@ def check_streams(workload: Workload, recording: Recording) -> None:
     """Raise `RecordingError` where a recording lacks a stream of the workload, or has it at another rate."""
     for stream in workload.streams:
         found = recording.stream(stream.name)
-        for what in ("rate_hz", "channels", "kind"):
+        for what in ("rate_hz", "channels", "kind", "height_px", "width_px"):
             wanted, given = getattr(stream, what), getattr(found, what)
             if wanted != given:
                 raise RecordingError(
