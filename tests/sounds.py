@@ -42,8 +42,6 @@ def write_sndfile(path: Path, samples: np.ndarray, subtype: str | None = None) -
     """What libsndfile writes under that name."""
     import soundfile
 
-    if path.suffix == ".mp3":
-        samples = samples / 32_768  # libsndfile 1.2 garbles int16 of two channels.
     if path.suffix == ".opus":
         soundfile.write(path, samples, RATE_HZ, subtype="OPUS", format="OGG")
     else:
@@ -51,15 +49,16 @@ def write_sndfile(path: Path, samples: np.ndarray, subtype: str | None = None) -
     return path
 
 
-def write_av(path: Path, samples: np.ndarray, codec: str = "aac", rate_hz: int = RATE_HZ) -> Path:
+def write_av(path: Path, samples: np.ndarray, codec: str | None = None, rate_hz: int = RATE_HZ) -> Path:
     """What FFmpeg writes under that name."""
     import av
 
+    codec = codec or ("mp3" if path.suffix == ".mp3" else "aac")
     channels = 1 if samples.ndim == 1 else samples.shape[1]
     layout = {1: "mono", 2: "stereo"}[channels]
     container = av.open(str(path), "w", format="adts" if path.suffix == ".aac" else None)
     to = container.add_stream(codec, rate=rate_hz, layout=layout)
-    form = {"aac": "fltp", "alac": "s16p"}[codec]
+    form = {"aac": "fltp", "alac": "s16p", "mp3": "fltp"}[codec]
     to.codec_context.format = form
     frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.reshape(1, -1)), format="s16", layout=layout)
     frame.rate = rate_hz
@@ -77,10 +76,10 @@ WRITERS = {
     "flac": write_sndfile,
     "ogg": write_sndfile,
     "opus": write_sndfile,
-    "mp3": write_sndfile,
+    "mp3": write_av,
     "m4a": write_av,
     "mp4": write_av,
 }
 """By the end of the name."""
-NEEDS = {"flac": "soundfile", "ogg": "soundfile", "opus": "soundfile", "mp3": "soundfile", "m4a": "av", "mp4": "av"}
+NEEDS = {"flac": "soundfile", "ogg": "soundfile", "opus": "soundfile", "mp3": "av", "m4a": "av", "mp4": "av"}
 """The package without which a format is neither written nor read."""

@@ -1,8 +1,9 @@
-"""Reads the sound of mp4, m4a and 3gp files (AAC, ALAC, AMR) and raw AAC, by FFmpeg (PyAV), block by block.
+"""Reads MP3, the sound of mp4, m4a and 3gp files (AAC, ALAC, AMR) and raw AAC, by FFmpeg (PyAV), block by block.
 
-The delay of the encoder is taken off where the container tells it, as mp4 does; raw AAC (`.aac`) has no place for it
-and is heard some 1,024 to 2,112 samples late. What the encoder filled up the end with is taken off likewise. Where a
-packet is lost, zeros stand for it: what comes after it stays at its time.
+The delay of the encoder is taken off where the file tells it, as mp4 does, and MP3 by LAME and most others; an MP3
+that does not is heard 1,105 samples late, and raw AAC (`.aac`), which has no place for it, 1,024 to 2,112. What the
+encoder filled up the end with is taken off likewise. Where a packet of an mp4 is lost, zeros stand for it: what comes
+after it stays at its time. An MP3 has no times; what comes after something that is lost may be heard too early.
 """
 
 from __future__ import annotations
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 _MOST_LOST_S = 60
 """A gap between two packets that is longer is taken for a damaged time."""
 _ZEROS_AT_A_TIME = 1 << 16
+_HEAD_BYTES = 1 << 18
+"""Of an MP3: within are its tags, pictures and all, and what its encoder says of it."""
+_FRAME = 2048
+"""Samples: a packet of AAC has no more."""
 
 
 @dataclass(slots=True)
@@ -41,7 +46,8 @@ class _Pass:
     broken: int = 0
     """Packets that cannot be decoded."""
     why: str = ""
-    padded: int = 0
+    promised: int | None = None
+    """How many samples the container says that there are."""
     gaps: list[tuple[int, int]] = field(default_factory=list)
     """First and last sample of each, the last not in it."""
 
@@ -90,13 +96,28 @@ def _opened(path: Path) -> InputContainer:
 
 
 def _blocks(path: Path, container: InputContainer, seen: _Pass) -> Iterator[np.ndarray]:
+    """All samples as int16; of the last block not what the encoder filled it up with, where the container tells."""
     stream = container.streams.audio[0]
+    before: np.ndarray | None = None
+    for block in _decoded(path, container, stream, seen):
+        if before is not None:
+            yield before
+        before = block
+    if before is None:
+        return
+    seen.promised = _promised(path, container, stream, seen)
+    filled = seen.samples - (seen.promised or seen.samples)
+    if 0 < filled < len(before):
+        seen.samples -= filled
+        before = before[:-filled]
+    yield before
+
+
+def _decoded(path: Path, container: InputContainer, stream: AudioStream, seen: _Pass) -> Iterator[np.ndarray]:
     start: float | None = None
-    end: int | None = None
     for frame in _frames(container, stream, seen):
         if seen.rate_hz == 0:
-            seen.rate_hz, seen.channels = frame.sample_rate, frame.layout.nb_channels
-            start, end = frame.time, _declared(stream, frame.sample_rate)
+            seen.rate_hz, seen.channels, start = frame.sample_rate, frame.layout.nb_channels, frame.time
         if (frame.sample_rate, frame.layout.nb_channels) != (seen.rate_hz, seen.channels):
             raise RecordingError(
                 f"{path}: changes from {seen.rate_hz} Hz and {seen.channels} channels to {frame.sample_rate} Hz and "
@@ -105,10 +126,6 @@ def _blocks(path: Path, container: InputContainer, seen: _Pass) -> Iterator[np.n
             )
         yield from _lost(frame, start, seen)
         block = _shaped(frame)
-        if end is not None and 0 <= end - seen.samples < len(block):
-            # The last packet is filled up; what comes after it is no sound of this stream.
-            seen.padded += len(block) - (end - seen.samples)
-            block = block[: end - seen.samples]
         seen.samples += len(block)
         seen.outside += count_outside(block)
         if len(block):
@@ -136,11 +153,16 @@ def _frames(container: InputContainer, stream: AudioStream, seen: _Pass) -> Iter
             seen.broken += 1
 
 
-def _declared(stream: AudioStream, rate_hz: int) -> int | None:
-    """How many samples the container says that there are, if it knows."""
-    if stream.duration is None or stream.time_base is None or stream.start_time is None:
+def _promised(path: Path, container: InputContainer, stream: AudioStream, seen: _Pass) -> int | None:
+    """How many samples the container says that there are; None where FFmpeg can only guess by the file's length."""
+    if stream.duration is None or stream.time_base is None or container.format.name == "aac":
         return None
-    return round(stream.duration * stream.time_base * rate_hz)
+    if container.format.name == "mp3":
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+        if not any(tag in head for tag in (b"Xing", b"Info", b"VBRI")):
+            return None
+    return round(stream.duration * stream.time_base * seen.rate_hz)
 
 
 def _lost(frame: AudioFrame, start: float | None, seen: _Pass) -> Iterator[np.ndarray]:
@@ -173,6 +195,11 @@ def _told(seen: _Pass) -> Iterator[str]:
     if seen.gaps:
         lost = sum(last - first for first, last in seen.gaps)
         yield f"{lost} samples are lost, the first at {seen.gaps[0][0] / seen.rate_hz:g} s; zeros stand there"
+    if seen.promised is not None and seen.promised - seen.samples > _FRAME:
+        yield (
+            f"cut or damaged: it says it has {seen.promised} samples, and {seen.samples} can be read; what comes after "
+            "something that is lost is heard too early"
+        )
     if seen.outside:
         yield f"values outside -1 to 1 are cut off there: {seen.outside}"
 

@@ -41,7 +41,7 @@ SHIPPED: Mapping[str, Reader] = {
     "flac": read_sndfile,
     "ogg": read_sndfile,
     "opus": read_sndfile,
-    "mp3": read_sndfile,
+    "mp3": read_av_sound,
     "m4a": read_av_sound,
     "aac": read_av_sound,
     "npy": read_npy,

@@ -1,8 +1,7 @@
-"""Reads FLAC, OGG (Vorbis and Opus) and MP3, by libsndfile, span by span.
+"""Reads FLAC and OGG (Vorbis and Opus), by libsndfile, block by block.
 
-FLAC is exact. The others are as near as they were encoded; libsndfile takes off the delay of Vorbis and Opus, and that
-of MP3 where the file tells it (LAME's and most other encoders' do). Of a file that was cut or damaged, what can be
-decoded is read, and told.
+FLAC is exact. The others are as near as they were encoded, and libsndfile takes off their delay. Of a file that was cut
+or damaged, what can be decoded is read, and told. (MP3 it reads no farther than it guesses by the file's length.)
 """
 
 from __future__ import annotations
@@ -70,7 +69,7 @@ def _opened(path: Path) -> Any:
     except (ImportError, OSError):  # The package is there, and libsndfile is not.
         raise MissingExtraError(f"reading {path.suffix.removeprefix('.').upper() or 'this sound'}", EXTRA) from None
 
-    # A file that can seek is sought in after each read, which MP3 and damaged FLAC do not bear.
+    # A file that can seek is sought in after each read, which damaged FLAC does not bear.
     forward = type("Forward", (soundfile.SoundFile,), {"seekable": lambda _self: False})
     try:
         with path.open("rb"):  # For the system's own words, which libsndfile has not.
