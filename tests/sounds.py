@@ -3,6 +3,7 @@
 import json
 import wave
 from pathlib import Path
+from random import Random
 
 import numpy as np
 
@@ -83,3 +84,25 @@ WRITERS = {
 """By the end of the name."""
 NEEDS = {"flac": "soundfile", "ogg": "soundfile", "opus": "soundfile", "mp3": "av", "m4a": "av", "mp4": "av"}
 """The package without which a format is neither written nor read."""
+
+
+def damaged(rng: Random, whole: bytes) -> bytes:
+    """A file with something wrong, more often near its beginning, where most is said in few bytes."""
+    raw = bytearray(whole)
+    for _ in range(rng.choice((1, 1, 2, 4, 16))):
+        at = rng.randrange(min(len(raw), rng.choice((64, 512, len(raw))))) if raw else 0
+        length = rng.choice((1, 2, 4, 30, 400))
+        match rng.randrange(6):
+            case 0:
+                raw[at : at + 1] = bytes([rng.randrange(256)])
+            case 1:
+                del raw[at : at + length]
+            case 2:
+                raw[at:at] = raw[at : at + length]
+            case 3:
+                raw[at : at + length] = rng.choice((b"\0", b"\xff")) * min(length, len(raw) - at)
+            case 4:
+                raw[at:at] = rng.randbytes(length)
+            case 5:
+                del raw[rng.randrange(len(raw) + 1) :]
+    return bytes(raw)

@@ -3,6 +3,7 @@
 import sys
 import tracemalloc
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -186,3 +187,32 @@ def test_a_file_of_another_number_of_channels_is_refused_with_the_ways_out(tmp_p
     with pytest.raises(RecordingError, match="declared with 1 channels, the file has 2") as told:
         read(path)
     assert "`take = [0]`" in told.value.hint and "`mix = true`" in told.value.hint
+
+
+@pytest.mark.parametrize("form", sounds.WRITERS)
+def test_damaged_files_are_read_or_refused_and_never_run_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    """Many more of them: tests/bench/fuzz_sound.py."""
+    if form in sounds.NEEDS:
+        needs(form)
+    monkeypatch.setattr(module, "IN_MEMORY_BYTES", 20_000)
+    path = tmp_path / f"mic.{form}"
+    whole = sounds.WRITERS[form](path, sounds.tone_and_clicks(2)).read_bytes()
+    rng = Random(11)
+    outcomes = set()
+    tracemalloc.start()
+    for _ in range(60):
+        path.write_bytes(sounds.damaged(rng, whole))
+        try:
+            found = read_stream(path, sounds.stream(path.name))
+        except RecordingError as error:
+            assert str(path) in str(error)
+            outcomes.add("refused")
+        else:
+            assert np.array_equal(np.asarray(found.samples), np.asarray(found.samples))
+            outcomes.add("told" if found.repairs else "read")
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert {"refused", "told"} <= outcomes
+    assert peak_bytes < 20e6

@@ -35,28 +35,6 @@ LONGEST_S = 3600
 """More sound than that does not come of a file of two seconds."""
 
 
-def damaged(rng: Random, whole: bytes) -> bytes:
-    """A file with something wrong, more often near its beginning, where most is said in few bytes."""
-    raw = bytearray(whole)
-    for _ in range(rng.choice((1, 1, 2, 4, 16))):
-        at = rng.randrange(min(len(raw), rng.choice((64, 512, len(raw))))) if raw else 0
-        length = rng.choice((1, 2, 4, 30, 400))
-        match rng.randrange(6):
-            case 0:
-                raw[at : at + 1] = bytes([rng.randrange(256)])
-            case 1:
-                del raw[at : at + length]
-            case 2:
-                raw[at:at] = raw[at : at + length]
-            case 3:
-                raw[at : at + length] = rng.choice((b"\0", b"\xff")) * min(length, len(raw) - at)
-            case 4:
-                raw[at:at] = rng.randbytes(length)
-            case 5:
-                del raw[rng.randrange(len(raw) + 1) :]
-    return bytes(raw)
-
-
 def outcome(path: Path, channels: int) -> str:
     """Reads a file twice; how it went."""
     stream = sounds.stream(path.name, channels=channels, resample=find_spec("soxr") is not None)
@@ -87,7 +65,7 @@ def batch(form: str, count: int, seed: int) -> None:
         found: Counter[str] = Counter()
         for number in range(count):
             channels = rng.choice((1, 2))
-            raw = damaged(rng, wholes[channels])
+            raw = sounds.damaged(rng, wholes[channels])
             path.write_bytes(raw)
             try:
                 found[outcome(path, channels)] += 1
