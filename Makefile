@@ -49,6 +49,7 @@ long: $(READY)
 	$(VENV)/bin/python tests/bench/agreement.py --problems $$((1000 / $(PART))) --seed $(SEED)
 	$(VENV)/bin/python tests/bench/fuzz.py $$((20000 / $(PART))) $(SEED)
 	$(VENV)/bin/python tests/bench/fuzz_sound.py $$((1000 / $(PART))) $(SEED)
+	$(VENV)/bin/python tests/bench/fuzz_containers.py $$((1000 / $(PART))) $(SEED)
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

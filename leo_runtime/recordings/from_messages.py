@@ -154,8 +154,9 @@ class _Source:
         taken, left_out, first_error = 0, 0, ""
         shift_ns: int | None = None
         for logged in self.file.messages((self.topic.name,)):
+            message: Any = None
             try:
-                message = self.topic.decode(logged.raw)
+                message = logged.decode()
                 time_ns, shift_ns = self._time_ns(logged, message, shift_ns)
                 take(time_ns, message)
                 taken += 1
@@ -471,7 +472,7 @@ def messages_of(path: Path, topic: str) -> Iterator[tuple[int, int, Any]]:
         raise RecordingError(f"{path}: has no topic `{topic}`", hint=f"it has {', '.join(file.topics)}")
     for logged in file.messages((topic,)):
         try:
-            message = file.topics[topic].decode(logged.raw)
+            message = logged.decode()
         except MissingExtraError:
             raise
         except Exception:
