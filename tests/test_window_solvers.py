@@ -126,10 +126,13 @@ def test_bounds_hold_wherever_exact_is_stopped(seed: int, limit: int) -> None:
         assert stopped.status != "optimal" or stopped.bounds == best.bounds
 
 
-def test_a_clock_stops_exact() -> None:
-    problem = sensing_window(3, stages=20)
-    with contextlib.suppress(SolverError):
-        assert solve_window(problem, limit_ms=0).status in ("feasible", "optimal")
+@pytest.mark.parametrize("stages", [20, 120])
+def test_exact_answers_also_where_it_is_stopped_at_once(stages: int) -> None:
+    problem = sensing_window(3, stages=stages)
+    for limits in ({"limit_ms": 0}, {"limit_nodes": 0}):
+        answer = solve_window(problem, **limits)
+        assert check_window(problem, answer).ok
+        assert (answer.solver, answer.status) == ("exact", "feasible")
 
 
 DRAWN = [random_window(seed, stages=1 + seed % 4, processors=1 + seed % 2) for seed in range(24)]

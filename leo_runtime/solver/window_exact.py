@@ -17,9 +17,11 @@ from leo_runtime.solver.compiled import Compiled, flattened, window_search
 from leo_runtime.solver.exact import answer
 from leo_runtime.solver.gates import Gates, share
 from leo_runtime.solver.infeasible import reason
-from leo_runtime.solver.limits import limited
+from leo_runtime.solver.limits import Stop, limited
 from leo_runtime.solver.search.flatten import Flat
+from leo_runtime.solver.window_lists import WindowLists
 
+NAME = "exact"
 CLIMB_MOVES_PER_STAGE = 4
 """Random changes of the frame tried before the search, for modes to try first."""
 UNLIMITED = 1 << 60
@@ -50,21 +52,16 @@ def solve(
         kernel.climb(CLIMB_MOVES_PER_STAGE * len(problem.stages), seed)
         search.prefer()
         ended = kernel.root()
-        if ended != 2 and not kernel.halting:
-            if search.too_large:
-                raise SolverError(f"`{problem.name}`: too many variables to search", hint="use the solver `lns`")
+        if ended != 2 and not kernel.halting and not search.too_large:
             ended = search.search(UNLIMITED if limit_nodes is None else limit_nodes)
         if kernel.found:
             return _written(problem, flat, search.kept(), ended == 2, tuple(kernel.bounds), began_ns)
         if ended != 2:
-            raise SolverError(
-                f"`{problem.name}`: no answer was found within the limit, and none was ruled out",
-                hint="raise limit_ms or limit_nodes",
-            )
+            return _simple(problem, stop, tuple(kernel.bounds), began_ns)
         return WindowPlacement(
             format="leo-placement/2",
             problem=problem.name,
-            solver="exact",
+            solver=NAME,
             status="infeasible",
             reason=reason(problem, stop),
             solve_us=(perf_counter_ns() - began_ns) // 1000,
@@ -291,12 +288,29 @@ def _as_a_frame(
     )
 
 
+def _simple(problem: WindowProblem, stop: Stop, bounds: tuple[int, ...], began_ns: int) -> WindowPlacement:
+    """The best of a few simple answers, where the search was stopped before it had one; its bounds hold all the same.
+
+    Raises `SolverError` where none of them keeps the rules.
+    """
+    lists = WindowLists(problem, stop)
+    lists.begin()
+    try:
+        simple = lists.placement(NAME, began_ns)
+    except SolverError:
+        raise SolverError(
+            f"`{problem.name}`: no answer was found within the limit, and none was ruled out",
+            hint="raise limit_ms or limit_nodes",
+        ) from None
+    return simple.model_copy(update={"bounds": tuple(map(max, bounds, simple.bounds))})
+
+
 def _nothing_to_do(problem: WindowProblem, began_ns: int) -> WindowPlacement:
     """The answer of a window without stages: what is awake lingers."""
     from leo_runtime.solver.window_exhaustive import solve as try_everything
 
     tried = try_everything(problem)
-    return tried.model_copy(update={"solver": "exact", "solve_us": (perf_counter_ns() - began_ns) // 1000})
+    return tried.model_copy(update={"solver": NAME, "solve_us": (perf_counter_ns() - began_ns) // 1000})
 
 
 def _written(
@@ -335,7 +349,7 @@ def _written(
     return WindowPlacement(
         format="leo-placement/2",
         problem=problem.name,
-        solver="exact",
+        solver=NAME,
         status="optimal" if proved else "feasible",
         criteria=Criteria(**criteria),
         bounds=bounds,
