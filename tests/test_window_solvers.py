@@ -115,6 +115,15 @@ def test_compiled_and_interpreted_do_the_same(seed: int, stages: int, limit: int
     assert answers[0] == answers[1]
 
 
+def test_why_a_window_has_no_answer() -> None:
+    problem = WindowProblem.from_file(PROBLEMS / "gated-005-plain-102.json")
+    caps = {"energy": 2_218_650, "tardiness": 0}
+    limited = changed(problem, limits=caps, resources=rows(problem.resources, memory_bytes=10**6))
+    assert answered(limited, "exact").reason == "rule 7: energy cannot be as low as its limit of 2218650"
+    late = changed(problem, limits={"makespan": 1, "energy": 10**12})
+    assert answered(late, "exact").reason == "rule 7: makespan cannot be as low as its limit of 1"
+
+
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10**6), limit=st.integers(1, 300))
 def test_bounds_hold_wherever_exact_is_stopped(seed: int, limit: int) -> None:
