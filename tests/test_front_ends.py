@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.dsp_error import measured_presets
 from leo_backends import tables
+from leo_runtime import shipped
 from leo_runtime.backend import Backend, registry
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import GraphBuilder, Stream, Workload, bind
@@ -81,6 +83,12 @@ def opencl() -> Iterator[Backend]:
         yield backend
 
 
+@pytest.fixture(scope="module")
+def dsp() -> Iterator[Backend]:
+    with closing(registry.create(Processor(name="dsp", backend="dsp", active_mw=40))) as backend:
+        yield backend
+
+
 def run(backend: Backend, stage: Example, variant: str = "default") -> np.ndarray:
     bound = replace(stage.stage, params={variant: stage.stage.params["default"]})
     return backend.load(bound, variant)(stage.inputs)
@@ -116,6 +124,54 @@ def test_opencl_gives_the_programs_values(opencl: Backend, case: Case, variant: 
     output = run(opencl, example("features", case.operator, [chirp()], **case.params), variant)
     assert output.shape == reference.shape
     assert np.abs(output - reference).max() <= 2e-5 * np.abs(reference).max()
+
+
+@each_case
+def test_the_dsp_gives_the_programs_values_to_its_own_error(dsp: Backend, case: Case) -> None:
+    reference = REFERENCES[case.reference]
+    output = run(dsp, example("features", case.operator, [chirp()], **case.params))
+    assert output.shape == reference.shape
+    assert np.abs(output - reference).max() <= 2e-3 * np.abs(reference).max()
+    # A single band with next to nothing in it may be that far off, all together are not.
+    assert np.sqrt(np.square(output - reference).mean()) <= 2e-4 * np.abs(reference).max()
+
+
+def documented_dsp_errors() -> dict[tuple[str, str], float]:
+    """Of docs/dsp.md: the greatest error of each preset."""
+    page = (Path(__file__).parent.parent / "docs" / "dsp.md").read_text()
+    lines = page.split("| preset |")[1].split("\n\n")[0].splitlines()[2:]
+    cells = [[cell.strip() for cell in line.split("|")] for line in lines]
+    return {(row[2], row[1]): float(row[5]) for row in cells}
+
+
+def test_the_dsps_errors_on_recorded_sound_are_the_documented_ones() -> None:
+    documented = documented_dsp_errors()
+    found = measured_presets(shipped.recording("demo"), (8_000_000, 25_000_000, 62_000_000))
+    assert [(one.operator, one.preset) for one in found] == PRESETS == list(documented)
+    for one in found:
+        assert one.greatest <= documented[one.operator, one.preset] * 1.05, one.preset
+
+
+def test_the_dsp_takes_quiet_sound_as_well_as_loud(cpu: Backend, dsp: Backend) -> None:
+    """Each frame is lifted by its own loudness, so that 60 dB less cost no precision but that of 16 bits."""
+    quiet = np.rint(chirp() * 32) / 32768
+    for operator, like in PRESETS:
+        if like == "sphinx":  # Its steps are those of before.
+            continue
+        stage = example("features", operator, [quiet.astype(np.float32)], like=like)
+        expected = run(cpu, stage)
+        assert np.abs(run(dsp, stage) - expected).max() <= 4e-3 * np.abs(expected).max(), like
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_dsp_is_near_the_cpu_whatever_the_parameters(cpu: Backend, dsp: Backend, seed: int) -> None:
+    params, signal = drawn(seed)
+    stage = example("features", "mfcc", [signal.astype(np.float32)], **params)
+    if params["spectrum"] == "magnitude" and (params["floor_by"] == "adding" or params["energy"] == "spectrum"):
+        assert not dsp.supports(stage.stage, "default")
+        return
+    expected = run(cpu, stage)
+    assert np.abs(run(dsp, stage) - expected).max() <= 1e-2 * max(1, np.abs(expected).max())
 
 
 def drawn(seed: int) -> tuple[dict[str, Any], np.ndarray]:
