@@ -14,9 +14,11 @@ from bench.dsp_error import measured_presets
 from leo_backends import tables
 from leo_runtime import shipped
 from leo_runtime.backend import Backend, registry
-from leo_runtime.documents.hardware import Processor
+from leo_runtime.documents.hardware import Hardware, Processor
 from leo_runtime.documents.workload import GraphBuilder, Stream, Workload, bind
 from leo_runtime.errors import DocumentError, GraphError
+from leo_runtime.measure import calibrate as calibration
+from leo_runtime.measure.measure import Effort
 from leo_runtime.operators import find_operator, presets
 from leo_runtime.operators.sound import LogMelParameters, MfccParameters, feature_frames
 from leo_runtime.testing import Example, example
@@ -364,6 +366,29 @@ def test_a_preset_is_known_by_what_it_stands_for() -> None:
     assert len(kinds) == len(PRESETS)
 
 
+def test_calibration_measures_a_preset_and_its_profile_prices_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "busy_percent", lambda clock: 0.0)
+    stage = {"like": "whisper", "bands": 20}
+    graph = GraphBuilder("ears", period_us=1_000_000, deadline_us=400_000)
+    graph.stage("mel", "log_mel", graph.stage("sound", "window", stream="mic", samples=4_000), **stage)
+    streams = (Stream(name="mic", kind="audio", rate_hz=16_000),)
+    workload = Workload(format="leo-workload/1", name="w", streams=streams, graphs=(graph.build(),))
+    hardware = Hardware(
+        format="leo-hardware/1",
+        name="here",
+        processors=(Processor(name="cpu", backend="cpu"), Processor(name="dsp", backend="dsp", active_mw=40)),
+    )
+    short = Effort(warm_up_runs=1, least_runs=3, most_us=1, steady_percent=100)
+    found = calibration.calibrate(workload, hardware, shipped.recording("demo"), effort=short)
+    assert not [name for name, _ in found.missing if "mel" in name]
+    measured = bound("log_mel", samples=4_000, **stage)
+    for processor in ("cpu", "dsp"):
+        cost = found.profile.cost(measured, "default", processor)
+        assert cost is not None and cost.signature == measured.signature("default")
+        other = found.profile.cost(bound("log_mel", samples=4_000), "default", processor)
+        assert other is None or other.signature is None
+
+
 def test_more_work_costs_more() -> None:
     plain = bound("mfcc", bands=23, high_hz=8000.0, cepstra=12).work("default").macs
     kaldi = bound("mfcc", like="kaldi").work("default").macs
@@ -480,6 +505,28 @@ def test_a_floor_that_single_precision_does_not_know_is_no_zero(cpu: Backend, op
     assert np.isfinite(of_cpu(cpu, operator, np.zeros(4000), like=like, **floors)).all()
 
 
+@each_preset
+def test_extremes_have_logarithms_on_the_dsp(dsp: Backend, operator: str, like: str) -> None:
+    for signal in (np.zeros(4000), np.full(4000, 0.25), np.where(np.arange(4000) == 2000, 1 / 32768, 0), np.ones(4000)):
+        assert np.isfinite(run(dsp, example("features", operator, [signal.astype(np.float32)], like=like))).all()
+
+
+@needs_opencl
+@each_preset
+def test_extremes_have_logarithms_on_opencl(opencl: Backend, cpu: Backend, operator: str, like: str) -> None:
+    for signal in (np.zeros(4000), np.full(4000, 0.25)):
+        stage = example("features", operator, [signal.astype(np.float32)], like=like)
+        assert np.isfinite(run(opencl, stage, "naive")).all()
+        if not signal.any():
+            assert np.allclose(run(opencl, stage, "naive"), run(cpu, stage), atol=1e-3)
+
+
+@pytest.mark.parametrize("like", ["htk", "kaldi", "librosa", "python_speech_features", "torchaudio", "whisper"])
+def test_silence_is_at_the_floor_on_the_dsp_too(cpu: Backend, dsp: Backend, like: str) -> None:
+    stage = example("features", "log_mel", [np.zeros(4000, np.float32)], like=like)
+    assert np.allclose(run(dsp, stage), run(cpu, stage), atol=1e-4)
+
+
 def test_silence_is_at_the_floor(cpu: Backend) -> None:
     silence = np.zeros(4000)
     assert np.allclose(of_cpu(cpu, "log_mel", silence, like="kaldi"), np.log(2.0**-23))
@@ -545,6 +592,14 @@ def test_the_range_is_of_the_whole_window(cpu: Backend) -> None:
     full = of_cpu(cpu, "log_mel", signal, like="librosa", log_range=0.0)
     ranged = of_cpu(cpu, "log_mel", signal, like="librosa", log_range=20.0)
     assert np.array_equal(ranged, np.maximum(full, full.max() - 20))
+
+
+def test_a_floor_stands_for_a_greatest_value_that_is_fixed(cpu: Backend) -> None:
+    """What docs/front-ends.md advises for Whisper on a stream: its own range, if the greatest value is known."""
+    relative = of_cpu(cpu, "log_mel", chirp(), like="whisper")
+    greatest = float(relative.max()) * 4 - 4
+    fixed = of_cpu(cpu, "log_mel", chirp(), like="whisper", log_range=0.0, floor=10.0 ** (greatest - 8))
+    assert np.allclose(fixed, relative, atol=1e-5)
 
 
 def test_several_threads_give_the_same(cpu: Backend) -> None:
