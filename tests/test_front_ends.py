@@ -101,7 +101,7 @@ def of_cpu(backend: Backend, operator: str, signal: np.ndarray, **params: Any) -
 
 
 def test_every_reference_is_used() -> None:
-    assert {case.reference for case in CASES} == set(REFERENCES)
+    assert {case.reference for case in CASES} | {"librosa_mfcc_delta"} == set(REFERENCES)
 
 
 def test_the_chirp_is_sixteen_bits() -> None:
@@ -270,8 +270,12 @@ def test_a_parameter_that_is_given_goes_before_the_preset(operator: str, like: s
 def test_lengths_follow_the_sample_rate() -> None:
     kaldi = LogMelParameters(like="kaldi", sample_rate_hz=44_100)
     assert (kaldi.frame_samples, kaldi.hop_samples, kaldi.fft_samples, kaldi.high_hz) == (1102, 441, 2048, 22_050.0)
-    other = LogMelParameters(like="python_speech_features", sample_rate_hz=44_100)
-    assert other.frame_samples == 1103
+    # Where a frame is longer than its 512 points, the program cuts the frame off; here one says how many points.
+    other = LogMelParameters(like="python_speech_features", sample_rate_hz=44_100, fft_samples=2048)
+    assert (other.frame_samples, other.hop_samples) == (1103, 441)
+    with pytest.raises(GraphError, match=r"fft_samples must be at least frame_samples \(1103\), got 512"):
+        shape_of = find_operator("log_mel").output_shape
+        shape_of(LogMelParameters(like="python_speech_features", sample_rate_hz=44_100), [(44_100,)])
     assert LogMelParameters(like="htk", frame_samples=600).fft_samples == 1024
 
 
@@ -567,6 +571,13 @@ def test_regression_is_htks(cpu: Backend) -> None:
 
     assert wide.shape == (48, 39)
     assert np.allclose(wide, np.hstack([rows, slopes(rows), slopes(slopes(rows))]), atol=1e-4)
+
+
+def test_regression_is_librosas_where_no_row_is_beyond_the_window(cpu: Backend) -> None:
+    """It fits a line to the last rows at the ends, where others repeat them (docs/front-ends.md)."""
+    deltas = of_cpu(cpu, "mfcc", chirp(), like="librosa", deltas=True)[:, 20:40]
+    differ = np.abs(deltas - REFERENCES["librosa_mfcc_delta"]).max(axis=1) > 1e-4
+    assert differ.tolist() == [True] * 4 + [False] * 8 + [True] * 4
 
 
 def test_the_zeroth_cepstrum_of_htk_is_larger(cpu: Backend) -> None:
