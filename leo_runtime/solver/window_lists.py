@@ -127,7 +127,7 @@ class WindowLists:
     def heft(self) -> tuple[list[int], list[int]]:
         """The modes and the order of HEFT, which takes every stage to run and looks at nothing but times."""
         problem = self.window.problem
-        frame = Problem(
+        frame = Problem.model_construct(  # what a window's question holds is consistent already
             format="leo-problem/1",
             name=problem.name,
             resources=problem.resources,
