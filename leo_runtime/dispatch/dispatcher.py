@@ -370,9 +370,10 @@ class Dispatcher:
         for resource in event.asleep:
             if self._power[resource] == "awake" and not self.in_use(resource):
                 self._power[resource] = "asleep"
-        for resource in frame.plan.uses:
+        for span in frame.plan.spans:
+            resource = span.resource
             if self._power[resource] == "asleep":
-                needed_us = frame.release_us + frame.plan.first_use_us[resource]
+                needed_us = frame.release_us + next(iter(span.uses.values()))
                 wake_us = max(frame.release_us, needed_us - frame.plan.wake_us[resource])
                 self._due.append((wake_us, frame, resource))
                 self._remind(wake_us)
@@ -380,10 +381,10 @@ class Dispatcher:
         for stage in frame.stages.values():
             self._queue(stage, stage.resource, stage.lane)
             self._remind(frame.release_us + stage.planned.release_us)
-        for name, target, lane, start_us in frame.plan.sends:
-            send = frame.add_send(frame.stages[name], target, lane, frame.release_us + start_us)
+        for row in frame.plan.sends:
+            send = frame.add_send(frame.stages[row.stage], row.target, row.lane, frame.release_us + row.start_us)
             if _occupies(send):
-                self._queue(send, send.link.resource, lane)
+                self._queue(send, send.link.resource, row.lane)
         for resource in (resource for resource in frame.plan.uses if resource in self._lost):
             self._lose(resource, "")
         self._finish(frame)
@@ -558,7 +559,7 @@ class Dispatcher:
         held = sum(other.mode.memory_bytes for other in frame.stages.values() if other.resource == target)
         if cap is not None and held + mode.memory_bytes > cap:
             return False
-        for budget in frame.plan.problem.accuracy_budgets:
+        for budget in frame.plan.budgets:
             lost_ppm = sum(frame.stages[name].mode.accuracy_loss_ppm for name in budget.stages if name != stage.name)
             if stage.name in budget.stages and lost_ppm + mode.accuracy_loss_ppm > budget.loss_ppm_max:
                 return False

@@ -23,6 +23,9 @@ class FrameAdmitted:
     """Resources that sleep now; those the plan uses are woken just in time."""
     give_up_us: int | None = None
     """Where nothing of it has started by then, it is dropped: too late to be of use."""
+    again: tuple[tuple[int, Plan], ...] = ()
+    """Earlier frames, by number, whose waiting stages are placed again: plans of these stages under the names and in
+    the time of their frame. What is not in such a plan, or has started, goes on as before."""
 
 
 @dataclass(frozen=True, slots=True)

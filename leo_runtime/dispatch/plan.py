@@ -1,12 +1,18 @@
-"""A placement made ready to be dispatched: what each stage waits for, who reads it, and where else it could run."""
+"""A placement made ready to be dispatched: what each stage waits for, who reads it, and where else it could run.
+
+`leo_runtime.dispatch.window_plan` makes the plan of a window; all values here are of both.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
-from leo_runtime.documents.problem import Link, Mode, Placement, Problem, StageRun
+from leo_runtime.documents.problem import AccuracyBudget, Link, Mode, Placement, Problem, Question, StageModes, StageRun
 from leo_runtime.frame.batch import Job
+
+Use = tuple[str, str | None]
+"""What occupies a resource: a stage's run, or the sending of its output to a target."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,27 +46,74 @@ class PlannedStage:
     """Its modes on other processors, the fastest first."""
 
 
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Gates that something waits for, and how long it can afford to."""
+
+    gates: tuple[str, ...]
+    """It goes on as soon as one of them has opened, and is given up when all have closed."""
+    latest_us: int | None
+    """When it has to go on without them, so that what hangs on it still meets its deadlines if all goes as planned;
+    None: no deadline hangs on it."""
+    careful_us: int | None
+    """The same, if what hangs on it takes longer than planned (`window_plan.RESERVE_PERCENT`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedSend:
+    """A transfer: when its sending is planned to start, and the gates it waits for."""
+
+    stage: str
+    target: str
+    lane: int | None
+    start_us: int
+    wait: Wait | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlannedSpan:
+    """A time in which a resource is to be awake for the uses in it; it does not sleep between them."""
+
+    resource: str
+    from_us: int
+    """When it begins: no earlier does its waking."""
+    wakes: bool
+    """It begins with waking, just in time for its first use; otherwise it is awake at 0."""
+    uses: Mapping[Use, int]
+    """What uses it, and when that is planned to start, in this order."""
+    waits: Mapping[Use, Wait] = field(default_factory=dict)
+    """For each use, the gates of which one must open before it is woken for it, and until when to *begin to wake*
+    without; empty: it is woken whatever gates do."""
+    held_until_us: int | None = None
+    """The planned start of the use after these, where that is of a later release: it is held until then, or until the
+    next question."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """A placement made ready to be dispatched, for any number of frames."""
+    """A placement made ready to be dispatched, for any number of frames. Times are from the release of the frame."""
 
-    problem: Problem
     placement: Placement
     stages: Mapping[str, PlannedStage]
     """Inputs before their readers."""
-    sends: tuple[tuple[str, str, int | None, int], ...]
-    """(stage, target, lane, planned start) of every transfer."""
+    sends: tuple[PlannedSend, ...]
     links: Mapping[tuple[str, str], Link]
     wake_us: Mapping[str, int]
     """How long each resource takes to wake up."""
     caps: Mapping[str, int]
     """Memory caps, by resource."""
-    uses: tuple[str, ...]
-    """The resources that something runs on or is sent over."""
-    first_use_us: Mapping[str, int]
-    """When each of them is first needed."""
+    budgets: tuple[AccuracyBudget, ...]
+    spans: tuple[PlannedSpan, ...]
+    """In order, each resource's by their starts."""
     jobs: Mapping[str, Job]
     """What each of its stages computes, of one frame or of a batch."""
+    linger_us: Mapping[str, int | None] = field(default_factory=dict)
+    """How long each resource stays awake after its last use (None: it never sleeps), where the question says so."""
+
+    @property
+    def uses(self) -> tuple[str, ...]:
+        """The resources that something runs on or is sent over, each once."""
+        return tuple(dict.fromkeys(span.resource for span in self.spans))
 
 
 def make_plan(
@@ -69,25 +122,55 @@ def make_plan(
     needs: Mapping[str, Needs] | None = None,
     jobs: Mapping[str, Job] | None = None,
 ) -> Plan:
-    """Make a placement ready. `needs` of a stage says which of its inputs are gates; without, all are read.
+    """Make a placement ready: every resource it uses has one span, from 0 to its last use.
 
-    The placement must be valid for the problem (`leo_runtime.check`). Raises `KeyError` where a stage is not placed.
+    `needs` of a stage says which of its inputs are gates; without, all are read. The placement must be valid for the
+    problem (`leo_runtime.check`). Raises `KeyError` where a stage is not placed.
     """
     runs = {run.stage: run for run in placement.stages}
-    readers: dict[str, list[str]] = {stage.name: [] for stage in problem.stages}
-    for stage in problem.stages:
-        for name in stage.inputs:
-            readers[name].append(stage.name)
     links = {(link.source, link.target): link for link in problem.links}
-    stages: dict[str, PlannedStage] = {}
-    for stage in sorted(problem.stages, key=lambda stage: runs[stage.name].start_us):
+    stages = planned_stages(problem.stages, runs, {s.name: (needs or {}).get(s.name) for s in problem.stages})
+    starts: dict[str, dict[Use, int]] = {}
+    for run in placement.stages:
+        starts.setdefault(run.resource, {})[run.stage, None] = run.start_us
+    for send in placement.transfers:
+        if (radio := links[send.source, send.target].resource) is not None:
+            starts.setdefault(radio, {})[send.stage, send.target] = send.start_us
+    spans = tuple(
+        PlannedSpan(r.name, 0, wakes=False, uses=in_time(starts[r.name])) for r in problem.resources if r.name in starts
+    )
+    return Plan(
+        placement=placement,
+        stages=stages,
+        sends=tuple(PlannedSend(send.stage, send.target, send.lane, send.start_us) for send in placement.transfers),
+        links=links,
+        wake_us=wake_latencies_us(problem),
+        caps=memory_caps(problem),
+        budgets=problem.accuracy_budgets,
+        spans=spans,
+        jobs={name: Job(name, (0,)) for name in stages} if jobs is None else jobs,
+    )
+
+
+def planned_stages(
+    stages: Iterable[StageModes], runs: Mapping[str, StageRun], needs: Mapping[str, Needs | None]
+) -> dict[str, PlannedStage]:
+    """What dispatching each stage takes, in the order of their planned starts; `needs` None: all inputs are read."""
+    stages = tuple(stages)
+    readers: dict[str, list[str]] = {stage.name: [] for stage in stages}
+    for stage in stages:
+        for name in stage.inputs:
+            if name in readers:
+                readers[name].append(stage.name)
+    planned: dict[str, PlannedStage] = {}
+    for stage in sorted(stages, key=lambda stage: runs[stage.name].start_us):
         run = runs[stage.name]
-        known = (needs or {}).get(stage.name) or Needs(stage.inputs)
+        known = needs[stage.name] or Needs(stage.inputs)
         others = sorted(
             (mode for mode in stage.modes if mode.resource != run.resource),
             key=lambda mode: (mode.duration_us, mode.energy_nj, mode.accuracy_loss_ppm, mode.resource, mode.variant),
         )
-        stages[stage.name] = PlannedStage(
+        planned[stage.name] = PlannedStage(
             run=run,
             mode=next(mode for mode in stage.modes if (mode.resource, mode.variant) == (run.resource, run.variant)),
             needs=known,
@@ -96,21 +179,19 @@ def make_plan(
             release_us=stage.release_us,
             others=tuple(others),
         )
-    first: dict[str, int] = {}
-    for run in placement.stages:
-        first[run.resource] = min(run.start_us, first.get(run.resource, run.start_us))
-    for send in placement.transfers:
-        if (radio := links[send.source, send.target].resource) is not None:
-            first[radio] = min(send.start_us, first.get(radio, send.start_us))
-    return Plan(
-        problem=problem,
-        placement=placement,
-        stages=stages,
-        sends=tuple((send.stage, send.target, send.lane, send.start_us) for send in placement.transfers),
-        links=links,
-        wake_us={resource.name: resource.wake_latency_us for resource in problem.resources},
-        caps={r.name: r.memory_bytes for r in problem.resources if r.memory_bytes is not None},
-        uses=tuple(resource.name for resource in problem.resources if resource.name in first),
-        first_use_us=first,
-        jobs={name: Job(name, (0,)) for name in stages} if jobs is None else jobs,
-    )
+    return planned
+
+
+def wake_latencies_us(problem: Question) -> dict[str, int]:
+    """How long each resource takes to wake up."""
+    return {resource.name: resource.wake_latency_us for resource in problem.resources}
+
+
+def memory_caps(problem: Question) -> dict[str, int]:
+    """The bytes that each resource can hold, where that is limited."""
+    return {r.name: r.memory_bytes for r in problem.resources if r.memory_bytes is not None}
+
+
+def in_time(starts: Mapping[Use, int]) -> dict[Use, int]:
+    """Uses in the order of their starts."""
+    return dict(sorted(starts.items(), key=lambda item: item[1]))

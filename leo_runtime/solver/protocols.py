@@ -151,3 +151,13 @@ class LearningSearch(Protocol):
 
     def recall(self) -> int:
         """See whether what is known already proves the kernel's answer the best. 2 if so, 1 if it does not."""
+
+
+class WindowSearch(LearningSearch, Protocol):
+    """The search of a window whose frame is a kernel's problem: `search/windows.py`. For one thread at a time."""
+
+    def prefer(self) -> None:
+        """Try the modes of the kernel's answer first; that is of a frame only, and no answer from now on."""
+
+    def kept(self) -> list[int]:
+        """The best answer: criteria; mode and start a stage; transfers and spans with their lists."""

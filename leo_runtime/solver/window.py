@@ -8,6 +8,7 @@ from leo_runtime.errors import SolverError
 from leo_runtime.solver.limits import plain_limits
 
 WINDOW_SOLVERS: dict[str, str] = {
+    "exact": "leo_runtime.solver.window_exact:solve",
     "exhaustive": "leo_runtime.solver.window_exhaustive:solve",
     "oracle": "leo_runtime.solver.window_oracle:solve",
     "lns": "leo_runtime.solver.window_lns:solve",
@@ -24,7 +25,7 @@ WINDOW_SOLVERS: dict[str, str] = {
 
 def solve_window(
     problem: WindowProblem,
-    solver: str = "oracle",
+    solver: str = "exact",
     *,
     limit_ms: int | None = None,
     limit_nodes: int | None = None,
