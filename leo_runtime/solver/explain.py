@@ -36,7 +36,6 @@ from leo_runtime.judge import CheckReport, check
 from leo_runtime.judge.window import check_window
 from leo_runtime.solver import solve
 from leo_runtime.solver.gates import Gates
-from leo_runtime.solver.window import WINDOW_SOLVERS
 from leo_runtime.solver.window_choices import Worth, choices
 from leo_runtime.values import whole
 
@@ -164,8 +163,6 @@ class _Case:
     def solved(self, problem: AnyProblem) -> AnyPlacement | None:
         """The exact answer, proved or not; None where the search stopped before it found any."""
         try:
-            if isinstance(problem, WindowProblem) and "exact" not in WINDOW_SOLVERS:
-                return solve(problem, "lns", limit_nodes=self.limit_nodes)
             return solve(problem, "exact", limit_nodes=self.limit_nodes)
         except SolverError:
             return None
