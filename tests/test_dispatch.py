@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frames import answered, asleep_in, chain_problem, dispatcher_for, planned, random_needs
-from leo_runtime.dispatch.dispatcher import SUSPECT_FACTOR, SUSPECT_LEAST_US, Dispatcher
+from leo_runtime.dispatch.dispatcher import Dispatcher
 from leo_runtime.dispatch.events import (
     Arrived,
     CancelStage,
@@ -34,6 +34,7 @@ from leo_runtime.dispatch.events import (
     TimePassed,
     Wake,
 )
+from leo_runtime.dispatch.inflight import SUSPECT_FACTOR, SUSPECT_LEAST_US
 from leo_runtime.dispatch.plan import Needs, Plan, make_plan
 from leo_runtime.documents.problem import AccuracyBudget, Resource
 
@@ -491,7 +492,19 @@ def wait_elsewhere_for_what_nobody_sends(dispatcher: Dispatcher) -> None:
     second = stage_of(dispatcher, "second")
     dispatcher._unqueue(second)
     second.resource = "b"
-    dispatcher._queue(second, "b", 0)
+    dispatcher._queue(second)
+
+
+def leave_the_span(dispatcher: Dispatcher) -> None:
+    stage_of(dispatcher, "second").span = None
+
+
+def start_before_the_span(dispatcher: Dispatcher) -> None:
+    stage_of(dispatcher, "first").span.is_open = False
+
+
+def forget_a_use(dispatcher: Dispatcher) -> None:
+    stage_of(dispatcher, "second").span.jobs.popitem()
 
 
 @pytest.mark.parametrize(
@@ -506,6 +519,9 @@ def wait_elsewhere_for_what_nobody_sends(dispatcher: Dispatcher) -> None:
         (run_where_something_else_runs, "stage second of frame 0 runs on a lane that does something else"),
         (start_before_the_inputs, "stage second of frame 0 started before its inputs were there"),
         (wait_elsewhere_for_what_nobody_sends, "stage second of frame 0 waits for first, which nobody sends"),
+        (leave_the_span, "('second', None) of frame 0 lies in no span of a"),
+        (start_before_the_span, "('first', None) of frame 0 started before its span"),
+        (forget_a_use, "the spans of frame 0 have something in them that is over"),
     ],
 )
 def test_a_dispatcher_that_was_broken_says_what_is_wrong(break_it: Callable[[Dispatcher], None], says: str) -> None:
