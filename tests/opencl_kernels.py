@@ -120,6 +120,20 @@ def stages(folder: Path):
     np.savez(folder / "d.npz", weights_0=rng.standard_normal((6, 9)), bias_0=np.zeros(9))
     spectrum = {"frame_samples": 30, "hop_samples": 11, "fft_samples": 32, "bands": 4, "cepstra": 3}
     yield "mfcc", MfccParameters(**spectrum, preemphasis=0.9, deltas=True, normalise_mean=True), (85,)
+    with_ends = {**spectrum, "remove_mean": True, "preemphasis": 0.9, "preemphasis_in": "frame", "deltas": True}
+    ends = (
+        {
+            "edges": "centred_reflected",
+            "energy": "windowed",
+            "log_range": 2.0,
+            "delta_window": 2,
+            "spectrum": "magnitude",
+        },
+        {"edges": "mirrored", "energy": "raw", "energy_at": "last", "log_offset": 1.0},
+        {"edges": "filled", "preemphasis_in": "signal", "energy": "spectrum", "floor_by": "clipping"},
+    )
+    for end in ends:
+        yield "mfcc", MfccParameters(**{**with_ends, **end}), (85,)
     yield "gmm", GmmParameters(classes=2, components=5, dimensions=3, model=folder / "g.npz", first_column=1), (7, 5)
     yield (
         "dense",

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from leo_runtime import cli
+from leo_runtime import cli, shipped
 from leo_runtime.backend.registry import BackendStatus
 from leo_runtime.command.shared import put
+from leo_runtime.operators import BUILT_IN
 
 PROBLEM = {
     "format": "leo-problem/1",
@@ -220,6 +221,24 @@ def test_a_schema_accepts_what_the_command_accepts(capsys):
     jsonschema.validate(PROBLEM, schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**PROBLEM, "surprise": 1}, schema)
+
+
+def test_the_schema_of_workloads_knows_the_parameters_of_every_operator(capsys):
+    jsonschema = pytest.importorskip("jsonschema", reason="needs the extra `test`")
+    schema = json.loads(run(capsys, "schema", "workload")[1])
+    workload = json.loads(shipped.workload().to_json())
+    jsonschema.validate(workload, schema)
+    for operator in BUILT_IN:
+        described = schema["$defs"][operator.parameters.__name__]["properties"]
+        assert set(described) == set(operator.parameters.model_fields)
+    stage = next(s for g in workload["graphs"] for s in g["stages"] if s["operator"] == "mfcc")
+    for params in ({"like": "kaldi", "edges": "mirrored", "round_to_bins": "down"}, {"round_to_bins": True}):
+        stage["params"] = params
+        jsonschema.validate(workload, schema)
+    for params in ({"like": "whisper"}, {"edges": "round"}, {"lyke": "kaldi"}, {"delta_window": -1}):
+        stage["params"] = params
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(workload, schema)
 
 
 def test_an_unknown_schema_is_bad_input(capsys):

@@ -1,5 +1,6 @@
 """CSV as loggers and spreadsheets write it: separators, decimal commas, comments, units, clocks, uneven times."""
 
+import tracemalloc
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from leo_runtime.errors import RecordingError
+from leo_runtime.recordings import csv_text
 from leo_runtime.recordings.reader import StreamData
 from leo_runtime.recordings.recording import Gap, RecordedStream, Recording, read_stream
 
@@ -229,3 +231,35 @@ def test_any_changed_byte_is_read_or_refused_with_the_file(tmp_path: Path, said:
             else:
                 assert len(found.samples) < 200 and np.isfinite(found.samples).all()
     assert refused > 100
+
+
+def test_rows_are_text_some_at_a_time_and_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = table([at + 0.25 if at == EVEN_US[-1] else at for at in EVEN_US])  # One time that is not whole.
+    plain = read(tmp_path, text).samples
+    monkeypatch.setattr(csv_text, "_ROWS", 7)
+    assert np.array_equal(read(tmp_path, text).samples, plain)
+    for last, says in (
+        ("1,2\n", "expected 4 columns, got 2"),
+        ("1,2,3,x\n", "`x` is no number"),
+        ("0,1,2,3\n", "back"),
+    ):
+        with pytest.raises(RecordingError, match=rf"wrist\.csv:{len(EVEN_US) + 2}: .*{says}"):
+            read(tmp_path, table(EVEN_US) + last)
+
+
+def test_an_hour_of_rows_takes_little_more_than_its_numbers(tmp_path: Path) -> None:
+    rows = 60_000
+    (tmp_path / "wrist.csv").write_text(
+        "time_us,x,y,z\n"
+        + "".join(f"{at * 10_000 + at % 3 * 700},{at % 7},{at % 11},{at % 13}\n" for at in range(rows))
+    )
+    tracemalloc.start()
+    found = read_stream(
+        tmp_path / "wrist.csv",
+        RecordedStream(name="wrist", kind="motion", file="wrist.csv", rate_hz=100, channels=3),
+    )
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(found.samples) == rows
+    # As text at once it was more than 20 MB; put on the grid at once more than 15.
+    assert peak_bytes < 12e6

@@ -77,7 +77,7 @@ def test_shapes() -> None:
         ("window", [(10,)], {"stream": "mic", "samples": 11}, "11 samples was given 10"),
         ("voice_gate", [(100, 2)], {}, r"one channel, an array \(samples,\), got \(100, 2\)"),
         ("log_mel", [(399,)], {}, "399 samples are less than one frame of 400"),
-        ("log_mel", [(400,)], {"fft_samples": 500}, "power of two"),
+        ("voice_gate", [(400,)], {"fft_samples": 500}, "power of two"),
         ("log_mel", [(400,)], {"fft_samples": 256}, "at least frame_samples"),
         ("log_mel", [(400,)], {"high_hz": 8001.0}, "half the sample rate"),
         ("voice_gate", [(400,)], {"low_hz": 5000.0, "high_hz": 400.0}, "low_hz < high_hz"),

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from leo_runtime.errors import MissingExtraError, RecordingError
-from leo_runtime.recordings import reader
+from leo_runtime.recordings import reader, samples
 from leo_runtime.recordings.reader import ENTRY_POINTS, StreamData
 from leo_runtime.recordings.recording import RecordedStream, Recording, read_stream
+from leo_runtime.recordings.samples import StoredSamples
 
 
 def tens(_path: Path, _stream: RecordedStream) -> StreamData:
@@ -81,9 +82,10 @@ def test_a_file_whose_name_says_nothing_is_read_by_its_kind(tmp_path: Path, kind
 
 
 def test_a_format_that_nothing_reads_is_refused_with_those_that_are_read() -> None:
-    with pytest.raises(RecordingError, match="x: stream `s` is declared as `mcap`, which no installed package") as told:
-        read_stream(Path("x"), stream("x", "mcap"))
-    assert told.value.hint.startswith("one of wav, csv, wisdm, cube, ")
+    with pytest.raises(RecordingError, match="x: stream `s` is declared as `tape`, which no installed package") as told:
+        read_stream(Path("x"), stream("x", "tape"))
+    assert told.value.hint.startswith("one of wav, csv, wisdm, ")
+    assert ", cube, " in told.value.hint
 
 
 @pytest.mark.parametrize(
@@ -104,6 +106,24 @@ def test_a_format_that_nothing_reads_is_refused_with_those_that_are_read() -> No
 def test_whatever_a_reader_of_another_package_does_wrong_is_said(form: str, says: str) -> None:
     with pytest.raises(RecordingError, match=says):
         read_stream(Path("x"), stream("x", form))
+
+
+def test_what_a_reader_of_another_package_gives_span_by_span_stays_behind_the_border_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(samples, "IN_MEMORY_BYTES", 0)
+
+    def span(first: int, last: int) -> np.ndarray:
+        if last > 5:
+            raise ValueError("no more")
+        return np.arange(first, last, dtype=np.float32)
+
+    lazy = giving(StreamData(StoredSamples((10,), np.int16, span), 10))
+    monkeypatch.setattr(sys.modules["leo_test_readers"], "tens", lazy)
+    found = read_stream(Path("x"), stream("x", "tens"))
+    assert (found.samples[2:5].dtype, found.samples[2:5].tolist()) == (np.float32, [2, 3, 4])
+    with pytest.raises(RecordingError, match=r"x: reader `tens` .* failed \(ValueError: no more\)"):
+        found.samples[2:6]
 
 
 def test_a_missing_extra_stays_one() -> None:

@@ -134,6 +134,13 @@ def test_a_wrong_csv_is_refused_with_its_line(folder: Path, text: str, says: str
         Recording.from_file(folder)
 
 
+def test_the_place_of_what_is_not_utf_8_is_that_in_the_file(folder: Path) -> None:
+    rows = b"\xef\xbb\xbftime_us,x,y,z\n" + b"0,1,2,3\n" * 4000
+    (folder / "wrist.csv").write_bytes(rows + b"\xb0")
+    with pytest.raises(RecordingError, match=rf"it is not UTF-8: byte 0xb0 at {len(rows)}\)"):
+        Recording.from_file(folder)
+
+
 @pytest.mark.parametrize(("encoding", "byte"), [("utf-16", "0xff at 0"), ("latin-1", "0xb0 at 13")])
 def test_a_csv_that_is_not_utf_8_says_so(folder: Path, encoding: str, byte: str) -> None:
     (folder / "wrist.csv").write_text("time_us,x,y,z\u00b0\n0,1,2,3\n", encoding=encoding)
@@ -169,7 +176,7 @@ def test_a_chunk_before_the_samples_is_passed_over_with_and_without_its_filling(
     (tmp_path / "mic.wav").write_bytes(with_chunk(b"LIST", content, padded=padded))
     found = read_wav(tmp_path / "mic.wav", MIC)
     assert found.rate_hz == 16_000
-    assert found.samples.tolist() == list(range(1000, 1064))
+    assert np.asarray(found.samples).tolist() == list(range(1000, 1064))
 
 
 @pytest.mark.parametrize(
@@ -202,7 +209,7 @@ def test_a_wav_that_was_not_closed_is_not_taken_for_an_empty_one(tmp_path: Path,
     raw = with_chunk(b"LIST", b"info").replace(b"data\x80", b"data\0")
     (tmp_path / "mic.wav").write_bytes(raw[:4] + riff_bytes.to_bytes(4, "little") + raw[8:])
     found = read_wav(tmp_path / "mic.wav", MIC)
-    assert found.samples.tolist() == list(range(1000, 1064))
+    assert np.asarray(found.samples).tolist() == list(range(1000, 1064))
     assert len(found.repairs) == 1
 
 

@@ -9,6 +9,7 @@ import recorded
 from leo_backends.cpu import CpuBackend
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import bind
+from leo_runtime.replay import shared_kernels
 from leo_runtime.replay.shared_kernels import SharedKernels
 
 
@@ -78,3 +79,23 @@ def test_a_reader_cannot_spoil_what_is_remembered(once, tmp_path):
     with pytest.raises(ValueError, match="read-only"):
         kernel([sound])[...] = 7
     assert kernel([sound]) != 7
+
+
+def test_what_is_remembered_is_bounded_and_what_is_not_is_right_all_the_same(once, tmp_path, monkeypatch):
+    """Ten minutes of the demo kept 300 MB."""
+    monkeypatch.setattr(shared_kernels, "REMEMBERED_BYTES", 3 * 4)
+    workload = recorded.load_all(tmp_path)[0]
+    kernel = once.backends["cpu"].load(bind(workload.graphs[0], workload)["any"], "default")
+    sounds = [np.full(recorded.RATE_HZ // 2, level, np.float32) for level in (0.1, 0.2, 0.3, 0.4)]
+    first = [kernel([sound]) for sound in sounds]
+    again = [kernel([sound]) for sound in sounds]
+    assert [a is b for a, b in zip(first, again, strict=True)] == [True, True, True, False]
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+
+
+def test_windows_are_made_anew_and_not_remembered(once, tmp_path):
+    workload = recorded.load_all(tmp_path)[0]
+    window = bind(workload.graphs[0], workload)["sound"]
+    sound = np.arange(recorded.RATE_HZ // 2, dtype=np.int16)
+    kernel = once.backends["cpu"].load(window, "default")
+    assert kernel([sound]) is not kernel([sound])

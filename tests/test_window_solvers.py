@@ -15,7 +15,8 @@ from leo_runtime.documents.problem import Problem
 from leo_runtime.documents.window import CERTAIN, WindowPlacement, WindowProblem, as_window
 from leo_runtime.errors import DocumentError, SolverError
 from leo_runtime.judge.window import check_window
-from leo_runtime.solver import solve, window_oracle
+from leo_runtime.solver import solve, window_exact, window_oracle
+from leo_runtime.solver.compiled import COMPILED
 from leo_runtime.solver.window import WINDOW_SOLVERS, solve_window
 from leo_runtime.testing import problems
 from leo_runtime.testing.sensing_windows import sensing_window
@@ -70,11 +71,65 @@ def test_the_oracle_proves_the_known_optimum(path: Path) -> None:
     assert (answer.status, answer.bounds) == ("optimal", known.bounds)
 
 
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_exact_proves_the_known_optimum(path: Path) -> None:
+    known = WindowPlacement.from_file(path.with_suffix(".placement.json"))
+    answer = answered(WindowProblem.from_file(path), "exact")
+    assert (answer.status, answer.bounds) == ("optimal", known.bounds)
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_trying_everything_proves_the_known_optimum(name: str) -> None:
     known = WindowPlacement.from_file(PROBLEMS / f"{name}.placement.json")
     answer = answered(WindowProblem.from_file(PROBLEMS / f"{name}.json"), "exhaustive")
     assert (answer.status, answer.bounds) == ("optimal", known.bounds)
+
+
+@settings(max_examples=150, deadline=None)
+@given(problem=windows(4))
+def test_exact_agrees_with_trying_everything(problem: WindowProblem) -> None:
+    best = optimum(problem)
+    exact = answered(problem, "exact")
+    assert exact.status == ("infeasible" if best is None else "optimal")
+    assert best is None or exact.bounds == best
+    assert exact.status != "infeasible" or exact.reason
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10**6), stages=st.integers(1, 9), limit=st.sampled_from([3, 40, None]))
+def test_compiled_and_interpreted_do_the_same(seed: int, stages: int, limit: int | None) -> None:
+    if not COMPILED:
+        pytest.skip("the search is not compiled here")
+    problem = sensing_window(seed, stages=stages) if seed % 2 else random_window(seed, stages=1 + stages % 5)
+    answers = []
+    for largest in (window_exact.LARGEST_NJ, 0):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(window_exact, "LARGEST_NJ", largest)
+            try:
+                answer = answered(problem, "exact", limit).model_copy(update={"solve_us": 0})
+            except SolverError as error:
+                assert "no answer was found" in str(error)
+                answers.append(str(error))
+            else:
+                answers.append(answer.to_json())
+    assert answers[0] == answers[1]
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10**6), limit=st.integers(1, 300))
+def test_bounds_hold_wherever_exact_is_stopped(seed: int, limit: int) -> None:
+    problem = sensing_window(seed)
+    best = answered(problem, "exact")
+    with contextlib.suppress(SolverError):
+        stopped = answered(problem, "exact", limit)
+        assert stopped.bounds <= best.bounds
+        assert stopped.status != "optimal" or stopped.bounds == best.bounds
+
+
+def test_a_clock_stops_exact() -> None:
+    problem = sensing_window(3, stages=20)
+    with contextlib.suppress(SolverError):
+        assert solve_window(problem, limit_ms=0).status in ("feasible", "optimal")
 
 
 DRAWN = [random_window(seed, stages=1 + seed % 4, processors=1 + seed % 2) for seed in range(24)]
@@ -207,5 +262,7 @@ def test_extreme_numbers_are_refused_or_answered_within_the_rules(problem: Windo
     except DocumentError as error:
         assert ", at $" in str(error)
         return
+    with contextlib.suppress(SolverError):
+        answered(extreme, "exact", 100)
     with contextlib.suppress(SolverError):
         answered(extreme, "exhaustive", STEPS)

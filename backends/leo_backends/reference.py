@@ -24,6 +24,7 @@ from leo_runtime.operators.sound import (
     MfccParameters,
     SpectrumParameters,
     VoiceGateParameters,
+    feature_frames,
     frame_count,
 )
 
@@ -97,24 +98,36 @@ def _voice_gate(params: VoiceGateParameters, _shapes: Sequence[Shape]) -> Progra
     return RowProgram(rows, _framing(params), finish)
 
 
-def _log_mel(params: LogMelParameters, _shapes: Sequence[Shape]) -> Program:
-    return RowProgram(_log_mel_rows(params), _framing(params))
+def _log_mel(params: LogMelParameters, shapes: Sequence[Shape]) -> Program:
+    front_end = _FrontEnd.of(params)
+    return RowProgram(front_end.logs_of, _feature_framing(params, shapes[0][0]), _finish_logs(params))
 
 
-def _mfcc(params: MfccParameters, _shapes: Sequence[Shape]) -> Program:
-    log_energies = _log_mel_rows(params)
+def _mfcc(params: MfccParameters, shapes: Sequence[Shape]) -> Program:
+    front_end = _FrontEnd.of(params)
     transform = tables.cosine_transform(params).astype(np.float32)
+    finish_logs = _finish_logs(params)
+    # Cepstra are made row by row where nothing else has to be known of the logarithms.
+    by_row = params.energy == "none" and not _changes_logs(params)
+    bands = params.bands
 
     def rows(frames: np.ndarray) -> np.ndarray:
-        cepstra: np.ndarray = log_energies(frames) @ transform
-        return cepstra
+        if by_row:
+            cepstra: np.ndarray = front_end.logs_of(frames) @ transform
+            return cepstra
+        return front_end.logs_and_energy_of(frames, params.energy, params.energy_floor)
 
-    def finish(cepstra: np.ndarray) -> np.ndarray:
+    def finish(rows: np.ndarray) -> np.ndarray:
+        cepstra = rows
+        if not by_row:
+            cepstra = _with_energy(params, finish_logs(rows[:, :bands]) @ transform, rows[:, bands:])
         if params.normalise_mean:
             cepstra = cepstra - cepstra.mean(axis=0)
+        if params.deltas and params.delta_window:
+            return _with_regression(cepstra, tables.regression(params).astype(np.float32))
         return _with_deltas(cepstra) if params.deltas else cepstra
 
-    return RowProgram(rows, _framing(params), finish)
+    return RowProgram(rows, _feature_framing(params, shapes[0][0]), finish)
 
 
 def _gmm(params: GmmParameters, _shapes: Sequence[Shape]) -> Program:
@@ -269,16 +282,122 @@ def _power_spectrum(params: SpectrumParameters) -> Rows:
     return rows
 
 
-def _log_mel_rows(params: LogMelParameters) -> Rows:
-    spectrum = _power_spectrum(params)
-    filters = tables.mel_filters(params).astype(np.float32)
-    floor = np.float32(params.floor)
+def _feature_framing(params: LogMelParameters, samples: int) -> Program:
+    """Frames of a signal, pre-emphasised as a whole where that is asked for, with what stands beyond its ends."""
+    preemphasis = np.float32(params.preemphasis if params.preemphasis_in == "signal" else 0)
+    sources = None if params.edges == "whole" else tables.sources(params, samples)
+    frames = feature_frames(params, samples)
 
-    def rows(frames: np.ndarray) -> np.ndarray:
-        log_energies: np.ndarray = np.log(spectrum(frames) @ filters + floor)
-        return log_energies
+    def prepare(inputs: Sequence[np.ndarray]) -> np.ndarray:
+        signal = inputs[0]
+        if preemphasis:
+            signal = signal - preemphasis * np.concatenate([[np.float32(0)], signal[:-1]])
+        if sources is not None:
+            signal = np.where(sources < 0, np.float32(0), signal[sources])
+        cut: np.ndarray = np.lib.stride_tricks.sliding_window_view(signal, params.frame_samples)
+        return cut[:: params.hop_samples][:frames]
 
-    return rows
+    return prepare
+
+
+@dataclass(frozen=True, slots=True)
+class _FrontEnd:
+    """From frames to the logarithms of bands, and to a frame's energy; each step is that of `LogMelParameters`."""
+
+    params: LogMelParameters
+    weights: np.ndarray
+    filters: np.ndarray
+
+    @classmethod
+    def of(cls, params: LogMelParameters) -> _FrontEnd:
+        weights = (tables.window(params) * params.scale).astype(np.float32)
+        return cls(params, weights, tables.mel_filters(params).astype(np.float32))
+
+    def logs_of(self, frames: np.ndarray) -> np.ndarray:
+        return self._logs(self._spectrum(self._windowed(self._centred(frames))))
+
+    def logs_and_energy_of(self, frames: np.ndarray, energy: str, floor: float) -> np.ndarray:
+        """The logarithms of bands, and a last column of the frame's energy, which is zeros for `none`."""
+        centred = self._centred(frames)
+        windowed = self._windowed(centred)
+        spectrum = self._spectrum(windowed)
+        match energy:
+            case "raw":
+                energies = np.square(centred * np.float32(self.params.scale)).sum(axis=1)
+            case "windowed":
+                energies = np.square(windowed).sum(axis=1)
+            case "spectrum":
+                energies = spectrum.sum(axis=1)
+            case _:
+                energies = np.ones(len(frames), np.float32)
+        energies = np.log(np.maximum(energies, np.float32(max(floor, tables.LEAST))))
+        return np.concatenate([self._logs(spectrum), energies[:, None]], axis=1)
+
+    def _centred(self, frames: np.ndarray) -> np.ndarray:
+        return frames - frames.mean(axis=1, keepdims=True) if self.params.remove_mean else frames
+
+    def _windowed(self, frames: np.ndarray) -> np.ndarray:
+        params = self.params
+        if params.preemphasis and params.preemphasis_in == "frame":
+            before = np.concatenate([frames[:, :1], frames[:, :-1]], axis=1)
+            frames = frames - np.float32(params.preemphasis) * before
+        windowed: np.ndarray = frames * self.weights
+        return windowed
+
+    def _spectrum(self, windowed: np.ndarray) -> np.ndarray:
+        points = np.fft.rfft(windowed, self.params.fft_samples)
+        power = (points.real**2 + points.imag**2).astype(np.float32)
+        match self.params.spectrum:
+            case "magnitude":
+                return np.sqrt(power)
+            case "periodogram":
+                return power * np.float32(1 / self.params.fft_samples)
+        return power
+
+    def _logs(self, spectrum: np.ndarray) -> np.ndarray:
+        params = self.params
+        energies, floor = spectrum @ self.filters, np.float32(max(params.floor, tables.LEAST))
+        logs: np.ndarray = np.log(energies + floor if params.floor_by == "adding" else np.maximum(energies, floor))
+        return logs if params.log == "ln" else logs * np.float32(tables.log_scale(params))
+
+
+def _changes_logs(params: LogMelParameters) -> bool:
+    return bool(params.log_range or params.log_gain != 1 or params.log_offset)
+
+
+def _finish_logs(params: LogMelParameters) -> Rows:
+    """What is done to logarithms as soon as those of all frames are there."""
+
+    def finish(logs: np.ndarray) -> np.ndarray:
+        if params.log_range:
+            logs = np.maximum(logs, logs.max() - np.float32(params.log_range))
+        if params.log_gain != 1 or params.log_offset:
+            logs = logs * np.float32(params.log_gain) + np.float32(params.log_offset)
+        return logs
+
+    return finish
+
+
+def _with_energy(params: MfccParameters, cepstra: np.ndarray, energy: np.ndarray) -> np.ndarray:
+    if params.energy == "none":
+        return cepstra
+    kept = [energy, cepstra[:, 1:]] if params.energy_at == "first" else [cepstra, energy]
+    return np.concatenate(kept, axis=1)
+
+
+def _with_regression(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    first = _regression(rows, weights)
+    return np.concatenate([rows, first, _regression(first, weights)], axis=1)
+
+
+def _regression(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The slope of each column at each row; the first and the last row stand for those beyond."""
+    reach = len(weights) // 2
+    padded = np.pad(rows, ((reach, reach), (0, 0)), mode="edge")
+    slopes: np.ndarray = np.zeros_like(rows)
+    for i, weight in enumerate(weights):
+        slopes += weight * padded[i : i + len(rows)]
+    return slopes
 
 
 def _with_deltas(cepstra: np.ndarray) -> np.ndarray:

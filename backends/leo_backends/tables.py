@@ -8,14 +8,45 @@ import numpy as np
 
 from leo_runtime.errors import KernelError
 from leo_runtime.operators.motion import MotionFeaturesParameters
-from leo_runtime.operators.sound import LogMelParameters, MfccParameters, SpectrumParameters, VoiceGateParameters
+from leo_runtime.operators.sound import (
+    LogMelParameters,
+    MfccParameters,
+    SpectrumParameters,
+    VoiceGateParameters,
+    feature_frames,
+    first_sample,
+)
+
+LEAST = float(np.finfo(np.float32).tiny)
+"""A floor below this would be 0 in single precision, and 0 has no logarithm."""
 
 
 def window(params: SpectrumParameters) -> np.ndarray:
     """The window's weights, (frame_samples,); `scale` is not in them."""
+    is_periodic = isinstance(params, LogMelParameters) and params.periodic_window
+    angles = 2 * np.pi * np.arange(params.frame_samples) / (params.frame_samples - (0 if is_periodic else 1))
+    match params.window:
+        case "rectangular":
+            return np.ones(params.frame_samples)
+        case "blackman":
+            return 0.42 - 0.5 * np.cos(angles) + 0.08 * np.cos(2 * angles)
+        case "povey":
+            return np.asarray((0.5 - 0.5 * np.cos(angles)) ** 0.85)
     offset = 0.5 if params.window == "hann" else 0.54
-    angles = 2 * np.pi * np.arange(params.frame_samples) / (params.frame_samples - 1)
     return offset - (1 - offset) * np.cos(angles)
+
+
+def sources(params: LogMelParameters, samples: int) -> np.ndarray:
+    """Which sample of the signal stands at each place that frames reach, from the first one's on; -1: a zero."""
+    frames = feature_frames(params, samples)
+    places = first_sample(params) + np.arange((frames - 1) * params.hop_samples + params.frame_samples)
+    if params.edges == "centred_reflected":
+        places = np.abs(places)
+        return np.minimum(places, 2 * (samples - 1) - places)
+    if params.edges == "mirrored":
+        places %= 2 * samples
+        return np.minimum(places, 2 * samples - 1 - places)
+    return np.where((places < 0) | (places >= samples), -1, places)
 
 
 def speech_band(params: VoiceGateParameters) -> tuple[int, int]:
@@ -35,28 +66,45 @@ def mel_filters(params: LogMelParameters) -> np.ndarray:
     Raises `KernelError` when rounding the corners leaves a band without width.
     """
     step_hz = params.sample_rate_hz / params.fft_samples
-    corners_mel = np.linspace(_mel(params.low_hz), _mel(params.high_hz), params.bands + 2)
-    corners_hz = 700 * (10 ** (corners_mel / 2595) - 1)
-    if params.round_to_bins:
+    to_mel, to_hz = _MEL[params.mel]
+    corners_hz = to_hz(np.linspace(to_mel(params.low_hz), to_mel(params.high_hz), params.bands + 2))
+    if params.round_to_bins == "down":
+        corners_hz = np.floor((params.fft_samples + 1) * corners_hz / params.sample_rate_hz) * step_hz
+    elif params.round_to_bins:
         corners_hz = np.floor(corners_hz / step_hz + 0.5) * step_hz
     if np.any(np.diff(corners_hz) <= 0):
         raise KernelError(
             f"{params.bands} mel bands are too narrow for the {step_hz:g} Hz between points of the transform",
             hint="use fewer bands, a larger fft_samples, or round_to_bins = false",
         )
-    left, peak, right = corners_hz[:-2], corners_hz[1:-1], corners_hz[2:]
     points_hz = np.arange(params.fft_samples // 2 + 1)[:, None] * step_hz
-    weights = np.maximum(0, np.minimum((points_hz - left) / (peak - left), (right - points_hz) / (right - peak)))
-    return weights * 2 / (right - left) if params.unit_area else weights
+    corners, points = corners_hz, points_hz
+    if params.triangles_in == "mel":
+        corners, points = to_mel(corners_hz), to_mel(points_hz)
+    left, peak, right = corners[:-2], corners[1:-1], corners[2:]
+    weights: np.ndarray = np.maximum(0, np.minimum((points - left) / (peak - left), (right - points) / (right - peak)))
+    return weights * 2 / (corners_hz[2:] - corners_hz[:-2]) if params.unit_area else weights
 
 
 def cosine_transform(params: MfccParameters) -> np.ndarray:
     """From log energies to cepstra, the lifter included: (bands, cepstra)."""
-    i = np.arange(params.cepstra)
+    i = params.first_cepstrum + np.arange(params.cepstra)
     angles = np.pi * np.outer(np.arange(params.bands) + 0.5, i) / params.bands
-    scale = np.where(i == 0, math.sqrt(1 / params.bands), math.sqrt(2 / params.bands))
+    first = 1 if params.dct == "orthonormal" else 2
+    scale = np.where(i == 0, math.sqrt(first / params.bands), math.sqrt(2 / params.bands))
     lifter = 1 + params.lifter / 2 * np.sin(i * np.pi / params.lifter) if params.lifter else np.ones(len(i))
     return np.cos(angles) * scale * lifter
+
+
+def log_scale(params: LogMelParameters) -> float:
+    """What a natural logarithm is multiplied by, before `log_gain`."""
+    return {"ln": 1.0, "log10": 1 / math.log(10), "decibels": 10 / math.log(10)}[params.log]
+
+
+def regression(params: MfccParameters) -> np.ndarray:
+    """The weights of the rows -W to W in a delta: (2 W + 1,)."""
+    offsets = np.arange(-params.delta_window, params.delta_window + 1)
+    return offsets / np.sum(offsets**2)
 
 
 def motion_bands(params: MotionFeaturesParameters, samples: int) -> np.ndarray:
@@ -69,5 +117,25 @@ def motion_bands(params: MotionFeaturesParameters, samples: int) -> np.ndarray:
     return inside * share[:, None]
 
 
-def _mel(frequency_hz: float) -> float:
-    return 2595 * math.log10(1 + frequency_hz / 700)
+def _htk_mel(frequency_hz: np.ndarray | float) -> np.ndarray:
+    return np.asarray(2595 * np.log10(1 + np.asarray(frequency_hz) / 700))
+
+
+def _htk_hz(mel: np.ndarray) -> np.ndarray:
+    return np.asarray(700 * (10 ** (mel / 2595) - 1))
+
+
+_SLANEY_STEP = math.log(6.4) / 27
+
+
+def _slaney_mel(frequency_hz: np.ndarray | float) -> np.ndarray:
+    hz = np.asarray(frequency_hz, np.float64)
+    return np.where(hz < 1000, hz * 3 / 200, 15 + np.log(np.maximum(hz, 1000) / 1000) / _SLANEY_STEP)
+
+
+def _slaney_hz(mel: np.ndarray) -> np.ndarray:
+    return np.where(mel < 15, mel * 200 / 3, 1000 * np.exp((np.maximum(mel, 15) - 15) * _SLANEY_STEP))
+
+
+_MEL = {"htk": (_htk_mel, _htk_hz), "slaney": (_slaney_mel, _slaney_hz)}
+"""To mel and back to Hz."""

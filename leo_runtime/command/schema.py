@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from leo_runtime.command.shared import DONE, put
 from leo_runtime.errors import InputError
@@ -51,8 +51,28 @@ def run(request: Request) -> int:
     if request.name not in DOCUMENTS:
         raise InputError(f"no document is called `{request.name}`", hint=f"one of {', '.join(DOCUMENTS)}")
     schema = {"$schema": JSON_SCHEMA, **document_model(request.name).model_json_schema()}
+    if request.name == "workload":
+        _describe_parameters(schema)
     put(json.dumps(schema, indent=1, ensure_ascii=False) + "\n")
     return DONE
+
+
+def _describe_parameters(schema: dict[str, Any]) -> None:
+    """Say what the parameters of each built-in operator are: of a stage, and of its variants.
+
+    None is required there, since a stage and its variant may each give some.
+    """
+    from leo_runtime.operators import BUILT_IN
+
+    kinds = schema["$defs"]["Stage"]["allOf"] = []
+    for operator in BUILT_IN:
+        parameters = operator.parameters.model_json_schema()
+        parameters.pop("required", None)
+        schema["$defs"] |= parameters.pop("$defs", {})
+        schema["$defs"][operator.parameters.__name__] = parameters
+        given = {"properties": {"params": {"$ref": f"#/$defs/{operator.parameters.__name__}"}}}
+        then = {"properties": {**given["properties"], "variants": {"items": given}}}
+        kinds.append({"if": {"properties": {"operator": {"const": operator.name}}}, "then": then})
 
 
 def document_model(name: str) -> type[Document]:

@@ -175,20 +175,40 @@ def _rounded(number: int, by: int) -> int:
 
 
 class Stream(Value):
-    """What a sensor gives: `channels` values `rate_hz` times a second."""
+    """What a sensor gives: `channels` values `rate_hz` times a second; of a camera, so many for every pixel."""
 
     name: Name
-    kind: Literal["audio", "motion", "other"] = "other"
+    kind: Literal["audio", "motion", "camera", "other"] = "other"
     rate_hz: Rate
     channels: Positive = 1
+    height_px: Positive | None = None
+    """Of a camera, and of nothing else: the rows of a frame."""
+    width_px: Positive | None = None
+    """Of a camera, and of nothing else: the columns of a frame."""
     on: Name | None = None
     """The processor whose sensor it is, where alone its windows are taken; None: every one that is not `remote`."""
     data_type: DataType | None = None
-    """What each value is on a link and in a processor's memory; None: int16 of audio, float32 of anything else."""
+    """What each value is on a link and in a processor's memory; None: int16 of audio, uint8 of a camera, float32 of
+    anything else."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        sizes = [size for size in (self.height_px, self.width_px) if size is not None]
+        if len(sizes) != (2 if self.kind == "camera" else 0):
+            reject("a camera has `height_px` and `width_px`, and nothing else has them", "$.kind", self.kind)
+        return self
 
     def item_type(self) -> DataType:
         """What each value is where it is sent or held."""
-        return self.data_type or ("int16" if self.kind == "audio" else "float32")
+        own: dict[str, DataType] = {"audio": "int16", "camera": "uint8"}
+        return self.data_type or own.get(self.kind, "float32")
+
+    @property
+    def sample_shape(self) -> Shape:
+        """Of one sample: () of one channel, (channels,) of more, (height, width, channels) of a camera."""
+        if self.height_px is not None and self.width_px is not None:
+            return (self.height_px, self.width_px, self.channels)
+        return () if self.channels == 1 else (self.channels,)
 
 
 class Workload(Document):
@@ -469,7 +489,7 @@ def _bind(graph: TaskGraph, stage: Stage, bound: dict[str, BoundStage], workload
         try:
             if operator.is_source:
                 stream = workload.stream(checked.stream)
-                inputs = ((checked.samples,) if stream.channels == 1 else (checked.samples, stream.channels),)
+                inputs = ((checked.samples, *stream.sample_shape),)
             else:
                 inputs = tuple(bound[name].output_shape for name in stage.inputs)
             shapes.add(operator.output_shape(checked, inputs))

@@ -34,7 +34,8 @@ def _window_work(_params: WindowParameters, shapes: Sequence[Shape]) -> Work:
 WINDOW = Operator(
     name="window",
     summary="The newest samples of a sensor stream. 16-bit audio is divided by 32768, into [-1, 1); anything else "
-    "is given as it is, as float32. Output: (samples,), or (samples, channels) of more than one channel.",
+    "is given as it is, as float32. Output: (samples,), or (samples, channels) of more than one channel; of a camera "
+    "(frames, height, width, channels).",
     parameters=WindowParameters,
     output_shape=_window_shape,
     work=_window_work,

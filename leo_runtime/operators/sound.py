@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from leo_runtime.errors import GraphError
+from leo_runtime.operators import presets
 from leo_runtime.operators.definition import AboveZero, NoParameters, NotNegative, Operator, Shape, Work, shown, values
+from leo_runtime.operators.presets import expanded
 from leo_runtime.schema import Positive, Quantity, Value
 
 
@@ -51,8 +53,10 @@ class SpectrumParameters(Value):
     hop_samples: Positive = 160
     fft_samples: Positive = 512
     """Points of the transform, a power of two, at least `frame_samples`; a frame is filled up with zeros."""
-    window: Literal["hann", "hamming"] = "hann"
-    """Symmetric: `a - (1 - a) cos(2 pi i / (frame_samples - 1))` with a = 0.5 (hann) or 0.54 (hamming)."""
+    window: Literal["hann", "hamming", "povey", "blackman", "rectangular"] = "hann"
+    """Symmetric: `a - (1 - a) cos(2 pi i / (frame_samples - 1))` with a = 0.5 (hann) or 0.54 (hamming); hann to the
+    power of 0.85 (povey); `0.42 - 0.5 cos(2 pi i / (frame_samples - 1)) + 0.08 cos(4 pi i / (frame_samples - 1))`
+    (blackman); 1 (rectangular)."""
     preemphasis: NotNegative = 0.0
     """y[i] = x[i] - preemphasis * x[i - 1] over the whole signal, x[-1] = 0, before frames are cut."""
     scale: AboveZero = 1.0
@@ -78,6 +82,10 @@ def _check_spectrum(params: SpectrumParameters) -> None:
             f"fft_samples must be a power of two and at least frame_samples ({params.frame_samples}), "
             f"got {params.fft_samples}"
         )
+    _check_frame(params)
+
+
+def _check_frame(params: SpectrumParameters) -> None:
     if params.frame_samples < 2:
         raise GraphError("frame_samples must be at least 2, got 1")
 
@@ -136,19 +144,151 @@ VOICE_GATE = Operator(
 
 
 class LogMelParameters(SpectrumParameters):
-    """Log energies of mel bands."""
+    """Log energies of mel bands. docs/front-ends.md has a table of the presets, and what to look out for."""
 
+    like: Literal["htk", "kaldi", "librosa", "python_speech_features", "sphinx", "torchaudio", "whisper"] | None = None
+    """A preset: the parameters under which that program's values come out. Each that is given besides goes before it.
+    None as soon as it is read: what holds is in the parameters themselves."""
+    fft_samples: Positive = 512
+    """Points of the transform, at least `frame_samples`; a frame is filled up with zeros. The DSP wants a power of two.
+    """
+    periodic_window: bool = False
+    """Whether the window has frame_samples in the place of frame_samples - 1, as librosa's and PyTorch's do."""
+    edges: Literal["whole", "filled", "centred_zeros", "centred_reflected", "mirrored"] = "whole"
+    """Which frames there are. `whole`: those that lie in the signal. `filled`: one more where samples are left over,
+    filled up with zeros. `centred_zeros`: frame t is centred on sample t * hop_samples, zeros stand for what is beyond
+    the signal. `centred_reflected`: the same, and beyond are the samples in reverse order, the last one not repeated.
+    `mirrored`: frame t is centred on sample (t + 0.5) * hop_samples, beyond are the samples in reverse order, the last
+    one repeated (Kaldi's `--snip-edges=false`)."""
+    drop_last_frame: bool = False
+    """Whether the last frame is left out, as Whisper does."""
+    remove_mean: bool = False
+    """Whether each frame's mean is subtracted before all else (Kaldi's `--remove-dc-offset`)."""
+    preemphasis_in: Literal["signal", "frame"] = "signal"
+    """`signal`: `preemphasis` as above. `frame`: in each frame by itself, its first sample standing for the one before
+    it, so that y[0] = (1 - preemphasis) x[0]."""
+    spectrum: Literal["power", "magnitude", "periodogram"] = "power"
+    """What bands weigh: |X[k]|^2, |X[k]|, or |X[k]|^2 / fft_samples."""
     bands: Positive = 40
     low_hz: NotNegative = 20.0
     """Where the first band begins,"""
     high_hz: AboveZero = 7600.0
     """and where the last one ends; at most half the sample rate."""
-    round_to_bins: bool = False
-    """Whether the bands' corners are rounded to points of the transform, as Sphinx does (`-round_filters`)."""
+    mel: Literal["htk", "slaney"] = "htk"
+    """What mel are: 2595 log10(1 + f / 700); or f / 66.67 up to 1000 Hz, and above 15 + 27 ln(f / 1000) / ln 6.4
+    (M. Slaney, Auditory Toolbox, 1998)."""
+    triangles_in: Literal["hz", "mel"] = "hz"
+    """On which axis a band's two sides are straight."""
+    round_to_bins: bool | Literal["down"] = False
+    """Whether the bands' corners are rounded to points of the transform, as Sphinx does (`-round_filters`). `down`: to
+    point floor((fft_samples + 1) f / sample_rate_hz)."""
     unit_area: bool = False
-    """Whether each band's triangle is divided by half its width in Hz, as Sphinx does (`-unit_area`)."""
+    """Whether each band's triangle is divided by half its width in Hz, as Sphinx (`-unit_area`) and Slaney do."""
     floor: AboveZero = 1e-6
-    """Added to a band's energy before its logarithm, in the units of `scale` squared."""
+    """Keeps a band's energy from 0 before its logarithm, in the units of `scale` squared (of `scale`: magnitude)."""
+    floor_by: Literal["adding", "clipping"] = "adding"
+    """`adding`: it is added to the energy. `clipping`: an energy below it is raised to it."""
+    log: Literal["ln", "log10", "decibels"] = "ln"
+    """The logarithm; decibels are 10 log10."""
+    log_range: NotNegative = 0.0
+    """Above 0: what is further than this below the greatest value of the whole window is raised to there."""
+    log_gain: AboveZero = 1.0
+    """At last, values are multiplied by this,"""
+    log_offset: float = 0.0
+    """and this is added to them."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_preset(cls, given: Any) -> Any:
+        """Put the parameters of a preset in its place, so that two ways to write a stage are one stage."""
+        return expanded(given, presets.LOG_MEL)
+
+    @model_serializer(mode="wrap")
+    def _where_set(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what is at its default and was not always there, so that profiles go on to know stages by it."""
+        given: dict[str, Any] = dump(self)
+        fields = type(self).model_fields
+        return {name: value for name, value in given.items() if name not in _LATER or value != fields[name].default}
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether its steps are those of before there were presets; tables (window, bands, cosines) may be any."""
+        fields = type(self).model_fields
+        return all(getattr(self, name) == fields[name].default for name in _STEPS if name in fields)
+
+
+_STEPS = (
+    "edges",
+    "drop_last_frame",
+    "remove_mean",
+    "preemphasis_in",
+    "spectrum",
+    "floor_by",
+    "log",
+    "log_range",
+    "log_gain",
+    "log_offset",
+    "energy",
+    "delta_window",
+)
+"""Parameters that make a stage do something else, not only with other numbers."""
+
+_LATER = (
+    *_STEPS,
+    "like",
+    "periodic_window",
+    "mel",
+    "triangles_in",
+    "first_cepstrum",
+    "energy_at",
+    "energy_floor",
+    "dct",
+)
+"""Parameters that stages of before do not have."""
+
+
+def feature_frames(params: LogMelParameters, samples: int) -> int:
+    """How many frames `edges` makes of so many samples. Raises `GraphError` where there is none."""
+    match params.edges:
+        case "whole":
+            frames = frame_count(samples, params.frame_samples, params.hop_samples)
+        case "filled":
+            frames = 1 + max(0, -(-(samples - params.frame_samples) // params.hop_samples))
+        case "mirrored":
+            frames = (samples + params.hop_samples // 2) // params.hop_samples
+        case "centred_zeros" | "centred_reflected":
+            least = params.fft_samples // 2 + 1 if params.edges == "centred_reflected" else 1
+            if samples < least:
+                raise GraphError(
+                    f"{samples} samples cannot be reflected at their ends, which takes {least} (half of fft_samples "
+                    f"{params.fft_samples}, and one)",
+                    hint='give it a longer window, or edges = "centred_zeros"',
+                )
+            whole = samples + params.fft_samples // 2 * 2 - params.fft_samples
+            frames = 1 + whole // params.hop_samples
+    frames -= params.drop_last_frame
+    if frames < 1:
+        raise GraphError(f"{samples} samples are less than one frame", hint="give it a longer window")
+    return frames
+
+
+def first_sample(params: LogMelParameters) -> int:
+    """Where in the signal the first frame begins; below 0 before it."""
+    match params.edges:
+        case "centred_zeros" | "centred_reflected":
+            return (params.fft_samples - params.frame_samples) // 2 - params.fft_samples // 2
+        case "mirrored":
+            return params.hop_samples // 2 - params.frame_samples // 2
+    return 0
+
+
+def _check_features(params: LogMelParameters) -> None:
+    if params.fft_samples < params.frame_samples:
+        raise GraphError(
+            f"fft_samples must be at least frame_samples ({params.frame_samples}), got {params.fft_samples}"
+        )
+    _check_frame(params)
+    _check_band(params)
 
 
 def _check_band(params: VoiceGateParameters | LogMelParameters) -> None:
@@ -160,26 +300,30 @@ def _check_band(params: VoiceGateParameters | LogMelParameters) -> None:
 
 
 def _log_mel_shape(params: LogMelParameters, shapes: Sequence[Shape]) -> Shape:
-    _check_spectrum(params)
-    _check_band(params)
-    frames = frame_count(_signal(shapes, "log_mel"), params.frame_samples, params.hop_samples)
-    return (frames, params.bands)
+    _check_features(params)
+    return (feature_frames(params, _signal(shapes, "log_mel")), params.bands)
 
 
 def _log_mel_work(params: LogMelParameters, shapes: Sequence[Shape]) -> Work:
-    frames = frame_count(shapes[0][0], params.frame_samples, params.hop_samples)
+    frames = feature_frames(params, shapes[0][0])
     # Neighbouring triangles overlap by half: each point of the transform counts in two bands.
     macs = _spectrum_macs(params, frames) + frames * (params.fft_samples + params.bands)
+    if params.remove_mean:
+        macs += 2 * frames * params.frame_samples
+    if params.preemphasis_in == "frame":
+        macs += frames * params.frame_samples
+    if params.log_range:
+        macs += 2 * frames * params.bands
     return Work(macs, 4 * values(shapes[0], (frames, params.bands), (params.fft_samples,)))
 
 
 LOG_MEL = Operator(
     name="log_mel",
-    summary="ln(e + floor) of the energies e of mel bands. The power spectrum of a frame is |X[k]|^2, k = 0 to "
-    "fft_samples / 2. `bands` triangles of height 1, whose corners lie evenly from low_hz to high_hz in "
-    "mel, 2595 log10(1 + f / 700) (D. O'Shaughnessy, Speech Communication, 1987), each reaching from the "
-    "peak of the one before to the peak of the one after, weigh the points by their frequency. Output: "
-    "(frames, bands).",
+    summary="ln(e + floor) of the energies e of mel bands, or as `floor_by`, `log`, `log_range`, `log_gain` and "
+    "`log_offset` say. The power spectrum of a frame is |X[k]|^2, k = 0 to fft_samples / 2. `bands` triangles of "
+    "height 1, whose corners lie evenly from low_hz to high_hz in mel, 2595 log10(1 + f / 700) (D. O'Shaughnessy, "
+    "Speech Communication, 1987), each reaching from the peak of the one before to the peak of the one after, weigh "
+    "the points by their frequency. Output: (frames, bands).",
     parameters=LogMelParameters,
     output_shape=_log_mel_shape,
     work=_log_mel_work,
@@ -187,47 +331,78 @@ LOG_MEL = Operator(
 
 
 class MfccParameters(LogMelParameters):
-    """Mel-frequency cepstral coefficients.
+    """Mel-frequency cepstral coefficients. docs/front-ends.md has a table of the presets, and what to look out for.
 
-    The front end of pocketsphinx's en-us model, but for its noise removal, is: frame_samples 410, hop_samples 160,
-    fft_samples 512, window hamming, preemphasis 0.97, scale 32768, bands 25, low_hz 130, high_hz 6800,
-    round_to_bins true, unit_area true, floor 1e-4, cepstra 13, lifter 22, deltas true, normalise_mean true.
+    `like = "sphinx"` is the front end of pocketsphinx's en-us model, but for its noise removal.
     """
 
+    like: Literal["htk", "kaldi", "librosa", "python_speech_features", "sphinx", "torchaudio"] | None = None
+    """A preset: the parameters under which that program's values come out. Each that is given besides goes before it.
+    None as soon as it is read: what holds is in the parameters themselves."""
     cepstra: Positive = 13
-    """The first so many coefficients of the cosine transform, the zeroth (the frame's level) included."""
+    """So many coefficients of the cosine transform of `log_mel`,"""
+    first_cepstrum: Quantity = 0
+    """from this one on: 0 is the zeroth (the frame's level), which HTK leaves out."""
+    dct: Literal["orthonormal", "htk"] = "orthonormal"
+    """s[0] is sqrt(1 / bands), or sqrt(2 / bands) as are all others (htk)."""
     lifter: Quantity = 0
     """L > 0 multiplies coefficient i by 1 + L / 2 * sin(i pi / L)."""
+    energy: Literal["none", "raw", "windowed", "spectrum"] = "none"
+    """A column of ln(max(e, energy_floor)): e is the sum of squares of a frame times `scale` squared, of `raw` before
+    its own pre-emphasis and window, of `windowed` behind them; of `spectrum` it is the sum of all points 0 to
+    fft_samples / 2 of the spectrum."""
+    energy_at: Literal["first", "last"] = "first"
+    """In the place of the first coefficient, or behind the last one, so that a row is one wider."""
+    energy_floor: AboveZero = 1e-6
+    """In the units of `scale` squared."""
     normalise_mean: bool = False
-    """Whether each coefficient's mean over the window's frames is subtracted (before deltas are taken)."""
+    """Whether each column's mean over the window's frames is subtracted (before deltas are taken)."""
     deltas: bool = False
-    """Whether first and second differences follow the coefficients, so that a row is 3 x `cepstra` wide."""
+    """Whether first and second differences follow the columns, so that a row is three times as wide."""
+    delta_window: Quantity = 0
+    """0: differences as Sphinx takes them. W > 0: regression over W frames on both sides, d[t] = sum_i i (c[t + i] -
+    c[t - i]) / (2 sum_i i^2), i = 1 to W, and the same of d, the first and last row standing for those beyond."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_preset(cls, given: Any) -> Any:
+        return expanded(given, presets.MFCC)
+
+    @property
+    def columns(self) -> int:
+        """How wide a row is before deltas."""
+        return self.cepstra + (self.energy != "none" and self.energy_at == "last")
 
 
 def _mfcc_shape(params: MfccParameters, shapes: Sequence[Shape]) -> Shape:
-    _check_spectrum(params)
-    _check_band(params)
-    if params.cepstra > params.bands:
-        raise GraphError(f"{params.cepstra} cepstra cannot come from {params.bands} bands")
-    frames = frame_count(_signal(shapes, "mfcc"), params.frame_samples, params.hop_samples)
-    return (frames, params.cepstra * (3 if params.deltas else 1))
+    _check_features(params)
+    if params.first_cepstrum + params.cepstra > params.bands:
+        first = f" from {params.first_cepstrum} on" if params.first_cepstrum else ""
+        raise GraphError(f"{params.cepstra} cepstra{first} cannot come from {params.bands} bands")
+    frames = feature_frames(params, _signal(shapes, "mfcc"))
+    return (frames, params.columns * (3 if params.deltas else 1))
 
 
 def _mfcc_work(params: MfccParameters, shapes: Sequence[Shape]) -> Work:
     frames, width = _mfcc_shape(params, shapes)
     mel = _log_mel_work(params, shapes)
     macs = mel.macs + frames * (params.bands * params.cepstra + 3 * width)
+    if params.energy != "none":
+        macs += frames * params.frame_samples
+    if params.deltas:
+        macs += 2 * params.delta_window * frames * 2 * params.columns
     tables = (params.fft_samples + params.bands * params.cepstra,)
     return Work(macs, 4 * values(shapes[0], (frames, width), tables))
 
 
 MFCC = Operator(
     name="mfcc",
-    summary="The orthonormal cosine transform (DCT-II) of `log_mel`: c[i] = s[i] sum_j m[j] cos(pi i (j + 0.5) / "
+    summary="The cosine transform (DCT-II) of `log_mel`: c[i] = s[i] sum_j m[j] cos(pi i (j + 0.5) / "
     "bands), s[0] = sqrt(1 / bands), s[i] = sqrt(2 / bands) (Davis and Mermelstein, IEEE TASSP 28(4), "
-    "1980), then the lifter, mean normalisation, and differences d[t] = c[t + 2] - c[t - 2], dd[t] = d[t "
+    "1980), then the lifter, energy, mean normalisation, and differences d[t] = c[t + 2] - c[t - 2], dd[t] = d[t "
     "+ 1] - d[t - 1] as Sphinx takes them (`-feat 1s_c_d_dd`), the first and last row standing for those "
-    "beyond the window. Output: (frames, cepstra), or (frames, 3 cepstra) with deltas.",
+    "beyond the window, or regression deltas (S. Young et al., The HTK Book, 5.9). Output: (frames, columns), or "
+    "(frames, 3 columns) with deltas, where the columns are `cepstra`, and one of energy behind them.",
     parameters=MfccParameters,
     output_shape=_mfcc_shape,
     work=_mfcc_work,

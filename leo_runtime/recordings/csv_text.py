@@ -7,9 +7,11 @@ the byte order, blank lines, comments (`#`), which column is the time, and its u
 from __future__ import annotations
 
 import csv
+import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +27,15 @@ _EPOCHS = (("ns", 1e17), ("us", 1e14), ("ms", 1e11), ("s", 1e8))
 _TIME_NAME = re.compile(r"(time|timestamp|seconds|t)\b|time|seconds_elapsed", re.IGNORECASE)
 _UNIT_IN_NAME = re.compile(r"(?:_|[(\[]\s*)(ns|us|µs|μs|ms|s)\s*(?:[)\]]|$)", re.IGNORECASE)  # Both mus.
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}$")
+_ROWS = 4096
+"""So many are text at a time."""
 SHOWN_LENGTH = 40
 """How much of a cell a message shows."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """The rows of a file as text, below that of the names, and the lines they are from."""
+    """Some rows of a file as text, one after the other, and the lines they are from."""
 
     path: Path
     header: int
@@ -48,22 +52,19 @@ def read_csv(path: Path, stream: RecordedStream) -> StreamData:
     Raises `RecordingError` where the file cannot be read, holds anything but numbers where they are wanted, or cannot
     be put on an even grid of the rate that the manifest says.
     """
-    table = _table(path)
-    time = _time_column(table, stream)
-    if "" in table.names:
-        raise RecordingError(
-            f"{path}:{table.header}: column {table.names.index('') + 1} has no name",
-            hint="a comma at the end of a line begins one more column; leave it out of every line",
-        )
-    for line, row in zip(table.lines, table.rows, strict=True):
-        if len(row) != len(table.names):
-            raise RecordingError(
-                f"{path}:{line}: expected {len(table.names)} columns, got {len(row)}", hint="truncated?"
-            )
-    columns = _channels(table, stream, time)
+    found: list[np.ndarray] = []
+    times: list[np.ndarray] = []
+    lines: list[np.ndarray] = []
+    for table in _tables(path):
+        time = _time_column(table, stream)
+        _expect_names(table)
+        columns = _channels(table, stream, time)
+        found.append(np.stack([_numbers(table, column) for column in columns], axis=1))
+        times.append(_times(table, time))
+        lines.append(np.array(table.lines, np.int64))
     repairs: list[str] = []
-    values = np.stack([_numbers(table, column) for column in columns], axis=1)
-    times_us = _times_us(table, stream, time, repairs)
+    values, row_lines = _joined(found), _joined(lines)
+    times_us = _times_us(table, stream, time, _joined(times), repairs)
     if stream.times != "each":
         times_us = spread_us(times_us, stream.rate_hz, stamped_first=stream.times == "first")
         if stream.clock == "own":
@@ -72,53 +73,84 @@ def read_csv(path: Path, stream: RecordedStream) -> StreamData:
     try:
         even = evenly(times_us, values, stream.rate_hz)
     except UnevenError as error:
-        where = f"{path}" if error.row is None else f"{path}:{table.lines[error.row]}"
+        where = f"{path}" if error.row is None else f"{path}:{row_lines[error.row]}"
         whose = "" if error.row is not None else f"stream `{stream.name}` "
         raise RecordingError(f"{where}: {whose}{error}", hint=error.hint) from None
     return StreamData(even.values, stream.rate_hz, (*repairs, *even.repairs), even.gaps)
 
 
-def _table(path: Path) -> _Table:
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    """The parts in one array; they are let go of."""
+    whole = np.concatenate(parts)
+    parts.clear()
+    return whole
+
+
+def _tables(path: Path) -> Iterator[_Table]:
+    """All rows of a file, some thousands at a time: as text they take many times the room of their numbers."""
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:  # Spreadsheets put a mark of the byte order first.
-            lines = file.readlines()
-        separator = _separator(lines)
-        rows = list(_rows(lines, separator))
-    except UnicodeDecodeError as error:
-        byte = error.object[error.start]
-        raise RecordingError(
-            f"{path}: cannot be read as CSV (it is not UTF-8: byte 0x{byte:02x} at {error.start})",
-            hint="save it as UTF-8",
-        ) from None
+        # Spreadsheets put a mark of the byte order first.
+        with path.open("rb") as raw, io.TextIOWrapper(raw, newline="", encoding="utf-8-sig") as file:
+            try:
+                yield from _tables_of(path, iter(file))
+            except UnicodeDecodeError as error:
+                at = raw.tell() - len(error.object) + error.start
+                raise RecordingError(
+                    f"{path}: cannot be read as CSV (it is not UTF-8: byte 0x{error.object[error.start]:02x} at {at})",
+                    hint="save it as UTF-8",
+                ) from None
     except (OSError, ValueError, csv.Error) as error:
         raise RecordingError(f"{path}: cannot be read as CSV ({without_path(error)})") from None
-    _expect_text(path, rows)
-    header = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
-    if rows and all(_is_number(cell) for cell in rows[0][1] if cell.strip()):
+
+
+def _tables_of(path: Path, lines: Iterator[str]) -> Iterator[_Table]:
+    before: list[str] = []
+    """Blank lines, comments, and the first line that says something."""
+    for line in lines:
+        before.append(line)
+        if line.strip() and not line.startswith("#"):
+            break
+    separator = _separator(before)
+    rows = _rows(path, chain(before, lines), separator)
+    first = next(rows, None)
+    if first is None:
+        raise RecordingError(f"{path}: its first line must name the columns, `time_us` first", hint="it is empty")
+    header, names = first
+    ahead: list[tuple[int, list[str]]] = []
+    if all(_is_number(cell) for cell in names if cell.strip()):
         # numpy writes the names of the columns as a comment.
-        named = [line.lstrip("# ").rstrip() for line in lines[:header] if line.startswith("#")]
+        named = [line.lstrip("# ").rstrip() for line in before if line.startswith("#")]
         if not named:
             raise RecordingError(
-                f"{path}:{rows[0][0]}: its first line must name the columns, `time_us` first", hint="write that line"
+                f"{path}:{header}: its first line must name the columns, `time_us` first", hint="write that line"
             )
-        rows.insert(0, (header, next(csv.reader([named[-1]], delimiter=separator))))
-    if not rows:
-        raise RecordingError(f"{path}: its first line must name the columns, `time_us` first", hint="it is empty")
-    names = tuple(name.strip() for name in rows[0][1])
-    if len(rows) == 1:
+        ahead, header = [first], len(before) - 1
+        names = next(csv.reader([named[-1]], delimiter=separator))
+    names = [name.strip() for name in names]
+    count = 0
+    for part in _parts(chain(ahead, rows)):
+        count += len(part)
+        yield _Table(path, header, tuple(names), [row for _, row in part], [at for at, _ in part], separator != ",")
+    if count == 0:
         raise RecordingError(f"{path}: holds no samples", hint="record it again")
-    return _Table(
-        path, rows[0][0], names, [row for _, row in rows[1:]], [line for line, _ in rows[1:]], separator != ","
-    )
 
 
-def _expect_text(path: Path, rows: Iterable[tuple[int, list[str]]]) -> None:
-    """Nothing that a disk that was full, or power that went, left in place of what was written."""
-    for line, row in rows:
-        if any("\0" in cell for cell in row):
+def _parts(rows: Iterator[tuple[int, list[str]]]) -> Iterator[list[tuple[int, list[str]]]]:
+    while part := list(islice(rows, _ROWS)):
+        yield part
+
+
+def _expect_names(table: _Table) -> None:
+    """Every column has a name, every row a cell for it."""
+    if "" in table.names:
+        raise RecordingError(
+            f"{table.path}:{table.header}: column {table.names.index('') + 1} has no name",
+            hint="a comma at the end of a line begins one more column; leave it out of every line",
+        )
+    for line, row in zip(table.lines, table.rows, strict=True):
+        if len(row) != len(table.names):
             raise RecordingError(
-                f"{path}:{line}: holds bytes of 0, which are no text",
-                hint="what was recorded there is lost; copy it again, or leave out what comes from that line on",
+                f"{table.path}:{line}: expected {len(table.names)} columns, got {len(row)}", hint="truncated?"
             )
 
 
@@ -129,11 +161,17 @@ def _separator(lines: Iterable[str]) -> str:
     return "\t" if "\t" in bare else ";" if ";" in bare else ","
 
 
-def _rows(lines: Sequence[str], separator: str) -> Iterator[tuple[int, list[str]]]:
+def _rows(path: Path, lines: Iterable[str], separator: str) -> Iterator[tuple[int, list[str]]]:
     """The rows that hold something, each with its line, from 1."""
     reader = csv.reader(("\n" if line.startswith("#") else line for line in lines), delimiter=separator)
     for row in reader:
         if len(row) > 1 or any(cell.strip() for cell in row):
+            # A disk that was full, or power that went, leaves zeros in place of what was written.
+            if any("\0" in cell for cell in row):
+                raise RecordingError(
+                    f"{path}:{reader.line_num}: holds bytes of 0, which are no text",
+                    hint="what was recorded there is lost; copy it again, or leave out what comes from that line on",
+                )
             yield reader.line_num, row
 
 
@@ -229,16 +267,17 @@ def _shortened(cell: str) -> str:
     return cell if len(cell) <= SHOWN_LENGTH else f"{cell[:SHOWN_LENGTH]}..."
 
 
-def _times_us(table: _Table, stream: RecordedStream, column: int, repairs: list[str]) -> np.ndarray:
-    """The times as float64, in us from the recording's start on."""
+def _times(table: _Table, column: int) -> np.ndarray:
+    """The times as they are written: int64 where all are whole, since a float has no room for ns since 1970."""
     cells = [row[column] for row in table.rows]
     if all(_WHOLE.match(cell) for cell in cells):
-        # Whole numbers, since a float has no room for nanoseconds since 1970.
-        whole = np.array([int(cell) for cell in cells], np.int64)
-        first, since = float(whole[0]), (whole - whole[0]).astype(np.float64)
-    else:
-        numbers = _numbers(table, column)
-        first, since = float(numbers[0]), numbers - numbers[0]
+        return np.array([int(cell) for cell in cells], np.int64)
+    return _numbers(table, column)
+
+
+def _times_us(table: _Table, stream: RecordedStream, column: int, times: np.ndarray, repairs: list[str]) -> np.ndarray:
+    """Times as they are written in a column as float64, in us from the recording's start on."""
+    first, since = float(times[0]), (times - times[0]).astype(np.float64)
     name = table.names[column]
     epoch = next((unit for unit, least in _EPOCHS if abs(first) >= least), None)
     unit = stream.time_unit or _unit_of(name) or epoch

@@ -25,6 +25,8 @@ _LEAST_SHARE = 1 / 10
 _GAP = 2
 """In steps: nothing is put between samples so far apart."""
 _GAPS_TOLD = 3
+_AT_A_TIME = 1 << 12
+"""So many points are interpolated at a time: it takes ten times the room of what comes out."""
 
 
 class UnevenError(Exception):
@@ -162,7 +164,12 @@ def _put(
     if off > _AS_THEY_ARE:
         inside = (places[before] <= grid) & (grid <= places[after]) & (places[after] - places[before] < _GAP)
         inside &= after > before
-        put[inside] = _monotone_cubic(places, values, grid[inside], before[inside])
+        points_inside = np.flatnonzero(inside)
+        for first in range(0, len(points_inside), _AT_A_TIME):
+            part = points_inside[first : first + _AT_A_TIME]
+            # With a neighbour on either side, of which the slopes are made.
+            low, high = max(0, before[part[0]] - 1), before[part[-1]] + 3
+            put[part] = _monotone_cubic(places[low:high], values[low:high], grid[part], before[part] - low)
         there |= inside
         repairs.append(
             f"rows come at about {found_hz:.6g} Hz, up to {off * step_us / 1e3:.3g} ms beside the points of an even "
@@ -170,11 +177,7 @@ def _put(
         )
     gaps = _gaps(~there, step_us)
     if gaps:
-        shown = ", ".join(f"{gap.start_us / 1e6:g} to {gap.end_us / 1e6:g} s" for gap in gaps[:_GAPS_TOLD])
-        more = f" and {len(gaps) - _GAPS_TOLD} times more" if len(gaps) > _GAPS_TOLD else ""
-        repairs.append(
-            f"nothing was recorded from {shown}{more}; zeros stand there: {np.count_nonzero(~there)} samples"
-        )
+        repairs.append(_told(gaps, int(np.count_nonzero(~there))))
     return Even(put, tuple(repairs), gaps)
 
 
@@ -208,3 +211,57 @@ def _gaps(missing: np.ndarray, step_us: float) -> tuple[Gap, ...]:
         Gap(max(0, round((first - 0.5) * step_us)), round((end - 0.5) * step_us))
         for first, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Nearest:
+    """Which row each point of the grid has, -1 for none, with what is to be told of it."""
+
+    rows: np.ndarray
+    repairs: tuple[str, ...]
+    gaps: tuple[Gap, ...]
+
+
+def nearest(times_us: np.ndarray, rate_hz: float) -> Nearest:
+    """The row nearest to each point of the grid, within half a period; times rise, and may come faster than the rate.
+
+    For what cannot be interpolated, such as frames of a camera. Raises `UnevenError` where most points have none.
+    """
+    step_us = 1e6 / rate_hz
+    places = times_us / step_us
+    if len(places) > 1 and np.diff(places).min() <= 0:
+        row = int(np.argmax(np.diff(places) <= 0)) + 1
+        raise UnevenError(f"time does not go on ({times_us[row]:.0f} us after {times_us[row - 1]:.0f} us)", row)
+    last = float(places[-1])
+    if len(places) < (last + 1) * _LEAST_SHARE:
+        raise UnevenError(
+            f"holds {len(places)} frames up to {times_us[-1] / 1e6:g} s, where {last + 1:.0f} are due at {rate_hz} Hz",
+            None,
+            "correct the stream's rate_hz",
+        )
+    grid = np.arange(int(np.floor(last + 0.5)) + 1, dtype=np.float64)
+    after = np.clip(np.searchsorted(places, grid), None, len(places) - 1)
+    before = np.clip(after - 1, 0, None)
+    rows = np.where(grid - places[before] <= places[after] - grid, before, after)
+    there = np.abs(grid - places[rows]) <= 0.5
+    repairs: list[str] = []
+    if len(places) > 1:
+        found_hz = 1e6 / float(np.median(np.diff(times_us)))
+        off = float(np.abs(places[rows[there]] - grid[there]).max())
+        if off > _AS_THEY_ARE:
+            repairs.append(
+                f"frames come at about {found_hz:.6g} Hz, up to {off * step_us / 1e3:.3g} ms beside the points of an "
+                f"even {rate_hz:.10g} Hz: each point has the nearest one"
+            )
+        elif len(set(rows[there].tolist())) < len(places):
+            repairs.append(f"frames come at about {found_hz:.6g} Hz: those at {rate_hz:.10g} Hz are taken")
+    gaps = _gaps(~there, step_us)
+    if gaps:
+        repairs.append(_told(gaps, int(np.count_nonzero(~there))))
+    return Nearest(np.where(there, rows, -1), tuple(repairs), gaps)
+
+
+def _told(gaps: tuple[Gap, ...], samples: int) -> str:
+    shown = ", ".join(f"{gap.start_us / 1e6:g} to {gap.end_us / 1e6:g} s" for gap in gaps[:_GAPS_TOLD])
+    more = f" and {len(gaps) - _GAPS_TOLD} times more" if len(gaps) > _GAPS_TOLD else ""
+    return f"nothing was recorded from {shown}{more}; zeros stand there: {samples} samples"

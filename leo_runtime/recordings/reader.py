@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from leo_runtime.errors import RecordingError, in_words
+from leo_runtime.recordings.samples import Samples, StoredSamples
 from leo_runtime.recordings.stream import Gap, RecordedStream
 
 ENTRY_POINTS = "leo_runtime.recordings"
@@ -21,8 +22,10 @@ ENTRY_POINTS = "leo_runtime.recordings"
 class StreamData:
     """What a file holds of one stream."""
 
-    samples: np.ndarray
-    """(samples,) or (samples, channels): int16, or real numbers (of audio from -1 to 1), evenly spaced from time 0."""
+    samples: Samples
+    """(samples,) or (samples, channels): int16, or real numbers (of audio from -1 to 1), evenly spaced from time 0; of
+    a camera (frames, height, width, channels): uint8 or real numbers. An array, or what reads spans of the file when
+    it is asked."""
     rate_hz: float
     repairs: tuple[str, ...] = ()
     """What was wrong with the file and is mended in `samples`, a sentence each; replay prints them."""
@@ -52,7 +55,8 @@ def find_reader(path: Path, stream: RecordedStream, shipped: Mapping[str, Reader
     name = stream.format
     if name is None:
         suffix = path.suffix.removeprefix(".").lower()
-        name = suffix if suffix in known else "wav" if stream.kind == "audio" else "csv"
+        by_kind = {"audio": "wav", "camera": "pictures" if _is_folder(path) else "video"}
+        name = suffix if suffix in known else by_kind.get(stream.kind, "csv")
     if name in shipped:
         return shipped[name]
     if name not in others:
@@ -70,6 +74,13 @@ def find_reader(path: Path, stream: RecordedStream, shipped: Mapping[str, Reader
     return _guarded(reader, name, package)
 
 
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # A name that no file can have.
+        return False
+
+
 def _guarded(reader: Reader, name: str, package: str) -> Reader:
     """A reader of another package, which raises nothing but `LeoError`s and gives nothing but samples."""
 
@@ -78,10 +89,17 @@ def _guarded(reader: Reader, name: str, package: str) -> Reader:
         hint = f"it is a mistake of package `{package}`: tell its authors, or convert the file"
         with in_words(f"{who} failed", RecordingError, hint=hint):
             found = reader(path, stream)
-            wrong = _wrong(found)
+            wrong = _wrong(found, stream)
         if wrong:
             raise RecordingError(f"{who} gave {wrong}", hint=hint)
-        return found
+        if isinstance(found.samples, np.ndarray):
+            return found
+
+        def span(first: int, last: int) -> np.ndarray:
+            with in_words(f"{who} failed", RecordingError, hint=hint):
+                return found.samples[first:last]
+
+        return replace(found, samples=StoredSamples(found.samples.shape, found.samples.dtype, span))
 
     return read
 
@@ -99,21 +117,58 @@ def expect(path: Path, stream: RecordedStream, rate_hz: float, channels: int) ->
         )
 
 
+def as_frames(path: Path, stream: RecordedStream, found: StreamData) -> StreamData:
+    """Frames of a camera as they are kept: (frames, height, width, channels) of uint8 or float32.
+
+    Raises `RecordingError` where the file is not what the manifest says; for a value that is no number, when it is
+    read.
+    """
+    if abs(found.rate_hz - stream.rate_hz) > 1e-6 * stream.rate_hz:
+        raise RecordingError(
+            f"{path}: stream `{stream.name}` is declared at {stream.rate_hz} Hz, not at {found.rate_hz:.10g} Hz",
+            hint="correct the manifest",
+        )
+    frames, shape = found.samples, (len(found.samples), *stream.sample_shape)
+    if frames.shape != shape:
+        raise RecordingError(
+            f"{path}: stream `{stream.name}` is declared with frames of shape {stream.sample_shape} (height, width, "
+            f"channels), the file has {tuple(frames.shape[1:])}",
+            hint="correct the manifest's height_px, width_px and channels",
+        )
+    if frames.dtype == np.uint8:
+        return found
+
+    def numbers(first: int, last: int) -> np.ndarray:
+        with np.errstate(over="ignore"):
+            read = frames[first:last].astype(np.float32)
+        bad = ~np.isfinite(read)
+        if bad.any():
+            at = tuple(int(place) for place in np.argwhere(bad)[0])
+            raise RecordingError(
+                f"{path}: frame {first + at[0]}, at row {at[1]}, column {at[2]}, is not finite, or too great"
+            )
+        return read
+
+    return replace(found, samples=StoredSamples(shape, np.float32, numbers))
+
+
 def without_path(error: Exception) -> str:
     """What an error says, whose message names the file already."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-def _wrong(found: object) -> str:
+def _wrong(found: object, stream: RecordedStream) -> str:
     """What is wrong with what a reader gave; empty: nothing."""
     if not isinstance(found, StreamData):
         return f"{type(found).__name__}, not StreamData"
     samples = found.samples
-    if not isinstance(samples, np.ndarray):
+    if not isinstance(samples, Samples):
         return f"samples as {type(samples).__name__}, not as an array"
+    if stream.kind == "camera":
+        return "" if samples.dtype == np.uint8 or samples.dtype.kind == "f" else f"frames of type {samples.dtype}"
     if samples.dtype != np.int16 and samples.dtype.kind != "f":
         return f"samples of type {samples.dtype}, not int16 or real numbers"
-    if samples.ndim not in (1, 2) or samples.size == 0:
+    if len(samples.shape) not in (1, 2) or 0 in samples.shape:
         return f"samples of shape {samples.shape}, not (samples,) or (samples, channels)"
     return ""
 

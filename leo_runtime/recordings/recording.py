@@ -7,7 +7,7 @@ of its format. Samples are evenly spaced from time 0 on.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -17,15 +17,32 @@ from pydantic import Field, model_validator
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import RecordingError
+from leo_runtime.recordings.cameras import read_folder, read_video
 from leo_runtime.recordings.csv_text import read_csv
-from leo_runtime.recordings.reader import Reader, StreamData, expect, find_reader
+from leo_runtime.recordings.from_messages import read_messages
+from leo_runtime.recordings.links import LinkFile, read_links
+from leo_runtime.recordings.links import LinkSample as LinkSample
+from leo_runtime.recordings.npy import read_npy
+from leo_runtime.recordings.reader import Reader, StreamData, as_frames, expect, find_reader
+from leo_runtime.recordings.samples import Samples, blocks, converted, kept
 from leo_runtime.recordings.stream import Gap, RecordedStream
 from leo_runtime.recordings.wav import read_wav
 from leo_runtime.recordings.wisdm import read_wisdm
-from leo_runtime.schema import Document, FileName, Name, Positive, Quantity, Value, reject, unique
+from leo_runtime.schema import Document, FileName, Name, Quantity, Value, reject, unique
 from leo_runtime.values import lasting_us, samples_within
 
-SHIPPED: Mapping[str, Reader] = {"wav": read_wav, "csv": read_csv, "wisdm": read_wisdm}
+SHIPPED: Mapping[str, Reader] = {
+    "wav": read_wav,
+    "csv": read_csv,
+    "wisdm": read_wisdm,
+    "npy": read_npy,
+    "pictures": read_folder,
+    "video": read_video,
+    "mcap": read_messages,
+    "bag": read_messages,
+    "db3": read_messages,
+    "rosbag": read_messages,
+}
 """The readers that ship, by format."""
 
 
@@ -38,17 +55,6 @@ class Label(Value):
     label: Name
 
 
-class LinkSample(Value):
-    """What a link could do from `time_us` on."""
-
-    time_us: Quantity
-    source: Name
-    target: Name
-    latency_us: Quantity
-    bytes_per_s: Positive | None = None
-    """None here: the link is down."""
-
-
 class RecordingManifest(Document):
     """What was recorded, from where, and under which licence."""
 
@@ -59,6 +65,8 @@ class RecordingManifest(Document):
     streams: Annotated[tuple[RecordedStream, ...], Field(min_length=1)]
     labels: tuple[Label, ...] = ()
     links: tuple[LinkSample, ...] = ()
+    link_files: tuple[LinkFile, ...] = ()
+    """Network traces; when the recording is read, `links` has what they hold, and this is empty."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -74,10 +82,13 @@ class RecordingManifest(Document):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recording:
-    """A recording in memory: audio as int16 (samples,) or (samples, channels), anything else as float32."""
+    """A manifest and the samples of its streams."""
 
     manifest: RecordingManifest
-    samples: dict[str, np.ndarray]
+    samples: Mapping[str, Samples]
+    """By stream: audio as int16 (samples,) or (samples, channels), anything else as float32; of a camera (frames,
+    height, width, channels), uint8 or float32. An array, but of a long stream what reads spans of its file: slices and
+    `numpy.asarray` of it are arrays."""
     repairs: tuple[str, ...] = ()
     """What was wrong with the files and is mended in `samples`, a sentence each, with the file."""
     gaps: Mapping[str, tuple[Gap, ...]] = field(default_factory=dict)
@@ -101,6 +112,14 @@ class Recording:
             repairs += [f"{stream.file}: {repair}" for repair in found.repairs]
             if found.gaps:
                 gaps[stream.name] = found.gaps
+        if manifest.link_files:
+            lasts_us = max(lasting_us(stream.rate_hz, len(samples[stream.name])) for stream in manifest.streams)
+            links = list(manifest.links)
+            for link in manifest.link_files:
+                trace = read_links(manifest_path.parent / link.file, link, lasts_us)
+                links += trace.samples
+                repairs += [f"{link.file}: {repair}" for repair in trace.repairs]
+            manifest = manifest.model_copy(update={"links": tuple(links), "link_files": ()})
         return cls(manifest, samples, tuple(repairs), gaps)
 
     @property
@@ -155,37 +174,59 @@ class Recording:
 
 
 def read_stream(path: Path, stream: RecordedStream) -> StreamData:
-    """The samples of a stream from its file: audio as int16, anything else as float32, in C order.
+    """The samples of a stream from its file: audio as int16, anything else as float32.
 
     Raises `RecordingError` where the file is not what the manifest says.
     """
     found = find_reader(path, stream, SHIPPED)(path, stream)
-    expect(path, stream, found.rate_hz, found.samples.shape[1] if found.samples.ndim > 1 else 1)
-    samples = found.samples.reshape(len(found.samples), -1)
-    with np.errstate(over="ignore"):
-        bad = ~np.isfinite(samples.astype(np.float32, copy=False))
-    if bad.any():
-        first, channel = (int(place) for place in np.argwhere(bad)[0])
-        value = samples[first, channel]
-        raise RecordingError(f"{path}: sample {first}, channel {channel}, is not finite, or too great: {value:g}")
-    kept, repairs = _as_audio(samples) if stream.kind == "audio" else (samples.astype(np.float32, copy=False), ())
-    return StreamData(kept if stream.channels > 1 else kept[:, 0], found.rate_hz, found.repairs + repairs, found.gaps)
+    if stream.kind == "camera":
+        return as_frames(path, stream, found)
+    samples = found.samples
+    expect(path, stream, found.rate_hz, samples.shape[1] if len(samples.shape) > 1 else 1)
+    cut = _count_outside(path, samples) if samples.dtype != np.int16 else 0
+    is_audio = stream.kind == "audio"
+    repairs = (f"values outside -1 to 1 are cut off there: {cut}",) if is_audio and cut else ()
+    shape = (len(samples), stream.channels) if stream.channels > 1 else (len(samples),)
+
+    def convert(span: np.ndarray) -> np.ndarray:
+        span = span.reshape(len(span), *shape[1:])
+        return _as_audio(span) if is_audio else span.astype(np.float32, copy=False)
+
+    as_wanted = converted(samples, shape, np.int16 if is_audio else np.float32, convert)
+    return replace(found, samples=kept(as_wanted), repairs=found.repairs + repairs)
 
 
-def _as_audio(samples: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    """As int16, and what had to be cut off to fit."""
+def _count_outside(path: Path, samples: Samples) -> int:
+    """How many values are outside -1 to 1. Raises `RecordingError` for one that is no finite float32."""
+    first, outside = 0, 0
+    for block in blocks(samples):
+        values = block.reshape(len(block), -1)
+        with np.errstate(over="ignore"):
+            bad = ~np.isfinite(values.astype(np.float32, copy=False))
+        if bad.any():
+            at, channel = (int(place) for place in np.argwhere(bad)[0])
+            value = values[at, channel]
+            raise RecordingError(
+                f"{path}: sample {first + at}, channel {channel}, is not finite, or too great: {value:g}"
+            )
+        outside += int(np.count_nonzero((values < -1) | (values > 1)))
+        first += len(block)
+    return outside
+
+
+def _as_audio(samples: np.ndarray) -> np.ndarray:
+    """As int16, what is outside -1 to 1 cut off."""
     if samples.dtype == np.int16:
-        return samples, ()
-    cut = int(np.count_nonzero((samples < -1) | (samples > 1)))
-    kept = np.clip(np.rint(np.clip(samples, -1, 1) * 32_768.0), -32_768, 32_767).astype(np.int16)
-    return kept, (f"values outside -1 to 1 are cut off there: {cut}",) if cut else ()
+        return samples
+    rounded: np.ndarray = np.clip(np.rint(np.clip(samples, -1, 1) * 32_768.0), -32_768, 32_767).astype(np.int16)
+    return rounded
 
 
 def check_streams(workload: Workload, recording: Recording) -> None:
     """Raise `RecordingError` where a recording lacks a stream of the workload, or has it at another rate."""
     for stream in workload.streams:
         found = recording.stream(stream.name)
-        for what in ("rate_hz", "channels", "kind"):
+        for what in ("rate_hz", "channels", "kind", "height_px", "width_px"):
             wanted, given = getattr(stream, what), getattr(found, what)
             if wanted != given:
                 raise RecordingError(

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from leo_runtime.schema import Name, Positive, Rate, Value
+from pydantic import Field, model_validator
+
+from leo_runtime.schema import Name, Positive, Quantity, Rate, Value, reject
+
+Pixels = Annotated[int, Field(ge=1, le=65_536)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,16 +20,37 @@ class Gap:
     end_us: int
 
 
+class StatedGap(Value):
+    """A gap that the manifest tells of, since the stream's file has no way to."""
+
+    start_us: Quantity
+    end_us: Quantity
+
+
 class RecordedStream(Value):
     """One sensor's samples."""
 
     name: Name
-    kind: Literal["audio", "motion", "other"] = "other"
+    kind: Literal["audio", "motion", "camera", "other"] = "other"
     file: Name
     format: Name | None = None
     """The reader of the file, such as `wav` or `csv`. None: by the end of the file's name, else by `kind`."""
     rate_hz: Rate
     channels: Positive = 1
+    height_px: Pixels | None = None
+    """Of a camera: the rows of a frame."""
+    width_px: Pixels | None = None
+    """Of a camera: the columns of a frame, each of `channels` values: 1 grey, 3 red, green and blue."""
+    gaps: tuple[StatedGap, ...] = ()
+    """Where nothing was recorded, and zeros stand in the file."""
+    topic: Name | None = None
+    """Of messages (MCAP, ROS bags): the topic they are on. None: the only one that can be meant."""
+    fields: tuple[Name, ...] = ()
+    """Of messages: the numbers of the channels, in this order, such as `linear_acceleration.x`; a list counts as all
+    its numbers. Empty: those that a known kind of message has, or every number of it."""
+    time_field: Name | None = None
+    """Of messages: their own time, such as `header.stamp`. None: `header.stamp` or `timestamp` where they have one,
+    else when they were logged."""
     columns: tuple[Name, ...] = ()
     """Of a table: the columns of the channels, in this order. Empty: all but the one of the times, in theirs."""
     time_column: Name | None = None
@@ -37,3 +62,20 @@ class RecordedStream(Value):
     its times count from 1970, else `recording`."""
     times: Literal["each", "first", "last"] = "each"
     """`first`, `last`: samples came in packets, and share the time of their packet's first or last."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        sizes = [size for size in (self.height_px, self.width_px) if size is not None]
+        if len(sizes) != (2 if self.kind == "camera" else 0):
+            reject("a camera has `height_px` and `width_px`, and nothing else has them", "$.kind", self.kind)
+        for i, gap in enumerate(self.gaps):
+            if gap.end_us <= gap.start_us:
+                reject(f"the gap ends at {gap.end_us}, not after its start", f"$.gaps[{i}].end_us", gap.end_us)
+        return self
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Of one sample: () of one channel, (channels,) of more, (height, width, channels) of a camera."""
+        if self.height_px is not None and self.width_px is not None:
+            return (self.height_px, self.width_px, self.channels)
+        return () if self.channels == 1 else (self.channels,)

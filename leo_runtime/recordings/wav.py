@@ -11,15 +11,18 @@ it says in both places was cut, and is refused.
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from leo_runtime.errors import RecordingError
 from leo_runtime.recordings.reader import StreamData, without_path
+from leo_runtime.recordings.samples import Samples, StoredSamples
 from leo_runtime.recordings.stream import RecordedStream
 
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
@@ -63,18 +66,40 @@ class _Lengths:
     """Of its samples, where 32 bits have no room for that (RF64)."""
 
 
+class _Raw:
+    """The bytes of an open file, by slices, read when they are asked for."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._length = file.seek(0, io.SEEK_END)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, span: slice) -> bytes:
+        start, end, _ = span.indices(self._length)
+        self._file.seek(start)
+        return self._file.read(max(0, end - start))
+
+
 def read_wav(path: Path, _stream: RecordedStream) -> StreamData:
     """The samples of a file: PCM of 8, 16, 24 or 32 bits as int16, rounded; floats as they are.
 
-    Raises `RecordingError` where it cannot be read, is cut, empty, or of another format.
+    Spans are read when they are asked for. Raises `RecordingError` where it cannot be read, is cut, empty, or of
+    another format.
     """
+    repairs: list[str] = []
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            samples, form = _found(path, _Raw(file), repairs)
     except (OSError, ValueError) as error:
         raise RecordingError(f"{path}: cannot be read as WAV ({without_path(error)})") from None
+    return StreamData(samples, form.rate_hz, tuple(repairs))
+
+
+def _found(path: Path, raw: _Raw, repairs: list[str]) -> tuple[Samples, _Format]:
     lengths = _lengths(path, raw)
     found: dict[bytes, _Chunk] = {}
-    repairs: list[str] = []
     for chunk in _chunks(path, raw, lengths, repairs):
         if chunk.name in (b"fmt ", b"data") and chunk.name not in found:
             found[chunk.name] = chunk
@@ -84,10 +109,11 @@ def read_wav(path: Path, _stream: RecordedStream) -> StreamData:
         if name not in found:
             raise _wrong(path, f"it has no chunk `{name.decode()}`")
     form = _format(path, raw, found[b"fmt "])
-    return StreamData(_samples(path, raw, found[b"data"], form, lengths, repairs), form.rate_hz, tuple(repairs))
+    count = _count(path, raw, found[b"data"], form, lengths, repairs)
+    return _samples(path, found[b"data"].start, count, form), form
 
 
-def _lengths(path: Path, raw: bytes) -> _Lengths:
+def _lengths(path: Path, raw: _Raw) -> _Lengths:
     if len(raw) < _LEAST_BYTES:
         raise _wrong(path, "its header is cut short")
     if raw[:4] not in (b"RIFF", b"RF64", b"BW64") or raw[8:12] != b"WAVE":
@@ -101,11 +127,11 @@ def _lengths(path: Path, raw: bytes) -> _Lengths:
         return _Lengths(8 + whole, None)
     if raw[12:16] != b"ds64":
         raise _wrong(path, f"expected the chunk `ds64` at byte 12, got {_shown(raw[12:16])}")
-    whole, data = struct.unpack_from("<QQ", raw, 20)
+    whole, data = struct.unpack("<QQ", raw[20:36])
     return _Lengths(8 + whole, data)
 
 
-def _chunks(path: Path, raw: bytes, lengths: _Lengths, repairs: list[str]) -> Iterator[_Chunk]:
+def _chunks(path: Path, raw: _Raw, lengths: _Lengths, repairs: list[str]) -> Iterator[_Chunk]:
     """All chunks in their order. One that is longer than the file is the last one, as are samples of no length."""
     at = 12
     while at < len(raw):
@@ -131,7 +157,7 @@ def _is_name(letters: bytes) -> bool:
     return letters.isascii() and letters.decode("ascii", "replace").isprintable()
 
 
-def _goes_on_in_chunks(raw: bytes, at: int) -> bool:
+def _goes_on_in_chunks(raw: _Raw, at: int) -> bool:
     """Whether what follows is chunks up to the very end, and no samples."""
     while at < len(raw):
         if not _is_name(raw[at : at + 4]):
@@ -140,13 +166,13 @@ def _goes_on_in_chunks(raw: bytes, at: int) -> bool:
     return at == len(raw)
 
 
-def _behind(raw: bytes, start: int, length: int) -> int:
+def _behind(raw: _Raw, start: int, length: int) -> int:
     """Where what follows a chunk begins: its filling is left out by some programs."""
     end = start + length
     return end + 1 if length % 2 and raw[end : end + 1] == b"\0" else end
 
 
-def _format(path: Path, raw: bytes, chunk: _Chunk) -> _Format:
+def _format(path: Path, raw: _Raw, chunk: _Chunk) -> _Format:
     """What the samples are. Raises `RecordingError` where they cannot be read."""
     content = raw[chunk.start : chunk.start + chunk.length]
     if len(content) < 16:
@@ -168,7 +194,8 @@ def _format(path: Path, raw: bytes, chunk: _Chunk) -> _Format:
     return _Format(rate_hz, channels, tag, bits // 8)
 
 
-def _samples(path: Path, raw: bytes, chunk: _Chunk, form: _Format, lengths: _Lengths, repairs: list[str]) -> np.ndarray:
+def _count(path: Path, raw: _Raw, chunk: _Chunk, form: _Format, lengths: _Lengths, repairs: list[str]) -> int:
+    """How many samples of all channels the file holds, as far as they are to be read."""
     frame_bytes = form.width_bytes * form.channels
     promised, rest_bytes = chunk.length // frame_bytes, len(raw) - chunk.start
     held = rest_bytes // frame_bytes
@@ -182,7 +209,7 @@ def _samples(path: Path, raw: bytes, chunk: _Chunk, form: _Format, lengths: _Len
             raise _wrong(path, f"{said}, and {rest_bytes} are left, less than one of {frame_bytes}")
         left = f", but the last {rest_bytes % frame_bytes} bytes" if rest_bytes % frame_bytes else ""
         repairs.append(f"{said}; the {held} samples up to the end of the file are read{left}")
-        return _decoded(raw, chunk.start, held, form)
+        return held
     if chunk.length > rest_bytes:
         raise RecordingError(
             f"{path}: truncated, its header promises {promised} samples and it holds {held}",
@@ -190,20 +217,40 @@ def _samples(path: Path, raw: bytes, chunk: _Chunk, form: _Format, lengths: _Len
         )
     if chunk.length % frame_bytes:
         raise _wrong(path, f"its {chunk.length} bytes of samples are no whole number of {frame_bytes}")
-    return _decoded(raw, chunk.start, promised, form)
+    return promised
 
 
-def _decoded(raw: bytes, start: int, samples: int, form: _Format) -> np.ndarray:
+def _samples(path: Path, start: int, count: int, form: _Format) -> Samples:
     """So many samples from byte `start` on."""
-    values = samples * form.channels
+    frame_bytes = form.width_bytes * form.channels
+
+    def read(first: int, last: int) -> np.ndarray:
+        try:
+            with path.open("rb") as file:
+                file.seek(start + first * frame_bytes)
+                raw = file.read((last - first) * frame_bytes)
+        except OSError as error:
+            raise RecordingError(f"{path}: cannot be read as WAV ({without_path(error)})") from None
+        if len(raw) < (last - first) * frame_bytes:
+            raise RecordingError(
+                f"{path}: ends before sample {last}, and had {count} when it was opened",
+                hint="leave the files of a recording as they are while it is used",
+            )
+        return _decoded(raw, form)
+
+    shape = (count, form.channels) if form.channels > 1 else (count,)
+    return StoredSamples(shape, f"<f{form.width_bytes}" if form.tag == _FLOAT else np.int16, read)
+
+
+def _decoded(raw: bytes, form: _Format) -> np.ndarray:
     if form.tag == _FLOAT:
-        data = np.frombuffer(raw, f"<f{form.width_bytes}", values, start)
+        data = np.frombuffer(raw, f"<f{form.width_bytes}")
     elif form.width_bytes == 1:
-        data = (np.frombuffer(raw, np.uint8, values, start).astype(np.int16) - 128) * np.int16(256)
+        data = (np.frombuffer(raw, np.uint8).astype(np.int16) - 128) * np.int16(256)
     elif form.width_bytes == 2:
-        data = np.frombuffer(raw, "<i2", values, start)
+        data = np.frombuffer(raw, "<i2")
     else:
-        data = _rounded(np.frombuffer(raw, np.uint8, values * form.width_bytes, start).reshape(values, -1))
+        data = _rounded(np.frombuffer(raw, np.uint8).reshape(-1, form.width_bytes))
     return data.reshape(-1, form.channels) if form.channels > 1 else data
 
 

@@ -96,7 +96,7 @@ def compare(
         left_out = {
             f"{stage} ({variant}) on {resource}": why for (stage, resource, variant), why in runtime.left_out.items()
         }
-    own = summary.total(replayed, summary.energy(replayed))
+    own = _total(replayed)
     return Compared(replayed, missing, left_out, (own, *(beside(case, time, placing, bar) if others else ())))
 
 
@@ -119,11 +119,15 @@ def beside(case: Case, time: Time, placing: Placing, bar: Bar) -> tuple[summary.
                 bar(f"beside it, {called}") as progress,
                 _simulated(case, other, other.solver(time), once.backends) as runtime,
             ):
-                found = _replay(runtime, case, "virtual", other, progress)
-            totals.append(replace(summary.total(found, summary.energy(found)), policy=called))
+                # Its frames are let go of before the next one's.
+                totals.append(replace(_total(_replay(runtime, case, "virtual", other, progress)), policy=called))
     finally:
         once.close()
     return tuple(totals)
+
+
+def _total(replayed: Replay) -> summary.Total:
+    return summary.total(replayed, summary.energy(replayed))
 
 
 def _runtime(case: Case, time: Time, placing: Placing) -> Runtime:

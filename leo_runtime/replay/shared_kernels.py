@@ -1,4 +1,4 @@
-"""Values for replays under several policies: each stage of each frame is computed once, whoever would have run it.
+"""Values for replays under several policies: what a stage makes of a frame is computed once, whoever would have run it.
 
 Where a stage may run is asked of the machine's own backends; what it computes comes from one reference for all of them.
 So policies are compared in the time it takes to compute one of them, and differ in nothing but their placements.
@@ -26,7 +26,27 @@ _Computation = tuple[str, str, tuple[Shape, ...]]
 """Operator, parameters and shapes of the inputs: what two stages have in common that compute the same. Their names do
 not count: two graphs may each have a stage of one name."""
 
-_Memory = dict[tuple[_Computation, bytes], np.ndarray]
+REMEMBERED_BYTES = 32 << 20
+"""How much is remembered: some minutes of the demo. What comes later in the recording is computed by every policy."""
+
+
+class _Memory:
+    """What was computed, by computation and digest of its inputs, up to a bound.
+
+    The first values stay: each policy comes by all of them in one order, so those of the end would never be met again.
+    """
+
+    def __init__(self) -> None:
+        self._values: dict[tuple[_Computation, bytes], np.ndarray] = {}
+        self._bytes = 0
+
+    def get(self, key: tuple[_Computation, bytes]) -> np.ndarray | None:
+        return self._values.get(key)
+
+    def keep(self, key: tuple[_Computation, bytes], value: np.ndarray) -> None:
+        if self._bytes + value.nbytes <= REMEMBERED_BYTES:
+            self._values[key] = value
+            self._bytes += value.nbytes
 
 
 class SharedKernels:
@@ -37,7 +57,7 @@ class SharedKernels:
 
     def __init__(self, hardware: Hardware) -> None:
         """Raises what making the reference raises."""
-        memory: _Memory = {}
+        memory = _Memory()
         with ExitStack() as undo:
             # What is not here is not said again: the run that others are compared with has said so.
             machine = undo.enter_context(open_backends(hardware))
@@ -70,7 +90,9 @@ class _Once:
         key = (stage.operator.name, stage.params[variant].model_dump_json(), tuple(stage.input_shapes))
         if key not in self._kernels:  # Every policy loads it anew.
             able = self._reference if self._reference.supports(stage, variant) else self._real
-            self._kernels[key] = _OnceKernel(able.load(stage, variant), key, self._memory)
+            kernel = able.load(stage, variant)
+            # A copy of the samples is sooner made again than found.
+            self._kernels[key] = kernel if stage.operator.is_source else _OnceKernel(kernel, key, self._memory)
         return self._kernels[key]
 
     def close(self) -> None:
@@ -88,6 +110,8 @@ class _OnceKernel:
         for array in inputs:
             digest.update(np.ascontiguousarray(array).data)
         key = (self._computes, digest.digest())
-        if key not in self._memory:
-            self._memory[key] = frozen_copy(self._kernel(inputs))
-        return self._memory[key]
+        if (known := self._memory.get(key)) is not None:
+            return known
+        found = frozen_copy(self._kernel(inputs))
+        self._memory.keep(key, found)
+        return found

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from importlib import import_module
+from typing import overload
 
 from leo_runtime.documents.problem import Placement, Problem
+from leo_runtime.documents.window import WindowPlacement, WindowProblem
 from leo_runtime.errors import InputError, SolverError
-from leo_runtime.schema import MAX_QUANTITY
-from leo_runtime.values import whole
+from leo_runtime.solver.limits import plain_limits as plain_limits
 
 SOLVERS: dict[str, str] = {
     "exact": "leo_runtime.solver.exact:solve",
@@ -23,10 +24,8 @@ SOLVERS: dict[str, str] = {
 }
 """Name of each solver and where it is, as "module:function"; the module is imported when it is first asked for."""
 
-MAX_SEED = 2**62
-"""What compiled code has room for."""
 
-
+@overload
 def solve(
     problem: Problem,
     solver: str = "exact",
@@ -34,28 +33,45 @@ def solve(
     limit_ms: int | None = None,
     limit_nodes: int | None = None,
     seed: int = 0,
-) -> Placement:
-    """Answer one frame's question.
+) -> Placement: ...
+
+
+@overload
+def solve(
+    problem: WindowProblem,
+    solver: str = "exact",
+    *,
+    limit_ms: int | None = None,
+    limit_nodes: int | None = None,
+    seed: int = 0,
+) -> WindowPlacement: ...
+
+
+def solve(
+    problem: Problem | WindowProblem,
+    solver: str = "exact",
+    *,
+    limit_ms: int | None = None,
+    limit_nodes: int | None = None,
+    seed: int = 0,
+) -> Placement | WindowPlacement:
+    """Answer the question of one frame, or of a window, in the form that it asks for.
 
     `limit_nodes` bounds the search in nodes (or moves), repeatably; `limit_ms` in wall time, for which the answer is
     `feasible` with its proved bounds when it bites. `None` means until proved. Raises `SolverError` on an unknown
     name, or when this solver cannot answer this problem at all, and `InputError` for what is no problem or no number.
     """
+    if isinstance(problem, WindowProblem):
+        from leo_runtime.solver.window import solve_window
+
+        return solve_window(problem, solver, limit_ms=limit_ms, limit_nodes=limit_nodes, seed=seed)
     if not isinstance(problem, Problem):
         raise InputError(
-            f"the question is a Problem, got {type(problem).__name__}", hint="read it with Problem.from_file(path)"
+            f"the question is a Problem, got {type(problem).__name__}",
+            hint="read it with Problem.from_file(path), or as a WindowProblem",
         )
     limit_ms, limit_nodes, seed = plain_limits(limit_ms, limit_nodes, seed)
     return named(solver)(problem, limit_ms=limit_ms, limit_nodes=limit_nodes, seed=seed)
-
-
-def plain_limits(limit_ms: object, limit_nodes: object, seed: object) -> tuple[int | None, int | None, int]:
-    """Limits and seed of a solver as plain numbers. Raises `InputError` for what is none, or out of range."""
-    return (
-        None if limit_ms is None else whole(limit_ms, "limit_ms", most=MAX_QUANTITY),
-        None if limit_nodes is None else whole(limit_nodes, "limit_nodes", most=MAX_QUANTITY),
-        whole(seed, "seed", most=MAX_SEED),
-    )
 
 
 def named(solver: str) -> Callable[..., Placement]:

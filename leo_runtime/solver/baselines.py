@@ -16,6 +16,7 @@ from leo_runtime.documents.problem import Mode, Placement, Problem
 from leo_runtime.solver.compiled import Compiled
 from leo_runtime.solver.limits import limited
 from leo_runtime.solver.lists import Lists, consider_single_processors
+from leo_runtime.solver.protocols import Ordered
 
 POLICIES: dict[str, tuple[str, ...]] = {
     "cpu-only": ("cpu",),
@@ -39,7 +40,7 @@ def prefer(
     with limited(limit_ms, began) as stop:
         lists = Lists.of(Compiled(problem), stop)
         for accurate in (False, True):
-            modes = _preferred(lists, preferences, accurate)
+            modes = preferred(lists.compiled, preferences, accurate)
             lists.consider(modes, lists.by_rank)
             lists.consider(modes, lists.by_due)
             if lists.best is not None and lists.best[0] == 0:
@@ -47,9 +48,9 @@ def prefer(
         return lists.placement(name, began, whole=False)
 
 
-def _preferred(lists: Lists, preferences: Sequence[str], accurate: bool) -> list[int]:
+def preferred(question: Ordered, preferences: Sequence[str], accurate: bool) -> list[int]:
     """The mode of each stage under the policy, as its number within the stage."""
-    problem, stages = lists.compiled.problem, lists.compiled.stages
+    problem, stages = question.problem, question.stages
     others = [resource.name for resource in problem.resources if resource.name not in preferences]
     rank = {name: k for k, name in enumerate([*preferences, *others])}
     linked = {(link.source, link.target) for link in problem.links}

@@ -7,18 +7,20 @@ run interpreted on Python's own integers.
 
 import importlib.util
 import sys
+from array import array
 from collections.abc import Sequence
 from pathlib import Path
 from threading import RLock
 from time import perf_counter_ns
 from types import ModuleType
 
-from leo_runtime.documents.problem import Placement, Problem, StageModes
-from leo_runtime.solver.protocols import LearningSearch, SearchKernel
+from leo_runtime.documents.problem import Placement, Question, StageModes
+from leo_runtime.solver.protocols import LearningSearch, SearchKernel, WindowSearch
 from leo_runtime.solver.search import clauses as _clauses
 from leo_runtime.solver.search import flatten as _flatten
 from leo_runtime.solver.search import kernel as _kernel
 from leo_runtime.solver.search import placements as _placements
+from leo_runtime.solver.search import windows as _windows
 from leo_runtime.solver.search.flatten import Flat, Stages
 from leo_runtime.solver.search.placements import Status as Status
 
@@ -38,11 +40,14 @@ SEARCHES = (
     "learning",
     "lasting",
     "clauses",
+    "openings",
+    "expected",
+    "windows",
 )
 """Each is made of those before it."""
 SOURCES = ("flatten", *SEARCHES, "placements")
 
-COMPILED = _kernel.COMPILED and _clauses.COMPILED and _flatten.COMPILED and _placements.COMPILED
+COMPILED = all(source.COMPILED for source in (_kernel, _clauses, _windows, _flatten, _placements))
 """Whether all of it was compiled at install."""
 
 
@@ -74,7 +79,7 @@ def interpreted(source: str) -> ModuleType:
 
 
 class Compiled:
-    """A `Problem` as flat integers. Stages are in topological order (ties: the problem's order); modes, links and lanes
+    """A problem as flat integers. Stages are in topological order (ties: the problem's order); modes, links and lanes
     are numbered in the problem's order. `stages[i]` is the problem's stage at topological position `i`.
     """
 
@@ -85,7 +90,7 @@ class Compiled:
     wide: bool
     """Whether 64 bits could be too few for what the kernel counts."""
 
-    def __init__(self, problem: Problem, like: "Compiled | None" = None) -> None:
+    def __init__(self, problem: Question, like: "Compiled | None" = None) -> None:
         """Flatten a problem; `like` is one that differs from it in nothing but its resources' and links' numbers."""
         self.problem = problem
         self.flat = flat = flattened(problem, None if like is None else like.flat.stages)
@@ -123,7 +128,7 @@ class Compiled:
         )
 
 
-def flattened(problem: Problem, stages: Stages | None = None) -> Flat:
+def flattened(problem: Question, stages: Stages | None = None) -> Flat:
     """The problem written down, by the interpreter if 64 bits do not hold all its numbers; `stages` may be known."""
     try:
         return Flat(problem, stages if isinstance(stages, Stages) else None)
@@ -138,3 +143,16 @@ def clause_search(kernel: SearchKernel, *, lasting: bool = False) -> LearningSea
         return _clauses.ClauseSearch(kernel, lasting)
     search: LearningSearch = interpreted("clauses").ClauseSearch(kernel, lasting)
     return search
+
+
+def window_search(frame: Sequence[int], page: Sequence[int], *, wide: bool) -> tuple[SearchKernel, WindowSearch]:
+    """The kernel of a window's frame, and the search of the window that `page` makes of it (`windows.WindowSearch`).
+
+    Compiled, unless 64 bits are too few for what is counted.
+    """
+    if COMPILED and not wide:
+        kernel: SearchKernel = _kernel.Kernel(array("q", frame))
+        return kernel, _windows.WindowSearch(kernel, array("q", page))
+    kernel = interpreted("kernel").Kernel(list(frame))
+    search: WindowSearch = interpreted("windows").WindowSearch(kernel, list(page))
+    return kernel, search

@@ -7,7 +7,7 @@ processor that has one.
 
 from collections.abc import Callable, Iterator, Sequence
 
-from leo_runtime.solver.compiled import Compiled
+from leo_runtime.solver.protocols import Ordered
 
 
 class Groups:
@@ -16,10 +16,10 @@ class Groups:
     Nothing in it changes after it was made: it may be used from several threads.
     """
 
-    def __init__(self, compiled: Compiled) -> None:
+    def __init__(self, question: Ordered) -> None:
         """Look everything up once."""
-        position = {name: i for i, name in enumerate(compiled.names)}
-        self.inputs = [[position[name] for name in stage.inputs] for stage in compiled.stages]
+        position = {name: i for i, name in enumerate(stage.name for stage in question.stages)}
+        self.inputs = [[position[name] for name in stage.inputs] for stage in question.stages]
         self.readers: list[list[int]] = [[] for _ in position]
         """For each stage the stages that read its output."""
         for i, inputs in enumerate(self.inputs):
@@ -27,7 +27,7 @@ class Groups:
                 self.readers[j].append(i)
         self.neighbours = [inputs + readers for inputs, readers in zip(self.inputs, self.readers, strict=True)]
         """For each stage its inputs, then its readers."""
-        self.places = [[mode.resource for mode in stage.modes] for stage in compiled.stages]
+        self.places = [[mode.resource for mode in stage.modes] for stage in question.stages]
         """For each stage the resource of each of its modes."""
         self._there: list[dict[str, list[int]]] = []
         """For each stage and resource its modes there, if it has any."""
@@ -36,11 +36,12 @@ class Groups:
             for g, place in enumerate(places):
                 there.setdefault(place, []).append(g)
             self._there.append(there)
-        self._variants = [[mode.variant for mode in stage.modes] for stage in compiled.stages]
-        self._links = {(link.source, link.target) for link in compiled.problem.links}
-        self._links.update((name, name) for name in compiled.resources)
+        self._variants = [[mode.variant for mode in stage.modes] for stage in question.stages]
+        self._links = {(link.source, link.target) for link in question.problem.links}
+        resources = [resource.name for resource in question.problem.resources]
+        self._links.update((name, name) for name in resources)
         used = {place for places in self.places for place in places}
-        self.resources = [name for name in compiled.resources if name in used]
+        self.resources = [name for name in resources if name in used]
         """Those that stages can run on."""
         self._beside = {
             name: [k for k in self.resources if k != name and ((k, name) in self._links or (name, k) in self._links)]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from leo_runtime.documents.problem import Problem
+from leo_runtime.documents.problem import Question
 from leo_runtime.solver.compiled import Compiled
 from leo_runtime.solver.limits import Stop
 from leo_runtime.solver.prove import prove
@@ -15,7 +15,7 @@ NODES_EACH = 5_000
 UNKNOWN = "rules 4, 5 and 7 (links, memory, budgets, limits) cannot all be kept; which of them clash was not found out"
 
 
-def reason(problem: Problem, stop: Stop | None = None) -> str:
+def reason(problem: Question, stop: Stop | None = None) -> str:
     """The first rule without which there would be an answer, with the names it is about; the problem is infeasible.
 
     Tried from the particular to the general: a stage that can run nowhere, a pair of stages without a link, then each
@@ -39,7 +39,7 @@ def reason(problem: Problem, stop: Stop | None = None) -> str:
     return UNKNOWN if answerable is None else "rule 4: no choice of places has a link from every input to its reader"
 
 
-def _nowhere(problem: Problem) -> Iterator[str]:
+def _nowhere(problem: Question) -> Iterator[str]:
     """Rule 5: stages none of whose modes fits into memory alone."""
     caps = {resource.name: resource.memory_bytes for resource in problem.resources}
     for stage in problem.stages:
@@ -53,7 +53,7 @@ def _nowhere(problem: Problem) -> Iterator[str]:
             yield f"rule 5: `{stage.name}` alone needs at least {needs} bytes of memory, more than there is on {where}"
 
 
-def _unlinked(problem: Problem) -> Iterator[str]:
+def _unlinked(problem: Question) -> Iterator[str]:
     """Rule 4: a reader none of whose places can be reached from any place of its input."""
     linked = {(link.source, link.target) for link in problem.links}
     places = {stage.name: [mode.resource for mode in stage.modes] for stage in problem.stages}
@@ -66,7 +66,7 @@ def _unlinked(problem: Problem) -> Iterator[str]:
                 )
 
 
-def _without_one(problem: Problem) -> Iterator[tuple[str, Problem]]:
+def _without_one(problem: Question) -> Iterator[tuple[str, Question]]:
     """The problem without one rule at a time, then without all of a kind, and what to say if that has an answer."""
     for r, resource in enumerate(problem.resources):
         if resource.memory_bytes is not None:
@@ -104,7 +104,7 @@ def _without_one(problem: Problem) -> Iterator[tuple[str, Problem]]:
         )
 
 
-def _answerable(problem: Problem, limit_nodes: int, stop: Stop) -> tuple[bool | None, int]:
+def _answerable(problem: Question, limit_nodes: int, stop: Stop) -> tuple[bool | None, int]:
     """Whether there is an answer (None: neither found nor ruled out within the limits), and how many nodes it took."""
     kernel = Compiled(problem).kernel()
     stop.watch(kernel)

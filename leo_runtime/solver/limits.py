@@ -1,4 +1,4 @@
-"""The wall-time limit of a solve: one timer that stops every kernel the solve makes use of."""
+"""The limits of a solve: what they may be, and one timer that stops every kernel the solve makes use of."""
 
 import os
 from collections.abc import Callable
@@ -9,7 +9,12 @@ from threading import TIMEOUT_MAX, Condition, Thread
 from time import monotonic, perf_counter_ns
 from typing import ClassVar, Self
 
+from leo_runtime.schema import MAX_QUANTITY
 from leo_runtime.solver.protocols import Halting
+from leo_runtime.values import whole
+
+MAX_SEED = 2**62
+"""What compiled code has room for."""
 
 
 class Timer:
@@ -114,3 +119,12 @@ def limited(limit_ms: int | None, began_ns: int) -> Stop:
     if limit_ms is None:
         return Stop()
     return Stop(max(limit_ms / 1000 - (perf_counter_ns() - began_ns) / 1e9, 0))
+
+
+def plain_limits(limit_ms: object, limit_nodes: object, seed: object) -> tuple[int | None, int | None, int]:
+    """Limits and seed of a solver as plain numbers. Raises `InputError` for what is none, or out of range."""
+    return (
+        None if limit_ms is None else whole(limit_ms, "limit_ms", most=MAX_QUANTITY),
+        None if limit_nodes is None else whole(limit_nodes, "limit_nodes", most=MAX_QUANTITY),
+        whole(seed, "seed", most=MAX_SEED),
+    )

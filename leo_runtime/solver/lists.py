@@ -10,16 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from leo_runtime.documents.problem import CRITERIA, Mode, Placement
+from leo_runtime.documents.problem import CRITERIA, Mode, Placement, StageModes
 from leo_runtime.errors import SolverError
 from leo_runtime.solver.compiled import Compiled
 from leo_runtime.solver.infeasible import reason
 from leo_runtime.solver.limits import Stop
-from leo_runtime.solver.protocols import SearchKernel
+from leo_runtime.solver.protocols import Ordered, Schedules, SearchKernel, Value
 from leo_runtime.solver.prove import prove
-
-Value = tuple[int, ...]
-"""How far rules are broken, then the criteria of the objective: less is better."""
 
 SINGLE_NODES = 20_000
 """How far the best use of a single processor is searched for, each; less where a node is of many stages."""
@@ -59,9 +56,19 @@ class Lists:
         by_rank = kernel.rank_order()
         problem = compiled.problem
         timely = "tardiness" in problem.objective or "tardiness" in problem.limits
-        by_due = _by_due(compiled, by_rank) if timely and problem.deadlines else by_rank
+        by_due = due_order(compiled, by_rank) if timely and problem.deadlines else by_rank
         criteria = tuple(CRITERIA.index(name) for name in problem.objective)
         return cls(compiled, kernel, criteria, by_rank, by_due, stop)
+
+    @property
+    def question(self) -> Compiled:
+        """The compiled problem."""
+        return self.compiled
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the wall-time limit has passed."""
+        return self.stop.passed
 
     def value(self, modes: Sequence[int], order: Sequence[int]) -> Value:
         """Schedule; a negative mode is chosen as HEFT does (see `Kernel.evaluate`)."""
@@ -142,29 +149,29 @@ def _climb_alone(compiled: Compiled, kernel: SearchKernel, resource: str, stop: 
     kernel.keep()
 
 
-def _by_due(compiled: Compiled, by_rank: list[int]) -> list[int]:
+def due_order(question: Ordered, by_rank: list[int]) -> list[int]:
     """The stages by when each must end so that what follows it can be in time (ties: by rank). Inputs come first."""
-    position = {name: i for i, name in enumerate(compiled.names)}
+    position = {stage.name: i for i, stage in enumerate(question.stages)}
     due = [_NO_DEADLINE_US] * len(position)
-    for deadline in compiled.problem.deadlines:
+    for deadline in question.problem.deadlines:
         i = position[deadline.stage]
         due[i] = min(due[i], deadline.deadline_us)
     for i in reversed(range(len(due))):
-        stage = compiled.stages[i]
+        stage = question.stages[i]
         begin = due[i] - min(mode.duration_us for mode in stage.modes)
         for name in stage.inputs:
             due[position[name]] = min(due[position[name]], begin)
     return sorted(by_rank, key=due.__getitem__)
 
 
-def single_processor_modes(compiled: Compiled) -> Iterator[list[int]]:
+def single_processor_modes(question: Ordered) -> Iterator[list[int]]:
     """Everything on one processor, for each one on which every stage has a mode.
 
     Where a stage has several variants there, the first in the problem, the fastest, the cheapest and the most accurate
     are each tried for all.
     """
-    stages = compiled.stages
-    there: dict[str, list[list[int]]] = {name: [] for name in compiled.resources}
+    stages = question.stages
+    there: dict[str, list[list[int]]] = {resource.name: [] for resource in question.problem.resources}
     for i, stage in enumerate(stages):
         for g, mode in enumerate(stage.modes):
             numbers = there[mode.resource]
@@ -173,17 +180,21 @@ def single_processor_modes(compiled: Compiled) -> Iterator[list[int]]:
             elif len(numbers) > i:
                 numbers[i].append(g)
     for choices in there.values():
-        if len(choices) < len(stages):
-            continue
-        first = [numbers[0] for numbers in choices]
-        yield first
-        if any(len(numbers) > 1 for numbers in choices):
-            tried = [first]
-            for cost in (_duration, _energy, _loss):
-                modes = [_least(stage.modes, numbers, cost) for stage, numbers in zip(stages, choices, strict=True)]
-                if modes not in tried:
-                    tried.append(modes)
-                    yield modes
+        if len(choices) == len(stages):
+            yield from alike(stages, choices)
+
+
+def alike(stages: Sequence[StageModes], choices: Sequence[list[int]]) -> Iterator[list[int]]:
+    """Of the modes that each stage may have, the first of all, the fastest, the cheapest and the most accurate."""
+    first = [numbers[0] for numbers in choices]
+    yield first
+    if any(len(numbers) > 1 for numbers in choices):
+        tried = [first]
+        for cost in (_duration, _energy, _loss):
+            modes = [_least(stage.modes, numbers, cost) for stage, numbers in zip(stages, choices, strict=True)]
+            if modes not in tried:
+                tried.append(modes)
+                yield modes
 
 
 def _least(modes: Sequence[Mode], numbers: list[int], cost: Callable[[Mode], int]) -> int:
@@ -202,10 +213,10 @@ def _loss(mode: Mode) -> int:
     return mode.accuracy_loss_ppm
 
 
-def consider_single_processors(lists: Lists) -> None:
+def consider_single_processors(lists: Schedules) -> None:
     """Consider everything on one processor, as places to start from."""
-    for modes in single_processor_modes(lists.compiled):
-        if lists.stop.passed and lists.best is not None:
+    for modes in single_processor_modes(lists.question):
+        if lists.stopped and lists.best is not None:
             return
         lists.consider(modes, lists.by_rank)
         if lists.by_due != lists.by_rank:

@@ -23,11 +23,14 @@ from random import Random
 from time import perf_counter_ns
 
 from leo_runtime.documents.problem import Placement, Problem
+from leo_runtime.documents.window import WindowPlacement, WindowProblem
 from leo_runtime.solver import greedy, heft
 from leo_runtime.solver.compiled import Compiled
 from leo_runtime.solver.groups import Groups
 from leo_runtime.solver.limits import limited
-from leo_runtime.solver.lists import Lists, Value, consider_single_processors, single_processor_modes
+from leo_runtime.solver.lists import Lists, consider_single_processors, single_processor_modes
+from leo_runtime.solver.protocols import Schedules, Value
+from leo_runtime.solver.window_lists import WindowLists
 
 NAME = "memetic"
 POPULATION = 16
@@ -36,6 +39,8 @@ ORDER, GROUP, PAIR, STAGE = 4, 1, 4, 7
 LOCAL_MOVES = 24
 MOVES_PER_STAGE = 400
 """How many schedules are made for each stage of the problem, where no limit is given."""
+WINDOW_MOVES_PER_STAGE = 100
+"""The same of a window, whose schedules take longer to make."""
 
 
 @dataclass(slots=True)
@@ -58,19 +63,38 @@ def solve(problem: Problem, *, limit_ms: int | None = None, limit_nodes: int | N
         return lists.placement(NAME, began)
 
 
+def solve_window(
+    problem: WindowProblem, *, limit_ms: int | None = None, limit_nodes: int | None = None, seed: int = 0
+) -> WindowPlacement:
+    """The same for a window: each member waits as is best of few ways, the best one in the end as is best for it."""
+    moves = WINDOW_MOVES_PER_STAGE * len(problem.stages) if limit_nodes is None else limit_nodes
+    began = perf_counter_ns()
+    with limited(limit_ms, began) as stop:
+        lists = WindowLists(problem, stop)
+        lists.begin()
+        evolve(lists, moves, Random(seed))
+        lists.polish()
+        return lists.placement(NAME, began)
+
+
 def search(lists: Lists, moves: int, rng: Random) -> None:
     """Leave the best schedule found in `lists`."""
     heft.run(lists)
     consider_single_processors(lists)
-    groups = Groups(lists.compiled)
+    evolve(lists, moves, rng)
+
+
+def evolve(lists: Schedules, moves: int, rng: Random) -> None:
+    """Improve the best schedule of `lists` by local search, then look for a better one with a population."""
+    groups = Groups(lists.question)
     greedy.improve(lists, groups, moves // 2)
-    if not lists.by_rank or lists.stop.passed:
+    if not lists.by_rank or lists.stopped:
         return
     population = _first(lists, rng)
-    while lists.moves < moves and not lists.stop.passed:
+    while lists.moves < moves and not lists.stopped:
         child = _child(lists, population, rng)
         for _ in range(LOCAL_MOVES):
-            if lists.stop.passed:
+            if lists.stopped:
                 break
             _improve(lists, child, groups, rng)
         worst = max(range(len(population)), key=lambda k: population[k].value)
@@ -78,22 +102,22 @@ def search(lists: Lists, moves: int, rng: Random) -> None:
             population[worst] = child
 
 
-def _first(lists: Lists, rng: Random) -> list[_Member]:
+def _first(lists: Schedules, rng: Random) -> list[_Member]:
     """The first population: the best so far in both orders, everything on one processor, and random modes."""
-    starts = [list(lists.best_modes), *single_processor_modes(lists.compiled)]
+    starts = [list(lists.best_modes), *single_processor_modes(lists.question)]
     while len(starts) < POPULATION:
-        starts.append([rng.randrange(len(stage.modes)) for stage in lists.compiled.stages])
+        starts.append([rng.randrange(len(stage.modes)) for stage in lists.question.stages])
     orders = (lists.by_rank, lists.by_due)
     members = [_member(lists, list(lists.best_modes), list(lists.best_order))]
     members += [_member(lists, modes, list(orders[k % 2])) for k, modes in enumerate(starts)]
     return sorted(members, key=lambda member: member.value)[:POPULATION]
 
 
-def _member(lists: Lists, modes: list[int], order: list[int]) -> _Member:
+def _member(lists: Schedules, modes: list[int], order: list[int]) -> _Member:
     return _Member(lists.consider(modes, order), modes, order)
 
 
-def _child(lists: Lists, population: list[_Member], rng: Random) -> _Member:
+def _child(lists: Schedules, population: list[_Member], rng: Random) -> _Member:
     first, second = (min(rng.sample(population, 2), key=lambda member: member.value) for _ in range(2))
     size = len(first.modes)
     if rng.randrange(2):
@@ -104,9 +128,16 @@ def _child(lists: Lists, population: list[_Member], rng: Random) -> _Member:
     return _member(lists, modes, list(first.order))
 
 
-def _improve(lists: Lists, member: _Member, groups: Groups, rng: Random) -> None:
+def _improve(lists: Schedules, member: _Member, groups: Groups, rng: Random) -> None:
     """One local move, kept unless it is worse."""
-    modes, order = member.modes, member.order
+    modes, order = varied(member.modes, member.order, groups, rng)
+    value = lists.consider(modes, order)
+    if value <= member.value:
+        member.value, member.modes, member.order = value, modes, order
+
+
+def varied(modes: list[int], order: list[int], groups: Groups, rng: Random) -> tuple[list[int], list[int]]:
+    """Modes and order after one local move."""
     i = rng.randrange(len(modes))
     drawn = rng.randrange(ORDER + GROUP + PAIR + STAGE)
     if drawn < ORDER:
@@ -122,9 +153,7 @@ def _improve(lists: Lists, member: _Member, groups: Groups, rng: Random) -> None
             same = [g for g, place in enumerate(groups.places[j]) if place == there]
             if same:
                 modes[j] = rng.choice(same)
-    value = lists.consider(modes, order)
-    if value <= member.value:
-        member.value, member.modes, member.order = value, modes, order
+    return modes, order
 
 
 def _together(modes: list[int], i: int, groups: Groups, rng: Random) -> list[int]:

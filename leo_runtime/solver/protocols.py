@@ -3,6 +3,57 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from leo_runtime.documents.problem import Question, StageModes
+
+Value = tuple[int, ...]
+"""How far rules are broken, then the criteria of the objective: less is better."""
+
+
+class Ordered(Protocol):
+    """A question of either form, whose stages are in an order in which inputs come first."""
+
+    @property
+    def problem(self) -> Question:
+        """The question."""
+
+    @property
+    def stages(self) -> Sequence[StageModes]:
+        """Its stages in that order; a stage's number is its place in it."""
+
+
+class Schedules(Protocol):
+    """What local search over modes and orders asks for: schedules made, and the best of them. For one thread."""
+
+    by_rank: list[int]
+    """The stages by falling upward rank."""
+    by_due: list[int]
+    """The stages by when each must end so that what follows it can be in time."""
+    moves: int
+    """How many schedules were made."""
+
+    @property
+    def question(self) -> Ordered:
+        """What is scheduled."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the wall-time limit has passed."""
+
+    @property
+    def best(self) -> Value | None:
+        """The value of the best schedule so far, if there is one. A better one is another object."""
+
+    @property
+    def best_modes(self) -> tuple[int, ...]:
+        """Its modes, as numbers within each stage."""
+
+    @property
+    def best_order(self) -> tuple[int, ...]:
+        """The order in which its stages were placed."""
+
+    def consider(self, modes: Sequence[int], order: Sequence[int]) -> Value:
+        """Schedule, and keep it if it is better than everything before. Returns its value."""
+
 
 class Halting(Protocol):
     """What can be told to stop."""
@@ -100,3 +151,13 @@ class LearningSearch(Protocol):
 
     def recall(self) -> int:
         """See whether what is known already proves the kernel's answer the best. 2 if so, 1 if it does not."""
+
+
+class WindowSearch(LearningSearch, Protocol):
+    """The search of a window whose frame is a kernel's problem: `search/windows.py`. For one thread at a time."""
+
+    def prefer(self) -> None:
+        """Try the modes of the kernel's answer first; that is of a frame only, and no answer from now on."""
+
+    def kept(self) -> list[int]:
+        """The best answer: criteria; mode and start a stage; transfers and spans with their lists."""

@@ -5,17 +5,27 @@ from importlib import import_module
 
 from leo_runtime.documents.window import WindowPlacement, WindowProblem
 from leo_runtime.errors import SolverError
+from leo_runtime.solver.limits import plain_limits
 
 WINDOW_SOLVERS: dict[str, str] = {
+    "exact": "leo_runtime.solver.window_exact:solve",
     "exhaustive": "leo_runtime.solver.window_exhaustive:solve",
     "oracle": "leo_runtime.solver.window_oracle:solve",
+    "lns": "leo_runtime.solver.window_lns:solve",
+    "single": "leo_runtime.solver.window_policies:single",
+    "cpu-only": "leo_runtime.solver.window_policies:cpu_only",
+    "dsp-first": "leo_runtime.solver.window_policies:dsp_first",
+    "gpu-first": "leo_runtime.solver.window_policies:gpu_first",
+    "greedy": "leo_runtime.solver.greedy:solve_window",
+    "heft": "leo_runtime.solver.window_policies:heft",
+    "memetic": "leo_runtime.solver.memetic:solve_window",
 }
 """Name of each solver and where it is, as "module:function"; the module is imported when it is first asked for."""
 
 
 def solve_window(
     problem: WindowProblem,
-    solver: str = "oracle",
+    solver: str = "exact",
     *,
     limit_ms: int | None = None,
     limit_nodes: int | None = None,
@@ -23,9 +33,11 @@ def solve_window(
 ) -> WindowPlacement:
     """Answer a window's question; the arguments are those of `leo_runtime.solver.solve`.
 
-    Raises `SolverError` on an unknown name, or when this solver cannot answer this question at all.
+    Raises `SolverError` on an unknown name, or when this solver cannot answer this question at all; `InputError` for
+    what is no number.
     """
-    place = WINDOW_SOLVERS.get(solver)
+    limit_ms, limit_nodes, seed = plain_limits(limit_ms, limit_nodes, seed)
+    place = WINDOW_SOLVERS.get(solver) if isinstance(solver, str) else None
     if place is None:
         raise SolverError(f'no solver of windows is called "{solver}"', hint=f"there are {', '.join(WINDOW_SOLVERS)}")
     module, function = place.split(":")

@@ -17,7 +17,13 @@ from leo_backends.models import read_dense, read_gmm
 from leo_backends.opencl.tuning import Shape, Tile, Tuning
 from leo_runtime.errors import KernelError
 from leo_runtime.operators.classifiers import DenseParameters, GmmParameters, dense_inputs
-from leo_runtime.operators.sound import LogMelParameters, MfccParameters, frame_count
+from leo_runtime.operators.sound import (
+    LogMelParameters,
+    MfccParameters,
+    feature_frames,
+    first_sample,
+    frame_count,
+)
 from leo_runtime.schema import Value
 
 ACTIVATIONS = {"linear": 0, "relu": 1, "sigmoid": 2, "tanh": 3, "log": 4, "power": 5}
@@ -142,6 +148,10 @@ def _log_mel(params: LogMelParameters, shape: Sequence[int], family: Family) -> 
     """Frames overlap, so the signal itself is the matrix: a row begins every hop. The discrete Fourier transform of
     the points that any band weighs is a matrix product with window, scale and pre-emphasis folded into its weights.
     """
+    if not params.is_plain:
+        plan = Plan(Buffer(shape[0]))
+        plan.output = _add_front_end(plan, params, shape[0], False, family).logs
+        return plan
     frames = frame_count(shape[0], params.frame_samples, params.hop_samples)
     filters = tables.mel_filters(params)
     used = np.flatnonzero(filters.any(axis=1))
@@ -167,20 +177,140 @@ def _with_preemphasis(weights: np.ndarray, preemphasis: float) -> np.ndarray:
     return combined
 
 
-def _mfcc(params: MfccParameters, shape: Sequence[int], family: Family) -> Plan:
-    plan = _log_mel(params, shape, family)
-    assert plan.output is not None
-    none = np.zeros(params.cepstra)
-    x = add_affine(plan, plan.output, tables.cosine_transform(params), none, "linear", family)
-    if params.normalise_mean or params.deltas:
-        means = _add_mean(plan, x).buffer if params.normalise_mean else Buffer(params.cepstra)
-        columns = params.cepstra * (3 if params.deltas else 1)
-        y = Matrix(Buffer(x.rows * columns), x.rows, columns, columns)
-        arguments = (x.buffer, x.pitch, means, y.buffer, y.pitch, x.rows, params.cepstra, int(params.deltas))
-        plan.steps.append(Step("rows.cl", "cepstra", (), (params.cepstra, x.rows), None, arguments))
+BEYOND = {"whole": 0, "filled": 0, "centred_zeros": 0, "centred_reflected": 1, "mirrored": 2}
+"""What stands beyond the signal, as the kernel `edges` numbers it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _FrontEnd:
+    """What the steps of a front end that is not plain leave for those behind it: each is a matrix of a row a frame."""
+
+    frames: Matrix
+    spectrum: Matrix
+    logs: Matrix
+
+
+def _add_front_end(plan: Plan, params: LogMelParameters, samples: int, all_points: bool, family: Family) -> _FrontEnd:
+    """As `_log_mel`, with a step for each parameter that no weights can be made of."""
+    frames = _add_frames(plan, params, samples)
+    filters = tables.mel_filters(params)
+    used = np.flatnonzero(filters.any(axis=1))
+    used = np.arange(used[0], used[-1] + 1) if len(used) else np.arange(1)
+    if all_points:
+        used = np.arange(len(filters))
+    spectrum = add_power(plan, frames, *_frame_transform(params, used), family)
+    if params.spectrum == "magnitude":
+        spectrum = _add_rows(plan, "roots", spectrum)
+    x = add_affine(plan, spectrum, filters[used], np.zeros(params.bands), "linear", family)
+    floor, clips = max(params.floor, tables.LEAST), int(params.floor_by == "clipping")
+    x = _add_rows(plan, "logarithms", x, (floor, clips, tables.log_scale(params)))
+    if params.log_range or params.log_gain != 1 or params.log_offset:
+        most = Buffer(x.columns)
+        if params.log_range:
+            arguments = (x.buffer, x.pitch, most, x.rows)
+            plan.steps.append(Step("rows.cl", "greatest_row", (), (x.columns, 1), None, arguments))
+        y = Matrix(Buffer(x.rows * x.columns), x.rows, x.columns, x.columns)
+        head = (x.buffer, x.pitch, most, x.columns, y.buffer, y.pitch)
+        how = (params.log_range, params.log_gain, params.log_offset)
+        plan.steps.append(Step("rows.cl", "levels", (), (x.columns, x.rows), None, (*head, *map(float, how))))
         x = y
+    return _FrontEnd(frames, spectrum, x)
+
+
+def _add_frames(plan: Plan, params: LogMelParameters, samples: int) -> Matrix:
+    """Frames overlap, so the signal itself is the matrix, with what stands beyond its ends."""
+    rows = feature_frames(params, samples)
+    of_signal = params.preemphasis if params.preemphasis_in == "signal" else 0.0
+    signal = plan.input
+    if params.edges != "whole" or of_signal:
+        places = (rows - 1) * params.hop_samples + params.frame_samples
+        signal = Buffer(places)
+        arguments = (plan.input, samples, signal, first_sample(params), BEYOND[params.edges], of_signal)
+        plan.steps.append(Step("rows.cl", "edges", (), (places, 1), None, arguments))
+    return Matrix(signal, rows, params.frame_samples, params.hop_samples)
+
+
+def _frame_transform(params: LogMelParameters, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """From a frame as it is cut to the real and imaginary parts of points of its spectrum: all that is linear."""
+    angles = 2 * np.pi * np.outer(np.arange(params.frame_samples), points) / params.fft_samples
+    size = params.scale / (math.sqrt(params.fft_samples) if params.spectrum == "periodogram" else 1)
+    window = (tables.window(params) * size)[:, None]
+    real, imaginary = (_of_frame(part * window, params) for part in (np.cos(angles), -np.sin(angles)))
+    return real, imaginary
+
+
+def _of_frame(weights: np.ndarray, params: LogMelParameters) -> np.ndarray:
+    """Weights for samples as they are cut, of what were weights for those without their mean, pre-emphasised."""
+    if params.preemphasis_in == "frame":
+        first = params.preemphasis * weights[0]
+        weights = _with_preemphasis(weights, params.preemphasis)[1:]
+        weights[0] -= first
+    return weights - weights.mean(axis=0) if params.remove_mean else weights
+
+
+def _add_rows(plan: Plan, kernel: str, x: Matrix, more: tuple[Argument, ...] = ()) -> Matrix:
+    """A kernel that makes each value of its own."""
+    y = Matrix(Buffer(x.rows * x.columns), x.rows, x.columns, x.columns)
+    arguments = (x.buffer, x.pitch, y.buffer, y.pitch, *more)
+    plan.steps.append(Step("rows.cl", kernel, (), (x.columns, x.rows), None, arguments))
+    return y
+
+
+def _add_energy(plan: Plan, x: Matrix, front_end: _FrontEnd, params: MfccParameters) -> Matrix:
+    y = Matrix(Buffer(x.rows * params.columns), x.rows, params.columns, params.columns)
+    at = 0 if params.energy_at == "first" else params.cepstra
+    floor = max(params.energy_floor, tables.LEAST)
+    tail = (floor, y.buffer, y.pitch, at)
+    if params.energy == "spectrum":
+        spectrum = front_end.spectrum
+        arguments: tuple[Argument, ...] = (spectrum.buffer, spectrum.pitch, spectrum.columns, *tail)
+        kernel = "with_spectrum_energy"
+    else:
+        windowed = params.energy == "windowed"
+        weights = (tables.window(params) if windowed else np.ones(params.frame_samples)) * params.scale
+        preemphasis = params.preemphasis if windowed and params.preemphasis_in == "frame" else 0.0
+        frames = front_end.frames
+        arguments = (frames.buffer, frames.pitch, frames.columns, _constant(weights), int(params.remove_mean))
+        arguments = (*arguments, preemphasis, *tail)
+        kernel = "with_frame_energy"
+    head = (x.buffer, x.pitch)
+    plan.steps.append(Step("rows.cl", kernel, (), (y.columns, y.rows), None, (*head, *arguments)))
+    return y
+
+
+def _mfcc(params: MfccParameters, shape: Sequence[int], family: Family) -> Plan:
+    front_end = None
+    if params.is_plain:
+        plan = _log_mel(params, shape, family)
+        assert plan.output is not None
+        logs = plan.output
+    else:
+        plan = Plan(Buffer(shape[0]))
+        front_end = _add_front_end(plan, params, shape[0], params.energy == "spectrum", family)
+        logs = front_end.logs
+    none = np.zeros(params.cepstra)
+    x = add_affine(plan, logs, tables.cosine_transform(params), none, "linear", family)
+    if front_end is not None and params.energy != "none":
+        x = _add_energy(plan, x, front_end, params)
+    if params.normalise_mean or params.deltas:
+        x = _add_deltas(plan, x, params)
     plan.output = x
     return plan
+
+
+def _add_deltas(plan: Plan, x: Matrix, params: MfccParameters) -> Matrix:
+    """The rows less their means, and what follows them."""
+    count = params.columns
+    means = _add_mean(plan, x).buffer if params.normalise_mean else Buffer(count)
+    columns = count * (3 if params.deltas else 1)
+    y = Matrix(Buffer(x.rows * columns), x.rows, columns, columns)
+    head = (x.buffer, x.pitch, means, y.buffer, y.pitch, x.rows, count)
+    kernel = "cepstra_slopes" if params.deltas and params.delta_window else "cepstra"
+    more: tuple[Argument, ...] = (int(params.deltas),)
+    if kernel == "cepstra_slopes":
+        more = (params.delta_window, float(tables.regression(params)[-1] / params.delta_window))
+    plan.steps.append(Step("rows.cl", kernel, (), (count, x.rows), None, (*head, *more)))
+    return y
 
 
 def add_affine(

@@ -1,5 +1,4 @@
 # C types for clauses.py, as arrays.pxd is for arrays.py.
-cimport cython
 from leo_runtime.solver.search.arrays cimport i64, ints
 from leo_runtime.solver.search.formulation cimport CRITERIA
 from leo_runtime.solver.search.kernel cimport Kernel
@@ -8,7 +7,6 @@ from leo_runtime.solver.search.schedule cimport FAR
 
 cdef i64 VARIABLES, RESTART
 
-@cython.final
 cdef class ClauseSearch(Lasting):
     cdef object room
     cdef i64 aim, criteria, floor, heat, limit_nodes, visited
@@ -36,3 +34,4 @@ cdef class ClauseSearch(Lasting):
     cdef i64 _under_way(self, i64 b, i64 time) noexcept nogil
     cdef i64 _untangle(self, i64 size, i64 most) noexcept nogil
     cdef void _found(self) noexcept nogil
+    cdef i64 _accept(self) noexcept nogil

@@ -264,7 +264,7 @@ class ClauseSearch(Lasting):
             chosen = self._choose()
             if chosen == -1:
                 self._found()
-                if self.kernel._adopt() == 0:
+                if self._accept() == 0:
                     return 0
                 if self.best_result[c] <= self.floor:
                     return 1
@@ -361,7 +361,7 @@ class ClauseSearch(Lasting):
         and another late, and one in which the other is early.
         """
         # A mode and an order are decided once, an end may be more often: there is to be a level for each.
-        if self.cap[0] >= FAR or self.level >= self.vars_max - self.g - self.orders_max:
+        if self.cap[0] >= FAR or self.level >= self.vars_max - self.g - self.orders_max - self.vars_window:
             return -1
         left = self.cap[0]
         for d in range(self.deadlines):
@@ -544,3 +544,8 @@ class ClauseSearch(Lasting):
             for a in range(self.act_first[t], self.act_first[t + 1]):
                 if self.act_of[a] >= self.n and self._present(a):
                     self.answer_start[self.act_of[a]] = self.bound[2 * self.act_start[a]]
+
+    def _accept(self) -> int:
+        """Take what `_found` gave as the best answer. Returns 0 if it is none, or no better."""
+        adopted: int = self.kernel._adopt()
+        return adopted

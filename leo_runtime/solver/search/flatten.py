@@ -15,7 +15,7 @@ try:
 except ImportError:
     from leo_runtime.solver.search import uncompiled as cython
 
-from leo_runtime.documents.problem import CRITERIA, AccuracyBudget, Deadline, Problem, StageModes
+from leo_runtime.documents.problem import CRITERIA, AccuracyBudget, Deadline, Question, StageModes
 
 if cython.compiled:
     from cython.cimports.cpython.object import PyObject_GenericGetDict
@@ -73,7 +73,7 @@ class Stages:
     Stages are in topological order (ties: the problem's order); modes are numbered in the problem's order.
     """
 
-    def __init__(self, problem: Problem, number: dict[str, int]) -> None:
+    def __init__(self, problem: Question, number: dict[str, int]) -> None:
         """Write it down for resources of these numbers."""
         self.documents: Sequence[StageModes] = problem.stages
         if not self._in_order():
@@ -179,7 +179,7 @@ class Stages:
             self.page.put(budget.loss_ppm_max)
         self.rest += self.page.most(self.budgets)
 
-    def _put_criteria(self, problem: Problem) -> None:
+    def _put_criteria(self, problem: Question) -> None:
         limits, objective = problem.limits, problem.objective
         for name in CRITERIA:
             self.page.put(limits.get(name, -1))
@@ -202,7 +202,7 @@ class Stages:
 class Flat:
     """A whole problem written down: `data` for the kernel, and what its numbers are called in the problem."""
 
-    def __init__(self, problem: Problem, stages: Stages | None) -> None:
+    def __init__(self, problem: Question, stages: Stages | None) -> None:
         """Write a problem down; `stages` are those of one that differs in nothing but resources' and links' numbers."""
         resources = [values_of(resource) for resource in problem.resources]
         links = [values_of(link) for link in problem.links]

@@ -9,9 +9,9 @@ cdef class Formulation(Arrays):
     cdef Kernel kernel
     cdef i64 acts_max, budgets, clause, deadlines, g, lasting, mins, mins_max, modes_squared, n
     cdef i64 numbered_end, order_start, orders_max, priced_in, r, rule_activity, rule_budget, rule_energy
-    cdef i64 rule_lanes, rule_late, rule_load, rule_loss, rule_memory, rule_priced, rule_stage, rule_sum, rules
+    cdef i64 rule_lanes, rule_late, rule_load, rule_loss, rule_memory, rule_priced, rule_stage, rule_sum, rule_window, rules
     cdef i64 sends_max, slow, static_max, static_size, store_max, store_size, sums, sums_max, telling, terms
-    cdef i64 terms_max, turn, vars, vars_max
+    cdef i64 terms_max, turn, vars, vars_max, vars_window, window_start
     cdef ints act_at, act_first, act_of, act_on, act_row, act_start, act_took, arrive, asleep, awake, awake_mw
     cdef ints begin, budget_first, budget_stage, due, due_stage, duration, earliest, end, energy, former, head
     cdef ints initial, input_first, inputs, lane_first, latter, links, loss, memory, memory_cap, min_first
@@ -25,6 +25,8 @@ cdef class Formulation(Arrays):
     cdef void _carve(self)
     cdef i64 _new(self, i64 low, i64 high) noexcept nogil
     cdef void _number(self) noexcept nogil
+    cdef void _number_window(self) noexcept nogil
+    cdef i64 _waiting(self, i64 i, i64 target) noexcept nogil
     cdef void _find_twins(self) noexcept nogil
     cdef i64 _alike(self, i64 i, i64 j, i64 last) noexcept nogil
     cdef i64 _modes_alike(self, i64 i, i64 j) noexcept nogil

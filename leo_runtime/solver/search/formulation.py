@@ -46,6 +46,7 @@ class Formulation(Arrays):
         self.lasting = 1 if lasting else 0
         self.store_max = 0
         self.turn = 0
+        self.vars_window = 0
 
     def _share(self, kernel: Any) -> None:
         """The kernel's own arrays: the problem, the caps, and what it knows."""
@@ -175,6 +176,7 @@ class Formulation(Arrays):
             + 4 * g * (2 * self.budgets + r + 5)
             + 2 * n * r
             + 4 * r
+            + 3 * self.vars_window
         )
 
     def _new(self, low: int, high: int) -> int:
@@ -232,6 +234,8 @@ class Formulation(Arrays):
             for a in range(self.act_first[t], acts):
                 self.act_at[a] = t
         self.act_first[r] = acts
+        self.window_start = self.vars
+        self._number_window()
         for i in range(n):
             self._write_stage(i)
         for i in range(n):
@@ -247,6 +251,15 @@ class Formulation(Arrays):
         self.order_first[r] = self.vars
         self._write_twins()
         self.static_size = self.store_size
+
+    # What a window has besides (`windows.py` overrides these).
+
+    def _number_window(self) -> None:
+        """Number and write down what only windows have."""
+
+    def _waiting(self, i: int, target: int) -> int:  # noqa: ARG002
+        """The variable before which stage i's output is not sent to `target`, whatever sends it; -1: none."""
+        return -1
 
     # Of stages that could change places without any difference, the first is in no later a mode, and of two in the same
     # mode the second does not end before the first starts: every answer has one like it, as good, of which that is so.
@@ -569,8 +582,8 @@ class Formulation(Arrays):
             after = took + self.links[link + 1] if u != t else 0
             least = min(least, after)
             q = -1
-            if u != t and self.links[link + 5] >= 0:
-                q = self._sending(i, t, self.links[link + 5])
+            if u != t:
+                q = self._sending(i, t, self.links[link + 5]) if self.links[link + 5] >= 0 else self._waiting(i, t)
             self._term(g, self.begin[i * r + u], self.duration[g], q, -1 if u == t else u * r + t)
         if least < FAR:
             self._sum(-1, self.wanted[x], self.arrive[x], self.end[i], -1, 0 if self.lasting else least)
@@ -639,7 +652,8 @@ class Formulation(Arrays):
     def _fill(self) -> None:
         """Write down whom a change of each half is told to: first how many, then who."""
         # Rules are numbered: mins, sums, stages, resources' lanes, activities, resources' loads, memory caps, budgets,
-        # loss, tardiness, energy. What comes from the lanes on is looked at when nothing before it has more to say.
+        # loss, tardiness, energy, a window's energy. What comes from the lanes on is looked at when nothing before it
+        # has more to say.
         self.rule_sum = self.mins
         self.rule_stage = self.rule_sum + self.sums
         self.rule_lanes = self.rule_stage + self.n
@@ -651,7 +665,8 @@ class Formulation(Arrays):
         self.rule_late = self.rule_loss + 1
         self.rule_energy = self.rule_late + 1
         self.rule_priced = self.rule_energy + 1
-        self.rules = self.rule_priced + 1
+        self.rule_window = self.rule_priced + 1
+        self.rules = self.rule_window + 1
         self.telling = 0
         self._subscribe()
         for h in range(2 * self.vars):

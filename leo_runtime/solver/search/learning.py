@@ -170,7 +170,7 @@ class Learning(Caps):
         while True:
             h = self.trail_half[e]
             if self.inside[h] and self.place[h] == e:
-                if h < 2 * self.g or h >= 2 * self.order_start:
+                if h < 2 * self.g or h >= 2 * self.window_start:
                     self.activity[h >> 1] += self.bump
                 if self.current == 1:
                     break

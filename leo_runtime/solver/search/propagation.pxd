@@ -45,6 +45,7 @@ cdef class Propagation(Formulation):
     cdef i64 _run_late(self) noexcept nogil
     cdef i64 _run_row(self, i64 rule) noexcept nogil
     cdef i64 _run_energy(self, i64 charged) noexcept nogil
+    cdef i64 _run_window(self) noexcept nogil
     cdef i64 _before(self, i64 a, i64 b) noexcept nogil
     cdef i64 _present(self, i64 a) noexcept nogil
     cdef i64 _absent(self, i64 a) noexcept nogil

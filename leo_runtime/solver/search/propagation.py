@@ -55,12 +55,12 @@ class Propagation(Formulation):
             lanes = max(lanes, self.lane_first[t + 1] - self.lane_first[t])
         reason = self.g * (2 * r + 2) + 2 * r + self.deadlines + (lanes + 2) * (lanes + 2) + 4 * self.acts_max + 16
         self.reasons_max = ARENA * (1 + n // 32)
-        self.arena_max = self.reasons_max + 3 * reason
+        self.arena_max = self.reasons_max + 3 * (reason + self.vars_window)
 
     def _carve_trail(self) -> None:
         n, r, g, v = self.n, self.r, self.g, self.vars_max
         halves = 2 * v
-        rules = self.mins_max + self.sums_max + n + self.acts_max + 3 * r + self.budgets + 5
+        rules = self.mins_max + self.sums_max + n + self.acts_max + 3 * r + self.budgets + 6
         self.bound = self._take(halves)
         self.root = self._take(halves)
         self.common = self._take(halves)
@@ -230,6 +230,7 @@ class Propagation(Formulation):
         self._wake(self.rule_late)
         self._wake(self.rule_energy)
         self._wake(self.rule_priced)
+        self._wake(self.rule_window)
         self._wake(self.rule_loss)
 
     @cython.final
@@ -275,6 +276,8 @@ class Propagation(Formulation):
             return self._run_energy(0)
         if rule == self.rule_priced:
             return self._run_energy(1)
+        if rule == self.rule_window:
+            return self._run_window()
         if rule >= self.rule_memory:
             return self._run_row(rule)
         if rule >= self.rule_load:
@@ -541,7 +544,7 @@ class Propagation(Formulation):
             return self._so(2 * a + 1, more - top)
         return 1
 
-    # What `lanes.py` and `caps.py` override.
+    # What `lanes.py`, `caps.py` and `windows.py` override.
 
     def _run_late(self) -> int:
         """Tardiness is at most its cap."""
@@ -553,6 +556,10 @@ class Propagation(Formulation):
 
     def _run_energy(self, charged: int) -> int:  # noqa: ARG002
         """Energy is at most its cap."""
+        return 1
+
+    def _run_window(self) -> int:
+        """A window's energy is at most its cap."""
         return 1
 
     def _run_lanes(self, t: int) -> int:  # noqa: ARG002

@@ -1,0 +1,454 @@
+"""Makes the samples of a stream from the messages of a topic: sound, pictures, or numbers with their times."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from leo_runtime.errors import LeoError, MissingExtraError, RecordingError, words
+from leo_runtime.recordings import cameras
+from leo_runtime.recordings.grid import UnevenError, evenly, nearest
+from leo_runtime.recordings.mcap_file import McapFile
+from leo_runtime.recordings.messages import (
+    FIELDS,
+    PICTURES,
+    SOUND,
+    Logged,
+    MessageFile,
+    Topic,
+    content,
+    field,
+    number_fields,
+    numbers,
+    own_time_ns,
+)
+from leo_runtime.recordings.reader import StreamData
+from leo_runtime.recordings.ros_bag import RosBag
+from leo_runtime.recordings.samples import StoredSamples
+from leo_runtime.recordings.stream import Gap, RecordedStream
+
+_OTHER_CLOCK_NS = 10 * 10**9
+"""So far from when it was logged, a message's own time is on another clock."""
+_LATER_NS = 20 * 10**6
+"""By so much more than the samples say a block of sound comes later, where some between are missing."""
+_DELAY_NS = 10**9
+"""Blocks are logged late by no longer than that."""
+_DEPTHS = {"mono16": "u2", "16UC1": "u2", "16SC1": "i2", "32FC1": "f4", "32FC2": "f4", "32FC3": "f4", "32FC4": "f4"}
+_COLOURS = {"rgb8": "RGB", "bgr8": "BGR", "mono8": "L", "8UC1": "L", "rgba8": "RGBA", "bgra8": "BGRA"}
+"""Encodings of raw images of ROS and Foxglove, as Pillow calls the order of their bytes."""
+BEGINS: dict[bytes, Callable[[Path], MessageFile]] = {
+    b"\x89MCAP0\r\n": McapFile,
+    b"#ROSBAG V": RosBag,
+    b"SQLite form": RosBag,
+}
+"""What files of messages begin with."""
+
+
+def is_message_file(path: Path) -> bool:
+    """Whether it is an MCAP or a ROS bag, by its first bytes, or a folder by its metadata.yaml. Raises nothing."""
+    return _opener(path) is not None
+
+
+def _opener(path: Path) -> Callable[[Path], MessageFile] | None:
+    try:
+        if path.is_dir():
+            return RosBag if (path / "metadata.yaml").is_file() else None
+        with path.open("rb") as file:
+            begin = file.read(16)
+    except (OSError, ValueError):
+        return None
+    return next((each for head, each in BEGINS.items() if begin.startswith(head)), None)
+
+
+def open_messages(path: Path) -> MessageFile:
+    """The file, looked through once for all its streams. Raises `RecordingError`, `MissingExtraError`."""
+    try:
+        state = path.stat()
+    except (OSError, ValueError) as error:
+        raise RecordingError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    return _opened(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=2)
+def _opened(path: Path, _changed_ns: int, _bytes: int) -> MessageFile:
+    found = _opener(path)
+    if found is None:
+        McapFile(path)  # Which says what is wrong with it.
+        raise RecordingError(f"{path}: is neither MCAP nor a ROS bag", hint="copy it again, or convert it")
+    if path.is_dir():
+        inside = sorted(path.glob("*.mcap"))
+        if len(inside) == 1:  # Whose chunks can be read one by one, also where it is damaged.
+            return McapFile(inside[0])
+    return found(path)
+
+
+def read_messages(path: Path, stream: RecordedStream) -> StreamData:
+    """The samples of a stream from a file of messages; time 0 is when the file's first message was logged.
+
+    Raises `RecordingError` where there is no such topic, or nothing on it can be read; `MissingExtraError`.
+    """
+    file = open_messages(path)
+    topic = _topic(file, stream)
+    source = _Source(file, topic, stream)
+    try:
+        if stream.kind == "audio":
+            found = _sound(source)
+        elif stream.kind == "camera":
+            found = _pictures(source)
+        else:
+            found = _numbers(source)
+    except UnevenError as error:
+        raise RecordingError(f"{file.where}: topic `{topic.name}` {error}", hint=error.hint) from None
+    return StreamData(found.samples, found.rate_hz, (*file.lost, *source.repairs, *found.repairs), found.gaps)
+
+
+def _topic(file: MessageFile, stream: RecordedStream) -> Topic:
+    """The one that the stream names, or is named after, or the only one of its kind."""
+    known = ", ".join(f"{topic.name} ({topic.type or 'no type'})" for topic in file.topics.values())
+    if stream.topic is not None:
+        if stream.topic in file.topics:
+            return file.topics[stream.topic]
+        raise RecordingError(f"{file.where}: has no topic `{stream.topic}`", hint=f"it has {known}")
+    for name in (stream.name, f"/{stream.name}"):
+        if name in file.topics:
+            return file.topics[name]
+    kinds = {"audio": SOUND, "camera": PICTURES}.get(stream.kind, tuple(FIELDS))
+    found = [topic for topic in file.topics.values() if topic.kind in kinds]
+    if len(found) != 1:
+        raise RecordingError(
+            f"{file.where}: stream `{stream.name}` does not say which topic it is, and {len(found)} could be",
+            hint=f"give it `topic`, one of {known}",
+        )
+    return found[0]
+
+
+class _Source:
+    """The messages of a topic, decoded, each with its time in ns after the file's start."""
+
+    def __init__(self, file: MessageFile, topic: Topic, stream: RecordedStream) -> None:
+        self.file = file
+        self.topic = topic
+        self.stream = stream
+        self.where = f"{file.where}: topic `{topic.name}`"
+        self.repairs: list[str] = []
+
+    def messages(self, take: Callable[[int, Any], None]) -> None:
+        """Call `take` with every message and its time; those for which it raises are left out, and that is told.
+
+        Raises `RecordingError` where none is left.
+        """
+        taken, left_out, first_error = 0, 0, ""
+        shift_ns: int | None = None
+        for logged in self.file.messages((self.topic.name,)):
+            try:
+                message = self.topic.decode(logged.raw)
+                time_ns, shift_ns = self._time_ns(logged, message, shift_ns)
+                take(time_ns, message)
+                taken += 1
+            except LeoError:
+                raise
+            except Exception as error:  # A message may hold anything.
+                left_out += 1
+                first_error = first_error or _said(error, message if not taken else None)
+        if not taken:
+            raise RecordingError(
+                f"{self.where} has no message that can be read" + (f" ({first_error})" if first_error else ""),
+                hint="give the stream other `fields`" if first_error else "record it again",
+            )
+        if left_out:
+            self.repairs.append(f"messages that cannot be read are left out: {left_out} (the first: {first_error})")
+
+    def _time_ns(self, logged: Logged, message: Any, shift_ns: int | None) -> tuple[int, int | None]:
+        own_ns = own_time_ns(message, self.stream.time_field)
+        if own_ns is None:
+            return logged.log_ns - self.file.start_ns, shift_ns
+        if shift_ns is None:
+            apart_ns = logged.log_ns - own_ns
+            shift_ns = apart_ns if abs(apart_ns) > _OTHER_CLOCK_NS else 0
+            if shift_ns:
+                self.repairs.append(
+                    f"its messages' own times are {shift_ns / 1e9:.6g} s before those they were logged at: the first "
+                    "is put there"
+                )
+        return own_ns + shift_ns - self.file.start_ns, shift_ns
+
+
+def _said(error: Exception, message: Any) -> str:
+    if isinstance(error, LookupError) and message is not None:
+        fields = ", ".join(number_fields(message)[:20])
+        return f"no field `{error.args[0] if error.args else ''}`; its numbers are {fields or 'none'}"
+    return words(error)[:160]
+
+
+# Numbers.
+
+
+def _numbers(source: _Source) -> StreamData:
+    """Motion and others: rows on the even grid of the stream's rate."""
+    times_us, values = number_rows(source)
+    even = evenly(times_us, values, source.stream.rate_hz)
+    return StreamData(even.values, source.stream.rate_hz, even.repairs, even.gaps)
+
+
+def number_rows(source: _Source) -> tuple[np.ndarray, np.ndarray]:
+    """Times in us, (rows,), and values, (rows, channels), in the order of the file."""
+    stream = source.stream
+    fields = list(stream.fields or FIELDS.get(source.topic.kind, ()))
+    times, values = array("q"), array("d")
+
+    def take(time_ns: int, message: Any) -> None:
+        if not fields:
+            fields.extend(number_fields(message))
+        row = [number for path in fields for number in numbers(field(message, path))]
+        if len(row) != stream.channels and not times:
+            raise RecordingError(
+                f"{source.where} has {len(row)} numbers a message, stream `{stream.name}` is declared with "
+                f"{stream.channels} channels: {', '.join(fields)}",
+                hint="name those that are meant in the stream's `fields`, or correct its `channels`",
+            )
+        if len(row) != stream.channels:
+            raise ValueError(f"it has {len(row)} numbers")
+        if not all(map(math.isfinite, row)):
+            raise ValueError("a number is not finite")
+        values.extend(row)
+        times.append(time_ns)
+
+    source.messages(take)
+    return np.array(times, np.int64) / 1e3, np.array(values).reshape(len(times), stream.channels)
+
+
+# Sound.
+
+
+class _Spool:
+    """What does not fit into memory, in a file that goes when this does."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115  # `__del__` closes it
+        self.length = 0
+
+    def add(self, raw: bytes) -> int:
+        """Where it is."""
+        self._file.write(raw)
+        self.length += len(raw)
+        return self.length - len(raw)
+
+    def read(self, at: int, length: int) -> bytes:
+        self._file.seek(at)
+        return self._file.read(length)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_file"):
+            self._file.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """So many samples of all channels that were logged together."""
+
+    time_ns: int
+    at: int
+    """In the spool, in bytes."""
+    samples: int
+
+
+def _sound(source: _Source) -> StreamData:
+    spool, blocks = _Spool(), list[_Block]()
+    form: list[tuple[int, int]] = []
+
+    def take(time_ns: int, message: Any) -> None:
+        if source.topic.kind not in SOUND:
+            raise RecordingError(
+                f"{source.where} is of type {source.topic.type or 'none'}, which is no sound that is read",
+                hint=f"sound is read from {', '.join(SOUND)}; give the stream another `topic`",
+            )
+        rate_hz, channels = int(field(message, "sample_rate")), int(field(message, "number_of_channels"))
+        coded = str(field(message, "format"))
+        if coded != "pcm-s16":
+            raise RecordingError(f"{source.where} holds sound as `{coded[:40]}`", hint="pcm-s16 is read: convert it")
+        if not form:
+            if rate_hz < 1 or channels < 1:
+                raise ValueError(f"it says {rate_hz} Hz, {channels} channels")
+            form.append((rate_hz, channels))
+        if (rate_hz, channels) != form[0]:
+            raise ValueError(f"it is of {rate_hz} Hz and {channels} channels, unlike the first")
+        raw = content(field(message, "data"))
+        samples = len(raw) // (2 * channels)
+        if samples:
+            blocks.append(_Block(time_ns, spool.add(raw[: samples * 2 * channels]), samples))
+
+    source.messages(take)
+    if not blocks:
+        raise RecordingError(f"{source.where} holds no samples", hint="record it again")
+    rate_hz, channels = form[0]
+    # Those with the same time are in their order in the file.
+    blocks.sort(key=lambda block: block.time_ns)
+    pieces, gaps = _in_a_row(blocks, rate_hz)
+    repairs = (f"sound is missing {len(gaps)} times, {_seconds(gaps):g} s in all; zeros stand there",) if gaps else ()
+    total = pieces[-1][0] + pieces[-1][1].samples
+    starts = np.array([start for start, _ in pieces])
+    shape = (total,) if channels == 1 else (total, channels)
+
+    def read(first: int, last: int) -> np.ndarray:
+        found = np.zeros((max(0, last - first), channels), np.int16)
+        for start, block in pieces[max(0, int(np.searchsorted(starts, first, "right")) - 1) :]:
+            if start >= last:
+                break
+            begin, end = max(first, start), min(last, start + block.samples)
+            if begin < end:
+                raw = spool.read(block.at + (begin - start) * 2 * channels, (end - begin) * 2 * channels)
+                found[begin - first : end - first] = np.frombuffer(raw, "<i2").reshape(-1, channels)
+        return found.reshape(len(found), *shape[1:])
+
+    return StreamData(StoredSamples(shape, np.int16, read), rate_hz, repairs, gaps)
+
+
+def _seconds(gaps: Sequence[Gap]) -> float:
+    return sum(gap.end_us - gap.start_us for gap in gaps) / 1e6
+
+
+def _in_a_row(blocks: Sequence[_Block], rate_hz: int) -> tuple[list[tuple[int, _Block]], tuple[Gap, ...]]:
+    """At which sample each block begins, and what is missing between them.
+
+    A block may be logged late, never early: how much is missing before one is told by the block of the next second that
+    came with the least delay.
+    """
+    counted = np.cumsum([0, *(block.samples for block in blocks[:-1])])
+    times = np.array([block.time_ns for block in blocks], np.int64)
+    delays = times - counted * 1_000_000_000 // rate_hz
+    until = np.searchsorted(times, times + _DELAY_NS, "right")
+    least = [int(delays[at:end].min()) for at, end in enumerate(until.tolist())]
+    pieces: list[tuple[int, _Block]] = []
+    gaps: list[Gap] = []
+    start = max(0, round(least[0] * rate_hz / 1e9))
+    if start:
+        gaps.append(Gap(0, round(start * 1e6 / rate_hz)))
+    for at, block in enumerate(blocks):
+        more_ns = least[at] - least[at - 1] if at else 0
+        if more_ns > _LATER_NS:
+            missing = round(more_ns * rate_hz / 1e9)
+            gaps.append(Gap(round(start * 1e6 / rate_hz), round((start + missing) * 1e6 / rate_hz)))
+            start += missing
+        pieces.append((start, block))
+        start += block.samples
+    return pieces, tuple(gaps)
+
+
+# Pictures.
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """One frame as it was logged."""
+
+    time_ns: int
+    at: int
+    length: int
+    raw: tuple[str, int, int, int, bool] | None
+    """Encoding, width, height, bytes a row, big-endian; None: a file such as JPEG."""
+
+
+def _pictures(source: _Source) -> StreamData:
+    stream, spool, found = source.stream, _Spool(), list[_Picture]()
+
+    def take(time_ns: int, message: Any) -> None:
+        if source.topic.kind not in PICTURES:
+            raise RecordingError(
+                f"{source.where} is of type {source.topic.type or 'none'}, which are no pictures that are read",
+                hint=f"pictures are read from {', '.join(PICTURES)}; give the stream another `topic`",
+            )
+        raw = None
+        if source.topic.kind != "CompressedImage":
+            encoding = str(field(message, "encoding"))
+            if encoding not in _DEPTHS and encoding not in _COLOURS:
+                raise RecordingError(
+                    f"{source.where} holds pictures as `{encoding[:40]}`",
+                    hint=f"one of {', '.join((*_COLOURS, *_DEPTHS))} is read: convert them",
+                )
+            width, height, step = (int(field(message, name)) for name in ("width", "height", "step"))
+            cameras.require_pixels(source.where, width, height)
+            big = bool(getattr(message, "is_bigendian", False))
+            raw = (encoding, width, height, step, big)
+        data = content(field(message, "data"))
+        found.append(_Picture(time_ns, spool.add(data), len(data), raw))
+
+    source.messages(take)
+    found.sort(key=lambda picture: picture.time_ns)
+    found = [one for at, one in enumerate(found) if at == 0 or one.time_ns > found[at - 1].time_ns]
+    times_us = np.array([picture.time_ns for picture in found]) / 1e3
+    put = nearest(times_us, stream.rate_hz)
+    deep = found[0].raw is not None and found[0].raw[0] in _DEPTHS
+    show = _frames(source, spool, deep)
+    show(found[0])
+    told: tuple[str, ...] = ()
+    if found[0].raw is not None and not deep:
+        encoding, width, height, _, _ = found[0].raw
+        told = tuple(cameras.converting(stream, width, height, len(_COLOURS[encoding])))
+    dtype = np.dtype(np.float32 if deep else np.uint8)
+    return cameras.gathered(lambda at: show(found[at]), put.rows, stream, dtype, (*told, *put.repairs), put.gaps)
+
+
+def _frames(source: _Source, spool: _Spool, deep: bool) -> Callable[[_Picture], np.ndarray]:
+    stream = source.stream
+
+    def show(picture: _Picture) -> np.ndarray:
+        where = f"{source.where} at {picture.time_ns / 1e9:.6g} s"
+        data = spool.read(picture.at, picture.length)
+        if picture.raw is None:
+            return cameras.picture_reader(stream)(BytesIO(data), where)
+        encoding, width, height, step, big = picture.raw
+        if (encoding in _DEPTHS) != deep:
+            raise RecordingError(f"{where}: is encoded as {encoding}, unlike the first", hint="cut it there")
+        if deep:
+            depth = np.dtype(_DEPTHS[encoding]).newbyteorder(">" if big else "<")
+            channels = int(encoding[-1]) if encoding.startswith("32FC") else 1
+        else:
+            depth, channels = np.dtype(np.uint8), len(_COLOURS[encoding])
+        row_bytes = width * channels * depth.itemsize
+        if step < row_bytes or len(data) < step * (height - 1) + row_bytes:
+            raise RecordingError(f"{where}: holds {len(data)} bytes, less than {height} rows of {row_bytes}")
+        data = data.ljust(step * height, b"\0")
+        rows = np.frombuffer(data, np.uint8, step * height).reshape(height, step)[:, :row_bytes]
+        frame = np.ascontiguousarray(rows).view(depth).reshape(height, width, channels)
+        if deep:
+            if frame.shape != stream.sample_shape:
+                raise RecordingError(
+                    f"{where}: is of shape {frame.shape}, stream `{stream.name}` of {stream.sample_shape}",
+                    hint="correct the manifest: pictures of such values are not scaled",
+                )
+            return frame.astype(np.float32)
+        order = _COLOURS[encoding]
+        if order.startswith("BGR"):
+            frame = frame[..., [2, 1, 0, 3][:channels]]
+        if frame.shape == stream.sample_shape:
+            return np.ascontiguousarray(frame)
+        return cameras.picture_reader(stream).of_array(where, frame)
+
+    return show
+
+
+def messages_of(path: Path, topic: str) -> Iterator[tuple[int, Any]]:
+    """Each message of a topic that can be decoded, with when it was logged, in ns after the file's start.
+
+    Raises `RecordingError`, `MissingExtraError`.
+    """
+    file = open_messages(path)
+    if topic not in file.topics:
+        raise RecordingError(f"{path}: has no topic `{topic}`", hint=f"it has {', '.join(file.topics)}")
+    for logged in file.messages((topic,)):
+        try:
+            message = file.topics[topic].decode(logged.raw)
+        except MissingExtraError:
+            raise
+        except Exception:
+            continue
+        yield logged.log_ns - file.start_ns, message

@@ -1,0 +1,174 @@
+"""What links could do while a recording was made: samples in the manifest, and the network traces that give them.
+
+Two forms of traces are read. `rates`: a line is `seconds Mbit/s`, which holds from then on (Riiser et al., Oboe,
+Puffer and others are published so). `mahimahi`: a line is the millisecond at which one packet of 1500 bytes may pass,
+given again for each further one; at its end the trace begins anew (Netravali et al., USENIX ATC 2015).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from leo_runtime.errors import RecordingError
+from leo_runtime.recordings.reader import without_path
+from leo_runtime.schema import MAX_QUANTITY, Name, Positive, Quantity, Value
+
+_PACKET_BYTES = 1500
+_MOST_SECONDS = 1e8
+"""Later times are not those of a trace that begins at 0: about three years."""
+_MOST_MBIT_PER_S = 1e7
+_MOST_SAMPLES = 1_000_000
+"""Of one trace in one recording."""
+
+
+class LinkSample(Value):
+    """What a link could do from `time_us` on."""
+
+    time_us: Quantity
+    source: Name
+    target: Name
+    latency_us: Quantity
+    bytes_per_s: Positive | None = None
+    """None here: the link is down."""
+
+
+class LinkFile(Value):
+    """A network trace beside the manifest: what a link could do, as samples are read from it."""
+
+    file: Name
+    format: Literal["rates", "mahimahi"]
+    """`rates`: lines of `seconds Mbit/s`; `mahimahi`: lines of the ms at which a packet of 1500 bytes may pass."""
+    source: Name
+    target: Name
+    latency_us: Quantity
+    """One way: traces do not tell of it."""
+    repeat: bool = False
+    """Of `rates`: it begins anew at its end; else its last value stays. A `mahimahi` always does."""
+    step_us: Annotated[int, Field(ge=1_000, le=MAX_QUANTITY)] = 1_000_000
+    """Of `mahimahi`: the packets of so long together are a rate; the link is down where there are none."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkData:
+    """What a trace holds for a recording, and what had to be mended."""
+
+    samples: tuple[LinkSample, ...]
+    repairs: tuple[str, ...] = ()
+
+
+def read_links(path: Path, link: LinkFile, lasts_us: int) -> LinkData:
+    """The samples of a trace for a recording of that length, of which those that change nothing are left out.
+
+    Raises `RecordingError` where it cannot be read, with the line.
+    """
+    repairs: list[str] = []
+    changes = _mahimahi(path, link, lasts_us) if link.format == "mahimahi" else _rates(path, link, lasts_us, repairs)
+    samples: list[LinkSample] = []
+    for time_us, bytes_per_s in changes:
+        if samples and samples[-1].bytes_per_s == bytes_per_s:
+            continue
+        if len(samples) >= _MOST_SAMPLES:
+            raise RecordingError(f"{path}: more than {_MOST_SAMPLES} samples", hint="cut it, or give a greater step_us")
+        samples.append(
+            LinkSample(
+                time_us=time_us,
+                source=link.source,
+                target=link.target,
+                latency_us=link.latency_us,
+                bytes_per_s=bytes_per_s,
+            )
+        )
+    return LinkData(tuple(samples), tuple(repairs))
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines that say something, from 1."""
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, 1):
+                said = line.partition("#")[0].strip()
+                if said:
+                    yield number, said
+    except (OSError, ValueError) as error:
+        raise RecordingError(f"{path}: cannot be read as a network trace ({without_path(error)})") from None
+
+
+def _rates(path: Path, link: LinkFile, lasts_us: int, repairs: list[str]) -> Iterator[tuple[int, int | None]]:
+    times: list[float] = []
+    rates: list[int | None] = []
+    first = 0.0
+    for number, line in _lines(path):
+        cells = re.split(r"[\s,;]+", line.strip(",; \t"))
+        try:
+            seconds, mbit_per_s = (float(cell) for cell in cells)
+        except ValueError:
+            if not times and not any(cell[:1].isdigit() for cell in cells):
+                continue  # The names of the columns.
+            raise RecordingError(
+                f"{path}:{number}: expected `seconds Mbit/s`, got `{line[:40]}`", hint="one number of each a line"
+            ) from None
+        if not times and seconds >= _MOST_SECONDS and math.isfinite(seconds):
+            first = seconds
+            repairs.append("its times count from 1970: its first is taken for the start")
+        seconds -= first
+        if not (0 <= seconds < _MOST_SECONDS and 0 <= mbit_per_s <= _MOST_MBIT_PER_S):
+            raise RecordingError(f"{path}:{number}: is no time and rate: `{line[:40]}`", hint="seconds, then Mbit/s")
+        if times and seconds < times[-1]:
+            raise RecordingError(
+                f"{path}:{number}: time goes back, to {seconds:g} s after {times[-1]:g} s", hint="sort its lines"
+            )
+        times.append(seconds)
+        rates.append(max(1, round(mbit_per_s * 1e6 / 8)) if mbit_per_s > 0 else None)
+    if not times:
+        raise RecordingError(f"{path}: holds no rates", hint="lines of `seconds Mbit/s`")
+    whole = times[-1] + (times[-1] - times[-2] if len(times) > 1 else 0.0)
+    if link.repeat and whole * 1e6 < 1:
+        raise RecordingError(f"{path}: lasts no time, so that it cannot be repeated", hint="leave out `repeat`")
+    turn = 0
+    while True:
+        for at, (seconds, rate) in enumerate(zip(times, rates, strict=True)):
+            # The first reaches back to the start.
+            time_us = round((turn * whole + (seconds if at else 0.0)) * 1e6)
+            if time_us > lasts_us and (turn or at):
+                return
+            yield time_us, rate
+        turn += 1
+        if not link.repeat:
+            return
+
+
+def _mahimahi(path: Path, link: LinkFile, lasts_us: int) -> Iterator[tuple[int, int | None]]:
+    found: list[int] = []
+    for number, line in _lines(path):
+        if not (line.isascii() and line.isdigit() and len(line) <= 12):
+            raise RecordingError(
+                f"{path}:{number}: expected the ms at which a packet may pass, got `{line[:40]}`",
+                hint='lines of `seconds Mbit/s` are format = "rates"',
+            )
+        ms = int(line)
+        if found and ms < found[-1]:
+            raise RecordingError(
+                f"{path}:{number}: time goes back, to {ms} ms after {found[-1]}", hint="sort its lines"
+            )
+        found.append(ms)
+    if not found or found[-1] == 0:
+        raise RecordingError(f"{path}: lasts no time", hint="lines of the ms at which a packet of 1500 bytes may pass")
+    at_us, period_us = np.array(found, np.int64) * 1000, found[-1] * 1000
+
+    def packets(until_us: int) -> int:
+        """Of all turns, up to that time and at it."""
+        turns, rest_us = divmod(until_us, period_us)
+        # Those at 0 of the first turn are its own; the last of a turn passes as the next one begins.
+        return turns * len(found) + int(np.searchsorted(at_us, rest_us, "right")) if rest_us else turns * len(found)
+
+    for start_us in range(0, max(1, lasts_us), link.step_us):
+        sent = (packets(start_us + link.step_us) - packets(start_us)) * _PACKET_BYTES
+        yield start_us, max(1, sent * 1_000_000 // link.step_us) if sent else None

@@ -1,0 +1,37 @@
+"""What a solver may want to know besides the question: when it is asked, and what is known to come.
+
+A solver of the caller's own is a function of the question, or of the question and a `Context`. The runtime
+(`leo_runtime.runtime`) makes the context and asks `takes_context` which of the two it is.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """When a question is asked. Times are microseconds since the run began."""
+
+    time_us: int
+    """The release at hand, which is time 0 of the question."""
+    releases_us: tuple[int, ...] = ()
+    """The releases known to follow, increasing, each later than `time_us`; also those after the question's horizon, as
+    far as they are known. Empty where none is."""
+
+
+def takes_context(solver: Callable[..., Any]) -> bool:
+    """Whether a solver takes a second positional argument without a default, the context, after the question.
+
+    A function whose arguments cannot be known takes none.
+    """
+    try:
+        parameters = list(inspect.signature(solver).parameters.values())
+    except (TypeError, ValueError):
+        return False
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    needed = [parameter for parameter in parameters if parameter.kind in positional]
+    return len(needed) >= 2 and needed[1].default is inspect.Parameter.empty
