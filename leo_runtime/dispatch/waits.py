@@ -1,11 +1,13 @@
 """How long something waits for gates: until what hangs on it could be late.
 
 A transfer or wake-up with a list goes on as soon as a gate of it has opened, and never if all have closed. A gate that
-is late is waited for until the last moment at which what hangs on it still meets its deadlines as planned; then it goes
-on without the gate, as if it had no list. Where that moment has passed already, the wait is never begun.
+is late is waited for as long as what hangs on it can still meet its deadlines, also if it takes somewhat longer than
+planned (`window_plan.RESERVE_PERCENT`): with the last moment by the plan itself, some windows would miss deadlines that
+they meet without lists. Then it goes on without the gate, as if it had no list, which is counted. Where that moment has
+passed already, the wait is never begun.
 
-As planned is as it happens only where runs last as long as their modes say. Once one has not, what hangs on a wait is
-taken to last longer than planned (`Wait.careful_us`): whoever waits has used up the slack in which others go on.
+As long as all runs have lasted just as planned, a gate is waited for until it is due, however little slack there is:
+then waiting is known to be safe.
 """
 
 from __future__ import annotations
@@ -28,8 +30,11 @@ class Patience:
 
     def latest_us(self, frame: Frame, wait: Wait) -> int | None:
         """When to go on without the gates, on the run's clock; None: never."""
-        latest_us = wait.latest_us if self._as_planned else wait.careful_us
-        return None if latest_us is None else frame.release_us + latest_us
+        if wait.latest_us is None:
+            return None
+        # At `due_us` itself a gate may still decide.
+        on_time_us = wait.due_us + 1 if self._as_planned else 0
+        return frame.release_us + max(wait.latest_us, on_time_us)
 
     def is_over(self, frame: Frame, wait: Wait, now_us: int) -> bool:
         """Whether there is nothing to wait for any more."""

@@ -88,6 +88,13 @@ def play_window(
     return Played(result, window_ledger(problem, result))
 
 
+def without_lists(placement: WindowPlacement) -> WindowPlacement:
+    """The same answer, in which nothing waits for gates."""
+    transfers = tuple(row.model_copy(update={"after": ()}) for row in placement.transfers)
+    spans = tuple(span.model_copy(update={"after": ()}) for span in placement.spans)
+    return placement.model_copy(update={"transfers": transfers, "spans": spans})
+
+
 def opening_chances(problem: WindowProblem) -> dict[str, Fraction]:
     """How likely each gate is to open, given that it runs, as the question's chances have it."""
     chances_ppm = {stage.name: stage.chance_ppm for stage in problem.stages}
