@@ -16,8 +16,9 @@ def newest(values: np.ndarray, times_us: np.ndarray, end_us: int, count: int) ->
     """
     before = int(np.searchsorted(times_us, end_us))
     first = max(0, before - count)
-    its = np.asarray(values[first:before], np.float32).reshape(before - first, -1)
-    found = np.zeros((count, its.shape[1] + 1), np.float32)
+    channels = 1 if values.ndim == 1 else values.shape[1]
+    its = np.asarray(values[first:before], np.float32).reshape(before - first, channels)
+    found = np.zeros((count, channels + 1), np.float32)
     found[:, -1] = NEVER_S
     if before > first:
         found[count - (before - first) :, :-1] = its
