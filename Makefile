@@ -40,13 +40,14 @@ demo: $(DEMO)
 test: $(READY)
 	$(VENV)/bin/python -m pytest
 
-# Longer than the suite: exact against two references on problems drawn at random, and damaged problem files.
+# Longer than the suite: exact against two references on problems drawn at random, damaged problem files and exports.
 # `make long PART=10 SEED=7` does a tenth of it, on other problems.
 PART ?= 1
 SEED ?= 0
 long: $(READY)
 	$(VENV)/bin/python tests/bench/agreement.py --problems $$((1000 / $(PART))) --seed $(SEED)
 	$(VENV)/bin/python tests/bench/fuzz.py $$((20000 / $(PART))) $(SEED)
+	$(VENV)/bin/python tests/bench/fuzz_exports.py $$((1000 / $(PART))) $(SEED)
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

@@ -230,7 +230,7 @@ def _streams(sensor: str, table: Table) -> Iterable[tuple[str, tuple[str, ...]]]
 
 def _total(found: Iterable[Series]) -> Iterable[Series]:
     """Acceleration with gravity, where the phone gives the two apart: their sum."""
-    by_name = {one.name: one for one in found}
+    by_name = {one.name: one for one in found if one.columns == ("x", "y", "z")}
     free, gravity = by_name.get("accelerometer"), by_name.get("gravity")
     if free is None or gravity is None or "total_acceleration" in by_name:
         return
