@@ -101,7 +101,7 @@ def _recording(path: Path, logger: Logger, export: Export) -> Recording:
         found[one.name] = data
         repairs += [f"{one.name}: {repair}" for repair in data.repairs]
     if not streams:
-        raise RecordingError(f"{path}: no stream of it can be read", hint=repairs[-1])
+        raise RecordingError(f"{path}: holds no samples that can be read", hint=(repairs or ["record it again"])[-1])
     labels, told = _labels(export, zero, found)
     manifest = RecordingManifest(
         format="leo-recording/1",

@@ -62,8 +62,9 @@ def placed(series: Series, zero: float, rate_hz: float) -> StreamData:
     `zero` is that time 0 in us of the export. Raises `UnevenError`.
     """
     if series.kind == "events":
-        times_us, values, _ = in_order(series.times_us - zero, series.values)
-        return StreamData(values, 0, series.repairs, times_us=times_us)
+        times_us, values, back = in_order(series.times_us - zero, series.values)
+        told = (f"rows whose time steps back are put in order: {back}",) if back else ()
+        return StreamData(values, 0, (*series.repairs, *told), times_us=times_us)
     even = put(series, zero, rate_hz)
     return StreamData(even.values, rate_hz, (*series.repairs, *even.repairs), even.gaps)
 
