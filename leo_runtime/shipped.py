@@ -64,33 +64,22 @@ def recordings() -> tuple[str, ...]:
 
 
 def recording(name_or_folder: str) -> Recording:
-    """A recording, by the name it ships under, from a folder, or from what a logger exported.
+    """A recording, by the name it ships under, from a folder, from an MCAP or ROS bag, or from what a logger exported.
 
     A folder of such a name goes before it if it holds a recording. Raises `DocumentError`, `RecordingError`.
     """
     from leo_runtime import demo
-    from leo_runtime.recordings.exports import open_export
+    from leo_runtime.recordings.opening import open_recording
     from leo_runtime.recordings.recording import Recording
 
     require_path(name_or_folder)
     if name_or_folder in recordings() and not _exists(Path(name_or_folder) / "recording.toml"):
         return Recording.from_file(demo.RECORDINGS / name_or_folder)
-    if _is_manifest(Path(name_or_folder)):
-        return Recording.from_file(name_or_folder)
-    if _exists(Path(name_or_folder)):
-        return open_export(Path(name_or_folder))
+    if _exists(Path(name_or_folder)) or name_or_folder.endswith(".toml"):
+        return open_recording(Path(name_or_folder))
     raise InputError(
         f"no recording or folder is called `{name_or_folder}`", hint=f"one of {', '.join(recordings())}, or a folder"
     )
-
-
-def _is_manifest(path: Path) -> bool:
-    """Whether it is a manifest or the folder of one, which is also looked for where there is nothing."""
-    if path.suffix == ".json" and _exists(path):
-        from leo_runtime.recordings.exports import recognise
-
-        return recognise(path) is None
-    return path.suffix == ".toml" or _exists(path / "recording.toml")
 
 
 def _exists(path: Path) -> bool:

@@ -11,7 +11,8 @@ import pytest
 
 from leo_runtime.errors import MissingExtraError, RecordingError
 from leo_runtime.recordings import from_messages
-from leo_runtime.recordings.recording import read_stream
+from leo_runtime.recordings.opening import open_recording
+from leo_runtime.recordings.recording import Recording, read_stream
 from leo_runtime.recordings.stream import RecordedStream
 from message_files import (
     IMU_HZ,
@@ -281,6 +282,59 @@ def test_without_the_extra_its_line_is_given(tmp_path: Path, monkeypatch: pytest
         with pytest.raises(MissingExtraError) as told:
             read_stream(tmp_path / "x.mcap", IMU)
         assert told.value.hint == "pip install 'leo-runtime[recordings]'"
+
+
+@needs_extra
+def test_an_mcap_without_a_manifest_is_a_recording_of_every_topic_that_can_be_read(tmp_path: Path) -> None:
+    notes = [(START_NS + 300_000_000, {"text": "knock"}), (START_NS + 10**9, {"text": "gone", "duration": 0.5})]
+    beats = [(START_NS + at * 1_000_000, {"bpm": at}) for at in (0, 500, 777, 1_900)]
+    strange = [(START_NS, {"text": "no number"})]
+    write_mcap(
+        tmp_path / "walk.mcap",
+        raw_audio(sound()),
+        imu_cdr(imu_rows()),
+        vectors(imu_rows()),
+        json_messages("/labels", "", notes),
+        json_messages("/heart", "", beats),
+        json_messages("/log", "", strange),
+        raw_image(np.zeros((20, 6, 8, 3), np.uint8), "rgb8"),
+    )
+    found = open_recording(tmp_path / "walk.mcap")
+    streams = {stream.name: (stream.kind, stream.rate_hz, stream.channels) for stream in found.manifest.streams}
+    assert streams == {
+        "acc": ("other", 50, 4),
+        "eye": ("camera", 10, 3),
+        "heart": ("events", 0, 1),
+        "imu": ("motion", 50, 6),
+        "mic": ("audio", 8_000, 1),
+    }
+    assert (found.samples["imu"][:] == imu_rows()).all()
+    assert found.times_us["heart"].tolist() == [0, 500_000, 777_000, 1_900_000]
+    labels = [(label.label, label.start_us, label.end_us) for label in found.manifest.labels]
+    assert labels == [("knock", 300_000, 300_001), ("gone", 1_000_000, 1_500_000)]
+    assert found.manifest.start_epoch_us == START_NS // 1000
+    assert found.repairs == ("not read: topic `/log` (0 numbers a message)",)
+    write_ros2(tmp_path / "bag", imu_rows())
+    assert (open_recording(tmp_path / "bag").samples["imu"][:] == imu_rows()).all()
+    write_ros1(tmp_path / "old.bag", imu_rows())
+    assert (open_recording(tmp_path / "old.bag").samples["imu"][:] == imu_rows()).all()
+
+
+@needs_extra
+def test_labels_are_read_from_the_topic_that_is_named(tmp_path: Path) -> None:
+    notes = [(START_NS + 10**9, {"what": {"said": "clap"}, "end_time": stamp(START_NS + 2 * 10**9)})]
+    write_mcap(tmp_path / "x.mcap", raw_audio(sound()), json_messages("/notes", "", notes))
+    text = (
+        'format = "leo-recording/1"\nname = "r"\nlicence = "none"\nsource = "a test"\n'
+        'streams = [{ name = "mic", kind = "audio", file = "x.mcap", rate_hz = 8000 }]\n'
+        'label_files = [{ file = "x.mcap", topic = "/notes", text = "what.said", stream = "mic" }]\n'
+    )
+    (tmp_path / "recording.toml").write_text(text)
+    (label,) = Recording.from_file(tmp_path).manifest.labels
+    assert (label.label, label.stream, label.start_us, label.end_us) == ("clap", "mic", 1_000_000, 2_000_000)
+    (tmp_path / "recording.toml").write_text(text.replace("what.said", "what"))
+    with pytest.raises(RecordingError, match="topic `/notes` holds no labels"):
+        Recording.from_file(tmp_path)
 
 
 def damaged(whole: bytes, rng: Random) -> bytes:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 
 from leo_runtime.documents.window import WindowPlacement, WindowProblem
 from leo_runtime.errors import InputError, SolverError
@@ -95,6 +95,7 @@ def test_modes_and_order_of_an_optimum_are_enough(path: Path) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(problem=windows(4))
+@example(problem=random_window(6279, stages=2, processors=2))
 def test_heuristics_are_never_better_than_trying_everything(problem: WindowProblem) -> None:
     best = attempt(problem, "exhaustive", STEPS)
     assume(best is not None and best.status != "feasible")

@@ -10,14 +10,14 @@ from __future__ import annotations
 import re
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from leo_runtime.errors import MissingExtraError, RecordingError, words
-from leo_runtime.recordings.grid import UnevenError, nearest
+from leo_runtime.recordings.grid import Nearest, UnevenError, nearest
 from leo_runtime.recordings.reader import StreamData, without_path
 from leo_runtime.recordings.samples import StoredSamples
 from leo_runtime.recordings.stream import RecordedStream
@@ -54,15 +54,15 @@ def read_folder(path: Path, stream: RecordedStream) -> StreamData:
     show, repairs = _picture_reader(files, stream)
     times_us = _times_of_names(files)
     if times_us is None:
-        return gathered(lambda at: show(files[at]), np.arange(len(files)), stream, show.dtype, tuple(repairs), ())
+        even = Nearest(np.arange(len(files)), (), ())
+        return gathered(lambda at: show(files[at]), even, stream, show.dtype, repairs)
     try:
         put = nearest(times_us, stream.rate_hz)
     except UnevenError as error:
         where = path if error.row is None else files[error.row]
         raise RecordingError(f"{where}: {error}", hint=error.hint) from None
     told = ("the names of its files are times since 1970: the first is taken for the start",)
-    repairs = [*repairs, *told, *put.repairs]
-    return gathered(lambda at: show(files[at]), put.rows, stream, show.dtype, tuple(repairs), put.gaps)
+    return gathered(lambda at: show(files[at]), put, stream, show.dtype, (*repairs, *told))
 
 
 def read_video(path: Path, stream: RecordedStream) -> StreamData:
@@ -76,19 +76,18 @@ def read_video(path: Path, stream: RecordedStream) -> StreamData:
         put = nearest(video.times_us, stream.rate_hz)
     except UnevenError as error:
         raise RecordingError(f"{path}: stream `{stream.name}` {error}", hint=error.hint) from None
-    return gathered(video.frame, put.rows, stream, np.dtype(np.uint8), (*video.repairs, *put.repairs), put.gaps)
+    return gathered(video.frame, put, stream, np.dtype(np.uint8), video.repairs)
 
 
 def gathered(
     show: Callable[[int], np.ndarray],
-    rows: np.ndarray,
+    put: Nearest,
     stream: RecordedStream,
     dtype: np.dtype[Any],
-    repairs: tuple[str, ...],
-    gaps: tuple[Any, ...],
+    repairs: Iterable[str] = (),
 ) -> StreamData:
-    """Frames that are shown by their number; `rows` has that of each point of the grid, -1 where nothing is."""
-    shape = stream.sample_shape
+    """Frames that are shown by their number, on the points of the grid that they are put on."""
+    rows, shape = put.rows, stream.sample_shape
     recent: OrderedDict[int, np.ndarray] = OrderedDict()
     longest = 1
 
@@ -108,7 +107,8 @@ def gathered(
             recent.popitem(last=False)
         return frames
 
-    return StreamData(StoredSamples((len(rows), *shape), dtype, read), stream.rate_hz, repairs, gaps)
+    samples = StoredSamples((len(rows), *shape), dtype, read)
+    return StreamData(samples, stream.rate_hz, (*repairs, *put.repairs), put.gaps, put.timing)
 
 
 # Pictures.
@@ -226,6 +226,19 @@ def _picture_reader(files: list[Path], stream: RecordedStream) -> tuple[_Picture
     show = _PictureReader(stream, np.dtype(np.float32 if deep else np.uint8))
     show(files[0])
     return show, converting(stream, size[0], size[1], 3 if mode == "P" else bands)
+
+
+def form_of(where: str, file: Any) -> tuple[int, int, int]:
+    """Width, height and channels (1, 3 or 4) of the picture in a file. Raises `RecordingError`, `MissingExtraError`."""
+    Image = _pillow()  # noqa: N806
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with Image.open(file) as picture:
+                bands = 3 if picture.mode == "P" else len(picture.getbands())
+                return picture.width, picture.height, bands if bands in _PILLOW_MODES else 3
+    except Exception as error:
+        raise RecordingError(f"{where}: cannot be read as a picture ({words(error)})", hint="copy it again") from None
 
 
 def picture_reader(stream: RecordedStream) -> _PictureReader:

@@ -59,7 +59,8 @@ def read_csv(path: Path, stream: RecordedStream) -> StreamData:
         where = f"{path}" if error.row is None else f"{path}:{found.lines[error.row]}"
         whose = "" if error.row is not None else f"stream `{stream.name}` "
         raise RecordingError(f"{where}: {whose}{error}", hint=error.hint) from None
-    return StreamData(even.values, stream.rate_hz, (*repairs, *even.repairs), even.gaps, epoch_us=epoch_us)
+    told = (*repairs, *even.repairs)
+    return StreamData(even.values, stream.rate_hz, told, even.gaps, even.timing, epoch_us=epoch_us)
 
 
 def _column(table: Table, stream: RecordedStream, name: str) -> int:

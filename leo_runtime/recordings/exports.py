@@ -119,6 +119,7 @@ def _recording(path: Path, logger: Logger, export: Export) -> Recording:
         tuple(repairs + told),
         {name: data.gaps for name, data in found.items() if data.gaps},
         {name: data.times_us for name, data in found.items() if data.times_us is not None},
+        {name: data.timing for name, data in found.items() if data.timing is not None},
     )
 
 

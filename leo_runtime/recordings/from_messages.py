@@ -6,7 +6,7 @@ import math
 import tempfile
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy as np
 
 from leo_runtime.errors import LeoError, MissingExtraError, RecordingError, words
 from leo_runtime.recordings import cameras
+from leo_runtime.recordings.clocks import is_epoch
 from leo_runtime.recordings.grid import UnevenError, evenly, nearest
 from leo_runtime.recordings.mcap_file import McapFile
 from leo_runtime.recordings.messages import (
@@ -100,7 +101,9 @@ def read_messages(path: Path, stream: RecordedStream) -> StreamData:
     topic = _topic(file, stream)
     source = _Source(file, topic, stream)
     try:
-        if stream.kind == "audio":
+        if stream.kind == "events":
+            found = _events(source)
+        elif stream.kind == "audio":
             found = _sound(source)
         elif stream.kind == "camera":
             found = _pictures(source)
@@ -108,7 +111,9 @@ def read_messages(path: Path, stream: RecordedStream) -> StreamData:
             found = _numbers(source)
     except UnevenError as error:
         raise RecordingError(f"{file.where}: topic `{topic.name}` {error}", hint=error.hint) from None
-    return StreamData(found.samples, found.rate_hz, (*file.lost, *source.repairs, *found.repairs), found.gaps)
+    start_us = file.start_ns // 1000
+    epoch_us = start_us if is_epoch(start_us) else None
+    return replace(found, repairs=(*file.lost, *source.repairs, *found.repairs), epoch_us=epoch_us)
 
 
 def _topic(file: MessageFile, stream: RecordedStream) -> Topic:
@@ -196,7 +201,14 @@ def _numbers(source: _Source) -> StreamData:
     """Motion and others: rows on the even grid of the stream's rate."""
     times_us, values = number_rows(source)
     even = evenly(times_us, values, source.stream.rate_hz)
-    return StreamData(even.values, source.stream.rate_hz, even.repairs, even.gaps)
+    return StreamData(even.values, source.stream.rate_hz, even.repairs, even.gaps, even.timing)
+
+
+def _events(source: _Source) -> StreamData:
+    """What comes when it comes, by its times."""
+    times_us, values = number_rows(source)
+    order = np.argsort(times_us, kind="stable")
+    return StreamData(values[order], 0, times_us=np.rint(times_us[order]).astype(np.int64))
 
 
 def number_rows(source: _Source) -> tuple[np.ndarray, np.ndarray]:
@@ -263,7 +275,7 @@ class _Block:
 
 def _sound(source: _Source) -> StreamData:
     spool, blocks = _Spool(), list[_Block]()
-    form: list[tuple[int, int]] = []
+    form: list[tuple[float, int]] = []
 
     def take(time_ns: int, message: Any) -> None:
         if source.topic.kind not in SOUND:
@@ -271,16 +283,16 @@ def _sound(source: _Source) -> StreamData:
                 f"{source.where} is of type {source.topic.type or 'none'}, which is no sound that is read",
                 hint=f"sound is read from {', '.join(SOUND)}; give the stream another `topic`",
             )
-        rate_hz, channels = int(field(message, "sample_rate")), int(field(message, "number_of_channels"))
+        rate_hz, channels = float(field(message, "sample_rate")), int(field(message, "number_of_channels"))
         coded = str(field(message, "format"))
         if coded != "pcm-s16":
             raise RecordingError(f"{source.where} holds sound as `{coded[:40]}`", hint="pcm-s16 is read: convert it")
         if not form:
-            if rate_hz < 1 or channels < 1:
-                raise ValueError(f"it says {rate_hz} Hz, {channels} channels")
+            if not 1e-3 <= rate_hz <= 1e9 or channels < 1:
+                raise ValueError(f"it says {rate_hz:g} Hz, {channels} channels")
             form.append((rate_hz, channels))
         if (rate_hz, channels) != form[0]:
-            raise ValueError(f"it is of {rate_hz} Hz and {channels} channels, unlike the first")
+            raise ValueError(f"it is of {rate_hz:g} Hz and {channels} channels, unlike the first")
         raw = content(field(message, "data"))
         samples = len(raw) // (2 * channels)
         if samples:
@@ -316,7 +328,7 @@ def _seconds(gaps: Sequence[Gap]) -> float:
     return sum(gap.end_us - gap.start_us for gap in gaps) / 1e6
 
 
-def _in_a_row(blocks: Sequence[_Block], rate_hz: int) -> tuple[list[tuple[int, _Block]], tuple[Gap, ...]]:
+def _in_a_row(blocks: Sequence[_Block], rate_hz: float) -> tuple[list[tuple[int, _Block]], tuple[Gap, ...]]:
     """At which sample each block begins, and what is missing between them.
 
     A block may be logged late, never early: how much is missing before one is told by the block of the next second that
@@ -324,7 +336,9 @@ def _in_a_row(blocks: Sequence[_Block], rate_hz: int) -> tuple[list[tuple[int, _
     """
     counted = np.cumsum([0, *(block.samples for block in blocks[:-1])])
     times = np.array([block.time_ns for block in blocks], np.int64)
-    delays = times - counted * 1_000_000_000 // rate_hz
+    # Counted in seconds and the rest, whose product int64 has room for.
+    whole = int(rate_hz) if rate_hz == int(rate_hz) else rate_hz
+    delays = times - (counted // whole * 1_000_000_000 + counted % whole * 1_000_000_000 // whole).astype(np.int64)
     until = np.searchsorted(times, times + _DELAY_NS, "right")
     least = [int(delays[at:end].min()) for at, end in enumerate(until.tolist())]
     pieces: list[tuple[int, _Block]] = []
@@ -394,7 +408,7 @@ def _pictures(source: _Source) -> StreamData:
         encoding, width, height, _, _ = found[0].raw
         told = tuple(cameras.converting(stream, width, height, len(_COLOURS[encoding])))
     dtype = np.dtype(np.float32 if deep else np.uint8)
-    return cameras.gathered(lambda at: show(found[at]), put.rows, stream, dtype, (*told, *put.repairs), put.gaps)
+    return cameras.gathered(lambda at: show(found[at]), put, stream, dtype, told)
 
 
 def _frames(source: _Source, spool: _Spool, deep: bool) -> Callable[[_Picture], np.ndarray]:
@@ -436,8 +450,19 @@ def _frames(source: _Source, spool: _Spool, deep: bool) -> Callable[[_Picture], 
     return show
 
 
-def messages_of(path: Path, topic: str) -> Iterator[tuple[int, Any]]:
-    """Each message of a topic that can be decoded, with when it was logged, in ns after the file's start.
+def picture_form(topic: Topic, message: Any) -> tuple[int, int, int]:
+    """Width, height and channels of a topic's pictures. Raises whatever comes of a message that lacks something."""
+    if topic.kind == "CompressedImage":
+        return cameras.form_of(topic.name, BytesIO(content(field(message, "data"))))
+    encoding = str(field(message, "encoding"))
+    if encoding not in _COLOURS and encoding not in _DEPTHS:
+        raise ValueError(f"it holds pictures as `{encoding[:40]}`")
+    channels = len(_COLOURS[encoding]) if encoding in _COLOURS else int(encoding[-1]) if encoding[-2] == "C" else 1
+    return int(field(message, "width")), int(field(message, "height")), channels
+
+
+def messages_of(path: Path, topic: str) -> Iterator[tuple[int, int, Any]]:
+    """Each message of a topic that can be decoded, with when it was logged, in ns after the file's start, and that.
 
     Raises `RecordingError`, `MissingExtraError`.
     """
@@ -451,4 +476,4 @@ def messages_of(path: Path, topic: str) -> Iterator[tuple[int, Any]]:
             raise
         except Exception:
             continue
-        yield logged.log_ns - file.start_ns, message
+        yield logged.log_ns - file.start_ns, file.start_ns, message

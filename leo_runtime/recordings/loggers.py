@@ -66,7 +66,7 @@ def placed(series: Series, zero: float, rate_hz: float) -> StreamData:
         told = (f"rows whose time steps back are put in order: {back}",) if back else ()
         return StreamData(values, 0, (*series.repairs, *told), times_us=times_us)
     even = put(series, zero, rate_hz)
-    return StreamData(even.values, rate_hz, (*series.repairs, *even.repairs), even.gaps)
+    return StreamData(even.values, rate_hz, (*series.repairs, *even.repairs), even.gaps, even.timing)
 
 
 def _reader(logger: Logger) -> Reader:

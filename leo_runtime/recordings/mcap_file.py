@@ -22,6 +22,8 @@ from leo_runtime.recordings.messages import EXTRA, Logged, Topic, decoder
 from leo_runtime.recordings.reader import without_path
 
 MAGIC = b"\x89MCAP0\r\n"
+METADATA = "leo-recording"
+"""The name of the metadata that `mcap_writer` keeps the manifest in."""
 _FOOTER_BYTES = 1 + 8 + 20 + len(MAGIC)
 _HEADER, _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _CHUNK_INDEX = 1, 2, 3, 4, 5, 6, 8
 _METADATA, _DATA_END = 0x0C, 0x0F
@@ -83,6 +85,8 @@ class McapFile:
         if not self._channels or self._first_ns is None:
             raise RecordingError(f"{path}: holds no messages", hint="; ".join(self.lost) or "record it again")
         self.start_ns = self._first_ns
+        with suppress(KeyError, ValueError):  # What leo-runtime wrote says when it began, also where that is lost.
+            self.start_ns = int(self.metadata[METADATA]["start_ns"])
         self.topics: Mapping[str, Topic] = {
             channel.topic: self._topic(channel)
             for _, channel in sorted(self._channels.items(), key=lambda each: each[1].topic)

@@ -27,10 +27,11 @@ from leo_runtime.recordings.labels import read_labels
 from leo_runtime.recordings.links import LinkFile, read_links
 from leo_runtime.recordings.links import LinkSample as LinkSample
 from leo_runtime.recordings.loggers import READERS
+from leo_runtime.recordings.message_labels import read_message_labels
 from leo_runtime.recordings.npy import read_npy
 from leo_runtime.recordings.reader import Reader, StreamData, as_frames, expect, find_reader
 from leo_runtime.recordings.samples import Samples, blocks, converted, kept
-from leo_runtime.recordings.stream import Gap, RecordedStream
+from leo_runtime.recordings.stream import Gap, RecordedStream, Timing
 from leo_runtime.recordings.wav import read_wav
 from leo_runtime.recordings.wisdm import read_wisdm
 from leo_runtime.schema import Document, FileName, Name, Quantity, Value, reject, unique
@@ -72,6 +73,10 @@ class LabelFile(Value):
     """Of its labels, as of a label."""
     time_unit: TimeUnit | None = None
     """Of CSV. None: as a column's name says, else seconds; times since 1970 tell by their size."""
+    topic: Name | None = None
+    """Of an MCAP or a ROS bag: the topic whose messages they are."""
+    text: Name | None = None
+    """Of messages: the field of the label. None: the first of `label`, `text`, `name` and the like."""
 
 
 class RecordingManifest(Document):
@@ -123,6 +128,8 @@ class Recording:
     """By stream, where nothing was recorded and zeros stand in `samples`; streams without gaps are left out."""
     times_us: Mapping[str, np.ndarray] = field(default_factory=dict)
     """By stream of events, when each of them was, (events,) int64, rising."""
+    timings: Mapping[str, Timing] = field(default_factory=dict)
+    """By stream, how its samples came by their own times; streams whose files have none are left out."""
 
     @classmethod
     def from_file(cls, path: str | Path) -> Self:
@@ -134,8 +141,11 @@ class Recording:
         if Path(path).is_file() and Path(path).suffix not in (".toml", ".json"):
             raise RecordingError(f"{path}: is no recording", hint="give the folder that holds recording.toml")
         manifest_path = Path(path) / "recording.toml" if Path(path).is_dir() else Path(path)
-        manifest = RecordingManifest.from_file(manifest_path)
-        folder = manifest_path.parent
+        return cls.of_manifest(RecordingManifest.from_file(manifest_path), manifest_path.parent)
+
+    @classmethod
+    def of_manifest(cls, manifest: RecordingManifest, folder: Path) -> Self:
+        """Read the files that a manifest names, from a folder. Raises `RecordingError`, `MissingExtraError`."""
         read = {stream.name: read_stream(folder / stream.file, stream) for stream in manifest.streams}
         files = {stream.name: stream.file for stream in manifest.streams}
         repairs = [f"{files[name]}: {repair}" for name, data in read.items() for repair in data.repairs]
@@ -148,6 +158,7 @@ class Recording:
             (*dict.fromkeys(repairs), *told, *told_of_links),
             {name: data.gaps for name, data in found.items() if data.gaps},
             {name: data.times_us for name, data in found.items() if data.times_us is not None},
+            {name: data.timing for name, data in found.items() if data.timing is not None},
         )
 
     @property
@@ -241,13 +252,16 @@ def _with_labels(manifest: RecordingManifest, folder: Path, epoch_us: int | None
     labels = []
     for file in manifest.label_files:
         rates_hz = [one.rate_hz for one in manifest.streams if file.file == one.file or file.stream == one.name]
-        marks = read_labels(
-            folder / file.file,
-            file.format,
-            unit=file.time_unit,
-            start_epoch_us=start_us,
-            rate_hz=next(iter(rates_hz), None),
-        )
+        if file.topic is not None:
+            marks = read_message_labels(folder / file.file, file.topic, file.text)
+        else:
+            marks = read_labels(
+                folder / file.file,
+                file.format,
+                unit=file.time_unit,
+                start_epoch_us=start_us,
+                rate_hz=next(iter(rates_hz), None),
+            )
         labels += [
             Label(stream=file.stream, start_us=max(0, mark.start_us), end_us=mark.end_us, label=mark.label)
             for mark in marks
@@ -264,6 +278,9 @@ def read_stream(path: Path, stream: RecordedStream) -> StreamData:
     Raises `RecordingError` where the file is not what the manifest says.
     """
     found = find_reader(path, stream, SHIPPED)(path, stream)
+    if stream.gaps:
+        stated = tuple(Gap(gap.start_us, gap.end_us) for gap in stream.gaps)
+        found = replace(found, gaps=tuple(sorted({*found.gaps, *stated}, key=lambda gap: gap.start_us)))
     if stream.kind == "camera":
         return as_frames(path, stream, found)
     samples = found.samples

@@ -20,6 +20,16 @@ class Gap:
     end_us: int
 
 
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How the samples of a stream came, by their own times."""
+
+    rate_hz: float
+    """Measured."""
+    jitter_us: float
+    """The standard deviation of the steps between them that are no gaps."""
+
+
 class StatedGap(Value):
     """A gap that the manifest tells of, since the stream's file has no way to."""
 

@@ -62,7 +62,7 @@ def read_wisdm(path: Path, stream: RecordedStream) -> StreamData:
     except UnevenError as error:
         where = f"{path}: stream `{stream.name}`" if error.row is None else f"{path}:{found.lines[error.row]}:"
         raise RecordingError(f"{where} {error}", hint=error.hint) from None
-    return StreamData(even.values, stream.rate_hz, found.told + even.repairs, even.gaps)
+    return StreamData(even.values, stream.rate_hz, found.told + even.repairs, even.gaps, even.timing)
 
 
 def _records(where: str, raw: bytes) -> _Records:

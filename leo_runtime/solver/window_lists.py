@@ -60,13 +60,13 @@ class WindowLists:
 
     @property
     def best_modes(self) -> tuple[int, ...]:
-        """Its modes, as numbers within each stage."""
-        return () if self.schedule is None else self.schedule.choice.modes
+        """Its modes, as numbers within each stage; the first of each where nothing tried so far is linked."""
+        return (0,) * len(self.by_rank) if self.schedule is None else self.schedule.choice.modes
 
     @property
     def best_order(self) -> tuple[int, ...]:
         """The order in which its stages were placed."""
-        return () if self.schedule is None else self.schedule.choice.order
+        return tuple(self.by_rank) if self.schedule is None else self.schedule.choice.order
 
     def consider(self, modes: Sequence[int], order: Sequence[int]) -> Value:
         """Schedule with the simple ways to wait and with the best schedule's; keep it if it is better than that."""
