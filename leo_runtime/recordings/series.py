@@ -89,7 +89,7 @@ class Logger:
 
 
 def measured_hz(times_us: np.ndarray) -> float:
-    """The rate of samples, by the median of the steps between them, or where packets share a time by their mean.
+    """The rate of samples, by the median of the steps between them, or where they tremble by their mean.
 
     Raises `UnevenError` where that is none.
     """
