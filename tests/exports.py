@@ -10,6 +10,7 @@ import json
 import sys
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -286,8 +287,8 @@ def wisdm() -> bytes:
 
 
 def all_exports() -> dict[str, bytes]:
-    """A file of each logger, by its name."""
-    return {
+    """A file of each logger, by its name; EDF is left out where edfio is not there."""
+    found = {
         "sensor-logger.zip": as_zip(sensor_logger()),
         "phyphox.zip": as_zip(phyphox()),
         "physics-toolbox.csv": physics_toolbox(),
@@ -297,6 +298,7 @@ def all_exports() -> dict[str, bytes]:
         "walks.ts": ts(),
         "wisdm.txt": wisdm(),
     }
+    return found | ({"night.edf": edf()} if find_spec("edfio") is not None else {})
 
 
 if __name__ == "__main__":

@@ -279,7 +279,7 @@ def test_events_keep_their_times(tmp_path: Path) -> None:
     found = read(tmp_path, text, kind="events", channels=1)
     assert found.times_us is not None
     assert (found.times_us.tolist(), found.samples.tolist()) == ([1_000_000, 2_500_000, 9_000_000], [60, 61, 62])
-    assert found.repairs == ("rows whose time steps back are put in order",)
+    assert found.repairs == ("rows whose time steps back are put in order: 1",)
 
 
 def test_rows_are_text_some_at_a_time_and_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,3 +312,8 @@ def test_an_hour_of_rows_takes_little_more_than_its_numbers(tmp_path: Path) -> N
     assert len(found.samples) == rows
     # As text at once it was more than 20 MB; put on the grid at once more than 15.
     assert peak_bytes < 12e6
+
+
+def test_an_event_beyond_all_time_is_refused_with_its_line(tmp_path: Path) -> None:
+    with pytest.raises(RecordingError, match=r"wrist\.csv:3: a time is beyond thirty years: 1e\+37 s"):
+        read(tmp_path, "time_s,bpm\n2.5,61\n1e37,60\n", kind="events", channels=1)

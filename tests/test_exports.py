@@ -368,6 +368,20 @@ def test_a_file_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch:
         open_export(tmp_path / "bomb.zip")
 
 
+@pytest.mark.parametrize("name", exports.all_exports())
+def test_the_example_exports_are_those_that_are_made(tmp_path: Path, name: str) -> None:
+    """To a rounding: another numpy may have another last digit."""
+    shipped_one = Path(__file__).parent.parent / "docs" / "examples" / "exports" / name
+    if name.endswith(".ts"):
+        assert shipped_one.read_bytes() == exports.ts()
+        return
+    made_one = exports.write(tmp_path, {name: exports.all_exports()[name]}) / name
+    found, wanted = open_export(shipped_one), open_export(made_one)
+    assert found.manifest == wanted.manifest
+    for stream in wanted.samples:
+        assert np.allclose(found.samples[stream], wanted.samples[stream], atol=1e-5)
+
+
 def test_what_a_logger_exported_is_replayed_by_its_path(tmp_path: Path) -> None:
     path = made(tmp_path, "sensor-logger", zipped=True)
     assert shipped.recording(str(path)).manifest == open_export(path).manifest

@@ -13,6 +13,7 @@ import numpy as np
 
 from leo_runtime.errors import RecordingError
 from leo_runtime.recordings import clocks
+from leo_runtime.recordings.events import in_order
 from leo_runtime.recordings.grid import UnevenError, evenly, spread_us
 from leo_runtime.recordings.reader import StreamData
 from leo_runtime.recordings.stream import RecordedStream
@@ -47,9 +48,12 @@ def read_csv(path: Path, stream: RecordedStream) -> StreamData:
         if stream.clock == "own":
             times_us = times_us - times_us[0]
         repairs.append("samples that share a packet's time are spread evenly over it")
-    if stream.kind == "events":
-        return _events(times_us, found.values, epoch_us, repairs)
     try:
+        if stream.kind == "events":
+            at_us, values, back = in_order(times_us, found.values)
+            if back:
+                repairs.append(f"rows whose time steps back are put in order: {back}")
+            return StreamData(values, 0, tuple(repairs), times_us=at_us, epoch_us=epoch_us)
         even = evenly(times_us, found.values, stream.rate_hz)
     except UnevenError as error:
         where = f"{path}" if error.row is None else f"{path}:{found.lines[error.row]}"
@@ -57,15 +61,6 @@ def read_csv(path: Path, stream: RecordedStream) -> StreamData:
         raise RecordingError(f"{where}: {whose}{error}", hint=error.hint) from None
     told = (*repairs, *even.repairs)
     return StreamData(even.values, stream.rate_hz, told, even.gaps, even.timing, epoch_us=epoch_us)
-
-
-def _events(times_us: np.ndarray, values: np.ndarray, epoch_us: int | None, repairs: list[str]) -> StreamData:
-    """What comes when it comes, in the order of its times."""
-    order = np.argsort(times_us, kind="stable")
-    if (np.diff(order) < 0).any():
-        repairs.append("rows whose time steps back are put in order")
-    at_us = np.rint(times_us[order]).astype(np.int64)
-    return StreamData(values[order], 0, tuple(repairs), times_us=at_us, epoch_us=epoch_us)
 
 
 def _column(table: Table, stream: RecordedStream, name: str) -> int:

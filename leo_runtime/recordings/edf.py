@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from leo_runtime.errors import LeoError, MissingExtraError, RecordingError, in_words
+from leo_runtime.errors import MissingExtraError, RecordingError, in_words
 from leo_runtime.recordings.files import Files
 from leo_runtime.recordings.series import Export, Logger, Mark, Series, slug
 
@@ -63,14 +63,13 @@ def _opened(raw: bytes) -> edfio.Edf:
 def _export(where: str, raw: bytes, file: edfio.Edf) -> Export:
     onsets_s = _onsets_s(raw, file) if file.reserved.startswith("EDF+D") else None
     series = [_series(where, signal, onsets_s) for signal in file.signals if len(signal.data)]
-    if not series:
-        raise RecordingError(f"{where}: holds no samples", hint="record it again")
     repairs = [] if onsets_s is None else ["it is not continuous: between its parts nothing was recorded"]
     try:
         at = file.startdatetime.replace(tzinfo=UTC)
         epoch_us: int | None = round(at.timestamp() * 1e6)
         repairs.append("its start says no time zone: it is taken for UTC")
-    except (ValueError, LeoError):  # It was made anonymous, or damaged.
+    except ValueError as error:  # It was made anonymous, or is damaged.
+        repairs.append(f"its start is not known ({error})")
         epoch_us = None
     marks: list[Mark] = []
     try:

@@ -101,7 +101,7 @@ def _recording(path: Path, logger: Logger, export: Export) -> Recording:
         found[one.name] = data
         repairs += [f"{one.name}: {repair}" for repair in data.repairs]
     if not streams:
-        raise RecordingError(f"{path}: no stream of it can be read", hint=repairs[-1])
+        raise RecordingError(f"{path}: holds no samples that can be read", hint=(repairs or ["record it again"])[-1])
     labels, told = _labels(export, zero, found)
     manifest = RecordingManifest(
         format="leo-recording/1",
@@ -142,8 +142,9 @@ def _late(series: tuple[Series, ...], export: Export, zero: float) -> list[str]:
 
 def _labels(export: Export, zero: float, found: dict[str, StreamData]) -> tuple[tuple[Label, ...], list[str]]:
     """What was noted, as labels of all streams, as far as it is within the recording."""
-    lasts_us = min(
-        (len(data.samples) / data.rate_hz * 1e6 for data in found.values() if data.rate_hz), default=float("inf")
+    lasts_us = max(
+        len(data.samples) / data.rate_hz * 1e6 if data.times_us is None else data.times_us[-1]
+        for data in found.values()
     )
     labels = []
     for mark in export.marks:

@@ -88,6 +88,10 @@ class Figures:
     labels: tuple[LabelFigures, ...]
     links: tuple[LinkFigures, ...]
     repairs: tuple[str, ...]
+    start_epoch_us: int | None
+    """When its time 0 was, in us since 1970, where it is known."""
+    time_zone: str | None
+    """Where it was recorded, as it says."""
 
 
 def figures(recording: Recording, progress: Progress = lambda *_: None) -> Figures:
@@ -112,6 +116,8 @@ def figures(recording: Recording, progress: Progress = lambda *_: None) -> Figur
         labels=_labels(recording),
         links=_links(recording),
         repairs=recording.repairs,
+        start_epoch_us=manifest.start_epoch_us,
+        time_zone=manifest.time_zone,
     )
 
 

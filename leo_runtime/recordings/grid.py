@@ -4,6 +4,9 @@ The grid has a point at every k / rate from time 0 on. Where every sample is wit
 samples are taken as they are. Else a point between two samples less than two periods apart gets what the piecewise
 cubic through the samples gives there that does not overshoot (PCHIP: Fritsch and Carlson 1980, slopes by weighted
 harmonic means); a point outside, within half a period of a sample, gets that sample; any other is a gap, and zero.
+
+A cubic spline would come nearer to smooth curves (of a walk at 50 Hz with 2 ms of jitter, 0.003 m/s^2 off where this is
+0.029), but no nearer than a phone's own noise of 0.03 m/s^2 from 100 Hz on, and it swings at jumps.
 """
 
 from __future__ import annotations

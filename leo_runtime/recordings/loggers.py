@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from leo_runtime.errors import RecordingError
 from leo_runtime.recordings.edf import EDF
 from leo_runtime.recordings.empatica import EMPATICA_E4
+from leo_runtime.recordings.events import in_order
 from leo_runtime.recordings.files import Files, open_files
 from leo_runtime.recordings.grid import UnevenError
 from leo_runtime.recordings.phyphox import PHYPHOX
@@ -63,9 +62,9 @@ def placed(series: Series, zero: float, rate_hz: float) -> StreamData:
     `zero` is that time 0 in us of the export. Raises `UnevenError`.
     """
     if series.kind == "events":
-        order = np.argsort(series.times_us, kind="stable")
-        times_us = np.rint(series.times_us[order] - zero).astype(np.int64)
-        return StreamData(series.values[order], 0, series.repairs, times_us=times_us)
+        times_us, values, back = in_order(series.times_us - zero, series.values)
+        told = (f"rows whose time steps back are put in order: {back}",) if back else ()
+        return StreamData(values, 0, (*series.repairs, *told), times_us=times_us)
     even = put(series, zero, rate_hz)
     return StreamData(even.values, rate_hz, (*series.repairs, *even.repairs), even.gaps, even.timing)
 

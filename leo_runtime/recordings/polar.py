@@ -16,7 +16,7 @@ import numpy as np
 from leo_runtime.errors import RecordingError
 from leo_runtime.recordings.files import Files
 from leo_runtime.recordings.grid import spread_us
-from leo_runtime.recordings.series import STANDARD_GRAVITY, Export, Logger, Series, left_out, measured_hz, slug
+from leo_runtime.recordings.series import STANDARD_GRAVITY, Export, Logger, Series, left_out, slug
 from leo_runtime.recordings.table import Table, cells, is_number, numbers, read_table
 
 _UNITS: Mapping[str, tuple[str, float]] = {
@@ -97,16 +97,13 @@ def _series(path: str, table: Table) -> tuple[int | None, Series]:
     heart = any("HR" in table.names[place] or "RR" in table.names[place] for place in columns)
     name = "heart_rate" if heart else _SENSORS.get(unit) or slug(_tail(path, table.names[columns[0]]))
     if clock is not None and found.times[-1] > found.times[0]:
-        times_us = (found.times - found.times[0]) / 1e3
+        times_us = _of_packets((found.times - found.times[0]) / 1e3)
     else:
         times_us = its_phone_us - begun_us
         if np.isnan(times_us).any():
             row = int(np.argmax(np.isnan(times_us)))
             raise RecordingError(f"{table.where}:{found.lines[row]}: its phone's time is no date", hint="leave it out")
-        if not heart and len(times_us) > 1 and times_us.max() > times_us.min():
-            # All samples of a packet come at once.
-            times_us = spread_us(times_us, measured_hz(times_us), stamped_first=False)
-            times_us = times_us - times_us[0]
+        times_us = times_us if heart else _of_packets(times_us)
     return round(begun_us), Series(
         name,
         "events" if heart else "motion" if unit in _SENSORS else "other",
@@ -117,6 +114,19 @@ def _series(path: str, table: Table) -> tuple[int | None, Series]:
         its_unit,
         repairs=left_out(len(found.left_out)),
     )
+
+
+def _of_packets(times_us: np.ndarray) -> np.ndarray:
+    """Times of which most are those of the sample before: a packet's samples share the time of its last."""
+    steps_us = np.diff(times_us)
+    if np.count_nonzero(steps_us == 0) <= len(steps_us) / 2 or times_us[-1] <= times_us[0]:
+        return times_us
+    # What came after the first packet came since it.
+    first = int(np.argmax(steps_us > 0)) + 1
+    rate_hz = 1e6 * (len(times_us) - first) / (times_us[-1] - times_us[0])
+    spread = spread_us(times_us, rate_hz, stamped_first=False)
+    found: np.ndarray = spread - spread[0]
+    return found
 
 
 def _tail(path: str, column: str) -> str:

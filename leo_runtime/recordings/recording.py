@@ -186,6 +186,11 @@ class Recording:
             return max(int(self.times_us[stream.name][-1]) for stream in found) + 1
         return min(lasting_us(stream.rate_hz, len(self.samples[stream.name])) for stream in even)
 
+    def labelled_us(self, label: Label) -> int:
+        """How long what a label is of lasts: its stream, or the longest of all."""
+        names = [stream.name for stream in self.manifest.streams] if label.stream is None else [label.stream]
+        return max(self.lasts_us([name]) for name in names)
+
     def __post_init__(self) -> None:
         """Raise `RecordingError` for a stream without samples, and a label that begins where its stream is over."""
         for stream in self.manifest.streams:
@@ -195,12 +200,13 @@ class Recording:
                     hint=f"it has those of {', '.join(self.samples) or 'none'}",
                 )
         for i, label in enumerate(self.manifest.labels):
-            lasts_us = self.duration_us if label.stream is None else self.lasts_us([label.stream])
+            lasts_us = self.labelled_us(label)
             if label.start_us >= lasts_us:
-                whose = "all" if label.stream is None else f"its stream `{label.stream}`"
+                whose = "no stream" if label.stream is None else f"its stream `{label.stream}`"
+                longer = " longer than" if label.stream is None else ""
                 raise RecordingError(
                     f"recording `{self.manifest.name}`: label {i} (`{label.label}`) begins at {label.start_us} us, "
-                    f"and {whose} lasts {lasts_us} us",
+                    f"and {whose} lasts{longer} {lasts_us} us",
                     hint="times of labels are in microseconds from the start of the recording",
                 )
 

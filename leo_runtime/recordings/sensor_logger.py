@@ -94,11 +94,11 @@ def _is_sensor(files: Files, path: str) -> bool:
 
 
 def _read(files: Files) -> Export:
-    tables = dict(_tables(files))
+    repairs: list[str] = []
+    tables = dict(_tables(files, repairs))
     meta = _meta(tables.pop("Metadata", None))
     annotations = tables.pop("Annotation", None)
     found: list[Series] = []
-    repairs: list[str] = []
     zero_ns: int | None = None
     for sensor, table in tables.items():
         try:
@@ -126,7 +126,7 @@ def _read(files: Files) -> Export:
     return Export(tuple(found), source, marks, zero_ns // 1000, meta.time_zone, tuple(repairs))
 
 
-def _tables(files: Files) -> Iterable[tuple[str, Table]]:
+def _tables(files: Files, repairs: list[str]) -> Iterable[tuple[str, Table]]:
     """The table of each sensor that has samples, by its name."""
     for path in files.paths:
         if "/" in path:
@@ -137,8 +137,13 @@ def _tables(files: Files) -> Iterable[tuple[str, Table]]:
         elif end.lower() == "csv":
             raw = files.read(path)
             # A sensor that gave nothing has a line of names, or not even that.
-            if raw.strip().count(b"\n"):
+            if not raw.strip().count(b"\n"):
+                repairs.append(f"not read: {path} (it holds no samples)")
+                continue
+            try:
                 yield stem, read_table(files.place(path), raw)
+            except RecordingError as error:
+                repairs.append(f"not read: {error}")
 
 
 def _from_json(where: str, raw: bytes) -> Iterable[tuple[str, Table]]:
@@ -230,7 +235,7 @@ def _streams(sensor: str, table: Table) -> Iterable[tuple[str, tuple[str, ...]]]
 
 def _total(found: Iterable[Series]) -> Iterable[Series]:
     """Acceleration with gravity, where the phone gives the two apart: their sum."""
-    by_name = {one.name: one for one in found}
+    by_name = {one.name: one for one in found if one.columns == ("x", "y", "z")}
     free, gravity = by_name.get("accelerometer"), by_name.get("gravity")
     if free is None or gravity is None or "total_acceleration" in by_name:
         return

@@ -89,7 +89,7 @@ class Logger:
 
 
 def measured_hz(times_us: np.ndarray) -> float:
-    """The rate of samples, by the median of the steps between them, or where packets share a time by their mean.
+    """The rate of samples, by the median of the steps between them, or where they tremble by their mean.
 
     Raises `UnevenError` where that is none.
     """
@@ -151,12 +151,13 @@ def put(series: Series, zero_us: float, rate_hz: float) -> Even:
 def zero_us(series: Sequence[Series]) -> float:
     """The time 0 of a recording: the first sample, by the export's clock, that is not before the export's own.
 
-    Sensors tell of things that were before: what a phone held ready, or a place found an hour ago.
+    Sensors tell of things that were before: what a phone held ready, or a place found an hour ago. Without any series,
+    the export's own.
     """
     firsts = [_first(one.times_us) for one in series if one.kind != "events"] or [
         _first(one.times_us) for one in series
     ]
-    return min([first for first in firsts if first >= 0] or firsts)
+    return min([first for first in firsts if first >= 0] or firsts, default=0.0)
 
 
 def _first(times_us: np.ndarray) -> float:

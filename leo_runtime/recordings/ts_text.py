@@ -33,7 +33,16 @@ def _recognises(files: Files) -> bool:
 
 
 def _file_of(files: Files) -> str | None:
-    return next((path for path in files.paths if PurePosixPath(path).suffix.lower() == ".ts"), None)
+    """A file that ends in `.ts`, or begins as one does."""
+    return next((path for path in files.paths if "/" not in path and _is_ts(files, path)), None)
+
+
+def _is_ts(files: Files, path: str) -> bool:
+    suffix = PurePosixPath(path).suffix.lower()
+    if suffix == ".ts":
+        return True
+    first = (line for line in files.begins(path).splitlines() if line.strip() and not line.startswith("#"))
+    return suffix == ".txt" and next(first, "").lower().startswith("@problemname")
 
 
 def _read(files: Files) -> Export:

@@ -41,7 +41,14 @@ def _read(files: Files) -> Export:
             paths = [_path(files, f"{signal}_{axis}_{part}.txt") for axis in "xyz"]
             if None in paths:
                 continue
-            windows = np.stack([_windows(files, path) for path in paths if path is not None], axis=2)
+            axes = [_windows(files, path) for path in paths if path is not None]
+            if len({len(axis) for axis in axes}) > 1:
+                counts = ", ".join(str(len(axis)) for axis in axes)
+                raise RecordingError(
+                    f"{files.place(str(paths[0]))}: its axes have different numbers of lines: {counts}",
+                    hint="copy it again",
+                )
+            windows = np.stack(axes, axis=2)
             if seams is None:
                 # Of one signal, since the others are of the same windows.
                 seams = ~np.isclose(windows[1:, :_HALF], windows[:-1, _HALF:], atol=1e-6).all(axis=(1, 2))

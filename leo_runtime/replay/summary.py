@@ -98,8 +98,7 @@ def _truths(replayed: Replay) -> list[_Truth]:
     shift_us, recording = replayed.span.start_us, replayed.recording
     found = []
     for i, one in enumerate(recording.manifest.labels):
-        lasts_us = recording.duration_us if one.stream is None else recording.lasts_us([one.stream])
-        end_us = min(one.end_us, lasts_us)  # A label may be rounded up.
+        end_us = min(one.end_us, recording.labelled_us(one))  # A label may be rounded up.
         found.append(_Truth(i, one.stream, one.label, one.start_us - shift_us, end_us - shift_us))
     return found
 

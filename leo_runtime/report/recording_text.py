@@ -5,6 +5,7 @@ from __future__ import annotations
 from textwrap import fill
 
 from leo_runtime.errors import printable
+from leo_runtime.recordings.clocks import shown
 from leo_runtime.recordings.figures import Figures, StreamFigures
 from leo_runtime.report.tables import table
 
@@ -15,6 +16,9 @@ _NAME_LENGTH = 14
 def text(found: Figures) -> str:
     """A line of the whole, a table of its streams, those of its labels and links if it has any, and what was mended."""
     said = f"{found.name}, {found.lasts_us / 1e6:.6g} s: {found.source} (licence: {found.licence})"
+    if found.start_epoch_us is not None:
+        zone = "" if found.time_zone is None else f", where the clock is that of {found.time_zone}"
+        said += f"; began {shown(found.start_epoch_us)}{zone}"
     parts = [fill(printable(said), 80) + "\n"]
     parts.append(
         table(("stream", "kind", "ch", "Hz", "measured", "jitter ms", "s"), [_row(one) for one in found.streams])
