@@ -230,6 +230,41 @@ def test_pictures_are_read_raw_and_compressed(tmp_path: Path) -> None:
 
 
 @needs_extra
+@pytest.mark.parametrize(("encoding", "order"), [("yuv422_yuy2", (0, 1, 2, 3)), ("uyvy", (1, 0, 3, 2))])
+def test_pictures_of_usb_cameras_are_converted(tmp_path: Path, encoding: str, order: tuple[int, ...]) -> None:
+    # White, black, red and blue by BT.601: brightness, blue difference, brightness, red difference.
+    pairs = np.array([[235, 128, 16, 128], [81, 90, 81, 240], [41, 240, 41, 110]], np.uint8)[:, list(order)]
+    frames = np.tile(pairs.reshape(1, 1, 6, 2), (5, 4, 1, 1))
+    write_mcap(tmp_path / "x.mcap", raw_image(frames, encoding))
+    found = read_stream(tmp_path / "x.mcap", stream("camera", 10, 3, height_px=4, width_px=6))
+    wanted = [[255] * 3, [0] * 3, [255, 0, 0], [255, 0, 0], [0, 0, 255], [0, 0, 255]]
+    assert np.abs(found.samples[0:1][0, 0].astype(int) - wanted).max() <= 2
+
+
+@needs_extra
+@pytest.mark.parametrize("storage", ["SQLITE3", "MCAP"])
+def test_a_bag_whose_recorder_wrote_no_metadata_is_read(tmp_path: Path, storage: str) -> None:
+    write_ros2(tmp_path / "bag", imu_rows(), storage)
+    (tmp_path / "bag" / "metadata.yaml").unlink()
+    assert (open_recording(tmp_path / "bag").samples["imu"][:] == imu_rows()).all()
+
+
+@needs_extra
+def test_messages_outside_chunks_and_without_schemas_are_read(tmp_path: Path) -> None:
+    from mcap.writer import Writer
+
+    with (tmp_path / "x.mcap").open("wb") as file:
+        writer = Writer(file, use_chunking=False)
+        writer.start("", "test")
+        channel = writer.register_channel("/v", "json", 0)
+        for k in range(20):
+            writer.add_message(channel, START_NS + k * 10**8, json.dumps({"v": k}).encode(), 0)
+        writer.finish()
+    found = read_stream(tmp_path / "x.mcap", stream("other", 10, 1, topic="/v"))
+    assert found.samples[:].tolist() == list(range(20))
+
+
+@needs_extra
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
