@@ -212,7 +212,8 @@ class Power:
         if self._state[span.resource] == "asleep":
             self._to_wake.append(span)
             self._remind(span.due_us or 0)
-        self.use(span.resource, begins_us)
+        if not frame.windowed:
+            self.use(span.resource, begins_us)
 
     def _open_up(self, span: FrameSpan, at_us: int) -> None:
         span.is_open = True
@@ -233,7 +234,6 @@ class Power:
             self._count_wait(span)
             self._sleep_if_lingered(span.resource, now_us)
             self._open_up(span, now_us)
-            self.use(span.resource, now_us)
         self.wake(span.frame, span.resource, now_us)
         return True
 
@@ -272,7 +272,7 @@ class Power:
             self._held_until_us[resource] = max(hold_us, self._held_until_us.get(resource, 0))
             self._remind(hold_us)
         self._sleep_if_lingered(resource, now_us)
-        used_us = max(span.from_us, self._used_us.get(resource, 0))
+        used_us = self._used_us.get(resource, span.from_us)
         span.frame.awake.append(SpanRecord(resource, span.from_us, max(now_us, span.from_us), used_us, hold_us))
 
     def _end_hold(self, resource: str, now_us: int) -> None:
