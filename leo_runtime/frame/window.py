@@ -35,7 +35,7 @@ class There:
 
     stage: str
     resources: tuple[str, ...]
-    """Where it is."""
+    """Where it is: first where it was computed, from where it can be sent on."""
     at_us: int
     """When it is on all of them; 0: now."""
     output_bytes: int
@@ -54,6 +54,8 @@ class Earlier:
     """Merged stages that have not started."""
     there: tuple[There, ...] = ()
     """What they read, and the gates that they wait for."""
+    closed: tuple[str, ...] = ()
+    """Of these gates those that have closed: others may still open."""
     lost_ppm: tuple[tuple[str, int], ...] = ()
     """The accuracy that each graph has lost already, of those with a budget."""
 
@@ -83,8 +85,16 @@ class Window:
     problem: WindowProblem
     at_hand: tuple[str, ...]
     """The stages of the release at hand: they are called as in its frame."""
-    earlier: tuple[Mapping[str, str], ...]
-    """Of each of `Found.earlier` the merged stages that wait, by their names in the question."""
+    earlier: tuple[Left, ...]
+    """What each of `Found.earlier` has left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """The stages of an earlier frame: merged stages by their names in the question."""
+
+    waiting: Mapping[str, str]
+    there: Mapping[str, str]
 
 
 def window_problem(
@@ -125,14 +135,15 @@ def window_problem(
             due, kept = _due(merged, conditions.graphs, names, after_us)
             deadlines += due
             budgets += kept
-    there = _There(usual, hardware, at_mark)
-    renamed: list[Mapping[str, str]] = []
+    links = tuple(_links(usual.links, hardware))
+    there = _There(usual, links, at_mark)
+    left: list[Left] = []
     for number, earlier in enumerate(found.earlier, 1):
         placed = _earlier(merged, earlier, f"{mark}-{number}", counted, opens, there)
         stages += placed.stages
         deadlines += placed.deadlines
         budgets += placed.budgets
-        renamed.append(placed.renamed)
+        left.append(placed.left)
     resources = _resources(usual.resources, hardware, dict(found.awake_until_us))
     problem = WindowProblem(
         format="leo-problem/2",
@@ -140,13 +151,13 @@ def window_problem(
         horizon_us=_horizon_us(found, resources, deadlines),
         releases_us=_releases_us(found, resources),
         resources=(*resources, *there.resources()),
-        links=(*_links(usual.links, hardware), *there.links()),
+        links=(*links, *there.links()),
         stages=tuple(stages),
         deadlines=tuple(deadlines),
         accuracy_budgets=tuple(budgets),
         objective=usual.objective,
     )
-    return Window(problem, tuple(stage.name for stage in active[0]), tuple(renamed))
+    return Window(problem, tuple(stage.name for stage in active[0]), tuple(left))
 
 
 def grid_us(workload: Workload) -> int:
@@ -316,7 +327,7 @@ def _gated(
         gates = tuple(gate for gate in stage.gates(graphs) if gate in may_run and gate not in closed)
         likely = [_share(found[gate][1] if gate in found else CERTAIN, opens_ppm[gate]) for gate in gates]
         reasons = [(gates, min(CERTAIN, sum(likely)))] if gates else []
-        if any(gate in there and not there[gate].decides for gate in stage.gates(graphs)):
+        if any(gate in there and not there[gate].decides for gate in gates):
             reasons = []  # One of them is open.
         reads = [read for read in stage.inputs if read in may_run]
         uncertain = [read for read in reads if read in found]
@@ -338,30 +349,28 @@ def _share(ppm: int, of_ppm: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Left:
+class _Placed:
     """The part of the question that is of an earlier frame."""
 
     stages: list[WindowStage]
     deadlines: list[Deadline]
     budgets: list[AccuracyBudget]
-    renamed: Mapping[str, str]
+    left: Left
 
 
 class _There:
     """The resources on which outputs of earlier frames are, one for each set of places, and their links."""
 
-    def __init__(self, usual: Problem, hardware: Hardware, mark: str) -> None:
-        self._links = usual.links
+    def __init__(self, usual: Problem, links: Sequence[Link], mark: str) -> None:
+        self._links = links
         self._here = [resource.name for resource in usual.resources]
-        self._processors = [processor.name for processor in hardware.processors]
         self._mark = mark
         self._held: dict[str, tuple[tuple[str, ...], int]] = {}
 
     def stage(self, output: There, name: str) -> WindowStage:
         """The stage that stands for an output."""
-        places = tuple(place for place in self._processors if place in output.resources)
-        resource = self._mark + ",".join(places)
-        self._held[resource] = (places, self._held.get(resource, ((), 0))[1] + 1)
+        resource = self._mark + ",".join(output.resources)
+        self._held[resource] = (output.resources, self._held.get(resource, ((), 0))[1] + 1)
         mode = Mode(resource=resource, duration_us=1, energy_nj=0, output_bytes=output.output_bytes)
         return WindowStage(name=name, release_us=max(0, output.at_us - 1), modes=(mode,))
 
@@ -371,30 +380,30 @@ class _There:
             yield WindowResource(name=name, lanes=count, linger_us=None)
 
     def links(self) -> Iterator[Link]:
-        """To where the outputs are for nothing, elsewhere as from the first of these places that has a link."""
+        """To where the outputs are for nothing, elsewhere as from where they were computed."""
         for name, (places, _) in self._held.items():
             yield from (Link(source=name, target=place) for place in places if place in self._here)
-            reached = set(places)
-            for place in places:
-                for link in self._links:
-                    if link.source == place and link.target not in reached:
-                        reached.add(link.target)
-                        yield link.model_copy(update={"source": name})
+            for link in self._links:
+                if link.source == places[0] and link.target not in places:
+                    yield link.model_copy(update={"source": name})
 
 
-def _earlier(merged: MergedWorkload, earlier: Earlier, mark: str, modes: Modes, opens: _Opening, held: _There) -> _Left:
+def _earlier(
+    merged: MergedWorkload, earlier: Earlier, mark: str, modes: Modes, opens: _Opening, held: _There
+) -> _Placed:
     there = {output.stage: output for output in earlier.there}
     waiting = [stage for stage in merged.stages if stage.name in earlier.waiting]
     names = {name: name + mark for name in (*there, *(stage.name for stage in waiting))}
     gates = dict.fromkeys(gate for stage in waiting for gate in stage.gates(earlier.graphs))
-    gated = _gated(waiting, earlier.graphs, (), opens.before(gates), there)
+    gated = _gated(waiting, earlier.graphs, earlier.closed, opens.before(gates), there)
     stages = [held.stage(output, names[output.stage]) for output in earlier.there]
     stages += [
         _stage(stage, names[stage.name], 0, names, gated.get(stage.name), earlier.graphs, modes) for stage in waiting
     ]
-    left = {stage.name: names[stage.name] for stage in waiting}
-    deadlines, budgets = _due(merged, earlier.graphs, left, earlier.release_us, dict(earlier.lost_ppm))
-    return _Left(stages, deadlines, budgets, {name: stage for stage, name in left.items()})
+    again = {stage.name: names[stage.name] for stage in waiting}
+    deadlines, budgets = _due(merged, earlier.graphs, again, earlier.release_us, dict(earlier.lost_ppm))
+    known = {names[name]: name for name in there}
+    return _Placed(stages, deadlines, budgets, Left({name: stage for stage, name in again.items()}, known))
 
 
 # The machine, and times.
