@@ -86,6 +86,13 @@ def test_a_graph_that_was_left_out_is_not_foreseen_until_it_keeps_to_its_period_
     assert after(seen, 500, ("a",)) == [(100, ("a", "c"))]
 
 
+def test_it_is_steady_since_the_same_graphs_are_foreseen() -> None:
+    seen = foresight(A, C)
+    for at_us, graphs, since_us in ((0, "ac", 0), (100, "a", 0), (200, "a", 200), (300, "a", 200), (400, "ac", 400)):
+        after(seen, at_us, tuple(graphs))
+        assert seen.steady_since_us == since_us
+
+
 def test_what_comes_when_it_likes_is_not_foreseen() -> None:
     seen = foresight(A, most_stages=2)
     assert after(seen, 7, ("a",)) == []

@@ -20,7 +20,7 @@ from leo_runtime.frame.chances import GateHistories
 from leo_runtime.frame.ledger import run_ledger
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.runtime.runtime import Runtime
-from leo_runtime.runtime.windows import Planning, slack_us
+from leo_runtime.runtime.windows import Investment, Planning, slack_us
 from leo_runtime.solver import solve
 from leo_runtime.solver.context import Context
 from leo_runtime.solver.window import solve_window
@@ -95,6 +95,36 @@ def test_what_one_frame_cannot_repay_is_repaid_by_several() -> None:
         assert energy_nj(windows, frames, until_us) < energy_nj(alone, periodic(alone, until_us), until_us) / 2
     assert all(not graph.missed for frame in frames for graph in frame.graphs)
     assert {run.resource for frame in frames[20:] for run in frame.stages} == {"gpu"}
+
+
+def test_what_a_window_is_too_short_to_repay_is_repaid_by_a_steady_run() -> None:
+    until_us = 30 * HYPERPERIOD_US
+    with four(window_stages=3) as runtime:
+        frames = periodic(runtime, until_us)
+        bill_nj = energy_nj(runtime, frames, until_us)
+        asked = runtime.planning.asked
+    woken_us = [wake.at_us for frame in frames for wake in frame.wakes]
+    assert len(woken_us) == 1
+    # Until it had cost as much not to have it awake as waking it does, about 180 mJ a hyperperiod.
+    assert 50_000 < woken_us[0] < 2 * HYPERPERIOD_US
+    assert bill_nj < 30 * 150_000_000
+    assert asked < 3 * 8
+
+
+def test_what_falls_asleep_again_is_not_woken_again_and_again() -> None:
+    """A run in which the question is always the same, and what was woken is never used."""
+    with four(window_stages=3) as runtime:
+        windows = runtime._horizon._windows  # type: ignore[union-attr]
+        windows._invests = False
+        runtime.submit(0, {})
+        (planned,) = windows._plans.values()
+        worth = Investment(("gpu",), 1_000, 100_000)
+        woken = [
+            at_us
+            for at_us in range(0, 1_000_000, 500)
+            if windows._invested(planned, worth, at_us, 0).plan.holds != planned.plan.holds
+        ]
+    assert woken == [1_000, 3_000, 7_000, 15_000, 31_000, 63_000, 127_000, 255_000, 511_000]
 
 
 def test_a_steady_workload_is_planned_once_a_hyperperiod() -> None:

@@ -52,6 +52,8 @@ class Foresight:
         self._came_us: dict[str, int | None] = {}
         self._stages: dict[tuple[str, ...], int] = {}
         self._outlooks: dict[tuple[int, tuple[str, ...], tuple[str, ...]], Outlook] = {}
+        self._known: tuple[str, ...] | None = None
+        self._steady_since_us = 0
 
     def note(self, release_us: int, graphs: Collection[str], *, frames: int = 1) -> None:
         """Take note of a release. Batches, of more than one of the frames, say nothing of when the next one comes."""
@@ -63,6 +65,8 @@ class Foresight:
     def outlook(self, release_us: int, graphs: tuple[str, ...]) -> Outlook:
         """What follows a release of these graphs, after it was noted."""
         known = tuple(name for name, graph in self._graphs.items() if self._is_foreseen(graph, release_us))
+        if known != self._known:
+            self._known, self._steady_since_us = known, release_us
         key = (release_us % self._repeats_us, graphs, known)
         found = self._outlooks.get(key) if release_us >= self._latest_offset_us else None
         if found is None:
@@ -72,6 +76,11 @@ class Foresight:
                     del self._outlooks[next(iter(self._outlooks))]
                 self._outlooks[key] = found
         return found
+
+    @property
+    def steady_since_us(self) -> int:
+        """Since which release the same graphs are foreseen; on the run's clock."""
+        return self._steady_since_us
 
     def _is_foreseen(self, graph: TaskGraph, at_us: int) -> bool:
         """Whether the graph came when it last should have."""

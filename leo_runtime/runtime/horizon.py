@@ -110,7 +110,7 @@ class Horizon:
 
     def plan(self, found: Found, alone: Conditions, release_us: int) -> Planned | Placement:
         """The plan of a release, or a placement that says why there is none. As `WindowPlanner.plan`."""
-        return self._windows.plan(found, alone, release_us)
+        return self._windows.plan(found, alone, release_us, self._foresight.steady_since_us)
 
     def use(self) -> None:
         """Forget all plans: modes have changed."""

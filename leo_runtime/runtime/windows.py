@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from leo_runtime.dispatch.plan import Needs, Plan
+from leo_runtime.dispatch.plan import Needs, Plan, PlannedHold
 from leo_runtime.dispatch.window_plan import make_window_plan
 from leo_runtime.documents.problem import Mode, Placement, Problem
 from leo_runtime.documents.window import WindowPlacement, WindowProblem
@@ -41,6 +41,17 @@ class Planned:
     plan: Plan
     again: tuple[Plan, ...] = ()
     """Of each of `Found.earlier`, in its own time."""
+    investment: Investment | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Investment:
+    """Resources that sleep, and that it would pay to have awake in a run that goes on like this for long enough."""
+
+    resources: tuple[str, ...]
+    repaid_after_us: int
+    until_us: int
+    """The end of the window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +92,19 @@ class WindowPlanner:
         *,
         hurries: bool = False,
         switching_nj: int = 0,
+        invests: bool = False,
     ) -> None:
-        """`planner` answers where the frame alone is asked about; `hurries`: time passes while a question is asked."""
+        """`planner` answers where the frame alone is asked about; `hurries`: time passes while a question is asked.
+
+        `invests`: questions are asked twice where something sleeps, to find what it would pay to have awake.
+        """
         self._planner = planner
         self._solver = solver
         self._hurries = hurries
         self._switching_nj = switching_nj
+        self._invests = invests
+        self._woken: dict[tuple[str, ...], tuple[int, int]] = {}
+        """When an investment was made last, and how often."""
         self._last_modes: dict[str, tuple[str, str]] = {}
         self._slack_us: dict[tuple[tuple[str, ...], tuple[str, ...]], int] = {}
         self._proofs = Background("leo-runtime proofs", PROOFS_WAITING)
@@ -112,14 +130,21 @@ class WindowPlanner:
         """End the proofs in the background; what is being proved is waited for at most so long."""
         self._proofs.close(timeout_s)
 
-    def plan(self, found: Found, alone: Conditions, release_us: int) -> Planned | Placement:
+    def plan(
+        self, found: Found, alone: Conditions, release_us: int, steady_since_us: int | None = None
+    ) -> Planned | Placement:
         """The plan of a release, or a placement that says why there is none. Equal questions are asked once.
 
-        `alone` is what the frame finds if nothing of earlier frames is placed again. Raises as `Planner.plan` does.
+        `alone` is what the frame finds if nothing of earlier frames is placed again. `steady_since_us`: since when the
+        run is as it is; None: nothing is invested. Raises as `Planner.plan` does.
         """
-        known = self._known(found)
-        if known is not None:
-            return known
+        planned = self._known(found) or self._new(found, alone, release_us)
+        if steady_since_us is None or not isinstance(planned, Planned) or planned.investment is None:
+            return planned
+        return self._invested(planned, planned.investment, release_us, steady_since_us)
+
+    def _new(self, found: Found, alone: Conditions, release_us: int) -> Planned | Placement:
+        """The answer to a question that is asked for the first time."""
         usual = self._planner.question(found.now)
         if usual is None:
             return self._alone(alone, release_us)
@@ -169,7 +194,8 @@ class WindowPlanner:
             return None
         if self._switching_nj:
             placement = self._unless_it_pays(asked, placement, limit_ms)
-        return asked.plan(placement)
+        planned = asked.plan(placement)
+        return replace(planned, investment=self._investment(asked, placement)) if limit_ms is None else planned
 
     def _solved(self, problem: WindowProblem, context: Context, limit_ms: int | None) -> WindowPlacement | None:
         try:
@@ -196,6 +222,57 @@ class WindowPlanner:
         self._remember(planned.plan)
         return planned
 
+    # What several windows repay.
+
+    def _investment(self, asked: _Asked, placement: WindowPlacement, limit_ms: int | None = None) -> Investment | None:
+        """What it would pay to have awake, and how soon."""
+        problem = asked.window.problem
+        used = {span.resource for span in placement.spans}
+        sleeping = [r for r in problem.resources if not r.awake and r.name not in used]
+        if (
+            not self._invests
+            or not sleeping
+            or "energy" not in problem.objective
+            or placement.criteria is None
+            or not asked.found.outlook.later
+        ):
+            return None
+        names = {resource.name for resource in sleeping}
+        resources = tuple(r.model_copy(update={"awake": True}) if r.name in names else r for r in problem.resources)
+        awake = self._solved(problem.model_copy(update={"resources": resources}), asked.context, limit_ms)
+        if awake is None or awake.criteria is None:
+            return None
+        before = problem.objective[: problem.objective.index("energy")]
+        worse = any(getattr(awake.criteria, name) > getattr(placement.criteria, name) for name in before)
+        saved_nj = placement.criteria.energy - awake.criteria.energy
+        # Those that are in use until nothing follows, or stay awake until then.
+        lasting = [
+            resource
+            for resource in sleeping
+            for span in awake.spans
+            if span.resource == resource.name
+            and span.until_us
+            and span.until_us + max(resource.linger_us or 0, resource.wake_latency_us) >= problem.horizon_us
+        ]
+        if worse or saved_nj <= 0 or not lasting:
+            return None
+        cost_nj = sum(r.wake_energy_nj + r.awake_mw * r.wake_latency_us for r in lasting)
+        return Investment(
+            tuple(resource.name for resource in lasting), cost_nj * problem.horizon_us // saved_nj, problem.horizon_us
+        )
+
+    def _invested(self, planned: Planned, investment: Investment, release_us: int, steady_since_us: int) -> Planned:
+        """The same plan, which also wakes what it pays to have awake, if it is time to."""
+        last_us, times = self._woken.get(investment.resources, (steady_since_us, 0))
+        if release_us - max(last_us, steady_since_us) < investment.repaid_after_us << times:
+            return planned
+        self._woken[investment.resources] = release_us, times + 1
+        held = {hold.resource for hold in planned.plan.holds}
+        holds = tuple(
+            PlannedHold(name, investment.until_us, wakes=True) for name in investment.resources if name not in held
+        )
+        return replace(planned, plan=replace(planned.plan, holds=(*planned.plan.holds, *holds)))
+
     # In real time.
 
     def _think_us(self, found: Found, usual: Problem) -> int:
@@ -213,7 +290,7 @@ class WindowPlanner:
             placement = self._solved(asked.window.problem, asked.context, PROOF_MS)
             if placement is None:
                 raise SolverError("the solver found no answer")
-            plan = _looked_up(asked.plan(placement))
+            plan = _looked_up(replace(asked.plan(placement), investment=self._investment(asked, placement, PROOF_MS)))
             with self._lock:
                 if self._modes_used == modes_used:
                     self._counts["proved_later"] += 1
