@@ -28,7 +28,7 @@ from leo_runtime.dispatch.window_plan import make_window_plan
 from leo_runtime.documents.window import WindowPlacement, WindowProblem
 from leo_runtime.errors import SolverError
 from leo_runtime.solver.window import solve_window
-from leo_runtime.testing.playing import frame_result, play_window, window_dispatcher, without_lists
+from leo_runtime.testing.playing import frame_result, has_lists, play_window, window_dispatcher, without_lists
 from leo_runtime.testing.sensing_windows import sensing_window
 from window_pairs import placed, two_releases
 
@@ -388,7 +388,7 @@ def noisy_pair(seed: int, spread_ppm: int) -> tuple[int, int, int] | None:
         answer = solve_window(problem, "exact", limit_nodes=2_000)
     except SolverError:
         return None
-    if not any(row.after for row in answer.transfers) and not any(span.after for span in answer.spans):
+    if not has_lists(answer):
         return None
     noise = seeded_noise(seed, spread_ppm)
     with_lists = play_window(problem, answer, noise=noise)

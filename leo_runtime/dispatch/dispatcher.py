@@ -13,8 +13,9 @@ place in that order, and so do the transfers that its move needs.
 and with it what reads it; a stage whose operator takes absent inputs runs as long as one input is there. No decision
 depends on the order in which events arrive.
 
-**Waking.** A sleeping resource is woken so that it is awake when the plan first needs it, or as soon as something
-could start on it, whichever is earlier; not at all if what was planned on it has been cancelled by then.
+**Waking and waiting.** Who is awake when is `leo_runtime.dispatch.power`, how long a transfer or a wake-up waits for
+gates `leo_runtime.dispatch.waits`. Such a wait breaks the order of all work nowhere: gates end before what waits for
+them is planned, and a wait that nobody can decide any more is none.
 
 **Faults.** A stage that fails, or whose processor is lost, is moved once: to its fastest other mode on a processor
 that is there, linked to where its inputs are and its readers run, and has the memory; accuracy budgets hold for it too.

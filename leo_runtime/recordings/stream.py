@@ -20,6 +20,9 @@ class Gap:
     end_us: int
 
 
+ChannelNumber = Annotated[int, Field(ge=0, le=65_535)]
+
+
 class StatedGap(Value):
     """A gap that the manifest tells of, since the stream's file has no way to."""
 
@@ -37,6 +40,12 @@ class RecordedStream(Value):
     """The reader of the file, such as `wav` or `csv`. None: by the end of the file's name, else by `kind`."""
     rate_hz: Rate
     channels: Positive = 1
+    take: tuple[ChannelNumber, ...] = ()
+    """Of sound: which of the file's channels are read, counted from 0, in this order. Empty: all of them."""
+    mix: bool = False
+    """Of sound: whether the channels (all, or those that `take` names) are read as one, their mean."""
+    resample: bool = False
+    """Of sound: whether a file at another rate is converted to `rate_hz`. Else it is refused."""
     height_px: Pixels | None = None
     """Of a camera: the rows of a frame."""
     width_px: Pixels | None = None
@@ -62,6 +71,17 @@ class RecordedStream(Value):
     its times count from 1970, else `recording`."""
     times: Literal["each", "first", "last"] = "each"
     """`first`, `last`: samples came in packets, and share the time of their packet's first or last."""
+
+    @model_validator(mode="after")
+    def _sound_is_chosen_rightly(self) -> Self:
+        for key, given in (("take", bool(self.take)), ("mix", self.mix), ("resample", self.resample)):
+            if given and self.kind != "audio":
+                reject(f"`{key}` is for streams of kind `audio`", f"$.{key}", getattr(self, key))
+        gives = 1 if self.mix else len(self.take) or self.channels
+        if gives != self.channels:
+            how = "`mix` makes one channel" if self.mix else f"`take` names {gives}"
+            reject(f"{how}, and the stream has {self.channels}", "$.channels", self.channels)
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

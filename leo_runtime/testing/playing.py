@@ -95,6 +95,11 @@ def without_lists(placement: WindowPlacement) -> WindowPlacement:
     return placement.model_copy(update={"transfers": transfers, "spans": spans})
 
 
+def has_lists(placement: WindowPlacement) -> bool:
+    """Whether anything of an answer waits for gates."""
+    return any(row.after for row in placement.transfers) or any(span.after for span in placement.spans)
+
+
 def opening_chances(problem: WindowProblem) -> dict[str, Fraction]:
     """How likely each gate is to open, given that it runs, as the question's chances have it."""
     chances_ppm = {stage.name: stage.chance_ppm for stage in problem.stages}
