@@ -196,7 +196,7 @@ def test_a_solver_of_ones_own_is_asked_about_windows_and_told_when() -> None:
     with four(solver=mine) as runtime:
         runtime.submit(100_000, {})
         runtime.drain()
-    ((kind, context),) = asked
+    kind, context = asked[0]
     assert kind == "leo-problem/2"
     assert context.time_us == 100_000
     assert context.releases_us[:2] == (150_000, 200_000) and context.releases_us[-1] == 400_000

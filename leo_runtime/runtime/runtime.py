@@ -834,7 +834,6 @@ def _planners(
         ),
         hurries=hurries,
         switching_nj=options.switching_nj,
-        invests=isinstance(options.solver, str),
     )
     gates_file = None if options.gates_file is None else Path(options.gates_file)
     return planner, Horizon(merged, windows, linger_us(hardware), options.window_stages, gates_file)

@@ -92,7 +92,7 @@ class WindowPlanner:
         *,
         hurries: bool = False,
         switching_nj: int = 0,
-        invests: bool = False,
+        invests: bool = True,
     ) -> None:
         """`planner` answers where the frame alone is asked about; `hurries`: time passes while a question is asked.
 
