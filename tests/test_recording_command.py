@@ -419,3 +419,17 @@ def test_the_command_records_a_pipe(
             assert main([*command, str(tmp_path / "other"), *more]) == 2
         assert says in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
+
+
+def test_a_file_of_sound_is_a_recording_by_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_folder(everything(), tmp_path / "one")
+    for name, channels, rate_hz in (("mic_left", 1, 8_000), ("both", 2, 16_000)):
+        found = open_recording(tmp_path / "one" / f"{name}.wav")
+        (stream,) = found.manifest.streams
+        assert (stream.name, stream.channels, stream.rate_hz) == ("mic", channels, rate_hz)
+        assert np.array_equal(found.samples["mic"][:], everything().samples[name.replace("_", "/")])
+    assert main(["recording", "info", str(tmp_path / "one" / "both.wav")]) == 0
+    assert "both, 4.00006 s: both.wav" in capsys.readouterr().out
+    (tmp_path / "torn.wav").write_bytes(b"RIFF")
+    assert main(["recording", "info", str(tmp_path / "torn.wav")]) == 2
+    assert "torn.wav: cannot be read as WAV" in capsys.readouterr().err
