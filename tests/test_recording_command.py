@@ -157,6 +157,24 @@ def test_an_mcap_of_ours_whose_manifest_is_damaged_is_read_as_any_other(tmp_path
     assert np.array_equal(found.samples["both"][:], everything().samples["both"])
 
 
+@needs_mcap
+def test_an_mcap_of_ours_that_was_cut_has_what_is_before_the_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from leo_runtime.recordings import mcap_writer
+
+    monkeypatch.setattr(mcap_writer, "_CHUNK_BYTES", 10_000)
+    mcap_writer.write_mcap(everything(), tmp_path / "x.mcap")
+    raw = (tmp_path / "x.mcap").read_bytes()
+    (tmp_path / "x.mcap").write_bytes(raw[: len(raw) // 4])
+    found = open_recording(tmp_path / "x.mcap")
+    heard = found.samples["both"][:]
+    assert 10_000 < len(heard) < 20_000
+    assert np.array_equal(heard, everything().samples["both"][: len(heard)])
+    assert [label.label for label in found.manifest.labels] == ["first"]
+    assert "labels of what cannot be read are left out: 2" in found.repairs
+
+
 def test_what_is_there_already_is_not_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_folder(everything(), tmp_path / "one")
     (tmp_path / "there").mkdir()
