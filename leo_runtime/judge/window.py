@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from leo_runtime.documents.problem import Criteria, Link, Mode, Placement, StageRun
+from leo_runtime.documents.problem import Criteria, Link, Mode, Placement, Problem, StageRun
 from leo_runtime.documents.window import (
     CERTAIN,
     Span,
@@ -19,8 +19,7 @@ from leo_runtime.documents.window import (
     WindowProblem,
     WindowResource,
     WindowTransfer,
-    answer_from_file,
-    question_from_file,
+    question_and_answer,
 )
 from leo_runtime.errors import InputError
 from leo_runtime.judge.frame import CheckReport, Rule, Violation, broken_format, check
@@ -102,13 +101,10 @@ def check_files(problem: str | Path, placement: str | Path) -> tuple[CheckReport
 
     Raises `DocumentError` where either cannot be read, or the answer is none to such a question.
     """
-    question = question_from_file(problem)
-    answer = answer_from_file(placement)
-    if isinstance(question, WindowProblem):
-        # An answer of the other format is refused here, with its place.
-        answer = answer if isinstance(answer, WindowPlacement) else WindowPlacement.from_file(placement)
+    question, answer = question_and_answer(problem, placement)
+    if isinstance(question, WindowProblem) and isinstance(answer, WindowPlacement):
         return check_window(question, answer), answer
-    answer = answer if isinstance(answer, Placement) else Placement.from_file(placement)
+    assert isinstance(question, Problem) and isinstance(answer, Placement), "they are of one form"
     return check(question, answer), answer
 
 
