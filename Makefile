@@ -42,6 +42,7 @@ test: $(READY)
 
 # Longer than the suite: exact against its references on problems and windows drawn at random, damaged files of problems
 # and of sound, and windows played: what they promise and are charged, and what waiting for gates misses.
+# Longer than the suite: exact against two references on problems drawn at random, damaged problem files and exports.
 # `make long PART=10 SEED=7` does a tenth of it, on other problems.
 PART ?= 1
 SEED ?= 0
@@ -50,8 +51,10 @@ long: $(READY)
 	$(VENV)/bin/python tests/bench/fuzz.py $$((20000 / $(PART))) $(SEED)
 	$(VENV)/bin/python tests/bench/windows.py --only agreement --problems $$((300 / $(PART))) --seed $(SEED)
 	$(VENV)/bin/python tests/bench/fuzz_sound.py $$((1000 / $(PART))) $(SEED)
+	$(VENV)/bin/python tests/bench/fuzz_containers.py $$((1000 / $(PART))) $(SEED)
 	$(VENV)/bin/python tests/bench/promise.py --windows $$((1000 / $(PART))) --seed $(SEED)
 	$(VENV)/bin/python tests/bench/waits.py --windows $$((1000 / $(PART))) --seed $(SEED)
+	$(VENV)/bin/python tests/bench/fuzz_exports.py $$((1000 / $(PART))) $(SEED)
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

@@ -30,6 +30,7 @@ COMMANDS = {
     "profiles": "List the machines and profiles that ship; show, compare, merge or plot profiles.",
     "calibrate": "Measure every stage of a workload on every processor that is here, and write a profile.",
     "replay": "Run a recording in virtual time on a phone, then in real time here, and compare policies.",
+    "recording": "Show what is in a recording; convert, cut or make one.",
     "bench": "Measure this machine as a published table does, and print both.",
     "tune": "Search the fastest kernel parameters for this machine's device, and keep them in the user's cache.",
 }

@@ -199,6 +199,14 @@ def reject(problem: str, path: str, value: object) -> NoReturn:
     raise PydanticCustomError("leo", "{problem}", {"problem": problem, "path": path, "value": _shown(value)})
 
 
+def require_rate(kind: str, rate_hz: float) -> None:
+    """Refuse a stream without a rate, and one of events that has one, from inside its validator."""
+    if kind == "events" and rate_hz:
+        reject(f"a stream of events has no rate, got {rate_hz:g}", "$.rate_hz", rate_hz)
+    if kind != "events" and not rate_hz:
+        reject('the key "rate_hz" is missing', "$.rate_hz", None)
+
+
 def unique(names: list[str], path: str, what: str = "name") -> None:
     """Refuse the second of two equal names; `path` is a format with one place for the index."""
     seen: set[str] = set()

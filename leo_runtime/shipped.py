@@ -64,18 +64,19 @@ def recordings() -> tuple[str, ...]:
 
 
 def recording(name_or_folder: str) -> Recording:
-    """A recording, by the name it ships under or from a folder. Raises `DocumentError`, `RecordingError`.
+    """A recording, by the name it ships under, from a folder, from an MCAP or ROS bag, or from what a logger exported.
 
-    A folder of such a name goes before it if it holds a recording.
+    A folder of such a name goes before it if it holds a recording. Raises `DocumentError`, `RecordingError`.
     """
     from leo_runtime import demo
+    from leo_runtime.recordings.opening import open_recording
     from leo_runtime.recordings.recording import Recording
 
     require_path(name_or_folder)
     if name_or_folder in recordings() and not _exists(Path(name_or_folder) / "recording.toml"):
         return Recording.from_file(demo.RECORDINGS / name_or_folder)
-    if _exists(Path(name_or_folder)):
-        return Recording.from_file(name_or_folder)
+    if _exists(Path(name_or_folder)) or name_or_folder.endswith(".toml"):
+        return open_recording(Path(name_or_folder))
     raise InputError(
         f"no recording or folder is called `{name_or_folder}`", hint=f"one of {', '.join(recordings())}, or a folder"
     )

@@ -274,7 +274,10 @@ def test_a_request_has_a_field_for_every_argument(name):
     command = importlib.import_module(f"leo_runtime.command.{name}")
     parser = argparse.ArgumentParser(add_help=False)
     command.add(parser)
-    assert {field.name for field in dataclasses.fields(command.Request)} == {one.dest for one in parser._actions}
+    inner = [one.choices.values() for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
+    parsers = [parser, *(each for group in inner for each in group)]
+    given = {one.dest for each in parsers for one in each._actions} - {"help"}
+    assert {field.name for field in dataclasses.fields(command.Request)} == given
     assert command.Request.__dataclass_params__.frozen
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from leo_runtime.errors import RecordingError
-from leo_runtime.recordings import csv_text
+from leo_runtime.recordings import table as table_text
 from leo_runtime.recordings.reader import StreamData
 from leo_runtime.recordings.recording import Gap, RecordedStream, Recording, read_stream
 
@@ -32,6 +32,8 @@ def table(
 def read(tmp_path: Path, text: str, **said: object) -> StreamData:
     (tmp_path / "wrist.csv").write_bytes(text.encode())
     declared = {"name": "wrist", "kind": "motion", "file": "wrist.csv", "rate_hz": 100, "channels": 3, **said}
+    if declared["kind"] == "events":
+        del declared["rate_hz"]
     return read_stream(tmp_path / "wrist.csv", RecordedStream.model_validate(declared))
 
 
@@ -233,10 +235,57 @@ def test_any_changed_byte_is_read_or_refused_with_the_file(tmp_path: Path, said:
     assert refused > 100
 
 
+def test_nanoseconds_since_1970_keep_every_one_of_them(tmp_path: Path) -> None:
+    """As a float, two times 100 ns apart are the same."""
+    first = 1_764_378_000_123_456_789
+    steps = np.arange(0, 4000, 100)
+    found = read(tmp_path, table((first + steps).tolist(), ("time", *NAMES)), rate_hz=10_000_000)
+    assert np.array_equal(found.samples, VALUES.astype(np.float32))
+    assert found.epoch_us == first // 1000
+    assert found.repairs == ("its times count from 1970, in ns: its first sample is taken for the start",)
+
+
+def test_times_beyond_64_bits_are_read_as_floats(tmp_path: Path) -> None:
+    text = "time_us,x,y,z\n9223372036854775807,1,2,3\n-9223372036854775807,1,2,3\n"
+    with pytest.raises(RecordingError, match=r"wrist\.csv:3: time goes back"):
+        read(tmp_path, text)
+
+
+@pytest.mark.parametrize("nothing", ["", " ", "NaN", "nan", "null", "NA"])
+def test_a_row_in_which_something_is_missing_is_a_gap_on_wish(tmp_path: Path, nothing: str) -> None:
+    lines = table(EVEN_US).splitlines()
+    for k, column in ((7, 1), (20, 3), (21, 2)):
+        cells = lines[k].split(",")
+        cells[column] = nothing
+        lines[k] = ",".join(cells)
+    text = "\n".join([*lines, ""])
+    with pytest.raises(RecordingError, match=r"wrist\.csv:8: "):
+        read(tmp_path, text)
+    found = read(tmp_path, text, missing="gap")
+    assert found.gaps == (Gap(55_000, 65_000), Gap(185_000, 205_000))
+    assert found.repairs[0] == "rows with a cell that holds nothing are left out: 3, the first is line 8"
+    kept = np.delete(np.arange(40), [6, 19, 20])
+    assert np.array_equal(np.asarray(found.samples)[kept], VALUES.astype(np.float32)[kept])
+
+
+def test_a_number_that_is_none_is_refused_also_where_something_may_be_missing(tmp_path: Path) -> None:
+    text = table(EVEN_US).replace(str(VALUES[3, 1]), "west")
+    with pytest.raises(RecordingError, match=r"wrist\.csv:5: `west` is no number"):
+        read(tmp_path, text, missing="gap")
+
+
+def test_events_keep_their_times(tmp_path: Path) -> None:
+    text = "time_s,bpm\n2.5,61\n1,60\n9,62\n"
+    found = read(tmp_path, text, kind="events", channels=1)
+    assert found.times_us is not None
+    assert (found.times_us.tolist(), found.samples.tolist()) == ([1_000_000, 2_500_000, 9_000_000], [60, 61, 62])
+    assert found.repairs == ("rows whose time steps back are put in order: 1",)
+
+
 def test_rows_are_text_some_at_a_time_and_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = table([at + 0.25 if at == EVEN_US[-1] else at for at in EVEN_US])  # One time that is not whole.
     plain = read(tmp_path, text).samples
-    monkeypatch.setattr(csv_text, "_ROWS", 7)
+    monkeypatch.setattr(table_text, "_BLOCK_ROWS", 7)
     assert np.array_equal(read(tmp_path, text).samples, plain)
     for last, says in (
         ("1,2\n", "expected 4 columns, got 2"),
@@ -263,3 +312,8 @@ def test_an_hour_of_rows_takes_little_more_than_its_numbers(tmp_path: Path) -> N
     assert len(found.samples) == rows
     # As text at once it was more than 20 MB; put on the grid at once more than 15.
     assert peak_bytes < 12e6
+
+
+def test_an_event_beyond_all_time_is_refused_with_its_line(tmp_path: Path) -> None:
+    with pytest.raises(RecordingError, match=r"wrist\.csv:3: a time is beyond thirty years: 1e\+37 s"):
+        read(tmp_path, "time_s,bpm\n2.5,61\n1e37,60\n", kind="events", channels=1)

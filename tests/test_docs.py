@@ -251,6 +251,48 @@ def test_every_command_about_the_demo_works_as_it_stands(
         assert capsys.readouterr().out.startswith("== demo, 12 s, on snapdragon-800, in virtual time")
 
 
+def test_every_command_from_a_phones_zip_to_the_trace_works_as_it_stands(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shutil.copytree(ROOT / "docs" / "examples", tmp_path / "examples")
+    monkeypatch.chdir(tmp_path / "examples")
+    own = [command for command in commands(ROOT / "docs" / "recordings.md") if "exports/" in " ".join(command)]
+    assert [command[:2] for command in own] == [
+        ["recording", "info"],
+        ["replay", "exports/sensor-logger.zip"],
+        ["recording", "convert"],
+    ]
+    info, replay, convert = own
+    assert main(info) == 0
+    assert "Sensor Logger" in capsys.readouterr().out
+    assert main(replay) == 0
+    assert capsys.readouterr().out.startswith("== sensor-logger, 12 s, on snapdragon-800, in virtual time")
+    assert (tmp_path / "examples" / "out" / "sensor-logger.virtual.log.jsonl").is_file()
+    assert main([*replay, "--json", "--no-compare"]) == 0
+    (walking,) = json.loads(capsys.readouterr().out)[0]["pipelines"]
+    assert (walking["frames"], walking["labels"], walking["missed"], walking["right"]) == (24, 1, 0, 8)
+    assert main(convert) == 0
+    assert (tmp_path / "examples" / convert[-1] / "recording.toml").is_file()
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("mcap") is None or importlib.util.find_spec("zstandard") is None,
+    reason="needs the extra `recordings`",
+)
+def test_every_command_about_recordings_works_as_it_stands(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """In the order of the page."""
+    monkeypatch.chdir(tmp_path)
+    page = commands(ROOT / "docs" / "recordings.md")
+    own = [command for command in page if command[0] == "recording" and "exports/" not in " ".join(command)]
+    assert [command[1] for command in own] == ["info", "cut", "convert", "convert"]
+    for command in own:
+        assert main(command) == 0
+    assert (tmp_path / "part" / "mic.wav").read_bytes() == (tmp_path / "again" / "mic.wav").read_bytes()
+    assert capsys.readouterr().out.startswith("demo, 80 s")
+
+
 def test_the_readme_and_the_make_file_say_how_the_command_gets_on_the_path() -> None:
     for name in ("README.md", "Makefile", "docs/documents.md"):
         assert re.search(r"source (\.venv|\$\(VENV\))/bin/activate", (ROOT / name).read_text()), name

@@ -84,7 +84,7 @@ def test_a_file_whose_name_says_nothing_is_read_by_its_kind(tmp_path: Path, kind
 def test_a_format_that_nothing_reads_is_refused_with_those_that_are_read() -> None:
     with pytest.raises(RecordingError, match="x: stream `s` is declared as `tape`, which no installed package") as told:
         read_stream(Path("x"), stream("x", "tape"))
-    assert told.value.hint.startswith("one of wav, csv, wisdm, ")
+    assert told.value.hint.startswith("one of wav, csv, ")
     assert ", cube, " in told.value.hint
 
 

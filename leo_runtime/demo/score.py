@@ -134,7 +134,7 @@ def on_recording(workload: Workload, graph_name: str, recording: Recording, back
     source = pipeline.graph.stages[0].params
     stream = workload.stream(source["stream"])
     length_us = lasting_us(stream.rate_hz, source["samples"])
-    known = [x for x in recording.manifest.labels if x.stream == stream.name and x.label in decision.labels]
+    known = [x for x in recording.manifest.labels if x.stream in (stream.name, None) and x.label in decision.labels]
     ends_us = [at_us for at_us in pipeline.graph.releases_us(recording.duration_us) if at_us]
     told = {end: pipeline.decide(recording.window(stream.name, end, source["samples"]))[0] for end in ends_us}
     near = {end: [x for x in known if x.start_us < end < x.end_us + length_us] for end in ends_us}

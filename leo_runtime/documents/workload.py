@@ -32,6 +32,7 @@ from leo_runtime.schema import (
     document_error,
     find_cycle,
     reject,
+    require_rate,
     unique,
 )
 
@@ -178,8 +179,11 @@ class Stream(Value):
     """What a sensor gives: `channels` values `rate_hz` times a second; of a camera, so many for every pixel."""
 
     name: Name
-    kind: Literal["audio", "motion", "camera", "other"] = "other"
-    rate_hz: Rate
+    kind: Literal["audio", "motion", "camera", "other", "events"] = "other"
+    """`events`: what comes when it comes. A window of them has one column more, behind the channels: their ages in
+    seconds, -1 where there was none yet."""
+    rate_hz: Rate = 0
+    """0, and left out, of `events` alone."""
     channels: Positive = 1
     height_px: Positive | None = None
     """Of a camera, and of nothing else: the rows of a frame."""
@@ -196,6 +200,7 @@ class Stream(Value):
         sizes = [size for size in (self.height_px, self.width_px) if size is not None]
         if len(sizes) != (2 if self.kind == "camera" else 0):
             reject("a camera has `height_px` and `width_px`, and nothing else has them", "$.kind", self.kind)
+        require_rate(self.kind, self.rate_hz)
         return self
 
     def item_type(self) -> DataType:
@@ -205,7 +210,12 @@ class Stream(Value):
 
     @property
     def sample_shape(self) -> Shape:
-        """Of one sample: () of one channel, (channels,) of more, (height, width, channels) of a camera."""
+        """Of one sample: () of one channel, (channels,) of more, (height, width, channels) of a camera.
+
+        Of events (channels + 1,).
+        """
+        if self.kind == "events":
+            return (self.channels + 1,)
         if self.height_px is not None and self.width_px is not None:
             return (self.height_px, self.width_px, self.channels)
         return () if self.channels == 1 else (self.channels,)

@@ -75,7 +75,7 @@ class SpanObservation:
     from_us: int
     until_us: int
     used_us: int
-    """When its last use ended: lingering counts from there. What has lingered by `until_us` sleeps at once then."""
+    """When its last use ended, which may be before: lingering counts from there. What has lingered sleeps at once."""
     held_until_us: int | None = None
     """It is held until then, or until another frame is admitted, whichever is first."""
 
@@ -98,6 +98,9 @@ class GraphResult:
     """By stage. They are read-only, since results share them: copy what is to be changed."""
     number: int = 0
     """Of the frame in its batch, from 0."""
+    gap_us: int = 0
+    """For how long of a window that it read nothing was recorded, and zeros stood there: of the worst of its windows. A
+    replay knows, by its recording; who submits frames to a runtime knows himself."""
 
     @property
     def missed(self) -> bool:

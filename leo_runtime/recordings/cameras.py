@@ -10,14 +10,14 @@ from __future__ import annotations
 import re
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from leo_runtime.errors import MissingExtraError, RecordingError, words
-from leo_runtime.recordings.grid import UnevenError, nearest
+from leo_runtime.recordings.grid import Nearest, UnevenError, nearest
 from leo_runtime.recordings.reader import StreamData, without_path
 from leo_runtime.recordings.samples import StoredSamples
 from leo_runtime.recordings.stream import RecordedStream
@@ -43,7 +43,9 @@ def read_folder(path: Path, stream: RecordedStream) -> StreamData:
     """
     _pillow()
     try:
-        files = sorted((file for file in path.iterdir() if file.suffix.lower() in PICTURES), key=_numbered)
+        # What begins with a dot is put beside each file by a Mac, under the same end of the name.
+        found = (file for file in path.iterdir() if file.suffix.lower() in PICTURES and file.name[0] != ".")
+        files = sorted(found, key=_numbered)
     except (OSError, ValueError) as error:
         raise RecordingError(
             f"{path}: cannot be read as a folder of pictures ({without_path(error)})",
@@ -54,15 +56,15 @@ def read_folder(path: Path, stream: RecordedStream) -> StreamData:
     show, repairs = _picture_reader(files, stream)
     times_us = _times_of_names(files)
     if times_us is None:
-        return gathered(lambda at: show(files[at]), np.arange(len(files)), stream, show.dtype, tuple(repairs), ())
+        even = Nearest(np.arange(len(files)), (), ())
+        return gathered(lambda at: show(files[at]), even, stream, show.dtype, repairs)
     try:
         put = nearest(times_us, stream.rate_hz)
     except UnevenError as error:
         where = path if error.row is None else files[error.row]
         raise RecordingError(f"{where}: {error}", hint=error.hint) from None
     told = ("the names of its files are times since 1970: the first is taken for the start",)
-    repairs = [*repairs, *told, *put.repairs]
-    return gathered(lambda at: show(files[at]), put.rows, stream, show.dtype, tuple(repairs), put.gaps)
+    return gathered(lambda at: show(files[at]), put, stream, show.dtype, (*repairs, *told))
 
 
 def read_video(path: Path, stream: RecordedStream) -> StreamData:
@@ -76,19 +78,18 @@ def read_video(path: Path, stream: RecordedStream) -> StreamData:
         put = nearest(video.times_us, stream.rate_hz)
     except UnevenError as error:
         raise RecordingError(f"{path}: stream `{stream.name}` {error}", hint=error.hint) from None
-    return gathered(video.frame, put.rows, stream, np.dtype(np.uint8), (*video.repairs, *put.repairs), put.gaps)
+    return gathered(video.frame, put, stream, np.dtype(np.uint8), video.repairs)
 
 
 def gathered(
     show: Callable[[int], np.ndarray],
-    rows: np.ndarray,
+    put: Nearest,
     stream: RecordedStream,
     dtype: np.dtype[Any],
-    repairs: tuple[str, ...],
-    gaps: tuple[Any, ...],
+    repairs: Iterable[str] = (),
 ) -> StreamData:
-    """Frames that are shown by their number; `rows` has that of each point of the grid, -1 where nothing is."""
-    shape = stream.sample_shape
+    """Frames that are shown by their number, on the points of the grid that they are put on."""
+    rows, shape = put.rows, stream.sample_shape
     recent: OrderedDict[int, np.ndarray] = OrderedDict()
     longest = 1
 
@@ -108,7 +109,8 @@ def gathered(
             recent.popitem(last=False)
         return frames
 
-    return StreamData(StoredSamples((len(rows), *shape), dtype, read), stream.rate_hz, repairs, gaps)
+    samples = StoredSamples((len(rows), *shape), dtype, read)
+    return StreamData(samples, stream.rate_hz, (*repairs, *put.repairs), put.gaps, put.timing)
 
 
 # Pictures.
@@ -120,6 +122,13 @@ def _pillow() -> Any:
     except ImportError:
         raise MissingExtraError("reading pictures", EXTRA) from None
     return Image
+
+
+def upright(picture: Any) -> Any:
+    """A picture as it is shown: cameras that were held otherwise say so, and turn nothing (EXIF orientation)."""
+    from PIL import ImageOps
+
+    return ImageOps.exif_transpose(picture) if picture.getexif().get(0x0112, 1) != 1 else picture
 
 
 def _numbered(file: Path) -> tuple[Any, ...]:
@@ -153,7 +162,7 @@ class _PictureReader:
                 warnings.simplefilter("error")
                 with Image.open(file) as picture:
                     require_pixels(where, picture.width, picture.height)
-                    return self._frame(where, picture)
+                    return self._frame(where, upright(picture))
         except (RecordingError, MissingExtraError):
             raise
         except Exception as error:  # Pillow raises whatever its decoders do.
@@ -217,7 +226,7 @@ def _picture_reader(files: list[Path], stream: RecordedStream) -> tuple[_Picture
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             with Image.open(files[0]) as first:
-                mode, size, bands = first.mode, first.size, len(first.getbands())
+                mode, size, bands = first.mode, upright(first).size, len(first.getbands())
     except Exception as error:
         raise RecordingError(
             f"{files[0]}: cannot be read as a picture ({words(error)})", hint="copy it again"
@@ -226,6 +235,20 @@ def _picture_reader(files: list[Path], stream: RecordedStream) -> tuple[_Picture
     show = _PictureReader(stream, np.dtype(np.float32 if deep else np.uint8))
     show(files[0])
     return show, converting(stream, size[0], size[1], 3 if mode == "P" else bands)
+
+
+def form_of(where: str, file: Any) -> tuple[int, int, int]:
+    """Width, height and channels (1, 3 or 4) of the picture in a file. Raises `RecordingError`, `MissingExtraError`."""
+    Image = _pillow()  # noqa: N806
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with Image.open(file) as picture:
+                bands = 3 if picture.mode == "P" else len(picture.getbands())
+                width, height = upright(picture).size
+                return width, height, bands if bands in _PILLOW_MODES else 3
+    except Exception as error:
+        raise RecordingError(f"{where}: cannot be read as a picture ({words(error)})", hint="copy it again") from None
 
 
 def picture_reader(stream: RecordedStream) -> _PictureReader:
@@ -242,8 +265,9 @@ class _Video:
     """A video file, whose frames are found by their number in the order they are shown."""
 
     def __init__(self, path: Path, stream: RecordedStream) -> None:
-        """Finds out when its frames are, and decodes none."""
+        """Finds out when its frames are, and decodes the first."""
         self._container: Any = None
+        self._width = self._height = self._channels = self._turns = self._next = 0
         try:
             import av
         except ImportError:
@@ -255,6 +279,9 @@ class _Video:
         try:
             self._open()
             self._pts, self._keys, base = self._index()
+            self._open()
+            if len(self._pts):
+                self._turn_to_show()
         except RecordingError:
             raise
         except Exception as error:
@@ -264,6 +291,13 @@ class _Video:
         self.times_us = (self._pts - self._pts[0]) * (base * 1e6)
         require_pixels(str(path), self._width, self._height)
         self.repairs = tuple(converting(stream, self._width, self._height, self._channels))
+
+    def _turn_to_show(self) -> None:
+        """Phones that are held upright record frames that lie, and say by how much they are to be turned."""
+        found = self._decode_up_to(0)
+        self._turns = 0 if found is None else _quarter_turns(found)
+        if self._turns % 2:
+            self._width, self._height = self._height, self._width
 
     def _unreadable(self, error: Exception) -> RecordingError:
         said = without_path(error) if isinstance(error, OSError) else words(error)
@@ -282,8 +316,7 @@ class _Video:
         self._width, self._height = context.width, context.height
         self._channels = 1 if str(context.pix_fmt).startswith("gray") else 3
         self._frames: Any = None
-        self._next = 0
-        """At this number, or before it, is the frame that comes next."""
+        self._next = 0  # At this number, or before it, is the frame that comes next.
 
     def close(self) -> None:
         """Let go of the file."""
@@ -351,6 +384,14 @@ class _Video:
     def _converted(self, frame: Any) -> np.ndarray:
         height, width, channels = self._stream.sample_shape
         require_pixels(str(self._path), frame.width, frame.height)
-        made = frame.reformat(width=width, height=height, format=_AV_FORMATS[channels], interpolation="AREA")
+        lying = _quarter_turns(frame) % 2 == 1
+        size = {"width": height, "height": width} if lying else {"width": width, "height": height}
+        made = frame.reformat(**size, format=_AV_FORMATS[channels], interpolation="AREA")
         array: np.ndarray = made.to_ndarray()
-        return array.reshape(height, width, channels)
+        array = np.rot90(array.reshape(size["height"], size["width"], channels), _quarter_turns(frame))
+        return np.ascontiguousarray(array)
+
+
+def _quarter_turns(frame: Any) -> int:
+    """By how many quarters, against the clock, a frame is to be turned."""
+    return round(getattr(frame, "rotation", 0) / 90) % 4

@@ -4,15 +4,18 @@ The grid has a point at every k / rate from time 0 on. Where every sample is wit
 samples are taken as they are. Else a point between two samples less than two periods apart gets what the piecewise
 cubic through the samples gives there that does not overshoot (PCHIP: Fritsch and Carlson 1980, slopes by weighted
 harmonic means); a point outside, within half a period of a sample, gets that sample; any other is a gap, and zero.
+
+A cubic spline would come nearer to smooth curves (of a walk at 50 Hz with 2 ms of jitter, 0.003 m/s^2 off where this is
+0.029), but no nearer than a phone's own noise of 0.03 m/s^2 from 100 Hz on, and it swings at jumps.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from leo_runtime.recordings.stream import Gap
+from leo_runtime.recordings.stream import Gap, Timing
 
 _AS_THEY_ARE = 1 / 20
 """Of a step: so far from its point a sample is taken for what is there."""
@@ -45,6 +48,8 @@ class Even:
     values: np.ndarray
     repairs: tuple[str, ...]
     gaps: tuple[Gap, ...]
+    timing: Timing | None = None
+    """None of a single sample."""
 
 
 def evenly(times_us: np.ndarray, values: np.ndarray, rate_hz: float) -> Even:
@@ -74,10 +79,10 @@ def evenly(times_us: np.ndarray, values: np.ndarray, rate_hz: float) -> Even:
             None,
             'if its clock began before the recording, give `clock = "own"`; else cut it into recordings',
         )
-    places = times_us / step_us
+    places, timing = times_us / step_us, _timing(steps_us)
     if points == len(places) and np.abs(places - np.arange(points)).max() <= _AS_THEY_ARE:
-        return Even(values, tuple(repairs), ())
-    return _put(places, values, points, step_us, found_hz, repairs)
+        return Even(values, tuple(repairs), (), timing)
+    return replace(_put(places, values, points, step_us, found_hz, repairs), timing=timing)
 
 
 def spread_us(times_us: np.ndarray, rate_hz: float, *, stamped_first: bool) -> np.ndarray:
@@ -131,6 +136,13 @@ def _not_before(times_us: np.ndarray, step_us: float, repairs: list[str]) -> np.
     if before.any():
         repairs.append(f"rows before time 0 are left out: {np.count_nonzero(before)}")
     return ~before
+
+
+def _timing(steps_us: np.ndarray) -> Timing | None:
+    if len(steps_us) == 0:
+        return None
+    within_us = steps_us[steps_us <= 3 * np.median(steps_us)]
+    return Timing(float(1e6 / within_us.mean()), float(within_us.std()))
 
 
 def _rate(steps_us: np.ndarray, rate_hz: float) -> float:
@@ -220,6 +232,7 @@ class Nearest:
     rows: np.ndarray
     repairs: tuple[str, ...]
     gaps: tuple[Gap, ...]
+    timing: Timing | None = None
 
 
 def nearest(times_us: np.ndarray, rate_hz: float) -> Nearest:
@@ -258,7 +271,7 @@ def nearest(times_us: np.ndarray, rate_hz: float) -> Nearest:
     gaps = _gaps(~there, step_us)
     if gaps:
         repairs.append(_told(gaps, int(np.count_nonzero(~there))))
-    return Nearest(np.where(there, rows, -1), tuple(repairs), gaps)
+    return Nearest(np.where(there, rows, -1), tuple(repairs), gaps, _timing(np.diff(times_us)))
 
 
 def _told(gaps: tuple[Gap, ...], samples: int) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,8 @@ from leo_runtime.recordings.messages import EXTRA, Logged, Topic, decoder
 from leo_runtime.recordings.reader import without_path
 
 MAGIC = b"\x89MCAP0\r\n"
+METADATA = "leo-recording"
+"""The name of the metadata that `mcap_writer` keeps the manifest in."""
 _FOOTER_BYTES = 1 + 8 + 20 + len(MAGIC)
 _HEADER, _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _CHUNK_INDEX = 1, 2, 3, 4, 5, 6, 8
 _METADATA, _DATA_END = 0x0C, 0x0F
@@ -83,13 +85,22 @@ class McapFile:
         if not self._channels or self._first_ns is None:
             raise RecordingError(f"{path}: holds no messages", hint="; ".join(self.lost) or "record it again")
         self.start_ns = self._first_ns
+        with suppress(KeyError, ValueError):  # What leo-runtime wrote says when it began, also where that is lost.
+            self.start_ns = int(self.metadata[METADATA]["start_ns"])
         self.topics: Mapping[str, Topic] = {
-            channel.topic: self._topic(channel)
+            channel.topic: Topic(channel.topic, self._schema(channel).name)
             for _, channel in sorted(self._channels.items(), key=lambda each: each[1].topic)
         }
+        # Of each channel: several may publish on one topic, each in its own way.
+        self._decoders: dict[int, Callable[[bytes], Any]] = {
+            number: self._decoder(channel) for number, channel in self._channels.items()
+        }
 
-    def _topic(self, channel: _Channel) -> Topic:
-        schema = self._schemas.get(channel.schema, _Schema("", "", b""))
+    def _schema(self, channel: _Channel) -> _Schema:
+        return self._schemas.get(channel.schema, _Schema("", "", b""))
+
+    def _decoder(self, channel: _Channel) -> Callable[[bytes], Any]:
+        schema = self._schema(channel)
         made: list[Any] = []
 
         def decode(raw: bytes) -> Any:
@@ -99,7 +110,7 @@ class McapFile:
                 )
             return made[0](raw)
 
-        return Topic(channel.topic, schema.name, decode)
+        return decode
 
     def messages(self, topics: Collection[str]) -> Iterator[Logged]:
         """The messages of these topics, in the order of the file. Raises `RecordingError`."""
@@ -109,7 +120,7 @@ class McapFile:
                 file.seek(len(MAGIC))
                 for channel, log_ns, raw in self._records(file, look=False):
                     if channel in wanted:
-                        yield Logged(wanted[channel], log_ns, bytes(raw))
+                        yield Logged(wanted[channel], log_ns, bytes(raw), self._decoders[channel])
         except OSError as error:
             raise RecordingError(f"{self._path}: cannot be read as MCAP ({without_path(error)})") from None
 

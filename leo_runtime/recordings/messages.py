@@ -46,8 +46,6 @@ class Topic:
     name: str
     type: str
     """Of its messages, such as `sensor_msgs/msg/Imu` or `foxglove.RawAudio`; may be empty."""
-    decode: Callable[[bytes], Any]
-    """A message as an object or a dictionary. Raises whatever it likes."""
 
     @property
     def kind(self) -> str:
@@ -62,6 +60,11 @@ class Logged:
     topic: str
     log_ns: int
     raw: bytes
+    read: Callable[[bytes], Any]
+
+    def decode(self) -> Any:
+        """The message as an object or a dictionary. Raises whatever comes of damaged bytes."""
+        return self.read(self.raw)
 
 
 class MessageFile(Protocol):
@@ -153,7 +156,7 @@ def own_time_ns(message: Any, path: str | None) -> int | None:
     """
     for each in (path,) if path else _TIME_FIELDS:
         try:
-            found = _nanoseconds(field(message, each))
+            found = nanoseconds(field(message, each))
         except (LookupError, TypeError, ValueError):
             if path:
                 raise
@@ -170,7 +173,7 @@ _FACTORS = ((10**17, 1), (10**14, 10**3), (10**11, 10**6))
 """To ns, of times since 1970 that are at least so great; others are seconds."""
 
 
-def _nanoseconds(time: Any) -> int:
+def nanoseconds(time: Any) -> int:
     """A time in the forms of ROS 1, ROS 2, protobuf, Foxglove's JSON; a number by its size, else seconds."""
     if isinstance(time, bool | str | bytes):
         raise TypeError(type(time).__name__)

@@ -12,7 +12,7 @@ import numpy as np
 
 from leo_runtime.errors import RecordingError, in_words
 from leo_runtime.recordings.samples import Samples, StoredSamples
-from leo_runtime.recordings.stream import Gap, RecordedStream
+from leo_runtime.recordings.stream import Gap, RecordedStream, Timing
 
 ENTRY_POINTS = "leo_runtime.recordings"
 """The group of entry points by which other packages bring readers, each under the name of its format."""
@@ -36,6 +36,12 @@ class StreamData:
     """What was wrong with the file and is mended in `samples`, a sentence each; replay prints them."""
     gaps: tuple[Gap, ...] = ()
     """Where nothing was recorded, and zeros stand in `samples`."""
+    timing: Timing | None = None
+    """How they came, by their own times. None: the file has none."""
+    times_us: np.ndarray | None = None
+    """Of events: when each of them was, (samples,) int64, rising; `rate_hz` is then 0. None: they are even."""
+    epoch_us: int | None = None
+    """When its time 0 was, in us since 1970: streams that tell are put on one time 0. None: at the recording's."""
 
 
 class Reader(Protocol):

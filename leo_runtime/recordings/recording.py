@@ -1,7 +1,7 @@
 """Recorded sensor data: the document `leo-recording/1` and the samples it names, and link samples beside them.
 
 A recording is a folder: a manifest (`recording.toml`) and a file a stream, such as WAV or CSV, each read by the reader
-of its format. Samples are evenly spaced from time 0 on.
+of its format. Samples are evenly spaced from time 0 on, but those of events, each of which has its time.
 """
 
 from __future__ import annotations
@@ -17,18 +17,24 @@ from pydantic import Field, model_validator
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.workload import Stream, Workload
 from leo_runtime.errors import RecordingError
+from leo_runtime.recordings.align import on_one_clock
 from leo_runtime.recordings.av_sound import read_av_sound
 from leo_runtime.recordings.cameras import read_folder, read_video
+from leo_runtime.recordings.clocks import TimeUnit
 from leo_runtime.recordings.csv_text import read_csv
+from leo_runtime.recordings.events import newest
 from leo_runtime.recordings.from_messages import read_messages
+from leo_runtime.recordings.labels import read_labels
 from leo_runtime.recordings.links import LinkFile, read_links
 from leo_runtime.recordings.links import LinkSample as LinkSample
+from leo_runtime.recordings.loggers import READERS
+from leo_runtime.recordings.message_labels import read_message_labels
 from leo_runtime.recordings.npy import read_npy
 from leo_runtime.recordings.reader import SAME_RATE, Reader, StreamData, as_frames, expect, find_reader
 from leo_runtime.recordings.samples import Samples, blocks, converted, kept
 from leo_runtime.recordings.sndfile import read_sndfile
 from leo_runtime.recordings.sound import as_int16, chosen_channels, resampled
-from leo_runtime.recordings.stream import Gap, RecordedStream
+from leo_runtime.recordings.stream import Gap, RecordedStream, Timing
 from leo_runtime.recordings.wav import read_wav
 from leo_runtime.recordings.wisdm import read_wisdm
 from leo_runtime.schema import Document, FileName, Name, Quantity, Value, reject, unique
@@ -37,6 +43,7 @@ from leo_runtime.values import lasting_us, samples_within
 SHIPPED: Mapping[str, Reader] = {
     "wav": read_wav,
     "csv": read_csv,
+    **READERS,
     "wisdm": read_wisdm,
     "flac": read_sndfile,
     "ogg": read_sndfile,
@@ -52,16 +59,33 @@ SHIPPED: Mapping[str, Reader] = {
     "db3": read_messages,
     "rosbag": read_messages,
 }
-"""The readers that ship, by format."""
+"""The readers that ship, by format. That of WISDM takes files whatever they begin with."""
 
 
 class Label(Value):
-    """What was really there: the ground truth of an interval of a stream."""
+    """What was really there: the ground truth of an interval."""
 
-    stream: Name
+    stream: Name | None = None
+    """The stream that it is heard or felt in. None: all of them."""
     start_us: Quantity
     end_us: Quantity
     label: Name
+
+
+class LabelFile(Value):
+    """A file that tells what was really there."""
+
+    file: Name
+    format: Name | None = None
+    """`csv`, `audacity`, or a logger's. None: by the end of its name, `.txt` for Audacity, else CSV."""
+    stream: Name | None = None
+    """Of its labels, as of a label."""
+    time_unit: TimeUnit | None = None
+    """Of CSV. None: as a column's name says, else seconds; times since 1970 tell by their size."""
+    topic: Name | None = None
+    """Of an MCAP or a ROS bag: the topic whose messages they are."""
+    text: Name | None = None
+    """Of messages: the field of the label. None: the first of `label`, `text`, `name` and the like."""
 
 
 class RecordingManifest(Document):
@@ -73,16 +97,25 @@ class RecordingManifest(Document):
     source: Name
     streams: Annotated[tuple[RecordedStream, ...], Field(min_length=1)]
     labels: tuple[Label, ...] = ()
+    label_files: tuple[LabelFile, ...] = ()
+    """More labels; a recording that was read has them among its `labels`."""
     links: tuple[LinkSample, ...] = ()
     link_files: tuple[LinkFile, ...] = ()
     """Network traces; when the recording is read, `links` has what they hold, and this is empty."""
+    start_epoch_us: Annotated[int, Field(ge=0, le=10**18)] | None = None
+    """When time 0 was, in us since 1970. None: as the streams' own clocks say."""
+    time_zone: Name | None = None
+    """Where it was recorded, such as `Europe/Berlin` or `UTC+01:00`. It is told, and changes nothing."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         unique([stream.name for stream in self.streams], "$.streams[{}].name")
         streams = {stream.name for stream in self.streams}
+        for i, file in enumerate(self.label_files):
+            if file.stream is not None and file.stream not in streams:
+                reject(f'no stream is called "{file.stream}"', f"$.label_files[{i}].stream", file.stream)
         for i, label in enumerate(self.labels):
-            if label.stream not in streams:
+            if label.stream is not None and label.stream not in streams:
                 reject(f'no stream is called "{label.stream}"', f"$.labels[{i}].stream", label.stream)
             if label.end_us <= label.start_us:
                 reject(f"the label ends at {label.end_us}, not after its start", f"$.labels[{i}].end_us", label.end_us)
@@ -102,6 +135,10 @@ class Recording:
     """What was wrong with the files and is mended in `samples`, a sentence each, with the file."""
     gaps: Mapping[str, tuple[Gap, ...]] = field(default_factory=dict)
     """By stream, where nothing was recorded and zeros stand in `samples`; streams without gaps are left out."""
+    times_us: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """By stream of events, when each of them was, (events,) int64, rising."""
+    timings: Mapping[str, Timing] = field(default_factory=dict)
+    """By stream, how its samples came by their own times; streams whose files have none are left out."""
 
     @classmethod
     def from_file(cls, path: str | Path) -> Self:
@@ -113,23 +150,25 @@ class Recording:
         if Path(path).is_file() and Path(path).suffix not in (".toml", ".json"):
             raise RecordingError(f"{path}: is no recording", hint="give the folder that holds recording.toml")
         manifest_path = Path(path) / "recording.toml" if Path(path).is_dir() else Path(path)
-        manifest = RecordingManifest.from_file(manifest_path)
-        samples, repairs, gaps = {}, [], {}
-        for stream in manifest.streams:
-            found = read_stream(manifest_path.parent / stream.file, stream)
-            samples[stream.name] = found.samples
-            repairs += [f"{stream.file}: {repair}" for repair in found.repairs]
-            if found.gaps:
-                gaps[stream.name] = found.gaps
-        if manifest.link_files:
-            lasts_us = max(lasting_us(stream.rate_hz, len(samples[stream.name])) for stream in manifest.streams)
-            links = list(manifest.links)
-            for link in manifest.link_files:
-                trace = read_links(manifest_path.parent / link.file, link, lasts_us)
-                links += trace.samples
-                repairs += [f"{link.file}: {repair}" for repair in trace.repairs]
-            manifest = manifest.model_copy(update={"links": tuple(links), "link_files": ()})
-        return cls(manifest, samples, tuple(repairs), gaps)
+        return cls.of_manifest(RecordingManifest.from_file(manifest_path), manifest_path.parent)
+
+    @classmethod
+    def of_manifest(cls, manifest: RecordingManifest, folder: Path) -> Self:
+        """Read the files that a manifest names, from a folder. Raises `RecordingError`, `MissingExtraError`."""
+        read = {stream.name: read_stream(folder / stream.file, stream) for stream in manifest.streams}
+        files = {stream.name: stream.file for stream in manifest.streams}
+        repairs = [f"{files[name]}: {repair}" for name, data in read.items() for repair in data.repairs]
+        found, epoch_us, told = on_one_clock(read)
+        links, told_of_links = _links_of(manifest, folder, found)
+        manifest = _with_labels(manifest, folder, epoch_us)
+        return cls(
+            manifest.model_copy(update={"links": links, "link_files": ()}),
+            {name: data.samples for name, data in found.items()},
+            (*dict.fromkeys(repairs), *told, *told_of_links),
+            {name: data.gaps for name, data in found.items() if data.gaps},
+            {name: data.times_us for name, data in found.items() if data.times_us is not None},
+            {name: data.timing for name, data in found.items() if data.timing is not None},
+        )
 
     @property
     def duration_us(self) -> int:
@@ -137,9 +176,20 @@ class Recording:
         return self.lasts_us([stream.name for stream in self.manifest.streams])
 
     def lasts_us(self, streams: Iterable[str]) -> int:
-        """How long each of these streams, at least one, lasts at least. Raises `RecordingError`."""
+        """How long each of these streams, at least one, lasts at least; of events alone, up to the last of them.
+
+        Raises `RecordingError`.
+        """
         found = [self.stream(name) for name in streams]
-        return min(lasting_us(stream.rate_hz, len(self.samples[stream.name])) for stream in found)
+        even = [stream for stream in found if stream.kind != "events"]
+        if not even:
+            return max(int(self.times_us[stream.name][-1]) for stream in found) + 1
+        return min(lasting_us(stream.rate_hz, len(self.samples[stream.name])) for stream in even)
+
+    def labelled_us(self, label: Label) -> int:
+        """How long what a label is of lasts: its stream, or the longest of all."""
+        names = [stream.name for stream in self.manifest.streams] if label.stream is None else [label.stream]
+        return max(self.lasts_us([name]) for name in names)
 
     def __post_init__(self) -> None:
         """Raise `RecordingError` for a stream without samples, and a label that begins where its stream is over."""
@@ -150,11 +200,13 @@ class Recording:
                     hint=f"it has those of {', '.join(self.samples) or 'none'}",
                 )
         for i, label in enumerate(self.manifest.labels):
-            lasts_us = self.lasts_us([label.stream])
+            lasts_us = self.labelled_us(label)
             if label.start_us >= lasts_us:
+                whose = "no stream" if label.stream is None else f"its stream `{label.stream}`"
+                longer = " longer than" if label.stream is None else ""
                 raise RecordingError(
                     f"recording `{self.manifest.name}`: label {i} (`{label.label}`) begins at {label.start_us} us, "
-                    f"and its stream `{label.stream}` lasts {lasts_us} us",
+                    f"and {whose} lasts{longer} {lasts_us} us",
                     hint="times of labels are in microseconds from the start of the recording",
                 )
 
@@ -172,14 +224,61 @@ class Recording:
     def window(self, stream: str, end_us: int, samples: int) -> np.ndarray:
         """The last `samples` samples before `end_us`; zeros stand for what lies before the recording.
 
-        Raises `RecordingError` when there is no such stream.
+        Of events, the last so many of them with their ages: (samples, channels + 1), see `events.newest`. Raises
+        `RecordingError` when there is no such stream.
         """
+        if self.stream(stream).kind == "events":
+            return newest(self.samples[stream][:], self.times_us[stream], end_us, samples)
         before = samples_within(self.stream(stream).rate_hz, end_us)
         data = self.samples[stream]
         end = min(before, len(data))
         found = data[max(0, end - samples) : end]
         missing = samples - len(found)
         return np.concatenate([np.zeros((missing, *data.shape[1:]), data.dtype), found]) if missing else found
+
+    def gap_us(self, stream: str, start_us: int, end_us: int) -> int:
+        """For how long of a stretch nothing of a stream was recorded. Raises `RecordingError`."""
+        gaps = self.gaps.get(self.stream(stream).name, ())
+        return sum(max(0, min(end_us, gap.end_us) - max(start_us, gap.start_us)) for gap in gaps)
+
+
+def _links_of(
+    manifest: RecordingManifest, folder: Path, found: Mapping[str, StreamData]
+) -> tuple[tuple[LinkSample, ...], list[str]]:
+    """The links of a manifest with what its network traces hold, for as long as any stream lasts, and what was done."""
+    lasts_us = max((lasting_us(data.rate_hz, len(data.samples)) for data in found.values() if data.rate_hz), default=0)
+    links, told = list(manifest.links), []
+    for link in manifest.link_files:
+        trace = read_links(folder / link.file, link, lasts_us)
+        links += trace.samples
+        told += [f"{link.file}: {repair}" for repair in trace.repairs]
+    return tuple(links), told
+
+
+def _with_labels(manifest: RecordingManifest, folder: Path, epoch_us: int | None) -> RecordingManifest:
+    """The manifest with what its label files say, and when the recording began."""
+    start_us = manifest.start_epoch_us if manifest.start_epoch_us is not None else epoch_us
+    labels = []
+    for file in manifest.label_files:
+        rates_hz = [one.rate_hz for one in manifest.streams if file.file == one.file or file.stream == one.name]
+        if file.topic is not None:
+            marks = read_message_labels(folder / file.file, file.topic, file.text)
+        else:
+            marks = read_labels(
+                folder / file.file,
+                file.format,
+                unit=file.time_unit,
+                start_epoch_us=start_us,
+                rate_hz=next(iter(rates_hz), None),
+            )
+        labels += [
+            Label(stream=file.stream, start_us=max(0, mark.start_us), end_us=mark.end_us, label=mark.label)
+            for mark in marks
+            if mark.end_us > 0
+        ]
+    return manifest.model_copy(
+        update={"labels": (*manifest.labels, *labels), "label_files": (), "start_epoch_us": start_us}
+    )
 
 
 def read_stream(path: Path, stream: RecordedStream) -> StreamData:
@@ -188,6 +287,9 @@ def read_stream(path: Path, stream: RecordedStream) -> StreamData:
     Raises `RecordingError` where the file is not what the manifest says.
     """
     found = find_reader(path, stream, SHIPPED)(path, stream)
+    if stream.gaps:
+        stated = tuple(Gap(gap.start_us, gap.end_us) for gap in stream.gaps)
+        found = replace(found, gaps=tuple(sorted({*found.gaps, *stated}, key=lambda gap: gap.start_us)))
     if stream.kind == "camera":
         return as_frames(path, stream, found)
     samples = chosen_channels(path, stream, found.samples)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from leo_runtime.schema import Name, Positive, Quantity, Rate, Value, reject
+from leo_runtime.schema import Name, Positive, Quantity, Rate, Value, reject, require_rate
 
 Pixels = Annotated[int, Field(ge=1, le=65_536)]
 
@@ -18,6 +18,16 @@ class Gap:
 
     start_us: int
     end_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How the samples of a stream came, by their own times."""
+
+    rate_hz: float
+    """Measured."""
+    jitter_us: float
+    """The standard deviation of the steps between them that are no gaps."""
 
 
 ChannelNumber = Annotated[int, Field(ge=0, le=65_535)]
@@ -34,12 +44,18 @@ class RecordedStream(Value):
     """One sensor's samples."""
 
     name: Name
-    kind: Literal["audio", "motion", "camera", "other"] = "other"
+    kind: Literal["audio", "motion", "camera", "other", "events"] = "other"
+    """`events`: what comes when it comes, such as heart beats or places, each with a time of its own."""
     file: Name
     format: Name | None = None
     """The reader of the file, such as `wav` or `csv`. None: by the end of the file's name, else by `kind`."""
-    rate_hz: Rate
+    rate_hz: Rate = 0
+    """0, and left out, of `events` alone."""
     channels: Positive = 1
+    unit: Name | None = None
+    """Of its values, such as `m/s^2`. It is told, and changes nothing."""
+    sensor: Name | None = None
+    """Of a logger's export: the stream that it is there. None: that of this name."""
     take: tuple[ChannelNumber, ...] = ()
     """Of sound: which of the file's channels are read, counted from 0, in this order. Empty: all of them."""
     mix: bool = False
@@ -71,6 +87,8 @@ class RecordedStream(Value):
     its times count from 1970, else `recording`."""
     times: Literal["each", "first", "last"] = "each"
     """`first`, `last`: samples came in packets, and share the time of their packet's first or last."""
+    missing: Literal["refuse", "gap"] = "refuse"
+    """Of a table: what a cell means that holds nothing, or NaN. `gap`: its row is as if it were not there."""
 
     @model_validator(mode="after")
     def _sound_is_chosen_rightly(self) -> Self:
@@ -91,6 +109,7 @@ class RecordedStream(Value):
         for i, gap in enumerate(self.gaps):
             if gap.end_us <= gap.start_us:
                 reject(f"the gap ends at {gap.end_us}, not after its start", f"$.gaps[{i}].end_us", gap.end_us)
+        require_rate(self.kind, self.rate_hz)
         return self
 
     @property

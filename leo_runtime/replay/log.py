@@ -98,6 +98,7 @@ def _frame(frame: FrameResult, solver_mw: int | None) -> str:
                     "label": result.label,
                     "end_us": result.end_us,
                     "deadline_us": result.deadline_us,
+                    **({"gap_us": result.gap_us} if result.gap_us else {}),
                 }
                 for result in frame.graphs
             ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Profile
-from leo_runtime.documents.workload import Workload, file_parameters
+from leo_runtime.documents.workload import TaskGraph, Workload, file_parameters
 from leo_runtime.errors import InputError, RecordingError
 from leo_runtime.frame.lower import MergedWorkload
 from leo_runtime.frame.records import FrameResult
@@ -18,6 +18,7 @@ from leo_runtime.operators import find_operator
 from leo_runtime.progress import Progress
 from leo_runtime.recordings.recording import Recording, check_links, check_streams
 from leo_runtime.runtime.runtime import Runtime
+from leo_runtime.values import lasting_us
 
 Time = Literal["virtual", "real"]
 
@@ -67,6 +68,21 @@ class Replay:
     """The processor whose power is charged for the time that placing each frame took; None: it is not charged."""
     batch: int = 1
     """How many frames were collected before they were placed as one."""
+
+
+def window_lengths(replayed: Replay, graph: TaskGraph) -> dict[str, int]:
+    """How long the window of each stream that a graph reads is, in us."""
+    rates = {stream.name: stream.rate_hz for stream in replayed.workload.streams}
+    found: dict[str, int] = {}
+    for stage in graph.stages:
+        bound = replayed.merged.stage(replayed.merged.names[graph.name, stage.name]).bound
+        if bound.operator.is_source:
+            params = next(iter(bound.params.values()))
+            rate_hz = rates[params.stream]
+            # The last events may be of any time: what is decided about them is decided once a period.
+            window_us = lasting_us(rate_hz, params.samples) if rate_hz else graph.period_us
+            found[params.stream] = max(found.get(params.stream, 0), window_us)
+    return found
 
 
 class FrameSink(Protocol):
@@ -194,6 +210,7 @@ def _submit_all(runtime: Runtime, begun: Replay, told: _Told, progress: Progress
     recording, start_us, length_us = begun.recording, begun.span.start_us, begun.span.end_us - begun.span.start_us
     links = sorted(recording.manifest.links, key=lambda sample: sample.time_us)
     now: dict[tuple[str, str], tuple[int, int | None] | None] = {}
+    lengths_us = {graph.name: window_lengths(begun, graph) for graph in begun.workload.graphs}
     for releases_us, graphs in batches(runtime, length_us, begun.batch):
         while links and links[0].time_us <= start_us + releases_us[-1]:
             sample = links.pop(0)
@@ -210,9 +227,19 @@ def _submit_all(runtime: Runtime, begun: Replay, told: _Told, progress: Progress
             for release_us in releases_us
         ]
         number = runtime.submit_batch(collected, graphs=graphs, links=dict(now) if now else None)
-        told.submitted(number, releases_us[-1])
+        over = {
+            (k, graph): _gap_us(recording, lengths_us[graph], start_us + release_us)
+            for k, release_us in enumerate(releases_us if recording.gaps else ())
+            for graph in graphs
+        }
+        told.submitted(number, releases_us[-1], over)
         told.ended(runtime.results())
         progress(begun.policy, releases_us[-1], length_us)
+
+
+def _gap_us(recording: Recording, lengths_us: Mapping[str, int], end_us: int) -> int:
+    """Of the windows of a graph that end then, by stream, for how long at the most nothing was recorded."""
+    return max((recording.gap_us(name, end_us - length, end_us) for name, length in lengths_us.items()), default=0)
 
 
 class _Told:
@@ -223,16 +250,28 @@ class _Told:
         self._sinks = sinks
         self._running: dict[int, int] = {}
         """Releases of frames that have not ended, in order."""
+        self._over: dict[int, Mapping[tuple[int, str], int]] = {}
+        """Of frames that have not ended, how much of each graph's windows was not recorded, by number and graph."""
         self._last_us = 0
 
-    def submitted(self, number: int, release_us: int) -> None:
+    def submitted(self, number: int, release_us: int, over: Mapping[tuple[int, str], int]) -> None:
         self._running[number] = release_us
+        self._over[number] = over
         self._last_us = release_us
 
     def ended(self, frames: Sequence[FrameResult]) -> None:
         for frame in frames:
             self._running.pop(frame.frame, None)
             settled_us = next(iter(self._running.values()), self._last_us)
-            self.frames.append(frame)
+            marked = _marked(frame, self._over.pop(frame.frame, {}))
+            self.frames.append(marked)
             for sink in self._sinks:
-                sink.frame(frame, settled_us)
+                sink.frame(marked, settled_us)
+
+
+def _marked(frame: FrameResult, over: Mapping[tuple[int, str], int]) -> FrameResult:
+    """The frame with what of its graphs' windows was not recorded."""
+    if not any(over.values()):
+        return frame
+    graphs = tuple(replace(one, gap_us=over.get((one.number, one.graph), 0)) for one in frame.graphs)
+    return replace(frame, graphs=graphs)

@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from leo_runtime.documents.workload import TaskGraph
 from leo_runtime.frame.ledger import Ledger, run_ledger
 from leo_runtime.frame.records import FrameResult, GraphResult
-from leo_runtime.replay.replay import Replay, Span, Time
-from leo_runtime.values import lasting_us
+from leo_runtime.replay.replay import Replay, Span, Time, window_lengths
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +37,8 @@ class Pipeline:
     """Answers that came after the deadline."""
     deadline_misses: int
     """Late or failed."""
+    over_gaps: int
+    """Frames that read a window of which something was not recorded."""
 
 
 def pipelines(replayed: Replay) -> tuple[Pipeline, ...]:
@@ -54,8 +55,12 @@ def _pipeline(replayed: Replay, graph: TaskGraph, results: Sequence[GraphResult]
     background = graph.decision.background if graph.decision else None
     detections = [result for result in results if result.label not in (None, background)]
     windows = window_lengths(replayed, graph)
-    truths = [truth for truth in _truths(replayed) if truth.stream in windows]
-    hits = [[truth for truth in truths if _agree(result, truth, windows[truth.stream])] for result in detections]
+    truths = [truth for truth in _truths(replayed) if truth.stream is None or truth.stream in windows]
+    longest_us = max(windows.values(), default=0)
+    hits = [
+        [truth for truth in truths if _agree(result, truth, windows.get(truth.stream or "", longest_us))]
+        for result in detections
+    ]
     right = sum(bool(hit) for hit in hits) if truths else None
     wanted = [truth for truth in truths if _could_find(replayed, graph, truth)]
     found = {truth.index for hit in hits for truth in hit}
@@ -73,6 +78,7 @@ def _pipeline(replayed: Replay, graph: TaskGraph, results: Sequence[GraphResult]
         latency_p95_us=_quantile(latencies, 95),
         late=sum(result.missed and result.outcome != "failed" for result in results),
         deadline_misses=sum(result.missed for result in results),
+        over_gaps=sum(result.gap_us > 0 for result in results),
     )
 
 
@@ -81,7 +87,8 @@ class _Truth:
     """A label of the recording, on the run's clock."""
 
     index: int
-    stream: str
+    stream: str | None
+    """None: all of them."""
     label: str
     start_us: int
     end_us: int
@@ -91,7 +98,7 @@ def _truths(replayed: Replay) -> list[_Truth]:
     shift_us, recording = replayed.span.start_us, replayed.recording
     found = []
     for i, one in enumerate(recording.manifest.labels):
-        end_us = min(one.end_us, recording.lasts_us([one.stream]))  # A label may be rounded up.
+        end_us = min(one.end_us, recording.labelled_us(one))  # A label may be rounded up.
         found.append(_Truth(i, one.stream, one.label, one.start_us - shift_us, end_us - shift_us))
     return found
 
@@ -108,19 +115,6 @@ def _agree(result: GraphResult, truth: _Truth, length_us: int) -> bool:
     """Whether a detection names a label rightly: the same name, and half of the label or the window in common."""
     common_us = min(result.release_us, truth.end_us) - max(result.release_us - length_us, truth.start_us)
     return result.label == truth.label and 2 * common_us >= min(length_us, truth.end_us - truth.start_us)
-
-
-def window_lengths(replayed: Replay, graph: TaskGraph) -> dict[str, int]:
-    """How long the window of each stream that a graph reads is, in us."""
-    rates = {stream.name: stream.rate_hz for stream in replayed.workload.streams}
-    found: dict[str, int] = {}
-    for stage in graph.stages:
-        bound = replayed.merged.stage(replayed.merged.names[graph.name, stage.name]).bound
-        if bound.operator.is_source:
-            params = next(iter(bound.params.values()))
-            window_us = lasting_us(rates[params.stream], params.samples)
-            found[params.stream] = max(found.get(params.stream, 0), window_us)
-    return found
 
 
 def _quantile(ordered: Sequence[int], percent: int) -> int:

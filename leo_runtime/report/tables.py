@@ -167,7 +167,9 @@ def _is_figure(text: str) -> bool:
 def pipelines_table(lines: Sequence[Pipeline]) -> str:
     """What each pipeline found, and how late."""
     found = ("pipeline", "frames", "answered", "failed", "detections", "right", "false", "labels", "missed")
-    header = (*found, "median ms", "p95 ms", "late")
+    # Of most recordings there is nothing to say.
+    has_gaps = any(one.over_gaps for one in lines)
+    header = (*found, "median ms", "p95 ms", "late", *(["over gaps"] if has_gaps else []))
     rows = [
         (
             one.graph,
@@ -182,6 +184,7 @@ def pipelines_table(lines: Sequence[Pipeline]) -> str:
             _ms(one.latency_median_us),
             _ms(one.latency_p95_us),
             one.late,
+            *([one.over_gaps] if has_gaps else []),
         )
         for one in lines
     ]
