@@ -2,7 +2,7 @@
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; exit; }; done)
 VENV ?= .venv
-EXTRAS ?= test,oclgrind,oracle,lint
+EXTRAS ?= test,oclgrind,oracle,recordings,lint
 DEMO := $(VENV)/.demo
 READY := $(VENV)/.ready
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
@@ -27,7 +27,7 @@ $(DEMO): pyproject.toml setup.py $(COMPILED) $(COMPILED:.pxd=.py)
 	@touch $@
 
 $(READY): $(DEMO)
-	@echo "== installing what tests and checks need (400 MB more on disk)"
+	@echo "== installing what tests and checks need (550 MB more on disk)"
 	@echo "   up to 2 minutes: $(EXTRAS)"
 	@$(PIP) install 'leo-runtime[$(EXTRAS)]'
 	@touch $@
@@ -40,7 +40,8 @@ demo: $(DEMO)
 test: $(READY)
 	$(VENV)/bin/python -m pytest
 
-# Longer than the suite: exact against two references on problems drawn at random, damaged problem files and exports.
+# Longer than the suite: exact against its references on problems and windows drawn at random, damaged files of problems,
+# of sound and of loggers, and windows played: what they promise and are charged, and what waiting for gates misses.
 # `make long PART=10 SEED=7` does a tenth of it, on other problems.
 PART ?= 1
 SEED ?= 0
@@ -48,6 +49,10 @@ long: $(READY)
 	$(VENV)/bin/python tests/bench/agreement.py --problems $$((1000 / $(PART))) --seed $(SEED)
 	$(VENV)/bin/python tests/bench/fuzz.py $$((20000 / $(PART))) $(SEED)
 	$(VENV)/bin/python tests/bench/fuzz_exports.py $$((1000 / $(PART))) $(SEED)
+	$(VENV)/bin/python tests/bench/windows.py --only agreement --problems $$((300 / $(PART))) --seed $(SEED)
+	$(VENV)/bin/python tests/bench/fuzz_sound.py $$((1000 / $(PART))) $(SEED)
+	$(VENV)/bin/python tests/bench/promise.py --windows $$((1000 / $(PART))) --seed $(SEED)
+	$(VENV)/bin/python tests/bench/waits.py --windows $$((1000 / $(PART))) --seed $(SEED)
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

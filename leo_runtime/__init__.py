@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from leo_runtime.documents.problem import Problem as Problem
     from leo_runtime.documents.profile import Cost as Cost
     from leo_runtime.documents.profile import Profile as Profile
+    from leo_runtime.documents.window import WindowPlacement as WindowPlacement
+    from leo_runtime.documents.window import WindowProblem as WindowProblem
     from leo_runtime.documents.workload import Decision as Decision
     from leo_runtime.documents.workload import GraphBuilder as GraphBuilder
     from leo_runtime.documents.workload import Stage as Stage
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from leo_runtime.frame.ledger import run_ledger as run_ledger
     from leo_runtime.frame.records import FrameResult as FrameResult
     from leo_runtime.judge import check as check
+    from leo_runtime.judge.window import check_window as check_window
     from leo_runtime.operators import operator as operator
     from leo_runtime.recordings.recording import Recording as Recording
     from leo_runtime.runtime.options import RuntimeOptions as RuntimeOptions
@@ -43,10 +46,12 @@ _HOMES = {
     "documents.workload": ("Decision", "GraphBuilder", "Stage", "Stream", "TaskGraph", "Variant", "Workload"),
     "documents.hardware": ("Hardware", "Link", "Processor", "Radio"),
     "judge": ("check",),
+    "judge.window": ("check_window",),
     "frame.ledger": ("Ledger", "run_ledger"),
     "frame.records": ("FrameResult",),
     "operators": ("operator",),
     "documents.problem": ("Placement", "Problem"),
+    "documents.window": ("WindowPlacement", "WindowProblem"),
     "documents.profile": ("Cost", "Profile"),
     "runtime.options": ("RuntimeOptions",),
     "runtime.runtime": ("Runtime",),

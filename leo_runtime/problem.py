@@ -1,4 +1,4 @@
-"""The public names of problems and placements, for those who write solvers."""
+"""The public names of problems and placements, of a frame and of a window, for those who write solvers."""
 
 from leo_runtime.documents.problem import CRITERIA as CRITERIA
 from leo_runtime.documents.problem import AccuracyBudget as AccuracyBudget
@@ -13,3 +13,13 @@ from leo_runtime.documents.problem import Resource as Resource
 from leo_runtime.documents.problem import StageModes as StageModes
 from leo_runtime.documents.problem import StageRun as StageRun
 from leo_runtime.documents.problem import TransferRun as TransferRun
+from leo_runtime.documents.window import CERTAIN as CERTAIN
+from leo_runtime.documents.window import Span as Span
+from leo_runtime.documents.window import WindowPlacement as WindowPlacement
+from leo_runtime.documents.window import WindowProblem as WindowProblem
+from leo_runtime.documents.window import WindowResource as WindowResource
+from leo_runtime.documents.window import WindowStage as WindowStage
+from leo_runtime.documents.window import WindowTransfer as WindowTransfer
+from leo_runtime.documents.window import answer_from_file as answer_from_file
+from leo_runtime.documents.window import as_window as as_window
+from leo_runtime.documents.window import question_from_file as question_from_file

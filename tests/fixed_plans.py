@@ -12,6 +12,7 @@ from leo_backends.dsp.fixed_point import Ints, twiddles
 from leo_backends.dsp.operators import Plan
 from leo_backends.dsp.operators.arrays import FusePlan, WindowPlan
 from leo_backends.dsp.operators.classifiers import DensePlan, GmmPlan
+from leo_backends.dsp.operators.front_ends import FrontEndPlan
 from leo_backends.dsp.operators.motion import MotionFeaturesPlan
 from leo_backends.dsp.operators.sound import EnergyGatePlan, LogMelPlan, MfccPlan, SpectrumPlan, VoiceGatePlan
 
@@ -117,6 +118,68 @@ def mfcc(draw: Draw) -> Case:
     return MfccPlan(plan, cepstra, transform, draw(0, 30), bool(draw(0, 1)), bool(draw(0, 1))), [signal]
 
 
+def front_end(draw: Draw) -> Case:
+    points = draw(4, 130) if draw(0, 1) else 1 << draw(2, 11)
+    points_log2 = (points - 1).bit_length()
+    frame_samples, frames, hop, samples = draw(2, points), draw(1, 4), draw(1, 2 * points), draw(2, 3 * points)
+    factors = twiddles(points)
+    if points != 1 << points_log2:
+        factors = twiddles(2 * points)[: 2 * points : 2]  # Of any points: extremes are those of the samples.
+        factors = np.concatenate([factors, np.roll(factors, 1, axis=0)])[:points]
+    remove_mean, in_frame, in_signal = bool(draw(0, 1)), draw(0, 1) * draw(0, 32767), 0
+    if not in_frame:
+        in_signal = draw(0, 1) * draw(0, 32767)
+    end, bands = draw(1, points // 2 + 1), draw(1, 9)
+    first = np.array([draw(0, end - 1) for _ in range(bands)], np.int64)
+    count = np.array([draw(0, end - int(start)) for start in first], np.int64)
+    cepstra = draw(0, bands)
+    energy = draw(0, 3) if cepstra else 0
+    energy_at = draw(0, cepstra) if energy else 0
+    magnitude = bool(draw(0, 1)) and energy != 3
+    floor = 0 if magnitude else (1 << draw(0, 61)) - 1
+    plan = FrontEndPlan(
+        samples=samples,
+        first=draw(-points, points // 4),
+        beyond=draw(0, 2),
+        frames=frames,
+        frame_samples=frame_samples,
+        hop_samples=hop,
+        points=points,
+        points_log2=points_log2,
+        signal_preemphasis_q15=in_signal,
+        frame_preemphasis_q15=in_frame,
+        remove_mean=remove_mean,
+        lift_max=draw(0, min(15, (62 - floor.bit_length()) // 2)),
+        window_q15=values(draw, (frame_samples,), 16),
+        factors_q14=factors,
+        end=end,
+        magnitude=magnitude,
+        bands=bands,
+        band_first=first,
+        band_count=count,
+        weights=np.abs(values(draw, (int(count.sum()),), 16)).clip(0, 32767),
+        floor=floor,
+        offset_q16=draw(-(200 << 16), 200 << 16),
+        factor_q29=draw(0, 2**31 - 1),
+        least_q16=draw(-(2**31), 2**31 - 1),
+        range_q16=draw(0, 1) * draw(0, 2**30),
+        gain_q16=draw(1, 2**30),
+        level_q16=draw(-(2**30), 2**30),
+        cepstra=cepstra,
+        transform=values(draw, (bands, cepstra), 16),
+        transform_q=draw(0, 30),
+        energy=energy,
+        energy_at=energy_at,
+        energy_offset_q16=draw(-(100 << 16), 100 << 16),
+        energy_least_q16=draw(-(2**31), 2**31 - 1),
+        columns=max(cepstra, energy_at + 1) if cepstra else bands,
+        normalise_mean=bool(draw(0, 1)) and cepstra > 0,
+        deltas=draw(0, 2) if cepstra else 0,
+        reach=draw(1, 5),
+    )
+    return plan, [values(draw, (samples,), 16)]
+
+
 def gmm(draw: Draw) -> Case:
     classes, components, dimensions = draw(1, 3), draw(1, 70), draw(1, 13)
     first, frames = draw(0, 2), draw(1, 4)
@@ -189,6 +252,7 @@ CASES: dict[str, Callable[[Draw], Case]] = {
     "voice_gate": voice_gate,
     "log_mel": log_mel,
     "mfcc": mfcc,
+    "front_end": front_end,
     "gmm": gmm,
     "dense": dense,
     "motion_features": motion_features,

@@ -413,20 +413,23 @@ def test_solving_needs_no_numpy(frame):
 def test_backends_say_what_is_here_and_how_to_get_the_rest(capsys, monkeypatch):
     found = (
         BackendStatus("cpu", "leo-runtime", available=True),
+        BackendStatus("npu", "kit", available=True, holds=True),
         BackendStatus("opencl", "leo-runtime", False, "backend `opencl` needs the extra `opencl`", "pip install it"),
     )
     monkeypatch.setattr("leo_runtime.backend.registry.available", lambda: found)
     status, out, err = run(capsys, "backends")
     assert status == 0
     assert out.splitlines() == [
-        "backend  package      here  missing",
-        "-------  -----------  ----  -----------------------------------------",
-        "cpu      leo-runtime  yes",
-        "opencl   leo-runtime  no    backend `opencl` needs the extra `opencl`",
+        "backend  package      here  holds     missing",
+        "-------  -----------  ----  --------  -----------------------------------------",
+        "cpu      leo-runtime  yes   modelled",
+        "npu      kit          yes   yes",
+        "opencl   leo-runtime  no              backend `opencl` needs the extra `opencl`",
     ]
     assert err == "hint: opencl: pip install it\n"
     status, out, _ = run(capsys, "backends", "--json")
-    assert [entry["available"] for entry in json.loads(out)] == [True, False]
+    assert [entry["available"] for entry in json.loads(out)] == [True, True, False]
+    assert [entry["holds"] for entry in json.loads(out)] == [False, True, False]
 
 
 def test_profiles_are_listed_and_shown(capsys):

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frames import answered, asleep_in, chain_problem, dispatcher_for, planned, random_needs
-from leo_runtime.dispatch.dispatcher import SUSPECT_FACTOR, SUSPECT_LEAST_US, Dispatcher
+from leo_runtime.dispatch.dispatcher import Dispatcher
 from leo_runtime.dispatch.events import (
     Arrived,
     CancelStage,
@@ -20,9 +20,11 @@ from leo_runtime.dispatch.events import (
     FrameAdmitted,
     FrameDone,
     FrameDropped,
+    Hold,
     Instruction,
     ProcessorFound,
     ProcessorLost,
+    Release,
     Remind,
     ResourceWoken,
     RunReport,
@@ -34,8 +36,13 @@ from leo_runtime.dispatch.events import (
     TimePassed,
     Wake,
 )
+from leo_runtime.dispatch.inflight import SUSPECT_FACTOR, SUSPECT_LEAST_US
 from leo_runtime.dispatch.plan import Needs, Plan, make_plan
+from leo_runtime.dispatch.window_plan import make_window_plan
 from leo_runtime.documents.problem import AccuracyBudget, Resource
+from leo_runtime.solver.window import solve_window
+from leo_runtime.testing.playing import window_dispatcher, without_lists
+from leo_runtime.testing.sensing_windows import sensing_window
 
 
 @dataclass
@@ -57,6 +64,7 @@ class Shaker:
     """(frame, stage, resource): where outputs are."""
     done: dict[int, FrameDone] = field(default_factory=dict)
     plans: dict[int, Plan] = field(default_factory=dict)
+    held: set[str] = field(default_factory=set)
 
     def send(self, event: Event) -> None:
         if isinstance(event, FrameAdmitted):
@@ -88,6 +96,11 @@ class Shaker:
                 self.pending.append(SendEnded(0, order.frame, order.stage, order.target))
             case Wake():
                 self.pending.append(ResourceWoken(0, order.resource))
+            case Hold():
+                assert order.resource not in self.held, "held twice"
+                self.held.add(order.resource)
+            case Release():
+                self.held.remove(order.resource)
             case Remind():
                 self.pending.append(TimePassed(order.at_us))
             case CancelStage():
@@ -177,6 +190,49 @@ def test_random_orders_lose_nothing(seed: int, frames: int) -> None:
         for record in done.stages:
             assert record.end_us >= record.start_us >= 0
             assert (record.outcome == "failed") == bool(record.error)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), frames=st.integers(1, 4))
+def test_random_orders_of_windows_lose_nothing(seed: int, frames: int) -> None:
+    """Spans, lists and holds as well, frames that are placed again, and parts of a window that are forecast."""
+    rng = Random(seed)
+    problem = sensing_window(seed, stages=rng.randint(4, 9))
+    answer = solve_window(problem, "exact", limit_nodes=300)
+    names = [stage.name for stage in problem.stages]
+    first = [stage.name for stage in problem.stages if stage.release_us == 0]
+    whole = make_window_plan(problem, answer)
+    part = make_window_plan(problem, answer, at_hand=first) if rng.randrange(2) else whole
+    dispatcher = window_dispatcher(problem)
+    shaker = Shaker(
+        dispatcher,
+        rng,
+        closed=frozenset(name for name in names if rng.randrange(4) == 0),
+        fails=frozenset(name for name in names if rng.randrange(5) == 0),
+    )
+    asleep = tuple(r.name for r in problem.resources if not r.awake)
+    for frame in range(frames):
+        again: tuple[tuple[int, Plan], ...] = ()
+        if frame and rng.randrange(2):
+            later = make_window_plan(problem, without_lists(answer), at_hand=list(part.stages), after_us=100)
+            again = ((frame - 1, later), (77, later))
+        shaker.send(FrameAdmitted(shaker.now_us, frame, frame * 100, part, asleep, again=again))
+        for _ in range(rng.randrange(9)):
+            if shaker.pending:
+                shaker.step()
+        if rng.randrange(4) == 0:
+            shaker.send(ProcessorLost(shaker.now_us, rng.choice(problem.resources).name))
+        if rng.randrange(4) == 0 and dispatcher.lost:
+            shaker.send(ProcessorFound(shaker.now_us, rng.choice(sorted(dispatcher.lost))))
+        if rng.randrange(6) == 0:
+            shaker.send(FrameDropped(shaker.now_us, rng.randrange(frames), "enough"))
+    shaker.run()
+    assert sorted(shaker.done) == list(range(frames))
+    assert not shaker.held
+    for done in shaker.done.values():
+        assert set(outcomes(done)) == set(part.stages)
+        for span in done.spans or ():
+            assert span.from_us <= min(span.used_us, span.until_us)
 
 
 @settings(max_examples=40, deadline=None)
@@ -491,7 +547,19 @@ def wait_elsewhere_for_what_nobody_sends(dispatcher: Dispatcher) -> None:
     second = stage_of(dispatcher, "second")
     dispatcher._unqueue(second)
     second.resource = "b"
-    dispatcher._queue(second, "b", 0)
+    dispatcher._queue(second)
+
+
+def leave_the_span(dispatcher: Dispatcher) -> None:
+    stage_of(dispatcher, "second").span = None
+
+
+def start_before_the_span(dispatcher: Dispatcher) -> None:
+    stage_of(dispatcher, "first").span.is_open = False
+
+
+def forget_a_use(dispatcher: Dispatcher) -> None:
+    stage_of(dispatcher, "second").span.jobs.popitem()
 
 
 @pytest.mark.parametrize(
@@ -506,6 +574,9 @@ def wait_elsewhere_for_what_nobody_sends(dispatcher: Dispatcher) -> None:
         (run_where_something_else_runs, "stage second of frame 0 runs on a lane that does something else"),
         (start_before_the_inputs, "stage second of frame 0 started before its inputs were there"),
         (wait_elsewhere_for_what_nobody_sends, "stage second of frame 0 waits for first, which nobody sends"),
+        (leave_the_span, "('second', None) of frame 0 lies in no span of a"),
+        (start_before_the_span, "('first', None) of frame 0 started before its span"),
+        (forget_a_use, "the spans of frame 0 have something in them that is over"),
     ],
 )
 def test_a_dispatcher_that_was_broken_says_what_is_wrong(break_it: Callable[[Dispatcher], None], says: str) -> None:

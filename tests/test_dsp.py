@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bench.dsp_error import measured
 from leo_backends.dsp import DspBackend, fixed_point
-from leo_backends.dsp.operators import OPERATORS, integers
+from leo_backends.dsp.operators import OPERATORS, integers, name_of
 from leo_backends.dsp.operators.classifiers import DensePlan
 from leo_backends.dsp.operators.sound import power
 from leo_backends.dsp.packets import PACKETS
@@ -204,7 +204,8 @@ def claimed(folder: Path) -> list[Example]:
 
 def test_outputs_are_32_bit_integers_for_any_input(tmp_path: Path) -> None:
     for tried in claimed(tmp_path):
-        operator = OPERATORS[tried.stage.operator.name]
+        name = name_of(tried.stage.operator.name, tried.stage.params[DEFAULT_VARIANT])
+        operator = OPERATORS[name]
         plan = operator.plan(tried.stage.params[DEFAULT_VARIANT], tried.stage.input_shapes)
         for value in (0.0, 1e-9, -1.0, 1.0, 40_000.0, -np.inf, np.nan):
             inputs = [integers(np.full(array.shape, value, np.float32), operator.input_q) for array in tried.inputs]
@@ -215,13 +216,14 @@ def test_outputs_are_32_bit_integers_for_any_input(tmp_path: Path) -> None:
 
 def test_every_loop_of_every_operator_has_its_packets(tmp_path: Path) -> None:
     for tried in claimed(tmp_path):
-        operator = OPERATORS[tried.stage.operator.name]
+        name = name_of(tried.stage.operator.name, tried.stage.params[DEFAULT_VARIANT])
+        operator = OPERATORS[name]
         plan = operator.plan(tried.stage.params[DEFAULT_VARIANT], tried.stage.input_shapes)
         counted = operator.loops(plan) | operator.load_loops(plan)
         assert all(count >= 0 for count in counted.values())
         for instructions, table in PACKETS.items():
-            known = table[tried.stage.operator.name]
-            assert set(known) <= set(counted), f"{tried.stage.operator.name}: {instructions} knows other loops"
+            known = table[name]
+            assert set(known) <= set(counted), f"{name}: {instructions} knows other loops"
             assert sum(known[loop] * counted[loop] for loop in known) > 0
 
 
@@ -296,7 +298,11 @@ def test_memory_is_shared_by_lanes_and_can_be_full(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "shape", "params"),
     [
-        ("log_mel", (3000,), {"fft_samples": 2048}),
+        ("log_mel", (3000,), {"fft_samples": 2049}),
+        ("log_mel", (3000,), {"spectrum": "magnitude"}),
+        ("mfcc", (3000,), {"like": "htk", "energy": "spectrum", "spectrum": "magnitude"}),
+        ("mfcc", (3000,), {"delta_window": 1025}),
+        ("log_mel", (3000,), {"log_offset": 1e5}),
         ("log_mel", (3000,), {"preemphasis": 1.0}),
         ("voice_gate", (3000,), {"scale": 1e9}),
         ("motion_features", (1025,), {"sample_rate_hz": 50, "band_edges_hz": (1.0, 2.0)}),

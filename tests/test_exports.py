@@ -194,7 +194,7 @@ def test_a_sensor_that_cannot_be_read_is_left_out_and_told(tmp_path: Path) -> No
     assert "Gyroscope.csv:2: expected 5 columns, got 6" in told[0]
     assert told[1:] == [
         "not read: Network (it holds no numbers)",
-        "not read: Microphone.mp4 (sound: bring it to WAV, and make it a stream of its own)",
+        "not read: Microphone.mp4 (sound: unpack it, and make it a stream of a recording.toml)",
     ]
 
 

@@ -23,7 +23,7 @@ from leo_backends.dsp.hexagon import machine as hexagon_machine
 from leo_backends.dsp.hexagon.machine import MODELS
 from leo_backends.dsp.hexagon.operators import load
 from leo_backends.dsp.hexagon.toolchain import SOURCES, TARGETS, build, find_toolchain
-from leo_backends.dsp.operators import OPERATORS, PROGRAMS
+from leo_backends.dsp.operators import OPERATORS, PROGRAMS, name_of
 from leo_backends.dsp.packets import PACKETS
 from leo_runtime import cli
 from leo_runtime.documents.hardware import Processor
@@ -230,7 +230,7 @@ def test_the_backend_answers_the_same_floats_with_counted_times(tmp_path: Path) 
         np.testing.assert_array_equal(counted.output, modelled.output)
         assert counted.device_us >= by_programs.options.call_us
         assert counted.device_nj == 40 * counted.device_us
-    assert {one.stage.operator.name for one in tried} == set(OPERATORS)
+    assert {name_of(one.stage.operator.name, one.stage.params[DEFAULT_VARIANT]) for one in tried} == set(OPERATORS)
     by_programs.close()
 
 

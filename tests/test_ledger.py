@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from frames import answered, random_needs
 from leo_runtime.dispatch.dispatcher import Dispatcher
 from leo_runtime.dispatch.driver import Computed
-from leo_runtime.dispatch.events import FrameAdmitted, FrameDone, RunReport
+from leo_runtime.dispatch.events import FrameAdmitted, RunReport
 from leo_runtime.dispatch.plan import make_plan
 from leo_runtime.dispatch.simulator import Simulator, seeded_noise
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Placement, Problem, StageRun, TransferRun
 from leo_runtime.frame.ledger import Ledger, ledger, linger_us, run_ledger
 from leo_runtime.frame.records import FrameResult, GraphResult, StageObservation, TransferObservation, WakeObservation
+from leo_runtime.testing.playing import frame_result
 
 
 @settings(max_examples=80, deadline=None)
@@ -59,52 +60,6 @@ def machine_of(problem: Problem) -> Hardware:
     )
 
 
-def observed(done: FrameDone, release_us: int, placement: Placement) -> FrameResult:
-    return FrameResult(
-        frame=done.frame,
-        release_us=release_us,
-        placement=placement,
-        stages=tuple(
-            StageObservation(
-                frame=done.frame,
-                stage=r.stage,
-                resource=r.resource,
-                variant=r.variant,
-                lane=r.lane,
-                outcome=r.outcome,
-                planned_start_us=r.planned_start_us,
-                planned_end_us=r.planned_end_us,
-                start_us=r.start_us,
-                end_us=r.end_us,
-                expected_us=r.mode.duration_us,
-                expected_nj=r.mode.energy_nj,
-                device_us=None,
-                nj=r.mode.energy_nj if r.outcome == "done" else 0,
-                energy_from="modelled",
-            )
-            for r in done.stages
-        ),
-        transfers=tuple(
-            TransferObservation(
-                frame=done.frame,
-                stage=s.stage,
-                source=s.source,
-                target=s.target,
-                lane=s.lane,
-                planned_start_us=s.planned_start_us,
-                start_us=s.start_us,
-                arrive_us=s.arrive_us,
-                nj=s.nj,
-                resource=s.resource,
-                sent_us=s.sent_us,
-            )
-            for s in done.sends
-        ),
-        graphs=(),
-        wakes=tuple(WakeObservation(done.frame, resource, at_us) for resource, at_us in done.wakes),
-    )
-
-
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_one_frame_costs_what_was_expected_besides_idling_and_sleep(seed: int) -> None:
@@ -121,7 +76,7 @@ def test_one_frame_costs_what_was_expected_besides_idling_and_sleep(seed: int) -
     simulator.post(FrameAdmitted(0, 0, 0, make_plan(problem, placement), asleep))
     simulator.drain()
     (finished,) = simulator.finished()
-    costs = run_ledger([observed(finished, 0, placement)], hardware).by_cause()
+    costs = run_ledger([frame_result(finished, 0, placement)], hardware).by_cause()
     for cause in ("idle tail", "radio tail", "asleep"):
         costs.pop(cause, None)
     # The plan has everything it uses awake from 0 on; what sleeps is woken just in time.
@@ -151,7 +106,7 @@ def test_every_moment_of_a_run_is_charged_once(seed: int, frames: int) -> None:
         simulator.reach(release_us)
         simulator.post(FrameAdmitted(release_us, frame, release_us, made))
     simulator.drain()
-    results = [observed(f, releases[f.frame], placement) for f in simulator.finished()]
+    results = [frame_result(f, releases[f.frame], placement) for f in simulator.finished()]
     assert len(results) == frames
     causes = ("awake", "idle tail", "asleep")
     made_ledger = run_ledger(results, hardware, end_us=10_000_000)
@@ -187,7 +142,7 @@ def test_what_runs_is_awake_and_what_is_woken_sleeps(seed: int, frames: int) -> 
         asleep = [name for name, linger in lingers.items() if is_asleep(dispatcher, name, linger, release_us)]
         simulator.post(FrameAdmitted(release_us, frame, release_us, made, tuple(asleep)))
     simulator.drain()
-    results = [observed(f, releases[f.frame], placement) for f in simulator.finished()]
+    results = [frame_result(f, releases[f.frame], placement) for f in simulator.finished()]
     entries = run_ledger(results, hardware).entries
     for name in lingers:
         spans = [(e.at_us, e.at_us + e.nj) for e in entries if e.resource == name and e.cause in KEPT_AWAKE]

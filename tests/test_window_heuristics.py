@@ -34,7 +34,7 @@ def attempt(problem: WindowProblem, solver: str, limit_nodes: int | None = None)
     report = check_window(problem, answer)
     assert report.ok, (solver, report, problem.to_json())
     assert (answer.solver, answer.problem) == (solver, problem.name)
-    assert answer.status != "infeasible" or solver not in HEURISTICS
+    assert answer.status != "infeasible" or solver == "lns" or solver not in HEURISTICS
     return answer
 
 
@@ -51,7 +51,9 @@ def assert_holds(problem: WindowProblem, optimum: tuple[int, ...] | None) -> Non
         if answer is None:
             assert single is None or name in POLICIES
             continue
-        assert optimum is not None
+        if answer.status == "infeasible" or optimum is None:
+            assert (answer.status, optimum) == ("infeasible", None)
+            continue
         reached = value(problem, answer)
         assert reached >= optimum
         if single is not None and name not in POLICIES:
@@ -109,6 +111,7 @@ def test_large_windows_are_answered_within_the_rules_and_again_the_same(seed: in
     for name in HEURISTICS:
         answer, again = attempt(problem, name, 50), attempt(problem, name, 50)
         if answer is not None and again is not None:
+            assert answer.criteria is not None
             assert answer.model_copy(update={"solve_us": 0}) == again.model_copy(update={"solve_us": 0})
         else:
             assert answer is again is None

@@ -2,82 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from leo_runtime.dispatch.plan import Needs, PlannedSpan, Use, Wait
 from leo_runtime.dispatch.window_plan import latest_starts_us, make_window_plan
-from leo_runtime.documents.window import WindowPlacement, WindowProblem
 from leo_runtime.errors import SolverError
 from leo_runtime.judge.window import check_window
 from leo_runtime.solver.window import solve_window
 from leo_runtime.testing.windows import random_window
-
-
-def two_releases(**changes: Any) -> WindowProblem:
-    """A detector and a model that waits for it, now and again 100 us later; the model runs on what sleeps."""
-    stages = []
-    for number, release_us in enumerate((0, 100)):
-        detector = {"name": f"detector{number}", "release_us": release_us}
-        detector["modes"] = [{"resource": "dsp", "duration_us": 10, "energy_nj": 1, "output_bytes": 8}]
-        model = {"name": f"model{number}", "release_us": release_us, "inputs": [f"detector{number}"]}
-        model["modes"] = [{"resource": "gpu", "duration_us": 20, "energy_nj": 1}]
-        stages += [detector, model | {"gates": [f"detector{number}"], "chance_ppm": 100_000}]
-    return WindowProblem.from_dict(
-        {
-            "format": "leo-problem/2",
-            "name": "twice",
-            "horizon_us": 200,
-            "releases_us": [0, 100],
-            "resources": [
-                {"name": "dsp", "linger_us": None},
-                {"name": "gpu", "awake": False, "wake_latency_us": 5, "awake_mw": 1, "linger_us": 10},
-            ],
-            "links": [{"source": "dsp", "target": "gpu", "latency_us": 2}],
-            "stages": stages,
-            "deadlines": [{"stage": "model0", "deadline_us": 60}, {"stage": "model1", "deadline_us": 160}],
-            **changes,
-        }
-    )
-
-
-def placed(
-    gate: tuple[str, ...] = ("detector0",), spans: tuple[tuple[int, int, tuple[str, ...]], ...] = ()
-) -> WindowPlacement:
-    """The one way to place it that waits for the gates, and holds the gpu in between unless `spans` say otherwise."""
-    runs, rows = [], []
-    for number, release_us in enumerate((0, 100)):
-        at = {"lane": 0, "variant": "default"}
-        runs.append(
-            {"stage": f"detector{number}", "resource": "dsp", "start_us": release_us, "end_us": release_us + 10} | at
-        )
-        runs.append(
-            {"stage": f"model{number}", "resource": "gpu", "start_us": release_us + 15, "end_us": release_us + 35} | at
-        )
-        send = {
-            "stage": f"detector{number}",
-            "source": "dsp",
-            "target": "gpu",
-            "lane": None,
-            "start_us": release_us + 10,
-        }
-        rows.append({**send, "arrive_us": release_us + 12, "after": list(gate) if number == 0 else []})
-    kept = [{"resource": "dsp", "from_us": 0, "until_us": 110, "after": []}]
-    for from_us, until_us, after in spans or ((0, 135, ("detector0", "detector1")),):
-        kept.append({"resource": "gpu", "from_us": from_us, "until_us": until_us, "after": list(after)})
-    return WindowPlacement.from_dict(
-        {
-            "format": "leo-placement/2",
-            "problem": "twice",
-            "solver": "hand",
-            "status": "feasible",
-            "bounds": [0, 0],
-            "stages": runs,
-            "transfers": rows,
-            "spans": kept,
-        }
-    )
+from window_pairs import placed, two_releases
 
 
 def gpu_spans(plan_spans: tuple[PlannedSpan, ...]) -> list[PlannedSpan]:
@@ -111,16 +44,16 @@ def test_a_span_that_ends_with_what_is_at_hand_is_not_held() -> None:
 
 
 def test_a_wait_ends_when_what_hangs_on_it_could_be_late() -> None:
-    """The model must start at 40 to end at 60, or at 30 if it takes 30; the sending 2 us and the waking 5 before it."""
+    """The model must start at 35 to end at 60 even if it takes 25; the sending 2 us before it, the waking 5."""
     made = make_window_plan(two_releases(), placed(), at_hand=("detector0", "model0"))
-    assert made.sends[0].wait == Wait(("detector0",), 38, 28)
+    assert made.sends[0].wait == Wait(("detector0",), 10, 33)
     (span,) = gpu_spans(made.spans)
-    assert dict(span.waits) == {("model0", None): Wait(("detector0",), 35, 25)}
+    assert dict(span.waits) == {("model0", None): Wait(("detector0",), 10, 30)}
 
 
 def test_without_a_deadline_a_wait_never_ends_by_itself() -> None:
     made = make_window_plan(two_releases(deadlines=()), placed())
-    assert made.sends[0].wait == Wait(("detector0",), None, None)
+    assert made.sends[0].wait == Wait(("detector0",), 10, None)
 
 
 def test_a_deadline_that_the_plan_misses_leaves_no_slack() -> None:
@@ -170,8 +103,8 @@ def test_a_frame_that_is_placed_again_keeps_its_names_and_its_time() -> None:
     assert (stage.run.stage, stage.run.start_us, stage.run.end_us) == ("model", 1015, 1035)
     assert stage.needs == Needs((), ("detector",), takes_absent=True)
     (send,) = made.sends
-    assert (send.stage, send.start_us, send.wait) == ("detector", 1010, Wait(("detector",), 1038, 1028))
+    assert (send.stage, send.start_us, send.wait) == ("detector", 1010, Wait(("detector",), 1010, 1033))
     (span,) = made.spans
     assert (span.resource, span.from_us, span.held_until_us) == ("gpu", 1000, 1115)
     assert dict(span.uses) == {("model", None): 1015}
-    assert dict(span.waits) == {("model", None): Wait(("detector",), 1035, 1025)}
+    assert dict(span.waits) == {("model", None): Wait(("detector",), 1010, 1030)}

@@ -115,6 +115,15 @@ def test_compiled_and_interpreted_do_the_same(seed: int, stages: int, limit: int
     assert answers[0] == answers[1]
 
 
+def test_why_a_window_has_no_answer() -> None:
+    problem = WindowProblem.from_file(PROBLEMS / "gated-005-plain-102.json")
+    caps = {"energy": 2_218_650, "tardiness": 0}
+    limited = changed(problem, limits=caps, resources=rows(problem.resources, memory_bytes=10**6))
+    assert answered(limited, "exact").reason == "rule 7: energy cannot be as low as its limit of 2218650"
+    late = changed(problem, limits={"makespan": 1, "energy": 10**12})
+    assert answered(late, "exact").reason == "rule 7: makespan cannot be as low as its limit of 1"
+
+
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10**6), limit=st.integers(1, 300))
 def test_bounds_hold_wherever_exact_is_stopped(seed: int, limit: int) -> None:
@@ -126,10 +135,13 @@ def test_bounds_hold_wherever_exact_is_stopped(seed: int, limit: int) -> None:
         assert stopped.status != "optimal" or stopped.bounds == best.bounds
 
 
-def test_a_clock_stops_exact() -> None:
-    problem = sensing_window(3, stages=20)
-    with contextlib.suppress(SolverError):
-        assert solve_window(problem, limit_ms=0).status in ("feasible", "optimal")
+@pytest.mark.parametrize("stages", [20, 120])
+def test_exact_answers_also_where_it_is_stopped_at_once(stages: int) -> None:
+    problem = sensing_window(3, stages=stages)
+    for limits in ({"limit_ms": 0}, {"limit_nodes": 0}):
+        answer = solve_window(problem, **limits)
+        assert check_window(problem, answer).ok
+        assert (answer.solver, answer.status) == ("exact", "feasible")
 
 
 DRAWN = [random_window(seed, stages=1 + seed % 4, processors=1 + seed % 2) for seed in range(24)]

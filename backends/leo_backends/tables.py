@@ -41,7 +41,7 @@ def sources(params: LogMelParameters, samples: int) -> np.ndarray:
     frames = feature_frames(params, samples)
     places = first_sample(params) + np.arange((frames - 1) * params.hop_samples + params.frame_samples)
     if params.edges == "centred_reflected":
-        places = np.abs(places)
+        places %= 2 * (samples - 1)
         return np.minimum(places, 2 * (samples - 1) - places)
     if params.edges == "mirrored":
         places %= 2 * samples

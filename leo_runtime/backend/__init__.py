@@ -58,7 +58,7 @@ class TimedKernel(Protocol):
 
 @runtime_checkable
 class Backend(Protocol):
-    """Code that runs stages on one processor. Its optional parts are `SimulatedDevice`, `NamedDriver`, `Lacking`."""
+    """Code that runs stages on one processor. Optional: `SimulatedDevice`, `NamedDriver`, `Lacking`, `Holding`."""
 
     name: str
 
@@ -101,6 +101,19 @@ class Lacking(Protocol):
     @property
     def lacks(self) -> tuple[MissingExtraError, ...]:
         """What has to be installed for them."""
+        ...
+
+
+@runtime_checkable
+class Holding(Protocol):
+    """A backend that can keep its device awake. Both are called from one thread, in turn, beside running kernels."""
+
+    def hold(self) -> None:
+        """Keep the device awake although it has nothing to do, also past its idle timeout."""
+        ...
+
+    def release(self) -> None:
+        """Let it sleep again when it has nothing to do."""
         ...
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leo_runtime.backend import Backend, Kernel, driver_of, is_simulated, lacks_of
+from leo_runtime.backend import Backend, Holding, Kernel, driver_of, is_simulated, lacks_of
 from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import KernelError, MissingExtraError, in_words
 
@@ -38,9 +38,31 @@ class GuardedBackend:
             self._backend.close()
 
 
+class GuardedHoldingBackend(GuardedBackend):
+    """One that can keep its device awake."""
+
+    def __init__(self, backend: Backend, package: str = "") -> None:
+        """As `GuardedBackend`."""
+        super().__init__(backend, package)
+        assert isinstance(backend, Holding)
+        self._device: Holding = backend
+
+    def hold(self) -> None:
+        """Keep the device awake. Raises `BackendError` where the backend raises anything."""
+        with in_words(f"{self._who} failed to hold its device", hint=self._hint):
+            self._device.hold()
+
+    def release(self) -> None:
+        """Let the device sleep. Raises `BackendError` where the backend raises anything."""
+        with in_words(f"{self._who} failed to release its device", hint=self._hint):
+            self._device.release()
+
+
 def guarded(backend: Backend, package: str = "") -> GuardedBackend:
     """The backend behind the border; `package` is where it comes from. Raises as `GuardedBackend` does."""
-    return backend if isinstance(backend, GuardedBackend) else GuardedBackend(backend, package)
+    if isinstance(backend, GuardedBackend):
+        return backend
+    return (GuardedHoldingBackend if isinstance(backend, Holding) else GuardedBackend)(backend, package)
 
 
 def _blame(package: str) -> str:

@@ -6,7 +6,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 
-from leo_runtime.backend import ENTRY_POINTS, Backend
+from leo_runtime.backend import ENTRY_POINTS, Backend, Holding
 from leo_runtime.backend.guard import GuardedBackend, guarded
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.errors import BackendError, DeviceUnavailableError, LeoError, in_words
@@ -24,6 +24,8 @@ class BackendStatus:
     """What it lacks; a backend that is here may still lack what some operators need."""
     hint: str = ""
     """How to get that."""
+    holds: bool = False
+    """Whether it keeps its device awake when it is told to; otherwise that is modelled: charged, and not done."""
 
 
 def create(processor: Processor) -> GuardedBackend:
@@ -62,7 +64,7 @@ def _entry_points() -> dict[str, EntryPoint]:
 def _status(name: str, entry: EntryPoint) -> BackendStatus:
     try:
         with closing(_made(entry, Processor(name=name, backend=name))) as backend:
-            lacks = backend.lacks
+            lacks, holds = backend.lacks, isinstance(backend, Holding)
     except LeoError as error:
         return BackendStatus(name, _package(entry), available=False, missing=str(error), hint=error.hint)
     return BackendStatus(
@@ -71,6 +73,7 @@ def _status(name: str, entry: EntryPoint) -> BackendStatus:
         available=True,
         missing="; ".join(str(error) for error in lacks),
         hint="; ".join(error.hint for error in lacks),
+        holds=holds,
     )
 
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from leo_runtime.command.shared import DONE, put, say
+
+if TYPE_CHECKING:
+    from leo_runtime.backend.registry import BackendStatus
 
 EXAMPLE = "backends --json"
 
@@ -32,9 +36,19 @@ def run(request: Request) -> int:
     if request.json:
         put(json.dumps([asdict(status) for status in found], indent=1) + "\n")
         return DONE
-    rows = [(status.name, status.package, "yes" if status.available else "no", status.missing) for status in found]
-    put(report.table(("backend", "package", "here", "missing"), rows))
+    rows = [
+        (status.name, status.package, "yes" if status.available else "no", _holds(status), status.missing)
+        for status in found
+    ]
+    put(report.table(("backend", "package", "here", "holds", "missing"), rows))
     for status in found:
         if status.hint:
             say(f"hint: {status.name}: {status.hint}")
     return DONE
+
+
+def _holds(status: BackendStatus) -> str:
+    """Whether it keeps its device awake when a plan wants that."""
+    if not status.available:
+        return ""
+    return "yes" if status.holds else "modelled"

@@ -1,4 +1,4 @@
-"""`leo-runtime solve`: the answer to one frame's question."""
+"""`leo-runtime solve`: the answer to the question of a frame or of a window."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(request: Request) -> int:
     """Write the answer. Returns the exit status."""
-    from leo_runtime.documents.problem import Problem
+    from leo_runtime.documents.window import question_from_file
     from leo_runtime.schema import require_writable
     from leo_runtime.solver import solve
 
-    problem = Problem.from_file(request.problem)
+    problem = question_from_file(request.problem)
     if request.out is not None:
         require_writable(request.out, request.problem)
     placement = solve(

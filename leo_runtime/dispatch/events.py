@@ -188,6 +188,20 @@ class Wake:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """Keep a resource awake until `Release`, also past its idle timeout."""
+
+    resource: str
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A resource that was held may sleep when it has nothing to do."""
+
+    resource: str
+
+
+@dataclass(frozen=True, slots=True)
 class Remind:
     """Answer with `TimePassed` at that time."""
 
@@ -242,6 +256,19 @@ class SendRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class SpanRecord:
+    """A time in which a resource was kept awake for a frame."""
+
+    resource: str
+    from_us: int
+    until_us: int
+    used_us: int
+    """When its last use ended: lingering counts from there. What has lingered by `until_us` sleeps at once then."""
+    held_until_us: int | None = None
+    """It is held until then, or until another frame is admitted, whichever is first."""
+
+
+@dataclass(frozen=True, slots=True)
 class FrameDone:
     """Nothing of the frame is left to do."""
 
@@ -253,6 +280,10 @@ class FrameDone:
     sends: tuple[SendRecord, ...]
     wakes: tuple[tuple[str, int], ...]
     """The resources that were woken for it, and when."""
+    spans: tuple[SpanRecord, ...] | None = None
+    """Of the plan of a window, who was kept awake for it, in the order of their ends; None: it had no such plan."""
+    waits_given_up: int = 0
+    """Transfers and wake-ups that could wait for their gates no longer."""
 
 
-Instruction = RunStage | SendOutput | Wake | Remind | CancelStage | FrameDone
+Instruction = RunStage | SendOutput | Wake | Hold | Release | Remind | CancelStage | FrameDone

@@ -20,6 +20,7 @@ from dataclasses import replace
 from queue import SimpleQueue
 from types import MappingProxyType
 
+from leo_runtime.backend import Holding
 from leo_runtime.clock import Clock, WallClock
 from leo_runtime.dispatch.dispatcher import Dispatcher
 from leo_runtime.dispatch.driver import Compute, Outputs, Publish, drained_in_kernel
@@ -29,8 +30,10 @@ from leo_runtime.dispatch.events import (
     Event,
     FrameDone,
     FrameDropped,
+    Hold,
     Instruction,
     ProcessorLost,
+    Release,
     Remind,
     ResourceWoken,
     RunStage,
@@ -41,6 +44,7 @@ from leo_runtime.dispatch.events import (
     TimePassed,
     Wake,
 )
+from leo_runtime.dispatch.holder import Holder, HoldFailure
 from leo_runtime.errors import DeviceUnavailableError, InputError, failure_text, is_users_interrupt
 
 CLOSE_TIMEOUT_S = 5.0
@@ -64,6 +68,7 @@ class Executor:
         clock: Clock | None = None,
         modelled_delays: bool = False,
         device_times: Collection[str] = (),
+        devices: Mapping[str, Holding] | None = None,
     ) -> None:
         """`lanes` of every processor: each gets a thread.
 
@@ -71,7 +76,7 @@ class Executor:
         copies an output.
 
         On the processors of `device_times`, which are simulated, a run occupies its lane for as long as its kernel
-        says the device takes.
+        says the device takes. `devices`, by processor, can be told to stay awake.
         """
         self.dispatcher = dispatcher
         self.clock: Clock = WallClock() if clock is None else clock
@@ -97,6 +102,7 @@ class Executor:
             threading.Thread(target=self._work, args=(queue,), name=f"leo {resource}[{lane}]", daemon=True)
             for (resource, lane), queue in self._queues.items()
         ]
+        self._holder = Holder(devices or {})
         self._threads.append(threading.Thread(target=self._ring, name="leo alarms", daemon=True))
         for thread in self._threads:
             thread.start()
@@ -105,6 +111,11 @@ class Executor:
     def failure(self) -> BaseException | None:
         """What went wrong in the runtime itself. From any thread."""
         return self._failure
+
+    @property
+    def hold_failures(self) -> Mapping[str, HoldFailure]:
+        """What went wrong when devices were to stay awake, by processor. From any thread."""
+        return self._holder.failures
 
     def post(self, event: Event) -> None:
         """Something happened: tell the dispatcher and do what it says. From any thread."""
@@ -192,6 +203,7 @@ class Executor:
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(max(0.0, timeout_s - patience.now_us() / 1e6))
+        self._holder.close(max(0.0, timeout_s - patience.now_us() / 1e6))
 
     def _is_forked(self) -> bool:
         """Whether this process was forked from the one that has the threads; locks may be held here for ever."""
@@ -219,6 +231,10 @@ class Executor:
                     events += self._after(latency_us, ResourceWoken(now_us + latency_us, order.resource))
                 case Remind():
                     events += self._after(order.at_us - now_us, TimePassed(order.at_us))
+                case Hold():
+                    self._holder.hold(order.resource)
+                case Release():
+                    self._holder.release(order.resource)
                 case CancelStage():
                     pass  # A running kernel cannot be stopped; its end is told all the same.
                 case FrameDone():

@@ -48,15 +48,14 @@ class PlannedStage:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Gates that something waits for, and how long it can afford to."""
+    """Gates that something waits for, and how long it can afford to (`leo_runtime.dispatch.waits`)."""
 
     gates: tuple[str, ...]
     """It goes on as soon as one of them has opened, and is given up when all have closed."""
+    due_us: int
+    """When all of them are planned to have decided."""
     latest_us: int | None
-    """When it has to go on without them, so that what hangs on it still meets its deadlines if all goes as planned;
-    None: no deadline hangs on it."""
-    careful_us: int | None
-    """The same, if what hangs on it takes longer than planned (`window_plan.RESERVE_PERCENT`)."""
+    """When it has to go on without them, lest what hangs on it is late; None: no deadline hangs on it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from random import Random
 
 from leo_runtime.clock import VirtualClock, WallClock
-from leo_runtime.dispatch.dispatcher import Attempt, Dispatcher
+from leo_runtime.dispatch.dispatcher import Dispatcher
 from leo_runtime.dispatch.driver import Compute, Computed, Outputs, Publish, drained_in_kernel
 from leo_runtime.dispatch.events import (
     Arrived,
@@ -23,8 +23,10 @@ from leo_runtime.dispatch.events import (
     Event,
     FrameDone,
     FrameDropped,
+    Hold,
     Instruction,
     ProcessorLost,
+    Release,
     Remind,
     ResourceWoken,
     RunStage,
@@ -35,6 +37,7 @@ from leo_runtime.dispatch.events import (
     TimePassed,
     Wake,
 )
+from leo_runtime.dispatch.inflight import Attempt
 from leo_runtime.errors import DeviceUnavailableError, failure_text, is_users_interrupt
 from leo_runtime.values import whole
 
@@ -211,6 +214,8 @@ class Simulator:
                     self._later(ResourceWoken(now_us + order.latency_us, order.resource))
                 case Remind():
                     self._later(TimePassed(order.at_us))
+                case Hold() | Release():
+                    pass  # Nothing sleeps here but in the books.
                 case CancelStage():
                     pass  # Its end is in the heap, and told all the same.
                 case FrameDone():

@@ -157,6 +157,17 @@ def answer_from_file(path: str | Path) -> Placement | WindowPlacement:
     return (WindowPlacement if _format(path) == "leo-placement/2" else Placement).from_file(path)
 
 
+def question_and_answer(
+    problem: str | Path, placement: str | Path
+) -> tuple[Problem | WindowProblem, Placement | WindowPlacement]:
+    """Read a question of either format and the answer to it, of the same. Raises `DocumentError`."""
+    question, answer = question_from_file(problem), answer_from_file(placement)
+    # An answer of the other format is refused here, with its place.
+    if isinstance(question, WindowProblem):
+        return question, answer if isinstance(answer, WindowPlacement) else WindowPlacement.from_file(placement)
+    return question, answer if isinstance(answer, Placement) else Placement.from_file(placement)
+
+
 def _format(path: str | Path) -> Any:
     """The value at `format`; None where the file cannot be read, which whoever reads it next reports."""
     try:

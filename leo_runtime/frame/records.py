@@ -67,6 +67,20 @@ class WakeObservation:
 
 
 @dataclass(frozen=True, slots=True)
+class SpanObservation:
+    """A time in which a processor or radio was kept awake for a frame of a window."""
+
+    frame: int
+    resource: str
+    from_us: int
+    until_us: int
+    used_us: int
+    """When its last use ended: lingering counts from there. What has lingered by `until_us` sleeps at once then."""
+    held_until_us: int | None = None
+    """It is held until then, or until another frame is admitted, whichever is first."""
+
+
+@dataclass(frozen=True, slots=True)
 class GraphResult:
     """What one task graph answered in one frame."""
 
@@ -117,6 +131,10 @@ class FrameResult:
     """What each run computes, by the name it has in `placement` and `stages`; in a batch that says of which frames."""
     skipped: bool = False
     """Whether nothing of it ran because there was too much to do."""
+    spans: tuple[SpanObservation, ...] | None = None
+    """Who was kept awake for it, in the order in which that ended; None: it was planned as if it were alone."""
+    waits_given_up: int = 0
+    """Transfers and wake-ups that were planned to wait for a gate, and could not without being late."""
 
     @property
     def reason(self) -> str:

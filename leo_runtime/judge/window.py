@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from leo_runtime.documents.problem import Criteria, Link, Mode, Placement, StageRun
+from leo_runtime.documents.problem import Criteria, Link, Mode, Placement, Problem, StageRun
 from leo_runtime.documents.window import (
     CERTAIN,
     Span,
@@ -19,8 +19,7 @@ from leo_runtime.documents.window import (
     WindowProblem,
     WindowResource,
     WindowTransfer,
-    answer_from_file,
-    question_from_file,
+    question_and_answer,
 )
 from leo_runtime.errors import InputError
 from leo_runtime.judge.frame import CheckReport, Rule, Violation, broken_format, check
@@ -60,7 +59,7 @@ class _Send:
 
 
 @dataclass(frozen=True, slots=True)
-class _Gates:
+class Gates:
     """What the gates of a question mean: who is behind which, and how likely each is to open."""
 
     behind: dict[str, frozenset[str]]
@@ -102,13 +101,10 @@ def check_files(problem: str | Path, placement: str | Path) -> tuple[CheckReport
 
     Raises `DocumentError` where either cannot be read, or the answer is none to such a question.
     """
-    question = question_from_file(problem)
-    answer = answer_from_file(placement)
-    if isinstance(question, WindowProblem):
-        # An answer of the other format is refused here, with its place.
-        answer = answer if isinstance(answer, WindowPlacement) else WindowPlacement.from_file(placement)
+    question, answer = question_and_answer(problem, placement)
+    if isinstance(question, WindowProblem) and isinstance(answer, WindowPlacement):
         return check_window(question, answer), answer
-    answer = answer if isinstance(answer, Placement) else Placement.from_file(placement)
+    assert isinstance(question, Problem) and isinstance(answer, Placement), "they are of one form"
     return check(question, answer), answer
 
 
@@ -117,7 +113,7 @@ def _judge(problem: WindowProblem, placement: WindowPlacement) -> tuple[Criteria
         return None, broken
     runs = {run.stage: run for run in placement.stages}
     modes, broken = _modes(problem, runs)
-    gates = _gates(problem)
+    gates = gates_of(problem)
     broken += _wrong_lists(placement, gates)
     if broken:
         return None, broken
@@ -185,7 +181,8 @@ def _modes(problem: WindowProblem, runs: dict[str, StageRun]) -> tuple[dict[str,
     return chosen, broken
 
 
-def _gates(problem: WindowProblem) -> _Gates:
+def gates_of(problem: WindowProblem) -> Gates:
+    """What the gates of a question mean."""
     gates = {stage.name: stage.gates for stage in problem.stages}
     behind: dict[str, frozenset[str]] = {}
     # Gates are inputs, so they wait for nothing that waits for them; a list of names keeps the recursion flat.
@@ -203,10 +200,10 @@ def _gates(problem: WindowProblem) -> _Gates:
     for stage in problem.stages:
         for gate in behind[stage.name]:
             opens[gate] = max(opens[gate], stage.chance_ppm)
-    return _Gates(behind, opens)
+    return Gates(behind, opens)
 
 
-def _wrong_lists(placement: WindowPlacement, gates: _Gates) -> Iterator[Violation]:
+def _wrong_lists(placement: WindowPlacement, gates: Gates) -> Iterator[Violation]:
     """Rules 2 and 4: lists name gates, each once."""
     lists: list[tuple[Rule, str, tuple[str, ...]]] = [
         *((2, _text(span), span.after) for span in placement.spans),
@@ -263,7 +260,7 @@ def _sends(
     return sends, broken
 
 
-def _wrong_send(send: _Send, runs: dict[str, StageRun], gates: _Gates) -> Iterator[Violation]:
+def _wrong_send(send: _Send, runs: dict[str, StageRun], gates: Gates) -> Iterator[Violation]:
     """Rule 4 for one transfer: where and when it starts, when it arrives, and what it waits for."""
     row, producer = send.row, runs[send.row.stage]
     if row.source != producer.resource:
@@ -322,7 +319,7 @@ def _wrong_spans(
     resource: WindowResource,
     spans: list[Span],
     uses: list[_Use],
-    gates: _Gates,
+    gates: Gates,
     runs: dict[str, StageRun],
 ) -> Iterator[Violation]:
     """Rule 2 for one resource: its spans follow each other, and each use lies within one that is awake for it."""
@@ -380,7 +377,7 @@ def _wrong_sequence(problem: WindowProblem, resource: WindowResource, spans: lis
 
 
 def _not_awake(
-    resource: WindowResource, span: Span, first: bool, use: _Use, gates: _Gates, runs: dict[str, StageRun]
+    resource: WindowResource, span: Span, first: bool, use: _Use, gates: Gates, runs: dict[str, StageRun]
 ) -> str | None:
     """Why a resource may not be awake for a use within a span; None where it is. `first`: the span begins awake."""
     if first:
@@ -464,7 +461,7 @@ def _criteria(
     runs: dict[str, StageRun],
     modes: dict[str, Mode],
     sends: list[_Send],
-    gates: _Gates,
+    gates: Gates,
 ) -> Criteria:
     """The four criteria as the rules make them, of an answer that breaks none."""
     chances = {stage.name: stage.chance_ppm for stage in problem.stages}
@@ -485,7 +482,7 @@ def _criteria(
     )
 
 
-def _awake_nj(problem: WindowProblem, resource: WindowResource, spans: list[Span], gates: _Gates) -> int:
+def _awake_nj(problem: WindowProblem, resource: WindowResource, spans: list[Span], gates: Gates) -> int:
     """What the spans of a resource cost: waking, staying awake and lingering."""
     if resource.linger_us is None:
         return resource.awake_mw * problem.horizon_us

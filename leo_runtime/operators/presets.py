@@ -83,7 +83,7 @@ LOG_MEL: Mapping[str, Preset] = {
     "python_speech_features": {
         "frame_samples": _rounded_milliseconds(25),
         "hop_samples": _rounded_milliseconds(10),
-        "fft_samples": _power_of_two,
+        "fft_samples": 512,
         "window": "rectangular",
         "edges": "filled",
         "preemphasis": 0.97,
@@ -155,7 +155,7 @@ MFCC: Mapping[str, Preset] = {
         "energy_floor": FLOAT_EPSILON,
         "delta_window": 2,
     },
-    "librosa": {**LOG_MEL["librosa"], "cepstra": 20},
+    "librosa": {**LOG_MEL["librosa"], "cepstra": 20, "delta_window": 4},
     "python_speech_features": {
         **LOG_MEL["python_speech_features"],
         "cepstra": 13,

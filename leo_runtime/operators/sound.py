@@ -150,16 +150,15 @@ class LogMelParameters(SpectrumParameters):
     """A preset: the parameters under which that program's values come out. Each that is given besides goes before it.
     None as soon as it is read: what holds is in the parameters themselves."""
     fft_samples: Positive = 512
-    """Points of the transform, at least `frame_samples`; a frame is filled up with zeros. The DSP wants a power of two.
-    """
+    """Points of the transform, at least `frame_samples`; a frame is filled up with zeros. At most 2048 on the DSP."""
     periodic_window: bool = False
     """Whether the window has frame_samples in the place of frame_samples - 1, as librosa's and PyTorch's do."""
     edges: Literal["whole", "filled", "centred_zeros", "centred_reflected", "mirrored"] = "whole"
-    """Which frames there are. `whole`: those that lie in the signal. `filled`: one more where samples are left over,
-    filled up with zeros. `centred_zeros`: frame t is centred on sample t * hop_samples, zeros stand for what is beyond
-    the signal. `centred_reflected`: the same, and beyond are the samples in reverse order, the last one not repeated.
-    `mirrored`: frame t is centred on sample (t + 0.5) * hop_samples, beyond are the samples in reverse order, the last
-    one repeated (Kaldi's `--snip-edges=false`)."""
+    """Which frames there are. `whole`: those that lie in the signal. `filled`: one more where samples are left over (or
+    there are too few for any), filled up with zeros. `centred_zeros`: frame t is centred on sample t * hop_samples,
+    zeros stand for what is beyond the signal. `centred_reflected`: the same, and beyond are the samples in reverse
+    order, the last one not repeated. `mirrored`: frame t is centred on sample (t + 0.5) * hop_samples, beyond are the
+    samples in reverse order, the last one repeated (Kaldi's `--snip-edges=false`)."""
     drop_last_frame: bool = False
     """Whether the last frame is left out, as Whisper does."""
     remove_mean: bool = False

@@ -17,6 +17,11 @@ from leo_runtime.recordings.stream import Gap, RecordedStream, Timing
 ENTRY_POINTS = "leo_runtime.recordings"
 """The group of entry points by which other packages bring readers, each under the name of its format."""
 
+SAME_RATE = 1e-6
+"""Of a rate: so far off it is the same, written with fewer digits."""
+_SOUND_OF = {"mp4": "m4a", "3gp": "m4a", "mov": "m4a", "oga": "ogg"}
+"""The format of the sound in files that end so; of other kinds they may hold video."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StreamData:
@@ -61,6 +66,8 @@ def find_reader(path: Path, stream: RecordedStream, shipped: Mapping[str, Reader
     name = stream.format
     if name is None:
         suffix = path.suffix.removeprefix(".").lower()
+        if stream.kind == "audio":
+            suffix = _SOUND_OF.get(suffix, suffix)
         by_kind = {"audio": "wav", "camera": "pictures" if _is_folder(path) else "video"}
         name = suffix if suffix in known else by_kind.get(stream.kind, "csv")
     if name in shipped:
@@ -112,14 +119,19 @@ def _guarded(reader: Reader, name: str, package: str) -> Reader:
 
 def expect(path: Path, stream: RecordedStream, rate_hz: float, channels: int) -> None:
     """Raise `RecordingError` where a file is of another rate or number of channels than the manifest says."""
-    if abs(rate_hz - stream.rate_hz) > 1e-6 * stream.rate_hz:
+    if abs(rate_hz - stream.rate_hz) > SAME_RATE * stream.rate_hz:
         raise RecordingError(
             f"{path}: stream `{stream.name}` is declared at {stream.rate_hz} Hz, the file is at {rate_hz:.10g} Hz",
-            hint="resample the file, or correct the manifest",
+            hint="`resample = true` in the manifest's stream converts it, or correct its `rate_hz`"
+            if stream.kind == "audio"
+            else "resample the file, or correct the manifest",
         )
     if channels != stream.channels:
         raise RecordingError(
-            f"{path}: stream `{stream.name}` is declared with {stream.channels} channels, the file has {channels}"
+            f"{path}: stream `{stream.name}` is declared with {stream.channels} channels, the file has {channels}",
+            hint="`take = [0]` in the manifest's stream reads one of them, `mix = true` with `channels = 1` their mean"
+            if stream.kind == "audio"
+            else "",
         )
 
 

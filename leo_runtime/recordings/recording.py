@@ -15,9 +15,10 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from leo_runtime.documents.hardware import Hardware
-from leo_runtime.documents.workload import Workload
+from leo_runtime.documents.workload import Stream, Workload
 from leo_runtime.errors import RecordingError
 from leo_runtime.recordings.align import on_one_clock
+from leo_runtime.recordings.av_sound import read_av_sound
 from leo_runtime.recordings.cameras import read_folder, read_video
 from leo_runtime.recordings.clocks import TimeUnit
 from leo_runtime.recordings.csv_text import read_csv
@@ -29,8 +30,10 @@ from leo_runtime.recordings.links import LinkSample as LinkSample
 from leo_runtime.recordings.loggers import READERS
 from leo_runtime.recordings.message_labels import read_message_labels
 from leo_runtime.recordings.npy import read_npy
-from leo_runtime.recordings.reader import Reader, StreamData, as_frames, expect, find_reader
+from leo_runtime.recordings.reader import SAME_RATE, Reader, StreamData, as_frames, expect, find_reader
 from leo_runtime.recordings.samples import Samples, blocks, converted, kept
+from leo_runtime.recordings.sndfile import read_sndfile
+from leo_runtime.recordings.sound import as_int16, chosen_channels, resampled
 from leo_runtime.recordings.stream import Gap, RecordedStream, Timing
 from leo_runtime.recordings.wav import read_wav
 from leo_runtime.recordings.wisdm import read_wisdm
@@ -42,6 +45,12 @@ SHIPPED: Mapping[str, Reader] = {
     "csv": read_csv,
     **READERS,
     "wisdm": read_wisdm,
+    "flac": read_sndfile,
+    "ogg": read_sndfile,
+    "opus": read_sndfile,
+    "mp3": read_av_sound,
+    "m4a": read_av_sound,
+    "aac": read_av_sound,
     "npy": read_npy,
     "pictures": read_folder,
     "video": read_video,
@@ -283,19 +292,24 @@ def read_stream(path: Path, stream: RecordedStream) -> StreamData:
         found = replace(found, gaps=tuple(sorted({*found.gaps, *stated}, key=lambda gap: gap.start_us)))
     if stream.kind == "camera":
         return as_frames(path, stream, found)
-    samples = found.samples
-    expect(path, stream, found.rate_hz, samples.shape[1] if len(samples.shape) > 1 else 1)
+    samples = chosen_channels(path, stream, found.samples)
+    rate_hz = stream.rate_hz if stream.resample else found.rate_hz
+    expect(path, stream, rate_hz, samples.shape[1] if len(samples.shape) > 1 else 1)
     cut = _count_outside(path, samples) if samples.dtype != np.int16 else 0
     is_audio = stream.kind == "audio"
-    repairs = (f"values outside -1 to 1 are cut off there: {cut}",) if is_audio and cut else ()
+    repairs: tuple[str, ...] = (f"values outside -1 to 1 are cut off there: {cut}",) if is_audio and cut else ()
     shape = (len(samples), stream.channels) if stream.channels > 1 else (len(samples),)
 
     def convert(span: np.ndarray) -> np.ndarray:
         span = span.reshape(len(span), *shape[1:])
-        return _as_audio(span) if is_audio else span.astype(np.float32, copy=False)
+        return as_int16(span) if is_audio else span.astype(np.float32, copy=False)
 
     as_wanted = converted(samples, shape, np.int16 if is_audio else np.float32, convert)
-    return replace(found, samples=kept(as_wanted), repairs=found.repairs + repairs)
+    if abs(rate_hz - found.rate_hz) > SAME_RATE * rate_hz:
+        as_wanted, over = resampled(path, as_wanted, found.rate_hz, rate_hz)
+        repairs += (f"its {found.rate_hz:.10g} Hz are made {rate_hz:.10g} Hz by soxr",)
+        repairs += (f"samples that this took beyond the greatest value are cut off there: {over}",) if over else ()
+    return replace(found, samples=kept(as_wanted), rate_hz=rate_hz, repairs=found.repairs + repairs)
 
 
 def _count_outside(path: Path, samples: Samples) -> int:
@@ -316,14 +330,6 @@ def _count_outside(path: Path, samples: Samples) -> int:
     return outside
 
 
-def _as_audio(samples: np.ndarray) -> np.ndarray:
-    """As int16, what is outside -1 to 1 cut off."""
-    if samples.dtype == np.int16:
-        return samples
-    rounded: np.ndarray = np.clip(np.rint(np.clip(samples, -1, 1) * 32_768.0), -32_768, 32_767).astype(np.int16)
-    return rounded
-
-
 def check_streams(workload: Workload, recording: Recording) -> None:
     """Raise `RecordingError` where a recording lacks a stream of the workload, or has it at another rate."""
     for stream in workload.streams:
@@ -334,8 +340,19 @@ def check_streams(workload: Workload, recording: Recording) -> None:
                 raise RecordingError(
                     f"recording `{recording.manifest.name}` has stream `{stream.name}` with {what} {given}, "
                     f"workload `{workload.name}` reads {wanted}",
-                    hint="resample the recording, or change the workload",
+                    hint=_way_out(stream, found, what),
                 )
+
+
+def _way_out(wanted: Stream, found: RecordedStream, what: str) -> str:
+    if found.kind == "audio" and what == "rate_hz":
+        return (
+            f"in the manifest's stream, `rate_hz = {wanted.rate_hz}` and `resample = true` convert it; or change the "
+            "workload"
+        )
+    if found.kind == "audio" and what == "channels":
+        return "the manifest's stream may `take` some of the file's channels, or `mix` them; or change the workload"
+    return "resample the recording, or change the workload"
 
 
 def check_links(hardware: Hardware, recording: Recording) -> None:

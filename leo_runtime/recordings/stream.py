@@ -30,6 +30,9 @@ class Timing:
     """The standard deviation of the steps between them that are no gaps."""
 
 
+ChannelNumber = Annotated[int, Field(ge=0, le=65_535)]
+
+
 class StatedGap(Value):
     """A gap that the manifest tells of, since the stream's file has no way to."""
 
@@ -53,6 +56,12 @@ class RecordedStream(Value):
     """Of its values, such as `m/s^2`. It is told, and changes nothing."""
     sensor: Name | None = None
     """Of a logger's export: the stream that it is there. None: that of this name."""
+    take: tuple[ChannelNumber, ...] = ()
+    """Of sound: which of the file's channels are read, counted from 0, in this order. Empty: all of them."""
+    mix: bool = False
+    """Of sound: whether the channels (all, or those that `take` names) are read as one, their mean."""
+    resample: bool = False
+    """Of sound: whether a file at another rate is converted to `rate_hz`. Else it is refused."""
     height_px: Pixels | None = None
     """Of a camera: the rows of a frame."""
     width_px: Pixels | None = None
@@ -80,6 +89,17 @@ class RecordedStream(Value):
     """`first`, `last`: samples came in packets, and share the time of their packet's first or last."""
     missing: Literal["refuse", "gap"] = "refuse"
     """Of a table: what a cell means that holds nothing, or NaN. `gap`: its row is as if it were not there."""
+
+    @model_validator(mode="after")
+    def _sound_is_chosen_rightly(self) -> Self:
+        for key, given in (("take", bool(self.take)), ("mix", self.mix), ("resample", self.resample)):
+            if given and self.kind != "audio":
+                reject(f"`{key}` is for streams of kind `audio`", f"$.{key}", getattr(self, key))
+        gives = 1 if self.mix else len(self.take) or self.channels
+        if gives != self.channels:
+            how = "`mix` makes one channel" if self.mix else f"`take` names {gives}"
+            reject(f"{how}, and the stream has {self.channels}", "$.channels", self.channels)
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from leo_runtime import solver
@@ -78,6 +78,8 @@ class Compared:
     left_out: Mapping[str, str]
     """Kernels that cannot be loaded, as "stage (variant) on processor"."""
     totals: tuple[summary.Total, ...]
+    not_held: Mapping[str, str] = field(default_factory=dict)
+    """Processors that were to be kept awake, and what their backends said instead."""
 
 
 def compare(
@@ -96,8 +98,10 @@ def compare(
         left_out = {
             f"{stage} ({variant}) on {resource}": why for (stage, resource, variant), why in runtime.left_out.items()
         }
+        not_held = {name: f"{failed.last}, {failed.count} times" for name, failed in runtime.hold_failures.items()}
     own = _total(replayed)
-    return Compared(replayed, missing, left_out, (own, *(beside(case, time, placing, bar) if others else ())))
+    totals = (own, *(beside(case, time, placing, bar) if others else ()))
+    return Compared(replayed, missing, left_out, totals, not_held)
 
 
 def beside(case: Case, time: Time, placing: Placing, bar: Bar) -> tuple[summary.Total, ...]:

@@ -227,6 +227,11 @@ def busiest(replayed: Replay) -> Span:
     return Span(most * quarter_us, (most + 1) * quarter_us)
 
 
+def waits_given_up(replayed: Replay) -> int:
+    """How many transfers and wake-ups were planned to wait for a gate, and went on without it so as not to be late."""
+    return sum(frame.waits_given_up for frame in replayed.frames)
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Something that failed, and how often: a stage on a processor, or a whole frame."""

@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Self
 
 from leo_runtime.appending import Appending
+from leo_runtime.documents.problem import Answer, Question
 from leo_runtime.errors import MissingExtraError
 from leo_runtime.frame.records import FrameResult, StageObservation, TransferObservation
 from leo_runtime.replay.replay import Replay
+from leo_runtime.report.answer import Bar, bars
 
 _SEQUENCE = 1
 
@@ -73,6 +76,26 @@ class TraceWriter:
                 self._file.write(self._trace.packed())
         finally:
             self._file.close()
+
+
+def write_answer(problem: Question, placement: Answer, path: Path) -> None:
+    """Write one answer as a trace: a track a lane, one for when each resource is awake, and one a link.
+
+    The same answer gives the same bytes. Raises `MissingExtraError` without the extra `report`, and `DocumentError`
+    where the file cannot be written.
+    """
+    trace = _Trace()
+    free: dict[str, list[int]] = {}
+    for bar in bars(problem, placement):
+        # What overlaps on a link has tracks of its own: slices of one track nest or follow each other.
+        slots = free.setdefault(bar.row, [])
+        slot = next((i for i, until_us in enumerate(slots) if until_us <= bar.start_us), len(slots))
+        slots[slot : slot + 1] = [max(bar.end_us, bar.start_us)]
+        trace.group(bar.row)
+        trace.bar(trace.track((bar.row, slot), bar.row, bar.row), bar)
+    with closing(Appending(path)) as file:
+        file.start()
+        file.write(trace.packed())
 
 
 Notes = Mapping[str, int | str]
@@ -142,6 +165,10 @@ class _Trace:
         notes: Notes = {"frame": send.frame, "nJ": send.nj}
         self._slice(track, f"output of {send.stage}", send.start_us, send.arrive_us, send.frame, notes)
 
+    def bar(self, track: int, bar: Bar) -> None:
+        notes: Notes = {"kind": bar.kind, "chance ppm": bar.chance_ppm}
+        self._slice(track, bar.name, bar.start_us, bar.end_us, None, notes)
+
     def mark(self, key: object, name: str, at_us: int, frame: int) -> None:
         self._events.append(_Event(at_us, 1, self._tracks[key], self._words.TYPE_INSTANT, name, frame))
 
@@ -159,7 +186,7 @@ class _Trace:
         self._builder = self._new_builder()
         return packed
 
-    def _slice(self, track: int, name: str, start_us: int, end_us: int, frame: int, notes: Notes) -> None:
+    def _slice(self, track: int, name: str, start_us: int, end_us: int, frame: int | None, notes: Notes) -> None:
         if end_us <= start_us:
             self._events.append(_Event(start_us, 1, track, self._words.TYPE_INSTANT, name, frame, notes))
             return

@@ -7,9 +7,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from leo_runtime.documents.problem import Answer, Question
 from leo_runtime.documents.profile import ANY_OPERATOR, Profile
+from leo_runtime.documents.window import CERTAIN
 from leo_runtime.errors import InputError, MissingExtraError
 from leo_runtime.operators import Work
+from leo_runtime.report.answer import bars
 
 if TYPE_CHECKING:
     from leo_runtime.replay.replay import Replay, Span
@@ -143,6 +146,51 @@ def plot_replay(replayed: Replay, totals: Sequence[Total], path: Path, *, part: 
     bars.margins(x=0.35)
     bars.set(xlabel="J", title="energy of the whole recording")
     save(figure, path)
+
+
+def plot_answer(problem: Question, placement: Answer, path: Path) -> None:
+    """What runs and is sent when, what waits, and when each resource is awake: paler where it is less likely."""
+    plt = pyplot()
+    found = [bar for bar in bars(problem, placement) if bar.end_us > bar.start_us]
+    rows = list(dict.fromkeys(bar.row for bar in found))
+    lasts_us = max((bar.end_us for bar in found), default=1)
+    figure, axis = plt.subplots(figsize=(11, 1.2 + 0.34 * len(rows)), layout="constrained")
+    for bar in found:
+        colour, hatch = _BARS[bar.kind]
+        axis.barh(
+            rows.index(bar.row),
+            (bar.end_us - bar.start_us) / 1000,
+            left=bar.start_us / 1000,
+            height=0.8 if bar.kind in ("stage", "transfer") else 0.4,
+            color=colour,
+            alpha=0.25 + 0.75 * bar.chance_ppm / CERTAIN,
+            hatch=hatch,
+            edgecolor="white",
+            linewidth=0.3,
+        )
+        if bar.kind == "stage" and (bar.end_us - bar.start_us) * _LETTERS > len(bar.name) * lasts_us:
+            axis.text(bar.start_us / 1000, rows.index(bar.row), f" {bar.name}", va="center", fontsize=6, clip_on=True)
+    axis.set_yticks(range(len(rows)), rows)
+    axis.invert_yaxis()
+    energy = "nothing is placed" if placement.criteria is None else f"{placement.criteria.energy / 1e6:g} mJ"
+    axis.set(xlabel="ms", title=f"{problem.name}, by {placement.solver}: {energy}")
+    kinds = list(dict.fromkeys(bar.kind for bar in found))
+    handles = [plt.Rectangle((0, 0), 1, 1, color=_BARS[kind][0], hatch=_BARS[kind][1]) for kind in kinds]
+    axis.legend(handles, kinds, fontsize="x-small", loc="center left", bbox_to_anchor=(1, 0.5))
+    save(figure, path)
+
+
+_LETTERS = 160
+"""How many fit beside each other over the whole width."""
+_BARS = {
+    "stage": ("#4c72b0", None),
+    "transfer": ("#dd8452", None),
+    "wait": ("#bbbbbb", "//"),
+    "waking": ("#c44e52", None),
+    "awake": ("#55a868", None),
+    "lingering": ("#ccb974", ".."),
+}
+"""Colour and pattern of each kind of bar."""
 
 
 def _lateness(total: Total) -> str:

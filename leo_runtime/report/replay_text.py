@@ -39,6 +39,8 @@ def figures(compared: Compared) -> dict[str, Any]:
         "ran_together": summary.ran_together(replayed),
         "missing": dict(compared.missing),
         "left_out": dict(compared.left_out),
+        "not_held": dict(compared.not_held),
+        "waits_given_up": summary.waits_given_up(replayed),
         "failures": [asdict(failure) for failure in summary.failures(replayed)],
         "pipelines": [asdict(line) for line in summary.pipelines(replayed)],
         "processors": [{**asdict(line), "total_nj": line.total_nj} for line in summary.processors(replayed, ledger)],
@@ -62,6 +64,9 @@ def text(compared: Compared, written: Sequence[Path] = ()) -> str:
     ]
     if ran := summary.ran_together(replayed):
         parts.append(f"ran together: {', '.join(f'{name} ({times} times)' for name, times in ran.items())}\n")
+    if given_up := summary.waits_given_up(replayed):
+        parts.append(f"gates that could not be waited for: {given_up}\n")
+    parts += [f"not kept awake: {name} ({why})\n" for name, why in compared.not_held.items()]
     if replayed.solver_on is not None:
         parts.append(_charged(replayed, ledger))
     parts += [f"mended: {repair}\n" for repair in replayed.recording.repairs]

@@ -6,13 +6,20 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from leo_runtime.dispatch.events import FrameDone, StageRecord
+from leo_runtime.dispatch.events import FrameDone, SpanRecord, StageRecord
 from leo_runtime.dispatch.plan import Plan
 from leo_runtime.documents.problem import Mode, Placement
 from leo_runtime.documents.workload import TaskGraph, in_order
 from leo_runtime.frame.batch import FramePrices, Job
 from leo_runtime.frame.lower import MergedWorkload
-from leo_runtime.frame.records import FrameResult, GraphResult, StageObservation, TransferObservation, WakeObservation
+from leo_runtime.frame.records import (
+    FrameResult,
+    GraphResult,
+    SpanObservation,
+    StageObservation,
+    TransferObservation,
+    WakeObservation,
+)
 from leo_runtime.runtime.answers import due_us, graph_result
 from leo_runtime.runtime.drift import Key
 
@@ -85,6 +92,8 @@ class Results:
             ),
             wakes=tuple(WakeObservation(done.frame, resource, at_us) for resource, at_us in done.wakes),
             jobs=plan.jobs,
+            spans=None if done.spans is None else tuple(_span(done.frame, span) for span in done.spans),
+            waits_given_up=done.waits_given_up,
         )
 
     def lasted(self, submitted: Submitted, done: FrameDone) -> Iterator[tuple[Key, int, int]]:
@@ -161,6 +170,10 @@ def energy_nj(mode: Mode, lasted_us: int) -> int:
 
 def _lasted_us(record: StageRecord) -> int:
     return record.end_us - record.start_us
+
+
+def _span(frame: int, span: SpanRecord) -> SpanObservation:
+    return SpanObservation(frame, span.resource, span.from_us, span.until_us, span.used_us, span.held_until_us)
 
 
 def _transfers(done: FrameDone) -> tuple[TransferObservation, ...]:

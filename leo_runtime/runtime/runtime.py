@@ -30,13 +30,14 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack
 
-from leo_runtime.backend import is_simulated
+from leo_runtime.backend import Holding, is_simulated
 from leo_runtime.backend.machine import Machine, open_backends, require_served, usable
 from leo_runtime.clock import Clock, WallClock
 from leo_runtime.dispatch.dispatcher import Dispatcher
 from leo_runtime.dispatch.driver import Driver
 from leo_runtime.dispatch.events import FrameAdmitted, FrameDone, ProcessorFound, ProcessorLost, RunStage
 from leo_runtime.dispatch.executor import CLOSE_TIMEOUT_S, Executor
+from leo_runtime.dispatch.holder import HoldFailure
 from leo_runtime.dispatch.plan import Plan
 from leo_runtime.dispatch.simulator import Noise, Simulator, seeded_noise
 from leo_runtime.documents.hardware import Hardware
@@ -300,6 +301,7 @@ class Runtime:
                     clock=started,
                     modelled_delays=modelled_delays,
                     device_times=simulated,
+                    devices={name: backend for name, backend in backends.items() if isinstance(backend, Holding)},
                 )
 
             runtime = cls(
@@ -319,6 +321,14 @@ class Runtime:
             )
             undo.pop_all()
         return runtime
+
+    @property
+    def hold_failures(self) -> Mapping[str, HoldFailure]:
+        """What went wrong when devices were told to stay awake or to sleep again, by processor. From any thread.
+
+        Frames go on all the same, and are charged as if the device had done so.
+        """
+        return self._driver.hold_failures if isinstance(self._driver, Executor) else {}
 
     def triggered(self, release_us: int) -> tuple[str, ...]:
         """The graphs whose period and offset make them run at that time. From any thread.

@@ -7,6 +7,8 @@ Where the search stops at its limit, the difference is bounded, and said so.
 A rule *binds* a mode if without that rule the mode would be as good as any: the frame is solved with the rule lifted,
 once freely and once with the mode forced, and both come out the same. An impossible mode is bound by each rule without
 which it is possible. If no rule binds alone, the mode itself is dearer, or several rules stand in its way together.
+
+Of a window it also says what its gates, transfers, spans, holds and tails do to the bill (`window_choices`).
 """
 
 from __future__ import annotations
@@ -28,9 +30,13 @@ from leo_runtime.documents.problem import (
     StageRun,
     TransferRun,
 )
+from leo_runtime.documents.window import CERTAIN, WindowPlacement, WindowProblem
 from leo_runtime.errors import InputError, SolverError
-from leo_runtime.judge import check
+from leo_runtime.judge import CheckReport, check
+from leo_runtime.judge.window import check_window
 from leo_runtime.solver import solve
+from leo_runtime.solver.gates import Gates
+from leo_runtime.solver.window_choices import Worth, choices
 from leo_runtime.values import whole
 
 LIMIT_NODES = 10_000
@@ -38,7 +44,9 @@ LIMIT_NODES = 10_000
 
 Rule = Literal["deadline", "lane", "link", "memory", "wake-up", "budget", "limit"]
 Verdict = Literal["worse", "equal", "better", "impossible", "open"]
-WaitKind = Literal["release", "input", "link", "lane", "wake-up", "nothing"]
+WaitKind = Literal["release", "input", "link", "lane", "wake-up", "gate", "nothing"]
+AnyProblem = Problem | WindowProblem
+AnyPlacement = Placement | WindowPlacement
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +86,23 @@ class StageExplanation:
     run: StageRun
     waits: tuple[Wait, ...]
     alternatives: tuple[Alternative, ...]
+    chance_ppm: int = CERTAIN
+    """How likely it is to run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The stages asked for, in the problem's order. `reason` is why there is no placement, where there is none."""
+    """The stages asked for, in the problem's order. `reason` is why there is no placement, where there is none.
+
+    `choices` are those of a window: of all of it, or those that a stage asked for has to do with.
+    """
 
     problem: str
     criteria: Criteria | None
     objective: tuple[Criterion, ...]
     stages: tuple[StageExplanation, ...]
     reason: str = ""
+    choices: tuple[Worth, ...] = ()
 
     def __str__(self) -> str:
         """The explanation as text, for a terminal: one paragraph a stage."""
@@ -96,13 +110,13 @@ class Explanation:
 
 
 def explain(
-    problem: Problem, placement: Placement, stage: str | None = None, *, limit_nodes: int = LIMIT_NODES
+    problem: AnyProblem, placement: AnyPlacement, stage: str | None = None, *, limit_nodes: int = LIMIT_NODES
 ) -> Explanation:
-    """Explain every stage of a placement, or one.
+    """Explain every stage of a placement, or one; of a window its choices as well.
 
     Raises `InputError` where the placement breaks a rule, there is no such stage, or a number is none.
     """
-    report = check(problem, placement)
+    report = _judged(problem, placement)
     limit_nodes = whole(limit_nodes, "limit_nodes")
     if stage is not None and all(stage != known.name for known in problem.stages):
         names = ", ".join(known.name for known in problem.stages)
@@ -122,21 +136,31 @@ def explain(
             others = [mode for mode in wanted.modes if (mode.resource, mode.variant) != (run.resource, run.variant)]
             alternatives = tuple(_alternative(case, wanted, mode) for mode in others)
             waits = tuple(_waits(problem, placement, wanted, run))
-            explained.append(StageExplanation(run, waits, alternatives))
-    return Explanation(problem.name, report.criteria, problem.objective, tuple(explained))
+            explained.append(StageExplanation(run, waits, alternatives, getattr(wanted, "chance_ppm", CERTAIN)))
+    found: tuple[Worth, ...] = ()
+    if isinstance(problem, WindowProblem) and isinstance(placement, WindowPlacement):
+        found = tuple(worth for worth in choices(problem, placement) if stage is None or stage in worth.stages)
+    return Explanation(problem.name, report.criteria, problem.objective, tuple(explained), choices=found)
+
+
+def _judged(problem: AnyProblem, placement: AnyPlacement) -> CheckReport:
+    """The judge's report. Raises `InputError` for what is no question."""
+    if isinstance(problem, WindowProblem):
+        return check_window(problem, placement)  # type: ignore[arg-type]  # it says what is no answer to it
+    return check(problem, placement)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
 class _Case:
     """What stays the same while the modes of one placement are tried."""
 
-    problem: Problem
+    problem: AnyProblem
     criteria: Criteria
     limit_nodes: int
-    lifted: dict[tuple[Rule, str], Placement | None]
+    lifted: dict[tuple[Rule, str], AnyPlacement | None]
     """The free problem's answer with a rule lifted for a resource, once it is known."""
 
-    def solved(self, problem: Problem) -> Placement | None:
+    def solved(self, problem: AnyProblem) -> AnyPlacement | None:
         """The exact answer, proved or not; None where the search stopped before it found any."""
         try:
             return solve(problem, "exact", limit_nodes=self.limit_nodes)
@@ -170,7 +194,7 @@ def _alternative(case: _Case, stage: StageModes, mode: Mode) -> Alternative:
     )
 
 
-def _verdict(case: _Case, answer: Placement) -> Verdict:
+def _verdict(case: _Case, answer: AnyPlacement) -> Verdict:
     """How the frame with a mode forced compares with the placement."""
     if answer.criteria is None:
         return "impossible"
@@ -182,14 +206,14 @@ def _verdict(case: _Case, answer: Placement) -> Verdict:
     return "worse" if answer.bounds[0] > have[0] else "open"
 
 
-def _forced(problem: Problem, stage: StageModes, mode: Mode) -> Problem:
+def _forced(problem: AnyProblem, stage: StageModes, mode: Mode) -> AnyProblem:
     """The problem in which a stage has this mode only."""
     only = stage.model_copy(update={"modes": (mode,)})
     stages = tuple(only if other.name == stage.name else other for other in problem.stages)
     return problem.model_copy(update={"stages": stages})
 
 
-def _binding(case: _Case, forced: Problem, mode: Mode, verdict: Verdict) -> Iterator[Rule]:
+def _binding(case: _Case, forced: AnyProblem, mode: Mode, verdict: Verdict) -> Iterator[Rule]:
     """The rules any one of which stands in the way of the forced mode."""
     for rule, lift in _LIFTS.items():
         lifted = lift(forced, mode.resource)
@@ -208,17 +232,17 @@ def _binding(case: _Case, forced: Problem, mode: Mode, verdict: Verdict) -> Iter
             yield rule
 
 
-def _without_deadlines(problem: Problem, _: str) -> Problem:
+def _without_deadlines(problem: AnyProblem, _: str) -> AnyProblem:
     return problem.model_copy(update={"deadlines": ()})
 
 
-def _with_free_lanes(problem: Problem, name: str) -> Problem:
+def _with_free_lanes(problem: AnyProblem, name: str) -> AnyProblem:
     """So many lanes, free at once, that nothing waits for one on that resource."""
     enough = len(problem.stages)
     return _changed(problem, name, lambda resource: {"lanes": max(resource.lanes, enough), "ready_us": ()})
 
 
-def _with_free_links(problem: Problem, name: str) -> Problem:
+def _with_free_links(problem: AnyProblem, name: str) -> AnyProblem:
     """Everything reaches that resource, and leaves it, at once and for nothing."""
     links = [link for link in problem.links if name not in (link.source, link.target)]
     for other in problem.resources:
@@ -227,24 +251,27 @@ def _with_free_links(problem: Problem, name: str) -> Problem:
     return problem.model_copy(update={"links": tuple(links)})
 
 
-def _without_memory_caps(problem: Problem, _: str) -> Problem:
+def _without_memory_caps(problem: AnyProblem, _: str) -> AnyProblem:
     resources = tuple(resource.model_copy(update={"memory_bytes": None}) for resource in problem.resources)
     return problem.model_copy(update={"resources": resources})
 
 
-def _awake(problem: Problem, name: str) -> Problem:
-    return _changed(problem, name, lambda _: {"awake": True, "awake_mw": 0})
+def _awake(problem: AnyProblem, name: str) -> AnyProblem:
+    always: dict[str, object] = {"awake": True, "awake_mw": 0}
+    if isinstance(problem, WindowProblem):
+        always |= {"linger_us": None, "linger_mw": None, "awake_until_us": 0}
+    return _changed(problem, name, lambda _: always)
 
 
-def _without_budgets(problem: Problem, _: str) -> Problem:
+def _without_budgets(problem: AnyProblem, _: str) -> AnyProblem:
     return problem.model_copy(update={"accuracy_budgets": ()})
 
 
-def _without_limits(problem: Problem, _: str) -> Problem:
+def _without_limits(problem: AnyProblem, _: str) -> AnyProblem:
     return problem.model_copy(update={"limits": {}})
 
 
-_LIFTS: dict[Rule, Callable[[Problem, str], Problem]] = {
+_LIFTS: dict[Rule, Callable[[AnyProblem, str], AnyProblem]] = {
     "deadline": _without_deadlines,
     "lane": _with_free_lanes,
     "link": _with_free_links,
@@ -256,7 +283,7 @@ _LIFTS: dict[Rule, Callable[[Problem, str], Problem]] = {
 """How each rule is lifted, given the problem and the mode's resource."""
 
 
-def _changed(problem: Problem, name: str, change: Callable[[Resource], dict[str, object]]) -> Problem:
+def _changed(problem: AnyProblem, name: str, change: Callable[[Resource], dict[str, object]]) -> AnyProblem:
     resources = tuple(
         resource.model_copy(update=change(resource)) if resource.name == name else resource
         for resource in problem.resources
@@ -264,7 +291,7 @@ def _changed(problem: Problem, name: str, change: Callable[[Resource], dict[str,
     return problem.model_copy(update={"resources": resources})
 
 
-def _waits(problem: Problem, placement: Placement, stage: StageModes, run: StageRun) -> Iterator[Wait]:
+def _waits(problem: AnyProblem, placement: AnyPlacement, stage: StageModes, run: StageRun) -> Iterator[Wait]:
     """Everything that ends just as the stage starts; `nothing` where it could start earlier."""
     resource = next(resource for resource in problem.resources if resource.name == run.resource)
     found = [
@@ -275,7 +302,9 @@ def _waits(problem: Problem, placement: Placement, stage: StageModes, run: Stage
         found.append(Wait("release", f"it is released at {run.start_us} us"))
     if resource.ready_us and resource.ready_us[run.lane] == run.start_us > 0:
         found.append(Wait("lane", f"{run.resource}[{run.lane}] becomes free at {run.start_us} us"))
-    if not resource.awake and resource.wake_latency_us == run.start_us > 0:
+    if isinstance(placement, WindowPlacement):
+        found += _waits_for_waking(problem, placement, resource, run)
+    elif not resource.awake and resource.wake_latency_us == run.start_us > 0:
         found.append(Wait("wake-up", f"{run.resource} wakes up until {run.start_us} us"))
     if found or run.start_us == 0:
         yield from found
@@ -283,7 +312,7 @@ def _waits(problem: Problem, placement: Placement, stage: StageModes, run: Stage
         yield Wait("nothing", "it could start earlier without changing anything else")
 
 
-def _waits_for_inputs(problem: Problem, placement: Placement, stage: StageModes, run: StageRun) -> Iterator[Wait]:
+def _waits_for_inputs(problem: AnyProblem, placement: AnyPlacement, stage: StageModes, run: StageRun) -> Iterator[Wait]:
     for name in stage.inputs:
         producer = next(other for other in placement.stages if other.stage == name)
         if producer.resource == run.resource:
@@ -296,7 +325,7 @@ def _waits_for_inputs(problem: Problem, placement: Placement, stage: StageModes,
             yield Wait("link", f"{name} ({size:,} bytes) arrives from {send.source} at {run.start_us} us")
 
 
-def _waits_for_lane(problem: Problem, placement: Placement, stage: StageModes, run: StageRun) -> Iterator[Wait]:
+def _waits_for_lane(problem: AnyProblem, placement: AnyPlacement, stage: StageModes, run: StageRun) -> Iterator[Wait]:
     here = f"{run.resource}[{run.lane}]"
     for other in placement.stages:
         just_before = (other.resource, other.lane, other.end_us) == (run.resource, run.lane, run.start_us)
@@ -309,12 +338,35 @@ def _waits_for_lane(problem: Problem, placement: Placement, stage: StageModes, r
             yield Wait("lane", f"{send.stage} is sent to {send.target} over {here} until {run.start_us} us")
 
 
-def _sent_us(problem: Problem, placement: Placement, send: TransferRun, link: Link) -> int:
+def _waits_for_waking(
+    problem: AnyProblem, placement: WindowPlacement, resource: Resource, run: StageRun
+) -> Iterator[Wait]:
+    """The waking of the span that a run lies in, after a release or after a gate."""
+    spans = [span for span in placement.spans if span.resource == run.resource]
+    ends = {other.stage: other.end_us for other in placement.stages}
+    behind = _gates_of(problem, run.stage)
+    for i, span in enumerate(spans):
+        if not span.from_us <= run.start_us <= span.until_us or (resource.awake and i == 0):
+            continue
+        if span.from_us + resource.wake_latency_us == run.start_us > 0:
+            since = f" from the release at {span.from_us} us" if span.from_us else ""
+            yield Wait("wake-up", f"{run.resource} wakes up{since} until {run.start_us} us")
+        for gate in span.after:
+            if gate in behind and ends[gate] + resource.wake_latency_us == run.start_us:
+                yield Wait("gate", f"{run.resource} wakes up only when {gate} has opened, until {run.start_us} us")
+
+
+def _gates_of(problem: AnyProblem, stage: str) -> frozenset[str]:
+    """The gates that a stage is behind."""
+    return Gates.of(problem).behind[stage] if isinstance(problem, WindowProblem) else frozenset()
+
+
+def _sent_us(problem: AnyProblem, placement: AnyPlacement, send: TransferRun, link: Link) -> int:
     run = next(run for run in placement.stages if run.stage == send.stage)
     return send.start_us + link.sending_us(_mode(problem, run).output_bytes)
 
 
-def _mode(problem: Problem, run: StageRun) -> Mode:
+def _mode(problem: AnyProblem, run: StageRun) -> Mode:
     """The mode that a stage runs in."""
     stage = next(stage for stage in problem.stages if stage.name == run.stage)
     return next(m for m in stage.modes if (m.resource, m.variant) == (run.resource, run.variant))
@@ -328,14 +380,17 @@ def render(explanation: Explanation) -> str:
     for stage in explanation.stages:
         run = stage.run
         lines.append("")
-        lines.append(
-            f"{run.stage} runs on {run.resource}[{run.lane}] as {run.variant}, {run.start_us} to {run.end_us} us"
-        )
+        chance = f", in {stage.chance_ppm / 10_000:g} % of runs" if stage.chance_ppm < CERTAIN else ""
+        where = f"{run.resource}[{run.lane}] as {run.variant}"
+        lines.append(f"{run.stage} runs on {where}, {run.start_us} to {run.end_us} us{chance}")
         lines += [f"  starts then because {wait.text}" for wait in stage.waits if wait.kind != "nothing"]
         lines += [f"  {wait.text}" for wait in stage.waits if wait.kind == "nothing"]
         if not stage.alternatives:
             lines.append("  it has no other mode")
         lines += [f"  {_line(alternative, explanation)}" for alternative in stage.alternatives]
+    if explanation.choices:
+        lines += ["", "what is paid on average, and what it would be otherwise with all else as it is:"]
+        lines += [f"  {worth.text}" for worth in explanation.choices]
     return "\n".join(lines) + "\n"
 
 

@@ -27,6 +27,8 @@ from leo_runtime.solver.window_lists import WindowLists
 from leo_runtime.solver.window_schedule import Window
 
 NAME = "greedy"
+WINDOW_MOVES_PER_STAGE = 100
+"""How many schedules are made for each stage of a window, where no limit is given."""
 
 
 def solve(
@@ -60,22 +62,23 @@ def solve_window(
     """The same for a window; whenever no move improves it, what the answer waits for is chosen anew."""
     began = perf_counter_ns()
     with limited(limit_ms, began) as stop:
-        lists = WindowLists(problem, stop)
+        moves = WINDOW_MOVES_PER_STAGE * len(problem.stages) if limit_nodes is None else limit_nodes
+        lists = WindowLists(problem, stop, moves)
         lists.begin()
-        improve_window(lists, Groups(lists.window), limit_nodes)
+        improve_window(lists, Groups(lists.window))
         return lists.placement(NAME, began)
 
 
-def improve_window(lists: WindowLists, groups: Groups, limit_moves: int | None) -> None:
+def improve_window(lists: WindowLists, groups: Groups) -> None:
     """As `improve`, with one kind of move more; whenever none improves it, what it waits for is chosen anew."""
 
     def behind(lists: Schedules, groups: Groups) -> Iterator[list[int]]:
         return _behind(window, lists, groups)
 
     window, kinds = lists.window, (*KINDS, behind)
-    improve(lists, groups, limit_moves, kinds)
+    improve(lists, groups, None, kinds)
     while lists.polish() and not lists.stopped:
-        improve(lists, groups, limit_moves, kinds)
+        improve(lists, groups, None, kinds)
 
 
 Kind = Callable[[Schedules, Groups], Iterator[list[int]]]

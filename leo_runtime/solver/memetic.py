@@ -39,7 +39,7 @@ ORDER, GROUP, PAIR, STAGE = 4, 1, 4, 7
 LOCAL_MOVES = 24
 MOVES_PER_STAGE = 400
 """How many schedules are made for each stage of the problem, where no limit is given."""
-WINDOW_MOVES_PER_STAGE = 100
+WINDOW_MOVES_PER_STAGE = 200
 """The same of a window, whose schedules take longer to make."""
 
 
@@ -70,7 +70,7 @@ def solve_window(
     moves = WINDOW_MOVES_PER_STAGE * len(problem.stages) if limit_nodes is None else limit_nodes
     began = perf_counter_ns()
     with limited(limit_ms, began) as stop:
-        lists = WindowLists(problem, stop)
+        lists = WindowLists(problem, stop, moves)
         lists.begin()
         evolve(lists, moves, Random(seed))
         lists.polish()

@@ -28,8 +28,10 @@ class Schedules(Protocol):
     """The stages by falling upward rank."""
     by_due: list[int]
     """The stages by when each must end so that what follows it can be in time."""
-    moves: int
-    """How many schedules were made."""
+
+    @property
+    def moves(self) -> int:
+        """How many schedules were made."""
 
     @property
     def question(self) -> Ordered:

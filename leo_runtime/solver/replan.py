@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from time import perf_counter_ns
 
-from leo_runtime.documents.problem import Placement, Problem
+from leo_runtime.documents.problem import Answer, Placement, Problem
 from leo_runtime.frame.conditions import Conditions
 from leo_runtime.solver.compiled import Compiled, Status
 from leo_runtime.solver.exact import answer
@@ -208,6 +208,6 @@ class Replanner:
         return narrow.placement(kept.best(), "exact", status, best.bounds, began_ns)
 
 
-def solving_nj(placement: Placement, active_mw: int) -> int:
+def solving_nj(placement: Answer, active_mw: int) -> int:
     """What finding this placement cost on a processor that draws `active_mw` while it computes (mW x us = nJ)."""
     return placement.solve_us * active_mw

@@ -16,10 +16,12 @@ from leo_runtime.errors import SolverError
 from leo_runtime.solver.compiled import Compiled, flattened, window_search
 from leo_runtime.solver.exact import answer
 from leo_runtime.solver.gates import Gates, share
-from leo_runtime.solver.infeasible import reason
-from leo_runtime.solver.limits import limited
+from leo_runtime.solver.infeasible import NODES_EACH, reason
+from leo_runtime.solver.limits import Stop, limited
 from leo_runtime.solver.search.flatten import Flat
+from leo_runtime.solver.window_lists import WindowLists
 
+NAME = "exact"
 CLIMB_MOVES_PER_STAGE = 4
 """Random changes of the frame tried before the search, for modes to try first."""
 UNLIMITED = 1 << 60
@@ -32,8 +34,9 @@ def solve(
 ) -> WindowPlacement:
     """The best placement of a window, proved; or the best one found within the limits, with proved bounds.
 
-    `limit_nodes` counts search nodes and gives the same answer every time; `limit_ms` does not. Raises `SolverError`
-    when a limit bites before any answer is found or ruled out.
+    `limit_nodes` counts search nodes and gives the same answer every time; `limit_ms` does not. Stopped by the former,
+    the answer is no worse than a few simple ones, such as everything on one processor. Raises `SolverError` when a
+    limit bites before any answer is found or ruled out.
     """
     began_ns = perf_counter_ns()
     if not problem.stages:
@@ -50,23 +53,20 @@ def solve(
         kernel.climb(CLIMB_MOVES_PER_STAGE * len(problem.stages), seed)
         search.prefer()
         ended = kernel.root()
-        if ended != 2 and not kernel.halting:
-            if search.too_large:
-                raise SolverError(f"`{problem.name}`: too many variables to search", hint="use the solver `lns`")
+        if ended != 2 and not kernel.halting and not search.too_large:
             ended = search.search(UNLIMITED if limit_nodes is None else limit_nodes)
-        if kernel.found:
-            return _written(problem, flat, search.kept(), ended == 2, tuple(kernel.bounds), began_ns)
+        bounds = tuple(kernel.bounds)
+        found = _written(problem, flat, search.kept(), ended == 2, bounds, began_ns) if kernel.found else None
         if ended != 2:
-            raise SolverError(
-                f"`{problem.name}`: no answer was found within the limit, and none was ruled out",
-                hint="raise limit_ms or limit_nodes",
-            )
+            return _no_worse_than_simple(problem, found, stop, bounds, began_ns)
+        if found is not None:
+            return found
         return WindowPlacement(
             format="leo-placement/2",
             problem=problem.name,
-            solver="exact",
+            solver=NAME,
             status="infeasible",
-            reason=reason(problem, stop),
+            reason=_reason(problem, stop),
             solve_us=(perf_counter_ns() - began_ns) // 1000,
         )
 
@@ -291,12 +291,54 @@ def _as_a_frame(
     )
 
 
+def _no_worse_than_simple(
+    problem: WindowProblem, found: WindowPlacement | None, stop: Stop, bounds: tuple[int, ...], began_ns: int
+) -> WindowPlacement:
+    """The better one of what was found and a few simple answers, unless there is no time left for them.
+
+    Raises `SolverError` where nothing was found and no simple answer keeps the rules.
+    """
+    if found is not None and stop.passed:
+        return found
+    lists = WindowLists(problem, stop)
+    lists.begin()
+    try:
+        simple = lists.placement(NAME, began_ns)
+    except SolverError:
+        if found is not None:
+            return found
+        raise SolverError(
+            f"`{problem.name}`: no answer was found within the limit, and none was ruled out",
+            hint="raise limit_ms or limit_nodes",
+        ) from None
+    if found is not None and _values(problem, found) <= _values(problem, simple):
+        return found
+    # Bounds after the first are for its value in the answer that they were proved beside.
+    later = (0,) * (len(bounds) - 1) if found is not None else bounds[1:]
+    return simple.model_copy(update={"bounds": tuple(map(max, (bounds[0], *later), simple.bounds))})
+
+
+def _values(problem: WindowProblem, placement: WindowPlacement) -> list[int]:
+    """The criteria of the objective, in its order."""
+    return [getattr(placement.criteria, name) for name in problem.objective]
+
+
+def _reason(problem: WindowProblem, stop: Stop) -> str:
+    """Why there is no answer: the limit on energy, which knows chances and spans, else what a frame would say."""
+    limit = problem.limits.get("energy")
+    if limit is None:
+        return reason(problem, stop)
+    others = {name: value for name, value in problem.limits.items() if name != "energy"}
+    unlimited = solve(problem.model_copy(update={"limits": others}), limit_nodes=NODES_EACH)
+    return unlimited.reason or f"rule 7: energy cannot be as low as its limit of {limit}"
+
+
 def _nothing_to_do(problem: WindowProblem, began_ns: int) -> WindowPlacement:
     """The answer of a window without stages: what is awake lingers."""
     from leo_runtime.solver.window_exhaustive import solve as try_everything
 
     tried = try_everything(problem)
-    return tried.model_copy(update={"solver": "exact", "solve_us": (perf_counter_ns() - began_ns) // 1000})
+    return tried.model_copy(update={"solver": NAME, "solve_us": (perf_counter_ns() - began_ns) // 1000})
 
 
 def _written(
@@ -335,7 +377,7 @@ def _written(
     return WindowPlacement(
         format="leo-placement/2",
         problem=problem.name,
-        solver="exact",
+        solver=NAME,
         status="optimal" if proved else "feasible",
         criteria=Criteria(**criteria),
         bounds=bounds,

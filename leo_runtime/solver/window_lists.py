@@ -21,7 +21,7 @@ from leo_runtime.solver.lists import Lists, alike, due_order
 from leo_runtime.solver.protocols import Value
 from leo_runtime.solver.window_bounds import least
 from leo_runtime.solver.window_schedule import Schedule, Window, placement
-from leo_runtime.solver.window_waits import improved, simple
+from leo_runtime.solver.window_waits import CHANGES_PER_STAGE, improved, simple
 
 UNLINKED: Value = (1 << 200,)
 """The value of what cannot be scheduled: a link is missing."""
@@ -32,14 +32,14 @@ RANK_UNITS = 1_000
 class WindowLists:
     """A window's question with the orders in which its stages are tried, and the best schedule so far."""
 
-    def __init__(self, problem: WindowProblem, stop: Stop | None = None) -> None:
-        """Nothing is scheduled yet."""
+    def __init__(self, problem: WindowProblem, stop: Stop | None = None, limit_moves: int | None = None) -> None:
+        """Nothing is scheduled yet. `limit_moves` is how many schedules are made, besides the first simple ones."""
         self.window = Window(problem)
         self.stop = Stop() if stop is None else stop
+        self.limit_moves = limit_moves
         self.by_rank = _rank_order(self.window)
         timely = "tardiness" in problem.objective or "tardiness" in problem.limits
         self.by_due = due_order(self.window, self.by_rank) if timely and problem.deadlines else self.by_rank
-        self.moves = 0
         self.schedule: Schedule | None = None
         """The best one."""
 
@@ -50,8 +50,13 @@ class WindowLists:
 
     @property
     def stopped(self) -> bool:
-        """Whether the wall-time limit has passed."""
-        return self.stop.passed
+        """Whether a limit has passed."""
+        return self.stop.passed or (self.limit_moves is not None and self.moves >= self.limit_moves)
+
+    @property
+    def moves(self) -> int:
+        """How many schedules were made."""
+        return self.window.made
 
     @property
     def best(self) -> Value | None:
@@ -75,7 +80,6 @@ class WindowLists:
 
     def made(self, modes: Sequence[int], order: Sequence[int]) -> Schedule | None:
         """As `consider`; the schedule, None where a link is missing."""
-        self.moves += 1
         found = simple(self.window, modes, order)
         if found is None:
             return None
@@ -97,7 +101,7 @@ class WindowLists:
         if self.schedule is None:
             return False
         before = self.schedule
-        self.keep(improved(self.window, before, stop=self.stop))
+        self.keep(self.waiting(before))
         for order in self.orders:
             if tuple(order) != before.choice.order and not self.stopped:
                 # An order that was no better before anything waited may leave more room for waiting.
@@ -122,12 +126,19 @@ class WindowLists:
         """Consider a schedule with what it waits for well chosen."""
         found = self.made(modes, order)
         if found is not None:
-            self.keep(improved(self.window, found, stop=self.stop))
+            self.keep(self.waiting(found))
+
+    def waiting(self, schedule: Schedule) -> Schedule:
+        """The schedule with what it waits for well chosen, as far as the limits let it."""
+        most = CHANGES_PER_STAGE * len(self.window.stages)
+        if self.limit_moves is not None:
+            most = min(most, max(0, self.limit_moves - self.moves))
+        return improved(self.window, schedule, most, self.stop)
 
     def heft(self) -> tuple[list[int], list[int]]:
         """The modes and the order of HEFT, which takes every stage to run and looks at nothing but times."""
         problem = self.window.problem
-        frame = Problem(
+        frame = Problem.model_construct(  # what a window's question holds is consistent already
             format="leo-problem/1",
             name=problem.name,
             resources=problem.resources,

@@ -91,8 +91,7 @@ class _Use:
 
 
 class Window:
-    """A window's question with everything looked up once. Nothing in it that could be seen changes: threads may share
-    it."""
+    """A window's question with everything looked up once. For one thread at a time."""
 
     def __init__(self, problem: WindowProblem) -> None:
         """Takes what pydantic has found consistent."""
@@ -134,6 +133,8 @@ class Window:
         self._limits = [(CRITERIA.index(name), limit) for name, limit in problem.limits.items()]
         self._objective = [CRITERIA.index(name) for name in problem.objective]
         self._lists: dict[int, tuple[int, tuple[int, ...]]] = {}
+        self.made = 0
+        """How many schedules were made."""
 
     def lanes(self, r: int) -> int:
         """How many lanes of a resource are told apart."""
@@ -145,6 +146,7 @@ class Window:
 
     def schedule(self, choice: Choice) -> Schedule | None:
         """The schedule of a choice; None where a link is missing, or where lists wait for each other."""
+        self.made += 1
         order: Sequence[int] = choice.order
         if any(len(after) > 1 for after in choice.lists.values()):
             # Of several gates not all come before each reader anyway.
@@ -233,11 +235,19 @@ class Window:
         best: list[tuple[int, int, int, Awake | None] | None] = [None] * (count + 1)
         opening = [0] * count
         """The latest release that a span which begins with this use can wake at; -1 where it cannot sleep before."""
+        saves = [0] * count
+        """What sleeping before this use saves, of what is used before and afterwards in any case."""
+        always = all(not use.gates for use in uses)
         for u, use in enumerate(uses):
             k = bisect_right(releases, use.start_us - wake) - 1
             time = releases[k] if k >= 0 else -1
             over = max(rest if resource.awake else 0, last[u] + linger if u else 0)
             opening[u] = time if time >= over and not (held and (u or resource.awake)) else -1
+            if opening[u] >= 0 and u:
+                tail = linger_mw * max(0, min(last[u] + linger, horizon) - last[u])
+                saves[u] = awake_mw * (time - last[u]) - tail - resource.wake_energy_nj
+                if always and saves[u] <= 0 and last[u] + linger >= rest:
+                    opening[u] = -1
         if resource.awake:
             for e in range(count + 1):
                 if e == count or opening[e] >= 0:
@@ -266,6 +276,8 @@ class Window:
                 known = best[e]
                 if known is None or cost < known[0]:
                     best[e] = (cost, b, begins, Awake(begins, until, after))
+                if certain and e < count and saves[e] > 0:
+                    break  # Whatever follows, it is better to sleep here.
         found: list[Awake] = []
         at = count
         final = best[count]
@@ -401,7 +413,8 @@ class Placing:
         best, chosen = -1, 0
         for number, queue in enumerate(busy):
             start = max(earliest, free[number])
-            for begins, ends in queue:
+            for k in range(max(0, bisect_right(queue, (start, start)) - 1), len(queue)):
+                begins, ends = queue[k]
                 if start + duration <= begins:
                     break
                 if ends > start:
@@ -414,6 +427,42 @@ class Placing:
                 break  # The other lanes are no better than this empty one.
         insort(busy[chosen], (best, best + duration))
         return best, chosen
+
+
+def chosen(window: Window, answer: WindowPlacement) -> Choice:
+    """What an answer chooses, as far as a `Choice` can say it: its schedule may differ, mostly for the better.
+
+    The answer must be valid for the window's question.
+    """
+    runs = {run.stage: run for run in answer.stages}
+    modes = []
+    for stage in window.stages:
+        run = runs[stage.name]
+        places = [(mode.resource, mode.variant) for mode in stage.modes]
+        modes.append(places.index((run.resource, run.variant)))
+    by_start = sorted(range(len(modes)), key=lambda i: (runs[window.stages[i].name].start_us, i))
+    uses = [(window.number[run.resource], window.position[run.stage], run.start_us) for run in answer.stages]
+    lists: dict[Send, tuple[int, ...]] = {}
+    for row in answer.transfers:
+        j, source, target = window.position[row.stage], window.number[row.source], window.number[row.target]
+        if row.after:
+            lists[j, target] = tuple(window.position[gate] for gate in row.after)
+        radio = window.links[source, target][1]
+        if radio >= 0:
+            uses.append((radio, j, row.start_us))
+    wakes_after: set[tuple[int, int]] = set()
+    holds_back: dict[Send, int] = {}
+    releases = window.problem.releases_us
+    for span in answer.spans:
+        r = window.number[span.resource]
+        wakes_after.update((r, window.position[gate]) for gate in span.after)
+        if span.from_us > 0:
+            k = bisect_right(releases, span.from_us) - 1
+            for used, i, start_us in uses:
+                if used == r and span.from_us <= start_us <= span.until_us:
+                    # Of two sendings of a stage over one radio the earlier one counts.
+                    holds_back[i, r] = min(k, holds_back.get((i, r), k))
+    return Choice(tuple(modes), tuple(arranged(by_start, window.inputs)), lists, frozenset(wakes_after), holds_back)
 
 
 def placement(

@@ -290,6 +290,10 @@ def _examples(folder: Path) -> Iterator[Example]:
     for name, signal in (("voice", audio), ("silence", silence), ("loud noise", loud)):
         yield example(f"log-mel of {name}", "log_mel", [signal])
         yield example(f"Sphinx features of {name}", "mfcc", [signal], **_SPHINX)
+        yield example(f"log-mel of {name} like Whisper's", "log_mel", [signal[:4_000]], like="whisper")
+        yield example(f"features of {name} like Kaldi's", "mfcc", [signal[:4_000]], like="kaldi", deltas=True)
+        htk = {"like": "htk", "spectrum": "magnitude", "energy": "raw", "energy_at": "last"}
+        yield example(f"features of {name} like HTK's", "mfcc", [signal[:4_000]], **htk)
     yield example("few bands", "log_mel", [audio[:700]], bands=13, fft_samples=1024, frame_samples=600, hop_samples=7)
     yield example("plain cepstra", "mfcc", [audio], cepstra=20)
 

@@ -1,10 +1,10 @@
 """How far the DSP's fixed-point arithmetic is from the CPU's, on the demo's own stages and recording.
 
-    python tests/bench/dsp_error.py [--every SECONDS] [--recording NAME]
+    python tests/bench/dsp_error.py [--every SECONDS] [--recording NAME] [--presets]
 
-Prints the table of docs/dsp.md. "Stage": the DSP is given the CPU's inputs, so that each error is the stage's own.
-"Chain": it is given its own outputs all the way; only what it cannot run is the CPU's. Both count the decisions of the
-demo's pipelines that come out differently.
+Prints the table of docs/dsp.md; with `--presets` that of other programs' front ends on the recording's sound. "Stage":
+the DSP is given the CPU's inputs, so that each error is the stage's own. "Chain": it is given its own outputs all the
+way; only what it cannot run is the CPU's. Both count the decisions of the demo's pipelines that come out differently.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from functools import partial
 import numpy as np
 
 from leo_runtime import shipped
-from leo_runtime.backend import Kernel, registry
+from leo_runtime.backend import Kernel, TimedKernel, registry
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import DEFAULT_VARIANT, Decision
 from leo_runtime.frame.lower import MergedWorkload, merge
+from leo_runtime.operators import presets
 from leo_runtime.recordings.recording import Recording
+from leo_runtime.testing import example
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +51,56 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--every", type=float, default=1.0)
     parser.add_argument("--recording", default="demo")
+    parser.add_argument("--presets", action="store_true")
     asked = parser.parse_args()
     recording = shipped.recording(asked.recording)
     ends_us = range(4_000_000, recording.duration_us + 1, round(asked.every * 1e6))
     print(f"{len(ends_us)} frames of `{asked.recording}`\n")
+    if asked.presets:
+        print("| preset | operator | spread of the values | error, rms | error, greatest | a second of sound, ms |")
+        print("| --- | --- | --- | --- | --- | --- |")
+        for preset in measured_presets(recording, ends_us):
+            print(preset.row())
+        return
     print("| stage | operator | spread of the values | error, rms | error, greatest | other decisions: stage, chain |")
     print("| --- | --- | --- | --- | --- | --- |")
     for error in measured(recording, ends_us):
         print(error.row())
+
+
+@dataclass(frozen=True, slots=True)
+class PresetError:
+    """One front end's row of the table."""
+
+    preset: str
+    operator: str
+    spread: float
+    rms: float
+    greatest: float
+    device_us: int
+
+    def row(self) -> str:
+        """As a row of Markdown."""
+        errors = f"{self.spread:.3g} | {self.rms:.2g} | {self.greatest:.2g}"
+        return f"| {self.preset} | {self.operator} | {errors} | {self.device_us / 1000:.1f} |"
+
+
+def measured_presets(recording: Recording, ends_us: Iterable[int]) -> list[PresetError]:
+    """The errors of every preset of `log_mel` and `mfcc`, over the seconds of sound that end at these times."""
+    windows = [recording.window("mic", end_us, 16_000).astype(np.float32) / 32768 for end_us in ends_us]
+    cpu, dsp = (registry.create(Processor(name=name, backend=name)) for name in ("cpu", "dsp"))
+    found = []
+    for operator, tables in (("log_mel", presets.LOG_MEL), ("mfcc", presets.MFCC)):
+        for like in tables:
+            stage = example(like, operator, [windows[0]], like=like).stage
+            right, wrong = cpu.load(stage, DEFAULT_VARIANT), dsp.load(stage, DEFAULT_VARIANT)
+            assert isinstance(wrong, TimedKernel)
+            values = np.array([right([window]) for window in windows])
+            runs = [wrong.timed([window]) for window in windows]
+            errors = np.abs(np.array([run.output for run in runs], np.float64) - values)
+            size = float(np.sqrt((errors**2).mean()))
+            found.append(PresetError(like, operator, float(values.std()), size, float(errors.max()), runs[0].device_us))
+    return found
 
 
 def measured(recording: Recording, ends_us: Iterable[int]) -> list[StageError]:

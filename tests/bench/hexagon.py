@@ -4,7 +4,8 @@
     python tests/bench/hexagon.py fit [--write]               packets of random shapes; fit on half, error on the rest
     python tests/bench/hexagon.py demo                        packets of the demo's stages: counted, and foretold
 
-`--write` stores the fit where the cycle model reads it (`backends/leo_backends/dsp/packets.json`).
+`--only NAME` tries or fits one operator. `--write` stores the fit where the cycle model reads it
+(`backends/leo_backends/dsp/packets.json`).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from leo_backends.dsp import cycles
 from leo_backends.dsp.hexagon import HexagonMachine
 from leo_backends.dsp.hexagon.operators import load
 from leo_backends.dsp.hexagon.toolchain import TARGETS
-from leo_backends.dsp.operators import OPERATORS, Plan, integers
+from leo_backends.dsp.operators import OPERATORS, Plan, integers, name_of
 from leo_backends.dsp.packets import FILE, PACKETS
 from leo_runtime import shipped
 from leo_runtime.documents.workload import DEFAULT_VARIANT
@@ -42,13 +43,15 @@ SHAPES = 96
 """Random shapes an operator; every other one is held out of the fit."""
 
 
-def exactness(cases: int) -> int:
+def exactness(cases: int, only: str | None) -> int:
     """Try random and extreme plans and inputs; print what was tried. Returns how many differed."""
     print(f"{'operator':<16} {'target':<8} {'cases':>6} {'values':>9} {'mismatches':>10}")
     wrong = 0
     for target in sorted(TARGETS):
         machine = HexagonMachine(target)
         for name, make in CASES.items():
+            if only not in (None, name):
+                continue
             draw = _drawn_from(np.random.default_rng(cases))
             values, mismatches = 0, 0
             for _ in range(cases):
@@ -77,15 +80,14 @@ class Counts:
     load_packets: int
 
 
-def fit(write: bool) -> None:
+def fit(write: bool, only: str | None) -> None:
     """Count packets, fit on half of the shapes, print the errors on the other half."""
-    table: dict[str, dict[str, dict[str, int]]] = {}
+    table: dict[str, dict[str, dict[str, int]]] = {target: {} for target in TARGETS} if only is None else PACKETS
     print(f"{'target':<8} {'operator':<16} {'shapes':>6} {'fit':>15} {'held out':>15}   packets a loop")
     print(f"{'':<8} {'':<16} {'':>6} {'median':>7} {'worst':>7} {'median':>7} {'worst':>7}")
     for target in sorted(TARGETS):
         machine = HexagonMachine(target)
-        table[target] = {}
-        for name in OPERATORS:
+        for name in OPERATORS if only is None else [only]:
             counted = list(_counts(machine, name))
             runs = [(_of_target(target, one.loops), one.packets) for one in counted]
             loads = [(_of_target(target, one.load_loops), one.load_packets) for one in counted]
@@ -183,7 +185,7 @@ def demo() -> None:
     for stage in merged.stages:
         bound, name = stage.bound, stage.bound.operator.name
         params = bound.params[DEFAULT_VARIANT]
-        operator = OPERATORS.get(name)
+        operator = OPERATORS.get(name_of(name, params))
         if operator is None or not operator.fits(params, bound.input_shapes):
             continue
         plan: Plan = operator.plan(params, bound.input_shapes)
@@ -195,7 +197,7 @@ def demo() -> None:
                 for frame in frames
             ]
             mean = sum(run.packets for run in counted) / len(counted)
-            foretold = cycles.packets(operator.loops(plan), PACKETS[target][name])
+            foretold = cycles.packets(operator.loops(plan), PACKETS[target][name_of(name, params)])
             figures.append(f"{mean:>9.0f} {foretold / mean - 1:>+9.1%}")
         print(f"{stage.name:<16} {name:<16} {sum(map(math.prod, bound.input_shapes)):>7}", *figures, flush=True)
     for machine in machines.values():
@@ -250,6 +252,38 @@ def _mfcc(rng: np.random.Generator, _model: Path) -> Made:
     return MfccParameters(bands=bands, cepstra=int(rng.integers(6, 14)), **shape), [signal]
 
 
+def _front_end(rng: np.random.Generator, _model: Path) -> Made:
+    shape, signal = _spectrum(rng)
+    bands = int(rng.integers(13, 80))
+    if rng.integers(4) == 0:
+        shape["fft_samples"] = shape["frame_samples"]  # As Whisper and torchaudio have it: no power of two.
+
+    def one_of(*values: Any) -> Any:
+        return values[int(rng.integers(len(values)))]
+
+    shape |= {
+        "edges": one_of("whole", "filled", "centred_zeros"),
+        "remove_mean": one_of(True, False),
+        "preemphasis": one_of(0.0, 0.97),
+        "preemphasis_in": one_of("signal", "frame"),
+        "spectrum": one_of("power", "periodogram", "magnitude"),
+        "floor_by": "clipping",
+        "log_range": one_of(0.0, 8.0),
+        "energy": one_of("none", "raw", "windowed", "spectrum"),
+        "energy_at": one_of("first", "last"),
+        "normalise_mean": one_of(True, False),
+        "deltas": one_of(True, False),
+        "delta_window": one_of(0, 1, 4),
+        "high_hz": 7600.0,
+    }
+    if shape["spectrum"] == "magnitude" and shape["energy"] == "spectrum":
+        shape["energy"] = "raw"
+    if rng.integers(3) == 0:
+        plain = {name: value for name, value in shape.items() if name in LogMelParameters.model_fields}
+        return LogMelParameters(bands=bands, **plain), [signal]
+    return MfccParameters(bands=bands, cepstra=int(rng.integers(2, bands + 1)), **shape), [signal]
+
+
 def _gmm(rng: np.random.Generator, model: Path) -> Made:
     classes, components, dimensions = int(rng.integers(1, 6)), _between(rng, 4, 160), int(rng.integers(4, 48))
     shape = (classes, components, dimensions)
@@ -297,6 +331,7 @@ MAKERS: dict[str, Callable[[np.random.Generator, Path], Made]] = {
     "voice_gate": _voice_gate,
     "log_mel": _log_mel,
     "mfcc": _mfcc,
+    "front_end": _front_end,
     "gmm": _gmm,
     "dense": _dense,
     "motion_features": _motion_features,
@@ -310,12 +345,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("exactness", "fit", "demo"))
     parser.add_argument("--cases", type=int, default=1000, help="cases an operator and target (default: 1000)")
+    parser.add_argument("--only", choices=tuple(OPERATORS), help="the one operator to try or fit (default: all)")
     parser.add_argument("--write", action="store_true", help="store the fit")
     arguments = parser.parse_args()
     if arguments.what == "exactness":
-        return 1 if exactness(arguments.cases) else 0
+        return 1 if exactness(arguments.cases, arguments.only) else 0
     if arguments.what == "fit":
-        fit(arguments.write)
+        fit(arguments.write, arguments.only)
     else:
         demo()
     return 0

@@ -21,7 +21,8 @@ from leo_runtime import shipped
 
 OPEN = "from leo_runtime.recordings.recording import Recording; Recording.from_file(sys.argv[1])"
 REPLAY = "from leo_runtime import cli; cli.main(sys.argv[1:])"
-TELL = "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, file=sys.stderr)"
+# Not `getrusage`, which counts what the process was forked from.
+TELL = "print(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')), file=sys.stderr)"
 
 
 def repeated(folder: Path, minutes: float) -> None:
@@ -50,9 +51,9 @@ def repeated(folder: Path, minutes: float) -> None:
 
 def peak_mb(program: str, *arguments: str) -> float:
     """The greatest resident memory of a process that runs a program; of those it starts, such as OpenCL's, nothing."""
-    command = [sys.executable, "-c", f"import resource, sys; {program}; {TELL}", *arguments]
+    command = [sys.executable, "-c", f"import sys; {program}; {TELL}", *arguments]
     ended = subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    return float(ended.stderr.split()[-1])
+    return int(ended.stderr.split()[-2]) / 1024
 
 
 def main() -> int:

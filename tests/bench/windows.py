@@ -1,28 +1,40 @@
-"""Small windows answered by trying everything and by CP-SAT; then the examples by CP-SAT alone.
+"""Windows: does `exact` agree with trying everything and with CP-SAT, and how long does it take?
 
-    python tests/bench/windows.py [--problems N] [--seed N]
+    python tests/bench/windows.py [--problems N] [--seed N] [--only agreement|times|frames]
 
-Windows of one to five stages with every feature are drawn at random, then ones of four and five stages like a phone's.
-Status and every criterion of the objective are compared, and the judge checks every answer. Trying everything stops
-after `STEPS` steps; how many windows it finished is printed. Where the two differ, CP-SAT is asked again without its
-presolve, which has lost optima elsewhere.
+*Agreement*: windows of one to five stages with every feature are drawn at random, then ones of four and five stages
+like a phone's. Status and every criterion of the objective are compared, and the judge checks every answer. Trying
+everything stops after `STEPS` steps; how many windows it finished is printed. Where two differ, CP-SAT is asked again
+without its presolve, which has lost optima elsewhere. Then the examples, by `exact` and by CP-SAT.
+
+*Times*: windows like a phone's of every kind, with features drawn evenly (`sensing_window`), by `exact` until proved or
+for `LIMIT_MS`. Processor time; what was not proved in time is named.
+
+*Frames*: frames asked as they are, and as windows of one release (`as_window`), one after the other in one process; the
+ratio of their processor times.
 """
 
 import argparse
 import statistics
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 
-from leo_runtime.documents.window import WindowPlacement, WindowProblem
+from leo_runtime.documents.window import WindowPlacement, WindowProblem, as_window
 from leo_runtime.errors import SolverError
 from leo_runtime.judge.window import check_window
-from leo_runtime.solver import window_exhaustive, window_oracle
+from leo_runtime.solver import exact, window_exact, window_exhaustive, window_oracle
+from leo_runtime.testing.problems import random_problem
 from leo_runtime.testing.sensing_windows import sensing_window
 from leo_runtime.testing.windows import random_window
 
 STEPS = 500_000
+LIMIT_MS = 10_000
+AIM_MS, LARGE_AIM_MS = 5, 2_000
+"""What `exact` should take: in the median up to `SMALL` stages, and in 99 of 100 windows of `LARGE`."""
+SMALL, LARGE = 16, 20
 EXAMPLES = Path(__file__).parent.parent / "problems" / "window"
 
 
@@ -44,26 +56,32 @@ def differences(problem: WindowProblem, answer: WindowPlacement, other: WindowPl
 
 
 def compare(problems: list[WindowProblem]) -> int:
-    """How many windows the two do not agree on."""
+    """How many windows the three do not agree on."""
     counts: Counter[str] = Counter()
-    seconds: dict[str, list[float]] = {"exhaustive": [], "oracle": []}
+    seconds: dict[str, list[float]] = {"exhaustive": [], "oracle": [], "exact": []}
     wrong = 0
-    for problem in problems:
+
+    def timed(name: str, solve: Callable[[], WindowPlacement | None]) -> WindowPlacement | None:
         begun = perf_counter()
-        answer = tried(problem)
-        seconds["exhaustive"].append(perf_counter() - begun)
+        answer = solve()
+        seconds[name].append(perf_counter() - begun)
+        return answer
+
+    for problem in problems:
+        answer = timed("exhaustive", lambda problem=problem: tried(problem))
         if answer is None:
             counts["not finished"] += 1
             continue
-        begun = perf_counter()
-        oracle = window_oracle.solve(problem, workers=2)
-        seconds["oracle"].append(perf_counter() - begun)
+        oracle = timed("oracle", lambda problem=problem: window_oracle.solve(problem, workers=2))
+        mine = timed("exact", lambda problem=problem: window_exact.solve(problem))
+        assert oracle is not None
+        assert mine is not None
         counts[answer.status] += 1
         counts["a transfer waits"] += any(transfer.after for transfer in answer.transfers)
         counts["a span waits"] += any(span.after for span in answer.spans)
         counts["a list of several"] += any(len(row.after) > 1 for row in (*answer.transfers, *answer.spans))
         counts["a span begins late"] += any(span.from_us for span in answer.spans)
-        if found := differences(problem, answer, oracle):
+        if found := differences(problem, answer, oracle) + differences(problem, answer, mine):
             wrong += 1
             again = window_oracle.solve(problem, presolve=False)
             print(f"WRONG {problem.name}: {found}; without presolve {again.status} {again.bounds}", flush=True)
@@ -75,30 +93,92 @@ def compare(problems: list[WindowProblem]) -> int:
 
 
 def examples() -> int:
-    """How many examples' optima CP-SAT does not prove, with or without its presolve."""
+    """How many examples' optima are not proved: by `exact`, and by CP-SAT with and without its presolve."""
+    solvers: dict[str, Callable[[WindowProblem], WindowPlacement]] = {
+        "exact": window_exact.solve,
+        "CP-SAT": lambda problem: window_oracle.solve(problem, workers=2, limit_ms=60_000),
+        "CP-SAT without presolve": lambda problem: window_oracle.solve(
+            problem, workers=2, presolve=False, limit_ms=60_000
+        ),
+    }
     wrong = 0
     for path in sorted(EXAMPLES.glob("*.placement.json")):
         problem = WindowProblem.from_file(path.with_name(path.name.replace(".placement", "")))
         known = WindowPlacement.from_file(path)
-        for presolve in (True, False):
+        for how, solve in solvers.items():
             begun = perf_counter()
-            answer = window_oracle.solve(problem, workers=2, presolve=presolve, limit_ms=60_000)
-            found = differences(problem, known, answer)
+            found = differences(problem, known, solve(problem))
             wrong += bool(found)
-            how = "with" if presolve else "without"
-            print(f"{problem.name}, {how} presolve: {perf_counter() - begun:.2f} s {found or 'agreed'}", flush=True)
+            print(f"{problem.name}, {how}: {(perf_counter() - begun) * 1e3:.1f} ms {found or 'agreed'}", flush=True)
     return wrong
+
+
+def times(seeds: range) -> int:
+    """How many of the two aims are missed."""
+    spent: dict[int, list[float]] = {}
+    for seed in seeds:
+        problem = sensing_window(seed)
+        begun = process_time()
+        answer = window_exact.solve(problem, limit_ms=LIMIT_MS)
+        took = process_time() - begun
+        spent.setdefault(len(problem.stages), []).append(took)
+        assert check_window(problem, answer).ok
+        if answer.status != "optimal" or took > LARGE_AIM_MS / 1e3:
+            print(f"seed {seed}, {problem.name}: {answer.status} after {took:.2f} s", flush=True)
+    small = sorted(value for stages, values in spent.items() if stages <= SMALL for value in values)
+    large = [seconds for seed in seeds for seconds in [_seconds(sensing_window(seed, stages=LARGE))]]
+    median_ms, within = statistics.median(small) * 1e3, sum(value <= LARGE_AIM_MS / 1e3 for value in large)
+    print(f"up to {SMALL} stages ({len(small)} windows): median {median_ms:.2f} ms, most {small[-1] * 1e3:.1f} ms")
+    print(f"{LARGE} stages ({len(large)} windows): median {statistics.median(large) * 1e3:.2f} ms, ", end="")
+    print(f"{within} within {LARGE_AIM_MS} ms, most {max(large):.1f} s")
+    return (median_ms >= AIM_MS) + (within < 0.99 * len(large))
+
+
+def _seconds(problem: WindowProblem) -> float:
+    """Until it is proved; infinite where it is not in time."""
+    begun = process_time()
+    answer = window_exact.solve(problem, limit_ms=LIMIT_MS)
+    if answer.status != "optimal":
+        print(f"{problem.name} of {len(problem.stages)} stages: not proved in {LIMIT_MS} ms", flush=True)
+        return float("inf")
+    return process_time() - begun
+
+
+def frames(seeds: range) -> int:
+    """Whether windows that are frames take more than 1.5 times what the frames do."""
+    slow = 0
+    for stages in (8, 12, 16, 20):
+        ratios = []
+        for seed in seeds:
+            problem = random_problem(seed, stages=stages)
+            window = as_window(problem)
+            begun = process_time()
+            exact.solve(problem)
+            between = process_time()
+            window_exact.solve(window)
+            ratios.append((process_time() - between) / (between - begun))
+        low, median, high = statistics.quantiles(ratios, n=4)
+        print(f"{stages} stages as a window, to the frame: median {median:.2f}, quartiles {low:.2f} and {high:.2f}")
+        slow += median > 1.5
+    return slow
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--problems", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", choices=("agreement", "times", "frames"))
     wanted = parser.parse_args()
     seeds = range(wanted.seed, wanted.seed + wanted.problems)
-    wrong = compare([random_window(seed, stages=1 + seed % 5) for seed in seeds])
-    wrong += compare([sensing_window(seed, stages=4 + seed % 2) for seed in seeds])
-    wrong += examples()
+    wrong = 0
+    if wanted.only in (None, "agreement"):
+        wrong += compare([random_window(seed, stages=1 + seed % 5) for seed in seeds])
+        wrong += compare([sensing_window(seed, stages=4 + seed % 2) for seed in seeds])
+        wrong += examples()
+    if wanted.only in (None, "times"):
+        wrong += times(seeds)
+    if wanted.only in (None, "frames"):
+        wrong += frames(seeds[:40])
     return 1 if wrong else 0
 
 

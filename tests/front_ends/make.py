@@ -27,10 +27,12 @@ PACKAGES = ("kaldi-native-fbank", "librosa", "openai-whisper", "python_speech_fe
 def of_librosa(sound):
     mel = librosa.feature.melspectrogram
     short = {"n_fft": 512, "win_length": 400, "hop_length": 160, "n_mels": 40}
+    mfcc = librosa.feature.mfcc(y=sound, sr=RATE_HZ)
     return {
         "librosa_log_mel": librosa.power_to_db(mel(y=sound, sr=RATE_HZ)).T,
         "librosa_log_mel_short": librosa.power_to_db(mel(y=sound, sr=RATE_HZ, **short)).T,
-        "librosa_mfcc": librosa.feature.mfcc(y=sound, sr=RATE_HZ).T,
+        "librosa_mfcc": mfcc.T,
+        "librosa_mfcc_delta": librosa.feature.delta(mfcc).T,
     }
 
 

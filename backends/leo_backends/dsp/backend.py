@@ -12,7 +12,7 @@ import numpy as np
 from leo_backends.dsp.cycles import packets
 from leo_backends.dsp.hexagon import HexagonMachine, HexagonOperator
 from leo_backends.dsp.hexagon import operators as hexagon_operators
-from leo_backends.dsp.operators import OPERATORS, Plan, integers, real
+from leo_backends.dsp.operators import OPERATORS, Plan, integers, name_of, real
 from leo_backends.dsp.packets import PACKETS
 from leo_backends.options import read_options
 from leo_runtime.backend import DeviceRun
@@ -73,7 +73,7 @@ class DspBackend:
         # Weights are 16 bits here, half of what `work` counts.
         if memory_bytes is not None and stage.work(variant).bytes // 2 > memory_bytes:
             return False
-        operator = OPERATORS.get(stage.operator.name)
+        operator = OPERATORS.get(name_of(stage.operator.name, params))
         return operator is not None and operator.fits(params, stage.input_shapes)
 
     def load(self, stage: BoundStage, variant: str, /) -> DspKernel:
@@ -84,12 +84,13 @@ class DspBackend:
         # All lanes share one memory, so that a stage loaded for each of them is there once.
         key = (stage.operator.name, params.model_dump_json(), shapes)
         if key not in self._loaded:
-            operator = OPERATORS[stage.operator.name]
+            operator = OPERATORS[name_of(stage.operator.name, params)]
             plan = operator.plan(params, shapes)
             self._take(stage.name, plan_bytes(plan))
             machine = self._machine
             self._loaded[key] = plan, None if machine is None else hexagon_operators.load(machine, operator, plan)
-        return DspKernel(stage, *self._loaded[key], self._processor, self.options)
+        name = name_of(stage.operator.name, params)
+        return DspKernel(stage, name, *self._loaded[key], self._processor, self.options)
 
     def close(self) -> None:
         """Forget all that was loaded, and end the program that ran it."""
@@ -114,14 +115,15 @@ class DspKernel:
     def __init__(
         self,
         stage: BoundStage,
+        name: str,
         plan: Plan,
         program: HexagonOperator | None,
         processor: Processor,
         options: DspOptions,
     ) -> None:
         self._stage = stage
-        operator = self._operator = OPERATORS[stage.operator.name]
-        table = PACKETS[options.instructions][stage.operator.name]
+        operator = self._operator = OPERATORS[name]
+        table = PACKETS[options.instructions][name]
         self._program = program
         self._options = options
         self._active_mw = processor.active_mw

@@ -11,18 +11,27 @@ A file is a family. Everything the DSP has to know of an operator is its `DspOpe
 one is in docs/dsp.md.
 """
 
-from leo_backends.dsp.operators import arrays, classifiers, motion, sound
+from typing import Any
+
+from leo_backends.dsp.operators import arrays, classifiers, front_ends, motion, sound
 from leo_backends.dsp.operators.definition import DspOperator, Message, Plan, integers, real
 
 OPERATORS: dict[str, DspOperator] = {
     **arrays.OPERATORS,
     **sound.OPERATORS,
+    **front_ends.OPERATORS,
     **classifiers.OPERATORS,
     **motion.OPERATORS,
 }
-"""Every operator that the DSP has, by its name."""
+"""Every operator that the DSP has, by its name; `front_end` is `log_mel` and `mfcc` with more steps than theirs."""
+
+
+def name_of(operator: str, params: Any) -> str:
+    """What the DSP's operator is called that computes an operator with these parameters, if there is one."""
+    return front_ends.name_of(operator, params) if operator in ("log_mel", "mfcc") else operator
+
 
 PROGRAMS: tuple[str, ...] = tuple(dict.fromkeys(["copy", "tables", *(one.program for one in OPERATORS.values())]))
 """What the Hexagon program is made of: a request names one of these by its place here."""
 
-__all__ = ["OPERATORS", "PROGRAMS", "DspOperator", "Message", "Plan", "integers", "real"]
+__all__ = ["OPERATORS", "PROGRAMS", "DspOperator", "Message", "Plan", "integers", "name_of", "real"]

@@ -137,12 +137,7 @@ def _plan_spectrum(params: SpectrumParameters, shapes: Sequence[Shape]) -> Spect
 
 
 def _spectrum_fits(params: SpectrumParameters, _shapes: Sequence[Shape]) -> bool:
-    is_power = not params.fft_samples & (params.fft_samples - 1)
-    return is_power and 4 <= params.fft_samples <= 1024 and params.preemphasis < 1 and 2**-20 <= params.scale <= 2**20
-
-
-def _features_fit(params: LogMelParameters, shapes: Sequence[Shape]) -> bool:
-    return params.is_plain and _spectrum_fits(params, shapes)
+    return 4 <= params.fft_samples <= 1024 and params.preemphasis < 1 and 2**-20 <= params.scale <= 2**20
 
 
 def power(plan: SpectrumPlan, signal: Ints) -> Ints:
@@ -334,7 +329,7 @@ def _log_mel_shape(plan: LogMelPlan, _inputs: Sequence[Ints]) -> Shape:
 
 LOG_MEL = DspOperator(
     plan=_plan_log_mel,
-    fits=_features_fit,
+    fits=_spectrum_fits,
     run=log_mel,
     input_q=15,
     program="log_mel",
@@ -410,7 +405,7 @@ def _mfcc_shape(plan: MfccPlan, _inputs: Sequence[Ints]) -> Shape:
 
 MFCC = DspOperator(
     plan=_plan_mfcc,
-    fits=_features_fit,
+    fits=_spectrum_fits,
     run=mfcc,
     input_q=15,
     program="mfcc",

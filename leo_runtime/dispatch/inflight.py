@@ -1,0 +1,365 @@
+"""What is in flight: frames with their stages, transfers and spans, lanes, and what decides of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from leo_runtime.dispatch.events import RunReport, SendRecord, SpanRecord, StageRecord
+from leo_runtime.dispatch.plan import Plan, PlannedStage, Use, Wait
+from leo_runtime.documents.problem import Link, Mode
+from leo_runtime.frame.records import Outcome
+
+Key = tuple[int, int, int, int]
+"""The place of a piece of work in the order of all: planned start, 0 for a transfer or 1, frame, index in the frame."""
+
+Attempt = tuple[int, str, int]
+"""One run of a stage: its frame, its name and the number of the attempt."""
+
+SUSPECT_FACTOR = 4
+"""A lane is suspect when its run is late by more than so many times what it was planned to take..."""
+SUSPECT_LEAST_US = 100_000
+"""...and by more than this: short stages are often late by a multiple, since threads have to wait for each other."""
+
+OVER = ("done", "cancelled", "failed")
+
+
+@dataclass(slots=True, eq=False)
+class Frame:
+    """A frame in flight."""
+
+    number: int
+    release_us: int
+    give_up_us: int | None
+    plan: Plan
+    stages: dict[str, Stage] = field(default_factory=dict)
+    sends: dict[tuple[str, str], Send] = field(default_factory=dict)
+    """The transfers, by stage and target."""
+    spans: list[FrameSpan] = field(default_factory=list)
+    """Those that are not over."""
+    awake: list[SpanRecord] = field(default_factory=list)
+    """Those that are, as far as anything was awake."""
+    wakes: list[tuple[str, int]] = field(default_factory=list)
+    waits_given_up: int = 0
+    windowed: bool = False
+    """Its plan is that of a window, or has become so."""
+    past: list[StageRecord] = field(default_factory=list)
+    """Attempts that failed."""
+    open: int = 0
+    """Stages that are not over, and transfers on their way."""
+    reduced: bool = False
+    """A gate closed, a stage failed or made nothing for some: every end may now decide what others come to."""
+    started: bool = False
+    skipped: bool = False
+    serial: int = 0
+
+    def add_send(self, stage: Stage, target: str, lane: int | None, start_us: int) -> Send:
+        """A new transfer, instead of any other of that output to that target."""
+        self.serial += 1
+        key = (start_us, 0, self.number, self.serial)
+        send = Send(self, stage, self.plan.links[stage.resource, target], lane, key, start_us, stage.mode.output_bytes)
+        self.sends[stage.name, target] = send
+        return send
+
+
+@dataclass(slots=True, eq=False)
+class Stage:
+    """A stage of a frame in flight: where it is to run now, and what became of it."""
+
+    frame: Frame
+    name: str
+    planned: PlannedStage
+    key: Key
+    resource: str
+    lane: int
+    mode: Mode
+    state: Literal["waiting", "running", "done", "cancelled", "failed"] = "waiting"
+    attempt: int = 0
+    moved: bool = False
+    report: RunReport | None = None
+    start_us: int = 0
+    end_us: int = 0
+    error: str = ""
+    span: FrameSpan | None = None
+
+    @property
+    def use(self) -> Use:
+        """What it is in a plan."""
+        return self.name, None
+
+    @property
+    def on(self) -> str | None:
+        """The resource that it occupies."""
+        return self.resource
+
+    @property
+    def opened(self) -> bool:
+        """Whether it is over and, if it is a gate, open."""
+        return self.report is not None and self.report.opened
+
+    def lasts_us(self) -> int:
+        """How long it is planned to take."""
+        return self.mode.duration_us
+
+    def record(self) -> StageRecord:
+        """What became of it."""
+        release_us, run = self.frame.release_us, self.planned.run
+        outcome: Outcome = "failed" if self.state == "failed" else "cancelled" if self.state == "cancelled" else "done"
+        return StageRecord(
+            stage=self.name,
+            resource=self.resource,
+            variant=self.mode.variant,
+            lane=self.lane,
+            attempt=self.attempt,
+            outcome=outcome,
+            mode=self.mode,
+            planned_start_us=release_us + run.start_us,
+            planned_end_us=release_us + run.end_us,
+            start_us=self.start_us,
+            end_us=self.end_us,
+            error=self.error,
+            report=self.report,
+        )
+
+
+@dataclass(slots=True, eq=False)
+class Send:
+    """A transfer of a frame in flight. `dropped`: nobody waits for it any more."""
+
+    frame: Frame
+    stage: Stage
+    link: Link
+    lane: int | None
+    key: Key
+    planned_us: int
+    bytes: int
+    wait: Wait | None = None
+    """The gates it still waits for; times are from the frame's release."""
+    state: Literal["waiting", "sending", "travelling", "arrived", "dropped"] = "waiting"
+    start_us: int = 0
+    sent_us: int = 0
+    arrive_us: int = 0
+    span: FrameSpan | None = None
+
+    @property
+    def use(self) -> Use:
+        """What it is in a plan."""
+        return self.stage.name, self.link.target
+
+    @property
+    def on(self) -> str | None:
+        """The resource that it occupies, if any."""
+        return self.link.resource
+
+    def lasts_us(self) -> int:
+        """How long it is planned to take."""
+        return self.link.sending_us(self.bytes)
+
+    def record(self) -> SendRecord:
+        """What became of it."""
+        return SendRecord(
+            stage=self.stage.name,
+            source=self.link.source,
+            target=self.link.target,
+            resource=self.link.resource,
+            lane=self.lane,
+            planned_start_us=self.planned_us,
+            start_us=self.start_us,
+            sent_us=self.sent_us,
+            arrive_us=self.arrive_us,
+            nj=self.link.sending_nj(self.bytes),
+        )
+
+
+Job = Stage | Send
+
+
+@dataclass(slots=True, eq=False)
+class FrameSpan:
+    """A time in which a frame has a resource awake, and what of it is to be done then."""
+
+    frame: Frame
+    resource: str
+    wakes: bool = False
+    """It begins with waking, just in time; otherwise it is open from the start."""
+    begins_us: int = 0
+    """No earlier does it begin with waking. This and all that follows is on the run's clock, but for `waits`."""
+    due_us: int | None = None
+    """When it is woken in any case, where it sleeps though it should be awake."""
+    starts_us: dict[Use, int] = field(default_factory=dict)
+    """The planned starts of its uses."""
+    waits: dict[Use, Wait] = field(default_factory=dict)
+    hold_until_us: int | None = None
+    """Until when it is to be held after its last use."""
+    jobs: dict[Use, Job] = field(default_factory=dict)
+    """What of it is not over."""
+    is_open: bool = False
+    from_us: int | None = None
+    """Since when it is awake for it; None: it is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """A run or transfer that nobody waits for any more, and that has not ended yet."""
+
+    start_us: int
+    planned_us: int
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """One lane of a resource: what it does, and what it does next."""
+
+    resource: str
+    index: int
+    ready_us: int
+    queue: list[tuple[Key, int, Job]] = field(default_factory=list)
+    busy: Job | None = None
+    given_up: GivenUp | None = None
+
+    @property
+    def is_free(self) -> bool:
+        """Whether something may start."""
+        return self.busy is None and self.given_up is None
+
+    def remove(self, job: Job) -> None:
+        """Take it out of the queue."""
+        self.queue = [entry for entry in self.queue if entry[2] is not job]
+
+    def free_us(self, now_us: int) -> int:
+        """When it will have done all it has, if everything lasts as long as planned."""
+        at_us = max(now_us, self.ready_us)
+        if self.busy is not None:
+            at_us = max(at_us, expected_end_us(self.busy.start_us + self.busy.lasts_us(), now_us))
+        if self.given_up is not None:
+            at_us = max(at_us, expected_end_us(self.given_up.start_us + self.given_up.planned_us, now_us))
+        for key, _, job in self.queue:
+            at_us = max(at_us, key[0]) + job.lasts_us()
+        return at_us
+
+    def is_suspect(self, now_us: int) -> bool:
+        """Whether what it runs is so late that it may never end."""
+        if self.given_up is not None:
+            start_us, planned_us = self.given_up.start_us, self.given_up.planned_us
+        elif isinstance(self.busy, Stage):
+            start_us, planned_us = self.busy.start_us, self.busy.lasts_us()
+        else:
+            return False
+        return now_us - start_us - planned_us > max(SUSPECT_FACTOR * planned_us, SUSPECT_LEAST_US)
+
+
+def has_decided(frame: Frame, gates: Sequence[str]) -> bool:
+    """Whether one of several gates has opened, or all have closed, were cancelled or failed."""
+    known = [frame.stages[name] for name in gates]
+    return any(gate.state == "done" and gate.opened for gate in known) or all(gate.state in OVER for gate in known)
+
+
+def expected_end_us(planned_us: int, now_us: int) -> int:
+    """When a run that has not ended may end: as planned; once it is late, as late again as it is already."""
+    return planned_us if planned_us > now_us else now_us + max(1, now_us - planned_us)
+
+
+def occupies(send: Send) -> bool:
+    """Whether it takes a lane for some time; what sends for 0 us overlaps nothing."""
+    return send.link.resource is not None and send.lasts_us() > 0
+
+
+def is_fed(stage: Stage) -> bool:
+    """Whether all that a stage waits for has arrived, or is known never to."""
+    frame = stage.frame
+    for name in stage.planned.waits:
+        source = frame.stages[name]
+        if source.state == "done":
+            if source.resource != stage.resource and frame.sends[name, stage.resource].state != "arrived":
+                return False
+        elif source.state not in ("cancelled", "failed"):
+            return False
+    return True
+
+
+def is_needed(send: Send) -> bool:
+    """Whether something waits for a transfer at its target."""
+    if send.stage.state in ("cancelled", "failed") or send.stage.resource != send.link.source:
+        return False
+    stages = send.frame.stages
+    return any(
+        stages[name].state == "waiting" and stages[name].resource == send.link.target
+        for name in send.stage.planned.readers
+    )
+
+
+def fate_of(stage: Stage) -> tuple[Literal["cancelled", "failed"], str] | None:
+    """What a waiting stage comes to without running; None while it may still run. Gates decide first."""
+    stages, needs = stage.frame.stages, stage.planned.needs
+    gates = [stages[name] for name in needs.gates]
+    if any(gate.state not in OVER for gate in gates):
+        return None
+    if gates and not any(gate.state == "done" and gate.opened for gate in gates):
+        failed = [gate.name for gate in gates if gate.state == "failed"]
+        return ("failed", f"its gate {failed[0]} failed") if failed else ("cancelled", "")
+    reads = [stages[name] for name in needs.reads]
+    failed = [read.name for read in reads if read.state == "failed"]
+    if failed:
+        return "failed", f"its input {failed[0]} failed"
+    absent = sum(read.state == "cancelled" or makes_nothing_for(read, stage.name) for read in reads)
+    if absent and not (needs.takes_absent and absent < len(reads)):
+        return "cancelled", ""
+    return None
+
+
+def makes_nothing_for(stage: Stage, reader: str) -> bool:
+    """Whether a stage of a batch computed nothing for that reader."""
+    return stage.report is not None and reader in stage.report.absent_for
+
+
+def broken_lane(lane: Lane) -> Iterator[str]:
+    """What must never be of a lane."""
+    where = f"{lane.resource}[{lane.index}]"
+    if [entry[0] for entry in lane.queue] != sorted(entry[0] for entry in lane.queue):
+        yield f"the queue of {where} is out of order"
+    for _, _, job in lane.queue:
+        if job.state != "waiting":
+            yield f"{where} has something queued that is {job.state}"
+    if lane.busy is not None and lane.busy.state not in ("running", "sending"):
+        yield f"{where} is busy with something that is {lane.busy.state}"
+    if lane.busy is not None and lane.given_up is not None:
+        yield f"{where} does something beside what was given up and has not ended"
+
+
+def broken_frame(frame: Frame, lanes: Mapping[str, Sequence[Lane]]) -> Iterator[str]:
+    """What must never be of a frame in flight."""
+    stages = frame.stages.values()
+    going = sum(send.state in ("sending", "travelling") for send in frame.sends.values())
+    if frame.open != sum(stage.state not in OVER for stage in stages) + going or not frame.open:
+        yield f"frame {frame.number} has miscounted what is left of it"
+    for stage in stages:
+        where = f"stage {stage.name} of frame {frame.number}"
+        lane = lanes[stage.resource][stage.lane]
+        if stage.state == "waiting" and all(entry[2] is not stage for entry in lane.queue):
+            yield f"{where} waits and is in no queue"
+        if stage.state == "running" and lane.busy is not stage:
+            yield f"{where} runs on a lane that does something else"
+        if stage.state in ("running", "done") and not is_fed(stage):
+            yield f"{where} started before its inputs were there"
+        if stage.state == "waiting":
+            for name in stage.planned.waits:
+                source = frame.stages[name]
+                send = frame.sends.get((name, stage.resource))
+                lacks = send is None or send.state == "dropped"
+                if source.resource != stage.resource and source.state not in ("cancelled", "failed") and lacks:
+                    yield f"{where} waits for {name}, which nobody sends"
+    yield from _broken_spans(frame)
+
+
+def _broken_spans(frame: Frame) -> Iterator[str]:
+    jobs: list[Job] = [stage for stage in frame.stages.values() if stage.state not in OVER]
+    jobs += [send for send in frame.sends.values() if send.state in ("waiting", "sending") and send.on is not None]
+    for job in jobs:
+        span = job.span
+        if span is None or span.jobs.get(job.use) is not job or span.resource != job.on:
+            yield f"{job.use} of frame {frame.number} lies in no span of {job.on}"
+        elif job.state != "waiting" and not span.is_open:
+            yield f"{job.use} of frame {frame.number} started before its span"
+    if sum(len(span.jobs) for span in frame.spans) != len(jobs) or not all(span.jobs for span in frame.spans):
+        yield f"the spans of frame {frame.number} have something in them that is over"

@@ -1,0 +1,72 @@
+"""Entries of a ledger: some energy with its cause, and their sums."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+Cause = Literal["run", "failed run", "transfer", "wake-up", "awake", "idle tail", "radio tail", "asleep", "solver"]
+"""Why energy was used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Some energy, and why it was used. `frame` and `stage` are None and "" where it belongs to none."""
+
+    at_us: int
+    nj: int
+    cause: Cause
+    resource: str
+    frame: int | None = None
+    stage: str = ""
+    graphs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """All entries, in the order of time."""
+
+    entries: tuple[Entry, ...]
+
+    @property
+    def total_nj(self) -> int:
+        """The sum of all entries."""
+        return sum(entry.nj for entry in self.entries)
+
+    def by_cause(self) -> dict[str, int]:
+        """Nanojoules of each cause, the greatest first."""
+        return _sums((entry.cause, entry.nj) for entry in self.entries)
+
+    def by_resource(self) -> dict[str, int]:
+        """Nanojoules of each processor and radio, and of links that name neither ("a -> b"), the greatest first."""
+        return _sums((entry.resource, entry.nj) for entry in self.entries)
+
+    def by_graph(self) -> dict[str, int]:
+        """Nanojoules of each graph, the greatest first; "" is what belongs to none."""
+        return _sums(share for entry in self.entries for share in _shares(entry))
+
+
+def in_order(entries: Iterable[Entry]) -> Ledger:
+    """A ledger of these entries, without those of nothing."""
+    return Ledger(tuple(sorted((entry for entry in entries if entry.nj), key=lambda entry: entry.at_us)))
+
+
+def all_graphs(parts: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    """The graphs of several things, each once."""
+    return tuple(dict.fromkeys(graph for part in parts for graph in part))
+
+
+def _shares(entry: Entry) -> Iterator[tuple[str, int]]:
+    """An entry's energy split evenly among its graphs."""
+    graphs = entry.graphs or ("",)
+    each, rest = divmod(entry.nj, len(graphs))
+    for index, graph in enumerate(graphs):
+        yield graph, each + (index < rest)
+
+
+def _sums(parts: Iterable[tuple[str, int]]) -> dict[str, int]:
+    sums: dict[str, int] = {}
+    for name, nj in parts:
+        sums[name] = sums.get(name, 0) + nj
+    return dict(sorted(sums.items(), key=lambda item: (-item[1], item[0])))
