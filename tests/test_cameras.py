@@ -265,6 +265,41 @@ def test_fewer_frames_than_the_video_has_may_be_asked_for_and_not_more(tmp_path:
 
 
 @needs_av
+def test_a_video_of_a_phone_held_upright_is_turned(tmp_path: Path) -> None:
+    shown = np.zeros((12, 32, 64, 3), np.uint8)
+    shown[:, :, :32] = 200  # The left half.
+    write_video(tmp_path / "lying.mp4", shown, list(range(12)))
+    raw = (tmp_path / "lying.mp4").read_bytes()
+    at = raw.index(b"tkhd") + 40  # The matrix by which it is shown, which says to turn it by the clock.
+    turned = b"".join(
+        number.to_bytes(4, "big", signed=True) for number in (0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30)
+    )
+    (tmp_path / "upright.mp4").write_bytes(raw[:at] + turned + raw[at + 36 :])
+    found = read_stream(tmp_path / "upright.mp4", camera("upright.mp4", 30, 64, 32, 1))
+    assert found.repairs == ("frames of 3 channels are converted to 1",)
+    frame = found.samples[3:4][0, ..., 0].astype(int)
+    assert frame[:28].mean() > 150
+    assert frame[36:].mean() < 50
+
+
+@needs_pillow
+def test_pictures_are_upright_and_what_a_mac_puts_beside_them_is_none(tmp_path: Path) -> None:
+    from PIL import Image
+
+    lying = np.zeros((4, 6, 3), np.uint8)
+    lying[:, :3] = 200
+    (tmp_path / "eye").mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # To be turned by the clock.
+    for name in ("1.png", "2.png"):
+        Image.fromarray(lying).save(tmp_path / "eye" / name, exif=exif)
+        (tmp_path / "eye" / f"._{name}").write_bytes(b"\0\5\x16\7")
+    found = read_stream(tmp_path / "eye", camera("eye", 10, 6, 4))
+    assert found.repairs == ()
+    assert (found.samples[:] == np.rot90(lying, -1)).all()
+
+
+@needs_av
 def test_a_video_cut_short_is_read_or_refused_in_words(tmp_path: Path) -> None:
     write_video(tmp_path / "whole.mkv", greys(45), list(range(45)))
     whole = (tmp_path / "whole.mkv").read_bytes()

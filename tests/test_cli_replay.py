@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -71,6 +72,25 @@ def source_with(**params: object) -> None:
     graph = json.loads(json.dumps(recorded.WORKLOAD["graphs"]))[0]
     graph["stages"][0]["params"].update(params)
     change("workload.json", graphs=[graph])
+
+
+def test_a_replay_in_windows_tells_how_plans_came_about_and_finds_the_same(capsys):
+    status, out, _ = run(capsys, *VIRTUAL, "--window", "12")
+    assert status == 0
+    assert re.search(r"^plans of windows: \d+ looked up, \d+ proved", out, re.MULTILINE)
+    assert re.search(r"^exact, frame by frame +virtual", out, re.MULTILINE)
+    _, plain, _ = run(capsys, *VIRTUAL, "--json", "--no-compare")
+    _, windows, _ = run(capsys, *VIRTUAL, "--json", "--no-compare", "--window", "12")
+    (alone,), (within,) = json.loads(plain), json.loads(windows)
+    assert alone["planning"] is None
+    assert within["planning"]["looked_up"] + within["planning"]["proved"] > 0
+    assert [line["detections"] for line in within["pipelines"]] == [line["detections"] for line in alone["pipelines"]]
+
+
+def test_batches_are_not_placed_in_windows(capsys):
+    status, _, err = run(capsys, *VIRTUAL, "--window", "12", "--batch", "3")
+    assert status == 2
+    assert "`--window 12` does nothing with `--batch 3`" in err
 
 
 def test_a_replay_in_batches_says_so_and_finds_the_same(capsys):
@@ -366,12 +386,13 @@ def truncate(path: str) -> None:
         (
             lambda: recorded.write_wav(Path("recording/mic.wav"), rate_hz=8000),
             "recording/mic.wav: stream `mic` is declared at 16000 Hz, the file is at 8000 Hz\n"
-            "hint: resample the file, or correct the manifest\n",
+            "hint: `resample = true` in the manifest's stream converts it, or correct its `rate_hz`\n",
         ),
         (
             lambda: change("workload.json", streams=[{"name": "mic", "kind": "audio", "rate_hz": 8000}]),
             "recording `beeps` has stream `mic` with rate_hz 16000, workload `ears` reads 8000\n"
-            "hint: resample the recording, or change the workload\n",
+            "hint: in the manifest's stream, `rate_hz = 8000` and `resample = true` convert it; or change the "
+            "workload\n",
         ),
         (
             lambda: retold("recording/recording.toml", '"beeps"', '"../../beeps"'),

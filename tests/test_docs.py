@@ -275,6 +275,24 @@ def test_every_command_from_a_phones_zip_to_the_trace_works_as_it_stands(
     assert (tmp_path / "examples" / convert[-1] / "recording.toml").is_file()
 
 
+@pytest.mark.skipif(
+    importlib.util.find_spec("mcap") is None or importlib.util.find_spec("zstandard") is None,
+    reason="needs the extra `recordings`",
+)
+def test_every_command_about_recordings_works_as_it_stands(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """In the order of the page."""
+    monkeypatch.chdir(tmp_path)
+    page = commands(ROOT / "docs" / "recordings.md")
+    own = [command for command in page if command[0] == "recording" and "exports/" not in " ".join(command)]
+    assert [command[1] for command in own] == ["info", "cut", "convert", "convert"]
+    for command in own:
+        assert main(command) == 0
+    assert (tmp_path / "part" / "mic.wav").read_bytes() == (tmp_path / "again" / "mic.wav").read_bytes()
+    assert capsys.readouterr().out.startswith("demo, 80 s")
+
+
 def test_the_readme_and_the_make_file_say_how_the_command_gets_on_the_path() -> None:
     for name in ("README.md", "Makefile", "docs/documents.md"):
         assert re.search(r"source (\.venv|\$\(VENV\))/bin/activate", (ROOT / name).read_text()), name

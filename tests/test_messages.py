@@ -29,6 +29,7 @@ from message_files import (
     write_ros1,
     write_ros2,
 )
+from sounds import damaged
 
 HAVE = all(importlib.util.find_spec(name) for name in ("mcap", "mcap_protobuf", "rosbags", "zstandard", "lz4"))
 needs_extra = pytest.mark.skipif(not HAVE, reason="needs the extra `recordings`")
@@ -229,6 +230,41 @@ def test_pictures_are_read_raw_and_compressed(tmp_path: Path) -> None:
 
 
 @needs_extra
+@pytest.mark.parametrize(("encoding", "order"), [("yuv422_yuy2", (0, 1, 2, 3)), ("uyvy", (1, 0, 3, 2))])
+def test_pictures_of_usb_cameras_are_converted(tmp_path: Path, encoding: str, order: tuple[int, ...]) -> None:
+    # White, black, red and blue by BT.601: brightness, blue difference, brightness, red difference.
+    pairs = np.array([[235, 128, 16, 128], [81, 90, 81, 240], [41, 240, 41, 110]], np.uint8)[:, list(order)]
+    frames = np.tile(pairs.reshape(1, 1, 6, 2), (5, 4, 1, 1))
+    write_mcap(tmp_path / "x.mcap", raw_image(frames, encoding))
+    found = read_stream(tmp_path / "x.mcap", stream("camera", 10, 3, height_px=4, width_px=6))
+    wanted = [[255] * 3, [0] * 3, [255, 0, 0], [255, 0, 0], [0, 0, 255], [0, 0, 255]]
+    assert np.abs(found.samples[0:1][0, 0].astype(int) - wanted).max() <= 2
+
+
+@needs_extra
+@pytest.mark.parametrize("storage", ["SQLITE3", "MCAP"])
+def test_a_bag_whose_recorder_wrote_no_metadata_is_read(tmp_path: Path, storage: str) -> None:
+    write_ros2(tmp_path / "bag", imu_rows(), storage)
+    (tmp_path / "bag" / "metadata.yaml").unlink()
+    assert (open_recording(tmp_path / "bag").samples["imu"][:] == imu_rows()).all()
+
+
+@needs_extra
+def test_messages_outside_chunks_and_without_schemas_are_read(tmp_path: Path) -> None:
+    from mcap.writer import Writer
+
+    with (tmp_path / "x.mcap").open("wb") as file:
+        writer = Writer(file, use_chunking=False)
+        writer.start("", "test")
+        channel = writer.register_channel("/v", "json", 0)
+        for k in range(20):
+            writer.add_message(channel, START_NS + k * 10**8, json.dumps({"v": k}).encode(), 0)
+        writer.finish()
+    found = read_stream(tmp_path / "x.mcap", stream("other", 10, 1, topic="/v"))
+    assert found.samples[:].tolist() == list(range(20))
+
+
+@needs_extra
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
@@ -321,6 +357,22 @@ def test_an_mcap_without_a_manifest_is_a_recording_of_every_topic_that_can_be_re
 
 
 @needs_extra
+def test_channels_of_one_topic_are_each_read_in_their_own_way(tmp_path: Path) -> None:
+    *first, blocks = raw_audio(sound(8_000))
+    *second, others = protobuf_audio(sound())
+    write_mcap(tmp_path / "x.mcap", (*first, blocks), (*second, others[len(blocks) :]))
+    assert (read_stream(tmp_path / "x.mcap", MIC).samples[:] == sound()).all()
+
+
+@needs_extra
+def test_a_topic_of_which_nothing_can_be_decoded_is_refused_in_words(tmp_path: Path) -> None:
+    *channel, messages = raw_audio(sound())
+    write_mcap(tmp_path / "x.mcap", (*channel, [(at, b"torn") for at, _ in messages]))
+    with pytest.raises(RecordingError, match=r"`/mic` has no message that can be read \(JSONDecodeError"):
+        read_stream(tmp_path / "x.mcap", MIC)
+
+
+@needs_extra
 def test_labels_are_read_from_the_topic_that_is_named(tmp_path: Path) -> None:
     notes = [(START_NS + 10**9, {"what": {"said": "clap"}, "end_time": stamp(START_NS + 2 * 10**9)})]
     write_mcap(tmp_path / "x.mcap", raw_audio(sound()), json_messages("/notes", "", notes))
@@ -337,29 +389,10 @@ def test_labels_are_read_from_the_topic_that_is_named(tmp_path: Path) -> None:
         Recording.from_file(tmp_path)
 
 
-def damaged(whole: bytes, rng: Random) -> bytes:
-    raw = bytearray(whole)
-    for _ in range(rng.choice((1, 1, 2, 8))):
-        at = rng.randrange(len(raw))
-        match rng.randrange(5):
-            case 0:
-                raw[at] = rng.randrange(256)
-            case 1:
-                del raw[at:]
-            case 2:
-                del raw[at : at + rng.randrange(40)]
-            case 3:
-                raw[at : at + 8] = rng.choice((b"\xff" * 8, bytes(8), b"\0\0\0\0\0\0\0\x7f"))
-            case 4:
-                raw[at:at] = rng.randbytes(rng.randrange(20))
-        raw = raw or bytearray(1)
-    return bytes(raw)
-
-
 @needs_extra
 @pytest.mark.parametrize("name", ["x.mcap", "x.bag", "x.db3"])
 def test_damaged_files_are_read_or_refused_in_words(tmp_path: Path, name: str) -> None:
-    """A few: `tests/bench/fuzz_recordings.py` does thousands."""
+    """A few: `tests/bench/fuzz_containers.py` does thousands."""
     path = tmp_path / name
     if name == "x.mcap":
         write_mcap(path, raw_audio(sound(4_000)), imu_cdr(imu_rows(30)), vectors(imu_rows(30)), chunk_bytes=3_000)
@@ -371,7 +404,7 @@ def test_damaged_files_are_read_or_refused_in_words(tmp_path: Path, name: str) -
     whole = path.read_bytes()
     acc = stream("motion", IMU_HZ, 2, topic="/acc", fields=["acc.x", "acc.y"])
     for seed in range(150):
-        path.write_bytes(damaged(whole, Random(seed)))
+        path.write_bytes(damaged(Random(seed), whole))
         for asked in (MIC, IMU, acc) if name == "x.mcap" else (IMU,):
             try:
                 found = read_stream(path, asked)

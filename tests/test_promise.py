@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from leo_runtime.documents.problem import Mode
+from leo_runtime.documents.problem import Mode, Placement
 from leo_runtime.documents.window import CERTAIN, WindowPlacement, WindowProblem
 from leo_runtime.errors import InputError, SolverError
 from leo_runtime.frame.ledger import ledger
@@ -132,9 +132,8 @@ def test_an_answer_of_the_other_format_or_a_wrong_one_has_no_ledger() -> None:
     wrong = answer.model_copy(update={"spans": ()})
     with pytest.raises(InputError, match="breaks a rule"):
         ledger(problem, wrong)
-    frame = problem.model_copy()
-    with pytest.raises(InputError, match="WindowPlacement, got int"):
-        ledger(frame, 3)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="the answer is no WindowPlacement, but of type Placement"):
+        ledger(problem, Placement.model_construct())
 
 
 def test_true_chances_are_those_of_independent_gates() -> None:

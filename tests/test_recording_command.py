@@ -145,6 +145,18 @@ def test_an_mcap_of_ours_that_lost_its_beginning_begins_where_it_did(
     assert found.gaps["both"][0].start_us == 0
 
 
+@needs_mcap
+def test_an_mcap_of_ours_whose_manifest_is_damaged_is_read_as_any_other(tmp_path: Path) -> None:
+    from leo_runtime.recordings.mcap_writer import write_mcap
+
+    write_mcap(everything(), tmp_path / "x.mcap")
+    raw = (tmp_path / "x.mcap").read_bytes()
+    (tmp_path / "x.mcap").write_bytes(raw.replace(b'"leo-recording/1"', b'"leo-recordinG/1"'))
+    found = open_recording(tmp_path / "x.mcap")
+    assert "its manifest is damaged" in found.repairs[0]
+    assert np.array_equal(found.samples["both"][:], everything().samples["both"])
+
+
 def test_what_is_there_already_is_not_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_folder(everything(), tmp_path / "one")
     (tmp_path / "there").mkdir()

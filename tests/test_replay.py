@@ -15,8 +15,10 @@ from leo_runtime.frame.batch import Job
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.recordings.recording import LinkSample, Recording, check_streams
 from leo_runtime.replay import summary
+from leo_runtime.replay.compare import Compared
 from leo_runtime.replay.log import LogWriter, log_lines
 from leo_runtime.replay.replay import FrameSink, Replay, Span, releases, replay, streams_read
+from leo_runtime.report import replay_text
 from leo_runtime.report import tables as report
 from leo_runtime.runtime.planner import no_placement
 from leo_runtime.runtime.runtime import Runtime
@@ -137,6 +139,16 @@ def test_an_answer_that_never_came_is_a_failure_also_where_no_stage_says_why(fol
     silent = replace(frame, graphs=tuple(replace(one, outcome="failed") for one in frame.graphs))
     (failed,) = summary.failures(replace(replayed, frames=(silent,)))
     assert (failed.what, failed.count) == ("frame", 1)
+
+
+def test_gates_that_could_not_be_waited_for_are_counted_and_said(folder):
+    replayed = run(folder)
+    assert summary.waits_given_up(replayed) == 0
+    frames = tuple(replace(frame, waits_given_up=1 + number) for number, frame in enumerate(replayed.frames[:2]))
+    hurried = Compared(replace(replayed, frames=frames), {}, {}, (), {"gpu": "stuck, 2 times"})
+    assert "gates that could not be waited for: 3\nnot kept awake: gpu (stuck, 2 times)\n" in replay_text.text(hurried)
+    assert replay_text.figures(hurried)["waits_given_up"] == 3
+    assert "gates" not in replay_text.text(Compared(replayed, {}, {}, ()))
 
 
 def test_a_log_has_a_line_a_frame_and_repeats_to_the_byte(folder):

@@ -7,9 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leo_runtime.documents.problem import Deadline, Mode, Placement, Problem, Resource, StageModes
+from leo_runtime.documents.window import WindowPlacement, WindowProblem, as_window
 from leo_runtime.judge import check
+from leo_runtime.judge.window import check_window
 from leo_runtime.solver import solve
-from leo_runtime.solver.reserve import solve_with_reserve
+from leo_runtime.solver.reserve import solve_with_reserve, window_with_reserve
+from leo_runtime.solver.window import solve_window
 from leo_runtime.testing import random_problem
 
 
@@ -54,6 +57,35 @@ def test_a_reserve_that_a_cap_on_lateness_forbids_is_given_up() -> None:
     problem = fast_or_frugal(limits={"tardiness": 0})
     answer = solve_with_reserve(problem, 50, exhaustive)
     assert (answer.status, answer.stages) == ("optimal", exhaustive(problem).stages)
+
+
+def later(problem: Problem) -> WindowProblem:
+    """The same stage as a window, and once more at 1,000 us."""
+    window = as_window(problem)
+    again = window.stages[0].model_copy(update={"name": "s@2", "release_us": 1_000})
+    due = Deadline(stage="s@2", deadline_us=1_100)
+    return window.model_copy(update={"stages": (*window.stages, again), "deadlines": (*window.deadlines, due)})
+
+
+def test_in_a_window_the_reserve_is_of_the_time_from_each_release() -> None:
+    asked: list[WindowProblem] = []
+
+    def solver(problem: WindowProblem) -> WindowPlacement:
+        asked.append(problem)
+        return solve_window(problem, "exhaustive")
+
+    window = later(fast_or_frugal())
+    answer = window_with_reserve(window, 40, solver)
+    assert [due.deadline_us for due in asked[0].deadlines] == [60, 1_060]
+    assert {run.variant for run in answer.stages} == {"default"}
+    assert check_window(window, answer).ok and answer.criteria is not None
+    assert (answer.criteria.tardiness, answer.status) == (0, "feasible")
+
+
+def test_without_a_reserve_a_window_is_asked_about_as_it_is() -> None:
+    window = later(fast_or_frugal())
+    answer = window_with_reserve(window, 0, lambda problem: solve_window(problem, "exhaustive"))
+    assert (answer.status, {run.variant for run in answer.stages}) == ("optimal", {"frugal"})
 
 
 SOLVERS: tuple[Callable[[Problem], Placement], ...] = (exhaustive, lambda problem: solve(problem, "exact"))

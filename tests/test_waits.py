@@ -175,6 +175,22 @@ def test_what_lingers_until_its_next_use_is_not_held() -> None:
     assert done.spans[-1].held_until_us is None
 
 
+def test_what_is_awake_and_not_used_after_all_lingers_since_its_last_use() -> None:
+    """The gpu was last used 40 before the release and lingers for 60; its model is cancelled when the gate closes."""
+    problem = two_releases(
+        resources=[
+            {"name": "dsp", "linger_us": None},
+            {"name": "gpu", "wake_latency_us": 5, "awake_mw": 2, "linger_us": 60, "linger_mw": 1, "awake_until_us": 20},
+        ]
+    )
+    answer = placed((), ((0, 35, ()), (100, 135, ())))
+    found = play_window(problem, answer, closed=("detector0", "detector1"))
+    (span,) = [span for span in found.result.spans or () if span.resource == "gpu"]
+    assert (span.from_us, span.until_us, span.used_us) == (0, 10, -40)
+    costs = {entry.cause: entry.nj for entry in found.bill.entries if entry.resource == "gpu"}
+    assert costs == {"awake": 2 * 10, "idle tail": 10}
+
+
 def test_a_late_gate_is_waited_for_as_long_as_there_is_slack() -> None:
     """Sent by 33 and woken by 30 the model is in time even if it takes a quarter longer."""
     plan = make_window_plan(two_releases(), placed((), APART))

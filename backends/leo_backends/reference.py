@@ -25,6 +25,7 @@ from leo_runtime.operators.sound import (
     SpectrumParameters,
     VoiceGateParameters,
     feature_frames,
+    first_sample,
     frame_count,
 )
 
@@ -285,14 +286,15 @@ def _power_spectrum(params: SpectrumParameters) -> Rows:
 def _feature_framing(params: LogMelParameters, samples: int) -> Program:
     """Frames of a signal, pre-emphasised as a whole where that is asked for, with what stands beyond its ends."""
     preemphasis = np.float32(params.preemphasis if params.preemphasis_in == "signal" else 0)
-    sources = None if params.edges == "whole" else tables.sources(params, samples)
+    beyond = tables.BEYOND[params.edges]
+    sources = tables.sources(first_sample(params), tables.places(params, samples), samples, beyond)
     frames = feature_frames(params, samples)
 
     def prepare(inputs: Sequence[np.ndarray]) -> np.ndarray:
         signal = inputs[0]
         if preemphasis:
             signal = signal - preemphasis * np.concatenate([[np.float32(0)], signal[:-1]])
-        if sources is not None:
+        if params.edges != "whole":
             signal = np.where(sources < 0, np.float32(0), signal[sources])
         cut: np.ndarray = np.lib.stride_tricks.sliding_window_view(signal, params.frame_samples)
         return cut[:: params.hop_samples][:frames]

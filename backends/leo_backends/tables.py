@@ -14,7 +14,6 @@ from leo_runtime.operators.sound import (
     SpectrumParameters,
     VoiceGateParameters,
     feature_frames,
-    first_sample,
 )
 
 LEAST = float(np.finfo(np.float32).tiny)
@@ -36,17 +35,23 @@ def window(params: SpectrumParameters) -> np.ndarray:
     return offset - (1 - offset) * np.cos(angles)
 
 
-def sources(params: LogMelParameters, samples: int) -> np.ndarray:
-    """Which sample of the signal stands at each place that frames reach, from the first one's on; -1: a zero."""
-    frames = feature_frames(params, samples)
-    places = first_sample(params) + np.arange((frames - 1) * params.hop_samples + params.frame_samples)
-    if params.edges == "centred_reflected":
-        places %= 2 * (samples - 1)
-        return np.minimum(places, 2 * (samples - 1) - places)
-    if params.edges == "mirrored":
-        places %= 2 * samples
-        return np.minimum(places, 2 * samples - 1 - places)
-    return np.where((places < 0) | (places >= samples), -1, places)
+BEYOND = {"whole": 0, "filled": 0, "centred_zeros": 0, "centred_reflected": 1, "mirrored": 2}
+"""What stands beyond a signal, by `edges`: zeros, its samples in reverse order without the last one, or with it."""
+
+
+def places(params: LogMelParameters, samples: int) -> int:
+    """How many places of a signal frames reach, from the first one's first on."""
+    return (feature_frames(params, samples) - 1) * params.hop_samples + params.frame_samples
+
+
+def sources(first: int, count: int, samples: int, beyond: int) -> np.ndarray:
+    """Which sample of a signal stands at each of `count` places from `first` on, (count,); -1: a zero."""
+    at = first + np.arange(count)
+    if beyond == 0:
+        return np.where((at < 0) | (at >= samples), -1, at)
+    last = 2 * (samples - 1) if beyond == 1 else 2 * samples - 1
+    at %= 2 * (samples - 1) if beyond == 1 else 2 * samples
+    return np.minimum(at, last - at)
 
 
 def speech_band(params: VoiceGateParameters) -> tuple[int, int]:

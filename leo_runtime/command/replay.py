@@ -51,6 +51,7 @@ class Request:
     """In percent."""
     charge_solver: str | None
     batch: int
+    window: int
     no_compare: bool
     out: Path
     plot: Path | None
@@ -93,6 +94,13 @@ def add(parser: argparse.ArgumentParser) -> None:
         default=1,
         metavar="N",
         help="collect N frames and place them as one, with N times their deadlines from the last one on (default: 1)",
+    )
+    parser.add_argument(
+        "--window",
+        type=count,
+        default=0,
+        metavar="N",
+        help="place each frame with the releases known to follow, of up to N stages in all (default: 0, as if alone)",
     )
     parser.add_argument("--no-compare", action="store_true", help="leave out the other policies")
     parser.add_argument(
@@ -147,6 +155,11 @@ def _placing(request: Request) -> Placing:
 
     if request.noise > 100:
         raise InputError(f"expected a noise of at most 100 percent, got {request.noise:g}")
+    if request.window and request.batch > 1:
+        raise InputError(
+            f"`--window {request.window}` does nothing with `--batch {request.batch}`",
+            hint="a batch is placed as if nothing followed: leave out one of them",
+        )
     if request.reserve is not None and request.reserve > 99:
         raise InputError(f"expected a reserve of at most 99 percent, got {request.reserve}")
     return Placing(
@@ -156,6 +169,7 @@ def _placing(request: Request) -> Placing:
         solver_on=request.charge_solver,
         noise_ppm=round(request.noise * 10_000) or None,
         seed=request.seed,
+        window_stages=request.window,
     )
 
 

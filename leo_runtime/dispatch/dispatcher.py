@@ -31,7 +31,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -69,6 +69,7 @@ from leo_runtime.dispatch.inflight import (
     is_needed,
     occupies,
 )
+from leo_runtime.dispatch.left import LeftOver, left_over
 from leo_runtime.dispatch.plan import Plan, PlannedSend
 from leo_runtime.dispatch.power import Power
 from leo_runtime.dispatch.waits import Patience
@@ -123,9 +124,17 @@ class Dispatcher:
         """The frames in flight, in the order they were admitted."""
         return tuple(self._frames)
 
-    def lanes_ready_us(self, resource: str, now_us: int) -> tuple[int, ...]:
-        """When each lane of a resource will be free, if everything lasts as long as planned."""
-        return tuple(lane.free_us(now_us) for lane in self._lanes[resource])
+    def lanes_ready_us(self, resource: str, now_us: int, without: Collection[int] = ()) -> tuple[int, ...]:
+        """When each lane of a resource will be free, if everything lasts as long as planned.
+
+        What waits of the frames `without` is left out.
+        """
+        return tuple(lane.free_us(now_us, without) for lane in self._lanes[resource])
+
+    def left_over(self, release_us: int, now_us: int) -> tuple[LeftOver, ...]:
+        """Of the frames that may be placed again, what they have left; the latest first. Times from `release_us` on."""
+        found = (left_over(frame, release_us, now_us) for frame in reversed(self._frames.values()))
+        return tuple(left for left in found if left is not None)
 
     def suspects(self, now_us: int) -> tuple[str, ...]:
         """The resources every lane of which runs something so late that it may never end."""
@@ -231,7 +240,7 @@ class Dispatcher:
         for planned_send in plan.sends:
             self._add_send(frame.stages[planned_send.stage], planned_send)
         self._power.plan(frame, plan, (*frame.stages.values(), *frame.sends.values()), self._now_us)
-        self._power.end_holds(self._now_us)
+        self._power.hold_anew(frame, plan.holds, self._now_us)
         for resource in (resource for resource in plan.uses if resource in self._lost):
             self._lose(resource, "")
         self._finish(frame)

@@ -263,7 +263,7 @@ class SpanRecord:
     from_us: int
     until_us: int
     used_us: int
-    """When its last use ended: lingering counts from there. What has lingered by `until_us` sleeps at once then."""
+    """When its last use ended, which may be before: lingering counts from there. What has lingered sleeps at once."""
     held_until_us: int | None = None
     """It is held until then, or until another frame is admitted, whichever is first."""
 

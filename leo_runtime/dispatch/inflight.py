@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -227,15 +227,19 @@ class Lane:
         """Take it out of the queue."""
         self.queue = [entry for entry in self.queue if entry[2] is not job]
 
-    def free_us(self, now_us: int) -> int:
-        """When it will have done all it has, if everything lasts as long as planned."""
+    def free_us(self, now_us: int, without: Collection[int] = ()) -> int:
+        """When it will have done all it has, if everything lasts as long as planned.
+
+        What waits of the frames `without` is left out.
+        """
         at_us = max(now_us, self.ready_us)
         if self.busy is not None:
             at_us = max(at_us, expected_end_us(self.busy.start_us + self.busy.lasts_us(), now_us))
         if self.given_up is not None:
             at_us = max(at_us, expected_end_us(self.given_up.start_us + self.given_up.planned_us, now_us))
         for key, _, job in self.queue:
-            at_us = max(at_us, key[0]) + job.lasts_us()
+            if job.frame.number not in without:
+                at_us = max(at_us, key[0]) + job.lasts_us()
         return at_us
 
     def is_suspect(self, now_us: int) -> bool:

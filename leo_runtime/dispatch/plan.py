@@ -88,6 +88,17 @@ class PlannedSpan:
     next question."""
 
 
+@dataclass(frozen=True, slots=True)
+class PlannedHold:
+    """A resource that only later releases use, and that has to be awake, or woken, before the next question."""
+
+    resource: str
+    until_us: int
+    """When it is first planned to be used: it is held until then, or until the next question."""
+    wakes: bool = False
+    """It sleeps and is woken at once: at the next question it would be too late."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
     """A placement made ready to be dispatched, for any number of frames. Times are from the release of the frame."""
@@ -106,6 +117,7 @@ class Plan:
     """In order, each resource's by their starts."""
     jobs: Mapping[str, Job]
     """What each of its stages computes, of one frame or of a batch."""
+    holds: tuple[PlannedHold, ...] = ()
     linger_us: Mapping[str, int | None] = field(default_factory=dict)
     """How long each resource stays awake after its last use (None: it never sleeps), where the question says so."""
 

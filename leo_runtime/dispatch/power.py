@@ -14,18 +14,20 @@ longer. What is cancelled by then wakes nobody.
 use is planned or another frame is admitted, whichever is first. A resource that lingers for so long anyway is not held.
 What nothing keeps awake any more, and has lingered since its last use, sleeps at once.
 
+What only later releases use is held likewise, and woken at once where the next question would come too late for that.
+
 **Instructions.** `Hold` says that a resource has nothing to do and must not sleep, `Release` that it may again: given
 for plans of windows, which know how long resources linger. A driver whose devices do not sleep may ignore them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Literal
 
 from leo_runtime.dispatch.events import Hold, Instruction, Release, SpanRecord, Wake
 from leo_runtime.dispatch.inflight import Frame, FrameSpan, Job, has_decided
-from leo_runtime.dispatch.plan import Plan, PlannedSpan, Use
+from leo_runtime.dispatch.plan import Plan, PlannedHold, PlannedSpan, Use
 from leo_runtime.dispatch.waits import Patience
 
 
@@ -120,10 +122,16 @@ class Power:
         if not span.jobs:
             self._close(span, now_us)
 
-    def end_holds(self, now_us: int) -> None:
-        """Another frame is admitted: what its plan does not use is held no longer."""
+    def hold_anew(self, frame: Frame, holds: Collection[PlannedHold], now_us: int) -> None:
+        """Another frame is admitted: what its plan neither uses nor holds is held no longer."""
+        kept = {planned.resource for planned in holds}
         for name in tuple(self._held_until_us):
-            self._end_hold(name, now_us)
+            if name in kept:
+                del self._held_until_us[name]
+            else:
+                self._end_hold(name, now_us)
+        for planned in holds:
+            self._hold(frame, planned, now_us)
 
     def lose(self, resource: str) -> None:
         """A processor is gone: nothing is held there."""
@@ -212,7 +220,8 @@ class Power:
         if self._state[span.resource] == "asleep":
             self._to_wake.append(span)
             self._remind(span.due_us or 0)
-        self.use(span.resource, begins_us)
+        if not frame.windowed:
+            self.use(span.resource, begins_us)
 
     def _open_up(self, span: FrameSpan, at_us: int) -> None:
         span.is_open = True
@@ -233,7 +242,6 @@ class Power:
             self._count_wait(span)
             self._sleep_if_lingered(span.resource, now_us)
             self._open_up(span, now_us)
-            self.use(span.resource, now_us)
         self.wake(span.frame, span.resource, now_us)
         return True
 
@@ -272,8 +280,26 @@ class Power:
             self._held_until_us[resource] = max(hold_us, self._held_until_us.get(resource, 0))
             self._remind(hold_us)
         self._sleep_if_lingered(resource, now_us)
-        used_us = max(span.from_us, self._used_us.get(resource, 0))
+        used_us = self._used_us.get(resource, span.from_us)
         span.frame.awake.append(SpanRecord(resource, span.from_us, max(now_us, span.from_us), used_us, hold_us))
+
+    def _hold(self, frame: Frame, planned: PlannedHold, now_us: int) -> None:
+        """Keep awake, or wake, what only a later release uses."""
+        resource = planned.resource
+        if planned.wakes:
+            self.wake(frame, resource, now_us)
+        if self._state[resource] == "asleep":
+            return
+        awake_us = max(now_us, self.waking_until_us(resource) or 0)
+        until_us: int | None = frame.release_us + planned.until_us
+        if until_us is not None and (until_us <= awake_us or not self._would_sleep(resource, until_us)):
+            until_us = None
+        if until_us is not None:
+            self._held_until_us[resource] = max(until_us, self._held_until_us.get(resource, 0))
+            self._remind(until_us)
+        if until_us is not None or planned.wakes:
+            used_us = self._used_us.get(resource, now_us)
+            frame.awake.append(SpanRecord(resource, now_us, awake_us, used_us, until_us))
 
     def _end_hold(self, resource: str, now_us: int) -> None:
         del self._held_until_us[resource]

@@ -9,6 +9,7 @@ from itertools import pairwise
 from leo_runtime.dispatch.plan import (
     Needs,
     Plan,
+    PlannedHold,
     PlannedSend,
     PlannedSpan,
     Use,
@@ -48,6 +49,8 @@ def make_window_plan(
     at_hand: Collection[str] | Mapping[str, str] | None = None,
     there: Mapping[str, str] | None = None,
     after_us: int = 0,
+    elsewhere: Collection[str] = (),
+    asked_again_us: int | None = None,
 ) -> Plan:
     """Make the part of a window's answer that one frame carries out ready, for `FrameAdmitted`.
 
@@ -60,6 +63,10 @@ def make_window_plan(
     question to their names in the frame, and `there` the names of what is there already, such as the stages on
     `at:...`; the window begins `after_us` after that frame's release. `needs` and `jobs` then go by the frame's names,
     as does all of the plan, whose times are from the frame's release.
+
+    With `asked_again_us`, the time of the next question, the plan also has resources be awake for stages that only
+    later releases have: it holds what is awake already, and wakes what could not be awake in time if that began with
+    the next question. `elsewhere` are stages that other plans of the same answer carry out, those of earlier frames.
 
     `plan.placement` is the part that is carried out in the form of `leo-placement/1`, with the status, criteria and
     bounds of the whole window. The answer must be valid for the question (`leo_runtime.judge.window.check_window`).
@@ -82,6 +89,7 @@ def make_window_plan(
         spans=part.spans(),
         jobs={name: Job(name, (0,)) for name in made} if jobs is None else jobs,
         linger_us={resource.name: resource.linger_us for resource in problem.resources},
+        holds=() if asked_again_us is None else part.holds(elsewhere, asked_again_us),
     )
 
 
@@ -293,6 +301,21 @@ class _Part:
                         held_until_us=self.after_us + min(later) if later else None,
                     )
                 )
+        return tuple(found)
+
+    def holds(self, elsewhere: Collection[str], asked_again_us: int) -> tuple[PlannedHold, ...]:
+        """The resources that only later releases use, and that have to be awake or woken before the next question."""
+        found = []
+        for resource in self.window.problem.resources:
+            if resource.linger_us is None:
+                continue
+            for number, (span, starts) in enumerate(self.window.inside(resource.name)):
+                if not starts or any(stage in self.carried or stage in elsewhere for stage, _ in starts):
+                    continue
+                wakes, first_us = number > 0 or not resource.awake, min(starts.values())
+                now = span.from_us == 0 and not span.after and first_us - resource.wake_latency_us < asked_again_us
+                if now or not wakes:
+                    found.append(PlannedHold(resource.name, first_us, wakes))
         return tuple(found)
 
     def placement(self) -> Placement:

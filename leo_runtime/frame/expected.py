@@ -8,8 +8,9 @@ awake, lingering) are rounded so that they add up to that.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
 
-from leo_runtime.documents.problem import Placement, Problem
+from leo_runtime.documents.problem import Placement, Problem, Question
 from leo_runtime.documents.window import CERTAIN, Span, WindowPlacement, WindowProblem, WindowResource
 from leo_runtime.errors import InputError
 from leo_runtime.frame.entries import Cause, Entry, Ledger, all_graphs, in_order
@@ -29,20 +30,18 @@ def ledger(
     of the problem, or is of the other format.
     """
     if isinstance(problem, WindowProblem):
-        if not isinstance(placement, WindowPlacement):
-            raise InputError(f"the answer of a window is a WindowPlacement, got {type(placement).__name__}")
-        _require_valid(problem.name, check_window(problem, placement), "leo_runtime.judge.window.check_window")
-        return in_order(_window_entries(problem, placement, graphs or {}))
-    if not isinstance(placement, Placement):
-        raise InputError(f"the answer of a frame is a Placement, got {type(placement).__name__}")
-    _require_valid(problem.name, check(problem, placement), "leo_runtime.check")
-    return in_order(_frame_entries(problem, placement, graphs or {}))
+        window = cast("WindowPlacement", placement)  # Its judge says what it is if it is none.
+        _require_valid(problem, check_window(problem, window), "leo_runtime.judge.window.check_window")
+        return in_order(_window_entries(problem, window, graphs or {}))
+    frame = cast("Placement", placement)
+    _require_valid(problem, check(problem, frame), "leo_runtime.check")
+    return in_order(_frame_entries(problem, frame, graphs or {}))
 
 
-def _require_valid(name: str, report: CheckReport, judge: str) -> None:
+def _require_valid(problem: Question, report: CheckReport, judge: str) -> None:
     if report.violations:
         raise InputError(
-            f"`{name}`: the placement breaks a rule ({report.violations[0]})",
+            f"`{problem.name}`: the placement breaks a rule ({report.violations[0]})",
             hint=f"`{judge}(problem, placement)` names every broken rule",
         )
 

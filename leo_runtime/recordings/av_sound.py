@@ -3,7 +3,7 @@
 The delay of the encoder is taken off where the file tells it, as mp4 does, and MP3 by LAME and most others; an MP3
 that does not is heard 1,105 samples late, and raw AAC (`.aac`), which has no place for it, 1,024 to 2,112. What the
 encoder filled up the end with is taken off likewise. Where a packet of an mp4 is lost, zeros stand for it: what comes
-after it stays at its time. An MP3 has no times; what comes after something that is lost may be heard too early.
+after it stays at its time. An MP3 has no times: what comes after something that is lost may be heard too early.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _MOST_LOST_S = 60
 """A gap between two packets that is longer is taken for a damaged time."""
 _ZEROS_AT_A_TIME = 1 << 16
+_TIMELESS = ("mp3", "aac")
 _HEAD_BYTES = 1 << 18
 """Of an MP3: within are its tags, pictures and all, and what its encoder says of it."""
 _FRAME = 2048
@@ -46,6 +47,8 @@ class _Pass:
     broken: int = 0
     """Packets that cannot be decoded."""
     why: str = ""
+    is_timeless: bool = False
+    """Whether its packets have no times of their own."""
     promised: int | None = None
     """How many samples the container says that there are."""
     gaps: list[tuple[int, int]] = field(default_factory=list)
@@ -105,6 +108,7 @@ def _blocks(path: Path, container: InputContainer, seen: _Pass) -> Iterator[np.n
         before = block
     if before is None:
         return
+    seen.is_timeless = container.format.name in _TIMELESS
     seen.promised = _promised(path, container, stream, seen)
     filled = seen.samples - (seen.promised or seen.samples)
     if 0 < filled < len(before):
@@ -196,10 +200,8 @@ def _told(seen: _Pass) -> Iterator[str]:
         lost = sum(last - first for first, last in seen.gaps)
         yield f"{lost} samples are lost, the first at {seen.gaps[0][0] / seen.rate_hz:g} s; zeros stand there"
     if seen.promised is not None and seen.promised - seen.samples > _FRAME:
-        yield (
-            f"cut or damaged: it says it has {seen.promised} samples, and {seen.samples} can be read; what comes after "
-            "something that is lost is heard too early"
-        )
+        early = "; what comes after something that is lost is heard too early" if seen.is_timeless else ""
+        yield f"cut or damaged: it says it has {seen.promised} samples, and {seen.samples} can be read{early}"
     if seen.outside:
         yield f"values outside -1 to 1 are cut off there: {seen.outside}"
 

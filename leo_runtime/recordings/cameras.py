@@ -43,7 +43,9 @@ def read_folder(path: Path, stream: RecordedStream) -> StreamData:
     """
     _pillow()
     try:
-        files = sorted((file for file in path.iterdir() if file.suffix.lower() in PICTURES), key=_numbered)
+        # What begins with a dot is put beside each file by a Mac, under the same end of the name.
+        found = (file for file in path.iterdir() if file.suffix.lower() in PICTURES and file.name[0] != ".")
+        files = sorted(found, key=_numbered)
     except (OSError, ValueError) as error:
         raise RecordingError(
             f"{path}: cannot be read as a folder of pictures ({without_path(error)})",
@@ -122,6 +124,13 @@ def _pillow() -> Any:
     return Image
 
 
+def upright(picture: Any) -> Any:
+    """A picture as it is shown: cameras that were held otherwise say so, and turn nothing (EXIF orientation)."""
+    from PIL import ImageOps
+
+    return ImageOps.exif_transpose(picture) if picture.getexif().get(0x0112, 1) != 1 else picture
+
+
 def _numbered(file: Path) -> tuple[Any, ...]:
     """As people count: frame 2 goes before frame 10."""
     parts = re.split(r"([0-9]+)", file.name)
@@ -153,7 +162,7 @@ class _PictureReader:
                 warnings.simplefilter("error")
                 with Image.open(file) as picture:
                     require_pixels(where, picture.width, picture.height)
-                    return self._frame(where, picture)
+                    return self._frame(where, upright(picture))
         except (RecordingError, MissingExtraError):
             raise
         except Exception as error:  # Pillow raises whatever its decoders do.
@@ -217,7 +226,7 @@ def _picture_reader(files: list[Path], stream: RecordedStream) -> tuple[_Picture
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             with Image.open(files[0]) as first:
-                mode, size, bands = first.mode, first.size, len(first.getbands())
+                mode, size, bands = first.mode, upright(first).size, len(first.getbands())
     except Exception as error:
         raise RecordingError(
             f"{files[0]}: cannot be read as a picture ({words(error)})", hint="copy it again"
@@ -236,7 +245,8 @@ def form_of(where: str, file: Any) -> tuple[int, int, int]:
             warnings.simplefilter("error")
             with Image.open(file) as picture:
                 bands = 3 if picture.mode == "P" else len(picture.getbands())
-                return picture.width, picture.height, bands if bands in _PILLOW_MODES else 3
+                width, height = upright(picture).size
+                return width, height, bands if bands in _PILLOW_MODES else 3
     except Exception as error:
         raise RecordingError(f"{where}: cannot be read as a picture ({words(error)})", hint="copy it again") from None
 
@@ -255,8 +265,9 @@ class _Video:
     """A video file, whose frames are found by their number in the order they are shown."""
 
     def __init__(self, path: Path, stream: RecordedStream) -> None:
-        """Finds out when its frames are, and decodes none."""
+        """Finds out when its frames are, and decodes the first."""
         self._container: Any = None
+        self._width = self._height = self._channels = self._turns = self._next = 0
         try:
             import av
         except ImportError:
@@ -268,6 +279,9 @@ class _Video:
         try:
             self._open()
             self._pts, self._keys, base = self._index()
+            self._open()
+            if len(self._pts):
+                self._turn_to_show()
         except RecordingError:
             raise
         except Exception as error:
@@ -277,6 +291,13 @@ class _Video:
         self.times_us = (self._pts - self._pts[0]) * (base * 1e6)
         require_pixels(str(path), self._width, self._height)
         self.repairs = tuple(converting(stream, self._width, self._height, self._channels))
+
+    def _turn_to_show(self) -> None:
+        """Phones that are held upright record frames that lie, and say by how much they are to be turned."""
+        found = self._decode_up_to(0)
+        self._turns = 0 if found is None else _quarter_turns(found)
+        if self._turns % 2:
+            self._width, self._height = self._height, self._width
 
     def _unreadable(self, error: Exception) -> RecordingError:
         said = without_path(error) if isinstance(error, OSError) else words(error)
@@ -295,8 +316,7 @@ class _Video:
         self._width, self._height = context.width, context.height
         self._channels = 1 if str(context.pix_fmt).startswith("gray") else 3
         self._frames: Any = None
-        self._next = 0
-        """At this number, or before it, is the frame that comes next."""
+        self._next = 0  # At this number, or before it, is the frame that comes next.
 
     def close(self) -> None:
         """Let go of the file."""
@@ -364,6 +384,14 @@ class _Video:
     def _converted(self, frame: Any) -> np.ndarray:
         height, width, channels = self._stream.sample_shape
         require_pixels(str(self._path), frame.width, frame.height)
-        made = frame.reformat(width=width, height=height, format=_AV_FORMATS[channels], interpolation="AREA")
+        lying = _quarter_turns(frame) % 2 == 1
+        size = {"width": height, "height": width} if lying else {"width": width, "height": height}
+        made = frame.reformat(**size, format=_AV_FORMATS[channels], interpolation="AREA")
         array: np.ndarray = made.to_ndarray()
-        return array.reshape(height, width, channels)
+        array = np.rot90(array.reshape(size["height"], size["width"], channels), _quarter_turns(frame))
+        return np.ascontiguousarray(array)
+
+
+def _quarter_turns(frame: Any) -> int:
+    """By how many quarters, against the clock, a frame is to be turned."""
+    return round(getattr(frame, "rotation", 0) / 90) % 4

@@ -46,6 +46,9 @@ _DELAY_NS = 10**9
 _DEPTHS = {"mono16": "u2", "16UC1": "u2", "16SC1": "i2", "32FC1": "f4", "32FC2": "f4", "32FC3": "f4", "32FC4": "f4"}
 _COLOURS = {"rgb8": "RGB", "bgr8": "BGR", "mono8": "L", "8UC1": "L", "rgba8": "RGBA", "bgra8": "BGRA"}
 """Encodings of raw images of ROS and Foxglove, as Pillow calls the order of their bytes."""
+_YUV = {"yuyv": (0, 1, 3), "yuv422_yuy2": (0, 1, 3), "uyvy": (1, 0, 2), "yuv422": (1, 0, 2)}
+"""Encodings of two pixels in four bytes: where the first brightness, blue and red difference are. The second
+brightness is two behind the first."""
 BEGINS: dict[bytes, Callable[[Path], MessageFile]] = {
     b"\x89MCAP0\r\n": McapFile,
     b"#ROSBAG V": RosBag,
@@ -62,7 +65,7 @@ def is_message_file(path: Path) -> bool:
 def _opener(path: Path) -> Callable[[Path], MessageFile] | None:
     try:
         if path.is_dir():
-            return RosBag if (path / "metadata.yaml").is_file() else None
+            return RosBag if (path / "metadata.yaml").is_file() or _storage(path) else None
         with path.open("rb") as file:
             begin = file.read(16)
     except (OSError, ValueError):
@@ -85,11 +88,18 @@ def _opened(path: Path, _changed_ns: int, _bytes: int) -> MessageFile:
     if found is None:
         McapFile(path)  # Which says what is wrong with it.
         raise RecordingError(f"{path}: is neither MCAP nor a ROS bag", hint="copy it again, or convert it")
-    if path.is_dir():
-        inside = sorted(path.glob("*.mcap"))
-        if len(inside) == 1:  # Whose chunks can be read one by one, also where it is damaged.
-            return McapFile(inside[0])
+    # The one file of a folder is read without its metadata.yaml, which recorders that are killed do not write.
+    inside = _storage(path) if path.is_dir() else []
+    if len(inside) == 1:
+        return McapFile(inside[0]) if inside[0].suffix == ".mcap" else RosBag(inside[0])
     return found(path)
+
+
+def _storage(folder: Path) -> list[Path]:
+    """The files of a ROS 2 bag; none where the folder is that of a recording of ours."""
+    if (folder / "recording.toml").exists():
+        return []
+    return sorted(path for path in folder.iterdir() if path.suffix in (".mcap", ".db3"))
 
 
 def read_messages(path: Path, stream: RecordedStream) -> StreamData:
@@ -154,8 +164,9 @@ class _Source:
         taken, left_out, first_error = 0, 0, ""
         shift_ns: int | None = None
         for logged in self.file.messages((self.topic.name,)):
+            message: Any = None
             try:
-                message = self.topic.decode(logged.raw)
+                message = logged.decode()
                 time_ns, shift_ns = self._time_ns(logged, message, shift_ns)
                 take(time_ns, message)
                 taken += 1
@@ -383,10 +394,10 @@ def _pictures(source: _Source) -> StreamData:
         raw = None
         if source.topic.kind != "CompressedImage":
             encoding = str(field(message, "encoding"))
-            if encoding not in _DEPTHS and encoding not in _COLOURS:
+            if encoding not in _DEPTHS and encoding not in _COLOURS and encoding not in _YUV:
                 raise RecordingError(
                     f"{source.where} holds pictures as `{encoding[:40]}`",
-                    hint=f"one of {', '.join((*_COLOURS, *_DEPTHS))} is read: convert them",
+                    hint=f"one of {', '.join((*_COLOURS, *_YUV, *_DEPTHS))} is read: convert them",
                 )
             width, height, step = (int(field(message, name)) for name in ("width", "height", "step"))
             cameras.require_pixels(source.where, width, height)
@@ -406,7 +417,7 @@ def _pictures(source: _Source) -> StreamData:
     told: tuple[str, ...] = ()
     if found[0].raw is not None and not deep:
         encoding, width, height, _, _ = found[0].raw
-        told = tuple(cameras.converting(stream, width, height, len(_COLOURS[encoding])))
+        told = tuple(cameras.converting(stream, width, height, len(_COLOURS.get(encoding, "RGB"))))
     dtype = np.dtype(np.float32 if deep else np.uint8)
     return cameras.gathered(lambda at: show(found[at]), put, stream, dtype, told)
 
@@ -426,7 +437,7 @@ def _frames(source: _Source, spool: _Spool, deep: bool) -> Callable[[_Picture], 
             depth = np.dtype(_DEPTHS[encoding]).newbyteorder(">" if big else "<")
             channels = int(encoding[-1]) if encoding.startswith("32FC") else 1
         else:
-            depth, channels = np.dtype(np.uint8), len(_COLOURS[encoding])
+            depth, channels = np.dtype(np.uint8), 2 if encoding in _YUV else len(_COLOURS[encoding])
         row_bytes = width * channels * depth.itemsize
         if step < row_bytes or len(data) < step * (height - 1) + row_bytes:
             raise RecordingError(f"{where}: holds {len(data)} bytes, less than {height} rows of {row_bytes}")
@@ -440,8 +451,10 @@ def _frames(source: _Source, spool: _Spool, deep: bool) -> Callable[[_Picture], 
                     hint="correct the manifest: pictures of such values are not scaled",
                 )
             return frame.astype(np.float32)
-        order = _COLOURS[encoding]
-        if order.startswith("BGR"):
+        order = _COLOURS.get(encoding, "RGB")
+        if encoding in _YUV:
+            frame = _rgb(frame, *_YUV[encoding])
+        elif order.startswith("BGR"):
             frame = frame[..., [2, 1, 0, 3][:channels]]
         if frame.shape == stream.sample_shape:
             return np.ascontiguousarray(frame)
@@ -450,11 +463,26 @@ def _frames(source: _Source, spool: _Spool, deep: bool) -> Callable[[_Picture], 
     return show
 
 
+def _rgb(pixels: np.ndarray, y: int, u: int, v: int) -> np.ndarray:
+    """Red, green and blue (height, width, 3) of YUV 4:2:2 (height, width, 2), by ITU-R BT.601, brightness 16 to 235."""
+    height, width = pixels.shape[:2]
+    pairs = pixels.reshape(height, width // 2, 4).astype(np.float32)
+    brightness = 1.164 * (pairs[..., [y, y + 2]] - 16)
+    blue, red = pairs[..., u, None] - 128, pairs[..., v, None] - 128
+    found = np.stack(
+        [brightness + 1.596 * red, brightness - 0.392 * blue - 0.813 * red, brightness + 2.017 * blue], axis=-1
+    )
+    rgb: np.ndarray = np.clip(np.rint(found), 0, 255).astype(np.uint8)
+    return rgb.reshape(height, width, 3)
+
+
 def picture_form(topic: Topic, message: Any) -> tuple[int, int, int]:
     """Width, height and channels of a topic's pictures. Raises whatever comes of a message that lacks something."""
     if topic.kind == "CompressedImage":
         return cameras.form_of(topic.name, BytesIO(content(field(message, "data"))))
     encoding = str(field(message, "encoding"))
+    if encoding in _YUV:
+        return int(field(message, "width")), int(field(message, "height")), 3
     if encoding not in _COLOURS and encoding not in _DEPTHS:
         raise ValueError(f"it holds pictures as `{encoding[:40]}`")
     channels = len(_COLOURS[encoding]) if encoding in _COLOURS else int(encoding[-1]) if encoding[-2] == "C" else 1
@@ -471,7 +499,7 @@ def messages_of(path: Path, topic: str) -> Iterator[tuple[int, int, Any]]:
         raise RecordingError(f"{path}: has no topic `{topic}`", hint=f"it has {', '.join(file.topics)}")
     for logged in file.messages((topic,)):
         try:
-            message = file.topics[topic].decode(logged.raw)
+            message = logged.decode()
         except MissingExtraError:
             raise
         except Exception:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,12 +88,19 @@ class McapFile:
         with suppress(KeyError, ValueError):  # What leo-runtime wrote says when it began, also where that is lost.
             self.start_ns = int(self.metadata[METADATA]["start_ns"])
         self.topics: Mapping[str, Topic] = {
-            channel.topic: self._topic(channel)
+            channel.topic: Topic(channel.topic, self._schema(channel).name)
             for _, channel in sorted(self._channels.items(), key=lambda each: each[1].topic)
         }
+        # Of each channel: several may publish on one topic, each in its own way.
+        self._decoders: dict[int, Callable[[bytes], Any]] = {
+            number: self._decoder(channel) for number, channel in self._channels.items()
+        }
 
-    def _topic(self, channel: _Channel) -> Topic:
-        schema = self._schemas.get(channel.schema, _Schema("", "", b""))
+    def _schema(self, channel: _Channel) -> _Schema:
+        return self._schemas.get(channel.schema, _Schema("", "", b""))
+
+    def _decoder(self, channel: _Channel) -> Callable[[bytes], Any]:
+        schema = self._schema(channel)
         made: list[Any] = []
 
         def decode(raw: bytes) -> Any:
@@ -103,7 +110,7 @@ class McapFile:
                 )
             return made[0](raw)
 
-        return Topic(channel.topic, schema.name, decode)
+        return decode
 
     def messages(self, topics: Collection[str]) -> Iterator[Logged]:
         """The messages of these topics, in the order of the file. Raises `RecordingError`."""
@@ -113,7 +120,7 @@ class McapFile:
                 file.seek(len(MAGIC))
                 for channel, log_ns, raw in self._records(file, look=False):
                     if channel in wanted:
-                        yield Logged(wanted[channel], log_ns, bytes(raw))
+                        yield Logged(wanted[channel], log_ns, bytes(raw), self._decoders[channel])
         except OSError as error:
             raise RecordingError(f"{self._path}: cannot be read as MCAP ({without_path(error)})") from None
 

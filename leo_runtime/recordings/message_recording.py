@@ -38,12 +38,16 @@ _MOTION = ("Imu", "MagneticField", "AccelStamped", "Vector3Stamped")
 def open_message_file(path: Path) -> Recording:
     """The recording of an MCAP or a ROS bag: by the manifest that is in it, else of every topic that can be read."""
     file = open_messages(path)
-    manifest = _own_manifest(file, path.name)
+    damaged: tuple[str, ...] = ()
+    try:
+        manifest = _own_manifest(file, path.name)
+    except DocumentError as error:
+        manifest, damaged = None, (f"its manifest is damaged ({error}): streams are read as they seem to be",)
     if manifest is not None:
         return Recording.of_manifest(manifest, path.parent)
     manifest, told = _made_manifest(file, path)
     recording = Recording.of_manifest(manifest, path.parent)
-    return replace(recording, repairs=(*recording.repairs, *told))
+    return replace(recording, repairs=(*damaged, *recording.repairs, *told))
 
 
 def _own_manifest(file: MessageFile, name: str) -> RecordingManifest | None:
@@ -68,7 +72,7 @@ def _made_manifest(file: MessageFile, path: Path) -> tuple[RecordingManifest, li
         times[logged.topic].append(max(-(2**63), min(2**63 - 1, logged.log_ns - file.start_ns)))
         if logged.topic not in firsts:
             try:
-                firsts[logged.topic] = file.topics[logged.topic].decode(logged.raw)
+                firsts[logged.topic] = logged.decode()
             except MissingExtraError:
                 raise
             except Exception:  # The next one may be whole.

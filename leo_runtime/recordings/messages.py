@@ -46,8 +46,6 @@ class Topic:
     name: str
     type: str
     """Of its messages, such as `sensor_msgs/msg/Imu` or `foxglove.RawAudio`; may be empty."""
-    decode: Callable[[bytes], Any]
-    """A message as an object or a dictionary. Raises whatever it likes."""
 
     @property
     def kind(self) -> str:
@@ -62,6 +60,11 @@ class Logged:
     topic: str
     log_ns: int
     raw: bytes
+    read: Callable[[bytes], Any]
+
+    def decode(self) -> Any:
+        """The message as an object or a dictionary. Raises whatever comes of damaged bytes."""
+        return self.read(self.raw)
 
 
 class MessageFile(Protocol):

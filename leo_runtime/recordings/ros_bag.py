@@ -36,12 +36,11 @@ class RosBag:
             raise RecordingError(f"{path}: holds no messages", hint="record it again")
         read = store.deserialize_cdr if is2 else store.deserialize_ros1
 
-        def decode(name: str) -> Callable[[bytes], Any]:
+        def decoder(name: str) -> Callable[[bytes], Any]:
             return lambda raw: read(raw, name)
 
-        self.topics: Mapping[str, Topic] = {
-            topic: Topic(topic, name, decode(name)) for topic, name in sorted(types.items())
-        }
+        self.topics: Mapping[str, Topic] = {topic: Topic(topic, name) for topic, name in sorted(types.items())}
+        self._decoders = {name: decoder(name) for name in types.values()}
 
     def _open(self) -> Any:
         from rosbags.highlevel import AnyReader
@@ -65,7 +64,7 @@ class RosBag:
                 if wanted:
                     for connection, log_ns, raw in reader.messages(wanted):
                         done_ns = log_ns
-                        yield Logged(connection.topic, log_ns, bytes(raw))
+                        yield Logged(connection.topic, log_ns, bytes(raw), self._decoders[connection.msgtype])
         except Exception as error:
             what = f"it is damaged ({words(error)[:120]}): what follows {(done_ns - self.start_ns) / 1e9:.6g} s is lost"
             if what not in self.lost:

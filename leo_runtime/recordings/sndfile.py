@@ -1,7 +1,9 @@
 """Reads FLAC and OGG (Vorbis and Opus), by libsndfile, block by block.
 
 FLAC is exact. The others are as near as they were encoded, and libsndfile takes off their delay. Of a file that was cut
-or damaged, what can be decoded is read, and told. (MP3 it reads no farther than it guesses by the file's length.)
+or damaged, what can be decoded is read, and told. libsndfile stops at what is damaged (FLAC) or leaves it out (OGG):
+where FFmpeg is installed, it reads such a file, with zeros for what is lost and the rest at its time. (MP3 libsndfile
+reads no farther than it guesses by the file's length.)
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from leo_runtime.errors import MissingExtraError, RecordingError
+from leo_runtime.recordings.av_sound import read_av_sound
 from leo_runtime.recordings.reader import StreamData, without_path
 from leo_runtime.recordings.samples import gathered
 from leo_runtime.recordings.sound import EXTRA, as_int16, count_outside
@@ -40,7 +43,7 @@ class _Pass:
     broken: str = ""
 
 
-def read_sndfile(path: Path, _stream: RecordedStream) -> StreamData:
+def read_sndfile(path: Path, stream: RecordedStream) -> StreamData:
     """The samples of a file as int16, rounded where it has more bits.
 
     Raises `MissingExtraError`, and `RecordingError` where nothing of it can be read.
@@ -59,7 +62,18 @@ def read_sndfile(path: Path, _stream: RecordedStream) -> StreamData:
     if samples is None:
         why = f"cannot be read ({seen.broken})" if seen.broken else "holds no samples"
         raise RecordingError(f"{path}: {why}", hint="copy or record it again")
-    return StreamData(samples, rate_hz, tuple(_told(path, form, promised, seen)))
+    found = StreamData(samples, rate_hz, tuple(_told(path, form, promised, seen)))
+    is_torn = bool(seen.broken) or _lacks(promised, seen)
+    return (_by_ffmpeg(path, stream, found) if is_torn else None) or found
+
+
+def _by_ffmpeg(path: Path, stream: RecordedStream, found: StreamData) -> StreamData | None:
+    """What FFmpeg reads of a damaged file, where that is more at the same rate. (Opus it always gives at 48 kHz.)"""
+    try:
+        other = read_av_sound(path, stream)
+    except (MissingExtraError, RecordingError):
+        return None
+    return other if other.rate_hz == found.rate_hz and len(other.samples) > len(found.samples) else None
 
 
 def _opened(path: Path) -> Any:
@@ -119,7 +133,7 @@ def _words(error: Exception) -> str:
 def _told(path: Path, form: str, promised: int, seen: _Pass) -> Iterator[str]:
     if seen.broken:
         yield f"damaged after {seen.samples} samples ({seen.broken}); those before it are read"
-    elif 0 < promised < _MOST and promised != seen.samples:
+    elif _lacks(promised, seen):
         yield (
             f"cut or damaged: it says it has {promised} samples, and {seen.samples} can be read; what comes after "
             "something that is lost is heard too early"
@@ -128,6 +142,10 @@ def _told(path: Path, form: str, promised: int, seen: _Pass) -> Iterator[str]:
         yield f"cut: its end is missing; the {seen.samples} samples up to there are read"
     if seen.outside:
         yield f"values outside -1 to 1 are cut off there: {seen.outside}"
+
+
+def _lacks(promised: int, seen: _Pass) -> bool:
+    return 0 < promised < _MOST and promised != seen.samples
 
 
 def _has_its_end(path: Path) -> bool:

@@ -10,7 +10,9 @@ from functools import partial
 from leo_runtime import solver
 from leo_runtime.backend import Backend
 from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.documents.profile import Profile
+from leo_runtime.documents.window import WindowPlacement, WindowProblem
 from leo_runtime.documents.workload import Workload
 from leo_runtime.progress import Progress
 from leo_runtime.recordings.recording import Recording
@@ -19,7 +21,9 @@ from leo_runtime.replay.replay import FrameSink, Replay, Span, Time, replay
 from leo_runtime.replay.shared_kernels import SharedKernels
 from leo_runtime.runtime.planner import BATCH_NODES, Solver
 from leo_runtime.runtime.runtime import Runtime
-from leo_runtime.solver.reserve import solve_with_reserve
+from leo_runtime.runtime.windows import Planning
+from leo_runtime.solver.reserve import solve_with_reserve, window_with_reserve
+from leo_runtime.solver.window import solve_window
 
 POLICIES = ("cpu-only", "dsp-first", "gpu-first", "greedy")
 """The simpler policies that are set beside the solver's."""
@@ -57,15 +61,25 @@ class Placing:
     noise_ppm: int | None = None
     """The spread of durations in virtual time."""
     seed: int = 0
+    window_stages: int = 0
+    """How many stages a window has at most; 0: frames, and batches, are placed as if they were alone."""
 
     def solver(self, time: Time) -> Solver:
-        """What answers a frame's question."""
+        """What answers a frame's question, or a window's."""
         reserve_percent = self.reserve_percent
         if reserve_percent is None:
             reserve_percent = LIVE_RESERVE_PERCENT if time == "real" else 0
         limit_nodes = MAX_NODES if self.batch == 1 else BATCH_NODES
-        solve = partial(solver.solve, solver=self.policy, limit_nodes=limit_nodes, seed=self.seed)
-        return lambda problem: solve_with_reserve(problem, reserve_percent, solve)
+        policy, seed = self.policy, self.seed
+
+        def answer(problem: Problem | WindowProblem, *, limit_ms: int | None = None) -> Placement | WindowPlacement:
+            if isinstance(problem, WindowProblem):
+                window = partial(solve_window, solver=policy, limit_ms=limit_ms, limit_nodes=limit_nodes, seed=seed)
+                return window_with_reserve(problem, reserve_percent, window)
+            frame = partial(solver.solve, solver=policy, limit_nodes=limit_nodes, seed=seed)
+            return solve_with_reserve(problem, reserve_percent, frame)
+
+        return answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +92,8 @@ class Compared:
     left_out: Mapping[str, str]
     """Kernels that cannot be loaded, as "stage (variant) on processor"."""
     totals: tuple[summary.Total, ...]
+    planning: Planning | None = None
+    """How releases came to their plans; None: each was placed as if it were alone."""
     not_held: Mapping[str, str] = field(default_factory=dict)
     """Processors that were to be kept awake, and what their backends said instead."""
 
@@ -98,18 +114,22 @@ def compare(
         left_out = {
             f"{stage} ({variant}) on {resource}": why for (stage, resource, variant), why in runtime.left_out.items()
         }
+        planning = runtime.planning if placing.window_stages else None
         not_held = {name: f"{failed.last}, {failed.count} times" for name, failed in runtime.hold_failures.items()}
     own = _total(replayed)
     totals = (own, *(beside(case, time, placing, bar) if others else ()))
-    return Compared(replayed, missing, left_out, totals, not_held)
+    return Compared(replayed, missing, left_out, totals, planning, not_held)
 
 
 def beside(case: Case, time: Time, placing: Placing, bar: Bar) -> tuple[summary.Total, ...]:
     """The other policies in virtual time, planned as in the time given; beside a real replay also its own.
 
-    Beside a replay in batches there is the same policy frame by frame.
+    Beside a replay in batches, or in windows, there is the same policy frame by frame.
     """
-    others = [replace(placing, policy=policy) for policy in POLICIES if policy != placing.policy]
+    alone = replace(placing, window_stages=0)
+    others = [replace(alone, policy=policy) for policy in POLICIES if policy != placing.policy]
+    if placing.window_stages and placing.batch == 1:
+        others.insert(0, alone)
     if placing.batch > 1:
         others.insert(0, replace(placing, batch=1))
     if time == "real":
@@ -118,7 +138,8 @@ def beside(case: Case, time: Time, placing: Placing, bar: Bar) -> tuple[summary.
     once = SharedKernels(case.hardware)
     try:
         for other in others:
-            called = other.policy if other.batch == placing.batch else f"{other.policy}, frame by frame"
+            alike = other.policy != placing.policy or other == placing
+            called = other.policy if alike else f"{other.policy}, frame by frame"
             with (
                 bar(f"beside it, {called}") as progress,
                 _simulated(case, other, other.solver(time), once.backends) as runtime,
@@ -137,7 +158,13 @@ def _total(replayed: Replay) -> summary.Total:
 def _runtime(case: Case, time: Time, placing: Placing) -> Runtime:
     if time == "virtual":
         return _simulated(case, placing, placing.solver(time), None)
-    return Runtime.live(case.workload, case.hardware, case.profile, solver=placing.solver(time))
+    return Runtime.live(
+        case.workload,
+        case.hardware,
+        case.profile,
+        solver=placing.solver(time),
+        window_stages=placing.window_stages,
+    )
 
 
 def _simulated(case: Case, placing: Placing, solve: Solver, backends: Mapping[str, Backend] | None) -> Runtime:
@@ -146,6 +173,7 @@ def _simulated(case: Case, placing: Placing, solve: Solver, backends: Mapping[st
         case.hardware,
         case.profile,
         solver=solve,
+        window_stages=placing.window_stages,
         backends=backends,
         noise=placing.noise_ppm,
         seed=placing.seed,

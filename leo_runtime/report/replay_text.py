@@ -13,6 +13,7 @@ from leo_runtime.replay import summary
 from leo_runtime.replay.compare import Compared
 from leo_runtime.replay.replay import Replay
 from leo_runtime.report import tables as report
+from leo_runtime.runtime.windows import Planning
 
 FAILURES_SHOWN = 10
 LONGEST_REASON = 300
@@ -40,6 +41,7 @@ def figures(compared: Compared) -> dict[str, Any]:
         "missing": dict(compared.missing),
         "left_out": dict(compared.left_out),
         "not_held": dict(compared.not_held),
+        "planning": None if compared.planning is None else asdict(compared.planning),
         "waits_given_up": summary.waits_given_up(replayed),
         "failures": [asdict(failure) for failure in summary.failures(replayed)],
         "pipelines": [asdict(line) for line in summary.pipelines(replayed)],
@@ -64,6 +66,8 @@ def text(compared: Compared, written: Sequence[Path] = ()) -> str:
     ]
     if ran := summary.ran_together(replayed):
         parts.append(f"ran together: {', '.join(f'{name} ({times} times)' for name, times in ran.items())}\n")
+    if compared.planning is not None:
+        parts.append(_planned(compared.planning))
     if given_up := summary.waits_given_up(replayed):
         parts.append(f"gates that could not be waited for: {given_up}\n")
     parts += [f"not kept awake: {name} ({why})\n" for name, why in compared.not_held.items()]
@@ -75,6 +79,24 @@ def text(compared: Compared, written: Sequence[Path] = ()) -> str:
         parts += ["\n", report.policies_table(compared.totals)]
     parts += ["\n", *(f"written: {path}\n" for path in written), "\n"]
     return "".join(parts)
+
+
+def _planned(planning: Planning) -> str:
+    """How releases came to their plans; what did not happen is left out."""
+    ways = (
+        (planning.looked_up, "looked up"),
+        (planning.proved, "proved"),
+        (planning.unproved, "the best that was found"),
+        (planning.shortened, "of a shorter window"),
+        (planning.alone, "placed as if alone"),
+    )
+    later = (
+        (planning.proved_later, "proved in the background"),
+        (planning.proofs_failed, "proofs in the background failed"),
+    )
+    parts = [f"{count} {way}" for count, way in ways if count]
+    beside = [f"{count} {way}" for count, way in later if count]
+    return f"plans of windows: {', '.join(parts) or 'none'}{'; ' if beside else ''}{', '.join(beside)}\n"
 
 
 def _title(replayed: Replay) -> str:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from leo_runtime.errors import InputError
 from leo_runtime.runtime.arguments import require_flags
 from leo_runtime.runtime.planner import Solver
+from leo_runtime.schema import require_path
 from leo_runtime.values import whole
 
 if TYPE_CHECKING:
     from leo_runtime.backend import Backend
+
+MAX_WINDOW_STAGES = 1_000
 
 
 class OptionChanges(TypedDict, total=False):
@@ -22,6 +26,8 @@ class OptionChanges(TypedDict, total=False):
     limit_ms: int | None
     limit_nodes: int | None
     switching_nj: int
+    window_stages: int | None
+    gates_file: str | Path | None
     backends: Mapping[str, Backend] | None
     adapt: bool
     max_in_flight: int
@@ -43,6 +49,13 @@ class RuntimeOptions:
     switching_nj: int = 0
     """What moving a stage costs from one frame to the next: the exact solver, without `limit_ms`, then stays with its
     last answer where a better one saves less (`solver.replan.Replanner`)."""
+    window_stages: int | None = None
+    """How many stages a window has at most, unless the release at hand has more: frames are placed together with the
+    releases known to follow, by what gates do and by when everything falls asleep (`docs/window-problem.md`). 0: each
+    frame is placed as if it were alone; None: the usual, which is that."""
+    gates_file: str | Path | None = None
+    """Where it is kept from run to run how often gates open; None: it is learned anew. It is read when the runtime is
+    made, where it is there, and written when that closes. Without windows it is not looked at."""
     backends: Mapping[str, Backend] | None = None
     """By processor. None: those installed, which the runtime then closes."""
     adapt: bool = False
@@ -60,6 +73,11 @@ class RuntimeOptions:
         """Raise `InputError` for what cannot be chosen; the solver and its limits are `frame_solver`'s to check."""
         for name in ("max_in_flight", "max_results"):
             object.__setattr__(self, name, whole(getattr(self, name), name, least=1))
+        if self.window_stages is not None:
+            most = whole(self.window_stages, "window_stages", most=MAX_WINDOW_STAGES)
+            object.__setattr__(self, "window_stages", most)
+        if self.gates_file is not None:
+            require_path(self.gates_file)
         require_flags(adapt=self.adapt, allow_nonfinite=self.allow_nonfinite)
 
     def changed(self, **changes: Unpack[OptionChanges]) -> RuntimeOptions:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from leo_runtime.dispatch.plan import Needs, Plan, make_plan
 from leo_runtime.documents.hardware import Hardware
@@ -17,15 +18,19 @@ from leo_runtime.errors import InputError, LeoError, SolverError
 from leo_runtime.frame.batch import Job, Modes, solve_batch, worth_batching
 from leo_runtime.frame.conditions import Conditions, LinkNow
 from leo_runtime.frame.lower import MergedWorkload, frame_problem
+from leo_runtime.frame.window import Found, Window, window_problem
 from leo_runtime.judge import check
 from leo_runtime.operators.own import failure
 from leo_runtime.schema import MAX_QUANTITY
 from leo_runtime.solver import SOLVERS, named, plain_limits
+from leo_runtime.solver.context import Context, takes_context
 from leo_runtime.solver.replan import Replanner
 from leo_runtime.values import whole
 
-Solver = Callable[[Problem], Placement]
-"""Answers a frame's question."""
+Solver = Callable[..., Any]
+"""A function from a frame's question to its placement (`Problem` to `Placement`); from a window's, where there are
+windows (`WindowProblem` to `WindowPlacement`, or to a `Placement`, which is completed). With a second argument it is
+given the `Context`, and with a keyword `limit_ms` the milliseconds that a window's answer may take, or None."""
 
 LinksNow = Mapping[tuple[str, str], LinkNow]
 """Links that are not now as the hardware says, by (source, target)."""
@@ -40,6 +45,9 @@ BATCH_NODES = 500
 """How far a named solver without a limit searches for each choice of what runs together: a batch is often too large for
 a proof, and the same limit gives the same answer."""
 
+NOT_TOLD = Context(0)
+"""The context of a question that has none."""
+
 UNPLACED_BY = "runtime"
 """The solver that is named where none has answered."""
 
@@ -51,8 +59,8 @@ _Question = tuple[Conditions, int, tuple[str, ...] | None]
 class FrameSolver:
     """Who answers the questions of frames and of batches."""
 
-    frame: Solver
-    batch: Callable[[Problem, int], Placement]
+    frame: Callable[[Problem, Context], Placement]
+    batch: Callable[[Problem, Context, int], Placement]
     """Answers one choice of what runs together, of so many; a limit is for all of them."""
     replanner: Callable[[Problem], Replanner] | None
     """Answers in place of `frame` where there is one: of the exact solver without a clock. Made for every kind."""
@@ -92,6 +100,7 @@ class Planner:
         frames: int = 1,
         together: tuple[str, ...] | None = None,
         batched: Modes | None = None,
+        context: Context = NOT_TOLD,
     ) -> Plan | Placement:
         """The answer to a question, or a placement that says why there is none. Equal questions are asked once.
 
@@ -107,17 +116,16 @@ class Planner:
             if isinstance(known, Plan) and replanner is not None:
                 replanner.remember(known.placement)
             return known
-        kind = conditions.kind()
-        usual = self._usual_problem(kind)
-        if usual is None:
+        problem = self.question(conditions)
+        if problem is None:
             return no_placement("a stage has no processor left that could run it")
-        problem = conditions.applied(usual)
+        kind = conditions.kind()
         jobs: Mapping[str, Job] | None = None
         try:
             if batched is None:
-                placement = self._solve(conditions, kind, problem)
+                placement = self._solve(conditions, kind, problem, context)
             else:
-                problem, placement, jobs = self._solve_batch(conditions, frames, together, batched)
+                problem, placement, jobs = self._solve_batch(conditions, frames, together, batched, context)
         except LeoError as error:
             if not self._answered:
                 raise
@@ -128,20 +136,30 @@ class Planner:
             self._keep(question, again)
             return placement
         self._answered = True
-        needs = self._needs_of(conditions.graphs) if jobs is None else self._batch_needs(conditions.graphs, jobs)
+        needs = self.needs(conditions.graphs) if jobs is None else self._batch_needs(conditions.graphs, jobs)
         plan = make_plan(problem, placement, needs, jobs)
         self._keep(question, replace(plan, placement=again))
         return plan
+
+    def question(self, conditions: Conditions) -> Problem | None:
+        """The question of a frame by itself; None where a stage has no processor left that could run it."""
+        usual = self._usual_problem(conditions.kind())
+        return None if usual is None else conditions.applied(usual)
+
+    def window(self, found: Found, usual: Problem) -> Window:
+        """The question of a window, of whose release at hand `usual` is the question."""
+        usable = _usable(self.modes, found.now.lost)
+        return window_problem(self._merged, usable, self._hardware, found, usual, usual.name)
 
     def _keep(self, question: _Question, answer: Plan | Placement) -> None:
         if len(self._plans) >= MAX_PLANS:
             del self._plans[next(iter(self._plans))]
         self._plans[question] = answer
 
-    def _solve(self, conditions: Conditions, kind: Conditions, problem: Problem) -> Placement:
+    def _solve(self, conditions: Conditions, kind: Conditions, problem: Problem, context: Context) -> Placement:
         """Answer a question that is new; the exact solver starts from what it learned of its kind."""
         if self._solver.replanner is None:
-            return self._solver.frame(problem)
+            return self._solver.frame(problem, context)
         replanner = self._replanners.pop(kind, None)
         if replanner is None:
             replanner = self._solver.replanner(self._usual[kind])
@@ -151,7 +169,12 @@ class Planner:
         return replanner.frame(conditions, problem)
 
     def _solve_batch(
-        self, conditions: Conditions, frames: int, together: tuple[str, ...] | None, batched: Modes
+        self,
+        conditions: Conditions,
+        frames: int,
+        together: tuple[str, ...] | None,
+        batched: Modes,
+        context: Context,
     ) -> tuple[Problem, Placement, Mapping[str, Job]]:
         """Place a batch whose frames have all been collected, and decide what of it runs together."""
         graphs = conditions.graphs
@@ -169,7 +192,7 @@ class Planner:
             frames=frames,
             period_us=None,
             candidates=candidates,
-            solver=lambda problem: self._solver.batch(problem, 1 << len(candidates)),
+            solver=lambda problem: self._solver.batch(problem, context, 1 << len(candidates)),
             name=" + ".join(graphs),
         )
         return answer.problem, answer.placement, answer.jobs
@@ -183,12 +206,12 @@ class Planner:
 
         needs: dict[str, Needs] = {}
         for name, job in jobs.items():
-            single = self._needs_of(graphs)[job.stage]
+            single = self.needs(graphs)[job.stage]
             takes_absent = single.takes_absent or len(job.frames) > 1
             needs[name] = Needs(every(single.reads, job.frames), every(single.gates, job.frames), takes_absent)
         return needs
 
-    def _needs_of(self, graphs: tuple[str, ...]) -> dict[str, Needs]:
+    def needs(self, graphs: tuple[str, ...]) -> dict[str, Needs]:
         """What each stage waits for in a frame of these graphs."""
         if graphs not in self._needs:
             self._needs[graphs] = {
@@ -246,10 +269,10 @@ def frame_solver(
                     f"`{name}` does nothing with a solver of your own", hint="give the limit to your solver yourself"
                 )
         own = judged(solver)
-        return FrameSolver(own, lambda problem, _: own(problem), None)
+        return FrameSolver(own, lambda problem, context, _: own(problem, context), None)
     solve = named(solver)
 
-    def batch(problem: Problem, choices: int) -> Placement:
+    def batch(problem: Problem, _: Context, choices: int) -> Placement:
         nodes = BATCH_NODES if limit_ms is None else None
         if limit_nodes is not None:
             nodes = limit_nodes // choices
@@ -257,7 +280,7 @@ def frame_solver(
         return solve(problem, limit_ms=left_ms, limit_nodes=nodes, seed=seed)
 
     return FrameSolver(
-        lambda problem: solve(problem, limit_ms=limit_ms, limit_nodes=limit_nodes, seed=seed),
+        lambda problem, _: solve(problem, limit_ms=limit_ms, limit_nodes=limit_nodes, seed=seed),
         batch,
         (lambda problem: Replanner(problem, switching_nj=switching_nj, limit_nodes=limit_nodes, seed=seed))
         if replans
@@ -265,13 +288,14 @@ def frame_solver(
     )
 
 
-def judged(solver: Solver) -> Solver:
+def judged(solver: Solver) -> Callable[[Problem, Context], Placement]:
     """A solver that is not ours: whatever goes wrong in it, and whatever its answer breaks, is a `SolverError`."""
     called = getattr(solver, "__qualname__", type(solver).__name__)
+    with_context = takes_context(solver)
 
-    def solve(problem: Problem) -> Placement:
+    def solve(problem: Problem, context: Context) -> Placement:
         try:
-            placement = solver(problem)
+            placement: Placement = solver(problem, context) if with_context else solver(problem)
         except LeoError:
             raise
         except Exception as error:  # Foreign code: whatever it raises means that it has no answer.

@@ -27,6 +27,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack
 
@@ -38,6 +39,7 @@ from leo_runtime.dispatch.driver import Driver
 from leo_runtime.dispatch.events import FrameAdmitted, FrameDone, ProcessorFound, ProcessorLost, RunStage
 from leo_runtime.dispatch.executor import CLOSE_TIMEOUT_S, Executor
 from leo_runtime.dispatch.holder import HoldFailure
+from leo_runtime.dispatch.left import LeftOver
 from leo_runtime.dispatch.plan import Plan
 from leo_runtime.dispatch.simulator import Noise, Simulator, seeded_noise
 from leo_runtime.documents.hardware import Hardware
@@ -50,6 +52,7 @@ from leo_runtime.frame.conditions import Conditions
 from leo_runtime.frame.ledger import linger_us
 from leo_runtime.frame.lower import MergedWorkload, Supports, merge, price, require_computed
 from leo_runtime.frame.records import FrameResult
+from leo_runtime.frame.window import Found
 from leo_runtime.runtime.answers import check_decision, due_us
 from leo_runtime.runtime.arguments import (
     SourceWindow,
@@ -71,11 +74,15 @@ from leo_runtime.runtime.arguments import (
     source_window,
 )
 from leo_runtime.runtime.drift import ONE, Drift, Estimate
+from leo_runtime.runtime.horizon import Horizon
 from leo_runtime.runtime.kernels import Kernels, frozen_copy, frozen_view
 from leo_runtime.runtime.options import OptionChanges, RuntimeOptions, chosen_options
 from leo_runtime.runtime.planner import FrameSolver, LinksNow, Planner, frame_solver, no_placement
 from leo_runtime.runtime.results import Results, Submitted, energy_nj, unplaced_result
 from leo_runtime.runtime.turns import Turns
+from leo_runtime.runtime.window_solver import window_solver
+from leo_runtime.runtime.windows import Planned, Planning, WindowPlanner
+from leo_runtime.solver.context import Context
 from leo_runtime.values import seconds, several_names, whole
 
 if TYPE_CHECKING:
@@ -110,6 +117,7 @@ class Runtime:
         profile: Profile,
         prices: FramePrices,
         planner: Planner,
+        horizon: Horizon | None,
         start: Callable[[int], Driver],
         *,
         options: RuntimeOptions,
@@ -123,6 +131,7 @@ class Runtime:
     ) -> None:
         """For `simulated` and `live`.
 
+        `horizon` is what there is to know of later releases, where frames are not placed each as if it were alone.
         `start` makes the driver, at the release of the first frame. `simulated` and `device_clocks` as `Results` takes
         them.
         """
@@ -148,6 +157,7 @@ class Runtime:
         # Who submits, one after the other: what is used in its turn alone.
         self._turns = Turns()
         self._planner = planner
+        self._horizon = horizon
         self._links: LinksNow = {}
         # Everything below is behind this lock, which is never held while anybody waits, solves or computes.
         self._lock = threading.Lock()
@@ -236,7 +246,7 @@ class Runtime:
                 hardware,
                 profile,
                 prices,
-                Planner(merged, hardware, prices.of(1), solver),
+                *_planners(merged, hardware, prices.of(1), solver, chosen, False),
                 start,
                 options=chosen,
                 kernels=kernels,
@@ -309,7 +319,7 @@ class Runtime:
                 hardware,
                 profile,
                 prices,
-                Planner(merged, hardware, prices.of(1), solver),
+                *_planners(merged, hardware, prices.of(1), solver, chosen, True),
                 start,
                 options=chosen,
                 kernels=kernels,
@@ -376,6 +386,11 @@ class Runtime:
         with self._lock:
             self._collect()
             return self._drift.estimates()
+
+    @property
+    def planning(self) -> Planning:
+        """How releases came to their plans so far, where they are placed in windows. From any thread."""
+        return Planning() if self._horizon is None else self._horizon.planning
 
     def submit(
         self,
@@ -512,6 +527,8 @@ class Runtime:
         with ExitStack() as stack:
             if self._machine is not None:
                 stack.callback(self._machine.close)
+            if self._horizon is not None:
+                stack.callback(self._horizon.close, timeout_s)
             if driver is not None:
                 driver.close(timeout_s, why)
             with self._lock:
@@ -569,7 +586,7 @@ class Runtime:
                 require_near(releases_us[-1], driver.clock.now_us())
             driver.reach(releases_us[-1])
             self._links = self._links if links is None else links
-            asleep, found = self._place(driver, releases_us, names, together)
+            asleep, found, again = self._place(driver, releases_us, names, together)
             wanted = tuple(self._graphs[name] for name in names)
             if not isinstance(found, Plan):
                 skipped = found is None
@@ -585,7 +602,7 @@ class Runtime:
                 self._in_flight[frame] = Submitted(frame, releases_us, wanted, found)
             release_us, give_up_us = releases_us[-1], max(due_us(graph, releases_us) for graph in wanted)
             now_us = max(release_us, driver.clock.now_us())
-            driver.post(FrameAdmitted(now_us, frame, release_us, found, asleep, give_up_us))
+            driver.post(FrameAdmitted(now_us, frame, release_us, found, asleep, give_up_us, again))
         return frame
 
     def _own_windows(self, graphs: tuple[str, ...], windows: Windows, copy: bool) -> Windows:
@@ -623,45 +640,88 @@ class Runtime:
 
     def _place(
         self, driver: Driver, releases_us: tuple[int, ...], names: tuple[str, ...], together: tuple[str, ...] | None
-    ) -> tuple[tuple[str, ...], Plan | Placement | None]:
-        """Who sleeps now, and a plan, or a placement that says why there is none; None: it is skipped. In turn."""
-        frames = len(releases_us)
+    ) -> tuple[tuple[str, ...], Plan | Placement | None, tuple[tuple[int, Plan], ...]]:
+        """Who sleeps now, a plan, or a placement that says why there is none (None: it is skipped), and new plans of
+        earlier frames, by number. In turn."""
+        frames, horizon = len(releases_us), self._horizon
         with self._lock:
             self._collect()
             if self._options.adapt and self._drift.settle():
                 self._planner.use(self._adapted(self.modes))
+                if horizon is not None:
+                    horizon.use()
             batched = self._adapted(self._prices.of(frames)) if frames > 1 else None
+            chances = () if horizon is None else horizon.chances()
+            graphs = {number: tuple(graph.name for graph in one.graphs) for number, one in self._in_flight.items()}
+        if horizon is not None:
+            horizon.note(releases_us[-1], names, frames)
         with driver.locked():
             dispatcher, now_us = driver.dispatcher, max(releases_us[-1], driver.clock.now_us())
             in_flight = len(dispatcher.frames)
             # What hangs is not offered as long as there are others.
             offers = dict.fromkeys((dispatcher.lost.union(dispatcher.suspects(now_us)), dispatcher.lost))
+            left: tuple[LeftOver, ...] = ()
+            if horizon is not None and batched is None:
+                left = tuple(one for one in dispatcher.left_over(releases_us[-1], now_us) if one.frame in graphs)
             questions = [self._conditions(dispatcher, releases_us[-1], now_us, names, without) for without in offers]
+            windows: list[Found] = []
+            if horizon is not None and batched is None:
+                again = [one.frame for one in left]
+                windows = [
+                    horizon.found(
+                        dispatcher,
+                        self._conditions(dispatcher, releases_us[-1], now_us, names, without, again),
+                        left,
+                        graphs,
+                        releases_us[-1],
+                        now_us,
+                        chances,
+                    )
+                    for without in offers
+                ]
         if in_flight >= self._options.max_in_flight:
             with self._lock:
                 self.skipped += frames
-            return (), None
+            return (), None, ()
+        if horizon is not None and windows:
+            for window, alone in zip(windows, questions, strict=True):
+                planned = horizon.plan(window, alone, releases_us[-1])
+                if isinstance(planned, Planned):
+                    numbers = (one.frame for one in left)
+                    return window.now.asleep, planned.plan, tuple(zip(numbers, planned.again, strict=False))
+            assert isinstance(planned, Placement)
+            return (), planned, ()
+        context = Context(releases_us[-1])
         for conditions in questions:
-            found = self._planner.plan(conditions, frames=frames, together=together, batched=batched)
+            found = self._planner.plan(conditions, frames=frames, together=together, batched=batched, context=context)
             if isinstance(found, Plan):
                 break
-        return conditions.asleep, found
+        return conditions.asleep, found, ()
 
     def _too_many(self) -> Placement:
         """Says why a frame is skipped that comes while too many others have not ended."""
         return no_placement(f"skipped: {self._options.max_in_flight} frames are in flight")
 
     def _conditions(
-        self, dispatcher: Dispatcher, release_us: int, now_us: int, graphs: tuple[str, ...], without: frozenset[str]
+        self,
+        dispatcher: Dispatcher,
+        release_us: int,
+        now_us: int,
+        graphs: tuple[str, ...],
+        without: frozenset[str],
+        again: Collection[int] = (),
     ) -> Conditions:
-        """What the frame finds, where some processors are not used.
+        """What the frame finds, where some processors are not used; what waits of the frames `again` is left out.
 
-        A lane that is free now is free at 0: a frame that comes late is not planned late.
+        A lane that is free now is free at 0: a frame that comes late is not planned late. What is waking is free when
+        it is awake.
         """
         ready: list[tuple[str, tuple[int, ...]]] = []
         asleep: list[str] = []
         for resource, linger in self._linger_us.items():
-            lanes = dispatcher.lanes_ready_us(resource, now_us)
+            lanes = dispatcher.lanes_ready_us(resource, now_us, again)
+            if self._horizon is not None and (woken_us := dispatcher.waking_until_us(resource)) is not None:
+                lanes = tuple(max(woken_us, at_us) for at_us in lanes)
             if resource not in without and any(at_us > now_us for at_us in lanes):
                 ready.append((resource, tuple(at_us - release_us if at_us > now_us else 0 for at_us in lanes)))
             if linger is not None and _is_asleep(dispatcher, resource, linger, release_us):
@@ -705,6 +765,8 @@ class Runtime:
                 self._keep(result)
                 self._forget(done.frame)
                 self.skipped += len(submitted.releases_us) if done.skipped else 0
+                if self._horizon is not None:
+                    self._horizon.observe(done, submitted.plan.jobs)
                 for mode, profiled_us, lasted_us in self._results.lasted(submitted, done):
                     self._drift.observe(mode, profiled_us, lasted_us)
             self._ended.popleft()
@@ -747,6 +809,34 @@ class Runtime:
 
 def _solver(options: RuntimeOptions) -> FrameSolver:
     return frame_solver(options.solver, options.limit_ms, options.limit_nodes, options.switching_nj, options.seed)
+
+
+def _planners(
+    merged: MergedWorkload,
+    hardware: Hardware,
+    modes: Modes,
+    solver: FrameSolver,
+    options: RuntimeOptions,
+    hurries: bool,
+) -> tuple[Planner, Horizon | None]:
+    """Who plans frames, and who plans windows, if there are any."""
+    planner = Planner(merged, hardware, modes, solver)
+    if not options.window_stages:
+        return planner, None
+    windows = WindowPlanner(
+        planner,
+        window_solver(
+            options.solver,
+            limit_ms=options.limit_ms,
+            limit_nodes=options.limit_nodes,
+            seed=options.seed,
+            hurries=hurries,
+        ),
+        hurries=hurries,
+        switching_nj=options.switching_nj,
+    )
+    gates_file = None if options.gates_file is None else Path(options.gates_file)
+    return planner, Horizon(merged, windows, linger_us(hardware), options.window_stages, gates_file)
 
 
 def _asked_once(supports: Supports) -> Supports:

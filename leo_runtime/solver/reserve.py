@@ -6,9 +6,17 @@ The plan is made for deadlines that come earlier; the answer is about the questi
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
-from leo_runtime.documents.problem import Criterion, Placement, Problem
+from leo_runtime.documents.problem import Answer, Criterion, Deadline, Placement, Problem, Question
+from leo_runtime.documents.window import WindowPlacement, WindowProblem, WindowStage
 from leo_runtime.judge import check
+from leo_runtime.judge.frame import CheckReport
+from leo_runtime.judge.window import check_window
+from leo_runtime.solver.gates import share
+
+_Asked = TypeVar("_Asked", bound=Question)
+_Placed = TypeVar("_Placed", Placement, WindowPlacement)
 
 
 def solve_with_reserve(problem: Problem, reserve_percent: int, solve: Callable[[Problem], Placement]) -> Placement:
@@ -17,17 +25,28 @@ def solve_with_reserve(problem: Problem, reserve_percent: int, solve: Callable[[
     Criteria, bounds and status are those of the problem given: the answer to the earlier deadlines need not be optimal
     for the real ones, and is then called `feasible`.
     """
-    earlier = tuple(
-        due.model_copy(update={"deadline_us": due.deadline_us * (100 - reserve_percent) // 100})
-        for due in problem.deadlines
-    )
+    return _solved(problem, reserve_percent, solve, check)
+
+
+def window_with_reserve(
+    problem: WindowProblem, reserve_percent: int, solve: Callable[[WindowProblem], WindowPlacement]
+) -> WindowPlacement:
+    """The same of a window: each deadline comes earlier by that part of the time from its stage's release to it."""
+    return _solved(problem, reserve_percent, solve, check_window)
+
+
+def _solved(
+    problem: _Asked, reserve_percent: int, solve: Callable[[_Asked], _Placed], judge: Callable[..., CheckReport]
+) -> _Placed:
+    released_us = {stage.name: stage.release_us if isinstance(stage, WindowStage) else 0 for stage in problem.stages}
+    earlier = tuple(_earlier(due, released_us[due.stage], reserve_percent) for due in problem.deadlines)
     if earlier == problem.deadlines:
         return solve(problem)
     placement = solve(problem.model_copy(update={"deadlines": earlier}))
     if placement.status == "infeasible":
         # Earlier deadlines can only clash with a cap on lateness, which the real ones may well allow.
         return solve(problem) if "tardiness" in problem.limits else placement
-    criteria = check(problem, placement.model_copy(update={"criteria": None})).criteria
+    criteria = judge(problem, placement.model_copy(update={"criteria": None})).criteria
     assert criteria is not None, "a solver's answer obeys the rules, of which deadlines are none"
     moved_us = sum(
         due.weight * (due.deadline_us - early.deadline_us)
@@ -39,7 +58,12 @@ def solve_with_reserve(problem: Problem, reserve_percent: int, solve: Callable[[
     return placement.model_copy(update={"criteria": criteria, "bounds": bounds, "status": status})
 
 
-def _bounds(problem: Problem, placement: Placement, moved_us: int) -> tuple[int, ...]:
+def _earlier(due: Deadline, released_us: int, reserve_percent: int) -> Deadline:
+    left_us = max(0, due.deadline_us - released_us) * (100 - reserve_percent) // 100
+    return due.model_copy(update={"deadline_us": min(due.deadline_us, released_us + left_us)})
+
+
+def _bounds(problem: Question, placement: Answer, moved_us: int) -> tuple[int, ...]:
     """What still holds of bounds that were proved for deadlines that come earlier by `moved_us` in all, weighted.
 
     Up to the lateness, the same schedules are compared. No schedule's lateness shrinks by more than `moved_us` when
@@ -59,9 +83,11 @@ def _bounds(problem: Problem, placement: Placement, moved_us: int) -> tuple[int,
     return tuple(found)
 
 
-def _least(problem: Problem, criterion: Criterion) -> int:
+def _least(problem: Question, criterion: Criterion) -> int:
     """What no answer can be below: every stage in its best mode for this criterion alone."""
     if criterion == "energy":
+        if isinstance(problem, WindowProblem):  # A stage may not run; what never sleeps and the like is left to others.
+            return sum(share(min(mode.energy_nj for mode in stage.modes), stage.chance_ppm) for stage in problem.stages)
         return sum(min(mode.energy_nj for mode in stage.modes) for stage in problem.stages)
     if criterion == "accuracy_loss":
         return sum(min(mode.accuracy_loss_ppm for mode in stage.modes) for stage in problem.stages)

@@ -3,8 +3,9 @@
     python tests/bench/fuzz.py [FILES] [SEED]
 
 Three in four files are valid JSON with numbers, names and whole parts replaced (0, 1, 10^15, nothing, another's); a
-quarter is the text of a problem with bytes changed. What loads is solved by the exact solver under a node limit and by
-HEFT, and judged. Every batch runs in a process of its own, so that a crash of the compiled kernel would be seen.
+quarter is the text of a problem with bytes changed; every second one is of a window. What loads is solved by the exact
+solver under a node limit and by a heuristic, judged, and that of a window explained. Every batch runs in a process of
+its own, so that a crash of the compiled kernel would be seen.
 """
 
 import json
@@ -14,11 +15,15 @@ from collections import Counter
 from random import Random
 from typing import Any
 
-from leo_runtime.documents.problem import Problem
+from leo_runtime.documents.problem import Placement, Problem
+from leo_runtime.documents.window import WindowPlacement, WindowProblem
 from leo_runtime.errors import DocumentError, SolverError
 from leo_runtime.judge import check
+from leo_runtime.judge.window import check_window
 from leo_runtime.solver import solve
+from leo_runtime.solver.explain import explain
 from leo_runtime.testing import random_problem
+from leo_runtime.testing.windows import random_window
 
 BATCH = 100
 NUMBERS = (0, 0, 1, 1, 2, 7, 1000, 10**6, 10**9, 10**12, 10**15, 10**15 - 1)
@@ -66,23 +71,33 @@ def damage_bytes(rng: Random, text: str) -> bytes:
 def attempt(seed: int) -> str:
     """What became of one damaged file. Raises on anything that should not happen."""
     rng = Random(seed)
-    text = random_problem(rng, stages=rng.randint(1, 8)).to_json()
+    stages = rng.randint(1, 8)
+    windows = seed % 2 == 1
+    drawn = random_window(rng, stages=stages) if windows else random_problem(rng, stages=stages)
+    text = drawn.to_json()
     raw = damage_values(rng, text) if rng.randrange(4) else damage_bytes(rng, text)
+    problem: Problem | WindowProblem
     try:
-        problem = Problem.from_json(raw, "fuzzed.json")
+        problem = (WindowProblem if windows else Problem).from_json(raw, "fuzzed.json")
     except DocumentError as error:
         assert error.path.startswith("$"), error
         assert "\n" not in str(error), error
         return "refused"
     outcome = ""
-    for solver, limit in (("exact", 3_000), ("heft", 0)):
+    for solver, limit in (("exact", 3_000), ("lns", 50) if windows else ("heft", 0)):
         try:
             answer = solve(problem, solver, limit_nodes=limit)
         except SolverError as error:
             assert error.hint
             outcome = outcome or f"{solver} gives up"
             continue
-        report = check(problem, answer)
+        if isinstance(problem, WindowProblem):
+            assert isinstance(answer, WindowPlacement)
+            report = check_window(problem, answer)
+            assert str(explain(problem, answer, problem.stages[0].name if problem.stages else None, limit_nodes=10))
+        else:
+            assert isinstance(answer, Placement)
+            report = check(problem, answer)
         assert report.ok, (solver, report)
         outcome = outcome or answer.status
     return outcome

@@ -1,6 +1,6 @@
 """What replaying an hour of the demo's sound and motion takes in memory.
 
-    python tests/bench/recording_memory.py [--minutes N] [--compare] [--most-mb N]
+    python tests/bench/recording_memory.py [--minutes N] [--sound wav|flac|ogg|48k] [--compare] [--most-mb N]
 
 The demo's recording is repeated into a temporary folder, and replayed in virtual time by a process of its own. Prints
 the greatest resident memory of that process, and of one that does nothing but open the recording. Exits 1 where the
@@ -25,7 +25,20 @@ REPLAY = "from leo_runtime import cli; cli.main(sys.argv[1:])"
 TELL = "print(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')), file=sys.stderr)"
 
 
-def repeated(folder: Path, minutes: float) -> None:
+def written_as(folder: Path, sound: str) -> str:
+    """The recording's WAV as another format, or at three times its rate; what its stream then says."""
+    if sound == "wav":
+        return 'file = "mic.wav"\n'
+    import soundfile
+
+    name, often = ("mic48.wav", 3) if sound == "48k" else (f"mic.{sound}", 1)
+    with soundfile.SoundFile(folder / name, "w", 16_000 * often, 1) as to:
+        for block in soundfile.blocks(folder / "mic.wav", 1 << 16, dtype="int16"):
+            to.write(np.repeat(block, often))
+    return f'file = "{name}"\nresample = true\n'
+
+
+def repeated(folder: Path, minutes: float, sound_as: str = "wav") -> None:
     """The demo's recording over and over, without its labels, each time with other noise: no two windows are equal."""
     demo = shipped.recording("demo")
     seconds, sound, motion = demo.duration_us / 1e6, demo.samples["mic"][:], demo.samples["watch"][:]
@@ -43,8 +56,9 @@ def repeated(folder: Path, minutes: float) -> None:
             rows.write(f"{at * 100_000},{','.join(f'{value:.6g}' for value in noisy)}\n")
     (folder / "recording.toml").write_text(
         'format = "leo-recording/1"\nname = "hour"\nlicence = "as the demo"\nsource = "the demo, over and over"\n'
-        '[[streams]]\nname = "mic"\nkind = "audio"\nfile = "mic.wav"\nrate_hz = 16000\n'
-        '[[streams]]\nname = "watch"\nkind = "motion"\nfile = "watch.csv"\nrate_hz = 10\nchannels = 6\n',
+        '[[streams]]\nname = "mic"\nkind = "audio"\nrate_hz = 16000\n'
+        + written_as(folder, sound_as)
+        + '[[streams]]\nname = "watch"\nkind = "motion"\nfile = "watch.csv"\nrate_hz = 10\nchannels = 6\n',
         encoding="utf-8",
     )
 
@@ -60,12 +74,13 @@ def main() -> int:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--sound", choices=("wav", "flac", "ogg", "48k"), default="wav")
     parser.add_argument("--compare", action="store_true", help="beside the other policies")
     parser.add_argument("--most-mb", type=float, default=200.0)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        repeated(folder, asked.minutes)
+        repeated(folder, asked.minutes, asked.sound)
         print(f"opened: {peak_mb(OPEN, name):.0f} MB")
         arguments = ["replay", name, "--virtual", "--out", str(folder / "out")]
         began = perf_counter()

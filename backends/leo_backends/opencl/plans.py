@@ -177,10 +177,6 @@ def _with_preemphasis(weights: np.ndarray, preemphasis: float) -> np.ndarray:
     return combined
 
 
-BEYOND = {"whole": 0, "filled": 0, "centred_zeros": 0, "centred_reflected": 1, "mirrored": 2}
-"""What stands beyond the signal, as the kernel `edges` numbers it."""
-
-
 @dataclass(frozen=True, slots=True)
 class _FrontEnd:
     """What the steps of a front end that is not plain leave for those behind it: each is a matrix of a row a frame."""
@@ -223,9 +219,9 @@ def _add_frames(plan: Plan, params: LogMelParameters, samples: int) -> Matrix:
     of_signal = params.preemphasis if params.preemphasis_in == "signal" else 0.0
     signal = plan.input
     if params.edges != "whole" or of_signal:
-        places = (rows - 1) * params.hop_samples + params.frame_samples
+        places = tables.places(params, samples)
         signal = Buffer(places)
-        arguments = (plan.input, samples, signal, first_sample(params), BEYOND[params.edges], of_signal)
+        arguments = (plan.input, samples, signal, first_sample(params), tables.BEYOND[params.edges], of_signal)
         plan.steps.append(Step("rows.cl", "edges", (), (places, 1), None, arguments))
     return Matrix(signal, rows, params.frame_samples, params.hop_samples)
 

@@ -26,13 +26,12 @@ from leo_backends.dsp.fixed_point import (
     twiddles,
 )
 from leo_backends.dsp.operators.definition import DspOperator, Message, loading, narrow, q16, wide, word
+from leo_backends.dsp.operators.sound import LIMIT, band_energies, mel_bands
 from leo_runtime.operators import Shape
 from leo_runtime.operators.sound import LogMelParameters, MfccParameters, feature_frames, first_sample
 
-LIMIT = 1 << 62
 POINTS_MAX = 2048
 LIFT_MAX = 15
-BEYOND = {"whole": 0, "filled": 0, "centred_zeros": 0, "centred_reflected": 1, "mirrored": 2}
 ENERGY = {"none": 0, "raw": 1, "windowed": 2, "spectrum": 3}
 NO_DELTAS, DIFFERENCES, SLOPES = 0, 1, 2
 
@@ -123,16 +122,13 @@ def _plan(params: LogMelParameters, shapes: Sequence[Shape]) -> FrontEndPlan:
     q = 30 - points_log2
     is_fast = params.fft_samples == 1 << points_log2
     filters = tables.mel_filters(params)
-    weights, weights_q = mantissas(filters)
-    used = [np.flatnonzero(column) for column in weights.T]
-    first = np.array([points[0] if len(points) else 0 for points in used], np.int64)
-    count = np.array([points[-1] - points[0] + 1 if len(points) else 0 for points in used], np.int64)
+    bands = mel_bands(filters)
     # log2 of what a spectrum's 1 is worth, and the Q of its weighed sums.
     size_log2 = (1 if params.spectrum == "magnitude" else 2) * math.log2(params.scale)
     if params.spectrum == "periodogram":
         size_log2 -= math.log2(params.fft_samples)
     spectrum_q = q if params.spectrum == "magnitude" else 2 * q
-    scaled_q = spectrum_q + weights_q
+    scaled_q = spectrum_q + bands.weights_q
     clips = params.floor_by == "clipping"
     floor = 0 if clips else max(1, min(round(params.floor * 2.0 ** (scaled_q - size_log2)), LIMIT - 1))
     least = q16(math.log(max(params.floor, tables.LEAST)) * tables.log_scale(params)) if clips else -(1 << 31)
@@ -146,7 +142,7 @@ def _plan(params: LogMelParameters, shapes: Sequence[Shape]) -> FrontEndPlan:
     return FrontEndPlan(
         samples=shapes[0][0],
         first=first_sample(params),
-        beyond=BEYOND[params.edges],
+        beyond=tables.BEYOND[params.edges],
         frames=feature_frames(params, shapes[0][0]),
         frame_samples=params.frame_samples,
         hop_samples=params.hop_samples,
@@ -158,12 +154,12 @@ def _plan(params: LogMelParameters, shapes: Sequence[Shape]) -> FrontEndPlan:
         lift_max=min(LIFT_MAX, (62 - floor.bit_length()) // 2),
         window_q15=saturated16(to_q(tables.window(params), 15)),
         factors_q14=twiddles(params.fft_samples) if is_fast else _all_twiddles(params.fft_samples),
-        end=len(filters) if energy == "spectrum" else max(1, int((first + count).max())),
+        end=len(filters) if energy == "spectrum" else max(1, int((bands.first + bands.count).max())),
         magnitude=params.spectrum == "magnitude",
         bands=params.bands,
-        band_first=first,
-        band_count=count,
-        weights=np.concatenate([weights[f : f + c, b] for b, (f, c) in enumerate(zip(first, count, strict=True))]),
+        band_first=bands.first,
+        band_count=bands.count,
+        weights=bands.weights,
         floor=floor,
         offset_q16=q16(size_log2) - (scaled_q << 16),
         factor_q29=round(math.log(2) * tables.log_scale(params) * 2**29),
@@ -242,18 +238,10 @@ def front_end(plan: FrontEndPlan, inputs: Sequence[Ints]) -> Ints:
 
 def _cut(plan: FrontEndPlan, signal: Ints) -> Ints:
     """Frames in Q30, (frames, frame_samples), below 2^32: pre-emphasised as a signal, without their means."""
-    places = plan.first + np.arange((plan.frames - 1) * plan.hop_samples + plan.frame_samples)
-    samples = plan.samples
-    if plan.beyond == 1:
-        places = places % (2 * (samples - 1))
-        places = np.minimum(places, 2 * (samples - 1) - places)
-    if plan.beyond == 2:
-        places = places % (2 * samples)
-        places = np.minimum(places, 2 * samples - 1 - places)
-    outside = (places < 0) | (places >= samples)
-    at = np.where(outside, 0, places)
-    before = np.where(at > 0, signal[np.maximum(at - 1, 0)], 0)
-    here = np.where(outside, 0, (signal[at] << 15) - before * plan.signal_preemphasis_q15)
+    places = (plan.frames - 1) * plan.hop_samples + plan.frame_samples
+    sources = tables.sources(plan.first, places, plan.samples, plan.beyond)
+    before = np.where(sources > 0, signal[np.maximum(sources - 1, 0)], 0)
+    here = np.where(sources < 0, 0, (signal[np.maximum(sources, 0)] << 15) - before * plan.signal_preemphasis_q15)
     frames: Ints = here[np.arange(plan.frames)[:, None] * plan.hop_samples + np.arange(plan.frame_samples)]
     if plan.remove_mean:
         frames = frames - divided(frames.sum(axis=1, keepdims=True), plan.frame_samples)
@@ -319,17 +307,7 @@ def root(x: Ints) -> Ints:
 
 def _logs(plan: FrontEndPlan, spectrum: Ints, lifts: Ints) -> Ints:
     """Of a spectrum that is so many bits above what it stands for."""
-    energies = np.zeros((plan.frames, plan.bands), np.int64)
-    bits = np.zeros_like(energies)
-    at = 0
-    for band, (first, count) in enumerate(zip(plan.band_first, plan.band_count, strict=True)):
-        if count == 0:
-            continue
-        points = spectrum[:, first : first + count]
-        # The band's greatest point gets 30 bits: its product with a weight then fits 45.
-        bits[:, band] = np.maximum(bit_length(points.max(axis=1)) - 30, 0)
-        energies[:, band] = (points >> bits[:, band, None]) @ plan.weights[at : at + count]
-        at += count
+    energies, bits = band_energies(spectrum, plan.band_first, plan.band_count, plan.weights)
     floors = np.where(lifts > 0, plan.floor << np.maximum(lifts, 0), plan.floor >> np.maximum(-lifts, 0))
     energies += floors[:, None] >> bits
     log2 = log2_q16(np.maximum(energies, 1)) + ((bits - lifts[:, None]) << 16)

@@ -266,20 +266,52 @@ class LogMelPlan:
     """What turns log2 of a weighed sum into log2 of the band's energy."""
 
 
-def _plan_log_mel(params: LogMelParameters, shapes: Sequence[Shape]) -> LogMelPlan:
-    spectrum = _plan_spectrum(params, shapes)
-    filters = tables.mel_filters(params)
+@dataclass(frozen=True, slots=True, eq=False)
+class MelBands:
+    """Band b weighs the points from first[b] on, count[b] of them, with the next so many of `weights`, in one Q."""
+
+    first: Ints
+    count: Ints
+    weights: Ints
+    weights_q: int
+
+
+def mel_bands(filters: np.ndarray) -> MelBands:
+    """From the weights of all points, (points, bands)."""
     weights, weights_q = mantissas(filters)
     used = [np.flatnonzero(column) for column in weights.T]
     first = np.array([points[0] if len(points) else 0 for points in used], np.int64)
     count = np.array([points[-1] - points[0] + 1 if len(points) else 0 for points in used], np.int64)
-    scaled_q = 2 * spectrum.q + weights_q
+    kept = [weights[f : f + c, b] for b, (f, c) in enumerate(zip(first, count, strict=True))]
+    return MelBands(first, count, np.concatenate(kept), weights_q)
+
+
+def band_energies(spectrum: Ints, first: Ints, count: Ints, weights: Ints) -> tuple[Ints, Ints]:
+    """The weighed sums of a spectrum (frames, points), and by how many bits each is shifted: twice (frames, bands)."""
+    energies = np.zeros((len(spectrum), len(first)), np.int64)
+    bits = np.zeros_like(energies)
+    at = 0
+    for band, (start, size) in enumerate(zip(first, count, strict=True)):
+        if size == 0:
+            continue
+        points = spectrum[:, start : start + size]
+        # The band's greatest point gets 30 bits: its product with a weight then fits 45.
+        bits[:, band] = np.maximum(bit_length(points.max(axis=1)) - 30, 0)
+        energies[:, band] = (points >> bits[:, band, None]) @ weights[at : at + size]
+        at += size
+    return energies, bits
+
+
+def _plan_log_mel(params: LogMelParameters, shapes: Sequence[Shape]) -> LogMelPlan:
+    spectrum = _plan_spectrum(params, shapes)
+    bands = mel_bands(tables.mel_filters(params))
+    scaled_q = 2 * spectrum.q + bands.weights_q
     return LogMelPlan(
         spectrum=spectrum,
         bands=params.bands,
-        first=first,
-        count=count,
-        weights=np.concatenate([weights[f : f + c, b] for b, (f, c) in enumerate(zip(first, count, strict=True))]),
+        first=bands.first,
+        count=bands.count,
+        weights=bands.weights,
         floor=min(round(params.floor / params.scale**2 * 2.0**scaled_q), LIMIT - 1),
         offset_q16=q16(2 * math.log2(params.scale)) - (scaled_q << 16),
     )
@@ -287,18 +319,7 @@ def _plan_log_mel(params: LogMelParameters, shapes: Sequence[Shape]) -> LogMelPl
 
 def log_mel(plan: LogMelPlan, inputs: Sequence[Ints]) -> Ints:
     """Natural logarithms of band energies, (frames, bands)."""
-    powers = power(plan.spectrum, inputs[0])
-    energies = np.zeros((len(powers), plan.bands), np.int64)
-    bits = np.zeros_like(energies)
-    at = 0
-    for band, (first, count) in enumerate(zip(plan.first, plan.count, strict=True)):
-        if count == 0:
-            continue
-        points = powers[:, first : first + count]
-        # The band's greatest power gets 30 bits: its product with a weight then fits 45.
-        bits[:, band] = np.maximum(bit_length(points.max(axis=1)) - 30, 0)
-        energies[:, band] = (points >> bits[:, band, None]) @ plan.weights[at : at + count]
-        at += count
+    energies, bits = band_energies(power(plan.spectrum, inputs[0]), plan.first, plan.count, plan.weights)
     logs = log2_q16(np.maximum(energies + (plan.floor >> bits), 1)) + (bits << 16) + plan.offset_q16
     return saturated32(ln_q16(logs))
 

@@ -1,0 +1,142 @@
+"""Which releases are known to follow the one at hand, as long as graphs keep to their periods."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from itertools import takewhile
+from math import gcd, lcm
+
+from leo_runtime.documents.workload import TaskGraph
+from leo_runtime.frame.conditions import Conditions
+from leo_runtime.frame.lower import MergedWorkload, active_stages
+
+KEPT = 512
+"""How many windows are kept, to be found again a hyperperiod later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A release that is to come: how long after the one at hand, and the graphs that run then."""
+
+    after_us: int
+    graphs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """The later releases of a window, and when the first one comes that is not in it; None: none is known."""
+
+    later: tuple[Release, ...] = ()
+    next_us: int | None = None
+
+
+NOTHING_KNOWN = Outlook()
+
+
+class Foresight:
+    """What is to be expected after a release. One thread at a time may use it.
+
+    A graph is foreseen as long as it comes when it should: one that was left out at its last time, or came at another,
+    is not until it has kept to its period again.
+    """
+
+    def __init__(self, merged: MergedWorkload, most_stages: int) -> None:
+        """A window has at most so many stages, unless the release at hand alone has more."""
+        self._merged = merged
+        self._most_stages = most_stages
+        self._graphs = {graph.name: graph for graph in merged.workload.graphs}
+        self._latest_offset_us = max(graph.offset_us for graph in merged.workload.graphs)
+        self._repeats_us = lcm(*(repeats_us(graph) for graph in merged.workload.graphs))
+        self._began_us: int | None = None
+        self._came_us: dict[str, int | None] = {}
+        self._stages: dict[tuple[str, ...], int] = {}
+        self._outlooks: dict[tuple[int, tuple[str, ...], tuple[str, ...]], Outlook] = {}
+        self._known: tuple[str, ...] | None = None
+        self._steady_since_us = 0
+
+    def note(self, release_us: int, graphs: Collection[str], *, frames: int = 1) -> None:
+        """Take note of a release. Batches, of more than one of the frames, say nothing of when the next one comes."""
+        if self._began_us is None:
+            self._began_us = release_us
+        for name in graphs:
+            self._came_us[name] = release_us if frames == 1 else None
+
+    def outlook(self, release_us: int, graphs: tuple[str, ...]) -> Outlook:
+        """What follows a release of these graphs, after it was noted."""
+        known = tuple(name for name, graph in self._graphs.items() if self._is_foreseen(graph, release_us))
+        if known != self._known:
+            self._known, self._steady_since_us = known, release_us
+        key = (release_us % self._repeats_us, graphs, known)
+        found = self._outlooks.get(key) if release_us >= self._latest_offset_us else None
+        if found is None:
+            found = self._look(release_us, graphs, known)
+            if release_us >= self._latest_offset_us:
+                if len(self._outlooks) == KEPT:
+                    del self._outlooks[next(iter(self._outlooks))]
+                self._outlooks[key] = found
+        return found
+
+    @property
+    def steady_since_us(self) -> int:
+        """Since which release the same graphs are foreseen; on the run's clock."""
+        return self._steady_since_us
+
+    def _is_foreseen(self, graph: TaskGraph, at_us: int) -> bool:
+        """Whether the graph came when it last should have."""
+        last_us = last_release_us(graph, at_us)
+        if last_us is None or self._began_us is None or last_us < self._began_us:
+            return graph.name not in self._came_us
+        return self._came_us.get(graph.name) == last_us
+
+    def _look(self, release_us: int, graphs: tuple[str, ...], known: tuple[str, ...]) -> Outlook:
+        """Whole hyperperiods where one fits, else as many releases as do."""
+        left = self._most_stages - self._count(graphs)
+        fitting: list[Release] = []
+        next_us: int | None = None
+        for release in later_releases([self._graphs[name] for name in known], release_us):
+            next_us = release.after_us
+            left -= self._count(release.graphs)
+            if left < 0:
+                break
+            fitting.append(release)
+        repeat_us = lcm(*(repeats_us(self._graphs[name]) for name in known))
+        whole_us = 0 if next_us is None else next_us // repeat_us * repeat_us
+        if whole_us and (cut := [release for release in fitting if release.after_us >= whole_us]):
+            return Outlook(tuple(fitting[: -len(cut)]), cut[0].after_us)
+        return Outlook(tuple(fitting), next_us)
+
+    def _count(self, graphs: tuple[str, ...]) -> int:
+        if graphs not in self._stages:
+            self._stages[graphs] = len(active_stages(self._merged, Conditions(graphs)))
+        return self._stages[graphs]
+
+
+def later_releases(graphs: Collection[TaskGraph], at_us: int) -> Iterator[Release]:
+    """All releases of these graphs after that time, in order, without end; none where there are no graphs."""
+    now_us = at_us
+    while graphs:
+        times = [(graph.next_release_us(now_us + 1), graph.name) for graph in graphs]
+        now_us = min(times)[0]
+        yield Release(now_us - at_us, tuple(name for time_us, name in times if time_us == now_us))
+
+
+def last_release_us(graph: TaskGraph, at_us: int) -> int | None:
+    """When the graph's period last made it run, at that time or before it; None: it never did."""
+    begin_us = max(graph.offset_us, at_us - graph.period_us - 1)
+    found = None
+    for time_us in takewhile(lambda time_us: time_us <= at_us, _from(graph, begin_us)):
+        found = time_us
+    return found
+
+
+def _from(graph: TaskGraph, at_us: int) -> Iterator[int]:
+    while True:
+        at_us = graph.next_release_us(at_us)
+        yield at_us
+        at_us += 1
+
+
+def repeats_us(graph: TaskGraph) -> int:
+    """After how long the releases of a graph are the same again: its period, or several of a rate that is rounded."""
+    return graph.period_us if graph.rate_hz is None else 1_000_000 // gcd(1_000_000, graph.rate_hz)

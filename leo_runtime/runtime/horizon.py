@@ -1,0 +1,140 @@
+"""What a runtime knows of what is to come: which releases follow, how likely gates are to open, who stays awake.
+
+It makes of what a release finds the one value that its window's question is made from, rounded so that equal questions
+are found equal, and has that answered (`windows`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+from leo_runtime.dispatch.dispatcher import Dispatcher
+from leo_runtime.dispatch.events import FrameDone
+from leo_runtime.dispatch.left import LeftOver
+from leo_runtime.documents.problem import Placement
+from leo_runtime.frame.batch import Job
+from leo_runtime.frame.chances import Chances, GateChances, GateHistories
+from leo_runtime.frame.conditions import Conditions
+from leo_runtime.frame.foresight import Foresight
+from leo_runtime.frame.lower import MergedWorkload
+from leo_runtime.frame.window import Earlier, Found, grid_us, round_safely
+from leo_runtime.runtime.windows import Planned, Planning, WindowPlanner
+
+
+class Horizon:
+    """The windows of one runtime. For one thread at a time, but for `planning` and `close`."""
+
+    def __init__(
+        self,
+        merged: MergedWorkload,
+        windows: WindowPlanner,
+        linger_us: Mapping[str, int | None],
+        most_stages: int,
+        gates_file: Path | None = None,
+    ) -> None:
+        """A window has at most so many stages, unless the release at hand has more.
+
+        `linger_us` of every processor and radio. `gates_file` is where it is kept what gates did: it is read where it
+        is there, and written by `close`. Raises `DocumentError` for one that is damaged.
+        """
+        self._merged = merged
+        self._windows = windows
+        self._linger_us = linger_us
+        self._grid_us = grid_us(merged.workload)
+        # Later releases would decide when a window ends, and the last end is what this criterion is about.
+        only_one = "makespan" in merged.workload.objective
+        self._foresight = Foresight(merged, 0 if only_one else most_stages)
+        self._gates_file = gates_file
+        known = None if gates_file is None or not gates_file.exists() else GateHistories.from_file(gates_file)
+        self._chances = GateChances(merged, known)
+
+    @property
+    def planning(self) -> Planning:
+        """How releases came to their plans so far. From any thread."""
+        return self._windows.planning
+
+    def note(self, release_us: int, graphs: Collection[str], frames: int) -> None:
+        """Take note of a release, or of a batch of so many frames that ends with it."""
+        self._foresight.note(release_us, graphs, frames=frames)
+
+    def observe(self, done: FrameDone, jobs: Mapping[str, Job]) -> None:
+        """Take note of what gates did in a frame that ended."""
+        opened = {}
+        for record in done.stages:
+            job = jobs[record.stage]
+            if record.outcome == "done" and record.report is not None and len(job.frames) == 1:
+                opened[job.stage] = record.report.opened
+        self._chances.observe(opened)
+
+    def chances(self) -> Chances:
+        """How likely gates are to open now."""
+        return self._chances.chances()
+
+    def found(
+        self,
+        dispatcher: Dispatcher,
+        now: Conditions,
+        left: Sequence[LeftOver],
+        graphs: Mapping[int, tuple[str, ...]],
+        release_us: int,
+        now_us: int,
+        chances: Chances,
+    ) -> Found:
+        """What a release finds and foresees, after it was noted. The dispatcher is locked meanwhile.
+
+        `now` is what it finds without what waits of the frames `left`; `graphs` are those of each of them.
+        """
+        again = [one.frame for one in left]
+        awake = tuple(
+            (name, awake_until_us(dispatcher, name, linger, now_us, again) - release_us)
+            for name, linger in self._linger_us.items()
+            if linger is not None and name not in now.asleep and name not in now.lost
+        )
+        found = Found(
+            now,
+            self._foresight.outlook(release_us, now.graphs),
+            tuple((name, until_us) for name, until_us in awake if until_us > 0),
+            chances,
+            tuple(self._earlier(one, graphs[one.frame]) for one in left),
+        )
+        return round_safely(found, self._grid_us)
+
+    def _earlier(self, left: LeftOver, graphs: tuple[str, ...]) -> Earlier:
+        lost = tuple(
+            (graph.name, sum(left.lost_ppm.get(stage, 0) for stage in self._merged.stages_of(graph)))
+            for graph in self._merged.workload.graphs
+            if graph.name in graphs and graph.accuracy_loss_ppm_max is not None
+        )
+        return Earlier(left.release_us, graphs, left.waiting, left.there, left.closed, lost)
+
+    def plan(self, found: Found, alone: Conditions, release_us: int) -> Planned | Placement:
+        """The plan of a release, or a placement that says why there is none. As `WindowPlanner.plan`."""
+        return self._windows.plan(found, alone, release_us, self._foresight.steady_since_us)
+
+    def use(self) -> None:
+        """Forget all plans: modes have changed."""
+        self._windows.use()
+
+    def close(self, timeout_s: float) -> None:
+        """End the proofs in the background, and write down what gates did. From any thread.
+
+        Raises `DocumentError` where that cannot be written.
+        """
+        self._windows.close(timeout_s)
+        if self._gates_file is not None:
+            self._chances.kept().to_file(self._gates_file)
+
+
+def awake_until_us(
+    dispatcher: Dispatcher, resource: str, linger_us: int, now_us: int, without: Collection[int] = ()
+) -> int:
+    """Until when a resource that does not sleep stays awake, if nothing new uses it. On the run's clock.
+
+    What waits of the frames `without` does not use it either.
+    """
+    busy_us = max(dispatcher.lanes_ready_us(resource, now_us, without))
+    if busy_us > now_us:
+        return busy_us + linger_us
+    used_us = dispatcher.used_until_us(resource)
+    return max(0 if used_us is None else used_us + linger_us, dispatcher.waking_until_us(resource) or 0)

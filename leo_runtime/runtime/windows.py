@@ -1,0 +1,381 @@
+"""From what a release finds and foresees to a plan: the question of its window, asked once, and its answer kept.
+
+Where no answer can be had, or there is too little time, a window of the release alone is asked about, and then the
+frame alone. In real time a question may take `THINK_PERCENT` of the release's slack: the best answer so far is carried
+out, and the proof goes on in the background for the next release that finds the same.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from leo_runtime.dispatch.plan import Needs, Plan, PlannedHold
+from leo_runtime.dispatch.window_plan import make_window_plan
+from leo_runtime.documents.problem import Mode, Placement, Problem
+from leo_runtime.documents.window import WindowPlacement, WindowProblem
+from leo_runtime.errors import LeoError, SolverError
+from leo_runtime.frame.conditions import Conditions
+from leo_runtime.frame.foresight import Outlook
+from leo_runtime.frame.window import Found, Window
+from leo_runtime.runtime.background import Background
+from leo_runtime.runtime.planner import MAX_PLANS, Planner
+from leo_runtime.runtime.window_solver import WindowSolver
+from leo_runtime.solver.context import Context
+
+THINK_PERCENT = 10
+"""Of a release's slack, what a question may take in real time."""
+LEAST_THINK_US = 2_000
+"""With less time than this the frame alone is asked about."""
+PROOF_MS = 10_000
+"""How long a proof in the background may take."""
+PROOFS_WAITING = 32
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Planned:
+    """How a release is placed, and what earlier frames have left with it."""
+
+    plan: Plan
+    again: tuple[Plan, ...] = ()
+    """Of each of `Found.earlier`, in its own time."""
+    investment: Investment | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Investment:
+    """Resources that sleep, and that it would pay to have awake in a run that goes on like this for long enough."""
+
+    resources: tuple[str, ...]
+    repaid_after_us: int
+    until_us: int
+    """The end of the window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planning:
+    """How releases came to their plans: each in one of the first five ways. Batches are not counted."""
+
+    looked_up: int = 0
+    """A release before had found the same."""
+    proved: int = 0
+    """Their window's answer was proved the best."""
+    unproved: int = 0
+    """It was the best that was found in time."""
+    shortened: int = 0
+    """There was an answer for a window of the release alone."""
+    alone: int = 0
+    """The frame was placed as if nothing followed, or not at all."""
+    proved_later: int = 0
+    """Answers that were proved, or bettered, in the background, for those who find the same."""
+    proofs_failed: int = 0
+    """Proofs in the background that went wrong."""
+
+    @property
+    def asked(self) -> int:
+        """Releases for which a question was asked."""
+        return self.proved + self.unproved + self.shortened + self.alone
+
+
+class WindowPlanner:
+    """Answers the questions of windows of one workload on one machine.
+
+    `plan` and `use` are for one thread at a time, `planning` and `close` for any.
+    """
+
+    def __init__(
+        self,
+        planner: Planner,
+        solver: WindowSolver,
+        *,
+        hurries: bool = False,
+        switching_nj: int = 0,
+        invests: bool = True,
+    ) -> None:
+        """`planner` answers where the frame alone is asked about; `hurries`: time passes while a question is asked.
+
+        `invests`: questions are asked twice where something sleeps, to find what it would pay to have awake.
+        """
+        self._planner = planner
+        self._solver = solver
+        self._hurries = hurries
+        self._switching_nj = switching_nj
+        self._invests = invests
+        self._woken: dict[tuple[str, ...], tuple[int, int]] = {}
+        """When an investment was made last, and how often."""
+        self._last_modes: dict[str, tuple[str, str]] = {}
+        self._slack_us: dict[tuple[tuple[str, ...], tuple[str, ...]], int] = {}
+        self._proofs = Background("leo-runtime proofs", PROOFS_WAITING)
+        # Plans are also put in by proofs in the background.
+        self._lock = threading.Lock()
+        self._plans: dict[Found, Planned] = {}
+        self._counts: Counter[str] = Counter()
+        self._modes_used = 0
+
+    @property
+    def planning(self) -> Planning:
+        """How releases came to their plans so far."""
+        with self._lock:
+            return Planning(**self._counts, proofs_failed=len(self._proofs.failures))
+
+    def use(self) -> None:
+        """Forget all plans: the planner's modes have changed."""
+        with self._lock:
+            self._plans.clear()
+            self._modes_used += 1
+
+    def close(self, timeout_s: float) -> None:
+        """End the proofs in the background; what is being proved is waited for at most so long."""
+        self._proofs.close(timeout_s)
+
+    def plan(
+        self, found: Found, alone: Conditions, release_us: int, steady_since_us: int | None = None
+    ) -> Planned | Placement:
+        """The plan of a release, or a placement that says why there is none. Equal questions are asked once.
+
+        `alone` is what the frame finds if nothing of earlier frames is placed again. `steady_since_us`: since when the
+        run is as it is; None: nothing is invested. Raises as `Planner.plan` does.
+        """
+        planned = self._known(found) or self._new(found, alone, release_us)
+        if steady_since_us is None or not isinstance(planned, Planned) or planned.investment is None:
+            return planned
+        return self._invested(planned, planned.investment, release_us, steady_since_us)
+
+    def _new(self, found: Found, alone: Conditions, release_us: int) -> Planned | Placement:
+        """The answer to a question that is asked for the first time."""
+        usual = self._planner.question(found.now)
+        if usual is None:
+            return self._alone(alone, release_us)
+        asked = self._asked(found, usual, release_us)
+        limit_ms = None
+        if self._hurries:
+            think_us = self._think_us(found, usual)
+            if think_us < LEAST_THINK_US:
+                self._prove(found, asked)
+                return self._alone(alone, release_us)
+            limit_ms = think_us // 1000
+        answer = self._answer(asked, limit_ms)
+        if answer is None and found.outlook.later:
+            short = replace(found, outlook=Outlook((), found.outlook.later[0].after_us))
+            answer = self._answer(self._asked(short, usual, release_us), limit_ms)
+            if answer is not None:
+                return self._keep(found, answer, "shortened")
+        if answer is None:
+            return self._alone(alone, release_us)
+        proved = answer.plan.placement.status == "optimal"
+        if self._hurries and not proved:
+            self._prove(found, asked)
+        return self._keep(found, answer, "proved" if proved else "unproved")
+
+    def _known(self, found: Found) -> Planned | None:
+        with self._lock:
+            known = self._plans.pop(found, None)
+            if known is not None:
+                self._plans[found] = known  # What was asked last is forgotten last.
+                self._counts["looked_up"] += 1
+        if known is not None:
+            self._remember(known.plan)
+        return known
+
+    def _asked(self, found: Found, usual: Problem, release_us: int) -> _Asked:
+        outlook = found.outlook
+        after_us = (*(r.after_us for r in outlook.later), *(() if outlook.next_us is None else (outlook.next_us,)))
+        context = Context(release_us, tuple(release_us + us for us in after_us))
+        window = self._planner.window(found, usual)
+        needs = tuple(self._planner.needs(graphs) for graphs in (found.now.graphs, *(e.graphs for e in found.earlier)))
+        return _Asked(found, window, needs, context)
+
+    def _answer(self, asked: _Asked, limit_ms: int | None) -> Planned | None:
+        """A plan; None where the solver found none."""
+        placement = self._solved(asked.window.problem, asked.context, limit_ms)
+        if placement is None:
+            return None
+        if self._switching_nj:
+            placement = self._unless_it_pays(asked, placement, limit_ms)
+        planned = asked.plan(placement)
+        return replace(planned, investment=self._investment(asked, placement)) if limit_ms is None else planned
+
+    def _solved(self, problem: WindowProblem, context: Context, limit_ms: int | None) -> WindowPlacement | None:
+        try:
+            placement = self._solver(problem, context, limit_ms)
+        except LeoError:
+            return None
+        return None if placement.status == "infeasible" else placement
+
+    def _alone(self, alone: Conditions, release_us: int) -> Planned | Placement:
+        with self._lock:
+            self._counts["alone"] += 1
+        plan = self._planner.plan(alone, context=Context(release_us))
+        if not isinstance(plan, Plan):
+            return plan
+        self._remember(plan)
+        return Planned(plan)
+
+    def _keep(self, found: Found, planned: Planned, counted: str) -> Planned:
+        with self._lock:
+            self._counts[counted] += 1
+            if len(self._plans) >= MAX_PLANS:
+                del self._plans[next(iter(self._plans))]
+            self._plans[found] = _looked_up(planned)
+        self._remember(planned.plan)
+        return planned
+
+    # What several windows repay.
+
+    def _investment(self, asked: _Asked, placement: WindowPlacement, limit_ms: int | None = None) -> Investment | None:
+        """What it would pay to have awake, and how soon."""
+        problem = asked.window.problem
+        used = {span.resource for span in placement.spans}
+        sleeping = [r for r in problem.resources if not r.awake and r.name not in used]
+        if (
+            not self._invests
+            or not sleeping
+            or "energy" not in problem.objective
+            or placement.criteria is None
+            or not asked.found.outlook.later
+        ):
+            return None
+        names = {resource.name for resource in sleeping}
+        resources = tuple(r.model_copy(update={"awake": True}) if r.name in names else r for r in problem.resources)
+        awake = self._solved(problem.model_copy(update={"resources": resources}), asked.context, limit_ms)
+        if awake is None or awake.criteria is None:
+            return None
+        before = problem.objective[: problem.objective.index("energy")]
+        worse = any(getattr(awake.criteria, name) > getattr(placement.criteria, name) for name in before)
+        saved_nj = placement.criteria.energy - awake.criteria.energy
+        # Those that are in use until nothing follows, or stay awake until then.
+        lasting = [
+            resource
+            for resource in sleeping
+            for span in awake.spans
+            if span.resource == resource.name
+            and span.until_us
+            and span.until_us + max(resource.linger_us or 0, resource.wake_latency_us) >= problem.horizon_us
+        ]
+        if worse or saved_nj <= 0 or not lasting:
+            return None
+        cost_nj = sum(r.wake_energy_nj + r.awake_mw * r.wake_latency_us for r in lasting)
+        return Investment(
+            tuple(resource.name for resource in lasting), cost_nj * problem.horizon_us // saved_nj, problem.horizon_us
+        )
+
+    def _invested(self, planned: Planned, investment: Investment, release_us: int, steady_since_us: int) -> Planned:
+        """The same plan, which also wakes what it pays to have awake, if it is time to."""
+        last_us, times = self._woken.get(investment.resources, (steady_since_us, 0))
+        if release_us - max(last_us, steady_since_us) < investment.repaid_after_us << times:
+            return planned
+        self._woken[investment.resources] = release_us, times + 1
+        held = {hold.resource for hold in planned.plan.holds}
+        holds = tuple(
+            PlannedHold(name, investment.until_us, wakes=True) for name in investment.resources if name not in held
+        )
+        return replace(planned, plan=replace(planned.plan, holds=(*planned.plan.holds, *holds)))
+
+    # In real time.
+
+    def _think_us(self, found: Found, usual: Problem) -> int:
+        """How long a question may take: a share of the time that is left when each stage runs as soon as it can."""
+        key = (found.now.graphs, found.now.lost)
+        if key not in self._slack_us:
+            self._slack_us[key] = slack_us(usual)
+        return self._slack_us[key] * THINK_PERCENT // 100
+
+    def _prove(self, found: Found, asked: _Asked) -> None:
+        """Have the question answered in the background, for the next release that finds the same."""
+        modes_used = self._modes_used
+
+        def prove() -> None:
+            placement = self._solved(asked.window.problem, asked.context, PROOF_MS)
+            if placement is None:
+                raise SolverError("the solver found no answer")
+            plan = _looked_up(replace(asked.plan(placement), investment=self._investment(asked, placement, PROOF_MS)))
+            with self._lock:
+                if self._modes_used == modes_used:
+                    self._counts["proved_later"] += 1
+                    self._plans[found] = plan
+
+        self._proofs.put(prove)
+
+    # What moving a stage costs.
+
+    def _remember(self, plan: Plan) -> None:
+        if self._switching_nj:
+            self._last_modes |= {run.stage: (run.resource, run.variant) for run in plan.placement.stages}
+
+    def _unless_it_pays(self, asked: _Asked, best: WindowPlacement, limit_ms: int | None) -> WindowPlacement:
+        """The release at hand in the modes of the last one like it, where moving away from them does not pay."""
+        problem, at_hand = asked.window.problem, frozenset(asked.window.at_hand)
+        here = {run.stage: (run.resource, run.variant) for run in best.stages if run.stage in at_hand}
+        moved = sum(self._last_modes.get(stage, mode) != mode for stage, mode in here.items())
+        if not moved or best.criteria is None:
+            return best
+        stages = tuple(
+            stage.model_copy(update={"modes": _kept(stage.modes, self._last_modes.get(stage.name))})
+            if stage.name in at_hand
+            else stage
+            for stage in problem.stages
+        )
+        kept = self._solved(problem.model_copy(update={"stages": stages}), asked.context, limit_ms)
+        if kept is None or kept.criteria is None:
+            return best
+        most = {name: getattr(best.criteria, name) for name in problem.objective}
+        most["energy"] = best.criteria.energy + moved * self._switching_nj
+        if any(getattr(kept.criteria, name) > value for name, value in most.items()):
+            return best
+        return kept.model_copy(update={"status": "feasible", "bounds": best.bounds})
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A question, when it is asked, and what its release at hand waits for."""
+
+    found: Found
+    window: Window
+    needs: tuple[Mapping[str, Needs], ...]
+    """Of the release at hand, then of each of `Found.earlier`."""
+    context: Context
+
+    def plan(self, placement: WindowPlacement) -> Planned:
+        """What of an answer is carried out."""
+        problem, window = self.window.problem, self.window
+        outlook = self.found.outlook
+        plan = make_window_plan(
+            problem,
+            placement,
+            self.needs[0],
+            at_hand=window.at_hand,
+            elsewhere={name for left in window.earlier for name in (*left.waiting, *left.there)},
+            asked_again_us=outlook.later[0].after_us if outlook.later else outlook.next_us,
+        )
+        again = tuple(
+            make_window_plan(
+                problem, placement, needs, at_hand=left.waiting, there=left.there, after_us=-earlier.release_us
+            )
+            for needs, left, earlier in zip(self.needs[1:], window.earlier, self.found.earlier, strict=True)
+        )
+        return Planned(plan, again)
+
+
+def _looked_up(planned: Planned) -> Planned:
+    """The plan for the next release that finds the same, which will not have waited for a solver."""
+    plan = planned.plan
+    return replace(planned, plan=replace(plan, placement=plan.placement.model_copy(update={"solve_us": 0})))
+
+
+def _kept(modes: Sequence[Mode], last: tuple[str, str] | None) -> tuple[Mode, ...]:
+    """The mode of the last time, where there still is one; else all."""
+    return tuple(mode for mode in modes if (mode.resource, mode.variant) == last) or tuple(modes)
+
+
+def slack_us(problem: Problem) -> int:
+    """How long the first deadline can wait, if each stage runs in its fastest mode as soon as its inputs are there."""
+    ends: dict[str, int] = {}
+    waiting = list(problem.stages)
+    while waiting:
+        stage = next(s for s in waiting if all(name in ends for name in s.inputs))
+        waiting.remove(stage)
+        start_us = max([stage.release_us, *(ends[name] for name in stage.inputs)])
+        ends[stage.name] = start_us + min(mode.duration_us for mode in stage.modes)
+    return max(0, min((due.deadline_us - ends[due.stage] for due in problem.deadlines), default=0))
