@@ -131,8 +131,15 @@ def best_plan(
         except SolverError:
             return solve_window(part, "lns", limit_nodes=MOVES)
 
-    rolled = roll(problem, ask, most_stages=most_stages)
-    plans = [rolled.schedule, *_policies(window)]
+    lingers_us = max((resource.linger_us or 0 for resource in problem.resources), default=0)
+    # No way to see the end of a part is always the best one, and larger parts are not always better.
+    rolls = [
+        roll(problem, ask, most_stages=most, beyond_us=us)
+        for most in (most_stages, 2 * most_stages)
+        for us in dict.fromkeys((0, lingers_us))
+    ]
+    rolled = rolls[0]
+    plans = [*(one.schedule for one in rolls), *_policies(window)]
     always = _Always(window, min(plans, key=_value), [stage.name.partition(" ")[2] for stage in window.stages])
     improve(always, Groups(always.question), None)
     if (schedule := always.whole()) is not None:
@@ -148,12 +155,12 @@ def best_plan(
         nj=best.criteria[1] - _just_in_time_nj(window, best) + asleep_nj,
         tardiness_us=best.criteria[0],
         lasts_us=lasts_us,
-        parts=rolled.parts,
-        asked=rolled.asked,
+        parts=sum(one.parts for one in rolls),
+        asked=sum(one.asked for one in rolls),
         part_stages=len(largest.stages),
         part_nj=largest.criteria.energy,
         part_bound_nj=proved.get("energy", 0) if on_time else 0,
-        solve_us=rolled.solve_us,
+        solve_us=sum(one.solve_us for one in rolls),
     )
 
 
