@@ -105,3 +105,15 @@ def test_a_part_without_an_answer_is_said() -> None:
     )
     with pytest.raises(InputError, match="a part of `repeated` has no answer: rule 5"):
         roll(problem.model_copy(update={"stages": stages, "resources": (cpu, gpu)}), ask, most_stages=2)
+
+
+def test_what_lingers_after_a_part_is_charged_to_it_where_it_looks_further() -> None:
+    """A tail that every part leaves to the next one makes the GPU look cheap, unless the horizon is behind it."""
+    problem = repeated(12)
+    gpu = problem.resources[1].model_copy(update={"wake_energy_nj": 100, "linger_us": 300})
+    problem = problem.model_copy(update={"resources": (problem.resources[0], gpu)})
+    near, far = (roll(problem, ask, most_stages=1, beyond_us=us) for us in (0, 300))
+    assert near.schedule.choice.modes != far.schedule.choice.modes
+    whole = solve(problem, limit_nodes=200_000)
+    for rolled in (near, far):
+        assert rolled.schedule.value >= (0, *whole.bounds)

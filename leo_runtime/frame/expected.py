@@ -31,7 +31,7 @@ def ledger(
     """
     if isinstance(problem, WindowProblem):
         window = cast("WindowPlacement", placement)  # Its judge says what it is if it is none.
-        _require_valid(problem, check_window(problem, window), "leo_runtime.judge.window.check_window")
+        _require_valid(problem, check_window(problem, window), "leo_runtime.check_window")
         return in_order(_window_entries(problem, window, graphs or {}))
     frame = cast("Placement", placement)
     _require_valid(problem, check(problem, frame), "leo_runtime.check")

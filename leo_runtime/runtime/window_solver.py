@@ -77,7 +77,7 @@ def _judged(solver: Callable[..., Any]) -> WindowSolver:
         more = f"; and {len(wrong) - VIOLATIONS_SAID} more" if len(wrong) > VIOLATIONS_SAID else ""
         raise SolverError(
             f"the answer of the solver `{called}` is wrong: {'; '.join(map(str, wrong[:VIOLATIONS_SAID]))}{more}",
-            hint="`leo_runtime.judge.window.check_window` finds all of it; docs/window-problem.md has the rules",
+            hint="`leo_runtime.check_window(problem, placement)` finds all of it; docs/window-problem.md has the rules",
         )
 
     return solve

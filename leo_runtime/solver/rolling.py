@@ -38,8 +38,11 @@ class Rolled:
     """What the answers took together."""
 
 
-def roll(problem: WindowProblem, ask: Ask, *, most_stages: int) -> Rolled:
+def roll(problem: WindowProblem, ask: Ask, *, most_stages: int, beyond_us: int = 0) -> Rolled:
     """Answer a window in parts of at most so many stages, or of one release where that has more.
+
+    The horizon of a part is the next release that is not in it, and `beyond_us` later: at the release, what lingers on
+    costs a part nothing, and uses late in it look cheap; long after it, what the next part will share looks dear.
 
     Every stage must read stages of its own release alone; `InputError` says where one does not. Raises what `ask`
     raises, and `InputError` for a window without stages.
@@ -59,7 +62,7 @@ def roll(problem: WindowProblem, ask: Ask, *, most_stages: int) -> Rolled:
         last = at + count == len(groups)
         kept = count if last else -(-count * KEPT_PERCENT // 100)
         part = _Part.of(
-            window, groups[at : at + count], groups[at + count][0] if not last else problem.horizon_us, left
+            window, groups[at : at + count], groups[at + count][0] + beyond_us if not last else problem.horizon_us, left
         )
         key = part.problem.to_json()
         if key not in known:
