@@ -40,21 +40,20 @@ demo: $(DEMO)
 test: $(READY)
 	$(VENV)/bin/python -m pytest
 
-# Longer than the suite: exact against its references on problems and windows drawn at random, damaged files of problems
-# and of sound, and windows played: what they promise and are charged, and what waiting for gates misses.
-# Longer than the suite: exact against two references on problems drawn at random, damaged problem files and exports.
+# Longer than the suite: exact against its references on problems and windows drawn at random, damaged files of problems,
+# of sound, of loggers and of containers, and windows played: what they promise and are charged, and what waiting for gates misses.
 # `make long PART=10 SEED=7` does a tenth of it, on other problems.
 PART ?= 1
 SEED ?= 0
 long: $(READY)
 	$(VENV)/bin/python tests/bench/agreement.py --problems $$((1000 / $(PART))) --seed $(SEED)
 	$(VENV)/bin/python tests/bench/fuzz.py $$((20000 / $(PART))) $(SEED)
+	$(VENV)/bin/python tests/bench/fuzz_exports.py $$((1000 / $(PART))) $(SEED)
 	$(VENV)/bin/python tests/bench/windows.py --only agreement --problems $$((300 / $(PART))) --seed $(SEED)
 	$(VENV)/bin/python tests/bench/fuzz_sound.py $$((1000 / $(PART))) $(SEED)
 	$(VENV)/bin/python tests/bench/fuzz_containers.py $$((1000 / $(PART))) $(SEED)
 	$(VENV)/bin/python tests/bench/promise.py --windows $$((1000 / $(PART))) --seed $(SEED)
 	$(VENV)/bin/python tests/bench/waits.py --windows $$((1000 / $(PART))) --seed $(SEED)
-	$(VENV)/bin/python tests/bench/fuzz_exports.py $$((1000 / $(PART))) $(SEED)
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

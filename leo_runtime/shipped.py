@@ -75,7 +75,7 @@ def recording(name_or_folder: str) -> Recording:
     require_path(name_or_folder)
     if name_or_folder in recordings() and not _exists(Path(name_or_folder) / "recording.toml"):
         return Recording.from_file(demo.RECORDINGS / name_or_folder)
-    if _exists(Path(name_or_folder)) or name_or_folder.endswith(".toml"):
+    if name_or_folder and (_exists(Path(name_or_folder)) or name_or_folder.endswith(".toml")):
         return open_recording(Path(name_or_folder))
     raise InputError(
         f"no recording or folder is called `{name_or_folder}`", hint=f"one of {', '.join(recordings())}, or a folder"

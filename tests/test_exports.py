@@ -182,6 +182,53 @@ def test_the_signs_of_a_phone_that_does_not_say_what_it_is_are_told(tmp_path: Pa
         assert np.allclose(np.asarray(iphone.samples[name])[10], [0, 0, G], atol=1e-4)
 
 
+def sensor_table(columns: str, values: np.ndarray, rate_hz: float = 50) -> bytes:
+    """A file of Sensor Logger with these columns behind its times."""
+    times_s = exports.even_s(rate_hz)
+    rows = (
+        (EPOCH_NS + round(t * 1e9), t, *row)
+        for t, row in zip(times_s.tolist(), values[: len(times_s)].tolist(), strict=True)
+    )
+    return exports.text(f"time,seconds_elapsed,{columns}", rows)
+
+
+@pytest.mark.parametrize("standardised", [False, True])
+def test_a_watch_and_what_holds_several_sensors_become_streams_in_the_same_units(
+    tmp_path: Path, standardised: bool
+) -> None:
+    moved = exports.acceleration(exports.even_s(50))
+    turned = exports.rotation(exports.even_s(50))
+    by = 1.0 if standardised else -1 / G
+    wrist = np.hstack([turned, by * (moved - [0, 0, G]), by * np.tile([0, 0, G], (600, 1))])
+    names = [f"{name}{axis}" for name in ("rotationRate", "acceleration", "gravity") for axis in "XYZ"]
+    files = {
+        **exports.sensor_logger("ios", standardised=standardised),
+        "WristMotion.csv": sensor_table(",".join(names), wrist),
+        "Orientation.csv": sensor_table("yaw,qx,qz,roll,qw,qy,pitch", np.tile(np.arange(7.0), (600, 1))),
+        "WatchBarometer.csv": sensor_table("relativeAltitude,pressure", np.tile([0.0, 101.3], (12, 1)), 1),
+    }
+    recording = open_export(exports.write(tmp_path / "phone", files))
+    for name, wanted in (("wrist_rotation", turned), ("wrist_acceleration", moved - [0, 0, G])):
+        assert np.abs(np.asarray(recording.samples[name])[10:190] - wanted[10:190]).max() < 0.16, name
+    assert np.allclose(np.asarray(recording.samples["wrist_gravity"])[5], [0, 0, G])
+    assert np.asarray(recording.samples["orientation"])[5].tolist() == [4, 1, 5, 2]
+    assert np.asarray(recording.samples["rotation_angles"])[5].tolist() == [3, 6, 0]
+    pressure = np.asarray(recording.samples["watch_barometer"])[5, 1]
+    assert pressure == pytest.approx(101.3 if standardised else 1013)
+
+
+def test_places_of_phyphox_are_one_stream_of_events(tmp_path: Path) -> None:
+    names = ("Time (s)", "Latitude (\u00b0)", "Longitude (\u00b0)", "Height (m)")
+    columns = [np.array([0.5, 1.4, 9.0, 9.9]), *(np.arange(4.0) + k for k in (52, 13, 30))]
+    files = {**exports.phyphox(), "Location.csv": exports.phyphox_set(names, columns)}
+    recording = open_export(exports.write(tmp_path / "phone", files))
+    assert (recording.stream("location").kind, recording.stream("location").columns) == (
+        "events",
+        ("Latitude", "Longitude", "Height"),
+    )
+    assert recording.window("location", 12_000_000, 1)[0, :3].tolist() == [55, 16, 33]
+
+
 def test_a_sensor_that_cannot_be_read_is_left_out_and_told(tmp_path: Path) -> None:
     files = dict(exports.sensor_logger())
     files["Gyroscope.csv"] = files["Gyroscope.csv"].replace(b"\n", b"\nwest,", 1)
@@ -194,7 +241,7 @@ def test_a_sensor_that_cannot_be_read_is_left_out_and_told(tmp_path: Path) -> No
     assert "Gyroscope.csv:2: expected 5 columns, got 6" in told[0]
     assert told[1:] == [
         "not read: Network (it holds no numbers)",
-        "not read: Microphone.mp4 (sound: bring it to WAV, and make it a stream of its own)",
+        "not read: Microphone.mp4 (sound: unpack it, and make it a stream of a recording.toml)",
     ]
 
 

@@ -198,5 +198,18 @@ def test_a_stream_has_a_rate_unless_it_is_of_events(tmp_path: Path) -> None:
         Recording.from_file(record(tmp_path, f"streams = [{events}]\n"))
 
 
+def test_what_has_no_times_is_no_events(tmp_path: Path) -> None:
+    np.save(tmp_path / "beats.npy", np.ones((3, 1), np.float32))
+    text = 'streams = [{ name = "beats", kind = "events", file = "beats.npy" }]\n'
+    with pytest.raises(RecordingError, match=r"beats\.npy: stream `beats` is declared as events, and the file has no"):
+        Recording.from_file(record(tmp_path, text))
+    exports.write(tmp_path, {"beats.csv": b"time_s,bpm\n1,60\n", "beats.txt": exports.wisdm()})
+    with pytest.raises(RecordingError, match="stream `beats` is declared as events, and is read at a rate"):
+        Recording.from_file(record(tmp_path, text.replace('npy"', 'txt", format = "wisdm", channels = 3')))
+    read = Recording.from_file(record(tmp_path, text.replace("npy", "csv")))
+    with pytest.raises(RecordingError, match="recording `r` has no times of its events `beats`"):
+        Recording(read.manifest, read.samples)
+
+
 def test_a_label_of_all_streams_is_found_by_any_graph() -> None:
     assert Label(start_us=0, end_us=1, label="x").stream is None

@@ -373,6 +373,37 @@ def test_a_topic_of_which_nothing_can_be_decoded_is_refused_in_words(tmp_path: P
 
 
 @needs_extra
+def test_a_topic_that_cannot_be_put_on_a_grid_is_left_out_and_told(tmp_path: Path) -> None:
+    ticks = [(START_NS + at * 10**6, {"v": at}) for at in (*range(0, 1_000, 10), 3_600_000)]
+    write_mcap(tmp_path / "x.mcap", raw_audio(sound()), json_messages("/v", "", ticks))
+    found = open_recording(tmp_path / "x.mcap")
+    assert [stream.name for stream in found.manifest.streams] == ["mic"]
+    assert found.repairs[-1].startswith("not read: topic `/v` (")
+
+
+@needs_extra
+@pytest.mark.parametrize("off_s", [10**9, -(10**9), 5_000])
+def test_a_time_that_cannot_be_is_not_believed(tmp_path: Path, off_s: int) -> None:
+    *channel, messages = raw_audio(sound())
+    at, raw = messages[7]
+    message = json.loads(raw) | {"timestamp": stamp(at + off_s * 10**9)}
+    messages[7] = (at, json.dumps(message).encode())
+    write_mcap(tmp_path / "x.mcap", (*channel, messages))
+    found = read_stream(tmp_path / "x.mcap", MIC)
+    assert (found.samples[:] == sound()).all()
+    assert "own times that are hours beside" in found.repairs[0]
+
+
+@needs_extra
+def test_sound_of_a_second_an_hour_is_refused(tmp_path: Path) -> None:
+    *channel, messages = raw_audio(sound())
+    later = [(at + 3_600 * 10**9, json.dumps(json.loads(raw) | {"timestamp": None}).encode()) for at, raw in messages]
+    write_mcap(tmp_path / "x.mcap", (*channel, messages + later))
+    with pytest.raises(RecordingError, match="holds 32000 samples of sound up to 3602 s"):
+        read_stream(tmp_path / "x.mcap", MIC)
+
+
+@needs_extra
 def test_labels_are_read_from_the_topic_that_is_named(tmp_path: Path) -> None:
     notes = [(START_NS + 10**9, {"what": {"said": "clap"}, "end_time": stamp(START_NS + 2 * 10**9)})]
     write_mcap(tmp_path / "x.mcap", raw_audio(sound()), json_messages("/notes", "", notes))

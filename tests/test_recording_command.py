@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import signal
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,24 @@ def test_an_mcap_of_ours_whose_manifest_is_damaged_is_read_as_any_other(tmp_path
     assert np.array_equal(found.samples["both"][:], everything().samples["both"])
 
 
+@needs_mcap
+def test_an_mcap_of_ours_that_was_cut_has_what_is_before_the_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from leo_runtime.recordings import mcap_writer
+
+    monkeypatch.setattr(mcap_writer, "_CHUNK_BYTES", 10_000)
+    mcap_writer.write_mcap(everything(), tmp_path / "x.mcap")
+    raw = (tmp_path / "x.mcap").read_bytes()
+    (tmp_path / "x.mcap").write_bytes(raw[: len(raw) // 4])
+    found = open_recording(tmp_path / "x.mcap")
+    heard = found.samples["both"][:]
+    assert 10_000 < len(heard) < 20_000
+    assert np.array_equal(heard, everything().samples["both"][: len(heard)])
+    assert [label.label for label in found.manifest.labels] == ["first"]
+    assert "labels of what cannot be read are left out: 2" in found.repairs
+
+
 def test_what_is_there_already_is_not_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_folder(everything(), tmp_path / "one")
     (tmp_path / "there").mkdir()
@@ -179,14 +198,16 @@ def test_what_fails_leaves_nothing_behind(
     def read(first: int, _last: int) -> np.ndarray:
         if first:
             raise error
-        return np.zeros(400_000, np.float32)
+        return np.zeros(1_000, np.float32)
 
     whole = everything()
-    long = {"WRIST": lazily.StoredSamples((900_000,), np.float32, read)}
+    long = {"WRIST": lazily.StoredSamples((9_000,), np.float32, read)}
     recording = Recording(whole.manifest, whole.samples | long, times_us=whole.times_us)
-    from leo_runtime.recordings.mcap_writer import write_mcap
+    from leo_runtime.recordings import mcap_writer
 
-    write = write_mcap if out.endswith("mcap") else write_folder
+    for module in (lazily, mcap_writer):
+        monkeypatch.setattr(module, "BLOCK_BYTES", 4_000)
+    write = mcap_writer.write_mcap if out.endswith("mcap") else write_folder
     with pytest.raises((KeyboardInterrupt, InputError, OSError)):
         write(recording, tmp_path / out)
     assert list(tmp_path.iterdir()) == []
@@ -319,11 +340,13 @@ MIC = FORMATS["s16le"].stream(name="mic", kind="other", rate_hz=8_000, channels=
 def test_samples_are_recorded_however_they_are_cut(tmp_path: Path) -> None:
     heard = everything().samples["mic/left"][:]
     raw = heard.tobytes()
-    done = record([raw[at : at + 1_001] for at in range(0, len(raw), 1_001)], MIC, tmp_path / "new")
+    pieces = [raw[at : at + 1_001] for at in range(0, len(raw), 1_001)]
+    done = record(pieces, MIC, tmp_path / "new", now_us=lambda: 1_760_000_000_000_000)
     assert (done.samples, done.told) == (32_000, ())
     found = Recording.from_file(tmp_path / "new")
     assert np.array_equal(found.samples["mic"][:], heard)
     assert found.manifest.streams[0].file == "mic.wav"
+    assert found.manifest.start_epoch_us == 1_760_000_000_000_000 - round(1_001 / 2 / 8_000 * 1e6)
     done = record([raw[:3], raw[3:999]], MIC, tmp_path / "odd")
     assert done.told == ("the last 1 bytes are no whole sample of 2: left out",)
     assert record([raw], MIC, tmp_path / "short", seconds=0.25).samples == 2_000
@@ -419,3 +442,43 @@ def test_the_command_records_a_pipe(
             assert main([*command, str(tmp_path / "other"), *more]) == 2
         assert says in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
+
+
+def test_a_file_of_sound_is_a_recording_by_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_folder(everything(), tmp_path / "one")
+    for name, channels, rate_hz in (("mic_left", 1, 8_000), ("both", 2, 16_000)):
+        found = open_recording(tmp_path / "one" / f"{name}.wav")
+        (stream,) = found.manifest.streams
+        assert (stream.name, stream.channels, stream.rate_hz) == ("mic", channels, rate_hz)
+        assert np.array_equal(found.samples["mic"][:], everything().samples[name.replace("_", "/")])
+    assert main(["recording", "info", str(tmp_path / "one" / "both.wav")]) == 0
+    assert "both, 4.00006 s: both.wav" in capsys.readouterr().out
+    (tmp_path / "torn.wav").write_bytes(b"RIFF")
+    assert main(["recording", "info", str(tmp_path / "torn.wav")]) == 2
+    assert "torn.wav: cannot be read as WAV" in capsys.readouterr().err
+
+
+@needs_mcap
+def test_long_recordings_are_written_and_read_in_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from leo_runtime.recordings.mcap_writer import write_mcap
+
+    monkeypatch.setattr(lazily, "IN_MEMORY_BYTES", 100_000)
+    monkeypatch.setattr(lazily, "BLOCK_BYTES", 100_000)
+    manifest = RecordingManifest(
+        format="leo-recording/1",
+        name="long",
+        licence="none",
+        source="a test",
+        streams=(RecordedStream(name="mic", kind="audio", file="-", rate_hz=16_000),),
+    )
+    length = 3_000_000
+    samples = lazily.StoredSamples((length,), np.int16, lambda first, last: np.arange(first, last).astype(np.int16))
+    tracemalloc.start()
+    write_folder(Recording(manifest, {"mic": samples}), tmp_path / "one")
+    write_mcap(Recording.from_file(tmp_path / "one"), tmp_path / "one.mcap")
+    write_folder(open_recording(tmp_path / "one.mcap"), tmp_path / "two")
+    figures(Recording.from_file(tmp_path / "two"))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4_000_000  # The samples are 6,000,000 bytes, as text 8,000,000.
+    assert (tmp_path / "one" / "mic.wav").read_bytes() == (tmp_path / "two" / "mic.wav").read_bytes()

@@ -145,7 +145,7 @@ def test_gates_that_could_not_be_waited_for_are_counted_and_said(folder):
     replayed = run(folder)
     assert summary.waits_given_up(replayed) == 0
     frames = tuple(replace(frame, waits_given_up=1 + number) for number, frame in enumerate(replayed.frames[:2]))
-    hurried = Compared(replace(replayed, frames=frames), {}, {}, (), {"gpu": "stuck, 2 times"})
+    hurried = Compared(replace(replayed, frames=frames), {}, {}, (), not_held={"gpu": "stuck, 2 times"})
     assert "gates that could not be waited for: 3\nnot kept awake: gpu (stuck, 2 times)\n" in replay_text.text(hurried)
     assert replay_text.figures(hurried)["waits_given_up"] == 3
     assert "gates" not in replay_text.text(Compared(replayed, {}, {}, ()))

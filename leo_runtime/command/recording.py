@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 EXAMPLE = "recording info demo"
 
 _LONG_BYTES = 1 << 24
-_READS = "a name or folder, an MCAP, a ROS bag"
+_READS = "a name or folder, an export, an MCAP, a ROS bag, a file of sound"
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,8 +58,10 @@ class Power:
         self._to_wake: list[FrameSpan] = []
         """Spans that begin with waking, and open ones whose resources sleep."""
         self._held_until_us: dict[str, int] = {}
-        self._told: dict[str, None] = {}
-        """What was told to be held, in order."""
+        self._may_sleep: tuple[str, ...] = ()
+        """The resources of windows that sleep at all."""
+        self._told: set[str] = set()
+        """What was told to be held."""
 
     # What others may ask.
 
@@ -97,7 +99,9 @@ class Power:
 
     def plan(self, frame: Frame, plan: Plan, jobs: Iterable[Job], now_us: int) -> None:
         """Take the spans of a frame's plan, for those of its uses that are among `jobs`. They leave other spans."""
-        self._linger_us.update(plan.linger_us)
+        if plan.linger_us:
+            self._linger_us.update(plan.linger_us)
+            self._may_sleep = tuple(name for name in self._state if self._linger_us.get(name) is not None)
         uses = {job.use: job for job in jobs}
         for planned in plan.spans:
             here = {use: uses[use] for use in planned.uses if use in uses}
@@ -182,15 +186,14 @@ class Power:
 
     def settle(self) -> None:
         """Say who is held and who is not, when all that happens now has happened."""
-        for name, spans in self._open.items():
-            idle = self._state[name] == "awake" and not self._is_busy(name)
-            wanted = any(span.frame.windowed for span in spans) or name in self._held_until_us
-            if wanted and idle and self._linger_us.get(name) is not None and name not in self._told:
-                self._told[name] = None
+        for name in self._may_sleep:
+            if not any(span.frame.windowed for span in self._open[name]) and name not in self._held_until_us:
+                if name in self._told:
+                    self._told.remove(name)
+                    self._tell(Release(name))
+            elif name not in self._told and self._state[name] == "awake" and not self._is_busy(name):
+                self._told.add(name)
                 self._tell(Hold(name))
-            elif not wanted and name in self._told:
-                del self._told[name]
-                self._tell(Release(name))
 
     # Inside.
 

@@ -69,7 +69,7 @@ def make_window_plan(
     the next question. `elsewhere` are stages that other plans of the same answer carry out, those of earlier frames.
 
     `plan.placement` is the part that is carried out in the form of `leo-placement/1`, with the status, criteria and
-    bounds of the whole window. The answer must be valid for the question (`leo_runtime.judge.window.check_window`).
+    bounds of the whole window. The answer must be valid for the question (`leo_runtime.check_window`).
     Raises `KeyError` where a stage is not placed, and `ValueError` where a use lies in no span.
     """
     window = _Window.of(problem, placement, slack=True)

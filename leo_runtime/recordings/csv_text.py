@@ -43,7 +43,7 @@ def read_csv(path: Path, stream: RecordedStream) -> StreamData:
             f"{found.left_out[0]}"
         )
     times_us, epoch_us = _times_us(table, stream, time, found, repairs)
-    if stream.times != "each":
+    if stream.times != "each" and stream.kind != "events":
         times_us = spread_us(times_us, stream.rate_hz, stamped_first=stream.times == "first")
         if stream.clock == "own":
             times_us = times_us - times_us[0]

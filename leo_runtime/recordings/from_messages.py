@@ -39,6 +39,12 @@ from leo_runtime.recordings.stream import Gap, RecordedStream
 
 _OTHER_CLOCK_NS = 10 * 10**9
 """So far from when it was logged, a message's own time is on another clock."""
+_WRONG_NS = 3600 * 10**9
+"""Farther from when it was logged is no time of its own, but damage, or a clock that was set."""
+_LONGEST_NS = 10**9 * 10**9
+"""No recording is longer."""
+_LEAST_SHARE = 1 / 10
+"""Of the samples from the start to the end, that sound must be there for."""
 _LATER_NS = 20 * 10**6
 """By so much more than the samples say a block of sound comes later, where some between are missing."""
 _DELAY_NS = 10**9
@@ -155,6 +161,7 @@ class _Source:
         self.stream = stream
         self.where = f"{file.where}: topic `{topic.name}`"
         self.repairs: list[str] = []
+        self._wrong = 0
 
     def messages(self, take: Callable[[int, Any], None]) -> None:
         """Call `take` with every message and its time; those for which it raises are left out, and that is told.
@@ -162,6 +169,7 @@ class _Source:
         Raises `RecordingError` where none is left.
         """
         taken, left_out, first_error = 0, 0, ""
+        self._wrong = 0
         shift_ns: int | None = None
         for logged in self.file.messages((self.topic.name,)):
             message: Any = None
@@ -180,13 +188,20 @@ class _Source:
                 f"{self.where} has no message that can be read" + (f" ({first_error})" if first_error else ""),
                 hint="give the stream other `fields`" if first_error else "record it again",
             )
+        if self._wrong:
+            self.repairs.append(
+                f"own times that are hours beside those that messages were logged at: {self._wrong}; they are put there"
+            )
         if left_out:
             self.repairs.append(f"messages that cannot be read are left out: {left_out} (the first: {first_error})")
 
     def _time_ns(self, logged: Logged, message: Any, shift_ns: int | None) -> tuple[int, int | None]:
+        log_ns = logged.log_ns - self.file.start_ns
+        if not -_LONGEST_NS < log_ns < _LONGEST_NS:
+            raise ValueError(f"it was logged at {logged.log_ns} ns")
         own_ns = own_time_ns(message, self.stream.time_field)
         if own_ns is None:
-            return logged.log_ns - self.file.start_ns, shift_ns
+            return log_ns, shift_ns
         if shift_ns is None:
             apart_ns = logged.log_ns - own_ns
             shift_ns = apart_ns if abs(apart_ns) > _OTHER_CLOCK_NS else 0
@@ -195,6 +210,9 @@ class _Source:
                     f"its messages' own times are {shift_ns / 1e9:.6g} s before those they were logged at: the first "
                     "is put there"
                 )
+        if abs(own_ns + shift_ns - logged.log_ns) > _WRONG_NS:
+            self._wrong += 1
+            return log_ns, shift_ns
         return own_ns + shift_ns - self.file.start_ns, shift_ns
 
 
@@ -317,7 +335,13 @@ def _sound(source: _Source) -> StreamData:
     blocks.sort(key=lambda block: block.time_ns)
     pieces, gaps = _in_a_row(blocks, rate_hz)
     repairs = (f"sound is missing {len(gaps)} times, {_seconds(gaps):g} s in all; zeros stand there",) if gaps else ()
-    total = pieces[-1][0] + pieces[-1][1].samples
+    total, held = pieces[-1][0] + pieces[-1][1].samples, sum(block.samples for block in blocks)
+    if held < total * _LEAST_SHARE:
+        raise UnevenError(
+            f"holds {held} samples of sound up to {total / rate_hz:g} s, where {total} are due at {rate_hz:g} Hz",
+            None,
+            "cut it into recordings",
+        )
     starts = np.array([start for start, _ in pieces])
     shape = (total,) if channels == 1 else (total, channels)
 

@@ -57,6 +57,8 @@ def evenly(times_us: np.ndarray, values: np.ndarray, rate_hz: float) -> Even:
 
     Raises `UnevenError` where times go far back, do not go on, are of another rate, or most of the grid is empty.
     """
+    if not rate_hz:
+        raise UnevenError("is declared as events, and is read at a rate", None, "give it its `kind` and `rate_hz`")
     step_us = 1e6 / rate_hz
     repairs: list[str] = []
     rows = np.arange(len(times_us))

@@ -12,6 +12,7 @@ import numpy as np
 
 from leo_runtime.errors import DocumentError, LeoError, MissingExtraError, RecordingError, words
 from leo_runtime.recordings.from_messages import open_messages, picture_form
+from leo_runtime.recordings.grid import UnevenError
 from leo_runtime.recordings.mcap_file import METADATA, McapFile
 from leo_runtime.recordings.message_labels import text_of
 from leo_runtime.recordings.messages import (
@@ -24,9 +25,10 @@ from leo_runtime.recordings.messages import (
     number_fields,
     numbers,
 )
-from leo_runtime.recordings.recording import LabelFile, Recording, RecordingManifest
+from leo_runtime.recordings.recording import LabelFile, Recording, RecordingManifest, read_stream
 from leo_runtime.recordings.series import kind_of, measured_hz, usual_hz
 from leo_runtime.recordings.stream import RecordedStream
+from leo_runtime.values import lasting_us
 
 _MOST_CHANNELS = 256
 """Of a topic whose numbers nobody has named."""
@@ -43,10 +45,15 @@ def open_message_file(path: Path) -> Recording:
         manifest = _own_manifest(file, path.name)
     except DocumentError as error:
         manifest, damaged = None, (f"its manifest is damaged ({error}): streams are read as they seem to be",)
-    if manifest is not None:
-        return Recording.of_manifest(manifest, path.parent)
-    manifest, told = _made_manifest(file, path)
-    recording = Recording.of_manifest(manifest, path.parent)
+    told: list[str] = []
+    if manifest is None:
+        manifest, told = _made_manifest(file, path)
+    try:
+        recording = Recording.of_manifest(manifest, path.parent)
+    except RecordingError:
+        manifest, lost = _readable(manifest, path.parent)
+        told += lost
+        recording = Recording.of_manifest(manifest, path.parent)
     return replace(recording, repairs=(*damaged, *recording.repairs, *told))
 
 
@@ -89,7 +96,7 @@ def _made_manifest(file: MessageFile, path: Path) -> tuple[RecordingManifest, li
             if name not in firsts:
                 raise ValueError("no message of it can be read")
             streams.append(_stream(topic, firsts[name], np.array(times[name], np.int64), source, streams))
-        except LeoError as error:
+        except (LeoError, UnevenError) as error:
             told.append(f"not read: topic `{name}` ({error})")
         except Exception as error:  # A message may hold anything.
             told.append(f"not read: topic `{name}` ({error if isinstance(error, ValueError) else words(error)})")
@@ -105,6 +112,37 @@ def _made_manifest(file: MessageFile, path: Path) -> tuple[RecordingManifest, li
         label_files=tuple(labels),
     )
     return manifest, told
+
+
+def _readable(manifest: RecordingManifest, folder: Path) -> tuple[RecordingManifest, list[str]]:
+    """The manifest without what cannot be read after all: of a file that was cut, and topics nobody has asked for.
+
+    Raises `RecordingError` where nothing is left.
+    """
+    told: list[str] = []
+    lasts_us: dict[str | None, int] = {}
+    for stream in manifest.streams:
+        try:
+            found = read_stream(folder / stream.file, stream)
+        except RecordingError as error:
+            told.append(f"not read: topic `{stream.topic}` ({error})")
+            continue
+        if found.times_us is not None:
+            lasts_us[stream.name] = int(found.times_us[-1]) + 1
+        else:
+            lasts_us[stream.name] = lasting_us(found.rate_hz, len(found.samples))
+    if not lasts_us:
+        raise RecordingError(
+            f"{folder / manifest.streams[0].file}: no topic of it can be read", hint="; ".join(told[:3])
+        )
+    streams = tuple(stream for stream in manifest.streams if stream.name in lasts_us)
+    all_us = min([lasts_us[stream.name] for stream in streams if stream.kind != "events"] or lasts_us.values())
+    labels = tuple(
+        label for label in manifest.labels if label.start_us < {None: all_us, **lasts_us}.get(label.stream, 0)
+    )
+    if len(labels) < len(manifest.labels):
+        told.append(f"labels of what cannot be read are left out: {len(manifest.labels) - len(labels)}")
+    return manifest.model_copy(update={"streams": streams, "labels": labels}), told
 
 
 def _stream(

@@ -7,7 +7,8 @@ import re
 import select
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -118,9 +119,17 @@ class Pipe:
             raise InputError(f"standard input cannot be read ({error.strerror or error})") from None
 
 
-def record(source: Iterable[bytes], stream: RecordedStream, folder: Path, seconds: float | None = None) -> Recorded:
+def record(
+    source: Iterable[bytes],
+    stream: RecordedStream,
+    folder: Path,
+    seconds: float | None = None,
+    *,
+    now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+) -> Recorded:
     """Record samples of one stream into a new folder until `source` ends, or `seconds` are over.
 
+    When it began is that much before the first piece came (`now_us`, since 1970) as that piece is long.
     What came before a failure, such as a disk that is full, is kept. Raises `InputError`, and `RecordingError` where
     nothing came.
     """
@@ -139,9 +148,12 @@ def record(source: Iterable[bytes], stream: RecordedStream, folder: Path, second
     )
     writer = RecordingWriter(folder, manifest, {stream.name: dtype})
     samples, rest, bad = 0, bytearray(), 0
+    start_epoch_us: int | None = None
     told: list[str] = []
     try:
         for piece in source:
+            if start_epoch_us is None:
+                start_epoch_us = max(0, now_us() - round(len(piece) / sample_bytes / stream.rate_hz * 1e6))
             rest += piece
             whole = len(rest) // sample_bytes
             if most is not None:
@@ -170,5 +182,5 @@ def record(source: Iterable[bytes], stream: RecordedStream, folder: Path, second
         told.append(f"the last {len(rest)} bytes are no whole sample of {sample_bytes}: left out")
     if bad:
         told.append(f"values that are not finite are recorded as 0: {bad}")
-    writer.finish()
+    writer.finish(start_epoch_us=start_epoch_us)
     return Recorded(samples, tuple(told))

@@ -199,6 +199,11 @@ class Recording:
                     f"recording `{self.manifest.name}` has no samples of its stream `{stream.name}`",
                     hint=f"it has those of {', '.join(self.samples) or 'none'}",
                 )
+            if stream.kind == "events" and stream.name not in self.times_us:
+                raise RecordingError(
+                    f"recording `{self.manifest.name}` has no times of its events `{stream.name}`",
+                    hint="give them as its `times_us`",
+                )
         for i, label in enumerate(self.manifest.labels):
             lasts_us = self.labelled_us(label)
             if label.start_us >= lasts_us:
@@ -292,6 +297,11 @@ def read_stream(path: Path, stream: RecordedStream) -> StreamData:
         found = replace(found, gaps=tuple(sorted({*found.gaps, *stated}, key=lambda gap: gap.start_us)))
     if stream.kind == "camera":
         return as_frames(path, stream, found)
+    if stream.kind == "events" and found.times_us is None:
+        raise RecordingError(
+            f"{path}: stream `{stream.name}` is declared as events, and the file has no times of them",
+            hint="declare it as `motion` or `other`, with its `rate_hz`",
+        )
     samples = chosen_channels(path, stream, found.samples)
     rate_hz = stream.rate_hz if stream.resample else found.rate_hz
     expect(path, stream, rate_hz, samples.shape[1] if len(samples.shape) > 1 else 1)

@@ -95,12 +95,17 @@ def _is_sensor(files: Files, path: str) -> bool:
 
 def _read(files: Files) -> Export:
     repairs: list[str] = []
-    tables = dict(_tables(files, repairs))
-    meta = _meta(tables.pop("Metadata", None))
-    annotations = tables.pop("Annotation", None)
+    meta = _Meta()
+    annotations: Table | None = None
     found: list[Series] = []
     zero_ns: int | None = None
-    for sensor, table in tables.items():
+    for sensor, table in _tables(files, repairs):
+        if sensor == "Metadata":
+            meta = _meta(table)
+            continue
+        if sensor == "Annotation":
+            annotations = table
+            continue
         try:
             zero_ns = _start_ns(table) if zero_ns is None else zero_ns
             series = list(_series(sensor, table, meta, zero_ns))
@@ -111,7 +116,7 @@ def _read(files: Files) -> Export:
             repairs.append(f"not read: {sensor} (it holds no numbers)")
         found += series
     sounds = [path for path in files.paths if path.lower().endswith(_SOUND)]
-    repairs += [f"not read: {path} (sound: bring it to WAV, and make it a stream of its own)" for path in sounds]
+    repairs += [f"not read: {path} (sound: unpack it, and make it a stream of a recording.toml)" for path in sounds]
     if zero_ns is None or not found:
         raise RecordingError(
             f"{files.where}: holds no sensor's samples", hint=repairs[0] if repairs else "record it again"
@@ -127,10 +132,9 @@ def _read(files: Files) -> Export:
 
 
 def _tables(files: Files, repairs: list[str]) -> Iterable[tuple[str, Table]]:
-    """The table of each sensor that has samples, by its name."""
-    for path in files.paths:
-        if "/" in path:
-            continue
+    """The table of each sensor that has samples, by its name, one at a time; that which says how to read them first."""
+    inside = [path for path in files.paths if "/" not in path]
+    for path in sorted(inside, key=lambda path: path != "Metadata.csv"):
         stem, _, end = path.rpartition(".")
         if end.lower() == "json" and _is_sensor(files, path):
             yield from _from_json(files.place(path), files.read(path))
@@ -156,7 +160,7 @@ def _from_json(where: str, raw: bytes) -> Iterable[tuple[str, Table]]:
     for row in rows if isinstance(rows, list) else []:
         if isinstance(row, dict):
             found.setdefault(str(row.get("sensor", "Metadata")), []).append(row)
-    for sensor, its in found.items():
+    for sensor, its in sorted(found.items(), key=lambda item: item[0] != "Metadata"):
         names = [name for name in its[0] if name != "sensor"]
         lines = [",".join(names), *(",".join(_cell(row.get(name)) for name in names) for row in its)]
         if names:
@@ -167,9 +171,7 @@ def _cell(value: object) -> str:
     return '"' + ("" if value is None else str(value)).replace('"', '""') + '"'
 
 
-def _meta(table: Table | None) -> _Meta:
-    if table is None:
-        return _Meta()
+def _meta(table: Table) -> _Meta:
     row = next((row for _, row in table.rows()), [])
     said = {name.strip().lower(): value.strip() for name, value in zip(table.names, row, strict=False)}
     return _Meta(
@@ -181,17 +183,13 @@ def _meta(table: Table | None) -> _Meta:
 
 
 def _start_ns(table: Table) -> int:
-    """When recording began, in ns since 1970: what the first row says of its time, less what had elapsed.
-
-    Where nothing else says it, its time.
-    """
-    time = _place(table, "time")
-    first = numbers(table, time, [_place(table, "seconds_elapsed")], incomplete=True)
-    if first.times.dtype != np.int64:
-        raise RecordingError(f"{table.where}: its times are no whole numbers of ns", hint="export it again")
-    elapsed_s = float(first.values[0, 0])
-    since_ns = round(elapsed_s * 1e9) if abs(elapsed_s) < 1e6 else 0
-    return int(first.times[0]) - since_ns
+    """When recording began, in ns since 1970: the time of the first row that has one, less what had elapsed then."""
+    time, elapsed = _place(table, "time"), _place(table, "seconds_elapsed")
+    for _, row in table.rows():
+        if len(row) > max(time, elapsed) and re.fullmatch(r"[0-9]{1,19}", row[time].strip()):
+            since_s = float(row[elapsed]) if re.fullmatch(r"-?[0-9]{1,6}(\.[0-9]*)?", row[elapsed].strip()) else 0.0
+            return int(row[time]) - round(since_s * 1e9)
+    raise RecordingError(f"{table.where}: its times are no whole numbers of ns", hint="export it again")
 
 
 def _place(table: Table, name: str) -> int:

@@ -27,6 +27,7 @@ _MOST_WHOLE = 1 << 62
 """So that the difference of two fits into 64 bits; in ns since 1970, the year 2116."""
 _NOTHING = ("", "nan", "null", "none", "na", "n/a")
 """What stands in a cell that holds nothing, where that is no mistake."""
+_BEGINS_NUMBER = frozenset("0123456789+-.,")
 _EVERY = 'every sample needs a number for every channel; with `missing = "gap"` the stream takes such a row for a gap'
 
 
@@ -164,11 +165,21 @@ def _lines(where: str, source: Path | bytes) -> Iterator[str]:
 
 def _rows(where: str, lines: Iterable[str], separator: str) -> Iterator[tuple[int, list[str]]]:
     """The rows that hold something, each with its line, from 1."""
-    reader = csv.reader(("\n" if line.startswith("#") else line for line in lines), delimiter=separator)
+    zeros: list[str] = []
+    """Lines that hold bytes of 0: to look for them in each cell takes as long as all else."""
+
+    def text() -> Iterator[str]:
+        for line in lines:
+            if "\0" in line:
+                zeros.append(line)
+            yield "\n" if line.startswith("#") else line
+
+    reader = csv.reader(text(), delimiter=separator)
     try:
         for row in reader:
             if len(row) > 1 or any(cell.strip() for cell in row):
-                _expect_text(where, reader.line_num, row)
+                if zeros:
+                    _expect_text(where, reader.line_num, row)
                 yield reader.line_num, row
     except csv.Error as error:
         raise RecordingError(f"{where}: cannot be read as CSV ({error})") from None
@@ -191,6 +202,10 @@ def _whole_rows(
     incomplete: bool,
 ) -> list[tuple[int, list[str]]]:
     """The rows of a block that have something in each of these columns."""
+    if all(len(row) == len(table.names) for _, row in block) and not (
+        incomplete and any(not {row[column][:1] for _, row in block} <= _BEGINS_NUMBER for column in columns)
+    ):
+        return list(block)  # As nearly all blocks are.
     kept = []
     for line, row in block:
         if incomplete and any(column >= len(row) or row[column].strip().lower() in _NOTHING for column in columns):

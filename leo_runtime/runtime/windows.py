@@ -29,7 +29,7 @@ THINK_PERCENT = 10
 """Of a release's slack, what a question may take in real time."""
 LEAST_THINK_US = 2_000
 """With less time than this the frame alone is asked about."""
-PROOF_MS = 10_000
+PROOF_MS = 2_000
 """How long a proof in the background may take."""
 PROOFS_WAITING = 32
 
@@ -149,6 +149,8 @@ class WindowPlanner:
         if usual is None:
             return self._alone(alone, release_us)
         asked = self._asked(found, usual, release_us)
+        if asked is None:
+            return self._alone(alone, release_us)
         limit_ms = None
         if self._hurries:
             think_us = self._think_us(found, usual)
@@ -159,7 +161,8 @@ class WindowPlanner:
         answer = self._answer(asked, limit_ms)
         if answer is None and found.outlook.later:
             short = replace(found, outlook=Outlook((), found.outlook.later[0].after_us))
-            answer = self._answer(self._asked(short, usual, release_us), limit_ms)
+            shorter = self._asked(short, usual, release_us)
+            answer = None if shorter is None else self._answer(shorter, limit_ms)
             if answer is not None:
                 return self._keep(found, answer, "shortened")
         if answer is None:
@@ -179,11 +182,15 @@ class WindowPlanner:
             self._remember(known.plan)
         return known
 
-    def _asked(self, found: Found, usual: Problem, release_us: int) -> _Asked:
+    def _asked(self, found: Found, usual: Problem, release_us: int) -> _Asked | None:
+        """The question; None where there is none, as where a number is too great for a document."""
         outlook = found.outlook
         after_us = (*(r.after_us for r in outlook.later), *(() if outlook.next_us is None else (outlook.next_us,)))
         context = Context(release_us, tuple(release_us + us for us in after_us))
-        window = self._planner.window(found, usual)
+        try:
+            window = self._planner.window(found, usual)
+        except LeoError:
+            return None
         needs = tuple(self._planner.needs(graphs) for graphs in (found.now.graphs, *(e.graphs for e in found.earlier)))
         return _Asked(found, window, needs, context)
 
@@ -215,12 +222,17 @@ class WindowPlanner:
 
     def _keep(self, found: Found, planned: Planned, counted: str) -> Planned:
         with self._lock:
-            self._counts[counted] += 1
-            if len(self._plans) >= MAX_PLANS:
-                del self._plans[next(iter(self._plans))]
-            self._plans[found] = _looked_up(planned)
+            self._put(found, planned, counted)
         self._remember(planned.plan)
         return planned
+
+    def _put(self, found: Found, planned: Planned, counted: str) -> None:
+        """Keep an answer for the next release that finds the same. Behind the lock."""
+        self._counts[counted] += 1
+        self._plans.pop(found, None)
+        if len(self._plans) >= MAX_PLANS:
+            del self._plans[next(iter(self._plans))]
+        self._plans[found] = _looked_up(planned)
 
     # What several windows repay.
 
@@ -290,11 +302,10 @@ class WindowPlanner:
             placement = self._solved(asked.window.problem, asked.context, PROOF_MS)
             if placement is None:
                 raise SolverError("the solver found no answer")
-            plan = _looked_up(replace(asked.plan(placement), investment=self._investment(asked, placement, PROOF_MS)))
+            planned = replace(asked.plan(placement), investment=self._investment(asked, placement, PROOF_MS))
             with self._lock:
                 if self._modes_used == modes_used:
-                    self._counts["proved_later"] += 1
-                    self._plans[found] = plan
+                    self._put(found, planned, "proved_later")
 
         self._proofs.put(prove)
 
