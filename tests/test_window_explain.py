@@ -255,6 +255,7 @@ def test_an_answer_is_drawn_and_traced(tmp_path: Path) -> None:
     ]
     assert cli.main(arguments) == 0
     assert b"lingering" in plot.read_bytes()
+    assert b"the paler, the less likely" in plot.read_bytes()
     before = trace.read_bytes()
     assert b"gpu awake" in before
     assert cli.main(arguments) == 0
