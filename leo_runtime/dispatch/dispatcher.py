@@ -225,6 +225,7 @@ class Dispatcher:
             raise ValueError(f"frame {event.frame} is in flight already")
         plan = event.plan
         frame = Frame(event.frame, event.release_us, event.give_up_us, plan, windowed=bool(plan.linger_us))
+        frame.admitted_us = self._now_us
         self._power.put_to_sleep(event.asleep)
         for number, again in event.again:
             self._place_again(number, again)
@@ -570,6 +571,7 @@ class Dispatcher:
                 tuple(frame.wakes),
                 tuple(frame.awake) if frame.windowed else None,
                 frame.waits_given_up,
+                frame.admitted_us,
             )
         )
 
