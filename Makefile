@@ -41,7 +41,8 @@ test: $(READY)
 	$(VENV)/bin/python -m pytest
 
 # Longer than the suite: exact against its references on problems and windows drawn at random, damaged files of problems,
-# of sound, of loggers and of containers, and windows played: what they promise and are charged, and what waiting for gates misses.
+# of sound, of loggers and of containers, and windows played: what they promise and are charged, and what waiting for
+# gates misses.
 # `make long PART=10 SEED=7` does a tenth of it, on other problems.
 PART ?= 1
 SEED ?= 0
