@@ -319,6 +319,9 @@ def test_a_wrong_answer_is_no_answer(solver: Any) -> None:
         ({"window_stages": 1.5}, InputError, "`window_stages` is a whole number, got 1.5"),
         ({"window_stages": 10**6}, InputError, "`window_stages` is at most 1000, got 1000000"),
         ({"gates_file": 5}, InputError, "a file is named by a str or a Path, got int"),
+        ({"gates_file": "gates.toml"}, InputError, "name it .json"),
+        ({"gates_file": "gates\0.json"}, InputError, "a name that no file can have"),
+        ({"gates_file": "/dev/null/gates.json"}, InputError, "cannot be written"),
     ],
 )
 def test_what_cannot_be_chosen_is_refused(options: dict[str, Any], error: type[Exception], says: str) -> None:
@@ -413,6 +416,15 @@ def test_the_chance_of_a_gate_is_learned_and_kept(tmp_path: Path) -> None:
     kept.write_text("{")
     with pytest.raises(DocumentError, match=r"gates\.json"):
         Runtime.simulated(workload, two_processors(), profile, compute=False, window_stages=12, gates_file=kept)
+
+
+def test_what_gates_of_another_workload_did_is_neither_used_nor_lost(tmp_path: Path) -> None:
+    kept = tmp_path / "gates.json"
+    other = GateHistories(format="leo-gates/1", workload="other")
+    other.to_file(kept)
+    with pytest.raises(DocumentError, match="it is of the workload `other`, not of `w`"):
+        four(gates_file=kept)
+    assert GateHistories.from_file(kept) == other
 
 
 # In real time.
