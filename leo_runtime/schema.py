@@ -177,6 +177,8 @@ def require_writable(path: Path, *read: str | Path | None) -> None:
     """
     if path.suffix == ".toml":
         raise InputError(f"{path}: {_NOT_TOML}")
+    if "\0" in str(path):
+        raise InputError(f"{str(path)!r} is a name that no file can have", hint="name it without a zero byte")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():

@@ -30,6 +30,38 @@ def test_what_goes_wrong_is_counted_and_the_next_is_done() -> None:
     background.close(PATIENCE_S)
 
 
+def test_of_what_goes_wrong_again_and_again_the_last_is_kept_and_all_is_counted() -> None:
+    background = Background("test", 1_000)
+    for number in range(100):
+        background.put(lambda number=number: [][number])  # type: ignore[misc]
+    assert background.wait(PATIENCE_S)
+    assert (background.failed, len(background.failures)) == (100, 8)
+    background.close(PATIENCE_S)
+
+
+def test_what_waits_or_is_being_done_is_not_put_again() -> None:
+    going, go_on = threading.Event(), threading.Event()
+    done: list[str] = []
+
+    def first() -> None:
+        going.set()
+        go_on.wait(PATIENCE_S)
+        done.append("first")
+
+    background = Background("test", 10)
+    background.put(first, "a")
+    assert going.wait(PATIENCE_S)
+    for key in ("a", "b", "b", "a"):
+        background.put(lambda key=key: done.append(key), key)  # type: ignore[misc]
+    go_on.set()
+    assert background.wait(PATIENCE_S)
+    assert done == ["first", "b"]
+    background.put(lambda: done.append("a"), "a")
+    assert background.wait(PATIENCE_S)
+    assert done == ["first", "b", "a"]
+    background.close(PATIENCE_S)
+
+
 def test_too_many_are_left_undone_the_oldest_first() -> None:
     going, go_on = threading.Event(), threading.Event()
     done: list[int] = []

@@ -122,7 +122,9 @@ def test_damaged_histories_are_refused_in_one_line(damaged: bytes) -> None:
         GateHistories.from_json(damaged)
 
 
-@pytest.mark.parametrize("count", ['{"runs": -1}', '{"runs": 1, "opened": 2}', '{"level_ppm": 1000001}', "[]"])
+@pytest.mark.parametrize(
+    "count", ['{"runs": -1}', '{"runs": 256}', '{"runs": 1, "opened": 2}', '{"level_ppm": 1000001}', "[]"]
+)
 def test_counts_that_cannot_be_are_refused_with_their_place(count: str) -> None:
     text = f'{{"format": "leo-gates/1", "workload": "w", "gates": [{{"name": "gate", "after_open": {count}}}]}}'
     with pytest.raises(DocumentError, match=r"\$\.gates\[0\]\.after_open"):

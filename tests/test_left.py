@@ -8,8 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leo_runtime.dispatch.dispatcher import Dispatcher
-from leo_runtime.dispatch.events import FrameAdmitted, RunReport, StageEnded, TimePassed, Wake
-from leo_runtime.dispatch.left import LeftOver
+from leo_runtime.dispatch.events import (
+    FrameAdmitted,
+    ProcessorFound,
+    ProcessorLost,
+    RunReport,
+    StageEnded,
+    TimePassed,
+    Wake,
+)
+from leo_runtime.dispatch.left import LeftOver, latest
 from leo_runtime.dispatch.plan import Needs, Plan, PlannedHold, make_plan
 from leo_runtime.dispatch.simulator import Simulator
 from leo_runtime.dispatch.window_plan import make_window_plan
@@ -101,6 +109,77 @@ def test_lanes_are_as_free_as_if_what_is_left_were_not_there() -> None:
     assert dispatcher.lanes_ready_us("b", 104, without=(3,)) == (104,)
 
 
+# Placed again.
+
+
+def two_stages(*there: str, second: str) -> WindowProblem:
+    """`first` on the first processor that is there, `second` on that one or, for less, on `second`."""
+    modes = [{"resource": name, **MODE, "energy_nj": 0 if name == second else 9} for name in dict.fromkeys(there)]
+    return WindowProblem.from_dict(
+        {
+            "format": "leo-problem/2",
+            "name": "two",
+            "horizon_us": 2_000,
+            "resources": [{"name": name} for name in there],
+            "links": [{"source": there[0], "target": name, "latency_us": 5} for name in there[1:]],
+            "stages": [
+                {"name": "first", "modes": [{"resource": there[0], **MODE}]},
+                {"name": "second", "inputs": ["first"], "modes": modes},
+            ],
+        }
+    )
+
+
+def two_plan(problem: WindowProblem, *at_hand: str) -> Plan:
+    there = {name: name for name in ("first", "second") if name not in at_hand}
+    names = {name: name for name in at_hand}
+    return make_window_plan(problem, solve_window(problem, "exhaustive"), at_hand=names, there=there)
+
+
+def ends(simulator: Simulator) -> dict[str, tuple[str, str]]:
+    """Of the stages of the first frame, where each ran and how it ended."""
+    simulator.drain()
+    (done,) = (done for done in simulator.finished() if done.frame == 0)
+    return {record.stage: (record.resource, record.outcome) for record in done.stages}
+
+
+def test_an_earlier_frame_can_go_where_it_could_not_when_it_was_admitted() -> None:
+    """A processor is back; the frame's own question had it not, nor the links to it."""
+    simulator = Simulator(Dispatcher({"a": 1, "b": 1}))
+    simulator.post(ProcessorLost(0, "b"))
+    simulator.post(FrameAdmitted(0, 0, 0, two_plan(two_stages("a", second="a"), "first", "second")))
+    simulator.reach(5)
+    simulator.post(ProcessorFound(5, "b"))
+    again, next_one = (
+        two_plan(two_stages("a", "b", second="b"), "second"),
+        two_plan(two_stages("a", second="a"), "first"),
+    )
+    simulator.post(FrameAdmitted(5, 1, 5, next_one, ("b",), again=((0, again),)))
+    assert ends(simulator) == {"first": ("a", "done"), "second": ("b", "done")}
+
+
+def test_what_has_moved_since_the_question_is_not_placed_again() -> None:
+    """Else it would be moved back to the processor that was lost, and have to fail there."""
+    simulator = Simulator(Dispatcher({"a": 1, "b": 1}))
+    question = two_stages("a", "b", second="b")
+    simulator.post(FrameAdmitted(0, 0, 0, two_plan(question, "first", "second")))
+    simulator.reach(5)
+    simulator.post(ProcessorLost(5, "b"))
+    next_one = two_plan(two_stages("a", second="a"), "first")
+    simulator.post(FrameAdmitted(5, 1, 5, next_one, again=((0, two_plan(question, "second")),)))
+    assert ends(simulator) == {"first": ("a", "done"), "second": ("a", "done")}
+
+
+def test_what_has_begun_elsewhere_since_the_question_is_not_placed_again() -> None:
+    """Its output could not be sent to where its readers would be."""
+    simulator = Simulator(Dispatcher({"a": 1, "b": 1, "c": 1}))
+    simulator.post(FrameAdmitted(0, 0, 0, two_plan(two_stages("a", second="a"), "first", "second")))
+    again = two_plan(two_stages("b", "c", second="c"), "first", "second")
+    next_one = two_plan(two_stages("a", second="a"), "first")
+    simulator.post(FrameAdmitted(0, 1, 0, next_one, again=((0, again),)))
+    assert ends(simulator) == {"first": ("a", "done"), "second": ("a", "done")}
+
+
 # Holds.
 
 
@@ -183,3 +262,10 @@ def test_plans_of_frames_hold_nothing() -> None:
     answer = solve(chain(), "heft")
     assert isinstance(answer, Placement)
     assert make_plan(chain(), answer).holds == ()
+
+
+def test_of_many_frames_in_flight_only_the_latest_are_placed_again() -> None:
+    left = [LeftOver(number, 0, ("gate", "features"), (), (), {}) for number in (9, 8, 7, 6)]
+    assert [one.frame for one in latest(left, 5)] == [9, 8]
+    assert latest(left, 1) == ()
+    assert latest(left, 100) == tuple(left)

@@ -236,6 +236,20 @@ def test_a_limit_leaves_proved_bounds() -> None:
     assert "exhaustive" in error.value.hint
 
 
+@pytest.mark.skipif(not COMPILED, reason="only compiled numbers overflow")
+def test_what_never_starts_costs_no_less_than_nothing() -> None:
+    """A span that ended at the end of all times had a negative cost, and was proved the best."""
+    features: tuple[Any, ...] = ("gates", "linger", "releases", "tail", "rest", "wake", "power", "cloud")
+    problem = random_window(1, stages=40, processors=3, features=features)
+    assert answered(problem, "exact", 80_000).status == "feasible"
+
+
+def test_what_is_too_large_to_be_searched_has_a_simple_answer() -> None:
+    """More variables than the search holds; it crashed the process."""
+    problem = random_window(1, stages=150, processors=3, features=("gates", "linger", "releases", "wake", "power"))
+    assert answered(problem, "exact", 1).status == "feasible"
+
+
 def test_what_is_too_large_for_the_oracle_is_said() -> None:
     pytest.importorskip("ortools", reason="the extra `oracle` is not installed")
     known = WindowProblem.from_file(PROBLEMS / "gated-005-plain-102.json")

@@ -310,6 +310,7 @@ def test_a_wrong_answer_is_no_answer(solver: Any) -> None:
         runtime.submit(0, {})
         assert all(graph.outcome == "done" for graph in runtime.drain()[0].graphs)
         assert runtime.planning == Planning(alone=1)
+        assert runtime.planning.said, "why is told"
 
 
 @pytest.mark.parametrize(
@@ -319,6 +320,9 @@ def test_a_wrong_answer_is_no_answer(solver: Any) -> None:
         ({"window_stages": 1.5}, InputError, "`window_stages` is a whole number, got 1.5"),
         ({"window_stages": 10**6}, InputError, "`window_stages` is at most 1000, got 1000000"),
         ({"gates_file": 5}, InputError, "a file is named by a str or a Path, got int"),
+        ({"gates_file": "gates.toml"}, InputError, "name it .json"),
+        ({"gates_file": "gates\0.json"}, InputError, "a name that no file can have"),
+        ({"gates_file": "/dev/null/gates.json"}, InputError, "cannot be written"),
     ],
 )
 def test_what_cannot_be_chosen_is_refused(options: dict[str, Any], error: type[Exception], says: str) -> None:
@@ -420,6 +424,15 @@ def test_the_chance_of_a_gate_is_learned_and_kept(tmp_path: Path) -> None:
         Runtime.simulated(workload, two_processors(), profile, compute=False, window_stages=12, gates_file=kept)
 
 
+def test_what_gates_of_another_workload_did_is_neither_used_nor_lost(tmp_path: Path) -> None:
+    kept = tmp_path / "gates.json"
+    other = GateHistories(format="leo-gates/1", workload="other")
+    other.to_file(kept)
+    with pytest.raises(DocumentError, match="it is of the workload `other`, not of `w`"):
+        four(gates_file=kept)
+    assert GateHistories.from_file(kept) == other
+
+
 # In real time.
 
 
@@ -491,6 +504,40 @@ def test_an_answer_that_time_did_not_cut_short_is_not_asked_for_again() -> None:
         assert runtime._horizon._windows._proofs.wait(20)  # type: ignore[union-attr]
         assert (runtime.planning.unproved, runtime.planning.proved_later) == (1, 0)
     assert thinker.limits[0] == 9 and len(thinker.limits) <= 2
+
+
+def test_a_proof_that_fails_is_not_tried_again_until_modes_change() -> None:
+    proofs: list[int] = []
+
+    def mine(problem: WindowProblem | Problem, *, limit_ms: int | None = None) -> Any:
+        if isinstance(problem, Problem):
+            return solve(problem, "heft")
+        proofs.append(limit_ms or 0)
+        raise SolverError("no answer to this")
+
+    with hurried(mine) as runtime:
+        windows = runtime._horizon._windows  # type: ignore[union-attr]
+        windows._think_us = lambda *_: 0  # type: ignore[method-assign]
+        for release_us in (0, 400_000, 800_000):
+            runtime.submit(release_us, {}, graphs=("a", "c", "d"))
+            runtime.drain()
+            assert windows._proofs.wait(20)
+        assert len(windows._in_vain) == len(proofs) < 3
+        assert runtime.planning.said == "no answer to this"
+        before = len(proofs)
+        windows.use()
+        runtime.submit(1_200_000, {}, graphs=("a", "c", "d"))
+        assert windows._proofs.wait(20)
+        assert len(proofs) == before + 1
+
+
+def test_time_to_think_goes_by_the_modes_in_use() -> None:
+    with hurried("greedy") as runtime:
+        runtime.submit(0, {})
+        windows = runtime._horizon._windows  # type: ignore[union-attr]
+        assert windows._slack_us
+        windows.use()
+        assert not windows._slack_us
 
 
 def test_a_proof_that_fails_is_counted() -> None:

@@ -225,6 +225,7 @@ class Dispatcher:
             raise ValueError(f"frame {event.frame} is in flight already")
         plan = event.plan
         frame = Frame(event.frame, event.release_us, event.give_up_us, plan, windowed=bool(plan.linger_us))
+        frame.admitted_us = self._now_us
         self._power.put_to_sleep(event.asleep)
         for number, again in event.again:
             self._place_again(number, again)
@@ -246,10 +247,20 @@ class Dispatcher:
         self._finish(frame)
 
     def _place_again(self, number: int, plan: Plan) -> None:
-        """Let what waits of an earlier frame go by another plan."""
+        """Let what waits of an earlier frame go by another plan, unless it went another way since that was asked."""
         frame = self._frames.get(number)
-        if frame is None:
+        if frame is None or frame.past or any(stage.moved for stage in frame.stages.values()):
             return
+        begun = [frame.stages[name] for name in plan.stages if frame.stages[name].state in ("running", "done")]
+        if any(stage.resource != plan.stages[stage.name].run.resource for stage in begun):
+            return
+        # Since the frame was admitted, processors and links may have come back.
+        frame.plan = replace(
+            frame.plan,
+            links={**frame.plan.links, **plan.links},
+            wake_us={**frame.plan.wake_us, **plan.wake_us},
+            caps={**frame.plan.caps, **plan.caps},
+        )
         frame.windowed = True
         for span in frame.spans:
             span.hold_until_us = None
@@ -560,6 +571,7 @@ class Dispatcher:
                 tuple(frame.wakes),
                 tuple(frame.awake) if frame.windowed else None,
                 frame.waits_given_up,
+                frame.admitted_us,
             )
         )
 

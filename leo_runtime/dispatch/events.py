@@ -284,6 +284,8 @@ class FrameDone:
     """Of the plan of a window, who was kept awake for it, in the order of their ends; None: it had no such plan."""
     waits_given_up: int = 0
     """Transfers and wake-ups that could wait for their gates no longer."""
+    admitted_us: int | None = None
+    """When it was admitted, which ended the holds of frames before it."""
 
 
 Instruction = RunStage | SendOutput | Wake | Hold | Release | Remind | CancelStage | FrameDone

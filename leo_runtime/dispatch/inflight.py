@@ -42,6 +42,7 @@ class Frame:
     """Those that are, as far as anything was awake."""
     wakes: list[tuple[str, int]] = field(default_factory=list)
     waits_given_up: int = 0
+    admitted_us: int = 0
     windowed: bool = False
     """Its plan is that of a window, or has become so."""
     past: list[StageRecord] = field(default_factory=list)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from leo_runtime.dispatch.inflight import Frame, Stage, expected_end_us
@@ -43,6 +43,22 @@ def left_over(frame: Frame, release_us: int, now_us: int) -> LeftOver | None:
         tuple(stage.name for stage in read if stage.name in gates and stage.state == "done" and not stage.opened),
         {stage.name: stage.mode.accuracy_loss_ppm for stage in frame.stages.values() if stage.state != "waiting"},
     )
+
+
+def latest(left: Sequence[LeftOver], most_stages: int) -> tuple[LeftOver, ...]:
+    """The first ones, of which no more stages wait than this together; `left` has the latest frame first.
+
+    What waits of the other frames stays where it is: where many are in flight, a question of all would be of any size,
+    and new for every release.
+    """
+    kept: list[LeftOver] = []
+    stages = 0
+    for one in left:
+        stages += len(one.waiting)
+        if stages > most_stages:
+            break
+        kept.append(one)
+    return tuple(kept)
 
 
 def _there(stage: Stage, release_us: int, now_us: int) -> There:

@@ -219,7 +219,7 @@ class Power:
         if planned.wakes:
             self._to_wake.append(span)
             return
-        self._open_up(span, begins_us)
+        self._open_up(span, max(begins_us, now_us))  # Before, nothing kept it awake for this frame.
         if self._state[span.resource] == "asleep":
             self._to_wake.append(span)
             self._remind(span.due_us or 0)
@@ -283,8 +283,10 @@ class Power:
             self._held_until_us[resource] = max(hold_us, self._held_until_us.get(resource, 0))
             self._remind(hold_us)
         self._sleep_if_lingered(resource, now_us)
-        used_us = self._used_us.get(resource, span.from_us)
-        span.frame.awake.append(SpanRecord(resource, span.from_us, max(now_us, span.from_us), used_us, hold_us))
+        until_us, used_us = max(now_us, span.from_us), self._used_us.get(resource, span.from_us)
+        if (woken_us := self.waking_until_us(resource)) is not None:  # It wakes all the same, and then lingers.
+            until_us, used_us = max(until_us, woken_us), max(used_us, woken_us)
+        span.frame.awake.append(SpanRecord(resource, span.from_us, until_us, used_us, hold_us))
 
     def _hold(self, frame: Frame, planned: PlannedHold, now_us: int) -> None:
         """Keep awake, or wake, what only a later release uses."""

@@ -51,7 +51,7 @@ Chances = tuple[tuple[str, Chance], ...]
 class _Count(Value):
     """Of the releases that followed one state: how many there were, and in how many of them the gate opened."""
 
-    runs: Annotated[int, Field(ge=0, le=REMEMBERED)] = 0
+    runs: Annotated[int, Field(ge=0, lt=REMEMBERED)] = 0
     opened: Quantity = 0
     level_ppm: Annotated[int, Field(ge=0, le=CERTAIN)] = PRIOR_PPM
 

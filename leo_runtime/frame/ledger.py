@@ -23,7 +23,7 @@ frame, idling and tails among those of the frame before. Idling before any frame
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -70,8 +70,8 @@ def run_ledger(
     wakes: dict[str, list[WakeObservation]] = {}
     radios = {(link.source, link.target): link.radio for link in hardware.links}
     results = sorted(results, key=lambda result: (result.release_us, result.frame))
-    # A frame that was admitted ends the holds of those before.
-    admitted_us = [result.release_us for result in results if result.placement.stages]
+    # A frame that was admitted ends the holds of those before, not its own.
+    admitted = sorted((_admitted_us(result), result.frame) for result in results if result.placement.stages)
     for result in results:
         triggered = list(dict.fromkeys(graph.graph for graph in result.graphs))
         of = {stage: tuple(g for g in triggered if g in names) for stage, names in (graphs or {}).items()}
@@ -81,7 +81,7 @@ def run_ledger(
             for resource, one in _kept(result, of, radios).items():
                 kept.setdefault(resource, []).append(one)
         else:
-            for resource, spans in kept_in_spans(result, of, admitted_us).items():
+            for resource, spans in kept_in_spans(result, of, admitted).items():
                 kept.setdefault(resource, []).extend(spans)
         for wake in result.wakes:
             wakes.setdefault(wake.resource, []).append(wake)
@@ -159,11 +159,12 @@ def observed_entries(result: FrameResult, of: Mapping[str, tuple[str, ...]]) -> 
 
 
 def kept_in_spans(
-    result: FrameResult, of: Mapping[str, tuple[str, ...]], admitted_us: Sequence[int]
+    result: FrameResult, of: Mapping[str, tuple[str, ...]], admitted: Sequence[tuple[int, int]]
 ) -> dict[str, list[Kept]]:
     """From when to when each resource was awake for a frame of a window, by resource: its spans and holds.
 
-    `admitted_us`, in order, end holds.
+    `admitted` are the times at which frames were admitted with their numbers, in order: each ends the holds of those
+    before it.
     """
     graphs: dict[str, list[str]] = {}
     for seen in result.stages:
@@ -175,12 +176,18 @@ def kept_in_spans(
     for span in result.spans or ():
         until_us = span.until_us
         if span.held_until_us is not None:
-            after = bisect_left(admitted_us, span.until_us)
-            until_us = min([span.held_until_us, *admitted_us[after : after + 1]])
+            after = max(
+                bisect_left(admitted, (span.until_us, 0)), bisect_right(admitted, (_admitted_us(result), result.frame))
+            )
+            until_us = min([span.held_until_us, *(at_us for at_us, _ in admitted[after : after + 1])])
         users = list(dict.fromkeys(graphs.get(span.resource, ())))
         one = Kept(result.frame, span.from_us, until_us, span.used_us, users, is_span=True)
         kept.setdefault(span.resource, []).append(one)
     return kept
+
+
+def _admitted_us(result: FrameResult) -> int:
+    return result.release_us if result.admitted_us is None else result.admitted_us
 
 
 def _kept(

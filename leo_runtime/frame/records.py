@@ -135,6 +135,8 @@ class FrameResult:
     """Who was kept awake for it, in the order in which that ended; None: it was planned as if it were alone."""
     waits_given_up: int = 0
     """Transfers and wake-ups that were planned to wait for a gate, and could not without being late."""
+    admitted_us: int | None = None
+    """When it began, where it was submitted after its release; None: with that."""
 
     @property
     def reason(self) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+
+FAILURES_KEPT = 8
 
 
 class Background:
@@ -13,25 +15,36 @@ class Background:
     def __init__(self, name: str, most: int) -> None:
         """At most so many pieces wait: beyond, the oldest is left undone. The thread begins with the first one."""
         self._name = name
-        self._waiting: deque[Callable[[], None]] = deque(maxlen=most)
+        self._waiting: deque[tuple[Hashable, Callable[[], None]]] = deque(maxlen=most)
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._closed = False
         self._busy = False
-        self._failures: list[BaseException] = []
+        self._doing: Hashable = None
+        self._failed = 0
+        self._failures: deque[BaseException] = deque(maxlen=FAILURES_KEPT)
+
+    @property
+    def failed(self) -> int:
+        """How many pieces went wrong."""
+        with self._changed:
+            return self._failed
 
     @property
     def failures(self) -> tuple[BaseException, ...]:
-        """What went wrong in it, each piece's once."""
+        """What went wrong in the last few of them."""
         with self._changed:
             return tuple(self._failures)
 
-    def put(self, work: Callable[[], None]) -> None:
-        """Have something done when it is its turn; nothing where it is closed."""
+    def put(self, work: Callable[[], None], key: Hashable = None) -> None:
+        """Have something done when it is its turn; nothing where it is closed.
+
+        Nor where a piece with the same `key`, if that is not None, waits or is being done.
+        """
         with self._changed:
-            if self._closed:
+            if self._closed or (key is not None and (key == self._doing or any(key == k for k, _ in self._waiting))):
                 return
-            self._waiting.append(work)
+            self._waiting.append((key, work))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._go, name=self._name, daemon=True)
                 self._thread.start()
@@ -58,14 +71,15 @@ class Background:
                 self._changed.wait_for(lambda: bool(self._waiting) or self._closed)
                 if self._closed:
                     return
-                work = self._waiting.popleft()
+                self._doing, work = self._waiting.popleft()
                 self._busy = True
             try:
                 work()
             except BaseException as failure:  # Whatever it is, the next piece is done all the same.
                 with self._changed:
+                    self._failed += 1
                     self._failures.append(failure)
             finally:
                 with self._changed:
-                    self._busy = False
+                    self._busy, self._doing = False, None
                     self._changed.notify_all()

@@ -21,6 +21,7 @@ from leo_runtime.frame.foresight import Foresight
 from leo_runtime.frame.lower import MergedWorkload
 from leo_runtime.frame.window import Earlier, Found, grid_us, round_safely
 from leo_runtime.runtime.windows import Planned, Planning, WindowPlanner
+from leo_runtime.schema import require_writable
 
 
 class Horizon:
@@ -37,7 +38,8 @@ class Horizon:
         """A window has at most so many stages, unless the release at hand has more.
 
         `linger_us` of every processor and radio. `gates_file` is where it is kept what gates did: it is read where it
-        is there, and written by `close`. Raises `DocumentError` for one that is damaged, or another workload's.
+        is there, and written by `close`. Raises `DocumentError` for one that is damaged or of another workload, and
+        `InputError` where it could not be written.
         """
         self._merged = merged
         self._windows = windows
@@ -47,7 +49,7 @@ class Horizon:
         only_one = "makespan" in merged.workload.objective
         self._foresight = Foresight(merged, 0 if only_one else most_stages)
         self._gates_file = gates_file
-        self._chances = GateChances(merged, _known(gates_file, merged.workload.name))
+        self._chances = GateChances(merged, None if gates_file is None else _kept(gates_file, merged.workload.name))
 
     @property
     def planning(self) -> Planning:
@@ -126,9 +128,10 @@ class Horizon:
             self._chances.kept().to_file(self._gates_file)
 
 
-def _known(gates_file: Path | None, workload: str) -> GateHistories | None:
-    """What runs before have learned of a workload's gates, if anything is kept."""
-    if gates_file is None or not gates_file.exists():
+def _kept(gates_file: Path, workload: str) -> GateHistories | None:
+    """What is kept in the file, if it is there. Raises as `Horizon` does."""
+    require_writable(gates_file)
+    if not gates_file.exists():
         return None
     known = GateHistories.from_file(gates_file)
     if known.workload != workload:

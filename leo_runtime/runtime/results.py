@@ -94,6 +94,7 @@ class Results:
             jobs=plan.jobs,
             spans=None if done.spans is None else tuple(_span(done.frame, span) for span in done.spans),
             waits_given_up=done.waits_given_up,
+            admitted_us=None if done.admitted_us == releases_us[-1] else done.admitted_us,
         )
 
     def lasted(self, submitted: Submitted, done: FrameDone) -> Iterator[tuple[Key, int, int]]:

@@ -39,7 +39,7 @@ from leo_runtime.dispatch.driver import Driver
 from leo_runtime.dispatch.events import FrameAdmitted, FrameDone, ProcessorFound, ProcessorLost, RunStage
 from leo_runtime.dispatch.executor import CLOSE_TIMEOUT_S, Executor
 from leo_runtime.dispatch.holder import HoldFailure
-from leo_runtime.dispatch.left import LeftOver
+from leo_runtime.dispatch.left import LeftOver, latest
 from leo_runtime.dispatch.plan import Plan
 from leo_runtime.dispatch.simulator import Noise, Simulator, seeded_noise
 from leo_runtime.documents.hardware import Hardware
@@ -663,7 +663,10 @@ class Runtime:
             offers = dict.fromkeys((dispatcher.lost.union(dispatcher.suspects(now_us)), dispatcher.lost))
             left: tuple[LeftOver, ...] = ()
             if horizon is not None and batched is None:
-                left = tuple(one for one in dispatcher.left_over(releases_us[-1], now_us) if one.frame in graphs)
+                left = latest(
+                    [one for one in dispatcher.left_over(releases_us[-1], now_us) if one.frame in graphs],
+                    self._options.stages_of_windows(),
+                )
             questions = [self._conditions(dispatcher, releases_us[-1], now_us, names, without) for without in offers]
             windows: list[Found] = []
             if horizon is not None and batched is None:

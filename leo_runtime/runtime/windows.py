@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from leo_runtime.dispatch.plan import Needs, Plan, PlannedHold
 from leo_runtime.dispatch.window_plan import make_window_plan
@@ -74,6 +74,8 @@ class Planning:
     """Answers that were proved, or bettered, in the background, for those who find the same."""
     proofs_failed: int = 0
     """Proofs in the background that went wrong."""
+    said: str = field(default="", compare=False)
+    """What the solver said when it last had no answer for a window."""
 
     @property
     def asked(self) -> int:
@@ -115,18 +117,23 @@ class WindowPlanner:
         self._plans: dict[Found, Planned] = {}
         self._counts: Counter[str] = Counter()
         self._modes_used = 0
+        self._in_vain: dict[Found, None] = {}
+        """What has no proof in the background."""
+        self._said = ""
 
     @property
     def planning(self) -> Planning:
         """How releases came to their plans so far."""
         with self._lock:
-            return Planning(**self._counts, proofs_failed=len(self._proofs.failures))
+            return Planning(**self._counts, proofs_failed=self._proofs.failed, said=self._said)
 
     def use(self) -> None:
         """Forget all plans: the planner's modes have changed."""
         with self._lock:
             self._plans.clear()
+            self._in_vain.clear()
             self._modes_used += 1
+        self._slack_us.clear()
 
     def close(self, timeout_s: float) -> None:
         """End the proofs in the background; what is being proved is waited for at most so long."""
@@ -209,9 +216,15 @@ class WindowPlanner:
     def _solved(self, problem: WindowProblem, context: Context, limit_ms: int | None) -> WindowPlacement | None:
         try:
             placement = self._solver(problem, context, limit_ms)
-        except LeoError:
-            return None
-        return None if placement.status == "infeasible" else placement
+        except LeoError as error:
+            why = str(error)
+        else:
+            if placement.status != "infeasible":
+                return placement
+            why = placement.reason or "no answer keeps the rules"
+        with self._lock:
+            self._said = why
+        return None
 
     def _alone(self, alone: Conditions, release_us: int) -> Planned | Placement:
         with self._lock:
@@ -301,11 +314,17 @@ class WindowPlanner:
 
         With an `answer` that time did not cut short it is only asked what it would pay to have awake.
         """
-        modes_used = self._modes_used
+        with self._lock:
+            modes_used = self._modes_used
+            if found in self._in_vain:
+                return
 
         def think() -> None:
+            if self._modes_used != modes_used:
+                return
             placement = self._solved(asked.window.problem, asked.context, PROOF_MS) if answer is None else answer
             if placement is None:
+                self._give_up(found, modes_used)
                 raise SolverError("the solver found no answer")
             investment = self._investment(asked, placement, PROOF_MS)
             if answer is not None and investment is None:
@@ -316,7 +335,15 @@ class WindowPlanner:
                     self._put(found, planned)
                     self._counts["proved_later"] += answer is None
 
-        self._proofs.put(think)
+        self._proofs.put(think, found)
+
+    def _give_up(self, found: Found, modes_used: int) -> None:
+        """Have no question answered in the background again that has no answer there."""
+        with self._lock:
+            if self._modes_used == modes_used:
+                if len(self._in_vain) >= MAX_PLANS:
+                    del self._in_vain[next(iter(self._in_vain))]
+                self._in_vain[found] = None
 
     # What moving a stage costs.
 

@@ -50,8 +50,9 @@ def solve(
     with limited(limit_ms, began_ns) as stop:
         kernel, search = window_search(frame, window.page(problem, flat), wide=wide)
         stop.watch(kernel)
-        kernel.climb(CLIMB_MOVES_PER_STAGE * len(problem.stages), seed)
-        search.prefer()
+        if not search.too_large:  # Else it has no variables that could prefer anything.
+            kernel.climb(CLIMB_MOVES_PER_STAGE * len(problem.stages), seed)
+            search.prefer()
         ended = kernel.root()
         if ended != 2 and not kernel.halting and not search.too_large:
             ended = search.search(UNLIMITED if limit_nodes is None else limit_nodes)

@@ -85,7 +85,9 @@ class Expected(Openings):
         return self.linger_mw[t] * min(self.awake_until[t], self.horizon)
 
     def _span_until_low(self, t: int, k: int) -> int:
-        return max(self.bound[2 * self.span_until[k]], self._ready(t, k))
+        low: int = max(self.bound[2 * self.span_until[k]], self._ready(t, k))
+        # What never starts ends at `FAR`, until that is a conflict: a cost of such a time would overflow.
+        return min(low, max(self.last_us, self._ready(t, k)))
 
     def _span_now(self, t: int, k: int) -> int:
         """What the span of an opening costs at least, if it is used, by its likelihood."""
