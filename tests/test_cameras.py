@@ -312,6 +312,25 @@ def test_a_video_cut_short_is_read_or_refused_in_words(tmp_path: Path) -> None:
             assert "eye.mkv" in str(error)
 
 
+@needs_av
+def test_a_video_that_goes_while_it_is_read_is_told_and_read_again_when_it_is_back(tmp_path: Path) -> None:
+    shown = greys(30)
+    write_video(tmp_path / "v.mp4", shown, list(range(30)))
+    raw = (tmp_path / "v.mp4").read_bytes()
+    found = read_stream(tmp_path / "v.mp4", camera("v.mp4", rate_hz=30, height=32, width=32)).samples
+    assert np.allclose(found[20:21], shown[20:21], atol=3)
+    for gone in (None, raw[: len(raw) // 3]):
+        (tmp_path / "v.mp4").unlink()
+        if gone is not None:
+            (tmp_path / "v.mp4").write_bytes(gone)
+        for _ in range(2):
+            with pytest.raises(RecordingError, match="cannot be read as video"):
+                found[3:4]
+        (tmp_path / "v.mp4").write_bytes(raw)
+        assert np.allclose(found[4:6], shown[4:6], atol=3)
+        assert np.allclose(found[25:26], shown[25:26], atol=3)
+
+
 def test_without_the_extra_its_line_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "av", None)
     monkeypatch.setitem(__import__("sys").modules, "PIL", None)
