@@ -3,9 +3,11 @@
 import importlib.util
 import json
 import os
+import resource
 import signal
 import tracemalloc
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -395,6 +397,50 @@ def test_a_full_disk_costs_what_comes_after(tmp_path: Path, monkeypatch: pytest.
     assert done.samples == 2_000
     assert "No space left on device" in done.told[0]
     assert len(Recording.from_file(tmp_path / "new").samples["mic"]) == 2_000
+
+
+@contextmanager
+def no_room_beyond(length: int) -> Iterator[None]:
+    """No file may be longer, as on a disk that is full: writing fails in the middle."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (length, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [("audio", np.int16), ("other", np.float32)])
+def test_a_disk_that_fills_within_a_piece_costs_that_piece_and_what_follows(
+    tmp_path: Path, kind: Any, dtype: type
+) -> None:
+    values = np.arange(4_000, dtype=dtype)
+    raw = values.tobytes()
+    stream = RecordedStream(name="s", kind=kind, file="-", rate_hz=8_000)
+    with no_room_beyond(6_001):
+        done = record([raw[at : at + 400] for at in range(0, len(raw), 400)], stream, tmp_path / "new")
+    assert done.told == (f"{tmp_path / 'new'}: cannot be written (File too large): what came before is kept",)
+    assert done.samples in range(1_400, 3_000)
+    recording = Recording.from_file(tmp_path / "new")
+    assert recording.repairs == ()
+    assert recording.samples["s"][:].tolist() == values[: done.samples].tolist()
+
+
+@pytest.mark.parametrize("kind", ["audio", "other", "events"])
+def test_a_disk_that_fills_leaves_nothing_half_written(tmp_path: Path, kind: Any) -> None:
+    rate = {} if kind == "events" else {"rate_hz": 8_000}
+    stream = RecordedStream(name="s", kind=kind, file="-", **rate)
+    manifest = everything().manifest.model_copy(update={"streams": (stream,), "labels": (), "links": ()})
+    dtype = np.dtype(np.int16 if kind == "audio" else np.float32)
+    with (
+        no_room_beyond(6_001),
+        pytest.raises(InputError, match="File too large"),
+        RecordingWriter(tmp_path / "new", manifest, {"s": dtype}) as opened,
+    ):
+        for first in range(0, 10_000, 100):
+            times_us = np.arange(first, first + 100) if kind == "events" else None
+            opened.add("s", np.zeros(100, dtype), times_us)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
