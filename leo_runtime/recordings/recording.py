@@ -241,6 +241,20 @@ class Recording:
         missing = samples - len(found)
         return np.concatenate([np.zeros((missing, *data.shape[1:]), data.dtype), found]) if missing else found
 
+    def window_gap_us(self, stream: str, end_us: int, samples: int) -> int:
+        """How much of a window was not recorded: so long as those of its samples last that are within a gap.
+
+        Of a stream that comes at a rate. Raises `RecordingError`.
+        """
+        rate_hz = self.stream(stream).rate_hz
+        last = samples_within(rate_hz, end_us)
+        missing = 0
+        for gap in self.gaps.get(stream, ()):
+            # The first sample at or after either end, which was rounded to a microsecond.
+            begin, end = (-samples_within(rate_hz, 1 - at_us) for at_us in (gap.start_us, gap.end_us))
+            missing += max(0, min(last, end) - max(0, last - samples, begin))
+        return lasting_us(rate_hz, min(missing, samples))
+
     def gap_us(self, stream: str, start_us: int, end_us: int) -> int:
         """For how long of a stretch nothing of a stream was recorded. Raises `RecordingError`."""
         gaps = self.gaps.get(self.stream(stream).name, ())
