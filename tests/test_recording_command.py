@@ -261,6 +261,25 @@ def test_a_span_is_cut_with_its_labels_gaps_and_links(tmp_path: Path) -> None:
     expect_same(Recording.from_file(tmp_path / "new"), part)
 
 
+def of_two_lengths(*labels: Label) -> Recording:
+    """A stream of a second and one of ten."""
+    streams = tuple(RecordedStream(name=name, file=name, rate_hz=10) for name in ("short", "long"))
+    manifest = everything().manifest.model_copy(update={"streams": streams, "labels": labels, "links": ()})
+    return Recording(manifest, {"short": np.ones(10, np.float32), "long": np.ones(100, np.float32)})
+
+
+def test_a_label_of_all_streams_is_cut_as_long_as_the_longest_of_them() -> None:
+    part = cut(of_two_lengths(Label(start_us=5_000_000, end_us=6_000_000, label="late")), 4_000_000, 10_000_000)
+    assert part.manifest.labels == (Label(start_us=1_000_000, end_us=2_000_000, label="late"),)
+
+
+@pytest.mark.parametrize("stream", [None, "long"])
+def test_a_label_that_begins_behind_the_last_sample_of_a_span_is_not_in_it(stream: str | None) -> None:
+    whole = of_two_lengths(Label(stream=stream, start_us=1_950_001, end_us=3_000_000, label="next"))
+    assert cut(whole, 1_000_000, 1_999_999).manifest.labels == ()
+    assert len(cut(whole, 1_000_000, 2_000_000).manifest.labels) == 1
+
+
 def test_a_cut_by_the_command_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_folder(everything(), tmp_path / "one")
     where, out = str(tmp_path / "one"), ["--out", str(tmp_path / "new")]

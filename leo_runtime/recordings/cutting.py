@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from leo_runtime.errors import RecordingError
 from leo_runtime.recordings.links import LinkSample
-from leo_runtime.recordings.recording import Label, Recording
+from leo_runtime.recordings.recording import Recording
 from leo_runtime.recordings.samples import Samples, StoredSamples
 from leo_runtime.recordings.stream import Gap
-from leo_runtime.values import samples_within
+from leo_runtime.values import lasting_us, samples_within
 
 
 def cut(recording: Recording, start_us: int, end_us: int) -> Recording:
@@ -45,13 +46,20 @@ def cut(recording: Recording, start_us: int, end_us: int) -> Recording:
         )
     manifest = recording.manifest
     streams = tuple(stream for stream in manifest.streams if stream.name in samples)
-    labels = tuple(
-        label.model_copy(
-            update={"start_us": max(0, label.start_us - start_us), "end_us": min(label.end_us, end_us) - start_us}
+    lasts_us = {
+        stream.name: (
+            int(times_us[stream.name][-1]) + 1
+            if stream.name in times_us
+            else lasting_us(stream.rate_hz, len(samples[stream.name]))
         )
+        for stream in streams
+    }
+    labels = tuple(
+        label.model_copy(update={"start_us": begin_us, "end_us": min(label.end_us, end_us) - start_us})
         for label in manifest.labels
         if label.stream is None or label.stream in samples
-        if _within(label, start_us, min(end_us, _lasts_us(recording, label.stream)))
+        if start_us < label.end_us
+        if (begin_us := max(0, label.start_us - start_us)) < min(end_us - start_us, _lasts_us(lasts_us, label.stream))
     )
     gaps = {name: found for name in samples if (found := _gaps(recording.gaps.get(name, ()), start_us, end_us))}
     return replace(
@@ -71,18 +79,15 @@ def cut(recording: Recording, start_us: int, end_us: int) -> Recording:
     )
 
 
-def _lasts_us(recording: Recording, stream: str | None) -> int:
-    return recording.duration_us if stream is None else recording.lasts_us([stream])
+def _lasts_us(lasts_us: Mapping[str, int], stream: str | None) -> int:
+    """How long what a label is of lasts: its stream, or the longest of all."""
+    return max(lasts_us.values()) if stream is None else lasts_us[stream]
 
 
 def _part(whole: Samples, first: int, last: int) -> Samples:
     if isinstance(whole, np.ndarray) or first >= last:
         return whole[first : max(first, last)]
     return StoredSamples((last - first, *whole.shape[1:]), whole.dtype, lambda a, b: whole[first + a : first + b])
-
-
-def _within(label: Label, start_us: int, end_us: int) -> bool:
-    return label.end_us > start_us and label.start_us < end_us
 
 
 def _gaps(gaps: tuple[Gap, ...], start_us: int, end_us: int) -> tuple[Gap, ...]:

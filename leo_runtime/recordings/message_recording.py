@@ -136,7 +136,7 @@ def _readable(manifest: RecordingManifest, folder: Path) -> tuple[RecordingManif
             f"{folder / manifest.streams[0].file}: no topic of it can be read", hint="; ".join(told[:3])
         )
     streams = tuple(stream for stream in manifest.streams if stream.name in lasts_us)
-    all_us = min([lasts_us[stream.name] for stream in streams if stream.kind != "events"] or lasts_us.values())
+    all_us = max(lasts_us.values())
     labels = tuple(
         label for label in manifest.labels if label.start_us < {None: all_us, **lasts_us}.get(label.stream, 0)
     )
