@@ -158,7 +158,18 @@ def test_an_array_whose_recorder_was_killed_goes_on_to_its_end(tmp_path: Path) -
     text = "{'descr': '|u1', 'fortran_order': False, 'shape': (0, 6, 8, 3)}"
     (tmp_path / "eye.npy").write_bytes(header(text) + frames(3).tobytes() + b"torn")
     found = read_stream(tmp_path / "eye.npy", camera("eye.npy"))
-    assert found.repairs == ("its header says 0 samples; the 3 up to the end of the file are read",)
+    assert found.repairs == (
+        "its header says 0 samples; the 3 up to the end of the file are read, but the last 4 bytes",
+    )
+    assert (found.samples[:] == frames(3)).all()
+
+
+@pytest.mark.parametrize("more", [b"x", bytes(6 * 8 * 3 * 2)])
+def test_what_an_array_holds_beyond_what_it_says_is_told(tmp_path: Path, more: bytes) -> None:
+    text = "{'descr': '|u1', 'fortran_order': False, 'shape': (3, 6, 8, 3)}"
+    (tmp_path / "eye.npy").write_bytes(header(text) + frames(3).tobytes() + more)
+    found = read_stream(tmp_path / "eye.npy", camera("eye.npy"))
+    assert found.repairs == (f"{len(more)} bytes behind its last sample are left out",)
     assert (found.samples[:] == frames(3)).all()
 
 
