@@ -350,6 +350,11 @@ def test_an_mcap_without_a_manifest_is_a_recording_of_every_topic_that_can_be_re
     assert labels == [("knock", 300_000, 300_001), ("gone", 1_000_000, 1_500_000)]
     assert found.manifest.start_epoch_us == START_NS // 1000
     assert found.repairs == ("not read: topic `/log` (0 numbers a message)",)
+    late = [*notes, (START_NS + 10**12, {"text": "stop"})]
+    write_mcap(tmp_path / "late.mcap", imu_cdr(imu_rows()), json_messages("/labels", "", late))
+    stopped = open_recording(tmp_path / "late.mcap")
+    assert [(label.label, label.start_us, label.end_us) for label in stopped.manifest.labels] == labels
+    assert stopped.repairs == ("labels outside of what can be read are left out: 1",)
     write_ros2(tmp_path / "bag", imu_rows())
     assert (open_recording(tmp_path / "bag").samples["imu"][:] == imu_rows()).all()
     write_ros1(tmp_path / "old.bag", imu_rows())

@@ -175,7 +175,7 @@ def test_an_mcap_of_ours_that_was_cut_has_what_is_before_the_cut(
     assert 10_000 < len(heard) < 20_000
     assert np.array_equal(heard, everything().samples["both"][: len(heard)])
     assert [label.label for label in found.manifest.labels] == ["first"]
-    assert "labels of what cannot be read are left out: 2" in found.repairs
+    assert "labels outside of what can be read are left out: 2" in found.repairs
 
 
 def test_what_is_there_already_is_not_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
