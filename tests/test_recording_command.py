@@ -20,6 +20,7 @@ from leo_runtime.recordings import samples as lazily
 from leo_runtime.recordings import writer
 from leo_runtime.recordings.cutting import cut
 from leo_runtime.recordings.figures import figures
+from leo_runtime.recordings.grid import evenly
 from leo_runtime.recordings.links import LinkSample
 from leo_runtime.recordings.opening import open_recording
 from leo_runtime.recordings.recorder import FORMATS, Pipe, record
@@ -271,6 +272,19 @@ def of_two_lengths(*labels: Label) -> Recording:
 def test_a_label_of_all_streams_is_cut_as_long_as_the_longest_of_them() -> None:
     part = cut(of_two_lengths(Label(start_us=5_000_000, end_us=6_000_000, label="late")), 4_000_000, 10_000_000)
     assert part.manifest.labels == (Label(start_us=1_000_000, end_us=2_000_000, label="late"),)
+
+
+@pytest.mark.parametrize("start_us", range(0, 960_000, 37_000))
+def test_gaps_stay_at_their_samples_wherever_a_recording_is_cut(start_us: int) -> None:
+    step_us = 80_000
+    there = np.arange(60) % 7 != 3
+    even = evenly(np.flatnonzero(there) * float(step_us), np.ones((there.sum(), 1)), 12.5)
+    streams = (RecordedStream(name="s", file="s", rate_hz=12.5),)
+    manifest = everything().manifest.model_copy(update={"streams": streams, "labels": (), "links": ()})
+    part = cut(Recording(manifest, {"s": even.values[:, 0]}, gaps={"s": even.gaps}), start_us, 3_000_000)
+    values = part.samples["s"][:]
+    marked = [part.window_gap_us("s", (k + 1) * step_us, 1) > 0 for k in range(len(values))]
+    assert marked == (values == 0).tolist()
 
 
 @pytest.mark.parametrize("stream", [None, "long"])

@@ -25,14 +25,18 @@ def cut(recording: Recording, start_us: int, end_us: int) -> Recording:
     samples: dict[str, Samples] = {}
     told: list[str] = []
     times_us: dict[str, np.ndarray] = {}
+    begins_us: dict[str, int] = {}
+    """When the first sample was that is left of each, which becomes its time 0."""
     for stream in recording.manifest.streams:
         if stream.kind == "events":
             its_us = recording.times_us[stream.name]
             first, last = (int(at) for at in np.searchsorted(its_us, (start_us, end_us)))
+            begins_us[stream.name] = start_us
             if first < last:
                 times_us[stream.name] = its_us[first:last] - start_us
         else:
             first, last = (samples_within(stream.rate_hz, at_us) for at_us in (start_us, end_us))
+            begins_us[stream.name] = lasting_us(stream.rate_hz, first)
         whole = recording.samples[stream.name]
         part = _part(whole, first, min(last, len(whole)))
         if len(part):
@@ -61,7 +65,7 @@ def cut(recording: Recording, start_us: int, end_us: int) -> Recording:
         if start_us < label.end_us
         if (begin_us := max(0, label.start_us - start_us)) < min(end_us - start_us, _lasts_us(lasts_us, label.stream))
     )
-    gaps = {name: found for name in samples if (found := _gaps(recording.gaps.get(name, ()), start_us, end_us))}
+    gaps = {name: found for name in samples if (found := _gaps(recording.gaps.get(name, ()), begins_us[name], end_us))}
     return replace(
         recording,
         manifest=manifest.model_copy(
