@@ -150,6 +150,21 @@ def test_an_mcap_of_ours_that_lost_its_beginning_begins_where_it_did(
 
 
 @needs_mcap
+def test_a_stream_called_labels_has_a_topic_of_its_own(tmp_path: Path) -> None:
+    from leo_runtime.recordings.mcap_writer import write_mcap
+
+    streams = tuple(RecordedStream(name=name, file=name, rate_hz=10) for name in ("labels", "labels_2"))
+    noted = (Label(start_us=300_000, end_us=400_000, label="knock"),)
+    manifest = everything().manifest.model_copy(update={"streams": streams, "labels": noted, "links": ()})
+    values = np.arange(20, dtype=np.float32)
+    write_mcap(Recording(manifest, {"labels": values, "labels_2": -values}), tmp_path / "x.mcap")
+    found = open_recording(tmp_path / "x.mcap")
+    assert found.repairs == ()
+    assert found.manifest.labels == noted
+    assert found.samples["labels"][:].tolist() == values.tolist()
+
+
+@needs_mcap
 def test_an_mcap_of_ours_whose_manifest_is_damaged_is_read_as_any_other(tmp_path: Path) -> None:
     from leo_runtime.recordings.mcap_writer import write_mcap
 
