@@ -226,6 +226,7 @@ def test_a_chunk_before_the_samples_is_passed_over_with_and_without_its_filling(
         (lambda raw: raw[:34] + b"\x0c" + raw[35:], "expected PCM of 8, 16, 24 or 32 bits, got 12 bits"),
         (lambda raw: raw[:34] + b"\x20" + raw[35:], "it says at byte 32 that it has 1 x 32 bits in 2 bytes"),
         (lambda raw: raw[:22] + b"\0" + raw[23:], "it says at byte 22 that it has no channels"),
+        (lambda raw: raw[:24] + bytes(4) + raw[28:], "it says at byte 24 that its rate is 0"),
         (lambda raw: raw[:48] + b"data\3\0\0\0abc", "its 3 bytes of samples are no whole number of 2"),
     ],
 )
