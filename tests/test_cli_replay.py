@@ -79,7 +79,7 @@ def test_a_replay_in_windows_tells_how_plans_came_about_and_finds_the_same(capsy
     assert status == 0
     assert re.search(r"^plans of windows: \d+ looked up, \d+ proved", out, re.MULTILINE)
     assert re.search(r"^exact, frame by frame +virtual", out, re.MULTILINE)
-    _, plain, _ = run(capsys, *VIRTUAL, "--json", "--no-compare")
+    _, plain, _ = run(capsys, *VIRTUAL, "--json", "--no-compare", "--window", "0")
     _, windows, _ = run(capsys, *VIRTUAL, "--json", "--no-compare", "--window", "12")
     (alone,), (within,) = json.loads(plain), json.loads(windows)
     assert alone["planning"] is None
@@ -119,6 +119,7 @@ def test_a_virtual_replay_prints_its_tables_and_writes_its_log(capsys):
     )
     assert [line.split()[0] for line in out.splitlines() if " virtual " in line and "==" not in line] == [
         "exact",
+        "exact,",  # frame by frame
         "cpu-only",
         "dsp-first",
         "gpu-first",
@@ -154,8 +155,9 @@ def test_solving_is_charged_where_asked_for(capsys, monkeypatch):
 
     solve = solver.solve
     monkeypatch.setattr("leo_runtime.solver.solve", slow)
-    (before,) = json.loads(run(capsys, *VIRTUAL, "--json")[1])
-    (after,) = json.loads(run(capsys, *VIRTUAL, "--json", "--charge-solver", "cpu")[1])
+    alone = (*VIRTUAL, "--json", "--window", "0")
+    (before,) = json.loads(run(capsys, *alone)[1])
+    (after,) = json.loads(run(capsys, *alone, "--charge-solver", "cpu")[1])
     assert (before["solver_on"], after["solver_on"]) == (None, "cpu")
     assert after["solving"] == {"measured_us": 7000, "placed_anew": 1, "nj": 7000 * 1000}
     causes = {processor["name"]: processor["nj"] for processor in after["processors"]}
@@ -166,7 +168,7 @@ def test_solving_is_charged_where_asked_for(capsys, monkeypatch):
     log = [json.loads(line) for line in Path("out/beeps.virtual.log.jsonl").read_text(encoding="utf-8").splitlines()]
     assert log[0]["solver_on"] == "cpu"
     assert [(frame["solve_us"], frame["solver_nj"]) for frame in log[1:]] == [(7000, 7_000_000)] + [(0, 0)] * 7
-    out = run(capsys, *VIRTUAL, "--no-compare", "--charge-solver", "dsp")[1]
+    out = run(capsys, *VIRTUAL, "--no-compare", "--window", "0", "--charge-solver", "dsp")[1]
     assert "solver: 7 ms measured here, frames placed anew: 1, charged to dsp: 0.70 mJ\n" in out
     assert "solver mJ" in out
 

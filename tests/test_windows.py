@@ -6,11 +6,14 @@ import threading
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from cost_workloads import profile_of, workload_of
+from cost_workloads import profile_of, random_machine, random_profile, random_workload, workload_of
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.documents.window import WindowPlacement, WindowProblem
@@ -82,10 +85,16 @@ def without_times(frames: tuple[FrameResult, ...]) -> list[FrameResult]:
 
 
 def test_without_windows_it_does_what_it_did() -> None:
-    with four(window_stages=0) as none, four(window_stages=None) as usual:
+    with four(window_stages=0, solver="heft") as none, four(window_stages=None, solver="heft") as usual:
         until_us = 2 * HYPERPERIOD_US
         assert without_times(periodic(none, until_us)) == without_times(periodic(usual, until_us))
         assert none.planning == Planning()
+
+
+def test_the_exact_solver_is_asked_about_windows_where_nothing_else_is_said() -> None:
+    with four(window_stages=None) as runtime:
+        periodic(runtime, HYPERPERIOD_US)
+        assert runtime.planning.asked == 8
 
 
 def test_what_one_frame_cannot_repay_is_repaid_by_several() -> None:
@@ -173,6 +182,36 @@ def test_modes_that_are_adapted_are_asked_about_anew() -> None:
         periodic(runtime, 10 * HYPERPERIOD_US)
         assert runtime.planning.asked > 8
         assert runtime.drift()
+
+
+@given(st.integers(0, 2**32), st.sampled_from((1, 8, 20)), st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_whatever_is_run_every_frame_ends_and_nothing_is_broken(seed: int, window_stages: int, noisy: bool) -> None:
+    rng = Random(seed)
+    workload, hardware = random_workload(rng), random_machine(rng)
+    profile = random_profile(rng, workload)
+    with Runtime.simulated(
+        workload,
+        hardware,
+        profile,
+        solver="greedy",
+        compute=False,
+        window_stages=window_stages,
+        noise=200_000 if noisy else None,
+        seed=seed % 1000,
+    ) as runtime:
+        times = sorted({at_us for graph in workload.graphs for at_us in graph.releases_us(60_000)})
+        for at_us in times:
+            runtime.submit(at_us, {})
+            assert runtime._driver is not None
+            assert runtime._driver.dispatcher.broken_invariants() == ()
+        frames = runtime.drain()
+        assert len(frames) == len(times)
+        if not noisy:
+            assert runtime.planning.alone == 0
+    for frame in frames:
+        assert frame.skipped or all(graph.outcome != "failed" for graph in frame.graphs), frame.reason
+    run_ledger(frames, hardware)
 
 
 # Who answers.
@@ -399,7 +438,8 @@ def test_the_slack_is_what_is_left_when_all_runs_at_its_fastest() -> None:
 class Thinker:
     """A solver that has its proof only in the background, where it is given long enough."""
 
-    def __init__(self) -> None:
+    def __init__(self, solve_us: int = 9_000) -> None:
+        self.solve_us = solve_us
         self.limits: list[int | None] = []
         self.proved = threading.Event()
 
@@ -409,7 +449,8 @@ class Thinker:
         self.limits.append(limit_ms)
         if limit_ms is not None and limit_ms < 1_000:
             answer = solve_window(problem, "greedy")
-            return answer.model_copy(update={"status": "feasible", "bounds": (0,) * len(problem.objective)})
+            unproved = {"status": "feasible", "bounds": (0,) * len(problem.objective), "solve_us": self.solve_us}
+            return answer.model_copy(update=unproved)
         self.proved.set()
         return solve_window(problem, "exact")
 
@@ -434,7 +475,17 @@ def test_what_was_not_proved_in_time_is_proved_for_the_next_that_finds_the_same(
         assert (planning.unproved, planning.proved_later, planning.proofs_failed) == (1, 1, 0)
         (plan,) = windows._plans.values()
         assert plan.plan.placement.status == "optimal"
-    assert thinker.limits == [9, 10_000], "a tenth of the slack of 97 ms, then long enough"
+    assert thinker.limits == [9, 2_000], "a tenth of the slack of 97 ms, then long enough"
+
+
+def test_an_answer_that_time_did_not_cut_short_is_not_asked_for_again() -> None:
+    """Whether it was proved or not: it is only asked what it would pay to have awake."""
+    thinker = Thinker(solve_us=100)
+    with hurried(thinker, hardware=two_processors(idle_timeout_us=1_000_000)) as runtime:
+        runtime.submit(0, {})
+        assert runtime._horizon._windows._proofs.wait(20)  # type: ignore[union-attr]
+        assert (runtime.planning.unproved, runtime.planning.proved_later) == (1, 0)
+    assert thinker.limits[0] == 9 and len(thinker.limits) <= 2
 
 
 def test_a_proof_that_fails_is_counted() -> None:
@@ -444,7 +495,8 @@ def test_a_proof_that_fails_is_counted() -> None:
         if isinstance(problem, Problem):
             return solve(problem, "heft")
         answer = solve_window(problem, "greedy")
-        return answer.model_copy(update={"status": "feasible", "bounds": (0,) * len(problem.objective)})
+        unproved = {"status": "feasible", "bounds": (0,) * len(problem.objective), "solve_us": 0}
+        return answer.model_copy(update=unproved)
 
     with hurried(mine) as runtime:
         runtime.submit(0, {})

@@ -51,7 +51,7 @@ class Request:
     """In percent."""
     charge_solver: str | None
     batch: int
-    window: int
+    window: int | None
     no_compare: bool
     out: Path
     plot: Path | None
@@ -98,9 +98,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--window",
         type=count,
-        default=0,
         metavar="N",
-        help="place each frame with the releases known to follow, of up to N stages in all (default: 0, as if alone)",
+        help="place each frame with the releases known to follow, of up to N stages in all; 0: as if it were alone "
+        "(default: 30 with `exact`, else 0)",
     )
     parser.add_argument("--no-compare", action="store_true", help="leave out the other policies")
     parser.add_argument(

@@ -19,6 +19,7 @@ from leo_runtime.recordings.recording import Recording
 from leo_runtime.replay import summary
 from leo_runtime.replay.replay import FrameSink, Replay, Span, Time, replay
 from leo_runtime.replay.shared_kernels import SharedKernels
+from leo_runtime.runtime.options import RuntimeOptions
 from leo_runtime.runtime.planner import BATCH_NODES, Solver
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.runtime.windows import Planning
@@ -61,8 +62,16 @@ class Placing:
     noise_ppm: int | None = None
     """The spread of durations in virtual time."""
     seed: int = 0
-    window_stages: int = 0
-    """How many stages a window has at most; 0: frames, and batches, are placed as if they were alone."""
+    window_stages: int | None = None
+    """How many stages a window has at most; 0: each frame is placed as if it were alone, as batches are. None:
+    `WINDOW_STAGES` with the policy `exact`, else 0."""
+
+    @property
+    def stages_of_windows(self) -> int:
+        """How many stages a window has at most; 0: there are none."""
+        if self.batch > 1:
+            return 0
+        return RuntimeOptions(solver=self.policy, window_stages=self.window_stages).stages_of_windows()
 
     def solver(self, time: Time) -> Solver:
         """What answers a frame's question, or a window's."""
@@ -92,10 +101,10 @@ class Compared:
     left_out: Mapping[str, str]
     """Kernels that cannot be loaded, as "stage (variant) on processor"."""
     totals: tuple[summary.Total, ...]
-    planning: Planning | None = None
-    """How releases came to their plans; None: each was placed as if it were alone."""
     not_held: Mapping[str, str] = field(default_factory=dict)
     """Processors that were to be kept awake, and what their backends said instead."""
+    planning: Planning | None = None
+    """How releases came to their plans; None: each was placed as if it were alone."""
 
 
 def compare(
@@ -114,11 +123,11 @@ def compare(
         left_out = {
             f"{stage} ({variant}) on {resource}": why for (stage, resource, variant), why in runtime.left_out.items()
         }
-        planning = runtime.planning if placing.window_stages else None
+        planning = runtime.planning if placing.stages_of_windows else None
         not_held = {name: f"{failed.last}, {failed.count} times" for name, failed in runtime.hold_failures.items()}
     own = _total(replayed)
     totals = (own, *(beside(case, time, placing, bar) if others else ()))
-    return Compared(replayed, missing, left_out, totals, planning, not_held)
+    return Compared(replayed, missing, left_out, totals, not_held, planning)
 
 
 def beside(case: Case, time: Time, placing: Placing, bar: Bar) -> tuple[summary.Total, ...]:
@@ -128,7 +137,7 @@ def beside(case: Case, time: Time, placing: Placing, bar: Bar) -> tuple[summary.
     """
     alone = replace(placing, window_stages=0)
     others = [replace(alone, policy=policy) for policy in POLICIES if policy != placing.policy]
-    if placing.window_stages and placing.batch == 1:
+    if placing.stages_of_windows:
         others.insert(0, alone)
     if placing.batch > 1:
         others.insert(0, replace(placing, batch=1))
@@ -163,7 +172,7 @@ def _runtime(case: Case, time: Time, placing: Placing) -> Runtime:
         case.hardware,
         case.profile,
         solver=placing.solver(time),
-        window_stages=placing.window_stages,
+        window_stages=placing.stages_of_windows,
     )
 
 
@@ -173,7 +182,7 @@ def _simulated(case: Case, placing: Placing, solve: Solver, backends: Mapping[st
         case.hardware,
         case.profile,
         solver=solve,
-        window_stages=placing.window_stages,
+        window_stages=placing.stages_of_windows,
         backends=backends,
         noise=placing.noise_ppm,
         seed=placing.seed,

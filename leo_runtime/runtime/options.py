@@ -16,6 +16,9 @@ from leo_runtime.values import whole
 if TYPE_CHECKING:
     from leo_runtime.backend import Backend
 
+WINDOW_STAGES = 30
+"""Of a window, where nothing else is said. Of the runs of `tests/bench/runs.py` none costs less with 40, which take
+four times as long to ask about; with 20 some hyperperiods do not fit, and their runs cost more."""
 MAX_WINDOW_STAGES = 1_000
 
 
@@ -52,7 +55,7 @@ class RuntimeOptions:
     window_stages: int | None = None
     """How many stages a window has at most, unless the release at hand has more: frames are placed together with the
     releases known to follow, by what gates do and by when everything falls asleep (`docs/window-problem.md`). 0: each
-    frame is placed as if it were alone; None: the usual, which is that."""
+    frame is placed as if it were alone; None: `WINDOW_STAGES` with the solver `exact`, and 0 with any other."""
     gates_file: str | Path | None = None
     """Where it is kept from run to run how often gates open; None: it is learned anew. It is read when the runtime is
     made, where it is there, and written when that closes. Without windows it is not looked at."""
@@ -79,6 +82,12 @@ class RuntimeOptions:
         if self.gates_file is not None:
             require_path(self.gates_file)
         require_flags(adapt=self.adapt, allow_nonfinite=self.allow_nonfinite)
+
+    def stages_of_windows(self) -> int:
+        """How many stages a window has at most; 0: there are none."""
+        if self.window_stages is None:
+            return WINDOW_STAGES if self.solver == "exact" else 0
+        return self.window_stages
 
     def changed(self, **changes: Unpack[OptionChanges]) -> RuntimeOptions:
         """The same with some of them changed. Raises `TypeError` for a name that is none of them."""

@@ -517,7 +517,8 @@ class Runtime:
         """Stop, and let go of the backends the runtime has made. From any thread; closing twice is fine.
 
         Frames in flight end as `failed`, and `results` has them. Waits `timeout_s` at most for the kernels that are
-        running, all together; one that hangs longer is left to itself.
+        running, all together; one that hangs longer is left to itself. Raises `DocumentError` where `gates_file` cannot
+        be written: all is closed then.
         """
         timeout_s = seconds(timeout_s, "timeout_s")
         why = "the runtime was closed before it ended"
@@ -821,7 +822,8 @@ def _planners(
 ) -> tuple[Planner, Horizon | None]:
     """Who plans frames, and who plans windows, if there are any."""
     planner = Planner(merged, hardware, modes, solver)
-    if not options.window_stages:
+    stages = options.stages_of_windows()
+    if not stages:
         return planner, None
     windows = WindowPlanner(
         planner,
@@ -836,7 +838,7 @@ def _planners(
         switching_nj=options.switching_nj,
     )
     gates_file = None if options.gates_file is None else Path(options.gates_file)
-    return planner, Horizon(merged, windows, linger_us(hardware), options.window_stages, gates_file)
+    return planner, Horizon(merged, windows, linger_us(hardware), stages, gates_file)
 
 
 def _asked_once(supports: Supports) -> Supports:

@@ -32,6 +32,8 @@ LEAST_THINK_US = 2_000
 PROOF_MS = 2_000
 """How long a proof in the background may take."""
 PROOFS_WAITING = 32
+CUT_PERCENT = 80
+"""An answer that took less of its time was not cut short by it, proved or not: a reserve, for one, unmakes proofs."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -155,7 +157,7 @@ class WindowPlanner:
         if self._hurries:
             think_us = self._think_us(found, usual)
             if think_us < LEAST_THINK_US:
-                self._prove(found, asked)
+                self._think_on(found, asked)
                 return self._alone(alone, release_us)
             limit_ms = think_us // 1000
         answer = self._answer(asked, limit_ms)
@@ -163,14 +165,17 @@ class WindowPlanner:
             short = replace(found, outlook=Outlook((), found.outlook.later[0].after_us))
             shorter = self._asked(short, usual, release_us)
             answer = None if shorter is None else self._answer(shorter, limit_ms)
-            if answer is not None:
-                return self._keep(found, answer, "shortened")
+            if shorter is not None and answer is not None:
+                return self._keep(found, shorter.plan(answer), "shortened")
         if answer is None:
             return self._alone(alone, release_us)
-        proved = answer.plan.placement.status == "optimal"
-        if self._hurries and not proved:
-            self._prove(found, asked)
-        return self._keep(found, answer, "proved" if proved else "unproved")
+        planned = asked.plan(answer)
+        if limit_ms is None:
+            planned = replace(planned, investment=self._investment(asked, answer))
+        else:
+            was_cut = answer.status != "optimal" and not 0 < answer.solve_us < limit_ms * 1000 * CUT_PERCENT // 100
+            self._think_on(found, asked, None if was_cut else answer)
+        return self._keep(found, planned, "proved" if answer.status == "optimal" else "unproved")
 
     def _known(self, found: Found) -> Planned | None:
         with self._lock:
@@ -194,15 +199,12 @@ class WindowPlanner:
         needs = tuple(self._planner.needs(graphs) for graphs in (found.now.graphs, *(e.graphs for e in found.earlier)))
         return _Asked(found, window, needs, context)
 
-    def _answer(self, asked: _Asked, limit_ms: int | None) -> Planned | None:
-        """A plan; None where the solver found none."""
+    def _answer(self, asked: _Asked, limit_ms: int | None) -> WindowPlacement | None:
+        """An answer; None where the solver found none."""
         placement = self._solved(asked.window.problem, asked.context, limit_ms)
-        if placement is None:
-            return None
-        if self._switching_nj:
-            placement = self._unless_it_pays(asked, placement, limit_ms)
-        planned = asked.plan(placement)
-        return replace(planned, investment=self._investment(asked, placement)) if limit_ms is None else planned
+        if placement is not None and self._switching_nj:
+            return self._unless_it_pays(asked, placement, limit_ms)
+        return placement
 
     def _solved(self, problem: WindowProblem, context: Context, limit_ms: int | None) -> WindowPlacement | None:
         try:
@@ -222,13 +224,13 @@ class WindowPlanner:
 
     def _keep(self, found: Found, planned: Planned, counted: str) -> Planned:
         with self._lock:
-            self._put(found, planned, counted)
+            self._counts[counted] += 1
+            self._put(found, planned)
         self._remember(planned.plan)
         return planned
 
-    def _put(self, found: Found, planned: Planned, counted: str) -> None:
+    def _put(self, found: Found, planned: Planned) -> None:
         """Keep an answer for the next release that finds the same. Behind the lock."""
-        self._counts[counted] += 1
         self._plans.pop(found, None)
         if len(self._plans) >= MAX_PLANS:
             del self._plans[next(iter(self._plans))]
@@ -294,20 +296,27 @@ class WindowPlanner:
             self._slack_us[key] = slack_us(usual)
         return self._slack_us[key] * THINK_PERCENT // 100
 
-    def _prove(self, found: Found, asked: _Asked) -> None:
-        """Have the question answered in the background, for the next release that finds the same."""
+    def _think_on(self, found: Found, asked: _Asked, answer: WindowPlacement | None = None) -> None:
+        """Have the question answered in the background, for the next release that finds the same.
+
+        With an `answer` that time did not cut short it is only asked what it would pay to have awake.
+        """
         modes_used = self._modes_used
 
-        def prove() -> None:
-            placement = self._solved(asked.window.problem, asked.context, PROOF_MS)
+        def think() -> None:
+            placement = self._solved(asked.window.problem, asked.context, PROOF_MS) if answer is None else answer
             if placement is None:
                 raise SolverError("the solver found no answer")
-            planned = replace(asked.plan(placement), investment=self._investment(asked, placement, PROOF_MS))
+            investment = self._investment(asked, placement, PROOF_MS)
+            if answer is not None and investment is None:
+                return
+            planned = replace(asked.plan(placement), investment=investment)
             with self._lock:
                 if self._modes_used == modes_used:
-                    self._put(found, planned, "proved_later")
+                    self._put(found, planned)
+                    self._counts["proved_later"] += answer is None
 
-        self._proofs.put(prove)
+        self._proofs.put(think)
 
     # What moving a stage costs.
 

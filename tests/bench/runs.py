@@ -15,8 +15,9 @@ from contextlib import contextmanager
 
 from run_cases import Case, Played, computed_once, cost_cases, demo, half_silent, knocks, play
 
+from leo_runtime.runtime.options import WINDOW_STAGES
+
 FIXED = ("cpu-only", "dsp-first", "gpu-first", "single", "greedy")
-WINDOW_STAGES = 40
 LIMIT_NODES = 20_000
 """As `leo-runtime replay` limits the exact solver."""
 MOST_ABOVE = 1.01
