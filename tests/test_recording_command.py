@@ -447,6 +447,23 @@ def test_a_full_disk_costs_what_comes_after(tmp_path: Path, monkeypatch: pytest.
     assert len(Recording.from_file(tmp_path / "new").samples["mic"]) == 2_000
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device")])
+def test_what_ends_a_writer_as_it_begins_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    begin = writer._sink
+
+    def failing(path: Path, *rest: Any) -> Any:
+        if path.name == "both.wav":
+            raise error
+        return begin(path, *rest)
+
+    monkeypatch.setattr(writer, "_sink", failing)
+    with pytest.raises(InputError if isinstance(error, OSError) else KeyboardInterrupt):
+        write_folder(everything(), tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []
+
+
 @contextmanager
 def no_room_beyond(length: int) -> Iterator[None]:
     """No file may be longer, as on a disk that is full: writing fails in the middle."""

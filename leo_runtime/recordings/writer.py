@@ -187,9 +187,11 @@ class RecordingWriter:
             (self._part / MANIFEST).write_text(toml(self._manifest), encoding="utf-8")
             for stream in self._manifest.streams:
                 self._sinks[stream.name] = _sink(self._part / stream.file, stream, dtypes.get(stream.name))
-        except OSError as error:
+        except BaseException as error:  # An interrupt is one of them.
             self.discard()
-            raise self._failed(error) from None
+            if isinstance(error, OSError):
+                raise self._failed(error) from None
+            raise
 
     def _failed(self, error: OSError) -> InputError:
         why = error.strerror or str(error)
