@@ -158,7 +158,18 @@ def test_an_array_whose_recorder_was_killed_goes_on_to_its_end(tmp_path: Path) -
     text = "{'descr': '|u1', 'fortran_order': False, 'shape': (0, 6, 8, 3)}"
     (tmp_path / "eye.npy").write_bytes(header(text) + frames(3).tobytes() + b"torn")
     found = read_stream(tmp_path / "eye.npy", camera("eye.npy"))
-    assert found.repairs == ("its header says 0 samples; the 3 up to the end of the file are read",)
+    assert found.repairs == (
+        "its header says 0 samples; the 3 up to the end of the file are read, but the last 4 bytes",
+    )
+    assert (found.samples[:] == frames(3)).all()
+
+
+@pytest.mark.parametrize("more", [b"x", bytes(6 * 8 * 3 * 2)])
+def test_what_an_array_holds_beyond_what_it_says_is_told(tmp_path: Path, more: bytes) -> None:
+    text = "{'descr': '|u1', 'fortran_order': False, 'shape': (3, 6, 8, 3)}"
+    (tmp_path / "eye.npy").write_bytes(header(text) + frames(3).tobytes() + more)
+    found = read_stream(tmp_path / "eye.npy", camera("eye.npy"))
+    assert found.repairs == (f"{len(more)} bytes behind its last sample are left out",)
     assert (found.samples[:] == frames(3)).all()
 
 
@@ -310,6 +321,25 @@ def test_a_video_cut_short_is_read_or_refused_in_words(tmp_path: Path) -> None:
             assert found.samples[:].shape[1:] == (32, 32, 3)
         except RecordingError as error:
             assert "eye.mkv" in str(error)
+
+
+@needs_av
+def test_a_video_that_goes_while_it_is_read_is_told_and_read_again_when_it_is_back(tmp_path: Path) -> None:
+    shown = greys(30)
+    write_video(tmp_path / "v.mp4", shown, list(range(30)))
+    raw = (tmp_path / "v.mp4").read_bytes()
+    found = read_stream(tmp_path / "v.mp4", camera("v.mp4", rate_hz=30, height=32, width=32)).samples
+    assert np.allclose(found[20:21], shown[20:21], atol=3)
+    for gone in (None, raw[: len(raw) // 3]):
+        (tmp_path / "v.mp4").unlink()
+        if gone is not None:
+            (tmp_path / "v.mp4").write_bytes(gone)
+        for _ in range(2):
+            with pytest.raises(RecordingError, match="cannot be read as video"):
+                found[3:4]
+        (tmp_path / "v.mp4").write_bytes(raw)
+        assert np.allclose(found[4:6], shown[4:6], atol=3)
+        assert np.allclose(found[25:26], shown[25:26], atol=3)
 
 
 def test_without_the_extra_its_line_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -144,6 +144,12 @@ def test_what_cannot_be_read_is_refused_with_its_line(tmp_path: Path, text: str,
     assert told.value.hint
 
 
+@pytest.mark.parametrize("said", [{"columns": ("x", "y", "x")}, {"columns": ("x",), "channels": 1}])
+def test_a_column_of_which_there_are_two_is_refused(tmp_path: Path, said: dict[str, object]) -> None:
+    with pytest.raises(RecordingError, match=r"wrist\.csv:1: .* reads column `x`, and 2 are called so"):
+        read(tmp_path, "time_us,x,y,x\n0,1,2,3\n10000,4,5,6\n", **said)
+
+
 def test_a_column_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
     for said in ({"columns": ("x", "y", "w")}, {"time_column": "w"}):
         with pytest.raises(RecordingError, match="stream `wrist` reads column `w`, which the file has not") as told:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -14,8 +15,10 @@ import exports
 from exports import EPOCH_NS, Files, G
 from leo_runtime import shipped
 from leo_runtime.errors import MissingExtraError, RecordingError
+from leo_runtime.recordings import files
 from leo_runtime.recordings.exports import manifest_of, open_export, recognise
 from leo_runtime.recordings.recording import Label, Recording
+from leo_runtime.recordings.stream import Gap
 
 needs_edfio = pytest.mark.skipif(find_spec("edfio") is None, reason="needs the extra `recordings`")
 
@@ -413,6 +416,36 @@ def test_a_file_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch:
     )
     with pytest.raises(RecordingError):
         open_export(tmp_path / "bomb.zip")
+
+
+def test_a_zip_that_is_made_to_fill_the_memory_is_refused_early(tmp_path: Path) -> None:
+    """240 kB of JSON would be four GB of empty lists."""
+    text = b'[{"seconds_elapsed":"1"},' + b"[]," * (20 << 20) + b"1]"
+    exports.write(tmp_path, {"bomb.zip": exports.as_zip({"walk.json": text})})
+    del text
+    tracemalloc.start()
+    try:
+        with pytest.raises(RecordingError, match=r"walk\.json: is more than 100 times as great as it is packed"):
+            open_export(tmp_path / "bomb.zip")
+        assert tracemalloc.get_traced_memory()[1] < 3 * files.UNSUSPECTED_BYTES
+    finally:
+        tracemalloc.stop()
+
+
+def test_total_acceleration_is_not_made_up_where_gravity_has_a_gap(tmp_path: Path) -> None:
+    def rows(values: dict[int, float]) -> str:
+        lines = (f"{10**18 + k * 10_000_000},{k / 100},{v},{v},{v}\n" for k, v in values.items())
+        return "time,seconds_elapsed,z,y,x\n" + "".join(lines)
+
+    gravity = {k: 9.0 if k < 300 else -9.0 for k in range(1, 999) if not 300 <= k < 700}
+    (tmp_path / "Accelerometer.csv").write_text(rows(dict.fromkeys(range(1000), 1.0)))
+    (tmp_path / "Gravity.csv").write_text(rows(gravity))
+    found = open_export(tmp_path)
+    total = found.samples["total_acceleration"]
+    assert total[[0, 1, 298, 299, 300, 699, 700, 998], 0].tolist() == [0, 10, 10, 10, 0, 0, -8, -8]
+    assert len(total) == 999
+    assert found.gaps["total_acceleration"] == (Gap(0, 5_000), Gap(2_995_000, 6_995_000))
+    assert "total_acceleration: rows for which there is no gravity are left out: 402" in found.repairs
 
 
 @pytest.mark.parametrize("name", exports.all_exports())

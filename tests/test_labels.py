@@ -13,6 +13,7 @@ from leo_runtime.recordings.align import on_one_clock
 from leo_runtime.recordings.events import newest
 from leo_runtime.recordings.reader import StreamData
 from leo_runtime.recordings.recording import Label, Recording
+from leo_runtime.recordings.samples import StoredSamples
 from leo_runtime.recordings.stream import Gap
 
 HEAD = 'format = "leo-recording/1"\nname = "r"\nlicence = "none"\nsource = "made by a test"\n'
@@ -55,6 +56,15 @@ def test_labels_since_1970_are_put_on_the_recordings_time(tmp_path: Path) -> Non
     assert labels(tmp_path, "a.csv", text, first_us=EPOCH_US) == [(1_000_000, 2_000_000, "walking")]
     with pytest.raises(RecordingError, match=r"a\.csv:2: its times count from 1970, and no stream says when"):
         labels(tmp_path, "a.csv", text)
+
+
+def test_labels_from_before_the_recording_are_left_out_and_told(tmp_path: Path) -> None:
+    """As those of a clock that is an hour off are."""
+    text = "start,end,label\n-3600,-3590,walking\n-1,2.5,walking\n-2,0,still\n"
+    assert labels(tmp_path, "a.csv", text) == [(0, 2_500_000, "walking")]
+    assert Recording.from_file(tmp_path).repairs == (
+        "a.csv: labels that end before the recording begins are left out: 2",
+    )
 
 
 def test_a_mark_without_a_length_lasts_a_microsecond(tmp_path: Path) -> None:
@@ -114,6 +124,26 @@ def test_streams_that_begin_at_different_times_are_put_on_one(tmp_path: Path) ->
     assert recording.window("wrist", 1_000_000, 2).tolist() == [98, 99]
     assert recording.manifest.start_epoch_us == EPOCH_US
     assert recording.gap_us("other", 700_000, 1_000_000) == 100_000
+
+
+def test_a_long_stream_that_begins_later_is_not_held_in_memory() -> None:
+    """Eight hours of stereo, and hours of zeros before it, a span at a time."""
+    asked = []
+
+    def read(first: int, last: int) -> np.ndarray:
+        asked.append(last - first)
+        return np.stack([np.arange(first, last) % 1000 + 1] * 2, axis=1).astype(np.int16)
+
+    late = StreamData(StoredSamples((8 * 3600 * 48_000, 2), np.int16, read), 48_000, epoch_us=EPOCH_US + 3_600_000_000)
+    first = StreamData(np.ones((10, 1)), 1, epoch_us=EPOCH_US)
+    found = on_one_clock({"first": first, "late": late})[0]["late"].samples
+    begins = 3600 * 48_000
+    assert found.shape == (9 * 3600 * 48_000, 2)
+    assert found[begins - 2 : begins + 3][:, 1].tolist() == [0, 0, 1, 2, 3]
+    assert found[5:8].tolist() == [[0, 0]] * 3
+    assert found[begins + 1000 : begins + 1003][:, 0].tolist() == [1, 2, 3]
+    assert found[begins : begins + 1].shape == (1, 2)
+    assert max(asked) == 3
 
 
 def test_streams_of_two_days_are_not_of_one_recording() -> None:

@@ -180,6 +180,22 @@ def test_sound_that_was_delivered_late_is_not_missing_and_what_is_missing_is(tmp
     assert exact.repairs == ("sound is missing 1 times, 0.4 s in all; zeros stand there",)
 
 
+@needs_extra
+def test_messages_that_repeat_the_one_before_shift_nothing_and_are_told(tmp_path: Path) -> None:
+    *how, messages = raw_audio(sound())
+    shown = np.arange(60, dtype=np.uint8)[:, None, None, None] + np.zeros((60, 6, 8, 3), np.uint8)
+    *its, pictures = raw_image(shown, "rgb8")
+    twice = (*how, [*messages[:4], messages[3], *messages[4:]])
+    write_mcap(tmp_path / "x.mcap", twice, (*its, [*pictures[:3], pictures[2], *pictures[3:]]))
+    found = open_recording(tmp_path / "x.mcap")
+    assert np.array_equal(found.samples["mic"][:], sound())
+    assert np.array_equal(found.samples["eye"][:], shown)
+    assert found.repairs == (
+        "x.mcap: pictures of the same time as the one before are left out: 1",
+        "x.mcap: messages that repeat the one before are left out: 1",
+    )
+
+
 def raw_image(frames: np.ndarray, encoding: str) -> Any:
     import base64
 
@@ -350,6 +366,11 @@ def test_an_mcap_without_a_manifest_is_a_recording_of_every_topic_that_can_be_re
     assert labels == [("knock", 300_000, 300_001), ("gone", 1_000_000, 1_500_000)]
     assert found.manifest.start_epoch_us == START_NS // 1000
     assert found.repairs == ("not read: topic `/log` (0 numbers a message)",)
+    late = [*notes, (START_NS + 10**12, {"text": "stop"})]
+    write_mcap(tmp_path / "late.mcap", imu_cdr(imu_rows()), json_messages("/labels", "", late))
+    stopped = open_recording(tmp_path / "late.mcap")
+    assert [(label.label, label.start_us, label.end_us) for label in stopped.manifest.labels] == labels
+    assert stopped.repairs == ("labels outside of what can be read are left out: 1",)
     write_ros2(tmp_path / "bag", imu_rows())
     assert (open_recording(tmp_path / "bag").samples["imu"][:] == imu_rows()).all()
     write_ros1(tmp_path / "old.bag", imu_rows())

@@ -3,9 +3,11 @@
 import importlib.util
 import json
 import os
+import resource
 import signal
 import tracemalloc
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from leo_runtime.recordings import samples as lazily
 from leo_runtime.recordings import writer
 from leo_runtime.recordings.cutting import cut
 from leo_runtime.recordings.figures import figures
+from leo_runtime.recordings.grid import evenly
 from leo_runtime.recordings.links import LinkSample
 from leo_runtime.recordings.opening import open_recording
 from leo_runtime.recordings.recorder import FORMATS, Pipe, record
@@ -147,6 +150,21 @@ def test_an_mcap_of_ours_that_lost_its_beginning_begins_where_it_did(
 
 
 @needs_mcap
+def test_a_stream_called_labels_has_a_topic_of_its_own(tmp_path: Path) -> None:
+    from leo_runtime.recordings.mcap_writer import write_mcap
+
+    streams = tuple(RecordedStream(name=name, file=name, rate_hz=10) for name in ("labels", "labels_2"))
+    noted = (Label(start_us=300_000, end_us=400_000, label="knock"),)
+    manifest = everything().manifest.model_copy(update={"streams": streams, "labels": noted, "links": ()})
+    values = np.arange(20, dtype=np.float32)
+    write_mcap(Recording(manifest, {"labels": values, "labels_2": -values}), tmp_path / "x.mcap")
+    found = open_recording(tmp_path / "x.mcap")
+    assert found.repairs == ()
+    assert found.manifest.labels == noted
+    assert found.samples["labels"][:].tolist() == values.tolist()
+
+
+@needs_mcap
 def test_an_mcap_of_ours_whose_manifest_is_damaged_is_read_as_any_other(tmp_path: Path) -> None:
     from leo_runtime.recordings.mcap_writer import write_mcap
 
@@ -173,7 +191,7 @@ def test_an_mcap_of_ours_that_was_cut_has_what_is_before_the_cut(
     assert 10_000 < len(heard) < 20_000
     assert np.array_equal(heard, everything().samples["both"][: len(heard)])
     assert [label.label for label in found.manifest.labels] == ["first"]
-    assert "labels of what cannot be read are left out: 2" in found.repairs
+    assert "labels outside of what can be read are left out: 2" in found.repairs
 
 
 def test_what_is_there_already_is_not_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -257,6 +275,38 @@ def test_a_span_is_cut_with_its_labels_gaps_and_links(tmp_path: Path) -> None:
     assert [(link.time_us, link.bytes_per_s) for link in part.manifest.links] == [(0, 1_000), (500_000, None)]
     write_folder(part, tmp_path / "new")
     expect_same(Recording.from_file(tmp_path / "new"), part)
+
+
+def of_two_lengths(*labels: Label) -> Recording:
+    """A stream of a second and one of ten."""
+    streams = tuple(RecordedStream(name=name, file=name, rate_hz=10) for name in ("short", "long"))
+    manifest = everything().manifest.model_copy(update={"streams": streams, "labels": labels, "links": ()})
+    return Recording(manifest, {"short": np.ones(10, np.float32), "long": np.ones(100, np.float32)})
+
+
+def test_a_label_of_all_streams_is_cut_as_long_as_the_longest_of_them() -> None:
+    part = cut(of_two_lengths(Label(start_us=5_000_000, end_us=6_000_000, label="late")), 4_000_000, 10_000_000)
+    assert part.manifest.labels == (Label(start_us=1_000_000, end_us=2_000_000, label="late"),)
+
+
+@pytest.mark.parametrize("start_us", range(0, 960_000, 37_000))
+def test_gaps_stay_at_their_samples_wherever_a_recording_is_cut(start_us: int) -> None:
+    step_us = 80_000
+    there = np.arange(60) % 7 != 3
+    even = evenly(np.flatnonzero(there) * float(step_us), np.ones((there.sum(), 1)), 12.5)
+    streams = (RecordedStream(name="s", file="s", rate_hz=12.5),)
+    manifest = everything().manifest.model_copy(update={"streams": streams, "labels": (), "links": ()})
+    part = cut(Recording(manifest, {"s": even.values[:, 0]}, gaps={"s": even.gaps}), start_us, 3_000_000)
+    values = part.samples["s"][:]
+    marked = [part.window_gap_us("s", (k + 1) * step_us, 1) > 0 for k in range(len(values))]
+    assert marked == (values == 0).tolist()
+
+
+@pytest.mark.parametrize("stream", [None, "long"])
+def test_a_label_that_begins_behind_the_last_sample_of_a_span_is_not_in_it(stream: str | None) -> None:
+    whole = of_two_lengths(Label(stream=stream, start_us=1_950_001, end_us=3_000_000, label="next"))
+    assert cut(whole, 1_000_000, 1_999_999).manifest.labels == ()
+    assert len(cut(whole, 1_000_000, 2_000_000).manifest.labels) == 1
 
 
 def test_a_cut_by_the_command_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -395,6 +445,67 @@ def test_a_full_disk_costs_what_comes_after(tmp_path: Path, monkeypatch: pytest.
     assert done.samples == 2_000
     assert "No space left on device" in done.told[0]
     assert len(Recording.from_file(tmp_path / "new").samples["mic"]) == 2_000
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device")])
+def test_what_ends_a_writer_as_it_begins_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    begin = writer._sink
+
+    def failing(path: Path, *rest: Any) -> Any:
+        if path.name == "both.wav":
+            raise error
+        return begin(path, *rest)
+
+    monkeypatch.setattr(writer, "_sink", failing)
+    with pytest.raises(InputError if isinstance(error, OSError) else KeyboardInterrupt):
+        write_folder(everything(), tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []
+
+
+@contextmanager
+def no_room_beyond(length: int) -> Iterator[None]:
+    """No file may be longer, as on a disk that is full: writing fails in the middle."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (length, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [("audio", np.int16), ("other", np.float32)])
+def test_a_disk_that_fills_within_a_piece_costs_that_piece_and_what_follows(
+    tmp_path: Path, kind: Any, dtype: type
+) -> None:
+    values = np.arange(4_000, dtype=dtype)
+    raw = values.tobytes()
+    stream = RecordedStream(name="s", kind=kind, file="-", rate_hz=8_000)
+    with no_room_beyond(6_001):
+        done = record([raw[at : at + 400] for at in range(0, len(raw), 400)], stream, tmp_path / "new")
+    assert done.told == (f"{tmp_path / 'new'}: cannot be written (File too large): what came before is kept",)
+    assert done.samples in range(1_400, 3_000)
+    recording = Recording.from_file(tmp_path / "new")
+    assert recording.repairs == ()
+    assert recording.samples["s"][:].tolist() == values[: done.samples].tolist()
+
+
+@pytest.mark.parametrize("kind", ["audio", "other", "events"])
+def test_a_disk_that_fills_leaves_nothing_half_written(tmp_path: Path, kind: Any) -> None:
+    rate = {} if kind == "events" else {"rate_hz": 8_000}
+    stream = RecordedStream(name="s", kind=kind, file="-", **rate)
+    manifest = everything().manifest.model_copy(update={"streams": (stream,), "labels": (), "links": ()})
+    dtype = np.dtype(np.int16 if kind == "audio" else np.float32)
+    with (
+        no_room_beyond(6_001),
+        pytest.raises(InputError, match="File too large"),
+        RecordingWriter(tmp_path / "new", manifest, {"s": dtype}) as opened,
+    ):
+        for first in range(0, 10_000, 100):
+            times_us = np.arange(first, first + 100) if kind == "events" else None
+            opened.add("s", np.zeros(100, dtype), times_us)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

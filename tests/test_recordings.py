@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 
 from leo_runtime.errors import DocumentError, RecordingError
-from leo_runtime.recordings.recording import RecordedStream, Recording, read_stream
+from leo_runtime.recordings.grid import evenly
+from leo_runtime.recordings.recording import RecordedStream, Recording, RecordingManifest, read_stream
+from leo_runtime.recordings.stream import Gap
 from leo_runtime.recordings.wav import read_wav
+from leo_runtime.values import lasting_us, samples_within
 
 MANIFEST = """
 format = "leo-recording/1"
@@ -58,6 +61,36 @@ def test_a_window_ends_where_it_is_asked_and_is_filled_up_with_zeros(folder: Pat
     assert recording.window("mic", 500_000, 4).tolist() == [7996, 7997, 7998, 7999]
     assert recording.window("wrist", 200_000, 3)[:, 0].tolist() == [0.0, 0.0, 1.0]
     assert recording.window("mic", 0, 2).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("rate_hz", [100, 12.5, 29.97, 100.44, 44_100])
+def test_a_window_is_over_a_gap_where_one_of_its_samples_is_missing_and_nowhere_else(rate_hz: float) -> None:
+    rng = np.random.default_rng(7)
+    there = rng.random(200) > 0.1
+    there[[0, -1]] = True
+    # As the grid tells of gaps, half a sample to either side; and as sound does, from sample to sample.
+    half = evenly(np.flatnonzero(there) * (1e6 / rate_hz), np.ones((there.sum(), 1)), rate_hz)
+    edges = np.flatnonzero(np.diff(~there, prepend=False, append=False)) * 1e6 / rate_hz
+    for rounded in (np.floor, np.rint):
+        whole = tuple(Gap(int(rounded(first)), int(rounded(last))) for first, last in edges.reshape(-1, 2))
+        for gaps in (half.gaps, whole):
+            recording = Recording(
+                RecordingManifest(
+                    format="leo-recording/1",
+                    name="gaps",
+                    licence="CC0-1.0",
+                    source="made by a test",
+                    streams=(RecordedStream(name="s", file="s", rate_hz=rate_hz),),
+                ),
+                {"s": half.values[:, 0]},
+                gaps={"s": gaps},
+            )
+            for end_us in rng.integers(0, int(200e6 / rate_hz), 200).tolist():
+                for samples in (1, 7):
+                    window = recording.window("s", end_us, samples)
+                    before = max(0, samples - samples_within(rate_hz, end_us))
+                    missing = samples - before - int(window.sum())
+                    assert recording.window_gap_us("s", end_us, samples) == lasting_us(rate_hz, missing)
 
 
 def test_a_stream_that_is_not_there_is_refused_with_those_that_are(folder: Path) -> None:
@@ -193,6 +226,7 @@ def test_a_chunk_before_the_samples_is_passed_over_with_and_without_its_filling(
         (lambda raw: raw[:34] + b"\x0c" + raw[35:], "expected PCM of 8, 16, 24 or 32 bits, got 12 bits"),
         (lambda raw: raw[:34] + b"\x20" + raw[35:], "it says at byte 32 that it has 1 x 32 bits in 2 bytes"),
         (lambda raw: raw[:22] + b"\0" + raw[23:], "it says at byte 22 that it has no channels"),
+        (lambda raw: raw[:24] + bytes(4) + raw[28:], "it says at byte 24 that its rate is 0"),
         (lambda raw: raw[:48] + b"data\3\0\0\0abc", "its 3 bytes of samples are no whole number of 2"),
     ],
 )

@@ -10,6 +10,7 @@ import numpy as np
 from leo_runtime.errors import RecordingError
 from leo_runtime.recordings import clocks
 from leo_runtime.recordings.reader import StreamData
+from leo_runtime.recordings.samples import Samples, StoredSamples, kept
 from leo_runtime.recordings.stream import Gap
 
 _MOST_US = 86_400_000_000
@@ -49,8 +50,16 @@ def _later(data: StreamData, by_us: int) -> StreamData:
     samples = round(by_us * data.rate_hz / 1e6)
     if samples == 0:
         return data
-    values = np.asarray(data.samples)
-    empty = np.zeros((samples, *values.shape[1:]), values.dtype)
     shift_us = round(samples * 1e6 / data.rate_hz)
     gaps = tuple(Gap(gap.start_us + shift_us, gap.end_us + shift_us) for gap in data.gaps)
-    return replace(data, samples=np.concatenate([empty, values]), gaps=(Gap(0, shift_us), *gaps))
+    return replace(data, samples=_behind_zeros(data.samples, samples), gaps=(Gap(0, shift_us), *gaps))
+
+
+def _behind_zeros(values: Samples, count: int) -> Samples:
+    """The samples behind so many zeros, neither of which is held in memory where they are long."""
+
+    def read(first: int, last: int) -> np.ndarray:
+        empty = np.zeros((max(0, min(last, count) - first), *values.shape[1:]), values.dtype)
+        return np.concatenate([empty, values[max(0, first - count) : max(0, last - count)]])
+
+    return kept(StoredSamples((count + len(values), *values.shape[1:]), values.dtype, read))

@@ -342,6 +342,8 @@ class _Video:
     def frame(self, number: int) -> np.ndarray:
         """The frame of that number. Raises `RecordingError` where it cannot be decoded."""
         try:
+            if self._container is None:  # After a failure.
+                self._open()
             self._go_to(number)
             found = self._decode_up_to(number)
             if found is None:  # Frames before a key frame may need one before it.
@@ -350,8 +352,8 @@ class _Video:
             if found is not None:
                 return self._converted(found)
         except Exception as error:
-            self._open()
-            raise self._unreadable(error) from None
+            self.close()
+            raise (error if isinstance(error, RecordingError) else self._unreadable(error)) from None
         raise RecordingError(
             f"{self._path}: the frame at {self.times_us[number] / 1e6:g} s cannot be decoded",
             hint="the file is damaged there: cut it, or copy it again",

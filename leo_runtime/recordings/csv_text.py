@@ -64,6 +64,12 @@ def read_csv(path: Path, stream: RecordedStream) -> StreamData:
 
 
 def _column(table: Table, stream: RecordedStream, name: str) -> int:
+    if table.names.count(name) > 1:
+        raise RecordingError(
+            f"{table.where}:{table.header}: stream `{stream.name}` reads column `{name}`, and "
+            f"{table.names.count(name)} are called so",
+            hint="give each its own name",
+        )
     if name in table.names:
         return table.names.index(name)
     raise RecordingError(

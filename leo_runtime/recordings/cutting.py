@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from leo_runtime.errors import RecordingError
 from leo_runtime.recordings.links import LinkSample
-from leo_runtime.recordings.recording import Label, Recording
+from leo_runtime.recordings.recording import Recording
 from leo_runtime.recordings.samples import Samples, StoredSamples
 from leo_runtime.recordings.stream import Gap
-from leo_runtime.values import samples_within
+from leo_runtime.values import lasting_us, samples_within
 
 
 def cut(recording: Recording, start_us: int, end_us: int) -> Recording:
@@ -24,14 +25,18 @@ def cut(recording: Recording, start_us: int, end_us: int) -> Recording:
     samples: dict[str, Samples] = {}
     told: list[str] = []
     times_us: dict[str, np.ndarray] = {}
+    begins_us: dict[str, int] = {}
+    """When the first sample was that is left of each, which becomes its time 0."""
     for stream in recording.manifest.streams:
         if stream.kind == "events":
             its_us = recording.times_us[stream.name]
             first, last = (int(at) for at in np.searchsorted(its_us, (start_us, end_us)))
+            begins_us[stream.name] = start_us
             if first < last:
                 times_us[stream.name] = its_us[first:last] - start_us
         else:
             first, last = (samples_within(stream.rate_hz, at_us) for at_us in (start_us, end_us))
+            begins_us[stream.name] = lasting_us(stream.rate_hz, first)
         whole = recording.samples[stream.name]
         part = _part(whole, first, min(last, len(whole)))
         if len(part):
@@ -45,15 +50,22 @@ def cut(recording: Recording, start_us: int, end_us: int) -> Recording:
         )
     manifest = recording.manifest
     streams = tuple(stream for stream in manifest.streams if stream.name in samples)
-    labels = tuple(
-        label.model_copy(
-            update={"start_us": max(0, label.start_us - start_us), "end_us": min(label.end_us, end_us) - start_us}
+    lasts_us = {
+        stream.name: (
+            int(times_us[stream.name][-1]) + 1
+            if stream.name in times_us
+            else lasting_us(stream.rate_hz, len(samples[stream.name]))
         )
+        for stream in streams
+    }
+    labels = tuple(
+        label.model_copy(update={"start_us": begin_us, "end_us": min(label.end_us, end_us) - start_us})
         for label in manifest.labels
         if label.stream is None or label.stream in samples
-        if _within(label, start_us, min(end_us, _lasts_us(recording, label.stream)))
+        if start_us < label.end_us
+        if (begin_us := max(0, label.start_us - start_us)) < min(end_us - start_us, _lasts_us(lasts_us, label.stream))
     )
-    gaps = {name: found for name in samples if (found := _gaps(recording.gaps.get(name, ()), start_us, end_us))}
+    gaps = {name: found for name in samples if (found := _gaps(recording.gaps.get(name, ()), begins_us[name], end_us))}
     return replace(
         recording,
         manifest=manifest.model_copy(
@@ -71,18 +83,15 @@ def cut(recording: Recording, start_us: int, end_us: int) -> Recording:
     )
 
 
-def _lasts_us(recording: Recording, stream: str | None) -> int:
-    return recording.duration_us if stream is None else recording.lasts_us([stream])
+def _lasts_us(lasts_us: Mapping[str, int], stream: str | None) -> int:
+    """How long what a label is of lasts: its stream, or the longest of all."""
+    return max(lasts_us.values()) if stream is None else lasts_us[stream]
 
 
 def _part(whole: Samples, first: int, last: int) -> Samples:
     if isinstance(whole, np.ndarray) or first >= last:
         return whole[first : max(first, last)]
     return StoredSamples((last - first, *whole.shape[1:]), whole.dtype, lambda a, b: whole[first + a : first + b])
-
-
-def _within(label: Label, start_us: int, end_us: int) -> bool:
-    return label.end_us > start_us and label.start_us < end_us
 
 
 def _gaps(gaps: tuple[Gap, ...], start_us: int, end_us: int) -> tuple[Gap, ...]:

@@ -18,6 +18,10 @@ from leo_runtime.recordings.reader import without_path
 MOST_FILES = 10_000
 MOST_BYTES = 1 << 30
 """Of one file, unpacked: what is greater is no export of a phone, or is to be converted by itself."""
+UNSUSPECTED_BYTES = 1 << 24
+"""Of a file in a zip, however small it is packed."""
+_MOST_RATIO = 100
+"""Of what is greater, to what it takes packed: numbers of sensors come to 20, a zip made to fill a memory to 1000."""
 _PIECE_BYTES = 1 << 20
 _NO_EXPORT = ("__MACOSX/", ".")
 """What a Mac puts into a zip or a folder besides, by the beginning of a path or a name."""
@@ -117,7 +121,8 @@ def _of_zip(where: str, open_zip: Callable[[], zipfile.ZipFile]) -> Files:
     def read(name: str, most: int | None) -> bytes:
         try:
             with open_zip() as file, file.open(name) as member:
-                return _limited(f"{where}/{name}", member, most)
+                packed_bytes = file.getinfo(name).compress_size
+                return _limited(f"{where}/{name}", member, most, max(UNSUSPECTED_BYTES, _MOST_RATIO * packed_bytes))
         except KeyError:
             raise RecordingError(f"{where}: has no file `{name}`") from None
         except _ZIP_ERRORS as error:
@@ -136,9 +141,9 @@ def _expect_few(where: str, count: int) -> None:
         raise RecordingError(f"{where}: holds more than {MOST_FILES} files", hint="give the folder of one recording")
 
 
-def _limited(where: str, file: IO[bytes], most: int | None) -> bytes:
+def _limited(where: str, file: IO[bytes], most: int | None, credible_bytes: int = MOST_BYTES) -> bytes:
     """All of a file, or its first bytes; none of it if that is too much: a zip may say anything of its length."""
-    wanted = MOST_BYTES + 1 if most is None else most
+    wanted = min(MOST_BYTES, credible_bytes) + 1 if most is None else most
     parts, length = [], 0
     with file:
         # Piece by piece: room is made for as much as is asked for.
@@ -148,5 +153,9 @@ def _limited(where: str, file: IO[bytes], most: int | None) -> bytes:
     if length > MOST_BYTES:
         raise RecordingError(
             f"{where}: is greater than {MOST_BYTES >> 20} MiB", hint="cut it into recordings, or convert it"
+        )
+    if length > credible_bytes:
+        raise RecordingError(
+            f"{where}: is more than {_MOST_RATIO} times as great as it is packed", hint="if it is right, unzip it"
         )
     return b"".join(parts)

@@ -305,6 +305,8 @@ class _Block:
 def _sound(source: _Source) -> StreamData:
     spool, blocks = _Spool(), list[_Block]()
     form: list[tuple[float, int]] = []
+    newest: tuple[int, bytes] = 0, b""
+    repeated = 0
 
     def take(time_ns: int, message: Any) -> None:
         if source.topic.kind not in SOUND:
@@ -324,6 +326,11 @@ def _sound(source: _Source) -> StreamData:
             raise ValueError(f"it is of {rate_hz:g} Hz and {channels} channels, unlike the first")
         raw = content(field(message, "data"))
         samples = len(raw) // (2 * channels)
+        nonlocal newest, repeated
+        if (time_ns, raw) == newest and any(raw):  # Silence at one time may be two blocks in a burst.
+            repeated += 1
+            return
+        newest = time_ns, raw
         if samples:
             blocks.append(_Block(time_ns, spool.add(raw[: samples * 2 * channels]), samples))
 
@@ -334,6 +341,8 @@ def _sound(source: _Source) -> StreamData:
     # Those with the same time are in their order in the file.
     blocks.sort(key=lambda block: block.time_ns)
     pieces, gaps = _in_a_row(blocks, rate_hz)
+    if repeated:
+        source.repairs.append(f"messages that repeat the one before are left out: {repeated}")
     repairs = (f"sound is missing {len(gaps)} times, {_seconds(gaps):g} s in all; zeros stand there",) if gaps else ()
     total, held = pieces[-1][0] + pieces[-1][1].samples, sum(block.samples for block in blocks)
     if held < total * _LEAST_SHARE:
@@ -432,7 +441,10 @@ def _pictures(source: _Source) -> StreamData:
 
     source.messages(take)
     found.sort(key=lambda picture: picture.time_ns)
+    several = len(found)
     found = [one for at, one in enumerate(found) if at == 0 or one.time_ns > found[at - 1].time_ns]
+    if several > len(found):
+        source.repairs.append(f"pictures of the same time as the one before are left out: {several - len(found)}")
     times_us = np.array([picture.time_ns for picture in found]) / 1e3
     put = nearest(times_us, stream.rate_hz)
     deep = found[0].raw is not None and found[0].raw[0] in _DEPTHS

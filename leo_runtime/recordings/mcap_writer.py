@@ -132,7 +132,11 @@ def _write(writer: Any, recording: Recording, manifest: RecordingManifest, progr
         times_us = recording.times_us.get(stream.name)
         sources.append(_messages(recording.samples[stream.name], times_us, stream, start_ns, number, channel))
     if manifest.labels:
-        channel = writer.register_channel("/labels", "json", schemas["leo.Label"])
+        names = {stream.name for stream in manifest.streams}
+        topic = next(
+            name for name in ("labels", *(f"labels_{k}" for k in range(2, len(names) + 3))) if name not in names
+        )
+        channel = writer.register_channel(f"/{topic}", "json", schemas["leo.Label"])
         labels = sorted(manifest.labels, key=lambda label: label.start_us)
         sources.append(
             (start_ns + label.start_us * 1000, len(sources), channel, label.model_dump(), 1) for label in labels

@@ -14,7 +14,7 @@ from leo_runtime.errors import DocumentError, LeoError, MissingExtraError, Recor
 from leo_runtime.recordings.from_messages import open_messages, picture_form
 from leo_runtime.recordings.grid import UnevenError
 from leo_runtime.recordings.mcap_file import METADATA, McapFile
-from leo_runtime.recordings.message_labels import text_of
+from leo_runtime.recordings.message_labels import read_message_labels, text_of
 from leo_runtime.recordings.messages import (
     FIELDS,
     PICTURES,
@@ -25,7 +25,7 @@ from leo_runtime.recordings.messages import (
     number_fields,
     numbers,
 )
-from leo_runtime.recordings.recording import LabelFile, Recording, RecordingManifest, read_stream
+from leo_runtime.recordings.recording import Label, LabelFile, Recording, RecordingManifest, read_stream
 from leo_runtime.recordings.series import kind_of, measured_hz, usual_hz
 from leo_runtime.recordings.stream import RecordedStream
 from leo_runtime.values import lasting_us
@@ -136,13 +136,24 @@ def _readable(manifest: RecordingManifest, folder: Path) -> tuple[RecordingManif
             f"{folder / manifest.streams[0].file}: no topic of it can be read", hint="; ".join(told[:3])
         )
     streams = tuple(stream for stream in manifest.streams if stream.name in lasts_us)
-    all_us = min([lasts_us[stream.name] for stream in streams if stream.kind != "events"] or lasts_us.values())
-    labels = tuple(
-        label for label in manifest.labels if label.start_us < {None: all_us, **lasts_us}.get(label.stream, 0)
-    )
-    if len(labels) < len(manifest.labels):
-        told.append(f"labels of what cannot be read are left out: {len(manifest.labels) - len(labels)}")
-    return manifest.model_copy(update={"streams": streams, "labels": labels}), told
+    all_us = max(lasts_us.values())
+    noticed, noted = list(manifest.labels), len(manifest.labels)
+    for file in manifest.label_files:
+        try:
+            marks = read_message_labels(folder / file.file, file.topic or "", file.text)
+        except RecordingError as error:
+            told.append(f"not read: topic `{file.topic}` ({error})")
+            continue
+        noted += len(marks)
+        noticed += [
+            Label(start_us=max(0, mark.start_us), end_us=mark.end_us, label=mark.label)
+            for mark in marks
+            if mark.end_us > 0
+        ]
+    labels = tuple(label for label in noticed if label.start_us < {None: all_us, **lasts_us}.get(label.stream, 0))
+    if len(labels) < noted:
+        told.append(f"labels outside of what can be read are left out: {noted - len(labels)}")
+    return manifest.model_copy(update={"streams": streams, "labels": labels, "label_files": ()}), told
 
 
 def _stream(

@@ -43,8 +43,12 @@ def read_npy(path: Path, stream: RecordedStream) -> StreamData:
         raise RecordingError(
             f"{path}: truncated, its header promises {rows} samples and it holds {held}", hint="copy it again"
         )
+    rest_bytes = length - start - rows * row_bytes
     if rows == 0 and held > 0:
-        rows, repairs = held, (f"its header says 0 samples; the {held} up to the end of the file are read",)
+        left = f", but the last {rest_bytes % row_bytes} bytes" if rest_bytes % row_bytes else ""
+        rows, repairs = held, (f"its header says 0 samples; the {held} up to the end of the file are read{left}",)
+    elif rest_bytes:
+        repairs = (f"{rest_bytes} bytes behind its last sample are left out",)
     if rows == 0:
         raise RecordingError(f"{path}: holds no samples", hint="record it again")
     if stream.kind == "audio" and dtype.kind != "f" and dtype.newbyteorder("=") != np.int16:

@@ -172,6 +172,7 @@ def record(
                 break
     except InputError as error:
         told.append(f"{error}: what came before is kept")
+        rest.clear()
     except BaseException:
         writer.discard()
         raise

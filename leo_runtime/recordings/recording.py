@@ -160,11 +160,11 @@ class Recording:
         repairs = [f"{files[name]}: {repair}" for name, data in read.items() for repair in data.repairs]
         found, epoch_us, told = on_one_clock(read)
         links, told_of_links = _links_of(manifest, folder, found)
-        manifest = _with_labels(manifest, folder, epoch_us)
+        manifest, told_of_labels = _with_labels(manifest, folder, epoch_us)
         return cls(
             manifest.model_copy(update={"links": links, "link_files": ()}),
             {name: data.samples for name, data in found.items()},
-            (*dict.fromkeys(repairs), *told, *told_of_links),
+            (*dict.fromkeys(repairs), *told, *told_of_links, *told_of_labels),
             {name: data.gaps for name, data in found.items() if data.gaps},
             {name: data.times_us for name, data in found.items() if data.times_us is not None},
             {name: data.timing for name, data in found.items() if data.timing is not None},
@@ -241,6 +241,20 @@ class Recording:
         missing = samples - len(found)
         return np.concatenate([np.zeros((missing, *data.shape[1:]), data.dtype), found]) if missing else found
 
+    def window_gap_us(self, stream: str, end_us: int, samples: int) -> int:
+        """How much of a window was not recorded: so long as those of its samples last that are within a gap.
+
+        Of a stream that comes at a rate. Raises `RecordingError`.
+        """
+        rate_hz = self.stream(stream).rate_hz
+        last = samples_within(rate_hz, end_us)
+        missing = 0
+        for gap in self.gaps.get(stream, ()):
+            # The first sample at or after either end, which was rounded to a microsecond.
+            begin, end = (-samples_within(rate_hz, 1 - at_us) for at_us in (gap.start_us, gap.end_us))
+            missing += max(0, min(last, end) - max(0, last - samples, begin))
+        return lasting_us(rate_hz, min(missing, samples))
+
     def gap_us(self, stream: str, start_us: int, end_us: int) -> int:
         """For how long of a stretch nothing of a stream was recorded. Raises `RecordingError`."""
         gaps = self.gaps.get(self.stream(stream).name, ())
@@ -260,10 +274,13 @@ def _links_of(
     return tuple(links), told
 
 
-def _with_labels(manifest: RecordingManifest, folder: Path, epoch_us: int | None) -> RecordingManifest:
-    """The manifest with what its label files say, and when the recording began."""
+def _with_labels(
+    manifest: RecordingManifest, folder: Path, epoch_us: int | None
+) -> tuple[RecordingManifest, list[str]]:
+    """The manifest with what its label files say, and when the recording began; and what is left out of them."""
     start_us = manifest.start_epoch_us if manifest.start_epoch_us is not None else epoch_us
-    labels = []
+    labels: list[Label] = []
+    told: list[str] = []
     for file in manifest.label_files:
         rates_hz = [one.rate_hz for one in manifest.streams if file.file == one.file or file.stream == one.name]
         if file.topic is not None:
@@ -276,14 +293,15 @@ def _with_labels(manifest: RecordingManifest, folder: Path, epoch_us: int | None
                 start_epoch_us=start_us,
                 rate_hz=next(iter(rates_hz), None),
             )
+        within = [mark for mark in marks if mark.end_us > 0]
+        if before := len(marks) - len(within):
+            told.append(f"{file.file}: labels that end before the recording begins are left out: {before}")
         labels += [
             Label(stream=file.stream, start_us=max(0, mark.start_us), end_us=mark.end_us, label=mark.label)
-            for mark in marks
-            if mark.end_us > 0
+            for mark in within
         ]
-    return manifest.model_copy(
-        update={"labels": (*manifest.labels, *labels), "label_files": (), "start_epoch_us": start_us}
-    )
+    changed = {"labels": (*manifest.labels, *labels), "label_files": (), "start_epoch_us": start_us}
+    return manifest.model_copy(update=changed), told
 
 
 def read_stream(path: Path, stream: RecordedStream) -> StreamData:

@@ -232,16 +232,27 @@ def _streams(sensor: str, table: Table) -> Iterable[tuple[str, tuple[str, ...]]]
 
 
 def _total(found: Iterable[Series]) -> Iterable[Series]:
-    """Acceleration with gravity, where the phone gives the two apart: their sum."""
+    """Acceleration with gravity, where the phone gives the two apart: their sum, but where gravity has a gap."""
     by_name = {one.name: one for one in found if one.columns == ("x", "y", "z")}
     free, gravity = by_name.get("accelerometer"), by_name.get("gravity")
     if free is None or gravity is None or "total_acceleration" in by_name:
         return
     order = np.argsort(gravity.times_us, kind="stable")
     at_us = gravity.times_us[order]
-    its = [np.interp(free.times_us, at_us, gravity.values[order, axis]) for axis in range(3)]
+    period_us = float(np.median(np.diff(at_us))) if len(at_us) > 1 else 0.0
+    after = np.searchsorted(at_us, free.times_us)
+    left_us, right_us = np.take(at_us, after - 1, mode="clip"), np.take(at_us, after, mode="clip")
+    near = (left_us <= free.times_us) & (free.times_us <= right_us) & (right_us - left_us < 2 * period_us)
+    near |= np.minimum(np.abs(free.times_us - left_us), np.abs(right_us - free.times_us)) <= period_us / 2
+    if not near.any():
+        return
+    times_us = free.times_us[near]
+    its = [np.interp(times_us, at_us, gravity.values[order, axis]) for axis in range(3)]
     repairs = (*free.repairs, "made of Accelerometer and Gravity, added up")
-    yield replace(free, name="total_acceleration", values=free.values + np.stack(its, axis=1), repairs=repairs)
+    if missing := int(np.count_nonzero(~near)):
+        repairs += (f"rows for which there is no gravity are left out: {missing}",)
+    values = free.values[near] + np.stack(its, axis=1)
+    yield replace(free, name="total_acceleration", times_us=times_us, values=values, repairs=repairs)
 
 
 def _marks(table: Table, zero_ns: int) -> Iterable[Mark]:

@@ -186,6 +186,8 @@ def _format(path: Path, raw: _Raw, chunk: _Chunk) -> _Format:
     if bits % 8 or bits // 8 not in _WIDTHS_BYTES[tag]:
         known = "floats of 32 or 64 bits" if tag == _FLOAT else "PCM of 8, 16, 24 or 32 bits"
         raise RecordingError(f"{path}: expected {known}, got {bits} bits", hint=_CONVERT)
+    if rate_hz < 1:
+        raise _wrong(path, f"it says at byte {chunk.start + 4} that its rate is 0")
     if channels < 1:
         raise _wrong(path, f"it says at byte {chunk.start + 2} that it has no channels")
     if frame_bytes not in (0, channels * bits // 8):

@@ -8,13 +8,14 @@ that is killed leaves its `.part`, a folder that can be read: the lengths in its
 from __future__ import annotations
 
 import csv
+import io
 import json
-import math
 import os
 import re
 import shutil
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -45,54 +46,71 @@ class _Sink(Protocol):
         ...
 
 
+class _NewFile:
+    """A file that is not there yet. Nothing waits in a buffer: what a full disk had no room for is not in it."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("xb", buffering=0)
+        self._length = 0
+
+    def add(self, content: bytes) -> None:
+        """Write more behind what was written whole. Raises `OSError`."""
+        self._put(self._length, content)
+        self._length += len(content)
+
+    def _put(self, at: int, content: bytes) -> None:
+        self._file.seek(at)
+        rest = memoryview(content)
+        while rest:
+            rest = rest[self._file.write(rest) :]
+
+    def close(self, *heads: tuple[int, bytes]) -> None:
+        """Write the heads at their places, leave out what was written in part, and close it. Raises `OSError`."""
+        with self._file as file:
+            file.truncate(self._length)
+            for at, content in heads:
+                self._put(at, content)
+            os.fsync(file.fileno())
+
+
 class _Wav:
     """16-bit PCM. The lengths stay 0 until the end, which readers take for a recorder that was killed."""
 
     def __init__(self, path: Path, stream: RecordedStream) -> None:
-        self._file = path.open("xb")
-        self._bytes = 0
-        rate_hz, frame_bytes = int(stream.rate_hz), 2 * stream.channels
-        per_s = min(rate_hz * frame_bytes, _MOST_32)
-        # The chunk JUNK leaves room for the lengths of RF64 (EBU Tech 3306), where 32 bits have none for them.
-        self._file.write(struct.pack("<4sI4s4sI28s", b"RIFF", 0, b"WAVE", b"JUNK", 28, bytes(28)))
-        self._file.write(struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, stream.channels, rate_hz, per_s, frame_bytes, 16))
-        self._file.write(struct.pack("<4sI", b"data", 0))
+        self._file = _NewFile(path)
         self._samples = 0
+        self._frame_bytes = 2 * stream.channels
+        rate_hz = int(stream.rate_hz)
+        per_s = min(rate_hz * self._frame_bytes, _MOST_32)
+        form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, stream.channels, rate_hz, per_s, self._frame_bytes, 16)
+        # The chunk JUNK leaves room for the lengths of RF64 (EBU Tech 3306), where 32 bits have none for them.
+        junk = struct.pack("<4sI4s4sI28s", b"RIFF", 0, b"WAVE", b"JUNK", 28, bytes(28))
+        self._file.add(junk + form + struct.pack("<4sI", b"data", 0))
 
     def add(self, samples: np.ndarray, _times_us: np.ndarray | None) -> None:
-        self._file.write(np.ascontiguousarray(samples, "<i2").data)
-        self._file.flush()
-        self._bytes += samples.size * 2
+        self._file.add(np.ascontiguousarray(samples, "<i2").tobytes())
         self._samples += len(samples)
 
     def close(self) -> None:
-        with self._file as file:
-            file.truncate(_WAV_HEAD_BYTES + self._bytes)  # Where writing stopped in the middle.
-            whole = _WAV_HEAD_BYTES - 8 + self._bytes
-            if whole <= _MOST_32:
-                self._put(4, struct.pack("<I", whole))
-                self._put(_WAV_HEAD_BYTES - 4, struct.pack("<I", self._bytes))
-            else:
-                self._put(_WAV_HEAD_BYTES - 4, struct.pack("<I", _MOST_32))
-                lengths = struct.pack("<4sIQQQI", b"ds64", 28, whole, self._bytes, self._samples, 0)
-                self._put(0, struct.pack("<4sI4s", b"RF64", _MOST_32, b"WAVE") + lengths)
-            file.flush()
-            os.fsync(file.fileno())
-
-    def _put(self, at: int, content: bytes) -> None:
-        self._file.seek(at)
-        self._file.write(content)
+        data = self._samples * self._frame_bytes
+        whole = _WAV_HEAD_BYTES - 8 + data
+        if whole <= _MOST_32:
+            self._file.close((4, struct.pack("<I", whole)), (_WAV_HEAD_BYTES - 4, struct.pack("<I", data)))
+        else:
+            lengths = struct.pack("<4sIQQQI", b"ds64", 28, whole, data, self._samples, 0)
+            head = struct.pack("<4sI4s", b"RF64", _MOST_32, b"WAVE") + lengths
+            self._file.close((0, head), (_WAV_HEAD_BYTES - 4, struct.pack("<I", _MOST_32)))
 
 
 class _Npy:
     """Rows of an array; the header says 0 of them until the end."""
 
     def __init__(self, path: Path, stream: RecordedStream, dtype: np.dtype[Any]) -> None:
-        self._file = path.open("xb")
+        self._file = _NewFile(path)
         self._dtype = dtype.newbyteorder("<")
         self._shape = stream.sample_shape
         self._rows = 0
-        self._file.write(self._head())
+        self._file.add(self._head())
 
     def _head(self) -> bytes:
         text = str({"descr": self._dtype.str, "fortran_order": False, "shape": (self._rows, *self._shape)})
@@ -104,39 +122,34 @@ class _Npy:
         )
 
     def add(self, samples: np.ndarray, _times_us: np.ndarray | None) -> None:
-        self._file.write(np.ascontiguousarray(samples, self._dtype).data)
-        self._file.flush()
+        self._file.add(np.ascontiguousarray(samples, self._dtype).tobytes())
         self._rows += len(samples)
 
     def close(self) -> None:
-        with self._file as file:
-            file.truncate(_NPY_HEAD_BYTES + self._rows * math.prod(self._shape) * self._dtype.itemsize)
-            file.seek(0)
-            file.write(self._head())
-            file.flush()
-            os.fsync(file.fileno())
+        self._file.close((0, self._head()))
 
 
 class _Table:
     """Events, a row each with its time."""
 
     def __init__(self, path: Path, stream: RecordedStream) -> None:
-        self._file = path.open("x", newline="", encoding="utf-8")
-        self._rows = csv.writer(self._file)
-        self._rows.writerow(["time_us", *stream.columns])
+        self._file = _NewFile(path)
         self._channels = stream.channels
+        self._write([["time_us", *stream.columns]])
+
+    def _write(self, rows: Iterable[list[Any]]) -> None:
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows(rows)
+        self._file.add(text.getvalue().encode())
 
     def add(self, samples: np.ndarray, times_us: np.ndarray | None) -> None:
         assert times_us is not None, "events have times"
         # A float32 as the float64 that it is, whose shortest text is read back to the bit.
         values = np.asarray(samples, np.float64).reshape(-1, self._channels).tolist()
-        self._rows.writerows([at, *row] for at, row in zip(times_us.tolist(), values, strict=True))
-        self._file.flush()
+        self._write([at, *row] for at, row in zip(times_us.tolist(), values, strict=True))
 
     def close(self) -> None:
-        with self._file as file:
-            file.flush()
-            os.fsync(file.fileno())
+        self._file.close()
 
 
 class RecordingWriter:
@@ -174,9 +187,11 @@ class RecordingWriter:
             (self._part / MANIFEST).write_text(toml(self._manifest), encoding="utf-8")
             for stream in self._manifest.streams:
                 self._sinks[stream.name] = _sink(self._part / stream.file, stream, dtypes.get(stream.name))
-        except OSError as error:
+        except BaseException as error:  # An interrupt is one of them.
             self.discard()
-            raise self._failed(error) from None
+            if isinstance(error, OSError):
+                raise self._failed(error) from None
+            raise
 
     def _failed(self, error: OSError) -> InputError:
         why = error.strerror or str(error)
@@ -213,7 +228,8 @@ class RecordingWriter:
         """Throw away what was written."""
         self._is_open = False
         for sink in self._sinks.values():
-            sink.close()
+            with suppress(OSError):  # The disk may be full, or gone.
+                sink.close()
         shutil.rmtree(self._part, ignore_errors=True)
 
     def __enter__(self) -> Self:

@@ -73,15 +73,21 @@ class Replay:
 def window_lengths(replayed: Replay, graph: TaskGraph) -> dict[str, int]:
     """How long the window of each stream that a graph reads is, in us."""
     rates = {stream.name: stream.rate_hz for stream in replayed.workload.streams}
+    # The last events may be of any time: what is decided about them is decided once a period.
+    return {
+        name: lasting_us(rates[name], samples) if rates[name] else graph.period_us
+        for name, samples in _windows(replayed, graph).items()
+    }
+
+
+def _windows(replayed: Replay, graph: TaskGraph) -> dict[str, int]:
+    """How many samples the longest window of each stream has that a graph reads."""
     found: dict[str, int] = {}
     for stage in graph.stages:
         bound = replayed.merged.stage(replayed.merged.names[graph.name, stage.name]).bound
         if bound.operator.is_source:
             params = next(iter(bound.params.values()))
-            rate_hz = rates[params.stream]
-            # The last events may be of any time: what is decided about them is decided once a period.
-            window_us = lasting_us(rate_hz, params.samples) if rate_hz else graph.period_us
-            found[params.stream] = max(found.get(params.stream, 0), window_us)
+            found[params.stream] = max(found.get(params.stream, 0), params.samples)
     return found
 
 
@@ -210,7 +216,8 @@ def _submit_all(runtime: Runtime, begun: Replay, told: _Told, progress: Progress
     recording, start_us, length_us = begun.recording, begun.span.start_us, begun.span.end_us - begun.span.start_us
     links = sorted(recording.manifest.links, key=lambda sample: sample.time_us)
     now: dict[tuple[str, str], tuple[int, int | None] | None] = {}
-    lengths_us = {graph.name: window_lengths(begun, graph) for graph in begun.workload.graphs}
+    windows = {graph.name: _windows(begun, graph) for graph in begun.workload.graphs}
+    periods_us = {graph.name: graph.period_us for graph in begun.workload.graphs}
     for releases_us, graphs in batches(runtime, length_us, begun.batch):
         while links and links[0].time_us <= start_us + releases_us[-1]:
             sample = links.pop(0)
@@ -228,7 +235,7 @@ def _submit_all(runtime: Runtime, begun: Replay, told: _Told, progress: Progress
         ]
         number = runtime.submit_batch(collected, graphs=graphs, links=dict(now) if now else None)
         over = {
-            (k, graph): _gap_us(recording, lengths_us[graph], start_us + release_us)
+            (k, graph): _gap_us(recording, windows[graph], periods_us[graph], start_us + release_us)
             for k, release_us in enumerate(releases_us if recording.gaps else ())
             for graph in graphs
         }
@@ -237,9 +244,19 @@ def _submit_all(runtime: Runtime, begun: Replay, told: _Told, progress: Progress
         progress(begun.policy, releases_us[-1], length_us)
 
 
-def _gap_us(recording: Recording, lengths_us: Mapping[str, int], end_us: int) -> int:
-    """Of the windows of a graph that end then, by stream, for how long at the most nothing was recorded."""
-    return max((recording.gap_us(name, end_us - length, end_us) for name, length in lengths_us.items()), default=0)
+def _gap_us(recording: Recording, windows: Mapping[str, int], period_us: int, end_us: int) -> int:
+    """Of the windows of a graph that end then, by stream, how much at the most was not recorded; of events, of a
+    period.
+    """
+    return max(
+        (
+            recording.window_gap_us(name, end_us, samples)
+            if recording.stream(name).rate_hz
+            else recording.gap_us(name, end_us - period_us, end_us)
+            for name, samples in windows.items()
+        ),
+        default=0,
+    )
 
 
 class _Told:
