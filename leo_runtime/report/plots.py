@@ -143,7 +143,7 @@ def plot_replay(replayed: Replay, totals: Sequence[Total], path: Path, *, part: 
     late = [_lateness(total) for total in totals]
     bars.bar_label(drawn, late, padding=3, fontsize="small", color="#c44e52")
     bars.invert_yaxis()
-    bars.margins(x=0.35)
+    bars.margins(x=0.45)
     bars.set(xlabel="J", title="energy of the whole recording")
     save(figure, path)
 
