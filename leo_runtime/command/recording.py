@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -34,6 +34,7 @@ class Request:
     start: float
     end: float | None
     from_stdin: bool
+    source: str | None
     format: str | None
     rate: float | None
     channels: int
@@ -55,6 +56,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         start=0.0,
         end=None,
         from_stdin=False,
+        source=None,
         format=None,
         rate=None,
         channels=1,
@@ -83,9 +85,13 @@ def add(parser: argparse.ArgumentParser) -> None:
     record = _action(
         actions.add_parser,
         "record",
-        "Record what a program writes to a pipe, until that ends, or Ctrl-C, or --seconds are over.",
+        "Record what a program writes to a pipe or sends to a port, until that ends, or Ctrl-C, or --seconds are over.",
     )
-    record.add_argument("--from-stdin", action="store_true", required=True, help="read samples from standard input")
+    source = record.add_mutually_exclusive_group(required=True)
+    source.add_argument("--from-stdin", action="store_true", help="read samples from standard input")
+    source.add_argument(
+        "--from", dest="source", metavar="URL", help="tcp://HOST:PORT connects to it; udp://HOST:PORT takes datagrams"
+    )
     says = "; ".join(f"{name}: {form.says}" for name, form in FORMATS.items())
     record.add_argument("--format", choices=tuple(FORMATS), required=True, help=says)
     record.add_argument("--rate", type=amount, required=True, metavar="HZ", help="samples, or frames, a second")
@@ -169,7 +175,7 @@ def _write(recording: Recording, out: Path) -> None:
 def _record(request: Request) -> int:
     import sys
 
-    from leo_runtime.recordings.recorder import FORMATS, Pipe, record
+    from leo_runtime.recordings.recorder import FORMATS, Pipe, open_port, record
 
     assert request.out is not None
     assert request.format is not None
@@ -181,12 +187,18 @@ def _record(request: Request) -> int:
         width_px=request.width,
         height_px=request.height,
     )
-    if sys.stdin is None or sys.stdin.isatty():
+    if request.source is None and (sys.stdin is None or sys.stdin.isatty()):
         raise InputError(
             "standard input is a terminal, not a pipe",
             hint="arecord -f S16_LE -r 16000 -c 1 | leo-runtime recording record --from-stdin ...",
         )
-    with Pipe(sys.stdin.fileno()) as pipe:
+    with ExitStack() as opened:
+        if request.source is None:
+            pipe = opened.enter_context(Pipe(sys.stdin.fileno()))
+        else:
+            port = opened.enter_context(open_port(request.source))
+            of_datagrams = request.source.startswith("udp:")
+            pipe = opened.enter_context(Pipe(port.fileno(), request.source, of_datagrams=of_datagrams))
         done = record(pipe, stream, request.out, request.seconds)
     for told in done.told:
         say(told)

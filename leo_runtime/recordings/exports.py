@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from leo_runtime.errors import RecordingError
+from leo_runtime.errors import MissingExtraError, RecordingError
 from leo_runtime.recordings import clocks
 from leo_runtime.recordings.files import Files, open_files
 from leo_runtime.recordings.grid import UnevenError
@@ -73,7 +73,7 @@ def _find(path: Path) -> tuple[Logger, Files] | None:
 
 def _recording(path: Path, logger: Logger, export: Export) -> Recording:
     series = named_apart(export.series)
-    zero = zero_us(series)
+    zero = zero_us(export)
     streams: list[RecordedStream] = []
     found: dict[str, StreamData] = {}
     repairs = [*export.repairs, *_late(series, export, zero)]
@@ -100,9 +100,32 @@ def _recording(path: Path, logger: Logger, export: Export) -> Recording:
         streams.append(described(rate_hz=rate_hz) if rate_hz else described())
         found[one.name] = data
         repairs += [f"{one.name}: {repair}" for repair in data.repairs]
+    for sound in export.sounds:
+        try:
+            heard = sound.read()
+        except (RecordingError, MissingExtraError) as error:
+            repairs.append(f"not read: {error}")
+            continue
+        shape = heard.samples.shape
+        streams.append(
+            RecordedStream(
+                name=sound.name,
+                kind="audio",
+                file=path.name or ".",
+                format=logger.name,
+                rate_hz=heard.rate_hz,
+                channels=shape[1] if len(shape) > 1 else 1,
+            )
+        )
+        found[sound.name] = heard
+        repairs.append(
+            f"{sound.name}: {sound.file} does not say when it began, which is taken for the recording's start"
+        )
+        repairs += [f"{sound.name}: {repair}" for repair in heard.repairs]
     if not streams:
         raise RecordingError(f"{path}: holds no samples that can be read", hint=(repairs or ["record it again"])[-1])
     labels, told = _labels(export, zero, found)
+    sounds = {sound.name for sound in export.sounds}
     manifest = RecordingManifest(
         format="leo-recording/1",
         name=_name(path),
@@ -115,7 +138,7 @@ def _recording(path: Path, logger: Logger, export: Export) -> Recording:
     )
     return Recording(
         manifest,
-        {name: _samples(data.samples[:]) for name, data in found.items()},
+        {name: data.samples if name in sounds else _samples(data.samples[:]) for name, data in found.items()},
         tuple(repairs + told),
         {name: data.gaps for name, data in found.items() if data.gaps},
         {name: data.times_us for name, data in found.items() if data.times_us is not None},

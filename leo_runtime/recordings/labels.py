@@ -38,7 +38,7 @@ def read_labels(
     for logger in LOGGERS:
         if logger.name == form:
             export = read_export(path, logger, rate_hz)
-            zero = zero_us(export.series)
+            zero = zero_us(export)
             its_us = epoch_us(export, zero)
             shift_us = 0 if start_epoch_us is None or its_us is None else its_us - start_epoch_us
             back_us = round(zero) - shift_us

@@ -75,20 +75,25 @@ def _reader(logger: Logger) -> Reader:
     def read(path: Path, stream: RecordedStream, /) -> StreamData:
         export = read_export(path, logger, stream.rate_hz)
         wanted = stream.sensor or stream.name
+        sound = next((one for one in export.sounds if one.name == wanted), None)
+        if sound is not None and stream.kind == "audio":
+            heard = sound.read()
+            return replace(heard, repairs=(*export.repairs, *heard.repairs), epoch_us=export.epoch_us)
         series = next((one for one in export.series if one.name == wanted), None)
         if series is None and len(export.series) == 1 and stream.sensor is None:
             series = export.series[0]
         if series is None:
+            names = ", ".join([one.name for one in export.series] + [one.name for one in export.sounds])
             raise RecordingError(
                 f"{path}: has no stream `{wanted}`",
-                hint=f"name one of {', '.join(one.name for one in export.series)} as the stream's `sensor`",
+                hint=f"name one of {names} as the stream's `sensor`",
             )
         if (series.kind == "events") != (stream.kind == "events"):
             raise RecordingError(
                 f"{path}: `{wanted}` is of kind {series.kind}, stream `{stream.name}` is declared as {stream.kind}",
                 hint=f'give the stream `kind = "{series.kind}"`',
             )
-        zero = zero_us(export.series)
+        zero = zero_us(export)
         try:
             found = placed(series, zero, stream.rate_hz)
         except UnevenError as error:

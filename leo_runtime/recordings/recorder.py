@@ -1,4 +1,4 @@
-"""Records what a program writes to a pipe: samples as they lie in memory, interleaved, little-endian."""
+"""Records what a program writes to a pipe or sends to a port: samples as in memory, interleaved, little-endian."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import re
 import select
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -24,6 +25,8 @@ from leo_runtime.recordings.writer import RecordingWriter
 _BLOCK_BYTES = 1 << 16
 """At most so much is read at a time; a pipe gives what is there."""
 _MOMENT_S = 0.2
+_DATAGRAMS_BYTES = 1 << 22
+"""What the system is asked to hold of datagrams that are not yet read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +86,11 @@ class Pipe:
     signal. Entered by the main thread, or else without the signals.
     """
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, called: str = "standard input", *, of_datagrams: bool = False) -> None:
+        """`called` is its name in messages. Of datagrams an empty one does not end it; only a signal does."""
         self._descriptor = descriptor
+        self._called = called
+        self._of_datagrams = of_datagrams
         self.interrupted = 0
         """How many signals came."""
         self._before: dict[int, Any] = {}
@@ -112,11 +118,40 @@ class Pipe:
                     return
                 if readable:
                     piece = os.read(self._descriptor, _BLOCK_BYTES)
-                    if not piece:
+                    if not piece and not self._of_datagrams:
                         return
-                    yield piece
+                    if piece:
+                        yield piece
         except OSError as error:
-            raise InputError(f"standard input cannot be read ({error.strerror or error})") from None
+            raise InputError(f"{self._called} cannot be read ({error.strerror or error})") from None
+
+
+def open_port(url: str) -> socket.socket:
+    """A socket that is connected to `tcp://HOST:PORT`, or takes what is sent to `udp://HOST:PORT` of this machine.
+
+    Raises `InputError`.
+    """
+    found = re.fullmatch(r"(tcp|udp)://(?:\[([^\]]+)\]|([^:/\[\]]+)):([0-9]{1,5})", url)
+    if found is None or not 0 < int(found[4]) < 1 << 16:
+        raise InputError(f"`{url}` is no source", hint="give tcp://HOST:PORT or udp://HOST:PORT")
+    host, port = found[2] or found[3], int(found[4])
+    try:
+        if found[1] == "tcp":
+            return socket.create_connection((host, port))
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+        taking = socket.socket(family, kind, protocol)
+        try:
+            taking.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _DATAGRAMS_BYTES)
+            taking.bind(address)
+        except BaseException:
+            taking.close()
+            raise
+        return taking
+    except (OSError, UnicodeError) as error:
+        raise InputError(
+            f"`{url}` cannot be opened ({getattr(error, 'strerror', None) or error})",
+            hint="tcp:// connects to a program that listens there; udp:// is an address of this machine",
+        ) from None
 
 
 def record(

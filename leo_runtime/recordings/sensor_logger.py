@@ -12,12 +12,14 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from leo_runtime.errors import RecordingError
+from leo_runtime.recordings.export_sound import read_sound
 from leo_runtime.recordings.files import Files
-from leo_runtime.recordings.series import STANDARD_GRAVITY, Export, Logger, Mark, Series, kind_of, left_out, slug
+from leo_runtime.recordings.series import STANDARD_GRAVITY, Export, Logger, Mark, Series, Sound, kind_of, left_out, slug
 from leo_runtime.recordings.table import Table, cells, is_number, numbers, read_table
 
 _KNOWN_TIMES = ("time", "seconds_elapsed")
@@ -115,8 +117,6 @@ def _read(files: Files) -> Export:
         if not series:
             repairs.append(f"not read: {sensor} (it holds no numbers)")
         found += series
-    sounds = [path for path in files.paths if path.lower().endswith(_SOUND)]
-    repairs += [f"not read: {path} (sound: unpack it, and make it a stream of a recording.toml)" for path in sounds]
     if zero_ns is None or not found:
         raise RecordingError(
             f"{files.where}: holds no sensor's samples", hint=repairs[0] if repairs else "record it again"
@@ -128,7 +128,22 @@ def _read(files: Files) -> Export:
         repairs.append("no Metadata.csv says which phone it was: signs and units are taken for Android's")
     source = " ".join(filter(None, ("Sensor Logger,", meta.device, meta.platform))).rstrip(",")
     marks = () if annotations is None else tuple(_marks(annotations, zero_ns))
-    return Export(tuple(found), source, marks, zero_ns // 1000, meta.time_zone, tuple(repairs))
+    sounds = tuple(_sounds(files, {one.name for one in found}))
+    return Export(tuple(found), source, marks, zero_ns // 1000, meta.time_zone, tuple(repairs), sounds)
+
+
+def _sounds(files: Files, taken: set[str]) -> Iterable[Sound]:
+    """The files of sound, that of the microphone as `mic`, under names of their own."""
+    for path in files.paths:
+        if "/" in path or not path.lower().endswith(_SOUND):
+            continue
+        stem = path.rpartition(".")[0]
+        bare = "mic" if stem.lower() == "microphone" else slug(stem)
+        number, name = 1, bare
+        while name in taken:
+            number, name = number + 1, f"{bare}_{number + 1}"
+        taken.add(name)
+        yield Sound(name, files.place(path), partial(read_sound, files, path))
 
 
 def _tables(files: Files, repairs: list[str]) -> Iterable[tuple[str, Table]]:

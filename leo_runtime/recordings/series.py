@@ -11,6 +11,7 @@ import numpy as np
 
 from leo_runtime.recordings.files import Files
 from leo_runtime.recordings.grid import Even, UnevenError, evenly
+from leo_runtime.recordings.reader import StreamData
 
 STANDARD_GRAVITY = 9.80665
 """m/s^2 in 1 g, as every logger takes it."""
@@ -59,6 +60,16 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Sound:
+    """A file of sound of an export, which begins at the export's time 0."""
+
+    name: str
+    file: str
+    read: Callable[[], StreamData]
+    """Raises `RecordingError` and `MissingExtraError`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Export:
     """What a logger exported."""
 
@@ -72,6 +83,7 @@ class Export:
     """Where it was recorded, as the logger says: `Europe/Berlin`, or `UTC+01:00`."""
     repairs: tuple[str, ...] = ()
     """What was done to all of it, and what of it is not read."""
+    sounds: tuple[Sound, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +160,15 @@ def put(series: Series, zero_us: float, rate_hz: float) -> Even:
     return evenly(series.times_us - zero_us, series.values, rate_hz)
 
 
-def zero_us(series: Sequence[Series]) -> float:
+def zero_us(export: Export) -> float:
     """The time 0 of a recording: the first sample, by the export's clock, that is not before the export's own.
 
-    Sensors tell of things that were before: what a phone held ready, or a place found an hour ago. Without any series,
-    the export's own.
+    Sensors tell of things that were before: what a phone held ready, or a place found an hour ago. With sound, or
+    without any series, it is the export's own.
     """
+    if export.sounds:
+        return 0.0
+    series = export.series
     firsts = [_first(one.times_us) for one in series if one.kind != "events"] or [
         _first(one.times_us) for one in series
     ]
