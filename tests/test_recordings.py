@@ -53,6 +53,13 @@ def test_a_recording_is_read_by_its_folder_or_its_manifest(folder: Path) -> None
     assert by_folder.duration_us == 1_000_000
 
 
+def test_a_recording_of_ones_own_needs_no_licence_and_no_source(folder: Path) -> None:
+    bare = "".join(line for line in MANIFEST.splitlines(keepends=True) if not line.startswith(("licence", "source")))
+    (folder / "recording.toml").write_text(bare)
+    manifest = Recording.from_file(folder).manifest
+    assert (manifest.licence, manifest.source) == ("not said", "not said")
+
+
 def test_a_window_ends_where_it_is_asked_and_is_filled_up_with_zeros(folder: Path) -> None:
     recording = Recording.from_file(folder)
     assert recording.window("mic", 500_000, 4).tolist() == [7996, 7997, 7998, 7999]

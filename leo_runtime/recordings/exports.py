@@ -106,7 +106,6 @@ def _recording(path: Path, logger: Logger, export: Export) -> Recording:
     manifest = RecordingManifest(
         format="leo-recording/1",
         name=_name(path),
-        licence="not said",
         source=f"{export.source}, {path.name or path}",
         streams=tuple(streams),
         labels=labels,

@@ -93,8 +93,8 @@ class RecordingManifest(Document):
 
     format: Literal["leo-recording/1"]
     name: FileName
-    licence: Name
-    source: Name
+    licence: Name = "not said"
+    source: Name = "not said"
     streams: Annotated[tuple[RecordedStream, ...], Field(min_length=1)]
     labels: tuple[Label, ...] = ()
     label_files: tuple[LabelFile, ...] = ()
@@ -178,12 +178,12 @@ class Recording:
     def lasts_us(self, streams: Iterable[str]) -> int:
         """How long each of these streams, at least one, lasts at least; of events alone, up to the last of them.
 
-        Raises `RecordingError`.
+        Events that all came before time 0, such as a battery's, last 0 us. Raises `RecordingError`.
         """
         found = [self.stream(name) for name in streams]
         even = [stream for stream in found if stream.kind != "events"]
         if not even:
-            return max(int(self.times_us[stream.name][-1]) for stream in found) + 1
+            return max(0, *(int(self.times_us[stream.name][-1]) + 1 for stream in found))
         return min(lasting_us(stream.rate_hz, len(self.samples[stream.name])) for stream in even)
 
     def labelled_us(self, label: Label) -> int:
