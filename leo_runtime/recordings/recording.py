@@ -357,12 +357,14 @@ def check_streams(workload: Workload, recording: Recording) -> None:
 def _way_out(wanted: Stream, found: RecordedStream, what: str) -> str:
     if found.kind == "audio" and what == "rate_hz":
         return (
-            f"in the manifest's stream, `rate_hz = {wanted.rate_hz}` and `resample = true` convert it; or change the "
-            "workload"
+            f"in a recording.toml, `rate_hz = {wanted.rate_hz}` and `resample = true` of the stream convert it; or "
+            "change the workload"
         )
     if found.kind == "audio" and what == "channels":
-        return "the manifest's stream may `take` some of the file's channels, or `mix` them; or change the workload"
-    return "resample the recording, or change the workload"
+        return "in a recording.toml, `mix = true` or `take = [...]` of the stream makes it so; or change the workload"
+    given = getattr(found, what)
+    shown = f'"{given}"' if isinstance(given, str) else given
+    return f"`{what} = {shown}` of the workload's stream reads it as it is"
 
 
 def check_links(hardware: Hardware, recording: Recording) -> None:
