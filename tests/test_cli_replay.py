@@ -607,7 +607,7 @@ def test_an_absent_device_is_bad_input(capsys):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("replay", "nowhere", *OWN[1:]), "no recording or folder is called `nowhere`\nhint: one of "),
+        (("replay", "nowhere", *OWN[1:]), "no recording, folder or file is called `nowhere`\nhint: one of "),
         ((*VIRTUAL, "--start", "9"), "recording `beeps` lasts 4000000 us, nothing is left at 9000000\n"),
         ((*VIRTUAL, "--seconds", "0"), "expected a length above 0 s\n"),
         ((*VIRTUAL, "--seconds", "1e-9"), "expected a length above 0 s\n"),

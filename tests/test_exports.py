@@ -1,6 +1,7 @@
 """What phones and watches export, opened as a recording: values, rates, units, signs, clocks, labels."""
 
 import json
+import re
 import sys
 import zipfile
 from collections.abc import Callable
@@ -383,12 +384,34 @@ def test_several_recordings_in_one_zip_are_told_apart(tmp_path: Path) -> None:
 
 def test_what_no_logger_exports_is_refused_with_those_that_are_known(tmp_path: Path) -> None:
     exports.write(tmp_path, {"notes.txt": b"nothing\n", "empty.zip": exports.as_zip({}), "table.csv": b"a,b\n1,2\n"})
-    for name in ("notes.txt", "empty.zip", "table.csv", "."):
+    for name in ("notes.txt", "empty.zip", "."):
         with pytest.raises(RecordingError, match="is no recording, and no export of a logger that is known") as told:
             open_export(tmp_path / name)
         assert "known are Sensor Logger (zip, folder, CSV or JSON), " in told.value.hint
     with pytest.raises(RecordingError, match=r"nowhere\.zip: cannot be read \(No such file or directory\)"):
         open_export(tmp_path / "nowhere.zip")
+
+
+def test_a_table_and_pictures_of_ones_own_are_refused_with_a_manifest_that_reads_them(tmp_path: Path) -> None:
+    table = "\n".join(["t [ms];ax;ay;az", *(f"{20 * k};0,5;1,5;{k}" for k in range(60))]).encode()
+    exports.write(tmp_path, {'my "walk".csv': table, "frames/1.png": b"", "frames/2.png": b""})
+    with pytest.raises(RecordingError, match="is no recording") as told:
+        open_export(tmp_path / "frames")
+    assert 'kind = "camera", file = "frames", rate_hz = 30, ' in told.value.hint
+    with pytest.raises(RecordingError, match="is no recording") as told:
+        open_export(tmp_path / 'my "walk".csv')
+    # As it stands there, it reads what it is told of.
+    (tmp_path / "recording.toml").write_text("\n".join(re.findall("`(.*?)`", told.value.hint)))
+    assert shipped.recording(str(tmp_path)).duration_us == 1_200_000
+
+
+def test_a_zip_that_was_cut_is_told_from_what_nobody_exports(tmp_path: Path) -> None:
+    whole = exports.as_zip(exports.sensor_logger())
+    for length in (0, 3, len(whole) // 2):
+        exports.write(tmp_path, {"walk.zip": whole[:length]})
+        with pytest.raises(RecordingError, match=r"walk\.zip: is no zip, or not all of one") as told:
+            open_export(tmp_path / "walk.zip")
+        assert told.value.hint == "copy it again"
 
 
 def test_a_zip_with_a_password_is_refused_in_words(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from leo_runtime import shipped
 from leo_runtime.errors import DocumentError, RecordingError
 from leo_runtime.recordings.recording import RecordedStream, Recording, read_stream
 from leo_runtime.recordings.wav import read_wav
@@ -294,7 +295,14 @@ def test_a_streams_file_is_not_taken_for_a_recording(folder: Path) -> None:
     for name in ("mic.wav", "wrist.csv"):
         with pytest.raises(RecordingError, match="is no recording") as error:
             Recording.from_file(folder / name)
-        assert error.value.hint == "give the folder that holds recording.toml"
+        assert error.value.hint == (
+            "give the folder that holds recording.toml; exports, bags and sound are read by `shipped.recording(path)`"
+        )
+    (folder / "export").mkdir()
+    with pytest.raises(DocumentError, match=r"recording\.toml: cannot be read") as missing:
+        Recording.from_file(folder / "export")
+    assert "`shipped.recording(path)`" in missing.value.hint
+    assert shipped.recording(str(folder / "mic.wav")).samples["mic"].shape == (16_000,)
 
 
 def test_missing_files_are_named(folder: Path) -> None:

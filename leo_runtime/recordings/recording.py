@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.workload import Stream, Workload
-from leo_runtime.errors import RecordingError
+from leo_runtime.errors import DocumentError, RecordingError
 from leo_runtime.recordings.align import on_one_clock
 from leo_runtime.recordings.av_sound import read_av_sound
 from leo_runtime.recordings.cameras import read_folder, read_video
@@ -60,6 +60,8 @@ SHIPPED: Mapping[str, Reader] = {
     "rosbag": read_messages,
 }
 """The readers that ship, by format. That of WISDM takes files whatever they begin with."""
+
+_FOLDER = "give the folder that holds recording.toml; exports, bags and sound are read by `shipped.recording(path)`"
 
 
 class Label(Value):
@@ -148,8 +150,10 @@ class Recording:
         or is of another rate or number of channels than the manifest says.
         """
         if Path(path).is_file() and Path(path).suffix not in (".toml", ".json"):
-            raise RecordingError(f"{path}: is no recording", hint="give the folder that holds recording.toml")
+            raise RecordingError(f"{path}: is no recording", hint=_FOLDER)
         manifest_path = Path(path) / "recording.toml" if Path(path).is_dir() else Path(path)
+        if Path(path).is_dir() and not manifest_path.exists():
+            raise DocumentError(str(manifest_path), "cannot be read (No such file or directory)", hint=_FOLDER)
         return cls.of_manifest(RecordingManifest.from_file(manifest_path), manifest_path.parent)
 
     @classmethod
