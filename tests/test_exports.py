@@ -183,6 +183,20 @@ def test_the_signs_of_a_phone_that_does_not_say_what_it_is_are_told(tmp_path: Pa
         assert np.allclose(np.asarray(iphone.samples[name])[10], [0, 0, G], atol=1e-4)
 
 
+def test_a_phones_name_with_a_comma_is_no_other_platform(tmp_path: Path) -> None:
+    files = exports.sensor_logger("ios")
+    said = files["Metadata.csv"].decode()
+    plain = open_export(exports.write(tmp_path / "plain", files))
+    for name in ("iPhone13,2", "mine, old, blue"):
+        files["Metadata.csv"] = said.replace("3,Phone,", f"3,{name},").encode()
+        found = open_export(exports.write(tmp_path / name, files))
+        assert found.manifest.time_zone == plain.manifest.time_zone and name in found.manifest.source
+        assert np.array_equal(np.asarray(found.samples["gravity"]), np.asarray(plain.samples["gravity"]))
+    files["Metadata.csv"] = said.replace(",ios,", ",tizen,").encode()
+    found = open_export(exports.write(tmp_path / "other", files))
+    assert "Metadata.csv says platform `tizen`: signs and units are taken for Android's" in found.repairs
+
+
 def sensor_table(columns: str, values: np.ndarray, rate_hz: float = 50) -> bytes:
     """A file of Sensor Logger with these columns behind its times."""
     times_s = exports.even_s(rate_hz)
