@@ -1,10 +1,12 @@
 """Recordings: what is read, and what is refused and why."""
 
+import re
 import struct
 import wave
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,6 +68,23 @@ def test_a_window_ends_where_it_is_asked_and_is_filled_up_with_zeros(folder: Pat
     assert recording.window("mic", 500_000, 4).tolist() == [7996, 7997, 7998, 7999]
     assert recording.window("wrist", 200_000, 3)[:, 0].tolist() == [0.0, 0.0, 1.0]
     assert recording.window("mic", 0, 2).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("end_us", "samples", "says"),
+    [
+        (0.5, 4, "a window's end_us is a whole number, got 0.5"),
+        ("1", 4, "a window's end_us is a whole number, got '1'"),
+        (500_000, 4.0, "a window's samples is a whole number, got 4.0"),
+        (500_000, -4, "a window has at least 0 samples, got -4"),
+    ],
+)
+def test_a_window_of_no_whole_numbers_is_refused(folder: Path, end_us: Any, samples: Any, says: str) -> None:
+    recording = Recording.from_file(folder)
+    for stream in ("mic", "wrist"):
+        with pytest.raises(RecordingError, match=f"^{re.escape(says)}"):
+            recording.window(stream, end_us, samples)
+    assert recording.window("mic", np.int64(500_000), np.int32(2)).tolist() == [7998, 7999]
 
 
 def test_a_stream_that_is_not_there_is_refused_with_those_that_are(folder: Path) -> None:

@@ -234,8 +234,9 @@ class Recording:
         """The last `samples` samples before `end_us`; zeros stand for what lies before the recording.
 
         Of events, the last so many of them with their ages: (samples, channels + 1), see `events.newest`. Raises
-        `RecordingError` when there is no such stream.
+        `RecordingError` when there is no such stream, and for what is no whole number, or less than no sample.
         """
+        _require_window(end_us, samples)
         if self.stream(stream).kind == "events":
             return newest(self.samples[stream][:], self.times_us[stream], end_us, samples)
         before = samples_within(self.stream(stream).rate_hz, end_us)
@@ -249,6 +250,17 @@ class Recording:
         """For how long of a stretch nothing of a stream was recorded. Raises `RecordingError`."""
         gaps = self.gaps.get(self.stream(stream).name, ())
         return sum(max(0, min(end_us, gap.end_us) - max(start_us, gap.start_us)) for gap in gaps)
+
+
+def _require_window(end_us: int, samples: int) -> None:
+    named: dict[str, object] = {"end_us": end_us, "samples": samples}
+    for what, given in named.items():
+        if not isinstance(given, int | np.integer):
+            raise RecordingError(
+                f"a window's {what} is a whole number, got {given!r}", hint="times are in microseconds, not in seconds"
+            )
+    if samples < 0:
+        raise RecordingError(f"a window has at least 0 samples, got {samples}")
 
 
 def _links_of(
