@@ -22,7 +22,7 @@ from leo_runtime.command.shared import INTERRUPTED, PIPE_CLOSED, WRONG_USE, disc
 from leo_runtime.errors import LeoError
 
 COMMANDS = {
-    "solve": "Answer one frame's question (leo-problem/1).",
+    "solve": "Answer the question of a frame (leo-problem/1) or of a window (leo-problem/2).",
     "check": "Judge an answer by the rules alone.",
     "explain": "Say why each stage is where it is, and what its other modes would cost.",
     "schema": "Print the JSON Schema of a document.",

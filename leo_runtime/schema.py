@@ -195,9 +195,10 @@ def require_writable(path: Path, *read: str | Path | None) -> None:
         ) from None
 
 
-def reject(problem: str, path: str, value: object) -> NoReturn:
+def reject(problem: str, path: str, value: object, *, hint: str = "") -> NoReturn:
     """Refuse a value from inside a model's validator; `path` is its place within that model, `$` for the model."""
-    raise PydanticCustomError("leo", "{problem}", {"problem": problem, "path": path, "value": _shown(value)})
+    context = {"problem": problem, "path": path, "value": _shown(value), "hint": hint}
+    raise PydanticCustomError("leo", "{problem}", context)
 
 
 def require_rate(kind: str, rate_hz: float) -> None:
@@ -248,7 +249,8 @@ def document_error(source: str, error: ValidationError, model: type[BaseModel] |
     )
     if first["type"] == "leo":
         # Its path begins at the part of the document whose validator refused it.
-        return DocumentError(source, context["problem"], path + context["path"][1:], context["value"])
+        place = path + context["path"][1:]
+        return DocumentError(source, context["problem"], place, context["value"], hint=context["hint"])
     if first["type"] == "json_invalid":
         # The input is the whole text: the reason names line and column.
         return DocumentError(source, f"not JSON ({context['error']})")

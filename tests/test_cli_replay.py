@@ -79,6 +79,9 @@ def test_a_replay_in_windows_tells_how_plans_came_about_and_finds_the_same(capsy
     assert status == 0
     assert re.search(r"^plans of windows: \d+ looked up, \d+ proved", out, re.MULTILINE)
     assert re.search(r"^exact, frame by frame +virtual", out, re.MULTILINE)
+    assert "\nother policies placed each frame as if alone" in out
+    for alone in (("--window", "0"), ("--solver", "greedy"), ("--window", "12", "--no-compare")):
+        assert "as if alone;" not in run(capsys, *VIRTUAL, *alone)[1]
     _, plain, _ = run(capsys, *VIRTUAL, "--json", "--no-compare", "--window", "0")
     _, windows, _ = run(capsys, *VIRTUAL, "--json", "--no-compare", "--window", "12")
     (alone,), (within,) = json.loads(plain), json.loads(windows)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Deadline, Placement, Problem, Resource
 from leo_runtime.documents.workload import GraphBuilder, Stream, Workload, bind
 from leo_runtime.errors import DocumentError, GraphError, InputError
@@ -99,6 +100,18 @@ def test_a_key_given_twice_is_refused() -> None:
     text = json.dumps(PROBLEM).replace('"name": "tiny"', '"name": "tiny", "name": "other"')
     with pytest.raises(DocumentError, match='the key "name" is given twice'):
         Problem.from_json(text)
+
+
+def test_a_second_link_between_two_places_is_told_of_the_way_out() -> None:
+    twice = [{"source": "cpu", "target": "dsp"}, {"source": "cpu", "target": "dsp", "latency_us": 4}]
+    with pytest.raises(DocumentError, match=r'"cpu" -> "dsp" is given twice, at \$\.links\[1\]') as no:
+        Problem.from_dict({**PROBLEM, "links": twice})
+    assert "such as `dsp-2`" in no.value.hint
+    processors = [{"name": "cpu", "backend": "cpu"}, {"name": "dsp", "backend": "dsp"}]
+    machine = {"format": "leo-hardware/1", "name": "m", "processors": processors, "links": twice}
+    with pytest.raises(DocumentError, match=r'"cpu -> dsp" is given twice, at \$\.links\[1\]') as no:
+        Hardware.from_dict(machine)
+    assert "such as `dsp-2`" in no.value.hint
 
 
 def test_a_file_that_is_not_there_or_not_text_is_refused(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frames import answered, random_needs
+from leo_runtime import Runtime, shipped
 from leo_runtime.dispatch.dispatcher import Dispatcher
 from leo_runtime.dispatch.driver import Computed
 from leo_runtime.dispatch.events import FrameAdmitted, RunReport
@@ -269,3 +270,16 @@ def test_an_infeasible_placement_has_no_ledger() -> None:
     problem, placement = answered(1)
     nothing = placement.model_copy(update={"stages": (), "transfers": (), "status": "infeasible"})
     assert ledger(problem, nothing).total_nj == 0
+
+
+def test_a_run_is_split_among_the_graphs_of_its_workload() -> None:
+    demo, phone = shipped.workload(), shipped.hardware("snapdragon-800")
+    with Runtime.simulated(demo, phone, shipped.profile("snapdragon-800"), compute=False) as runtime:
+        for release_us in (500_000, 1_000_000):
+            runtime.submit(release_us, {})
+        frames = runtime.drain()
+    ran = {graph.graph for frame in frames for graph in frame.graphs}
+    made = run_ledger(frames, phone, demo)
+    assert set(made.by_graph()) == {*ran, ""}
+    assert sum(made.by_graph().values()) == made.total_nj == run_ledger(frames, phone).total_nj
+    assert all(entry.graphs for entry in made.entries if entry.cause in ("run", "transfer"))

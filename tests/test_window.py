@@ -193,6 +193,15 @@ def test_a_file_that_is_no_document_is_refused(text: str, tmp_path: Path) -> Non
             read(tmp_path / "none.json")
 
 
+@pytest.mark.parametrize("named", ["leo-problem/3", "leo-placement/3", "", "x" * 1000])
+def test_a_file_of_an_unknown_format_is_told_of_both(named: str, tmp_path: Path) -> None:
+    (tmp_path / "f.json").write_text(json.dumps({"format": named}))
+    for read, kind in ((question_from_file, "leo-problem"), (answer_from_file, "leo-placement")):
+        with pytest.raises(DocumentError, match=rf"expected '{kind}/1' or '{kind}/2', got \"{named[:80]}\", at") as no:
+            read(tmp_path / "f.json")
+        assert no.value.path == "$.format"
+
+
 @settings(max_examples=300, deadline=None)
 @given(data=st.data(), model=st.sampled_from([(WindowProblem, WINDOW), (WindowPlacement, ANSWER)]))
 def test_a_changed_byte_loads_equal_to_itself_or_is_refused(data: st.DataObject, model: Any) -> None:

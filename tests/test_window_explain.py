@@ -11,6 +11,7 @@ from leo_runtime import cli
 from leo_runtime.documents.problem import Problem
 from leo_runtime.documents.window import WindowPlacement, WindowProblem
 from leo_runtime.errors import InputError
+from leo_runtime.frame.ledger import ledger
 from leo_runtime.judge.window import check_window
 from leo_runtime.report.answer import bars
 from leo_runtime.solver import solve
@@ -137,7 +138,8 @@ def test_what_could_wait_is_said_too() -> None:
 def test_a_hold_is_compared_with_sleep() -> None:
     (hold,) = found(placed(**HELD), "hold")
     assert (hold.energy_nj, hold.other_nj) == (2 * (70 - 17), 2 * 4 + 7 + 2 * (70 - 50))
-    assert hold.text == "gpu is held awake from 17 to 70 us: 106 nJ; asleep until the release at 50 us 55 nJ"
+    assert hold.text.startswith("gpu is held awake from 17 to 70 us: 106 nJ, counted above; asleep until the release")
+    assert hold.text.endswith("at 50 us 55 nJ")
     once = WindowProblem.from_dict({**json.loads(WINDOW.to_json()), "releases_us": [0]})
     (hold,) = [worth for worth in choices(once, placed(**HELD)) if worth.kind == "hold"]
     assert hold.other_nj is None
@@ -152,7 +154,23 @@ def test_a_tail_is_said_up_to_the_horizon() -> None:
     soon = WindowProblem.from_dict({**json.loads(WINDOW.to_json()), "horizon_us": 73})
     tail = [worth for worth in choices(soon, placed()) if worth.kind == "tail"][-1]
     assert tail.energy_nj == 2
-    assert tail.text.endswith("from 72 us for 1 us: 2 nJ; the 3 us after the horizon are not charged")
+    assert tail.text.endswith("from 72 us for 1 us: 2 nJ, counted above; the 3 us after the horizon are not charged")
+
+
+def test_spans_and_what_never_sleeps_are_the_bill_beside_stages_and_transfers() -> None:
+    compared = 0
+    for seed in range(60):
+        problem = sensing_window(Random(seed), stages=5)
+        placement = solve(problem, limit_nodes=200)
+        if any(each.awake and each.linger_us is not None for each in problem.resources):
+            continue  # What the window finds awake has no line of its own.
+        costs = ledger(problem, placement).by_cause()
+        found = choices(problem, placement)
+        standing = sum(worth.energy_nj for worth in found if worth.kind in ("span", "always"))
+        assert standing == sum(costs.values()) - costs.get("run", 0) - costs.get("transfer", 0)
+        assert all(worth.text.find(", counted above") > 0 for worth in found if worth.kind in ("hold", "tail"))
+        compared += 1
+    assert compared > 10
 
 
 def test_a_window_is_explained_stage_by_stage_and_choice_by_choice() -> None:
@@ -237,6 +255,7 @@ def test_an_answer_is_drawn_and_traced(tmp_path: Path) -> None:
     ]
     assert cli.main(arguments) == 0
     assert b"lingering" in plot.read_bytes()
+    assert b"the paler, the less likely" in plot.read_bytes()
     before = trace.read_bytes()
     assert b"gpu awake" in before
     assert cli.main(arguments) == 0

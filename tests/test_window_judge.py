@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leo_runtime.documents.problem import Criteria, Placement
+from leo_runtime.documents.problem import Criteria, Placement, Problem
 from leo_runtime.documents.window import WindowPlacement, WindowProblem
 from leo_runtime.errors import DocumentError, InputError
-from leo_runtime.judge import CheckReport
+from leo_runtime.judge import CheckReport, check
 from leo_runtime.judge.window import check_files, check_window
 from leo_runtime.solver import solve
 from leo_runtime.testing import random_problem
@@ -561,6 +561,17 @@ def test_what_is_no_answer_breaks_the_rules_and_what_is_no_question_cannot_be_ju
     assert str(report.violations[0]) == "the answer is no WindowPlacement, but of type NoneType"
     with pytest.raises(InputError, match="the question is a WindowProblem, got dict"):
         check_window(QUESTION, WindowPlacement.from_dict(ANSWER))  # type: ignore[arg-type]
+
+
+def test_each_judge_names_the_other_for_the_other_s_questions() -> None:
+    window, answer = WindowProblem.from_dict(QUESTION), WindowPlacement.from_dict(ANSWER)
+    with pytest.raises(InputError, match="the question is a Problem, got WindowProblem") as no:
+        check(window, answer)  # type: ignore[arg-type]
+    assert "`check_window`" in no.value.hint
+    frame = Problem(format="leo-problem/1", name="nothing", resources=(), stages=())
+    with pytest.raises(InputError, match="the question is a WindowProblem, got Problem") as no:
+        check_window(frame, answer)  # type: ignore[arg-type]
+    assert "`check`" in no.value.hint
 
 
 def test_an_empty_window_has_an_empty_answer() -> None:

@@ -410,6 +410,11 @@ def test_the_chance_of_a_gate_is_learned_and_kept(tmp_path: Path) -> None:
             runtime.drain()
         (gate,) = GateHistories.from_file(kept).gates
         assert (gate.name, gate.after_open.runs, gate.after_open.opened) == ("gate", 19 * (run + 1), 19 * (run + 1))
+    kept.write_text(kept.read_text().replace(f'"{workload.name}"', '"another"'))
+    with pytest.raises(DocumentError, match=r"gates\.json: .* got those of \"another\", at \$\.workload") as no:
+        Runtime.simulated(workload, two_processors(), profile, compute=False, window_stages=12, gates_file=kept)
+    assert "of its own" in no.value.hint
+    assert '"another"' in kept.read_text()
     kept.write_text("{")
     with pytest.raises(DocumentError, match=r"gates\.json"):
         Runtime.simulated(workload, two_processors(), profile, compute=False, window_stages=12, gates_file=kept)

@@ -86,13 +86,21 @@ class Hardware(Document):
         for r, radio in enumerate(self.radios):
             if radio.name in processors:
                 reject(f'a processor is already called "{radio.name}"', f"$.radios[{r}].name", radio.name)
-        unique([f"{link.source} -> {link.target}" for link in self.links], "$.links[{}]", "link")
+        pairs: set[tuple[str, str]] = set()
         for k, link in enumerate(self.links):
             for end, name in (("source", link.source), ("target", link.target)):
                 if name not in processors:
                     reject(f'no processor is called "{name}"', f"$.links[{k}].{end}", name)
             if link.source == link.target:
                 reject(f'a link needs two processors, got "{link.source}" twice', f"$.links[{k}].target", link.target)
+            if (link.source, link.target) in pairs:
+                reject(
+                    f'the link "{link.source} -> {link.target}" is given twice',
+                    f"$.links[{k}]",
+                    f"{link.source} -> {link.target}",
+                    hint=f"for a second way to the same place give it a second name, such as `{link.target}-2`",
+                )
+            pairs.add((link.source, link.target))
             if link.radio is not None and link.radio not in radios:
                 reject(f'no radio is called "{link.radio}"', f"$.links[{k}].radio", link.radio)
         return self

@@ -138,7 +138,12 @@ def _check_resources(problem: Question) -> None:
         if link.source == link.target:
             reject(f'a link needs two resources, got "{link.source}" twice', f"$.links[{k}].target", link.target)
         if (link.source, link.target) in pairs:
-            reject(f'the link "{link.source}" -> "{link.target}" is given twice', f"$.links[{k}]", link.target)
+            reject(
+                f'the link "{link.source}" -> "{link.target}" is given twice',
+                f"$.links[{k}]",
+                link.target,
+                hint=f"for a second way to the same place give it a second name, such as `{link.target}-2`",
+            )
         pairs.add((link.source, link.target))
 
 

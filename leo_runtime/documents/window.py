@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from leo_runtime.documents.problem import Answer, Placement, Problem, Question, Resource, StageModes, TransferRun
+from leo_runtime.errors import DocumentError
 from leo_runtime.schema import Name, Positive, Quantity, Value, reject, unique
 
 CERTAIN = 1_000_000
@@ -149,12 +150,12 @@ def as_window(problem: Problem) -> WindowProblem:
 
 def question_from_file(path: str | Path) -> Problem | WindowProblem:
     """Read a question of either format, as its `format` says. Raises `DocumentError`."""
-    return (WindowProblem if _format(path) == "leo-problem/2" else Problem).from_file(path)
+    return (WindowProblem if _format(path, "leo-problem") == "leo-problem/2" else Problem).from_file(path)
 
 
 def answer_from_file(path: str | Path) -> Placement | WindowPlacement:
     """Read an answer of either format, as its `format` says. Raises `DocumentError`."""
-    return (WindowPlacement if _format(path) == "leo-placement/2" else Placement).from_file(path)
+    return (WindowPlacement if _format(path, "leo-placement") == "leo-placement/2" else Placement).from_file(path)
 
 
 def question_and_answer(
@@ -168,11 +169,18 @@ def question_and_answer(
     return question, answer if isinstance(answer, Placement) else Placement.from_file(placement)
 
 
-def _format(path: str | Path) -> Any:
-    """The value at `format`; None where the file cannot be read, which whoever reads it next reports."""
+def _format(path: str | Path, kind: str) -> Any:
+    """The value at `format`; None where the file cannot be read, which whoever reads it next reports.
+
+    Raises `DocumentError` where it names something else than the two formats of this kind.
+    """
     try:
         text = Path(path).read_text(encoding="utf-8")
         data = tomllib.loads(text) if Path(path).suffix == ".toml" else json.loads(text)
     except (OSError, ValueError, RecursionError):
         return None
-    return data.get("format") if isinstance(data, dict) else None
+    named = data.get("format") if isinstance(data, dict) else None
+    if isinstance(named, str) and named not in (f"{kind}/1", f"{kind}/2"):
+        shown = json.dumps(named[:80], ensure_ascii=False)
+        raise DocumentError(str(path), f"expected '{kind}/1' or '{kind}/2', got {shown}", "$.format", shown)
+    return named

@@ -29,10 +29,12 @@ from dataclasses import replace
 
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.window import WindowProblem
+from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import InputError
 from leo_runtime.frame.entries import Cause, Entry, in_order
 from leo_runtime.frame.entries import Ledger as Ledger
 from leo_runtime.frame.expected import ledger as ledger
+from leo_runtime.frame.lower import merge
 from leo_runtime.frame.records import FrameResult, WakeObservation
 from leo_runtime.frame.standby import Kept, Standby, standby_entries
 from leo_runtime.values import whole
@@ -46,18 +48,21 @@ def linger_us(hardware: Hardware) -> dict[str, int | None]:
 def run_ledger(
     results: Iterable[FrameResult],
     hardware: Hardware,
-    graphs: Mapping[str, Sequence[str]] | None = None,
+    graphs: Workload | Mapping[str, Sequence[str]] | None = None,
     *,
     begin_us: int = 0,
     end_us: int = 0,
     solver: str | None = None,
 ) -> Ledger:
-    """What frames really cost. `graphs` are those that ask for each merged stage (`MergedStage.graphs`).
+    """What frames really cost. `graphs`: the workload, or the graphs that ask for each of its stages.
 
-    The run lasts from `begin_us` to `end_us`, or to the last moment anything is awake if that is later. `solver` names
-    the processor that the solver runs on: each placement's `solve_us` is then charged at that processor's `active_mw`.
+    Without these nothing is any graph's. The run lasts from `begin_us` to `end_us`, or to the last moment anything is
+    awake if that is later. `solver` names the processor that the solver runs on: each placement's `solve_us` is then
+    charged at that processor's `active_mw`.
     Raises `InputError` for a processor that the hardware has not, and for what are no frames or no times.
     """
+    if isinstance(graphs, Workload):
+        graphs = {stage.name: stage.graphs for stage in merge(graphs).stages}
     results = _of_this_machine(results, hardware, solver)
     begin_us, end_us = whole(begin_us, "begin_us"), whole(end_us, "end_us")
     entries: list[Entry] = []

@@ -18,6 +18,7 @@ from leo_runtime.documents.problem import (
     Mode,
     Placement,
     Problem,
+    Question,
     Resource,
     StageRun,
     TransferRun,
@@ -93,8 +94,10 @@ def check(problem: Problem, placement: Placement) -> CheckReport:
     No answer makes it raise, whatever it is; a `problem` that is no `Problem` is an `InputError`.
     """
     if not isinstance(problem, Problem):
+        of_a_window = isinstance(problem, Question)
         raise InputError(
-            f"the question is a Problem, got {type(problem).__name__}", hint="read it with Problem.from_file(path)"
+            f"the question is a Problem, got {type(problem).__name__}",
+            hint="judge a window with `check_window`" if of_a_window else "read it with Problem.from_file(path)",
         )
     if broken := broken_format(placement, Placement):
         return CheckReport(None, (broken,))

@@ -79,9 +79,10 @@ def check_window(problem: WindowProblem, placement: WindowPlacement) -> CheckRep
     the report are None where a rule is broken.
     """
     if not isinstance(problem, WindowProblem):
+        of_a_frame = isinstance(problem, Problem)
         raise InputError(
             f"the question is a WindowProblem, got {type(problem).__name__}",
-            hint="read it with WindowProblem.from_file(path); `as_window` makes one of a Problem",
+            hint="judge a frame with `check`" if of_a_frame else "read it with WindowProblem.from_file(path)",
         )
     if broken := broken_format(placement, WindowPlacement):
         return CheckReport(None, (broken,))

@@ -12,7 +12,7 @@ from leo_runtime.documents.profile import ANY_OPERATOR, Profile
 from leo_runtime.documents.window import CERTAIN
 from leo_runtime.errors import InputError, MissingExtraError
 from leo_runtime.operators import Work
-from leo_runtime.report.answer import bars
+from leo_runtime.report.answer import Bar, bars
 
 if TYPE_CHECKING:
     from leo_runtime.replay.replay import Replay, Span
@@ -143,7 +143,7 @@ def plot_replay(replayed: Replay, totals: Sequence[Total], path: Path, *, part: 
     late = [_lateness(total) for total in totals]
     bars.bar_label(drawn, late, padding=3, fontsize="small", color="#c44e52")
     bars.invert_yaxis()
-    bars.margins(x=0.35)
+    bars.margins(x=0.45)
     bars.set(xlabel="J", title="energy of the whole recording")
     save(figure, path)
 
@@ -173,11 +173,16 @@ def plot_answer(problem: Question, placement: Answer, path: Path) -> None:
     axis.set_yticks(range(len(rows)), rows)
     axis.invert_yaxis()
     energy = "nothing is placed" if placement.criteria is None else f"{placement.criteria.energy / 1e6:g} mJ"
-    axis.set(xlabel="ms", title=f"{problem.name}, by {placement.solver}: {energy}")
+    axis.set(xlabel=_time_label(found), title=f"{problem.name}, by {placement.solver}: {energy}")
     kinds = list(dict.fromkeys(bar.kind for bar in found))
     handles = [plt.Rectangle((0, 0), 1, 1, color=_BARS[kind][0], hatch=_BARS[kind][1]) for kind in kinds]
     axis.legend(handles, kinds, fontsize="x-small", loc="center left", bbox_to_anchor=(1, 0.5))
     save(figure, path)
+
+
+def _time_label(found: Sequence[Bar]) -> str:
+    """What is written below the time: that paler bars are less likely, where there are such."""
+    return "ms" if all(bar.chance_ppm == CERTAIN for bar in found) else "ms (the paler, the less likely)"
 
 
 _LETTERS = 160

@@ -19,6 +19,9 @@ FAILURES_SHOWN = 10
 LONGEST_REASON = 300
 """How many ways to fail are shown, and how many characters of why; the log and JSON hold them whole."""
 
+OTHERS_ALONE = "other policies placed each frame as if alone; see `--solver NAME --window 30`\n"
+"""Said below the policies where the first one is placed in windows."""
+
 
 def figures(compared: Compared) -> dict[str, Any]:
     """All figures as plain values: everything that `text` tells, but where files were written."""
@@ -77,6 +80,8 @@ def text(compared: Compared, written: Sequence[Path] = ()) -> str:
     parts.append(_failed(summary.failures(replayed)))
     if len(compared.totals) > 1:
         parts += ["\n", report.policies_table(compared.totals)]
+        if compared.planning is not None:
+            parts.append(OTHERS_ALONE)
     parts += ["\n", *(f"written: {path}\n" for path in written), "\n"]
     return "".join(parts)
 

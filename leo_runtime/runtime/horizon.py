@@ -13,6 +13,7 @@ from leo_runtime.dispatch.dispatcher import Dispatcher
 from leo_runtime.dispatch.events import FrameDone
 from leo_runtime.dispatch.left import LeftOver
 from leo_runtime.documents.problem import Placement
+from leo_runtime.errors import DocumentError
 from leo_runtime.frame.batch import Job
 from leo_runtime.frame.chances import Chances, GateChances, GateHistories
 from leo_runtime.frame.conditions import Conditions
@@ -36,7 +37,7 @@ class Horizon:
         """A window has at most so many stages, unless the release at hand has more.
 
         `linger_us` of every processor and radio. `gates_file` is where it is kept what gates did: it is read where it
-        is there, and written by `close`. Raises `DocumentError` for one that is damaged.
+        is there, and written by `close`. Raises `DocumentError` for one that is damaged, or another workload's.
         """
         self._merged = merged
         self._windows = windows
@@ -46,8 +47,7 @@ class Horizon:
         only_one = "makespan" in merged.workload.objective
         self._foresight = Foresight(merged, 0 if only_one else most_stages)
         self._gates_file = gates_file
-        known = None if gates_file is None or not gates_file.exists() else GateHistories.from_file(gates_file)
-        self._chances = GateChances(merged, known)
+        self._chances = GateChances(merged, _known(gates_file, merged.workload.name))
 
     @property
     def planning(self) -> Planning:
@@ -124,6 +124,22 @@ class Horizon:
         self._windows.close(timeout_s)
         if self._gates_file is not None:
             self._chances.kept().to_file(self._gates_file)
+
+
+def _known(gates_file: Path | None, workload: str) -> GateHistories | None:
+    """What runs before have learned of a workload's gates, if anything is kept."""
+    if gates_file is None or not gates_file.exists():
+        return None
+    known = GateHistories.from_file(gates_file)
+    if known.workload != workload:
+        raise DocumentError(
+            str(gates_file),
+            f'expected what the gates of workload "{workload}" did, got those of "{known.workload}"',
+            "$.workload",
+            known.workload,
+            hint="give each workload a `gates_file` of its own, or remove this one",
+        )
+    return known
 
 
 def awake_until_us(

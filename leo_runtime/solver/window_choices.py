@@ -24,7 +24,9 @@ from leo_runtime.documents.window import (
 )
 from leo_runtime.solver.gates import Gates, share
 
-ChoiceKind = Literal["gate", "transfer", "span", "hold", "tail", "rest"]
+ChoiceKind = Literal["gate", "transfer", "span", "hold", "tail", "rest", "always"]
+"""`hold` and `tail` are parts of the `span` before them, where that begins with waking. `rest` is lingering that the
+window finds, and `always` what never sleeps: no choice of the answer's, but of its bill."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,9 @@ def choices(problem: WindowProblem, placement: WindowPlacement) -> tuple[Worth, 
     for resource in problem.resources:
         if resource.linger_us is not None:
             found += _spans(answer, resource)
+        elif resource.awake_mw:
+            nj = resource.awake_mw * problem.horizon_us
+            found.append(Worth("always", resource.name, nj, None, f"{resource.name} never sleeps: {nj} nJ"))
     return tuple(found)
 
 
@@ -176,10 +181,15 @@ def _spans(answer: _Answer, resource: WindowResource) -> Iterator[Worth]:
         first = resource.awake and i == 0
         inside = [use for use in uses if span.from_us <= use.start_us and use.end_us <= span.until_us]
         found = [] if first else [_waking(answer, resource, span, inside)]
-        found += _holds(answer, resource, span, inside)
+        found += _holds(answer, resource, span, inside, first=first)
         found += _tail(answer, resource, span, first=first, used=bool(inside))
         stages = tuple(dict.fromkeys(use.stage for use in inside))
         yield from (replace(worth, stages=stages) for worth in found)
+
+
+def _counted(nj: int, *, first: bool) -> str:
+    """What a part of a span costs: of one that begins with waking, the span's own line has it too."""
+    return f"{nj} nJ" if first else f"{nj} nJ, counted above"
 
 
 def _waking(answer: _Answer, resource: WindowResource, span: Span, inside: list[_Use]) -> Worth:
@@ -208,7 +218,9 @@ def _span_nj(answer: _Answer, resource: WindowResource, span: Span) -> int:
     return cost + resource.lingering_mw * max(0, over_us - span.until_us)
 
 
-def _holds(answer: _Answer, resource: WindowResource, span: Span, inside: list[_Use]) -> Iterator[Worth]:
+def _holds(
+    answer: _Answer, resource: WindowResource, span: Span, inside: list[_Use], *, first: bool
+) -> Iterator[Worth]:
     """Gaps within a span in which the resource would have fallen asleep, and what sleeping there would cost instead."""
     releases, linger_us = answer.problem.releases_us, resource.linger_us or 0
     chance = answer.chance_ppm(span.after)
@@ -219,7 +231,7 @@ def _holds(answer: _Answer, resource: WindowResource, span: Span, inside: list[_
         if gap_us <= linger_us:
             continue
         cost = share(resource.awake_mw * gap_us, chance)
-        held = f"{resource.name} is held awake from {until_us} to {use.start_us} us: {cost} nJ"
+        held = f"{resource.name} is held awake from {until_us} to {use.start_us} us: {_counted(cost, first=first)}"
         k = bisect_right(releases, use.start_us - resource.wake_latency_us) - 1
         if releases[k] < until_us + linger_us or use.start_us < resource.wake_latency_us:
             yield Worth("hold", resource.name, cost, None, f"{held}; no release comes in time to wake it again")
@@ -243,7 +255,7 @@ def _tail(answer: _Answer, resource: WindowResource, span: Span, *, first: bool,
         return
     cost = share(resource.lingering_mw * lasts_us, answer.chance_ppm(span.after))
     why = "from an earlier use" if kind == "rest" else "after its last use"
-    text = f"{resource.name} lingers {why}, from {span.until_us} us for {lasts_us} us: {cost} nJ"
+    text = f"{resource.name} lingers {why}, from {span.until_us} us for {lasts_us} us: {_counted(cost, first=first)}"
     if over_us > horizon_us:
         text += f"; the {over_us - horizon_us} us after the horizon are not charged"
     yield Worth(kind, resource.name, cost, None, text)
