@@ -5,8 +5,9 @@ import json
 import os
 import shutil
 import tomllib
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, Self
+from typing import Annotated, Any, NoReturn, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
@@ -47,7 +48,7 @@ class Value(BaseModel):
         try:
             super().__init__(**data)
         except ValidationError as error:
-            raise document_error(type(self).__name__, error) from None
+            raise document_error(type(self).__name__, error, type(self)) from None
 
     # Only what is built in Python comes through it: a part of a document that is read tells pydantic of its errors,
     # which then knows their place in the whole.
@@ -72,7 +73,7 @@ class Document(Value):
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            raise document_error(source, error) from None
+            raise document_error(source, error, cls) from None
 
     @classmethod
     def from_toml(cls, text: str, source: str = "document") -> Self:
@@ -96,7 +97,7 @@ class Document(Value):
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            raise document_error(source, error) from None
+            raise document_error(source, error, cls) from None
 
     @classmethod
     def from_file(cls, path: str | Path) -> Self:
@@ -241,8 +242,8 @@ def find_cycle(edges: dict[str, list[str]]) -> list[str]:
     return []
 
 
-def document_error(source: str, error: ValidationError) -> DocumentError:
-    """The first thing pydantic found wrong, in this project's words."""
+def document_error(source: str, error: ValidationError, model: type[BaseModel] | None = None) -> DocumentError:
+    """The first thing pydantic found wrong, in this project's words; of the model's keys where one is unknown."""
     first = error.errors(include_url=False)[0]
     context = first.get("ctx", {})
     path = "$" + "".join(
@@ -264,7 +265,8 @@ def document_error(source: str, error: ValidationError) -> DocumentError:
         case "missing":
             return DocumentError(source, f'the key "{first["loc"][-1]}" is missing', path)
         case "extra_forbidden":
-            return DocumentError(source, f'the key "{first["loc"][-1]}" is unknown (its value is {shown})', path, shown)
+            problem = f'the key "{first["loc"][-1]}" is unknown (its value is {shown})'
+            return DocumentError(source, problem, path, shown, hint=_known_keys(model, first["loc"]))
         case "int_type" | "int_from_float" | "int_parsing":
             return DocumentError(source, f"expected an integer, got {shown}", path, shown)
         case "greater_than_equal":
@@ -282,6 +284,27 @@ def document_error(source: str, error: ValidationError) -> DocumentError:
         case _:
             says = first["msg"][0].lower() + first["msg"][1:]
             return DocumentError(source, f"{says}, got {shown}", path, shown)
+
+
+def _known_keys(model: type[BaseModel] | None, place: tuple[int | str, ...]) -> str:
+    """What may stand in place of an unknown key: what is called nearly as it, else all; empty: it cannot be told."""
+    for part in place[:-1]:
+        if model is not None and part in model.model_fields:
+            models = _models_in(model.model_fields[str(part)].annotation)
+            model = models[0] if len(models) == 1 else None
+        elif isinstance(part, str):
+            return ""
+    if model is None or not model.model_fields:
+        return ""
+    near = get_close_matches(str(place[-1]), model.model_fields, n=1)
+    return f'perhaps "{near[0]}" is meant' if near else f"known are {', '.join(model.model_fields)}"
+
+
+def _models_in(annotation: object) -> list[type[BaseModel]]:
+    """The models that a field's type is made of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]
 
 
 class _RepeatedKeyError(Exception):

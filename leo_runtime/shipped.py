@@ -78,7 +78,8 @@ def recording(name_or_folder: str) -> Recording:
     if name_or_folder and (_exists(Path(name_or_folder)) or name_or_folder.endswith(".toml")):
         return open_recording(Path(name_or_folder))
     raise InputError(
-        f"no recording or folder is called `{name_or_folder}`", hint=f"one of {', '.join(recordings())}, or a folder"
+        f"no recording, folder or file is called `{name_or_folder}`",
+        hint=f"one of {', '.join(recordings())}, or the path of a folder, an export, an MCAP, a bag or sound",
     )
 
 

@@ -184,7 +184,11 @@ def cyclic() -> dict[str, object]:
             {**PROBLEM, "deadlines": [{"stage": "model", "deadline_us": "12ms"}]},
             'frame.json: expected an integer, got "12ms", at $.deadlines[0].deadline_us\n',
         ),
-        ({**PROBLEM, "surprise": 1}, 'frame.json: the key "surprise" is unknown (its value is 1), at $.surprise\n'),
+        (
+            {**PROBLEM, "surprise": 1},
+            'frame.json: the key "surprise" is unknown (its value is 1), at $.surprise\n'
+            "hint: known are format, name, resources, links, stages, deadlines, accuracy_budgets, limits, objective\n",
+        ),
     ],
 )
 def test_a_wrong_problem_is_bad_input(frame, capsys, problem, says):

@@ -391,12 +391,12 @@ def truncate(path: str) -> None:
         (
             lambda: recorded.write_wav(Path("recording/mic.wav"), rate_hz=8000),
             "recording/mic.wav: stream `mic` is declared at 16000 Hz, the file is at 8000 Hz\n"
-            "hint: `resample = true` in the manifest's stream converts it, or correct its `rate_hz`\n",
+            "hint: in the recording.toml, `resample = true` of the stream converts it; or correct its `rate_hz`\n",
         ),
         (
             lambda: change("workload.json", streams=[{"name": "mic", "kind": "audio", "rate_hz": 8000}]),
             "recording `beeps` has stream `mic` with rate_hz 16000, workload `ears` reads 8000\n"
-            "hint: in the manifest's stream, `rate_hz = 8000` and `resample = true` convert it; or change the "
+            "hint: in a recording.toml, `rate_hz = 8000` and `resample = true` of the stream convert it; or change the "
             "workload\n",
         ),
         (
@@ -610,7 +610,7 @@ def test_an_absent_device_is_bad_input(capsys):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("replay", "nowhere", *OWN[1:]), "no recording or folder is called `nowhere`\nhint: one of "),
+        (("replay", "nowhere", *OWN[1:]), "no recording, folder or file is called `nowhere`\nhint: one of "),
         ((*VIRTUAL, "--start", "9"), "recording `beeps` lasts 4000000 us, nothing is left at 9000000\n"),
         ((*VIRTUAL, "--seconds", "0"), "expected a length above 0 s\n"),
         ((*VIRTUAL, "--seconds", "1e-9"), "expected a length above 0 s\n"),

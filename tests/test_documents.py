@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Deadline, Placement, Problem, Resource
-from leo_runtime.errors import DocumentError, InputError
+from leo_runtime.documents.workload import GraphBuilder, Stream, Workload, bind
+from leo_runtime.errors import DocumentError, GraphError, InputError
+from leo_runtime.recordings.recording import RecordingManifest
 from leo_runtime.schema import find_cycle, require_writable
 
 PROBLEM: dict[str, Any] = {
@@ -274,3 +276,33 @@ def test_a_part_built_in_python_is_refused_as_one_that_is_read() -> None:
 def test_what_is_no_text_and_no_file_is_refused(read: Callable[[], Problem], says: str) -> None:
     with pytest.raises(InputError, match=says):
         read()
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "hint"),
+    [
+        ({"licens": "mine"}, "$.licens", 'perhaps "licence" is meant'),
+        ({"streams": [{"name": "a", "file": "a.csv", "rate": 50}]}, "$.streams[0].rate", 'perhaps "rate_hz" is meant'),
+        (
+            {"labels": [{"start_us": 0, "end_us": 1, "label": "a", "q": 1}]},
+            "$.labels[0].q",
+            "known are stream, start_us, ",
+        ),
+    ],
+)
+def test_an_unknown_key_is_refused_with_what_may_be_meant(change, place, hint):
+    manifest = {"format": "leo-recording/1", "name": "r", "streams": [{"name": "a", "file": "a.csv", "rate_hz": 50}]}
+    with pytest.raises(DocumentError, match="is unknown") as error:
+        RecordingManifest.from_dict(manifest | change)
+    assert error.value.path == place
+    assert error.value.hint.startswith(hint)
+
+
+def test_an_unknown_parameter_of_an_operator_is_refused_with_what_may_be_meant():
+    graph = GraphBuilder("ears", period_us=1_000_000, deadline_us=400_000)
+    graph.stage("mel", "log_mel", graph.stage("sound", "window", stream="mic", samples=16_000), band=80)
+    mic = Stream(name="mic", kind="audio", rate_hz=16_000)
+    workload = Workload(format="leo-workload/1", name="w", streams=(mic,), graphs=(graph.build(),))
+    with pytest.raises(GraphError, match='operator `log_mel`: the key "band" is unknown') as error:
+        bind(workload.graphs[0], workload)
+    assert error.value.hint == 'perhaps "bands" is meant'

@@ -1,6 +1,7 @@
 """What phones and watches export, opened as a recording: values, rates, units, signs, clocks, labels."""
 
 import json
+import re
 import sys
 import tracemalloc
 import zipfile
@@ -183,6 +184,20 @@ def test_the_signs_of_a_phone_that_does_not_say_what_it_is_are_told(tmp_path: Pa
     )
     for name in ("gravity", "accelerometer_uncalibrated"):
         assert np.allclose(np.asarray(iphone.samples[name])[10], [0, 0, G], atol=1e-4)
+
+
+def test_a_phones_name_with_a_comma_is_no_other_platform(tmp_path: Path) -> None:
+    files = exports.sensor_logger("ios")
+    said = files["Metadata.csv"].decode()
+    plain = open_export(exports.write(tmp_path / "plain", files))
+    for name in ("iPhone13,2", "mine, old, blue"):
+        files["Metadata.csv"] = said.replace("3,Phone,", f"3,{name},").encode()
+        found = open_export(exports.write(tmp_path / name, files))
+        assert found.manifest.time_zone == plain.manifest.time_zone and name in found.manifest.source
+        assert np.array_equal(np.asarray(found.samples["gravity"]), np.asarray(plain.samples["gravity"]))
+    files["Metadata.csv"] = said.replace(",ios,", ",tizen,").encode()
+    found = open_export(exports.write(tmp_path / "other", files))
+    assert "Metadata.csv says platform `tizen`: signs and units are taken for Android's" in found.repairs
 
 
 def sensor_table(columns: str, values: np.ndarray, rate_hz: float = 50) -> bytes:
@@ -387,12 +402,34 @@ def test_several_recordings_in_one_zip_are_told_apart(tmp_path: Path) -> None:
 
 def test_what_no_logger_exports_is_refused_with_those_that_are_known(tmp_path: Path) -> None:
     exports.write(tmp_path, {"notes.txt": b"nothing\n", "empty.zip": exports.as_zip({}), "table.csv": b"a,b\n1,2\n"})
-    for name in ("notes.txt", "empty.zip", "table.csv", "."):
+    for name in ("notes.txt", "empty.zip", "."):
         with pytest.raises(RecordingError, match="is no recording, and no export of a logger that is known") as told:
             open_export(tmp_path / name)
         assert "known are Sensor Logger (zip, folder, CSV or JSON), " in told.value.hint
     with pytest.raises(RecordingError, match=r"nowhere\.zip: cannot be read \(No such file or directory\)"):
         open_export(tmp_path / "nowhere.zip")
+
+
+def test_a_table_and_pictures_of_ones_own_are_refused_with_a_manifest_that_reads_them(tmp_path: Path) -> None:
+    table = "\n".join(["t [ms];ax;ay;az", *(f"{20 * k};0,5;1,5;{k}" for k in range(60))]).encode()
+    exports.write(tmp_path, {'my "walk".csv': table, "frames/1.png": b"", "frames/2.png": b""})
+    with pytest.raises(RecordingError, match="is no recording") as told:
+        open_export(tmp_path / "frames")
+    assert 'kind = "camera", file = "frames", rate_hz = 30, ' in told.value.hint
+    with pytest.raises(RecordingError, match="is no recording") as told:
+        open_export(tmp_path / 'my "walk".csv')
+    # As it stands there, it reads what it is told of.
+    (tmp_path / "recording.toml").write_text("\n".join(re.findall("`(.*?)`", told.value.hint)))
+    assert shipped.recording(str(tmp_path)).duration_us == 1_200_000
+
+
+def test_a_zip_that_was_cut_is_told_from_what_nobody_exports(tmp_path: Path) -> None:
+    whole = exports.as_zip(exports.sensor_logger())
+    for length in (0, 3, len(whole) // 2):
+        exports.write(tmp_path, {"walk.zip": whole[:length]})
+        with pytest.raises(RecordingError, match=r"walk\.zip: is no zip, or not all of one") as told:
+            open_export(tmp_path / "walk.zip")
+        assert told.value.hint == "copy it again"
 
 
 def test_a_zip_with_a_password_is_refused_in_words(tmp_path: Path) -> None:

@@ -593,3 +593,21 @@ def test_long_recordings_are_written_and_read_in_little_memory(tmp_path: Path, m
     tracemalloc.stop()
     assert peak < 4_000_000  # The samples are 6,000,000 bytes, as text 8,000,000.
     assert (tmp_path / "one" / "mic.wav").read_bytes() == (tmp_path / "two" / "mic.wav").read_bytes()
+
+
+@pytest.mark.parametrize("action", ["convert", "cut", "record"])
+def test_a_folder_is_not_called_as_a_file_of_another_form(
+    tmp_path: Path, action: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = {
+        "convert": ("demo", "--out"),
+        "cut": ("demo", "--to", "1", "--out"),
+        "record": ("--from-stdin", "--format", "s16le", "--rate", "8000", "--out"),
+    }[action]
+    for end in (".wav", ".CSV", ".zip", ".bag", *([".mcap"] if action == "record" else [])):
+        out = tmp_path / f"new{end}"
+        assert main(["recording", action, *asked, str(out)]) == 2
+        said = capsys.readouterr().err
+        assert f"{out}: no {end.lower()} file is written, but a folder" in said
+        assert f"hint: `--out {tmp_path / 'new'}` is a folder with a file of each stream" in said
+        assert not out.exists()

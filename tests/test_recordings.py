@@ -1,14 +1,17 @@
 """Recordings: what is read, and what is refused and why."""
 
+import re
 import struct
 import wave
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from leo_runtime import shipped
 from leo_runtime.errors import DocumentError, RecordingError
 from leo_runtime.recordings.grid import evenly
 from leo_runtime.recordings.recording import RecordedStream, Recording, RecordingManifest, read_stream
@@ -56,6 +59,13 @@ def test_a_recording_is_read_by_its_folder_or_its_manifest(folder: Path) -> None
     assert by_folder.duration_us == 1_000_000
 
 
+def test_a_recording_of_ones_own_needs_no_licence_and_no_source(folder: Path) -> None:
+    bare = "".join(line for line in MANIFEST.splitlines(keepends=True) if not line.startswith(("licence", "source")))
+    (folder / "recording.toml").write_text(bare)
+    manifest = Recording.from_file(folder).manifest
+    assert (manifest.licence, manifest.source) == ("not said", "not said")
+
+
 def test_a_window_ends_where_it_is_asked_and_is_filled_up_with_zeros(folder: Path) -> None:
     recording = Recording.from_file(folder)
     assert recording.window("mic", 500_000, 4).tolist() == [7996, 7997, 7998, 7999]
@@ -91,6 +101,23 @@ def test_a_window_is_over_a_gap_where_one_of_its_samples_is_missing_and_nowhere_
                     before = max(0, samples - samples_within(rate_hz, end_us))
                     missing = samples - before - int(window.sum())
                     assert recording.window_gap_us("s", end_us, samples) == lasting_us(rate_hz, missing)
+
+
+@pytest.mark.parametrize(
+    ("end_us", "samples", "says"),
+    [
+        (0.5, 4, "a window's end_us is a whole number, got 0.5"),
+        ("1", 4, "a window's end_us is a whole number, got '1'"),
+        (500_000, 4.0, "a window's samples is a whole number, got 4.0"),
+        (500_000, -4, "a window has at least 0 samples, got -4"),
+    ],
+)
+def test_a_window_of_no_whole_numbers_is_refused(folder: Path, end_us: Any, samples: Any, says: str) -> None:
+    recording = Recording.from_file(folder)
+    for stream in ("mic", "wrist"):
+        with pytest.raises(RecordingError, match=f"^{re.escape(says)}"):
+            recording.window(stream, end_us, samples)
+    assert recording.window("mic", np.int64(500_000), np.int32(2)).tolist() == [7998, 7999]
 
 
 def test_a_stream_that_is_not_there_is_refused_with_those_that_are(folder: Path) -> None:
@@ -321,7 +348,14 @@ def test_a_streams_file_is_not_taken_for_a_recording(folder: Path) -> None:
     for name in ("mic.wav", "wrist.csv"):
         with pytest.raises(RecordingError, match="is no recording") as error:
             Recording.from_file(folder / name)
-        assert error.value.hint == "give the folder that holds recording.toml"
+        assert error.value.hint == (
+            "give the folder that holds recording.toml; exports, bags and sound are read by `shipped.recording(path)`"
+        )
+    (folder / "export").mkdir()
+    with pytest.raises(DocumentError, match=r"recording\.toml: cannot be read") as missing:
+        Recording.from_file(folder / "export")
+    assert "`shipped.recording(path)`" in missing.value.hint
+    assert shipped.recording(str(folder / "mic.wav")).samples["mic"].shape == (16_000,)
 
 
 def test_missing_files_are_named(folder: Path) -> None:

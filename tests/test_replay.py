@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import recorded
+from leo_runtime.documents.workload import Stream
 from leo_runtime.errors import RecordingError
 from leo_runtime.frame.batch import Job
 from leo_runtime.frame.records import FrameResult
-from leo_runtime.recordings.recording import LinkSample, Recording, check_streams
+from leo_runtime.recordings.recording import LinkSample, Recording, RecordingManifest, check_streams
+from leo_runtime.recordings.stream import RecordedStream
 from leo_runtime.replay import summary
 from leo_runtime.replay.compare import Compared
 from leo_runtime.replay.log import LogWriter, log_lines
@@ -277,8 +280,38 @@ def test_a_recording_that_does_not_fit_is_refused(folder):
     other = workload.model_copy(update={"streams": (stream.model_copy(update={"name": "watch"}),)})
     with pytest.raises(RecordingError, match="recording `beeps` has no stream `watch`"):
         check_streams(other, recording)
-    with pytest.raises(RecordingError, match="lasts 4000000 us, nothing is left at 5000000"):
+    with pytest.raises(RecordingError, match="lasts 4000000 us, nothing is left at 5000000") as error:
         Span.of(recording, 5_000_000)
+    assert error.value.hint == "begin before 4 s"
+
+
+@pytest.mark.parametrize(
+    ("stream", "hint"),
+    [
+        ({"rate_hz": 50}, "`rate_hz = 100` of the workload's stream reads it as it is"),
+        ({"channels": 2}, "`channels = 3` of the workload's stream reads it as it is"),
+        ({"kind": "other"}, '`kind = "motion"` of the workload\'s stream reads it as it is'),
+    ],
+)
+def test_a_stream_that_the_workload_reads_otherwise_is_refused_with_what_to_write(folder, stream, hint):
+    workload, _, _, _ = recorded.load_all(folder)
+    wrist = RecordedStream(name="wrist", kind="motion", file="w.csv", rate_hz=100, channels=3)
+    manifest = RecordingManifest(format="leo-recording/1", name="r", streams=(wrist,))
+    recording = Recording(manifest, {"wrist": np.zeros((100, 3), np.float32)})
+    asked = Stream(**{"name": "wrist", "kind": "motion", "rate_hz": 100, "channels": 3} | stream)
+    with pytest.raises(RecordingError, match="has stream `wrist` with") as error:
+        check_streams(workload.model_copy(update={"streams": (asked,)}), recording)
+    assert error.value.hint == hint
+
+
+def test_events_before_the_start_last_nothing_and_say_what_to_do():
+    battery = RecordedStream(name="battery", kind="events", file="b.csv")
+    manifest = RecordingManifest(format="leo-recording/1", name="r", streams=(battery,))
+    recording = Recording(manifest, {"battery": np.ones(1, np.float32)}, times_us={"battery": np.array([-300_094])})
+    assert recording.lasts_us(["battery"]) == 0
+    with pytest.raises(RecordingError, match="lasts 0 us, nothing is left at 0") as error:
+        Span.of(recording, streams=["battery"])
+    assert error.value.hint == "events alone last up to the last of them: read a stream with a rate, too"
 
 
 def test_the_trace_for_the_viewer_holds_every_stage_that_ran(folder):

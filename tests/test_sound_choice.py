@@ -197,7 +197,7 @@ def test_48_khz_told_as_such_is_refused_by_replay_with_the_key_and_replayed_with
     assert cli.main(["replay", "recording", *arguments, "--no-compare"]) == 2
     said = capsys.readouterr().err
     assert "with rate_hz 48000, workload `ears` reads 16000" in said
-    assert "hint: in the manifest's stream, `rate_hz = 16000` and `resample = true` convert it" in said
+    assert "hint: in a recording.toml, `rate_hz = 16000` and `resample = true` of the stream convert it" in said
     needs_soxr()
     manifest.write_text(text.replace("rate_hz = 16000", "rate_hz = 16000\nresample = true"))
     assert cli.main(["replay", "recording", *arguments, "--no-compare"]) == 0

@@ -428,7 +428,7 @@ def test_what_gates_of_another_workload_did_is_neither_used_nor_lost(tmp_path: P
     kept = tmp_path / "gates.json"
     other = GateHistories(format="leo-gates/1", workload="other")
     other.to_file(kept)
-    with pytest.raises(DocumentError, match="it is of the workload `other`, not of `w`"):
+    with pytest.raises(DocumentError, match='did, got those of "other"'):
         four(gates_file=kept)
     assert GateHistories.from_file(kept) == other
 

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 EXAMPLE = "recording info demo"
 
 _LONG_BYTES = 1 << 24
+_FILES = (
+    *(".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".mp4", ".mov", ".mkv", ".avi", ".npy", ".csv", ".tsv"),
+    *(".txt", ".json", ".toml", ".zip", ".edf", ".mcap", ".bag", ".db3"),
+)
+"""Ends of names of files in which somebody may want a recording."""
 _READS = "a name or folder, an export, an MCAP, a ROS bag, a file of sound"
 
 
@@ -117,6 +122,7 @@ def run(request: Request) -> int:
 
     assert request.path is not None
     if request.out is not None:
+        _require_written(request.out, (".mcap",))
         require_new(request.out)
     recording = shipped.recording(request.path)
     if request.action == "info":
@@ -132,6 +138,17 @@ def run(request: Request) -> int:
     assert request.out is not None
     _write(_cut(request, recording) if request.action == "cut" else recording, request.out)
     return DONE
+
+
+def _require_written(out: Path, files: tuple[str, ...]) -> None:
+    """Raise `InputError` for a name that ends as a file's of another form: a folder of it would be taken for one."""
+    end = out.suffix.lower()
+    if end in _FILES and end not in files:
+        raise InputError(
+            f"{out}: no {end} file is written, but a folder{''.join(f' or {file}' for file in files)}",
+            hint=f"`--out {out.with_suffix('')}` is a folder with a file of each stream"
+            + ("" if files else "; `recording convert` makes an MCAP of it"),
+        )
 
 
 def _bar(title: str, recording: Recording) -> AbstractContextManager[Progress]:
@@ -179,6 +196,7 @@ def _record(request: Request) -> int:
 
     assert request.out is not None
     assert request.format is not None
+    _require_written(request.out, ())
     stream = FORMATS[request.format].stream(
         name=request.stream,
         kind=request.kind,

@@ -374,7 +374,8 @@ class GraphBuilder:
         try:
             return kind.model_validate(fields)
         except ValidationError as error:
-            raise GraphError(str(document_error(where, error))) from None
+            told = document_error(where, error, kind)
+            raise GraphError(str(told), hint=told.hint) from None
 
 
 def _called(function: Any) -> str:
@@ -557,7 +558,8 @@ def _params(operator: Operator, params: dict[str, Any], where: str) -> Any:
     try:
         return operator.parameters.model_validate_json(json.dumps(params, default=str))
     except ValidationError as error:
-        raise GraphError(str(document_error(f"{where}, operator `{operator.name}`", error))) from None
+        told = document_error(f"{where}, operator `{operator.name}`", error, operator.parameters)
+        raise GraphError(str(told), hint=told.hint) from None
 
 
 def _resolve(params: dict[str, Any], files: tuple[str, ...], folder: Path) -> dict[str, Any]:

@@ -184,7 +184,7 @@ class _PictureReader:
                 raise RecordingError(
                     f"{where}: is {picture.width} x {picture.height} of one value of mode {picture.mode} each, stream "
                     f"`{self._stream.name}` is declared {width} x {height} of {channels}",
-                    hint="correct the manifest: such pictures are not scaled",
+                    hint="correct the recording.toml: such pictures are not scaled",
                 )
             return np.asarray(picture, np.float32).reshape(height, width, 1)
         made = picture if picture.mode == _PILLOW_MODES[channels] else picture.convert(_PILLOW_MODES[channels])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 
 from leo_runtime.errors import MissingExtraError, RecordingError
 from leo_runtime.recordings import clocks
+from leo_runtime.recordings.cameras import PICTURES
 from leo_runtime.recordings.files import Files, open_files
 from leo_runtime.recordings.grid import UnevenError
 from leo_runtime.recordings.loggers import LOGGERS, epoch_us, logger_of, placed
@@ -38,8 +40,9 @@ def open_export(path: Path) -> Recording:
     if found is None:
         raise RecordingError(
             f"{path}: is no recording, and no export of a logger that is known",
-            hint=f"known are {', '.join(logger.title for logger in LOGGERS)}; anything else needs a recording.toml, in "
-            "the folder that is given",
+            hint=_manifest_of_ones_own(path)
+            or f"known are {', '.join(logger.title for logger in LOGGERS)}, a file of "
+            "sound, an MCAP, a ROS bag; anything else needs a recording.toml, in the folder that is given",
         )
     logger, files = found
     if logger is TS:
@@ -53,6 +56,24 @@ def open_export(path: Path) -> Recording:
 def manifest_of(path: Path) -> RecordingManifest:
     """The manifest that `open_export` makes; raises what that raises."""
     return open_export(path).manifest
+
+
+def _manifest_of_ones_own(path: Path) -> str:
+    """How to read a table or pictures of one's own, which do not say what they are; empty: it is neither."""
+    # What JSON quotes, TOML reads.
+    file = json.dumps(path.resolve().name, ensure_ascii=False)
+    name = json.dumps(_name(path.resolve()), ensure_ascii=False)
+    if path.is_dir() and any(inside.suffix.lower() in PICTURES for inside in path.iterdir()):
+        shape = "height_px = 96, width_px = 128, channels = 3"
+        stream = f'name = "eye", kind = "camera", file = {file}, rate_hz = 30, {shape}'
+    elif path.is_file() and path.suffix.lower() in (".csv", ".tsv"):
+        stream = f'name = {name}, format = "csv", file = {file}, rate_hz = 50, channels = 3'
+    else:
+        return ""
+    return (
+        f'write a recording.toml beside it, with its own numbers, and give their folder: `format = "leo-recording/1"`, '
+        f"`name = {name}`, `streams = [{{ {stream} }}]`"
+    )
 
 
 def _find(path: Path) -> tuple[Logger, Files] | None:
@@ -129,7 +150,6 @@ def _recording(path: Path, logger: Logger, export: Export) -> Recording:
     manifest = RecordingManifest(
         format="leo-recording/1",
         name=_name(path),
-        licence="not said",
         source=f"{export.source}, {path.name or path}",
         streams=tuple(streams),
         labels=labels,

@@ -79,6 +79,8 @@ def open_files(path: Path) -> Files:
         if not path.is_file():
             raise RecordingError(f"{path}: cannot be read (No such file or directory)")
         if not zipfile.is_zipfile(path):
+            if path.suffix.lower() == ".zip":
+                raise RecordingError(f"{path}: is no zip, or not all of one", hint="copy it again")
             return Files(str(path), (path.name,), lambda _, most: _content(path, most))
         # Opened anew for each file, so that no handle is left open.
         return _of_zip(str(path), lambda: zipfile.ZipFile(path))

@@ -484,7 +484,7 @@ def _frames(source: _Source, spool: _Spool, deep: bool) -> Callable[[_Picture], 
             if frame.shape != stream.sample_shape:
                 raise RecordingError(
                     f"{where}: is of shape {frame.shape}, stream `{stream.name}` of {stream.sample_shape}",
-                    hint="correct the manifest: pictures of such values are not scaled",
+                    hint="correct the recording.toml: pictures of such values are not scaled",
                 )
             return frame.astype(np.float32)
         order = _COLOURS.get(encoding, "RGB")

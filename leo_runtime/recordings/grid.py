@@ -159,7 +159,7 @@ def _rate(steps_us: np.ndarray, rate_hz: float) -> float:
         raise UnevenError(
             f"is declared at {rate_hz} Hz, the file is at {found_hz:.6g} Hz",
             None,
-            "resample the file, or correct the manifest",
+            "resample the file, or correct the recording.toml",
         )
     return found_hz
 

@@ -106,7 +106,6 @@ def _made_manifest(file: MessageFile, path: Path) -> tuple[RecordingManifest, li
     manifest = RecordingManifest(
         format="leo-recording/1",
         name=bare,
-        licence="not said",
         source=path.name,
         streams=tuple(streams),
         label_files=tuple(labels),

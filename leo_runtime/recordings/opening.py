@@ -35,7 +35,5 @@ def _open_sound(path: Path) -> Recording:
     shape = found.samples.shape
     stream = asked.model_copy(update={"rate_hz": found.rate_hz, "channels": shape[1] if len(shape) > 1 else 1})
     bare = re.sub(r"[\x00-\x1f/\\]", "-", path.stem).lstrip(". ")[:100] or "sound"
-    manifest = RecordingManifest(
-        format="leo-recording/1", name=bare, licence="not said", source=path.name, streams=(stream,)
-    )
+    manifest = RecordingManifest(format="leo-recording/1", name=bare, source=path.name, streams=(stream,))
     return Recording.of_manifest(manifest, path.parent)

@@ -122,16 +122,16 @@ def expect(path: Path, stream: RecordedStream, rate_hz: float, channels: int) ->
     if abs(rate_hz - stream.rate_hz) > SAME_RATE * stream.rate_hz:
         raise RecordingError(
             f"{path}: stream `{stream.name}` is declared at {stream.rate_hz} Hz, the file is at {rate_hz:.10g} Hz",
-            hint="`resample = true` in the manifest's stream converts it, or correct its `rate_hz`"
+            hint="in the recording.toml, `resample = true` of the stream converts it; or correct its `rate_hz`"
             if stream.kind == "audio"
-            else "resample the file, or correct the manifest",
+            else "resample the file, or correct the recording.toml",
         )
     if channels != stream.channels:
         raise RecordingError(
             f"{path}: stream `{stream.name}` is declared with {stream.channels} channels, the file has {channels}",
-            hint="`take = [0]` in the manifest's stream reads one of them, `mix = true` with `channels = 1` their mean"
+            hint="in the recording.toml, `take = [0]` reads one, `mix = true` with `channels = 1` their mean"
             if stream.kind == "audio"
-            else "",
+            else "correct its `channels` in the recording.toml",
         )
 
 
@@ -144,14 +144,14 @@ def as_frames(path: Path, stream: RecordedStream, found: StreamData) -> StreamDa
     if abs(found.rate_hz - stream.rate_hz) > 1e-6 * stream.rate_hz:
         raise RecordingError(
             f"{path}: stream `{stream.name}` is declared at {stream.rate_hz} Hz, not at {found.rate_hz:.10g} Hz",
-            hint="correct the manifest",
+            hint="correct its `rate_hz` in the recording.toml",
         )
     frames, shape = found.samples, (len(found.samples), *stream.sample_shape)
     if frames.shape != shape:
         raise RecordingError(
             f"{path}: stream `{stream.name}` is declared with frames of shape {stream.sample_shape} (height, width, "
             f"channels), the file has {tuple(frames.shape[1:])}",
-            hint="correct the manifest's height_px, width_px and channels",
+            hint="correct its height_px, width_px and channels in the recording.toml",
         )
     if frames.dtype == np.uint8:
         return found

@@ -177,7 +177,6 @@ def record(
     manifest = RecordingManifest(
         format="leo-recording/1",
         name=re.sub(r"[\x00-\x1f/\\]", "-", folder.name).lstrip(".")[:100] or "recording",
-        licence="not said",
         source="recorded from a pipe",
         streams=(stream,),
     )

@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.workload import Stream, Workload
-from leo_runtime.errors import RecordingError
+from leo_runtime.errors import DocumentError, RecordingError
 from leo_runtime.recordings.align import on_one_clock
 from leo_runtime.recordings.av_sound import read_av_sound
 from leo_runtime.recordings.cameras import read_folder, read_video
@@ -61,6 +61,8 @@ SHIPPED: Mapping[str, Reader] = {
 }
 """The readers that ship, by format. That of WISDM takes files whatever they begin with."""
 
+_FOLDER = "give the folder that holds recording.toml; exports, bags and sound are read by `shipped.recording(path)`"
+
 
 class Label(Value):
     """What was really there: the ground truth of an interval."""
@@ -93,8 +95,8 @@ class RecordingManifest(Document):
 
     format: Literal["leo-recording/1"]
     name: FileName
-    licence: Name
-    source: Name
+    licence: Name = "not said"
+    source: Name = "not said"
     streams: Annotated[tuple[RecordedStream, ...], Field(min_length=1)]
     labels: tuple[Label, ...] = ()
     label_files: tuple[LabelFile, ...] = ()
@@ -148,8 +150,10 @@ class Recording:
         or is of another rate or number of channels than the manifest says.
         """
         if Path(path).is_file() and Path(path).suffix not in (".toml", ".json"):
-            raise RecordingError(f"{path}: is no recording", hint="give the folder that holds recording.toml")
+            raise RecordingError(f"{path}: is no recording", hint=_FOLDER)
         manifest_path = Path(path) / "recording.toml" if Path(path).is_dir() else Path(path)
+        if Path(path).is_dir() and not manifest_path.exists():
+            raise DocumentError(str(manifest_path), "cannot be read (No such file or directory)", hint=_FOLDER)
         return cls.of_manifest(RecordingManifest.from_file(manifest_path), manifest_path.parent)
 
     @classmethod
@@ -178,12 +182,12 @@ class Recording:
     def lasts_us(self, streams: Iterable[str]) -> int:
         """How long each of these streams, at least one, lasts at least; of events alone, up to the last of them.
 
-        Raises `RecordingError`.
+        Events that all came before time 0, such as a battery's, last 0 us. Raises `RecordingError`.
         """
         found = [self.stream(name) for name in streams]
         even = [stream for stream in found if stream.kind != "events"]
         if not even:
-            return max(int(self.times_us[stream.name][-1]) for stream in found) + 1
+            return max(0, *(int(self.times_us[stream.name][-1]) + 1 for stream in found))
         return min(lasting_us(stream.rate_hz, len(self.samples[stream.name])) for stream in even)
 
     def labelled_us(self, label: Label) -> int:
@@ -230,8 +234,9 @@ class Recording:
         """The last `samples` samples before `end_us`; zeros stand for what lies before the recording.
 
         Of events, the last so many of them with their ages: (samples, channels + 1), see `events.newest`. Raises
-        `RecordingError` when there is no such stream.
+        `RecordingError` when there is no such stream, and for what is no whole number, or less than no sample.
         """
+        _require_window(end_us, samples)
         if self.stream(stream).kind == "events":
             return newest(self.samples[stream][:], self.times_us[stream], end_us, samples)
         before = samples_within(self.stream(stream).rate_hz, end_us)
@@ -259,6 +264,17 @@ class Recording:
         """For how long of a stretch nothing of a stream was recorded. Raises `RecordingError`."""
         gaps = self.gaps.get(self.stream(stream).name, ())
         return sum(max(0, min(end_us, gap.end_us) - max(start_us, gap.start_us)) for gap in gaps)
+
+
+def _require_window(end_us: int, samples: int) -> None:
+    named: dict[str, object] = {"end_us": end_us, "samples": samples}
+    for what, given in named.items():
+        if not isinstance(given, int | np.integer):
+            raise RecordingError(
+                f"a window's {what} is a whole number, got {given!r}", hint="times are in microseconds, not in seconds"
+            )
+    if samples < 0:
+        raise RecordingError(f"a window has at least 0 samples, got {samples}")
 
 
 def _links_of(
@@ -375,12 +391,14 @@ def check_streams(workload: Workload, recording: Recording) -> None:
 def _way_out(wanted: Stream, found: RecordedStream, what: str) -> str:
     if found.kind == "audio" and what == "rate_hz":
         return (
-            f"in the manifest's stream, `rate_hz = {wanted.rate_hz}` and `resample = true` convert it; or change the "
-            "workload"
+            f"in a recording.toml, `rate_hz = {wanted.rate_hz}` and `resample = true` of the stream convert it; or "
+            "change the workload"
         )
     if found.kind == "audio" and what == "channels":
-        return "the manifest's stream may `take` some of the file's channels, or `mix` them; or change the workload"
-    return "resample the recording, or change the workload"
+        return "in a recording.toml, `mix = true` or `take = [...]` of the stream makes it so; or change the workload"
+    given = getattr(found, what)
+    shown = f'"{given}"' if isinstance(given, str) else given
+    return f"`{what} = {shown}` of the workload's stream reads it as it is"
 
 
 def check_links(hardware: Hardware, recording: Recording) -> None:

@@ -126,6 +126,8 @@ def _read(files: Files) -> Export:
         repairs.append("an iPhone's accelerations have the other sign, raw ones in g: brought to Android's, in m/s^2")
     if not meta.platform:
         repairs.append("no Metadata.csv says which phone it was: signs and units are taken for Android's")
+    elif meta.platform not in ("android", "ios"):
+        repairs.append(f"Metadata.csv says platform `{meta.platform}`: signs and units are taken for Android's")
     source = " ".join(filter(None, ("Sensor Logger,", meta.device, meta.platform))).rstrip(",")
     marks = () if annotations is None else tuple(_marks(annotations, zero_ns))
     sounds = tuple(_sounds(files, {one.name for one in found}))
@@ -188,7 +190,12 @@ def _cell(value: object) -> str:
 
 def _meta(table: Table) -> _Meta:
     row = next((row for _, row in table.rows()), [])
-    said = {name.strip().lower(): value.strip() for name, value in zip(table.names, row, strict=False)}
+    names = [name.strip().lower() for name in table.names]
+    if len(row) > len(names) and "device name" in names:
+        # Of what is in it a person names the phone alone, and iPhone13,2 has a comma.
+        at, surplus = names.index("device name"), len(row) - len(names)
+        row = [*row[:at], ",".join(row[at : at + surplus + 1]), *row[at + surplus + 1 :]]
+    said = {name: value.strip() for name, value in zip(names, row, strict=False)}
     return _Meta(
         platform=said.get("platform", "").lower(),
         standardised=said.get("standardisation", "").lower() == "true",

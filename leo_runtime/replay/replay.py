@@ -46,7 +46,10 @@ class Span:
         end_us = lasts_us if length_us is None else min(lasts_us, start_us + length_us)
         if end_us <= start_us:
             raise RecordingError(
-                f"recording `{recording.manifest.name}` lasts {lasts_us} us, nothing is left at {start_us}"
+                f"recording `{recording.manifest.name}` lasts {lasts_us} us, nothing is left at {start_us}",
+                hint="events alone last up to the last of them: read a stream with a rate, too"
+                if streams and all(recording.stream(name).kind == "events" for name in streams)
+                else f"begin before {lasts_us / 1e6:g} s",
             )
         return cls(start_us, end_us)
 
