@@ -98,6 +98,7 @@ def test_modes_and_order_of_an_optimum_are_enough(path: Path) -> None:
 @settings(max_examples=60, deadline=None)
 @given(problem=windows(4))
 @example(problem=random_window(6279, stages=2, processors=2))
+@example(problem=random_window(65535, stages=4, processors=1))
 def test_heuristics_are_never_better_than_trying_everything(problem: WindowProblem) -> None:
     best = attempt(problem, "exhaustive", STEPS)
     assume(best is not None and best.status != "feasible")

@@ -123,8 +123,11 @@ class WindowLists:
         return (self.by_rank,) if self.by_due == self.by_rank else (self.by_rank, self.by_due)
 
     def polished(self, modes: Sequence[int], order: Sequence[int]) -> None:
-        """Consider a schedule with what it waits for well chosen."""
-        found = self.made(modes, order)
+        """Consider a schedule with what it waits for well chosen, which is the same whatever came before it.
+
+        So a solver that considers everything on one processor is never behind another that does.
+        """
+        found = simple(self.window, modes, order)
         if found is not None:
             self.keep(self.waiting(found))
 
