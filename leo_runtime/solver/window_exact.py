@@ -22,8 +22,11 @@ from leo_runtime.solver.search.flatten import Flat
 from leo_runtime.solver.window_lists import WindowLists
 
 NAME = "exact"
-CLIMB_MOVES_PER_STAGE = 4
-"""Random changes of the frame tried before the search, for modes to try first."""
+CLIMB_MOVES_PER_STAGE = 12
+"""Random changes of the frame tried before the search, for modes and orders to try first."""
+FEW_STAGES = 20
+"""Beyond, an answer in time depends more on what is tried first."""
+CLIMB_MOVES_PER_STAGE_OF_MANY = 40
 UNLIMITED = 1 << 60
 LARGEST_NJ = 10**18 // 64
 """Where a window could cost more, 64 bits are too few: the search counts in 1/64 nJ, and adds several of these up."""
@@ -51,7 +54,9 @@ def solve(
         kernel, search = window_search(frame, window.page(problem, flat), wide=wide)
         stop.watch(kernel)
         if not search.too_large:  # Else it has no variables that could prefer anything.
-            kernel.climb(CLIMB_MOVES_PER_STAGE * len(problem.stages), seed)
+            stages = len(problem.stages)
+            each = CLIMB_MOVES_PER_STAGE if stages <= FEW_STAGES else CLIMB_MOVES_PER_STAGE_OF_MANY
+            kernel.climb(stages * each, seed)
             search.prefer()
         ended = kernel.root()
         if ended != 2 and not kernel.halting and not search.too_large:

@@ -9,7 +9,7 @@ cdef i64 VARIABLES, RESTART
 
 cdef class ClauseSearch(Lasting):
     cdef object room
-    cdef i64 aim, criteria, floor, heat, limit_nodes, visited
+    cdef i64 aim, criteria, floor, guided, heat, limit_nodes, visited
     cdef ints answer_mode, answer_start, best_mode, best_result, halted, limit, objective, phase, proved
 
     cdef void _share_all(self, Kernel kernel)
@@ -31,6 +31,7 @@ cdef class ClauseSearch(Lasting):
     cdef i64 _choose_mode_or_order(self) noexcept nogil
     cdef i64 _mode_choice(self, i64 g) noexcept nogil
     cdef i64 _overlap(self, i64 t, i64 most) noexcept nogil
+    cdef i64 _as_guided(self, i64 a, i64 b, i64 first) noexcept nogil
     cdef i64 _under_way(self, i64 b, i64 time) noexcept nogil
     cdef i64 _untangle(self, i64 size, i64 most) noexcept nogil
     cdef void _found(self) noexcept nogil

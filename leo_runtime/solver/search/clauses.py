@@ -58,6 +58,7 @@ class ClauseSearch(Lasting):
         self.room: Any = None
         self.visited = 0
         self.heat = 0
+        self.guided = 0
         self._charge(0)
         if self.vars_max > VARIABLES:
             return
@@ -474,7 +475,9 @@ class ClauseSearch(Lasting):
                     most = self.activity[first >> 1]
                     # First what starts first; at one time what has to.
                     other = self.bound[2 * self.act_start[b]]
-                    if other < time:
+                    if self.guided:
+                        best = self._as_guided(a, b, first)
+                    elif other < time:
                         best = first ^ 1
                     elif self.bound[2 * self.act_start[a] + 1] >= self.bound[2 * self.act_start[b] + 1]:
                         best = first
@@ -482,6 +485,10 @@ class ClauseSearch(Lasting):
                         best = first ^ 1
         self.heat = most
         return best
+
+    def _as_guided(self, a: int, b: int, first: int) -> int:  # noqa: ARG002
+        """Which of two comes first in the schedule that is followed (`windows.py`); half `first` says that a does."""
+        return first
 
     def _under_way(self, b: int, time: int) -> int:
         """Whether activity b would be under way at a time if it started as early as it can."""

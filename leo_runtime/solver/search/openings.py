@@ -125,6 +125,7 @@ class Openings(ClauseSearch):
         self.kept_send = self._take(n * r)
         self.kept_until = self._take(self.openings)
         self.kept_phase = self._take(self.vars_max)
+        self.guide = self._take(n + n * r)
         self.found_result = self._take(4)
 
     def _begin(self) -> None:

@@ -18,13 +18,22 @@ class WindowSearch(Expected):
     """The search of a window whose frame is a `Kernel`'s problem; it keeps the best answer itself (`kept`)."""
 
     def prefer(self) -> None:
-        """Try the modes of the kernel's answer first; that is of a frame only, and no answer from now on."""
+        """Try the modes and orders of the kernel's answer first; it is of a frame only, and no answer from now on."""
         if self.kernel.has_best:
             for i in range(self.n):
                 self.phase[self.best_mode[i]] = 1
+            for a in range(self.n + self.n * self.r):
+                self.guide[a] = self.kernel.best_start[a]
+            self.guided = 1
         self.kernel.has_best = 0
 
     # Decisions
+
+    def _as_guided(self, a: int, b: int, first: int) -> int:
+        """Which of two comes first in the frame's schedule, until there is an answer of the window's own."""
+        if self.act_of[a] < 0 or self.act_of[b] < 0:
+            return first if self.act_of[a] < 0 else first ^ 1
+        return first if self.guide[self.act_of[a]] <= self.guide[self.act_of[b]] else first ^ 1
 
     def _follow(self) -> None:
         """Prefer what the best answer does; but where energy is next, that all waits that can."""
@@ -143,6 +152,7 @@ class WindowSearch(Expected):
             self.kept_phase[v] = self._holds(2 * v)
             self.phase[v] = self.kept_phase[v]
         self.phased = 1
+        self.guided = 0
         energy = self.always
         loss = 0
         makespan = 0
