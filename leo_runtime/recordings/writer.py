@@ -193,6 +193,11 @@ class RecordingWriter:
                 raise self._failed(error) from None
             raise
 
+    @property
+    def manifest(self) -> RecordingManifest:
+        """What is written of the streams, with the names of their files."""
+        return self._manifest
+
     def _failed(self, error: OSError) -> InputError:
         why = error.strerror or str(error)
         return InputError(f"{self.folder}: cannot be written ({why})", hint="name a folder where there is room")
