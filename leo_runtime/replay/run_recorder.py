@@ -44,7 +44,7 @@ class RunRecorder:
             if stream.kind == "events":
                 raise InputError(
                     f"stream `{stream.name}` is of events, whose windows do not say where they follow each other",
-                    hint="record it with `leo_runtime.recordings.writer.RecordingWriter`",
+                    hint="record its events themselves, with `RecordingWriter` (docs/recordings.md)",
                 )
         self._written = dict.fromkeys(self._streams, 0)
         self._gaps: dict[str, list[Gap]] = {name: [] for name in self._streams}
