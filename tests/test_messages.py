@@ -436,6 +436,11 @@ def test_labels_are_read_from_the_topic_that_is_named(tmp_path: Path) -> None:
     (tmp_path / "recording.toml").write_text(text)
     (label,) = Recording.from_file(tmp_path).manifest.labels
     assert (label.label, label.stream, label.start_us, label.end_us) == ("clap", "mic", 1_000_000, 2_000_000)
+    assert not Recording.from_file(tmp_path).repairs
+    notes += [(START_NS + 15 * 10**8, {"what": {"said": 7}})]
+    write_mcap(tmp_path / "x.mcap", raw_audio(sound()), json_messages("/notes", "", notes))
+    told = ("x.mcap: messages of topic `/notes` without a text, or damaged, are left out: 1",)
+    assert Recording.from_file(tmp_path).repairs == told
     (tmp_path / "recording.toml").write_text(text.replace("what.said", "what"))
     with pytest.raises(RecordingError, match="topic `/notes` holds no labels"):
         Recording.from_file(tmp_path)

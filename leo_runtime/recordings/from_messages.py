@@ -526,7 +526,9 @@ def picture_form(topic: Topic, message: Any) -> tuple[int, int, int]:
 
 
 def messages_of(path: Path, topic: str) -> Iterator[tuple[int, int, Any]]:
-    """Each message of a topic that can be decoded, with when it was logged, in ns after the file's start, and that.
+    """When each message of a topic was logged, in ns after the file's start, that, and the message.
+
+    It is None where it cannot be decoded.
 
     Raises `RecordingError`, `MissingExtraError`.
     """
@@ -538,6 +540,6 @@ def messages_of(path: Path, topic: str) -> Iterator[tuple[int, int, Any]]:
             message = logged.decode()
         except MissingExtraError:
             raise
-        except Exception:
-            continue
+        except Exception:  # A message may hold anything.
+            message = None
         yield logged.log_ns - file.start_ns, file.start_ns, message

@@ -15,8 +15,8 @@ _TEXTS = ("label", "text", "name", "event", "message", "msg", "data", "value", "
 _STARTS, _ENDS = ("start_time", "start"), ("end_time", "end")
 
 
-def read_message_labels(path: Path, topic: str, text: str | None) -> list[Mark]:
-    """What a topic notes, in us from the file's start on, in its order.
+def read_message_labels(path: Path, topic: str, text: str | None) -> tuple[list[Mark], tuple[str, ...]]:
+    """What a topic notes, in us from the file's start on, in its order; and what is left out of it.
 
     A message has a text, in the field `text` or one that is usual; a note begins at its `start_time`, or when it was
     logged, and ends at its `end_time`, or after its `duration`, else a microsecond later. Raises `RecordingError`
@@ -25,7 +25,7 @@ def read_message_labels(path: Path, topic: str, text: str | None) -> list[Mark]:
     marks: list[Mark] = []
     missing = 0
     for log_ns, start_ns, message in messages_of(path, topic):
-        label = _text(message, text)
+        label = None if message is None else _text(message, text)
         if label is None:
             missing += 1
             continue
@@ -36,7 +36,8 @@ def read_message_labels(path: Path, topic: str, text: str | None) -> list[Mark]:
             f"{path}: topic `{topic}` holds no labels ({missing} messages without a text)",
             hint=f"name the field of the text as `text`; without it, it is one of {', '.join(_TEXTS)}",
         )
-    return marks
+    told = (f"messages of topic `{topic}` without a text, or damaged, are left out: {missing}",) if missing else ()
+    return marks, told
 
 
 def text_of(message: Any) -> str | None:

@@ -139,10 +139,11 @@ def _readable(manifest: RecordingManifest, folder: Path) -> tuple[RecordingManif
     noticed, noted = list(manifest.labels), len(manifest.labels)
     for file in manifest.label_files:
         try:
-            marks = read_message_labels(folder / file.file, file.topic or "", file.text)
+            marks, left_out = read_message_labels(folder / file.file, file.topic or "", file.text)
         except RecordingError as error:
             told.append(f"not read: topic `{file.topic}` ({error})")
             continue
+        told += left_out
         noted += len(marks)
         noticed += [
             Label(start_us=max(0, mark.start_us), end_us=mark.end_us, label=mark.label)

@@ -300,7 +300,8 @@ def _with_labels(
     for file in manifest.label_files:
         rates_hz = [one.rate_hz for one in manifest.streams if file.file == one.file or file.stream == one.name]
         if file.topic is not None:
-            marks = read_message_labels(folder / file.file, file.topic, file.text)
+            marks, left_out = read_message_labels(folder / file.file, file.topic, file.text)
+            told += [f"{file.file}: {each}" for each in left_out]
         else:
             marks = read_labels(
                 folder / file.file,
