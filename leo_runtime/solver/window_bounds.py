@@ -1,10 +1,12 @@
-"""Lower bounds of a window's criteria that cost next to nothing: no lane is contended, each criterion is alone.
+"""Bounds that cost next to nothing: what no answer of a window is below, and when all has ended at the latest.
 
-A proof needs better ones (`leo_runtime.solver.search`); these say how far off a heuristic's answer can be at most.
+The lower ones know of no contention for lanes, and each criterion is alone. A proof needs better ones
+(`leo_runtime.solver.search`); these say how far off a heuristic's answer can be at most.
 """
 
 from __future__ import annotations
 
+from leo_runtime.documents.window import WindowProblem
 from leo_runtime.solver.gates import share
 from leo_runtime.solver.window_schedule import Window
 
@@ -78,3 +80,16 @@ def _with_waking_nj(window: Window, i: int, g: int) -> int:
         return cost
     awake_us = resource.wake_latency_us + mode.duration_us
     return cost + share(resource.wake_energy_nj + resource.awake_mw * awake_us, window.chances[i])
+
+
+def last_us(problem: WindowProblem) -> int:
+    """No schedule in which everything starts as early as it can ends later: one after the other, each woken for."""
+    begin = max(
+        [problem.releases_us[-1], *(stage.release_us for stage in problem.stages)]
+        + [max([0, *resource.ready_us]) for resource in problem.resources]
+    )
+    wake = max((resource.wake_latency_us for resource in problem.resources), default=0)
+    size = max((mode.output_bytes for stage in problem.stages for mode in stage.modes), default=0)
+    hop = max((link.sending_us(size) + link.latency_us for link in problem.links), default=0) + wake
+    runs = sum(wake + max(mode.duration_us for mode in stage.modes) for stage in problem.stages)
+    return begin + wake + runs + hop * len(problem.stages) * max(0, len(problem.resources) - 1)

@@ -19,7 +19,9 @@ from leo_runtime.solver.gates import Gates, share
 from leo_runtime.solver.infeasible import NODES_EACH, reason
 from leo_runtime.solver.limits import Stop, limited
 from leo_runtime.solver.search.flatten import Flat
+from leo_runtime.solver.window_bounds import last_us
 from leo_runtime.solver.window_lists import WindowLists
+from leo_runtime.solver.window_schedule import on_lanes
 
 NAME = "exact"
 CLIMB_MOVES_PER_STAGE = 12
@@ -128,7 +130,7 @@ class _Window:
             ),
             busy,
             waking,
-            _last_us(problem),
+            last_us(problem),
         )
 
     def worst_nj(self, problem: WindowProblem) -> int:
@@ -230,19 +232,6 @@ def _frame(flat: Flat, window: _Window) -> Sequence[int]:
             data[energy + g] = window.energies[g] + busy + (always if i == 0 else 0)
             g += 1
     return data
-
-
-def _last_us(problem: WindowProblem) -> int:
-    """No schedule in which everything starts as early as it can ends later: one after the other, each woken for."""
-    begin = max(
-        [problem.releases_us[-1], *(stage.release_us for stage in problem.stages)]
-        + [max([0, *resource.ready_us]) for resource in problem.resources]
-    )
-    wake = max((resource.wake_latency_us for resource in problem.resources), default=0)
-    size = max(mode.output_bytes for stage in problem.stages for mode in stage.modes)
-    hop = max((link.sending_us(size) + link.latency_us for link in problem.links), default=0) + wake
-    runs = sum(wake + max(mode.duration_us for mode in stage.modes) for stage in problem.stages)
-    return begin + wake + runs + hop * len(problem.stages) * max(0, len(problem.resources) - 1)
 
 
 def _is_a_frame(problem: WindowProblem) -> bool:
@@ -413,23 +402,3 @@ def _written(
         spans=tuple(spans),
         solve_us=(perf_counter_ns() - began_ns) // 1000,
     )
-
-
-def on_lanes(problem: WindowProblem, uses: Sequence[tuple[str | None, int, int]]) -> list[int | None]:
-    """A lane for each use (resource, start, end), given out in the order of starts; None where it occupies nothing.
-
-    No more uses overlap than there are lanes, so there is always one; what takes no time overlaps nothing.
-    """
-    free = {r.name: list(r.ready_us) or [0] * min(r.lanes, len(uses)) for r in problem.resources}
-    ready = {name: times.index(min(times)) for name, times in free.items() if times}
-    lanes: list[int | None] = [None] * len(uses)
-    for u in sorted(range(len(uses)), key=lambda u: uses[u][1:]):
-        resource, start_us, end_us = uses[u]
-        if resource is None:
-            continue
-        lane = ready[resource]
-        if start_us < end_us:
-            lane = next(lane for lane, time in enumerate(free[resource]) if time <= start_us)
-            free[resource][lane] = end_us
-        lanes[u] = lane
-    return lanes

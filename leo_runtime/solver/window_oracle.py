@@ -19,6 +19,8 @@ from leo_runtime.documents.window import CERTAIN, Span, WindowPlacement, WindowP
 from leo_runtime.errors import MissingExtraError, SolverError
 from leo_runtime.judge.window import check_window
 from leo_runtime.solver.gates import Gates, share
+from leo_runtime.solver.window_bounds import last_us
+from leo_runtime.solver.window_schedule import on_lanes
 
 if TYPE_CHECKING:
     from ortools.sat.python.cp_model import CpModel, CpSolver, IntVar
@@ -192,7 +194,7 @@ def _proved(bound: float) -> int:
 
 
 def _build(problem: WindowProblem, cp: CpModel, *, explain: bool) -> _Model:
-    model = _Model(problem, cp, Gates.of(problem), _last_us(problem), {} if explain else None)
+    model = _Model(problem, cp, Gates.of(problem), _fitting_last_us(problem), {} if explain else None)
     for stage in problem.stages:
         model.starts[stage.name] = model.time(stage.release_us)
         model.ends[stage.name] = model.time()
@@ -212,18 +214,9 @@ def _build(problem: WindowProblem, cp: CpModel, *, explain: bool) -> _Model:
     return model
 
 
-def _last_us(problem: WindowProblem) -> int:
-    """No earliest-start schedule ends later than everything one after the other, each woken for."""
-    start = max(
-        [0, problem.releases_us[-1], *(stage.release_us for stage in problem.stages)]
-        + [max([0, *resource.ready_us]) for resource in problem.resources]
-    )
-    wake = max((resource.wake_latency_us for resource in problem.resources), default=0)
-    size = max((mode.output_bytes for stage in problem.stages for mode in stage.modes), default=0)
-    hop = max((link.sending_us(size) + link.latency_us for link in problem.links), default=0) + wake
-    sends = len(problem.stages) * max(0, len(problem.resources) - 1)
-    runs = sum(wake + max(mode.duration_us for mode in stage.modes) for stage in problem.stages)
-    last = start + wake + runs + hop * sends
+def _fitting_last_us(problem: WindowProblem) -> int:
+    """When everything has ended in any schedule that is worth it. Raises `SolverError` where CP-SAT cannot count it."""
+    last = last_us(problem)
     costs = [r.wake_energy_nj + r.awake_mw * (last + problem.horizon_us) for r in problem.resources]
     spans = max(costs, default=0) * CERTAIN
     late = last * sum(deadline.weight for deadline in problem.deadlines)
@@ -589,7 +582,8 @@ def _placement(model: _Model, solver: CpSolver, bounds: tuple[int, ...], proved:
                 start = solver.value(model.sendings[source, mode.resource].start)
                 sent = start + link.sending_us(modes[source].output_bytes)
                 jobs[source, mode.resource] = _Job(link.resource, start, sent)
-    lanes = _lanes(problem, jobs)
+    given_out = on_lanes(problem, [(job.resource, job.start, job.end) for job in jobs.values()])
+    lanes = dict(zip(jobs, given_out, strict=True))
     runs: list[StageRun] = []
     transfers: list[WindowTransfer] = []
     for (name, target), job in jobs.items():
@@ -649,20 +643,3 @@ def _spans(model: _Model, solver: CpSolver, resource: WindowResource, jobs: dict
             after = _chosen(solver, opening.lists)
             spans.append(Span(resource=resource.name, from_us=opening.from_us, until_us=until, after=after))
     return spans
-
-
-def _lanes(problem: WindowProblem, jobs: dict[Key, _Job]) -> dict[Key, int | None]:
-    """A lane for everything, given out in the order of starts (what takes no time overlaps nothing)."""
-    free = {r.name: list(r.ready_us) or [0] * min(r.lanes, len(jobs)) for r in problem.resources}
-    ready = {name: times.index(min(times)) for name, times in free.items() if times}
-    lanes: dict[Key, int | None] = dict.fromkeys(jobs)
-    for key, job in sorted(jobs.items(), key=lambda item: (item[1].start, item[1].end)):
-        if job.resource is None:
-            continue
-        if job.start == job.end:
-            lanes[key] = ready[job.resource]
-            continue
-        lane = next(i for i, time in enumerate(free[job.resource]) if time <= job.start)
-        free[job.resource][lane] = job.end
-        lanes[key] = lane
-    return lanes

@@ -11,7 +11,7 @@ cdef class Openings(ClauseSearch):
     cdef i64 always, gates, horizon, last_us, openings, page_at, phased
     cdef ints awake_until, behind, busy_mw, chance, found_result, mode_nj, gate_opens, gate_stage, guide
     cdef ints kept_mode, kept_phase, kept_send, kept_start, kept_until, linger_mw, linger_us, open_first
-    cdef ints open_from, open_wakes, raw_nj, send_act, send_empty, send_gate, send_wait, span_certain
+    cdef ints open_from, open_wakes, raw_nj, send_empty, send_gate, send_wait, span_certain
     cdef ints span_gate, span_mw, span_until, span_used, span_wake_nj, span_wake_us, window_cost, window_ever
     cdef ints window_least, within
 

@@ -116,7 +116,6 @@ class Openings(ClauseSearch):
         self.send_empty = self._take(n * r)
         self.send_gate = self._take(n * r * self.gates)
         self.send_wait = self._take(n * r)
-        self.send_act = self._take(n * r)
         self.window_cost = self._take(self.g)
         self.window_least = self._take(n)
         self.window_ever = self._take(n)
@@ -178,13 +177,10 @@ class Openings(ClauseSearch):
     def _number_window(self) -> None:
         for i in range(self.n):
             for t in range(self.r):
-                self.send_act[i * self.r + t] = -1
                 self._number_list(i, t)
         for t in range(self.r):
             for a in range(self.act_first[t], self.act_first[t + 1]):
                 self.within[a] = -1
-                if self.act_of[a] >= self.n:
-                    self.send_act[self.act_of[a] - self.n] = a
             for k in range(self.open_first[t], self.open_first[t + 1]):
                 self._number_opening(t, k)
             for a in range(self.act_first[t], self.act_first[t + 1]):
