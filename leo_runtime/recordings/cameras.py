@@ -221,13 +221,13 @@ def converting(stream: RecordedStream, width: int, height: int, channels: int) -
 def _picture_reader(files: list[Path], stream: RecordedStream) -> tuple[_PictureReader, list[str]]:
     """Made for what the first picture holds."""
     require_channels(str(files[0].parent), stream)
-    Image = _pillow()  # noqa: N806
+    Image = _pillow()  # noqa: N806  # a module's name
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             with Image.open(files[0]) as first:
                 mode, size, bands = first.mode, upright(first).size, len(first.getbands())
-    except Exception as error:
+    except Exception as error:  # Pillow raises whatever its decoders do.
         raise RecordingError(
             f"{files[0]}: cannot be read as a picture ({words(error)})", hint="copy it again"
         ) from None
@@ -239,7 +239,7 @@ def _picture_reader(files: list[Path], stream: RecordedStream) -> tuple[_Picture
 
 def form_of(where: str, file: Any) -> tuple[int, int, int]:
     """Width, height and channels (1, 3 or 4) of the picture in a file. Raises `RecordingError`, `MissingExtraError`."""
-    Image = _pillow()  # noqa: N806
+    Image = _pillow()  # noqa: N806  # a module's name
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -247,7 +247,7 @@ def form_of(where: str, file: Any) -> tuple[int, int, int]:
                 bands = 3 if picture.mode == "P" else len(picture.getbands())
                 width, height = upright(picture).size
                 return width, height, bands if bands in _PILLOW_MODES else 3
-    except Exception as error:
+    except Exception as error:  # Pillow raises whatever its decoders do.
         raise RecordingError(f"{where}: cannot be read as a picture ({words(error)})", hint="copy it again") from None
 
 
@@ -284,7 +284,7 @@ class _Video:
                 self._turn_to_show()
         except RecordingError:
             raise
-        except Exception as error:
+        except Exception as error:  # FFmpeg's errors are of many kinds.
             raise self._unreadable(error) from None
         if not len(self._pts):
             raise RecordingError(f"{path}: holds no frames with a time", hint="copy it again, or record it again")
@@ -351,7 +351,7 @@ class _Video:
                 found = self._decode_up_to(number)
             if found is not None:
                 return self._converted(found)
-        except Exception as error:
+        except Exception as error:  # FFmpeg's errors are of many kinds.
             self.close()
             raise (error if isinstance(error, RecordingError) else self._unreadable(error)) from None
         raise RecordingError(

@@ -65,7 +65,7 @@ class RosBag:
                     for connection, log_ns, raw in reader.messages(wanted):
                         done_ns = log_ns
                         yield Logged(connection.topic, log_ns, bytes(raw), self._decoders[connection.msgtype])
-        except Exception as error:
+        except Exception as error:  # Anything may stand in a damaged bag.
             what = f"it is damaged ({words(error)[:120]}): what follows {(done_ns - self.start_ns) / 1e9:.6g} s is lost"
             if what not in self.lost:
                 self.lost.append(what)

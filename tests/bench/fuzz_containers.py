@@ -6,20 +6,19 @@ So many of every format: bytes changed, dropped, repeated or inserted, stretches
 runs in a process of its own with bounded memory and time, so that a crash of a decoder would be seen.
 """
 
-import os
 import resource
-import subprocess
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from random import Random
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
+import batches
+
 import message_files
 from leo_runtime.errors import RecordingError
 from leo_runtime.recordings.links import LinkFile, read_links
@@ -29,7 +28,6 @@ from leo_runtime.recordings.samples import blocks
 from leo_runtime.recordings.stream import RecordedStream
 from sounds import damaged
 
-BATCH = 100
 MOST_BYTES = 2 << 30
 """Of address space, which libraries take some of."""
 MOST_S = 300
@@ -162,36 +160,5 @@ def batch(name: str, count: int, seed: int) -> None:
     print(*(f"{what}={number}" for what, number in sorted(found.items())), sep="; ")
 
 
-def main() -> int:
-    """Print how many files of each format were read and refused. Exits 1 where one did neither."""
-    if len(sys.argv) > 3 and sys.argv[1] == "--batch":
-        batch(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
-        return 0
-    files = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
-    seed = int(sys.argv[2]) if len(sys.argv) > 2 else 0
-    failed = False
-    for name, (_, _, packages) in FORMATS.items():
-        if missing := [package for package in packages if find_spec(package) is None]:
-            print(f"{name}: left out, {', '.join(missing)} is not installed")
-            continue
-        total: Counter[str] = Counter()
-        for first in range(0, files, BATCH):
-            count = min(BATCH, files - first)
-            command = [sys.executable, __file__, "--batch", name, str(count), str(seed * 1_000_003 + first)]
-            environment = {**os.environ, "PYTHONWARNINGS": "error", "OPENBLAS_NUM_THREADS": "1"}
-            ended = subprocess.run(
-                command, capture_output=True, text=True, errors="replace", timeout=MOST_S, env=environment, check=False
-            )
-            if ended.returncode:
-                failed = True
-                print(f"{name}: exit {ended.returncode} of {' '.join(command[1:])}\n{ended.stderr[-2000:]}")
-                continue
-            for part in ended.stdout.strip().splitlines()[-1].split("; "):
-                what, number = part.split("=")
-                total[what] += int(number)
-        print(f"{name}: {', '.join(f'{number} {what}' for what, number in sorted(total.items()))}", flush=True)
-    return int(failed)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(batches.run([(name, packages) for name, (_, _, packages) in FORMATS.items()], batch, MOST_S))

@@ -7,9 +7,7 @@ read is finite, and gives the same samples when it is decoded once more. Every b
 bounded memory and time, so that a crash of a decoder would be seen.
 """
 
-import os
 import resource
-import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -21,12 +19,13 @@ from random import Random
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
+import batches
+
 import sounds
 from leo_runtime.errors import RecordingError
 from leo_runtime.recordings import samples as module
 from leo_runtime.recordings.recording import read_stream
 
-BATCH = 100
 MOST_BYTES = 2 << 30
 """Of address space, which libraries take some of."""
 MOST_S = 300
@@ -77,36 +76,6 @@ def batch(form: str, count: int, seed: int) -> None:
         print(*(f"{what}={number}" for what, number in sorted(found.items())), sep="; ")
 
 
-def main() -> int:
-    """Print how many files of each format were read and refused. Exits 1 where one did neither."""
-    if len(sys.argv) > 3 and sys.argv[1] == "--batch":
-        batch(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
-        return 0
-    files = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
-    seed = int(sys.argv[2]) if len(sys.argv) > 2 else 0
-    failed = False
-    for form in sounds.WRITERS:
-        if form in sounds.NEEDS and find_spec(sounds.NEEDS[form]) is None:
-            print(f"{form}: left out, {sounds.NEEDS[form]} is not installed")
-            continue
-        total: Counter[str] = Counter()
-        for first in range(0, files, BATCH):
-            count = min(BATCH, files - first)
-            command = [sys.executable, __file__, "--batch", form, str(count), str(seed * 1_000_003 + first)]
-            environment = {**os.environ, "PYTHONWARNINGS": "error", "OPENBLAS_NUM_THREADS": "1"}
-            ended = subprocess.run(
-                command, capture_output=True, text=True, errors="replace", timeout=MOST_S, env=environment, check=False
-            )
-            if ended.returncode:
-                failed = True
-                print(f"{form}: exit {ended.returncode} of {' '.join(command[1:])}\n{ended.stderr[-2000:]}")
-                continue
-            for part in ended.stdout.strip().splitlines()[-1].split("; "):
-                what, number = part.split("=")
-                total[what] += int(number)
-        print(f"{form}: {', '.join(f'{number} {what}' for what, number in sorted(total.items()))}")
-    return int(failed)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    needs = [(form, [sounds.NEEDS[form]] if form in sounds.NEEDS else []) for form in sounds.WRITERS]
+    sys.exit(batches.run(needs, batch, MOST_S))

@@ -1,8 +1,8 @@
 """Makes `references.npz`, the values that the programs themselves give for `chirp.wav`.
 
-    python -m venv /tmp/made
-    /tmp/made/bin/pip install librosa torch torchaudio openai-whisper python_speech_features kaldi-native-fbank
-    /tmp/made/bin/python tests/front_ends/make.py
+    python -m venv made
+    made/bin/pip install librosa torch torchaudio openai-whisper python_speech_features kaldi-native-fbank
+    made/bin/python tests/front_ends/make.py
 
 It keeps the arrays that no package gives (`expected_...`: SOURCES.md says whose they are), and prints the versions.
 """
