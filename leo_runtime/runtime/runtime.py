@@ -79,7 +79,7 @@ from leo_runtime.runtime.kernels import Kernels, frozen_copy, frozen_view
 from leo_runtime.runtime.options import OptionChanges, RuntimeOptions, chosen_options
 from leo_runtime.runtime.planned import Planned
 from leo_runtime.runtime.planner import FrameSolver, LinksNow, Planner, frame_solver, no_placement
-from leo_runtime.runtime.results import Results, Submitted, energy_nj, unplaced_result
+from leo_runtime.runtime.results import Lasted, Results, Submitted, energy_nj, unplaced_result
 from leo_runtime.runtime.turns import Turns
 from leo_runtime.runtime.window_solver import window_solver
 from leo_runtime.runtime.windows import Planning, WindowPlanner
@@ -765,14 +765,14 @@ class Runtime:
             done = self._ended[0]
             submitted = self._in_flight.get(done.frame)
             if submitted is not None:  # Otherwise it was given up, and has its result.
-                result = self._result(submitted, done)
+                result, lasted = self._result(submitted, done)
                 # A Ctrl-C that came so far has lost nothing: whoever asks next makes the result again.
                 self._keep(result)
                 self._forget(done.frame)
                 self.skipped += len(submitted.releases_us) if done.skipped else 0
                 if self._horizon is not None:
                     self._horizon.observe(done, submitted.plan.jobs)
-                for mode, profiled_us, lasted_us in self._results.lasted(submitted, done):
+                for mode, profiled_us, lasted_us in lasted:
                     self._drift.observe(mode, profiled_us, lasted_us)
             self._ended.popleft()
         if failure is not None:
@@ -790,7 +790,7 @@ class Runtime:
             self._forget(frame)
             self._keep(unplaced_result(frame, submitted.releases_us, submitted.graphs, now_us, placement))
 
-    def _result(self, submitted: Submitted, done: FrameDone) -> FrameResult:
+    def _result(self, submitted: Submitted, done: FrameDone) -> tuple[FrameResult, tuple[Lasted, ...]]:
         try:
             # Zeros that stand in for outputs are nobody's answer.
             computes = self._kernels is not None and self._kernels.computes
@@ -798,7 +798,7 @@ class Runtime:
             return self._results.of(submitted, done, values)
         except Exception as error:  # A mistake of ours: it is told in its place, and the others have their results.
             why = no_placement(f"the runtime failed ({type(error).__name__}: {error})")
-            return unplaced_result(done.frame, submitted.releases_us, submitted.graphs, done.at_us, why)
+            return unplaced_result(done.frame, submitted.releases_us, submitted.graphs, done.at_us, why), ()
 
     def _forget(self, frame: int) -> None:
         del self._in_flight[frame]
