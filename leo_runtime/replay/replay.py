@@ -73,6 +73,8 @@ class Replay:
     """The processor whose power is charged for the time that placing each frame took; None: it is not charged."""
     batch: int = 1
     """How many frames were collected before they were placed as one."""
+    changes: tuple[str, ...] = ()
+    """What was changed of the documents before they were run, in order, as `changed` takes it."""
 
 
 def window_lengths(replayed: Replay, graph: TaskGraph) -> dict[str, int]:
@@ -182,13 +184,14 @@ def replay(
     time: Time,
     solver_on: str | None = None,
     batch: int = 1,
+    changes: Sequence[str] = (),
     progress: Progress = lambda *_: None,
     sinks: Sequence[FrameSink] = (),
 ) -> Replay:
     """Submit every frame of a span of a recording to a runtime, and wait for the last answer.
 
     `solver_on` names the processor that solving is charged to. So many frames as `batch` says are collected and placed
-    as one (`Runtime.submit_batch`). `sinks` are told of each frame when it has ended; where the replay is interrupted,
+    as one (`Runtime.submit_batch`). `changes` are told to the sinks: the runtime's documents are changed already. `sinks` are told of each frame when it has ended; where the replay is interrupted,
     also of those that had ended by then. Raises `RecordingError` where the recording does not fit the workload, or the
     span is over before any graph runs.
     """
@@ -207,6 +210,7 @@ def replay(
         frames=(),
         solver_on=solver_on,
         batch=batch,
+        changes=tuple(changes),
     )
     length_us = span.end_us - span.start_us
     if not releases(workload, length_us):
