@@ -12,7 +12,7 @@ from leo_runtime.operators import Work
 if TYPE_CHECKING:
     from leo_runtime.documents.profile import Cost, Measurement, Profile
     from leo_runtime.measure.bench_audio import Cell, Row
-    from leo_runtime.replay.summary import Pipeline, ProcessorUse, Total
+    from leo_runtime.replay.figures import Pipeline, ProcessorUse, Total
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
