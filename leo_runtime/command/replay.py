@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from leo_runtime.command.shared import ANSWERED_NO, DONE, amount, count, positive, put, say
+from leo_runtime.command.shared import ANSWERED_NO, DONE, amount, bar, count, positive, put, say
 from leo_runtime.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -115,7 +115,6 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(request: Request) -> int:
     """Replay as asked, print tables or JSON, and write logs and traces. Returns the exit status."""
     from leo_runtime import shipped, solver
-    from leo_runtime.progress import ProgressBar
     from leo_runtime.recordings.recording import check_streams
     from leo_runtime.replay import compare, summary
     from leo_runtime.replay.replay import check_files
@@ -133,9 +132,7 @@ def run(request: Request) -> int:
         profile = _profile(request, time, workload, hardware, recording)
         case = compare.Case(workload, hardware, profile, recording, span)
         with _Files(_paths(request.out, recording, time)) as files:
-            one = compare.compare(
-                case, time, placing, others=not request.no_compare, bar=ProgressBar, sinks=files.sinks
-            )
+            one = compare.compare(case, time, placing, others=not request.no_compare, bar=bar, sinks=files.sinks)
         if not request.json:
             put(replay_text.text(one, files.paths))
         if request.plot is not None and time == "virtual":
@@ -274,12 +271,11 @@ def _profile(request: Request, time: Time, workload: Workload, hardware: Hardwar
     if request.live and request.profile is not None:
         return shipped.profile(request.profile)
     from leo_runtime.measure.kept_profile import kept_or_measured
-    from leo_runtime.progress import ProgressBar
     from leo_runtime.schema import require_writable
 
     path = request.out / f"{hardware.name}.profile.json"
     require_writable(path)
-    with ProgressBar("calibrating") as progress:
+    with bar("calibrating") as progress:
         return kept_or_measured(path, workload, hardware, recording, tell=say, progress=progress)
 
 
