@@ -116,7 +116,7 @@ def run(request: Request) -> int:
     """Replay as asked, print tables or JSON, and write logs and traces. Returns the exit status."""
     from leo_runtime import shipped, solver
     from leo_runtime.recordings.recording import check_streams
-    from leo_runtime.replay import compare, summary
+    from leo_runtime.replay import compare
     from leo_runtime.replay.replay import check_files
     from leo_runtime.report import replay_text
 
@@ -138,11 +138,11 @@ def run(request: Request) -> int:
         if request.plot is not None and time == "virtual":
             from leo_runtime.report.plots import plot_replay
 
-            plot_replay(one.replayed, one.totals, request.plot, part=summary.busiest(one.replayed))
+            plot_replay(one.replayed, one.totals, request.plot)
         ran.append(one)
     if request.json:
         put(json.dumps([replay_text.figures(one) for one in ran], indent=1) + "\n")
-    broken = [failure for one in ran for failure in summary.failures(one.replayed) if not failure.is_overload]
+    broken = [failure for one in ran for failure in one.replayed.summary.failures if not failure.is_overload]
     return ANSWERED_NO if broken else DONE
 
 

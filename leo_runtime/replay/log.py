@@ -7,12 +7,13 @@ In virtual time the same run gives the same bytes: nothing of it depends on how 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
 from leo_runtime.appending import Appending
+from leo_runtime.frame.entries import Entry
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.replay.replay import Replay
 from leo_runtime.runtime.planner import UNPLACED_BY
@@ -41,6 +42,12 @@ class LogWriter:
         self._file.write(_bytes(_frame(ended, self._solver_mw)))
         self.frames += 1
 
+    def energy(self, entries: Sequence[Entry], settled_us: int, /) -> None:
+        """Nothing of it is written."""
+
+    def end(self, ended: Replay, /) -> None:
+        """Nothing is left to be told."""
+
     def __enter__(self) -> Self:
         """The writer itself."""
         return self
@@ -50,10 +57,10 @@ class LogWriter:
         self._file.close()
 
 
-def log_lines(replayed: Replay) -> Iterator[str]:
-    """The log of a whole replay, each line with its newline."""
+def log_lines(replayed: Replay, frames: Iterable[FrameResult]) -> Iterator[str]:
+    """The log of a whole replay of these frames, each line with its newline."""
     yield _head(replayed)
-    for frame in replayed.frames:
+    for frame in frames:
         yield _frame(frame, _solver_mw(replayed))
 
 

@@ -14,7 +14,7 @@ from leo_runtime.report.layout import table as table
 if TYPE_CHECKING:
     from leo_runtime.documents.profile import Cost, Measurement, Profile
     from leo_runtime.measure.bench_audio import Cell, Row
-    from leo_runtime.replay.summary import Pipeline, ProcessorUse, Total
+    from leo_runtime.replay.figures import Pipeline, ProcessorUse, Total
 
 
 def profile_table(profile: Profile) -> str:
