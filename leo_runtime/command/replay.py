@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from leo_runtime.command.shared import ANSWERED_NO, DONE, amount, bar, count, positive, put, say
+from leo_runtime.command.shared import ANSWERED_NO, DONE, add_width, amount, bar, count, look, positive, put, say
 from leo_runtime.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -56,6 +56,8 @@ class Request:
     out: Path
     plot: Path | None
     json: bool
+    columns: int | None
+    """Of its tables, as `look` takes it."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -110,15 +112,17 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--plot", type=Path, metavar="FILE", help="draw the virtual run and the policies: .png, .svg, .pdf"
     )
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    add_width(parser)
 
 
 def run(request: Request) -> int:
     """Replay as asked, print tables or JSON, and write logs and traces. Returns the exit status."""
     from leo_runtime import shipped, solver
+    from leo_runtime.backend.versions import versions
     from leo_runtime.recordings.recording import check_streams
     from leo_runtime.replay import compare
     from leo_runtime.replay.replay import check_files
-    from leo_runtime.report import replay_text
+    from leo_runtime.report import replay_figures, replay_text
 
     workload, recording = shipped.workload(request.workload), shipped.recording(request.recording)
     check_streams(workload, recording)
@@ -127,6 +131,7 @@ def run(request: Request) -> int:
     placing = _placing(request)
     _check_outputs(request, recording)
     ran: list[compare.Compared] = []
+    figures: list[replay_figures.ReplayFigures] = []
     for time, hardware in list(_machines(request)):
         span = _span(request, workload, recording, time)
         profile = _profile(request, time, workload, hardware, recording)
@@ -134,14 +139,15 @@ def run(request: Request) -> int:
         with _Files(_paths(request.out, recording, time)) as files:
             one = compare.compare(case, time, placing, others=not request.no_compare, bar=bar, sinks=files.sinks)
         if not request.json:
-            put(replay_text.text(one, files.paths))
+            put(replay_text.text(one, look(request.columns), files.paths))
         if request.plot is not None and time == "virtual":
             from leo_runtime.report.plots import plot_replay
 
             plot_replay(one.replayed, one.totals, request.plot)
         ran.append(one)
+        figures.append(replay_figures.figures(one, placing, versions(), files.paths))
     if request.json:
-        put(json.dumps([replay_text.figures(one) for one in ran], indent=1) + "\n")
+        put(json.dumps(replay_figures.Replays(tuple(figures)).model_dump(mode="json"), indent=1) + "\n")
     broken = [failure for one in ran for failure in one.replayed.summary.failures if not failure.is_overload]
     return ANSWERED_NO if broken else DONE
 
