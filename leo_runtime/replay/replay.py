@@ -12,6 +12,8 @@ from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import TaskGraph, Workload, file_parameters
 from leo_runtime.errors import InputError, RecordingError
+from leo_runtime.frame.entries import Entry
+from leo_runtime.frame.ledger import run_ledger
 from leo_runtime.frame.lower import MergedWorkload
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.operators import find_operator
@@ -95,7 +97,7 @@ def _windows(replayed: Replay, graph: TaskGraph) -> dict[str, int]:
 
 
 class FrameSink(Protocol):
-    """Told of a replay as it goes on, by the thread that calls `replay`."""
+    """Told of a replay as it goes on, by the thread that calls `replay`: `begin`, all else in turn, and `end`."""
 
     def begin(self, begun: Replay, /) -> None:
         """Nothing has run yet, so it has no frames."""
@@ -103,6 +105,18 @@ class FrameSink(Protocol):
 
     def frame(self, ended: FrameResult, settled_us: int, /) -> None:
         """A frame has ended. Nothing of any that ends later begins before `settled_us`, on the run's clock."""
+        ...
+
+    def energy(self, entries: Sequence[Entry], settled_us: int, /) -> None:
+        """These entries of the ledger are final; none that comes later begins before `settled_us`.
+
+        All of a whole run are its ledger (`run_ledger`), where what one moment after the other is drawn by an idle or
+        sleeping resource may be told in several pieces.
+        """
+        ...
+
+    def end(self, ended: Replay, /) -> None:
+        """All has been told. It is not called where the replay is interrupted, or fails."""
         ...
 
 
@@ -212,7 +226,13 @@ def replay(
         with suppress(Exception):  # It may have come in the middle of anything.
             told.ended(runtime.results())
         raise
-    return replace(begun, frames=tuple(sorted(told.frames, key=lambda frame: frame.frame)))
+    ended = replace(begun, frames=tuple(sorted(told.frames, key=lambda frame: frame.frame)))
+    graphs = {stage.name: stage.graphs for stage in runtime.merged.stages}
+    entries = run_ledger(ended.frames, runtime.hardware, graphs, end_us=length_us, solver=solver_on).entries
+    for sink in sinks:
+        sink.energy(entries, max((entry.until_us for entry in entries), default=length_us))
+        sink.end(ended)
+    return ended
 
 
 def _submit_all(runtime: Runtime, begun: Replay, told: _Told, progress: Progress) -> None:
