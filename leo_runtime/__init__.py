@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from leo_runtime.frame.ledger import Ledger as Ledger
     from leo_runtime.frame.ledger import run_ledger as run_ledger
     from leo_runtime.frame.records import FrameResult as FrameResult
+    from leo_runtime.frame.records import Solved as Solved
     from leo_runtime.judge import check as check
     from leo_runtime.judge.window import check_window as check_window
     from leo_runtime.operators import operator as operator
@@ -48,7 +49,7 @@ _HOMES = {
     "judge": ("check",),
     "judge.window": ("check_window",),
     "frame.ledger": ("Ledger", "run_ledger"),
-    "frame.records": ("FrameResult",),
+    "frame.records": ("FrameResult", "Solved"),
     "operators": ("operator",),
     "documents.problem": ("Placement", "Problem"),
     "documents.window": ("WindowPlacement", "WindowProblem"),

@@ -14,6 +14,7 @@ import recorded
 from leo_runtime.documents.workload import Stream
 from leo_runtime.errors import RecordingError
 from leo_runtime.frame.batch import Job
+from leo_runtime.frame.entries import Entry
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.recordings.recording import LinkSample, Recording, RecordingManifest, check_streams
 from leo_runtime.recordings.stream import RecordedStream
@@ -227,6 +228,9 @@ class Kept:
     def __init__(self) -> None:
         self.numbers: list[int] = []
         self.settled_us = 0
+        self.entries: list[Entry] = []
+        self.drawn_us = 0
+        self.ended = False
 
     def begin(self, begun: Replay) -> None:
         assert begun.frames == ()
@@ -238,6 +242,16 @@ class Kept:
         self.numbers.append(ended.frame)
         self.settled_us = settled_us
 
+    def energy(self, entries: Sequence[Entry], settled_us: int) -> None:
+        assert min(entry.at_us for entry in entries) >= self.drawn_us
+        assert settled_us >= self.drawn_us
+        self.entries += entries
+        self.drawn_us = settled_us
+
+    def end(self, ended: Replay) -> None:
+        assert not self.ended
+        self.ended = True
+
 
 def test_a_sink_is_told_of_each_frame_once_and_what_is_settled_stays_so(folder):
     kept = Kept()
@@ -248,6 +262,10 @@ def test_a_sink_is_told_of_each_frame_once_and_what_is_settled_stays_so(folder):
         early.graphs[0].end_us > late.release_us
         for early, late in zip(replayed.frames, replayed.frames[1:], strict=False)
     )
+    assert kept.ended
+    ledger = summary.energy(replayed)
+    assert sum(entry.nj for entry in kept.entries) == ledger.total_nj
+    assert all(entry.at_us <= entry.until_us for entry in kept.entries)
 
 
 def test_a_trace_written_as_the_replay_goes_is_readable_at_any_time(folder):

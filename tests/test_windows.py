@@ -22,8 +22,9 @@ from leo_runtime.errors import DocumentError, InputError, SolverError
 from leo_runtime.frame.chances import GateHistories
 from leo_runtime.frame.ledger import run_ledger
 from leo_runtime.frame.records import FrameResult
+from leo_runtime.runtime.planned import Investment
 from leo_runtime.runtime.runtime import Runtime
-from leo_runtime.runtime.windows import Investment, Planning, slack_us
+from leo_runtime.runtime.windows import Planning, slack_us
 from leo_runtime.solver import solve
 from leo_runtime.solver.context import Context
 from leo_runtime.solver.window import solve_window

@@ -55,22 +55,24 @@ def _frame_entries(problem: Problem, placement: Placement, graphs: Mapping[str, 
     uses: dict[str, list[tuple[int, tuple[str, ...]]]] = {}
     for run in placement.stages:
         shared = of.get(run.stage, ())
-        entries.append(Entry(run.start_us, runs[run.stage].energy_nj, "run", run.resource, 0, run.stage, shared))
+        nj = runs[run.stage].energy_nj
+        entries.append(Entry(run.start_us, run.end_us, nj, "run", run.resource, 0, run.stage, shared))
         uses.setdefault(run.resource, []).append((run.end_us, shared))
     for send in placement.transfers:
         link, shared, size = links[send.source, send.target], of.get(send.stage, ()), runs[send.stage].output_bytes
         where = link.resource or f"{send.source} -> {send.target}"
-        entries.append(Entry(send.start_us, link.sending_nj(size), "transfer", where, 0, send.stage, shared))
+        sent_us = send.start_us + link.sending_us(size)
+        entries.append(Entry(send.start_us, sent_us, link.sending_nj(size), "transfer", where, 0, send.stage, shared))
         if link.resource is not None:
-            uses.setdefault(link.resource, []).append((send.start_us + link.sending_us(size), shared))
+            uses.setdefault(link.resource, []).append((sent_us, shared))
     for resource in problem.resources:
         if resource.name not in uses:
             continue
         users = all_graphs(shared for _, shared in uses[resource.name])
         last_us = max(end_us for end_us, _ in uses[resource.name])
         if not resource.awake:
-            entries.append(Entry(0, resource.wake_energy_nj, "wake-up", resource.name, 0, "", users))
-        entries.append(Entry(0, resource.awake_mw * last_us, "awake", resource.name, 0, "", users))
+            entries.append(Entry(0, 0, resource.wake_energy_nj, "wake-up", resource.name, 0, "", users))
+        entries.append(Entry(0, last_us, resource.awake_mw * last_us, "awake", resource.name, 0, "", users))
     return entries
 
 
@@ -87,14 +89,15 @@ def _window_entries(
     for run in placement.stages:
         shared, likely_ppm = of.get(run.stage, ()), stages[run.stage].chance_ppm
         nj = _likely(runs[run.stage].energy_nj, likely_ppm)
-        yield Entry(run.start_us, nj, "run", run.resource, 0, run.stage, shared)
+        yield Entry(run.start_us, run.end_us, nj, "run", run.resource, 0, run.stage, shared)
         uses.setdefault(run.resource, []).append((run.start_us, shared))
     for row in placement.transfers:
         link, shared = links[row.source, row.target], of.get(row.stage, ())
         likely_ppm = gates.likelihood_ppm(row.after) if row.after else stages[row.stage].chance_ppm
         where = link.resource or f"{row.source} -> {row.target}"
-        nj = _likely(link.sending_nj(runs[row.stage].output_bytes), likely_ppm)
-        yield Entry(row.start_us, nj, "transfer", where, 0, row.stage, shared)
+        size = runs[row.stage].output_bytes
+        nj, sent_us = _likely(link.sending_nj(size), likely_ppm), row.start_us + link.sending_us(size)
+        yield Entry(row.start_us, sent_us, nj, "transfer", where, 0, row.stage, shared)
         uses.setdefault(where, []).append((row.start_us, shared))
     radios = {link.resource for link in problem.links}
     for resource in problem.resources:
@@ -110,30 +113,30 @@ def _window_entries(
 
 def _span_parts(
     problem: WindowProblem, resource: WindowResource, span: Span, tail: Cause, *, begins_awake: bool
-) -> list[tuple[int, Cause, int]]:
-    """What a span costs if it happens: when, why and how much."""
+) -> list[tuple[int, int, Cause, int]]:
+    """What a span costs if it happens: from when to when, why and how much."""
     if resource.linger_us is None:
-        return [(0, "awake", resource.awake_mw * problem.horizon_us)]
+        return [(0, problem.horizon_us, "awake", resource.awake_mw * problem.horizon_us)]
     over_us = span.until_us + resource.linger_us
     if begins_awake:
         over_us = max(over_us if span.until_us else 0, resource.awake_until_us)
     tail_us = max(0, min(over_us, problem.horizon_us) - span.until_us)
     return [
-        (span.from_us, "wake-up", 0 if begins_awake else resource.wake_energy_nj),
-        (span.from_us, "awake", resource.awake_mw * (span.until_us - span.from_us)),
-        (span.until_us, tail, resource.lingering_mw * tail_us),
+        (span.from_us, span.from_us, "wake-up", 0 if begins_awake else resource.wake_energy_nj),
+        (span.from_us, span.until_us, "awake", resource.awake_mw * (span.until_us - span.from_us)),
+        (span.until_us, span.until_us + tail_us, tail, resource.lingering_mw * tail_us),
     ]
 
 
 def _rounded(
-    parts: Sequence[tuple[int, Cause, int]], likely_ppm: int, resource: str, graphs: tuple[str, ...]
+    parts: Sequence[tuple[int, int, Cause, int]], likely_ppm: int, resource: str, graphs: tuple[str, ...]
 ) -> Iterator[Entry]:
     """Costs times one likelihood, so that their sum is that of all of them, rounded up."""
     whole_nj = charged_nj = 0
-    for at_us, cause, nj in parts:
+    for at_us, until_us, cause, nj in parts:
         whole_nj += nj
         due_nj = _likely(whole_nj, likely_ppm)
-        yield Entry(at_us, due_nj - charged_nj, cause, resource, 0, "", graphs)
+        yield Entry(at_us, until_us, due_nj - charged_nj, cause, resource, 0, "", graphs)
         charged_nj = due_nj
 
 

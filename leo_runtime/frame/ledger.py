@@ -25,7 +25,6 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.window import WindowProblem
@@ -86,8 +85,9 @@ def run_ledger(
         for wake in result.wakes:
             wakes.setdefault(wake.resource, []).append(wake)
         if solver is not None and result.placement.solve_us:
-            nj = result.placement.solve_us * hardware.processor(solver).active_mw
-            entries.append(Entry(result.release_us, nj, "solver", solver, result.frame, "", tuple(triggered)))
+            solve_us, at_us = result.placement.solve_us, result.release_us
+            nj = solve_us * hardware.processor(solver).active_mw
+            entries.append(Entry(at_us, at_us + solve_us, nj, "solver", solver, result.frame, "", tuple(triggered)))
     powers = _powers(hardware)
     last_us = max([end_us, *(one.lingers_until_us(powers[name]) for name, of_one in kept.items() for one in of_one)])
     for name, power in powers.items():
@@ -107,7 +107,7 @@ def window_ledger(problem: WindowProblem, result: FrameResult) -> Ledger:
     for resource in problem.resources:
         name, horizon_us = resource.name, problem.horizon_us
         if resource.linger_us is None:
-            entries.append(Entry(0, resource.awake_mw * horizon_us, "awake", name))
+            entries.append(Entry(0, horizon_us, resource.awake_mw * horizon_us, "awake", name))
             continue
         tail: Cause = "radio tail" if name in radios else "idle tail"
         drawn = Standby(resource.awake_mw, 0, resource.wake_energy_nj, resource.linger_us, resource.lingering_mw, tail)
@@ -116,8 +116,10 @@ def window_ledger(problem: WindowProblem, result: FrameResult) -> Ledger:
         wakes = [wake for wake in result.wakes if wake.resource == name]
         awake_until_us = resource.awake_until_us if resource.awake else 0
         for entry in standby_entries(name, drawn, begun, wakes, 0, last_us, awake_until_us=awake_until_us):
-            most_nj = resource.lingering_mw * max(0, horizon_us - entry.at_us)
-            entries.append(replace(entry, nj=min(entry.nj, most_nj)) if entry.cause == tail else entry)
+            if entry.cause == tail and entry.until_us > horizon_us:
+                until_us = max(horizon_us, entry.at_us)
+                entry = entry._replace(until_us=until_us, nj=resource.lingering_mw * (until_us - entry.at_us))
+            entries.append(entry)
     return in_order(entries)
 
 
@@ -152,10 +154,12 @@ def observed_entries(result: FrameResult, of: Mapping[str, tuple[str, ...]]) -> 
     for run in result.stages:
         if run.nj:
             cause: Cause = "failed run" if run.outcome == "failed" else "run"
-            yield Entry(run.start_us, run.nj, cause, run.resource, run.frame, run.stage, of.get(run.stage, ()))
+            shared = of.get(run.stage, ())
+            yield Entry(run.start_us, run.end_us, run.nj, cause, run.resource, run.frame, run.stage, shared)
     for send in result.transfers:
         where = send.resource or f"{send.source} -> {send.target}"
-        yield Entry(send.start_us, send.nj, "transfer", where, send.frame, send.stage, of.get(send.stage, ()))
+        until_us, shared = max(send.start_us, send.sent_us), of.get(send.stage, ())
+        yield Entry(send.start_us, until_us, send.nj, "transfer", where, send.frame, send.stage, shared)
 
 
 def kept_in_spans(

@@ -8,7 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from leo_runtime.documents.problem import Placement
+from leo_runtime.documents.problem import Placement, Problem
+from leo_runtime.documents.window import WindowPlacement, WindowProblem
 from leo_runtime.frame.batch import Job
 
 Outcome = Literal["done", "cancelled", "failed"]
@@ -114,6 +115,15 @@ class GraphResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Solved:
+    """A question, and its answer, which keeps the question's rules. Times are from the release at hand."""
+
+    question: Problem | WindowProblem
+    answer: Placement | WindowPlacement
+    """Its `solve_us` is 0."""
+
+
+@dataclass(frozen=True, slots=True)
 class FrameResult:
     """One frame, or one batch of frames: what was planned, and what became of it.
 
@@ -137,6 +147,10 @@ class FrameResult:
     """Transfers and wake-ups that were planned to wait for a gate, and could not without being late."""
     admitted_us: int | None = None
     """When it began, where it was submitted after its release; None: with that."""
+    solved: Solved | None = field(default=None, compare=False)
+    """What was asked for it, and answered: the frame, the batch, or the window of which `placement` is a part. Frames
+    of one plan have the same object. None: it was not placed. What waited of it may have been placed again since, with
+    a later frame's window."""
 
     @property
     def reason(self) -> str:

@@ -62,13 +62,15 @@ def standby_entries(
     for one in kept:
         users[one.frame] = tuple(dict.fromkeys((*users.get(one.frame, ()), *one.graphs)))
     for wake in wakes:
-        yield Entry(wake.at_us, standby.wake_energy_nj, "wake-up", name, wake.frame, "", users.get(wake.frame, ()))
+        nj, shared = standby.wake_energy_nj, users.get(wake.frame, ())
+        yield Entry(wake.at_us, wake.at_us, nj, "wake-up", name, wake.frame, "", shared)
 
     def idle(until_us: int) -> Iterator[Entry]:
         """From `now_us` to `until_us` without a frame: awake for a while, then asleep."""
         tail_us = min(max(awake_us, now_us), until_us)
-        yield Entry(now_us, standby.linger_mw * (tail_us - now_us), standby.tail, name, before[0], "", before[1])
-        yield Entry(tail_us, standby.asleep_mw * (until_us - tail_us), "asleep", name)
+        tail_nj = standby.linger_mw * (tail_us - now_us)
+        yield Entry(now_us, tail_us, tail_nj, standby.tail, name, before[0], "", before[1])
+        yield Entry(tail_us, until_us, standby.asleep_mw * (until_us - tail_us), "asleep", name)
 
     for one in kept:
         from_us: int | None = one.from_us
@@ -82,7 +84,7 @@ def standby_entries(
             now_us = from_us
         if one.until_us > now_us:
             used_nj = standby.awake_mw * (one.until_us - now_us)
-            yield Entry(now_us, used_nj, "awake", name, one.frame, "", users[one.frame])
+            yield Entry(now_us, one.until_us, used_nj, "awake", name, one.frame, "", users[one.frame])
             now_us = one.until_us
         if standby.linger_us is not None:
             awake_us = max(awake_us, one.lingers_until_us(standby))

@@ -47,6 +47,8 @@ class Case:
     profile: Profile
     recording: Recording
     span: Span
+    changes: tuple[str, ...] = ()
+    """What was changed of the documents before, in order: they are changed already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +202,7 @@ def _replay(
         time=time,
         solver_on=placing.solver_on,
         batch=placing.batch,
+        changes=case.changes,
         progress=progress,
         sinks=sinks,
     )

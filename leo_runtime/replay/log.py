@@ -7,12 +7,13 @@ In virtual time the same run gives the same bytes: nothing of it depends on how 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
 from leo_runtime.appending import Appending
+from leo_runtime.frame.entries import Entry
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.replay.replay import Replay
 from leo_runtime.runtime.planner import UNPLACED_BY
@@ -40,6 +41,12 @@ class LogWriter:
         assert self.frames is not None, "a replay begins before its frames end"
         self._file.write(_bytes(_frame(ended, self._solver_mw)))
         self.frames += 1
+
+    def energy(self, entries: Sequence[Entry], settled_us: int, /) -> None:
+        """Nothing of it is written."""
+
+    def end(self, ended: Replay, /) -> None:
+        """Nothing is left to be told."""
 
     def __enter__(self) -> Self:
         """The writer itself."""

@@ -12,6 +12,8 @@ from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import TaskGraph, Workload, file_parameters
 from leo_runtime.errors import InputError, RecordingError
+from leo_runtime.frame.entries import Entry
+from leo_runtime.frame.ledger import run_ledger
 from leo_runtime.frame.lower import MergedWorkload
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.operators import find_operator
@@ -71,6 +73,8 @@ class Replay:
     """The processor whose power is charged for the time that placing each frame took; None: it is not charged."""
     batch: int = 1
     """How many frames were collected before they were placed as one."""
+    changes: tuple[str, ...] = ()
+    """What was changed of the documents before they were run, in order, as `changed` takes it."""
 
 
 def window_lengths(replayed: Replay, graph: TaskGraph) -> dict[str, int]:
@@ -95,7 +99,7 @@ def _windows(replayed: Replay, graph: TaskGraph) -> dict[str, int]:
 
 
 class FrameSink(Protocol):
-    """Told of a replay as it goes on, by the thread that calls `replay`."""
+    """Told of a replay as it goes on, by the thread that calls `replay`: `begin`, all else in turn, and `end`."""
 
     def begin(self, begun: Replay, /) -> None:
         """Nothing has run yet, so it has no frames."""
@@ -103,6 +107,18 @@ class FrameSink(Protocol):
 
     def frame(self, ended: FrameResult, settled_us: int, /) -> None:
         """A frame has ended. Nothing of any that ends later begins before `settled_us`, on the run's clock."""
+        ...
+
+    def energy(self, entries: Sequence[Entry], settled_us: int, /) -> None:
+        """These entries of the ledger are final; none that comes later begins before `settled_us`.
+
+        All of a whole run are its ledger (`run_ledger`), where what one moment after the other is drawn by an idle or
+        sleeping resource may be told in several pieces.
+        """
+        ...
+
+    def end(self, ended: Replay, /) -> None:
+        """All has been told. It is not called where the replay is interrupted, or fails."""
         ...
 
 
@@ -168,13 +184,14 @@ def replay(
     time: Time,
     solver_on: str | None = None,
     batch: int = 1,
+    changes: Sequence[str] = (),
     progress: Progress = lambda *_: None,
     sinks: Sequence[FrameSink] = (),
 ) -> Replay:
     """Submit every frame of a span of a recording to a runtime, and wait for the last answer.
 
     `solver_on` names the processor that solving is charged to. So many frames as `batch` says are collected and placed
-    as one (`Runtime.submit_batch`). `sinks` are told of each frame when it has ended; where the replay is interrupted,
+    as one (`Runtime.submit_batch`). `changes` are told to the sinks: the runtime's documents are changed already. `sinks` are told of each frame when it has ended; where the replay is interrupted,
     also of those that had ended by then. Raises `RecordingError` where the recording does not fit the workload, or the
     span is over before any graph runs.
     """
@@ -193,6 +210,7 @@ def replay(
         frames=(),
         solver_on=solver_on,
         batch=batch,
+        changes=tuple(changes),
     )
     length_us = span.end_us - span.start_us
     if not releases(workload, length_us):
@@ -212,7 +230,13 @@ def replay(
         with suppress(Exception):  # It may have come in the middle of anything.
             told.ended(runtime.results())
         raise
-    return replace(begun, frames=tuple(sorted(told.frames, key=lambda frame: frame.frame)))
+    ended = replace(begun, frames=tuple(sorted(told.frames, key=lambda frame: frame.frame)))
+    graphs = {stage.name: stage.graphs for stage in runtime.merged.stages}
+    entries = run_ledger(ended.frames, runtime.hardware, graphs, end_us=length_us, solver=solver_on).entries
+    for sink in sinks:
+        sink.energy(entries, max((entry.until_us for entry in entries), default=length_us))
+        sink.end(ended)
+    return ended
 
 
 def _submit_all(runtime: Runtime, begun: Replay, told: _Told, progress: Progress) -> None:

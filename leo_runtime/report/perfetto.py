@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -14,6 +14,7 @@ from typing import Any, Self
 from leo_runtime.appending import Appending
 from leo_runtime.documents.problem import Answer, Question
 from leo_runtime.errors import MissingExtraError
+from leo_runtime.frame.entries import Entry
 from leo_runtime.frame.records import FrameResult, StageObservation, TransferObservation
 from leo_runtime.replay.replay import Replay
 from leo_runtime.report.answer import Bar, bars
@@ -64,6 +65,12 @@ class TraceWriter:
             if what is not None:
                 trace.mark(("pipelines", result.graph), what, result.end_us, result.frame)
         self._file.write(trace.packed(until_us=settled_us))
+
+    def energy(self, entries: Sequence[Entry], settled_us: int, /) -> None:
+        """Nothing of it is written."""
+
+    def end(self, ended: Replay, /) -> None:
+        """Nothing is left to be told."""
 
     def __enter__(self) -> Self:
         """The writer itself."""

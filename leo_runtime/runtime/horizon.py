@@ -20,7 +20,8 @@ from leo_runtime.frame.conditions import Conditions
 from leo_runtime.frame.foresight import Foresight
 from leo_runtime.frame.lower import MergedWorkload
 from leo_runtime.frame.window import Earlier, Found, grid_us, round_safely
-from leo_runtime.runtime.windows import Planned, Planning, WindowPlanner
+from leo_runtime.runtime.planned import Planned
+from leo_runtime.runtime.windows import Planning, WindowPlanner
 from leo_runtime.schema import require_writable
 
 

@@ -8,19 +8,21 @@ the same kind: of the same graphs, on the same processors, over the same links.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from leo_runtime.dispatch.plan import Needs, Plan, make_plan
+from leo_runtime.dispatch.plan import Needs, make_plan
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Mode, Placement, Problem
 from leo_runtime.errors import InputError, LeoError, SolverError
 from leo_runtime.frame.batch import Job, Modes, solve_batch, worth_batching
 from leo_runtime.frame.conditions import Conditions, LinkNow
 from leo_runtime.frame.lower import MergedWorkload, frame_problem
+from leo_runtime.frame.records import Solved
 from leo_runtime.frame.window import Found, Window, window_problem
 from leo_runtime.judge import check
 from leo_runtime.operators.own import failure
+from leo_runtime.runtime.planned import Planned
 from leo_runtime.schema import MAX_QUANTITY
 from leo_runtime.solver import SOLVERS, named, plain_limits
 from leo_runtime.solver.context import Context, takes_context
@@ -82,7 +84,7 @@ class Planner:
         self._replanners: dict[Conditions, Replanner] = {}
         self._needs: dict[tuple[str, ...], dict[str, Needs]] = {}
         self._usual: dict[Conditions, Problem] = {}
-        self._plans: dict[_Question, Plan | Placement] = {}
+        self._plans: dict[_Question, Planned | Placement] = {}
         self._answered = False
         self.modes = modes
 
@@ -101,7 +103,7 @@ class Planner:
         together: tuple[str, ...] | None = None,
         batched: Modes | None = None,
         context: Context = NOT_TOLD,
-    ) -> Plan | Placement:
+    ) -> Planned | Placement:
         """The answer to a question, or a placement that says why there is none. Equal questions are asked once.
 
         Of a batch, `frames` are placed as one, `batched` are the modes for all of them at once, and `together` are the
@@ -113,8 +115,8 @@ class Planner:
         if known is not None:
             self._plans[question] = known  # What was asked last is forgotten last.
             replanner = self._replanners.get(conditions.kind()) if frames == 1 else None
-            if isinstance(known, Plan) and replanner is not None:
-                replanner.remember(known.placement)
+            if isinstance(known, Planned) and replanner is not None:
+                replanner.remember(known.plan.placement)
             return known
         problem = self.question(conditions)
         if problem is None:
@@ -137,9 +139,9 @@ class Planner:
             return placement
         self._answered = True
         needs = self.needs(conditions.graphs) if jobs is None else self._batch_needs(conditions.graphs, jobs)
-        plan = make_plan(problem, placement, needs, jobs)
-        self._keep(question, replace(plan, placement=again))
-        return plan
+        planned = Planned(make_plan(problem, placement, needs, jobs), Solved(problem, again))
+        self._keep(question, planned.looked_up())
+        return planned
 
     def question(self, conditions: Conditions) -> Problem | None:
         """The question of a frame by itself; None where a stage has no processor left that could run it."""
@@ -151,7 +153,7 @@ class Planner:
         usable = _usable(self.modes, found.now.lost)
         return window_problem(self._merged, usable, self._hardware, found, usual, usual.name)
 
-    def _keep(self, question: _Question, answer: Plan | Placement) -> None:
+    def _keep(self, question: _Question, answer: Planned | Placement) -> None:
         if len(self._plans) >= MAX_PLANS:
             del self._plans[next(iter(self._plans))]
         self._plans[question] = answer

@@ -15,6 +15,7 @@ from leo_runtime.frame.lower import MergedWorkload
 from leo_runtime.frame.records import (
     FrameResult,
     GraphResult,
+    Solved,
     SpanObservation,
     StageObservation,
     TransferObservation,
@@ -39,6 +40,7 @@ class Submitted:
     """Of each frame of a batch."""
     graphs: tuple[TaskGraph, ...]
     plan: Plan
+    solved: Solved
 
     def job(self, record: StageRecord) -> Job:
         """What a run of it computes."""
@@ -95,6 +97,7 @@ class Results:
             spans=None if done.spans is None else tuple(_span(done.frame, span) for span in done.spans),
             waits_given_up=done.waits_given_up,
             admitted_us=None if done.admitted_us == releases_us[-1] else done.admitted_us,
+            solved=submitted.solved,
         )
 
     def lasted(self, submitted: Submitted, done: FrameDone) -> Iterator[tuple[Key, int, int]]:

@@ -77,11 +77,12 @@ from leo_runtime.runtime.drift import ONE, Drift, Estimate
 from leo_runtime.runtime.horizon import Horizon
 from leo_runtime.runtime.kernels import Kernels, frozen_copy, frozen_view
 from leo_runtime.runtime.options import OptionChanges, RuntimeOptions, chosen_options
+from leo_runtime.runtime.planned import Planned
 from leo_runtime.runtime.planner import FrameSolver, LinksNow, Planner, frame_solver, no_placement
 from leo_runtime.runtime.results import Results, Submitted, energy_nj, unplaced_result
 from leo_runtime.runtime.turns import Turns
 from leo_runtime.runtime.window_solver import window_solver
-from leo_runtime.runtime.windows import Planned, Planning, WindowPlanner
+from leo_runtime.runtime.windows import Planning, WindowPlanner
 from leo_runtime.solver.context import Context
 from leo_runtime.values import seconds, several_names, whole
 
@@ -589,7 +590,7 @@ class Runtime:
             self._links = self._links if links is None else links
             asleep, found, again = self._place(driver, releases_us, names, together)
             wanted = tuple(self._graphs[name] for name in names)
-            if not isinstance(found, Plan):
+            if not isinstance(found, Planned):
                 skipped = found is None
                 why = self._too_many() if found is None else found
                 with self._lock:
@@ -599,11 +600,11 @@ class Runtime:
             with self._lock:
                 frame = self._take(releases_us[-1])
                 if self._kernels is not None:  # First: a frame in flight has its arrays, whatever comes between.
-                    self._kernels.begin(frame, windows, names, found.jobs, releases_us)
-                self._in_flight[frame] = Submitted(frame, releases_us, wanted, found)
+                    self._kernels.begin(frame, windows, names, found.plan.jobs, releases_us)
+                self._in_flight[frame] = Submitted(frame, releases_us, wanted, found.plan, found.solved)
             release_us, give_up_us = releases_us[-1], max(due_us(graph, releases_us) for graph in wanted)
             now_us = max(release_us, driver.clock.now_us())
-            driver.post(FrameAdmitted(now_us, frame, release_us, found, asleep, give_up_us, again))
+            driver.post(FrameAdmitted(now_us, frame, release_us, found.plan, asleep, give_up_us, again))
         return frame
 
     def _own_windows(self, graphs: tuple[str, ...], windows: Windows, copy: bool) -> Windows:
@@ -641,8 +642,8 @@ class Runtime:
 
     def _place(
         self, driver: Driver, releases_us: tuple[int, ...], names: tuple[str, ...], together: tuple[str, ...] | None
-    ) -> tuple[tuple[str, ...], Plan | Placement | None, tuple[tuple[int, Plan], ...]]:
-        """Who sleeps now, a plan, or a placement that says why there is none (None: it is skipped), and new plans of
+    ) -> tuple[tuple[str, ...], Planned | Placement | None, tuple[tuple[int, Plan], ...]]:
+        """Who sleeps now, the plan, or a placement that says why there is none (None: it is skipped), and new plans of
         earlier frames, by number. In turn."""
         frames, horizon = len(releases_us), self._horizon
         with self._lock:
@@ -692,13 +693,13 @@ class Runtime:
                 planned = horizon.plan(window, alone, releases_us[-1])
                 if isinstance(planned, Planned):
                     numbers = (one.frame for one in left)
-                    return window.now.asleep, planned.plan, tuple(zip(numbers, planned.again, strict=False))
+                    return window.now.asleep, planned, tuple(zip(numbers, planned.again, strict=False))
             assert isinstance(planned, Placement)
             return (), planned, ()
         context = Context(releases_us[-1])
         for conditions in questions:
             found = self._planner.plan(conditions, frames=frames, together=together, batched=batched, context=context)
-            if isinstance(found, Plan):
+            if isinstance(found, Planned):
                 break
         return conditions.asleep, found, ()
 

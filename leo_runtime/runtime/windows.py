@@ -19,8 +19,10 @@ from leo_runtime.documents.window import WindowPlacement, WindowProblem
 from leo_runtime.errors import LeoError, SolverError
 from leo_runtime.frame.conditions import Conditions
 from leo_runtime.frame.foresight import Outlook
+from leo_runtime.frame.records import Solved
 from leo_runtime.frame.window import Found, Window
 from leo_runtime.runtime.background import Background
+from leo_runtime.runtime.planned import Investment, Planned
 from leo_runtime.runtime.planner import MAX_PLANS, Planner
 from leo_runtime.runtime.window_solver import WindowSolver
 from leo_runtime.solver.context import Context
@@ -34,26 +36,6 @@ PROOF_MS = 2_000
 PROOFS_WAITING = 32
 CUT_PERCENT = 80
 """An answer that took less of its time was not cut short by it, proved or not: a reserve, for one, unmakes proofs."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Planned:
-    """How a release is placed, and what earlier frames have left with it."""
-
-    plan: Plan
-    again: tuple[Plan, ...] = ()
-    """Of each of `Found.earlier`, in its own time."""
-    investment: Investment | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Investment:
-    """Resources that sleep, and that it would pay to have awake in a run that goes on like this for long enough."""
-
-    resources: tuple[str, ...]
-    repaid_after_us: int
-    until_us: int
-    """The end of the window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,11 +211,10 @@ class WindowPlanner:
     def _alone(self, alone: Conditions, release_us: int) -> Planned | Placement:
         with self._lock:
             self._counts["alone"] += 1
-        plan = self._planner.plan(alone, context=Context(release_us))
-        if not isinstance(plan, Plan):
-            return plan
-        self._remember(plan)
-        return Planned(plan)
+        planned = self._planner.plan(alone, context=Context(release_us))
+        if isinstance(planned, Planned):
+            self._remember(planned.plan)
+        return planned
 
     def _keep(self, found: Found, planned: Planned, counted: str) -> Planned:
         with self._lock:
@@ -247,7 +228,7 @@ class WindowPlanner:
         self._plans.pop(found, None)
         if len(self._plans) >= MAX_PLANS:
             del self._plans[next(iter(self._plans))]
-        self._plans[found] = _looked_up(planned)
+        self._plans[found] = planned.looked_up()
 
     # What several windows repay.
 
@@ -402,13 +383,7 @@ class _Asked:
             )
             for needs, left, earlier in zip(self.needs[1:], window.earlier, self.found.earlier, strict=True)
         )
-        return Planned(plan, again)
-
-
-def _looked_up(planned: Planned) -> Planned:
-    """The plan for the next release that finds the same, which will not have waited for a solver."""
-    plan = planned.plan
-    return replace(planned, plan=replace(plan, placement=plan.placement.model_copy(update={"solve_us": 0})))
+        return Planned(plan, Solved(problem, placement.model_copy(update={"solve_us": 0})), again)
 
 
 def _kept(modes: Sequence[Mode], last: tuple[str, str] | None) -> tuple[Mode, ...]:
