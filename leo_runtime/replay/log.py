@@ -7,7 +7,7 @@ In virtual time the same run gives the same bytes: nothing of it depends on how 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
@@ -57,10 +57,10 @@ class LogWriter:
         self._file.close()
 
 
-def log_lines(replayed: Replay) -> Iterator[str]:
-    """The log of a whole replay, each line with its newline."""
+def log_lines(replayed: Replay, frames: Iterable[FrameResult]) -> Iterator[str]:
+    """The log of a whole replay of these frames, each line with its newline."""
     yield _head(replayed)
-    for frame in replayed.frames:
+    for frame in frames:
         yield _frame(frame, _solver_mw(replayed))
 
 
