@@ -201,8 +201,19 @@ class RunLog:
 
     def standing_entries(self) -> Iterator[Entry]:
         """The energy that is no run's and no transfer's: of waking, being awake, lingering, sleep and solving."""
+        yield from self._standing(None)
+
+    def entries_of(self, number: int) -> Iterator[Entry]:
+        """The energy of one frame: what ran, was sent, and was kept awake or woken for it."""
+        yield from frame_entries(self.at(self.position(number)))
+        told_of = re.compile(rb'"frame":\s*%d\b' % number)  # Most lines need not be parsed.
+        yield from (entry for entry in self._standing(told_of) if entry.frame == number)
+
+    def _standing(self, told_of: re.Pattern[bytes] | None) -> Iterator[Entry]:
         for offset, line in zip(self._energy_offsets, self._energy_lines, strict=True):
             text = self._line_at(offset)
+            if told_of is not None and told_of.search(text) is None:
+                continue
             if isinstance(self.head, RunLine1):
                 frame = self._parse(FrameLine1, text, line)
                 graphs = tuple(dict.fromkeys(seen.graph for seen in frame.graphs))
