@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("schema", "values", "clock", "progress", "appending"),
+    ("schema", "values", "frozen", "clock", "progress", "appending", "version"),
     ("operators",),
     ("documents.problem", "documents.hardware"),
     ("documents",),
