@@ -212,11 +212,17 @@ def test_schemas_are_listed_and_printed(capsys):
     status, out, _ = run(capsys, "schema")
     assert status == 0
     kinds = ["problem", "placement", "window", "window-placement", "workload", "hardware", "profile", "recording"]
-    assert out.split() == kinds
-    for name in out.split():
+    assert out.split() == [*kinds, "log"]
+    for name in kinds:
         status, text, _ = run(capsys, "schema", name)
         assert status == 0
         assert json.loads(text)["properties"]["format"]["const"].startswith("leo-")
+
+
+def test_the_schema_of_a_log_is_that_of_its_lines(capsys):
+    schema = json.loads(run(capsys, "schema", "log")[1])
+    assert set(schema["discriminator"]["mapping"]) == {"run", "question", "frame", "energy", "resumed", "end"}
+    assert schema["$defs"]["RunLine"]["properties"]["format"]["const"] == "leo-log/2"
 
 
 def test_a_schema_accepts_what_the_command_accepts(capsys):
@@ -287,7 +293,7 @@ def test_a_request_has_a_field_for_every_argument(name):
 
 def test_every_file_of_a_command_is_a_command():
     files = {path.stem for path in Path(cli.__file__).parent.joinpath("command").glob("*.py")}
-    assert files == {*cli.COMMANDS, "__init__", "shared"}
+    assert files == {*cli.COMMANDS, "__init__", "run_files", "shared"}
 
 
 def test_help_imports_nothing_that_takes_long():

@@ -21,7 +21,7 @@ from leo_runtime.recordings.recording import LinkSample, Recording, RecordingMan
 from leo_runtime.recordings.stream import RecordedStream
 from leo_runtime.replay.compare import Compared, Placing
 from leo_runtime.replay.figures import Failure
-from leo_runtime.replay.log import LogWriter, log_lines
+from leo_runtime.replay.log import LogWriter
 from leo_runtime.replay.replay import FrameSink, Replay, Span, releases, replay, streams_read
 from leo_runtime.replay.sinks import KeptFrames
 from leo_runtime.replay.summary import RunningSummary
@@ -175,10 +175,10 @@ def test_gates_that_could_not_be_waited_for_are_counted_and_said(folder):
 
 
 def test_a_log_has_a_line_a_frame_and_repeats_to_the_byte(folder):
-    first, second = (list(log_lines(*run_kept(folder, noise=100_000))) for _ in range(2))
+    first, second = (recorded.log_lines(*run_kept(folder, noise=100_000)) for _ in range(2))
     assert first == second
-    head, *frames = [json.loads(line) for line in first]
-    assert (head["format"], head["time"], head["recording"]) == ("leo-log/1", "virtual", "beeps")
+    head, frames = json.loads(first[0]), recorded.logged(first)
+    assert (head["format"], head["time"], head["recording"]["name"]) == ("leo-log/2", "virtual", "beeps")
     assert [frame["release_us"] for frame in frames] == [500_000 * n for n in range(1, 9)]
     assert frames[2]["graphs"][0]["label"] == "loud"
 
@@ -189,7 +189,7 @@ def test_a_log_says_of_a_frame_without_an_answer_that_it_is_unplaced_and_why(fol
     why = {"unplaced": no_placement("skipped: 8 frames are in flight")}
     why["infeasible"] = why["unplaced"].model_copy(update={"solver": "exact", "reason": "no link from a to b"})
     frames = tuple(replace(frame, placement=one, graphs=graphs, stages=()) for one in why.values())
-    _, *logged, fine = map(json.loads, log_lines(replayed, (*frames, frame)))
+    *logged, fine = recorded.logged(recorded.log_lines(replayed, (*frames, frame)))
     assert [(line["status"], line["reason"]) for line in logged] == [(s, p.reason) for s, p in why.items()]
     assert "reason" not in fine, "nothing failed in it"
 
@@ -202,7 +202,7 @@ def test_frames_that_are_skipped_for_others_are_logged_as_unplaced(folder):
         kept = KeptFrames()
         replayed = replay(runtime, recording, Span.of(recording), policy="exact", time="virtual", sinks=[kept])
         assert runtime.skipped
-    lines = [json.loads(line) for line in log_lines(replayed, kept.frames)][1:]
+    lines = recorded.logged(recorded.log_lines(replayed, kept.frames))
     skipped = [line["reason"] for line in lines if line["status"] == "unplaced"]
     assert skipped == ["skipped: 1 frames are in flight"] * runtime.skipped
     assert not any(line["status"] == "infeasible" for line in lines)

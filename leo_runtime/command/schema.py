@@ -11,7 +11,7 @@ from leo_runtime.command.shared import DONE, put
 from leo_runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from leo_runtime.schema import Document
+    from pydantic import BaseModel
 
 EXAMPLE = "schema problem"
 
@@ -26,8 +26,10 @@ DOCUMENTS = {
     "hardware": ("leo_runtime.documents.hardware", "Hardware"),
     "profile": ("leo_runtime.documents.profile", "Profile"),
     "recording": ("leo_runtime.recordings.recording", "RecordingManifest"),
+    "log": ("leo_runtime.replay.log_lines", "LogLine"),
 }
-"""Every kind of document and the model that reads it, by the name in its format (`window`: the second format)."""
+"""Every kind of document and the model that reads it, by the name in its format (`window`: the second format; `log`:
+any line of one)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +77,10 @@ def _describe_parameters(schema: dict[str, Any]) -> None:
         kinds.append({"if": {"properties": {"operator": {"const": operator.name}}}, "then": then})
 
 
-def document_model(name: str) -> type[Document]:
+def document_model(name: str) -> type[BaseModel]:
     """The model of a kind of document, one of `DOCUMENTS`."""
     from importlib import import_module
 
     module, model = DOCUMENTS[name]
-    found: type[Document] = getattr(import_module(module), model)
+    found: type[BaseModel] = getattr(import_module(module), model)
     return found

@@ -187,11 +187,12 @@ def round_safely(found: Found, grid_us: int) -> Found:
         )
         for one in found.earlier
     )
-    return replace(
-        found,
-        now=replace(found.now, ready_us=ready),
-        awake_until_us=tuple(sorted(entry for entry in awake if entry[1])),
-        earlier=earlier,
+    return Found(
+        replace(found.now, ready_us=ready) if ready else found.now,
+        found.outlook,
+        tuple(sorted([entry for entry in awake if entry[1]])),
+        found.chances,
+        earlier,
     )
 
 

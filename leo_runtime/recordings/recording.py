@@ -6,7 +6,7 @@ of its format. Samples are evenly spaced from time 0 on, but those of events, ea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -25,7 +25,7 @@ from leo_runtime.recordings.csv_text import read_csv
 from leo_runtime.recordings.events import newest
 from leo_runtime.recordings.from_messages import read_messages
 from leo_runtime.recordings.labels import read_labels
-from leo_runtime.recordings.links import LinkFile, read_links
+from leo_runtime.recordings.links import LinkFile, changed_links, read_links
 from leo_runtime.recordings.links import LinkSample as LinkSample
 from leo_runtime.recordings.loggers import READERS
 from leo_runtime.recordings.message_labels import read_message_labels
@@ -173,6 +173,17 @@ class Recording:
             {name: data.times_us for name, data in found.items() if data.times_us is not None},
             {name: data.timing for name, data in found.items() if data.timing is not None},
         )
+
+    def with_changes(self, hardware: Hardware, changes: Sequence[str]) -> Self:
+        """The same recording with what it says of links changed as `changed` has made `hardware` of another one.
+
+        What a recording says goes before what the hardware says: without this, half the bandwidth would be none of it.
+        Raises `InputError`.
+        """
+        links = changed_links(self.manifest.links, hardware, changes)
+        if links == self.manifest.links:
+            return self
+        return replace(self, manifest=self.manifest.model_copy(update={"links": links}))
 
     @property
     def duration_us(self) -> int:

@@ -167,6 +167,11 @@ def number(value: float, decimals: int) -> str:
     return f"{mantissa}e{int(exponent)}" if exponent else mantissa
 
 
+def millijoules(nanojoules: float) -> str:
+    """An energy in mJ, to a hundredth; of less than a tenth two digits."""
+    return number(nanojoules / 1e6, 2)
+
+
 _ENERGY_UNITS = (("MJ", 10**15), ("kJ", 10**12), ("J", 10**9), ("mJ", 10**6), ("uJ", 10**3), ("nJ", 1))
 
 
