@@ -42,7 +42,12 @@ def table(
         for c, name in enumerate(header)
     ]
     coloured = red if look.is_coloured else ()
-    parts = [_lines(_fitted(block, look), totals is not None, coloured) for block in _blocks(columns, keys, look)]
+    parts = []
+    for block in _blocks(columns, keys, look):
+        has_totals = totals is not None
+        if has_totals and not any(column.cells[-1] for column in block[keys:]):
+            block, has_totals = [replace(column, cells=column.cells[:-1]) for column in block], False
+        parts.append(_lines(_fitted(block, look), has_totals, coloured))
     return "\n".join(parts)
 
 
