@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.workload import Stream, Workload
-from leo_runtime.errors import DocumentError, RecordingError
+from leo_runtime.errors import DocumentError, RecordingError, did_you_mean
 from leo_runtime.recordings.align import on_one_clock
 from leo_runtime.recordings.av_sound import read_av_sound
 from leo_runtime.recordings.cameras import read_folder, read_video
@@ -235,10 +235,10 @@ class Recording:
         for stream in self.manifest.streams:
             if stream.name == name:
                 return stream
-        names = ", ".join(stream.name for stream in self.manifest.streams)
+        names = did_you_mean(name, [stream.name for stream in self.manifest.streams], "it has")
         raise RecordingError(
             f"recording `{self.manifest.name}` has no stream `{name}`",
-            hint=f"it has {names}; give another recording, or a workload that reads those",
+            hint=f"{names}; give another recording, or a workload that reads those",
         )
 
     def window(self, stream: str, end_us: int, samples: int) -> np.ndarray:

@@ -31,7 +31,7 @@ from leo_runtime.documents.problem import (
     TransferRun,
 )
 from leo_runtime.documents.window import CERTAIN, WindowPlacement, WindowProblem
-from leo_runtime.errors import InputError, SolverError
+from leo_runtime.errors import InputError, SolverError, did_you_mean
 from leo_runtime.judge import CheckReport, check
 from leo_runtime.judge.window import check_window
 from leo_runtime.solver import solve
@@ -119,8 +119,8 @@ def explain(
     report = _judged(problem, placement)
     limit_nodes = whole(limit_nodes, "limit_nodes")
     if stage is not None and all(stage != known.name for known in problem.stages):
-        names = ", ".join(known.name for known in problem.stages)
-        raise InputError(f'`{problem.name}` has no stage "{stage}"', hint=f"its stages are {names}")
+        names = [known.name for known in problem.stages]
+        raise InputError(f'`{problem.name}` has no stage "{stage}"', hint=did_you_mean(stage, names, "its stages are"))
     if report.violations:
         raise InputError(
             f"`{problem.name}`: the placement breaks a rule ({report.violations[0]})",
