@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from leo_runtime import __version__
-from leo_runtime.command.shared import INTERRUPTED, PIPE_CLOSED, WRONG_USE, discard_output, say
+from leo_runtime.command.shared import INTERRUPTED, PIPE_CLOSED, WRONG_USE, begin, complain, discard_output
 from leo_runtime.errors import LeoError
 
 COMMANDS = {
@@ -57,8 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if sys.stderr is None:  # Closed by whoever started this; talk must not go where data does.
         sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  # it stays until the process ends
     if sys.stdout is None:
-        say("standard output is closed")
-        say("hint: send it to a file, or to /dev/null")
+        complain("standard output is closed")
+        complain("hint: send it to a file, or to /dev/null")
         return WRONG_USE
     words = sys.argv[1:] if arguments is None else list(arguments)
     parsed = _parser(words).parse_args(words)
@@ -68,28 +68,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except LeoError as error:
-        say(str(error))
+        complain(str(error))
         if error.hint:
-            say(f"hint: {error.hint}")
+            complain(f"hint: {error.hint}")
         return WRONG_USE
     except BrokenPipeError:
         # Whoever read the output has enough; what is still buffered must not complain at exit.
         discard_output()
         return PIPE_CLOSED
     except KeyboardInterrupt:
-        say("interrupted")
+        complain("interrupted")
         return INTERRUPTED
     except Exception as error:
         if not isinstance(error.__cause__, KeyboardInterrupt):
             raise
-        say("interrupted")  # As a class was made: Python turns what is raised there into a RuntimeError.
+        complain("interrupted")  # As a class was made: Python turns what is raised there into a RuntimeError.
         return INTERRUPTED
+
+
+class _Parser(argparse.ArgumentParser):
+    """Every command and action can be quiet, wherever on the line that is said."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        # Suppressed: an action's default would take the place of what its command was given.
+        says = "only data and errors: no progress, no talk"
+        self.add_argument("-q", "--quiet", action="store_true", default=argparse.SUPPRESS, help=says)
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     """All commands by name, and the arguments of the one that is given."""
     given = next((word for word in words if not word.startswith("-")), None)
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="leo-runtime",
         description="Decides, frame by frame, which stage of which sensing pipeline runs where, and runs it.",
         epilog="Exit status: 0 done, 1 answered no (infeasible, rules broken, something failed in a replay), "
@@ -109,5 +119,6 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
 
 def _run(command: Command, parsed: argparse.Namespace) -> int:
     """Make the command's request of what was parsed, and run it."""
+    begin(quiet=getattr(parsed, "quiet", False))
     given = {field.name: getattr(parsed, field.name) for field in fields(command.Request)}
     return command.run(command.Request(**given))

@@ -29,8 +29,8 @@ from leo_runtime.frame.conditions import Conditions
 from leo_runtime.frame.lower import MergedWorkload, merge, price
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.judge import check
-from leo_runtime.replay.replay import Span, replay
-from leo_runtime.replay.summary import energy
+from leo_runtime.replay.replay import Replay, Span, replay
+from leo_runtime.replay.sinks import KeptFrames
 from leo_runtime.runtime import kernels as computing
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.solver import solve
@@ -215,12 +215,13 @@ def loaded(folder: Path) -> Any:
     return workload, hardware, profile, recording
 
 
-def run(folder: Path, batch: int, **options: Any) -> Any:
+def run(folder: Path, batch: int, **options: Any) -> tuple[Replay, tuple[FrameResult, ...]]:
+    kept = KeptFrames()
     workload, hardware, profile, recording = loaded(folder)
     with Runtime.simulated(workload, hardware, profile, backends=recorded.cpus(hardware), **options) as runtime:
-        return replay(
-            runtime, recording, Span.of(recording), policy=str(options.get("solver")), time="virtual", batch=batch
-        )
+        policy, span = str(options.get("solver")), Span.of(recording)
+        replayed = replay(runtime, recording, span, policy=policy, time="virtual", batch=batch, sinks=[kept])
+    return replayed, kept.frames
 
 
 def found(frames: tuple[FrameResult, ...]) -> list[tuple[int, str, str | None]]:
@@ -230,14 +231,13 @@ def found(frames: tuple[FrameResult, ...]) -> list[tuple[int, str, str | None]]:
 @pytest.mark.parametrize("size", [2, 3, 4, 8, 20])
 @pytest.mark.parametrize("solver", ["exact", "greedy"])
 def test_a_batch_finds_what_its_frames_find_alone(folder: Path, size: int, solver: str) -> None:
-    alone, together = run(folder, 1, solver=solver), run(folder, size, solver=solver)
-    assert found(together.frames) == found(alone.frames)
-    assert len(together.frames) == -(-8 // size)
+    (_, alone), (_, together) = run(folder, 1, solver=solver), run(folder, size, solver=solver)
+    assert found(together) == found(alone)
+    assert len(together) == -(-8 // size)
 
 
 def test_what_runs_together_is_charged_once_and_leaves_out_closed_gates(folder: Path) -> None:
-    alone, collected = run(folder, 1, solver="exact"), run(folder, 8, solver="exact")
-    (frame,) = collected.frames
+    (alone, _), (collected, (frame,)) = run(folder, 1, solver="exact"), run(folder, 8, solver="exact")
     (features,) = [seen for seen in frame.stages if frame.jobs[seen.stage].stage == "features"]
     assert (features.stage, features.resource, features.outcome) == ("features#all", "dsp", "done")
     opened = sum(graph.outcome == "done" for graph in frame.graphs)
@@ -250,10 +250,10 @@ def test_what_runs_together_is_charged_once_and_leaves_out_closed_gates(folder: 
     assert all(frame.jobs[stage].stage == "loudness" for stage in silent)
     assert all(graph.deadline_us == frame.release_us + 8 * 100_000 for graph in frame.graphs)
     assert not any(graph.missed for graph in frame.graphs)
-    ledger = energy(collected)
-    assert set(ledger.by_graph()) <= {"beeps", ""}
-    assert ledger.by_cause()["run"] == sum(seen.nj for seen in frame.stages)
-    assert ledger.by_cause()["run"] < energy(alone).by_cause()["run"]
+    energy = collected.summary.energy
+    assert set(energy.by_graph) <= {"beeps", ""}
+    assert energy.by_cause["run"] == sum(seen.nj for seen in frame.stages)
+    assert energy.by_cause["run"] < alone.summary.energy.by_cause["run"]
 
 
 def test_a_batch_goes_on_without_a_lost_processor(folder: Path) -> None:

@@ -129,7 +129,7 @@ def test_a_virtual_replay_prints_its_tables_and_writes_its_log(capsys):
         "gpu-first",
         "greedy",
     ]
-    assert "in virtual time 100%" in err
+    assert "%" not in err  # It took less than a minute.
     assert len(recorded.logged(Path("out/beeps.virtual/log.jsonl").read_text(encoding="utf-8"))) == 8
 
 

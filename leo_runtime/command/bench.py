@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
-from leo_runtime.command.shared import DONE, positive, put, say
+from leo_runtime.command.shared import DONE, bar, complain, positive, put
 
 EXAMPLE = "bench audio --json"
 
@@ -31,14 +31,13 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(request: Request) -> int:
     """Measure, and print the table. Returns the exit status."""
     from leo_runtime.measure import bench_audio
-    from leo_runtime.progress import ProgressBar
     from leo_runtime.report import tables as report
 
-    with ProgressBar("measuring") as progress:
+    with bar("measuring") as progress:
         rows = bench_audio.bench(request.rounds, progress)
     for row in rows:
         for note in row.notes:
-            say(f"not measured: {row.processor}: {note}")
+            complain(f"not measured: {row.processor}: {note}")
     if request.json:
         put(json.dumps(bench_audio.as_json(rows), indent=1) + "\n")
     else:

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from leo_runtime.command.shared import ANSWERED_NO, DONE, add_machine, put, say
+from leo_runtime.command.shared import ANSWERED_NO, DONE, add_machine, bar, complain, put
 
 EXAMPLE = "calibrate --out host.profile.json"
 
@@ -39,7 +39,6 @@ def run(request: Request) -> int:
     from leo_runtime import shipped
     from leo_runtime.measure import calibrate, measure
     from leo_runtime.measure.energy import whole_machine
-    from leo_runtime.progress import ProgressBar
     from leo_runtime.report import tables as report
     from leo_runtime.schema import require_writable
 
@@ -47,7 +46,7 @@ def run(request: Request) -> int:
     recording = shipped.recording(request.recording)
     if request.out is not None:
         require_writable(request.out, request.workload, request.hardware)
-    with ProgressBar("calibrating") as progress:
+    with bar("calibrating") as progress:
         found = calibrate.calibrate(
             workload,
             hardware,
@@ -57,11 +56,11 @@ def run(request: Request) -> int:
             progress=progress,
         )
     for what, error in found.missing:
-        say(f"not measured: {what}: {error}")
+        complain(f"not measured: {what}: {error}")
         if error.hint:
-            say(f"hint: {error.hint}")
+            complain(f"hint: {error.hint}")
     for stage in found.unmeasured:
-        say(f"stage `{stage}` could be measured on no processor: the workload cannot run with this profile")
+        complain(f"stage `{stage}` could be measured on no processor: the workload cannot run with this profile")
     status = ANSWERED_NO if found.unmeasured else DONE
     if request.out is None:
         put(found.profile.to_json())

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from leo_runtime.command.shared import DONE, amount, positive, put, say
+from leo_runtime.command.shared import DONE, amount, bar, positive, put, say
 from leo_runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -153,11 +153,10 @@ def _require_written(out: Path, files: tuple[str, ...]) -> None:
 
 def _bar(title: str, recording: Recording) -> AbstractContextManager[Progress]:
     """A bar where it takes long."""
-    from leo_runtime.progress import ProgressBar
     from leo_runtime.recordings.samples import sample_bytes
 
     whole_bytes = sum(len(samples) * sample_bytes(samples) for samples in recording.samples.values())
-    return ProgressBar(title) if whole_bytes > _LONG_BYTES else nullcontext(lambda *_: None)
+    return bar(title) if whole_bytes > _LONG_BYTES else nullcontext(lambda *_: None)
 
 
 def _cut(request: Request, recording: Recording) -> Recording:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from leo_runtime.command.shared import ANSWERED_NO, DONE, amount, count, positive, put, say
+from leo_runtime.command.shared import ANSWERED_NO, DONE, amount, bar, count, positive, put, say
 from leo_runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -121,9 +121,8 @@ def run(request: Request) -> int:
     """Replay as asked, print tables or JSON, and write logs and traces. Returns the exit status."""
     from leo_runtime import shipped, solver
     from leo_runtime.command.run_files import RunFiles
-    from leo_runtime.progress import ProgressBar
     from leo_runtime.recordings.recording import check_streams
-    from leo_runtime.replay import compare, summary
+    from leo_runtime.replay import compare
     from leo_runtime.replay.replay import check_files
     from leo_runtime.report import replay_text
 
@@ -140,17 +139,17 @@ def run(request: Request) -> int:
         case = compare.Case(workload, hardware, profile, recording, span)
         name = f"{recording.manifest.name}.{time}"
         with RunFiles(request.out, name, _settings(request, placing)) as files:
-            one = compare.compare(case, time, placing, others=not request.no_compare, bar=ProgressBar, sinks=[files])
+            one = compare.compare(case, time, placing, others=not request.no_compare, bar=bar, sinks=[files])
         if not request.json:
             put(replay_text.text(one, files.paths))
         if request.plot is not None and time == "virtual":
             from leo_runtime.report.plots import plot_replay
 
-            plot_replay(one.replayed, one.totals, request.plot, part=summary.busiest(one.replayed))
+            plot_replay(one.replayed, one.totals, request.plot)
         ran.append(one)
     if request.json:
         put(json.dumps([replay_text.figures(one) for one in ran], indent=1) + "\n")
-    broken = [failure for one in ran for failure in summary.failures(one.replayed) if not failure.is_overload]
+    broken = [failure for one in ran for failure in one.replayed.summary.failures if not failure.is_overload]
     return ANSWERED_NO if broken else DONE
 
 
@@ -290,10 +289,9 @@ def _profile(request: Request, time: Time, workload: Workload, hardware: Hardwar
     if request.live and request.profile is not None:
         return shipped.profile(request.profile)
     from leo_runtime.measure.kept_profile import kept_or_measured
-    from leo_runtime.progress import ProgressBar
     from leo_runtime.schema import require_writable
 
     path = request.out / f"{hardware.name}.profile.json"
     require_writable(path)
-    with ProgressBar("calibrating") as progress:
+    with bar("calibrating") as progress:
         return kept_or_measured(path, workload, hardware, recording, tell=say, progress=progress)

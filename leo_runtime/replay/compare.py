@@ -16,7 +16,7 @@ from leo_runtime.documents.window import WindowPlacement, WindowProblem
 from leo_runtime.documents.workload import Workload
 from leo_runtime.progress import Progress
 from leo_runtime.recordings.recording import Recording
-from leo_runtime.replay import summary
+from leo_runtime.replay.figures import Total
 from leo_runtime.replay.replay import FrameSink, Replay, Span, Time, replay
 from leo_runtime.replay.shared_kernels import SharedKernels
 from leo_runtime.runtime.options import RuntimeOptions
@@ -102,7 +102,7 @@ class Compared:
     """Processors that are not here."""
     left_out: Mapping[str, str]
     """Kernels that cannot be loaded, as "stage (variant) on processor"."""
-    totals: tuple[summary.Total, ...]
+    totals: tuple[Total, ...]
     not_held: Mapping[str, str] = field(default_factory=dict)
     """Processors that were to be kept awake, and what their backends said instead."""
     planning: Planning | None = None
@@ -127,12 +127,11 @@ def compare(
         }
         planning = runtime.planning if placing.stages_of_windows else None
         not_held = {name: f"{failed.last}, {failed.count} times" for name, failed in runtime.hold_failures.items()}
-    own = _total(replayed)
-    totals = (own, *(beside(case, time, placing, bar) if others else ()))
+    totals = (replayed.total, *(beside(case, time, placing, bar) if others else ()))
     return Compared(replayed, missing, left_out, totals, not_held, planning)
 
 
-def beside(case: Case, time: Time, placing: Placing, bar: Bar) -> tuple[summary.Total, ...]:
+def beside(case: Case, time: Time, placing: Placing, bar: Bar) -> tuple[Total, ...]:
     """The other policies in virtual time, planned as in the time given; beside a real replay also its own.
 
     Beside a replay in batches, or in windows, there is the same policy frame by frame.
@@ -155,15 +154,10 @@ def beside(case: Case, time: Time, placing: Placing, bar: Bar) -> tuple[summary.
                 bar(f"beside it, {called}") as progress,
                 _simulated(case, other, other.solver(time), once.backends) as runtime,
             ):
-                # Its frames are let go of before the next one's.
-                totals.append(replace(_total(_replay(runtime, case, "virtual", other, progress)), policy=called))
+                totals.append(replace(_replay(runtime, case, "virtual", other, progress).total, policy=called))
     finally:
         once.close()
     return tuple(totals)
-
-
-def _total(replayed: Replay) -> summary.Total:
-    return summary.total(replayed, summary.energy(replayed))
 
 
 def _runtime(case: Case, time: Time, placing: Placing) -> Runtime:

@@ -2,124 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any
 
-from leo_runtime.documents.hardware import Hardware
-from leo_runtime.documents.profile import Profile
-from leo_runtime.documents.workload import TaskGraph, Workload, file_parameters
+from leo_runtime.documents.workload import Workload, file_parameters
 from leo_runtime.errors import InputError, RecordingError
-from leo_runtime.frame.entries import Entry
 from leo_runtime.frame.ledger import run_ledger
-from leo_runtime.frame.lower import MergedWorkload
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.operators import find_operator
 from leo_runtime.progress import Progress
 from leo_runtime.recordings.recording import Recording, check_links, check_streams
+from leo_runtime.replay.figures import Time as Time
+from leo_runtime.replay.identity import Replay as Replay
+from leo_runtime.replay.identity import Span as Span
+from leo_runtime.replay.identity import window_samples
+from leo_runtime.replay.sinks import FrameSink as FrameSink
+from leo_runtime.replay.summary import RunningSummary
 from leo_runtime.runtime.runtime import Runtime
-from leo_runtime.values import lasting_us
-
-Time = Literal["virtual", "real"]
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """The part of a recording that is replayed. The run's clock starts at its start."""
-
-    start_us: int
-    end_us: int
-
-    @classmethod
-    def of(
-        cls,
-        recording: Recording,
-        start_us: int = 0,
-        length_us: int | None = None,
-        streams: Collection[str] | None = None,
-    ) -> Span:
-        """So much of a recording from `start_us` on, as far as these streams go; None: all that is left, all streams.
-
-        Raises `RecordingError` for nothing.
-        """
-        lasts_us = recording.lasts_us(streams) if streams else recording.duration_us
-        end_us = lasts_us if length_us is None else min(lasts_us, start_us + length_us)
-        if end_us <= start_us:
-            raise RecordingError(
-                f"recording `{recording.manifest.name}` lasts {lasts_us} us, nothing is left at {start_us}",
-                hint="events alone last up to the last of them: read a stream with a rate, too"
-                if streams and all(recording.stream(name).kind == "events" for name in streams)
-                else f"begin before {lasts_us / 1e6:g} s",
-            )
-        return cls(start_us, end_us)
-
-
-@dataclass(frozen=True, slots=True)
-class Replay:
-    """A recording run through a workload on a machine under one policy."""
-
-    policy: str
-    time: Time
-    workload: Workload
-    hardware: Hardware
-    profile: Profile
-    recording: Recording
-    span: Span
-    merged: MergedWorkload
-    frames: tuple[FrameResult, ...]
-    solver_on: str | None = None
-    """The processor whose power is charged for the time that placing each frame took; None: it is not charged."""
-    batch: int = 1
-    """How many frames were collected before they were placed as one."""
-    changes: tuple[str, ...] = ()
-    """What was changed of the documents before they were run, in order, as `changed` takes it."""
-
-
-def window_lengths(replayed: Replay, graph: TaskGraph) -> dict[str, int]:
-    """How long the window of each stream that a graph reads is, in us."""
-    rates = {stream.name: stream.rate_hz for stream in replayed.workload.streams}
-    # The last events may be of any time: what is decided about them is decided once a period.
-    return {
-        name: lasting_us(rates[name], samples) if rates[name] else graph.period_us
-        for name, samples in _windows(replayed, graph).items()
-    }
-
-
-def _windows(replayed: Replay, graph: TaskGraph) -> dict[str, int]:
-    """How many samples the longest window of each stream has that a graph reads."""
-    found: dict[str, int] = {}
-    for stage in graph.stages:
-        bound = replayed.merged.stage(replayed.merged.names[graph.name, stage.name]).bound
-        if bound.operator.is_source:
-            params = next(iter(bound.params.values()))
-            found[params.stream] = max(found.get(params.stream, 0), params.samples)
-    return found
-
-
-class FrameSink(Protocol):
-    """Told of a replay as it goes on, by the thread that calls `replay`: `begin`, all else in turn, and `end`."""
-
-    def begin(self, begun: Replay, /) -> None:
-        """Nothing has run yet, so it has no frames."""
-        ...
-
-    def frame(self, ended: FrameResult, settled_us: int, /) -> None:
-        """A frame has ended. Nothing of any that ends later begins before `settled_us`, on the run's clock."""
-        ...
-
-    def energy(self, entries: Sequence[Entry], settled_us: int, /) -> None:
-        """These entries of the ledger are final; none that comes later begins before `settled_us`.
-
-        All of a whole run are its ledger (`run_ledger`), where what one moment after the other is drawn by an idle or
-        sleeping resource may be told in several pieces.
-        """
-        ...
-
-    def end(self, ended: Replay, /) -> None:
-        """All has been told. It is not called where the replay is interrupted, or fails."""
-        ...
 
 
 def streams_read(workload: Workload) -> tuple[str, ...]:
@@ -188,7 +90,8 @@ def replay(
     progress: Progress = lambda *_: None,
     sinks: Sequence[FrameSink] = (),
 ) -> Replay:
-    """Submit every frame of a span of a recording to a runtime, and wait for the last answer.
+    """Submit every frame of a span of a recording to a runtime, and wait for the last answer: its `summary` says what
+    came of it. Frames are let go of when they have ended; a sink `KeptFrames` keeps them.
 
     `solver_on` names the processor that solving is charged to. So many frames as `batch` says are collected and placed
     as one (`Runtime.submit_batch`). `changes` are told to the sinks: the runtime's documents are changed already.
@@ -208,7 +111,6 @@ def replay(
         recording,
         span,
         runtime.merged,
-        frames=(),
         solver_on=solver_on,
         batch=batch,
         changes=tuple(changes),
@@ -221,7 +123,7 @@ def replay(
             f"`{recording.manifest.name}`, the first one would at {first_us}",
             hint="replay more of it, or another recording",
         )
-    told = _Told(sinks)
+    told = _Told(begun, sinks)
     for sink in sinks:
         sink.begin(begun)
     try:
@@ -231,20 +133,14 @@ def replay(
         with suppress(Exception):  # It may have come in the middle of anything.
             told.ended(runtime.results())
         raise
-    ended = replace(begun, frames=tuple(sorted(told.frames, key=lambda frame: frame.frame)))
-    graphs = {stage.name: stage.graphs for stage in runtime.merged.stages}
-    entries = run_ledger(ended.frames, runtime.hardware, graphs, end_us=length_us, solver=solver_on).entries
-    for sink in sinks:
-        sink.energy(entries, max((entry.until_us for entry in entries), default=length_us))
-        sink.end(ended)
-    return ended
+    return told.whole()
 
 
 def _submit_all(runtime: Runtime, begun: Replay, told: _Told, progress: Progress) -> None:
-    recording, start_us, length_us = begun.recording, begun.span.start_us, begun.span.end_us - begun.span.start_us
+    recording, start_us, length_us = begun.recording, begun.span.start_us, begun.length_us
     links = sorted(recording.manifest.links, key=lambda sample: sample.time_us)
     now: dict[tuple[str, str], tuple[int, int | None] | None] = {}
-    windows = {graph.name: _windows(begun, graph) for graph in begun.workload.graphs}
+    windows = {graph.name: window_samples(begun, graph) for graph in begun.workload.graphs}
     periods_us = {graph.name: graph.period_us for graph in begun.workload.graphs}
     for releases_us, graphs in batches(runtime, length_us, begun.batch):
         while links and links[0].time_us <= start_us + releases_us[-1]:
@@ -288,11 +184,13 @@ def _gap_us(recording: Recording, windows: Mapping[str, int], period_us: int, en
 
 
 class _Told:
-    """The frames that have ended, each of which all sinks have been told of."""
+    """Tells all sinks, and the summary, of what has ended."""
 
-    def __init__(self, sinks: Sequence[FrameSink]) -> None:
-        self.frames: list[FrameResult] = []
+    def __init__(self, begun: Replay, sinks: Sequence[FrameSink]) -> None:
+        self._begun = begun
         self._sinks = sinks
+        self._summary = RunningSummary(begun)
+        self._frames: list[FrameResult] = []
         self._running: dict[int, int] = {}
         """Releases of frames that have not ended, in order."""
         self._over: dict[int, Mapping[tuple[int, str], int]] = {}
@@ -309,9 +207,24 @@ class _Told:
             self._running.pop(frame.frame, None)
             settled_us = next(iter(self._running.values()), self._last_us)
             marked = _marked(frame, self._over.pop(frame.frame, {}))
-            self.frames.append(marked)
+            self._frames.append(marked)
+            self._summary.frame(marked, settled_us)
             for sink in self._sinks:
                 sink.frame(marked, settled_us)
+
+    def whole(self) -> Replay:
+        begun = self._begun
+        graphs = {stage.name: stage.graphs for stage in begun.merged.stages}
+        entries = run_ledger(
+            self._frames, begun.hardware, graphs, end_us=begun.length_us, solver=begun.solver_on
+        ).entries
+        end_us = max([begun.length_us, *(entry.until_us for entry in entries)])
+        self._summary.energy(entries)
+        ended = replace(begun, summary=self._summary.whole(end_us))
+        for sink in self._sinks:
+            sink.energy(entries, end_us)
+            sink.end(ended)
+        return ended
 
 
 def _marked(frame: FrameResult, over: Mapping[tuple[int, str], int]) -> FrameResult:

@@ -15,8 +15,8 @@ from leo_runtime.operators import Work
 from leo_runtime.report.answer import Bar, bars
 
 if TYPE_CHECKING:
-    from leo_runtime.replay.replay import Replay, Span
-    from leo_runtime.replay.summary import Total
+    from leo_runtime.replay.figures import Total
+    from leo_runtime.replay.identity import Replay
 
 PROCESSOR_COLOURS = {"cpu": "#c44e52", "gpu": "#4c72b0", "dsp": "#55a868", "cloud": "#8172b3"}
 """By the names shipped machines give their processors; others take what is left of matplotlib's own cycle."""
@@ -103,18 +103,13 @@ def plot_profile(profile: Profile, path: Path) -> None:
     save(figure, path)
 
 
-def plot_replay(replayed: Replay, totals: Sequence[Total], path: Path, *, part: Span) -> None:
-    """What ran on each lane in a part of a replay; what each policy cost in all, and how many answers were late."""
+def plot_replay(replayed: Replay, totals: Sequence[Total], path: Path) -> None:
+    """What ran on each lane in the busiest part of a replay; what each policy cost, and how many answers were late."""
     plt = pyplot()
-    from_us, to_us = part.start_us, part.end_us
+    part = replayed.summary.busiest
+    from_us, to_us, runs = part.from_us, part.until_us, part.runs
     figure, (lanes, bars) = plt.subplots(1, 2, figsize=(11, 3.6), width_ratios=(3, 2), layout="constrained")
     rows = [(p.name, lane) for p in replayed.hardware.processors for lane in range(p.lanes)]
-    runs = [
-        (frame.jobs[run.stage].stage, run)
-        for frame in replayed.frames
-        for run in frame.stages
-        if run.end_us > run.start_us and run.start_us < to_us and run.end_us > from_us
-    ]
     used = [row for row in rows if any((run.resource, run.lane) == row for _, run in runs)]
     names = list(dict.fromkeys(name for name, _ in runs))
     colours = {name: plt.get_cmap("tab20")(k % 20) for k, name in enumerate(names)}

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from leo_runtime.errors import printable
-from leo_runtime.frame.ledger import Ledger
-from leo_runtime.replay import summary
 from leo_runtime.replay.compare import Compared
-from leo_runtime.replay.replay import Replay
+from leo_runtime.replay.figures import Failure, Solving
+from leo_runtime.replay.identity import Replay
 from leo_runtime.report import tables as report
 from leo_runtime.runtime.windows import Planning
 
@@ -25,8 +24,7 @@ OTHERS_ALONE = "other policies placed each frame as if alone; see `--solver NAME
 
 def figures(compared: Compared) -> dict[str, Any]:
     """All figures as plain values: everything that `text` tells, but where files were written."""
-    replayed = compared.replayed
-    ledger = summary.energy(replayed)
+    replayed, summary = compared.replayed, compared.replayed.summary
     return {
         "time": replayed.time,
         "policy": replayed.policy,
@@ -38,46 +36,46 @@ def figures(compared: Compared) -> dict[str, Any]:
         "start_us": replayed.span.start_us,
         "end_us": replayed.span.end_us,
         "solver_on": replayed.solver_on,
-        "solving": None if replayed.solver_on is None else asdict(_solving(replayed, ledger)),
+        "solving": None if replayed.solver_on is None else asdict(summary.solving),
         "batch": replayed.batch,
-        "ran_together": summary.ran_together(replayed),
+        "ran_together": dict(summary.ran_together),
         "missing": dict(compared.missing),
         "left_out": dict(compared.left_out),
         "not_held": dict(compared.not_held),
         "planning": None if compared.planning is None else asdict(compared.planning),
-        "waits_given_up": summary.waits_given_up(replayed),
-        "failures": [asdict(failure) for failure in summary.failures(replayed)],
-        "pipelines": [asdict(line) for line in summary.pipelines(replayed)],
-        "processors": [{**asdict(line), "total_nj": line.total_nj} for line in summary.processors(replayed, ledger)],
+        "waits_given_up": summary.waits_given_up,
+        "failures": [asdict(failure) for failure in summary.failures],
+        "pipelines": [asdict(line) for line in summary.pipelines],
+        "processors": [{**asdict(line), "total_nj": line.total_nj} for line in summary.processors],
         "policies": [asdict(line) for line in compared.totals],
     }
 
 
 def text(compared: Compared, written: Sequence[Path] = ()) -> str:
     """The tables, what failed, and where files were written."""
-    replayed = compared.replayed
-    ledger = summary.energy(replayed)
+    replayed, summary = compared.replayed, compared.replayed.summary
     instead = "; the CPU computes what it would" if replayed.time == "virtual" else ""
     parts = [
         _title(replayed),
         *(f"not here: {name} ({why}){instead}\n" for name, why in compared.missing.items()),
         *(f"not used: {what} ({_short(why)})\n" for what, why in compared.left_out.items()),
         "\n",
-        report.pipelines_table(summary.pipelines(replayed)),
+        report.pipelines_table(summary.pipelines),
         "\n",
-        report.processors_table(summary.processors(replayed, ledger)),
+        report.processors_table(summary.processors),
     ]
-    if ran := summary.ran_together(replayed):
-        parts.append(f"ran together: {', '.join(f'{name} ({times} times)' for name, times in ran.items())}\n")
+    if summary.ran_together:
+        ran = (f"{name} ({times} times)" for name, times in summary.ran_together.items())
+        parts.append(f"ran together: {', '.join(ran)}\n")
     if compared.planning is not None:
         parts.append(_planned(compared.planning))
-    if given_up := summary.waits_given_up(replayed):
-        parts.append(f"gates that could not be waited for: {given_up}\n")
+    if summary.waits_given_up:
+        parts.append(f"gates that could not be waited for: {summary.waits_given_up}\n")
     parts += [f"not kept awake: {name} ({why})\n" for name, why in compared.not_held.items()]
     if replayed.solver_on is not None:
-        parts.append(_charged(replayed, ledger))
+        parts.append(_charged(replayed.solver_on, summary.solving))
     parts += [f"mended: {repair}\n" for repair in replayed.recording.repairs]
-    parts.append(_failed(summary.failures(replayed)))
+    parts.append(_failed(summary.failures))
     if len(compared.totals) > 1:
         parts += ["\n", report.policies_table(compared.totals)]
         if compared.planning is not None:
@@ -114,7 +112,7 @@ def _title(replayed: Replay) -> str:
     )
 
 
-def _failed(failures: Sequence[summary.Failure]) -> str:
+def _failed(failures: Sequence[Failure]) -> str:
     """What failed, a kind of failure a line; of many the most frequent."""
     lines = [f"failed {_times(one.count)}: {one.what}: {_short(one.why)}\n" for one in failures[:FAILURES_SHOWN]]
     if left := failures[FAILURES_SHOWN:]:
@@ -132,24 +130,8 @@ def _short(text: str) -> str:
     return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]}..."
 
 
-@dataclass(frozen=True, slots=True)
-class _Solving:
-    """What placing the frames took here, and is charged for."""
-
-    measured_us: int
-    placed_anew: int
-    """How many frames; the others took an earlier frame's plan."""
-    nj: int
-
-
-def _solving(replayed: Replay, ledger: Ledger) -> _Solving:
-    solve_us = [frame.placement.solve_us for frame in replayed.frames if frame.placement.solve_us]
-    return _Solving(sum(solve_us), len(solve_us), ledger.by_cause().get("solver", 0))
-
-
-def _charged(replayed: Replay, ledger: Ledger) -> str:
-    solving = _solving(replayed, ledger)
+def _charged(solver_on: str, solving: Solving) -> str:
     return (
         f"solver: {report.duration(solving.measured_us)} measured here, frames placed anew: {solving.placed_anew}, "
-        f"charged to {replayed.solver_on}: {report.millijoules(solving.nj)} mJ\n"
+        f"charged to {solver_on}: {report.millijoules(solving.nj)} mJ\n"
     )

@@ -6,28 +6,15 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from leo_runtime.errors import printable
 from leo_runtime.operators import Work
+from leo_runtime.report.layout import duration as duration
+from leo_runtime.report.layout import millijoules as millijoules
+from leo_runtime.report.layout import table as table
 
 if TYPE_CHECKING:
     from leo_runtime.documents.profile import Cost, Measurement, Profile
     from leo_runtime.measure.bench_audio import Cell, Row
-    from leo_runtime.replay.summary import Pipeline, ProcessorUse, Total
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Columns under their names, numbers to the right, texts to the left; one trailing newline.
-
-    Names are their documents' own: what of them cannot be seen, such as a line break, is written as its escape.
-    """
-    cells = [[printable(str(cell)) for cell in row] for row in rows]
-    right = [bool(rows) and all(_is_figure(row[c]) for row in cells) for c in range(len(header))]
-    widths = [max(len(line[c]) for line in [list(header), *cells]) for c in range(len(header))]
-    lines = []
-    for line in [list(header), ["-" * width for width in widths], *cells]:
-        padded = [text.rjust(w) if r else text.ljust(w) for text, w, r in zip(line, widths, right, strict=True)]
-        lines.append("  ".join(padded).rstrip())
-    return "\n".join(lines) + "\n"
+    from leo_runtime.replay.figures import Pipeline, ProcessorUse, Total
 
 
 def profile_table(profile: Profile) -> str:
@@ -145,23 +132,6 @@ def _slowdown(measured: Measurement, then_us: int | None) -> str:
 
 def _ms(microseconds: float) -> str:
     return f"{microseconds / 1000:.2f}"
-
-
-def duration(microseconds: float) -> str:
-    """A time with the unit that suits it, three figures."""
-    for unit, size in (("s", 1e6), ("ms", 1e3)):
-        if microseconds >= size:
-            return f"{microseconds / size:.3g} {unit}"
-    return f"{microseconds:.3g} us"
-
-
-def millijoules(nanojoules: float) -> str:
-    """An energy in mJ, to a hundredth."""
-    return f"{nanojoules / 1e6:.2f}"
-
-
-def _is_figure(text: str) -> bool:
-    return text[:1].isdigit() or text[:1] in "+-" or text == ""
 
 
 def pipelines_table(lines: Sequence[Pipeline]) -> str:

@@ -76,7 +76,7 @@ def run(manifest: Path) -> None:
         recording = Recording.from_file(manifest)
         with Runtime.simulated(workload, hardware, profile) as runtime:
             ran = replay(runtime, recording, Span.of(recording), policy="greedy", time="virtual")
-        frames = len(ran.frames)
+        frames = ran.summary.frames
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, frames)
 
 

@@ -1,0 +1,52 @@
+"""What failed in a run, by kind."""
+
+from __future__ import annotations
+
+import re
+
+from leo_runtime.frame.records import FrameResult
+from leo_runtime.replay.figures import Failure
+
+MOST_KINDS = 100
+"""How many are told apart: a message may be another one every time."""
+OTHERS = "others"
+"""What stands for what failed, of all further kinds together."""
+
+
+class Failures:
+    """Counts failures by what failed and what it said, numbers aside."""
+
+    def __init__(self) -> None:
+        """Nothing has failed yet."""
+        self._kinds: dict[tuple[str, str, bool], tuple[str, int]] = {}
+        """What the first of a kind said, and how many there are."""
+
+    def add(self, frame: FrameResult) -> None:
+        """Count what failed in a frame."""
+        for what, why in _reasons(frame):
+            kind = (what, _NUMBER.sub("#", why), frame.skipped)
+            if kind not in self._kinds and len(self._kinds) >= MOST_KINDS:
+                what, why = OTHERS, f"of further kinds than {MOST_KINDS}; the log says what"
+                kind = (what, why, frame.skipped)
+            first, count = self._kinds.get(kind, (why, 0))
+            self._kinds[kind] = (first, count + 1)
+
+    def most_frequent(self) -> tuple[Failure, ...]:
+        """Every kind once, the most frequent first, and last what is of further kinds."""
+        found = [Failure(what, first, count, overload) for (what, _, overload), (first, count) in self._kinds.items()]
+        return tuple(sorted(found, key=lambda one: (one.what == OTHERS, -one.count, one.what, one.why)))
+
+
+_NUMBER = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?")
+
+
+def _reasons(frame: FrameResult) -> list[tuple[str, str]]:
+    """What failed in a frame, and why: of one that was skipped, or whose stages do not say, once for all of it."""
+    if frame.placement.status == "infeasible":
+        return [("frame", frame.placement.reason or "no placement")]
+    if frame.skipped:
+        return [("frame", frame.reason)]
+    found = [(f"{frame.jobs[run.stage].stage} on {run.resource}", run.error) for run in frame.stages if run.error]
+    if not found and any(result.outcome == "failed" for result in frame.graphs):
+        return [("frame", "it failed, and no stage says why")]
+    return found
