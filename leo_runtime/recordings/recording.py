@@ -185,6 +185,17 @@ class Recording:
             return self
         return replace(self, manifest=self.manifest.model_copy(update={"links": links}))
 
+    @classmethod
+    def of_nothing(cls, name: str, lasts_us: int) -> Self:
+        """A recording for workloads that read no stream: a stream of zeros, one a second, for at least so long.
+
+        What no file's name can have of the name is left out of it.
+        """
+        named = "".join("-" if c in "/\\" or not c.isprintable() else c for c in name).lstrip(".")[:100] or "run"
+        stream = RecordedStream(name="nothing", file="nothing", rate_hz=1)
+        manifest = RecordingManifest(format="leo-recording/1", name=named, source="no recording", streams=(stream,))
+        return cls(manifest, {"nothing": np.zeros(max(1, -(-lasts_us // 1_000_000)), np.float32)})
+
     @property
     def duration_us(self) -> int:
         """How long every stream lasts at least."""
