@@ -20,7 +20,7 @@ class Request:
     action: Literal["list", "show"]
     name: str | None
     json: bool
-    width: int | None
+    columns: int | None
     """Of its tables, as `look` takes it."""
 
 
@@ -47,10 +47,10 @@ def run(request: Request) -> int:
         if request.json:
             put(json.dumps([machine.name for machine in machines], indent=1) + "\n")
         else:
-            put(hardware_text.listed(machines, look(request.width)))
+            put(hardware_text.listed(machines, look(request.columns)))
         return DONE
     if request.name is None:
         raise InputError("`hardware show` shows one machine", hint=f"{did_you_mean('', known)}, or a file")
     machine = shipped.hardware(request.name)
-    put(machine.to_json() if request.json else hardware_text.text(machine, look(request.width)))
+    put(machine.to_json() if request.json else hardware_text.text(machine, look(request.columns)))
     return DONE

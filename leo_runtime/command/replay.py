@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from leo_runtime.command.shared import ANSWERED_NO, DONE, amount, bar, count, positive, put, say
+from leo_runtime.command.shared import ANSWERED_NO, DONE, add_width, amount, bar, count, look, positive, put, say
 from leo_runtime.command.what_if import add_changes
 from leo_runtime.errors import InputError, did_you_mean
 
@@ -60,6 +60,8 @@ class Request:
     out: Path
     plot: Path | None
     json: bool
+    columns: int | None
+    """Of its tables, as `look` takes it."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -131,6 +133,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--plot", type=Path, metavar="FILE", help="draw the virtual run and the policies: .png, .svg, .pdf"
     )
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    add_width(parser)
     add_changes(parser)
 
 
@@ -145,52 +148,61 @@ def _names(text: str) -> tuple[str, ...]:
 def run(request: Request) -> int:
     """Replay as asked, print tables or JSON, and write logs and traces. Returns the exit status."""
     from leo_runtime import shipped, solver
+    from leo_runtime.backend.versions import versions
     from leo_runtime.command import what_if
     from leo_runtime.command.run_files import RunFiles
-    from leo_runtime.frame.lower import merge, require_computed
-    from leo_runtime.recordings.recording import check_streams
     from leo_runtime.replay import compare
-    from leo_runtime.replay.replay import check_files
-    from leo_runtime.report import replay_text
+    from leo_runtime.report import replay_figures, replay_text
 
     given = shipped.workload(request.workload)
     machines = list(_machines(request))
     if what_if.HELP in request.changes:
-        what_if.show_paths(given, machines[0][1], None)
+        what_if.show_paths(given, machines[0][1], request.columns)
         return DONE
     recording = _recording(request, given)
     for name in (request.solver, *(request.policies or ())):
         solver.named(name)
     placing = _placing(request)
     others = () if request.no_compare else request.policies
-    for time, machine in machines:
-        workload, hardware = what_if.check_changes(given, machine, request.changes)
-        _check_charged(request, hardware)
-        check_streams(workload, recording)
-        check_files(workload)
-        if time == "real":
-            require_computed(merge(workload))
+    asked = [(time, machine, _checked(request, given, machine, recording, time)) for time, machine in machines]
     _check_outputs(request)
     ran: list[compare.Compared] = []
-    for time, machine in machines:
+    figures: list[replay_figures.ReplayFigures] = []
+    for time, machine, span in asked:
         profile = _profile(request, time, *what_if.measured_for(given, machine, request.changes), recording)
         documents = what_if.make_changes(given, machine, profile, recording, request.changes, time)
-        span = _span(request, documents[0], recording, time)
         case = compare.Case(*documents, span, request.changes)
         name = f"{recording.manifest.name}.{time}"
         with RunFiles(request.out, name, _settings(request, placing)) as files:
             one = compare.compare(case, time, placing, others=others, bar=bar, sinks=[files])
         if not request.json:
-            put(replay_text.text(one, files.paths))
+            put(replay_text.text(one, look(request.columns), files.paths))
         if request.plot is not None and time == "virtual":
             from leo_runtime.report.plots import plot_replay
 
             plot_replay(one.replayed, one.totals, request.plot)
         ran.append(one)
+        figures.append(replay_figures.figures(one, placing, versions(), files.paths))
     if request.json:
-        put(json.dumps([replay_text.figures(one) for one in ran], indent=1) + "\n")
+        put(json.dumps(replay_figures.Replays(tuple(figures)).model_dump(mode="json"), indent=1) + "\n")
     broken = [failure for one in ran for failure in one.replayed.summary.failures if not failure.is_overload]
     return ANSWERED_NO if broken else DONE
+
+
+def _checked(request: Request, given: Workload, machine: Hardware, recording: Recording, time: Time) -> Span:
+    """What of the recording is to be replayed. Raises `InputError` for what could only fail later."""
+    from leo_runtime.command.what_if import check_changes
+    from leo_runtime.frame.lower import merge, require_computed
+    from leo_runtime.recordings.recording import check_streams
+    from leo_runtime.replay.replay import check_files
+
+    workload, hardware = check_changes(given, machine, request.changes)
+    _check_charged(request, hardware)
+    check_streams(workload, recording)
+    check_files(workload)
+    if time == "real":
+        require_computed(merge(workload))
+    return _span(request, workload, recording, time)
 
 
 def _placing(request: Request) -> Placing:

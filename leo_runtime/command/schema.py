@@ -27,9 +27,10 @@ DOCUMENTS = {
     "profile": ("leo_runtime.documents.profile", "Profile"),
     "recording": ("leo_runtime.recordings.recording", "RecordingManifest"),
     "log": ("leo_runtime.replay.log_lines", "LogLine"),
+    "replay": ("leo_runtime.report.replay_figures", "Replays"),
 }
 """Every kind of document and the model that reads it, by the name in its format (`window`: the second format; `log`:
-any line of one)."""
+any line of one; `replay`: what `replay --json` prints)."""
 
 
 @dataclass(frozen=True, slots=True)

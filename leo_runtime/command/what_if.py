@@ -47,12 +47,12 @@ def add_changes(parser: argparse.ArgumentParser) -> None:
     option("--slow", "NAME=FACTOR", "slow ", "runs on a processor last so many times as long, at the same power")
 
 
-def show_paths(workload: Workload, hardware: Hardware, width: int | None) -> None:
+def show_paths(workload: Workload, hardware: Hardware, columns: int | None) -> None:
     """Print every path into these documents."""
     from leo_runtime.documents.path_list import path_forms
     from leo_runtime.report import path_text
 
-    put(path_text.text(path_forms(workload, hardware), look(width)))
+    put(path_text.text(path_forms(workload, hardware), look(columns)))
 
 
 def measured_for(workload: Workload, hardware: Hardware, changes: Sequence[str]) -> tuple[Workload, Hardware]:

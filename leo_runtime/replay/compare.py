@@ -75,11 +75,15 @@ class Placing:
             return 0
         return RuntimeOptions(solver=self.policy, window_stages=self.window_stages).stages_of_windows()
 
+    def reserve_in(self, time: Time) -> int:
+        """How much of every deadline is kept free in plans, in percent."""
+        if self.reserve_percent is not None:
+            return self.reserve_percent
+        return LIVE_RESERVE_PERCENT if time == "real" else 0
+
     def solver(self, time: Time) -> Solver:
         """What answers a frame's question, or a window's."""
-        reserve_percent = self.reserve_percent
-        if reserve_percent is None:
-            reserve_percent = LIVE_RESERVE_PERCENT if time == "real" else 0
+        reserve_percent = self.reserve_in(time)
         limit_nodes = MAX_NODES if self.batch == 1 else BATCH_NODES
         policy, seed = self.policy, self.seed
 
