@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from leo_runtime.command.shared import DONE, put
-from leo_runtime.errors import InputError
+from leo_runtime.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -52,7 +52,7 @@ def run(request: Request) -> int:
         put("\n".join(DOCUMENTS) + "\n")
         return DONE
     if request.name not in DOCUMENTS:
-        raise InputError(f"no document is called `{request.name}`", hint=f"one of {', '.join(DOCUMENTS)}")
+        raise InputError(f"no document is called `{request.name}`", hint=did_you_mean(request.name, DOCUMENTS))
     schema = {"$schema": JSON_SCHEMA, **document_model(request.name).model_json_schema()}
     if request.name == "workload":
         _describe_parameters(schema)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from leo_runtime.command.shared import DONE, add_machine, add_width, look, positive, put, say
-from leo_runtime.errors import InputError
+from leo_runtime.errors import InputError, did_you_mean
 
 EXAMPLE = "tune gpu --bench"
 
@@ -56,7 +56,10 @@ def run(request: Request) -> int:
     hardware = shipped.hardware(request.hardware)
     known = [processor.name for processor in hardware.processors]
     if request.processor not in known:
-        raise InputError(f"`{hardware.name}` has no processor `{request.processor}`", hint=f"it has {known}")
+        raise InputError(
+            f"`{hardware.name}` has no processor `{request.processor}`",
+            hint=did_you_mean(request.processor, known, "it has"),
+        )
     if request.out is not None:
         require_writable(request.out, request.workload, request.hardware)
     rows: list[tuple[str, int, int]] = []

@@ -47,6 +47,7 @@ def _before(compared: Compared) -> list[str]:
     instead = "; the CPU computes what it would" if replayed.time == "virtual" else ""
     return [
         _title(replayed),
+        *([f"changed: {', '.join(replayed.changes)}"] if replayed.changes else []),
         *(f"not here: {name} ({why}){instead}" for name, why in compared.missing.items()),
         *(f"not used: {what} ({_short(why)})" for what, why in compared.left_out.items()),
     ]
