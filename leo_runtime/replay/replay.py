@@ -97,8 +97,8 @@ def replay(
     `solver_on` names the processor that solving is charged to. So many frames as `batch` says are collected and placed
     as one (`Runtime.submit_batch`). `changes` are told to the sinks: the runtime's documents are changed already.
     `sinks` are told of each frame when it has ended; where the replay is interrupted, also of those that had ended by
-    then. Raises `RecordingError` where the recording does not fit the workload, or the
-    span is over before any graph runs.
+    then. Raises `RecordingError` where the recording does not fit the workload, or the span is over before any graph
+    runs.
     """
     workload = runtime.merged.workload
     check_streams(workload, recording)

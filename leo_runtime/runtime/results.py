@@ -75,6 +75,7 @@ class Results:
         self._device_clocks = None if device_clocks is None else frozenset(device_clocks)
         self._alone: dict[Key, Mode] = {}
         self._asked = {graph.name: Asked.of(graph, merged) for graph in merged.workload.graphs}
+        self._gates = frozenset(stage.name for stage in merged.stages if stage.bound.is_gate)
 
     def of(
         self, submitted: Submitted, done: FrameDone, values: Values | None
@@ -93,7 +94,8 @@ class Results:
             frames = len(job.frames) if report is None or report.frames is None else report.frames
             key = (job.stage, record.variant, record.resource)
             profiled = self._profiled(key, frames or 1)
-            stages.append(self._observed(frame, record, profiled))
+            opened = report.opened if report is not None and job.stage in self._gates else None
+            stages.append(self._observed(frame, record, profiled, opened))
             if frames and record.outcome == "done":
                 lasted.append((key, profiled.duration_us, record.end_us - record.start_us))
             for number in job.frames:
@@ -137,7 +139,7 @@ class Results:
             mode = self._alone[key] = self._prices.mode(*key, 1)
         return mode
 
-    def _observed(self, frame: int, record: StageRecord, profiled: Mode) -> StageObservation:
+    def _observed(self, frame: int, record: StageRecord, profiled: Mode, opened: bool | None) -> StageObservation:
         """`profiled` is the mode of the run as the profile has it, for as many frames as it was of."""
         report, resource = record.report, record.resource
         lasted_us, device_us, device_nj, error = record.end_us - record.start_us, None, None, record.error
@@ -165,6 +167,7 @@ class Results:
             energy_nj(profiled, lasted_us if device_us is None else device_us) if device_nj is None else device_nj,
             "modelled" if device_nj is None else "measured",
             error,
+            opened,
         )
 
 
