@@ -8,17 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from leo_runtime.command.given import note_given
 from leo_runtime.command.shared import ANSWERED_NO, DONE, amount, bar, count, positive, put, say
 from leo_runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from leo_runtime.documents.hardware import Hardware
     from leo_runtime.documents.profile import Profile
     from leo_runtime.documents.workload import Workload
     from leo_runtime.recordings.recording import Recording
-    from leo_runtime.replay.compare import Placing
+    from leo_runtime.replay.compare import Compared, Placing
     from leo_runtime.replay.log_text import Settings
     from leo_runtime.replay.replay import Span, Time
 
@@ -54,10 +55,14 @@ class Request:
     out: Path
     plot: Path | None
     json: bool
+    resume: Path | None
+    given: tuple[str, ...]
+    """The arguments that were given, as they were spelled."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
+    note_given(parser)
     parser.add_argument(
         "recording", metavar="RECORDING", nargs="?", default="demo", help="a name or folder (default: demo)"
     )
@@ -115,6 +120,12 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--plot", type=Path, metavar="FILE", help="draw the virtual run and the policies: .png, .svg, .pdf"
     )
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    parser.add_argument(
+        "--resume",
+        type=Path,
+        metavar="RUN",
+        help="go on with a run that was interrupted, by its folder or log: as it began, which no other option changes",
+    )
 
 
 def run(request: Request) -> int:
@@ -124,8 +135,9 @@ def run(request: Request) -> int:
     from leo_runtime.recordings.recording import check_streams
     from leo_runtime.replay import compare
     from leo_runtime.replay.replay import check_files
-    from leo_runtime.report import replay_text
 
+    if request.resume is not None:
+        return _resume(request, request.resume)
     workload, recording = shipped.workload(request.workload), shipped.recording(request.recording)
     check_streams(workload, recording)
     check_files(workload)
@@ -138,15 +150,61 @@ def run(request: Request) -> int:
         profile = _profile(request, time, workload, hardware, recording)
         case = compare.Case(workload, hardware, profile, recording, span)
         name = f"{recording.manifest.name}.{time}"
-        with RunFiles(request.out, name, _settings(request, placing)) as files:
+        with RunFiles(_settings(request, placing), request.out, name) as files:
             one = compare.compare(case, time, placing, others=not request.no_compare, bar=bar, sinks=[files])
-        if not request.json:
-            put(replay_text.text(one, files.paths))
-        if request.plot is not None and time == "virtual":
-            from leo_runtime.report.plots import plot_replay
-
-            plot_replay(one.replayed, one.totals, request.plot)
+        _tell(one, request, files.paths)
         ran.append(one)
+    return _ended(ran, request)
+
+
+def _resume(request: Request, run: Path) -> int:
+    """Go on with a run, and print what all of it came to. Returns the exit status."""
+    from leo_runtime.command.resume import interrupted
+    from leo_runtime.command.run_files import RunFiles
+    from leo_runtime.recordings.recording import check_streams
+    from leo_runtime.replay import compare
+    from leo_runtime.replay.known_frames import KnownFrames
+    from leo_runtime.replay.replay import check_files
+    from leo_runtime.replay.run_folder import TIMES
+
+    moved_to = request.recording if "RECORDING" in request.given else None
+    found = interrupted(run, moved_to, request.given)
+    if found is None:
+        say(f"{run}: the run is whole, there is nothing to go on with")
+        return DONE
+    check_streams(found.case.workload, found.case.recording)
+    check_files(found.case.workload)
+    known = KnownFrames(found.log, found.log.parent / TIMES if found.head.charge_solver else None)
+    with RunFiles(found.settings, log=found.log) as files:
+        one = compare.compare(
+            found.case,
+            found.head.time,
+            found.placing,
+            others=not request.no_compare,
+            bar=bar,
+            sinks=[files],
+            known=known,
+        )
+    _tell(one, request, files.paths)
+    return _ended([one], request)
+
+
+def _tell(one: Compared, request: Request, paths: Sequence[Path]) -> None:
+    """Print what a replay came to, unless all are to be printed at the end as JSON, and draw it."""
+    from leo_runtime.report import replay_text
+
+    if not request.json:
+        put(replay_text.text(one, paths))
+    if request.plot is not None and one.replayed.time == "virtual":
+        from leo_runtime.report.plots import plot_replay
+
+        plot_replay(one.replayed, one.totals, request.plot)
+
+
+def _ended(ran: Sequence[Compared], request: Request) -> int:
+    """The exit status of these replays, which are printed as JSON if that is asked for."""
+    from leo_runtime.report import replay_text
+
     if request.json:
         put(json.dumps([replay_text.figures(one) for one in ran], indent=1) + "\n")
     broken = [failure for one in ran for failure in one.replayed.summary.failures if not failure.is_overload]
