@@ -147,7 +147,7 @@ def in_words(what: str, kind: type[LeoError] = BackendError, *, hint: str = "") 
         raise kind(f"{what} ({words(error)})", hint=hint) from error
 
 
-def alternatives(given: object, known: Iterable[str], lead: str = "one of") -> str:
+def did_you_mean(given: object, known: Iterable[str], lead: str = "one of") -> str:
     """A hint for a name that is not known: what was probably meant, then all there are, unless they are many."""
     from difflib import get_close_matches
 

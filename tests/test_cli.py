@@ -212,7 +212,7 @@ def test_schemas_are_listed_and_printed(capsys):
     status, out, _ = run(capsys, "schema")
     assert status == 0
     kinds = ["problem", "placement", "window", "window-placement", "workload", "hardware", "profile", "recording"]
-    assert out.split() == [*kinds, "log"]
+    assert out.split() == [*kinds, "log", "replay"]
     for name in kinds:
         status, text, _ = run(capsys, "schema", name)
         assert status == 0
@@ -293,7 +293,7 @@ def test_a_request_has_a_field_for_every_argument(name):
 
 def test_every_file_of_a_command_is_a_command():
     files = {path.stem for path in Path(cli.__file__).parent.joinpath("command").glob("*.py")}
-    assert files == {*cli.COMMANDS, "__init__", "given", "resume", "run_files", "shared"}
+    assert files == {*cli.COMMANDS, "__init__", "given", "parser", "resume", "run_files", "shared", "what_if"}
 
 
 def test_help_imports_nothing_that_takes_long():
@@ -306,7 +306,8 @@ def test_help_imports_nothing_that_takes_long():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     ground = {f"leo_runtime.{name}" for name in ("clock", "errors", "progress", "terminal")}
-    expected = ground | {"leo_runtime", "leo_runtime.cli", "leo_runtime.command", "leo_runtime.command.shared"}
+    commands = {f"leo_runtime.command.{name}" for name in ("parser", "shared")}
+    expected = ground | commands | {"leo_runtime", "leo_runtime.cli", "leo_runtime.command"}
     assert done.stdout.splitlines()[-1] == f"{sorted(expected)} []"
 
 

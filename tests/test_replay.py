@@ -19,14 +19,16 @@ from leo_runtime.frame.entries import Entry
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.recordings.recording import LinkSample, Recording, RecordingManifest, check_streams
 from leo_runtime.recordings.stream import RecordedStream
-from leo_runtime.replay.compare import Compared
+from leo_runtime.replay.compare import Compared, Placing
 from leo_runtime.replay.figures import Failure
 from leo_runtime.replay.log import LogWriter
 from leo_runtime.replay.replay import FrameSink, Replay, Span, releases, replay, streams_read
 from leo_runtime.replay.sinks import KeptFrames
 from leo_runtime.replay.summary import RunningSummary
 from leo_runtime.report import replay_text
-from leo_runtime.report import tables as report
+from leo_runtime.report.layout import Energies
+from leo_runtime.report.replay_figures import figures
+from leo_runtime.report.replay_tables import policies_table
 from leo_runtime.runtime.planner import no_placement
 from leo_runtime.runtime.runtime import Runtime
 
@@ -110,7 +112,7 @@ def test_a_policy_that_is_late_is_shown_to_be(folder):
     exact, late = run(folder), run(folder, solver="dsp-first")
     totals = [exact.total, late.total]
     assert (totals[0].deadline_misses, totals[1].deadline_misses) == (0, 3)
-    shown = report.policies_table(totals).splitlines()
+    shown = policies_table(totals, Energies.up_to(totals[0].nj)).splitlines()
     assert shown[0].split()[:2] == ["policy", "time"]
     assert [line.split()[0] for line in shown[2:]] == ["exact", "dsp-first"]
 
@@ -168,7 +170,7 @@ def test_gates_that_could_not_be_waited_for_are_counted_and_said(folder):
     frames = tuple(replace(frame, waits_given_up=1 + number) for number, frame in enumerate(kept[:2]))
     hurried = Compared(of_frames(replayed, frames), {}, {}, (), not_held={"gpu": "stuck, 2 times"})
     assert "gates that could not be waited for: 3\nnot kept awake: gpu (stuck, 2 times)\n" in replay_text.text(hurried)
-    assert replay_text.figures(hurried)["waits_given_up"] == 3
+    assert figures(hurried, Placing(), {}).waits_given_up == 3
     assert "gates" not in replay_text.text(Compared(replayed, {}, {}, ()))
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from leo_runtime.replay.log_lines import RunLine
     from leo_runtime.replay.log_text import Settings
 
-BESIDE = ("--resume", "RECORDING", "--no-compare", "--plot", "--json", "--quiet", "--wide")
+BESIDE = ("--resume", "RECORDING", "--no-compare", "--policies", "--plot", "--json", "--width", "--wide")
 """What may be given beside `--resume`: the rest is as the log says."""
 _ANEW = "replay it anew"
 
@@ -128,11 +128,16 @@ def _recording(head: RunLine, moved_to: str | None) -> Recording:
     """The recording of the run. Raises what opening it does, and `InputError` where it is another one."""
     from leo_runtime import shipped
     from leo_runtime.errors import LeoError
+    from leo_runtime.recordings.recording import Recording
     from leo_runtime.replay.log_text import manifest_digest
 
+    if moved_to is None and not head.workload.streams:
+        nothing = Recording.of_nothing(head.workload.name, head.end_us)
+        if manifest_digest(nothing.manifest) == head.recording.digest:
+            return nothing
     given = head.recording.given if moved_to is None else moved_to
     try:
-        recording = shipped.recording(given)
+        recording = shipped.recording(given).with_changes(head.hardware, head.changes)
     except LeoError as error:
         if moved_to is not None:
             raise

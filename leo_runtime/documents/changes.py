@@ -33,7 +33,7 @@ from leo_runtime.documents.paths import (
 )
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import BoundStage, Stage, Workload, bind, in_order
-from leo_runtime.errors import GraphError, InputError, alternatives
+from leo_runtime.errors import GraphError, InputError, did_you_mean
 from leo_runtime.schema import Document, Value
 
 WORKLOAD_FIELDS = ("graphs", "streams", "objective")
@@ -266,7 +266,7 @@ def _without(documents: _Documents, name: str, change: str) -> _Documents:
     ]
     if not kinds:
         known = [one for names in named.values() for one in names]
-        raise InputError(f"`{change}`: nothing is called `{name}`", hint=alternatives(name, known))
+        raise InputError(f"`{change}`: nothing is called `{name}`", hint=did_you_mean(name, known))
     if len(kinds) > 1:
         raise InputError(
             f"`{change}`: several parts are called `{name}`",
@@ -331,7 +331,7 @@ def _slow(documents: _Documents, rest: str, change: str) -> _Documents:
     if name not in (*known, ALL):
         raise InputError(
             f"`{change}`: hardware `{documents.hardware.name}` has no processor `{name}`",
-            hint=alternatives(name, known),
+            hint=did_you_mean(name, known),
         )
     by = factor(given, change)
     if by == 0:

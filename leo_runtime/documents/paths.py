@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from leo_runtime.documents.hardware import Link
 from leo_runtime.documents.workload import Stage, Variant
-from leo_runtime.errors import InputError, alternatives
+from leo_runtime.errors import InputError, did_you_mean
 from leo_runtime.operators import find_operator
 from leo_runtime.schema import Value
 
@@ -155,7 +155,7 @@ def unknown(names: Mapping[str, object] | Sequence[str], kind: str, text: str, c
     given = re.split(r"\.|\*?=", text, maxsplit=1)[0]
     known = [name for name in names if name != ALL and ":" not in name and ALL not in name]
     has_all = ALL in names
-    hint = f"{alternatives(given, known)}{' (`*`: all)' if has_all and known else ''}; {HELP}"
+    hint = f"{did_you_mean(given, known)}{' (`*`: all)' if has_all and known else ''}; {HELP}"
     if kind == "link" and text.endswith("-"):
         hint = f"quote it: a shell takes `>` for itself; or write `source:target`. {hint}"
     return InputError(f"`{change}`: no {kind} is called `{given}`", hint=hint)

@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.workload import Stream, Workload
-from leo_runtime.errors import DocumentError, RecordingError
+from leo_runtime.errors import DocumentError, RecordingError, did_you_mean
 from leo_runtime.recordings.align import on_one_clock
 from leo_runtime.recordings.av_sound import read_av_sound
 from leo_runtime.recordings.cameras import read_folder, read_video
@@ -185,6 +185,17 @@ class Recording:
             return self
         return replace(self, manifest=self.manifest.model_copy(update={"links": links}))
 
+    @classmethod
+    def of_nothing(cls, name: str, lasts_us: int) -> Self:
+        """A recording for workloads that read no stream: a stream of zeros, one a second, for at least so long.
+
+        What no file's name can have of the name is left out of it.
+        """
+        named = "".join("-" if c in "/\\" or not c.isprintable() else c for c in name).lstrip(".")[:100] or "run"
+        stream = RecordedStream(name="nothing", file="nothing", rate_hz=1)
+        manifest = RecordingManifest(format="leo-recording/1", name=named, source="no recording", streams=(stream,))
+        return cls(manifest, {"nothing": np.zeros(max(1, -(-lasts_us // 1_000_000)), np.float32)})
+
     @property
     def duration_us(self) -> int:
         """How long every stream lasts at least."""
@@ -235,10 +246,10 @@ class Recording:
         for stream in self.manifest.streams:
             if stream.name == name:
                 return stream
-        names = ", ".join(stream.name for stream in self.manifest.streams)
+        names = did_you_mean(name, [stream.name for stream in self.manifest.streams], "it has")
         raise RecordingError(
             f"recording `{self.manifest.name}` has no stream `{name}`",
-            hint=f"it has {names}; give another recording, or a workload that reads those",
+            hint=f"{names}; give another recording, or a workload that reads those",
         )
 
     def window(self, stream: str, end_us: int, samples: int) -> np.ndarray:

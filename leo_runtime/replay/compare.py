@@ -76,11 +76,15 @@ class Placing:
             return 0
         return RuntimeOptions(solver=self.policy, window_stages=self.window_stages).stages_of_windows()
 
+    def reserve_in(self, time: Time) -> int:
+        """How much of every deadline is kept free in plans, in percent."""
+        if self.reserve_percent is not None:
+            return self.reserve_percent
+        return LIVE_RESERVE_PERCENT if time == "real" else 0
+
     def solver(self, time: Time) -> Solver:
         """What answers a frame's question, or a window's."""
-        reserve_percent = self.reserve_percent
-        if reserve_percent is None:
-            reserve_percent = LIVE_RESERVE_PERCENT if time == "real" else 0
+        reserve_percent = self.reserve_in(time)
         limit_nodes = MAX_NODES if self.batch == 1 else BATCH_NODES
         policy, seed = self.policy, self.seed
 
@@ -115,14 +119,15 @@ def compare(
     time: Time,
     placing: Placing,
     *,
-    others: bool = True,
+    others: Sequence[str] | None = None,
     bar: Bar,
     sinks: Sequence[FrameSink] = (),
     known: KnownFrames | None = None,
 ) -> Compared:
-    """Replay a case, and with `others` set other policies beside it. Raises what making a runtime raises.
+    """Replay a case, and other policies beside it: `others`, in the words of `beside`; none where that is empty.
 
-    `known` tells of frames of an interrupted run, which is done again in virtual time: they are not computed.
+    `known` tells of frames of an interrupted run, which is done again in virtual time: they are not computed. Raises
+    what making a runtime raises.
     """
     with bar(f"in {time} time") as progress, _runtime(case, time, placing, known) as runtime:
         replayed = _replay(runtime, case, time, placing, progress, sinks, known)
@@ -132,23 +137,23 @@ def compare(
         }
         planning = runtime.planning if placing.stages_of_windows else None
         not_held = {name: f"{failed.last}, {failed.count} times" for name, failed in runtime.hold_failures.items()}
-    totals = (replayed.total, *(beside(case, time, placing, bar) if others else ()))
+    totals = (replayed.total, *beside(case, time, placing, others, bar))
     return Compared(replayed, missing, left_out, totals, not_held, planning)
 
 
-def beside(case: Case, time: Time, placing: Placing, bar: Bar) -> tuple[Total, ...]:
-    """The other policies in virtual time, planned as in the time given; beside a real replay also its own.
+def beside(case: Case, time: Time, placing: Placing, policies: Sequence[str] | None, bar: Bar) -> tuple[Total, ...]:
+    """These policies in virtual time, planned as in the time given; None: `POLICIES`, and the one that was replayed.
 
-    Beside a replay in batches, or in windows, there is the same policy frame by frame.
+    The one that was replayed is set beside itself where that is something else: in virtual time beside real time, and
+    frame by frame beside batches and windows. All others place frame by frame.
     """
     alone = replace(placing, window_stages=0)
-    others = [replace(alone, policy=policy) for policy in POLICIES if policy != placing.policy]
-    if placing.stages_of_windows:
-        others.insert(0, alone)
-    if placing.batch > 1:
-        others.insert(0, replace(placing, batch=1))
-    if time == "real":
-        others.insert(0, placing)
+    wanted = (placing.policy, *POLICIES) if policies is None else policies
+    others = [replace(alone, policy=policy) for policy in dict.fromkeys(wanted) if policy != placing.policy]
+    if placing.policy in wanted:
+        ways = ((time == "real", placing), (placing.batch > 1, replace(placing, batch=1)))
+        own = (*ways, (placing.stages_of_windows > 0, alone))
+        others = [*(way for is_other, way in own if is_other), *others]
     totals = []
     once = SharedKernels(case.hardware)
     try:
