@@ -10,8 +10,9 @@ from typing import Any
 
 from leo_runtime.documents.workload import Workload, file_parameters
 from leo_runtime.errors import InputError, RecordingError
-from leo_runtime.frame.ledger import run_ledger
+from leo_runtime.frame.entries import Entry
 from leo_runtime.frame.records import FrameResult
+from leo_runtime.frame.running_ledger import RunningLedger
 from leo_runtime.operators import find_operator
 from leo_runtime.progress import Progress
 from leo_runtime.recordings.recording import Recording, check_links, check_streams
@@ -190,7 +191,8 @@ class _Told:
         self._begun = begun
         self._sinks = sinks
         self._summary = RunningSummary(begun)
-        self._frames: list[FrameResult] = []
+        graphs = {stage.name: stage.graphs for stage in begun.merged.stages}
+        self._ledger = RunningLedger(begun.hardware, graphs, solver=begun.solver_on)
         self._running: dict[int, int] = {}
         """Releases of frames that have not ended, in order."""
         self._over: dict[int, Mapping[tuple[int, str], int]] = {}
@@ -207,24 +209,27 @@ class _Told:
             self._running.pop(frame.frame, None)
             settled_us = next(iter(self._running.values()), self._last_us)
             marked = _marked(frame, self._over.pop(frame.frame, {}))
-            self._frames.append(marked)
             self._summary.frame(marked, settled_us)
             for sink in self._sinks:
                 sink.frame(marked, settled_us)
+            entries = self._ledger.add(marked)
+            entries += self._ledger.settle(settled_us)
+            self._energy(entries, self._ledger.settled_us)
 
     def whole(self) -> Replay:
-        begun = self._begun
-        graphs = {stage.name: stage.graphs for stage in begun.merged.stages}
-        entries = run_ledger(
-            self._frames, begun.hardware, graphs, end_us=begun.length_us, solver=begun.solver_on
-        ).entries
-        end_us = max([begun.length_us, *(entry.until_us for entry in entries)])
-        self._summary.energy(entries)
-        ended = replace(begun, summary=self._summary.whole(end_us))
+        """All has ended: tell what is left."""
+        entries, end_us = self._ledger.end(self._begun.length_us)
+        self._energy(entries, end_us)
+        ended = replace(self._begun, summary=self._summary.whole(end_us))
         for sink in self._sinks:
-            sink.energy(entries, end_us)
             sink.end(ended)
         return ended
+
+    def _energy(self, entries: Sequence[Entry], settled_us: int) -> None:
+        if entries:
+            self._summary.energy(entries)
+            for sink in self._sinks:
+                sink.energy(entries, settled_us)
 
 
 def _marked(frame: FrameResult, over: Mapping[tuple[int, str], int]) -> FrameResult:
