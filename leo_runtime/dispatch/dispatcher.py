@@ -611,6 +611,9 @@ class Dispatcher:
                 frame.admitted_us,
             )
         )
+        # They hold the frame, and it holds them: without this they would wait for the garbage collector.
+        frame.stages.clear()
+        frame.sends.clear()
 
     # Lanes.
 
