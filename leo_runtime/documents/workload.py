@@ -157,6 +157,13 @@ class TaskGraph(Value):
             number = -(-(2 * since_us - 1) * self.rate_hz // 2_000_000)
         return self.release_us(max(0, number))
 
+    def runs_at(self, at_us: int) -> bool:
+        """Whether its period and offset make it run at that time."""
+        if self.rate_hz is None:
+            since_us = at_us - self.offset_us
+            return since_us >= 0 and since_us % self.period_us == 0
+        return self.next_release_us(at_us) == at_us
+
     def stage(self, name: str) -> Stage:
         """The stage of that name. Raises `KeyError`."""
         for stage in self.stages:

@@ -346,9 +346,7 @@ class Runtime:
         Raises `InputError` for what is no whole number.
         """
         release_us = whole(release_us, "release_us")
-        return tuple(
-            graph.name for graph in self.merged.workload.graphs if graph.next_release_us(release_us) == release_us
-        )
+        return tuple([graph.name for graph in self.merged.workload.graphs if graph.runs_at(release_us)])
 
     def sources(self, graphs: Collection[str]) -> tuple[SourceWindow, ...]:
         """The windows that a frame of these graphs needs. From any thread.
