@@ -54,7 +54,6 @@ from leo_runtime.dispatch.events import (
     SendOutput,
     StageEnded,
     StageFailed,
-    TimePassed,
 )
 from leo_runtime.dispatch.inflight import (
     Frame,
@@ -228,9 +227,6 @@ class Dispatcher:
                 self._admit(event)
             case ResourceWoken():
                 self._power.woken(event.resource, event.at_us)
-            case TimePassed():
-                self._reminded.discard(event.at_us)
-                self._next_us = min(self._reminded, default=None)
             case StageFailed():
                 self._stage_failed(event)
             case ProcessorLost():
@@ -239,6 +235,8 @@ class Dispatcher:
                 self._lost.discard(event.resource)
             case FrameDropped():
                 self._drop_frame(event)
+            case _:
+                pass  # Time has passed: `_advance` looks at what waited for that.
 
     # Events.
 
@@ -621,13 +619,15 @@ class Dispatcher:
         self._power.advance(self._now_us)
         if self._loose:
             self._loose = [send for send in self._loose if not self._start_loose(send)]
-        if self._everywhere or (self._next_us is not None and self._next_us <= self._now_us):
-            lanes = self._every_lane
-        else:
-            lanes = sorted(self._touched, key=_number) if len(self._touched) > 1 else self._touched
+        if self._next_us is not None and self._next_us <= self._now_us:
+            self._everywhere = True
+            self._reminded = {at_us for at_us in self._reminded if at_us > self._now_us}
+            self._next_us = min(self._reminded, default=None)
+        lanes = self._every_lane if self._everywhere else sorted(self._touched, key=_number)
         for lane in self._touched:
             lane.is_touched = False
-        self._touched, self._everywhere = [], False
+        self._touched.clear()
+        self._everywhere = False
         while self._start_first(lanes):
             lanes = self._every_lane
 
