@@ -69,6 +69,7 @@ from leo_runtime.runtime.arguments import (
     source_window,
 )
 from leo_runtime.runtime.drift import ONE, Drift, Estimate
+from leo_runtime.runtime.gates_file import GatesFile
 from leo_runtime.runtime.horizon import Horizon
 from leo_runtime.runtime.kernels import Kernels, frozen_copy, frozen_view
 from leo_runtime.runtime.options import OptionChanges, RuntimeOptions, chosen_options
@@ -769,7 +770,7 @@ def _planners(
         hurries=hurries,
         switching_nj=options.switching_nj,
     )
-    gates_file = None if options.gates_file is None else Path(options.gates_file)
+    gates_file = None if options.gates_file is None else GatesFile(Path(options.gates_file), merged.workload.name)
     return planner, Horizon(merged, windows, stages, gates_file)
 
 
