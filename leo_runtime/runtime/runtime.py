@@ -516,10 +516,11 @@ class Runtime:
         """Stop, and let go of the backends the runtime has made. From any thread; closing twice is fine.
 
         Frames in flight end as `failed`, and `results` has them. Waits `timeout_s` at most for the kernels that are
-        running, all together; one that hangs longer is left to itself. Raises `DocumentError` where `gates_file` cannot
-        be written: all is closed then.
+        running and what is proved in the background, all together; what hangs longer is left to itself. Raises
+        `DocumentError` where `gates_file` cannot be written: all is closed then.
         """
         timeout_s = seconds(timeout_s, "timeout_s")
+        patience = WallClock()
         why = "the runtime was closed before it ended"
         with self._lock:
             self._closed = True
@@ -528,7 +529,8 @@ class Runtime:
             if self._machine is not None:
                 stack.callback(self._machine.close)
             if self._horizon is not None:
-                stack.callback(self._horizon.close, timeout_s)
+                horizon = self._horizon
+                stack.callback(lambda: horizon.close(max(0.0, timeout_s - patience.now_us() / 1e6)))
             if driver is not None:
                 driver.close(timeout_s, why)
             with self._lock:
