@@ -8,20 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from leo_runtime.command.given import note_given
 from leo_runtime.command.shared import ANSWERED_NO, DONE, add_width, amount, bar, count, look, positive, put, say
 from leo_runtime.command.what_if import add_changes
 from leo_runtime.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from leo_runtime.documents.hardware import Hardware
     from leo_runtime.documents.profile import Profile
     from leo_runtime.documents.workload import Workload
     from leo_runtime.recordings.recording import Recording
-    from leo_runtime.replay.compare import Placing
+    from leo_runtime.replay.compare import Compared, Placing
     from leo_runtime.replay.log_text import Settings
     from leo_runtime.replay.replay import Span, Time
+    from leo_runtime.report.replay_figures import ReplayFigures
 
 EXAMPLE = "replay demo --virtual --seconds 20"
 
@@ -62,10 +64,14 @@ class Request:
     json: bool
     columns: int | None
     """Of its tables, as `look` takes it."""
+    resume: Path | None
+    given: tuple[str, ...]
+    """The arguments that were given, as they were spelled."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
+    note_given(parser)
     parser.add_argument(
         "recording",
         metavar="RECORDING",
@@ -133,6 +139,12 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--plot", type=Path, metavar="FILE", help="draw the virtual run and the policies: .png, .svg, .pdf"
     )
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    parser.add_argument(
+        "--resume",
+        type=Path,
+        metavar="RUN",
+        help="go on with a run that was interrupted, by its folder or log: as it began, which no other option changes",
+    )
     add_width(parser)
     add_changes(parser)
 
@@ -148,12 +160,12 @@ def _names(text: str) -> tuple[str, ...]:
 def run(request: Request) -> int:
     """Replay as asked, print tables or JSON, and write logs and traces. Returns the exit status."""
     from leo_runtime import shipped, solver
-    from leo_runtime.backend.versions import versions
     from leo_runtime.command import what_if
     from leo_runtime.command.run_files import RunFiles
     from leo_runtime.replay import compare
-    from leo_runtime.report import replay_figures, replay_text
 
+    if request.resume is not None:
+        return _resume(request, request.resume)
     given = shipped.workload(request.workload)
     machines = list(_machines(request))
     if what_if.HELP in request.changes:
@@ -167,24 +179,62 @@ def run(request: Request) -> int:
     asked = [(time, machine, _checked(request, given, machine, recording, time)) for time, machine in machines]
     _check_outputs(request)
     ran: list[compare.Compared] = []
-    figures: list[replay_figures.ReplayFigures] = []
+    figures: list[ReplayFigures] = []
     for time, machine, span in asked:
         profile = _profile(request, time, *what_if.measured_for(given, machine, request.changes), recording)
         documents = what_if.make_changes(given, machine, profile, recording, request.changes, time)
         case = compare.Case(*documents, span, request.changes)
         name = f"{recording.manifest.name}.{time}"
-        with RunFiles(request.out, name, _settings(request, placing)) as files:
+        with RunFiles(_settings(request, placing), request.out, name) as files:
             one = compare.compare(case, time, placing, others=others, bar=bar, sinks=[files])
-        if not request.json:
-            put(replay_text.text(one, look(request.columns), files.paths))
-        if request.plot is not None and time == "virtual":
-            from leo_runtime.report.plots import plot_replay
-
-            plot_replay(one.replayed, one.totals, request.plot)
+        figures.append(_told(one, placing, request, files.paths))
         ran.append(one)
-        figures.append(replay_figures.figures(one, placing, versions(), files.paths))
+    return _ended(ran, figures, request)
+
+
+def _resume(request: Request, run: Path) -> int:
+    """Go on with a run, and print what all of it came to. Returns the exit status."""
+    from leo_runtime.command.resume import interrupted
+    from leo_runtime.command.run_files import RunFiles
+    from leo_runtime.recordings.recording import check_streams
+    from leo_runtime.replay import compare
+    from leo_runtime.replay.known_frames import KnownFrames
+    from leo_runtime.replay.replay import check_files
+    from leo_runtime.replay.run_folder import TIMES
+
+    found = interrupted(run, request.recording, request.given)
+    if found is None:
+        say(f"{run}: the run is whole, there is nothing to go on with")
+        return DONE
+    case, placing, others = found.case, found.placing, () if request.no_compare else request.policies
+    check_streams(case.workload, case.recording)
+    check_files(case.workload)
+    known = KnownFrames(found.log, found.log.parent / TIMES if found.head.charge_solver else None)
+    with RunFiles(found.settings, log=found.log) as files:
+        one = compare.compare(case, found.head.time, placing, others=others, bar=bar, sinks=[files], known=known)
+    return _ended([one], [_told(one, placing, request, files.paths)], request)
+
+
+def _told(one: Compared, placing: Placing, request: Request, paths: Sequence[Path]) -> ReplayFigures:
+    """Print what a replay came to, unless all are to be printed at the end as JSON, and draw it."""
+    from leo_runtime.backend.versions import versions
+    from leo_runtime.report import replay_figures, replay_text
+
+    if not request.json:
+        put(replay_text.text(one, look(request.columns), paths))
+    if request.plot is not None and one.replayed.time == "virtual":
+        from leo_runtime.report.plots import plot_replay
+
+        plot_replay(one.replayed, one.totals, request.plot)
+    return replay_figures.figures(one, placing, versions(), paths)
+
+
+def _ended(ran: Sequence[Compared], figures: Sequence[ReplayFigures], request: Request) -> int:
+    """The exit status of these replays, whose figures are printed as JSON if that is asked for."""
+    from leo_runtime.report.replay_figures import Replays
+
     if request.json:
-        put(json.dumps(replay_figures.Replays(tuple(figures)).model_dump(mode="json"), indent=1) + "\n")
+        put(json.dumps(Replays(tuple(figures)).model_dump(mode="json"), indent=1) + "\n")
     broken = [failure for one in ran for failure in one.replayed.summary.failures if not failure.is_overload]
     return ANSWERED_NO if broken else DONE
 

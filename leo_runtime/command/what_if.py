@@ -27,8 +27,9 @@ class _Change(argparse.Action):
         parser: argparse.ArgumentParser,  # noqa: ARG002  # argparse's own
         namespace: argparse.Namespace,
         values: str | Sequence[Any] | None,
-        option_string: str | None = None,  # noqa: ARG002  # argparse's own
+        option_string: str | None = None,
     ) -> None:
+        namespace.given = (*getattr(namespace, "given", ()), option_string)
         setattr(namespace, self.dest, (*getattr(namespace, self.dest), f"{self.const}{values}"))
 
 

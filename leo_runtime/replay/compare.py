@@ -17,6 +17,7 @@ from leo_runtime.documents.workload import Workload
 from leo_runtime.progress import Progress
 from leo_runtime.recordings.recording import Recording
 from leo_runtime.replay.figures import Total
+from leo_runtime.replay.known_frames import KnownFrames
 from leo_runtime.replay.replay import FrameSink, Replay, Span, Time, replay
 from leo_runtime.replay.shared_kernels import SharedKernels
 from leo_runtime.runtime.options import RuntimeOptions
@@ -121,13 +122,15 @@ def compare(
     others: Sequence[str] | None = None,
     bar: Bar,
     sinks: Sequence[FrameSink] = (),
+    known: KnownFrames | None = None,
 ) -> Compared:
     """Replay a case, and other policies beside it: `others`, in the words of `beside`; none where that is empty.
 
-    Raises what making a runtime raises.
+    `known` tells of frames of an interrupted run, which is done again in virtual time: they are not computed. Raises
+    what making a runtime raises.
     """
-    with bar(f"in {time} time") as progress, _runtime(case, time, placing) as runtime:
-        replayed = _replay(runtime, case, time, placing, progress, sinks)
+    with bar(f"in {time} time") as progress, _runtime(case, time, placing, known) as runtime:
+        replayed = _replay(runtime, case, time, placing, progress, sinks, known)
         missing = dict(runtime.missing)
         left_out = {
             f"{stage} ({variant}) on {resource}": why for (stage, resource, variant), why in runtime.left_out.items()
@@ -167,9 +170,9 @@ def beside(case: Case, time: Time, placing: Placing, policies: Sequence[str] | N
     return tuple(totals)
 
 
-def _runtime(case: Case, time: Time, placing: Placing) -> Runtime:
+def _runtime(case: Case, time: Time, placing: Placing, known: KnownFrames | None) -> Runtime:
     if time == "virtual":
-        return _simulated(case, placing, placing.solver(time), None)
+        return _simulated(case, placing, placing.solver(time), None, known)
     return Runtime.live(
         case.workload,
         case.hardware,
@@ -179,7 +182,13 @@ def _runtime(case: Case, time: Time, placing: Placing) -> Runtime:
     )
 
 
-def _simulated(case: Case, placing: Placing, solve: Solver, backends: Mapping[str, Backend] | None) -> Runtime:
+def _simulated(
+    case: Case,
+    placing: Placing,
+    solve: Solver,
+    backends: Mapping[str, Backend] | None,
+    known: KnownFrames | None = None,
+) -> Runtime:
     return Runtime.simulated(
         case.workload,
         case.hardware,
@@ -189,11 +198,18 @@ def _simulated(case: Case, placing: Placing, solve: Solver, backends: Mapping[st
         backends=backends,
         noise=placing.noise_ppm,
         seed=placing.seed,
+        told=None if known is None else known.told,
     )
 
 
 def _replay(
-    runtime: Runtime, case: Case, time: Time, placing: Placing, progress: Progress, sinks: Sequence[FrameSink] = ()
+    runtime: Runtime,
+    case: Case,
+    time: Time,
+    placing: Placing,
+    progress: Progress,
+    sinks: Sequence[FrameSink] = (),
+    known: KnownFrames | None = None,
 ) -> Replay:
     return replay(
         runtime,
@@ -206,4 +222,5 @@ def _replay(
         changes=case.changes,
         progress=progress,
         sinks=sinks,
+        amended=None if known is None else known.amended,
     )

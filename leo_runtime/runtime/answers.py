@@ -67,7 +67,11 @@ def graph_result(
     """
     graph, names = asked.graph, asked.names
     own = {stage: last[name] for stage, name in names.items()}
-    removed = {} if _all_ran(own.values()) else _removed(asked.in_order, own)
+    deadline_us = due_us(graph, releases_us)
+    if values is None and _all_ran(own.values()):
+        end_us = max([own[stage].end_us for stage in asked.outputs])
+        return _graph_result(graph.name, frame, releases_us[number], deadline_us, end_us, "done", None, {}, number)
+    removed = _removed(asked.in_order, own)
 
     def outcome_of(stage: str) -> Outcome:
         if stage in removed:
@@ -89,7 +93,7 @@ def graph_result(
         graph.name,
         frame,
         releases_us[number],
-        due_us(graph, releases_us),
+        deadline_us,
         max([removed.get(stage, own[stage].end_us) for stage in asked.outputs]),
         "failed" if "failed" in outcomes else "done" if "done" in outcomes else "cancelled",
         _label(graph, found),

@@ -60,10 +60,13 @@ class Horizon:
 
     def observe(self, done: FrameDone, jobs: Mapping[str, Job]) -> None:
         """Take note of what gates did in a frame that ended."""
+        gates = self._chances.gates
+        if not gates:
+            return
         opened = {}
         for record in done.stages:
             job = jobs[record.stage]
-            if record.outcome == "done" and record.report is not None and len(job.frames) == 1:
+            if job.stage in gates and record.outcome == "done" and record.report is not None and len(job.frames) == 1:
                 opened[job.stage] = record.report.opened
         self._chances.observe(opened)
 

@@ -73,6 +73,7 @@ class Results:
         self._prices = prices
         self._simulated = frozenset(simulated)
         self._device_clocks = None if device_clocks is None else frozenset(device_clocks)
+        self._alone: dict[Key, Mode] = {}
         self._asked = {graph.name: Asked.of(graph, merged) for graph in merged.workload.graphs}
         self._gates = frozenset(stage.name for stage in merged.stages if stage.bound.is_gate)
 
@@ -86,15 +87,19 @@ class Results:
         jobs, frame, release_us = submitted.plan.jobs, done.frame, submitted.releases_us[-1]
         stages: list[StageObservation] = []
         lasted: list[Lasted] = []
+        # Of several attempts at a stage the last one, in each frame.
+        last: list[dict[str, StageRecord]] = [{} for _ in submitted.releases_us]
         for record in done.stages:
             job, report = jobs[record.stage], record.report
             frames = len(job.frames) if report is None or report.frames is None else report.frames
-            profiled = self._prices.mode(job.stage, record.variant, record.resource, frames or 1)
+            key = (job.stage, record.variant, record.resource)
+            profiled = self._profiled(key, frames or 1)
             opened = report.opened if report is not None and job.stage in self._gates else None
             stages.append(self._observed(frame, record, profiled, opened))
             if frames and record.outcome == "done":
-                key = (job.stage, record.variant, record.resource)
                 lasted.append((key, profiled.duration_us, record.end_us - record.start_us))
+            for number in job.frames:
+                last[number][job.stage] = record
         result = _frame_result(
             frame=frame,
             release_us=release_us,
@@ -102,7 +107,20 @@ class Results:
             stages=tuple(stages),
             transfers=tuple([_sent(frame, send) for send in done.sends]),
             skipped=done.skipped,
-            graphs=self._graphs(submitted, done, values),
+            graphs=tuple(
+                [
+                    graph_result(
+                        self._asked[graph.name],
+                        records,
+                        submitted.releases_us,
+                        number,
+                        frame,
+                        None if values is None else values[number],
+                    )
+                    for number, records in enumerate(last)
+                    for graph in submitted.graphs
+                ]
+            ),
             wakes=tuple([_wake(frame, resource, at_us) for resource, at_us in done.wakes]),
             jobs=jobs,
             spans=None if done.spans is None else tuple([_kept_awake(frame, span) for span in done.spans]),
@@ -112,18 +130,14 @@ class Results:
         )
         return result, tuple(lasted)
 
-    def _graphs(self, submitted: Submitted, done: FrameDone, values: Values | None) -> tuple[GraphResult, ...]:
-        releases_us, jobs = submitted.releases_us, submitted.plan.jobs
-        found: list[GraphResult] = []
-        for number in range(len(releases_us)):
-            # Of several attempts at a stage the last one.
-            last = {job.stage: record for record in done.stages if number in (job := jobs[record.stage]).frames}
-            computed = None if values is None else values[number]
-            found += [
-                graph_result(self._asked[graph.name], last, releases_us, number, done.frame, computed)
-                for graph in submitted.graphs
-            ]
-        return tuple(found)
+    def _profiled(self, key: Key, frames: int) -> Mode:
+        """A mode as the profile has it, for so many frames."""
+        if frames > 1:
+            return self._prices.mode(*key, frames)
+        mode = self._alone.get(key)
+        if mode is None:
+            mode = self._alone[key] = self._prices.mode(*key, 1)
+        return mode
 
     def _observed(self, frame: int, record: StageRecord, profiled: Mode, opened: bool | None) -> StageObservation:
         """`profiled` is the mode of the run as the profile has it, for as many frames as it was of."""

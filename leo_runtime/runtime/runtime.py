@@ -70,7 +70,7 @@ from leo_runtime.runtime.arguments import (
 )
 from leo_runtime.runtime.drift import ONE, Drift, Estimate
 from leo_runtime.runtime.horizon import Horizon
-from leo_runtime.runtime.kernels import Kernels, frozen_copy, frozen_view
+from leo_runtime.runtime.kernels import Kernels, Told, frozen_copy, frozen_view
 from leo_runtime.runtime.options import OptionChanges, RuntimeOptions, chosen_options
 from leo_runtime.runtime.placing import Placed, Placer, Skipped
 from leo_runtime.runtime.planner import FrameSolver, LinksNow, Planner, frame_solver, no_placement
@@ -183,6 +183,7 @@ class Runtime:
         compute: bool = True,
         noise: Noise | int | None = None,
         device_times: Collection[str] = (),
+        told: Told | None = None,
         **changes: Unpack[OptionChanges],
     ) -> Self:
         """A runtime in virtual time: durations are the profile's, values are computed on this machine.
@@ -192,9 +193,9 @@ class Runtime:
         profile knows its cost, and every gate opens but those with a `chance_ppm`, which are drawn from `seed`. Stages
         of operator `cost` are never computed: they give zeros. `noise` gives durations, or is the spread of a seeded
         log-normal noise in ppm. `device_times` names processors whose kernels' own time is taken instead of the
-        profile's. Raises `GraphError`, `ProfileError`, `SolverError`, what making a backend raises, and `KernelError`
-        where a stage has no kernel that loads: every kernel is loaded beforehand, and a mode whose kernel fails then is
-        left out.
+        profile's. `told` knows of runs, and these are not computed: for a run that is done again. Raises `GraphError`,
+        `ProfileError`, `SolverError`, what making a backend raises, and `KernelError` where a stage has no kernel that
+        loads: every kernel is loaded beforehand, and a mode whose kernel fails then is left out.
         """
         require_parts(workload, hardware, profile)
         require_flags(compute=compute)
@@ -224,6 +225,7 @@ class Runtime:
                     allow_nonfinite=chosen.allow_nonfinite,
                     computes=compute,
                     seed=chosen.seed,
+                    told=told,
                 )
             loads = usable(prices.of(1), kernels.load) if kernels and compute else None
             if loads:
