@@ -8,8 +8,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors",),
-    ("schema", "values", "clock", "progress", "appending"),
+    ("errors", "terminal", "clock"),
+    ("schema", "values", "frozen", "progress", "appending", "version"),
     ("operators",),
     ("documents.problem", "documents.hardware"),
     ("documents",),

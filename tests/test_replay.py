@@ -19,14 +19,16 @@ from leo_runtime.frame.entries import Entry
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.recordings.recording import LinkSample, Recording, RecordingManifest, check_streams
 from leo_runtime.recordings.stream import RecordedStream
-from leo_runtime.replay.compare import Compared
+from leo_runtime.replay.compare import Compared, Placing
 from leo_runtime.replay.figures import Failure
-from leo_runtime.replay.log import LogWriter, log_lines
+from leo_runtime.replay.log import LogWriter
 from leo_runtime.replay.replay import FrameSink, Replay, Span, releases, replay, streams_read
 from leo_runtime.replay.sinks import KeptFrames
 from leo_runtime.replay.summary import RunningSummary
 from leo_runtime.report import replay_text
-from leo_runtime.report import tables as report
+from leo_runtime.report.layout import Energies
+from leo_runtime.report.replay_figures import figures
+from leo_runtime.report.replay_tables import policies_table
 from leo_runtime.runtime.planner import no_placement
 from leo_runtime.runtime.runtime import Runtime
 
@@ -110,7 +112,7 @@ def test_a_policy_that_is_late_is_shown_to_be(folder):
     exact, late = run(folder), run(folder, solver="dsp-first")
     totals = [exact.total, late.total]
     assert (totals[0].deadline_misses, totals[1].deadline_misses) == (0, 3)
-    shown = report.policies_table(totals).splitlines()
+    shown = policies_table(totals, Energies.up_to(totals[0].nj)).splitlines()
     assert shown[0].split()[:2] == ["policy", "time"]
     assert [line.split()[0] for line in shown[2:]] == ["exact", "dsp-first"]
 
@@ -168,15 +170,15 @@ def test_gates_that_could_not_be_waited_for_are_counted_and_said(folder):
     frames = tuple(replace(frame, waits_given_up=1 + number) for number, frame in enumerate(kept[:2]))
     hurried = Compared(of_frames(replayed, frames), {}, {}, (), not_held={"gpu": "stuck, 2 times"})
     assert "gates that could not be waited for: 3\nnot kept awake: gpu (stuck, 2 times)\n" in replay_text.text(hurried)
-    assert replay_text.figures(hurried)["waits_given_up"] == 3
+    assert figures(hurried, Placing(), {}).waits_given_up == 3
     assert "gates" not in replay_text.text(Compared(replayed, {}, {}, ()))
 
 
 def test_a_log_has_a_line_a_frame_and_repeats_to_the_byte(folder):
-    first, second = (list(log_lines(*run_kept(folder, noise=100_000))) for _ in range(2))
+    first, second = (recorded.log_lines(*run_kept(folder, noise=100_000)) for _ in range(2))
     assert first == second
-    head, *frames = [json.loads(line) for line in first]
-    assert (head["format"], head["time"], head["recording"]) == ("leo-log/1", "virtual", "beeps")
+    head, frames = json.loads(first[0]), recorded.logged(first)
+    assert (head["format"], head["time"], head["recording"]["name"]) == ("leo-log/2", "virtual", "beeps")
     assert [frame["release_us"] for frame in frames] == [500_000 * n for n in range(1, 9)]
     assert frames[2]["graphs"][0]["label"] == "loud"
 
@@ -187,7 +189,7 @@ def test_a_log_says_of_a_frame_without_an_answer_that_it_is_unplaced_and_why(fol
     why = {"unplaced": no_placement("skipped: 8 frames are in flight")}
     why["infeasible"] = why["unplaced"].model_copy(update={"solver": "exact", "reason": "no link from a to b"})
     frames = tuple(replace(frame, placement=one, graphs=graphs, stages=()) for one in why.values())
-    _, *logged, fine = map(json.loads, log_lines(replayed, (*frames, frame)))
+    *logged, fine = recorded.logged(recorded.log_lines(replayed, (*frames, frame)))
     assert [(line["status"], line["reason"]) for line in logged] == [(s, p.reason) for s, p in why.items()]
     assert "reason" not in fine, "nothing failed in it"
 
@@ -200,7 +202,7 @@ def test_frames_that_are_skipped_for_others_are_logged_as_unplaced(folder):
         kept = KeptFrames()
         replayed = replay(runtime, recording, Span.of(recording), policy="exact", time="virtual", sinks=[kept])
         assert runtime.skipped
-    lines = [json.loads(line) for line in log_lines(replayed, kept.frames)][1:]
+    lines = recorded.logged(recorded.log_lines(replayed, kept.frames))
     skipped = [line["reason"] for line in lines if line["status"] == "unplaced"]
     assert skipped == ["skipped: 1 frames are in flight"] * runtime.skipped
     assert not any(line["status"] == "infeasible" for line in lines)

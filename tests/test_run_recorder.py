@@ -9,7 +9,6 @@ import recorded
 from leo_runtime.errors import InputError
 from leo_runtime.recordings.recording import Recording
 from leo_runtime.recordings.stream import Gap
-from leo_runtime.replay.log import log_lines
 from leo_runtime.replay.replay import Span, replay
 from leo_runtime.replay.run_recorder import RunRecorder
 from leo_runtime.replay.sinks import KeptFrames
@@ -44,7 +43,7 @@ def replayed(folder: Path, recording: Recording, out: Path | None = None) -> lis
         played = replay(runtime, recording, Span.of(recording), policy="exact", time="virtual", sinks=[kept])
         if out is not None:
             recorder.finish()
-    return list(log_lines(played, kept.frames))[1:]
+    return recorded.log_lines(played, kept.frames)[1:]
 
 
 def test_a_replay_that_was_recorded_replays_to_the_same_log(folder: Path) -> None:

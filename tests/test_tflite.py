@@ -1,6 +1,7 @@
 """TensorFlow Lite models on the CPU, by whichever interpreter is installed; without one, how that is said."""
 
 import importlib.util
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -38,6 +39,19 @@ def features(rows: int = 98) -> np.ndarray:
 def test_a_float_model_is_its_formula() -> None:
     run = tflite.model_program(tiny(), [(3,)])
     assert run([np.array([1, 2, 3], np.float32)]).tolist() == [1 - 4 + 1.5 + 0.5, 0.25 + 8 - 3 - 0.25]
+
+
+@needs_interpreter
+def test_an_interpreter_that_is_well_says_nothing() -> None:
+    code = f"""
+from pathlib import Path
+from leo_backends import tflite
+from leo_runtime.operators.classifiers import TfliteParameters
+parameters = TfliteParameters.model_validate({{"model": Path({str(TINY)!r}), "output_shape": (2,)}})
+tflite.model_program(parameters, [(3,)])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
 
 
 @needs_interpreter

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from leo_backends.native_notes import without_notes
 from leo_backends.tflite_session import Model, new_program, zeros
 from leo_backends.tflite_trial import Trials
 from leo_runtime.errors import KernelError, MissingExtraError
@@ -51,7 +52,9 @@ def model_program(params: TfliteParameters, shapes: Sequence[Shape]) -> Callable
     )
     TRIALS.require_sound(model)
     program = new_program(model)
-    program(zeros(model))  # First runs are slow: that of the first interpreter is over when the stage is loaded.
+    # First runs are slow: that of the first interpreter is over when the stage is loaded. It survives it: it was tried.
+    with without_notes():
+        program(zeros(model))
     return program
 
 

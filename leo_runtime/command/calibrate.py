@@ -6,7 +6,7 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from leo_runtime.command.shared import ANSWERED_NO, DONE, add_machine, put, say
+from leo_runtime.command.shared import ANSWERED_NO, DONE, add_machine, add_width, bar, complain, look, put
 
 EXAMPLE = "calibrate --out host.profile.json"
 
@@ -21,6 +21,8 @@ class Request:
     quick: bool
     out: Path | None
     json: bool
+    columns: int | None
+    """Of its table, as `look` takes it."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +34,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the profile here, and print what was measured")
     parser.add_argument("--json", action="store_true", help="with --out: what was measured as JSON")
+    add_width(parser)
 
 
 def run(request: Request) -> int:
@@ -39,7 +42,6 @@ def run(request: Request) -> int:
     from leo_runtime import shipped
     from leo_runtime.measure import calibrate, measure
     from leo_runtime.measure.energy import whole_machine
-    from leo_runtime.progress import ProgressBar
     from leo_runtime.report import tables as report
     from leo_runtime.schema import require_writable
 
@@ -47,7 +49,7 @@ def run(request: Request) -> int:
     recording = shipped.recording(request.recording)
     if request.out is not None:
         require_writable(request.out, request.workload, request.hardware)
-    with ProgressBar("calibrating") as progress:
+    with bar("calibrating") as progress:
         found = calibrate.calibrate(
             workload,
             hardware,
@@ -57,15 +59,15 @@ def run(request: Request) -> int:
             progress=progress,
         )
     for what, error in found.missing:
-        say(f"not measured: {what}: {error}")
+        complain(f"not measured: {what}: {error}")
         if error.hint:
-            say(f"hint: {error.hint}")
+            complain(f"hint: {error.hint}")
     for stage in found.unmeasured:
-        say(f"stage `{stage}` could be measured on no processor: the workload cannot run with this profile")
+        complain(f"stage `{stage}` could be measured on no processor: the workload cannot run with this profile")
     status = ANSWERED_NO if found.unmeasured else DONE
     if request.out is None:
         put(found.profile.to_json())
         return status
     found.profile.to_file(request.out)
-    put(report.measurements(found.profile, as_json=request.json))
+    put(report.measurements(found.profile, look(request.columns), as_json=request.json))
     return status

@@ -1,4 +1,4 @@
-"""What commands share: exit statuses, kinds of arguments, and talk."""
+"""What commands share: exit statuses, kinds of arguments, how wide and how loud they are."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import json
 import math
 import os
 import sys
+from contextlib import AbstractContextManager, nullcontext
 
 from leo_runtime.errors import InputError
-from leo_runtime.progress import tell
+from leo_runtime.progress import Pace, Progress, ProgressBar, tell
+from leo_runtime.terminal import FEWEST_COLUMNS, Look
 
 DONE, ANSWERED_NO, WRONG_USE, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
 """Exit statuses."""
@@ -53,6 +55,30 @@ def add_machine(parser: argparse.ArgumentParser, hardware: str) -> None:
     )
 
 
+def add_width(parser: argparse.ArgumentParser) -> None:
+    """The arguments of commands that print tables: how wide, for `look`."""
+    wide = parser.add_mutually_exclusive_group()
+    wide.add_argument("--wide", dest="columns", action="store_const", const=0, help="tables as wide as they get")
+    wide.add_argument(
+        "--width",
+        dest="columns",
+        type=_columns,
+        metavar="N",
+        help="tables of at most N columns (default: the terminal's, else 80)",
+    )
+
+
+def _columns(text: str) -> int:
+    if count(text) < FEWEST_COLUMNS:
+        raise argparse.ArgumentTypeError(f"expected at least {FEWEST_COLUMNS}, got {text}")
+    return int(text)
+
+
+def look(asked: int | None) -> Look:
+    """How text on standard output is laid out; `asked` is what `add_width` gives as `columns`."""
+    return Look.of(sys.stdout, os.environ, asked)
+
+
 def put(text: str) -> None:
     """Data, which goes to standard output, newline included. Raises `InputError` where that takes no more.
 
@@ -84,6 +110,33 @@ def discard_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+class _Talk:
+    """How loud the command is that runs, and when it last told how far it is."""
+
+    def __init__(self) -> None:
+        self.is_quiet = False
+        self.pace = Pace()
+
+
+_talk = _Talk()
+
+
+def begin(*, quiet: bool) -> None:
+    """A command begins; `quiet`: it says nothing but data and errors."""
+    _talk.is_quiet, _talk.pace = quiet, Pace()
+
+
 def say(text: str) -> None:
-    """Talk, which goes to standard error: standard output is for data."""
+    """Talk, which goes to standard error, unless the command is quiet: standard output is for data."""
+    if not _talk.is_quiet:
+        complain(text)
+
+
+def complain(text: str) -> None:
+    """What is wrong, which goes to standard error, however quiet the command is."""
     tell(sys.stderr, f"{text}\n")
+
+
+def bar(title: str) -> AbstractContextManager[Progress]:
+    """Shows how far something is, under that title, unless the command is quiet."""
+    return nullcontext(lambda *_: None) if _talk.is_quiet else ProgressBar(title, pace=_talk.pace)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -90,15 +90,16 @@ def replay(
     changes: Sequence[str] = (),
     progress: Progress = lambda *_: None,
     sinks: Sequence[FrameSink] = (),
+    amended: Callable[[FrameResult], FrameResult] | None = None,
 ) -> Replay:
     """Submit every frame of a span of a recording to a runtime, and wait for the last answer: its `summary` says what
     came of it. Frames are let go of when they have ended; a sink `KeptFrames` keeps them.
 
     `solver_on` names the processor that solving is charged to. So many frames as `batch` says are collected and placed
     as one (`Runtime.submit_batch`). `changes` are told to the sinks: the runtime's documents are changed already.
-    `sinks` are told of each frame when it has ended; where the replay is interrupted, also of those that had ended by
-    then. Raises `RecordingError` where the recording does not fit the workload, or the
-    span is over before any graph runs.
+    `sinks` are told of each frame when it has ended; where a replay in real time is interrupted, also of those that had
+    ended by then. `amended` gives frames what is known of them besides (`KnownFrames`). Raises `RecordingError` where
+    the recording does not fit the workload, or the span is over before any graph runs.
     """
     workload = runtime.merged.workload
     check_streams(workload, recording)
@@ -124,15 +125,17 @@ def replay(
             f"`{recording.manifest.name}`, the first one would at {first_us}",
             hint="replay more of it, or another recording",
         )
-    told = _Told(begun, sinks)
+    told = _Told(begun, sinks, amended)
     for sink in sinks:
         sink.begin(begun)
     try:
         _submit_all(runtime, begun, told, progress)
         told.ended(runtime.drain())
     except KeyboardInterrupt:
-        with suppress(Exception):  # It may have come in the middle of anything.
-            told.ended(runtime.results())
+        # In virtual time they can be had again, and in the order in which a run in one piece tells of them.
+        if time == "real":
+            with suppress(Exception):  # It may have come in the middle of anything.
+                told.ended(runtime.results())
         raise
     return told.whole()
 
@@ -187,8 +190,11 @@ def _gap_us(recording: Recording, windows: Mapping[str, int], period_us: int, en
 class _Told:
     """Tells all sinks, and the summary, of what has ended."""
 
-    def __init__(self, begun: Replay, sinks: Sequence[FrameSink]) -> None:
+    def __init__(
+        self, begun: Replay, sinks: Sequence[FrameSink], amended: Callable[[FrameResult], FrameResult] | None
+    ) -> None:
         self._begun = begun
+        self._amended = amended
         self._sinks = sinks
         self._summary = RunningSummary(begun)
         graphs = {stage.name: stage.graphs for stage in begun.merged.stages}
@@ -209,6 +215,8 @@ class _Told:
             self._running.pop(frame.frame, None)
             settled_us = next(iter(self._running.values()), self._last_us)
             marked = _marked(frame, self._over.pop(frame.frame, {}))
+            if self._amended is not None:
+                marked = self._amended(marked)
             self._summary.frame(marked, settled_us)
             for sink in self._sinks:
                 sink.frame(marked, settled_us)

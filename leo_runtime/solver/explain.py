@@ -13,7 +13,7 @@ Of a window it also says what its gates, transfers, spans, holds and tails do to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,7 +31,7 @@ from leo_runtime.documents.problem import (
     TransferRun,
 )
 from leo_runtime.documents.window import CERTAIN, WindowPlacement, WindowProblem
-from leo_runtime.errors import InputError, SolverError
+from leo_runtime.errors import InputError, SolverError, did_you_mean
 from leo_runtime.judge import CheckReport, check
 from leo_runtime.judge.window import check_window
 from leo_runtime.solver import solve
@@ -110,17 +110,25 @@ class Explanation:
 
 
 def explain(
-    problem: AnyProblem, placement: AnyPlacement, stage: str | None = None, *, limit_nodes: int = LIMIT_NODES
+    problem: AnyProblem,
+    placement: AnyPlacement,
+    stage: str | Collection[str] | None = None,
+    *,
+    limit_nodes: int = LIMIT_NODES,
 ) -> Explanation:
-    """Explain every stage of a placement, or one; of a window its choices as well.
+    """Explain every stage of a placement, or one, or several; of a window its choices as well.
 
     Raises `InputError` where the placement breaks a rule, there is no such stage, or a number is none.
     """
     report = _judged(problem, placement)
     limit_nodes = whole(limit_nodes, "limit_nodes")
-    if stage is not None and all(stage != known.name for known in problem.stages):
-        names = ", ".join(known.name for known in problem.stages)
-        raise InputError(f'`{problem.name}` has no stage "{stage}"', hint=f"its stages are {names}")
+    known = [stage.name for stage in problem.stages]
+    wanted_names = known if stage is None else [stage] if isinstance(stage, str) else list(stage)
+    for name in wanted_names:
+        if name not in known:
+            raise InputError(
+                f'`{problem.name}` has no stage "{name}"', hint=did_you_mean(name, known, "its stages are")
+            )
     if report.violations:
         raise InputError(
             f"`{problem.name}`: the placement breaks a rule ({report.violations[0]})",
@@ -131,7 +139,7 @@ def explain(
     case = _Case(problem, report.criteria, limit_nodes, {})
     explained = []
     for wanted in problem.stages:
-        if stage in (None, wanted.name):
+        if wanted.name in wanted_names:
             run = next(run for run in placement.stages if run.stage == wanted.name)
             others = [mode for mode in wanted.modes if (mode.resource, mode.variant) != (run.resource, run.variant)]
             alternatives = tuple(_alternative(case, wanted, mode) for mode in others)
@@ -139,7 +147,8 @@ def explain(
             explained.append(StageExplanation(run, waits, alternatives, getattr(wanted, "chance_ppm", CERTAIN)))
     found: tuple[Worth, ...] = ()
     if isinstance(problem, WindowProblem) and isinstance(placement, WindowPlacement):
-        found = tuple(worth for worth in choices(problem, placement) if stage is None or stage in worth.stages)
+        about = frozenset(wanted_names)
+        found = tuple(worth for worth in choices(problem, placement) if stage is None or about & set(worth.stages))
     return Explanation(problem.name, report.criteria, problem.objective, tuple(explained), choices=found)
 
 
