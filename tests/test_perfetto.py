@@ -398,7 +398,7 @@ def test_steps_of_power_are_kept_for_no_longer_than_they_are_settled() -> None:
             (10, 3 + 7 / 3),
             (13, 3),
         ]
-        assert len(power._changes) == 1 and len(power._active["cpu"]) == 1
+        assert len(power._changes) == 1 and len(power._parts["cpu"].active) == 1
     assert [(step.at_us, step.mw) for step in power.settled() if step.mw is not None] == [(100_000_000, 0)]
     assert power.nj == {"run": 700, "idle tail": 300_000_000}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from itertools import count
 from typing import Any
@@ -27,43 +27,15 @@ _END, _COUNTER, _BEGIN = 0, 1, 2
 class Form:
     """Events that differ by their time and their numbers alone: such a packet is made once, and filled in."""
 
-    __slots__ = ("_event", "_notes", "_packet", "_trace", "track")
+    __slots__ = ("event", "notes", "packet", "serialize", "track")
 
     def __init__(self, trace: Any, track: int, numbers: int) -> None:
         """`trace` holds one packet, whose first annotations are to have that many numbers."""
         self.track = track
-        self._trace = trace
-        (self._packet,) = trace.packet
-        self._event = self._packet.track_event
-        self._notes = tuple(self._event.debug_annotations[:numbers])
-
-    def filled(
-        self,
-        at_us: int,
-        kind: int,
-        frame: int | None,
-        numbers: Sequence[int],
-        flows: Sequence[int] = (),
-        ended: Sequence[int] = (),
-        name: str = "",
-    ) -> bytes:
-        """The packet, as a part of a file. `name`: of one that was made without."""
-        event = self._event
-        self._packet.timestamp = at_us * 1000
-        event.type = kind
-        if frame is not None:
-            event.correlation_id = frame + 1  # The viewer shows together what has the same one; 0 would be none.
-        for note, number in zip(self._notes, numbers, strict=True):
-            note.int_value = number
-        if name:
-            event.name = name
-        if flows or ended:
-            event.flow_ids[:] = flows
-            event.terminating_flow_ids[:] = ended
-        packed: bytes = self._trace.SerializeToString()
-        if flows or ended:
-            del event.flow_ids[:], event.terminating_flow_ids[:]
-        return packed
+        (self.packet,) = trace.packet
+        self.event = self.packet.track_event
+        self.notes = tuple(self.event.debug_annotations[:numbers])
+        self.serialize = trace.SerializeToString
 
 
 class Packets:
@@ -88,7 +60,7 @@ class Packets:
         self._texts: dict[str, dict[str, int]] = {}
         self._new_texts: Any = words.InternedData()
         self._forms: dict[object, Form] = {}
-        self._closing: dict[int, Any] = {}
+        self._closing: dict[int, tuple[Any, Callable[[], bytes]]] = {}
         self._counters: dict[int, Any] = {}
         self._order = 0
         self._waiting: list[tuple[int, int, bytes]] = []
@@ -199,28 +171,45 @@ class Packets:
 
         `name` is for a form without one.
         """
-        if end_us <= start_us:
-            self._wait(start_us, _BEGIN, form.filled(start_us, self._instant, frame, numbers, flows, ended, name))
-            return
-        self._wait(start_us, _BEGIN, form.filled(start_us, self._begins, frame, numbers, flows, ended, name))
-        self.end(form.track, end_us)
-
-    def begin(self, form: Form, at_us: int) -> None:
-        """Something begins that is ended by `end`."""
-        self._wait(at_us, _BEGIN, form.filled(at_us, self._begins, None, ()))
-
-    def end(self, track: int, at_us: int) -> None:
-        """What has begun last on a track ends; of one time that comes before all that begins."""
-        if (trace := self._closing.get(track)) is None:
-            trace = self._closing[track] = self._trace_of()
-            self._packet(trace).track_event.track_uuid = track
-            trace.packet[0].track_event.type = self._ends
-        trace.packet[0].timestamp = at_us * 1000
-        self._wait(at_us, _END, trace.SerializeToString())
+        event = form.event
+        form.packet.timestamp = start_us * 1000
+        event.type = self._begins if end_us > start_us else self._instant
+        if frame is not None:
+            event.correlation_id = frame + 1  # The viewer shows together what has the same one; 0 would be none.
+        for note, number in zip(form.notes, numbers, strict=True):
+            note.int_value = number
+        if name:
+            event.name = name
+        if flows or ended:
+            event.flow_ids[:] = flows
+            event.terminating_flow_ids[:] = ended
+        self._order += 1
+        self._waiting.append((start_us * 3 + _BEGIN, self._order, form.serialize()))
+        if flows or ended:
+            del event.flow_ids[:], event.terminating_flow_ids[:]
+        if end_us > start_us:
+            self.end(form.track, end_us)
 
     def instant(self, form: Form, at_us: int, frame: int | None = None, numbers: Sequence[int] = ()) -> None:
         """A mark."""
-        self._wait(at_us, _BEGIN, form.filled(at_us, self._instant, frame, numbers))
+        self.slice(form, at_us, at_us, frame, numbers)
+
+    def begin(self, form: Form, at_us: int) -> None:
+        """Something begins that is ended by `end`."""
+        form.packet.timestamp, form.event.type = at_us * 1000, self._begins
+        self._wait(at_us, _BEGIN, form.serialize())
+
+    def end(self, track: int, at_us: int) -> None:
+        """What has begun last on a track ends; of one time that comes before all that begins."""
+        if (known := self._closing.get(track)) is None:
+            trace = self._trace_of()
+            packet = self._packet(trace)
+            packet.track_event.track_uuid, packet.track_event.type = track, self._ends
+            known = self._closing[track] = packet, trace.SerializeToString
+        packet, serialize = known
+        packet.timestamp = at_us * 1000
+        self._order += 1
+        self._waiting.append((at_us * 3 + _END, self._order, serialize()))
 
     def count(self, track: int, at_us: int, value: float) -> None:
         """From then on a counter has that value."""
@@ -239,16 +228,23 @@ class Packets:
 
     def packed(self, until_us: float = math.inf) -> bytes:
         """The next part of the file: all before that time, or all that is left. A file is its parts, one by one."""
-        self._waiting.sort()
-        number = bisect_left(self._waiting, (until_us * 3,))
-        if self._new_texts.ByteSize():
-            packet = self._packet(self._head)
-            packet.sequence_flags = _NEEDED
-            packet.interned_data.CopyFrom(self._new_texts)
-            self._new_texts.Clear()
-        packed: bytes = self._head.SerializeToString() + b"".join([packet for _, _, packet in self._waiting[:number]])
+        waiting = self._waiting
+        waiting.sort()
+        number = bisect_left(waiting, (until_us * 3,))
+        parts = [packet for _, _, packet in waiting[:number]]
+        del waiting[:number]
+        if self._head.packet or self._new_texts.ByteSize():
+            parts.insert(0, self._headed())
+        return b"".join(parts)
+
+    def _headed(self) -> bytes:
+        """New tracks and texts, which come before what uses them."""
+        packet = self._packet(self._head)
+        packet.sequence_flags = _NEEDED
+        packet.interned_data.CopyFrom(self._new_texts)
+        packed: bytes = self._head.SerializeToString()
+        self._new_texts.Clear()
         self._head.Clear()
-        del self._waiting[:number]
         return packed
 
     def _packet(self, trace: Any) -> Any:

@@ -12,7 +12,6 @@ A flow goes from the stage whose output it is through the transfer to the stages
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from contextlib import closing
 from itertools import count
@@ -49,7 +48,7 @@ class TraceWriter:
         """Write the tracks, in place of what the file held. Raises `DocumentError` when it cannot be written."""
         self._run = RunTracks(begun, self._frames, self._energy)
         self._file.start()
-        self._write(0, 0)
+        self._file.write(self._frames.packed(0) + self._energy.packed(0))
         self.frames = 0
 
     def frame(self, ended: FrameResult, settled_us: int, /) -> None:
@@ -57,25 +56,23 @@ class TraceWriter:
         assert self._run is not None and self.frames is not None, "a replay begins before its frames end"
         self.frames += 1
         self._run.frame(ended, settled_us)
-        self._write(settled_us - self._run.batch_us, 0)
+        self._file.write(self._frames.packed(settled_us - self._run.batch_us))
 
     def energy(self, entries: Sequence[Entry], settled_us: int, /) -> None:
         """Take entries of the ledger, and write what is known of power up to then. Raises `DocumentError`."""
         assert self._run is not None, "a replay begins before it uses energy"
         self._run.energy(entries, settled_us)
-        self._write(0, settled_us)
+        self._file.write(self._energy.packed(settled_us))
 
     def end(self, _ended: Replay, /) -> None:
         """Write what is left. Raises `DocumentError`."""
+        self._finish()
+
+    def _finish(self) -> None:
         if self._run is not None:
             self._run.end()
-            self._write(math.inf, math.inf)
+            self._file.write(self._frames.packed() + self._energy.packed())
             self._run = None
-
-    def _write(self, frames_us: float, energy_us: float) -> None:
-        """Write the frames up to a time, and the energy."""
-        if packed := self._frames.packed(frames_us) + self._energy.packed(energy_us):
-            self._file.write(packed)
 
     def __enter__(self) -> Self:
         """The writer itself."""
@@ -84,9 +81,7 @@ class TraceWriter:
     def __exit__(self, *_: object) -> None:
         """Write what an interrupted replay left, and close the file. Raises `DocumentError`."""
         try:
-            if self._run is not None and self.frames is not None:
-                self._run.end()
-                self._write(math.inf, math.inf)
+            self._finish()
         finally:
             self._file.close()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from leo_runtime.documents.hardware import Hardware
@@ -15,18 +15,18 @@ from leo_runtime.frame.records import FrameResult
 State = Literal["asleep", "idle", "tail", "awake", "held", "waking"]
 """`tail` is a radio's lingering, `idle` a processor's. `held` is kept awake for a later release."""
 
-_STATES: Mapping[str, tuple[int, State]] = {
-    "asleep": (0, "asleep"),
-    "idle tail": (1, "idle"),
-    "radio tail": (1, "tail"),
-    "run": (2, "awake"),
-    "failed run": (2, "awake"),
-    "transfer": (2, "awake"),
-    "awake": (2, "awake"),
-    "held": (3, "held"),
-    "wake-up": (4, "waking"),
+_RANKS: Mapping[str, int] = {
+    "asleep": 1,
+    "idle tail": 2,
+    "radio tail": 2,
+    "run": 3,
+    "failed run": 3,
+    "transfer": 3,
+    "awake": 3,
+    "held": 4,
+    "wake-up": 5,
 }
-"""The state that a cause tells of; of several at one time the one with the highest number is shown."""
+"""What a resource's energy is used for says in which state it is; of several at one time the highest."""
 
 
 class Step(NamedTuple):
@@ -42,11 +42,13 @@ class Step(NamedTuple):
 class _Part:
     """A resource, or a link that names none, as it is at the time that has been reached."""
 
-    rests: State | None
-    """Its state while it draws nothing; None: it is a link, which has none."""
+    states: tuple[State, ...] = ()
+    """By rank; the first is its state while it draws nothing. A link has none."""
     wake_us: int = 0
     mw: float = 0
     state: State | None = None
+    active: list[tuple[int, float]] = field(default_factory=list)
+    """Ranks and mW of what is drawn."""
 
 
 class PowerSteps:
@@ -60,17 +62,18 @@ class PowerSteps:
     def __init__(self, hardware: Hardware) -> None:
         """Nothing is drawn yet; the run begins at 0."""
         self._parts = {
-            part.name: _Part("idle" if part.idle_timeout_us is None else "asleep", part.wake_latency_us)
+            part.name: _Part(
+                _states("idle" if part.idle_timeout_us is None else "asleep", "idle"), part.wake_latency_us
+            )
             for part in hardware.processors
-        } | {radio.name: _Part("asleep", radio.wake_latency_us) for radio in hardware.radios}
-        self._active: dict[str, list[tuple[str, float]]] = {name: [] for name in self._parts}
+        } | {radio.name: _Part(_states("asleep", "tail"), radio.wake_latency_us) for radio in hardware.radios}
         self._holds: dict[tuple[str, int], list[int]] = {}
         """By resource and frame, when what it was used for had ended, and it was kept for a later release."""
         self._number = 0
-        # A change: when, a number that keeps the order, 1 to begin, -1 to end, 0 to look, where, why, its mW and nJ.
-        self._changes: list[tuple[int, int, int, str, str, float, int]] = []
+        # When, a number that keeps the order, 1 to begin, -1 to end or 0 to look, where, the rank, mW, why and nJ.
+        self._changes: list[tuple[int, int, int, str, int, float, str, int]] = []
         for name in self._parts:
-            self._change(0, 0, name, "", 0, 0)
+            self._change(0, 0, name, 0)
         self.nj: dict[str, int] = {}
         """Energy of each cause that was used up by the last step."""
         self.end_us = 0
@@ -84,37 +87,42 @@ class PowerSteps:
 
     def add(self, entries: Iterable[Entry]) -> None:
         """Take entries, none of which begins before what has been settled."""
+        changes, parts = self._changes, self._parts
         for entry in entries:
-            at_us, until_us, nj, cause, resource = entry[:5]
+            at_us, until_us, nj, cause, resource, frame = entry[:6]
+            if resource not in parts:
+                parts[resource] = _Part()
             if until_us == at_us:
-                part = self._parts.get(resource)
-                until_us += max(1, part.wake_us if part is not None and cause == "wake-up" else 1)
+                until_us += max(1, parts[resource].wake_us if cause == "wake-up" else 1)
             mw, rest = divmod(nj, until_us - at_us)
             power: float = nj / (until_us - at_us) if rest else mw
-            self._change(at_us, 1, resource, cause, power, 0)
-            self._change(until_us, -1, resource, cause, power, nj)
-            if self._holds and cause == "awake" and entry.frame is not None:
-                self._add_held(entry, entry.frame)
-            self.end_us = max(self.end_us, until_us)
+            rank = _RANKS.get(cause, 0)
+            self._number += 2
+            changes.append((at_us, self._number, 1, resource, rank, power, cause, 0))
+            changes.append((until_us, self._number + 1, -1, resource, rank, power, cause, nj))
+            if self._holds and cause == "awake" and frame is not None:
+                self._add_held(entry, frame)
+            if until_us > self.end_us:
+                self.end_us = until_us
 
     def settled(self, until_us: float = math.inf) -> list[Step]:
         """All steps before that time that have not been given yet, in order; without a time all that is left."""
-        changes = self._changes
+        changes, parts = self._changes, self._parts
         changes.sort()
         count = bisect_left(changes, (until_us,))
         steps: list[Step] = []
         changed: dict[str, None] = {}
         now_us = changes[0][0] if changes else 0
-        for at_us, _, way, resource, cause, mw, nj in changes[:count]:
+        for at_us, _, way, resource, rank, mw, cause, nj in changes[:count]:
             if at_us != now_us:
                 self._look(now_us, changed, steps)
                 changed.clear()
                 now_us = at_us
             changed[resource] = None
             if way > 0:
-                self._active.setdefault(resource, []).append((cause, mw))
+                parts[resource].active.append((rank, mw))
             elif way < 0:
-                self._active[resource].remove((cause, mw))
+                parts[resource].active.remove((rank, mw))
                 if nj:
                     self.nj[cause] = self.nj.get(cause, 0) + nj
         if changed:
@@ -128,21 +136,19 @@ class PowerSteps:
     def _look(self, at_us: int, resources: Iterable[str], steps: list[Step]) -> None:
         """Add a step for each of these resources that draws or is something else than before."""
         for name in resources:
-            part = self._parts.get(name)
-            if part is None:
-                part = self._parts[name] = _Part(None)
+            part = self._parts[name]
             mw: float = 0
-            shown: tuple[int, State | None] = (-1, part.rests)
-            for cause, power in self._active[name]:
+            highest = 0
+            for rank, power in part.active:
                 mw += power
-                shown = max(shown, _STATES.get(cause, shown))
-            state = None if part.rests is None else shown[1]
+                if rank > highest:
+                    highest = rank
             if mw != part.mw:
                 part.mw = mw
                 steps.append(Step(at_us, name, mw, None))
-            if state != part.state:
-                part.state = state
-                steps.append(Step(at_us, name, None, state))
+            if part.states and part.states[highest] != part.state:
+                part.state = part.states[highest]
+                steps.append(Step(at_us, name, None, part.state))
 
     def _add_held(self, entry: Entry, frame: int) -> None:
         """Of an entry for staying awake, tell what came after the last use."""
@@ -150,9 +156,14 @@ class PowerSteps:
         for used_us in [at_us for at_us in untils_us if entry.at_us <= at_us <= entry.until_us]:
             untils_us.remove(used_us)
             if used_us < entry.until_us:
-                self._change(used_us, 1, entry.resource, "held", 0, 0)
-                self._change(entry.until_us, -1, entry.resource, "held", 0, 0)
+                self._change(used_us, 1, entry.resource, _RANKS["held"])
+                self._change(entry.until_us, -1, entry.resource, _RANKS["held"])
 
-    def _change(self, at_us: int, way: int, resource: str, cause: str, mw: float, nj: int) -> None:
-        self._number += 1
-        self._changes.append((at_us, self._number, way, resource, cause, mw, nj))
+    def _change(self, at_us: int, way: int, resource: str, rank: int) -> None:
+        """Something that draws nothing begins or ends."""
+        self._number += 2
+        self._changes.append((at_us, self._number, way, resource, rank, 0, "", 0))
+
+
+def _states(rests: State, lingers: State) -> tuple[State, ...]:
+    return rests, "asleep", lingers, "awake", "held", "waking"

@@ -61,13 +61,16 @@ class RunTracks:
         flows = Flows(ended, self._readers, self._flows)
         self._flows = flows.last
         decided = {} if self._batched else self._gates.of(ended)
-        attempts: dict[str, int] = {}
+        through, to, sends = flows.through, flows.to, flows.sends
+        failures: dict[str, int] = {}
         for number, run in enumerate(ended.stages):
-            attempt = attempts[run.stage] = attempts.get(run.stage, 0) + 1
-            self._stage(run, attempt, decided.get(run.stage), flows.through.get(number, ()), flows.to.get(number, ()))
+            attempt = failures.get(run.stage, 0) + 1 if failures else 1
+            self._stage(run, attempt, decided.get(run.stage), through.get(number, ()), to.get(number, ()))
             # What is sent comes after what it is the output of, and before who reads it: also of one time.
-            for send, flow, is_read in flows.sends.get(number, ()):
+            for send, flow, is_read in sends.get(number, ()):
                 self._transfer(send, flow, is_read)
+            if run.outcome == "failed":
+                failures[run.stage] = attempt
         for send in flows.others:
             self._transfer(send, None, False)
         for result in ended.graphs:
@@ -124,28 +127,27 @@ class RunTracks:
 
     def _answer(self, ended: FrameResult, result: GraphResult) -> None:
         """A frame of a graph: from release to answer, its deadline, and what was found."""
-        packets = self._packets
-        name = f"frame {result.frame}.{result.number}" if self._batched else f"frame {result.frame}"
+        packets, frame = self._packets, result.frame
+        name = f"frame {frame}.{result.number}" if self._batched else f"frame {frame}"
         track = self._graphs[result.graph].track(result.release_us, result.end_us)
-        category = "skipped" if ended.skipped else "failed" if result.outcome == "failed" else "frame"
-        if category == "frame" and result.missed:
-            category = "late"
-        if category != "frame":
+        category = "frame"
+        if result.missed:
+            category = "skipped" if ended.skipped else "failed" if result.outcome == "failed" else "late"
             name = f"{category} {name}"
-        notes = {"lateness us": result.end_us - result.deadline_us}
-        notes |= {"not recorded us": result.gap_us} if result.gap_us else {}
-        notes |= {"waits given up": ended.waits_given_up} if ended.waits_given_up else {}
-        texts = (("outcome", result.outcome),)
-        reason = ended.reason if result.outcome == "failed" else ""
-        if reason:
-            form = packets.form(track, "", category, tuple(notes), (*texts, ("reason", reason)), keep=False)
-        else:
-            form = packets.form(track, "", category, tuple(notes), texts)
-        told = tuple(notes.values())
-        packets.slice(form, result.release_us, result.end_us, result.frame, told, name=name)
-        packets.instant(packets.form(track, "deadline", "deadline"), result.deadline_us, result.frame)
+        told: tuple[int, ...] = (result.end_us - result.deadline_us,)
+        numbers: tuple[str, ...] = ("lateness us",)
+        if result.gap_us:
+            told, numbers = (*told, result.gap_us), (*numbers, "not recorded us")
+        if ended.waits_given_up:
+            told, numbers = (*told, ended.waits_given_up), (*numbers, "waits given up")
+        texts: tuple[tuple[str, str], ...] = (("outcome", result.outcome),)
+        if reason := ended.reason if result.outcome == "failed" else "":
+            texts = (*texts, ("reason", reason))
+        form = packets.form(track, "", category, numbers, texts, keep=not reason)
+        packets.slice(form, result.release_us, result.end_us, frame, told, name=name)
+        packets.instant(packets.form(track, "deadline", "deadline"), result.deadline_us, frame)
         if result.label is not None:
-            packets.instant(packets.form(track, result.label, "answer"), result.end_us, result.frame)
+            packets.instant(packets.form(track, result.label, "answer"), result.end_us, frame)
 
     def _link(self, name: str) -> Row:
         if name not in self._links:
