@@ -1,7 +1,10 @@
 """A small recording, a workload that listens to it and a machine to run it on, as files and as values."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +13,10 @@ from leo_runtime.backend import Backend
 from leo_runtime.documents.hardware import Hardware, Processor
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import Workload
+from leo_runtime.frame.records import FrameResult
 from leo_runtime.recordings.recording import Recording
+from leo_runtime.replay.log import LogWriter
+from leo_runtime.replay.replay import Replay
 
 RATE_HZ = 16_000
 LABELS = ((1.0, 2.0), (3.0, 3.5))
@@ -65,6 +71,23 @@ def load_all(folder: Path) -> tuple[Workload, Hardware, Profile, Recording]:
         Profile.from_file(folder / "profile.json"),
         Recording.from_file(folder / "recording"),
     )
+
+
+def log_lines(replayed: Replay, frames: Iterable[FrameResult]) -> list[str]:
+    """What the log of a replay says of these frames, its first line before them."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "log.jsonl"
+        with LogWriter(path) as log:
+            log.begin(replayed)
+            for frame in frames:
+                log.frame(frame, 0)
+        return path.read_text(encoding="utf-8").splitlines(keepends=True)
+
+
+def logged(log: str | Iterable[str], kind: str = "frame") -> list[dict[str, Any]]:
+    """The lines of this kind of a log, which is given as text or by lines."""
+    lines = log.splitlines() if isinstance(log, str) else log
+    return [line for line in map(json.loads, lines) if line["kind"] == kind]
 
 
 WORKLOAD = {

@@ -101,7 +101,8 @@ def test_a_replay_in_batches_says_so_and_finds_the_same(capsys):
     assert status == 0
     assert out.splitlines()[0].endswith("placed by exact, 3 frames at a time")
     assert "beeps          8         3       0           3      2      1       2       1 " in out
-    head, *frames = [json.loads(line) for line in Path("out/beeps.virtual.log.jsonl").read_text().splitlines()]
+    log = Path("out/beeps.virtual/log.jsonl").read_text(encoding="utf-8")
+    (head,), frames = recorded.logged(log, "run"), recorded.logged(log)
     assert head["batch"] == 3
     assert [[graph["release_us"] for graph in frame["graphs"]] for frame in frames] == [
         [500_000, 1_000_000, 1_500_000],
@@ -128,16 +129,17 @@ def test_a_virtual_replay_prints_its_tables_and_writes_its_log(capsys):
         "gpu-first",
         "greedy",
     ]
-    assert "%" not in err  # It took less than a minute.
-    assert len(Path("out/beeps.virtual.log.jsonl").read_text(encoding="utf-8").splitlines()) == 9
+    assert "in virtual time 100%" in err
+    assert len(recorded.logged(Path("out/beeps.virtual/log.jsonl").read_text(encoding="utf-8"))) == 8
 
 
 def test_a_virtual_replay_repeats_to_the_byte(capsys):
     first = run(capsys, *VIRTUAL, "--noise", "5", "--json", "--out", "first")[1]
     again = run(capsys, *VIRTUAL, "--noise", "5", "--json", "--out", "again")[1]
     assert first == again
-    for path in sorted(Path("first").iterdir()):
-        assert path.read_bytes() == (Path("again") / path.name).read_bytes()
+    for path in sorted(Path("first/beeps.virtual").iterdir()):
+        if path.name != "times.jsonl":
+            assert path.read_bytes() == (Path("again/beeps.virtual") / path.name).read_bytes()
 
 
 def test_json_holds_the_figures(capsys):
@@ -168,9 +170,10 @@ def test_solving_is_charged_where_asked_for(capsys, monkeypatch):
     assert causes == {processor["name"]: processor["nj"] for processor in before["processors"]}
     rises = [late["nj"] - early["nj"] for early, late in zip(before["policies"], after["policies"], strict=True)]
     assert rises == [7000 * 1000] * 5
-    log = [json.loads(line) for line in Path("out/beeps.virtual.log.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert log[0]["solver_on"] == "cpu"
-    assert [(frame["solve_us"], frame["solver_nj"]) for frame in log[1:]] == [(7000, 7_000_000)] + [(0, 0)] * 7
+    log = Path("out/beeps.virtual.2/log.jsonl").read_text(encoding="utf-8")
+    assert recorded.logged(log, "run")[0]["charge_solver"] == "cpu"
+    charged = [entry for line in recorded.logged(log, "energy") for entry in line["entries"]]
+    assert [(one["frame"], one["nj"]) for one in charged if one["cause"] == "solver"] == [(0, 7_000_000)]
     out = run(capsys, *VIRTUAL, "--no-compare", "--window", "0", "--charge-solver", "dsp")[1]
     assert "solver: 7 ms measured here, frames placed anew: 1, charged to dsp: 0.70 mJ\n" in out
     assert "solver mJ" in out
@@ -178,10 +181,11 @@ def test_solving_is_charged_where_asked_for(capsys, monkeypatch):
 
 def test_a_log_says_nothing_of_solving_where_it_is_not_charged(capsys):
     out = run(capsys, *VIRTUAL, "--no-compare")[1]
-    log = Path("out/beeps.virtual.log.jsonl").read_text(encoding="utf-8")
+    log = Path("out/beeps.virtual/log.jsonl").read_text(encoding="utf-8")
     assert "solver mJ" not in out
     assert "solver: " not in out
-    assert "solve" not in log
+    assert "solve_us" not in log
+    assert not any(entry["cause"] == "solver" for line in recorded.logged(log, "energy") for entry in line["entries"])
 
 
 def test_solving_is_charged_only_to_a_processor_with_a_power(capsys):
@@ -299,15 +303,11 @@ def test_what_was_measured_is_printed_as_json(capsys):
         (*VIRTUAL, "--plot", "loud.npz/picture.svg"),
         (*VIRTUAL, "--plot", "picture.txt"),
         (*VIRTUAL, "--plot", "picture"),
-        (*VIRTUAL, "--out", "taken"),
-        ("replay", *OWN, "--live", "--out", "taken"),
         ("replay", *OWN, "--live", "--out", "kept"),
         ("replay", *OWN, "--live", "--out", "loud.npz/out"),
     ],
 )
 def test_an_output_that_cannot_be_written_is_refused_before_anything_is_measured(capsys, monkeypatch, arguments):
-    for log in ("beeps.virtual.log.jsonl", "beeps.real.perfetto-trace"):
-        Path("taken", log).mkdir(parents=True)
     Path("kept", "desk.profile.json").mkdir(parents=True)
     for place in ("leo_runtime.measure.calibrate.calibrate", "leo_runtime.replay.compare.replay"):
         monkeypatch.setattr(place, lambda *_, **__: pytest.fail("ran, with nowhere to write"))
@@ -533,11 +533,13 @@ def test_an_interrupted_replay_leaves_the_frames_that_had_ended(capsys, monkeypa
     submit = Runtime.submit_batch
     monkeypatch.setattr(Runtime, "submit_batch", submit_batch)
     status, out, err = run(capsys, *VIRTUAL)
-    log = Path("out/beeps.virtual.log.jsonl")
-    frames = [json.loads(line)["frame"] for line in log.read_text(encoding="utf-8").splitlines()[1:]]
+    frames = [line["frame"] for line in recorded.logged(Path("out/beeps.virtual/log.jsonl").read_text())]
     assert (status, out) == (130, "")
     assert frames == [0, 1, 2]
-    assert f"written up to here (3 frames): {log}\n" in err
+    assert (
+        "written up to here (3 frames): out/beeps.virtual\n"
+        "hint: go on with `leo-runtime replay --resume out/beeps.virtual`\n"
+    ) in err
     assert err.endswith("interrupted\n")
 
 
@@ -565,15 +567,13 @@ def test_a_replay_that_is_killed_leaves_whole_lines_and_the_next_one_begins_anew
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
     code = "import sys; from leo_runtime.cli import main; sys.exit(main(sys.argv[1:]))"
     ended = []
-    for _ in range(2):
+    for run_folder in ("beeps.virtual", "beeps.virtual.2"):
         command = [sys.executable, "-c", code, *VIRTUAL]
         done = subprocess.run(command, env=environment, capture_output=True, check=False)
         assert done.returncode == -signal.SIGKILL, done.stderr.decode()
-        text = Path("out/beeps.virtual.log.jsonl").read_text(encoding="utf-8")
+        text = Path("out", run_folder, "log.jsonl").read_text(encoding="utf-8")
         assert text.endswith("\n")
-        head, *frames = map(json.loads, text.splitlines())
-        assert head["format"] == "leo-log/1"
-        ended.append([frame["frame"] for frame in frames])
+        ended.append([frame["frame"] for frame in recorded.logged(text)])
     assert ended == [[0, 1, 2, 3, 4]] * 2
 
 

@@ -267,7 +267,7 @@ def test_every_command_from_a_phones_zip_to_the_trace_works_as_it_stands(
     assert "Sensor Logger" in capsys.readouterr().out
     assert main(replay) == 0
     assert capsys.readouterr().out.startswith("== sensor-logger, 12 s, on snapdragon-800, in virtual time")
-    assert (tmp_path / "examples" / "out" / "sensor-logger.virtual.log.jsonl").is_file()
+    assert (tmp_path / "examples" / "out" / "sensor-logger.virtual" / "log.jsonl").is_file()
     assert main([*replay, "--json", "--no-compare"]) == 0
     (walking,) = json.loads(capsys.readouterr().out)[0]["pipelines"]
     assert (walking["frames"], walking["labels"], walking["missed"], walking["right"]) == (24, 1, 0, 8)

@@ -258,9 +258,11 @@ def test_a_replay_on_the_programs_writes_the_same_log(folder: Path, capsys: pyte
     for arithmetic in ("numpy", "hexagon"):
         assert replay("--dsp", arithmetic, "--out", arithmetic) == 0
         assert "not here" not in capsys.readouterr().out
-    logs = [(folder / name / "beeps.virtual.log.jsonl").read_bytes() for name in ("numpy", "hexagon")]
-    assert logs[0] == logs[1]
-    assert b'"resource":"dsp"' in logs[0]
+    logs = [(folder / name / "beeps.virtual" / "log.jsonl").read_bytes() for name in ("numpy", "hexagon")]
+    (head, after), (other_head, other_after) = (log.split(b"\n", 1) for log in logs)
+    assert after == other_after
+    assert head.replace(b'"numpy"', b'"hexagon"') == other_head
+    assert b'"resource":"dsp"' in after
 
 
 def test_a_replay_that_asks_for_the_programs_must_have_them(

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import exports
+import recorded
 from leo_runtime.cli import main
 from leo_runtime.recordings.recording import Recording
 
@@ -108,7 +109,7 @@ def test_a_gap_stays_one_and_the_frames_over_it_say_so(tmp_path: Path, capsys: p
     assert figures["repairs"] == [
         "wrist.csv: nothing was recorded from 1.995 to 2.995 s; zeros stand there: 100 samples"
     ]
-    frames = [json.loads(line) for line in (folder / "out" / "case.virtual.log.jsonl").read_text().splitlines()[1:]]
+    frames = recorded.logged((folder / "out" / "case.virtual" / "log.jsonl").read_text(encoding="utf-8"))
     gaps_us = {frame["release_us"]: frame["graphs"][0].get("gap_us", 0) for frame in frames}
     assert {at: gap for at, gap in gaps_us.items() if gap} == {
         2_500_000: 500_000,

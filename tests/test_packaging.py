@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import leo_runtime
+from leo_runtime.version import VERSION
 
 ROOT = Path(__file__).parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -77,7 +78,7 @@ def test_the_core_needs_three_packages():
 
 
 def test_the_version_is_said_once():
-    assert leo_runtime.__version__ == PYPROJECT["project"]["version"]
+    assert leo_runtime.__version__ == VERSION == PYPROJECT["project"]["version"]
 
 
 @pytest.mark.parametrize("name", leo_runtime.__all__)

@@ -9,10 +9,8 @@ import recorded
 from leo_runtime.errors import InputError
 from leo_runtime.recordings.recording import Recording
 from leo_runtime.recordings.stream import Gap
-from leo_runtime.replay.log import log_lines
 from leo_runtime.replay.replay import Span, replay
 from leo_runtime.replay.run_recorder import RunRecorder
-from leo_runtime.replay.sinks import KeptFrames
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.values import lasting_us
 
@@ -40,11 +38,10 @@ def replayed(folder: Path, recording: Recording, out: Path | None = None) -> lis
                 return submit(frames, **more)
 
             runtime.submit_batch = submit_batch  # type: ignore[method-assign]
-        kept = KeptFrames()
-        played = replay(runtime, recording, Span.of(recording), policy="exact", time="virtual", sinks=[kept])
+        played = replay(runtime, recording, Span.of(recording), policy="exact", time="virtual")
         if out is not None:
             recorder.finish()
-    return list(log_lines(played, kept.frames))[1:]
+    return recorded.log_lines(played, played.frames)[1:]
 
 
 def test_a_replay_that_was_recorded_replays_to_the_same_log(folder: Path) -> None:

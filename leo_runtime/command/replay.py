@@ -9,21 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from leo_runtime.command.shared import ANSWERED_NO, DONE, amount, bar, count, positive, put, say
-from leo_runtime.errors import InputError, MissingExtraError
+from leo_runtime.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
-    from typing import Self
 
     from leo_runtime.documents.hardware import Hardware
     from leo_runtime.documents.profile import Profile
     from leo_runtime.documents.workload import Workload
     from leo_runtime.recordings.recording import Recording
     from leo_runtime.replay.compare import Placing
-    from leo_runtime.replay.log import LogWriter
+    from leo_runtime.replay.log_text import Settings
     from leo_runtime.replay.replay import Span, Time
-    from leo_runtime.report.perfetto import TraceWriter
 
 EXAMPLE = "replay demo --virtual --seconds 20"
 
@@ -53,6 +50,7 @@ class Request:
     batch: int
     window: int | None
     no_compare: bool
+    no_questions: bool
     out: Path
     plot: Path | None
     json: bool
@@ -104,7 +102,14 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-compare", action="store_true", help="leave out the other policies")
     parser.add_argument(
-        "--out", type=Path, default=Path("out"), metavar="FOLDER", help="logs and traces (default: out)"
+        "--no-questions", action="store_true", help="leave what was asked for each frame out of the log, for `explain`"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("out"),
+        metavar="FOLDER",
+        help="each run has a folder in it, with its log and trace (default: out)",
     )
     parser.add_argument(
         "--plot", type=Path, metavar="FILE", help="draw the virtual run and the policies: .png, .svg, .pdf"
@@ -115,6 +120,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(request: Request) -> int:
     """Replay as asked, print tables or JSON, and write logs and traces. Returns the exit status."""
     from leo_runtime import shipped, solver
+    from leo_runtime.command.run_files import RunFiles
     from leo_runtime.recordings.recording import check_streams
     from leo_runtime.replay import compare
     from leo_runtime.replay.replay import check_files
@@ -125,14 +131,15 @@ def run(request: Request) -> int:
     check_files(workload)
     solver.named(request.solver)
     placing = _placing(request)
-    _check_outputs(request, recording)
+    _check_outputs(request)
     ran: list[compare.Compared] = []
     for time, hardware in list(_machines(request)):
         span = _span(request, workload, recording, time)
         profile = _profile(request, time, workload, hardware, recording)
         case = compare.Case(workload, hardware, profile, recording, span)
-        with _Files(_paths(request.out, recording, time)) as files:
-            one = compare.compare(case, time, placing, others=not request.no_compare, bar=bar, sinks=files.sinks)
+        name = f"{recording.manifest.name}.{time}"
+        with RunFiles(request.out, name, _settings(request, placing)) as files:
+            one = compare.compare(case, time, placing, others=not request.no_compare, bar=bar, sinks=[files])
         if not request.json:
             put(replay_text.text(one, files.paths))
         if request.plot is not None and time == "virtual":
@@ -170,7 +177,21 @@ def _placing(request: Request) -> Placing:
     )
 
 
-def _check_outputs(request: Request, recording: Recording) -> None:
+def _settings(request: Request, placing: Placing) -> Settings:
+    """What the log says of the run besides its machine."""
+    from leo_runtime.replay.log_text import Settings
+
+    return Settings(
+        seed=placing.seed,
+        noise_ppm=placing.noise_ppm,
+        reserve_percent=placing.reserve_percent,
+        window_stages=placing.stages_of_windows,
+        recording=request.recording,
+        questions=not request.no_questions,
+    )
+
+
+def _check_outputs(request: Request) -> None:
     """Raise `InputError` where something could not be written, before anything runs."""
     from leo_runtime.schema import require_writable
 
@@ -185,10 +206,7 @@ def _check_outputs(request: Request, recording: Recording) -> None:
         raise InputError(
             f"`--out {request.out}`: a file is in its place, and logs and traces go into a folder", hint="name a folder"
         )
-    times = [time for time, left_out in (("virtual", request.live), ("real", request.virtual)) if not left_out]
-    for time in times:
-        for path in _paths(request.out, recording, time):
-            require_writable(path)
+    require_writable(request.out / "log.jsonl")
 
 
 def _machines(request: Request) -> Iterator[tuple[Time, Hardware]]:
@@ -277,43 +295,3 @@ def _profile(request: Request, time: Time, workload: Workload, hardware: Hardwar
     require_writable(path)
     with bar("calibrating") as progress:
         return kept_or_measured(path, workload, hardware, recording, tell=say, progress=progress)
-
-
-def _paths(folder: Path, recording: Recording, time: str) -> tuple[Path, Path]:
-    """Where the log and the trace go."""
-    name = f"{recording.manifest.name}.{time}"
-    return folder / f"{name}.log.jsonl", folder / f"{name}.perfetto-trace"
-
-
-class _Files:
-    """The log of a replay and, where its extra is there, the trace, both written as it goes on."""
-
-    def __init__(self, paths: tuple[Path, Path]) -> None:
-        from leo_runtime.replay.log import LogWriter
-        from leo_runtime.report.perfetto import TraceWriter
-
-        log, trace = paths
-        self.paths = [log]
-        self.sinks: list[LogWriter | TraceWriter] = [LogWriter(log)]
-        try:
-            self.sinks.append(TraceWriter(trace))
-            self.paths.append(trace)
-        except MissingExtraError as error:
-            say(f"no trace: {error}\nhint: {error.hint}")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close them, and say what they hold where the replay was interrupted."""
-        from contextlib import ExitStack
-
-        with ExitStack() as stack:
-            for sink in self.sinks:
-                stack.push(sink)
-        if kind is KeyboardInterrupt:
-            for path, sink in zip(self.paths, self.sinks, strict=True):
-                if sink.frames is not None:
-                    say(f"written up to here ({sink.frames} frames): {path}")

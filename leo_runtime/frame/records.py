@@ -38,6 +38,8 @@ class StageObservation:
     energy_from: Literal["measured", "modelled"]
     error: str = ""
     """Why it failed; of a run of a whole batch also where it failed for some of its frames alone."""
+    opened: bool | None = None
+    """Of a gate that has run: what it decided."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,52 +1,74 @@
-"""The log of a replay, `leo-log/1`: a line of JSON for the run, then one for each frame, when it has ended.
+"""Writes the log of a replay, `leo-log/2`: `leo_runtime.replay.log_lines` says what its lines hold.
 
-In virtual time the same run gives the same bytes: nothing of it depends on how long anything took here, except
-`solve_us` and `solver_nj`, which are there only where solving is charged.
+In virtual time the same run gives the same bytes: nothing in it depends on how long anything took here, unless solving
+is charged.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from leo_runtime.appending import Appending
 from leo_runtime.frame.entries import Entry
 from leo_runtime.frame.records import FrameResult
+from leo_runtime.replay.log_text import (
+    TOLD_BY_FRAMES,
+    Lines,
+    Questions,
+    Settings,
+    as_bytes,
+    end_line,
+    run_line,
+)
 from leo_runtime.replay.replay import Replay
-from leo_runtime.runtime.planner import UNPLACED_BY
 
 
 class LogWriter:
     """Writes the log as the replay goes on: what is there is whole lines, whenever the process ends."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, file: Path | Appending, settings: Settings | None = None) -> None:
         """Nothing is written before the replay begins."""
-        self._file = Appending(path)
-        self._solver_mw: int | None = None
+        self._file = Appending(file) if isinstance(file, Path) else file
+        self._settings = Settings() if settings is None else settings
+        self._questions = Questions() if self._settings.questions else None
+        self._lines: Lines | None = None
+        self._nj = self._end_us = 0
         self.frames: int | None = None
         """How many frames the file holds; None: it was not begun."""
 
     def begin(self, begun: Replay, /) -> None:
         """Write the run's line, in place of what the file held. Raises `DocumentError` when it cannot be written."""
-        self._solver_mw = _solver_mw(begun)
+        self._lines = Lines(begun.merged)
+        self._end_us = begun.span.end_us - begun.span.start_us
         self._file.start()
-        self._file.write(_bytes(_head(begun)))
+        self._file.write(as_bytes(run_line(begun, self._settings)))
         self.frames = 0
 
     def frame(self, ended: FrameResult, _settled_us: int, /) -> None:
-        """Write the frame's line. Raises `DocumentError`."""
-        assert self.frames is not None, "a replay begins before its frames end"
-        self._file.write(_bytes(_frame(ended, self._solver_mw)))
+        """Write the frame's line, after that of its question where it is a new one. Raises `DocumentError`."""
+        assert self._lines is not None and self.frames is not None, "a replay begins before its frames end"
+        digest = question = ""
+        if self._questions is not None and ended.solved is not None:
+            digest, question = self._questions.digest(ended.solved)
+        self._file.write(as_bytes(question + self._lines.frame(ended, digest)))
         self.frames += 1
+        self._nj += sum([run.nj for run in ended.stages]) + sum([send.nj for send in ended.transfers])
 
-    def energy(self, entries: Sequence[Entry], settled_us: int, /) -> None:
-        """Nothing of it is written."""
+    def energy(self, entries: Sequence[Entry], _settled_us: int, /) -> None:
+        """Write what no frame's line tells. Raises `DocumentError`."""
+        assert self._lines is not None, "a replay begins before it costs energy"
+        others = [entry for entry in entries if entry.cause not in TOLD_BY_FRAMES]
+        if others:
+            self._file.write(as_bytes(self._lines.energy(others)))
+            self._nj += sum([entry.nj for entry in others])
+            self._end_us = max(self._end_us, max([entry.until_us for entry in others]))
 
-    def end(self, ended: Replay, /) -> None:
-        """Nothing is left to be told."""
+    def end(self, _ended: Replay, /) -> None:
+        """Write the line that says that the run is whole. Raises `DocumentError`."""
+        assert self.frames is not None, "a replay begins before it ends"
+        self._file.write(as_bytes(end_line(self.frames, self._end_us, self._nj)))
 
     def __enter__(self) -> Self:
         """The writer itself."""
@@ -55,79 +77,3 @@ class LogWriter:
     def __exit__(self, *_: object) -> None:
         """Close the file."""
         self._file.close()
-
-
-def log_lines(replayed: Replay, frames: Iterable[FrameResult]) -> Iterator[str]:
-    """The log of a whole replay of these frames, each line with its newline."""
-    yield _head(replayed)
-    for frame in frames:
-        yield _frame(frame, _solver_mw(replayed))
-
-
-def _solver_mw(replayed: Replay) -> int | None:
-    """The power that solving is charged at; None where it is not."""
-    return None if replayed.solver_on is None else replayed.hardware.processor(replayed.solver_on).active_mw
-
-
-def _head(replayed: Replay) -> str:
-    return _line(
-        {
-            "format": "leo-log/1",
-            "policy": replayed.policy,
-            "time": replayed.time,
-            "workload": replayed.workload.name,
-            "hardware": replayed.hardware.name,
-            "profile": replayed.profile.name,
-            "recording": replayed.recording.manifest.name,
-            "start_us": replayed.span.start_us,
-            "end_us": replayed.span.end_us,
-            **({} if replayed.solver_on is None else {"solver_on": replayed.solver_on}),
-            **({"batch": replayed.batch} if replayed.batch > 1 else {}),
-        }
-    )
-
-
-def _frame(frame: FrameResult, solver_mw: int | None) -> str:
-    solve_us = frame.placement.solve_us
-    return _line(
-        {
-            "frame": frame.frame,
-            "release_us": frame.release_us,
-            "status": "unplaced" if _is_unplaced(frame) else frame.placement.status,
-            **({"reason": frame.reason} if frame.reason else {}),
-            "criteria": frame.placement.criteria.model_dump() if frame.placement.criteria else None,
-            **({} if solver_mw is None else {"solve_us": solve_us, "solver_nj": solve_us * solver_mw}),
-            "graphs": [
-                {
-                    "graph": result.graph,
-                    "release_us": result.release_us,
-                    "outcome": result.outcome,
-                    "label": result.label,
-                    "end_us": result.end_us,
-                    "deadline_us": result.deadline_us,
-                    **({"gap_us": result.gap_us} if result.gap_us else {}),
-                }
-                for result in frame.graphs
-            ],
-            "stages": [_without(asdict(stage), "frame") for stage in frame.stages],
-            "transfers": [_without(asdict(transfer), "frame") for transfer in frame.transfers],
-        }
-    )
-
-
-def _is_unplaced(frame: FrameResult) -> bool:
-    """Whether the runtime had no answer to it. That there is none is a solver's word, which proved it."""
-    return frame.placement.status == "infeasible" and frame.placement.solver == UNPLACED_BY
-
-
-def _without(data: dict[str, Any], key: str) -> dict[str, Any]:
-    return {name: value for name, value in data.items() if name != key}
-
-
-def _line(data: dict[str, Any]) -> str:
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":")) + "\n"
-
-
-def _bytes(line: str) -> bytes:
-    """Half a character, which the text of an error may hold, stays the escape that JSON has for it."""
-    return line.encode("utf-8", "backslashreplace")

@@ -162,6 +162,8 @@ class TransferSeen(Value):
 class TransferLine(TransferSeen):
     """The same, with who asked for it."""
 
+    of: Name | None = None
+    """As of a stage's run."""
     graphs: tuple[Name, ...]
 
 

@@ -58,8 +58,8 @@ def _title(facts: FrameFacts) -> str:
     }[frame.status]
     skipped = "; it was skipped" if frame.skipped else ""
     return printable(
-        f"frame {frame.frame} of {facts.run}, released at {_seconds(frame.release_us)}{late}, for {graphs or 'nobody'}; "
-        f"placed by {head.policy}{batch}: {what}{skipped}"
+        f"frame {frame.frame} of {facts.run}, released at {_seconds(frame.release_us)}{late}, "
+        f"for {graphs or 'nobody'}; placed by {head.policy}{batch}: {what}{skipped}"
     )
 
 
@@ -173,14 +173,17 @@ def _briefly(one: Alternative) -> str:
 
 
 def _costs(one: Alternative) -> str:
-    return ", ".join(_DIFFERENCES[name](value) for name, value in one.differences if value and name in _DIFFERENCES)
-
-
-_DIFFERENCES = {
-    "tardiness": lambda us: f"{_signed(us)} {'later' if us > 0 else 'earlier'}".replace("-", ""),
-    "energy": lambda nj: f"{'+' if nj > 0 else '-'}{millijoules(abs(nj))} mJ",
-    "accuracy_loss": lambda ppm: f"{ppm / 10_000:+g} % of accuracy lost",
-}
+    """What another mode does to the answer, criterion by criterion."""
+    texts = []
+    for name, value in one.differences:
+        sign = "+" if value > 0 else "-"
+        if value and name == "tardiness":
+            texts.append(f"{duration(abs(value))} {'later' if value > 0 else 'earlier'}")
+        elif value and name == "energy":
+            texts.append(f"{sign}{millijoules(abs(value))} mJ")
+        elif value and name == "accuracy_loss":
+            texts.append(f"{sign}{abs(value) / 10_000:g} % of accuracy lost")
+    return ", ".join(texts)
 
 
 def _alternative(one: Alternative, explanation: Explanation) -> str:
@@ -227,7 +230,7 @@ def why_text(why: Why, release_us: int, run: str, look: Look = WIDE) -> str:
             f"{_seconds(flying.oldest_release_us)}"
         )
         lines.append(f"  ask: leo-runtime explain {quote(run)} --frame {flying.oldest}")
-    rows = [(_from_us(step.from_us - release_us), _length(step), text) for step in why.steps for text in [_step(step)]]
+    rows = [(_ms(step.from_us - release_us), _ms(step.lasted_us), _step(step)) for step in why.steps]
     text = "".join(fill(printable(line), look.columns, "    ") + "\n" for line in lines)
     if rows:
         text += table(("at ms", "took ms", "what"), rows, look, wrapped=True)
@@ -402,8 +405,8 @@ def _run_title(found: Overview) -> str:
         names, changed = (head.recording, head.hardware, head.profile), ""
     batch = f", {head.batch} frames at a time" if head.batch > 1 else ""
     return printable(
-        f"{found.run}: {names[0]}, {(head.end_us - head.start_us) / 1e6:g} s, on {names[1]}, in {head.time} time; profile "
-        f"{names[2]}, placed by {head.policy}{batch}{changed}"
+        f"{found.run}: {names[0]}, {_seconds(head.end_us - head.start_us)}, on {names[1]}, in {head.time} time; "
+        f"profile {names[2]}, placed by {head.policy}{batch}{changed}"
     )
 
 
@@ -503,19 +506,12 @@ def _ms(us: float) -> str:
 
 
 def _from(us: int, frame: FrameLine) -> str:
-    return _from_us(us - frame.release_us)
-
-
-def _from_us(us: int) -> str:
-    return f"{us / 1000:.2f}"
+    """A time in ms from the frame's release on."""
+    return _ms(us - frame.release_us)
 
 
 def _signed(us: int) -> str:
     return f"{'+' if us > 0 else '-'}{duration(abs(us))}"
-
-
-def _length(step: Step) -> str:
-    return f"{step.lasted_us / 1000:.2f}"
 
 
 def _count(number: int, what: str) -> str:

@@ -67,6 +67,7 @@ class Results:
         self._simulated = frozenset(simulated)
         self._device_clocks = None if device_clocks is None else frozenset(device_clocks)
         self._in_order = {graph.name: in_order(graph) for graph in merged.workload.graphs}
+        self._gates = frozenset(stage.name for stage in merged.stages if stage.bound.is_gate)
 
     def of(self, submitted: Submitted, done: FrameDone, values: Values | None) -> FrameResult:
         """The result of a frame that ended; `values` are None where nothing is computed."""
@@ -133,6 +134,7 @@ class Results:
             nj=energy_nj(self._profiled(submitted, record), lasted_us) if device_nj is None else device_nj,
             energy_from="modelled" if device_nj is None else "measured",
             error=record.error or ("" if report is None else report.error),
+            opened=None if report is None or submitted.job(record).stage not in self._gates else report.opened,
         )
 
     def _frames(self, submitted: Submitted, record: StageRecord) -> int:

@@ -1,0 +1,91 @@
+"""The files of a replay: its log, its times and, where the extra for it is there, its trace, in a folder of its own."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from leo_runtime.command.shared import say
+from leo_runtime.errors import MissingExtraError
+from leo_runtime.replay.log import LogWriter
+from leo_runtime.replay.run_folder import LOG, TIMES, TRACE, next_folder
+from leo_runtime.replay.times import TimesWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+    from typing import Self
+
+    from leo_runtime.frame.entries import Entry
+    from leo_runtime.frame.records import FrameResult
+    from leo_runtime.replay.log_text import Settings
+    from leo_runtime.replay.replay import FrameSink, Replay
+    from leo_runtime.report.perfetto import TraceWriter
+
+
+class RunFiles:
+    """All of them as one sink. The folder is made as the replay begins: one that cannot begin leaves none."""
+
+    def __init__(self, out: Path, name: str, settings: Settings) -> None:
+        """The folder is that of a new run of this name in `out`. Nothing is made or written yet."""
+        self._out = out
+        self._name = name
+        self._settings = settings
+        self._sinks: list[FrameSink] = []
+        self._open = ExitStack()
+        self._log: LogWriter | None = None
+        self.folder: Path | None = None
+        """Where they are; None: the replay has not begun."""
+        self.paths: list[Path] = []
+
+    def begin(self, begun: Replay, /) -> None:
+        """Make the folder and the files. Raises `InputError` and `DocumentError` where that cannot be done."""
+        self.folder = next_folder(self._out, self._name)
+        self._log = self._open.enter_context(LogWriter(self.folder / LOG, self._settings))
+        self._sinks = [self._log, self._open.enter_context(TimesWriter(self.folder / TIMES))]
+        self.paths = [self.folder / LOG, self.folder / TIMES]
+        if (trace := _trace(self.folder / TRACE)) is not None:
+            self._sinks.append(self._open.enter_context(trace))
+            self.paths.append(self.folder / TRACE)
+        for sink in self._sinks:
+            sink.begin(begun)
+
+    def frame(self, ended: FrameResult, settled_us: int, /) -> None:
+        """Write what they say of a frame. Raises `DocumentError`."""
+        for sink in self._sinks:
+            sink.frame(ended, settled_us)
+
+    def energy(self, entries: Sequence[Entry], settled_us: int, /) -> None:
+        """Write what they say of energy. Raises `DocumentError`."""
+        for sink in self._sinks:
+            sink.energy(entries, settled_us)
+
+    def end(self, ended: Replay, /) -> None:
+        """Write what they say at the end of a run. Raises `DocumentError`."""
+        for sink in self._sinks:
+            sink.end(ended)
+
+    def __enter__(self) -> Self:
+        """Themselves."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close them, and say what is there where the replay was interrupted."""
+        self._open.close()
+        if kind is KeyboardInterrupt and self._log is not None and self._log.frames is not None:
+            say(f"written up to here ({self._log.frames} frames): {self.folder}")
+            say(f"hint: go on with `leo-runtime replay --resume {self.folder}`")
+
+
+def _trace(path: Path) -> TraceWriter | None:
+    """What writes the trace; None, and said, where the extra for it is missing."""
+    from leo_runtime.report.perfetto import TraceWriter
+
+    try:
+        return TraceWriter(path)
+    except MissingExtraError as error:
+        say(f"no trace: {error}\nhint: {error.hint}")
+        return None
