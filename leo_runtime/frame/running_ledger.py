@@ -18,7 +18,7 @@ Graphs = Mapping[str, tuple[str, ...]]
 UsedBy = dict[str, dict[tuple[str, ...], None]]
 """By resource: of everything in a frame that uses it the graphs that asked for it, each once, in order."""
 
-MOST_KINDS = 256
+MOST_KINDS = 64
 """Of how many kinds of frames it is kept which graphs asked for what."""
 
 
@@ -69,7 +69,12 @@ class RunningLedger:
         entries, until_us = observed(frame, of, used_by)
         if frame.placement.stages:
             insort(self._admitted, (admitted_us(frame), frame.frame))
-        kept = _kept_alone(frame, used_by, until_us) if frame.spans is None else self._kept_in_spans(frame, used_by)
+        if frame.spans is not None:
+            kept = self._kept_in_spans(frame, used_by)
+        else:
+            for radio, at_us in _given_up_us(frame, self._radios).items():
+                until_us[radio] = max(at_us, until_us.get(radio, 0))
+            kept = _kept_alone(frame, used_by, until_us)
         users: dict[str, tuple[str, ...]] = {}
         for resource, one in kept:
             self._meters[resource].keep(one)
@@ -206,6 +211,25 @@ def kept_in_spans(frame: FrameResult, used_by: UsedBy) -> list[tuple[str, Kept]]
         one = Kept(number, release_us, span.from_us, until_us, span.used_us, users, is_span=True)
         kept.append((span.resource, one))
     return kept
+
+
+def _given_up_us(frame: FrameResult, radios: Mapping[tuple[str, str], str | None]) -> dict[str, int]:
+    """When what was planned on each radio, and was not sent, was given up: its radio was awake for it until then.
+
+    That is when the last of those that were to read it, or its stage itself, was cancelled or had failed.
+    """
+    sent = {(send.stage, send.source, send.target) for send in frame.transfers}
+    given_up_us: dict[str, int] = {}
+    for planned in frame.placement.transfers:
+        radio = radios.get((planned.source, planned.target))
+        if radio is None or frame.solved is None or (planned.stage, planned.source, planned.target) in sent:
+            continue
+        readers = {stage.name for stage in frame.solved.question.stages if planned.stage in stage.inputs}
+        for seen in frame.stages:
+            reads = seen.stage in readers and seen.resource == planned.target
+            if seen.outcome != "done" and (reads or seen.stage == planned.stage):
+                given_up_us[radio] = max(seen.end_us, given_up_us.get(radio, 0))
+    return given_up_us
 
 
 def _kept_alone(frame: FrameResult, used_by: UsedBy, until_us: Mapping[str, int]) -> list[tuple[str, Kept]]:
