@@ -244,7 +244,7 @@ class ResumedLine(Document):
     version: str
     at_us: Count
     """Where on the run's clock it goes on."""
-    lost: Count
+    lost: Count = 0
     """How many of the frames that were released before, from the run's beginning on, have no line."""
 
 
