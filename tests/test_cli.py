@@ -267,6 +267,32 @@ def test_wrong_use_shows_the_usage(capsys, arguments):
     assert "usage: leo-runtime" in said.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (("repaly",), "hint: did you mean `replay`? one of solve, check, "),
+        (("replay", "--vitual"), "hint: did you mean `--virtual`?"),
+        (("replay", "demo", "--dsp", "nunpy"), "hint: did you mean `numpy`? one of numpy, hexagon"),
+        (("hardware", "shwo"), "hint: did you mean `show`? one of list, show"),
+        (("recording", "inof", "x"), "hint: did you mean `info`? one of info, convert, cut, record"),
+        (("recording", "cut", "x", "--out", "y", "--form", "1"), "hint: did you mean `--from`?"),
+        (("solve", "x.json", "--limit-nods=3"), "hint: did you mean `--limit-nodes`?"),
+    ],
+)
+def test_a_word_that_is_nearly_right_is_answered_with_the_one_that_was_meant(capsys, arguments, hint):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(arguments)
+    assert stopped.value.code == 2
+    assert hint in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_word_that_is_like_none_has_no_hint(capsys):
+    for arguments in (("solve", "x.json", "--colour"), ("solve", "x.json", "y.json")):
+        with pytest.raises(SystemExit):
+            cli.main(arguments)
+        assert capsys.readouterr().err.splitlines()[-1].startswith("leo-runtime: error: unrecognized arguments: ")
+
+
 def test_every_command_has_an_example(capsys):
     with pytest.raises(SystemExit):
         cli.main(["--help"])

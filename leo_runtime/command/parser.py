@@ -64,7 +64,7 @@ class _Parser(argparse.ArgumentParser):
         """As argparse does it."""
         parsed, left = self.parse_known_args(args, namespace)
         if left:
-            self.error(f"unrecognized arguments: {' '.join(left)}{_hint(left[0], _options(self))}")
+            self.error(f"unrecognized arguments: {' '.join(left)}{_hint(left[0], _options(self, parsed))}")
         return parsed
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
@@ -78,17 +78,19 @@ def _hint(word: str, options: Sequence[str]) -> str:
     """What was probably meant by an unknown option; nothing where no option is near."""
     from difflib import get_close_matches
 
-    near = get_close_matches(word.partition("=")[0], options, n=1) if word.startswith("-") else []
+    near = get_close_matches(word.partition("=")[0], options, n=1, cutoff=0.75) if word.startswith("-") else []
     return f"\nhint: did you mean `{near[0]}`?" if near else ""
 
 
-def _options(parser: argparse.ArgumentParser) -> list[str]:
-    """The options of a parser, and of its commands' parsers as far as they were filled."""
+def _options(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -> list[str]:
+    """The options of a parser, and of the command and action that are given."""
     found: list[str] = []
     for action in parser._actions:  # There is no other way to learn them; shtab goes it, too.
         found += action.option_strings
         if isinstance(action, argparse._SubParsersAction):
-            found += [option for inner in action.choices.values() for option in _options(inner)]
+            given = getattr(parsed, action.dest, None)
+            inner = [one for name, one in action.choices.items() if given in (None, name)]
+            found += [option for one in inner for option in _options(one, parsed)]
     return list(dict.fromkeys(found))
 
 

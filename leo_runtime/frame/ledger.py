@@ -34,7 +34,7 @@ from leo_runtime.frame.entries import Ledger as Ledger
 from leo_runtime.frame.expected import ledger as ledger
 from leo_runtime.frame.lower import merge
 from leo_runtime.frame.records import FrameResult
-from leo_runtime.frame.running_ledger import RunningLedger, kept_in_spans, observed_entries, standbys
+from leo_runtime.frame.running_ledger import RunningLedger, kept_in_spans, observed, standbys
 from leo_runtime.frame.standby import Standby, standby_entries
 from leo_runtime.values import whole
 
@@ -77,7 +77,7 @@ def window_ledger(problem: WindowProblem, result: FrameResult) -> Ledger:
 
     As rule 6 of `docs/window-problem.md` charges it: without what sleep draws, and no lingering after the horizon.
     """
-    entries = [*observed_entries(result, {})]
+    entries, _ = observed(result, {}, {})
     kept = kept_in_spans(result, {})
     radios = {link.resource for link in problem.links}
     for resource in problem.resources:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -62,21 +62,25 @@ def releases(workload: Workload, length_us: int) -> tuple[int, ...]:
     return tuple(sorted(times - {0}))
 
 
-def batches(runtime: Runtime, length_us: int, size: int) -> tuple[tuple[tuple[int, ...], tuple[str, ...]], ...]:
+Batch = tuple[tuple[int, ...], tuple[str, ...]]
+"""The releases of frames that are collected, and their graphs."""
+
+
+def batches(runtime: Runtime, length_us: int, size: int) -> Iterator[Batch]:
     """The releases of every batch of so many frames, with their graphs, by the last release; at the end fewer.
 
     Of size 1 they are the frames themselves. In greater ones each period has batches of its own.
     """
     workload = runtime.merged.workload
     if size == 1:
-        return tuple(((at_us,), runtime.triggered(at_us)) for at_us in releases(workload, length_us))
-    found: list[tuple[tuple[int, ...], tuple[str, ...]]] = []
+        return (((at_us,), runtime.triggered(at_us)) for at_us in releases(workload, length_us))
+    found: list[Batch] = []
     for timing in dict.fromkeys(graph.timing for graph in workload.graphs):
         alike = [graph for graph in workload.graphs if graph.timing == timing]
         times = releases(workload.model_copy(update={"graphs": tuple(alike)}), length_us)
         names = tuple(graph.name for graph in alike)
         found += [(times[at : at + size], names) for at in range(0, len(times), size)]
-    return tuple(sorted(found, key=lambda batch: batch[0][-1]))
+    return iter(sorted(found, key=lambda batch: batch[0][-1]))
 
 
 def replay(

@@ -38,7 +38,7 @@ def text(machine: Hardware, look: Look = WIDE) -> str:
         table(header, [_processor(one) for one in machine.processors], look),
     ]
     if told := [_more(one) for one in machine.processors if _more(one)]:
-        parts.append("".join(told))
+        parts.append("".join(f"{fill(line, look.columns, '  ')}\n" for line in told))
     if machine.radios:
         of_radios = ("radio", "lanes", "awake mW", "wakes in", "wake uJ", "tail", "tail mW")
         parts.append(table(of_radios, [_radio(one) for one in machine.radios], look))
@@ -72,7 +72,7 @@ def _more(one: Processor) -> str:
         *([] if one.memory_bytes is None else [f"memory {one.memory_bytes / 1024:g} KiB"]),
         *(f"{name} = {value}" for name, value in one.options.items()),
     ]
-    return f"{one.name}: {', '.join(parts)}\n" if parts else ""
+    return f"{one.name}: {', '.join(parts)}" if parts else ""
 
 
 def _radio(one: Radio) -> tuple[object, ...]:
