@@ -260,7 +260,7 @@ def test_every_command_about_the_demo_works_as_it_stands(
     pages = (ROOT / "docs" / "documents.md", ROOT / "README.md")
     about = {" ".join(command) for page in pages for command in commands(page) if "demo" in command}
     tables = "replay demo --virtual --seconds 20 --no-compare"
-    assert about == {"replay demo", "replay demo --virtual --batch 10", tables}
+    assert about == {"replay demo", "replay demo --virtual --batch 10", "replay demo --virtual --without gpu", tables}
     for command in sorted(about):
         assert main([*dict.fromkeys([*command.split(), "--virtual"]), "--seconds", "12", "--no-compare"]) == 0
         assert capsys.readouterr().out.startswith("== demo, 12 s, on snapdragon-800, in virtual time")

@@ -22,7 +22,8 @@ from leo_runtime.frame.entries import Cause
 from leo_runtime.frame.records import Outcome
 from leo_runtime.schema import Document, Name, Positive, Quantity, Value
 
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=4 * 10**18)]
+"""Of anything: it also fits into 64 bits when two are taken from each other."""
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 """The first 16 hexadecimal digits of the SHA-256 of what it stands for."""
 
