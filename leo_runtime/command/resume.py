@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from leo_runtime.replay.log_lines import RunLine
     from leo_runtime.replay.log_text import Settings
 
-BESIDE = ("--resume", "RECORDING", "--no-compare", "--policies", "--plot", "--json", "--width", "--wide")
+BESIDE = ("--resume", "RECORDING", "--no-compare", "--policies", "--no-trace", "--plot", "--json", "--width", "--wide")
 """What may be given beside `--resume`: the rest is as the log says."""
 _ANEW = "replay it anew"
 
