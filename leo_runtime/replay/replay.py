@@ -160,10 +160,7 @@ def _submit_all(
     periods_us = {graph.name: graph.period_us for graph in begun.workload.graphs}
     planned = batches(runtime, length_us, begun.batch)
     if earlier is not None:
-        left = tuple(one for one in planned if one[0][-1] > earlier.after_us)
-        if left:
-            earlier.resumed(left[0][0][-1], len(planned) - len(left) - earlier.frames_there)
-        planned = left
+        planned = _left(planned, earlier)
     for releases_us, graphs in planned:
         while links and links[0].time_us <= start_us + releases_us[-1]:
             sample = links.pop(0)
@@ -188,6 +185,18 @@ def _submit_all(
         told.submitted(number, releases_us[-1], over)
         told.ended(runtime.results())
         progress(begun.policy, releases_us[-1], length_us)
+
+
+def _left(planned: Iterator[Batch], earlier: EarlierPart) -> Iterator[Batch]:
+    """What is to be submitted after the earlier part of a run, which is told where that begins."""
+    before = 0
+    for first in planned:
+        if first[0][-1] > earlier.after_us:
+            earlier.resumed(first[0][-1], before - earlier.frames_there)
+            yield first
+            break
+        before += 1
+    yield from planned
 
 
 def _gap_us(recording: Recording, windows: Mapping[str, int], period_us: int, end_us: int) -> int:
