@@ -28,7 +28,7 @@ pytest.importorskip("perfetto", reason="needs the extra `report`")
 
 from leo_runtime.report.packets import MAX_TEXTS, Packets
 from leo_runtime.report.perfetto import TraceWriter
-from leo_runtime.report.power import PowerSteps
+from leo_runtime.report.power import Drawn, PowerSteps, Used
 from traces import Read, Slice, integral, read
 
 LASTS_US = 200_000
@@ -394,13 +394,21 @@ def test_steps_of_power_are_kept_for_no_longer_than_they_are_settled() -> None:
             ]
         )
         steps = power.settled(at_us + 1_000_000)
-        assert [(step.at_us - at_us, step.mw) for step in steps if step.mw is not None][-2:] == [
-            (10, 3 + 7 / 3),
-            (13, 3),
-        ]
+        drawn = [(step.at_us - at_us, step.mw) for step in steps if isinstance(step, Drawn)]
+        assert drawn[-2:] == [(10, 3 + 7 / 3), (13, 3)]
+        assert Used(at_us + 13, "run", 7 * (second + 1)) in steps
         assert len(power._changes) == 1 and len(power._parts["cpu"].active) == 1
-    assert [(step.at_us, step.mw) for step in power.settled() if step.mw is not None] == [(100_000_000, 0)]
-    assert power.nj == {"run": 700, "idle tail": 300_000_000}
+    assert power.settled() == [Drawn(100_000_000, "cpu", 0), Used(100_000_000, "idle tail", 300_000_000)]
+
+
+def test_what_was_used_lately_is_told_at_the_end_at_no_earlier_time() -> None:
+    hardware = Hardware.from_dict(
+        {"format": "leo-hardware/1", "name": "m", "processors": [{"name": "cpu", "backend": "none"}]}
+    )
+    power = PowerSteps(hardware)
+    power.add([Entry(at_us, at_us + 1_000, 5_000, "run", "cpu") for at_us in (0, 1_000)])
+    assert [step for step in power.settled(7_000) if isinstance(step, Used)] == [Used(1_000, "run", 5_000)]
+    assert power.settled() == [Used(2_000, "run", 10_000)]
 
 
 def test_there_may_be_any_number_of_texts(tmp_path: Path) -> None:

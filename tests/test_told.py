@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 from cost_workloads import PROCESSORS, random_machine, random_profile, random_workload
+from leo_runtime.backend import Kernel
 from leo_runtime.documents.hardware import Hardware
-from leo_runtime.documents.workload import GraphBuilder, Workload
+from leo_runtime.documents.workload import BoundStage, GraphBuilder, Workload
+from leo_runtime.errors import DeviceUnavailableError
 from leo_runtime.frame.entries import Cause, Entry, Ledger
 from leo_runtime.frame.ledger import run_ledger
 from leo_runtime.frame.records import FrameResult, StageObservation
@@ -61,6 +63,20 @@ class Told:
         self.ended = ended
 
 
+class GoneBackend(FakeBackend):
+    """Loses its processor where the other one fails."""
+
+    def load(self, stage: BoundStage, variant: str, /) -> Kernel:
+        kernel = super().load(stage, variant)
+
+        def run(inputs: Sequence[np.ndarray], /) -> np.ndarray:
+            if stage.name in self.fails:
+                raise DeviceUnavailableError(f"stage `{stage.name}` lost its processor")
+            return kernel(inputs)
+
+        return run
+
+
 def recording(seconds: int = 1) -> Recording:
     """A stream that nobody reads."""
     stream = RecordedStream(name="wrist", kind="motion", file="w.csv", rate_hz=1, channels=1)
@@ -79,8 +95,9 @@ def random_replay(seed: int) -> tuple[Replay, tuple[FrameResult, ...], Told]:
     if rng.randrange(2):
         fails = [rng.sample(names, min(len(names), rng.randrange(3))) for _ in PROCESSORS]
         outputs = {name: float(rng.randrange(2)) for name in names}
-        fakes = {p: FakeBackend(outputs=outputs, fails=f) for p, f in zip(PROCESSORS, fails, strict=True)}
-        options = {"backends": fakes}
+        kinds = [rng.choice((FakeBackend, FakeBackend, GoneBackend)) for _ in PROCESSORS]
+        made = zip(PROCESSORS, kinds, fails, strict=True)
+        options = {"backends": {name: kind(outputs=outputs, fails=failing) for name, kind, failing in made}}
     kept, told = KeptFrames(), Told()
     with Runtime.simulated(
         workload,

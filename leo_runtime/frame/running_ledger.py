@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.frame.batch import Job
@@ -207,10 +208,16 @@ def kept_in_spans(frame: FrameResult, used_by: UsedBy) -> list[tuple[str, Kept]]
     kept = []
     for span in frame.spans or ():
         until_us = span.until_us if span.held_until_us is None else span.held_until_us
-        users = all_graphs(used_by.get(span.resource, ()))
+        users = _united(tuple(used_by.get(span.resource, ())))
         one = Kept(number, release_us, span.from_us, until_us, span.used_us, users, is_span=True)
         kept.append((span.resource, one))
     return kept
+
+
+@lru_cache(maxsize=512)
+def _united(parts: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
+    """Graphs of several things, each once: the same for frame after frame."""
+    return all_graphs(parts)
 
 
 def _given_up_us(frame: FrameResult, radios: Mapping[tuple[str, str], str | None]) -> dict[str, int]:
@@ -238,7 +245,7 @@ def _kept_alone(frame: FrameResult, used_by: UsedBy, until_us: Mapping[str, int]
     kept = []
     for name, parts in used_by.items():
         over_us = max(release_us, until_us.get(name, release_us))
-        kept.append((name, Kept(number, release_us, release_us, over_us, over_us, all_graphs(parts))))
+        kept.append((name, Kept(number, release_us, release_us, over_us, over_us, _united(tuple(parts)))))
     return kept
 
 

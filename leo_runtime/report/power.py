@@ -29,13 +29,34 @@ _RANKS: Mapping[str, int] = {
 """What a resource's energy is used for says in which state it is; of several at one time the highest."""
 
 
-class Step(NamedTuple):
-    """From `at_us` on a resource draws `mw`, or is in `state`."""
+class Drawn(NamedTuple):
+    """From `at_us` on a resource draws that power."""
 
     at_us: int
     resource: str
-    mw: float | None
-    state: State | None
+    mw: float
+
+
+class Entered(NamedTuple):
+    """From `at_us` on a resource is in that state."""
+
+    at_us: int
+    resource: str
+    state: State
+
+
+class Used(NamedTuple):
+    """What has been used for a cause, of all that had ended by `at_us`."""
+
+    at_us: int
+    cause: str
+    nj: int
+
+
+Step = Drawn | Entered | Used
+
+EACH_US = 10_000
+"""What a cause has used is told at most so often."""
 
 
 @dataclass(slots=True)
@@ -56,7 +77,8 @@ class PowerSteps:
 
     Power is exact where an entry's nanojoules are a multiple of its microseconds (1 mW is 1 nJ a us), else the nearest
     float, so that steps times their lengths are the ledger, to the nanojoule once rounded. What is used at once is
-    drawn over the wake-up latency where it is a wake-up, over 1 us otherwise.
+    drawn over the wake-up latency where it is a wake-up, over 1 us otherwise. What a cause uses counts when it ends; it
+    is told at the first step of anything that is `EACH_US` after the last time, and at the end.
     """
 
     def __init__(self, hardware: Hardware) -> None:
@@ -69,13 +91,15 @@ class PowerSteps:
         } | {radio.name: _Part(_states("asleep", "tail"), radio.wake_latency_us) for radio in hardware.radios}
         self._holds: dict[tuple[str, int], list[int]] = {}
         """By resource and frame, when what it was used for had ended, and it was kept for a later release."""
-        self._number = 0
+        self._number = self._now_us = 0
         # When, a number that keeps the order, 1 to begin, -1 to end or 0 to look, where, the rank, mW, why and nJ.
         self._changes: list[tuple[int, int, int, str, int, float, str, int]] = []
         for name in self._parts:
             self._change(0, 0, name, 0)
-        self.nj: dict[str, int] = {}
-        """Energy of each cause that was used up by the last step."""
+        self._nj: dict[str, int] = {}
+        self._untold: dict[str, None] = {}
+        """Causes that have used more than was told."""
+        self._told_us: dict[str, int] = {}
         self.end_us = 0
         """When the last of what has been added ends."""
 
@@ -112,7 +136,7 @@ class PowerSteps:
         count = bisect_left(changes, (until_us,))
         steps: list[Step] = []
         changed: dict[str, None] = {}
-        now_us = changes[0][0] if changes else 0
+        now_us = changes[0][0] if count else self._now_us
         for at_us, _, way, resource, rank, mw, cause, nj in changes[:count]:
             if at_us != now_us:
                 self._look(now_us, changed, steps)
@@ -124,17 +148,22 @@ class PowerSteps:
             elif way < 0:
                 parts[resource].active.remove((rank, mw))
                 if nj:
-                    self.nj[cause] = self.nj.get(cause, 0) + nj
+                    self._nj[cause] = self._nj.get(cause, 0) + nj
+                    self._untold[cause] = None
         if changed:
             self._look(now_us, changed, steps)
         del changes[:count]
+        self._now_us = now_us
+        if until_us == math.inf:
+            steps += [Used(now_us, cause, self._nj[cause]) for cause in self._untold]
+            self._untold.clear()
         if self._holds:  # What no entry told of, since nothing is drawn for being awake.
             left = {key: [us for us in ended_us if us >= until_us] for key, ended_us in self._holds.items()}
             self._holds = {key: ended_us for key, ended_us in left.items() if ended_us}
         return steps
 
     def _look(self, at_us: int, resources: Iterable[str], steps: list[Step]) -> None:
-        """Add a step for each of these resources that draws or is something else than before."""
+        """Add a step for each of these resources that draws or is something else than before, and for energy."""
         for name in resources:
             part = self._parts[name]
             mw: float = 0
@@ -145,10 +174,15 @@ class PowerSteps:
                     highest = rank
             if mw != part.mw:
                 part.mw = mw
-                steps.append(Step(at_us, name, mw, None))
+                steps.append(Drawn(at_us, name, mw))
             if part.states and part.states[highest] != part.state:
                 part.state = part.states[highest]
-                steps.append(Step(at_us, name, None, part.state))
+                steps.append(Entered(at_us, name, part.state))
+        if self._untold:
+            for cause in [c for c in self._untold if at_us - self._told_us.get(c, -EACH_US) >= EACH_US]:
+                steps.append(Used(at_us, cause, self._nj[cause]))
+                self._told_us[cause] = at_us
+                del self._untold[cause]
 
     def _add_held(self, entry: Entry, frame: int) -> None:
         """Of an entry for staying awake, tell what came after the last use."""

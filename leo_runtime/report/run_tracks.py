@@ -9,7 +9,7 @@ from leo_runtime.frame.records import FrameResult, GraphResult, StageObservation
 from leo_runtime.replay.replay import Replay
 from leo_runtime.report.flows import Flows, GateDecisions, readers_of
 from leo_runtime.report.packets import Form, Packets, Row
-from leo_runtime.report.power import PowerSteps, State, Step
+from leo_runtime.report.power import Drawn, Entered, PowerSteps, State, Step
 
 _RUN = ("planned start us", "expected us", "nJ", "expected nJ")
 _SENT = ("planned start us", "nJ")
@@ -43,7 +43,6 @@ class RunTracks:
         self._changes = _link_changes(begun)
         self._used = frames.process("energy")
         self._causes: dict[str, int] = {}
-        self._told_nj: dict[str, int] = {}
         self._settled_us = 0
         self._power = PowerSteps(begun.hardware)
         self._open: dict[str, State] = {}
@@ -80,16 +79,18 @@ class RunTracks:
         """These entries of the ledger are known; none that comes later begins before `settled_us`."""
         self._power.add(entries)
         self._settled_us = settled_us
-        self._show(self._power.settled(settled_us), settled_us)
+        for step in self._power.settled(settled_us):
+            self._show(step)
 
     def end(self) -> None:
         """All is known. What a resource does ends with the last entry."""
         for change in self._changes:
             self._link_changed(*change)
         self._changes = []
-        steps = self._power.settled()
         end_us = max(self._power.end_us, self._settled_us)
-        self._show([step for step in steps if step.state is None or step.at_us < end_us], end_us)
+        for step in self._power.settled():
+            if not (isinstance(step, Entered) and step.at_us >= end_us):
+                self._show(step)
         for name in self._open:
             self._energy.end(self._states[name], end_us)
         self._open = {}
@@ -163,26 +164,22 @@ class RunTracks:
         form = packets.form(track, "link changes", "link", ("latency us", "bytes per s"))
         packets.instant(form, at_us, None, (latency_us, bytes_per_s))
 
-    def _show(self, steps: Iterable[Step], at_us: int) -> None:
-        """Write steps of power and of states, and what each cause has used by a time."""
+    def _show(self, step: Step) -> None:
         energy = self._energy
-        for step in steps:
-            if step.mw is not None:
-                if step.resource not in self._powers:  # A link that names no radio.
-                    self._powers[step.resource] = energy.counter(f"{step.resource} power", self._transfers, "mW")
-                energy.count(self._powers[step.resource], step.at_us, step.mw)
-            if step.state is not None:
-                track = self._states[step.resource]
-                if step.resource in self._open:
-                    energy.end(track, step.at_us)
-                energy.begin(energy.form(track, step.state, "state"), step.at_us)
-                self._open[step.resource] = step.state
-        for cause, nj in self._power.nj.items():
-            if nj != self._told_nj.get(cause):
-                if cause not in self._causes:
-                    self._causes[cause] = energy.counter(f"{cause} energy", self._used, "nJ")
-                energy.count(self._causes[cause], at_us, nj)
-                self._told_nj[cause] = nj
+        if isinstance(step, Drawn):
+            if step.resource not in self._powers:  # A link that names no radio.
+                self._powers[step.resource] = energy.counter(f"{step.resource} power", self._transfers, "mW")
+            energy.count(self._powers[step.resource], step.at_us, step.mw)
+        elif isinstance(step, Entered):
+            track = self._states[step.resource]
+            if step.resource in self._open:
+                energy.end(track, step.at_us)
+            energy.begin(energy.form(track, step.state, "state"), step.at_us)
+            self._open[step.resource] = step.state
+        else:
+            if step.cause not in self._causes:
+                self._causes[step.cause] = energy.counter(f"{step.cause} energy", self._used, "nJ")
+            energy.count(self._causes[step.cause], step.at_us, step.nj)
 
 
 def _link_changes(begun: Replay) -> list[tuple[int, str, int, int | None]]:
