@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from leo_runtime.documents.changes import changed as changed
     from leo_runtime.documents.hardware import Hardware as Hardware
     from leo_runtime.documents.hardware import Link as Link
     from leo_runtime.documents.hardware import Processor as Processor
@@ -44,6 +45,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "errors": ("InputError", "LeoError"),
+    "documents.changes": ("changed",),
     "documents.workload": ("Decision", "GraphBuilder", "Stage", "Stream", "TaskGraph", "Variant", "Workload"),
     "documents.hardware": ("Hardware", "Link", "Processor", "Radio"),
     "judge": ("check",),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from leo_runtime.errors import DocumentError
+
+_BLOCK = 1 << 16
 
 
 class Appending:
@@ -25,6 +28,16 @@ class Appending:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("wb", buffering=0)
             self._end = 0
+        except OSError as error:
+            raise self._error(error) from None
+
+    def go_on(self) -> None:
+        """Open the file of lines, and add to the whole ones that it holds. Raises `DocumentError`."""
+        try:
+            self._file = self.path.open("r+b", buffering=0)
+            self._end = whole_lines(self._file)
+            self._file.truncate(self._end)
+            self._file.seek(self._end)
         except OSError as error:
             raise self._error(error) from None
 
@@ -52,3 +65,30 @@ class Appending:
 
     def _error(self, error: OSError) -> DocumentError:
         return DocumentError(str(self.path), f"cannot be written ({error.strerror or error})")
+
+
+def whole_lines(file: BinaryIO) -> int:
+    """Where the last whole line of a file ends. Raises `OSError`."""
+    end = file.seek(0, os.SEEK_END)
+    while end:
+        begin = max(0, end - _BLOCK)
+        file.seek(begin)
+        at = file.read(end - begin).rfind(b"\n")
+        if at >= 0:
+            return begin + at + 1
+        end = begin
+    return 0
+
+
+def last_line(path: Path) -> bytes:
+    """The last whole line of a file, without its newline; nothing where there is none. Raises `OSError`."""
+    with path.open("rb") as file:
+        end = whole_lines(file)
+        length = 0
+        while length < end:
+            length = min(end, length + _BLOCK)
+            file.seek(end - length)
+            block = file.read(length)
+            if (at := block.rfind(b"\n", 0, -1)) >= 0 or length == end:
+                return block[at + 1 : -1]
+    return b""

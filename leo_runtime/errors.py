@@ -16,9 +16,12 @@ LeoError
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+_MANY = 20
+"""More names are not listed where one of them is near."""
 
 
 class LeoError(Exception):
@@ -142,6 +145,18 @@ def in_words(what: str, kind: type[LeoError] = BackendError, *, hint: str = "") 
         raise
     except BaseException as error:
         raise kind(f"{what} ({words(error)})", hint=hint) from error
+
+
+def did_you_mean(given: object, known: Iterable[str], lead: str = "one of") -> str:
+    """A hint for a name that is not known: what was probably meant, then all there are, unless they are many."""
+    from difflib import get_close_matches
+
+    names = list(known)
+    near = get_close_matches(str(given), names, n=1)
+    if near and len(names) > _MANY:
+        return f"did you mean `{near[0]}`?"
+    meant = f"did you mean `{near[0]}`? " if near else ""
+    return f"{meant}{lead} {', '.join(names)}" if names else "there is none"
 
 
 def printable(text: str) -> str:

@@ -297,7 +297,7 @@ def _known_keys(model: type[BaseModel] | None, place: tuple[int | str, ...]) -> 
     if model is None or not model.model_fields:
         return ""
     near = get_close_matches(str(place[-1]), model.model_fields, n=1)
-    return f'perhaps "{near[0]}" is meant' if near else f"known are {', '.join(model.model_fields)}"
+    return f'did you mean "{near[0]}"?' if near else f"known are {', '.join(model.model_fields)}"
 
 
 def _models_in(annotation: object) -> list[type[BaseModel]]:

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from leo_runtime.errors import InputError
+from leo_runtime.errors import InputError, did_you_mean
 from leo_runtime.schema import require_path
 
 if TYPE_CHECKING:
@@ -77,9 +77,10 @@ def recording(name_or_folder: str) -> Recording:
         return Recording.from_file(demo.RECORDINGS / name_or_folder)
     if name_or_folder and (_exists(Path(name_or_folder)) or name_or_folder.endswith(".toml")):
         return open_recording(Path(name_or_folder))
+    known = did_you_mean(name_or_folder, recordings())
     raise InputError(
         f"no recording, folder or file is called `{name_or_folder}`",
-        hint=f"one of {', '.join(recordings())}, or the path of a folder, an export, an MCAP, a bag or sound",
+        hint=f"{known}, or the path of a folder, an export, an MCAP, a bag or sound",
     )
 
 
@@ -98,5 +99,5 @@ def _path(name_or_file: str, kind: str) -> Path:
         return folder() / f"{name_or_file}.{kind}.toml"
     raise InputError(
         f"no {kind} is called `{name_or_file}`",
-        hint=f"one of {', '.join(names(kind))}, or a file that ends in .toml or .json",
+        hint=f"{did_you_mean(name_or_file, names(kind))}, or a file that ends in .toml or .json",
     )

@@ -14,7 +14,9 @@ COLUMNS = 80
 """How wide text is where nobody says otherwise: what is piped looks the same everywhere."""
 FEWEST_COLUMNS = 40
 """Nothing is laid out for less."""
-_CUT = ".."
+_CUT, _ARROW = "..", " -> "
+_NAMES = 12
+"""In fewer columns two names cannot be told apart from others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +115,17 @@ def _end_of(text: str, most: int) -> str:
 
 
 def cut(text: str, most: int, tail: int | None = None) -> str:
-    """The text in at most so many columns, without its middle where it is longer; `tail`: columns left of its end."""
+    """The text in at most so many columns, without its middle where it is longer; `tail`: columns left of its end.
+
+    Of two names with an arrow between them, each loses its own middle.
+    """
     if room(text) <= most:
         return text
+    source, arrow, target = text.partition(_ARROW)
+    names = most - len(_ARROW)
+    if arrow and tail is None and names >= _NAMES:
+        first = min(room(source), max(names // 2, names - room(target)))
+        return f"{cut(source, first)}{arrow}{cut(target, names - first)}"
     left = most - len(_CUT)
     tail = left // 2 if tail is None else tail
     return start_of(text, left - tail) + _CUT + _end_of(text, tail)
@@ -131,7 +141,7 @@ def cut_apart(most: Mapping[str, int]) -> dict[str, str]:
     for text, columns in most.items():
         if text not in shown:
             left = columns - len(_CUT)
-            tails = (cut(text, columns, tail) for tail in (left // 2, left // 4, 3 * left // 4, 0, left))
+            tails = (cut(text, columns, tail) for tail in (None, left // 4, 3 * left // 4, 0, left))
             numbered = (cut(text, columns - len(f"~{number}")) + f"~{number}" for number in count(2))
             shown[text] = next(short for short in chain(tails, numbered) if short not in taken)
             taken.add(shown[text])

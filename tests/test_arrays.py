@@ -195,7 +195,7 @@ def test_a_run_is_known_once_it_is_published_and_not_before() -> None:
     assert kernels.run(order("scores")).outputs[0][0] == 9
     kernels.hand_over(0, "sound", "fast")
     assert kernels.run(order("scores", "fast")).outputs[0][0] == 9
-    assert np.array_equal(kernels.end(0)[0]["sound"], LOUD)
+    assert np.array_equal(kernels.outputs(0)[0]["sound"], LOUD)
 
 
 def test_a_frame_that_has_ended_takes_nothing_more() -> None:

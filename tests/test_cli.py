@@ -212,7 +212,7 @@ def test_schemas_are_listed_and_printed(capsys):
     status, out, _ = run(capsys, "schema")
     assert status == 0
     kinds = ["problem", "placement", "window", "window-placement", "workload", "hardware", "profile", "recording"]
-    assert out.split() == [*kinds, "log"]
+    assert out.split() == [*kinds, "log", "replay"]
     for name in kinds:
         status, text, _ = run(capsys, "schema", name)
         assert status == 0
@@ -267,6 +267,32 @@ def test_wrong_use_shows_the_usage(capsys, arguments):
     assert "usage: leo-runtime" in said.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (("repaly",), "hint: did you mean `replay`? one of solve, check, "),
+        (("replay", "--vitual"), "hint: did you mean `--virtual`?"),
+        (("replay", "demo", "--dsp", "nunpy"), "hint: did you mean `numpy`? one of numpy, hexagon"),
+        (("hardware", "shwo"), "hint: did you mean `show`? one of list, show"),
+        (("recording", "inof", "x"), "hint: did you mean `info`? one of info, convert, cut, record"),
+        (("recording", "cut", "x", "--out", "y", "--form", "1"), "hint: did you mean `--from`?"),
+        (("solve", "x.json", "--limit-nods=3"), "hint: did you mean `--limit-nodes`?"),
+    ],
+)
+def test_a_word_that_is_nearly_right_is_answered_with_the_one_that_was_meant(capsys, arguments, hint):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(arguments)
+    assert stopped.value.code == 2
+    assert hint in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_word_that_is_like_none_has_no_hint(capsys):
+    for arguments in (("solve", "x.json", "--colour"), ("solve", "x.json", "y.json")):
+        with pytest.raises(SystemExit):
+            cli.main(arguments)
+        assert capsys.readouterr().err.splitlines()[-1].startswith("leo-runtime: error: unrecognized arguments: ")
+
+
 def test_every_command_has_an_example(capsys):
     with pytest.raises(SystemExit):
         cli.main(["--help"])
@@ -287,13 +313,13 @@ def test_a_request_has_a_field_for_every_argument(name):
     inner = [one.choices.values() for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
     parsers = [parser, *(each for group in inner for each in group)]
     given = {one.dest for each in parsers for one in each._actions} - {"help"}
-    assert {field.name for field in dataclasses.fields(command.Request)} == given
+    assert {field.name for field in dataclasses.fields(command.Request)} == given | parser._defaults.keys()
     assert command.Request.__dataclass_params__.frozen
 
 
 def test_every_file_of_a_command_is_a_command():
     files = {path.stem for path in Path(cli.__file__).parent.joinpath("command").glob("*.py")}
-    assert files == {*cli.COMMANDS, "__init__", "shared"}
+    assert files == {*cli.COMMANDS, "__init__", "given", "parser", "resume", "run_files", "shared", "what_if"}
 
 
 def test_help_imports_nothing_that_takes_long():
@@ -306,7 +332,8 @@ def test_help_imports_nothing_that_takes_long():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     ground = {f"leo_runtime.{name}" for name in ("clock", "errors", "progress", "terminal")}
-    expected = ground | {"leo_runtime", "leo_runtime.cli", "leo_runtime.command", "leo_runtime.command.shared"}
+    commands = {f"leo_runtime.command.{name}" for name in ("parser", "shared")}
+    expected = ground | commands | {"leo_runtime", "leo_runtime.cli", "leo_runtime.command"}
     assert done.stdout.splitlines()[-1] == f"{sorted(expected)} []"
 
 

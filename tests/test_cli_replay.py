@@ -97,10 +97,11 @@ def test_batches_are_not_placed_in_windows(capsys):
 
 
 def test_a_replay_in_batches_says_so_and_finds_the_same(capsys):
-    status, out, _ = run(capsys, *VIRTUAL, "--batch", "3", "--no-compare")
+    status, out, _ = run(capsys, *VIRTUAL, "--batch", "3", "--no-compare", "--wide")
     assert status == 0
     assert out.splitlines()[0].endswith("placed by exact, 3 frames at a time")
-    assert "beeps          8         3       0           3      2      1       2       1 " in out
+    assert "beeps          8         3       0     0 " in out
+    assert "beeps              3      2      1       2       1\n" in out
     log = Path("out/beeps.virtual/log.jsonl").read_text(encoding="utf-8")
     (head,), frames = recorded.logged(log, "run"), recorded.logged(log)
     assert head["batch"] == 3
@@ -114,13 +115,12 @@ def test_a_replay_in_batches_says_so_and_finds_the_same(capsys):
 
 
 def test_a_virtual_replay_prints_its_tables_and_writes_its_log(capsys):
-    status, out, err = run(capsys, *VIRTUAL)
+    status, out, err = run(capsys, *VIRTUAL, "--wide")
     assert status == 0
     assert out.splitlines()[0] == "== beeps, 4 s, on desk, in virtual time; profile desk, placed by exact"
     assert "not here: dsp (backend `dsp` is not there; plug it in); the CPU computes what it would\n" in out
-    assert (
-        "beeps          8         3       0           3      2      1       2       1       7.10    7.10     0" in out
-    )
+    assert "beeps          8         3       0     0       7.10    7.10    7.10\n" in out
+    assert "beeps              3      2      1       2       1\n" in out
     assert [line.split()[0] for line in out.splitlines() if " virtual " in line and "==" not in line] == [
         "exact",
         "exact,",  # frame by frame
@@ -129,14 +129,14 @@ def test_a_virtual_replay_prints_its_tables_and_writes_its_log(capsys):
         "gpu-first",
         "greedy",
     ]
-    assert "in virtual time 100%" in err
+    assert "%" not in err  # It took less than a minute.
     assert len(recorded.logged(Path("out/beeps.virtual/log.jsonl").read_text(encoding="utf-8"))) == 8
 
 
 def test_a_virtual_replay_repeats_to_the_byte(capsys):
     first = run(capsys, *VIRTUAL, "--noise", "5", "--json", "--out", "first")[1]
     again = run(capsys, *VIRTUAL, "--noise", "5", "--json", "--out", "again")[1]
-    assert first == again
+    assert first.replace('"first/', '"again/') == again
     for path in sorted(Path("first/beeps.virtual").iterdir()):
         if path.name != "times.jsonl":
             assert path.read_bytes() == (Path("again/beeps.virtual") / path.name).read_bytes()
@@ -175,15 +175,14 @@ def test_solving_is_charged_where_asked_for(capsys, monkeypatch):
     charged = [entry for line in recorded.logged(log, "energy") for entry in line["entries"]]
     assert [(one["frame"], one["nj"]) for one in charged if one["cause"] == "solver"] == [(0, 7_000_000)]
     out = run(capsys, *VIRTUAL, "--no-compare", "--window", "0", "--charge-solver", "dsp")[1]
-    assert "solver: 7 ms measured here, frames placed anew: 1, charged to dsp: 0.70 mJ\n" in out
-    assert "solver mJ" in out
+    assert "solver: 7 ms measured here, frames placed anew: 1, charged to dsp: 0.700 mJ\n" in out
+    assert re.search(r"^solver +- +0.700 +0.700$", out, re.MULTILINE)
 
 
 def test_a_log_says_nothing_of_solving_where_it_is_not_charged(capsys):
     out = run(capsys, *VIRTUAL, "--no-compare")[1]
+    assert "solver" not in out.replace("--solver NAME", "")
     log = Path("out/beeps.virtual/log.jsonl").read_text(encoding="utf-8")
-    assert "solver mJ" not in out
-    assert "solver: " not in out
     assert "solve_us" not in log
     assert not any(entry["cause"] == "solver" for line in recorded.logged(log, "energy") for entry in line["entries"])
 
@@ -191,7 +190,7 @@ def test_a_log_says_nothing_of_solving_where_it_is_not_charged(capsys):
 def test_solving_is_charged_only_to_a_processor_with_a_power(capsys):
     status, out, err = run(capsys, *VIRTUAL, "--charge-solver", "gpu")
     assert (status, out) == (2, "")
-    assert err == "`--charge-solver gpu`: `desk` has no processor `gpu`\nhint: one of cpu, dsp\n"
+    assert err == "`--charge-solver gpu`: `desk` has no processor `gpu`\nhint: did you mean `cpu`? one of cpu, dsp\n"
     cpu, dsp = recorded.MACHINE["processors"]
     change("machine.json", processors=[{**cpu, "active_mw": 0}, dsp])
     status, out, err = run(capsys, *VIRTUAL, "--charge-solver", "cpu")
@@ -211,7 +210,7 @@ def test_a_reserve_makes_plans_that_are_early(capsys):
 
 
 def test_calibrate_writes_a_profile_that_a_replay_can_use(capsys):
-    arguments = ("--recording", *OWN, "--quick", "--out", "desk.json")
+    arguments = ("--recording", *OWN, "--quick", "--out", "desk.json", "--wide")
     status, out, err = run(capsys, "calibrate", *arguments)
     assert status == 0
     assert "not measured: dsp: backend `dsp` is not there\nhint: plug it in\n" in err
@@ -495,13 +494,12 @@ def test_a_tflite_model_that_does_not_fit_is_refused_before_anything_runs(capsys
 
 def test_what_fails_in_a_run_is_counted_and_printed_once_and_the_answer_is_no(capsys):
     graph_with(operator="test_cli_replay:breaks", params={})
-    status, out, _ = run(capsys, *VIRTUAL, "--no-compare")
+    status, out, _ = run(capsys, *VIRTUAL, "--no-compare", "--wide")
     assert status == 1
-    assert (
-        "beeps          8         0       3           0      0      0       2       2       0.00    0.00     0" in out
-    )
+    assert "beeps          8         0       3     0          -       -       -\n" in out
+    assert "beeps              0      0      0       2       2\n" in out
     assert out.count("failed 3 times: loudness on cpu: KernelError: stage `loudness` failed: ValueError: ") == 1
-    assert "failed run mJ" in out
+    assert re.search(r"^failed run +3.000 +- +3.000$", out, re.MULTILINE)
     assert "cannot divide\\x1b[2J by " in out
     (figures,) = json.loads(run(capsys, *VIRTUAL, "--json")[1])
     (failure,) = figures["failures"]
@@ -517,7 +515,7 @@ def test_what_fails_for_frames_of_a_batch_is_printed_once(capsys):
     graph_with(operator="test_cli_replay:breaks", params={})
     status, out, _ = run(capsys, *VIRTUAL, "--batch", "8", "--no-compare")
     assert status == 1
-    assert len([line for line in out.splitlines() if line.startswith("failed ")]) == 1
+    assert len([line for line in out.splitlines() if re.match(r"failed (once|\d+ times): ", line)]) == 1
 
 
 def test_an_interrupted_replay_leaves_the_frames_that_had_ended(capsys, monkeypatch):
@@ -592,9 +590,7 @@ def test_without_labels_no_detection_is_called_right_or_false(capsys):
     manifest.write_text(manifest.read_text(encoding="utf-8").partition("[[labels]]")[0], encoding="utf-8")
     status, out, _ = run(capsys, *VIRTUAL, "--no-compare")
     assert status == 0
-    assert (
-        "beeps          8         3       0           3      -      -       0       0       7.10    7.10     0" in out
-    )
+    assert "beeps              3      -      -       0       0\n" in out
     (figures,) = json.loads(run(capsys, *VIRTUAL, "--no-compare", "--json")[1])
     assert (figures["pipelines"][0]["right"], figures["pipelines"][0]["false"]) == (None, None)
 

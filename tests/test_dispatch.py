@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from frames import answered, asleep_in, chain_problem, dispatcher_for, planned, random_needs
 from leo_runtime.dispatch.dispatcher import Dispatcher
+from leo_runtime.dispatch.driver import Computed
 from leo_runtime.dispatch.events import (
     Arrived,
     CancelStage,
@@ -37,12 +38,15 @@ from leo_runtime.dispatch.events import (
     Wake,
 )
 from leo_runtime.dispatch.inflight import SUSPECT_FACTOR, SUSPECT_LEAST_US
-from leo_runtime.dispatch.plan import Needs, Plan, make_plan
+from leo_runtime.dispatch.plan import Needs, Plan, Wait, make_plan
+from leo_runtime.dispatch.simulator import Simulator, seeded_noise
 from leo_runtime.dispatch.window_plan import make_window_plan
-from leo_runtime.documents.problem import AccuracyBudget, Resource
+from leo_runtime.documents.problem import AccuracyBudget, Problem, Resource
+from leo_runtime.errors import SolverError
 from leo_runtime.solver.window import solve_window
 from leo_runtime.testing.playing import window_dispatcher, without_lists
 from leo_runtime.testing.sensing_windows import sensing_window
+from leo_runtime.testing.windows import random_window
 
 
 @dataclass
@@ -65,11 +69,17 @@ class Shaker:
     done: dict[int, FrameDone] = field(default_factory=dict)
     plans: dict[int, Plan] = field(default_factory=dict)
     held: set[str] = field(default_factory=set)
+    twin: Dispatcher | None = None
+    """One that looks at every lane after every event, and is to say the same."""
 
     def send(self, event: Event) -> None:
         if isinstance(event, FrameAdmitted):
             self.plans[event.frame] = event.plan
-        for order in self.dispatcher.handle(event):
+        orders = self.dispatcher.handle(event)
+        if self.twin is not None:
+            self.twin._everywhere = True
+            assert self.twin.handle(event) == orders
+        for order in orders:
             self.obey(order)
         assert self.dispatcher.broken_invariants() == ()
 
@@ -171,9 +181,11 @@ def test_random_orders_lose_nothing(seed: int, frames: int) -> None:
         closed=frozenset(name for name in names if rng.randrange(4) == 0),
         fails=frozenset(name for name in names if rng.randrange(5) == 0),
         nothing=random_nothing(names, rng),
+        twin=dispatcher_for(problem),
     )
     for frame in range(frames):
-        shaker.send(FrameAdmitted(shaker.now_us, frame, frame * 100, made, asleep_in(problem)))
+        give_up_us = frame * 100 + rng.randrange(200) if rng.randrange(4) == 0 else None
+        shaker.send(FrameAdmitted(shaker.now_us, frame, frame * 100, made, asleep_in(problem), give_up_us))
         for _ in range(rng.randrange(6)):
             if shaker.pending:
                 shaker.step()
@@ -209,6 +221,7 @@ def test_random_orders_of_windows_lose_nothing(seed: int, frames: int) -> None:
         rng,
         closed=frozenset(name for name in names if rng.randrange(4) == 0),
         fails=frozenset(name for name in names if rng.randrange(5) == 0),
+        twin=window_dispatcher(problem),
     )
     asleep = tuple(r.name for r in problem.resources if not r.awake)
     for frame in range(frames):
@@ -233,6 +246,62 @@ def test_random_orders_of_windows_lose_nothing(seed: int, frames: int) -> None:
         assert set(outcomes(done)) == set(part.stages)
         for span in done.spans or ():
             assert span.from_us <= span.until_us
+
+
+class Twins:
+    """A dispatcher, and one that looks at every lane after every event: both are to say the same."""
+
+    def __init__(self, make: Callable[[], Dispatcher]) -> None:
+        self.one, self.other = make(), make()
+
+    @property
+    def frames(self) -> tuple[int, ...]:
+        return self.one.frames
+
+    def is_running(self, frame: int, stage: str, attempt: int) -> bool:
+        return self.one.is_running(frame, stage, attempt)
+
+    def handle(self, event: Event) -> tuple[Instruction, ...]:
+        self.other._everywhere = True
+        orders = self.one.handle(event)
+        assert self.other.handle(event) == orders
+        return orders
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_looking_where_something_has_changed_misses_nothing(seed: int) -> None:
+    """Windows that overlap, with lists, gates that close, runs that fail and last longer or shorter, and give up."""
+    rng = Random(seed)
+    if seed % 3:
+        problem = sensing_window(seed, stages=rng.randint(4, 9))
+    else:
+        features = ("gates", "linger", "releases", "wake", "power", "cloud")
+        problem = random_window(seed, stages=rng.randint(2, 6), processors=rng.randint(1, 3), features=features)
+    try:
+        plan = make_window_plan(problem, solve_window(problem, "exact", limit_nodes=300))
+    except SolverError:
+        return
+    closed = {gate for stage in problem.stages for gate in stage.gates if rng.randrange(3) == 0}
+    fails = {stage.name for stage in problem.stages if rng.randrange(9) == 0}
+
+    def compute(order: RunStage) -> Computed:
+        if order.stage in fails and order.frame % 2:
+            raise ValueError("broken")
+        return Computed(RunReport(opened=order.stage not in closed))
+
+    simulator = Simulator(
+        cast(Dispatcher, Twins(lambda: window_dispatcher(problem))),
+        compute=compute,
+        noise=seeded_noise(seed, 400_000) if seed % 2 else None,
+    )
+    asleep = tuple(resource.name for resource in problem.resources if not resource.awake)
+    at_us, lasts_us = 0, max(run.end_us for run in plan.placement.stages)
+    for frame in range(5):
+        simulator.reach(at_us)
+        simulator.post(FrameAdmitted(at_us, frame, at_us, plan, asleep, at_us + lasts_us // 2 if frame % 2 else None))
+        at_us += rng.randrange(2 * lasts_us // 3 + 1)
+    simulator.drain()
+    assert len(simulator.finished()) == 5
 
 
 @settings(max_examples=40, deadline=None)
@@ -282,6 +351,41 @@ def test_absent_inputs_are_taken_as_long_as_one_is_there() -> None:
     assert outcomes(done)["left"] == "cancelled"
     assert outcomes(done)["fuse"] == "done"
     assert outcomes(done)["strict"] == "cancelled"
+
+
+def placed_on(problem: Problem, **resources: str) -> Problem:
+    """The problem with modes of its stages on these resources alone."""
+    stages = (
+        stage.model_copy(update={"modes": tuple(m for m in stage.modes if m.resource == resources[stage.name])})
+        for stage in problem.stages
+    )
+    return problem.model_copy(update={"stages": tuple(stages)})
+
+
+def test_what_an_absent_input_lets_start_starts_at_once_on_whichever_lane() -> None:
+    """Its lane has nothing to do with the gate's."""
+    graph = {"gate": (), "left": ("gate",), "right": (), "fuse": ("left", "right")}
+    problem = placed_on(chain_problem(stages=graph), gate="a", left="b", right="c", fuse="c")
+    needs = {"left": Needs((), ("gate",)), "fuse": Needs(("left", "right"), takes_absent=True)}
+    dispatcher = dispatcher_for(problem)
+    dispatcher.handle(FrameAdmitted(0, 0, 0, planned(problem, needs=needs)))
+    assert dispatcher.handle(StageEnded(5, 0, "right", 0)) == ()
+    (order,) = dispatcher.handle(StageEnded(10, 0, "gate", 0, RunReport(opened=False)))
+    assert isinstance(order, RunStage)
+    assert order.stage == "fuse"
+
+
+def test_a_transfer_is_sent_when_the_gate_it_waits_for_opens_on_whichever_lane() -> None:
+    problem = placed_on(chain_problem(stages={"gate": (), "made": (), "used": ("made",)}), gate="a", made="b", used="c")
+    links = tuple(link.model_copy(update={"bytes_per_s": 100_000, "resource": "radio"}) for link in problem.links)
+    problem = problem.model_copy(update={"resources": (*problem.resources, Resource(name="radio")), "links": links})
+    made = planned(problem)
+    sends = tuple(replace(send, wait=Wait(("gate",), 1_000, None)) for send in made.sends)
+    dispatcher = dispatcher_for(problem)
+    dispatcher.handle(FrameAdmitted(0, 0, 0, replace(made, sends=sends)))
+    assert dispatcher.handle(StageEnded(5, 0, "made", 0)) == ()
+    (order,) = dispatcher.handle(StageEnded(10, 0, "gate", 0))
+    assert isinstance(order, SendOutput)
 
 
 def test_what_computes_nothing_for_a_reader_cancels_it() -> None:

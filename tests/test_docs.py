@@ -77,6 +77,20 @@ def test_documents_on_a_page_are_valid(data: dict[str, Any]) -> None:
     MODELS[data["format"]].from_dict(data)
 
 
+@pytest.mark.skipif(not tflite.is_available(), reason="the extra `tflite` is not installed")
+def test_the_tables_on_their_page_are_what_is_printed(capsys, tmp_path, monkeypatch) -> None:
+    pytest.importorskip("pymicro_features", reason="needs the extra `audio`")
+    page = (ROOT / "docs" / "documents.md").read_text(encoding="utf-8")
+    command, shown = re.search(
+        r"^    leo-runtime (replay .*)\n\nprints\n\n((?:    .*\n|\n)+)", page, re.MULTILINE
+    ).groups()
+    monkeypatch.chdir(tmp_path)
+    assert main(command.split()) == 0
+    printed = capsys.readouterr().out.partition("\nwritten: ")[0]
+    here = re.sub(r"^not here: .*\n(?:  .*\n)*", "", printed, flags=re.MULTILINE)
+    assert here.strip() == textwrap.dedent(shown).strip()
+
+
 def test_the_problem_on_its_page_is_answered() -> None:
     page = ROOT / "docs" / "placement-problem.md"
     problem = Problem.from_json(blocks(page, "json")[0])
@@ -245,7 +259,8 @@ def test_every_command_about_the_demo_works_as_it_stands(
     monkeypatch.chdir(tmp_path)
     pages = (ROOT / "docs" / "documents.md", ROOT / "README.md")
     about = {" ".join(command) for page in pages for command in commands(page) if "demo" in command}
-    assert about == {"replay demo", "replay demo --virtual --batch 10"}
+    tables = "replay demo --virtual --seconds 20 --no-compare"
+    assert about == {"replay demo", "replay demo --virtual --batch 10", "replay demo --virtual --without gpu", tables}
     for command in sorted(about):
         assert main([*dict.fromkeys([*command.split(), "--virtual"]), "--seconds", "12", "--no-compare"]) == 0
         assert capsys.readouterr().out.startswith("== demo, 12 s, on snapdragon-800, in virtual time")

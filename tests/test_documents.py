@@ -281,8 +281,8 @@ def test_what_is_no_text_and_no_file_is_refused(read: Callable[[], Problem], say
 @pytest.mark.parametrize(
     ("change", "place", "hint"),
     [
-        ({"licens": "mine"}, "$.licens", 'perhaps "licence" is meant'),
-        ({"streams": [{"name": "a", "file": "a.csv", "rate": 50}]}, "$.streams[0].rate", 'perhaps "rate_hz" is meant'),
+        ({"licens": "mine"}, "$.licens", 'did you mean "licence"?'),
+        ({"streams": [{"name": "a", "file": "a.csv", "rate": 50}]}, "$.streams[0].rate", 'did you mean "rate_hz"?'),
         (
             {"labels": [{"start_us": 0, "end_us": 1, "label": "a", "q": 1}]},
             "$.labels[0].q",
@@ -305,4 +305,4 @@ def test_an_unknown_parameter_of_an_operator_is_refused_with_what_may_be_meant()
     workload = Workload(format="leo-workload/1", name="w", streams=(mic,), graphs=(graph.build(),))
     with pytest.raises(GraphError, match='operator `log_mel`: the key "band" is unknown') as error:
         bind(workload.graphs[0], workload)
-    assert error.value.hint == 'perhaps "bands" is meant'
+    assert error.value.hint == 'did you mean "bands"?'

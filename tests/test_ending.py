@@ -28,7 +28,6 @@ from leo_runtime.errors import (
     LeoError,
     ProfileError,
 )
-from leo_runtime.frame.records import FrameResult
 from leo_runtime.runtime.arguments import MAX_AHEAD_US
 from leo_runtime.runtime.options import OptionChanges, RuntimeOptions
 from leo_runtime.runtime.results import Results, Submitted
@@ -627,7 +626,7 @@ def test_an_interrupt_while_results_are_made_loses_none(
             runtime.submit(0, {"sound": LOUD}, graphs=("loud",))
         of, interrupts = Results.of, [KeyboardInterrupt()]
 
-        def interrupted(self: Results, submitted: Submitted, done: FrameDone, values: Any) -> FrameResult:
+        def interrupted(self: Results, submitted: Submitted, done: FrameDone, values: Any) -> Any:
             if done.frame == 1 and interrupts:
                 raise interrupts.pop()
             return of(self, submitted, done, values)
@@ -642,7 +641,7 @@ def test_an_interrupt_while_results_are_made_loses_none(
 def test_a_result_that_cannot_be_made_says_so_and_loses_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     of = Results.of
 
-    def broken(self: Results, submitted: Submitted, done: FrameDone, values: Any) -> FrameResult:
+    def broken(self: Results, submitted: Submitted, done: FrameDone, values: Any) -> Any:
         if done.frame == 1:
             raise ValueError("odd")
         return of(self, submitted, done, values)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cost_workloads import workload_of
 from leo_runtime.documents.workload import GraphBuilder, TaskGraph
-from leo_runtime.frame.foresight import Foresight, Outlook, last_release_us, later_releases, repeats_us
+from leo_runtime.frame.foresight import Foresight, Outlook, later_releases, next_due_us, repeats_us
 from leo_runtime.frame.lower import merge
 
 
@@ -134,9 +134,34 @@ def test_later_releases_are_those_of_the_graphs(timings: list[tuple[int, int, bo
 
 
 @given(st.integers(1, 90), st.integers(0, 3_000), st.booleans(), st.integers(0, 10**5))
-def test_the_last_release_is_the_one_before_the_next(timing: int, offset_us: int, rate: bool, at_us: int) -> None:
+def test_the_next_time_is_known_of_what_comes_when_it_should(
+    timing: int, offset_us: int, rate: bool, at_us: int
+) -> None:
     one = graph("a", offset_us=offset_us, **({"rate_hz": timing} if rate else {"period_us": timing * 50}))
-    assert last_release_us(one, at_us) == max(one.releases_us(at_us), default=None)
+    times = list(one.releases_us(one.next_release_us(at_us + 1)))
+    assert next_due_us(one, at_us) == (times[-1] if at_us in times else None)
+    assert next_due_us(one, one.next_release_us(at_us)) == one.next_release_us(one.next_release_us(at_us) + 1)
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.booleans(), st.integers(1, 3)), max_size=12))
+def test_a_graph_is_foreseen_as_long_as_it_came_when_it_last_should_have(came: list[tuple[int, bool, int]]) -> None:
+    """Against the last time that it should have come."""
+    seen, at_us = foresight(A, B, most_stages=1), 0
+    last: dict[str, int] = {}
+    began_us: int | None = None
+    for steps, both, frames in came:
+        at_us += 25 * steps
+        began_us = at_us if began_us is None else began_us
+        graphs = ("a", "b") if both else ("a",)
+        seen.note(at_us, graphs, frames=frames)
+        last |= dict.fromkeys(graphs, at_us if frames == 1 else -1)
+        seen.outlook(at_us, graphs)
+        expected = []
+        for one in (A, B):
+            due_us = max((t for t in one.releases_us(at_us) if t >= began_us), default=None)
+            if due_us == last.get(one.name) if due_us is not None else one.name not in last:
+                expected.append(one.name)
+        assert seen._known == tuple(expected)
 
 
 @pytest.mark.parametrize("rate_hz", [1, 3, 7, 45, 60, 90, 999_983])

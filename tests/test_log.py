@@ -52,7 +52,7 @@ def demo(path: Path, seconds: int = 4, *, batch: int = 1, solver_on: str | None 
     ):
         policy = str(options.get("solver", "exact"))
         run = partial(replay, runtime, recording, span, policy=policy, time="virtual", sinks=[kept, log])
-        run(batch=batch, solver_on=solver_on)
+        run(batch=batch, solver_on=solver_on, changes=["a=1"])
     return kept
 
 
@@ -166,9 +166,7 @@ def test_what_is_remembered_of_questions_is_bounded(tmp_path: Path, monkeypatch:
 
 
 def test_the_first_line_says_all_that_it_takes_to_run_it_again(tmp_path: Path) -> None:
-    settings = Settings(
-        seed=7, noise_ppm=10_000, reserve_percent=5, window_stages=30, changes=("a=1",), recording="./demo"
-    )
+    settings = Settings(seed=7, noise_ppm=10_000, reserve_percent=5, window_stages=30, recording="./demo")
     begun: Replay = demo(tmp_path / "log.jsonl", settings=settings).begun
     head = LogLine.model_validate_json((tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()[0]).root
     assert isinstance(head, RunLine)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,12 +19,16 @@ from leo_runtime.frame.entries import Entry
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.recordings.recording import LinkSample, Recording, RecordingManifest, check_streams
 from leo_runtime.recordings.stream import RecordedStream
-from leo_runtime.replay import summary
-from leo_runtime.replay.compare import Compared
+from leo_runtime.replay.compare import Compared, Placing
+from leo_runtime.replay.figures import Failure
 from leo_runtime.replay.log import LogWriter
 from leo_runtime.replay.replay import FrameSink, Replay, Span, releases, replay, streams_read
+from leo_runtime.replay.sinks import KeptFrames
+from leo_runtime.replay.summary import RunningSummary
 from leo_runtime.report import replay_text
-from leo_runtime.report import tables as report
+from leo_runtime.report.layout import Energies
+from leo_runtime.report.replay_figures import figures
+from leo_runtime.report.replay_tables import policies_table
 from leo_runtime.runtime.planner import no_placement
 from leo_runtime.runtime.runtime import Runtime
 
@@ -51,6 +56,20 @@ def run(
         return replay(runtime, recording, span or Span.of(recording), policy=solver, time="virtual", sinks=sinks)
 
 
+def run_kept(folder: Path, **options: Any) -> tuple[Replay, tuple[FrameResult, ...]]:
+    """A replay and its frames."""
+    kept = KeptFrames()
+    return run(folder, **options, sinks=[kept]), kept.frames
+
+
+def of_frames(replayed: Replay, frames: Sequence[FrameResult]) -> Replay:
+    """The same replay, had these been its frames."""
+    summary = RunningSummary(replayed)
+    for frame in frames:
+        summary.frame(frame, 0)
+    return replace(replayed, summary=summary.whole(replayed.length_us))
+
+
 def write_log(folder: Path, path: Path, noise: int | None = None) -> None:
     with LogWriter(path) as log:
         run(folder, noise=noise, sinks=[log])
@@ -65,7 +84,7 @@ def test_frames_are_released_by_period_after_the_first_sample(folder):
 
 
 def test_what_was_heard_is_held_to_the_labels(folder):
-    (line,) = summary.pipelines(run(folder))
+    (line,) = run(folder).summary.pipelines
     assert (line.frames, line.answered, line.detections) == (8, 3, 3)
     assert (line.right, line.false) == (2, 1)
     assert (line.labels, line.missed) == (2, 1)
@@ -73,90 +92,90 @@ def test_what_was_heard_is_held_to_the_labels(folder):
 
 def test_a_part_is_scored_by_its_own_labels(folder):
     recording = recorded.load_all(folder)[3]
-    (line,) = summary.pipelines(run(folder, span=Span.of(recording, 1_000_000, 1_000_000)))
+    (line,) = run(folder, span=Span.of(recording, 1_000_000, 1_000_000)).summary.pipelines
     assert (line.frames, line.right, line.false, line.labels, line.missed) == (2, 2, 0, 1, 0)
 
 
 def test_times_and_energies_are_those_of_the_placement(folder):
     replayed = run(folder)
-    (line,) = summary.pipelines(replayed)
+    (line,) = replayed.summary.pipelines
     # The exact solver leaves window and gate to the DSP: 2 + 3 ms there, two links, then 1 + 1 ms on the CPU.
     assert (line.latency_median_us, line.latency_p95_us, line.deadline_misses) == (7100, 7100, 0)
-    ledger = summary.energy(replayed)
-    used = {use.name: use for use in summary.processors(replayed, ledger)}
+    used = {use.name: use for use in replayed.summary.processors}
     assert (used["dsp"].runs, used["dsp"].busy_us) == (16, 8 * 5000)
-    assert sum(use.total_nj for use in used.values()) == ledger.total_nj == summary.total(replayed, ledger).nj
+    assert sum(use.total_nj for use in used.values()) == replayed.summary.energy.total_nj == replayed.total.nj
     assert used["dsp"].nj["run"] == 8 * 5000 * 100
     assert used["cpu"].nj["run"] == 3 * 2000 * 1000
 
 
 def test_a_policy_that_is_late_is_shown_to_be(folder):
     exact, late = run(folder), run(folder, solver="dsp-first")
-    totals = [summary.total(one, summary.energy(one)) for one in (exact, late)]
+    totals = [exact.total, late.total]
     assert (totals[0].deadline_misses, totals[1].deadline_misses) == (0, 3)
-    shown = report.policies_table(totals).splitlines()
+    shown = policies_table(totals, Energies.up_to(totals[0].nj)).splitlines()
     assert shown[0].split()[:2] == ["policy", "time"]
     assert [line.split()[0] for line in shown[2:]] == ["exact", "dsp-first"]
 
 
-def failing(folder: Path, errors: list[str], frames: int) -> Replay:
-    """A replay whose every frame has these errors, a stage of the batch each."""
-    replayed = run(folder)
-    (first, *_) = replayed.frames
+def failures(folder: Path, frames: Sequence[FrameResult]) -> tuple[Failure, ...]:
+    return of_frames(run(folder), frames).summary.failures
+
+
+def failing(folder: Path, errors: list[str], frames: int) -> tuple[FrameResult, ...]:
+    """Frames that have these errors, a stage of the batch each."""
+    _, (first, *_) = run_kept(folder)
     seen = first.stages[0]
     stages = tuple(replace(seen, stage=f"{seen.stage}#{n}", outcome="failed", error=e) for n, e in enumerate(errors))
     jobs = {stage.stage: Job(seen.stage, (n,)) for n, stage in enumerate(stages)}
-    return replace(replayed, frames=(replace(first, stages=stages, jobs=jobs),) * frames)
+    return (replace(first, stages=stages, jobs=jobs),) * frames
 
 
 def test_a_failure_that_repeats_is_one_with_its_count(folder):
     numbered = [f"KernelError: {n / 7} is no row of {n}" for n in range(16)]
-    assert [one.count for one in summary.failures(failing(folder, numbered, 10))] == [160]
-    (first, second) = summary.failures(
-        failing(folder, ["KernelError: left", "KernelError: right", "KernelError: left"], 2)
-    )
+    assert [one.count for one in failures(folder, failing(folder, numbered, 10))] == [160]
+    sides = ["KernelError: left", "KernelError: right", "KernelError: left"]
+    (first, second) = failures(folder, failing(folder, sides, 2))
     assert (first.why, first.count, second.why, second.count) == ("KernelError: left", 4, "KernelError: right", 2)
     assert not first.is_overload
 
 
 def test_a_skipped_frame_is_one_failure_for_want_of_time(folder):
     late = failing(folder, ["skipped: its deadline passed before it could start"] * 5, 3)
-    graphs = tuple(replace(one, outcome="failed") for one in late.frames[0].graphs)
-    late = replace(late, frames=tuple(replace(one, skipped=True, graphs=graphs) for one in late.frames))
-    (skipped,) = summary.failures(late)
-    assert (skipped.what, skipped.why, skipped.count) == ("frame", late.frames[0].stages[0].error, 3)
+    graphs = tuple(replace(one, outcome="failed") for one in late[0].graphs)
+    late = tuple(replace(one, skipped=True, graphs=graphs) for one in late)
+    (skipped,) = failures(folder, late)
+    assert (skipped.what, skipped.why, skipped.count) == ("frame", late[0].stages[0].error, 3)
     assert skipped.is_overload
 
 
 def test_no_words_make_a_failure_an_overload(folder):
-    (failed,) = summary.failures(failing(folder, ["skipped: or so it says"], 3))
+    (failed,) = failures(folder, failing(folder, ["skipped: or so it says"], 3))
     assert not failed.is_overload
-    (frame, *_) = run(folder).frames
+    _, (frame, *_) = run_kept(folder)
     reason = frame.placement.model_copy(update={"status": "infeasible", "reason": "skipped: by my own solver"})
-    (unplaced,) = summary.failures(replace(run(folder), frames=(replace(frame, placement=reason),)))
+    (unplaced,) = failures(folder, [replace(frame, placement=reason)])
     assert not unplaced.is_overload
 
 
 def test_an_answer_that_never_came_is_a_failure_also_where_no_stage_says_why(folder):
-    replayed = run(folder)
-    (frame, *_) = replayed.frames
+    _, (frame, *_) = run_kept(folder)
     silent = replace(frame, graphs=tuple(replace(one, outcome="failed") for one in frame.graphs))
-    (failed,) = summary.failures(replace(replayed, frames=(silent,)))
+    (failed,) = failures(folder, [silent])
     assert (failed.what, failed.count) == ("frame", 1)
 
 
 def test_gates_that_could_not_be_waited_for_are_counted_and_said(folder):
-    replayed = run(folder)
-    assert summary.waits_given_up(replayed) == 0
-    frames = tuple(replace(frame, waits_given_up=1 + number) for number, frame in enumerate(replayed.frames[:2]))
-    hurried = Compared(replace(replayed, frames=frames), {}, {}, (), not_held={"gpu": "stuck, 2 times"})
+    replayed, kept = run_kept(folder)
+    assert replayed.summary.waits_given_up == 0
+    frames = tuple(replace(frame, waits_given_up=1 + number) for number, frame in enumerate(kept[:2]))
+    hurried = Compared(of_frames(replayed, frames), {}, {}, (), not_held={"gpu": "stuck, 2 times"})
     assert "gates that could not be waited for: 3\nnot kept awake: gpu (stuck, 2 times)\n" in replay_text.text(hurried)
-    assert replay_text.figures(hurried)["waits_given_up"] == 3
+    assert figures(hurried, Placing(), {}).waits_given_up == 3
     assert "gates" not in replay_text.text(Compared(replayed, {}, {}, ()))
 
 
 def test_a_log_has_a_line_a_frame_and_repeats_to_the_byte(folder):
-    first, second = (recorded.log_lines(one, one.frames) for one in (run(folder, noise=100_000) for _ in range(2)))
+    first, second = (recorded.log_lines(*run_kept(folder, noise=100_000)) for _ in range(2))
     assert first == second
     head, frames = json.loads(first[0]), recorded.logged(first)
     assert (head["format"], head["time"], head["recording"]["name"]) == ("leo-log/2", "virtual", "beeps")
@@ -165,8 +184,7 @@ def test_a_log_has_a_line_a_frame_and_repeats_to_the_byte(folder):
 
 
 def test_a_log_says_of_a_frame_without_an_answer_that_it_is_unplaced_and_why(folder):
-    replayed = run(folder)
-    (frame, *_) = replayed.frames
+    replayed, (frame, *_) = run_kept(folder)
     graphs = tuple(replace(one, outcome="failed") for one in frame.graphs)
     why = {"unplaced": no_placement("skipped: 8 frames are in flight")}
     why["infeasible"] = why["unplaced"].model_copy(update={"solver": "exact", "reason": "no link from a to b"})
@@ -181,9 +199,10 @@ def test_frames_that_are_skipped_for_others_are_logged_as_unplaced(folder):
     costs = tuple(cost.model_copy(update={"fixed_us": 300 * cost.fixed_us}) for cost in profile.costs)
     profile, backends = profile.model_copy(update={"costs": costs}), recorded.cpus(hardware)
     with Runtime.simulated(workload, hardware, profile, backends=backends, max_in_flight=1) as runtime:
-        replayed = replay(runtime, recording, Span.of(recording), policy="exact", time="virtual")
+        kept = KeptFrames()
+        replayed = replay(runtime, recording, Span.of(recording), policy="exact", time="virtual", sinks=[kept])
         assert runtime.skipped
-    lines = recorded.logged(recorded.log_lines(replayed, replayed.frames))
+    lines = recorded.logged(recorded.log_lines(replayed, kept.frames))
     skipped = [line["reason"] for line in lines if line["status"] == "unplaced"]
     assert skipped == ["skipped: 1 frames are in flight"] * runtime.skipped
     assert not any(line["status"] == "infeasible" for line in lines)
@@ -222,7 +241,7 @@ def test_a_span_is_as_long_as_the_streams_that_are_read(folder):
     assert Span.of(recording, streams=streams_read(workload)).end_us == 4_000_000
 
 
-class Kept:
+class Told:
     """Keeps what a sink is told, and holds it to the promise about what comes later."""
 
     def __init__(self) -> None:
@@ -233,7 +252,7 @@ class Kept:
         self.ended = False
 
     def begin(self, begun: Replay) -> None:
-        assert begun.frames == ()
+        assert begun.summary.frames == 0
 
     def frame(self, ended: FrameResult, settled_us: int) -> None:
         starts_us = [seen.start_us for seen in (*ended.stages, *ended.transfers)]
@@ -254,18 +273,16 @@ class Kept:
 
 
 def test_a_sink_is_told_of_each_frame_once_and_what_is_settled_stays_so(folder):
-    kept = Kept()
+    told, kept = Told(), KeptFrames()
     # Frames take longer than a period here, so that they overlap.
-    replayed = run(folder, sinks=[kept], stretch=400)
-    assert sorted(kept.numbers) == [frame.frame for frame in replayed.frames] == list(range(8))
+    replayed = run(folder, sinks=[told, kept], stretch=400)
+    assert sorted(told.numbers) == [frame.frame for frame in kept.frames] == list(range(8))
     assert any(
-        early.graphs[0].end_us > late.release_us
-        for early, late in zip(replayed.frames, replayed.frames[1:], strict=False)
+        early.graphs[0].end_us > late.release_us for early, late in zip(kept.frames, kept.frames[1:], strict=False)
     )
-    assert kept.ended
-    ledger = summary.energy(replayed)
-    assert sum(entry.nj for entry in kept.entries) == ledger.total_nj
-    assert all(entry.at_us <= entry.until_us for entry in kept.entries)
+    assert told.ended
+    assert sum(entry.nj for entry in told.entries) == replayed.summary.energy.total_nj
+    assert all(entry.at_us <= entry.until_us for entry in told.entries)
 
 
 def test_a_trace_written_as_the_replay_goes_is_readable_at_any_time(folder):
@@ -338,14 +355,15 @@ def test_the_trace_for_the_viewer_holds_every_stage_that_ran(folder):
 
     from leo_runtime.report.perfetto import TraceWriter
 
+    kept = KeptFrames()
     with TraceWriter(folder / "trace") as writer:
-        replayed = run(folder, sinks=[writer])
+        run(folder, sinks=[writer, kept])
     trace = Trace.FromString((folder / "trace").read_bytes())
     tracks = {packet.track_descriptor.uuid: packet.track_descriptor.name for packet in trace.packet}
     events = [packet for packet in trace.packet if packet.HasField("track_event")]
     begun = [packet for packet in events if packet.track_event.type == TrackEvent.TYPE_SLICE_BEGIN]
     lanes = [packet for packet in begun if "lane" in tracks[packet.track_event.track_uuid]]
-    ran = [stage for frame in replayed.frames for stage in frame.stages if stage.outcome == "done"]
+    ran = [stage for frame in kept.frames for stage in frame.stages if stage.outcome == "done"]
     assert len(lanes) == len(ran) == 8 * 2 + 3 * 2
     assert [packet.timestamp for packet in events] == sorted(packet.timestamp for packet in events)
     marks = [packet.track_event.name for packet in events if packet.track_event.type == TrackEvent.TYPE_INSTANT]

@@ -11,6 +11,7 @@ from leo_runtime.recordings.recording import Recording
 from leo_runtime.recordings.stream import Gap
 from leo_runtime.replay.replay import Span, replay
 from leo_runtime.replay.run_recorder import RunRecorder
+from leo_runtime.replay.sinks import KeptFrames
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.values import lasting_us
 
@@ -38,10 +39,11 @@ def replayed(folder: Path, recording: Recording, out: Path | None = None) -> lis
                 return submit(frames, **more)
 
             runtime.submit_batch = submit_batch  # type: ignore[method-assign]
-        played = replay(runtime, recording, Span.of(recording), policy="exact", time="virtual")
+        kept = KeptFrames()
+        played = replay(runtime, recording, Span.of(recording), policy="exact", time="virtual", sinks=[kept])
         if out is not None:
             recorder.finish()
-    return recorded.log_lines(played, played.frames)[1:]
+    return recorded.log_lines(played, kept.frames)[1:]
 
 
 def test_a_replay_that_was_recorded_replays_to_the_same_log(folder: Path) -> None:

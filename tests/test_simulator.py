@@ -175,7 +175,7 @@ def test_what_cannot_be_published_is_told() -> None:
     def publish(*_: object) -> None:
         raise MemoryError("no room")
 
-    simulator = Simulator(dispatcher_for(chain_problem()), publish=publish)
+    simulator = Simulator(dispatcher_for(chain_problem()), compute=lambda _: Computed(), publish=publish)
     simulator.post(FrameAdmitted(0, 0, 0, planned(chain_problem())))
     for _ in range(2):
         with pytest.raises(MemoryError, match="no room"):

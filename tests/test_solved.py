@@ -27,7 +27,10 @@ from test_windows import COSTS, FOUR, HYPERPERIOD_US, four, of_short_windows_onl
 
 
 def require_solved(frames: Collection[FrameResult], *, windows: bool) -> None:
-    """Every placed frame carries a pair that the judges find nothing wrong with, and that its plan is made from."""
+    """Every placed frame carries a pair that the judges find nothing wrong with, and that its plan is made from.
+
+    With `windows` it is that of a window, unless that had no answer.
+    """
     judged: set[int] = set()
     for frame in frames:
         solved = frame.solved
@@ -36,12 +39,14 @@ def require_solved(frames: Collection[FrameResult], *, windows: bool) -> None:
             continue
         question, answer = solved.question, solved.answer
         assert answer.solve_us == 0
-        assert isinstance(question, WindowProblem) == windows
+        in_window = isinstance(question, WindowProblem)
+        assert windows or not in_window
         placed = {(run.stage, run.resource, run.variant, run.lane, run.start_us) for run in answer.stages}
         planned = {(r.stage, r.resource, r.variant, r.lane, r.start_us) for r in frame.placement.stages}
-        assert planned <= placed if windows else planned == placed
+        assert planned <= placed if in_window else planned == placed
         assert frame.placement.criteria == answer.criteria
         assert set(frame.jobs) == {run.stage for run in frame.placement.stages}
+        assert in_window == (frame.spans is not None)
         if id(solved) not in judged:
             judged.add(id(solved))
             if isinstance(question, WindowProblem):

@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from leo_runtime.command.shared import DONE, put, say
+from leo_runtime.command.shared import DONE, add_width, look, put, say
 
 if TYPE_CHECKING:
     from leo_runtime.backend.registry import BackendStatus
@@ -20,11 +20,14 @@ class Request:
     """What is asked for."""
 
     json: bool
+    columns: int | None
+    """Of its table, as `look` takes it."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     parser.add_argument("--json", action="store_true", help="as JSON")
+    add_width(parser)
 
 
 def run(request: Request) -> int:
@@ -40,7 +43,8 @@ def run(request: Request) -> int:
         (status.name, status.package, "yes" if status.available else "no", _holds(status), status.missing)
         for status in found
     ]
-    put(report.table(("backend", "package", "here", "holds", "missing"), rows))
+    header = ("backend", "package", "here", "holds", "missing")
+    put(report.table(header, rows, look(request.columns), wrapped=True))
     for status in found:
         if status.hint:
             say(f"hint: {status.name}: {status.hint}")

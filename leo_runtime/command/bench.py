@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
-from leo_runtime.command.shared import DONE, bar, complain, positive, put
+from leo_runtime.command.shared import DONE, add_width, bar, complain, look, positive, put
 
 EXAMPLE = "bench audio --json"
 
@@ -19,6 +19,8 @@ class Request:
     table: Literal["audio"]
     rounds: int
     json: bool
+    columns: int | None
+    """Of its table, as `look` takes it."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +28,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("table", metavar="TABLE", choices=("audio",), help="audio: GMM and DNN (MobiSys 2017)")
     parser.add_argument("--rounds", type=positive, default=15, metavar="N", help="runs of each cell (default: 15)")
     parser.add_argument("--json", action="store_true", help="as JSON")
+    add_width(parser)
 
 
 def run(request: Request) -> int:
@@ -41,5 +44,5 @@ def run(request: Request) -> int:
     if request.json:
         put(json.dumps(bench_audio.as_json(rows), indent=1) + "\n")
     else:
-        put(report.audio_bench(rows, bench_audio.PUBLISHED))
+        put(report.audio_bench(rows, bench_audio.PUBLISHED, look(request.columns)))
     return DONE

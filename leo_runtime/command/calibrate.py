@@ -6,7 +6,7 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from leo_runtime.command.shared import ANSWERED_NO, DONE, add_machine, bar, complain, put
+from leo_runtime.command.shared import ANSWERED_NO, DONE, add_machine, add_width, bar, complain, look, put
 
 EXAMPLE = "calibrate --out host.profile.json"
 
@@ -21,6 +21,8 @@ class Request:
     quick: bool
     out: Path | None
     json: bool
+    columns: int | None
+    """Of its table, as `look` takes it."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +34,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the profile here, and print what was measured")
     parser.add_argument("--json", action="store_true", help="with --out: what was measured as JSON")
+    add_width(parser)
 
 
 def run(request: Request) -> int:
@@ -66,5 +69,5 @@ def run(request: Request) -> int:
         put(found.profile.to_json())
         return status
     found.profile.to_file(request.out)
-    put(report.measurements(found.profile, as_json=request.json))
+    put(report.measurements(found.profile, look(request.columns), as_json=request.json))
     return status

@@ -23,7 +23,7 @@ class Request:
     frames: int
     fail_on_change: bool
     json: bool
-    width: int | None
+    columns: int | None
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -55,5 +55,5 @@ def run(request: Request) -> int:
     if request.json:
         put(json.dumps(differences_figures(found, names, notes), indent=1) + "\n")
     else:
-        put(differences_text(found, names, look(request.width), notes))
+        put(differences_text(found, names, look(request.columns), notes))
     return ANSWERED_NO if request.fail_on_change and not found.are_equal else DONE

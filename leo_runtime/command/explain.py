@@ -28,7 +28,7 @@ class Request:
     json: bool
     plot: Path | None
     trace: Path | None
-    width: int | None
+    columns: int | None
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -103,11 +103,11 @@ def _explain_run(request: Request) -> int:
                     f"`{request.second}` is asked about without a frame", hint="add `--frame N`, or `--at SECOND`"
                 )
             found = overview(log, str(request.asked))
-            figures, text = frame_text.overview_figures(found), frame_text.overview_text(found, look(request.width))
+            figures, text = frame_text.overview_figures(found), frame_text.overview_text(found, look(request.columns))
         else:
             limit_nodes = LIMIT_NODES if request.limit_nodes is None else request.limit_nodes
             facts = frame_facts(log, str(request.asked), number, request.second, limit_nodes=limit_nodes)
-            figures, text = frame_text.frame_figures(facts), frame_text.frame_text(facts, look(request.width))
+            figures, text = frame_text.frame_figures(facts), frame_text.frame_text(facts, look(request.columns))
     put(json.dumps(figures, indent=1) + "\n" if request.json else text)
     return DONE
 

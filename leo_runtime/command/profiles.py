@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from leo_runtime.command.shared import DONE, put
+from leo_runtime.command.shared import DONE, add_width, look, put
 from leo_runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ class Request:
     names: Sequence[str]
     json: bool
     out: Path | None
+    columns: int | None
+    """Of its tables, as `look` takes it."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +40,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", metavar="NAME", nargs="*", help=says)
     parser.add_argument("--json", action="store_true", help="list, show and diff: as JSON")
     parser.add_argument("--out", type=Path, metavar="FILE", help="where merge and plot write, and only they")
+    add_width(parser)
 
 
 def run(request: Request) -> int:
@@ -80,10 +83,10 @@ def _text(request: Request, found: Sequence[Profile]) -> str:
     from leo_runtime.report import tables as report
 
     if request.action == "show":
-        return found[0].to_json() if request.json else report.profile_table(found[0])
+        return found[0].to_json() if request.json else report.profile_table(found[0], look(request.columns))
     if request.action == "diff":
-        return report.differences(found[0], found[1], as_json=request.json)
+        return report.differences(found[0], found[1], look(request.columns), as_json=request.json)
     listed = [(kind, name) for kind in ("hardware", "profile") for name in shipped.names(kind)]
     if request.json:
         return json.dumps([{"kind": kind, "name": name} for kind, name in listed], indent=1) + "\n"
-    return report.table(("kind", "name"), listed)
+    return report.table(("kind", "name"), listed, look(request.columns))

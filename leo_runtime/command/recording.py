@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from leo_runtime.command.shared import DONE, amount, bar, positive, put, say
+from leo_runtime.command.shared import DONE, add_width, amount, bar, look, positive, put, say
 from leo_runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ class Request:
     kind: Literal["motion", "other"]
     stream: str
     seconds: float | None
+    columns: int | None
+    """Of the tables of `info`, as `look` takes it."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -70,12 +72,14 @@ def add(parser: argparse.ArgumentParser) -> None:
         kind="other",
         stream="mic",
         seconds=None,
+        columns=None,
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
 
     info = _action(actions.add_parser, "info", "Show streams, rates, jitter, gaps, clipping, silence, labels, links.")
     info.add_argument("path", metavar="PATH", help=_READS)
     info.add_argument("--json", action="store_true", help="as JSON")
+    add_width(info)
 
     convert = _action(actions.add_parser, "convert", "Write a recording as a folder, or as an MCAP.")
     convert.add_argument("path", metavar="PATH", help=_READS)
@@ -131,7 +135,8 @@ def run(request: Request) -> int:
 
         with _bar("looking", recording) as progress:
             found = figures(recording, progress)
-        put(json.dumps(asdict(found), indent=1, ensure_ascii=False) + "\n" if request.json else text(found))
+        shown = look(request.columns)
+        put(json.dumps(asdict(found), indent=1, ensure_ascii=False) + "\n" if request.json else text(found, shown))
         return DONE
     for repair in recording.repairs:
         say(f"mended: {repair}")

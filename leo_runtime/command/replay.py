@@ -8,30 +8,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from leo_runtime.command.shared import ANSWERED_NO, DONE, amount, bar, count, positive, put, say
-from leo_runtime.errors import InputError
+from leo_runtime.command.given import note_given
+from leo_runtime.command.shared import ANSWERED_NO, DONE, add_width, amount, bar, count, look, positive, put, say
+from leo_runtime.command.what_if import add_changes
+from leo_runtime.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from leo_runtime.documents.hardware import Hardware
     from leo_runtime.documents.profile import Profile
     from leo_runtime.documents.workload import Workload
     from leo_runtime.recordings.recording import Recording
-    from leo_runtime.replay.compare import Placing
+    from leo_runtime.replay.compare import Compared, Placing
     from leo_runtime.replay.log_text import Settings
     from leo_runtime.replay.replay import Span, Time
+    from leo_runtime.report.replay_figures import ReplayFigures
 
 EXAMPLE = "replay demo --virtual --seconds 20"
 
 LIVE_SECONDS = 20
+NOTHING_SECONDS = 60
+"""How long a run lasts that needs no recording, where nothing else is said."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """What is asked for."""
 
-    recording: str
+    recording: str | None
     virtual: bool
     live: bool
     workload: str | None
@@ -50,16 +55,28 @@ class Request:
     batch: int
     window: int | None
     no_compare: bool
+    policies: tuple[str, ...] | None
+    changes: tuple[str, ...]
+    """Of the documents, as `documents.changes` takes them; `help` among them: to list the paths."""
     no_questions: bool
     out: Path
     plot: Path | None
     json: bool
+    columns: int | None
+    """Of its tables, as `look` takes it."""
+    resume: Path | None
+    given: tuple[str, ...]
+    """The arguments that were given, as they were spelled."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
+    note_given(parser)
     parser.add_argument(
-        "recording", metavar="RECORDING", nargs="?", default="demo", help="a name or folder (default: demo)"
+        "recording",
+        metavar="RECORDING",
+        nargs="?",
+        help="a name or folder (default: demo; none is needed where the workload reads no stream)",
     )
     when = parser.add_mutually_exclusive_group()
     when.add_argument("--virtual", action="store_true", help="in virtual time only")
@@ -73,7 +90,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="what computes a DSP's stages: numpy, or programs of its own instructions under qemu-hexagon",
     )
     parser.add_argument("--start", type=amount, default=0.0, metavar="S", help="second to start at (default: 0)")
-    parser.add_argument("--seconds", type=amount, metavar="S", help="how much (default: all; live: 20)")
+    parser.add_argument("--seconds", type=amount, metavar="S", help="how much (default: all; live: 20; of none: 60)")
     parser.add_argument("--solver", default="exact", help="who places the frames (default: exact)")
     parser.add_argument("--noise", type=amount, default=0.0, metavar="PERCENT", help="spread of virtual durations")
     parser.add_argument("--seed", type=count, default=0, metavar="N", help="of noise and of solvers that draw")
@@ -100,7 +117,14 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="place each frame with the releases known to follow, of up to N stages in all; 0: as if it were alone "
         "(default: 30 with `exact`, else 0)",
     )
-    parser.add_argument("--no-compare", action="store_true", help="leave out the other policies")
+    others = parser.add_mutually_exclusive_group()
+    others.add_argument("--no-compare", action="store_true", help="leave out the other policies")
+    others.add_argument(
+        "--policies",
+        type=_names,
+        metavar="A,B",
+        help="which solvers to set beside it (default: cpu-only,dsp-first,gpu-first,greedy)",
+    )
     parser.add_argument(
         "--no-questions", action="store_true", help="leave what was asked for each frame out of the log, for `explain`"
     )
@@ -115,42 +139,120 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--plot", type=Path, metavar="FILE", help="draw the virtual run and the policies: .png, .svg, .pdf"
     )
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    parser.add_argument(
+        "--resume",
+        type=Path,
+        metavar="RUN",
+        help="go on with a run that was interrupted, by its folder or log: as it began, which no other option changes",
+    )
+    add_width(parser)
+    add_changes(parser)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Names between commas, each once."""
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"expected names between commas, got {json.dumps(text)}")
+    return names
 
 
 def run(request: Request) -> int:
     """Replay as asked, print tables or JSON, and write logs and traces. Returns the exit status."""
     from leo_runtime import shipped, solver
+    from leo_runtime.command import what_if
+    from leo_runtime.command.run_files import RunFiles
+    from leo_runtime.replay import compare
+
+    if request.resume is not None:
+        return _resume(request, request.resume)
+    given = shipped.workload(request.workload)
+    machines = list(_machines(request))
+    if what_if.HELP in request.changes:
+        what_if.show_paths(given, machines[0][1], request.columns)
+        return DONE
+    recording = _recording(request, given)
+    for name in (request.solver, *(request.policies or ())):
+        solver.named(name)
+    placing = _placing(request)
+    others = () if request.no_compare else request.policies
+    asked = [(time, machine, _checked(request, given, machine, recording, time)) for time, machine in machines]
+    _check_outputs(request)
+    ran: list[compare.Compared] = []
+    figures: list[ReplayFigures] = []
+    for time, machine, span in asked:
+        profile = _profile(request, time, *what_if.measured_for(given, machine, request.changes), recording)
+        documents = what_if.make_changes(given, machine, profile, recording, request.changes, time)
+        case = compare.Case(*documents, span, request.changes)
+        name = f"{recording.manifest.name}.{time}"
+        with RunFiles(_settings(request, placing), request.out, name) as files:
+            one = compare.compare(case, time, placing, others=others, bar=bar, sinks=[files])
+        figures.append(_told(one, placing, request, files.paths))
+        ran.append(one)
+    return _ended(ran, figures, request)
+
+
+def _resume(request: Request, run: Path) -> int:
+    """Go on with a run, and print what all of it came to. Returns the exit status."""
+    from leo_runtime.command.resume import interrupted
     from leo_runtime.command.run_files import RunFiles
     from leo_runtime.recordings.recording import check_streams
     from leo_runtime.replay import compare
+    from leo_runtime.replay.known_frames import KnownFrames
     from leo_runtime.replay.replay import check_files
-    from leo_runtime.report import replay_text
+    from leo_runtime.replay.run_folder import TIMES
 
-    workload, recording = shipped.workload(request.workload), shipped.recording(request.recording)
-    check_streams(workload, recording)
-    check_files(workload)
-    solver.named(request.solver)
-    placing = _placing(request)
-    _check_outputs(request)
-    ran: list[compare.Compared] = []
-    for time, hardware in list(_machines(request)):
-        span = _span(request, workload, recording, time)
-        profile = _profile(request, time, workload, hardware, recording)
-        case = compare.Case(workload, hardware, profile, recording, span)
-        name = f"{recording.manifest.name}.{time}"
-        with RunFiles(request.out, name, _settings(request, placing)) as files:
-            one = compare.compare(case, time, placing, others=not request.no_compare, bar=bar, sinks=[files])
-        if not request.json:
-            put(replay_text.text(one, files.paths))
-        if request.plot is not None and time == "virtual":
-            from leo_runtime.report.plots import plot_replay
+    found = interrupted(run, request.recording, request.given)
+    if found is None:
+        say(f"{run}: the run is whole, there is nothing to go on with")
+        return DONE
+    case, placing, others = found.case, found.placing, () if request.no_compare else request.policies
+    check_streams(case.workload, case.recording)
+    check_files(case.workload)
+    known = KnownFrames(found.log, found.log.parent / TIMES if found.head.charge_solver else None)
+    with RunFiles(found.settings, log=found.log) as files:
+        one = compare.compare(case, found.head.time, placing, others=others, bar=bar, sinks=[files], known=known)
+    return _ended([one], [_told(one, placing, request, files.paths)], request)
 
-            plot_replay(one.replayed, one.totals, request.plot)
-        ran.append(one)
+
+def _told(one: Compared, placing: Placing, request: Request, paths: Sequence[Path]) -> ReplayFigures:
+    """Print what a replay came to, unless all are to be printed at the end as JSON, and draw it."""
+    from leo_runtime.backend.versions import versions
+    from leo_runtime.report import replay_figures, replay_text
+
+    if not request.json:
+        put(replay_text.text(one, look(request.columns), paths))
+    if request.plot is not None and one.replayed.time == "virtual":
+        from leo_runtime.report.plots import plot_replay
+
+        plot_replay(one.replayed, one.totals, request.plot)
+    return replay_figures.figures(one, placing, versions(), paths)
+
+
+def _ended(ran: Sequence[Compared], figures: Sequence[ReplayFigures], request: Request) -> int:
+    """The exit status of these replays, whose figures are printed as JSON if that is asked for."""
+    from leo_runtime.report.replay_figures import Replays
+
     if request.json:
-        put(json.dumps([replay_text.figures(one) for one in ran], indent=1) + "\n")
+        put(json.dumps(Replays(tuple(figures)).model_dump(mode="json"), indent=1) + "\n")
     broken = [failure for one in ran for failure in one.replayed.summary.failures if not failure.is_overload]
     return ANSWERED_NO if broken else DONE
+
+
+def _checked(request: Request, given: Workload, machine: Hardware, recording: Recording, time: Time) -> Span:
+    """What of the recording is to be replayed. Raises `InputError` for what could only fail later."""
+    from leo_runtime.command.what_if import check_changes
+    from leo_runtime.frame.lower import merge, require_computed
+    from leo_runtime.recordings.recording import check_streams
+    from leo_runtime.replay.replay import check_files
+
+    workload, hardware = check_changes(given, machine, request.changes)
+    _check_charged(request, hardware)
+    check_streams(workload, recording)
+    check_files(workload)
+    if time == "real":
+        require_computed(merge(workload))
+    return _span(request, workload, recording, time)
 
 
 def _placing(request: Request) -> Placing:
@@ -221,22 +323,24 @@ def _machines(request: Request) -> Iterator[tuple[Time, Hardware]]:
 
 
 def _machine(request: Request, name: str) -> Hardware:
-    """The machine of that name, with the DSP asked for. Raises `InputError` where it has nowhere to charge solving."""
+    """The machine of that name, with the DSP asked for."""
     from leo_runtime import shipped
 
-    hardware = _with_dsp(request.dsp, shipped.hardware(name))
+    return _with_dsp(request.dsp, shipped.hardware(name))
+
+
+def _check_charged(request: Request, hardware: Hardware) -> None:
+    """Raise `InputError` where the machine has nowhere to charge solving."""
     charged = request.charge_solver
-    if charged is None:
-        return hardware
     powers_mw = {processor.name: processor.active_mw for processor in hardware.processors}
-    if powers_mw.get(charged, 0) == 0:
-        known = ", ".join(name for name, active_mw in powers_mw.items() if active_mw)
-        wrong = f"no power (`active_mw`) of `{charged}`" if charged in powers_mw else f"no processor `{charged}`"
-        raise InputError(
-            f"`--charge-solver {charged}`: `{hardware.name}` has {wrong}",
-            hint=f"one of {known}" if known else "give one of its processors an `active_mw`",
-        )
-    return hardware
+    if charged is None or powers_mw.get(charged, 0):
+        return
+    known = [name for name, active_mw in powers_mw.items() if active_mw]
+    wrong = f"no power (`active_mw`) of `{charged}`" if charged in powers_mw else f"no processor `{charged}`"
+    raise InputError(
+        f"`--charge-solver {charged}`: `{hardware.name}` has {wrong}",
+        hint=did_you_mean(charged, known) if known else "give one of its processors an `active_mw`",
+    )
 
 
 def _with_dsp(arithmetic: str | None, hardware: Hardware) -> Hardware:
@@ -260,6 +364,17 @@ def _with_dsp(arithmetic: str | None, hardware: Hardware) -> Hardware:
     changed = {processor.name: processor for processor in asked}
     processors = tuple(changed.get(processor.name, processor) for processor in hardware.processors)
     return hardware.model_copy(update={"processors": processors})
+
+
+def _recording(request: Request, workload: Workload) -> Recording:
+    """What is replayed. A workload that reads no stream needs none: it is then its name that runs go by."""
+    from leo_runtime import shipped
+    from leo_runtime.recordings.recording import Recording
+
+    if request.recording is None and not workload.streams:
+        seconds = NOTHING_SECONDS if request.seconds is None else request.seconds
+        return Recording.of_nothing(workload.name, round((request.start + seconds) * 1e6))
+    return shipped.recording("demo" if request.recording is None else request.recording)
 
 
 def _span(request: Request, workload: Workload, recording: Recording, time: Time) -> Span:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from leo_runtime.command.shared import say
 from leo_runtime.errors import MissingExtraError
 from leo_runtime.replay.log import LogWriter
+from leo_runtime.replay.log_file import ContinuedFile, LogFile
 from leo_runtime.replay.run_folder import LOG, TIMES, TRACE, next_folder
 from leo_runtime.replay.times import TimesWriter
 
@@ -27,11 +28,15 @@ if TYPE_CHECKING:
 class RunFiles:
     """All of them as one sink. The folder is made as the replay begins: one that cannot begin leaves none."""
 
-    def __init__(self, out: Path, name: str, settings: Settings) -> None:
-        """The folder is that of a new run of this name in `out`. Nothing is made or written yet."""
+    def __init__(self, settings: Settings, out: Path = Path(), name: str = "", *, log: Path | None = None) -> None:
+        """The folder is that of a new run of this name in `out`, or of the run that has this `log` and goes on.
+
+        Nothing is made or written yet.
+        """
+        self._settings = settings
         self._out = out
         self._name = name
-        self._settings = settings
+        self._resumed = log
         self._sinks: list[FrameSink] = []
         self._open = ExitStack()
         self._log: LogWriter | None = None
@@ -41,10 +46,13 @@ class RunFiles:
 
     def begin(self, begun: Replay, /) -> None:
         """Make the folder and the files. Raises `InputError` and `DocumentError` where that cannot be done."""
-        self.folder = next_folder(self._out, self._name)
-        self._log = self._open.enter_context(LogWriter(self.folder / LOG, self._settings))
-        self._sinks = [self._log, self._open.enter_context(TimesWriter(self.folder / TIMES))]
-        self.paths = [self.folder / LOG, self.folder / TIMES]
+        resumed = self._resumed is not None
+        log = next_folder(self._out, self._name) / LOG if self._resumed is None else self._resumed
+        self.folder = log.parent
+        file = ContinuedFile(log) if resumed else LogFile(log)
+        self._log = self._open.enter_context(LogWriter(file, self._settings))
+        self._sinks = [self._log, self._open.enter_context(TimesWriter(self.folder / TIMES, resumed=resumed))]
+        self.paths = [log, self.folder / TIMES]
         if (trace := _trace(self.folder / TRACE)) is not None:
             self._sinks.append(self._open.enter_context(trace))
             self.paths.append(self.folder / TRACE)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from leo_runtime.command.shared import DONE, put
-from leo_runtime.errors import InputError
+from leo_runtime.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -27,9 +27,10 @@ DOCUMENTS = {
     "profile": ("leo_runtime.documents.profile", "Profile"),
     "recording": ("leo_runtime.recordings.recording", "RecordingManifest"),
     "log": ("leo_runtime.replay.log_lines", "LogLine"),
+    "replay": ("leo_runtime.report.replay_figures", "Replays"),
 }
 """Every kind of document and the model that reads it, by the name in its format (`window`: the second format; `log`:
-any line of one)."""
+any line of one; `replay`: what `replay --json` prints)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ def run(request: Request) -> int:
         put("\n".join(DOCUMENTS) + "\n")
         return DONE
     if request.name not in DOCUMENTS:
-        raise InputError(f"no document is called `{request.name}`", hint=f"one of {', '.join(DOCUMENTS)}")
+        raise InputError(f"no document is called `{request.name}`", hint=did_you_mean(request.name, DOCUMENTS))
     schema = {"$schema": JSON_SCHEMA, **document_model(request.name).model_json_schema()}
     if request.name == "workload":
         _describe_parameters(schema)

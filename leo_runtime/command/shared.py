@@ -58,9 +58,13 @@ def add_machine(parser: argparse.ArgumentParser, hardware: str) -> None:
 def add_width(parser: argparse.ArgumentParser) -> None:
     """The arguments of commands that print tables: how wide, for `look`."""
     wide = parser.add_mutually_exclusive_group()
-    wide.add_argument("--wide", dest="width", action="store_const", const=0, help="tables as wide as they get")
+    wide.add_argument("--wide", dest="columns", action="store_const", const=0, help="tables as wide as they get")
     wide.add_argument(
-        "--width", type=_columns, metavar="N", help="tables of at most N columns (default: the terminal's, else 80)"
+        "--width",
+        dest="columns",
+        type=_columns,
+        metavar="N",
+        help="tables of at most N columns (default: the terminal's, else 80)",
     )
 
 
@@ -70,9 +74,9 @@ def _columns(text: str) -> int:
     return int(text)
 
 
-def look(width: int | None) -> Look:
-    """How text on standard output is laid out; `width` is what `add_width` gives."""
-    return Look.of(sys.stdout, os.environ, width)
+def look(asked: int | None) -> Look:
+    """How text on standard output is laid out; `asked` is what `add_width` gives as `columns`."""
+    return Look.of(sys.stdout, os.environ, asked)
 
 
 def put(text: str) -> None:

@@ -6,8 +6,8 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from leo_runtime.command.shared import DONE, add_machine, positive, put, say
-from leo_runtime.errors import InputError
+from leo_runtime.command.shared import DONE, add_machine, add_width, look, positive, put, say
+from leo_runtime.errors import InputError, did_you_mean
 
 EXAMPLE = "tune gpu --bench"
 
@@ -23,6 +23,8 @@ class Request:
     tries: int
     out: Path | None
     json: bool
+    columns: int | None
+    """Of its table, as `look` takes it."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +37,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tries", type=positive, default=40, metavar="N", help="for each shape (default: 40)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write here, not where the backend looks")
     parser.add_argument("--json", action="store_true", help="as JSON")
+    add_width(parser)
 
 
 def run(request: Request) -> int:
@@ -53,7 +56,10 @@ def run(request: Request) -> int:
     hardware = shipped.hardware(request.hardware)
     known = [processor.name for processor in hardware.processors]
     if request.processor not in known:
-        raise InputError(f"`{hardware.name}` has no processor `{request.processor}`", hint=f"it has {known}")
+        raise InputError(
+            f"`{hardware.name}` has no processor `{request.processor}`",
+            hint=did_you_mean(request.processor, known, "it has"),
+        )
     if request.out is not None:
         require_writable(request.out, request.workload, request.hardware)
     rows: list[tuple[str, int, int]] = []
@@ -69,6 +75,6 @@ def run(request: Request) -> int:
             stages = tune.stages_of(shipped.workload(request.workload))
         processor = hardware.processor(request.processor)
         path = tune.tune(processor, stages, tries=request.tries, out=request.out, progress=note)
-    put(report.tuned(rows, as_json=request.json))
+    put(report.tuned(rows, look(request.columns), as_json=request.json))
     say(f"written to {path}")
     return DONE

@@ -31,8 +31,10 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from itertools import count as count_up
+from operator import attrgetter
 from typing import Literal
 
 from leo_runtime.dispatch.events import (
@@ -52,7 +54,6 @@ from leo_runtime.dispatch.events import (
     SendOutput,
     StageEnded,
     StageFailed,
-    TimePassed,
 )
 from leo_runtime.dispatch.inflight import (
     Frame,
@@ -75,6 +76,8 @@ from leo_runtime.dispatch.power import Power
 from leo_runtime.dispatch.waits import Patience
 from leo_runtime.documents.problem import Mode
 
+_number = attrgetter("number")
+
 
 class Dispatcher:
     """Decides what starts when, on the lanes of a machine. `handle` is its one entry."""
@@ -92,17 +95,22 @@ class Dispatcher:
         `used_us`: until when resources were used before; what lingers stays awake for a while after that.
         """
         self._lanes: dict[str, list[Lane]] = {}
+        numbers = count_up()
         for resource, count in lanes.items():
             ready = (ready_us or {}).get(resource) or (0,) * count
-            self._lanes[resource] = [Lane(resource, index, ready[index]) for index in range(count)]
+            self._lanes[resource] = [Lane(resource, index, ready[index], next(numbers)) for index in range(count)]
         self._every_lane = [lane for lanes in self._lanes.values() for lane in lanes]
+        self._touched: list[Lane] = []
+        """The lanes that may start something, if `_everywhere` does not say that all may."""
+        self._everywhere = False
+        self._out: list[Instruction] = []
         self._patience = Patience()
         self._power = Power(
-            lanes,
+            self._lanes,
             self._patience,
-            is_busy=lambda resource: any(not lane.is_free for lane in self._lanes[resource]),
-            tell=lambda instruction: self._out.append(instruction),
+            tell=self._out.append,
             remind=self._remind,
+            touch=self._touch,
             used_us=used_us or {},
         )
         self._lost: set[str] = set()
@@ -112,8 +120,10 @@ class Dispatcher:
         self._given_up: dict[tuple[int, str, int | str], Lane] = {}
         """Runs, by attempt, and transfers, by target, that nobody waits for, and the lanes that they still occupy."""
         self._reminded: set[int] = set()
-        self._out: list[Instruction] = []
-        self._log: deque[tuple[int, Event | Instruction]] = deque(maxlen=remember)
+        self._next_us: int | None = None
+        """The first of them."""
+        self._log: deque[tuple[int, Event, int, tuple[Instruction, ...]]] = deque(maxlen=remember)
+        """When each event happened, and when it was taken note of; what was said of it."""
         self._serial = 0
         self._now_us = 0
 
@@ -151,7 +161,7 @@ class Dispatcher:
 
     def in_use(self, resource: str) -> bool:
         """Whether anything runs on it, or it is kept awake for what waits to, or held for a later release."""
-        return self._power.is_needed(resource) or any(not lane.is_free for lane in self._lanes[resource])
+        return self._power.in_use(resource)
 
     def sleeps(self, resource: str) -> bool:
         """Whether it was said to be asleep, or has lingered, and has not been woken."""
@@ -171,7 +181,10 @@ class Dispatcher:
 
     def history(self, frame: int) -> tuple[tuple[int, Event | Instruction], ...]:
         """What happened to a frame, as far as it is remembered: times with events and instructions, in order."""
-        return tuple(entry for entry in self._log if getattr(entry[1], "frame", frame) == frame)
+        found: list[tuple[int, Event | Instruction]] = []
+        for at_us, event, now_us, out in self._log:
+            found += ((at_us, event), *((now_us, instruction) for instruction in out))
+        return tuple(entry for entry in found if getattr(entry[1], "frame", frame) == frame)
 
     def broken_invariants(self) -> tuple[str, ...]:
         """What must never be: empty unless there is a mistake in this file."""
@@ -188,35 +201,42 @@ class Dispatcher:
 
         Events about frames that have ended are ignored; of attempts that were given up, all but that they are over.
         """
-        self._now_us = max(self._now_us, event.at_us)
-        self._log.append((event.at_us, event))
+        at_us = event.at_us
+        if at_us > self._now_us:
+            self._now_us = at_us
         match event:
             case StageEnded():
                 self._stage_ended(event)
-            case StageFailed():
-                self._stage_failed(event)
             case SendEnded():
                 self._send_ended(event)
             case Arrived():
                 self._arrived(event)
+            case _:
+                self._everywhere = True
+                self._handle_rare(event)
+        self._advance()
+        self._power.settle()
+        out = tuple(self._out)
+        self._out.clear()
+        self._log.append((at_us, event, self._now_us, out))
+        return out
+
+    def _handle_rare(self, event: Event) -> None:
+        match event:
             case FrameAdmitted():
                 self._admit(event)
             case ResourceWoken():
                 self._power.woken(event.resource, event.at_us)
+            case StageFailed():
+                self._stage_failed(event)
             case ProcessorLost():
                 self._lose(event.resource, event.error)
             case ProcessorFound():
                 self._lost.discard(event.resource)
             case FrameDropped():
                 self._drop_frame(event)
-            case TimePassed():
-                self._reminded.discard(event.at_us)
-        self._advance()
-        self._power.settle()
-        out = tuple(self._out)
-        self._out.clear()
-        self._log.extend((self._now_us, instruction) for instruction in out)
-        return out
+            case _:
+                pass  # Time has passed: `_advance` looks at what waited for that.
 
     # Events.
 
@@ -230,14 +250,12 @@ class Dispatcher:
         for number, again in event.again:
             self._place_again(number, again)
         for index, (name, planned) in enumerate(plan.stages.items()):
-            run = planned.run
-            key = (event.release_us + run.start_us, 1, event.frame, index)
-            frame.stages[name] = Stage(frame, name, planned, key, run.resource, run.lane, planned.mode)
+            frame.stages[name] = Stage.of(frame, name, planned, index)
         frame.open = len(frame.stages)
         self._frames[event.frame] = frame
         for stage in frame.stages.values():
             self._queue(stage)
-            self._remind(frame.release_us + stage.planned.release_us)
+            self._remind(stage.release_us)
         for planned_send in plan.sends:
             self._add_send(frame.stages[planned_send.stage], planned_send)
         self._power.plan(frame, plan, (*frame.stages.values(), *frame.sends.values()), self._now_us)
@@ -272,8 +290,9 @@ class Dispatcher:
             stage.planned = replace(plan.stages[stage.name], needs=was.needs, waits=was.waits, readers=was.readers)
             stage.resource, stage.lane, stage.mode = run.resource, run.lane, stage.planned.mode
             stage.key = (frame.release_us + run.start_us, *stage.key[1:])
+            stage.release_us = frame.release_us + stage.planned.release_us
             self._queue(stage)
-            self._remind(frame.release_us + stage.planned.release_us)
+            self._remind(stage.release_us)
         jobs: list[Job] = list(moved.values())
         waiting = [send for send in frame.sends.values() if send.state == "waiting"]
         for send in waiting:
@@ -289,7 +308,7 @@ class Dispatcher:
         for send in waiting:
             self._power.leave(send, self._now_us)
         for job in jobs:
-            if job.on is not None and (job.span is None or job.span.resource != job.on):
+            if job.on is not None and (job.span is None or job.span.supply.resource != job.on):
                 self._power.move(job, job.on, self._now_us)
         for stage in frame.stages.values():
             if stage.state == "waiting":
@@ -303,6 +322,8 @@ class Dispatcher:
         frame = stage.frame
         send = frame.add_send(stage, planned.target, planned.lane, frame.release_us + planned.start_us)
         send.wait = planned.wait
+        if planned.wait is not None:
+            frame.gates.update(planned.wait.gates)
         self._enlist(send)
         return send
 
@@ -317,17 +338,26 @@ class Dispatcher:
         stage.report = report
         stage.end_us = event.at_us
         stage.start_us = stage.start_us if report.started_us is None else report.started_us
-        self._patience.see(stage)
         frame = stage.frame
-        frame.open -= 1
-        for reader in stage.planned.readers:
-            send = frame.sends.get((stage.name, frame.stages[reader].resource))
-            if send is not None and send.state == "waiting" and not occupies(send) and send not in self._loose:
+        if self._patience.see(stage) or stage.name in frame.gates:
+            self._everywhere = True
+        for name in stage.planned.readers:
+            reader = frame.stages[name]
+            if reader.resource == stage.resource:
+                self._touch(self._lanes[reader.resource][reader.lane])
+                continue
+            send = frame.sends.get((stage.name, reader.resource))
+            if send is None or send.state != "waiting":
+                continue
+            if occupies(send):
+                self._touch_on(send)
+            elif send not in self._loose:
                 self._loose.append(send)
-        frame.reduced = frame.reduced or not report.opened or bool(report.absent_for)
-        if frame.reduced:
+        frame.open -= 1
+        if frame.reduced or not report.opened or report.absent_for:
             self._settle(frame)
-        self._finish(frame)
+        if not frame.open:
+            self._finish(frame)
 
     def _stage_failed(self, event: StageFailed) -> None:
         stage = self._running(event.frame, event.stage, event.attempt)
@@ -360,8 +390,13 @@ class Dispatcher:
             self._free(send)
         send.state = "arrived"
         send.arrive_us = event.at_us
-        send.frame.open -= 1
-        self._finish(send.frame)
+        frame = send.frame
+        for name in send.stage.planned.readers:
+            reader = frame.stages[name]
+            if reader.resource == send.link.target:
+                self._touch(self._lanes[reader.resource][reader.lane])
+        frame.open -= 1
+        self._finish(frame)
 
     def _lose(self, resource: str, why: str) -> None:
         self._lost.add(resource)
@@ -423,6 +458,7 @@ class Dispatcher:
         lane = self._given_up.pop((frame, stage, which), None)
         if lane is not None:
             lane.given_up = None
+            self._touch(lane)
             self._power.use(lane.resource, self._now_us)
 
     # Faults, gates and the end of a frame.
@@ -518,7 +554,7 @@ class Dispatcher:
 
     def _settle(self, frame: Frame) -> None:
         """Cancel or fail what can no longer run. Stages are in order, so one pass is enough."""
-        frame.reduced = True
+        frame.reduced = self._everywhere = True
         for stage in frame.stages.values():
             if stage.state == "waiting" and (fate := fate_of(stage)) is not None:
                 self._end(stage, *fate)
@@ -557,9 +593,10 @@ class Dispatcher:
     def _finish(self, frame: Frame) -> None:
         if frame.open or self._frames.pop(frame.number, None) is None:
             return
-        stages = [*frame.past, *(stage.record() for stage in frame.stages.values())]
-        order = {name: index for index, name in enumerate(frame.stages)}
-        stages.sort(key=lambda record: (order[record.stage], record.attempt))
+        stages = [stage.record() for stage in frame.stages.values()]
+        if frame.past:
+            order = {name: index for index, name in enumerate(frame.stages)}
+            stages = sorted((*frame.past, *stages), key=lambda record: (order[record.stage], record.attempt))
         sends = tuple(send.record() for send in frame.sends.values() if send.state == "arrived")
         self._out.append(
             FrameDone(
@@ -580,34 +617,61 @@ class Dispatcher:
     def _advance(self) -> None:
         """Start all that may start."""
         self._power.advance(self._now_us)
-        self._loose = [send for send in self._loose if not self._start_loose(send)]
-        again = True
-        while again:
-            again = False
-            for lane in self._every_lane:
-                if not lane.queue or not lane.is_free:
-                    continue
-                job = lane.queue[0][2]
-                if not self._may_start(job, lane):
-                    continue
-                frame = job.frame
-                if not frame.started and frame.give_up_us is not None and self._now_us > frame.give_up_us:
-                    self._skip(frame)
-                    again = True
-                    continue
-                del lane.queue[0]
-                lane.busy = job
-                self._start(job)
+        if self._loose:
+            self._loose = [send for send in self._loose if not self._start_loose(send)]
+        if self._next_us is not None and self._next_us <= self._now_us:
+            self._everywhere = True
+            self._reminded = {at_us for at_us in self._reminded if at_us > self._now_us}
+            self._next_us = min(self._reminded, default=None)
+        lanes = self._every_lane if self._everywhere else sorted(self._touched, key=_number)
+        for lane in self._touched:
+            lane.is_touched = False
+        self._touched.clear()
+        self._everywhere = False
+        while self._start_first(lanes):
+            lanes = self._every_lane
+
+    def _start_first(self, lanes: Sequence[Lane]) -> bool:
+        """Start the first of the queue of each of these lanes, if it may; True if a frame was skipped instead.
+
+        Others may then have become the first of theirs.
+        """
+        for lane in lanes:
+            if not lane.queue or lane.busy is not None or lane.given_up is not None:
+                continue
+            job = lane.queue[0][2]
+            if not self._may_start(job, lane):
+                continue
+            frame = job.frame
+            if not frame.started and frame.give_up_us is not None and self._now_us > frame.give_up_us:
+                self._skip(frame)
+                self._start_first(self._every_lane[lane.number + 1 :])
+                return True
+            del lane.queue[0]
+            lane.busy = job
+            self._start(job)
+        return False
 
     def _may_start(self, job: Job, lane: Lane) -> bool:
         if lane.ready_us > self._now_us:
             self._remind(lane.ready_us)
             return False
-        if isinstance(job, Send):
-            ready = job.stage.state == "done" and self._has_waited(job)
+        if isinstance(job, Stage):
+            ready = self._now_us >= job.release_us and is_fed(job)
         else:
-            ready = self._now_us >= job.frame.release_us + job.planned.release_us and is_fed(job)
+            ready = job.stage.state == "done" and self._has_waited(job)
         return ready and self._power.may_start(job, self._now_us)
+
+    def _touch(self, lane: Lane) -> None:
+        """Something has changed for the first of a lane's queue."""
+        if not lane.is_touched:
+            lane.is_touched = True
+            self._touched.append(lane)
+
+    def _touch_on(self, job: Job) -> None:
+        """Something has changed for a job."""
+        if job.on is not None and job.lane is not None:
+            self._touch(self._lanes[job.on][job.lane])
 
     def _has_waited(self, send: Send) -> bool:
         """Whether a transfer waits for no gate any more."""
@@ -627,10 +691,9 @@ class Dispatcher:
         if isinstance(job, Stage):
             frame.started = True
             job.state = "running"
+            mode = job.mode
             self._out.append(
-                RunStage(
-                    frame.number, job.name, job.resource, job.mode.variant, job.lane, job.attempt, job.mode.duration_us
-                )
+                RunStage(frame.number, job.name, job.resource, mode.variant, job.lane, job.attempt, mode.duration_us)
             )
             return
         job.state = "sending"
@@ -672,20 +735,32 @@ class Dispatcher:
             self._loose.append(send)
 
     def _queue(self, job: Job) -> None:
-        if job.on is not None and job.lane is not None:
-            self._serial += 1
-            insort(self._lanes[job.on][job.lane].queue, (job.key, self._serial, job))
+        if job.on is None or job.lane is None:
+            return
+        lane = self._lanes[job.on][job.lane]
+        self._serial += 1
+        entry = (job.key, self._serial, job)
+        if not lane.queue or lane.queue[-1] < entry:
+            lane.queue.append(entry)
+        else:
+            insort(lane.queue, entry)
+        self._touch(lane)
 
     def _unqueue(self, job: Job) -> None:
         if job.on is not None and job.lane is not None:
-            self._lanes[job.on][job.lane].remove(job)
+            lane = self._lanes[job.on][job.lane]
+            lane.remove(job)
+            self._touch(lane)
 
     def _free(self, job: Job) -> None:
         if job.on is None:
             return
         self._power.use(job.on, self._now_us)
-        if job.lane is not None and self._lanes[job.on][job.lane].busy is job:
-            self._lanes[job.on][job.lane].busy = None
+        if job.lane is not None:
+            lane = self._lanes[job.on][job.lane]
+            if lane.busy is job:
+                lane.busy = None
+                self._touch(lane)
         self._power.leave(job, self._now_us)
 
     def _shortest_lane(self, resource: str) -> int:
@@ -695,12 +770,13 @@ class Dispatcher:
     def _remind(self, at_us: int) -> None:
         if at_us > self._now_us and at_us not in self._reminded:
             self._reminded.add(at_us)
+            self._next_us = at_us if self._next_us is None else min(self._next_us, at_us)
             self._out.append(Remind(at_us))
 
     def _running(self, number: int, name: str, attempt: int) -> Stage | None:
         frame = self._frames.get(number)
         stage = None if frame is None else frame.stages.get(name)
-        return stage if stage is not None and (stage.state, stage.attempt) == ("running", attempt) else None
+        return stage if stage is not None and stage.state == "running" and stage.attempt == attempt else None
 
     def _on_its_way(self, event: SendEnded | Arrived) -> Send | None:
         frame = self._frames.get(event.frame)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from leo_runtime.dispatch.events import RunReport, SendRecord, SpanRecord, StageRecord
-from leo_runtime.dispatch.plan import Plan, PlannedStage, Use, Wait
+from leo_runtime.dispatch.plan import Plan, PlannedSpan, PlannedStage, Use, Wait
 from leo_runtime.documents.problem import Link, Mode
 from leo_runtime.frame.records import Outcome
 
@@ -43,6 +43,8 @@ class Frame:
     wakes: list[tuple[str, int]] = field(default_factory=list)
     waits_given_up: int = 0
     admitted_us: int = 0
+    gates: set[str] = field(default_factory=set)
+    """Those that transfers wait for."""
     windowed: bool = False
     """Its plan is that of a window, or has become so."""
     past: list[StageRecord] = field(default_factory=list)
@@ -75,6 +77,10 @@ class Stage:
     resource: str
     lane: int
     mode: Mode
+    release_us: int
+    """No earlier does it start."""
+    use: Use
+    """What it is in a plan."""
     state: Literal["waiting", "running", "done", "cancelled", "failed"] = "waiting"
     attempt: int = 0
     moved: bool = False
@@ -84,10 +90,13 @@ class Stage:
     error: str = ""
     span: FrameSpan | None = None
 
-    @property
-    def use(self) -> Use:
-        """What it is in a plan."""
-        return self.name, None
+    @classmethod
+    def of(cls, frame: Frame, name: str, planned: PlannedStage, index: int) -> Stage:
+        """A stage as it is planned, the frame's `index`th."""
+        run, release_us = planned.run, frame.release_us
+        key = (release_us + run.start_us, 1, frame.number, index)
+        begins_us = release_us + planned.release_us
+        return cls(frame, name, planned, key, run.resource, run.lane, planned.mode, begins_us, (name, None))
 
     @property
     def on(self) -> str | None:
@@ -106,21 +115,24 @@ class Stage:
     def record(self) -> StageRecord:
         """What became of it."""
         release_us, run = self.frame.release_us, self.planned.run
-        outcome: Outcome = "failed" if self.state == "failed" else "cancelled" if self.state == "cancelled" else "done"
+        outcome: Outcome = "done"
+        if self.state == "failed" or self.state == "cancelled":
+            outcome = self.state
+        # By position: by name it takes four times as long.
         return StageRecord(
-            stage=self.name,
-            resource=self.resource,
-            variant=self.mode.variant,
-            lane=self.lane,
-            attempt=self.attempt,
-            outcome=outcome,
-            mode=self.mode,
-            planned_start_us=release_us + run.start_us,
-            planned_end_us=release_us + run.end_us,
-            start_us=self.start_us,
-            end_us=self.end_us,
-            error=self.error,
-            report=self.report,
+            self.name,
+            self.resource,
+            self.mode.variant,
+            self.lane,
+            self.attempt,
+            outcome,
+            self.mode,
+            release_us + run.start_us,
+            release_us + run.end_us,
+            self.start_us,
+            self.end_us,
+            self.error,
+            self.report,
         )
 
 
@@ -181,20 +193,15 @@ class FrameSpan:
     """A time in which a frame has a resource awake, and what of it is to be done then."""
 
     frame: Frame
-    resource: str
-    wakes: bool = False
-    """It begins with waking, just in time; otherwise it is open from the start."""
-    begins_us: int = 0
-    """No earlier does it begin with waking. This and all that follows is on the run's clock, but for `waits`."""
+    supply: Supply
+    jobs: dict[Use, Job]
+    """What of it is not over."""
+    planned: PlannedSpan | None = None
+    """None: it was not planned, but what is done in it has moved there. Its times are from the frame's release."""
     due_us: int | None = None
-    """When it is woken in any case, where it sleeps though it should be awake."""
-    starts_us: dict[Use, int] = field(default_factory=dict)
-    """The planned starts of its uses."""
-    waits: dict[Use, Wait] = field(default_factory=dict)
+    """When it is woken in any case, where it sleeps though it should be awake. On the run's clock, as what follows."""
     hold_until_us: int | None = None
     """Until when it is to be held after its last use."""
-    jobs: dict[Use, Job] = field(default_factory=dict)
-    """What of it is not over."""
     is_open: bool = False
     from_us: int | None = None
     """Since when it is awake for it; None: it is not."""
@@ -209,15 +216,44 @@ class GivenUp:
 
 
 @dataclass(slots=True, eq=False)
+class Supply:
+    """Whether a resource is awake, and for whom."""
+
+    resource: str
+    lanes: list[Lane]
+    used_us: int | None
+    """Until when it was kept awake, as far as is known."""
+    state: Literal["awake", "waking", "asleep"] = "awake"
+    woken_us: int = 0
+    """When it will be awake, where it is waking."""
+    linger_us: int | None = None
+    """How long it stays awake after its last use; None: for ever, or nobody said."""
+    is_windowed: bool = False
+    """The plan of a window said how long it lingers."""
+    open: list[FrameSpan] = field(default_factory=list)
+    held_until_us: int | None = None
+    is_told: bool = False
+    """It was told to be held."""
+
+    def is_busy(self) -> bool:
+        """Whether a lane of it is occupied."""
+        return any(lane.busy is not None or lane.given_up is not None for lane in self.lanes)
+
+
+@dataclass(slots=True, eq=False)
 class Lane:
     """One lane of a resource: what it does, and what it does next."""
 
     resource: str
     index: int
     ready_us: int
+    number: int
+    """Among the lanes of all resources."""
     queue: list[tuple[Key, int, Job]] = field(default_factory=list)
     busy: Job | None = None
     given_up: GivenUp | None = None
+    is_touched: bool = False
+    """Something has changed for the first of its queue, so that it may start now."""
 
     @property
     def is_free(self) -> bool:
@@ -362,7 +398,7 @@ def _broken_spans(frame: Frame) -> Iterator[str]:
     jobs += [send for send in frame.sends.values() if send.state in ("waiting", "sending") and send.on is not None]
     for job in jobs:
         span = job.span
-        if span is None or span.jobs.get(job.use) is not job or span.resource != job.on:
+        if span is None or span.jobs.get(job.use) is not job or span.supply.resource != job.on:
             yield f"{job.use} of frame {frame.number} lies in no span of {job.on}"
         elif job.state != "waiting" and not span.is_open:
             yield f"{job.use} of frame {frame.number} started before its span"

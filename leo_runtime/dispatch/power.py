@@ -23,11 +23,10 @@ for plans of windows, which know how long resources linger. A driver whose devic
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Literal
 
 from leo_runtime.dispatch.events import Hold, Instruction, Release, SpanRecord, Wake
-from leo_runtime.dispatch.inflight import Frame, FrameSpan, Job, has_decided
-from leo_runtime.dispatch.plan import Plan, PlannedHold, PlannedSpan, Use
+from leo_runtime.dispatch.inflight import Frame, FrameSpan, Job, Lane, Supply, has_decided
+from leo_runtime.dispatch.plan import Plan, PlannedHold, PlannedSpan
 from leo_runtime.dispatch.waits import Patience
 
 
@@ -36,86 +35,83 @@ class Power:
 
     def __init__(
         self,
-        resources: Iterable[str],
+        lanes: Mapping[str, list[Lane]],
         patience: Patience,
         *,
-        is_busy: Callable[[str], bool],
         tell: Callable[[Instruction], None],
         remind: Callable[[int], None],
+        touch: Callable[[Lane], None],
         used_us: Mapping[str, int],
     ) -> None:
-        """`is_busy` says whether a lane of a resource is occupied; `tell` and `remind` take what is to be done."""
+        """`lanes` of every resource; `tell` and `remind` take what is to be done, `touch` what may start something."""
         self._patience = patience
-        self._is_busy = is_busy
         self._tell = tell
         self._remind = remind
-        self._state: dict[str, Literal["awake", "waking", "asleep"]] = dict.fromkeys(resources, "awake")
-        self._used_us = dict(used_us)
-        self._woken_us: dict[str, int] = {}
-        self._linger_us: dict[str, int | None] = {}
-        """Of the resources of windows."""
-        self._open: dict[str, list[FrameSpan]] = {name: [] for name in self._state}
+        self._touch = touch
+        self._supplies = {name: Supply(name, of, used_us.get(name)) for name, of in lanes.items()}
         self._to_wake: list[FrameSpan] = []
         """Spans that begin with waking, and open ones whose resources sleep."""
-        self._held_until_us: dict[str, int] = {}
-        self._may_sleep: tuple[str, ...] = ()
+        self._held: list[Supply] = []
+        self._may_sleep: tuple[Supply, ...] = ()
         """The resources of windows that sleep at all."""
-        self._told: set[str] = set()
-        """What was told to be held."""
+        self._unsettled = False
+        """Something has changed that decides which of these are told to be held."""
 
     # What others may ask.
 
-    def is_awake(self, resource: str) -> bool:
-        """Whether something may start there."""
-        return self._state[resource] == "awake"
-
     def sleeps(self, resource: str) -> bool:
         """Whether it is known to be asleep, and has not been woken."""
-        return self._state[resource] == "asleep"
+        return self._supplies[resource].state == "asleep"
 
     def waking_until_us(self, resource: str) -> int | None:
         """When a resource that is waking will be awake; None: it is not waking."""
-        return self._woken_us[resource] if self._state[resource] == "waking" else None
+        supply = self._supplies[resource]
+        return supply.woken_us if supply.state == "waking" else None
 
     def used_until_us(self, resource: str) -> int | None:
         """Until when it was kept awake."""
-        return self._used_us.get(resource)
+        return self._supplies[resource].used_us
 
-    def is_needed(self, resource: str) -> bool:
-        """Whether a span that is open, or a hold, keeps it awake."""
-        return bool(self._open[resource]) or resource in self._held_until_us
+    def in_use(self, resource: str) -> bool:
+        """Whether anything runs on it, or a span that is open, or a hold, keeps it awake."""
+        return _in_use(self._supplies[resource])
 
     def held_until_us(self, resource: str) -> int | None:
         """Until when it is held for a later release; None: it is not."""
-        return self._held_until_us.get(resource)
+        return self._supplies[resource].held_until_us
 
     # Frames.
 
     def put_to_sleep(self, resources: Iterable[str]) -> None:
         """These are asleep now, as far as nothing needs them."""
         for name in resources:
-            if self._state[name] == "awake" and not self.is_needed(name) and not self._is_busy(name):
-                self._state[name] = "asleep"
+            supply = self._supplies[name]
+            if supply.state == "awake" and not _in_use(supply):
+                supply.state = "asleep"
 
     def plan(self, frame: Frame, plan: Plan, jobs: Iterable[Job], now_us: int) -> None:
         """Take the spans of a frame's plan, for those of its uses that are among `jobs`. They leave other spans."""
+        for name, linger_us in plan.linger_us.items():
+            if name in self._supplies:
+                self._supplies[name].linger_us = linger_us
+                self._supplies[name].is_windowed = True
         if plan.linger_us:
-            self._linger_us.update(plan.linger_us)
-            self._may_sleep = tuple(name for name in self._state if self._linger_us.get(name) is not None)
+            self._may_sleep = tuple(one for one in self._supplies.values() if one.linger_us is not None)
+        self._unsettled = True
         uses = {job.use: job for job in jobs}
         for planned in plan.spans:
             here = {use: uses[use] for use in planned.uses if use in uses}
-            if here and planned.resource in self._state:
-                self._begin(frame, planned, here, now_us)
+            if here and planned.resource in self._supplies:
+                self._begin(FrameSpan(frame, self._supplies[planned.resource], here, planned), planned, now_us)
 
     def move(self, job: Job, resource: str, now_us: int) -> None:
         """A job goes to a resource it was not planned on, which is woken for it at once."""
         self.leave(job, now_us)
-        span = FrameSpan(job.frame, resource, due_us=now_us, jobs={job.use: job})
+        span = FrameSpan(job.frame, self._supplies[resource], {job.use: job}, due_us=now_us)
         job.span = span
         job.frame.spans.append(span)
         self._open_up(span, now_us)
-        self.wake(job.frame, resource, now_us)
+        self._wake(job.frame, span.supply, now_us)
 
     def leave(self, job: Job, now_us: int) -> None:
         """A job is over, or goes elsewhere; the last one closes its span."""
@@ -129,30 +125,32 @@ class Power:
     def hold_anew(self, frame: Frame, holds: Collection[PlannedHold], now_us: int) -> None:
         """Another frame is admitted: what its plan neither uses nor holds is held no longer."""
         kept = {planned.resource for planned in holds}
-        for name in tuple(self._held_until_us):
-            if name in kept:
-                del self._held_until_us[name]
-            else:
-                self._end_hold(name, now_us)
+        held, self._held = self._held, []
+        for supply in held:
+            supply.held_until_us = None
+            if supply.resource not in kept:
+                self._sleep_if_lingered(supply, now_us)
         for planned in holds:
             self._hold(frame, planned, now_us)
 
     def lose(self, resource: str) -> None:
         """A processor is gone: nothing is held there."""
-        self._held_until_us.pop(resource, None)
+        self._unsettled = True
+        self._supplies[resource].held_until_us = None
+        self._held = [supply for supply in self._held if supply.resource != resource]
 
     # What happens.
 
     def woken(self, resource: str, at_us: int) -> None:
         """It is awake."""
-        self._state[resource] = "awake"
-        if resource in self._linger_us:
-            self.use(resource, at_us)
+        supply = self._supplies[resource]
+        supply.state = "awake"
+        if supply.is_windowed:
+            self._use(supply, at_us)
 
     def use(self, resource: str, at_us: int) -> None:
         """Something used it until then."""
-        if self._state[resource] != "asleep":
-            self._used_us[resource] = max(self._used_us.get(resource, at_us), at_us)
+        self._use(self._supplies[resource], at_us)
 
     def may_start(self, job: Job, now_us: int) -> bool:
         """Whether what a job runs on is awake for it; if its span is open and it sleeps, it is woken."""
@@ -161,110 +159,121 @@ class Power:
             return True
         if not span.is_open:
             return False
-        self.wake(span.frame, span.resource, now_us)
-        return self._state[span.resource] == "awake"
-
-    def wake(self, frame: Frame, resource: str, now_us: int) -> None:
-        """Wake a resource for a frame if it sleeps."""
-        if self._state[resource] != "asleep":
-            return
-        latency_us = frame.plan.wake_us[resource]
-        self._state[resource] = "waking"
-        self._woken_us[resource] = now_us + latency_us
-        self.use(resource, now_us)
-        frame.wakes.append((resource, now_us))
-        self._tell(Wake(frame.number, resource, latency_us))
-        for span in self._open[resource]:
-            span.from_us = now_us if span.from_us is None else span.from_us
+        supply = span.supply
+        if supply.state == "asleep":
+            self._wake(span.frame, supply, now_us)
+        return supply.state == "awake"
 
     def advance(self, now_us: int) -> None:
         """Wake what it is time to wake, and end the holds whose time has come."""
-        for name, until_us in tuple(self._held_until_us.items()):
-            if until_us <= now_us:
-                self._end_hold(name, now_us)
-        self._to_wake = [span for span in self._to_wake if not self._wake_due(span, now_us)]
+        for supply in tuple(self._held):
+            if supply.held_until_us is None or supply.held_until_us <= now_us:
+                self._held.remove(supply)
+                self._unsettled = True
+                supply.held_until_us = None
+                self._sleep_if_lingered(supply, now_us)
+        if self._to_wake:
+            self._to_wake = [span for span in self._to_wake if not self._wake_due(span, now_us)]
 
     def settle(self) -> None:
         """Say who is held and who is not, when all that happens now has happened."""
-        for name in self._may_sleep:
-            if not any(span.frame.windowed for span in self._open[name]) and name not in self._held_until_us:
-                if name in self._told:
-                    self._told.remove(name)
-                    self._tell(Release(name))
-            elif name not in self._told and self._state[name] == "awake" and not self._is_busy(name):
-                self._told.add(name)
-                self._tell(Hold(name))
+        if not self._unsettled:
+            return
+        self._unsettled = False
+        for supply in self._may_sleep:
+            if supply.held_until_us is None and not any(span.frame.windowed for span in supply.open):
+                if supply.is_told:
+                    supply.is_told = False
+                    self._tell(Release(supply.resource))
+            elif not supply.is_told and supply.state == "awake" and not supply.is_busy():
+                supply.is_told = True
+                self._tell(Hold(supply.resource))
 
     # Inside.
 
-    def _begin(self, frame: Frame, planned: PlannedSpan, jobs: dict[Use, Job], now_us: int) -> None:
-        starts_us = {use: frame.release_us + start_us for use, start_us in planned.uses.items()}
-        begins_us = frame.release_us + planned.from_us
-        first_us = next(iter(starts_us.values()))
-        span = FrameSpan(
-            frame,
-            planned.resource,
-            wakes=planned.wakes,
-            begins_us=begins_us,
-            due_us=None if planned.wakes else max(begins_us, first_us - frame.plan.wake_us[planned.resource]),
-            starts_us=starts_us,
-            waits=dict(planned.waits),
-            hold_until_us=None if planned.held_until_us is None else frame.release_us + planned.held_until_us,
-        )
-        for job in jobs.values():
-            self.leave(job, now_us)
+    def _use(self, supply: Supply, at_us: int) -> None:
+        self._unsettled = self._unsettled or supply.linger_us is not None
+        if supply.state != "asleep" and (supply.used_us is None or supply.used_us < at_us):
+            supply.used_us = at_us
+
+    def _begin(self, span: FrameSpan, planned: PlannedSpan, now_us: int) -> None:
+        frame, supply = span.frame, span.supply
+        if planned.held_until_us is not None:
+            span.hold_until_us = frame.release_us + planned.held_until_us
+        for job in span.jobs.values():
+            if job.span is not None:
+                self.leave(job, now_us)
             job.span = span
-        span.jobs = jobs
         frame.spans.append(span)
         if planned.wakes:
             self._to_wake.append(span)
             return
+        begins_us = frame.release_us + planned.from_us
+        first_us = frame.release_us + next(iter(planned.uses.values()))
+        span.due_us = max(begins_us, first_us - frame.plan.wake_us[supply.resource])
         self._open_up(span, max(begins_us, now_us))  # Before, nothing kept it awake for this frame.
-        if self._state[span.resource] == "asleep":
+        if supply.state == "asleep":
             self._to_wake.append(span)
-            self._remind(span.due_us or 0)
+            self._remind(span.due_us)
         if not frame.windowed:
-            self.use(span.resource, begins_us)
+            self._use(supply, begins_us)
 
     def _open_up(self, span: FrameSpan, at_us: int) -> None:
         span.is_open = True
-        self._open[span.resource].append(span)
-        if self._state[span.resource] != "asleep":
+        span.supply.open.append(span)
+        if span.supply.state != "asleep":
             span.from_us = at_us
+        self._unsettled = True
+        for lane in span.supply.lanes:
+            self._touch(lane)
+
+    def _wake(self, frame: Frame, supply: Supply, now_us: int) -> None:
+        """Wake a resource for a frame if it sleeps."""
+        if supply.state != "asleep":
+            return
+        latency_us = frame.plan.wake_us[supply.resource]
+        supply.state = "waking"
+        supply.woken_us = now_us + latency_us
+        self._use(supply, now_us)
+        frame.wakes.append((supply.resource, now_us))
+        self._tell(Wake(frame.number, supply.resource, latency_us))
+        for span in supply.open:
+            span.from_us = now_us if span.from_us is None else span.from_us
 
     def _wake_due(self, span: FrameSpan, now_us: int) -> bool:
         """Wake a span's resource if it is time to and the span still has something to do; True if that is settled."""
-        if not span.jobs or (span.is_open and self._state[span.resource] != "asleep"):
+        if not span.jobs or (span.is_open and span.supply.state != "asleep"):
             return True
-        at_us = span.due_us if span.is_open else self._opens_us(span)
+        at_us = span.due_us if span.is_open or span.planned is None else self._opens_us(span, span.planned)
         if at_us is None or at_us > now_us:
             if at_us is not None:
                 self._remind(at_us)
             return False
         if not span.is_open:
             self._count_wait(span)
-            self._sleep_if_lingered(span.resource, now_us)
+            self._sleep_if_lingered(span.supply, now_us)
             self._open_up(span, now_us)
-        self.wake(span.frame, span.resource, now_us)
+        self._wake(span.frame, span.supply, now_us)
         return True
 
-    def _opens_us(self, span: FrameSpan) -> int | None:
+    def _opens_us(self, span: FrameSpan, planned: PlannedSpan) -> int | None:
         """When a span that begins with waking opens, as far as is known now; None: when a gate has opened."""
-        latency_us = span.frame.plan.wake_us[span.resource]
-        found = []
+        frame = span.frame
+        latency_us = frame.plan.wake_us[planned.resource]
+        found: int | None = None
         for use in span.jobs:
-            at_us, wait = span.starts_us[use] - latency_us, span.waits.get(use)
-            if wait is not None and not has_decided(span.frame, wait.gates):
-                latest_us = self._patience.latest_us(span.frame, wait)
+            at_us, wait = frame.release_us + planned.uses[use] - latency_us, planned.waits.get(use)
+            if wait is not None and not has_decided(frame, wait.gates):
+                latest_us = self._patience.latest_us(frame, wait)
                 if latest_us is None:
                     continue
                 at_us = max(at_us, latest_us)
-            found.append(max(at_us, span.begins_us))
-        return min(found, default=None)
+            found = at_us if found is None else min(found, at_us)
+        return None if found is None else max(found, frame.release_us + planned.from_us)
 
     def _count_wait(self, span: FrameSpan) -> None:
         """A span opens: count it where no gate of those that are waited for has opened."""
-        waits = [span.waits.get(use) for use in span.jobs]
+        waits = [span.planned.waits.get(use) if span.planned is not None else None for use in span.jobs]
         if all(wait is not None and not has_decided(span.frame, wait.gates) for wait in waits):
             span.frame.waits_given_up += 1
 
@@ -272,51 +281,53 @@ class Power:
         span.frame.spans.remove(span)
         if not span.is_open:
             return
-        resource = span.resource
-        self._open[resource].remove(span)
+        supply = span.supply
+        supply.open.remove(span)
+        self._unsettled = True
         if span.from_us is None:
             return
-        hold_us = span.hold_until_us
-        if hold_us is not None and (hold_us <= now_us or not self._would_sleep(resource, hold_us)):
-            hold_us = None
-        if hold_us is not None:
-            self._held_until_us[resource] = max(hold_us, self._held_until_us.get(resource, 0))
-            self._remind(hold_us)
-        self._sleep_if_lingered(resource, now_us)
-        until_us, used_us = max(now_us, span.from_us), self._used_us.get(resource, span.from_us)
-        if (woken_us := self.waking_until_us(resource)) is not None:  # It wakes all the same, and then lingers.
-            until_us, used_us = max(until_us, woken_us), max(used_us, woken_us)
-        span.frame.awake.append(SpanRecord(resource, span.from_us, until_us, used_us, hold_us))
+        hold_us = self._held_for(supply, span.hold_until_us, now_us)
+        self._sleep_if_lingered(supply, now_us)
+        until_us, used_us = max(now_us, span.from_us), span.from_us if supply.used_us is None else supply.used_us
+        if supply.state == "waking":  # It wakes all the same, and then lingers.
+            until_us, used_us = max(until_us, supply.woken_us), max(used_us, supply.woken_us)
+        span.frame.awake.append(SpanRecord(supply.resource, span.from_us, until_us, used_us, hold_us))
 
     def _hold(self, frame: Frame, planned: PlannedHold, now_us: int) -> None:
         """Keep awake, or wake, what only a later release uses."""
-        resource = planned.resource
+        supply = self._supplies[planned.resource]
         if planned.wakes:
-            self.wake(frame, resource, now_us)
-        if self._state[resource] == "asleep":
+            self._wake(frame, supply, now_us)
+        if supply.state == "asleep":
             return
-        awake_us = max(now_us, self.waking_until_us(resource) or 0)
-        until_us: int | None = frame.release_us + planned.until_us
-        if until_us is not None and (until_us <= awake_us or not self._would_sleep(resource, until_us)):
-            until_us = None
-        if until_us is not None:
-            self._held_until_us[resource] = max(until_us, self._held_until_us.get(resource, 0))
-            self._remind(until_us)
+        awake_us = max(now_us, supply.woken_us if supply.state == "waking" else 0)
+        until_us = self._held_for(supply, frame.release_us + planned.until_us, awake_us)
         if until_us is not None or planned.wakes:
-            used_us = self._used_us.get(resource, now_us)
-            frame.awake.append(SpanRecord(resource, now_us, awake_us, used_us, until_us))
+            used_us = now_us if supply.used_us is None else supply.used_us
+            frame.awake.append(SpanRecord(supply.resource, now_us, awake_us, used_us, until_us))
 
-    def _end_hold(self, resource: str, now_us: int) -> None:
-        del self._held_until_us[resource]
-        self._sleep_if_lingered(resource, now_us)
+    def _held_for(self, supply: Supply, until_us: int | None, awake_us: int) -> int | None:
+        """Hold a resource from when it is awake until then; None where it need not be held for that."""
+        if until_us is None or until_us <= awake_us or not _would_sleep(supply, until_us):
+            return None
+        if supply.held_until_us is None:
+            self._held.append(supply)
+        supply.held_until_us = max(until_us, supply.held_until_us or 0)
+        self._unsettled = True
+        self._remind(until_us)
+        return until_us
 
-    def _would_sleep(self, resource: str, at_us: int) -> bool:
-        """Whether it will have lingered before then, if nothing uses it until then."""
-        linger_us, used_us = self._linger_us.get(resource), self._used_us.get(resource)
-        return linger_us is not None and (used_us is None or used_us + linger_us < at_us)
-
-    def _sleep_if_lingered(self, resource: str, now_us: int) -> None:
+    def _sleep_if_lingered(self, supply: Supply, now_us: int) -> None:
         """It has gone to sleep by itself if it has lingered, as far as it is known how long it does."""
-        needed = self._state[resource] != "awake" or self.is_needed(resource) or self._is_busy(resource)
-        if not needed and self._would_sleep(resource, now_us + 1):
-            self._state[resource] = "asleep"
+        if supply.state == "awake" and not _in_use(supply) and _would_sleep(supply, now_us + 1):
+            supply.state = "asleep"
+
+
+def _in_use(supply: Supply) -> bool:
+    return bool(supply.open) or supply.held_until_us is not None or supply.is_busy()
+
+
+def _would_sleep(supply: Supply, at_us: int) -> bool:
+    """Whether it will have lingered before then, if nothing uses it until then."""
+    linger_us, used_us = supply.linger_us, supply.used_us
+    return linger_us is not None and (used_us is None or used_us + linger_us < at_us)

@@ -29,6 +29,7 @@ from leo_runtime.dispatch.events import (
     Release,
     Remind,
     ResourceWoken,
+    RunReport,
     RunStage,
     SendEnded,
     SendOutput,
@@ -47,6 +48,7 @@ Noise = Callable[[int, str, str, int], int]
 _PRIORITY: Mapping[type[Event], int] = {StageEnded: 0, StageFailed: 0, SendEnded: 1, Arrived: 1, ResourceWoken: 2}
 """What comes first of what happens at the same time: ends, then arrivals, then the rest."""
 _AFTER_ALL = 4
+_NOTHING_TOLD = RunReport()
 
 
 def seeded_noise(seed: int, spread_ppm: int) -> Noise:
@@ -75,7 +77,7 @@ class Simulator:
         device_times: Collection[str] = (),
         lasts_us: Callable[[RunStage], int] | None = None,
     ) -> None:
-        """Without `compute` nothing is computed and every gate opens.
+        """Without `compute` nothing is computed or published, and every gate opens.
 
         `publish` is given the outputs of every run whose end was accepted, before anything reads them.
 
@@ -93,6 +95,8 @@ class Simulator:
         self._lasts_us = lasts_us
         self._heap: list[tuple[int, int, int, Event]] = []
         self._count = 0
+        self._now_us = 0
+        """Of the last thing that happened by itself: the clock is no earlier."""
         self._outputs: dict[Attempt, tuple[RunStage, Outputs]] = {}
         """Of the runs whose end is to come."""
         self._finished: deque[FrameDone] = deque()
@@ -175,13 +179,15 @@ class Simulator:
             if self._closed or not self._heap or (until_us is not None and self._heap[0][0] > until_us):
                 return False
             at_us, _, _, event = heapq.heappop(self._heap)
-            self.clock.wait_until_us(at_us)
+            if at_us > self._now_us:
+                self._now_us = at_us
+                self.clock.wait_until_us(at_us)
             self._tell(event)
             return True
 
     def _tell(self, event: Event) -> None:
         try:
-            if isinstance(event, StageEnded):
+            if self._compute is not None and isinstance(event, StageEnded):
                 attempt = (event.frame, event.stage, event.attempt)
                 order, outputs = self._outputs.pop(attempt)
                 if self.dispatcher.is_running(*attempt):
@@ -199,6 +205,8 @@ class Simulator:
         heapq.heappush(self._heap, (event.at_us, priority, self._count, event))
 
     def _perform(self, instructions: tuple[Instruction, ...]) -> None:
+        if not instructions:
+            return
         now_us = self.clock.now_us()
         for order in instructions:
             if self._closed:  # By a kernel that ran just now, or while it did.
@@ -224,32 +232,26 @@ class Simulator:
     def _run(self, order: RunStage, now_us: int) -> None:
         """Compute a stage as it starts. Its end comes later."""
         lasts_us = order.expected_us if self._lasts_us is None else self._lasts_us(order)
-        computed, failure = Computed(), None
+        report, failure = _NOTHING_TOLD, None
         if self._compute is not None:
-            before, self._computing = self._computing, threading.get_ident()
-            try:
-                computed = self._compute(order)
-            except BaseException as error:  # Whatever a kernel raises is the failure of its stage.
-                if is_users_interrupt(error):
-                    raise
-                failure = error
-            finally:
-                self._computing = before
-        if self._closed:
-            return
-        report = computed.report
-        if report.expected_us is not None:
-            lasts_us = report.expected_us
-        if report.device_us is not None and order.resource in self._device_times:
-            lasts_us = max(1, report.device_us)
+            computed = self._computed(self._compute, order)
+            if self._closed:
+                return
+            if isinstance(computed, Computed):
+                report = computed.report
+                self._outputs[order.frame, order.stage, order.attempt] = order, computed.outputs
+            else:
+                failure = computed
+            if report.expected_us is not None:
+                lasts_us = report.expected_us
+            if report.device_us is not None and order.resource in self._device_times:
+                lasts_us = max(1, report.device_us)
         if self._noise is not None:
             noisy_us = self._noise(order.frame, order.stage, order.resource, lasts_us)
             lasts_us = whole(noisy_us, "noise")
         end_us = now_us + lasts_us
         if failure is None:
-            ended = StageEnded(end_us, order.frame, order.stage, order.attempt, report)
-            self._outputs[order.frame, order.stage, order.attempt] = order, computed.outputs
-            self._later(ended)
+            self._later(StageEnded(end_us, order.frame, order.stage, order.attempt, report))
             return
         failed = StageFailed(end_us, order.frame, order.stage, order.attempt, failure_text(failure))
         if isinstance(failure, DeviceUnavailableError):
@@ -257,3 +259,15 @@ class Simulator:
             self._later(failed, _AFTER_ALL)
         else:
             self._later(failed)
+
+    def _computed(self, compute: Compute, order: RunStage) -> Computed | BaseException:
+        """What came of a run, or why it failed."""
+        before, self._computing = self._computing, threading.get_ident()
+        try:
+            return compute(order)
+        except BaseException as error:  # Whatever a kernel raises is the failure of its stage.
+            if is_users_interrupt(error):
+                raise
+            return error
+        finally:
+            self._computing = before

@@ -22,11 +22,14 @@ class Patience:
     def __init__(self) -> None:
         self._as_planned = True
 
-    def see(self, stage: Stage) -> None:
-        """Take note of a run that has ended."""
+    def see(self, stage: Stage) -> bool:
+        """Take note of a run that has ended; whether that changes how long it is safe to wait."""
+        if not self._as_planned:
+            return False
         expected_us = stage.report.expected_us if stage.report is not None else None
         planned_us = stage.mode.duration_us if expected_us is None else expected_us
-        self._as_planned = self._as_planned and stage.end_us - stage.start_us == planned_us
+        self._as_planned = stage.end_us - stage.start_us == planned_us
+        return not self._as_planned
 
     def latest_us(self, frame: Frame, wait: Wait) -> int | None:
         """When to go on without the gates, on the run's clock; None: never."""

@@ -79,7 +79,7 @@ def make_window_plan(
     stages, runs = part.stages(), part.runs()
     made = planned_stages(stages, runs, {s.name: (needs or {}).get(s.name) or _own_needs(s) for s in stages})
     return Plan(
-        placement=part.placement(),
+        placement=part.placement(tuple(runs.values())),
         stages=made,
         sends=part.sends(),
         links=window.links,
@@ -232,31 +232,24 @@ class _Part:
     after_us: int
 
     def stages(self) -> list[WindowStage]:
-        return [
-            stage.model_copy(
-                update={
-                    "name": self.names[stage.name],
-                    "release_us": self.after_us + stage.release_us,
-                    "inputs": self._known(stage.inputs),
-                    "gates": self._known(stage.gates),
-                }
-            )
-            for stage in self.window.problem.stages
-            if stage.name in self.carried
-        ]
+        return [self._stage(stage) for stage in self.window.problem.stages if stage.name in self.carried]
+
+    def _stage(self, stage: WindowStage) -> WindowStage:
+        name, inputs, gates = self.names[stage.name], self._known(stage.inputs), self._known(stage.gates)
+        if not self.after_us and (name, inputs, gates) == (stage.name, stage.inputs, stage.gates):
+            return stage
+        release_us = self.after_us + stage.release_us
+        return stage.model_copy(update={"name": name, "release_us": release_us, "inputs": inputs, "gates": gates})
 
     def runs(self) -> dict[str, StageRun]:
-        return {
-            self.names[run.stage]: run.model_copy(
-                update={
-                    "stage": self.names[run.stage],
-                    "start_us": self.after_us + run.start_us,
-                    "end_us": self.after_us + run.end_us,
-                }
-            )
-            for run in self.window.placement.stages
-            if run.stage in self.carried
-        }
+        return {self.names[r.stage]: self._run(r) for r in self.window.placement.stages if r.stage in self.carried}
+
+    def _run(self, run: StageRun) -> StageRun:
+        name = self.names[run.stage]
+        if not self.after_us and name == run.stage:
+            return run
+        times = {"start_us": self.after_us + run.start_us, "end_us": self.after_us + run.end_us}
+        return run.model_copy(update={"stage": name, **times})
 
     def transfers(self) -> list[WindowTransfer]:
         """As the question has them."""
@@ -318,7 +311,7 @@ class _Part:
                     found.append(PlannedHold(resource.name, first_us, wakes))
         return tuple(found)
 
-    def placement(self) -> Placement:
+    def placement(self, runs: tuple[StageRun, ...]) -> Placement:
         whole = self.window.placement
         return Placement(
             format="leo-placement/1",
@@ -327,7 +320,7 @@ class _Part:
             status=whole.status,
             criteria=whole.criteria,
             bounds=whole.bounds,
-            stages=tuple(self.runs().values()),
+            stages=runs,
             transfers=tuple(
                 TransferRun(
                     stage=self.names[row.stage],

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from leo_runtime.errors import did_you_mean
 from leo_runtime.schema import Document, FileName, Name, Positive, Quantity, Value, reject, unique
 
 Sources = dict[Name, str]
@@ -90,7 +91,8 @@ class Hardware(Document):
         for k, link in enumerate(self.links):
             for end, name in (("source", link.source), ("target", link.target)):
                 if name not in processors:
-                    reject(f'no processor is called "{name}"', f"$.links[{k}].{end}", name)
+                    hint = did_you_mean(name, [processor.name for processor in self.processors])
+                    reject(f'no processor is called "{name}"', f"$.links[{k}].{end}", name, hint=hint)
             if link.source == link.target:
                 reject(f'a link needs two processors, got "{link.source}" twice', f"$.links[{k}].target", link.target)
             if (link.source, link.target) in pairs:
@@ -102,7 +104,8 @@ class Hardware(Document):
                 )
             pairs.add((link.source, link.target))
             if link.radio is not None and link.radio not in radios:
-                reject(f'no radio is called "{link.radio}"', f"$.links[{k}].radio", link.radio)
+                hint = did_you_mean(link.radio, [radio.name for radio in self.radios])
+                reject(f'no radio is called "{link.radio}"', f"$.links[{k}].radio", link.radio, hint=hint)
         return self
 
     def processor(self, name: str) -> Processor:

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import Field, ValidationError, model_validator
 
 from leo_runtime.documents.problem import Criterion
-from leo_runtime.errors import GraphError
+from leo_runtime.errors import GraphError, did_you_mean
 from leo_runtime.operators import DataType, Operator, Shape, Work, beside, find_operator
 from leo_runtime.operators.definition import item_bytes, values
 from leo_runtime.operators.own import failure
@@ -121,15 +121,18 @@ class TaskGraph(Value):
             unique([variant.name for variant in stage.variants], f"$.stages[{s}].variants[{{}}].name")
             for i, name in enumerate(stage.inputs):
                 if name not in names:
-                    reject(f'no stage of graph "{self.name}" is called "{name}"', f"$.stages[{s}].inputs[{i}]", name)
+                    says = f'no stage of graph "{self.name}" is called "{name}"'
+                    reject(says, f"$.stages[{s}].inputs[{i}]", name, hint=did_you_mean(name, names))
             if stage.gate is not None and stage.gate not in names:
-                reject(f'no stage of graph "{self.name}" is called "{stage.gate}"', f"$.stages[{s}].gate", stage.gate)
+                says = f'no stage of graph "{self.name}" is called "{stage.gate}"'
+                reject(says, f"$.stages[{s}].gate", stage.gate, hint=did_you_mean(stage.gate, names))
         waits = {s.name: [*s.inputs, *([s.gate] if s.gate else [])] for s in self.stages}
         if cycle := find_cycle(waits):
             where = f"$.stages[{names.index(cycle[0])}].inputs"
             reject(f"the stages wait for each other: {' <- '.join([*cycle, cycle[0]])}", where, cycle[0])
         if self.decision is not None and self.decision.stage not in names:
-            reject(f'no stage of graph "{self.name}" is called "{self.decision.stage}"', "$.decision.stage", "")
+            says = f'no stage of graph "{self.name}" is called "{self.decision.stage}"'
+            reject(says, "$.decision.stage", "", hint=did_you_mean(self.decision.stage, names))
         return self
 
     @property
@@ -272,7 +275,7 @@ class Workload(Document):
                 return stream
         raise GraphError(
             f"no stream of workload `{self.name}` is called `{name}`",
-            hint=f"it has {', '.join(stream.name for stream in self.streams) or 'none'}",
+            hint=did_you_mean(name, [stream.name for stream in self.streams], "it has"),
         )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from itertools import takewhile
 from math import gcd, lcm
 
 from leo_runtime.documents.workload import TaskGraph
@@ -13,6 +12,7 @@ from leo_runtime.frame.lower import MergedWorkload, active_stages
 
 KEPT = 512
 """How many windows are kept, to be found again a hyperperiod later."""
+NOT_FORESEEN_US = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +48,8 @@ class Foresight:
         self._graphs = {graph.name: graph for graph in merged.workload.graphs}
         self._latest_offset_us = max(graph.offset_us for graph in merged.workload.graphs)
         self._repeats_us = lcm(*(repeats_us(graph) for graph in merged.workload.graphs))
-        self._began_us: int | None = None
-        self._came_us: dict[str, int | None] = {}
+        self._foreseen_until_us: dict[str, int] = {}
+        """Of every graph, from the first release on: when it would have to come again."""
         self._stages: dict[tuple[str, ...], int] = {}
         self._outlooks: dict[tuple[int, tuple[str, ...], tuple[str, ...]], Outlook] = {}
         self._known: tuple[str, ...] | None = None
@@ -57,14 +57,16 @@ class Foresight:
 
     def note(self, release_us: int, graphs: Collection[str], *, frames: int = 1) -> None:
         """Take note of a release. Batches, of more than one of the frames, say nothing of when the next one comes."""
-        if self._began_us is None:
-            self._began_us = release_us
+        if not self._foreseen_until_us:
+            # What has not come yet is foreseen as long as it did not have to.
+            self._foreseen_until_us = {name: graph.next_release_us(release_us) for name, graph in self._graphs.items()}
         for name in graphs:
-            self._came_us[name] = release_us if frames == 1 else None
+            due_us = next_due_us(self._graphs[name], release_us) if frames == 1 else None
+            self._foreseen_until_us[name] = NOT_FORESEEN_US if due_us is None else due_us
 
     def outlook(self, release_us: int, graphs: tuple[str, ...]) -> Outlook:
         """What follows a release of these graphs, after it was noted."""
-        known = tuple(name for name, graph in self._graphs.items() if self._is_foreseen(graph, release_us))
+        known = tuple([name for name, until_us in self._foreseen_until_us.items() if release_us < until_us])
         if known != self._known:
             self._known, self._steady_since_us = known, release_us
         key = (release_us % self._repeats_us, graphs, known)
@@ -81,13 +83,6 @@ class Foresight:
     def steady_since_us(self) -> int:
         """Since which release the same graphs are foreseen; on the run's clock."""
         return self._steady_since_us
-
-    def _is_foreseen(self, graph: TaskGraph, at_us: int) -> bool:
-        """Whether the graph came when it last should have."""
-        last_us = last_release_us(graph, at_us)
-        if last_us is None or self._began_us is None or last_us < self._began_us:
-            return graph.name not in self._came_us
-        return self._came_us.get(graph.name) == last_us
 
     def _look(self, release_us: int, graphs: tuple[str, ...], known: tuple[str, ...]) -> Outlook:
         """Whole hyperperiods where one fits, else as many releases as do."""
@@ -121,20 +116,12 @@ def later_releases(graphs: Collection[TaskGraph], at_us: int) -> Iterator[Releas
         yield Release(now_us - at_us, tuple(name for time_us, name in times if time_us == now_us))
 
 
-def last_release_us(graph: TaskGraph, at_us: int) -> int | None:
-    """When the graph's period last made it run, at that time or before it; None: it never did."""
-    begin_us = max(graph.offset_us, at_us - graph.period_us - 1)
-    found = None
-    for time_us in takewhile(lambda time_us: time_us <= at_us, _from(graph, begin_us)):
-        found = time_us
-    return found
-
-
-def _from(graph: TaskGraph, at_us: int) -> Iterator[int]:
-    while True:
-        at_us = graph.next_release_us(at_us)
-        yield at_us
-        at_us += 1
+def next_due_us(graph: TaskGraph, at_us: int) -> int | None:
+    """When the graph's period makes it run next after that time, if it does then; None: it does not run then."""
+    if graph.rate_hz is None:
+        since_us = at_us - graph.offset_us
+        return None if since_us < 0 or since_us % graph.period_us else at_us + graph.period_us
+    return graph.next_release_us(at_us + 1) if graph.next_release_us(at_us) == at_us else None
 
 
 def repeats_us(graph: TaskGraph) -> int:

@@ -23,8 +23,7 @@ frame, idling and tails among those of the frame before. Idling before any frame
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.window import WindowProblem
@@ -34,14 +33,15 @@ from leo_runtime.frame.entries import Cause, Entry, in_order
 from leo_runtime.frame.entries import Ledger as Ledger
 from leo_runtime.frame.expected import ledger as ledger
 from leo_runtime.frame.lower import merge
-from leo_runtime.frame.records import FrameResult, WakeObservation
-from leo_runtime.frame.standby import Kept, Standby, standby_entries
+from leo_runtime.frame.records import FrameResult
+from leo_runtime.frame.running_ledger import RunningLedger, kept_in_spans, observed_entries, standbys
+from leo_runtime.frame.standby import Standby, standby_entries
 from leo_runtime.values import whole
 
 
 def linger_us(hardware: Hardware) -> dict[str, int | None]:
     """How long each processor and radio stays awake after its last use; None: it never sleeps."""
-    return {name: power.linger_us for name, power in _powers(hardware).items()}
+    return {name: power.linger_us for name, power in standbys(hardware).items()}
 
 
 def run_ledger(
@@ -64,36 +64,12 @@ def run_ledger(
         graphs = {stage.name: stage.graphs for stage in merge(graphs).stages}
     results = _of_this_machine(results, hardware, solver)
     begin_us, end_us = whole(begin_us, "begin_us"), whole(end_us, "end_us")
+    running = RunningLedger(hardware, graphs or {}, begin_us=begin_us, solver=solver)
     entries: list[Entry] = []
-    kept: dict[str, list[Kept]] = {}
-    wakes: dict[str, list[WakeObservation]] = {}
-    radios = {(link.source, link.target): link.radio for link in hardware.links}
-    results = sorted(results, key=lambda result: (result.release_us, result.frame))
-    # A frame that was admitted ends the holds of those before, not its own.
-    admitted = sorted((_admitted_us(result), result.frame) for result in results if result.placement.stages)
-    for result in results:
-        triggered = list(dict.fromkeys(graph.graph for graph in result.graphs))
-        of = {stage: tuple(g for g in triggered if g in names) for stage, names in (graphs or {}).items()}
-        of |= {name: of.get(job.stage, ()) for name, job in result.jobs.items()}
-        entries += observed_entries(result, of)
-        if result.spans is None:
-            for resource, one in _kept(result, of, radios).items():
-                kept.setdefault(resource, []).append(one)
-        else:
-            for resource, spans in kept_in_spans(result, of, admitted).items():
-                kept.setdefault(resource, []).extend(spans)
-        for wake in result.wakes:
-            wakes.setdefault(wake.resource, []).append(wake)
-        if solver is not None and result.placement.solve_us:
-            solve_us, at_us = result.placement.solve_us, result.release_us
-            nj = solve_us * hardware.processor(solver).active_mw
-            entries.append(Entry(at_us, at_us + solve_us, nj, "solver", solver, result.frame, "", tuple(triggered)))
-    powers = _powers(hardware)
-    last_us = max([end_us, *(one.lingers_until_us(powers[name]) for name, of_one in kept.items() for one in of_one)])
-    for name, power in powers.items():
-        begun = sorted(kept.get(name, []), key=lambda one: one.from_us)
-        entries += standby_entries(name, power, begun, wakes.get(name, []), begin_us, last_us)
-    return in_order(entries)
+    for result in sorted(results, key=lambda result: (result.release_us, result.frame)):
+        entries += running.add(result)
+    left, _ = running.end(end_us)
+    return in_order(entries + left)
 
 
 def window_ledger(problem: WindowProblem, result: FrameResult) -> Ledger:
@@ -102,7 +78,7 @@ def window_ledger(problem: WindowProblem, result: FrameResult) -> Ledger:
     As rule 6 of `docs/window-problem.md` charges it: without what sleep draws, and no lingering after the horizon.
     """
     entries = [*observed_entries(result, {})]
-    kept = kept_in_spans(result, {}, ())
+    kept = kept_in_spans(result, {})
     radios = {link.resource for link in problem.links}
     for resource in problem.resources:
         name, horizon_us = resource.name, problem.horizon_us
@@ -111,9 +87,9 @@ def window_ledger(problem: WindowProblem, result: FrameResult) -> Ledger:
             continue
         tail: Cause = "radio tail" if name in radios else "idle tail"
         drawn = Standby(resource.awake_mw, 0, resource.wake_energy_nj, resource.linger_us, resource.lingering_mw, tail)
-        begun = sorted(kept.get(name, []), key=lambda one: one.from_us)
-        last_us = max([horizon_us, *(one.until_us for one in begun)])
-        wakes = [wake for wake in result.wakes if wake.resource == name]
+        begun = [one for where, one in kept if where == name]
+        last_us = max([horizon_us, *(one.until_us or 0 for one in begun)])
+        wakes = [(wake, ()) for wake in result.wakes if wake.resource == name]
         awake_until_us = resource.awake_until_us if resource.awake else 0
         for entry in standby_entries(name, drawn, begun, wakes, 0, last_us, awake_until_us=awake_until_us):
             if entry.cause == tail and entry.until_us > horizon_us:
@@ -147,83 +123,3 @@ def _of_this_machine(results: Iterable[FrameResult], hardware: Hardware, solver:
             hint=f"it has {', '.join(processor.name for processor in hardware.processors)}",
         )
     return frames
-
-
-def observed_entries(result: FrameResult, of: Mapping[str, tuple[str, ...]]) -> Iterator[Entry]:
-    """What ran and was sent in a frame. `of`: the graphs of each stage."""
-    for run in result.stages:
-        if run.nj:
-            cause: Cause = "failed run" if run.outcome == "failed" else "run"
-            shared = of.get(run.stage, ())
-            yield Entry(run.start_us, run.end_us, run.nj, cause, run.resource, run.frame, run.stage, shared)
-    for send in result.transfers:
-        where = send.resource or f"{send.source} -> {send.target}"
-        until_us, shared = max(send.start_us, send.sent_us), of.get(send.stage, ())
-        yield Entry(send.start_us, until_us, send.nj, "transfer", where, send.frame, send.stage, shared)
-
-
-def kept_in_spans(
-    result: FrameResult, of: Mapping[str, tuple[str, ...]], admitted: Sequence[tuple[int, int]]
-) -> dict[str, list[Kept]]:
-    """From when to when each resource was awake for a frame of a window, by resource: its spans and holds.
-
-    `admitted` are the times at which frames were admitted with their numbers, in order: each ends the holds of those
-    before it.
-    """
-    graphs: dict[str, list[str]] = {}
-    for seen in result.stages:
-        graphs.setdefault(seen.resource, []).extend(of.get(seen.stage, ()))
-    for send in result.transfers:
-        if send.resource is not None:
-            graphs.setdefault(send.resource, []).extend(of.get(send.stage, ()))
-    kept: dict[str, list[Kept]] = {}
-    for span in result.spans or ():
-        until_us = span.until_us
-        if span.held_until_us is not None:
-            after = max(
-                bisect_left(admitted, (span.until_us, 0)), bisect_right(admitted, (_admitted_us(result), result.frame))
-            )
-            until_us = min([span.held_until_us, *(at_us for at_us, _ in admitted[after : after + 1])])
-        users = list(dict.fromkeys(graphs.get(span.resource, ())))
-        one = Kept(result.frame, span.from_us, until_us, span.used_us, users, is_span=True)
-        kept.setdefault(span.resource, []).append(one)
-    return kept
-
-
-def _admitted_us(result: FrameResult) -> int:
-    return result.release_us if result.admitted_us is None else result.admitted_us
-
-
-def _kept(
-    result: FrameResult, of: Mapping[str, tuple[str, ...]], radios: Mapping[tuple[str, str], str | None]
-) -> dict[str, Kept]:
-    """From when to when each resource is awake for a frame, by resource."""
-    kept: dict[str, Kept] = {}
-
-    def keep(resource: str, until_us: int, stage: str) -> None:
-        known = kept.setdefault(resource, Kept(result.frame, result.release_us, until_us, until_us))
-        known.until_us = known.used_us = max(known.until_us, until_us)
-        known.graphs += [graph for graph in of.get(stage, ()) if graph not in known.graphs]
-
-    for run in result.placement.stages:
-        keep(run.resource, result.release_us, run.stage)
-    for planned in result.placement.transfers:
-        if (name := radios.get((planned.source, planned.target))) is not None:
-            keep(name, result.release_us, planned.stage)
-    for seen in result.stages:
-        keep(seen.resource, seen.end_us, seen.stage)
-    for send in result.transfers:
-        if send.resource is not None:
-            keep(send.resource, send.sent_us, send.stage)
-    return kept
-
-
-def _powers(hardware: Hardware) -> dict[str, Standby]:
-    processors = {
-        p.name: Standby(p.awake_mw, p.asleep_mw, p.wake_energy_nj, p.idle_timeout_us, p.awake_mw, "idle tail")
-        for p in hardware.processors
-    }
-    radios = {
-        r.name: Standby(r.awake_mw, 0, r.wake_energy_nj, r.tail_us, r.tail_mw, "radio tail") for r in hardware.radios
-    }
-    return processors | radios

@@ -197,10 +197,12 @@ def share_weights(
 
     def shared(stage: MergedStage, mode: Mode) -> Mode:
         weight_bytes = stage.bound.weight_bytes(mode.variant)
+        if weight_bytes == 0:
+            return mode
         room_bytes = room[mode.resource]
         fits = room_bytes is None or mode.memory_bytes <= room_bytes
         weights = (mode.resource, *_weights(stage.bound, mode.variant))
-        if weight_bytes == 0 or not fits or holders.setdefault(weights, stage.name) == stage.name:
+        if not fits or holders.setdefault(weights, stage.name) == stage.name:
             return mode
         return mode.model_copy(update={"memory_bytes": max(0, mode.memory_bytes - weight_bytes)})
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from bisect import bisect_left, insort
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from leo_runtime.frame.entries import Cause, Entry
 from leo_runtime.frame.records import WakeObservation
+
+FOREVER_US = 1 << 62
+"""After any time of a run."""
+LONGEST_IDLE_US = 10_000_000
+"""What is idle or asleep for longer is told of in pieces, so that nothing that is told late begins long ago."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,66 +33,143 @@ class Kept:
     """A frame keeps a resource awake from `from_us`, if it is or gets awake, until `until_us`."""
 
     frame: int
+    release_us: int
     from_us: int
-    until_us: int
+    until_us: int | None
+    """None: it is not known yet."""
     used_us: int
     """When its last use ended: lingering counts from there."""
-    graphs: list[str] = field(default_factory=list)
+    graphs: tuple[str, ...] = ()
     is_span: bool = False
     """It is known to be awake; otherwise it may have to be woken first."""
 
-    def lingers_until_us(self, standby: Standby) -> int:
-        """Until when it is awake, if nothing else uses it."""
-        return max(self.until_us, self.used_us + (standby.linger_us or 0))
+
+def _begins(kept: Kept) -> tuple[int, int, int]:
+    return (kept.from_us, kept.release_us, kept.frame)
+
+
+class StandbyMeter:
+    """Charges one resource for staying awake, idling and sleeping: every moment once, as soon as it is known whose.
+
+    What keeps it awake, and who woke it, is told in any order, up to a time that only rises: `settle` says that all
+    has been told that begins before. Where several keep it awake, a moment belongs to the one that began first.
+    """
+
+    def __init__(self, name: str, standby: Standby, now_us: int, *, awake_until_us: int | None = None) -> None:
+        """`awake_until_us`: until when it is awake at the start if nothing uses it; None: it sleeps."""
+        self.now_us = now_us
+        """Up to where it is charged: no later entry begins before."""
+        self.lasts_us = now_us
+        """Until when it is awake, if nothing else uses it, as far as it is charged."""
+        self._name = name
+        self._standby = standby
+        self._sleeps = standby.linger_us is not None
+        self._awake_us = (now_us if awake_until_us is None else awake_until_us) if self._sleeps else FOREVER_US
+        """Until when it is awake, if nothing uses it; then it sleeps."""
+        self._last_of: tuple[int | None, tuple[str, ...]] = (None, ())
+        """The frame that used it last, and its graphs."""
+        self._kept: list[Kept] = []
+        """What is not charged yet, in the order in which it begins."""
+        self._wakes_us: list[int] = []
+        """When it was woken, as far as it still matters."""
+
+    def keep(self, kept: Kept) -> None:
+        """Something keeps it awake."""
+        if self._kept and _begins(kept) < _begins(self._kept[-1]):
+            insort(self._kept, kept, key=_begins)
+        else:
+            self._kept.append(kept)
+
+    def wake(self, wake: WakeObservation, graphs: tuple[str, ...]) -> Entry:
+        """It was woken."""
+        insort(self._wakes_us, wake.at_us)
+        return Entry(
+            wake.at_us, wake.at_us, self._standby.wake_energy_nj, "wake-up", self._name, wake.frame, "", graphs
+        )
+
+    def settle(self, settled_us: int, entries: list[Entry]) -> None:
+        """All has been told that begins before that time: what is certain by that is added to `entries`."""
+        charged = 0
+        for one in self._kept:
+            until_us = one.until_us
+            if one.from_us >= settled_us or until_us is None:
+                break
+            from_us: int | None = one.from_us
+            if self._sleeps and not one.is_span and one.from_us >= self._awake_us:
+                # It sleeps: nothing to keep awake before somebody wakes it.
+                from_us = self._woken_us(one.from_us)
+                if until_us >= settled_us and (from_us is None or from_us >= settled_us):
+                    break
+            charged += 1
+            if from_us is not None and from_us <= until_us:
+                self._charge(one, from_us, until_us, entries)
+            self.lasts_us = max(self.lasts_us, until_us, one.used_us + (self._standby.linger_us or 0))
+        del self._kept[:charged]
+        known_us = min(settled_us, self._kept[0].from_us) if self._kept else settled_us
+        del self._wakes_us[: bisect_left(self._wakes_us, known_us)]
+        if known_us - self.now_us > LONGEST_IDLE_US and known_us < FOREVER_US:
+            self._idle(known_us, entries, is_whole=False)
+
+    def end(self, last_us: int, entries: list[Entry]) -> None:
+        """All has been told, and settled: the run ends then."""
+        if last_us > self.now_us:
+            self._idle(last_us, entries)
+
+    def _woken_us(self, from_us: int) -> int | None:
+        at = bisect_left(self._wakes_us, from_us)
+        return self._wakes_us[at] if at < len(self._wakes_us) else None
+
+    def _charge(self, one: Kept, from_us: int, until_us: int, entries: list[Entry]) -> None:
+        if from_us > self.now_us:
+            self._idle(from_us, entries)
+        now_us, standby = self.now_us, self._standby
+        if until_us > now_us:
+            if standby.awake_mw:
+                nj = standby.awake_mw * (until_us - now_us)
+                entries.append(Entry(now_us, until_us, nj, "awake", self._name, one.frame, "", one.graphs))
+            self.now_us = until_us
+        if standby.linger_us is not None:
+            self._awake_us = max(self._awake_us, until_us, one.used_us + standby.linger_us)
+        self._last_of = (one.frame, one.graphs)
+
+    def _idle(self, until_us: int, entries: list[Entry], *, is_whole: bool = True) -> None:
+        """Up to then nothing keeps it awake: it lingers for a while, and then sleeps.
+
+        It may go on to linger then, unless `is_whole`. Such a piece is of as many microseconds as its graphs divide, so
+        that each is charged the same for all pieces as for the whole.
+        """
+        standby, (frame, graphs) = self._standby, self._last_of
+        tail_us = min(self._awake_us, until_us)
+        if tail_us > self.now_us:
+            if not is_whole and tail_us == until_us and graphs:
+                tail_us -= (tail_us - self.now_us) % len(graphs)
+                until_us = tail_us
+            if standby.linger_mw and tail_us > self.now_us:
+                nj = standby.linger_mw * (tail_us - self.now_us)
+                entries.append(Entry(self.now_us, tail_us, nj, standby.tail, self._name, frame, "", graphs))
+            self.now_us = tail_us
+        if until_us > self.now_us:
+            if standby.asleep_mw:
+                nj = standby.asleep_mw * (until_us - self.now_us)
+                entries.append(Entry(self.now_us, until_us, nj, "asleep", self._name))
+            self.now_us = until_us
 
 
 def standby_entries(
     name: str,
     standby: Standby,
-    kept: Sequence[Kept],
-    wakes: Sequence[WakeObservation],
+    kept: Iterable[Kept],
+    wakes: Iterable[tuple[WakeObservation, tuple[str, ...]]],
     now_us: int,
     last_us: int,
     *,
     awake_until_us: int | None = None,
-) -> Iterator[Entry]:
-    """Waking up, staying awake, idling and sleeping of one resource: every moment from `now_us` to `last_us` once.
-
-    `kept` are in the order in which they begin; where they overlap, a moment belongs to the first. `awake_until_us`:
-    until when it is awake at the start if nothing uses it; None: it sleeps.
-    """
-    awake_us = now_us if awake_until_us is None else awake_until_us
-    awake_us = last_us if standby.linger_us is None else awake_us
-    before: tuple[int | None, tuple[str, ...]] = (None, ())
-    users: dict[int, tuple[str, ...]] = {}
+) -> list[Entry]:
+    """What one resource is charged from `now_us` to `last_us`, where all is known; each wake comes with its graphs."""
+    meter = StandbyMeter(name, standby, now_us, awake_until_us=awake_until_us)
+    entries = [meter.wake(wake, graphs) for wake, graphs in wakes]
     for one in kept:
-        users[one.frame] = tuple(dict.fromkeys((*users.get(one.frame, ()), *one.graphs)))
-    for wake in wakes:
-        nj, shared = standby.wake_energy_nj, users.get(wake.frame, ())
-        yield Entry(wake.at_us, wake.at_us, nj, "wake-up", name, wake.frame, "", shared)
-
-    def idle(until_us: int) -> Iterator[Entry]:
-        """From `now_us` to `until_us` without a frame: awake for a while, then asleep."""
-        tail_us = min(max(awake_us, now_us), until_us)
-        tail_nj = standby.linger_mw * (tail_us - now_us)
-        yield Entry(now_us, tail_us, tail_nj, standby.tail, name, before[0], "", before[1])
-        yield Entry(tail_us, until_us, standby.asleep_mw * (until_us - tail_us), "asleep", name)
-
-    for one in kept:
-        from_us: int | None = one.from_us
-        if not one.is_span and standby.linger_us is not None and one.from_us >= awake_us:
-            # It sleeps: nothing to keep awake before somebody wakes it.
-            from_us = min((wake.at_us for wake in wakes if wake.at_us >= one.from_us), default=None)
-        if from_us is None or from_us > one.until_us:
-            continue
-        if from_us > now_us:
-            yield from idle(from_us)
-            now_us = from_us
-        if one.until_us > now_us:
-            used_nj = standby.awake_mw * (one.until_us - now_us)
-            yield Entry(now_us, one.until_us, used_nj, "awake", name, one.frame, "", users[one.frame])
-            now_us = one.until_us
-        if standby.linger_us is not None:
-            awake_us = max(awake_us, one.lingers_until_us(standby))
-        before = (one.frame, users[one.frame])
-    yield from idle(max(now_us, last_us))
+        meter.keep(one)
+    meter.settle(FOREVER_US, entries)
+    meter.end(last_us, entries)
+    return entries

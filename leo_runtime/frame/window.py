@@ -117,6 +117,8 @@ def window_problem(
     deadlines: list[Deadline] = []
     budgets: list[AccuracyBudget] = []
     for number, (after_us, conditions) in enumerate(releases):
+        if number:
+            counted = _without_weights(counted, active[number - 1])
         names = {
             stage.name: stage.name if number == 0 else f"{stage.name}{mark}{number + 1}" for stage in active[number]
         }
@@ -127,7 +129,6 @@ def window_problem(
             _stage(stage, names[stage.name], after_us, names, gated.get(stage.name), conditions.graphs, counted)
             for stage in active[number]
         ]
-        counted = counted | {stage.name: _weightless(counted[stage.name]) for stage in active[number]}
         if number == 0:
             deadlines += usual.deadlines
             budgets += usual.accuracy_budgets
@@ -138,6 +139,8 @@ def window_problem(
     links = tuple(_links(usual.links, hardware))
     there = _There(usual, links, at_mark)
     left: list[Left] = []
+    if found.earlier:
+        counted = _without_weights(counted, active[-1])
     for number, earlier in enumerate(found.earlier, 1):
         placed = _earlier(merged, earlier, f"{mark}-{number}", counted, opens, there)
         stages += placed.stages
@@ -187,11 +190,12 @@ def round_safely(found: Found, grid_us: int) -> Found:
         )
         for one in found.earlier
     )
-    return replace(
-        found,
-        now=replace(found.now, ready_us=ready),
-        awake_until_us=tuple(sorted(entry for entry in awake if entry[1])),
-        earlier=earlier,
+    return Found(
+        replace(found.now, ready_us=ready) if ready else found.now,
+        found.outlook,
+        tuple(sorted([entry for entry in awake if entry[1]])),
+        found.chances,
+        earlier,
     )
 
 
@@ -227,9 +231,17 @@ def _counted_once(
     return share_weights([of[name] for name in dict.fromkeys(names)], modes, hardware)
 
 
-def _weightless(modes: tuple[Mode, ...]) -> tuple[Mode, ...]:
-    """The modes of a stage that was counted already."""
-    return tuple(mode.model_copy(update={"memory_bytes": 0}) if mode.memory_bytes else mode for mode in modes)
+def _without_weights(
+    counted: Mapping[str, tuple[Mode, ...]], stages: Sequence[MergedStage]
+) -> dict[str, tuple[Mode, ...]]:
+    """The modes of all stages, where these were counted already."""
+    weightless = {
+        stage.name: tuple(
+            mode.model_copy(update={"memory_bytes": 0}) if mode.memory_bytes else mode for mode in counted[stage.name]
+        )
+        for stage in stages
+    }
+    return {**counted, **weightless}
 
 
 def _stage(

@@ -6,7 +6,7 @@ import sys
 import threading
 from pathlib import Path
 
-from leo_runtime.errors import GraphError
+from leo_runtime.errors import GraphError, did_you_mean
 from leo_runtime.operators import arrays, classifiers, costs, motion, sound
 from leo_runtime.operators.definition import Operator
 from leo_runtime.operators.modules import import_for, lies_in, name_in
@@ -44,10 +44,8 @@ def find_operator(name: str) -> Operator:
         return _operators[name]
     place, _, function = name.rpartition(":")
     if not place:
-        known = ", ".join(operator.name for operator in BUILT_IN)
-        raise GraphError(
-            f"no operator is called `{name}`", hint=f"one of {known}, or your own as `package.module:function`"
-        )
+        known = did_you_mean(name, [operator.name for operator in BUILT_IN])
+        raise GraphError(f"no operator is called `{name}`", hint=f"{known}, or your own as `package.module:function`")
     folder, module = _split(place)
     with _importing:
         if folder is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,7 +17,9 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from leo_runtime.errors import RecordingError
+from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.paths import ALL, Operation, first_name, link_names, operation, scaled
+from leo_runtime.errors import InputError, RecordingError
 from leo_runtime.recordings.reader import without_path
 from leo_runtime.schema import MAX_QUANTITY, Name, Positive, Quantity, Value
 
@@ -172,3 +174,45 @@ def _mahimahi(path: Path, link: LinkFile, lasts_us: int) -> Iterator[tuple[int, 
     for start_us in range(0, max(1, lasts_us), link.step_us):
         sent = (packets(start_us + link.step_us) - packets(start_us)) * _PACKET_BYTES
         yield start_us, max(1, sent * 1_000_000 // link.step_us) if sent else None
+
+
+def changed_links(samples: Sequence[LinkSample], hardware: Hardware, changes: Sequence[str]) -> tuple[LinkSample, ...]:
+    """What `changes` (see `documents.changes`) make of samples of a hardware's links, which has been changed already.
+
+    A value takes the place of every sample's, where the link is up; a factor multiplies it; a link that was taken out
+    has none. Raises `InputError` for what no sample can be.
+    """
+    names = [name for sample in samples for name in link_names(sample.source, sample.target)]
+    for change in changes:
+        if change.startswith("without "):
+            left = {(link.source, link.target) for link in hardware.links}
+            samples = [sample for sample in samples if (sample.source, sample.target) in left]
+        path = change.removeprefix("links.")
+        link = first_name([*dict.fromkeys(names), ALL], path) if path != change else None
+        field = None if link is None else first_name(("latency_us", "bytes_per_s"), path[len(link) + 1 :])
+        if link is None or field is None:
+            continue
+        done = operation(path[len(link) + 1 + len(field) :], change)
+        meant = [link == ALL or link in link_names(sample.source, sample.target) for sample in samples]
+        samples = [
+            _changed(sample, field, done, change) if is_meant else sample
+            for sample, is_meant in zip(samples, meant, strict=True)
+        ]
+    return tuple(samples)
+
+
+def _changed(sample: LinkSample, field: str, done: Operation, change: str) -> LinkSample:
+    if sample.bytes_per_s is None:  # It is down, whatever it could do.
+        return sample
+    if done.kind == "set" and done.value is None:
+        raise InputError(
+            f"`{change}`: the recording says what {sample.source}->{sample.target} could do, which is some number",
+            hint="give a great one",
+        )
+    value = scaled(getattr(sample, field), done.factor, change) if done.kind == "scale" else done.value
+    if field == "bytes_per_s" and value < 1:
+        raise InputError(
+            f"`{change}`: {sample.source}->{sample.target} is left with {value} bytes a second at {sample.time_us} us",
+            hint=f"`without {sample.source}->{sample.target}` takes it out",
+        )
+    return sample.model_copy(update={field: value})

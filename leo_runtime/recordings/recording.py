@@ -6,7 +6,7 @@ of its format. Samples are evenly spaced from time 0 on, but those of events, ea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.workload import Stream, Workload
-from leo_runtime.errors import DocumentError, RecordingError
+from leo_runtime.errors import DocumentError, RecordingError, did_you_mean
 from leo_runtime.recordings.align import on_one_clock
 from leo_runtime.recordings.av_sound import read_av_sound
 from leo_runtime.recordings.cameras import read_folder, read_video
@@ -25,7 +25,7 @@ from leo_runtime.recordings.csv_text import read_csv
 from leo_runtime.recordings.events import newest
 from leo_runtime.recordings.from_messages import read_messages
 from leo_runtime.recordings.labels import read_labels
-from leo_runtime.recordings.links import LinkFile, read_links
+from leo_runtime.recordings.links import LinkFile, changed_links, read_links
 from leo_runtime.recordings.links import LinkSample as LinkSample
 from leo_runtime.recordings.loggers import READERS
 from leo_runtime.recordings.message_labels import read_message_labels
@@ -174,6 +174,28 @@ class Recording:
             {name: data.timing for name, data in found.items() if data.timing is not None},
         )
 
+    def with_changes(self, hardware: Hardware, changes: Sequence[str]) -> Self:
+        """The same recording with what it says of links changed as `changed` has made `hardware` of another one.
+
+        What a recording says goes before what the hardware says: without this, half the bandwidth would be none of it.
+        Raises `InputError`.
+        """
+        links = changed_links(self.manifest.links, hardware, changes)
+        if links == self.manifest.links:
+            return self
+        return replace(self, manifest=self.manifest.model_copy(update={"links": links}))
+
+    @classmethod
+    def of_nothing(cls, name: str, lasts_us: int) -> Self:
+        """A recording for workloads that read no stream: a stream of zeros, one a second, for at least so long.
+
+        What no file's name can have of the name is left out of it.
+        """
+        named = "".join("-" if c in "/\\" or not c.isprintable() else c for c in name).lstrip(".")[:100] or "run"
+        stream = RecordedStream(name="nothing", file="nothing", rate_hz=1)
+        manifest = RecordingManifest(format="leo-recording/1", name=named, source="no recording", streams=(stream,))
+        return cls(manifest, {"nothing": np.zeros(max(1, -(-lasts_us // 1_000_000)), np.float32)})
+
     @property
     def duration_us(self) -> int:
         """How long every stream lasts at least."""
@@ -224,10 +246,10 @@ class Recording:
         for stream in self.manifest.streams:
             if stream.name == name:
                 return stream
-        names = ", ".join(stream.name for stream in self.manifest.streams)
+        names = did_you_mean(name, [stream.name for stream in self.manifest.streams], "it has")
         raise RecordingError(
             f"recording `{self.manifest.name}` has no stream `{name}`",
-            hint=f"it has {names}; give another recording, or a workload that reads those",
+            hint=f"{names}; give another recording, or a workload that reads those",
         )
 
     def window(self, stream: str, end_us: int, samples: int) -> np.ndarray:

@@ -17,6 +17,7 @@ from leo_runtime.documents.workload import Workload
 from leo_runtime.progress import Progress
 from leo_runtime.recordings.recording import Recording
 from leo_runtime.replay.figures import Total
+from leo_runtime.replay.known_frames import KnownFrames
 from leo_runtime.replay.replay import FrameSink, Replay, Span, Time, replay
 from leo_runtime.replay.shared_kernels import SharedKernels
 from leo_runtime.runtime.options import RuntimeOptions
@@ -75,11 +76,15 @@ class Placing:
             return 0
         return RuntimeOptions(solver=self.policy, window_stages=self.window_stages).stages_of_windows()
 
+    def reserve_in(self, time: Time) -> int:
+        """How much of every deadline is kept free in plans, in percent."""
+        if self.reserve_percent is not None:
+            return self.reserve_percent
+        return LIVE_RESERVE_PERCENT if time == "real" else 0
+
     def solver(self, time: Time) -> Solver:
         """What answers a frame's question, or a window's."""
-        reserve_percent = self.reserve_percent
-        if reserve_percent is None:
-            reserve_percent = LIVE_RESERVE_PERCENT if time == "real" else 0
+        reserve_percent = self.reserve_in(time)
         limit_nodes = MAX_NODES if self.batch == 1 else BATCH_NODES
         policy, seed = self.policy, self.seed
 
@@ -114,36 +119,41 @@ def compare(
     time: Time,
     placing: Placing,
     *,
-    others: bool = True,
+    others: Sequence[str] | None = None,
     bar: Bar,
     sinks: Sequence[FrameSink] = (),
+    known: KnownFrames | None = None,
 ) -> Compared:
-    """Replay a case, and with `others` set other policies beside it. Raises what making a runtime raises."""
-    with bar(f"in {time} time") as progress, _runtime(case, time, placing) as runtime:
-        replayed = _replay(runtime, case, time, placing, progress, sinks)
+    """Replay a case, and other policies beside it: `others`, in the words of `beside`; none where that is empty.
+
+    `known` tells of frames of an interrupted run, which is done again in virtual time: they are not computed. Raises
+    what making a runtime raises.
+    """
+    with bar(f"in {time} time") as progress, _runtime(case, time, placing, known) as runtime:
+        replayed = _replay(runtime, case, time, placing, progress, sinks, known)
         missing = dict(runtime.missing)
         left_out = {
             f"{stage} ({variant}) on {resource}": why for (stage, resource, variant), why in runtime.left_out.items()
         }
         planning = runtime.planning if placing.stages_of_windows else None
         not_held = {name: f"{failed.last}, {failed.count} times" for name, failed in runtime.hold_failures.items()}
-    totals = (replayed.total, *(beside(case, time, placing, bar) if others else ()))
+    totals = (replayed.total, *beside(case, time, placing, others, bar))
     return Compared(replayed, missing, left_out, totals, not_held, planning)
 
 
-def beside(case: Case, time: Time, placing: Placing, bar: Bar) -> tuple[Total, ...]:
-    """The other policies in virtual time, planned as in the time given; beside a real replay also its own.
+def beside(case: Case, time: Time, placing: Placing, policies: Sequence[str] | None, bar: Bar) -> tuple[Total, ...]:
+    """These policies in virtual time, planned as in the time given; None: `POLICIES`, and the one that was replayed.
 
-    Beside a replay in batches, or in windows, there is the same policy frame by frame.
+    The one that was replayed is set beside itself where that is something else: in virtual time beside real time, and
+    frame by frame beside batches and windows. All others place frame by frame.
     """
     alone = replace(placing, window_stages=0)
-    others = [replace(alone, policy=policy) for policy in POLICIES if policy != placing.policy]
-    if placing.stages_of_windows:
-        others.insert(0, alone)
-    if placing.batch > 1:
-        others.insert(0, replace(placing, batch=1))
-    if time == "real":
-        others.insert(0, placing)
+    wanted = (placing.policy, *POLICIES) if policies is None else policies
+    others = [replace(alone, policy=policy) for policy in dict.fromkeys(wanted) if policy != placing.policy]
+    if placing.policy in wanted:
+        ways = ((time == "real", placing), (placing.batch > 1, replace(placing, batch=1)))
+        own = (*ways, (placing.stages_of_windows > 0, alone))
+        others = [*(way for is_other, way in own if is_other), *others]
     totals = []
     once = SharedKernels(case.hardware)
     try:
@@ -160,9 +170,9 @@ def beside(case: Case, time: Time, placing: Placing, bar: Bar) -> tuple[Total, .
     return tuple(totals)
 
 
-def _runtime(case: Case, time: Time, placing: Placing) -> Runtime:
+def _runtime(case: Case, time: Time, placing: Placing, known: KnownFrames | None) -> Runtime:
     if time == "virtual":
-        return _simulated(case, placing, placing.solver(time), None)
+        return _simulated(case, placing, placing.solver(time), None, known)
     return Runtime.live(
         case.workload,
         case.hardware,
@@ -172,7 +182,13 @@ def _runtime(case: Case, time: Time, placing: Placing) -> Runtime:
     )
 
 
-def _simulated(case: Case, placing: Placing, solve: Solver, backends: Mapping[str, Backend] | None) -> Runtime:
+def _simulated(
+    case: Case,
+    placing: Placing,
+    solve: Solver,
+    backends: Mapping[str, Backend] | None,
+    known: KnownFrames | None = None,
+) -> Runtime:
     return Runtime.simulated(
         case.workload,
         case.hardware,
@@ -182,11 +198,18 @@ def _simulated(case: Case, placing: Placing, solve: Solver, backends: Mapping[st
         backends=backends,
         noise=placing.noise_ppm,
         seed=placing.seed,
+        told=None if known is None else known.told,
     )
 
 
 def _replay(
-    runtime: Runtime, case: Case, time: Time, placing: Placing, progress: Progress, sinks: Sequence[FrameSink] = ()
+    runtime: Runtime,
+    case: Case,
+    time: Time,
+    placing: Placing,
+    progress: Progress,
+    sinks: Sequence[FrameSink] = (),
+    known: KnownFrames | None = None,
 ) -> Replay:
     return replay(
         runtime,
@@ -199,4 +222,5 @@ def _replay(
         changes=case.changes,
         progress=progress,
         sinks=sinks,
+        amended=None if known is None else known.amended,
     )

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-from leo_runtime.appending import Appending
 from leo_runtime.frame.entries import Entry
 from leo_runtime.frame.records import FrameResult
+from leo_runtime.replay.log_file import LogFile
 from leo_runtime.replay.log_text import (
     TOLD_BY_FRAMES,
     Lines,
@@ -24,13 +24,16 @@ from leo_runtime.replay.log_text import (
 )
 from leo_runtime.replay.replay import Replay
 
+CHECKED_EVERY = 64
+"""After so many frames it is looked whether the file is still in its place."""
+
 
 class LogWriter:
     """Writes the log as the replay goes on: what is there is whole lines, whenever the process ends."""
 
-    def __init__(self, file: Path | Appending, settings: Settings | None = None) -> None:
+    def __init__(self, file: Path | LogFile, settings: Settings | None = None) -> None:
         """Nothing is written before the replay begins."""
-        self._file = Appending(file) if isinstance(file, Path) else file
+        self._file = LogFile(file) if isinstance(file, Path) else file
         self._settings = Settings() if settings is None else settings
         self._questions = Questions() if self._settings.questions else None
         self._lines: Lines | None = None
@@ -54,6 +57,8 @@ class LogWriter:
             digest, question = self._questions.digest(ended.solved)
         self._file.write(as_bytes(question + self._lines.frame(ended, digest)))
         self.frames += 1
+        if self.frames % CHECKED_EVERY == 0:
+            self._file.require_there()
         self._nj += sum([run.nj for run in ended.stages]) + sum([send.nj for send in ended.transfers])
 
     def energy(self, entries: Sequence[Entry], _settled_us: int, /) -> None:
@@ -69,6 +74,7 @@ class LogWriter:
         """Write the line that says that the run is whole. Raises `DocumentError`."""
         assert self.frames is not None, "a replay begins before it ends"
         self._file.write(as_bytes(end_line(self.frames, self._end_us, self._nj)))
+        self._file.require_there()
 
     def __enter__(self) -> Self:
         """The writer itself."""

@@ -69,7 +69,6 @@ class Settings:
     noise_ppm: int | None = None
     reserve_percent: int | None = None
     window_stages: int = 0
-    changes: tuple[str, ...] = ()
     recording: str | None = None
     """As it was given; None: its name."""
     questions: bool = True
@@ -94,7 +93,7 @@ def run_line(begun: Replay, settings: Settings) -> str:
             "batch": begun.batch,
             **({} if begun.solver_on is None else {"charge_solver": begun.solver_on}),
             **({} if settings.questions else {"questions": False}),
-            "changes": list(settings.changes),
+            "changes": list(begun.changes),
             "recording": {"name": manifest.name, "given": given, "digest": manifest_digest(manifest)},
             "start_us": begun.span.start_us,
             "end_us": begun.span.end_us,

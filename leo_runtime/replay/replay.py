@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +10,9 @@ from typing import Any
 
 from leo_runtime.documents.workload import Workload, file_parameters
 from leo_runtime.errors import InputError, RecordingError
-from leo_runtime.frame.ledger import run_ledger
+from leo_runtime.frame.entries import Entry
 from leo_runtime.frame.records import FrameResult
+from leo_runtime.frame.running_ledger import RunningLedger
 from leo_runtime.operators import find_operator
 from leo_runtime.progress import Progress
 from leo_runtime.recordings.recording import Recording, check_links, check_streams
@@ -89,15 +90,16 @@ def replay(
     changes: Sequence[str] = (),
     progress: Progress = lambda *_: None,
     sinks: Sequence[FrameSink] = (),
+    amended: Callable[[FrameResult], FrameResult] | None = None,
 ) -> Replay:
     """Submit every frame of a span of a recording to a runtime, and wait for the last answer: its `summary` says what
     came of it. Frames are let go of when they have ended; a sink `KeptFrames` keeps them.
 
     `solver_on` names the processor that solving is charged to. So many frames as `batch` says are collected and placed
     as one (`Runtime.submit_batch`). `changes` are told to the sinks: the runtime's documents are changed already.
-    `sinks` are told of each frame when it has ended; where the replay is interrupted, also of those that had ended by
-    then. Raises `RecordingError` where the recording does not fit the workload, or the
-    span is over before any graph runs.
+    `sinks` are told of each frame when it has ended; where a replay in real time is interrupted, also of those that had
+    ended by then. `amended` gives frames what is known of them besides (`KnownFrames`). Raises `RecordingError` where
+    the recording does not fit the workload, or the span is over before any graph runs.
     """
     workload = runtime.merged.workload
     check_streams(workload, recording)
@@ -123,15 +125,17 @@ def replay(
             f"`{recording.manifest.name}`, the first one would at {first_us}",
             hint="replay more of it, or another recording",
         )
-    told = _Told(begun, sinks)
+    told = _Told(begun, sinks, amended)
     for sink in sinks:
         sink.begin(begun)
     try:
         _submit_all(runtime, begun, told, progress)
         told.ended(runtime.drain())
     except KeyboardInterrupt:
-        with suppress(Exception):  # It may have come in the middle of anything.
-            told.ended(runtime.results())
+        # In virtual time they can be had again, and in the order in which a run in one piece tells of them.
+        if time == "real":
+            with suppress(Exception):  # It may have come in the middle of anything.
+                told.ended(runtime.results())
         raise
     return told.whole()
 
@@ -186,11 +190,15 @@ def _gap_us(recording: Recording, windows: Mapping[str, int], period_us: int, en
 class _Told:
     """Tells all sinks, and the summary, of what has ended."""
 
-    def __init__(self, begun: Replay, sinks: Sequence[FrameSink]) -> None:
+    def __init__(
+        self, begun: Replay, sinks: Sequence[FrameSink], amended: Callable[[FrameResult], FrameResult] | None
+    ) -> None:
         self._begun = begun
+        self._amended = amended
         self._sinks = sinks
         self._summary = RunningSummary(begun)
-        self._frames: list[FrameResult] = []
+        graphs = {stage.name: stage.graphs for stage in begun.merged.stages}
+        self._ledger = RunningLedger(begun.hardware, graphs, solver=begun.solver_on)
         self._running: dict[int, int] = {}
         """Releases of frames that have not ended, in order."""
         self._over: dict[int, Mapping[tuple[int, str], int]] = {}
@@ -207,24 +215,29 @@ class _Told:
             self._running.pop(frame.frame, None)
             settled_us = next(iter(self._running.values()), self._last_us)
             marked = _marked(frame, self._over.pop(frame.frame, {}))
-            self._frames.append(marked)
+            if self._amended is not None:
+                marked = self._amended(marked)
             self._summary.frame(marked, settled_us)
             for sink in self._sinks:
                 sink.frame(marked, settled_us)
+            entries = self._ledger.add(marked)
+            entries += self._ledger.settle(settled_us)
+            self._energy(entries, self._ledger.settled_us)
 
     def whole(self) -> Replay:
-        begun = self._begun
-        graphs = {stage.name: stage.graphs for stage in begun.merged.stages}
-        entries = run_ledger(
-            self._frames, begun.hardware, graphs, end_us=begun.length_us, solver=begun.solver_on
-        ).entries
-        end_us = max([begun.length_us, *(entry.until_us for entry in entries)])
-        self._summary.energy(entries)
-        ended = replace(begun, summary=self._summary.whole(end_us))
+        """All has ended: tell what is left."""
+        entries, end_us = self._ledger.end(self._begun.length_us)
+        self._energy(entries, end_us)
+        ended = replace(self._begun, summary=self._summary.whole(end_us))
         for sink in self._sinks:
-            sink.energy(entries, end_us)
             sink.end(ended)
         return ended
+
+    def _energy(self, entries: Sequence[Entry], settled_us: int) -> None:
+        if entries:
+            self._summary.energy(entries)
+            for sink in self._sinks:
+                sink.energy(entries, settled_us)
 
 
 def _marked(frame: FrameResult, over: Mapping[tuple[int, str], int]) -> FrameResult:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -24,25 +25,59 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+class KnownTimes:
+    """What solving took in the part of a run that is there, to be asked for in the order in which its frames ended."""
+
+    def __init__(self, path: Path) -> None:
+        """Up to the first line that is not whole. Where there is no such file, nothing is known."""
+        self._lines = _times(path)
+        self._next = next(self._lines, None)
+
+    def of(self, frame: int) -> int | None:
+        """How long the solver of a frame took, in us: 0 where it used a plan again; None beyond what is known."""
+        if self._next is None:
+            return None
+        if self._next[0] != frame:
+            return 0
+        solve_us = self._next[1]
+        self._next = next(self._lines, None)
+        return solve_us
+
+
+def _times(path: Path) -> Iterator[tuple[int, int]]:
+    with suppress(OSError, ValueError, LookupError, TypeError, RecursionError), path.open("rb") as file:
+        for line in file:
+            data = json.loads(line)
+            if "frame" in data:
+                yield int(data["frame"]), int(data["solve_us"])
+
+
 class TimesWriter:
     """Writes the times as the replay goes on.
 
     The first line is `{"format", "began", "version", "python", "platform"}`, the last of a whole run `{"ended"}`, any
     other `{"frame", "solve_us"}`: how long its solver took. Frames that used a plan again, and waited for no solver,
-    have no line.
+    have no line. A run that goes on adds a line like the first, with `resumed` in place of `began`.
     """
 
-    def __init__(self, file: Path | Appending, clock: Callable[[], datetime] = now) -> None:
-        """Nothing is written before the replay begins."""
-        self._file = Appending(file) if isinstance(file, Path) else file
+    def __init__(self, path: Path, *, resumed: bool = False, clock: Callable[[], datetime] = now) -> None:
+        """Nothing is written before the replay begins. `resumed`: what is there stays, and is not written again."""
+        self._file = Appending(path)
         self._clock = clock
+        self._resumed = resumed
+        self._known: KnownTimes | None = None
 
     def begin(self, _begun: Replay, /) -> None:
-        """Write the first line, in place of what the file held. Raises `DocumentError` when it cannot be written."""
-        self._file.start()
+        """Write the first line. Raises `DocumentError` when it cannot be written."""
+        resumed = self._resumed and self._file.path.exists()
+        if resumed:
+            self._known = KnownTimes(self._file.path)
+            self._file.go_on()
+        else:
+            self._file.start()
         self._write(
             format="leo-times/1",
-            began=self._clock().isoformat(timespec="seconds"),
+            **{"resumed" if resumed else "began": self._clock().isoformat(timespec="seconds")},
             version=VERSION,
             python=platform.python_version(),
             platform=platform.platform(),
@@ -50,8 +85,9 @@ class TimesWriter:
 
     def frame(self, ended: FrameResult, _settled_us: int, /) -> None:
         """Write how long its solver took. Raises `DocumentError`."""
-        if ended.placement.solve_us:
-            self._write(frame=ended.frame, solve_us=ended.placement.solve_us)
+        solve_us = ended.placement.solve_us
+        if solve_us and (self._known is None or self._known.of(ended.frame) is None):
+            self._write(frame=ended.frame, solve_us=solve_us)
 
     def energy(self, entries: Sequence[Entry], settled_us: int, /) -> None:
         """Nothing: energy takes no time here."""

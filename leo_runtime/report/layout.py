@@ -32,11 +32,22 @@ def table(
     """
     every = [*rows, *([] if totals is None else [totals])]
     columns = [
-        _Column(printable(name), [printable(str(row[c])) for row in every], named, wrapped and c == len(header) - 1)
+        _Column(
+            printable(name),
+            [printable(str(row[c])) for row in every],
+            is_key=c < keys,
+            is_named=named,
+            is_wrapped=wrapped and c == len(header) - 1,
+        )
         for c, name in enumerate(header)
     ]
     coloured = red if look.is_coloured else ()
-    parts = [_lines(_fitted(block, look), totals is not None, coloured) for block in _blocks(columns, keys, look)]
+    parts = []
+    for block in _blocks(columns, keys, look):
+        has_totals = totals is not None
+        if has_totals and not any(column.cells[-1] for column in block[keys:]):
+            block, has_totals = [replace(column, cells=column.cells[:-1]) for column in block], False
+        parts.append(_lines(_fitted(block, look), has_totals, coloured))
     return "\n".join(parts)
 
 
@@ -49,6 +60,8 @@ _SHORTEST, _SHORTEST_NAME, _SHORTEST_WRAPPED = 12, 8, 24
 class _Column:
     name: str
     cells: list[str]
+    is_key: bool
+    """It names its row, also where that looks like a number."""
     is_named: bool
     """Its name may be cut."""
     is_wrapped: bool
@@ -65,8 +78,9 @@ class _Column:
     def least(self) -> int:
         """Into how many columns it goes at the least."""
         longest = max(map(room, self.cells), default=0)
-        least = longest if self.is_right else min(longest, _SHORTEST_WRAPPED if self.is_wrapped else _SHORTEST)
-        return max(least, min(room(self.name), _SHORTEST_NAME) if self.is_named else room(self.name))
+        if self.is_key or not self.is_right:
+            longest = min(longest, _SHORTEST_WRAPPED if self.is_wrapped else _SHORTEST)
+        return max(longest, min(room(self.name), _SHORTEST_NAME) if self.is_named else room(self.name))
 
 
 def _total(widths: Sequence[int]) -> int:
@@ -139,7 +153,7 @@ def _line(parts: Sequence[tuple[str, int, bool, bool]]) -> str:
 
 
 def _is_figure(text: str) -> bool:
-    return text[:1].isdigit() or text[:1] in "+-" or text == ""
+    return text[:1].isdigit() or text[:1] in "+-~" or text == ""
 
 
 def duration(microseconds: float) -> str:
@@ -150,6 +164,37 @@ def duration(microseconds: float) -> str:
     return f"{microseconds:.3g} us"
 
 
+def number(value: float, decimals: int) -> str:
+    """A number with so many decimals; one that would lose all its digits with these has two, however small it is."""
+    if value == 0 or abs(value) >= 10.0 ** (1 - decimals):
+        return f"{value:.{decimals if value else 0}f}"
+    mantissa, _, exponent = f"{value:.2g}".partition("e")
+    return f"{mantissa}e{int(exponent)}" if exponent else mantissa
+
+
 def millijoules(nanojoules: float) -> str:
-    """An energy in mJ, to a hundredth."""
-    return f"{nanojoules / 1e6:.2f}"
+    """An energy in mJ, to a hundredth; of less than a tenth two digits."""
+    return number(nanojoules / 1e6, 2)
+
+
+_ENERGY_UNITS = (("MJ", 10**15), ("kJ", 10**12), ("J", 10**9), ("mJ", 10**6), ("uJ", 10**3), ("nJ", 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Energies:
+    """How the energies of a report are written: all in one unit, so that they can be compared and summed."""
+
+    unit: str
+    unit_nj: int
+    decimals: int
+
+    @classmethod
+    def up_to(cls, greatest_nj: int) -> Energies:
+        """In the unit of which the greatest is ten or more, which is then written with five digits."""
+        unit, unit_nj = next((one for one in _ENERGY_UNITS if greatest_nj >= 10 * one[1]), _ENERGY_UNITS[-1])
+        whole_digits = len(str(greatest_nj // unit_nj))
+        return cls(unit, unit_nj, 0 if unit_nj == 1 else max(0, 5 - whole_digits))
+
+    def text(self, nj: int) -> str:
+        """An energy without its unit; of none a dash, so that it is told from a little."""
+        return number(nj / self.unit_nj, self.decimals) if nj else "-"

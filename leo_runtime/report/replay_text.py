@@ -1,87 +1,100 @@
-"""What a compared replay is shown as: text for people, or plain values for JSON."""
+"""What a compared replay is shown as: text for people."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from leo_runtime.errors import printable
 from leo_runtime.replay.compare import Compared
 from leo_runtime.replay.figures import Failure, Solving
 from leo_runtime.replay.identity import Replay
-from leo_runtime.report import tables as report
+from leo_runtime.report import replay_tables as tables
+from leo_runtime.report.layout import Energies, duration
 from leo_runtime.runtime.windows import Planning
+from leo_runtime.terminal import WIDE, Look, fill
 
 FAILURES_SHOWN = 10
 LONGEST_REASON = 300
 """How many ways to fail are shown, and how many characters of why; the log and JSON hold them whole."""
 
-OTHERS_ALONE = "other policies placed each frame as if alone; see `--solver NAME --window 30`\n"
+OTHERS_ALONE = "other policies placed each frame as if alone; see `--solver NAME --window 30`"
 """Said below the policies where the first one is placed in windows."""
 
 
-def figures(compared: Compared) -> dict[str, Any]:
-    """All figures as plain values: everything that `text` tells, but where files were written."""
-    replayed, summary = compared.replayed, compared.replayed.summary
-    return {
-        "time": replayed.time,
-        "policy": replayed.policy,
-        "workload": replayed.workload.name,
-        "hardware": replayed.hardware.name,
-        "profile": replayed.profile.name,
-        "recording": replayed.recording.manifest.name,
-        "repairs": list(replayed.recording.repairs),
-        "start_us": replayed.span.start_us,
-        "end_us": replayed.span.end_us,
-        "solver_on": replayed.solver_on,
-        "solving": None if replayed.solver_on is None else asdict(summary.solving),
-        "batch": replayed.batch,
-        "ran_together": dict(summary.ran_together),
-        "missing": dict(compared.missing),
-        "left_out": dict(compared.left_out),
-        "not_held": dict(compared.not_held),
-        "planning": None if compared.planning is None else asdict(compared.planning),
-        "waits_given_up": summary.waits_given_up,
-        "failures": [asdict(failure) for failure in summary.failures],
-        "pipelines": [asdict(line) for line in summary.pipelines],
-        "processors": [{**asdict(line), "total_nj": line.total_nj} for line in summary.processors],
-        "policies": [asdict(line) for line in compared.totals],
-    }
-
-
-def text(compared: Compared, written: Sequence[Path] = ()) -> str:
-    """The tables, what failed, and where files were written."""
-    replayed, summary = compared.replayed, compared.replayed.summary
-    instead = "; the CPU computes what it would" if replayed.time == "virtual" else ""
-    parts = [
-        _title(replayed),
-        *(f"not here: {name} ({why}){instead}\n" for name, why in compared.missing.items()),
-        *(f"not used: {what} ({_short(why)})\n" for what, why in compared.left_out.items()),
-        "\n",
-        report.pipelines_table(summary.pipelines),
-        "\n",
-        report.processors_table(summary.processors),
+def text(compared: Compared, look: Look = WIDE, written: Sequence[Path] = ()) -> str:
+    """The tables, what failed, and where files were written: lines never broken, so that they can be copied."""
+    summary = compared.replayed.summary
+    blocks = [
+        _said(_before(compared), look),
+        tables.answers_table(summary.pipelines, look),
+        tables.found_table(summary.pipelines, look),
+        *_energy(compared.replayed, look),
+        _said(_after(compared), look),
+        _policies(compared, look),
+        "".join(f"written: {path}\n" for path in written),
     ]
+    return "\n".join(block for block in blocks if block) + "\n"
+
+
+def _said(lines: Iterable[str], look: Look) -> str:
+    return "".join(fill(printable(line), look.columns, "  ") + "\n" for line in lines)
+
+
+def _before(compared: Compared) -> list[str]:
+    """What was run, and what of the machine could not be used."""
+    replayed = compared.replayed
+    instead = "; the CPU computes what it would" if replayed.time == "virtual" else ""
+    return [
+        _title(replayed),
+        *([f"changed: {', '.join(replayed.changes)}"] if replayed.changes else []),
+        *(f"not here: {name} ({why}){instead}" for name, why in compared.missing.items()),
+        *(f"not used: {what} ({_short(why)})" for what, why in compared.left_out.items()),
+    ]
+
+
+def _energies(replayed: Replay) -> Energies:
+    return Energies.up_to(replayed.summary.energy.total_nj)
+
+
+def _energy(replayed: Replay, look: Look) -> list[str]:
+    """What resources did, and what energy was used for; where nothing costs anything, there is no more to say."""
+    summary, hardware, energies = replayed.summary, replayed.hardware, _energies(replayed)
+    uses = tables.uses_table(summary.processors, energies, look)
+    if not summary.energy.total_nj:
+        return [uses]
+    processors = [*(one.name for one in hardware.processors), *(one.name for one in hardware.radios)]
+    graphs = [graph.name for graph in replayed.workload.graphs]
+    return [
+        uses,
+        tables.causes_table(summary.processors, processors, energies, look),
+        tables.shares_table(summary.energy.by_graph, graphs, energies, look),
+    ]
+
+
+def _after(compared: Compared) -> list[str]:
+    """How it went, and what went wrong."""
+    replayed, summary = compared.replayed, compared.replayed.summary
+    lines = []
     if summary.ran_together:
         ran = (f"{name} ({times} times)" for name, times in summary.ran_together.items())
-        parts.append(f"ran together: {', '.join(ran)}\n")
+        lines.append(f"ran together: {', '.join(ran)}")
     if compared.planning is not None:
-        parts.append(_planned(compared.planning))
+        lines.append(_planned(compared.planning))
     if summary.waits_given_up:
-        parts.append(f"gates that could not be waited for: {summary.waits_given_up}\n")
-    parts += [f"not kept awake: {name} ({why})\n" for name, why in compared.not_held.items()]
+        lines.append(f"gates that could not be waited for: {summary.waits_given_up}")
+    lines += [f"not kept awake: {name} ({why})" for name, why in compared.not_held.items()]
     if replayed.solver_on is not None:
-        parts.append(_charged(replayed.solver_on, summary.solving))
-    parts += [f"mended: {repair}\n" for repair in replayed.recording.repairs]
-    parts.append(_failed(summary.failures))
-    if len(compared.totals) > 1:
-        parts += ["\n", report.policies_table(compared.totals)]
-        if compared.planning is not None:
-            parts.append(OTHERS_ALONE)
-    parts += ["\n", *(f"written: {path}\n" for path in written), "\n"]
-    return "".join(parts)
+        lines.append(_charged(replayed.solver_on, summary.solving, _energies(replayed)))
+    lines += [f"mended: {repair}" for repair in replayed.recording.repairs]
+    return [*lines, *_failed(summary.failures)]
+
+
+def _policies(compared: Compared, look: Look) -> str:
+    if len(compared.totals) < 2:
+        return ""
+    shown = tables.policies_table(compared.totals, _energies(compared.replayed), look)
+    return shown if compared.planning is None else shown + _said([OTHERS_ALONE], look)
 
 
 def _planned(planning: Planning) -> str:
@@ -99,7 +112,7 @@ def _planned(planning: Planning) -> str:
     )
     parts = [f"{count} {way}" for count, way in ways if count]
     beside = [f"{count} {way}" for count, way in later if count]
-    return f"plans of windows: {', '.join(parts) or 'none'}{'; ' if beside else ''}{', '.join(beside)}\n"
+    return f"plans of windows: {', '.join(parts) or 'none'}{'; ' if beside else ''}{', '.join(beside)}"
 
 
 def _title(replayed: Replay) -> str:
@@ -108,16 +121,16 @@ def _title(replayed: Replay) -> str:
     where = "in virtual time" if replayed.time == "virtual" else "in real time, here"
     return (
         f"== {replayed.recording.manifest.name}, {seconds:g} s, on {replayed.hardware.name}, {where}; "
-        f"profile {replayed.profile.name}, placed by {replayed.policy}{collected}\n"
+        f"profile {replayed.profile.name}, placed by {replayed.policy}{collected}"
     )
 
 
-def _failed(failures: Sequence[Failure]) -> str:
+def _failed(failures: Sequence[Failure]) -> list[str]:
     """What failed, a kind of failure a line; of many the most frequent."""
-    lines = [f"failed {_times(one.count)}: {one.what}: {_short(one.why)}\n" for one in failures[:FAILURES_SHOWN]]
+    lines = [f"failed {_times(one.count)}: {one.what}: {_short(one.why)}" for one in failures[:FAILURES_SHOWN]]
     if left := failures[FAILURES_SHOWN:]:
-        lines.append(f"failed {_times(sum(one.count for one in left))} in {len(left)} other ways: see the log\n")
-    return "".join(lines)
+        lines.append(f"failed {_times(sum(one.count for one in left))} in {len(left)} other ways: see the log")
+    return lines
 
 
 def _times(count: int) -> str:
@@ -130,8 +143,8 @@ def _short(text: str) -> str:
     return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]}..."
 
 
-def _charged(solver_on: str, solving: Solving) -> str:
+def _charged(solver_on: str, solving: Solving, energies: Energies) -> str:
     return (
-        f"solver: {report.duration(solving.measured_us)} measured here, frames placed anew: {solving.placed_anew}, "
-        f"charged to {solver_on}: {report.millijoules(solving.nj)} mJ\n"
+        f"solver: {duration(solving.measured_us)} measured here, frames placed anew: {solving.placed_anew}, "
+        f"charged to {solver_on}: {energies.text(solving.nj)} {energies.unit}"
     )

@@ -8,37 +8,50 @@ from typing import TYPE_CHECKING
 
 from leo_runtime.operators import Work
 from leo_runtime.report.layout import duration as duration
-from leo_runtime.report.layout import millijoules as millijoules
+from leo_runtime.report.layout import number
 from leo_runtime.report.layout import table as table
+from leo_runtime.terminal import WIDE, Look, fill, room
 
 if TYPE_CHECKING:
     from leo_runtime.documents.profile import Cost, Measurement, Profile
     from leo_runtime.measure.bench_audio import Cell, Row
-    from leo_runtime.replay.figures import Pipeline, ProcessorUse, Total
 
 
-def profile_table(profile: Profile) -> str:
-    """What a profile knows: an entry a line, with where it comes from."""
+def profile_table(profile: Profile, look: Look = WIDE) -> str:
+    """What a profile knows: an entry a line, with where it comes from.
+
+    Where that has no room beside it, sources have numbers, and stand below.
+    """
     device = profile.device
     where = f"{device.cpu or device.machine}, {device.cores} cores" if device else "no device: published or modelled"
-    header = ("processor", "operator", "variant", "stage", "fixed us", "ns / MAC", "ns / byte", "source")
-    rows = [
-        (
-            cost.processor,
-            cost.operator,
-            cost.variant,
-            cost.holds_for or "any",
-            cost.fixed_us,
-            cost.ps_per_mac / 1000,
-            cost.ps_per_byte / 1000,
-            cost.source,
-        )
-        for cost in profile.costs
-    ]
-    return f"{profile.name}, of hardware {profile.hardware} ({where})\n\n" + table(header, rows)
+    header = ("processor", "operator", "variant", "stage", "fixed us", "ns / MAC", "ns / byte")
+
+    def rows(sources: Mapping[str, object]) -> list[tuple[object, ...]]:
+        return [
+            (
+                cost.processor,
+                cost.operator,
+                cost.variant,
+                cost.holds_for or "any",
+                cost.fixed_us,
+                f"{cost.ps_per_mac / 1000:.3f}",
+                f"{cost.ps_per_byte / 1000:.3f}",
+                sources[cost.source],
+            )
+            for cost in profile.costs
+        ]
+
+    title = fill(f"{profile.name}, of hardware {profile.hardware} ({where})", look.columns, "  ")
+    sources = list(dict.fromkeys(cost.source for cost in profile.costs))
+    whole = table((*header, "source"), rows({source: source for source in sources}))
+    if look.columns is None or max(map(room, whole.splitlines())) <= look.columns:
+        return f"{title}\n\n{whole}"
+    numbers = {source: number for number, source in enumerate(sources, 1)}
+    notes = table(("note", "source"), [(number, source) for source, number in numbers.items()], look, wrapped=True)
+    return f"{title}\n\n{table((*header, 'note'), rows(numbers), look, keys=4)}\n{notes}"
 
 
-def differences(before: Profile, after: Profile, *, as_json: bool = False) -> str:
+def differences(before: Profile, after: Profile, look: Look = WIDE, *, as_json: bool = False) -> str:
     """What is not the same in two profiles: an entry a line, with how much longer it takes on work like its own."""
     header = ("processor", "operator", "variant", "stage", "before", "after", "ratio")
     rows = []
@@ -61,7 +74,7 @@ def differences(before: Profile, after: Profile, *, as_json: bool = False) -> st
         )
         for row in rows
     ]
-    return table(header, shown) if shown else "no entry differs\n"
+    return table(header, shown, look, keys=4) if shown else "no entry differs\n"
 
 
 def _line(cost: Cost | None, macs: int) -> float | None:
@@ -71,7 +84,7 @@ def _line(cost: Cost | None, macs: int) -> float | None:
     return float(cost.measurement.median_us if cost.measurement else cost.duration_us(Work(macs, 0)))
 
 
-def measurements(profile: Profile, *, as_json: bool = False) -> str:
+def measurements(profile: Profile, look: Look = WIDE, *, as_json: bool = False) -> str:
     """What was measured: a stage on a processor a line, warm runs and the cold start apart; as JSON in us."""
     if as_json:
         plain = [
@@ -111,10 +124,10 @@ def measurements(profile: Profile, *, as_json: bool = False) -> str:
         for cost in profile.costs
         if cost.measurement is not None
     ]
-    return table(header, rows)
+    return table(header, rows, look, keys=3)
 
 
-def tuned(rows: Sequence[tuple[str, int, int]], *, as_json: bool = False) -> str:
+def tuned(rows: Sequence[tuple[str, int, int]], look: Look = WIDE, *, as_json: bool = False) -> str:
     """What a kernel and shape took before and after tuning, given in nanoseconds."""
     if as_json:
         names = ("kernel and shape", "rule_ns", "tuned_ns")
@@ -123,7 +136,7 @@ def tuned(rows: Sequence[tuple[str, int, int]], *, as_json: bool = False) -> str
         (what, f"{before_ns / 1000:.1f}", f"{after_ns / 1000:.1f}", f"{before_ns / after_ns:.2f}")
         for what, before_ns, after_ns in rows
     ]
-    return table(("kernel and shape", "rule us", "tuned us", "times as fast"), shown)
+    return table(("kernel and shape", "rule us", "tuned us", "times as fast"), shown, look)
 
 
 def _slowdown(measured: Measurement, then_us: int | None) -> str:
@@ -131,74 +144,10 @@ def _slowdown(measured: Measurement, then_us: int | None) -> str:
 
 
 def _ms(microseconds: float) -> str:
-    return f"{microseconds / 1000:.2f}"
+    return number(microseconds / 1000, 2)
 
 
-def pipelines_table(lines: Sequence[Pipeline]) -> str:
-    """What each pipeline found, and how late."""
-    found = ("pipeline", "frames", "answered", "failed", "detections", "right", "false", "labels", "missed")
-    # Of most recordings there is nothing to say.
-    has_gaps = any(one.over_gaps for one in lines)
-    header = (*found, "median ms", "p95 ms", "late", *(["over gaps"] if has_gaps else []))
-    rows = [
-        (
-            one.graph,
-            one.frames,
-            one.answered,
-            one.failed,
-            one.detections,
-            "-" if one.right is None else one.right,
-            "-" if one.false is None else one.false,
-            one.labels,
-            one.missed,
-            _ms(one.latency_median_us),
-            _ms(one.latency_p95_us),
-            one.late,
-            *([one.over_gaps] if has_gaps else []),
-        )
-        for one in lines
-    ]
-    return table(header, rows)
-
-
-def processors_table(lines: Sequence[ProcessorUse]) -> str:
-    """What each processor did, and what that cost by cause, in millijoules."""
-    causes = list(dict.fromkeys(cause for one in lines for cause in one.nj))
-    header = ("processor", "runs", "busy s", "wake-ups", "energy mJ", *(f"{cause} mJ" for cause in causes))
-    rows = [
-        (
-            one.name,
-            one.runs,
-            f"{one.busy_us / 1e6:.2f}",
-            one.wake_ups,
-            millijoules(one.total_nj),
-            *(millijoules(one.nj.get(cause, 0)) for cause in causes),
-        )
-        for one in lines
-    ]
-    return table(header, rows)
-
-
-def policies_table(lines: Sequence[Total]) -> str:
-    """Policies side by side: energy, and what it is of the first one's; answers that came late, and that never came."""
-    first_nj = next((one.nj for one in lines if one.nj), 0)
-    header = ("policy", "time", "energy mJ", "of the first", "late", "failed", "answers due")
-    rows = [
-        (
-            one.policy,
-            one.time,
-            millijoules(one.nj),
-            f"{one.nj / first_nj:.2f}x" if first_nj else "",
-            one.late,
-            one.failed,
-            one.answers,
-        )
-        for one in lines
-    ]
-    return table(header, rows)
-
-
-def audio_bench(rows: tuple[Row, ...], published: Mapping[str, tuple[float, ...]]) -> str:
+def audio_bench(rows: tuple[Row, ...], published: Mapping[str, tuple[float, ...]], look: Look = WIDE) -> str:
     """The rows for reading: time and spread, then how many times as fast as one CPU thread, here and as published."""
     base = next(row for row in rows if row.processor == "CPU").cells
     lines = []
@@ -210,11 +159,12 @@ def audio_bench(rows: tuple[Row, ...], published: Mapping[str, tuple[float, ...]
         )
     header = ("processor", "GMM full pipeline", "GMM model only", "DNN full pipeline", "DNN model only")
     runs = max((cell.runs for row in rows for cell in row.cells if cell is not None), default=0)
-    return table(header, lines) + (
-        f"\nMedian of {runs} runs, half the distance between quartiles, times as fast as one CPU thread here (negative:"
-        "\nas slow), and in brackets the same as published for a Snapdragon 800 (Georgiev et al., MobiSys 2017)."
-        "\n~ simulated: a model's time, not this machine's; it is not comparable with the measured rows.\n"
+    notes = (
+        f"Median of {runs} runs, half the distance between quartiles, times as fast as one CPU thread here (negative: "
+        "as slow), and in brackets the same as published for a Snapdragon 800 (Georgiev et al., MobiSys 2017).",
+        "~ simulated: a model's time, not this machine's; it is not comparable with the measured rows.",
     )
+    return "\n".join([table(header, lines, look), *(fill(note, look.columns) for note in notes)]) + "\n"
 
 
 def _cell_text(cell: Cell | None, base: Cell | None, *, simulated: bool) -> str:

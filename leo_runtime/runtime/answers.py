@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from leo_runtime.dispatch.events import FrameDone, StageRecord
-from leo_runtime.documents.workload import Stage, TaskGraph
+from leo_runtime.dispatch.events import StageRecord
+from leo_runtime.documents.workload import Stage, TaskGraph, in_order
 from leo_runtime.errors import GraphError
-from leo_runtime.frame.batch import Job, collected_deadline_us
+from leo_runtime.frame.batch import collected_deadline_us
 from leo_runtime.frame.lower import MergedWorkload
 from leo_runtime.frame.records import GraphResult, Outcome
+from leo_runtime.frozen import maker
 from leo_runtime.operators import find_operator
 
 if TYPE_CHECKING:
@@ -20,31 +22,56 @@ if TYPE_CHECKING:
     """Outputs of one frame, by merged stage."""
 
 
+_graph_result = maker(GraphResult)
+
+
 def due_us(graph: TaskGraph, releases_us: tuple[int, ...]) -> int:
     """When the answers of a graph are due, on the run's clock."""
     return releases_us[-1] + collected_deadline_us(graph, len(releases_us))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """What is the same of a graph in every frame."""
+
+    graph: TaskGraph
+    in_order: tuple[Stage, ...]
+    """Its stages, each after what it reads and waits for."""
+    names: Mapping[str, str]
+    """The merged stage of each."""
+    outputs: tuple[str, ...]
+    """What is due."""
+    wanted: tuple[str, ...]
+    """Whose outputs a result has: those, and what decides."""
+
+    @staticmethod
+    def of(graph: TaskGraph, merged: MergedWorkload) -> Asked:
+        """Of a graph of the workload."""
+        names = {stage.name: merged.names[graph.name, stage.name] for stage in graph.stages}
+        outputs = graph.outputs()
+        wanted = dict.fromkeys((*outputs, *([graph.decision.stage] if graph.decision else [])))
+        return Asked(graph, tuple(in_order(graph)), names, outputs, tuple(wanted))
+
+
 def graph_result(
-    graph: TaskGraph,
-    in_order: Collection[Stage],
-    merged: MergedWorkload,
+    asked: Asked,
+    last: Mapping[str, StageRecord],
     releases_us: tuple[int, ...],
     number: int,
-    done: FrameDone,
-    jobs: Mapping[str, Job],
+    frame: int,
     values: Values | None,
 ) -> GraphResult:
-    """What a graph found in the frame of that number in its batch; `values` are None where nothing is computed."""
-    names = {stage.name: merged.names[graph.name, stage.name] for stage in graph.stages}
-    last: dict[str, StageRecord] = {}  # The last attempt at each stage.
-    for record in done.stages:
-        job = jobs[record.stage]
-        if number in job.frames:
-            last[job.stage] = record
+    """What a graph found in the frame of that number in its batch; `values` are None where nothing is computed.
+
+    `last` is what became of the last attempt at each of that frame's merged stages.
+    """
+    graph, names = asked.graph, asked.names
     own = {stage: last[name] for stage, name in names.items()}
-    removed = _removed(in_order, own)
-    outputs = graph.outputs()
+    deadline_us = due_us(graph, releases_us)
+    if values is None and _all_ran(own.values()):
+        end_us = max([own[stage].end_us for stage in asked.outputs])
+        return _graph_result(graph.name, frame, releases_us[number], deadline_us, end_us, "done", None, {}, number)
+    removed = _removed(asked.in_order, own)
 
     def outcome_of(stage: str) -> Outcome:
         if stage in removed:
@@ -54,25 +81,33 @@ def graph_result(
         # What failed for one frame of a batch has no output there, and what reads that was cancelled.
         return "done" if names[stage] in values else "failed"
 
-    outcomes = [outcome_of(stage) for stage in outputs]
-    outcome: Outcome = "failed" if "failed" in outcomes else "done" if "done" in outcomes else "cancelled"
-    wanted = dict.fromkeys((*outputs, *([graph.decision.stage] if graph.decision else [])))
-    found = {
-        stage: values[names[stage]]
-        for stage in wanted
-        if values is not None and stage not in removed and own[stage].outcome == "done" and names[stage] in values
-    }
-    return GraphResult(
-        graph=graph.name,
-        frame=done.frame,
-        release_us=releases_us[number],
-        deadline_us=due_us(graph, releases_us),
-        end_us=max(removed.get(stage, own[stage].end_us) for stage in outputs),
-        outcome=outcome,
-        label=_label(graph, found),
-        outputs=found,
-        number=number,
+    outcomes = [outcome_of(stage) for stage in asked.outputs]
+    found: dict[str, np.ndarray] = {}
+    if values is not None:
+        found = {
+            stage: values[names[stage]]
+            for stage in asked.wanted
+            if stage not in removed and own[stage].outcome == "done" and names[stage] in values
+        }
+    return _graph_result(
+        graph.name,
+        frame,
+        releases_us[number],
+        deadline_us,
+        max([removed.get(stage, own[stage].end_us) for stage in asked.outputs]),
+        "failed" if "failed" in outcomes else "done" if "done" in outcomes else "cancelled",
+        _label(graph, found),
+        found,
+        number,
     )
+
+
+def _all_ran(records: Collection[StageRecord]) -> bool:
+    """Whether all came to their end, and no gate closed."""
+    for record in records:
+        if record.outcome != "done" or (record.report is not None and not record.report.opened):
+            return False
+    return True
 
 
 def check_decision(graph: TaskGraph, merged: MergedWorkload) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import TaskGraph, Workload
-from leo_runtime.errors import InputError
+from leo_runtime.errors import InputError, did_you_mean
 from leo_runtime.frame.conditions import LinkNow
 from leo_runtime.frame.lower import MergedStage
 from leo_runtime.schema import MAX_QUANTITY
@@ -118,7 +118,7 @@ def require_processor(hardware: Hardware, name: object, what: str | None = None)
         raise InputError(
             f"{f'{what}, and' if what else f'no processor is called `{name}`:'} hardware `{hardware.name}` has no such "
             "processor",
-            hint=f"it has {', '.join(known)}",
+            hint=did_you_mean(name, known, "it has"),
         )
 
 
@@ -217,7 +217,8 @@ def named_graphs(workload: Workload, graphs: object) -> tuple[str, ...]:
     for number, name in enumerate(wanted):
         if name not in known:
             raise InputError(
-                f"no graph of workload `{workload.name}` is called `{name}`", hint=f"it has {', '.join(known)}"
+                f"no graph of workload `{workload.name}` is called `{name}`",
+                hint=did_you_mean(name, known, "it has"),
             )
         if name in wanted[:number]:
             raise InputError(f"`graphs` names `{name}` twice", hint="a frame answers each graph once")

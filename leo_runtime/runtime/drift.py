@@ -41,18 +41,20 @@ class Drift:
     """Estimates of every mode that has run, and the factors that plans use."""
 
     def __init__(self) -> None:
-        self._ratios: dict[Key, deque[int]] = {}
-        self._runs: dict[Key, int] = {}
+        self._seen: dict[Key, _Seen] = {}
         self._factors: dict[Key, int] = {}
 
     def observe(self, key: Key, planned_us: int, real_us: int) -> None:
         """Take note of one run. `planned_us` is what the profile says, at least 1."""
-        self._ratios.setdefault(key, deque(maxlen=WINDOW)).append(real_us * ONE // planned_us)
-        self._runs[key] = self._runs.get(key, 0) + 1
+        seen = self._seen.get(key)
+        if seen is None:
+            seen = self._seen[key] = _Seen()
+        seen.runs += 1
+        seen.ratios_ppm.append(real_us * ONE // planned_us)
 
     def estimates(self) -> tuple[Estimate, ...]:
         """Every mode that has run, by stage, variant and resource."""
-        return tuple(Estimate(*key, self._runs[key], _median(self._ratios[key])) for key in sorted(self._ratios))
+        return tuple(Estimate(*key, seen.runs, seen.median_ppm()) for key, seen in sorted(self._seen.items()))
 
     def factor_ppm(self, key: Key) -> int:
         """What planned durations of a mode are to be multiplied with, as of the last `settle`."""
@@ -61,16 +63,26 @@ class Drift:
     def settle(self) -> bool:
         """Bring the factors up to date where they are more than `STEP_PPM` off; True if any has changed."""
         changed = False
-        for key in sorted(self._ratios):
-            if self._runs[key] < SETTLED:
+        for key, seen in self._seen.items():
+            if seen.runs < SETTLED:
                 continue
-            ratio, factor = max(1, _median(self._ratios[key])), self.factor_ppm(key)
+            ratio, factor = max(1, seen.median_ppm()), self.factor_ppm(key)
             if abs(ratio - factor) * ONE > STEP_PPM * factor:
                 self._factors[key] = ratio
                 changed = True
         return changed
 
 
-def _median(values: deque[int]) -> int:
-    """The middle value, the lower one of two."""
-    return sorted(values)[(len(values) - 1) // 2]
+class _Seen:
+    """The runs of one mode."""
+
+    __slots__ = ("ratios_ppm", "runs")
+
+    def __init__(self) -> None:
+        self.ratios_ppm: deque[int] = deque(maxlen=WINDOW)
+        """Of the last of them."""
+        self.runs = 0
+
+    def median_ppm(self) -> int:
+        """The middle ratio, the lower one of two."""
+        return sorted(self.ratios_ppm)[(len(self.ratios_ppm) - 1) // 2]

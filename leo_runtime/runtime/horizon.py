@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from leo_runtime.dispatch.dispatcher import Dispatcher
 from leo_runtime.dispatch.events import FrameDone
 from leo_runtime.dispatch.left import LeftOver
 from leo_runtime.documents.problem import Placement
@@ -32,19 +31,17 @@ class Horizon:
         self,
         merged: MergedWorkload,
         windows: WindowPlanner,
-        linger_us: Mapping[str, int | None],
         most_stages: int,
         gates_file: Path | None = None,
     ) -> None:
         """A window has at most so many stages, unless the release at hand has more.
 
-        `linger_us` of every processor and radio. `gates_file` is where it is kept what gates did: it is read where it
+        `gates_file` is where it is kept what gates did: it is read where it
         is there, and written by `close`. Raises `DocumentError` for one that is damaged or of another workload, and
         `InputError` where it could not be written.
         """
         self._merged = merged
         self._windows = windows
-        self._linger_us = linger_us
         self._grid_us = grid_us(merged.workload)
         # Later releases would decide when a window ends, and the last end is what this criterion is about.
         only_one = "makespan" in merged.workload.objective
@@ -63,10 +60,13 @@ class Horizon:
 
     def observe(self, done: FrameDone, jobs: Mapping[str, Job]) -> None:
         """Take note of what gates did in a frame that ended."""
+        gates = self._chances.gates
+        if not gates:
+            return
         opened = {}
         for record in done.stages:
             job = jobs[record.stage]
-            if record.outcome == "done" and record.report is not None and len(job.frames) == 1:
+            if job.stage in gates and record.outcome == "done" and record.report is not None and len(job.frames) == 1:
                 opened[job.stage] = record.report.opened
         self._chances.observe(opened)
 
@@ -76,30 +76,24 @@ class Horizon:
 
     def found(
         self,
-        dispatcher: Dispatcher,
         now: Conditions,
+        awake_until_us: tuple[tuple[str, int], ...],
         left: Sequence[LeftOver],
         graphs: Mapping[int, tuple[str, ...]],
         release_us: int,
-        now_us: int,
         chances: Chances,
     ) -> Found:
-        """What a release finds and foresees, after it was noted. The dispatcher is locked meanwhile.
+        """What a release finds and foresees, after it was noted.
 
-        `now` is what it finds without what waits of the frames `left`; `graphs` are those of each of them.
+        `now` and `awake_until_us` (`MachineNow`) are what it finds without what waits of the frames `left`; `graphs`
+        are those of each of them.
         """
-        again = [one.frame for one in left]
-        awake = tuple(
-            (name, awake_until_us(dispatcher, name, linger, now_us, again) - release_us)
-            for name, linger in self._linger_us.items()
-            if linger is not None and name not in now.asleep and name not in now.lost
-        )
         found = Found(
             now,
             self._foresight.outlook(release_us, now.graphs),
-            tuple((name, until_us) for name, until_us in awake if until_us > 0),
+            tuple([entry for entry in awake_until_us if entry[0] not in now.lost]),
             chances,
-            tuple(self._earlier(one, graphs[one.frame]) for one in left),
+            tuple([self._earlier(one, graphs[one.frame]) for one in left]),
         )
         return round_safely(found, self._grid_us)
 
@@ -144,17 +138,3 @@ def _kept(gates_file: Path, workload: str) -> GateHistories | None:
             hint="give each workload a `gates_file` of its own, or remove this one",
         )
     return known
-
-
-def awake_until_us(
-    dispatcher: Dispatcher, resource: str, linger_us: int, now_us: int, without: Collection[int] = ()
-) -> int:
-    """Until when a resource that does not sleep stays awake, if nothing new uses it. On the run's clock.
-
-    What waits of the frames `without` does not use it either.
-    """
-    busy_us = max(dispatcher.lanes_ready_us(resource, now_us, without))
-    if busy_us > now_us:
-        return busy_us + linger_us
-    used_us = dispatcher.used_until_us(resource)
-    return max(0 if used_us is None else used_us + linger_us, dispatcher.waking_until_us(resource) or 0)

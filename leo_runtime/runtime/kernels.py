@@ -26,8 +26,16 @@ from leo_runtime.frame.lower import MergedStage, MergedWorkload
 from leo_runtime.schema import MAX_QUANTITY
 from leo_runtime.values import whole
 
+_OPEN, _CLOSED = RunReport(), RunReport(opened=False)
+"""What a run tells that nothing computes."""
+
 _Call = Callable[[list[np.ndarray]], tuple[np.ndarray, int | None, int | None]]
 """A kernel: its output, and what the device measured of it, in us and nJ."""
+
+
+Told = Callable[[int, str], bool | None]
+"""By frame and stage: whether a gate is known to open, and True for any other stage that is known to run well, which is
+then not computed; None where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +67,7 @@ class Kernels:
         allow_nonfinite: bool = False,
         computes: bool = True,
         seed: int = 0,
+        told: Told | None = None,
     ) -> None:
         """`prices` say how long a stage of a batch should take that had fewer frames to compute than planned.
 
@@ -66,11 +75,17 @@ class Kernels:
         all lanes. An output that is not finite fails its stage, unless `allow_nonfinite` lets it pass.
 
         Stages that only cost, and without `computes` all stages, have no kernel: they give zeros, and of a gate ones
-        where it opens, which is drawn from `seed` by its stated chance.
+        where it opens, which is drawn from `seed` by its stated chance. What `told` knows of gives no output.
         """
         self.computes = computes
+        self._told = told
         self._seed = seed
         self._stages = {stage.name: stage for stage in merged.stages}
+        self._only_cost = frozenset(
+            stage.name for stage in merged.stages if not computes or stage.bound.operator.only_costs
+        )
+        self._stand_ins: dict[tuple[str, bool], np.ndarray] = {}
+        """Their outputs, by whether they open."""
         self._streams = {stream.name: stream for stream in merged.workload.streams}
         self._backends = backends
         self._prices = prices
@@ -105,9 +120,13 @@ class Kernels:
         flight = self._flights.get(order.frame)
         if flight is None:  # The frame has ended without it.
             return Computed()
+        if self._told is not None and (opened := self._told(order.frame, order.stage)) is not None:
+            return Computed(RunReport(opened))
         job = flight.jobs[order.stage]
         stage = self._stages[job.stage]
-        only_costs = self._only_costs(stage)
+        only_costs = stage.name in self._only_cost
+        if only_costs and len(job.frames) == 1:
+            return self._stands_in(flight, stage, job.frames[0])
         kernel = None if only_costs else self._load(stage.name, order.resource, order.variant, order.lane)
         wanted = [number for number in job.frames if len(job.frames) == 1 or _is_wanted(flight, stage, number)]
         outputs: dict[int, np.ndarray] = {}
@@ -136,7 +155,7 @@ class Kernels:
             started_us=started_us,
             device_us=_sum([us for us, _ in devices]),
             device_nj=_sum([nj for _, nj in devices]),
-            error=_each_once(errors),
+            error=_each_once(errors) if errors else "",
         )
         absent = {number for number in job.frames if number not in outputs}
         if not absent:
@@ -153,7 +172,8 @@ class Kernels:
         flight = self._flights.get(order.frame)
         if flight is not None:
             stage = flight.jobs[order.stage].stage
-            flight.values.update({(stage, number): output for number, output in outputs.items()})
+            for number, output in outputs.items():
+                flight.values[stage, number] = output
 
     def hand_over(self, frame: int, stage: str, target: str) -> None:
         """Copy an output to where `target` reads it. What fails is told to the stages that read it there."""
@@ -171,11 +191,9 @@ class Kernels:
                         raise
                     flight.copies[job.stage, number, target] = error
 
-    def end(self, frame: int) -> tuple[dict[str, np.ndarray], ...]:
-        """Forget a frame. Returns its `outputs`."""
-        found = self.outputs(frame)
+    def end(self, frame: int) -> None:
+        """Forget a frame."""
         del self._flights[frame]
-        return found
 
     def outputs(self, frame: int) -> tuple[dict[str, np.ndarray], ...]:
         """The outputs of the stages that ran, by stage, for each frame of a batch."""
@@ -187,7 +205,7 @@ class Kernels:
 
     def load(self, stage: str, resource: str, variant: str) -> None:
         """Load a kernel, which is then there when a frame needs it. Raises whatever loading it raises."""
-        if not self._only_costs(self._stages[stage]):
+        if stage not in self._only_cost:
             self._load(stage, resource, variant, 0)
 
     def warm(self, stage: str, resource: str, variant: str) -> None:
@@ -204,13 +222,19 @@ class Kernels:
             with _exceptions_only():
                 kernel(zeros)
 
-    def _only_costs(self, stage: MergedStage) -> bool:
-        return not self.computes or stage.bound.operator.only_costs
+    def _stands_in(self, flight: _Flight, stage: MergedStage, number: int) -> Computed:
+        """What a stage that nothing computes gives in one frame."""
+        output = self._stand_in(flight, stage, number)
+        opened = not stage.bound.is_gate or _is_positive(output)
+        return Computed(_OPEN if opened else _CLOSED, {number: output})
 
     def _stand_in(self, flight: _Flight, stage: MergedStage, number: int) -> np.ndarray:
         """The output of a stage that nothing computes, in one frame."""
         opens = stage.bound.is_gate and drawn(self._seed, stage, flight.releases_us[number])
-        return _full(stage.bound.output_shape, 1.0 if opens else 0.0)
+        output = self._stand_ins.get((stage.name, opens))
+        if output is None:
+            output = self._stand_ins[stage.name, opens] = _full(stage.bound.output_shape, 1.0 if opens else 0.0)
+        return output
 
     def _load(self, stage: str, resource: str, variant: str, lane: int) -> _Call:
         key = (stage, resource, variant, 0 if self._lanes is None else lane)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from leo_runtime.dispatch.events import FrameDone, SpanRecord, StageRecord
+from leo_runtime.dispatch.events import FrameDone, SendRecord, SpanRecord, StageRecord
 from leo_runtime.dispatch.plan import Plan
 from leo_runtime.documents.problem import Mode, Placement
-from leo_runtime.documents.workload import TaskGraph, in_order
-from leo_runtime.frame.batch import FramePrices, Job
+from leo_runtime.documents.workload import TaskGraph
+from leo_runtime.frame.batch import FramePrices
 from leo_runtime.frame.lower import MergedWorkload
 from leo_runtime.frame.records import (
     FrameResult,
@@ -21,7 +21,8 @@ from leo_runtime.frame.records import (
     TransferObservation,
     WakeObservation,
 )
-from leo_runtime.runtime.answers import due_us, graph_result
+from leo_runtime.frozen import maker
+from leo_runtime.runtime.answers import Asked, due_us, graph_result
 from leo_runtime.runtime.drift import Key
 
 if TYPE_CHECKING:
@@ -29,6 +30,17 @@ if TYPE_CHECKING:
 
     Values = Sequence[Mapping[str, np.ndarray]]
     """Outputs by merged stage, for each frame of a batch."""
+
+
+Lasted = tuple[Key, int, int]
+"""A run that computed something: its mode, and how long it takes by the profile and really took, in us."""
+
+# A result is many values, and there are many results.
+_frame_result = maker(FrameResult)
+_stage = maker(StageObservation)
+_transfer = maker(TransferObservation)
+_span = maker(SpanObservation)
+_wake = maker(WakeObservation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +53,6 @@ class Submitted:
     graphs: tuple[TaskGraph, ...]
     plan: Plan
     solved: Solved
-
-    def job(self, record: StageRecord) -> Job:
-        """What a run of it computes."""
-        return self.plan.jobs[record.stage]
 
 
 class Results:
@@ -62,91 +70,105 @@ class Results:
 
         `device_clocks` are those whose kernels' own times mean anything; None: all.
         """
-        self._merged = merged
         self._prices = prices
         self._simulated = frozenset(simulated)
         self._device_clocks = None if device_clocks is None else frozenset(device_clocks)
-        self._in_order = {graph.name: in_order(graph) for graph in merged.workload.graphs}
+        self._alone: dict[Key, Mode] = {}
+        self._asked = {graph.name: Asked.of(graph, merged) for graph in merged.workload.graphs}
         self._gates = frozenset(stage.name for stage in merged.stages if stage.bound.is_gate)
 
-    def of(self, submitted: Submitted, done: FrameDone, values: Values | None) -> FrameResult:
-        """The result of a frame that ended; `values` are None where nothing is computed."""
-        releases_us, plan = submitted.releases_us, submitted.plan
-        return FrameResult(
-            frame=done.frame,
-            release_us=releases_us[-1],
-            placement=plan.placement,
-            stages=tuple(self._observed(submitted, record) for record in done.stages),
-            transfers=_transfers(done),
+    def of(
+        self, submitted: Submitted, done: FrameDone, values: Values | None
+    ) -> tuple[FrameResult, tuple[Lasted, ...]]:
+        """The result of a frame that ended, and how long its runs lasted; `values` are None where nothing is computed.
+
+        What failed has no say in how long a mode takes, nor has what had nothing to do.
+        """
+        jobs, frame, release_us = submitted.plan.jobs, done.frame, submitted.releases_us[-1]
+        stages: list[StageObservation] = []
+        lasted: list[Lasted] = []
+        # Of several attempts at a stage the last one, in each frame.
+        last: list[dict[str, StageRecord]] = [{} for _ in submitted.releases_us]
+        for record in done.stages:
+            job, report = jobs[record.stage], record.report
+            frames = len(job.frames) if report is None or report.frames is None else report.frames
+            key = (job.stage, record.variant, record.resource)
+            profiled = self._profiled(key, frames or 1)
+            opened = report.opened if report is not None and job.stage in self._gates else None
+            stages.append(self._observed(frame, record, profiled, opened))
+            if frames and record.outcome == "done":
+                lasted.append((key, profiled.duration_us, record.end_us - record.start_us))
+            for number in job.frames:
+                last[number][job.stage] = record
+        result = _frame_result(
+            frame=frame,
+            release_us=release_us,
+            placement=submitted.plan.placement,
+            stages=tuple(stages),
+            transfers=tuple([_sent(frame, send) for send in done.sends]),
             skipped=done.skipped,
             graphs=tuple(
-                graph_result(
-                    graph,
-                    self._in_order[graph.name],
-                    self._merged,
-                    releases_us,
-                    number,
-                    done,
-                    plan.jobs,
-                    None if values is None else values[number],
-                )
-                for number in range(len(releases_us))
-                for graph in submitted.graphs
+                [
+                    graph_result(
+                        self._asked[graph.name],
+                        records,
+                        submitted.releases_us,
+                        number,
+                        frame,
+                        None if values is None else values[number],
+                    )
+                    for number, records in enumerate(last)
+                    for graph in submitted.graphs
+                ]
             ),
-            wakes=tuple(WakeObservation(done.frame, resource, at_us) for resource, at_us in done.wakes),
-            jobs=plan.jobs,
-            spans=None if done.spans is None else tuple(_span(done.frame, span) for span in done.spans),
+            wakes=tuple([_wake(frame, resource, at_us) for resource, at_us in done.wakes]),
+            jobs=jobs,
+            spans=None if done.spans is None else tuple([_kept_awake(frame, span) for span in done.spans]),
             waits_given_up=done.waits_given_up,
-            admitted_us=None if done.admitted_us == releases_us[-1] else done.admitted_us,
+            admitted_us=None if done.admitted_us == release_us else done.admitted_us,
             solved=submitted.solved,
         )
+        return result, tuple(lasted)
 
-    def lasted(self, submitted: Submitted, done: FrameDone) -> Iterator[tuple[Key, int, int]]:
-        """Of every run that computed something: its mode, and how long it takes by the profile and really took, in us.
+    def _profiled(self, key: Key, frames: int) -> Mode:
+        """A mode as the profile has it, for so many frames."""
+        if frames > 1:
+            return self._prices.mode(*key, frames)
+        mode = self._alone.get(key)
+        if mode is None:
+            mode = self._alone[key] = self._prices.mode(*key, 1)
+        return mode
 
-        A mode is its stage, variant and resource.
-        """
-        for record in done.stages:
-            if record.outcome == "done" and self._frames(submitted, record):
-                key = (submitted.job(record).stage, record.variant, record.resource)
-                yield key, self._profiled(submitted, record).duration_us, _lasted_us(record)
-
-    def _observed(self, submitted: Submitted, record: StageRecord) -> StageObservation:
-        report = record.report
-        clocked = report is not None and (self._device_clocks is None or record.resource in self._device_clocks)
-        device_us = report.device_us if report is not None and clocked else None
-        device_nj = report.device_nj if report is not None and record.resource not in self._simulated else None
-        lasted_us = _lasted_us(record) if device_us is None else device_us
-        return StageObservation(
-            frame=submitted.frame,
-            stage=record.stage,
-            resource=record.resource,
-            variant=record.variant,
-            lane=record.lane,
-            outcome=record.outcome,
-            planned_start_us=record.planned_start_us,
-            planned_end_us=record.planned_end_us,
-            start_us=record.start_us,
-            end_us=record.end_us,
-            expected_us=record.mode.duration_us,
-            expected_nj=record.mode.energy_nj,
-            device_us=device_us,
-            nj=energy_nj(self._profiled(submitted, record), lasted_us) if device_nj is None else device_nj,
-            energy_from="modelled" if device_nj is None else "measured",
-            error=record.error or ("" if report is None else report.error),
-            opened=None if report is None or submitted.job(record).stage not in self._gates else report.opened,
+    def _observed(self, frame: int, record: StageRecord, profiled: Mode, opened: bool | None) -> StageObservation:
+        """`profiled` is the mode of the run as the profile has it, for as many frames as it was of."""
+        report, resource = record.report, record.resource
+        lasted_us, device_us, device_nj, error = record.end_us - record.start_us, None, None, record.error
+        if report is not None:
+            if self._device_clocks is None or resource in self._device_clocks:
+                device_us = report.device_us
+            if resource not in self._simulated:
+                device_nj = report.device_nj
+            error = error or report.error
+        mode = record.mode
+        return _stage(
+            frame,
+            record.stage,
+            resource,
+            record.variant,
+            record.lane,
+            record.outcome,
+            record.planned_start_us,
+            record.planned_end_us,
+            record.start_us,
+            record.end_us,
+            mode.duration_us,
+            mode.energy_nj,
+            device_us,
+            energy_nj(profiled, lasted_us if device_us is None else device_us) if device_nj is None else device_nj,
+            "modelled" if device_nj is None else "measured",
+            error,
+            opened,
         )
-
-    def _frames(self, submitted: Submitted, record: StageRecord) -> int:
-        """Of how many frames of its batch a run was."""
-        report = record.report
-        planned = len(submitted.job(record).frames)
-        return planned if report is None or report.frames is None else report.frames
-
-    def _profiled(self, submitted: Submitted, record: StageRecord) -> Mode:
-        """The mode of a run as the profile has it, for as many frames as it was of."""
-        frames = max(1, self._frames(submitted, record))
-        return self._prices.mode(submitted.job(record).stage, record.variant, record.resource, frames)
 
 
 def unplaced_result(
@@ -174,28 +196,21 @@ def energy_nj(mode: Mode, lasted_us: int) -> int:
     return mode.energy_nj * lasted_us // mode.duration_us
 
 
-def _lasted_us(record: StageRecord) -> int:
-    return record.end_us - record.start_us
+def _kept_awake(frame: int, span: SpanRecord) -> SpanObservation:
+    return _span(frame, span.resource, span.from_us, span.until_us, span.used_us, span.held_until_us)
 
 
-def _span(frame: int, span: SpanRecord) -> SpanObservation:
-    return SpanObservation(frame, span.resource, span.from_us, span.until_us, span.used_us, span.held_until_us)
-
-
-def _transfers(done: FrameDone) -> tuple[TransferObservation, ...]:
-    return tuple(
-        TransferObservation(
-            frame=done.frame,
-            stage=send.stage,
-            source=send.source,
-            target=send.target,
-            lane=send.lane,
-            planned_start_us=send.planned_start_us,
-            start_us=send.start_us,
-            arrive_us=send.arrive_us,
-            nj=send.nj,
-            resource=send.resource,
-            sent_us=send.sent_us,
-        )
-        for send in done.sends
+def _sent(frame: int, send: SendRecord) -> TransferObservation:
+    return _transfer(
+        frame,
+        send.stage,
+        send.source,
+        send.target,
+        send.lane,
+        send.planned_start_us,
+        send.start_us,
+        send.arrive_us,
+        send.nj,
+        send.resource,
+        send.sent_us,
     )

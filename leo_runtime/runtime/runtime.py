@@ -39,8 +39,6 @@ from leo_runtime.dispatch.driver import Driver
 from leo_runtime.dispatch.events import FrameAdmitted, FrameDone, ProcessorFound, ProcessorLost, RunStage
 from leo_runtime.dispatch.executor import CLOSE_TIMEOUT_S, Executor
 from leo_runtime.dispatch.holder import HoldFailure
-from leo_runtime.dispatch.left import LeftOver, latest
-from leo_runtime.dispatch.plan import Plan
 from leo_runtime.dispatch.simulator import Noise, Simulator, seeded_noise
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Mode, Placement
@@ -48,11 +46,8 @@ from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import BoundStage, Workload
 from leo_runtime.errors import ClosedError, DrainTimeoutError, InputError
 from leo_runtime.frame.batch import FramePrices, Modes, require_candidates
-from leo_runtime.frame.conditions import Conditions
-from leo_runtime.frame.ledger import linger_us
 from leo_runtime.frame.lower import MergedWorkload, Supports, merge, price, require_computed
 from leo_runtime.frame.records import FrameResult
-from leo_runtime.frame.window import Found
 from leo_runtime.runtime.answers import check_decision, due_us
 from leo_runtime.runtime.arguments import (
     SourceWindow,
@@ -75,15 +70,14 @@ from leo_runtime.runtime.arguments import (
 )
 from leo_runtime.runtime.drift import ONE, Drift, Estimate
 from leo_runtime.runtime.horizon import Horizon
-from leo_runtime.runtime.kernels import Kernels, frozen_copy, frozen_view
+from leo_runtime.runtime.kernels import Kernels, Told, frozen_copy, frozen_view
 from leo_runtime.runtime.options import OptionChanges, RuntimeOptions, chosen_options
-from leo_runtime.runtime.planned import Planned
+from leo_runtime.runtime.placing import Placed, Placer, Skipped
 from leo_runtime.runtime.planner import FrameSolver, LinksNow, Planner, frame_solver, no_placement
-from leo_runtime.runtime.results import Results, Submitted, energy_nj, unplaced_result
+from leo_runtime.runtime.results import Lasted, Results, Submitted, energy_nj, unplaced_result
 from leo_runtime.runtime.turns import Turns
 from leo_runtime.runtime.window_solver import window_solver
 from leo_runtime.runtime.windows import Planning, WindowPlanner
-from leo_runtime.solver.context import Context
 from leo_runtime.values import seconds, several_names, whole
 
 if TYPE_CHECKING:
@@ -152,13 +146,18 @@ class Runtime:
         self._kernels = kernels
         self._machine = machine
         self._graphs = {graph.name: graph for graph in merged.workload.graphs}
-        self._linger_us = linger_us(hardware)
         self._results = Results(merged, prices, simulated=simulated, device_clocks=device_clocks)
         self._sources: dict[tuple[str, ...], tuple[SourceWindow, ...]] = {}
         # Who submits, one after the other: what is used in its turn alone.
         self._turns = Turns()
-        self._planner = planner
         self._horizon = horizon
+        self._placer = Placer(
+            hardware,
+            planner,
+            horizon,
+            most_in_flight=options.max_in_flight,
+            most_stages=options.stages_of_windows(),
+        )
         self._links: LinksNow = {}
         # Everything below is behind this lock, which is never held while anybody waits, solves or computes.
         self._lock = threading.Lock()
@@ -184,6 +183,7 @@ class Runtime:
         compute: bool = True,
         noise: Noise | int | None = None,
         device_times: Collection[str] = (),
+        told: Told | None = None,
         **changes: Unpack[OptionChanges],
     ) -> Self:
         """A runtime in virtual time: durations are the profile's, values are computed on this machine.
@@ -193,9 +193,9 @@ class Runtime:
         profile knows its cost, and every gate opens but those with a `chance_ppm`, which are drawn from `seed`. Stages
         of operator `cost` are never computed: they give zeros. `noise` gives durations, or is the spread of a seeded
         log-normal noise in ppm. `device_times` names processors whose kernels' own time is taken instead of the
-        profile's. Raises `GraphError`, `ProfileError`, `SolverError`, what making a backend raises, and `KernelError`
-        where a stage has no kernel that loads: every kernel is loaded beforehand, and a mode whose kernel fails then is
-        left out.
+        profile's. `told` knows of runs, and these are not computed: for a run that is done again. Raises `GraphError`,
+        `ProfileError`, `SolverError`, what making a backend raises, and `KernelError` where a stage has no kernel that
+        loads: every kernel is loaded beforehand, and a mode whose kernel fails then is left out.
         """
         require_parts(workload, hardware, profile)
         require_flags(compute=compute)
@@ -225,6 +225,7 @@ class Runtime:
                     allow_nonfinite=chosen.allow_nonfinite,
                     computes=compute,
                     seed=chosen.seed,
+                    told=told,
                 )
             loads = usable(prices.of(1), kernels.load) if kernels and compute else None
             if loads:
@@ -588,23 +589,25 @@ class Runtime:
                 require_near(releases_us[-1], driver.clock.now_us())
             driver.reach(releases_us[-1])
             self._links = self._links if links is None else links
-            asleep, found, again = self._place(driver, releases_us, names, together)
-            wanted = tuple(self._graphs[name] for name in names)
-            if not isinstance(found, Planned):
-                skipped = found is None
-                why = self._too_many() if found is None else found
+            placed = self._place(driver, releases_us, names, together)
+            wanted = tuple([self._graphs[name] for name in names])
+            if not isinstance(placed, Placed):
+                skipped = isinstance(placed, Skipped)
+                why = placed.why if isinstance(placed, Skipped) else placed
                 with self._lock:
                     frame = self._take(releases_us[-1])
+                    self.skipped += len(releases_us) if skipped else 0
                     self._keep(unplaced_result(frame, releases_us, wanted, self.now_us, why, skipped=skipped))
                 return frame
+            plan = placed.planned.plan
             with self._lock:
                 frame = self._take(releases_us[-1])
                 if self._kernels is not None:  # First: a frame in flight has its arrays, whatever comes between.
-                    self._kernels.begin(frame, windows, names, found.plan.jobs, releases_us)
-                self._in_flight[frame] = Submitted(frame, releases_us, wanted, found.plan, found.solved)
+                    self._kernels.begin(frame, windows, names, plan.jobs, releases_us)
+                self._in_flight[frame] = Submitted(frame, releases_us, wanted, plan, placed.planned.solved)
             release_us, give_up_us = releases_us[-1], max(due_us(graph, releases_us) for graph in wanted)
             now_us = max(release_us, driver.clock.now_us())
-            driver.post(FrameAdmitted(now_us, frame, release_us, found.plan, asleep, give_up_us, again))
+            driver.post(FrameAdmitted(now_us, frame, release_us, plan, placed.asleep, give_up_us, placed.again))
         return frame
 
     def _own_windows(self, graphs: tuple[str, ...], windows: Windows, copy: bool) -> Windows:
@@ -642,97 +645,26 @@ class Runtime:
 
     def _place(
         self, driver: Driver, releases_us: tuple[int, ...], names: tuple[str, ...], together: tuple[str, ...] | None
-    ) -> tuple[tuple[str, ...], Planned | Placement | None, tuple[tuple[int, Plan], ...]]:
-        """Who sleeps now, the plan, or a placement that says why there is none (None: it is skipped), and new plans of
-        earlier frames, by number. In turn."""
-        frames, horizon = len(releases_us), self._horizon
+    ) -> Placed | Placement | Skipped:
+        """The plan of a frame or batch, or why there is none. In turn."""
+        frames = len(releases_us)
         with self._lock:
             self._collect()
             if self._options.adapt and self._drift.settle():
-                self._planner.use(self._adapted(self.modes))
-                if horizon is not None:
-                    horizon.use()
+                self._placer.use(self._adapted(self.modes))
             batched = self._adapted(self._prices.of(frames)) if frames > 1 else None
-            chances = () if horizon is None else horizon.chances()
-            graphs = {number: tuple(graph.name for graph in one.graphs) for number, one in self._in_flight.items()}
-        if horizon is not None:
-            horizon.note(releases_us[-1], names, frames)
-        with driver.locked():
-            dispatcher, now_us = driver.dispatcher, max(releases_us[-1], driver.clock.now_us())
-            in_flight = len(dispatcher.frames)
-            # What hangs is not offered as long as there are others.
-            offers = dict.fromkeys((dispatcher.lost.union(dispatcher.suspects(now_us)), dispatcher.lost))
-            left: tuple[LeftOver, ...] = ()
-            if horizon is not None and batched is None:
-                left = latest(
-                    [one for one in dispatcher.left_over(releases_us[-1], now_us) if one.frame in graphs],
-                    self._options.stages_of_windows(),
-                )
-            questions = [self._conditions(dispatcher, releases_us[-1], now_us, names, without) for without in offers]
-            windows: list[Found] = []
-            if horizon is not None and batched is None:
-                again = [one.frame for one in left]
-                windows = [
-                    horizon.found(
-                        dispatcher,
-                        self._conditions(dispatcher, releases_us[-1], now_us, names, without, again),
-                        left,
-                        graphs,
-                        releases_us[-1],
-                        now_us,
-                        chances,
-                    )
-                    for without in offers
-                ]
-        if in_flight >= self._options.max_in_flight:
-            with self._lock:
-                self.skipped += frames
-            return (), None, ()
-        if horizon is not None and windows:
-            for window, alone in zip(windows, questions, strict=True):
-                planned = horizon.plan(window, alone, releases_us[-1])
-                if isinstance(planned, Planned):
-                    numbers = (one.frame for one in left)
-                    return window.now.asleep, planned, tuple(zip(numbers, planned.again, strict=False))
-            assert isinstance(planned, Placement)
-            return (), planned, ()
-        context = Context(releases_us[-1])
-        for conditions in questions:
-            found = self._planner.plan(conditions, frames=frames, together=together, batched=batched, context=context)
-            if isinstance(found, Planned):
-                break
-        return conditions.asleep, found, ()
-
-    def _too_many(self) -> Placement:
-        """Says why a frame is skipped that comes while too many others have not ended."""
-        return no_placement(f"skipped: {self._options.max_in_flight} frames are in flight")
-
-    def _conditions(
-        self,
-        dispatcher: Dispatcher,
-        release_us: int,
-        now_us: int,
-        graphs: tuple[str, ...],
-        without: frozenset[str],
-        again: Collection[int] = (),
-    ) -> Conditions:
-        """What the frame finds, where some processors are not used; what waits of the frames `again` is left out.
-
-        A lane that is free now is free at 0: a frame that comes late is not planned late. What is waking is free when
-        it is awake.
-        """
-        ready: list[tuple[str, tuple[int, ...]]] = []
-        asleep: list[str] = []
-        for resource, linger in self._linger_us.items():
-            lanes = dispatcher.lanes_ready_us(resource, now_us, again)
-            if self._horizon is not None and (woken_us := dispatcher.waking_until_us(resource)) is not None:
-                lanes = tuple(max(woken_us, at_us) for at_us in lanes)
-            if resource not in without and any(at_us > now_us for at_us in lanes):
-                ready.append((resource, tuple(at_us - release_us if at_us > now_us else 0 for at_us in lanes)))
-            if linger is not None and _is_asleep(dispatcher, resource, linger, release_us):
-                asleep.append(resource)
-        lost = tuple(processor.name for processor in self.hardware.processors if processor.name in without)
-        return Conditions(graphs, tuple(ready), tuple(asleep), tuple(self._links.items()), lost=lost)
+            chances = () if self._horizon is None else self._horizon.chances()
+            in_flight = {n: tuple(graph.name for graph in one.graphs) for n, one in self._in_flight.items()}
+        return self._placer.place(
+            driver,
+            releases_us,
+            names,
+            self._links,
+            in_flight=in_flight,
+            chances=chances,
+            together=together,
+            batched=batched,
+        )
 
     def _profiled_us(self, order: RunStage) -> int:
         """How long a run takes by the profile."""
@@ -765,14 +697,14 @@ class Runtime:
             done = self._ended[0]
             submitted = self._in_flight.get(done.frame)
             if submitted is not None:  # Otherwise it was given up, and has its result.
-                result = self._result(submitted, done)
+                result, lasted = self._result(submitted, done)
                 # A Ctrl-C that came so far has lost nothing: whoever asks next makes the result again.
                 self._keep(result)
                 self._forget(done.frame)
                 self.skipped += len(submitted.releases_us) if done.skipped else 0
                 if self._horizon is not None:
                     self._horizon.observe(done, submitted.plan.jobs)
-                for mode, profiled_us, lasted_us in self._results.lasted(submitted, done):
+                for mode, profiled_us, lasted_us in lasted:
                     self._drift.observe(mode, profiled_us, lasted_us)
             self._ended.popleft()
         if failure is not None:
@@ -790,7 +722,7 @@ class Runtime:
             self._forget(frame)
             self._keep(unplaced_result(frame, submitted.releases_us, submitted.graphs, now_us, placement))
 
-    def _result(self, submitted: Submitted, done: FrameDone) -> FrameResult:
+    def _result(self, submitted: Submitted, done: FrameDone) -> tuple[FrameResult, tuple[Lasted, ...]]:
         try:
             # Zeros that stand in for outputs are nobody's answer.
             computes = self._kernels is not None and self._kernels.computes
@@ -798,7 +730,7 @@ class Runtime:
             return self._results.of(submitted, done, values)
         except Exception as error:  # A mistake of ours: it is told in its place, and the others have their results.
             why = no_placement(f"the runtime failed ({type(error).__name__}: {error})")
-            return unplaced_result(done.frame, submitted.releases_us, submitted.graphs, done.at_us, why)
+            return unplaced_result(done.frame, submitted.releases_us, submitted.graphs, done.at_us, why), ()
 
     def _forget(self, frame: int) -> None:
         del self._in_flight[frame]
@@ -842,7 +774,7 @@ def _planners(
         switching_nj=options.switching_nj,
     )
     gates_file = None if options.gates_file is None else Path(options.gates_file)
-    return planner, Horizon(merged, windows, linger_us(hardware), stages, gates_file)
+    return planner, Horizon(merged, windows, stages, gates_file)
 
 
 def _asked_once(supports: Supports) -> Supports:
@@ -863,10 +795,3 @@ def _asked_once(supports: Supports) -> Supports:
 
 def _lanes(hardware: Hardware) -> dict[str, int]:
     return {p.name: p.lanes for p in hardware.processors} | {r.name: r.lanes for r in hardware.radios}
-
-
-def _is_asleep(dispatcher: Dispatcher, resource: str, linger_us: int, now_us: int) -> bool:
-    """Whether it has gone to sleep since its last use (`ledger.run_ledger` has the same rule)."""
-    used_us = dispatcher.used_until_us(resource)
-    idle = not dispatcher.in_use(resource) and (used_us is None or used_us + linger_us <= now_us)
-    return dispatcher.sleeps(resource) or idle

@@ -6,7 +6,7 @@ from typing import overload
 
 from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.documents.window import WindowPlacement, WindowProblem
-from leo_runtime.errors import InputError, SolverError
+from leo_runtime.errors import InputError, SolverError, did_you_mean
 from leo_runtime.solver.limits import plain_limits as plain_limits
 
 SOLVERS: dict[str, str] = {
@@ -78,7 +78,7 @@ def named(solver: str) -> Callable[..., Placement]:
     """The solver of that name, called as `f(problem, *, limit_ms, limit_nodes, seed)`. Raises `SolverError`."""
     place = SOLVERS.get(solver) if isinstance(solver, str) else None
     if place is None:
-        raise SolverError(f'no solver is called "{solver}"', hint=f"there are {', '.join(SOLVERS)}")
+        raise SolverError(f'no solver is called "{solver}"', hint=did_you_mean(solver, SOLVERS, "there are"))
     module, function = place.split(":")
     solve: Callable[..., Placement] = getattr(import_module(module), function)
     return solve

@@ -31,7 +31,7 @@ from leo_runtime.documents.problem import (
     TransferRun,
 )
 from leo_runtime.documents.window import CERTAIN, WindowPlacement, WindowProblem
-from leo_runtime.errors import InputError, SolverError
+from leo_runtime.errors import InputError, SolverError, did_you_mean
 from leo_runtime.judge import CheckReport, check
 from leo_runtime.judge.window import check_window
 from leo_runtime.solver import solve
@@ -126,7 +126,9 @@ def explain(
     wanted_names = known if stage is None else [stage] if isinstance(stage, str) else list(stage)
     for name in wanted_names:
         if name not in known:
-            raise InputError(f'`{problem.name}` has no stage "{name}"', hint=f"its stages are {', '.join(known)}")
+            raise InputError(
+                f'`{problem.name}` has no stage "{name}"', hint=did_you_mean(name, known, "its stages are")
+            )
     if report.violations:
         raise InputError(
             f"`{problem.name}`: the placement breaks a rule ({report.violations[0]})",

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from importlib import import_module
 
 from leo_runtime.documents.window import WindowPlacement, WindowProblem
-from leo_runtime.errors import SolverError
+from leo_runtime.errors import SolverError, did_you_mean
 from leo_runtime.solver.limits import plain_limits
 
 WINDOW_SOLVERS: dict[str, str] = {
@@ -39,7 +39,9 @@ def solve_window(
     limit_ms, limit_nodes, seed = plain_limits(limit_ms, limit_nodes, seed)
     place = WINDOW_SOLVERS.get(solver) if isinstance(solver, str) else None
     if place is None:
-        raise SolverError(f'no solver of windows is called "{solver}"', hint=f"there are {', '.join(WINDOW_SOLVERS)}")
+        raise SolverError(
+            f'no solver of windows is called "{solver}"', hint=did_you_mean(solver, WINDOW_SOLVERS, "there are")
+        )
     module, function = place.split(":")
     found: Callable[..., WindowPlacement] = getattr(import_module(module), function)
     return found(problem, limit_ms=limit_ms, limit_nodes=limit_nodes, seed=seed)

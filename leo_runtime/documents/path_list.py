@@ -1,0 +1,71 @@
+"""All paths that changes go by, for people: what each begins with, which names may follow, and which fields."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from leo_runtime.documents.cost_changes import FIELDS
+from leo_runtime.documents.hardware import Hardware, Link, Processor, Radio
+from leo_runtime.documents.paths import FIXED
+from leo_runtime.documents.workload import Decision, Stage, Stream, TaskGraph, Variant, Workload
+from leo_runtime.schema import Value
+
+_OF_COSTS = (
+    "How long a run lasts.",
+    "Drawn while it runs.",
+    "What a run takes, of a stage of operator `cost`.",
+)
+_PARAMETERS = "A parameter of its operator, such as `bands` of `mfcc`."
+
+
+@dataclass(frozen=True, slots=True)
+class PathForm:
+    """Paths that begin alike."""
+
+    form: str
+    """Such as `graphs.GRAPH`, what is written large being one of `names`."""
+    names: tuple[str, ...]
+    fields: tuple[tuple[str, str], ...]
+    """What may follow, and what it means; empty where its name says all."""
+
+
+def path_forms(workload: Workload, hardware: Hardware) -> tuple[PathForm, ...]:
+    """Every path into these documents, and into a profile of the machine."""
+    stages = tuple(dict.fromkeys(stage.name for graph in workload.graphs for stage in graph.stages))
+    processors = tuple(processor.name for processor in hardware.processors)
+    links = tuple(f"{link.source}->{link.target}" for link in hardware.links)
+    forms = (
+        PathForm(
+            "graphs.GRAPH", tuple(graph.name for graph in workload.graphs), _fields(TaskGraph, ("stages", "decision"))
+        ),
+        PathForm("graphs.GRAPH.decision", (), _fields(Decision)),
+        PathForm("graphs.GRAPH.stages.STAGE", stages, _fields(Stage, ("variants",))),
+        PathForm("graphs.GRAPH.stages.STAGE.variants.VARIANT", (), _fields(Variant)),
+        PathForm("streams.STREAM", tuple(stream.name for stream in workload.streams), _fields(Stream)),
+        PathForm("objective", (), ()),
+        PathForm("processors.PROCESSOR", processors, _fields(Processor)),
+        PathForm("radios.RADIO", tuple(radio.name for radio in hardware.radios), _fields(Radio)),
+        PathForm("links.LINK", links, _fields(Link)),
+        PathForm("battery_nj", (), ()),
+        PathForm(
+            "profile.STAGE.PROCESSOR or profile.STAGE.PROCESSOR.VARIANT", (), tuple(zip(FIELDS, _OF_COSTS, strict=True))
+        ),
+    )
+    empty = [
+        kind
+        for kind, parts in (("streams.", workload.streams), ("radios.", hardware.radios), ("links.", links))
+        if not parts
+    ]
+    return tuple(form for form in forms if not form.form.startswith(tuple(empty)))
+
+
+def _fields(part: type[Value], left_out: Sequence[str] = ()) -> tuple[tuple[str, str], ...]:
+    """The fields of a part that may be changed, with what their docstrings say."""
+    return tuple(
+        (f"{name}.KEY", _PARAMETERS)
+        if name == "params"
+        else (f"{name}.KEY" if name == "options" else name, " ".join((field.description or "").split()))
+        for name, field in part.model_fields.items()
+        if name not in (*FIXED, *left_out)
+    )

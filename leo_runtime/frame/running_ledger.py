@@ -1,0 +1,226 @@
+"""The ledger of a run, told as the run goes on: each entry as soon as nothing can change it any more."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from leo_runtime.documents.hardware import Hardware
+from leo_runtime.frame.batch import Job
+from leo_runtime.frame.entries import Cause, Entry, all_graphs
+from leo_runtime.frame.records import FrameResult
+from leo_runtime.frame.standby import FOREVER_US, Kept, Standby, StandbyMeter
+
+Graphs = Mapping[str, tuple[str, ...]]
+"""Of each stage of a frame, the graphs that asked for it."""
+
+MOST_KINDS = 256
+"""Of how many kinds of frames it is kept which graphs asked for what."""
+
+
+def standbys(hardware: Hardware) -> dict[str, Standby]:
+    """What each processor and radio draws when it does nothing."""
+    processors = {
+        p.name: Standby(p.awake_mw, p.asleep_mw, p.wake_energy_nj, p.idle_timeout_us, p.awake_mw, "idle tail")
+        for p in hardware.processors
+    }
+    radios = {
+        r.name: Standby(r.awake_mw, 0, r.wake_energy_nj, r.tail_us, r.tail_mw, "radio tail") for r in hardware.radios
+    }
+    return processors | radios
+
+
+class RunningLedger:
+    """Takes frames as they end, and gives entries as they become final; over the run exactly those of `run_ledger`.
+
+    Only what is asleep or idle for very long is given in pieces instead, which are charged alike. Its memory is that of
+    the frames that are in flight at one time.
+    """
+
+    def __init__(
+        self, hardware: Hardware, graphs: Mapping[str, Sequence[str]], *, begin_us: int = 0, solver: str | None = None
+    ) -> None:
+        """`graphs` that ask for each stage of the workload. `solver`: the processor that placing is charged to."""
+        self._meters = {name: StandbyMeter(name, standby, begin_us) for name, standby in standbys(hardware).items()}
+        self._radios = {(link.source, link.target): link.radio for link in hardware.links}
+        self._owners = _Owners(graphs)
+        self._solver = solver
+        self._solver_mw = 0 if solver is None else hardware.processor(solver).active_mw
+        self._admitted: list[tuple[int, int]] = []
+        """When frames were admitted, and their numbers, as far as that may still end a hold."""
+        self._holds: list[_Hold] = []
+        """Those of which it is not known yet when they ended."""
+        self._settled_us = begin_us
+
+    @property
+    def settled_us(self) -> int:
+        """No entry that is given later begins before."""
+        return min(self._settled_us, *(meter.now_us for meter in self._meters.values()))
+
+    def add(self, frame: FrameResult) -> list[Entry]:
+        """A frame has ended: what ran, was sent and woken for it. `settle` gives what else it cost."""
+        triggered = tuple(dict.fromkeys([graph.graph for graph in frame.graphs]))
+        of = self._owners.of(triggered, frame.jobs)
+        entries = observed_entries(frame, of)
+        if frame.placement.stages:
+            insort(self._admitted, (admitted_us(frame), frame.frame))
+        kept = self._kept_in_spans(frame, of) if frame.spans is not None else _kept(frame, of, self._radios)
+        users = {}
+        for resource, one in kept:
+            self._meters[resource].keep(one)
+            users[resource] = one.graphs
+        for wake in frame.wakes:
+            entry = self._meters[wake.resource].wake(wake, users.get(wake.resource, ()))
+            if entry.nj:
+                entries.append(entry)
+        if self._solver is not None and frame.placement.solve_us:
+            at_us, solve_us = frame.release_us, frame.placement.solve_us
+            nj = solve_us * self._solver_mw
+            if nj:
+                entries.append(Entry(at_us, at_us + solve_us, nj, "solver", self._solver, frame.frame, "", triggered))
+        return entries
+
+    def settle(self, settled_us: int) -> list[Entry]:
+        """Nothing of frames that end later begins before that time, which never goes back: what is final by that."""
+        entries: list[Entry] = []
+        self._settled_us = settled_us
+        if self._holds:
+            self._holds = [hold for hold in self._holds if not hold.is_over(self._admitted, settled_us)]
+        del self._admitted[: bisect_left(self._admitted, (settled_us, 0))]
+        for meter in self._meters.values():
+            meter.settle(settled_us, entries)
+        return entries
+
+    def end(self, end_us: int) -> tuple[list[Entry], int]:
+        """All frames have ended: all that is left, and when the run ends.
+
+        That is when nothing is awake any more that will go to sleep, but not before `end_us`, before which all is
+        settled that is.
+        """
+        entries = self.settle(FOREVER_US)
+        last_us = max([end_us, *(meter.lasts_us for meter in self._meters.values())])
+        for meter in self._meters.values():
+            meter.end(last_us, entries)
+        return entries, last_us
+
+    def _kept_in_spans(self, frame: FrameResult, of: Graphs) -> list[tuple[str, Kept]]:
+        kept = kept_in_spans(frame, of)
+        for span, (_, one) in zip(frame.spans or (), kept, strict=True):
+            if span.held_until_us is not None:
+                # A frame that was admitted ends the holds of those before, not its own.
+                after = max((span.until_us, 0), (admitted_us(frame), frame.frame + 1))
+                self._holds.append(_Hold(one, span.held_until_us, after))
+                one.until_us = None
+        return kept
+
+
+@dataclass(frozen=True, slots=True)
+class _Hold:
+    """What is held until then, or until the first frame that is admitted `after`, a time and a number."""
+
+    kept: Kept
+    until_us: int
+    after: tuple[int, int]
+
+    def is_over(self, admitted: Sequence[tuple[int, int]], settled_us: int) -> bool:
+        """Whether it is known when it ended, which is then said to what it keeps awake."""
+        at = bisect_left(admitted, self.after)
+        until_us = self.until_us if at == len(admitted) else min(self.until_us, admitted[at][0])
+        if until_us > settled_us:
+            return False  # A frame that has not ended may have been admitted before.
+        self.kept.until_us = until_us
+        return True
+
+
+class _Owners:
+    """Which graphs asked for each run, of frames of the last kinds: most are like those before them."""
+
+    def __init__(self, graphs: Mapping[str, Sequence[str]]) -> None:
+        self._graphs = {stage: tuple(names) for stage, names in graphs.items()}
+        self._known: dict[tuple[tuple[str, ...], int], tuple[Mapping[str, Job], Graphs]] = {}
+        """By the graphs of a frame and the identity of its jobs, which are kept for that."""
+
+    def of(self, triggered: tuple[str, ...], jobs: Mapping[str, Job]) -> Graphs:
+        """Of each run of a frame of these graphs and jobs."""
+        known = self._known.get((triggered, id(jobs)))
+        if known is not None:
+            return known[1]
+        of = {stage: tuple([g for g in triggered if g in names]) for stage, names in self._graphs.items()}
+        of |= {name: of.get(job.stage, ()) for name, job in jobs.items()}
+        if len(self._known) >= MOST_KINDS:
+            self._known.clear()
+        self._known[triggered, id(jobs)] = (jobs, of)
+        return of
+
+
+def admitted_us(frame: FrameResult) -> int:
+    """When a frame began."""
+    return frame.release_us if frame.admitted_us is None else frame.admitted_us
+
+
+def observed_entries(frame: FrameResult, of: Graphs) -> list[Entry]:
+    """What ran and was sent in a frame. `of`: the graphs of each stage."""
+    entries: list[Entry] = []
+    for run in frame.stages:
+        if run.nj:
+            cause: Cause = "failed run" if run.outcome == "failed" else "run"
+            stage = run.stage
+            owners = of.get(stage, ())
+            entries.append(Entry(run.start_us, run.end_us, run.nj, cause, run.resource, run.frame, stage, owners))
+    for send in frame.transfers:
+        if send.nj:
+            where = send.resource or f"{send.source} -> {send.target}"
+            until_us, owners = max(send.start_us, send.sent_us), of.get(send.stage, ())
+            entries.append(Entry(send.start_us, until_us, send.nj, "transfer", where, send.frame, send.stage, owners))
+    return entries
+
+
+def kept_in_spans(frame: FrameResult, of: Graphs) -> list[tuple[str, Kept]]:
+    """From when to when each resource was awake for a frame of a window, for each span; what is held, to its end."""
+    spans = frame.spans or ()
+    used_by: dict[str, _Users] = {span.resource: {} for span in spans}
+    for seen in frame.stages:
+        if seen.resource in used_by:
+            used_by[seen.resource][of.get(seen.stage, ())] = None
+    for send in frame.transfers:
+        if send.resource is not None and send.resource in used_by:
+            used_by[send.resource][of.get(send.stage, ())] = None
+    graphs = {name: all_graphs(parts) for name, parts in used_by.items()}
+    number, release_us = frame.frame, frame.release_us
+    kept = []
+    for span in spans:
+        until_us = span.until_us if span.held_until_us is None else span.held_until_us
+        one = Kept(number, release_us, span.from_us, until_us, span.used_us, graphs[span.resource], is_span=True)
+        kept.append((span.resource, one))
+    return kept
+
+
+def _kept(frame: FrameResult, of: Graphs, radios: Mapping[tuple[str, str], str | None]) -> list[tuple[str, Kept]]:
+    """From when to when each resource is awake for a frame that was planned as if it were alone, one by resource."""
+    used_by: dict[str, _Users] = {}
+    until_us: dict[str, int] = {}
+    number, release_us = frame.frame, frame.release_us
+    for run in frame.placement.stages:
+        used_by.setdefault(run.resource, {})[of.get(run.stage, ())] = None
+    for planned in frame.placement.transfers:
+        if (name := radios.get((planned.source, planned.target))) is not None:
+            used_by.setdefault(name, {})[of.get(planned.stage, ())] = None
+    for seen in frame.stages:
+        used_by.setdefault(seen.resource, {})[of.get(seen.stage, ())] = None
+        if seen.end_us > until_us.get(seen.resource, release_us):
+            until_us[seen.resource] = seen.end_us
+    for send in frame.transfers:
+        if send.resource is not None:
+            used_by.setdefault(send.resource, {})[of.get(send.stage, ())] = None
+            if send.sent_us > until_us.get(send.resource, release_us):
+                until_us[send.resource] = send.sent_us
+    found = []
+    for name, parts in used_by.items():
+        over_us = until_us.get(name, release_us)
+        found.append((name, Kept(number, release_us, release_us, over_us, over_us, all_graphs(parts))))
+    return found
+
+
+_Users = dict[tuple[str, ...], None]
+"""Of everything that uses a resource the graphs that asked for it, each once, in order."""

@@ -1,0 +1,116 @@
+"""The file of a log: written by one process at a time, and written again where a run goes on that was interrupted."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+from leo_runtime.appending import Appending, whole_lines
+from leo_runtime.errors import DocumentError
+
+
+class LogFile(Appending):
+    """A file that no other process writes to meanwhile, and that is still there at the end."""
+
+    def start(self) -> None:
+        """Make the file anew. Raises `DocumentError` where that cannot be done, or a run in progress writes to it."""
+        super().start()
+        self.require_alone()
+
+    def require_alone(self) -> None:
+        """Keep other processes from writing to it, until it is closed. Raises `DocumentError` where one does so."""
+        assert self._file is not None
+        try:
+            from fcntl import LOCK_EX, LOCK_NB, flock
+        except ImportError:  # Not everywhere can a file be locked.
+            return
+        try:
+            flock(self._file, LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            self.close()
+            raise DocumentError(
+                str(self.path), "is being written by a run that goes on", hint="wait for its end, or interrupt it"
+            ) from None
+        except OSError:  # Nor on every disk.
+            return
+
+    def require_there(self) -> None:
+        """Raise `DocumentError` where the file has been removed, or is another one now: what is written is lost."""
+        assert self._file is not None
+        written = os.fstat(self._file.fileno())
+        try:
+            there = self.path.stat()
+        except OSError:
+            there = None
+        if there is None or (there.st_dev, there.st_ino) != (written.st_dev, written.st_ino):
+            raise DocumentError(
+                str(self.path),
+                "was removed while it was written",
+                hint="leave a run's folder in its place until the run has ended",
+            )
+
+
+class ContinuedFile(LogFile):
+    """A file that is written once more from its start: what is there has to be the same, what follows is added.
+
+    Of a last line that is there in part alone, the rest is added, too.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Nothing is opened yet."""
+        super().__init__(path)
+        self.is_ahead = False
+        """Whether all that was there has been met: what is written now is new."""
+        self._there: BinaryIO | None = None
+        self._known = 0
+        """The end of the last whole line that was there."""
+        self._lines = 0
+
+    def start(self) -> None:
+        """Open it at its start. Raises `DocumentError`."""
+        try:
+            self._file = self.path.open("r+b", buffering=0)
+            self._there = self.path.open("rb")
+            self._known = whole_lines(self._there)
+            self._there.seek(0)
+        except OSError as error:
+            raise self._error(error) from None
+        self.require_alone()
+
+    def write(self, piece: bytes) -> None:
+        """Hold a piece to what is there, and add what is not. Raises `DocumentError`, which names the line."""
+        if not self.is_ahead:
+            piece = self._beyond(piece)
+        if piece:
+            super().write(piece)
+
+    def close(self) -> None:
+        """Close the file. Closing twice is fine."""
+        super().close()
+        if self._there is not None:
+            self._there.close()
+
+    def _beyond(self, piece: bytes) -> bytes:
+        """What of a piece comes after all that is there."""
+        assert self._there is not None
+        assert self._file is not None
+        try:
+            there = self._there.read(min(len(piece), self._known - self._end))
+            if there != piece[: len(there)]:
+                same = next(at for at, (one, other) in enumerate(zip(there, piece, strict=False)) if one != other)
+                line = self._lines + there.count(b"\n", 0, same) + 1
+                raise DocumentError(
+                    f"{self.path}:{line}",
+                    "the run now comes to something else than this line says",
+                    hint="leo-runtime, a model or the recording has changed since: replay it anew, from its start",
+                )
+            self._end += len(there)
+            self._lines += there.count(b"\n")
+            if self._end == self._known:
+                self.is_ahead = True
+                self._file.truncate(self._end)
+                self._file.seek(self._end)
+        except OSError as error:
+            raise self._error(error) from None
+        return piece[len(there) :]

@@ -1,0 +1,155 @@
+"""From a release to its plan: what it finds on the machine and foresees, and the answer to the question of that."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from leo_runtime.dispatch.driver import Driver
+from leo_runtime.dispatch.left import LeftOver, latest
+from leo_runtime.dispatch.plan import Plan
+from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.problem import Placement
+from leo_runtime.frame.batch import Modes
+from leo_runtime.frame.chances import Chances
+from leo_runtime.frame.conditions import Conditions, LinkNow
+from leo_runtime.frame.ledger import linger_us
+from leo_runtime.frame.window import Found
+from leo_runtime.runtime.horizon import Horizon
+from leo_runtime.runtime.machine_now import machine_now
+from leo_runtime.runtime.planned import Planned
+from leo_runtime.runtime.planner import Planner, no_placement
+from leo_runtime.solver.context import Context
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """How a frame or batch is to run."""
+
+    planned: Planned
+    asleep: tuple[str, ...] = ()
+    """Who sleeps now."""
+    again: tuple[tuple[int, Plan], ...] = ()
+    """New plans of earlier frames, by number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A frame or batch that is not placed while too many others have not ended."""
+
+    why: Placement
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a release asks, with one choice of processors that are not used."""
+
+    alone: Conditions
+    """As a frame by itself."""
+    window: Found | None
+    """With what follows; None: it is placed alone."""
+
+
+class Placer:
+    """Places the frames of one runtime, one at a time."""
+
+    def __init__(
+        self, hardware: Hardware, planner: Planner, horizon: Horizon | None, *, most_in_flight: int, most_stages: int
+    ) -> None:
+        """Frames are skipped while so many others are in flight.
+
+        `horizon` is what there is to know of later releases, where frames are not placed each as if it were alone; of
+        earlier ones at most so many stages are placed again.
+        """
+        self._planner = planner
+        self._horizon = horizon
+        self._most_in_flight = most_in_flight
+        self._most_stages = most_stages
+        self._linger_us = linger_us(hardware)
+        self._processors = tuple(processor.name for processor in hardware.processors)
+
+    def use(self, modes: Modes) -> None:
+        """Plan with these modes from now on."""
+        self._planner.use(modes)
+        if self._horizon is not None:
+            self._horizon.use()
+
+    def place(
+        self,
+        driver: Driver,
+        releases_us: tuple[int, ...],
+        graphs: tuple[str, ...],
+        links: Mapping[tuple[str, str], LinkNow],
+        *,
+        in_flight: Mapping[int, tuple[str, ...]],
+        chances: Chances = (),
+        together: tuple[str, ...] | None = None,
+        batched: Modes | None = None,
+    ) -> Placed | Placement | Skipped:
+        """The plan of a frame or batch, or a placement that says why there is none.
+
+        `in_flight` are the graphs of each frame that may be placed again, `chances` those of the horizon; `together`
+        and `batched` are as `Planner.plan` takes them. Raises what that does.
+        """
+        release_us, frames = releases_us[-1], len(releases_us)
+        if self._horizon is not None:
+            self._horizon.note(release_us, graphs, frames)
+        horizon = self._horizon if batched is None else None
+        with driver.locked():
+            if len(driver.dispatcher.frames) >= self._most_in_flight:
+                return Skipped(no_placement(f"skipped: {self._most_in_flight} frames are in flight"))
+            asked, left = self._questions(driver, release_us, graphs, links, horizon, in_flight, chances)
+        context = Context(release_us)
+        for one in asked:
+            planned: Planned | Placement
+            if horizon is not None and one.window is not None:
+                planned = horizon.plan(one.window, one.alone, release_us)
+            else:
+                planned = self._planner.plan(
+                    one.alone, frames=frames, together=together, batched=batched, context=context
+                )
+            if isinstance(planned, Planned):
+                now = one.alone if one.window is None else one.window.now
+                numbers = [earlier.frame for earlier in left]
+                return Placed(planned, now.asleep, tuple(zip(numbers, planned.again, strict=False)))
+            why = planned
+        return why
+
+    def _questions(
+        self,
+        driver: Driver,
+        release_us: int,
+        graphs: tuple[str, ...],
+        links: Mapping[tuple[str, str], LinkNow],
+        horizon: Horizon | None,
+        in_flight: Mapping[int, tuple[str, ...]],
+        chances: Chances,
+    ) -> tuple[list[_Asked], tuple[LeftOver, ...]]:
+        """What may be asked, the first choice first, and what earlier frames have left. The driver is locked."""
+        dispatcher, now_us = driver.dispatcher, max(release_us, driver.clock.now_us())
+        left: tuple[LeftOver, ...] = ()
+        if horizon is not None and dispatcher.frames:
+            known = [one for one in dispatcher.left_over(release_us, now_us) if one.frame in in_flight]
+            left = latest(known, self._most_stages)
+        waits = self._horizon is not None
+        alone = machine_now(dispatcher, self._linger_us, release_us, now_us, waits_for_waking=waits)
+        now = alone
+        if left:
+            again = [one.frame for one in left]
+            now = machine_now(dispatcher, self._linger_us, release_us, now_us, again=again, waits_for_waking=waits)
+        asked = []
+        lost = dispatcher.lost
+        # What hangs is not offered as long as there are others.
+        for without in dict.fromkeys((lost.union(dispatcher.suspects(now_us)), lost)):
+            gone = self._gone(without)
+            conditions = alone.conditions(graphs, links, without, gone)
+            window = None
+            if horizon is not None:
+                here = now.conditions(graphs, links, without, gone) if left else conditions
+                window = horizon.found(here, now.awake_until_us, left, in_flight, release_us, chances)
+            asked.append(_Asked(conditions, window))
+        return asked, left
+
+    def _gone(self, without: Collection[str]) -> tuple[str, ...]:
+        """The processors among these, in their order."""
+        return tuple([name for name in self._processors if name in without]) if without else ()

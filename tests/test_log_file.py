@@ -1,0 +1,98 @@
+"""A log that is written once more adds what is missing, and tells of what differs."""
+
+from pathlib import Path
+
+import pytest
+
+from leo_runtime.appending import last_line
+from leo_runtime.errors import DocumentError
+from leo_runtime.replay.log_file import ContinuedFile, LogFile
+
+PIECES = [b"first\n", b"two\nlines\n", b"\n", b"l" * 70 + b"\n", b"last\n"]
+WHOLE = b"".join(PIECES)
+
+
+@pytest.mark.parametrize("length", range(len(WHOLE) + 1))
+def test_a_file_cut_anywhere_is_made_whole(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(WHOLE[:length])
+    file = ContinuedFile(path)
+    file.start()
+    for piece in PIECES:
+        before = path.read_bytes()
+        file.write(piece)
+        assert file.is_ahead or path.read_bytes() == before
+    file.require_there()
+    file.close()
+    file.close()
+    assert path.read_bytes() == WHOLE
+
+
+@pytest.mark.parametrize("length", range(1, len(WHOLE) + 1))
+def test_what_differs_is_told_with_its_line_and_nothing_is_lost(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "log"
+    there = WHOLE[: length - 1] + b"#" + WHOLE[length:]
+    path.write_bytes(there)
+    file = ContinuedFile(path)
+    file.start()
+    line = WHOLE[: length - 1].count(b"\n") + 1
+    if length == len(WHOLE):  # That was the newline, so the last line is not whole.
+        for piece in PIECES:
+            file.write(piece)
+        assert path.read_bytes() == WHOLE
+    else:
+        with pytest.raises(DocumentError, match=rf"log:{line}: the run now comes to something else") as raised:
+            for piece in PIECES:
+                file.write(piece)
+        assert raised.value.hint
+        assert path.read_bytes() == there
+    file.close()
+
+
+def test_a_file_is_written_by_one_process_at_a_time(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl", reason="files cannot be locked here")
+    first, second = LogFile(tmp_path / "log"), ContinuedFile(tmp_path / "log")
+    first.start()
+    with pytest.raises(DocumentError, match="is being written by a run that goes on"):
+        second.start()
+    first.close()
+    again = ContinuedFile(tmp_path / "log")
+    again.start()
+    again.close()
+
+
+def test_a_file_that_has_gone_or_been_replaced_is_missed(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "log"
+    file = LogFile(path)
+    file.start()
+    file.write(b"first\n")
+    file.require_there()
+    path.unlink()
+    with pytest.raises(DocumentError, match="log: was removed while it was written"):
+        file.require_there()
+    path.write_bytes(b"another\n")
+    with pytest.raises(DocumentError, match="was removed while it was written"):
+        file.require_there()
+    file.close()
+
+
+def test_a_file_that_cannot_be_written_again_is_told_in_words(tmp_path: Path) -> None:
+    for path in (tmp_path / "nowhere", tmp_path):
+        with pytest.raises(DocumentError, match="cannot be written"):
+            ContinuedFile(path).start()
+
+
+def test_the_last_line_of_a_file_is_found_whatever_its_length(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    for content, last in (
+        (b"", b""),
+        (b"half", b""),
+        (b"one\n", b"one"),
+        (b"\n", b""),
+        (b"one\ntwo\nhalf", b"two"),
+        (b"a" * 200_000 + b"\n", b"a" * 200_000),
+        (b"one\n" + b"a" * 200_000 + b"\n" + b"b" * 100_000, b"a" * 200_000),
+        (b"one\n\n", b""),
+    ):
+        path.write_bytes(content)
+        assert last_line(path) == last

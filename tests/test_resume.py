@@ -1,0 +1,346 @@
+"""A run that was killed goes on: in virtual time to the same bytes as a run in one piece."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+
+import recorded
+from leo_runtime import cli
+from leo_runtime.operators import operator
+from leo_runtime.replay import run_folder
+from leo_runtime.replay.known_frames import KnownFrames
+
+OWN = ("recording", "--workload", "workload.json", "--hardware", "machine.json", "--profile", "profile.json")
+VIRTUAL = ("replay", *OWN, "--virtual", "--no-compare")
+RUN = Path("out/beeps.virtual")
+LOG = RUN / run_folder.LOG
+
+computed: list[np.ndarray] = []
+heard: list[bytes] = []
+
+
+@operator(output_shape=lambda features: (2,))
+def loudest(features: np.ndarray) -> np.ndarray:
+    """As the demo of these tests decides, and it notes what it is asked."""
+    computed.append(features)
+    return np.array([features.reshape(-1)[1] > np.exp(-5), 0.5], np.float32)
+
+
+@operator(output_shape=lambda features: (2,))
+def picky(features: np.ndarray) -> np.ndarray:
+    """Fails on every second of its inputs."""
+    computed.append(features)
+    if features.tobytes() not in heard:
+        heard.append(features.tobytes())
+    if heard.index(features.tobytes()) % 2 == 0:
+        raise ValueError("loud \udc80 \u2028")
+    return np.array([1, 0], np.float32)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    recorded.write_all(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    computed.clear()
+    yield tmp_path
+
+
+def decide_by(name: str) -> None:
+    workload = json.loads(json.dumps(recorded.WORKLOAD))
+    workload["graphs"][0]["stages"][-1] |= {"operator": name, "params": {}}
+    Path("workload.json").write_text(json.dumps(workload), encoding="utf-8")
+
+
+def files() -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in RUN.iterdir() if path.name != run_folder.TIMES}
+
+
+def cut_log(length: int) -> None:
+    LOG.write_bytes(LOG.read_bytes()[:length])
+
+
+OPTIONS = {
+    "windows": (),
+    "alone": ("--window", "0"),
+    "noise": ("--noise", "20", "--seed", "3"),
+    "batches": ("--batch", "3"),
+    "greedy": ("--solver", "greedy", "--no-questions"),
+    "reserve": ("--reserve", "40", "--start", "0.25", "--seconds", "3"),
+    "charged": ("--charge-solver", "cpu"),
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=list(OPTIONS))
+def test_a_log_cut_anywhere_is_continued_to_the_same_bytes(
+    capsys: pytest.CaptureFixture[str], options: tuple[str, ...]
+) -> None:
+    assert cli.main([*VIRTUAL, *options]) == 0
+    shown, whole = capsys.readouterr().out, files()
+    text = whole[run_folder.LOG]
+    first = text.index(b"\n") + 1
+    ends = [at + 1 for at, byte in enumerate(text) if byte == ord("\n")]
+    places = {first, *(at for end in ends for at in (end - 1, end) if first <= at < len(text))}
+    random = Random(1)
+    places.update(random.randrange(first, len(text)) for _ in range(15))
+    for length in random.sample(sorted(places), 10):  # `test_log_file` has every byte.
+        cut_log(length)
+        if random.random() < 0.3:  # Killed once more.
+            assert cli.main(["replay", "--resume", str(RUN), "--no-compare"]) == 0
+            cut_log(random.randrange(first, len(text)))
+        assert cli.main(["replay", "--resume", str(LOG if length % 2 else RUN), "--no-compare"]) == 0
+        assert files() == whole, length
+        if "--charge-solver" not in options:
+            assert capsys.readouterr().out.endswith(shown)
+    assert not Path("out/beeps.virtual.2").exists()
+
+
+def test_what_the_log_tells_is_not_computed_again(capsys: pytest.CaptureFixture[str]) -> None:
+    decide_by("test_resume:loudest")
+    assert cli.main([*VIRTUAL]) == 0
+    shown, whole, all_of_them = capsys.readouterr().out, files(), len(computed)
+    frames = [at for at, line in enumerate(LOG.read_bytes().splitlines()) if b'"kind":"frame"' in line]
+    ran = [b'"stage":"loudness"' in line and b'"stage":"loudness"' for line in LOG.read_bytes().splitlines()]
+    assert all_of_them == 3
+    assert any(ran)
+    for kept in (0, 2, 4, 8):
+        lines = whole[run_folder.LOG].splitlines(keepends=True)
+        LOG.write_bytes(b"".join(lines[: frames[kept] if kept < len(frames) else len(lines) - 1]))
+        known = sum(
+            run["outcome"] == "done"
+            for frame in recorded.logged(LOG.read_text(encoding="utf-8"))
+            for run in frame["stages"]
+            if run["stage"] == "loudness"
+        )
+        computed.clear()
+        assert cli.main(["replay", "--resume", str(RUN), "--no-compare"]) == 0
+        assert len(computed) == all_of_them - known
+        assert files() == whole
+        assert capsys.readouterr().out == shown
+
+
+def test_frames_in_which_something_failed_are_computed_again_to_the_same_bytes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    decide_by("test_resume:picky")
+    assert cli.main([*VIRTUAL]) == 1
+    whole = files()
+    assert whole[run_folder.LOG].count(b"ValueError: loud") > 0
+    for length in (len(whole[run_folder.LOG]) - 10, whole[run_folder.LOG].index(b"ValueError: loud") + 9000):
+        cut_log(length)
+        assert cli.main(["replay", "--resume", str(RUN), "--no-compare"]) == 1
+        assert files() == whole
+
+
+def test_a_whole_run_has_nothing_to_go_on_with(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([*VIRTUAL]) == 0
+    whole = files()
+    capsys.readouterr()
+    assert cli.main(["replay", "--resume", str(RUN)]) == 0
+    assert tuple(capsys.readouterr()) == ("", f"{RUN}: the run is whole, there is nothing to go on with\n")
+    assert files() == whole
+
+
+DYING = """
+import os, signal
+import numpy as np
+from leo_runtime.operators import operator
+
+calls = []
+
+@operator(output_shape=lambda features: (2,))
+def loudest(features: np.ndarray) -> np.ndarray:
+    calls.append(features)
+    if len(calls) == int(os.environ.get("DIES_AT", "0")):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return np.array([1, 0], np.float32)
+"""
+
+
+def test_a_killed_process_goes_on_also_after_two_kills(folder: Path) -> None:
+    (folder / "dying.py").write_text(DYING, encoding="utf-8")
+    decide_by("dying:loudest")
+    code = "import sys; from leo_runtime.cli import main; sys.exit(main(sys.argv[1:]))"
+
+    def ran(*arguments: str, dies_at: int = 0) -> int:
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(folder), *sys.path]),
+            "DIES_AT": str(dies_at),
+        }
+        command = [sys.executable, "-c", code, *arguments]
+        return subprocess.run(command, env=environment, capture_output=True, check=False).returncode
+
+    assert ran(*VIRTUAL) == 0
+    whole = files()
+    shutil.rmtree("out")
+    assert ran(*VIRTUAL, dies_at=2) == -signal.SIGKILL
+    before = LOG.read_bytes()
+    assert whole[run_folder.LOG].startswith(before)
+    assert ran("replay", "--resume", str(RUN), "--no-compare", dies_at=1) == -signal.SIGKILL
+    assert LOG.read_bytes() == before, "it died where it had died before"
+    assert ran("replay", "--resume", str(RUN), "--no-compare", dies_at=2) == -signal.SIGKILL
+    assert len(before) < len(LOG.read_bytes()) < len(whole[run_folder.LOG])
+    assert ran("replay", "--resume", str(RUN), "--no-compare") == 0
+    assert files() == whole
+
+
+def test_an_interrupted_run_goes_on(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C, within any kernel of the run."""
+    assert cli.main([*VIRTUAL]) == 0
+    shown, whole = capsys.readouterr().out, files()
+
+    from leo_runtime.runtime.kernels import Kernels
+
+    run, left = Kernels.run, [0]
+
+    def interrupted(self, *arguments, **named):  # type: ignore[no-untyped-def]
+        left[0] -= 1
+        if not left[0]:
+            raise KeyboardInterrupt
+        return run(self, *arguments, **named)
+
+    for at in range(1, 20, 3):
+        shutil.rmtree("out")
+        left[0] = at
+        with monkeypatch.context() as patched:
+            patched.setattr(Kernels, "run", interrupted)
+            assert cli.main([*VIRTUAL]) == 130
+        assert f"hint: go on with `leo-runtime replay --resume {RUN}`" in capsys.readouterr().err
+        assert whole[run_folder.LOG].startswith(LOG.read_bytes())
+        assert cli.main(["replay", "--resume", str(RUN), "--no-compare"]) == 0
+        assert (capsys.readouterr().out, files()) == (shown, whole)
+
+
+def test_times_that_were_written_stay_and_new_ones_follow(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([*VIRTUAL, "--noise", "20"]) == 0
+    times = RUN / run_folder.TIMES
+    before = times.read_bytes().splitlines(keepends=True)
+    cut_log(len(LOG.read_bytes()) - 10)
+    times.write_bytes(b"".join(before[:-1])[:-3])
+    assert cli.main(["replay", "--resume", str(RUN), "--no-compare"]) == 0
+    lines = [json.loads(line) for line in times.read_bytes().splitlines()]
+    assert [next(iter(set(line) & {"began", "resumed", "ended", "frame"})) for line in lines].count("resumed") == 1
+    frames = [line["frame"] for line in lines if "frame" in line]
+    assert frames == [json.loads(line)["frame"] for line in before if b'"frame"' in line]
+
+
+REFUSED = {
+    "gone": (lambda: shutil.rmtree(RUN), "out/beeps.virtual: no such folder or log"),
+    "empty": (lambda: cut_log(0), "the run was interrupted before its first line was written"),
+    "torn": (lambda: cut_log(100), "the run was interrupted before its first line was written"),
+    "another": (
+        lambda: LOG.write_bytes(b'{"format":"leo-log/1","policy":"exact"}\n'),
+        "a log of the format `leo-log/1` does not say what it takes to go on",
+    ),
+    "version": (
+        lambda: LOG.write_bytes(LOG.read_bytes().replace(b'"version":"', b'"version":"9.', 1)),
+        "was written by leo-runtime 9.0",
+    ),
+    "no JSON": (lambda: LOG.write_bytes(b"#" + LOG.read_bytes()), "log.jsonl:1: not JSON"),
+    "no run": (lambda: LOG.write_bytes(b'{"kind":"end"}\n'), 'log.jsonl:1: the key "'),
+    "recording": (lambda: change_label(), "is not the recording of this run, `beeps`, as it was then"),
+    "no recording": (
+        lambda: shutil.rmtree("recording"),
+        "hint: go on where the run began, or name the recording: replay RECORDING --resume RUN",
+    ),
+    "model": (lambda: change_model(), "the run now comes to something else than this line says"),
+    "line": (
+        lambda: LOG.write_bytes(LOG.read_bytes().replace(b'"end_us":1', b'"end_us":2')),
+        "the run now comes to something else than this line says",
+    ),
+}
+
+
+def change_label() -> None:
+    manifest = Path("recording/recording.toml")
+    manifest.write_text(manifest.read_text(encoding="utf-8").replace('"loud"', '"LOUD"'), encoding="utf-8")
+
+
+def change_model() -> None:
+    """It is another model, under another name, that the log then does not fit."""
+    text = LOG.read_bytes()
+    LOG.write_bytes(text.replace(b'"label":"loud"', b'"label":"quiet"').replace(b'"nj":3', b'"nj":4'))
+
+
+@pytest.mark.parametrize(("spoil", "says"), REFUSED.values(), ids=list(REFUSED))
+def test_what_cannot_go_on_is_said_and_nothing_is_lost(capsys, spoil, says):  # type: ignore[no-untyped-def]
+    assert cli.main([*VIRTUAL]) == 0
+    cut_log(len(LOG.read_bytes()) - 10)
+    spoil()
+    before = LOG.read_bytes() if LOG.exists() else b""
+    capsys.readouterr()
+    assert cli.main(["replay", "--resume", str(RUN), "--no-compare"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert says in err
+    assert "hint: " in err
+    assert (LOG.read_bytes() if LOG.exists() else b"") == before
+
+
+def test_a_recording_that_was_moved_is_named_again(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([*VIRTUAL]) == 0
+    whole = files()
+    cut_log(len(whole[run_folder.LOG]) - 10)
+    shutil.move("recording", "elsewhere")
+    assert cli.main(["replay", "elsewhere", "--resume", str(RUN), "--no-compare"]) == 0
+    assert files() == whole
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("--seed", "0"),
+        ("--noise", "0"),
+        ("--virtual",),
+        ("--live",),
+        ("--solver", "exact"),
+        ("--out", "out"),
+        ("--workload", "workload.json"),
+        ("--window", "3"),
+        ("--no-questions",),
+    ],
+)
+def test_what_would_change_the_run_is_refused_by_name(capsys: pytest.CaptureFixture[str], given: list[str]) -> None:
+    assert cli.main([*VIRTUAL]) == 0
+    capsys.readouterr()
+    assert cli.main(["replay", "--resume", str(RUN), *given]) == 2
+    assert capsys.readouterr().err.startswith(f"`{given[0]}` beside `--resume`, which goes on as the run began\nhint: ")
+
+
+def test_a_run_in_progress_is_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    fcntl = pytest.importorskip("fcntl", reason="files cannot be locked here")
+    assert cli.main([*VIRTUAL]) == 0
+    cut_log(len(LOG.read_bytes()) - 10)
+    with LOG.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert cli.main(["replay", "--resume", str(RUN)]) == 2
+    assert "is being written by a run that goes on" in capsys.readouterr().err
+
+
+def test_known_frames_are_read_as_they_are_needed(tmp_path: Path) -> None:
+    lines = [
+        {"kind": "frame", "frame": number, "graphs": [{"label": None}], "stages": [run]}
+        for number, run in (
+            (1, {"stage": "a", "outcome": "done", "opened": False}),
+            (0, {"stage": "a", "outcome": "done", "opened": True}),
+            (2, {"stage": "a", "outcome": "failed"}),
+            (3, {"stage": "a", "outcome": "done", "error": "of one frame"}),
+        )
+    ]
+    text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
+    (tmp_path / "log").write_text(text + '{"kind":"frame","frame":4,"gra', encoding="utf-8")
+    known = KnownFrames(tmp_path / "log")
+    assert known.told(0, "a") is True
+    assert known.told(1, "a") is False
+    assert known.told(1, "b") is True
+    assert [known.told(number, "a") for number in (2, 3, 4)] == [None, None, None]
+    assert KnownFrames(tmp_path / "nowhere").told(0, "a") is None
