@@ -72,6 +72,11 @@ class RunFiles:
         for sink in self._sinks:
             sink.energy(entries, settled_us)
 
+    def resumed(self, at_us: int, lost: int) -> None:
+        """Write that the run goes on at that time, by when so many frames had been lost. Raises `DocumentError`."""
+        if self._log is not None:
+            self._log.resumed(at_us, lost)
+
     def end(self, ended: Replay, /) -> None:
         """Write what they say at the end of a run. Raises `DocumentError`."""
         for sink in self._sinks:
