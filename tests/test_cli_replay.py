@@ -557,6 +557,11 @@ def loudest(features: np.ndarray) -> np.ndarray:
 """
 
 
+def test_a_trace_is_left_out_where_none_is_wanted(capsys):
+    assert run(capsys, *VIRTUAL, "--no-compare", "--no-trace")[0] == 0
+    assert sorted(path.name for path in Path("out/beeps.virtual").iterdir()) == ["log.jsonl", "times.jsonl"]
+
+
 def test_a_replay_that_is_killed_leaves_whole_lines_and_the_next_one_begins_anew(folder):
     Path("dying.py").write_text(DYING, encoding="utf-8")
     graph_with(operator="dying:loudest", params={})

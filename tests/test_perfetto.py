@@ -15,7 +15,9 @@ import pytest
 
 import recorded
 from cost_workloads import random_machine, random_profile, random_workload
+from frames import answered
 from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.window import WindowPlacement, WindowProblem
 from leo_runtime.frame.entries import Entry
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.recordings.links import LinkSample
@@ -26,12 +28,14 @@ from leo_runtime.runtime.runtime import Runtime
 
 pytest.importorskip("perfetto", reason="needs the extra `report`")
 
+from leo_runtime.report.answer import bars
 from leo_runtime.report.packets import MAX_TEXTS, Packets
-from leo_runtime.report.perfetto import TraceWriter
+from leo_runtime.report.perfetto import TraceWriter, write_answer
 from leo_runtime.report.power import Drawn, PowerSteps, Used
 from traces import Read, Slice, integral, read
 
 LASTS_US = 200_000
+PROBLEMS = Path(__file__).parent / "problems" / "window"
 
 
 class Told:
@@ -433,3 +437,25 @@ def test_what_overlaps_is_shown_on_tracks_of_one_name(beeps: Path) -> None:
         rows.setdefault(one.track, []).append(one)
     for row in rows.values():
         assert all((one.end_us or 0) <= after.start_us for one, after in pairwise(row))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_an_answer_is_traced_bar_by_bar(tmp_path: Path, seed: int) -> None:
+    problem, placement = answered(seed)
+    write_answer(problem, placement, tmp_path / "trace")
+    found = read(tmp_path / "trace")
+    shown = Counter((found.where(one), one.name, one.category, one.start_us, one.end_us) for one in found.slices)
+    drawn = bars(problem, placement)
+    assert shown == Counter(
+        (f"{problem.name}/{bar.row}", bar.name, bar.kind, bar.start_us, max(bar.start_us, bar.end_us)) for bar in drawn
+    )
+
+
+def test_a_windows_answer_is_traced_bar_by_bar(tmp_path: Path) -> None:
+    problem = WindowProblem.from_file(PROBLEMS / "mixed-004-plain-206.json")
+    placement = WindowPlacement.from_file(PROBLEMS / "mixed-004-plain-206.placement.json")
+    write_answer(problem, placement, tmp_path / "trace")
+    found = read(tmp_path / "trace")
+    assert len(found.slices) == len(bars(problem, placement))
+    assert {"waking", "awake", "lingering"} <= {one.category for one in found.slices}
+    assert any(0 < int(one.notes["chance ppm"]) < 1_000_000 for one in found.slices)

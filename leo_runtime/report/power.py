@@ -55,7 +55,7 @@ class Used(NamedTuple):
 
 Step = Drawn | Entered | Used
 
-EACH_US = 10_000
+EACH_US = 100_000
 """What a cause has used is told at most so often."""
 
 
