@@ -22,6 +22,8 @@ from leo_runtime.terminal import WIDE, Look, fill
 SHARES_SHOWN = 3
 """How many parts of a backlog are named."""
 REASONS_SHOWN = 5
+IDLE_PART = 100
+"""What a lane stood idle with work in its queue is told where it is more than one in so many parts of a wait."""
 
 
 def frame_text(facts: FrameFacts, look: Look = WIDE) -> str:
@@ -298,12 +300,12 @@ def _step(step: Step) -> str:
             return f"{step.stage} fails on {where}, and is moved"
         case "lane":
             assert step.backlog is not None, "a wait for a lane has a backlog"
-            return f"{step.stage} waits for {where}: {_backlog(step.backlog)}"
+            return f"{step.stage} waits for {where}: {_backlog(step.backlog, step.lasted_us)}"
         case _:
             return f"{step.stage} waits as planned, such as for a gate or for {step.resource or 'its time'}"
 
 
-def _backlog(backlog: Backlog) -> str:
+def _backlog(backlog: Backlog, lasted_us: int) -> str:
     shares = ", ".join(
         f"{share.stage}{f' for {_listed(share.graphs)}' if share.graphs else ''} {duration(share.busy_us)}"
         + (f" ({share.runs} runs)" if share.runs > 1 else "")
@@ -311,6 +313,8 @@ def _backlog(backlog: Backlog) -> str:
     )
     more = len(backlog.ahead) - SHARES_SHOWN
     text = f"before it are {shares}" + (f" and {more} more" if more > 0 else "")
+    if IDLE_PART * (idle_us := lasted_us - backlog.ahead_us) > lasted_us:
+        text += f"; for {duration(idle_us)} that had to wait itself"
     if not backlog.others_us:
         return text + ", of this frame itself"
     since = "" if backlog.is_all else "at the latest "
