@@ -425,6 +425,19 @@ def test_there_may_be_any_number_of_texts(tmp_path: Path) -> None:
     assert [one.name for one in found.slices] == [f"n{number}" for number in range(MAX_TEXTS + 5)]
 
 
+def test_a_deadline_far_beyond_the_run_is_not_marked(beeps: Path) -> None:
+    workload, hardware, profile, recording = recorded.load_all(beeps)
+    (graph,) = workload.graphs
+    for deadline_us, marked in ((4_000_000, 8), (10**15, 0)):
+        graphs = (graph.model_copy(update={"deadline_us": deadline_us}),)
+        asked = workload.model_copy(update={"graphs": graphs})
+        backends = recorded.cpus(hardware)
+        runtime = Runtime.simulated(asked, hardware, profile, backends=backends, window_stages=0)
+        with TraceWriter(beeps / "trace") as writer, runtime:
+            replay(runtime, recording, Span.of(recording), policy="exact", time="virtual", sinks=[writer])
+        assert [one.name for one in read(beeps / "trace").slices].count("deadline") == marked
+
+
 def test_what_overlaps_is_shown_on_tracks_of_one_name(beeps: Path) -> None:
     with TraceWriter(beeps / "trace") as writer:
         run(beeps, [writer], stretch=400)

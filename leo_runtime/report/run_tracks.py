@@ -40,6 +40,8 @@ class RunTracks:
                 self._lanes[name, lane] = frames.thread(process, f"{name} lane {lane}")
         self._transfers = frames.process("transfers")
         self._links: dict[str, Row] = {}
+        # The viewer shows as much time as there are marks: a deadline in a year would leave nothing of the run to see.
+        self._shown_us = 2 * (begun.span.end_us - begun.span.start_us)
         self._changes = _link_changes(begun)
         self._used = frames.process("energy")
         self._causes: dict[str, int] = {}
@@ -146,7 +148,8 @@ class RunTracks:
             texts = (*texts, ("reason", reason))
         form = packets.form(track, "", category, numbers, texts, keep=not reason)
         packets.slice(form, result.release_us, result.end_us, frame, told, name=name)
-        packets.instant(packets.form(track, "deadline", "deadline"), result.deadline_us, frame)
+        if result.deadline_us <= self._shown_us:
+            packets.instant(packets.form(track, "deadline", "deadline"), result.deadline_us, frame)
         if result.label is not None:
             packets.instant(packets.form(track, result.label, "answer"), result.end_us, frame)
 
