@@ -1,15 +1,24 @@
-"""Logs of runs, written by hand: a workload of two pipelines on a small machine, and lines for what became of it."""
+"""Logs of runs: written by hand, of two pipelines on a small machine; and of real runs of random pipelines."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from random import Random
 from typing import Any
 
-from cost_workloads import profile_of, workload_of
+import numpy as np
+
+from cost_workloads import profile_of, random_machine, random_profile, random_workload, workload_of
 from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import GraphBuilder, Workload
+from leo_runtime.recordings.recording import Recording, RecordingManifest
+from leo_runtime.recordings.stream import RecordedStream
+from leo_runtime.replay.log import LogWriter
+from leo_runtime.replay.replay import Replay, Span, replay
+from leo_runtime.runtime.runtime import Runtime
 
 MACHINE: dict[str, Any] = {
     "format": "leo-hardware/1",
@@ -215,3 +224,38 @@ LOG_1 = (
     '"resource":null,"sent_us":1402000}]}\n'
 )
 """As the last version before `leo-log/2` wrote it."""
+
+
+def random_run(folder: Path, seed: int, **how: Any) -> tuple[Path, Replay]:
+    """The log of a real run of random pipelines on a random machine, in virtual time, with its replay.
+
+    `how`: what `Runtime.simulated` takes, and `batch` and `solver_on` as `replay` does.
+    """
+    rng = Random(seed)
+    work, machine = random_workload(rng), random_machine(rng)
+    profile = random_profile(rng, work)
+    return replayed_into(folder, work, machine, profile, seed=seed, **how)
+
+
+def replayed_into(
+    folder: Path, work: Workload, machine: Hardware, profile: Profile, *, length_us: int = 200_000, **how: Any
+) -> tuple[Path, Replay]:
+    """The log of a run in its folder, with its replay. Nothing is read: stages only cost."""
+    stream = RecordedStream(name="s", kind="motion", file="s.csv", rate_hz=100, channels=1)
+    manifest = RecordingManifest(format="leo-recording/1", name="none", streams=(stream,))
+    recording = Recording(manifest, {"s": np.zeros((length_us // 10_000 + 2, 1), np.float32)})
+    told = {name: how.pop(name) for name in ("batch", "solver_on") if name in how}
+    with (
+        Runtime.simulated(work, machine, profile, compute=False, **how) as runtime,
+        LogWriter(folder / "log.jsonl") as log,
+    ):
+        ended = replay(
+            runtime,
+            recording,
+            Span(0, length_us),
+            policy=how.get("solver", "exact"),
+            time="virtual",
+            sinks=[log],
+            **told,
+        )
+    return folder, ended

@@ -159,7 +159,7 @@ def test_a_line_of_no_kind_is_refused(tmp_path: Path, line: str) -> None:
 
 def test_a_number_that_no_run_has_is_refused(tmp_path: Path) -> None:
     odd = run_logs.frame(10**30, 1)
-    with pytest.raises(DocumentError, match="which no run lasts"):
+    with pytest.raises(DocumentError, match="expected at most"):
         read_log(run_logs.write(tmp_path, run_logs.head(), dict(reversed(odd.items()))))
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import re
 from dataclasses import replace as replaced
 from pathlib import Path
 
 import pytest
 
 import recorded
+from leo_backends import tflite
 from leo_backends.cpu import CpuBackend
 from leo_runtime import Runtime, cli, shipped
 from leo_runtime.documents.changes import changed
@@ -218,6 +221,20 @@ def test_help_lists_the_paths_of_these_documents(folder: Path, capsys) -> None:
     assert max(map(len, out.splitlines())) <= 80
 
 
+def test_a_changed_run_that_was_interrupted_goes_on_as_it_began(folder: Path, capsys) -> None:
+    """Its documents are changed already, and are not changed again."""
+    manifest = folder / "recording" / "recording.toml"
+    links = '[[links]]\ntime_us = 0\nsource = "cpu"\ntarget = "dsp"\nlatency_us = 50\nbytes_per_s = 9_000_000\n'
+    manifest.write_text(manifest.read_text() + links)
+    changes = ("--slow", "cpu=2", "--set", "links.*.latency_us*=3", "--without", "dsp->cpu")
+    assert replay_command(capsys, *OWN, "--no-compare", *changes)[0] == 0
+    log = Path("out/beeps.virtual/log.jsonl")
+    whole = log.read_bytes()
+    log.write_bytes(whole[: len(whole) // 2])
+    assert replay_command(capsys, "--resume", str(log.parent), "--no-compare")[0] == 0
+    assert log.read_bytes() == whole
+
+
 @pytest.mark.parametrize("time", ["--virtual", "--live"])
 def test_solving_is_charged_to_a_processor_that_is_left(folder: Path, capsys, time: str) -> None:
     arguments = [*OWN[:-1], time, "--without", "dsp", "--charge-solver", "dsp"]
@@ -364,3 +381,40 @@ def test_such_a_workload_is_refused_in_real_time_before_anything_runs(eyes: tupl
 def test_a_recording_of_nothing_is_named_as_a_file_can_be(name: str, named: str) -> None:
     recording = Recording.of_nothing(name, 2_500_000)
     assert (recording.manifest.name, recording.duration_us) == (named, 3_000_000)
+
+
+FIRST_20_S = ("--virtual", "--seconds", "20")
+
+
+def page_of_questions() -> str:
+    return (Path(__file__).parent.parent / "docs" / "questions.md").read_text(encoding="utf-8")
+
+
+def needs_the_demo() -> pytest.MarkDecorator:
+    is_here = importlib.util.find_spec("pymicro_features") is not None and tflite.is_available()
+    return pytest.mark.skipif(not is_here, reason="needs the extra `demo`")
+
+
+@needs_the_demo()
+@pytest.mark.parametrize(
+    ("options", "energy", "late"),
+    re.findall(r"^\| (none|`--.*?`) \| (.*? J) \| (\d+) \|", page_of_questions(), re.MULTILINE),
+)
+def test_every_what_if_on_its_page_is_as_it_says(
+    capsys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: str, energy: str, late: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = [] if options == "none" else options.strip("`").split()
+    status, out, err = replay_command(capsys, "demo", *FIRST_20_S, "--no-compare", "--json", *given)
+    assert status == 0, err
+    (total,) = json.loads(out)[0]["policies"]
+    assert (f"{total['nj'] / 1e9:.2f} J", str(total["late"])) == (energy, late)
+
+
+@needs_the_demo()
+def test_the_command_on_that_page_works_as_it_stands(capsys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (line,) = re.findall(r"^    leo-runtime replay (demo .*--set .*)$", page_of_questions(), re.MULTILINE)
+    status, out, _ = replay_command(capsys, *line.split(), "--no-compare")
+    assert status == 0
+    assert "\nchanged: without gpu, graphs.speech.deadline_us=500_000\n" in out

@@ -613,18 +613,20 @@ class Dispatcher:
 
     def _advance(self) -> None:
         """Start all that may start."""
-        self._power.advance(self._now_us)
-        if self._loose:
-            self._loose = [send for send in self._loose if not self._start_loose(send)]
         if self._next_us is not None and self._next_us <= self._now_us:
             self._everywhere = True
             self._reminded = {at_us for at_us in self._reminded if at_us > self._now_us}
             self._next_us = min(self._reminded, default=None)
-        lanes = self._every_lane if self._everywhere else sorted(self._touched, key=_number)
+        if self._everywhere:
+            self._power.advance(self._now_us)
+        if self._loose:
+            self._loose = [send for send in self._loose if not self._start_loose(send)]
+        lanes = self._every_lane if self._everywhere else self._touched
+        if len(lanes) > 1 and not self._everywhere:
+            lanes = sorted(lanes, key=_number)
         for lane in self._touched:
             lane.is_touched = False
-        self._touched.clear()
-        self._everywhere = False
+        self._touched, self._everywhere = [], False
         while self._start_first(lanes):
             lanes = self._every_lane
 

@@ -44,7 +44,7 @@ class Frame:
     waits_given_up: int = 0
     admitted_us: int = 0
     gates: set[str] = field(default_factory=set)
-    """Those that transfers wait for."""
+    """Those that transfers and wake-ups wait for."""
     windowed: bool = False
     """Its plan is that of a window, or has become so."""
     past: list[StageRecord] = field(default_factory=list)

@@ -19,6 +19,7 @@ from leo_runtime.frame.chances import Chance, Chances
 from leo_runtime.frame.conditions import Conditions
 from leo_runtime.frame.foresight import NOTHING_KNOWN, Outlook
 from leo_runtime.frame.lower import MergedStage, MergedWorkload, active_stages, share_weights
+from leo_runtime.frozen import maker
 
 GRID = 100
 """Times that are found are rounded to so small a part of the shortest period or deadline."""
@@ -76,6 +77,9 @@ class Found:
     """How likely gates are to open; None: everything runs, and nothing waits for gates."""
     earlier: tuple[Earlier, ...] = ()
     """Earlier frames of which something waits, the latest first."""
+
+
+_found = maker(Found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +229,7 @@ def round_safely(found: Found, grid_us: int) -> Found:
         )
         for one in found.earlier
     )
-    return Found(
+    return _found(
         replace(found.now, ready_us=ready) if ready else found.now,
         found.outlook,
         tuple(sorted([entry for entry in awake if entry[1]])),

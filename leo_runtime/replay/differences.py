@@ -51,7 +51,7 @@ class Answer:
     label: str | None
     latency_us: int
     late_us: int
-    """By how much it came after its deadline, at least 0."""
+    """By how much it came after its deadline, at least 0; 0 of one that failed, which never came."""
     nj: int
     """What its runs and transfers are charged."""
     modes: Mapping[str, str]
@@ -86,17 +86,14 @@ class Change:
         return one.release_us
 
     def gravity(self) -> tuple[int, ...]:
-        """How much worse it is: what changed first, then lateness, then energy, then what is but other."""
+        """How grave it is: failing first, then lateness, other labels, energy; of equals, for the worse, and early."""
         before, after = self.before, self.after
         if before is None or after is None:
-            return (0, 0, 0, 0, -self.release_us)
-        return (
-            (after.outcome == "failed") - (before.outcome == "failed"),
-            after.late_us - before.late_us,
-            before.label != after.label,
-            after.nj - before.nj,
-            -self.release_us,
-        )
+            return (0, 0, 0, 0, 0, 0, 0, -self.release_us)
+        failed = (after.outcome == "failed") - (before.outcome == "failed")
+        later_us, more_nj = after.late_us - before.late_us, after.nj - before.nj
+        label = before.label != after.label
+        return (abs(failed), failed, abs(later_us), later_us, label, abs(more_nj), more_nj, -self.release_us)
 
 
 @dataclass(slots=True)
@@ -251,7 +248,7 @@ def _answers(frame: FrameLine, start_us: int) -> Iterator[tuple[_Key, Answer]]:
                 seen.outcome,
                 seen.label,
                 seen.end_us - seen.release_us,
-                max(0, seen.end_us - seen.deadline_us),
+                0 if seen.outcome == "failed" else max(0, seen.end_us - seen.deadline_us),
                 each + (index < rest),
                 _modes(frame, seen.graph, seen.number),
             ),
@@ -305,7 +302,7 @@ def _differ(path: str, before: Any, after: Any) -> Iterator[Setting]:
     if path in _DOCUMENTS and before.get("name") != after.get("name"):
         one = other = None  # Another machine differs in everything.
     if one is None or other is None:
-        yield Setting(path, _shown(before), _shown(after))
+        yield Setting(path, _shown(before, path), _shown(after, path))
         return
     for name in dict.fromkeys((*one, *other)):
         below = f"{path}.{name}" if path else name
@@ -340,11 +337,12 @@ def _called(part: dict[str, Any]) -> str | None:
     return None
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, path: str = "") -> str:
     if value is _NOTHING:
         return "-"
     if isinstance(value, dict):
-        return _called(value) or "there"
+        # What tells it from its likes stands in the path.
+        return str(value["name"]) if path in _DOCUMENTS else "there"
     if isinstance(value, list):
         texts = [_shown(part) for part in value]
         return ", ".join(texts) or "none"

@@ -22,7 +22,8 @@ from leo_runtime.frame.entries import Cause
 from leo_runtime.frame.records import Outcome
 from leo_runtime.schema import Document, Name, Positive, Quantity, Value
 
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=4 * 10**18)]
+"""Of anything: it also fits into 64 bits when two are taken from each other."""
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 """The first 16 hexadecimal digits of the SHA-256 of what it stands for."""
 
@@ -212,6 +213,8 @@ class FrameLine(Document):
     wakes: tuple[WakeLine, ...]
     spans: tuple[SpanLine, ...] | None = None
     """Who was kept awake for it; left out where it was planned as if it were alone."""
+    settled_us: Count | None = None
+    """In real time: no frame with a line below was released before. It says what of the energy was final by then."""
 
 
 class EntryLine(Value):
@@ -241,7 +244,9 @@ class ResumedLine(Document):
     kind: Literal["resumed"]
     version: str
     at_us: Count
-    """Where on the run's clock it goes on. Of what was released before, what has no line was lost."""
+    """Where on the run's clock it goes on."""
+    lost: Count = 0
+    """How many of the frames that were released before, from the run's beginning on, have no line."""
 
 
 class EndLine(Document):

@@ -321,11 +321,8 @@ class RunLog:
         return data.get("kind") if isinstance(data, dict) else None
 
     def _note_frame(self, frame: int, release_us: int, offset: int, line: int) -> None:
-        try:
-            self._numbers.append(frame)
-            self._releases_us.append(release_us)
-        except OverflowError:
-            self._damaged(line, f"frame {frame:.3e} was released at {release_us:.3e} us, which no run lasts")
+        self._numbers.append(frame)
+        self._releases_us.append(release_us)
         self._offsets.append(offset)
         self._lines.append(line)
         self._positions[frame] = len(self._numbers) - 1

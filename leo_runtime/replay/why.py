@@ -26,6 +26,8 @@ from leo_runtime.frame.lower import MergedWorkload, merge
 from leo_runtime.replay.log_lines import FrameLine, GraphLine, RunLine, StageLine, TransferLine
 from leo_runtime.replay.log_reader import Question, RunLog
 
+CAUSE_PART = 10
+"""What explains less than one in so many parts of a lateness is not called its cause."""
 MOST_FRAMES_BACK = 5000
 """How many frames are looked at to find where a backlog begins."""
 
@@ -230,10 +232,16 @@ def _why(log: RunLog, frame: FrameLine, seen: GraphLine, walk: _Walk) -> Why:
         seen.outcome,
         reason,
         steps,
-        worst if worst is not None and worst.needless_us > 0 else None,
+        worst if worst is not None and _is_cause(worst, seen) else None,
         planned_end_us,
         None if frame.stages else in_flight(log, frame),
     )
+
+
+def _is_cause(step: Step, seen: GraphLine) -> bool:
+    """Whether it matters: it is a tenth of the lateness at least, or of the way to what failed."""
+    late_us = seen.end_us - (seen.release_us if seen.outcome == "failed" else seen.deadline_us)
+    return step.needless_us > 0 and CAUSE_PART * step.needless_us >= late_us
 
 
 def _last_run(frame: FrameLine, seen: GraphLine) -> StageLine | None:
@@ -501,7 +509,10 @@ class _Walk:
             assert last is not None, "a backlog has a last job"
             if start_us > last.end_us:
                 yield Step("other", last.end_us, start_us, stage, on, number)
-            yield Step("lane", awake_us, last.end_us, stage, on, number, backlog=backlog)
+            from_us = max(awake_us, backlog.since_us)
+            yield Step("lane", from_us, last.end_us, stage, on, number, backlog=backlog)
+            if from_us > awake_us:
+                yield Step("other", awake_us, from_us, stage, on, number)
         elif start_us > awake_us:
             yield Step("other", awake_us, start_us, stage, on, number)
         if awake_us > ready_us:

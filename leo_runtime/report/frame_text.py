@@ -12,6 +12,8 @@ from leo_runtime.documents.window import CERTAIN
 from leo_runtime.errors import printable
 from leo_runtime.replay.frame_facts import FrameFacts, Notable, Overview
 from leo_runtime.replay.log_lines import FrameLine, RunLine, StageLine
+from leo_runtime.replay.log_reader import Question
+from leo_runtime.replay.tally import Tally
 from leo_runtime.replay.why import Backlog, Step, Why
 from leo_runtime.report.layout import duration, millijoules, table
 from leo_runtime.solver.explain import Alternative, Explanation, StageExplanation
@@ -20,6 +22,8 @@ from leo_runtime.terminal import WIDE, Look, fill
 SHARES_SHOWN = 3
 """How many parts of a backlog are named."""
 REASONS_SHOWN = 5
+IDLE_PART = 100
+"""What a lane stood idle with work in its queue is told where it is more than one in so many parts of a wait."""
 
 
 def frame_text(facts: FrameFacts, look: Look = WIDE) -> str:
@@ -30,16 +34,16 @@ def frame_text(facts: FrameFacts, look: Look = WIDE) -> str:
         parts.append(fill(f"not in this log: {'; '.join(facts.missing)}", look.columns, "  ") + "\n")
     if facts.stage is None:
         parts += ["\n", _graphs(frame, look)]
+    for why in facts.whys:
+        parts += ["\n", why_text(why, frame.release_us, facts.run, look)]
+    if not facts.whys:
+        parts += ["\n", fill(_in_time(facts), look.columns) + "\n"]
     if frame.stages:
         parts += ["\n", _stages(facts, look)]
     if frame.transfers and facts.stage is None:
         parts += ["\n", _transfers(frame, look)]
     if facts.explanation is not None:
         parts += ["\n", _placed(facts, facts.explanation, look)]
-    for why in facts.whys:
-        parts += ["\n", why_text(why, frame.release_us, facts.run, look)]
-    if not facts.whys:
-        parts += ["\n", fill(_in_time(facts), look.columns) + "\n"]
     if facts.nj and facts.stage is None:
         parts += ["\n", _energy(facts, look)]
     return "".join(parts)
@@ -58,8 +62,8 @@ def _title(facts: FrameFacts) -> str:
     }[frame.status]
     skipped = "; it was skipped" if frame.skipped else ""
     return printable(
-        f"frame {frame.frame} of {facts.run}, released at {_seconds(frame.release_us)}{late}, for {graphs or 'nobody'}; "
-        f"placed by {head.policy}{batch}: {what}{skipped}"
+        f"frame {frame.frame} of {facts.run}, released at {_seconds(frame.release_us)}{late}, "
+        f"for {graphs or 'nobody'}; placed by {head.policy}{batch}: {what}{skipped}"
     )
 
 
@@ -81,35 +85,24 @@ def _graphs(frame: FrameLine, look: Look) -> str:
 
 
 def _stages(facts: FrameFacts, look: Look) -> str:
-    """What was planned beside what happened, in ms from the release of the frame."""
-    header = ("stage", "where", "planned ms", "ran ms", "took", "mJ", "for")
-    rows = [
-        (
-            run.stage,
-            f"{run.resource}[{run.lane}]" + ("" if run.variant == "default" else f" {run.variant}"),
-            f"{_from(run.planned_start_us, facts.frame)}-{_from(run.planned_end_us, facts.frame)}",
-            "-"
-            if run.outcome == "cancelled"
-            else f"{_from(run.start_us, facts.frame)}-{_from(run.end_us, facts.frame)}",
-            _took(run),
-            millijoules(run.nj),
-            ", ".join(run.graphs),
-        )
-        for run in _shown_runs(facts)
-    ]
-    return table(header, rows, look)
+    """What happened beside what was planned, in ms from the release of the frame."""
+    rows: list[tuple[str, ...]] = []
+    for run in _shown_runs(facts):
+        planned = f"{_from(run.planned_start_us, facts.frame)}-{_from(run.planned_end_us, facts.frame)}"
+        ran = f"{_from(run.start_us, facts.frame)}-{_from(run.end_us, facts.frame)}"
+        where = f"{run.resource}[{run.lane}]" + ("" if run.variant == "default" else f" {run.variant}")
+        happened = ran if run.outcome == "done" else run.outcome
+        expected = "the same" if planned == ran else planned
+        rows.append((run.stage, where, happened, expected, millijoules(run.nj), ", ".join(run.graphs)))
+    header = ["stage", "where", "ran ms", "planned ms", "mJ", "for"]
+    if all(row[3] == "the same" for row in rows):
+        header[2:4] = ["ran ms, as planned"]
+        rows = [(*row[:3], *row[4:]) for row in rows]
+    return table(header, rows, look, wrapped=True)
 
 
 def _shown_runs(facts: FrameFacts) -> list[StageLine]:
     return [run for run in facts.frame.stages if facts.stage is None or facts.stage in (run.stage, run.of)]
-
-
-def _took(run: StageLine) -> str:
-    """How a run went, in a word or two."""
-    if run.outcome != "done":
-        return run.outcome
-    over_us = run.end_us - run.start_us - run.expected_us
-    return "as planned" if over_us == 0 else f"{_signed(over_us)}"
 
 
 def _transfers(frame: FrameLine, look: Look) -> str:
@@ -134,25 +127,38 @@ def _transfers(frame: FrameLine, look: Look) -> str:
 def _placed(facts: FrameFacts, explanation: Explanation, look: Look) -> str:
     if explanation.criteria is None:
         return fill(f"nothing keeps the rules: {printable(explanation.reason)}", look.columns, "  ") + "\n"
-    lines = ["why there, and what the question's answer would cost otherwise:"]
+    of_what = "window" if facts.question is not None and _is_window(facts.question) else "frame"
+    text = fill(f"why there: what else would cost, in all of the {of_what} as it was asked about:", look.columns) + "\n"
     again = {run.stage for run in facts.frame.stages if _is_placed_again(facts, run)}
-    for stage in explanation.stages:
-        chance = f", in {stage.chance_ppm / 10_000:g} % of runs" if stage.chance_ppm < CERTAIN else ""
-        lines.append(f"{stage.run.stage} on {stage.run.resource}{chance}: {_summary(stage)}")
+    order = {run.stage: index for index, run in enumerate(facts.frame.stages)}
+    for stage in sorted(explanation.stages, key=lambda one: order[one.run.stage]):
+        chance = f", in {stage.chance_ppm / 10_000:.3g} % of runs" if stage.chance_ppm < CERTAIN else ""
+        where = f"{stage.run.stage} on {stage.run.resource}{chance}"
+        lines = [f"{where}: {_summary(stage)}" if facts.stage is None else f"{where}:"]
         if stage.run.stage in again:
-            lines.append("  it was placed again later, with a frame that came before it had started")
+            lines.append("placed again since, with a later frame, before it had started")
         if facts.stage is not None:
-            lines += [f"  starts then because {wait.text}" for wait in stage.waits if wait.kind != "nothing"]
-        lines += [f"  {_alternative(one, explanation)}" for one in stage.alternatives if _is_told(facts, one)]
+            lines += [f"starts then because {wait.text}" for wait in stage.waits if wait.kind != "nothing"]
+            lines += [wait.text for wait in stage.waits if wait.kind == "nothing"]
+            lines += [_alternative(one, explanation) for one in stage.alternatives] or [_summary(stage)]
+        text += "  " + fill(printable(lines[0]), _less(look, 2), "    ").replace("\n", "\n  ") + "\n"
+        text += "".join(_indented(line, look) for line in lines[1:])
     if facts.stage is not None and explanation.choices:
-        lines += ["what is paid on average, and what it would be otherwise with all else as it is:"]
-        lines += [f"  {worth.text}" for worth in explanation.choices]
-    return "".join(fill(printable(line), look.columns, "    ") + "\n" for line in lines)
+        text += fill("what is paid on average, and what it would be otherwise with all else as it is:", look.columns)
+        text += "\n" + "".join(_indented(worth.text, look) for worth in explanation.choices)
+    return text
 
 
-def _is_told(facts: FrameFacts, one: Alternative) -> bool:
-    """Whether another mode stands on a line of its own: of all stages at once, what is not just dearer."""
-    return facts.stage is not None or one.verdict in ("better", "open")
+def _is_window(question: Question) -> bool:
+    return question.problem.format == "leo-problem/2"
+
+
+def _indented(line: str, look: Look) -> str:
+    return "    " + fill(printable(line), _less(look, 4), "  ").replace("\n", "\n    ") + "\n"
+
+
+def _less(look: Look, by: int) -> int | None:
+    return None if look.columns is None else look.columns - by
 
 
 def _summary(stage: StageExplanation) -> str:
@@ -168,19 +174,23 @@ def _briefly(one: Alternative) -> str:
         return f"{where} impossible ({one.reason})"
     if one.criteria is None:
         return f"{where} not known, the search stopped"
+    is_better = " (better)" if one.verdict == "better" else ""
     proved = "" if one.proved else ", not proved"
-    return f"{where} {_costs(one) or 'costs the same'}{proved}"
+    return f"{where} {_costs(one) or 'costs the same'}{is_better}{proved}"
 
 
 def _costs(one: Alternative) -> str:
-    return ", ".join(_DIFFERENCES[name](value) for name, value in one.differences if value and name in _DIFFERENCES)
-
-
-_DIFFERENCES = {
-    "tardiness": lambda us: f"{_signed(us)} {'later' if us > 0 else 'earlier'}".replace("-", ""),
-    "energy": lambda nj: f"{'+' if nj > 0 else '-'}{millijoules(abs(nj))} mJ",
-    "accuracy_loss": lambda ppm: f"{ppm / 10_000:+g} % of accuracy lost",
-}
+    """What another mode does to the answer, criterion by criterion."""
+    texts = []
+    for name, value in one.differences:
+        sign = "+" if value > 0 else "-"
+        if value and name == "tardiness":
+            texts.append(f"lateness {sign}{duration(abs(value))}")
+        elif value and name == "energy":
+            texts.append(f"{sign}{millijoules(abs(value))} mJ")
+        elif value and name == "accuracy_loss":
+            texts.append(f"accuracy {'-' if value > 0 else '+'}{abs(value) / 10_000:g} %")
+    return ", ".join(texts)
 
 
 def _alternative(one: Alternative, explanation: Explanation) -> str:
@@ -227,7 +237,7 @@ def why_text(why: Why, release_us: int, run: str, look: Look = WIDE) -> str:
             f"{_seconds(flying.oldest_release_us)}"
         )
         lines.append(f"  ask: leo-runtime explain {quote(run)} --frame {flying.oldest}")
-    rows = [(_from_us(step.from_us - release_us), _length(step), text) for step in why.steps for text in [_step(step)]]
+    rows = [(_ms(step.from_us - release_us), _ms(step.lasted_us), _step(step)) for step in why.steps]
     text = "".join(fill(printable(line), look.columns, "    ") + "\n" for line in lines)
     if rows:
         text += table(("at ms", "took ms", "what"), rows, look, wrapped=True)
@@ -239,24 +249,29 @@ def why_text(why: Why, release_us: int, run: str, look: Look = WIDE) -> str:
 def _headline(why: Why) -> str:
     number = f"#{why.number}" if why.number else ""
     what = f"{why.graph}{number}"
-    cause = f", because of {_cause(why.cause)}" if why.cause is not None else ""
     if why.outcome == "failed":
-        return f"{what} failed{cause}"
-    allowed = f"{duration(why.end_us - why.release_us)} after its release, {duration(why.deadline_us - why.release_us)}"
-    text = f"{what} came {duration(why.late_us)} late ({allowed} were allowed){cause}"
-    if why.cause is None:
-        text += ": it had but its own work to wait for, which takes longer than that"
+        return f"{what} failed, because of {_cause(why.cause)}" if why.cause is not None else f"{what} failed"
+    took, allowed = duration(why.end_us - why.release_us), duration(why.deadline_us - why.release_us)
+    text = f"{what} came {duration(why.late_us)} late ({took} after its release, {allowed} were allowed)"
+    if why.cause is not None:
+        text += f", because of {_cause(why.cause)}"
+    elif why.steps:
+        longest = max(why.steps, key=lambda step: step.lasted_us)
+        text += f": its own frame's work takes so long, most of it {_short(longest)}"
     if why.planned_end_us is not None and why.planned_end_us > why.deadline_us:
         text += f"; it was placed knowing that it would be {duration(why.planned_end_us - why.deadline_us)} late"
     return text
 
 
+def _short(step: Step) -> str:
+    what = {"run": "running", "transfer": "being sent"}.get(step.kind, "waiting")
+    return f"{step.stage} {what} for {duration(step.lasted_us)}" + (f" ({step.resource})" if step.resource else "")
+
+
 def _cause(step: Step) -> str:
     match step.kind:
         case "lane":
-            backlog = step.backlog
-            assert backlog is not None, "a wait for a lane has a backlog"
-            return f"a backlog of {duration(backlog.ahead_us)} on the {step.resource}"
+            return f"a backlog of {duration(step.needless_us)} on the {step.resource}"
         case "late start":
             return f"its submission {duration(step.lasted_us)} after its release"
         case "retry":
@@ -285,12 +300,12 @@ def _step(step: Step) -> str:
             return f"{step.stage} fails on {where}, and is moved"
         case "lane":
             assert step.backlog is not None, "a wait for a lane has a backlog"
-            return f"{step.stage} waits for {where}: {_backlog(step.backlog)}"
+            return f"{step.stage} waits for {where}: {_backlog(step.backlog, step.lasted_us)}"
         case _:
             return f"{step.stage} waits as planned, such as for a gate or for {step.resource or 'its time'}"
 
 
-def _backlog(backlog: Backlog) -> str:
+def _backlog(backlog: Backlog, lasted_us: int) -> str:
     shares = ", ".join(
         f"{share.stage}{f' for {_listed(share.graphs)}' if share.graphs else ''} {duration(share.busy_us)}"
         + (f" ({share.runs} runs)" if share.runs > 1 else "")
@@ -298,6 +313,8 @@ def _backlog(backlog: Backlog) -> str:
     )
     more = len(backlog.ahead) - SHARES_SHOWN
     text = f"before it are {shares}" + (f" and {more} more" if more > 0 else "")
+    if IDLE_PART * (idle_us := lasted_us - backlog.ahead_us) > lasted_us:
+        text += f"; for {duration(idle_us)} that had to wait itself"
     if not backlog.others_us:
         return text + ", of this frame itself"
     since = "" if backlog.is_all else "at the latest "
@@ -327,21 +344,19 @@ def _in_time(facts: FrameFacts) -> str:
 
 
 def _energy(facts: FrameFacts, look: Look) -> str:
-    graphs = list(dict.fromkeys(graph for _, _, graph in facts.nj))
-    keys = list(dict.fromkeys((cause, resource) for cause, resource, _ in facts.nj))
-    header = ("cause", "where", "mJ", *(f"{graph or 'nobody'} mJ" for graph in graphs))
-    rows = [
-        (
-            cause,
-            resource,
-            millijoules(sum(facts.nj.get((cause, resource, graph), 0) for graph in graphs)),
-            *(millijoules(facts.nj.get((cause, resource, graph), 0)) for graph in graphs),
-        )
-        for cause, resource in keys
+    rows: dict[tuple[str, str], dict[str, int]] = {}
+    graphs: dict[str, int] = {}
+    for (cause, resource, graph), nj in facts.nj.items():
+        rows.setdefault((cause, resource), {})[graph] = nj
+        graphs[graph] = graphs.get(graph, 0) + nj
+    shown = [
+        (cause, resource, millijoules(sum(shares.values())), ", ".join(graph or "nobody" for graph in shares))
+        for (cause, resource), shares in rows.items()
     ]
-    sums = [sum(nj for (_, _, graph), nj in facts.nj.items() if graph == one) for one in graphs]
-    totals = ("total", "", millijoules(sum(sums)), *map(millijoules, sums))
-    return table(header, rows, look, totals=totals, keys=2)
+    total = ("total", "", millijoules(sum(graphs.values())), "")
+    text = table(("energy", "where", "mJ", "shared by"), shown, look, totals=total, keys=2, wrapped=True)
+    charged = ", ".join(f"{graph or 'nobody'} {millijoules(nj)}" for graph, nj in graphs.items())
+    return text + fill(printable(f"charged in mJ: {charged}"), look.columns, "  ") + "\n"
 
 
 # A run.
@@ -402,8 +417,8 @@ def _run_title(found: Overview) -> str:
         names, changed = (head.recording, head.hardware, head.profile), ""
     batch = f", {head.batch} frames at a time" if head.batch > 1 else ""
     return printable(
-        f"{found.run}: {names[0]}, {(head.end_us - head.start_us) / 1e6:g} s, on {names[1]}, in {head.time} time; profile "
-        f"{names[2]}, placed by {head.policy}{batch}{changed}"
+        f"{found.run}: {names[0]}, {_seconds(head.end_us - head.start_us)}, on {names[1]}, in {head.time} time; "
+        f"profile {names[2]}, placed by {head.policy}{batch}{changed}"
     )
 
 
@@ -476,7 +491,7 @@ def overview_figures(found: Overview) -> dict[str, Any]:
     }
 
 
-def pipeline_figures(sums: Any) -> Iterator[dict[str, Any]]:
+def pipeline_figures(sums: Tally) -> Iterator[dict[str, Any]]:
     """A line a pipeline, of what a `Tally` has counted."""
     for name, one in sums.pipelines.items():
         yield {
@@ -503,19 +518,12 @@ def _ms(us: float) -> str:
 
 
 def _from(us: int, frame: FrameLine) -> str:
-    return _from_us(us - frame.release_us)
-
-
-def _from_us(us: int) -> str:
-    return f"{us / 1000:.2f}"
+    """A time in ms from the frame's release on."""
+    return _ms(us - frame.release_us)
 
 
 def _signed(us: int) -> str:
     return f"{'+' if us > 0 else '-'}{duration(abs(us))}"
-
-
-def _length(step: Step) -> str:
-    return f"{step.lasted_us / 1000:.2f}"
 
 
 def _count(number: int, what: str) -> str:
