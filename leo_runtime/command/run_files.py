@@ -79,7 +79,7 @@ class RunFiles:
 
     def end(self, ended: Replay, /) -> None:
         """Write what they say at the end of a run. Raises `DocumentError`."""
-        for sink in self._sinks:
+        for sink in reversed(self._sinks):  # The log last: where its end is written, all of the run is.
             sink.end(ended)
 
     def __enter__(self) -> Self:
