@@ -55,15 +55,15 @@ def _title(facts: FrameFacts) -> str:
     batch = f", {head.batch} frames at a time" if head.batch > 1 else ""
     late = "" if frame.admitted_us is None else f", submitted {duration(frame.admitted_us - frame.release_us)} later"
     what = {
-        "optimal": "the answer was proved the best",
-        "feasible": "the answer was not proved the best",
-        "infeasible": "it was proved that nothing keeps the rules",
-        "unplaced": "it was not placed",
+        "optimal": f"placed by {head.policy}, proved the best",
+        "feasible": f"placed by {head.policy}, not proved the best",
+        "infeasible": f"not placed by {head.policy}, which proved that nothing keeps the rules",
+        "unplaced": f"not placed by {head.policy}",
     }[frame.status]
-    skipped = "; it was skipped" if frame.skipped else ""
+    skipped = ", and skipped" if frame.skipped else ""
     return printable(
         f"frame {frame.frame} of {facts.run}, released at {_seconds(frame.release_us)}{late}, "
-        f"for {graphs or 'nobody'}; placed by {head.policy}{batch}: {what}{skipped}"
+        f"for {graphs or 'nobody'}; {what}{batch}{skipped}"
     )
 
 
@@ -233,8 +233,8 @@ def why_text(why: Why, release_us: int, run: str, look: Look = WIDE) -> str:
     if why.in_flight is not None:
         flying = why.in_flight
         lines.append(
-            f"  {flying.frames} frames before it had not ended, the oldest of them frame {flying.oldest}, released at "
-            f"{_seconds(flying.oldest_release_us)}"
+            f"  {_count(flying.frames, 'frame')} before it had not ended, the oldest of them frame {flying.oldest}, "
+            f"released at {_seconds(flying.oldest_release_us)}"
         )
         lines.append(f"  ask: leo-runtime explain {quote(run)} --frame {flying.oldest}")
     rows = [(_ms(step.from_us - release_us), _ms(step.lasted_us), _step(step)) for step in why.steps]
