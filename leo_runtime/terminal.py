@@ -14,7 +14,7 @@ COLUMNS = 80
 """How wide text is where nobody says otherwise: what is piped looks the same everywhere."""
 FEWEST_COLUMNS = 40
 """Nothing is laid out for less."""
-_CUT, _ARROW = "..", " -> "
+_CUT, _ARROW = "..", "->"
 _NAMES = 12
 """In fewer columns two names cannot be told apart from others."""
 

@@ -277,6 +277,9 @@ def test_a_stage_that_is_left_with_nothing_to_run_on_is_named(change: str, on: d
         ("graphs.speech.deadline_us=0", "expected at least 1, got 0, at $.graphs[1].deadline_us", ""),
         ("graphs.speech.deadline_us=1.5", "expected an integer, got 1.5, at $.graphs[1].deadline_us", ""),
         ("graphs.speech.deadline_us=true", "expected an integer, got true, at $.graphs[1].deadline_us", ""),
+        ("graphs.speech.decision.threshold=nan", "a threshold that is no number is never reached", ""),
+        ("graphs.speech.decision.threshold=2026-01-01", "a value that JSON has no form for", ""),
+        ("processors.gpu.lanes=true", "expected an integer, got true", ""),
         ("graphs.speech.deadline_us*=0", "expected at least 1, got 0, at $.graphs[1].deadline_us", ""),
         ("graphs.speech.deadline_us*=much", 'expected a factor of at least 0, got "much"', "such as 0.5"),
         ("graphs.speech.deadline_us*=-1", 'expected a factor of at least 0, got "-1"', "such as 0.5"),
@@ -339,6 +342,7 @@ def test_a_name_of_two_parts_is_to_be_said_with_its_list() -> None:
     [
         ("graphs.speech.weight=2", "changes nothing: it is so already"),
         ("processors.*.lanes*=1", "changes nothing: it is so already"),
+        ('objective=["tardiness", "energy"]', "changes nothing: it is so already"),
         ("slow dsp=1", "changes nothing: the profile says so already"),
         ("links.cpu->gpu.bytes_per_s*=2", "changes nothing of the documents: there is no number to multiply"),
         ("processors.dsp.wake_energy_nj=3", "`dsp` never sleeps, as it has no `idle_timeout_us`"),

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from leo_runtime import clock
 from leo_runtime.backend import registry
 from leo_runtime.clock import VirtualClock
 from leo_runtime.dispatch.dispatcher import Dispatcher
@@ -653,6 +654,24 @@ def test_a_result_that_cannot_be_made_says_so_and_loses_no_other(monkeypatch: py
         results = runtime.drain()
     assert [result.frame for result in results] == [0, 1, 2]
     assert [result.reason for result in results] == ["", "the runtime failed (ValueError: odd)", ""]
+
+
+def test_all_that_close_waits_for_has_one_time_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = simulated(loud_graph(deadline_us=LONG_US), window_stages=8)
+    runtime.submit(0, {"sound": LOUD}, graphs=("loud",))
+    assert runtime._driver is not None and runtime._horizon is not None
+    now_ns = [0]
+    waited_s: list[float] = []
+    monkeypatch.setattr(clock.time, "monotonic_ns", lambda: now_ns[0])
+
+    def kernel_that_hangs(timeout_s: float, why: str) -> None:
+        waited_s.append(timeout_s)
+        now_ns[0] += 3_000_000_000
+
+    monkeypatch.setattr(runtime._driver, "close", kernel_that_hangs)
+    monkeypatch.setattr(runtime._horizon, "close", waited_s.append)
+    runtime.close(timeout_s=5)
+    assert waited_s == [5, 2]
 
 
 @pytest.mark.parametrize("make", [simulated, lambda: live(fast=FakeBackend())])

@@ -285,6 +285,7 @@ DECISION = "decision of graph `g`: "
         (lambda g: g.decide("a", ["x", "y", "x"]), DECISION + 'the label "x" is given twice, at $.labels[2]'),
         (lambda g: g.stage("b", abs, "a"), STAGE + "the function `abs` is no operator"),
         (lambda g: g.stage("b", builder, "a"), STAGE + "the function `builder` is no operator"),
+        (lambda g: g.stage("b", "log_mell", "a"), STAGE + "no operator is called `log_mell`"),
         (lambda g: g.decide("nobody", ["x"]), 'no stage of graph "g" is called "nobody"'),
     ],
 )

@@ -239,6 +239,30 @@ def test_lists_and_numpy_integers_are_shapes() -> None:
     assert (found.output_shape, found.work("default").macs) == ((3,), 9)
 
 
+@pytest.mark.parametrize(
+    "inputs", [2, 0, None, (1,), (1, 2, 3), (2, 1), (-1, 2), ("1", None), (1.0, 2), (True, 2), "12"]
+)
+def test_how_many_inputs_it_takes_is_said_in_words(inputs: Any) -> None:
+    with pytest.raises(GraphError, match=r"^`inputs` of an operator are the least and the greatest number") as error:
+        operator(output_shape=half, inputs=inputs)(halves)
+    assert repr(inputs) in str(error.value)
+    assert "inputs=(1, None)" in error.value.hint
+
+
+def test_a_list_says_how_many_inputs_too() -> None:
+    counts: Any = [1, 2]
+    assert operator(output_shape=half, inputs=counts)(halves).inputs == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("what", "asked"), [("output_shape", (3,)), ("output_shape", None), ("macs", 5), ("weight_bytes", "")]
+)
+def test_an_account_that_is_no_function_is_refused(what: str, asked: Any) -> None:
+    accounts: dict[str, Any] = {"output_shape": half, what: asked}
+    with pytest.raises(GraphError, match=f"^`{what}` of an operator is a function of the shapes of its inputs, got"):
+        operator(**accounts)(halves)
+
+
 def test_an_operator_that_is_no_function_may_fail_too() -> None:
     def shape(_params: Any, shapes: Any) -> Any:
         return (shapes[1][0],)

@@ -285,27 +285,6 @@ def test_a_sink_is_told_of_each_frame_once_and_what_is_settled_stays_so(folder):
     assert all(entry.at_us <= entry.until_us for entry in told.entries)
 
 
-def test_a_trace_written_as_the_replay_goes_is_readable_at_any_time(folder):
-    pytest.importorskip("perfetto", reason="needs the extra `report`")
-    from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace
-
-    from leo_runtime.report.perfetto import TraceWriter
-
-    class Reading(TraceWriter):
-        def frame(self, ended: FrameResult, settled_us: int) -> None:
-            super().frame(ended, settled_us)
-            packets.append(len(Trace.FromString((folder / "trace").read_bytes()).packet))
-
-    packets: list[int] = []
-    with Reading(folder / "trace") as writer:
-        run(folder, sinks=[writer])
-    whole = Trace.FromString((folder / "trace").read_bytes())
-    assert packets == sorted(packets)
-    assert packets[0] < packets[-1] <= len(whole.packet)
-    times = [packet.timestamp for packet in whole.packet if packet.HasField("track_event")]
-    assert times == sorted(times)
-
-
 def test_a_recording_that_does_not_fit_is_refused(folder):
     workload, _, _, recording = recorded.load_all(folder)
     stream = workload.streams[0]
@@ -347,33 +326,6 @@ def test_events_before_the_start_last_nothing_and_say_what_to_do():
     with pytest.raises(RecordingError, match="lasts 0 us, nothing is left at 0") as error:
         Span.of(recording, streams=["battery"])
     assert error.value.hint == "events alone last up to the last of them: read a stream with a rate, too"
-
-
-def test_the_trace_for_the_viewer_holds_every_stage_that_ran(folder):
-    pytest.importorskip("perfetto", reason="needs the extra `report`")
-    from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace, TrackEvent
-
-    from leo_runtime.report.perfetto import TraceWriter
-
-    kept = KeptFrames()
-    with TraceWriter(folder / "trace") as writer:
-        run(folder, sinks=[writer, kept])
-    trace = Trace.FromString((folder / "trace").read_bytes())
-    tracks = {packet.track_descriptor.uuid: packet.track_descriptor.name for packet in trace.packet}
-    events = [packet for packet in trace.packet if packet.HasField("track_event")]
-    begun = [packet for packet in events if packet.track_event.type == TrackEvent.TYPE_SLICE_BEGIN]
-    lanes = [packet for packet in begun if "lane" in tracks[packet.track_event.track_uuid]]
-    ran = [stage for frame in kept.frames for stage in frame.stages if stage.outcome == "done"]
-    assert len(lanes) == len(ran) == 8 * 2 + 3 * 2
-    assert [packet.timestamp for packet in events] == sorted(packet.timestamp for packet in events)
-    marks = [packet.track_event.name for packet in events if packet.track_event.type == TrackEvent.TYPE_INSTANT]
-    assert marks == ["loud", "loud", "loud"]
-    open_slices: dict[int, int] = {}
-    for packet in events:
-        step = {TrackEvent.TYPE_SLICE_BEGIN: 1, TrackEvent.TYPE_SLICE_END: -1}.get(packet.track_event.type, 0)
-        track = packet.track_event.track_uuid
-        open_slices[track] = open_slices.get(track, 0) + step
-        assert open_slices[track] in (0, 1), "a lane runs one stage at a time"
 
 
 def test_a_recording_of_a_link_that_the_machine_has_not_is_refused_before_anything_runs(folder):

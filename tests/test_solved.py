@@ -16,6 +16,7 @@ from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.documents.window import WindowPlacement, WindowProblem
 from leo_runtime.errors import SolverError
 from leo_runtime.frame.records import FrameResult
+from leo_runtime.frame.window import window_problem
 from leo_runtime.judge import check
 from leo_runtime.judge.window import check_window
 from leo_runtime.runtime.planner import MAX_PLANS
@@ -99,6 +100,30 @@ def test_whatever_is_run_what_a_frame_carries_is_valid(seed: int, window_stages:
             if rng.randrange(6) == 0:
                 rng.choice((runtime.lose, runtime.restore))("gpu")
         require_solved(runtime.drain(), windows=window_stages > 0)
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=15, deadline=None)
+def test_what_is_kept_of_a_window_changes_no_question(seed: int) -> None:
+    """Each question made alone is as it was asked, though its releases came from another one."""
+    rng = Random(seed)
+    workload, hardware = random_workload(rng), random_machine(rng)
+    options: dict[str, Any] = {"solver": "greedy", "compute": False, "window_stages": 12, "noise": 200_000}
+    with Runtime.simulated(workload, hardware, random_profile(rng, workload), **options) as runtime:
+        at_us = 0
+        for _ in range(20):
+            at_us += rng.choice((5_000, 20_000, rng.randrange(1, 90_000)))
+            wanted = [graph.name for graph in workload.graphs[: rng.randint(1, len(workload.graphs))]]
+            runtime.submit(at_us, {}, graphs=wanted)
+        runtime.drain()
+        planner = runtime._placer._planner
+        plans = runtime._horizon._windows._plans  # type: ignore[union-attr]
+        for found, planned in plans.items():
+            usual = planner.question(found.now)
+            assert usual is not None
+            alone = window_problem(runtime.merged, runtime.modes, hardware, found, usual, usual.name)
+            if len(alone.problem.stages) == len(planned.solved.question.stages):  # It was not shortened.
+                assert planned.solved.question == alone.problem
 
 
 @pytest.mark.parametrize("together", [(), ("a",), None])

@@ -22,6 +22,7 @@ from leo_runtime.errors import DocumentError, InputError, SolverError
 from leo_runtime.frame.chances import GateHistories
 from leo_runtime.frame.ledger import run_ledger
 from leo_runtime.frame.records import FrameResult
+from leo_runtime.runtime.gates_file import WRITTEN_EACH
 from leo_runtime.runtime.planned import Investment
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.runtime.windows import Planning, slack_us
@@ -415,6 +416,16 @@ def test_the_chance_of_a_gate_is_learned_and_kept(tmp_path: Path) -> None:
             runtime.drain()
         (gate,) = GateHistories.from_file(kept).gates
         assert (gate.name, gate.after_open.runs, gate.after_open.opened) == ("gate", 19 * (run + 1), 19 * (run + 1))
+    with Runtime.simulated(
+        workload, two_processors(), profile, compute=False, window_stages=12, gates_file=kept
+    ) as runtime:
+        for k in range(WRITTEN_EACH):
+            runtime.submit(k * 100_000, {})
+        runtime.drain()
+        gates_file = runtime._horizon._gates_file  # type: ignore[union-attr]
+        assert gates_file is not None and gates_file._writing.wait(60)
+        (gate,) = GateHistories.from_file(kept).gates
+        assert gate.after_open.opened > 38, "whoever is killed now has learned that"
     kept.write_text(kept.read_text().replace(f'"{workload.name}"', '"another"'))
     with pytest.raises(DocumentError, match=r"gates\.json: .* got those of \"another\", at \$\.workload") as no:
         Runtime.simulated(workload, two_processors(), profile, compute=False, window_stages=12, gates_file=kept)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from leo_runtime.replay.log_lines import RunLine
     from leo_runtime.replay.log_text import Settings
 
-BESIDE = ("--resume", "RECORDING", "--no-compare", "--policies", "--plot", "--json", "--width", "--wide")
+BESIDE = ("--resume", "RECORDING", "--no-compare", "--policies", "--no-trace", "--plot", "--json", "--width", "--wide")
 """What may be given beside `--resume`: the rest is as the log says."""
 _ANEW = "replay it anew"
 
@@ -114,7 +114,8 @@ def _is_whole(log: Path) -> bool:
     from leo_runtime.appending import last_line
 
     try:
-        line = last_line(log)
+        with log.open("rb") as file:
+            _, line = last_line(file)
     except OSError as error:
         raise InputError(f"{log}: cannot be read ({error.strerror or error})") from None
     try:

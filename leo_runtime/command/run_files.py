@@ -28,15 +28,18 @@ if TYPE_CHECKING:
 class RunFiles:
     """All of them as one sink. The folder is made as the replay begins: one that cannot begin leaves none."""
 
-    def __init__(self, settings: Settings, out: Path = Path(), name: str = "", *, log: Path | None = None) -> None:
+    def __init__(
+        self, settings: Settings, out: Path = Path(), name: str = "", *, log: Path | None = None, traced: bool = True
+    ) -> None:
         """The folder is that of a new run of this name in `out`, or of the run that has this `log` and goes on.
 
-        Nothing is made or written yet.
+        `traced`: with a trace. Nothing is made or written yet.
         """
         self._settings = settings
         self._out = out
         self._name = name
         self._resumed = log
+        self._traced = traced
         self._sinks: list[FrameSink] = []
         self._open = ExitStack()
         self._log: LogWriter | None = None
@@ -53,7 +56,7 @@ class RunFiles:
         self._log = self._open.enter_context(LogWriter(file, self._settings))
         self._sinks = [self._log, self._open.enter_context(TimesWriter(self.folder / TIMES, resumed=resumed))]
         self.paths = [log, self.folder / TIMES]
-        if (trace := _trace(self.folder / TRACE)) is not None:
+        if self._traced and (trace := _trace(self.folder / TRACE)) is not None:
             self._sinks.append(self._open.enter_context(trace))
             self.paths.append(self.folder / TRACE)
         for sink in self._sinks:
@@ -68,6 +71,11 @@ class RunFiles:
         """Write what they say of energy. Raises `DocumentError`."""
         for sink in self._sinks:
             sink.energy(entries, settled_us)
+
+    def resumed(self, at_us: int, lost: int) -> None:
+        """Write that the run goes on at that time, by when so many frames had been lost. Raises `DocumentError`."""
+        if self._log is not None:
+            self._log.resumed(at_us, lost)
 
     def end(self, ended: Replay, /) -> None:
         """Write what they say at the end of a run. Raises `DocumentError`."""

@@ -270,7 +270,7 @@ class Dispatcher:
         if frame is None or frame.past or any(stage.moved for stage in frame.stages.values()):
             return
         begun = [frame.stages[name] for name in plan.stages if frame.stages[name].state in ("running", "done")]
-        if any(stage.resource != plan.stages[stage.name].run.resource for stage in begun):
+        if any(stage.resource != plan.stages[stage.name].resource for stage in begun):
             return
         # Since the frame was admitted, processors and links may have come back.
         frame.plan = replace(
@@ -286,11 +286,11 @@ class Dispatcher:
         moved = {name: frame.stages[name] for name in names}
         for stage in moved.values():
             self._unqueue(stage)
-            run, was = plan.stages[stage.name].run, stage.planned
-            stage.planned = replace(plan.stages[stage.name], needs=was.needs, waits=was.waits, readers=was.readers)
-            stage.resource, stage.lane, stage.mode = run.resource, run.lane, stage.planned.mode
-            stage.key = (frame.release_us + run.start_us, *stage.key[1:])
-            stage.release_us = frame.release_us + stage.planned.release_us
+            anew, was = plan.stages[stage.name], stage.planned
+            stage.planned = replace(anew, needs=was.needs, waits=was.waits, readers=was.readers)
+            stage.take(anew.mode, anew.lane)
+            stage.key = (frame.release_us + anew.start_us, *stage.key[1:])
+            stage.release_us = frame.release_us + anew.release_us
             self._queue(stage)
             self._remind(stage.release_us)
         jobs: list[Job] = list(moved.values())
@@ -489,9 +489,7 @@ class Dispatcher:
         frame = stage.frame
         self._unqueue(stage)
         stage.moved = True
-        stage.resource = mode.resource
-        stage.mode = mode
-        stage.lane = self._shortest_lane(mode.resource)
+        stage.take(mode, self._shortest_lane(mode.resource))
         self._power.move(stage, mode.resource, self._now_us)
         self._queue(stage)
         for (name, _), send in frame.sends.items():
@@ -593,17 +591,13 @@ class Dispatcher:
     def _finish(self, frame: Frame) -> None:
         if frame.open or self._frames.pop(frame.number, None) is None:
             return
-        stages = [stage.record() for stage in frame.stages.values()]
-        if frame.past:
-            order = {name: index for index, name in enumerate(frame.stages)}
-            stages = sorted((*frame.past, *stages), key=lambda record: (order[record.stage], record.attempt))
         sends = tuple(send.record() for send in frame.sends.values() if send.state == "arrived")
         self._out.append(
             FrameDone(
                 frame.number,
                 self._now_us,
                 frame.skipped,
-                tuple(stages),
+                frame.records(),
                 sends,
                 tuple(frame.wakes),
                 tuple(frame.awake) if frame.windowed else None,
@@ -611,23 +605,28 @@ class Dispatcher:
                 frame.admitted_us,
             )
         )
+        # They hold the frame, and it holds them: without this they would wait for the garbage collector.
+        frame.stages.clear()
+        frame.sends.clear()
 
     # Lanes.
 
     def _advance(self) -> None:
         """Start all that may start."""
-        self._power.advance(self._now_us)
-        if self._loose:
-            self._loose = [send for send in self._loose if not self._start_loose(send)]
         if self._next_us is not None and self._next_us <= self._now_us:
             self._everywhere = True
             self._reminded = {at_us for at_us in self._reminded if at_us > self._now_us}
             self._next_us = min(self._reminded, default=None)
-        lanes = self._every_lane if self._everywhere else sorted(self._touched, key=_number)
+        if self._everywhere:
+            self._power.advance(self._now_us)
+        if self._loose:
+            self._loose = [send for send in self._loose if not self._start_loose(send)]
+        lanes = self._every_lane if self._everywhere else self._touched
+        if len(lanes) > 1 and not self._everywhere:
+            lanes = sorted(lanes, key=_number)
         for lane in self._touched:
             lane.is_touched = False
-        self._touched.clear()
-        self._everywhere = False
+        self._touched, self._everywhere = [], False
         while self._start_first(lanes):
             lanes = self._every_lane
 
@@ -691,9 +690,8 @@ class Dispatcher:
         if isinstance(job, Stage):
             frame.started = True
             job.state = "running"
-            mode = job.mode
             self._out.append(
-                RunStage(frame.number, job.name, job.resource, mode.variant, job.lane, job.attempt, mode.duration_us)
+                RunStage(frame.number, job.name, job.resource, job.variant, job.lane, job.attempt, job.duration_us)
             )
             return
         job.state = "sending"

@@ -44,7 +44,7 @@ class Frame:
     waits_given_up: int = 0
     admitted_us: int = 0
     gates: set[str] = field(default_factory=set)
-    """Those that transfers wait for."""
+    """Those that transfers and wake-ups wait for."""
     windowed: bool = False
     """Its plan is that of a window, or has become so."""
     past: list[StageRecord] = field(default_factory=list)
@@ -56,6 +56,14 @@ class Frame:
     started: bool = False
     skipped: bool = False
     serial: int = 0
+
+    def records(self) -> tuple[StageRecord, ...]:
+        """What became of its stages, in their order, each after its attempts that failed."""
+        found = [stage.record() for stage in self.stages.values()]
+        if self.past:
+            order = {name: index for index, name in enumerate(self.stages)}
+            found = sorted((*self.past, *found), key=lambda record: (order[record.stage], record.attempt))
+        return tuple(found)
 
     def add_send(self, stage: Stage, target: str, lane: int | None, start_us: int) -> Send:
         """A new transfer, instead of any other of that output to that target."""
@@ -77,6 +85,9 @@ class Stage:
     resource: str
     lane: int
     mode: Mode
+    variant: str
+    """Of its mode, as the next."""
+    duration_us: int
     release_us: int
     """No earlier does it start."""
     use: Use
@@ -93,10 +104,25 @@ class Stage:
     @classmethod
     def of(cls, frame: Frame, name: str, planned: PlannedStage, index: int) -> Stage:
         """A stage as it is planned, the frame's `index`th."""
-        run, release_us = planned.run, frame.release_us
-        key = (release_us + run.start_us, 1, frame.number, index)
-        begins_us = release_us + planned.release_us
-        return cls(frame, name, planned, key, run.resource, run.lane, planned.mode, begins_us, (name, None))
+        release_us = frame.release_us
+        return cls(
+            frame,
+            name,
+            planned,
+            (release_us + planned.start_us, 1, frame.number, index),
+            planned.resource,
+            planned.lane,
+            planned.mode,
+            planned.variant,
+            planned.duration_us,
+            release_us + planned.release_us,
+            (name, None),
+        )
+
+    def take(self, mode: Mode, lane: int) -> None:
+        """It is to run in that mode, on that lane."""
+        self.resource, self.lane = mode.resource, lane
+        self.mode, self.variant, self.duration_us = mode, mode.variant, mode.duration_us
 
     @property
     def on(self) -> str | None:
@@ -110,11 +136,11 @@ class Stage:
 
     def lasts_us(self) -> int:
         """How long it is planned to take."""
-        return self.mode.duration_us
+        return self.duration_us
 
     def record(self) -> StageRecord:
         """What became of it."""
-        release_us, run = self.frame.release_us, self.planned.run
+        release_us, planned = self.frame.release_us, self.planned
         outcome: Outcome = "done"
         if self.state == "failed" or self.state == "cancelled":
             outcome = self.state
@@ -122,13 +148,13 @@ class Stage:
         return StageRecord(
             self.name,
             self.resource,
-            self.mode.variant,
+            self.variant,
             self.lane,
             self.attempt,
             outcome,
             self.mode,
-            release_us + run.start_us,
-            release_us + run.end_us,
+            release_us + planned.start_us,
+            release_us + planned.end_us,
             self.start_us,
             self.end_us,
             self.error,

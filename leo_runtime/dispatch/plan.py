@@ -44,6 +44,22 @@ class PlannedStage:
     release_us: int
     others: tuple[Mode, ...]
     """Its modes on other processors, the fastest first."""
+    resource: str = field(init=False)
+    """Of `run` and `mode`, as what follows: every frame reads it, and a document's own attributes take far longer."""
+    lane: int = field(init=False)
+    start_us: int = field(init=False)
+    end_us: int = field(init=False)
+    variant: str = field(init=False)
+    duration_us: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Read what every frame reads."""
+        for of, names in (
+            (self.run, ("resource", "lane", "start_us", "end_us")),
+            (self.mode, ("variant", "duration_us")),
+        ):
+            for name in names:
+                object.__setattr__(self, name, getattr(of, name))
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,7 +181,7 @@ class Power:
             return
         self._unsettled = False
         for supply in self._may_sleep:
-            if supply.held_until_us is None and not any(span.frame.windowed for span in supply.open):
+            if supply.held_until_us is None and not _is_windowed(supply):
                 if supply.is_told:
                     supply.is_told = False
                     self._tell(Release(supply.resource))
@@ -205,6 +205,8 @@ class Power:
                 self.leave(job, now_us)
             job.span = span
         frame.spans.append(span)
+        for wait in planned.waits.values():
+            frame.gates.update(wait.gates)
         if planned.wakes:
             self._to_wake.append(span)
             return
@@ -325,6 +327,11 @@ class Power:
 
 def _in_use(supply: Supply) -> bool:
     return bool(supply.open) or supply.held_until_us is not None or supply.is_busy()
+
+
+def _is_windowed(supply: Supply) -> bool:
+    """Whether a span that is open is of a window's plan."""
+    return any(span.frame.windowed for span in supply.open)
 
 
 def _would_sleep(supply: Supply, at_us: int) -> bool:

@@ -27,7 +27,7 @@ class Patience:
         if not self._as_planned:
             return False
         expected_us = stage.report.expected_us if stage.report is not None else None
-        planned_us = stage.mode.duration_us if expected_us is None else expected_us
+        planned_us = stage.duration_us if expected_us is None else expected_us
         self._as_planned = stage.end_us - stage.start_us == planned_us
         return not self._as_planned
 

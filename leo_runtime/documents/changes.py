@@ -44,6 +44,9 @@ PROFILE = "profile"
 NAMED = ("graphs", "processors", "radios", "links")
 """Lists whose parts may be taken out."""
 
+SHOWN = 8
+"""Of how many stages that could run nowhere the names are told."""
+
 _SLEEP = ("wake_latency_us", "wake_energy_nj", "asleep_mw")
 
 _Document = TypeVar("_Document", bound=Document)
@@ -124,14 +127,13 @@ def _set(documents: _Documents, change: str) -> _Documents:
     if len({place.rest for place in found}) > 1:
         raise InputError(f"`{change}`: names with dots make it mean several things", hint="name one part alone")
     done = operation(found[0].rest, change)
-    values = [_new_value(place, done, change) for place in found]
-    documents = documents.told(*_notes(documents, found, done, values, change))
-    edits = [(place, value) for place, value in zip(found, values, strict=True) if place.value != value]
-    if not edits and all(type(place.value) is type(value) for place, value in zip(found, values, strict=True)):
+    edits = [(place, _new_value(place, done, change)) for place in found]
+    documents = documents.told(*_notes(documents, edits, done, change))
+    if all(_is_same(place.value, value) for place, value in edits):
         return documents
     if found[0].keys[0] in HARDWARE_FIELDS:
-        return replace(documents, hardware=_edited(hardware, list(zip(found, values, strict=True)), change))
-    workload = _edited(workload, list(zip(found, values, strict=True)), change)
+        return replace(documents, hardware=_edited(hardware, edits, change))
+    workload = _edited(workload, edits, change)
     _require_meaning(workload, change)
     return replace(documents, workload=workload)
 
@@ -158,6 +160,12 @@ def _new_value(place: Place, done: Operation, change: str) -> Any:
     if done.kind == "set":
         return done.value
     return None if place.value is None else scaled(place.value, done.factor, change)
+
+
+def _is_same(before: Any, after: Any) -> bool:
+    """Whether a document would take both alike; True is no 1 there."""
+    before = list(before) if isinstance(before, tuple) else before
+    return bool(before == after) and isinstance(before, bool) == isinstance(after, bool)
 
 
 def _edited(document: _Document, edits: Sequence[tuple[Place, Any]], change: str) -> _Document:
@@ -202,20 +210,17 @@ def _require_meaning(workload: Workload, change: str) -> None:
             raise InputError(f"`{change}`: {error}", hint=error.hint) from None
 
 
-def _notes(
-    documents: _Documents, found: Sequence[Place], done: Operation, values: Sequence[Any], change: str
-) -> list[str]:
+def _notes(documents: _Documents, edits: Sequence[tuple[Place, Any]], done: Operation, change: str) -> list[str]:
     """What is to be told of a change that has no effect, or not the one that may be thought."""
     notes: list[str] = []
-    without = sum(place.value is None for place in found)
-    same = all(place.value == value for place, value in zip(found, values, strict=True))
-    if done.kind == "scale" and without == len(found):
+    without = sum(place.value is None for place, _ in edits)
+    if done.kind == "scale" and without == len(edits):
         notes.append(f"`{change}` changes nothing of the documents: there is no number to multiply")
-    elif same:
+    elif all(_is_same(place.value, value) for place, value in edits):
         notes.append(f"`{change}` changes nothing: it is so already")
     elif done.kind == "scale" and without:
-        notes.append(f"`{change}` leaves {without} of {len(found)} as they are, which have no such number")
-    for place in found:
+        notes.append(f"`{change}` leaves {without} of {len(edits)} as they are, which have no such number")
+    for place, _ in edits:
         if isinstance(place.owner, Stage) and "params" in place.keys and place.keys[-1] != "params":
             own = [variant.name for variant in place.owner.variants if place.keys[-1] in variant.params]
             if own:
@@ -350,19 +355,18 @@ _WORDS: dict[str, Callable[[_Documents, str, str], _Documents]] = {
 
 def _require_somewhere(documents: _Documents, taken: str) -> None:
     """Raise `InputError` for stages that no processor is left for, or none that their inputs can get to."""
-    nowhere = [
-        f"`{stage}` of `{graph.name}`"
-        for graph in documents.workload.graphs
-        for stage in _homeless(documents, graph.name)
-    ]
-    if nowhere:
-        graphs = dict.fromkeys(graph.name for graph in documents.workload.graphs if _homeless(documents, graph.name))
-        shown = ", ".join(nowhere[:8]) + (f" and {len(nowhere) - 8} more" if len(nowhere) > 8 else "")
-        raise InputError(
-            f"{taken}: nothing is left that could run {shown}",
-            hint=f"leave out their graphs, too ({', '.join(f'`without {name}`' for name in graphs)}), or give the "
-            f"profile what they cost elsewhere",
-        )
+    homeless = {
+        graph.name: stages for graph in documents.workload.graphs if (stages := _homeless(documents, graph.name))
+    }
+    if not homeless:
+        return
+    named = [f"`{stage}` of `{graph}`" for graph, stages in homeless.items() for stage in stages]
+    more = f" and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
+    graphs = ", ".join(f"`without {graph}`" for graph in homeless)
+    raise InputError(
+        f"{taken}: nothing is left that could run {', '.join(named[:SHOWN])}{more}",
+        hint=f"leave out their graphs, too ({graphs}), or give the profile what they cost elsewhere",
+    )
 
 
 def _homeless(documents: _Documents, name: str) -> list[str]:

@@ -160,6 +160,13 @@ class TaskGraph(Value):
             number = -(-(2 * since_us - 1) * self.rate_hz // 2_000_000)
         return self.release_us(max(0, number))
 
+    def runs_at(self, at_us: int) -> bool:
+        """Whether its period and offset make it run at that time."""
+        if self.rate_hz is None:
+            since_us = at_us - self.offset_us
+            return since_us >= 0 and since_us % self.period_us == 0
+        return self.next_release_us(at_us) == at_us
+
     def stage(self, name: str) -> Stage:
         """The stage of that name. Raises `KeyError`."""
         for stage in self.stages:
@@ -325,13 +332,20 @@ class GraphBuilder:
     ) -> str:
         """Add a stage that reads the stages `inputs`; the keywords are its parameters. Returns its name.
 
-        Raises `GraphError` for a name, a chance, variants or parts that cannot be.
+        Raises `GraphError` for a name, a chance, variants or parts that cannot be, and for an operator that is not
+        there; one of a module of yours, by its name, is looked for when the graph is used.
         """
         if callable(operator) and not isinstance(operator, Operator):
             raise GraphError(
                 f"stage `{name}` of graph `{self._graph['name']}`: {_called(operator)} is no operator",
                 hint="`@operator(output_shape=...)` above a function makes it one: from leo_runtime import operator",
             )
+        if isinstance(operator, str) and operator and ":" not in operator:
+            try:
+                find_operator(operator)
+            except GraphError as error:
+                where = f"stage `{name}` of graph `{self._graph['name']}`"
+                raise GraphError(f"{where}: {error}", hint=error.hint) from None
         self._stages.append(
             self._checked(
                 f"stage `{name}` of graph `{self._graph['name']}`",

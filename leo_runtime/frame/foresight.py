@@ -118,10 +118,9 @@ def later_releases(graphs: Collection[TaskGraph], at_us: int) -> Iterator[Releas
 
 def next_due_us(graph: TaskGraph, at_us: int) -> int | None:
     """When the graph's period makes it run next after that time, if it does then; None: it does not run then."""
-    if graph.rate_hz is None:
-        since_us = at_us - graph.offset_us
-        return None if since_us < 0 or since_us % graph.period_us else at_us + graph.period_us
-    return graph.next_release_us(at_us + 1) if graph.next_release_us(at_us) == at_us else None
+    if not graph.runs_at(at_us):
+        return None
+    return at_us + graph.period_us if graph.rate_hz is None else graph.next_release_us(at_us + 1)
 
 
 def repeats_us(graph: TaskGraph) -> int:

@@ -28,13 +28,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.window import WindowProblem
 from leo_runtime.documents.workload import Workload
-from leo_runtime.errors import InputError
+from leo_runtime.errors import InputError, did_you_mean
 from leo_runtime.frame.entries import Cause, Entry, in_order
 from leo_runtime.frame.entries import Ledger as Ledger
 from leo_runtime.frame.expected import ledger as ledger
 from leo_runtime.frame.lower import merge
 from leo_runtime.frame.records import FrameResult
-from leo_runtime.frame.running_ledger import RunningLedger, kept_in_spans, observed_entries, standbys
+from leo_runtime.frame.running_ledger import RunningLedger, kept_in_spans, observed, standbys
 from leo_runtime.frame.standby import Standby, standby_entries
 from leo_runtime.values import whole
 
@@ -77,7 +77,7 @@ def window_ledger(problem: WindowProblem, result: FrameResult) -> Ledger:
 
     As rule 6 of `docs/window-problem.md` charges it: without what sleep draws, and no lingering after the horizon.
     """
-    entries = [*observed_entries(result, {})]
+    entries, _ = observed(result, {}, {})
     kept = kept_in_spans(result, {})
     radios = {link.resource for link in problem.links}
     for resource in problem.resources:
@@ -120,6 +120,6 @@ def _of_this_machine(results: Iterable[FrameResult], hardware: Hardware, solver:
     if solver is not None and all(processor.name != solver for processor in hardware.processors):
         raise InputError(
             f"`solver` names `{solver}`, which is no processor of hardware `{hardware.name}`",
-            hint=f"it has {', '.join(processor.name for processor in hardware.processors)}",
+            hint=did_you_mean(solver, [processor.name for processor in hardware.processors], "it has"),
         )
     return frames

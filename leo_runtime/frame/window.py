@@ -8,7 +8,7 @@ little.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from leo_runtime.documents.hardware import Hardware, Processor, Radio
@@ -19,6 +19,7 @@ from leo_runtime.frame.chances import Chance, Chances
 from leo_runtime.frame.conditions import Conditions
 from leo_runtime.frame.foresight import NOTHING_KNOWN, Outlook
 from leo_runtime.frame.lower import MergedStage, MergedWorkload, active_stages, share_weights
+from leo_runtime.frozen import maker
 
 GRID = 100
 """Times that are found are rounded to so small a part of the shortest period or deadline."""
@@ -78,6 +79,9 @@ class Found:
     """Earlier frames of which something waits, the latest first."""
 
 
+_found = maker(Found)
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """A question, and what its stages are."""
@@ -97,18 +101,28 @@ class Left:
     there: Mapping[str, str]
 
 
-def window_problem(
-    merged: MergedWorkload, modes: Modes, hardware: Hardware, found: Found, usual: Problem, name: str
-) -> Window:
-    """The question of a window; `usual` is the one of the release at hand alone (`frame_problem` of `found.now`).
+@dataclass(frozen=True, slots=True, eq=False)
+class Releases:
+    """What a question has of the release at hand, and of those that follow: the same however the machine is found."""
 
-    `modes` are those on processors that are there. A stage `s` of the k-th later release is called `s@k+1`, one of the
-    k-th earlier frame `s@-k`, and what is there is on a resource `at:...`; where the workload or the machine has such
-    names already, the sign is repeated. Of a stage that comes several times the memory counts once. Nothing is known to
-    follow where `found.outlook.next_us` is None: the horizon is then after all that could still be awake in time.
-    """
+    at_hand: tuple[str, ...]
+    stages: tuple[WindowStage, ...]
+    deadlines: tuple[Deadline, ...]
+    budgets: tuple[AccuracyBudget, ...]
+    counted: Mapping[str, tuple[Mode, ...]]
+    """The modes of all stages, as those of earlier frames have them."""
+
+    @staticmethod
+    def key(found: Found) -> Hashable:
+        """What they depend on, beside the modes."""
+        now = found.now
+        waiting = tuple([earlier.waiting for earlier in found.earlier])
+        return now.graphs, now.lost, now.closed_gates, found.outlook, found.chances, waiting
+
+
+def window_releases(merged: MergedWorkload, modes: Modes, hardware: Hardware, found: Found, usual: Problem) -> Releases:
+    """The part of `window_problem` that `Releases.key` decides, with equal arguments."""
     mark = _mark("@", [stage.name for stage in merged.stages])
-    at_mark = _mark("at:", [resource.name for resource in usual.resources])
     releases = [(0, found.now), *((r.after_us, _later(found.now, r.graphs)) for r in found.outlook.later)]
     active = [active_stages(merged, conditions) for _, conditions in releases]
     counted = _counted_once(active, [earlier.waiting for earlier in found.earlier], merged, modes, hardware)
@@ -117,8 +131,6 @@ def window_problem(
     deadlines: list[Deadline] = []
     budgets: list[AccuracyBudget] = []
     for number, (after_us, conditions) in enumerate(releases):
-        if number:
-            counted = _without_weights(counted, active[number - 1])
         names = {
             stage.name: stage.name if number == 0 else f"{stage.name}{mark}{number + 1}" for stage in active[number]
         }
@@ -129,6 +141,8 @@ def window_problem(
             _stage(stage, names[stage.name], after_us, names, gated.get(stage.name), conditions.graphs, counted)
             for stage in active[number]
         ]
+        if number + 1 < len(releases) or found.earlier:
+            counted = _without_weights(counted, active[number])
         if number == 0:
             deadlines += usual.deadlines
             budgets += usual.accuracy_budgets
@@ -136,13 +150,38 @@ def window_problem(
             due, kept = _due(merged, conditions.graphs, names, after_us)
             deadlines += due
             budgets += kept
+    at_hand = tuple(stage.name for stage in active[0])
+    return Releases(at_hand, tuple(stages), tuple(deadlines), tuple(budgets), counted)
+
+
+def window_problem(
+    merged: MergedWorkload,
+    modes: Modes,
+    hardware: Hardware,
+    found: Found,
+    usual: Problem,
+    name: str,
+    releases: Releases | None = None,
+) -> Window:
+    """The question of a window; `usual` is the one of the release at hand alone (`frame_problem` of `found.now`).
+
+    `modes` are those on processors that are there. A stage `s` of the k-th later release is called `s@k+1`, one of the
+    k-th earlier frame `s@-k`, and what is there is on a resource `at:...`; where the workload or the machine has such
+    names already, the sign is repeated. Of a stage that comes several times the memory counts once. Nothing is known to
+    follow where `found.outlook.next_us` is None: the horizon is then after all that could still be awake in time.
+    `releases` are those of an equal `Releases.key`, where they are known.
+    """
+    if releases is None:
+        releases = window_releases(merged, modes, hardware, found, usual)
+    mark = _mark("@", [stage.name for stage in merged.stages])
+    at_mark = _mark("at:", [resource.name for resource in usual.resources])
+    stages, deadlines, budgets = [*releases.stages], [*releases.deadlines], [*releases.budgets]
     links = tuple(_links(usual.links, hardware))
     there = _There(usual, links, at_mark)
+    opens = _Opening(found.chances)
     left: list[Left] = []
-    if found.earlier:
-        counted = _without_weights(counted, active[-1])
     for number, earlier in enumerate(found.earlier, 1):
-        placed = _earlier(merged, earlier, f"{mark}-{number}", counted, opens, there)
+        placed = _earlier(merged, earlier, f"{mark}-{number}", releases.counted, opens, there)
         stages += placed.stages
         deadlines += placed.deadlines
         budgets += placed.budgets
@@ -160,7 +199,7 @@ def window_problem(
         accuracy_budgets=tuple(budgets),
         objective=usual.objective,
     )
-    return Window(problem, tuple(stage.name for stage in active[0]), tuple(left))
+    return Window(problem, releases.at_hand, tuple(left))
 
 
 def grid_us(workload: Workload) -> int:
@@ -190,7 +229,7 @@ def round_safely(found: Found, grid_us: int) -> Found:
         )
         for one in found.earlier
     )
-    return Found(
+    return _found(
         replace(found.now, ready_us=ready) if ready else found.now,
         found.outlook,
         tuple(sorted([entry for entry in awake if entry[1]])),

@@ -34,7 +34,17 @@ def operator(
     shapes of the inputs and the same keywords. `macs` (its work) and `weight_bytes` (what it holds in memory from run
     to run) are called in the same way; None is 0. What one of them raises, or gives that is no shape or number, is a
     `GraphError` where the operator is used.
+
+    `inputs` are the least and the greatest number of inputs; None is any number. Raises `GraphError` where they are
+    not, or where one of the functions is none.
     """
+    inputs = _input_counts(inputs)
+    for what, asked in (("output_shape", output_shape), ("macs", macs), ("weight_bytes", weight_bytes)):
+        if not callable(asked) and (asked is not None or what == "output_shape"):
+            raise GraphError(
+                f"`{what}` of an operator is a function of the shapes of its inputs, got {asked!r}",
+                hint=f"such as {what}=lambda shape: {'shape' if what == 'output_shape' else 'shape[0]'}",
+            )
 
     def decorate(function: Function) -> Operator:
         keywords = [p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
@@ -86,6 +96,26 @@ def operator(
         )
 
     return decorate
+
+
+def _input_counts(given: Any) -> tuple[int, int | None]:
+    """The least and the greatest number of inputs. Raises `GraphError`."""
+    counts = tuple(given) if isinstance(given, tuple | list) else ()
+    if len(counts) == 2:
+        least, most = counts
+        if _is_count(least) and (most is None or (_is_count(most) and most >= least)):
+            return least, most
+    exactly = (
+        f"inputs=({given}, {given}) where it takes {given}" if _is_count(given) else "inputs=(2, 2) where it takes 2"
+    )
+    raise GraphError(
+        f"`inputs` of an operator are the least and the greatest number of its inputs, got {given!r}",
+        hint=f"{exactly}; inputs=(1, None) where it takes any number",
+    )
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
 
 
 def failure(error: BaseException, function: Callable[..., Any] | None) -> str:

@@ -30,7 +30,8 @@ class Busiest:
             end_us = run.end_us
             part = run.start_us // length_us
             busy_us[part] = busy_us.get(part, 0) + end_us - run.start_us
-            last_us = max(last_us, end_us)
+            if end_us > last_us:
+                last_us = end_us
         self._recent.append((last_us, frame.jobs, frame.stages))
         self._settle(settled_us // length_us)
 

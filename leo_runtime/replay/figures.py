@@ -144,7 +144,7 @@ class Summary:
     frames: int = 0
     """How many ended, each batch as one."""
     end_us: int = 0
-    """When all was over that energy was used for, on the run's clock."""
+    """When it was over, on the run's clock: with the part of the recording, or when the last thing then fell asleep."""
     pipelines: tuple[Pipeline, ...] = ()
     """A line a task graph, as in the workload."""
     processors: tuple[ProcessorUse, ...] = ()

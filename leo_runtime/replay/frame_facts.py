@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from leo_runtime.errors import InputError
+from leo_runtime.errors import InputError, did_you_mean
 from leo_runtime.replay.log_lines import FrameLine, RunLine, RunLine1
 from leo_runtime.replay.log_reader import Question, RunLog, frame_entries
 from leo_runtime.replay.tally import Tally
@@ -79,7 +79,7 @@ def stages_named(frame: FrameLine, stage: str | None) -> tuple[str, ...]:
         kinds = tuple(dict.fromkeys(run.of or run.stage for run in frame.stages))
         raise InputError(
             f'frame {frame.frame} has no stage "{stage}"',
-            hint=f"its stages are {', '.join(kinds)}"
+            hint=did_you_mean(stage, kinds, "its stages are")
             if kinds
             else f"it has none: {frame.reason or 'it was not placed'}",
         )

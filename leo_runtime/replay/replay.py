@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from leo_runtime.frame.running_ledger import RunningLedger
 from leo_runtime.operators import find_operator
 from leo_runtime.progress import Progress
 from leo_runtime.recordings.recording import Recording, check_links, check_streams
+from leo_runtime.replay.earlier_part import EarlierPart
 from leo_runtime.replay.figures import Time as Time
 from leo_runtime.replay.identity import Replay as Replay
 from leo_runtime.replay.identity import Span as Span
@@ -61,21 +62,25 @@ def releases(workload: Workload, length_us: int) -> tuple[int, ...]:
     return tuple(sorted(times - {0}))
 
 
-def batches(runtime: Runtime, length_us: int, size: int) -> tuple[tuple[tuple[int, ...], tuple[str, ...]], ...]:
+Batch = tuple[tuple[int, ...], tuple[str, ...]]
+"""The releases of frames that are collected, and their graphs."""
+
+
+def batches(runtime: Runtime, length_us: int, size: int) -> Iterator[Batch]:
     """The releases of every batch of so many frames, with their graphs, by the last release; at the end fewer.
 
     Of size 1 they are the frames themselves. In greater ones each period has batches of its own.
     """
     workload = runtime.merged.workload
     if size == 1:
-        return tuple(((at_us,), runtime.triggered(at_us)) for at_us in releases(workload, length_us))
-    found: list[tuple[tuple[int, ...], tuple[str, ...]]] = []
+        return (((at_us,), runtime.triggered(at_us)) for at_us in releases(workload, length_us))
+    found: list[Batch] = []
     for timing in dict.fromkeys(graph.timing for graph in workload.graphs):
         alike = [graph for graph in workload.graphs if graph.timing == timing]
         times = releases(workload.model_copy(update={"graphs": tuple(alike)}), length_us)
         names = tuple(graph.name for graph in alike)
         found += [(times[at : at + size], names) for at in range(0, len(times), size)]
-    return tuple(sorted(found, key=lambda batch: batch[0][-1]))
+    return iter(sorted(found, key=lambda batch: batch[0][-1]))
 
 
 def replay(
@@ -91,6 +96,7 @@ def replay(
     progress: Progress = lambda *_: None,
     sinks: Sequence[FrameSink] = (),
     amended: Callable[[FrameResult], FrameResult] | None = None,
+    earlier: EarlierPart | None = None,
 ) -> Replay:
     """Submit every frame of a span of a recording to a runtime, and wait for the last answer: its `summary` says what
     came of it. Frames are let go of when they have ended; a sink `KeptFrames` keeps them.
@@ -98,8 +104,9 @@ def replay(
     `solver_on` names the processor that solving is charged to. So many frames as `batch` says are collected and placed
     as one (`Runtime.submit_batch`). `changes` are told to the sinks: the runtime's documents are changed already.
     `sinks` are told of each frame when it has ended; where a replay in real time is interrupted, also of those that had
-    ended by then. `amended` gives frames what is known of them besides (`KnownFrames`). Raises `RecordingError` where
-    the recording does not fit the workload, or the span is over before any graph runs.
+    ended by then. `amended` gives frames what is known of them besides (`KnownFrames`). Of a run in real time that was
+    interrupted there is an `earlier` part, of which all are told first. Raises `RecordingError` where the recording
+    does not fit the workload, or the span is over before any graph runs.
     """
     workload = runtime.merged.workload
     check_streams(workload, recording)
@@ -129,7 +136,10 @@ def replay(
     for sink in sinks:
         sink.begin(begun)
     try:
-        _submit_all(runtime, begun, told, progress)
+        if earlier is not None:
+            for frame, settled_us in earlier.frames():
+                told.frame(frame, settled_us)
+        _submit_all(runtime, begun, told, progress, earlier)
         told.ended(runtime.drain())
     except KeyboardInterrupt:
         # In virtual time they can be had again, and in the order in which a run in one piece tells of them.
@@ -140,13 +150,18 @@ def replay(
     return told.whole()
 
 
-def _submit_all(runtime: Runtime, begun: Replay, told: _Told, progress: Progress) -> None:
+def _submit_all(
+    runtime: Runtime, begun: Replay, told: _Told, progress: Progress, earlier: EarlierPart | None = None
+) -> None:
     recording, start_us, length_us = begun.recording, begun.span.start_us, begun.length_us
     links = sorted(recording.manifest.links, key=lambda sample: sample.time_us)
     now: dict[tuple[str, str], tuple[int, int | None] | None] = {}
     windows = {graph.name: window_samples(begun, graph) for graph in begun.workload.graphs}
     periods_us = {graph.name: graph.period_us for graph in begun.workload.graphs}
-    for releases_us, graphs in batches(runtime, length_us, begun.batch):
+    planned = batches(runtime, length_us, begun.batch)
+    if earlier is not None:
+        planned = _left(planned, earlier)
+    for releases_us, graphs in planned:
         while links and links[0].time_us <= start_us + releases_us[-1]:
             sample = links.pop(0)
             up = sample.bytes_per_s is not None
@@ -170,6 +185,18 @@ def _submit_all(runtime: Runtime, begun: Replay, told: _Told, progress: Progress
         told.submitted(number, releases_us[-1], over)
         told.ended(runtime.results())
         progress(begun.policy, releases_us[-1], length_us)
+
+
+def _left(planned: Iterator[Batch], earlier: EarlierPart) -> Iterator[Batch]:
+    """What is to be submitted after the earlier part of a run, which is told where that begins."""
+    before = 0
+    for first in planned:
+        if first[0][-1] > earlier.after_us:
+            earlier.resumed(first[0][-1], before - earlier.frames_there)
+            yield first
+            break
+        before += 1
+    yield from planned
 
 
 def _gap_us(recording: Recording, windows: Mapping[str, int], period_us: int, end_us: int) -> int:
@@ -215,14 +242,16 @@ class _Told:
             self._running.pop(frame.frame, None)
             settled_us = next(iter(self._running.values()), self._last_us)
             marked = _marked(frame, self._over.pop(frame.frame, {}))
-            if self._amended is not None:
-                marked = self._amended(marked)
-            self._summary.frame(marked, settled_us)
-            for sink in self._sinks:
-                sink.frame(marked, settled_us)
-            entries = self._ledger.add(marked)
-            entries += self._ledger.settle(settled_us)
-            self._energy(entries, self._ledger.settled_us)
+            self.frame(marked if self._amended is None else self._amended(marked), settled_us)
+
+    def frame(self, ended: FrameResult, settled_us: int) -> None:
+        """Tell of a frame; nothing of those told of later begins before `settled_us`."""
+        self._summary.frame(ended, settled_us)
+        for sink in self._sinks:
+            sink.frame(ended, settled_us)
+        entries = self._ledger.add(ended)
+        entries += self._ledger.settle(settled_us)
+        self._energy(entries, self._ledger.settled_us)
 
     def whole(self) -> Replay:
         """All has ended: tell what is left."""

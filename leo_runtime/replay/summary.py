@@ -54,7 +54,7 @@ class RunningSummary:
         self._sums.add(entries)
 
     def whole(self, end_us: int) -> Summary:
-        """All that it came to; energy was used until `end_us`."""
+        """All that it came to; it was over at `end_us`."""
         graphs = self._sums.by_graph()
         rank = {name: at for at, name in enumerate(self._pipelines)}
         energy = Energy(self._sums.by_resource(), dict(sorted(graphs.items(), key=lambda item: _at(rank, item[0]))))

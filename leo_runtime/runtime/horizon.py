@@ -7,21 +7,19 @@ are found equal, and has that answered (`windows`).
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 
 from leo_runtime.dispatch.events import FrameDone
 from leo_runtime.dispatch.left import LeftOver
 from leo_runtime.documents.problem import Placement
-from leo_runtime.errors import DocumentError
 from leo_runtime.frame.batch import Job
-from leo_runtime.frame.chances import Chances, GateChances, GateHistories
+from leo_runtime.frame.chances import Chances, GateChances
 from leo_runtime.frame.conditions import Conditions
 from leo_runtime.frame.foresight import Foresight
 from leo_runtime.frame.lower import MergedWorkload
 from leo_runtime.frame.window import Earlier, Found, grid_us, round_safely
+from leo_runtime.runtime.gates_file import GatesFile
 from leo_runtime.runtime.planned import Planned
 from leo_runtime.runtime.windows import Planning, WindowPlanner
-from leo_runtime.schema import require_writable
 
 
 class Horizon:
@@ -32,13 +30,11 @@ class Horizon:
         merged: MergedWorkload,
         windows: WindowPlanner,
         most_stages: int,
-        gates_file: Path | None = None,
+        gates_file: GatesFile | None = None,
     ) -> None:
         """A window has at most so many stages, unless the release at hand has more.
 
-        `gates_file` is where it is kept what gates did: it is read where it
-        is there, and written by `close`. Raises `DocumentError` for one that is damaged or of another workload, and
-        `InputError` where it could not be written.
+        `gates_file` is where it is kept what gates did; `close` closes it.
         """
         self._merged = merged
         self._windows = windows
@@ -47,7 +43,7 @@ class Horizon:
         only_one = "makespan" in merged.workload.objective
         self._foresight = Foresight(merged, 0 if only_one else most_stages)
         self._gates_file = gates_file
-        self._chances = GateChances(merged, None if gates_file is None else _kept(gates_file, merged.workload.name))
+        self._chances = GateChances(merged, None if gates_file is None else gates_file.known)
 
     @property
     def planning(self) -> Planning:
@@ -69,6 +65,8 @@ class Horizon:
             if job.stage in gates and record.outcome == "done" and record.report is not None and len(job.frames) == 1:
                 opened[job.stage] = record.report.opened
         self._chances.observe(opened)
+        if self._gates_file is not None:
+            self._gates_file.frame_ended(self._chances.kept)
 
     def chances(self) -> Chances:
         """How likely gates are to open now."""
@@ -120,21 +118,4 @@ class Horizon:
         """
         self._windows.close(timeout_s)
         if self._gates_file is not None:
-            self._chances.kept().to_file(self._gates_file)
-
-
-def _kept(gates_file: Path, workload: str) -> GateHistories | None:
-    """What is kept in the file, if it is there. Raises as `Horizon` does."""
-    require_writable(gates_file)
-    if not gates_file.exists():
-        return None
-    known = GateHistories.from_file(gates_file)
-    if known.workload != workload:
-        raise DocumentError(
-            str(gates_file),
-            f'expected what the gates of workload "{workload}" did, got those of "{known.workload}"',
-            "$.workload",
-            known.workload,
-            hint="give each workload a `gates_file` of its own, or remove this one",
-        )
-    return known
+            self._gates_file.close(self._chances.kept(), timeout_s)

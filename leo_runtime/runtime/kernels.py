@@ -23,6 +23,7 @@ from leo_runtime.dispatch.events import RunReport, RunStage
 from leo_runtime.errors import DeviceUnavailableError, InputError, KernelError, failure_text, is_users_interrupt
 from leo_runtime.frame.batch import FramePrices, Job
 from leo_runtime.frame.lower import MergedStage, MergedWorkload
+from leo_runtime.frozen import maker
 from leo_runtime.schema import MAX_QUANTITY
 from leo_runtime.values import whole
 
@@ -49,6 +50,10 @@ class _Flight:
     values: dict[tuple[str, int], np.ndarray] = field(default_factory=dict)
     copies: dict[tuple[str, int, str], np.ndarray | BaseException] = field(default_factory=dict)
     """Outputs that were handed over, also by target; or why that failed."""
+
+
+_computed = maker(Computed)
+_flight = maker(_Flight)
 
 
 class Kernels:
@@ -84,6 +89,7 @@ class Kernels:
         self._only_cost = frozenset(
             stage.name for stage in merged.stages if not computes or stage.bound.operator.only_costs
         )
+        self._gates = frozenset(stage.name for stage in merged.stages if stage.bound.is_gate)
         self._stand_ins: dict[tuple[str, bool], np.ndarray] = {}
         """Their outputs, by whether they open."""
         self._streams = {stream.name: stream for stream in merged.workload.streams}
@@ -108,7 +114,7 @@ class Kernels:
         `graphs` are triggered; `jobs` say what each stage of the plan computes. `releases_us`, of every frame, are for
         gates that nothing computes.
         """
-        self._flights[frame] = _Flight(windows, graphs, jobs, tuple(releases_us))
+        self._flights[frame] = _flight(windows, graphs, jobs, tuple(releases_us))
 
     def run(self, order: RunStage, now_us: Callable[[], int] | None = None) -> Computed:
         """Compute a stage. `now_us` tells the time at which its kernel starts.
@@ -135,7 +141,7 @@ class Kernels:
         started_us: int | None = None
         for number in wanted:
             if kernel is None:
-                outputs[number] = self._stand_in(flight, stage, number)
+                outputs |= self._stands_in(flight, stage, number).outputs
                 continue
             try:
                 inputs = _inputs(flight, stage, number, order.resource)
@@ -151,7 +157,7 @@ class Kernels:
                 if is_users_interrupt(error) or len(errors) == len(wanted):
                     raise
         report = RunReport(
-            opened=not stage.bound.is_gate or _is_positive(outputs.get(job.frames[0])),
+            opened=stage.name not in self._gates or _is_positive(outputs.get(job.frames[0])),
             started_us=started_us,
             device_us=_sum([us for us, _ in devices]),
             device_nj=_sum([nj for _, nj in devices]),
@@ -224,13 +230,13 @@ class Kernels:
 
     def _stands_in(self, flight: _Flight, stage: MergedStage, number: int) -> Computed:
         """What a stage that nothing computes gives in one frame."""
-        output = self._stand_in(flight, stage, number)
-        opened = not stage.bound.is_gate or _is_positive(output)
-        return Computed(_OPEN if opened else _CLOSED, {number: output})
+        is_gate = stage.name in self._gates
+        opens = is_gate and drawn(self._seed, stage, flight.releases_us[number])
+        output = self._stand_in(stage, opens)
+        return _computed(_CLOSED if is_gate and not opens else _OPEN, {number: output})
 
-    def _stand_in(self, flight: _Flight, stage: MergedStage, number: int) -> np.ndarray:
-        """The output of a stage that nothing computes, in one frame."""
-        opens = stage.bound.is_gate and drawn(self._seed, stage, flight.releases_us[number])
+    def _stand_in(self, stage: MergedStage, opens: bool) -> np.ndarray:
+        """The output of a stage that nothing computes."""
         output = self._stand_ins.get((stage.name, opens))
         if output is None:
             output = self._stand_ins[stage.name, opens] = _full(stage.bound.output_shape, 1.0 if opens else 0.0)

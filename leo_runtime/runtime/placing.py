@@ -15,6 +15,7 @@ from leo_runtime.frame.chances import Chances
 from leo_runtime.frame.conditions import Conditions, LinkNow
 from leo_runtime.frame.ledger import linger_us
 from leo_runtime.frame.window import Found
+from leo_runtime.frozen import maker
 from leo_runtime.runtime.horizon import Horizon
 from leo_runtime.runtime.machine_now import machine_now
 from leo_runtime.runtime.planned import Planned
@@ -48,6 +49,10 @@ class _Asked:
     """As a frame by itself."""
     window: Found | None
     """With what follows; None: it is placed alone."""
+
+
+_placed = maker(Placed)
+_asked = maker(_Asked)
 
 
 class Placer:
@@ -111,7 +116,7 @@ class Placer:
             if isinstance(planned, Planned):
                 now = one.alone if one.window is None else one.window.now
                 numbers = [earlier.frame for earlier in left]
-                return Placed(planned, now.asleep, tuple(zip(numbers, planned.again, strict=False)))
+                return _placed(planned, now.asleep, tuple(zip(numbers, planned.again, strict=False)))
             why = planned
         return why
 
@@ -147,7 +152,7 @@ class Placer:
             if horizon is not None:
                 here = now.conditions(graphs, links, without, gone) if left else conditions
                 window = horizon.found(here, now.awake_until_us, left, in_flight, release_us, chances)
-            asked.append(_Asked(conditions, window))
+            asked.append(_asked(conditions, window))
         return asked, left
 
     def _gone(self, without: Collection[str]) -> tuple[str, ...]:

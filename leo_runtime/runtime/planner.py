@@ -7,7 +7,7 @@ the same kind: of the same graphs, on the same processors, over the same links.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from leo_runtime.frame.batch import Job, Modes, solve_batch, worth_batching
 from leo_runtime.frame.conditions import Conditions, LinkNow
 from leo_runtime.frame.lower import MergedWorkload, frame_problem
 from leo_runtime.frame.records import Solved
-from leo_runtime.frame.window import Found, Window, window_problem
+from leo_runtime.frame.window import Found, Releases, Window, window_problem, window_releases
 from leo_runtime.judge import check
 from leo_runtime.operators.own import failure
 from leo_runtime.runtime.planned import Planned
@@ -37,8 +37,10 @@ given the `Context`, and with a keyword `limit_ms` the milliseconds that a windo
 LinksNow = Mapping[tuple[str, str], LinkNow]
 """Links that are not now as the hardware says, by (source, target)."""
 
-MAX_PLANS = 512
-"""How many plans are kept, and how many problems to make others from."""
+MAX_PLANS = 256
+"""How many plans are kept, and how many problems to make others from. One of 24 stages takes some 60 kB."""
+MAX_RELEASES = 64
+"""How many windows' releases are kept: plans of windows share them."""
 VIOLATIONS_SAID = 3
 """How many broken rules of an answer are named."""
 MAX_KINDS = 16
@@ -84,6 +86,7 @@ class Planner:
         self._replanners: dict[Conditions, Replanner] = {}
         self._needs: dict[tuple[str, ...], dict[str, Needs]] = {}
         self._usual: dict[Conditions, Problem] = {}
+        self._releases: dict[Hashable, Releases] = {}
         self._plans: dict[_Question, Planned | Placement] = {}
         self._answered = False
         self.modes = modes
@@ -93,6 +96,7 @@ class Planner:
         self.modes = modes
         self._plans.clear()
         self._usual.clear()
+        self._releases.clear()
         self._replanners.clear()
 
     def plan(
@@ -151,7 +155,13 @@ class Planner:
     def window(self, found: Found, usual: Problem) -> Window:
         """The question of a window, of whose release at hand `usual` is the question."""
         usable = _usable(self.modes, found.now.lost)
-        return window_problem(self._merged, usable, self._hardware, found, usual, usual.name)
+        key = Releases.key(found)
+        releases = self._releases.get(key)
+        if releases is None:
+            if len(self._releases) >= MAX_RELEASES:
+                del self._releases[next(iter(self._releases))]
+            releases = self._releases[key] = window_releases(self._merged, usable, self._hardware, found, usual)
+        return window_problem(self._merged, usable, self._hardware, found, usual, usual.name, releases)
 
     def _keep(self, question: _Question, answer: Planned | Placement) -> None:
         if len(self._plans) >= MAX_PLANS:

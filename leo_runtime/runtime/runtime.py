@@ -69,6 +69,7 @@ from leo_runtime.runtime.arguments import (
     source_window,
 )
 from leo_runtime.runtime.drift import ONE, Drift, Estimate
+from leo_runtime.runtime.gates_file import GatesFile
 from leo_runtime.runtime.horizon import Horizon
 from leo_runtime.runtime.kernels import Kernels, Told, frozen_copy, frozen_view
 from leo_runtime.runtime.options import OptionChanges, RuntimeOptions, chosen_options
@@ -348,9 +349,7 @@ class Runtime:
         Raises `InputError` for what is no whole number.
         """
         release_us = whole(release_us, "release_us")
-        return tuple(
-            graph.name for graph in self.merged.workload.graphs if graph.next_release_us(release_us) == release_us
-        )
+        return tuple([graph.name for graph in self.merged.workload.graphs if graph.runs_at(release_us)])
 
     def sources(self, graphs: Collection[str]) -> tuple[SourceWindow, ...]:
         """The windows that a frame of these graphs needs. From any thread.
@@ -519,10 +518,11 @@ class Runtime:
         """Stop, and let go of the backends the runtime has made. From any thread; closing twice is fine.
 
         Frames in flight end as `failed`, and `results` has them. Waits `timeout_s` at most for the kernels that are
-        running, all together; one that hangs longer is left to itself. Raises `DocumentError` where `gates_file` cannot
-        be written: all is closed then.
+        running and what is proved in the background, all together; what hangs longer is left to itself. Raises
+        `DocumentError` where `gates_file` cannot be written: all is closed then.
         """
         timeout_s = seconds(timeout_s, "timeout_s")
+        patience = WallClock()
         why = "the runtime was closed before it ended"
         with self._lock:
             self._closed = True
@@ -531,7 +531,8 @@ class Runtime:
             if self._machine is not None:
                 stack.callback(self._machine.close)
             if self._horizon is not None:
-                stack.callback(self._horizon.close, timeout_s)
+                horizon = self._horizon
+                stack.callback(lambda: horizon.close(max(0.0, timeout_s - patience.now_us() / 1e6)))
             if driver is not None:
                 driver.close(timeout_s, why)
             with self._lock:
@@ -773,7 +774,7 @@ def _planners(
         hurries=hurries,
         switching_nj=options.switching_nj,
     )
-    gates_file = None if options.gates_file is None else Path(options.gates_file)
+    gates_file = None if options.gates_file is None else GatesFile(Path(options.gates_file), merged.workload.name)
     return planner, Horizon(merged, windows, stages, gates_file)
 
 
