@@ -1,5 +1,7 @@
 """A run that was killed goes on: in virtual time to the same bytes as a run in one piece."""
 
+import errno
+import io
 import json
 import os
 import shutil
@@ -43,6 +45,13 @@ def picky(features: np.ndarray) -> np.ndarray:
         heard.append(features.tobytes())
     if heard.index(features.tobytes()) % 2 == 0:
         raise ValueError("loud \udc80 \u2028")
+    return np.array([1, 0], np.float32)
+
+
+@operator(output_shape=lambda features: (2,))
+def removes(features: np.ndarray) -> np.ndarray:
+    """Takes away what is being written."""
+    shutil.rmtree("out", ignore_errors=True)
     return np.array([1, 0], np.float32)
 
 
@@ -218,6 +227,54 @@ def test_an_interrupted_run_goes_on(capsys: pytest.CaptureFixture[str], monkeypa
         assert whole[run_folder.LOG].startswith(LOG.read_bytes())
         assert cli.main(["replay", "--resume", str(RUN), "--no-compare"]) == 0
         assert (capsys.readouterr().out, files()) == (shown, whole)
+
+
+def test_a_disk_that_is_full_is_said_and_the_run_goes_on_when_there_is_room(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cli.main([*VIRTUAL]) == 0
+    whole = files()
+    capsys.readouterr()
+
+    write = io.FileIO.write
+
+    class Full(io.FileIO):
+        """Takes half of what is beyond 20,000 bytes, and then no more."""
+
+        def write(self, piece: memoryview) -> int:  # type: ignore[override]
+            if self.tell() < 20_000:
+                return write(self, piece)
+            if self.tell() % 2:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return write(self, piece[: 2 * (len(piece) // 4) + 1 - self.tell() % 2])
+
+    def open_file(path: Path, mode: str = "r", buffering: int = -1, **others: str | None) -> object:
+        return Full(path, mode) if buffering == 0 else plain(path, mode, buffering, **others)
+
+    plain = Path.open
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", open_file)
+        assert cli.main([*VIRTUAL]) == 2
+    err = capsys.readouterr().err
+    again = RUN.with_name("beeps.virtual.2")
+    assert f"{again / run_folder.LOG}: cannot be written (No space left on device)" in err
+    assert f"hint: go on with `leo-runtime replay --resume {again}`\n" in err
+    log = (again / run_folder.LOG).read_bytes()
+    assert log.endswith(b"\n")
+    assert whole[run_folder.LOG].startswith(log)
+    assert cli.main(["replay", "--resume", str(again), "--no-compare"]) == 0
+    assert (again / run_folder.LOG).read_bytes() == whole[run_folder.LOG]
+
+
+def test_a_folder_that_vanishes_meanwhile_is_missed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decide_by("test_resume:removes")
+    assert cli.main([*VIRTUAL]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"{LOG}: was removed while it was written" in err
+    assert "--resume" not in err
 
 
 def test_times_that_were_written_stay_and_new_ones_follow(capsys: pytest.CaptureFixture[str]) -> None:
