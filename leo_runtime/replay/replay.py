@@ -138,8 +138,7 @@ def replay(
         sink.begin(begun)
     try:
         if earlier is not None:
-            for frame, settled_us in earlier.frames():
-                told.frame(frame, settled_us)
+            earlier.tell(told.frame)
         _submit_all(runtime, begun, told, progress, earlier)
         told.ended(runtime.drain())
     except KeyboardInterrupt:

@@ -294,6 +294,10 @@ def _step(step: Step) -> str:
             return f"{step.stage} is sent from {step.source} to {step.target}{via}{over}"
         case "wake-up":
             return f"{step.stage} waits for {step.resource} to wake up"
+        case "planned":
+            return f"{step.stage} is put off by its plan"
+        case "gate":
+            return f"{step.stage} waits for gate {step.gate} to decide"
         case "late start":
             return "the frame is not submitted yet"
         case "retry":
@@ -302,7 +306,7 @@ def _step(step: Step) -> str:
             assert step.backlog is not None, "a wait for a lane has a backlog"
             return f"{step.stage} waits for {where}: {_backlog(step.backlog, step.lasted_us)}"
         case _:
-            return f"{step.stage} waits as planned, such as for a gate or for {step.resource or 'its time'}"
+            return f"{step.stage} waits, the log does not tell for what"
 
 
 def _backlog(backlog: Backlog, lasted_us: int) -> str:
