@@ -290,6 +290,47 @@ def test_times_that_were_written_stay_and_new_ones_follow(capsys: pytest.Capture
     assert frames == [json.loads(line)["frame"] for line in before if b'"frame"' in line]
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_damaged_log_is_refused_in_words_and_stays(capsys: pytest.CaptureFixture[str], seed: int) -> None:
+    assert cli.main([*VIRTUAL]) == 0
+    whole = files()[run_folder.LOG][:-5]
+    random = Random(seed)
+    for _ in range(12):
+        place = random.randrange(len(whole) if seed else whole.index(b"\n"))
+        damage = random.choice([b"x", b"-1", b"9", b"\xff", b"", b'"', b"\n", b"\0", b"9" * 5000])
+        damaged = whole[:place] + damage + whole[place + random.randrange(2) :]
+        LOG.write_bytes(damaged)
+        capsys.readouterr()
+        status = cli.main(["replay", "--resume", str(RUN), "--no-compare"])
+        if status == 2:
+            assert LOG.read_bytes() == damaged
+            assert capsys.readouterr().err
+        else:  # Nothing but the line that was not whole, or a text that nothing depends on.
+            assert status == 0
+            assert LOG.read_bytes().startswith(damaged[: damaged.rindex(b"\n") + 1])
+
+
+def test_where_the_log_has_its_end_all_else_is_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cli.main([*VIRTUAL]) == 0
+    whole = files()
+    shutil.rmtree("out")
+
+    def end(*_: object) -> None:
+        assert {name: content for name, content in files().items() if name != run_folder.LOG} == {
+            name: content for name, content in whole.items() if name != run_folder.LOG
+        }
+        assert b'"ended"' in (RUN / run_folder.TIMES).read_bytes()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("leo_runtime.replay.log.LogWriter.end", end)
+        assert cli.main([*VIRTUAL]) == 130
+    assert cli.main(["replay", "--resume", str(RUN), "--no-compare"]) == 0
+    assert files() == whole
+
+
 REFUSED = {
     "gone": (lambda: shutil.rmtree(RUN), "out/beeps.virtual: no such folder or log"),
     "empty": (lambda: cut_log(0), "the run was interrupted before its first line was written"),

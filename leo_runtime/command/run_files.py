@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from leo_runtime.command.shared import say
@@ -79,7 +80,7 @@ class RunFiles:
 
     def end(self, ended: Replay, /) -> None:
         """Write what they say at the end of a run. Raises `DocumentError`."""
-        for sink in self._sinks:
+        for sink in reversed(self._sinks):  # The log last: where its end is written, all of the run is.
             sink.end(ended)
 
     def __enter__(self) -> Self:
@@ -93,7 +94,7 @@ class RunFiles:
         frames = None if self._log is None else self._log.frames
         with ExitStack() as stack:
             if isinstance(error, KeyboardInterrupt | DocumentError) and frames is not None and self.paths[0].exists():
-                stack.callback(say, f"hint: go on with `leo-runtime replay --resume {self.folder}`")
+                stack.callback(say, f"hint: go on with `leo-runtime replay --resume {quote(str(self.folder))}`")
                 stack.callback(say, f"written up to here ({frames} frames): {self.folder}")
             stack.callback(self._open.close)
 

@@ -204,16 +204,15 @@ class Dispatcher:
         at_us = event.at_us
         if at_us > self._now_us:
             self._now_us = at_us
-        match event:
-            case StageEnded():
-                self._stage_ended(event)
-            case SendEnded():
-                self._send_ended(event)
-            case Arrived():
-                self._arrived(event)
-            case _:
-                self._everywhere = True
-                self._handle_rare(event)
+        if isinstance(event, StageEnded):
+            self._stage_ended(event)
+        elif isinstance(event, SendEnded):
+            self._send_ended(event)
+        elif isinstance(event, Arrived):
+            self._arrived(event)
+        else:
+            self._everywhere = True
+            self._handle_rare(event)
         self._advance()
         self._power.settle()
         out = tuple(self._out)
@@ -222,21 +221,20 @@ class Dispatcher:
         return out
 
     def _handle_rare(self, event: Event) -> None:
-        match event:
-            case FrameAdmitted():
-                self._admit(event)
-            case ResourceWoken():
-                self._power.woken(event.resource, event.at_us)
-            case StageFailed():
-                self._stage_failed(event)
-            case ProcessorLost():
-                self._lose(event.resource, event.error)
-            case ProcessorFound():
-                self._lost.discard(event.resource)
-            case FrameDropped():
-                self._drop_frame(event)
-            case _:
-                pass  # Time has passed: `_advance` looks at what waited for that.
+        # No `match`: only the newest compilers of these sources know it.
+        if isinstance(event, FrameAdmitted):
+            self._admit(event)
+        elif isinstance(event, ResourceWoken):
+            self._power.woken(event.resource, event.at_us)
+        elif isinstance(event, StageFailed):
+            self._stage_failed(event)
+        elif isinstance(event, ProcessorLost):
+            self._lose(event.resource, event.error)
+        elif isinstance(event, ProcessorFound):
+            self._lost.discard(event.resource)
+        elif isinstance(event, FrameDropped):
+            self._drop_frame(event)
+        # Else time has passed: `_advance` looks at what waited for that.
 
     # Events.
 
@@ -591,14 +589,14 @@ class Dispatcher:
     def _finish(self, frame: Frame) -> None:
         if frame.open or self._frames.pop(frame.number, None) is None:
             return
-        sends = tuple(send.record() for send in frame.sends.values() if send.state == "arrived")
+        sends = [send.record() for send in frame.sends.values() if send.state == "arrived"]
         self._out.append(
             FrameDone(
                 frame.number,
                 self._now_us,
                 frame.skipped,
                 frame.records(),
-                sends,
+                tuple(sends),
                 tuple(frame.wakes),
                 tuple(frame.awake) if frame.windowed else None,
                 frame.waits_given_up,

@@ -25,7 +25,7 @@ SUSPECT_LEAST_US = 100_000
 OVER = ("done", "cancelled", "failed")
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class Frame:
     """A frame in flight."""
 
@@ -74,7 +74,7 @@ class Frame:
         return send
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class Stage:
     """A stage of a frame in flight: where it is to run now, and what became of it."""
 
@@ -162,7 +162,7 @@ class Stage:
         )
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class Send:
     """A transfer of a frame in flight. `dropped`: nobody waits for it any more."""
 
@@ -214,7 +214,7 @@ class Send:
 Job = Stage | Send
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class FrameSpan:
     """A time in which a frame has a resource awake, and what of it is to be done then."""
 
@@ -233,7 +233,7 @@ class FrameSpan:
     """Since when it is awake for it; None: it is not."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class GivenUp:
     """A run or transfer that nobody waits for any more, and that has not ended yet."""
 
@@ -241,7 +241,7 @@ class GivenUp:
     planned_us: int
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class Supply:
     """Whether a resource is awake, and for whom."""
 
@@ -266,7 +266,7 @@ class Supply:
         return any(lane.busy is not None or lane.given_up is not None for lane in self.lanes)
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class Lane:
     """One lane of a resource: what it does, and what it does next."""
 

@@ -137,8 +137,7 @@ def replay(
         sink.begin(begun)
     try:
         if earlier is not None:
-            for frame, settled_us in earlier.frames():
-                told.frame(frame, settled_us)
+            earlier.tell(told.frame)
         _submit_all(runtime, begun, told, progress, earlier)
         told.ended(runtime.drain())
     except KeyboardInterrupt:
@@ -189,13 +188,11 @@ def _submit_all(
 
 def _left(planned: Iterator[Batch], earlier: EarlierPart) -> Iterator[Batch]:
     """What is to be submitted after the earlier part of a run, which is told where that begins."""
-    before = 0
-    for first in planned:
+    for before, first in enumerate(planned):
         if first[0][-1] > earlier.after_us:
             earlier.resumed(first[0][-1], before - earlier.frames_there)
             yield first
             break
-        before += 1
     yield from planned
 
 
