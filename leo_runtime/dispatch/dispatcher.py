@@ -64,6 +64,7 @@ from leo_runtime.dispatch.inflight import (
     Stage,
     broken_frame,
     broken_lane,
+    could_run,
     fate_of,
     has_decided,
     is_fed,
@@ -74,7 +75,6 @@ from leo_runtime.dispatch.left import LeftOver, left_over
 from leo_runtime.dispatch.plan import Plan, PlannedSend
 from leo_runtime.dispatch.power import Power
 from leo_runtime.dispatch.waits import Patience
-from leo_runtime.documents.problem import Mode
 
 _number = attrgetter("number")
 
@@ -481,7 +481,7 @@ class Dispatcher:
             return False
         suspects = self.suspects(self._now_us)
         others = sorted(stage.planned.others, key=lambda mode: mode.resource in suspects)
-        mode = next((mode for mode in others if self._could_run(stage, mode)), None)
+        mode = next((mode for mode in others if could_run(stage, mode, self._lost)), None)
         if mode is None:
             return False
         frame = stage.frame
@@ -501,32 +501,6 @@ class Dispatcher:
             if reader.state == "waiting" and reader.resource not in self._lost:
                 self._ensure_send(stage, reader.resource, reader.key[0])
         return True
-
-    def _could_run(self, stage: Stage, mode: Mode) -> bool:
-        frame, target = stage.frame, mode.resource
-        if target in self._lost or target == stage.resource:
-            return False
-        cap = frame.plan.caps.get(target)
-        held = sum(other.mode.memory_bytes for other in frame.stages.values() if other.resource == target)
-        if cap is not None and held + mode.memory_bytes > cap:
-            return False
-        for budget in frame.plan.budgets:
-            lost_ppm = sum(frame.stages[name].mode.accuracy_loss_ppm for name in budget.stages if name != stage.name)
-            if stage.name in budget.stages and lost_ppm + mode.accuracy_loss_ppm > budget.loss_ppm_max:
-                return False
-        links = frame.plan.links
-        inputs = (frame.stages[name] for name in stage.planned.waits)
-        readers = (frame.stages[name] for name in stage.planned.readers)
-        # A reader whose own processor is lost will move as well, or fail: its place now does not matter.
-        return all(
-            one.resource == target or (one.resource, target) in links
-            for one in inputs
-            if one.state not in ("cancelled", "failed")
-        ) and all(
-            one.resource == target or (target, one.resource) in links
-            for one in readers
-            if one.state == "waiting" and one.resource not in self._lost
-        )
 
     def _ensure_send(self, stage: Stage, target: str, start_us: int) -> None:
         """See to it that the output of a stage gets to a processor where it is now read."""

@@ -375,6 +375,34 @@ def fate_of(stage: Stage) -> tuple[Literal["cancelled", "failed"], str] | None:
     return None
 
 
+def could_run(stage: Stage, mode: Mode, lost: Collection[str]) -> bool:
+    """Whether a stage could move there: it is linked to where its inputs are and its readers run, and budgets hold."""
+    frame, target = stage.frame, mode.resource
+    if target in lost or target == stage.resource:
+        return False
+    cap = frame.plan.caps.get(target)
+    held = sum(other.mode.memory_bytes for other in frame.stages.values() if other.resource == target)
+    if cap is not None and held + mode.memory_bytes > cap:
+        return False
+    for budget in frame.plan.budgets:
+        lost_ppm = sum(frame.stages[name].mode.accuracy_loss_ppm for name in budget.stages if name != stage.name)
+        if stage.name in budget.stages and lost_ppm + mode.accuracy_loss_ppm > budget.loss_ppm_max:
+            return False
+    links = frame.plan.links
+    inputs = (frame.stages[name] for name in stage.planned.waits)
+    readers = (frame.stages[name] for name in stage.planned.readers)
+    # A reader whose own processor is lost will move as well, or fail: its place now does not matter.
+    return all(
+        one.resource == target or (one.resource, target) in links
+        for one in inputs
+        if one.state not in ("cancelled", "failed")
+    ) and all(
+        one.resource == target or (target, one.resource) in links
+        for one in readers
+        if one.state == "waiting" and one.resource not in lost
+    )
+
+
 def makes_nothing_for(stage: Stage, reader: str) -> bool:
     """Whether a stage of a batch computed nothing for that reader."""
     return stage.report is not None and reader in stage.report.absent_for
