@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from shlex import quote
 from typing import Any
 
-from leo_runtime.documents.problem import CRITERIA
+from leo_runtime.documents.problem import CRITERIA, Criterion
 from leo_runtime.documents.window import CERTAIN
 from leo_runtime.errors import printable
 from leo_runtime.replay.frame_facts import FrameFacts, Notable, Overview
@@ -181,8 +181,12 @@ def _briefly(one: Alternative) -> str:
 
 def _costs(one: Alternative) -> str:
     """What another mode does to the answer, criterion by criterion."""
+    return _differences(one.differences)
+
+
+def _differences(values: Iterable[tuple[Criterion, int]]) -> str:
     texts = []
-    for name, value in one.differences:
+    for name, value in values:
         sign = "+" if value > 0 else "-"
         if value and name == "tardiness":
             texts.append(f"lateness {sign}{duration(abs(value))}")
@@ -203,10 +207,15 @@ def _alternative(one: Alternative, explanation: Explanation) -> str:
     text = _costs(one) or "no difference"
     if one.proved:
         return f"{where}: {one.verdict}: {text}{binds}"
-    bounds = ", ".join(
-        f"{name} at least {bound}" for name, bound in zip(explanation.objective, one.bounds, strict=True)
-    )
-    return f"{where}: {one.verdict}: at most {text}; {bounds}, not proved further (more: --limit-nodes){binds}"
+    return f"{where}: {one.verdict}: at most {text}, {_least(one, explanation)} (more: --limit-nodes){binds}"
+
+
+def _least(one: Alternative, explanation: Explanation) -> str:
+    """What is proved of a mode whose search stopped at its limit: what it changes at the least."""
+    have = explanation.criteria
+    assert have is not None, "there is an answer to compare with"
+    least = [(name, bound - getattr(have, name)) for name, bound in zip(explanation.objective, one.bounds, strict=True)]
+    return f"at least {_differences(least) or 'no difference'}"
 
 
 def _is_placed_again(facts: FrameFacts, run: StageLine) -> bool:
