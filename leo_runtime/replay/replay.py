@@ -143,8 +143,9 @@ def replay(
         _submit_all(runtime, begun, told, progress, earlier)
         told.ended(runtime.drain())
     except KeyboardInterrupt:
-        # In virtual time they can be had again, and in the order in which a run in one piece tells of them.
-        if time == "real":
+        # In virtual time they can be had again, and in the order in which a run in one piece tells of them. Where one
+        # was told of in part, what follows would not add up: it is lost, as it is where the process is killed.
+        if time == "real" and not told.is_telling:
             with suppress(Exception):  # It may have come in the middle of anything.
                 told.ended(runtime.results())
         raise
@@ -231,6 +232,8 @@ class _Told:
         self._over: dict[int, Mapping[tuple[int, str], int]] = {}
         """Of frames that have not ended, how much of each graph's windows was not recorded, by number and graph."""
         self._last_us = 0
+        self.is_telling = False
+        """Whether something has been told of in part: some have heard of it, others have not."""
 
     def submitted(self, number: int, release_us: int, over: Mapping[tuple[int, str], int]) -> None:
         self._running[number] = release_us
@@ -246,12 +249,14 @@ class _Told:
 
     def frame(self, ended: FrameResult, settled_us: int) -> None:
         """Tell of a frame; nothing of those told of later begins before `settled_us`."""
+        self.is_telling = True
         self._summary.frame(ended, settled_us)
         for sink in self._sinks:
             sink.frame(ended, settled_us)
         entries = self._ledger.add(ended)
         entries += self._ledger.settle(settled_us)
         self._energy(entries, self._ledger.settled_us)
+        self.is_telling = False
 
     def whole(self) -> Replay:
         """All has ended: tell what is left."""
