@@ -20,6 +20,7 @@ from leo_runtime import cli
 from leo_runtime.frame.running_ledger import RunningLedger
 from leo_runtime.operators import operator
 from leo_runtime.replay import compare, run_folder
+from leo_runtime.replay.inputs import PART_BYTES, PARTS, PICTURES, _parts
 from leo_runtime.replay.known_frames import KnownFrames
 
 OWN = ("recording", "--workload", "workload.json", "--hardware", "machine.json", "--profile", "profile.json")
@@ -454,3 +455,41 @@ def test_the_end_of_a_run_is_that_of_its_last_frame_where_nothing_draws_as_it_st
     (end,) = recorded.logged(text, "end")
     last_us = max(run["end_us"] for frame in recorded.logged(text) for run in frame["stages"])
     assert end["end_us"] == last_us > 4_000_000
+
+
+def test_a_run_does_not_go_on_with_another_model(capsys: pytest.CaptureFixture[str]) -> None:
+    """It would be half of one and half of the other, and nothing in its log would say so."""
+    assert cli.main([*VIRTUAL]) == 0
+    cut_log(len(LOG.read_bytes()) // 2)
+    there = LOG.read_bytes()
+    np.savez("loud.npz", weights_0=np.zeros((3, 2), np.float32), bias_0=np.array([0, 9], np.float32))
+    capsys.readouterr()
+    assert cli.main(["replay", "--resume", str(RUN), "--no-compare"]) == 2
+    err = capsys.readouterr().err
+    assert "loud.npz: is not the model that the run began with" in err
+    assert "put that back, or replay it anew" in err
+    assert LOG.read_bytes() == there
+
+
+def test_a_run_does_not_go_on_with_other_samples(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cli.main([*VIRTUAL]) == 0
+    cut_log(len(LOG.read_bytes()) // 2)
+    there = LOG.read_bytes()
+    monkeypatch.setattr(recorded, "SOUNDS", ((3.2, 3.9),))
+    recorded.write_wav(Path("recording/mic.wav"))
+    capsys.readouterr()
+    for moved in ((), ("recording",)):
+        assert cli.main(["replay", *moved, "--resume", str(RUN), "--no-compare"]) == 2
+        assert "as it was then: other samples are in its files" in capsys.readouterr().err
+    assert LOG.read_bytes() == there
+
+
+def test_long_streams_are_known_by_parts_of_them() -> None:
+    assert list(_parts((100,), 2)) == [(0, 100)]
+    parts = list(_parts((10**9,), 2))
+    assert (parts[0][0], parts[-1][1], len(parts)) == (0, 10**9, PARTS)
+    assert {end - begin for begin, end in parts} == {PART_BYTES // 2}
+    assert len(list(_parts((10**6, 480, 640, 3), 1))) == PICTURES
+    assert list(_parts((0, 3), 4)) == [(0, 0)]

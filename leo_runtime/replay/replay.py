@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from leo_runtime.documents.workload import Workload, file_parameters
+from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import InputError, RecordingError
 from leo_runtime.frame.entries import Entry
 from leo_runtime.frame.records import FrameResult
@@ -22,6 +22,7 @@ from leo_runtime.replay.figures import Time as Time
 from leo_runtime.replay.identity import Replay as Replay
 from leo_runtime.replay.identity import Span as Span
 from leo_runtime.replay.identity import window_samples
+from leo_runtime.replay.inputs import model_files
 from leo_runtime.replay.sinks import FrameSink as FrameSink
 from leo_runtime.replay.summary import RunningSummary
 from leo_runtime.runtime.runtime import Runtime
@@ -43,16 +44,9 @@ def streams_read(workload: Workload) -> tuple[str, ...]:
 
 def check_files(workload: Workload) -> None:
     """Raise `InputError` for a model that is not there, before a frame fails for want of it."""
-    for graph in workload.graphs:
-        for stage in graph.stages:
-            for name in file_parameters(find_operator(stage.operator)):
-                for params in (stage.params, *(variant.params for variant in stage.variants)):
-                    path = params.get(name)
-                    # What is no text is told of when the workload is bound.
-                    if isinstance(path, str) and not Path(path).is_file():
-                        raise InputError(
-                            f"{path}: cannot be read, stage `{stage.name}` of graph `{graph.name}` needs it"
-                        )
+    for path, stage, graph in model_files(workload):
+        if not Path(path).is_file():
+            raise InputError(f"{path}: cannot be read, stage `{stage}` of graph `{graph}` needs it")
 
 
 def releases(workload: Workload, length_us: int) -> tuple[int, ...]:
