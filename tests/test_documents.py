@@ -306,3 +306,13 @@ def test_an_unknown_parameter_of_an_operator_is_refused_with_what_may_be_meant()
     with pytest.raises(GraphError, match='operator `log_mel`: the key "band" is unknown') as error:
         bind(workload.graphs[0], workload)
     assert error.value.hint == 'did you mean "bands"?'
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_a_number_that_only_python_takes_for_json_is_refused(number: str) -> None:
+    with pytest.raises(DocumentError, match=rf"tiny.json: not JSON \({number} is no number there\)"):
+        Problem.from_json(
+            json.dumps(changed("limits.energy", 1)).replace('"energy": 1}', f'"energy": {number}}}'), "tiny.json"
+        )
+    with pytest.raises(DocumentError, match="JSON has no form for"):
+        Problem.from_dict(changed("limits.energy", float(number)))

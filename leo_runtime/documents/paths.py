@@ -25,6 +25,8 @@ FIXED = ("format", "name", "source", "target", "sources")
 
 ALL = "*"
 
+_EXPONENT = re.compile(r"e[+-]?([\d_]+)", re.IGNORECASE)
+
 HELP = "`leo-runtime replay --set help` lists all paths"
 
 KINDS = {
@@ -72,12 +74,16 @@ def operation(rest: str, change: str) -> Operation:
 
 
 def factor(text: str, change: str) -> Fraction:
-    """A factor as it is written, such as 0.5 or 1/3. Raises `InputError` for one that is no number, or below 0."""
+    """A factor as it is written, such as 0.5 or 1/3. Raises `InputError` for one that is no number, or below 0.
+
+    Nor has it a thousand zeros, which no number in a document has, and a fraction of a million takes long to make.
+    """
+    exponent = _EXPONENT.search(text)
     try:
-        found = Fraction(text.strip())
+        found = Fraction(text.strip()) if len(text) <= 40 and (exponent is None or len(exponent[1]) <= 2) else None
     except (ValueError, ZeroDivisionError):
-        found = Fraction(-1)
-    if found < 0 or len(text) > 40:
+        found = None
+    if found is None or found < 0:
         raise InputError(f"`{change}`: expected a factor of at least 0, got {json.dumps(text)}", hint="such as 0.5")
     return found
 
@@ -99,7 +105,10 @@ def scaled(value: Any, by: Fraction, change: str) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InputError(f"`{change}`: {json.dumps(value, default=str)} is no number to multiply", hint="set it by `=`")
     if isinstance(value, float):
-        return float(value * by)
+        try:
+            return float(value * by)
+        except OverflowError:
+            raise InputError(f"`{change}`: so many times {value:g} is too great", hint="such as *=0.5") from None
     return (2 * value * by.numerator + by.denominator) // (2 * by.denominator)
 
 

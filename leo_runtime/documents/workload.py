@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, takewhile
-from math import isnan
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -76,8 +76,8 @@ class Decision(Value):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if isnan(self.threshold):
-            reject("a threshold that is no number is never reached", "$.threshold", str(self.threshold))
+        if not isfinite(self.threshold):
+            reject("a threshold that is no number, or endless, has no form in JSON", "$.threshold", str(self.threshold))
         unique(list(self.labels), "$.labels[{}]", "label")
         if self.background is not None and self.background not in self.labels:
             reject(
