@@ -314,7 +314,10 @@ def test_a_stage_that_is_left_with_nothing_to_run_on_is_named(change: str, on: d
         ("graphs.speech.deadline_us=0", "expected at least 1, got 0, at $.graphs[1].deadline_us", ""),
         ("graphs.speech.deadline_us=1.5", "expected an integer, got 1.5, at $.graphs[1].deadline_us", ""),
         ("graphs.speech.deadline_us=true", "expected an integer, got true, at $.graphs[1].deadline_us", ""),
-        ("graphs.speech.decision.threshold=nan", "a threshold that is no number is never reached", ""),
+        ("graphs.speech.decision.threshold=nan", "expected a finite number, got nan", "1e300"),
+        ("graphs.speech.decision.threshold=1e400", "expected a finite number, got inf", "1e300"),
+        ("graphs.wake_word.stages.loud.params.threshold_dbfs=-inf", "expected a finite number, got -inf", "1e300"),
+        ("processors.gpu.options.x={a=[nan]}", "got nan, at $.processors[1].options.x.a[0]", "1e300"),
         ("graphs.speech.decision.threshold=2026-01-01", "input should be a valid number", "values are as in TOML"),
         (
             "graphs.speech.deadline_us=400ms",

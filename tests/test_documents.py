@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.hardware import Hardware, Processor
 from leo_runtime.documents.problem import Deadline, Placement, Problem, Resource
 from leo_runtime.documents.workload import GraphBuilder, Stream, Workload, bind
 from leo_runtime.errors import DocumentError, GraphError, InputError
@@ -306,3 +306,19 @@ def test_an_unknown_parameter_of_an_operator_is_refused_with_what_may_be_meant()
     with pytest.raises(GraphError, match='operator `log_mel`: the key "band" is unknown') as error:
         bind(workload.graphs[0], workload)
     assert error.value.hint == 'did you mean "bands"?'
+
+
+@pytest.mark.parametrize("number", [float("inf"), float("-inf"), float("nan")])
+def test_no_document_holds_a_number_that_json_has_not(number: float) -> None:
+    told = rf"expected a finite number, got {number}, at \$\."
+    with pytest.raises(DocumentError, match=told + "options"):
+        Processor(name="p", backend="none", options={"at": [1.0, {"most": number}]})
+    graph = GraphBuilder("g", period_us=1, deadline_us=1)
+    with pytest.raises(GraphError, match=f"expected a finite number, got {number}"):
+        graph.stage("loud", "energy_gate", "sound", threshold_dbfs=number)
+    with pytest.raises(GraphError, match=f"expected a finite number, got {number}"):
+        graph.decide("loud", ("a", "b"), threshold=number)
+    text = 'format = "leo-hardware/1"\nname = "m"\n[[processors]]\nname = "p"\nbackend = "none"\noptions = {x = %s}'
+    with pytest.raises(DocumentError, match=told + r"processors\[0\]\.options\.x") as error:
+        Hardware.from_toml(text % number)
+    assert error.value.hint
