@@ -76,8 +76,10 @@ class ProgressBar:
         if self._is_redrawn:
             if self._drawn_us is None or now_us - self._drawn_us >= REDRAWN_US or done >= of:
                 self._drawn_us = now_us
-                # The last column stays free: to write there moves some terminals to the next line.
-                most = (columns(self._stream, self._environ) or COLUMNS) - 1
+                # The terminal is asked first: `COLUMNS` is what it was when it was exported, and a line that is longer
+                # than the terminal is now cannot be drawn again. The last column stays free: to write there moves some
+                # terminals to the next line.
+                most = (columns(self._stream, {}) or columns(self._stream, self._environ) or COLUMNS) - 1
                 tell(self._stream, f"\r{self._line(what, done, of, now_us, most)}\x1b[K")
         elif now_us - self._pace.line_us >= LINE_US:
             self._pace.line_us = now_us

@@ -5,7 +5,9 @@ import json
 import os
 import shutil
 import tomllib
+from collections.abc import Mapping
 from difflib import get_close_matches
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, Self, get_args
 
@@ -31,6 +33,30 @@ def _plain_rate(rate_hz: float) -> float:
 
 Rate = Annotated[float, Field(ge=0.001, le=MAX_QUANTITY), AfterValidator(_plain_rate)]
 """A rate in Hz, which need not be a whole number: 100.44, or 0.2 for a sample in five seconds."""
+
+
+def _finite(value: Any) -> Any:
+    """A value without an infinite number, or one that is none, in it: JSON, and so no document, has them."""
+    _require_finite(value, "$")
+    return value
+
+
+def _require_finite(value: Any, path: str) -> None:
+    if isinstance(value, float) and not isfinite(value):
+        reject(f"expected a finite number, got {value}", path, value, hint="give a great one, such as 1e300")
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            _require_finite(part, f"{path}.{key}")
+    elif isinstance(value, list | tuple):
+        for index, part in enumerate(value):
+            _require_finite(part, f"{path}[{index}]")
+
+
+Finite = Annotated[float, AfterValidator(_finite)]
+"""Any number that a document can hold."""
+
+Plain = Annotated[dict[str, Any], AfterValidator(_finite)]
+"""Plain values by name; what they mean is known to who reads them."""
 
 Name = Annotated[str, Field(min_length=1)]
 
@@ -91,7 +117,7 @@ class Document(Value):
         """Build from plain values as JSON or TOML give them. Raises `DocumentError`."""
         try:
             # By way of JSON text, so that an array becomes a tuple while every other type stays strict.
-            text = json.dumps(data, allow_nan=False)
+            text = json.dumps(data)
         except (TypeError, ValueError, RecursionError) as error:
             raise DocumentError(source, f"a value that JSON has no form for ({error})") from None
         try:

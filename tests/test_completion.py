@@ -38,7 +38,11 @@ def needs(shell: str) -> pytest.MarkDecorator:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "file.toml").touch()
+    (tmp_path / "my runs").mkdir()
+    (tmp_path / "my runs" / "o$x.jsonl").touch()
+    (tmp_path / "it's.toml").touch()
     return tmp_path
 
 
@@ -51,6 +55,27 @@ def script(folder: Path, request: pytest.FixtureRequest, capsys: pytest.CaptureF
     path = folder / f".{shell}"
     path.write_text(capsys.readouterr().out)
     return path
+
+
+QUOTED = [
+    ("leo-runtime explain my\\ ru", "my runs/"),
+    ("leo-runtime explain 'my ru", "my runs/"),
+    ("leo-runtime replay --resume my\\ runs/o", "my runs/o$x.jsonl"),
+    ("leo-runtime replay --resume my\\ runs/o\\$", "my runs/o$x.jsonl"),
+    ("leo-runtime replay --workload it", "it's.toml"),
+    ("leo-runtime replay --workload ~/it", "~/it's.toml"),
+    ("leo-runtime replay --hardware my\\ ru", "my runs/"),
+]
+"""What is typed of names that a shell needs quotes for, and the name that is meant."""
+
+
+@needs("fish")
+@pytest.mark.parametrize(("typed", "meant"), QUOTED)
+def test_fish_completes_names_that_need_quotes(script: Path, typed: str, meant: str) -> None:
+    code = f"source '{script}'; complete -C $argv[1]"
+    done = subprocess.run(["fish", "--no-config", "-c", code, typed], capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
+    assert [line.partition("\t")[0] for line in done.stdout.splitlines()] == [meant]
 
 
 @needs("bash")

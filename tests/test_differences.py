@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 import run_logs
+from cost_workloads import profile_of
+from leo_runtime.documents.changes import changed
 from leo_runtime.replay.differences import Differences, differences
 from leo_runtime.replay.log_reader import read_log
 from leo_runtime.replay.tally import tally
@@ -41,12 +43,26 @@ def test_what_was_set_up_otherwise_is_named_by_its_path(tmp_path: Path) -> None:
     assert {one.what: (one.before, one.after) for one in found.settings} == {
         "policy": ("exact", "greedy"),
         "changes": ("none", "knock=1"),
-        "workload.graphs.knock.deadline_us": ("500000", "400000"),
-        "workload.graphs.level.deadline_us": ("500000", "400000"),
-        "hardware.processors.cpu.wake_energy_nj": ("7000", "9"),
-        "hardware.processors.gpu": ("-", "there"),
-        "hardware.links.dsp->cpu.bytes_per_s": ("1000000", "500"),
+        "graphs.knock.deadline_us": ("500000", "400000"),
+        "graphs.level.deadline_us": ("500000", "400000"),
+        "processors.cpu.wake_energy_nj": ("7000", "9"),
+        "processors.gpu": ("-", "there"),
+        "links.dsp->cpu.bytes_per_s": ("1000000", "500"),
     }
+
+
+def test_what_was_set_up_otherwise_is_named_as_it_is_set(tmp_path: Path) -> None:
+    changes = ["graphs.knock.deadline_us=400_000", "processors.cpu.lanes=1", "links.dsp->cpu.latency_us=7"]
+    profile = profile_of(run_logs.COSTS)
+    after = changed(run_logs.workload(), run_logs.hardware(), profile, changes)
+    parts: dict[str, Any] = {
+        "workload": after.workload.model_dump(mode="json", exclude_defaults=True),
+        "hardware": after.hardware.model_dump(mode="json", exclude_defaults=True),
+    }
+    found = compared(tmp_path, run_logs.usual(), [run_logs.head(**parts), *run_logs.usual()[1:]])
+    told = [f"{one.what}={one.after}" for one in found.settings]
+    again = changed(run_logs.workload(), run_logs.hardware(), profile, told)
+    assert (again.workload, again.hardware) == (after.workload, after.hardware)
 
 
 def test_another_machine_is_told_in_one_line(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.hardware import Hardware, Processor
 from leo_runtime.documents.problem import Deadline, Placement, Problem, Resource
 from leo_runtime.documents.workload import GraphBuilder, Stream, Workload, bind
 from leo_runtime.errors import DocumentError, GraphError, InputError
@@ -314,5 +314,19 @@ def test_a_number_that_only_python_takes_for_json_is_refused(number: str) -> Non
         Problem.from_json(
             json.dumps(changed("limits.energy", 1)).replace('"energy": 1}', f'"energy": {number}}}'), "tiny.json"
         )
-    with pytest.raises(DocumentError, match="JSON has no form for"):
-        Problem.from_dict(changed("limits.energy", float(number)))
+
+
+@pytest.mark.parametrize("number", [float("inf"), float("-inf"), float("nan")])
+def test_no_document_holds_a_number_that_json_has_not(number: float) -> None:
+    told = rf"expected a finite number, got {number}, at \$\."
+    with pytest.raises(DocumentError, match=told + "options"):
+        Processor(name="p", backend="none", options={"at": [1.0, {"most": number}]})
+    graph = GraphBuilder("g", period_us=1, deadline_us=1)
+    with pytest.raises(GraphError, match=f"expected a finite number, got {number}"):
+        graph.stage("loud", "energy_gate", "sound", threshold_dbfs=number)
+    with pytest.raises(GraphError, match=f"expected a finite number, got {number}"):
+        graph.decide("loud", ("a", "b"), threshold=number)
+    text = 'format = "leo-hardware/1"\nname = "m"\n[[processors]]\nname = "p"\nbackend = "none"\noptions = {x = %s}'
+    with pytest.raises(DocumentError, match=told + r"processors\[0\]\.options\.x") as error:
+        Hardware.from_toml(text % number)
+    assert error.value.hint

@@ -41,12 +41,36 @@ def test_what_differs_is_told_with_its_line_and_nothing_is_lost(tmp_path: Path, 
             file.write(piece)
         assert path.read_bytes() == WHOLE
     else:
-        with pytest.raises(DocumentError, match=rf"log:{line}: the run now comes to something else") as raised:
+        with pytest.raises(DocumentError, match=rf"log:{line}: the line is damaged") as raised:
             for piece in PIECES:
                 file.write(piece)
         assert raised.value.hint
         assert path.read_bytes() == there
     file.close()
+
+
+@pytest.mark.parametrize(
+    ("there", "says", "hint"),
+    [
+        (b'{"a":1}\n{"b":3}\n{"c":1}\n', "the run now comes to something else", "has changed since"),
+        (b'{"a":1}\n{"b":\0\0\0\n{"c":1}\n', "the line is damaged", "`head -n 1 LOG > PART`"),
+        (b'{"a":1}\n{"b":{"b":2}\n{"c":1}\n', "the line is damaged", "`head -n 1 LOG > PART`"),
+        (b'{"a":1}\n\xff\n{"c":1}\n', "the line is damaged", "`head -n 1 LOG > PART`"),
+    ],
+)
+def test_a_line_that_was_damaged_is_told_from_one_that_differs(
+    tmp_path: Path, there: bytes, says: str, hint: str
+) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(there)
+    file = ContinuedFile(path)
+    file.start()
+    with pytest.raises(DocumentError, match=rf"log:2: {says}") as raised:
+        for piece in (b'{"a":1}\n', b'{"b":2}\n', b'{"c":1}\n'):
+            file.write(piece)
+    file.close()
+    assert hint in raised.value.hint
+    assert path.read_bytes() == there
 
 
 def test_a_file_is_written_by_one_process_at_a_time(tmp_path: Path) -> None:

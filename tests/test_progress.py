@@ -1,8 +1,12 @@
 """How far something is, as people and logs see it. No test waits: the clock is the test's."""
 
 import io
+import os
+import pty
 import re
 from itertools import pairwise
+
+import pytest
 
 from leo_runtime.command import shared
 from leo_runtime.progress import Pace, ProgressBar, hours
@@ -135,6 +139,19 @@ def test_a_bar_fits_every_terminal_also_one_that_changes():
                 assert "\x1b[2J" not in out.getvalue()
                 if wide > 14:
                     assert "%" in drawn(out)[-1]
+
+
+def test_a_bar_is_as_wide_as_the_terminal_whatever_was_exported(monkeypatch: pytest.MonkeyPatch):
+    clock, wide = Clock(), 200
+    main, beside = pty.openpty()
+    monkeypatch.setattr(os, "get_terminal_size", lambda _: os.terminal_size((wide, 24)))
+    with os.fdopen(beside, "w") as out, ProgressBar("w", out, pace=Pace(clock), environ={"COLUMNS": "150"}) as progress:
+        progress("a stage of many words, and many more of them", 1, 2)
+        wide, clock.us = 30, 100_000
+        progress("a stage of many words, and many more of them", 1, 2)
+        lines = os.read(main, 4096).decode().removesuffix("\x1b[K").split("\x1b[K\r")
+    os.close(main)
+    assert [room(line.strip()) < most for line, most in zip(lines, (200, 30), strict=True)] == [True, True]
 
 
 def test_times_are_hours_minutes_seconds():

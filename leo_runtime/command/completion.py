@@ -89,12 +89,16 @@ def _names(command: str, action: argparse.Action) -> tuple[str, Sequence[str], b
     return None
 
 
+_FISH_FILES = """complete -C "'' "(commandline -ct)"""
+"""Files as fish completes them by itself: its own `__fish_complete_path` knows no quotes and no `~`."""
+
+
 def _script(kind: str, names: Sequence[str], *, or_file: bool) -> dict[str, Any]:
     """A function of each shell that gives the names, and files where they may be meant, too."""
     function, words = f"_leo_runtime_{kind}", " ".join(names)
     bash = [f'compgen -W "{words}" -- "$1"'] * bool(names) + ['compgen -f -- "$1"'] * or_file
     zsh = ["_alternative", f"'names:name:({words})'", *["'files:file:_files'"] * or_file] if names else ["_files"]
-    fish = [f"printf '%s\\n' {words}"] * bool(names) + ["__fish_complete_path (commandline -ct)"] * or_file
+    fish = [f"printf '%s\\n' {words}"] * bool(names) + [_FISH_FILES] * or_file
     return {
         "bash": function,
         "zsh": function,

@@ -26,6 +26,7 @@ from leo_runtime.documents.paths import (
     factor,
     first_name,
     link_names,
+    meant,
     operation,
     places,
     scaled,
@@ -33,7 +34,7 @@ from leo_runtime.documents.paths import (
 )
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import BoundStage, Stage, Workload, bind, in_order
-from leo_runtime.errors import GraphError, InputError, did_you_mean
+from leo_runtime.errors import DocumentError, GraphError, InputError, did_you_mean
 from leo_runtime.schema import Document, Value
 
 WORKLOAD_FIELDS = ("graphs", "streams", "objective")
@@ -158,7 +159,7 @@ def _with_costs(documents: _Documents, costs: Sequence[Any], change: str) -> _Do
 
 def _new_value(place: Place, done: Operation, change: str) -> Any:
     if done.kind == "set":
-        return done.value
+        return meant(done, place)
     return None if place.value is None else scaled(place.value, done.factor, change)
 
 
@@ -198,7 +199,18 @@ def _plain(value: Any) -> Any:
 
 
 def _checked(document: _Document, data: dict[str, Any], change: str) -> _Document:
-    return type(document).from_dict(data, f"`{change}`")
+    try:
+        return type(document).from_dict(data, f"`{change}`")
+    except DocumentError as error:
+        if not error.hint and any(words in str(error) for words in _OF_ANOTHER_TYPE):
+            error.hint = _HOW_VALUES_ARE_WRITTEN
+        raise
+
+
+_OF_ANOTHER_TYPE = ("expected an integer", "input should be")
+_HOW_VALUES_ARE_WRITTEN = (
+    'values are as in TOML: 400_000 or 4e5 in the unit of the name, true, "text", [1, 2]; none leaves a field out'
+)
 
 
 def _require_meaning(workload: Workload, change: str) -> None:

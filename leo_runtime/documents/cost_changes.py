@@ -8,12 +8,12 @@ changes the entries themselves.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
 from leo_runtime.documents.hardware import Hardware
-from leo_runtime.documents.paths import ALL, HELP, Operation, first_name, operation, scaled, unknown
+from leo_runtime.documents.paths import ALL, HELP, Operation, first_name, operation, scaled, unknown, whole
 from leo_runtime.documents.profile import Cost, Measurement, Profile
 from leo_runtime.documents.workload import BoundStage, Workload, bind
 from leo_runtime.errors import InputError
@@ -62,6 +62,7 @@ def cost_path(text: str, change: str, workload: Workload, hardware: Hardware) ->
     if field is None:
         raise unknown(FIELDS, "field of a stage's cost, and no variant,", text, change)
     done = operation(text[len(field) :], change)
+    done = replace(done, value=whole(done.value))
     if done.kind == "set" and not _is_quantity(done.value, 1 if field == "duration_us" else 0):
         least = "1" if field == "duration_us" else "0"
         raise InputError(f"`{change}`: expected an integer of at least {least}", hint=f"`{field}` says its unit")

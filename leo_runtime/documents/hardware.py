@@ -4,12 +4,12 @@ A figure comes from somewhere: `sources` of each part maps a field's name to a c
 with `modelled`, which marks a modelling choice.
 """
 
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from leo_runtime.errors import did_you_mean
-from leo_runtime.schema import Document, FileName, Name, Positive, Quantity, Value, reject, unique
+from leo_runtime.schema import Document, FileName, Name, Plain, Positive, Quantity, Value, reject, unique
 
 Sources = dict[Name, str]
 
@@ -20,7 +20,7 @@ class Processor(Value):
     name: Name
     backend: Name
     """The backend that runs its stages, by the name of its entry point."""
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: Plain = Field(default_factory=dict)
     """What the backend wants to know, such as an OpenCL device or the number of threads."""
     remote: bool = False
     """It is elsewhere, such as in the cloud: no sensor is there, but one that a workload puts there by `on`."""

@@ -10,7 +10,9 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date, time
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -24,8 +26,6 @@ FIXED = ("format", "name", "source", "target", "sources")
 """Fields that no path leads to: other parts of the documents go by them, or they cite."""
 
 ALL = "*"
-
-_EXPONENT = re.compile(r"e[+-]?([\d_]+)", re.IGNORECASE)
 
 HELP = "`leo-runtime replay --set help` lists all paths"
 
@@ -62,6 +62,8 @@ class Operation:
     kind: Literal["set", "scale"]
     value: Any = None
     factor: Fraction = Fraction(1)
+    text: str = ""
+    """The value as it was written."""
 
 
 def operation(rest: str, change: str) -> Operation:
@@ -69,35 +71,54 @@ def operation(rest: str, change: str) -> Operation:
     if rest.startswith("*="):
         return Operation("scale", factor=factor(rest[2:], change))
     if rest.startswith("="):
-        return Operation("set", value=parsed(rest[1:]))
+        return Operation("set", value=parsed(rest[1:]), text=rest[1:].strip())
     raise InputError(f"`{change}`: no value is given", hint="write `PATH=VALUE`, or `PATH*=FACTOR`")
 
 
 def factor(text: str, change: str) -> Fraction:
-    """A factor as it is written, such as 0.5 or 1/3. Raises `InputError` for one that is no number, or below 0.
-
-    Nor has it a thousand zeros, which no number in a document has, and a fraction of a million takes long to make.
-    """
-    exponent = _EXPONENT.search(text)
-    try:
-        found = Fraction(text.strip()) if len(text) <= 40 and (exponent is None or len(exponent[1]) <= 2) else None
-    except (ValueError, ZeroDivisionError):
-        found = None
-    if found is None or found < 0:
+    """A factor as it is written, such as 0.5 or 1/3. Raises `InputError` for one that is no number, or below 0."""
+    found = Fraction(-1)
+    # An exponent of many digits is a number of so many digits that it would take hours, and the memory.
+    if len(text) <= 40 and _EXPONENT_OF_MANY_DIGITS.search(text) is None:
+        with suppress(ValueError, ZeroDivisionError):
+            found = Fraction(text.strip())
+    if found < 0:
         raise InputError(f"`{change}`: expected a factor of at least 0, got {json.dumps(text)}", hint="such as 0.5")
     return found
 
 
+_EXPONENT_OF_MANY_DIGITS = re.compile(r"[eE][+-]?[\d_]{4}")
+
+
 def parsed(text: str) -> Any:
-    """A value as TOML writes it; `none` is what a field that may be left out then is; any other word is a text."""
+    """A value as TOML writes it; `none` is what a field that may be left out then is; any other word is a text.
+
+    So are dates and times, which no document has, and what TOML would take for a value and a comment.
+    """
     text = text.strip()
     if text in ("none", "null"):
         return None
     try:
         found = tomllib.loads(f"value = {text}")
+        tomllib.loads(f"value = [{text}]")  # Behind a comment there is no end of the list.
     except (ValueError, RecursionError):
         return text
-    return found["value"] if len(found) == 1 else text
+    value = found["value"]
+    return text if len(found) > 1 or isinstance(value, date | time) else value  # A `datetime` is a `date`.
+
+
+def whole(value: Any) -> Any:
+    """The value; an integer where it is one written as TOML writes floats, such as 4e5."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def meant(done: Operation, place: Place) -> Any:
+    """The value that is set at a place: of a field that is a text all that was written, and of no float an integer."""
+    if isinstance(place.value, str) and isinstance(done.value, bool | int | float):
+        return done.text
+    if isinstance(place.value, float) or "options" in place.keys:  # What an option is to be, its backend knows.
+        return done.value
+    return whole(done.value)
 
 
 def scaled(value: Any, by: Fraction, change: str) -> Any:

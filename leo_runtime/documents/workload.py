@@ -11,7 +11,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, takewhile
-from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -24,7 +23,9 @@ from leo_runtime.operators.definition import item_bytes, values
 from leo_runtime.operators.own import failure
 from leo_runtime.schema import (
     Document,
+    Finite,
     Name,
+    Plain,
     Positive,
     Quantity,
     Rate,
@@ -45,7 +46,7 @@ class Variant(Value):
     """One implementation of a stage: parameters that differ from the stage's, and what it loses in accuracy."""
 
     name: Name
-    params: dict[str, Any] = Field(default_factory=dict)
+    params: Plain = Field(default_factory=dict)
     accuracy_loss_ppm: Quantity = 0
 
 
@@ -55,7 +56,7 @@ class Stage(Value):
     name: Name
     operator: Name
     inputs: tuple[Name, ...] = ()
-    params: dict[str, Any] = Field(default_factory=dict)
+    params: Plain = Field(default_factory=dict)
     gate: Name | None = None
     """The stage whose output decides whether this one runs, and with it all that reads it."""
     chance_ppm: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
@@ -70,14 +71,12 @@ class Decision(Value):
 
     stage: Name
     labels: Annotated[tuple[Name, ...], Field(min_length=1)]
-    threshold: float = 0.5
+    threshold: Finite = 0.5
     background: Name | None = None
     """The label that means nothing was detected."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if not isfinite(self.threshold):
-            reject("a threshold that is no number, or endless, has no form in JSON", "$.threshold", str(self.threshold))
         unique(list(self.labels), "$.labels[{}]", "label")
         if self.background is not None and self.background not in self.labels:
             reject(

@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import Field
 
 from leo_runtime.documents.hardware import Hardware
-from leo_runtime.documents.paths import ALL, Operation, first_name, link_names, operation, scaled
+from leo_runtime.documents.paths import ALL, Operation, first_name, link_names, operation, scaled, whole
 from leo_runtime.errors import InputError, RecordingError
 from leo_runtime.recordings.reader import without_path
 from leo_runtime.schema import MAX_QUANTITY, Name, Positive, Quantity, Value
@@ -209,7 +209,7 @@ def _changed(sample: LinkSample, field: str, done: Operation, change: str) -> Li
             f"`{change}`: the recording says what {sample.source}->{sample.target} could do, which is some number",
             hint="give a great one",
         )
-    value = scaled(getattr(sample, field), done.factor, change) if done.kind == "scale" else done.value
+    value = scaled(getattr(sample, field), done.factor, change) if done.kind == "scale" else whole(done.value)
     if field == "bytes_per_s" and value < 1:
         raise InputError(
             f"`{change}`: {sample.source}->{sample.target} is left with {value} bytes a second at {sample.time_us} us",

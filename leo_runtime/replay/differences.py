@@ -7,11 +7,12 @@ periods, are compared as far as their releases agree.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush, heappushpop
 from math import inf
 from typing import Any, Literal
 
+from leo_runtime.documents.changes import HARDWARE_FIELDS, WORKLOAD_FIELDS
 from leo_runtime.replay.log_lines import FrameLine, RunLine, RunLine1
 from leo_runtime.replay.log_reader import RunLog, frame_entries
 from leo_runtime.replay.tally import Tally
@@ -275,7 +276,14 @@ def settings(before: RunLog, after: RunLog) -> tuple[Setting, ...]:
     one, other = _set_up(before), _set_up(after)
     if isinstance(before.head, RunLine1) or isinstance(after.head, RunLine1):
         one, other = _of_both(one, other), _of_both(other, one)
-    return tuple(_differ("", one, other))
+    return tuple(replace(found, what=_as_set(found.what)) for found in _differ("", one, other))
+
+
+def _as_set(path: str) -> str:
+    """A path as `--set` takes it: it tells from a field's name which document has it."""
+    document, _, rest = path.partition(".")
+    fields = {"workload": WORKLOAD_FIELDS, "hardware": HARDWARE_FIELDS}.get(document, ())
+    return rest if rest.partition(".")[0] in fields else path
 
 
 def _set_up(log: RunLog) -> dict[str, Any]:

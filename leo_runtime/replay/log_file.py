@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
 from leo_runtime.appending import Appending, last_line, whole_lines
 from leo_runtime.errors import DocumentError
@@ -106,6 +107,26 @@ class ContinuedFile(LogFile):
         if self._there is not None:
             self._there.close()
 
+    def _differs(self, line: int, begin: int) -> NoReturn:
+        """Raise `DocumentError` for a line, which begins there and is not as it now comes to be."""
+        assert self._there is not None
+        self._there.seek(begin)
+        try:
+            json.loads(self._there.readline())
+        except (ValueError, RecursionError):
+            raise DocumentError(
+                f"{self.path}:{line}",
+                "the line is damaged, as a power cut or another program leaves it",
+                hint=f"keep what stands before it, and go on with that: `head -n {line - 1} LOG > PART`"
+                if line > 1
+                else "replay it anew",
+            ) from None
+        raise DocumentError(
+            f"{self.path}:{line}",
+            "the run now comes to something else than this line says",
+            hint="leo-runtime, a model or the recording has changed since: replay it anew, from its start",
+        )
+
     def _beyond(self, piece: bytes) -> bytes:
         """What of a piece comes after all that is there."""
         assert self._there is not None
@@ -114,12 +135,8 @@ class ContinuedFile(LogFile):
             there = self._there.read(min(len(piece), self._known - self._end))
             if there != piece[: len(there)]:
                 same = next(at for at, (one, other) in enumerate(zip(there, piece, strict=False)) if one != other)
-                line = self._lines + there.count(b"\n", 0, same) + 1
-                raise DocumentError(
-                    f"{self.path}:{line}",
-                    "the run now comes to something else than this line says",
-                    hint="leo-runtime, a model or the recording has changed since: replay it anew, from its start",
-                )
+                begin = there.rfind(b"\n", 0, same) + 1
+                self._differs(self._lines + there.count(b"\n", 0, same) + 1, self._end + begin)
             self._end += len(there)
             self._lines += there.count(b"\n")
             if self._end == self._known:

@@ -231,6 +231,12 @@ class RunLog:
             raise DocumentError(
                 str(self.path), "holds nothing", hint="the run was interrupted before it began: replay it again"
             )
+        if packed := is_packed(text):
+            raise DocumentError(
+                str(self.path),
+                f"is packed by {packed}, and a log is read twice",
+                hint=f"unpack it: {packed} -d -k FILE",
+            )
         try:
             data = json.loads(text)
         except (ValueError, RecursionError):
@@ -273,6 +279,12 @@ class RunLog:
                 break
             if text.strip():
                 self._note(text, offset, number)
+        if self.end is not None and self.end.frames != len(self._numbers):
+            raise DocumentError(
+                str(self.path),
+                f"lines are missing: its last one says {self.end.frames} frames, there are {len(self._numbers)}",
+                hint="what is there can be read as of a run that was interrupted: `head -n -1 LOG > PART`",
+            )
         if self.end is None and not self.cut and isinstance(self.head, RunLine):
             self.cut = "the run was interrupted, or goes on"
 
@@ -321,6 +333,9 @@ class RunLog:
         return data.get("kind") if isinstance(data, dict) else None
 
     def _note_frame(self, frame: int, release_us: int, offset: int, line: int) -> None:
+        if frame in self._positions:
+            first = self._lines[self._positions[frame]]
+            self._damaged(line, f"frame {frame} has a line already, {first}: its energy would count twice")
         self._numbers.append(frame)
         self._releases_us.append(release_us)
         self._offsets.append(offset)
@@ -391,9 +406,19 @@ def is_log(path: Path) -> bool:
         if not path.is_file():
             return False
         with path.open("rb") as file:
-            return b'"leo-log/' in file.read(200)
+            begin = file.read(200)
+            return b'"leo-log/' in begin or bool(is_packed(begin))
     except (OSError, ValueError):  # A name that no file can have.
         return False
+
+
+_PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ\x00": "xz", b"BZh": "bzip2"}
+"""How files begin that were made smaller, and by what."""
+
+
+def is_packed(begin: bytes) -> str:
+    """What unpacks a file that begins so; empty: it is not packed."""
+    return next((tool for mark, tool in _PACKED.items() if begin.startswith(mark)), "")
 
 
 def frame_entries(frame: FrameLine) -> Iterator[Entry]:

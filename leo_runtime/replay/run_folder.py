@@ -49,7 +49,10 @@ def log_of(run: Path) -> Path:
             log = run / LOG
             if log.is_file():
                 return log
-            raise InputError(f"{run}: holds no `{LOG}`", hint=_runs_in(run))
+            packed = [one.name for one in run.iterdir() if one.name.startswith(f"{LOG}.")]
+            raise InputError(
+                f"{run}: holds no `{LOG}`", hint=f"unpack `{packed[0]}` first" if packed else _runs_in(run)
+            )
         if run.exists():  # A pipe can be read, too.
             return run
     except (OSError, ValueError) as error:
