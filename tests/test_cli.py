@@ -16,6 +16,7 @@ import pytest
 
 from leo_runtime import cli, shipped
 from leo_runtime.backend.registry import BackendStatus
+from leo_runtime.command.parser import parser
 from leo_runtime.command.shared import put
 from leo_runtime.operators import BUILT_IN
 
@@ -284,6 +285,31 @@ def test_a_word_that_is_nearly_right_is_answered_with_the_one_that_was_meant(cap
         cli.main(arguments)
     assert stopped.value.code == 2
     assert hint in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (("replay", "demo", "--virtual", "--with", "gpu"), "did you mean `--without`?"),
+        (("replay", "demo", "--virt"), "did you mean `--virtual`?"),
+        (("replay", "demo", "--no-comp"), "did you mean `--no-compare`?"),
+        (("explain", "out/demo.virtual", "--fr", "3"), "did you mean `--frame`?"),
+        (("recording", "info", "demo", "--js"), "did you mean `--json`?"),
+    ],
+)
+def test_an_option_that_is_cut_short_is_refused(capsys, arguments, hint):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(arguments)
+    assert stopped.value.code == 2
+    assert hint in capsys.readouterr().err
+
+
+def test_no_parser_takes_an_option_that_is_cut_short():
+    parsers = [parser(None)]
+    for one in parsers:
+        parsers += [p for a in one._actions if isinstance(a, argparse._SubParsersAction) for p in a.choices.values()]
+    assert len(parsers) > len(cli.COMMANDS)
+    assert [one.prog for one in parsers if one.allow_abbrev] == []
 
 
 def test_a_word_that_is_like_none_has_no_hint(capsys):

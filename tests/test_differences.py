@@ -11,6 +11,7 @@ from leo_runtime.documents.changes import changed
 from leo_runtime.replay.differences import Differences, differences
 from leo_runtime.replay.log_reader import read_log
 from leo_runtime.replay.tally import tally
+from leo_runtime.report.differences_text import differences_text
 
 Parts = list[dict[str, Any]]
 
@@ -116,6 +117,15 @@ def test_releases_that_one_run_has_not_are_told(tmp_path: Path) -> None:
     assert found.compared == 6
     assert found.counts == {("only after", "knock"): 2, ("only after", "level"): 2}
     assert compared(tmp_path, run_logs.usual(5), run_logs.usual(3)).counts[("only before", "level")] == 2
+
+
+def test_a_latency_of_no_answer_is_none(tmp_path: Path) -> None:
+    asleep = [run_logs.seen("knock", 1_000_000, 1_001_600, outcome="cancelled")]
+    before = run_logs.frame(0, 1_000_000, [run_logs.run("hear", "dsp", 1_000_000, 1_001_600)], graphs=asleep)
+    after = run_logs.frame(0, 1_000_000, [run_logs.run("hear", "dsp", 1_000_000, 1_001_600)])
+    found = compared(tmp_path, [run_logs.head(), before], [run_logs.head(), after])
+    said = differences_text(found, ("a", "b"))
+    assert "-->1.6" not in said and "- -> 1.6" in said and "0.0" not in said
 
 
 def test_runs_that_begin_elsewhere_are_compared_where_the_recording_agrees(tmp_path: Path) -> None:

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import run_logs
-from leo_runtime.replay.frame_facts import frame_facts
+from leo_runtime.replay.frame_facts import frame_facts, overview
 from leo_runtime.replay.log_reader import read_log
-from leo_runtime.report.frame_text import frame_text
+from leo_runtime.report.frame_text import frame_text, overview_text
 from leo_runtime.terminal import Look
 
 S = 1_000_000
@@ -104,3 +104,15 @@ def test_energy_is_told_by_cause_and_by_who_is_charged(tmp_path: Path) -> None:
     assert "wake-up cpu 7.00 knock, level" in text
     assert "total 8.70" in text
     assert "charged in mJ: knock 4.75, level 3.95" in text
+
+
+def test_what_gates_ended_has_no_latency_and_comes_near_no_deadline(tmp_path: Path) -> None:
+    ended = [run_logs.seen(name, S, S + 1600, outcome="cancelled") for name in ("knock", "level")]
+    quiet = run_logs.frame(0, S, [run_logs.run("hear", "dsp", S, S + 1600)], graphs=ended)
+    assert "nothing was late: gates ended all of it" in told(tmp_path / "one", quiet)
+    with read_log(run_logs.write(tmp_path / "all", run_logs.head(), quiet)) as log:
+        said = overview_text(overview(log, "run"))
+    assert "came nearest" not in said
+    assert [line.split()[2:8] for line in said.splitlines() if line.startswith("knock")] == [
+        ["0", "0", "0", "-", "-", "-"]
+    ]

@@ -103,6 +103,7 @@ def test_times_and_energies_are_those_of_the_placement(folder):
     assert (line.latency_median_us, line.latency_p95_us, line.deadline_misses) == (7100, 7100, 0)
     used = {use.name: use for use in replayed.summary.processors}
     assert (used["dsp"].runs, used["dsp"].busy_us) == (16, 8 * 5000)
+    assert (used["cpu"].runs, used["cpu"].busy_us) == (6, 3 * 2000), "what the gate ended is no run"
     assert sum(use.total_nj for use in used.values()) == replayed.summary.energy.total_nj == replayed.total.nj
     assert used["dsp"].nj["run"] == 8 * 5000 * 100
     assert used["cpu"].nj["run"] == 3 * 2000 * 1000

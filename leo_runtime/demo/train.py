@@ -165,7 +165,9 @@ def train_activity(pipeline: Pipeline, cache: Path, seed: int) -> Network:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, save, score."""
-    parser = argparse.ArgumentParser("python -m leo_runtime.demo.train", description="Train the demo's models again.")
+    parser = argparse.ArgumentParser(
+        "python -m leo_runtime.demo.train", description="Train the demo's models again.", allow_abbrev=False
+    )
     parser.add_argument("cache", type=Path, help="folder for the packages, as of leo_runtime.demo.fetch")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only-score", action="store_true", help="leave the models as they are")

@@ -49,7 +49,7 @@ class ProcessorUse:
 
     name: str
     runs: int
-    """Stages, or sendings of a radio."""
+    """Stages that ran, or sendings of a radio."""
     busy_us: int
     """Summed over its lanes."""
     wake_ups: int

@@ -151,7 +151,7 @@ def overview(log: RunLog, run: str) -> Overview:
             one = Notable(frame.frame, seen.release_us, seen.graph, seen.end_us - seen.deadline_us)
             if one.amount > 0:
                 late = _worst([*late, one])
-            elif tightest is None or one.amount > -tightest.amount:
+            elif seen.outcome == "done" and (tightest is None or one.amount > -tightest.amount):
                 tightest = Notable(one.frame, one.release_us, one.graph, -one.amount)
         failed = sum(seen.outcome == "failed" for seen in frame.graphs)
         if failed:

@@ -80,7 +80,8 @@ class RunningSummary:
             use = uses.get(run.resource)
             if use is None:
                 use = uses[run.resource] = [0, 0]
-            use[0] += 1
+            # What a gate ended, or a backlog kept from starting, was planned there and never ran.
+            use[0] += run.outcome == "done" or run.end_us > run.start_us
             use[1] += run.end_us - run.start_us
         for send in frame.transfers:
             use = uses.setdefault(send.resource or f"{send.source} -> {send.target}", [0, 0])

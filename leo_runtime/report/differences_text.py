@@ -65,7 +65,7 @@ def _pipelines(found: Differences, look: Look) -> str:
                 name,
                 *(_both(a, b) for a, b in ((one.frames, other.frames), (one.late, other.late))),
                 *(_both(a, b) for a, b in ((one.failed, other.failed), (one.detections, other.detections))),
-                *(_both_ms(one.latency_us(percent), other.latency_us(percent)) for percent in (50, 95, 99)),
+                *(_both_ms(one, other, percent) for percent in (50, 95, 99)),
                 *_change(found.before.graphs_nj.get(name, 0), found.after.graphs_nj.get(name, 0))[2:],
             )
         )
@@ -155,9 +155,10 @@ def _both(before: int, after: int) -> str:
     return str(before) if before == after else f"{before}->{after}"
 
 
-def _both_ms(before_us: int, after_us: int) -> str:
-    one, other = f"{before_us / 1000:.1f}", f"{after_us / 1000:.1f}"
-    return one if one == other else f"{one}->{other}"
+def _both_ms(before: PipelineTally, after: PipelineTally, percent: int) -> str:
+    one, other = (f"{side.latency_us(percent) / 1000:.1f}" if side.answered else "-" for side in (before, after))
+    arrow = " -> " if "-" in (one, other) else "->"
+    return one if one == other else f"{one}{arrow}{other}"
 
 
 def _signed(us: int) -> str:

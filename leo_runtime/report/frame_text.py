@@ -347,9 +347,12 @@ def _backlog(backlog: Backlog, lasted_us: int) -> str:
 def _in_time(facts: FrameFacts) -> str:
     if not facts.frame.graphs:
         return "nothing was due"
-    left = min((seen.deadline_us - seen.end_us, seen.graph) for seen in facts.frame.graphs)
     if facts.stage is not None:
         return "nothing that it was for was late"
+    answered = [seen for seen in facts.frame.graphs if seen.outcome == "done"]
+    if not answered:
+        return "nothing was late: gates ended all of it"
+    left = min((seen.deadline_us - seen.end_us, seen.graph) for seen in answered)
     return printable(f"nothing was late: {left[1]} came nearest to it, {duration(left[0])} before its deadline")
 
 
@@ -391,7 +394,7 @@ def overview_text(found: Overview, look: Look = WIDE) -> str:
             one.answered,
             one.late,
             one.failed,
-            *(_ms(one.latency_us(percent)) for percent in (50, 95, 99)),
+            *(_ms(one.latency_us(percent)) if one.answered else "-" for percent in (50, 95, 99)),
             millijoules(sums.graphs_nj.get(name, 0)),
         )
         for name, one in sums.pipelines.items()

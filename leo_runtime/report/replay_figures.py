@@ -19,7 +19,7 @@ class ProcessorFigures(Value):
 
     name: str
     runs: int
-    """Stages, or sendings."""
+    """Stages that ran, or sendings."""
     busy_us: int
     """Summed over its lanes."""
     wake_ups: int
