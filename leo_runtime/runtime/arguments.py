@@ -290,17 +290,16 @@ def require_windows(wanted: Sequence[SourceWindow], known: Sequence[SourceWindow
                 hint="they are the last samples before the frame's release; `sources` says what a frame needs",
             )
         assert given is not None
-        _require_samples(source, given)
+        require_samples(f"source `{source.stage}`", source.kind, given)
     names = [source.stage for source in known]
     for name in windows:
         if name not in names:
             raise InputError(f"no source is called `{name}`", hint=f"windows are given for {', '.join(names)}")
 
 
-def _require_samples(source: SourceWindow, samples: np.ndarray) -> None:
-    """Samples of a kind that is taken at its value: nobody guesses a scale."""
-    where = f"source `{source.stage}`"
-    if source.kind == "audio" and samples.dtype not in _AUDIO:
+def require_samples(where: str, kind: str, samples: np.ndarray) -> None:
+    """Samples of a stream of this kind that are taken at their value: nobody guesses a scale."""
+    if kind == "audio" and samples.dtype not in _AUDIO:
         raise InputError(
             f"{where} takes audio as int16, or as float32 or float64 from -1 to 1, got {samples.dtype}",
             hint=_CONVERSIONS.get(samples.dtype.name, "bring it to floats from -1 to 1"),
@@ -323,7 +322,7 @@ def _require_samples(source: SourceWindow, samples: np.ndarray) -> None:
             f"{where} takes numbers, and {_sample(place)} is {samples[place]}{too_great}",
             hint="put a number, such as 0, where nothing was recorded, or leave the frame out",
         )
-    if source.kind == "audio" and (least < -1 or greatest > 1):
+    if kind == "audio" and (least < -1 or greatest > 1):
         raise InputError(
             f"{where} takes floats from -1 to 1 as audio, got {least:g} to {greatest:g}",
             hint="divide them by the largest value they can have; 16-bit samples are taken as they are, as int16",

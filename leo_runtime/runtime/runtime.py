@@ -25,7 +25,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -69,6 +69,8 @@ from leo_runtime.runtime.arguments import (
     source_window,
 )
 from leo_runtime.runtime.drift import ONE, Drift, Estimate
+from leo_runtime.runtime.fed_streams import StreamNow
+from leo_runtime.runtime.feed import FedFrame, Feeder
 from leo_runtime.runtime.gates_file import GatesFile
 from leo_runtime.runtime.horizon import Horizon
 from leo_runtime.runtime.kernels import Kernels, Told, frozen_copy, frozen_view
@@ -171,7 +173,10 @@ class Runtime:
         self._ended: deque[FrameDone] = deque()
         """Frames whose results are to be made."""
         self._over: deque[FrameResult] = deque()
+        self._gaps_us: dict[int, Mapping[str, int]] = {}
+        """Of frames that were fed and have no result yet, what is missing in each graph's windows."""
         self._drift = Drift()
+        self._feeder = Feeder(merged, self.sources, self._begun_clock, self._submit_fed)
 
     @classmethod
     def simulated(
@@ -450,6 +455,27 @@ class Runtime:
         may = None if together is None else require_candidates(self.merged, together, self.modes)
         return self._submit(releases_us, windows, graphs, links, may, copy)
 
+    def feed(self, stream: str, chunk: np.ndarray, *, at_us: int | None = None) -> tuple[int, ...]:
+        """The newest samples of a stream: makes and submits the frames that are due by them; returns their numbers.
+
+        `chunk` is any number of samples, (samples,) or (samples, channels) as the stream's windows are, copied at once,
+        of the same dtype every time. `at_us` is when the last of them was taken, on the run's clock or one of the
+        device's own; None: now, and in virtual time when it is due by the stream's rate. Of events it is when all of
+        them were. A graph is released by the first stream at a rate that it names, once its windows are full, on a
+        clock that follows the device (`docs/embedding.md`): `streams` shows it, `GraphResult.gap_us` what was lost.
+
+        From any thread: it waits for others that feed, and for placing what is due, never for a release. Raises
+        `InputError` for a stream that is not there and samples of another shape or kind, of which nothing is kept, and
+        what `submit` raises of the frames that are due, when all of the chunk is kept.
+        """
+        with self._lock:
+            self._require_open()
+        return self._feeder.feed(stream, chunk, at_us)
+
+    def streams(self) -> tuple[StreamNow, ...]:
+        """How the streams that are fed are doing. From any thread."""
+        return self._feeder.streams()
+
     def results(self) -> tuple[FrameResult, ...]:
         """The frames that ended since this was last asked, by number. From any thread; each goes to one who asks."""
         with self._lock:
@@ -459,7 +485,7 @@ class Runtime:
             return found
 
     def drain(self, timeout_s: float | None = None) -> tuple[FrameResult, ...]:
-        """Wait until every submitted frame has ended, then `results`.
+        """Wait until every submitted frame has ended, then `results`. What was fed and waits for other streams goes on.
 
         From any thread, but not from within a kernel, which is an `InputError`, as it is in a process that was forked
         since the first live frame: that has none of the threads. Raises `DrainTimeoutError` (a `TimeoutError`) where
@@ -467,6 +493,8 @@ class Runtime:
         stopped. Raises what went wrong in the runtime itself; the frames have their results then, too.
         """
         timeout_s = None if timeout_s is None else seconds(timeout_s, "timeout_s")
+        with suppress(ClosedError):
+            self._feeder.flush()
         driver = self._driver
         if driver is not None and not driver.drain(timeout_s):
             with self._lock:
@@ -559,6 +587,7 @@ class Runtime:
         links: LinksNow | None,
         together: tuple[str, ...] | None,
         copy: bool,
+        fed: FedFrame | None = None,
     ) -> int:
         """Take one frame, or several as a batch, and start them when it is their turn."""
         require_flags(copy=copy)
@@ -590,19 +619,21 @@ class Runtime:
                 require_near(releases_us[-1], driver.clock.now_us())
             driver.reach(releases_us[-1])
             self._links = self._links if links is None else links
+            if self._horizon is not None and fed is not None:
+                self._horizon.shift(fed.shifts_us)
             placed = self._place(driver, releases_us, names, together)
             wanted = tuple([self._graphs[name] for name in names])
             if not isinstance(placed, Placed):
                 skipped = isinstance(placed, Skipped)
                 why = placed.why if isinstance(placed, Skipped) else placed
                 with self._lock:
-                    frame = self._take(releases_us[-1])
+                    frame = self._take(releases_us[-1], fed)
                     self.skipped += len(releases_us) if skipped else 0
                     self._keep(unplaced_result(frame, releases_us, wanted, self.now_us, why, skipped=skipped))
                 return frame
             plan = placed.planned.plan
             with self._lock:
-                frame = self._take(releases_us[-1])
+                frame = self._take(releases_us[-1], fed)
                 if self._kernels is not None:  # First: a frame in flight has its arrays, whatever comes between.
                     self._kernels.begin(frame, windows, names, plan.jobs, releases_us)
                 self._in_flight[frame] = Submitted(frame, releases_us, wanted, plan, placed.planned.solved)
@@ -610,6 +641,9 @@ class Runtime:
             now_us = max(release_us, driver.clock.now_us())
             driver.post(FrameAdmitted(now_us, frame, release_us, plan, placed.asleep, give_up_us, placed.again))
         return frame
+
+    def _submit_fed(self, frame: FedFrame) -> int:
+        return self._submit((frame.release_us,), (frame.windows,), frame.graphs, None, None, False, frame)
 
     def _own_windows(self, graphs: tuple[str, ...], windows: Windows, copy: bool) -> Windows:
         """The windows that a frame reads, as nobody can change them."""
@@ -623,7 +657,7 @@ class Runtime:
         if self._driver is not None and self._driver.failure is not None:
             raise self._driver.failure
 
-    def _take(self, release_us: int) -> int:
+    def _take(self, release_us: int, fed: FedFrame | None) -> int:
         """The number of a frame that is not refused any more: only such a one moves the last release. Behind the lock.
 
         In turn.
@@ -631,6 +665,8 @@ class Runtime:
         self._require_open()
         self._last_release_us = release_us
         frame, self._count = self._count, self._count + 1
+        if fed is not None and any(fed.gaps_us.values()):
+            self._gaps_us[frame] = fed.gaps_us
         return frame
 
     def _begun(self, release_us: int) -> Driver:
@@ -643,6 +679,11 @@ class Runtime:
                     driver.post(ProcessorLost(release_us, processor))
                 self._driver = driver
             return self._driver
+
+    def _begun_clock(self, at_us: int) -> Clock | None:
+        """The run's clock, which is `at_us` if it is only begun; None where time is virtual."""
+        driver = self._begun(at_us)
+        return driver.clock if isinstance(driver, Executor) else None
 
     def _place(
         self, driver: Driver, releases_us: tuple[int, ...], names: tuple[str, ...], together: tuple[str, ...] | None
@@ -739,7 +780,7 @@ class Runtime:
             self._kernels.end(frame)
 
     def _keep(self, result: FrameResult) -> None:
-        self._over.append(result)
+        self._over.append(result.with_gaps(self._gaps_us.pop(result.frame, {})))
         while len(self._over) > self._options.max_results:
             self._over.popleft()
             self.results_dropped += 1
