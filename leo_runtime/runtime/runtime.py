@@ -6,7 +6,7 @@
             ...
 
 A frame is lowered to a problem, the problem is solved (`planner`), the answer is dispatched. Frames that can wait are
-collected, and placed as one by `submit_batch`.
+collected, and placed as one by `submit_batch`. Who has samples and no frames feeds them (`feed`).
 
 **Every frame ends once.** A frame that was taken gives exactly one result: also where it is skipped, where its stages
 fail, where the runtime is closed before its end, and where the runtime itself goes wrong.
@@ -281,7 +281,8 @@ class Runtime:
     ) -> Self:
         """A runtime in real time, on the machine it runs on.
 
-        Its clock starts with the release of the first frame, or of the last one where a batch comes first.
+        Its clock starts with the release of the first frame, or of the last one where a batch comes first. Where it is
+        fed before, it starts at the chunk's `at_us`, or at 0.
 
         `options`, or any of them as a keyword, are of `RuntimeOptions`. Every kernel is loaded and run once for each
         lane beforehand; a mode whose kernel fails then is left out. `modelled_delays` waits as long as links and
