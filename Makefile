@@ -2,11 +2,11 @@
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; exit; }; done)
 VENV ?= .venv
-EXTRAS ?= test,oclgrind,oracle,recordings,completion,lint
+EXTRAS ?= test,oclgrind,oracle,recordings,completion,tables-readers,lint
 DEMO := $(VENV)/.demo
 READY := $(VENV)/.ready
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
-COMPILED := $(wildcard leo_runtime/solver/search/*.pxd)
+COMPILED := $(wildcard leo_runtime/solver/search/*.pxd leo_runtime/dispatch/*.pxd)
 
 .PHONY: setup demo test long lint clean
 
@@ -63,3 +63,4 @@ lint: $(READY)
 
 clean:
 	rm -rf $(VENV) build dist out *.egg-info leo_runtime/solver/search/*.c leo_runtime/solver/search/*.so
+	rm -rf leo_runtime/dispatch/*.c leo_runtime/dispatch/*.so

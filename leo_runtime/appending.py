@@ -80,15 +80,17 @@ def whole_lines(file: BinaryIO) -> int:
     return 0
 
 
-def last_line(path: Path) -> bytes:
-    """The last whole line of a file, without its newline; nothing where there is none. Raises `OSError`."""
-    with path.open("rb") as file:
-        end = whole_lines(file)
-        length = 0
-        while length < end:
-            length = min(end, length + _BLOCK)
-            file.seek(end - length)
-            block = file.read(length)
-            if (at := block.rfind(b"\n", 0, -1)) >= 0 or length == end:
-                return block[at + 1 : -1]
-    return b""
+def last_line(file: BinaryIO) -> tuple[int, bytes]:
+    """Where the last whole line of a file begins, and what it says without its newline; nothing where there is none.
+
+    Raises `OSError`.
+    """
+    end = whole_lines(file)
+    length = 0
+    while length < end:
+        length = min(end, length + _BLOCK)
+        file.seek(end - length)
+        block = file.read(length)
+        if (at := block.rfind(b"\n", 0, -1)) >= 0 or length == end:
+            return end - length + at + 1, block[at + 1 : -1]
+    return 0, b""

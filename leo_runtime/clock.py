@@ -59,6 +59,7 @@ class VirtualClock:
         """Make it `at_us`, unless that is past; True if `interrupt` is set, and then the time stays."""
         if interrupt is not None and interrupt.is_set():
             return True
-        with self._lock:
-            self._now_us = max(self._now_us, at_us)
+        if at_us > self._now_us:
+            with self._lock:
+                self._now_us = max(self._now_us, at_us)
         return False

@@ -152,7 +152,9 @@ def did_you_mean(given: object, known: Iterable[str], lead: str = "one of") -> s
     from difflib import get_close_matches
 
     names = list(known)
-    near = get_close_matches(str(given), names, n=1)
+    # `gpu` is no slip for `cpu`, though two of three letters are alike; `gup` is one for `gpu`.
+    swapped = [name for name in names if name != given and sorted(name) == sorted(str(given))]
+    near = swapped or get_close_matches(str(given), names, n=1, cutoff=0.7)
     if near and len(names) > _MANY:
         return f"did you mean `{near[0]}`?"
     meant = f"did you mean `{near[0]}`? " if near else ""

@@ -190,7 +190,7 @@ def test_a_log_says_nothing_of_solving_where_it_is_not_charged(capsys):
 def test_solving_is_charged_only_to_a_processor_with_a_power(capsys):
     status, out, err = run(capsys, *VIRTUAL, "--charge-solver", "gpu")
     assert (status, out) == (2, "")
-    assert err == "`--charge-solver gpu`: `desk` has no processor `gpu`\nhint: did you mean `cpu`? one of cpu, dsp\n"
+    assert err == "`--charge-solver gpu`: `desk` has no processor `gpu`\nhint: one of cpu, dsp\n"
     cpu, dsp = recorded.MACHINE["processors"]
     change("machine.json", processors=[{**cpu, "active_mw": 0}, dsp])
     status, out, err = run(capsys, *VIRTUAL, "--charge-solver", "cpu")
@@ -555,6 +555,11 @@ def loudest(features: np.ndarray) -> np.ndarray:
         os.kill(os.getpid(), signal.SIGKILL)
     return np.array([1, 0], np.float32)
 """
+
+
+def test_a_trace_is_left_out_where_none_is_wanted(capsys):
+    assert run(capsys, *VIRTUAL, "--no-compare", "--no-trace")[0] == 0
+    assert sorted(path.name for path in Path("out/beeps.virtual").iterdir()) == ["log.jsonl", "times.jsonl"]
 
 
 def test_a_replay_that_is_killed_leaves_whole_lines_and_the_next_one_begins_anew(folder):

@@ -33,9 +33,9 @@ def gate_lowd() -> None:
     graph.build()
 
 
-def link_to_cpo() -> None:
+def link_to_pcu() -> None:
     processors = [{"name": name, "backend": "none"} for name in ("cpu", "dsp")]
-    links = [{"source": "dsp", "target": "cpo"}]
+    links = [{"source": "dsp", "target": "pcu"}]
     Hardware.from_dict({"format": "leo-hardware/1", "name": "m", "processors": processors, "links": links})
 
 
@@ -45,14 +45,14 @@ def link_to_cpo() -> None:
         (lambda: shipped.hardware("snapdragon800"), "snapdragon-800"),
         (lambda: shipped.profile("wach"), "watch"),
         (lambda: shipped.recording("demmo"), "demo"),
-        (lambda: shipped.workload().stream("mik"), "mic"),
-        (lambda: shipped.recording("demo").stream("mik"), "mic"),
+        (lambda: shipped.workload().stream("micc"), "mic"),
+        (lambda: shipped.recording("demo").stream("micc"), "mic"),
         (lambda: find_operator("mfc"), "mfcc"),
         (lambda: solve(Problem(format="leo-problem/1", name="p", resources=(), stages=()), "exakt"), "exact"),
         (lambda: solve_window(random_window(0), "exakt"), "exact"),
         (submit_speach, "speech"),
         (gate_lowd, "loud"),
-        (link_to_cpo, "cpu"),
+        (link_to_pcu, "cpu"),
     ],
 )
 def test_what_was_probably_meant_is_said(mistake: Callable[[], object], meant: str) -> None:
@@ -68,3 +68,8 @@ def test_all_are_named_unless_they_are_many() -> None:
     assert did_you_mean("name7x", many) == "did you mean `name7`?"
     assert did_you_mean("other", many) == f"one of {', '.join(many)}"
     assert did_you_mean("x", []) == "there is none"
+
+
+def test_a_processor_that_is_not_there_is_no_slip_for_another() -> None:
+    assert did_you_mean("gpu", ["cpu", "dsp"]) == "one of cpu, dsp"
+    assert did_you_mean("pcu", ["cpu", "dsp"]) == "did you mean `cpu`? one of cpu, dsp"

@@ -44,7 +44,7 @@ def test_what_was_set_up_otherwise_is_named_by_its_path(tmp_path: Path) -> None:
         "workload.graphs.knock.deadline_us": ("500000", "400000"),
         "workload.graphs.level.deadline_us": ("500000", "400000"),
         "hardware.processors.cpu.wake_energy_nj": ("7000", "9"),
-        "hardware.processors.gpu": ("-", "gpu"),
+        "hardware.processors.gpu": ("-", "there"),
         "hardware.links.dsp->cpu.bytes_per_s": ("1000000", "500"),
     }
 

@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import json
 import re
+import runpy
 import shutil
 import textwrap
 import tomllib
@@ -26,6 +27,7 @@ from leo_runtime.frame.lower import merge, price
 from leo_runtime.measure import measure
 from leo_runtime.operators import BUILT_IN, Operator
 from leo_runtime.recordings.recording import RecordingManifest
+from leo_runtime.replay.log_lines import LogLine
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.schema import Document
 from leo_runtime.solver import SOLVERS, solve
@@ -89,6 +91,21 @@ def test_the_tables_on_their_page_are_what_is_printed(capsys, tmp_path, monkeypa
     printed = capsys.readouterr().out.partition("\nwritten: ")[0]
     here = re.sub(r"^not here: .*\n(?:  .*\n)*", "", printed, flags=re.MULTILINE)
     assert here.strip() == textwrap.dedent(shown).strip()
+
+
+@pytest.mark.skipif(not tflite.is_available(), reason="the extra `tflite` is not installed")
+def test_the_log_on_its_page_sums_as_the_page_says(capsys, tmp_path, monkeypatch) -> None:
+    pytest.importorskip("pymicro_features", reason="needs the extra `audio`")
+    page = (ROOT / "docs" / "log.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert main(re.search(r"^    leo-runtime (replay demo .*)$", page, re.MULTILINE)[1].split()) == 0
+    capsys.readouterr()
+    command, shown = re.search(r"^```console\n\$ python ([^\n]*)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL).groups()
+    monkeypatch.setattr("sys.argv", command.split())
+    runpy.run_path(str(ROOT / "docs" / "examples" / "sum_log.py"), run_name="__main__")
+    assert capsys.readouterr().out == shown
+    named = re.findall(r"^\| `([a-z]+)` \|", page, re.MULTILINE)
+    assert sorted(named) == sorted(LogLine.model_json_schema()["discriminator"]["mapping"])
 
 
 def test_the_problem_on_its_page_is_answered() -> None:

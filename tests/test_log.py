@@ -12,11 +12,13 @@ import pytest
 import recorded
 from leo_runtime import shipped
 from leo_runtime.frame.ledger import run_ledger
-from leo_runtime.frame.records import FrameResult
+from leo_runtime.frame.records import FrameResult, Solved
 from leo_runtime.replay import log_text
 from leo_runtime.replay.log import LogWriter
 from leo_runtime.replay.log_lines import FrameLine, LogLine, QuestionLine, RunLine
+from leo_runtime.replay.log_reader import read_log
 from leo_runtime.replay.log_text import Questions, Settings
+from leo_runtime.replay.rebuilt import rebuilt
 from leo_runtime.replay.replay import Replay, Span, replay
 from leo_runtime.runtime.runtime import Runtime
 
@@ -184,3 +186,25 @@ def test_text_of_any_kind_stays_json(tmp_path: Path) -> None:
         graphs = tuple(replace(graph, outcome="failed") for graph in frame.graphs)
         (line,) = recorded.logged(recorded.log_lines(kept.begun, [replace(frame, stages=(failed,), graphs=graphs)]))
         assert (line["stages"][0]["error"], line["reason"]) == (error, error)
+
+
+@pytest.mark.parametrize("options", RUNS.values(), ids=list(RUNS))
+def test_a_frame_that_is_rebuilt_from_its_line_gives_the_same_line(tmp_path: Path, options: dict[str, Any]) -> None:
+    kept = demo(tmp_path / "log.jsonl", **options)
+    log = read_log(tmp_path / "log.jsonl")
+    policy = str(options.get("solver", "exact"))
+    frames = []
+    for line in log.frames():
+        found = None if line.question is None else log.question(line.question)
+        solved = None if found is None else Solved(found.problem, found.placement)
+        frames.append(rebuilt(line, solved, policy=policy))
+    log.close()
+    before, after = (recorded.log_lines(kept.begun, each) for each in (kept.frames, frames))
+    if options.get("settings") == Settings(questions=False):
+        before, after = (list(map(json.dumps, recorded.logged(lines))) for lines in (before, after))
+        before = [line.replace(f'"question": "{json.loads(line)["question"]}", ', "") for line in before]
+    assert after == before
+    graphs = {stage.name: stage.graphs for stage in kept.begun.merged.stages}
+    of_both = [run_ledger(each, kept.begun.hardware, graphs, end_us=4_000_000) for each in (kept.frames, frames)]
+    assert of_both[0].by_graph() == of_both[1].by_graph()
+    assert of_both[0] == of_both[1]

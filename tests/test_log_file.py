@@ -95,4 +95,18 @@ def test_the_last_line_of_a_file_is_found_whatever_its_length(tmp_path: Path) ->
         (b"one\n\n", b""),
     ):
         path.write_bytes(content)
-        assert last_line(path) == last
+        with path.open("rb") as file:
+            begin, found = last_line(file)
+        assert found == last
+        assert content[begin : begin + len(last)] == last
+
+
+def test_a_question_without_its_frame_is_written_anew(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b'first\n{"kind":"question",1}\n{"kind":"fr')
+    file = ContinuedFile(path)
+    file.start()
+    file.write(b"first\n")
+    file.write(b"another\n")
+    file.close()
+    assert path.read_bytes() == b"first\nanother\n"

@@ -380,7 +380,7 @@ def test_a_profile_of_a_processor_that_is_not_there_is_refused() -> None:
     with pytest.raises(ProfileError) as error:
         price(merge(workload(graph("one"))), HARDWARE, slip, anywhere)
     assert str(error.value) == ("profile `toy`: $.costs[3] (fuse) is of processor `cpuu`, which hardware `toy` has not")
-    assert error.value.hint == "it has cpu, dsp"
+    assert error.value.hint == "did you mean `cpu`? it has cpu, dsp"
 
 
 def test_shipped_profiles_speak_of_processors_that_are_there() -> None:

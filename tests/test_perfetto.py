@@ -15,7 +15,9 @@ import pytest
 
 import recorded
 from cost_workloads import random_machine, random_profile, random_workload
+from frames import answered
 from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.window import WindowPlacement, WindowProblem
 from leo_runtime.frame.entries import Entry
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.recordings.links import LinkSample
@@ -26,12 +28,14 @@ from leo_runtime.runtime.runtime import Runtime
 
 pytest.importorskip("perfetto", reason="needs the extra `report`")
 
+from leo_runtime.report.answer import bars
 from leo_runtime.report.packets import MAX_TEXTS, Packets
-from leo_runtime.report.perfetto import TraceWriter
+from leo_runtime.report.perfetto import TraceWriter, write_answer
 from leo_runtime.report.power import Drawn, PowerSteps, Used
 from traces import Read, Slice, integral, read
 
 LASTS_US = 200_000
+PROBLEMS = Path(__file__).parent / "problems" / "window"
 
 
 class Told:
@@ -203,8 +207,8 @@ def test_a_resource_is_in_one_state_at_any_time(tmp_path: Path, seed: int) -> No
         ended_us = states[-1].end_us
         assert ended_us is not None and ended_us >= end_us
         wakes = [wake.at_us for frame in told.frames for wake in frame.wakes if wake.resource == part.name]
-        if part.wake_latency_us and part.wake_energy_nj:
-            assert {one.start_us for one in states if one.name == "waking"} <= set(wakes)
+        if part.wake_latency_us:
+            assert {one.start_us for one in states if one.name == "waking"} == set(wakes)
         for frame in told.frames:
             for run in frame.stages:
                 if run.resource == part.name and run.end_us > run.start_us and run.nj:
@@ -421,6 +425,28 @@ def test_there_may_be_any_number_of_texts(tmp_path: Path) -> None:
     assert [one.name for one in found.slices] == [f"n{number}" for number in range(MAX_TEXTS + 5)]
 
 
+def test_a_deadline_far_beyond_the_run_is_not_marked(beeps: Path) -> None:
+    workload, hardware, profile, recording = recorded.load_all(beeps)
+    (graph,) = workload.graphs
+    for deadline_us, marked in ((4_000_000, 8), (10**15, 0)):
+        graphs = (graph.model_copy(update={"deadline_us": deadline_us}),)
+        asked = workload.model_copy(update={"graphs": graphs})
+        backends = recorded.cpus(hardware)
+        runtime = Runtime.simulated(asked, hardware, profile, backends=backends, window_stages=0)
+        with TraceWriter(beeps / "trace") as writer, runtime:
+            replay(runtime, recording, Span.of(recording), policy="exact", time="virtual", sinks=[writer])
+        assert [one.name for one in read(beeps / "trace").slices].count("deadline") == marked
+
+
+def test_a_writer_that_begins_anew_leaves_nothing_of_the_run_before(tmp_path: Path) -> None:
+    with TraceWriter(tmp_path / "once") as writer:
+        random_run(1, [writer])
+    with TraceWriter(tmp_path / "twice") as writer:
+        random_run(8, [writer])
+        random_run(1, [writer])
+    assert (tmp_path / "once").read_bytes() == (tmp_path / "twice").read_bytes()
+
+
 def test_what_overlaps_is_shown_on_tracks_of_one_name(beeps: Path) -> None:
     with TraceWriter(beeps / "trace") as writer:
         run(beeps, [writer], stretch=400)
@@ -433,3 +459,25 @@ def test_what_overlaps_is_shown_on_tracks_of_one_name(beeps: Path) -> None:
         rows.setdefault(one.track, []).append(one)
     for row in rows.values():
         assert all((one.end_us or 0) <= after.start_us for one, after in pairwise(row))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_an_answer_is_traced_bar_by_bar(tmp_path: Path, seed: int) -> None:
+    problem, placement = answered(seed)
+    write_answer(problem, placement, tmp_path / "trace")
+    found = read(tmp_path / "trace")
+    shown = Counter((found.where(one), one.name, one.category, one.start_us, one.end_us) for one in found.slices)
+    drawn = bars(problem, placement)
+    assert shown == Counter(
+        (f"{problem.name}/{bar.row}", bar.name, bar.kind, bar.start_us, max(bar.start_us, bar.end_us)) for bar in drawn
+    )
+
+
+def test_a_windows_answer_is_traced_bar_by_bar(tmp_path: Path) -> None:
+    problem = WindowProblem.from_file(PROBLEMS / "mixed-004-plain-206.json")
+    placement = WindowPlacement.from_file(PROBLEMS / "mixed-004-plain-206.placement.json")
+    write_answer(problem, placement, tmp_path / "trace")
+    found = read(tmp_path / "trace")
+    assert len(found.slices) == len(bars(problem, placement))
+    assert {"waking", "awake", "lingering"} <= {one.category for one in found.slices}
+    assert any(0 < int(one.notes["chance ppm"]) < 1_000_000 for one in found.slices)

@@ -196,10 +196,13 @@ def run(request: Request) -> int:
 
 def _resume(request: Request, run: Path) -> int:
     """Go on with a run, and print what all of it came to. Returns the exit status."""
+    from contextlib import ExitStack, closing
+
     from leo_runtime.command.resume import interrupted
     from leo_runtime.command.run_files import RunFiles
     from leo_runtime.recordings.recording import check_streams
     from leo_runtime.replay import compare
+    from leo_runtime.replay.earlier_part import EarlierPart
     from leo_runtime.replay.known_frames import KnownFrames
     from leo_runtime.replay.replay import check_files
     from leo_runtime.replay.run_folder import TIMES
@@ -211,9 +214,16 @@ def _resume(request: Request, run: Path) -> int:
     case, placing, others = found.case, found.placing, () if request.no_compare else request.policies
     check_streams(case.workload, case.recording)
     check_files(case.workload)
-    known = KnownFrames(found.log, found.log.parent / TIMES if found.head.charge_solver else None)
-    with RunFiles(found.settings, log=found.log, traced=not request.no_trace) as files:
-        one = compare.compare(case, found.head.time, placing, others=others, bar=bar, sinks=[files], known=known)
+    times, time, known, earlier = found.log.parent / TIMES, found.head.time, None, None
+    with ExitStack() as stack:
+        files = stack.enter_context(RunFiles(found.settings, log=found.log, traced=not request.no_trace))
+        if time == "virtual":
+            known = KnownFrames(found.log, times if found.head.charge_solver else None)
+        else:
+            earlier = stack.enter_context(
+                closing(EarlierPart(found.log, found.head.policy, times, resumed=files.resumed))
+            )
+        one = compare.compare(case, time, placing, others=others, bar=bar, sinks=[files], known=known, earlier=earlier)
     return _ended([one], [_told(one, placing, request, files.paths)], request)
 
 

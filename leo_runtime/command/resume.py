@@ -114,7 +114,8 @@ def _is_whole(log: Path) -> bool:
     from leo_runtime.appending import last_line
 
     try:
-        line = last_line(log)
+        with log.open("rb") as file:
+            _, line = last_line(file)
     except OSError as error:
         raise InputError(f"{log}: cannot be read ({error.strerror or error})") from None
     try:

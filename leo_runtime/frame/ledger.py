@@ -28,7 +28,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.window import WindowProblem
 from leo_runtime.documents.workload import Workload
-from leo_runtime.errors import InputError
+from leo_runtime.errors import InputError, did_you_mean
 from leo_runtime.frame.entries import Cause, Entry, in_order
 from leo_runtime.frame.entries import Ledger as Ledger
 from leo_runtime.frame.expected import ledger as ledger
@@ -120,6 +120,6 @@ def _of_this_machine(results: Iterable[FrameResult], hardware: Hardware, solver:
     if solver is not None and all(processor.name != solver for processor in hardware.processors):
         raise InputError(
             f"`solver` names `{solver}`, which is no processor of hardware `{hardware.name}`",
-            hint=f"it has {', '.join(processor.name for processor in hardware.processors)}",
+            hint=did_you_mean(solver, [processor.name for processor in hardware.processors], "it has"),
         )
     return frames

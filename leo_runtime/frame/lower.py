@@ -21,7 +21,7 @@ from leo_runtime.documents.problem import (
 )
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import BoundStage, Stage, TaskGraph, Workload, bind, in_order
-from leo_runtime.errors import GraphError, ProfileError
+from leo_runtime.errors import GraphError, ProfileError, did_you_mean
 from leo_runtime.frame.conditions import Conditions
 from leo_runtime.frame.cut import cut
 from leo_runtime.schema import find_cycle
@@ -271,7 +271,7 @@ def _require_processors(profile: Profile, hardware: Hardware) -> None:
             raise ProfileError(
                 f"profile `{profile.name}`: $.costs[{number}] ({cost.operator}) is of processor `{cost.processor}`, "
                 f"which hardware `{hardware.name}` has not",
-                hint=f"it has {', '.join(known)}",
+                hint=did_you_mean(cost.processor, known, "it has"),
             )
 
 
@@ -283,7 +283,7 @@ def _require_sensors(workload: Workload, hardware: Hardware) -> None:
             raise GraphError(
                 f"workload `{workload.name}`: $.streams[{number}] (`{stream.name}`) is on processor `{stream.on}`, "
                 f"which hardware `{hardware.name}` has not",
-                hint=f"it has {', '.join(known)}",
+                hint=did_you_mean(stream.on, known, "it has"),
             )
 
 

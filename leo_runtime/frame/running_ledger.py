@@ -188,7 +188,9 @@ def observed(frame: FrameResult, of: Graphs, used_by: UsedBy) -> tuple[list[Entr
             until_us[resource] = end_us
         if nj := run.nj:
             cause: Cause = "failed run" if run.outcome == "failed" else "run"
-            entries.append(Entry(run.start_us, end_us, nj, cause, resource, number, stage, owners))
+            # As Entry(...) does, in two thirds of the time: there is one for each stage that runs.
+            values = (run.start_us, end_us, nj, cause, resource, number, stage, owners)
+            entries.append(tuple.__new__(Entry, values))
     for send in frame.transfers:
         where, owners = send.resource, of.get(send.stage, ())
         if where is None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from leo_runtime.errors import RecordingError
+from leo_runtime.errors import RecordingError, did_you_mean
 from leo_runtime.recordings import clocks
 from leo_runtime.recordings.events import in_order
 from leo_runtime.recordings.grid import UnevenError, evenly, spread_us
@@ -74,7 +74,7 @@ def _column(table: Table, stream: RecordedStream, name: str) -> int:
         return table.names.index(name)
     raise RecordingError(
         f"{table.where}: stream `{stream.name}` reads column `{name}`, which the file has not",
-        hint=f"it has {', '.join(table.names)}",
+        hint=did_you_mean(name, table.names, "it has"),
     )
 
 

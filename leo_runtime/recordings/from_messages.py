@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from leo_runtime.errors import LeoError, MissingExtraError, RecordingError, words
+from leo_runtime.errors import LeoError, MissingExtraError, RecordingError, did_you_mean, words
 from leo_runtime.recordings import cameras
 from leo_runtime.recordings.clocks import is_epoch
 from leo_runtime.recordings.grid import UnevenError, evenly, nearest
@@ -534,7 +534,7 @@ def messages_of(path: Path, topic: str) -> Iterator[tuple[int, int, Any]]:
     """
     file = open_messages(path)
     if topic not in file.topics:
-        raise RecordingError(f"{path}: has no topic `{topic}`", hint=f"it has {', '.join(file.topics)}")
+        raise RecordingError(f"{path}: has no topic `{topic}`", hint=did_you_mean(topic, file.topics, "it has"))
     for logged in file.messages((topic,)):
         try:
             message = logged.decode()

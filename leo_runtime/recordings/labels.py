@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from leo_runtime.errors import RecordingError
+from leo_runtime.errors import RecordingError, did_you_mean
 from leo_runtime.recordings import clocks
 from leo_runtime.recordings.loggers import LOGGERS, epoch_us, read_export
 from leo_runtime.recordings.reader import without_path
@@ -44,7 +44,7 @@ def read_labels(
             back_us = round(zero) - shift_us
             return [Mark(one.start_us - back_us, one.end_us - back_us, one.label) for one in export.marks]
     if form not in FORMATS:
-        raise RecordingError(f"{path}: labels are declared as `{form}`", hint=f"one of {', '.join(FORMATS)}")
+        raise RecordingError(f"{path}: labels are declared as `{form}`", hint=did_you_mean(form, FORMATS))
     try:
         raw = path.read_bytes()
     except (OSError, ValueError) as error:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from leo_runtime.errors import RecordingError, in_words
+from leo_runtime.errors import RecordingError, did_you_mean, in_words
 from leo_runtime.recordings.samples import Samples, StoredSamples
 from leo_runtime.recordings.stream import Gap, RecordedStream, Timing
 
@@ -75,7 +75,7 @@ def find_reader(path: Path, stream: RecordedStream, shipped: Mapping[str, Reader
     if name not in others:
         raise RecordingError(
             f"{path}: stream `{stream.name}` is declared as `{name}`, which no installed package reads",
-            hint=f"one of {', '.join(known)}",
+            hint=did_you_mean(name, known),
         )
     package = _package(others[name])
     with in_words(

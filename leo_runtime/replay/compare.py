@@ -16,6 +16,7 @@ from leo_runtime.documents.window import WindowPlacement, WindowProblem
 from leo_runtime.documents.workload import Workload
 from leo_runtime.progress import Progress
 from leo_runtime.recordings.recording import Recording
+from leo_runtime.replay.earlier_part import EarlierPart
 from leo_runtime.replay.figures import Total
 from leo_runtime.replay.known_frames import KnownFrames
 from leo_runtime.replay.replay import FrameSink, Replay, Span, Time, replay
@@ -123,14 +124,15 @@ def compare(
     bar: Bar,
     sinks: Sequence[FrameSink] = (),
     known: KnownFrames | None = None,
+    earlier: EarlierPart | None = None,
 ) -> Compared:
     """Replay a case, and other policies beside it: `others`, in the words of `beside`; none where that is empty.
 
-    `known` tells of frames of an interrupted run, which is done again in virtual time: they are not computed. Raises
-    what making a runtime raises.
+    `known` tells of frames of an interrupted run, which is done again in virtual time: they are not computed. In real
+    time it goes on after its `earlier` part. Raises what making a runtime raises.
     """
     with bar(f"in {time} time") as progress, _runtime(case, time, placing, known) as runtime:
-        replayed = _replay(runtime, case, time, placing, progress, sinks, known)
+        replayed = _replay(runtime, case, time, placing, progress, sinks, known, earlier)
         missing = dict(runtime.missing)
         left_out = {
             f"{stage} ({variant}) on {resource}": why for (stage, resource, variant), why in runtime.left_out.items()
@@ -210,7 +212,9 @@ def _replay(
     progress: Progress,
     sinks: Sequence[FrameSink] = (),
     known: KnownFrames | None = None,
+    earlier: EarlierPart | None = None,
 ) -> Replay:
+    amended = known.amended if known is not None else earlier.renumbered if earlier is not None else None
     return replay(
         runtime,
         case.recording,
@@ -222,5 +226,6 @@ def _replay(
         changes=case.changes,
         progress=progress,
         sinks=sinks,
-        amended=None if known is None else known.amended,
+        amended=amended,
+        earlier=earlier,
     )

@@ -302,7 +302,7 @@ def _differ(path: str, before: Any, after: Any) -> Iterator[Setting]:
     if path in _DOCUMENTS and before.get("name") != after.get("name"):
         one = other = None  # Another machine differs in everything.
     if one is None or other is None:
-        yield Setting(path, _shown(before), _shown(after))
+        yield Setting(path, _shown(before, path), _shown(after, path))
         return
     for name in dict.fromkeys((*one, *other)):
         below = f"{path}.{name}" if path else name
@@ -337,11 +337,12 @@ def _called(part: dict[str, Any]) -> str | None:
     return None
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, path: str = "") -> str:
     if value is _NOTHING:
         return "-"
     if isinstance(value, dict):
-        return _called(value) or "there"
+        # What tells it from its likes stands in the path.
+        return str(value["name"]) if path in _DOCUMENTS else "there"
     if isinstance(value, list):
         texts = [_shown(part) for part in value]
         return ", ".join(texts) or "none"

@@ -12,6 +12,7 @@ from typing import Self
 
 from leo_runtime.frame.entries import Entry
 from leo_runtime.frame.records import FrameResult
+from leo_runtime.replay.identity import Replay
 from leo_runtime.replay.log_file import LogFile
 from leo_runtime.replay.log_text import (
     TOLD_BY_FRAMES,
@@ -20,9 +21,9 @@ from leo_runtime.replay.log_text import (
     Settings,
     as_bytes,
     end_line,
+    resumed_line,
     run_line,
 )
-from leo_runtime.replay.replay import Replay
 
 CHECKED_EVERY = 64
 """After so many frames it is looked whether the file is still in its place."""
@@ -37,6 +38,7 @@ class LogWriter:
         self._settings = Settings() if settings is None else settings
         self._questions = Questions() if self._settings.questions else None
         self._lines: Lines | None = None
+        self._is_real = False
         self._nj = self._end_us = 0
         self.frames: int | None = None
         """How many frames the file holds; None: it was not begun."""
@@ -44,18 +46,19 @@ class LogWriter:
     def begin(self, begun: Replay, /) -> None:
         """Write the run's line, in place of what the file held. Raises `DocumentError` when it cannot be written."""
         self._lines = Lines(begun.merged)
+        self._is_real = begun.time == "real"
         self._end_us = begun.span.end_us - begun.span.start_us
         self._file.start()
         self._file.write(as_bytes(run_line(begun, self._settings)))
         self.frames = 0
 
-    def frame(self, ended: FrameResult, _settled_us: int, /) -> None:
+    def frame(self, ended: FrameResult, settled_us: int, /) -> None:
         """Write the frame's line, after that of its question where it is a new one. Raises `DocumentError`."""
         assert self._lines is not None and self.frames is not None, "a replay begins before its frames end"
         digest = question = ""
         if self._questions is not None and ended.solved is not None:
             digest, question = self._questions.digest(ended.solved)
-        self._file.write(as_bytes(question + self._lines.frame(ended, digest)))
+        self._file.write(as_bytes(question + self._lines.frame(ended, digest, settled_us if self._is_real else None)))
         self.frames += 1
         if self.frames % CHECKED_EVERY == 0:
             self._file.require_there()
@@ -69,6 +72,10 @@ class LogWriter:
             self._file.write(as_bytes(self._lines.energy(others)))
             self._nj += sum([entry.nj for entry in others])
             self._end_us = max(self._end_us, max([entry.until_us for entry in others]))
+
+    def resumed(self, at_us: int, lost: int) -> None:
+        """Write that the run goes on at that time, by when so many frames had been lost. Raises `DocumentError`."""
+        self._file.write(as_bytes(resumed_line(at_us, lost)))
 
     def end(self, _ended: Replay, /) -> None:
         """Write the line that says that the run is whole. Raises `DocumentError`."""

@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
-from leo_runtime.appending import Appending, whole_lines
+from leo_runtime.appending import Appending, last_line, whole_lines
 from leo_runtime.errors import DocumentError
+
+_QUESTION = b'{"kind":"question",'
 
 
 class LogFile(Appending):
@@ -64,7 +66,7 @@ class ContinuedFile(LogFile):
         """Whether all that was there has been met: what is written now is new."""
         self._there: BinaryIO | None = None
         self._known = 0
-        """The end of the last whole line that was there."""
+        """The end of the last line that was there, and is whole."""
         self._lines = 0
 
     def start(self) -> None:
@@ -72,7 +74,9 @@ class ContinuedFile(LogFile):
         try:
             self._file = self.path.open("r+b", buffering=0)
             self._there = self.path.open("rb")
-            self._known = whole_lines(self._there)
+            begin, last = last_line(self._there)
+            # A question is written together with the frame that it is for, and that is missing.
+            self._known = begin if last.startswith(_QUESTION) else whole_lines(self._there)
             self._there.seek(0)
         except OSError as error:
             raise self._error(error) from None

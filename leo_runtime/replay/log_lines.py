@@ -213,6 +213,8 @@ class FrameLine(Document):
     wakes: tuple[WakeLine, ...]
     spans: tuple[SpanLine, ...] | None = None
     """Who was kept awake for it; left out where it was planned as if it were alone."""
+    settled_us: Count | None = None
+    """In real time: no frame with a line below was released before. It says what of the energy was final by then."""
 
 
 class EntryLine(Value):
@@ -242,7 +244,9 @@ class ResumedLine(Document):
     kind: Literal["resumed"]
     version: str
     at_us: Count
-    """Where on the run's clock it goes on. Of what was released before, what has no line was lost."""
+    """Where on the run's clock it goes on."""
+    lost: Count = 0
+    """How many of the frames that were released before, from the run's beginning on, have no line."""
 
 
 class EndLine(Document):

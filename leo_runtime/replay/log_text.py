@@ -26,7 +26,7 @@ from leo_runtime.frame.records import (
     TransferObservation,
 )
 from leo_runtime.recordings.recording import RecordingManifest
-from leo_runtime.replay.replay import Replay
+from leo_runtime.replay.identity import Replay
 from leo_runtime.runtime.planner import UNPLACED_BY
 from leo_runtime.version import VERSION
 
@@ -109,6 +109,11 @@ def end_line(frames: int, end_us: int, nj: int) -> str:
     return _line({"kind": "end", "frames": frames, "end_us": end_us, "nj": nj})
 
 
+def resumed_line(at_us: int, lost: int) -> str:
+    """A line of a run in real time that goes on after it was interrupted."""
+    return _line({"kind": "resumed", "version": VERSION, "at_us": at_us, "lost": lost})
+
+
 def _line(data: dict[str, Any]) -> str:
     return to_json(data) + "\n"
 
@@ -168,8 +173,11 @@ class Lines:
         self._stages: dict[tuple[tuple[str, ...], str, str, str, str, int, str], str] = {}
         self._transfers: dict[tuple[tuple[str, ...], str, str, str, str, str | None, int | None], str] = {}
 
-    def frame(self, frame: FrameResult, question: str) -> str:
-        """The line of a frame; `question` is the digest of what was asked for it, or nothing."""
+    def frame(self, frame: FrameResult, question: str, settled_us: int | None = None) -> str:
+        """The line of a frame; `question` is the digest of what was asked for it, or nothing.
+
+        `settled_us` is given in real time: whoever tells of the frame again has to know it.
+        """
         triggered = tuple(dict.fromkeys([result.graph for result in frame.graphs]))
         jobs = {name: job.stage for name, job in frame.jobs.items()}
         reason, text = frame.reason, self._text
@@ -195,7 +203,7 @@ class Lines:
         parts.append(f',"wakes":[{",".join(wakes)}]')
         if frame.spans is not None:
             parts.append(f',"spans":[{",".join([self._span(span) for span in frame.spans])}]')
-        parts.append("}\n")
+        parts.append("}\n" if settled_us is None else f',"settled_us":{settled_us}}}\n')
         return "".join(parts)
 
     def energy(self, entries: Sequence[Entry]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -16,6 +17,7 @@ from leo_runtime.frame.running_ledger import RunningLedger
 from leo_runtime.operators import find_operator
 from leo_runtime.progress import Progress
 from leo_runtime.recordings.recording import Recording, check_links, check_streams
+from leo_runtime.replay.earlier_part import EarlierPart
 from leo_runtime.replay.figures import Time as Time
 from leo_runtime.replay.identity import Replay as Replay
 from leo_runtime.replay.identity import Span as Span
@@ -95,6 +97,7 @@ def replay(
     progress: Progress = lambda *_: None,
     sinks: Sequence[FrameSink] = (),
     amended: Callable[[FrameResult], FrameResult] | None = None,
+    earlier: EarlierPart | None = None,
 ) -> Replay:
     """Submit every frame of a span of a recording to a runtime, and wait for the last answer: its `summary` says what
     came of it. Frames are let go of when they have ended; a sink `KeptFrames` keeps them.
@@ -102,8 +105,9 @@ def replay(
     `solver_on` names the processor that solving is charged to. So many frames as `batch` says are collected and placed
     as one (`Runtime.submit_batch`). `changes` are told to the sinks: the runtime's documents are changed already.
     `sinks` are told of each frame when it has ended; where a replay in real time is interrupted, also of those that had
-    ended by then. `amended` gives frames what is known of them besides (`KnownFrames`). Raises `RecordingError` where
-    the recording does not fit the workload, or the span is over before any graph runs.
+    ended by then. `amended` gives frames what is known of them besides (`KnownFrames`). Of a run in real time that was
+    interrupted there is an `earlier` part, of which all are told first. Raises `RecordingError` where the recording
+    does not fit the workload, or the span is over before any graph runs.
     """
     workload = runtime.merged.workload
     check_streams(workload, recording)
@@ -133,7 +137,9 @@ def replay(
     for sink in sinks:
         sink.begin(begun)
     try:
-        _submit_all(runtime, begun, told, progress)
+        if earlier is not None:
+            earlier.tell(told.frame)
+        _submit_all(runtime, begun, told, progress, earlier)
         told.ended(runtime.drain())
     except KeyboardInterrupt:
         # In virtual time they can be had again, and in the order in which a run in one piece tells of them.
@@ -144,15 +150,21 @@ def replay(
     return told.whole()
 
 
-def _submit_all(runtime: Runtime, begun: Replay, told: _Told, progress: Progress) -> None:
+def _submit_all(
+    runtime: Runtime, begun: Replay, told: _Told, progress: Progress, earlier: EarlierPart | None = None
+) -> None:
     recording, start_us, length_us = begun.recording, begun.span.start_us, begun.length_us
-    links = sorted(recording.manifest.links, key=lambda sample: sample.time_us)
+    links = deque(sorted(recording.manifest.links, key=lambda sample: sample.time_us))
     now: dict[tuple[str, str], tuple[int, int | None] | None] = {}
     windows = {graph.name: window_samples(begun, graph) for graph in begun.workload.graphs}
     periods_us = {graph.name: graph.period_us for graph in begun.workload.graphs}
-    for releases_us, graphs in batches(runtime, length_us, begun.batch):
+    planned = batches(runtime, length_us, begun.batch)
+    if earlier is not None:
+        planned = _left(planned, earlier)
+    for releases_us, graphs in planned:
+        changed = False
         while links and links[0].time_us <= start_us + releases_us[-1]:
-            sample = links.pop(0)
+            sample, changed = links.popleft(), True
             up = sample.bytes_per_s is not None
             now[sample.source, sample.target] = (sample.latency_us, sample.bytes_per_s) if up else None
         collected = [
@@ -165,7 +177,7 @@ def _submit_all(runtime: Runtime, begun: Replay, told: _Told, progress: Progress
             )
             for release_us in releases_us
         ]
-        number = runtime.submit_batch(collected, graphs=graphs, links=dict(now) if now else None)
+        number = runtime.submit_batch(collected, graphs=graphs, links=dict(now) if changed else None)
         over = {
             (k, graph): _gap_us(recording, windows[graph], periods_us[graph], start_us + release_us)
             for k, release_us in enumerate(releases_us if recording.gaps else ())
@@ -174,6 +186,16 @@ def _submit_all(runtime: Runtime, begun: Replay, told: _Told, progress: Progress
         told.submitted(number, releases_us[-1], over)
         told.ended(runtime.results())
         progress(begun.policy, releases_us[-1], length_us)
+
+
+def _left(planned: Iterator[Batch], earlier: EarlierPart) -> Iterator[Batch]:
+    """What is to be submitted after the earlier part of a run, which is told where that begins."""
+    for before, first in enumerate(planned):
+        if first[0][-1] > earlier.after_us:
+            earlier.resumed(first[0][-1], before - earlier.frames_there)
+            yield first
+            break
+    yield from planned
 
 
 def _gap_us(recording: Recording, windows: Mapping[str, int], period_us: int, end_us: int) -> int:
@@ -219,14 +241,16 @@ class _Told:
             self._running.pop(frame.frame, None)
             settled_us = next(iter(self._running.values()), self._last_us)
             marked = _marked(frame, self._over.pop(frame.frame, {}))
-            if self._amended is not None:
-                marked = self._amended(marked)
-            self._summary.frame(marked, settled_us)
-            for sink in self._sinks:
-                sink.frame(marked, settled_us)
-            entries = self._ledger.add(marked)
-            entries += self._ledger.settle(settled_us)
-            self._energy(entries, self._ledger.settled_us)
+            self.frame(marked if self._amended is None else self._amended(marked), settled_us)
+
+    def frame(self, ended: FrameResult, settled_us: int) -> None:
+        """Tell of a frame; nothing of those told of later begins before `settled_us`."""
+        self._summary.frame(ended, settled_us)
+        for sink in self._sinks:
+            sink.frame(ended, settled_us)
+        entries = self._ledger.add(ended)
+        entries += self._ledger.settle(settled_us)
+        self._energy(entries, self._ledger.settled_us)
 
     def whole(self) -> Replay:
         """All has ended: tell what is left."""

@@ -16,7 +16,7 @@ from typing import Self
 from leo_runtime.appending import Appending
 from leo_runtime.frame.entries import Entry
 from leo_runtime.frame.records import FrameResult
-from leo_runtime.replay.replay import Replay
+from leo_runtime.replay.identity import Replay
 from leo_runtime.version import VERSION
 
 

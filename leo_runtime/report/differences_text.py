@@ -94,14 +94,11 @@ def _change(before_nj: int, after_nj: int) -> tuple[str, str, str]:
 
 def _counts(found: Differences, look: Look) -> str:
     graphs = list(dict.fromkeys(graph for _, graph in found.counts))
-    text = fill(
-        f"{found.changed} of {found.compared} answers that both have, or that one of them has, differ"
-        if found.changed
-        else f"none of {found.compared} answers differs: what does is energy of no run and no transfer",
-        look.columns,
-    )
+    one_has = sum(n for (kind, _), n in found.counts.items() if kind in ("only before", "only after"))
+    alone = f"; {one_has} more are in one of the runs only" if one_has else ""
+    text = f"{found.changed - one_has} of {found.compared} answers differ{alone}\n"
     if not found.changed:
-        return text + "\n"
+        return text
     rows = [
         (
             kind,
@@ -111,14 +108,14 @@ def _counts(found: Differences, look: Look) -> str:
         for kind in KINDS
         if any((kind, graph) in found.counts for graph in graphs)
     ]
-    return text + "\n\n" + table(("differs in", "answers", *graphs), rows, look, named=True)
+    return text + "\n" + table(("differs in", "answers", *graphs), rows, look, named=True)
 
 
 def _changes(found: Differences, look: Look) -> str:
     header = ("at s", "frame", "pipeline", "what changed")
     rows = [(f"{one.release_us / 1e6:g}", _frames(one), one.graph, _told(one)) for one in found.worst]
     left = found.changed - len(rows)
-    more = f"the other {left}: --frames {found.changed}, or --json\n" if left else ""
+    more = f"the other {left}: --frames {found.changed}\n" if left else ""
     return table(header, rows, look, wrapped=True) + more
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 
-from leo_runtime.frame.batch import Job
 from leo_runtime.frame.lower import MergedWorkload
 from leo_runtime.frame.records import FrameResult, StageObservation, TransferObservation
 
@@ -12,7 +11,7 @@ from leo_runtime.frame.records import FrameResult, StageObservation, TransferObs
 class Flows:
     """The flows of a frame: who is at which end of what was sent."""
 
-    def __init__(self, ended: FrameResult, readers: Mapping[str, Collection[str]], last: int) -> None:
+    def __init__(self, ended: FrameResult, readers: Mapping[str, Sequence[str]], last: int) -> None:
         """`last` is the number that was given last."""
         self.last = last
         self.through: dict[int, list[int]] = {}
@@ -23,35 +22,45 @@ class Flows:
         """What is sent of a run's output, with its flow, and whether anybody reads it."""
         self.others: list[TransferObservation] = []
         """What was sent of runs that nothing is known of."""
+        if not ended.transfers:
+            return
+        runs: dict[str, list[int]] = {}
+        for i, run in enumerate(ended.stages):
+            runs.setdefault(ended.jobs[run.stage].stage, []).append(i)
         for send in ended.transfers:
-            made = [i for i, run in enumerate(ended.stages) if _sent_by(run, send)]
-            if not made:
-                self.others.append(send)
-                continue
-            self.last += 1
-            self.through.setdefault(made[-1], []).append(self.last)
-            read = [
-                (run.start_us, i)
-                for i, run in enumerate(ended.stages)
-                if run.resource == send.target
-                and run.outcome != "cancelled"
-                and run.start_us >= send.arrive_us
-                and i > made[-1]
-                and _reads(ended.jobs, run.stage, send.stage, readers)
-            ]
-            self.sends.setdefault(made[-1], []).append((send, self.last, bool(read)))
-            for n, (_, i) in enumerate(sorted(read), start=1):
-                (self.to if n == len(read) else self.through).setdefault(i, []).append(self.last)
+            self._send(ended, runs, send, readers)
+
+    def _send(
+        self,
+        ended: FrameResult,
+        runs: Mapping[str, Sequence[int]],
+        send: TransferObservation,
+        readers: Mapping[str, Sequence[str]],
+    ) -> None:
+        """Give a transfer its flow. `runs`: of each stage, wherever and however often it ran."""
+        stages, job = ended.stages, ended.jobs[send.stage]
+        made = [i for i in runs.get(job.stage, ()) if _sent_by(stages[i], send)]
+        if not made:
+            self.others.append(send)
+            return
+        self.last += 1
+        self.through.setdefault(made[-1], []).append(self.last)
+        read = sorted(
+            (stages[i].start_us, i)
+            for reader in readers.get(job.stage, ())
+            for i in runs.get(reader, ())
+            if stages[i].resource == send.target
+            and stages[i].outcome != "cancelled"
+            and stages[i].start_us >= send.arrive_us
+            and not set(job.frames).isdisjoint(ended.jobs[stages[i].stage].frames)
+        )
+        self.sends.setdefault(made[-1], []).append((send, self.last, bool(read)))
+        for n, (_, i) in enumerate(read, start=1):
+            (self.to if n == len(read) else self.through).setdefault(i, []).append(self.last)
 
 
 def _sent_by(run: StageObservation, send: TransferObservation) -> bool:
     return run.stage == send.stage and run.resource == send.source and run.outcome == "done"
-
-
-def _reads(jobs: Mapping[str, Job], run: str, sent: str, readers: Mapping[str, Collection[str]]) -> bool:
-    """Whether a run reads the output of another."""
-    reads, made = jobs[run], jobs[sent]
-    return reads.stage in readers.get(made.stage, ()) and not set(made.frames).isdisjoint(reads.frames)
 
 
 def readers_of(merged: MergedWorkload) -> dict[str, tuple[str, ...]]:

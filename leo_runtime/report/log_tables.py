@@ -21,7 +21,7 @@ from leo_runtime.replay.log_reader import RunLog, frame_entries
 from leo_runtime.schema import require_writable
 
 FORMAT = "leo-tables/1"
-ROWS = 50_000
+ROWS = 20_000
 """How many rows a row group has."""
 
 _INT, _TEXT, _BOOL, _TEXTS = "int64", "string", "bool", "texts"

@@ -104,19 +104,19 @@ class Placer:
             if len(driver.dispatcher.frames) >= self._most_in_flight:
                 return Skipped(no_placement(f"skipped: {self._most_in_flight} frames are in flight"))
             asked, left = self._questions(driver, release_us, graphs, links, horizon, in_flight, chances)
-        context = Context(release_us)
         for one in asked:
             planned: Planned | Placement
             if horizon is not None and one.window is not None:
                 planned = horizon.plan(one.window, one.alone, release_us)
             else:
+                context = Context(release_us)
                 planned = self._planner.plan(
                     one.alone, frames=frames, together=together, batched=batched, context=context
                 )
             if isinstance(planned, Planned):
                 now = one.alone if one.window is None else one.window.now
-                numbers = [earlier.frame for earlier in left]
-                return _placed(planned, now.asleep, tuple(zip(numbers, planned.again, strict=False)))
+                again = tuple([(earlier.frame, plan) for earlier, plan in zip(left, planned.again, strict=False)])
+                return _placed(planned, now.asleep, again)
             why = planned
         return why
 
@@ -143,9 +143,9 @@ class Placer:
             again = [one.frame for one in left]
             now = machine_now(dispatcher, self._linger_us, release_us, now_us, again=again, waits_for_waking=waits)
         asked = []
-        lost = dispatcher.lost
+        lost, hanging = dispatcher.lost, dispatcher.suspects(now_us)
         # What hangs is not offered as long as there are others.
-        for without in dict.fromkeys((lost.union(dispatcher.suspects(now_us)), lost)):
+        for without in dict.fromkeys((lost.union(hanging), lost)) if hanging else (lost,):
             gone = self._gone(without)
             conditions = alone.conditions(graphs, links, without, gone)
             window = None
