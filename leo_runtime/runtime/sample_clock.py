@@ -28,6 +28,8 @@ FIRST_BLOCK_US = 250_000
 BLOCKS = 120
 RECENT = 4
 """Beneath so many of them, and what came since, the line lies: a slope that is not known yet does no harm for long."""
+LEARNED_US = 10_000_000
+"""A slope that has been seen for less is believed as much less."""
 MOST_DRIFT = 0.02
 """No device's rate is farther off: what is beyond is told as gaps, or as a clock that is set."""
 LATE_US = 100_000
@@ -197,10 +199,10 @@ class SampleClock:
 
 
 def _slope(points: Sequence[tuple[int, int]]) -> float:
-    """The median of the slopes between any two points; 0 of fewer than three."""
+    """The median of the slopes between any two points, as far as it is believed; 0 of fewer than three."""
     if len(points) < 3:
         return 0.0
     x, y = (np.array(points) - np.array(points[0])).T
     first, second = np.triu_indices(len(x), 1)
     slope = float(np.median((y[second] - y[first]) / (x[second] - x[first])))
-    return max(-MOST_DRIFT, min(MOST_DRIFT, slope))
+    return max(-MOST_DRIFT, min(MOST_DRIFT, slope)) * min(1.0, float(x[-1]) / LEARNED_US)
