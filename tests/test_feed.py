@@ -624,7 +624,8 @@ def test_frames_of_a_camera_are_fed_as_they_come() -> None:
 def test_whatever_happens_to_a_device_it_is_heard_again(faults: list[tuple[str, int]], seed: int) -> None:
     """Two seconds after the last fault every release comes, as new as its samples and without a gap.
 
-    By less than `LATE_US` it may be off: that is not told from jitter.
+    By less than `LATE_US` it may be off, which is not told from jitter; after more samples than there can be, and times
+    that are no times, also its gaps.
     """
     bench = Bench(ears(period_us=250_000))
     mic = Mic(bench, seed=seed)
@@ -649,9 +650,10 @@ def test_whatever_happens_to_a_device_it_is_heard_again(faults: list[tuple[str, 
     mic.run(bench.clock.now_us() + 2 * SECOND_US)
     before = len(bench.frames)
     mic.run(bench.clock.now_us() + 4 * SECOND_US)
-    assert len(bench.frames) - before == pytest.approx(16, abs=1)
+    assert len(bench.frames) - before == pytest.approx(16, abs=2)
     assert max(bench.late_us()[before:]) <= CHUNK_US + 15_000 + LATE_US + 4_000
-    assert not any(frame.gaps_us["ears"] for frame in bench.frames[before:])
+    lied = any(fault in ("told", "too much") for fault, _ in faults)
+    assert max(frame.gaps_us["ears"] for frame in bench.frames[before:]) <= (2 * LATE_US if lied else 0)
 
 
 def test_drift_leaves_questions_as_they_are() -> None:
