@@ -128,22 +128,10 @@ class FedStream:
         `at_us` is when its last sample was taken, if the device told; `now_us` is the run's time, None where that is
         virtual. `others` are the shifts of other streams, which are taken where they are as good as one's own.
         """
-        samples, rate_hz = len(chunk), self.stream.rate_hz
         if self.clock is None or self.ring is None:
-            is_own = at_us is not None and (
-                now_us is not None and not now_us - BELIEVED_US <= at_us <= now_us + TOLD_LATE_US
-            )
-            if now_us is not None and (at_us is None or is_own):
-                begun_us = now_us
-            else:
-                begun_us = lasting_us(rate_hz, samples) if at_us is None else at_us
-            # Counted so that its samples fall where those of others do that come at the same time.
-            number = samples_within(rate_hz, begun_us + lasting_us(rate_hz, 1) // 2)
-            self.clock = SampleClock(rate_hz, number, begun_us, told_us=at_us, now_us=now_us)
-            self.ring = SampleRing(self._longest + self.slack, number - samples, chunk.shape[1:], chunk.dtype)
-            self._move(number, others)
+            self._begin(chunk, at_us, now_us, others)
             return False
-        clock, ring = self.clock, self.ring
+        samples, rate_hz, clock, ring = len(chunk), self.stream.rate_hz, self.clock, self.ring
         number = ring.end + samples
         told = at_us is not None
         if at_us is None:
@@ -198,6 +186,20 @@ class FedStream:
             self._longest + self.slack,
             self.newest_us,
         )
+
+    def _begin(self, chunk: np.ndarray, at_us: int | None, now_us: int | None, others: Collection[int]) -> None:
+        """The first chunk came."""
+        samples, rate_hz = len(chunk), self.stream.rate_hz
+        if now_us is None:
+            begun_us = lasting_us(rate_hz, samples) if at_us is None else at_us
+        else:
+            on_the_runs = at_us is not None and now_us - BELIEVED_US <= at_us <= now_us + TOLD_LATE_US
+            begun_us = at_us if on_the_runs and at_us is not None else now_us
+        # Counted so that its samples fall where those of others do that come at the same time.
+        number = samples_within(rate_hz, begun_us + lasting_us(rate_hz, 1) // 2)
+        self.clock = SampleClock(rate_hz, number, begun_us, told_us=at_us, now_us=now_us)
+        self.ring = SampleRing(self._longest + self.slack, number - samples, chunk.shape[1:], chunk.dtype)
+        self._move(number, others)
 
     def _move(self, number: int, others: Collection[int]) -> None:
         """Let the shift follow the clock, and stay as long as it can: questions are equal as long as it does."""
