@@ -1,7 +1,7 @@
 """A daemon in miniature: frames in real time on the machine at hand. `python docs/examples/daemon.py`, two seconds.
 
 The recording stands for a microphone: give the newest samples instead. Audio is int16, or floats from -1 to 1; what
-other sensors give is taken as it is. `submit` waits for the frame's release, so the loop keeps time.
+other sensors give is taken as it is. `submit` is told to wait for the frame's release, so the loop keeps time.
 """
 
 from leo_runtime import FrameResult, GraphBuilder, Hardware, Profile, Runtime, Stream, Workload, shipped
@@ -26,7 +26,7 @@ def listen(frames: int = 8, start_us: int = 5_000_000) -> None:
         for now_us in range(start_us, start_us + frames * 250_000, 250_000):
             wanted = runtime.sources(runtime.triggered(now_us))
             windows = {one.stage: microphone.window(one.stream, now_us, one.samples) for one in wanted}
-            runtime.submit(now_us, windows)
+            runtime.submit(now_us, windows, wait=True)
             report(runtime.results())  # what has ended so far
         report(runtime.drain())  # what has not
 
