@@ -6,7 +6,7 @@ EXTRAS ?= test,oclgrind,oracle,recordings,completion,tables-readers,lint
 DEMO := $(VENV)/.demo
 READY := $(VENV)/.ready
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
-COMPILED := $(wildcard leo_runtime/solver/search/*.pxd)
+COMPILED := $(wildcard leo_runtime/solver/search/*.pxd leo_runtime/dispatch/*.pxd)
 
 .PHONY: setup demo test long lint clean
 
@@ -63,3 +63,4 @@ lint: $(READY)
 
 clean:
 	rm -rf $(VENV) build dist out *.egg-info leo_runtime/solver/search/*.c leo_runtime/solver/search/*.so
+	rm -rf leo_runtime/dispatch/*.c leo_runtime/dispatch/*.so

@@ -1,4 +1,4 @@
-"""Finds the packages, and builds the compiled parts of the solver where there are Cython and a C compiler.
+"""Finds the packages, and builds what is compiled of solver and dispatcher where there are Cython and a C compiler.
 
 All else is in pyproject.toml.
 """
@@ -11,8 +11,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import CCompilerError, ExecError, PlatformError
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-SEARCH = "leo_runtime/solver/search"
-SOURCES = sorted(path.stem for path in Path(__file__).parent.glob(f"{SEARCH}/*.pxd"))
+SEARCH, DISPATCH = "leo_runtime/solver/search", "leo_runtime/dispatch"
 
 
 class AllOrNone(build_ext):
@@ -28,7 +27,7 @@ class AllOrNone(build_ext):
         try:
             super().build_extensions()
         except (CCompilerError, ExecError, PlatformError) as error:
-            self.warn(f"the solver will run interpreted, about a hundred times slower: {error}")
+            self.warn(f"the solver will run interpreted, about a hundred times slower, and dispatch, twice: {error}")
             # What is there already, and what an earlier build left beside the sources.
             for extension in self.extensions:
                 for path in (self.get_ext_fullpath(extension.name), self.get_ext_filename(extension.name)):
@@ -37,29 +36,33 @@ class AllOrNone(build_ext):
 
 
 def extensions() -> list[Extension]:
-    """Every source that has its types beside it."""
+    """Every source that has its types beside it. Each runs interpreted as well, and gives the same."""
     try:
         from Cython.Build import cythonize
     except ImportError:
         return []
     # No contraction or fast maths: compiled and interpreted answers are equal byte for byte.
-    built: list[Extension] = cythonize(
-        [
-            Extension(f"{SEARCH.replace('/', '.')}.{name}", [f"{SEARCH}/{name}.py"], extra_compile_args=["-O3"])
-            for name in SOURCES
-        ],
-        nthreads=CORES,
-        compiler_directives={
-            "language_level": 3,
-            "annotation_typing": False,
-            "infer_types": True,
-            "boundscheck": False,
-            "wraparound": False,
-            "initializedcheck": False,
-            "cdivision": True,
-            "nonecheck": False,
-        },
-    )
+    integers = {
+        "infer_types": True,
+        "boundscheck": False,
+        "wraparound": False,
+        "initializedcheck": False,
+        "cdivision": True,
+        "nonecheck": False,
+    }
+    # Dispatch works on objects: what goes wrong in it is to raise what it does interpreted.
+    objects = {"nonecheck": True}
+    built: list[Extension] = []
+    for folder, directives in ((SEARCH, integers), (DISPATCH, objects)):
+        names = sorted(path.stem for path in (Path(__file__).parent / folder).glob("*.pxd"))
+        built += cythonize(
+            [
+                Extension(f"{folder.replace('/', '.')}.{name}", [f"{folder}/{name}.py"], extra_compile_args=["-O3"])
+                for name in names
+            ],
+            nthreads=CORES,
+            compiler_directives={"language_level": 3, "annotation_typing": False, **directives},
+        )
     return built
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from random import Random
 from typing import Any, cast
 
@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frames import answered, asleep_in, chain_problem, dispatcher_for, planned, random_needs
+from interpreted import COMPILED, SOURCES, interpreted, interpreted_dispatcher
+from leo_runtime.dispatch import inflight
 from leo_runtime.dispatch.dispatcher import Dispatcher
 from leo_runtime.dispatch.driver import Computed
 from leo_runtime.dispatch.events import (
@@ -42,6 +44,7 @@ from leo_runtime.dispatch.plan import Needs, Plan, Wait, make_plan
 from leo_runtime.dispatch.simulator import Simulator, seeded_noise
 from leo_runtime.dispatch.window_plan import make_window_plan
 from leo_runtime.documents.problem import AccuracyBudget, Problem, Resource
+from leo_runtime.documents.window import WindowProblem
 from leo_runtime.errors import SolverError
 from leo_runtime.solver.window import solve_window
 from leo_runtime.testing.playing import window_dispatcher, without_lists
@@ -70,7 +73,7 @@ class Shaker:
     plans: dict[int, Plan] = field(default_factory=dict)
     held: set[str] = field(default_factory=set)
     twin: Dispatcher | None = None
-    """One that looks at every lane after every event, and is to say the same."""
+    """One that is interpreted and looks at every lane after every event, and is to say the same."""
 
     def send(self, event: Event) -> None:
         if isinstance(event, FrameAdmitted):
@@ -158,6 +161,23 @@ class Shaker:
             self.step()
 
 
+def test_the_interpreted_one_is_made_of_nothing_that_is_compiled() -> None:
+    for source in SOURCES:
+        assert str(interpreted(source).__file__).endswith(f"{source}.py")
+    inflight, power = interpreted("inflight"), interpreted("power")
+    assert interpreted("dispatcher").Stage is inflight.Stage
+    assert power.FrameSpan is inflight.FrameSpan
+    assert interpreted("dispatcher").Power is power.Power
+
+
+@pytest.mark.skipif(not COMPILED, reason="dispatch is not compiled here")
+def test_types_are_declared_in_the_order_of_the_fields() -> None:
+    """What makes a compiled one takes its fields in the order of the types beside the source."""
+    for name in ("Frame", "Stage", "Send", "FrameSpan", "Supply", "GivenUp", "Lane"):
+        compiled, plain = ([f.name for f in fields(getattr(m, name))] for m in (inflight, interpreted("inflight")))
+        assert compiled == plain, name
+
+
 def random_nothing(names: list[str], rng: Random) -> dict[str, frozenset[str]]:
     return {name: frozenset(other for other in names if rng.randrange(6) == 0) for name in names if rng.randrange(3)}
 
@@ -181,7 +201,7 @@ def test_random_orders_lose_nothing(seed: int, frames: int) -> None:
         closed=frozenset(name for name in names if rng.randrange(4) == 0),
         fails=frozenset(name for name in names if rng.randrange(5) == 0),
         nothing=random_nothing(names, rng),
-        twin=dispatcher_for(problem),
+        twin=dispatcher_for(problem, kind=interpreted_dispatcher()),
     )
     for frame in range(frames):
         give_up_us = frame * 100 + rng.randrange(200) if rng.randrange(4) == 0 else None
@@ -221,7 +241,7 @@ def test_random_orders_of_windows_lose_nothing(seed: int, frames: int) -> None:
         rng,
         closed=frozenset(name for name in names if rng.randrange(4) == 0),
         fails=frozenset(name for name in names if rng.randrange(5) == 0),
-        twin=window_dispatcher(problem),
+        twin=window_dispatcher(problem, interpreted_dispatcher()),
     )
     asleep = tuple(r.name for r in problem.resources if not r.awake)
     for frame in range(frames):
@@ -249,10 +269,11 @@ def test_random_orders_of_windows_lose_nothing(seed: int, frames: int) -> None:
 
 
 class Twins:
-    """A dispatcher, and one that looks at every lane after every event: both are to say the same."""
+    """A dispatcher, and one that is interpreted and looks at every lane after every event: both are to say the same."""
 
-    def __init__(self, make: Callable[[], Dispatcher]) -> None:
-        self.one, self.other = make(), make()
+    def __init__(self, problem: WindowProblem) -> None:
+        self.one = window_dispatcher(problem)
+        self.other = window_dispatcher(problem, interpreted_dispatcher())
 
     @property
     def frames(self) -> tuple[int, ...]:
@@ -290,7 +311,7 @@ def test_looking_where_something_has_changed_misses_nothing(seed: int) -> None:
         return Computed(RunReport(opened=order.stage not in closed))
 
     simulator = Simulator(
-        cast(Dispatcher, Twins(lambda: window_dispatcher(problem))),
+        cast(Dispatcher, Twins(problem)),
         compute=compute,
         noise=seeded_noise(seed, 400_000) if seed % 2 else None,
     )

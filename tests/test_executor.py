@@ -9,6 +9,7 @@ import pytest
 
 from frames import answered, chain_problem, dispatcher_for, lanes_of, planned
 from leo_runtime.clock import VirtualClock, WallClock
+from leo_runtime.dispatch.dispatcher import Dispatcher
 from leo_runtime.dispatch.driver import Compute, Computed
 from leo_runtime.dispatch.events import (
     Event,
@@ -288,15 +289,18 @@ def test_what_goes_wrong_in_any_thread_is_raised_where_an_answer_is_waited_for()
     driver.close()
 
 
-def test_the_users_interrupt_goes_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It comes to the main thread, wherever that is: here as it tells the dispatcher of a frame."""
+class Interrupted(Dispatcher):
+    """Ctrl-C comes as it is told of something."""
 
-    def interrupted(_event: Event) -> tuple[Instruction, ...]:
+    def handle(self, _event: Event) -> tuple[Instruction, ...]:
         raise KeyboardInterrupt
 
+
+def test_the_users_interrupt_goes_on_its_way() -> None:
+    """It comes to the main thread, wherever that is: here as it tells the dispatcher of a frame."""
     problem = chain_problem()
     driver = executor(problem, lambda _: Computed())
-    monkeypatch.setattr(driver.dispatcher, "handle", interrupted)
+    driver.dispatcher = Interrupted(lanes_of(problem))
     with pytest.raises(KeyboardInterrupt):
         driver.post(FrameAdmitted(0, 0, 0, planned(problem)))
     assert isinstance(driver.failure, KeyboardInterrupt)

@@ -125,8 +125,8 @@ def test_the_table_has_a_column_of_gaps_where_there_are_any(tmp_path: Path, caps
         folder = record(tmp_path / name, table(times))
         command = ["replay", str(folder), "--workload", str(folder / "wrist.toml"), "--virtual", "--no-compare"]
         assert main([*command, "--out", str(folder / "out")]) == 0
-        header = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("pipeline"))
-        assert header.endswith("over gaps") is shown
+        headers = [line for line in capsys.readouterr().out.splitlines() if line.startswith("pipeline")]
+        assert any(header.endswith("over gaps") for header in headers) is shown
 
 
 def test_a_part_and_batches_of_a_recording_count_their_own_gaps(

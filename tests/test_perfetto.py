@@ -207,8 +207,8 @@ def test_a_resource_is_in_one_state_at_any_time(tmp_path: Path, seed: int) -> No
         ended_us = states[-1].end_us
         assert ended_us is not None and ended_us >= end_us
         wakes = [wake.at_us for frame in told.frames for wake in frame.wakes if wake.resource == part.name]
-        if part.wake_latency_us and part.wake_energy_nj:
-            assert {one.start_us for one in states if one.name == "waking"} <= set(wakes)
+        if part.wake_latency_us:
+            assert {one.start_us for one in states if one.name == "waking"} == set(wakes)
         for frame in told.frames:
             for run in frame.stages:
                 if run.resource == part.name and run.end_us > run.start_us and run.nj:
@@ -423,6 +423,28 @@ def test_there_may_be_any_number_of_texts(tmp_path: Path) -> None:
     (tmp_path / "trace").write_bytes(packets.packed())
     found = read(tmp_path / "trace")
     assert [one.name for one in found.slices] == [f"n{number}" for number in range(MAX_TEXTS + 5)]
+
+
+def test_a_deadline_far_beyond_the_run_is_not_marked(beeps: Path) -> None:
+    workload, hardware, profile, recording = recorded.load_all(beeps)
+    (graph,) = workload.graphs
+    for deadline_us, marked in ((4_000_000, 8), (10**15, 0)):
+        graphs = (graph.model_copy(update={"deadline_us": deadline_us}),)
+        asked = workload.model_copy(update={"graphs": graphs})
+        backends = recorded.cpus(hardware)
+        runtime = Runtime.simulated(asked, hardware, profile, backends=backends, window_stages=0)
+        with TraceWriter(beeps / "trace") as writer, runtime:
+            replay(runtime, recording, Span.of(recording), policy="exact", time="virtual", sinks=[writer])
+        assert [one.name for one in read(beeps / "trace").slices].count("deadline") == marked
+
+
+def test_a_writer_that_begins_anew_leaves_nothing_of_the_run_before(tmp_path: Path) -> None:
+    with TraceWriter(tmp_path / "once") as writer:
+        random_run(1, [writer])
+    with TraceWriter(tmp_path / "twice") as writer:
+        random_run(8, [writer])
+        random_run(1, [writer])
+    assert (tmp_path / "once").read_bytes() == (tmp_path / "twice").read_bytes()
 
 
 def test_what_overlaps_is_shown_on_tracks_of_one_name(beeps: Path) -> None:

@@ -60,19 +60,19 @@ def test_every_resource_is_charged_for_as_long_as_it_was_awake(
     part: int, late: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`late`: some frames are submitted when the run's clock is past their release."""
-    handle = Dispatcher.handle
     for seed in range(part, 60, 4):
         rng = Random(seed)
         hardware, workload = random_machine(rng), random_workload(rng)
         meter = Meter(hardware)
 
-        def metered(dispatcher: Dispatcher, event: Event, meter: Meter = meter) -> tuple[Instruction, ...]:
-            meter.until(max(meter._now_us, event.at_us))
-            told = handle(dispatcher, event)
-            meter.look(dispatcher, told)
-            return told
+        class Metered(Dispatcher):
+            def handle(self, event: Event, meter: Meter = meter) -> tuple[Instruction, ...]:
+                meter.until(max(meter._now_us, event.at_us))
+                told = super().handle(event)
+                meter.look(self, told)
+                return told
 
-        monkeypatch.setattr(Dispatcher, "handle", metered)
+        monkeypatch.setattr("leo_runtime.runtime.runtime.Dispatcher", Metered)
         with Runtime.simulated(
             workload,
             hardware,

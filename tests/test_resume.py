@@ -1,5 +1,7 @@
 """A run that was killed goes on: in virtual time to the same bytes as a run in one piece."""
 
+import errno
+import io
 import json
 import os
 import shutil
@@ -43,6 +45,13 @@ def picky(features: np.ndarray) -> np.ndarray:
         heard.append(features.tobytes())
     if heard.index(features.tobytes()) % 2 == 0:
         raise ValueError("loud \udc80 \u2028")
+    return np.array([1, 0], np.float32)
+
+
+@operator(output_shape=lambda features: (2,))
+def removes(features: np.ndarray) -> np.ndarray:
+    """Takes away what is being written."""
+    shutil.rmtree("out", ignore_errors=True)
     return np.array([1, 0], np.float32)
 
 
@@ -220,6 +229,54 @@ def test_an_interrupted_run_goes_on(capsys: pytest.CaptureFixture[str], monkeypa
         assert (capsys.readouterr().out, files()) == (shown, whole)
 
 
+def test_a_disk_that_is_full_is_said_and_the_run_goes_on_when_there_is_room(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cli.main([*VIRTUAL]) == 0
+    whole = files()
+    capsys.readouterr()
+
+    write = io.FileIO.write
+
+    class Full(io.FileIO):
+        """Takes half of what is beyond 20,000 bytes, and then no more."""
+
+        def write(self, piece: memoryview) -> int:  # type: ignore[override]
+            if self.tell() < 20_000:
+                return write(self, piece)
+            if self.tell() % 2:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return write(self, piece[: 2 * (len(piece) // 4) + 1 - self.tell() % 2])
+
+    def open_file(path: Path, mode: str = "r", buffering: int = -1, **others: str | None) -> object:
+        return Full(path, mode) if buffering == 0 else plain(path, mode, buffering, **others)
+
+    plain = Path.open
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", open_file)
+        assert cli.main([*VIRTUAL]) == 2
+    err = capsys.readouterr().err
+    again = RUN.with_name("beeps.virtual.2")
+    assert f"{again / run_folder.LOG}: cannot be written (No space left on device)" in err
+    assert f"hint: go on with `leo-runtime replay --resume {again}`\n" in err
+    log = (again / run_folder.LOG).read_bytes()
+    assert log.endswith(b"\n")
+    assert whole[run_folder.LOG].startswith(log)
+    assert cli.main(["replay", "--resume", str(again), "--no-compare"]) == 0
+    assert (again / run_folder.LOG).read_bytes() == whole[run_folder.LOG]
+
+
+def test_a_folder_that_vanishes_meanwhile_is_missed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decide_by("test_resume:removes")
+    assert cli.main([*VIRTUAL]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"{LOG}: was removed while it was written" in err
+    assert "--resume" not in err
+
+
 def test_times_that_were_written_stay_and_new_ones_follow(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([*VIRTUAL, "--noise", "20"]) == 0
     times = RUN / run_folder.TIMES
@@ -231,6 +288,47 @@ def test_times_that_were_written_stay_and_new_ones_follow(capsys: pytest.Capture
     assert [next(iter(set(line) & {"began", "resumed", "ended", "frame"})) for line in lines].count("resumed") == 1
     frames = [line["frame"] for line in lines if "frame" in line]
     assert frames == [json.loads(line)["frame"] for line in before if b'"frame"' in line]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_damaged_log_is_refused_in_words_and_stays(capsys: pytest.CaptureFixture[str], seed: int) -> None:
+    assert cli.main([*VIRTUAL]) == 0
+    whole = files()[run_folder.LOG][:-5]
+    random = Random(seed)
+    for _ in range(12):
+        place = random.randrange(len(whole) if seed else whole.index(b"\n"))
+        damage = random.choice([b"x", b"-1", b"9", b"\xff", b"", b'"', b"\n", b"\0", b"9" * 5000])
+        damaged = whole[:place] + damage + whole[place + random.randrange(2) :]
+        LOG.write_bytes(damaged)
+        capsys.readouterr()
+        status = cli.main(["replay", "--resume", str(RUN), "--no-compare"])
+        if status == 2:
+            assert LOG.read_bytes() == damaged
+            assert capsys.readouterr().err
+        else:  # Nothing but the line that was not whole, or a text that nothing depends on.
+            assert status == 0
+            assert LOG.read_bytes().startswith(damaged[: damaged.rindex(b"\n") + 1])
+
+
+def test_where_the_log_has_its_end_all_else_is_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cli.main([*VIRTUAL]) == 0
+    whole = files()
+    shutil.rmtree("out")
+
+    def end(*_: object) -> None:
+        assert {name: content for name, content in files().items() if name != run_folder.LOG} == {
+            name: content for name, content in whole.items() if name != run_folder.LOG
+        }
+        assert b'"ended"' in (RUN / run_folder.TIMES).read_bytes()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("leo_runtime.replay.log.LogWriter.end", end)
+        assert cli.main([*VIRTUAL]) == 130
+    assert cli.main(["replay", "--resume", str(RUN), "--no-compare"]) == 0
+    assert files() == whole
 
 
 REFUSED = {

@@ -10,7 +10,7 @@ import pytest
 
 import recorded
 from leo_runtime import cli, shipped
-from leo_runtime.errors import DocumentError
+from leo_runtime.errors import DocumentError, LeoError
 from leo_runtime.replay.earlier_part import EarlierPart
 from leo_runtime.replay.identity import Replay, Span
 from leo_runtime.replay.log import LogWriter
@@ -172,3 +172,25 @@ def test_the_command_goes_on_with_a_run_in_real_time(
     assert recorded.logged(text, "end")[0]["nj"] == sums(text).total() == figures["policies"][0]["nj"]
     assert cli.main(["replay", "--resume", str(log.parent)]) == 0
     assert "the run is whole" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_damaged_log_is_continued_or_refused_in_words(tmp_path: Path, seed: int) -> None:
+    """Its sums may be those of what was changed; there is no traceback."""
+    log = tmp_path / "log.jsonl"
+    run(tmp_path)
+    whole = log.read_bytes()
+    random = Random(seed)
+    frames = [at for at in range(len(whole)) if whole.startswith(b'{"kind":"frame"', at)]
+    names = (b'"cpu"', b'"gpu"', b'"speech"', b'"mfcc"', b'"frame"', b'"nj":', b'"at_us":', b'"done"', b'"optimal"')
+    for _ in range(12):
+        at = random.choice(frames)
+        end = whole.index(b"\n", at)
+        found = [place for name in names if (place := whole.find(name, at, end)) >= 0]
+        place = random.choice([*found, random.randrange(at, end)]) + 1
+        damage = random.choice([b"x", b"-1", b"9", b"\xff", b"", b'"', b"99999999999999999999"])
+        log.write_bytes(whole[:place] + damage + whole[place + random.randrange(2) : -5])
+        try:
+            run(tmp_path, resumed=True)
+        except LeoError as error:
+            assert str(error)

@@ -144,7 +144,7 @@ def test_what_sinks_are_told_sums_to_the_tables_to_the_nanojoule(part: int) -> N
         for use in summary.processors:
             of_it = [entry for entry in told.entries if entry.resource == use.name]
             assert Ledger(tuple(of_it)).by_cause() == dict(sorted(use.nj.items(), key=lambda item: (-item[1], item[0])))
-            assert use.wake_ups == sum(entry.cause == "wake-up" for entry in of_it)
+            assert use.wake_ups == sum(wake.resource == use.name for frame in frames for wake in frame.wakes)
         # A log has runs and transfers in its frames, and the other causes as entries.
         seen_nj = sum(seen.nj for frame in frames for seen in (*frame.stages, *frame.transfers))
         others_nj = sum(entry.nj for entry in told.entries if entry.cause not in ("run", "failed run", "transfer"))

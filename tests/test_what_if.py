@@ -418,3 +418,11 @@ def test_the_command_on_that_page_works_as_it_stands(capsys, tmp_path: Path, mon
     status, out, _ = replay_command(capsys, *line.split(), "--no-compare")
     assert status == 0
     assert "\nchanged: without gpu, graphs.speech.deadline_us=500_000\n" in out
+
+
+def test_what_wakes_for_nothing_wakes_as_often(usual: Replay) -> None:
+    woken = {one.name: one.wake_ups for one in usual.summary.processors}
+    assert woken["gpu"] > 0
+    free = run("processors.gpu.wake_energy_nj=0")
+    assert {one.name: one.wake_ups for one in free.summary.processors} == woken
+    assert nj(free, "gpu", "wake-up") == 0

@@ -84,17 +84,68 @@ def test_frames_that_ended_later_were_before_it_too(tmp_path: Path) -> None:
 
 def test_waking_is_a_step_of_its_own(tmp_path: Path) -> None:
     frame = late_frame(0, S, S)
-    frame["stages"][1] |= {"start_us": S + 600_000, "end_us": S + 620_000}
+    frame["stages"][1] |= {"start_us": S + 600_000, "end_us": S + 620_000, "planned_start_us": S + 600_000}
     frame["graphs"][0]["end_us"] = S + 620_000
     (knock,) = asked(tmp_path, {**frame, "wakes": [{"resource": "cpu", "at_us": S + 590_000}]})
     assert told(knock.steps) == [
         ("run", "hear", 400_000),
         ("transfer", "hear", 2_000),
-        ("other", "tell", 188_000),
+        ("planned", "tell", 188_000),
         ("wake-up", "tell", 10_000),
         ("run", "tell", 20_000),
     ]
     assert knock.cause is None
+
+
+def test_a_transfer_waits_for_the_gate_that_its_plan_names(tmp_path: Path) -> None:
+    """`hear` is a gate, and what a third stage made is sent to the CPU when it has opened."""
+    stages = [
+        {
+            "name": name,
+            "inputs": inputs,
+            "gates": gates,
+            "modes": [{"resource": where, "duration_us": 1, "energy_nj": 0}],
+        }
+        for name, inputs, gates, where in (
+            ("first", [], [], "dsp"),
+            ("hear", [], [], "dsp"),
+            ("tell", ["first", "hear"], ["hear"], "cpu"),
+        )
+    ]
+    problem = {
+        "format": "leo-problem/2",
+        "name": "p",
+        "horizon_us": S,
+        "resources": [{"name": "dsp", "linger_us": None}, {"name": "cpu", "linger_us": None}],
+        "links": [{"source": "dsp", "target": "cpu"}],
+        "stages": stages,
+    }
+    sent = {"stage": "first", "source": "dsp", "target": "cpu", "lane": None, "start_us": 1, "arrive_us": 1}
+    placement = {
+        "format": "leo-placement/2",
+        "problem": "p",
+        "solver": "exact",
+        "status": "feasible",
+        "transfers": [{**sent, "after": ["hear"]}],
+    }
+    question = {"kind": "question", "question": "0123456789abcdef", "problem": problem, "placement": placement}
+    runs = [
+        run_logs.run("first", "dsp", S, S + 100_000, graphs=["knock"]),
+        run_logs.run("hear", "dsp", S + 100_000, S + 500_000, graphs=["knock"]),
+        run_logs.run("tell", "cpu[0]", S + 502_000, S + 522_000),
+    ]
+    sends = [
+        run_logs.send("first", "dsp", "cpu", S + 500_000, S + 502_000),
+        run_logs.send("hear", "dsp", "cpu", S + 500_000, S + 501_000),
+    ]
+    asks = {"question": "0123456789abcdef", "graphs": [run_logs.seen("knock", S, S + 522_000)]}
+    (knock,) = asked(tmp_path, question, run_logs.frame(0, S, runs, sends, **asks))
+    assert [(step.kind, step.stage, step.gate, step.lasted_us) for step in knock.steps] == [
+        ("run", "first", "", 100_000),
+        ("gate", "first", "hear", 400_000),
+        ("transfer", "first", "", 2_000),
+        ("run", "tell", "", 20_000),
+    ]
 
 
 def test_a_transfer_waits_for_its_radio(tmp_path: Path) -> None:

@@ -86,7 +86,6 @@ def _explain_run(request: Request) -> int:
     from leo_runtime.replay.frame_facts import frame_facts, overview
     from leo_runtime.replay.log_reader import read_log
     from leo_runtime.report import frame_text
-    from leo_runtime.solver.explain import LIMIT_NODES
 
     for given, option in ((request.plot, "--plot"), (request.trace, "--trace")):
         if given is not None:
@@ -105,8 +104,7 @@ def _explain_run(request: Request) -> int:
             found = overview(log, str(request.asked))
             figures, text = frame_text.overview_figures(found), frame_text.overview_text(found, look(request.columns))
         else:
-            limit_nodes = LIMIT_NODES if request.limit_nodes is None else request.limit_nodes
-            facts = frame_facts(log, str(request.asked), number, request.second, limit_nodes=limit_nodes)
+            facts = frame_facts(log, str(request.asked), number, request.second, limit_nodes=request.limit_nodes)
             figures, text = frame_text.frame_figures(facts), frame_text.frame_text(facts, look(request.columns))
     put(json.dumps(figures, indent=1) + "\n" if request.json else text)
     return DONE

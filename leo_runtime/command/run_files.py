@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from leo_runtime.command.shared import say
-from leo_runtime.errors import MissingExtraError
+from leo_runtime.errors import DocumentError, MissingExtraError
 from leo_runtime.replay.log import LogWriter
 from leo_runtime.replay.log_file import ContinuedFile, LogFile
 from leo_runtime.replay.run_folder import LOG, TIMES, TRACE, next_folder
@@ -79,7 +80,7 @@ class RunFiles:
 
     def end(self, ended: Replay, /) -> None:
         """Write what they say at the end of a run. Raises `DocumentError`."""
-        for sink in self._sinks:
+        for sink in reversed(self._sinks):  # The log last: where its end is written, all of the run is.
             sink.end(ended)
 
     def __enter__(self) -> Self:
@@ -87,13 +88,15 @@ class RunFiles:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        """Close them, and say what is there where the replay was interrupted."""
-        self._open.close()
-        if kind is KeyboardInterrupt and self._log is not None and self._log.frames is not None:
-            say(f"written up to here ({self._log.frames} frames): {self.folder}")
-            say(f"hint: go on with `leo-runtime replay --resume {self.folder}`")
+        """Close them, and say what is there where the replay was interrupted, or could not be written to its end."""
+        frames = None if self._log is None else self._log.frames
+        with ExitStack() as stack:
+            if isinstance(error, KeyboardInterrupt | DocumentError) and frames is not None and self.paths[0].exists():
+                stack.callback(say, f"hint: go on with `leo-runtime replay --resume {quote(str(self.folder))}`")
+                stack.callback(say, f"written up to here ({frames} frames): {self.folder}")
+            stack.callback(self._open.close)
 
 
 def _trace(path: Path) -> TraceWriter | None:

@@ -64,6 +64,7 @@ from leo_runtime.dispatch.inflight import (
     Stage,
     broken_frame,
     broken_lane,
+    could_run,
     fate_of,
     has_decided,
     is_fed,
@@ -74,7 +75,6 @@ from leo_runtime.dispatch.left import LeftOver, left_over
 from leo_runtime.dispatch.plan import Plan, PlannedSend
 from leo_runtime.dispatch.power import Power
 from leo_runtime.dispatch.waits import Patience
-from leo_runtime.documents.problem import Mode
 
 _number = attrgetter("number")
 
@@ -204,16 +204,15 @@ class Dispatcher:
         at_us = event.at_us
         if at_us > self._now_us:
             self._now_us = at_us
-        match event:
-            case StageEnded():
-                self._stage_ended(event)
-            case SendEnded():
-                self._send_ended(event)
-            case Arrived():
-                self._arrived(event)
-            case _:
-                self._everywhere = True
-                self._handle_rare(event)
+        if isinstance(event, StageEnded):
+            self._stage_ended(event)
+        elif isinstance(event, SendEnded):
+            self._send_ended(event)
+        elif isinstance(event, Arrived):
+            self._arrived(event)
+        else:
+            self._everywhere = True
+            self._handle_rare(event)
         self._advance()
         self._power.settle()
         out = tuple(self._out)
@@ -222,21 +221,20 @@ class Dispatcher:
         return out
 
     def _handle_rare(self, event: Event) -> None:
-        match event:
-            case FrameAdmitted():
-                self._admit(event)
-            case ResourceWoken():
-                self._power.woken(event.resource, event.at_us)
-            case StageFailed():
-                self._stage_failed(event)
-            case ProcessorLost():
-                self._lose(event.resource, event.error)
-            case ProcessorFound():
-                self._lost.discard(event.resource)
-            case FrameDropped():
-                self._drop_frame(event)
-            case _:
-                pass  # Time has passed: `_advance` looks at what waited for that.
+        # No `match`: only the newest compilers of these sources know it.
+        if isinstance(event, FrameAdmitted):
+            self._admit(event)
+        elif isinstance(event, ResourceWoken):
+            self._power.woken(event.resource, event.at_us)
+        elif isinstance(event, StageFailed):
+            self._stage_failed(event)
+        elif isinstance(event, ProcessorLost):
+            self._lose(event.resource, event.error)
+        elif isinstance(event, ProcessorFound):
+            self._lost.discard(event.resource)
+        elif isinstance(event, FrameDropped):
+            self._drop_frame(event)
+        # Else time has passed: `_advance` looks at what waited for that.
 
     # Events.
 
@@ -483,7 +481,7 @@ class Dispatcher:
             return False
         suspects = self.suspects(self._now_us)
         others = sorted(stage.planned.others, key=lambda mode: mode.resource in suspects)
-        mode = next((mode for mode in others if self._could_run(stage, mode)), None)
+        mode = next((mode for mode in others if could_run(stage, mode, self._lost)), None)
         if mode is None:
             return False
         frame = stage.frame
@@ -503,32 +501,6 @@ class Dispatcher:
             if reader.state == "waiting" and reader.resource not in self._lost:
                 self._ensure_send(stage, reader.resource, reader.key[0])
         return True
-
-    def _could_run(self, stage: Stage, mode: Mode) -> bool:
-        frame, target = stage.frame, mode.resource
-        if target in self._lost or target == stage.resource:
-            return False
-        cap = frame.plan.caps.get(target)
-        held = sum(other.mode.memory_bytes for other in frame.stages.values() if other.resource == target)
-        if cap is not None and held + mode.memory_bytes > cap:
-            return False
-        for budget in frame.plan.budgets:
-            lost_ppm = sum(frame.stages[name].mode.accuracy_loss_ppm for name in budget.stages if name != stage.name)
-            if stage.name in budget.stages and lost_ppm + mode.accuracy_loss_ppm > budget.loss_ppm_max:
-                return False
-        links = frame.plan.links
-        inputs = (frame.stages[name] for name in stage.planned.waits)
-        readers = (frame.stages[name] for name in stage.planned.readers)
-        # A reader whose own processor is lost will move as well, or fail: its place now does not matter.
-        return all(
-            one.resource == target or (one.resource, target) in links
-            for one in inputs
-            if one.state not in ("cancelled", "failed")
-        ) and all(
-            one.resource == target or (target, one.resource) in links
-            for one in readers
-            if one.state == "waiting" and one.resource not in self._lost
-        )
 
     def _ensure_send(self, stage: Stage, target: str, start_us: int) -> None:
         """See to it that the output of a stage gets to a processor where it is now read."""
@@ -591,14 +563,14 @@ class Dispatcher:
     def _finish(self, frame: Frame) -> None:
         if frame.open or self._frames.pop(frame.number, None) is None:
             return
-        sends = tuple(send.record() for send in frame.sends.values() if send.state == "arrived")
+        sends = [send.record() for send in frame.sends.values() if send.state == "arrived"]
         self._out.append(
             FrameDone(
                 frame.number,
                 self._now_us,
                 frame.skipped,
                 frame.records(),
-                sends,
+                tuple(sends),
                 tuple(frame.wakes),
                 tuple(frame.awake) if frame.windowed else None,
                 frame.waits_given_up,

@@ -25,7 +25,7 @@ SUSPECT_LEAST_US = 100_000
 OVER = ("done", "cancelled", "failed")
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class Frame:
     """A frame in flight."""
 
@@ -74,7 +74,7 @@ class Frame:
         return send
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class Stage:
     """A stage of a frame in flight: where it is to run now, and what became of it."""
 
@@ -162,7 +162,7 @@ class Stage:
         )
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class Send:
     """A transfer of a frame in flight. `dropped`: nobody waits for it any more."""
 
@@ -214,7 +214,7 @@ class Send:
 Job = Stage | Send
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class FrameSpan:
     """A time in which a frame has a resource awake, and what of it is to be done then."""
 
@@ -233,7 +233,7 @@ class FrameSpan:
     """Since when it is awake for it; None: it is not."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class GivenUp:
     """A run or transfer that nobody waits for any more, and that has not ended yet."""
 
@@ -241,7 +241,7 @@ class GivenUp:
     planned_us: int
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class Supply:
     """Whether a resource is awake, and for whom."""
 
@@ -266,7 +266,7 @@ class Supply:
         return any(lane.busy is not None or lane.given_up is not None for lane in self.lanes)
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class Lane:
     """One lane of a resource: what it does, and what it does next."""
 
@@ -373,6 +373,34 @@ def fate_of(stage: Stage) -> tuple[Literal["cancelled", "failed"], str] | None:
     if absent and not (needs.takes_absent and absent < len(reads)):
         return "cancelled", ""
     return None
+
+
+def could_run(stage: Stage, mode: Mode, lost: Collection[str]) -> bool:
+    """Whether a stage could move there: it is linked to where its inputs are and its readers run, and budgets hold."""
+    frame, target = stage.frame, mode.resource
+    if target in lost or target == stage.resource:
+        return False
+    cap = frame.plan.caps.get(target)
+    held = sum(other.mode.memory_bytes for other in frame.stages.values() if other.resource == target)
+    if cap is not None and held + mode.memory_bytes > cap:
+        return False
+    for budget in frame.plan.budgets:
+        lost_ppm = sum(frame.stages[name].mode.accuracy_loss_ppm for name in budget.stages if name != stage.name)
+        if stage.name in budget.stages and lost_ppm + mode.accuracy_loss_ppm > budget.loss_ppm_max:
+            return False
+    links = frame.plan.links
+    inputs = (frame.stages[name] for name in stage.planned.waits)
+    readers = (frame.stages[name] for name in stage.planned.readers)
+    # A reader whose own processor is lost will move as well, or fail: its place now does not matter.
+    return all(
+        one.resource == target or (one.resource, target) in links
+        for one in inputs
+        if one.state not in ("cancelled", "failed")
+    ) and all(
+        one.resource == target or (target, one.resource) in links
+        for one in readers
+        if one.state == "waiting" and one.resource not in lost
+    )
 
 
 def makes_nothing_for(stage: Stage, reader: str) -> bool:

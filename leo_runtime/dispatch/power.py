@@ -52,7 +52,7 @@ class Power:
         self._to_wake: list[FrameSpan] = []
         """Spans that begin with waking, and open ones whose resources sleep."""
         self._held: list[Supply] = []
-        self._may_sleep: tuple[Supply, ...] = ()
+        self._may_sleep: list[Supply] = []
         """The resources of windows that sleep at all."""
         self._unsettled = False
         """Something has changed that decides which of these are told to be held."""
@@ -96,7 +96,7 @@ class Power:
                 self._supplies[name].linger_us = linger_us
                 self._supplies[name].is_windowed = True
         if plan.linger_us:
-            self._may_sleep = tuple(one for one in self._supplies.values() if one.linger_us is not None)
+            self._may_sleep = [one for one in self._supplies.values() if one.linger_us is not None]
         self._unsettled = True
         uses = {job.use: job for job in jobs}
         for planned in plan.spans:

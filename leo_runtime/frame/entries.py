@@ -86,8 +86,8 @@ class EnergySums:
     def __init__(self) -> None:
         """Nothing was used yet."""
         self._of: dict[tuple[Cause, str, tuple[str, ...]], list[int]] = {}
-        """By cause, resource and graphs: how many entries, their energy, and how many of them leave 1, 2, ... nJ over
-        when they are split among the graphs."""
+        """By cause, resource and graphs: the energy of the entries, and how many of them leave 1, 2, ... nJ over when
+        they are split among the graphs."""
 
     def add(self, entries: Iterable[Entry]) -> None:
         """Count these, too."""
@@ -96,19 +96,14 @@ class EnergySums:
             key = (cause, resource, graphs)
             sums = of.get(key)
             if sums is None:
-                sums = of[key] = [0] * (2 + max(0, len(graphs) - 1))
-            sums[0] += 1
-            sums[1] += nj
+                sums = of[key] = [0] * max(1, len(graphs))
+            sums[0] += nj
             if len(graphs) > 1 and (rest := nj % len(graphs)):
-                sums[1 + rest] += 1
-
-    def count(self, cause: Cause, resource: str) -> int:
-        """How many entries of a cause a resource has."""
-        return sum(sums[0] for (why, where, _), sums in self._of.items() if (why, where) == (cause, resource))
+                sums[rest] += 1
 
     def by_resource(self) -> dict[str, dict[str, int]]:
         """Nanojoules by processor, radio and link that names neither, and there by cause, both in order of `Cause`."""
-        return self._by(lambda resource, _, sums: ((resource, sums[1]),))
+        return self._by(lambda resource, _, sums: ((resource, sums[0]),))
 
     def by_graph(self) -> dict[str, dict[str, int]]:
         """Nanojoules by graph, and there by cause; "" is what belongs to none."""
@@ -131,9 +126,9 @@ _RANK: dict[str, int] = {cause: rank for rank, cause in enumerate(get_args(Cause
 def _shares(graphs: tuple[str, ...], sums: Sequence[int]) -> Iterator[tuple[str, int]]:
     """What entries of these graphs are charged to each, as `Entry.shares` of each of them says."""
     if len(graphs) < 2:
-        yield (graphs[0] if graphs else ""), sums[1]
+        yield (graphs[0] if graphs else ""), sums[0]
         return
-    over = sums[2:]
-    each = (sums[1] - sum(rest * count for rest, count in enumerate(over, 1))) // len(graphs)
+    over = sums[1:]
+    each = (sums[0] - sum(rest * count for rest, count in enumerate(over, 1))) // len(graphs)
     for index, graph in enumerate(graphs):
         yield graph, each + sum(over[index:])  # Of what leaves more than `index` over.

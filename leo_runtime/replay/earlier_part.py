@@ -6,12 +6,12 @@ Its frames are told of as they were, so that the tables, the trace and the ledge
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from leo_runtime.appending import whole_lines
-from leo_runtime.errors import DocumentError
+from leo_runtime.errors import DocumentError, LeoError
 from leo_runtime.frame.records import FrameResult, Solved
 from leo_runtime.replay.log_lines import FrameLine, ResumedLine
 from leo_runtime.replay.log_reader import RunLog
@@ -42,8 +42,8 @@ class EarlierPart:
         """The last release of any of them; -1: there are none."""
         self._offset = max(self._log.numbers, default=-1) + 1
 
-    def frames(self) -> Iterator[tuple[FrameResult, int]]:
-        """Each frame, and what was settled when it had ended, in us. Raises `DocumentError`."""
+    def tell(self, frame: Callable[[FrameResult, int], None]) -> None:
+        """Tell of each frame, and of what was settled when it had ended, in us. Raises `DocumentError`."""
         path = self._log.path
         try:
             with path.open("rb") as file:
@@ -52,14 +52,26 @@ class EarlierPart:
                 for number, text in enumerate(file, 1):
                     at += len(text)
                     if at > end:  # The writer may have begun to add to it.
-                        break
-                    if text.startswith(_FRAME):
-                        yield self._frame(FrameLine.from_json(text, f"{path}:{number}"))
-                    elif text.startswith(_RESUMED):
-                        line = ResumedLine.from_json(text, f"{path}:{number}")
-                        self.resumed(line.at_us, line.lost)
+                        return
+                    self._tell(text, f"{path}:{number}", frame)
         except OSError as error:
             raise DocumentError(str(path), f"cannot be read ({error.strerror or error})") from None
+
+    def _tell(self, text: bytes, place: str, frame: Callable[[FrameResult, int], None]) -> None:
+        if text.startswith(_RESUMED):
+            line = ResumedLine.from_json(text, place)
+            self.resumed(line.at_us, line.lost)
+        if text.startswith(_FRAME):
+            found = self._frame(FrameLine.from_json(text, place))
+            try:
+                frame(*found)
+            except (LookupError, TypeError, ValueError, ArithmeticError, AssertionError) as error:
+                if isinstance(error, LeoError):
+                    raise
+                # A line that was changed may name what the machine has not, and anything else.
+                raise DocumentError(
+                    place, f"is no frame of this run ({type(error).__name__}: {error})", hint="replay it anew"
+                ) from None
 
     def renumbered(self, frame: FrameResult) -> FrameResult:
         """A frame of the part that follows: its runtime counts from 0 again."""

@@ -12,6 +12,8 @@ from leo_runtime.replay.tally import Tally
 from leo_runtime.replay.why import Why, whys
 from leo_runtime.solver.explain import LIMIT_NODES, Explanation, explain
 
+MANY_STAGES, FEW_NODES = 40, 500
+"""A question of more stages is searched for so many nodes for each mode."""
 WORST = 5
 """How many frames an overview names of a kind."""
 
@@ -39,9 +41,11 @@ class FrameFacts:
 
 
 def frame_facts(
-    log: RunLog, run: str, number: int, stage: str | None = None, *, limit_nodes: int = LIMIT_NODES
+    log: RunLog, run: str, number: int, stage: str | None = None, *, limit_nodes: int | None = None
 ) -> FrameFacts:
     """What a log tells of one frame, or of one of its stages; other modes are searched for `limit_nodes` nodes each.
+
+    None: as many as explanations usually are, or of more than `MANY_STAGES`, of which little is proved, fewer.
 
     Raises `InputError` where there is no such frame or stage, and `DocumentError` where the log is damaged.
     """
@@ -51,6 +55,8 @@ def frame_facts(
     explanation = None
     if question is not None:
         asked = {one.name for one in question.problem.stages}
+        if limit_nodes is None:
+            limit_nodes = LIMIT_NODES if len(asked) <= MANY_STAGES else FEW_NODES
         explanation = explain(
             question.problem, question.placement, [name for name in stages if name in asked], limit_nodes=limit_nodes
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -137,8 +138,7 @@ def replay(
         sink.begin(begun)
     try:
         if earlier is not None:
-            for frame, settled_us in earlier.frames():
-                told.frame(frame, settled_us)
+            earlier.tell(told.frame)
         _submit_all(runtime, begun, told, progress, earlier)
         told.ended(runtime.drain())
     except KeyboardInterrupt:
@@ -154,7 +154,7 @@ def _submit_all(
     runtime: Runtime, begun: Replay, told: _Told, progress: Progress, earlier: EarlierPart | None = None
 ) -> None:
     recording, start_us, length_us = begun.recording, begun.span.start_us, begun.length_us
-    links = sorted(recording.manifest.links, key=lambda sample: sample.time_us)
+    links = deque(sorted(recording.manifest.links, key=lambda sample: sample.time_us))
     now: dict[tuple[str, str], tuple[int, int | None] | None] = {}
     windows = {graph.name: window_samples(begun, graph) for graph in begun.workload.graphs}
     periods_us = {graph.name: graph.period_us for graph in begun.workload.graphs}
@@ -162,8 +162,9 @@ def _submit_all(
     if earlier is not None:
         planned = _left(planned, earlier)
     for releases_us, graphs in planned:
+        changed = False
         while links and links[0].time_us <= start_us + releases_us[-1]:
-            sample = links.pop(0)
+            sample, changed = links.popleft(), True
             up = sample.bytes_per_s is not None
             now[sample.source, sample.target] = (sample.latency_us, sample.bytes_per_s) if up else None
         collected = [
@@ -176,7 +177,7 @@ def _submit_all(
             )
             for release_us in releases_us
         ]
-        number = runtime.submit_batch(collected, graphs=graphs, links=dict(now) if now else None, wait=True)
+        number = runtime.submit_batch(collected, graphs=graphs, links=dict(now) if changed else None, wait=True)
         over = {
             (k, graph): _gap_us(recording, windows[graph], periods_us[graph], start_us + release_us)
             for k, release_us in enumerate(releases_us if recording.gaps else ())
@@ -189,13 +190,11 @@ def _submit_all(
 
 def _left(planned: Iterator[Batch], earlier: EarlierPart) -> Iterator[Batch]:
     """What is to be submitted after the earlier part of a run, which is told where that begins."""
-    before = 0
-    for first in planned:
+    for before, first in enumerate(planned):
         if first[0][-1] > earlier.after_us:
             earlier.resumed(first[0][-1], before - earlier.frames_there)
             yield first
             break
-        before += 1
     yield from planned
 
 

@@ -28,6 +28,8 @@ class RunningSummary:
         self._pipelines = {graph.name: _RunningPipeline(begun, graph, truths) for graph in begun.workload.graphs}
         self._uses: dict[str, list[int]] = {}
         """Of each resource: how many runs or sendings, and how long they lasted together."""
+        self._wakes: dict[str, int] = {}
+        """How often each was woken."""
         self._sums = EnergySums()
         self._failures = Failures()
         self._together: dict[str, int] = {}
@@ -84,6 +86,8 @@ class RunningSummary:
             use = uses.setdefault(send.resource or f"{send.source} -> {send.target}", [0, 0])
             use[0] += 1
             use[1] += send.sent_us - send.start_us
+        for wake in frame.wakes:
+            self._wakes[wake.resource] = self._wakes.get(wake.resource, 0) + 1
 
     def _count_together(self, frame: FrameResult) -> None:
         for run in frame.stages:
@@ -99,8 +103,7 @@ class RunningSummary:
         found = []
         for name in names:
             runs, busy_us = self._uses.get(name, (0, 0))
-            wake_ups = self._sums.count("wake-up", name)
-            found.append(ProcessorUse(name, runs, busy_us, wake_ups, by_resource.get(name, {})))
+            found.append(ProcessorUse(name, runs, busy_us, self._wakes.get(name, 0), by_resource.get(name, {})))
         return tuple(found)
 
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.window import WindowPlacement
 from leo_runtime.errors import LeoError
 from leo_runtime.frame.lower import MergedWorkload, merge
 from leo_runtime.replay.log_lines import FrameLine, GraphLine, RunLine, StageLine, TransferLine
@@ -31,9 +32,9 @@ CAUSE_PART = 10
 MOST_FRAMES_BACK = 5000
 """How many frames are looked at to find where a backlog begins."""
 
-StepKind = Literal["late start", "lane", "wake-up", "retry", "other", "run", "transfer"]
-"""What a step is. `late start`: the frame was submitted after its release. `other`: what the log does not tell, such as
-a wait for a gate that a plan asks for."""
+StepKind = Literal["late start", "lane", "wake-up", "gate", "planned", "retry", "other", "run", "transfer"]
+"""What a step is. `late start`: the frame was submitted after its release. `gate`: a transfer, or waking up, waits for
+a gate as its plan asks for. `planned`: something was put off by its plan. `other`: the log does not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,8 @@ class Step:
     source: str = ""
     """Of a transfer: from where."""
     target: str = ""
+    gate: str = ""
+    """Which gate was waited for."""
     backlog: Backlog | None = None
     """Of a wait for a lane."""
 
@@ -418,22 +421,22 @@ class _Walk:
             seen.add(key)
             yield self._ran(run)
             ready = self._ready(run)
-            yield from self._waited(run.stage, (run.resource, run.lane), run.start_us, ready.at_us)
+            yield from self._waited(run, (run.resource, run.lane), ready.at_us)
             if ready.is_retry and ready.run is not None:
                 failed = ready.run
                 yield Step("retry", failed.start_us, failed.end_us, failed.stage, failed.resource, failed.lane)
                 before = self._ready(failed)
-                yield from self._waited(failed.stage, (failed.resource, failed.lane), failed.start_us, before.at_us)
+                yield from self._waited(failed, (failed.resource, failed.lane), before.at_us)
                 ready = before
             if ready.send is not None and ready.run is not None:
                 send = ready.send
                 yield self._sent(send)
                 lane = None if send.resource is None or send.lane is None else (send.resource, send.lane)
-                yield from self._waited(send.stage, lane, send.start_us, ready.run.end_us, send.resource or "")
+                yield from self._waited(send, lane, ready.run.end_us)
             if ready.run is None and ready.at_us > self.frame.release_us:
                 until_us = begin_us(self.frame)
                 if ready.at_us > until_us:
-                    yield Step("other", until_us, ready.at_us, run.stage, run.resource, run.lane)
+                    yield Step("planned", until_us, ready.at_us, run.stage, run.resource, run.lane)
                 if until_us > self.frame.release_us:
                     yield Step("late start", self.frame.release_us, until_us, run.stage, "")
             run = ready.run
@@ -495,32 +498,57 @@ class _Walk:
             return 0
         return next((one.release_us for one in self.question.problem.stages if one.name == stage), 0)
 
-    def _waited(
-        self, stage: str, lane: tuple[str, int] | None, start_us: int, ready_us: int, resource: str = ""
-    ) -> Iterator[Step]:
+    def _waited(self, job: StageLine | TransferLine, lane: tuple[str, int] | None, ready_us: int) -> Iterator[Step]:
         """What stood between the moment at which all that a job needs was there and its start, the latest first."""
-        on = lane[0] if lane is not None else resource
-        number = lane[1] if lane is not None else None
-        woken_us, awake_us = self._woke(on, ready_us, start_us)
+        where = (job.resource or "", None) if lane is None else lane
+        gates = self._gates_of_transfer(job) if isinstance(job, TransferLine) else ()
+        woken_us, awake_us = self._woke(where[0], ready_us, job.start_us)
         awake_us = max(ready_us, awake_us)
-        backlog = None if lane is None else self.lanes.backlog(lane, start_us, awake_us, self.frame)
+        backlog = None if lane is None else self.lanes.backlog(lane, job.start_us, awake_us, self.frame)
         if backlog is not None and lane is not None:
-            last = self.lanes.before(lane, start_us, awake_us)
+            last = self.lanes.before(lane, job.start_us, awake_us)
             assert last is not None, "a backlog has a last job"
-            if start_us > last.end_us:
-                yield Step("other", last.end_us, start_us, stage, on, number)
             from_us = max(awake_us, backlog.since_us)
-            yield Step("lane", from_us, last.end_us, stage, on, number, backlog=backlog)
-            if from_us > awake_us:
-                yield Step("other", awake_us, from_us, stage, on, number)
-        elif start_us > awake_us:
-            yield Step("other", awake_us, start_us, stage, on, number)
+            yield from self._idle(job, where, last.end_us, job.start_us, gates)
+            yield Step("lane", from_us, last.end_us, job.stage, where[0], where[1], backlog=backlog)
+            yield from self._idle(job, where, awake_us, from_us, gates)
+        else:
+            yield from self._idle(job, where, awake_us, job.start_us, gates)
         if awake_us > ready_us:
-            if awake_us > woken_us > ready_us:
-                yield Step("wake-up", woken_us, awake_us, stage, on, number)
-                yield Step("other", ready_us, woken_us, stage, on, number)
-            else:
-                yield Step("wake-up", ready_us, awake_us, stage, on, number)
+            from_us = max(woken_us, ready_us)
+            yield Step("wake-up", from_us, awake_us, job.stage, where[0], where[1])
+            yield from self._idle(job, where, ready_us, from_us, (*gates, *self._gates_of_spans(where[0])))
+
+    def _idle(
+        self,
+        job: StageLine | TransferLine,
+        where: tuple[str, int | None],
+        from_us: int,
+        until_us: int,
+        gates: Sequence[str],
+    ) -> Iterator[Step]:
+        """A time in which nothing was in the way but the plan, or gates that it waits for, the latest part first."""
+        decided = [run for run in self.frame.stages if run.stage in gates and from_us < run.end_us <= until_us]
+        last = max(decided, key=lambda run: run.end_us, default=None)
+        at_us = from_us if last is None else last.end_us
+        if until_us > at_us:
+            kind: StepKind = "planned" if until_us <= job.planned_start_us else "other"
+            yield Step(kind, at_us, until_us, job.stage, where[0], where[1])
+        if last is not None:
+            yield Step("gate", from_us, at_us, job.stage, where[0], where[1], gate=last.stage)
+
+    def _gates_of_transfer(self, send: TransferLine) -> tuple[str, ...]:
+        """The gates that a transfer waits for by its plan."""
+        if self.question is None or not isinstance(self.question.placement, WindowPlacement):
+            return ()
+        planned = self.question.placement.transfers
+        return next((one.after for one in planned if (one.stage, one.target) == (send.stage, send.target)), ())
+
+    def _gates_of_spans(self, resource: str) -> tuple[str, ...]:
+        """The gates that waking a resource up waits for by its plan."""
+        if self.question is None or not isinstance(self.question.placement, WindowPlacement):
+            return ()
+        return tuple(gate for span in self.question.placement.spans if span.resource == resource for gate in span.after)
 
     def _woke(self, resource: str, ready_us: int, start_us: int) -> tuple[int, int]:
         """When a resource was woken for this frame, and when it was awake, where a job may have waited for that."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from shlex import quote
 from typing import Any
 
-from leo_runtime.documents.problem import CRITERIA
+from leo_runtime.documents.problem import CRITERIA, Criterion
 from leo_runtime.documents.window import CERTAIN
 from leo_runtime.errors import printable
 from leo_runtime.replay.frame_facts import FrameFacts, Notable, Overview
@@ -55,15 +55,15 @@ def _title(facts: FrameFacts) -> str:
     batch = f", {head.batch} frames at a time" if head.batch > 1 else ""
     late = "" if frame.admitted_us is None else f", submitted {duration(frame.admitted_us - frame.release_us)} later"
     what = {
-        "optimal": "the answer was proved the best",
-        "feasible": "the answer was not proved the best",
-        "infeasible": "it was proved that nothing keeps the rules",
-        "unplaced": "it was not placed",
+        "optimal": f"placed by {head.policy}, proved the best",
+        "feasible": f"placed by {head.policy}, not proved the best",
+        "infeasible": f"not placed by {head.policy}, which proved that nothing keeps the rules",
+        "unplaced": f"not placed by {head.policy}",
     }[frame.status]
-    skipped = "; it was skipped" if frame.skipped else ""
+    skipped = ", and skipped" if frame.skipped else ""
     return printable(
         f"frame {frame.frame} of {facts.run}, released at {_seconds(frame.release_us)}{late}, "
-        f"for {graphs or 'nobody'}; placed by {head.policy}{batch}: {what}{skipped}"
+        f"for {graphs or 'nobody'}; {what}{batch}{skipped}"
     )
 
 
@@ -181,8 +181,12 @@ def _briefly(one: Alternative) -> str:
 
 def _costs(one: Alternative) -> str:
     """What another mode does to the answer, criterion by criterion."""
+    return _differences(one.differences)
+
+
+def _differences(values: Iterable[tuple[Criterion, int]]) -> str:
     texts = []
-    for name, value in one.differences:
+    for name, value in values:
         sign = "+" if value > 0 else "-"
         if value and name == "tardiness":
             texts.append(f"lateness {sign}{duration(abs(value))}")
@@ -203,10 +207,15 @@ def _alternative(one: Alternative, explanation: Explanation) -> str:
     text = _costs(one) or "no difference"
     if one.proved:
         return f"{where}: {one.verdict}: {text}{binds}"
-    bounds = ", ".join(
-        f"{name} at least {bound}" for name, bound in zip(explanation.objective, one.bounds, strict=True)
-    )
-    return f"{where}: {one.verdict}: at most {text}; {bounds}, not proved further (more: --limit-nodes){binds}"
+    return f"{where}: {one.verdict}: at most {text}, {_least(one, explanation)} (more: --limit-nodes){binds}"
+
+
+def _least(one: Alternative, explanation: Explanation) -> str:
+    """What is proved of a mode whose search stopped at its limit: what it changes at the least."""
+    have = explanation.criteria
+    assert have is not None, "there is an answer to compare with"
+    least = [(name, bound - getattr(have, name)) for name, bound in zip(explanation.objective, one.bounds, strict=True)]
+    return f"at least {_differences(least) or 'no difference'}"
 
 
 def _is_placed_again(facts: FrameFacts, run: StageLine) -> bool:
@@ -233,8 +242,8 @@ def why_text(why: Why, release_us: int, run: str, look: Look = WIDE) -> str:
     if why.in_flight is not None:
         flying = why.in_flight
         lines.append(
-            f"  {flying.frames} frames before it had not ended, the oldest of them frame {flying.oldest}, released at "
-            f"{_seconds(flying.oldest_release_us)}"
+            f"  {_count(flying.frames, 'frame')} before it had not ended, the oldest of them frame {flying.oldest}, "
+            f"released at {_seconds(flying.oldest_release_us)}"
         )
         lines.append(f"  ask: leo-runtime explain {quote(run)} --frame {flying.oldest}")
     rows = [(_ms(step.from_us - release_us), _ms(step.lasted_us), _step(step)) for step in why.steps]
@@ -294,6 +303,10 @@ def _step(step: Step) -> str:
             return f"{step.stage} is sent from {step.source} to {step.target}{via}{over}"
         case "wake-up":
             return f"{step.stage} waits for {step.resource} to wake up"
+        case "planned":
+            return f"{step.stage} is put off by its plan"
+        case "gate":
+            return f"{step.stage} waits for gate {step.gate} to decide"
         case "late start":
             return "the frame is not submitted yet"
         case "retry":
@@ -302,7 +315,7 @@ def _step(step: Step) -> str:
             assert step.backlog is not None, "a wait for a lane has a backlog"
             return f"{step.stage} waits for {where}: {_backlog(step.backlog, step.lasted_us)}"
         case _:
-            return f"{step.stage} waits as planned, such as for a gate or for {step.resource or 'its time'}"
+            return f"{step.stage} waits, the log does not tell for what"
 
 
 def _backlog(backlog: Backlog, lasted_us: int) -> str:

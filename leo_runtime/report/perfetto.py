@@ -36,9 +36,7 @@ class TraceWriter:
 
     def __init__(self, path: Path) -> None:
         """Nothing is written before the replay begins. Raises `MissingExtraError` without the extra `report`."""
-        numbers = count(1)
-        # Frames and energy are settled at different times, and each sequence of packets is in the order of time.
-        self._frames, self._energy = Packets(1, numbers), Packets(2, numbers)
+        self._frames, self._energy = _sequences()
         self._file = Appending(path)
         self._run: RunTracks | None = None
         self.frames: int | None = None
@@ -46,7 +44,9 @@ class TraceWriter:
 
     def begin(self, begun: Replay, /) -> None:
         """Write the tracks, in place of what the file held. Raises `DocumentError` when it cannot be written."""
+        self._frames, self._energy = _sequences()
         self._run = RunTracks(begun, self._frames, self._energy)
+        self._file.close()
         self._file.start()
         self._file.write(self._frames.packed(0) + self._energy.packed(0))
         self.frames = 0
@@ -69,10 +69,10 @@ class TraceWriter:
         self._finish()
 
     def _finish(self) -> None:
-        if self._run is not None:
-            self._run.end()
+        run, self._run = self._run, None
+        if run is not None:
+            run.end()
             self._file.write(self._frames.packed() + self._energy.packed())
-            self._run = None
 
     def __enter__(self) -> Self:
         """The writer itself."""
@@ -84,6 +84,12 @@ class TraceWriter:
             self._finish()
         finally:
             self._file.close()
+
+
+def _sequences() -> tuple[Packets, Packets]:
+    """For frames and for energy: they are settled at different times, and a sequence is in the order of time."""
+    numbers = count(1)
+    return Packets(1, numbers), Packets(2, numbers)
 
 
 def write_answer(problem: Question, placement: Answer, path: Path) -> None:

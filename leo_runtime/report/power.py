@@ -66,6 +66,8 @@ class _Part:
     states: tuple[State, ...] = ()
     """By rank; the first is its state while it draws nothing. A link has none."""
     wake_us: int = 0
+    wakes_free: bool = True
+    """Whether waking up costs nothing."""
     mw: float = 0
     state: State | None = None
     active: list[tuple[int, float]] = field(default_factory=list)
@@ -83,12 +85,12 @@ class PowerSteps:
 
     def __init__(self, hardware: Hardware) -> None:
         """Nothing is drawn yet; the run begins at 0."""
-        self._parts = {
-            part.name: _Part(
-                _states("idle" if part.idle_timeout_us is None else "asleep", "idle"), part.wake_latency_us
-            )
-            for part in hardware.processors
-        } | {radio.name: _Part(_states("asleep", "tail"), radio.wake_latency_us) for radio in hardware.radios}
+        self._parts: dict[str, _Part] = {}
+        for one in hardware.processors:
+            states = _states("idle" if one.idle_timeout_us is None else "asleep", "idle")
+            self._parts[one.name] = _Part(states, one.wake_latency_us, not one.wake_energy_nj)
+        for radio in hardware.radios:
+            self._parts[radio.name] = _Part(_states("asleep", "tail"), radio.wake_latency_us, not radio.wake_energy_nj)
         self._holds: dict[tuple[str, int], list[int]] = {}
         """By resource and frame, when what it was used for had ended, and it was kept for a later release."""
         self._number = self._now_us = 0
@@ -103,8 +105,14 @@ class PowerSteps:
         self.end_us = 0
         """When the last of what has been added ends."""
 
-    def hold(self, frame: FrameResult) -> None:
-        """Remember what a frame held for later releases, before its entries are added."""
+    def take(self, frame: FrameResult) -> None:
+        """Take what no entry tells, before the frame's entries are added: holds, and waking that costs nothing."""
+        for wake in frame.wakes:
+            part = self._parts[wake.resource]
+            if part.wakes_free and part.wake_us:
+                self._change(wake.at_us, 1, wake.resource, _RANKS["wake-up"])
+                self._change(wake.at_us + part.wake_us, -1, wake.resource, _RANKS["wake-up"])
+                self.end_us = max(self.end_us, wake.at_us + part.wake_us)
         for span in frame.spans or ():
             if span.held_until_us is not None and span.held_until_us > span.until_us:
                 self._holds.setdefault((span.resource, frame.frame), []).append(span.until_us)

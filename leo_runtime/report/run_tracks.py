@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 
 from leo_runtime.frame.entries import Entry
@@ -40,7 +41,9 @@ class RunTracks:
                 self._lanes[name, lane] = frames.thread(process, f"{name} lane {lane}")
         self._transfers = frames.process("transfers")
         self._links: dict[str, Row] = {}
-        self._changes = _link_changes(begun)
+        # The viewer shows as much time as there are marks: a deadline in a year would leave nothing of the run to see.
+        self._shown_us = 2 * (begun.span.end_us - begun.span.start_us)
+        self._changes = deque(_link_changes(begun))
         self._used = frames.process("energy")
         self._causes: dict[str, int] = {}
         self._settled_us = 0
@@ -54,9 +57,9 @@ class RunTracks:
 
     def frame(self, ended: FrameResult, settled_us: int) -> None:
         """A frame has ended; nothing that comes later begins before `settled_us`."""
-        self._power.hold(ended)
+        self._power.take(ended)
         while self._changes and self._changes[0][0] < settled_us:
-            self._link_changed(*self._changes.pop(0))
+            self._link_changed(*self._changes.popleft())
         flows = Flows(ended, self._readers, self._flows)
         self._flows = flows.last
         decided = {} if self._batched else self._gates.of(ended)
@@ -84,9 +87,8 @@ class RunTracks:
 
     def end(self) -> None:
         """All is known. What a resource does ends with the last entry."""
-        for change in self._changes:
-            self._link_changed(*change)
-        self._changes = []
+        while self._changes:
+            self._link_changed(*self._changes.popleft())
         end_us = max(self._power.end_us, self._settled_us)
         for step in self._power.settled():
             if not (isinstance(step, Entered) and step.at_us >= end_us):
@@ -146,7 +148,8 @@ class RunTracks:
             texts = (*texts, ("reason", reason))
         form = packets.form(track, "", category, numbers, texts, keep=not reason)
         packets.slice(form, result.release_us, result.end_us, frame, told, name=name)
-        packets.instant(packets.form(track, "deadline", "deadline"), result.deadline_us, frame)
+        if result.deadline_us <= self._shown_us:
+            packets.instant(packets.form(track, "deadline", "deadline"), result.deadline_us, frame)
         if result.label is not None:
             packets.instant(packets.form(track, result.label, "answer"), result.end_us, frame)
 

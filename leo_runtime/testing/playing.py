@@ -52,10 +52,10 @@ class Played:
         return sum(ends.get(d.stage, 0) > d.deadline_us for d in problem.deadlines)
 
 
-def window_dispatcher(problem: WindowProblem) -> Dispatcher:
+def window_dispatcher(problem: WindowProblem, kind: type[Dispatcher] = Dispatcher) -> Dispatcher:
     """A dispatcher of the window's machine at its start: lanes as busy, and resources as awake, as it says."""
     used_us = {r.name: r.awake_until_us - r.linger_us for r in problem.resources if r.awake and r.linger_us is not None}
-    return Dispatcher(
+    return kind(
         {resource.name: resource.lanes for resource in problem.resources},
         ready_us={r.name: r.ready_us for r in problem.resources if r.ready_us},
         used_us=used_us,
