@@ -299,6 +299,21 @@ def test_who_waits_when_it_is_closed_has_the_last_frames_first() -> None:
             runtime.results(None)
 
 
+def test_who_waits_while_it_is_closed_has_the_last_frames_first() -> None:
+    """It was told of the end when that began, and the last frames came after."""
+    for _ in range(10):
+        with hanging() as (runtime, fast):
+            found: list[FrameResult] = []
+
+            def wait(runtime: Runtime = runtime, found: list[FrameResult] = found) -> None:
+                with pytest.raises(ClosedError):
+                    while True:
+                        found += runtime.results(None)
+
+            at_once(wait, runtime.close, fast.let_go.set)
+            assert frames_of(found) == [0]
+
+
 class Wrong(Dispatcher):
     """Makes a mistake when a gate ends."""
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from leo_runtime.clock import WallClock
-from leo_runtime.errors import failure_text
+from leo_runtime.errors import ClosedError, failure_text
 from leo_runtime.frame.records import FrameResult
 
 
@@ -153,6 +153,7 @@ class Delivery:
         """Each as long as it is there."""
         self._thread: threading.Thread | None = None
         self._ended = False
+        self._error: BaseException | None = None
 
     @property
     def subscriptions(self) -> tuple[Subscription, ...]:
@@ -181,10 +182,31 @@ class Delivery:
         self._kept.clear()
         return tuple(found)
 
+    def next(self, timeout_s: float | None, let_happen: Callable[[float | None], bool]) -> tuple[FrameResult, ...]:
+        """What nobody has asked for yet; where there is nothing, what comes next, waiting at most so long for it.
+
+        `let_happen` is asked before waiting, for at most so long; where it says True, it is looked again at once. Where
+        no more come, and who asks would wait, raises what went wrong in the runtime itself, or `ClosedError`.
+        """
+        patience = WallClock()
+        left_s = timeout_s
+        while True:
+            rung = self.bell.rung
+            with self._lock:
+                self._collect()
+                found = self.take()
+                if self._ended and not found and timeout_s != 0:
+                    raise ClosedError("the runtime is closed") if self._error is None else self._error
+            if found or left_s == 0:
+                return found
+            if not let_happen(left_s):
+                self.bell.wait(rung, left_s)
+            left_s = None if timeout_s is None else max(0.0, timeout_s - patience.now_us() / 1e6)
+
     def end(self, error: BaseException | None = None) -> None:
         """No more come; of the runtime itself, what went wrong. Behind the lock. Only the first time counts."""
         if not self._ended:
-            self._ended = True
+            self._ended, self._error = True, error
             for known in self._subscribers:
                 if one := known():
                     one.end(error)

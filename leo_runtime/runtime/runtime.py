@@ -32,7 +32,6 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack
 
@@ -77,16 +76,15 @@ from leo_runtime.runtime.arguments import (
 )
 from leo_runtime.runtime.delivery import Delivery, Subscription
 from leo_runtime.runtime.drift import ONE, Drift, Estimate
-from leo_runtime.runtime.gates_file import GatesFile
 from leo_runtime.runtime.horizon import Horizon
 from leo_runtime.runtime.kernels import Kernels, Told, frozen_copy, frozen_view
 from leo_runtime.runtime.options import OptionChanges, RuntimeOptions, chosen_options
 from leo_runtime.runtime.placing import Placed, Placer, Skipped
-from leo_runtime.runtime.planner import FrameSolver, LinksNow, Planner, frame_solver, no_placement
+from leo_runtime.runtime.planner import LinksNow, Planner, no_placement
+from leo_runtime.runtime.planners import chosen_solver, planners
 from leo_runtime.runtime.results import Lasted, Results, Submitted, energy_nj, unplaced_result
 from leo_runtime.runtime.turns import Turns
-from leo_runtime.runtime.window_solver import window_solver
-from leo_runtime.runtime.windows import Planning, WindowPlanner
+from leo_runtime.runtime.windows import Planning
 from leo_runtime.values import seconds, several_names, whole
 
 if TYPE_CHECKING:
@@ -213,7 +211,7 @@ class Runtime:
         noise = plain_noise(noise)
         device_times = named_processors(hardware, device_times, "device_times")
         chosen = chosen_options(options, changes)
-        solver = _solver(chosen)
+        solver = chosen_solver(chosen)
         require_backends(hardware, chosen.backends)
         merged = merge(workload)
         with ExitStack() as undo:
@@ -259,7 +257,7 @@ class Runtime:
                 hardware,
                 profile,
                 prices,
-                *_planners(merged, hardware, prices.of(1), solver, chosen, False),
+                *planners(merged, hardware, prices.of(1), solver, chosen, False),
                 start,
                 options=chosen,
                 kernels=kernels,
@@ -297,7 +295,7 @@ class Runtime:
         require_flags(modelled_delays=modelled_delays)
         require_clock(clock)
         chosen = chosen_options(options, changes)
-        solver = _solver(chosen)
+        solver = chosen_solver(chosen)
         require_backends(hardware, chosen.backends)
         merged = merge(workload)
         require_computed(merged)
@@ -332,7 +330,7 @@ class Runtime:
                 hardware,
                 profile,
                 prices,
-                *_planners(merged, hardware, prices.of(1), solver, chosen, True),
+                *planners(merged, hardware, prices.of(1), solver, chosen, True),
                 start,
                 options=chosen,
                 kernels=kernels,
@@ -504,30 +502,11 @@ class Runtime:
         """The frames that ended since this was last asked, by number. From any thread; each goes to one who asks.
 
         Where there is none, waits for the next, at most so many seconds of real time; None: as long as that takes. In
-        virtual time, where nothing comes by itself, waiting is `drain`. Who waits, and for what cannot come any more,
-        is told as by `submit`: raises `ClosedError` where the runtime is closed and its last results have been had,
-        what went wrong in the runtime itself, and `InputError` within a kernel.
+        virtual time, where nothing comes by itself, waiting is `drain`. Where nothing can come any more, who would wait
+        is told: raises `ClosedError` where the runtime is closed and its last results have been had, what went wrong in
+        the runtime itself, and `InputError` within a kernel.
         """
-        timeout_s = None if timeout_s is None else seconds(timeout_s, "timeout_s")
-        patience = WallClock()
-        left_s = timeout_s
-        while True:
-            rung = self._delivery.bell.rung
-            with self._lock:
-                self._collect()
-                found = self._delivery.take()
-                if timeout_s != 0 and not found:
-                    self._require_open()
-                driver, flies = self._driver, bool(self._in_flight)
-            if found or left_s == 0:
-                return found
-            if isinstance(driver, Simulator) and flies:
-                driver.drain(left_s)
-            else:
-                if driver is not None:
-                    driver.drain(0.0)  # Who is within a kernel would wait for itself.
-                self._delivery.bell.wait(rung, left_s)
-            left_s = None if timeout_s is None else max(0.0, timeout_s - patience.now_us() / 1e6)
+        return self._delivery.next(None if timeout_s is None else seconds(timeout_s, "timeout_s"), self._let_happen)
 
     def subscribe(self, call: Callable[[FrameResult], object], *, max_results: int | None = None) -> Subscription:
         """Have a function called with the result of every frame that ends from now on. From any thread.
@@ -776,6 +755,17 @@ class Runtime:
         driver.post(FrameAdmitted(now_us, frame, release_us, plan, placed.asleep, give_up_us, placed.again))
         return frame
 
+    def _let_happen(self, timeout_s: float | None) -> bool:
+        """In virtual time let happen what is in flight; False where there is nothing, or it happens by itself."""
+        with self._lock:
+            driver, flies = self._driver, bool(self._in_flight)
+        if isinstance(driver, Simulator) and flies:
+            driver.drain(timeout_s)
+            return True
+        if driver is not None:
+            driver.drain(0.0)  # Who is within a kernel would wait for itself.
+        return False
+
     def _drained(self, driver: Driver, timeout_s: float | None) -> bool:
         """Wait for every frame, also those that wait for their release; False where that takes longer."""
         patience = WallClock()
@@ -919,39 +909,6 @@ class Runtime:
         del self._in_flight[frame]
         if self._kernels is not None:
             self._kernels.end(frame)
-
-
-def _solver(options: RuntimeOptions) -> FrameSolver:
-    return frame_solver(options.solver, options.limit_ms, options.limit_nodes, options.switching_nj, options.seed)
-
-
-def _planners(
-    merged: MergedWorkload,
-    hardware: Hardware,
-    modes: Modes,
-    solver: FrameSolver,
-    options: RuntimeOptions,
-    hurries: bool,
-) -> tuple[Planner, Horizon | None]:
-    """Who plans frames, and who plans windows, if there are any."""
-    planner = Planner(merged, hardware, modes, solver)
-    stages = options.stages_of_windows()
-    if not stages:
-        return planner, None
-    windows = WindowPlanner(
-        planner,
-        window_solver(
-            options.solver,
-            limit_ms=options.limit_ms,
-            limit_nodes=options.limit_nodes,
-            seed=options.seed,
-            hurries=hurries,
-        ),
-        hurries=hurries,
-        switching_nj=options.switching_nj,
-    )
-    gates_file = None if options.gates_file is None else GatesFile(Path(options.gates_file), merged.workload.name)
-    return planner, Horizon(merged, windows, stages, gates_file)
 
 
 def _asked_once(supports: Supports) -> Supports:
