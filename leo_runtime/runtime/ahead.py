@@ -110,11 +110,12 @@ class Ahead:
 
     def put(self, frame: int, submission: Submission, clock: Clock) -> None:
         """Have it started at its release by that clock. Behind the lock, after `wait_for_room`."""
+        if self._thread is None:
+            thread = threading.Thread(target=self._go, name="leo releases", daemon=True)
+            thread.start()
+            self._thread = thread
         self._waiting[frame] = submission
         self._clock = clock
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._go, name="leo releases", daemon=True)
-            self._thread.start()
         self._changed.notify_all()
 
     def begin(self, frame: int) -> int:

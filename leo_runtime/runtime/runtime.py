@@ -453,6 +453,7 @@ class Runtime:
         """
         asked = self._asked((release_us,), (windows,), graphs, links, None, copy)
         with self._lock:
+            self._require_open()
             if self._async_submits is None:
                 from leo_runtime.runtime.event_loops import AsyncSubmits
 
