@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -101,6 +102,17 @@ def require_flags(**flags: object) -> None:
     for name, flag in flags.items():
         if not isinstance(flag, bool):
             raise InputError(f"`{name}` is True or False, got {flag!r}")
+
+
+def require_function(call: object) -> None:
+    """One that is called with a result, and does not have to be awaited."""
+    if not callable(call):
+        raise InputError(f"results are given to a function, got {type(call).__name__}")
+    if iscoroutinefunction(call) or iscoroutinefunction(getattr(call, "__call__", None)):  # noqa: B004  # Its own.
+        raise InputError(
+            "results are given to a function, got a coroutine function, which nobody would await",
+            hint="`async for result in runtime.answers()` has them in an event loop",
+        )
 
 
 def named_processors(hardware: Hardware, names: object, argument: str) -> tuple[str, ...]:
