@@ -235,7 +235,7 @@ def test_a_submit_that_waits_for_its_release_hears_of_the_end() -> None:
 
     def submit() -> None:
         try:
-            runtime.submit(10**10, {"sound": LOUD}, graphs=("loud",))
+            runtime.submit(10**10, {"sound": LOUD}, graphs=("loud",), wait=True)
         except LeoError as error:
             errors.append(error)
 
@@ -323,7 +323,7 @@ def test_a_lane_that_hangs_is_not_planned_on_beside_one_that_is_idle(solver: Any
     with hanging(clock=clock, solver=solver) as (runtime, _):
         assert used(runtime, 0) == {"fast"}
         for frame in range(1, 5):
-            runtime.submit(790_000 + frame, {"sound": LOUD}, graphs=("loud",))
+            runtime.submit(790_000 + frame, {"sound": LOUD}, graphs=("loud",), wait=True)
             assert used(runtime, frame) == {"cpu"}
 
 
@@ -331,7 +331,7 @@ def test_a_lane_that_hangs_is_planned_on_where_there_is_nothing_else() -> None:
     clock = VirtualClock()
     with hanging(clock=clock, solver="heft") as (runtime, _):
         runtime.lose("cpu")
-        runtime.submit(790_000, {"sound": QUIET}, graphs=("loud",))
+        runtime.submit(790_000, {"sound": QUIET}, graphs=("loud",), wait=True)
         runtime.close(timeout_s=0)
         assert runtime.results()[1].reason == "a stage has no processor left that could run it"
     fast = Hanging()
@@ -346,7 +346,7 @@ def test_a_lane_that_hangs_is_planned_on_where_there_is_nothing_else() -> None:
         runtime.lose("cpu")
         runtime.submit(0, {"sound": LOUD})
         fast.hung.wait()
-        runtime.submit(790_000, {"sound": QUIET}, graphs=("loud",))
+        runtime.submit(790_000, {"sound": QUIET}, graphs=("loud",), wait=True)
         assert used(runtime, 1) == {"fast"}
     finally:
         fast.let_go.set()
@@ -357,7 +357,7 @@ def test_a_late_lane_is_asked_for_as_busy_as_it_is_late() -> None:
     clock = VirtualClock()
     asked: list[Problem] = []
     with hanging(clock=clock, solver=problems_of(asked)) as (runtime, _):
-        runtime.submit(50_000, {"sound": QUIET}, graphs=("loud",))
+        runtime.submit(50_000, {"sound": QUIET}, graphs=("loud",), wait=True)
         (begun_us,) = [
             at_us for at_us, what in runtime.history(0) if isinstance(what, RunStage) and what.resource == "fast"
         ]
@@ -606,7 +606,7 @@ def test_a_frame_that_still_waits_does_not_move_the_last_release() -> None:
     with live(fast=FakeBackend(), clock=Held()) as runtime:
         runtime.submit(0, {"sound": QUIET}, graphs=["loud"])
         waiting = threading.Thread(
-            target=lambda: numbers.append(runtime.submit(2000, {"sound": QUIET}, graphs=["loud"]))
+            target=lambda: numbers.append(runtime.submit(2000, {"sound": QUIET}, graphs=["loud"], wait=True))
         )
         waiting.start()
         entered.wait()

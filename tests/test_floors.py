@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "terminal", "clock"),
-    ("schema", "values", "frozen", "progress", "appending", "version"),
+    ("schema", "values", "frozen", "progress", "appending", "version", "event_windows"),
     ("operators",),
     ("documents.problem", "documents.hardware"),
     ("documents",),

@@ -93,6 +93,28 @@ def test_it_is_steady_since_the_same_graphs_are_foreseen() -> None:
         assert seen.steady_since_us == since_us
 
 
+def test_graphs_that_leave_the_grid_together_are_foreseen_as_before() -> None:
+    seen = foresight(A, B, C, most_stages=7)
+    releases = [(0, ("a", "c")), (50, ("b",)), (100, ("a",)), (150, ("b",))]
+    before = [after(seen, 1000 + at_us, due) for at_us, due in releases]
+    seen.shift({"a": 7, "b": 7, "c": 7})
+    assert [after(seen, 1207 + at_us, due) for at_us, due in releases] == before
+    steady_us = seen.steady_since_us
+    seen.shift({"a": 7, "b": 7, "c": 7})
+    assert after(seen, 1407, ("a", "c")) == before[0]
+    assert seen.steady_since_us == steady_us
+
+
+def test_a_graph_whose_device_drifts_alone_is_foreseen_where_it_comes() -> None:
+    seen = foresight(A, B, most_stages=3)
+    after(seen, 1000, ("a",))
+    seen.shift({"a": 0, "b": -20})
+    assert after(seen, 1030, ("b",)) == [(70, ("a",))]
+    assert after(seen, 1100, ("a",))[0] == (30, ("b",))
+    seen.shift({"a": 0, "b": 0})
+    assert after(seen, 1150, ("b",))[0] == (50, ("a",))
+
+
 def test_what_comes_when_it_likes_is_not_foreseen() -> None:
     seen = foresight(A, most_stages=2)
     assert after(seen, 7, ("a",)) == []

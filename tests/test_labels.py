@@ -9,8 +9,8 @@ import pytest
 import exports
 from leo_runtime.cli import main
 from leo_runtime.errors import DocumentError, RecordingError
+from leo_runtime.event_windows import newest
 from leo_runtime.recordings.align import on_one_clock
-from leo_runtime.recordings.events import newest
 from leo_runtime.recordings.reader import StreamData
 from leo_runtime.recordings.recording import Label, Recording
 from leo_runtime.recordings.samples import StoredSamples

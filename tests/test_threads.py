@@ -175,7 +175,7 @@ def test_nobody_waits_for_who_waits_for_a_release_or_a_solver() -> None:
 
     def submit(release_us: int) -> threading.Thread:
         def work() -> None:
-            frames.append(runtime.submit(release_us, {"sound": LOUD}, graphs=("loud",)))
+            frames.append(runtime.submit(release_us, {"sound": LOUD}, graphs=("loud",), wait=True))
 
         thread = threading.Thread(target=work)
         thread.start()

@@ -1,41 +1,51 @@
-"""A daemon in miniature: frames in real time on the machine at hand. `python docs/examples/daemon.py`, two seconds.
+"""A daemon in miniature: two sources, each in a thread, feed three pipelines in real time on the machine at hand.
 
-The recording stands for a microphone: give the newest samples instead. Audio is int16, or floats from -1 to 1; what
-other sensors give is taken as it is. `submit` waits for the frame's release, so the loop keeps time.
+`python docs/examples/daemon.py`, four seconds: a line of JSON for each answer, at the end one for each source. The
+recording stands for a microphone and a watch: feed what your devices give, as it comes.
 """
 
-from leo_runtime import FrameResult, GraphBuilder, Hardware, Profile, Runtime, Stream, Workload, shipped
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from threading import Thread
 
-graph = GraphBuilder("ears", period_us=250_000, deadline_us=1_000_000)
-sound = graph.stage("sound", "window", stream="mic", samples=16_000)
-loud = graph.stage("loud", "energy_gate", sound, threshold_dbfs=-50.0)
-graph.stage("mel", "log_mel", sound, gate=loud)
-streams = (Stream(name="mic", kind="audio", rate_hz=16_000),)
-WORKLOAD = Workload(format="leo-workload/1", name="listening", streams=streams, graphs=(graph.build(),))
-CPU = {"name": "cpu", "backend": "cpu", "active_mw": 1_000}
-HARDWARE = Hardware.from_dict({"format": "leo-hardware/1", "name": "here", "processors": [CPU]})
-# Made up; `leo-runtime calibrate` measures.
-COST = {"processor": "cpu", "fixed_us": 500, "ps_per_mac": 500, "source": "modelled: made up"}
-PROFILE = Profile.from_dict({"format": "leo-profile/1", "name": "here", "hardware": "here", "costs": [COST]})
+from leo_runtime import FrameResult, Runtime, Workload, shipped
+
+WORKLOAD = Workload.from_file(Path(__file__).with_name("listening.toml"))
+# Of your own machine they are what `leo-runtime calibrate` writes.
+MACHINE = shipped.hardware("arm-board"), shipped.profile("arm-board")
 
 
-def listen(frames: int = 8, start_us: int = 5_000_000) -> None:
-    """Submit so many frames, a period apart, and print each as it ends."""
-    microphone = shipped.recording("demo")
-    with Runtime.live(WORKLOAD, HARDWARE, PROFILE) as runtime:
-        for now_us in range(start_us, start_us + frames * 250_000, 250_000):
-            wanted = runtime.sources(runtime.triggered(now_us))
-            windows = {one.stage: microphone.window(one.stream, now_us, one.samples) for one in wanted}
-            runtime.submit(now_us, windows)
-            report(runtime.results())  # what has ended so far
-        report(runtime.drain())  # what has not
+def listen(lasts_s: float = 4.0, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Feed so much of both sources, and print every answer when it is there."""
+    with Runtime.live(WORKLOAD, *MACHINE) as runtime:
+        sources = [Thread(target=play, args=(runtime, one.name, lasts_s, sleep)) for one in WORKLOAD.streams]
+        for source in sources:
+            source.start()
+        while any(source.is_alive() for source in sources):
+            sleep(0.05)
+            report(runtime.results())
+        report(runtime.drain())
+        for stream in runtime.streams():
+            print(json.dumps(asdict(stream)))
+
+
+def play(runtime: Runtime, stream: str, lasts_s: float, sleep: Callable[[float], None]) -> None:
+    """A device that gives a tenth of a second at a time, and is as slow as that takes longer."""
+    recording = shipped.recording("demo")
+    rate_hz, samples = int(recording.stream(stream).rate_hz), recording.samples[stream]
+    for first in range(5 * rate_hz, int((5 + lasts_s) * rate_hz), rate_hz // 10):
+        sleep(0.1)
+        runtime.feed(stream, samples[first : first + rate_hz // 10])
 
 
 def report(results: tuple[FrameResult, ...]) -> None:
-    """Print what became of each frame."""
-    for result in results:
-        (ears,) = result.graphs
-        print(result.release_us, ears.outcome, "late" if ears.missed else "in time", *ears.outputs)
+    """Print what each graph found."""
+    for one in (graph for result in results for graph in result.graphs):
+        found = {"at_us": one.release_us, "graph": one.graph, "outcome": one.outcome, "late": one.missed}
+        print(json.dumps({**found, "gap_us": one.gap_us, "outputs": [*one.outputs]}))
 
 
 if __name__ == "__main__":

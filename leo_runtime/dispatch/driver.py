@@ -37,6 +37,9 @@ class Driver(Protocol):
     """A dispatcher in some time. Every method may be called from any thread."""
 
     dispatcher: Dispatcher
+    on_ended: Callable[[], None]
+    """Called when `finished` or `failure` has something new, by whichever thread and with the driver locked: it calls
+    nothing that waits."""
 
     @property
     def clock(self) -> Clock:

@@ -80,6 +80,7 @@ class Executor:
         """
         self.dispatcher = dispatcher
         self.clock: Clock = WallClock() if clock is None else clock
+        self.on_ended: Callable[[], None] = lambda: None
         self._compute = compute
         self._publish = publish
         self._hand_over = hand_over
@@ -146,6 +147,7 @@ class Executor:
             self._closed = True
             self._closing.set()
             self._idle.notify_all()
+            self.on_ended()
 
     def locked(self) -> AbstractContextManager[object]:
         """While it is held, nothing happens: for a consistent look at the dispatcher. From any thread."""
@@ -153,7 +155,7 @@ class Executor:
 
     def reach(self, at_us: int) -> None:
         """Wait until that time, or until somebody closes. From any thread. Raises `InputError` in a forked process."""
-        self._require_threads()
+        self.require_threads()
         self.clock.wait_until_us(at_us, self._closing)
 
     def drain(self, timeout_s: float | None = None) -> bool:
@@ -162,7 +164,7 @@ class Executor:
         Raises what went wrong in the runtime itself, in whichever thread; `InputError` on a lane's thread, and in a
         forked process.
         """
-        self._require_threads()
+        self.require_threads()
         if threading.current_thread() in self._threads:
             raise drained_in_kernel()
         with self._idle:
@@ -209,7 +211,8 @@ class Executor:
         """Whether this process was forked from the one that has the threads; locks may be held here for ever."""
         return os.getpid() != self._process
 
-    def _require_threads(self) -> None:
+    def require_threads(self) -> None:
+        """Raise `InputError` in a forked process. From any thread."""
         if self._is_forked():
             raise InputError(
                 f"the runtime's threads are in process {self._process}, of which this one was forked",
@@ -239,6 +242,7 @@ class Executor:
                     pass  # A running kernel cannot be stopped; its end is told all the same.
                 case FrameDone():
                     self._finished.append(order)
+                    self.on_ended()
         return events
 
     def _send(self, order: SendOutput, now_us: int) -> list[Event]:

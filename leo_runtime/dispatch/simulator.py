@@ -88,6 +88,7 @@ class Simulator:
         """
         self.dispatcher = dispatcher
         self.clock = VirtualClock()
+        self.on_ended: Callable[[], None] = lambda: None
         self._compute = compute
         self._publish = publish
         self._noise = noise
@@ -197,6 +198,7 @@ class Simulator:
             self._failure = failure
             self._closed = True
             self._heap.clear()
+            self.on_ended()
             raise
 
     def _later(self, event: Event, priority: int | None = None) -> None:
@@ -228,6 +230,7 @@ class Simulator:
                     pass  # Its end is in the heap, and told all the same.
                 case FrameDone():
                     self._finished.append(order)
+                    self.on_ended()
 
     def _run(self, order: RunStage, now_us: int) -> None:
         """Compute a stage as it starts. Its end comes later."""

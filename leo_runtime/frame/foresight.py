@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from math import gcd, lcm
 
@@ -46,6 +46,7 @@ class Foresight:
         self._merged = merged
         self._most_stages = most_stages
         self._graphs = {graph.name: graph for graph in merged.workload.graphs}
+        self._shifts_us: dict[str, int] = {}
         self._latest_offset_us = max(graph.offset_us for graph in merged.workload.graphs)
         self._repeats_us = lcm(*(repeats_us(graph) for graph in merged.workload.graphs))
         self._foreseen_until_us: dict[str, int] = {}
@@ -54,6 +55,21 @@ class Foresight:
         self._outlooks: dict[tuple[int, tuple[str, ...], tuple[str, ...]], Outlook] = {}
         self._known: tuple[str, ...] | None = None
         self._steady_since_us = 0
+
+    def shift(self, shifts_us: Mapping[str, int]) -> None:
+        """From now on graphs are released so far from their periods' grids, by name; for devices with own clocks."""
+        graphs = {graph.name: graph for graph in self._merged.workload.graphs}
+        changed = {name: us for name, us in shifts_us.items() if us != self._shifts_us.get(name, 0)}
+        for name, shift_us in changed.items():
+            if name in self._foreseen_until_us and self._foreseen_until_us[name] != NOT_FORESEEN_US:
+                self._foreseen_until_us[name] += shift_us - self._shifts_us.get(name, 0)
+            graph = graphs[name]
+            offset_us = graph.offset_us if shift_us == 0 else (graph.offset_us + shift_us) % repeats_us(graph)
+            self._graphs[name] = graph.model_copy(update={"offset_us": offset_us})
+            self._shifts_us[name] = shift_us
+        if changed:
+            self._latest_offset_us = max(graph.offset_us for graph in self._graphs.values())
+            self._outlooks.clear()
 
     def note(self, release_us: int, graphs: Collection[str], *, frames: int = 1) -> None:
         """Take note of a release. Batches, of more than one of the frames, say nothing of when the next one comes."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -103,7 +103,7 @@ class GraphResult:
     """Of the frame in its batch, from 0."""
     gap_us: int = 0
     """For how long of a window that it read nothing was recorded, and zeros stood there: of the worst of its windows. A
-    replay knows, by its recording; who submits frames to a runtime knows himself."""
+    replay knows, by its recording, and a runtime that is fed; who submits frames to a runtime knows himself."""
 
     @property
     def missed(self) -> bool:
@@ -153,6 +153,12 @@ class FrameResult:
     """What was asked for it, and answered: the frame, the batch, or the window of which `placement` is a part. Frames
     of one plan have the same object. None: it was not placed. What waited of it may have been placed again since, with
     a later frame's window."""
+
+    def with_gaps(self, gaps_us: Mapping[str, int]) -> FrameResult:
+        """The same, with how much of each graph's windows was not recorded."""
+        if not gaps_us:
+            return self
+        return replace(self, graphs=tuple([replace(one, gap_us=gaps_us.get(one.graph, 0)) for one in self.graphs]))
 
     @property
     def reason(self) -> str:

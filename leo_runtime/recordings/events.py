@@ -1,4 +1,4 @@
-"""Windows of events: what came when it came, and how long ago that is."""
+"""The times of events, which come when they come."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from leo_runtime.recordings.grid import UnevenError
 
 _MOST_US = 1e15
 """Thirty years: no time of a recording is beyond that."""
-NEVER_S = -1.0
-"""The age of an event that there was not yet."""
 
 
 def in_order(times_us: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
@@ -24,21 +22,3 @@ def in_order(times_us: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.n
     order = np.argsort(times_us, kind="stable")
     back = int(np.count_nonzero(np.diff(times_us) < 0))
     return np.rint(times_us[order]).astype(np.int64), values[order], back
-
-
-def newest(values: np.ndarray, times_us: np.ndarray, end_us: int, count: int) -> np.ndarray:
-    """The last `count` events before a time, (count, channels + 1) float32, the newest last.
-
-    Behind the channels of each is its age in seconds at that time. Where fewer came, rows of zeros of the age -1 stand
-    before them. `values` are (events,) or (events, channels), `times_us` rise.
-    """
-    before = int(np.searchsorted(times_us, end_us))
-    first = max(0, before - count)
-    channels = 1 if values.ndim == 1 else values.shape[1]
-    its = np.asarray(values[first:before], np.float32).reshape(before - first, channels)
-    found = np.zeros((count, channels + 1), np.float32)
-    found[:, -1] = NEVER_S
-    if before > first:
-        found[count - (before - first) :, :-1] = its
-        found[count - (before - first) :, -1] = (end_us - times_us[first:before]) / 1e6
-    return found

@@ -17,12 +17,12 @@ from pydantic import Field, model_validator
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.workload import Stream, Workload
 from leo_runtime.errors import DocumentError, RecordingError, did_you_mean
+from leo_runtime.event_windows import newest
 from leo_runtime.recordings.align import on_one_clock
 from leo_runtime.recordings.av_sound import read_av_sound
 from leo_runtime.recordings.cameras import read_folder, read_video
 from leo_runtime.recordings.clocks import TimeUnit
 from leo_runtime.recordings.csv_text import read_csv
-from leo_runtime.recordings.events import newest
 from leo_runtime.recordings.from_messages import read_messages
 from leo_runtime.recordings.labels import read_labels
 from leo_runtime.recordings.links import LinkFile, changed_links, read_links
@@ -255,7 +255,7 @@ class Recording:
     def window(self, stream: str, end_us: int, samples: int) -> np.ndarray:
         """The last `samples` samples before `end_us`; zeros stand for what lies before the recording.
 
-        Of events, the last so many of them with their ages: (samples, channels + 1), see `events.newest`. Raises
+        Of events, the last so many of them with their ages: (samples, channels + 1), see `event_windows.newest`. Raises
         `RecordingError` when there is no such stream, and for what is no whole number, or less than no sample.
         """
         _require_window(end_us, samples)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -101,6 +102,17 @@ def require_flags(**flags: object) -> None:
     for name, flag in flags.items():
         if not isinstance(flag, bool):
             raise InputError(f"`{name}` is True or False, got {flag!r}")
+
+
+def require_function(call: object) -> None:
+    """One that is called with a result, and does not have to be awaited."""
+    if not callable(call):
+        raise InputError(f"results are given to a function, got {type(call).__name__}")
+    if iscoroutinefunction(call) or iscoroutinefunction(getattr(call, "__call__", None)):  # noqa: B004  # Its own.
+        raise InputError(
+            "results are given to a function, got a coroutine function, which nobody would await",
+            hint="`async for result in runtime.answers()` has them in an event loop",
+        )
 
 
 def named_processors(hardware: Hardware, names: object, argument: str) -> tuple[str, ...]:
@@ -290,17 +302,16 @@ def require_windows(wanted: Sequence[SourceWindow], known: Sequence[SourceWindow
                 hint="they are the last samples before the frame's release; `sources` says what a frame needs",
             )
         assert given is not None
-        _require_samples(source, given)
+        require_samples(f"source `{source.stage}`", source.kind, given)
     names = [source.stage for source in known]
     for name in windows:
         if name not in names:
             raise InputError(f"no source is called `{name}`", hint=f"windows are given for {', '.join(names)}")
 
 
-def _require_samples(source: SourceWindow, samples: np.ndarray) -> None:
-    """Samples of a kind that is taken at its value: nobody guesses a scale."""
-    where = f"source `{source.stage}`"
-    if source.kind == "audio" and samples.dtype not in _AUDIO:
+def require_samples(where: str, kind: str, samples: np.ndarray) -> None:
+    """Samples of a stream of this kind that are taken at their value: nobody guesses a scale."""
+    if kind == "audio" and samples.dtype not in _AUDIO:
         raise InputError(
             f"{where} takes audio as int16, or as float32 or float64 from -1 to 1, got {samples.dtype}",
             hint=_CONVERSIONS.get(samples.dtype.name, "bring it to floats from -1 to 1"),
@@ -323,7 +334,7 @@ def _require_samples(source: SourceWindow, samples: np.ndarray) -> None:
             f"{where} takes numbers, and {_sample(place)} is {samples[place]}{too_great}",
             hint="put a number, such as 0, where nothing was recorded, or leave the frame out",
         )
-    if source.kind == "audio" and (least < -1 or greatest > 1):
+    if kind == "audio" and (least < -1 or greatest > 1):
         raise InputError(
             f"{where} takes floats from -1 to 1 as audio, got {least:g} to {greatest:g}",
             hint="divide them by the largest value they can have; 16-bit samples are taken as they are, as int16",

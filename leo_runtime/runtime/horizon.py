@@ -50,6 +50,10 @@ class Horizon:
         """How releases came to their plans so far. From any thread."""
         return self._windows.planning
 
+    def shift(self, shifts_us: Mapping[str, int]) -> None:
+        """From now on graphs are released so far from their periods' grids, by name."""
+        self._foresight.shift(shifts_us)
+
     def note(self, release_us: int, graphs: Collection[str], frames: int) -> None:
         """Take note of a release, or of a batch of so many frames that ends with it."""
         self._foresight.note(release_us, graphs, frames=frames)

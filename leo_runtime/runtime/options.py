@@ -34,6 +34,7 @@ class OptionChanges(TypedDict, total=False):
     backends: Mapping[str, Backend] | None
     adapt: bool
     max_in_flight: int
+    max_ahead: int
     max_results: int
     allow_nonfinite: bool
     seed: int
@@ -65,6 +66,8 @@ class RuntimeOptions:
     """Whether plans go by how long stages have really taken (`drift`)."""
     max_in_flight: int = 16
     """A frame that comes while so many have not ended is skipped."""
+    max_ahead: int = 256
+    """How many frames may wait for their release in real time; whoever submits one more waits until there is room."""
     max_results: int = 10_000
     """How many results wait for `Runtime.results`; beyond, the oldest is dropped and counted in `results_dropped`."""
     allow_nonfinite: bool = False
@@ -74,7 +77,7 @@ class RuntimeOptions:
 
     def __post_init__(self) -> None:
         """Raise `InputError` for what cannot be chosen; the solver and its limits are `frame_solver`'s to check."""
-        for name in ("max_in_flight", "max_results"):
+        for name in ("max_in_flight", "max_ahead", "max_results"):
             object.__setattr__(self, name, whole(getattr(self, name), name, least=1))
         if self.window_stages is not None:
             most = whole(self.window_stages, "window_stages", most=MAX_WINDOW_STAGES)

@@ -6,7 +6,7 @@
             ...
 
 A frame is lowered to a problem, the problem is solved (`planner`), the answer is dispatched. Frames that can wait are
-collected, and placed as one by `submit_batch`.
+collected, and placed as one by `submit_batch`. Who has samples and no frames feeds them (`feed`).
 
 **Every frame ends once.** A frame that was taken gives exactly one result: also where it is skipped, where its stages
 fail, where the runtime is closed before its end, and where the runtime itself goes wrong.
@@ -15,19 +15,24 @@ fail, where the runtime is closed before its end, and where the runtime itself g
 nothing of it has started by the last of its deadlines. Its graphs are then `failed`, and say why. Results that nobody
 asks for are kept up to `max_results`; then the oldest are dropped, and counted in `results_dropped`.
 
+**Who gets a result.** Every subscriber (`subscribe`, `answers`) gets that of each frame that ends after it came. It
+goes as well to one of those who ask (`results`, `drain`).
+
 **Threads.** Every method may be called from any thread, except where it says otherwise. Frames are taken one after the
-other, in the order of the calls: a `submit` waits for those before it, its release and its solver, and for nothing of
-that does any other method wait.
+other, in the order of the calls: a `submit` waits for those before it and its solver, and for nothing of that does any
+other method wait. In real time a frame whose release is to come is taken at once, and placed and started at its release
+by a thread of the runtime's own (`ahead`).
 """
 
 from __future__ import annotations
 
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack
 
@@ -48,6 +53,7 @@ from leo_runtime.errors import ClosedError, DrainTimeoutError, InputError
 from leo_runtime.frame.batch import FramePrices, Modes, require_candidates
 from leo_runtime.frame.lower import MergedWorkload, Supports, merge, price, require_computed
 from leo_runtime.frame.records import FrameResult
+from leo_runtime.runtime.ahead import CLOSED, Ahead, Submission
 from leo_runtime.runtime.answers import check_decision, due_us
 from leo_runtime.runtime.arguments import (
     SourceWindow,
@@ -61,6 +67,7 @@ from leo_runtime.runtime.arguments import (
     require_backends,
     require_clock,
     require_flags,
+    require_function,
     require_near,
     require_order,
     require_parts,
@@ -68,21 +75,25 @@ from leo_runtime.runtime.arguments import (
     require_windows,
     source_window,
 )
+from leo_runtime.runtime.delivery import Delivery, Subscription
 from leo_runtime.runtime.drift import ONE, Drift, Estimate
-from leo_runtime.runtime.gates_file import GatesFile
+from leo_runtime.runtime.fed_streams import StreamNow
+from leo_runtime.runtime.feed import FedFrame, Feeder
 from leo_runtime.runtime.horizon import Horizon
 from leo_runtime.runtime.kernels import Kernels, Told, frozen_copy, frozen_view
 from leo_runtime.runtime.options import OptionChanges, RuntimeOptions, chosen_options
 from leo_runtime.runtime.placing import Placed, Placer, Skipped
-from leo_runtime.runtime.planner import FrameSolver, LinksNow, Planner, frame_solver, no_placement
+from leo_runtime.runtime.planner import LinksNow, Planner, no_placement
+from leo_runtime.runtime.planners import chosen_solver, planners
 from leo_runtime.runtime.results import Lasted, Results, Submitted, energy_nj, unplaced_result
 from leo_runtime.runtime.turns import Turns
-from leo_runtime.runtime.window_solver import window_solver
-from leo_runtime.runtime.windows import Planning, WindowPlanner
+from leo_runtime.runtime.windows import Planning
 from leo_runtime.values import seconds, several_names, whole
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from leo_runtime.runtime.event_loops import Answers, AsyncSubmits
 
     Windows = Mapping[str, np.ndarray]
 
@@ -103,8 +114,6 @@ class Runtime:
     them."""
     skipped: int
     """Frames that were skipped for overload."""
-    results_dropped: int
-    """Results that nobody asked for before there were more than `max_results`."""
 
     def __init__(
         self,
@@ -140,7 +149,6 @@ class Runtime:
         self.missing = dict(missing or {})
         self.left_out = dict(left_out or {})
         self.skipped = 0
-        self.results_dropped = 0
         self._options = options
         self._prices = prices
         self._start = start
@@ -166,12 +174,18 @@ class Runtime:
         self._closed = False
         self._lost_before = tuple(lost)
         self._last_release_us = 0
+        """Of what waits no longer: of the rest `_ahead` knows it."""
         self._count = 0
         self._in_flight: dict[int, Submitted] = {}
         self._ended: deque[FrameDone] = deque()
         """Frames whose results are to be made."""
-        self._over: deque[FrameResult] = deque()
+        self._delivery = Delivery(self._lock, options.max_results, self._collect)
+        self._ahead = Ahead(self._lock, options.max_ahead, self._start_ahead, self._fail_ahead)
+        self._async_submits: AsyncSubmits | None = None
+        self._gaps_us: dict[int, Mapping[str, int]] = {}
+        """Of frames that were fed and have no result yet, what is missing in each graph's windows."""
         self._drift = Drift()
+        self._feeder = Feeder(merged, self.sources, self._begun_clock, self._submit_fed)
 
     @classmethod
     def simulated(
@@ -203,7 +217,7 @@ class Runtime:
         noise = plain_noise(noise)
         device_times = named_processors(hardware, device_times, "device_times")
         chosen = chosen_options(options, changes)
-        solver = _solver(chosen)
+        solver = chosen_solver(chosen)
         require_backends(hardware, chosen.backends)
         merged = merge(workload)
         with ExitStack() as undo:
@@ -249,7 +263,7 @@ class Runtime:
                 hardware,
                 profile,
                 prices,
-                *_planners(merged, hardware, prices.of(1), solver, chosen, False),
+                *planners(merged, hardware, prices.of(1), solver, chosen, False),
                 start,
                 options=chosen,
                 kernels=kernels,
@@ -276,7 +290,8 @@ class Runtime:
     ) -> Self:
         """A runtime in real time, on the machine it runs on.
 
-        Its clock starts with the release of the first frame, or of the last one where a batch comes first.
+        Its clock starts with the release of the first frame, or of the last one where a batch comes first. Where it is
+        fed before, it starts at the chunk's `at_us`, or at 0.
 
         `options`, or any of them as a keyword, are of `RuntimeOptions`. Every kernel is loaded and run once for each
         lane beforehand; a mode whose kernel fails then is left out. `modelled_delays` waits as long as links and
@@ -287,7 +302,7 @@ class Runtime:
         require_flags(modelled_delays=modelled_delays)
         require_clock(clock)
         chosen = chosen_options(options, changes)
-        solver = _solver(chosen)
+        solver = chosen_solver(chosen)
         require_backends(hardware, chosen.backends)
         merged = merge(workload)
         require_computed(merged)
@@ -322,7 +337,7 @@ class Runtime:
                 hardware,
                 profile,
                 prices,
-                *_planners(merged, hardware, prices.of(1), solver, chosen, True),
+                *planners(merged, hardware, prices.of(1), solver, chosen, True),
                 start,
                 options=chosen,
                 kernels=kernels,
@@ -401,27 +416,66 @@ class Runtime:
         graphs: Collection[str] | None = None,
         links: LinksNow | None = None,
         copy: bool = True,
+        wait: bool = False,
     ) -> int:
-        """Take a frame, place it and start it; returns its number. Waits for its release where that is to come.
+        """Take a frame, which starts at its release; returns its number.
+
+        A frame whose release has come is placed and started at once. In real time one whose release is to come, or
+        which comes after such a one, is so by another thread, at its release; until then `withdraw` takes it back.
+        Only where `max_ahead` frames wait for their release does this wait, until there is room. With `wait` it waits
+        for the release and starts the frame itself.
 
         `release_us` is a whole number. `windows`: raw samples by source stage, as `sources` names them: audio as int16,
         or as float32 or float64 from -1 to 1; anything else as real numbers, all finite. They are copied at once;
         without `copy` they are the runtime's from now on, and the caller writes into them no more. `graphs` None: those
         that `triggered` names, of which there has to be one; a release off their periods' grid names them here.
-        `links`, copied as well, holds from now on, and is None for one that is down; None: as before.
+        `links`, copied as well, holds from the frame on, and is None for one that is down; None: as before.
 
         From any thread: frames are taken in the order of the calls. Raises `ClosedError` (an `InputError`) where the
         runtime is closed, also while this waits; `InputError` for a release before the last one or out of range
         (`MAX_RELEASE_US`; in real time also `MAX_AHEAD_US` from now), a graph or link that is not there, a window that
         is missing or of another shape or kind, and for a frame that is submitted by what another `submit` calls (its
         solver or, in virtual time, a kernel); `SolverError` when the solver has no answer and never had one, or is the
-        caller's own and wrong (`leo_runtime.check` judges it): later, that fails the frame and not the run. A frame
-        that is refused gives no result. Raises what went wrong in the runtime itself: the frames in flight then have
-        their results.
+        caller's own and wrong (`leo_runtime.check` judges it): later, and of a frame that another thread starts,
+        that fails the frame and not the run. A frame that is refused gives no result; one that has a number always
+        does. Raises what went wrong in the runtime itself: the frames in flight then have their results.
         """
+        require_flags(wait=wait)
+        return self._submit(self._asked((release_us,), (windows,), graphs, links, None, copy), wait)
+
+    async def asubmit(
+        self,
+        release_us: int,
+        windows: Windows,
+        *,
+        graphs: Collection[str] | None = None,
+        links: LinksNow | None = None,
+        copy: bool = True,
+    ) -> int:
+        """Take a frame as `submit` does, and wait until it has started; returns its number.
+
+        What waits, solves or computes does so in other threads. Frames of several tasks are taken in the order of the
+        calls. A task that is cancelled withdraws its frame, unless that has started. From any thread with an event
+        loop. Raises as `submit` does.
+        """
+        asked = self._asked((release_us,), (windows,), graphs, links, None, copy)
         with self._lock:
             self._require_open()
-        return self._submit((plain_release(release_us),), (windows,), graphs, links, None, copy)
+            if self._async_submits is None:
+                from leo_runtime.runtime.event_loops import AsyncSubmits
+
+                self._async_submits = AsyncSubmits(self._submit, self.withdraw)
+        return await self._async_submits.submit(asked)
+
+    def withdraw(self, frame: int) -> bool:
+        """Take back a frame that waits for its release; False where it has started or ended. From any thread.
+
+        It ends at once, `failed`, and says so; releases then go on from the one before it. Raises `InputError` for a
+        number that no frame has.
+        """
+        with self._lock:
+            whole(frame, "frame", most=self._count - 1)
+            return self._ahead.end(frame, "it was withdrawn before its release")
 
     def submit_batch(
         self,
@@ -431,6 +485,7 @@ class Runtime:
         links: LinksNow | None = None,
         together: Collection[str] | None = None,
         copy: bool = True,
+        wait: bool = False,
     ) -> int:
         """Take frames that were collected, place them as one and start them; returns the number they have as one.
 
@@ -444,22 +499,93 @@ class Runtime:
         does; also raises `InputError` for no frames at all, and for stages that cannot run their frames together. From
         any thread.
         """
+        require_flags(wait=wait)
         with self._lock:
             self._require_open()
         releases_us, windows = batch_frames(frames)
         may = None if together is None else require_candidates(self.merged, together, self.modes)
-        return self._submit(releases_us, windows, graphs, links, may, copy)
+        return self._submit(self._asked(releases_us, windows, graphs, links, may, copy), wait)
 
-    def results(self) -> tuple[FrameResult, ...]:
-        """The frames that ended since this was last asked, by number. From any thread; each goes to one who asks."""
+    def feed(self, stream: str, chunk: np.ndarray, *, at_us: int | None = None) -> tuple[int, ...]:
+        """The newest samples of a stream: makes and submits the frames that are due by them; returns their numbers.
+
+        `chunk` is any number of samples, (samples,) or (samples, channels) as the stream's windows are, copied at once,
+        of the same dtype every time. `at_us` is when the last of them was taken, on the run's clock or one of the
+        device's own; None: now, and in virtual time when it is due by the stream's rate. Of events it is when all of
+        them were. A graph is released by the first stream at a rate that it names, once its windows are full, on a
+        clock that follows the device (`docs/embedding.md`): `streams` shows it, `GraphResult.gap_us` what was lost.
+
+        From any thread: it waits for others that feed, and for placing what is due, never for a release. Raises
+        `InputError` for a stream that is not there and samples of another shape or kind, of which nothing is kept, and
+        what `submit` raises of the frames that are due, when all of the chunk is kept.
+        """
         with self._lock:
-            self._collect()
-            found = tuple(sorted(self._over, key=lambda result: result.frame))
-            self._over.clear()
-            return found
+            self._require_open()
+        return self._feeder.feed(stream, chunk, at_us)
+
+    def streams(self) -> tuple[StreamNow, ...]:
+        """How the streams that are fed are doing. From any thread."""
+        return self._feeder.streams()
+
+    def results(self, timeout_s: float | None = 0.0) -> tuple[FrameResult, ...]:
+        """The frames that ended since this was last asked, by number. From any thread; each goes to one who asks.
+
+        Where there is none, waits for the next, at most so many seconds of real time; None: as long as that takes. In
+        virtual time, where nothing comes by itself, waiting is `drain`. Where nothing can come any more, who would wait
+        is told: raises `ClosedError` where the runtime is closed and its last results have been had, what went wrong in
+        the runtime itself, and `InputError` within a kernel.
+        """
+        return self._delivery.next(None if timeout_s is None else seconds(timeout_s, "timeout_s"), self._let_happen)
+
+    def subscribe(self, call: Callable[[FrameResult], object], *, max_results: int | None = None) -> Subscription:
+        """Have a function called with the result of every frame that ends from now on. From any thread.
+
+        It is called on a thread of its own, once at a time, in the order in which frames end, and may call anything of
+        the runtime. Up to `max_results` results (None: as many as of the runtime) wait for it; beyond, the oldest are
+        dropped. One that hangs or raises stops nothing: the `Subscription` counts what it dropped, what was raised,
+        says which frame it is called with, and ends it (`close`). Results are kept for `results` as well.
+
+        Closing the runtime waits for its last call, as it does for kernels. Raises `InputError` for what cannot be
+        called, and `ClosedError` where the runtime is closed.
+        """
+        require_function(call)
+        most = self._options.max_results if max_results is None else whole(max_results, "max_results", least=1)
+        with self._lock:
+            self._require_open()
+            subscription = Subscription(call, most)
+            self._delivery.add(lambda: subscription)
+        return subscription
+
+    def answers(self, *, max_results: int | None = None) -> Answers:
+        """The result of every frame that ends from now on, for `async for` in any event loop. From any thread.
+
+        Up to `max_results` of them (None: as many as of the runtime) wait to be asked for; beyond, the oldest are
+        dropped, and counted in its `dropped`. It ends after the last frame of a runtime that is closed, and raises what
+        went wrong in the runtime itself. Results are kept for `results` as well. Raises `ClosedError` where the runtime
+        is closed.
+        """
+        from leo_runtime.runtime.event_loops import Answers
+
+        most = self._options.max_results if max_results is None else whole(max_results, "max_results", least=1)
+        answers = Answers(most)
+        with self._lock:
+            self._require_open()
+            self._delivery.add(weakref.ref(answers))
+        return answers
+
+    @property
+    def subscriptions(self) -> tuple[Subscription, ...]:
+        """The functions that are called with results. From any thread."""
+        with self._lock:
+            return self._delivery.subscriptions
+
+    @property
+    def results_dropped(self) -> int:
+        """Results that nobody had or asked for before there were more than `max_results`. From any thread."""
+        return self._delivery.dropped
 
     def drain(self, timeout_s: float | None = None) -> tuple[FrameResult, ...]:
-        """Wait until every submitted frame has ended, then `results`.
+        """Wait until every submitted frame has ended, then `results`. What was fed and waits for other streams goes on.
 
         From any thread, but not from within a kernel, which is an `InputError`, as it is in a process that was forked
         since the first live frame: that has none of the threads. Raises `DrainTimeoutError` (a `TimeoutError`) where
@@ -467,11 +593,13 @@ class Runtime:
         stopped. Raises what went wrong in the runtime itself; the frames have their results then, too.
         """
         timeout_s = None if timeout_s is None else seconds(timeout_s, "timeout_s")
+        with suppress(ClosedError):
+            self._feeder.flush()
         driver = self._driver
-        if driver is not None and not driver.drain(timeout_s):
+        if driver is not None and not self._drained(driver, timeout_s):
             with self._lock:
                 self._collect()
-                late = ", ".join(map(str, self._in_flight))
+                late = ", ".join(map(str, (*self._in_flight, *self._ahead.frames)))
             waited = "" if timeout_s is None else f" after {timeout_s:g} s"
             raise DrainTimeoutError(
                 f"not every frame has ended{waited}, these are in flight: {late or 'none any more'}",
@@ -517,27 +645,37 @@ class Runtime:
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """Stop, and let go of the backends the runtime has made. From any thread; closing twice is fine.
 
-        Frames in flight end as `failed`, and `results` has them. Waits `timeout_s` at most for the kernels that are
-        running and what is proved in the background, all together; what hangs longer is left to itself. Raises
-        `DocumentError` where `gates_file` cannot be written: all is closed then.
+        Frames in flight, or not started, end as `failed`, and `results` and subscribers have them. Waits `timeout_s` at
+        most for the kernels that are running, what is proved in the background and functions that are called with the
+        last results, all together; what hangs longer is left to itself. Raises `DocumentError` where `gates_file`
+        cannot be written: all is closed then.
         """
         timeout_s = seconds(timeout_s, "timeout_s")
         patience = WallClock()
-        why = "the runtime was closed before it ended"
+
+        def left_s() -> float:
+            return max(0.0, timeout_s - patience.now_us() / 1e6)
+
         with self._lock:
             self._closed = True
-            driver = self._driver
+            self._ahead.close()
+            driver, submits = self._driver, self._async_submits
         with ExitStack() as stack:
             if self._machine is not None:
                 stack.callback(self._machine.close)
             if self._horizon is not None:
                 horizon = self._horizon
-                stack.callback(lambda: horizon.close(max(0.0, timeout_s - patience.now_us() / 1e6)))
+                stack.callback(lambda: horizon.close(left_s()))
             if driver is not None:
-                driver.close(timeout_s, why)
+                driver.close(timeout_s, CLOSED)
             with self._lock:
                 self._collect()
-                self._fail_all(why)
+                self._fail_all(CLOSED)
+                self._delivery.end()
+            if submits is not None:
+                submits.close(left_s())
+            self._ahead.join(left_s())
+            self._delivery.join(left_s())
 
     def __enter__(self) -> Self:
         """The runtime itself."""
@@ -551,7 +689,7 @@ class Runtime:
 
     # A frame's question and its answer.
 
-    def _submit(
+    def _asked(
         self,
         releases_us: tuple[int, ...],
         windows: tuple[Windows, ...],
@@ -559,16 +697,19 @@ class Runtime:
         links: LinksNow | None,
         together: tuple[str, ...] | None,
         copy: bool,
-    ) -> int:
-        """Take one frame, or several as a batch, and start them when it is their turn."""
+    ) -> Submission:
+        """What is submitted, if it is right; it waits for nothing."""
+        with self._lock:
+            self._require_open()
+        releases_us = tuple(map(plain_release, releases_us))
         require_flags(copy=copy)
-        if self._turns.mine():
+        if self._turns.mine() or self._ahead.mine():
             raise InputError(
                 "a frame is submitted while another one is, by what that calls (a solver, kernel or noise)",
                 hint="submit it when that has returned, or from another thread for which nothing here waits",
             )
-        with self._lock:
-            require_order(releases_us[-1], self._last_release_us)  # Before anything else is said of a late one.
+        with self._lock:  # Before anything else is said of a late one.
+            require_order(releases_us[-1], self._ahead.last_us(self._last_release_us))
         if graphs is None:
             names = due_graphs(self.merged.workload.graphs, releases_us, self.triggered)
         else:
@@ -578,38 +719,98 @@ class Runtime:
                 require_windows(self.sources(names), self.sources(self._graphs), one)
             windows = tuple(self._own_windows(names, one, copy) for one in windows)
         links = None if links is None else known_links(self.hardware, links)
+        return Submission(releases_us, windows, names, links, together)
+
+    def _submit(self, asked: Submission, wait: bool = False) -> int:
+        """Take one frame, or several as a batch, and start them when it is their turn, here or at their release."""
+        release_us = asked.release_us
         with self._turns.turn() as turn:
             with self._lock:
                 self._require_open()
                 turn.queue()
             turn.wait()
             with self._lock:
-                require_order(releases_us[-1], self._last_release_us)
-            driver = self._begun(releases_us[-1])
+                require_order(release_us, self._ahead.last_us(self._last_release_us))
+            driver = self._begun(release_us)
             if isinstance(driver, Executor):
-                require_near(releases_us[-1], driver.clock.now_us())
-            driver.reach(releases_us[-1])
-            self._links = self._links if links is None else links
-            placed = self._place(driver, releases_us, names, together)
-            wanted = tuple([self._graphs[name] for name in names])
-            if not isinstance(placed, Placed):
-                skipped = isinstance(placed, Skipped)
-                why = placed.why if isinstance(placed, Skipped) else placed
+                driver.require_threads()
+                now_us = driver.clock.now_us()
+                require_near(release_us, now_us)
                 with self._lock:
-                    frame = self._take(releases_us[-1])
-                    self.skipped += len(releases_us) if skipped else 0
-                    self._keep(unplaced_result(frame, releases_us, wanted, self.now_us, why, skipped=skipped))
-                return frame
-            plan = placed.planned.plan
-            with self._lock:
-                frame = self._take(releases_us[-1])
-                if self._kernels is not None:  # First: a frame in flight has its arrays, whatever comes between.
-                    self._kernels.begin(frame, windows, names, plan.jobs, releases_us)
-                self._in_flight[frame] = Submitted(frame, releases_us, wanted, plan, placed.planned.solved)
-            release_us, give_up_us = releases_us[-1], max(due_us(graph, releases_us) for graph in wanted)
-            now_us = max(release_us, driver.clock.now_us())
-            driver.post(FrameAdmitted(now_us, frame, release_us, plan, placed.asleep, give_up_us, placed.again))
+                    if not wait and (release_us > now_us or not self._ahead.idle):
+                        self._ahead.wait_for_room()
+                        self._require_open()
+                        frame = self._number()
+                        self._ahead.put(frame, asked, driver.clock)
+                        return frame
+                    self._ahead.wait_until_idle()
+                    self._require_open()
+            driver.reach(release_us)
+            frame = self._start_frame(driver, asked, self._number)
+        asked.left(frame)
         return frame
+
+    def _submit_fed(self, frame: FedFrame) -> int:
+        asked = self._asked((frame.release_us,), (frame.windows,), frame.graphs, None, None, copy=False)
+        return self._submit(replace(asked, fed=frame))
+
+    def _start_ahead(self, asked: Submission, take: Callable[[], int]) -> None:
+        """Start a frame at its release. On the thread of those that waited for it."""
+        driver = self._driver
+        assert driver is not None
+        self._start_frame(driver, asked, take)
+
+    def _fail_ahead(self, frame: int, asked: Submission, why: str) -> None:
+        """End a frame that was never started. Behind the lock."""
+        wanted = tuple([self._graphs[name] for name in asked.graphs])
+        self._give(unplaced_result(frame, asked.releases_us, wanted, 0, no_placement(why)))
+
+    def _start_frame(self, driver: Driver, asked: Submission, take: Callable[[], int]) -> int:
+        """Place a frame whose release has come and start it; `take` gives its number, behind the lock. In turn."""
+        releases_us, names = asked.releases_us, asked.graphs
+        self._links = self._links if asked.links is None else asked.links
+        if self._horizon is not None and asked.fed is not None:
+            self._horizon.shift(asked.fed.shifts_us)
+        placed = self._place(driver, releases_us, names, asked.together)
+        wanted = tuple([self._graphs[name] for name in names])
+        if not isinstance(placed, Placed):
+            skipped = isinstance(placed, Skipped)
+            why = placed.why if isinstance(placed, Skipped) else placed
+            with self._lock:
+                frame = self._take(asked, take)
+                self.skipped += len(releases_us) if skipped else 0
+                self._give(unplaced_result(frame, releases_us, wanted, self.now_us, why, skipped=skipped))
+            return frame
+        plan = placed.planned.plan
+        with self._lock:
+            frame = self._take(asked, take)
+            if self._kernels is not None:  # First: a frame in flight has its arrays, whatever comes between.
+                self._kernels.begin(frame, asked.windows, names, plan.jobs, releases_us)
+            self._in_flight[frame] = Submitted(frame, releases_us, wanted, plan, placed.planned.solved)
+        release_us, give_up_us = releases_us[-1], max(due_us(graph, releases_us) for graph in wanted)
+        now_us = max(release_us, driver.clock.now_us())
+        driver.post(FrameAdmitted(now_us, frame, release_us, plan, placed.asleep, give_up_us, placed.again))
+        return frame
+
+    def _let_happen(self, timeout_s: float | None) -> bool:
+        """In virtual time let happen what is in flight; False where there is nothing, or it happens by itself."""
+        with self._lock:
+            driver, flies = self._driver, bool(self._in_flight)
+        if isinstance(driver, Simulator) and flies:
+            driver.drain(timeout_s)
+            return True
+        if driver is not None:
+            driver.drain(0.0)  # Who is within a kernel would wait for itself.
+        return False
+
+    def _drained(self, driver: Driver, timeout_s: float | None) -> bool:
+        """Wait for every frame, also those that wait for their release; False where that takes longer."""
+        patience = WallClock()
+        driver.drain(0.0)  # Who is within a kernel would wait for itself.
+        with self._lock:
+            if not self._ahead.wait_until_idle(timeout_s):
+                return False
+        return driver.drain(None if timeout_s is None else max(0.0, timeout_s - patience.now_us() / 1e6))
 
     def _own_windows(self, graphs: tuple[str, ...], windows: Windows, copy: bool) -> Windows:
         """The windows that a frame reads, as nobody can change them."""
@@ -623,13 +824,20 @@ class Runtime:
         if self._driver is not None and self._driver.failure is not None:
             raise self._driver.failure
 
-    def _take(self, release_us: int) -> int:
+    def _take(self, asked: Submission, take: Callable[[], int]) -> int:
         """The number of a frame that is not refused any more: only such a one moves the last release. Behind the lock.
 
         In turn.
         """
         self._require_open()
-        self._last_release_us = release_us
+        frame = take()
+        self._last_release_us = asked.release_us
+        if asked.fed is not None and any(asked.fed.gaps_us.values()):
+            self._gaps_us[frame] = asked.fed.gaps_us
+        return frame
+
+    def _number(self) -> int:
+        """A frame's number. Behind the lock."""
         frame, self._count = self._count, self._count + 1
         return frame
 
@@ -639,10 +847,16 @@ class Runtime:
             self._require_open()
             if self._driver is None:
                 driver = self._start(release_us)
+                driver.on_ended = self._delivery.bell.ring
                 for processor in self._lost_before:
                     driver.post(ProcessorLost(release_us, processor))
                 self._driver = driver
             return self._driver
+
+    def _begun_clock(self, at_us: int) -> Clock | None:
+        """The run's clock, which is `at_us` if it is only begun; None where time is virtual."""
+        driver = self._begun(at_us)
+        return driver.clock if isinstance(driver, Executor) else None
 
     def _place(
         self, driver: Driver, releases_us: tuple[int, ...], names: tuple[str, ...], together: tuple[str, ...] | None
@@ -700,7 +914,7 @@ class Runtime:
             if submitted is not None:  # Otherwise it was given up, and has its result.
                 result, lasted = self._result(submitted, done)
                 # A Ctrl-C that came so far has lost nothing: whoever asks next makes the result again.
-                self._keep(result)
+                self._give(result)
                 self._forget(done.frame)
                 self.skipped += len(submitted.releases_us) if done.skipped else 0
                 if self._horizon is not None:
@@ -710,9 +924,11 @@ class Runtime:
             self._ended.popleft()
         if failure is not None:
             self._fail_all(f"the runtime failed ({type(failure).__name__}: {failure})")
+            self._delivery.end(failure)
 
     def _fail_all(self, why: str) -> None:
         """End what is in flight, where the driver does not."""
+        self._ahead.end_all(why)
         placement = no_placement(why)
         try:
             now_us = self.now_us
@@ -721,7 +937,7 @@ class Runtime:
         for frame in tuple(self._in_flight):
             submitted = self._in_flight[frame]
             self._forget(frame)
-            self._keep(unplaced_result(frame, submitted.releases_us, submitted.graphs, now_us, placement))
+            self._give(unplaced_result(frame, submitted.releases_us, submitted.graphs, now_us, placement))
 
     def _result(self, submitted: Submitted, done: FrameDone) -> tuple[FrameResult, tuple[Lasted, ...]]:
         try:
@@ -738,44 +954,8 @@ class Runtime:
         if self._kernels is not None:
             self._kernels.end(frame)
 
-    def _keep(self, result: FrameResult) -> None:
-        self._over.append(result)
-        while len(self._over) > self._options.max_results:
-            self._over.popleft()
-            self.results_dropped += 1
-
-
-def _solver(options: RuntimeOptions) -> FrameSolver:
-    return frame_solver(options.solver, options.limit_ms, options.limit_nodes, options.switching_nj, options.seed)
-
-
-def _planners(
-    merged: MergedWorkload,
-    hardware: Hardware,
-    modes: Modes,
-    solver: FrameSolver,
-    options: RuntimeOptions,
-    hurries: bool,
-) -> tuple[Planner, Horizon | None]:
-    """Who plans frames, and who plans windows, if there are any."""
-    planner = Planner(merged, hardware, modes, solver)
-    stages = options.stages_of_windows()
-    if not stages:
-        return planner, None
-    windows = WindowPlanner(
-        planner,
-        window_solver(
-            options.solver,
-            limit_ms=options.limit_ms,
-            limit_nodes=options.limit_nodes,
-            seed=options.seed,
-            hurries=hurries,
-        ),
-        hurries=hurries,
-        switching_nj=options.switching_nj,
-    )
-    gates_file = None if options.gates_file is None else GatesFile(Path(options.gates_file), merged.workload.name)
-    return planner, Horizon(merged, windows, stages, gates_file)
+    def _give(self, result: FrameResult) -> None:
+        self._delivery.give(result.with_gaps(self._gaps_us.pop(result.frame, {})))
 
 
 def _asked_once(supports: Supports) -> Supports:

@@ -1,0 +1,240 @@
+"""One stream that is fed: its ring, its clock, and how far it has come. For one thread at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from leo_runtime.documents.workload import Stream
+from leo_runtime.errors import InputError
+from leo_runtime.runtime.arguments import MAX_RELEASE_US, require_samples
+from leo_runtime.runtime.rings import EventRing, SampleRing
+from leo_runtime.runtime.sample_clock import TOLD_LATE_US, SampleClock
+from leo_runtime.values import lasting_us, samples_within, whole
+
+SLACK_US = 4_000_000
+"""So much more than its longest window a ring holds,"""
+SLACK_BYTES = 1 << 24
+"""as long as that is no more memory than this."""
+EVENTS_SLACK = 1_024
+"""So many events are held beyond the longest window."""
+BELIEVED_US = 10_000_000
+"""A device whose first chunk is so much older than now has a clock of its own, that is not the run's."""
+EARLY_US = 1
+"""What rounding may put a release before its last sample."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamNow:
+    """How a stream that is fed is doing."""
+
+    stream: str
+    fed: int
+    """Samples, or events."""
+    rate_hz: float | None
+    """Measured by the run's clock; None: it is one of events, or has not come yet."""
+    drift_ppm: int
+    """How much faster the device is than the workload says."""
+    stalls: int
+    """How often samples came too late."""
+    jumps: int
+    """How often the device's clock, or the one its arrivals are read from, was set."""
+    gaps: int
+    """How often samples were lost."""
+    lost: int
+    """Samples that were."""
+    held: int
+    """Samples or events in its ring."""
+    capacity: int
+    newest_us: int | None
+    """When its last sample was taken, on the run's clock."""
+
+
+def require_chunk(stream: Stream, chunk: object) -> np.ndarray:
+    """Samples of a stream, (samples, ...) as one sample of it is shaped; one of one channel may be (samples, 1)."""
+    shape = (stream.channels,) if stream.kind == "events" else stream.sample_shape
+    if not isinstance(chunk, np.ndarray):
+        raise InputError(
+            f"stream `{stream.name}` takes a chunk of samples as an array, got {type(chunk).__name__}",
+            hint="numpy.asarray(chunk); of bytes numpy.frombuffer(chunk, dtype)",
+        )
+    alike = {(), (1,)} if shape in ((), (1,)) else {shape}
+    if chunk.ndim == 0 or chunk.shape[1:] not in alike:
+        wanted = ", ".join(map(str, ("samples", *shape))) + ("" if shape else ",")
+        raise InputError(
+            f"stream `{stream.name}` takes chunks of shape ({wanted}), got {chunk.shape}",
+            hint="a sample a row, a channel a column: a flat array is chunk.reshape(-1, channels)"
+            if len(shape) == 1
+            else "",
+        )
+    require_samples(f"stream `{stream.name}`", stream.kind, chunk)
+    return chunk.reshape(len(chunk), *shape)
+
+
+def require_at(at_us: object) -> int | None:
+    """When a chunk's last sample was taken, or None."""
+    return None if at_us is None else whole(at_us, "at_us", most=MAX_RELEASE_US)
+
+
+class FedStream:
+    """A stream that comes at a rate."""
+
+    def __init__(self, stream: Stream, longest: int, step_us: int) -> None:
+        """Of the windows that are read the longest is of so many samples; `step_us` is the grid of releases."""
+        self.stream = stream
+        self.shift_us = 0
+        """What the run's clock shows where the stream has come to by its own rate, beyond that: a multiple of the
+        grid, most of the time. It changes as slowly as the device drifts."""
+        self._step_us = step_us
+        self._longest = longest
+        sample_bytes = 8 * prod(stream.sample_shape)
+        self.slack = max(4, min(samples_within(stream.rate_hz, SLACK_US), SLACK_BYTES // sample_bytes))
+        """How many samples it holds beyond the longest window."""
+        self.ring: SampleRing | None = None
+        self.clock: SampleClock | None = None
+        self._fed = 0
+        self._gaps = 0
+        self._lost = 0
+
+    @property
+    def end(self) -> int:
+        """The number of the next sample to come."""
+        return 0 if self.ring is None else self.ring.end
+
+    @property
+    def newest_us(self) -> int | None:
+        """When its last sample was taken."""
+        clock = self.clock
+        return None if clock is None else lasting_us(self.stream.rate_hz, self.end) + round(clock.ahead_us(self.end))
+
+    def number_at(self, at_us: int) -> int:
+        """How many of its samples were taken by then, by its clock."""
+        return samples_within(self.stream.rate_hz, at_us - self.shift_us)
+
+    def require_alike(self, chunk: np.ndarray) -> None:
+        """Raise `InputError` for samples of another kind than those before."""
+        if self.ring is not None and chunk.dtype != self.ring.dtype:
+            raise InputError(
+                f"stream `{self.stream.name}` was fed {self.ring.dtype} so far, got {chunk.dtype}",
+                hint=f"feed all of it alike: chunk.astype(numpy.{self.ring.dtype}), scaled where that is needed",
+            )
+
+    def came(self, chunk: np.ndarray, at_us: int | None, now_us: int | None, others: Collection[int]) -> bool:
+        """A chunk came, which is to be appended: whether the clock found that samples were lost before it.
+
+        `at_us` is when its last sample was taken, if the device told; `now_us` is the run's time, None where that is
+        virtual. `others` are the shifts of other streams, which are taken where they are as good as one's own.
+        """
+        if self.clock is None or self.ring is None:
+            self._begin(chunk, at_us, now_us, others)
+            return False
+        samples, rate_hz, clock, ring = len(chunk), self.stream.rate_hz, self.clock, self.ring
+        number = ring.end + samples
+        told = at_us is not None
+        if at_us is None:
+            # In virtual time a device is in time, unless it tells otherwise.
+            at_us = lasting_us(rate_hz, number) + round(clock.ahead_us(number)) if now_us is None else now_us
+        clock.observe(number, samples, at_us, told=told, now_us=now_us)
+        loss = clock.loss(at_us, told=told)
+        if loss is not None:
+            ring.lose(loss.number, loss.samples)
+            self._gaps += 1
+            self._lost += loss.samples
+            number += loss.samples
+        self._move(number, others)
+        return loss is not None
+
+    def append(self, samples: np.ndarray) -> None:
+        """Samples of a chunk that came."""
+        assert self.ring is not None
+        self.ring.append(samples)
+        self._fed += len(samples)
+
+    def is_full(self, number: int, samples: int) -> bool:
+        """Whether a window that ends there is, or will be, there whole."""
+        return self.ring is not None and self.ring.is_full(number, samples)
+
+    def window(self, number: int, samples: int) -> np.ndarray:
+        """The last so many samples before a number; where that has not come, the newest, if they are in the window."""
+        assert self.ring is not None
+        newest = self.ring.window(min(number, self.ring.end), samples)
+        return newest if number - self.ring.end < samples else np.zeros_like(newest)
+
+    def missing_us(self, number: int, samples: int) -> int:
+        """How much of such a window was not recorded, or has not come."""
+        assert self.ring is not None
+        late = max(0, number - self.ring.end)
+        missing = late + self.ring.missing(min(number, self.ring.end), samples)
+        return lasting_us(self.stream.rate_hz, min(samples, missing))
+
+    def now(self) -> StreamNow:
+        """How it is doing."""
+        clock, ring = self.clock, self.ring
+        return StreamNow(
+            self.stream.name,
+            self._fed,
+            None if clock is None else clock.measured_hz,
+            0 if clock is None else clock.drift_ppm,
+            0 if clock is None else clock.stalls,
+            0 if clock is None else clock.jumps,
+            self._gaps,
+            self._lost,
+            0 if ring is None else ring.held,
+            self._longest + self.slack,
+            self.newest_us,
+        )
+
+    def _begin(self, chunk: np.ndarray, at_us: int | None, now_us: int | None, others: Collection[int]) -> None:
+        """The first chunk came."""
+        samples, rate_hz = len(chunk), self.stream.rate_hz
+        if now_us is None:
+            begun_us = lasting_us(rate_hz, samples) if at_us is None else at_us
+        else:
+            on_the_runs = at_us is not None and now_us - BELIEVED_US <= at_us <= now_us + TOLD_LATE_US
+            begun_us = at_us if on_the_runs and at_us is not None else now_us
+        # Counted so that its samples fall where those of others do that come at the same time.
+        number = samples_within(rate_hz, begun_us + lasting_us(rate_hz, 1) // 2)
+        self.clock = SampleClock(rate_hz, number, begun_us, told_us=at_us, now_us=now_us)
+        self.ring = SampleRing(self._longest + self.slack, number - samples, chunk.shape[1:], chunk.dtype)
+        self._move(number, others)
+
+    def _move(self, number: int, others: Collection[int]) -> None:
+        """Let the shift follow the clock, and stay as long as it can: questions are equal as long as it does."""
+        assert self.clock is not None
+        ahead_us = self.clock.ahead_us(number) + EARLY_US
+        if 0 <= ahead_us - self.shift_us <= 2 * self._step_us:
+            return
+        alike = [shift_us for shift_us in others if 0 <= ahead_us - shift_us <= self._step_us]
+        self.shift_us = alike[0] if alike else int(ahead_us // self._step_us) * self._step_us
+
+
+class FedEvents:
+    """A stream of what comes when it comes."""
+
+    def __init__(self, stream: Stream, longest: int) -> None:
+        """Of the windows that are read the longest is of so many events."""
+        self.stream = stream
+        self.ring = EventRing(longest + EVENTS_SLACK, stream.channels)
+        self._fed = 0
+
+    @property
+    def newest_us(self) -> int | None:
+        """When the last one was."""
+        return self.ring.newest_us
+
+    def append(self, values: np.ndarray, at_us: int) -> None:
+        """Events, (events, channels), that all were then."""
+        self.ring.append(values, at_us)
+        self._fed += len(values)
+
+    def window(self, at_us: int, samples: int) -> np.ndarray:
+        """The last so many before a time, with their ages."""
+        return self.ring.window(at_us, samples)
+
+    def now(self) -> StreamNow:
+        """How it is doing."""
+        ring = self.ring
+        return StreamNow(self.stream.name, self._fed, None, 0, 0, 0, 0, 0, ring.held, ring.capacity, ring.newest_us)

@@ -1,0 +1,202 @@
+"""Sources are fed: chunks of samples go in as they come, frames come out as they are due.
+
+Which are due, and whether they wait, is `release_order`'s to say; what a stream's clock shows, `sample_clock`'s.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from leo_runtime.clock import Clock
+from leo_runtime.errors import InputError, LeoError, did_you_mean
+from leo_runtime.frame.lower import MergedWorkload
+from leo_runtime.frame.window import grid_us
+from leo_runtime.runtime.arguments import SourceWindow
+from leo_runtime.runtime.fed_streams import FedEvents, FedStream, StreamNow, require_at, require_chunk
+from leo_runtime.runtime.release_order import Due, FedGraph, Read, ReleaseOrder
+from leo_runtime.runtime.turns import Turns
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class FedFrame:
+    """A frame that is due by what was fed."""
+
+    release_us: int
+    graphs: tuple[str, ...]
+    windows: Mapping[str, np.ndarray]
+    gaps_us: Mapping[str, int]
+    """Of each graph for how long of a window that it reads there is nothing: of the worst of its windows."""
+    shifts_us: Mapping[str, int]
+    """How far from its period's grid each graph of the workload is released now."""
+
+
+class Feeder:
+    """The streams of a runtime. Every method may be called from any thread."""
+
+    def __init__(
+        self,
+        merged: MergedWorkload,
+        sources: Callable[[Collection[str]], tuple[SourceWindow, ...]],
+        begin: Callable[[int], Clock | None],
+        take: Callable[[FedFrame], int],
+    ) -> None:
+        """`sources` as `Runtime.sources`; `take` submits a frame and gives its number.
+
+        `begin` gives the run's clock, which shows that time where it is only begun; None: the run's time is virtual.
+        """
+        workload = merged.workload
+        longest = {stream.name: 1 for stream in workload.streams}
+        for source in sources([graph.name for graph in workload.graphs]):
+            longest[source.stream] = max(longest[source.stream], source.samples)
+        step_us = grid_us(workload)
+        self._streams: dict[str, FedStream | FedEvents] = {
+            stream.name: FedStream(stream, longest[stream.name], step_us)
+            if stream.rate_hz
+            else FedEvents(stream, longest[stream.name])
+            for stream in workload.streams
+        }
+        graphs = []
+        for graph in workload.graphs:
+            found = {source.stage: source for source in sources([graph.name])}
+            named = dict.fromkeys(merged.names[graph.name, stage.name] for stage in graph.stages)
+            read = [found[name] for name in named if name in found]
+            graphs.append(FedGraph(graph, [Read(one.stage, self._streams[one.stream], one.samples) for one in read]))
+        self._order = ReleaseOrder([graph for graph in graphs if graph.reads])
+        self._begin = begin
+        self._take = take
+        self._begun = False
+        # Who feeds, one after the other: what is due is submitted in its order.
+        self._turns = Turns()
+        # What is fed is changed and read behind this lock, and nobody waits or submits while holding it.
+        self._lock = threading.Lock()
+
+    def streams(self) -> tuple[StreamNow, ...]:
+        """How each stream of the workload is doing, in its order."""
+        with self._lock:
+            return tuple([stream.now() for stream in self._streams.values()])
+
+    def feed(self, name: str, chunk: np.ndarray, at_us: int | None) -> tuple[int, ...]:
+        """As `Runtime.feed`."""
+        stream = self._streams.get(name)
+        if stream is None:
+            raise InputError(
+                f"no stream is called `{name}`", hint=did_you_mean(name, tuple(self._streams), "the workload has")
+            )
+        samples, at_us = require_chunk(stream.stream, chunk), require_at(at_us)
+        if self._turns.mine():
+            raise InputError(
+                f"stream `{name}` is fed by what its own feeding calls (a solver, kernel or noise)",
+                hint="feed it from another thread, for which nothing here waits",
+            )
+        clock = self._begin(0 if at_us is None else at_us)
+        if at_us is None and clock is None and isinstance(stream, FedEvents):
+            raise InputError(
+                f"events `{name}` are fed in virtual time without theirs", hint="say when they were: at_us="
+            )
+        arrived_us = None if clock is None else clock.now_us()
+        with self._turns.turn() as turn:
+            turn.queue()
+            turn.wait()
+            return self._fed(clock, stream, samples, at_us, arrived_us)
+
+    def flush(self) -> None:
+        """Release what waits for other streams. It does nothing within what feeding itself calls."""
+        if not self._begun or self._turns.mine():
+            return
+        with self._turns.turn() as turn:
+            turn.queue()
+            turn.wait()
+            self._release(self._begin(0), waits=False)
+
+    # In turn.
+
+    def _fed(
+        self,
+        clock: Clock | None,
+        stream: FedStream | FedEvents,
+        samples: np.ndarray,
+        at_us: int | None,
+        arrived_us: int | None,
+    ) -> tuple[int, ...]:
+        if isinstance(stream, FedEvents):
+            with self._lock:
+                event_us = arrived_us if at_us is None else at_us
+                assert event_us is not None
+                stream.append(samples, event_us)
+            return self._release(clock)
+        with self._lock:
+            stream.require_alike(samples)
+            if len(samples):
+                self._came(stream, samples, at_us, arrived_us)
+        taken: list[int] = []
+        wrong: LeoError | None = None
+        # In pieces, so that every window is cut before the ring has lost it, and all of them, whatever goes wrong.
+        step = max(1, stream.slack // 4)
+        for first in range(0, max(1, len(samples)), step):
+            with self._lock:
+                if len(samples):
+                    stream.append(samples[first : first + step])
+            try:
+                taken += self._release(clock)
+            except LeoError as error:
+                wrong = wrong or error
+        if wrong is not None:
+            raise wrong
+        return tuple(taken)
+
+    def _came(self, stream: FedStream, samples: np.ndarray, at_us: int | None, arrived_us: int | None) -> None:
+        first = stream.clock is None
+        others = [
+            other.shift_us
+            for other in self._streams.values()
+            if other is not stream and isinstance(other, FedStream) and other.clock is not None
+        ]
+        lost = stream.came(samples, at_us, arrived_us, others)
+        if first or lost:
+            self._order.skip(stream)
+
+    def _release(self, clock: Clock | None, *, waits: bool = True) -> tuple[int, ...]:
+        """Submit what is due."""
+        taken: list[int] = []
+        while True:
+            with self._lock:
+                now_us = self._newest_us() if clock is None else clock.now_us()
+                if not self._begun:
+                    self._begun = True
+                    self._order.skip(None, now_us)
+                due = self._order.next(now_us, hurries=clock is not None, waits=waits)
+                frame = None if due is None else self._cut(due)
+            if frame is None:
+                return tuple(taken)
+            taken.append(self._take(frame))
+
+    def _newest_us(self) -> int:
+        """In virtual time it is as late as the newest sample."""
+        return max([stream.newest_us or 0 for stream in self._streams.values()])
+
+    def _cut(self, due: Due) -> FedFrame:
+        windows: dict[str, np.ndarray] = {}
+        gaps_us: dict[str, int] = {}
+        for graph in due.graphs:
+            gap_us = 0
+            for read in graph.reads:
+                stream = read.stream
+                number = stream.number_at(due.at_us) if isinstance(stream, FedStream) else due.at_us
+                if read.stage not in windows:
+                    windows[read.stage] = stream.window(number, read.samples)
+                if isinstance(stream, FedStream):
+                    gap_us = max(gap_us, stream.missing_us(number, read.samples))
+            gaps_us[graph.graph.name] = gap_us
+        return FedFrame(
+            due.release_us,
+            tuple(graph.graph.name for graph in due.graphs),
+            windows,
+            gaps_us,
+            {graph.graph.name: graph.shift_us for graph in self._order.graphs},
+        )

@@ -1,0 +1,49 @@
+"""Who plans the frames of a runtime, by its options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from leo_runtime.documents.hardware import Hardware
+from leo_runtime.frame.batch import Modes
+from leo_runtime.frame.lower import MergedWorkload
+from leo_runtime.runtime.gates_file import GatesFile
+from leo_runtime.runtime.horizon import Horizon
+from leo_runtime.runtime.options import RuntimeOptions
+from leo_runtime.runtime.planner import FrameSolver, Planner, frame_solver
+from leo_runtime.runtime.window_solver import window_solver
+from leo_runtime.runtime.windows import WindowPlanner
+
+
+def chosen_solver(options: RuntimeOptions) -> FrameSolver:
+    """The solver of a frame. Raises as `frame_solver` does."""
+    return frame_solver(options.solver, options.limit_ms, options.limit_nodes, options.switching_nj, options.seed)
+
+
+def planners(
+    merged: MergedWorkload,
+    hardware: Hardware,
+    modes: Modes,
+    solver: FrameSolver,
+    options: RuntimeOptions,
+    hurries: bool,
+) -> tuple[Planner, Horizon | None]:
+    """Who plans frames, and who plans windows, if there are any."""
+    planner = Planner(merged, hardware, modes, solver)
+    stages = options.stages_of_windows()
+    if not stages:
+        return planner, None
+    windows = WindowPlanner(
+        planner,
+        window_solver(
+            options.solver,
+            limit_ms=options.limit_ms,
+            limit_nodes=options.limit_nodes,
+            seed=options.seed,
+            hurries=hurries,
+        ),
+        hurries=hurries,
+        switching_nj=options.switching_nj,
+    )
+    gates_file = None if options.gates_file is None else GatesFile(Path(options.gates_file), merged.workload.name)
+    return planner, Horizon(merged, windows, stages, gates_file)

@@ -1,0 +1,165 @@
+"""Which graphs are due by what was fed, and in which order: pure but for what it remembers of each graph.
+
+A graph goes by the clock of the first stream at a rate that it names, its lead: it is due when that has come to the
+next time on its period's grid, counted in samples, so that windows of one graph are always as many samples apart. A
+graph of events alone goes by the run's clock. Graphs that are due at the same time are one frame.
+
+A frame waits for what should be there by its release: for other graphs that are due no later, and for the other streams
+that its graphs read. It does not wait longer than `WAIT_PERCENT` of its shortest deadline, nor for a stream that has
+been silent for `MOST_WAIT_US` and two samples. In virtual time, where waiting makes nothing late, it waits
+`MOST_WAIT_US`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from leo_runtime.documents.workload import TaskGraph
+from leo_runtime.runtime.fed_streams import EARLY_US, FedEvents, FedStream
+from leo_runtime.values import lasting_us, samples_within
+
+WAIT_PERCENT = 10
+"""Of a frame's shortest deadline, what it may wait for other streams."""
+MOST_WAIT_US = 2_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a graph reads of a stream: so many samples, for the merged stage of that name."""
+
+    stage: str
+    stream: FedStream | FedEvents
+    samples: int
+
+
+class FedGraph:
+    """A graph, what it reads, and when it is due next."""
+
+    def __init__(self, graph: TaskGraph, reads: Sequence[Read]) -> None:
+        """`reads` in the order in which it names them."""
+        self.graph = graph
+        self.reads = tuple(reads)
+        self.lead = next((read.stream for read in reads if isinstance(read.stream, FedStream)), None)
+        self.next_us: int | None = None
+        """By its lead's own rate; None: that has not begun."""
+        self._number = 0
+
+    @property
+    def shift_us(self) -> int:
+        """How far its releases are from its period's grid."""
+        return 0 if self.lead is None else self.lead.shift_us
+
+    @property
+    def at_us(self) -> int | None:
+        """When it is due next, on the run's clock."""
+        return None if self.next_us is None else self.next_us + self.shift_us
+
+    def skip_to(self, after_us: int) -> None:
+        """It is due next after that time, by its lead's own rate."""
+        self.next_us = self.graph.next_release_us(max(0, after_us) + 1)
+        self._number = 0 if self.lead is None else samples_within(self.lead.stream.rate_hz, self.next_us)
+
+    def go_on(self) -> None:
+        """It is not due any more at the time at which it was."""
+        assert self.next_us is not None
+        self.skip_to(self.next_us)
+
+    def has_come(self, now_us: int) -> bool:
+        """Whether its lead has come to where it is due."""
+        if self.next_us is None:
+            return False
+        return self.next_us <= now_us if self.lead is None else self.lead.end >= self._number
+
+    def is_full(self) -> bool:
+        """Whether all its windows are whole where it is due next."""
+        at_us = self.at_us
+        return at_us is not None and all(
+            read.stream.is_full(read.stream.number_at(at_us), read.samples)
+            for read in self.reads
+            if isinstance(read.stream, FedStream)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Graphs that are due."""
+
+    at_us: int
+    """When the samples were taken that they read last."""
+    release_us: int
+    """That, or when the last ones were released."""
+    graphs: tuple[FedGraph, ...]
+
+
+class ReleaseOrder:
+    """The releases of the graphs of a workload that is fed. For one thread at a time."""
+
+    def __init__(self, graphs: Sequence[FedGraph]) -> None:
+        self.graphs = tuple(graphs)
+        self._last_us = 0
+
+    def skip(self, lead: FedStream | None, at_us: int = 0) -> None:
+        """Graphs of this lead go on from where it is now; those of none, from a time on."""
+        for graph in self.graphs:
+            if graph.lead is lead:
+                graph.skip_to(at_us if lead is None else lasting_us(lead.stream.rate_hz, lead.end))
+
+    def next(self, now_us: int, *, hurries: bool, waits: bool = True) -> Due | None:
+        """What is due next; None: nothing, yet. What it gives is not due any more.
+
+        `hurries`: in real time; then nothing is due that is to come. Without `waits` it waits for nobody.
+        """
+        come: list[tuple[int, FedGraph]] = []
+        for graph in self.graphs:
+            while graph.has_come(now_us) and not graph.is_full():
+                graph.go_on()
+            at_us = graph.at_us
+            if at_us is not None and graph.has_come(now_us) and not (hurries and at_us > now_us + EARLY_US):
+                come.append((at_us, graph))
+        if not come:
+            return None
+        at_us = min(at_us for at_us, _ in come)
+        due = [graph for when_us, graph in come if when_us == at_us]
+        if waits and self._waits(at_us, due, [graph for _, graph in come], now_us, hurries):
+            return None
+        for graph in due:
+            graph.go_on()
+        self._last_us = max(self._last_us, at_us)
+        return Due(at_us, self._last_us, tuple(due))
+
+    def _waits(
+        self, at_us: int, due: Sequence[FedGraph], come: Collection[FedGraph], now_us: int, hurries: bool
+    ) -> bool:
+        """Whether there is somebody to wait for, and time to."""
+        most_us = MOST_WAIT_US
+        if hurries:
+            most_us = min(most_us, min(graph.graph.deadline_us for graph in due) * WAIT_PERCENT // 100)
+        if now_us - at_us >= most_us:
+            return False
+        waited = [read.stream for graph in due for read in graph.reads if isinstance(read.stream, FedStream)]
+        behind = [stream for stream in waited if stream.end < stream.number_at(at_us)]
+        for graph in self.graphs:
+            is_expected = graph.at_us is not None and graph.at_us <= at_us and graph not in come
+            if graph.lead is not None and is_expected and graph.is_full():
+                behind.append(graph.lead)
+        if any(_presses(graph) for graph in due):
+            return False
+        return any(not _is_silent(stream, now_us) for stream in behind)
+
+
+def _is_silent(stream: FedStream, now_us: int) -> bool:
+    """Whether nothing has come of a stream for so long that nothing need come."""
+    newest_us = stream.newest_us
+    return newest_us is None or now_us - newest_us >= MOST_WAIT_US + lasting_us(stream.stream.rate_hz, 2)
+
+
+def _presses(graph: FedGraph) -> bool:
+    """Whether the samples of a graph will soon be held no more."""
+    at_us = graph.at_us
+    assert at_us is not None
+    return any(
+        read.stream.end - read.stream.number_at(at_us) > read.stream.slack // 2
+        for read in graph.reads
+        if isinstance(read.stream, FedStream)
+    )
