@@ -223,6 +223,13 @@ class RunLog:
             for one in self._parse(EnergyLine, text, line).entries:
                 yield Entry(one.at_us, one.until_us, one.nj, one.cause, one.resource, one.frame, "", one.graphs)
 
+    def require_sum(self, nj: int) -> None:
+        """Raise `DocumentError` where a whole log says that the run used something else than its lines come to."""
+        if self.end is not None and self.end.nj != nj:
+            raise DocumentError(
+                str(self.path), f"the run used {self.end.nj} nJ, and the lines tell of {nj} nJ", hint=_WHOLE
+            )
+
     # Reading.
 
     def _read_head(self) -> RunLine | RunLine1:
@@ -273,6 +280,12 @@ class RunLog:
                 break
             if text.strip():
                 self._note(text, offset, number)
+        if self.end is not None and self.end.frames != len(self._numbers):
+            self._damaged(
+                number - 1,
+                f"the run came to {self.end.frames} frames, and {len(self._numbers)} have a line",
+                hint=_WHOLE,
+            )
         if self.end is None and not self.cut and isinstance(self.head, RunLine):
             self.cut = "the run was interrupted, or goes on"
 
@@ -321,6 +334,8 @@ class RunLog:
         return data.get("kind") if isinstance(data, dict) else None
 
     def _note_frame(self, frame: int, release_us: int, offset: int, line: int) -> None:
+        if frame in self._positions:
+            self._damaged(line, f"frame {frame} has a line before, too", hint=_WHOLE)
         self._numbers.append(frame)
         self._releases_us.append(release_us)
         self._offsets.append(offset)
@@ -376,6 +391,9 @@ class RunLog:
 
 
 _WAY_OUT = "what stands before that line can be read alone: `head -n LINES LOG > PART`, of one line less"
+
+
+_WHOLE = "lines were taken out of it, or came twice: take the log as it was written"
 
 
 def read_log(run: str | Path) -> RunLog:
