@@ -15,7 +15,10 @@ import pytest
 import run_logs
 from leo_runtime.errors import DocumentError, InputError, LeoError
 from leo_runtime.replay import log_reader
+from leo_runtime.replay.differences import differences
+from leo_runtime.replay.frame_facts import overview
 from leo_runtime.replay.log_reader import RunLog, is_log, read_log
+from leo_runtime.replay.tally import tally
 
 
 def test_a_log_is_read_whole(tmp_path: Path) -> None:
@@ -257,3 +260,32 @@ def test_whatever_bytes_are_there_no_traceback_comes_of_it(tmp_path: Path, whole
             read_all(path)
         except LeoError as error:
             assert error.hint
+
+
+@pytest.mark.parametrize("kind", ["frame", "energy"])
+@pytest.mark.parametrize("times", [0, 2])
+def test_a_line_that_was_taken_out_of_a_whole_log_or_comes_twice_is_missed(
+    tmp_path: Path, kind: str, times: int
+) -> None:
+    parts = run_logs.usual()
+    at = next(at for at, part in enumerate(parts) if part["kind"] == kind)
+    path = tmp_path / "log.jsonl"
+    path.write_text(run_logs.lines(*parts[:at], *[parts[at]] * times, *parts[at + 1 :]), encoding="utf-8")
+
+    def compared() -> None:
+        with read_log(path) as one, read_log(path) as other:
+            differences(one, other)
+
+    def told() -> None:
+        with read_log(path) as log:
+            overview(log, "run")
+
+    def summed() -> None:
+        with read_log(path) as log:
+            tally(log)
+
+    says = "frames, and 2 have a line|has a line before, too|the run used .* nJ, and the lines tell of"
+    for ask in (compared, told, summed):
+        with pytest.raises(DocumentError, match=says) as raised:
+            ask()
+        assert "take the log as it was written" in raised.value.hint
