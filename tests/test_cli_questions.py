@@ -112,6 +112,8 @@ def test_mistakes_are_told_with_a_way_out(run: Path, tmp_path: Path, capsys: pyt
     assert (message, hint) == (f"{run}/log.jsonl: there is no frame 99", "its frames are 0 to 19")
     message, hint = refused(capsys, "explain", run, "--frame", 3, "nose")
     assert (message, hint) == ('frame 3 has no stage "nose"', "its stages are hear, tell")
+    message, hint = refused(capsys, "explain", run, "--frame", 3, "scene")
+    assert message == 'frame 3 has no stage "scene": that is a pipeline' and hint.startswith("leave it out")
     message, hint = refused(capsys, "explain", run, "tell")
     assert message == "`tell` is asked about without a frame" and "--frame N" in hint
     message, hint = refused(capsys, "explain", run, "--at", 7)

@@ -83,6 +83,11 @@ def stages_named(frame: FrameLine, stage: str | None) -> tuple[str, ...]:
     meant = tuple(dict.fromkeys(run.stage for run in frame.stages if stage in (run.stage, run.of)))
     if not meant:
         kinds = tuple(dict.fromkeys(run.of or run.stage for run in frame.stages))
+        if stage in {seen.graph for seen in frame.graphs}:
+            raise InputError(
+                f'frame {frame.frame} has no stage "{stage}": that is a pipeline',
+                hint=f"leave it out, all pipelines are told; or name a stage: {', '.join(kinds)}",
+            )
         raise InputError(
             f'frame {frame.frame} has no stage "{stage}"',
             hint=did_you_mean(stage, kinds, "its stages are")

@@ -11,7 +11,7 @@ from leo_runtime.terminal import WIDE, Look, fill
 
 def text(found: Figures, look: Look = WIDE) -> str:
     """A line of the whole, a table of its streams, those of its labels and links if it has any, and what was mended."""
-    said = f"{found.name}, {found.lasts_us / 1e6:.6g} s: {found.source} (licence: {found.licence})"
+    said = f"{found.name}, {found.lasts_us / 1e6:.6g} s; source: {found.source}, licence: {found.licence}"
     if found.start_epoch_us is not None:
         zone = "" if found.time_zone is None else f", where the clock is that of {found.time_zone}"
         said += f"; began {shown(found.start_epoch_us)}{zone}"
