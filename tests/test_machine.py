@@ -186,7 +186,7 @@ def test_a_runtime_that_cannot_be_made_leaves_nothing_open(bench, files, step, f
 
 
 @pytest.mark.parametrize("live", [False, True], ids=["virtual", "live"])
-@pytest.mark.parametrize("broken", ["Planner", "check_decision", "FramePrices"])
+@pytest.mark.parametrize("broken", ["planners", "check_decision", "FramePrices"])
 def test_a_mistake_while_a_runtime_is_made_leaves_nothing_open(bench, files, monkeypatch, broken, live) -> None:
     def breaks(*_a: object, **_k: object) -> None:
         raise RuntimeError("a mistake")
