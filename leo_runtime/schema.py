@@ -91,7 +91,7 @@ class Document(Value):
             raise DocumentError(source, f"JSON text is a str or bytes, got {type(text).__name__}")
         text = _text(text, source)
         try:
-            json.loads(text, object_pairs_hook=_no_repeated_keys)
+            json.loads(text, object_pairs_hook=_no_repeated_keys, parse_constant=_no_number)
         except _RepeatedKeyError as error:
             raise DocumentError(source, f'the key "{error}" is given twice') from None
         except (ValueError, RecursionError) as error:
@@ -335,6 +335,11 @@ def _models_in(annotation: object) -> list[type[BaseModel]]:
 
 class _RepeatedKeyError(Exception):
     pass
+
+
+def _no_number(constant: str) -> object:
+    """What Python writes, and no other reader of JSON takes. Raises `ValueError`."""
+    raise ValueError(f"{constant} is no number there")
 
 
 def _no_repeated_keys(pairs: list[tuple[str, Any]]) -> None:

@@ -77,12 +77,25 @@ def test_a_file_is_written_by_one_process_at_a_time(tmp_path: Path) -> None:
     pytest.importorskip("fcntl", reason="files cannot be locked here")
     first, second = LogFile(tmp_path / "log"), ContinuedFile(tmp_path / "log")
     first.start()
-    with pytest.raises(DocumentError, match="is being written by a run that goes on"):
-        second.start()
+    first.write(b"first\n")
+    for other in (second, LogFile(tmp_path / "log")):
+        with pytest.raises(DocumentError, match="is being written by a run that goes on"):
+            other.start()
+    first.write(b"second\n")
+    assert (tmp_path / "log").read_bytes() == b"first\nsecond\n", "what the run has written stays"
     first.close()
     again = ContinuedFile(tmp_path / "log")
     again.start()
     again.close()
+
+
+def test_a_file_that_is_nobodys_is_made_anew(tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(b"an earlier run\n")
+    file = LogFile(tmp_path / "log")
+    file.start()
+    file.write(b"another\n")
+    file.close()
+    assert (tmp_path / "log").read_bytes() == b"another\n"
 
 
 def test_a_file_that_has_gone_or_been_replaced_is_missed(tmp_path: Path) -> None:

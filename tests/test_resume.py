@@ -17,8 +17,10 @@ import pytest
 
 import recorded
 from leo_runtime import cli
+from leo_runtime.frame.running_ledger import RunningLedger
 from leo_runtime.operators import operator
-from leo_runtime.replay import run_folder
+from leo_runtime.replay import compare, run_folder
+from leo_runtime.replay.inputs import PART_BYTES, PARTS, PICTURES, _parts
 from leo_runtime.replay.known_frames import KnownFrames
 
 OWN = ("recording", "--workload", "workload.json", "--hardware", "machine.json", "--profile", "profile.json")
@@ -161,6 +163,7 @@ def test_a_whole_run_has_nothing_to_go_on_with(capsys: pytest.CaptureFixture[str
 DYING = """
 import os, signal
 import numpy as np
+from leo_runtime.frame.running_ledger import RunningLedger
 from leo_runtime.operators import operator
 
 calls = []
@@ -442,3 +445,92 @@ def test_known_frames_are_read_as_they_are_needed(tmp_path: Path) -> None:
     assert known.told(1, "b") is True
     assert [known.told(number, "a") for number in (2, 3, 4)] == [None, None, None]
     assert KnownFrames(tmp_path / "nowhere").told(0, "a") is None
+
+
+def test_an_interrupt_after_the_run_does_not_send_anybody_back_to_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other policies are set beside it then."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(compare, "beside", interrupted)
+    assert cli.main(["replay", *OWN, "--virtual"]) == 130
+    assert capsys.readouterr().err.endswith(f"the run itself is whole: {RUN}\ninterrupted\n")
+
+
+def test_what_was_there_is_not_told_to_have_been_written(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cli.main([*VIRTUAL]) == 0
+    part = LOG.read_bytes()[: LOG.read_bytes().rindex(b"\n", 0, -1) + 1]
+    own = Path("part.jsonl")
+    own.write_bytes(part.replace(b'"end_us":500', b'"end_us":600', 1))
+    capsys.readouterr()
+    assert cli.main(["replay", "--resume", str(own), "--no-compare"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("nothing was added: part.jsonl\npart.jsonl:")
+    assert "replay it anew" in err
+    assert "go on with" not in err
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    own.write_bytes(part)
+    monkeypatch.setattr(RunningLedger, "add", interrupted)
+    assert cli.main(["replay", "--resume", str(own), "--no-compare"]) == 130
+    assert "nothing was added: part.jsonl\nhint: go on with `leo-runtime replay --resume part.jsonl`\n" in (
+        capsys.readouterr().err
+    )
+    assert own.read_bytes() == part
+
+
+def test_the_end_of_a_run_is_that_of_its_last_frame_where_nothing_draws_as_it_stands_by() -> None:
+    machine = json.loads(Path("machine.json").read_text(encoding="utf-8"))
+    for processor in machine["processors"]:
+        processor.pop("awake_mw")
+    Path("machine.json").write_text(json.dumps(machine), encoding="utf-8")
+    assert cli.main([*VIRTUAL, "--slow", "cpu=20"]) == 0
+    text = LOG.read_text(encoding="utf-8")
+    (end,) = recorded.logged(text, "end")
+    last_us = max(run["end_us"] for frame in recorded.logged(text) for run in frame["stages"])
+    assert end["end_us"] == last_us > 4_000_000
+
+
+def test_a_run_does_not_go_on_with_another_model(capsys: pytest.CaptureFixture[str]) -> None:
+    """It would be half of one and half of the other, and nothing in its log would say so."""
+    assert cli.main([*VIRTUAL]) == 0
+    cut_log(len(LOG.read_bytes()) // 2)
+    there = LOG.read_bytes()
+    np.savez("loud.npz", weights_0=np.zeros((3, 2), np.float32), bias_0=np.array([0, 9], np.float32))
+    capsys.readouterr()
+    assert cli.main(["replay", "--resume", str(RUN), "--no-compare"]) == 2
+    err = capsys.readouterr().err
+    assert "loud.npz: is not the model that the run began with" in err
+    assert "put that back, or replay it anew" in err
+    assert LOG.read_bytes() == there
+
+
+def test_a_run_does_not_go_on_with_other_samples(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cli.main([*VIRTUAL]) == 0
+    cut_log(len(LOG.read_bytes()) // 2)
+    there = LOG.read_bytes()
+    monkeypatch.setattr(recorded, "SOUNDS", ((3.2, 3.9),))
+    recorded.write_wav(Path("recording/mic.wav"))
+    capsys.readouterr()
+    for moved in ((), ("recording",)):
+        assert cli.main(["replay", *moved, "--resume", str(RUN), "--no-compare"]) == 2
+        assert "as it was then: other samples are in its files" in capsys.readouterr().err
+    assert LOG.read_bytes() == there
+
+
+def test_long_streams_are_known_by_parts_of_them() -> None:
+    assert list(_parts((100,), 2)) == [(0, 100)]
+    parts = list(_parts((10**9,), 2))
+    assert (parts[0][0], parts[-1][1], len(parts)) == (0, 10**9, PARTS)
+    assert {end - begin for begin, end in parts} == {PART_BYTES // 2}
+    assert len(list(_parts((10**6, 480, 640, 3), 1))) == PICTURES
+    assert list(_parts((0, 3), 4)) == [(0, 0)]

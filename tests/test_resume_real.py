@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -11,6 +12,8 @@ import pytest
 import recorded
 from leo_runtime import cli, shipped
 from leo_runtime.errors import DocumentError, LeoError
+from leo_runtime.frame.records import FrameResult
+from leo_runtime.frame.running_ledger import RunningLedger
 from leo_runtime.replay.earlier_part import EarlierPart
 from leo_runtime.replay.identity import Replay, Span
 from leo_runtime.replay.log import LogWriter
@@ -194,3 +197,42 @@ def test_a_damaged_log_is_continued_or_refused_in_words(tmp_path: Path, seed: in
             run(tmp_path, resumed=True)
         except LeoError as error:
             assert str(error)
+
+
+@pytest.mark.parametrize("told", ["add", "settle"])
+@pytest.mark.parametrize("after", [0, 3, 7])
+def test_a_run_that_is_interrupted_as_it_tells_of_a_frame_can_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str, after: int
+) -> None:
+    """Others had ended by then, too: they are not told of on top of half a frame."""
+    ended: list[FrameResult] = []
+    pressed: list[bool] = []
+    calls = count()
+
+    def some(self: Runtime) -> list[FrameResult]:
+        """Three at a time, and all that there is once somebody has pressed Ctrl-C."""
+        ended.extend(results(self))
+        if len(ended) < 3 and not pressed:
+            return []
+        number = len(ended) if pressed else 1
+        given = ended[:number]
+        del ended[:number]
+        return given
+
+    def interrupted(self: RunningLedger, *given: Any) -> Any:
+        if next(calls) == after:
+            pressed.append(True)
+            raise KeyboardInterrupt
+        return usual(self, *given)
+
+    usual, results = getattr(RunningLedger, told), Runtime.results
+    with monkeypatch.context() as patch:
+        patch.setattr(RunningLedger, told, interrupted)
+        patch.setattr(Runtime, "results", some)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path)
+    there = (tmp_path / "log.jsonl").read_bytes()
+    replayed, _ = run(tmp_path, resumed=True)
+    text = (tmp_path / "log.jsonl").read_bytes()
+    assert text.startswith(whole_part(there))
+    assert sums(text.decode()).total() == replayed.total.nj

@@ -221,6 +221,33 @@ def test_help_lists_the_paths_of_these_documents(folder: Path, capsys) -> None:
     assert max(map(len, out.splitlines())) <= 80
 
 
+def test_no_command_prints_what_a_terminal_obeys(folder: Path, capsys) -> None:
+    """Names are their documents' own."""
+    name = "\x1b[31mred\x07\u202e"
+    text = (
+        Path("workload.json")
+        .read_text()
+        .replace('"beeps"', json.dumps(name))
+        .replace('"loudness"', json.dumps("l" + name))
+    )
+    Path("workload.json").write_text(text)
+    assert replay_command(capsys, *OWN)[0] == 0
+    assert replay_command(capsys, *OWN, "--no-compare", "--scale-deadlines", "0.0001")[0] == 0
+    runs = ("out/beeps.virtual", "out/beeps.virtual.2")
+    for command in (
+        ("replay", *OWN, "--virtual"),
+        ("replay", *OWN, "--virtual", "--set", "help"),
+        ("replay", *OWN, "--virtual", "--set", f"graphs.{name}.weihgt=1"),
+        ("explain", runs[0]),
+        ("explain", runs[1], "--frame", "2"),
+        ("explain", runs[1], "--frame", "2", f"l{name}"),
+        ("compare", *runs),
+    ):
+        cli.main([*command])
+        said = capsys.readouterr()
+        assert not {"\x1b", "\x07", "\u202e"} & {*said.out, *said.err}, command
+
+
 def test_a_changed_run_that_was_interrupted_goes_on_as_it_began(folder: Path, capsys) -> None:
     """Its documents are changed already, and are not changed again."""
     manifest = folder / "recording" / "recording.toml"

@@ -54,6 +54,8 @@ def interrupted(run: Path, recording: str | None, given: Collection[str]) -> Int
     head = _head(log)
     if _is_whole(log):
         return None
+    found = _recording(head, recording)
+    _require_same_models(head)
     return Interrupted(
         log,
         head,
@@ -61,7 +63,7 @@ def interrupted(run: Path, recording: str | None, given: Collection[str]) -> Int
             head.workload,
             head.hardware,
             head.profile,
-            _recording(head, recording),
+            found,
             Span(head.start_us, head.end_us),
             head.changes,
         ),
@@ -130,6 +132,7 @@ def _recording(head: RunLine, moved_to: str | None) -> Recording:
     from leo_runtime import shipped
     from leo_runtime.errors import LeoError
     from leo_runtime.recordings.recording import Recording
+    from leo_runtime.replay.inputs import samples_digest
     from leo_runtime.replay.log_text import manifest_digest
 
     if moved_to is None and not head.workload.streams:
@@ -151,4 +154,22 @@ def _recording(head: RunLine, moved_to: str | None) -> Recording:
             "streams, links or labels differs",
             hint=f"name the one that was replayed, or {_ANEW}",
         )
+    if head.recording.samples not in (None, samples_digest(recording, head.workload)):
+        raise InputError(
+            f"`{given}` is not the recording of this run, `{head.recording.name}`, as it was then: other samples are "
+            "in its files",
+            hint=f"name the one that was replayed, or {_ANEW}",
+        )
     return recording
+
+
+def _require_same_models(head: RunLine) -> None:
+    """Raise `InputError` for a model that has changed since the run began; one that is gone is told of later."""
+    from leo_runtime.replay.inputs import model_digests
+
+    for path, digest in model_digests(head.workload).items():
+        if head.models.get(path, digest) != digest:
+            raise InputError(
+                f"{path}: is not the model that the run began with, which held something else",
+                hint=f"put that back, or {_ANEW}",
+            )

@@ -43,6 +43,7 @@ class RunFiles:
         self._traced = traced
         self._sinks: list[FrameSink] = []
         self._open = ExitStack()
+        self._file: LogFile | None = None
         self._log: LogWriter | None = None
         self.folder: Path | None = None
         """Where they are; None: the replay has not begun."""
@@ -53,8 +54,8 @@ class RunFiles:
         resumed = self._resumed is not None
         log = next_folder(self._out, self._name) / LOG if self._resumed is None else self._resumed
         self.folder = log.parent
-        file = ContinuedFile(log) if resumed else LogFile(log)
-        self._log = self._open.enter_context(LogWriter(file, self._settings))
+        self._file = ContinuedFile(log) if resumed else LogFile(log)
+        self._log = self._open.enter_context(LogWriter(self._file, self._settings))
         self._sinks = [self._log, self._open.enter_context(TimesWriter(self.folder / TIMES, resumed=resumed))]
         self.paths = [log, self.folder / TIMES]
         if self._traced and (trace := _trace(self.folder / TRACE)) is not None:
@@ -91,12 +92,27 @@ class RunFiles:
         self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         """Close them, and say what is there where the replay was interrupted, or could not be written to its end."""
-        frames = None if self._log is None else self._log.frames
         with ExitStack() as stack:
-            if isinstance(error, KeyboardInterrupt | DocumentError) and frames is not None and self.paths[0].exists():
-                stack.callback(say, f"hint: go on with `leo-runtime replay --resume {quote(str(self.folder))}`")
-                stack.callback(say, f"written up to here ({frames} frames): {self.folder}")
+            if isinstance(error, KeyboardInterrupt | DocumentError):
+                stack.callback(self._say_what_is_there, is_wrong=isinstance(error, DocumentError))
             stack.callback(self._open.close)
+
+    def _say_what_is_there(self, *, is_wrong: bool) -> None:
+        """Say it, and how to go on. `is_wrong`: going on may come to the same again, and the error says what to do."""
+        if self._log is None or self._log.frames is None or not self.paths[0].exists():
+            return
+        where = self.paths[0].parent if self.paths[0].name == LOG else self.paths[0]
+        if self._log.is_whole:
+            say(f"the run itself is whole: {where}")
+            return
+        is_as_it_was = isinstance(self._file, ContinuedFile) and not self._file.is_ahead
+        say(
+            f"nothing was added: {where}"
+            if is_as_it_was
+            else f"written up to here ({self._log.frames} frames): {where}"
+        )
+        if not (is_as_it_was and is_wrong):
+            say(f"hint: go on with `leo-runtime replay --resume {quote(str(where))}`")
 
 
 def _trace(path: Path) -> TraceWriter | None:

@@ -10,7 +10,7 @@ import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
 
-from leo_runtime.errors import InputError
+from leo_runtime.errors import InputError, printable
 from leo_runtime.progress import Pace, Progress, ProgressBar, tell
 from leo_runtime.terminal import FEWEST_COLUMNS, Look
 
@@ -134,7 +134,9 @@ def say(text: str) -> None:
 
 def complain(text: str) -> None:
     """What is wrong, which goes to standard error, however quiet the command is."""
-    tell(sys.stderr, f"{text}\n")
+    # What it names may be a file's own, and hold what a terminal obeys.
+    lines = [printable(line) for line in text.split("\n")]
+    tell(sys.stderr, "\n".join(lines) + "\n")
 
 
 def bar(title: str) -> AbstractContextManager[Progress]:

@@ -42,6 +42,8 @@ class LogWriter:
         self._nj = self._end_us = 0
         self.frames: int | None = None
         """How many frames the file holds; None: it was not begun."""
+        self.is_whole = False
+        """Whether the run has ended, and the file says so."""
 
     def begin(self, begun: Replay, /) -> None:
         """Write the run's line, in place of what the file held. Raises `DocumentError` when it cannot be written."""
@@ -77,11 +79,14 @@ class LogWriter:
         """Write that the run goes on at that time, by when so many frames had been lost. Raises `DocumentError`."""
         self._file.write(as_bytes(resumed_line(at_us, lost)))
 
-    def end(self, _ended: Replay, /) -> None:
+    def end(self, ended: Replay, /) -> None:
         """Write the line that says that the run is whole. Raises `DocumentError`."""
         assert self.frames is not None, "a replay begins before it ends"
-        self._file.write(as_bytes(end_line(self.frames, self._end_us, self._nj)))
+        # What draws nothing as it stands by has no entry that lasts until the end.
+        end_us = max(self._end_us, ended.summary.end_us)
+        self._file.write(as_bytes(end_line(self.frames, end_us, self._nj)))
         self._file.require_there()
+        self.is_whole = True
 
     def __enter__(self) -> Self:
         """The writer itself."""

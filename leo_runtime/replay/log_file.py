@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
@@ -17,9 +18,19 @@ class LogFile(Appending):
     """A file that no other process writes to meanwhile, and that is still there at the end."""
 
     def start(self) -> None:
-        """Make the file anew. Raises `DocumentError` where that cannot be done, or a run in progress writes to it."""
-        super().start()
+        """Make the file anew. Raises `DocumentError` where that cannot be done, or a run in progress writes to it.
+
+        What such a run has written stays: nothing is taken out of the file before it is known to be nobody's.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("ab", buffering=0)
+        except OSError as error:
+            raise self._error(error) from None
         self.require_alone()
+        with suppress(OSError):  # There is nothing to be taken out of a pipe.
+            self._file.truncate(0)
+        self._end = 0
 
     def require_alone(self) -> None:
         """Keep other processes from writing to it, until it is closed. Raises `DocumentError` where one does so."""

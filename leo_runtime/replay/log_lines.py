@@ -9,6 +9,7 @@ the lines of kind `energy` say, are together all that the run used, each nanojou
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, RootModel
@@ -37,6 +38,8 @@ class RecordingGiven(Value):
     """As it was named on the command line, or to the library."""
     digest: Digest
     """Of its manifest: streams, links, labels."""
+    samples: Digest | None = None
+    """Of what was recorded of the workload's streams: of long ones, of parts of it."""
 
 
 class RunLine(Document):
@@ -65,6 +68,8 @@ class RunLine(Document):
     changes: tuple[str, ...] = ()
     """To the machine and the workload, as they were given: the documents below have them already."""
     recording: RecordingGiven
+    models: Mapping[Name, Digest] = {}
+    """Of the files that stages read, by path."""
     start_us: Quantity
     """Where in the recording the run begins: 0 on the run's clock."""
     end_us: Quantity

@@ -27,6 +27,7 @@ from leo_runtime.frame.records import (
 )
 from leo_runtime.recordings.recording import RecordingManifest
 from leo_runtime.replay.identity import Replay
+from leo_runtime.replay.inputs import model_digests, samples_digest
 from leo_runtime.runtime.planner import UNPLACED_BY
 from leo_runtime.version import VERSION
 
@@ -94,7 +95,13 @@ def run_line(begun: Replay, settings: Settings) -> str:
             **({} if begun.solver_on is None else {"charge_solver": begun.solver_on}),
             **({} if settings.questions else {"questions": False}),
             "changes": list(begun.changes),
-            "recording": {"name": manifest.name, "given": given, "digest": manifest_digest(manifest)},
+            "recording": {
+                "name": manifest.name,
+                "given": given,
+                "digest": manifest_digest(manifest),
+                "samples": samples_digest(begun.recording, begun.workload),
+            },
+            "models": model_digests(begun.workload),
             "start_us": begun.span.start_us,
             "end_us": begun.span.end_us,
             "workload": begun.workload.model_dump(mode="json", exclude_defaults=True),

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from leo_runtime.documents.workload import Workload, file_parameters
+from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import InputError, RecordingError
 from leo_runtime.frame.entries import Entry
 from leo_runtime.frame.records import FrameResult
@@ -22,6 +22,7 @@ from leo_runtime.replay.figures import Time as Time
 from leo_runtime.replay.identity import Replay as Replay
 from leo_runtime.replay.identity import Span as Span
 from leo_runtime.replay.identity import window_samples
+from leo_runtime.replay.inputs import model_files
 from leo_runtime.replay.sinks import FrameSink as FrameSink
 from leo_runtime.replay.summary import RunningSummary
 from leo_runtime.runtime.runtime import Runtime
@@ -43,16 +44,9 @@ def streams_read(workload: Workload) -> tuple[str, ...]:
 
 def check_files(workload: Workload) -> None:
     """Raise `InputError` for a model that is not there, before a frame fails for want of it."""
-    for graph in workload.graphs:
-        for stage in graph.stages:
-            for name in file_parameters(find_operator(stage.operator)):
-                for params in (stage.params, *(variant.params for variant in stage.variants)):
-                    path = params.get(name)
-                    # What is no text is told of when the workload is bound.
-                    if isinstance(path, str) and not Path(path).is_file():
-                        raise InputError(
-                            f"{path}: cannot be read, stage `{stage.name}` of graph `{graph.name}` needs it"
-                        )
+    for path, stage, graph in model_files(workload):
+        if not Path(path).is_file():
+            raise InputError(f"{path}: cannot be read, stage `{stage}` of graph `{graph}` needs it")
 
 
 def releases(workload: Workload, length_us: int) -> tuple[int, ...]:
@@ -142,8 +136,9 @@ def replay(
         _submit_all(runtime, begun, told, progress, earlier)
         told.ended(runtime.drain())
     except KeyboardInterrupt:
-        # In virtual time they can be had again, and in the order in which a run in one piece tells of them.
-        if time == "real":
+        # In virtual time they can be had again, and in the order in which a run in one piece tells of them. Where one
+        # was told of in part, what follows would not add up: it is lost, as it is where the process is killed.
+        if time == "real" and not told.is_telling:
             with suppress(Exception):  # It may have come in the middle of anything.
                 told.ended(runtime.results())
         raise
@@ -230,6 +225,8 @@ class _Told:
         self._over: dict[int, Mapping[tuple[int, str], int]] = {}
         """Of frames that have not ended, how much of each graph's windows was not recorded, by number and graph."""
         self._last_us = 0
+        self.is_telling = False
+        """Whether something has been told of in part: some have heard of it, others have not."""
 
     def submitted(self, number: int, release_us: int, over: Mapping[tuple[int, str], int]) -> None:
         self._running[number] = release_us
@@ -245,12 +242,14 @@ class _Told:
 
     def frame(self, ended: FrameResult, settled_us: int) -> None:
         """Tell of a frame; nothing of those told of later begins before `settled_us`."""
+        self.is_telling = True
         self._summary.frame(ended, settled_us)
         for sink in self._sinks:
             sink.frame(ended, settled_us)
         entries = self._ledger.add(ended)
         entries += self._ledger.settle(settled_us)
         self._energy(entries, self._ledger.settled_us)
+        self.is_telling = False
 
     def whole(self) -> Replay:
         """All has ended: tell what is left."""

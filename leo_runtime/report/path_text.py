@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from leo_runtime.errors import printable
 from leo_runtime.report.layout import table
 from leo_runtime.terminal import WIDE, Look, fill
 
@@ -26,7 +27,7 @@ def text(forms: Sequence[PathForm], look: Look = WIDE) -> str:
     parts = [*(fill(paragraph, look.columns) + "\n" for paragraph in HEAD)]
     for form in forms:
         names = f": {', '.join(form.names)}" if form.names else ""
-        head = fill(f"{form.form}{names}", look.columns, "    ") + "\n"
+        head = fill(printable(f"{form.form}{names}"), look.columns, "    ") + "\n"
         rows = [(f".{field}", meaning) for field, meaning in form.fields]
         parts.append(head + (table(("field", "meaning"), rows, look, wrapped=True) if rows else ""))
     return "\n".join(parts)

@@ -123,11 +123,13 @@ def explain(
     report = _judged(problem, placement)
     limit_nodes = whole(limit_nodes, "limit_nodes")
     known = [stage.name for stage in problem.stages]
-    wanted_names = known if stage is None else [stage] if isinstance(stage, str) else list(stage)
+    # Whatever else it is, it is no stage's name: that is told below.
+    several = not isinstance(stage, str) and isinstance(stage, Collection)
+    wanted_names = known if stage is None else list(stage) if several else [stage]
     for name in wanted_names:
         if name not in known:
             raise InputError(
-                f'`{problem.name}` has no stage "{name}"', hint=did_you_mean(name, known, "its stages are")
+                f'`{problem.name}` has no stage "{name}"', hint=did_you_mean(str(name), known, "its stages are")
             )
     if report.violations:
         raise InputError(
