@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -188,8 +188,15 @@ def lines(*parts: Mapping[str, Any]) -> str:
 def write(folder: Path, *parts: Mapping[str, Any], name: str = "log.jsonl") -> Path:
     """The log of a run in its folder, which is made. Returns the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_text(lines(*parts), encoding="utf-8")
+    (folder / name).write_text(lines(*summed(parts)), encoding="utf-8")
     return folder
+
+
+def summed(parts: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The same lines, of which the last says what the others come to."""
+    costs = [one for part in parts for kind in ("stages", "transfers", "entries") for one in part.get(kind, ())]
+    nj = sum(one["nj"] for one in costs)
+    return [{**part, "nj": nj} if part.get("kind") == "end" else part for part in parts]
 
 
 def usual(count: int = 3) -> list[dict[str, Any]]:

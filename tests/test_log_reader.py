@@ -8,14 +8,16 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import pytest
 
 import run_logs
 from leo_runtime.errors import DocumentError, InputError, LeoError
 from leo_runtime.replay import log_reader
+from leo_runtime.replay.differences import differences
+from leo_runtime.replay.frame_facts import overview
 from leo_runtime.replay.log_reader import RunLog, is_log, read_log
+from leo_runtime.replay.tally import tally
 
 
 def test_a_log_is_read_whole(tmp_path: Path) -> None:
@@ -95,27 +97,6 @@ def test_a_line_that_is_damaged_is_named_with_a_way_out(tmp_path: Path) -> None:
         read_log(tmp_path)
     assert str(raised.value) == f'{tmp_path}/log.jsonl:4: expected an integer, got "2", at $.release_us'
     assert "head -n" in raised.value.hint
-
-
-@pytest.mark.parametrize(
-    "again", [lambda one: one, lambda one: dict(reversed(one.items()))], ids=["as it is", "in another order"]
-)
-def test_a_frame_that_has_two_lines_is_refused(tmp_path: Path, again: Callable[[Any], Any]) -> None:
-    parts = run_logs.usual()
-    parts.append(again(next(part for part in parts if part.get("kind") == "frame")))
-    with pytest.raises(DocumentError, match="frame 0 has a line already, 2: its energy would count twice") as raised:
-        read_log(run_logs.write(tmp_path, *parts))
-    assert raised.value.hint
-
-
-def test_a_log_that_lacks_lines_is_refused_and_read_without_its_last_one(tmp_path: Path) -> None:
-    parts = run_logs.usual()
-    parts.remove(next(part for part in parts if part.get("frame") == 1))
-    with pytest.raises(DocumentError, match="lines are missing: its last one says 3 frames, there are 2") as raised:
-        read_log(run_logs.write(tmp_path / "run", *parts))
-    assert "head -n -1" in raised.value.hint
-    with read_log(run_logs.write(tmp_path / "part", *parts[:-1])) as log:
-        assert list(log.numbers) == [0, 2] and not log.is_whole
 
 
 @pytest.mark.parametrize(("pack", "tool"), [(gzip.compress, "gzip"), (bz2.compress, "bzip2"), (lzma.compress, "xz")])
@@ -257,3 +238,32 @@ def test_whatever_bytes_are_there_no_traceback_comes_of_it(tmp_path: Path, whole
             read_all(path)
         except LeoError as error:
             assert error.hint
+
+
+@pytest.mark.parametrize("kind", ["frame", "energy"])
+@pytest.mark.parametrize("times", [0, 2])
+def test_a_line_that_was_taken_out_of_a_whole_log_or_comes_twice_is_missed(
+    tmp_path: Path, kind: str, times: int
+) -> None:
+    parts = run_logs.usual()
+    at = next(at for at, part in enumerate(parts) if part["kind"] == kind)
+    path = tmp_path / "log.jsonl"
+    path.write_text(run_logs.lines(*parts[:at], *[parts[at]] * times, *parts[at + 1 :]), encoding="utf-8")
+
+    def compared() -> None:
+        with read_log(path) as one, read_log(path) as other:
+            differences(one, other)
+
+    def told() -> None:
+        with read_log(path) as log:
+            overview(log, "run")
+
+    def summed() -> None:
+        with read_log(path) as log:
+            tally(log)
+
+    says = "frames, and 2 have a line|has a line before, too|the run used .* nJ, and the lines tell of"
+    for ask in (compared, told, summed):
+        with pytest.raises(DocumentError, match=says) as raised:
+            ask()
+        assert "take the log as it was written" in raised.value.hint

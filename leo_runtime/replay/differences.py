@@ -143,6 +143,7 @@ def differences(before: RunLog, after: RunLog, *, most: int = 10) -> Differences
     found.worst = tuple(entry[2] for entry in sorted(worst, key=lambda entry: entry[:2], reverse=True))
     for log, sums in ((before, found.before), (after, found.after)):
         sums.add_energy(log.standing_entries())
+        log.require_sum(sums.total_nj)
         sums.close()
     return found
 

@@ -160,6 +160,7 @@ def overview(log: RunLog, run: str) -> Overview:
             if text in reasons or len(reasons) < _MOST_REASONS:
                 reasons[text] = Reason(text, known.count + failed, known.frame)
     sums.add_energy(log.standing_entries())
+    log.require_sum(sums.total_nj)
     sums.close()
     told = sorted(reasons.values(), key=lambda one: (-one.count, one.frame))
     return Overview(run, log.head, log.cut, sums, tuple(late), tuple(told), tightest, dearest, log.missing)

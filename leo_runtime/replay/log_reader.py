@@ -223,6 +223,13 @@ class RunLog:
             for one in self._parse(EnergyLine, text, line).entries:
                 yield Entry(one.at_us, one.until_us, one.nj, one.cause, one.resource, one.frame, "", one.graphs)
 
+    def require_sum(self, nj: int) -> None:
+        """Raise `DocumentError` where a whole log says that the run used something else than its lines come to."""
+        if self.end is not None and self.end.nj != nj:
+            raise DocumentError(
+                str(self.path), f"the run used {self.end.nj} nJ, and the lines tell of {nj} nJ", hint=_WHOLE
+            )
+
     # Reading.
 
     def _read_head(self) -> RunLine | RunLine1:
@@ -280,10 +287,10 @@ class RunLog:
             if text.strip():
                 self._note(text, offset, number)
         if self.end is not None and self.end.frames != len(self._numbers):
-            raise DocumentError(
-                str(self.path),
-                f"lines are missing: its last one says {self.end.frames} frames, there are {len(self._numbers)}",
-                hint="what is there can be read as of a run that was interrupted: `head -n -1 LOG > PART`",
+            self._damaged(
+                number - 1,
+                f"the run came to {self.end.frames} frames, and {len(self._numbers)} have a line",
+                hint=_WHOLE,
             )
         if self.end is None and not self.cut and isinstance(self.head, RunLine):
             self.cut = "the run was interrupted, or goes on"
@@ -334,8 +341,7 @@ class RunLog:
 
     def _note_frame(self, frame: int, release_us: int, offset: int, line: int) -> None:
         if frame in self._positions:
-            first = self._lines[self._positions[frame]]
-            self._damaged(line, f"frame {frame} has a line already, {first}: its energy would count twice")
+            self._damaged(line, f"frame {frame} has a line before, too", hint=_WHOLE)
         self._numbers.append(frame)
         self._releases_us.append(release_us)
         self._offsets.append(offset)
@@ -391,6 +397,9 @@ class RunLog:
 
 
 _WAY_OUT = "what stands before that line can be read alone: `head -n LINES LOG > PART`, of one line less"
+
+
+_WHOLE = "lines were taken out of it, or came twice: take the log as it was written"
 
 
 def read_log(run: str | Path) -> RunLog:

@@ -108,6 +108,7 @@ def tally(log: RunLog) -> Tally:
     for frame in log.frames():
         found.add(frame)
     found.add_energy(log.standing_entries())
+    log.require_sum(found.total_nj)
     found.close()
     return found
 

@@ -120,11 +120,15 @@ def write_tables(log: RunLog, folder: Path) -> tuple[Path, ...]:
                 name: stack.enter_context(_Table(arrow, parquet, paths[name], columns, metadata))
                 for name, columns in TABLES.items()
             }
+            nj = 0
             for frame in log.frames():
+                nj += sum([run.nj for run in frame.stages]) + sum([send.nj for send in frame.transfers])
                 for name, rows in _rows(frame):
                     tables[name].add(rows)
             for entry in log.standing_entries():
+                nj += entry.nj
                 tables["energy"].add(_energy(entry))
+            log.require_sum(nj)
         for table in tables.values():
             table.put_in_place()
     except OverflowError:
