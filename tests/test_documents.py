@@ -308,14 +308,6 @@ def test_an_unknown_parameter_of_an_operator_is_refused_with_what_may_be_meant()
     assert error.value.hint == 'did you mean "bands"?'
 
 
-@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
-def test_a_number_that_only_python_takes_for_json_is_refused(number: str) -> None:
-    with pytest.raises(DocumentError, match=rf"tiny.json: not JSON \({number} is no number there\)"):
-        Problem.from_json(
-            json.dumps(changed("limits.energy", 1)).replace('"energy": 1}', f'"energy": {number}}}'), "tiny.json"
-        )
-
-
 @pytest.mark.parametrize("number", [float("inf"), float("-inf"), float("nan")])
 def test_no_document_holds_a_number_that_json_has_not(number: float) -> None:
     told = rf"expected a finite number, got {number}, at \$\."
@@ -330,3 +322,13 @@ def test_no_document_holds_a_number_that_json_has_not(number: float) -> None:
     with pytest.raises(DocumentError, match=told + r"processors\[0\]\.options\.x") as error:
         Hardware.from_toml(text % number)
     assert error.value.hint
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_a_number_that_only_python_takes_for_json_is_refused(number: str) -> None:
+    with pytest.raises(DocumentError, match=rf"tiny.json: not JSON \({number} is no number there\)"):
+        Problem.from_json(
+            json.dumps(changed("limits.energy", 1)).replace('"energy": 1}', f'"energy": {number}}}'), "tiny.json"
+        )
+    with pytest.raises(DocumentError, match=r"expected an integer, got .*, at \$\.limits\.energy"):
+        Problem.from_dict(changed("limits.energy", float(number)))

@@ -277,6 +277,7 @@ DECISION = "decision of graph `g`: "
         (lambda g: g.decide("a", [5]), DECISION + "input should be a valid string, got 5, at $.labels[0]"),
         (lambda g: g.decide("a", ["x"], threshold="1"), DECISION + 'input should be a valid number, got "1"'),
         (lambda g: g.decide("a", ["x"], threshold=float("nan")), DECISION + "expected a finite number, got nan"),
+        (lambda g: g.decide("a", ["x"], threshold=float("-inf")), DECISION + "expected a finite number, got -inf"),
         (lambda g: g.decide("a", ["x"], background=5), DECISION + "input should be a valid string, got 5"),
         (
             lambda g: g.decide("a", ["x", "y"], background="quite"),

@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import pytest
 
@@ -98,27 +97,6 @@ def test_a_line_that_is_damaged_is_named_with_a_way_out(tmp_path: Path) -> None:
         read_log(tmp_path)
     assert str(raised.value) == f'{tmp_path}/log.jsonl:4: expected an integer, got "2", at $.release_us'
     assert "head -n" in raised.value.hint
-
-
-@pytest.mark.parametrize(
-    "again", [lambda one: one, lambda one: dict(reversed(one.items()))], ids=["as it is", "in another order"]
-)
-def test_a_frame_that_has_two_lines_is_refused(tmp_path: Path, again: Callable[[Any], Any]) -> None:
-    parts = run_logs.usual()
-    parts.append(again(next(part for part in parts if part.get("kind") == "frame")))
-    with pytest.raises(DocumentError, match="frame 0 has a line already, 2: its energy would count twice") as raised:
-        read_log(run_logs.write(tmp_path, *parts))
-    assert raised.value.hint
-
-
-def test_a_log_that_lacks_lines_is_refused_and_read_without_its_last_one(tmp_path: Path) -> None:
-    parts = run_logs.usual()
-    parts.remove(next(part for part in parts if part.get("frame") == 1))
-    with pytest.raises(DocumentError, match="lines are missing: its last one says 3 frames, there are 2") as raised:
-        read_log(run_logs.write(tmp_path / "run", *parts))
-    assert "head -n -1" in raised.value.hint
-    with read_log(run_logs.write(tmp_path / "part", *parts[:-1])) as log:
-        assert list(log.numbers) == [0, 2] and not log.is_whole
 
 
 @pytest.mark.parametrize(("pack", "tool"), [(gzip.compress, "gzip"), (bz2.compress, "bzip2"), (lzma.compress, "xz")])

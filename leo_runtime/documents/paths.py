@@ -10,7 +10,6 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, time
 from fractions import Fraction
@@ -26,6 +25,8 @@ FIXED = ("format", "name", "source", "target", "sources")
 """Fields that no path leads to: other parts of the documents go by them, or they cite."""
 
 ALL = "*"
+
+_EXPONENT = re.compile(r"e[+-]?([\d_]+)", re.IGNORECASE)
 
 HELP = "`leo-runtime replay --set help` lists all paths"
 
@@ -76,18 +77,18 @@ def operation(rest: str, change: str) -> Operation:
 
 
 def factor(text: str, change: str) -> Fraction:
-    """A factor as it is written, such as 0.5 or 1/3. Raises `InputError` for one that is no number, or below 0."""
-    found = Fraction(-1)
-    # An exponent of many digits is a number of so many digits that it would take hours, and the memory.
-    if len(text) <= 40 and _EXPONENT_OF_MANY_DIGITS.search(text) is None:
-        with suppress(ValueError, ZeroDivisionError):
-            found = Fraction(text.strip())
-    if found < 0:
+    """A factor as it is written, such as 0.5 or 1/3. Raises `InputError` for one that is no number, or below 0.
+
+    Nor has it a thousand zeros, which no number in a document has, and a fraction of a million takes long to make.
+    """
+    exponent = _EXPONENT.search(text)
+    try:
+        found = Fraction(text.strip()) if len(text) <= 40 and (exponent is None or len(exponent[1]) <= 2) else None
+    except (ValueError, ZeroDivisionError):
+        found = None
+    if found is None or found < 0:
         raise InputError(f"`{change}`: expected a factor of at least 0, got {json.dumps(text)}", hint="such as 0.5")
     return found
-
-
-_EXPONENT_OF_MANY_DIGITS = re.compile(r"[eE][+-]?[\d_]{4}")
 
 
 def parsed(text: str) -> Any:

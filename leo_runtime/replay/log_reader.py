@@ -341,8 +341,7 @@ class RunLog:
 
     def _note_frame(self, frame: int, release_us: int, offset: int, line: int) -> None:
         if frame in self._positions:
-            first = self._lines[self._positions[frame]]
-            self._damaged(line, f"frame {frame} has a line already, {first}: its energy would count twice", hint=_WHOLE)
+            self._damaged(line, f"frame {frame} has a line before, too", hint=_WHOLE)
         self._numbers.append(frame)
         self._releases_us.append(release_us)
         self._offsets.append(offset)
