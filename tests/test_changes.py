@@ -396,6 +396,7 @@ def test_a_name_of_two_parts_is_to_be_said_with_its_list() -> None:
     [
         ("graphs.speech.weight=2", "changes nothing: it is so already"),
         ("processors.*.lanes*=1", "changes nothing: it is so already"),
+        ("processors.dsp.active_mw*=0.001", "to 0, at $.processors.2.active_mw: whole numbers alone are known there"),
         ('objective=["tardiness", "energy"]', "changes nothing: it is so already"),
         ("slow dsp=1", "changes nothing: the profile says so already"),
         ("links.cpu->gpu.bytes_per_s*=2", "changes nothing of the documents: there is no number to multiply"),

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any, TypeVar
 
 from leo_runtime.documents.cost_changes import changed_costs, cost_path, slowed
@@ -232,6 +233,9 @@ def _notes(documents: _Documents, edits: Sequence[tuple[Place, Any]], done: Oper
         notes.append(f"`{change}` changes nothing: it is so already")
     elif done.kind == "scale" and without:
         notes.append(f"`{change}` leaves {without} of {len(edits)} as they are, which have no such number")
+    if done.kind == "scale":
+        far = [one for one in edits if _is_far(*one, done.factor)]
+        notes += [_rounded_note(place, value, done.factor, change) for place, value in far]
     for place, _ in edits:
         if isinstance(place.owner, Stage) and "params" in place.keys and place.keys[-1] != "params":
             own = [variant.name for variant in place.owner.variants if place.keys[-1] in variant.params]
@@ -249,6 +253,19 @@ def _notes(documents: _Documents, edits: Sequence[tuple[Place, Any]], done: Oper
 
 def _is_unused(radio: Radio, hardware: Hardware) -> bool:
     return all(link.radio != radio.name for link in hardware.links)
+
+
+def _is_far(place: Place, value: Any, by: Fraction) -> bool:
+    """Whether a whole number was rounded by more than a hundredth of what it should be."""
+    if not isinstance(place.value, int) or isinstance(place.value, bool):
+        return False
+    exact = place.value * by
+    return bool(abs(value - exact) * 100 > exact)
+
+
+def _rounded_note(place: Place, value: Any, by: Fraction, change: str) -> str:
+    named, exact = ".".join(map(str, place.keys)), float(place.value * by)
+    return f"`{change}` rounds {exact:g} to {value}, at $.{named}: whole numbers alone are known there"
 
 
 def _processor_notes(documents: _Documents, processor: Processor, field: str, change: str) -> list[str]:
