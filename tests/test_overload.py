@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,11 @@ from leo_runtime import Runtime
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.workload import GraphBuilder, TaskGraph
 from leo_runtime.frame.records import FrameResult
+from leo_runtime.replay.log_reader import read_log
+from leo_runtime.replay.rebuilt import rebuilt
+from leo_runtime.replay.why import whys
 from leo_runtime.runtime.overload import FIRST_ROOM, MOST_ROOM, Overload
+from run_logs import replayed_into
 
 PERIOD_US = 100_000
 ONE_LANE = Hardware.from_dict(
@@ -132,6 +137,21 @@ def test_what_hangs_on_a_gate_pushes_nobody_out() -> None:
     results, runtime = played(costs_us, builder.build(), pipeline("light", 1, "l"), window_stages=0)
     assert not any(runtime.shed.values())
     assert in_time(results)["light"] == 120
+
+
+def test_a_log_says_who_was_left_out(tmp_path: Path) -> None:
+    costs_us, *graphs = CASES["a stage of both"]
+    profile = profile_of({(stage, "cpu"): (us, 1000) for stage, us in costs_us.items()})
+    folder, replayed = replayed_into(tmp_path, workload_of(*graphs), ONE_LANE, profile, length_us=1_000_000)
+    (failure,) = replayed.summary.failures
+    assert (failure.what, failure.count, failure.is_overload) == ("frame", 10, True)
+    with read_log(folder) as log:
+        frames = list(log.frames())
+        assert all(frame.shed == ("light",) and not frame.skipped for frame in frames)
+        assert all(run.graphs == ("heavy",) for frame in frames for run in frame.stages)
+        (why,) = whys(log, 3)
+    assert (why.graph, why.reason) == ("light", "shed: `light` made room for what weighs more")
+    assert [rebuilt(frame, None, policy="exact").shed for frame in frames] == [("light",)] * 10
 
 
 # The rule by itself.

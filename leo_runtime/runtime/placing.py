@@ -134,7 +134,8 @@ class Placer:
     ) -> tuple[str, ...]:
         """The graphs of a frame that would be late, of those that would not be on a free machine.
 
-        As a frame by itself, without what hangs on gates, which may have nothing to do. Raises what `Planner.plan` does.
+        As a frame by itself, without what hangs on gates, which may have nothing to do. Raises what `Planner.plan`
+        does.
         """
         with driver.locked():
             now_us = max(release_us, driver.clock.now_us())

@@ -12,7 +12,8 @@ collected, and placed as one by `submit_batch`.
 fail, where the runtime is closed before its end, and where the runtime itself goes wrong.
 
 **Overload.** A frame is skipped, and counted in `skipped`, when `max_in_flight` frames have not ended yet, or when
-nothing of it has started by the last of its deadlines. Its graphs are then `failed`, and say why. Results that nobody
+nothing of it has started by the last of its deadlines. Its graphs are then `failed`, and say why. Where graphs differ
+in weight, the least weighty go before that (`overload`), and are counted in `shed`. Results that nobody
 asks for are kept up to `max_results`; then the oldest are dropped, and counted in `results_dropped`.
 
 **Threads.** Every method may be called from any thread, except where it says otherwise. Frames are taken one after the
