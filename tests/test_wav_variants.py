@@ -199,7 +199,7 @@ def test_replay_tells_what_was_mended(
     assert cli.main(["replay", "recording", *arguments, "--no-compare"]) == 0
     out = capsys.readouterr().out
     said = "its header says 0 bytes of samples; the 64000 samples up to the end of the file are read"
-    assert f"\nmended: mic.wav: {said}\n" in out
+    assert f" mended: mic.wav: {said} " in " ".join(out.split())
 
 
 def test_the_standard_librarys_24_bit_is_read(tmp_path: Path) -> None:

@@ -123,7 +123,10 @@ def explain(
     report = _judged(problem, placement)
     limit_nodes = whole(limit_nodes, "limit_nodes")
     known = [stage.name for stage in problem.stages]
-    wanted_names = known if stage is None else [stage] if isinstance(stage, str) else list(stage)
+    if stage is None:
+        wanted_names = known
+    else:
+        wanted_names = [stage] if isinstance(stage, str) or not isinstance(stage, Collection) else list(stage)
     for name in wanted_names:
         if name not in known:
             raise InputError(
