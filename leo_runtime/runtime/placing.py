@@ -194,6 +194,9 @@ class Placer:
 
 def late_graphs(planned: Planned, graphs: tuple[str, ...], due: Due) -> tuple[str, ...]:
     """The graphs of which something is planned to end after it is due."""
+    criteria = planned.plan.placement.criteria
+    if criteria is not None and criteria.tardiness == 0:  # Of a window it is that of later releases, too.
+        return ()
     stages = planned.plan.stages
     return tuple(
         [
