@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -154,6 +154,10 @@ class FrameResult:
     of one plan have the same object. None: it was not placed. What waited of it may have been placed again since, with
     a later frame's window."""
 
+    shed: tuple[str, ...] = ()
+    """The graphs of it that were left out for what weighs more, since not everything fitted; the others ran. All of
+    them where it is `skipped` for that."""
+
     def with_gaps(self, gaps_us: Mapping[str, int]) -> FrameResult:
         """The same, with how much of each graph's windows was not recorded."""
         if not gaps_us:
@@ -165,4 +169,11 @@ class FrameResult:
         """Why a graph of it failed: it was not placed, or else the first stage that failed says so. Empty if none."""
         if all(graph.outcome != "failed" for graph in self.graphs):
             return ""
-        return self.placement.reason or next((run.error for run in self.stages if run.outcome == "failed"), "")
+        failed = next((run.error for run in self.stages if run.outcome == "failed"), "")
+        return self.placement.reason or failed or shed_reason(self.shed)
+
+
+def shed_reason(graphs: Collection[str]) -> str:
+    """Why these graphs were left out; empty where there are none."""
+    named = ", ".join([f"`{name}`" for name in graphs])
+    return f"shed: {named} made room for what weighs more" if graphs else ""

@@ -64,7 +64,7 @@ class RunningLedger:
 
     def add(self, frame: FrameResult) -> list[Entry]:
         """A frame has ended: what ran, was sent and woken for it. `settle` gives what else it cost."""
-        triggered = tuple(dict.fromkeys([graph.graph for graph in frame.graphs]))
+        triggered = tuple(dict.fromkeys([one.graph for one in frame.graphs if one.graph not in frame.shed]))
         of = self._owners.of(triggered, frame.jobs)
         used_by = _planned_users(frame, of, self._radios) if frame.spans is None else {}
         entries, until_us = observed(frame, of, used_by)

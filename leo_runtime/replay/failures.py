@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from leo_runtime.frame.records import FrameResult
+from leo_runtime.frame.records import FrameResult, shed_reason
 from leo_runtime.replay.figures import Failure
 
 MOST_KINDS = 100
@@ -23,11 +23,11 @@ class Failures:
 
     def add(self, frame: FrameResult) -> None:
         """Count what failed in a frame."""
-        for what, why in _reasons(frame):
-            kind = (what, _NUMBER.sub("#", why), frame.skipped)
+        for what, why, overload in _reasons(frame):
+            kind = (what, _NUMBER.sub("#", why), overload)
             if kind not in self._kinds and len(self._kinds) >= MOST_KINDS:
                 what, why = OTHERS, f"of further kinds than {MOST_KINDS}; the log says what"
-                kind = (what, why, frame.skipped)
+                kind = (what, why, overload)
             first, count = self._kinds.get(kind, (why, 0))
             self._kinds[kind] = (first, count + 1)
 
@@ -40,13 +40,17 @@ class Failures:
 _NUMBER = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?")
 
 
-def _reasons(frame: FrameResult) -> list[tuple[str, str]]:
-    """What failed in a frame, and why: of one that was skipped, or whose stages do not say, once for all of it."""
+def _reasons(frame: FrameResult) -> list[tuple[str, str, bool]]:
+    """What failed in a frame, why, and whether nothing is broken, but there was too much to do.
+
+    Of a frame that was skipped, or whose stages do not say, once for all of it."""
     if frame.placement.status == "infeasible":
-        return [("frame", frame.placement.reason or "no placement")]
+        return [("frame", frame.placement.reason or "no placement", frame.skipped)]
     if frame.skipped:
-        return [("frame", frame.reason)]
-    found = [(f"{frame.jobs[run.stage].stage} on {run.resource}", run.error) for run in frame.stages if run.error]
-    if not found and any(result.outcome == "failed" for result in frame.graphs):
-        return [("frame", "it failed, and no stage says why")]
-    return found
+        return [("frame", frame.reason, True)]
+    found = [
+        (f"{frame.jobs[run.stage].stage} on {run.resource}", run.error, False) for run in frame.stages if run.error
+    ]
+    if not found and any(one.outcome == "failed" and one.graph not in frame.shed for one in frame.graphs):
+        found = [("frame", "it failed, and no stage says why", False)]
+    return found + ([("frame", shed_reason(frame.shed), True)] if frame.shed else [])

@@ -206,6 +206,8 @@ class FrameLine(Document):
     """`unplaced`: there was no answer to it. `infeasible`: it was proved that there is none."""
     skipped: bool = False
     """Nothing of it ran, since there was too much to do."""
+    shed: tuple[str, ...] = ()
+    """The graphs of it that were left out for what weighs more; left out where there are none."""
     reason: str = ""
     """Why something of it failed."""
     criteria: Criteria | None

@@ -80,6 +80,7 @@ def rebuilt(line: FrameLine, solved: Solved | None, *, policy: str, solve_us: in
         wakes=tuple(WakeObservation(number, wake.resource, wake.at_us) for wake in line.wakes),
         jobs=_jobs(line),
         skipped=line.skipped,
+        shed=line.shed,
         spans=None
         if line.spans is None
         else tuple(

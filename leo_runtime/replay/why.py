@@ -24,6 +24,7 @@ from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.window import WindowPlacement
 from leo_runtime.errors import LeoError
 from leo_runtime.frame.lower import MergedWorkload, merge
+from leo_runtime.frame.records import shed_reason
 from leo_runtime.replay.log_lines import FrameLine, GraphLine, RunLine, StageLine, TransferLine
 from leo_runtime.replay.log_reader import Question, RunLog
 
@@ -176,7 +177,7 @@ def needs_of(log: RunLog, frame: FrameLine, question: Question | None) -> dict[s
     merged = _merged(log)
     if merged is None or log.batch > 1:
         return {}
-    triggered = {seen.graph for seen in frame.graphs}
+    triggered = {seen.graph for seen in frame.graphs}.difference(frame.shed)
     known = {stage.name: tuple(dict.fromkeys((*stage.inputs, *stage.gates(triggered)))) for stage in merged.stages}
     return {run.stage: known[run.stage] for run in frame.stages if run.stage in known}
 
@@ -226,6 +227,8 @@ def _why(log: RunLog, frame: FrameLine, seen: GraphLine, walk: _Walk) -> Why:
         reason = frame.reason or (last.error if last is not None else "")
         if last is not None and last.outcome == "failed" and last.error:
             reason = last.error
+        if seen.graph in frame.shed:
+            reason = shed_reason(frame.shed)
     return Why(
         seen.graph,
         seen.number,

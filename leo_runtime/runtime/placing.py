@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from leo_runtime.dispatch.driver import Driver
 from leo_runtime.dispatch.left import LeftOver, latest
@@ -21,6 +21,9 @@ from leo_runtime.runtime.machine_now import machine_now
 from leo_runtime.runtime.planned import Planned
 from leo_runtime.runtime.planner import Planner, no_placement
 from leo_runtime.solver.context import Context
+
+Due = Mapping[str, tuple[tuple[str, int], ...]]
+"""Of each graph, the merged stages that are due, and when from its release, in us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class Placer:
         earlier ones at most so many stages are placed again.
         """
         self._planner = planner
+        self._merged_stages = planner.merged.stages
         self._horizon = horizon
         self._most_in_flight = most_in_flight
         self._most_stages = most_stages
@@ -120,6 +124,34 @@ class Placer:
             why = planned
         return why
 
+    def late(
+        self,
+        driver: Driver,
+        release_us: int,
+        names: tuple[str, ...],
+        links: Mapping[tuple[str, str], LinkNow],
+        due: Due,
+    ) -> tuple[str, ...]:
+        """The graphs of a frame that would be late, of those that would not be on a free machine.
+
+        As a frame by itself, without what hangs on gates, which may have nothing to do. Raises what `Planner.plan`
+        does.
+        """
+        with driver.locked():
+            now_us = max(release_us, driver.clock.now_us())
+            machine = machine_now(driver.dispatcher, self._linger_us, release_us, now_us)
+            lost = driver.dispatcher.lost
+        gone = self._gone(lost)
+        gates = tuple(dict.fromkeys(gate for stage in self._merged_stages for gate in stage.gates(names)))
+        found = replace(machine.conditions(names, links, lost, gone), closed_gates=gates)
+        late = self._late(found, release_us, due)
+        free = (Conditions((name,), links=found.links, lost=gone, closed_gates=gates) for name in late)
+        return tuple([name for name, alone in zip(late, free, strict=True) if not self._late(alone, release_us, due)])
+
+    def _late(self, found: Conditions, release_us: int, due: Due) -> tuple[str, ...]:
+        planned = self._planner.plan(found, context=Context(release_us))
+        return late_graphs(planned, found.graphs, due) if isinstance(planned, Planned) else ()
+
     def _questions(
         self,
         driver: Driver,
@@ -158,3 +190,18 @@ class Placer:
     def _gone(self, without: Collection[str]) -> tuple[str, ...]:
         """The processors among these, in their order."""
         return tuple([name for name in self._processors if name in without]) if without else ()
+
+
+def late_graphs(planned: Planned, graphs: tuple[str, ...], due: Due) -> tuple[str, ...]:
+    """The graphs of which something is planned to end after it is due."""
+    criteria = planned.plan.placement.criteria
+    if criteria is not None and criteria.tardiness == 0:  # Of a window it is that of later releases, too.
+        return ()
+    stages = planned.plan.stages
+    return tuple(
+        [
+            name
+            for name in graphs
+            if any(stage in stages and stages[stage].end_us > deadline_us for stage, deadline_us in due[name])
+        ]
+    )

@@ -80,7 +80,7 @@ class Planner:
         modes: Modes,
         solver: FrameSolver,
     ) -> None:
-        self._merged = merged
+        self.merged = merged
         self._hardware = hardware
         self._solver = solver
         self._replanners: dict[Conditions, Replanner] = {}
@@ -160,8 +160,8 @@ class Planner:
         if releases is None:
             if len(self._releases) >= MAX_RELEASES:
                 del self._releases[next(iter(self._releases))]
-            releases = self._releases[key] = window_releases(self._merged, usable, self._hardware, found, usual)
-        return window_problem(self._merged, usable, self._hardware, found, usual, usual.name, releases)
+            releases = self._releases[key] = window_releases(self.merged, usable, self._hardware, found, usual)
+        return window_problem(self.merged, usable, self._hardware, found, usual, usual.name, releases)
 
     def _keep(self, question: _Question, answer: Planned | Placement) -> None:
         if len(self._plans) >= MAX_PLANS:
@@ -193,10 +193,10 @@ class Planner:
         alone = _usable(self.modes, conditions.lost)
         at_once = _usable(batched, conditions.lost)
         if together is None:
-            together = worth_batching(self._merged, graphs, alone, at_once, frames)
-        candidates = [name for name in together if set(self._merged.stage(name).graphs).intersection(graphs)]
+            together = worth_batching(self.merged, graphs, alone, at_once, frames)
+        candidates = [name for name in together if set(self.merged.stage(name).graphs).intersection(graphs)]
         answer = solve_batch(
-            self._merged,
+            self.merged,
             alone,
             at_once,
             self._hardware,
@@ -228,7 +228,7 @@ class Planner:
         if graphs not in self._needs:
             self._needs[graphs] = {
                 stage.name: Needs(stage.inputs, stage.gates(graphs), stage.bound.operator.takes_absent)
-                for stage in self._merged.stages
+                for stage in self.merged.stages
             }
         return self._needs[graphs]
 
@@ -237,13 +237,13 @@ class Planner:
         usual = self._usual.get(kind)
         if usual is None:
             usable = _usable(self.modes, kind.lost)
-            wanted = [stage.name for stage in self._merged.stages if set(stage.graphs).intersection(kind.graphs)]
+            wanted = [stage.name for stage in self.merged.stages if set(stage.graphs).intersection(kind.graphs)]
             if any(not usable[name] for name in wanted):
                 return None
             if len(self._usual) >= MAX_PLANS:
                 del self._usual[next(iter(self._usual))]
             name = " + ".join(kind.graphs) or "nothing"
-            usual = self._usual[kind] = frame_problem(self._merged, usable, self._hardware, kind, name)
+            usual = self._usual[kind] = frame_problem(self.merged, usable, self._hardware, kind, name)
         return usual
 
 

@@ -53,6 +53,8 @@ class Submitted:
     graphs: tuple[TaskGraph, ...]
     plan: Plan
     solved: Solved
+    shed: tuple[TaskGraph, ...] = ()
+    """Further graphs that were due, and were left out."""
 
 
 class Results:
@@ -120,13 +122,15 @@ class Results:
                     for number, records in enumerate(last)
                     for graph in submitted.graphs
                 ]
-            ),
+            )
+            + failed_graphs(submitted.shed, frame, submitted.releases_us, release_us),
             wakes=tuple([_wake(frame, resource, at_us) for resource, at_us in done.wakes]),
             jobs=jobs,
             spans=None if done.spans is None else tuple([_kept_awake(frame, span) for span in done.spans]),
             waits_given_up=done.waits_given_up,
             admitted_us=None if done.admitted_us == release_us else done.admitted_us,
             solved=submitted.solved,
+            shed=tuple([graph.name for graph in submitted.shed]),
         )
         return result, tuple(lasted)
 
@@ -179,16 +183,26 @@ def unplaced_result(
     placement: Placement,
     *,
     skipped: bool = False,
+    shed: Collection[str] = (),
 ) -> FrameResult:
     """The result of a frame, or batch, of which nothing is known to have run; `placement` says why."""
     last_us = releases_us[-1]
     end_us = max(last_us, now_us)
-    found = tuple(
-        GraphResult(graph.name, frame, release_us, due_us(graph, releases_us), end_us, "failed", None, {}, number)
-        for number, release_us in enumerate(releases_us)
-        for graph in graphs
+    found = failed_graphs(graphs, frame, releases_us, end_us)
+    return FrameResult(frame, last_us, placement, (), (), found, skipped=skipped, shed=tuple(shed))
+
+
+def failed_graphs(
+    graphs: tuple[TaskGraph, ...], frame: int, releases_us: tuple[int, ...], end_us: int
+) -> tuple[GraphResult, ...]:
+    """The results of graphs that did not run, known at `end_us`."""
+    return tuple(
+        [
+            GraphResult(graph.name, frame, release_us, due_us(graph, releases_us), end_us, "failed", None, {}, number)
+            for number, release_us in enumerate(releases_us)
+            for graph in graphs
+        ]
     )
-    return FrameResult(frame, last_us, placement, (), (), found, skipped=skipped)
 
 
 def energy_nj(mode: Mode, lasted_us: int) -> int:

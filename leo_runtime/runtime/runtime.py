@@ -12,7 +12,8 @@ collected, and placed as one by `submit_batch`. Who has samples and no frames fe
 fail, where the runtime is closed before its end, and where the runtime itself goes wrong.
 
 **Overload.** A frame is skipped, and counted in `skipped`, when `max_in_flight` frames have not ended yet, or when
-nothing of it has started by the last of its deadlines. Its graphs are then `failed`, and say why. Results that nobody
+nothing of it has started by the last of its deadlines. Its graphs are then `failed`, and say why. Where graphs differ
+in weight, the least weighty go before that (`overload`), and are counted in `shed`. Results that nobody
 asks for are kept up to `max_results`; then the oldest are dropped, and counted in `results_dropped`.
 
 **Who gets a result.** Every subscriber (`subscribe`, `answers`) gets that of each frame that ends after it came. It
@@ -53,6 +54,7 @@ from leo_runtime.errors import ClosedError, DrainTimeoutError, InputError
 from leo_runtime.frame.batch import FramePrices, Modes, require_candidates
 from leo_runtime.frame.lower import MergedWorkload, Supports, merge, price, require_computed
 from leo_runtime.frame.records import FrameResult
+from leo_runtime.runtime.admission import Admission
 from leo_runtime.runtime.ahead import CLOSED, Ahead, Submission
 from leo_runtime.runtime.answers import check_decision, due_us
 from leo_runtime.runtime.arguments import (
@@ -114,6 +116,8 @@ class Runtime:
     them."""
     skipped: int
     """Frames that were skipped for overload."""
+    shed: Mapping[str, int]
+    """For each graph, how many of its answers were left out for what weighs more (`overload`)."""
 
     def __init__(
         self,
@@ -149,6 +153,7 @@ class Runtime:
         self.missing = dict(missing or {})
         self.left_out = dict(left_out or {})
         self.skipped = 0
+        self.shed = {graph.name: 0 for graph in merged.workload.graphs}
         self._options = options
         self._prices = prices
         self._start = start
@@ -168,6 +173,7 @@ class Runtime:
             most_stages=options.stages_of_windows(),
         )
         self._links: LinksNow = {}
+        self._admission = Admission(merged, self.modes, self._placer)
         # Everything below is behind this lock, which is never held while anybody waits, solves or computes.
         self._lock = threading.Lock()
         self._driver: Driver | None = None
@@ -771,22 +777,39 @@ class Runtime:
         self._links = self._links if asked.links is None else asked.links
         if self._horizon is not None and asked.fed is not None:
             self._horizon.shift(asked.fed.shifts_us)
-        placed = self._place(driver, releases_us, names, asked.together)
+        admitted, placed = self._admission.admit(
+            driver,
+            releases_us,
+            names,
+            self._links,
+            lambda names: self._place(driver, releases_us, names, asked.together),
+        )
+        shed = tuple([name for name in names if name not in admitted]) if len(admitted) < len(names) else ()
         wanted = tuple([self._graphs[name] for name in names])
+        if shed:
+            with self._lock:
+                self.shed = {name: count + (name in shed) for name, count in self.shed.items()}
         if not isinstance(placed, Placed):
             skipped = isinstance(placed, Skipped)
             why = placed.why if isinstance(placed, Skipped) else placed
             with self._lock:
                 frame = self._take(asked, take)
                 self.skipped += len(releases_us) if skipped else 0
-                self._give(unplaced_result(frame, releases_us, wanted, self.now_us, why, skipped=skipped))
+                self._give(unplaced_result(frame, releases_us, wanted, self.now_us, why, skipped=skipped, shed=shed))
             return frame
+        windows = asked.windows
+        if shed:
+            names, wanted = admitted, tuple([self._graphs[name] for name in admitted])
+            if windows[0]:
+                windows = tuple([{one.stage: own[one.stage] for one in self.sources(names)} for own in windows])
         plan = placed.planned.plan
         with self._lock:
             frame = self._take(asked, take)
             if self._kernels is not None:  # First: a frame in flight has its arrays, whatever comes between.
-                self._kernels.begin(frame, asked.windows, names, plan.jobs, releases_us)
-            self._in_flight[frame] = Submitted(frame, releases_us, wanted, plan, placed.planned.solved)
+                self._kernels.begin(frame, windows, names, plan.jobs, releases_us)
+            self._in_flight[frame] = Submitted(
+                frame, releases_us, wanted, plan, placed.planned.solved, tuple([self._graphs[name] for name in shed])
+            )
         release_us, give_up_us = releases_us[-1], max(due_us(graph, releases_us) for graph in wanted)
         now_us = max(release_us, driver.clock.now_us())
         driver.post(FrameAdmitted(now_us, frame, release_us, plan, placed.asleep, give_up_us, placed.again))
@@ -937,7 +960,7 @@ class Runtime:
         for frame in tuple(self._in_flight):
             submitted = self._in_flight[frame]
             self._forget(frame)
-            self._give(unplaced_result(frame, submitted.releases_us, submitted.graphs, now_us, placement))
+            self._give(_not_done(submitted, now_us, placement))
 
     def _result(self, submitted: Submitted, done: FrameDone) -> tuple[FrameResult, tuple[Lasted, ...]]:
         try:
@@ -947,7 +970,7 @@ class Runtime:
             return self._results.of(submitted, done, values)
         except Exception as error:  # A mistake of ours: it is told in its place, and the others have their results.
             why = no_placement(f"the runtime failed ({type(error).__name__}: {error})")
-            return unplaced_result(done.frame, submitted.releases_us, submitted.graphs, done.at_us, why), ()
+            return _not_done(submitted, done.at_us, why), ()
 
     def _forget(self, frame: int) -> None:
         del self._in_flight[frame]
@@ -956,6 +979,12 @@ class Runtime:
 
     def _give(self, result: FrameResult) -> None:
         self._delivery.give(result.with_gaps(self._gaps_us.pop(result.frame, {})))
+
+
+def _not_done(submitted: Submitted, now_us: int, why: Placement) -> FrameResult:
+    """The result of a frame in flight of which nothing more is to be known."""
+    graphs, shed = (*submitted.graphs, *submitted.shed), [graph.name for graph in submitted.shed]
+    return unplaced_result(submitted.frame, submitted.releases_us, graphs, now_us, why, shed=shed)
 
 
 def _asked_once(supports: Supports) -> Supports:

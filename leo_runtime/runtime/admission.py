@@ -1,0 +1,70 @@
+"""Which graphs of a frame are placed: all of them, unless not everything fits (`overload` has the rule)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from leo_runtime.dispatch.driver import Driver
+from leo_runtime.documents.problem import Placement
+from leo_runtime.frame.batch import Modes
+from leo_runtime.frame.conditions import LinkNow
+from leo_runtime.frame.lower import MergedWorkload
+from leo_runtime.frame.records import shed_reason
+from leo_runtime.runtime.overload import Overload
+from leo_runtime.runtime.placing import Due, Placed, Placer, Skipped, late_graphs
+from leo_runtime.runtime.planner import no_placement
+
+Answer = Placed | Placement | Skipped
+
+
+class Admission:
+    """Admits the frames of one runtime, one at a time. Batches, which could wait, are admitted whole."""
+
+    def __init__(self, merged: MergedWorkload, modes: Modes, placer: Placer) -> None:
+        """`modes` are all ways to run each merged stage."""
+        graphs = merged.workload.graphs
+        self._placer = placer
+        self._due: Due = {
+            graph.name: tuple((merged.names[graph.name, stage], graph.deadline_us) for stage in graph.outputs())
+            for graph in graphs
+        }
+        self._overload = Overload(
+            {graph.name: graph.weight for graph in graphs},
+            {graph.name: {m.resource for stage in merged.stages_of(graph) for m in modes[stage]} for graph in graphs},
+        )
+
+    def admit(
+        self,
+        driver: Driver,
+        releases_us: tuple[int, ...],
+        names: tuple[str, ...],
+        links: Mapping[tuple[str, str], LinkNow],
+        place: Callable[[tuple[str, ...]], Answer],
+    ) -> tuple[tuple[str, ...], Answer]:
+        """The graphs that are let in, and how they are placed by `place`. Raises what that does."""
+        overload = self._overload
+        if not overload.matters or len(releases_us) > 1:
+            return names, place(names)
+
+        def late(of: tuple[str, ...]) -> tuple[str, ...]:
+            return self._placer.late(driver, releases_us[0], of, links, self._due)
+
+        admitted = overload.let_in(names)
+        back = overload.may_return(names) if len(admitted) < len(names) else None
+        if back is not None:
+            tried = tuple([name for name in names if name in admitted or name == back])
+            if overload.tried(back, not late(tried)):
+                admitted = tried
+        while admitted:
+            placed = place(admitted)
+            goes = None
+            if isinstance(placed, Skipped):
+                overload.goes(admitted, ())
+            elif isinstance(placed, Placed) and late_graphs(placed.planned, admitted, self._due):
+                found = late(admitted)
+                goes = overload.goes(found, admitted) if found else None
+            if goes is None or goes not in admitted:
+                overload.count_in(admitted)
+                return admitted, placed
+            admitted = tuple([name for name in admitted if name != goes])
+        return (), Skipped(no_placement(shed_reason(names)))
