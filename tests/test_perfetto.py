@@ -100,7 +100,7 @@ def traced(path: Path, seed: int) -> tuple[Read, Told]:
     return read(path), told
 
 
-SEEDS = range(24)
+SEEDS = range(8)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -217,7 +217,7 @@ def test_a_resource_is_in_one_state_at_any_time(tmp_path: Path, seed: int) -> No
                     assert {one.name for one in during} <= {"awake", "held"} | woken_at_once
 
 
-@pytest.mark.parametrize("seed", [1, 5, 8, 10, 20])
+@pytest.mark.parametrize("seed", [1, 5])
 def test_what_is_held_for_a_later_release_is_shown(tmp_path: Path, seed: int) -> None:
     found, told = traced(tmp_path / "trace", seed)
     admitted = sorted((frame.release_us, frame.frame) for frame in told.frames if frame.placement.stages)
@@ -461,7 +461,7 @@ def test_what_overlaps_is_shown_on_tracks_of_one_name(beeps: Path) -> None:
         assert all((one.end_us or 0) <= after.start_us for one, after in pairwise(row))
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(4))
 def test_an_answer_is_traced_bar_by_bar(tmp_path: Path, seed: int) -> None:
     problem, placement = answered(seed)
     write_answer(problem, placement, tmp_path / "trace")

@@ -563,7 +563,7 @@ def test_a_file_of_sound_is_a_recording_by_itself(tmp_path: Path, capsys: pytest
         assert (stream.name, stream.channels, stream.rate_hz) == ("mic", channels, rate_hz)
         assert np.array_equal(found.samples["mic"][:], everything().samples[name.replace("_", "/")])
     assert main(["recording", "info", str(tmp_path / "one" / "both.wav")]) == 0
-    assert "both, 4.00006 s: both.wav" in capsys.readouterr().out
+    assert "both, 4.00006 s; source: both.wav" in capsys.readouterr().out
     (tmp_path / "torn.wav").write_bytes(b"RIFF")
     assert main(["recording", "info", str(tmp_path / "torn.wav")]) == 2
     assert "torn.wav: cannot be read as WAV" in capsys.readouterr().err

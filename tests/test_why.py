@@ -251,7 +251,7 @@ def test_a_frame_that_is_not_there_is_refused(tmp_path: Path) -> None:
         asked(tmp_path, late_frame(0, S, S), frame=7)
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(0, 40, 4))
 def test_the_steps_of_every_answer_lead_from_its_release_to_its_end(tmp_path: Path, seed: int) -> None:
     """Of random runs, overloaded ones among them: without a gap, and no step before the release."""
     how: dict[str, Any] = [{}, {"solver": "greedy"}, {"noise": 300_000}, {"window_stages": 0}, {"batch": 3}][seed % 5]
