@@ -468,7 +468,7 @@ def test_what_was_there_is_not_told_to_have_been_written(
     own = Path("part.jsonl")
     own.write_bytes(part.replace(b'"end_us":500', b'"end_us":600', 1))
     capsys.readouterr()
-    assert cli.main(["replay", "--resume", str(own), "--no-compare"]) == 2
+    assert cli.main(["replay", "--resume", str(own), "--no-compare", "--no-trace"]) == 2
     err = capsys.readouterr().err
     assert err.startswith("nothing was added: part.jsonl\npart.jsonl:")
     assert "replay it anew" in err
@@ -479,7 +479,7 @@ def test_what_was_there_is_not_told_to_have_been_written(
 
     own.write_bytes(part)
     monkeypatch.setattr(RunningLedger, "add", interrupted)
-    assert cli.main(["replay", "--resume", str(own), "--no-compare"]) == 130
+    assert cli.main(["replay", "--resume", str(own), "--no-compare", "--no-trace"]) == 130
     assert "nothing was added: part.jsonl\nhint: go on with `leo-runtime replay --resume part.jsonl`\n" in (
         capsys.readouterr().err
     )

@@ -366,7 +366,7 @@ def eyes(folder: Path) -> tuple[str, ...]:
 def test_a_workload_that_reads_no_stream_needs_no_recording(
     eyes: tuple[str, ...], capsys, given: tuple[str, ...], seconds: float
 ) -> None:
-    status, out, err = replay_command(capsys, *eyes, "--virtual", "--json", *given)
+    status, out, err = replay_command(capsys, *eyes, "--virtual", "--json", "--no-trace", *given)
     assert (status, err) == (0, "")
     (only,) = json.loads(out)
     assert only["recording"] == "eyes-left"
