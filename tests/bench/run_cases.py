@@ -262,6 +262,20 @@ def headset(*, voice: bool) -> Case:
 # Recordings.
 
 
+def collar() -> Case:
+    """Gait, coughs, warmth and herd of a cow's collar for two minutes; gates of two of its graphs are drawn."""
+    length_us = 120 * SECOND_US
+    return Case(
+        "collar",
+        Workload.from_file(DOCUMENTS / "collar.workload.toml"),
+        Hardware.from_file(DOCUMENTS / "collar.hardware.toml"),
+        Profile.from_file(DOCUMENTS / "collar.profile.toml"),
+        length_us,
+        periodic(length_us),
+        options={"compute": False},
+    )
+
+
 def recorded(name: str, workload: Workload, hardware: Hardware, profile: Profile, recording: Recording) -> Case:
     """A whole recording, as `leo-runtime replay --virtual` plays it."""
     span = Span.of(recording, streams=streams_read(workload))
@@ -358,4 +372,5 @@ def cost_cases() -> tuple[Case, ...]:
         four_graphs("C2", 158.0, periods_due=2, **c),
         headset(voice=False),
         headset(voice=True),
+        collar(),
     )

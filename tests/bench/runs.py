@@ -3,9 +3,10 @@
     python tests/bench/runs.py [--window N ...] [--only NAME ...]
 
 Runs are those of `run_cases`: speech over LTE, four graphs on a GPU that is dear to wake, an XR headset without and
-with a voice request, the example of docs/documents.md, the demo, and the demo with half of its sound silenced. All are
-in virtual time. Exits with 1 where windows are late, cost more than a run may, cost more than 1 % above the cheapest
-fixed policy that answers all and no later than they do, or find other labels.
+with a voice request, a cow's collar, the example of docs/documents.md, the demo, and the demo with half of its sound
+silenced. All are in virtual time. Exits with 1 where windows are late, cost more than a run may, cost more than 1 %
+above the cheapest fixed policy that answers all and no later than they do (the collar does: docs/performance.md), or
+find other labels.
 """
 
 import argparse
