@@ -9,8 +9,8 @@ from typing import Any
 from leo_runtime.errors import printable
 from leo_runtime.replay.differences import KINDS, Answer, Change, Differences, Setting
 from leo_runtime.replay.log_reader import RunLog
-from leo_runtime.replay.tally import PipelineTally, Tally
-from leo_runtime.report.frame_text import pipeline_figures
+from leo_runtime.replay.tally import PipelineTally
+from leo_runtime.report.frame_text import tally_figures
 from leo_runtime.report.layout import duration, millijoules, table
 from leo_runtime.terminal import WIDE, Look, fill
 
@@ -176,8 +176,8 @@ def differences_figures(found: Differences, names: tuple[str, str], notes: Seque
         "notes": list(notes),
         "equal": found.are_equal,
         "settings": [asdict(one) for one in found.settings],
-        "before": _sums(found.before),
-        "after": _sums(found.after),
+        "before": tally_figures(found.before),
+        "after": tally_figures(found.after),
         "compared": found.compared,
         "changed": found.changed,
         "counts": [{"kind": kind, "graph": graph, "answers": n} for (kind, graph), n in found.counts.items()],
@@ -191,19 +191,6 @@ def differences_figures(found: Differences, names: tuple[str, str], notes: Seque
             }
             for one in found.worst
         ],
-    }
-
-
-def _sums(sums: Tally) -> dict[str, Any]:
-    return {
-        "frames": sums.frames,
-        "skipped": sums.skipped,
-        "unplaced": sums.unplaced,
-        "nj": sums.total_nj,
-        "nj_by_cause": sums.by_cause(),
-        "nj_by_resource": sums.by_resource(),
-        "nj_by_graph": sums.by_graph(),
-        "pipelines": list(pipeline_figures(sums)),
     }
 
 

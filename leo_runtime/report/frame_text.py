@@ -488,17 +488,10 @@ def _criteria(criteria: Any) -> dict[str, int] | None:
 
 def overview_figures(found: Overview) -> dict[str, Any]:
     """Everything that `overview_text` tells, as plain values."""
-    sums = found.tally
     return {
         "run": found.run,
         "whole": not found.cut,
-        "frames": sums.frames,
-        "skipped": sums.skipped,
-        "unplaced": sums.unplaced,
-        "nj": sums.total_nj,
-        "nj_by_cause": sums.by_cause(),
-        "nj_by_resource": sums.by_resource(),
-        "pipelines": list(pipeline_figures(sums)),
+        **tally_figures(found.tally),
         "late": [asdict(one) for one in found.late],
         "failed": [asdict(one) for one in found.reasons],
         "tightest": None if found.tightest is None else asdict(found.tightest),
@@ -507,8 +500,22 @@ def overview_figures(found: Overview) -> dict[str, Any]:
     }
 
 
-def pipeline_figures(sums: Tally) -> Iterator[dict[str, Any]]:
-    """A line a pipeline, of what a `Tally` has counted."""
+def tally_figures(sums: Tally) -> dict[str, Any]:
+    """What a `Tally` has counted, as plain values."""
+    return {
+        "frames": sums.frames,
+        "skipped": sums.skipped,
+        "unplaced": sums.unplaced,
+        "nj": sums.total_nj,
+        "nj_by_cause": sums.by_cause(),
+        "nj_by_resource": sums.by_resource(),
+        "nj_by_graph": sums.by_graph(),
+        "pipelines": list(_pipeline_figures(sums)),
+    }
+
+
+def _pipeline_figures(sums: Tally) -> Iterator[dict[str, Any]]:
+    """A line a pipeline."""
     for name, one in sums.pipelines.items():
         yield {
             "graph": name,
