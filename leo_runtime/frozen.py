@@ -17,12 +17,12 @@ def maker(kind: Callable[_Fields, _Made]) -> Callable[_Fields, _Made]:
     nothing from what the class itself does. Raises `TypeError` for a class that has no slots of its own alone, or that
     does something as it is made.
     """
-    known = [(f.name, f.type, field(default=f.default, default_factory=f.default_factory)) for f in fields(kind)]  # type: ignore[arg-type]
+    known = [(f.name, f.type, field(default=f.default, default_factory=f.default_factory)) for f in fields(kind)]  # type: ignore[arg-type]  # of a dataclass, which its type does not say
     name = getattr(kind, "__name__", "made")
     if hasattr(kind, "__post_init__") or tuple(name for name, *_ in known) != getattr(kind, "__slots__", None):
         raise TypeError(f"{name} has a `__post_init__`, or fields that are no slots of its own")
 
     def become(made: object) -> None:
-        made.__class__ = kind  # type: ignore[assignment]
+        made.__class__ = kind  # type: ignore[assignment]  # both have the same slots
 
     return make_dataclass(name, known, slots=True, namespace={"__post_init__": become})

@@ -62,8 +62,9 @@ def _take_intermixed(parser: argparse.ArgumentParser) -> None:
         try:
             return parser.parse_known_intermixed_args(args, namespace)
         finally:
-            parser.parse_known_args = parse  # type: ignore[assignment, method-assign]
+            parser.parse_known_args = parse  # type: ignore[assignment, method-assign]  # as below
 
+    # argparse has no other door for one command among others.
     parser.parse_known_args = parse  # type: ignore[assignment, method-assign]
 
 

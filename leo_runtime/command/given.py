@@ -19,6 +19,8 @@ def note_given(parser: argparse.ArgumentParser) -> None:
 
 
 class _Noted(argparse.Action):
+    """Notes that it was given, and has its subclass keep the value."""
+
     def __call__(
         self,
         _parser: argparse.ArgumentParser,
@@ -32,6 +34,7 @@ class _Noted(argparse.Action):
         self.keep(namespace, values)
 
     def keep(self, namespace: argparse.Namespace, values: str | Sequence[Any] | None) -> None:
+        """Put the value where argparse would have."""
         raise NotImplementedError
 
 
