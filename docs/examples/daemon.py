@@ -33,7 +33,7 @@ def listen(lasts_s: float = 4.0, sleep: Callable[[float], None] = time.sleep) ->
 
 
 def play(runtime: Runtime, stream: str, lasts_s: float, sleep: Callable[[float], None]) -> None:
-    """A device that gives a tenth of a second at a time, and is as slow as that takes longer."""
+    """A device that gives a tenth of a second of its samples at a time."""
     recording = shipped.recording("demo")
     rate_hz, samples = int(recording.stream(stream).rate_hz), recording.samples[stream]
     for first in range(5 * rate_hz, int((5 + lasts_s) * rate_hz), rate_hz // 10):
