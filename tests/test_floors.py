@@ -13,7 +13,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("operators",),
     ("documents.problem", "documents.hardware"),
     ("documents",),
-    ("backend", "recordings", "judge"),
+    ("backend", "recordings", "judge", "importers"),
     ("frame",),
     ("solver.search",),
     ("solver",),
@@ -134,7 +134,7 @@ def test_no_modules_import_each_other() -> None:
 
 
 def test_rooms_are_few_and_know_few() -> None:
-    """The plan is some twenty rooms with under ninety arrows between them; the files of the ground are one room."""
+    """The plan is some twenty-five rooms with under a hundred arrows between them; the files of the ground are one room."""
     ground = {name for names in FLOORS[:2] for name in names}
 
     def folder(module: str) -> str:
@@ -146,8 +146,8 @@ def test_rooms_are_few_and_know_few() -> None:
         for other in imported(path.read_text())
         if name != "leo_runtime" and other in MODULES and folder(other) != folder(name)
     }
-    assert len(arrows) < 90, sorted(arrows)
-    assert len({folder(name) for name in MODULES}) < 25
+    assert len(arrows) < 100, sorted(arrows)
+    assert len({folder(name) for name in MODULES}) < 28
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "backends").rglob("*.py")), ids=lambda path: path.stem)

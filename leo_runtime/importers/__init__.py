@@ -1,0 +1,1 @@
+"""Models of others, read as they are stored."""

@@ -1,0 +1,181 @@
+"""Reads and writes FlatBuffers, the container of `.tflite` files, without their schema's generated code.
+
+A table is read field by field, by the number that the schema gives it; every offset is checked against the length of
+the file before it is followed. The format is described at https://flatbuffers.dev/internals.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from leo_runtime.errors import InputError
+
+_SIZES = {"b": 1, "B": 1, "?": 1, "h": 2, "H": 2, "i": 4, "I": 4, "f": 4, "q": 8, "Q": 8, "d": 8}
+"""Bytes of a scalar, by its format of `struct`."""
+_T = TypeVar("_T", int, float, bool)
+
+
+class DamagedError(InputError):
+    """The bytes are no such FlatBuffer: an offset leads out of them, or a text is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table in a buffer: fields by number. Methods raise `DamagedError` where an offset leads out of the buffer."""
+
+    buffer: memoryview
+    at: int
+
+    def _slot(self, field: int) -> int | None:
+        """Where the value of a field is; None where it has none."""
+        vtable = self.at - self._read("i", self.at)
+        size = self._read("H", vtable)
+        entry = 4 + 2 * field
+        if entry + 2 > size:
+            return None
+        offset = self._read("H", vtable + entry)
+        return self.at + offset if offset else None
+
+    def _read(self, form: str, at: int) -> int:
+        if at < 0 or at + _SIZES[form] > len(self.buffer):
+            raise DamagedError(f"an offset leads to byte {at} of {len(self.buffer)}")
+        value: int = struct.unpack_from(f"<{form}", self.buffer, at)[0]
+        return value
+
+    def scalar(self, field: int, form: str, default: _T) -> _T:
+        """A number, by its format of `struct`."""
+        slot = self._slot(field)
+        return default if slot is None else type(default)(self._read(form, slot))
+
+    def place(self, field: int) -> int | None:
+        """Where the table, vector or text of a field begins; None where it has none."""
+        slot = self._slot(field)
+        return None if slot is None else slot + self._read("I", slot)
+
+    def table(self, field: int) -> Table | None:
+        """A table; None where there is none."""
+        place = self.place(field)
+        return None if place is None else Table(self.buffer, place)
+
+    def _vector(self, field: int, size: int) -> tuple[int, int]:
+        """Where the first of a vector's elements is, and how many there are."""
+        place = self.place(field)
+        if place is None:
+            return 0, 0
+        count = self._read("I", place)
+        if place + 4 + count * size > len(self.buffer):
+            raise DamagedError(f"a vector of {count} at byte {place} leads out of {len(self.buffer)}")
+        return place + 4, count
+
+    def bytes(self, field: int) -> memoryview | None:
+        """A vector of bytes, as a view; None where there is none."""
+        if self.place(field) is None:
+            return None
+        start, count = self._vector(field, 1)
+        return self.buffer[start : start + count]
+
+    def text(self, field: int) -> str:
+        """A text; "" where there is none."""
+        try:
+            return bytes(self.bytes(field) or b"").decode()
+        except UnicodeDecodeError:
+            raise DamagedError(f"a text at byte {self.place(field)} is not UTF-8") from None
+
+    def numbers(self, field: int, form: str) -> tuple[int, ...]:
+        """A vector of numbers."""
+        start, count = self._vector(field, _SIZES[form])
+        return struct.unpack_from(f"<{count}{form}", self.buffer, start) if count else ()
+
+    def places(self, field: int) -> tuple[int, ...]:
+        """Where each table of a vector begins."""
+        start, count = self._vector(field, 4)
+        offsets = struct.unpack_from(f"<{count}I", self.buffer, start) if count else ()
+        return tuple(start + 4 * index + offset for index, offset in enumerate(offsets))
+
+    def tables(self, field: int) -> Iterator[Table]:
+        """The tables of a vector."""
+        return (Table(self.buffer, place) for place in self.places(field))
+
+
+def root(content: bytes | memoryview, identifier: bytes) -> Table:
+    """The first table of a file that begins as one of that kind does. Raises `DamagedError`."""
+    buffer = memoryview(content)
+    if bytes(buffer[4:8]) != identifier:
+        raise DamagedError(f"it does not begin as such a file does: bytes 4 to 7 are not {identifier.decode()!r}")
+    return Table(buffer, struct.unpack_from("<I", buffer)[0])
+
+
+OFFSET = ("I", 0)
+"""A field of a new table that leads to something, which is said afterwards."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewTable:
+    """Where a new table is, and the value of each of its fields."""
+
+    start: int
+    fields: Mapping[int, int]
+
+
+class Front:
+    """New tables put in front of an old file, whose parts they refer to where they lie.
+
+    Offsets of FlatBuffers lead forward only, so what is new goes before what is old, and of the new what refers goes
+    before what it refers to.
+    """
+
+    ALIGNED = 16
+    """Old parts stay where they were, modulo so many bytes: as the largest alignment that a file may ask for."""
+
+    def __init__(self, identifier: bytes) -> None:
+        self._new = bytearray(b"\0\0\0\0" + identifier)
+        self._old: list[tuple[int, int]] = []
+        """Offsets to write once it is known where the old file begins: their places, and where they lead in it."""
+
+    def table(self, fields: Mapping[int, tuple[str, int]]) -> NewTable:
+        """A table of numbers, by field: a format of `struct` and the value, or `OFFSET`."""
+        count = max(fields, default=-1) + 1
+        self._align(2)
+        vtable, entries, size = len(self._new), [0] * count, 4
+        for field, (form, _) in sorted(fields.items(), key=lambda item: -_SIZES[item[1][0]]):
+            size = -(-size // _SIZES[form]) * _SIZES[form]
+            entries[field] = size
+            size += _SIZES[form]
+        self._new += struct.pack(f"<HH{count}H", 4 + 2 * count, size, *entries)
+        self._align(8)
+        start = len(self._new)
+        self._new += bytes(size)
+        struct.pack_into("<i", self._new, start, start - vtable)
+        for field, (form, value) in fields.items():
+            struct.pack_into(f"<{form}", self._new, start + entries[field], value)
+        return NewTable(start, {field: start + entries[field] for field in fields})
+
+    def vector(self, at: int, form: str, values: Sequence[int]) -> int:
+        """A vector of numbers, which the offset at a place leads to. Returns where its first element is."""
+        self._align(max(4, _SIZES[form]), after=4)
+        self.lead(at, len(self._new))
+        self._new += struct.pack("<I", len(values))
+        first = len(self._new)
+        self._new += struct.pack(f"<{len(values)}{form}", *values)
+        return first
+
+    def lead(self, at: int, to: int) -> None:
+        """Let the offset at a place lead to something new."""
+        struct.pack_into("<I", self._new, at, to - at)
+
+    def lead_to_old(self, at: int, place: int) -> None:
+        """Let the offset at a place lead to something of the old file."""
+        self._old.append((at, place))
+
+    def before(self, old: bytes | memoryview) -> bytes:
+        """The new file."""
+        self._align(self.ALIGNED)
+        for at, place in self._old:
+            self.lead(at, len(self._new) + place)
+        return bytes(self._new) + bytes(old)
+
+    def _align(self, to: int, after: int = 0) -> None:
+        self._new += bytes(-(len(self._new) + after) % to)
