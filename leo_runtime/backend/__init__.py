@@ -56,6 +56,52 @@ class TimedKernel(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class News:
+    """What is new to a stage that keeps state, in one run."""
+
+    fresh: int | None
+    """How many of the last entries along the first axis of its first input it has not met; None: it starts anew, and
+    has met none. Inputs that come whole with every run count as one entry."""
+    release_us: int
+    """Of the frame, on the run's clock."""
+    missed: int = 0
+    """How many entries came and went since its last run, or were lost in this window; 0 where it starts anew."""
+
+
+State = object
+"""What a stage keeps: a tuple of arrays, which anyone can copy and move, or an object of the kernel's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """A run of a stage that keeps state."""
+
+    output: np.ndarray
+    state: State
+    """What it keeps from here on."""
+    device_us: int | None = None
+    """As in `DeviceRun`."""
+    device_nj: int | None = None
+    spent: bool = False
+    """The state that was handed in has been changed, so that no run can start from it again: if this run comes to
+    nothing, the next one starts anew."""
+
+
+@runtime_checkable
+class StatefulKernel(Protocol):
+    """A stage that keeps state, made ready to run. The runtime holds the state, never the kernel: a run that is tried
+    again, is given up or only warms the kernel up changes nothing."""
+
+    def start(self) -> State:
+        """The state before the first run."""
+        ...
+
+    def step(self, inputs: Sequence[np.ndarray], state: State, news: News, /) -> Stepped:
+        """Compute the stage from there. The state is left as it is, unless `Stepped.spent` says otherwise."""
+        ...
+
+
 @runtime_checkable
 class Backend(Protocol):
     """Code that runs stages on one processor. Optional: `SimulatedDevice`, `NamedDriver`, `Lacking`, `Holding`."""

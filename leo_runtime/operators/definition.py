@@ -47,6 +47,23 @@ class NoParameters(Value):
 
 
 @dataclass(frozen=True, slots=True)
+class Keeping:
+    """How a stage keeps state from one run to the next; its functions get the parameters first."""
+
+    state_bytes: Callable[[Any, Sequence[Shape]], int]
+    """What its state holds, for inputs of these shapes: that moves where the stage moves."""
+    work: Callable[[Any, Sequence[Shape], int], Work]
+    """The work of a run to which so many entries, along the first axis of its first input, are new. A run that starts
+    anew has `Operator.work`."""
+    entries: Callable[[Any, int], int] | None = None
+    """How many entries, along the first axis, its output has had in all when its first input has had so many since the
+    start; None: every run gives a new output as a whole, and readers that keep state take it as such."""
+    on_gap: Literal["reset", "tell"] = "reset"
+    """What a run does to which entries are missing, since runs were left out for longer than its input reaches back, or
+    samples were lost: it starts anew, or goes on and is told."""
+
+
+@dataclass(frozen=True, slots=True)
 class Operator:
     """One operator. `output_shape`, `work` and `weight_bytes` get the parameters, then the shapes of the inputs."""
 
@@ -72,6 +89,8 @@ class Operator:
     """The one rate of the samples it reads; None: any, or what its parameter `sample_rate_hz` says."""
     weight_bytes: Callable[[Any, Sequence[Shape]], int] | None = None
     """What it holds in memory from run to run (a model's weights), in bytes; None: nothing."""
+    keeps: Callable[[Any], Keeping | None] | None = None
+    """How it keeps state with these parameters; None, or a function that gives None: every run stands alone."""
     function: Function | None = None
     """A user's own operator: what computes it, called with the input arrays and the parameters by keyword."""
 
