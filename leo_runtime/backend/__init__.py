@@ -103,6 +103,22 @@ class StatefulKernel(Protocol):
 
 
 @runtime_checkable
+class Abandonable(Protocol):
+    """A kernel whose run can be ended from outside, since it computes in another process.
+
+    One that cannot keeps its thread until it comes back by itself.
+    """
+
+    def abandon(self) -> None:
+        """End the run at hand, which then raises `KernelError` in its own thread, soon; the next one works.
+
+        Called by whoever gives that run up, once, from any other thread, also with locks of its own held: it does not
+        wait, and raises nothing. Where no run is at hand nothing happens.
+        """
+        ...
+
+
+@runtime_checkable
 class Backend(Protocol):
     """Code that runs stages on one processor. Optional: `SimulatedDevice`, `NamedDriver`, `Lacking`, `Holding`."""
 
