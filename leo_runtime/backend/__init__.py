@@ -91,7 +91,14 @@ class Stepped:
 @runtime_checkable
 class StatefulKernel(Protocol):
     """A stage that keeps state, made ready to run. The runtime holds the state, never the kernel: a run that is tried
-    again, is given up or only warms the kernel up changes nothing."""
+    again, is given up or only warms the kernel up changes nothing.
+
+    Of a stage that keeps state a kernel that is none of these is one whose runs all start anew.
+    """
+
+    def __call__(self, inputs: Sequence[np.ndarray], /) -> np.ndarray:
+        """Compute the stage as any kernel: a run that starts anew, and of which nothing is kept."""
+        ...
 
     def start(self) -> State:
         """The state before the first run."""
