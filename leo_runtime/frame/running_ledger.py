@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 from leo_runtime.documents.hardware import Hardware
@@ -12,6 +11,7 @@ from leo_runtime.frame.batch import Job
 from leo_runtime.frame.entries import Cause, Entry, all_graphs
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.frame.standby import FOREVER_US, Kept, Standby, StandbyMeter
+from leo_runtime.frozen import dataclass
 
 Graphs = Mapping[str, tuple[str, ...]]
 """Of each stage of a frame, the graphs that asked for it."""
@@ -33,6 +33,11 @@ def standbys(hardware: Hardware) -> dict[str, Standby]:
         r.name: Standby(r.awake_mw, 0, r.wake_energy_nj, r.tail_us, r.tail_mw, "radio tail") for r in hardware.radios
     }
     return processors | radios
+
+
+def linger_us(hardware: Hardware) -> dict[str, int | None]:
+    """How long each processor and radio stays awake after its last use; None: it never sleeps."""
+    return {name: power.linger_us for name, power in standbys(hardware).items()}
 
 
 class RunningLedger:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from leo_runtime.frozen import dataclass
 
 WINDOW = 15
 """Enough that seven outliers in a row move nothing beyond the other values."""
