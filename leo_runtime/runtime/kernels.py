@@ -101,8 +101,23 @@ class Kernels:
         self._lanes = lanes
         self._allow_nonfinite = allow_nonfinite
         self._kernels: dict[tuple[str, str, str, int], _Call] = {}
+        self._taken_over: frozenset[tuple[str, str, str, int]] = frozenset()
         self._loading = threading.Lock()
         self._flights: dict[int, _Flight] = {}
+
+    def take_over(self, before: Kernels, same: Mapping[str, str]) -> None:
+        """Use what another has loaded for stages that are the same, by their names here and there.
+
+        Before anything is loaded here. The other may run on: what both use is called from the lane that it is for.
+        """
+        here: dict[str, list[str]] = {}
+        for own, there in same.items():
+            here.setdefault(there, []).append(own)
+        with before._loading:
+            for (there, resource, variant, lane), kernel in before._kernels.items():
+                for own in here.get(there, ()):
+                    self._kernels[own, resource, variant, lane] = kernel
+        self._taken_over = frozenset(self._kernels)
 
     def begin(
         self,
@@ -225,6 +240,8 @@ class Kernels:
         zeros = [_zeros(shape, np.int16 if audio else np.float32) for shape in bound.input_shapes]
         for lane in range(1 if self._lanes is None else self._lanes[resource]):
             kernel = self._load(stage, resource, variant, lane)
+            if (stage, resource, variant, lane) in self._taken_over:  # It has run, and may be running now.
+                continue
             with _exceptions_only():
                 kernel(zeros)
 
