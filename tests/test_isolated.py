@@ -19,12 +19,13 @@ import psutil
 import pytest
 
 import risky
+from leo_backends import tflite
 from leo_backends.cpu import OWN, CpuBackend
 from leo_backends.isolated.back_off import BackOff
 from leo_backends.isolated.kernel import IsolatedKernel, load
 from leo_backends.isolated.stages import IsolatedStages
 from leo_backends.reference import PROGRAMS
-from leo_runtime.backend import Abandonable, Backend, Kernel
+from leo_runtime.backend import Abandonable, Backend, Kernel, News, StatefulKernel
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import DEFAULT_VARIANT, BoundStage
 from leo_runtime.errors import DeviceUnavailableError, DocumentError, KernelError
@@ -32,6 +33,7 @@ from leo_runtime.operators import operator
 from leo_runtime.testing import BackendContract, Example, example, examples
 from test_process import is_running, open_files
 
+WAKE_WORD = Path(__file__).parent.parent / "leo_runtime" / "demo" / "models" / "okay_nabu.tflite"
 GOOD, BAD = np.arange(5, dtype=np.float32), np.full(5, risky.BAD, np.float32)
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks at what only Linux shows")
 
@@ -61,6 +63,12 @@ def process_of(backend: CpuBackend) -> int:
     pid = backend._isolated.pid
     assert pid is not None
     return pid
+
+
+def kill(pid: int) -> None:
+    """Until it is dead."""
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
 
 
 def twice(kernel: Kernel) -> bool:
@@ -157,8 +165,7 @@ def test_what_it_raises_is_said_and_the_process_stays(cpu: CpuBackend, how: str,
 def test_one_that_ends_while_nobody_asks_is_nobodys_fault(cpu: CpuBackend) -> None:
     good = kernel(cpu)
     for _ in range(2):
-        os.kill(process_of(cpu), signal.SIGKILL)
-        os.waitid(os.P_PID, process_of(cpu), os.WEXITED | os.WNOWAIT)
+        kill(process_of(cpu))
         assert twice(good)
 
 
@@ -501,3 +508,37 @@ def test_a_fork_has_a_process_of_its_own_and_leaves_this_one_alone(cpu: CpuBacke
     os.close(write)
     assert others != first
     assert pid([GOOD])[0] == first
+
+
+def test_a_state_crosses_and_goes_on_to_the_bit() -> None:
+    sound = np.random.default_rng(3).normal(0, 0.1, 8_000).astype(np.float32)
+    mel = example("mel", "log_mel", [sound[:4_000]], streaming=True).stage
+    plain = CpuBackend(Processor(name="cpu", backend="cpu"))
+    with closing(CpuBackend(processor(isolate=["log_mel"]))) as there, closing(plain) as here:
+        kernels = [backend.load(mel, DEFAULT_VARIANT) for backend in (there, here)]
+        outputs = []
+        for kernel in kernels:
+            assert isinstance(kernel, StatefulKernel)
+            first = kernel.step([sound[:4_000]], kernel.start(), News(None, 0))
+            if kernel is kernels[0]:
+                kill(process_of(there))  # What is kept is kept on this side.
+            second = kernel.step([sound[800:4_800]], first.state, News(800, 50_000))
+            again = kernel.step([sound[800:4_800]], first.state, News(800, 50_000))
+            assert np.array_equal(second.output, again.output), "a state is left as it is"
+            assert np.array_equal(kernel([sound[:4_000]]), first.output), "a call starts anew"
+            outputs.append([first.output.tobytes(), second.output.tobytes(), *(a.tobytes() for a in second.state)])
+        assert outputs[0] == outputs[1]
+
+
+@pytest.mark.skipif(not tflite.is_available(), reason="the extra `tflite` is not installed")
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_model_runs_there_untried(streaming: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the wake word's scores are those of this process, to the bit."""
+    rows = np.random.default_rng(5).normal(10, 5, (99, 40)).astype(np.float32)
+    params = {"model": WAKE_WORD, "output_shape": (1,), "rows_per_step": 3, "average_steps": 5, "streaming": streaming}
+    stage = example("wake", "tflite", [rows], **params).stage
+    plain = CpuBackend(Processor(name="cpu", backend="cpu"))
+    with closing(plain) as here, closing(CpuBackend(processor(isolate=["tflite"]))) as there:
+        expected = here.load(stage, DEFAULT_VARIANT)([rows])
+        monkeypatch.setattr(tflite.TRIALS, "require_sound", None)
+        assert there.load(stage, DEFAULT_VARIANT)([rows]).tobytes() == expected.tobytes()

@@ -20,13 +20,15 @@ from leo_backends import tflite
 from leo_backends.blas import ONE_THREAD
 from leo_backends.options import read_options
 from leo_backends.process import NoPythonError
-from leo_backends.reference import BLOCK_ROWS, PROGRAMS, Program, RowProgram, Rows, in_blocks
-from leo_runtime.backend import Kernel
+from leo_backends.reference import BLOCK_ROWS, PROGRAMS, STREAMS, Program, RowProgram, Rows, in_blocks
+from leo_backends.streaming import Arrays, StatefulProgram
+from leo_runtime.backend import Kernel, News, State, Stepped
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import DocumentError, KernelError, LeoError, MissingExtraError, did_you_mean
 from leo_runtime.operators.definition import Operator
 from leo_runtime.operators.own import failure
+from leo_runtime.operators.sound import MicroFeaturesParameters
 from leo_runtime.schema import Name, Positive, Value
 
 if TYPE_CHECKING:
@@ -68,9 +70,11 @@ class CpuBackend:
         self._let_go = weakref.finalize(self, ONE_THREAD.let_go, token)  # Also where it is forgotten; once.
         self._isolated = _isolated_stages(processor, self._options)
 
-    def supports(self, stage: BoundStage, variant: str, /) -> bool:  # noqa: ARG002 - the same for every variant
+    def supports(self, stage: BoundStage, variant: str, /) -> bool:
         """Whether there is a program, and the package that it needs."""
         operator = stage.operator
+        if isinstance(params := stage.params[variant], MicroFeaturesParameters) and params.streaming:
+            return True  # Numpy does.
         if operator.name in _EXTRAS:
             return _is_there(operator.name)
         return operator.name in PROGRAMS or operator.function is not None
@@ -93,6 +97,9 @@ class CpuBackend:
                     raise
                 warnings.warn(f"stage `{stage.name}` runs in this process: {error}", RuntimeWarning, stacklevel=2)
         params = stage.params[variant]
+        keeps = stage.operator.keeps
+        if stage.operator.name in STREAMS and keeps is not None and keeps(params) is not None:
+            return CpuStream(stage, STREAMS[stage.operator.name](params, stage.input_shapes))
         if stage.operator.name in PROGRAMS:
             program = PROGRAMS[stage.operator.name](params, stage.input_shapes)
         elif stage.operator.function is not None:
@@ -168,6 +175,32 @@ class CpuKernel:
                 f"shape {stage.output_shape}"
             )
         return output
+
+
+class CpuStream:
+    """A stage that keeps state, whose program computes what is new."""
+
+    def __init__(self, stage: BoundStage, program: StatefulProgram) -> None:
+        self._stage = stage
+        self._program = program
+
+    def __call__(self, inputs: Sequence[np.ndarray], /) -> np.ndarray:
+        """A run that starts anew, on the whole window. Raises `KernelError`."""
+        return self.step(inputs, self.start(), News(None, 0)).output
+
+    def start(self) -> Arrays:
+        """The state before the first run."""
+        return self._program.start()
+
+    def step(self, inputs: Sequence[np.ndarray], state: State, news: News, /) -> Stepped:
+        """Compute the stage. Raises `KernelError`."""
+        stage = self._stage
+        shapes = tuple(array.shape for array in inputs)
+        if shapes != tuple(stage.input_shapes):
+            raise KernelError(f"stage `{stage.name}` was given the shapes {shapes}, it reads {stage.input_shapes}")
+        assert isinstance(state, tuple)
+        output, after = self._program.step(inputs, state, news)
+        return Stepped(np.ascontiguousarray(output, np.float32), after)
 
 
 _EXTRAS = {"tflite": "tflite", "micro_features": "audio"}
