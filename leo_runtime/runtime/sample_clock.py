@@ -16,10 +16,10 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from leo_runtime.frozen import dataclass
 from leo_runtime.runtime.device_time import DeviceTime
 from leo_runtime.values import lasting_us
 
