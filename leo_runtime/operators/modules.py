@@ -54,6 +54,12 @@ def name_within(module: str) -> str:
     return module.partition(".")[2] if module.startswith(_FOLDER) else module
 
 
+def folder_of(module: str) -> Path | None:
+    """The folder of a module that was imported from a workload's folder; None for any other."""
+    package = module.partition(".")[0]
+    return Path(sys.modules[package].__path__[0]) if package.startswith(_FOLDER) else None
+
+
 def name_in(folder: Path, module: str) -> str:
     """What a module that lies in a folder is imported as."""
     package = _package(folder)
