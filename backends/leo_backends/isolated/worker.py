@@ -31,7 +31,7 @@ from leo_runtime.backend import StatefulKernel
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import GraphError, KernelError, LeoError, words
-from leo_runtime.operators import find_operator
+from leo_runtime.operators import find_operator, refresh
 from leo_runtime.operators.own import failure
 
 _IN_MEMORY = np.empty(0, np.float32)
@@ -109,6 +109,7 @@ class _Kernel:
 
     def _load(self, request: Load) -> Loaded:
         try:
+            refresh([request.operator])  # It may have been edited since, and imported anew in the program.
             operator = find_operator(request.operator)
         except GraphError as error:  # What could be imported in the program cannot be here.
             raise KernelError(
@@ -118,7 +119,7 @@ class _Kernel:
             raise KernelError(
                 f"operator `{operator.name}` is not what it was when its module was imported: the file has been "
                 "changed, or something has the same name",
-                hint="start the program again",
+                hint="read the workload again, or start the program again",
             )
         values, given = pickle.loads(request.params)
         params = operator.parameters.model_construct(given, **values)
