@@ -116,14 +116,18 @@ class Deployment:
         Raises `InputError` for a graph that is not there.
         """
         names = several_names(graphs, "graphs")
-        key = named_graphs(self.merged.workload, names) if names else ()
-        if key not in self._sources:
-            self._sources[key] = tuple(
+        return self.sources_of(named_graphs(self.merged.workload, names) if names else ())
+
+    def sources_of(self, graphs: tuple[str, ...]) -> tuple[SourceWindow, ...]:
+        """As `sources`, of graphs that are there, each once and in the workload's order. From any thread."""
+        found = self._sources.get(graphs)
+        if found is None:
+            found = self._sources[graphs] = tuple(
                 source_window(stage, self.merged.workload)
                 for stage in self.merged.stages
-                if stage.bound.operator.is_source and any(graph in key for graph in stage.graphs)
+                if stage.bound.operator.is_source and any(graph in graphs for graph in stage.graphs)
             )
-        return self._sources[key]
+        return found
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
