@@ -16,13 +16,14 @@ import numpy as np
 
 from leo_backends import tflite
 from leo_backends.blas import ONE_THREAD
+from leo_backends.checked import checked_output, failing_in_words, require_inputs
 from leo_backends.options import read_options
+from leo_backends.own_kernel import OwnKernel
 from leo_backends.reference import BLOCK_ROWS, PROGRAMS, Program, RowProgram, Rows, in_blocks
 from leo_runtime.backend import Kernel
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import BoundStage
-from leo_runtime.errors import KernelError, LeoError, MissingExtraError
-from leo_runtime.operators.own import failure
+from leo_runtime.errors import KernelError, MissingExtraError
 from leo_runtime.schema import Positive, Value
 
 
@@ -50,7 +51,7 @@ class CpuBackend:
         operator = stage.operator
         if operator.name in _EXTRAS:
             return _is_there(operator.name)
-        return operator.name in PROGRAMS or operator.function is not None
+        return operator.name in PROGRAMS or operator.function is not None or operator.step_class is not None
 
     @property
     def lacks(self) -> tuple[MissingExtraError, ...]:
@@ -61,6 +62,8 @@ class CpuBackend:
     def load(self, stage: BoundStage, variant: str, /) -> Kernel:
         """Read the stage's model, if it has one. Raises `KernelError`, `MissingExtraError`."""
         params = stage.params[variant]
+        if stage.operator.step_class is not None:
+            return OwnKernel(stage, stage.operator.step_class, params.model_dump())
         if stage.operator.name in PROGRAMS:
             program = PROGRAMS[stage.operator.name](params, stage.input_shapes)
         elif stage.operator.function is not None:
@@ -102,38 +105,9 @@ class CpuKernel:
 
     def __call__(self, inputs: Sequence[np.ndarray], /) -> np.ndarray:
         """Compute the stage. Raises `KernelError`."""
-        stage = self._stage
-        shapes = tuple(array.shape for array in inputs)
-        if shapes != tuple(stage.input_shapes):
-            raise KernelError(f"stage `{stage.name}` was given the shapes {shapes}, it reads {stage.input_shapes}")
-        try:
-            given = self._program(inputs)
-            if np.ma.is_masked(given):  # Without its mask it would be whatever is below.
-                raise KernelError(
-                    f"stage `{stage.name}` gave an array with masked numbers", hint="fill them: output.filled(0)"
-                )
-            output = np.ascontiguousarray(0 if given is None else given, np.float32)
-        except LeoError:
-            raise
-        except Exception as error:  # A user's own function may raise anything; it must not take the runtime down.
-            why = failure(error, stage.operator.function)
-            raise KernelError(f"stage `{stage.name}` failed: {why}") from error
-        if given is None:
-            raise KernelError(
-                f"stage `{stage.name}` gave nothing (None), its operator promises an array of shape "
-                f"{stage.output_shape}",
-                hint=f"the function of `{stage.operator.name}` ends without `return`",
-            )
-        if output.shape != stage.output_shape:
-            if isinstance(given, np.ndarray):
-                raise KernelError(
-                    f"stage `{stage.name}` gave the shape {output.shape}, its operator promises {stage.output_shape}"
-                )
-            raise KernelError(
-                f"stage `{stage.name}` gave a value of type {type(given).__name__}, its operator promises an array of "
-                f"shape {stage.output_shape}"
-            )
-        return output
+        require_inputs(self._stage, inputs)
+        with failing_in_words(self._stage, self._stage.operator.function):
+            return checked_output(self._stage, self._program(inputs))
 
 
 _EXTRAS = {"tflite": "tflite", "micro_features": "audio"}

@@ -88,6 +88,7 @@ from leo_runtime.runtime.placing import Placed, Placer, Skipped
 from leo_runtime.runtime.planner import LinksNow, Planner, no_placement
 from leo_runtime.runtime.planners import chosen_solver, planners
 from leo_runtime.runtime.results import Lasted, Results, Submitted, energy_nj, unplaced_result
+from leo_runtime.runtime.states import StateNow
 from leo_runtime.runtime.turns import Turns
 from leo_runtime.runtime.windows import Planning
 from leo_runtime.values import seconds, several_names, whole
@@ -238,7 +239,7 @@ class Runtime:
             prices = FramePrices(partial(price, merged, hardware, profile, supports), unbatched=device_times)
             backends = machine.backends
             kernels = None
-            if compute or any(stage.bound.chance_ppm is not None for stage in merged.stages):
+            if compute or any(_goes_by_kernels(stage.bound) for stage in merged.stages):
                 kernels = Kernels(
                     merged,
                     backends,
@@ -408,6 +409,10 @@ class Runtime:
         with self._lock:
             self._collect()
             return self._drift.estimates()
+
+    def states(self) -> tuple[StateNow, ...]:
+        """What each stage that keeps state keeps now, where, and how its runs came to it. From any thread."""
+        return () if self._kernels is None else self._kernels.states()
 
     @property
     def planning(self) -> Planning:
@@ -806,7 +811,8 @@ class Runtime:
         with self._lock:
             frame = self._take(asked, take)
             if self._kernels is not None:  # First: a frame in flight has its arrays, whatever comes between.
-                self._kernels.begin(frame, windows, names, plan.jobs, releases_us)
+                ends = {} if asked.fed is None else asked.fed.ends
+                self._kernels.begin(frame, windows, names, plan.jobs, releases_us, ends)
             self._in_flight[frame] = Submitted(
                 frame, releases_us, wanted, plan, placed.planned.solved, tuple([self._graphs[name] for name in shed])
             )
@@ -985,6 +991,11 @@ def _not_done(submitted: Submitted, now_us: int, why: Placement) -> FrameResult:
     """The result of a frame in flight of which nothing more is to be known."""
     graphs, shed = (*submitted.graphs, *submitted.shed), [graph.name for graph in submitted.shed]
     return unplaced_result(submitted.frame, submitted.releases_us, graphs, now_us, why, shed=shed)
+
+
+def _goes_by_kernels(stage: BoundStage) -> bool:
+    """Whether what becomes of a run depends on it also where nothing is computed."""
+    return stage.chance_ppm is not None or any(stage.keeping(variant) is not None for variant in stage.params)
 
 
 def _asked_once(supports: Supports) -> Supports:
