@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from leo_runtime.documents.window import CERTAIN
 from leo_runtime.frame.lower import MergedWorkload
+from leo_runtime.frozen import dataclass
 from leo_runtime.schema import Document, Name, Quantity, Value, reject, unique
 
 PRIOR_PPM = 500_000

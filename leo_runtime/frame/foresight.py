@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from math import gcd, lcm
 
 from leo_runtime.documents.workload import TaskGraph
 from leo_runtime.frame.conditions import Conditions
 from leo_runtime.frame.lower import MergedWorkload, active_stages
+from leo_runtime.frozen import dataclass
 
 KEPT = 512
 """How many windows are kept, to be found again a hyperperiod later."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from leo_runtime.clock import Clock
 from leo_runtime.errors import ClosedError, failure_text
+from leo_runtime.frozen import dataclass
 from leo_runtime.runtime.planner import LinksNow
 
 if TYPE_CHECKING:

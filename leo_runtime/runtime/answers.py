@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from leo_runtime.dispatch.events import StageRecord
@@ -12,7 +11,7 @@ from leo_runtime.errors import GraphError
 from leo_runtime.frame.batch import collected_deadline_us
 from leo_runtime.frame.lower import MergedWorkload
 from leo_runtime.frame.records import GraphResult, Outcome
-from leo_runtime.frozen import maker
+from leo_runtime.frozen import dataclass, maker
 from leo_runtime.operators import find_operator
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ All raise `InputError`, and none keeps or changes anything.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from leo_runtime.documents.workload import TaskGraph, Workload
 from leo_runtime.errors import InputError, did_you_mean
 from leo_runtime.frame.conditions import LinkNow
 from leo_runtime.frame.lower import MergedStage
+from leo_runtime.frozen import dataclass
 from leo_runtime.schema import MAX_QUANTITY
 from leo_runtime.values import several_names, whole
 

@@ -7,7 +7,7 @@ it was submitted until it ends.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 
 from leo_runtime.backend import is_simulated
@@ -18,6 +18,7 @@ from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import BoundStage, TaskGraph
 from leo_runtime.frame.batch import FramePrices
 from leo_runtime.frame.lower import MergedWorkload, Supports, price
+from leo_runtime.frozen import dataclass
 from leo_runtime.runtime.admission import Admission
 from leo_runtime.runtime.answers import check_decision
 from leo_runtime.runtime.arguments import SourceWindow, named_graphs, source_window

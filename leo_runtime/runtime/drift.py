@@ -8,7 +8,8 @@ the usual duration is still felt fifty runs later, here never.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+
+from leo_runtime.frozen import dataclass
 
 WINDOW = 15
 """Enough that seven outliers in a row move nothing beyond the other values."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 
 from leo_runtime.documents.workload import Stream
 from leo_runtime.errors import InputError
+from leo_runtime.frozen import dataclass
 from leo_runtime.runtime.arguments import MAX_RELEASE_US, require_samples
 from leo_runtime.runtime.rings import EventRing, SampleRing
 from leo_runtime.runtime.sample_clock import TOLD_LATE_US, SampleClock

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from leo_runtime.clock import Clock
 from leo_runtime.errors import InputError, LeoError, did_you_mean
 from leo_runtime.frame.lower import MergedWorkload
 from leo_runtime.frame.window import grid_us
+from leo_runtime.frozen import dataclass
 from leo_runtime.runtime.arguments import SourceWindow
 from leo_runtime.runtime.fed_streams import FedEvents, FedStream, StreamNow, require_at, require_chunk
 from leo_runtime.runtime.release_order import Due, FedGraph, Read, ReleaseOrder

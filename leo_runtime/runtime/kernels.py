@@ -16,7 +16,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from random import Random
 from types import MappingProxyType
 
@@ -28,7 +28,7 @@ from leo_runtime.dispatch.events import RunReport, RunStage
 from leo_runtime.errors import DeviceUnavailableError, InputError, KernelError, failure_text, is_users_interrupt
 from leo_runtime.frame.batch import FramePrices, Job
 from leo_runtime.frame.lower import MergedStage, MergedWorkload
-from leo_runtime.frozen import maker
+from leo_runtime.frozen import dataclass, maker
 from leo_runtime.runtime.states import Kept, Point, Start, StateNow, States, WindowEnd, arrays_of
 from leo_runtime.schema import MAX_QUANTITY
 from leo_runtime.values import whole

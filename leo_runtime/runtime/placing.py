@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from leo_runtime.dispatch.driver import Driver
 from leo_runtime.dispatch.left import LeftOver, latest
@@ -15,7 +15,7 @@ from leo_runtime.frame.chances import Chances
 from leo_runtime.frame.conditions import Conditions, LinkNow
 from leo_runtime.frame.running_ledger import linger_us
 from leo_runtime.frame.window import Found
-from leo_runtime.frozen import maker
+from leo_runtime.frozen import dataclass, maker
 from leo_runtime.runtime.horizon import Horizon
 from leo_runtime.runtime.machine_now import machine_now
 from leo_runtime.runtime.planned import Planned

@@ -8,7 +8,6 @@ the same kind: of the same graphs, on the same processors, over the same links.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from leo_runtime.frame.conditions import Conditions, LinkNow
 from leo_runtime.frame.lower import MergedWorkload, frame_problem
 from leo_runtime.frame.records import Solved
 from leo_runtime.frame.window import Found, Releases, Window, window_problem, window_releases
+from leo_runtime.frozen import dataclass
 from leo_runtime.operators.own import failure
 from leo_runtime.runtime.planned import Planned
 from leo_runtime.schema import MAX_QUANTITY

@@ -13,9 +13,9 @@ been silent for `MOST_WAIT_US` and two samples. In virtual time, where waiting m
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 from leo_runtime.documents.workload import TaskGraph
+from leo_runtime.frozen import dataclass
 from leo_runtime.runtime.fed_streams import EARLY_US, FedEvents, FedStream
 from leo_runtime.values import lasting_us, samples_within
 

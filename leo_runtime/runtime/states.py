@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import count
 from typing import Any, Literal
 
@@ -26,6 +26,7 @@ import numpy as np
 from leo_runtime.backend import News, State
 from leo_runtime.documents.workload import BoundStage
 from leo_runtime.frame.lower import MergedWorkload
+from leo_runtime.frozen import dataclass
 from leo_runtime.values import samples_within
 
 EARLY_US = 1

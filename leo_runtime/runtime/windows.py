@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from leo_runtime.dispatch.plan import Needs, Plan, PlannedHold
 from leo_runtime.dispatch.window_plan import make_window_plan
@@ -21,6 +21,7 @@ from leo_runtime.frame.conditions import Conditions
 from leo_runtime.frame.foresight import Outlook
 from leo_runtime.frame.records import Solved
 from leo_runtime.frame.window import Found, Window
+from leo_runtime.frozen import dataclass
 from leo_runtime.runtime.background import Background
 from leo_runtime.runtime.planned import Investment, Planned
 from leo_runtime.runtime.planner import MAX_PLANS, Planner
