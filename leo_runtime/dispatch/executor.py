@@ -137,8 +137,6 @@ class Executor:
                 self._fail_all(failure)
                 if is_users_interrupt(failure):
                     raise
-            finally:
-                self._idle.notify_all()
 
     def _fail_all(self, failure: BaseException) -> None:
         """What goes wrong here, and in no kernel, in whichever thread: it is told where somebody waits."""
@@ -242,6 +240,7 @@ class Executor:
                     pass  # A running kernel cannot be stopped; its end is told all the same.
                 case FrameDone():
                     self._finished.append(order)
+                    self._idle.notify_all()  # Nothing less wakes who waits in `drain`.
                     self.on_ended()
         return events
 

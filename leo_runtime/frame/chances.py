@@ -106,6 +106,15 @@ class GateChances:
         """The gates that are learned of; the others' chances are stated."""
         return self._histories.keys()
 
+    def take_over(self, before: GateChances, gates: Collection[str]) -> None:
+        """Go on with what another has learned of these gates, as far as they are learned of here."""
+        for name in gates:
+            if name in self._histories and name in before._histories:
+                self._histories[name] = before._histories[name]
+                if name in before._last:
+                    self._last[name] = before._last[name]
+        self._chances = None
+
     def observe(self, opened: Mapping[str, bool]) -> None:
         """Take note of what the gates that ran in a release did; others in it are not learned of."""
         for name, did_open in opened.items():

@@ -115,6 +115,10 @@ class Ahead:
         """Wait until it is idle or closed; False where that takes longer. Behind the lock, as `wait_for_room`."""
         return self._changed.wait_for(lambda: self.idle or self._closed, timeout_s)
 
+    def wait_until_none_starts(self) -> None:
+        """Wait until the thread places nothing, or it is closed. Behind the lock, as `wait_for_room`."""
+        self._changed.wait_for(lambda: not self._starting or self._closed)
+
     def put(self, frame: int, submission: Submission, clock: Clock) -> None:
         """Have it started at its release by that clock. Behind the lock, after `wait_for_room`."""
         if self._thread is None:

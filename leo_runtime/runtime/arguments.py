@@ -37,6 +37,9 @@ MAX_AHEAD_US = 24 * 3600 * 1_000_000
 SAID = 3
 """How many graphs that are due next are named."""
 
+_TOO_GREAT = 2.0**128 - 2.0**103
+"""The least number that is infinity as float32, which is what stages read."""
+
 _LINKS = "links={(source, target): (latency_us, bytes_per_s)}, with None in place of both where a link is down"
 _MICROSECONDS = "releases are in microseconds: divide one in nanoseconds by 1000"
 _AUDIO = (np.dtype(np.int16), np.dtype(np.float32), np.dtype(np.float64))
@@ -316,7 +319,7 @@ def require_samples(where: str, kind: str, samples: np.ndarray) -> None:
             f"{where} takes audio as int16, or as float32 or float64 from -1 to 1, got {samples.dtype}",
             hint=_CONVERSIONS.get(samples.dtype.name, "bring it to floats from -1 to 1"),
         )
-    if np.ma.is_masked(samples):
+    if isinstance(samples, np.ma.MaskedArray) and np.ma.is_masked(samples):
         raise InputError(
             f"{where} takes numbers, and {_sample(_first(np.ma.getmaskarray(samples)))} is masked",
             hint="put a number where nothing was recorded: samples.filled(0)",
@@ -326,8 +329,8 @@ def require_samples(where: str, kind: str, samples: np.ndarray) -> None:
     if samples.dtype.kind != "f" or samples.size == 0:
         return
     # NaN and infinity come through both, so that samples are looked at twice and not three times.
-    least, greatest = samples.min(), samples.max()
-    if not _finite(np.array([least, greatest])).all():
+    least, greatest = np.minimum.reduce(samples, axis=None), np.maximum.reduce(samples, axis=None)
+    if not -_TOO_GREAT < float(least) <= float(greatest) < _TOO_GREAT:
         place = _first(~_finite(samples))
         too_great = ", more than float32 has room for" if np.isfinite(samples[place]) else ""
         raise InputError(

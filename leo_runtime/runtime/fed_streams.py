@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from math import prod
 
 import numpy as np
@@ -99,6 +99,16 @@ class FedStream:
         self._fed = 0
         self._gaps = 0
         self._lost = 0
+
+    def changed(self, longest: int, step_us: int) -> Callable[[], None]:
+        """What makes it one whose longest window is another, and the grid of releases: it goes on with what it has."""
+        same = self.ring is None or longest == self._longest
+        ring = self.ring if self.ring is None or same else self.ring.resized(longest + self.slack)
+
+        def change() -> None:
+            self._longest, self._step_us, self.ring = longest, step_us, ring
+
+        return change
 
     @property
     def end(self) -> int:
@@ -229,6 +239,15 @@ class FedEvents:
         self.stream = stream
         self.ring = EventRing(longest + EVENTS_SLACK, stream.channels)
         self._fed = 0
+
+    def changed(self, longest: int, _step_us: int) -> Callable[[], None]:
+        """As of a stream at a rate."""
+        ring = self.ring.resized(longest + EVENTS_SLACK)
+
+        def change() -> None:
+            self.ring = ring
+
+        return change
 
     @property
     def newest_us(self) -> int | None:

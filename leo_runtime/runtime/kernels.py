@@ -79,7 +79,10 @@ class _Outputs(dict[int, np.ndarray]):
         self.starts: dict[int, Start] = {}
 
 
+_NONE: frozenset[str] = frozenset()
+
 _computed = maker(Computed)
+_report = maker(RunReport)
 _flight = maker(_Flight)
 
 
@@ -125,6 +128,7 @@ class Kernels:
         self._lanes = lanes
         self._allow_nonfinite = allow_nonfinite
         self._kernels: dict[tuple[str, str, str, int], _Loaded] = {}
+        self._taken_over: frozenset[tuple[str, str, str, int]] = frozenset()
         self._loading = threading.Lock()
         self._flights: dict[int, _Flight] = {}
         self._states = States(merged, self._can_move)
@@ -133,6 +137,23 @@ class Kernels:
         self._keeping = threading.Lock()
         if self._keeps:  # What a run leaves is in no log.
             self._told = None
+
+    def take_over(self, before: Kernels, same: Mapping[str, str]) -> None:
+        """Use what another has loaded for stages that are the same, by their names here and there, and what they keep.
+
+        Before anything is loaded here. The other may run on: what both use is called from the lane that it is for.
+        """
+        here: dict[str, list[str]] = {}
+        for own, there in same.items():
+            here.setdefault(there, []).append(own)
+        with before._loading:
+            for (there, resource, variant, lane), kernel in before._kernels.items():
+                for own in here.get(there, ()):
+                    self._kernels[own, resource, variant, lane] = kernel
+        self._taken_over = frozenset(self._kernels)
+        self._keeping = before._keeping
+        with self._keeping:
+            self._states.take_over(before._states, same)
 
     def begin(
         self,
@@ -203,16 +224,13 @@ class Kernels:
                 errors.append(failure_text(error))
                 if is_users_interrupt(error) or len(errors) == len(wanted):
                     raise
-        report = RunReport(
-            opened=stage.name not in self._gates or _is_positive(outputs.get(job.frames[0])),
-            started_us=started_us,
-            device_us=_sum([us for us, _ in devices]),
-            device_nj=_sum([nj for _, nj in devices]),
-            error=_each_once(errors) if errors else "",
-        )
+        device_us, device_nj = devices[0] if len(devices) == 1 else _sums(devices)
+        opened = stage.name not in self._gates or _is_positive(outputs.get(job.frames[0]))
+        said = _each_once(errors) if errors else ""
+        report = _report(opened, _NONE, started_us, device_us, device_nj, error=said)
+        if len(outputs) == len(job.frames):
+            return _computed(report, outputs)
         absent = {number for number in job.frames if number not in outputs}
-        if not absent:
-            return Computed(report, outputs)
         expected_us = 1
         if wanted:
             expected_us = self._prices.mode(stage.name, order.variant, order.resource, len(wanted)).duration_us
@@ -276,6 +294,8 @@ class Kernels:
         zeros = [_zeros(shape, np.int16 if audio else np.float32) for shape in bound.input_shapes]
         for lane in range(1 if self._lanes is None else self._lanes[resource]):
             kernel = self._load(stage, resource, variant, lane)
+            if (stage, resource, variant, lane) in self._taken_over:  # It has run, and may be running now.
+                continue
             with _exceptions_only():
                 if kernel.steps is None:
                     kernel.call(zeros)
@@ -374,7 +394,7 @@ class Kernels:
             other = "nothing (None)" if output is None else f"a {type(output).__name__}"
             gave = other if shape is None else f"shape {shape}"
             raise KernelError(f"stage `{stage.name}` gave {gave} on `{resource}`, expected {stage.bound.output_shape}")
-        if np.ma.is_masked(output):
+        if isinstance(output, np.ma.MaskedArray) and np.ma.is_masked(output):
             raise KernelError(
                 f"stage `{stage.name}` gave an array with masked numbers on `{resource}`",
                 hint="fill them: output.filled(0)",
@@ -386,7 +406,7 @@ class Kernels:
                 f"stage `{stage.name}` gave an array of {own.dtype} on `{resource}`, expected real numbers",
                 hint="a kernel gives float32",
             )
-        if not self._allow_nonfinite and not np.isfinite(own).all():
+        if not self._allow_nonfinite and not np.logical_and.reduce(np.isfinite(own), axis=None):
             where = np.argwhere(~np.isfinite(own))[0].tolist()
             raise KernelError(
                 f"stage `{stage.name}` gave {own[tuple(where)]} on `{resource}`, at {where} of its output",
@@ -504,6 +524,11 @@ def _each_once(errors: Sequence[str]) -> str:
     reasons = list(dict.fromkeys(errors))
     more = f"; and {len(reasons) - 3} more reasons" if len(reasons) > 3 else ""
     return "; ".join(reasons[:3]) + more
+
+
+def _sums(devices: Sequence[tuple[int | None, int | None]]) -> tuple[int | None, int | None]:
+    """What devices measured in all, in us and nJ."""
+    return _sum([us for us, _ in devices]), _sum([nj for _, nj in devices])
 
 
 def _sum(parts: Sequence[int | None]) -> int | None:

@@ -77,6 +77,18 @@ class Placer:
         self._linger_us = linger_us(hardware)
         self._processors = tuple(processor.name for processor in hardware.processors)
 
+    def take_over(self, before: Placer, graphs: frozenset[str], stages: Collection[str]) -> None:
+        """Go on with what another knows: of these graphs, which ask the same there, and of these same stages."""
+        modes, theirs = self._planner.modes, before._planner.modes
+        merged = self._planner.merged
+        alike = [name for name in stages if name in modes and modes[name] == theirs.get(name)]
+        graphs = frozenset(
+            [g.name for g in merged.workload.graphs if g.name in graphs and set(alike).issuperset(merged.stages_of(g))]
+        )
+        self._planner.take_over(before._planner, graphs)
+        if self._horizon is not None and before._horizon is not None:
+            self._horizon.take_over(before._horizon, graphs, stages)
+
     def use(self, modes: Modes) -> None:
         """Plan with these modes from now on."""
         self._planner.use(modes)

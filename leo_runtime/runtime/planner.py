@@ -101,6 +101,14 @@ class Planner:
         self._releases.clear()
         self._replanners.clear()
 
+    def take_over(self, before: Planner, graphs: frozenset[str]) -> None:
+        """Go on with what another has answered of these graphs, which ask the same there in the same modes."""
+        self._answered = before._answered
+        self._plans.update({asked: one for asked, one in before._plans.items() if graphs.issuperset(asked[0].graphs)})
+        self._usual.update({kind: one for kind, one in before._usual.items() if graphs.issuperset(kind.graphs)})
+        replanners = {kind: one for kind, one in before._replanners.items() if graphs.issuperset(kind.graphs)}
+        self._replanners.update(replanners)
+
     def plan(
         self,
         conditions: Conditions,

@@ -179,29 +179,48 @@ class Readings:
         return {name: reading.point(release_us, ends) for name, reading in self.of.items()}
 
 
+class _History:
+    """What one stage keeps, and how its runs came to it."""
+
+    __slots__ = ("anew", "kept", "moves", "runs")
+
+    def __init__(self) -> None:
+        self.kept: list[Kept] = []
+        """In the order of their positions."""
+        self.runs = 0
+        self.moves = 0
+        self.anew: Counter[Anew] = Counter()
+
+
 class States:
-    """What the stages of one runtime keep. For one thread at a time."""
+    """What the stages of one workload keep. For one thread at a time."""
 
     def __init__(self, merged: MergedWorkload, can_move: Callable[[str, str, Kept], bool]) -> None:
         """`can_move` says whether a state can be taken from one processor to another."""
         self.readings = Readings(merged)
         self._stages = {stage.name: stage.bound for stage in merged.stages if stage.name in self.readings.of}
         self._can_move = can_move
-        self._kept: dict[str, list[Kept]] = {name: [] for name in self._stages}
-        """By stage, in the order of their positions."""
+        self._of = {name: _History() for name in self._stages}
         self._numbers = count(1)
-        self._runs: Counter[str] = Counter()
-        self._moves: Counter[str] = Counter()
-        self._anew: dict[str, Counter[Anew]] = {name: Counter() for name in self._stages}
+
+    def take_over(self, before: States, same: Mapping[str, str]) -> None:
+        """Go on from what stages keep that are the same elsewhere, by their names here and there.
+
+        From then on both keep one thing for them: frames that are in flight there leave their states here, too.
+        """
+        self._numbers = before._numbers
+        for here, there in same.items():
+            if here in self._of and there in before._of:
+                self._of[here] = before._of[there]
 
     def newest(self, stage: str) -> Kept | None:
         """What a stage keeps now."""
-        kept = self._kept[stage]
+        kept = self._of[stage].kept
         return kept[-1] if kept else None
 
     def start(self, stage: str, variant: str, resource: str, point: Point, above: tuple[int | None, ...]) -> Start:
         """From what a run goes on. A state that it uses up is there no more."""
-        kept = self._kept[stage]
+        kept = self._of[stage].kept
         known = [one for one in kept if one.point.position <= point.position]
         found = self.follow(known[-1] if known else None, stage, variant, resource, point, above)
         if found.kept is not None and found.kept.spends:
@@ -243,7 +262,8 @@ class States:
 
     def spend(self, stage: str, kept: Kept) -> None:
         """Forget a state that a run has used up."""
-        self._kept[stage] = [one for one in self._kept[stage] if one is not kept]
+        history = self._of[stage]
+        history.kept = [one for one in history.kept if one is not kept]
 
     def commit(self, stage: str, kept: Kept | None, starts: Iterable[Start], waiting: Iterable[int]) -> None:
         """A run's end was accepted: keep what it left, if that is newer than what is there.
@@ -251,37 +271,37 @@ class States:
         `starts` are those of the run, of each frame of a batch; `waiting` the positions of frames in flight in which
         the stage may still run.
         """
-        self._runs[stage] += 1
-        found = tuple(starts)
-        self._moves[stage] += any(start.moved for start in found)
-        self._anew[stage].update([start.anew for start in found if start.anew][:1])
+        history, found = self._of[stage], tuple(starts)
+        history.runs += 1
+        history.moves += any(start.moved for start in found)
+        history.anew.update([start.anew for start in found if start.anew][:1])
         newest = self.newest(stage)
         if kept is not None and (newest is None or kept.point.position > newest.point.position):
-            self._kept[stage].append(kept)
+            history.kept.append(kept)
         self.prune(stage, waiting)
 
     def prune(self, stage: str, waiting: Iterable[int]) -> None:
         """Forget the states that neither those frames nor later ones go on from."""
-        kept = self._kept[stage]
+        kept = self._of[stage].kept
         if len(kept) > 1:
             wanted = {len(kept) - 1}
             for position in waiting:
                 wanted.add(max((i for i, one in enumerate(kept) if one.point.position <= position), default=0))
-            self._kept[stage] = [one for i, one in enumerate(kept) if i in wanted]
+            self._of[stage].kept = [one for i, one in enumerate(kept) if i in wanted]
 
     def now(self) -> tuple[StateNow, ...]:
         """What each stage keeps."""
         return tuple([self._now(name) for name in self._stages])
 
     def _now(self, name: str) -> StateNow:
-        newest = self.newest(name)
+        newest, history = self.newest(name), self._of[name]
         return StateNow(
             name,
             None if newest is None else newest.home,
-            sum(held_bytes(self._stages[name], one) for one in self._kept[name]),
-            self._runs[name],
-            dict(sorted(self._anew[name].items())),
-            self._moves[name],
+            sum(held_bytes(self._stages[name], one) for one in history.kept),
+            history.runs,
+            dict(sorted(history.anew.items())),
+            history.moves,
         )
 
 

@@ -20,6 +20,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
+from leo_backends.device_stream import DeviceStream, can_stream, streams
 from leo_backends.opencl.messages import Choice, Load, Loaded, Open, Opened, Ran, Run
 from leo_backends.opencl.process import start_worker
 from leo_backends.options import read_options
@@ -32,6 +33,8 @@ from leo_runtime.schema import Name, Positive, Value
 
 OPERATORS = ("dense", "gmm", "log_mel", "mfcc")
 HALF_OPERATORS = ("dense", "gmm")
+ROWS_AT_ONCE = 16
+"""Rows of a stream are computed in multiples of these, so that a worker holds few plans."""
 NAIVE_VARIANT, HALF_VARIANT = "naive", "fp16"
 
 Seconds = Annotated[float, Field(gt=0)]
@@ -72,7 +75,7 @@ class OpenClBackend:
 
     def supports(self, stage: BoundStage, variant: str, /) -> bool:
         """Whether there are kernels for it; half precision only where the device has it."""
-        if stage.operator.name not in OPERATORS:
+        if stage.operator.name not in OPERATORS or (streams(stage, variant) and not can_stream(stage, variant)):
             return False
         if variant != HALF_VARIANT:
             return True
@@ -81,12 +84,17 @@ class OpenClBackend:
         except BackendError:
             return False
 
-    def load(self, stage: BoundStage, variant: str, /) -> OpenClKernel:
+    def load(self, stage: BoundStage, variant: str, /) -> OpenClKernel | DeviceStream:
         """Compile, copy the model to the device, run once. Raises `DeviceUnavailableError`, `KernelError`."""
         if not self.supports(stage, variant):
             what = f"`{stage.operator.name}`" + (" in half precision" if variant == HALF_VARIANT else "")
             raise KernelError(f"the OpenCL backend has no kernel for operator {what} of stage `{stage.name}`")
-        return OpenClKernel(self, stage, variant)
+        if not streams(stage, variant):
+            return OpenClKernel(self, stage, variant)
+        least = DeviceRun(np.zeros((0, stage.output_shape[1]), np.float32), 1)
+        return DeviceStream(
+            stage, variant, lambda some: OpenClKernel(self, some, variant), least=least, rows_at_once=ROWS_AT_ONCE
+        )
 
     def device(self) -> Opened:
         """What the device is. Raises `DeviceUnavailableError`."""
