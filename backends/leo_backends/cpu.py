@@ -7,26 +7,39 @@ several cores.
 from __future__ import annotations
 
 import importlib.util
+import warnings
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 from leo_backends import tflite
 from leo_backends.blas import ONE_THREAD
 from leo_backends.checked import checked_output, failing_in_words, require_inputs
 from leo_backends.options import read_options
 from leo_backends.own_kernel import OwnKernel
+from leo_backends.process import NoPythonError
 from leo_backends.reference import BLOCK_ROWS, PROGRAMS, STREAMS, Program, RowProgram, Rows, in_blocks
 from leo_backends.streaming import Arrays, StatefulProgram
 from leo_runtime.backend import Kernel, News, State, Stepped
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import BoundStage
-from leo_runtime.errors import KernelError, MissingExtraError
+from leo_runtime.errors import DocumentError, KernelError, MissingExtraError, did_you_mean
+from leo_runtime.operators.definition import Operator
 from leo_runtime.operators.sound import MicroFeaturesParameters
-from leo_runtime.schema import Positive, Value
+from leo_runtime.schema import Name, Positive, Value
+
+if TYPE_CHECKING:
+    from leo_backends.isolated.stages import IsolatedStages
+
+
+OWN = "own"
+"""In the option `isolate`: every operator that is a user's own."""
+
+Seconds = Annotated[float, Field(gt=0)]
 
 
 class CpuOptions(Value):
@@ -34,6 +47,14 @@ class CpuOptions(Value):
 
     threads: Positive = 1
     """How many threads share the rows of one stage."""
+    isolate: tuple[Name, ...] = ()
+    """The operators that run in another process, one for all of them: built-in ones by name, `own` for all others."""
+    isolate_or_here: bool = False
+    """Where that cannot be started, since Python is embedded in another program: run them in this one all the same."""
+    timeout_s: Seconds = 30.0
+    """How long a run in that process may take, whatever the runtime's own limit is."""
+    load_timeout_s: Seconds = 120.0
+    """The same for making a stage ready."""
 
 
 class CpuBackend:
@@ -42,11 +63,13 @@ class CpuBackend:
     name = "cpu"
 
     def __init__(self, processor: Processor) -> None:
-        self._threads = read_options(processor, CpuOptions).threads
+        self._options = read_options(processor, CpuOptions)
+        self._threads = self._options.threads
         self._pool = ThreadPoolExecutor(self._threads, "leo-cpu") if self._threads > 1 else None
         token = object()
         ONE_THREAD.hold(token)
         self._let_go = weakref.finalize(self, ONE_THREAD.let_go, token)  # Also where it is forgotten; once.
+        self._isolated = _isolated_stages(processor, self._options)
 
     def supports(self, stage: BoundStage, variant: str, /) -> bool:
         """Whether there is a program, and the package that it needs."""
@@ -55,7 +78,7 @@ class CpuBackend:
             return True  # Numpy does.
         if operator.name in _EXTRAS:
             return _is_there(operator.name)
-        return operator.name in PROGRAMS or operator.function is not None or operator.step_class is not None
+        return operator.name in PROGRAMS or operator.function is not None
 
     @property
     def lacks(self) -> tuple[MissingExtraError, ...]:
@@ -65,6 +88,15 @@ class CpuBackend:
 
     def load(self, stage: BoundStage, variant: str, /) -> Kernel:
         """Read the stage's model, if it has one. Raises `KernelError`, `MissingExtraError`."""
+        if self._isolated is not None and _is_isolated(stage.operator, self._options.isolate):
+            from leo_backends.isolated.kernel import load
+
+            try:
+                return load(self._isolated, stage, variant)
+            except NoPythonError as error:
+                if not self._options.isolate_or_here:
+                    raise
+                warnings.warn(f"stage `{stage.name}` runs in this process: {error}", RuntimeWarning, stacklevel=2)
         params = stage.params[variant]
         if stage.operator.step_class is not None:
             return OwnKernel(stage, stage.operator.step_class, params.model_dump())
@@ -81,10 +113,12 @@ class CpuBackend:
         return CpuKernel(stage, program)
 
     def close(self) -> None:
-        """End the threads, and the process that tries models. From any thread; twice is fine.
+        """End the threads, and the processes of isolated stages and of trials. From any thread; twice is fine.
 
         The last of several backends gives BLAS its own threads back.
         """
+        if self._isolated is not None:
+            self._isolated.close()
         if self._pool is not None:
             self._pool.shutdown()
         tflite.TRIALS.close()
@@ -145,6 +179,34 @@ _EXTRAS = {"tflite": "tflite", "micro_features": "audio"}
 
 def _is_there(operator: str) -> bool:
     return tflite.is_available() if operator == "tflite" else importlib.util.find_spec("pymicro_features") is not None
+
+
+def _isolated_stages(processor: Processor, options: CpuOptions) -> IsolatedStages | None:
+    """The process that is asked for. Raises `DocumentError` for an operator that is not known."""
+    if not options.isolate:
+        return None
+    known = [OWN, *PROGRAMS]
+    for name in options.isolate:
+        if name not in known:
+            raise DocumentError(
+                f"options of processor `{processor.name}`",
+                f"no operator of the CPU is called `{name}`",
+                "$.isolate",
+                name,
+                hint=did_you_mean(name, known),
+            )
+    from leo_backends.isolated.stages import IsolatedStages
+
+    return IsolatedStages(
+        processor.name,
+        threads=options.threads,
+        timeout_s=options.timeout_s,
+        load_timeout_s=options.load_timeout_s,
+    )
+
+
+def _is_isolated(operator: Operator, isolated: Sequence[str]) -> bool:
+    return (OWN if operator.function is not None else operator.name) in isolated
 
 
 def _own_operator(function: Callable[..., np.ndarray], params: dict[str, Any]) -> Program:

@@ -107,9 +107,10 @@ class Operator:
     keeps: Callable[[Any], Keeping | None] | None = None
     """How it keeps state with these parameters; None, or a function that gives None: every run stands alone."""
     function: Function | None = None
-    """A user's own operator: what computes it, called with the input arrays and the parameters by keyword."""
+    """A user's own operator: what computes it, called with the input arrays and the parameters by keyword; of one that
+    keeps state, its class."""
     step_class: StepClass | None = None
-    """A user's own operator that keeps state."""
+    """Of a user's own operator that keeps state, how its class is called."""
 
 
 def item_bytes(data_type: DataType) -> int:

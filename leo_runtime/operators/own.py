@@ -108,7 +108,7 @@ def operator(
                 work=work,
                 inputs=inputs,
                 weight_bytes=weights,
-                function=None if isinstance(function, type) else function,
+                function=function,
                 keeps=None if steps is None else lambda _params: keeping,
                 step_class=None if steps is None else replace(steps, resets=steps.resets and on_gap == "reset"),
             )

@@ -160,9 +160,8 @@ class Feeder:
     ) -> tuple[int, ...]:
         if isinstance(stream, FedEvents):
             with self._lock:
-                event_us = arrived_us if at_us is None else at_us
-                assert event_us is not None
-                stream.append(samples, event_us)
+                if len(samples):
+                    stream.append(samples, stream.came(at_us, arrived_us))
             return self._release(clock)
         with self._lock:
             stream.require_alike(samples)
@@ -192,8 +191,10 @@ class Feeder:
             if other is not stream and isinstance(other, FedStream) and other.clock is not None
         ]
         lost = stream.came(samples, at_us, arrived_us, others)
-        if first or lost:
-            self._order.skip(stream)
+        if first:
+            self._order.begin(stream)
+        elif lost is not None:
+            self._order.skip(stream, lost)
 
     def _release(self, clock: Clock | None, *, waits: bool = True) -> tuple[int, ...]:
         """Submit what is due."""
@@ -203,7 +204,7 @@ class Feeder:
                 now_us = self._newest_us() if clock is None else clock.now_us()
                 if not self._begun:
                     self._begun = True
-                    self._order.skip(None, now_us)
+                    self._order.begin(None, now_us)
                 due = self._order.next(now_us, hurries=clock is not None, waits=waits)
                 frame = None if due is None else self._cut(due)
             if frame is None:

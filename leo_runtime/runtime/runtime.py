@@ -50,10 +50,11 @@ from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Mode, Placement
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import Workload
-from leo_runtime.errors import ClosedError, DrainTimeoutError, InputError
+from leo_runtime.errors import ClosedError, DrainTimeoutError, InputError, once_more
 from leo_runtime.frame.batch import require_candidates
 from leo_runtime.frame.lower import MergedWorkload, merge, require_computed
 from leo_runtime.frame.records import FrameResult
+from leo_runtime.operators import refresh
 from leo_runtime.runtime.ahead import CLOSED, Ahead, Submission
 from leo_runtime.runtime.answers import due_us
 from leo_runtime.runtime.arguments import (
@@ -504,6 +505,7 @@ class Runtime:
             with self._lock:
                 self._require_open()
             before = self._now
+            refresh(stage.operator for graph in workload.graphs for stage in graph.stages)
             merged = merge(workload)
             if self._site.lanes is not None:
                 require_computed(merged)
@@ -834,7 +836,7 @@ class Runtime:
         if self._closed:
             raise ClosedError("the runtime is closed", hint="submit frames before close(), inside its `with` block")
         if self._driver is not None and self._driver.failure is not None:
-            raise self._driver.failure
+            raise once_more(self._driver.failure)
 
     def _take(self, asked: Submission, take: Callable[[], int]) -> int:
         """The number of a frame that is not refused any more: only such a one moves the last release. Behind the lock.
