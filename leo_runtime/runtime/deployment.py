@@ -209,8 +209,8 @@ class Site:
         return self.machine.supports(processor, stage, variant)
 
     def _kernels(self, merged: MergedWorkload, prices: FramePrices) -> Kernels | None:
-        """In virtual time also what stands in for kernels, where gates are drawn."""
-        if not self.computes and all(stage.bound.chance_ppm is None for stage in merged.stages):
+        """In virtual time also what stands in for kernels, where gates are drawn or states are kept."""
+        if not self.computes and not any(_goes_by_kernels(stage.bound) for stage in merged.stages):
             return None
         return Kernels(
             merged,
@@ -222,6 +222,11 @@ class Site:
             seed=self.options.seed,
             told=self.told,
         )
+
+
+def _goes_by_kernels(stage: BoundStage) -> bool:
+    """Whether what becomes of a run depends on it also where nothing is computed."""
+    return stage.chance_ppm is not None or any(stage.keeping(variant) is not None for variant in stage.params)
 
 
 def _asked_once(supports: Supports) -> Supports:

@@ -50,10 +50,11 @@ from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Mode, Placement
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import Workload
-from leo_runtime.errors import ClosedError, DrainTimeoutError, InputError
+from leo_runtime.errors import ClosedError, DrainTimeoutError, InputError, once_more
 from leo_runtime.frame.batch import require_candidates
 from leo_runtime.frame.lower import MergedWorkload, merge, require_computed
 from leo_runtime.frame.records import FrameResult
+from leo_runtime.operators import refresh
 from leo_runtime.runtime.ahead import CLOSED, Ahead, Submission
 from leo_runtime.runtime.answers import due_us
 from leo_runtime.runtime.arguments import (
@@ -87,6 +88,7 @@ from leo_runtime.runtime.placing import Placed, Skipped
 from leo_runtime.runtime.planner import LinksNow, no_placement
 from leo_runtime.runtime.planners import chosen_solver
 from leo_runtime.runtime.results import Lasted, Submitted, unplaced_result
+from leo_runtime.runtime.states import StateNow
 from leo_runtime.runtime.turns import Turns
 from leo_runtime.runtime.windows import Planning
 from leo_runtime.values import seconds, whole
@@ -342,6 +344,11 @@ class Runtime:
             self._collect()
             return self._drift.estimates()
 
+    def states(self) -> tuple[StateNow, ...]:
+        """What each stage that keeps state keeps now, where, and how its runs came to it. From any thread."""
+        kernels = self._now.kernels
+        return () if kernels is None else kernels.states()
+
     @property
     def planning(self) -> Planning:
         """How releases came to their plans so far, where they are placed in windows. From any thread."""
@@ -498,6 +505,7 @@ class Runtime:
             with self._lock:
                 self._require_open()
             before = self._now
+            refresh(stage.operator for graph in workload.graphs for stage in graph.stages)
             merged = merge(workload)
             if self._site.lanes is not None:
                 require_computed(merged)
@@ -797,7 +805,7 @@ class Runtime:
         with self._lock:
             frame = self._take(asked, take)
             submitted = Submitted(frame, releases_us, wanted, plan, placed.planned.solved, left_out)
-            self._in_flight.begin(submitted, now, windows)
+            self._in_flight.begin(submitted, now, windows, {} if asked.fed is None else asked.fed.ends)
         release_us, give_up_us = releases_us[-1], max(due_us(graph, releases_us) for graph in wanted)
         now_us = max(release_us, driver.clock.now_us())
         driver.post(FrameAdmitted(now_us, frame, release_us, plan, placed.asleep, give_up_us, placed.again))
@@ -828,7 +836,7 @@ class Runtime:
         if self._closed:
             raise ClosedError("the runtime is closed", hint="submit frames before close(), inside its `with` block")
         if self._driver is not None and self._driver.failure is not None:
-            raise self._driver.failure
+            raise once_more(self._driver.failure)
 
     def _take(self, asked: Submission, take: Callable[[], int]) -> int:
         """The number of a frame that is not refused any more: only such a one moves the last release. Behind the lock.
