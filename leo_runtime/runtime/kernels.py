@@ -399,7 +399,7 @@ class Kernels:
             other = "nothing (None)" if output is None else f"a {type(output).__name__}"
             gave = other if shape is None else f"shape {shape}"
             raise KernelError(f"stage `{stage.name}` gave {gave} on `{resource}`, expected {stage.bound.output_shape}")
-        if isinstance(output, np.ma.MaskedArray) and np.ma.is_masked(output):
+        if type(output) is not np.ndarray and np.ma.is_masked(output):  # Naming `np.ma` imports it.
             raise KernelError(
                 f"stage `{stage.name}` gave an array with masked numbers on `{resource}`",
                 hint="fill them: output.filled(0)",
