@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,14 @@ from leo_backends.isolated.kernel import IsolatedKernel, load
 from leo_backends.isolated.stages import IsolatedStages
 from leo_backends.reference import PROGRAMS
 from leo_runtime.backend import Abandonable, Backend, Kernel, News, StatefulKernel
-from leo_runtime.documents.hardware import Processor
-from leo_runtime.documents.workload import DEFAULT_VARIANT, BoundStage
+from leo_runtime.documents.hardware import Hardware, Link, Processor
+from leo_runtime.documents.profile import Profile
+from leo_runtime.documents.workload import DEFAULT_VARIANT, BoundStage, Stream, Workload
 from leo_runtime.errors import DeviceUnavailableError, DocumentError, KernelError
+from leo_runtime.frame.records import FrameResult
+from leo_runtime.graph import GraphBuilder
 from leo_runtime.operators import operator
+from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.testing import BackendContract, Example, example, examples
 from test_process import is_running, open_files
 
@@ -167,6 +172,17 @@ def test_one_that_ends_while_nobody_asks_is_nobodys_fault(cpu: CpuBackend) -> No
     for _ in range(2):
         kill(process_of(cpu))
         assert twice(good)
+
+
+def test_one_that_ends_while_nobody_asks_is_started_again_before_anybody_does(cpu: CpuBackend) -> None:
+    good = kernel(cpu)
+    first = process_of(cpu)
+    kill(first)
+    assert cpu._isolated is not None
+    last_s = time.monotonic() + 60.0
+    while cpu._isolated.pid in (None, first):
+        assert time.monotonic() < last_s
+    assert twice(good)
 
 
 @pytest.mark.parametrize("how", ["hang", "hang with the lock", "stop"])
@@ -453,7 +469,8 @@ PROGRAM = """
 import sys
 import numpy as np
 from leo_backends.cpu import CpuBackend
-from leo_runtime.documents.hardware import Processor
+from leo_runtime.documents.hardware import Hardware, Link, Processor
+from leo_runtime.documents.profile import Profile
 from leo_runtime.testing import example
 
 backend = CpuBackend(Processor(name="cpu", backend="cpu", options={"isolate": ["own"]}))
@@ -542,3 +559,47 @@ def test_a_model_runs_there_untried(streaming: bool, monkeypatch: pytest.MonkeyP
         expected = here.load(stage, DEFAULT_VARIANT)([rows])
         monkeypatch.setattr(tflite.TRIALS, "require_sound", None)
         assert there.load(stage, DEFAULT_VARIANT)([rows]).tobytes() == expected.tobytes()
+
+
+SECOND_US = 1_000_000
+
+
+def live(how: str, processors: Sequence[str], where: Path | str = "") -> Runtime:
+    """A runtime of one graph, whose stage `twice` is risky on a window that begins with 13."""
+    graph = GraphBuilder("sums", period_us=SECOND_US, deadline_us=SECOND_US)
+    samples = graph.stage("samples", "window", stream="wrist", samples=5)
+    graph.stage("twice", "risky:risky", samples, how=how, where=str(where))
+    streams = (Stream(name="wrist", kind="other", rate_hz=5),)
+    workload = Workload(format="leo-workload/1", name="sums", streams=streams, graphs=(graph.build(),))
+    hardware = Hardware(
+        format="leo-hardware/1",
+        name="bench",
+        processors=tuple(Processor(name=name, backend="cpu", options={"isolate": [OWN]}) for name in processors),
+        links=tuple(Link(source=a, target=b) for a in processors for b in processors if a != b),
+    )
+    costs = [{"processor": p, "fixed_us": 100 * i, "source": "modelled: a test"} for i, p in enumerate(processors, 1)]
+    profile = Profile.from_dict({"format": "leo-profile/1", "name": "bench", "hardware": "bench", "costs": costs})
+    return Runtime.live(workload, hardware, profile)
+
+
+def frame(runtime: Runtime, number: int, window: np.ndarray) -> FrameResult:
+    runtime.submit(number * SECOND_US, {"samples": window})
+    (result,) = runtime.drain()
+    return result
+
+
+def test_a_runtime_goes_on_where_an_operator_ends_its_process() -> None:
+    with live("segfault", ["cpu"]) as runtime:
+        assert frame(runtime, 1, GOOD).graphs[0].outcome == "done"
+        failed = frame(runtime, 2, BAD)
+        assert failed.graphs[0].outcome == "failed"
+        assert any("its process died of SIGSEGV (risky.py:" in run.error for run in failed.stages)
+        assert frame(runtime, 3, GOOD).graphs[0].outcome == "done"
+
+
+def test_where_another_processor_is_there_the_frame_moves(tmp_path: Path) -> None:
+    with live("exit once", ["cpu", "other"], tmp_path / "once") as runtime:
+        runs = [run for run in frame(runtime, 1, BAD).stages if run.stage == "twice"]
+        assert [(run.resource, run.outcome) for run in runs] == [("cpu", "failed"), ("other", "done")]
+        assert "its process died of exit code 3" in runs[0].error
+        assert frame(runtime, 2, GOOD).graphs[0].outcome == "done"

@@ -145,6 +145,13 @@ class Worker:
         """Whether it can still be asked; a process forked from its own would take that one's answers."""
         return self._end.alive and self._owner == os.getpid()
 
+    def ends_within(self, timeout_s: float) -> bool:
+        """Whether the process has ended by then."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout_s)
+            return True
+        return False
+
     def ask(self, request: Any, timeout_s: float) -> Any:
         """The answer to a request. Raises what the worker raised, or `WorkerEndedError` when there is no answer."""
         try:
