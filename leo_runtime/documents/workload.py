@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 from leo_runtime.documents.problem import Criterion
 from leo_runtime.errors import GraphError, did_you_mean
 from leo_runtime.frozen import dataclass
-from leo_runtime.operators import DataType, Operator, Shape, Work, beside, find_operator
+from leo_runtime.operators import DataType, Operator, Shape, Work, beside, find_operator, refresh
 from leo_runtime.operators.definition import item_bytes, values
 from leo_runtime.operators.own import failure
 from leo_runtime.schema import (
@@ -258,7 +258,8 @@ class Workload(Document):
     def with_files_in(self, folder: Path) -> Self:
         """The same workload with every relative file among its parameters taken as relative to `folder`.
 
-        An operator whose module lies in the folder is that one, whatever else is installed under its name.
+        An operator whose module lies in the folder is that one, whatever else is installed under its name. One that
+        was edited since it was imported is imported anew; those of before are then used where they are in use.
         """
 
         def placed(graph: TaskGraph, stage: Stage) -> Stage:
@@ -274,6 +275,7 @@ class Workload(Document):
                 }
             )
 
+        refresh(beside(folder, stage.operator) for graph in self.graphs for stage in graph.stages)
         graphs = tuple(g.model_copy(update={"stages": tuple(placed(g, s) for s in g.stages)}) for g in self.graphs)
         return self.model_copy(update={"graphs": graphs})
 

@@ -9,7 +9,7 @@ work beside it. `definition` is what an operator is, `catalogue` finds one by it
 `modules` imports the module of a user's own.
 """
 
-from leo_runtime.operators.catalogue import BUILT_IN, all_operators, beside, define, find_operator
+from leo_runtime.operators.catalogue import BUILT_IN, all_operators, beside, define, find_operator, refresh
 from leo_runtime.operators.definition import DataType, Function, NoParameters, Operator, Part, Shape, Work
 from leo_runtime.operators.own import operator
 
@@ -27,4 +27,5 @@ __all__ = [
     "define",
     "find_operator",
     "operator",
+    "refresh",
 ]

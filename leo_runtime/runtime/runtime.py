@@ -54,6 +54,7 @@ from leo_runtime.errors import ClosedError, DrainTimeoutError, InputError, once_
 from leo_runtime.frame.batch import require_candidates
 from leo_runtime.frame.lower import MergedWorkload, merge, require_computed
 from leo_runtime.frame.records import FrameResult
+from leo_runtime.operators import refresh
 from leo_runtime.runtime.ahead import CLOSED, Ahead, Submission
 from leo_runtime.runtime.answers import due_us
 from leo_runtime.runtime.arguments import (
@@ -498,6 +499,7 @@ class Runtime:
             with self._lock:
                 self._require_open()
             before = self._now
+            refresh(stage.operator for graph in workload.graphs for stage in graph.stages)
             merged = merge(workload)
             if self._site.lanes is not None:
                 require_computed(merged)
