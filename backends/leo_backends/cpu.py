@@ -18,16 +18,17 @@ from pydantic import Field
 
 from leo_backends import tflite
 from leo_backends.blas import ONE_THREAD
+from leo_backends.checked import checked_output, failing_in_words, require_inputs
 from leo_backends.options import read_options
+from leo_backends.own_kernel import OwnKernel
 from leo_backends.process import NoPythonError
 from leo_backends.reference import BLOCK_ROWS, PROGRAMS, STREAMS, Program, RowProgram, Rows, in_blocks
 from leo_backends.streaming import Arrays, StatefulProgram
 from leo_runtime.backend import Kernel, News, State, Stepped
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import BoundStage
-from leo_runtime.errors import DocumentError, KernelError, LeoError, MissingExtraError, did_you_mean
+from leo_runtime.errors import DocumentError, KernelError, MissingExtraError, did_you_mean
 from leo_runtime.operators.definition import Operator
-from leo_runtime.operators.own import failure
 from leo_runtime.operators.sound import MicroFeaturesParameters
 from leo_runtime.schema import Name, Positive, Value
 
@@ -97,8 +98,9 @@ class CpuBackend:
                     raise
                 warnings.warn(f"stage `{stage.name}` runs in this process: {error}", RuntimeWarning, stacklevel=2)
         params = stage.params[variant]
-        keeps = stage.operator.keeps
-        if stage.operator.name in STREAMS and keeps is not None and keeps(params) is not None:
+        if stage.operator.step_class is not None:
+            return OwnKernel(stage, stage.operator.step_class, params.model_dump())
+        if stage.operator.name in STREAMS and stage.keeping(variant) is not None:
             return CpuStream(stage, STREAMS[stage.operator.name](params, stage.input_shapes))
         if stage.operator.name in PROGRAMS:
             program = PROGRAMS[stage.operator.name](params, stage.input_shapes)
@@ -143,38 +145,9 @@ class CpuKernel:
 
     def __call__(self, inputs: Sequence[np.ndarray], /) -> np.ndarray:
         """Compute the stage. Raises `KernelError`."""
-        stage = self._stage
-        shapes = tuple(array.shape for array in inputs)
-        if shapes != tuple(stage.input_shapes):
-            raise KernelError(f"stage `{stage.name}` was given the shapes {shapes}, it reads {stage.input_shapes}")
-        try:
-            given = self._program(inputs)
-            if np.ma.is_masked(given):  # Without its mask it would be whatever is below.
-                raise KernelError(
-                    f"stage `{stage.name}` gave an array with masked numbers", hint="fill them: output.filled(0)"
-                )
-            output = np.ascontiguousarray(0 if given is None else given, np.float32)
-        except LeoError:
-            raise
-        except Exception as error:  # A user's own function may raise anything; it must not take the runtime down.
-            why = failure(error, stage.operator.function)
-            raise KernelError(f"stage `{stage.name}` failed: {why}") from error
-        if given is None:
-            raise KernelError(
-                f"stage `{stage.name}` gave nothing (None), its operator promises an array of shape "
-                f"{stage.output_shape}",
-                hint=f"the function of `{stage.operator.name}` ends without `return`",
-            )
-        if output.shape != stage.output_shape:
-            if isinstance(given, np.ndarray):
-                raise KernelError(
-                    f"stage `{stage.name}` gave the shape {output.shape}, its operator promises {stage.output_shape}"
-                )
-            raise KernelError(
-                f"stage `{stage.name}` gave a value of type {type(given).__name__}, its operator promises an array of "
-                f"shape {stage.output_shape}"
-            )
-        return output
+        require_inputs(self._stage, inputs)
+        with failing_in_words(self._stage, self._stage.operator.function):
+            return checked_output(self._stage, self._program(inputs))
 
 
 class CpuStream:
@@ -194,10 +167,7 @@ class CpuStream:
 
     def step(self, inputs: Sequence[np.ndarray], state: State, news: News, /) -> Stepped:
         """Compute the stage. Raises `KernelError`."""
-        stage = self._stage
-        shapes = tuple(array.shape for array in inputs)
-        if shapes != tuple(stage.input_shapes):
-            raise KernelError(f"stage `{stage.name}` was given the shapes {shapes}, it reads {stage.input_shapes}")
+        require_inputs(self._stage, inputs)
         assert isinstance(state, tuple)
         output, after = self._program.step(inputs, state, news)
         return Stepped(np.ascontiguousarray(output, np.float32), after)

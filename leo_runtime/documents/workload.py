@@ -18,7 +18,7 @@ from leo_runtime.documents.problem import Criterion
 from leo_runtime.errors import GraphError, did_you_mean
 from leo_runtime.frozen import dataclass
 from leo_runtime.operators import DataType, Operator, Shape, Work, beside, find_operator, refresh
-from leo_runtime.operators.definition import item_bytes, values
+from leo_runtime.operators.definition import Keeping, item_bytes, values
 from leo_runtime.operators.own import failure
 from leo_runtime.schema import (
     Document,
@@ -443,6 +443,16 @@ class BoundStage:
         account = self.operator.weight_bytes
         return 0 if account is None else account(self.params[variant], self.input_shapes)
 
+    def keeping(self, variant: str) -> Keeping | None:
+        """How the stage keeps state; None: every run stands alone."""
+        keeps = self.operator.keeps
+        return None if keeps is None else keeps(self.params[variant])
+
+    def state_bytes(self, variant: str) -> int:
+        """What it keeps from run to run, and moves where it moves."""
+        keeping = self.keeping(variant)
+        return 0 if keeping is None else keeping.state_bytes(self.params[variant], self.input_shapes)
+
     def signature(self, variant: str) -> str:
         """What a profile knows the stage by: operator, shapes, and a digest of the parameters, no path in it."""
         params = self.params[variant].model_dump(mode="json")
@@ -531,6 +541,8 @@ def _bind(graph: TaskGraph, stage: Stage, bound: dict[str, BoundStage], workload
             operator.work(checked, inputs)
             if operator.weight_bytes is not None:
                 operator.weight_bytes(checked, inputs)
+            if operator.keeps is not None and (keeping := operator.keeps(checked)) is not None:
+                keeping.state_bytes(checked, inputs)
         except GraphError as error:
             raise GraphError(f"{where}: {error}", hint=error.hint) from None
         except (Exception, SystemExit) as error:  # An operator may be anyone's.

@@ -116,14 +116,18 @@ class Deployment:
         Raises `InputError` for a graph that is not there.
         """
         names = several_names(graphs, "graphs")
-        key = named_graphs(self.merged.workload, names) if names else ()
-        if key not in self._sources:
-            self._sources[key] = tuple(
+        return self.sources_of(named_graphs(self.merged.workload, names) if names else ())
+
+    def sources_of(self, graphs: tuple[str, ...]) -> tuple[SourceWindow, ...]:
+        """As `sources`, of graphs that are there, each once and in the workload's order. From any thread."""
+        found = self._sources.get(graphs)
+        if found is None:
+            found = self._sources[graphs] = tuple(
                 source_window(stage, self.merged.workload)
                 for stage in self.merged.stages
-                if stage.bound.operator.is_source and any(graph in key for graph in stage.graphs)
+                if stage.bound.operator.is_source and any(graph in graphs for graph in stage.graphs)
             )
-        return self._sources[key]
+        return found
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -205,8 +209,8 @@ class Site:
         return self.machine.supports(processor, stage, variant)
 
     def _kernels(self, merged: MergedWorkload, prices: FramePrices) -> Kernels | None:
-        """In virtual time also what stands in for kernels, where gates are drawn."""
-        if not self.computes and all(stage.bound.chance_ppm is None for stage in merged.stages):
+        """In virtual time also what stands in for kernels, where gates are drawn or states are kept."""
+        if not self.computes and not any(_goes_by_kernels(stage.bound) for stage in merged.stages):
             return None
         return Kernels(
             merged,
@@ -218,6 +222,11 @@ class Site:
             seed=self.options.seed,
             told=self.told,
         )
+
+
+def _goes_by_kernels(stage: BoundStage) -> bool:
+    """Whether what becomes of a run depends on it also where nothing is computed."""
+    return stage.chance_ppm is not None or any(stage.keeping(variant) is not None for variant in stage.params)
 
 
 def _asked_once(supports: Supports) -> Supports:

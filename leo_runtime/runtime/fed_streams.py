@@ -14,6 +14,7 @@ from leo_runtime.runtime.arguments import MAX_RELEASE_US, require_samples
 from leo_runtime.runtime.device_time import BELIEVED_US, FUTURE_US, DeviceTime, is_on_the_runs
 from leo_runtime.runtime.rings import EventRing, SampleRing
 from leo_runtime.runtime.sample_clock import SampleClock
+from leo_runtime.runtime.states import WindowEnd
 from leo_runtime.values import lasting_us, samples_within, whole
 
 SLACK_US = 4_000_000
@@ -171,6 +172,15 @@ class FedStream:
         assert self.ring is not None
         newest = self.ring.window(min(number, self.ring.end), samples)
         return newest if number - self.ring.end < samples else np.zeros_like(newest)
+
+    def window_end(self, number: int, samples: int) -> WindowEnd:
+        """Where the window ends that `window` gives; what has not come is lost to it."""
+        assert self.ring is not None
+        late = number - self.ring.end
+        if late >= samples:
+            return WindowEnd(number, self._lost + late)
+        end = min(number, self.ring.end)
+        return WindowEnd(end, self._lost - self.ring.lost_after(end))
 
     def missing_us(self, number: int, samples: int) -> int:
         """How much of such a window was not recorded, or has not come."""

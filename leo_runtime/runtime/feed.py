@@ -18,6 +18,7 @@ from leo_runtime.frozen import dataclass
 from leo_runtime.runtime.arguments import SourceWindow
 from leo_runtime.runtime.fed_streams import FedEvents, FedStream, StreamNow, require_at, require_chunk
 from leo_runtime.runtime.release_order import Due, FedGraph, Read, ReleaseOrder
+from leo_runtime.runtime.states import WindowEnd
 from leo_runtime.runtime.turns import Turn, Turns
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class FedFrame:
     """Of each graph for how long of a window that it reads there is nothing: of the worst of its windows."""
     shifts_us: Mapping[str, int]
     """How far from its period's grid each graph of the workload is released now."""
+    ends: Mapping[str, WindowEnd]
+    """Where the windows end in their streams, of those that come at a rate."""
 
 
 class Feeder:
@@ -215,6 +218,7 @@ class Feeder:
     def _cut(self, due: Due) -> FedFrame:
         windows: dict[str, np.ndarray] = {}
         gaps_us: dict[str, int] = {}
+        ends: dict[str, WindowEnd] = {}
         for graph in due.graphs:
             gap_us = 0
             for read in graph.reads:
@@ -222,6 +226,8 @@ class Feeder:
                 number = stream.number_at(due.at_us) if isinstance(stream, FedStream) else due.at_us
                 if read.stage not in windows:
                     windows[read.stage] = stream.window(number, read.samples)
+                    if isinstance(stream, FedStream):
+                        ends[read.stage] = stream.window_end(number, read.samples)
                 if isinstance(stream, FedStream):
                     gap_us = max(gap_us, stream.missing_us(number, read.samples))
             gaps_us[graph.graph.name] = gap_us
@@ -231,6 +237,7 @@ class Feeder:
             windows,
             gaps_us,
             {graph.graph.name: graph.shift_us for graph in self._order.graphs},
+            ends,
         )
 
 

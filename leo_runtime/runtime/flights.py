@@ -9,6 +9,7 @@ from leo_runtime.dispatch.driver import Computed, Outputs
 from leo_runtime.dispatch.events import RunStage
 from leo_runtime.runtime.deployment import Deployment
 from leo_runtime.runtime.results import Submitted
+from leo_runtime.runtime.states import WindowEnd
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,12 +43,21 @@ class Flights:
             if own is deployment
         }
 
-    def begin(self, submitted: Submitted, deployment: Deployment, windows: Sequence[Mapping[str, np.ndarray]]) -> None:
-        """A frame is to fly, with its windows by source stage, which nobody may change. Behind the lock."""
+    def begin(
+        self,
+        submitted: Submitted,
+        deployment: Deployment,
+        windows: Sequence[Mapping[str, np.ndarray]],
+        ends: Mapping[str, WindowEnd],
+    ) -> None:
+        """A frame is to fly, with its windows by source stage, which nobody may change. Behind the lock.
+
+        `ends`, by source stage, is where they end in streams that are fed.
+        """
         frame = submitted.frame
         if deployment.kernels is not None:  # First: a frame in flight has its arrays, whatever comes between.
             names = tuple([graph.name for graph in submitted.graphs])
-            deployment.kernels.begin(frame, windows, names, submitted.plan.jobs, submitted.releases_us)
+            deployment.kernels.begin(frame, windows, names, submitted.plan.jobs, submitted.releases_us, ends)
         self._flights[frame] = submitted, deployment
 
     def end(self, frame: int) -> None:

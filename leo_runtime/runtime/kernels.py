@@ -1,8 +1,12 @@
-"""Kernels, one a lane, and the arrays of the frames in flight.
+"""Kernels, one a lane, the arrays of the frames in flight, and what stages keep from one frame to the next.
 
 **Arrays.** What a run gives is published as the dispatcher accepts its end, never by the thread that ran it: a run that
 was given up, or whose frame has ended, leaves nothing. Every array is the runtime's own and read-only, since stages,
 lanes and results share it: outputs are copied as they are taken from a kernel, windows as they are submitted.
+
+**State.** What a stage keeps is held here (`states`), never by a kernel. A run is given the newest state that is not
+beyond its frame and leaves another, which counts as its outputs do: once the dispatcher accepts its end. So a warm-up
+run changes nothing, and a retry feeds nothing twice.
 
 **Foreign code.** Kernels are not ours: whatever one raises, also what is no `Exception`, is the failure of its stage.
 """
@@ -14,16 +18,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import field, replace
 from random import Random
+from types import MappingProxyType
 
 import numpy as np
 
-from leo_runtime.backend import Backend, Kernel, TimedKernel
+from leo_runtime.backend import Backend, Kernel, News, State, StatefulKernel, Stepped, TimedKernel
 from leo_runtime.dispatch.driver import Computed, Outputs
 from leo_runtime.dispatch.events import RunReport, RunStage
 from leo_runtime.errors import DeviceUnavailableError, InputError, KernelError, failure_text, is_users_interrupt
 from leo_runtime.frame.batch import FramePrices, Job
 from leo_runtime.frame.lower import MergedStage, MergedWorkload
 from leo_runtime.frozen import dataclass, maker
+from leo_runtime.runtime.states import Kept, Point, Start, StateNow, States, WindowEnd, arrays_of
 from leo_runtime.schema import MAX_QUANTITY
 from leo_runtime.values import whole
 
@@ -50,6 +56,27 @@ class _Flight:
     values: dict[tuple[str, int], np.ndarray] = field(default_factory=dict)
     copies: dict[tuple[str, int, str], np.ndarray | BaseException] = field(default_factory=dict)
     """Outputs that were handed over, also by target; or why that failed."""
+    points: tuple[Mapping[str, Point], ...] = ()
+    """Of each frame, how far the stages have come that keep state."""
+    begun: dict[tuple[str, int], int] = field(default_factory=dict)
+    """Of the runs of stages that keep state, by stage and number in the batch: `Kept.begun`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A kernel, and the same as one that keeps state, where it is and its stage does."""
+
+    call: _Call
+    steps: StatefulKernel | None = None
+
+
+class _Outputs(dict[int, np.ndarray]):
+    """The outputs of a run of a stage that keeps state, by number in the batch, with what it leaves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: Kept | None = None
+        self.starts: dict[int, Start] = {}
 
 
 _NONE: frozenset[str] = frozenset()
@@ -100,13 +127,19 @@ class Kernels:
         self._prices = prices
         self._lanes = lanes
         self._allow_nonfinite = allow_nonfinite
-        self._kernels: dict[tuple[str, str, str, int], _Call] = {}
+        self._kernels: dict[tuple[str, str, str, int], _Loaded] = {}
         self._taken_over: frozenset[tuple[str, str, str, int]] = frozenset()
         self._loading = threading.Lock()
         self._flights: dict[int, _Flight] = {}
+        self._states = States(merged, self._can_move)
+        self._keeps = frozenset(self._states.readings.of)
+        # What is kept is changed and read behind this lock, which is held for nothing else.
+        self._keeping = threading.Lock()
+        if self._keeps:  # What a run leaves is in no log.
+            self._told = None
 
     def take_over(self, before: Kernels, same: Mapping[str, str]) -> None:
-        """Use what another has loaded for stages that are the same, by their names here and there.
+        """Use what another has loaded for stages that are the same, by their names here and there, and what they keep.
 
         Before anything is loaded here. The other may run on: what both use is called from the lane that it is for.
         """
@@ -118,6 +151,9 @@ class Kernels:
                 for own in here.get(there, ()):
                     self._kernels[own, resource, variant, lane] = kernel
         self._taken_over = frozenset(self._kernels)
+        self._keeping = before._keeping
+        with self._keeping:
+            self._states.take_over(before._states, same)
 
     def begin(
         self,
@@ -126,13 +162,21 @@ class Kernels:
         graphs: tuple[str, ...],
         jobs: Mapping[str, Job],
         releases_us: Sequence[int] = (),
+        ends: Mapping[str, WindowEnd] = MappingProxyType({}),
     ) -> None:
         """Take the raw samples of a frame, or of every frame of a batch, by source stage: nobody may change them.
 
         `graphs` are triggered; `jobs` say what each stage of the plan computes. `releases_us`, of every frame, are for
-        gates that nothing computes.
+        gates that nothing computes, and for stages that keep state: these go by where the windows end in their streams,
+        which `ends` says of a frame by itself, else its release does.
         """
-        self._flights[frame] = _flight(windows, graphs, jobs, tuple(releases_us))
+        points = [self._states.readings.points(at_us, ends) for at_us in releases_us] if self._keeps else ()
+        self._flights[frame] = _flight(windows, graphs, jobs, tuple(releases_us), points=tuple(points))
+
+    def states(self) -> tuple[StateNow, ...]:
+        """What each stage that keeps state keeps now. From any thread."""
+        with self._keeping:
+            return self._states.now()
 
     def run(self, order: RunStage, now_us: Callable[[], int] | None = None) -> Computed:
         """Compute a stage. `now_us` tells the time at which its kernel starts.
@@ -149,23 +193,29 @@ class Kernels:
         job = flight.jobs[order.stage]
         stage = self._stages[job.stage]
         only_costs = stage.name in self._only_cost
-        if only_costs and len(job.frames) == 1:
+        keeps = stage.name in self._keeps
+        if only_costs and len(job.frames) == 1 and not keeps:
             return self._stands_in(flight, stage, job.frames[0])
         kernel = None if only_costs else self._load(stage.name, order.resource, order.variant, order.lane)
         wanted = [number for number in job.frames if len(job.frames) == 1 or _is_wanted(flight, stage, number)]
-        outputs: dict[int, np.ndarray] = {}
+        outputs: dict[int, np.ndarray] = _Outputs() if keeps else {}
         devices: list[tuple[int | None, int | None]] = []
         errors: list[str] = []
         started_us: int | None = None
         for number in wanted:
             if kernel is None:
-                outputs |= self._stands_in(flight, stage, number).outputs
+                if isinstance(outputs, _Outputs):
+                    self._step(flight, stage, order, number, outputs, None, [])
+                outputs.update(self._stands_in(flight, stage, number).outputs)
                 continue
             try:
                 inputs = _inputs(flight, stage, number, order.resource)
                 if started_us is None and now_us is not None:
                     started_us = now_us()
-                output, device_us, device_nj = kernel(inputs)
+                if isinstance(outputs, _Outputs) and kernel.steps is not None:
+                    devices.append(self._step(flight, stage, order, number, outputs, kernel.steps, inputs))
+                    continue
+                output, device_us, device_nj = kernel.call(inputs)
                 outputs[number] = self._taken(output, stage, order.resource)
                 devices.append((device_us, device_nj))
             except DeviceUnavailableError:
@@ -195,6 +245,10 @@ class Kernels:
             stage = flight.jobs[order.stage].stage
             for number, output in outputs.items():
                 flight.values[stage, number] = output
+            if isinstance(outputs, _Outputs):
+                flight.begun.update({(stage, number): start.begun for number, start in outputs.starts.items()})
+                with self._keeping:
+                    self._states.commit(stage, outputs.kept, outputs.starts.values(), self._waiting(stage))
 
     def hand_over(self, frame: int, stage: str, target: str) -> None:
         """Copy an output to where `target` reads it. What fails is told to the stages that read it there."""
@@ -243,7 +297,69 @@ class Kernels:
             if (stage, resource, variant, lane) in self._taken_over:  # It has run, and may be running now.
                 continue
             with _exceptions_only():
-                kernel(zeros)
+                if kernel.steps is None:
+                    kernel.call(zeros)
+                else:
+                    kernel.steps.step(zeros, kernel.steps.start(), News(None, 0))
+
+    def _step(
+        self,
+        flight: _Flight,
+        stage: MergedStage,
+        order: RunStage,
+        number: int,
+        outputs: _Outputs,
+        kernel: StatefulKernel | None,
+        inputs: Sequence[np.ndarray],
+    ) -> tuple[int | None, int | None]:
+        """Run a stage that keeps state for one frame, on from where it is; what the device measured, in us and nJ.
+
+        Without a kernel nothing is computed, and it only comes to be where it would.
+        """
+        name, point, begun = stage.name, flight.points[number][stage.name], flight.begun
+        above = tuple([begun.get((up, number)) for up in self._states.readings.of[name].above])
+        asked = (name, order.variant, order.resource, point, above)
+        before = outputs.kept
+        with self._keeping:
+            start = self._states.start(*asked) if before is None else self._states.follow(before, *asked)
+        state: State | None = None
+        spent = False
+        measured: tuple[int | None, int | None] = None, None
+        if kernel is not None:
+            if before is not None and before.spends:  # If this comes to nothing, it is there no more.
+                outputs.kept = None
+            stepped = kernel.step(inputs, kernel.start() if start.kept is None else start.kept.state, start.news)
+            if not isinstance(stepped, Stepped):
+                raise KernelError(
+                    f"stage `{name}` gave a {type(stepped).__name__} on `{order.resource}`, expected a `Stepped`",
+                    hint="`step` of a kernel that keeps state gives its output and what it keeps from here on",
+                )
+            spent = stepped.spent
+            if spent and start.kept is not None:
+                with self._keeping:
+                    self._states.spend(name, start.kept)
+            outputs[number] = self._taken(stepped.output, stage, order.resource)
+            state = _own_state(stepped.state)
+            measured = _measured(stepped.device_us, "device_us"), _measured(stepped.device_nj, "device_nj")
+        outputs.starts[number] = start
+        outputs.kept = Kept(point, start.begun, above, order.resource, order.variant, state, spent)
+        return measured
+
+    def _waiting(self, stage: str) -> list[int]:
+        """The positions of the frames in flight in which a stage that keeps state has not come to its end."""
+        return [
+            points[stage].position
+            for flight in tuple(self._flights.values())
+            if any(job.stage == stage for job in flight.jobs.values())
+            for number, points in enumerate(flight.points)
+            if (stage, number) not in flight.values
+        ]
+
+    def _can_move(self, home: str, resource: str, kept: Kept) -> bool:
+        """Whether a state can be taken to another processor: arrays can, anything else to one of the same backend."""
+        if kept.state is None or arrays_of(kept.state) is not None:
+            return True
+        return self._backends[home].name == self._backends[resource].name
 
     def _stands_in(self, flight: _Flight, stage: MergedStage, number: int) -> Computed:
         """What a stage that nothing computes gives in one frame."""
@@ -259,15 +375,17 @@ class Kernels:
             output = self._stand_ins[stage.name, opens] = _full(stage.bound.output_shape, 1.0 if opens else 0.0)
         return output
 
-    def _load(self, stage: str, resource: str, variant: str, lane: int) -> _Call:
+    def _load(self, stage: str, resource: str, variant: str, lane: int) -> _Loaded:
         key = (stage, resource, variant, 0 if self._lanes is None else lane)
         with self._loading:
-            call = self._kernels.get(key)
-            if call is None:
+            loaded = self._kernels.get(key)
+            if loaded is None:
+                bound = self._stages[stage].bound
                 with _exceptions_only():
-                    kernel = self._backends[resource].load(self._stages[stage].bound, variant)
-                call = self._kernels[key] = _call(kernel)
-        return call
+                    kernel = self._backends[resource].load(bound, variant)
+                steps = kernel if isinstance(kernel, StatefulKernel) and bound.keeping(variant) is not None else None
+                loaded = self._kernels[key] = _Loaded(_call(kernel), steps)
+        return loaded
 
     def _taken(self, output: np.ndarray, stage: MergedStage, resource: str) -> np.ndarray:
         """A kernel's output as the runtime's own. Raises `KernelError` where it is not as the operator promises."""
@@ -342,6 +460,14 @@ def _call(kernel: Kernel) -> _Call:
         return run.output, _measured(run.device_us, "device_us"), _measured(run.device_nj, "device_nj")
 
     return timed
+
+
+def _own_state(state: State) -> State:
+    """What a kernel keeps, as nobody else writes into: arrays are copied, unless nobody can."""
+    arrays = arrays_of(state)
+    if arrays is None:
+        return state
+    return tuple([frozen_copy(one) if one.flags.writeable or one.base is not None else one for one in arrays])
 
 
 def _measured(value: object, name: str) -> int | None:

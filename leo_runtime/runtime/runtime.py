@@ -88,6 +88,7 @@ from leo_runtime.runtime.placing import Placed, Skipped
 from leo_runtime.runtime.planner import LinksNow, no_placement
 from leo_runtime.runtime.planners import chosen_solver
 from leo_runtime.runtime.results import Lasted, Submitted, unplaced_result
+from leo_runtime.runtime.states import StateNow
 from leo_runtime.runtime.turns import Turns
 from leo_runtime.runtime.windows import Planning
 from leo_runtime.values import seconds, whole
@@ -342,6 +343,11 @@ class Runtime:
         with self._lock:
             self._collect()
             return self._drift.estimates()
+
+    def states(self) -> tuple[StateNow, ...]:
+        """What each stage that keeps state keeps now, where, and how its runs came to it. From any thread."""
+        kernels = self._now.kernels
+        return () if kernels is None else kernels.states()
 
     @property
     def planning(self) -> Planning:
@@ -712,7 +718,7 @@ class Runtime:
         else:
             names = named_graphs(now.merged.workload, graphs)
         if now.computes:
-            wanted, known = now.sources(names), now.sources(now.graphs)
+            wanted, known = now.sources_of(names), now.sources_of(tuple(now.graphs))
             for one in windows:
                 require_windows(wanted, known, one)
             windows = tuple(_own_windows(wanted, one, copy) for one in windows)
@@ -799,7 +805,7 @@ class Runtime:
         with self._lock:
             frame = self._take(asked, take)
             submitted = Submitted(frame, releases_us, wanted, plan, placed.planned.solved, left_out)
-            self._in_flight.begin(submitted, now, windows)
+            self._in_flight.begin(submitted, now, windows, {} if asked.fed is None else asked.fed.ends)
         release_us, give_up_us = releases_us[-1], max(due_us(graph, releases_us) for graph in wanted)
         now_us = max(release_us, driver.clock.now_us())
         driver.post(FrameAdmitted(now_us, frame, release_us, plan, placed.asleep, give_up_us, placed.again))
