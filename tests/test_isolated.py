@@ -34,6 +34,7 @@ from leo_runtime.errors import DeviceUnavailableError, DocumentError, KernelErro
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.graph import GraphBuilder
 from leo_runtime.operators import operator
+from leo_runtime.operators.catalogue import refresh
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.testing import BackendContract, Example, example, examples
 from test_process import is_running, open_files
@@ -72,8 +73,16 @@ def process_of(backend: CpuBackend) -> int:
 
 def kill(pid: int) -> None:
     """Until it is dead."""
+    process = os.pidfd_open(pid)
     os.kill(pid, signal.SIGKILL)
-    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    wait_for_end(process)
+
+
+def wait_for_end(process: int) -> None:
+    ended = select.poll()
+    ended.register(process, select.POLLIN)
+    assert ended.poll(10_000), "it is still there"
+    os.close(process)
 
 
 def twice(kernel: Kernel) -> bool:
@@ -500,10 +509,7 @@ def test_a_program_that_is_killed_takes_it_along(how: str, tmp_path: Path) -> No
         if how:
             assert begun.read_text() == "begun"
         program.kill()
-        ended = select.poll()
-        ended.register(process, select.POLLIN)
-        assert ended.poll(10_000), "it is still there"
-        os.close(process)
+        wait_for_end(process)
     assert set(Path("/dev/shm").iterdir()) == shared
 
 
@@ -545,6 +551,52 @@ def test_a_state_crosses_and_goes_on_to_the_bit() -> None:
             assert np.array_equal(kernel([sound[:4_000]]), first.output), "a call starts anew"
             outputs.append([first.output.tobytes(), second.output.tobytes(), *(a.tobytes() for a in second.state)])
         assert outputs[0] == outputs[1]
+
+
+def test_an_object_of_a_users_own_class_goes_on_in_any_process() -> None:
+    summed = example("summed", "risky:Summed", [GOOD]).stage
+    plain = CpuBackend(Processor(name="cpu", backend="cpu"))
+    with closing(CpuBackend(processor())) as there, closing(plain) as here:
+        kernels = [backend.load(summed, DEFAULT_VARIANT) for backend in (there, here)]
+        first, second = kernels
+        assert isinstance(first, StatefulKernel) and isinstance(second, StatefulKernel)
+        begun = first.step([GOOD], first.start(), News(None, 0))
+        assert begun.output.tolist() == [10]
+        kill(process_of(there))
+        for _ in range(2):
+            after = first.step([GOOD], begun.state, News(2, 0))
+            assert after.output.tolist() == [17], "a state is left as it is, and outlives its process"
+            assert not after.spent
+        moved = second.step([GOOD], after.state, News(1, 0))
+        assert moved.output.tolist() == [21]
+        back = first.step([GOOD], moved.state, News(1, 0))
+        assert back.output.tolist() == [25]
+        assert first.step([GOOD], back.state, News(0, 0)).output.tolist() == [25]
+        assert first([GOOD]).tolist() == [10]
+
+
+def test_an_object_that_cannot_be_pickled_is_refused_with_words(cpu: CpuBackend) -> None:
+    locked = cpu.load(example("locked", "risky:Summed", [GOOD], locked=True).stage, DEFAULT_VARIANT)
+    assert isinstance(locked, StatefulKernel)
+    with pytest.raises(KernelError, match=r"the state of stage `locked` cannot be pickled .*_thread\.lock") as told:
+        locked.step([GOOD], locked.start(), News(None, 0))
+    assert "give its class `__getstate__`" in told.value.hint
+
+
+def test_a_module_that_was_edited_and_read_again_is_imported_again_there(cpu: CpuBackend, tmp_path: Path) -> None:
+    def written(times: int) -> Kernel:
+        (tmp_path / "factor.py").write_text(f"FACTOR = {times}\n")
+        (tmp_path / "edited.py").write_text(
+            "from leo_runtime.operators import operator\nfrom .factor import FACTOR\n\n"
+            "@operator(output_shape=lambda x: x)\ndef times(x):\n    return x * FACTOR\n"
+        )
+        refresh([f"{tmp_path}/edited:times"])
+        return cpu.load(example("times", f"{tmp_path}/edited:times", [GOOD]).stage, DEFAULT_VARIANT)
+
+    before = written(2)
+    after = written(3)
+    assert before([GOOD]).tolist() == (2 * GOOD).tolist()
+    assert after([GOOD]).tolist() == (3 * GOOD).tolist()
 
 
 @pytest.mark.skipif(not tflite.is_available(), reason="the extra `tflite` is not installed")
