@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from leo_backends.cpu import CpuBackend
 from leo_backends.opencl import OpenClBackend
+from leo_backends.opencl.messages import Run
 from leo_runtime import testing
 from leo_runtime.backend import Abandonable, TimedKernel, registry
 from leo_runtime.documents.hardware import Processor
@@ -373,6 +374,24 @@ def test_a_forgotten_backend_ends_its_worker():
     del backend
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+@needs_device
+def test_the_worker_lets_go_of_stages_that_nobody_has_any_more(own, tmp_path):
+    stage, rows = dense_stage(tmp_path / "net.npz", 3, (4, 2))
+    kept, gone = own.load(stage, "default"), own.load(stage, "default")
+    key, expected = gone._there.loaded.key, kept([rows])
+    pid = own.worker().pid
+    del gone
+    assert [*own._unused] == [(pid, key)]
+    assert (kept([rows]) == expected).all() and not own._unused
+    with pytest.raises(KernelError, match="died"):  # It knows no such stage.
+        own.worker().ask(Run(key), 20)
+    kept([rows])
+    assert own.worker().pid != pid
+    del kept  # With a worker that is there no more nothing is to be done.
+    own.worker().close(now=True)
+    own.load(stage, "default")
 
 
 @needs_device

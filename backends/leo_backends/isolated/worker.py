@@ -32,8 +32,7 @@ from leo_runtime.backend import StatefulKernel
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import GraphError, KernelError, LeoError, words
-from leo_runtime.operators import find_operator
-from leo_runtime.operators.catalogue import refresh
+from leo_runtime.operators import find_operator, refresh
 from leo_runtime.operators.own import failure
 
 _IN_MEMORY = np.empty(0, np.float32)
@@ -112,7 +111,7 @@ class _Kernel:
 
     def _load(self, request: Load) -> Loaded:
         try:
-            refresh([request.operator])  # Files may have been edited, and read again in the program.
+            refresh([request.operator])  # It may have been edited since, and imported anew in the program.
             operator = find_operator(request.operator)
         except GraphError as error:  # What could be imported in the program cannot be here.
             raise KernelError(
