@@ -164,8 +164,10 @@ class Site:
             check_decision(graph, merged)
         options, hardware = self.options, self.hardware
         keys = stage_keys(merged)
+        same: Mapping[str, str] = {}
         if before is not None:
-            named = called_as_before(before.merged, merged, same_stages(before.merged, before.keys, merged, keys))
+            same = same_stages(before.merged, before.keys, merged, keys)
+            named = called_as_before(before.merged, merged, same)
             keys = {new.name: keys[old.name] for old, new in zip(merged.stages, named.stages, strict=True)}
             merged = named
         supports = _asked_once(self._can_run)
@@ -175,7 +177,8 @@ class Site:
         loads = Usable({}, {})
         if kernels is not None and before is not None and before.kernels is not None:
             there = {key: name for name, key in before.keys.items()}
-            kernels.take_over(before.kernels, {name: there[key] for name, key in keys.items() if key in there})
+            alike = {name: there[key] for name, key in keys.items() if key in there}
+            kernels.take_over(before.kernels, alike, tuple(same.values()))
         if kernels is not None and self.computes:
             loads = usable(prices.of(1), kernels.load if self.lanes is None else kernels.warm)
             prices.keep(loads.modes)

@@ -14,7 +14,7 @@ run changes nothing, and a retry feeds nothing twice.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import field, replace
 from random import Random
@@ -138,13 +138,15 @@ class Kernels:
         if self._keeps:  # What a run leaves is in no log.
             self._told = None
 
-    def take_over(self, before: Kernels, same: Mapping[str, str]) -> None:
-        """Use what another has loaded for stages that are the same, by their names here and there, and what they keep.
+    def take_over(self, before: Kernels, alike: Mapping[str, str], same: Collection[str]) -> None:
+        """Use what another has loaded, and go on from what stages keep there.
 
-        Before anything is loaded here. The other may run on: what both use is called from the lane that it is for.
+        Kernels are those of stages that compute `alike`, by their names here and there, whatever they read. States are
+        those of the stages that are the `same` with all that they read. Before anything is loaded here. The other may
+        run on: what both use is called from the lane that it is for.
         """
         here: dict[str, list[str]] = {}
-        for own, there in same.items():
+        for own, there in alike.items():
             here.setdefault(there, []).append(own)
         with before._loading:
             for (there, resource, variant, lane), kernel in before._kernels.items():
@@ -153,7 +155,7 @@ class Kernels:
         self._taken_over = frozenset(self._kernels)
         self._keeping = before._keeping
         with self._keeping:
-            self._states.take_over(before._states, same)
+            self._states.take_over(before._states, {name: name for name in same})
 
     def begin(
         self,
