@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from leo_backends.cpu import CpuBackend
 from leo_backends.opencl import OpenClBackend
 from leo_backends.opencl.messages import Run
-from leo_runtime.backend import TimedKernel, registry
+from leo_runtime import testing
+from leo_runtime.backend import Abandonable, TimedKernel, registry
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import DeviceUnavailableError, DocumentError, KernelError, MissingExtraError
@@ -341,6 +342,29 @@ def test_closing_does_not_wait_for_a_run_that_hangs(own, tmp_path, monkeypatch):
     assert errors == ["the OpenCL worker died of SIGKILL"]
     with pytest.raises(ProcessLookupError):
         os.kill(worker.pid, 0)
+
+
+@needs_device
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_run_that_is_given_up_ends_the_worker(own, monkeypatch, streaming):
+    signal_ = np.ones(4_000, np.float32)
+    kernel = own.load(testing.example("mel", "log_mel", [signal_], streaming=streaming).stage, "default")
+    assert isinstance(kernel, Abandonable)
+    expected = kernel([signal_])
+    worker = own.worker()
+    kernel.abandon()  # Nothing is at hand.
+    assert worker.alive
+    ask = worker.ask
+
+    def given_up(request, timeout_s):
+        os.kill(worker.pid, signal.SIGSTOP)
+        threading.Thread(target=kernel.abandon).start()
+        return ask(request, timeout_s)
+
+    monkeypatch.setattr(worker, "ask", given_up)
+    with pytest.raises(KernelError, match="the OpenCL worker died of SIGKILL"):
+        kernel([signal_])
+    np.testing.assert_array_equal(kernel([signal_]), expected)
 
 
 @needs_device

@@ -325,7 +325,7 @@ def _placed(before: Sequence[_Named], new: Sequence[_Named]) -> tuple[_Named, ..
     named: dict[str, _Named] = {one.name: one for one in new}
     known = [one.name for one in before]
     behind = [one for one in new if one.name not in known or named[one.name] is not one]
-    return (*[named.get(one.name, one) for one in before], *behind)
+    return tuple([named.get(one.name, one) for one in before] + behind)
 
 
 class GraphBuilder:

@@ -154,6 +154,8 @@ class OpenClKernel:
         self._stage = stage
         self._variant = variant
         self._there: _There | None = None
+        self._asked: Worker | None = None
+        """Who is at a run of it."""
         self.span_ns = (0, 0)
         """When the device began and ended the last run, on the clock of `time.monotonic_ns`."""
         with backend._lock:
@@ -172,10 +174,20 @@ class OpenClKernel:
         with self._backend._lock:
             there = self._ready()
             there.input[...] = np.ravel(inputs[0])
-            ran: Ran = there.worker.ask(Run(there.loaded.key), self._backend.options.timeout_s)
+            self._asked = there.worker
+            try:
+                ran: Ran = there.worker.ask(Run(there.loaded.key), self._backend.options.timeout_s)
+            finally:
+                self._asked = None
             output = there.output.reshape(stage.output_shape).copy()
         self.span_ns = (ran.start_ns, ran.end_ns)
         return DeviceRun(output, max(1, (ran.end_ns - ran.start_ns + 500) // 1000))
+
+    def abandon(self) -> None:
+        """End the worker process if it is at a run of this stage."""
+        worker = self._asked
+        if worker is not None:
+            worker.kill()
 
     def _ready(self) -> _There:
         worker = self._backend.worker()
