@@ -1,22 +1,28 @@
 """What all documents share: strict, frozen pydantic models, read from JSON or TOML, with errors that name the place."""
 
+import ast
 import errno
 import json
 import os
-import shutil
-import tomllib
 from collections.abc import Mapping
-from difflib import get_close_matches
+from inspect import cleandoc, getsource
+from itertools import pairwise
 from math import isfinite
 from pathlib import Path
+from textwrap import dedent
 from typing import Annotated, Any, NoReturn, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+import pydantic
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchemaHandler, ValidationError
 from pydantic_core import PydanticCustomError
 
 from leo_runtime.errors import DocumentError, InputError
 
 MAX_QUANTITY = 10**15
+
+BUILT_WHEN_USED = tuple(map(int, pydantic.VERSION.split(".")[:2])) >= (2, 14)
+"""Whether pydantic builds a model when it is first used, which takes half of what importing it took. Before 2.14 two
+threads that used one first, at the same time, got in each other's way."""
 
 _NOT_TOML = "documents are written as JSON: name it .json"
 
@@ -67,7 +73,7 @@ FileName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^.\x00
 class Value(BaseModel):
     """A frozen part of a document, compared by value. Unknown keys and wrong types are errors."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", defer_build=BUILT_WHEN_USED)
 
     def __init__(self, /, **data: Any) -> None:
         """From its fields. Raises `DocumentError`."""
@@ -79,6 +85,37 @@ class Value(BaseModel):
     # Only what is built in Python comes through it: a part of a document that is read tells pydantic of its errors,
     # which then knows their place in the whole.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]  # a mark of pydantic's
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """For pydantic: the JSON Schema, with what the docstrings of fields say."""
+        schema = handler(core_schema)
+        properties = handler.resolve_ref_schema(schema).get("properties", {})
+        for name, said in field_docs(cls).items():
+            if name in properties:
+                properties[name].setdefault("description", said)
+        return schema
+
+
+def field_docs(model: type[BaseModel]) -> dict[str, str]:
+    """What the docstrings of a model's fields say, by field; of those of which there is a source to be read.
+
+    Pydantic has an option for that, which reads the sources of all models as they are imported.
+    """
+    found: dict[str, str] = {}
+    for kind in reversed(model.__mro__):
+        if issubclass(kind, Value) and kind is not Value:
+            try:
+                (made,) = ast.parse(dedent(getsource(kind))).body
+            except (OSError, TypeError, SyntaxError, ValueError):
+                continue
+            body = getattr(made, "body", [])
+            for field, said in pairwise([*body, None]):
+                if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+                    found.pop(field.target.id, None)
+                    if isinstance(said, ast.Expr) and isinstance(said.value, ast.Constant):
+                        found[field.target.id] = cleandoc(str(said.value.value))
+    return found
 
 
 class Document(Value):
@@ -107,6 +144,8 @@ class Document(Value):
         if not isinstance(text, str):
             raise DocumentError(source, f"TOML text is a str, got {type(text).__name__}")
         try:
+            import tomllib
+
             data = tomllib.loads(_text(text, source))
         except (ValueError, RecursionError) as error:  # Not TOML, or a number of thousands of digits.
             raise DocumentError(source, f"not TOML ({error})") from None
@@ -172,6 +211,8 @@ def _write_whole(path: Path, content: bytes) -> None:
         with part:
             part.write(content)
         if file.exists():
+            import shutil
+
             shutil.copymode(file, beside)
         beside.replace(file)
     except BaseException:  # An interrupt is one of them.
@@ -322,6 +363,8 @@ def _known_keys(model: type[BaseModel] | None, place: tuple[int | str, ...]) -> 
             return ""
     if model is None or not model.model_fields:
         return ""
+    from difflib import get_close_matches
+
     near = get_close_matches(str(place[-1]), model.model_fields, n=1)
     return f'did you mean "{near[0]}"?' if near else f"known are {', '.join(model.model_fields)}"
 

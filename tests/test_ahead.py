@@ -333,8 +333,8 @@ def test_frames_withdrawn_by_many_threads_end_once() -> None:
             thread.join()
         results.extend(runtime.drain())
         assert sorted(result.frame for result in results) == taken == list(range(1, 200))
-        assert runtime._kernels is not None
-        assert not runtime._kernels._flights
+        assert runtime._now.kernels is not None
+        assert not runtime._now.kernels._flights
 
 
 @pytest.mark.parametrize("most", [0, -1, 1.5])

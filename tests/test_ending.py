@@ -659,7 +659,7 @@ def test_a_result_that_cannot_be_made_says_so_and_loses_no_other(monkeypatch: py
 def test_all_that_close_waits_for_has_one_time_together(monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = simulated(loud_graph(deadline_us=LONG_US), window_stages=8)
     runtime.submit(0, {"sound": LOUD}, graphs=("loud",))
-    assert runtime._driver is not None and runtime._horizon is not None
+    assert runtime._driver is not None and runtime._now.horizon is not None
     now_ns = [0]
     waited_s: list[float] = []
     monkeypatch.setattr(clock.time, "monotonic_ns", lambda: now_ns[0])
@@ -669,7 +669,7 @@ def test_all_that_close_waits_for_has_one_time_together(monkeypatch: pytest.Monk
         now_ns[0] += 3_000_000_000
 
     monkeypatch.setattr(runtime._driver, "close", kernel_that_hangs)
-    monkeypatch.setattr(runtime._horizon, "close", waited_s.append)
+    monkeypatch.setattr(runtime._now.horizon, "close", waited_s.append)
     runtime.close(timeout_s=5)
     assert waited_s == [5, 2]
 

@@ -191,7 +191,7 @@ def test_a_mistake_while_a_runtime_is_made_leaves_nothing_open(bench, files, mon
     def breaks(*_a: object, **_k: object) -> None:
         raise RuntimeError("a mistake")
 
-    monkeypatch.setattr(f"leo_runtime.runtime.runtime.{broken}", breaks)
+    monkeypatch.setattr(f"leo_runtime.runtime.deployment.{broken}", breaks)
     with pytest.raises(RuntimeError, match="a mistake"):
         runtimes(files, live)
     assert bench.closed == bench.opened != []
@@ -262,7 +262,8 @@ def test_comparing_a_profile_leaves_nothing_open(bench, files) -> None:
 
 def test_a_runtime_that_is_closed_has_closed_its_backends_whatever_its_driver_does(bench, files, monkeypatch) -> None:
     runtime = runtimes(files, live=False)
-    runtime.submit(0, {source.stage: np.zeros(source.shape, np.int16) for source in runtime.sources(runtime._graphs)})
+    wanted = runtime.sources(runtime._now.graphs)
+    runtime.submit(0, {source.stage: np.zeros(source.shape, np.int16) for source in wanted})
 
     def breaks(*_: object) -> None:
         raise RuntimeError("a mistake")

@@ -12,7 +12,7 @@ from leo_runtime.documents.workload import GraphBuilder, Stream, Workload, bind,
 from leo_runtime.errors import GraphError
 from leo_runtime.operators import Operator, Shape, Work, all_operators, define, find_operator, operator
 from leo_runtime.operators.sound import frame_count
-from leo_runtime.schema import Value
+from leo_runtime.schema import Value, field_docs
 
 MODEL = Path("model.npz")
 
@@ -39,7 +39,8 @@ def test_every_operator_says_what_it_means(name: str) -> None:
     found = find_operator(name)
     assert "Output:" in found.summary
     assert found.parameters.__doc__
-    assert all(field.description for field in found.parameters.model_fields.values() if field.is_required())
+    said = field_docs(found.parameters)
+    assert all(said[name] for name, field in found.parameters.model_fields.items() if field.is_required())
 
 
 def test_flags() -> None:

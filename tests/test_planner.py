@@ -51,7 +51,7 @@ def test_links_that_change_all_the_time_are_questions_of_one_kind() -> None:
         for k in range(5):
             runtime.submit(k * 1000, {"sound": LOUD}, links={("cpu", "fast"): (2 + k, None)})
         assert all(result.graphs[0].outcome == "done" for result in runtime.drain())
-        assert len(runtime._placer._planner._usual) == len(runtime._placer._planner._replanners) == 1
+        assert len(runtime._now.placer._planner._usual) == len(runtime._now.placer._planner._replanners) == 1
 
 
 def answered_by(solver: Callable[[Problem], object], frames: int = 2, **options: Any) -> tuple[FrameResult, ...]:

@@ -116,8 +116,8 @@ def test_what_is_kept_of_a_window_changes_no_question(seed: int) -> None:
             wanted = [graph.name for graph in workload.graphs[: rng.randint(1, len(workload.graphs))]]
             runtime.submit(at_us, {}, graphs=wanted)
         runtime.drain()
-        planner = runtime._placer._planner
-        plans = runtime._horizon._windows._plans  # type: ignore[union-attr]
+        planner = runtime._now.placer._planner
+        plans = runtime._now.horizon._windows._plans  # type: ignore[union-attr]
         for found, planned in plans.items():
             usual = planner.question(found.now)
             assert usual is not None
@@ -210,6 +210,6 @@ def test_what_is_carried_is_kept_with_plans_alone() -> None:
     """As many pairs as plans: no more than `MAX_PLANS`."""
     with four(noise=300_000, window_stages=3, solver="greedy") as runtime:
         periodic(runtime, 8 * HYPERPERIOD_US)
-        windows = runtime._horizon._windows  # type: ignore[union-attr]
+        windows = runtime._now.horizon._windows  # type: ignore[union-attr]
         assert 0 < len(windows._plans) <= MAX_PLANS
         assert not runtime._in_flight

@@ -125,7 +125,7 @@ def test_what_a_window_is_too_short_to_repay_is_repaid_by_a_steady_run() -> None
 def test_what_falls_asleep_again_is_not_woken_again_and_again() -> None:
     """A run in which the question is always the same, and what was woken is never used."""
     with four(window_stages=3) as runtime:
-        windows = runtime._horizon._windows  # type: ignore[union-attr]
+        windows = runtime._now.horizon._windows  # type: ignore[union-attr]
         windows._invests = False
         runtime.submit(0, {})
         (planned,) = windows._plans.values()
@@ -422,7 +422,7 @@ def test_the_chance_of_a_gate_is_learned_and_kept(tmp_path: Path) -> None:
         for k in range(WRITTEN_EACH):
             runtime.submit(k * 100_000, {})
         runtime.drain()
-        gates_file = runtime._horizon._gates_file  # type: ignore[union-attr]
+        gates_file = runtime._now.horizon._gates_file  # type: ignore[union-attr]
         assert gates_file is not None and gates_file._writing.wait(60)
         (gate,) = GateHistories.from_file(kept).gates
         assert gate.after_open.opened > 38, "whoever is killed now has learned that"
@@ -488,8 +488,8 @@ class Thinker:
 def hurried(solver: Any, **options: Any) -> Runtime:
     """In virtual time, with questions that hurry as they do in real time."""
     runtime = four(solver=solver, **options)
-    assert runtime._horizon is not None
-    runtime._horizon._windows._hurries = True
+    assert runtime._now.horizon is not None
+    runtime._now.horizon._windows._hurries = True
     return runtime
 
 
@@ -498,7 +498,7 @@ def test_what_was_not_proved_in_time_is_proved_for_the_next_that_finds_the_same(
     with hurried(thinker) as runtime:
         runtime.submit(0, {})
         runtime.drain()
-        windows = runtime._horizon._windows  # type: ignore[union-attr]
+        windows = runtime._now.horizon._windows  # type: ignore[union-attr]
         assert windows._proofs.wait(20)
         assert thinker.proved.is_set()
         planning = runtime.planning
@@ -513,7 +513,7 @@ def test_an_answer_that_time_did_not_cut_short_is_not_asked_for_again() -> None:
     thinker = Thinker(solve_us=100)
     with hurried(thinker, hardware=two_processors(idle_timeout_us=1_000_000)) as runtime:
         runtime.submit(0, {})
-        assert runtime._horizon._windows._proofs.wait(20)  # type: ignore[union-attr]
+        assert runtime._now.horizon._windows._proofs.wait(20)  # type: ignore[union-attr]
         assert (runtime.planning.unproved, runtime.planning.proved_later) == (1, 0)
     assert thinker.limits[0] == 9 and len(thinker.limits) <= 2
 
@@ -528,7 +528,7 @@ def test_a_proof_that_fails_is_not_tried_again_until_modes_change() -> None:
         raise SolverError("no answer to this")
 
     with hurried(mine) as runtime:
-        windows = runtime._horizon._windows  # type: ignore[union-attr]
+        windows = runtime._now.horizon._windows  # type: ignore[union-attr]
         windows._think_us = lambda *_: 0  # type: ignore[method-assign]
         for release_us in (0, 400_000, 800_000):
             runtime.submit(release_us, {}, graphs=("a", "c", "d"))
@@ -546,7 +546,7 @@ def test_a_proof_that_fails_is_not_tried_again_until_modes_change() -> None:
 def test_time_to_think_goes_by_the_modes_in_use() -> None:
     with hurried("greedy") as runtime:
         runtime.submit(0, {})
-        windows = runtime._horizon._windows  # type: ignore[union-attr]
+        windows = runtime._now.horizon._windows  # type: ignore[union-attr]
         assert windows._slack_us
         windows.use()
         assert not windows._slack_us
@@ -565,7 +565,7 @@ def test_a_proof_that_fails_is_counted() -> None:
     with hurried(mine) as runtime:
         runtime.submit(0, {})
         runtime.drain()
-        assert runtime._horizon._windows._proofs.wait(20)  # type: ignore[union-attr]
+        assert runtime._now.horizon._windows._proofs.wait(20)  # type: ignore[union-attr]
         assert runtime.planning.proofs_failed == 1
 
 
@@ -578,7 +578,7 @@ def test_without_time_to_think_the_frame_alone_is_asked_about_and_the_window_lat
     with hurried(Thinker()) as runtime:
         runtime.submit(0, {})
         runtime.drain()
-        assert runtime._horizon._windows._proofs.wait(20)  # type: ignore[union-attr]
+        assert runtime._now.horizon._windows._proofs.wait(20)  # type: ignore[union-attr]
         assert (runtime.planning.alone, runtime.planning.proved_later) == (1, 1)
 
 

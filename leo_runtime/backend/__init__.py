@@ -91,7 +91,14 @@ class Stepped:
 @runtime_checkable
 class StatefulKernel(Protocol):
     """A stage that keeps state, made ready to run. The runtime holds the state, never the kernel: a run that is tried
-    again, is given up or only warms the kernel up changes nothing."""
+    again, is given up or only warms the kernel up changes nothing.
+
+    Of a stage that keeps state a kernel that is none of these is one whose runs all start anew.
+    """
+
+    def __call__(self, inputs: Sequence[np.ndarray], /) -> np.ndarray:
+        """Compute the stage as any kernel: a run that starts anew, and of which nothing is kept."""
+        ...
 
     def start(self) -> State:
         """The state before the first run."""
@@ -99,6 +106,22 @@ class StatefulKernel(Protocol):
 
     def step(self, inputs: Sequence[np.ndarray], state: State, news: News, /) -> Stepped:
         """Compute the stage from there. The state is left as it is, unless `Stepped.spent` says otherwise."""
+        ...
+
+
+@runtime_checkable
+class Abandonable(Protocol):
+    """A kernel whose run can be ended from outside, since it computes in another process.
+
+    One that cannot keeps its thread until it comes back by itself.
+    """
+
+    def abandon(self) -> None:
+        """End the run at hand, which then raises `KernelError` in its own thread, soon; the next one works.
+
+        Called by whoever gives that run up, once, from any other thread, also with locks of its own held: it does not
+        wait, and raises nothing. Where no run is at hand nothing happens.
+        """
         ...
 
 

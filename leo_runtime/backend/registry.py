@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
 
 from leo_runtime.backend import ENTRY_POINTS, Backend, Holding
 from leo_runtime.backend.guard import GuardedBackend, guarded
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.errors import BackendError, DeviceUnavailableError, LeoError, in_words
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint, EntryPoints
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,13 @@ def available() -> tuple[BackendStatus, ...]:
 _NOTHING_INSTALLED = (
     "leo-runtime itself is not installed, only on the path: `pip install -e .` makes its backends known"
 )
+
+
+def entry_points(*, group: str) -> EntryPoints:
+    """Those of installed packages. What reads them is imported when it is first needed, since it takes long."""
+    from importlib.metadata import entry_points
+
+    return entry_points(group=group)
 
 
 def _entry_points() -> dict[str, EntryPoint]:

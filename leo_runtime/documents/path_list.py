@@ -9,7 +9,7 @@ from leo_runtime.documents.cost_changes import FIELDS
 from leo_runtime.documents.hardware import Hardware, Link, Processor, Radio
 from leo_runtime.documents.paths import FIXED
 from leo_runtime.documents.workload import Decision, Stage, Stream, TaskGraph, Variant, Workload
-from leo_runtime.schema import Value
+from leo_runtime.schema import Value, field_docs
 
 _OF_COSTS = (
     "How long a run lasts.",
@@ -62,10 +62,11 @@ def path_forms(workload: Workload, hardware: Hardware) -> tuple[PathForm, ...]:
 
 def _fields(part: type[Value], left_out: Sequence[str] = ()) -> tuple[tuple[str, str], ...]:
     """The fields of a part that may be changed, with what their docstrings say."""
+    said = field_docs(part)
     return tuple(
         (f"{name}.KEY", _PARAMETERS)
         if name == "params"
-        else (f"{name}.KEY" if name == "options" else name, " ".join((field.description or "").split()))
-        for name, field in part.model_fields.items()
+        else (f"{name}.KEY" if name == "options" else name, " ".join(said.get(name, "").split()))
+        for name in part.model_fields
         if name not in (*FIXED, *left_out)
     )

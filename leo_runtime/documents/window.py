@@ -6,7 +6,6 @@ likelihoods are in parts per million (`_ppm`). `docs/window-problem.md` states t
 """
 
 import json
-import tomllib
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -176,6 +175,8 @@ def _format(path: str | Path, kind: str) -> Any:
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
+        import tomllib
+
         data = tomllib.loads(text) if Path(path).suffix == ".toml" else json.loads(text)
     except (OSError, ValueError, RecursionError):
         return None

@@ -6,7 +6,6 @@ values. `bind` checks a graph's meaning (operators, parameters, shapes) and give
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -50,6 +49,10 @@ class Variant(Value):
     accuracy_loss_ppm: Quantity = 0
 
 
+# Not checked: that would have pydantic build the model as it is imported.
+_DEFAULT_VARIANTS = (Variant.model_construct(name=DEFAULT_VARIANT),)
+
+
 class Stage(Value):
     """One operator in a task graph."""
 
@@ -61,7 +64,7 @@ class Stage(Value):
     """The stage whose output decides whether this one runs, and with it all that reads it."""
     chance_ppm: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
     """Of a gate: how often it opens. It is drawn from the run's seed where nothing computes it; None: it then opens."""
-    variants: Annotated[tuple[Variant, ...], Field(min_length=1)] = (Variant(name=DEFAULT_VARIANT),)
+    variants: Annotated[tuple[Variant, ...], Field(min_length=1)] = _DEFAULT_VARIANTS
     parts: Positive = 1
     """Cut into so many parts, each placed by itself; `name` is then where they are put together again."""
 
@@ -325,7 +328,7 @@ class GraphBuilder:
         *inputs: str,
         gate: str | None = None,
         chance_ppm: int | None = None,
-        variants: Sequence[Variant] = (Variant(name=DEFAULT_VARIANT),),
+        variants: Sequence[Variant] = _DEFAULT_VARIANTS,
         parts: int = 1,
         **params: Any,
     ) -> str:
@@ -444,6 +447,8 @@ class BoundStage:
         for key in file_parameters(self.operator):
             if params.get(key) is not None:
                 params[key] = Path(params[key]).name
+        import hashlib
+
         digest = hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()[:8]
         shapes = ",".join("x".join(map(str, shape)) for shape in self.input_shapes)
         return f"{self.operator.name}({shapes})#{digest}"

@@ -66,8 +66,8 @@ class GateHistory(Value):
     """What one gate did."""
 
     name: Name
-    after_open: _Count = _Count()
-    after_closed: _Count = _Count()
+    after_open: _Count = _Count.model_construct()
+    after_closed: _Count = _Count.model_construct()
 
 
 class GateHistories(Document):

@@ -34,14 +34,10 @@ from leo_runtime.frame.entries import Ledger as Ledger
 from leo_runtime.frame.expected import ledger as ledger
 from leo_runtime.frame.lower import merge
 from leo_runtime.frame.records import FrameResult
-from leo_runtime.frame.running_ledger import RunningLedger, kept_in_spans, observed, standbys
+from leo_runtime.frame.running_ledger import RunningLedger, kept_in_spans, observed
+from leo_runtime.frame.running_ledger import linger_us as linger_us
 from leo_runtime.frame.standby import Standby, standby_entries
 from leo_runtime.values import whole
-
-
-def linger_us(hardware: Hardware) -> dict[str, int | None]:
-    """How long each processor and radio stays awake after its last use; None: it never sleeps."""
-    return {name: power.linger_us for name, power in standbys(hardware).items()}
 
 
 def run_ledger(

@@ -35,6 +35,11 @@ def standbys(hardware: Hardware) -> dict[str, Standby]:
     return processors | radios
 
 
+def linger_us(hardware: Hardware) -> dict[str, int | None]:
+    """How long each processor and radio stays awake after its last use; None: it never sleeps."""
+    return {name: power.linger_us for name, power in standbys(hardware).items()}
+
+
 class RunningLedger:
     """Takes frames as they end, and gives entries as they become final; over the run exactly those of `run_ledger`.
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import RootModel
+from pydantic import ConfigDict, RootModel
 
 from leo_runtime.replay.compare import Compared, Placing
 from leo_runtime.replay.figures import Failure, Pipeline, Solving, Total
@@ -42,6 +42,9 @@ class EnergyFigures(Value):
 
 class ReplayFigures(Value):
     """One replay: what was run how, and all that its tables tell, and more."""
+
+    # Some of its fields are dataclasses, of which pydantic alone knows what the docstrings of their fields say.
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     format: Literal["leo-replay/1"] = "leo-replay/1"
     time: Literal["virtual", "real"]

@@ -19,6 +19,7 @@ from leo_runtime.runtime.planner import LinksNow
 if TYPE_CHECKING:
     import numpy as np
 
+    from leo_runtime.runtime.deployment import Deployment
     from leo_runtime.runtime.feed import FedFrame
 
     Windows = Mapping[str, np.ndarray]
@@ -40,6 +41,8 @@ class Submission:
     graphs: tuple[str, ...]
     links: LinksNow | None
     together: tuple[str, ...] | None
+    deployment: Deployment
+    """What it was submitted to."""
     fed: FedFrame | None = None
     """What else is known of a frame that is due by what was fed."""
     left: Callable[[int], None] = _nothing

@@ -13,7 +13,7 @@ from leo_runtime.documents.problem import Placement
 from leo_runtime.frame.batch import Modes
 from leo_runtime.frame.chances import Chances
 from leo_runtime.frame.conditions import Conditions, LinkNow
-from leo_runtime.frame.ledger import linger_us
+from leo_runtime.frame.running_ledger import linger_us
 from leo_runtime.frame.window import Found
 from leo_runtime.frozen import maker
 from leo_runtime.runtime.horizon import Horizon

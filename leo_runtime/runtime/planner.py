@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from leo_runtime.dispatch.plan import Needs, make_plan
 from leo_runtime.documents.hardware import Hardware
@@ -20,14 +21,15 @@ from leo_runtime.frame.conditions import Conditions, LinkNow
 from leo_runtime.frame.lower import MergedWorkload, frame_problem
 from leo_runtime.frame.records import Solved
 from leo_runtime.frame.window import Found, Releases, Window, window_problem, window_releases
-from leo_runtime.judge import check
 from leo_runtime.operators.own import failure
 from leo_runtime.runtime.planned import Planned
 from leo_runtime.schema import MAX_QUANTITY
 from leo_runtime.solver import SOLVERS, named, plain_limits
 from leo_runtime.solver.context import Context, takes_context
-from leo_runtime.solver.replan import Replanner
 from leo_runtime.values import whole
+
+if TYPE_CHECKING:
+    from leo_runtime.solver.replan import Replanner
 
 Solver = Callable[..., Any]
 """A function from a frame's question to its placement (`Problem` to `Placement`); from a window's, where there are
@@ -291,17 +293,20 @@ def frame_solver(
         left_ms = None if limit_ms is None else limit_ms // choices
         return solve(problem, limit_ms=left_ms, limit_nodes=nodes, seed=seed)
 
+    replanner = None
+    if replans:
+        from leo_runtime.solver.replan import Replanner
+
+        replanner = partial(Replanner, switching_nj=switching_nj, limit_nodes=limit_nodes, seed=seed)
     return FrameSolver(
-        lambda problem, _: solve(problem, limit_ms=limit_ms, limit_nodes=limit_nodes, seed=seed),
-        batch,
-        (lambda problem: Replanner(problem, switching_nj=switching_nj, limit_nodes=limit_nodes, seed=seed))
-        if replans
-        else None,
+        lambda problem, _: solve(problem, limit_ms=limit_ms, limit_nodes=limit_nodes, seed=seed), batch, replanner
     )
 
 
 def judged(solver: Solver) -> Callable[[Problem, Context], Placement]:
     """A solver that is not ours: whatever goes wrong in it, and whatever its answer breaks, is a `SolverError`."""
+    from leo_runtime.judge import check
+
     called = getattr(solver, "__qualname__", type(solver).__name__)
     with_context = takes_context(solver)
 

@@ -37,26 +37,25 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack
 
-from leo_runtime.backend import Holding, is_simulated
-from leo_runtime.backend.machine import Machine, open_backends, require_served, usable
+from leo_runtime.backend import Holding
+from leo_runtime.backend.machine import open_backends, require_served
 from leo_runtime.clock import Clock, WallClock
 from leo_runtime.dispatch.dispatcher import Dispatcher
 from leo_runtime.dispatch.driver import Driver
-from leo_runtime.dispatch.events import FrameAdmitted, FrameDone, ProcessorFound, ProcessorLost, RunStage
+from leo_runtime.dispatch.events import FrameAdmitted, FrameDone, ProcessorFound, ProcessorLost
 from leo_runtime.dispatch.executor import CLOSE_TIMEOUT_S, Executor
 from leo_runtime.dispatch.holder import HoldFailure
 from leo_runtime.dispatch.simulator import Noise, Simulator, seeded_noise
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Mode, Placement
 from leo_runtime.documents.profile import Profile
-from leo_runtime.documents.workload import BoundStage, Workload
+from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import ClosedError, DrainTimeoutError, InputError
-from leo_runtime.frame.batch import FramePrices, Modes, require_candidates
-from leo_runtime.frame.lower import MergedWorkload, Supports, merge, price, require_computed
+from leo_runtime.frame.batch import Modes, require_candidates
+from leo_runtime.frame.lower import MergedWorkload, merge, require_computed
 from leo_runtime.frame.records import FrameResult
-from leo_runtime.runtime.admission import Admission
 from leo_runtime.runtime.ahead import CLOSED, Ahead, Submission
-from leo_runtime.runtime.answers import check_decision, due_us
+from leo_runtime.runtime.answers import due_us
 from leo_runtime.runtime.arguments import (
     SourceWindow,
     batch_frames,
@@ -75,22 +74,22 @@ from leo_runtime.runtime.arguments import (
     require_parts,
     require_processor,
     require_windows,
-    source_window,
 )
 from leo_runtime.runtime.delivery import Delivery, Subscription
+from leo_runtime.runtime.deployment import Deployment, Site
 from leo_runtime.runtime.drift import ONE, Drift, Estimate
 from leo_runtime.runtime.fed_streams import StreamNow
 from leo_runtime.runtime.feed import FedFrame, Feeder
-from leo_runtime.runtime.horizon import Horizon
-from leo_runtime.runtime.kernels import Kernels, Told, frozen_copy, frozen_view
+from leo_runtime.runtime.flights import Flights
+from leo_runtime.runtime.kernels import Told, frozen_copy, frozen_view
 from leo_runtime.runtime.options import OptionChanges, RuntimeOptions, chosen_options
-from leo_runtime.runtime.placing import Placed, Placer, Skipped
-from leo_runtime.runtime.planner import LinksNow, Planner, no_placement
-from leo_runtime.runtime.planners import chosen_solver, planners
-from leo_runtime.runtime.results import Lasted, Results, Submitted, energy_nj, unplaced_result
+from leo_runtime.runtime.placing import Placed, Skipped
+from leo_runtime.runtime.planner import LinksNow, no_placement
+from leo_runtime.runtime.planners import chosen_solver
+from leo_runtime.runtime.results import Lasted, Submitted, energy_nj, unplaced_result
 from leo_runtime.runtime.turns import Turns
 from leo_runtime.runtime.windows import Planning
-from leo_runtime.values import seconds, several_names, whole
+from leo_runtime.values import seconds, whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,17 +102,10 @@ if TYPE_CHECKING:
 class Runtime:
     """A workload on a machine. Made by `simulated` or `live`; closing it lets go of the backends it made."""
 
-    merged: MergedWorkload
     hardware: Hardware
-    profile: Profile
-    modes: Mapping[str, tuple[Mode, ...]]
-    """Every way to run each merged stage, as the profile has it."""
     missing: Mapping[str, str]
     """Processors that no backend serves here, with the reason. In virtual time the CPU's backend computes in their
     place; in real time they are not used."""
-    left_out: Mapping[tuple[str, str, str], str]
-    """Modes whose kernels cannot be used, by stage, processor and variant, with the reason; no frame is planned on
-    them."""
     skipped: int
     """Frames that were skipped for overload."""
     shed: Mapping[str, int]
@@ -121,59 +113,26 @@ class Runtime:
 
     def __init__(
         self,
-        merged: MergedWorkload,
-        hardware: Hardware,
-        profile: Profile,
-        prices: FramePrices,
-        planner: Planner,
-        horizon: Horizon | None,
-        start: Callable[[int], Driver],
+        site: Site,
+        deployed: Deployment,
+        start: Callable[[int, Flights], Driver],
         *,
-        options: RuntimeOptions,
-        kernels: Kernels | None = None,
-        machine: Machine | None = None,
-        left_out: Mapping[tuple[str, str, str], str] | None = None,
-        simulated: Collection[str] = (),
         missing: Mapping[str, str] | None = None,
         lost: Collection[str] = (),
-        device_clocks: Collection[str] | None = None,
     ) -> None:
-        """For `simulated` and `live`.
-
-        `horizon` is what there is to know of later releases, where frames are not placed each as if it were alone.
-        `start` makes the driver, at the release of the first frame. `simulated` and `device_clocks` as `Results` takes
-        them.
-        """
-        for graph in merged.workload.graphs:
-            check_decision(graph, merged)
-        self.merged = merged
-        self.hardware = hardware
-        self.profile = profile
-        self.modes = prices.of(1)
+        """For `simulated` and `live`. `start` makes the driver, at the release of the first frame."""
+        self.hardware = site.hardware
         self.missing = dict(missing or {})
-        self.left_out = dict(left_out or {})
         self.skipped = 0
-        self.shed = {graph.name: 0 for graph in merged.workload.graphs}
+        self.shed = dict.fromkeys(deployed.graphs, 0)
+        options = site.options
         self._options = options
-        self._prices = prices
+        self._site = site
+        self._now = deployed
         self._start = start
-        self._kernels = kernels
-        self._machine = machine
-        self._graphs = {graph.name: graph for graph in merged.workload.graphs}
-        self._results = Results(merged, prices, simulated=simulated, device_clocks=device_clocks)
-        self._sources: dict[tuple[str, ...], tuple[SourceWindow, ...]] = {}
         # Who submits, one after the other: what is used in its turn alone.
         self._turns = Turns()
-        self._horizon = horizon
-        self._placer = Placer(
-            hardware,
-            planner,
-            horizon,
-            most_in_flight=options.max_in_flight,
-            most_stages=options.stages_of_windows(),
-        )
         self._links: LinksNow = {}
-        self._admission = Admission(merged, self.modes, self._placer)
         # Everything below is behind this lock, which is never held while anybody waits, solves or computes.
         self._lock = threading.Lock()
         self._driver: Driver | None = None
@@ -182,7 +141,7 @@ class Runtime:
         self._last_release_us = 0
         """Of what waits no longer: of the rest `_ahead` knows it."""
         self._count = 0
-        self._in_flight: dict[int, Submitted] = {}
+        self._in_flight = Flights()
         self._ended: deque[FrameDone] = deque()
         """Frames whose results are to be made."""
         self._delivery = Delivery(self._lock, options.max_results, self._collect)
@@ -191,7 +150,7 @@ class Runtime:
         self._gaps_us: dict[int, Mapping[str, int]] = {}
         """Of frames that were fed and have no result yet, what is missing in each graph's windows."""
         self._drift = Drift()
-        self._feeder = Feeder(merged, self.sources, self._begun_clock, self._submit_fed)
+        self._feeder = Feeder(deployed.merged, self.sources, self._begun_clock, self._submit_fed)
 
     @classmethod
     def simulated(
@@ -230,55 +189,31 @@ class Runtime:
             machine = undo.enter_context(open_backends(hardware, chosen.backends if compute else {}, stand_in=True))
             if compute:
                 require_served(machine, hardware)
-
-            def able(processor: str, stage: BoundStage, variant: str) -> bool:
-                return not compute or stage.operator.only_costs or machine.supports(processor, stage, variant)
-
-            supports = _asked_once(able)
-            prices = FramePrices(partial(price, merged, hardware, profile, supports), unbatched=device_times)
-            backends = machine.backends
-            kernels = None
-            if compute or any(stage.bound.chance_ppm is not None for stage in merged.stages):
-                kernels = Kernels(
-                    merged,
-                    backends,
-                    prices,
-                    allow_nonfinite=chosen.allow_nonfinite,
-                    computes=compute,
-                    seed=chosen.seed,
-                    told=told,
-                )
-            loads = usable(prices.of(1), kernels.load) if kernels and compute else None
-            if loads:
-                prices.keep(loads.modes)
+            site = Site(
+                hardware=hardware,
+                machine=machine,
+                options=chosen,
+                solver=solver,
+                lanes=None,
+                computes=compute,
+                device_times=device_times,
+                told=told,
+            )
+            deployed = site.deploy(merged, profile)
             noise = seeded_noise(chosen.seed, noise) if isinstance(noise, int) else noise
 
-            def start(_now_us: int) -> Driver:
+            def start(_now_us: int, flights: Flights) -> Driver:
                 return Simulator(
                     Dispatcher(_lanes(hardware)),
-                    compute=kernels.run if kernels else None,
-                    publish=kernels.publish if kernels else lambda *_: None,
+                    compute=flights.run,
+                    publish=flights.publish,
                     noise=noise,
                     device_times=device_times,
                     # Plans then go by what was seen; what happens is still the profile's.
-                    lasts_us=runtime._profiled_us if chosen.adapt else None,
+                    lasts_us=flights.profiled_us if chosen.adapt else None,
                 )
 
-            runtime = cls(
-                merged,
-                hardware,
-                profile,
-                prices,
-                *planners(merged, hardware, prices.of(1), solver, chosen, False),
-                start,
-                options=chosen,
-                kernels=kernels,
-                machine=machine,
-                left_out=loads.left_out if loads else {},
-                simulated=tuple(backends),
-                device_clocks=device_times,
-                missing=machine.reasons() if compute else {},
-            )
+            runtime = cls(site, deployed, start, missing=machine.reasons() if compute else {})
             undo.pop_all()
         return runtime
 
@@ -316,45 +251,50 @@ class Runtime:
         with ExitStack() as undo:
             machine = undo.enter_context(open_backends(hardware, chosen.backends))
             require_served(machine, hardware)
-            supports = _asked_once(machine.supports)
-            prices = FramePrices(partial(price, merged, hardware, profile, supports), unbatched=tuple(lanes))
+            site = Site(hardware=hardware, machine=machine, options=chosen, solver=solver, lanes=lanes)
+            deployed = site.deploy(merged, profile)
             backends = machine.backends
-            kernels = Kernels(merged, backends, prices, lanes=lanes, allow_nonfinite=chosen.allow_nonfinite)
-            runs = usable(prices.of(1), kernels.warm)
-            prices.keep(runs.modes)
-            simulated = [name for name, backend in backends.items() if is_simulated(backend)]
 
-            def start(now_us: int) -> Driver:
+            def start(now_us: int, flights: Flights) -> Driver:
                 started = WallClock(now_us) if clock is None else clock
                 return Executor(
                     Dispatcher(_lanes(hardware)),
                     lanes,
-                    partial(kernels.run, now_us=started.now_us),
-                    publish=kernels.publish,
-                    hand_over=kernels.hand_over,
+                    partial(flights.run, now_us=started.now_us),
+                    publish=flights.publish,
+                    hand_over=flights.hand_over,
                     clock=started,
                     modelled_delays=modelled_delays,
-                    device_times=simulated,
+                    device_times=site.simulated,
                     devices={name: backend for name, backend in backends.items() if isinstance(backend, Holding)},
                 )
 
-            runtime = cls(
-                merged,
-                hardware,
-                profile,
-                prices,
-                *planners(merged, hardware, prices.of(1), solver, chosen, True),
-                start,
-                options=chosen,
-                kernels=kernels,
-                machine=machine,
-                left_out=runs.left_out,
-                simulated=simulated,
-                missing=machine.reasons(),
-                lost=tuple(machine.missing),
-            )
+            runtime = cls(site, deployed, start, missing=machine.reasons(), lost=tuple(machine.missing))
             undo.pop_all()
         return runtime
+
+    @property
+    def merged(self) -> MergedWorkload:
+        """What is computed: the stages of the workload, each once. From any thread."""
+        return self._now.merged
+
+    @property
+    def profile(self) -> Profile:
+        """What stages cost. From any thread."""
+        return self._now.profile
+
+    @property
+    def modes(self) -> Mapping[str, tuple[Mode, ...]]:
+        """Every way to run each merged stage, as the profile has it. From any thread."""
+        return self._now.modes
+
+    @property
+    def left_out(self) -> Mapping[tuple[str, str, str], str]:
+        """Modes whose kernels cannot be used, by stage, processor and variant, with the reason. From any thread.
+
+        No frame is planned on them.
+        """
+        return self._now.left_out
 
     @property
     def hold_failures(self) -> Mapping[str, HoldFailure]:
@@ -370,22 +310,14 @@ class Runtime:
         Raises `InputError` for what is no whole number.
         """
         release_us = whole(release_us, "release_us")
-        return tuple([graph.name for graph in self.merged.workload.graphs if graph.runs_at(release_us)])
+        return self._now.triggered(release_us)
 
     def sources(self, graphs: Collection[str]) -> tuple[SourceWindow, ...]:
         """The windows that a frame of these graphs needs. From any thread.
 
         Raises `InputError` for a graph that is not there.
         """
-        names = several_names(graphs, "graphs")
-        key = named_graphs(self.merged.workload, names) if names else ()
-        if key not in self._sources:
-            self._sources[key] = tuple(
-                source_window(stage, self.merged.workload)
-                for stage in self.merged.stages
-                if stage.bound.operator.is_source and any(graph in key for graph in stage.graphs)
-            )
-        return self._sources[key]
+        return self._now.sources(graphs)
 
     @property
     def now_us(self) -> int:
@@ -412,7 +344,8 @@ class Runtime:
     @property
     def planning(self) -> Planning:
         """How releases came to their plans so far, where they are placed in windows. From any thread."""
-        return Planning() if self._horizon is None else self._horizon.planning
+        horizon = self._now.horizon
+        return Planning() if horizon is None else horizon.planning
 
     def submit(
         self,
@@ -509,7 +442,8 @@ class Runtime:
         with self._lock:
             self._require_open()
         releases_us, windows = batch_frames(frames)
-        may = None if together is None else require_candidates(self.merged, together, self.modes)
+        now = self._now
+        may = None if together is None else require_candidates(now.merged, together, now.modes)
         return self._submit(self._asked(releases_us, windows, graphs, links, may, copy), wait)
 
     def feed(self, stream: str, chunk: np.ndarray, *, at_us: int | None = None) -> tuple[int, ...]:
@@ -667,10 +601,9 @@ class Runtime:
             self._ahead.close()
             driver, submits = self._driver, self._async_submits
         with ExitStack() as stack:
-            if self._machine is not None:
-                stack.callback(self._machine.close)
-            if self._horizon is not None:
-                horizon = self._horizon
+            stack.callback(self._site.machine.close)
+            horizon = self._now.horizon
+            if horizon is not None:
                 stack.callback(lambda: horizon.close(left_s()))
             if driver is not None:
                 driver.close(timeout_s, CLOSED)
@@ -716,16 +649,18 @@ class Runtime:
             )
         with self._lock:  # Before anything else is said of a late one.
             require_order(releases_us[-1], self._ahead.last_us(self._last_release_us))
+        now = self._now
         if graphs is None:
-            names = due_graphs(self.merged.workload.graphs, releases_us, self.triggered)
+            names = due_graphs(now.merged.workload.graphs, releases_us, now.triggered)
         else:
-            names = named_graphs(self.merged.workload, graphs)
-        if self._kernels is not None and self._kernels.computes:
+            names = named_graphs(now.merged.workload, graphs)
+        if now.computes:
+            wanted, known = now.sources(names), now.sources(now.graphs)
             for one in windows:
-                require_windows(self.sources(names), self.sources(self._graphs), one)
-            windows = tuple(self._own_windows(names, one, copy) for one in windows)
+                require_windows(wanted, known, one)
+            windows = tuple(_own_windows(wanted, one, copy) for one in windows)
         links = None if links is None else known_links(self.hardware, links)
-        return Submission(releases_us, windows, names, links, together)
+        return Submission(releases_us, windows, names, links, together, now)
 
     def _submit(self, asked: Submission, wait: bool = False) -> int:
         """Take one frame, or several as a batch, and start them when it is their turn, here or at their release."""
@@ -768,24 +703,24 @@ class Runtime:
 
     def _fail_ahead(self, frame: int, asked: Submission, why: str) -> None:
         """End a frame that was never started. Behind the lock."""
-        wanted = tuple([self._graphs[name] for name in asked.graphs])
+        wanted = tuple([asked.deployment.graphs[name] for name in asked.graphs])
         self._give(unplaced_result(frame, asked.releases_us, wanted, 0, no_placement(why)))
 
     def _start_frame(self, driver: Driver, asked: Submission, take: Callable[[], int]) -> int:
         """Place a frame whose release has come and start it; `take` gives its number, behind the lock. In turn."""
-        releases_us, names = asked.releases_us, asked.graphs
+        releases_us, names, now = asked.releases_us, asked.graphs, asked.deployment
         self._links = self._links if asked.links is None else asked.links
-        if self._horizon is not None and asked.fed is not None:
-            self._horizon.shift(asked.fed.shifts_us)
-        admitted, placed = self._admission.admit(
+        if now.horizon is not None and asked.fed is not None:
+            now.horizon.shift(asked.fed.shifts_us)
+        admitted, placed = now.admission.admit(
             driver,
             releases_us,
             names,
             self._links,
-            lambda names: self._place(driver, releases_us, names, asked.together),
+            lambda names: self._place(driver, now, releases_us, names, asked.together),
         )
         shed = tuple([name for name in names if name not in admitted]) if len(admitted) < len(names) else ()
-        wanted = tuple([self._graphs[name] for name in names])
+        wanted = tuple([now.graphs[name] for name in names])
         if shed:
             with self._lock:
                 self.shed = {name: count + (name in shed) for name, count in self.shed.items()}
@@ -799,17 +734,15 @@ class Runtime:
             return frame
         windows = asked.windows
         if shed:
-            names, wanted = admitted, tuple([self._graphs[name] for name in admitted])
+            names, wanted = admitted, tuple([now.graphs[name] for name in admitted])
             if windows[0]:
-                windows = tuple([{one.stage: own[one.stage] for one in self.sources(names)} for own in windows])
+                windows = tuple([{one.stage: own[one.stage] for one in now.sources(names)} for own in windows])
         plan = placed.planned.plan
+        left_out = tuple([now.graphs[name] for name in shed])
         with self._lock:
             frame = self._take(asked, take)
-            if self._kernels is not None:  # First: a frame in flight has its arrays, whatever comes between.
-                self._kernels.begin(frame, windows, names, plan.jobs, releases_us)
-            self._in_flight[frame] = Submitted(
-                frame, releases_us, wanted, plan, placed.planned.solved, tuple([self._graphs[name] for name in shed])
-            )
+            submitted = Submitted(frame, releases_us, wanted, plan, placed.planned.solved, left_out)
+            self._in_flight.begin(submitted, now, windows)
         release_us, give_up_us = releases_us[-1], max(due_us(graph, releases_us) for graph in wanted)
         now_us = max(release_us, driver.clock.now_us())
         driver.post(FrameAdmitted(now_us, frame, release_us, plan, placed.asleep, give_up_us, placed.again))
@@ -834,11 +767,6 @@ class Runtime:
             if not self._ahead.wait_until_idle(timeout_s):
                 return False
         return driver.drain(None if timeout_s is None else max(0.0, timeout_s - patience.now_us() / 1e6))
-
-    def _own_windows(self, graphs: tuple[str, ...], windows: Windows, copy: bool) -> Windows:
-        """The windows that a frame reads, as nobody can change them."""
-        own = frozen_copy if copy else frozen_view
-        return {source.stage: own(source.at_its_value(windows[source.stage])) for source in self.sources(graphs)}
 
     def _require_open(self) -> None:
         """Raise where no frame can be taken any more. Behind the lock."""
@@ -869,7 +797,7 @@ class Runtime:
         with self._lock:
             self._require_open()
             if self._driver is None:
-                driver = self._start(release_us)
+                driver = self._start(release_us, self._in_flight)
                 driver.on_ended = self._delivery.bell.ring
                 for processor in self._lost_before:
                     driver.post(ProcessorLost(release_us, processor))
@@ -882,18 +810,23 @@ class Runtime:
         return driver.clock if isinstance(driver, Executor) else None
 
     def _place(
-        self, driver: Driver, releases_us: tuple[int, ...], names: tuple[str, ...], together: tuple[str, ...] | None
+        self,
+        driver: Driver,
+        now: Deployment,
+        releases_us: tuple[int, ...],
+        names: tuple[str, ...],
+        together: tuple[str, ...] | None,
     ) -> Placed | Placement | Skipped:
         """The plan of a frame or batch, or why there is none. In turn."""
         frames = len(releases_us)
         with self._lock:
             self._collect()
             if self._options.adapt and self._drift.settle():
-                self._placer.use(self._adapted(self.modes))
-            batched = self._adapted(self._prices.of(frames)) if frames > 1 else None
-            chances = () if self._horizon is None else self._horizon.chances()
-            in_flight = {n: tuple(graph.name for graph in one.graphs) for n, one in self._in_flight.items()}
-        return self._placer.place(
+                now.placer.use(self._adapted(now.modes))
+            batched = self._adapted(now.prices.of(frames)) if frames > 1 else None
+            chances = () if now.horizon is None else now.horizon.chances()
+            in_flight = self._in_flight.graphs_of(now)
+        return now.placer.place(
             driver,
             releases_us,
             names,
@@ -903,14 +836,6 @@ class Runtime:
             together=together,
             batched=batched,
         )
-
-    def _profiled_us(self, order: RunStage) -> int:
-        """How long a run takes by the profile."""
-        submitted = self._in_flight.get(order.frame)
-        if submitted is None:  # It was given up just now: what it still does counts for nothing.
-            return order.expected_us
-        job = submitted.plan.jobs[order.stage]
-        return self._prices.mode(job.stage, order.variant, order.resource, len(job.frames)).duration_us
 
     def _adapted(self, modes: Modes) -> Modes:
         """Modes as long as they have turned out to be, at the power the profile gives them. Behind the lock."""
@@ -933,15 +858,16 @@ class Runtime:
         self._ended.extend(self._driver.finished())
         while self._ended:
             done = self._ended[0]
-            submitted = self._in_flight.get(done.frame)
-            if submitted is not None:  # Otherwise it was given up, and has its result.
-                result, lasted = self._result(submitted, done)
+            flight = self._in_flight.get(done.frame)
+            if flight is not None:  # Otherwise it was given up, and has its result.
+                submitted, deployment = flight
+                result, lasted = _result(submitted, deployment, done)
                 # A Ctrl-C that came so far has lost nothing: whoever asks next makes the result again.
                 self._give(result)
-                self._forget(done.frame)
+                self._in_flight.end(done.frame)
                 self.skipped += len(submitted.releases_us) if done.skipped else 0
-                if self._horizon is not None:
-                    self._horizon.observe(done, submitted.plan.jobs)
+                if deployment.horizon is not None:
+                    deployment.horizon.observe(done, submitted.plan.jobs)
                 for mode, profiled_us, lasted_us in lasted:
                     self._drift.observe(mode, profiled_us, lasted_us)
             self._ended.popleft()
@@ -958,24 +884,10 @@ class Runtime:
         except Exception:  # It may be the clock that went wrong: then they end with their releases.
             now_us = 0
         for frame in tuple(self._in_flight):
-            submitted = self._in_flight[frame]
-            self._forget(frame)
-            self._give(_not_done(submitted, now_us, placement))
-
-    def _result(self, submitted: Submitted, done: FrameDone) -> tuple[FrameResult, tuple[Lasted, ...]]:
-        try:
-            # Zeros that stand in for outputs are nobody's answer.
-            computes = self._kernels is not None and self._kernels.computes
-            values = self._kernels.outputs(done.frame) if self._kernels is not None and computes else None
-            return self._results.of(submitted, done, values)
-        except Exception as error:  # A mistake of ours: it is told in its place, and the others have their results.
-            why = no_placement(f"the runtime failed ({type(error).__name__}: {error})")
-            return _not_done(submitted, done.at_us, why), ()
-
-    def _forget(self, frame: int) -> None:
-        del self._in_flight[frame]
-        if self._kernels is not None:
-            self._kernels.end(frame)
+            flight = self._in_flight.get(frame)
+            assert flight is not None
+            self._in_flight.end(frame)
+            self._give(_not_done(flight[0], now_us, placement))
 
     def _give(self, result: FrameResult) -> None:
         self._delivery.give(result.with_gaps(self._gaps_us.pop(result.frame, {})))
@@ -987,20 +899,22 @@ def _not_done(submitted: Submitted, now_us: int, why: Placement) -> FrameResult:
     return unplaced_result(submitted.frame, submitted.releases_us, graphs, now_us, why, shed=shed)
 
 
-def _asked_once(supports: Supports) -> Supports:
-    """The first answers: prices of more frames are made later, behind the lock, and backends are not ours.
+def _result(submitted: Submitted, deployment: Deployment, done: FrameDone) -> tuple[FrameResult, tuple[Lasted, ...]]:
+    """The result of a frame that ended, and how long its runs lasted."""
+    try:
+        # Zeros that stand in for outputs are nobody's answer.
+        kernels = deployment.kernels
+        values = kernels.outputs(done.frame) if kernels is not None and kernels.computes else None
+        return deployment.results.of(submitted, done, values)
+    except Exception as error:  # A mistake of ours: it is told in its place, and the others have their results.
+        why = no_placement(f"the runtime failed ({type(error).__name__}: {error})")
+        return _not_done(submitted, done.at_us, why), ()
 
-    For the stages of one merged workload, which outlives it.
-    """
-    answers: dict[tuple[str, int, str], bool] = {}
 
-    def answer(processor: str, stage: BoundStage, variant: str) -> bool:
-        key = (processor, id(stage), variant)
-        if key not in answers:
-            answers[key] = supports(processor, stage, variant)
-        return answers[key]
-
-    return answer
+def _own_windows(wanted: Collection[SourceWindow], windows: Windows, copy: bool) -> Windows:
+    """The windows that a frame reads, as nobody can change them."""
+    own = frozen_copy if copy else frozen_view
+    return {source.stage: own(source.at_its_value(windows[source.stage])) for source in wanted}
 
 
 def _lanes(hardware: Hardware) -> dict[str, int]:

@@ -10,12 +10,10 @@ from typing import Any, cast
 from leo_runtime.documents.problem import Placement
 from leo_runtime.documents.window import WindowPlacement, WindowProblem
 from leo_runtime.errors import LeoError, SolverError
-from leo_runtime.judge.window import check_window
 from leo_runtime.operators.own import failure
 from leo_runtime.runtime.planner import VIOLATIONS_SAID
-from leo_runtime.solver.complete import complete
 from leo_runtime.solver.context import Context, takes_context
-from leo_runtime.solver.window import WINDOW_SOLVERS, solve_window
+from leo_runtime.solver.window import WINDOW_SOLVERS, named
 
 WINDOW_NODES = 20_000
 """How far a named solver without a limit searches for a window in virtual time: it is often too large for a proof, and
@@ -47,16 +45,20 @@ def window_solver(
             f"the solver `{solver}` answers no windows",
             hint=f"these do: {', '.join(WINDOW_SOLVERS)}; `window_stages=0` asks about each frame alone",
         )
+    answer = named(solver)  # Imported now, and not as the first release waits for it.
     nodes = WINDOW_NODES if limit_nodes is None and limit_ms is None and not hurries else limit_nodes
 
     def solve(problem: WindowProblem, _: Context, within_ms: int | None) -> WindowPlacement:
         most_ms = min((ms for ms in (limit_ms, within_ms) if ms is not None), default=None)
-        return solve_window(problem, solver, limit_ms=most_ms, limit_nodes=nodes, seed=seed)
+        return answer(problem, limit_ms=most_ms, limit_nodes=nodes, seed=seed)
 
     return solve
 
 
 def _judged(solver: Callable[..., Any]) -> WindowSolver:
+    from leo_runtime.judge.window import check_window
+    from leo_runtime.solver.complete import complete
+
     called = getattr(solver, "__qualname__", type(solver).__name__)
     with_context, with_limit = takes_context(solver), _takes(solver, "limit_ms")
 

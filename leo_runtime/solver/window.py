@@ -37,6 +37,14 @@ def solve_window(
     what is no number.
     """
     limit_ms, limit_nodes, seed = plain_limits(limit_ms, limit_nodes, seed)
+    return named(solver)(problem, limit_ms=limit_ms, limit_nodes=limit_nodes, seed=seed)
+
+
+def named(solver: str) -> Callable[..., WindowPlacement]:
+    """The solver of windows of that name, called as `f(problem, *, limit_ms, limit_nodes, seed)`.
+
+    Raises `SolverError`.
+    """
     place = WINDOW_SOLVERS.get(solver) if isinstance(solver, str) else None
     if place is None:
         raise SolverError(
@@ -44,4 +52,4 @@ def solve_window(
         )
     module, function = place.split(":")
     found: Callable[..., WindowPlacement] = getattr(import_module(module), function)
-    return found(problem, limit_ms=limit_ms, limit_nodes=limit_nodes, seed=seed)
+    return found

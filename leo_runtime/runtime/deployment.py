@@ -1,0 +1,179 @@
+"""A workload on a machine, ready to run, as one value; and the machine that it is made for.
+
+A runtime has one deployment at a time. What is asked of its workload is asked of that; a frame keeps the one with which
+it was submitted until it ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+from leo_runtime.backend import is_simulated
+from leo_runtime.backend.machine import Machine, Usable, usable
+from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.problem import Mode
+from leo_runtime.documents.profile import Profile
+from leo_runtime.documents.workload import BoundStage, TaskGraph
+from leo_runtime.frame.batch import FramePrices
+from leo_runtime.frame.lower import MergedWorkload, Supports, price
+from leo_runtime.runtime.admission import Admission
+from leo_runtime.runtime.answers import check_decision
+from leo_runtime.runtime.arguments import SourceWindow, named_graphs, source_window
+from leo_runtime.runtime.horizon import Horizon
+from leo_runtime.runtime.kernels import Kernels, Told
+from leo_runtime.runtime.options import RuntimeOptions
+from leo_runtime.runtime.placing import Placer
+from leo_runtime.runtime.planner import FrameSolver
+from leo_runtime.runtime.planners import planners
+from leo_runtime.runtime.results import Results
+from leo_runtime.values import several_names
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Deployment:
+    """A workload on a machine: its stages and what they cost, the kernels, and who plans and answers its frames."""
+
+    merged: MergedWorkload
+    profile: Profile
+    prices: FramePrices
+    kernels: Kernels | None
+    """None: nothing is computed, and no gate is drawn."""
+    left_out: Mapping[tuple[str, str, str], str]
+    results: Results
+    horizon: Horizon | None
+    """What there is to know of later releases, where frames are not placed each as if it were alone."""
+    placer: Placer
+    admission: Admission
+    graphs: Mapping[str, TaskGraph]
+    _sources: dict[tuple[str, ...], tuple[SourceWindow, ...]] = field(default_factory=dict)
+
+    @property
+    def modes(self) -> Mapping[str, tuple[Mode, ...]]:
+        """Every way to run each merged stage, as the profile has it."""
+        return self.prices.of(1)
+
+    @property
+    def computes(self) -> bool:
+        """Whether values are computed: otherwise zeros stand in for outputs, and windows are not looked at."""
+        return self.kernels is not None and self.kernels.computes
+
+    def triggered(self, release_us: int) -> tuple[str, ...]:
+        """The graphs whose period and offset make them run at that time. From any thread."""
+        return tuple([graph.name for graph in self.merged.workload.graphs if graph.runs_at(release_us)])
+
+    def sources(self, graphs: Collection[str]) -> tuple[SourceWindow, ...]:
+        """The windows that a frame of these graphs needs. From any thread.
+
+        Raises `InputError` for a graph that is not there.
+        """
+        names = several_names(graphs, "graphs")
+        key = named_graphs(self.merged.workload, names) if names else ()
+        if key not in self._sources:
+            self._sources[key] = tuple(
+                source_window(stage, self.merged.workload)
+                for stage in self.merged.stages
+                if stage.bound.operator.is_source and any(graph in key for graph in stage.graphs)
+            )
+        return self._sources[key]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Site:
+    """A machine on which workloads are deployed, and how."""
+
+    hardware: Hardware
+    machine: Machine
+    options: RuntimeOptions
+    solver: FrameSolver
+    lanes: Mapping[str, int] | None
+    """Of every processor, in real time; None: time is virtual."""
+    computes: bool = True
+    """Whether values are computed; in real time they are."""
+    device_times: tuple[str, ...] = ()
+    """In virtual time, the processors whose kernels' own time is taken."""
+    told: Told | None = None
+
+    @property
+    def simulated(self) -> tuple[str, ...]:
+        """The processors whose times and energies are a model's."""
+        backends = self.machine.backends
+        return tuple([name for name, one in backends.items() if self.lanes is None or is_simulated(one)])
+
+    def deploy(self, merged: MergedWorkload, profile: Profile) -> Deployment:
+        """Make a workload ready to run: slow where there are kernels to load.
+
+        Every kernel is loaded, and in real time run once for each lane; modes whose kernel fails then are left out.
+        Raises `GraphError`, `ProfileError`, `DocumentError` for the file of its gates, and `KernelError` where a stage
+        has no kernel that loads.
+        """
+        for graph in merged.workload.graphs:
+            check_decision(graph, merged)
+        options, hardware = self.options, self.hardware
+        supports = _asked_once(self._can_run)
+        unbatched = self.device_times if self.lanes is None else tuple(self.lanes)
+        prices = FramePrices(partial(price, merged, hardware, profile, supports), unbatched=unbatched)
+        kernels = self._kernels(merged, prices)
+        loads = Usable({}, {})
+        if kernels is not None and self.computes:
+            loads = usable(prices.of(1), kernels.load if self.lanes is None else kernels.warm)
+            prices.keep(loads.modes)
+        modes, hurries = prices.of(1), self.lanes is not None
+        planner, horizon = planners(merged, hardware, modes, self.solver, options, hurries)
+        placer = Placer(
+            hardware,
+            planner,
+            horizon,
+            most_in_flight=options.max_in_flight,
+            most_stages=options.stages_of_windows(),
+        )
+        device_clocks = self.device_times if self.lanes is None else None
+        return Deployment(
+            merged,
+            profile,
+            prices,
+            kernels,
+            loads.left_out,
+            Results(merged, prices, simulated=self.simulated, device_clocks=device_clocks),
+            horizon,
+            placer,
+            Admission(merged, modes, placer),
+            {graph.name: graph for graph in merged.workload.graphs},
+        )
+
+    def _can_run(self, processor: str, stage: BoundStage, variant: str) -> bool:
+        if self.lanes is None and (not self.computes or stage.operator.only_costs):
+            return True
+        return self.machine.supports(processor, stage, variant)
+
+    def _kernels(self, merged: MergedWorkload, prices: FramePrices) -> Kernels | None:
+        """In virtual time also what stands in for kernels, where gates are drawn."""
+        if not self.computes and all(stage.bound.chance_ppm is None for stage in merged.stages):
+            return None
+        return Kernels(
+            merged,
+            self.machine.backends,
+            prices,
+            lanes=self.lanes,
+            allow_nonfinite=self.options.allow_nonfinite,
+            computes=self.computes,
+            seed=self.options.seed,
+            told=self.told,
+        )
+
+
+def _asked_once(supports: Supports) -> Supports:
+    """The first answers: prices of more frames are made later, behind the lock, and backends are not ours.
+
+    For the stages of one merged workload, which outlives it.
+    """
+    answers: dict[tuple[str, int, str], bool] = {}
+
+    def answer(processor: str, stage: BoundStage, variant: str) -> bool:
+        key = (processor, id(stage), variant)
+        if key not in answers:
+            answers[key] = supports(processor, stage, variant)
+        return answers[key]
+
+    return answer

@@ -1,0 +1,87 @@
+"""The frames in flight, each with its deployment: the kernels of that compute it, and its profile prices it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from leo_runtime.dispatch.driver import Computed, Outputs
+from leo_runtime.dispatch.events import RunStage
+from leo_runtime.runtime.deployment import Deployment
+from leo_runtime.runtime.results import Submitted
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_NOTHING = Computed()
+
+
+class Flights:
+    """By number. What says so is called behind the runtime's lock; all else from any thread."""
+
+    def __init__(self) -> None:
+        self._flights: dict[int, tuple[Submitted, Deployment]] = {}
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._flights)
+
+    def __iter__(self) -> Iterator[int]:
+        """Their numbers."""
+        return iter(self._flights)
+
+    def get(self, frame: int) -> tuple[Submitted, Deployment] | None:
+        """A frame and its deployment; None where it is not in flight."""
+        return self._flights.get(frame)
+
+    def graphs_of(self, deployment: Deployment) -> dict[int, tuple[str, ...]]:
+        """The graphs of each frame of a deployment. Behind the lock."""
+        return {
+            frame: tuple([graph.name for graph in submitted.graphs])
+            for frame, (submitted, own) in self._flights.items()
+            if own is deployment
+        }
+
+    def begin(self, submitted: Submitted, deployment: Deployment, windows: Sequence[Mapping[str, np.ndarray]]) -> None:
+        """A frame is to fly, with its windows by source stage, which nobody may change. Behind the lock."""
+        frame = submitted.frame
+        if deployment.kernels is not None:  # First: a frame in flight has its arrays, whatever comes between.
+            names = tuple([graph.name for graph in submitted.graphs])
+            deployment.kernels.begin(frame, windows, names, submitted.plan.jobs, submitted.releases_us)
+        self._flights[frame] = submitted, deployment
+
+    def end(self, frame: int) -> None:
+        """Forget a frame. Behind the lock."""
+        _, deployment = self._flights.pop(frame)
+        if deployment.kernels is not None:
+            deployment.kernels.end(frame)
+
+    # For the driver, of the run that it starts or ends.
+
+    def run(self, order: RunStage, now_us: Callable[[], int] | None = None) -> Computed:
+        """As `Kernels.run`."""
+        flight = self._flights.get(order.frame)
+        if flight is None or flight[1].kernels is None:  # It has ended without it, or nothing computes it.
+            return _NOTHING
+        return flight[1].kernels.run(order, now_us)
+
+    def publish(self, order: RunStage, outputs: Outputs) -> None:
+        """As `Kernels.publish`."""
+        flight = self._flights.get(order.frame)
+        if flight is not None and flight[1].kernels is not None:
+            flight[1].kernels.publish(order, outputs)
+
+    def hand_over(self, frame: int, stage: str, target: str) -> None:
+        """As `Kernels.hand_over`."""
+        flight = self._flights.get(frame)
+        if flight is not None and flight[1].kernels is not None:
+            flight[1].kernels.hand_over(frame, stage, target)
+
+    def profiled_us(self, order: RunStage) -> int:
+        """How long a run takes by the profile."""
+        flight = self._flights.get(order.frame)
+        if flight is None:  # It was given up just now: what it still does counts for nothing.
+            return order.expected_us
+        submitted, deployment = flight
+        job = submitted.plan.jobs[order.stage]
+        return deployment.prices.mode(job.stage, order.variant, order.resource, len(job.frames)).duration_us
