@@ -373,7 +373,7 @@ class Dispatcher:
     def _stage_ended(self, event: StageEnded) -> None:
         stage = self._running(event.frame, event.stage, event.attempt)
         if stage is None:
-            self._come_back(event.frame, event.stage, event.attempt)
+            self._come_back(event.frame, event.stage, event.attempt, well=True)
             return
         report = event.report
         self._free(stage)
@@ -578,7 +578,7 @@ class Dispatcher:
         else:
             self._given_up[job.frame.number, job.stage.name, job.link.target] = lane
 
-    def _come_back(self, frame: int, stage: str, which: int | str) -> None:
+    def _come_back(self, frame: int, stage: str, which: int | str, *, well: bool = False) -> None:
         """What was given up has ended: a run of that attempt, or a transfer to that target."""
         lane = self._given_up.pop((frame, stage, which), None)
         if lane is not None:
@@ -586,14 +586,14 @@ class Dispatcher:
             self._touch(lane)
             self._power.use(lane.resource, self._now_us)
         elif self._abandoned:
-            self._return(frame, stage, which)
+            self._return(frame, stage, which, well)
 
-    def _return(self, frame: int, stage: str, which: int | str) -> None:
-        """What was abandoned may have ended after all: if so, it merely was slow, or its fault is over."""
+    def _return(self, frame: int, stage: str, which: int | str, well: bool) -> None:
+        """What was abandoned may have ended after all: if so, its fault is over; if `well`, it merely was slow."""
         run = self._abandoned.pop((frame, stage, which), None)
         if run is None or run.mode is None:
             return
-        if self._limits is not None:
+        if self._limits is not None and well:
             self._limits.observe(run.mode, run.planned_us, self._now_us - run.start_us)
         self._out += self._health.returned(run.mode, self._now_us)
 

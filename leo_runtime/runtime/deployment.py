@@ -59,6 +59,18 @@ class Deployment:
         """Whether values are computed: otherwise zeros stand in for outputs, and windows are not looked at."""
         return self.kernels is not None and self.kernels.computes
 
+    def warmed(self) -> tuple[tuple[tuple[str, str, str], int, int], ...]:
+        """Modes, by processor, stage and variant, with how long by the profile and really their first runs took."""
+        times = {} if self.kernels is None else self.kernels.warmed_us
+        return tuple(
+            [
+                ((mode.resource, stage, mode.variant), mode.duration_us, lasted_us)
+                for stage, modes in self.modes.items()
+                for mode in modes
+                if (lasted_us := times.get((stage, mode.resource, mode.variant))) is not None
+            ]
+        )
+
     def triggered(self, release_us: int) -> tuple[str, ...]:
         """The graphs whose period and offset make them run at that time. From any thread."""
         return tuple([graph.name for graph in self.merged.workload.graphs if graph.runs_at(release_us)])

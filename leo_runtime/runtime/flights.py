@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from leo_runtime.dispatch.driver import Computed, Outputs
-from leo_runtime.dispatch.events import RunStage
+from leo_runtime.dispatch.events import RenewLane, RunStage
 from leo_runtime.runtime.deployment import Deployment
+from leo_runtime.runtime.kernels import Kernels
 from leo_runtime.runtime.results import Submitted
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ class Flights:
 
     def __init__(self) -> None:
         self._flights: dict[int, tuple[Submitted, Deployment]] = {}
+        self._newest: Deployment | None = None
+        """Of the last frame that was to fly."""
 
     def __len__(self) -> int:
         """How many there are."""
@@ -49,6 +52,7 @@ class Flights:
             names = tuple([graph.name for graph in submitted.graphs])
             deployment.kernels.begin(frame, windows, names, submitted.plan.jobs, submitted.releases_us)
         self._flights[frame] = submitted, deployment
+        self._newest = deployment
 
     def end(self, frame: int) -> None:
         """Forget a frame. Behind the lock."""
@@ -76,6 +80,28 @@ class Flights:
         flight = self._flights.get(frame)
         if flight is not None and flight[1].kernels is not None:
             flight[1].kernels.hand_over(frame, stage, target)
+
+    def abandon(self, order: RenewLane) -> None:
+        """As `Kernels.abandon`."""
+        for kernels in self._kernels():
+            kernels.abandon(order.stage, order.resource, order.variant, order.lane)
+
+    def returned(self, order: RenewLane) -> None:
+        """As `Kernels.returned`."""
+        for kernels in self._kernels():
+            kernels.returned(order.stage, order.resource, order.variant, order.lane)
+
+    def probe(self, resource: str, stage: str, variant: str) -> None:
+        """As `Kernels.probe`, with those of the newest deployment."""
+        newest = self._newest
+        if newest is not None and newest.computes and newest.kernels is not None:
+            newest.kernels.probe(resource, stage, variant)
+
+    def _kernels(self) -> list[Kernels]:
+        """Those that may be called: a kernel that hangs may be of a frame that has ended."""
+        flights = [deployment for _, deployment in tuple(self._flights.values())]
+        used = flights if self._newest is None else [self._newest, *flights]
+        return list({id(one.kernels): one.kernels for one in used if one.kernels is not None}.values())
 
     def profiled_us(self, order: RunStage) -> int:
         """How long a run takes by the profile."""

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from random import Random
 
 import numpy as np
 
-from leo_runtime.backend import Backend, Kernel, TimedKernel
+from leo_runtime.backend import Abandonable, Backend, Kernel, TimedKernel
+from leo_runtime.clock import WallClock
 from leo_runtime.dispatch.driver import Computed, Outputs
 from leo_runtime.dispatch.events import RunReport, RunStage
 from leo_runtime.errors import DeviceUnavailableError, InputError, KernelError, failure_text, is_users_interrupt
@@ -33,6 +34,8 @@ _OPEN, _CLOSED = RunReport(), RunReport(opened=False)
 _Call = Callable[[list[np.ndarray]], tuple[np.ndarray, int | None, int | None]]
 """A kernel: its output, and what the device measured of it, in us and nJ."""
 
+_Key = tuple[str, str, str, int]
+"""A kernel's stage, processor, variant and lane."""
 
 Told = Callable[[int, str], bool | None]
 """By frame and stage: whether a gate is known to open, and True for any other stage that is known to run well, which is
@@ -97,8 +100,14 @@ class Kernels:
         self._prices = prices
         self._lanes = lanes
         self._allow_nonfinite = allow_nonfinite
-        self._kernels: dict[tuple[str, str, str, int], _Call] = {}
-        self._loading = threading.Lock()
+        self._kernels: dict[_Key, _Call] = {}
+        self._loaded: dict[_Key, Kernel] = {}
+        """The same kernels as their backends gave them."""
+        self._hung: list[tuple[_Key, Kernel]] = []
+        """Those that are not called again, unless they return."""
+        self.warmed_us: dict[tuple[str, str, str], int] = {}
+        """How long the first run of each mode took, by stage, processor and variant."""
+        self._loading = {name: threading.Lock() for name in backends}
         self._flights: dict[int, _Flight] = {}
 
     def begin(
@@ -219,14 +228,79 @@ class Kernels:
 
         Raises whatever loading or running it raises, what is no `Exception` as `KernelError`.
         """
+        for lane in self._lanes_of(resource):
+            kernel, watch = self._load(stage, resource, variant, lane), WallClock()
+            self._warm(stage, variant, kernel)
+            self.warmed_us[stage, resource, variant] = watch.now_us()
+
+    def abandon(self, stage: str, resource: str, variant: str, lane: int) -> None:
+        """A kernel hangs: another is loaded in its place when one is needed. From any thread; it waits for nothing."""
+        key = (stage, resource, variant, 0 if self._lanes is None else lane)
+        kernel = self._loaded.pop(key, None)
+        self._kernels.pop(key, None)
+        if kernel is None:  # It hangs as it is loaded, and others wait for that.
+            self._loading[resource] = threading.Lock()
+            return
+        self._hung.append((key, kernel))
+        if isinstance(kernel, Abandonable):
+            with suppress(Exception):  # Then it hangs on, and its thread is counted.
+                kernel.abandon()
+
+    def returned(self, stage: str, resource: str, variant: str, lane: int) -> None:
+        """A kernel that hung has returned. From any thread."""
+        key = (stage, resource, variant, 0 if self._lanes is None else lane)
+        for entry in self._hung:
+            if entry[0] == key:
+                self._hung.remove(entry)
+                return
+
+    def probe(self, resource: str, stage: str = "", variant: str = "") -> None:
+        """Try a mode of a processor with fresh kernels, which are then used; without a stage, the processor.
+
+        A processor works where one of its modes does, of those that do not hang; the kernels of all the others are
+        loaded anew as well, since its device may be another. Raises what loading and running a kernel does.
+        """
+        if stage:
+            self._renew(stage, resource, variant)
+            return
+        hung = {key[:3] for key, _ in tuple(self._hung)}
+        modes = dict.fromkeys(key[:3] for key in tuple(self._kernels) if key[1] == resource and key[:3] not in hung)
+        for number, (name, _, known) in enumerate(modes):
+            try:
+                self._renew(name, resource, known)
+            except DeviceUnavailableError:
+                raise
+            except Exception:
+                if not number:
+                    raise
+                # The processor works; a frame that needs this kernel finds out whether that does.
+                for lane in self._lanes_of(resource):
+                    self._kernels.pop((name, resource, known, lane), None)
+
+    def _renew(self, stage: str, resource: str, variant: str) -> None:
+        """Have fresh kernels of a mode for all lanes, once all of them have run on zeros."""
+        if stage in self._only_cost or stage not in self._stages:
+            return
+        fresh: dict[_Key, Kernel] = {}
+        for lane in self._lanes_of(resource):
+            kernel = fresh[stage, resource, variant, lane] = self._fresh(stage, resource, variant)
+            self._warm(stage, variant, _call(kernel))
+        for key, kernel in fresh.items():
+            self._loaded[key] = kernel
+            self._kernels[key] = _call(kernel)
+
+    def _lanes_of(self, resource: str) -> range:
+        """The lanes that have kernels of their own."""
+        return range(1 if self._lanes is None else self._lanes[resource])
+
+    def _warm(self, stage: str, variant: str, kernel: _Call) -> None:
+        """Run a kernel on zeros. Raises what that does, what is no `Exception` as `KernelError`."""
         bound = self._stages[stage].bound
         source = bound.operator.is_source
         audio = source and self._streams[bound.params[variant].stream].kind == "audio"
         zeros = [_zeros(shape, np.int16 if audio else np.float32) for shape in bound.input_shapes]
-        for lane in range(1 if self._lanes is None else self._lanes[resource]):
-            kernel = self._load(stage, resource, variant, lane)
-            with _exceptions_only():
-                kernel(zeros)
+        with _exceptions_only():
+            kernel(zeros)
 
     def _stands_in(self, flight: _Flight, stage: MergedStage, number: int) -> Computed:
         """What a stage that nothing computes gives in one frame."""
@@ -244,13 +318,25 @@ class Kernels:
 
     def _load(self, stage: str, resource: str, variant: str, lane: int) -> _Call:
         key = (stage, resource, variant, 0 if self._lanes is None else lane)
-        with self._loading:
-            call = self._kernels.get(key)
-            if call is None:
-                with _exceptions_only():
-                    kernel = self._backends[resource].load(self._stages[stage].bound, variant)
-                call = self._kernels[key] = _call(kernel)
+        call = self._kernels.get(key)
+        if call is None:
+            with self._loading[resource]:
+                call = self._kernels.get(key)
+                if call is None:
+                    kernel = self._loaded[key] = self._fresh(stage, resource, variant)
+                    call = self._kernels[key] = _call(kernel)
         return call
+
+    def _fresh(self, stage: str, resource: str, variant: str) -> Kernel:
+        """A new kernel. Raises what loading it does, and `KernelError` where that gives one that hangs."""
+        with _exceptions_only():
+            kernel = self._backends[resource].load(self._stages[stage].bound, variant)
+        if any(kernel is hung for _, hung in tuple(self._hung)):
+            raise KernelError(
+                f"stage `{stage}` hangs on `{resource}`, and its backend gives the same kernel again",
+                hint="`load` makes a new kernel each time it is called",
+            )
+        return kernel
 
     def _taken(self, output: np.ndarray, stage: MergedStage, resource: str) -> np.ndarray:
         """A kernel's output as the runtime's own. Raises `KernelError` where it is not as the operator promises."""
