@@ -18,6 +18,7 @@ from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.documents.workload import GraphBuilder, Workload
 from leo_runtime.errors import InputError
 from leo_runtime.frame.ledger import ledger, run_ledger
+from leo_runtime.runtime.arguments import require_samples
 from leo_runtime.runtime.options import RuntimeOptions
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.shipped import PHONE
@@ -441,6 +442,19 @@ def test_motion_is_taken_at_its_value(make: Callable[..., Runtime], copy: bool, 
 )
 def test_motion_of_another_kind_is_refused(samples: np.ndarray, says: str) -> None:
     refused(moved, samples, says=says)
+
+
+def test_motion_that_float32_has_just_room_for_is_taken() -> None:
+    greatest = float(np.finfo(np.float32).max)
+    half = 2.0**128 - 2.0**103  # Halfway to the next: it is rounded to infinity, and what is below it is not.
+    for dtype in (np.float32, np.float64, np.longdouble):
+        require_samples("source `wrist`", "other", np.array([[-greatest, greatest]], dtype))
+    require_samples("source `wrist`", "other", np.array([[np.nextafter(half, 0.0)]]))
+    require_samples("source `wrist`", "other", np.zeros((0, 3)))
+    for number in (half, -half):
+        refused(
+            require_samples, "source `wrist`", "other", np.array([[0.0], [number]]), says="more than float32 has room"
+        )
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 )
 """Rooms by dotted prefix, the ground first; the longest prefix counts. Rooms of one floor do not know each other."""
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
-BACKENDS_KNOW = ("errors", "schema", "values", "clock", "operators", "documents", "backend")
-"""All that a backend may import."""
+BACKENDS_KNOW = ("errors", "schema", "values", "clock", "operators", "documents", "backend", "importers")
+"""All that a backend may import: the words that it shares with the runtime, and the readers of models that it runs."""
 
 
 def modules() -> dict[str, Path]:

@@ -19,6 +19,7 @@ from leo_runtime.frame.records import FrameResult
 from leo_runtime.runtime.options import RuntimeOptions
 from leo_runtime.runtime.processors import ProcessorNow
 from leo_runtime.runtime.runtime import Runtime
+from test_limits import wait_for
 from test_runtime import (
     LOUD,
     QUIET,
@@ -160,8 +161,7 @@ def fast_of(runtime: Runtime) -> ProcessorNow:
 def until(runtime: Runtime, happened: Callable[[ProcessorNow], bool]) -> ProcessorNow:
     """Until something that another thread does has happened to `fast`."""
     driver: Any = runtime._driver
-    with driver._idle:
-        assert driver._idle.wait_for(lambda: happened(fast_of(runtime)), 60.0)
+    wait_for(driver, lambda: happened(fast_of(runtime)))
     return fast_of(runtime)
 
 

@@ -17,12 +17,14 @@ import numpy as np
 from leo_backends import tflite
 from leo_backends.blas import ONE_THREAD
 from leo_backends.options import read_options
-from leo_backends.reference import BLOCK_ROWS, PROGRAMS, Program, RowProgram, Rows, in_blocks
-from leo_runtime.backend import Kernel
+from leo_backends.reference import BLOCK_ROWS, PROGRAMS, STREAMS, Program, RowProgram, Rows, in_blocks
+from leo_backends.streaming import Arrays, StatefulProgram
+from leo_runtime.backend import Kernel, News, State, Stepped
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import KernelError, LeoError, MissingExtraError
 from leo_runtime.operators.own import failure
+from leo_runtime.operators.sound import MicroFeaturesParameters
 from leo_runtime.schema import Positive, Value
 
 
@@ -45,9 +47,11 @@ class CpuBackend:
         ONE_THREAD.hold(token)
         self._let_go = weakref.finalize(self, ONE_THREAD.let_go, token)  # Also where it is forgotten; once.
 
-    def supports(self, stage: BoundStage, variant: str, /) -> bool:  # noqa: ARG002 - the same for every variant
+    def supports(self, stage: BoundStage, variant: str, /) -> bool:
         """Whether there is a program, and the package that it needs."""
         operator = stage.operator
+        if isinstance(params := stage.params[variant], MicroFeaturesParameters) and params.streaming:
+            return True  # Numpy does.
         if operator.name in _EXTRAS:
             return _is_there(operator.name)
         return operator.name in PROGRAMS or operator.function is not None
@@ -61,6 +65,9 @@ class CpuBackend:
     def load(self, stage: BoundStage, variant: str, /) -> Kernel:
         """Read the stage's model, if it has one. Raises `KernelError`, `MissingExtraError`."""
         params = stage.params[variant]
+        keeps = stage.operator.keeps
+        if stage.operator.name in STREAMS and keeps is not None and keeps(params) is not None:
+            return CpuStream(stage, STREAMS[stage.operator.name](params, stage.input_shapes))
         if stage.operator.name in PROGRAMS:
             program = PROGRAMS[stage.operator.name](params, stage.input_shapes)
         elif stage.operator.function is not None:
@@ -134,6 +141,32 @@ class CpuKernel:
                 f"shape {stage.output_shape}"
             )
         return output
+
+
+class CpuStream:
+    """A stage that keeps state, whose program computes what is new."""
+
+    def __init__(self, stage: BoundStage, program: StatefulProgram) -> None:
+        self._stage = stage
+        self._program = program
+
+    def __call__(self, inputs: Sequence[np.ndarray], /) -> np.ndarray:
+        """A run that starts anew, on the whole window. Raises `KernelError`."""
+        return self.step(inputs, self.start(), News(None, 0)).output
+
+    def start(self) -> Arrays:
+        """The state before the first run."""
+        return self._program.start()
+
+    def step(self, inputs: Sequence[np.ndarray], state: State, news: News, /) -> Stepped:
+        """Compute the stage. Raises `KernelError`."""
+        stage = self._stage
+        shapes = tuple(array.shape for array in inputs)
+        if shapes != tuple(stage.input_shapes):
+            raise KernelError(f"stage `{stage.name}` was given the shapes {shapes}, it reads {stage.input_shapes}")
+        assert isinstance(state, tuple)
+        output, after = self._program.step(inputs, state, news)
+        return Stepped(np.ascontiguousarray(output, np.float32), after)
 
 
 _EXTRAS = {"tflite": "tflite", "micro_features": "audio"}

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from leo_backends import tables, tflite
+from leo_backends import micro_front_end, tables, tflite
 from leo_backends.models import read_dense, read_gmm
+from leo_backends.streaming import Arrays, FeatureStream, RowStream, StatefulProgram
 from leo_runtime.errors import MissingExtraError
-from leo_runtime.operators import NoParameters, Shape
+from leo_runtime.operators import Shape
 from leo_runtime.operators.arrays import FuseParameters, JoinParameters, RowsParameters, WindowParameters
 from leo_runtime.operators.classifiers import DenseParameters, GmmParameters, TfliteParameters, dense_inputs
 from leo_runtime.operators.motion import MotionFeaturesParameters
@@ -22,6 +23,7 @@ from leo_runtime.operators.sound import (
     EnergyGateParameters,
     LogMelParameters,
     MfccParameters,
+    MicroFeaturesParameters,
     SpectrumParameters,
     VoiceGateParameters,
     feature_frames,
@@ -99,12 +101,12 @@ def _voice_gate(params: VoiceGateParameters, _shapes: Sequence[Shape]) -> Progra
     return RowProgram(rows, _framing(params), finish)
 
 
-def _log_mel(params: LogMelParameters, shapes: Sequence[Shape]) -> Program:
+def _log_mel(params: LogMelParameters, shapes: Sequence[Shape]) -> RowProgram:
     front_end = _FrontEnd.of(params)
     return RowProgram(front_end.logs_of, _feature_framing(params, shapes[0][0]), _finish_logs(params))
 
 
-def _mfcc(params: MfccParameters, shapes: Sequence[Shape]) -> Program:
+def _mfcc(params: MfccParameters, shapes: Sequence[Shape]) -> RowProgram:
     front_end = _FrontEnd.of(params)
     transform = tables.cosine_transform(params).astype(np.float32)
     finish_logs = _finish_logs(params)
@@ -114,14 +116,13 @@ def _mfcc(params: MfccParameters, shapes: Sequence[Shape]) -> Program:
 
     def rows(frames: np.ndarray) -> np.ndarray:
         if by_row:
-            cepstra: np.ndarray = front_end.logs_of(frames) @ transform
-            return cepstra
+            return row_by_row(front_end.logs_of(frames), transform)
         return front_end.logs_and_energy_of(frames, params.energy, params.energy_floor)
 
     def finish(rows: np.ndarray) -> np.ndarray:
         cepstra = rows
         if not by_row:
-            cepstra = _with_energy(params, finish_logs(rows[:, :bands]) @ transform, rows[:, bands:])
+            cepstra = _with_energy(params, row_by_row(finish_logs(rows[:, :bands]), transform), rows[:, bands:])
         if params.normalise_mean:
             cepstra = cepstra - cepstra.mean(axis=0)
         if params.deltas and params.delta_window:
@@ -192,7 +193,7 @@ def _tflite_model(params: TfliteParameters, shapes: Sequence[Shape]) -> Program:
     return tflite.model_program(params, shapes)
 
 
-def _micro_features(_params: NoParameters, shapes: Sequence[Shape]) -> Program:
+def _micro_features(_params: MicroFeaturesParameters, shapes: Sequence[Shape]) -> Program:
     try:
         new_front_end = importlib.import_module("pymicro_features").MicroFrontend
     except ImportError:
@@ -201,7 +202,7 @@ def _micro_features(_params: NoParameters, shapes: Sequence[Shape]) -> Program:
 
     def program(inputs: Sequence[np.ndarray]) -> np.ndarray:
         front_end = new_front_end()
-        samples = np.clip(np.rint(inputs[0] * 32768), -32768, 32767).astype("<i2")
+        samples = _as_int16(inputs[0]).astype("<i2")
         features: list[list[float]] = []
         position = 0
         while len(features) < frames:
@@ -251,6 +252,54 @@ PROGRAMS: dict[str, Callable[..., Program]] = {
     "join": _join,
 }
 """What makes the program of an operator, from its parameters and the shapes of its inputs. May read model files."""
+
+
+def _log_mel_stream(params: LogMelParameters, shapes: Sequence[Shape]) -> StatefulProgram:
+    return _feature_stream(params, _log_mel(params, shapes), feature_frames(params, shapes[0][0]), params.bands)
+
+
+def _mfcc_stream(params: MfccParameters, shapes: Sequence[Shape]) -> StatefulProgram:
+    return _feature_stream(params, _mfcc(params, shapes), feature_frames(params, shapes[0][0]), params.columns)
+
+
+def _feature_stream(params: LogMelParameters, program: RowProgram, frames: int, columns: int) -> StatefulProgram:
+    """Rows of frames that stand alone: what the program does to all of a window's is then done to any of them."""
+    preemphasis = np.float32(params.preemphasis if params.preemphasis_in == "signal" else 0)
+
+    def new_rows(samples: np.ndarray, left: Arrays) -> tuple[np.ndarray, Arrays]:
+        signal = samples[1:] - preemphasis * samples[:-1] if preemphasis else samples[1:]
+        cut = np.lib.stride_tricks.sliding_window_view(signal, params.frame_samples)[:: params.hop_samples]
+        return program.finish(in_blocks(program.rows, cut)), left
+
+    return FeatureStream(RowStream(frames, columns, params.frame_samples, params.hop_samples), new_rows)
+
+
+def _micro_features_stream(_params: MicroFeaturesParameters, shapes: Sequence[Shape]) -> StatefulProgram:
+    """In numpy, unlike the operator without state: what the package's front end keeps cannot be taken out of it."""
+    frames = frame_count(shapes[0][0], MICRO_FRAME_SAMPLES, MICRO_HOP_SAMPLES)
+    leave = (micro_front_end.first_estimate(),)
+
+    def new_rows(samples: np.ndarray, left: Arrays) -> tuple[np.ndarray, Arrays]:
+        cut = np.lib.stride_tricks.sliding_window_view(_as_int16(samples[1:]), MICRO_FRAME_SAMPLES)
+        rows, estimate = micro_front_end.features(cut[::MICRO_HOP_SAMPLES], left[0])
+        return rows, (estimate,)
+
+    stream = RowStream(frames, MICRO_BANDS, MICRO_FRAME_SAMPLES, MICRO_HOP_SAMPLES, leave)
+    return FeatureStream(stream, new_rows)
+
+
+STREAMS: dict[str, Callable[..., StatefulProgram]] = {
+    "log_mel": _log_mel_stream,
+    "mfcc": _mfcc_stream,
+    "micro_features": _micro_features_stream,
+    "tflite": tflite.model_stream,
+}
+"""The same of operators that keep state, where their parameters say so."""
+
+
+def _as_int16(samples: np.ndarray) -> np.ndarray:
+    integers: np.ndarray = np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16)
+    return integers
 
 
 def _first(inputs: Sequence[np.ndarray]) -> np.ndarray:
@@ -358,9 +407,18 @@ class _FrontEnd:
 
     def _logs(self, spectrum: np.ndarray) -> np.ndarray:
         params = self.params
-        energies, floor = spectrum @ self.filters, np.float32(max(params.floor, tables.LEAST))
+        energies, floor = row_by_row(spectrum, self.filters), np.float32(max(params.floor, tables.LEAST))
         logs: np.ndarray = np.log(energies + floor if params.floor_by == "adding" else np.maximum(energies, floor))
         return logs if params.log == "ln" else logs * np.float32(tables.log_scale(params))
+
+
+def row_by_row(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """rows @ weights, of which each row is the same to the bit whatever rows are beside it: (rows, outputs).
+
+    A product of matrices adds up in another order for other numbers of rows.
+    """
+    products: np.ndarray = np.matmul(rows[:, None, :], weights)[:, 0]
+    return products
 
 
 def _changes_logs(params: LogMelParameters) -> bool:

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
 from leo_backends.native_notes import without_notes
-from leo_backends.tflite_session import Model, new_program, zeros
+from leo_backends.streaming import StepStream
+from leo_backends.tflite_session import Calls, Kept, Model, greatest_average, new_program, zeros
 from leo_backends.tflite_trial import Trials
-from leo_runtime.errors import KernelError, MissingExtraError
+from leo_runtime.errors import InputError, KernelError, MissingExtraError
+from leo_runtime.importers.tflite import parse_tflite, with_explicit_state
 from leo_runtime.operators import Shape
 from leo_runtime.operators.classifiers import TfliteParameters, tflite_steps
 
@@ -34,14 +38,46 @@ def model_program(params: TfliteParameters, shapes: Sequence[Shape]) -> Callable
     Every run starts in the model's first state. The first run of all is in a process of its own. Raises
     `MissingExtraError` without a package, `KernelError` for a model that cannot be read or run, or does not fit.
     """
+    model = _model(params, shapes, _content(params))
+    TRIALS.require_sound(model)
+    program = new_program(model)
+    # First runs are slow: that of the first interpreter is over when the stage is loaded. It survives it: it was tried.
+    with without_notes():
+        program(zeros(model))
+    return program
+
+
+def model_stream(params: TfliteParameters, shapes: Sequence[Shape]) -> StepStream:
+    """A program that calls a streaming model on rows that are new, from the state that it is given.
+
+    What it computes is equal to the bit to the model called on all rows in one go. Raises as `model_program`, also for
+    a model whose state cannot be given from call to call.
+    """
+    file = _explicit(params)
+    model = replace(_model(params, shapes, file.content), streaming=True, kept=file.kept, variables=file.variables)
+    TRIALS.require_sound(model)
+    with without_notes():
+        calls = Calls(model)
+    return StepStream(
+        rows_per_step=params.rows_per_step or 1,
+        steps=model.steps,
+        row_shape=tuple(shapes[0][1:]),
+        output_shape=model.output_shape,
+        advance=calls.advance,
+        finish=lambda outputs: greatest_average(outputs, params.average_steps),
+        first=calls.first,
+    )
+
+
+def _model(params: TfliteParameters, shapes: Sequence[Shape], content: bytes) -> Model:
     package = next((package for package in PACKAGES if importlib.util.find_spec(package)), None)
     if package is None:
         raise MissingExtraError("the operator `tflite`", "tflite")
     if params.rows_per_step is not None and len(shapes) != 1:
         raise KernelError(f"{params.model}: a streaming run (`rows_per_step`) reads one input, the stage {len(shapes)}")
-    model = Model(
+    return Model(
         name=str(params.model),
-        content=_content(params),
+        content=content,
         package=package,
         input_shapes=tuple(tuple(shape) for shape in shapes),
         output_shape=tuple(params.output_shape),
@@ -50,12 +86,26 @@ def model_program(params: TfliteParameters, shapes: Sequence[Shape]) -> Callable
         average_steps=params.average_steps,
         output=params.output,
     )
-    TRIALS.require_sound(model)
-    program = new_program(model)
-    # First runs are slow: that of the first interpreter is over when the stage is loaded. It survives it: it was tried.
-    with without_notes():
-        program(zeros(model))
-    return program
+
+
+class _Explicit(NamedTuple):
+    """A model whose resource variables are inputs and outputs behind its own."""
+
+    content: bytes
+    kept: tuple[Kept, ...]
+    variables: tuple[int, ...]
+    """Tensors that are variable, which an interpreter gives and takes by their numbers."""
+
+
+def _explicit(params: TfliteParameters) -> _Explicit:
+    try:
+        file = parse_tflite(_content(params), str(params.model))
+        content, states = with_explicit_state(file)
+    except InputError as error:
+        raise KernelError(str(error), hint=error.hint) from None
+    kept = tuple(Kept(state.first.shape, state.first.dtype.str, state.first.tobytes()) for state in states)
+    variables = tuple(number for number, tensor in enumerate(file.graphs[0].tensors) if tensor.is_variable)
+    return _Explicit(content, kept, variables)
 
 
 def _content(params: TfliteParameters) -> bytes:

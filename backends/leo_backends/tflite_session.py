@@ -1,7 +1,8 @@
 """Runs one TensorFlow Lite model, in this process or in that of a trial; nothing here is read from a file.
 
 A model starts every run in its first state: variable tensors are reset, and where a model may keep more than those
-(resource variables, random numbers, custom operators) a run has an interpreter of its own.
+(resource variables, random numbers, custom operators) a run has an interpreter of its own. A model whose state is
+explicit gets it with every run, and keeps nothing.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import importlib
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from leo_backends.streaming import Arrays
 from leo_runtime.errors import KernelError, LeoError
 
 Shape = tuple[int, ...]
@@ -26,6 +29,16 @@ _KEEPS_STATE = re.compile(
     r"(?!TfLite\w*Delegate$).*[^A-Z0-9_].*"  # custom operators, whose names are not in capitals
 )
 """Names of operators that may keep what resetting variable tensors does not reset."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An array that a model takes behind its own inputs, and gives behind its own outputs, for the next call."""
+
+    shape: Shape
+    dtype: str
+    first: bytes
+    """What the first call takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +59,54 @@ class Model:
     average_steps: int
     output: str | int | None
     """Which one is the stage's, by name or number; None: the only one."""
+    streaming: bool = False
+    """Whether its state goes on from run to run, and is given with every call: all that it has is in the two below."""
+    kept: tuple[Kept, ...] = ()
+    variables: tuple[int, ...] = ()
+    """The numbers of its variable tensors."""
+
+
+class Calls:
+    """Calls of a streaming model from the state that they are given, for any thread."""
+
+    def __init__(self, model: Model) -> None:
+        """Load it, and run it once. Raises `KernelError`."""
+        self._model = model
+        self._idle: list[_Session] = []
+        self._step_shape = (model.rows_per_step or 0, *model.input_shapes[0][1:])
+        with _failing_in_words(model):
+            session = self._session()
+            self.first = session.first_state()
+            """The state that the first call takes."""
+            self._idle.append(session)
+        self.advance(np.zeros((1, *self._step_shape), np.float32), self.first)
+
+    def advance(self, inputs: np.ndarray, state: Arrays) -> tuple[np.ndarray, Arrays]:
+        """From (calls, rows, ...) and the state before them to (calls, outputs) and that behind them.
+
+        Raises `KernelError`.
+        """
+        outputs = np.empty((len(inputs), *self._model.output_shape), np.float32)
+        with _failing_in_words(self._model):
+            session = self._session()
+            for number, step in enumerate(inputs):
+                outputs[number], state = session.call_from([step], state)
+            self._idle.append(session)
+        return outputs, state
+
+    def _session(self) -> _Session:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return _Session(self._model, (self._step_shape,))
+
+
+def run_once(model: Model) -> None:
+    """A run on zeros. Raises `KernelError`, where it does not end the process."""
+    if model.streaming:
+        Calls(model)
+    else:
+        new_program(model)(zeros(model))
 
 
 def new_program(model: Model) -> Run:
@@ -80,19 +141,25 @@ def new_program(model: Model) -> Run:
         session = session_for((step_shape,))
         outputs = [session.call([step]) for step in inputs[0][: model.steps * rows].reshape(model.steps, *step_shape)]
         done_with(session)
-        return _greatest_average(np.stack(outputs), model.average_steps)
+        return greatest_average(np.stack(outputs), model.average_steps)
 
     program = whole if model.rows_per_step is None else step_by_step
 
     def run(inputs: Sequence[np.ndarray]) -> np.ndarray:
-        try:
+        with _failing_in_words(model):
             return program(inputs)
-        except LeoError:
-            raise
-        except Exception as error:  # Interpreters raise many kinds, also for a model that is damaged.
-            raise KernelError(f"{model.name}: cannot be run ({type(error).__name__}: {error})") from None
 
     return run
+
+
+@contextmanager
+def _failing_in_words(model: Model) -> Iterator[None]:
+    try:
+        yield
+    except LeoError:
+        raise
+    except Exception as error:  # Interpreters raise many kinds, also for a model that is damaged.
+        raise KernelError(f"{model.name}: cannot be run ({type(error).__name__}: {error})") from None
 
 
 def zeros(model: Model) -> list[np.ndarray]:
@@ -107,7 +174,7 @@ class _Session:
         """`shapes` of the inputs of one call."""
         self._model = model
         self._interpreter = interpreter = _interpreter(model)
-        inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+        inputs, outputs = self._own(interpreter.get_input_details()), self._own(interpreter.get_output_details())
         if not inputs:
             raise KernelError(f"{model.name}: has no input, so no stage can run it")
         if len(inputs) != len(shapes):
@@ -119,11 +186,36 @@ class _Session:
             if fitted != _shape(detail):
                 interpreter.resize_tensor_input(detail["index"], fitted)
         interpreter.allocate_tensors()
-        self._inputs, self._output = interpreter.get_input_details(), interpreter.get_output_details()[which]
+        inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+        self._inputs, self._output = self._own(inputs), outputs[which]
+        own, given = len(self._inputs), len(outputs) - len(model.kept)
+        self._takes = (*(detail["index"] for detail in inputs[own:]), *model.variables)
+        self._gives = (*(detail["index"] for detail in outputs[given:]), *model.variables)
         self.keeps_state = _keeps_state(interpreter)
+        if model.streaming and self.keeps_state:
+            raise KernelError(
+                f"{model.name}: may keep what cannot be given from call to call, beside its resource variables",
+                hint="run the whole window each time: streaming = false",
+            )
+
+    def _own(self, details: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Of inputs or outputs: those that are no state."""
+        return details[: len(details) - len(self._model.kept)]
 
     def restart(self) -> None:
         self._interpreter.reset_all_variables()
+
+    def call_from(self, arrays: Sequence[np.ndarray], state: Arrays) -> tuple[np.ndarray, Arrays]:
+        """The output, and the state behind the call."""
+        for index, array in zip(self._takes, state, strict=True):
+            self._interpreter.set_tensor(index, array)
+        return self.call(arrays), tuple(map(self._interpreter.get_tensor, self._gives))
+
+    def first_state(self) -> Arrays:
+        """What the first call takes."""
+        self.restart()
+        kept = (np.frombuffer(kept.first, kept.dtype).reshape(kept.shape) for kept in self._model.kept)
+        return (*kept, *map(self._interpreter.get_tensor, self._model.variables))
 
     def call(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
         for detail, array in zip(self._inputs, arrays, strict=True):
@@ -199,7 +291,8 @@ def _listed(details: Sequence[dict[str, Any]]) -> str:
     return ", ".join(f"`{detail['name']}` {_shape(detail)}" for detail in details)
 
 
-def _greatest_average(outputs: np.ndarray, steps: int) -> np.ndarray:
+def greatest_average(outputs: np.ndarray, steps: int) -> np.ndarray:
+    """The greatest mean of so many consecutive calls' outputs, value by value."""
     steps = min(steps, len(outputs))
     runs = np.lib.stride_tricks.sliding_window_view(outputs, steps, axis=0)
     greatest: np.ndarray = runs.mean(axis=-1).max(axis=0)

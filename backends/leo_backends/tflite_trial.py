@@ -14,7 +14,7 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 
 from leo_backends.process import Failed, Worker, WorkerEndedError
-from leo_backends.tflite_session import Model, new_program, zeros
+from leo_backends.tflite_session import Model, run_once
 from leo_runtime.errors import BackendError, KernelError
 
 TIMEOUT_S = 60.0
@@ -74,7 +74,7 @@ def main(descriptor: int) -> None:
         except (EOFError, ConnectionResetError):
             return
         try:
-            new_program(model)(zeros(model))
+            run_once(model)
         except BackendError as error:
             connection.send(Failed(type(error), str(error), error.hint))
         else:

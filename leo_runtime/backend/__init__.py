@@ -12,8 +12,9 @@ when there is nothing to serve it with. `leo_runtime.testing.BackendContract` te
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from leo_runtime.frozen import dataclass
 
 if TYPE_CHECKING:
     import numpy as np

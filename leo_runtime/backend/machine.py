@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -12,6 +11,7 @@ from leo_runtime.backend.guard import guarded
 from leo_runtime.documents.hardware import Hardware, Processor
 from leo_runtime.documents.problem import Mode
 from leo_runtime.errors import BackendError, DeviceUnavailableError, KernelError, LeoError, MissingExtraError, in_words
+from leo_runtime.frozen import dataclass
 
 if TYPE_CHECKING:
     from leo_runtime.backend import Backend

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from leo_runtime.backend import ENTRY_POINTS, Backend, Holding
 from leo_runtime.backend.guard import GuardedBackend, guarded
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.errors import BackendError, DeviceUnavailableError, LeoError, in_words
+from leo_runtime.frozen import dataclass
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint, EntryPoints

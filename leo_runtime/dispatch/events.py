@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeVar, dataclass_transform
 
 from leo_runtime.dispatch.plan import Plan
 from leo_runtime.documents.problem import Mode
 from leo_runtime.frame.records import Outcome
+from leo_runtime.frozen import dataclass
 
 Kind = TypeVar("Kind")
 

@@ -180,8 +180,6 @@ class Executor:
                 self._fail_all(failure)
                 if is_users_interrupt(failure):
                     raise
-            finally:
-                self._idle.notify_all()
 
     def _fail_all(self, failure: BaseException) -> None:
         """What goes wrong here, and in no kernel, in whichever thread: it is told where somebody waits."""
@@ -297,6 +295,7 @@ class Executor:
                         self._set_alarm(order)
                 case FrameDone():
                     self._finished.append(order)
+                    self._idle.notify_all()  # Nothing less wakes who waits in `drain`.
                     self.on_ended()
         return events
 

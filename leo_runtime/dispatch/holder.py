@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from queue import SimpleQueue
 
 from leo_runtime.backend import Holding
 from leo_runtime.errors import failure_text
+from leo_runtime.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from leo_runtime.dispatch.inflight import Frame, Stage, expected_end_us
 from leo_runtime.frame.window import There
+from leo_runtime.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

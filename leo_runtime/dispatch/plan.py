@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from leo_runtime.documents.problem import AccuracyBudget, Link, Mode, Placement, Problem, Question, StageModes, StageRun
 from leo_runtime.frame.batch import Job
+from leo_runtime.frozen import dataclass
 
 Use = tuple[str, str | None]
 """What occupies a resource: a stage's run, or the sending of its output to a target."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import pairwise
 
 from leo_runtime.dispatch.plan import (
@@ -29,6 +29,7 @@ from leo_runtime.documents.window import (
     WindowTransfer,
 )
 from leo_runtime.frame.batch import Job
+from leo_runtime.frozen import dataclass
 from leo_runtime.solver.gates import Gates
 
 RESERVE_PERCENT = 25

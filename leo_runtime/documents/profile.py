@@ -7,13 +7,13 @@ A cost is a line: `fixed_us` plus so much for every multiply-accumulate and ever
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from leo_runtime.documents.workload import DEFAULT_VARIANT, BoundStage
 from leo_runtime.errors import ProfileError
+from leo_runtime.frozen import dataclass
 from leo_runtime.operators import Work
 from leo_runtime.schema import Document, Name, Positive, Quantity, Value, reject, unique
 

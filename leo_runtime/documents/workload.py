@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import count, takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -17,6 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from leo_runtime.documents.problem import Criterion
 from leo_runtime.errors import GraphError, did_you_mean
+from leo_runtime.frozen import dataclass
 from leo_runtime.operators import DataType, Operator, Shape, Work, beside, find_operator
 from leo_runtime.operators.definition import item_bytes, values
 from leo_runtime.operators.own import failure

@@ -8,7 +8,6 @@ the answer is as well proved as its parts.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 
 from leo_runtime.documents.hardware import Hardware
@@ -24,6 +23,7 @@ from leo_runtime.frame.lower import (
     usual_links,
     usual_resources,
 )
+from leo_runtime.frozen import dataclass
 from leo_runtime.values import several_names
 
 MAX_CANDIDATES = 6

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from leo_runtime.documents.window import CERTAIN
 from leo_runtime.frame.lower import MergedWorkload
+from leo_runtime.frozen import dataclass
 from leo_runtime.schema import Document, Name, Quantity, Value, reject, unique
 
 PRIOR_PPM = 500_000
@@ -105,6 +105,15 @@ class GateChances:
     def gates(self) -> Collection[str]:
         """The gates that are learned of; the others' chances are stated."""
         return self._histories.keys()
+
+    def take_over(self, before: GateChances, gates: Collection[str]) -> None:
+        """Go on with what another has learned of these gates, as far as they are learned of here."""
+        for name in gates:
+            if name in self._histories and name in before._histories:
+                self._histories[name] = before._histories[name]
+                if name in before._last:
+                    self._last[name] = before._last[name]
+        self._chances = None
 
     def observe(self, opened: Mapping[str, bool]) -> None:
         """Take note of what the gates that ran in a release did; others in it are not learned of."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from operator import itemgetter
 
 from leo_runtime.documents.problem import Link, Problem, Resource
 from leo_runtime.errors import InputError
+from leo_runtime.frozen import dataclass
 
 LinkNow = tuple[int, int | None] | None
 """A link as it is now: (latency_us, bytes_per_s); None: it is down. `bytes_per_s` None: the size does not matter."""

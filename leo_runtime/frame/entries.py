@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
+
+from leo_runtime.frozen import dataclass
 
 Cause = Literal["run", "failed run", "transfer", "wake-up", "awake", "idle tail", "radio tail", "asleep", "solver"]
 """Why energy was used."""

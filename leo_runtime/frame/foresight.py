@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from math import gcd, lcm
 
 from leo_runtime.documents.workload import TaskGraph
 from leo_runtime.frame.conditions import Conditions
 from leo_runtime.frame.lower import MergedWorkload, active_stages
+from leo_runtime.frozen import dataclass
 
 KEPT = 512
 """How many windows are kept, to be found again a hyperperiod later."""
@@ -71,11 +71,19 @@ class Foresight:
             self._latest_offset_us = max(graph.offset_us for graph in self._graphs.values())
             self._outlooks.clear()
 
+    def take_over(self, before: Foresight) -> None:
+        """Go on with what another knows of graphs that run at the same times: whether they keep to their periods."""
+        theirs = {graph.name: graph for graph in before._merged.workload.graphs}
+        same = [g.name for g in self._merged.workload.graphs if g.name in theirs and g.timing == theirs[g.name].timing]
+        self.shift({name: us for name, us in before._shifts_us.items() if name in same})
+        self._foreseen_until_us = {name: us for name, us in before._foreseen_until_us.items() if name in same}
+
     def note(self, release_us: int, graphs: Collection[str], *, frames: int = 1) -> None:
         """Take note of a release. Batches, of more than one of the frames, say nothing of when the next one comes."""
-        if not self._foreseen_until_us:
+        if len(self._foreseen_until_us) < len(self._graphs):
             # What has not come yet is foreseen as long as it did not have to.
-            self._foreseen_until_us = {name: graph.next_release_us(release_us) for name, graph in self._graphs.items()}
+            first = {name: graph.next_release_us(release_us) for name, graph in self._graphs.items()}
+            self._foreseen_until_us = first | self._foreseen_until_us
         for name in graphs:
             due_us = next_due_us(self._graphs[name], release_us) if frames == 1 else None
             self._foreseen_until_us[name] = NOT_FORESEEN_US if due_us is None else due_us

@@ -7,7 +7,6 @@ merged stage its modes. `frame_problem` is done for every frame.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 from leo_runtime.documents.hardware import Hardware, Processor, Radio
 from leo_runtime.documents.problem import (
@@ -24,6 +23,7 @@ from leo_runtime.documents.workload import BoundStage, Stage, TaskGraph, Workloa
 from leo_runtime.errors import GraphError, ProfileError, did_you_mean
 from leo_runtime.frame.conditions import Conditions
 from leo_runtime.frame.cut import cut
+from leo_runtime.frozen import dataclass
 from leo_runtime.schema import find_cycle
 
 Supports = Callable[[str, BoundStage, str], bool]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Literal
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.documents.window import WindowPlacement, WindowProblem
 from leo_runtime.frame.batch import Job
+from leo_runtime.frozen import dataclass
 
 Outcome = Literal["done", "cancelled", "failed"]
 """`cancelled`: a gate closed, so there was nothing to do."""

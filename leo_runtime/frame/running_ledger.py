@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 from leo_runtime.documents.hardware import Hardware
@@ -12,6 +11,7 @@ from leo_runtime.frame.batch import Job
 from leo_runtime.frame.entries import Cause, Entry, all_graphs
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.frame.standby import FOREVER_US, Kept, Standby, StandbyMeter
+from leo_runtime.frozen import dataclass
 
 Graphs = Mapping[str, tuple[str, ...]]
 """Of each stage of a frame, the graphs that asked for it."""

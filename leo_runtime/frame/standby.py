@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from leo_runtime.frame.entries import Cause, Entry
 from leo_runtime.frame.records import WakeObservation
+from leo_runtime.frozen import dataclass
 
 FOREVER_US = 1 << 62
 """After any time of a run."""

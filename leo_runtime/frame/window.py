@@ -9,7 +9,7 @@ little.
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from leo_runtime.documents.hardware import Hardware, Processor, Radio
 from leo_runtime.documents.problem import AccuracyBudget, Deadline, Link, Mode, Problem, Resource
@@ -19,7 +19,7 @@ from leo_runtime.frame.chances import Chance, Chances
 from leo_runtime.frame.conditions import Conditions
 from leo_runtime.frame.foresight import NOTHING_KNOWN, Outlook
 from leo_runtime.frame.lower import MergedStage, MergedWorkload, active_stages, share_weights
-from leo_runtime.frozen import maker
+from leo_runtime.frozen import dataclass, maker
 
 GRID = 100
 """Times that are found are rounded to so small a part of the shortest period or deadline."""

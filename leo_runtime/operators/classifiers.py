@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from leo_runtime.errors import GraphError
-from leo_runtime.operators.definition import Operator, Part, Shape, Work, shown, values
+from leo_runtime.operators.definition import Keeping, Operator, Part, Shape, Work, shown, values
 from leo_runtime.schema import Name, Positive, Quantity, Value
 
 
@@ -171,6 +171,18 @@ class TfliteParameters(Value):
     greatest such average, value by value (all calls' average where there are fewer)."""
     output: Name | Quantity | None = None
     """Which output tensor is the result, by its name or its number from 0 on; None: the only one."""
+    streaming: bool = False
+    """With `rows_per_step`: whether the model's state is kept from run to run in the place of being reset, so that it
+    is called on rows that are new alone. Rows left over wait for the next run, and the result is that of the last
+    calls, as many as a whole window has."""
+    state_bytes: Quantity = 0
+    """What such a model keeps from call to call, for what it costs to move it; 0: not known."""
+
+    @model_serializer(mode="wrap")
+    def _where_set(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what was not always there, so that profiles go on to know stages by it."""
+        given: dict[str, Any] = dump(self)
+        return {name: value for name, value in given.items() if value or name not in ("streaming", "state_bytes")}
 
 
 def tflite_steps(params: TfliteParameters, shape: Shape) -> int:
@@ -184,6 +196,11 @@ def tflite_steps(params: TfliteParameters, shape: Shape) -> int:
 
 def _tflite_shape(params: TfliteParameters, shapes: Sequence[Shape]) -> Shape:
     tflite_steps(params, shapes[0])
+    if params.streaming and params.rows_per_step is None:
+        raise GraphError(
+            "`streaming` calls a model on rows that are new, and needs `rows_per_step`",
+            hint="say on how many rows the model is called at a time",
+        )
     return params.output_shape
 
 
@@ -196,17 +213,33 @@ def _tflite_work(params: TfliteParameters, shapes: Sequence[Shape]) -> Work:
     return Work(tflite_steps(params, shapes[0]) * params.macs, 4 * values(*shapes, params.output_shape))
 
 
+def _tflite_state_bytes(params: TfliteParameters, shapes: Sequence[Shape]) -> int:
+    """Of rows that wait, of the outputs of a window's calls, and of the model."""
+    waiting = ((params.rows_per_step or 1) - 1, *shapes[0][1:])
+    return 4 * values(waiting, (tflite_steps(params, shapes[0]), *params.output_shape)) + params.state_bytes
+
+
+def _tflite_new_work(params: TfliteParameters, shapes: Sequence[Shape], fresh: int) -> Work:
+    steps = min(tflite_steps(params, shapes[0]), -(-fresh // (params.rows_per_step or 1)))
+    return Work(steps * params.macs, 4 * values((fresh, *shapes[0][1:]), params.output_shape))
+
+
+def _tflite_keeps(params: TfliteParameters) -> Keeping | None:
+    return Keeping(_tflite_state_bytes, _tflite_new_work) if params.streaming else None
+
+
 TFLITE = Operator(
     name="tflite",
-    summary="A TensorFlow Lite model, in its first state at every run. Each input is reshaped to the model's input "
-    "tensor of the same number, whose open dimensions take the stage's sizes; where that is of 8 or 16 "
-    "bits, it is quantised with the tensor's scale and zero point, round(x / scale) + zero_point within "
+    summary="A TensorFlow Lite model, in its first state at every run unless `streaming`. Each input is reshaped to "
+    "the model's input tensor of the same number, whose open dimensions take the stage's sizes; where that is of 8 or "
+    "16 bits, it is quantised with the tensor's scale and zero point, round(x / scale) + zero_point within "
     "the type's range, and the output is brought back. Output: `output_shape`.",
     parameters=TfliteParameters,
     output_shape=_tflite_shape,
     work=_tflite_work,
     inputs=(1, None),
     weight_bytes=_tflite_weight_bytes,
+    keeps=_tflite_keeps,
 )
 
 

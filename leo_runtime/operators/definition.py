@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
+from leo_runtime.frozen import dataclass
 from leo_runtime.schema import Value
 
 Shape = tuple[int, ...]

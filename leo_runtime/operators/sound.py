@@ -6,15 +6,16 @@ An array of `n` samples cut into frames of `frame_samples`, one every `hop_sampl
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from leo_runtime.errors import GraphError
 from leo_runtime.operators import presets
-from leo_runtime.operators.definition import AboveZero, NoParameters, NotNegative, Operator, Shape, Work, shown, values
+from leo_runtime.operators.definition import AboveZero, Keeping, NotNegative, Operator, Shape, Work, shown, values
 from leo_runtime.operators.presets import expanded
 from leo_runtime.schema import Positive, Quantity, Value
 
@@ -195,6 +196,10 @@ class LogMelParameters(SpectrumParameters):
     """At last, values are multiplied by this,"""
     log_offset: float = 0.0
     """and this is added to them."""
+    streaming: bool = False
+    """Whether rows are kept from run to run, so that only those of samples that are new are computed. Rows then lie
+    every hop from where the stage started, wherever the window lies. It takes `edges = "whole"`, and nothing that reads
+    other rows: no `drop_last_frame`, `log_range`, `normalise_mean` or `deltas`."""
 
     @model_validator(mode="before")
     @classmethod
@@ -242,6 +247,7 @@ _LATER = (
     "energy_at",
     "energy_floor",
     "dct",
+    "streaming",
 )
 """Parameters that stages of before do not have."""
 
@@ -298,13 +304,55 @@ def _check_band(params: VoiceGateParameters | LogMelParameters) -> None:
         )
 
 
+_ALONE = {"edges": "whole", "drop_last_frame": False, "log_range": 0.0, "normalise_mean": False, "deltas": False}
+"""What parameters are where a row depends on its own frame alone."""
+
+
+def _check_streaming(params: LogMelParameters) -> None:
+    if not params.streaming:
+        return
+    for name, alone in _ALONE.items():
+        value = getattr(params, name, alone)
+        if value != alone:
+            raise GraphError(
+                f"`streaming` keeps rows, and `{name}` = {_written(value)} makes a row depend on more than its frame",
+                hint=f"set {name} = {_written(alone)}, or compute the whole window each time: streaming = false",
+            )
+
+
+def _written(value: object) -> str:
+    """As a workload has it."""
+    return str(value).lower() if isinstance(value, bool) else json.dumps(value)
+
+
+def kept_values(rows: Shape, frame_samples: int) -> int:
+    """At most so many values are kept of rows that are computed once: the rows, and the samples of those to come."""
+    return values(rows) + frame_samples + 1
+
+
+def new_frames(fresh: int, frames: int, hop_samples: int) -> int:
+    """How many frames so many new samples complete at most, of those in a window."""
+    return min(frames, -(-fresh // hop_samples))
+
+
+def _frames_so_far(frame_samples: int, hop_samples: int, samples: int) -> int:
+    return 0 if samples < frame_samples else frame_count(samples, frame_samples, hop_samples)
+
+
 def _log_mel_shape(params: LogMelParameters, shapes: Sequence[Shape]) -> Shape:
     _check_features(params)
+    _check_streaming(params)
     return (feature_frames(params, _signal(shapes, "log_mel")), params.bands)
 
 
 def _log_mel_work(params: LogMelParameters, shapes: Sequence[Shape]) -> Work:
     frames = feature_frames(params, shapes[0][0])
+    return Work(
+        _log_mel_macs(params, frames), 4 * values(shapes[0], (frames, params.bands), (_log_mel_tables(params),))
+    )
+
+
+def _log_mel_macs(params: LogMelParameters, frames: int) -> int:
     # Neighbouring triangles overlap by half: each point of the transform counts in two bands.
     macs = _spectrum_macs(params, frames) + frames * (params.fft_samples + params.bands)
     if params.remove_mean:
@@ -313,7 +361,35 @@ def _log_mel_work(params: LogMelParameters, shapes: Sequence[Shape]) -> Work:
         macs += frames * params.frame_samples
     if params.log_range:
         macs += 2 * frames * params.bands
-    return Work(macs, 4 * values(shapes[0], (frames, params.bands), (params.fft_samples,)))
+    return macs
+
+
+def _log_mel_tables(params: LogMelParameters) -> int:
+    return params.fft_samples
+
+
+def _log_mel_keeps(params: LogMelParameters) -> Keeping | None:
+    return _feature_keeping(_log_mel_shape, _log_mel_macs, _log_mel_tables) if params.streaming else None
+
+
+def _feature_keeping(
+    shape: Callable[[Any, Sequence[Shape]], Shape], macs: Callable[[Any, int], int], tables: Callable[[Any], int]
+) -> Keeping:
+    """Of features whose rows stand alone: rows of what is new are computed, and the others copied."""
+
+    def state_bytes(params: LogMelParameters, shapes: Sequence[Shape]) -> int:
+        return 4 * kept_values(shape(params, shapes), params.frame_samples)
+
+    def work(params: LogMelParameters, shapes: Sequence[Shape], fresh: int) -> Work:
+        rows = shape(params, shapes)
+        return Work(
+            macs(params, new_frames(fresh, rows[0], params.hop_samples)), 4 * (fresh + values(rows) + tables(params))
+        )
+
+    def entries(params: LogMelParameters, samples: int) -> int:
+        return _frames_so_far(params.frame_samples, params.hop_samples, samples)
+
+    return Keeping(state_bytes, work, entries)
 
 
 LOG_MEL = Operator(
@@ -326,6 +402,7 @@ LOG_MEL = Operator(
     parameters=LogMelParameters,
     output_shape=_log_mel_shape,
     work=_log_mel_work,
+    keeps=_log_mel_keeps,
 )
 
 
@@ -375,6 +452,7 @@ class MfccParameters(LogMelParameters):
 
 def _mfcc_shape(params: MfccParameters, shapes: Sequence[Shape]) -> Shape:
     _check_features(params)
+    _check_streaming(params)
     if params.first_cepstrum + params.cepstra > params.bands:
         first = f" from {params.first_cepstrum} on" if params.first_cepstrum else ""
         raise GraphError(f"{params.cepstra} cepstra{first} cannot come from {params.bands} bands")
@@ -383,15 +461,26 @@ def _mfcc_shape(params: MfccParameters, shapes: Sequence[Shape]) -> Shape:
 
 
 def _mfcc_work(params: MfccParameters, shapes: Sequence[Shape]) -> Work:
-    frames, width = _mfcc_shape(params, shapes)
-    mel = _log_mel_work(params, shapes)
-    macs = mel.macs + frames * (params.bands * params.cepstra + 3 * width)
+    rows = _mfcc_shape(params, shapes)
+    return Work(_mfcc_macs(params, rows[0]), 4 * values(shapes[0], rows, (_mfcc_tables(params),)))
+
+
+def _mfcc_macs(params: MfccParameters, frames: int) -> int:
+    width = params.columns * (3 if params.deltas else 1)
+    macs = _log_mel_macs(params, frames) + frames * (params.bands * params.cepstra + 3 * width)
     if params.energy != "none":
         macs += frames * params.frame_samples
     if params.deltas:
         macs += 2 * params.delta_window * frames * 2 * params.columns
-    tables = (params.fft_samples + params.bands * params.cepstra,)
-    return Work(macs, 4 * values(shapes[0], (frames, width), tables))
+    return macs
+
+
+def _mfcc_tables(params: MfccParameters) -> int:
+    return params.fft_samples + params.bands * params.cepstra
+
+
+def _mfcc_keeps(params: MfccParameters) -> Keeping | None:
+    return _feature_keeping(_mfcc_shape, _mfcc_macs, _mfcc_tables) if params.streaming else None
 
 
 MFCC = Operator(
@@ -405,32 +494,73 @@ MFCC = Operator(
     parameters=MfccParameters,
     output_shape=_mfcc_shape,
     work=_mfcc_work,
+    keeps=_mfcc_keeps,
 )
 
 
 MICRO_FRAME_SAMPLES, MICRO_HOP_SAMPLES, MICRO_BANDS = 480, 160, 40
 
 
-def _micro_features_shape(_params: NoParameters, shapes: Sequence[Shape]) -> Shape:
+class MicroFeaturesParameters(Value):
+    """How often the front end of TensorFlow Lite Micro starts afresh."""
+
+    streaming: bool = False
+    """False: for every window. True: its noise reduction and gain go on from run to run, as they do where one is built
+    in, and only rows of samples that are new are computed; rows lie every 10 ms from where the stage started."""
+
+    @model_serializer(mode="wrap")
+    def _where_set(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what was not always there, so that profiles go on to know stages by it."""
+        given: dict[str, Any] = dump(self)
+        return given if self.streaming else {}
+
+
+def _micro_features_shape(_params: MicroFeaturesParameters, shapes: Sequence[Shape]) -> Shape:
     return (
         frame_count(_signal(shapes, "micro_features"), MICRO_FRAME_SAMPLES, MICRO_HOP_SAMPLES),
         MICRO_BANDS,
     )
 
 
-def _micro_features_work(params: NoParameters, shapes: Sequence[Shape]) -> Work:
-    frames, bands = _micro_features_shape(params, shapes)
-    return Work(frames * (MICRO_FRAME_SAMPLES + 512 * 9 + 512 + 512), 4 * values(shapes[0], (frames, bands)))
+def _micro_features_macs(frames: int) -> int:
+    return frames * (MICRO_FRAME_SAMPLES + 512 * 9 + 512 + 512)
+
+
+def _micro_features_work(params: MicroFeaturesParameters, shapes: Sequence[Shape]) -> Work:
+    rows = _micro_features_shape(params, shapes)
+    return Work(_micro_features_macs(rows[0]), 4 * values(shapes[0], rows))
+
+
+def _micro_features_state(params: MicroFeaturesParameters, shapes: Sequence[Shape]) -> int:
+    rows = _micro_features_shape(params, shapes)
+    return 4 * (kept_values(rows, MICRO_FRAME_SAMPLES) + MICRO_BANDS)
+
+
+def _micro_features_new_work(params: MicroFeaturesParameters, shapes: Sequence[Shape], fresh: int) -> Work:
+    rows = _micro_features_shape(params, shapes)
+    return Work(_micro_features_macs(new_frames(fresh, rows[0], MICRO_HOP_SAMPLES)), 4 * (fresh + values(rows)))
+
+
+def _micro_features_so_far(_params: MicroFeaturesParameters, samples: int) -> int:
+    return _frames_so_far(MICRO_FRAME_SAMPLES, MICRO_HOP_SAMPLES, samples)
+
+
+def _micro_features_keeps(params: MicroFeaturesParameters) -> Keeping | None:
+    if not params.streaming:
+        return None
+    return Keeping(_micro_features_state, _micro_features_new_work, _micro_features_so_far)
 
 
 MICRO_FEATURES = Operator(
     name="micro_features",
     summary="The features that TensorFlow Lite Micro's audio front end computes and microWakeWord's models read: "
     "40 bands every 10 ms from 30 ms of 16 kHz audio, with its noise reduction and automatic gain started "
-    "afresh for every window. They are what the package pymicro-features gives. Output: (frames, 40).",
-    parameters=NoParameters,
+    "afresh for every window, unless `streaming`. They are what the package pymicro-features gives. "
+    "Output: (frames, 40).",
+    parameters=MicroFeaturesParameters,
     output_shape=_micro_features_shape,
     work=_micro_features_work,
+    keeps=_micro_features_keeps,
     sample_rate_hz=16_000,
 )
 

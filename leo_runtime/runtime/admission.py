@@ -33,6 +33,10 @@ class Admission:
             {graph.name: {m.resource for stage in merged.stages_of(graph) for m in modes[stage]} for graph in graphs},
         )
 
+    def take_over(self, before: Admission) -> None:
+        """Go on with what another knows of graphs of the same names."""
+        self._overload.take_over(before._overload)
+
     def admit(
         self,
         driver: Driver,

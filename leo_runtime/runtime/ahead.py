@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from leo_runtime.clock import Clock
 from leo_runtime.errors import ClosedError, failure_text
+from leo_runtime.frozen import dataclass
 from leo_runtime.runtime.planner import LinksNow
 
 if TYPE_CHECKING:
@@ -114,6 +114,10 @@ class Ahead:
     def wait_until_idle(self, timeout_s: float | None = None) -> bool:
         """Wait until it is idle or closed; False where that takes longer. Behind the lock, as `wait_for_room`."""
         return self._changed.wait_for(lambda: self.idle or self._closed, timeout_s)
+
+    def wait_until_none_starts(self) -> None:
+        """Wait until the thread places nothing, or it is closed. Behind the lock, as `wait_for_room`."""
+        self._changed.wait_for(lambda: not self._starting or self._closed)
 
     def put(self, frame: int, submission: Submission, clock: Clock) -> None:
         """Have it started at its release by that clock. Behind the lock, after `wait_for_room`."""

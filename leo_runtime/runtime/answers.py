@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from leo_runtime.dispatch.events import StageRecord
@@ -12,8 +11,7 @@ from leo_runtime.errors import GraphError
 from leo_runtime.frame.batch import collected_deadline_us
 from leo_runtime.frame.lower import MergedWorkload
 from leo_runtime.frame.records import GraphResult, Outcome
-from leo_runtime.frozen import maker
-from leo_runtime.operators import find_operator
+from leo_runtime.frozen import dataclass, maker
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,6 +41,8 @@ class Asked:
     """What is due."""
     wanted: tuple[str, ...]
     """Whose outputs a result has: those, and what decides."""
+    takes_absent: frozenset[str]
+    """The stages that run where some of their inputs are absent."""
 
     @staticmethod
     def of(graph: TaskGraph, merged: MergedWorkload) -> Asked:
@@ -50,7 +50,8 @@ class Asked:
         names = {stage.name: merged.names[graph.name, stage.name] for stage in graph.stages}
         outputs = graph.outputs()
         wanted = dict.fromkeys((*outputs, *([graph.decision.stage] if graph.decision else [])))
-        return Asked(graph, tuple(in_order(graph)), names, outputs, tuple(wanted))
+        absent = [own for own, name in names.items() if merged.stage(name).bound.operator.takes_absent]
+        return Asked(graph, tuple(in_order(graph)), names, outputs, tuple(wanted), frozenset(absent))
 
 
 def graph_result(
@@ -71,7 +72,7 @@ def graph_result(
     if values is None and _all_ran(own.values()):
         end_us = max([own[stage].end_us for stage in asked.outputs])
         return _graph_result(graph.name, frame, releases_us[number], deadline_us, end_us, "done", None, {}, number)
-    removed = _removed(asked.in_order, own)
+    removed = _removed(asked, own)
 
     def outcome_of(stage: str) -> Outcome:
         if stage in removed:
@@ -126,20 +127,20 @@ def check_decision(graph: TaskGraph, merged: MergedWorkload) -> None:
         )
 
 
-def _removed(stages: Collection[Stage], records: Mapping[str, StageRecord]) -> dict[str, int]:
+def _removed(asked: Asked, records: Mapping[str, StageRecord]) -> dict[str, int]:
     """The stages of a graph that its own closed gates remove, and when that was known.
 
     Such a stage may have run all the same, for another graph that shares it.
     """
     removed: dict[str, int] = {}
-    for stage in stages:
+    for stage in asked.in_order:
         gate = None if stage.gate is None else records[stage.gate]
         absent = [removed[name] for name in stage.inputs if name in removed]
         if stage.gate in removed:
             removed[stage.name] = removed[stage.gate]
         elif gate is not None and gate.report is not None and not gate.report.opened:
             removed[stage.name] = gate.end_us
-        elif absent and (not find_operator(stage.operator).takes_absent or len(absent) == len(stage.inputs)):
+        elif absent and (stage.name not in asked.takes_absent or len(absent) == len(stage.inputs)):
             removed[stage.name] = max(absent)
     return removed
 

@@ -6,7 +6,6 @@ All raise `InputError`, and none keeps or changes anything.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from leo_runtime.documents.workload import TaskGraph, Workload
 from leo_runtime.errors import InputError, did_you_mean
 from leo_runtime.frame.conditions import LinkNow
 from leo_runtime.frame.lower import MergedStage
+from leo_runtime.frozen import dataclass
 from leo_runtime.schema import MAX_QUANTITY
 from leo_runtime.values import several_names, whole
 
@@ -36,6 +36,9 @@ MAX_AHEAD_US = 24 * 3600 * 1_000_000
 """How far ahead of now a frame may be released that is waited for in real time."""
 SAID = 3
 """How many graphs that are due next are named."""
+
+_TOO_GREAT = 2.0**128 - 2.0**103
+"""The least number that is infinity as float32, which is what stages read."""
 
 _LINKS = "links={(source, target): (latency_us, bytes_per_s)}, with None in place of both where a link is down"
 _MICROSECONDS = "releases are in microseconds: divide one in nanoseconds by 1000"
@@ -316,7 +319,7 @@ def require_samples(where: str, kind: str, samples: np.ndarray) -> None:
             f"{where} takes audio as int16, or as float32 or float64 from -1 to 1, got {samples.dtype}",
             hint=_CONVERSIONS.get(samples.dtype.name, "bring it to floats from -1 to 1"),
         )
-    if np.ma.is_masked(samples):
+    if isinstance(samples, np.ma.MaskedArray) and np.ma.is_masked(samples):
         raise InputError(
             f"{where} takes numbers, and {_sample(_first(np.ma.getmaskarray(samples)))} is masked",
             hint="put a number where nothing was recorded: samples.filled(0)",
@@ -326,8 +329,8 @@ def require_samples(where: str, kind: str, samples: np.ndarray) -> None:
     if samples.dtype.kind != "f" or samples.size == 0:
         return
     # NaN and infinity come through both, so that samples are looked at twice and not three times.
-    least, greatest = samples.min(), samples.max()
-    if not _finite(np.array([least, greatest])).all():
+    least, greatest = np.minimum.reduce(samples, axis=None), np.maximum.reduce(samples, axis=None)
+    if not -_TOO_GREAT < float(least) <= float(greatest) < _TOO_GREAT:
         place = _first(~_finite(samples))
         too_great = ", more than float32 has room for" if np.isfinite(samples[place]) else ""
         raise InputError(

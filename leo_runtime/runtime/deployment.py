@@ -7,7 +7,7 @@ it was submitted until it ends.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 
 from leo_runtime.backend import is_simulated
@@ -16,18 +16,21 @@ from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Mode
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import BoundStage, TaskGraph
-from leo_runtime.frame.batch import FramePrices
+from leo_runtime.frame.batch import FramePrices, Modes
+from leo_runtime.frame.changed import Keys, called_as_before, same_graphs, same_stages, stage_keys
 from leo_runtime.frame.lower import MergedWorkload, Supports, price
+from leo_runtime.frozen import dataclass
 from leo_runtime.runtime.admission import Admission
 from leo_runtime.runtime.answers import check_decision
 from leo_runtime.runtime.arguments import SourceWindow, named_graphs, source_window
+from leo_runtime.runtime.drift import ONE, Drift, Key
 from leo_runtime.runtime.horizon import Horizon
 from leo_runtime.runtime.kernels import Kernels, Told
 from leo_runtime.runtime.options import RuntimeOptions
 from leo_runtime.runtime.placing import Placer
 from leo_runtime.runtime.planner import FrameSolver
 from leo_runtime.runtime.planners import planners
-from leo_runtime.runtime.results import Results
+from leo_runtime.runtime.results import Results, energy_nj
 from leo_runtime.values import several_names
 
 
@@ -47,6 +50,7 @@ class Deployment:
     placer: Placer
     admission: Admission
     graphs: Mapping[str, TaskGraph]
+    keys: Keys
     _sources: dict[tuple[str, ...], tuple[SourceWindow, ...]] = field(default_factory=dict)
 
     @property
@@ -70,6 +74,49 @@ class Deployment:
                 if (lasted_us := times.get((stage, mode.resource, mode.variant))) is not None
             ]
         )
+
+    def has(self, stage: str, before: Deployment) -> bool:
+        """Whether a stage of another deployment computes here what it does there."""
+        return before is self or (stage in self.keys and self.keys[stage] == before.keys.get(stage))
+
+    def has_mode(self, key: Key, before: Deployment) -> bool:
+        """The same of a mode, which also costs what it does there."""
+        if before is self:
+            return True
+        stage, variant, resource = key
+        here, there = [
+            next((m for m in one.modes.get(stage, ()) if (m.variant, m.resource) == (variant, resource)), None)
+            for one in (self, before)
+        ]
+        return here == there and self.has(stage, before)
+
+    def stages_of(self, before: Deployment) -> Collection[str] | None:
+        """The stages of another deployment that are the same here; None: all."""
+        return None if before is self else [name for name in before.keys if self.has(name, before)]
+
+    def adapted(self, drift: Drift, frames: int = 1) -> Modes:
+        """Modes, for so many frames, as long as they have turned out to be, at the power the profile gives them."""
+
+        def adapted(stage: str, mode: Mode) -> Mode:
+            factor = drift.factor_ppm((stage, mode.variant, mode.resource))
+            if factor == ONE:
+                return mode
+            duration_us = max(1, mode.duration_us * factor // ONE)
+            return mode.model_copy(update={"duration_us": duration_us, "energy_nj": energy_nj(mode, duration_us)})
+
+        return {name: tuple([adapted(name, mode) for mode in found]) for name, found in self.prices.of(frames).items()}
+
+    def give_way(self, after: Deployment) -> None:
+        """Another has taken over: it is used for the frames that it has, and for no others."""
+        if self.horizon is not None and after.horizon is not None:
+            self.horizon.give_way(after.horizon)
+
+    def take_over(self, before: Deployment) -> None:
+        """Go on with what another has learned of what is the same here."""
+        same = same_stages(before.merged, before.keys, self.merged, self.keys)
+        stages = [name for name, there in same.items() if name == there]
+        self.placer.take_over(before.placer, same_graphs(before.merged, self.merged, same), stages)
+        self.admission.take_over(before.admission)
 
     def triggered(self, release_us: int) -> tuple[str, ...]:
         """The graphs whose period and offset make them run at that time. From any thread."""
@@ -113,26 +160,35 @@ class Site:
         backends = self.machine.backends
         return tuple([name for name, one in backends.items() if self.lanes is None or is_simulated(one)])
 
-    def deploy(self, merged: MergedWorkload, profile: Profile) -> Deployment:
+    def deploy(self, merged: MergedWorkload, profile: Profile, before: Deployment | None = None) -> Deployment:
         """Make a workload ready to run: slow where there are kernels to load.
 
-        Every kernel is loaded, and in real time run once for each lane; modes whose kernel fails then are left out.
-        Raises `GraphError`, `ProfileError`, `DocumentError` for the file of its gates, and `KernelError` where a stage
-        has no kernel that loads.
+        Every kernel is loaded, and in real time run once for each lane; modes whose kernel fails then are left out. Of
+        stages that are the same as `before`, which may run meanwhile, kernels and names are those of that. Raises
+        `GraphError`, `ProfileError`, `DocumentError` for the file of its gates, and `KernelError` where a stage has no
+        kernel that loads.
         """
         for graph in merged.workload.graphs:
             check_decision(graph, merged)
         options, hardware = self.options, self.hardware
+        keys = stage_keys(merged)
+        if before is not None:
+            named = called_as_before(before.merged, merged, same_stages(before.merged, before.keys, merged, keys))
+            keys = {new.name: keys[old.name] for old, new in zip(merged.stages, named.stages, strict=True)}
+            merged = named
         supports = _asked_once(self._can_run)
         unbatched = self.device_times if self.lanes is None else tuple(self.lanes)
         prices = FramePrices(partial(price, merged, hardware, profile, supports), unbatched=unbatched)
         kernels = self._kernels(merged, prices)
         loads = Usable({}, {})
+        if kernels is not None and before is not None and before.kernels is not None:
+            there = {key: name for name, key in before.keys.items()}
+            kernels.take_over(before.kernels, {name: there[key] for name, key in keys.items() if key in there})
         if kernels is not None and self.computes:
             loads = usable(prices.of(1), kernels.load if self.lanes is None else kernels.warm)
             prices.keep(loads.modes)
         modes, hurries = prices.of(1), self.lanes is not None
-        planner, horizon = planners(merged, hardware, modes, self.solver, options, hurries)
+        planner, horizon = planners(merged, hardware, modes, self.solver, options, hurries, reads_gates=before is None)
         placer = Placer(
             hardware,
             planner,
@@ -152,6 +208,7 @@ class Site:
             placer,
             Admission(merged, modes, placer),
             {graph.name: graph for graph in merged.workload.graphs},
+            keys,
         )
 
     def _can_run(self, processor: str, stage: BoundStage, variant: str) -> bool:

@@ -8,7 +8,9 @@ the usual duration is still felt fifty runs later, here never.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Callable
+
+from leo_runtime.frozen import dataclass
 
 WINDOW = 15
 """Enough that seven outliers in a row move nothing beyond the other values."""
@@ -51,6 +53,13 @@ class Drift:
             seen = self._seen[key] = _Seen()
         seen.runs += 1
         seen.ratios_ppm.append(real_us * ONE // planned_us)
+
+    def kept(self, known: Callable[[Key], bool]) -> Drift:
+        """What there is of modes that are `known`."""
+        other = Drift()
+        other._seen = {key: seen for key, seen in self._seen.items() if known(key)}
+        other._factors = {key: factor for key, factor in self._factors.items() if known(key)}
+        return other
 
     def estimates(self) -> tuple[Estimate, ...]:
         """Every mode that has run, by stage, variant and resource."""

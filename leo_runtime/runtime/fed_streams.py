@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
 from math import prod
 
 import numpy as np
 
 from leo_runtime.documents.workload import Stream
 from leo_runtime.errors import InputError
+from leo_runtime.frozen import dataclass
 from leo_runtime.runtime.arguments import MAX_RELEASE_US, require_samples
 from leo_runtime.runtime.rings import EventRing, SampleRing
 from leo_runtime.runtime.sample_clock import TOLD_LATE_US, SampleClock
@@ -98,6 +98,16 @@ class FedStream:
         self._fed = 0
         self._gaps = 0
         self._lost = 0
+
+    def changed(self, longest: int, step_us: int) -> Callable[[], None]:
+        """What makes it one whose longest window is another, and the grid of releases: it goes on with what it has."""
+        same = self.ring is None or longest == self._longest
+        ring = self.ring if self.ring is None or same else self.ring.resized(longest + self.slack)
+
+        def change() -> None:
+            self._longest, self._step_us, self.ring = longest, step_us, ring
+
+        return change
 
     @property
     def end(self) -> int:
@@ -219,6 +229,15 @@ class FedEvents:
         self.stream = stream
         self.ring = EventRing(longest + EVENTS_SLACK, stream.channels)
         self._fed = 0
+
+    def changed(self, longest: int, _step_us: int) -> Callable[[], None]:
+        """As of a stream at a rate."""
+        ring = self.ring.resized(longest + EVENTS_SLACK)
+
+        def change() -> None:
+            self.ring = ring
+
+        return change
 
     @property
     def newest_us(self) -> int | None:

@@ -7,20 +7,25 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from leo_runtime.clock import Clock
+from leo_runtime.documents.workload import Stream, Workload
 from leo_runtime.errors import InputError, LeoError, did_you_mean
 from leo_runtime.frame.lower import MergedWorkload
 from leo_runtime.frame.window import grid_us
+from leo_runtime.frozen import dataclass
 from leo_runtime.runtime.arguments import SourceWindow
 from leo_runtime.runtime.fed_streams import FedEvents, FedStream, StreamNow, require_at, require_chunk
 from leo_runtime.runtime.release_order import Due, FedGraph, Read, ReleaseOrder
-from leo_runtime.runtime.turns import Turns
+from leo_runtime.runtime.turns import Turn, Turns
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+Sources = Callable[[Collection[str]], tuple[SourceWindow, ...]]
+"""As `Runtime.sources`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,7 @@ class Feeder:
     def __init__(
         self,
         merged: MergedWorkload,
-        sources: Callable[[Collection[str]], tuple[SourceWindow, ...]],
+        sources: Sources,
         begin: Callable[[int], Clock | None],
         take: Callable[[FedFrame], int],
     ) -> None:
@@ -51,23 +56,9 @@ class Feeder:
         `begin` gives the run's clock, which shows that time where it is only begun; None: the run's time is virtual.
         """
         workload = merged.workload
-        longest = {stream.name: 1 for stream in workload.streams}
-        for source in sources([graph.name for graph in workload.graphs]):
-            longest[source.stream] = max(longest[source.stream], source.samples)
-        step_us = grid_us(workload)
-        self._streams: dict[str, FedStream | FedEvents] = {
-            stream.name: FedStream(stream, longest[stream.name], step_us)
-            if stream.rate_hz
-            else FedEvents(stream, longest[stream.name])
-            for stream in workload.streams
-        }
-        graphs = []
-        for graph in workload.graphs:
-            found = {source.stage: source for source in sources([graph.name])}
-            named = dict.fromkeys(merged.names[graph.name, stage.name] for stage in graph.stages)
-            read = [found[name] for name in named if name in found]
-            graphs.append(FedGraph(graph, [Read(one.stage, self._streams[one.stream], one.samples) for one in read]))
-        self._order = ReleaseOrder([graph for graph in graphs if graph.reads])
+        longest, step_us = _longest(workload, sources), grid_us(workload)
+        self._streams = {stream.name: _fed(stream, longest[stream.name], step_us) for stream in workload.streams}
+        self._order = ReleaseOrder(_graphs(merged, sources, self._streams))
         self._begin = begin
         self._take = take
         self._begun = False
@@ -76,6 +67,39 @@ class Feeder:
         # What is fed is changed and read behind this lock, and nobody waits or submits while holding it.
         self._lock = threading.Lock()
 
+    def change(self, merged: MergedWorkload, sources: Sources, now_us: int | None) -> None:
+        """Another workload is fed from now on. In the turn of who calls; nothing has changed where it raises.
+
+        Streams that are the same go on, with what they hold and their clocks, and graphs of the same names where they
+        are, but for what they now read. `now_us` is the run's time, None where that is virtual.
+        """
+        workload = merged.workload
+        longest, step_us = _longest(workload, sources), grid_us(workload)
+        with self._lock:
+            streams: dict[str, FedStream | FedEvents] = {}
+            changes = []
+            for stream in workload.streams:
+                known = self._streams.get(stream.name)
+                if known is not None and known.stream == stream:
+                    streams[stream.name] = known
+                    changes.append(known.changed(longest[stream.name], step_us))
+                else:
+                    streams[stream.name] = _fed(stream, longest[stream.name], step_us)
+            order = ReleaseOrder(_graphs(merged, sources, streams))
+            if self._begun:
+                order.take_over(self._order, self._newest_us() if now_us is None else now_us)
+            for change in changes:
+                change()
+            self._streams, self._order = streams, order
+
+    def turn(self) -> Turn:
+        """A turn of the calling thread, in which nobody feeds."""
+        return self._turns.turn()
+
+    def mine(self) -> bool:
+        """Whether the calling thread feeds."""
+        return self._turns.mine()
+
     def streams(self) -> tuple[StreamNow, ...]:
         """How each stream of the workload is doing, in its order."""
         with self._lock:
@@ -83,11 +107,7 @@ class Feeder:
 
     def feed(self, name: str, chunk: np.ndarray, at_us: int | None) -> tuple[int, ...]:
         """As `Runtime.feed`."""
-        stream = self._streams.get(name)
-        if stream is None:
-            raise InputError(
-                f"no stream is called `{name}`", hint=did_you_mean(name, tuple(self._streams), "the workload has")
-            )
+        stream = self._stream(name)
         samples, at_us = require_chunk(stream.stream, chunk), require_at(at_us)
         if self._turns.mine():
             raise InputError(
@@ -103,7 +123,18 @@ class Feeder:
         with self._turns.turn() as turn:
             turn.queue()
             turn.wait()
+            now = self._stream(name)
+            if now is not stream:  # The workload was changed meanwhile.
+                stream, samples = now, require_chunk(now.stream, chunk)
             return self._fed(clock, stream, samples, at_us, arrived_us)
+
+    def _stream(self, name: str) -> FedStream | FedEvents:
+        stream = self._streams.get(name)
+        if stream is None:
+            raise InputError(
+                f"no stream is called `{name}`", hint=did_you_mean(name, tuple(self._streams), "the workload has")
+            )
+        return stream
 
     def flush(self) -> None:
         """Release what waits for other streams. It does nothing within what feeding itself calls."""
@@ -200,3 +231,26 @@ class Feeder:
             gaps_us,
             {graph.graph.name: graph.shift_us for graph in self._order.graphs},
         )
+
+
+def _longest(workload: Workload, sources: Sources) -> dict[str, int]:
+    """How many samples, or events, the longest window of each stream is of."""
+    longest = {stream.name: 1 for stream in workload.streams}
+    for source in sources([graph.name for graph in workload.graphs]):
+        longest[source.stream] = max(longest[source.stream], source.samples)
+    return longest
+
+
+def _fed(stream: Stream, longest: int, step_us: int) -> FedStream | FedEvents:
+    return FedStream(stream, longest, step_us) if stream.rate_hz else FedEvents(stream, longest)
+
+
+def _graphs(merged: MergedWorkload, sources: Sources, streams: Mapping[str, FedStream | FedEvents]) -> list[FedGraph]:
+    """The graphs that read any stream, and what they read."""
+    graphs = []
+    for graph in merged.workload.graphs:
+        found = {source.stage: source for source in sources([graph.name])}
+        named = dict.fromkeys(merged.names[graph.name, stage.name] for stage in graph.stages)
+        read = [found[name] for name in named if name in found]
+        graphs.append(FedGraph(graph, [Read(one.stage, streams[one.stream], one.samples) for one in read]))
+    return [graph for graph in graphs if graph.reads]

@@ -20,10 +20,10 @@ _NOTHING = Computed()
 class Flights:
     """By number. What says so is called behind the runtime's lock; all else from any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, newest: Deployment) -> None:
         self._flights: dict[int, tuple[Submitted, Deployment]] = {}
-        self._newest: Deployment | None = None
-        """Of the last frame that was to fly."""
+        self.newest = newest
+        """Which frames are submitted to now."""
 
     def __len__(self) -> int:
         """How many there are."""
@@ -52,7 +52,6 @@ class Flights:
             names = tuple([graph.name for graph in submitted.graphs])
             deployment.kernels.begin(frame, windows, names, submitted.plan.jobs, submitted.releases_us)
         self._flights[frame] = submitted, deployment
-        self._newest = deployment
 
     def end(self, frame: int) -> None:
         """Forget a frame. Behind the lock."""
@@ -83,8 +82,12 @@ class Flights:
 
     def abandon(self, order: RenewLane) -> None:
         """As `Kernels.abandon`."""
-        for kernels in self._kernels():
-            kernels.abandon(order.stage, order.resource, order.variant, order.lane)
+        used = self._kernels()
+        hung = [one.abandon(order.stage, order.resource, order.variant, order.lane) for one in used]
+        for kernel in hung:
+            if kernel is not None:
+                for one in used:
+                    one.forget(kernel)
 
     def returned(self, order: RenewLane) -> None:
         """As `Kernels.returned`."""
@@ -93,14 +96,13 @@ class Flights:
 
     def probe(self, resource: str, stage: str, variant: str) -> None:
         """As `Kernels.probe`, with those of the newest deployment."""
-        newest = self._newest
-        if newest is not None and newest.computes and newest.kernels is not None:
+        newest = self.newest
+        if newest.computes and newest.kernels is not None:
             newest.kernels.probe(resource, stage, variant)
 
     def _kernels(self) -> list[Kernels]:
         """Those that may be called: a kernel that hangs may be of a frame that has ended."""
-        flights = [deployment for _, deployment in tuple(self._flights.values())]
-        used = flights if self._newest is None else [self._newest, *flights]
+        used = [self.newest, *(deployment for _, deployment in tuple(self._flights.values()))]
         return list({id(one.kernels): one.kernels for one in used if one.kernels is not None}.values())
 
     def profiled_us(self, order: RunStage) -> int:

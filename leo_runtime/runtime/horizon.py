@@ -50,6 +50,20 @@ class Horizon:
         """How releases came to their plans so far. From any thread."""
         return self._windows.planning
 
+    def take_over(self, before: Horizon, graphs: frozenset[str], stages: Collection[str]) -> None:
+        """Go on with what another knows: as `WindowPlanner.take_over`, and what gates among the `stages` did.
+
+        That may go on as well, until it gives way.
+        """
+        self._windows.take_over(before._windows, graphs, stages)
+        self._foresight.take_over(before._foresight)
+        self._chances.take_over(before._chances, stages)
+
+    def give_way(self, after: Horizon) -> None:
+        """Prove nothing more in the background, and let another have the file of gates."""
+        self._windows.close(0.0)
+        after._gates_file, self._gates_file = self._gates_file, None
+
     def shift(self, shifts_us: Mapping[str, int]) -> None:
         """From now on graphs are released so far from their periods' grids, by name."""
         self._foresight.shift(shifts_us)
@@ -58,9 +72,11 @@ class Horizon:
         """Take note of a release, or of a batch of so many frames that ends with it."""
         self._foresight.note(release_us, graphs, frames=frames)
 
-    def observe(self, done: FrameDone, jobs: Mapping[str, Job]) -> None:
-        """Take note of what gates did in a frame that ended."""
+    def observe(self, done: FrameDone, jobs: Mapping[str, Job], stages: Collection[str] | None = None) -> None:
+        """Take note of what gates did in a frame that ended; only of these stages, if they are given."""
         gates = self._chances.gates
+        if stages is not None:
+            gates = [name for name in gates if name in stages]
         if not gates:
             return
         opened = {}

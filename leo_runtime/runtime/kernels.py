@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from random import Random
 
 import numpy as np
@@ -24,7 +24,7 @@ from leo_runtime.dispatch.events import RunReport, RunStage
 from leo_runtime.errors import DeviceUnavailableError, InputError, KernelError, failure_text, is_users_interrupt
 from leo_runtime.frame.batch import FramePrices, Job
 from leo_runtime.frame.lower import MergedStage, MergedWorkload
-from leo_runtime.frozen import maker
+from leo_runtime.frozen import dataclass, maker
 from leo_runtime.schema import MAX_QUANTITY
 from leo_runtime.values import whole
 
@@ -55,7 +55,10 @@ class _Flight:
     """Outputs that were handed over, also by target; or why that failed."""
 
 
+_NONE: frozenset[str] = frozenset()
+
 _computed = maker(Computed)
+_report = maker(RunReport)
 _flight = maker(_Flight)
 
 
@@ -107,8 +110,27 @@ class Kernels:
         """Those that are not called again, unless they return."""
         self.warmed_us: dict[tuple[str, str, str], int] = {}
         """How long the first run of each mode took, by stage, processor and variant."""
+        self._taken_over: frozenset[_Key] = frozenset()
         self._loading = {name: threading.Lock() for name in backends}
         self._flights: dict[int, _Flight] = {}
+
+    def take_over(self, before: Kernels, same: Mapping[str, str]) -> None:
+        """Use what another has loaded for stages that are the same, by their names here and there.
+
+        Before anything is loaded here. The other may run on: what both use is called from the lane that it is for.
+        """
+        here: dict[str, list[str]] = {}
+        for own, there in same.items():
+            here.setdefault(there, []).append(own)
+        for (there, resource, variant, lane), call in tuple(before._kernels.items()):
+            kernel = before._loaded.get((there, resource, variant, lane))
+            if kernel is None:  # It has just been found to hang.
+                continue
+            for own in here.get(there, ()):
+                self._kernels[own, resource, variant, lane] = call
+                self._loaded[own, resource, variant, lane] = kernel
+        self._hung = before._hung
+        self._taken_over = frozenset(self._kernels)
 
     def begin(
         self,
@@ -165,16 +187,13 @@ class Kernels:
                 errors.append(failure_text(error))
                 if is_users_interrupt(error) or len(errors) == len(wanted):
                     raise
-        report = RunReport(
-            opened=stage.name not in self._gates or _is_positive(outputs.get(job.frames[0])),
-            started_us=started_us,
-            device_us=_sum([us for us, _ in devices]),
-            device_nj=_sum([nj for _, nj in devices]),
-            error=_each_once(errors) if errors else "",
-        )
+        device_us, device_nj = devices[0] if len(devices) == 1 else _sums(devices)
+        opened = stage.name not in self._gates or _is_positive(outputs.get(job.frames[0]))
+        said = _each_once(errors) if errors else ""
+        report = _report(opened, _NONE, started_us, device_us, device_nj, error=said)
+        if len(outputs) == len(job.frames):
+            return _computed(report, outputs)
         absent = {number for number in job.frames if number not in outputs}
-        if not absent:
-            return Computed(report, outputs)
         expected_us = 1
         if wanted:
             expected_us = self._prices.mode(stage.name, order.variant, order.resource, len(wanted)).duration_us
@@ -230,21 +249,31 @@ class Kernels:
         """
         for lane in self._lanes_of(resource):
             kernel, watch = self._load(stage, resource, variant, lane), WallClock()
+            if (stage, resource, variant, lane) in self._taken_over:  # It has run, and may be running now.
+                continue
             self._warm(stage, variant, kernel)
             self.warmed_us[stage, resource, variant] = watch.now_us()
 
-    def abandon(self, stage: str, resource: str, variant: str, lane: int) -> None:
-        """A kernel hangs: another is loaded in its place when one is needed. From any thread; it waits for nothing."""
+    def abandon(self, stage: str, resource: str, variant: str, lane: int) -> Kernel | None:
+        """A kernel hangs: end its run, where that can be; None: it is not known. From any thread; waits for nothing."""
         key = (stage, resource, variant, 0 if self._lanes is None else lane)
-        kernel = self._loaded.pop(key, None)
-        self._kernels.pop(key, None)
-        if kernel is None:  # It hangs as it is loaded, and others wait for that.
+        kernel = self._loaded.get(key)
+        if kernel is None:  # It may hang as it is loaded, and others wait for that.
             self._loading[resource] = threading.Lock()
-            return
+            return None
+        if any(kernel is hung for _, hung in self._hung):  # Another deployment uses it as well.
+            return kernel
         self._hung.append((key, kernel))
         if isinstance(kernel, Abandonable):
             with suppress(Exception):  # Then it hangs on, and its thread is counted.
                 kernel.abandon()
+        return kernel
+
+    def forget(self, kernel: Kernel) -> None:
+        """Load another in the place of a kernel when one is needed, whatever it is used for. From any thread."""
+        for key in [key for key, other in tuple(self._loaded.items()) if other is kernel]:
+            self._kernels.pop(key, None)
+            self._loaded.pop(key, None)
 
     def returned(self, stage: str, resource: str, variant: str, lane: int) -> None:
         """A kernel that hung has returned. From any thread."""
@@ -276,6 +305,7 @@ class Kernels:
                 # The processor works; a frame that needs this kernel finds out whether that does.
                 for lane in self._lanes_of(resource):
                     self._kernels.pop((name, resource, known, lane), None)
+                    self._loaded.pop((name, resource, known, lane), None)
 
     def _renew(self, stage: str, resource: str, variant: str) -> None:
         """Have fresh kernels of a mode for all lanes, once all of them have run on zeros."""
@@ -345,7 +375,7 @@ class Kernels:
             other = "nothing (None)" if output is None else f"a {type(output).__name__}"
             gave = other if shape is None else f"shape {shape}"
             raise KernelError(f"stage `{stage.name}` gave {gave} on `{resource}`, expected {stage.bound.output_shape}")
-        if np.ma.is_masked(output):
+        if isinstance(output, np.ma.MaskedArray) and np.ma.is_masked(output):
             raise KernelError(
                 f"stage `{stage.name}` gave an array with masked numbers on `{resource}`",
                 hint="fill them: output.filled(0)",
@@ -357,7 +387,7 @@ class Kernels:
                 f"stage `{stage.name}` gave an array of {own.dtype} on `{resource}`, expected real numbers",
                 hint="a kernel gives float32",
             )
-        if not self._allow_nonfinite and not np.isfinite(own).all():
+        if not self._allow_nonfinite and not np.logical_and.reduce(np.isfinite(own), axis=None):
             where = np.argwhere(~np.isfinite(own))[0].tolist()
             raise KernelError(
                 f"stage `{stage.name}` gave {own[tuple(where)]} on `{resource}`, at {where} of its output",
@@ -467,6 +497,11 @@ def _each_once(errors: Sequence[str]) -> str:
     reasons = list(dict.fromkeys(errors))
     more = f"; and {len(reasons) - 3} more reasons" if len(reasons) > 3 else ""
     return "; ".join(reasons[:3]) + more
+
+
+def _sums(devices: Sequence[tuple[int | None, int | None]]) -> tuple[int | None, int | None]:
+    """What devices measured in all, in us and nJ."""
+    return _sum([us for us, _ in devices]), _sum([nj for _, nj in devices])
 
 
 def _sum(parts: Sequence[int | None]) -> int | None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 
 from leo_runtime.dispatch.dispatcher import Dispatcher
 from leo_runtime.frame.conditions import Conditions, LinkNow
+from leo_runtime.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ So within a group nobody stays away while one that weighs less is let in, and wh
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 FIRST_ROOM = 16
 MOST_ROOM = 1024
@@ -46,6 +46,13 @@ class Overload:
         }
         self.matters = any(weight != weights[other] for name, weight in weights.items() for other in groups[name])
         """Whether the rule can let anybody go at all."""
+
+    def take_over(self, before: Overload) -> None:
+        """Go on with what is known of graphs of the same names."""
+        for name, one in self._graphs.items():
+            known = before._graphs.get(name)
+            if known is not None:
+                self._graphs[name] = replace(known, weight=one.weight, order=one.order, group=one.group)
 
     @property
     def away(self) -> tuple[str, ...]:

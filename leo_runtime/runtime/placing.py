@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from leo_runtime.dispatch.driver import Driver
 from leo_runtime.dispatch.left import LeftOver, latest
@@ -15,7 +15,7 @@ from leo_runtime.frame.chances import Chances
 from leo_runtime.frame.conditions import Conditions, LinkNow
 from leo_runtime.frame.running_ledger import linger_us
 from leo_runtime.frame.window import Found
-from leo_runtime.frozen import maker
+from leo_runtime.frozen import dataclass, maker
 from leo_runtime.runtime.horizon import Horizon
 from leo_runtime.runtime.machine_now import machine_now
 from leo_runtime.runtime.planned import Planned
@@ -76,6 +76,18 @@ class Placer:
         self._most_stages = most_stages
         self._linger_us = linger_us(hardware)
         self._processors = tuple(processor.name for processor in hardware.processors)
+
+    def take_over(self, before: Placer, graphs: frozenset[str], stages: Collection[str]) -> None:
+        """Go on with what another knows: of these graphs, which ask the same there, and of these same stages."""
+        modes, theirs = self._planner.modes, before._planner.modes
+        merged = self._planner.merged
+        alike = [name for name in stages if name in modes and modes[name] == theirs.get(name)]
+        graphs = frozenset(
+            [g.name for g in merged.workload.graphs if g.name in graphs and set(alike).issuperset(merged.stages_of(g))]
+        )
+        self._planner.take_over(before._planner, graphs)
+        if self._horizon is not None and before._horizon is not None:
+            self._horizon.take_over(before._horizon, graphs, stages)
 
     def use(self, modes: Modes) -> None:
         """Plan with these modes from now on."""

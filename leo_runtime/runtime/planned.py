@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from leo_runtime.dispatch.plan import Plan
 from leo_runtime.frame.records import Solved
+from leo_runtime.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

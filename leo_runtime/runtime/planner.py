@@ -8,7 +8,6 @@ the same kind: of the same graphs, on the same processors, over the same links.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from leo_runtime.frame.conditions import Conditions, LinkNow
 from leo_runtime.frame.lower import MergedWorkload, frame_problem
 from leo_runtime.frame.records import Solved
 from leo_runtime.frame.window import Found, Releases, Window, window_problem, window_releases
+from leo_runtime.frozen import dataclass
 from leo_runtime.operators.own import failure
 from leo_runtime.runtime.planned import Planned
 from leo_runtime.schema import MAX_QUANTITY
@@ -100,6 +100,14 @@ class Planner:
         self._usual.clear()
         self._releases.clear()
         self._replanners.clear()
+
+    def take_over(self, before: Planner, graphs: frozenset[str]) -> None:
+        """Go on with what another has answered of these graphs, which ask the same there in the same modes."""
+        self._answered = before._answered
+        self._plans.update({asked: one for asked, one in before._plans.items() if graphs.issuperset(asked[0].graphs)})
+        self._usual.update({kind: one for kind, one in before._usual.items() if graphs.issuperset(kind.graphs)})
+        replanners = {kind: one for kind, one in before._replanners.items() if graphs.issuperset(kind.graphs)}
+        self._replanners.update(replanners)
 
     def plan(
         self,

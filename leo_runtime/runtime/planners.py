@@ -27,8 +27,13 @@ def planners(
     solver: FrameSolver,
     options: RuntimeOptions,
     hurries: bool,
+    *,
+    reads_gates: bool = True,
 ) -> tuple[Planner, Horizon | None]:
-    """Who plans frames, and who plans windows, if there are any."""
+    """Who plans frames, and who plans windows, if there are any.
+
+    Without `reads_gates` the file of gates is left to one that is made later, or was before.
+    """
     planner = Planner(merged, hardware, modes, solver)
     stages = options.stages_of_windows()
     if not stages:
@@ -45,5 +50,7 @@ def planners(
         hurries=hurries,
         switching_nj=options.switching_nj,
     )
-    gates_file = None if options.gates_file is None else GatesFile(Path(options.gates_file), merged.workload.name)
+    gates_file = None
+    if options.gates_file is not None and reads_gates:
+        gates_file = GatesFile(Path(options.gates_file), merged.workload.name)
     return planner, Horizon(merged, windows, stages, gates_file)

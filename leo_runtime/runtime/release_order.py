@@ -13,9 +13,9 @@ been silent for `MOST_WAIT_US` and two samples. In virtual time, where waiting m
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 from leo_runtime.documents.workload import TaskGraph
+from leo_runtime.frozen import dataclass
 from leo_runtime.runtime.fed_streams import EARLY_US, FedEvents, FedStream
 from leo_runtime.values import lasting_us, samples_within
 
@@ -59,6 +59,15 @@ class FedGraph:
         """It is due next after that time, by its lead's own rate."""
         self.next_us = self.graph.next_release_us(max(0, after_us) + 1)
         self._number = 0 if self.lead is None else samples_within(self.lead.stream.rate_hz, self.next_us)
+
+    def take_over(self, before: FedGraph) -> None:
+        """Go on in the place of one that was: what that was due for and has not been given is due here."""
+        if self.lead is not before.lead or before.next_us is None:
+            return
+        if self.graph.timing == before.graph.timing:
+            self.next_us, self._number = before.next_us, before._number
+        elif self.next_us is not None:
+            self.skip_to(min(before.next_us - 1, self.next_us - 1))
 
     def go_on(self) -> None:
         """It is not due any more at the time at which it was."""
@@ -104,6 +113,19 @@ class ReleaseOrder:
         for graph in self.graphs:
             if graph.lead is lead:
                 graph.skip_to(at_us if lead is None else lasting_us(lead.stream.rate_hz, lead.end))
+
+    def take_over(self, before: ReleaseOrder, now_us: int) -> None:
+        """Go on in the place of one that was: new graphs begin where their leads are now; those of none, now."""
+        self._last_us = before._last_us
+        known = {graph.graph.name: graph for graph in before.graphs}
+        for graph in self.graphs:
+            lead = graph.lead
+            if lead is None:
+                graph.skip_to(now_us)
+            elif lead.clock is not None:
+                graph.skip_to(lasting_us(lead.stream.rate_hz, lead.end))
+            if graph.graph.name in known:
+                graph.take_over(known[graph.graph.name])
 
     def next(self, now_us: int, *, hurries: bool, waits: bool = True) -> Due | None:
         """What is due next; None: nothing, yet. What it gives is not due any more.

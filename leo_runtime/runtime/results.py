@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from leo_runtime.dispatch.events import FrameDone, SendRecord, SpanRecord, StageRecord
@@ -21,7 +20,7 @@ from leo_runtime.frame.records import (
     TransferObservation,
     WakeObservation,
 )
-from leo_runtime.frozen import maker
+from leo_runtime.frozen import dataclass, maker
 from leo_runtime.runtime.answers import Asked, due_us, graph_result
 from leo_runtime.runtime.drift import Key
 

@@ -33,6 +33,14 @@ class SampleRing:
         """How many samples it holds, with zeros."""
         return min(self.capacity, self.end - self.begin)
 
+    def resized(self, capacity: int) -> SampleRing:
+        """One that holds so many, with what is held here. What is not has not come to it."""
+        held = min(self.held, capacity)
+        other = SampleRing(capacity, self.end - held, self._stored.shape[1:], self.dtype)
+        other.append(self._stored[self._used - held : self._used])
+        other._lost = deque([(max(at, other.begin), to) for at, to in self._lost if to > other.begin])
+        return other
+
     def append(self, samples: np.ndarray) -> None:
         """More samples, at most `capacity`."""
         if self._used + len(samples) > len(self._stored):
@@ -103,6 +111,13 @@ class EventRing:
         self._values: deque[np.ndarray] = deque(maxlen=capacity)
         self._times_us: deque[int] = deque(maxlen=capacity)
         self._channels = channels
+
+    def resized(self, capacity: int) -> EventRing:
+        """One that holds so many, with what is held here."""
+        other = EventRing(capacity, self._channels)
+        other._values.extend(self._values)
+        other._times_us.extend(self._times_us)
+        return other
 
     @property
     def held(self) -> int:

@@ -51,7 +51,7 @@ from leo_runtime.documents.problem import Mode, Placement
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import ClosedError, DrainTimeoutError, InputError
-from leo_runtime.frame.batch import Modes, require_candidates
+from leo_runtime.frame.batch import require_candidates
 from leo_runtime.frame.lower import MergedWorkload, merge, require_computed
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.runtime.ahead import CLOSED, Ahead, Submission
@@ -77,7 +77,7 @@ from leo_runtime.runtime.arguments import (
 )
 from leo_runtime.runtime.delivery import Delivery, Subscription
 from leo_runtime.runtime.deployment import Deployment, Site
-from leo_runtime.runtime.drift import ONE, Drift, Estimate
+from leo_runtime.runtime.drift import Drift, Estimate
 from leo_runtime.runtime.fed_streams import StreamNow
 from leo_runtime.runtime.feed import FedFrame, Feeder
 from leo_runtime.runtime.flights import Flights
@@ -87,7 +87,7 @@ from leo_runtime.runtime.placing import Placed, Skipped
 from leo_runtime.runtime.planner import LinksNow, no_placement
 from leo_runtime.runtime.planners import chosen_solver
 from leo_runtime.runtime.processors import ProcessorNow, processor_now
-from leo_runtime.runtime.results import Lasted, Submitted, energy_nj, unplaced_result
+from leo_runtime.runtime.results import Lasted, Submitted, unplaced_result
 from leo_runtime.runtime.turns import Turns
 from leo_runtime.runtime.windows import Planning
 from leo_runtime.values import seconds, whole
@@ -131,6 +131,7 @@ class Runtime:
         self._site = site
         self._now = deployed
         self._start = start
+        self._changing = threading.Lock()
         # Who submits, one after the other: what is used in its turn alone.
         self._turns = Turns()
         self._links: LinksNow = {}
@@ -142,7 +143,7 @@ class Runtime:
         self._last_release_us = 0
         """Of what waits no longer: of the rest `_ahead` knows it."""
         self._count = 0
-        self._in_flight = Flights()
+        self._in_flight = Flights(deployed)
         self._ended: deque[FrameDone] = deque()
         """Frames whose results are to be made."""
         self._delivery = Delivery(self._lock, options.max_results, self._collect)
@@ -255,13 +256,13 @@ class Runtime:
             require_served(machine, hardware)
             site = Site(hardware=hardware, machine=machine, options=chosen, solver=solver, lanes=lanes)
             deployed = site.deploy(merged, profile)
-            backends = machine.backends
+            backends, warmed = machine.backends, deployed.warmed()
 
             def start(now_us: int, flights: Flights) -> Driver:
                 started = WallClock(now_us) if clock is None else clock
                 dispatcher = Dispatcher(_lanes(hardware), limit=chosen.run_limit)
                 if dispatcher.limits is not None:
-                    for mode, planned_us, lasted_us in deployed.warmed():
+                    for mode, planned_us, lasted_us in warmed:
                         dispatcher.limits.observe(mode, planned_us, lasted_us)
                 return Executor(
                     dispatcher,
@@ -489,6 +490,61 @@ class Runtime:
     def streams(self) -> tuple[StreamNow, ...]:
         """How the streams that are fed are doing. From any thread."""
         return self._feeder.streams()
+
+    def change(self, workload: Workload, *, profile: Profile | None = None) -> None:
+        """Run another workload from the next release on, with graphs added, removed or changed, while this goes on.
+
+        All that may fail or takes long comes first, beside the frames that run: what it means, what it costs, kernels
+        of stages that are new, loaded and run once. Where this raises, nothing has changed. Then it takes one step:
+        frames that were taken before, also those that wait for their release, end as what they were submitted to; all
+        later ones are of the new workload.
+
+        What is the same is kept, stage by stage and graph by graph: kernels, names of stages, drift, what gates did,
+        plans, who stays away for overload, streams with their clocks and what they hold. So graphs that are the same
+        miss no release of what is fed and repeat none, and one that is new begins when its windows are full. What a
+        stage's operator and files hold counts as well: `Workload.from_file` finds modules that were edited. Kernels
+        that nobody uses any more are let go.
+
+        `profile` None: the same. The hardware stays what it is. A replay that is recorded cannot be changed.
+
+        From any thread; one change after the other, and each waits for who submits at the moment, with `wait` until
+        that release. Raises what `live` and `simulated` raise for a workload, `ClosedError` where the runtime is
+        closed, and `InputError` within what a `submit` calls.
+        """
+        require_parts(workload, self.hardware, self.profile if profile is None else profile)
+        if self._turns.mine() or self._ahead.mine() or self._feeder.mine():
+            raise InputError(
+                "the workload is changed by what a frame that is submitted calls (a solver, kernel or noise)",
+                hint="change it when that has returned, or from another thread for which nothing here waits",
+            )
+        with self._changing:
+            with self._lock:
+                self._require_open()
+            before = self._now
+            merged = merge(workload)
+            if self._site.lanes is not None:
+                require_computed(merged)
+            deployed = self._site.deploy(merged, before.profile if profile is None else profile, before)
+            with self._feeder.turn() as feeding, self._turns.turn() as turn:
+                feeding.queue()
+                feeding.wait()
+                turn.queue()
+                turn.wait()
+                with self._lock:
+                    self._ahead.wait_until_none_starts()
+                    self._require_open()
+                    self._collect()
+                    drift = self._drift.kept(lambda mode: deployed.has_mode(mode, before))
+                    if self._options.adapt:
+                        deployed.placer.use(deployed.adapted(drift))
+                    deployed.take_over(before)
+                    now_us = self.now_us if isinstance(self._driver, Executor) else None
+                    self._feeder.change(deployed.merged, deployed.sources, now_us)
+                    # From here on nothing can go wrong.
+                    self._now, self._drift = deployed, drift
+                    self._in_flight.newest = deployed
+                    self.shed = {name: self.shed.get(name, 0) for name in deployed.graphs}
+                    before.give_way(deployed)
 
     def results(self, timeout_s: float | None = 0.0) -> tuple[FrameResult, ...]:
         """The frames that ended since this was last asked, by number. From any thread; each goes to one who asks.
@@ -845,8 +901,8 @@ class Runtime:
         with self._lock:
             self._collect()
             if self._options.adapt and self._drift.settle():
-                now.placer.use(self._adapted(now.modes))
-            batched = self._adapted(now.prices.of(frames)) if frames > 1 else None
+                now.placer.use(now.adapted(self._drift))
+            batched = now.adapted(self._drift, frames) if frames > 1 else None
             chances = () if now.horizon is None else now.horizon.chances()
             in_flight = self._in_flight.graphs_of(now)
         return now.placer.place(
@@ -859,17 +915,6 @@ class Runtime:
             together=together,
             batched=batched,
         )
-
-    def _adapted(self, modes: Modes) -> Modes:
-        """Modes as long as they have turned out to be, at the power the profile gives them. Behind the lock."""
-        return {name: tuple(self._adapted_mode(name, mode) for mode in found) for name, found in modes.items()}
-
-    def _adapted_mode(self, stage: str, mode: Mode) -> Mode:
-        factor = self._drift.factor_ppm((stage, mode.variant, mode.resource))
-        if factor == ONE:
-            return mode
-        duration_us = max(1, mode.duration_us * factor // ONE)
-        return mode.model_copy(update={"duration_us": duration_us, "energy_nj": energy_nj(mode, duration_us)})
 
     # A frame's end. All of it behind the lock.
 
@@ -889,10 +934,12 @@ class Runtime:
                 self._give(result)
                 self._in_flight.end(done.frame)
                 self.skipped += len(submitted.releases_us) if done.skipped else 0
-                if deployment.horizon is not None:
-                    deployment.horizon.observe(done, submitted.plan.jobs)
+                now = self._now
+                if now.horizon is not None:
+                    now.horizon.observe(done, submitted.plan.jobs, now.stages_of(deployment))
                 for mode, profiled_us, lasted_us in lasted:
-                    self._drift.observe(mode, profiled_us, lasted_us)
+                    if now.has_mode(mode, deployment):
+                        self._drift.observe(mode, profiled_us, lasted_us)
             self._ended.popleft()
         if failure is not None:
             self._fail_all(f"the runtime failed ({type(failure).__name__}: {failure})")

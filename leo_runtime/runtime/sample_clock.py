@@ -15,10 +15,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from leo_runtime.frozen import dataclass
 from leo_runtime.values import lasting_us
 
 BLOCK_US = 1_000_000

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import field, replace
 
 from leo_runtime.dispatch.plan import Needs, Plan, PlannedHold
 from leo_runtime.dispatch.window_plan import make_window_plan
@@ -21,6 +21,7 @@ from leo_runtime.frame.conditions import Conditions
 from leo_runtime.frame.foresight import Outlook
 from leo_runtime.frame.records import Solved
 from leo_runtime.frame.window import Found, Window
+from leo_runtime.frozen import dataclass
 from leo_runtime.runtime.background import Background
 from leo_runtime.runtime.planned import Investment, Planned
 from leo_runtime.runtime.planner import MAX_PLANS, Planner
@@ -98,16 +99,32 @@ class WindowPlanner:
         self._lock = threading.Lock()
         self._plans: dict[Found, Planned] = {}
         self._counts: Counter[str] = Counter()
+        self._failed_before = 0
+        """Of the proofs of those that this one has taken over."""
         self._modes_used = 0
         self._in_vain: dict[Found, None] = {}
         """What has no proof in the background."""
         self._said = ""
 
+    def take_over(self, before: WindowPlanner, graphs: frozenset[str], stages: Collection[str]) -> None:
+        """Go on with what another has answered of these graphs, and count on.
+
+        They ask the same there in the same modes. `stages` are those that are the same.
+        """
+        with before._lock:
+            plans = {found: one for found, one in before._plans.items() if graphs.issuperset(_graphs(found))}
+        self._lock, self._counts, self._said = before._lock, before._counts, before._said
+        self._failed_before = before._failed_before + before._proofs.failed
+        self._plans.update(plans)
+        self._woken.update(before._woken)
+        self._last_modes.update({name: mode for name, mode in before._last_modes.items() if name in stages})
+
     @property
     def planning(self) -> Planning:
         """How releases came to their plans so far."""
         with self._lock:
-            return Planning(**self._counts, proofs_failed=self._proofs.failed, said=self._said)
+            failed = self._failed_before + self._proofs.failed
+            return Planning(**self._counts, proofs_failed=failed, said=self._said)
 
     def use(self) -> None:
         """Forget all plans: the planner's modes have changed."""
@@ -384,6 +401,13 @@ class _Asked:
             for needs, left, earlier in zip(self.needs[1:], window.earlier, self.found.earlier, strict=True)
         )
         return Planned(plan, Solved(problem, placement.model_copy(update={"solve_us": 0})), again)
+
+
+def _graphs(found: Found) -> set[str]:
+    """The graphs of all releases of a window."""
+    later = [one.graphs for one in found.outlook.later]
+    earlier = [one.graphs for one in found.earlier]
+    return {name for graphs in (found.now.graphs, *later, *earlier) for name in graphs}
 
 
 def _kept(modes: Sequence[Mode], last: tuple[str, str] | None) -> tuple[Mode, ...]:

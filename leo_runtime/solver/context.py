@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
+
+from leo_runtime.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 from leo_runtime.documents.window import CERTAIN, WindowProblem
+from leo_runtime.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

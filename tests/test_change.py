@@ -1,0 +1,570 @@
+"""A runtime's workload is changed while it runs: nothing is lost, what is the same goes on, what is gone is gone."""
+
+from __future__ import annotations
+
+import gc
+import random
+import threading
+import weakref
+from collections import Counter
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+
+from leo_runtime.documents.workload import BoundStage, GraphBuilder, TaskGraph, Workload
+from leo_runtime.errors import ClosedError, GraphError, InputError, KernelError, LeoError, ProfileError
+from leo_runtime.frame.records import FrameResult
+from leo_runtime.runtime.deployment import Deployment
+from leo_runtime.runtime.rings import EventRing, SampleRing
+from leo_runtime.runtime.runtime import Runtime
+from test_feed import Hands, graph, sound, steps
+from test_feed import workload as fed_workload
+from test_runtime import LOUD, SAMPLES, FakeBackend, FakeKernel, bench, loud_graph, other_graph, profile, workload
+
+SECOND_US = 1_000_000
+
+
+class Counting(FakeBackend):
+    """Counts what it loads, knows which kernels are still there, and fails where it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loaded: Counter[str] = Counter()
+        self.kernels: list[weakref.ref[FakeKernel]] = []
+        self.fails = ""
+        self.meets: dict[str, Callable[[], None]] = {}
+
+    def supports(self, stage: BoundStage, _variant: str, /) -> bool:
+        if self.fails == "supports":
+            raise RuntimeError("cannot say")
+        return super().supports(stage, _variant)
+
+    def load(self, stage: BoundStage, _variant: str, /) -> FakeKernel:
+        if self.fails == "load":
+            raise KernelError("cannot be loaded")
+        kernel = Meeting(self, stage)
+        self.loaded[stage.name] += 1
+        self.kernels.append(weakref.ref(kernel))
+        return kernel
+
+    @property
+    def held(self) -> int:
+        self.kernels = [one for one in self.kernels if one() is not None]
+        return len(self.kernels)
+
+
+class Meeting(FakeKernel):
+    backend: Counting
+
+    def __call__(self, inputs: Any, /) -> np.ndarray:
+        if self.backend.fails == "run":
+            raise KernelError("cannot be run")
+        meets = self.backend.meets.get(self.stage.name)
+        if meets is not None:
+            meets()
+        return super().__call__(inputs)
+
+
+def backends() -> dict[str, Counting]:
+    return {"cpu": Counting(), "fast": Counting()}
+
+
+def made(of: Workload, live: bool, given: dict[str, Counting], **options: Any) -> Runtime:
+    kind = Runtime.live if live else Runtime.simulated
+    return kind(of, bench(), profile(), backends=given, **{"solver": "heft", **options})
+
+
+LONG_US = 10_000_000
+"""A deadline that nothing misses here, also in real time."""
+
+
+def mean_graph(name: str, samples: int = SAMPLES, period_us: int = 1000) -> TaskGraph:
+    built = GraphBuilder(name, period_us=period_us, deadline_us=LONG_US)
+    read = built.stage(f"{name}-sound", "test_source", stream="mic", samples=samples)
+    built.stage(f"{name}-scores", "test_scores", read)
+    return built.build()
+
+
+def windows(runtime: Runtime, graphs: list[str], value: int = 9) -> dict[str, np.ndarray]:
+    return {one.stage: np.full(one.shape, value, np.int16) for one in runtime.sources(graphs)}
+
+
+def outcomes(results: tuple[FrameResult, ...]) -> list[tuple[int, str, str]]:
+    return [(one.frame, graph.graph, graph.outcome) for one in results for graph in one.graphs]
+
+
+def reading(*of: tuple[str, int]) -> GraphBuilder:
+    """A graph that reads the microphone so many samples at once, and adds them up."""
+    built = GraphBuilder("reads", period_us=1000, deadline_us=LONG_US)
+    for stage, samples in of:
+        built.stage(stage, "test_source", stream="mic", samples=samples)
+    return built
+
+
+# One step.
+
+
+@pytest.mark.parametrize("live", [False, True], ids=["virtual", "live"])
+def test_the_next_release_is_of_the_new_workload(live: bool) -> None:
+    given = backends()
+    loud = loud_graph(deadline_us=LONG_US)
+    with made(workload(loud), live, given) as runtime:
+        runtime.submit(0, {"sound": LOUD}, graphs=["loud"])
+        runtime.change(workload(loud, mean_graph("mean")))
+        assert [one.name for one in runtime.merged.workload.graphs] == ["loud", "mean"]
+        runtime.submit(2000, windows(runtime, ["loud", "mean"]), graphs=["loud", "mean"])
+        runtime.change(workload(mean_graph("mean")))
+        with pytest.raises(InputError, match="no graph of workload `test` is called `loud`"):
+            runtime.submit(3000, {}, graphs=["loud"])
+        runtime.submit(3000, windows(runtime, ["mean"]), graphs=["mean"])
+        found = runtime.drain()
+    assert outcomes(found) == [
+        (0, "loud", "done"),
+        (1, "loud", "done"),
+        (1, "mean", "done"),
+        (2, "mean", "done"),
+    ]
+    assert sum(one.loaded["mean-scores"] for one in given.values()) <= 2  # Once on each processor.
+    assert given["cpu"].loaded["sound"] == 1
+
+
+def test_frames_in_flight_end_as_what_they_were_submitted_to() -> None:
+    """Also where a stage of the same name is another now, and what it ran on is gone."""
+    given = backends()
+    entered, go_on = threading.Event(), threading.Event()
+
+    def meets() -> None:
+        entered.set()
+        assert go_on.wait(20)
+
+    with made(workload(mean_graph("a")), True, given, window_stages=0) as runtime:
+        given["cpu"].meets["a-sound"] = meets
+        runtime.submit(0, windows(runtime, ["a"]), graphs=["a"])
+        assert entered.wait(20)
+        del given["cpu"].meets["a-sound"]
+        runtime.change(workload(mean_graph("a", samples=2 * SAMPLES)))
+        assert runtime.sources(["a"])[0].samples == 2 * SAMPLES
+        old = sum(one.held for one in given.values())
+        go_on.set()
+        (first,) = runtime.drain()
+        assert outcomes((first,)) == [(0, "a", "done")]
+        assert first.graphs[0].outputs["a-scores"][0] == 9
+        gc.collect()
+        assert sum(one.held for one in given.values()) < old, "nobody uses the old kernels any more"
+        runtime.submit(runtime.now_us, windows(runtime, ["a"], 5), graphs=["a"])
+        (second,) = runtime.drain()
+    assert second.graphs[0].outputs["a-scores"][0] == 5
+
+
+def test_frames_that_wait_for_their_release_are_of_what_they_were_submitted_to() -> None:
+    given, clock = backends(), Hands()
+    with made(workload(mean_graph("a")), True, given, clock=clock) as runtime:
+        runtime.submit(5000, windows(runtime, ["a"]), graphs=["a"])
+        runtime.change(workload(mean_graph("b")))
+        runtime.submit(6000, windows(runtime, ["b"]), graphs=["b"])
+        assert runtime.results() == ()
+        assert runtime.withdraw(0) and runtime.withdraw(1)
+        assert outcomes(runtime.drain()) == [(0, "a", "failed"), (1, "b", "failed")]
+
+
+def test_names_of_sources_stay_whatever_comes_and_goes_before_them() -> None:
+    with made(workload(mean_graph("a", samples=99), loud_graph(), other_graph()), False, backends()) as runtime:
+        first, second = reading(("sound", 8)).build(), reading(("sound", 24), ("more", 12)).build()
+        before = {name: [one.stage for one in runtime.sources([name])] for name in ("loud", "other")}
+        runtime.change(workload(first, loud_graph(), other_graph()))
+        assert [one.stage for one in runtime.sources(["reads"])] == ["reads.sound"]
+        for graphs in ((second, other_graph(), loud_graph()), (loud_graph(), second, other_graph())):
+            runtime.change(workload(*graphs))
+            assert {name: [one.stage for one in runtime.sources([name])] for name in before} == before
+            assert {one.stage: one.samples for one in runtime.sources(["reads"])} == {
+                "reads.sound": 24,
+                "reads.more": 12,
+            }
+
+
+# What is kept.
+
+
+def test_what_was_learned_of_what_is_the_same_is_kept() -> None:
+    given = backends()
+    with made(
+        workload(loud_graph(), mean_graph("a")), False, given, solver="exact", noise=200_000, adapt=True
+    ) as runtime:
+        for release_us in range(0, 20_000, 1000):
+            runtime.submit(release_us, windows(runtime, ["loud", "a"]))
+        runtime.drain()
+        drift = {one.stage: one for one in runtime.drift()}
+        asked, planning = runtime.planning.asked, runtime.planning
+        horizon = runtime._now.horizon
+        assert horizon is not None
+        chances = dict(horizon.chances())
+        runtime.change(workload(loud_graph(), mean_graph("a", samples=2 * SAMPLES)))
+        assert {one.stage: one for one in runtime.drift()} == {k: v for k, v in drift.items() if not k.startswith("a-")}
+        horizon = runtime._now.horizon
+        assert horizon is not None and dict(horizon.chances()) == chances
+        assert runtime.planning == planning
+        runtime.change(workload(loud_graph(), mean_graph("a", samples=2 * SAMPLES)))
+        for release_us in range(20_000, 22_000, 1000):
+            runtime.submit(release_us, windows(runtime, ["loud", "a"]))
+        assert runtime.planning.asked > asked
+        runtime.drain()
+
+
+def test_a_workload_that_is_the_same_asks_nothing_anew_and_loads_nothing() -> None:
+    given = backends()
+    asked = 0
+
+    def solver(problem: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        from leo_runtime.solver import solve
+
+        return solve(problem, "heft")
+
+    with made(workload(loud_graph(), mean_graph("a")), False, given, solver=solver) as runtime:
+        for release_us in range(0, 5000, 1000):
+            runtime.submit(release_us, windows(runtime, ["a"]), graphs=["a"])
+            runtime.drain()
+        before, loaded = asked, [dict(one.loaded) for one in given.values()]
+        runtime.change(workload(loud_graph(), mean_graph("a")))
+        runtime.submit(5000, windows(runtime, ["a"]), graphs=["a"])
+        runtime.change(workload(mean_graph("b"), mean_graph("a")))  # As it does of a graph that goes on beside others.
+        runtime.submit(6000, windows(runtime, ["a"]), graphs=["a"])
+        runtime.drain()
+        assert asked == before
+        assert [{k: n for k, n in one.loaded.items() if k[0] != "b"} for one in given.values()] == loaded
+
+
+def test_a_profile_may_change_and_what_was_measured_by_the_old_one_is_forgotten() -> None:
+    with made(workload(loud_graph(), other_graph()), False, backends(), noise=100_000) as runtime:
+        runtime.submit(0, windows(runtime, ["loud", "other"]))
+        runtime.drain()
+        on_fast = [one for one in runtime.drift() if one.resource == "fast"]
+        assert on_fast
+        runtime.change(runtime.merged.workload, profile=profile(fast_us=30))
+        assert not [one for one in runtime.drift() if one.resource == "fast"] and runtime.drift()
+        runtime.submit(2000, windows(runtime, ["loud", "other"]))
+        (result,) = runtime.drain()
+        assert {run.expected_us for run in result.stages if run.resource == "fast"} == {30}
+        assert runtime.profile == profile(fast_us=30)
+
+
+def test_who_stays_away_for_overload_goes_on_to() -> None:
+    def heavy(name: str, weight: int) -> TaskGraph:
+        built = GraphBuilder(name, period_us=100, deadline_us=290, weight=weight)
+        read = built.stage("sound", "test_source", stream="mic", samples=SAMPLES)
+        built.stage(f"{name}-scores", "test_fuse", read)
+        return built.build()
+
+    both = workload(heavy("light", 1), heavy("heavy", 4))
+    with made(both, False, backends(), max_in_flight=100) as runtime:
+        for number in range(8):
+            runtime.submit(100 * number, windows(runtime, ["light", "heavy"]))
+        shed = runtime.shed
+        assert shed["light"] > 2
+        runtime.change(workload(heavy("light", 1), heavy("heavy", 4), mean_graph("new", period_us=10_000)))
+        assert runtime.shed == {**shed, "new": 0}
+        runtime.submit(800, windows(runtime, ["light", "heavy"]))
+        assert runtime.shed["light"] == shed["light"] + 1
+        runtime.change(workload(heavy("heavy", 4)))
+        assert runtime.shed == {"heavy": shed["heavy"]}
+        runtime.drain()
+
+
+def test_gates_go_on_in_their_file(tmp_path: Any) -> None:
+    path = tmp_path / "gates.json"
+    with made(workload(loud_graph()), False, backends(), solver="exact", gates_file=path) as runtime:
+        for release_us in range(0, 9000, 1000):
+            runtime.submit(release_us, {"sound": LOUD})
+            runtime.drain()
+        runtime.change(workload(loud_graph(), mean_graph("a")))
+        runtime.submit(9000, windows(runtime, ["loud", "a"]))
+        runtime.drain()
+    assert '"runs": 9' in path.read_text()
+
+
+# What goes wrong.
+
+
+STEPS = ("graph", "file", "profile", "supports", "load", "run", "planners", "rings", "take over")
+
+
+@pytest.mark.parametrize("live", [False, True], ids=["virtual", "live"])
+@pytest.mark.parametrize("step", STEPS)
+def test_a_change_that_fails_changes_nothing(step: str, live: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = backends()
+    ears, more = [graph(name, ("mic", read), deadline_us=LONG_US) for name, read in (("ears", 8000), ("more", 16_000))]
+    clock = Hands()
+
+    def hear(runtime: Runtime, until: int) -> None:
+        for first in range(runtime.streams()[0].fed, until, 8000):
+            clock.set((first + 8000) * SECOND_US // 16_000)
+            runtime.feed("mic", sound(8000, first))
+
+    options = {"clock": clock} if live else {}
+    with made(fed_workload(ears), live, given, **options) as runtime:
+        hear(runtime, 16_000)
+        before, held, streams = runtime._now, sum(one.held for one in given.values()), runtime.streams()
+        new = fed_workload(ears, more)
+        costs = profile()
+        fails: type[Exception] = LeoError
+
+        def breaks(*_a: object, **_k: object) -> None:
+            raise RuntimeError("a mistake")
+
+        match step:
+            case "graph":
+                broken = GraphBuilder("g", period_us=1, deadline_us=1)
+                broken.stage("s", "no_such:operator")
+                new, fails = fed_workload(broken.build()), GraphError
+            case "file":
+                fails, new = InputError, "workload.toml"  # type: ignore[assignment]
+            case "profile":
+                costs, fails = costs.model_copy(update={"hardware": "another"}), ProfileError
+            case "supports" | "load" | "run":
+                for one in given.values():
+                    one.fails = step
+            case "planners":
+                monkeypatch.setattr("leo_runtime.runtime.deployment.planners", breaks)
+                fails = RuntimeError
+            case "rings":
+                monkeypatch.setattr(SampleRing, "resized", breaks)
+                fails = RuntimeError
+            case "take over":
+                monkeypatch.setattr(Deployment, "take_over", breaks)
+                fails = RuntimeError
+        if step == "run" and not live:  # In virtual time it is only loaded.
+            runtime.change(new, profile=costs)
+            return
+        with pytest.raises(fails):
+            runtime.change(new, profile=costs)
+        for one in given.values():
+            one.fails = ""
+        monkeypatch.undo()
+        gc.collect()
+        assert runtime._now is before and runtime.streams() == streams
+        assert sum(one.held for one in given.values()) == held
+        hear(runtime, 32_000)
+        found = runtime.drain()
+        assert [one.release_us for one in found] == [SECOND_US, 2 * SECOND_US]
+        runtime.change(fed_workload(ears, more))
+        hear(runtime, 48_000)
+        assert outcomes(runtime.drain()) == [(2, "ears", "done"), (2, "more", "done")]
+
+
+def test_a_runtime_that_is_closed_is_not_changed() -> None:
+    runtime = made(workload(loud_graph()), False, backends())
+    runtime.close()
+    with pytest.raises(ClosedError):
+        runtime.change(workload(loud_graph()))
+
+
+def test_one_that_is_closed_meanwhile_is_not_changed() -> None:
+    given = backends()
+    with made(workload(loud_graph()), True, given) as runtime:
+        given["cpu"].meets["a-scores"] = runtime.close
+        with pytest.raises(ClosedError):
+            runtime.change(workload(mean_graph("a", samples=99)))
+
+
+def test_what_a_submit_calls_changes_nothing() -> None:
+    given, told = backends(), []
+
+    def meets() -> None:
+        with pytest.raises(InputError, match="the workload is changed by what a frame that is submitted calls"):
+            runtime.change(workload(loud_graph()))
+        told.append(1)
+
+    with made(workload(loud_graph()), False, given) as runtime:
+        given["cpu"].meets["sound"] = meets
+        runtime.submit(0, {"sound": LOUD})
+        assert told
+
+
+# Streams that are fed.
+
+
+def fed(runtime: Runtime, until_us: int, from_us: int = 0, chunk_us: int = 100_000) -> None:
+    for now_us in range(from_us, until_us, chunk_us):
+        first, count = now_us * 16_000 // SECOND_US, chunk_us * 16_000 // SECOND_US
+        runtime.feed("mic", sound(count, first))
+        runtime.feed("watch", steps(chunk_us * 10 // SECOND_US))
+
+
+def test_a_graph_that_needs_a_longer_window_begins_when_it_is_full() -> None:
+    ears, slow = graph("ears", ("mic", 8000)), graph("slow", ("mic", 160_000))
+    with made(fed_workload(ears), False, backends()) as runtime:
+        fed(runtime, 8 * SECOND_US)
+        held = runtime.streams()[0].held
+        assert held < 8 * 16_000, "more than it holds is gone"
+        runtime.change(fed_workload(ears, slow))
+        assert runtime.streams()[0].held == held and runtime.streams()[0].capacity > 160_000
+        fed(runtime, 20 * SECOND_US, 8 * SECOND_US)
+        runtime.change(fed_workload(ears))
+        fed(runtime, 22 * SECOND_US, 20 * SECOND_US)
+        found = runtime.drain()
+        assert runtime.streams()[0].capacity == 8000 + 64_000
+    of = {name: [r.release_us for r in found for one in r.graphs if one.graph == name] for name in ("ears", "slow")}
+    assert of["ears"] == [number * SECOND_US for number in range(1, 23)]
+    first_us = 8 * SECOND_US - held * SECOND_US // 16_000 + 10 * SECOND_US
+    assert of["slow"] == [at_us for at_us in of["ears"] if first_us <= at_us <= 20 * SECOND_US]
+    assert not any(one.gap_us for result in found for one in result.graphs)
+
+
+def test_a_stream_that_is_another_begins_anew_and_one_that_is_gone_takes_nothing() -> None:
+    ears, hands = graph("ears", ("mic", 8000)), graph("hands", ("watch", 20))
+    of = fed_workload(ears, hands)
+    with made(of, False, backends()) as runtime:
+        fed(runtime, 3 * SECOND_US)
+        mono = tuple(one.model_copy(update={"channels": 1}) if one.name == "watch" else one for one in of.streams)
+        runtime.change(of.model_copy(update={"streams": mono}))
+        with pytest.raises(InputError, match=r"stream `watch` takes chunks of shape \(samples,\)"):
+            runtime.feed("watch", steps(10))
+        mic, watch, _ = runtime.streams()
+        assert (mic.fed, watch.fed) == (48_000, 0)
+        runtime.feed("watch", np.ones(10, np.float32))
+        runtime.drain()
+
+
+def pool(random: random.Random) -> TaskGraph:
+    """A graph of a few names, drawn."""
+    name = f"g{random.randrange(4)}"
+    reads = {
+        "mic": random.choice((800, 8000, 24_000)),
+        "watch": random.choice((5, 30)),
+    }
+    named = random.sample(sorted(reads), random.randint(1, 2))
+    period_us = random.choice((200_000, 500_000, SECOND_US, 1_500_000))
+    return graph(name, *[(one, reads[one]) for one in named], period_us=period_us)
+
+
+def answers(results: tuple[FrameResult, ...], name: str) -> list[tuple[int, str, dict[str, float]]]:
+    return [
+        (one.release_us, one.outcome, {stage: float(value.sum()) for stage, value in one.outputs.items()})
+        for result in results
+        for one in result.graphs
+        if one.graph == name
+    ]
+
+
+STAY = (graph("ears", ("mic", 8000), period_us=500_000), graph("hands", ("watch", 20)))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_is_changed_every_frame_has_one_result_and_the_same_graphs_the_same_answers(seed: int) -> None:
+    draws = random.Random(seed)
+    solver = draws.choice(("heft", "exact"))
+    still = made(fed_workload(*STAY), False, backends(), solver=solver, max_in_flight=100)
+    given = backends()
+    moved = made(fed_workload(*STAY), False, given, solver=solver, max_in_flight=100)
+    taken: list[int] = []
+    now_us, others = 0, dict[str, TaskGraph]()
+    with still, moved:
+        for _ in range(30):
+            until_us = now_us + 100_000 * draws.randint(1, 12)
+            for at_us in range(now_us, until_us, 100_000):
+                first = at_us * 16_000 // SECOND_US
+                for runtime in (still, moved):
+                    numbers = [*runtime.feed("mic", sound(1600, first)), *runtime.feed("watch", steps(1))]
+                    taken += numbers if runtime is moved else []
+            now_us = until_us
+            if draws.randrange(3) == 0 and others:
+                del others[draws.choice(sorted(others))]
+            else:
+                one = pool(draws)
+                others[one.name] = one
+            graphs = [*STAY, *others.values()]
+            draws.shuffle(graphs)
+            moved.change(fed_workload(*graphs))
+        expected, found = still.drain(), moved.drain()
+        assert sorted(one.frame for one in found) == list(range(len(found))) and taken == sorted(taken)
+        for name in ("ears", "hands"):
+            assert answers(found, name) == answers(expected, name) != []
+        assert {one.outcome for result in found for one in result.graphs} == {"done"}
+        gc.collect()
+        assert sum(one.held for one in given.values()) <= 2 * len(moved.merged.stages)
+
+
+def test_frames_of_threads_that_feed_in_real_time_are_neither_lost_nor_repeated() -> None:
+    of = [
+        graph("ears", ("mic", 800), period_us=50_000, deadline_us=LONG_US),
+        graph("hands", ("watch", 1), period_us=100_000, deadline_us=LONG_US),
+    ]
+    changes = [[], [graph("new", ("mic", 1600), period_us=100_000)], [graph("new", ("watch", 2), period_us=200_000)]]
+    found: list[FrameResult] = []
+    with made(fed_workload(*of), True, backends(), max_in_flight=1000, window_stages=0) as runtime:
+        runtime.subscribe(found.append)
+        taken: list[int] = []
+        begun = threading.Barrier(3)
+
+        def feeds(stream: str, chunk: Callable[[int], np.ndarray], chunks: int) -> None:
+            begun.wait(20)
+            for number in range(chunks):
+                taken.extend(runtime.feed(stream, chunk(number)))
+
+        sources = [
+            threading.Thread(target=feeds, args=("mic", lambda n: sound(800, 800 * n), 60)),
+            threading.Thread(target=feeds, args=("watch", lambda _n: steps(1), 30)),
+        ]
+        for source in sources:
+            source.start()
+        begun.wait(20)
+        for number in range(12):
+            runtime.change(fed_workload(*of, *changes[number % 3]))
+        for source in sources:
+            source.join(30)
+        runtime.drain(30)
+    assert sorted(taken) == sorted(one.frame for one in found) == list(range(len(found)))
+    heard = [
+        int(one.outputs["ears-mic-sum"][0])
+        for result in sorted(found, key=lambda one: one.frame)
+        for one in result.graphs
+        if one.graph == "ears" and one.outcome == "done"
+    ]
+    assert len(heard) > 50 and {(after - before) % 32_000 for before, after in pairwise(heard)} == {800}
+
+
+# Memory.
+
+
+@pytest.mark.parametrize("live", [False, True], ids=["virtual", "live"])
+def test_two_hundred_changes_leave_nothing_behind(live: bool) -> None:
+    given = backends()
+    deployments: list[weakref.ref[object]] = []
+    with made(workload(loud_graph(), mean_graph("a")), live, given, solver="exact" if not live else "heft") as runtime:
+        for number in range(200):
+            runtime.change(workload(loud_graph(), mean_graph(f"a{number % 3}", samples=SAMPLES + number % 5)))
+            deployments.append(weakref.ref(runtime._now.kernels))
+            release_us = max(runtime.now_us, 1000 * number)
+            runtime.submit(release_us, windows(runtime, ["loud", f"a{number % 3}"]), graphs=["loud", f"a{number % 3}"])
+            runtime.drain()
+        gc.collect()
+        assert sum(one() is not None for one in deployments) == 1
+        assert sum(one.held for one in given.values()) <= 2 * len(runtime.merged.stages)
+        assert len(threading.enumerate()) < 12
+        assert set(runtime.shed) == {"loud", "a1"}
+
+
+# Rings.
+
+
+def test_a_ring_of_another_size_holds_the_same() -> None:
+    ring = SampleRing(10, 100, (), np.dtype(np.int16))
+    for first in range(100, 130, 5):
+        ring.append(np.arange(first, first + 5, dtype=np.int16))
+    ring.lose(128, 3)
+    greater, less = ring.resized(20), ring.resized(4)
+    assert (greater.end, greater.held, greater.begin) == (133, 10, 123)
+    assert (less.end, less.held, less.begin) == (133, 4, 129)
+    assert list(greater.window(133, 10)) == list(ring.window(133, 10))
+    assert (ring.missing(133, 10), greater.missing(133, 10), less.missing(133, 4)) == (3, 3, 2)
+    assert not greater.is_full(133, 12)
+    greater.append(np.arange(133, 143, dtype=np.int16))
+    assert list(greater.window(143, 20)) == [*ring.window(133, 10), *range(133, 143)]
+    events = EventRing(3, 1)
+    events.append(np.arange(5, dtype=np.float32).reshape(-1, 1), 10)
+    assert (events.resized(2).held, events.resized(9).held) == (2, 3)
+    assert events.resized(2).newest_us == 10
