@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from leo_runtime.dispatch.driver import Computed, Outputs
 from leo_runtime.dispatch.events import RunStage
+from leo_runtime.frame.positions import WindowEnd
 from leo_runtime.runtime.deployment import Deployment
 from leo_runtime.runtime.results import Submitted
-from leo_runtime.runtime.states import WindowEnd
 
 if TYPE_CHECKING:
     import numpy as np

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import field, replace
 from random import Random
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -27,9 +28,13 @@ from leo_runtime.dispatch.driver import Computed, Outputs
 from leo_runtime.dispatch.events import RunReport, RunStage
 from leo_runtime.errors import DeviceUnavailableError, InputError, KernelError, failure_text, is_users_interrupt
 from leo_runtime.frame.batch import FramePrices, Job
+from leo_runtime.frame.conditions import StateFound
 from leo_runtime.frame.lower import MergedStage, MergedWorkload
+from leo_runtime.frame.positions import Point, WindowEnd
+from leo_runtime.frame.records import StateUse
+from leo_runtime.frame.steps import StepPrices
 from leo_runtime.frozen import dataclass, maker
-from leo_runtime.runtime.states import Kept, Point, Start, StateNow, States, WindowEnd, arrays_of
+from leo_runtime.runtime.states import Kept, Start, StateNow, States, arrays_of
 from leo_runtime.schema import MAX_QUANTITY
 from leo_runtime.values import whole
 
@@ -103,6 +108,7 @@ class Kernels:
         computes: bool = True,
         seed: int = 0,
         told: Told | None = None,
+        steps: StepPrices | None = None,
     ) -> None:
         """`prices` say how long a stage of a batch should take that had fewer frames to compute than planned.
 
@@ -111,7 +117,10 @@ class Kernels:
 
         Stages that only cost, and without `computes` all stages, have no kernel: they give zeros, and of a gate ones
         where it opens, which is drawn from `seed` by its stated chance. What `told` knows of gives no output.
+
+        `steps` say how long a run of a stage that keeps state should take.
         """
+        self._steps = steps
         self.computes = computes
         self._told = told
         self._seed = seed
@@ -173,6 +182,15 @@ class Kernels:
         points = [self._states.readings.points(at_us, ends) for at_us in releases_us] if self._keeps else ()
         self._flights[frame] = _flight(windows, graphs, jobs, tuple(releases_us), points=tuple(points))
 
+    def found(self, release_us: int, ends: Mapping[str, WindowEnd]) -> tuple[StateFound, ...]:
+        """From what the stages of a frame would go on now, each where its state is. From any thread."""
+        if not self._keeps:
+            return ()
+        points = self._states.readings.points(release_us, ends)
+        with self._keeping:
+            found = self._states.found(points)
+        return tuple(found if self._steps is None else map(self._steps.found, found))
+
     def states(self) -> tuple[StateNow, ...]:
         """What each stage that keeps state keeps now. From any thread."""
         with self._keeping:
@@ -228,11 +246,13 @@ class Kernels:
         opened = stage.name not in self._gates or _is_positive(outputs.get(job.frames[0]))
         said = _each_once(errors) if errors else ""
         report = _report(opened, _NONE, started_us, device_us, device_nj, error=said)
+        if isinstance(outputs, _Outputs):
+            report = replace(report, **self._used(order, stage, outputs, wanted))
         if len(outputs) == len(job.frames):
             return _computed(report, outputs)
         absent = {number for number in job.frames if number not in outputs}
-        expected_us = 1
-        if wanted:
+        expected_us = report.expected_us or 1
+        if wanted and report.expected_us is None:
             expected_us = self._prices.mode(stage.name, order.variant, order.resource, len(wanted)).duration_us
         absent_for = frozenset(name for name, other in flight.jobs.items() if absent.issuperset(other.frames))
         report = replace(report, frames=len(wanted), expected_us=expected_us, absent_for=absent_for)
@@ -345,6 +365,33 @@ class Kernels:
         outputs.kept = Kept(point, start.begun, above, order.resource, order.variant, state, spent)
         return measured
 
+    def _used(self, order: RunStage, stage: MergedStage, outputs: _Outputs, wanted: Sequence[int]) -> dict[str, Any]:
+        """What the report says of the state of a run, and how long the run should have taken."""
+        name, starts = stage.name, outputs.starts.values()
+        use = None
+        if starts:
+            length = self._states.readings.of[name].length
+            fresh = sum(length if start.news.fresh is None else start.news.fresh for start in starts)
+            anew = next((start.anew for start in starts if start.anew), "")
+            home = next((start.kept.home for start in starts if start.kept is not None), None)
+            moved_nj = 0
+            if self._steps is not None and home is not None and home != order.resource:
+                moved_nj = self._steps.moving_nj(name, order.variant, home, order.resource)
+            use = StateUse(fresh, anew, home, moved_nj)
+        if self._steps is None or not wanted:
+            return {"state": use}
+        whole = self._prices.mode(name, order.variant, order.resource, 1)
+        expected_us = 0
+        for number in wanted:
+            start, mode = outputs.starts.get(number), whole
+            if start is not None and start.kept is not None and start.news.fresh is not None:
+                # In real time what is moved is in memory, and takes no time.
+                home = start.kept.home if self._lanes is None else order.resource
+                found = StateFound(name, home, order.variant, start.news.fresh)
+                mode = self._steps.mode(whole, found, self._steps.links)
+            expected_us += mode.duration_us
+        return {"state": use, "expected_us": expected_us}
+
     def _waiting(self, stage: str) -> list[int]:
         """The positions of the frames in flight in which a stage that keeps state has not come to its end."""
         return [
@@ -356,7 +403,9 @@ class Kernels:
         ]
 
     def _can_move(self, home: str, resource: str, kept: Kept) -> bool:
-        """Whether a state can be taken to another processor: arrays can, anything else to one of the same backend."""
+        """Whether a state can be taken to another processor: over a link; what is no arrays, to one of its backend."""
+        if self._steps is not None and (home, resource) not in self._steps.links:
+            return False
         if kept.state is None or arrays_of(kept.state) is not None:
             return True
         return self._backends[home].name == self._backends[resource].name

@@ -52,6 +52,7 @@ from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import ClosedError, DrainTimeoutError, InputError, once_more
 from leo_runtime.frame.batch import require_candidates
+from leo_runtime.frame.conditions import StateFound
 from leo_runtime.frame.lower import MergedWorkload, merge, require_computed
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.operators import refresh
@@ -775,12 +776,15 @@ class Runtime:
         self._links = self._links if asked.links is None else asked.links
         if now.horizon is not None and asked.fed is not None:
             now.horizon.shift(asked.fed.shifts_us)
+        ends = {} if asked.fed is None else asked.fed.ends
+        states = () if now.kernels is None else now.kernels.found(releases_us[0], ends)
         admitted, placed = now.admission.admit(
             driver,
             releases_us,
             names,
             self._links,
-            lambda names: self._place(driver, now, releases_us, names, asked.together),
+            lambda names: self._place(driver, now, releases_us, names, asked.together, states),
+            states,
         )
         shed = tuple([name for name in names if name not in admitted]) if len(admitted) < len(names) else ()
         wanted = tuple([now.graphs[name] for name in names])
@@ -805,7 +809,7 @@ class Runtime:
         with self._lock:
             frame = self._take(asked, take)
             submitted = Submitted(frame, releases_us, wanted, plan, placed.planned.solved, left_out)
-            self._in_flight.begin(submitted, now, windows, {} if asked.fed is None else asked.fed.ends)
+            self._in_flight.begin(submitted, now, windows, ends)
         release_us, give_up_us = releases_us[-1], max(due_us(graph, releases_us) for graph in wanted)
         now_us = max(release_us, driver.clock.now_us())
         driver.post(FrameAdmitted(now_us, frame, release_us, plan, placed.asleep, give_up_us, placed.again))
@@ -879,6 +883,7 @@ class Runtime:
         releases_us: tuple[int, ...],
         names: tuple[str, ...],
         together: tuple[str, ...] | None,
+        states: tuple[StateFound, ...],
     ) -> Placed | Placement | Skipped:
         """The plan of a frame or batch, or why there is none. In turn."""
         frames = len(releases_us)
@@ -898,6 +903,7 @@ class Runtime:
             chances=chances,
             together=together,
             batched=batched,
+            states=states,
         )
 
     # A frame's end. All of it behind the lock.
