@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 import random
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from leo_backends.cpu import OWN, CpuBackend
 from leo_runtime import shipped
+from leo_runtime.backend import Kernel
+from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.problem import Problem
 from leo_runtime.documents.profile import Profile
-from leo_runtime.documents.workload import Workload, bind
-from leo_runtime.errors import GraphError
+from leo_runtime.documents.workload import DEFAULT_VARIANT, Workload, bind
+from leo_runtime.errors import GraphError, KernelError
 from leo_runtime.operators import Operator, all_operators, find_operator
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.solver import solve
@@ -201,3 +205,27 @@ def test_a_runtime_takes_edited_code_and_refuses_broken_code(tmp_path: Path, liv
         write(tmp_path / "steps.py", 4)
         runtime.change(before)
         assert heard() == [4, 7]
+
+
+def test_a_process_of_its_own_takes_edited_code_for_new_kernels_alone(tmp_path: Path) -> None:
+    (tmp_path / "other.py").write_text("VALUE = 1\n")
+    write(tmp_path / "steps.py", "other.VALUE", imports="from . import other")
+
+    def loaded(cpu: CpuBackend) -> Kernel:
+        workload("steps:step").to_file(tmp_path / "w.json")
+        found = Workload.from_file(tmp_path / "w.json")
+        return cpu.load(bind(found.graphs[0], found)["mine"], DEFAULT_VARIANT)
+
+    own_process = Processor(name="cpu", backend="cpu", options={"isolate": [OWN]})
+    with closing(CpuBackend(own_process)) as cpu:
+        first = loaded(cpu)
+        (tmp_path / "other.py").write_text("VALUE = 2\n")
+        second = loaded(cpu)
+        zeros = [np.zeros(100, np.float32)]
+        assert (first(zeros)[0], second(zeros)[0]) == (1, 2)
+        (tmp_path / "other.py").write_text("VALUE = 3\n")
+        bound_before = first.stage  # type: ignore[attr-defined]
+        with pytest.raises(KernelError, match="operator `steps:step` is not what it was") as told:
+            cpu.load(bound_before, DEFAULT_VARIANT)
+        assert told.value.hint == "read the workload again, or start the program again"
+        assert loaded(cpu)(zeros)[0] == 3

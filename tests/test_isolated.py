@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,15 @@ from leo_backends.isolated.kernel import IsolatedKernel, load
 from leo_backends.isolated.stages import IsolatedStages
 from leo_backends.reference import PROGRAMS
 from leo_runtime.backend import Abandonable, Backend, Kernel, News, StatefulKernel
-from leo_runtime.documents.hardware import Processor
-from leo_runtime.documents.workload import DEFAULT_VARIANT, BoundStage
+from leo_runtime.documents.hardware import Hardware, Link, Processor
+from leo_runtime.documents.profile import Profile
+from leo_runtime.documents.workload import DEFAULT_VARIANT, BoundStage, Stream, Workload
 from leo_runtime.errors import DeviceUnavailableError, DocumentError, KernelError
+from leo_runtime.frame.records import FrameResult
+from leo_runtime.graph import GraphBuilder
 from leo_runtime.operators import operator
+from leo_runtime.operators.catalogue import refresh
+from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.testing import BackendContract, Example, example, examples
 from test_process import is_running, open_files
 
@@ -67,8 +73,16 @@ def process_of(backend: CpuBackend) -> int:
 
 def kill(pid: int) -> None:
     """Until it is dead."""
+    process = os.pidfd_open(pid)
     os.kill(pid, signal.SIGKILL)
-    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    wait_for_end(process)
+
+
+def wait_for_end(process: int) -> None:
+    ended = select.poll()
+    ended.register(process, select.POLLIN)
+    assert ended.poll(10_000), "it is still there"
+    os.close(process)
 
 
 def twice(kernel: Kernel) -> bool:
@@ -167,6 +181,17 @@ def test_one_that_ends_while_nobody_asks_is_nobodys_fault(cpu: CpuBackend) -> No
     for _ in range(2):
         kill(process_of(cpu))
         assert twice(good)
+
+
+def test_one_that_ends_while_nobody_asks_is_started_again_before_anybody_does(cpu: CpuBackend) -> None:
+    good = kernel(cpu)
+    first = process_of(cpu)
+    kill(first)
+    assert cpu._isolated is not None
+    last_s = time.monotonic() + 60.0
+    while cpu._isolated.pid in (None, first):
+        assert time.monotonic() < last_s
+    assert twice(good)
 
 
 @pytest.mark.parametrize("how", ["hang", "hang with the lock", "stop"])
@@ -453,7 +478,8 @@ PROGRAM = """
 import sys
 import numpy as np
 from leo_backends.cpu import CpuBackend
-from leo_runtime.documents.hardware import Processor
+from leo_runtime.documents.hardware import Hardware, Link, Processor
+from leo_runtime.documents.profile import Profile
 from leo_runtime.testing import example
 
 backend = CpuBackend(Processor(name="cpu", backend="cpu", options={"isolate": ["own"]}))
@@ -483,10 +509,7 @@ def test_a_program_that_is_killed_takes_it_along(how: str, tmp_path: Path) -> No
         if how:
             assert begun.read_text() == "begun"
         program.kill()
-        ended = select.poll()
-        ended.register(process, select.POLLIN)
-        assert ended.poll(10_000), "it is still there"
-        os.close(process)
+        wait_for_end(process)
     assert set(Path("/dev/shm").iterdir()) == shared
 
 
@@ -530,6 +553,52 @@ def test_a_state_crosses_and_goes_on_to_the_bit() -> None:
         assert outputs[0] == outputs[1]
 
 
+def test_an_object_of_a_users_own_class_goes_on_in_any_process() -> None:
+    summed = example("summed", "risky:Summed", [GOOD]).stage
+    plain = CpuBackend(Processor(name="cpu", backend="cpu"))
+    with closing(CpuBackend(processor())) as there, closing(plain) as here:
+        kernels = [backend.load(summed, DEFAULT_VARIANT) for backend in (there, here)]
+        first, second = kernels
+        assert isinstance(first, StatefulKernel) and isinstance(second, StatefulKernel)
+        begun = first.step([GOOD], first.start(), News(None, 0))
+        assert begun.output.tolist() == [10]
+        kill(process_of(there))
+        for _ in range(2):
+            after = first.step([GOOD], begun.state, News(2, 0))
+            assert after.output.tolist() == [17], "a state is left as it is, and outlives its process"
+            assert not after.spent
+        moved = second.step([GOOD], after.state, News(1, 0))
+        assert moved.output.tolist() == [21]
+        back = first.step([GOOD], moved.state, News(1, 0))
+        assert back.output.tolist() == [25]
+        assert first.step([GOOD], back.state, News(0, 0)).output.tolist() == [25]
+        assert first([GOOD]).tolist() == [10]
+
+
+def test_an_object_that_cannot_be_pickled_is_refused_with_words(cpu: CpuBackend) -> None:
+    locked = cpu.load(example("locked", "risky:Summed", [GOOD], locked=True).stage, DEFAULT_VARIANT)
+    assert isinstance(locked, StatefulKernel)
+    with pytest.raises(KernelError, match=r"the state of stage `locked` cannot be pickled .*_thread\.lock") as told:
+        locked.step([GOOD], locked.start(), News(None, 0))
+    assert "give its class `__getstate__`" in told.value.hint
+
+
+def test_a_module_that_was_edited_and_read_again_is_imported_again_there(cpu: CpuBackend, tmp_path: Path) -> None:
+    def written(times: int) -> Kernel:
+        (tmp_path / "factor.py").write_text(f"FACTOR = {times}\n")
+        (tmp_path / "edited.py").write_text(
+            "from leo_runtime.operators import operator\nfrom .factor import FACTOR\n\n"
+            "@operator(output_shape=lambda x: x)\ndef times(x):\n    return x * FACTOR\n"
+        )
+        refresh([f"{tmp_path}/edited:times"])
+        return cpu.load(example("times", f"{tmp_path}/edited:times", [GOOD]).stage, DEFAULT_VARIANT)
+
+    before = written(2)
+    after = written(3)
+    assert before([GOOD]).tolist() == (2 * GOOD).tolist()
+    assert after([GOOD]).tolist() == (3 * GOOD).tolist()
+
+
 @pytest.mark.skipif(not tflite.is_available(), reason="the extra `tflite` is not installed")
 @pytest.mark.parametrize("streaming", [False, True])
 def test_a_model_runs_there_untried(streaming: bool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -542,3 +611,47 @@ def test_a_model_runs_there_untried(streaming: bool, monkeypatch: pytest.MonkeyP
         expected = here.load(stage, DEFAULT_VARIANT)([rows])
         monkeypatch.setattr(tflite.TRIALS, "require_sound", None)
         assert there.load(stage, DEFAULT_VARIANT)([rows]).tobytes() == expected.tobytes()
+
+
+SECOND_US = 1_000_000
+
+
+def live(how: str, processors: Sequence[str], where: Path | str = "") -> Runtime:
+    """A runtime of one graph, whose stage `twice` is risky on a window that begins with 13."""
+    graph = GraphBuilder("sums", period_us=SECOND_US, deadline_us=SECOND_US)
+    samples = graph.stage("samples", "window", stream="wrist", samples=5)
+    graph.stage("twice", "risky:risky", samples, how=how, where=str(where))
+    streams = (Stream(name="wrist", kind="other", rate_hz=5),)
+    workload = Workload(format="leo-workload/1", name="sums", streams=streams, graphs=(graph.build(),))
+    hardware = Hardware(
+        format="leo-hardware/1",
+        name="bench",
+        processors=tuple(Processor(name=name, backend="cpu", options={"isolate": [OWN]}) for name in processors),
+        links=tuple(Link(source=a, target=b) for a in processors for b in processors if a != b),
+    )
+    costs = [{"processor": p, "fixed_us": 100 * i, "source": "modelled: a test"} for i, p in enumerate(processors, 1)]
+    profile = Profile.from_dict({"format": "leo-profile/1", "name": "bench", "hardware": "bench", "costs": costs})
+    return Runtime.live(workload, hardware, profile)
+
+
+def frame(runtime: Runtime, number: int, window: np.ndarray) -> FrameResult:
+    runtime.submit(number * SECOND_US, {"samples": window})
+    (result,) = runtime.drain()
+    return result
+
+
+def test_a_runtime_goes_on_where_an_operator_ends_its_process() -> None:
+    with live("segfault", ["cpu"]) as runtime:
+        assert frame(runtime, 1, GOOD).graphs[0].outcome == "done"
+        failed = frame(runtime, 2, BAD)
+        assert failed.graphs[0].outcome == "failed"
+        assert any("its process died of SIGSEGV (risky.py:" in run.error for run in failed.stages)
+        assert frame(runtime, 3, GOOD).graphs[0].outcome == "done"
+
+
+def test_where_another_processor_is_there_the_frame_moves(tmp_path: Path) -> None:
+    with live("exit once", ["cpu", "other"], tmp_path / "once") as runtime:
+        runs = [run for run in frame(runtime, 1, BAD).stages if run.stage == "twice"]
+        assert [(run.resource, run.outcome) for run in runs] == [("cpu", "failed"), ("other", "done")]
+        assert "its process died of exit code 3" in runs[0].error
+        assert frame(runtime, 2, GOOD).graphs[0].outcome == "done"

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from leo_backends.streaming import Arrays, RowStream
-from leo_runtime.backend import DeviceRun, News, State, Stepped, TimedKernel
+from leo_runtime.backend import Abandonable, DeviceRun, News, State, Stepped, TimedKernel
 from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import KernelError
 from leo_runtime.operators.sound import LogMelParameters
@@ -91,6 +91,12 @@ class DeviceStream:
 
         output, after = self._stream.step(inputs[0], state, news.fresh, new_rows)
         return Stepped(output, after, run.device_us, run.device_nj)
+
+    def abandon(self) -> None:
+        """End the run at hand, where the device's own kernels can."""
+        for kernel in (self._whole, *tuple(self._kernels.values())):
+            if isinstance(kernel, Abandonable):
+                kernel.abandon()
 
     def _computed(self, samples: np.ndarray) -> DeviceRun:
         stream = self._stream

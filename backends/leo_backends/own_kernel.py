@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from leo_backends.checked import checked_output, failing_in_words, require_inputs
+from leo_backends.own_states import PickledState, opened
 from leo_runtime.backend import News, State, Stepped
 from leo_runtime.documents.workload import BoundStage
 from leo_runtime.operators import StepClass
@@ -50,6 +51,9 @@ class OwnKernel:
     def step(self, inputs: Sequence[np.ndarray], state: State, news: News, /) -> Stepped:
         """Compute the stage. Raises `KernelError`."""
         require_inputs(self._stage, inputs)
+        if isinstance(state, PickledState):  # It comes from another process.
+            with failing_in_words(self._stage, self._steps.kind):
+                state = opened(state, self._steps.kind)
         assert isinstance(state, _Instance)
         if news.fresh == 0 and state.output is not None:
             return Stepped(state.output, state, spent=not state.copied)

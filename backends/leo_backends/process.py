@@ -145,11 +145,18 @@ class Worker:
         """Whether it can still be asked; a process forked from its own would take that one's answers."""
         return self._end.alive and self._owner == os.getpid()
 
+    def ends_within(self, timeout_s: float) -> bool:
+        """Whether the process has ended by then."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout_s)
+            return True
+        return False
+
     def ask(self, request: Any, timeout_s: float) -> Any:
         """The answer to a request. Raises what the worker raised, or `WorkerEndedError` when there is no answer."""
         try:
             self._connection.send(request)
-            if not self._poll.poll(1000 * timeout_s):
+            if not self._poll.poll(milliseconds(timeout_s)):
                 self.close(now=True)
                 raise WorkerEndedError(
                     f"{self._name} did not answer within {timeout_s:g} s and was ended",
@@ -198,6 +205,11 @@ class Worker:
         """In a forked process: let go of what tells the worker that this one lives."""
         if self._end.alive:
             self._end()
+
+
+def milliseconds(timeout_s: float) -> float:
+    """As `poll` takes them: at most 24 days."""
+    return min(1000 * timeout_s, 2.0**31 - 1)
 
 
 def ends_with(descriptor: int) -> None:

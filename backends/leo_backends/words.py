@@ -8,6 +8,7 @@ import selectors
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
@@ -74,7 +75,8 @@ class PassedOnWords:
     That is not always where descriptors 1 and 2 lead: in a notebook, for one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, when_silent: Callable[[], object] = lambda: None) -> None:
+        """`when_silent` is called in that thread when nothing more can come, which is when the worker has ended."""
         self._reading, self._writing = [], []
         try:
             for _ in range(2):
@@ -86,6 +88,7 @@ class PassedOnWords:
             raise
         self.output, self.error = self._writing
         self._owner = os.getpid()
+        self._when_silent = when_silent
         self._last = b""
         self._thread = threading.Thread(target=self._pass_on, name="leo worker's output", daemon=True)
 
@@ -96,7 +99,8 @@ class PassedOnWords:
 
     def last(self) -> str:
         """The end of its standard error."""
-        self._thread.join(_PATIENCE_S)
+        if self._thread is not threading.current_thread():
+            self._thread.join(_PATIENCE_S)
         return self._last.decode(errors="replace")
 
     def close(self) -> None:
@@ -129,6 +133,7 @@ class PassedOnWords:
                     _write("stdout" if key.fd == output else "stderr", decoders[key.fd].decode(said, not said))
         while self._reading:
             os.close(self._reading.pop())
+        self._when_silent()
 
 
 def _write(name: str, text: str) -> None:

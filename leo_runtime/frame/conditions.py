@@ -53,11 +53,16 @@ class Conditions:
     def __post_init__(self) -> None:
         """Sort what has no order of its own."""
         put = object.__setattr__
-        put(self, "ready_us", tuple(sorted(self.ready_us)))
-        put(self, "asleep", tuple(sorted(self.asleep)))
-        put(self, "links", tuple(sorted(self.links, key=itemgetter(0))))
-        put(self, "lost", tuple(sorted(self.lost)))
-        put(self, "states", tuple(sorted(self.states, key=attrgetter("stage"))))
+        if self.ready_us != ():
+            put(self, "ready_us", tuple(sorted(self.ready_us)))
+        if self.asleep != ():
+            put(self, "asleep", tuple(sorted(self.asleep)))
+        if self.links != ():
+            put(self, "links", tuple(sorted(self.links, key=itemgetter(0))))
+        if self.lost != ():
+            put(self, "lost", tuple(sorted(self.lost)))
+        if self.states != ():
+            put(self, "states", tuple(sorted(self.states, key=attrgetter("stage"))))
 
     @property
     def down(self) -> tuple[tuple[str, str], ...]:

@@ -225,8 +225,10 @@ def round_safely(found: Found, grid_us: int) -> Found:
     What that costs at most: a lane that waits for a grid's length, and lingering of that length that is charged twice,
     once as what is left of it and once as a held span. Beyond the horizon all lingering is the same.
     """
+    if not (found.now.ready_us or found.awake_until_us or found.earlier):
+        return found
     ready = tuple(
-        (name, tuple(-(-at_us // grid_us) * grid_us for at_us in lanes)) for name, lanes in found.now.ready_us
+        [(name, tuple([-(-at_us // grid_us) * grid_us for at_us in lanes])) for name, lanes in found.now.ready_us]
     )
     most_us = found.outlook.next_us
 

@@ -81,6 +81,18 @@ def edited_in(folder: Path) -> tuple[str, ...]:
     return tuple([name for name in within if name in edited])
 
 
+def held(module: str) -> str:
+    """A digest of what a module of a folder, and what it imports there, held as it was imported; empty of any other."""
+    names: dict[str, None] = {}
+    found = [module]
+    while found:
+        name = found.pop()
+        if name in _read and name not in names:
+            names[name] = None
+            found += sorted(_read[name].imports)
+    return " ".join([f"{name_within(name)}={_read[name].digest}" for name in sorted(names)])
+
+
 @contextmanager
 def imported_anew(names: Collection[str]) -> Iterator[None]:
     """Within the block these modules are not imported yet; where it raises, they are again what they were."""

@@ -117,14 +117,18 @@ class Deployment:
         Raises `InputError` for a graph that is not there.
         """
         names = several_names(graphs, "graphs")
-        key = named_graphs(self.merged.workload, names) if names else ()
-        if key not in self._sources:
-            self._sources[key] = tuple(
+        return self.sources_of(named_graphs(self.merged.workload, names) if names else ())
+
+    def sources_of(self, graphs: tuple[str, ...]) -> tuple[SourceWindow, ...]:
+        """As `sources`, of graphs that are there, each once and in the workload's order. From any thread."""
+        found = self._sources.get(graphs)
+        if found is None:
+            found = self._sources[graphs] = tuple(
                 source_window(stage, self.merged.workload)
                 for stage in self.merged.stages
-                if stage.bound.operator.is_source and any(graph in key for graph in stage.graphs)
+                if stage.bound.operator.is_source and any(graph in graphs for graph in stage.graphs)
             )
-        return self._sources[key]
+        return found
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -161,8 +165,10 @@ class Site:
             check_decision(graph, merged)
         options, hardware = self.options, self.hardware
         keys = stage_keys(merged)
+        same: Mapping[str, str] = {}
         if before is not None:
-            named = called_as_before(before.merged, merged, same_stages(before.merged, before.keys, merged, keys))
+            same = same_stages(before.merged, before.keys, merged, keys)
+            named = called_as_before(before.merged, merged, same)
             keys = {new.name: keys[old.name] for old, new in zip(merged.stages, named.stages, strict=True)}
             merged = named
         supports = _asked_once(self._can_run)
@@ -174,7 +180,8 @@ class Site:
         loads = Usable({}, {})
         if kernels is not None and before is not None and before.kernels is not None:
             there = {key: name for name, key in before.keys.items()}
-            kernels.take_over(before.kernels, {name: there[key] for name, key in keys.items() if key in there})
+            alike = {name: there[key] for name, key in keys.items() if key in there}
+            kernels.take_over(before.kernels, alike, tuple(same.values()))
         if kernels is not None and self.computes:
             loads = usable(prices.of(1), kernels.load if self.lanes is None else kernels.warm)
             prices.keep(loads.modes)

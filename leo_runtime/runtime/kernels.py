@@ -14,7 +14,7 @@ run changes nothing, and a retry feeds nothing twice.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import field, replace
 from random import Random
@@ -147,13 +147,15 @@ class Kernels:
         if self._keeps:  # What a run leaves is in no log.
             self._told = None
 
-    def take_over(self, before: Kernels, same: Mapping[str, str]) -> None:
-        """Use what another has loaded for stages that are the same, by their names here and there, and what they keep.
+    def take_over(self, before: Kernels, alike: Mapping[str, str], same: Collection[str]) -> None:
+        """Use what another has loaded, and go on from what stages keep there.
 
-        Before anything is loaded here. The other may run on: what both use is called from the lane that it is for.
+        Kernels are those of stages that compute `alike`, by their names here and there, whatever they read. States are
+        those of the stages that are the `same` with all that they read. Before anything is loaded here. The other may
+        run on: what both use is called from the lane that it is for.
         """
         here: dict[str, list[str]] = {}
-        for own, there in same.items():
+        for own, there in alike.items():
             here.setdefault(there, []).append(own)
         with before._loading:
             for (there, resource, variant, lane), kernel in before._kernels.items():
@@ -162,7 +164,7 @@ class Kernels:
         self._taken_over = frozenset(self._kernels)
         self._keeping = before._keeping
         with self._keeping:
-            self._states.take_over(before._states, same)
+            self._states.take_over(before._states, {name: name for name in same})
 
     def begin(
         self,
@@ -215,7 +217,9 @@ class Kernels:
         if only_costs and len(job.frames) == 1 and not keeps:
             return self._stands_in(flight, stage, job.frames[0])
         kernel = None if only_costs else self._load(stage.name, order.resource, order.variant, order.lane)
-        wanted = [number for number in job.frames if len(job.frames) == 1 or _is_wanted(flight, stage, number)]
+        wanted: Sequence[int] = job.frames
+        if len(wanted) > 1:
+            wanted = [number for number in wanted if _is_wanted(flight, stage, number)]
         outputs: dict[int, np.ndarray] = _Outputs() if keeps else {}
         devices: list[tuple[int | None, int | None]] = []
         errors: list[str] = []
@@ -426,6 +430,9 @@ class Kernels:
 
     def _load(self, stage: str, resource: str, variant: str, lane: int) -> _Loaded:
         key = (stage, resource, variant, 0 if self._lanes is None else lane)
+        loaded = self._kernels.get(key)
+        if loaded is not None:
+            return loaded
         with self._loading:
             loaded = self._kernels.get(key)
             if loaded is None:
@@ -443,7 +450,7 @@ class Kernels:
             other = "nothing (None)" if output is None else f"a {type(output).__name__}"
             gave = other if shape is None else f"shape {shape}"
             raise KernelError(f"stage `{stage.name}` gave {gave} on `{resource}`, expected {stage.bound.output_shape}")
-        if isinstance(output, np.ma.MaskedArray) and np.ma.is_masked(output):
+        if type(output) is not np.ndarray and np.ma.is_masked(output):  # Naming `np.ma` imports it.
             raise KernelError(
                 f"stage `{stage.name}` gave an array with masked numbers on `{resource}`",
                 hint="fill them: output.filled(0)",

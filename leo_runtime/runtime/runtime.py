@@ -719,7 +719,7 @@ class Runtime:
         else:
             names = named_graphs(now.merged.workload, graphs)
         if now.computes:
-            wanted, known = now.sources(names), now.sources(now.graphs)
+            wanted, known = now.sources_of(names), now.sources_of(tuple(now.graphs))
             for one in windows:
                 require_windows(wanted, known, one)
             windows = tuple(_own_windows(wanted, one, copy) for one in windows)

@@ -17,6 +17,7 @@ import numpy as np
 from leo_backends.isolated.life import Life
 from leo_backends.isolated.memory import SharedArrays, new_memory
 from leo_backends.isolated.messages import DONE, RUN, Loaded, Step, Types
+from leo_backends.process import milliseconds
 from leo_runtime.backend import Stepped
 from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import LeoError
@@ -102,7 +103,7 @@ class Channel:
             except OSError:  # It had ended before.
                 at_hand.pop(self, None)
                 raise GoneError(self) from None
-            if not self._poll.poll(1000 * timeout_s):
+            if not self._poll.poll(milliseconds(timeout_s)):
                 raise BlockingIOError
             answer = self._connection.recv_bytes()
         except BlockingIOError:
@@ -120,7 +121,7 @@ class Channel:
 
     def _limit(self, timeout_s: float) -> None:
         """What one write or read may take, where a process that is stopped has half of a message."""
-        limit = struct.pack("@ll", int(timeout_s), int(timeout_s % 1 * 1e6))
+        limit = struct.pack("@ll", *divmod(int(milliseconds(timeout_s)) * 1000, 1_000_000))
         with socket.socket(fileno=os.dup(self._connection.fileno())) as same:
             for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
                 same.setsockopt(socket.SOL_SOCKET, option, limit)

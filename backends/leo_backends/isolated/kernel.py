@@ -12,9 +12,10 @@ import numpy as np
 
 from leo_backends.isolated.channel import Channel, GoneError
 from leo_backends.isolated.life import Life
-from leo_backends.isolated.messages import Kept, Load, Loaded, Start, Step
+from leo_backends.isolated.messages import Load, Loaded, Start, Step
 from leo_backends.isolated.operators import digest, findable_name
 from leo_backends.isolated.stages import IsolatedStages
+from leo_backends.isolated.states import sendable
 from leo_runtime.backend import News, State, Stepped
 from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import KernelError, LeoError, words
@@ -111,7 +112,7 @@ class IsolatedStatefulKernel(IsolatedKernel):
     def step(self, inputs: Sequence[np.ndarray], state: State, news: News, /) -> Stepped:
         """Compute the stage from there. Raises `KernelError`, and what it raises there."""
         self._require_shapes(inputs)
-        request = Step(_closed(state, self.stage.name), news)
+        request = Step(sendable(state, self.stage), news)
         return self._call(lambda channel: channel.step(inputs, request))
 
 
@@ -129,13 +130,3 @@ def _load_request(stage: BoundStage, variant: str) -> bytes:
         ) from None
     rest = {field.name: getattr(stage, field.name) for field in fields(stage) if field.name not in _NOT_SENT}
     return pickle.dumps(Load(name, digest(stage.operator), variant, told, rest))
-
-
-def _closed(state: State, stage: str) -> State:
-    """A state as it is sent; one of the user's own class that was kept in this process so far is pickled."""
-    if isinstance(state, Kept | tuple):
-        return state
-    try:
-        return Kept(pickle.dumps(state))
-    except Exception as error:  # As above.
-        raise KernelError(f"the state of stage `{stage}` cannot be pickled ({words(error)})") from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,8 +82,8 @@ def _place(channel: Channel, dump: str) -> str:
     """Where in the user's file it was, or else in any, as " (steps.py:9)"; empty where that is not told."""
     named = _THREAD.search(dump)
     lines = _LINE.findall(dump[named.end() :].partition("\n\n")[0]) if named is not None else []
-    code = getattr(channel.stage.operator.function, "__code__", None)
-    own = [line for line in lines if code is not None and line[0] == code.co_filename] or lines
+    module = sys.modules.get(getattr(channel.stage.operator.function, "__module__", ""))
+    own = [line for line in lines if line[0] == getattr(module, "__file__", "")] or lines
     return f" ({Path(own[0][0]).name}:{own[0][1]})" if own else ""
 
 

@@ -64,11 +64,5 @@ class Step:
     """Compute what is in the memory, from a state. Answered by `Stepped`, whose output is in the memory."""
 
     state: Any
+    """A tuple of arrays, or a `PickledState`."""
     news: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """A state that is an object of the user's own class, as only the process itself reads it: pickled."""
-
-    pickled: bytes

@@ -15,7 +15,7 @@ from typing import Any
 from leo_runtime.errors import KernelError
 from leo_runtime.operators.catalogue import in_folder
 from leo_runtime.operators.definition import Operator
-from leo_runtime.operators.modules import folder_of
+from leo_runtime.operators.modules import folder_of, held
 
 
 def findable_name(operator: Operator) -> str:
@@ -40,10 +40,13 @@ def findable_name(operator: Operator) -> str:
 
 
 def digest(operator: Operator) -> bytes:
-    """Of what a user's own operator computes, as it is written; empty for one that ships. Not of what it calls."""
+    """Of what a user's own operator computes, as it is written; empty for one that ships.
+
+    Of what it calls only where its module lies in a workload's folder, and that does too.
+    """
     if operator.function is None:
         return b""
-    hashed = hashlib.blake2b(digest_size=16)
+    hashed = hashlib.blake2b(held(operator.function.__module__).encode(), digest_size=16)
     for code in _codes(operator.function):
         _add(code, hashed.update)
     return hashed.digest()

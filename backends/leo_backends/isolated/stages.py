@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 FREE_ENDS_OF_STAGE, FREE_ENDS_OF_PROCESS = 1, 2
 MODULE = "leo_backends.isolated.worker"
 
+_DYING_S = 1.0
+"""How long a process may take to end that has closed its output."""
+
 Key = tuple[str, str]
 """A stage's name and variant."""
 
@@ -129,7 +132,8 @@ class IsolatedStages:
                     f"started for {rest_s:.1f} s",
                     hint="mend the operators or models that end it",
                 )
-            worker = Worker(self._name, MODULE, words=PassedOnWords)
+            noticed = weakref.WeakMethod(self._notice)  # A thread is not to keep what is forgotten.
+            worker = Worker(self._name, MODULE, words=lambda: PassedOnWords(lambda: (it := noticed()) and it()))
             try:
                 life = Life(worker, nameless_file())
                 worker.ask(self._open, self.load_timeout_s)
@@ -143,6 +147,17 @@ class IsolatedStages:
                 raise
             self._life = life
             return life
+
+    def _notice(self) -> None:
+        """A process has written its last: where nobody waits for it, nobody else would notice before the next run."""
+        life = self._life
+        if life is None or not life.worker.ends_within(_DYING_S) or not self._lock.acquire(blocking=False):
+            return
+        try:
+            if life is self._life and not self._closed and not life.at_hand:
+                self._has_ended(life)
+        finally:
+            self._lock.release()
 
     def _has_ended(self, life: Life) -> None:
         """Find out why, and start the next one."""
@@ -158,7 +173,9 @@ class IsolatedStages:
 
     def _load_again(self) -> None:
         """In a thread of its own: so that runs to come wait for less."""
-        for kernel in tuple(self._kernels):
+        with self._lock:
+            kernels = tuple(self._kernels)
+        for kernel in kernels:
             if self._closed:
                 return
             with suppress(LeoError):  # Its next run says so.

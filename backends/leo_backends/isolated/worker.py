@@ -23,15 +23,16 @@ import numpy as np
 from leo_backends import tflite
 from leo_backends.cpu import CpuBackend
 from leo_backends.isolated.memory import SharedArrays
-from leo_backends.isolated.messages import DONE, RUN, Kept, Load, Loaded, Open, Start, Step, Types
+from leo_backends.isolated.messages import DONE, RUN, Load, Loaded, Open, Start, Step, Types
 from leo_backends.isolated.operators import digest
+from leo_backends.isolated.states import sendable
 from leo_backends.process import receive_files
 from leo_runtime import errors
 from leo_runtime.backend import StatefulKernel
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import GraphError, KernelError, LeoError, words
-from leo_runtime.operators import find_operator
+from leo_runtime.operators import find_operator, refresh
 from leo_runtime.operators.own import failure
 
 _IN_MEMORY = np.empty(0, np.float32)
@@ -89,7 +90,8 @@ class _Kernel:
                 self._inputs = _read_only(self._shared.inputs(request.names))
                 return None
             case Start():
-                return _sent(self._stateful().start(), self._name())
+                kernel, stage = self._stateful()
+                return sendable(kernel.start(), stage)
             case Step():
                 return self._step(request)
         raise KernelError(f"it was sent {type(request).__name__}, which it does not know")
@@ -109,6 +111,7 @@ class _Kernel:
 
     def _load(self, request: Load) -> Loaded:
         try:
+            refresh([request.operator])  # It may have been edited since, and imported anew in the program.
             operator = find_operator(request.operator)
         except GraphError as error:  # What could be imported in the program cannot be here.
             raise KernelError(
@@ -118,7 +121,7 @@ class _Kernel:
             raise KernelError(
                 f"operator `{operator.name}` is not what it was when its module was imported: the file has been "
                 "changed, or something has the same name",
-                hint="start the program again",
+                hint="read the workload again, or start the program again",
             )
         values, given = pickle.loads(request.params)
         params = operator.parameters.model_construct(given, **values)
@@ -136,31 +139,15 @@ class _Kernel:
         return Loaded(threading.get_ident(), isinstance(self._kernel, StatefulKernel))
 
     def _step(self, request: Step) -> Any:
-        state = pickle.loads(request.state.pickled) if isinstance(request.state, Kept) else request.state
-        stepped = self._stateful().step(self._inputs, state, request.news)
+        kernel, stage = self._stateful()
+        stepped = kernel.step(self._inputs, request.state, request.news)
         self._shared.output[...] = stepped.output
         # The state it began from is still there, where it came from.
-        return replace(stepped, output=_IN_MEMORY, state=_sent(stepped.state, self._name()), spent=False)
+        return replace(stepped, output=_IN_MEMORY, state=sendable(stepped.state, stage), spent=False)
 
-    def _stateful(self) -> StatefulKernel:
-        assert isinstance(self._kernel, StatefulKernel)
-        return self._kernel
-
-    def _name(self) -> str:
-        return "" if self._stage is None else self._stage.name
-
-
-def _sent(state: Any, stage: str) -> Any:
-    """A state as it is sent: arrays as they are, objects of the user's own closed. Raises `KernelError`."""
-    if isinstance(state, tuple) and all(type(array) is np.ndarray and not array.dtype.hasobject for array in state):
-        return state
-    try:
-        return Kept(pickle.dumps(state))
-    except Exception as error:  # What a user's class raises may be anything.
-        raise KernelError(
-            f"the state of stage `{stage}` cannot be pickled ({words(error)}), as it has to be between its runs",
-            hint="give its class `__getstate__`, or leave its operator out of the processor's option `isolate`",
-        ) from None
+    def _stateful(self) -> tuple[StatefulKernel, BoundStage]:
+        assert isinstance(self._kernel, StatefulKernel) and self._stage is not None
+        return self._kernel, self._stage
 
 
 def _read_only(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:

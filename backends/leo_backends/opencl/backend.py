@@ -14,6 +14,8 @@ import importlib.util
 import mmap
 import os
 import threading
+import weakref
+from collections import deque
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -21,7 +23,7 @@ import numpy as np
 from pydantic import Field
 
 from leo_backends.device_stream import DeviceStream, can_stream, streams
-from leo_backends.opencl.messages import Choice, Load, Loaded, Open, Opened, Ran, Run
+from leo_backends.opencl.messages import Choice, Forget, Load, Loaded, Open, Opened, Ran, Run
 from leo_backends.opencl.process import start_worker
 from leo_backends.options import read_options
 from leo_backends.process import Worker
@@ -66,6 +68,8 @@ class OpenClBackend:
         self._worker: Worker | None = None
         self._device: Opened | None = None
         self._lock = threading.RLock()
+        self._unused: deque[tuple[int, int]] = deque()
+        """Stages that nobody runs any more, by the process of their worker and their key there."""
         try:
             self.worker()
         except KernelError as error:
@@ -118,6 +122,14 @@ class OpenClBackend:
                 self._worker, self._device = worker, opened
             return self._worker
 
+    def forget_unused(self, worker: Worker) -> None:
+        """Let go of what nobody runs any more. Behind the lock. Raises `KernelError`."""
+        if self._unused:
+            unused = [self._unused.popleft() for _ in range(len(self._unused))]
+            keys = tuple([key for pid, key in unused if pid == worker.pid])
+            if keys:
+                worker.ask(Forget(keys), self.options.timeout_s)
+
     def close(self) -> None:
         """End the worker process, also where it is at work: who waits for that hears that it died.
 
@@ -142,6 +154,8 @@ class OpenClKernel:
         self._stage = stage
         self._variant = variant
         self._there: _There | None = None
+        self._asked: Worker | None = None
+        """Who is at a run of it."""
         self.span_ns = (0, 0)
         """When the device began and ended the last run, on the clock of `time.monotonic_ns`."""
         with backend._lock:
@@ -160,15 +174,30 @@ class OpenClKernel:
         with self._backend._lock:
             there = self._ready()
             there.input[...] = np.ravel(inputs[0])
-            ran: Ran = there.worker.ask(Run(there.loaded.key), self._backend.options.timeout_s)
+            self._asked = there.worker
+            try:
+                ran: Ran = there.worker.ask(Run(there.loaded.key), self._backend.options.timeout_s)
+            finally:
+                self._asked = None
             output = there.output.reshape(stage.output_shape).copy()
         self.span_ns = (ran.start_ns, ran.end_ns)
         return DeviceRun(output, max(1, (ran.end_ns - ran.start_ns + 500) // 1000))
 
+    def abandon(self) -> None:
+        """End the worker process if it is at a run of this stage."""
+        worker = self._asked
+        if worker is not None:
+            worker.kill()
+
     def _ready(self) -> _There:
         worker = self._backend.worker()
+        self._backend.forget_unused(worker)
         if self._there is None or self._there.worker is not worker:
-            self._there = _There(worker, self._stage, self._variant, self._backend.options.load_timeout_s)
+            there = _There(worker, self._stage, self._variant, self._backend.options.load_timeout_s)
+            place = worker.pid, there.loaded.key
+            # From any thread, amid anything: it is only noted.
+            weakref.finalize(there, self._backend._unused.append, place).atexit = False
+            self._there = there
         return self._there
 
 
