@@ -172,6 +172,15 @@ def failure_text(error: BaseException) -> str:
     return f"{words(error)}{hint}"
 
 
+def once_more(error: BaseException) -> BaseException:
+    """An error that is raised again and again, to everybody who asks: with the traceback that it had at first.
+
+    Each raising adds to its traceback, which keeps all that those functions had in hand.
+    """
+    first = vars(error).setdefault("_leo_first_traceback", error.__traceback__)
+    return error.with_traceback(first)
+
+
 def is_users_interrupt(error: BaseException) -> bool:
     """Whether it may be somebody's Ctrl-C, which comes to the main thread alone; elsewhere a kernel has raised it."""
     return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from leo_runtime.documents.workload import BoundStage, GraphBuilder, TaskGraph, Workload
+from leo_runtime.documents.workload import BoundStage, GraphBuilder, Stream, TaskGraph, Workload
 from leo_runtime.errors import ClosedError, GraphError, InputError, KernelError, LeoError, ProfileError
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.runtime.deployment import Deployment
@@ -23,6 +23,8 @@ from leo_runtime.runtime.runtime import Runtime
 from test_feed import Hands, graph, sound, steps
 from test_feed import workload as fed_workload
 from test_runtime import LOUD, SAMPLES, FakeBackend, FakeKernel, bench, loud_graph, other_graph, profile, workload
+from test_states import Stepping
+from test_states import simulated as keeping
 
 SECOND_US = 1_000_000
 
@@ -284,6 +286,44 @@ def test_gates_go_on_in_their_file(tmp_path: Any) -> None:
         runtime.submit(9000, windows(runtime, ["loud", "a"]))
         runtime.drain()
     assert '"runs": 9' in path.read_text()
+
+
+STREAMS = tuple(Stream(name=name, kind="motion", rate_hz=1000) for name in ("wrist", "ankle"))
+
+
+def adding(name: str, stream: str, **params: Any) -> TaskGraph:
+    """A graph of a stage that keeps the sum of a stream so far, and how many samples that is of."""
+    built = GraphBuilder(name, period_us=50_000, deadline_us=LONG_US)
+    read = built.stage(f"{name}-sound", "window", stream=stream, samples=100)
+    built.stage(f"{name}-total", "states:total", read, **params)
+    return built.build()
+
+
+def of_streams(*graphs: TaskGraph) -> Workload:
+    return Workload(format="leo-workload/1", name="w", streams=STREAMS, graphs=graphs)
+
+
+def test_what_a_stage_keeps_is_kept_where_it_is_the_same_down_to_its_stream() -> None:
+    """A stage that computes alike, and reads something else, has nothing of it."""
+    values = {"wrist": 1.0, "ankle": 1000.0}
+    now_us = 50_000
+
+    def heard(runtime: Runtime, times: int) -> dict[str, list[float]]:
+        nonlocal now_us
+        for _ in range(times):
+            now_us += 50_000
+            wanted = runtime.sources([one.name for one in runtime.merged.workload.graphs])
+            runtime.submit(now_us, {one.stage: np.full(100, values[one.stream], np.float32) for one in wanted})
+        return {one.graph: [*one.outputs[f"{one.graph}-total"]] for one in runtime.drain()[-1].graphs}
+
+    with keeping(of_streams(adding("a", "wrist"), adding("b", "ankle")), Stepping()) as runtime:
+        assert heard(runtime, 3) == {"a": [200, 200], "b": [200_000, 200]}
+        runtime.change(of_streams(adding("c", "ankle", on_gap="tell"), adding("b", "ankle"), adding("a", "wrist")))
+        assert heard(runtime, 2) == {"a": [300, 300], "b": [300_000, 300], "c": [150_000, 150]}
+        runtime.change(of_streams(adding("a", "ankle"), adding("b", "ankle")))
+        assert heard(runtime, 1) == {"a": [350_000, 350], "b": [350_000, 350]}, "both ask for one stage now"
+        runtime.change(of_streams(adding("b", "wrist")))
+        assert heard(runtime, 1) == {"b": [100, 100]}, "what it kept was of another stream"
 
 
 # What goes wrong.

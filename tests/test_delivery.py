@@ -340,11 +340,58 @@ def test_where_the_runtime_goes_wrong_who_waits_has_the_frames_and_then_the_erro
     assert frames_of(results) == [0]
 
 
+@pytest.mark.parametrize("make", KINDS)
+def test_an_error_that_is_raised_again_and_again_keeps_nothing_of_who_asked(
+    make: Callable[..., Runtime], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each raising adds to its traceback: a daemon that feeds on would fill the memory with its chunks."""
+    monkeypatch.setattr("leo_runtime.runtime.runtime.Dispatcher", Wrong)
+    with made(make) as runtime:
+        submitted(runtime, 0)
+        with pytest.raises(ArithmeticError):
+            runtime.drain()
+        runtime.results()
+        for ask in (lambda: runtime.submit(0, {}), lambda: runtime.results(None), runtime.drain):
+            lengths = []
+            for _ in range(3):
+                with pytest.raises(ArithmeticError) as raised:
+                    ask()
+                lengths.append(len(raised.traceback))
+            assert lengths[0] == lengths[1] == lengths[2]
+
+
+def test_subscribers_that_close_the_runtime_do_not_wait_for_each_other() -> None:
+    both = threading.Barrier(2)
+    closed: list[int] = []
+
+    def close(result: FrameResult) -> None:
+        both.wait()
+        runtime.close(timeout_s=threading.TIMEOUT_MAX)
+        closed.append(result.frame)
+
+    runtime = made(Runtime.live)
+    for _ in range(2):
+        runtime.subscribe(close)
+    submitted(runtime, 0)
+    runtime.close(timeout_s=threading.TIMEOUT_MAX)
+    assert closed == [0, 0]
+
+
+def test_who_comes_and_goes_leaves_nothing_though_no_frame_ends() -> None:
+    with made(Runtime.live) as runtime:
+        for _ in range(100):
+            runtime.subscribe(print).close()
+            runtime.answers().close()
+        assert len(runtime._delivery._subscribers) <= 2
+
+
 def test_a_mistake_in_what_collects_ends_the_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """It would end the thread that collects for subscribers, and nobody heard anything any more."""
     ended = threading.Event()
 
     class Listening:
+        closed = False
+
         def give(self, _result: FrameResult) -> bool:
             return True
 

@@ -330,20 +330,6 @@ def test_the_readme_and_the_make_file_say_how_the_command_gets_on_the_path() -> 
         assert re.search(r"source (\.venv|\$\(VENV\))/bin/activate", (ROOT / name).read_text()), name
 
 
-def test_the_daemon_answers_in_real_time(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(ROOT / "docs" / "examples")
-    daemon = importlib.import_module("daemon")
-    daemon.listen(lasts_s=4.0, sleep=lambda _s: None)  # Both sources give all they have at once.
-    *answers, mic, watch = map(json.loads, capsys.readouterr().out.splitlines())
-    outcomes = Counter((answer["graph"], answer["outcome"]) for answer in answers)
-    counts = Counter(answer["graph"] for answer in answers)
-    for name, least in (("ears", 12), ("talk", 6), ("walk", 2)):
-        assert least <= counts[name] <= least + 1
-        assert outcomes[name, "done"]
-    assert (mic["fed"], watch["fed"]) == (64_000, 40)
-    assert sum(bool(line) for line in (ROOT / "docs" / "examples" / "daemon.py").read_text().splitlines()) <= 40
-
-
 def test_the_buffer_is_heard_as_one_batch(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT / "docs" / "examples")
     buffered = importlib.import_module("buffered")

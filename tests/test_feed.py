@@ -499,26 +499,39 @@ def live(*graphs: TaskGraph, clock: Hands) -> Runtime:
     return Runtime.live(workload(*graphs), bench(), profile(), solver="cpu-only", backends=fake_backends(), clock=clock)
 
 
-@pytest.mark.parametrize("fault", ["stall", "burst", "slow", "fast"])
-def test_after_a_fault_nothing_is_skipped_and_all_is_in_time(fault: str) -> None:
+@pytest.mark.parametrize("told", ["", "by the run's clock", "by its own", "in samples"])
+@pytest.mark.parametrize("rate", [1.0, 0.99, 1.01])
+@pytest.mark.parametrize("fault", ["", "stall", "burst"])
+def test_after_a_fault_nothing_is_skipped_and_all_is_in_time(fault: str, rate: float, told: str) -> None:
+    """A second that was not recorded, or one that was kept and comes at once, of a device that is 1 % off or is not."""
     clock, found = Hands(), []
-    rate_hz = MIC_HZ * {"slow": 0.99, "fast": 1.01}.get(fault, 1)
-    taken = 0
+    taken = fed = 0
     with live(ears(period_us=250_000), clock=clock) as runtime:
         for at_us in range(CHUNK_US, 20 * SECOND_US, CHUNK_US):
-            now = int(at_us * rate_hz / 1e6)
-            if 5 * SECOND_US < at_us <= 6 * SECOND_US and fault in ("stall", "burst"):
+            now = int(at_us * MIC_HZ * rate / 1e6)
+            if 5 * SECOND_US < at_us <= 6 * SECOND_US and fault:
                 taken = now if fault == "stall" else taken
                 continue
             clock.set(at_us)
-            runtime.feed("mic", sound(now - taken))
+            fed += now - taken
+            counted_us = lasting_us(MIC_HZ, fed)
+            times = {"by the run's clock": at_us, "by its own": at_us + 10**15, "in samples": counted_us}
+            runtime.feed("mic", sound(now - taken), at_us=times.get(told))
             taken = now
             found += runtime.drain(timeout_s=60)
-    assert len(found) == pytest.approx({"stall": 74, "slow": 78, "fast": 79}.get(fault, 78), abs=2)
+    assert len(found) == pytest.approx((73 if fault == "stall" else 78) * rate, abs=2)
     assert [result.frame for result in found] == list(range(len(found)))
-    # What is older than its deadline when it comes, as one chunk, is skipped as any late frame is.
     late = [result.release_us for result in found if result.skipped or result.graphs[0].missed]
-    assert late == ([5_250_000, 5_500_000, 5_750_000] if fault == "burst" else [])
+    if fault == "burst":
+        # What is older than its deadline when it comes, as one chunk, is skipped as any late frame is.
+        assert len(late) == pytest.approx(3, abs=1)
+        assert late == [at_us for at_us in late if 5 * SECOND_US <= at_us < 6 * SECOND_US]
+    elif fault == "stall" and told == "in samples":
+        # By its samples nothing is lost and all is told late, until for a second nothing else has come.
+        assert len(late) <= 5
+        assert all(5 * SECOND_US <= at_us <= 6_250_000 for at_us in late)
+    else:
+        assert late == []
 
 
 def test_two_threads_that_feed_make_every_frame_once_and_in_order() -> None:
@@ -590,6 +603,66 @@ def test_a_closed_runtime_is_fed_no_more() -> None:
     with pytest.raises(ClosedError):
         runtime.feed("mic", sound(320))
     assert len(runtime.drain()) == 1
+
+
+def test_what_waits_when_samples_are_lost_is_due_all_the_same() -> None:
+    bench = Bench(ears(period_us=250_000), both(), virtual=True)
+    bench.feeder.feed("mic", sound(MIC_HZ), SECOND_US)
+    bench.feeder.feed("watch", steps(20), 2 * SECOND_US)
+    bench.feeder.feed("mic", sound(5 * MIC_HZ // 2), 3_500_000)
+    # Frames from 3 s on wait for the watch, as a tenth of a second is lost, and another, with all of 4 s.
+    bench.feeder.feed("mic", sound(8_000 - 1_600), 4 * SECOND_US)
+    bench.feeder.feed("mic", sound(8_000 - 3_200), 4_500_000)
+    bench.feeder.feed("watch", steps(20), 4 * SECOND_US)
+    bench.feeder.flush()
+    assert [frame.release_us for frame in bench.frames] == [*range(500_000, 4_500_001, 250_000)]
+    assert [frame.release_us for frame in bench.of("both")] == [2 * SECOND_US, 3 * SECOND_US, 4 * SECOND_US]
+
+
+def door(**changes: Any) -> TaskGraph:
+    return graph("door", ("pulse", 3), **changes)
+
+
+def test_events_of_another_clock_are_on_the_runs() -> None:
+    """Also where that is set, and slow: a door whose clock was once wrong would be shut for ever."""
+    bench = Bench(door(period_us=100_000))
+    moment = np.ones((1, 1), np.float32)
+    since_us = {2: 1_764_374_400_000_000, 8: 0, 20: 50 * SECOND_US, 30: -20 * SECOND_US}
+    told_us = 0
+    for second in range(2, 60):
+        told_us = since_us.get(second, told_us)
+        bench.clock.set(second * SECOND_US)
+        bench.feeder.feed("pulse", moment, second * SECOND_US + told_us - 300 * (second - 2))
+        newest_us = bench.feeder.streams()[2].newest_us
+        assert newest_us is not None
+        assert second * SECOND_US - 50_000 <= newest_us <= second * SECOND_US or second in (30,)
+    assert bench.feeder.streams()[2].jumps == 3
+
+
+def test_what_nobody_fed_for_an_hour_is_not_made_an_hour_later() -> None:
+    """Of graphs of events, which the run's clock releases: 36,000 frames, all of them late."""
+    bench = Bench(door(period_us=100_000))
+    moment = np.ones((1, 1), np.float32)
+    for now_us in (SECOND_US, 3_601 * SECOND_US):
+        bench.clock.set(now_us)
+        bench.feeder.feed("pulse", moment, None)
+    assert [frame.release_us for frame in bench.frames] == [3_600_800_000, 3_600_900_000, 3_601_000_000]
+
+
+def test_events_of_another_century_do_not_stop_a_run_in_virtual_time() -> None:
+    bench = Bench(door(period_us=3600 * SECOND_US), virtual=True)
+    moment = np.ones((1, 1), np.float32)
+    for at_us in (SECOND_US, 10**16):
+        bench.feeder.feed("pulse", moment, at_us)
+    assert 24 <= len(bench.frames) <= 25  # Of a day.
+
+
+def test_no_events_are_no_event() -> None:
+    bench = Bench(door(period_us=100_000))
+    bench.feeder.feed("pulse", np.ones((0, 1), np.float32), 10**15)
+    bench.clock.set(SECOND_US)
+    bench.feeder.feed("pulse", np.ones((1, 1), np.float32), SECOND_US)
+    assert (bench.feeder.streams()[2].jumps, bench.feeder.streams()[2].newest_us) == (0, SECOND_US)
 
 
 def test_draining_goes_on_with_what_waits_for_another_stream() -> None:

@@ -20,7 +20,9 @@ from hypothesis import strategies as st
 
 from leo_backends.cpu import CpuBackend
 from leo_backends.opencl import OpenClBackend
-from leo_runtime.backend import TimedKernel, registry
+from leo_backends.opencl.messages import Run
+from leo_runtime import testing
+from leo_runtime.backend import Abandonable, TimedKernel, registry
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import DeviceUnavailableError, DocumentError, KernelError, MissingExtraError
@@ -343,12 +345,53 @@ def test_closing_does_not_wait_for_a_run_that_hangs(own, tmp_path, monkeypatch):
 
 
 @needs_device
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_run_that_is_given_up_ends_the_worker(own, monkeypatch, streaming):
+    signal_ = np.ones(4_000, np.float32)
+    kernel = own.load(testing.example("mel", "log_mel", [signal_], streaming=streaming).stage, "default")
+    assert isinstance(kernel, Abandonable)
+    expected = kernel([signal_])
+    worker = own.worker()
+    kernel.abandon()  # Nothing is at hand.
+    assert worker.alive
+    ask = worker.ask
+
+    def given_up(request, timeout_s):
+        os.kill(worker.pid, signal.SIGSTOP)
+        threading.Thread(target=kernel.abandon).start()
+        return ask(request, timeout_s)
+
+    monkeypatch.setattr(worker, "ask", given_up)
+    with pytest.raises(KernelError, match="the OpenCL worker died of SIGKILL"):
+        kernel([signal_])
+    np.testing.assert_array_equal(kernel([signal_]), expected)
+
+
+@needs_device
 def test_a_forgotten_backend_ends_its_worker():
     backend = OpenClBackend(processor())
     pid = backend.worker().pid
     del backend
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+@needs_device
+def test_the_worker_lets_go_of_stages_that_nobody_has_any_more(own, tmp_path):
+    stage, rows = dense_stage(tmp_path / "net.npz", 3, (4, 2))
+    kept, gone = own.load(stage, "default"), own.load(stage, "default")
+    key, expected = gone._there.loaded.key, kept([rows])
+    pid = own.worker().pid
+    del gone
+    assert [*own._unused] == [(pid, key)]
+    assert (kept([rows]) == expected).all() and not own._unused
+    with pytest.raises(KernelError, match="died"):  # It knows no such stage.
+        own.worker().ask(Run(key), 20)
+    kept([rows])
+    assert own.worker().pid != pid
+    del kept  # With a worker that is there no more nothing is to be done.
+    own.worker().close(now=True)
+    own.load(stage, "default")
 
 
 @needs_device

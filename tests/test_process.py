@@ -1,13 +1,18 @@
 """Worker processes: whatever ends one is said, and leaves neither a process nor a file behind."""
 
+import multiprocessing
 import os
+import select
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from leo_backends import process
 from leo_backends.process import Failed, Worker, WorkerEndedError
+from leo_backends.words import PassedOnWords
 from leo_runtime.errors import DeviceUnavailableError, KernelError
 
 ECHO = """
@@ -22,6 +27,14 @@ def main(descriptor):
             request = connection.recv()
         except EOFError:
             return
+        if request == "hang":
+            import ctypes
+
+            connection.send("hanging")
+            ctypes.PyDLL(None).pause()  # Keeps Python's lock.
+        if request == "say":
+            print("said", flush=True)
+            os.write(2, "warned\\n".encode())
         if request == "die":
             os.write(2, b"last words")
             os.abort()
@@ -136,3 +149,83 @@ def test_a_killed_worker_is_named_by_its_signal(module: str) -> None:
     os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)
     with pytest.raises(WorkerEndedError, match="the echo died of SIGKILL"):
         worker.ask("a", 10.0)
+
+
+def test_a_python_that_is_embedded_has_to_be_told_which_one_to_start(
+    module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("multiprocessing.spawn._python_exe", "")
+    with pytest.raises(KernelError, match="the echo cannot be started, since this program is no Python itself") as told:
+        Worker("the echo", module)
+    assert "multiprocessing.set_executable" in told.value.hint
+    multiprocessing.set_executable(sys.executable)
+    worker = Worker("the echo", module)
+    assert worker.ask("a", 10.0) == "a"
+    worker.close()
+
+
+def test_what_it_writes_is_passed_on_to_where_this_process_writes(
+    module: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    worker = Worker("the echo", module, words=PassedOnWords)
+    worker.ask("say", 10.0)
+    with pytest.raises(WorkerEndedError, match="the echo died of SIGABRT: warned last words"):
+        worker.ask("die", 10.0)
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("said\n", "warned\nlast words")
+
+
+PARENT = """
+import os, sys, time
+from leo_backends.process import Worker
+
+worker = Worker("the echo", "leo_test_echo")
+worker.ask("a", 10.0)
+{forks}
+if {hangs}:
+    worker.ask("hang", 10.0)
+    print(worker.pid, flush=True)
+    worker.ask("a", 60.0)
+print(worker.pid, flush=True)
+time.sleep(60)
+"""
+FORKS = """
+if os.fork() == 0:
+    time.sleep(60)
+    os._exit(0)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a worker that hangs outlives a parent that is killed")
+@pytest.mark.parametrize("forks", ["", FORKS], ids=["alone", "with a fork of it that lives on"])
+@pytest.mark.parametrize("hangs", [False, True], ids=["idle", "hanging"])
+def test_a_parent_that_is_killed_takes_its_worker_along(module: str, forks: str, hangs: bool, tmp_path: Path) -> None:
+    assert module == "leo_test_echo"
+    script = PARENT.format(forks=forks, hangs=hangs)
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join([str(tmp_path), *sys.path]))
+    with subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", script], env=environment, stdout=subprocess.PIPE, process_group=0
+    ) as parent:
+        assert parent.stdout is not None
+        worker = os.pidfd_open(int(parent.stdout.readline()))
+        parent.kill()
+        parent.wait()
+        ended = select.poll()
+        ended.register(worker, select.POLLIN)
+        assert ended.poll(10_000), "it is still there"
+        os.close(worker)
+        if forks:
+            os.killpg(parent.pid, signal.SIGKILL)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # Newer Pythons warn where there are threads.
+def test_a_fork_that_ends_leaves_the_worker_alone(module: str) -> None:
+    worker = Worker("the echo", module, words=PassedOnWords)
+    worker.ask("a", 10.0)
+    child = os.fork()
+    if child == 0:
+        os._exit(int(worker.alive))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, "a fork starts one of its own"
+    assert worker.ask("b", 10.0) == "b"
+    worker.close()
+    assert not is_running(worker.pid)

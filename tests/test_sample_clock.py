@@ -113,6 +113,16 @@ def test_what_catches_up_slowly_is_no_loss_either() -> None:
     assert device.error_us() == 0
 
 
+def test_what_catches_up_by_little_at_a_time_is_no_loss_either() -> None:
+    """Twice as fast as it is taken, in chunks that make up for less than is told from jitter."""
+    clock = SampleClock(RATE_HZ, 320, 20_000)
+    for count in range(2, 1000):
+        at_us = count * 20_000 + max(0, 5_000_000 - 10_000 * (count - 100)) * (count >= 100)
+        clock.observe(count * 320, 320, at_us)
+        assert clock.loss(at_us) is None
+    assert (clock.stalls, clock.jumps, clock.ahead_us(999 * 320)) == (1, 0, 0)
+
+
 def test_what_never_comes_is_lost_and_told_once_with_its_place() -> None:
     device = Device(ppm=50)
     for _ in range(100):
@@ -195,3 +205,90 @@ def test_times_since_1970_are_as_exact() -> None:
     for count in range(1, 5000):
         clock.observe(number + count * CHUNK, CHUNK, began_us + count * CHUNK_US)
         assert clock.ahead_us(number + count * CHUNK) == 0
+
+
+@pytest.mark.parametrize("ppm", [-10_000, -50, 50, 10_000])
+def test_times_counted_in_samples_are_not_late_for_ever(ppm: int) -> None:
+    """The device's clock is its samples: by it nothing is ever late."""
+    lasts_us = CHUNK_US / (1 + ppm / 1e6)
+    clock = SampleClock(RATE_HZ, CHUNK, CHUNK_US, told_us=CHUNK_US, now_us=CHUNK_US)
+    worst_us = 0.0
+    for count in range(2, 3600 * 20):
+        now_us = CHUNK_US + round((count - 1) * lasts_us)
+        clock.observe(count * CHUNK, CHUNK, count * CHUNK_US, told=True, now_us=now_us)
+        assert clock.loss(count * CHUNK_US, told=True) is None
+        worst_us = max(worst_us, abs(count * CHUNK_US + clock.ahead_us(count * CHUNK) - now_us))
+    assert worst_us < 80_000
+    assert (clock.stalls, clock.jumps) == (0, 0)
+    assert clock.drift_ppm == pytest.approx(ppm, rel=0.5)
+
+
+def test_times_that_stand_still_are_of_a_clock_that_is_set() -> None:
+    clock = SampleClock(RATE_HZ, CHUNK, CHUNK_US, told_us=CHUNK_US, now_us=CHUNK_US)
+    for count in range(2, 3600 * 20):
+        number = count * CHUNK
+        clock.observe(number, CHUNK, min(count * CHUNK_US, 1_000_000), told=True, now_us=count * CHUNK_US)
+        clock.loss(0, told=True)
+        assert abs(clock.ahead_us(number)) < 100_000
+    assert clock.jumps > 3600
+
+
+def test_no_sample_is_taken_after_it_was_told_of() -> None:
+    """Times of a clock that is a little fast, and what catches up after a stall that was longer than a clock is."""
+    clock = SampleClock(RATE_HZ, CHUNK, CHUNK_US, told_us=CHUNK_US, now_us=CHUNK_US)
+    fed, now_us = 1, CHUNK_US
+    for step in range(2, 4000):
+        now_us = step * CHUNK_US + 1000
+        if 200 < step < 600:
+            continue
+        for _ in range(1 if fed >= step - 1 else 2):  # Twice as fast, after twenty seconds.
+            fed += 1
+            clock.observe(fed * CHUNK, CHUNK, fed * CHUNK_US + fed, told=True, now_us=now_us)
+            clock.loss(now_us, told=True)
+            assert fed * CHUNK_US + clock.ahead_us(fed * CHUNK) <= now_us + 1
+    assert abs(fed * CHUNK_US + clock.ahead_us(fed * CHUNK) - now_us) < 20_000
+
+
+def test_a_device_twice_as_fast_as_it_says_is_shown_as_one_whose_clock_is_set() -> None:
+    clock = SampleClock(RATE_HZ, CHUNK, CHUNK_US)
+    for count in range(2, 1000):
+        clock.observe(count * CHUNK, CHUNK, CHUNK_US + (count - 1) * CHUNK_US // 2)
+        assert clock.loss(0) is None
+    assert clock.jumps > 100
+
+
+@pytest.mark.parametrize("told", [False, True])
+@pytest.mark.parametrize("ppm", [-10_000, 10_000])
+@pytest.mark.parametrize("second_tenths", [1, 5, 10, 50, 200])
+def test_chunks_of_any_length_of_a_device_that_drifts_are_neither_late_nor_set(
+    second_tenths: int, ppm: int, told: bool
+) -> None:
+    lasts_us, chunk = second_tenths * 100_000 / (1 + ppm / 1e6), second_tenths * RATE_HZ // 10
+    clock = SampleClock(RATE_HZ, chunk, round(lasts_us), told_us=round(lasts_us) if told else None)
+    for count in range(2, 300):
+        clock.observe(count * chunk, chunk, round(count * lasts_us), told=told)
+        assert clock.loss(round(count * lasts_us), told=told) is None
+    assert (clock.stalls, clock.jumps) == (0, 0)
+    assert clock.drift_ppm == pytest.approx(ppm, abs=3)
+
+
+def test_months_are_as_exact() -> None:
+    """Of a device that is 50 ppm slow, ten million seconds after its first sample, and after the run's own 10^16 us."""
+    began_us = 10**16 - 10**13 - 10**9
+    began = began_us // 1_000_000 * RATE_HZ
+    clock = SampleClock(RATE_HZ, began, began_us)
+    for second in range(2000):
+        clock.observe(began + second * RATE_HZ, RATE_HZ, began_us + round(second * 1_000_050))
+    # Nothing for months, as by a machine that was suspended: all of it is lost, once.
+    number, later_us = began + 1999 * RATE_HZ, began_us + 10**13
+    found = []
+    for second in range(300):
+        number += RATE_HZ
+        at_us = later_us + round(second * 1_000_050)
+        clock.observe(number, RATE_HZ, at_us)
+        if loss := clock.loss(at_us):
+            found.append(loss.samples)
+            number += loss.samples
+    assert len(found) == 1
+    assert abs(number * 1_000_000 // RATE_HZ + clock.ahead_us(number) - at_us) < 1000
+    assert clock.drift_ppm == pytest.approx(-50, abs=1)

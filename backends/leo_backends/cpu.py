@@ -7,25 +7,39 @@ several cores.
 from __future__ import annotations
 
 import importlib.util
+import warnings
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 from leo_backends import tflite
 from leo_backends.blas import ONE_THREAD
+from leo_backends.checked import checked_output, failing_in_words, require_inputs
 from leo_backends.options import read_options
+from leo_backends.own_kernel import OwnKernel
+from leo_backends.process import NoPythonError
 from leo_backends.reference import BLOCK_ROWS, PROGRAMS, STREAMS, Program, RowProgram, Rows, in_blocks
 from leo_backends.streaming import Arrays, StatefulProgram
 from leo_runtime.backend import Kernel, News, State, Stepped
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import BoundStage
-from leo_runtime.errors import KernelError, LeoError, MissingExtraError
-from leo_runtime.operators.own import failure
+from leo_runtime.errors import DocumentError, KernelError, MissingExtraError, did_you_mean
+from leo_runtime.operators.definition import Operator
 from leo_runtime.operators.sound import MicroFeaturesParameters
-from leo_runtime.schema import Positive, Value
+from leo_runtime.schema import Name, Positive, Value
+
+if TYPE_CHECKING:
+    from leo_backends.isolated.stages import IsolatedStages
+
+
+OWN = "own"
+"""In the option `isolate`: every operator that is a user's own."""
+
+Seconds = Annotated[float, Field(gt=0)]
 
 
 class CpuOptions(Value):
@@ -33,6 +47,14 @@ class CpuOptions(Value):
 
     threads: Positive = 1
     """How many threads share the rows of one stage."""
+    isolate: tuple[Name, ...] = ()
+    """The operators that run in another process, one for all of them: built-in ones by name, `own` for all others."""
+    isolate_or_here: bool = False
+    """Where that cannot be started, since Python is embedded in another program: run them in this one all the same."""
+    timeout_s: Seconds = 30.0
+    """How long a run in that process may take, whatever the runtime's own limit is."""
+    load_timeout_s: Seconds = 120.0
+    """The same for making a stage ready."""
 
 
 class CpuBackend:
@@ -41,11 +63,13 @@ class CpuBackend:
     name = "cpu"
 
     def __init__(self, processor: Processor) -> None:
-        self._threads = read_options(processor, CpuOptions).threads
+        self._options = read_options(processor, CpuOptions)
+        self._threads = self._options.threads
         self._pool = ThreadPoolExecutor(self._threads, "leo-cpu") if self._threads > 1 else None
         token = object()
         ONE_THREAD.hold(token)
         self._let_go = weakref.finalize(self, ONE_THREAD.let_go, token)  # Also where it is forgotten; once.
+        self._isolated = _isolated_stages(processor, self._options)
 
     def supports(self, stage: BoundStage, variant: str, /) -> bool:
         """Whether there is a program, and the package that it needs."""
@@ -54,7 +78,7 @@ class CpuBackend:
             return True  # Numpy does.
         if operator.name in _EXTRAS:
             return _is_there(operator.name)
-        return operator.name in PROGRAMS or operator.function is not None
+        return operator.name in PROGRAMS or operator.function is not None or operator.step_class is not None
 
     @property
     def lacks(self) -> tuple[MissingExtraError, ...]:
@@ -64,9 +88,19 @@ class CpuBackend:
 
     def load(self, stage: BoundStage, variant: str, /) -> Kernel:
         """Read the stage's model, if it has one. Raises `KernelError`, `MissingExtraError`."""
+        if self._isolated is not None and _is_isolated(stage.operator, self._options.isolate):
+            from leo_backends.isolated.kernel import load
+
+            try:
+                return load(self._isolated, stage, variant)
+            except NoPythonError as error:
+                if not self._options.isolate_or_here:
+                    raise
+                warnings.warn(f"stage `{stage.name}` runs in this process: {error}", RuntimeWarning, stacklevel=2)
         params = stage.params[variant]
-        keeps = stage.operator.keeps
-        if stage.operator.name in STREAMS and keeps is not None and keeps(params) is not None:
+        if stage.operator.step_class is not None:
+            return OwnKernel(stage, stage.operator.step_class, params.model_dump())
+        if stage.operator.name in STREAMS and stage.keeping(variant) is not None:
             return CpuStream(stage, STREAMS[stage.operator.name](params, stage.input_shapes))
         if stage.operator.name in PROGRAMS:
             program = PROGRAMS[stage.operator.name](params, stage.input_shapes)
@@ -79,10 +113,12 @@ class CpuBackend:
         return CpuKernel(stage, program)
 
     def close(self) -> None:
-        """End the threads, and the process that tries models. From any thread; twice is fine.
+        """End the threads, and the processes of isolated stages and of trials. From any thread; twice is fine.
 
         The last of several backends gives BLAS its own threads back.
         """
+        if self._isolated is not None:
+            self._isolated.close()
         if self._pool is not None:
             self._pool.shutdown()
         tflite.TRIALS.close()
@@ -109,38 +145,9 @@ class CpuKernel:
 
     def __call__(self, inputs: Sequence[np.ndarray], /) -> np.ndarray:
         """Compute the stage. Raises `KernelError`."""
-        stage = self._stage
-        shapes = tuple(array.shape for array in inputs)
-        if shapes != tuple(stage.input_shapes):
-            raise KernelError(f"stage `{stage.name}` was given the shapes {shapes}, it reads {stage.input_shapes}")
-        try:
-            given = self._program(inputs)
-            if np.ma.is_masked(given):  # Without its mask it would be whatever is below.
-                raise KernelError(
-                    f"stage `{stage.name}` gave an array with masked numbers", hint="fill them: output.filled(0)"
-                )
-            output = np.ascontiguousarray(0 if given is None else given, np.float32)
-        except LeoError:
-            raise
-        except Exception as error:  # A user's own function may raise anything; it must not take the runtime down.
-            why = failure(error, stage.operator.function)
-            raise KernelError(f"stage `{stage.name}` failed: {why}") from error
-        if given is None:
-            raise KernelError(
-                f"stage `{stage.name}` gave nothing (None), its operator promises an array of shape "
-                f"{stage.output_shape}",
-                hint=f"the function of `{stage.operator.name}` ends without `return`",
-            )
-        if output.shape != stage.output_shape:
-            if isinstance(given, np.ndarray):
-                raise KernelError(
-                    f"stage `{stage.name}` gave the shape {output.shape}, its operator promises {stage.output_shape}"
-                )
-            raise KernelError(
-                f"stage `{stage.name}` gave a value of type {type(given).__name__}, its operator promises an array of "
-                f"shape {stage.output_shape}"
-            )
-        return output
+        require_inputs(self._stage, inputs)
+        with failing_in_words(self._stage, self._stage.operator.function):
+            return checked_output(self._stage, self._program(inputs))
 
 
 class CpuStream:
@@ -160,10 +167,7 @@ class CpuStream:
 
     def step(self, inputs: Sequence[np.ndarray], state: State, news: News, /) -> Stepped:
         """Compute the stage. Raises `KernelError`."""
-        stage = self._stage
-        shapes = tuple(array.shape for array in inputs)
-        if shapes != tuple(stage.input_shapes):
-            raise KernelError(f"stage `{stage.name}` was given the shapes {shapes}, it reads {stage.input_shapes}")
+        require_inputs(self._stage, inputs)
         assert isinstance(state, tuple)
         output, after = self._program.step(inputs, state, news)
         return Stepped(np.ascontiguousarray(output, np.float32), after)
@@ -175,6 +179,34 @@ _EXTRAS = {"tflite": "tflite", "micro_features": "audio"}
 
 def _is_there(operator: str) -> bool:
     return tflite.is_available() if operator == "tflite" else importlib.util.find_spec("pymicro_features") is not None
+
+
+def _isolated_stages(processor: Processor, options: CpuOptions) -> IsolatedStages | None:
+    """The process that is asked for. Raises `DocumentError` for an operator that is not known."""
+    if not options.isolate:
+        return None
+    known = [OWN, *PROGRAMS]
+    for name in options.isolate:
+        if name not in known:
+            raise DocumentError(
+                f"options of processor `{processor.name}`",
+                f"no operator of the CPU is called `{name}`",
+                "$.isolate",
+                name,
+                hint=did_you_mean(name, known),
+            )
+    from leo_backends.isolated.stages import IsolatedStages
+
+    return IsolatedStages(
+        processor.name,
+        threads=options.threads,
+        timeout_s=options.timeout_s,
+        load_timeout_s=options.load_timeout_s,
+    )
+
+
+def _is_isolated(operator: Operator, isolated: Sequence[str]) -> bool:
+    return (OWN if operator.function is not None else operator.name) in isolated
 
 
 def _own_operator(function: Callable[..., np.ndarray], params: dict[str, Any]) -> Program:

@@ -2,29 +2,39 @@
 
 It is started afresh, not forked (some drivers hang in a forked child), and not by `multiprocessing.Process`, which
 would run the user's main script a second time.
+
+Where this process ends, however it does, the kernel of Linux kills its workers: each is told by a pipe that nobody
+writes to, whose end is a SIGKILL (`ends_with`). Its sockets alone would not do, since a worker that hangs does not look
+at them. Processes forked from this one let go of both.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle
-from typing import IO, Any
+from typing import Any
 
+from leo_backends.words import KeptWords, Words
 from leo_runtime.errors import BackendError, KernelError
 
-START = "import sys; from {module} import main; main(int(sys.argv[1]))"
+START = (
+    "import sys; from leo_backends.process import ends_with; ends_with(int(sys.argv[2])); "
+    "from {module} import main; main(int(sys.argv[1]))"
+)
 LAST_WORDS_BYTES = 400
 GOODBYE_S = 5.0
+FILES = b"f"
+"""What comes with files that are sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +46,35 @@ class Failed:
     hint: str
 
 
+@dataclass(frozen=True, slots=True)
+class Death:
+    """How a worker ended."""
+
+    code: int | None
+    """Its exit code, or minus the number of the signal; None: it has not ended."""
+    said: str
+    """The end of what it wrote."""
+
+    def shown(self) -> str:
+        """As in "the worker died of SIGABRT: last words": all after "died"."""
+        said = " ".join(self.said[-LAST_WORDS_BYTES:].split())
+        return "" if self.code is None else f" of {self.how()}{': ' + said if said else ''}"
+
+    def how(self) -> str:
+        """The signal or the exit code."""
+        if self.code is not None and self.code < 0:
+            with contextlib.suppress(ValueError):  # Signals of real time have no name.
+                return signal.Signals(-self.code).name
+            return f"signal {-self.code}"
+        return f"exit code {self.code}"
+
+
 class WorkerEndedError(KernelError):
     """There is no answer: the worker died, or was ended since it took too long."""
+
+
+class NoPythonError(KernelError):
+    """Workers cannot be started, since nothing is known that runs Python."""
 
 
 class Worker:
@@ -49,35 +86,54 @@ class Worker:
         module: str,
         environment: Mapping[str, str] | None = None,
         when_ended: Callable[[], object] = lambda: None,
+        words: Callable[[], Words] = KeptWords,
     ) -> None:
         """Start `main(descriptor)` of a module, with more of an environment than this process's.
 
-        `name` is how errors call it; `when_ended` is called once, also where it cannot be started. Raises
-        `KernelError` for that.
+        `name` is how errors call it; `when_ended` is called once, also where it cannot be started; `words` makes what
+        becomes of its standard output and error. Raises `KernelError` where it cannot be started.
         """
         self._name = name
         self._owner = os.getpid()
-        ours, theirs = socket.socketpair()
-        self._words = tempfile.TemporaryFile()  # noqa: SIM115 - closed by _end
-        try:
-            with theirs:
+        with contextlib.ExitStack() as opened:
+            opened.callback(when_ended)
+            executable = _python(name)
+            ours, theirs = socket.socketpair()
+            opened.callback(ours.close)
+            life, ours_life = os.pipe()
+            opened.callback(os.close, ours_life)
+            try:
+                self._words = words()
+                opened.callback(self._words.close)
+                descriptors = (theirs.fileno(), life)
                 self._process = subprocess.Popen(
-                    [sys.executable, "-P", "-c", START.format(module=module), str(theirs.fileno())],
-                    pass_fds=(theirs.fileno(),),
+                    [executable, "-P", "-c", START.format(module=module), *map(str, descriptors)],
+                    pass_fds=descriptors,
                     env=_environment() | dict(environment or {}),
                     stdin=subprocess.DEVNULL,
-                    stdout=self._words,
-                    stderr=self._words,
+                    stdout=self._words.output,
+                    stderr=self._words.error,
+                    process_group=0,  # A Ctrl-C is for the program alone.
                 )
-        except BaseException as error:
-            ours.close()
-            self._words.close()
-            when_ended()
-            if isinstance(error, OSError):
+            except OSError as error:
                 raise KernelError(f"{name} cannot be started ({error})") from None
-            raise
+            finally:
+                theirs.close()
+                os.close(life)
+            opened.pop_all()
+        self._words.begin()
         self._connection = Connection(ours.detach())
-        self._end = weakref.finalize(self, _end, self._owner, self._process, self._connection, self._words, when_ended)
+        self._poll = select.poll()
+        self._poll.register(self._connection.fileno(), select.POLLIN)
+        self._end = weakref.finalize(
+            self, _end, self._owner, self._process, self._connection, ours_life, self._words, when_ended
+        )
+        _all.add(self)
+
+    @property
+    def name(self) -> str:
+        """How errors call it."""
+        return self._name
 
     @property
     def pid(self) -> int:
@@ -89,11 +145,18 @@ class Worker:
         """Whether it can still be asked; a process forked from its own would take that one's answers."""
         return self._end.alive and self._owner == os.getpid()
 
+    def ends_within(self, timeout_s: float) -> bool:
+        """Whether the process has ended by then."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout_s)
+            return True
+        return False
+
     def ask(self, request: Any, timeout_s: float) -> Any:
         """The answer to a request. Raises what the worker raised, or `WorkerEndedError` when there is no answer."""
         try:
             self._connection.send(request)
-            if not self._connection.poll(timeout_s):
+            if not self._poll.poll(milliseconds(timeout_s)):
                 self.close(now=True)
                 raise WorkerEndedError(
                     f"{self._name} did not answer within {timeout_s:g} s and was ended",
@@ -101,9 +164,9 @@ class Worker:
                 )
             answer = self._connection.recv()
         except (EOFError, OSError):
-            died = self._how_it_died()
+            death = self.death()
             self.close(now=True)
-            raise WorkerEndedError(f"{self._name} died{died}", hint="the next use starts a new one") from None
+            raise WorkerEndedError(f"{self._name} died{death.shown()}", hint="the next use starts a new one") from None
         except BaseException:  # Its answer would be taken for that to the next request.
             self.close(now=True)
             raise
@@ -115,6 +178,11 @@ class Worker:
         """The descriptor of the file that follows an answer; it is the caller's to close."""
         return recv_handle(self._connection)
 
+    def send_files(self, *descriptors: int) -> None:
+        """Give it files, which it receives by `receive_files`. Raises `OSError` where it is not there."""
+        with socket.socket(fileno=os.dup(self._connection.fileno())) as sending:
+            socket.send_fds(sending, [FILES], descriptors)
+
     def kill(self) -> None:
         """End the process whatever it is at, from any thread: whoever waits for its answer hears that it died."""
         self._process.kill()
@@ -125,43 +193,94 @@ class Worker:
             self.kill()
         self._end()
 
-    def _how_it_died(self) -> str:
-        """The signal or exit code, and the end of what it wrote."""
+    def death(self) -> Death:
+        """What it died of, which is waited for at most `GOODBYE_S`; from any thread."""
         try:
-            code = self._process.wait(GOODBYE_S)
+            code: int | None = self._process.wait(GOODBYE_S)
         except subprocess.TimeoutExpired:
-            return ""
-        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        size = self._words.seek(0, os.SEEK_END)
-        self._words.seek(max(0, size - LAST_WORDS_BYTES))
-        said = " ".join(self._words.read().decode(errors="replace").split())
-        return f" of {how}{': ' + said if said else ''}"
+            code = None
+        return Death(code, self._words.last())
+
+    def _leave(self) -> None:
+        """In a forked process: let go of what tells the worker that this one lives."""
+        if self._end.alive:
+            self._end()
+
+
+def milliseconds(timeout_s: float) -> float:
+    """As `poll` takes them: at most 24 days."""
+    return min(1000 * timeout_s, 2.0**31 - 1)
+
+
+def ends_with(descriptor: int) -> None:
+    """In a worker: be killed when the last one that can write to this pipe has ended, or has closed it."""
+    import fcntl
+
+    if hasattr(fcntl, "F_SETSIG"):
+        fcntl.fcntl(descriptor, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, fcntl.fcntl(descriptor, fcntl.F_GETFL) | fcntl.FASYNC)
+        ended = select.poll()
+        ended.register(descriptor, select.POLLIN)
+        if ended.poll(0):  # Before it could be told.
+            os._exit(0)
+
+
+def receive_files(connection: socket.socket, most: int) -> list[int]:
+    """In a worker: the descriptors of the files it is given next; none at the end."""
+    return socket.recv_fds(connection, len(FILES), most)[1]
 
 
 def _end(
     owner: int,
     process: subprocess.Popen[bytes],
     connection: Connection,
-    words: IO[bytes],
+    life: int,
+    words: Words,
     when_ended: Callable[[], object],
 ) -> None:
     with contextlib.suppress(OSError):
         connection.close()  # The worker ends at the end of its requests.
-    if owner != os.getpid():  # Forked from the one that uses it.
-        words.close()
-        return
-    try:
-        process.wait(GOODBYE_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    if owner == os.getpid():  # Else this process is forked from the one that uses it.
+        try:
+            process.wait(GOODBYE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    os.close(life)
     words.close()
-    when_ended()
+    if owner == os.getpid():
+        when_ended()
+
+
+_all: weakref.WeakSet[Worker] = weakref.WeakSet()
+
+
+def _leave_all() -> None:
+    for worker in tuple(_all):
+        worker._leave()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_all)
+
+
+def _python(name: str) -> str:
+    """The Python that runs workers. Raises `NoPythonError` where this process is none, but has one embedded."""
+    from multiprocessing.spawn import get_executable
+
+    executable = os.fsdecode(get_executable() or "")
+    if not executable or getattr(sys, "frozen", False):
+        raise NoPythonError(
+            f"{name} cannot be started, since this program is no Python itself, but has one embedded",
+            hint="say which Python is to be started: multiprocessing.set_executable(path)",
+        )
+    return executable
 
 
 def _environment() -> dict[str, str]:
     """This process's, with its import path."""
     environment = dict(os.environ)
-    environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    environment["PYTHONPATH"] = os.pathsep.join(path or os.curdir for path in sys.path)
     environment.pop("PYTHONWARNINGS", None)
     return environment

@@ -1,52 +1,51 @@
-"""A daemon in miniature: two sources, each in a thread, feed three pipelines in real time on the machine at hand.
+"""A daemon: two sources in threads feed three pipelines in real time; a line of JSON for each answer.
 
-`python docs/examples/daemon.py`, four seconds: a line of JSON for each answer, at the end one for each source. The
-recording stands for a microphone and a watch: feed what your devices give, as it comes.
+SIGHUP reads workload and operators again, and daemon.prom has counters. The recording stands for microphone and watch.
 """
 
 import json
+import signal
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Thread
 
-from leo_runtime import FrameResult, Runtime, Workload, shipped
+from leo_runtime import FrameResult, LeoError, Runtime, Stream, Workload, shipped
 
-WORKLOAD = Workload.from_file(Path(__file__).with_name("listening.toml"))
-# Of your own machine they are what `leo-runtime calibrate` writes.
-MACHINE = shipped.hardware("arm-board"), shipped.profile("arm-board")
+FILE, METRICS = Path(__file__).with_name("listening.toml"), Path("daemon.prom")
+MACHINE = shipped.hardware("arm-board"), shipped.profile("arm-board")  # `leo-runtime calibrate` writes your own's.
 
 
-def listen(lasts_s: float = 4.0, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Feed so much of both sources, and print every answer when it is there."""
-    with Runtime.live(WORKLOAD, *MACHINE) as runtime:
-        sources = [Thread(target=play, args=(runtime, one.name, lasts_s, sleep)) for one in WORKLOAD.streams]
-        for source in sources:
-            source.start()
-        while any(source.is_alive() for source in sources):
-            sleep(0.05)
-            report(runtime.results())
-        report(runtime.drain())
-        for stream in runtime.streams():
-            print(json.dumps(asdict(stream)))
+def main(file: Path = FILE, lasts_s: float = 80.0, every_s: float = 1.0) -> None:
+    """Feed so much of both sources; every so often look whether to read again, and write what was counted."""
+    counts, hung_up = defaultdict[str, int](int), list[int]()
+    signal.signal(signal.SIGHUP, lambda number, _: hung_up.append(number))
 
+    def report(result: FrameResult) -> None:
+        for one in result.graphs:
+            counts[f'leo_answers{{graph="{one.graph}",outcome="{one.outcome}"}}'] += 1
+            print(json.dumps({"us": one.release_us, "graph": one.graph, "outcome": one.outcome, "late": one.missed}))
 
-def play(runtime: Runtime, stream: str, lasts_s: float, sleep: Callable[[float], None]) -> None:
-    """A device that gives a tenth of a second of its samples at a time."""
-    recording = shipped.recording("demo")
-    rate_hz, samples = int(recording.stream(stream).rate_hz), recording.samples[stream]
-    for first in range(5 * rate_hz, int((5 + lasts_s) * rate_hz), rate_hz // 10):
-        sleep(0.1)
-        runtime.feed(stream, samples[first : first + rate_hz // 10])
+    def play(stream: Stream) -> None:
+        samples, some = shipped.recording("demo").samples[stream.name], int(stream.rate_hz) // 10
+        for first in range(0, int(lasts_s * stream.rate_hz), some):
+            time.sleep(0.1)
+            runtime.feed(stream.name, samples[first : first + some])
 
-
-def report(results: tuple[FrameResult, ...]) -> None:
-    """Print what each graph found."""
-    for one in (graph for result in results for graph in result.graphs):
-        found = {"at_us": one.release_us, "graph": one.graph, "outcome": one.outcome, "late": one.missed}
-        print(json.dumps({**found, "gap_us": one.gap_us, "outputs": [*one.outputs]}))
+    with ThreadPoolExecutor() as pool, Runtime.live(Workload.from_file(file), *MACHINE) as runtime:
+        runtime.subscribe(report)
+        sources = [pool.submit(play, stream) for stream in runtime.merged.workload.streams]
+        while not all(source.done() for source in sources):
+            time.sleep(every_s)
+            if hung_up and hung_up.pop():
+                try:
+                    runtime.change(Workload.from_file(file))
+                except LeoError as error:  # What runs goes on.
+                    print(json.dumps({"refused": str(error)}))
+            fed = {f'leo_samples{{stream="{one.stream}"}}': one.fed for one in runtime.streams()}
+            METRICS.write_text("".join(f"{name} {number}\n" for name, number in (counts | fed).items()))
+        runtime.drain()
 
 
 if __name__ == "__main__":
-    listen()
+    main()

@@ -6,7 +6,7 @@ from typing import TypeVar, dataclass_transform
 
 from leo_runtime.dispatch.plan import Plan
 from leo_runtime.documents.problem import Mode
-from leo_runtime.frame.records import Outcome
+from leo_runtime.frame.records import Outcome, StateUse
 from leo_runtime.frozen import dataclass
 
 Kind = TypeVar("Kind")
@@ -60,6 +60,8 @@ class RunReport:
     """How long it should have taken then."""
     error: str = ""
     """Why it failed for some frames of a batch."""
+    state: StateUse | None = None
+    """Of a stage that keeps state, how it came to that."""
 
 
 @value

@@ -56,7 +56,7 @@ from leo_runtime.dispatch.events import (
 )
 from leo_runtime.dispatch.health import Target
 from leo_runtime.dispatch.holder import Holder, HoldFailure
-from leo_runtime.errors import DeviceUnavailableError, InputError, failure_text, is_users_interrupt
+from leo_runtime.errors import DeviceUnavailableError, InputError, failure_text, is_users_interrupt, once_more
 
 CLOSE_TIMEOUT_S = 5.0
 """How long closing waits for the kernels that are running, for all of them together."""
@@ -212,7 +212,7 @@ class Executor:
         with self._idle:
             idle = self._idle.wait_for(lambda: self._closed or not self.dispatcher.frames, timeout_s)
             if self._failure is not None:
-                raise self._failure
+                raise once_more(self._failure)
             return idle
 
     def finished(self) -> tuple[FrameDone, ...]:

@@ -44,7 +44,7 @@ from leo_runtime.dispatch.events import (
     Wake,
 )
 from leo_runtime.dispatch.inflight import Attempt
-from leo_runtime.errors import DeviceUnavailableError, failure_text, is_users_interrupt
+from leo_runtime.errors import DeviceUnavailableError, failure_text, is_users_interrupt, once_more
 from leo_runtime.values import whole
 
 Noise = Callable[[int, str, str, int], int]
@@ -164,7 +164,7 @@ class Simulator:
             finally:
                 self._lock.release()
         if self._failure is not None:
-            raise self._failure
+            raise once_more(self._failure)
         return self._closed or not self.dispatcher.frames
 
     def finished(self) -> tuple[FrameDone, ...]:

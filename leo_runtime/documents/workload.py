@@ -17,8 +17,8 @@ from pydantic import Field, ValidationError, model_validator
 from leo_runtime.documents.problem import Criterion
 from leo_runtime.errors import GraphError, did_you_mean
 from leo_runtime.frozen import dataclass
-from leo_runtime.operators import DataType, Operator, Shape, Work, beside, find_operator
-from leo_runtime.operators.definition import item_bytes, values
+from leo_runtime.operators import DataType, Operator, Shape, Work, beside, find_operator, refresh
+from leo_runtime.operators.definition import Keeping, item_bytes, values
 from leo_runtime.operators.own import failure
 from leo_runtime.schema import (
     Document,
@@ -258,7 +258,8 @@ class Workload(Document):
     def with_files_in(self, folder: Path) -> Self:
         """The same workload with every relative file among its parameters taken as relative to `folder`.
 
-        An operator whose module lies in the folder is that one, whatever else is installed under its name.
+        An operator whose module lies in the folder is that one, whatever else is installed under its name. One that
+        was edited since it was imported is imported anew; those of before are then used where they are in use.
         """
 
         def placed(graph: TaskGraph, stage: Stage) -> Stage:
@@ -274,8 +275,36 @@ class Workload(Document):
                 }
             )
 
+        refresh(beside(folder, stage.operator) for graph in self.graphs for stage in graph.stages)
         graphs = tuple(g.model_copy(update={"stages": tuple(placed(g, s) for s in g.stages)}) for g in self.graphs)
         return self.model_copy(update={"graphs": graphs})
+
+    def with_graphs(self, *graphs: TaskGraph, streams: Sequence[Stream] = ()) -> Self:
+        """The same workload with these graphs, and streams: in the place of those of the same names, or behind them.
+
+        Raises `GraphError` where two of them have one name.
+        """
+        return self._changed(streams=_placed(self.streams, streams), graphs=_placed(self.graphs, graphs))
+
+    def without(self, *names: str) -> Self:
+        """The same workload without the graphs of these names.
+
+        Raises `GraphError` where one is not there, or none would be left.
+        """
+        known = [graph.name for graph in self.graphs]
+        for name in names:
+            if name not in known:
+                raise GraphError(
+                    f"no graph of workload `{self.name}` is called `{name}`", hint=did_you_mean(name, known, "it has")
+                )
+        return self._changed(graphs=tuple(graph for graph in self.graphs if graph.name not in names))
+
+    def _changed(self, **fields: Any) -> Self:
+        try:
+            return type(self).model_validate({**dict(self), **fields})
+        except ValidationError as error:
+            told = document_error(f"workload `{self.name}`", error, type(self))
+            raise GraphError(str(told), hint=told.hint) from None
 
     def stream(self, name: str) -> Stream:
         """The stream of that name. Raises `GraphError`."""
@@ -286,6 +315,17 @@ class Workload(Document):
             f"no stream of workload `{self.name}` is called `{name}`",
             hint=did_you_mean(name, [stream.name for stream in self.streams], "it has"),
         )
+
+
+_Named = TypeVar("_Named", Stream, TaskGraph)
+
+
+def _placed(before: Sequence[_Named], new: Sequence[_Named]) -> tuple[_Named, ...]:
+    """The new ones in the place of those of the same names, or behind; where two have one name, both are there."""
+    named: dict[str, _Named] = {one.name: one for one in new}
+    known = [one.name for one in before]
+    behind = [one for one in new if one.name not in known or named[one.name] is not one]
+    return tuple([named.get(one.name, one) for one in before] + behind)
 
 
 class GraphBuilder:
@@ -441,6 +481,16 @@ class BoundStage:
         account = self.operator.weight_bytes
         return 0 if account is None else account(self.params[variant], self.input_shapes)
 
+    def keeping(self, variant: str) -> Keeping | None:
+        """How the stage keeps state; None: every run stands alone."""
+        keeps = self.operator.keeps
+        return None if keeps is None else keeps(self.params[variant])
+
+    def state_bytes(self, variant: str) -> int:
+        """What it keeps from run to run, and moves where it moves."""
+        keeping = self.keeping(variant)
+        return 0 if keeping is None else keeping.state_bytes(self.params[variant], self.input_shapes)
+
     def signature(self, variant: str) -> str:
         """What a profile knows the stage by: operator, shapes, and a digest of the parameters, no path in it."""
         params = self.params[variant].model_dump(mode="json")
@@ -529,6 +579,8 @@ def _bind(graph: TaskGraph, stage: Stage, bound: dict[str, BoundStage], workload
             operator.work(checked, inputs)
             if operator.weight_bytes is not None:
                 operator.weight_bytes(checked, inputs)
+            if operator.keeps is not None and (keeping := operator.keeps(checked)) is not None:
+                keeping.state_bytes(checked, inputs)
         except GraphError as error:
             raise GraphError(f"{where}: {error}", hint=error.hint) from None
         except (Exception, SystemExit) as error:  # An operator may be anyone's.

@@ -5,26 +5,39 @@ text of `Operator.summary` and the docstring of its parameters are the one writt
 the CPU backend is the reference. Wherever a formula says `x`, it is the input array; `ln` is the natural logarithm.
 
 A file is a family: `arrays`, `classifiers`, `costs`, `motion`, `sound`, each operator with its parameters, shape and
-work beside it. `definition` is what an operator is, `catalogue` finds one by its name, `own` makes a function one, and
-`modules` imports the module of a user's own.
+work beside it. `definition` is what an operator is, `catalogue` finds one by its name, `own` makes a function or a
+class one, and `modules` imports the module of a user's own.
 """
 
-from leo_runtime.operators.catalogue import BUILT_IN, all_operators, beside, define, find_operator
-from leo_runtime.operators.definition import DataType, Function, NoParameters, Operator, Part, Shape, Work
+from leo_runtime.operators.catalogue import BUILT_IN, all_operators, beside, define, find_operator, refresh
+from leo_runtime.operators.definition import (
+    DataType,
+    Function,
+    Keeping,
+    NoParameters,
+    Operator,
+    Part,
+    Shape,
+    StepClass,
+    Work,
+)
 from leo_runtime.operators.own import operator
 
 __all__ = [
     "BUILT_IN",
     "DataType",
     "Function",
+    "Keeping",
     "NoParameters",
     "Operator",
     "Part",
     "Shape",
+    "StepClass",
     "Work",
     "all_operators",
     "beside",
     "define",
     "find_operator",
     "operator",
+    "refresh",
 ]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from leo_runtime.errors import GraphError, did_you_mean
 from leo_runtime.operators import arrays, classifiers, costs, motion, sound
 from leo_runtime.operators.definition import Operator
-from leo_runtime.operators.modules import import_for, lies_in, name_in
+from leo_runtime.operators.modules import edited_in, import_for, imported_anew, lies_in, name_in
 
 BUILT_IN: tuple[Operator, ...] = tuple(
     sorted(
@@ -40,8 +41,9 @@ def find_operator(name: str) -> Operator:
 
     `package.module:function` imports a user's own; `folder/module:function` one whose module lies in that folder.
     """
-    if name in _operators:
-        return _operators[name]
+    found = _operators.get(name)
+    if found is not None:
+        return found
     place, _, function = name.rpartition(":")
     if not place:
         known = did_you_mean(name, [operator.name for operator in BUILT_IN])
@@ -54,12 +56,53 @@ def find_operator(name: str) -> Operator:
             name = in_folder(folder, f"{module}:{function}")
             if name not in _operators:
                 _import_in(folder, f"{module}:{function}")
-    if name not in _operators:
+        found = _operators.get(name)
+    if found is None:
         raise GraphError(
             f"no operator is called `{module}:{function}`: its module defines none of that name",
             hint="an operator is a function under `@operator(output_shape=...)`",
         )
-    return _operators[name]
+    return found
+
+
+def refresh(names: Iterable[str]) -> None:
+    """Import the modules of these operators anew that lie in a folder and were edited there, with what imports them.
+
+    Of a folder all of them or none: raises what `find_operator` raises, and those are then what they were. From any
+    thread.
+    """
+    folders: dict[Path, list[str]] = {}
+    for name in names:
+        folder, _ = _split(name.rpartition(":")[0])
+        if folder is not None:
+            folders.setdefault(folder, []).append(name)
+    with _importing:
+        for folder, wanted in folders.items():
+            edited = edited_in(folder)
+            if edited:
+                _import_anew(folder, edited, wanted)
+
+
+def _import_anew(folder: Path, edited: Collection[str], wanted: Iterable[str]) -> None:
+    def defined() -> list[str]:
+        return [name for name in tuple(_operators) if _lies_in(folder, name, edited)]
+
+    before = {name: _operators.pop(name) for name in defined()}
+    try:
+        with imported_anew(edited):
+            for name in wanted:
+                find_operator(name)
+    except BaseException:
+        for name in defined():
+            del _operators[name]
+        _operators.update(before)
+        raise
+
+
+def _lies_in(folder: Path, operator: str, modules: Collection[str]) -> bool:
+    """Whether an operator is of one of these modules of a folder."""
+    own, module = _split(operator.rpartition(":")[0])
+    return own == folder and name_in(folder, module) in modules
 
 
 def beside(folder: Path, name: str) -> str:
@@ -82,17 +125,22 @@ def _split(place: str) -> tuple[Path | None, str]:
 def _import_in(folder: Path, name: str) -> None:
     """Import the module of an operator from a folder; what it defines is known with the folder, and there alone."""
     before = dict(_operators)
+    imported = False
     try:
         import_for(name, name_in(folder, name.rpartition(":")[0]))
+        imported = True
     finally:
         defined = {known: one for known, one in _operators.items() if before.get(known) is not one}
         for known in defined:
             del _operators[known]
         _operators.update({known: before[known] for known in defined if known in before})
-    for known, one in defined.items():
-        # What the module imports from elsewhere may define operators, too.
-        own = name_in(folder, known.rpartition(":")[0]) in sys.modules
-        _operators[in_folder(folder, known) if own else known] = one
+        for known, one in defined.items():
+            module = known.rpartition(":")[0]
+            if name_in(folder, module) in sys.modules:
+                _operators[in_folder(folder, known)] = one
+            elif imported or module in sys.modules:
+                # What the module imports from elsewhere may define operators, too, and is there whatever it does.
+                _operators[known] = one
 
 
 def all_operators() -> tuple[Operator, ...]:

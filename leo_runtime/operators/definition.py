@@ -64,6 +64,21 @@ class Keeping:
 
 
 @dataclass(frozen=True, slots=True)
+class StepClass:
+    """A user's own operator that keeps state: a class of which every instance is one state."""
+
+    kind: type
+    start_takes: tuple[str, ...] | None
+    """The parameters of its `start`; None: it has none."""
+    step_takes: tuple[str, ...]
+    """Those of its `step`, without `news`."""
+    wants_news: bool
+    """Whether `step` has the keyword `news`."""
+    resets: bool
+    """Whether its own `reset` is called where entries are missing, and it goes on."""
+
+
+@dataclass(frozen=True, slots=True)
 class Operator:
     """One operator. `output_shape`, `work` and `weight_bytes` get the parameters, then the shapes of the inputs."""
 
@@ -92,7 +107,10 @@ class Operator:
     keeps: Callable[[Any], Keeping | None] | None = None
     """How it keeps state with these parameters; None, or a function that gives None: every run stands alone."""
     function: Function | None = None
-    """A user's own operator: what computes it, called with the input arrays and the parameters by keyword."""
+    """A user's own operator: what computes it, called with the input arrays and the parameters by keyword; of one that
+    keeps state, its class."""
+    step_class: StepClass | None = None
+    """Of a user's own operator that keeps state, how its class is called."""
 
 
 def item_bytes(data_type: DataType) -> int:

@@ -1,21 +1,22 @@
-"""Makes a user's Python function an operator."""
+"""Makes a user's Python function an operator, or a class of which every instance is a state."""
 
 from __future__ import annotations
 
 import inspect
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from operator import index
 from pathlib import Path
 from types import CodeType
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import create_model
 
 from leo_runtime.errors import GraphError, words
 from leo_runtime.operators.catalogue import define
-from leo_runtime.operators.definition import Function, Operator, Shape, Work, values
+from leo_runtime.operators.definition import Function, Keeping, Operator, Shape, StepClass, Work, values
 from leo_runtime.operators.modules import name_within
 from leo_runtime.schema import MAX_QUANTITY, Value
 
@@ -26,8 +27,10 @@ def operator(
     macs: Callable[..., int] | None = None,
     weight_bytes: Callable[..., int] | None = None,
     inputs: tuple[int, int | None] = (1, 1),
-) -> Callable[[Function], Operator]:
-    """Make a Python function an operator, known as `module:function`.
+    state_bytes: Callable[..., int] | None = None,
+    on_gap: Literal["reset", "tell"] = "reset",
+) -> Callable[[Function | type], Operator]:
+    """Make a Python function an operator, known as `module:function`, or a class one that keeps state.
 
     The function gets the input arrays by position and its parameters by keyword (annotated, as in
     `def peaks(signal, *, height: float = 0.5)`), and returns an array of the shape that `output_shape` gives for the
@@ -35,26 +38,35 @@ def operator(
     to run) are called in the same way; None is 0. What one of them raises, or gives that is no shape or number, is a
     `GraphError` where the operator is used.
 
+    Of a class every instance is one state: `step(self, signal, *, news, height: float = 0.5)` is called as such a
+    function is, with `news` (`leo_runtime.backend.News`) where it asks for it, and may change the instance, of which
+    the runtime makes a deep copy before. `start(self, signal, *, ...)`, which may be left out, gets the shapes of the
+    inputs. `on_gap` says what is done where entries are missing: `reset` begins with a new instance, or calls
+    `reset(self, news)` where the class has it and goes on; `tell` goes on, and `news.missed` says how many.
+    `state_bytes` is what an instance holds, called as `macs` is.
+
     `inputs` are the least and the greatest number of inputs; None is any number. Raises `GraphError` where they are
-    not, or where one of the functions is none.
+    not, where one of the functions is none, and for a class without `step`.
     """
     inputs = _input_counts(inputs)
-    for what, asked in (("output_shape", output_shape), ("macs", macs), ("weight_bytes", weight_bytes)):
+    if on_gap not in ("reset", "tell"):
+        raise GraphError(f"`on_gap` of an operator is `reset` or `tell`, got {on_gap!r}")
+    asked_of = {"output_shape": output_shape, "macs": macs, "weight_bytes": weight_bytes, "state_bytes": state_bytes}
+    for what, asked in asked_of.items():
         if not callable(asked) and (asked is not None or what == "output_shape"):
             raise GraphError(
                 f"`{what}` of an operator is a function of the shapes of its inputs, got {asked!r}",
                 hint=f"such as {what}=lambda shape: {'shape' if what == 'output_shape' else 'shape[0]'}",
             )
 
-    def decorate(function: Function) -> Operator:
-        keywords = [p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
-        fields: dict[str, Any] = {
-            p.name: (Any if p.annotation is p.empty else p.annotation, ... if p.default is p.empty else p.default)
-            for p in keywords
-        }
-        hints = inspect.get_annotations(function, eval_str=True)
-        fields = {name: (hints.get(name, kind), default) for name, (kind, default) in fields.items()}
-
+    def decorate(function: Function | type) -> Operator:
+        steps = _step_class(function) if isinstance(function, type) else None
+        if steps is None and (state_bytes is not None or on_gap != "reset"):
+            raise GraphError(
+                f"`{function.__qualname__}` keeps no state, so `state_bytes` and `on_gap` mean nothing",
+                hint="a class with `start` and `step` keeps state",
+            )
+        fields = _parameters(function)
         name = f"{name_within(function.__module__)}:{function.__qualname__}"
 
         def called(what: str, asked: Callable[..., Any], params: Value, shapes: Sequence[Shape]) -> Any:
@@ -82,6 +94,11 @@ def operator(
             moved = 4 * values(*shapes, shape(params, shapes)) + weights(params, shapes)
             return Work(amount("macs", macs, params, shapes), moved)
 
+        keeping = Keeping(
+            state_bytes=lambda params, shapes: amount("state_bytes", state_bytes, params, shapes),
+            work=lambda params, shapes, _fresh: work(params, shapes),
+            on_gap="tell" if steps is not None and steps.resets else on_gap,
+        )
         return define(
             Operator(
                 name=name,
@@ -92,10 +109,56 @@ def operator(
                 inputs=inputs,
                 weight_bytes=weights,
                 function=function,
+                keeps=None if steps is None else lambda _params: keeping,
+                step_class=None if steps is None else replace(steps, resets=steps.resets and on_gap == "reset"),
             )
         )
 
     return decorate
+
+
+def _parameters(function: Function | type) -> dict[str, Any]:
+    """The keywords of a function, or of a class's `start` and `step`, with their annotations and defaults."""
+    if not isinstance(function, type):
+        return _keywords(function)
+    fields = {name: field for method in _methods(function) for name, field in _keywords(method).items()}
+    fields.pop("news", None)
+    return fields
+
+
+def _methods(kind: type) -> list[Function]:
+    return [method for name in ("start", "step") if (method := getattr(kind, name, None)) is not None]
+
+
+def _keywords(function: Function) -> dict[str, Any]:
+    keywords = [p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    hints = inspect.get_annotations(function, eval_str=True)
+    return {
+        p.name: (
+            hints.get(p.name, Any if p.annotation is p.empty else p.annotation),
+            ... if p.default is p.empty else p.default,
+        )
+        for p in keywords
+    }
+
+
+def _step_class(kind: type) -> StepClass:
+    """How a class is called. Raises `GraphError` where it cannot be."""
+    for name in ("start", "step", "reset"):
+        method = getattr(kind, name, None)
+        if not callable(method) and (method is not None or name == "step"):
+            raise GraphError(
+                f"the class `{kind.__qualname__}` has no method `{name}`, and is to be an operator",
+                hint="an operator that keeps state has step(self, *inputs, *, ...), which gives its output",
+            )
+    start, step = getattr(kind, "start", None), _keywords(kind.step)  # type: ignore[attr-defined]  # it has one
+    return StepClass(
+        kind=kind,
+        start_takes=None if start is None else tuple(_keywords(start)),
+        step_takes=tuple(name for name in step if name != "news"),
+        wants_news="news" in step,
+        resets=hasattr(kind, "reset"),
+    )
 
 
 def _input_counts(given: Any) -> tuple[int, int | None]:

@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing
 
 import numpy as np
 
-from leo_runtime.backend import Backend, Kernel, registry
+from leo_runtime.backend import Backend, Kernel, StatefulKernel, registry
 from leo_runtime.backend.machine import open_backends
 from leo_runtime.documents.hardware import Hardware, Processor
 from leo_runtime.documents.workload import BoundStage
@@ -91,8 +91,10 @@ class _Once:
         if key not in self._kernels:  # Every policy loads it anew.
             able = self._reference if self._reference.supports(stage, variant) else self._real
             kernel = able.load(stage, variant)
-            # A copy of the samples is sooner made again than found.
-            self._kernels[key] = kernel if stage.operator.is_source else _OnceKernel(kernel, key, self._memory)
+            # A copy of the samples is sooner made again than found; what a run with state gives is not of its inputs
+            # alone.
+            own = stage.operator.is_source or isinstance(kernel, StatefulKernel)
+            self._kernels[key] = kernel if own else _OnceKernel(kernel, key, self._memory)
         return self._kernels[key]
 
     def close(self) -> None:

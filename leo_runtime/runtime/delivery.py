@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from leo_runtime.clock import WallClock
-from leo_runtime.errors import ClosedError, failure_text
+from leo_runtime.errors import ClosedError, failure_text, once_more
 from leo_runtime.frame.records import FrameResult
 
 
@@ -43,7 +43,12 @@ class Bell:
 
 
 class Subscriber(Protocol):
-    """Who is given every result. Both methods are called behind the runtime's lock: they never wait."""
+    """Who is given every result. All of it is called behind the runtime's lock, and never waits."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it wants none any more."""
+        ...
 
     def give(self, result: FrameResult, /) -> bool:
         """One more; False where it wants none any more."""
@@ -86,6 +91,15 @@ class Subscription:
         """How many results wait for the function."""
         return len(self._waiting)
 
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
+    def mine(self) -> bool:
+        """For the runtime: whether the calling thread is the one that calls the function."""
+        return threading.current_thread() is self._thread
+
     def close(self) -> None:
         """Call it no more: what waits for it is let go of. Waits for no call that has begun. Twice is fine."""
         with self._changed:
@@ -113,8 +127,7 @@ class Subscription:
 
     def join(self, timeout_s: float) -> None:
         """For the runtime: wait at most so long for the last call."""
-        if threading.current_thread() is not self._thread:
-            self._thread.join(timeout_s)
+        self._thread.join(timeout_s)
 
     def _go(self) -> None:
         while True:
@@ -162,7 +175,8 @@ class Delivery:
 
     def add(self, subscriber: Callable[[], Subscriber | None]) -> None:
         """Give it all from now on, as long as it is there. Behind the lock."""
-        self._subscribers.append(subscriber)
+        there = [known for known in self._subscribers if (one := known()) and not one.closed]
+        self._subscribers = [*there, subscriber]
         if self._thread is None:
             self._thread = threading.Thread(target=self._go, name="leo answers", daemon=True)
             self._thread.start()
@@ -196,7 +210,7 @@ class Delivery:
                 self._collect()
                 found = self.take()
                 if self._ended and not found and timeout_s != 0:
-                    raise ClosedError("the runtime is closed") if self._error is None else self._error
+                    raise ClosedError("the runtime is closed") if self._error is None else once_more(self._error)
             if found or left_s == 0:
                 return found
             if not let_happen(left_s):
@@ -213,9 +227,14 @@ class Delivery:
         self.bell.ring()
 
     def join(self, timeout_s: float) -> None:
-        """Wait for the last calls of all subscriptions, at most so long together."""
+        """Wait for the last calls of all subscriptions, at most so long together.
+
+        Within such a call it waits for none: another may wait for that one.
+        """
         patience = WallClock()
         threads: list[Subscription | threading.Thread] = list(self.subscriptions)
+        if any(one.mine() for one in self.subscriptions):
+            return
         if self._thread is not None and self._thread is not threading.current_thread():
             threads.append(self._thread)
         for one in threads:

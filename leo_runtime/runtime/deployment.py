@@ -19,6 +19,7 @@ from leo_runtime.documents.workload import BoundStage, TaskGraph
 from leo_runtime.frame.batch import FramePrices, Modes
 from leo_runtime.frame.changed import Keys, called_as_before, same_graphs, same_stages, stage_keys
 from leo_runtime.frame.lower import MergedWorkload, Supports, price
+from leo_runtime.frame.steps import StepPrices
 from leo_runtime.frozen import dataclass
 from leo_runtime.runtime.admission import Admission
 from leo_runtime.runtime.answers import check_decision
@@ -128,14 +129,18 @@ class Deployment:
         Raises `InputError` for a graph that is not there.
         """
         names = several_names(graphs, "graphs")
-        key = named_graphs(self.merged.workload, names) if names else ()
-        if key not in self._sources:
-            self._sources[key] = tuple(
+        return self.sources_of(named_graphs(self.merged.workload, names) if names else ())
+
+    def sources_of(self, graphs: tuple[str, ...]) -> tuple[SourceWindow, ...]:
+        """As `sources`, of graphs that are there, each once and in the workload's order. From any thread."""
+        found = self._sources.get(graphs)
+        if found is None:
+            found = self._sources[graphs] = tuple(
                 source_window(stage, self.merged.workload)
                 for stage in self.merged.stages
-                if stage.bound.operator.is_source and any(graph in key for graph in stage.graphs)
+                if stage.bound.operator.is_source and any(graph in graphs for graph in stage.graphs)
             )
-        return self._sources[key]
+        return found
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -172,23 +177,30 @@ class Site:
             check_decision(graph, merged)
         options, hardware = self.options, self.hardware
         keys = stage_keys(merged)
+        same: Mapping[str, str] = {}
         if before is not None:
-            named = called_as_before(before.merged, merged, same_stages(before.merged, before.keys, merged, keys))
+            same = same_stages(before.merged, before.keys, merged, keys)
+            named = called_as_before(before.merged, merged, same)
             keys = {new.name: keys[old.name] for old, new in zip(merged.stages, named.stages, strict=True)}
             merged = named
         supports = _asked_once(self._can_run)
         unbatched = self.device_times if self.lanes is None else tuple(self.lanes)
         prices = FramePrices(partial(price, merged, hardware, profile, supports), unbatched=unbatched)
-        kernels = self._kernels(merged, prices)
+        keeps = any(_keeps(stage.bound) for stage in merged.stages)
+        steps = StepPrices(merged, hardware, profile) if keeps else None
+        kernels = self._kernels(merged, prices, steps)
         loads = Usable({}, {})
         if kernels is not None and before is not None and before.kernels is not None:
             there = {key: name for name, key in before.keys.items()}
-            kernels.take_over(before.kernels, {name: there[key] for name, key in keys.items() if key in there})
+            alike = {name: there[key] for name, key in keys.items() if key in there}
+            kernels.take_over(before.kernels, alike, tuple(same.values()))
         if kernels is not None and self.computes:
             loads = usable(prices.of(1), kernels.load if self.lanes is None else kernels.warm)
             prices.keep(loads.modes)
         modes, hurries = prices.of(1), self.lanes is not None
-        planner, horizon = planners(merged, hardware, modes, self.solver, options, hurries, reads_gates=before is None)
+        planner, horizon = planners(
+            merged, hardware, modes, self.solver, options, hurries, steps=steps, reads_gates=before is None
+        )
         placer = Placer(
             hardware,
             planner,
@@ -216,9 +228,9 @@ class Site:
             return True
         return self.machine.supports(processor, stage, variant)
 
-    def _kernels(self, merged: MergedWorkload, prices: FramePrices) -> Kernels | None:
-        """In virtual time also what stands in for kernels, where gates are drawn."""
-        if not self.computes and all(stage.bound.chance_ppm is None for stage in merged.stages):
+    def _kernels(self, merged: MergedWorkload, prices: FramePrices, steps: StepPrices | None) -> Kernels | None:
+        """In virtual time also what stands in for kernels, where gates are drawn or states are kept."""
+        if not self.computes and not any(_goes_by_kernels(stage.bound) for stage in merged.stages):
             return None
         return Kernels(
             merged,
@@ -229,7 +241,18 @@ class Site:
             computes=self.computes,
             seed=self.options.seed,
             told=self.told,
+            steps=steps,
         )
+
+
+def _goes_by_kernels(stage: BoundStage) -> bool:
+    """Whether what becomes of a run depends on it also where nothing is computed."""
+    return stage.chance_ppm is not None or _keeps(stage)
+
+
+def _keeps(stage: BoundStage) -> bool:
+    """Whether it keeps state."""
+    return any(stage.keeping(variant) is not None for variant in stage.params)
 
 
 def _asked_once(supports: Supports) -> Supports:

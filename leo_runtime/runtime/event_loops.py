@@ -15,7 +15,7 @@ from dataclasses import replace
 from queue import SimpleQueue
 from typing import Any, Self
 
-from leo_runtime.errors import ClosedError
+from leo_runtime.errors import ClosedError, once_more
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.runtime.ahead import Submission
 
@@ -41,6 +41,11 @@ class Answers:
         self._waiters: list[asyncio.Future[None]] = []
         self._ended = False
         self._error: BaseException | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is given no more."""
+        return self._ended
 
     def close(self) -> None:
         """End it after what it has been given so far. Twice is fine."""
@@ -77,7 +82,7 @@ class Answers:
                 if self._results:
                     return self._results.popleft()
                 if self._error is not None:
-                    raise self._error
+                    raise once_more(self._error)
                 if self._ended:
                     raise StopAsyncIteration
                 self._waiters = [one for one in self._waiters if not one.done()]

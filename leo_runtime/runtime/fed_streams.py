@@ -9,10 +9,12 @@ import numpy as np
 
 from leo_runtime.documents.workload import Stream
 from leo_runtime.errors import InputError
+from leo_runtime.frame.positions import WindowEnd
 from leo_runtime.frozen import dataclass
 from leo_runtime.runtime.arguments import MAX_RELEASE_US, require_samples
+from leo_runtime.runtime.device_time import BELIEVED_US, FUTURE_US, DeviceTime, is_on_the_runs
 from leo_runtime.runtime.rings import EventRing, SampleRing
-from leo_runtime.runtime.sample_clock import TOLD_LATE_US, SampleClock
+from leo_runtime.runtime.sample_clock import SampleClock
 from leo_runtime.values import lasting_us, samples_within, whole
 
 SLACK_US = 4_000_000
@@ -21,8 +23,6 @@ SLACK_BYTES = 1 << 24
 """as long as that is no more memory than this."""
 EVENTS_SLACK = 1_024
 """So many events are held beyond the longest window."""
-BELIEVED_US = 10_000_000
-"""A device whose first chunk is so much older than now has a clock of its own, that is not the run's."""
 EARLY_US = 1
 """What rounding may put a release before its last sample."""
 
@@ -132,15 +132,15 @@ class FedStream:
                 hint=f"feed all of it alike: chunk.astype(numpy.{self.ring.dtype}), scaled where that is needed",
             )
 
-    def came(self, chunk: np.ndarray, at_us: int | None, now_us: int | None, others: Collection[int]) -> bool:
-        """A chunk came, which is to be appended: whether the clock found that samples were lost before it.
+    def came(self, chunk: np.ndarray, at_us: int | None, now_us: int | None, others: Collection[int]) -> int | None:
+        """A chunk came, which is to be appended: after which number samples were lost, as the clock finds now.
 
         `at_us` is when its last sample was taken, if the device told; `now_us` is the run's time, None where that is
         virtual. `others` are the shifts of other streams, which are taken where they are as good as one's own.
         """
         if self.clock is None or self.ring is None:
             self._begin(chunk, at_us, now_us, others)
-            return False
+            return None
         samples, rate_hz, clock, ring = len(chunk), self.stream.rate_hz, self.clock, self.ring
         number = ring.end + samples
         told = at_us is not None
@@ -155,7 +155,7 @@ class FedStream:
             self._lost += loss.samples
             number += loss.samples
         self._move(number, others)
-        return loss is not None
+        return None if loss is None else loss.number
 
     def append(self, samples: np.ndarray) -> None:
         """Samples of a chunk that came."""
@@ -172,6 +172,15 @@ class FedStream:
         assert self.ring is not None
         newest = self.ring.window(min(number, self.ring.end), samples)
         return newest if number - self.ring.end < samples else np.zeros_like(newest)
+
+    def window_end(self, number: int, samples: int) -> WindowEnd:
+        """Where the window ends that `window` gives; what has not come is lost to it."""
+        assert self.ring is not None
+        late = number - self.ring.end
+        if late >= samples:
+            return WindowEnd(number, self._lost + late)
+        end = min(number, self.ring.end)
+        return WindowEnd(end, self._lost - self.ring.lost_after(end))
 
     def missing_us(self, number: int, samples: int) -> int:
         """How much of such a window was not recorded, or has not come."""
@@ -203,8 +212,7 @@ class FedStream:
         if now_us is None:
             begun_us = lasting_us(rate_hz, samples) if at_us is None else at_us
         else:
-            on_the_runs = at_us is not None and now_us - BELIEVED_US <= at_us <= now_us + TOLD_LATE_US
-            begun_us = at_us if on_the_runs and at_us is not None else now_us
+            begun_us = at_us if at_us is not None and is_on_the_runs(at_us, now_us) else now_us
         # Counted so that its samples fall where those of others do that come at the same time.
         number = samples_within(rate_hz, begun_us + lasting_us(rate_hz, 1) // 2)
         self.clock = SampleClock(rate_hz, number, begun_us, told_us=at_us, now_us=now_us)
@@ -228,6 +236,7 @@ class FedEvents:
         """Of the windows that are read the longest is of so many events."""
         self.stream = stream
         self.ring = EventRing(longest + EVENTS_SLACK, stream.channels)
+        self._device: DeviceTime | None = None
         self._fed = 0
 
     def changed(self, longest: int, _step_us: int) -> Callable[[], None]:
@@ -244,6 +253,23 @@ class FedEvents:
         """When the last one was."""
         return self.ring.newest_us
 
+    def came(self, at_us: int | None, now_us: int | None) -> int:
+        """When events were that come now, by the run's clock: `at_us` if that was told, and now if it was not.
+
+        One that is told to be to come, or from long before the last one, is by a clock of the device's own that was
+        set. At least one of the two times is known; where `now_us` is None, time is virtual.
+        """
+        if at_us is None or now_us is None:
+            when_us = now_us if at_us is None else at_us
+            assert when_us is not None
+            return when_us
+        if self._device is None:
+            self._device = DeviceTime(at_us, at_us if is_on_the_runs(at_us, now_us) else now_us, now_us)
+        newest_us = self.newest_us
+        least_us = 0 if newest_us is None else newest_us - BELIEVED_US
+        when_us = self._device.at_us(at_us, now_us, least_us=least_us, expected_us=least_us, bearable_us=FUTURE_US)
+        return when_us + self._device.fell_behind_us(when_us, now_us)
+
     def append(self, values: np.ndarray, at_us: int) -> None:
         """Events, (events, channels), that all were then."""
         self.ring.append(values, at_us)
@@ -256,4 +282,5 @@ class FedEvents:
     def now(self) -> StreamNow:
         """How it is doing."""
         ring = self.ring
-        return StreamNow(self.stream.name, self._fed, None, 0, 0, 0, 0, 0, ring.held, ring.capacity, ring.newest_us)
+        jumps = 0 if self._device is None else self._device.jumps
+        return StreamNow(self.stream.name, self._fed, None, 0, 0, jumps, 0, 0, ring.held, ring.capacity, ring.newest_us)

@@ -13,6 +13,7 @@ from leo_runtime.clock import Clock
 from leo_runtime.documents.workload import Stream, Workload
 from leo_runtime.errors import InputError, LeoError, did_you_mean
 from leo_runtime.frame.lower import MergedWorkload
+from leo_runtime.frame.positions import WindowEnd
 from leo_runtime.frame.window import grid_us
 from leo_runtime.frozen import dataclass
 from leo_runtime.runtime.arguments import SourceWindow
@@ -39,6 +40,8 @@ class FedFrame:
     """Of each graph for how long of a window that it reads there is nothing: of the worst of its windows."""
     shifts_us: Mapping[str, int]
     """How far from its period's grid each graph of the workload is released now."""
+    ends: Mapping[str, WindowEnd]
+    """Where the windows end in their streams, of those that come at a rate."""
 
 
 class Feeder:
@@ -157,9 +160,8 @@ class Feeder:
     ) -> tuple[int, ...]:
         if isinstance(stream, FedEvents):
             with self._lock:
-                event_us = arrived_us if at_us is None else at_us
-                assert event_us is not None
-                stream.append(samples, event_us)
+                if len(samples):
+                    stream.append(samples, stream.came(at_us, arrived_us))
             return self._release(clock)
         with self._lock:
             stream.require_alike(samples)
@@ -189,8 +191,10 @@ class Feeder:
             if other is not stream and isinstance(other, FedStream) and other.clock is not None
         ]
         lost = stream.came(samples, at_us, arrived_us, others)
-        if first or lost:
-            self._order.skip(stream)
+        if first:
+            self._order.begin(stream)
+        elif lost is not None:
+            self._order.skip(stream, lost)
 
     def _release(self, clock: Clock | None, *, waits: bool = True) -> tuple[int, ...]:
         """Submit what is due."""
@@ -200,7 +204,7 @@ class Feeder:
                 now_us = self._newest_us() if clock is None else clock.now_us()
                 if not self._begun:
                     self._begun = True
-                    self._order.skip(None, now_us)
+                    self._order.begin(None, now_us)
                 due = self._order.next(now_us, hurries=clock is not None, waits=waits)
                 frame = None if due is None else self._cut(due)
             if frame is None:
@@ -214,6 +218,7 @@ class Feeder:
     def _cut(self, due: Due) -> FedFrame:
         windows: dict[str, np.ndarray] = {}
         gaps_us: dict[str, int] = {}
+        ends: dict[str, WindowEnd] = {}
         for graph in due.graphs:
             gap_us = 0
             for read in graph.reads:
@@ -221,6 +226,8 @@ class Feeder:
                 number = stream.number_at(due.at_us) if isinstance(stream, FedStream) else due.at_us
                 if read.stage not in windows:
                     windows[read.stage] = stream.window(number, read.samples)
+                    if isinstance(stream, FedStream):
+                        ends[read.stage] = stream.window_end(number, read.samples)
                 if isinstance(stream, FedStream):
                     gap_us = max(gap_us, stream.missing_us(number, read.samples))
             gaps_us[graph.graph.name] = gap_us
@@ -230,6 +237,7 @@ class Feeder:
             windows,
             gaps_us,
             {graph.graph.name: graph.shift_us for graph in self._order.graphs},
+            ends,
         )
 
 

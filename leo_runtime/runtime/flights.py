@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from leo_runtime.dispatch.driver import Computed, Outputs
 from leo_runtime.dispatch.events import RenewLane, RunStage
+from leo_runtime.frame.positions import WindowEnd
 from leo_runtime.runtime.deployment import Deployment
 from leo_runtime.runtime.kernels import Kernels
 from leo_runtime.runtime.results import Submitted
@@ -45,12 +46,21 @@ class Flights:
             if own is deployment
         }
 
-    def begin(self, submitted: Submitted, deployment: Deployment, windows: Sequence[Mapping[str, np.ndarray]]) -> None:
-        """A frame is to fly, with its windows by source stage, which nobody may change. Behind the lock."""
+    def begin(
+        self,
+        submitted: Submitted,
+        deployment: Deployment,
+        windows: Sequence[Mapping[str, np.ndarray]],
+        ends: Mapping[str, WindowEnd],
+    ) -> None:
+        """A frame is to fly, with its windows by source stage, which nobody may change. Behind the lock.
+
+        `ends`, by source stage, is where they end in streams that are fed.
+        """
         frame = submitted.frame
         if deployment.kernels is not None:  # First: a frame in flight has its arrays, whatever comes between.
             names = tuple([graph.name for graph in submitted.graphs])
-            deployment.kernels.begin(frame, windows, names, submitted.plan.jobs, submitted.releases_us)
+            deployment.kernels.begin(frame, windows, names, submitted.plan.jobs, submitted.releases_us, ends)
         self._flights[frame] = submitted, deployment
 
     def end(self, frame: int) -> None:

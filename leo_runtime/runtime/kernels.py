@@ -1,8 +1,12 @@
-"""Kernels, one a lane, and the arrays of the frames in flight.
+"""Kernels, one a lane, the arrays of the frames in flight, and what stages keep from one frame to the next.
 
 **Arrays.** What a run gives is published as the dispatcher accepts its end, never by the thread that ran it: a run that
 was given up, or whose frame has ended, leaves nothing. Every array is the runtime's own and read-only, since stages,
 lanes and results share it: outputs are copied as they are taken from a kernel, windows as they are submitted.
+
+**State.** What a stage keeps is held here (`states`), never by a kernel. A run is given the newest state that is not
+beyond its frame and leaves another, which counts as its outputs do: once the dispatcher accepts its end. So a warm-up
+run changes nothing, and a retry feeds nothing twice.
 
 **Foreign code.** Kernels are not ours: whatever one raises, also what is no `Exception`, is the failure of its stage.
 """
@@ -10,21 +14,28 @@ lanes and results share it: outputs are copied as they are taken from a kernel, 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import field, replace
 from random import Random
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
-from leo_runtime.backend import Abandonable, Backend, Kernel, TimedKernel
+from leo_runtime.backend import Abandonable, Backend, Kernel, News, State, StatefulKernel, Stepped, TimedKernel
 from leo_runtime.clock import WallClock
 from leo_runtime.dispatch.driver import Computed, Outputs
 from leo_runtime.dispatch.events import RunReport, RunStage
 from leo_runtime.errors import DeviceUnavailableError, InputError, KernelError, failure_text, is_users_interrupt
 from leo_runtime.frame.batch import FramePrices, Job
+from leo_runtime.frame.conditions import StateFound
 from leo_runtime.frame.lower import MergedStage, MergedWorkload
+from leo_runtime.frame.positions import Point, WindowEnd
+from leo_runtime.frame.records import StateUse
+from leo_runtime.frame.steps import StepPrices
 from leo_runtime.frozen import dataclass, maker
+from leo_runtime.runtime.states import Kept, Start, StateNow, States, arrays_of
 from leo_runtime.schema import MAX_QUANTITY
 from leo_runtime.values import whole
 
@@ -53,6 +64,28 @@ class _Flight:
     values: dict[tuple[str, int], np.ndarray] = field(default_factory=dict)
     copies: dict[tuple[str, int, str], np.ndarray | BaseException] = field(default_factory=dict)
     """Outputs that were handed over, also by target; or why that failed."""
+    points: tuple[Mapping[str, Point], ...] = ()
+    """Of each frame, how far the stages have come that keep state."""
+    begun: dict[tuple[str, int], int] = field(default_factory=dict)
+    """Of the runs of stages that keep state, by stage and number in the batch: `Kept.begun`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A kernel, and the same as one that keeps state, where it is and its stage does."""
+
+    kernel: Kernel
+    call: _Call
+    steps: StatefulKernel | None = None
+
+
+class _Outputs(dict[int, np.ndarray]):
+    """The outputs of a run of a stage that keeps state, by number in the batch, with what it leaves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: Kept | None = None
+        self.starts: dict[int, Start] = {}
 
 
 _NONE: frozenset[str] = frozenset()
@@ -79,6 +112,7 @@ class Kernels:
         computes: bool = True,
         seed: int = 0,
         told: Told | None = None,
+        steps: StepPrices | None = None,
     ) -> None:
         """`prices` say how long a stage of a batch should take that had fewer frames to compute than planned.
 
@@ -87,7 +121,10 @@ class Kernels:
 
         Stages that only cost, and without `computes` all stages, have no kernel: they give zeros, and of a gate ones
         where it opens, which is drawn from `seed` by its stated chance. What `told` knows of gives no output.
+
+        `steps` say how long a run of a stage that keeps state should take.
         """
+        self._steps = steps
         self.computes = computes
         self._told = told
         self._seed = seed
@@ -103,9 +140,7 @@ class Kernels:
         self._prices = prices
         self._lanes = lanes
         self._allow_nonfinite = allow_nonfinite
-        self._kernels: dict[_Key, _Call] = {}
-        self._loaded: dict[_Key, Kernel] = {}
-        """The same kernels as their backends gave them."""
+        self._kernels: dict[_Key, _Loaded] = {}
         self._hung: list[tuple[_Key, Kernel]] = []
         """Those that are not called again, unless they return."""
         self.warmed_us: dict[tuple[str, str, str], int] = {}
@@ -113,24 +148,31 @@ class Kernels:
         self._taken_over: frozenset[_Key] = frozenset()
         self._loading = {name: threading.Lock() for name in backends}
         self._flights: dict[int, _Flight] = {}
+        self._states = States(merged, self._can_move)
+        self._keeps = frozenset(self._states.readings.of)
+        # What is kept is changed and read behind this lock, which is held for nothing else.
+        self._keeping = threading.Lock()
+        if self._keeps:  # What a run leaves is in no log.
+            self._told = None
 
-    def take_over(self, before: Kernels, same: Mapping[str, str]) -> None:
-        """Use what another has loaded for stages that are the same, by their names here and there.
+    def take_over(self, before: Kernels, alike: Mapping[str, str], same: Collection[str]) -> None:
+        """Use what another has loaded, and go on from what stages keep there.
 
-        Before anything is loaded here. The other may run on: what both use is called from the lane that it is for.
+        Kernels are those of stages that compute `alike`, by their names here and there, whatever they read. States are
+        those of the stages that are the `same` with all that they read. Before anything is loaded here. The other may
+        run on: what both use is called from the lane that it is for.
         """
         here: dict[str, list[str]] = {}
-        for own, there in same.items():
+        for own, there in alike.items():
             here.setdefault(there, []).append(own)
-        for (there, resource, variant, lane), call in tuple(before._kernels.items()):
-            kernel = before._loaded.get((there, resource, variant, lane))
-            if kernel is None:  # It has just been found to hang.
-                continue
+        for (there, resource, variant, lane), kernel in tuple(before._kernels.items()):
             for own in here.get(there, ()):
-                self._kernels[own, resource, variant, lane] = call
-                self._loaded[own, resource, variant, lane] = kernel
+                self._kernels[own, resource, variant, lane] = kernel
         self._hung = before._hung
         self._taken_over = frozenset(self._kernels)
+        self._keeping = before._keeping
+        with self._keeping:
+            self._states.take_over(before._states, {name: name for name in same})
 
     def begin(
         self,
@@ -139,13 +181,30 @@ class Kernels:
         graphs: tuple[str, ...],
         jobs: Mapping[str, Job],
         releases_us: Sequence[int] = (),
+        ends: Mapping[str, WindowEnd] = MappingProxyType({}),
     ) -> None:
         """Take the raw samples of a frame, or of every frame of a batch, by source stage: nobody may change them.
 
         `graphs` are triggered; `jobs` say what each stage of the plan computes. `releases_us`, of every frame, are for
-        gates that nothing computes.
+        gates that nothing computes, and for stages that keep state: these go by where the windows end in their streams,
+        which `ends` says of a frame by itself, else its release does.
         """
-        self._flights[frame] = _flight(windows, graphs, jobs, tuple(releases_us))
+        points = [self._states.readings.points(at_us, ends) for at_us in releases_us] if self._keeps else ()
+        self._flights[frame] = _flight(windows, graphs, jobs, tuple(releases_us), points=tuple(points))
+
+    def found(self, release_us: int, ends: Mapping[str, WindowEnd]) -> tuple[StateFound, ...]:
+        """From what the stages of a frame would go on now, each where its state is. From any thread."""
+        if not self._keeps:
+            return ()
+        points = self._states.readings.points(release_us, ends)
+        with self._keeping:
+            found = self._states.found(points)
+        return tuple(found if self._steps is None else map(self._steps.found, found))
+
+    def states(self) -> tuple[StateNow, ...]:
+        """What each stage that keeps state keeps now. From any thread."""
+        with self._keeping:
+            return self._states.now()
 
     def run(self, order: RunStage, now_us: Callable[[], int] | None = None) -> Computed:
         """Compute a stage. `now_us` tells the time at which its kernel starts.
@@ -162,23 +221,31 @@ class Kernels:
         job = flight.jobs[order.stage]
         stage = self._stages[job.stage]
         only_costs = stage.name in self._only_cost
-        if only_costs and len(job.frames) == 1:
+        keeps = stage.name in self._keeps
+        if only_costs and len(job.frames) == 1 and not keeps:
             return self._stands_in(flight, stage, job.frames[0])
         kernel = None if only_costs else self._load(stage.name, order.resource, order.variant, order.lane)
-        wanted = [number for number in job.frames if len(job.frames) == 1 or _is_wanted(flight, stage, number)]
-        outputs: dict[int, np.ndarray] = {}
+        wanted: Sequence[int] = job.frames
+        if len(wanted) > 1:
+            wanted = [number for number in wanted if _is_wanted(flight, stage, number)]
+        outputs: dict[int, np.ndarray] = _Outputs() if keeps else {}
         devices: list[tuple[int | None, int | None]] = []
         errors: list[str] = []
         started_us: int | None = None
         for number in wanted:
             if kernel is None:
-                outputs |= self._stands_in(flight, stage, number).outputs
+                if isinstance(outputs, _Outputs):
+                    self._step(flight, stage, order, number, outputs, None, [])
+                outputs.update(self._stands_in(flight, stage, number).outputs)
                 continue
             try:
                 inputs = _inputs(flight, stage, number, order.resource)
                 if started_us is None and now_us is not None:
                     started_us = now_us()
-                output, device_us, device_nj = kernel(inputs)
+                if isinstance(outputs, _Outputs) and kernel.steps is not None:
+                    devices.append(self._step(flight, stage, order, number, outputs, kernel.steps, inputs))
+                    continue
+                output, device_us, device_nj = kernel.call(inputs)
                 outputs[number] = self._taken(output, stage, order.resource)
                 devices.append((device_us, device_nj))
             except DeviceUnavailableError:
@@ -191,11 +258,13 @@ class Kernels:
         opened = stage.name not in self._gates or _is_positive(outputs.get(job.frames[0]))
         said = _each_once(errors) if errors else ""
         report = _report(opened, _NONE, started_us, device_us, device_nj, error=said)
+        if isinstance(outputs, _Outputs):
+            report = replace(report, **self._used(order, stage, outputs, wanted))
         if len(outputs) == len(job.frames):
             return _computed(report, outputs)
         absent = {number for number in job.frames if number not in outputs}
-        expected_us = 1
-        if wanted:
+        expected_us = report.expected_us or 1
+        if wanted and report.expected_us is None:
             expected_us = self._prices.mode(stage.name, order.variant, order.resource, len(wanted)).duration_us
         absent_for = frozenset(name for name, other in flight.jobs.items() if absent.issuperset(other.frames))
         report = replace(report, frames=len(wanted), expected_us=expected_us, absent_for=absent_for)
@@ -208,6 +277,10 @@ class Kernels:
             stage = flight.jobs[order.stage].stage
             for number, output in outputs.items():
                 flight.values[stage, number] = output
+            if isinstance(outputs, _Outputs):
+                flight.begun.update({(stage, number): start.begun for number, start in outputs.starts.items()})
+                with self._keeping:
+                    self._states.commit(stage, outputs.kept, outputs.starts.values(), self._waiting(stage))
 
     def hand_over(self, frame: int, stage: str, target: str) -> None:
         """Copy an output to where `target` reads it. What fails is told to the stages that read it there."""
@@ -257,10 +330,11 @@ class Kernels:
     def abandon(self, stage: str, resource: str, variant: str, lane: int) -> Kernel | None:
         """A kernel hangs: end its run, where that can be; None: it is not known. From any thread; waits for nothing."""
         key = (stage, resource, variant, 0 if self._lanes is None else lane)
-        kernel = self._loaded.get(key)
-        if kernel is None:  # It may hang as it is loaded, and others wait for that.
+        loaded = self._kernels.get(key)
+        if loaded is None:  # It may hang as it is loaded, and others wait for that.
             self._loading[resource] = threading.Lock()
             return None
+        kernel = loaded.kernel
         if any(kernel is hung for _, hung in self._hung):  # Another deployment uses it as well.
             return kernel
         self._hung.append((key, kernel))
@@ -271,9 +345,8 @@ class Kernels:
 
     def forget(self, kernel: Kernel) -> None:
         """Load another in the place of a kernel when one is needed, whatever it is used for. From any thread."""
-        for key in [key for key, other in tuple(self._loaded.items()) if other is kernel]:
+        for key in [key for key, other in tuple(self._kernels.items()) if other.kernel is kernel]:
             self._kernels.pop(key, None)
-            self._loaded.pop(key, None)
 
     def returned(self, stage: str, resource: str, variant: str, lane: int) -> None:
         """A kernel that hung has returned. From any thread."""
@@ -305,32 +378,120 @@ class Kernels:
                 # The processor works; a frame that needs this kernel finds out whether that does.
                 for lane in self._lanes_of(resource):
                     self._kernels.pop((name, resource, known, lane), None)
-                    self._loaded.pop((name, resource, known, lane), None)
 
     def _renew(self, stage: str, resource: str, variant: str) -> None:
         """Have fresh kernels of a mode for all lanes, once all of them have run on zeros."""
         if stage in self._only_cost or stage not in self._stages:
             return
-        fresh: dict[_Key, Kernel] = {}
+        fresh: dict[_Key, _Loaded] = {}
         for lane in self._lanes_of(resource):
             kernel = fresh[stage, resource, variant, lane] = self._fresh(stage, resource, variant)
-            self._warm(stage, variant, _call(kernel))
-        for key, kernel in fresh.items():
-            self._loaded[key] = kernel
-            self._kernels[key] = _call(kernel)
+            self._warm(stage, variant, kernel)
+        self._kernels.update(fresh)
 
     def _lanes_of(self, resource: str) -> range:
         """The lanes that have kernels of their own."""
         return range(1 if self._lanes is None else self._lanes[resource])
 
-    def _warm(self, stage: str, variant: str, kernel: _Call) -> None:
+    def _warm(self, stage: str, variant: str, kernel: _Loaded) -> None:
         """Run a kernel on zeros. Raises what that does, what is no `Exception` as `KernelError`."""
         bound = self._stages[stage].bound
         source = bound.operator.is_source
         audio = source and self._streams[bound.params[variant].stream].kind == "audio"
         zeros = [_zeros(shape, np.int16 if audio else np.float32) for shape in bound.input_shapes]
         with _exceptions_only():
-            kernel(zeros)
+            if kernel.steps is None:
+                kernel.call(zeros)
+            else:
+                kernel.steps.step(zeros, kernel.steps.start(), News(None, 0))
+
+    def _step(
+        self,
+        flight: _Flight,
+        stage: MergedStage,
+        order: RunStage,
+        number: int,
+        outputs: _Outputs,
+        kernel: StatefulKernel | None,
+        inputs: Sequence[np.ndarray],
+    ) -> tuple[int | None, int | None]:
+        """Run a stage that keeps state for one frame, on from where it is; what the device measured, in us and nJ.
+
+        Without a kernel nothing is computed, and it only comes to be where it would.
+        """
+        name, point, begun = stage.name, flight.points[number][stage.name], flight.begun
+        above = tuple([begun.get((up, number)) for up in self._states.readings.of[name].above])
+        asked = (name, order.variant, order.resource, point, above)
+        before = outputs.kept
+        with self._keeping:
+            start = self._states.start(*asked) if before is None else self._states.follow(before, *asked)
+        state: State | None = None
+        spent = False
+        measured: tuple[int | None, int | None] = None, None
+        if kernel is not None:
+            if before is not None and before.spends:  # If this comes to nothing, it is there no more.
+                outputs.kept = None
+            stepped = kernel.step(inputs, kernel.start() if start.kept is None else start.kept.state, start.news)
+            if not isinstance(stepped, Stepped):
+                raise KernelError(
+                    f"stage `{name}` gave a {type(stepped).__name__} on `{order.resource}`, expected a `Stepped`",
+                    hint="`step` of a kernel that keeps state gives its output and what it keeps from here on",
+                )
+            spent = stepped.spent
+            if spent and start.kept is not None:
+                with self._keeping:
+                    self._states.spend(name, start.kept)
+            outputs[number] = self._taken(stepped.output, stage, order.resource)
+            state = _own_state(stepped.state)
+            measured = _measured(stepped.device_us, "device_us"), _measured(stepped.device_nj, "device_nj")
+        outputs.starts[number] = start
+        outputs.kept = Kept(point, start.begun, above, order.resource, order.variant, state, spent)
+        return measured
+
+    def _used(self, order: RunStage, stage: MergedStage, outputs: _Outputs, wanted: Sequence[int]) -> dict[str, Any]:
+        """What the report says of the state of a run, and how long the run should have taken."""
+        name, starts = stage.name, outputs.starts.values()
+        use = None
+        if starts:
+            length = self._states.readings.of[name].length
+            fresh = sum(length if start.news.fresh is None else start.news.fresh for start in starts)
+            anew = next((start.anew for start in starts if start.anew), "")
+            home = next((start.kept.home for start in starts if start.kept is not None), None)
+            moved_nj = 0
+            if self._steps is not None and home is not None and home != order.resource:
+                moved_nj = self._steps.moving_nj(name, order.variant, home, order.resource)
+            use = StateUse(fresh, anew, home, moved_nj)
+        if self._steps is None or not wanted:
+            return {"state": use}
+        whole = self._prices.mode(name, order.variant, order.resource, 1)
+        expected_us = 0
+        for number in wanted:
+            start, mode = outputs.starts.get(number), whole
+            if start is not None and start.kept is not None and start.news.fresh is not None:
+                # In real time what is moved is in memory, and takes no time.
+                home = start.kept.home if self._lanes is None else order.resource
+                found = StateFound(name, home, order.variant, start.news.fresh)
+                mode = self._steps.mode(whole, found, self._steps.links)
+            expected_us += mode.duration_us
+        return {"state": use, "expected_us": expected_us}
+
+    def _waiting(self, stage: str) -> list[int]:
+        """The positions of the frames in flight in which a stage that keeps state has not come to its end."""
+        return [
+            points[stage].position
+            for flight in tuple(self._flights.values())
+            if any(job.stage == stage for job in flight.jobs.values())
+            for number, points in enumerate(flight.points)
+            if (stage, number) not in flight.values
+        ]
+
+    def _can_move(self, home: str, resource: str, kept: Kept) -> bool:
+        """Whether a state can be taken to another processor: over a link; what is no arrays, to one of its backend."""
+        if self._steps is not None and (home, resource) not in self._steps.links:
+            return False
+        if kept.state is None or arrays_of(kept.state) is not None:
+            return True
+        return self._backends[home].name == self._backends[resource].name
 
     def _stands_in(self, flight: _Flight, stage: MergedStage, number: int) -> Computed:
         """What a stage that nothing computes gives in one frame."""
@@ -346,27 +507,29 @@ class Kernels:
             output = self._stand_ins[stage.name, opens] = _full(stage.bound.output_shape, 1.0 if opens else 0.0)
         return output
 
-    def _load(self, stage: str, resource: str, variant: str, lane: int) -> _Call:
+    def _load(self, stage: str, resource: str, variant: str, lane: int) -> _Loaded:
         key = (stage, resource, variant, 0 if self._lanes is None else lane)
-        call = self._kernels.get(key)
-        if call is None:
-            with self._loading[resource]:
-                call = self._kernels.get(key)
-                if call is None:
-                    kernel = self._loaded[key] = self._fresh(stage, resource, variant)
-                    call = self._kernels[key] = _call(kernel)
-        return call
+        loaded = self._kernels.get(key)
+        if loaded is not None:
+            return loaded
+        with self._loading[resource]:
+            loaded = self._kernels.get(key)
+            if loaded is None:
+                loaded = self._kernels[key] = self._fresh(stage, resource, variant)
+        return loaded
 
-    def _fresh(self, stage: str, resource: str, variant: str) -> Kernel:
+    def _fresh(self, stage: str, resource: str, variant: str) -> _Loaded:
         """A new kernel. Raises what loading it does, and `KernelError` where that gives one that hangs."""
+        bound = self._stages[stage].bound
         with _exceptions_only():
-            kernel = self._backends[resource].load(self._stages[stage].bound, variant)
+            kernel = self._backends[resource].load(bound, variant)
         if any(kernel is hung for _, hung in tuple(self._hung)):
             raise KernelError(
                 f"stage `{stage}` hangs on `{resource}`, and its backend gives the same kernel again",
                 hint="`load` makes a new kernel each time it is called",
             )
-        return kernel
+        steps = kernel if isinstance(kernel, StatefulKernel) and bound.keeping(variant) is not None else None
+        return _Loaded(kernel, _call(kernel), steps)
 
     def _taken(self, output: np.ndarray, stage: MergedStage, resource: str) -> np.ndarray:
         """A kernel's output as the runtime's own. Raises `KernelError` where it is not as the operator promises."""
@@ -375,7 +538,7 @@ class Kernels:
             other = "nothing (None)" if output is None else f"a {type(output).__name__}"
             gave = other if shape is None else f"shape {shape}"
             raise KernelError(f"stage `{stage.name}` gave {gave} on `{resource}`, expected {stage.bound.output_shape}")
-        if isinstance(output, np.ma.MaskedArray) and np.ma.is_masked(output):
+        if type(output) is not np.ndarray and np.ma.is_masked(output):  # Naming `np.ma` imports it.
             raise KernelError(
                 f"stage `{stage.name}` gave an array with masked numbers on `{resource}`",
                 hint="fill them: output.filled(0)",
@@ -441,6 +604,14 @@ def _call(kernel: Kernel) -> _Call:
         return run.output, _measured(run.device_us, "device_us"), _measured(run.device_nj, "device_nj")
 
     return timed
+
+
+def _own_state(state: State) -> State:
+    """What a kernel keeps, as nobody else writes into: arrays are copied, unless nobody can."""
+    arrays = arrays_of(state)
+    if arrays is None:
+        return state
+    return tuple([frozen_copy(one) if one.flags.writeable or one.base is not None else one for one in arrays])
 
 
 def _measured(value: object, name: str) -> int | None:

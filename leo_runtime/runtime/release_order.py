@@ -8,14 +8,19 @@ A frame waits for what should be there by its release: for other graphs that are
 that its graphs read. It does not wait longer than `WAIT_PERCENT` of its shortest deadline, nor for a stream that has
 been silent for `MOST_WAIT_US` and two samples. In virtual time, where waiting makes nothing late, it waits
 `MOST_WAIT_US`.
+
+Where nothing was fed for long, graphs of events alone leave out what is past its deadline; in virtual time, where
+nothing is late, what was due more than a day ago.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Sequence
 
 from leo_runtime.documents.workload import TaskGraph
 from leo_runtime.frozen import dataclass
+from leo_runtime.runtime.arguments import MAX_AHEAD_US
 from leo_runtime.runtime.fed_streams import EARLY_US, FedEvents, FedStream
 from leo_runtime.values import lasting_us, samples_within
 
@@ -44,6 +49,8 @@ class FedGraph:
         self.next_us: int | None = None
         """By its lead's own rate; None: that has not begun."""
         self._number = 0
+        self._gone: deque[tuple[int, int]] = deque()
+        """Of stretches that were lost while it waited: after which of its lead's numbers, and when it goes on."""
 
     @property
     def shift_us(self) -> int:
@@ -64,6 +71,7 @@ class FedGraph:
         """Go on in the place of one that was: what that was due for and has not been given is due here."""
         if self.lead is not before.lead or before.next_us is None:
             return
+        self._gone = before._gone
         if self.graph.timing == before.graph.timing:
             self.next_us, self._number = before.next_us, before._number
         elif self.next_us is not None:
@@ -73,6 +81,20 @@ class FedGraph:
         """It is not due any more at the time at which it was."""
         assert self.next_us is not None
         self.skip_to(self.next_us)
+        while self._gone and self._number > self._gone[0][0]:
+            self.skip_to(max(self._gone.popleft()[1], self.next_us - 1))
+
+    def lose(self, number: int, after_us: int) -> None:
+        """Samples of its lead were lost after so many: it goes on after that time, once it is due no more by then."""
+        self._gone.append((number, after_us))
+        if self._number > number:
+            self._gone.clear()
+            self.skip_to(after_us)
+
+    def leave_out(self, now_us: int, most_us: int) -> None:
+        """Of a graph of events alone: what was due more than so long ago is left out."""
+        if self.lead is None and self.next_us is not None and now_us - self.next_us > most_us:
+            self.skip_to(now_us - most_us - 1)
 
     def has_come(self, now_us: int) -> bool:
         """Whether its lead has come to where it is due."""
@@ -108,11 +130,20 @@ class ReleaseOrder:
         self.graphs = tuple(graphs)
         self._last_us = 0
 
-    def skip(self, lead: FedStream | None, at_us: int = 0) -> None:
-        """Graphs of this lead go on from where it is now; those of none, from a time on."""
+    def begin(self, lead: FedStream | None, at_us: int = 0) -> None:
+        """Graphs of this lead begin where it is now; those of none, at a time."""
         for graph in self.graphs:
             if graph.lead is lead:
                 graph.skip_to(at_us if lead is None else lasting_us(lead.stream.rate_hz, lead.end))
+
+    def skip(self, lead: FedStream, number: int) -> None:
+        """Samples of this lead were lost after so many: its graphs go on from where it is now.
+
+        What was due before that, and waits for others, is due all the same.
+        """
+        for graph in self.graphs:
+            if graph.lead is lead:
+                graph.lose(number, lasting_us(lead.stream.rate_hz, lead.end))
 
     def take_over(self, before: ReleaseOrder, now_us: int) -> None:
         """Go on in the place of one that was: new graphs begin where their leads are now; those of none, now."""
@@ -134,6 +165,7 @@ class ReleaseOrder:
         """
         come: list[tuple[int, FedGraph]] = []
         for graph in self.graphs:
+            graph.leave_out(now_us, graph.graph.deadline_us if hurries else MAX_AHEAD_US)
             while graph.has_come(now_us) and not graph.is_full():
                 graph.go_on()
             at_us = graph.at_us

@@ -83,6 +83,10 @@ class SampleRing:
             found[samples - (last - first) :] = self._stored[first:last]
         return found
 
+    def lost_after(self, end: int) -> int:
+        """How many samples from a number on were lost, of those that are held."""
+        return sum(max(0, after - max(end, before)) for before, after in self._lost)
+
     def missing(self, end: int, samples: int) -> int:
         """How many samples of such a window were lost, or are held no more."""
         first = end - samples

@@ -50,10 +50,12 @@ from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Mode, Placement
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import Workload
-from leo_runtime.errors import ClosedError, DrainTimeoutError, InputError
+from leo_runtime.errors import ClosedError, DrainTimeoutError, InputError, once_more
 from leo_runtime.frame.batch import require_candidates
+from leo_runtime.frame.conditions import StateFound
 from leo_runtime.frame.lower import MergedWorkload, merge, require_computed
 from leo_runtime.frame.records import FrameResult
+from leo_runtime.operators import refresh
 from leo_runtime.runtime.ahead import CLOSED, Ahead, Submission
 from leo_runtime.runtime.answers import due_us
 from leo_runtime.runtime.arguments import (
@@ -88,6 +90,7 @@ from leo_runtime.runtime.planner import LinksNow, no_placement
 from leo_runtime.runtime.planners import chosen_solver
 from leo_runtime.runtime.processors import ProcessorNow, processor_now
 from leo_runtime.runtime.results import Lasted, Submitted, unplaced_result
+from leo_runtime.runtime.states import StateNow
 from leo_runtime.runtime.turns import Turns
 from leo_runtime.runtime.windows import Planning
 from leo_runtime.values import seconds, whole
@@ -365,6 +368,11 @@ class Runtime:
             self._collect()
             return self._drift.estimates()
 
+    def states(self) -> tuple[StateNow, ...]:
+        """What each stage that keeps state keeps now, where, and how its runs came to it. From any thread."""
+        kernels = self._now.kernels
+        return () if kernels is None else kernels.states()
+
     @property
     def planning(self) -> Planning:
         """How releases came to their plans so far, where they are placed in windows. From any thread."""
@@ -521,6 +529,7 @@ class Runtime:
             with self._lock:
                 self._require_open()
             before = self._now
+            refresh(stage.operator for graph in workload.graphs for stage in graph.stages)
             merged = merge(workload)
             if self._site.lanes is not None:
                 require_computed(merged)
@@ -734,7 +743,7 @@ class Runtime:
         else:
             names = named_graphs(now.merged.workload, graphs)
         if now.computes:
-            wanted, known = now.sources(names), now.sources(now.graphs)
+            wanted, known = now.sources_of(names), now.sources_of(tuple(now.graphs))
             for one in windows:
                 require_windows(wanted, known, one)
             windows = tuple(_own_windows(wanted, one, copy) for one in windows)
@@ -791,12 +800,15 @@ class Runtime:
         self._links = self._links if asked.links is None else asked.links
         if now.horizon is not None and asked.fed is not None:
             now.horizon.shift(asked.fed.shifts_us)
+        ends = {} if asked.fed is None else asked.fed.ends
+        states = () if now.kernels is None else now.kernels.found(releases_us[0], ends)
         admitted, placed = now.admission.admit(
             driver,
             releases_us,
             names,
             self._links,
-            lambda names: self._place(driver, now, releases_us, names, asked.together),
+            lambda names: self._place(driver, now, releases_us, names, asked.together, states),
+            states,
         )
         shed = tuple([name for name in names if name not in admitted]) if len(admitted) < len(names) else ()
         wanted = tuple([now.graphs[name] for name in names])
@@ -821,7 +833,7 @@ class Runtime:
         with self._lock:
             frame = self._take(asked, take)
             submitted = Submitted(frame, releases_us, wanted, plan, placed.planned.solved, left_out)
-            self._in_flight.begin(submitted, now, windows)
+            self._in_flight.begin(submitted, now, windows, ends)
         release_us, give_up_us = releases_us[-1], max(due_us(graph, releases_us) for graph in wanted)
         now_us = max(release_us, driver.clock.now_us())
         driver.post(FrameAdmitted(now_us, frame, release_us, plan, placed.asleep, give_up_us, placed.again))
@@ -852,7 +864,7 @@ class Runtime:
         if self._closed:
             raise ClosedError("the runtime is closed", hint="submit frames before close(), inside its `with` block")
         if self._driver is not None and self._driver.failure is not None:
-            raise self._driver.failure
+            raise once_more(self._driver.failure)
 
     def _take(self, asked: Submission, take: Callable[[], int]) -> int:
         """The number of a frame that is not refused any more: only such a one moves the last release. Behind the lock.
@@ -895,6 +907,7 @@ class Runtime:
         releases_us: tuple[int, ...],
         names: tuple[str, ...],
         together: tuple[str, ...] | None,
+        states: tuple[StateFound, ...],
     ) -> Placed | Placement | Skipped:
         """The plan of a frame or batch, or why there is none. In turn."""
         frames = len(releases_us)
@@ -914,6 +927,7 @@ class Runtime:
             chances=chances,
             together=together,
             batched=batched,
+            states=states,
         )
 
     # A frame's end. All of it behind the lock.

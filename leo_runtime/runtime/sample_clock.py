@@ -13,12 +13,14 @@ was set: the line is moved.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
 
 from leo_runtime.frozen import dataclass
+from leo_runtime.runtime.device_time import DeviceTime
 from leo_runtime.values import lasting_us
 
 BLOCK_US = 1_000_000
@@ -28,6 +30,8 @@ FIRST_BLOCK_US = 250_000
 BLOCKS = 120
 RECENT = 4
 """Beneath so many of them, and what came since, the line lies: a slope that is not known yet does no harm for long."""
+LEAST_POINTS = 3
+"""Of fewer the slope is as it was."""
 LEARNED_US = 10_000_000
 """A slope that has been seen for less is believed as much less."""
 MOST_DRIFT = 0.02
@@ -39,7 +43,7 @@ TOLD_LATE_US = 20_000
 SETTLE_US = 250_000
 """What comes late for so long, and does not catch up, will not."""
 CATCH_UP_US = 20_000
-"""Less than this is no catching up."""
+"""Less than this, in that time, is no catching up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,8 @@ class _Late:
     """Samples before the first of them."""
     since_us: int
     """When they last caught up."""
+    late_us: int
+    """How late they were then."""
     least_us: int
 
 
@@ -74,32 +80,41 @@ class SampleClock:
         self.rate_hz = rate_hz
         self.stalls = 0
         """How often chunks came too late."""
-        self.jumps = 0
-        """How often a clock was set."""
+        self._jumps = 0
         self._step_us = 1e6 / rate_hz
         self._slope = 0.0
         """How much longer a sample lasts than by `rate_hz`, as a share."""
-        self._set_us = 0 if told_us is None else at_us - told_us
-        """What is added to the times of the device's own clock."""
-        self._delay_us = 0 if now_us is None else max(0, now_us - at_us)
-        """How long after a chunk's last sample the last one came that was told in order."""
+        self._belief = 0.0
+        """How well that is known, up to 1."""
+        self._device = DeviceTime(at_us if told_us is None else told_us, at_us, now_us)
         self._least: deque[tuple[int, int]] = deque(maxlen=BLOCKS)
         self._late: _Late | None = None
+        self._in_time_us = at_us - SETTLE_US
+        """When the last stall was caught up with."""
         self._from_us = 0
         """The line is `_low_us` above what `rate_hz` says there, and rises by the slope."""
         self._low_us = 0.0
+        self._laid_us = 0.0
+        """As `_low_us` was when the line was laid: what came since has lowered it."""
+        self._oldest_us = 0
+        """From there on it lies beneath what came."""
         self._began_us = lasting_us(rate_hz, number)
         self._begin(self._began_us, at_us - self._began_us)
 
     @property
+    def jumps(self) -> int:
+        """How often a clock was set."""
+        return self._jumps + self._device.jumps
+
+    @property
     def drift_ppm(self) -> int:
         """How much faster the device is than its `rate_hz`."""
-        return round((1 / (1 + self._slope) - 1) * 1e6)
+        return round((1 / self._lasts() - 1) * 1e6)
 
     @property
     def measured_hz(self) -> float:
         """The device's rate by the run's clock."""
-        return self.rate_hz / (1 + self._slope)
+        return self.rate_hz / self._lasts()
 
     def ahead_us(self, number: int) -> float:
         """How much later than by `rate_hz`, from 0 on, the last of so many samples was taken."""
@@ -114,34 +129,39 @@ class SampleClock:
         """
         nominal_us = lasting_us(self.rate_hz, number)
         bearable_us = max(TOLD_LATE_US if told else LATE_US, round(2 * self._step_us))
+        # By so much it may have drifted, for all that is known, since the line was laid.
+        bearable_us += round(MOST_DRIFT * (1 - self._belief) * (nominal_us - self._oldest_us))
         if told:
-            at_us = self._run_us(at_us, nominal_us, bearable_us, now_us)
+            at_us = self._told(at_us, nominal_us, bearable_us, now_us)
         above_us = at_us - nominal_us
         late_us = above_us - self._line_us(nominal_us)
         if late_us > bearable_us:
             self._came_late(number - samples, above_us, at_us)
             return
-        if late_us < -bearable_us:
-            self.jumps += 1
+        if above_us < self._least_us(nominal_us, bearable_us):
+            self._jumps += 1
             self._begin(nominal_us, above_us)
-        self._late = None
+        if self._late is not None:
+            self._late, self._in_time_us = None, at_us
         self._came(nominal_us, above_us)
 
-    def _run_us(self, told_us: int, nominal_us: int, bearable_us: int, now_us: int | None) -> int:
-        """A time of the device's clock on that of the run, anew where one of them was set.
+    def _told(self, told_us: int, nominal_us: int, bearable_us: int, now_us: int | None) -> int:
+        """A time of the device's clock on that of the run: none is before that of samples that came earlier."""
+        at_us = self._device.at_us(
+            told_us,
+            now_us,
+            least_us=nominal_us + self._least_us(nominal_us, bearable_us),
+            expected_us=nominal_us + round(self._line_us(nominal_us)),
+            bearable_us=bearable_us,
+        )
+        behind_us = 0 if now_us is None else self._device.fell_behind_us(at_us, now_us)
+        if behind_us:
+            self._raise(behind_us)
+        return at_us + behind_us
 
-        That is so where a sample would be from before those that came before it, or from later than now. It is then
-        taken to come as long after it was taken as the one before it; in virtual time, to be in time.
-        """
-        at_us = told_us + self._set_us
-        line_us = nominal_us + round(self._line_us(nominal_us))
-        if at_us >= line_us - bearable_us and (now_us is None or at_us <= now_us + bearable_us):
-            self._delay_us = 0 if now_us is None else max(0, now_us - at_us)
-            return at_us
-        self.jumps += 1
-        in_time_us = line_us if now_us is None else max(line_us, now_us - self._delay_us)
-        self._set_us += in_time_us - at_us
-        return in_time_us
+    def _least_us(self, nominal_us: int, bearable_us: int) -> int:
+        """So far above what `rate_hz` says nothing can have been taken there, since the line was laid."""
+        return math.ceil(self._laid_us + self._slope * (nominal_us - self._from_us)) - bearable_us
 
     def loss(self, at_us: int, *, told: bool = False) -> Loss | None:
         """What is known to be lost by now, once: from here on it counts among the samples that came."""
@@ -152,6 +172,10 @@ class SampleClock:
         lost_us = late.least_us - self._line_us(lasting_us(self.rate_hz, late.number))
         samples = round(lost_us / self._step_us / (1 + self._slope))
         return Loss(late.number, samples) if samples > 0 else None
+
+    def _lasts(self) -> float:
+        """How long a sample lasts, in those by `rate_hz`."""
+        return 1 + self._slope + self._device.slow_us / max(LEARNED_US, self._block[0] - self._began_us)
 
     def _line_us(self, nominal_us: int) -> float:
         return self._low_us + self._slope * (nominal_us - self._from_us)
@@ -170,7 +194,9 @@ class SampleClock:
         if nominal_us >= self._block_ends_us:
             self._least.append(self._block)
             self._open(nominal_us, above_us)
-            self._slope = _slope(self._least)
+            if len(self._least) >= LEAST_POINTS:
+                self._belief = min(1.0, (nominal_us - self._began_us) / LEARNED_US)
+                self._slope = _slope(self._least) * self._belief
             self._lie()
         elif above_us < self._line_us(nominal_us) or above_us < self._block[1]:
             self._block = min(self._block, (nominal_us, above_us), key=self._over)
@@ -186,23 +212,31 @@ class SampleClock:
         self._low_us = min(
             above_us - self._slope * (nominal_us - self._from_us) for nominal_us, above_us in (*recent, self._block)
         )
+        self._laid_us = self._low_us
+        self._oldest_us = recent[0][0] if recent else self._from_us
+
+    def _raise(self, by_us: int) -> None:
+        """The device's own clock was moved ahead, and the line goes with it."""
+        self._least = deque([(nominal_us, above_us + by_us) for nominal_us, above_us in self._least], BLOCKS)
+        self._block = (self._block[0], self._block[1] + by_us)
+        self._low_us += by_us
+        self._laid_us += by_us
 
     def _came_late(self, number: int, above_us: int, at_us: int) -> None:
         late = self._late
         if late is None:
-            self.stalls += 1
-            self._late = _Late(number, at_us, above_us)
-        elif above_us < late.least_us - CATCH_UP_US:
-            late.since_us, late.least_us = at_us, above_us
-        else:
-            late.least_us = min(late.least_us, above_us)
+            if at_us - self._in_time_us > SETTLE_US:  # Otherwise it goes on.
+                self.stalls += 1
+            self._late = _Late(number, at_us, above_us, above_us)
+            return
+        if above_us < late.late_us - CATCH_UP_US:
+            late.since_us, late.late_us = at_us, above_us
+        late.least_us = min(late.least_us, above_us)
 
 
 def _slope(points: Sequence[tuple[int, int]]) -> float:
-    """The median of the slopes between any two points, as far as it is believed; 0 of fewer than three."""
-    if len(points) < 3:
-        return 0.0
+    """The median of the slopes between any two points, which are several."""
     x, y = (np.array(points) - np.array(points[0])).T
     first, second = np.triu_indices(len(x), 1)
     slope = float(np.median((y[second] - y[first]) / (x[second] - x[first])))
-    return max(-MOST_DRIFT, min(MOST_DRIFT, slope)) * min(1.0, float(x[-1]) / LEARNED_US)
+    return max(-MOST_DRIFT, min(MOST_DRIFT, slope))

@@ -23,7 +23,7 @@ class Turns:
         """Whether the calling thread is in the queue, or has its turn: it would wait for itself."""
         me = threading.get_ident()
         with self._changed:
-            return any(turn.thread == me for turn in self._waiting)
+            return me in [turn.thread for turn in self._waiting]
 
 
 class Turn:
@@ -42,7 +42,8 @@ class Turn:
     def wait(self) -> None:
         """Wait to be the first."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting[0] is self)
+            while self._waiting[0] is not self:
+                self._changed.wait()
 
     def __enter__(self) -> Self:
         """The turn itself."""

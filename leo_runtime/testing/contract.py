@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from leo_runtime.backend import Backend, DeviceRun, Kernel, TimedKernel, registry
+from leo_runtime.backend import Backend, DeviceRun, Kernel, News, State, StatefulKernel, TimedKernel, registry
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import DEFAULT_VARIANT, BoundStage
 from leo_runtime.errors import KernelError, MissingExtraError
@@ -129,6 +129,24 @@ class BackendContract:
             kernel([np.zeros_like(array) for array in tried.inputs])
             assert np.array_equal(first, kept), f"{tried.name} overwrites an output it gave before"
             assert kernel(tried.inputs).tobytes() == kept.tobytes(), f"{tried.name} is not the same twice"
+
+    def test_state_is_not_the_kernels(self, tmp_path: Path) -> None:
+        """A run from one state is the same whatever ran between, and leaves that state as it is."""
+        for tried, kernel in self._kernels(tmp_path):
+            if not isinstance(kernel, StatefulKernel):
+                continue
+            name, news = tried.name, News(None, 0)
+            first = kernel.step(tried.inputs, kernel.start(), news)
+            assert np.array_equal(kernel(tried.inputs), first.output), f"{name} is not the same when called as a kernel"
+            later = News(1, 1_000)
+            left = _copied(first.state)
+            second = kernel.step(tried.inputs, first.state, later)
+            if second.spent:
+                continue
+            assert _is_same(first.state, left), f"{name} changes the state it is given, and does not say so"
+            kernel.step([np.zeros_like(array) for array in tried.inputs], kernel.start(), news)
+            again = kernel.step(tried.inputs, first.state, later)
+            assert np.array_equal(again.output, second.output), f"{name} is not the same twice from one state"
 
     def test_any_thread_may_call(self, tmp_path: Path) -> None:
         """A kernel answers in the thread that loaded it, and the same in another."""
@@ -271,6 +289,18 @@ _SPHINX = {
     "normalise_mean": True,
     "deltas": True,
 }
+
+
+def _copied(state: State) -> State:
+    arrays = isinstance(state, tuple) and all(isinstance(one, np.ndarray) for one in state)
+    return tuple(one.copy() for one in state) if isinstance(state, tuple) and arrays else None
+
+
+def _is_same(state: State, before: State) -> bool:
+    """Whether arrays are as they were; of another state nobody can tell."""
+    if not isinstance(before, tuple) or not isinstance(state, tuple):
+        return True
+    return all(np.array_equal(one, other) for one, other in zip(state, before, strict=True))
 
 
 def _examples(folder: Path) -> Iterator[Example]:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from leo_backends.device_stream import DeviceStream, can_stream, streams
 from leo_backends.dsp.cycles import packets
 from leo_backends.dsp.hexagon import HexagonMachine, HexagonOperator
 from leo_backends.dsp.hexagon import operators as hexagon_operators
@@ -74,19 +75,34 @@ class DspBackend:
         if memory_bytes is not None and stage.work(variant).bytes // 2 > memory_bytes:
             return False
         operator = OPERATORS.get(name_of(stage.operator.name, params))
+        if streams(stage, variant) and not can_stream(stage, variant):
+            return False
         return operator is not None and operator.fits(params, stage.input_shapes)
 
-    def load(self, stage: BoundStage, variant: str, /) -> DspKernel:
+    def load(self, stage: BoundStage, variant: str, /) -> DspKernel | DeviceStream:
         """Quantise the stage's model. Raises `KernelError`, also when the memory is full."""
         if not self.supports(stage, variant):
             raise KernelError(f"stage `{stage.name}` cannot run on the DSP")
+        if not streams(stage, variant):
+            return self._kernel(stage, variant)
+        call_us, active_mw = self.options.call_us, self._processor.active_mw
+        least = DeviceRun(np.zeros((0, stage.output_shape[1]), np.float32), call_us, call_us * active_mw)
+
+        def kernel(some: BoundStage) -> DspKernel:
+            # Stages of fewer rows have the tables of the whole one.
+            return self._kernel(some, variant, takes_memory=some.output_shape == stage.output_shape)
+
+        return DeviceStream(stage, variant, kernel, least=least)
+
+    def _kernel(self, stage: BoundStage, variant: str, *, takes_memory: bool = True) -> DspKernel:
         params, shapes = stage.params[variant], tuple(stage.input_shapes)
         # All lanes share one memory, so that a stage loaded for each of them is there once.
         key = (stage.operator.name, params.model_dump_json(), shapes)
         if key not in self._loaded:
             operator = OPERATORS[name_of(stage.operator.name, params)]
             plan = operator.plan(params, shapes)
-            self._take(stage.name, plan_bytes(plan))
+            if takes_memory:
+                self._take(stage.name, plan_bytes(plan))
             machine = self._machine
             self._loaded[key] = plan, None if machine is None else hexagon_operators.load(machine, operator, plan)
         name = name_of(stage.operator.name, params)

@@ -14,13 +14,16 @@ import importlib.util
 import mmap
 import os
 import threading
+import weakref
+from collections import deque
 from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
-from leo_backends.opencl.messages import Choice, Load, Loaded, Open, Opened, Ran, Run
+from leo_backends.device_stream import DeviceStream, can_stream, streams
+from leo_backends.opencl.messages import Choice, Forget, Load, Loaded, Open, Opened, Ran, Run
 from leo_backends.opencl.process import start_worker
 from leo_backends.options import read_options
 from leo_backends.process import Worker
@@ -32,6 +35,8 @@ from leo_runtime.schema import Name, Positive, Value
 
 OPERATORS = ("dense", "gmm", "log_mel", "mfcc")
 HALF_OPERATORS = ("dense", "gmm")
+ROWS_AT_ONCE = 16
+"""Rows of a stream are computed in multiples of these, so that a worker holds few plans."""
 NAIVE_VARIANT, HALF_VARIANT = "naive", "fp16"
 
 Seconds = Annotated[float, Field(gt=0)]
@@ -63,6 +68,8 @@ class OpenClBackend:
         self._worker: Worker | None = None
         self._device: Opened | None = None
         self._lock = threading.RLock()
+        self._unused: deque[tuple[int, int]] = deque()
+        """Stages that nobody runs any more, by the process of their worker and their key there."""
         try:
             self.worker()
         except KernelError as error:
@@ -72,7 +79,7 @@ class OpenClBackend:
 
     def supports(self, stage: BoundStage, variant: str, /) -> bool:
         """Whether there are kernels for it; half precision only where the device has it."""
-        if stage.operator.name not in OPERATORS:
+        if stage.operator.name not in OPERATORS or (streams(stage, variant) and not can_stream(stage, variant)):
             return False
         if variant != HALF_VARIANT:
             return True
@@ -81,12 +88,17 @@ class OpenClBackend:
         except BackendError:
             return False
 
-    def load(self, stage: BoundStage, variant: str, /) -> OpenClKernel:
+    def load(self, stage: BoundStage, variant: str, /) -> OpenClKernel | DeviceStream:
         """Compile, copy the model to the device, run once. Raises `DeviceUnavailableError`, `KernelError`."""
         if not self.supports(stage, variant):
             what = f"`{stage.operator.name}`" + (" in half precision" if variant == HALF_VARIANT else "")
             raise KernelError(f"the OpenCL backend has no kernel for operator {what} of stage `{stage.name}`")
-        return OpenClKernel(self, stage, variant)
+        if not streams(stage, variant):
+            return OpenClKernel(self, stage, variant)
+        least = DeviceRun(np.zeros((0, stage.output_shape[1]), np.float32), 1)
+        return DeviceStream(
+            stage, variant, lambda some: OpenClKernel(self, some, variant), least=least, rows_at_once=ROWS_AT_ONCE
+        )
 
     def device(self) -> Opened:
         """What the device is. Raises `DeviceUnavailableError`."""
@@ -109,6 +121,14 @@ class OpenClBackend:
                     raise
                 self._worker, self._device = worker, opened
             return self._worker
+
+    def forget_unused(self, worker: Worker) -> None:
+        """Let go of what nobody runs any more. Behind the lock. Raises `KernelError`."""
+        if self._unused:
+            unused = [self._unused.popleft() for _ in range(len(self._unused))]
+            keys = tuple([key for pid, key in unused if pid == worker.pid])
+            if keys:
+                worker.ask(Forget(keys), self.options.timeout_s)
 
     def close(self) -> None:
         """End the worker process, also where it is at work: who waits for that hears that it died.
@@ -134,6 +154,8 @@ class OpenClKernel:
         self._stage = stage
         self._variant = variant
         self._there: _There | None = None
+        self._asked: Worker | None = None
+        """Who is at a run of it."""
         self.span_ns = (0, 0)
         """When the device began and ended the last run, on the clock of `time.monotonic_ns`."""
         with backend._lock:
@@ -152,15 +174,30 @@ class OpenClKernel:
         with self._backend._lock:
             there = self._ready()
             there.input[...] = np.ravel(inputs[0])
-            ran: Ran = there.worker.ask(Run(there.loaded.key), self._backend.options.timeout_s)
+            self._asked = there.worker
+            try:
+                ran: Ran = there.worker.ask(Run(there.loaded.key), self._backend.options.timeout_s)
+            finally:
+                self._asked = None
             output = there.output.reshape(stage.output_shape).copy()
         self.span_ns = (ran.start_ns, ran.end_ns)
         return DeviceRun(output, max(1, (ran.end_ns - ran.start_ns + 500) // 1000))
 
+    def abandon(self) -> None:
+        """End the worker process if it is at a run of this stage."""
+        worker = self._asked
+        if worker is not None:
+            worker.kill()
+
     def _ready(self) -> _There:
         worker = self._backend.worker()
+        self._backend.forget_unused(worker)
         if self._there is None or self._there.worker is not worker:
-            self._there = _There(worker, self._stage, self._variant, self._backend.options.load_timeout_s)
+            there = _There(worker, self._stage, self._variant, self._backend.options.load_timeout_s)
+            place = worker.pid, there.loaded.key
+            # From any thread, amid anything: it is only noted.
+            weakref.finalize(there, self._backend._unused.append, place).atexit = False
+            self._there = there
         return self._there
 
 

@@ -55,6 +55,13 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True)
+class Forget:
+    """Let go of stages that nobody runs any more. Answered by None."""
+
+    keys: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """Run a loaded stage on what the shared file holds. Answered by `Ran`."""
 

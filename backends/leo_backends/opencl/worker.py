@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import warnings
+from itertools import count
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import send_handle
 from typing import TYPE_CHECKING, Any
 
-from leo_backends.opencl.messages import Load, Loaded, Open, Opened, Ran, Run
+from leo_backends.opencl.messages import Forget, Load, Loaded, Open, Opened, Ran, Run
 from leo_backends.process import Failed
 from leo_runtime.errors import BackendError, DeviceUnavailableError
 
@@ -42,7 +43,8 @@ class _Worker:
         self._connection = connection
         self._device: Device | None = None
         self._tuning: Tuning | None = None
-        self._loaded: list[LoadedPlan] = []
+        self._loaded: dict[int, LoadedPlan] = {}
+        self._keys = count()
 
     def answer(self, request: Any) -> None:
         match request:
@@ -50,6 +52,10 @@ class _Worker:
                 self._open(request)
             case Load():
                 self._load(request)
+            case Forget():
+                for key in request.keys:
+                    del self._loaded[key]
+                self._connection.send(None)
             case Run():
                 self._connection.send(Ran(*self._loaded[request.key].run()))
 
@@ -71,9 +77,10 @@ class _Worker:
         assert self._device is not None and self._tuning is not None
         family = Family(self._tuning, request.naive, request.half)
         plan = LoadedPlan(self._device, plan_stage(request.operator, request.params, request.input_shape, family))
-        self._loaded.append(plan)
+        key = next(self._keys)
+        self._loaded[key] = plan
         y = plan.output
         first = plan.output_first + y.first
-        self._connection.send(Loaded(len(self._loaded) - 1, plan.lead, first, y.rows, y.columns, y.pitch))
+        self._connection.send(Loaded(key, plan.lead, first, y.rows, y.columns, y.pitch))
         with plan.file:
             send_handle(self._connection, plan.file.fileno(), os.getppid())

@@ -1,0 +1,132 @@
+"""A stage whose kernel is in another process: its arrays are in memory that both map, requests go over a socket."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import TypeVar
+
+import numpy as np
+
+from leo_backends.isolated.channel import Channel, GoneError
+from leo_backends.isolated.life import Life
+from leo_backends.isolated.messages import Load, Loaded, Start, Step
+from leo_backends.isolated.operators import digest, findable_name
+from leo_backends.isolated.stages import IsolatedStages
+from leo_backends.isolated.states import sendable
+from leo_runtime.backend import News, State, Stepped
+from leo_runtime.documents.workload import BoundStage
+from leo_runtime.errors import KernelError, LeoError, words
+
+Answer = TypeVar("Answer")
+
+_NOT_SENT = ("operator", "params", "accuracy_loss_ppm")
+"""What a `BoundStage` says that the other process finds by itself, or does not need."""
+
+
+def load(stages: IsolatedStages, stage: BoundStage, variant: str) -> IsolatedKernel:
+    """The stage made ready in that process. Raises `KernelError`, and what loading it raises there."""
+    kernel = IsolatedKernel(stages, stage, variant)
+    if kernel.load_again().keeps_state:
+        kernel = IsolatedStatefulKernel(stages, stage, variant, kernel.channel)
+    stages.add(kernel)
+    return kernel
+
+
+class IsolatedKernel:
+    """A stage in another process. When that has ended, the next call loads it again in a new one."""
+
+    def __init__(self, stages: IsolatedStages, stage: BoundStage, variant: str, channel: Channel | None = None) -> None:
+        self.stage = stage
+        self.key = (stage.name, variant)
+        self.channel = channel
+        self._stages = stages
+        self._request = _load_request(stage, variant)
+        self._lock = threading.Lock()
+
+    def __call__(self, inputs: Sequence[np.ndarray], /) -> np.ndarray:
+        """Compute the stage. Raises `KernelError`, and what computing it raises there."""
+        self._require_shapes(inputs)
+        output: np.ndarray = self._call(lambda channel: channel.run(inputs))
+        return output
+
+    def abandon(self) -> None:
+        """End the process if it is at a run of this kernel, which then fails; other kernels run once more."""
+        channel = self.channel
+        if channel is not None:
+            channel.life.end(channel, "was ended, since that run was given up")
+
+    def load_again(self) -> Loaded:
+        """Be loaded where that is not so already. Raises `KernelError`, and what loading it raises there."""
+        return self._call(lambda channel: channel.loaded, runs=False)
+
+    def _require_shapes(self, inputs: Sequence[np.ndarray]) -> None:
+        stage = self.stage
+        shapes = tuple(array.shape for array in inputs)
+        if shapes != tuple(stage.input_shapes):
+            raise KernelError(f"stage `{stage.name}` was given the shapes {shapes}, it reads {stage.input_shapes}")
+
+    def _call(self, ask: Callable[[Channel], Answer], *, runs: bool = True) -> Answer:
+        """What it answers; asked once more where its process ended through no fault of this kernel."""
+        with self._lock:
+            for _ in range(2):
+                life = self._stages.life(self.key)
+                try:
+                    channel = self.channel
+                    if channel is None or channel.life is not life:
+                        channel = self._loaded_in(life)
+                    answer = ask(channel)
+                except GoneError as gone:
+                    self.channel = None
+                    self._stages.require_no_fault(life, gone.channel)
+                except LeoError:
+                    raise
+                except BaseException:  # Its answer would be taken for that to the next request.
+                    self.channel = None
+                    raise
+                else:
+                    if runs:
+                        self._stages.went_well(self.key)
+                    return answer
+        raise KernelError(f"stage `{self.stage.name}` was not run, since its process has ended twice for other reasons")
+
+    def _loaded_in(self, life: Life) -> Channel:
+        channel = self.channel = Channel(life, self.stage, self.key, self._stages.timeout_s)
+        try:
+            channel.load(self._request, self._stages.load_timeout_s)
+        except BaseException:
+            self.channel = None
+            raise
+        return channel
+
+
+class IsolatedStatefulKernel(IsolatedKernel):
+    """One that keeps state. An object of the user's own class crosses pickled, and is opened in that process alone."""
+
+    def start(self) -> State:
+        """The state before the first run. Raises `KernelError`, and what it raises there."""
+        return self._call(lambda channel: channel.asked(Start()), runs=False)
+
+    def step(self, inputs: Sequence[np.ndarray], state: State, news: News, /) -> Stepped:
+        """Compute the stage from there. Raises `KernelError`, and what it raises there."""
+        self._require_shapes(inputs)
+        request = Step(sendable(state, self.stage), news)
+        return self._call(lambda channel: channel.step(inputs, request))
+
+
+def _load_request(stage: BoundStage, variant: str) -> bytes:
+    """Raises `KernelError` for an operator that the other process cannot find, or parameters that cannot be sent."""
+    name = findable_name(stage.operator)
+    params = stage.params[variant]
+    try:
+        values = {field: getattr(params, field) for field in type(params).model_fields}
+        told = pickle.dumps((values, params.model_fields_set))
+    except Exception as error:  # What users' own types raise may be anything.
+        raise KernelError(
+            f"the parameters of stage `{stage.name}` cannot be pickled for another process ({words(error)})",
+            hint=f"leave `{stage.operator.name}` out of the processor's option `isolate`",
+        ) from None
+    rest = {field.name: getattr(stage, field.name) for field in fields(stage) if field.name not in _NOT_SENT}
+    return pickle.dumps(Load(name, digest(stage.operator), variant, told, rest))

@@ -1,0 +1,182 @@
+"""One backend's process of isolated stages, as the runtime sees it: started, ended, started again.
+
+A run that fails because the process ended through another's fault (`isolated.life`) is run once more, in the next one,
+and nobody hears of it. The next one is started at once, in the background, and loads what was loaded. A stage that ends
+its process twice in a row rests, and its runs fail for so long; a process that ends three times without a good run in
+between rests, too, and then its processor is lost until it is tried again. `BackOff` says for how long.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from leo_backends.isolated.back_off import BackOff
+from leo_backends.isolated.life import Life
+from leo_backends.isolated.memory import nameless_file
+from leo_backends.isolated.messages import Open
+from leo_backends.process import Worker, WorkerEndedError
+from leo_backends.words import PassedOnWords
+from leo_runtime.errors import DeviceUnavailableError, KernelError, LeoError
+
+if TYPE_CHECKING:
+    from leo_backends.isolated.channel import Channel
+    from leo_backends.isolated.kernel import IsolatedKernel
+
+FREE_ENDS_OF_STAGE, FREE_ENDS_OF_PROCESS = 1, 2
+MODULE = "leo_backends.isolated.worker"
+
+_DYING_S = 1.0
+"""How long a process may take to end that has closed its output."""
+
+Key = tuple[str, str]
+"""A stage's name and variant."""
+
+
+class IsolatedStages:
+    """The process that runs stages of one processor. From any thread."""
+
+    def __init__(
+        self,
+        processor: str,
+        *,
+        threads: int = 1,
+        timeout_s: float = 30.0,
+        load_timeout_s: float = 120.0,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Nothing is started yet. `threads` share the rows of a stage; the limits are for a run, and for loading."""
+        self.timeout_s = timeout_s
+        self.load_timeout_s = load_timeout_s
+        self._name = f"the process of isolated stages of processor `{processor}`"
+        self._open = Open(processor, threads)
+        self._now_s = now_s
+        self._lock = threading.RLock()
+        self._life: Life | None = None
+        self._ends = BackOff(FREE_ENDS_OF_PROCESS)
+        self._ends_of: dict[Key, BackOff] = {}
+        """Of stages that ended the process and have not run well since."""
+        self._kernels: weakref.WeakSet[IsolatedKernel] = weakref.WeakSet()
+        self._closed = False
+
+    @property
+    def pid(self) -> int | None:
+        """The process; None where there is none alive."""
+        life = self._life
+        return life.worker.pid if life is not None and life.alive else None
+
+    def add(self, kernel: IsolatedKernel) -> None:
+        """It is loaded again in every process to come, as long as somebody has it."""
+        with self._lock:
+            self._kernels.add(kernel)
+
+    def life(self, key: Key) -> Life:
+        """A process that is there, for a stage that does not rest. Raises `DeviceUnavailableError`, `KernelError`."""
+        if self._ends_of:
+            self._require_rested(key)
+        life = self._life
+        return life if life is not None and life.alive else self._started()
+
+    def went_well(self, key: Key) -> None:
+        """A stage has run."""
+        self._ends.ends = 0
+        if self._ends_of:
+            self._ends_of.pop(key, None)
+
+    def require_no_fault(self, life: Life, channel: Channel) -> None:
+        """Raise `KernelError` for who is at fault that a process ended; else the run is to be asked again."""
+        with self._lock:
+            if not life.how:
+                self._has_ended(life)
+        fault = life.fault(channel)
+        if fault is not None:
+            try:
+                raise fault
+            finally:
+                del fault  # It leads to this frame, and the frame must not lead back.
+
+    def close(self) -> None:
+        """End the process, also where it is at work: who waits for that hears of it. Twice is fine."""
+        self._closed = True
+        life = self._life
+        if life is not None and life.at_hand:
+            life.worker.kill()
+        with self._lock:
+            if self._life is not None:
+                self._life.worker.close()
+                self._life = None
+
+    def _require_rested(self, key: Key) -> None:
+        ends = self._ends_of.get(key)
+        rest_s = 0.0 if ends is None else ends.rest_s(self._now_s())
+        if ends is not None and rest_s > 0:
+            raise KernelError(
+                f"stage `{key[0]}` has ended its process {ends.ends} times in a row (it {ends.how}), and is not run "
+                f"for {rest_s:.1f} s",
+                hint="mend its operator or model; other stages go on",
+            )
+
+    def _started(self) -> Life:
+        with self._lock:
+            if self._life is not None and self._life.alive:
+                return self._life
+            if self._closed:
+                raise KernelError(f"{self._name} was closed")
+            if (rest_s := self._ends.rest_s(self._now_s())) > 0:
+                raise DeviceUnavailableError(
+                    f"{self._name} has ended {self._ends.ends} times in a row (it {self._ends.how}), and is not "
+                    f"started for {rest_s:.1f} s",
+                    hint="mend the operators or models that end it",
+                )
+            noticed = weakref.WeakMethod(self._notice)  # A thread is not to keep what is forgotten.
+            worker = Worker(self._name, MODULE, words=lambda: PassedOnWords(lambda: (it := noticed()) and it()))
+            try:
+                life = Life(worker, nameless_file())
+                worker.ask(self._open, self.load_timeout_s)
+                worker.send_files(life.dump_file)
+            except (WorkerEndedError, OSError) as error:
+                worker.close(now=True)
+                self._ends.ended(self._now_s(), "could not be started")
+                raise DeviceUnavailableError(str(error)) from None
+            except BaseException:
+                worker.close(now=True)
+                raise
+            self._life = life
+            return life
+
+    def _notice(self) -> None:
+        """A process has written its last: where nobody waits for it, nobody else would notice before the next run."""
+        life = self._life
+        if life is None or not life.worker.ends_within(_DYING_S) or not self._lock.acquire(blocking=False):
+            return
+        try:
+            if life is self._life and not self._closed and not life.at_hand:
+                self._has_ended(life)
+        finally:
+            self._lock.release()
+
+    def _has_ended(self, life: Life) -> None:
+        """Find out why, and start the next one."""
+        at_fault = life.find_out()
+        now_s = self._now_s()
+        for key in at_fault:
+            self._ends_of.setdefault(key, BackOff(FREE_ENDS_OF_STAGE)).ended(now_s, life.how)
+        self._ends.ended(now_s, life.how)
+        if self._life is life:
+            self._life = None
+            if not self._closed and self._ends.rest_s(now_s) == 0:
+                threading.Thread(target=self._load_again, name="leo next process", daemon=True).start()
+
+    def _load_again(self) -> None:
+        """In a thread of its own: so that runs to come wait for less."""
+        with self._lock:
+            kernels = tuple(self._kernels)
+        for kernel in kernels:
+            if self._closed:
+                return
+            with suppress(LeoError):  # Its next run says so.
+                kernel.load_again()

@@ -1,0 +1,657 @@
+"""Stages of the CPU in a process of their own: whatever ends it, only the runs at hand fail, and nothing is left."""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+import risky
+from leo_backends import tflite
+from leo_backends.cpu import OWN, CpuBackend
+from leo_backends.isolated.back_off import BackOff
+from leo_backends.isolated.kernel import IsolatedKernel, load
+from leo_backends.isolated.stages import IsolatedStages
+from leo_backends.reference import PROGRAMS
+from leo_runtime.backend import Abandonable, Backend, Kernel, News, StatefulKernel
+from leo_runtime.documents.hardware import Hardware, Link, Processor
+from leo_runtime.documents.profile import Profile
+from leo_runtime.documents.workload import DEFAULT_VARIANT, BoundStage, Stream, Workload
+from leo_runtime.errors import DeviceUnavailableError, DocumentError, KernelError
+from leo_runtime.frame.records import FrameResult
+from leo_runtime.graph import GraphBuilder
+from leo_runtime.operators import operator
+from leo_runtime.operators.catalogue import refresh
+from leo_runtime.runtime.runtime import Runtime
+from leo_runtime.testing import BackendContract, Example, example, examples
+from test_process import is_running, open_files
+
+WAKE_WORD = Path(__file__).parent.parent / "leo_runtime" / "demo" / "models" / "okay_nabu.tflite"
+GOOD, BAD = np.arange(5, dtype=np.float32), np.full(5, risky.BAD, np.float32)
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks at what only Linux shows")
+
+
+def processor(**options: Any) -> Processor:
+    return Processor(name="cpu", backend="cpu", options={"isolate": [OWN], **options})
+
+
+def stage(how: str = "", where: Path | str = "", name: str = "") -> BoundStage:
+    return example(name or f"s_{how}", "risky:risky", [GOOD], how=how, where=str(where)).stage
+
+
+@pytest.fixture
+def cpu() -> Iterator[CpuBackend]:
+    with closing(CpuBackend(processor())) as backend:
+        yield backend
+
+
+def kernel(backend: CpuBackend, how: str = "", where: Path | str = "", name: str = "") -> IsolatedKernel:
+    loaded = backend.load(stage(how, where, name), DEFAULT_VARIANT)
+    assert isinstance(loaded, IsolatedKernel)
+    return loaded
+
+
+def process_of(backend: CpuBackend) -> int:
+    assert backend._isolated is not None
+    pid = backend._isolated.pid
+    assert pid is not None
+    return pid
+
+
+def kill(pid: int) -> None:
+    """Until it is dead."""
+    process = os.pidfd_open(pid)
+    os.kill(pid, signal.SIGKILL)
+    wait_for_end(process)
+
+
+def wait_for_end(process: int) -> None:
+    ended = select.poll()
+    ended.register(process, select.POLLIN)
+    assert ended.poll(10_000), "it is still there"
+    os.close(process)
+
+
+def twice(kernel: Kernel) -> bool:
+    return bool(np.array_equal(kernel([GOOD]), 2 * GOOD))
+
+
+class TestIsolated(BackendContract):
+    """The contract, with every operator in the other process."""
+
+    def make_backend(self) -> Backend:
+        return CpuBackend(processor(isolate=[OWN, *PROGRAMS]))
+
+    def make_examples(self, folder: Path) -> tuple[Example, ...]:
+        return (*examples(folder), example("own", "risky:risky", [GOOD]))
+
+
+def test_it_gives_what_this_process_gives_to_the_bit(tmp_path: Path) -> None:
+    with (
+        closing(TestIsolated().make_backend()) as there,
+        closing(CpuBackend(Processor(name="c", backend="cpu"))) as here,
+    ):
+        for tried in TestIsolated().make_examples(tmp_path):
+            ours, theirs = (backend.load(tried.stage, DEFAULT_VARIANT) for backend in (here, there))
+            assert isinstance(theirs, IsolatedKernel)
+            assert theirs(tried.inputs).tobytes() == ours(tried.inputs).tobytes(), tried.name
+
+
+def test_only_what_is_named_runs_there() -> None:
+    signal_ = np.ones(400, np.float32)
+    loud = example("loud", "energy_gate", [signal_], threshold_dbfs=-50.0).stage
+    with closing(CpuBackend(processor(isolate=["energy_gate"]))) as backend:
+        assert isinstance(backend.load(loud, DEFAULT_VARIANT), IsolatedKernel)
+        assert not isinstance(backend.load(stage(), DEFAULT_VARIANT), IsolatedKernel)
+
+
+def test_raw_samples_and_nothing_at_all_cross_as_they_are() -> None:
+    raw = np.array([-32768, 0, 32767], np.int16)
+    window = example("w", "window", [raw], stream="mic", samples=3).stage
+    none = np.zeros((0, 3), np.float32)
+    with closing(CpuBackend(processor(isolate=[OWN, "window"]))) as backend:
+        reading = backend.load(window, DEFAULT_VARIANT)
+        for _ in range(2):
+            assert reading([raw]).tolist() == [-1, 0, 32767 / 32768]
+            assert reading([raw.astype(np.float32)]).tolist() == [-32768, 0, 32767], "already in float32"
+        empty = example("none", "risky:risky", [none]).stage
+        assert backend.load(empty, DEFAULT_VARIANT)([none]).shape == (0, 3)
+        with pytest.raises(KernelError, match="inputs of another process are float32 or raw samples, got float64"):
+            reading([raw.astype(np.float64)])
+        with pytest.raises(KernelError, match=r"stage `w` was given the shapes \(\(2,\),\), it reads \(\(3,\),\)"):
+            reading([raw[:2]])
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("abort", r"died of SIGABRT \(risky\.py:\d+\)"),
+        ("segfault", r"died of SIGSEGV \(risky\.py:\d+\)"),
+        ("exit", "died of exit code 3"),
+        ("kill", "died of SIGKILL"),
+        ("close", "closed its sockets and was ended"),
+    ],
+)
+def test_what_ends_it_fails_its_own_run_and_nothing_else(
+    cpu: CpuBackend, how: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if how == "close":
+        monkeypatch.setattr("leo_backends.process.GOODBYE_S", 0.2)
+    bad, other = kernel(cpu, how), kernel(cpu)
+    before = process_of(cpu)
+    with pytest.raises(KernelError, match=f"stage `s_{how}` failed: its process {says}") as told:
+        bad([BAD])
+    assert "the process is started again, and other stages go on" in told.value.hint
+    assert not isinstance(told.value, DeviceUnavailableError)
+    assert twice(other) and twice(bad)
+    assert process_of(cpu) != before and not is_running(before)
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("raise", r"stage `s_raise` failed: KeyError: 'nothing there' \(risky\.py:\d+\)"),
+        ("leave", r"stage `s_leave` failed: SystemExit: 4 \(risky\.py:\d+\)"),
+        ("own", r"stage `s_own` failed: OwnError: mine \(risky\.py:\d+\)"),
+    ],
+)
+def test_what_it_raises_is_said_and_the_process_stays(cpu: CpuBackend, how: str, says: str) -> None:
+    bad = kernel(cpu, how)
+    before = process_of(cpu)
+    with pytest.raises(KernelError, match=says):
+        bad([BAD])
+    assert twice(bad) and process_of(cpu) == before
+
+
+def test_one_that_ends_while_nobody_asks_is_nobodys_fault(cpu: CpuBackend) -> None:
+    good = kernel(cpu)
+    for _ in range(2):
+        kill(process_of(cpu))
+        assert twice(good)
+
+
+def test_one_that_ends_while_nobody_asks_is_started_again_before_anybody_does(cpu: CpuBackend) -> None:
+    good = kernel(cpu)
+    first = process_of(cpu)
+    kill(first)
+    assert cpu._isolated is not None
+    last_s = time.monotonic() + 60.0
+    while cpu._isolated.pid in (None, first):
+        assert time.monotonic() < last_s
+    assert twice(good)
+
+
+@pytest.mark.parametrize("how", ["hang", "hang with the lock", "stop"])
+def test_one_that_does_not_answer_is_ended(how: str, tmp_path: Path) -> None:
+    with closing(CpuBackend(processor(timeout_s=0.3))) as backend:
+        bad, other = kernel(backend, how, tmp_path / "begun"), kernel(backend)
+        before = process_of(backend)
+        with pytest.raises(KernelError, match=r"failed: its process did not answer within 0\.3 s and was ended"):
+            bad([BAD])
+        assert twice(other) and not is_running(before)
+
+
+def called(kernel: Kernel) -> tuple[threading.Thread, list[object]]:
+    """A thread that calls a kernel, and what came of it once the thread has ended."""
+    outcome: list[object] = []
+
+    def call() -> None:
+        try:
+            outcome.append(kernel([BAD]).tolist())
+        except Exception as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    return thread, outcome
+
+
+def test_a_run_that_is_given_up_ends_and_what_ran_beside_it_runs_once_more(cpu: CpuBackend, tmp_path: Path) -> None:
+    begun, going_on = tmp_path / "begun", tmp_path / "going on"
+    os.mkfifo(begun)
+    os.mkfifo(going_on)
+    hanging, beside = kernel(cpu, "hang", begun), kernel(cpu, "wait", going_on)
+    assert isinstance(hanging, Abandonable)
+    hanging.abandon()  # Nothing is at hand.
+    assert twice(hanging)
+    first, second = called(hanging), called(beside)
+    assert begun.read_text() == "begun"
+    hanging.abandon()
+    first[0].join()
+    assert "failed: its process was ended, since that run was given up" in str(first[1][0])
+    going_on.write_text("go on")
+    second[0].join()
+    assert second[1] == [(2 * BAD).tolist()]
+    assert twice(beside)
+
+
+def test_of_two_runs_the_one_whose_thread_died_is_at_fault(cpu: CpuBackend, tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    os.mkfifo(begun)
+    waiting, bad = kernel(cpu, "wait", begun), kernel(cpu, "abort")
+    thread, outcome = called(waiting)
+    with begun.open("w") as pipe:  # Once it reads.
+        with pytest.raises(KernelError, match="stage `s_abort` failed: its process died of SIGABRT"):
+            bad([BAD])
+        pipe.close()
+        begun.write_text("go on")
+    thread.join()
+    assert outcome == [(2 * BAD).tolist()]
+
+
+def test_of_two_runs_both_fail_where_it_is_not_known_which_one_it_was(cpu: CpuBackend, tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    os.mkfifo(begun)
+    waiting, bad = kernel(cpu, "wait", begun), kernel(cpu, "exit")
+    thread, outcome = called(waiting)
+    with begun.open("w"):
+        with pytest.raises(KernelError, match="while it ran `s_wait`, too: which of them ended it is not known"):
+            bad([BAD])
+        thread.join()
+    assert "stage `s_wait` failed: its process died of exit code 3 while it ran `s_exit`" in str(outcome[0])
+
+
+class Clock:
+    """A time that goes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def test_a_back_off_doubles_from_a_second_to_a_minute() -> None:
+    ends = BackOff(free=1)
+    rests = []
+    for _ in range(9):
+        ends.ended(100.0, "died")
+        rests.append(ends.rest_s(100.0))
+    assert rests == [0, 1, 2, 4, 8, 16, 32, 60, 60]
+    assert ends.rest_s(130.0) == 30 and ends.rest_s(160.0) == 0
+
+
+def test_a_stage_that_ends_it_again_and_again_rests_and_others_go_on() -> None:
+    clock = Clock()
+    with closing(IsolatedStages("cpu", now_s=clock)) as stages:
+        bad, other = load(stages, stage("exit"), DEFAULT_VARIANT), load(stages, stage(), DEFAULT_VARIANT)
+        for _ in range(2):
+            with pytest.raises(KernelError, match="died of exit code 3"):
+                bad([BAD])
+            assert twice(other)
+        before = stages.pid
+        with pytest.raises(
+            KernelError, match=r"has ended its process 2 times in a row \(it died of exit code 3\), and is not"
+        ):
+            bad([GOOD])
+        assert twice(other) and stages.pid == before
+        clock.now_s = 1.0
+        assert twice(bad)
+        with pytest.raises(KernelError, match="died of exit code 3"):
+            bad([BAD])
+        assert twice(bad), "since it ran well in between, it may try again at once"
+
+
+def test_a_process_that_ends_again_and_again_is_a_processor_that_is_not_there_for_a_while() -> None:
+    clock = Clock()
+    with closing(IsolatedStages("cpu", now_s=clock)) as stages:
+        bad = [load(stages, stage("exit", name=f"s{number}"), DEFAULT_VARIANT) for number in range(3)]
+        other = load(stages, stage(), DEFAULT_VARIANT)
+        for one in bad:
+            with pytest.raises(KernelError, match="died of exit code 3"):
+                one([BAD])
+        with pytest.raises(
+            DeviceUnavailableError,
+            match=r"isolated stages of processor `cpu` has ended 3 times in a row \(it died of exit code 3\)",
+        ):
+            other([GOOD])
+        assert stages.pid is None
+        clock.now_s = 1.0
+        assert twice(other), "a probe finds it again"
+
+
+def test_one_that_cannot_be_started_is_a_processor_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(IsolatedStages("cpu")) as stages:
+        monkeypatch.setattr("leo_backends.isolated.stages.MODULE", "leo_backends.no_such_module")
+        with pytest.raises(DeviceUnavailableError, match=r"died of exit code 1: .*ModuleNotFoundError"):
+            load(stages, stage(), DEFAULT_VARIANT)
+
+
+def test_where_python_is_embedded_it_says_so_or_runs_here_where_that_is_allowed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("multiprocessing.spawn._python_exe", "")
+    with closing(CpuBackend(processor())) as backend, pytest.raises(KernelError, match="has one embedded") as told:
+        backend.load(stage(), DEFAULT_VARIANT)
+    assert told.value.hint == "say which Python is to be started: multiprocessing.set_executable(path)"
+    with closing(CpuBackend(processor(isolate_or_here=True))) as backend:
+        with pytest.warns(RuntimeWarning, match="stage `s_` runs in this process: .* has one embedded"):
+            here = backend.load(stage(), DEFAULT_VARIANT)
+        assert not isinstance(here, IsolatedKernel) and twice(here)
+
+
+def test_an_operator_beside_a_workload_is_imported_from_its_folder(cpu: CpuBackend, tmp_path: Path) -> None:
+    (tmp_path / "beside.py").write_text(
+        "from leo_runtime.operators import operator\n"
+        "@operator(output_shape=lambda x, *, by: x)\n"
+        "def scaled(x, *, by: tuple[float, ...]):\n    return x * by[0]\n"
+    )
+    scaled = example("scaled", f"{tmp_path}/beside:scaled", [GOOD], by=(3.0,)).stage
+    assert cpu.load(scaled, DEFAULT_VARIANT)([GOOD]).tolist() == (3 * GOOD).tolist()
+
+
+def test_what_another_process_cannot_import_is_said(
+    cpu: CpuBackend, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    inner = risky.made()
+    within = example("within", inner.name, [GOOD]).stage  # type: ignore[attr-defined]
+    with pytest.raises(KernelError, match=r"`risky:made\.<locals>\.inner` is defined within a function") as told:
+        cpu.load(within, DEFAULT_VARIANT)
+    assert told.value.hint == "define it at the top of its module, or leave it out of the processor's option `isolate`"
+
+    def typed(signal: np.ndarray) -> np.ndarray:
+        return signal
+
+    typed.__module__, typed.__qualname__ = "__main__", "typed"
+    typed_in = example("typed", operator(output_shape=lambda shape: shape)(typed).name, [GOOD]).stage
+    with pytest.raises(KernelError, match=r"`__main__:typed` is defined in the script or notebook itself") as told:
+        cpu.load(typed_in, DEFAULT_VARIANT)
+    assert told.value.hint.startswith("put it into a module beside the script")
+
+    (tmp_path / "passing.py").write_text(
+        "from leo_runtime.operators import operator\n\n"
+        "@operator(output_shape=lambda x: x)\ndef same(x):\n    return x\n"
+    )
+    passing = example("passing", f"{tmp_path}/passing:same", [GOOD]).stage
+    (tmp_path / "passing.py").unlink()
+    with pytest.raises(KernelError, match=r"has not found its operator: .*no module named `passing`"):
+        cpu.load(passing, DEFAULT_VARIANT)
+
+    monkeypatch.setenv("LEO_TEST_CHANGED", "1")
+    changed = example("changed", "risky:changed", [GOOD]).stage
+    with closing(CpuBackend(processor())) as later:
+        with pytest.raises(KernelError, match="operator `risky:changed` is not what it was"):
+            later.load(changed, DEFAULT_VARIANT)
+        assert twice(kernel(later)), "what loads in vain leaves the others alone"
+
+
+def test_what_it_writes_is_seen_where_this_process_writes(cpu: CpuBackend, capsys: pytest.CaptureFixture[str]) -> None:
+    kernel(cpu, "say")([BAD])
+    cpu.close()
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("out loud\n", "a warning\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"isolate": ["tflight"]}, "no operator of the CPU is called `tflight`"),
+        ({"isolate": "own"}, "isolate"),
+        ({"timeout_s": 0}, "timeout_s"),
+    ],
+)
+def test_options_that_are_wrong_are_said(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(DocumentError, match=f"options of processor `cpu`.*{says}"):
+        CpuBackend(processor(**options))
+
+
+def test_after_the_end_nothing_starts_again(cpu: CpuBackend) -> None:
+    good = kernel(cpu)
+    pid = process_of(cpu)
+    cpu.close()
+    cpu.close()
+    assert not is_running(pid)
+    with pytest.raises(KernelError, match="the process of isolated stages of processor `cpu` was closed"):
+        good([GOOD])
+
+
+def test_closing_ends_what_hangs(cpu: CpuBackend, tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    os.mkfifo(begun)
+    thread, outcome = called(kernel(cpu, "hang", begun))
+    assert begun.read_text() == "begun"
+    cpu.close()
+    thread.join()
+    assert isinstance(outcome[0], KernelError)
+
+
+@LINUX
+def test_ten_thousand_calls_and_eight_ends_leave_nothing(tmp_path: Path) -> None:
+    shared = set(Path("/dev/shm").iterdir())
+    gc.collect()
+    threads, files = threading.active_count(), open_files()
+    clock = Clock()
+    with closing(IsolatedStages("cpu", now_s=clock)) as stages:
+        long = np.zeros(25_000, np.float32)
+        good = load(stages, example("long", "risky:risky", [long]).stage, DEFAULT_VARIANT)
+        bad = load(stages, stage("kill"), DEFAULT_VARIANT)
+
+        def resident() -> int:
+            assert stages.pid is not None
+            return sum(psutil.Process(pid).memory_info().rss for pid in (os.getpid(), stages.pid))
+
+        for _ in range(1_000):
+            good([long])
+        before = resident()
+        for _ in range(9_000):
+            good([long])
+        assert resident() < before + 4_000_000
+        for _ in range(8):
+            with suppress(KernelError):
+                bad([BAD])
+            clock.now_s += 60.0
+            good([long])
+        del good, bad
+    assert set(Path("/dev/shm").iterdir()) == shared
+    assert not psutil.Process().children()
+    for thread in threading.enumerate():
+        if thread.name.startswith("leo"):
+            thread.join(10.0)
+    assert (threading.active_count(), open_files()) == (threads, files)
+
+
+@LINUX
+def test_a_kernel_that_is_forgotten_is_gone_there_too(cpu: CpuBackend) -> None:
+    kept = kernel(cpu)
+    there = psutil.Process(process_of(cpu))
+    before = there.num_threads()
+    for _ in range(20):
+        assert twice(kernel(cpu))
+    while there.num_threads() > before:  # They go when they see it.
+        assert twice(kept)
+
+
+PROGRAM = """
+import sys
+import numpy as np
+from leo_backends.cpu import CpuBackend
+from leo_runtime.documents.hardware import Hardware, Link, Processor
+from leo_runtime.documents.profile import Profile
+from leo_runtime.testing import example
+
+backend = CpuBackend(Processor(name="cpu", backend="cpu", options={"isolate": ["own"]}))
+bad = np.full(5, 13, np.float32)
+kernel = backend.load(example("s", "risky:risky", [bad], how=sys.argv[1], where=sys.argv[2]).stage, "default")
+print(backend._isolated.pid, flush=True)
+kernel([bad])
+input()
+"""
+
+
+@LINUX
+@pytest.mark.parametrize("how", ["", "hang", "hang with the lock"])
+def test_a_program_that_is_killed_takes_it_along(how: str, tmp_path: Path) -> None:
+    shared = set(Path("/dev/shm").iterdir())
+    begun = tmp_path / "begun"
+    os.mkfifo(begun)
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join([str(Path(__file__).parent), *sys.path]))
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, how, str(begun)],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as program:
+        assert program.stdout is not None
+        process = os.pidfd_open(int(program.stdout.readline()))
+        if how:
+            assert begun.read_text() == "begun"
+        program.kill()
+        wait_for_end(process)
+    assert set(Path("/dev/shm").iterdir()) == shared
+
+
+@LINUX
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_has_a_process_of_its_own_and_leaves_this_one_alone(cpu: CpuBackend) -> None:
+    pid = kernel(cpu, "pid")
+    first = pid([GOOD])[0]
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(write, str(int(pid([GOOD])[0])).encode())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    others = int(os.read(read, 100))
+    os.close(read)
+    os.close(write)
+    assert others != first
+    assert pid([GOOD])[0] == first
+
+
+def test_a_state_crosses_and_goes_on_to_the_bit() -> None:
+    sound = np.random.default_rng(3).normal(0, 0.1, 8_000).astype(np.float32)
+    mel = example("mel", "log_mel", [sound[:4_000]], streaming=True).stage
+    plain = CpuBackend(Processor(name="cpu", backend="cpu"))
+    with closing(CpuBackend(processor(isolate=["log_mel"]))) as there, closing(plain) as here:
+        kernels = [backend.load(mel, DEFAULT_VARIANT) for backend in (there, here)]
+        outputs = []
+        for kernel in kernels:
+            assert isinstance(kernel, StatefulKernel)
+            first = kernel.step([sound[:4_000]], kernel.start(), News(None, 0))
+            if kernel is kernels[0]:
+                kill(process_of(there))  # What is kept is kept on this side.
+            second = kernel.step([sound[800:4_800]], first.state, News(800, 50_000))
+            again = kernel.step([sound[800:4_800]], first.state, News(800, 50_000))
+            assert np.array_equal(second.output, again.output), "a state is left as it is"
+            assert np.array_equal(kernel([sound[:4_000]]), first.output), "a call starts anew"
+            outputs.append([first.output.tobytes(), second.output.tobytes(), *(a.tobytes() for a in second.state)])
+        assert outputs[0] == outputs[1]
+
+
+def test_an_object_of_a_users_own_class_goes_on_in_any_process() -> None:
+    summed = example("summed", "risky:Summed", [GOOD]).stage
+    plain = CpuBackend(Processor(name="cpu", backend="cpu"))
+    with closing(CpuBackend(processor())) as there, closing(plain) as here:
+        kernels = [backend.load(summed, DEFAULT_VARIANT) for backend in (there, here)]
+        first, second = kernels
+        assert isinstance(first, StatefulKernel) and isinstance(second, StatefulKernel)
+        begun = first.step([GOOD], first.start(), News(None, 0))
+        assert begun.output.tolist() == [10]
+        kill(process_of(there))
+        for _ in range(2):
+            after = first.step([GOOD], begun.state, News(2, 0))
+            assert after.output.tolist() == [17], "a state is left as it is, and outlives its process"
+            assert not after.spent
+        moved = second.step([GOOD], after.state, News(1, 0))
+        assert moved.output.tolist() == [21]
+        back = first.step([GOOD], moved.state, News(1, 0))
+        assert back.output.tolist() == [25]
+        assert first.step([GOOD], back.state, News(0, 0)).output.tolist() == [25]
+        assert first([GOOD]).tolist() == [10]
+
+
+def test_an_object_that_cannot_be_pickled_is_refused_with_words(cpu: CpuBackend) -> None:
+    locked = cpu.load(example("locked", "risky:Summed", [GOOD], locked=True).stage, DEFAULT_VARIANT)
+    assert isinstance(locked, StatefulKernel)
+    with pytest.raises(KernelError, match=r"the state of stage `locked` cannot be pickled .*_thread\.lock") as told:
+        locked.step([GOOD], locked.start(), News(None, 0))
+    assert "give its class `__getstate__`" in told.value.hint
+
+
+def test_a_module_that_was_edited_and_read_again_is_imported_again_there(cpu: CpuBackend, tmp_path: Path) -> None:
+    def written(times: int) -> Kernel:
+        (tmp_path / "factor.py").write_text(f"FACTOR = {times}\n")
+        (tmp_path / "edited.py").write_text(
+            "from leo_runtime.operators import operator\nfrom .factor import FACTOR\n\n"
+            "@operator(output_shape=lambda x: x)\ndef times(x):\n    return x * FACTOR\n"
+        )
+        refresh([f"{tmp_path}/edited:times"])
+        return cpu.load(example("times", f"{tmp_path}/edited:times", [GOOD]).stage, DEFAULT_VARIANT)
+
+    before = written(2)
+    after = written(3)
+    assert before([GOOD]).tolist() == (2 * GOOD).tolist()
+    assert after([GOOD]).tolist() == (3 * GOOD).tolist()
+
+
+@pytest.mark.skipif(not tflite.is_available(), reason="the extra `tflite` is not installed")
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_model_runs_there_untried(streaming: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the wake word's scores are those of this process, to the bit."""
+    rows = np.random.default_rng(5).normal(10, 5, (99, 40)).astype(np.float32)
+    params = {"model": WAKE_WORD, "output_shape": (1,), "rows_per_step": 3, "average_steps": 5, "streaming": streaming}
+    stage = example("wake", "tflite", [rows], **params).stage
+    plain = CpuBackend(Processor(name="cpu", backend="cpu"))
+    with closing(plain) as here, closing(CpuBackend(processor(isolate=["tflite"]))) as there:
+        expected = here.load(stage, DEFAULT_VARIANT)([rows])
+        monkeypatch.setattr(tflite.TRIALS, "require_sound", None)
+        assert there.load(stage, DEFAULT_VARIANT)([rows]).tobytes() == expected.tobytes()
+
+
+SECOND_US = 1_000_000
+
+
+def live(how: str, processors: Sequence[str], where: Path | str = "") -> Runtime:
+    """A runtime of one graph, whose stage `twice` is risky on a window that begins with 13."""
+    graph = GraphBuilder("sums", period_us=SECOND_US, deadline_us=SECOND_US)
+    samples = graph.stage("samples", "window", stream="wrist", samples=5)
+    graph.stage("twice", "risky:risky", samples, how=how, where=str(where))
+    streams = (Stream(name="wrist", kind="other", rate_hz=5),)
+    workload = Workload(format="leo-workload/1", name="sums", streams=streams, graphs=(graph.build(),))
+    hardware = Hardware(
+        format="leo-hardware/1",
+        name="bench",
+        processors=tuple(Processor(name=name, backend="cpu", options={"isolate": [OWN]}) for name in processors),
+        links=tuple(Link(source=a, target=b) for a in processors for b in processors if a != b),
+    )
+    costs = [{"processor": p, "fixed_us": 100 * i, "source": "modelled: a test"} for i, p in enumerate(processors, 1)]
+    profile = Profile.from_dict({"format": "leo-profile/1", "name": "bench", "hardware": "bench", "costs": costs})
+    return Runtime.live(workload, hardware, profile)
+
+
+def frame(runtime: Runtime, number: int, window: np.ndarray) -> FrameResult:
+    runtime.submit(number * SECOND_US, {"samples": window})
+    (result,) = runtime.drain()
+    return result
+
+
+def test_a_runtime_goes_on_where_an_operator_ends_its_process() -> None:
+    with live("segfault", ["cpu"]) as runtime:
+        assert frame(runtime, 1, GOOD).graphs[0].outcome == "done"
+        failed = frame(runtime, 2, BAD)
+        assert failed.graphs[0].outcome == "failed"
+        assert any("its process died of SIGSEGV (risky.py:" in run.error for run in failed.stages)
+        assert frame(runtime, 3, GOOD).graphs[0].outcome == "done"
+
+
+def test_where_another_processor_is_there_the_frame_moves(tmp_path: Path) -> None:
+    with live("exit once", ["cpu", "other"], tmp_path / "once") as runtime:
+        runs = [run for run in frame(runtime, 1, BAD).stages if run.stage == "twice"]
+        assert [(run.resource, run.outcome) for run in runs] == [("cpu", "failed"), ("other", "done")]
+        assert "its process died of exit code 3" in runs[0].error
+        assert frame(runtime, 2, GOOD).graphs[0].outcome == "done"

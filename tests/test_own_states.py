@@ -1,0 +1,152 @@
+"""Users' own operators that keep state: classes, of which every instance is one state."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from leo_runtime.backend import News
+from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.profile import Profile
+from leo_runtime.documents.workload import GraphBuilder, Stream, Workload
+from leo_runtime.errors import GraphError
+from leo_runtime.operators import Operator, operator
+from leo_runtime.runtime.runtime import Runtime
+
+DOCS = Path(__file__).parent.parent / "docs"
+HARDWARE = Hardware.from_dict(
+    {
+        "format": "leo-hardware/1",
+        "name": "bench",
+        "processors": [{"name": "cpu", "backend": "cpu", "active_mw": 100}],
+    }
+)
+COSTS = Profile.from_dict(
+    {
+        "format": "leo-profile/1",
+        "name": "costs",
+        "hardware": "bench",
+        "costs": [{"operator": "*", "processor": "cpu", "fixed_us": 10, "source": "made up"}],
+    }
+)
+
+
+@operator(output_shape=lambda signal: (2,))
+class Counted:
+    """How many runs there were, and the first entry of the last one."""
+
+    runs = 0
+
+    def step(self, signal: np.ndarray) -> np.ndarray:
+        self.runs += 1
+        return np.array([self.runs, signal[0]])
+
+
+@operator(output_shape=lambda signal: (2,))
+class Resetting:
+    def __init__(self) -> None:
+        self.runs = self.resets = 0
+
+    def reset(self, news: News) -> None:
+        assert news.missed
+        self.resets += 1
+        self.runs = 0
+
+    def step(self, signal: np.ndarray) -> np.ndarray:
+        self.runs += 1
+        return np.array([self.runs, self.resets])
+
+
+@operator(output_shape=lambda signal: (2,))
+class Locked:
+    """Cannot be copied."""
+
+    def start(self, shape: tuple[int, ...]) -> None:
+        self.lock = threading.Lock()
+        self.runs = 0
+
+    def step(self, signal: np.ndarray) -> np.ndarray:
+        with self.lock:
+            self.runs += 1
+            if signal[0] < 0:
+                raise ValueError("below 0")
+            return np.array([self.runs, 0])
+
+
+def workload(mine: Operator, samples: int = 4, **params: Any) -> Workload:
+    graph = GraphBuilder("g", period_us=1_000, deadline_us=1_000_000)
+    sound = graph.stage("sound", "window", stream="wrist", samples=samples)
+    graph.stage("mine", mine, sound, **params)
+    stream = Stream(name="wrist", kind="motion", rate_hz=1_000)
+    return Workload(format="leo-workload/1", name="w", streams=(stream,), graphs=(graph.build(),))
+
+
+def outputs(mine: Operator, windows: dict[int, list[float]], **params: Any) -> tuple[list[Any], Runtime]:
+    samples = len(next(iter(windows.values())))
+    with Runtime.simulated(workload(mine, samples, **params), HARDWARE, COSTS) as runtime:
+        for release_us, window in windows.items():
+            runtime.submit(release_us, {"sound": np.array(window, np.float32)})
+        found = [result.graphs[0].outputs.get("mine") for result in runtime.drain()]
+    return [None if one is None else one.tolist() for one in found], runtime
+
+
+def test_an_instance_is_the_state() -> None:
+    found, runtime = outputs(Counted, {1_000 * n: [n, 0, 0, 0] for n in range(4, 8)})
+    assert found == [[1, 4], [2, 5], [3, 6], [4, 7]]
+    assert [state.anew for state in runtime.states()] == [{"first": 1}]
+
+
+def test_a_class_begins_anew_after_a_gap_or_resets_itself() -> None:
+    windows = {1_000 * n: [n, 0, 0, 0] for n in (4, 5, 6, 20, 21)}
+    assert outputs(Counted, windows)[0] == [[1, 4], [2, 5], [3, 6], [1, 20], [2, 21]]
+    found, runtime = outputs(Resetting, windows)
+    assert found == [[1, 0], [2, 0], [3, 0], [1, 1], [2, 1]]
+    assert [state.anew for state in runtime.states()] == [{"first": 1}]
+
+
+def test_what_cannot_be_copied_is_used_up_by_its_run() -> None:
+    found, runtime = outputs(Locked, {1_000 * n: [-1.0 if n == 6 else 1.0, 0] for n in (4, 5, 6, 7, 8)})
+    assert found == [[1, 0], [2, 0], None, [1, 0], [2, 0]]
+    assert [state.anew for state in runtime.states()] == [{"first": 2}]
+
+
+def test_the_examples_on_the_page_do_as_they_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = (DOCS / "backends.md").read_text().split("<!-- test: own_state -->")[1].split("```python\n")[1]
+    (tmp_path / "kept.py").write_text(code.split("```")[0])
+    monkeypatch.syspath_prepend(tmp_path)
+    import kept  # type: ignore[import-not-found]  # it was just written
+
+    scores = {1_000 * n: [n % 4, n] for n in range(2, 9)}
+    found, _ = outputs(kept.Debounce, scores, runs=3)
+    assert found == [[0, 0], [0, 0], [0, 2], [0, 3], [0, 4], [1, 5], [0, 6]]
+    found, _ = outputs(kept.ExponentialMean, {1_000 * n: [n - 1, n] for n in (2, 3, 9)}, weight=0.5)
+    assert found == [1.5, 2.25, 7.0625]
+
+
+@pytest.mark.parametrize(
+    ("made", "says"),
+    [
+        (lambda: operator(output_shape=lambda a: a)(type("Empty", (), {})), "has no method `step`"),
+        (lambda: operator(output_shape=lambda a: a, on_gap="tell")(lambda a: a), "keeps no state"),
+        (lambda: operator(output_shape=lambda a: a, state_bytes=lambda a: 1)(lambda a: a), "keeps no state"),
+        (lambda: operator(output_shape=lambda a: a, on_gap="wait"), "`on_gap` of an operator is `reset` or `tell`"),  # type: ignore[arg-type]
+        (lambda: operator(output_shape=lambda a: a, state_bytes=3), "`state_bytes` of an operator is a function"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_cannot_be_an_operator_is_said(made: Any, says: str) -> None:
+    with pytest.raises(GraphError, match=says):
+        made()
+
+
+def test_what_a_class_says_of_its_state_is_checked_where_it_is_used() -> None:
+    @operator(output_shape=lambda a: a, state_bytes=lambda a: -1)
+    class Wrong:
+        def step(self, a: np.ndarray) -> np.ndarray:
+            return a
+
+    with pytest.raises(GraphError, match=r"`state_bytes` of operator .* gave -1"):
+        Runtime.simulated(workload(Wrong), HARDWARE, COSTS)
