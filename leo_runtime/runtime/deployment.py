@@ -64,6 +64,18 @@ class Deployment:
         """Whether values are computed: otherwise zeros stand in for outputs, and windows are not looked at."""
         return self.kernels is not None and self.kernels.computes
 
+    def warmed(self) -> tuple[tuple[tuple[str, str, str], int, int], ...]:
+        """Modes, by processor, stage and variant, with how long by the profile and really their first runs took."""
+        times = {} if self.kernels is None else self.kernels.warmed_us
+        return tuple(
+            [
+                ((mode.resource, stage, mode.variant), mode.duration_us, lasted_us)
+                for stage, modes in self.modes.items()
+                for mode in modes
+                if (lasted_us := times.get((stage, mode.resource, mode.variant))) is not None
+            ]
+        )
+
     def has(self, stage: str, before: Deployment) -> bool:
         """Whether a stage of another deployment computes here what it does there."""
         return before is self or (stage in self.keys and self.keys[stage] == before.keys.get(stage))

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import field, replace
 from random import Random
 from types import MappingProxyType
@@ -23,7 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from leo_runtime.backend import Backend, Kernel, News, State, StatefulKernel, Stepped, TimedKernel
+from leo_runtime.backend import Abandonable, Backend, Kernel, News, State, StatefulKernel, Stepped, TimedKernel
+from leo_runtime.clock import WallClock
 from leo_runtime.dispatch.driver import Computed, Outputs
 from leo_runtime.dispatch.events import RunReport, RunStage
 from leo_runtime.errors import DeviceUnavailableError, InputError, KernelError, failure_text, is_users_interrupt
@@ -44,6 +45,8 @@ _OPEN, _CLOSED = RunReport(), RunReport(opened=False)
 _Call = Callable[[list[np.ndarray]], tuple[np.ndarray, int | None, int | None]]
 """A kernel: its output, and what the device measured of it, in us and nJ."""
 
+_Key = tuple[str, str, str, int]
+"""A kernel's stage, processor, variant and lane."""
 
 Told = Callable[[int, str], bool | None]
 """By frame and stage: whether a gate is known to open, and True for any other stage that is known to run well, which is
@@ -71,6 +74,7 @@ class _Flight:
 class _Loaded:
     """A kernel, and the same as one that keeps state, where it is and its stage does."""
 
+    kernel: Kernel
     call: _Call
     steps: StatefulKernel | None = None
 
@@ -136,9 +140,13 @@ class Kernels:
         self._prices = prices
         self._lanes = lanes
         self._allow_nonfinite = allow_nonfinite
-        self._kernels: dict[tuple[str, str, str, int], _Loaded] = {}
-        self._taken_over: frozenset[tuple[str, str, str, int]] = frozenset()
-        self._loading = threading.Lock()
+        self._kernels: dict[_Key, _Loaded] = {}
+        self._hung: list[tuple[_Key, Kernel]] = []
+        """Those that are not called again, unless they return."""
+        self.warmed_us: dict[tuple[str, str, str], int] = {}
+        """How long the first run of each mode took, by stage, processor and variant."""
+        self._taken_over: frozenset[_Key] = frozenset()
+        self._loading = {name: threading.Lock() for name in backends}
         self._flights: dict[int, _Flight] = {}
         self._states = States(merged, self._can_move)
         self._keeps = frozenset(self._states.readings.of)
@@ -157,10 +165,10 @@ class Kernels:
         here: dict[str, list[str]] = {}
         for own, there in alike.items():
             here.setdefault(there, []).append(own)
-        with before._loading:
-            for (there, resource, variant, lane), kernel in before._kernels.items():
-                for own in here.get(there, ()):
-                    self._kernels[own, resource, variant, lane] = kernel
+        for (there, resource, variant, lane), kernel in tuple(before._kernels.items()):
+            for own in here.get(there, ()):
+                self._kernels[own, resource, variant, lane] = kernel
+        self._hung = before._hung
         self._taken_over = frozenset(self._kernels)
         self._keeping = before._keeping
         with self._keeping:
@@ -312,19 +320,90 @@ class Kernels:
 
         Raises whatever loading or running it raises, what is no `Exception` as `KernelError`.
         """
+        for lane in self._lanes_of(resource):
+            kernel, watch = self._load(stage, resource, variant, lane), WallClock()
+            if (stage, resource, variant, lane) in self._taken_over:  # It has run, and may be running now.
+                continue
+            self._warm(stage, variant, kernel)
+            self.warmed_us[stage, resource, variant] = watch.now_us()
+
+    def abandon(self, stage: str, resource: str, variant: str, lane: int) -> Kernel | None:
+        """A kernel hangs: end its run, where that can be; None: it is not known. From any thread; waits for nothing."""
+        key = (stage, resource, variant, 0 if self._lanes is None else lane)
+        loaded = self._kernels.get(key)
+        if loaded is None:  # It may hang as it is loaded, and others wait for that.
+            self._loading[resource] = threading.Lock()
+            return None
+        kernel = loaded.kernel
+        if any(kernel is hung for _, hung in self._hung):  # Another deployment uses it as well.
+            return kernel
+        self._hung.append((key, kernel))
+        if isinstance(kernel, Abandonable):
+            with suppress(Exception):  # Then it hangs on, and its thread is counted.
+                kernel.abandon()
+        return kernel
+
+    def forget(self, kernel: Kernel) -> None:
+        """Load another in the place of a kernel when one is needed, whatever it is used for. From any thread."""
+        for key in [key for key, other in tuple(self._kernels.items()) if other.kernel is kernel]:
+            self._kernels.pop(key, None)
+
+    def returned(self, stage: str, resource: str, variant: str, lane: int) -> None:
+        """A kernel that hung has returned. From any thread."""
+        key = (stage, resource, variant, 0 if self._lanes is None else lane)
+        for entry in self._hung:
+            if entry[0] == key:
+                self._hung.remove(entry)
+                return
+
+    def probe(self, resource: str, stage: str = "", variant: str = "") -> None:
+        """Try a mode of a processor with fresh kernels, which are then used; without a stage, the processor.
+
+        A processor works where one of its modes does, of those that do not hang; the kernels of all the others are
+        loaded anew as well, since its device may be another. Raises what loading and running a kernel does.
+        """
+        if stage:
+            self._renew(stage, resource, variant)
+            return
+        hung = {key[:3] for key, _ in tuple(self._hung)}
+        modes = dict.fromkeys(key[:3] for key in tuple(self._kernels) if key[1] == resource and key[:3] not in hung)
+        for number, (name, _, known) in enumerate(modes):
+            try:
+                self._renew(name, resource, known)
+            except DeviceUnavailableError:
+                raise
+            except Exception:
+                if not number:
+                    raise
+                # The processor works; a frame that needs this kernel finds out whether that does.
+                for lane in self._lanes_of(resource):
+                    self._kernels.pop((name, resource, known, lane), None)
+
+    def _renew(self, stage: str, resource: str, variant: str) -> None:
+        """Have fresh kernels of a mode for all lanes, once all of them have run on zeros."""
+        if stage in self._only_cost or stage not in self._stages:
+            return
+        fresh: dict[_Key, _Loaded] = {}
+        for lane in self._lanes_of(resource):
+            kernel = fresh[stage, resource, variant, lane] = self._fresh(stage, resource, variant)
+            self._warm(stage, variant, kernel)
+        self._kernels.update(fresh)
+
+    def _lanes_of(self, resource: str) -> range:
+        """The lanes that have kernels of their own."""
+        return range(1 if self._lanes is None else self._lanes[resource])
+
+    def _warm(self, stage: str, variant: str, kernel: _Loaded) -> None:
+        """Run a kernel on zeros. Raises what that does, what is no `Exception` as `KernelError`."""
         bound = self._stages[stage].bound
         source = bound.operator.is_source
         audio = source and self._streams[bound.params[variant].stream].kind == "audio"
         zeros = [_zeros(shape, np.int16 if audio else np.float32) for shape in bound.input_shapes]
-        for lane in range(1 if self._lanes is None else self._lanes[resource]):
-            kernel = self._load(stage, resource, variant, lane)
-            if (stage, resource, variant, lane) in self._taken_over:  # It has run, and may be running now.
-                continue
-            with _exceptions_only():
-                if kernel.steps is None:
-                    kernel.call(zeros)
-                else:
-                    kernel.steps.step(zeros, kernel.steps.start(), News(None, 0))
+        with _exceptions_only():
+            if kernel.steps is None:
+                kernel.call(zeros)
+            else:
+                kernel.steps.step(zeros, kernel.steps.start(), News(None, 0))
 
     def _step(
         self,
@@ -433,15 +512,24 @@ class Kernels:
         loaded = self._kernels.get(key)
         if loaded is not None:
             return loaded
-        with self._loading:
+        with self._loading[resource]:
             loaded = self._kernels.get(key)
             if loaded is None:
-                bound = self._stages[stage].bound
-                with _exceptions_only():
-                    kernel = self._backends[resource].load(bound, variant)
-                steps = kernel if isinstance(kernel, StatefulKernel) and bound.keeping(variant) is not None else None
-                loaded = self._kernels[key] = _Loaded(_call(kernel), steps)
+                loaded = self._kernels[key] = self._fresh(stage, resource, variant)
         return loaded
+
+    def _fresh(self, stage: str, resource: str, variant: str) -> _Loaded:
+        """A new kernel. Raises what loading it does, and `KernelError` where that gives one that hangs."""
+        bound = self._stages[stage].bound
+        with _exceptions_only():
+            kernel = self._backends[resource].load(bound, variant)
+        if any(kernel is hung for _, hung in tuple(self._hung)):
+            raise KernelError(
+                f"stage `{stage}` hangs on `{resource}`, and its backend gives the same kernel again",
+                hint="`load` makes a new kernel each time it is called",
+            )
+        steps = kernel if isinstance(kernel, StatefulKernel) and bound.keeping(variant) is not None else None
+        return _Loaded(kernel, _call(kernel), steps)
 
     def _taken(self, output: np.ndarray, stage: MergedStage, resource: str) -> np.ndarray:
         """A kernel's output as the runtime's own. Raises `KernelError` where it is not as the operator promises."""
