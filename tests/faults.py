@@ -349,8 +349,11 @@ class Judge:
 class Run:
     """A runtime in virtual time, what is fed to it, and what comes of it."""
 
-    def __init__(self, seed: int, kinds: Sequence[str] = ()) -> None:
-        """Only these kinds of faults; none: all."""
+    def __init__(self, seed: int, kinds: Sequence[str] = (), *, feeds: bool = True) -> None:
+        """Only these kinds of faults; none: all. It `feeds` sources, or else submits frames with their windows."""
+        self.feeds = feeds
+        self.links: dict[tuple[str, str], tuple[int, int | None] | None] = {}
+        """What links can do from now on, where frames are submitted."""
         self.kinds = [kind for kind in KINDS if not kinds or kind.name in kinds]
         self.judge = Judge(BEFORE_US)
         self.resident_bytes: list[int] = []
@@ -363,7 +366,6 @@ class Run:
         """Whether somebody asks for results."""
         self.now_us = BEGAN_US
         self.mic, self.watch = Device("mic", MIC_HZ), Device("watch", WATCH_HZ)
-        self.rings = True
         self.frames = 0
         self._kept: deque[int] = deque(maxlen=1000)
         self._noise = Random(f"{seed} noise")
@@ -402,16 +404,36 @@ class Run:
     def _for(self, us: int) -> None:
         for _ in range(us // STEP_US):
             self.now_us += STEP_US
-            self.mic.step(self)
-            self.watch.step(self)
-            if self.rings and self.random.random() < 0.1:
-                self.feed("bell", np.ones((1, 1), np.float32), self.now_us)
+            if self.feeds:
+                self.mic.step(self)
+                self.watch.step(self)
+                if self.random.random() < 0.1:
+                    self.feed("bell", np.ones((1, 1), np.float32), self.now_us)
+            else:
+                self.submit()
             if self.asks:
                 self.runtime.results()
             while self._told.waiting > 1000:  # The thread that is told may be slower than virtual time.
                 threading.Event().wait(0.001)
 
+    def submit(self) -> None:
+        """The frame that is due now, if there is one."""
+        names = self.runtime.triggered(self.now_us)
+        if not names:
+            return
+        at = self.now_us * MIC_HZ // SECOND_US
+        windows = {
+            source.stage: (np.arange(at - source.samples, at) % 30_000).astype(np.int16)
+            if source.stream == "mic"
+            else np.ones(source.shape, np.float32)
+            for source in self.runtime.sources(names)
+        }
+        number = self.runtime.submit(self.now_us, windows, graphs=names, links=self.links)
+        self.frames = max(self.frames, number + 1)
+
     def feed(self, stream: str, chunk: np.ndarray, at_us: int) -> None:
+        if not self.feeds:
+            return
         numbers = self.runtime.feed(stream, chunk, at_us=at_us)
         self.frames = max([self.frames, *(number + 1 for number in numbers)])
 
@@ -422,6 +444,8 @@ class Run:
 
     def refused(self, stream: str, chunk: np.ndarray) -> None:
         """Feed what cannot be fed."""
+        if not self.feeds:
+            return
         try:
             self.runtime.feed(stream, chunk, at_us=self.now_us)
         except InputError:
@@ -581,6 +605,24 @@ def all_processors_are_lost(run: Run) -> Iterator[None]:
     yield
     for name in PROCESSORS:
         run.runtime.restore(name)
+
+
+@fault
+def links_are_down(run: Run) -> Iterator[None]:
+    """Where frames are submitted, which say what links can do."""
+    down = run.random.sample([(one, other) for one in PROCESSORS for other in PROCESSORS if one != other], 3)
+    run.links = dict.fromkeys(down)
+    yield
+    run.links = dict.fromkeys(down, (20, None))
+
+
+@fault
+def a_burst_of_frames(run: Run) -> Iterator[None]:
+    """Far more than there is time for, where frames are submitted."""
+    if not run.feeds:
+        for _ in range(40):
+            run.submit()
+    yield
 
 
 # Sources.
