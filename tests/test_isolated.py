@@ -599,6 +599,22 @@ def test_a_module_that_was_edited_and_read_again_is_imported_again_there(cpu: Cp
     assert after([GOOD]).tolist() == (3 * GOOD).tolist()
 
 
+def test_a_model_file_that_was_changed_is_not_taken_for_what_it_was(tmp_path: Path) -> None:
+    model = tmp_path / "m.npz"
+    np.savez(model, weights_0=np.eye(5, dtype=np.float32), bias_0=np.zeros(5, np.float32))
+    rows = GOOD.reshape(1, 5)
+    dense = example("dense", "dense", [rows], model=model, layers=(5,)).stage
+    with closing(CpuBackend(processor(isolate=["dense"]))) as backend:
+        kernel = backend.load(dense, DEFAULT_VARIANT)
+        expected = kernel([rows])
+        np.savez(model, weights_0=2 * np.eye(5, dtype=np.float32), bias_0=np.zeros(5, np.float32))
+        assert np.array_equal(kernel([rows]), expected), "it was read before"
+        kill(process_of(backend))
+        with pytest.raises(KernelError, match=r"m\.npz: is not what it was when stage `dense` was loaded first"):
+            kernel([rows])
+        assert backend.load(dense, DEFAULT_VARIANT)([rows]).shape == expected.shape
+
+
 @pytest.mark.skipif(not tflite.is_available(), reason="the extra `tflite` is not installed")
 @pytest.mark.parametrize("streaming", [False, True])
 def test_a_model_runs_there_untried(streaming: bool, monkeypatch: pytest.MonkeyPatch) -> None:
