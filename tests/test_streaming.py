@@ -196,7 +196,7 @@ def test_stages_that_keep_no_state_are_known_as_before() -> None:
         (TFLITE, {"model": WAKE_WORD, "output_shape": (1,)}),
     ):
         written = operator.parameters.model_validate(params).model_dump()
-        assert not {"streaming", "state_bytes"} & written.keys()
+        assert not {"streaming", "greatest_of", "state_bytes"} & written.keys()
         assert operator.keeps is not None
         assert operator.keeps(operator.parameters.model_validate(params)) is None
         streaming = operator.parameters.model_validate({**params, "streaming": True})
@@ -319,6 +319,24 @@ def every_call(features: np.ndarray) -> np.ndarray:
 
 
 @needs_interpreter
+def test_what_was_told_of_old_calls_may_be_left_out() -> None:
+    """Every average of the model run in one go counts in one run alone: in that whose new call it ends with."""
+    features, window = speech_features(), 198
+    fresh = [50] * 14 + [0, 1, 2, 3, 49, 198, 7]
+    features = features[: window + sum(fresh)]
+    every, calls = averages(every_call(features), 5), 0
+    kernel = score(features[:window], greatest_of="new")
+    found = []
+    for end, output in outputs(kernel, features, window, fresh):
+        before, calls = calls, end // 3
+        first = max(0, min(before, calls - 1) - 4)
+        assert np.array_equal(output, every[first : calls - 4].max(axis=0)), f"at {end}"
+        found.append(float(output[0]))
+    assert max(found) == every.max() > 0.9
+    assert 1 <= sum(value > 0.85 for value in found) <= 3
+
+
+@needs_interpreter
 def test_a_model_is_called_once_on_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     features, window, fresh = speech_features(), 198, [50] * 12 + [1, 1, 1, 198]
     stream = tflite.model_stream(
@@ -358,6 +376,8 @@ def test_a_model_goes_on_from_any_state_that_it_left() -> None:
     assert keeping is not None
     held = sum(array.nbytes for array in arrays(going.state))
     assert held <= keeping.state_bytes(params, [(198, 40)]) <= held + 4 * 2 * 40
+    less = params.model_copy(update={"greatest_of": "new", "average_steps": 5})
+    assert keeping.state_bytes(less, [(198, 40)]) == keeping.state_bytes(params, [(198, 40)]) - 4 * 61
 
 
 @needs_interpreter

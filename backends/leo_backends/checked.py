@@ -38,7 +38,8 @@ def checked_output(stage: BoundStage, given: Any) -> np.ndarray:
             f"stage `{stage.name}` gave nothing (None), its operator promises an array of shape {stage.output_shape}",
             hint=f"the function of `{stage.operator.name}` ends without `return`",
         )
-    if np.ma.is_masked(given):  # Without its mask it would be whatever is below.
+    # Without its mask it would be whatever is below. Naming `np.ma` imports it.
+    if type(given) is not np.ndarray and np.ma.is_masked(given):
         raise KernelError(f"stage `{stage.name}` gave an array with masked numbers", hint="fill them: output.filled(0)")
     output = np.asarray(given, np.float32, order="C")
     if output.shape != stage.output_shape:

@@ -103,17 +103,17 @@ Steps = Callable[[np.ndarray, Arrays], tuple[np.ndarray, Arrays]]
 class StepStream:
     """A streaming model that is called on rows that are new.
 
-    A state is the rows that wait for more, the outputs of a window's last calls, and what the model keeps.
+    A state is the rows that wait for more, the outputs of the last calls, and what the model keeps.
     """
 
     rows_per_step: int
-    steps: int
-    """How many calls a whole window takes."""
+    keep: int
+    """The outputs of so many last calls are kept."""
     row_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
     advance: Steps
-    finish: Callable[[np.ndarray], np.ndarray]
-    """From the outputs of a window's calls to that of the stage."""
+    finish: Callable[[np.ndarray, int], np.ndarray]
+    """From the outputs of the calls that are kept and that are new, and how many of them are new, to the stage's."""
     first: Arrays
     """What the model's first call takes."""
 
@@ -133,9 +133,9 @@ class StepStream:
         if calls:
             whole = rows[: calls * self.rows_per_step]
             some, after = self.advance(whole.reshape(calls, self.rows_per_step, *self.row_shape), after)
-            outputs = np.concatenate([outputs, some])[-self.steps :]
+            outputs = np.concatenate([outputs, some])
         rest = rows[calls * self.rows_per_step :].copy()
-        return self.finish(outputs), (*_unwritable(rest, outputs), *after)
+        return self.finish(outputs, calls), (*_unwritable(rest, outputs[-self.keep :].copy()), *after)
 
 
 def _count(value: int) -> np.ndarray:

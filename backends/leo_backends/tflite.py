@@ -19,7 +19,7 @@ from leo_backends.tflite_trial import Trials
 from leo_runtime.errors import InputError, KernelError, MissingExtraError
 from leo_runtime.importers.tflite import parse_tflite, with_explicit_state
 from leo_runtime.operators import Shape
-from leo_runtime.operators.classifiers import TfliteParameters, tflite_steps
+from leo_runtime.operators.classifiers import TfliteParameters, tflite_kept_outputs, tflite_steps
 
 PACKAGES = ("ai_edge_litert", "tflite_runtime")
 
@@ -53,6 +53,12 @@ def model_stream(params: TfliteParameters, shapes: Sequence[Shape]) -> StepStrea
     What it computes is equal to the bit to the model called on all rows in one go. Raises as `model_program`, also for
     a model whose state cannot be given from call to call.
     """
+    steps, average = tflite_steps(params, shapes[0]), params.average_steps
+
+    def finish(outputs: np.ndarray, new: int) -> np.ndarray:
+        last = steps if params.greatest_of == "window" else max(new, 1) + average - 1
+        return greatest_average(outputs[-last:], average)
+
     file = _explicit(params)
     model = replace(_model(params, shapes, file.content), streaming=True, kept=file.kept, variables=file.variables)
     TRIALS.require_sound(model)
@@ -60,11 +66,11 @@ def model_stream(params: TfliteParameters, shapes: Sequence[Shape]) -> StepStrea
         calls = Calls(model)
     return StepStream(
         rows_per_step=params.rows_per_step or 1,
-        steps=model.steps,
+        keep=tflite_kept_outputs(params, shapes[0]),
         row_shape=tuple(shapes[0][1:]),
         output_shape=model.output_shape,
         advance=calls.advance,
-        finish=lambda outputs: greatest_average(outputs, params.average_steps),
+        finish=finish,
         first=calls.first,
     )
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from leo_runtime.backend import Backend, Kernel
+from leo_runtime.backend import Backend, Kernel, News, State, StatefulKernel
 from leo_runtime.demo import sources
 from leo_runtime.demo.fetch import FLOOR_DBFS, LEVEL_DBFS
 from leo_runtime.demo.sources import RATE_HZ, SCENES, SPEAKERS, Clip
@@ -46,6 +47,17 @@ def clips(cache: Path, *, held_out: bool) -> tuple[dict[str, list[Clip]], dict[s
     return voices, heard
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What a stage kept of a window."""
+
+    state: State
+    position: int
+    """How many entries its first input had had, along the first axis."""
+    begun: int
+    """Where the window with which it started anew ended."""
+
+
 class Pipeline:
     """One graph of a workload, computed by a backend. Whoever made the backend closes it."""
 
@@ -55,13 +67,18 @@ class Pipeline:
         self._order = [stage.name for stage in in_order(self.graph)]
         self._backend = backend
         self._kernels: dict[str, Kernel] = {}
+        self._kept: dict[str, _Kept] = {}
 
     def run(self, samples: np.ndarray, stage: str) -> np.ndarray:
         """The output of `stage` for one window of the graph's sensor stream; gates are not looked at."""
-        return self._computed(stage, samples, {})
+        return self._computed(stage, samples, {}, None)
 
-    def decide(self, samples: np.ndarray) -> tuple[str | None, Mapping[str, np.ndarray]]:
-        """The label the graph decides for one window, None where a gate closed or nothing was sure enough."""
+    def decide(self, samples: np.ndarray, end: int | None = None) -> tuple[str | None, Mapping[str, np.ndarray]]:
+        """The label the graph decides for one window, None where a gate closed or nothing was sure enough.
+
+        `end` is how many samples the stream had had by the window's end: stages that keep state then go on from the
+        windows decided before. None: the window stands alone.
+        """
         decision = self.graph.decision
         assert decision is not None
         outputs: dict[str, np.ndarray] = {}
@@ -72,7 +89,7 @@ class Pipeline:
             if closed or any(i in removed for i in stage.inputs):
                 removed.add(name)
             else:
-                self._computed(name, samples, outputs)
+                self._computed(name, samples, outputs, end)
         if decision.stage in removed:
             return None, outputs
         scores = outputs[decision.stage]
@@ -81,11 +98,42 @@ class Pipeline:
         sure = float(scores[best]) >= decision.threshold and label != decision.background
         return (label if sure else None), outputs
 
-    def _computed(self, name: str, samples: np.ndarray, outputs: dict[str, np.ndarray]) -> np.ndarray:
+    def start_anew(self) -> None:
+        """Forget what stages kept: the next window is of another stream."""
+        self._kept.clear()
+
+    def _computed(self, name: str, samples: np.ndarray, outputs: dict[str, np.ndarray], end: int | None) -> np.ndarray:
         if name not in outputs:
             if name not in self._kernels:
                 self._kernels[name] = self._backend.load(self._bound[name], DEFAULT_VARIANT)
             inputs = self.graph.stage(name).inputs
-            arrays = [self._computed(i, samples, outputs) for i in inputs] if inputs else [samples]
-            outputs[name] = self._kernels[name](arrays)
+            arrays = [self._computed(i, samples, outputs, end) for i in inputs] if inputs else [samples]
+            kernel = self._kernels[name]
+            if end is not None and isinstance(kernel, StatefulKernel):
+                outputs[name] = self._stepped(name, kernel, arrays, end)
+            else:
+                outputs[name] = kernel(arrays)
         return outputs[name]
+
+    def _stepped(self, name: str, kernel: StatefulKernel, arrays: list[np.ndarray], end: int) -> np.ndarray:
+        """As the runtime does: on what is new, or anew where that is more than the input holds, or its giver did so."""
+        kept, above = self._kept.get(name), self._kept.get(self.graph.stage(name).inputs[0])
+        position = self._entries(self.graph.stage(name).inputs[0], end)
+        fresh = None
+        if kept is not None and (above is None or above.begun <= kept.begun):
+            fresh = position - kept.position
+        if fresh is None or fresh > len(arrays[0]):
+            kept, fresh = None, None
+        run = kernel.step(arrays, kernel.start() if kept is None else kept.state, News(fresh, end))
+        self._kept[name] = _Kept(run.state, position, end if kept is None else kept.begun)
+        return run.output
+
+    def _entries(self, name: str, samples: int) -> int:
+        """How many entries the output of a stage has had when the stream has had so many samples."""
+        bound = self._bound[name]
+        if bound.operator.is_source:
+            return samples
+        params = bound.params[DEFAULT_VARIANT]
+        keeping = bound.operator.keeps(params) if bound.operator.keeps is not None else None
+        assert keeping is not None and keeping.entries is not None, f"`{name}` gives no stream"
+        return keeping.entries(params, self._entries(self.graph.stage(name).inputs[0], samples))

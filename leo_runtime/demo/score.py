@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from leo_runtime.demo.fetch import WAKE_WORD, synthesise
 from leo_runtime.demo.sources import ACTIVITIES, RATE_HZ, SCENES, SPEAKERS, Clip
 from leo_runtime.documents.workload import Workload
 from leo_runtime.recordings.recording import Recording
-from leo_runtime.values import lasting_us
+from leo_runtime.values import lasting_us, samples_within
 
 FLITE_VOICES = ("rms", "slt", "awb", "kal16")
 
@@ -104,7 +105,10 @@ def _said(voice: str, pace: float, pitch: int, seed: int) -> np.ndarray:
 def _woken(pipeline: Pipeline, workload: Workload, sound: np.ndarray, backend: Backend) -> tuple[bool, bool]:
     """Whether it wakes for any window of two seconds, twice a second; and whether in one go."""
     padded = np.concatenate([np.zeros(WINDOW - RATE_HZ // 2, np.int16), sound])
-    in_windows = any(pipeline.decide(window)[0] is not None for window in windows(padded, WINDOW, RATE_HZ // 2))
+    pipeline.start_anew()
+    hop, ends = RATE_HZ // 2, count(WINDOW, RATE_HZ // 2)
+    told = [pipeline.decide(window, end)[0] for window, end in zip(windows(padded, WINDOW, hop), ends, strict=False)]
+    in_windows = any(label is not None for label in told)
     whole = json.loads(workload.to_json())
     whole["graphs"] = [graph for graph in whole["graphs"] if graph["name"] == "wake_word"]
     next(s for s in whole["graphs"][0]["stages"] if s["name"] == "sound")["params"]["samples"] = len(sound)
@@ -136,7 +140,12 @@ def on_recording(workload: Workload, graph_name: str, recording: Recording, back
     length_us = lasting_us(stream.rate_hz, source["samples"])
     known = [x for x in recording.manifest.labels if x.stream in (stream.name, None) and x.label in decision.labels]
     ends_us = [at_us for at_us in pipeline.graph.releases_us(recording.duration_us) if at_us]
-    told = {end: pipeline.decide(recording.window(stream.name, end, source["samples"]))[0] for end in ends_us}
+    told = {
+        end: pipeline.decide(
+            recording.window(stream.name, end, source["samples"]), samples_within(stream.rate_hz, end)
+        )[0]
+        for end in ends_us
+    }
     near = {end: [x for x in known if x.start_us < end < x.end_us + length_us] for end in ends_us}
     if len(decision.labels) == 1:
         woke = [end for end in ends_us if told[end]]

@@ -173,8 +173,11 @@ class TfliteParameters(Value):
     """Which output tensor is the result, by its name or its number from 0 on; None: the only one."""
     streaming: bool = False
     """With `rows_per_step`: whether the model's state is kept from run to run in the place of being reset, so that it
-    is called on rows that are new alone. Rows left over wait for the next run, and the result is that of the last
-    calls, as many as a whole window has."""
+    is called on rows that are new alone. Rows left over wait for the next run."""
+    greatest_of: Literal["window", "new"] = "window"
+    """Of a `streaming` model: `window`: the result is the greatest average of the last calls, as many as a whole window
+    has. `new`: of those that end with a new call, so that what was told once is not told again (the newest average,
+    where no call is new)."""
     state_bytes: Quantity = 0
     """What such a model keeps from call to call, for what it costs to move it; 0: not known."""
 
@@ -182,7 +185,12 @@ class TfliteParameters(Value):
     def _where_set(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Without what was not always there, so that profiles go on to know stages by it."""
         given: dict[str, Any] = dump(self)
-        return {name: value for name, value in given.items() if value or name not in ("streaming", "state_bytes")}
+        fields = type(self).model_fields
+        return {name: value for name, value in given.items() if name not in _LATER or value != fields[name].default}
+
+
+_LATER = ("streaming", "greatest_of", "state_bytes")
+"""Parameters that stages of before do not have."""
 
 
 def tflite_steps(params: TfliteParameters, shape: Shape) -> int:
@@ -214,9 +222,15 @@ def _tflite_work(params: TfliteParameters, shapes: Sequence[Shape]) -> Work:
 
 
 def _tflite_state_bytes(params: TfliteParameters, shapes: Sequence[Shape]) -> int:
-    """Of rows that wait, of the outputs of a window's calls, and of the model."""
+    """Of rows that wait, of the outputs of calls, and of the model."""
     waiting = ((params.rows_per_step or 1) - 1, *shapes[0][1:])
-    return 4 * values(waiting, (tflite_steps(params, shapes[0]), *params.output_shape)) + params.state_bytes
+    outputs = (tflite_kept_outputs(params, shapes[0]), *params.output_shape)
+    return 4 * values(waiting, outputs) + params.state_bytes
+
+
+def tflite_kept_outputs(params: TfliteParameters, shape: Shape) -> int:
+    """Of how many last calls a streaming model's outputs are kept."""
+    return tflite_steps(params, shape) if params.greatest_of == "window" else params.average_steps
 
 
 def _tflite_new_work(params: TfliteParameters, shapes: Sequence[Shape], fresh: int) -> Work:

@@ -319,7 +319,7 @@ def require_samples(where: str, kind: str, samples: np.ndarray) -> None:
             f"{where} takes audio as int16, or as float32 or float64 from -1 to 1, got {samples.dtype}",
             hint=_CONVERSIONS.get(samples.dtype.name, "bring it to floats from -1 to 1"),
         )
-    if isinstance(samples, np.ma.MaskedArray) and np.ma.is_masked(samples):
+    if type(samples) is not np.ndarray and np.ma.is_masked(samples):  # Naming `np.ma` imports it.
         raise InputError(
             f"{where} takes numbers, and {_sample(_first(np.ma.getmaskarray(samples)))} is masked",
             hint="put a number where nothing was recorded: samples.filled(0)",

@@ -199,7 +199,9 @@ class Kernels:
         if only_costs and len(job.frames) == 1 and not keeps:
             return self._stands_in(flight, stage, job.frames[0])
         kernel = None if only_costs else self._load(stage.name, order.resource, order.variant, order.lane)
-        wanted = [number for number in job.frames if len(job.frames) == 1 or _is_wanted(flight, stage, number)]
+        wanted: Sequence[int] = job.frames
+        if len(wanted) > 1:
+            wanted = [number for number in wanted if _is_wanted(flight, stage, number)]
         outputs: dict[int, np.ndarray] = _Outputs() if keeps else {}
         devices: list[tuple[int | None, int | None]] = []
         errors: list[str] = []
@@ -379,6 +381,9 @@ class Kernels:
 
     def _load(self, stage: str, resource: str, variant: str, lane: int) -> _Loaded:
         key = (stage, resource, variant, 0 if self._lanes is None else lane)
+        loaded = self._kernels.get(key)
+        if loaded is not None:
+            return loaded
         with self._loading:
             loaded = self._kernels.get(key)
             if loaded is None:
@@ -396,7 +401,7 @@ class Kernels:
             other = "nothing (None)" if output is None else f"a {type(output).__name__}"
             gave = other if shape is None else f"shape {shape}"
             raise KernelError(f"stage `{stage.name}` gave {gave} on `{resource}`, expected {stage.bound.output_shape}")
-        if isinstance(output, np.ma.MaskedArray) and np.ma.is_masked(output):
+        if type(output) is not np.ndarray and np.ma.is_masked(output):  # Naming `np.ma` imports it.
             raise KernelError(
                 f"stage `{stage.name}` gave an array with masked numbers on `{resource}`",
                 hint="fill them: output.filled(0)",
