@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from leo_runtime import shipped
 from leo_runtime.documents.workload import GraphBuilder, Stream, TaskGraph, Variant, Workload, bind
 from leo_runtime.errors import DocumentError, GraphError
 from leo_runtime.operators import define, find_operator, operator
@@ -371,3 +372,22 @@ def test_a_builder_in_place_of_its_graph_is_told_to_build() -> None:
     with pytest.raises(DocumentError, match=r"got the GraphBuilder itself, at \$.graphs\[0\]") as error:
         Workload(format="leo-workload/1", name="w", streams=streams, graphs=(builder(),))  # type: ignore[arg-type]
     assert error.value.hint == "give what its .build() returns"
+
+
+def test_graphs_are_put_into_a_workload_and_taken_out_of_it() -> None:
+    demo = shipped.workload()
+    names = [graph.name for graph in demo.graphs]
+    first, second = demo.graphs[:2]
+    less = demo.without(first.name)
+    assert [graph.name for graph in less.graphs] == names[1:]
+    assert [graph.name for graph in less.with_graphs(first).graphs] == [*names[1:], first.name]
+    other = second.model_copy(update={"deadline_us": 1})
+    changed = demo.with_graphs(other, streams=[Stream(name="extra", rate_hz=5)])
+    assert changed.graphs[1] == other and [graph.name for graph in changed.graphs] == names
+    assert [stream.name for stream in changed.streams] == [*(stream.name for stream in demo.streams), "extra"]
+    with pytest.raises(GraphError, match=f"no graph of workload `demo` is called `{first.name}x`"):
+        demo.without(f"{first.name}x")
+    with pytest.raises(GraphError, match=r"workload `demo`: .*at \$\.graphs"):
+        demo.without(*names)
+    with pytest.raises(GraphError, match=r"workload `demo`: .*at \$\.graphs\[5\]"):
+        demo.with_graphs(other, second)

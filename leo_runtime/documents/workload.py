@@ -279,6 +279,33 @@ class Workload(Document):
         graphs = tuple(g.model_copy(update={"stages": tuple(placed(g, s) for s in g.stages)}) for g in self.graphs)
         return self.model_copy(update={"graphs": graphs})
 
+    def with_graphs(self, *graphs: TaskGraph, streams: Sequence[Stream] = ()) -> Self:
+        """The same workload with these graphs, and streams: in the place of those of the same names, or behind them.
+
+        Raises `GraphError` where two of them have one name.
+        """
+        return self._changed(streams=_placed(self.streams, streams), graphs=_placed(self.graphs, graphs))
+
+    def without(self, *names: str) -> Self:
+        """The same workload without the graphs of these names.
+
+        Raises `GraphError` where one is not there, or none would be left.
+        """
+        known = [graph.name for graph in self.graphs]
+        for name in names:
+            if name not in known:
+                raise GraphError(
+                    f"no graph of workload `{self.name}` is called `{name}`", hint=did_you_mean(name, known, "it has")
+                )
+        return self._changed(graphs=tuple(graph for graph in self.graphs if graph.name not in names))
+
+    def _changed(self, **fields: Any) -> Self:
+        try:
+            return type(self).model_validate({**dict(self), **fields})
+        except ValidationError as error:
+            told = document_error(f"workload `{self.name}`", error, type(self))
+            raise GraphError(str(told), hint=told.hint) from None
+
     def stream(self, name: str) -> Stream:
         """The stream of that name. Raises `GraphError`."""
         for stream in self.streams:
@@ -288,6 +315,17 @@ class Workload(Document):
             f"no stream of workload `{self.name}` is called `{name}`",
             hint=did_you_mean(name, [stream.name for stream in self.streams], "it has"),
         )
+
+
+_Named = TypeVar("_Named", Stream, TaskGraph)
+
+
+def _placed(before: Sequence[_Named], new: Sequence[_Named]) -> tuple[_Named, ...]:
+    """The new ones in the place of those of the same names, or behind; where two have one name, both are there."""
+    named: dict[str, _Named] = {one.name: one for one in new}
+    known = [one.name for one in before]
+    behind = [one for one in new if one.name not in known or named[one.name] is not one]
+    return tuple([named.get(one.name, one) for one in before] + behind)
 
 
 class GraphBuilder:

@@ -9,12 +9,12 @@ import numpy as np
 
 from leo_runtime.documents.workload import Stream
 from leo_runtime.errors import InputError
+from leo_runtime.frame.positions import WindowEnd
 from leo_runtime.frozen import dataclass
 from leo_runtime.runtime.arguments import MAX_RELEASE_US, require_samples
 from leo_runtime.runtime.device_time import BELIEVED_US, FUTURE_US, DeviceTime, is_on_the_runs
 from leo_runtime.runtime.rings import EventRing, SampleRing
 from leo_runtime.runtime.sample_clock import SampleClock
-from leo_runtime.runtime.states import WindowEnd
 from leo_runtime.values import lasting_us, samples_within, whole
 
 SLACK_US = 4_000_000

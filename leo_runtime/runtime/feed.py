@@ -13,12 +13,12 @@ from leo_runtime.clock import Clock
 from leo_runtime.documents.workload import Stream, Workload
 from leo_runtime.errors import InputError, LeoError, did_you_mean
 from leo_runtime.frame.lower import MergedWorkload
+from leo_runtime.frame.positions import WindowEnd
 from leo_runtime.frame.window import grid_us
 from leo_runtime.frozen import dataclass
 from leo_runtime.runtime.arguments import SourceWindow
 from leo_runtime.runtime.fed_streams import FedEvents, FedStream, StreamNow, require_at, require_chunk
 from leo_runtime.runtime.release_order import Due, FedGraph, Read, ReleaseOrder
-from leo_runtime.runtime.states import WindowEnd
 from leo_runtime.runtime.turns import Turn, Turns
 
 if TYPE_CHECKING:

@@ -52,6 +52,7 @@ from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import ClosedError, DrainTimeoutError, InputError, once_more
 from leo_runtime.frame.batch import require_candidates
+from leo_runtime.frame.conditions import StateFound
 from leo_runtime.frame.lower import MergedWorkload, merge, require_computed
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.operators import refresh
@@ -87,6 +88,7 @@ from leo_runtime.runtime.options import OptionChanges, RuntimeOptions, chosen_op
 from leo_runtime.runtime.placing import Placed, Skipped
 from leo_runtime.runtime.planner import LinksNow, no_placement
 from leo_runtime.runtime.planners import chosen_solver
+from leo_runtime.runtime.processors import ProcessorNow, processor_now
 from leo_runtime.runtime.results import Lasted, Submitted, unplaced_result
 from leo_runtime.runtime.states import StateNow
 from leo_runtime.runtime.turns import Turns
@@ -144,7 +146,7 @@ class Runtime:
         self._last_release_us = 0
         """Of what waits no longer: of the rest `_ahead` knows it."""
         self._count = 0
-        self._in_flight = Flights()
+        self._in_flight = Flights(deployed)
         self._ended: deque[FrameDone] = deque()
         """Frames whose results are to be made."""
         self._delivery = Delivery(self._lock, options.max_results, self._collect)
@@ -207,13 +209,14 @@ class Runtime:
 
             def start(_now_us: int, flights: Flights) -> Driver:
                 return Simulator(
-                    Dispatcher(_lanes(hardware)),
+                    Dispatcher(_lanes(hardware), limit=chosen.run_limit),
                     compute=flights.run,
                     publish=flights.publish,
                     noise=noise,
                     device_times=device_times,
                     # Plans then go by what was seen; what happens is still the profile's.
                     lasts_us=flights.profiled_us if chosen.adapt else None,
+                    probe=flights.probe,
                 )
 
             runtime = cls(site, deployed, start, missing=machine.reasons() if compute else {})
@@ -256,12 +259,16 @@ class Runtime:
             require_served(machine, hardware)
             site = Site(hardware=hardware, machine=machine, options=chosen, solver=solver, lanes=lanes)
             deployed = site.deploy(merged, profile)
-            backends = machine.backends
+            backends, warmed = machine.backends, deployed.warmed()
 
             def start(now_us: int, flights: Flights) -> Driver:
                 started = WallClock(now_us) if clock is None else clock
+                dispatcher = Dispatcher(_lanes(hardware), limit=chosen.run_limit)
+                if dispatcher.limits is not None:
+                    for mode, planned_us, lasted_us in warmed:
+                        dispatcher.limits.observe(mode, planned_us, lasted_us)
                 return Executor(
-                    Dispatcher(_lanes(hardware)),
+                    dispatcher,
                     lanes,
                     partial(flights.run, now_us=started.now_us),
                     publish=flights.publish,
@@ -270,6 +277,9 @@ class Runtime:
                     modelled_delays=modelled_delays,
                     device_times=site.simulated,
                     devices={name: backend for name, backend in backends.items() if isinstance(backend, Holding)},
+                    abandon=flights.abandon,
+                    returned=flights.returned,
+                    probe=flights.probe,
                 )
 
             runtime = cls(site, deployed, start, missing=machine.reasons(), lost=tuple(machine.missing))
@@ -337,6 +347,20 @@ class Runtime:
             with driver.locked():
                 gone = driver.dispatcher.lost
         return tuple(processor.name for processor in self.hardware.processors if processor.name in gone)
+
+    def processors(self) -> tuple[ProcessorNow, ...]:
+        """How each processor is doing: what hung there, and what is out of service and is probed. From any thread."""
+        with self._lock:
+            driver, gone = self._driver, self._lost_before
+        names = [processor.name for processor in self.hardware.processors]
+        if driver is None:
+            unused = Dispatcher(_lanes(self.hardware))
+            for name in gone:
+                unused.handle(ProcessorLost(0, name))
+            return tuple([processor_now(unused, name, 0) for name in names])
+        with driver.locked():
+            now_us = driver.clock.now_us()
+            return tuple([processor_now(driver.dispatcher, name, now_us) for name in names])
 
     def drift(self) -> tuple[Estimate, ...]:
         """How far each mode that has run is from its profile. From any thread."""
@@ -527,6 +551,7 @@ class Runtime:
                     self._feeder.change(deployed.merged, deployed.sources, now_us)
                     # From here on nothing can go wrong.
                     self._now, self._drift = deployed, drift
+                    self._in_flight.newest = deployed
                     self.shed = {name: self.shed.get(name, 0) for name in deployed.graphs}
                     before.give_way(deployed)
 
@@ -775,12 +800,15 @@ class Runtime:
         self._links = self._links if asked.links is None else asked.links
         if now.horizon is not None and asked.fed is not None:
             now.horizon.shift(asked.fed.shifts_us)
+        ends = {} if asked.fed is None else asked.fed.ends
+        states = () if now.kernels is None else now.kernels.found(releases_us[0], ends)
         admitted, placed = now.admission.admit(
             driver,
             releases_us,
             names,
             self._links,
-            lambda names: self._place(driver, now, releases_us, names, asked.together),
+            lambda names: self._place(driver, now, releases_us, names, asked.together, states),
+            states,
         )
         shed = tuple([name for name in names if name not in admitted]) if len(admitted) < len(names) else ()
         wanted = tuple([now.graphs[name] for name in names])
@@ -805,7 +833,7 @@ class Runtime:
         with self._lock:
             frame = self._take(asked, take)
             submitted = Submitted(frame, releases_us, wanted, plan, placed.planned.solved, left_out)
-            self._in_flight.begin(submitted, now, windows, {} if asked.fed is None else asked.fed.ends)
+            self._in_flight.begin(submitted, now, windows, ends)
         release_us, give_up_us = releases_us[-1], max(due_us(graph, releases_us) for graph in wanted)
         now_us = max(release_us, driver.clock.now_us())
         driver.post(FrameAdmitted(now_us, frame, release_us, plan, placed.asleep, give_up_us, placed.again))
@@ -879,6 +907,7 @@ class Runtime:
         releases_us: tuple[int, ...],
         names: tuple[str, ...],
         together: tuple[str, ...] | None,
+        states: tuple[StateFound, ...],
     ) -> Placed | Placement | Skipped:
         """The plan of a frame or batch, or why there is none. In turn."""
         frames = len(releases_us)
@@ -898,6 +927,7 @@ class Runtime:
             chances=chances,
             together=together,
             batched=batched,
+            states=states,
         )
 
     # A frame's end. All of it behind the lock.
