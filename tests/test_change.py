@@ -276,6 +276,20 @@ def test_who_stays_away_for_overload_goes_on_to() -> None:
         runtime.drain()
 
 
+def test_limits_go_by_what_was_seen_of_what_is_the_same() -> None:
+    with made(workload(loud_graph(), mean_graph("a", samples=8)), True, backends()) as runtime:
+        runtime.submit(0, windows(runtime, ["a"]), graphs=["a"])
+        runtime.drain()
+        assert runtime._driver is not None
+        limits = runtime._driver.dispatcher.limits
+        assert limits is not None
+        modes = [("cpu", stage, "default") for stage in ("gate", "a-sound")]
+        for mode in modes:
+            limits.observe(mode, 1, 10_000_000)
+        runtime.change(workload(loud_graph(), mean_graph("a", samples=9)))
+        assert [limits.expected_us(mode, 1) for mode in modes] == [10_000_000, 1]
+
+
 def test_gates_go_on_in_their_file(tmp_path: Any) -> None:
     path = tmp_path / "gates.json"
     with made(workload(loud_graph()), False, backends(), solver="exact", gates_file=path) as runtime:

@@ -108,7 +108,7 @@ class Sums(Total):
         (kept,) = state
         hop = self._stage.params["default"].hop
         whole = inputs[0].reshape(-1, hop).sum(axis=1, keepdims=True)
-        fresh = len(whole) if news.fresh is None else news.fresh // hop
+        fresh = len(whole) if news.fresh is None or news.fresh % hop else news.fresh // hop
         after = np.concatenate([kept[fresh:], whole[len(whole) - fresh :]])
         assert np.array_equal(after, whole)
         self._backend.met(self._stage.name, news)
@@ -255,7 +255,7 @@ def test_every_sample_is_met_once_whatever_happens(seed: int) -> None:
     """Frames are skipped, in flight at once, tried again, batched and late; processors are lost and found."""
     random = Random(seed)
     backend = Stepping(random if seed % 3 else None, spends=seed % 5 == 4)
-    window, hop = random.choice([(100, 10), (200, 50), (60, 20)])
+    window, hop = random.choice([(100, 10), (200, 20), (60, 20), (100, 50)])
     workload = listening(window=window, hop=hop, period_us=20_000, deadline_us=random.choice([30_000, 200_000]))
     profile = costs(random.choice([10, 15_000, 40_000]))
     lanes = random.choice([1, 2, 3])
@@ -334,6 +334,8 @@ def test_a_frame_of_the_same_release_meets_nothing_again() -> None:
 def test_what_reads_a_stage_that_began_anew_begins_anew() -> None:
     """Its input may be of another beginning, although no entry is missing."""
 
+    runs = iter(range(100))
+
     class Loses(Stepping):
         def load(self, stage: BoundStage, variant: str, /) -> Any:
             kernel = super().load(stage, variant)
@@ -342,8 +344,6 @@ def test_what_reads_a_stage_that_began_anew_begins_anew() -> None:
             return kernel
 
     def _spending(step: Any) -> Any:
-        runs = iter(range(100))
-
         def spend(inputs: Sequence[np.ndarray], state: State, news: News) -> Stepped:
             stepped = step(inputs, state, news)
             if next(runs) == 3:
@@ -419,3 +419,15 @@ def test_lost_samples_are_no_part_of_what_goes_on() -> None:
         assert total == stream[at - int(count) : at].sum()
     assert states["total"].anew == {"first": 1, "gap": 1}
     assert states["rows"].anew == {"first": 1, "gap": 1}
+
+
+def test_windows_that_do_not_begin_whole_entries_apart_are_met_anew() -> None:
+    """Rows of 10 samples each 25 samples: those of the next window are others, and none of them was met."""
+    with simulated(listening(period_us=25_000), Stepping()) as runtime:
+        for number in range(4, 12):
+            runtime.submit(25_000 * number, {"sound": window_at(25_000 * number)}, graphs=("g",))
+        counts = require_exact(runtime.drain())
+        states = states_of(runtime)
+    assert states["rows"].anew == {"first": 1, "grid": 7}
+    assert states["total"].anew == states["sums"].anew == {"first": 1}
+    assert [count["rows"] for count in counts.values()] == [10] * 8

@@ -10,11 +10,12 @@ cdef class Dispatcher:
     cdef Patience _patience
     cdef Power _power
     cdef readonly dict _lanes, _frames
-    cdef dict _given_up
+    cdef dict _given_up, _abandoned
     cdef list _every_lane, _touched, _out, _loose
     cdef set _lost, _reminded
-    cdef object _next_us, _log, _serial, _now_us
+    cdef object _next_us, _log, _serial, _now_us, _limits, _health
     cdef public bint _everywhere
+    cdef bint _hung
 
     cpdef bint is_running(self, frame, stage, attempt) except -1
     cpdef tuple handle(self, event)

@@ -24,7 +24,12 @@ has computed outlives its processor: outputs are handed to the host when it ends
 its lane until the driver says that it has ended, also where its processor is lost and found again.
 
 **Late runs.** A lane whose run takes longer than planned is expected to take as long again as it is late already, and
-is `suspect` when it is late by `SUSPECT_FACTOR` times the run's planned duration and `SUSPECT_LEAST_US`.
+is `suspect` when it is late by `SUSPECT_FACTOR` times the run's planned duration and `SUSPECT_LEAST_US`. A run that has
+not ended within its limit (`limits.RunLimit`) is given up as one that failed. Its lane is renewed, so that it occupies
+that no longer, and its mode is set aside (`health`): stages that wait to run in it move, as they do where a processor
+is lost, until a probe says that it works again. Where the kernels of several stages hang on a processor, one after the
+other, and nothing ended there between, it is lost by itself, as it is where its device is gone, and probed as well.
+What somebody said to be lost is not.
 """
 
 from __future__ import annotations
@@ -45,16 +50,21 @@ from leo_runtime.dispatch.events import (
     FrameDone,
     FrameDropped,
     Instruction,
+    LaneRenewed,
+    ProbeEnded,
     ProcessorFound,
     ProcessorLost,
     Remind,
+    RenewLane,
     ResourceWoken,
     RunStage,
     SendEnded,
     SendOutput,
     StageEnded,
     StageFailed,
+    StageOverdue,
 )
+from leo_runtime.dispatch.health import STAGES_HUNG, Health, Target
 from leo_runtime.dispatch.inflight import (
     Frame,
     GivenUp,
@@ -72,6 +82,7 @@ from leo_runtime.dispatch.inflight import (
     occupies,
 )
 from leo_runtime.dispatch.left import LeftOver, left_over
+from leo_runtime.dispatch.limits import Limits, RunLimit
 from leo_runtime.dispatch.plan import Plan, PlannedSend
 from leo_runtime.dispatch.power import Power
 from leo_runtime.dispatch.waits import Patience
@@ -88,11 +99,13 @@ class Dispatcher:
         *,
         ready_us: Mapping[str, tuple[int, ...]] | None = None,
         used_us: Mapping[str, int] | None = None,
+        limit: RunLimit | None = None,
         remember: int = 4096,
     ) -> None:
         """`lanes` of every processor and radio; `ready_us`: lanes that something else occupies until then.
 
-        `used_us`: until when resources were used before; what lingers stays awake for a while after that.
+        `used_us`: until when resources were used before; what lingers stays awake for a while after that. `limit` says
+        when a run is given up; None: never.
         """
         self._lanes: dict[str, list[Lane]] = {}
         numbers = count_up()
@@ -114,11 +127,17 @@ class Dispatcher:
             used_us=used_us or {},
         )
         self._lost: set[str] = set()
+        self._limits = None if limit is None else Limits(limit)
+        self._health = Health()
+        self._hung = False
+        """Whether runs hung on a processor, and nothing has ended there since."""
         self._frames: dict[int, Frame] = {}
         self._loose: list[Send] = []
         """Transfers that occupy no lane and whose output is there, but whose radio is not awake or not ready."""
         self._given_up: dict[tuple[int, str, int | str], Lane] = {}
         """Runs, by attempt, and transfers, by target, that nobody waits for, and the lanes that they still occupy."""
+        self._abandoned: dict[tuple[int, str, int | str], GivenUp] = {}
+        """Runs that did not end within their limit and have not since, by attempt; their lanes are renewed."""
         self._reminded: set[int] = set()
         self._next_us: int | None = None
         """The first of them."""
@@ -158,6 +177,20 @@ class Dispatcher:
     def lost(self) -> frozenset[str]:
         """The processors that are gone."""
         return frozenset(self._lost)
+
+    @property
+    def health(self) -> Health:
+        """What is out of service by itself; to be looked at."""
+        return self._health
+
+    @property
+    def limits(self) -> Limits | None:
+        """By what runs are given up, and how much slower than planned some have been; None: none is."""
+        return self._limits
+
+    def holds_lane(self, frame: int, stage: str, attempt: int) -> bool:
+        """Whether a run that has not ended occupies its lane, whether or not it is waited for."""
+        return (frame, stage, attempt) in self._given_up or self.is_running(frame, stage, attempt)
 
     def in_use(self, resource: str) -> bool:
         """Whether anything runs on it, or it is kept awake for what waits to, or held for a later release."""
@@ -229,9 +262,16 @@ class Dispatcher:
         elif isinstance(event, StageFailed):
             self._stage_failed(event)
         elif isinstance(event, ProcessorLost):
-            self._lose(event.resource, event.error)
+            self._lose_anew(event.resource, event.error, event.by_itself)
         elif isinstance(event, ProcessorFound):
             self._lost.discard(event.resource)
+            self._health.forget(event.resource)
+        elif isinstance(event, StageOverdue):
+            self._overdue(event)
+        elif isinstance(event, LaneRenewed):
+            self._renewed(self._lanes[event.resource][event.lane])
+        elif isinstance(event, ProbeEnded):
+            self._probed(event)
         elif isinstance(event, FrameDropped):
             self._drop_frame(event)
         # Else time has passed: `_advance` looks at what waited for that.
@@ -244,6 +284,9 @@ class Dispatcher:
         plan = event.plan
         frame = Frame(event.frame, event.release_us, event.give_up_us, plan, windowed=bool(plan.linger_us))
         frame.admitted_us = self._now_us
+        if self._limits is not None:
+            deadline_us = 0 if event.give_up_us is None else event.give_up_us - event.release_us
+            frame.limit_us = self._limits.of_frame_us(deadline_us)
         self._power.put_to_sleep(event.asleep)
         for number, again in event.again:
             self._place_again(number, again)
@@ -260,6 +303,7 @@ class Dispatcher:
         self._power.hold_anew(frame, plan.holds, self._now_us)
         for resource in (resource for resource in plan.uses if resource in self._lost):
             self._lose(resource, "")
+        self._avoid(frame)
         self._finish(frame)
 
     def _place_again(self, number: int, plan: Plan) -> None:
@@ -314,6 +358,7 @@ class Dispatcher:
                     self._ensure_send(frame.stages[name], stage.resource, stage.key[0])
         for resource in (resource for resource in plan.uses if resource in self._lost):
             self._lose(resource, "")
+        self._avoid(frame)
 
     def _add_send(self, stage: Stage, planned: PlannedSend) -> Send:
         """A transfer as it is planned."""
@@ -328,7 +373,7 @@ class Dispatcher:
     def _stage_ended(self, event: StageEnded) -> None:
         stage = self._running(event.frame, event.stage, event.attempt)
         if stage is None:
-            self._come_back(event.frame, event.stage, event.attempt)
+            self._come_back(event.frame, event.stage, event.attempt, well=True)
             return
         report = event.report
         self._free(stage)
@@ -337,6 +382,12 @@ class Dispatcher:
         stage.end_us = event.at_us
         stage.start_us = stage.start_us if report.started_us is None else report.started_us
         frame = stage.frame
+        if self._limits is not None:
+            lasted_us = event.at_us - stage.start_us
+            if lasted_us > self._limits.noted_us or self._limits.slower:
+                self._limits.observe(stage.in_mode(stage.mode), stage.duration_us, lasted_us)
+            if self._hung:
+                self._see_end(stage.resource)
         if self._patience.see(stage) or stage.name in frame.gates:
             self._everywhere = True
         for name in stage.planned.readers:
@@ -363,6 +414,8 @@ class Dispatcher:
             self._come_back(event.frame, event.stage, event.attempt)
             return
         self._free(stage)
+        if self._hung:
+            self._see_end(stage.resource)
         stage.start_us = stage.start_us if event.started_us is None else event.started_us
         stage.end_us = event.at_us
         self._retry(stage, event.error)
@@ -396,6 +449,14 @@ class Dispatcher:
         frame.open -= 1
         self._finish(frame)
 
+    def _lose_anew(self, resource: str, why: str, by_itself: bool) -> None:
+        """A processor is lost: somebody said so, or it was noticed."""
+        if not by_itself:
+            self._health.forget(resource)
+        elif resource not in self._lost:
+            self._out += self._health.set_aside((resource, "", ""), why, self._now_us)
+        self._lose(resource, why)
+
     def _lose(self, resource: str, why: str) -> None:
         self._lost.add(resource)
         self._power.lose(resource)
@@ -411,6 +472,71 @@ class Dispatcher:
             if hit:
                 self._settle(frame)
                 self._finish(frame)
+
+    def _overdue(self, event: StageOverdue) -> None:
+        """A run has not ended within its limit: its lane is to go on, and its mode is not used for now."""
+        key, stage = (event.frame, event.stage, event.attempt), self._running(event.frame, event.stage, event.attempt)
+        if stage is not None:
+            self._cancel(stage)
+        lane = self._given_up.pop(key, None)
+        if lane is None or lane.given_up is None or lane.given_up.mode is None:
+            return
+        run, mode = lane.given_up, lane.given_up.mode
+        resource, name, variant = mode
+        self._abandoned[key] = run
+        why = f"stage `{name}` was given up on `{resource}` after {event.limit_us / 1e6:g} s, its limit"
+        tally = self._health.of(resource)
+        tally.given_up += 1
+        tally.abandoned += 1
+        self._out.append(RenewLane(resource, lane.index, name, variant))
+        self._out += self._health.set_aside(mode, why, self._now_us)
+        if stage is not None:
+            self._retry(stage, why)
+            self._settle(stage.frame)
+            self._finish(stage.frame)
+        for frame in list(self._frames.values()):
+            if self._avoid(frame):
+                self._finish(frame)
+        if all(other is lane or other.ended_us <= run.start_us for other in self._lanes[resource]):
+            self._hung = True
+            tally.hung.add(name)
+            if len(tally.hung) >= STAGES_HUNG and resource not in self._lost:
+                hung = ", ".join(f"`{one}`" for one in sorted(tally.hung))
+                self._lose_anew(resource, f"nothing ends there: {hung} hung", by_itself=True)
+
+    def _avoid(self, frame: Frame) -> bool:
+        """Move what waits to run in a mode that is set aside, or fail it; True if there was any."""
+        aside = self._health.aside
+        if not aside:
+            return False
+        found = [s for s in frame.stages.values() if s.state == "waiting" and s.in_mode(s.mode) in aside]
+        for stage in found:
+            if not self._move(stage):
+                self._end(stage, "failed", f"not tried: {aside[stage.in_mode(stage.mode)].why}")
+        if found:
+            self._settle(frame)
+        return bool(found)
+
+    def _renewed(self, lane: Lane) -> None:
+        """A lane goes on without what hangs there."""
+        if lane.given_up is not None:
+            self._health.of(lane.resource).renewed += 1
+            lane.given_up = None
+            self._touch(lane)
+            self._power.use(lane.resource, self._now_us)
+
+    def _see_end(self, resource: str) -> None:
+        """Something has ended on a processor, which therefore does not hang."""
+        self._health.of(resource).hung.clear()
+        self._hung = any(tally.hung for tally in self._health.tallies.values())
+
+    def _probed(self, event: ProbeEnded) -> None:
+        """What was set aside has been tried."""
+        target: Target = (event.resource, event.stage, event.variant)
+        if self._health.awaits(target, event.number):
+            self._out += self._health.probed(target, event.error, self._now_us)
+            if not event.error and not event.stage:
+                self._lost.discard(event.resource)
 
     def _drop_frame(self, event: FrameDropped) -> None:
         frame = self._frames.get(event.frame)
@@ -447,17 +573,29 @@ class Dispatcher:
             return
         lane.given_up = GivenUp(job.start_us, job.lasts_us())
         if isinstance(job, Stage):
+            lane.given_up.mode = job.in_mode(job.mode)
             self._given_up[job.frame.number, job.name, job.attempt] = lane
         else:
             self._given_up[job.frame.number, job.stage.name, job.link.target] = lane
 
-    def _come_back(self, frame: int, stage: str, which: int | str) -> None:
+    def _come_back(self, frame: int, stage: str, which: int | str, *, well: bool = False) -> None:
         """What was given up has ended: a run of that attempt, or a transfer to that target."""
         lane = self._given_up.pop((frame, stage, which), None)
         if lane is not None:
             lane.given_up = None
             self._touch(lane)
             self._power.use(lane.resource, self._now_us)
+        elif self._abandoned:
+            self._return(frame, stage, which, well)
+
+    def _return(self, frame: int, stage: str, which: int | str, well: bool) -> None:
+        """What was abandoned may have ended after all: if so, its fault is over; if `well`, it merely was slow."""
+        run = self._abandoned.pop((frame, stage, which), None)
+        if run is None or run.mode is None:
+            return
+        if self._limits is not None and well:
+            self._limits.observe(run.mode, run.planned_us, self._now_us - run.start_us)
+        self._out += self._health.returned(run.mode, self._now_us)
 
     # Faults, gates and the end of a frame.
 
@@ -481,6 +619,8 @@ class Dispatcher:
             return False
         suspects = self.suspects(self._now_us)
         others = sorted(stage.planned.others, key=lambda mode: mode.resource in suspects)
+        if self._health.aside:
+            others = [mode for mode in others if stage.in_mode(mode) not in self._health.aside]
         mode = next((mode for mode in others if could_run(stage, mode, self._lost)), None)
         if mode is None:
             return False
@@ -662,8 +802,23 @@ class Dispatcher:
         if isinstance(job, Stage):
             frame.started = True
             job.state = "running"
+            limit_us = frame.limit_us
+            if self._limits is not None and limit_us is not None:
+                expected_us = job.duration_us
+                if self._limits.slower:
+                    expected_us = self._limits.expected_us(job.in_mode(job.mode), expected_us)
+                limit_us = max(limit_us, self._limits.rule.factor * expected_us)
             self._out.append(
-                RunStage(frame.number, job.name, job.resource, job.variant, job.lane, job.attempt, job.duration_us)
+                RunStage(
+                    frame.number,
+                    job.name,
+                    job.resource,
+                    job.variant,
+                    job.lane,
+                    job.attempt,
+                    job.duration_us,
+                    limit_us,
+                )
             )
             return
         job.state = "sending"
@@ -730,6 +885,7 @@ class Dispatcher:
             lane = self._lanes[job.on][job.lane]
             if lane.busy is job:
                 lane.busy = None
+                lane.ended_us = self._now_us
                 self._touch(lane)
         self._power.leave(job, self._now_us)
 

@@ -33,6 +33,10 @@ Compute = Callable[[RunStage], Computed]
 Publish = Callable[[RunStage, Outputs], None]
 """Makes the outputs of a run known to the stages that read them."""
 
+Try = Callable[[str, str, str], None]
+"""Tries a processor, or a mode of it (stage of the workload and variant, else ""), with fresh kernels. Whatever it
+raises says that it does not work."""
+
 
 class Driver(Protocol):
     """A dispatcher in some time. Every method may be called from any thread."""

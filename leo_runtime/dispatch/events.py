@@ -6,7 +6,7 @@ from typing import TypeVar, dataclass_transform
 
 from leo_runtime.dispatch.plan import Plan
 from leo_runtime.documents.problem import Mode
-from leo_runtime.frame.records import Outcome
+from leo_runtime.frame.records import Outcome, StateUse
 from leo_runtime.frozen import dataclass
 
 Kind = TypeVar("Kind")
@@ -60,6 +60,8 @@ class RunReport:
     """How long it should have taken then."""
     error: str = ""
     """Why it failed for some frames of a batch."""
+    state: StateUse | None = None
+    """Of a stage that keeps state, how it came to that."""
 
 
 @value
@@ -121,6 +123,8 @@ class ProcessorLost:
     resource: str
     error: str = ""
     """How that was noticed."""
+    by_itself: bool = False
+    """Nobody said so: it is probed until it is back."""
 
 
 @value
@@ -129,6 +133,40 @@ class ProcessorFound:
 
     at_us: int
     resource: str
+
+
+@value
+class StageOverdue:
+    """A run has not ended within its limit."""
+
+    at_us: int
+    frame: int
+    stage: str
+    attempt: int
+    limit_us: int
+
+
+@value
+class LaneRenewed:
+    """A lane whose run is abandoned can run others again."""
+
+    at_us: int
+    resource: str
+    lane: int
+
+
+@value
+class ProbeEnded:
+    """What was out of service was tried."""
+
+    at_us: int
+    resource: str
+    stage: str
+    variant: str
+    number: int
+    """Of the probe."""
+    error: str = ""
+    """Why it is not back; empty: it is."""
 
 
 @value
@@ -157,6 +195,9 @@ Event = (
     | ResourceWoken
     | ProcessorLost
     | ProcessorFound
+    | StageOverdue
+    | LaneRenewed
+    | ProbeEnded
     | FrameDropped
     | TimePassed
 )
@@ -166,7 +207,10 @@ Event = (
 
 @value
 class RunStage:
-    """Run a stage now; answer with `StageEnded` or `StageFailed` of the same attempt."""
+    """Run a stage now; answer with `StageEnded` or `StageFailed` of the same attempt.
+
+    Where that takes longer than `limit_us`, answer before with `StageOverdue`.
+    """
 
     frame: int
     stage: str
@@ -175,6 +219,8 @@ class RunStage:
     lane: int
     attempt: int
     expected_us: int
+    limit_us: int | None = None
+    """None: it may take as long as it does."""
 
 
 @value
@@ -230,6 +276,31 @@ class CancelStage:
     resource: str
     lane: int
     attempt: int
+
+
+@value
+class RenewLane:
+    """Let a lane run others although a kernel hangs there, and never call that kernel again; answer with `LaneRenewed`.
+
+    The end of what hangs is still to be told, should it come.
+    """
+
+    resource: str
+    lane: int
+    stage: str
+    """Whose kernel it is: a stage of the workload, not of a batch."""
+    variant: str
+
+
+@value
+class Probe:
+    """Try at that time what is out of service: a mode, or, without a stage, a processor; answer with `ProbeEnded`."""
+
+    at_us: int
+    resource: str
+    stage: str
+    variant: str
+    number: int
 
 
 @value
@@ -301,4 +372,4 @@ class FrameDone:
     """When it was admitted, which ended the holds of frames before it."""
 
 
-Instruction = RunStage | SendOutput | Wake | Hold | Release | Remind | CancelStage | FrameDone
+Instruction = RunStage | SendOutput | Wake | Hold | Release | Remind | CancelStage | RenewLane | Probe | FrameDone

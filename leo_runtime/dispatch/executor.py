@@ -5,8 +5,13 @@ says. A lane's thread is given a stage only when it has told the end of the last
 frames may be in flight is the runtime's policy. Transfers are copies. The latencies that the hardware document gives to
 links and wake-ups are not waited for, since this machine has its own, unless `modelled_delays` asks for it.
 
-Kernels are not ours: whatever one raises is the failure of its stage, and its lane goes on. What goes wrong in the
-runtime itself is kept in `failure`; then nothing happens any more, and whoever drains is told.
+Kernels are not ours: whatever one raises is the failure of its stage, and its lane goes on. A kernel cannot be stopped:
+where one hangs, its thread is abandoned, and its lane goes on with another. When it returns after all, what it gives is
+dropped, and its thread ends; nobody waits for that. What goes wrong in the runtime itself is kept in `failure`; then
+nothing happens any more, and whoever drains is told.
+
+**Limits** go by the clock, and are looked at by the thread of the alarms. Where that comes late, the machine was
+suspended, the process stopped, or the clock has leapt: what runs then has its whole limit again.
 """
 
 from __future__ import annotations
@@ -21,9 +26,9 @@ from queue import SimpleQueue
 from types import MappingProxyType
 
 from leo_runtime.backend import Holding
-from leo_runtime.clock import Clock, WallClock
+from leo_runtime.clock import Clock, VirtualClock, WallClock
 from leo_runtime.dispatch.dispatcher import Dispatcher
-from leo_runtime.dispatch.driver import Compute, Outputs, Publish, drained_in_kernel
+from leo_runtime.dispatch.driver import Compute, Outputs, Publish, Try, drained_in_kernel
 from leo_runtime.dispatch.events import (
     Arrived,
     CancelStage,
@@ -32,26 +37,42 @@ from leo_runtime.dispatch.events import (
     FrameDropped,
     Hold,
     Instruction,
+    LaneRenewed,
+    Probe,
+    ProbeEnded,
     ProcessorLost,
     Release,
     Remind,
+    RenewLane,
     ResourceWoken,
     RunStage,
     SendEnded,
     SendOutput,
     StageEnded,
     StageFailed,
+    StageOverdue,
     TimePassed,
     Wake,
 )
+from leo_runtime.dispatch.health import Target
 from leo_runtime.dispatch.holder import Holder, HoldFailure
 from leo_runtime.errors import DeviceUnavailableError, InputError, failure_text, is_users_interrupt, once_more
 
 CLOSE_TIMEOUT_S = 5.0
 """How long closing waits for the kernels that are running, for all of them together."""
 
+STALL_US = 250_000
+"""When limits are looked at so much later than they should, the process did not run for all that time."""
+PROBE_TIMEOUT_S = 1.0
+"""How long closing waits for probes, which may hang."""
+
 HandOver = Callable[[int, str, str], None]
 """Gives an output to another processor: from frame, stage and target."""
+
+Abandon = Callable[[RenewLane], None]
+"""Is told of a kernel that hangs, which is not to be called again; or that it has returned."""
+
+Lane = tuple[str, int]
 
 
 class Executor:
@@ -69,6 +90,9 @@ class Executor:
         modelled_delays: bool = False,
         device_times: Collection[str] = (),
         devices: Mapping[str, Holding] | None = None,
+        abandon: Abandon = lambda _: None,
+        returned: Abandon = lambda _: None,
+        probe: Try | None = None,
     ) -> None:
         """`lanes` of every processor: each gets a thread.
 
@@ -77,6 +101,10 @@ class Executor:
 
         On the processors of `device_times`, which are simulated, a run occupies its lane for as long as its kernel
         says the device takes. `devices`, by processor, can be told to stay awake.
+
+        `abandon` is told of kernels that hang, and `returned` of those that have returned after all. `probe` tries what
+        is out of service, on a thread of its own; without it, what is tried works. By a `VirtualClock`, which goes on
+        as soon as anyone waits, nothing is ever late or tried.
         """
         self.dispatcher = dispatcher
         self.clock: Clock = WallClock() if clock is None else clock
@@ -89,24 +117,39 @@ class Executor:
         self._lock = threading.RLock()
         self._idle = threading.Condition(self._lock)
         self._finished: list[FrameDone] = []
-        self._alarms: list[tuple[int, int, Event]] = []
+        self._alarms: list[tuple[int, int, Event | Probe]] = []
         self._count = 0
         self._alarm_set = threading.Event()
         self._closed = False
         self._closing = threading.Event()
         self._failure: BaseException | None = None
         self._process = os.getpid()
-        self._queues: dict[tuple[str, int], SimpleQueue[RunStage | None]] = {
-            (resource, lane): SimpleQueue() for resource, count in lanes.items() for lane in range(count)
-        }
-        self._threads = [
-            threading.Thread(target=self._work, args=(queue,), name=f"leo {resource}[{lane}]", daemon=True)
-            for (resource, lane), queue in self._queues.items()
-        ]
+        self._abandon, self._returned, self._probe = abandon, returned, probe
+        self._watches = not isinstance(self.clock, VirtualClock)
+        self._running: dict[Lane, tuple[int, RunStage]] = {}
+        """The last run of each lane, and when it is over its limit."""
+        self._look_us: int | None = None
+        """When limits are looked at next."""
+        self._abandoned: dict[threading.Thread, RenewLane] = {}
+        """Threads in which a kernel hangs."""
+        self._probing: list[threading.Thread] = []
+        self._queues: dict[Lane, SimpleQueue[RunStage | None]] = {}
+        self._threads: list[threading.Thread] = []
+        self._thread_of: dict[Lane, threading.Thread] = {}
+        for lane in [(resource, index) for resource, count in lanes.items() for index in range(count)]:
+            self._add_thread(lane)
         self._holder = Holder(devices or {})
         self._threads.append(threading.Thread(target=self._ring, name="leo alarms", daemon=True))
         for thread in self._threads:
             thread.start()
+
+    def _add_thread(self, lane: Lane) -> threading.Thread:
+        """A thread for a lane, which is to be started."""
+        queue: SimpleQueue[RunStage | None] = SimpleQueue()
+        thread = threading.Thread(target=self._work, args=(queue,), name=f"leo {lane[0]}[{lane[1]}]", daemon=True)
+        self._queues[lane], self._thread_of[lane] = queue, thread
+        self._threads.append(thread)
+        return thread
 
     @property
     def failure(self) -> BaseException | None:
@@ -163,7 +206,8 @@ class Executor:
         forked process.
         """
         self.require_threads()
-        if threading.current_thread() in self._threads:
+        here = threading.current_thread()
+        if here in self._threads or here in self._abandoned or here in self._probing:
             raise drained_in_kernel()
         with self._idle:
             idle = self._idle.wait_for(lambda: self._closed or not self.dispatcher.frames, timeout_s)
@@ -182,7 +226,7 @@ class Executor:
         """Stop the threads, each after the stage it is running. From any thread. Twice is fine.
 
         Frames in flight are dropped, and say `why`. Kernels that do not come back within `timeout_s`, all together, are
-        left to themselves. In a forked process there is nothing to stop.
+        left to themselves; those that were abandoned are not waited for. In a forked process there is nothing to stop.
         """
         if self._is_forked():
             return
@@ -195,14 +239,17 @@ class Executor:
                     self._fail_all(failure)
             self._closed = True
             self._idle.notify_all()
+            queues, threads, probing = (*self._queues.values(),), (*self._threads,), (*self._probing,)
         self._closing.set()
         self._alarm_set.set()
-        for queue in self._queues.values():
+        for queue in queues:
             queue.put(None)
         patience = WallClock()
-        for thread in self._threads:
+        for thread in threads:
             if thread is not threading.current_thread():
                 thread.join(max(0.0, timeout_s - patience.now_us() / 1e6))
+        for thread in probing:
+            thread.join(max(0.0, min(timeout_s, PROBE_TIMEOUT_S) - patience.now_us() / 1e6))
         self._holder.close(max(0.0, timeout_s - patience.now_us() / 1e6))
 
     def _is_forked(self) -> bool:
@@ -224,7 +271,10 @@ class Executor:
         for order in instructions:
             match order:
                 case RunStage():
-                    self._queues[order.resource, order.lane].put(order)
+                    lane = (order.resource, order.lane)
+                    if order.limit_us is not None and self._watches:
+                        self._watch(lane, order, now_us + order.limit_us)
+                    self._queues[lane].put(order)
                 case SendOutput():
                     events += self._send(order, now_us)
                 case Wake():
@@ -238,6 +288,11 @@ class Executor:
                     self._holder.release(order.resource)
                 case CancelStage():
                     pass  # A running kernel cannot be stopped; its end is told all the same.
+                case RenewLane():
+                    events.append(self._renew(order, now_us))
+                case Probe():
+                    if self._watches:
+                        self._set_alarm(order)
                 case FrameDone():
                     self._finished.append(order)
                     self._idle.notify_all()  # Nothing less wakes who waits in `drain`.
@@ -256,10 +311,13 @@ class Executor:
         """The event itself where there is nothing to wait for; otherwise an alarm is set for it."""
         if delay_us <= 0:
             return [event]
+        self._set_alarm(event)
+        return []
+
+    def _set_alarm(self, event: Event | Probe) -> None:
         self._count += 1
         heapq.heappush(self._alarms, (event.at_us, self._count, event))
         self._alarm_set.set()
-        return []
 
     def _ring(self) -> None:
         """The thread of the alarms."""
@@ -273,15 +331,112 @@ class Executor:
             with self._lock:
                 self._alarm_set.clear()
                 due = self._alarms[0] if self._alarms else None
+                at_us = self._look_us
+                if due is not None and (at_us is None or due[0] <= at_us):
+                    at_us = due[0]
+                else:
+                    due = None
             if self._closed:
                 return
-            if due is None:
+            if at_us is None:
                 self._alarm_set.wait()
-            elif not self.clock.wait_until_us(due[0], self._alarm_set):
+            elif self.clock.wait_until_us(at_us, self._alarm_set):
+                continue
+            elif due is None:
+                self._look(at_us)
+            else:
                 with self._lock:
                     self._alarms.remove(due)
                     heapq.heapify(self._alarms)
-                self.post(due[2])
+                if isinstance(due[2], Probe):
+                    self._start_probe(due[2])
+                else:
+                    self.post(due[2])
+
+    # Limits.
+
+    def _watch(self, lane: Lane, order: RunStage, until_us: int) -> None:
+        """Look at that time whether a run has ended."""
+        self._running[lane] = until_us, order
+        if self._look_us is None or until_us < self._look_us:
+            self._look_us = until_us
+            self._alarm_set.set()
+
+    def _look(self, at_us: int) -> None:
+        """Tell which runs are over their limits. It is `at_us`, or later where nothing could run meanwhile."""
+        with self._lock:
+            now_us = self.clock.now_us()
+            stalled = now_us - at_us > STALL_US
+            overdue: list[RunStage] = []
+            going: dict[Lane, tuple[int, RunStage]] = {}
+            for lane, (until_us, order) in self._running.items():
+                if self.dispatcher.holds_lane(order.frame, order.stage, order.attempt):
+                    if stalled:
+                        going[lane] = now_us + (order.limit_us or 0), order
+                    elif until_us > now_us:
+                        going[lane] = until_us, order
+                    else:
+                        overdue.append(order)
+            self._running = going
+            self._look_us = min((until_us for until_us, _ in going.values()), default=None)
+            for one in overdue:
+                self.post(StageOverdue(now_us, one.frame, one.stage, one.attempt, one.limit_us or 0))
+
+    def _renew(self, order: RenewLane, now_us: int) -> Event:
+        """Abandon the thread of a lane, in which a kernel hangs, and let another go on."""
+        lane = (order.resource, order.lane)
+        self._abandon(order)
+        hung, queue = self._thread_of[lane], self._queues[lane]
+        thread = self._add_thread(lane)
+        try:
+            thread.start()
+        except RuntimeError as error:  # The system has no thread left: the lane waits for what hangs.
+            self._threads.remove(thread)
+            self._queues[lane], self._thread_of[lane] = queue, hung
+            return ProcessorLost(now_us, order.resource, failure_text(error), by_itself=True)
+        finally:
+            self._abandoned[hung] = order
+        self._threads.remove(hung)
+        queue.put(None)
+        return LaneRenewed(now_us, order.resource, order.lane)
+
+    def _is_back(self) -> None:
+        """Whether or not this thread was abandoned, its kernel has returned."""
+        if self._abandoned:
+            here = threading.current_thread()
+            with self._lock:
+                order = self._abandoned.pop(here, None)
+                if order is not None:
+                    self._returned(order)
+                    if self._thread_of[order.resource, order.lane] is here:
+                        self.post(LaneRenewed(self.clock.now_us(), order.resource, order.lane))
+
+    def _start_probe(self, probe: Probe) -> None:
+        """Try what is out of service in a thread of its own: it may hang."""
+        thread = threading.Thread(target=self._try, args=(probe,), name=f"leo probe {probe.resource}", daemon=True)
+        with self._lock:
+            if self._closed or not self.dispatcher.health.awaits(_target(probe), probe.number):
+                return
+            self._probing = [one for one in self._probing if one.is_alive()]
+            try:
+                thread.start()
+            except RuntimeError as error:  # The system has no thread left.
+                self.post(ProbeEnded(self.clock.now_us(), *_target(probe), probe.number, failure_text(error)))
+            else:
+                self._probing.append(thread)
+
+    def _try(self, probe: Probe) -> None:
+        """The thread of a probe."""
+        error = ""
+        try:
+            if self._probe is not None:
+                self._probe(*_target(probe))
+        except BaseException as failure:  # As of any kernel.
+            error = failure_text(failure)
+        try:
+            self.post(ProbeEnded(self.clock.now_us(), *_target(probe), probe.number, error))
+        except BaseException as failure:  # No kernel's, but such as the clock's.
+            self._fail_all(failure)
 
     def _work(self, queue: SimpleQueue[RunStage | None]) -> None:
         """The thread of a lane."""
@@ -291,15 +446,22 @@ class Executor:
                     self._run(order)
             except BaseException as failure:  # No kernel's, but such as the clock's.
                 self._fail_all(failure)
+        self._is_back()  # It may have been abandoned just as its kernel returned.
 
     def _run(self, order: RunStage) -> None:
         """Run a stage and tell its end."""
         began_us = self.clock.now_us()
         try:
-            computed = self._compute(order)
+            try:
+                computed = self._compute(order)
+            finally:
+                self._is_back()
         except DeviceUnavailableError as failure:
             with self._lock:
-                self.post(ProcessorLost(self.clock.now_us(), order.resource, str(failure)))
+                # Of what was abandoned the device may have been replaced.
+                if self.dispatcher.holds_lane(order.frame, order.stage, order.attempt):
+                    lost = ProcessorLost(self.clock.now_us(), order.resource, str(failure), by_itself=True)
+                    self.post(lost)
                 self._fail(order, began_us, failure)
             return
         except BaseException as failure:  # Whatever a kernel raises is the failure of its stage.
@@ -316,3 +478,7 @@ class Executor:
     def _fail(self, order: RunStage, began_us: int, failure: BaseException) -> None:
         now_us = self.clock.now_us()
         self.post(StageFailed(now_us, order.frame, order.stage, order.attempt, failure_text(failure), began_us))
+
+
+def _target(probe: Probe) -> Target:
+    return probe.resource, probe.stage, probe.variant

@@ -14,6 +14,7 @@ cdef class Frame:
     cdef public long long open
     cdef public bint reduced, started, skipped
     cdef public long long serial
+    cdef public object limit_us
 
 
 cdef class Stage:
@@ -49,7 +50,7 @@ cdef class FrameSpan:
 
 
 cdef class GivenUp:
-    cdef public object start_us, planned_us
+    cdef public object start_us, planned_us, mode
 
 
 cdef class Supply:
@@ -68,6 +69,7 @@ cdef class Lane:
     cdef public object busy
     cdef public GivenUp given_up
     cdef public bint is_touched
+    cdef public object ended_us
 
 
 @cython.locals(frame=Frame, source=Stage, send=Send)

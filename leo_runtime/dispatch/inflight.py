@@ -56,6 +56,8 @@ class Frame:
     started: bool = False
     skipped: bool = False
     serial: int = 0
+    limit_us: int | None = None
+    """No run of it is given up before; None: none is."""
 
     def records(self) -> tuple[StageRecord, ...]:
         """What became of its stages, in their order, each after its attempts that failed."""
@@ -128,6 +130,11 @@ class Stage:
     def on(self) -> str | None:
         """The resource that it occupies."""
         return self.resource
+
+    def in_mode(self, mode: Mode) -> tuple[str, str, str]:
+        """A mode of it by processor, stage of the workload and variant, as it is known beyond this frame."""
+        job = self.frame.plan.jobs.get(self.name)
+        return mode.resource, self.name if job is None else job.stage, mode.variant
 
     @property
     def opened(self) -> bool:
@@ -239,6 +246,8 @@ class GivenUp:
 
     start_us: int
     planned_us: int
+    mode: tuple[str, str, str] | None = None
+    """Of a run: its processor, its stage of the workload, and the variant."""
 
 
 @dataclass(eq=False)
@@ -280,6 +289,8 @@ class Lane:
     given_up: GivenUp | None = None
     is_touched: bool = False
     """Something has changed for the first of its queue, so that it may start now."""
+    ended_us: int = -1
+    """When something last ended on it."""
 
     @property
     def is_free(self) -> bool:

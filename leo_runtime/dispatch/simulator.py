@@ -16,7 +16,7 @@ from random import Random
 
 from leo_runtime.clock import VirtualClock, WallClock
 from leo_runtime.dispatch.dispatcher import Dispatcher
-from leo_runtime.dispatch.driver import Compute, Computed, Outputs, Publish, drained_in_kernel
+from leo_runtime.dispatch.driver import Compute, Computed, Outputs, Publish, Try, drained_in_kernel
 from leo_runtime.dispatch.events import (
     Arrived,
     CancelStage,
@@ -25,9 +25,13 @@ from leo_runtime.dispatch.events import (
     FrameDropped,
     Hold,
     Instruction,
+    LaneRenewed,
+    Probe,
+    ProbeEnded,
     ProcessorLost,
     Release,
     Remind,
+    RenewLane,
     ResourceWoken,
     RunReport,
     RunStage,
@@ -35,6 +39,7 @@ from leo_runtime.dispatch.events import (
     SendOutput,
     StageEnded,
     StageFailed,
+    StageOverdue,
     TimePassed,
     Wake,
 )
@@ -45,7 +50,13 @@ from leo_runtime.values import whole
 Noise = Callable[[int, str, str, int], int]
 """How long a stage really lasts: from frame, stage, resource and the planned duration in us."""
 
-_PRIORITY: Mapping[type[Event], int] = {StageEnded: 0, StageFailed: 0, SendEnded: 1, Arrived: 1, ResourceWoken: 2}
+_PRIORITY: Mapping[type[Event | Probe], int] = {
+    StageEnded: 0,
+    StageFailed: 0,
+    SendEnded: 1,
+    Arrived: 1,
+    ResourceWoken: 2,
+}
 """What comes first of what happens at the same time: ends, then arrivals, then the rest."""
 _AFTER_ALL = 4
 _NOTHING_TOLD = RunReport()
@@ -76,6 +87,7 @@ class Simulator:
         noise: Noise | None = None,
         device_times: Collection[str] = (),
         lasts_us: Callable[[RunStage], int] | None = None,
+        probe: Try | None = None,
     ) -> None:
         """Without `compute` nothing is computed or published, and every gate opens.
 
@@ -85,6 +97,9 @@ class Simulator:
         are simulated themselves. Any other kernel's own time is this machine's, and does not count.
 
         `lasts_us` says how long a run takes, before noise, where plans go by something else than the profile.
+
+        `probe` tries what is out of service; without it, what is tried works. What nobody waits for, such as a probe or
+        the end of a run that was abandoned, happens as time gets there, and is not waited for by `drain`.
         """
         self.dispatcher = dispatcher
         self.clock = VirtualClock()
@@ -94,7 +109,10 @@ class Simulator:
         self._noise = noise
         self._device_times = frozenset(device_times)
         self._lasts_us = lasts_us
-        self._heap: list[tuple[int, int, int, Event]] = []
+        self._probe = probe
+        self._heap: list[tuple[int, int, int, Event | Probe]] = []
+        self._aside: list[tuple[int, int, int, Event | Probe]] = []
+        """The same of what nobody waits for."""
         self._count = 0
         self._now_us = 0
         """Of the last thing that happened by itself: the clock is no earlier."""
@@ -170,6 +188,7 @@ class Simulator:
                     self._tell(FrameDropped(self.clock.now_us(), frame, why))
             self._closed = True
             self._heap.clear()
+            self._aside.clear()
             self._outputs.clear()
         finally:
             self._lock.release()
@@ -177,17 +196,25 @@ class Simulator:
     def _step(self, until_us: int | None = None) -> bool:
         """Let one thing happen, unless it comes after `until_us`; False where there is none."""
         with self._lock:
-            if self._closed or not self._heap or (until_us is not None and self._heap[0][0] > until_us):
+            heap = self._heap
+            if self._aside and (heap or until_us is not None) and (not heap or self._aside[0] < heap[0]):
+                heap = self._aside
+            if self._closed or not heap or (until_us is not None and heap[0][0] > until_us):
                 return False
-            at_us, _, _, event = heapq.heappop(self._heap)
+            at_us, _, _, event = heapq.heappop(heap)
             if at_us > self._now_us:
                 self._now_us = at_us
                 self.clock.wait_until_us(at_us)
             self._tell(event)
             return True
 
-    def _tell(self, event: Event) -> None:
+    def _tell(self, event: Event | Probe) -> None:
         try:
+            if isinstance(event, Probe):
+                target = (event.resource, event.stage, event.variant)
+                if not self.dispatcher.health.awaits(target, event.number):
+                    return
+                event = ProbeEnded(event.at_us, *target, event.number, self._tried(event))
             if self._compute is not None and isinstance(event, StageEnded):
                 attempt = (event.frame, event.stage, event.attempt)
                 order, outputs = self._outputs.pop(attempt)
@@ -200,6 +227,26 @@ class Simulator:
             self._heap.clear()
             self.on_ended()
             raise
+
+    def _tried(self, probe: Probe) -> str:
+        """Try what is out of service: why it still is, or "" where it works."""
+        if self._probe is None:
+            return ""
+        before, self._computing = self._computing, threading.get_ident()
+        try:
+            self._probe(probe.resource, probe.stage, probe.variant)
+        except BaseException as error:  # As of any kernel.
+            if is_users_interrupt(error):
+                raise
+            return failure_text(error)
+        finally:
+            self._computing = before
+        return ""
+
+    def _if_ever(self, event: Event | Probe) -> None:
+        """It happens as time gets there; nobody waits for it."""
+        self._count += 1
+        heapq.heappush(self._aside, (event.at_us, _PRIORITY.get(type(event), 3), self._count, event))
 
     def _later(self, event: Event, priority: int | None = None) -> None:
         self._count += 1
@@ -228,6 +275,10 @@ class Simulator:
                     pass  # Nothing sleeps here but in the books.
                 case CancelStage():
                     pass  # Its end is in the heap, and told all the same.
+                case RenewLane():
+                    self._later(LaneRenewed(now_us, order.resource, order.lane))
+                case Probe():
+                    self._if_ever(order)
                 case FrameDone():
                     self._finished.append(order)
                     self.on_ended()
@@ -253,12 +304,23 @@ class Simulator:
             noisy_us = self._noise(order.frame, order.stage, order.resource, lasts_us)
             lasts_us = whole(noisy_us, "noise")
         end_us = now_us + lasts_us
+        limit_us = order.limit_us
+        if limit_us is not None and lasts_us > limit_us:
+            self._later(StageOverdue(now_us + limit_us, order.frame, order.stage, order.attempt, limit_us))
+            # A device that is gone is noticed by the limit: what has been abandoned says nothing of it.
+            if failure is None:
+                self._if_ever(StageEnded(end_us, order.frame, order.stage, order.attempt, report))
+            else:
+                self._if_ever(
+                    StageFailed(end_us, order.frame, order.stage, order.attempt, failure_text(failure), now_us)
+                )
+            return
         if failure is None:
             self._later(StageEnded(end_us, order.frame, order.stage, order.attempt, report))
             return
         failed = StageFailed(end_us, order.frame, order.stage, order.attempt, failure_text(failure))
         if isinstance(failure, DeviceUnavailableError):
-            self._later(ProcessorLost(end_us, order.resource, failure_text(failure)))
+            self._later(ProcessorLost(end_us, order.resource, failure_text(failure), by_itself=True))
             self._later(failed, _AFTER_ALL)
         else:
             self._later(failed)

@@ -154,6 +154,7 @@ def batch_problem(
     period_us: int | None,
     together: Sequence[str],
     name: str,
+    following: Modes | None = None,
 ) -> Problem:
     """The question of `frames` frames in which the stages `together` run once for all.
 
@@ -161,7 +162,8 @@ def batch_problem(
     has its own deadlines. Without, it is asked when all have been collected: whoever waits for that waits as many times
     as long for the answers (`collected_deadline_us`).
 
-    `alone` are the modes of a frame by itself and `batched` those of all frames at once, both from `lower.price`.
+    `alone` are the modes of a frame by itself and `batched` those of all frames at once, both from `lower.price`;
+    `following` those of any frame but the first, where they are others.
     Stages are called as `batch_jobs` does. Accuracy budgets hold for each frame; what a stage loses together counts
     once in the problem's `accuracy_loss`.
     """
@@ -174,9 +176,10 @@ def batch_problem(
         reads = [name for name in (*stage.inputs, *stage.gates(conditions.graphs)) if name in active]
         return tuple(dict.fromkeys(called[read, frame] for read in reads for frame in job.frames))
 
-    alone, batched = (share_weights(tuple(active.values()), modes, hardware) for modes in (alone, batched))
+    counted = [share_weights(tuple(active.values()), modes, hardware) for modes in (alone, batched, following or alone)]
+    alone, batched, following = counted
     room = {processor.name: processor.memory_bytes for processor in hardware.processors}
-    later = {name: tuple(_without_weights(mode, room[mode.resource]) for mode in alone[name]) for name in active}
+    later = {name: tuple(_without_weights(mode, room[mode.resource]) for mode in following[name]) for name in active}
 
     def modes(job: Job) -> tuple[Mode, ...]:
         if job.stage in together:
@@ -245,6 +248,7 @@ def solve_batch(
     candidates: Sequence[str],
     solver: Callable[[Problem], Placement],
     name: str = "batch",
+    following: Modes | None = None,
 ) -> BatchAnswer:
     """Decide which of the `candidates` run their frames together, and place the whole batch (see `batch_problem`).
 
@@ -269,6 +273,7 @@ def solve_batch(
                 period_us=period_us,
                 together=together,
                 name=name,
+                following=following,
             )
             try:
                 answers[together] = solver(problems[together])

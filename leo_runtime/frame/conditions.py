@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 
 from leo_runtime.documents.problem import Link, Problem, Resource
 from leo_runtime.errors import InputError
@@ -10,6 +10,19 @@ from leo_runtime.frozen import dataclass
 
 LinkNow = tuple[int, int | None] | None
 """A link as it is now: (latency_us, bytes_per_s); None: it is down. `bytes_per_s` None: the size does not matter."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateFound:
+    """What a stage has kept, from which a run of it can go on."""
+
+    stage: str
+    home: str
+    """The processor where it is."""
+    variant: str
+    """That it is of; another one starts anew."""
+    fresh: int
+    """How many entries of its first input are new to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +47,8 @@ class Conditions:
     """Merged stages known beforehand to close: what hangs on them is left out."""
     stages: tuple[str, ...] | None = None
     """Of a problem that is kept: those of its stages that run at all. None: all of them."""
+    states: tuple[StateFound, ...] = ()
+    """What stages keep; any other that keeps state starts anew."""
 
     def __post_init__(self) -> None:
         """Sort what has no order of its own."""
@@ -46,6 +61,8 @@ class Conditions:
             put(self, "links", tuple(sorted(self.links, key=itemgetter(0))))
         if self.lost != ():
             put(self, "lost", tuple(sorted(self.lost)))
+        if self.states != ():
+            put(self, "states", tuple(sorted(self.states, key=attrgetter("stage"))))
 
     @property
     def down(self) -> tuple[tuple[str, str], ...]:
@@ -53,17 +70,22 @@ class Conditions:
         return tuple([pair for pair, now in self.links if now is None])
 
     def kind(self) -> Conditions:
-        """What decides which stages, resources and links a question has at all; the rest changes their numbers."""
+        """What decides which stages, resources and links a question has at all; the rest changes their numbers.
+
+        Also what stages keep, with the links over which that would move: by these their modes differ.
+        """
+        homes = {one.home for one in self.states}
         return Conditions(
             self.graphs,
-            links=tuple([(pair, None) for pair in self.down]),
+            links=tuple([(pair, now) for pair, now in self.links if now is None or pair[0] in homes]),
             lost=self.lost,
             closed_gates=self.closed_gates,
             stages=self.stages,
+            states=self.states,
         )
 
     def applied(self, problem: Problem) -> Problem:
-        """The question, from one of these graphs without the lost processors, in which all else is as usual.
+        """The question, from one of these graphs and states without the lost processors, else as usual.
 
         Raises `InputError` on a name that is not in it, or a stage without its input.
         """

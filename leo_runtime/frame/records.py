@@ -18,6 +18,20 @@ Outcome = Literal["done", "cancelled", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
+class StateUse:
+    """How a run of a stage that keeps state came to it; of a batch, all its frames together."""
+
+    fresh: int
+    """How many entries of its first input were new to it; all that it sees, where it started anew."""
+    anew: str = ""
+    """Why it started anew (`leo_runtime.runtime.states.Anew`); empty: it went on from what it had kept."""
+    home: str | None = None
+    """The processor where that was; None: there was nothing to go on from."""
+    moved_nj: int = 0
+    """What it takes to have it from there."""
+
+
+@dataclass(frozen=True, slots=True)
 class StageObservation:
     """One stage of one frame."""
 
@@ -41,6 +55,8 @@ class StageObservation:
     """Why it failed; of a run of a whole batch also where it failed for some of its frames alone."""
     opened: bool | None = None
     """Of a gate that has run: what it decided."""
+    state: StateUse | None = None
+    """Of a stage that keeps state, where it ran to its end."""
 
 
 @dataclass(frozen=True, slots=True)

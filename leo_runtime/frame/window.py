@@ -117,11 +117,22 @@ class Releases:
         """What they depend on, beside the modes."""
         now = found.now
         waiting = tuple([earlier.waiting for earlier in found.earlier])
-        return now.graphs, now.lost, now.closed_gates, found.outlook, found.chances, waiting
+        links = now.kind().links if now.states else ()
+        return now.graphs, now.lost, now.closed_gates, found.outlook, found.chances, waiting, now.states, links
 
 
-def window_releases(merged: MergedWorkload, modes: Modes, hardware: Hardware, found: Found, usual: Problem) -> Releases:
-    """The part of `window_problem` that `Releases.key` decides, with equal arguments."""
+def window_releases(
+    merged: MergedWorkload,
+    modes: Modes,
+    hardware: Hardware,
+    found: Found,
+    usual: Problem,
+    later: Modes | None = None,
+) -> Releases:
+    """The part of `window_problem` that `Releases.key` decides, with equal arguments.
+
+    `later` are the modes of releases that follow, where they are others.
+    """
     mark = _mark("@", [stage.name for stage in merged.stages])
     releases = [(0, found.now), *((r.after_us, _later(found.now, r.graphs)) for r in found.outlook.later)]
     active = [active_stages(merged, conditions) for _, conditions in releases]
@@ -134,11 +145,12 @@ def window_releases(merged: MergedWorkload, modes: Modes, hardware: Hardware, fo
         names = {
             stage.name: stage.name if number == 0 else f"{stage.name}{mark}{number + 1}" for stage in active[number]
         }
+        priced = counted if number == 0 or later is None else _priced(counted, later, active[number])
         gated = _gated(
             active[number], conditions.graphs, conditions.closed_gates, opens.next(active[number], conditions)
         )
         stages += [
-            _stage(stage, names[stage.name], after_us, names, gated.get(stage.name), conditions.graphs, counted)
+            _stage(stage, names[stage.name], after_us, names, gated.get(stage.name), conditions.graphs, priced)
             for stage in active[number]
         ]
         if number + 1 < len(releases) or found.earlier:
@@ -283,6 +295,19 @@ def _without_weights(
         for stage in stages
     }
     return {**counted, **weightless}
+
+
+def _priced(counted: Mapping[str, tuple[Mode, ...]], costs: Modes, stages: Sequence[MergedStage]) -> Modes:
+    """The modes of these stages with other costs, and their memory as it is counted."""
+    return {
+        stage.name: tuple(
+            cost.model_copy(update={"memory_bytes": mode.memory_bytes})
+            if cost.memory_bytes != mode.memory_bytes
+            else cost
+            for mode, cost in zip(counted[stage.name], costs[stage.name], strict=True)
+        )
+        for stage in stages
+    }
 
 
 def _stage(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from leo_runtime.dispatch.driver import Driver
 from leo_runtime.documents.problem import Placement
 from leo_runtime.frame.batch import Modes
-from leo_runtime.frame.conditions import LinkNow
+from leo_runtime.frame.conditions import LinkNow, StateFound
 from leo_runtime.frame.lower import MergedWorkload
 from leo_runtime.frame.records import shed_reason
 from leo_runtime.runtime.overload import Overload
@@ -44,14 +44,18 @@ class Admission:
         names: tuple[str, ...],
         links: Mapping[tuple[str, str], LinkNow],
         place: Callable[[tuple[str, ...]], Answer],
+        states: tuple[StateFound, ...] = (),
     ) -> tuple[tuple[str, ...], Answer]:
-        """The graphs that are let in, and how they are placed by `place`. Raises what that does."""
+        """The graphs that are let in, and how they are placed by `place`, which raises what this does.
+
+        `states` are what stages keep.
+        """
         overload = self._overload
         if not overload.matters or len(releases_us) > 1:
             return names, place(names)
 
         def late(of: tuple[str, ...]) -> tuple[str, ...]:
-            return self._placer.late(driver, releases_us[0], of, links, self._due)
+            return self._placer.late(driver, releases_us[0], of, links, self._due, states)
 
         admitted = overload.let_in(names)
         back = overload.may_return(names) if len(admitted) < len(names) else None

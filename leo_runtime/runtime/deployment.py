@@ -22,6 +22,7 @@ from leo_runtime.frame.batch import FramePrices, Modes
 from leo_runtime.frame.changed import Keys, called_as_before, same_graphs, same_stages, stage_keys
 from leo_runtime.frame.lower import MergedWorkload, Supports, price
 from leo_runtime.frame.records import FrameResult
+from leo_runtime.frame.steps import StepPrices
 from leo_runtime.frozen import dataclass
 from leo_runtime.runtime.admission import Admission
 from leo_runtime.runtime.answers import check_decision
@@ -70,6 +71,18 @@ class Deployment:
     def computes(self) -> bool:
         """Whether values are computed: otherwise zeros stand in for outputs, and windows are not looked at."""
         return self.kernels is not None and self.kernels.computes
+
+    def warmed(self) -> tuple[tuple[tuple[str, str, str], int, int], ...]:
+        """Modes, by processor, stage and variant, with how long by the profile and really their first runs took."""
+        times = {} if self.kernels is None else self.kernels.warmed_us
+        return tuple(
+            [
+                ((mode.resource, stage, mode.variant), mode.duration_us, lasted_us)
+                for stage, modes in self.modes.items()
+                for mode in modes
+                if (lasted_us := times.get((stage, mode.resource, mode.variant))) is not None
+            ]
+        )
 
     def has(self, stage: str, before: Deployment) -> bool:
         """Whether a stage of another deployment computes here what it does there."""
@@ -204,7 +217,9 @@ class Site:
         supports = _asked_once(self._can_run)
         unbatched = self.device_times if self.lanes is None else tuple(self.lanes)
         prices = FramePrices(partial(price, merged, hardware, profile, supports), unbatched=unbatched)
-        kernels = self._kernels(merged, prices)
+        keeps = any(_keeps(stage.bound) for stage in merged.stages)
+        steps = StepPrices(merged, hardware, profile) if keeps else None
+        kernels = self._kernels(merged, prices, steps)
         loads = Usable({}, {})
         if kernels is not None and before is not None and before.kernels is not None:
             there = {key: name for name, key in before.keys.items()}
@@ -214,7 +229,9 @@ class Site:
             loads = usable(prices.of(1), kernels.load if self.lanes is None else kernels.warm)
             prices.keep(loads.modes)
         modes, hurries = prices.of(1), self.lanes is not None
-        planner, horizon = planners(merged, hardware, modes, self.solver, options, hurries, reads_gates=before is None)
+        planner, horizon = planners(
+            merged, hardware, modes, self.solver, options, hurries, steps=steps, reads_gates=before is None
+        )
         placer = Placer(
             hardware,
             planner,
@@ -242,7 +259,7 @@ class Site:
             return True
         return self.machine.supports(processor, stage, variant)
 
-    def _kernels(self, merged: MergedWorkload, prices: FramePrices) -> Kernels | None:
+    def _kernels(self, merged: MergedWorkload, prices: FramePrices, steps: StepPrices | None) -> Kernels | None:
         """In virtual time also what stands in for kernels, where gates are drawn or states are kept."""
         if not self.computes and not any(_goes_by_kernels(stage.bound) for stage in merged.stages):
             return None
@@ -255,12 +272,18 @@ class Site:
             computes=self.computes,
             seed=self.options.seed,
             told=self.told,
+            steps=steps,
         )
 
 
 def _goes_by_kernels(stage: BoundStage) -> bool:
     """Whether what becomes of a run depends on it also where nothing is computed."""
-    return stage.chance_ppm is not None or any(stage.keeping(variant) is not None for variant in stage.params)
+    return stage.chance_ppm is not None or _keeps(stage)
+
+
+def _keeps(stage: BoundStage) -> bool:
+    """Whether it keeps state."""
+    return any(stage.keeping(variant) is not None for variant in stage.params)
 
 
 def _asked_once(supports: Supports) -> Supports:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from leo_runtime.dispatch.driver import Computed, Outputs
-from leo_runtime.dispatch.events import RunStage
+from leo_runtime.dispatch.events import RenewLane, RunStage
+from leo_runtime.frame.positions import WindowEnd
 from leo_runtime.runtime.deployment import Deployment
+from leo_runtime.runtime.kernels import Kernels
 from leo_runtime.runtime.results import Submitted
-from leo_runtime.runtime.states import WindowEnd
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,8 +21,10 @@ _NOTHING = Computed()
 class Flights:
     """By number. What says so is called behind the runtime's lock; all else from any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, newest: Deployment) -> None:
         self._flights: dict[int, tuple[Submitted, Deployment]] = {}
+        self.newest = newest
+        """Which frames are submitted to now."""
 
     def __len__(self) -> int:
         """How many there are."""
@@ -86,6 +89,31 @@ class Flights:
         flight = self._flights.get(frame)
         if flight is not None and flight[1].kernels is not None:
             flight[1].kernels.hand_over(frame, stage, target)
+
+    def abandon(self, order: RenewLane) -> None:
+        """As `Kernels.abandon`."""
+        used = self._kernels()
+        hung = [one.abandon(order.stage, order.resource, order.variant, order.lane) for one in used]
+        for kernel in hung:
+            if kernel is not None:
+                for one in used:
+                    one.forget(kernel)
+
+    def returned(self, order: RenewLane) -> None:
+        """As `Kernels.returned`."""
+        for kernels in self._kernels():
+            kernels.returned(order.stage, order.resource, order.variant, order.lane)
+
+    def probe(self, resource: str, stage: str, variant: str) -> None:
+        """As `Kernels.probe`, with those of the newest deployment."""
+        newest = self.newest
+        if newest.computes and newest.kernels is not None:
+            newest.kernels.probe(resource, stage, variant)
+
+    def _kernels(self) -> list[Kernels]:
+        """Those that may be called: a kernel that hangs may be of a frame that has ended."""
+        used = [self.newest, *(deployment for _, deployment in tuple(self._flights.values()))]
+        return list({id(one.kernels): one.kernels for one in used if one.kernels is not None}.values())
 
     def profiled_us(self, order: RunStage) -> int:
         """How long a run takes by the profile."""

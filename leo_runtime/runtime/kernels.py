@@ -15,21 +15,27 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import field, replace
 from random import Random
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
-from leo_runtime.backend import Backend, Kernel, News, State, StatefulKernel, Stepped, TimedKernel
+from leo_runtime.backend import Abandonable, Backend, Kernel, News, State, StatefulKernel, Stepped, TimedKernel
+from leo_runtime.clock import WallClock
 from leo_runtime.dispatch.driver import Computed, Outputs
 from leo_runtime.dispatch.events import RunReport, RunStage
 from leo_runtime.errors import DeviceUnavailableError, InputError, KernelError, failure_text, is_users_interrupt
 from leo_runtime.frame.batch import FramePrices, Job
+from leo_runtime.frame.conditions import StateFound
 from leo_runtime.frame.lower import MergedStage, MergedWorkload
+from leo_runtime.frame.positions import Point, WindowEnd
+from leo_runtime.frame.records import StateUse
+from leo_runtime.frame.steps import StepPrices
 from leo_runtime.frozen import dataclass, maker
-from leo_runtime.runtime.states import Kept, Point, Start, StateNow, States, WindowEnd, arrays_of
+from leo_runtime.runtime.states import Kept, Start, StateNow, States, arrays_of
 from leo_runtime.schema import MAX_QUANTITY
 from leo_runtime.values import whole
 
@@ -39,6 +45,8 @@ _OPEN, _CLOSED = RunReport(), RunReport(opened=False)
 _Call = Callable[[list[np.ndarray]], tuple[np.ndarray, int | None, int | None]]
 """A kernel: its output, and what the device measured of it, in us and nJ."""
 
+_Key = tuple[str, str, str, int]
+"""A kernel's stage, processor, variant and lane."""
 
 Told = Callable[[int, str], bool | None]
 """By frame and stage: whether a gate is known to open, and True for any other stage that is known to run well, which is
@@ -66,6 +74,7 @@ class _Flight:
 class _Loaded:
     """A kernel, and the same as one that keeps state, where it is and its stage does."""
 
+    kernel: Kernel
     call: _Call
     steps: StatefulKernel | None = None
 
@@ -103,6 +112,7 @@ class Kernels:
         computes: bool = True,
         seed: int = 0,
         told: Told | None = None,
+        steps: StepPrices | None = None,
     ) -> None:
         """`prices` say how long a stage of a batch should take that had fewer frames to compute than planned.
 
@@ -111,7 +121,10 @@ class Kernels:
 
         Stages that only cost, and without `computes` all stages, have no kernel: they give zeros, and of a gate ones
         where it opens, which is drawn from `seed` by its stated chance. What `told` knows of gives no output.
+
+        `steps` say how long a run of a stage that keeps state should take.
         """
+        self._steps = steps
         self.computes = computes
         self._told = told
         self._seed = seed
@@ -127,9 +140,13 @@ class Kernels:
         self._prices = prices
         self._lanes = lanes
         self._allow_nonfinite = allow_nonfinite
-        self._kernels: dict[tuple[str, str, str, int], _Loaded] = {}
-        self._taken_over: frozenset[tuple[str, str, str, int]] = frozenset()
-        self._loading = threading.Lock()
+        self._kernels: dict[_Key, _Loaded] = {}
+        self._hung: list[tuple[_Key, Kernel]] = []
+        """Those that are not called again, unless they return."""
+        self.warmed_us: dict[tuple[str, str, str], int] = {}
+        """How long the first run of each mode took, by stage, processor and variant."""
+        self._taken_over: frozenset[_Key] = frozenset()
+        self._loading = {name: threading.Lock() for name in backends}
         self._flights: dict[int, _Flight] = {}
         self._states = States(merged, self._can_move)
         self._keeps = frozenset(self._states.readings.of)
@@ -148,10 +165,10 @@ class Kernels:
         here: dict[str, list[str]] = {}
         for own, there in alike.items():
             here.setdefault(there, []).append(own)
-        with before._loading:
-            for (there, resource, variant, lane), kernel in before._kernels.items():
-                for own in here.get(there, ()):
-                    self._kernels[own, resource, variant, lane] = kernel
+        for (there, resource, variant, lane), kernel in tuple(before._kernels.items()):
+            for own in here.get(there, ()):
+                self._kernels[own, resource, variant, lane] = kernel
+        self._hung = before._hung
         self._taken_over = frozenset(self._kernels)
         self._keeping = before._keeping
         with self._keeping:
@@ -174,6 +191,15 @@ class Kernels:
         """
         points = [self._states.readings.points(at_us, ends) for at_us in releases_us] if self._keeps else ()
         self._flights[frame] = _flight(windows, graphs, jobs, tuple(releases_us), points=tuple(points))
+
+    def found(self, release_us: int, ends: Mapping[str, WindowEnd]) -> tuple[StateFound, ...]:
+        """From what the stages of a frame would go on now, each where its state is. From any thread."""
+        if not self._keeps:
+            return ()
+        points = self._states.readings.points(release_us, ends)
+        with self._keeping:
+            found = self._states.found(points)
+        return tuple(found if self._steps is None else map(self._steps.found, found))
 
     def states(self) -> tuple[StateNow, ...]:
         """What each stage that keeps state keeps now. From any thread."""
@@ -232,11 +258,13 @@ class Kernels:
         opened = stage.name not in self._gates or _is_positive(outputs.get(job.frames[0]))
         said = _each_once(errors) if errors else ""
         report = _report(opened, _NONE, started_us, device_us, device_nj, error=said)
+        if isinstance(outputs, _Outputs):
+            report = replace(report, **self._used(order, stage, outputs, wanted))
         if len(outputs) == len(job.frames):
             return _computed(report, outputs)
         absent = {number for number in job.frames if number not in outputs}
-        expected_us = 1
-        if wanted:
+        expected_us = report.expected_us or 1
+        if wanted and report.expected_us is None:
             expected_us = self._prices.mode(stage.name, order.variant, order.resource, len(wanted)).duration_us
         absent_for = frozenset(name for name, other in flight.jobs.items() if absent.issuperset(other.frames))
         report = replace(report, frames=len(wanted), expected_us=expected_us, absent_for=absent_for)
@@ -292,19 +320,90 @@ class Kernels:
 
         Raises whatever loading or running it raises, what is no `Exception` as `KernelError`.
         """
+        for lane in self._lanes_of(resource):
+            kernel, watch = self._load(stage, resource, variant, lane), WallClock()
+            if (stage, resource, variant, lane) in self._taken_over:  # It has run, and may be running now.
+                continue
+            self._warm(stage, variant, kernel)
+            self.warmed_us[stage, resource, variant] = watch.now_us()
+
+    def abandon(self, stage: str, resource: str, variant: str, lane: int) -> Kernel | None:
+        """A kernel hangs: end its run, where that can be; None: it is not known. From any thread; waits for nothing."""
+        key = (stage, resource, variant, 0 if self._lanes is None else lane)
+        loaded = self._kernels.get(key)
+        if loaded is None:  # It may hang as it is loaded, and others wait for that.
+            self._loading[resource] = threading.Lock()
+            return None
+        kernel = loaded.kernel
+        if any(kernel is hung for _, hung in self._hung):  # Another deployment uses it as well.
+            return kernel
+        self._hung.append((key, kernel))
+        if isinstance(kernel, Abandonable):
+            with suppress(Exception):  # Then it hangs on, and its thread is counted.
+                kernel.abandon()
+        return kernel
+
+    def forget(self, kernel: Kernel) -> None:
+        """Load another in the place of a kernel when one is needed, whatever it is used for. From any thread."""
+        for key in [key for key, other in tuple(self._kernels.items()) if other.kernel is kernel]:
+            self._kernels.pop(key, None)
+
+    def returned(self, stage: str, resource: str, variant: str, lane: int) -> None:
+        """A kernel that hung has returned. From any thread."""
+        key = (stage, resource, variant, 0 if self._lanes is None else lane)
+        for entry in self._hung:
+            if entry[0] == key:
+                self._hung.remove(entry)
+                return
+
+    def probe(self, resource: str, stage: str = "", variant: str = "") -> None:
+        """Try a mode of a processor with fresh kernels, which are then used; without a stage, the processor.
+
+        A processor works where one of its modes does, of those that do not hang; the kernels of all the others are
+        loaded anew as well, since its device may be another. Raises what loading and running a kernel does.
+        """
+        if stage:
+            self._renew(stage, resource, variant)
+            return
+        hung = {key[:3] for key, _ in tuple(self._hung)}
+        modes = dict.fromkeys(key[:3] for key in tuple(self._kernels) if key[1] == resource and key[:3] not in hung)
+        for number, (name, _, known) in enumerate(modes):
+            try:
+                self._renew(name, resource, known)
+            except DeviceUnavailableError:
+                raise
+            except Exception:
+                if not number:
+                    raise
+                # The processor works; a frame that needs this kernel finds out whether that does.
+                for lane in self._lanes_of(resource):
+                    self._kernels.pop((name, resource, known, lane), None)
+
+    def _renew(self, stage: str, resource: str, variant: str) -> None:
+        """Have fresh kernels of a mode for all lanes, once all of them have run on zeros."""
+        if stage in self._only_cost or stage not in self._stages:
+            return
+        fresh: dict[_Key, _Loaded] = {}
+        for lane in self._lanes_of(resource):
+            kernel = fresh[stage, resource, variant, lane] = self._fresh(stage, resource, variant)
+            self._warm(stage, variant, kernel)
+        self._kernels.update(fresh)
+
+    def _lanes_of(self, resource: str) -> range:
+        """The lanes that have kernels of their own."""
+        return range(1 if self._lanes is None else self._lanes[resource])
+
+    def _warm(self, stage: str, variant: str, kernel: _Loaded) -> None:
+        """Run a kernel on zeros. Raises what that does, what is no `Exception` as `KernelError`."""
         bound = self._stages[stage].bound
         source = bound.operator.is_source
         audio = source and self._streams[bound.params[variant].stream].kind == "audio"
         zeros = [_zeros(shape, np.int16 if audio else np.float32) for shape in bound.input_shapes]
-        for lane in range(1 if self._lanes is None else self._lanes[resource]):
-            kernel = self._load(stage, resource, variant, lane)
-            if (stage, resource, variant, lane) in self._taken_over:  # It has run, and may be running now.
-                continue
-            with _exceptions_only():
-                if kernel.steps is None:
-                    kernel.call(zeros)
-                else:
-                    kernel.steps.step(zeros, kernel.steps.start(), News(None, 0))
+        with _exceptions_only():
+            if kernel.steps is None:
+                kernel.call(zeros)
+            else:
+                kernel.steps.step(zeros, kernel.steps.start(), News(None, 0))
 
     def _step(
         self,
@@ -349,6 +448,33 @@ class Kernels:
         outputs.kept = Kept(point, start.begun, above, order.resource, order.variant, state, spent)
         return measured
 
+    def _used(self, order: RunStage, stage: MergedStage, outputs: _Outputs, wanted: Sequence[int]) -> dict[str, Any]:
+        """What the report says of the state of a run, and how long the run should have taken."""
+        name, starts = stage.name, outputs.starts.values()
+        use = None
+        if starts:
+            length = self._states.readings.of[name].length
+            fresh = sum(length if start.news.fresh is None else start.news.fresh for start in starts)
+            anew = next((start.anew for start in starts if start.anew), "")
+            home = next((start.kept.home for start in starts if start.kept is not None), None)
+            moved_nj = 0
+            if self._steps is not None and home is not None and home != order.resource:
+                moved_nj = self._steps.moving_nj(name, order.variant, home, order.resource)
+            use = StateUse(fresh, anew, home, moved_nj)
+        if self._steps is None or not wanted:
+            return {"state": use}
+        whole = self._prices.mode(name, order.variant, order.resource, 1)
+        expected_us = 0
+        for number in wanted:
+            start, mode = outputs.starts.get(number), whole
+            if start is not None and start.kept is not None and start.news.fresh is not None:
+                # In real time what is moved is in memory, and takes no time.
+                home = start.kept.home if self._lanes is None else order.resource
+                found = StateFound(name, home, order.variant, start.news.fresh)
+                mode = self._steps.mode(whole, found, self._steps.links)
+            expected_us += mode.duration_us
+        return {"state": use, "expected_us": expected_us}
+
     def _waiting(self, stage: str) -> list[int]:
         """The positions of the frames in flight in which a stage that keeps state has not come to its end."""
         return [
@@ -360,7 +486,9 @@ class Kernels:
         ]
 
     def _can_move(self, home: str, resource: str, kept: Kept) -> bool:
-        """Whether a state can be taken to another processor: arrays can, anything else to one of the same backend."""
+        """Whether a state can be taken to another processor: over a link; what is no arrays, to one of its backend."""
+        if self._steps is not None and (home, resource) not in self._steps.links:
+            return False
         if kept.state is None or arrays_of(kept.state) is not None:
             return True
         return self._backends[home].name == self._backends[resource].name
@@ -384,15 +512,24 @@ class Kernels:
         loaded = self._kernels.get(key)
         if loaded is not None:
             return loaded
-        with self._loading:
+        with self._loading[resource]:
             loaded = self._kernels.get(key)
             if loaded is None:
-                bound = self._stages[stage].bound
-                with _exceptions_only():
-                    kernel = self._backends[resource].load(bound, variant)
-                steps = kernel if isinstance(kernel, StatefulKernel) and bound.keeping(variant) is not None else None
-                loaded = self._kernels[key] = _Loaded(_call(kernel), steps)
+                loaded = self._kernels[key] = self._fresh(stage, resource, variant)
         return loaded
+
+    def _fresh(self, stage: str, resource: str, variant: str) -> _Loaded:
+        """A new kernel. Raises what loading it does, and `KernelError` where that gives one that hangs."""
+        bound = self._stages[stage].bound
+        with _exceptions_only():
+            kernel = self._backends[resource].load(bound, variant)
+        if any(kernel is hung for _, hung in tuple(self._hung)):
+            raise KernelError(
+                f"stage `{stage}` hangs on `{resource}`, and its backend gives the same kernel again",
+                hint="`load` makes a new kernel each time it is called",
+            )
+        steps = kernel if isinstance(kernel, StatefulKernel) and bound.keeping(variant) is not None else None
+        return _Loaded(kernel, _call(kernel), steps)
 
     def _taken(self, output: np.ndarray, stage: MergedStage, resource: str) -> np.ndarray:
         """A kernel's output as the runtime's own. Raises `KernelError` where it is not as the operator promises."""

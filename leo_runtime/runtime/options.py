@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
+from leo_runtime.dispatch.limits import RunLimit
 from leo_runtime.errors import InputError
 from leo_runtime.runtime.arguments import require_flags
 from leo_runtime.runtime.planner import Solver
@@ -37,6 +38,7 @@ class OptionChanges(TypedDict, total=False):
     max_ahead: int
     max_results: int
     allow_nonfinite: bool
+    run_limit: RunLimit | None
     seed: int
 
 
@@ -65,13 +67,17 @@ class RuntimeOptions:
     adapt: bool = False
     """Whether plans go by how long stages have really taken (`drift`)."""
     max_in_flight: int = 16
-    """A frame that comes while so many have not ended is skipped."""
+    """A frame that comes while so many that have one of its graphs have not ended is skipped."""
     max_ahead: int = 256
     """How many frames may wait for their release in real time; whoever submits one more waits until there is room."""
     max_results: int = 10_000
     """How many results wait for `Runtime.results`; beyond, the oldest is dropped and counted in `results_dropped`."""
     allow_nonfinite: bool = False
     """Whether an output with NaN or infinity is passed on; otherwise it fails its stage."""
+    run_limit: RunLimit | None = field(default_factory=RunLimit)
+    """How long a run may take before it is given up, its stage is tried on another processor, and its lane goes on
+    without it: the longest of a second, ten times what it should take, and two deadlines, unless it says otherwise.
+    None: as long as it does."""
     seed: int = 0
     """Of the solver, and of the noise in virtual time."""
 
@@ -84,6 +90,11 @@ class RuntimeOptions:
             object.__setattr__(self, "window_stages", most)
         if self.gates_file is not None:
             require_path(self.gates_file)
+        if self.run_limit is not None and not isinstance(self.run_limit, RunLimit):
+            raise InputError(
+                f"`run_limit` is a RunLimit, got {self.run_limit!r} ({type(self.run_limit).__name__})",
+                hint="such as RunLimit(least_us=2_000_000), or None for no limit",
+            )
         require_flags(adapt=self.adapt, allow_nonfinite=self.allow_nonfinite)
 
     def stages_of_windows(self) -> int:
@@ -94,7 +105,7 @@ class RuntimeOptions:
 
     def changed(self, **changes: Unpack[OptionChanges]) -> RuntimeOptions:
         """The same with some of them changed. Raises `TypeError` for a name that is none of them."""
-        known = [field.name for field in fields(self)]
+        known = [one.name for one in fields(self)]
         for name in changes:
             if name not in known:
                 raise TypeError(f"there is no option `{name}` of a runtime; there are {', '.join(known)}")

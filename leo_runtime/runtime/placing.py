@@ -12,7 +12,7 @@ from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Placement
 from leo_runtime.frame.batch import Modes
 from leo_runtime.frame.chances import Chances
-from leo_runtime.frame.conditions import Conditions, LinkNow
+from leo_runtime.frame.conditions import Conditions, LinkNow, StateFound
 from leo_runtime.frame.running_ledger import linger_us
 from leo_runtime.frame.window import Found
 from leo_runtime.frozen import dataclass, maker
@@ -64,7 +64,7 @@ class Placer:
     def __init__(
         self, hardware: Hardware, planner: Planner, horizon: Horizon | None, *, most_in_flight: int, most_stages: int
     ) -> None:
-        """Frames are skipped while so many others are in flight.
+        """Frames are skipped while so many others are in flight that have a graph in common with them.
 
         `horizon` is what there is to know of later releases, where frames are not placed each as if it were alone; of
         earlier ones at most so many stages are placed again.
@@ -106,20 +106,23 @@ class Placer:
         chances: Chances = (),
         together: tuple[str, ...] | None = None,
         batched: Modes | None = None,
+        states: tuple[StateFound, ...] = (),
     ) -> Placed | Placement | Skipped:
         """The plan of a frame or batch, or a placement that says why there is none.
 
         `in_flight` are the graphs of each frame that may be placed again, `chances` those of the horizon; `together`
-        and `batched` are as `Planner.plan` takes them. Raises what that does.
+        and `batched` are as `Planner.plan` takes them; `states` are what stages keep, of a batch as its first frame
+        finds them. Raises what that does.
         """
         release_us, frames = releases_us[-1], len(releases_us)
         if self._horizon is not None:
             self._horizon.note(release_us, graphs, frames)
         horizon = self._horizon if batched is None else None
         with driver.locked():
-            if len(driver.dispatcher.frames) >= self._most_in_flight:
+            flying = driver.dispatcher.frames
+            if len(flying) >= self._most_in_flight and self._is_too_much(flying, in_flight, graphs):
                 return Skipped(no_placement(f"skipped: {self._most_in_flight} frames are in flight"))
-            asked, left = self._questions(driver, release_us, graphs, links, horizon, in_flight, chances)
+            asked, left = self._questions(driver, release_us, graphs, links, horizon, in_flight, chances, states)
         for one in asked:
             planned: Planned | Placement
             if horizon is not None and one.window is not None:
@@ -136,6 +139,14 @@ class Placer:
             why = planned
         return why
 
+    def _is_too_much(
+        self, flying: Collection[int], graphs_of: Mapping[int, Collection[str]], graphs: Collection[str]
+    ) -> bool:
+        """Whether too many frames are in flight that have a graph of this one: what hangs in others is none of its."""
+        own = frozenset(graphs)
+        alike = sum(frame not in graphs_of or not own.isdisjoint(graphs_of[frame]) for frame in flying)
+        return alike >= self._most_in_flight
+
     def late(
         self,
         driver: Driver,
@@ -143,6 +154,7 @@ class Placer:
         names: tuple[str, ...],
         links: Mapping[tuple[str, str], LinkNow],
         due: Due,
+        states: tuple[StateFound, ...] = (),
     ) -> tuple[str, ...]:
         """The graphs of a frame that would be late, of those that would not be on a free machine.
 
@@ -155,9 +167,13 @@ class Placer:
             lost = driver.dispatcher.lost
         gone = self._gone(lost)
         gates = tuple(dict.fromkeys(gate for stage in self._merged_stages for gate in stage.gates(names)))
-        found = replace(machine.conditions(names, links, lost, gone), closed_gates=gates)
+        kept = self._states_of(names, states)
+        found = replace(machine.conditions(names, links, lost, gone), closed_gates=gates, states=kept)
         late = self._late(found, release_us, due)
-        free = (Conditions((name,), links=found.links, lost=gone, closed_gates=gates) for name in late)
+        free = (
+            Conditions((name,), links=found.links, lost=gone, closed_gates=gates, states=self._states_of((name,), kept))
+            for name in late
+        )
         return tuple([name for name, alone in zip(late, free, strict=True) if not self._late(alone, release_us, due)])
 
     def _late(self, found: Conditions, release_us: int, due: Due) -> tuple[str, ...]:
@@ -173,6 +189,7 @@ class Placer:
         horizon: Horizon | None,
         in_flight: Mapping[int, tuple[str, ...]],
         chances: Chances,
+        states: tuple[StateFound, ...],
     ) -> tuple[list[_Asked], tuple[LeftOver, ...]]:
         """What may be asked, the first choice first, and what earlier frames have left. The driver is locked."""
         dispatcher, now_us = driver.dispatcher, max(release_us, driver.clock.now_us())
@@ -187,17 +204,27 @@ class Placer:
             again = [one.frame for one in left]
             now = machine_now(dispatcher, self._linger_us, release_us, now_us, again=again, waits_for_waking=waits)
         asked = []
+        kept = self._states_of(graphs, states)
         lost, hanging = dispatcher.lost, dispatcher.suspects(now_us)
         # What hangs is not offered as long as there are others.
         for without in dict.fromkeys((lost.union(hanging), lost)) if hanging else (lost,):
             gone = self._gone(without)
             conditions = alone.conditions(graphs, links, without, gone)
+            if kept:
+                conditions = replace(conditions, states=kept)
             window = None
             if horizon is not None:
-                here = now.conditions(graphs, links, without, gone) if left else conditions
+                here = replace(now.conditions(graphs, links, without, gone), states=kept) if left else conditions
                 window = horizon.found(here, now.awake_until_us, left, in_flight, release_us, chances)
             asked.append(_asked(conditions, window))
         return asked, left
+
+    def _states_of(self, graphs: Collection[str], states: tuple[StateFound, ...]) -> tuple[StateFound, ...]:
+        """Of these states those of the graphs' stages."""
+        if not states:
+            return ()
+        wanted = {stage.name for stage in self._merged_stages if any(graph in graphs for graph in stage.graphs)}
+        return tuple([one for one in states if one.stage in wanted])
 
     def _gone(self, without: Collection[str]) -> tuple[str, ...]:
         """The processors among these, in their order."""

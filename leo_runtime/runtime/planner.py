@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from leo_runtime.dispatch.plan import Needs, make_plan
 from leo_runtime.documents.hardware import Hardware
-from leo_runtime.documents.problem import Mode, Placement, Problem
+from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.errors import InputError, LeoError, SolverError
 from leo_runtime.frame.batch import Job, Modes, solve_batch, worth_batching
 from leo_runtime.frame.conditions import Conditions, LinkNow
 from leo_runtime.frame.lower import MergedWorkload, frame_problem
 from leo_runtime.frame.records import Solved
+from leo_runtime.frame.steps import StepPrices
 from leo_runtime.frame.window import Found, Releases, Window, window_problem, window_releases
 from leo_runtime.frozen import dataclass
 from leo_runtime.operators.own import failure
@@ -81,8 +82,11 @@ class Planner:
         hardware: Hardware,
         modes: Modes,
         solver: FrameSolver,
+        steps: StepPrices | None = None,
     ) -> None:
+        """`steps` say what stages cost that keep state; None: there are none."""
         self.merged = merged
+        self.steps = steps
         self._hardware = hardware
         self._solver = solver
         self._replanners: dict[Conditions, Replanner] = {}
@@ -164,13 +168,15 @@ class Planner:
 
     def window(self, found: Found, usual: Problem) -> Window:
         """The question of a window, of whose release at hand `usual` is the question."""
-        usable = _usable(self.modes, found.now.lost)
+        usable = later = _usable(self.modes, found.now.lost)
+        if self.steps is not None:
+            usable, later = self.steps.at_hand(usable, found.now), self.steps.later(usable, found.now)
         key = Releases.key(found)
         releases = self._releases.get(key)
         if releases is None:
             if len(self._releases) >= MAX_RELEASES:
                 del self._releases[next(iter(self._releases))]
-            releases = self._releases[key] = window_releases(self.merged, usable, self._hardware, found, usual)
+            releases = self._releases[key] = window_releases(self.merged, usable, self._hardware, found, usual, later)
         return window_problem(self.merged, usable, self._hardware, found, usual, usual.name, releases)
 
     def _keep(self, question: _Question, answer: Planned | Placement) -> None:
@@ -200,8 +206,11 @@ class Planner:
     ) -> tuple[Problem, Placement, Mapping[str, Job]]:
         """Place a batch whose frames have all been collected, and decide what of it runs together."""
         graphs = conditions.graphs
-        alone = _usable(self.modes, conditions.lost)
+        alone = following = _usable(self.modes, conditions.lost)
         at_once = _usable(batched, conditions.lost)
+        if self.steps is not None:
+            alone, following = self.steps.at_hand(alone, conditions), self.steps.later(alone, conditions)
+            at_once = self.steps.together(at_once, alone, following, frames)
         if together is None:
             together = worth_batching(self.merged, graphs, alone, at_once, frames)
         candidates = [name for name in together if set(self.merged.stage(name).graphs).intersection(graphs)]
@@ -216,6 +225,7 @@ class Planner:
             candidates=candidates,
             solver=lambda problem: self._solver.batch(problem, context, 1 << len(candidates)),
             name=" + ".join(graphs),
+            following=following,
         )
         return answer.problem, answer.placement, answer.jobs
 
@@ -250,6 +260,8 @@ class Planner:
             wanted = [stage.name for stage in self.merged.stages if set(stage.graphs).intersection(kind.graphs)]
             if any(not usable[name] for name in wanted):
                 return None
+            if self.steps is not None:
+                usable = self.steps.at_hand(usable, kind)
             if len(self._usual) >= MAX_PLANS:
                 del self._usual[next(iter(self._usual))]
             name = " + ".join(kind.graphs) or "nothing"
@@ -257,7 +269,7 @@ class Planner:
         return usual
 
 
-def _usable(modes: Modes, lost: tuple[str, ...]) -> dict[str, tuple[Mode, ...]]:
+def _usable(modes: Modes, lost: tuple[str, ...]) -> Modes:
     """The modes on processors that are there."""
     return {name: tuple(mode for mode in known if mode.resource not in lost) for name, known in modes.items()}
 

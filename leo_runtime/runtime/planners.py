@@ -7,6 +7,7 @@ from pathlib import Path
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.frame.batch import Modes
 from leo_runtime.frame.lower import MergedWorkload
+from leo_runtime.frame.steps import StepPrices
 from leo_runtime.runtime.gates_file import GatesFile
 from leo_runtime.runtime.horizon import Horizon
 from leo_runtime.runtime.options import RuntimeOptions
@@ -28,13 +29,14 @@ def planners(
     options: RuntimeOptions,
     hurries: bool,
     *,
+    steps: StepPrices | None = None,
     reads_gates: bool = True,
 ) -> tuple[Planner, Horizon | None]:
-    """Who plans frames, and who plans windows, if there are any.
+    """Who plans frames, and who plans windows, if there are any; `steps` as `Planner` takes it.
 
     Without `reads_gates` the file of gates is left to one that is made later, or was before.
     """
-    planner = Planner(merged, hardware, modes, solver)
+    planner = Planner(merged, hardware, modes, solver, steps)
     stages = options.stages_of_windows()
     if not stages:
         return planner, None

@@ -98,7 +98,10 @@ class Results:
             opened = report.opened if report is not None and job.stage in self._gates else None
             stages.append(self._observed(frame, record, profiled, opened))
             if frames and record.outcome == "done":
-                lasted.append((key, profiled.duration_us, record.end_us - record.start_us))
+                expected_us = profiled.duration_us
+                if report is not None and report.state is not None and report.expected_us is not None:
+                    expected_us = report.expected_us  # By what was new to it.
+                lasted.append((key, expected_us, record.end_us - record.start_us))
             for number in job.frames:
                 last[number][job.stage] = record
         result = _frame_result(
@@ -152,7 +155,8 @@ class Results:
             if resource not in self._simulated:
                 device_nj = report.device_nj
             error = error or report.error
-        mode = record.mode
+        mode, state = record.mode, None if report is None else report.state
+        nj = energy_nj(profiled, lasted_us if device_us is None else device_us) if device_nj is None else device_nj
         return _stage(
             frame,
             record.stage,
@@ -167,10 +171,11 @@ class Results:
             mode.duration_us,
             mode.energy_nj,
             device_us,
-            energy_nj(profiled, lasted_us if device_us is None else device_us) if device_nj is None else device_nj,
+            nj if state is None else nj + state.moved_nj,
             "modelled" if device_nj is None else "measured",
             error,
             opened,
+            state,
         )
 
 

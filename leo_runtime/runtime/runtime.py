@@ -11,10 +11,10 @@ collected, and placed as one by `submit_batch`. Who has samples and no frames fe
 **Every frame ends once.** A frame that was taken gives exactly one result: also where it is skipped, where its stages
 fail, where the runtime is closed before its end, and where the runtime itself goes wrong.
 
-**Overload.** A frame is skipped, and counted in `skipped`, when `max_in_flight` frames have not ended yet, or when
-nothing of it has started by the last of its deadlines. Its graphs are then `failed`, and say why. Where graphs differ
-in weight, the least weighty go before that (`overload`), and are counted in `shed`. Results that nobody
-asks for are kept up to `max_results`; then the oldest are dropped, and counted in `results_dropped`.
+**Overload.** A frame is skipped, and counted in `skipped`, when `max_in_flight` frames with one of its graphs have not
+ended yet, or when nothing of it has started by the last of its deadlines. Its graphs are then `failed`, and say why.
+Where graphs differ in weight, the least weighty go before that (`overload`), and are counted in `shed`. Results that
+nobody asks for are kept up to `max_results`; then the oldest are dropped, and counted in `results_dropped`.
 
 **Who gets a result.** Every subscriber (`subscribe`, `answers`) gets that of each frame that ends after it came. It
 goes as well to one of those who ask (`results`, `drain`).
@@ -35,7 +35,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from leo_runtime.backend import Holding
 from leo_runtime.backend.machine import open_backends, require_served
@@ -52,6 +52,7 @@ from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import ClosedError, DrainTimeoutError, InputError, once_more
 from leo_runtime.frame.batch import require_candidates
+from leo_runtime.frame.conditions import StateFound
 from leo_runtime.frame.lower import MergedWorkload, merge, require_computed
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.operators import refresh
@@ -86,6 +87,7 @@ from leo_runtime.runtime.options import OptionChanges, RuntimeOptions, chosen_op
 from leo_runtime.runtime.placing import Placed, Skipped
 from leo_runtime.runtime.planner import LinksNow, no_placement
 from leo_runtime.runtime.planners import chosen_solver
+from leo_runtime.runtime.processors import ProcessorNow, processor_now
 from leo_runtime.runtime.results import Submitted, not_done, unplaced_result
 from leo_runtime.runtime.states import StateNow
 from leo_runtime.runtime.turns import Turns
@@ -143,7 +145,7 @@ class Runtime:
         self._last_release_us = 0
         """Of what waits no longer: of the rest `_ahead` knows it."""
         self._count = 0
-        self._in_flight = Flights()
+        self._in_flight = Flights(deployed)
         self._ended: deque[FrameDone] = deque()
         """Frames whose results are to be made."""
         self._delivery = Delivery(self._lock, options.max_results, self._collect)
@@ -206,13 +208,14 @@ class Runtime:
 
             def start(_now_us: int, flights: Flights) -> Driver:
                 return Simulator(
-                    Dispatcher(_lanes(hardware)),
+                    Dispatcher(_lanes(hardware), limit=chosen.run_limit),
                     compute=flights.run,
                     publish=flights.publish,
                     noise=noise,
                     device_times=device_times,
                     # Plans then go by what was seen; what happens is still the profile's.
                     lasts_us=flights.profiled_us if chosen.adapt else None,
+                    probe=flights.probe,
                 )
 
             runtime = cls(site, deployed, start, missing=machine.reasons() if compute else {})
@@ -259,8 +262,11 @@ class Runtime:
 
             def start(now_us: int, flights: Flights) -> Driver:
                 started = WallClock(now_us) if clock is None else clock
+                dispatcher = Dispatcher(_lanes(hardware), limit=chosen.run_limit)
+                if dispatcher.limits is not None:
+                    dispatcher.limits.change(bool, flights.newest.warmed())
                 return Executor(
-                    Dispatcher(_lanes(hardware)),
+                    dispatcher,
                     lanes,
                     partial(flights.run, now_us=started.now_us),
                     publish=flights.publish,
@@ -269,6 +275,9 @@ class Runtime:
                     modelled_delays=modelled_delays,
                     device_times=site.simulated,
                     devices={name: backend for name, backend in backends.items() if isinstance(backend, Holding)},
+                    abandon=flights.abandon,
+                    returned=flights.returned,
+                    probe=flights.probe,
                 )
 
             runtime = cls(site, deployed, start, missing=machine.reasons(), lost=tuple(machine.missing))
@@ -336,6 +345,20 @@ class Runtime:
             with driver.locked():
                 gone = driver.dispatcher.lost
         return tuple(processor.name for processor in self.hardware.processors if processor.name in gone)
+
+    def processors(self) -> tuple[ProcessorNow, ...]:
+        """How each processor is doing: what hung there, and what is out of service and is probed. From any thread."""
+        with self._lock:
+            driver, gone = self._driver, self._lost_before
+        names = [processor.name for processor in self.hardware.processors]
+        if driver is None:
+            unused = Dispatcher(_lanes(self.hardware))
+            for name in gone:
+                unused.handle(ProcessorLost(0, name))
+            return tuple([processor_now(unused, name, 0) for name in names])
+        with driver.locked():
+            now_us = driver.clock.now_us()
+            return tuple([processor_now(driver.dispatcher, name, now_us) for name in names])
 
     def drift(self) -> tuple[Estimate, ...]:
         """How far each mode that has run is from its profile. From any thread."""
@@ -524,8 +547,11 @@ class Runtime:
                     self._feeder.change(deployed.merged, deployed.sources, now_us)
                     # From here on nothing can go wrong.
                     self._now, self._drift = deployed, drift
+                    self._in_flight.newest = deployed
                     self.shed = {name: self.shed.get(name, 0) for name in deployed.graphs}
                     before.give_way(deployed)
+                    if self._driver is not None:
+                        self._change_limits(self._driver, deployed, before)
 
     def results(self, timeout_s: float | None = 0.0) -> tuple[FrameResult, ...]:
         """The frames that ended since this was last asked, by number. From any thread; each goes to one who asks.
@@ -769,12 +795,15 @@ class Runtime:
         self._links = self._links if asked.links is None else asked.links
         if now.horizon is not None and asked.fed is not None:
             now.horizon.shift(asked.fed.shifts_us)
+        ends = {} if asked.fed is None else asked.fed.ends
+        states = () if now.kernels is None else now.kernels.found(releases_us[0], ends)
         admitted, placed = now.admission.admit(
             driver,
             releases_us,
             names,
             self._links,
-            lambda names: self._place(driver, now, releases_us, names, asked.together),
+            lambda names: self._place(driver, now, releases_us, names, asked.together, states),
+            states,
         )
         shed = tuple([name for name in names if name not in admitted]) if len(admitted) < len(names) else ()
         wanted = tuple([now.graphs[name] for name in names])
@@ -799,7 +828,7 @@ class Runtime:
         with self._lock:
             frame = self._take(asked, take)
             submitted = Submitted(frame, releases_us, wanted, plan, placed.planned.solved, left_out)
-            self._in_flight.begin(submitted, now, windows, {} if asked.fed is None else asked.fed.ends)
+            self._in_flight.begin(submitted, now, windows, ends)
         release_us, give_up_us = releases_us[-1], max(due_us(graph, releases_us) for graph in wanted)
         now_us = max(release_us, driver.clock.now_us())
         driver.post(FrameAdmitted(now_us, frame, release_us, plan, placed.asleep, give_up_us, placed.again))
@@ -873,6 +902,7 @@ class Runtime:
         releases_us: tuple[int, ...],
         names: tuple[str, ...],
         together: tuple[str, ...] | None,
+        states: tuple[StateFound, ...],
     ) -> Placed | Placement | Skipped:
         """The plan of a frame or batch, or why there is none. In turn."""
         frames = len(releases_us)
@@ -892,7 +922,17 @@ class Runtime:
             chances=chances,
             together=together,
             batched=batched,
+            states=states,
         )
+
+    def _change_limits(self, driver: Driver, deployed: Deployment, before: Deployment) -> None:
+        def known(mode: Any) -> bool:
+            resource, stage, variant = mode
+            return deployed.has_mode((stage, variant, resource), before)
+
+        with driver.locked():
+            if driver.dispatcher.limits is not None:
+                driver.dispatcher.limits.change(known, deployed.warmed())
 
     # A frame's end. All of it behind the lock.
 

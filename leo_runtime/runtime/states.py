@@ -1,9 +1,5 @@
 """What stages keep from run to run, and from which of it a run goes on.
 
-**Positions.** How far a stage's first input has come is counted along its first axis: a source's window ends at a
-number of its stream, behind a stage that keeps state `Keeping.entries` counts on. Inputs that come whole with every run
-are told apart by their release.
-
 **Snapshots.** A run goes on from the newest state that is not beyond its frame. What it leaves is kept only when its
 end is accepted, and only where it is newer than what is there. So no order between frames has to be held: a run that is
 tried again, or runs beside another frame's, does all that is new since the state that it starts from. Older states are
@@ -19,43 +15,25 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
 from itertools import count
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from leo_runtime.backend import News, State
 from leo_runtime.documents.workload import BoundStage
+from leo_runtime.frame.conditions import StateFound
 from leo_runtime.frame.lower import MergedWorkload
+from leo_runtime.frame.positions import Point, Readings
 from leo_runtime.frozen import dataclass
-from leo_runtime.values import samples_within
 
-EARLY_US = 1
-"""What rounding may put a release before its last sample."""
-
-Anew = Literal["", "first", "gap", "upstream", "variant", "place", "behind"]
-"""Why a run started anew: nothing was kept yet, or was used up; entries were missing; what it reads did; the state was
-of another variant, or could not be moved; what was kept was of a later frame. Empty: it did not."""
+Anew = Literal["", "first", "gap", "grid", "upstream", "variant", "place", "behind"]
+"""Why a run started anew: nothing was kept yet, or was used up; entries were missing, or cut in other places; what it
+reads did; the state was of another variant, or could not be moved; what was kept was of a later frame. Empty: it did
+not."""
 
 
-@dataclass(frozen=True, slots=True)
-class WindowEnd:
-    """Where a source's window ends in its stream."""
-
-    number: int
-    """How many samples came before it, or were lost."""
-    lost: int = 0
-    """How many of them were lost."""
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """How far the first input of a stage has come in a frame."""
-
-    position: int
-    """In entries; of an input that comes whole, the frame's release."""
-    release_us: int
-    lost: int = 0
-    """How many of the entries were lost; 0 of inputs that come whole."""
+_ANEW = -1
+"""The number of a run that is to come, and starts anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,81 +80,6 @@ class StateNow:
     """How many of them started anew, by reason."""
     moves: int = 0
     """How many of them had their state from another processor."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """How a stage that keeps state meets its first input."""
-
-    stage: str
-    length: int
-    """How many entries it sees in a run; 1 of an input that comes whole."""
-    count: Callable[[int], int] | None
-    """The position after so many samples; None: the input comes whole with every run."""
-    source: str
-    """The source stage whose samples count."""
-    period_us: int
-    """The shortest of the graphs that ask for it: an input that comes whole comes that often at most."""
-    above: tuple[str, ...]
-    """The stages that keep state and that it reads, also through others."""
-
-    def point(self, release_us: int, ends: Mapping[str, WindowEnd]) -> Point:
-        """How far it has come in a frame."""
-        end = ends.get(self.source)
-        if self.count is None or end is None:
-            return Point(release_us, release_us)
-        position = self.count(end.number)
-        return Point(position, release_us, position - self.count(end.number - end.lost) if end.lost else 0)
-
-    def fresh(self, before: Point, now: Point) -> int:
-        """How many entries came since, also those that this run does not see."""
-        if self.count is not None:
-            return now.position - before.position
-        after_us = now.release_us - before.release_us
-        return max(1, (2 * after_us + self.period_us) // (2 * self.period_us)) if after_us else 0
-
-
-class Readings:
-    """How the stages of a workload that keep state meet their inputs. It keeps nothing."""
-
-    def __init__(self, merged: MergedWorkload) -> None:
-        stages = {stage.name: stage for stage in merged.stages}
-        rates = {stream.name: stream.rate_hz for stream in merged.workload.streams}
-        periods = {graph.name: graph.period_us for graph in merged.workload.graphs}
-        self._rates = {
-            name: rate_hz
-            for name, stage in stages.items()
-            if stage.bound.operator.is_source and (rate_hz := rates[_first(stage.bound).stream])
-        }
-        self.of: dict[str, Reading] = {}
-        """By stage: those that keep state in any variant."""
-        counts: dict[str, tuple[str, Callable[[int], int]]] = {name: (name, _same) for name in self._rates}
-        above: dict[str, tuple[str, ...]] = {}
-        for stage in merged.stages:
-            name, keeps = stage.name, any(stage.bound.keeping(variant) for variant in stage.bound.params)
-            read = tuple(dict.fromkeys(up for one in stage.inputs for up in ((one,) if one in self.of else above[one])))
-            above[name] = read
-            if not keeps or not stage.inputs:
-                continue
-            source, counted = counts.get(stage.inputs[0], ("", None))
-            length = 1 if counted is None or not stage.bound.input_shapes[0] else stage.bound.input_shapes[0][0]
-            shortest_us = min(periods[graph] for graph in stage.graphs)
-            self.of[name] = Reading(name, length, counted, source, shortest_us, read)
-            keeping = next(found for variant in stage.bound.params if (found := stage.bound.keeping(variant)))
-            if counted is not None and keeping.entries is not None:
-                counts[name] = (source, _then(counted, keeping.entries, _first(stage.bound)))
-
-    def ends(self, release_us: int, known: Mapping[str, WindowEnd]) -> dict[str, WindowEnd]:
-        """Where every source's window ends that nobody says more of: at the release, by its stream's rate."""
-        return {
-            name: known.get(name) or WindowEnd(samples_within(rate_hz, release_us + EARLY_US))
-            for name, rate_hz in self._rates.items()
-        }
-
-    def points(self, release_us: int, known: Mapping[str, WindowEnd]) -> dict[str, Point]:
-        """How far each of these stages has come in a frame."""
-        ends = self.ends(release_us, known)
-        return {name: reading.point(release_us, ends) for name, reading in self.of.items()}
 
 
 class _History:
@@ -239,6 +142,36 @@ class States:
         above: tuple[int | None, ...],
     ) -> Start:
         """How a run goes on from that, or starts anew."""
+        anew, fresh, missed = self._judged(kept, stage, variant, resource, point, above)
+        if kept is None or anew:
+            return Start(None, News(None, point.release_us), anew, next(self._numbers), moved=False)
+        return Start(kept, News(fresh, point.release_us, missed), "", kept.begun, kept.home != resource)
+
+    def found(self, points: Mapping[str, Point]) -> list[StateFound]:
+        """From what the stages of a frame that has come so far would go on, each where its state is."""
+        found: list[StateFound] = []
+        begun: dict[str, int] = {}
+        for name in self._stages:
+            point, begun[name] = points[name], _ANEW
+            kept = next((k for k in reversed(self._of[name].kept) if k.point.position <= point.position), None)
+            if kept is not None:
+                above = tuple([begun.get(up) for up in self.readings.of[name].above])
+                anew, fresh, _ = self._judged(kept, name, kept.variant, kept.home, point, above)
+                if not anew:
+                    begun[name] = kept.begun
+                    found.append(StateFound(name, kept.home, kept.variant, fresh))
+        return found
+
+    def _judged(
+        self,
+        kept: Kept | None,
+        stage: str,
+        variant: str,
+        resource: str,
+        point: Point,
+        above: tuple[int | None, ...],
+    ) -> tuple[Anew, int, int]:
+        """Why a run starts anew; else how many entries are new to it, and how many it missed."""
         reading, keeping = self.readings.of[stage], self._stages[stage].keeping(variant)
         tells = keeping is not None and keeping.on_gap == "tell"
         anew: Anew = ""
@@ -250,15 +183,15 @@ class States:
         elif kept.home != resource and not self._can_move(kept.home, resource, kept):
             anew = "place"
         else:
-            came, lost = reading.fresh(kept.point, point), point.lost - kept.point.lost
+            came, lost = reading.fresh(kept.point, point), reading.lost(kept.point, point)
+            if came is None:
+                return "grid", 0, 0
             fresh, missed = min(came, reading.length), max(0, came - reading.length) + max(0, lost)
             if (missed or lost) and not tells:
                 anew = "gap"
             elif not tells and any(a != b for a, b in zip(kept.above, above, strict=True) if None not in (a, b)):
                 anew = "upstream"
-        if kept is None or anew:
-            return Start(None, News(None, point.release_us), anew, next(self._numbers), moved=False)
-        return Start(kept, News(fresh, point.release_us, missed), "", kept.begun, kept.home != resource)
+        return anew, fresh, missed
 
     def spend(self, stage: str, kept: Kept) -> None:
         """Forget a state that a run has used up."""
@@ -316,16 +249,3 @@ def arrays_of(state: State | None) -> tuple[np.ndarray, ...] | None:
     if isinstance(state, tuple) and all(type(one) is np.ndarray for one in state):
         return state
     return None
-
-
-def _first(stage: BoundStage) -> Any:
-    """The parameters of its first variant: positions are the same in all."""
-    return next(iter(stage.params.values()))
-
-
-def _same(number: int) -> int:
-    return number
-
-
-def _then(count: Callable[[int], int], entries: Callable[[Any, int], int], params: Any) -> Callable[[int], int]:
-    return lambda number: entries(params, count(number))
