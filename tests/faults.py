@@ -20,6 +20,7 @@ import psutil
 
 from leo_runtime import Runtime
 from leo_runtime.backend import News, State, Stepped
+from leo_runtime.dispatch.limits import RunLimit
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import BoundStage, GraphBuilder, Workload
@@ -40,7 +41,10 @@ RECOVERED_US = SECOND_US
 """So long after a fault no frame is late any more."""
 MIC_HZ, WATCH_HZ = 1000, 50
 PROCESSORS = ("cpu", "gpu", "dsp")
-HANGS_US = 10**9
+LIMIT_US = SECOND_US // 2
+"""How long a run may take."""
+HANGS_US = 4 * SECOND_US
+"""Far beyond any limit; then it returns: of what never does, only so many are borne on a processor."""
 
 
 def _same(_params: object, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
@@ -264,6 +268,7 @@ class Episode:
     kinds: tuple[str, ...]
     touches: frozenset[str] | None
     """The graphs that may be late for it; None: all."""
+    within_us: int
     begin_us: int
     end_us: int | None = None
     """None as long as it lasts."""
@@ -289,7 +294,12 @@ class Judge:
         """They happen within."""
         touches = frozenset(name for kind in kinds for name in kind.touches)
         everything = any(not kind.touches for kind in kinds)
-        episode = Episode(tuple(kind.name for kind in kinds), None if everything else touches, now_us())
+        episode = Episode(
+            tuple(kind.name for kind in kinds),
+            None if everything else touches,
+            max(kind.within_us for kind in kinds),
+            now_us(),
+        )
         self.begun.update(episode.kinds)
         self._episodes = (*self._episodes[-3:], episode)
         yield
@@ -334,7 +344,7 @@ class Judge:
         last = before[-1]
         after_us = 0 if last.end_us is None else max(0, result.release_us - last.end_us)
         kinds = ", ".join(last.kinds)
-        if after_us > RECOVERED_US:
+        if after_us > last.within_us:
             self._problem(result, late, f"{after_us / 1e6:g} s after {kinds}")
         elif last.touches is not None and (others := [name for name in late if name not in last.touches]):
             self._problem(result, others, f"by {kinds}, which is none of its business")
@@ -377,6 +387,7 @@ class Run:
             backends={name: Backend(name, self.broken, self.judge.problems, self._kept) for name in PROCESSORS},
             noise=self._lasts_us,
             max_results=1000,
+            run_limit=RunLimit(least_us=LIMIT_US),
             seed=seed,
         )
         self._told = self.runtime.subscribe(self.judge.take, max_results=100_000)
@@ -467,6 +478,8 @@ class Kind:
     """Of a `Run`."""
     touches: tuple[str, ...] = ()
     """The graphs that may be late for it; none: all."""
+    within_us: int = RECOVERED_US
+    """So long after its end they may still be."""
 
 
 class Deck:
