@@ -19,7 +19,7 @@ from leo_runtime.frame.records import FrameResult
 from leo_runtime.runtime.options import RuntimeOptions
 from leo_runtime.runtime.processors import ProcessorNow
 from leo_runtime.runtime.runtime import Runtime
-from test_limits import wait_for
+from test_run_limits import wait_for
 from test_runtime import (
     LOUD,
     QUIET,

@@ -40,6 +40,18 @@ def loudest(features: np.ndarray) -> np.ndarray:
 
 
 @operator(output_shape=lambda features: (2,))
+class Louder:
+    """Whether a window is louder than all before, which no log tells."""
+
+    most = -100.0
+
+    def step(self, features: np.ndarray) -> np.ndarray:
+        computed.append(features)
+        louder, self.most = features.max() > self.most, max(self.most, float(features.max()))
+        return np.array([louder, 0.5], np.float32)
+
+
+@operator(output_shape=lambda features: (2,))
 def picky(features: np.ndarray) -> np.ndarray:
     """Fails on every second of its inputs."""
     computed.append(features)
@@ -136,6 +148,36 @@ def test_what_the_log_tells_is_not_computed_again(capsys: pytest.CaptureFixture[
         assert len(computed) == all_of_them - known
         assert files() == whole
         assert capsys.readouterr().out == shown
+
+
+def test_a_workload_with_state_is_computed_from_its_start_to_the_same_bytes(capsys: pytest.CaptureFixture[str]) -> None:
+    decide_by("test_resume:Louder")
+    assert cli.main([*VIRTUAL]) == 0
+    shown, whole, all_of_them = capsys.readouterr().out, files(), len(computed)
+    lines = whole[run_folder.LOG].splitlines(keepends=True)
+    logged = recorded.logged(LOG.read_text(encoding="utf-8"))
+    states = [run["state"] for frame in logged for run in frame["stages"] if "state" in run]
+    assert len(states) == all_of_them > 0
+    assert states[0] == {"fresh": 1, "anew": "first"}
+    for kept in (3, len(lines) // 2, len(lines) - 1):
+        LOG.write_bytes(b"".join(lines[:kept]))
+        computed.clear()
+        assert cli.main(["replay", "--resume", str(RUN), "--no-compare"]) == 0
+        assert len(computed) == all_of_them
+        assert files() == whole
+        assert capsys.readouterr().out == shown
+
+
+def test_policies_are_compared_by_states_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
+    """What each of them answers is what it would by itself: nothing of a state is shared with another."""
+    decide_by("test_resume:Louder")
+    assert cli.main(["replay", *OWN, "--virtual", "--policies", "cpu-only,greedy", "--json"]) == 0
+    together = json.loads(capsys.readouterr().out)
+    assert len(together) > 0
+    assert cli.main(["replay", *OWN, "--virtual", "--solver", "greedy", "--no-compare"]) == 0
+    logs = [Path("out/beeps.virtual.2/log.jsonl"), LOG]
+    alone, first = [recorded.logged(log.read_text(encoding="utf-8")) for log in logs]
+    assert [frame["graphs"][0]["label"] for frame in alone] == [frame["graphs"][0]["label"] for frame in first]
 
 
 def test_frames_in_which_something_failed_are_computed_again_to_the_same_bytes(

@@ -12,13 +12,19 @@ from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Mode, Problem
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.window import WindowProblem
+from leo_runtime.errors import InputError
 from leo_runtime.frame.batch import FramePrices
 from leo_runtime.frame.conditions import Conditions, StateFound
 from leo_runtime.frame.lower import frame_problem, merge, price
+from leo_runtime.frame.records import StateUse
 from leo_runtime.frame.steps import StepPrices
 from leo_runtime.judge import check
+from leo_runtime.replay.log_lines import StateUsed
+from leo_runtime.replay.log_text import _state
+from leo_runtime.replay.regret import best_plan, known_window, regret
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.solver import solve
+from test_solved import require_solved
 from test_states import Stepping, costs, listening, machine, simulated, states_of, window_at
 
 MERGED = merge(listening())
@@ -242,3 +248,44 @@ def test_states_belong_to_what_a_release_finds() -> None:
     assert Conditions(states=(two, one)) == Conditions(states=(one, two))
     assert Conditions(states=(one,)) != Conditions()
     assert Conditions(states=(one,)).kind() != Conditions().kind()
+
+
+@pytest.mark.parametrize("window_stages", [0, 24])
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_is_run_what_a_frame_carries_is_valid(seed: int, window_stages: int) -> None:
+    """Questions with states are judged as any other, through skipped frames, failures, and links that change."""
+    random = Random(seed)
+    profile = growing(random.randrange(1, 30) * 100_000, random.randrange(1, 30) * 100_000)
+    backend = Stepping(random if seed % 2 else None)
+    with simulated(listening(), backend, profile, window_stages=window_stages, noise=200_000) as runtime:
+        number = 1
+        for _ in range(25):
+            number += random.choice([1, 1, 1, 2, 5])
+            links = random.choice([None, {}, {("first", "second"): random.choice([None, (900, 10_000)])}])
+            runtime.submit(50_000 * number, {"sound": window_at(50_000 * number)}, links=links)
+            if random.randrange(6) == 0:
+                random.choice((runtime.lose, runtime.restore))("second")
+        results = runtime.drain()
+    require_solved(results, windows=window_stages > 0)
+    if not seed % 2:
+        best = best_plan(results, runtime.merged, runtime.modes, machine(), profile=profile)
+        assert regret(results, runtime.merged, runtime.modes, machine(), best=best, profile=profile).best == best
+
+
+def test_regret_asks_what_was_new_to_each_run() -> None:
+    with simulated(listening(), Stepping(), growing(), window_stages=0) as runtime:
+        for number in (2, 3, 5):
+            runtime.submit(50_000 * number, {"sound": window_at(50_000 * number)})
+        results = runtime.drain()
+    problem = known_window(results, runtime.merged, runtime.modes, machine(), profile=growing())
+    lasts = {stage.name: {mode.resource: mode.duration_us for mode in stage.modes} for stage in problem.stages}
+    assert [lasts[f"{n} total"]["first"] for n in range(3)] == [110, 60, 110]
+    assert [lasts[f"{n} total"]["second"] for n in range(3)] == [310, 160 + 102, 310 + 102]
+    with pytest.raises(InputError, match="stages that keep state"):
+        known_window(results, runtime.merged, runtime.modes, machine())
+
+
+@pytest.mark.parametrize("use", [StateUse(7), StateUse(100, "gap"), StateUse(50, "", 'a "b"', 15)])
+def test_the_log_tells_of_states_as_they_were(use: StateUse) -> None:
+    told = StateUsed.model_validate_json(_state(use))
+    assert (told.fresh, told.anew, told.home, told.moved_nj) == (use.fresh, use.anew, use.home, use.moved_nj)

@@ -8,9 +8,10 @@ fault is over: what waits for that is probed at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from leo_runtime.dispatch.events import Probe
+from leo_runtime.frozen import dataclass
 
 FIRST_PROBE_US = 250_000
 LONGEST_PROBE_US = 60_000_000

@@ -18,13 +18,13 @@ import sys
 import traceback
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from importlib.util import resolve_name
 from pathlib import Path
 from types import CodeType, ModuleType
 
 from leo_runtime.errors import GraphError, words
+from leo_runtime.frozen import dataclass
 
 _FOLDER = "leo_workload_"
 

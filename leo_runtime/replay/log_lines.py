@@ -115,6 +115,19 @@ class GraphLine(GraphSeen):
     """Of the frame in its batch, from 0."""
 
 
+class StateUsed(Value):
+    """How a run of a stage that keeps state came to it."""
+
+    fresh: Count
+    """How many entries of its first input were new to it; all that it sees, where it started anew."""
+    anew: str = ""
+    """Why it started anew, in a word; empty: it went on from what it had kept."""
+    home: Name | None = None
+    """The processor where that was; null: there was nothing to go on from."""
+    moved_nj: Count = 0
+    """What it took to have it from there, which is in the run's energy."""
+
+
 class StageSeen(Value):
     """One run of a stage: what was planned, and what came of it."""
 
@@ -147,6 +160,8 @@ class StageLine(StageSeen):
     """Those of the frame that asked for it: its energy is shared out among them."""
     opened: bool | None = None
     """Of a gate that has run: what it decided."""
+    state: StateUsed | None = None
+    """Of a stage that keeps state, where it ran to its end."""
 
 
 class TransferSeen(Value):

@@ -23,6 +23,7 @@ from leo_runtime.frame.records import (
     Solved,
     SpanObservation,
     StageObservation,
+    StateUse,
     TransferObservation,
 )
 from leo_runtime.recordings.recording import RecordingManifest
@@ -238,11 +239,12 @@ class Lines:
                 {"stage": run.stage, **named, "graphs": self._asked(of, triggered), **where}
             )[:-1]
         tail = "}"
-        if run.device_us is not None or run.error or run.opened is not None:
+        if run.device_us is not None or run.error or run.opened is not None or run.state is not None:
             device = "" if run.device_us is None else f',"device_us":{run.device_us}'
             error = f',"error":{to_json(run.error)}' if run.error else ""
             opened = "" if run.opened is None else f',"opened":{"true" if run.opened else "false"}'
-            tail = f"{device}{error}{opened}}}"
+            state = "" if run.state is None else f',"state":{_state(run.state)}'
+            tail = f"{device}{error}{opened}{state}}}"
         return (
             f'{head},"planned_start_us":{run.planned_start_us},"planned_end_us":{run.planned_end_us},'
             f'"start_us":{run.start_us},"end_us":{run.end_us},"expected_us":{run.expected_us},'
@@ -293,6 +295,13 @@ class Lines:
 def is_unplaced(frame: FrameResult) -> bool:
     """Whether the runtime had no answer to it. That there is none is a solver's word, which proved it."""
     return frame.placement.status == "infeasible" and frame.placement.solver == UNPLACED_BY
+
+
+def _state(state: StateUse) -> str:
+    anew = f',"anew":{to_json(state.anew)}' if state.anew else ""
+    home = "" if state.home is None else f',"home":{to_json(state.home)}'
+    moved = f',"moved_nj":{state.moved_nj}' if state.moved_nj else ""
+    return f'{{"fresh":{state.fresh}{anew}{home}{moved}}}'
 
 
 def _criteria(criteria: Criteria | None) -> str:

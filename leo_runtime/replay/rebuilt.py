@@ -10,6 +10,7 @@ from leo_runtime.frame.records import (
     Solved,
     SpanObservation,
     StageObservation,
+    StateUse,
     TransferObservation,
     WakeObservation,
 )
@@ -43,6 +44,9 @@ def rebuilt(line: FrameLine, solved: Solved | None, *, policy: str, solve_us: in
                 energy_from=run.energy_from,
                 error=run.error,
                 opened=run.opened,
+                state=None
+                if run.state is None
+                else StateUse(run.state.fresh, run.state.anew, run.state.home, run.state.moved_nj),
             )
             for run in line.stages
         ),

@@ -16,12 +16,14 @@ from dataclasses import dataclass
 
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import AccuracyBudget, Deadline, Mode
+from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.window import WindowPlacement, WindowProblem, WindowStage
 from leo_runtime.errors import InputError, SolverError
-from leo_runtime.frame.conditions import Conditions
+from leo_runtime.frame.conditions import Conditions, StateFound
 from leo_runtime.frame.ledger import linger_us, run_ledger
 from leo_runtime.frame.lower import MergedWorkload, frame_problem
 from leo_runtime.frame.records import FrameResult
+from leo_runtime.frame.steps import StepPrices
 from leo_runtime.frame.window import Found, window_problem
 from leo_runtime.solver.baselines import POLICIES, preferred
 from leo_runtime.solver.greedy import improve
@@ -92,17 +94,18 @@ def regret(
     *,
     end_us: int = 0,
     best: Best | None = None,
+    profile: Profile | None = None,
 ) -> Regret:
     """The regret of a run: of all its frames, none of them a batch (`Runtime.merged`, `Runtime.modes`).
 
     The run lasts to `end_us`, or until everything has lingered that could. `best` is the best plan where it is known,
-    as from another run of the same frames; None: it is looked for (`best_plan`). Raises `InputError` where nothing ran,
-    and for a batch.
+    as from another run of the same frames; None: it is looked for (`best_plan`). `profile` is that of the run, and is
+    asked where stages keep state. Raises `InputError` where nothing ran, for a batch, and where that is missing.
     """
     frames = _in_order(frames)
     if best is None:
-        best = best_plan(frames, merged, modes, hardware, end_us=end_us)
-    problem = known_window(frames, merged, modes, hardware, end_us=end_us)
+        best = best_plan(frames, merged, modes, hardware, end_us=end_us, profile=profile)
+    problem = known_window(frames, merged, modes, hardware, end_us=end_us, profile=profile)
     bill = run_ledger(frames, hardware, end_us=best.lasts_us)
     return Regret(bill.total_nj, _tardiness_us(frames, problem), best)
 
@@ -116,13 +119,14 @@ def best_plan(
     end_us: int = 0,
     most_stages: int = MOST_STAGES,
     limit_nodes: int = NODES,
+    profile: Profile | None = None,
 ) -> Best:
     """The best plan found for what ran in these frames; the arguments are those of `regret`.
 
     It is made by what stages are expected to take and to cost, so that a run with noise can be above or below it for
     that alone. `most_stages` and `limit_nodes` say how large a part is, and how far its answer is searched for.
     """
-    problem = known_window(_in_order(frames), merged, modes, hardware, end_us=end_us)
+    problem = known_window(_in_order(frames), merged, modes, hardware, end_us=end_us, profile=profile)
     window = Window(problem)
 
     def ask(part: WindowProblem) -> WindowPlacement:
@@ -175,17 +179,21 @@ def known_window(
     hardware: Hardware,
     *,
     end_us: int = 0,
+    profile: Profile | None = None,
 ) -> WindowProblem:
     """All that ran as one question in which everything is certain. Time 0 is the run's; a stage `s` is `NUMBER s`.
 
-    It begins asleep. Raises `InputError` where nothing ran, and for a batch.
+    It begins asleep. What keeps state finds as much new as it did, where it was: a plan that has it elsewhere all the
+    time is charged for having it there each time, so it would cost less. Raises `InputError` where nothing ran, for a
+    batch, and for a run of stages with state without its `profile`.
     """
+    steps = None if profile is None else StepPrices(merged, hardware, profile)
     stages: list[WindowStage] = []
     deadlines: list[Deadline] = []
     budgets: list[AccuracyBudget] = []
     releases: set[int] = {0}
     sleeps = tuple(name for name, linger in linger_us(hardware).items() if linger is not None)
-    alone: dict[tuple[str, ...], WindowProblem] = {}
+    alone: dict[tuple[tuple[str, ...], tuple[StateFound, ...]], WindowProblem] = {}
     problem: WindowProblem | None = None
     for number, frame in enumerate(frames):
         if any(graph.number for graph in frame.graphs):
@@ -194,11 +202,15 @@ def known_window(
         graphs = tuple(dict.fromkeys(one.graph for one in frame.graphs if one.graph not in frame.shed))
         if not ran:
             continue
-        if graphs not in alone:
-            now = Conditions(graphs, asleep=sleeps)
-            usual = now.applied(frame_problem(merged, modes, hardware, now, "frame"))
-            alone[graphs] = window_problem(merged, modes, hardware, Found(now), usual, "frame").problem
-        problem = alone[graphs]
+        states = _states(frame)
+        if (graphs, states) not in alone:
+            now = Conditions(graphs, asleep=sleeps, states=states)
+            if states and steps is None:
+                raise InputError("the run has stages that keep state", hint="give its profile: profile=runtime.profile")
+            costs = modes if steps is None else steps.at_hand(modes, now)
+            usual = now.applied(frame_problem(merged, costs, hardware, now, "frame"))
+            alone[graphs, states] = window_problem(merged, costs, hardware, Found(now), usual, "frame").problem
+        problem = alone[graphs, states]
         names = {stage.name: f"{number} {stage.name}" for stage in problem.stages if stage.name in ran}
         releases.add(frame.release_us)
         stages += [
@@ -241,6 +253,16 @@ def known_window(
         accuracy_budgets=tuple(budgets),
         objective=problem.objective,
     )
+
+
+def _states(frame: FrameResult) -> tuple[StateFound, ...]:
+    """What the stages of a frame went on from; of several attempts the last one says so."""
+    found = {
+        run.stage: StateFound(run.stage, run.state.home, run.variant, run.state.fresh)
+        for run in frame.stages
+        if run.state is not None and run.state.home is not None
+    }
+    return tuple(found.values())
 
 
 def _stage_of(frame: FrameResult, run: str) -> str:

@@ -13,7 +13,9 @@ So within a group nobody stays away while one that weighs less is let in, and wh
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from leo_runtime.frozen import dataclass
 
 FIRST_ROOM = 16
 MOST_ROOM = 1024

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from leo_runtime.dispatch.dispatcher import Dispatcher
+from leo_runtime.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

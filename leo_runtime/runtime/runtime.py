@@ -11,10 +11,10 @@ collected, and placed as one by `submit_batch`. Who has samples and no frames fe
 **Every frame ends once.** A frame that was taken gives exactly one result: also where it is skipped, where its stages
 fail, where the runtime is closed before its end, and where the runtime itself goes wrong.
 
-**Overload.** A frame is skipped, and counted in `skipped`, when `max_in_flight` frames have not ended yet, or when
-nothing of it has started by the last of its deadlines. Its graphs are then `failed`, and say why. Where graphs differ
-in weight, the least weighty go before that (`overload`), and are counted in `shed`. Results that nobody
-asks for are kept up to `max_results`; then the oldest are dropped, and counted in `results_dropped`.
+**Overload.** A frame is skipped, and counted in `skipped`, when `max_in_flight` frames with one of its graphs have not
+ended yet, or when nothing of it has started by the last of its deadlines. Its graphs are then `failed`, and say why.
+Where graphs differ in weight, the least weighty go before that (`overload`), and are counted in `shed`. Results that
+nobody asks for are kept up to `max_results`; then the oldest are dropped, and counted in `results_dropped`.
 
 **Who gets a result.** Every subscriber (`subscribe`, `answers`) gets that of each frame that ends after it came. It
 goes as well to one of those who ask (`results`, `drain`).

@@ -8,10 +8,10 @@ caps and limits, then by the criteria of the objective in order; the first one t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from leo_runtime.documents.problem import CRITERIA, Mode, Placement, StageModes
 from leo_runtime.errors import SolverError
+from leo_runtime.frozen import dataclass
 from leo_runtime.solver.compiled import Compiled
 from leo_runtime.solver.infeasible import reason
 from leo_runtime.solver.limits import Stop

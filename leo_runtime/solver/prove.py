@@ -3,8 +3,7 @@
 The root's bounds alone prove many frames, in a fraction of the time (see `docs/solver.md`).
 """
 
-from dataclasses import dataclass
-
+from leo_runtime.frozen import dataclass
 from leo_runtime.solver.compiled import clause_search
 from leo_runtime.solver.protocols import LearningSearch, SearchKernel
 

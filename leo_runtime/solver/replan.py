@@ -7,11 +7,12 @@ placement = replanner.frame(Conditions(ready_us=(("cpu", (1500, 0)),)))
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from time import perf_counter_ns
 
 from leo_runtime.documents.problem import Answer, Placement, Problem
 from leo_runtime.frame.conditions import Conditions
+from leo_runtime.frozen import dataclass
 from leo_runtime.solver.compiled import Compiled, Status
 from leo_runtime.solver.exact import answer
 from leo_runtime.solver.protocols import SearchKernel

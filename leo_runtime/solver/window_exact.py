@@ -7,12 +7,12 @@ more than the window: what is ruled out there is ruled out here (`docs/solver.md
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from time import perf_counter_ns
 
 from leo_runtime.documents.problem import CRITERIA, Criteria, StageRun
 from leo_runtime.documents.window import CERTAIN, Span, WindowPlacement, WindowProblem, WindowResource, WindowTransfer
 from leo_runtime.errors import SolverError
+from leo_runtime.frozen import dataclass
 from leo_runtime.solver.compiled import Compiled, flattened, window_search
 from leo_runtime.solver.exact import answer
 from leo_runtime.solver.gates import Gates, share

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from bisect import bisect_right, insort
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from heapq import heapify, heappop, heappush
 
 from leo_runtime.documents.problem import CRITERIA, Criteria, Link, Mode, StageRun
 from leo_runtime.documents.window import CERTAIN, Span, WindowPlacement, WindowProblem, WindowStage, WindowTransfer
+from leo_runtime.frozen import dataclass
 from leo_runtime.solver.gates import Gates, share
 
 Send = tuple[int, int]

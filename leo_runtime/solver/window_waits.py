@@ -9,9 +9,10 @@ that release, are held back. What then falls into which span is for the schedule
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from random import Random
 
+from leo_runtime.frozen import dataclass
 from leo_runtime.solver.limits import Stop
 from leo_runtime.solver.window_schedule import Choice, Schedule, Send, Window
 

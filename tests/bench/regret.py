@@ -52,8 +52,9 @@ def told(case: Case) -> list[Regret]:
     with Runtime.simulated(case.workload, case.hardware, case.profile, **case.options) as runtime:
         machine = (runtime.merged, runtime.modes, case.hardware)
     whole = min((played for _, played in runs), key=lambda played: played.failed)
-    best = best_plan(whole.frames, *machine, end_us=case.length_us)
-    found = [regret(played.frames, *machine, end_us=case.length_us, best=best) for _, played in runs]
+    known = {"end_us": case.length_us, "profile": case.profile}
+    best = best_plan(whole.frames, *machine, **known)
+    found = [regret(played.frames, *machine, **known, best=best) for _, played in runs]
     # What was played is a plan, too.
     least_nj = min([best.nj, *(one.nj for one in found if one.tardiness_us <= best.tardiness_us)])
     found = [replace(one, best=replace(best, nj=least_nj)) for one in found]
