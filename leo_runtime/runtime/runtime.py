@@ -35,7 +35,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from leo_runtime.backend import Holding
 from leo_runtime.backend.machine import open_backends, require_served
@@ -75,7 +75,6 @@ from leo_runtime.runtime.arguments import (
     require_order,
     require_parts,
     require_processor,
-    require_windows,
 )
 from leo_runtime.runtime.delivery import Delivery, Subscription
 from leo_runtime.runtime.deployment import Deployment, Site
@@ -83,13 +82,14 @@ from leo_runtime.runtime.drift import Drift, Estimate
 from leo_runtime.runtime.fed_streams import StreamNow
 from leo_runtime.runtime.feed import FedFrame, Feeder
 from leo_runtime.runtime.flights import Flights
-from leo_runtime.runtime.kernels import Told, frozen_copy, frozen_view
+from leo_runtime.runtime.gates_file import Unwritten
+from leo_runtime.runtime.kernels import Told
 from leo_runtime.runtime.options import OptionChanges, RuntimeOptions, chosen_options
 from leo_runtime.runtime.placing import Placed, Skipped
 from leo_runtime.runtime.planner import LinksNow, no_placement
 from leo_runtime.runtime.planners import chosen_solver
 from leo_runtime.runtime.processors import ProcessorNow, processor_now
-from leo_runtime.runtime.results import Lasted, Submitted, unplaced_result
+from leo_runtime.runtime.results import Submitted, not_done, unplaced_result
 from leo_runtime.runtime.states import StateNow
 from leo_runtime.runtime.turns import Turns
 from leo_runtime.runtime.windows import Planning
@@ -259,14 +259,13 @@ class Runtime:
             require_served(machine, hardware)
             site = Site(hardware=hardware, machine=machine, options=chosen, solver=solver, lanes=lanes)
             deployed = site.deploy(merged, profile)
-            backends, warmed = machine.backends, deployed.warmed()
+            backends = machine.backends
 
             def start(now_us: int, flights: Flights) -> Driver:
                 started = WallClock(now_us) if clock is None else clock
                 dispatcher = Dispatcher(_lanes(hardware), limit=chosen.run_limit)
                 if dispatcher.limits is not None:
-                    for mode, planned_us, lasted_us in warmed:
-                        dispatcher.limits.observe(mode, planned_us, lasted_us)
+                    dispatcher.limits.change(bool, flights.newest.warmed())
                 return Executor(
                     dispatcher,
                     lanes,
@@ -316,6 +315,15 @@ class Runtime:
         Frames go on all the same, and are charged as if the device had done so.
         """
         return self._driver.hold_failures if isinstance(self._driver, Executor) else {}
+
+    @property
+    def gates_unwritten(self) -> Unwritten:
+        """How often `gates_file` could not be written, as where the disk is full, and why. From any thread.
+
+        Frames go on all the same, and it is tried again.
+        """
+        horizon = self._now.horizon
+        return Unwritten() if horizon is None else horizon.gates_unwritten
 
     def triggered(self, release_us: int) -> tuple[str, ...]:
         """The graphs whose period and offset make them run at that time. From any thread.
@@ -474,9 +482,7 @@ class Runtime:
         with self._lock:
             self._require_open()
         releases_us, windows = batch_frames(frames)
-        now = self._now
-        may = None if together is None else require_candidates(now.merged, together, now.modes)
-        return self._submit(self._asked(releases_us, windows, graphs, links, may, copy), wait)
+        return self._submit(self._asked(releases_us, windows, graphs, links, together, copy), wait)
 
     def feed(self, stream: str, chunk: np.ndarray, *, at_us: int | None = None) -> tuple[int, ...]:
         """The newest samples of a stream: makes and submits the frames that are due by them; returns their numbers.
@@ -554,6 +560,8 @@ class Runtime:
                     self._in_flight.newest = deployed
                     self.shed = {name: self.shed.get(name, 0) for name in deployed.graphs}
                     before.give_way(deployed)
+                    if self._driver is not None:
+                        self._change_limits(self._driver, deployed, before)
 
     def results(self, timeout_s: float | None = 0.0) -> tuple[FrameResult, ...]:
         """The frames that ended since this was last asked, by number. From any thread; each goes to one who asks.
@@ -722,7 +730,7 @@ class Runtime:
         windows: tuple[Windows, ...],
         graphs: Collection[str] | None,
         links: LinksNow | None,
-        together: tuple[str, ...] | None,
+        together: Collection[str] | None,
         copy: bool,
     ) -> Submission:
         """What is submitted, if it is right; it waits for nothing."""
@@ -742,13 +750,10 @@ class Runtime:
             names = due_graphs(now.merged.workload.graphs, releases_us, now.triggered)
         else:
             names = named_graphs(now.merged.workload, graphs)
-        if now.computes:
-            wanted, known = now.sources_of(names), now.sources_of(tuple(now.graphs))
-            for one in windows:
-                require_windows(wanted, known, one)
-            windows = tuple(_own_windows(wanted, one, copy) for one in windows)
+        may = None if together is None else require_candidates(now.merged, together, now.modes)
+        windows = now.own_windows(names, windows, copy)
         links = None if links is None else known_links(self.hardware, links)
-        return Submission(releases_us, windows, names, links, together, now)
+        return Submission(releases_us, windows, names, links, may, now)
 
     def _submit(self, asked: Submission, wait: bool = False) -> int:
         """Take one frame, or several as a batch, and start them when it is their turn, here or at their release."""
@@ -930,6 +935,15 @@ class Runtime:
             states=states,
         )
 
+    def _change_limits(self, driver: Driver, deployed: Deployment, before: Deployment) -> None:
+        def known(mode: Any) -> bool:
+            resource, stage, variant = mode
+            return deployed.has_mode((stage, variant, resource), before)
+
+        with driver.locked():
+            if driver.dispatcher.limits is not None:
+                driver.dispatcher.limits.change(known, deployed.warmed())
+
     # A frame's end. All of it behind the lock.
 
     def _collect(self) -> None:
@@ -943,7 +957,7 @@ class Runtime:
             flight = self._in_flight.get(done.frame)
             if flight is not None:  # Otherwise it was given up, and has its result.
                 submitted, deployment = flight
-                result, lasted = _result(submitted, deployment, done)
+                result, lasted = deployment.result(submitted, done)
                 # A Ctrl-C that came so far has lost nothing: whoever asks next makes the result again.
                 self._give(result)
                 self._in_flight.end(done.frame)
@@ -971,34 +985,10 @@ class Runtime:
             flight = self._in_flight.get(frame)
             assert flight is not None
             self._in_flight.end(frame)
-            self._give(_not_done(flight[0], now_us, placement))
+            self._give(not_done(flight[0], now_us, placement))
 
     def _give(self, result: FrameResult) -> None:
         self._delivery.give(result.with_gaps(self._gaps_us.pop(result.frame, {})))
-
-
-def _not_done(submitted: Submitted, now_us: int, why: Placement) -> FrameResult:
-    """The result of a frame in flight of which nothing more is to be known."""
-    graphs, shed = (*submitted.graphs, *submitted.shed), [graph.name for graph in submitted.shed]
-    return unplaced_result(submitted.frame, submitted.releases_us, graphs, now_us, why, shed=shed)
-
-
-def _result(submitted: Submitted, deployment: Deployment, done: FrameDone) -> tuple[FrameResult, tuple[Lasted, ...]]:
-    """The result of a frame that ended, and how long its runs lasted."""
-    try:
-        # Zeros that stand in for outputs are nobody's answer.
-        kernels = deployment.kernels
-        values = kernels.outputs(done.frame) if kernels is not None and kernels.computes else None
-        return deployment.results.of(submitted, done, values)
-    except Exception as error:  # A mistake of ours: it is told in its place, and the others have their results.
-        why = no_placement(f"the runtime failed ({type(error).__name__}: {error})")
-        return _not_done(submitted, done.at_us, why), ()
-
-
-def _own_windows(wanted: Collection[SourceWindow], windows: Windows, copy: bool) -> Windows:
-    """The windows that a frame reads, as nobody can change them."""
-    own = frozen_copy if copy else frozen_view
-    return {source.stage: own(source.at_its_value(windows[source.stage])) for source in wanted}
 
 
 def _lanes(hardware: Hardware) -> dict[str, int]:
