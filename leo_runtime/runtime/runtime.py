@@ -75,6 +75,7 @@ from leo_runtime.runtime.drift import Drift, Estimate
 from leo_runtime.runtime.fed_streams import StreamNow
 from leo_runtime.runtime.feed import FedFrame, Feeder
 from leo_runtime.runtime.flights import Flights
+from leo_runtime.runtime.gates_file import Unwritten
 from leo_runtime.runtime.kernels import Told
 from leo_runtime.runtime.options import OptionChanges, RuntimeOptions, chosen_options
 from leo_runtime.runtime.parts import Parts, lanes_of, real_parts, virtual_parts
@@ -243,6 +244,15 @@ class Runtime:
         Frames go on all the same, and are charged as if the device had done so.
         """
         return self._driver.hold_failures if isinstance(self._driver, Executor) else {}
+
+    @property
+    def gates_unwritten(self) -> Unwritten:
+        """How often `gates_file` could not be written, as where the disk is full, and why. From any thread.
+
+        Frames go on all the same, and it is tried again.
+        """
+        horizon = self._now.horizon
+        return Unwritten() if horizon is None else horizon.gates_unwritten
 
     def triggered(self, release_us: int) -> tuple[str, ...]:
         """The graphs whose period and offset make them run at that time. From any thread.
