@@ -573,8 +573,8 @@ class Runtime:
     def lose(self, processor: str) -> None:
         """A processor is gone: what it has to do goes elsewhere. From any thread.
 
-        What runs there is given up; its lane is occupied until that has ended all the same. Raises `InputError` for an
-        unknown one.
+        What runs there is given up; its lane is occupied until that has ended all the same, or is over its limit. It is
+        not probed: `restore` says when it is back. Raises `InputError` for an unknown one.
         """
         require_processor(self.hardware, processor)
         with self._lock:
