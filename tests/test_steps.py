@@ -80,6 +80,11 @@ def test_a_run_has_the_work_of_what_is_new() -> None:
     assert durations(later, "rows") == {"first": 15, "second": 25}
 
 
+def test_what_is_kept_is_held_in_memory() -> None:
+    """8 bytes of output, and 16 that are kept."""
+    assert {mode.memory_bytes for mode in modes_of(growing())["total"]} == {24}
+
+
 def test_energy_is_that_of_the_time_and_of_the_link() -> None:
     links = [
         {

@@ -9,18 +9,19 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from leo_runtime.backend import is_simulated
 from leo_runtime.backend.machine import Machine, Usable, usable
 from leo_runtime.dispatch.events import FrameDone
+from leo_runtime.dispatch.limits import Limits
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Mode
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import BoundStage, TaskGraph
 from leo_runtime.frame.batch import FramePrices, Modes
 from leo_runtime.frame.changed import Keys, called_as_before, same_graphs, same_stages, stage_keys
-from leo_runtime.frame.lower import MergedWorkload, Supports, price
+from leo_runtime.frame.lower import MergedWorkload, Supports, price, require_computed
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.frame.steps import StepPrices
 from leo_runtime.frozen import dataclass
@@ -138,6 +139,16 @@ class Deployment:
 
         return {name: tuple([adapted(name, mode) for mode in found]) for name, found in self.prices.of(frames).items()}
 
+    def change_limits(self, limits: Limits | None, before: Deployment) -> None:
+        """Have limits of runs go by what was seen of modes that are the same here, and by how long new ones took."""
+
+        def known(mode: Any) -> bool:
+            resource, stage, variant = mode
+            return self.has_mode((stage, variant, resource), before)
+
+        if limits is not None:
+            limits.change(known, self.warmed())
+
     def give_way(self, after: Deployment) -> None:
         """Another has taken over: it is used for the frames that it has, and for no others."""
         if self.horizon is not None and after.horizon is not None:
@@ -204,6 +215,8 @@ class Site:
         `GraphError`, `ProfileError`, `DocumentError` for the file of its gates, and `KernelError` where a stage has no
         kernel that loads.
         """
+        if self.lanes is not None:
+            require_computed(merged)
         for graph in merged.workload.graphs:
             check_decision(graph, merged)
         options, hardware = self.options, self.hardware
