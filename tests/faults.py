@@ -20,6 +20,7 @@ import psutil
 
 from leo_runtime import Runtime
 from leo_runtime.backend import News, State, Stepped
+from leo_runtime.dispatch.limits import RunLimit
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import BoundStage, GraphBuilder, Workload
@@ -40,7 +41,10 @@ RECOVERED_US = SECOND_US
 """So long after a fault no frame is late any more."""
 MIC_HZ, WATCH_HZ = 1000, 50
 PROCESSORS = ("cpu", "gpu", "dsp")
-HANGS_US = 10**9
+LIMIT_US = SECOND_US // 2
+"""How long a run may take."""
+HANGS_US = 4 * SECOND_US
+"""Far beyond any limit; then it returns: of what never does, only so many are borne on a processor."""
 
 
 def _same(_params: object, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
@@ -264,6 +268,7 @@ class Episode:
     kinds: tuple[str, ...]
     touches: frozenset[str] | None
     """The graphs that may be late for it; None: all."""
+    within_us: int
     begin_us: int
     end_us: int | None = None
     """None as long as it lasts."""
@@ -289,7 +294,12 @@ class Judge:
         """They happen within."""
         touches = frozenset(name for kind in kinds for name in kind.touches)
         everything = any(not kind.touches for kind in kinds)
-        episode = Episode(tuple(kind.name for kind in kinds), None if everything else touches, now_us())
+        episode = Episode(
+            tuple(kind.name for kind in kinds),
+            None if everything else touches,
+            max(kind.within_us for kind in kinds),
+            now_us(),
+        )
         self.begun.update(episode.kinds)
         self._episodes = (*self._episodes[-3:], episode)
         yield
@@ -334,7 +344,7 @@ class Judge:
         last = before[-1]
         after_us = 0 if last.end_us is None else max(0, result.release_us - last.end_us)
         kinds = ", ".join(last.kinds)
-        if after_us > RECOVERED_US:
+        if after_us > last.within_us:
             self._problem(result, late, f"{after_us / 1e6:g} s after {kinds}")
         elif last.touches is not None and (others := [name for name in late if name not in last.touches]):
             self._problem(result, others, f"by {kinds}, which is none of its business")
@@ -349,8 +359,11 @@ class Judge:
 class Run:
     """A runtime in virtual time, what is fed to it, and what comes of it."""
 
-    def __init__(self, seed: int, kinds: Sequence[str] = ()) -> None:
-        """Only these kinds of faults; none: all."""
+    def __init__(self, seed: int, kinds: Sequence[str] = (), *, feeds: bool = True) -> None:
+        """Only these kinds of faults; none: all. It `feeds` sources, or else submits frames with their windows."""
+        self.feeds = feeds
+        self.links: dict[tuple[str, str], tuple[int, int | None] | None] = {}
+        """What links can do from now on, where frames are submitted."""
         self.kinds = [kind for kind in KINDS if not kinds or kind.name in kinds]
         self.judge = Judge(BEFORE_US)
         self.resident_bytes: list[int] = []
@@ -363,7 +376,6 @@ class Run:
         """Whether somebody asks for results."""
         self.now_us = BEGAN_US
         self.mic, self.watch = Device("mic", MIC_HZ), Device("watch", WATCH_HZ)
-        self.rings = True
         self.frames = 0
         self._kept: deque[int] = deque(maxlen=1000)
         self._noise = Random(f"{seed} noise")
@@ -375,6 +387,7 @@ class Run:
             backends={name: Backend(name, self.broken, self.judge.problems, self._kept) for name in PROCESSORS},
             noise=self._lasts_us,
             max_results=1000,
+            run_limit=RunLimit(least_us=LIMIT_US),
             seed=seed,
         )
         self._told = self.runtime.subscribe(self.judge.take, max_results=100_000)
@@ -402,16 +415,36 @@ class Run:
     def _for(self, us: int) -> None:
         for _ in range(us // STEP_US):
             self.now_us += STEP_US
-            self.mic.step(self)
-            self.watch.step(self)
-            if self.rings and self.random.random() < 0.1:
-                self.feed("bell", np.ones((1, 1), np.float32), self.now_us)
+            if self.feeds:
+                self.mic.step(self)
+                self.watch.step(self)
+                if self.random.random() < 0.1:
+                    self.feed("bell", np.ones((1, 1), np.float32), self.now_us)
+            else:
+                self.submit()
             if self.asks:
                 self.runtime.results()
             while self._told.waiting > 1000:  # The thread that is told may be slower than virtual time.
                 threading.Event().wait(0.001)
 
+    def submit(self) -> None:
+        """The frame that is due now, if there is one."""
+        names = self.runtime.triggered(self.now_us)
+        if not names:
+            return
+        at = self.now_us * MIC_HZ // SECOND_US
+        windows = {
+            source.stage: (np.arange(at - source.samples, at) % 30_000).astype(np.int16)
+            if source.stream == "mic"
+            else np.ones(source.shape, np.float32)
+            for source in self.runtime.sources(names)
+        }
+        number = self.runtime.submit(self.now_us, windows, graphs=names, links=self.links)
+        self.frames = max(self.frames, number + 1)
+
     def feed(self, stream: str, chunk: np.ndarray, at_us: int) -> None:
+        if not self.feeds:
+            return
         numbers = self.runtime.feed(stream, chunk, at_us=at_us)
         self.frames = max([self.frames, *(number + 1 for number in numbers)])
 
@@ -422,6 +455,8 @@ class Run:
 
     def refused(self, stream: str, chunk: np.ndarray) -> None:
         """Feed what cannot be fed."""
+        if not self.feeds:
+            return
         try:
             self.runtime.feed(stream, chunk, at_us=self.now_us)
         except InputError:
@@ -443,6 +478,8 @@ class Kind:
     """Of a `Run`."""
     touches: tuple[str, ...] = ()
     """The graphs that may be late for it; none: all."""
+    within_us: int = RECOVERED_US
+    """So long after its end they may still be."""
 
 
 class Deck:
@@ -581,6 +618,24 @@ def all_processors_are_lost(run: Run) -> Iterator[None]:
     yield
     for name in PROCESSORS:
         run.runtime.restore(name)
+
+
+@fault
+def links_are_down(run: Run) -> Iterator[None]:
+    """Where frames are submitted, which say what links can do."""
+    down = run.random.sample([(one, other) for one in PROCESSORS for other in PROCESSORS if one != other], 3)
+    run.links = dict.fromkeys(down)
+    yield
+    run.links = dict.fromkeys(down, (20, None))
+
+
+@fault
+def a_burst_of_frames(run: Run) -> Iterator[None]:
+    """Far more than there is time for, where frames are submitted."""
+    if not run.feeds:
+        for _ in range(40):
+            run.submit()
+    yield
 
 
 # Sources.

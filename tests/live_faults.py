@@ -18,7 +18,7 @@ import numpy as np
 import psutil
 
 import fragile
-from faults import SECOND_US, Deck, Judge, Kind
+from faults import RECOVERED_US, SECOND_US, Deck, Judge, Kind
 from leo_runtime import Runtime
 from leo_runtime.clock import WallClock
 from leo_runtime.documents.hardware import Hardware
@@ -27,9 +27,9 @@ from leo_runtime.documents.workload import GraphBuilder, Workload
 
 MIC_HZ = 8000
 CHUNK_US = 20_000
-QUIET_US = 2_500_000
-LIMIT_S = 1.0
-"""How long a run may take in a worker."""
+QUIET_US = 5_000_000
+ANEW_US = 4_000_000
+"""The same where both processes are ended: they are started anew, and then probed."""
 
 
 def pipelines() -> Workload:
@@ -57,7 +57,7 @@ def pipelines() -> Workload:
 
 def machine() -> tuple[Hardware, Profile]:
     """Two processors whose stages run in processes of their own, one for what hangs here, and one for the rest."""
-    isolated = {"isolate": ["own"], "timeout_s": LIMIT_S}
+    isolated = {"isolate": ["own"]}
     where = {
         "first": ("fragile:fragile", isolated),
         "second": ("fragile:fragile", isolated),
@@ -144,7 +144,7 @@ class LiveRun:
         while self.clock.now_us() < until_us:
             (kind,) = deck.draw(1)
             with self.judge.fault([kind], self.clock.now_us), kind.begin(self):
-                self.wait(self.random.randrange(100_000, 2 * SECOND_US))
+                self.wait(self.random.randrange(100_000, SECOND_US))
             self.wait(QUIET_US)
             self.resident_bytes.append(psutil.Process().memory_info().rss)
         self.ends.set()
@@ -177,11 +177,13 @@ class LiveRun:
 KINDS: list[Kind] = []
 
 
-def fault(*touches: str) -> Callable[[Callable[[LiveRun], Iterator[None]]], Callable[[LiveRun], Iterator[None]]]:
-    """Make it a kind of fault, that may make these graphs late: none, all of them."""
+def fault(
+    *touches: str, within_us: int = RECOVERED_US
+) -> Callable[[Callable[[LiveRun], Iterator[None]]], Callable[[LiveRun], Iterator[None]]]:
+    """Make it a kind of fault, that may make these graphs late (none: all of them), and so long after it."""
 
     def decorate(does: Callable[[LiveRun], Iterator[None]]) -> Callable[[LiveRun], Iterator[None]]:
-        KINDS.append(Kind(does.__name__.replace("_", " "), contextmanager(does), touches))
+        KINDS.append(Kind(does.__name__.replace("_", " "), contextmanager(does), touches, within_us))
         return does
 
     return decorate
@@ -203,7 +205,7 @@ def a_worker_is_killed(run: LiveRun) -> Iterator[None]:
     yield
 
 
-@fault("fragile")
+@fault("fragile", within_us=ANEW_US)
 def workers_are_killed_again_and_again(run: LiveRun) -> Iterator[None]:
     for _ in range(5):
         _signals(run, signal.SIGKILL)
@@ -232,7 +234,7 @@ def _heard(run: LiveRun, stream: str, value: int, once: bool = False) -> Iterato
     run.wait(100_000)  # Until it is in no window any more.
 
 
-@fault("fragile")
+@fault("fragile", within_us=ANEW_US)
 def a_worker_aborts(run: LiveRun) -> Iterator[None]:
     """Once: what ends its process again and again is not run for longer than a second."""
     yield from _heard(run, "fragile", fragile.ABORTS, once=True)
@@ -248,12 +250,12 @@ def a_kernel_gives_nan(run: LiveRun) -> Iterator[None]:
     yield from _heard(run, "fragile", fragile.NAN)
 
 
-@fault("fragile")
+@fault("fragile", within_us=ANEW_US)
 def a_worker_hangs(run: LiveRun) -> Iterator[None]:
     yield from _heard(run, "fragile", fragile.HANGS)
 
 
-@fault("fragile")
+@fault("fragile", within_us=ANEW_US)
 def a_worker_hangs_once(run: LiveRun) -> Iterator[None]:
     yield from _heard(run, "fragile", fragile.HANGS, once=True)
 

@@ -417,7 +417,7 @@ class Wrong(Dispatcher):
 def test_where_the_runtime_itself_goes_wrong_every_frame_has_its_result(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("leo_runtime.runtime.runtime.Dispatcher", Wrong)
+    monkeypatch.setattr("leo_runtime.runtime.parts.Dispatcher", Wrong)
     graph = loud_graph(deadline_us=LONG_US)
     with simulated(graph) if kind == "virtual" else live(fast=FakeBackend()) as runtime:
         runtime.submit(0, {"sound": LOUD})
