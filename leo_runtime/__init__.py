@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from leo_runtime.dispatch.limits import RunLimit as RunLimit
     from leo_runtime.documents.changes import changed as changed
     from leo_runtime.documents.hardware import Hardware as Hardware
     from leo_runtime.documents.hardware import Link as Link
@@ -56,6 +57,7 @@ _HOMES = {
     "documents.problem": ("Placement", "Problem"),
     "documents.window": ("WindowPlacement", "WindowProblem"),
     "documents.profile": ("Cost", "Profile"),
+    "dispatch.limits": ("RunLimit",),
     "runtime.options": ("RuntimeOptions",),
     "runtime.runtime": ("Runtime",),
     "solver": ("solve",),

@@ -54,6 +54,7 @@ def _end(how: str, pipe: Path) -> None:
             ctypes.PyDLL(None).pause()
         case "stop":
             os.kill(os.getpid(), signal.SIGSTOP)
+            threading.Event().wait()  # It stops soon, but not at once.
         case "wait":
             pipe.read_text()
         case "raise":

@@ -276,6 +276,20 @@ def test_who_stays_away_for_overload_goes_on_to() -> None:
         runtime.drain()
 
 
+def test_limits_go_by_what_was_seen_of_what_is_the_same() -> None:
+    with made(workload(loud_graph(), mean_graph("a", samples=8)), True, backends()) as runtime:
+        runtime.submit(0, windows(runtime, ["a"]), graphs=["a"])
+        runtime.drain()
+        assert runtime._driver is not None
+        limits = runtime._driver.dispatcher.limits
+        assert limits is not None
+        modes = [("cpu", stage, "default") for stage in ("gate", "a-sound")]
+        for mode in modes:
+            limits.observe(mode, 1, 10_000_000)
+        runtime.change(workload(loud_graph(), mean_graph("a", samples=9)))
+        assert [limits.expected_us(mode, 1) for mode in modes] == [10_000_000, 1]
+
+
 def test_gates_go_on_in_their_file(tmp_path: Any) -> None:
     path = tmp_path / "gates.json"
     with made(workload(loud_graph()), False, backends(), solver="exact", gates_file=path) as runtime:
@@ -475,8 +489,9 @@ def pool(random: random.Random) -> TaskGraph:
     reads = {
         "mic": random.choice((800, 8000, 24_000)),
         "watch": random.choice((5, 30)),
+        "pulse": random.choice((1, 4)),
     }
-    named = random.sample(sorted(reads), random.randint(1, 2))
+    named = random.sample(sorted(reads), random.randint(1, 3))
     period_us = random.choice((200_000, 500_000, SECOND_US, 1_500_000))
     return graph(name, *[(one, reads[one]) for one in named], period_us=period_us)
 
@@ -490,7 +505,7 @@ def answers(results: tuple[FrameResult, ...], name: str) -> list[tuple[int, str,
     ]
 
 
-STAY = (graph("ears", ("mic", 8000), period_us=500_000), graph("hands", ("watch", 20)))
+STAY = (graph("ears", ("mic", 8000), period_us=500_000), graph("hands", ("watch", 20)), graph("beats", ("pulse", 3)))
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -509,6 +524,8 @@ def test_whatever_is_changed_every_frame_has_one_result_and_the_same_graphs_the_
                 first = at_us * 16_000 // SECOND_US
                 for runtime in (still, moved):
                     numbers = [*runtime.feed("mic", sound(1600, first)), *runtime.feed("watch", steps(1))]
+                    if at_us % 700_000 == 0:
+                        numbers += runtime.feed("pulse", np.full((1, 1), at_us / 1e6), at_us=at_us)
                     taken += numbers if runtime is moved else []
             now_us = until_us
             if draws.randrange(3) == 0 and others:
@@ -521,7 +538,7 @@ def test_whatever_is_changed_every_frame_has_one_result_and_the_same_graphs_the_
             moved.change(fed_workload(*graphs))
         expected, found = still.drain(), moved.drain()
         assert sorted(one.frame for one in found) == list(range(len(found))) and taken == sorted(taken)
-        for name in ("ears", "hands"):
+        for name in ("ears", "hands", "beats"):
             assert answers(found, name) == answers(expected, name) != []
         assert {one.outcome for result in found for one in result.graphs} == {"done"}
         gc.collect()
@@ -608,3 +625,29 @@ def test_a_ring_of_another_size_holds_the_same() -> None:
     events.append(np.arange(5, dtype=np.float32).reshape(-1, 1), 10)
     assert (events.resized(2).held, events.resized(9).held) == (2, 3)
     assert events.resized(2).newest_us == 10
+
+
+@pytest.mark.parametrize("ppm", [-9_000, 300, 15_000])
+def test_a_device_that_drifts_is_followed_through_changes(ppm: int) -> None:
+    """Windows are as many samples apart as without them, whatever else is released on whatever grid."""
+
+    def heard(changes: list[list[TaskGraph]]) -> list[float]:
+        clock = Hands()
+        ears = graph("ears", ("mic", 8000), period_us=500_000, deadline_us=LONG_US)
+        found: list[FrameResult] = []
+        with made(fed_workload(ears), True, backends(), clock=clock, solver="cpu-only", max_in_flight=100) as runtime:
+            for number in range(200):
+                clock.set(round((number + 1) * 100_000 * (1 + ppm / 1e6)))
+                runtime.feed("mic", sound(1600, 1600 * number))
+                if number % 20 == 19 and changes:
+                    runtime.change(fed_workload(ears, *changes[number // 20 % len(changes)]))
+                found += runtime.drain()
+        firsts = [one.outputs["ears-mic-sum"][0] for result in found for one in result.graphs if one.graph == "ears"]
+        return [float(first) for first in firsts]
+
+    others = [
+        [graph("quick", ("mic", 160), period_us=30_000, deadline_us=LONG_US)],
+        [graph("slow", ("mic", 90_000), period_us=3_000_000, deadline_us=LONG_US)],
+        [],
+    ]
+    assert heard(others) == heard([]) and len(heard([])) > 35

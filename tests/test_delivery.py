@@ -327,7 +327,7 @@ class Wrong(Dispatcher):
 def test_where_the_runtime_goes_wrong_who_waits_has_the_frames_and_then_the_error(
     make: Callable[..., Runtime], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("leo_runtime.runtime.runtime.Dispatcher", Wrong)
+    monkeypatch.setattr("leo_runtime.runtime.parts.Dispatcher", Wrong)
     results: list[FrameResult] = []
     with made(make) as runtime:
         runtime.subscribe(results.append)
@@ -345,7 +345,7 @@ def test_an_error_that_is_raised_again_and_again_keeps_nothing_of_who_asked(
     make: Callable[..., Runtime], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each raising adds to its traceback: a daemon that feeds on would fill the memory with its chunks."""
-    monkeypatch.setattr("leo_runtime.runtime.runtime.Dispatcher", Wrong)
+    monkeypatch.setattr("leo_runtime.runtime.parts.Dispatcher", Wrong)
     with made(make) as runtime:
         submitted(runtime, 0)
         with pytest.raises(ArithmeticError):

@@ -43,6 +43,7 @@ from test_runtime import (
     fake_backends,
     loud_graph,
     one,
+    other_graph,
     profile,
     simulated,
     workload,
@@ -119,6 +120,25 @@ def hanging(**options: Any) -> Iterator[tuple[Runtime, Hanging]]:
     finally:
         fast.let_go.set()
         runtime.close()
+
+
+def test_what_hangs_leaves_room_for_frames_of_other_graphs() -> None:
+    """Each in frames of its own: `loud` hangs, and as many of it as may be are in flight."""
+    fast, other, others = Hanging(), other_graph().model_copy(update={"deadline_us": LONG_US}), []
+    graphs = workload(loud_graph(deadline_us=LONG_US), other)
+    options: Any = {"solver": everything_on("fast"), "backends": fake_backends(fast=fast), "max_in_flight": 3}
+    with Runtime.live(graphs, bench(), profile(), **options) as runtime:
+        for _ in range(5):
+            runtime.submit(0, {"sound": LOUD}, graphs=["loud"])
+        fast.hung.wait()
+        assert runtime.skipped == 2
+        for _ in range(20):
+            number = runtime.submit(0, {"sound": LOUD}, graphs=["other"])
+            while number not in [result.frame for result in others]:
+                others += runtime.results(None)
+        assert runtime.skipped == 2
+        fast.let_go.set()
+    assert [result.graphs[0].outcome for result in others if result.graphs[0].graph == "other"] == ["done"] * 20
 
 
 class SpeechlessError(BaseException):
@@ -397,7 +417,7 @@ class Wrong(Dispatcher):
 def test_where_the_runtime_itself_goes_wrong_every_frame_has_its_result(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("leo_runtime.runtime.runtime.Dispatcher", Wrong)
+    monkeypatch.setattr("leo_runtime.runtime.parts.Dispatcher", Wrong)
     graph = loud_graph(deadline_us=LONG_US)
     with simulated(graph) if kind == "virtual" else live(fast=FakeBackend()) as runtime:
         runtime.submit(0, {"sound": LOUD})

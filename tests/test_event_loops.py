@@ -94,7 +94,7 @@ def test_answers_that_wait_too_long_are_dropped_and_counted() -> None:
 
 
 def test_what_went_wrong_in_the_runtime_is_raised_after_the_last_frame(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("leo_runtime.runtime.runtime.Dispatcher", Wrong)
+    monkeypatch.setattr("leo_runtime.runtime.parts.Dispatcher", Wrong)
 
     async def work() -> None:
         with made(Runtime.live) as runtime:

@@ -619,6 +619,19 @@ def test_what_waits_when_samples_are_lost_is_due_all_the_same() -> None:
     assert [frame.release_us for frame in bench.of("both")] == [2 * SECOND_US, 3 * SECOND_US, 4 * SECOND_US]
 
 
+def test_what_waits_is_released_before_more_is_lost_than_is_held() -> None:
+    bench = Bench(ears(period_us=250_000), both(), virtual=True)
+    bench.feeder.feed("mic", sound(MIC_HZ), SECOND_US)
+    bench.feeder.feed("watch", steps(20), 2 * SECOND_US)
+    bench.feeder.feed("mic", sound(5 * MIC_HZ // 2, MIC_HZ), 3_500_000)
+    assert bench.frames[-1].release_us < 3 * SECOND_US, "from there on they wait"
+    bench.feeder.feed("mic", sound(MIC_HZ), 60 * SECOND_US)
+    waited = [frame for frame in bench.of("ears") if 3 * SECOND_US <= frame.release_us <= 3_500_000]
+    assert [frame.release_us for frame in waited] == [3 * SECOND_US, 3_250_000, 3_500_000]
+    assert all(frame.windows["ears-mic"].all() for frame in waited)
+    assert all(frame.gaps_us["ears"] == 0 for frame in waited)
+
+
 def door(**changes: Any) -> TaskGraph:
     return graph("door", ("pulse", 3), **changes)
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import psutil
@@ -27,6 +27,7 @@ from leo_backends.isolated.kernel import IsolatedKernel, load
 from leo_backends.isolated.stages import IsolatedStages
 from leo_backends.reference import PROGRAMS
 from leo_runtime.backend import Abandonable, Backend, Kernel, News, StatefulKernel
+from leo_runtime.dispatch.limits import RunLimit
 from leo_runtime.documents.hardware import Hardware, Link, Processor
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import DEFAULT_VARIANT, BoundStage, Stream, Workload
@@ -35,6 +36,7 @@ from leo_runtime.frame.records import FrameResult
 from leo_runtime.graph import GraphBuilder
 from leo_runtime.operators import operator
 from leo_runtime.operators.catalogue import refresh
+from leo_runtime.runtime.options import OptionChanges
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.testing import BackendContract, Example, example, examples
 from test_process import is_running, open_files
@@ -599,6 +601,22 @@ def test_a_module_that_was_edited_and_read_again_is_imported_again_there(cpu: Cp
     assert after([GOOD]).tolist() == (3 * GOOD).tolist()
 
 
+def test_a_model_file_that_was_changed_is_not_taken_for_what_it_was(tmp_path: Path) -> None:
+    model = tmp_path / "m.npz"
+    np.savez(model, weights_0=np.eye(5, dtype=np.float32), bias_0=np.zeros(5, np.float32))
+    rows = GOOD.reshape(1, 5)
+    dense = example("dense", "dense", [rows], model=model, layers=(5,)).stage
+    with closing(CpuBackend(processor(isolate=["dense"]))) as backend:
+        kernel = backend.load(dense, DEFAULT_VARIANT)
+        expected = kernel([rows])
+        np.savez(model, weights_0=2 * np.eye(5, dtype=np.float32), bias_0=np.zeros(5, np.float32))
+        assert np.array_equal(kernel([rows]), expected), "it was read before"
+        kill(process_of(backend))
+        with pytest.raises(KernelError, match=r"m\.npz: is not what it was when stage `dense` was loaded first"):
+            kernel([rows])
+        assert backend.load(dense, DEFAULT_VARIANT)([rows]).shape == expected.shape
+
+
 @pytest.mark.skipif(not tflite.is_available(), reason="the extra `tflite` is not installed")
 @pytest.mark.parametrize("streaming", [False, True])
 def test_a_model_runs_there_untried(streaming: bool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -616,7 +634,7 @@ def test_a_model_runs_there_untried(streaming: bool, monkeypatch: pytest.MonkeyP
 SECOND_US = 1_000_000
 
 
-def live(how: str, processors: Sequence[str], where: Path | str = "") -> Runtime:
+def live(how: str, processors: Sequence[str], where: Path | str = "", **options: Unpack[OptionChanges]) -> Runtime:
     """A runtime of one graph, whose stage `twice` is risky on a window that begins with 13."""
     graph = GraphBuilder("sums", period_us=SECOND_US, deadline_us=SECOND_US)
     samples = graph.stage("samples", "window", stream="wrist", samples=5)
@@ -631,7 +649,7 @@ def live(how: str, processors: Sequence[str], where: Path | str = "") -> Runtime
     )
     costs = [{"processor": p, "fixed_us": 100 * i, "source": "modelled: a test"} for i, p in enumerate(processors, 1)]
     profile = Profile.from_dict({"format": "leo-profile/1", "name": "bench", "hardware": "bench", "costs": costs})
-    return Runtime.live(workload, hardware, profile)
+    return Runtime.live(workload, hardware, profile, **options)
 
 
 def frame(runtime: Runtime, number: int, window: np.ndarray) -> FrameResult:
@@ -655,3 +673,16 @@ def test_where_another_processor_is_there_the_frame_moves(tmp_path: Path) -> Non
         assert [(run.resource, run.outcome) for run in runs] == [("cpu", "failed"), ("other", "done")]
         assert "its process died of exit code 3" in runs[0].error
         assert frame(runtime, 2, GOOD).graphs[0].outcome == "done"
+
+
+def test_a_runtime_that_gives_a_run_up_ends_the_process_and_finds_its_mode_again(tmp_path: Path) -> None:
+    limit = RunLimit(least_us=300_000, deadlines=0)
+    with live("hang", ["cpu"], tmp_path / "begun", run_limit=limit) as runtime:
+        assert frame(runtime, 1, GOOD).graphs[0].outcome == "done"
+        failed = frame(runtime, 2, BAD)
+        assert failed.graphs[0].outcome == "failed"
+        assert (tmp_path / "begun").read_text() == "begun"
+        later = (frame(runtime, number, GOOD).graphs[0].outcome for number in range(3, 30))
+        assert "done" in later
+        lanes = [thread for thread in threading.enumerate() if thread.name.startswith("leo cpu[")]
+        assert len(lanes) == 1, "the thread of the run that was given up has ended with it"

@@ -104,6 +104,15 @@ def test_one_that_does_not_answer_is_ended(module: str) -> None:
     assert not worker.alive and not is_running(worker.pid)
 
 
+def test_one_that_does_not_take_what_it_is_sent_is_ended(module: str) -> None:
+    worker = Worker("the echo", module)
+    worker.ask("a", 10.0)
+    os.kill(worker.pid, signal.SIGSTOP)
+    with pytest.raises(WorkerEndedError, match=r"the echo did not answer within 0\.05 s"):
+        worker.ask(bytes(10_000_000), 0.05)
+    assert not worker.alive and not is_running(worker.pid)
+
+
 def test_an_interrupt_ends_it_since_its_answer_would_be_taken_for_the_next(module: str) -> None:
     worker = Worker("the echo", module)
     worker.ask("a", 10.0)

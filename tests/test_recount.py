@@ -72,7 +72,7 @@ def test_every_resource_is_charged_for_as_long_as_it_was_awake(
                 meter.look(self, told)
                 return told
 
-        monkeypatch.setattr("leo_runtime.runtime.runtime.Dispatcher", Metered)
+        monkeypatch.setattr("leo_runtime.runtime.parts.Dispatcher", Metered)
         with Runtime.simulated(
             workload,
             hardware,

@@ -431,3 +431,33 @@ def test_windows_that_do_not_begin_whole_entries_apart_are_met_anew() -> None:
     assert states["rows"].anew == {"first": 1, "grid": 7}
     assert states["total"].anew == states["sums"].anew == {"first": 1}
     assert [count["rows"] for count in counts.values()] == [10] * 8
+
+
+def test_features_with_state_are_those_without_whatever_is_skipped() -> None:
+    """`log_mel` as it ships, in one frame beside the same without state: equal to the bit."""
+    random = Random(3)
+    graph = GraphBuilder("ears", period_us=100_000, deadline_us=1_000_000)
+    sound = graph.stage("sound", "window", stream="mic", samples=8_000)
+    graph.stage("kept", "log_mel", sound, streaming=True)
+    graph.stage("anew", "log_mel", sound)
+    stream = Stream(name="mic", kind="audio", rate_hz=16_000)
+    workload = Workload(format="leo-workload/1", name="w", streams=(stream,), graphs=(graph.build(),))
+    samples = np.random.default_rng(4).integers(-9_000, 9_000, 400_000).astype(np.int16)
+    with Runtime.simulated(workload, machine(lanes=2), costs(70_000), noise=400_000, max_in_flight=8) as runtime:
+        number = 5
+        while number < 150:
+            number += random.choice([1, 1, 1, 2, 3, 7])
+            batch = [number, number + 1] if random.randrange(5) == 0 else [number]
+            number = batch[-1]
+            ended = [(100_000 * n, {"sound": samples[1_600 * n - 8_000 : 1_600 * n]}) for n in batch]
+            if len(batch) > 1:
+                runtime.submit_batch(ended)
+            else:
+                runtime.submit(*ended[0])
+        answers = [graph for result in runtime.drain() for graph in result.graphs]
+        (state,) = runtime.states()
+    assert len(answers) > 50
+    for answer in answers:
+        if answer.outcome == "done":
+            assert np.array_equal(answer.outputs["kept"], answer.outputs["anew"])
+    assert state.runs > state.anew["gap"] + state.anew["first"] > 1

@@ -6,19 +6,26 @@ import json
 from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
 
+from leo_runtime.backend import News
+from leo_runtime.clock import VirtualClock
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Mode, Problem
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.window import WindowProblem
-from leo_runtime.errors import InputError
+from leo_runtime.documents.workload import BoundStage
+from leo_runtime.errors import DocumentError, InputError
 from leo_runtime.frame.batch import FramePrices
 from leo_runtime.frame.conditions import Conditions, StateFound
 from leo_runtime.frame.lower import frame_problem, merge, price
 from leo_runtime.frame.records import StateUse
 from leo_runtime.frame.steps import StepPrices
 from leo_runtime.judge import check
+from leo_runtime.measure.calibrate import calibrate
+from leo_runtime.measure.measure import QUICK
+from leo_runtime.recordings.recording import RecordedStream, Recording, RecordingManifest
 from leo_runtime.replay.log_lines import StateUsed
 from leo_runtime.replay.log_text import _state
 from leo_runtime.replay.regret import best_plan, known_window, regret
@@ -73,6 +80,11 @@ def test_a_run_has_the_work_of_what_is_new() -> None:
     assert durations(later, "rows") == {"first": 15, "second": 25}
 
 
+def test_what_is_kept_is_held_in_memory() -> None:
+    """8 bytes of output, and 16 that are kept."""
+    assert {mode.memory_bytes for mode in modes_of(growing())["total"]} == {24}
+
+
 def test_energy_is_that_of_the_time_and_of_the_link() -> None:
     links = [
         {
@@ -116,6 +128,56 @@ def test_what_cannot_go_on_is_a_run_that_starts_anew() -> None:
 def test_a_cost_that_does_not_grow_is_taken_in_proportion() -> None:
     steps, modes = StepPrices(MERGED, machine(), costs(100)), modes_of(costs(100))
     assert durations(steps.at_hand(modes, found(25)), "total") == {"first": 25, "second": 50 + 102}
+
+
+def test_a_measured_step_is_taken_as_it_was_measured() -> None:
+    """By calibrate: 300 us anew, 200 us with 50 of 100 samples new; others lie on the line through both."""
+    measurement = {"runs": 5, "median_us": 300, "p95_us": 300, "step_us": 200, "step_entries": 50}
+    signature = MERGED.stage("total").bound.signature("default")
+    entry = {"operator": "states:total", "processor": "first", "signature": signature, "fixed_us": 300}
+    data = plain(costs(100)) | {"name": "measured"}
+    data["costs"].append(entry | {"source": "measured", "measurement": measurement})
+    profile = Profile.from_dict(data)
+    steps, modes = StepPrices(MERGED, machine(), profile), modes_of(profile)
+    lasts = {fresh: durations(steps.at_hand(modes, found(fresh)), "total")["first"] for fresh in (0, 50, 75, 100)}
+    assert lasts == {0: 100, 50: 200, 75: 250, 100: 300}
+    del measurement["step_entries"]
+    with pytest.raises(DocumentError, match="step_us and step_entries are given together"):
+        Profile.from_dict(data)
+
+
+def test_calibrate_measures_a_periods_worth() -> None:
+    clock = VirtualClock()
+
+    class Slow(Stepping):
+        """A run lasts as many microseconds as samples are new to it, and 10."""
+
+        def load(self, stage: BoundStage, variant: str, /) -> Any:
+            kernel = super().load(stage, variant)
+            return _Slow(kernel, stage) if hasattr(kernel, "step") else kernel
+
+    class _Slow:
+        def __init__(self, kernel: Any, stage: BoundStage) -> None:
+            self._kernel, self._stage, self.start = kernel, stage, kernel.start
+
+        def __call__(self, inputs: Any, /) -> Any:
+            return self.step(inputs, self.start(), News(None, 0)).output
+
+        def step(self, inputs: Any, state: Any, news: News, /) -> Any:
+            fresh = len(inputs[0]) if news.fresh is None else news.fresh
+            clock.wait_until_us(clock.now_us() + 10 + fresh)
+            state[0].flags.writeable = False  # As the runtime has it.
+            return self._kernel.step(inputs, state, news)
+
+    stream = RecordedStream(name="wrist", kind="motion", file="wrist.npy", rate_hz=1_000)
+    manifest = RecordingManifest(format="leo-recording/1", name="made", source="made up", streams=(stream,))
+    recording = Recording(manifest, {"wrist": np.arange(1_000, dtype=np.float32)})
+    found = calibrate(listening(), machine(), recording, effort=QUICK, backends={"first": Slow()}, clock=clock)
+    cost = found.profile.cost(MERGED.stage("total").bound, "default", "first")
+    assert cost is not None
+    assert cost.measurement is not None
+    measured = cost.measurement
+    assert (measured.median_us, measured.step_us, measured.step_entries) == (110, 60, 50)
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -15,6 +15,7 @@ import os
 import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import weakref
@@ -123,6 +124,7 @@ class Worker:
             opened.pop_all()
         self._words.begin()
         self._connection = Connection(ours.detach())
+        self._limit_s = 0.0
         self._poll = select.poll()
         self._poll.register(self._connection.fileno(), select.POLLIN)
         self._end = weakref.finalize(
@@ -155,14 +157,19 @@ class Worker:
     def ask(self, request: Any, timeout_s: float) -> Any:
         """The answer to a request. Raises what the worker raised, or `WorkerEndedError` when there is no answer."""
         try:
+            if timeout_s != self._limit_s:
+                limit_waits(self._connection.fileno(), timeout_s)
+                self._limit_s = timeout_s
             self._connection.send(request)
             if not self._poll.poll(milliseconds(timeout_s)):
-                self.close(now=True)
-                raise WorkerEndedError(
-                    f"{self._name} did not answer within {timeout_s:g} s and was ended",
-                    hint="the next use starts a new one; raise the processor's option `timeout_s` if it is only slow",
-                )
+                raise BlockingIOError
             answer = self._connection.recv()
+        except BlockingIOError:
+            self.close(now=True)
+            raise WorkerEndedError(
+                f"{self._name} did not answer within {timeout_s:g} s and was ended",
+                hint="the next use starts a new one; raise the processor's option `timeout_s` if it is only slow",
+            ) from None
         except (EOFError, OSError):
             death = self.death()
             self.close(now=True)
@@ -210,6 +217,14 @@ class Worker:
 def milliseconds(timeout_s: float) -> float:
     """As `poll` takes them: at most 24 days."""
     return min(1000 * timeout_s, 2.0**31 - 1)
+
+
+def limit_waits(descriptor: int, timeout_s: float) -> None:
+    """Have a write to a socket, or a read, raise `BlockingIOError` after so long: who is stopped takes no more."""
+    limit = struct.pack("@ll", *divmod(max(1, int(milliseconds(timeout_s))) * 1000, 1_000_000))
+    with socket.socket(fileno=os.dup(descriptor)) as same:
+        for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
+            same.setsockopt(socket.SOL_SOCKET, option, limit)
 
 
 def ends_with(descriptor: int) -> None:

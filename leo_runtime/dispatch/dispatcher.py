@@ -379,8 +379,10 @@ class Dispatcher:
         self._free(stage)
         stage.state = "done"
         stage.report = report
-        stage.end_us = event.at_us
-        stage.start_us = stage.start_us if report.started_us is None else report.started_us
+        # A clock that was handed in may go back.
+        if report.started_us is not None and report.started_us > stage.start_us:
+            stage.start_us = report.started_us
+        stage.end_us = max(event.at_us, stage.start_us)
         frame = stage.frame
         if self._limits is not None:
             lasted_us = event.at_us - stage.start_us
@@ -416,8 +418,9 @@ class Dispatcher:
         self._free(stage)
         if self._hung:
             self._see_end(stage.resource)
-        stage.start_us = stage.start_us if event.started_us is None else event.started_us
-        stage.end_us = event.at_us
+        if event.started_us is not None and event.started_us > stage.start_us:
+            stage.start_us = event.started_us
+        stage.end_us = max(event.at_us, stage.start_us)
         self._retry(stage, event.error)
         self._settle(stage.frame)
         self._finish(stage.frame)

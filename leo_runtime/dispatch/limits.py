@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 
 from leo_runtime.values import whole
@@ -55,6 +55,12 @@ class Limits:
         if slower is None:
             return planned_us
         return max(planned_us, planned_us * sorted(slower)[(len(slower) - 1) // 2] // ONE)
+
+    def change(self, known: Callable[[Hashable], bool], warmed: Iterable[tuple[Hashable, int, int]]) -> None:
+        """Forget all modes but those that are `known`; what `observe` takes is there of those that were `warmed`."""
+        self.slower = {mode: slower for mode, slower in self.slower.items() if known(mode)}
+        for mode, planned_us, lasted_us in warmed:
+            self.observe(mode, planned_us, lasted_us)
 
     def observe(self, mode: Hashable, planned_us: int, lasted_us: int) -> None:
         """Take note of a run that ended, also of one that had been given up."""

@@ -33,6 +33,17 @@ class Measurement(Value):
     """The median of runs while every other processor was busy; None: not measured."""
     lanes_us: Quantity | None = None
     """The median of runs while the processor's other lanes ran the same stage; None: not measured, or one lane."""
+    step_us: Quantity | None = None
+    """Of a stage that keeps state, the median of runs that go on from what it kept; the others are of runs that start
+    anew. None: not measured, or it keeps none."""
+    step_entries: Quantity | None = None
+    """How many entries of its first input were new to each of those: what a period brings."""
+
+    @model_validator(mode="after")
+    def _steps(self) -> Self:
+        if (self.step_us is None) != (self.step_entries is None):
+            reject("step_us and step_entries are given together, or neither", "$.step_us", self.step_us)
+        return self
 
 
 class Cost(Value):

@@ -122,7 +122,8 @@ def price(
 ) -> dict[str, tuple[Mode, ...]]:
     """Every way to run each merged stage, for so many frames at a time: where a backend can and the profile knows.
 
-    A mode's memory is what the stage holds and its output, of every frame (`share_weights` for equal weights).
+    A mode's memory is what the stage holds, keeps from run to run, and its output, of every frame (`share_weights` for
+    equal weights).
 
     A window is taken where its stream's sensor is.
 
@@ -150,6 +151,7 @@ def price(
                     continue
                 duration_us = cost.duration_us(stage.bound.work(variant), frames)
                 output_bytes = stage.bound.output_bytes() * frames
+                held_bytes = stage.bound.weight_bytes(variant) + stage.bound.state_bytes(variant)
                 usable.append(
                     Mode(
                         resource=processor.name,
@@ -157,7 +159,7 @@ def price(
                         duration_us=duration_us,
                         energy_nj=cost.run_nj(duration_us, processor.active_mw, frames),
                         output_bytes=output_bytes,
-                        memory_bytes=output_bytes + stage.bound.weight_bytes(variant),
+                        memory_bytes=output_bytes + held_bytes,
                         accuracy_loss_ppm=stage.bound.accuracy_loss_ppm[variant],
                     )
                 )

@@ -4,8 +4,10 @@ A run has the work of what is new (`Keeping.work`), one that starts anew that of
 processor than its state's it lasts longer by what the link takes for the state's bytes, and costs what the link does;
 where no link leads there it starts anew.
 
-A cost of a profile that grows with work gives the time of less work. One that does not, as a measured one of a stage by
-its signature, is taken in proportion to the multiply-accumulates, or to the bytes where there are none.
+`calibrate` measures a stage that keeps state also with a period's worth new to it (`Measurement.step_us`); any other
+amount is on the line through that and a run that starts anew. Without, a cost that grows with work gives the time of
+less work, and one that does not is taken in proportion to the multiply-accumulates, or to the bytes where there are
+none.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from dataclasses import replace
 
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Link, Mode
-from leo_runtime.documents.profile import Profile
+from leo_runtime.documents.profile import Measurement, Profile
 from leo_runtime.frame.conditions import Conditions, StateFound
 from leo_runtime.frame.lower import MergedWorkload, usual_links
 from leo_runtime.frame.positions import Readings
@@ -148,10 +150,22 @@ class StepPrices:
         keeping, cost = bound.keeping(variant), self._profile.cost(bound, variant, resource)
         if keeping is None or cost is None:
             return 1, 1
+        if (measured := cost.measurement) is not None and measured.step_us is not None:
+            return _measured(measured, fresh, self.readings.of[stage].length)
         whole, part = bound.work(variant), keeping.work(bound.params[variant], bound.input_shapes, fresh)
         if cost.ps_per_mac or cost.ps_per_byte:
             return cost.duration_us(part), cost.duration_us(whole)
         return _in_proportion(part, whole)
+
+
+def _measured(measured: Measurement, fresh: int, length: int) -> tuple[int, int]:
+    """On the line through what was measured: with a period's worth new, and with all of it."""
+    assert measured.step_us is not None
+    assert measured.step_entries is not None
+    part_us, whole_us, more = measured.step_us, max(1, measured.median_us), length - measured.step_entries
+    if more > 0:
+        part_us += (whole_us - part_us) * (fresh - measured.step_entries) // more
+    return max(1, part_us), whole_us
 
 
 def _in_proportion(part: Work, whole: Work) -> tuple[int, int]:

@@ -27,6 +27,7 @@ from leo_runtime.documents.profile import ClockMhz, Cost, Device, Measurement, P
 from leo_runtime.documents.workload import BoundStage, Workload
 from leo_runtime.errors import BackendError, DeviceUnavailableError, KernelError, LeoError, ProfileError
 from leo_runtime.frame.lower import MergedStage, merge, require_computed
+from leo_runtime.frame.positions import Readings
 from leo_runtime.measure.energy import Source
 from leo_runtime.measure.measure import (
     FULL,
@@ -39,6 +40,7 @@ from leo_runtime.measure.measure import (
     load,
     over_batches,
     over_lanes,
+    over_steps,
     run_warm,
     summed_up,
 )
@@ -108,12 +110,13 @@ def calibrate(
     with open_backends(hardware, backends) as machine:
         if backends is None:
             missing += machine.missing.items()
-        measuring = _Measuring(hardware, machine, effort, clock, _energy(sources, clock, missing), missing)
+        energy = _energy(sources, clock, missing)
+        measuring = _Measuring(hardware, machine, effort, clock, energy, missing, Readings(merged))
         values: dict[str, np.ndarray] = {}
         for done, stage in enumerate(merged.stages):
             progress(stage.name, done, len(merged.stages))
             inputs = _inputs(stage, values, recording)
-            output = measuring.stage(stage.bound, inputs)
+            output = measuring.stage(stage.name, stage.bound, inputs)
             values[stage.name] = np.zeros(stage.bound.output_shape, np.float32) if output is None else output
         if effort.neighbours:
             progress("beside busy neighbours", len(merged.stages), len(merged.stages))
@@ -142,7 +145,9 @@ class _Measuring:
         clock: Clock,
         energy: Energy,
         missing: list[tuple[str, LeoError]],
+        readings: Readings,
     ) -> None:
+        """`readings` say how much a period brings to stages that keep state."""
         self.readings: list[Reading] = []
         self._loaded: list[Loaded] = []
         """Of each reading."""
@@ -152,9 +157,10 @@ class _Measuring:
         self._clock = clock
         self._energy = energy
         self._missing = missing
+        self._readings = readings
 
-    def stage(self, stage: BoundStage, inputs: list[np.ndarray]) -> np.ndarray | None:
-        """Measure a stage wherever it can run. Returns the first output there was; None: none."""
+    def stage(self, name: str, stage: BoundStage, inputs: list[np.ndarray]) -> np.ndarray | None:
+        """Measure a merged stage wherever it can run. Returns the first output there was; None: none."""
         first: np.ndarray | None = None
         for variant in stage.params:
             for processor, backend in self._machine.backends.items():
@@ -162,7 +168,7 @@ class _Measuring:
                 with self._kept(f"{stage.name} on {processor}"):
                     if backend.supports(stage, variant):
                         output = self._alone(stage, variant, processor, backend, inputs)
-                        self._more(backend)
+                        self._more(backend, name)
                 first = output if first is None else first
         return first
 
@@ -199,9 +205,15 @@ class _Measuring:
             self._energy = Energy()
             return run_warm(loaded, self._effort, self._clock, self._energy)
 
-    def _more(self, backend: Backend) -> None:
-        """What is known of the last stage besides its time alone."""
+    def _more(self, backend: Backend, name: str) -> None:
+        """What is known of the last stage besides its time alone; `name` is that of the merged stage."""
         loaded, where = self._loaded[-1], f"{self._loaded[-1].stage.name} on {self._loaded[-1].processor}"
+        if name in self._readings.of:
+            with self._kept(f"{where}, going on from what it kept"):
+                entries = self._readings.steady(name)
+                step_us = over_steps(loaded, entries, self._effort, self._clock)
+                if step_us is not None:
+                    self._note(-1, step_us=step_us, step_entries=entries)
         with self._kept(f"{where}, with more input"):
             points = over_batches(loaded, backend, self._effort, self._clock, self._energy)
             self.readings[-1] = replace(self.readings[-1], batch_points=points)

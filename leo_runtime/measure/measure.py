@@ -17,7 +17,7 @@ from typing import Self
 
 import numpy as np
 
-from leo_runtime.backend import Backend, Kernel, TimedKernel
+from leo_runtime.backend import Backend, Kernel, News, StatefulKernel, TimedKernel
 from leo_runtime.clock import Clock
 from leo_runtime.documents.profile import Measurement
 from leo_runtime.documents.workload import BoundStage
@@ -134,6 +134,26 @@ def run_warm(loaded: Loaded, effort: Effort, clock: Clock, energy: Energy) -> Ru
         above_idle_mw = used_nj // (ended_us - began_us) - energy.idle_mw
         return Runs(tuple(times_us), max(0, above_idle_mw), measured_power=True)
     return Runs(tuple(times_us), None, measured_power=False)
+
+
+def over_steps(loaded: Loaded, entries: int, effort: Effort, clock: Clock) -> int | None:
+    """The median, in us, of runs that go on from what the stage kept, so many entries being new; None: it keeps none.
+
+    Raises `KernelError` for whatever the kernel raises.
+    """
+    kernel = loaded.kernel
+    if not isinstance(kernel, StatefulKernel) or loaded.stage.keeping(loaded.variant) is None:
+        return None
+    times_us: list[int] = []
+    with _in_words(loaded.stage, loaded.processor):
+        state = kernel.step(loaded.inputs, kernel.start(), News(None, 0)).state
+        began_us = clock.now_us()
+        while not times_us or not (_is_steady(times_us, effort) or clock.now_us() - began_us >= effort.most_us):
+            run_us = clock.now_us()
+            stepped = kernel.step(loaded.inputs, state, News(entries, 0))
+            times_us.append(max(clock.now_us() - run_us, stepped.device_us or 0))
+            state = stepped.state
+    return round(median(times_us))
 
 
 def summed_up(runs: Runs, cold_us: int, beside_us: int | None = None) -> Measurement:

@@ -9,30 +9,39 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import field
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from leo_runtime.backend import is_simulated
 from leo_runtime.backend.machine import Machine, Usable, usable
+from leo_runtime.dispatch.events import FrameDone
+from leo_runtime.dispatch.limits import Limits
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Mode
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import BoundStage, TaskGraph
 from leo_runtime.frame.batch import FramePrices, Modes
 from leo_runtime.frame.changed import Keys, called_as_before, same_graphs, same_stages, stage_keys
-from leo_runtime.frame.lower import MergedWorkload, Supports, price
+from leo_runtime.frame.lower import MergedWorkload, Supports, price, require_computed
+from leo_runtime.frame.records import FrameResult
 from leo_runtime.frame.steps import StepPrices
 from leo_runtime.frozen import dataclass
 from leo_runtime.runtime.admission import Admission
 from leo_runtime.runtime.answers import check_decision
-from leo_runtime.runtime.arguments import SourceWindow, named_graphs, source_window
+from leo_runtime.runtime.arguments import SourceWindow, named_graphs, require_windows, source_window
 from leo_runtime.runtime.drift import ONE, Drift, Key
 from leo_runtime.runtime.horizon import Horizon
-from leo_runtime.runtime.kernels import Kernels, Told
+from leo_runtime.runtime.kernels import Kernels, Told, frozen_copy, frozen_view
 from leo_runtime.runtime.options import RuntimeOptions
 from leo_runtime.runtime.placing import Placer
-from leo_runtime.runtime.planner import FrameSolver
+from leo_runtime.runtime.planner import FrameSolver, no_placement
 from leo_runtime.runtime.planners import planners
-from leo_runtime.runtime.results import Results, energy_nj
+from leo_runtime.runtime.results import Lasted, Results, Submitted, energy_nj, not_done
 from leo_runtime.values import several_names
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Windows = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,6 +100,29 @@ class Deployment:
         ]
         return here == there and self.has(stage, before)
 
+    def own_windows(self, graphs: tuple[str, ...], windows: tuple[Windows, ...], copy: bool) -> tuple[Windows, ...]:
+        """The windows that frames of these graphs read, as nobody can change them. From any thread.
+
+        Raises `InputError` for what is missing, or is not as `sources` says, where values are computed.
+        """
+        if not self.computes:
+            return windows
+        wanted, known = self.sources_of(graphs), self.sources_of(tuple(self.graphs))
+        for one in windows:
+            require_windows(wanted, known, one)
+        own = frozen_copy if copy else frozen_view
+        return tuple([{read.stage: own(read.at_its_value(one[read.stage])) for read in wanted} for one in windows])
+
+    def result(self, submitted: Submitted, done: FrameDone) -> tuple[FrameResult, tuple[Lasted, ...]]:
+        """The result of a frame that ended, and how long its runs lasted."""
+        try:
+            # Zeros that stand in for outputs are nobody's answer.
+            values = self.kernels.outputs(done.frame) if self.kernels is not None and self.computes else None
+            return self.results.of(submitted, done, values)
+        except Exception as error:  # A mistake of ours: it is told in its place, and the others have their results.
+            why = no_placement(f"the runtime failed ({type(error).__name__}: {error})")
+            return not_done(submitted, done.at_us, why), ()
+
     def stages_of(self, before: Deployment) -> Collection[str] | None:
         """The stages of another deployment that are the same here; None: all."""
         return None if before is self else [name for name in before.keys if self.has(name, before)]
@@ -106,6 +138,16 @@ class Deployment:
             return mode.model_copy(update={"duration_us": duration_us, "energy_nj": energy_nj(mode, duration_us)})
 
         return {name: tuple([adapted(name, mode) for mode in found]) for name, found in self.prices.of(frames).items()}
+
+    def change_limits(self, limits: Limits | None, before: Deployment) -> None:
+        """Have limits of runs go by what was seen of modes that are the same here, and by how long new ones took."""
+
+        def known(mode: Any) -> bool:
+            resource, stage, variant = mode
+            return self.has_mode((stage, variant, resource), before)
+
+        if limits is not None:
+            limits.change(known, self.warmed())
 
     def give_way(self, after: Deployment) -> None:
         """Another has taken over: it is used for the frames that it has, and for no others."""
@@ -173,6 +215,8 @@ class Site:
         `GraphError`, `ProfileError`, `DocumentError` for the file of its gates, and `KernelError` where a stage has no
         kernel that loads.
         """
+        if self.lanes is not None:
+            require_computed(merged)
         for graph in merged.workload.graphs:
             check_decision(graph, merged)
         options, hardware = self.options, self.hardware

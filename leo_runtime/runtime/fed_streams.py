@@ -14,7 +14,7 @@ from leo_runtime.frozen import dataclass
 from leo_runtime.runtime.arguments import MAX_RELEASE_US, require_samples
 from leo_runtime.runtime.device_time import BELIEVED_US, FUTURE_US, DeviceTime, is_on_the_runs
 from leo_runtime.runtime.rings import EventRing, SampleRing
-from leo_runtime.runtime.sample_clock import SampleClock
+from leo_runtime.runtime.sample_clock import Loss, SampleClock
 from leo_runtime.values import lasting_us, samples_within, whole
 
 SLACK_US = 4_000_000
@@ -132,8 +132,8 @@ class FedStream:
                 hint=f"feed all of it alike: chunk.astype(numpy.{self.ring.dtype}), scaled where that is needed",
             )
 
-    def came(self, chunk: np.ndarray, at_us: int | None, now_us: int | None, others: Collection[int]) -> int | None:
-        """A chunk came, which is to be appended: after which number samples were lost, as the clock finds now.
+    def came(self, chunk: np.ndarray, at_us: int | None, now_us: int | None, others: Collection[int]) -> Loss | None:
+        """A chunk came, which is to be appended, after `lose` of what the clock finds now to have been lost.
 
         `at_us` is when its last sample was taken, if the device told; `now_us` is the run's time, None where that is
         virtual. `others` are the shifts of other streams, which are taken where they are as good as one's own.
@@ -149,13 +149,19 @@ class FedStream:
             at_us = lasting_us(rate_hz, number) + round(clock.ahead_us(number)) if now_us is None else now_us
         clock.observe(number, samples, at_us, told=told, now_us=now_us)
         loss = clock.loss(at_us, told=told)
-        if loss is not None:
-            ring.lose(loss.number, loss.samples)
-            self._gaps += 1
-            self._lost += loss.samples
-            number += loss.samples
-        self._move(number, others)
-        return None if loss is None else loss.number
+        self._move(number + (0 if loss is None else loss.samples), others)
+        return loss
+
+    def is_much(self, loss: Loss) -> bool:
+        """Whether by such a loss samples are held no more that a frame may be waiting with."""
+        return loss.samples > self.slack // 4
+
+    def lose(self, loss: Loss) -> None:
+        """Take note of what was lost."""
+        assert self.ring is not None
+        self.ring.lose(loss.number, loss.samples)
+        self._gaps += 1
+        self._lost += loss.samples
 
     def append(self, samples: np.ndarray) -> None:
         """Samples of a chunk that came."""

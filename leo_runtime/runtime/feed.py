@@ -19,6 +19,7 @@ from leo_runtime.frozen import dataclass
 from leo_runtime.runtime.arguments import SourceWindow
 from leo_runtime.runtime.fed_streams import FedEvents, FedStream, StreamNow, require_at, require_chunk
 from leo_runtime.runtime.release_order import Due, FedGraph, Read, ReleaseOrder
+from leo_runtime.runtime.sample_clock import Loss
 from leo_runtime.runtime.turns import Turn, Turns
 
 if TYPE_CHECKING:
@@ -163,12 +164,20 @@ class Feeder:
                 if len(samples):
                     stream.append(samples, stream.came(at_us, arrived_us))
             return self._release(clock)
-        with self._lock:
-            stream.require_alike(samples)
-            if len(samples):
-                self._came(stream, samples, at_us, arrived_us)
         taken: list[int] = []
         wrong: LeoError | None = None
+        with self._lock:
+            stream.require_alike(samples)
+            lost = self._came(stream, samples, at_us, arrived_us) if len(samples) else None
+        if lost is not None:
+            if stream.is_much(lost):
+                try:
+                    taken += self._release(clock, waits=False)
+                except LeoError as error:
+                    wrong = error
+            with self._lock:
+                stream.lose(lost)
+                self._order.skip(stream, lost.number)
         # In pieces, so that every window is cut before the ring has lost it, and all of them, whatever goes wrong.
         step = max(1, stream.slack // 4)
         for first in range(0, max(1, len(samples)), step):
@@ -183,7 +192,7 @@ class Feeder:
             raise wrong
         return tuple(taken)
 
-    def _came(self, stream: FedStream, samples: np.ndarray, at_us: int | None, arrived_us: int | None) -> None:
+    def _came(self, stream: FedStream, samples: np.ndarray, at_us: int | None, arrived_us: int | None) -> Loss | None:
         first = stream.clock is None
         others = [
             other.shift_us
@@ -193,8 +202,7 @@ class Feeder:
         lost = stream.came(samples, at_us, arrived_us, others)
         if first:
             self._order.begin(stream)
-        elif lost is not None:
-            self._order.skip(stream, lost)
+        return lost
 
     def _release(self, clock: Clock | None, *, waits: bool = True) -> tuple[int, ...]:
         """Submit what is due."""

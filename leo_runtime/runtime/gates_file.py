@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from leo_runtime.errors import DocumentError
+from leo_runtime.errors import DocumentError, failure_text
 from leo_runtime.frame.chances import GateHistories
+from leo_runtime.frozen import dataclass
 from leo_runtime.runtime.background import Background
 from leo_runtime.schema import require_writable
 
 WRITTEN_EACH = 256
 """After how many frames it is written: whoever is killed loses no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unwritten:
+    """What went wrong as the file was written while frames went on; each time it is tried again later."""
+
+    count: int = 0
+    last: str = ""
+    """What the last failure said."""
 
 
 class GatesFile:
@@ -26,6 +36,12 @@ class GatesFile:
         self._writing = Background("leo-runtime gates", 1)
         self.known = _known(path, workload)
         """What it held; None: it was not there."""
+
+    @property
+    def unwritten(self) -> Unwritten:
+        """How often it could not be written. From any thread."""
+        failures = self._writing.failures
+        return Unwritten(self._writing.failed, failure_text(failures[-1]) if failures else "")
 
     def frame_ended(self, kept: Callable[[], GateHistories]) -> None:
         """Write what is kept by now in the background, if it is time to. What goes wrong there is tried again."""

@@ -17,7 +17,7 @@ from leo_runtime.frame.conditions import Conditions
 from leo_runtime.frame.foresight import Foresight
 from leo_runtime.frame.lower import MergedWorkload
 from leo_runtime.frame.window import Earlier, Found, grid_us, round_safely
-from leo_runtime.runtime.gates_file import GatesFile
+from leo_runtime.runtime.gates_file import GatesFile, Unwritten
 from leo_runtime.runtime.planned import Planned
 from leo_runtime.runtime.windows import Planning, WindowPlanner
 
@@ -44,6 +44,12 @@ class Horizon:
         self._foresight = Foresight(merged, 0 if only_one else most_stages)
         self._gates_file = gates_file
         self._chances = GateChances(merged, None if gates_file is None else gates_file.known)
+
+    @property
+    def gates_unwritten(self) -> Unwritten:
+        """How often the file of what gates did could not be written. From any thread."""
+        gates_file = self._gates_file
+        return Unwritten() if gates_file is None else gates_file.unwritten
 
     @property
     def planning(self) -> Planning:

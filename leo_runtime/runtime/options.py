@@ -67,7 +67,7 @@ class RuntimeOptions:
     adapt: bool = False
     """Whether plans go by how long stages have really taken (`drift`)."""
     max_in_flight: int = 16
-    """A frame that comes while so many have not ended is skipped."""
+    """A frame that comes while so many that have one of its graphs have not ended is skipped."""
     max_ahead: int = 256
     """How many frames may wait for their release in real time; whoever submits one more waits until there is room."""
     max_results: int = 10_000

@@ -64,7 +64,7 @@ class Placer:
     def __init__(
         self, hardware: Hardware, planner: Planner, horizon: Horizon | None, *, most_in_flight: int, most_stages: int
     ) -> None:
-        """Frames are skipped while so many others are in flight.
+        """Frames are skipped while so many others are in flight that have a graph in common with them.
 
         `horizon` is what there is to know of later releases, where frames are not placed each as if it were alone; of
         earlier ones at most so many stages are placed again.
@@ -119,7 +119,8 @@ class Placer:
             self._horizon.note(release_us, graphs, frames)
         horizon = self._horizon if batched is None else None
         with driver.locked():
-            if len(driver.dispatcher.frames) >= self._most_in_flight:
+            flying = driver.dispatcher.frames
+            if len(flying) >= self._most_in_flight and self._is_too_much(flying, in_flight, graphs):
                 return Skipped(no_placement(f"skipped: {self._most_in_flight} frames are in flight"))
             asked, left = self._questions(driver, release_us, graphs, links, horizon, in_flight, chances, states)
         for one in asked:
@@ -137,6 +138,14 @@ class Placer:
                 return _placed(planned, now.asleep, again)
             why = planned
         return why
+
+    def _is_too_much(
+        self, flying: Collection[int], graphs_of: Mapping[int, Collection[str]], graphs: Collection[str]
+    ) -> bool:
+        """Whether too many frames are in flight that have a graph of this one: what hangs in others is none of its."""
+        own = frozenset(graphs)
+        alike = sum(frame not in graphs_of or not own.isdisjoint(graphs_of[frame]) for frame in flying)
+        return alike >= self._most_in_flight
 
     def late(
         self,

@@ -196,6 +196,12 @@ def unplaced_result(
     return FrameResult(frame, last_us, placement, (), (), found, skipped=skipped, shed=tuple(shed))
 
 
+def not_done(submitted: Submitted, now_us: int, why: Placement) -> FrameResult:
+    """The result of a frame in flight of which nothing more is to be known."""
+    graphs, shed = (*submitted.graphs, *submitted.shed), [graph.name for graph in submitted.shed]
+    return unplaced_result(submitted.frame, submitted.releases_us, graphs, now_us, why, shed=shed)
+
+
 def failed_graphs(
     graphs: tuple[TaskGraph, ...], frame: int, releases_us: tuple[int, ...], end_us: int
 ) -> tuple[GraphResult, ...]:

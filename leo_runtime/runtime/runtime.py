@@ -11,10 +11,10 @@ collected, and placed as one by `submit_batch`. Who has samples and no frames fe
 **Every frame ends once.** A frame that was taken gives exactly one result: also where it is skipped, where its stages
 fail, where the runtime is closed before its end, and where the runtime itself goes wrong.
 
-**Overload.** A frame is skipped, and counted in `skipped`, when `max_in_flight` frames have not ended yet, or when
-nothing of it has started by the last of its deadlines. Its graphs are then `failed`, and say why. Where graphs differ
-in weight, the least weighty go before that (`overload`), and are counted in `shed`. Results that nobody
-asks for are kept up to `max_results`; then the oldest are dropped, and counted in `results_dropped`.
+**Overload.** A frame is skipped, and counted in `skipped`, when `max_in_flight` frames with one of its graphs have not
+ended yet, or when nothing of it has started by the last of its deadlines. Its graphs are then `failed`, and say why.
+Where graphs differ in weight, the least weighty go before that (`overload`), and are counted in `shed`. Results that
+nobody asks for are kept up to `max_results`; then the oldest are dropped, and counted in `results_dropped`.
 
 **Who gets a result.** Every subscriber (`subscribe`, `answers`) gets that of each frame that ends after it came. It
 goes as well to one of those who ask (`results`, `drain`).
@@ -33,19 +33,16 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack
 
-from leo_runtime.backend import Holding
-from leo_runtime.backend.machine import open_backends, require_served
 from leo_runtime.clock import Clock, WallClock
 from leo_runtime.dispatch.dispatcher import Dispatcher
 from leo_runtime.dispatch.driver import Driver
 from leo_runtime.dispatch.events import FrameAdmitted, FrameDone, ProcessorFound, ProcessorLost
 from leo_runtime.dispatch.executor import CLOSE_TIMEOUT_S, Executor
 from leo_runtime.dispatch.holder import HoldFailure
-from leo_runtime.dispatch.simulator import Noise, Simulator, seeded_noise
+from leo_runtime.dispatch.simulator import Noise, Simulator
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Mode, Placement
 from leo_runtime.documents.profile import Profile
@@ -53,7 +50,7 @@ from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import ClosedError, DrainTimeoutError, InputError, once_more
 from leo_runtime.frame.batch import require_candidates
 from leo_runtime.frame.conditions import StateFound
-from leo_runtime.frame.lower import MergedWorkload, merge, require_computed
+from leo_runtime.frame.lower import MergedWorkload, merge
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.operators import refresh
 from leo_runtime.runtime.ahead import CLOSED, Ahead, Submission
@@ -64,32 +61,28 @@ from leo_runtime.runtime.arguments import (
     due_graphs,
     known_links,
     named_graphs,
-    named_processors,
-    plain_noise,
     plain_release,
-    require_backends,
-    require_clock,
     require_flags,
     require_function,
     require_near,
     require_order,
     require_parts,
     require_processor,
-    require_windows,
 )
 from leo_runtime.runtime.delivery import Delivery, Subscription
-from leo_runtime.runtime.deployment import Deployment, Site
+from leo_runtime.runtime.deployment import Deployment
 from leo_runtime.runtime.drift import Drift, Estimate
 from leo_runtime.runtime.fed_streams import StreamNow
 from leo_runtime.runtime.feed import FedFrame, Feeder
 from leo_runtime.runtime.flights import Flights
-from leo_runtime.runtime.kernels import Told, frozen_copy, frozen_view
+from leo_runtime.runtime.gates_file import Unwritten
+from leo_runtime.runtime.kernels import Told
 from leo_runtime.runtime.options import OptionChanges, RuntimeOptions, chosen_options
+from leo_runtime.runtime.parts import Parts, lanes_of, real_parts, virtual_parts
 from leo_runtime.runtime.placing import Placed, Skipped
 from leo_runtime.runtime.planner import LinksNow, no_placement
-from leo_runtime.runtime.planners import chosen_solver
 from leo_runtime.runtime.processors import ProcessorNow, processor_now
-from leo_runtime.runtime.results import Lasted, Submitted, unplaced_result
+from leo_runtime.runtime.results import Submitted, not_done, unplaced_result
 from leo_runtime.runtime.states import StateNow
 from leo_runtime.runtime.turns import Turns
 from leo_runtime.runtime.windows import Planning
@@ -115,25 +108,18 @@ class Runtime:
     shed: Mapping[str, int]
     """For each graph, how many of its answers were left out for what weighs more (`overload`)."""
 
-    def __init__(
-        self,
-        site: Site,
-        deployed: Deployment,
-        start: Callable[[int, Flights], Driver],
-        *,
-        missing: Mapping[str, str] | None = None,
-        lost: Collection[str] = (),
-    ) -> None:
-        """For `simulated` and `live`. `start` makes the driver, at the release of the first frame."""
+    def __init__(self, parts: Parts) -> None:
+        """For `simulated` and `live`."""
+        site, deployed = parts.site, parts.deployed
         self.hardware = site.hardware
-        self.missing = dict(missing or {})
+        self.missing = parts.missing
         self.skipped = 0
         self.shed = dict.fromkeys(deployed.graphs, 0)
         options = site.options
         self._options = options
         self._site = site
         self._now = deployed
-        self._start = start
+        self._start = parts.start
         self._changing = threading.Lock()
         # Who submits, one after the other: what is used in its turn alone.
         self._turns = Turns()
@@ -142,7 +128,7 @@ class Runtime:
         self._lock = threading.Lock()
         self._driver: Driver | None = None
         self._closed = False
-        self._lost_before = tuple(lost)
+        self._lost_before = parts.lost
         self._last_release_us = 0
         """Of what waits no longer: of the rest `_ahead` knows it."""
         self._count = 0
@@ -182,44 +168,20 @@ class Runtime:
         `ProfileError`, `SolverError`, what making a backend raises, and `KernelError` where a stage has no kernel that
         loads: every kernel is loaded beforehand, and a mode whose kernel fails then is left out.
         """
-        require_parts(workload, hardware, profile)
-        require_flags(compute=compute)
-        noise = plain_noise(noise)
-        device_times = named_processors(hardware, device_times, "device_times")
         chosen = chosen_options(options, changes)
-        solver = chosen_solver(chosen)
-        require_backends(hardware, chosen.backends)
-        merged = merge(workload)
         with ExitStack() as undo:
-            machine = undo.enter_context(open_backends(hardware, chosen.backends if compute else {}, stand_in=True))
-            if compute:
-                require_served(machine, hardware)
-            site = Site(
-                hardware=hardware,
-                machine=machine,
-                options=chosen,
-                solver=solver,
-                lanes=None,
-                computes=compute,
+            parts = virtual_parts(
+                undo,
+                workload,
+                hardware,
+                profile,
+                chosen,
+                compute=compute,
+                noise=noise,
                 device_times=device_times,
                 told=told,
             )
-            deployed = site.deploy(merged, profile)
-            noise = seeded_noise(chosen.seed, noise) if isinstance(noise, int) else noise
-
-            def start(_now_us: int, flights: Flights) -> Driver:
-                return Simulator(
-                    Dispatcher(_lanes(hardware), limit=chosen.run_limit),
-                    compute=flights.run,
-                    publish=flights.publish,
-                    noise=noise,
-                    device_times=device_times,
-                    # Plans then go by what was seen; what happens is still the profile's.
-                    lasts_us=flights.profiled_us if chosen.adapt else None,
-                    probe=flights.probe,
-                )
-
-            runtime = cls(site, deployed, start, missing=machine.reasons() if compute else {})
+            runtime = cls(parts)
             undo.pop_all()
         return runtime
 
@@ -245,44 +207,10 @@ class Runtime:
         wake-ups take by the hardware document. Raises `GraphError`, `ProfileError`, `SolverError`, `BackendError` where
         no processor is served, and what making a backend raises.
         """
-        require_parts(workload, hardware, profile)
-        require_flags(modelled_delays=modelled_delays)
-        require_clock(clock)
         chosen = chosen_options(options, changes)
-        solver = chosen_solver(chosen)
-        require_backends(hardware, chosen.backends)
-        merged = merge(workload)
-        require_computed(merged)
-        lanes = {processor.name: processor.lanes for processor in hardware.processors}
         with ExitStack() as undo:
-            machine = undo.enter_context(open_backends(hardware, chosen.backends))
-            require_served(machine, hardware)
-            site = Site(hardware=hardware, machine=machine, options=chosen, solver=solver, lanes=lanes)
-            deployed = site.deploy(merged, profile)
-            backends, warmed = machine.backends, deployed.warmed()
-
-            def start(now_us: int, flights: Flights) -> Driver:
-                started = WallClock(now_us) if clock is None else clock
-                dispatcher = Dispatcher(_lanes(hardware), limit=chosen.run_limit)
-                if dispatcher.limits is not None:
-                    for mode, planned_us, lasted_us in warmed:
-                        dispatcher.limits.observe(mode, planned_us, lasted_us)
-                return Executor(
-                    dispatcher,
-                    lanes,
-                    partial(flights.run, now_us=started.now_us),
-                    publish=flights.publish,
-                    hand_over=flights.hand_over,
-                    clock=started,
-                    modelled_delays=modelled_delays,
-                    device_times=site.simulated,
-                    devices={name: backend for name, backend in backends.items() if isinstance(backend, Holding)},
-                    abandon=flights.abandon,
-                    returned=flights.returned,
-                    probe=flights.probe,
-                )
-
-            runtime = cls(site, deployed, start, missing=machine.reasons(), lost=tuple(machine.missing))
+            parts = real_parts(undo, workload, hardware, profile, chosen, clock=clock, modelled_delays=modelled_delays)
+            runtime = cls(parts)
             undo.pop_all()
         return runtime
 
@@ -316,6 +244,15 @@ class Runtime:
         Frames go on all the same, and are charged as if the device had done so.
         """
         return self._driver.hold_failures if isinstance(self._driver, Executor) else {}
+
+    @property
+    def gates_unwritten(self) -> Unwritten:
+        """How often `gates_file` could not be written, as where the disk is full, and why. From any thread.
+
+        Frames go on all the same, and it is tried again.
+        """
+        horizon = self._now.horizon
+        return Unwritten() if horizon is None else horizon.gates_unwritten
 
     def triggered(self, release_us: int) -> tuple[str, ...]:
         """The graphs whose period and offset make them run at that time. From any thread.
@@ -354,7 +291,7 @@ class Runtime:
             driver, gone = self._driver, self._lost_before
         names = [processor.name for processor in self.hardware.processors]
         if driver is None:
-            unused = Dispatcher(_lanes(self.hardware))
+            unused = Dispatcher(lanes_of(self.hardware))
             for name in gone:
                 unused.handle(ProcessorLost(0, name))
             return tuple([processor_now(unused, name, 0) for name in names])
@@ -474,9 +411,7 @@ class Runtime:
         with self._lock:
             self._require_open()
         releases_us, windows = batch_frames(frames)
-        now = self._now
-        may = None if together is None else require_candidates(now.merged, together, now.modes)
-        return self._submit(self._asked(releases_us, windows, graphs, links, may, copy), wait)
+        return self._submit(self._asked(releases_us, windows, graphs, links, together, copy), wait)
 
     def feed(self, stream: str, chunk: np.ndarray, *, at_us: int | None = None) -> tuple[int, ...]:
         """The newest samples of a stream: makes and submits the frames that are due by them; returns their numbers.
@@ -530,10 +465,7 @@ class Runtime:
                 self._require_open()
             before = self._now
             refresh(stage.operator for graph in workload.graphs for stage in graph.stages)
-            merged = merge(workload)
-            if self._site.lanes is not None:
-                require_computed(merged)
-            deployed = self._site.deploy(merged, before.profile if profile is None else profile, before)
+            deployed = self._site.deploy(merge(workload), before.profile if profile is None else profile, before)
             with self._feeder.turn() as feeding, self._turns.turn() as turn:
                 feeding.queue()
                 feeding.wait()
@@ -554,6 +486,9 @@ class Runtime:
                     self._in_flight.newest = deployed
                     self.shed = {name: self.shed.get(name, 0) for name in deployed.graphs}
                     before.give_way(deployed)
+                    if self._driver is not None:
+                        with self._driver.locked():
+                            deployed.change_limits(self._driver.dispatcher.limits, before)
 
     def results(self, timeout_s: float | None = 0.0) -> tuple[FrameResult, ...]:
         """The frames that ended since this was last asked, by number. From any thread; each goes to one who asks.
@@ -638,8 +573,8 @@ class Runtime:
     def lose(self, processor: str) -> None:
         """A processor is gone: what it has to do goes elsewhere. From any thread.
 
-        What runs there is given up; its lane is occupied until that has ended all the same. Raises `InputError` for an
-        unknown one.
+        What runs there is given up; its lane is occupied until that has ended all the same, or is over its limit. It is
+        not probed: `restore` says when it is back. Raises `InputError` for an unknown one.
         """
         require_processor(self.hardware, processor)
         with self._lock:
@@ -722,7 +657,7 @@ class Runtime:
         windows: tuple[Windows, ...],
         graphs: Collection[str] | None,
         links: LinksNow | None,
-        together: tuple[str, ...] | None,
+        together: Collection[str] | None,
         copy: bool,
     ) -> Submission:
         """What is submitted, if it is right; it waits for nothing."""
@@ -742,13 +677,10 @@ class Runtime:
             names = due_graphs(now.merged.workload.graphs, releases_us, now.triggered)
         else:
             names = named_graphs(now.merged.workload, graphs)
-        if now.computes:
-            wanted, known = now.sources_of(names), now.sources_of(tuple(now.graphs))
-            for one in windows:
-                require_windows(wanted, known, one)
-            windows = tuple(_own_windows(wanted, one, copy) for one in windows)
+        may = None if together is None else require_candidates(now.merged, together, now.modes)
+        windows = now.own_windows(names, windows, copy)
         links = None if links is None else known_links(self.hardware, links)
-        return Submission(releases_us, windows, names, links, together, now)
+        return Submission(releases_us, windows, names, links, may, now)
 
     def _submit(self, asked: Submission, wait: bool = False) -> int:
         """Take one frame, or several as a batch, and start them when it is their turn, here or at their release."""
@@ -943,7 +875,7 @@ class Runtime:
             flight = self._in_flight.get(done.frame)
             if flight is not None:  # Otherwise it was given up, and has its result.
                 submitted, deployment = flight
-                result, lasted = _result(submitted, deployment, done)
+                result, lasted = deployment.result(submitted, done)
                 # A Ctrl-C that came so far has lost nothing: whoever asks next makes the result again.
                 self._give(result)
                 self._in_flight.end(done.frame)
@@ -971,35 +903,7 @@ class Runtime:
             flight = self._in_flight.get(frame)
             assert flight is not None
             self._in_flight.end(frame)
-            self._give(_not_done(flight[0], now_us, placement))
+            self._give(not_done(flight[0], now_us, placement))
 
     def _give(self, result: FrameResult) -> None:
         self._delivery.give(result.with_gaps(self._gaps_us.pop(result.frame, {})))
-
-
-def _not_done(submitted: Submitted, now_us: int, why: Placement) -> FrameResult:
-    """The result of a frame in flight of which nothing more is to be known."""
-    graphs, shed = (*submitted.graphs, *submitted.shed), [graph.name for graph in submitted.shed]
-    return unplaced_result(submitted.frame, submitted.releases_us, graphs, now_us, why, shed=shed)
-
-
-def _result(submitted: Submitted, deployment: Deployment, done: FrameDone) -> tuple[FrameResult, tuple[Lasted, ...]]:
-    """The result of a frame that ended, and how long its runs lasted."""
-    try:
-        # Zeros that stand in for outputs are nobody's answer.
-        kernels = deployment.kernels
-        values = kernels.outputs(done.frame) if kernels is not None and kernels.computes else None
-        return deployment.results.of(submitted, done, values)
-    except Exception as error:  # A mistake of ours: it is told in its place, and the others have their results.
-        why = no_placement(f"the runtime failed ({type(error).__name__}: {error})")
-        return _not_done(submitted, done.at_us, why), ()
-
-
-def _own_windows(wanted: Collection[SourceWindow], windows: Windows, copy: bool) -> Windows:
-    """The windows that a frame reads, as nobody can change them."""
-    own = frozen_copy if copy else frozen_view
-    return {source.stage: own(source.at_its_value(windows[source.stage])) for source in wanted}
-
-
-def _lanes(hardware: Hardware) -> dict[str, int]:
-    return {p.name: p.lanes for p in hardware.processors} | {r.name: r.lanes for r in hardware.radios}

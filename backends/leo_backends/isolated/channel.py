@@ -6,7 +6,6 @@ import os
 import pickle
 import select
 import socket
-import struct
 from collections.abc import Sequence
 from dataclasses import replace
 from multiprocessing.connection import Connection
@@ -17,7 +16,7 @@ import numpy as np
 from leo_backends.isolated.life import Life
 from leo_backends.isolated.memory import SharedArrays, new_memory
 from leo_backends.isolated.messages import DONE, RUN, Loaded, Step, Types
-from leo_backends.process import milliseconds
+from leo_backends.process import limit_waits, milliseconds
 from leo_runtime.backend import Stepped
 from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import LeoError
@@ -61,9 +60,9 @@ class Channel:
 
     def load(self, request: bytes, timeout_s: float) -> None:
         """Make it ready, by a pickled `Load`. Raises `GoneError`, and what it raises there."""
-        self._limit(timeout_s)
+        limit_waits(self._connection.fileno(), timeout_s)
         self.loaded = _opened(self._ask(request, timeout_s, runs=False))
-        self._limit(self._timeout_s)
+        limit_waits(self._connection.fileno(), self._timeout_s)
 
     def run(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
         """Compute it. Raises `GoneError`, and what it raises there."""
@@ -118,13 +117,6 @@ class Channel:
             raise
         at_hand.pop(self, None)
         return answer
-
-    def _limit(self, timeout_s: float) -> None:
-        """What one write or read may take, where a process that is stopped has half of a message."""
-        limit = struct.pack("@ll", *divmod(int(milliseconds(timeout_s)) * 1000, 1_000_000))
-        with socket.socket(fileno=os.dup(self._connection.fileno())) as same:
-            for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
-                same.setsockopt(socket.SOL_SOCKET, option, limit)
 
 
 def _opened(answer: bytes) -> Any:

@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from leo_backends.isolated.channel import Channel, GoneError
+from leo_backends.isolated.files import files_of
 from leo_backends.isolated.life import Life
 from leo_backends.isolated.messages import Load, Loaded, Start, Step
 from leo_backends.isolated.operators import digest, findable_name
@@ -129,4 +130,4 @@ def _load_request(stage: BoundStage, variant: str) -> bytes:
             hint=f"leave `{stage.operator.name}` out of the processor's option `isolate`",
         ) from None
     rest = {field.name: getattr(stage, field.name) for field in fields(stage) if field.name not in _NOT_SENT}
-    return pickle.dumps(Load(name, digest(stage.operator), variant, told, rest))
+    return pickle.dumps(Load(name, digest(stage.operator), variant, told, files_of(stage, variant), rest))

@@ -34,6 +34,8 @@ class Load:
     variant: str
     params: bytes
     """The values of the parameters by name, pickled: only the operator's module knows what they are made of."""
+    files: tuple[tuple[str, int, int], ...]
+    """The files that the parameters name, with the size and the time of each (ns) when the stage was loaded first."""
     stage: dict[str, Any]
     """Everything else that a `BoundStage` says."""
 

@@ -22,6 +22,7 @@ import numpy as np
 
 from leo_backends import tflite
 from leo_backends.cpu import CpuBackend
+from leo_backends.isolated.files import require_unchanged
 from leo_backends.isolated.memory import SharedArrays
 from leo_backends.isolated.messages import DONE, RUN, Load, Loaded, Open, Start, Step, Types
 from leo_backends.isolated.operators import digest
@@ -131,6 +132,7 @@ class _Kernel:
             accuracy_loss_ppm={request.variant: 0},
             **request.stage,
         )
+        require_unchanged(stage, request.variant, request.files)
         self._kernel = self._backend.load(stage, request.variant)
         self._shared = SharedArrays(self._descriptor, stage.input_shapes, stage.output_shape)
         os.close(self._descriptor)

@@ -1,0 +1,150 @@
+"""What a runtime is made of, in virtual and in real time: the machine, its first deployment, and how time goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from contextlib import ExitStack
+from functools import partial
+
+from leo_runtime.backend import Holding
+from leo_runtime.backend.machine import open_backends, require_served
+from leo_runtime.clock import Clock, WallClock
+from leo_runtime.dispatch.dispatcher import Dispatcher
+from leo_runtime.dispatch.driver import Driver
+from leo_runtime.dispatch.executor import Executor
+from leo_runtime.dispatch.simulator import Noise, Simulator, seeded_noise
+from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.profile import Profile
+from leo_runtime.documents.workload import Workload
+from leo_runtime.frame.lower import merge, require_computed
+from leo_runtime.frozen import dataclass
+from leo_runtime.runtime.arguments import (
+    named_processors,
+    plain_noise,
+    require_backends,
+    require_clock,
+    require_flags,
+    require_parts,
+)
+from leo_runtime.runtime.deployment import Deployment, Site
+from leo_runtime.runtime.flights import Flights
+from leo_runtime.runtime.kernels import Told
+from leo_runtime.runtime.options import RuntimeOptions
+from leo_runtime.runtime.planners import chosen_solver
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parts:
+    """All of a runtime that is made before its first frame."""
+
+    site: Site
+    deployed: Deployment
+    start: Callable[[int, Flights], Driver]
+    """Makes the driver, at the release of the first frame."""
+    missing: Mapping[str, str]
+    """As `Runtime.missing`."""
+    lost: tuple[str, ...] = ()
+    """The processors that cannot be used from the beginning."""
+
+
+def virtual_parts(
+    undo: ExitStack,
+    workload: Workload,
+    hardware: Hardware,
+    profile: Profile,
+    options: RuntimeOptions,
+    *,
+    compute: bool,
+    noise: Noise | int | None,
+    device_times: Collection[str],
+    told: Told | None,
+) -> Parts:
+    """Those of `Runtime.simulated`, which `undo` closes. Raises as that does."""
+    require_parts(workload, hardware, profile)
+    require_flags(compute=compute)
+    noise = plain_noise(noise)
+    device_times = named_processors(hardware, device_times, "device_times")
+    solver = chosen_solver(options)
+    require_backends(hardware, options.backends)
+    merged = merge(workload)
+    machine = undo.enter_context(open_backends(hardware, options.backends if compute else {}, stand_in=True))
+    if compute:
+        require_served(machine, hardware)
+    site = Site(
+        hardware=hardware,
+        machine=machine,
+        options=options,
+        solver=solver,
+        lanes=None,
+        computes=compute,
+        device_times=device_times,
+        told=told,
+    )
+    deployed = site.deploy(merged, profile)
+    drawn = seeded_noise(options.seed, noise) if isinstance(noise, int) else noise
+
+    def start(_now_us: int, flights: Flights) -> Driver:
+        return Simulator(
+            Dispatcher(lanes_of(hardware), limit=options.run_limit),
+            compute=flights.run,
+            publish=flights.publish,
+            noise=drawn,
+            device_times=device_times,
+            # Plans then go by what was seen; what happens is still the profile's.
+            lasts_us=flights.profiled_us if options.adapt else None,
+            probe=flights.probe,
+        )
+
+    return Parts(site, deployed, start, machine.reasons() if compute else {})
+
+
+def real_parts(
+    undo: ExitStack,
+    workload: Workload,
+    hardware: Hardware,
+    profile: Profile,
+    options: RuntimeOptions,
+    *,
+    clock: Clock | None,
+    modelled_delays: bool,
+) -> Parts:
+    """Those of `Runtime.live`, which `undo` closes. Raises as that does."""
+    require_parts(workload, hardware, profile)
+    require_flags(modelled_delays=modelled_delays)
+    require_clock(clock)
+    solver = chosen_solver(options)
+    require_backends(hardware, options.backends)
+    merged = merge(workload)
+    require_computed(merged)
+    lanes = {processor.name: processor.lanes for processor in hardware.processors}
+    machine = undo.enter_context(open_backends(hardware, options.backends))
+    require_served(machine, hardware)
+    site = Site(hardware=hardware, machine=machine, options=options, solver=solver, lanes=lanes)
+    deployed = site.deploy(merged, profile)
+
+    def start(now_us: int, flights: Flights) -> Driver:
+        started = WallClock(now_us) if clock is None else clock
+        dispatcher = Dispatcher(lanes_of(hardware), limit=options.run_limit)
+        if dispatcher.limits is not None:
+            dispatcher.limits.change(bool, flights.newest.warmed())
+        return Executor(
+            dispatcher,
+            lanes,
+            partial(flights.run, now_us=started.now_us),
+            publish=flights.publish,
+            hand_over=flights.hand_over,
+            clock=started,
+            modelled_delays=modelled_delays,
+            device_times=site.simulated,
+            devices={name: backend for name, backend in machine.backends.items() if isinstance(backend, Holding)},
+            abandon=flights.abandon,
+            returned=flights.returned,
+            probe=flights.probe,
+        )
+
+    return Parts(site, deployed, start, machine.reasons(), tuple(machine.missing))
+
+
+def lanes_of(hardware: Hardware) -> dict[str, int]:
+    """The lanes of every processor and radio."""
+    return {p.name: p.lanes for p in hardware.processors} | {r.name: r.lanes for r in hardware.radios}
