@@ -43,8 +43,8 @@ MIC_HZ, WATCH_HZ = 1000, 50
 PROCESSORS = ("cpu", "gpu", "dsp")
 LIMIT_US = SECOND_US // 2
 """How long a run may take."""
-HANGS_US = 4 * SECOND_US
-"""Far beyond any limit; then it returns: of what never does, only so many are borne on a processor."""
+OUTLASTS_US = 600_000
+"""So long after a fault's end a kernel that hangs returns: of those that never do, only so many are borne."""
 
 
 def _same(_params: object, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
@@ -372,6 +372,8 @@ class Run:
         self.broken: dict[str, Broken] = {}
         self.lasts: dict[str, Callable[[int], int]] = {}
         """By stage or processor, how long a run lasts."""
+        self.until_us = 0
+        """When the fault ends that lasts now."""
         self.asks = True
         """Whether somebody asks for results."""
         self.now_us = BEGAN_US
@@ -401,10 +403,12 @@ class Run:
         self._for(QUIET_US)
         while self.frames < frames:
             several = deck.draw(self.random.choice((1, 1, 2)))
+            lasts_us = self.random.randrange(STEP_US, SECOND_US)
+            self.until_us = self.now_us + lasts_us
             with self.judge.fault(several, lambda: self.now_us), ExitStack() as stack:
                 for kind in several:
                     stack.enter_context(kind.begin(self))
-                self._for(self.random.randrange(STEP_US, SECOND_US))
+                self._for(lasts_us)
             self._for(QUIET_US)
             while len(self.resident_bytes) * every < self.frames:
                 self.resident_bytes.append(self._process.memory_info().rss)
@@ -462,6 +466,10 @@ class Run:
         except InputError:
             return
         self.judge.problems.append(f"a chunk of {chunk.dtype} {chunk.shape} was taken")
+
+    def hangs_us(self) -> int:
+        """How long a run lasts that begins now and hangs."""
+        return max(0, self.until_us - self.runtime.now_us) + OUTLASTS_US
 
     def _lasts_us(self, _frame: int, stage: str, resource: str, us: int) -> int:
         lasts = self.lasts.get(stage) or self.lasts.get(resource)
@@ -557,7 +565,7 @@ def a_kernel_gives_nothing(run: Run) -> Iterator[None]:
 @fault
 def a_kernel_hangs(run: Run) -> Iterator[None]:
     name = run.random.choice((*STAGES, *PROCESSORS))
-    run.lasts[name] = lambda _us: HANGS_US
+    run.lasts[name] = lambda _us: run.hangs_us()
     yield
     run.lasts.pop(name, None)
 
@@ -565,7 +573,7 @@ def a_kernel_hangs(run: Run) -> Iterator[None]:
 @fault
 def a_kernel_hangs_once_in_a_while(run: Run) -> Iterator[None]:
     name, random = run.random.choice(STAGES), Random(run.random.random())
-    run.lasts[name] = lambda us: HANGS_US if random.random() < 0.05 else us
+    run.lasts[name] = lambda us: run.hangs_us() if random.random() < 0.05 else us
     yield
     run.lasts.pop(name, None)
 
