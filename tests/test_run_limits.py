@@ -31,7 +31,7 @@ from leo_runtime.dispatch.events import (
     StageEnded,
     StageOverdue,
 )
-from leo_runtime.dispatch.executor import Executor
+from leo_runtime.dispatch.executor import LOOK_US, Executor
 from leo_runtime.dispatch.health import FIRST_PROBE_US, LONGEST_PROBE_US, MOST_ABANDONED
 from leo_runtime.dispatch.limits import SEEN, Limits, RunLimit
 from leo_runtime.dispatch.plan import Plan, make_plan
@@ -630,6 +630,24 @@ def test_time_in_which_nothing_could_run_counts_for_no_run() -> None:
     assert driver.drain(60.0)
     (done,) = driver.finished()
     assert [(r.resource, r.outcome) for r in done.stages] == [("a", "done")]
+    driver.close()
+
+
+def test_a_stop_in_the_midst_of_a_run_counts_for_none() -> None:
+    """Nobody looks at the limit while the process is stopped, and it goes on before that: its time is not the run's."""
+    problem, plan = alone("one")
+    clock, compute, kernels = ToldClock(), Lane((0, "one")), Recorder()
+    driver = in_real_time(problem, compute, clock, kernels, limit=RunLimit(least_us=1_000_000))
+    driver.post(FrameAdmitted(0, 0, 0, plan))
+    compute.hung.wait()
+    for now_us in (LOOK_US, 900_000, 1_100_000, 900_000 + LOOK_US, 900_000 + 2 * LOOK_US - 1):
+        clock.to(now_us)
+        wait_for_look(driver, now_us)
+    assert driver.dispatcher.health.of("a").given_up == 0
+    clock.to(900_000 + 2 * LOOK_US)
+    assert driver.drain(60.0)
+    assert driver.dispatcher.health.of("a").given_up == 1
+    compute.let_go.set()
     driver.close()
 
 
