@@ -154,6 +154,11 @@ class Deployment:
         if self.horizon is not None and after.horizon is not None:
             self.horizon.give_way(after.horizon)
 
+    def take_place(self, before: Deployment) -> None:
+        """Use no kernel that was abandoned since they were taken over. While nothing happens, and nothing can fail."""
+        if self.kernels is not None and before.kernels is not None:
+            self.kernels.take_place(before.kernels)
+
     def take_over(self, before: Deployment) -> None:
         """Go on with what another has learned of what is the same here."""
         same = same_stages(before.merged, before.keys, self.merged, self.keys)

@@ -488,6 +488,7 @@ class Runtime:
                     before.give_way(deployed)
                     if self._driver is not None:
                         with self._driver.locked():
+                            deployed.take_place(before)
                             deployed.change_limits(self._driver.dispatcher.limits, before)
 
     def results(self, timeout_s: float | None = 0.0) -> tuple[FrameResult, ...]:
