@@ -418,6 +418,33 @@ def test_a_kernel_that_hangs_while_the_workload_is_changed_is_not_called_again()
         let_go.set()
 
 
+def test_a_mode_that_is_new_is_in_service_whatever_had_its_name() -> None:
+    """What hung is mended by a change: nothing of it is waited for, as nobody probes while many runs hang."""
+    clock, given = ToldClock(), backends()
+    hung, let_go = threading.Event(), threading.Event()
+
+    def hangs() -> None:
+        hung.set()
+        let_go.wait()
+
+    limit = RunLimit(least_us=1_000, factor=1, deadlines=0)
+    with made(workload(mean_graph("a"), mean_graph("b")), True, given, clock=clock, run_limit=limit) as runtime:
+        given["fast"].meets["a-scores"] = hangs
+        runtime.submit(0, windows(runtime, ["a"]), graphs=["a"])
+        assert hung.wait(60)
+        clock.to(1_000)
+        assert outcomes(runtime.drain(60.0)) == [(0, "a", "done")]
+        given["fast"].meets.clear()
+        runtime.change(workload(mean_graph("a"), mean_graph("b", 2 * SAMPLES)))
+        assert [len(one.set_aside) for one in runtime.processors()] == [0, 1], "it is the same"
+        runtime.change(workload(mean_graph("a", 3 * SAMPLES), mean_graph("b", 2 * SAMPLES)))
+        assert [len(one.set_aside) for one in runtime.processors()] == [0, 0]
+        runtime.submit(1_000, windows(runtime, ["a"]), graphs=["a"])
+        (after,) = runtime.drain(60.0)
+        assert [(run.resource, run.outcome) for run in after.stages if run.stage == "a-scores"] == [("fast", "done")]
+        let_go.set()
+
+
 STEPS = ("graph", "file", "profile", "supports", "load", "run", "planners", "rings", "take over")
 
 
