@@ -652,12 +652,17 @@ def test_a_stop_in_the_midst_of_a_run_counts_for_none() -> None:
 
 
 def wait_for_look(driver: Executor, at_us: int) -> None:
-    """Until the limits have been looked at, after that time."""
-    looked = threading.Event()
-    while not looked.is_set():
-        with driver.locked():
-            if driver._look_us is not None and driver._look_us > at_us:
-                looked.set()
+    """Until the limits have been looked at, after that time, if anything runs that has one."""
+    wait_for(driver, lambda: driver._look_us is None or driver._look_us > at_us)
+
+
+def go_on(driver: Executor, clock: ToldClock, to_us: int) -> None:
+    """Time passes up to there, and limits are looked at in time, as of no machine that stood still."""
+    while (look_us := driver._look_us) is not None and look_us < to_us:
+        clock.to(max(look_us, clock.now_us()))
+        wait_for_look(driver, look_us)
+    clock.to(to_us)
+    wait_for_look(driver, to_us)
 
 
 def test_where_the_system_has_no_thread_left_the_lane_waits(monkeypatch: pytest.MonkeyPatch) -> None:
