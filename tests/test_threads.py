@@ -19,7 +19,7 @@ from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.documents.workload import BoundStage, TaskGraph
 from leo_runtime.errors import InputError
 from leo_runtime.frame.records import FrameResult
-from leo_runtime.runtime import runtime as runtime_module
+from leo_runtime.runtime import parts
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.runtime.turns import Turns
 from leo_runtime.solver import solve
@@ -136,8 +136,8 @@ def test_one_driver_is_made_however_many_come_first(kind: str, monkeypatch: pyte
             made.append(self)
             super().__init__(*args, **options)
 
-    monkeypatch.setattr(runtime_module, "Executor", CountedExecutor)
-    monkeypatch.setattr(runtime_module, "Simulator", CountedSimulator)
+    monkeypatch.setattr(parts, "Executor", CountedExecutor)
+    monkeypatch.setattr(parts, "Simulator", CountedSimulator)
     for _ in range(10):
         made.clear()
         with runtime_of(kind) as runtime:
@@ -213,7 +213,7 @@ def test_who_closes_while_others_submit_loses_nothing() -> None:
             for _ in range(50):
                 try:
                     taken.append(runtime.submit(0, {"sound": LOUD}, graphs=("loud",)))
-                except runtime_module.InputError:
+                except InputError:
                     return
 
         at_once(submit, submit, runtime.close, runtime.close)
