@@ -23,6 +23,7 @@ from leo_runtime.runtime.rings import EventRing, SampleRing
 from leo_runtime.runtime.runtime import Runtime
 from test_feed import Hands, graph, sound, steps
 from test_feed import workload as fed_workload
+from test_guard import pass_time
 from test_runtime import LOUD, SAMPLES, FakeBackend, FakeKernel, bench, loud_graph, other_graph, profile, workload
 from test_states import RATE_HZ, Stepping, listening, require_exact, states_of, window_at
 from test_states import simulated as keeping
@@ -381,7 +382,7 @@ def test_a_kernel_that_hangs_while_the_workload_is_changed_is_not_called_again()
     clock, loads = ToldClock(), {}
     hung, let_go, loading, go_on = (threading.Event() for _ in range(4))
     given = {name: Waiting(loads) for name in ("cpu", "fast")}
-    limit = RunLimit(least_us=1_000, factor=1, deadlines=0)
+    limit = RunLimit(least_us=SECOND_US, factor=1, deadlines=0)
     with made(workload(mean_graph("a")), True, given, clock=clock, run_limit=limit) as runtime:
 
         def hangs() -> None:
@@ -402,7 +403,7 @@ def test_a_kernel_that_hangs_while_the_workload_is_changed_is_not_called_again()
         changing = threading.Thread(target=runtime.change, args=(new,))
         changing.start()
         assert loading.wait(60)
-        clock.to(1_000)
+        pass_time(runtime, clock, SECOND_US)
         (first,) = runtime.drain(60.0)
         assert outcomes((first,)) == [(0, "a", "done")]
         assert [run.outcome for run in first.stages if run.stage == "a-scores"] == ["failed", "done"]
@@ -427,19 +428,19 @@ def test_a_mode_that_is_new_is_in_service_whatever_had_its_name() -> None:
         hung.set()
         let_go.wait()
 
-    limit = RunLimit(least_us=1_000, factor=1, deadlines=0)
+    limit = RunLimit(least_us=SECOND_US, factor=1, deadlines=0)
     with made(workload(mean_graph("a"), mean_graph("b")), True, given, clock=clock, run_limit=limit) as runtime:
         given["fast"].meets["a-scores"] = hangs
         runtime.submit(0, windows(runtime, ["a"]), graphs=["a"])
         assert hung.wait(60)
-        clock.to(1_000)
+        pass_time(runtime, clock, SECOND_US)
         assert outcomes(runtime.drain(60.0)) == [(0, "a", "done")]
         given["fast"].meets.clear()
         runtime.change(workload(mean_graph("a"), mean_graph("b", 2 * SAMPLES)))
         assert [len(one.set_aside) for one in runtime.processors()] == [0, 1], "it is the same"
         runtime.change(workload(mean_graph("a", 3 * SAMPLES), mean_graph("b", 2 * SAMPLES)))
         assert [len(one.set_aside) for one in runtime.processors()] == [0, 0]
-        runtime.submit(1_000, windows(runtime, ["a"]), graphs=["a"])
+        runtime.submit(SECOND_US, windows(runtime, ["a"]), graphs=["a"])
         (after,) = runtime.drain(60.0)
         assert [(run.resource, run.outcome) for run in after.stages if run.stage == "a-scores"] == [("fast", "done")]
         let_go.set()
