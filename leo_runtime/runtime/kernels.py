@@ -475,10 +475,10 @@ class Kernels:
             expected_us += mode.duration_us
         return {"state": use, "expected_us": expected_us}
 
-    def _waiting(self, stage: str) -> list[int]:
-        """The positions of the frames in flight in which a stage that keeps state has not come to its end."""
+    def _waiting(self, stage: str) -> list[Point]:
+        """How far a stage that keeps state has come in the frames in flight in which it has not come to its end."""
         return [
-            points[stage].position
+            points[stage]
             for flight in tuple(self._flights.values())
             if any(job.stage == stage for job in flight.jobs.values())
             for number, points in enumerate(flight.points)
