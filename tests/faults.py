@@ -414,7 +414,7 @@ class Run:
             several = deck.draw(self.random.choice((1, 1, 2)))
             lasts_us = self.random.randrange(STEP_US, SECOND_US)
             self.until_us = self.now_us + lasts_us
-            with self.judge.fault(several, lambda: self.now_us), ExitStack() as stack:
+            with self.judge.fault(several, self._at_us), ExitStack() as stack:
                 for kind in several:
                     stack.enter_context(kind.begin(self))
                 self._for(lasts_us)
@@ -424,6 +424,11 @@ class Run:
         self.runtime.drain()
         self.runtime.close()
         self.frames = self.judge.finish(self.frames)
+
+    def _at_us(self) -> int:
+        """The runtime's time. A source that gives more samples than its rate allows is ahead from then on, and so is
+        the runtime where all are."""
+        return max(self.now_us, self.runtime.now_us)
 
     def _for(self, us: int) -> None:
         for _ in range(us // STEP_US):
@@ -538,9 +543,9 @@ def _breaks(run: Run, broken: Broken, where: Sequence[str] = STAGES) -> Iterator
     run.broken.pop(name, None)
 
 
-def _raises(error: BaseException) -> Broken:
+def _raises(error: type[BaseException], *says: Any) -> Broken:
     def broken(_found: np.ndarray) -> Any:
-        raise error
+        raise error(*says)
 
     return broken
 
@@ -550,12 +555,12 @@ def _raises(error: BaseException) -> Broken:
 
 @fault
 def a_kernel_raises(run: Run) -> Iterator[None]:
-    yield from _breaks(run, _raises(KernelError("it is broken")), (*STAGES, *PROCESSORS))
+    yield from _breaks(run, _raises(KernelError, "it is broken"), (*STAGES, *PROCESSORS))
 
 
 @fault
 def a_kernel_exits(run: Run) -> Iterator[None]:
-    yield from _breaks(run, _raises(SystemExit(3)))
+    yield from _breaks(run, _raises(SystemExit, 3))
 
 
 @fault
@@ -624,7 +629,7 @@ def a_processor_is_lost(run: Run) -> Iterator[None]:
 @fault
 def a_processor_says_that_it_is_gone(run: Run) -> Iterator[None]:
     name = run.random.choice(PROCESSORS)
-    run.broken[name] = _raises(DeviceUnavailableError("it is gone"))
+    run.broken[name] = _raises(DeviceUnavailableError, "it is gone")
     yield
     run.broken.pop(name, None)
     run.runtime.restore(name)
