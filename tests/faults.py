@@ -538,9 +538,9 @@ def _breaks(run: Run, broken: Broken, where: Sequence[str] = STAGES) -> Iterator
     run.broken.pop(name, None)
 
 
-def _raises(error: BaseException) -> Broken:
+def _raises(error: type[BaseException], *says: Any) -> Broken:
     def broken(_found: np.ndarray) -> Any:
-        raise error
+        raise error(*says)
 
     return broken
 
@@ -550,12 +550,12 @@ def _raises(error: BaseException) -> Broken:
 
 @fault
 def a_kernel_raises(run: Run) -> Iterator[None]:
-    yield from _breaks(run, _raises(KernelError("it is broken")), (*STAGES, *PROCESSORS))
+    yield from _breaks(run, _raises(KernelError, "it is broken"), (*STAGES, *PROCESSORS))
 
 
 @fault
 def a_kernel_exits(run: Run) -> Iterator[None]:
-    yield from _breaks(run, _raises(SystemExit(3)))
+    yield from _breaks(run, _raises(SystemExit, 3))
 
 
 @fault
@@ -624,7 +624,7 @@ def a_processor_is_lost(run: Run) -> Iterator[None]:
 @fault
 def a_processor_says_that_it_is_gone(run: Run) -> Iterator[None]:
     name = run.random.choice(PROCESSORS)
-    run.broken[name] = _raises(DeviceUnavailableError("it is gone"))
+    run.broken[name] = _raises(DeviceUnavailableError, "it is gone")
     yield
     run.broken.pop(name, None)
     run.runtime.restore(name)

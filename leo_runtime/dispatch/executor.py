@@ -435,7 +435,7 @@ class Executor:
             if self._probe is not None:
                 self._probe(*_target(probe))
         except BaseException as failure:  # As of any kernel.
-            error = failure_text(failure)
+            error = failure_text(failure.with_traceback(None))
         try:
             self.post(ProbeEnded(self.clock.now_us(), *_target(probe), probe.number, error))
         except BaseException as failure:  # No kernel's, but such as the clock's.
@@ -479,8 +479,9 @@ class Executor:
         self._happened(ended, order, computed.outputs)
 
     def _fail(self, order: RunStage, began_us: int, failure: BaseException) -> None:
-        now_us = self.clock.now_us()
-        self.post(StageFailed(now_us, order.frame, order.stage, order.attempt, failure_text(failure), began_us))
+        # An error that is raised again and again would hold all calls that it ever came through.
+        why = failure_text(failure.with_traceback(None))
+        self.post(StageFailed(self.clock.now_us(), order.frame, order.stage, order.attempt, why, began_us))
 
 
 def _target(probe: Probe) -> Target:

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import field, replace
+from functools import partial
 from random import Random
 from types import MappingProxyType
 from typing import Any
@@ -148,7 +149,8 @@ class Kernels:
         self._taken_over: frozenset[_Key] = frozenset()
         self._loading = {name: threading.Lock() for name in backends}
         self._flights: dict[int, _Flight] = {}
-        self._states = States(merged, self._can_move)
+        # No method of this: each would hold the other, and be there until the garbage collector comes by.
+        self._states = States(merged, partial(_can_move, backends, steps))
         self._keeps = frozenset(self._states.readings.of)
         # What is kept is changed and read behind this lock, which is held for nothing else.
         self._keeping = threading.Lock()
@@ -296,7 +298,8 @@ class Kernels:
                 except BaseException as error:
                     if is_users_interrupt(error):
                         raise
-                    flight.copies[job.stage, number, target] = error
+                    # Without the calls it came through, which hold what will hold it.
+                    flight.copies[job.stage, number, target] = error.with_traceback(None)
 
     def end(self, frame: int) -> None:
         """Forget a frame."""
@@ -485,14 +488,6 @@ class Kernels:
             if (stage, number) not in flight.values
         ]
 
-    def _can_move(self, home: str, resource: str, kept: Kept) -> bool:
-        """Whether a state can be taken to another processor: over a link; what is no arrays, to one of its backend."""
-        if self._steps is not None and (home, resource) not in self._steps.links:
-            return False
-        if kept.state is None or arrays_of(kept.state) is not None:
-            return True
-        return self._backends[home].name == self._backends[resource].name
-
     def _stands_in(self, flight: _Flight, stage: MergedStage, number: int) -> Computed:
         """What a stage that nothing computes gives in one frame."""
         is_gate = stage.name in self._gates
@@ -604,6 +599,15 @@ def _call(kernel: Kernel) -> _Call:
         return run.output, _measured(run.device_us, "device_us"), _measured(run.device_nj, "device_nj")
 
     return timed
+
+
+def _can_move(backends: Mapping[str, Backend], steps: StepPrices | None, home: str, resource: str, kept: Kept) -> bool:
+    """Whether a state can be taken to another processor: over a link; what is no arrays, to one of its backend."""
+    if steps is not None and (home, resource) not in steps.links:
+        return False
+    if kept.state is None or arrays_of(kept.state) is not None:
+        return True
+    return backends[home].name == backends[resource].name
 
 
 def _own_state(state: State) -> State:
