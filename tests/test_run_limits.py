@@ -31,13 +31,14 @@ from leo_runtime.dispatch.events import (
     StageEnded,
     StageOverdue,
 )
-from leo_runtime.dispatch.executor import Executor
+from leo_runtime.dispatch.executor import LOOK_US, Executor
 from leo_runtime.dispatch.health import FIRST_PROBE_US, LONGEST_PROBE_US, MOST_ABANDONED
 from leo_runtime.dispatch.limits import SEEN, Limits, RunLimit
 from leo_runtime.dispatch.plan import Plan, make_plan
 from leo_runtime.dispatch.simulator import Simulator
 from leo_runtime.documents.problem import Problem
 from leo_runtime.errors import DeviceUnavailableError, InputError
+from leo_runtime.runtime.processors import processor_now
 from test_dispatch import Shaker, outcomes
 from told_clock import ToldClock
 
@@ -287,9 +288,24 @@ def test_while_many_runs_hang_no_mode_is_tried_again() -> None:
         for probe in probes:
             now_us = probe.at_us
             dispatcher.handle(ProbeEnded(now_us, "a", "one", "default", probe.number))
+        assert [one.probed for one in processor_now(dispatcher, "a", now_us).set_aside] == [False] * (not probes)
     assert probes == []
     assert dispatcher.health.of("a").abandoned == MOST_ABANDONED
     assert len(of_kind(Probe, dispatcher.handle(StageEnded(now_us, 3, "one", 0)))) == 1
+    assert [one.probed for one in processor_now(dispatcher, "a", now_us).set_aside] == [True]
+
+
+def test_what_is_not_tried_again_is_in_service_again_where_somebody_says_so() -> None:
+    problem, plan = alone("one")
+    dispatcher = machine(problem)
+    dispatcher.health.of("a").abandoned = MOST_ABANDONED
+    dispatcher.handle(FrameAdmitted(0, 0, 0, plan))
+    assert of_kind(Probe, dispatcher.handle(StageOverdue(1_000, 0, "one", 0, 1_000))) == []
+    dispatcher.handle(LaneRenewed(1_000, "a", 0))
+    assert [one.probed for one in processor_now(dispatcher, "a", 1_000).set_aside] == [False]
+    dispatcher.handle(ProcessorFound(2_000, "a"))
+    assert processor_now(dispatcher, "a", 2_000).set_aside == ()
+    assert of_kind(RunStage, dispatcher.handle(FrameAdmitted(2_000, 1, 2_000, plan)))
 
 
 @dataclass
@@ -633,13 +649,36 @@ def test_time_in_which_nothing_could_run_counts_for_no_run() -> None:
     driver.close()
 
 
+def test_a_stop_in_the_midst_of_a_run_counts_for_none() -> None:
+    """Nobody looks at the limit while the process is stopped, and it goes on before that: its time is not the run's."""
+    problem, plan = alone("one")
+    clock, compute, kernels = ToldClock(), Lane((0, "one")), Recorder()
+    driver = in_real_time(problem, compute, clock, kernels, limit=RunLimit(least_us=1_000_000))
+    driver.post(FrameAdmitted(0, 0, 0, plan))
+    compute.hung.wait()
+    for now_us in (LOOK_US, 900_000, 1_100_000, 900_000 + LOOK_US, 900_000 + 2 * LOOK_US - 1):
+        clock.to(now_us)
+        wait_for_look(driver, now_us)
+    assert driver.dispatcher.health.of("a").given_up == 0
+    clock.to(900_000 + 2 * LOOK_US)
+    assert driver.drain(60.0)
+    assert driver.dispatcher.health.of("a").given_up == 1
+    compute.let_go.set()
+    driver.close()
+
+
 def wait_for_look(driver: Executor, at_us: int) -> None:
-    """Until the limits have been looked at, after that time."""
-    looked = threading.Event()
-    while not looked.is_set():
-        with driver.locked():
-            if driver._look_us is not None and driver._look_us > at_us:
-                looked.set()
+    """Until the limits have been looked at, after that time, if anything runs that has one."""
+    wait_for(driver, lambda: driver._look_us is None or driver._look_us > at_us)
+
+
+def go_on(driver: Executor, clock: ToldClock, to_us: int) -> None:
+    """Time passes up to there, and limits are looked at in time, as of no machine that stood still."""
+    while (look_us := driver._look_us) is not None and look_us < to_us:
+        clock.to(max(look_us, clock.now_us()))
+        wait_for_look(driver, look_us)
+    clock.to(to_us)
+    wait_for_look(driver, to_us)
 
 
 def test_where_the_system_has_no_thread_left_the_lane_waits(monkeypatch: pytest.MonkeyPatch) -> None:
