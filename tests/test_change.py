@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from leo_runtime.dispatch.limits import RunLimit
 from leo_runtime.documents.workload import BoundStage, GraphBuilder, Stream, TaskGraph, Workload
 from leo_runtime.errors import ClosedError, GraphError, InputError, KernelError, LeoError, ProfileError
 from leo_runtime.frame.records import FrameResult
@@ -22,9 +23,11 @@ from leo_runtime.runtime.rings import EventRing, SampleRing
 from leo_runtime.runtime.runtime import Runtime
 from test_feed import Hands, graph, sound, steps
 from test_feed import workload as fed_workload
+from test_guard import pass_time
 from test_runtime import LOUD, SAMPLES, FakeBackend, FakeKernel, bench, loud_graph, other_graph, profile, workload
-from test_states import Stepping
+from test_states import RATE_HZ, Stepping, listening, require_exact, states_of, window_at
 from test_states import simulated as keeping
+from told_clock import ToldClock
 
 SECOND_US = 1_000_000
 
@@ -340,7 +343,107 @@ def test_what_a_stage_keeps_is_kept_where_it_is_the_same_down_to_its_stream() ->
         assert heard(runtime, 1) == {"b": [100, 100]}, "what it kept was of another stream"
 
 
+def test_frames_that_were_taken_before_go_on_from_what_they_need() -> None:
+    """One that comes to a stage after a later frame, of the new workload, finds the state of the one before it."""
+
+    def noise(frame: int, stage: str, *_: Any) -> int:
+        return 120_000 if (frame, stage) == (3, "sound") else 10
+
+    times = [50_000 * number for number in range(2, 12)]
+    with keeping(listening(deadline_us=LONG_US), Stepping(), lanes=3, noise=noise, max_in_flight=8) as runtime:
+        for number, at_us in enumerate(times):
+            runtime.submit(at_us, {"sound": window_at(at_us)})
+            if number == 3:
+                runtime.change(listening(deadline_us=LONG_US - 1))
+        counts = require_exact(runtime.drain())
+        states = states_of(runtime)
+    assert [count["total"] for count in counts.values()] == [at_us * RATE_HZ // SECOND_US for at_us in times]
+    assert states["total"].anew == {"first": 1}
+    assert states["total"].bytes == 16
+
+
 # What goes wrong.
+
+
+class Waiting(Counting):
+    """Waits before it has loaded what is told."""
+
+    def __init__(self, loads: dict[str, Callable[[], None]]) -> None:
+        super().__init__()
+        self.loads = loads
+
+    def load(self, stage: BoundStage, variant: str, /) -> FakeKernel:
+        self.loads.get(stage.name, lambda: None)()
+        return super().load(stage, variant)
+
+
+def test_a_kernel_that_hangs_while_the_workload_is_changed_is_not_called_again() -> None:
+    """It was taken over before anybody knew."""
+    clock, loads = ToldClock(), {}
+    hung, let_go, loading, go_on = (threading.Event() for _ in range(4))
+    given = {name: Waiting(loads) for name in ("cpu", "fast")}
+    limit = RunLimit(least_us=SECOND_US, factor=1, deadlines=0)
+    with made(workload(mean_graph("a")), True, given, clock=clock, run_limit=limit) as runtime:
+
+        def hangs() -> None:
+            if not hung.is_set():
+                hung.set()
+                let_go.wait()
+
+        def loads_slowly() -> None:
+            loading.set()
+            go_on.wait()
+
+        for backend in given.values():
+            backend.meets["a-scores"] = hangs
+        loads["b-scores"] = loads_slowly
+        runtime.submit(0, windows(runtime, ["a"]))
+        assert hung.wait(60)
+        new = workload(mean_graph("a"), mean_graph("b", 2 * SAMPLES))
+        changing = threading.Thread(target=runtime.change, args=(new,))
+        changing.start()
+        assert loading.wait(60)
+        pass_time(runtime, clock, SECOND_US)
+        (first,) = runtime.drain(60.0)
+        assert outcomes((first,)) == [(0, "a", "done")]
+        assert [run.outcome for run in first.stages if run.stage == "a-scores"] == ["failed", "done"]
+        held = runtime._now.kernels
+        assert held is not None
+        ((key, kernel),) = held._hung
+        go_on.set()
+        changing.join(60)
+        now = runtime._now.kernels
+        assert now is not None and now is not held
+        assert all(loaded.kernel is not kernel for loaded in now._kernels.values())
+        assert key not in now._kernels
+        let_go.set()
+
+
+def test_a_mode_that_is_new_is_in_service_whatever_had_its_name() -> None:
+    """What hung is mended by a change: nothing of it is waited for, as nobody probes while many runs hang."""
+    clock, given = ToldClock(), backends()
+    hung, let_go = threading.Event(), threading.Event()
+
+    def hangs() -> None:
+        hung.set()
+        let_go.wait()
+
+    limit = RunLimit(least_us=SECOND_US, factor=1, deadlines=0)
+    with made(workload(mean_graph("a"), mean_graph("b")), True, given, clock=clock, run_limit=limit) as runtime:
+        given["fast"].meets["a-scores"] = hangs
+        runtime.submit(0, windows(runtime, ["a"]), graphs=["a"])
+        assert hung.wait(60)
+        pass_time(runtime, clock, SECOND_US)
+        assert outcomes(runtime.drain(60.0)) == [(0, "a", "done")]
+        given["fast"].meets.clear()
+        runtime.change(workload(mean_graph("a"), mean_graph("b", 2 * SAMPLES)))
+        assert [len(one.set_aside) for one in runtime.processors()] == [0, 1], "it is the same"
+        runtime.change(workload(mean_graph("a", 3 * SAMPLES), mean_graph("b", 2 * SAMPLES)))
+        assert [len(one.set_aside) for one in runtime.processors()] == [0, 0]
+        runtime.submit(SECOND_US, windows(runtime, ["a"]), graphs=["a"])
+        (after,) = runtime.drain(60.0)
+        assert [(run.resource, run.outcome) for run in after.stages if run.stage == "a-scores"] == [("fast", "done")]
+        let_go.set()
 
 
 STEPS = ("graph", "file", "profile", "supports", "load", "run", "planners", "rings", "take over")
@@ -598,7 +701,6 @@ def test_two_hundred_changes_leave_nothing_behind(live: bool) -> None:
             release_us = max(runtime.now_us, 1000 * number)
             runtime.submit(release_us, windows(runtime, ["loud", f"a{number % 3}"]), graphs=["loud", f"a{number % 3}"])
             runtime.drain()
-        gc.collect()
         assert sum(one() is not None for one in deployments) == 1
         assert sum(one.held for one in given.values()) <= 2 * len(runtime.merged.stages)
         assert len(threading.enumerate()) < 12

@@ -76,6 +76,31 @@ def test_what_imports_an_edited_module_is_new_and_nothing_else(tmp_path: Path, i
     assert read(tmp_path, "apart:apart") is apart
 
 
+def test_modules_that_others_import_meanwhile_are_in_nobodys_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Importing(str):
+        """The name of a module: whoever looks at it meets another thread that imports something."""
+
+        def startswith(self, *found: object) -> bool:
+            monkeypatch.setitem(sys.modules, f"meanwhile_{len(sys.modules)}", sys)
+            return super().startswith(*found)  # type: ignore[arg-type]
+
+        def partition(self, by: str) -> tuple[str, str, str]:
+            monkeypatch.setitem(sys.modules, f"meanwhile_{len(sys.modules)}", sys)
+            return super().partition(by)
+
+    write(tmp_path / "steps.py", 1)
+    assert given(read(tmp_path)) == 1
+    monkeypatch.setitem(sys.modules, Importing("meanwhile"), sys)
+    write(tmp_path / "steps.py", 2)
+    assert given(read(tmp_path)) == 2
+    (tmp_path / "steps.py").write_text("not Python")
+    with pytest.raises(GraphError, match="mend the module"):
+        read(tmp_path)
+    assert given(find_operator(str(tmp_path / "steps:step"))) == 2
+
+
 def test_a_module_of_a_package_is_new_where_the_package_is(tmp_path: Path) -> None:
     write(tmp_path / "mine" / "steps.py", "VALUE", imports="from . import VALUE")
     (tmp_path / "mine" / "__init__.py").write_text("VALUE = 1\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from faults import KINDS, Run
+from garbage import left_to_the_collector
 
 
 @pytest.mark.parametrize(("seed", "feeds"), [(1, True), (2, False)])
@@ -19,7 +20,9 @@ def test_every_frame_ends_once_and_in_time_again_within_a_second(seed: int, feed
 @pytest.mark.parametrize("kind", [kind.name for kind in KINDS])
 def test_one_fault_alone(kind: str) -> None:
     run = Run(0, [kind], feeds=kind not in ("links are down", "a burst of frames"))
-    run.go(200)
+    with left_to_the_collector() as left:
+        run.go(200)
     assert run.judge.problems == []
     assert run.judge.begun[kind]
+    assert left == []
     assert run.kept > 100, "what keeps state has met its samples in order"

@@ -24,6 +24,7 @@ from leo_backends import tflite
 from leo_backends.cpu import OWN, CpuBackend
 from leo_backends.isolated.back_off import BackOff
 from leo_backends.isolated.kernel import IsolatedKernel, load
+from leo_backends.isolated.operators import digest
 from leo_backends.isolated.stages import IsolatedStages
 from leo_backends.reference import PROGRAMS
 from leo_runtime.backend import Abandonable, Backend, Kernel, News, StatefulKernel
@@ -99,6 +100,24 @@ class TestIsolated(BackendContract):
 
     def make_examples(self, folder: Path) -> tuple[Example, ...]:
         return (*examples(folder), example("own", "risky:risky", [GOOD]))
+
+
+def test_a_class_that_leads_back_to_itself_has_a_digest() -> None:
+    class Whole:
+        class Part:
+            whole: type
+
+            def gain(self) -> int:
+                return 2
+
+        def step(self, signal: np.ndarray) -> np.ndarray:
+            return signal
+
+    Whole.Part.whole = Whole
+    one = operator(output_shape=lambda shape: shape)(Whole)
+    before = digest(one)
+    Whole.Part.gain = lambda _self: 3  # type: ignore[method-assign]
+    assert digest(one) != before
 
 
 def test_it_gives_what_this_process_gives_to_the_bit(tmp_path: Path) -> None:

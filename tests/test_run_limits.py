@@ -31,7 +31,7 @@ from leo_runtime.dispatch.events import (
     StageEnded,
     StageOverdue,
 )
-from leo_runtime.dispatch.executor import Executor
+from leo_runtime.dispatch.executor import LOOK_US, Executor
 from leo_runtime.dispatch.health import FIRST_PROBE_US, LONGEST_PROBE_US, MOST_ABANDONED
 from leo_runtime.dispatch.limits import SEEN, Limits, RunLimit
 from leo_runtime.dispatch.plan import Plan, make_plan
@@ -633,13 +633,36 @@ def test_time_in_which_nothing_could_run_counts_for_no_run() -> None:
     driver.close()
 
 
+def test_a_stop_in_the_midst_of_a_run_counts_for_none() -> None:
+    """Nobody looks at the limit while the process is stopped, and it goes on before that: its time is not the run's."""
+    problem, plan = alone("one")
+    clock, compute, kernels = ToldClock(), Lane((0, "one")), Recorder()
+    driver = in_real_time(problem, compute, clock, kernels, limit=RunLimit(least_us=1_000_000))
+    driver.post(FrameAdmitted(0, 0, 0, plan))
+    compute.hung.wait()
+    for now_us in (LOOK_US, 900_000, 1_100_000, 900_000 + LOOK_US, 900_000 + 2 * LOOK_US - 1):
+        clock.to(now_us)
+        wait_for_look(driver, now_us)
+    assert driver.dispatcher.health.of("a").given_up == 0
+    clock.to(900_000 + 2 * LOOK_US)
+    assert driver.drain(60.0)
+    assert driver.dispatcher.health.of("a").given_up == 1
+    compute.let_go.set()
+    driver.close()
+
+
 def wait_for_look(driver: Executor, at_us: int) -> None:
-    """Until the limits have been looked at, after that time."""
-    looked = threading.Event()
-    while not looked.is_set():
-        with driver.locked():
-            if driver._look_us is not None and driver._look_us > at_us:
-                looked.set()
+    """Until the limits have been looked at, after that time, if anything runs that has one."""
+    wait_for(driver, lambda: driver._look_us is None or driver._look_us > at_us)
+
+
+def go_on(driver: Executor, clock: ToldClock, to_us: int) -> None:
+    """Time passes up to there, and limits are looked at in time, as of no machine that stood still."""
+    while (look_us := driver._look_us) is not None and look_us < to_us:
+        clock.to(max(look_us, clock.now_us()))
+        wait_for_look(driver, look_us)
+    clock.to(to_us)
+    wait_for_look(driver, to_us)
 
 
 def test_where_the_system_has_no_thread_left_the_lane_waits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,9 @@ where one hangs, its thread is abandoned, and its lane goes on with another. Whe
 dropped, and its thread ends; nobody waits for that. What goes wrong in the runtime itself is kept in `failure`; then
 nothing happens any more, and whoever drains is told.
 
-**Limits** go by the clock, and are looked at by the thread of the alarms. Where that comes late, the machine was
-suspended, the process stopped, or the clock has leapt: what runs then has its whole limit again.
+**Limits** go by the clock, and are looked at by the thread of the alarms, every so often while anything runs. Where
+that comes late, the machine was suspended, the process stopped, or the clock has leapt: what runs then has so much
+longer.
 """
 
 from __future__ import annotations
@@ -63,6 +64,8 @@ CLOSE_TIMEOUT_S = 5.0
 
 STALL_US = 250_000
 """When limits are looked at so much later than they should, the process did not run for all that time."""
+LOOK_US = 250_000
+"""At most so long after they were looked at limits are looked at again: a stop in between is not to go unnoticed."""
 PROBE_TIMEOUT_S = 1.0
 """How long closing waits for probes, which may hang."""
 
@@ -273,7 +276,7 @@ class Executor:
                 case RunStage():
                     lane = (order.resource, order.lane)
                     if order.limit_us is not None and self._watches:
-                        self._watch(lane, order, now_us + order.limit_us)
+                        self._watch(lane, order, now_us, now_us + order.limit_us)
                     self._queues[lane].put(order)
                 case SendOutput():
                     events += self._send(order, now_us)
@@ -355,30 +358,33 @@ class Executor:
 
     # Limits.
 
-    def _watch(self, lane: Lane, order: RunStage, until_us: int) -> None:
+    def _watch(self, lane: Lane, order: RunStage, now_us: int, until_us: int) -> None:
         """Look at that time whether a run has ended."""
         self._running[lane] = until_us, order
-        if self._look_us is None or until_us < self._look_us:
-            self._look_us = until_us
+        look_us = min(until_us, now_us + LOOK_US)
+        if self._look_us is None or look_us < self._look_us:
+            self._look_us = look_us
             self._alarm_set.set()
 
     def _look(self, at_us: int) -> None:
         """Tell which runs are over their limits. It is `at_us`, or later where nothing could run meanwhile."""
         with self._lock:
             now_us = self.clock.now_us()
-            stalled = now_us - at_us > STALL_US
+            late_us = now_us - at_us
+            stalled_us = late_us if late_us > STALL_US else 0
             overdue: list[RunStage] = []
             going: dict[Lane, tuple[int, RunStage]] = {}
             for lane, (until_us, order) in self._running.items():
                 if self.dispatcher.holds_lane(order.frame, order.stage, order.attempt):
-                    if stalled:
-                        going[lane] = now_us + (order.limit_us or 0), order
-                    elif until_us > now_us:
+                    if stalled_us:  # After it everything is slow for a while.
+                        until_us = max(until_us + stalled_us, now_us + STALL_US)
+                    if until_us > now_us:
                         going[lane] = until_us, order
                     else:
                         overdue.append(order)
             self._running = going
-            self._look_us = min((until_us for until_us, _ in going.values()), default=None)
+            look_us = min((until_us for until_us, _ in going.values()), default=None)
+            self._look_us = None if look_us is None else min(look_us, now_us + LOOK_US)
             for one in overdue:
                 self.post(StageOverdue(now_us, one.frame, one.stage, one.attempt, one.limit_us or 0))
 
@@ -432,7 +438,7 @@ class Executor:
             if self._probe is not None:
                 self._probe(*_target(probe))
         except BaseException as failure:  # As of any kernel.
-            error = failure_text(failure)
+            error = failure_text(failure.with_traceback(None))
         try:
             self.post(ProbeEnded(self.clock.now_us(), *_target(probe), probe.number, error))
         except BaseException as failure:  # No kernel's, but such as the clock's.
@@ -476,8 +482,9 @@ class Executor:
         self._happened(ended, order, computed.outputs)
 
     def _fail(self, order: RunStage, began_us: int, failure: BaseException) -> None:
-        now_us = self.clock.now_us()
-        self.post(StageFailed(now_us, order.frame, order.stage, order.attempt, failure_text(failure), began_us))
+        # An error that is raised again and again would hold all calls that it ever came through.
+        why = failure_text(failure.with_traceback(None))
+        self.post(StageFailed(self.clock.now_us(), order.frame, order.stage, order.attempt, why, began_us))
 
 
 def _target(probe: Probe) -> Target:

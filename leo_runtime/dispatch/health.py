@@ -8,6 +8,7 @@ fault is over: what waits for that is probed at once.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import field
 
 from leo_runtime.dispatch.events import Probe
@@ -82,6 +83,12 @@ class Health:
             del self.aside[target]
             self._tries.pop(target, None)
         self.of(resource).hung.clear()
+
+    def change(self, known: Callable[[Target], bool]) -> None:
+        """Another workload runs from now on: modes that are not `known` are new, whatever had their names."""
+        for target in [target for target in self.aside if target[1] and not known(target)]:
+            del self.aside[target]
+        self._tries = {target: tries for target, tries in self._tries.items() if not target[1] or known(target)}
 
     def awaits(self, target: Target, number: int) -> bool:
         """Whether that probe is still of use."""

@@ -45,6 +45,7 @@ from leo_runtime.dispatch.events import (
 )
 from leo_runtime.dispatch.inflight import Attempt
 from leo_runtime.errors import DeviceUnavailableError, failure_text, is_users_interrupt, once_more
+from leo_runtime.frozen import dataclass
 from leo_runtime.values import whole
 
 Noise = Callable[[int, str, str, int], int]
@@ -60,6 +61,15 @@ _PRIORITY: Mapping[type[Event | Probe], int] = {
 """What comes first of what happens at the same time: ends, then arrivals, then the rest."""
 _AFTER_ALL = 4
 _NOTHING_TOLD = RunReport()
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """Why a run failed. Not what was raised: that holds the calls it came through, and these would hold it."""
+
+    why: str
+    is_gone: bool
+    """Whether its device is."""
 
 
 def seeded_noise(seed: int, spread_ppm: int) -> Noise:
@@ -238,7 +248,7 @@ class Simulator:
         except BaseException as error:  # As of any kernel.
             if is_users_interrupt(error):
                 raise
-            return failure_text(error)
+            return failure_text(error.with_traceback(None))
         finally:
             self._computing = before
         return ""
@@ -311,21 +321,19 @@ class Simulator:
             if failure is None:
                 self._if_ever(StageEnded(end_us, order.frame, order.stage, order.attempt, report))
             else:
-                self._if_ever(
-                    StageFailed(end_us, order.frame, order.stage, order.attempt, failure_text(failure), now_us)
-                )
+                self._if_ever(StageFailed(end_us, order.frame, order.stage, order.attempt, failure.why, now_us))
             return
         if failure is None:
             self._later(StageEnded(end_us, order.frame, order.stage, order.attempt, report))
             return
-        failed = StageFailed(end_us, order.frame, order.stage, order.attempt, failure_text(failure))
-        if isinstance(failure, DeviceUnavailableError):
-            self._later(ProcessorLost(end_us, order.resource, failure_text(failure), by_itself=True))
+        failed = StageFailed(end_us, order.frame, order.stage, order.attempt, failure.why)
+        if failure.is_gone:
+            self._later(ProcessorLost(end_us, order.resource, failure.why, by_itself=True))
             self._later(failed, _AFTER_ALL)
         else:
             self._later(failed)
 
-    def _computed(self, compute: Compute, order: RunStage) -> Computed | BaseException:
+    def _computed(self, compute: Compute, order: RunStage) -> Computed | _Failed:
         """What came of a run, or why it failed."""
         before, self._computing = self._computing, threading.get_ident()
         try:
@@ -333,6 +341,6 @@ class Simulator:
         except BaseException as error:  # Whatever a kernel raises is the failure of its stage.
             if is_users_interrupt(error):
                 raise
-            return error
+            return _Failed(failure_text(error.with_traceback(None)), isinstance(error, DeviceUnavailableError))
         finally:
             self._computing = before

@@ -74,7 +74,8 @@ def name_in(folder: Path, module: str) -> str:
 
 def edited_in(folder: Path) -> tuple[str, ...]:
     """The modules of a folder whose files do not hold any more what they were imported from, and what imports them."""
-    within = [name for name in sys.modules if name.startswith(f"{_package(folder)}.") and name in _read]
+    # Another thread may import something meanwhile.
+    within = [name for name in tuple(sys.modules) if name.startswith(f"{_package(folder)}.") and name in _read]
     edited = {name for name in within if _digest(_read[name].path) != _read[name].digest}
     while more := {name for name in within if name not in edited and not edited.isdisjoint(_read[name].imports)}:
         edited |= more
@@ -97,14 +98,16 @@ def held(module: str) -> str:
 def imported_anew(names: Collection[str]) -> Iterator[None]:
     """Within the block these modules are not imported yet; where it raises, they are again what they were."""
     packages = {name.partition(".")[0] for name in names}
-    before = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in packages}
+    before = {name: module for name, module in sys.modules.copy().items() if name.partition(".")[0] in packages}
     read = {name: _read[name] for name in before if name in _read}
     for name in names:
         _forget(name)
     try:
         yield
     except BaseException:
-        for name in [name for name in sys.modules if name.partition(".")[0] in packages and name not in packages]:
+        for name in [
+            name for name in tuple(sys.modules) if name.partition(".")[0] in packages and name not in packages
+        ]:
             _forget(name)
         for name, module in before.items():
             sys.modules[name] = module

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from leo_runtime.backend import is_simulated
 from leo_runtime.backend.machine import Machine, Usable, usable
+from leo_runtime.dispatch.dispatcher import Dispatcher
 from leo_runtime.dispatch.events import FrameDone
-from leo_runtime.dispatch.limits import Limits
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Mode
 from leo_runtime.documents.profile import Profile
@@ -139,15 +139,22 @@ class Deployment:
 
         return {name: tuple([adapted(name, mode) for mode in found]) for name, found in self.prices.of(frames).items()}
 
-    def change_limits(self, limits: Limits | None, before: Deployment) -> None:
-        """Have limits of runs go by what was seen of modes that are the same here, and by how long new ones took."""
+    def take_place(self, before: Deployment, dispatcher: Dispatcher) -> None:
+        """Another gives way, while nothing happens: what hung there, or was slow, is so here where it is the same.
+
+        Kernels that were abandoned since they were taken over are used no more. Limits of runs go by what was seen of
+        modes that are the same, and by how long new ones took; new ones are in service, whatever had their names.
+        """
 
         def known(mode: Any) -> bool:
             resource, stage, variant = mode
             return self.has_mode((stage, variant, resource), before)
 
-        if limits is not None:
-            limits.change(known, self.warmed())
+        if self.kernels is not None and before.kernels is not None:
+            self.kernels.take_place(before.kernels)
+        if dispatcher.limits is not None:
+            dispatcher.limits.change(known, self.warmed())
+        dispatcher.health.change(known)
 
     def give_way(self, after: Deployment) -> None:
         """Another has taken over: it is used for the frames that it has, and for no others."""

@@ -17,9 +17,11 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import field, replace
+from functools import partial
 from random import Random
 from types import MappingProxyType
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 
@@ -145,13 +147,17 @@ class Kernels:
         """Those that are not called again, unless they return."""
         self.warmed_us: dict[tuple[str, str, str], int] = {}
         """How long the first run of each mode took, by stage, processor and variant."""
-        self._taken_over: frozenset[_Key] = frozenset()
+        self._taken_over: dict[_Key, _Key] = {}
+        """Kernels that another had loaded, by their names here and there."""
         self._loading = {name: threading.Lock() for name in backends}
         self._flights: dict[int, _Flight] = {}
-        self._states = States(merged, self._can_move)
+        # No method of this: each would hold the other, and be there until the garbage collector comes by.
+        self._states = States(merged, partial(_can_move, backends, steps))
         self._keeps = frozenset(self._states.readings.of)
         # What is kept is changed and read behind this lock, which is held for nothing else.
         self._keeping = threading.Lock()
+        self._sharing: WeakSet[Kernels] = WeakSet((self,))
+        """Those whose frames go on from the same states."""
         if self._keeps:  # What a run leaves is in no log.
             self._told = None
 
@@ -165,14 +171,28 @@ class Kernels:
         here: dict[str, list[str]] = {}
         for own, there in alike.items():
             here.setdefault(there, []).append(own)
-        for (there, resource, variant, lane), kernel in tuple(before._kernels.items()):
+        for key, kernel in tuple(before._kernels.items()):
+            there, resource, variant, lane = key
             for own in here.get(there, ()):
                 self._kernels[own, resource, variant, lane] = kernel
+                self._taken_over[own, resource, variant, lane] = key
         self._hung = before._hung
-        self._taken_over = frozenset(self._kernels)
-        self._keeping = before._keeping
+        self._keeping, self._sharing = before._keeping, before._sharing
         with self._keeping:
             self._states.take_over(before._states, {name: name for name in same})
+            self._sharing.add(self)
+
+    def take_place(self, before: Kernels) -> None:
+        """Have no kernel of another that has been abandoned there since it was taken over, but what it has now.
+
+        As this takes its place, while nothing else happens.
+        """
+        for key, there in self._taken_over.items():
+            kernel = before._kernels.get(there)
+            if kernel is None:
+                self._kernels.pop(key, None)
+            else:
+                self._kernels[key] = kernel
 
     def begin(
         self,
@@ -296,7 +316,8 @@ class Kernels:
                 except BaseException as error:
                     if is_users_interrupt(error):
                         raise
-                    flight.copies[job.stage, number, target] = error
+                    # Without the calls it came through, which hold what will hold it.
+                    flight.copies[job.stage, number, target] = error.with_traceback(None)
 
     def end(self, frame: int) -> None:
         """Forget a frame."""
@@ -476,22 +497,18 @@ class Kernels:
         return {"state": use, "expected_us": expected_us}
 
     def _waiting(self, stage: str) -> list[int]:
-        """The positions of the frames in flight in which a stage that keeps state has not come to its end."""
+        """The positions of the frames in flight in which a stage that keeps state has not come to its end.
+
+        Also of frames of workloads that another has taken the place of: they go on from the same states.
+        """
         return [
             points[stage].position
-            for flight in tuple(self._flights.values())
+            for kernels in self._sharing
+            for flight in tuple(kernels._flights.values())
             if any(job.stage == stage for job in flight.jobs.values())
             for number, points in enumerate(flight.points)
-            if (stage, number) not in flight.values
+            if stage in points and (stage, number) not in flight.values
         ]
-
-    def _can_move(self, home: str, resource: str, kept: Kept) -> bool:
-        """Whether a state can be taken to another processor: over a link; what is no arrays, to one of its backend."""
-        if self._steps is not None and (home, resource) not in self._steps.links:
-            return False
-        if kept.state is None or arrays_of(kept.state) is not None:
-            return True
-        return self._backends[home].name == self._backends[resource].name
 
     def _stands_in(self, flight: _Flight, stage: MergedStage, number: int) -> Computed:
         """What a stage that nothing computes gives in one frame."""
@@ -604,6 +621,15 @@ def _call(kernel: Kernel) -> _Call:
         return run.output, _measured(run.device_us, "device_us"), _measured(run.device_nj, "device_nj")
 
     return timed
+
+
+def _can_move(backends: Mapping[str, Backend], steps: StepPrices | None, home: str, resource: str, kept: Kept) -> bool:
+    """Whether a state can be taken to another processor: over a link; what is no arrays, to one of its backend."""
+    if steps is not None and (home, resource) not in steps.links:
+        return False
+    if kept.state is None or arrays_of(kept.state) is not None:
+        return True
+    return backends[home].name == backends[resource].name
 
 
 def _own_state(state: State) -> State:

@@ -489,7 +489,7 @@ class Runtime:
                     before.give_way(deployed)
                     if self._driver is not None:
                         with self._driver.locked():
-                            deployed.change_limits(self._driver.dispatcher.limits, before)
+                            deployed.take_place(before, self._driver.dispatcher)
 
     def results(self, timeout_s: float | None = 0.0) -> tuple[FrameResult, ...]:
         """The frames that ended since this was last asked, by number. From any thread; each goes to one who asks.

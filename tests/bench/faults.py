@@ -52,14 +52,13 @@ def main() -> None:
         began_s = time.monotonic()
         run = Run(asked.seed, only)
         run.go(asked.frames)
+        tenth = max(1, len(run.resident_bytes) // 10)
+        second, last = mean(run.resident_bytes[tenth : 2 * tenth]), mean(run.resident_bytes[-tenth:])
+        growth = last / second - 1
+        print(f"  resident memory: {second / 1e6:.1f} MB in the second tenth, {last / 1e6:.1f} MB in the last")
         told(run.judge, run.frames, f"fed, in virtual time, {time.monotonic() - began_s:.0f} s of real time")
-        tenth = len(run.resident_bytes) // 10
-        if tenth:
-            second, last = mean(run.resident_bytes[tenth : 2 * tenth]), mean(run.resident_bytes[-tenth:])
-            growth = last / second - 1
-            print(f"  resident memory: {second / 1e6:.1f} MB in the second tenth, {last / 1e6:.1f} MB in the last")
-            if asked.frames >= MEASURED_FRAMES and growth > MOST_GROWTH:
-                sys.exit(f"resident memory has grown by {growth:.1%}")
+        if asked.frames >= MEASURED_FRAMES and growth > MOST_GROWTH:
+            sys.exit(f"resident memory has grown by {growth:.1%}")
     if asked.seconds and (not only or any(kind.name in only for kind in LIVE_KINDS)):
         live = LiveRun(asked.seed, only)
         live.go(asked.seconds)

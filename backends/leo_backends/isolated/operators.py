@@ -52,11 +52,13 @@ def digest(operator: Operator) -> bytes:
     return hashed.digest()
 
 
-def _codes(function: Callable[..., Any]) -> list[CodeType]:
-    """Of a function; of a class, of all its methods."""
+def _codes(function: Callable[..., Any], within: tuple[type, ...] = ()) -> list[CodeType]:
+    """Of a function; of a class, of all its methods, and those of classes that it holds, which may hold it."""
     if isinstance(function, type):
+        if function in within:
+            return []
         members = [member for _, member in sorted(vars(function).items())]
-        return [code for member in members for code in _codes(member) if callable(member)]
+        return [code for member in members for code in _codes(member, (*within, function)) if callable(member)]
     code = getattr(inspect.unwrap(function), "__code__", None)
     return [code] if isinstance(code, CodeType) else []
 
