@@ -414,7 +414,7 @@ class Run:
             several = deck.draw(self.random.choice((1, 1, 2)))
             lasts_us = self.random.randrange(STEP_US, SECOND_US)
             self.until_us = self.now_us + lasts_us
-            with self.judge.fault(several, lambda: self.now_us), ExitStack() as stack:
+            with self.judge.fault(several, self._at_us), ExitStack() as stack:
                 for kind in several:
                     stack.enter_context(kind.begin(self))
                 self._for(lasts_us)
@@ -424,6 +424,11 @@ class Run:
         self.runtime.drain()
         self.runtime.close()
         self.frames = self.judge.finish(self.frames)
+
+    def _at_us(self) -> int:
+        """The runtime's time. A source that gives more samples than its rate allows is ahead from then on, and so is
+        the runtime where all are."""
+        return max(self.now_us, self.runtime.now_us)
 
     def _for(self, us: int) -> None:
         for _ in range(us // STEP_US):

@@ -94,6 +94,12 @@ def outputs(mine: Operator, windows: dict[int, list[float]], **params: Any) -> t
     return [None if one is None else one.tolist() for one in found], runtime
 
 
+def stepped(mine: Operator, *runs: tuple[np.ndarray, News]) -> list[float]:
+    """What one instance gives, weighing what is new by half."""
+    instance: Any = mine.step_class.kind()  # type: ignore[union-attr]  # it has one
+    return [float(instance.step(rows, news=news, weight=0.5)) for rows, news in runs]
+
+
 def test_an_instance_is_the_state() -> None:
     found, runtime = outputs(Counted, {1_000 * n: [n, 0, 0, 0] for n in range(4, 8)})
     assert found == [[1, 4], [2, 5], [3, 6], [4, 7]]
@@ -123,8 +129,15 @@ def test_the_examples_on_the_page_do_as_they_say(tmp_path: Path, monkeypatch: py
     scores = {1_000 * n: [n % 4, n] for n in range(2, 9)}
     found, _ = outputs(kept.Debounce, scores, runs=3)
     assert found == [[0, 0], [0, 0], [0, 2], [0, 3], [0, 4], [1, 5], [0, 6]]
-    found, _ = outputs(kept.ExponentialMean, {1_000 * n: [n - 1, n] for n in (2, 3, 9)}, weight=0.5)
+    mean = kept.ExponentialMean
+    found, _ = outputs(mean, {1_000 * n: [n - 1, n] for n in (2, 3, 9)}, weight=0.5)
     assert found == [1.5, 2.25, 7.0625]
+    whole = stepped(
+        mean, (np.array([4.0, 8.0]), News(1, 0, whole=True)), (np.array([8.0, 8.0]), News(0, 0, whole=True))
+    )
+    assert whole == [6.0, 6.0]
+    silence = np.array([0.0, 0.0, 4.0])
+    assert stepped(mean, (silence, News(None, 0, 2)), (silence, News(1, 0, 2)), (silence, News(0, 0, 9))) == [4.0] * 3
 
 
 @pytest.mark.parametrize(

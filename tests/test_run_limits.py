@@ -38,6 +38,7 @@ from leo_runtime.dispatch.plan import Plan, make_plan
 from leo_runtime.dispatch.simulator import Simulator
 from leo_runtime.documents.problem import Problem
 from leo_runtime.errors import DeviceUnavailableError, InputError
+from leo_runtime.runtime.processors import processor_now
 from test_dispatch import Shaker, outcomes
 from told_clock import ToldClock
 
@@ -287,9 +288,24 @@ def test_while_many_runs_hang_no_mode_is_tried_again() -> None:
         for probe in probes:
             now_us = probe.at_us
             dispatcher.handle(ProbeEnded(now_us, "a", "one", "default", probe.number))
+        assert [one.probed for one in processor_now(dispatcher, "a", now_us).set_aside] == [False] * (not probes)
     assert probes == []
     assert dispatcher.health.of("a").abandoned == MOST_ABANDONED
     assert len(of_kind(Probe, dispatcher.handle(StageEnded(now_us, 3, "one", 0)))) == 1
+    assert [one.probed for one in processor_now(dispatcher, "a", now_us).set_aside] == [True]
+
+
+def test_what_is_not_tried_again_is_in_service_again_where_somebody_says_so() -> None:
+    problem, plan = alone("one")
+    dispatcher = machine(problem)
+    dispatcher.health.of("a").abandoned = MOST_ABANDONED
+    dispatcher.handle(FrameAdmitted(0, 0, 0, plan))
+    assert of_kind(Probe, dispatcher.handle(StageOverdue(1_000, 0, "one", 0, 1_000))) == []
+    dispatcher.handle(LaneRenewed(1_000, "a", 0))
+    assert [one.probed for one in processor_now(dispatcher, "a", 1_000).set_aside] == [False]
+    dispatcher.handle(ProcessorFound(2_000, "a"))
+    assert processor_now(dispatcher, "a", 2_000).set_aside == ()
+    assert of_kind(RunStage, dispatcher.handle(FrameAdmitted(2_000, 1, 2_000, plan)))
 
 
 @dataclass

@@ -89,7 +89,7 @@ class DeviceStream:
             run = self._computed(samples[1:])
             return run.output, left
 
-        output, after = self._stream.step(inputs[0], state, news.fresh, new_rows)
+        output, after = self._stream.step(inputs[0], state, None if news.whole else news.fresh, new_rows)
         return Stepped(output, after, run.device_us, run.device_nj)
 
     def abandon(self) -> None:

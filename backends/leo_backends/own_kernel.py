@@ -55,11 +55,11 @@ class OwnKernel:
             with failing_in_words(self._stage, self._steps.kind):
                 state = opened(state, self._steps.kind)
         assert isinstance(state, _Instance)
-        if news.fresh == 0 and state.output is not None:
+        if news.fresh == 0 and not news.missed and state.output is not None:
             return Stepped(state.output, state, spent=not state.copied)
         own, spent = _copied(state.own)
         with failing_in_words(self._stage, self._steps.kind.step):  # type: ignore[attr-defined]  # it has one
-            if news.missed and self._steps.resets:
+            if news.missed and news.fresh is not None and self._steps.resets:
                 own.reset(news)
             given = own.step(*inputs, **self._step_with, **({"news": news} if self._steps.wants_news else {}))
             output = checked_output(self._stage, given)

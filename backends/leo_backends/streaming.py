@@ -91,7 +91,7 @@ class FeatureStream:
 
     def step(self, inputs: Sequence[np.ndarray], state: Arrays, news: News) -> tuple[np.ndarray, Arrays]:
         """The output, and the state behind it."""
-        return self.stream.step(inputs[0], state, news.fresh, self.new_rows)
+        return self.stream.step(inputs[0], state, None if news.whole else news.fresh, self.new_rows)
 
 
 Steps = Callable[[np.ndarray, Arrays], tuple[np.ndarray, Arrays]]
@@ -126,7 +126,7 @@ class StepStream:
         """The output, and the state behind it."""
         given = inputs[0]
         waiting, outputs, *kept = state if news.fresh is not None else self.start()
-        new = given if news.fresh is None else given[len(given) - news.fresh :]
+        new = given if news.fresh is None else news.new(given)
         rows = np.concatenate([waiting, new])
         calls = len(rows) // self.rows_per_step
         after = tuple(kept)

@@ -62,12 +62,23 @@ class News:
     """What is new to a stage that keeps state, in one run."""
 
     fresh: int | None
-    """How many of the last entries along the first axis of its first input it has not met; None: it starts anew, and
-    has met none. Inputs that come whole with every run count as one entry."""
+    """How many of the last entries along the first axis of its first input it is to meet: all of them came, one after
+    the other, and it has met none. None: it starts anew, on the whole of its input."""
     release_us: int
     """Of the frame, on the run's clock."""
     missed: int = 0
-    """How many entries came and went since its last run, or were lost in this window; 0 where it starts anew."""
+    """How many entries beside the fresh ones there have been since its last run: they were lost, came and went between
+    two runs, or came before the last one that was lost. It never meets them. Of a run that starts anew: the first
+    entries of its input, up to the last that was lost. In the input zeros stand for what was lost."""
+    whole: bool = False
+    """Its first input comes whole with every run, and nothing is known of what it shares with that of the run before,
+    as behind an operator of one's own without state. `fresh` and `missed` then count inputs: 1 is this one."""
+
+    def new(self, first: np.ndarray) -> np.ndarray:
+        """The entries of the first input that are to be met, none of them lost: of one that comes whole, all."""
+        if self.whole:
+            return first[len(first) if self.fresh == 0 else 0 :]
+        return first[self.missed if self.fresh is None else len(first) - self.fresh :]
 
 
 State = object

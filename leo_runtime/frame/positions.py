@@ -9,7 +9,8 @@ told apart by their release.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, ClassVar
 
 from leo_runtime.documents.workload import BoundStage
 from leo_runtime.frame.lower import MergedWorkload
@@ -21,6 +22,30 @@ EARLY_US = 1
 
 
 @dataclass(frozen=True, slots=True)
+class Corrections:
+    """Losses of a stream that were found after samples behind them had their numbers, which moved."""
+
+    found: int = 0
+    """How many there were so far."""
+    newest: tuple[tuple[int, int], ...] = ()
+    """Of the newest at most `MOST` from which number on, as it was then, samples moved, and by how many."""
+
+    MOST: ClassVar[int] = 64
+
+    def more(self, number: int, samples: int) -> Corrections:
+        """With one more."""
+        return Corrections(self.found + 1, (*self.newest, (number, samples))[-self.MOST :])
+
+    def since(self, before: Corrections) -> tuple[tuple[int, int], ...]:
+        """Those that were found since, as far as they are known."""
+        later = self.found - before.found
+        return self.newest[-later:] if later > 0 else ()
+
+
+NO_CORRECTIONS = Corrections()
+
+
+@dataclass(frozen=True, slots=True)
 class WindowEnd:
     """Where a source's window ends in its stream."""
 
@@ -28,6 +53,12 @@ class WindowEnd:
     """How many samples came before it, or were lost."""
     lost: int = 0
     """How many of them were lost."""
+    late: int = 0
+    """How many of the last of these had not come by then."""
+    unbroken: int | None = None
+    """How many samples at its end came, none lost between; None: all of it."""
+    corrections: Corrections = NO_CORRECTIONS
+    """Of the stream by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +70,22 @@ class Point:
     release_us: int
     lost: int = 0
     """How many of the samples were lost; 0 of inputs that come whole."""
+    late: int = 0
+    """As of its source's `WindowEnd`, and so are the others."""
+    unbroken: int | None = None
+    corrections: Corrections = NO_CORRECTIONS
+
+    def moved(self, corrections: Corrections) -> tuple[Point, int]:
+        """The same as samples are numbered after these, and how many lost ones were put in before it."""
+        put_in = 0
+        for number, samples in corrections.since(self.corrections):
+            if self.position + put_in - self.late > number:
+                put_in += samples
+        return (replace(self, position=self.position + put_in) if put_in else self), put_in
+
+    def is_beyond(self, other: Point) -> bool:
+        """Whether it has come farther, however samples were numbered."""
+        return self.moved(other.corrections)[0].position > other.moved(self.corrections)[0].position
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +96,8 @@ class Cut:
     """How many there have been in all, of so many entries of its input."""
     at: int
     """After so many of them one was just complete."""
+    behind: int
+    """So many entries of its input are behind that."""
 
     def new(self, entries: int) -> int | None:
         """How many entries more there are when so many came in; None: they do not fall on those of before."""
@@ -58,6 +107,24 @@ class Cut:
     def about(self, entries: int) -> int:
         """How many entries those are, wherever they fall."""
         return self.entries(self.at + entries) - self.entries(self.at)
+
+    def within(self, entries: int) -> int:
+        """How many are of nothing but the last so many entries of its input."""
+        return self.entries(max(0, entries - self.behind))
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """What has come to a stage since it last ran, in entries of its input."""
+
+    came: int | None
+    """With those that were lost, and those that this run does not see; None: they are others than before."""
+    fresh: int
+    """The last of them that this run sees, and that all came."""
+    missed: int
+    """The others, and those that were found to be lost before what it had met."""
+    lost: int
+    """How many of them were lost; less than 0 where samples turned up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,21 +148,37 @@ class Reading:
         end = ends.get(self.source)
         if self.cuts is None or end is None:
             return Point(release_us, release_us)
-        return Point(end.number, release_us, end.lost)
+        return Point(end.number, release_us, end.lost, end.late, end.unbroken, end.corrections)
 
-    def fresh(self, before: Point, now: Point) -> int | None:
-        """How many entries came since, also those that this run does not see; None: they are others than before."""
+    def since(self, before: Point, now: Point) -> Since:
+        """What has come since."""
         if self.cuts is None:
             after_us = now.release_us - before.release_us
-            return max(1, (2 * after_us + self.period_us) // (2 * self.period_us)) if after_us else 0
-        new: int | None = now.position - before.position
+            runs = max(1, (2 * after_us + self.period_us) // (2 * self.period_us)) if after_us else 0
+            return Since(runs, min(runs, 1), max(0, runs - 1), 0)
+        there, put_in = before.moved(now.corrections)
+        # A run of a frame that was there before a loss was found, and goes on from one that was told of it.
+        here, known = now.moved(before.corrections)
+        came: int | None = here.position - there.position
         for cut in self.cuts:
-            new = None if new is None else cut.new(new)
-        return new
+            came = None if came is None else cut.new(came)
+        lost = now.lost + known - before.lost
+        if came is None:
+            return Since(None, 0, 0, lost)
+        fresh = min(came, self.length - self.broken(now))
+        return Since(came, fresh, came - fresh + self._entries(put_in), self._entries(lost))
 
-    def lost(self, before: Point, now: Point) -> int:
-        """How many entries were lost since; less than 0 where samples turned up."""
-        lost = now.lost - before.lost
+    def broken(self, now: Point) -> int:
+        """How many entries of what it sees are there up to the last that was lost."""
+        if self.cuts is None or now.unbroken is None:
+            return 0
+        unbroken = now.unbroken
+        for cut in self.cuts:
+            unbroken = cut.within(unbroken)
+        return max(0, self.length - unbroken)
+
+    def _entries(self, lost: int) -> int:
+        """In how many entries samples are that were lost, about; less than 0 where they turned up."""
         for cut in self.cuts or ():
             lost = max(1, cut.about(lost)) if lost > 0 else lost
         return lost
@@ -121,15 +204,17 @@ class Readings:
             name, keeps = stage.name, any(stage.bound.keeping(variant) for variant in stage.bound.params)
             read = tuple(dict.fromkeys(up for one in stage.inputs for up in ((one,) if one in self.of else above[one])))
             above[name] = read
-            if not keeps or not stage.inputs:
+            if not stage.inputs:
                 continue
             source, cuts = counted.get(stage.inputs[0], ("", None))
             length = 1 if cuts is None or not stage.bound.input_shapes[0] else stage.bound.input_shapes[0][0]
+            entries = _entries(stage.bound)
+            if cuts is not None and entries is not None:
+                counted[name] = (source, (*cuts, _cut(entries, _first(stage.bound), length)))
+            if not keeps:
+                continue
             shortest_us = min(periods[graph] for graph in stage.graphs)
             self.of[name] = Reading(name, length, cuts, source, shortest_us, read)
-            keeping = next(found for variant in stage.bound.params if (found := stage.bound.keeping(variant)))
-            if cuts is not None and keeping.entries is not None:
-                counted[name] = (source, (*cuts, _cut(keeping.entries, _first(stage.bound), length)))
 
     def steady(self, name: str) -> int:
         """How many entries a period brings to a stage, as far as a run sees them."""
@@ -160,9 +245,18 @@ def _first(stage: BoundStage) -> Any:
     return next(iter(stage.params.values()))
 
 
+def _entries(stage: BoundStage) -> Callable[[Any, int], int] | None:
+    """How its input becomes entries of its output, whether it keeps them or computes them anew."""
+    keeping = next((found for variant in stage.params if (found := stage.keeping(variant))), None)
+    if keeping is not None:
+        return keeping.entries
+    rows = stage.operator.rows
+    return None if rows is None else rows(_first(stage))
+
+
 def _cut(entries: Callable[[Any, int], int], params: Any, length: int) -> Cut:
     """How a stage cuts an input of so many entries."""
     at = length
     while at > 1 and entries(params, at - 1) == entries(params, length):
         at -= 1
-    return Cut(lambda count: entries(params, count), at)
+    return Cut(lambda count: entries(params, count), at, length - at)

@@ -106,6 +106,10 @@ class Operator:
     """What it holds in memory from run to run (a model's weights), in bytes; None: nothing."""
     keeps: Callable[[Any], Keeping | None] | None = None
     """How it keeps state with these parameters; None, or a function that gives None: every run stands alone."""
+    rows: Callable[[Any], Callable[[Any, int], int] | None] | None = None
+    """Of one that keeps no state with these parameters, as `Keeping.entries`, where entries along the first axis are
+    those of the window before that are in this one, too; None, or a function that gives None: its output is another as
+    a whole."""
     function: Function | None = None
     """A user's own operator: what computes it, called with the input arrays and the parameters by keyword; of one that
     keeps state, its class."""

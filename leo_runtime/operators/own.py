@@ -42,7 +42,8 @@ def operator(
     function is, with `news` (`leo_runtime.backend.News`) where it asks for it, and may change the instance, of which
     the runtime makes a deep copy before. `start(self, signal, *, ...)`, which may be left out, gets the shapes of the
     inputs. `on_gap` says what is done where entries are missing: `reset` begins with a new instance, or calls
-    `reset(self, news)` where the class has it and goes on; `tell` goes on, and `news.missed` says how many.
+    `reset(self, news)` where the class has it and goes on; `tell` goes on, and `news.missed` says how many. What is to
+    be met of the first input is `news.new(signal)`, whatever is missing.
     `state_bytes` is what an instance holds, called as `macs` is.
 
     `inputs` are the least and the greatest number of inputs; None is any number. Raises `GraphError` where they are

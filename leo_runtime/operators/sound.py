@@ -308,12 +308,15 @@ _ALONE = {"edges": "whole", "drop_last_frame": False, "log_range": 0.0, "normali
 """What parameters are where a row depends on its own frame alone."""
 
 
+def _not_alone(params: LogMelParameters) -> dict[str, tuple[object, object]]:
+    """By parameter its value, and the one with which rows stand alone, where it is another."""
+    found = {name: (getattr(params, name, alone), alone) for name, alone in _ALONE.items()}
+    return {name: (value, alone) for name, (value, alone) in found.items() if value != alone}
+
+
 def _check_streaming(params: LogMelParameters) -> None:
-    if not params.streaming:
-        return
-    for name, alone in _ALONE.items():
-        value = getattr(params, name, alone)
-        if value != alone:
+    if params.streaming:
+        for name, (value, alone) in _not_alone(params).items():
             raise GraphError(
                 f"`streaming` keeps rows, and `{name}` = {_written(value)} makes a row depend on more than its frame",
                 hint=f"set {name} = {_written(alone)}, or compute the whole window each time: streaming = false",
@@ -386,10 +389,15 @@ def _feature_keeping(
             macs(params, new_frames(fresh, rows[0], params.hop_samples)), 4 * (fresh + values(rows) + tables(params))
         )
 
-    def entries(params: LogMelParameters, samples: int) -> int:
-        return _frames_so_far(params.frame_samples, params.hop_samples, samples)
+    return Keeping(state_bytes, work, _feature_rows_so_far)
 
-    return Keeping(state_bytes, work, entries)
+
+def _feature_rows_so_far(params: LogMelParameters, samples: int) -> int:
+    return _frames_so_far(params.frame_samples, params.hop_samples, samples)
+
+
+def _feature_rows(params: LogMelParameters) -> Callable[[Any, int], int] | None:
+    return None if _not_alone(params) else _feature_rows_so_far
 
 
 LOG_MEL = Operator(
@@ -403,6 +411,7 @@ LOG_MEL = Operator(
     output_shape=_log_mel_shape,
     work=_log_mel_work,
     keeps=_log_mel_keeps,
+    rows=_feature_rows,
 )
 
 
@@ -495,6 +504,7 @@ MFCC = Operator(
     output_shape=_mfcc_shape,
     work=_mfcc_work,
     keeps=_mfcc_keeps,
+    rows=_feature_rows,
 )
 
 
@@ -561,6 +571,7 @@ MICRO_FEATURES = Operator(
     output_shape=_micro_features_shape,
     work=_micro_features_work,
     keeps=_micro_features_keeps,
+    rows=lambda _params: _micro_features_so_far,
     sample_rate_hz=16_000,
 )
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from leo_runtime.documents.workload import Stream
 from leo_runtime.errors import InputError
-from leo_runtime.frame.positions import WindowEnd
+from leo_runtime.frame.positions import NO_CORRECTIONS, WindowEnd
 from leo_runtime.frozen import dataclass
 from leo_runtime.runtime.arguments import MAX_RELEASE_US, require_samples
 from leo_runtime.runtime.device_time import BELIEVED_US, FUTURE_US, DeviceTime, is_on_the_runs
@@ -110,6 +110,7 @@ class FedStream:
         self._fed = 0
         self._gaps = 0
         self._lost = 0
+        self._corrections = NO_CORRECTIONS
 
     def changed(self, longest: int, step_us: int) -> Callable[[], None]:
         """What makes it one whose longest window is another, and the grid of releases: it goes on with what it has."""
@@ -171,6 +172,8 @@ class FedStream:
     def lose(self, loss: Loss) -> None:
         """Take note of what was lost."""
         assert self.ring is not None
+        if loss.number < self.ring.end:
+            self._corrections = self._corrections.more(loss.number, loss.samples)
         self.ring.lose(loss.number, loss.samples)
         self._gaps += 1
         self._lost += loss.samples
@@ -196,9 +199,10 @@ class FedStream:
         assert self.ring is not None
         late = number - self.ring.end
         if late >= samples:
-            return WindowEnd(number, self._lost + late)
+            return WindowEnd(number, self._lost + late, late, 0, self._corrections)
         end = min(number, self.ring.end)
-        return WindowEnd(end, self._lost - self.ring.lost_after(end))
+        unbroken, lost = self.ring.unbroken(end, samples), self._lost - self.ring.lost_after(end)
+        return WindowEnd(end, lost, unbroken=unbroken, corrections=self._corrections)
 
     def missing_us(self, number: int, samples: int) -> int:
         """How much of such a window was not recorded, or has not come."""

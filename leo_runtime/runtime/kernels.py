@@ -496,13 +496,13 @@ class Kernels:
             expected_us += mode.duration_us
         return {"state": use, "expected_us": expected_us}
 
-    def _waiting(self, stage: str) -> list[int]:
-        """The positions of the frames in flight in which a stage that keeps state has not come to its end.
+    def _waiting(self, stage: str) -> list[Point]:
+        """How far a stage that keeps state has come in the frames in flight in which it has not come to its end.
 
         Also of frames of workloads that another has taken the place of: they go on from the same states.
         """
         return [
-            points[stage].position
+            points[stage]
             for kernels in self._sharing
             for flight in tuple(kernels._flights.values())
             if any(job.stage == stage for job in flight.jobs.values())

@@ -13,6 +13,9 @@ class SetAside:
     stage: str
     variant: str
     reason: str
+    probed: bool = True
+    """False: so many runs hang on its processor (`ProcessorNow.abandoned`) that it stays out of service until one of
+    them returns, or `Runtime.restore` says that it works."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ def processor_now(dispatcher: Dispatcher, processor: str, now_us: int) -> Proces
     health = dispatcher.health
     tally = health.of(processor)
     aside = [
-        SetAside(stage, variant, one.why)
+        SetAside(stage, variant, one.why, one.probe is not None)
         for (resource, stage, variant), one in health.aside.items()
         if resource == processor and stage
     ]

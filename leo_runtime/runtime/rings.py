@@ -87,6 +87,11 @@ class SampleRing:
         """How many samples from a number on were lost, of those that are held."""
         return sum(max(0, after - max(end, before)) for before, after in self._lost)
 
+    def unbroken(self, end: int, samples: int) -> int | None:
+        """How many samples at the end of such a window are held, none lost between; None: all of it."""
+        first = max([self.begin, self.end - self.held, *[min(end, to) for at, to in self._lost if at < end]])
+        return None if first <= end - samples else end - first
+
     def missing(self, end: int, samples: int) -> int:
         """How many samples of such a window were lost, or are held no more."""
         first = end - samples

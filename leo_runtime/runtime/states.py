@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from itertools import count
 from typing import Literal
 
@@ -26,10 +26,10 @@ from leo_runtime.frame.lower import MergedWorkload
 from leo_runtime.frame.positions import Point, Readings
 from leo_runtime.frozen import dataclass
 
-Anew = Literal["", "first", "gap", "grid", "upstream", "variant", "place", "behind"]
-"""Why a run started anew: nothing was kept yet, or was used up; entries were missing, or cut in other places; what it
-reads did; the state was of another variant, or could not be moved; what was kept was of a later frame. Empty: it did
-not."""
+Anew = Literal["", "first", "changed", "gap", "grid", "upstream", "variant", "place", "behind"]
+"""Why a run started anew: nothing was kept yet, or was used up; the stage was another before the workload was changed;
+entries were missing, or cut in other places; what it reads did; the state was of another variant, or could not be
+moved; what was kept was of a later frame. Empty: it did not."""
 
 
 _ANEW = -1
@@ -80,18 +80,21 @@ class StateNow:
     """How many of them started anew, by reason."""
     moves: int = 0
     """How many of them had their state from another processor."""
+    gaps: int = 0
+    """How many of them went on where entries were missing, and were told."""
 
 
 class _History:
     """What one stage keeps, and how its runs came to it."""
 
-    __slots__ = ("anew", "kept", "moves", "runs")
+    __slots__ = ("anew", "gaps", "kept", "moves", "runs")
 
     def __init__(self) -> None:
         self.kept: list[Kept] = []
         """In the order of their positions."""
         self.runs = 0
         self.moves = 0
+        self.gaps = 0
         self.anew: Counter[Anew] = Counter()
 
 
@@ -105,6 +108,8 @@ class States:
         self._can_move = can_move
         self._of = {name: _History() for name in self._stages}
         self._numbers = count(1)
+        self._changed: frozenset[str] = frozenset()
+        """Stages of which others of their names kept something, which is no use to them."""
 
     def take_over(self, before: States, same: Mapping[str, str]) -> None:
         """Go on from what stages keep that are the same elsewhere, by their names here and there.
@@ -115,6 +120,9 @@ class States:
         for here, there in same.items():
             if here in self._of and there in before._of:
                 self._of[here] = before._of[there]
+        self._changed = frozenset(
+            name for name in self._of if name not in same and name in before._of and before._of[name].runs
+        )
 
     def newest(self, stage: str) -> Kept | None:
         """What a stage keeps now."""
@@ -124,13 +132,17 @@ class States:
     def start(self, stage: str, variant: str, resource: str, point: Point, above: tuple[int | None, ...]) -> Start:
         """From what a run goes on. A state that it uses up is there no more."""
         kept = self._of[stage].kept
-        known = [one for one in kept if one.point.position <= point.position]
+        known = [one for one in kept if not one.point.is_beyond(point)]
         found = self.follow(known[-1] if known else None, stage, variant, resource, point, above)
         if found.kept is not None and found.kept.spends:
             self.spend(stage, found.kept)
-        if found.anew == "first" and kept:
-            return Start(None, found.news, "behind", found.begun, moved=False)
+        if found.anew == "first":
+            return replace(found, anew="behind" if kept else "changed" if self._is_changed(stage) else "first")
         return found
+
+    def _is_changed(self, stage: str) -> bool:
+        """Whether another of that name kept something, and this one has not run."""
+        return stage in self._changed and not self._of[stage].runs
 
     def follow(
         self,
@@ -143,9 +155,12 @@ class States:
     ) -> Start:
         """How a run goes on from that, or starts anew."""
         anew, fresh, missed = self._judged(kept, stage, variant, resource, point, above)
+        reading = self.readings.of[stage]
         if kept is None or anew:
-            return Start(None, News(None, point.release_us), anew, next(self._numbers), moved=False)
-        return Start(kept, News(fresh, point.release_us, missed), "", kept.begun, kept.home != resource)
+            news = News(None, point.release_us, reading.broken(point), reading.cuts is None)
+            return Start(None, news, anew, next(self._numbers), moved=False)
+        news = News(fresh, point.release_us, missed, reading.cuts is None)
+        return Start(kept, news, "", kept.begun, kept.home != resource)
 
     def found(self, points: Mapping[str, Point]) -> list[StateFound]:
         """From what the stages of a frame that has come so far would go on, each where its state is."""
@@ -153,7 +168,7 @@ class States:
         begun: dict[str, int] = {}
         for name in self._stages:
             point, begun[name] = points[name], _ANEW
-            kept = next((k for k in reversed(self._of[name].kept) if k.point.position <= point.position), None)
+            kept = next((k for k in reversed(self._of[name].kept) if not k.point.is_beyond(point)), None)
             if kept is not None:
                 above = tuple([begun.get(up) for up in self.readings.of[name].above])
                 anew, fresh, _ = self._judged(kept, name, kept.variant, kept.home, point, above)
@@ -183,11 +198,11 @@ class States:
         elif kept.home != resource and not self._can_move(kept.home, resource, kept):
             anew = "place"
         else:
-            came, lost = reading.fresh(kept.point, point), reading.lost(kept.point, point)
-            if came is None:
+            since = reading.since(kept.point, point)
+            if since.came is None:
                 return "grid", 0, 0
-            fresh, missed = min(came, reading.length), max(0, came - reading.length) + max(0, lost)
-            if (missed or lost) and not tells:
+            fresh, missed = since.fresh, since.missed
+            if (missed or since.lost) and not tells:
                 anew = "gap"
             elif not tells and any(a != b for a, b in zip(kept.above, above, strict=True) if None not in (a, b)):
                 anew = "upstream"
@@ -198,28 +213,29 @@ class States:
         history = self._of[stage]
         history.kept = [one for one in history.kept if one is not kept]
 
-    def commit(self, stage: str, kept: Kept | None, starts: Iterable[Start], waiting: Iterable[int]) -> None:
+    def commit(self, stage: str, kept: Kept | None, starts: Iterable[Start], waiting: Iterable[Point]) -> None:
         """A run's end was accepted: keep what it left, if that is newer than what is there.
 
-        `starts` are those of the run, of each frame of a batch; `waiting` the positions of frames in flight in which
-        the stage may still run.
+        `starts` are those of the run, of each frame of a batch; `waiting` how far the stage has come in the frames in
+        flight in which it may still run.
         """
         history, found = self._of[stage], tuple(starts)
         history.runs += 1
         history.moves += any(start.moved for start in found)
+        history.gaps += any(start.kept is not None and start.news.missed for start in found)
         history.anew.update([start.anew for start in found if start.anew][:1])
         newest = self.newest(stage)
-        if kept is not None and (newest is None or kept.point.position > newest.point.position):
+        if kept is not None and (newest is None or kept.point.is_beyond(newest.point)):
             history.kept.append(kept)
         self.prune(stage, waiting)
 
-    def prune(self, stage: str, waiting: Iterable[int]) -> None:
+    def prune(self, stage: str, waiting: Iterable[Point]) -> None:
         """Forget the states that neither those frames nor later ones go on from."""
         kept = self._of[stage].kept
         if len(kept) > 1:
             wanted = {len(kept) - 1}
-            for position in waiting:
-                wanted.add(max((i for i, one in enumerate(kept) if one.point.position <= position), default=0))
+            for point in waiting:
+                wanted.add(max((i for i, one in enumerate(kept) if not one.point.is_beyond(point)), default=0))
             self._of[stage].kept = [one for i, one in enumerate(kept) if i in wanted]
 
     def now(self) -> tuple[StateNow, ...]:
@@ -235,6 +251,7 @@ class States:
             history.runs,
             dict(sorted(history.anew.items())),
             history.moves,
+            history.gaps,
         )
 
 
