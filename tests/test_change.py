@@ -9,11 +9,12 @@ import weakref
 from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
+from leo_runtime.dispatch.events import RenewLane
 from leo_runtime.dispatch.limits import RunLimit
 from leo_runtime.documents.workload import BoundStage, GraphBuilder, Stream, TaskGraph, Workload
 from leo_runtime.errors import ClosedError, GraphError, InputError, KernelError, LeoError, ProfileError
@@ -417,6 +418,23 @@ def test_a_kernel_that_hangs_while_the_workload_is_changed_is_not_called_again()
         assert all(loaded.kernel is not kernel for loaded in now._kernels.values())
         assert key not in now._kernels
         let_go.set()
+
+
+def test_a_kernel_that_returns_is_one_of_those_that_hang_whoever_knows_of_them() -> None:
+    """Two of one mode hang, and the workload is changed while a frame of before is in flight."""
+    order = RenewLane("fast", 0, "a-scores", "default")
+    with made(workload(mean_graph("a")), True, backends(), clock=ToldClock()) as runtime:
+        flights, before = runtime._in_flight, runtime._now
+        assert before.kernels is not None
+        flights.abandon(order)
+        flights.probe("fast", "a-scores", "default")
+        flights.abandon(order)
+        runtime.change(workload(mean_graph("a"), mean_graph("b", 2 * SAMPLES)))
+        flights._flights[0] = cast(Any, None), before
+        for left in (1, 0):
+            flights.returned(order)
+            assert len(before.kernels._hung) == left
+        flights._flights.clear()
 
 
 def test_a_mode_that_is_new_is_in_service_whatever_had_its_name() -> None:

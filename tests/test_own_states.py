@@ -61,6 +61,15 @@ class Resetting:
         return np.array([self.runs, self.resets])
 
 
+@operator(output_shape=lambda signal: (1,), on_gap="tell")
+class Telling:
+    runs = 0
+
+    def step(self, signal: np.ndarray) -> np.ndarray:
+        self.runs += 1
+        return np.array([self.runs])
+
+
 @operator(output_shape=lambda signal: (2,))
 class Locked:
     """Cannot be copied."""
@@ -112,6 +121,39 @@ def test_a_class_begins_anew_after_a_gap_or_resets_itself() -> None:
     found, runtime = outputs(Resetting, windows)
     assert found == [[1, 0], [2, 0], [3, 0], [1, 1], [2, 1]]
     assert [state.anew for state in runtime.states()] == [{"first": 1}]
+
+
+@operator(output_shape=lambda signal: signal)
+class Unsteady:
+    """Its state is used up by each run, and gone with one that fails."""
+
+    def start(self, shape: tuple[int, ...]) -> None:
+        self.lock = threading.Lock()
+
+    def step(self, signal: np.ndarray) -> np.ndarray:
+        if signal[0] < 0:
+            raise ValueError("below 0")
+        return signal
+
+
+def test_a_class_that_resets_itself_begins_anew_with_what_it_reads() -> None:
+    """No entry is missing, so that there is nothing to tell it: its input is of another beginning."""
+    graph = GraphBuilder("g", period_us=10_000, deadline_us=1_000_000)
+    sound = graph.stage("sound", "window", stream="wrist", samples=16)
+    unsteady = graph.stage("unsteady", Unsteady, sound)
+    graph.stage("mine", Resetting, unsteady)
+    graph.stage("told", Telling, unsteady)
+    stream = Stream(name="wrist", kind="motion", rate_hz=1_000)
+    asked = Workload(format="leo-workload/1", name="w", streams=(stream,), graphs=(graph.build(),))
+    with Runtime.simulated(asked, HARDWARE, COSTS) as runtime:
+        for release_us in (20_000, 30_000, 34_000, 40_000, 50_000):
+            fails = release_us == 34_000
+            runtime.submit(release_us, {"sound": np.full(16, -1.0 if fails else 1.0, np.float32)}, graphs=("g",))
+        answers = [result.graphs[0].outputs for result in runtime.drain()]
+        anew = {state.stage: state.anew for state in runtime.states()}
+    assert [one["mine"].tolist() for one in answers if "mine" in one] == [[1, 0], [2, 0], [1, 0], [2, 0]]
+    assert [one["told"][0] for one in answers if "told" in one] == [1, 2, 3, 4]
+    assert anew == {"unsteady": {"first": 2}, "mine": {"first": 1, "upstream": 1}, "told": {"first": 1}}
 
 
 def test_what_cannot_be_copied_is_used_up_by_its_run() -> None:

@@ -101,8 +101,8 @@ class Flights:
 
     def returned(self, order: RenewLane) -> None:
         """As `Kernels.returned`."""
-        for kernels in self._kernels():
-            kernels.returned(order.stage, order.resource, order.variant, order.lane)
+        # Once, although several may know of it.
+        any(one.returned(order.stage, order.resource, order.variant, order.lane) for one in self._kernels())
 
     def probe(self, resource: str, stage: str, variant: str) -> None:
         """As `Kernels.probe`, with those of the newest deployment."""

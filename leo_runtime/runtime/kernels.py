@@ -369,13 +369,14 @@ class Kernels:
         for key in [key for key, other in tuple(self._kernels.items()) if other.kernel is kernel]:
             self._kernels.pop(key, None)
 
-    def returned(self, stage: str, resource: str, variant: str, lane: int) -> None:
-        """A kernel that hung has returned. From any thread."""
+    def returned(self, stage: str, resource: str, variant: str, lane: int) -> bool:
+        """A kernel that hung has returned; whether it was known here to hang. From any thread."""
         key = (stage, resource, variant, 0 if self._lanes is None else lane)
         for entry in self._hung:
             if entry[0] == key:
                 self._hung.remove(entry)
-                return
+                return True
+        return False
 
     def probe(self, resource: str, stage: str = "", variant: str = "") -> None:
         """Try a mode of a processor with fresh kernels, which are then used; without a stage, the processor.

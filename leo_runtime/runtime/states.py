@@ -188,7 +188,9 @@ class States:
     ) -> tuple[Anew, int, int]:
         """Why a run starts anew; else how many entries are new to it, and how many it missed."""
         reading, keeping = self.readings.of[stage], self._stages[stage].keeping(variant)
-        tells = keeping is not None and keeping.on_gap == "tell"
+        tells, steps = keeping is not None and keeping.on_gap == "tell", self._stages[stage].operator.step_class
+        # One that resets itself is told of missing entries, and of nothing else.
+        goes_on = tells and not (steps is not None and steps.resets)
         anew: Anew = ""
         fresh, missed = 0, 0
         if kept is None:
@@ -204,7 +206,7 @@ class States:
             fresh, missed = since.fresh, since.missed
             if (missed or since.lost) and not tells:
                 anew = "gap"
-            elif not tells and any(a != b for a, b in zip(kept.above, above, strict=True) if None not in (a, b)):
+            elif not goes_on and any(a != b for a, b in zip(kept.above, above, strict=True) if None not in (a, b)):
                 anew = "upstream"
         return anew, fresh, missed
 
