@@ -1,31 +1,45 @@
-"""What importing `Runtime` leaves for later: it takes little more than numpy and pydantic do."""
+"""What importing `Runtime` leaves for later, so that it takes about what numpy does; no first frame waits for it."""
 
 import json
 import subprocess
 import sys
+from pathlib import Path
 from threading import Barrier, Thread
 
 import pytest
 
 from leo_runtime.schema import BUILT_WHEN_USED, Positive, Value, field_docs
 
+ROOT = Path(__file__).parent.parent
+
 NOT_YET = (
     "email",
     "importlib.metadata",
+    "leo_runtime.dispatch.dispatcher",
+    "leo_runtime.documents",
     "leo_runtime.judge",
+    "leo_runtime.operators",
     "leo_runtime.recordings",
     "leo_runtime.replay",
-    "leo_runtime.solver.exact",
-    "leo_runtime.solver.window_exact",
+    "leo_runtime.runtime.deployment",
+    "leo_runtime.runtime.feed",
+    "leo_runtime.schema",
+    "leo_runtime.solver",
     "psutil",
+    "pydantic",
     "tomllib",
 )
 """Modules that the runtime imports when it first needs them, if it does."""
+
+NOT_FOR_IT = ("asyncio", "concurrent.futures", "leo_backends.tflite", "leo_runtime.importers", "multiprocessing")
+"""Modules that operators by numpy never need."""
 
 LOOK = """
 import json, sys
 import leo_runtime
 leo_runtime.Runtime
+modules = list(sys.modules)
+leo_runtime.Workload, leo_runtime.Hardware, leo_runtime.Profile, leo_runtime.WindowProblem
 from leo_runtime.schema import Value
 
 def kinds(kind):
@@ -34,7 +48,27 @@ def kinds(kind):
         yield from kinds(one)
 
 built = [one.__name__ for one in kinds(Value) if one.__pydantic_complete__]
-print(json.dumps({"modules": list(sys.modules), "built": built}))
+print(json.dumps({"modules": modules, "built": built}))
+"""
+
+FIRST_FRAME = """
+import json, sys
+import numpy as np
+from leo_runtime import Runtime, Workload, shipped
+
+workload = Workload.from_file("docs/examples/listening.toml")
+make = getattr(Runtime, sys.argv[1])
+with make(workload, shipped.hardware("arm-board"), shipped.profile("arm-board")) as runtime:
+    names = [graph.name for graph in workload.graphs]
+    windows = {
+        source.stage: np.zeros(source.shape, np.int16 if source.kind == "audio" else np.float32)
+        for source in runtime.sources(names)
+    }
+    made = set(sys.modules)
+    runtime.submit(0, windows, graphs=names)
+    runtime.drain()
+    late = [name for name in sorted(set(sys.modules) - made) if name.startswith("leo_")]
+    print(json.dumps({"made": list(made), "late": late}))
 """
 
 
@@ -47,6 +81,14 @@ def imported() -> dict[str, list[str]]:
 
 def test_what_is_not_needed_yet_is_not_imported(imported: dict[str, list[str]]) -> None:
     assert [name for name in NOT_YET if name in imported["modules"]] == []
+
+
+@pytest.mark.parametrize("how", ["simulated", "live"])
+def test_a_first_frame_waits_for_no_import_of_ours(how: str) -> None:
+    command = [sys.executable, "-c", FIRST_FRAME, how]
+    found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout)
+    assert found["late"] == []
+    assert [name for name in NOT_FOR_IT if name in found["made"]] == []
 
 
 @pytest.mark.skipif(not BUILT_WHEN_USED, reason="needs pydantic 2.14")

@@ -210,7 +210,7 @@ def test_what_ships_is_found() -> None:
 
 
 def test_what_some_operators_lack_is_told_of_a_backend_that_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("leo_backends.tflite.PACKAGES", ("no_such_interpreter",))
+    monkeypatch.setattr("leo_backends.tflite_package.PACKAGES", ("no_such_interpreter",))
     cpu = next(one for one in registry.available() if one.name == "cpu")
     assert cpu.available
     assert "the operator `tflite` needs the extra `tflite`" in cpu.missing

@@ -1,7 +1,6 @@
 """Stages that keep state on the CPU: equal to the bit to the whole sound, and nothing of it computed twice."""
 
 import importlib
-import importlib.util
 import wave
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from leo_backends import micro_front_end, tflite
+from leo_backends import micro_front_end, tflite, tflite_package
 from leo_backends.cpu import CpuBackend
 from leo_backends.reference import STREAMS
 from leo_backends.streaming import FeatureStream, RowStream
@@ -303,7 +302,7 @@ def test_a_streaming_model_is_the_whole_model_over_the_whole_sound_to_the_bit() 
 
 def every_call(features: np.ndarray) -> np.ndarray:
     """What a fresh interpreter gives, call by call, with the model as it is stored."""
-    package = next(name for name in tflite.PACKAGES if importlib.util.find_spec(name))
+    package = tflite_package.installed()
     interpreter = importlib.import_module(f"{package}.interpreter").Interpreter(str(WAKE_WORD), num_threads=1)
     interpreter.allocate_tensors()
     (reads,), (gives,) = interpreter.get_input_details(), interpreter.get_output_details()

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from leo_backends import tflite, tflite_session, tflite_trial
+from leo_backends import tflite, tflite_package, tflite_session, tflite_trial
 from leo_backends.cpu import CpuBackend
 from leo_backends.process import Worker
 from leo_backends.tflite_trial import Trials
@@ -286,7 +286,7 @@ def test_a_model_that_does_not_fit_is_found_when_it_is_loaded(
 
 
 def test_without_an_interpreter_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tflite, "PACKAGES", ("no_such_interpreter",))
+    monkeypatch.setattr(tflite_package, "PACKAGES", ("no_such_interpreter",))
     tried = example("t", "tflite", [np.zeros(3, np.float32)], model=TINY, output_shape=(2,))
     assert not CPU.supports(tried.stage, DEFAULT_VARIANT)
     with pytest.raises(MissingExtraError) as raised:
@@ -302,7 +302,7 @@ def use_interpreter(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str) ->
     monkeypatch.syspath_prepend(folder)
     monkeypatch.delitem(sys.modules, "old_interpreter", raising=False)
     monkeypatch.delitem(sys.modules, "old_interpreter.interpreter", raising=False)
-    monkeypatch.setattr(tflite, "PACKAGES", ("no_such_interpreter", "old_interpreter"))
+    monkeypatch.setattr(tflite_package, "PACKAGES", ("no_such_interpreter", "old_interpreter"))
     monkeypatch.setattr(tflite, "TRIALS", Trials())
 
 

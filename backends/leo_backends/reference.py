@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from leo_backends import micro_front_end, tables, tflite
+from leo_backends import micro_front_end, tables
 from leo_backends.models import read_dense, read_gmm
 from leo_backends.streaming import Arrays, FeatureStream, RowStream, StatefulProgram
 from leo_runtime.errors import MissingExtraError
@@ -190,6 +190,8 @@ def _motion_features(params: MotionFeaturesParameters, shapes: Sequence[Shape]) 
 
 
 def _tflite_model(params: TfliteParameters, shapes: Sequence[Shape]) -> Program:
+    from leo_backends import tflite  # As a stage that has such a model is loaded: most workloads have none.
+
     return tflite.model_program(params, shapes)
 
 
@@ -288,11 +290,17 @@ def _micro_features_stream(_params: MicroFeaturesParameters, shapes: Sequence[Sh
     return FeatureStream(stream, new_rows)
 
 
+def _tflite_stream(params: TfliteParameters, shapes: Sequence[Shape]) -> StatefulProgram:
+    from leo_backends import tflite  # As above.
+
+    return tflite.model_stream(params, shapes)
+
+
 STREAMS: dict[str, Callable[..., StatefulProgram]] = {
     "log_mel": _log_mel_stream,
     "mfcc": _mfcc_stream,
     "micro_features": _micro_features_stream,
-    "tflite": tflite.model_stream,
+    "tflite": _tflite_stream,
 }
 """The same of operators that keep state, where their parameters say so."""
 

@@ -1,11 +1,7 @@
-"""One way to call TensorFlow Lite models, whichever package brings the interpreter.
-
-LiteRT (`ai_edge_litert`) is preferred; `tflite_runtime`, its frozen predecessor, does where that is what there is.
-"""
+"""One way to call TensorFlow Lite models, whichever package brings the interpreter (`tflite_package`)."""
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -14,6 +10,8 @@ import numpy as np
 
 from leo_backends.native_notes import without_notes
 from leo_backends.streaming import StepStream
+from leo_backends.tflite_package import installed
+from leo_backends.tflite_package import is_available as is_available
 from leo_backends.tflite_session import Calls, Kept, Model, greatest_average, new_program, zeros
 from leo_backends.tflite_trial import Trials
 from leo_runtime.errors import InputError, KernelError, MissingExtraError
@@ -21,15 +19,8 @@ from leo_runtime.importers.tflite import parse_tflite, with_explicit_state
 from leo_runtime.operators import Shape
 from leo_runtime.operators.classifiers import TfliteParameters, tflite_kept_outputs, tflite_steps
 
-PACKAGES = ("ai_edge_litert", "tflite_runtime")
-
 TRIALS = Trials()
 """Of all backends of this process."""
-
-
-def is_available() -> bool:
-    """Whether a package with an interpreter is installed."""
-    return any(importlib.util.find_spec(package) for package in PACKAGES)
 
 
 def model_program(params: TfliteParameters, shapes: Sequence[Shape]) -> Callable[[Sequence[np.ndarray]], np.ndarray]:
@@ -76,7 +67,7 @@ def model_stream(params: TfliteParameters, shapes: Sequence[Shape]) -> StepStrea
 
 
 def _model(params: TfliteParameters, shapes: Sequence[Shape], content: bytes) -> Model:
-    package = next((package for package in PACKAGES if importlib.util.find_spec(package)), None)
+    package = installed()
     if package is None:
         raise MissingExtraError("the operator `tflite`", "tflite")
     if params.rows_per_step is not None and len(shapes) != 1:

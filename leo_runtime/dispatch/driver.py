@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from leo_runtime.clock import Clock
-from leo_runtime.dispatch.dispatcher import Dispatcher
 from leo_runtime.dispatch.events import Event, FrameDone, RunReport, RunStage
 from leo_runtime.errors import InputError
 from leo_runtime.frozen import dataclass
+
+if TYPE_CHECKING:
+    from leo_runtime.clock import Clock
+    from leo_runtime.dispatch.dispatcher import Dispatcher
 
 Outputs = Mapping[int, np.ndarray]
 """What a run computed, by the frame's number in its batch."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, TypeVar, dataclass_transform
 
-from leo_runtime.dispatch.plan import Plan
-from leo_runtime.documents.problem import Mode
-from leo_runtime.frame.records import Outcome, StateUse
 from leo_runtime.frozen import dataclass
+
+if TYPE_CHECKING:
+    from leo_runtime.dispatch.plan import Plan
+    from leo_runtime.documents.problem import Mode
+    from leo_runtime.frame.records import Outcome, StateUse
 
 Kind = TypeVar("Kind")
 

@@ -25,10 +25,9 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from queue import SimpleQueue
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-from leo_runtime.backend import Holding
 from leo_runtime.clock import Clock, VirtualClock, WallClock
-from leo_runtime.dispatch.dispatcher import Dispatcher
 from leo_runtime.dispatch.driver import Compute, Outputs, Publish, Try, drained_in_kernel
 from leo_runtime.dispatch.events import (
     Arrived,
@@ -55,9 +54,13 @@ from leo_runtime.dispatch.events import (
     TimePassed,
     Wake,
 )
-from leo_runtime.dispatch.health import Target
 from leo_runtime.dispatch.holder import Holder, HoldFailure
 from leo_runtime.errors import DeviceUnavailableError, InputError, failure_text, is_users_interrupt, once_more
+
+if TYPE_CHECKING:
+    from leo_runtime.backend import Holding
+    from leo_runtime.dispatch.dispatcher import Dispatcher
+    from leo_runtime.dispatch.health import Target
 
 CLOSE_TIMEOUT_S = 5.0
 """How long closing waits for the kernels that are running, for all of them together."""

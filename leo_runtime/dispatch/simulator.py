@@ -13,9 +13,9 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from random import Random
+from typing import TYPE_CHECKING
 
 from leo_runtime.clock import VirtualClock, WallClock
-from leo_runtime.dispatch.dispatcher import Dispatcher
 from leo_runtime.dispatch.driver import Compute, Computed, Outputs, Publish, Try, drained_in_kernel
 from leo_runtime.dispatch.events import (
     Arrived,
@@ -43,10 +43,13 @@ from leo_runtime.dispatch.events import (
     TimePassed,
     Wake,
 )
-from leo_runtime.dispatch.inflight import Attempt
 from leo_runtime.errors import DeviceUnavailableError, failure_text, is_users_interrupt, once_more
 from leo_runtime.frozen import dataclass
 from leo_runtime.values import whole
+
+if TYPE_CHECKING:
+    from leo_runtime.dispatch.dispatcher import Dispatcher
+    from leo_runtime.dispatch.inflight import Attempt
 
 Noise = Callable[[int, str, str, int], int]
 """How long a stage really lasts: from frame, stage, resource and the planned duration in us."""

@@ -15,6 +15,7 @@ from leo_runtime.documents.problem import AccuracyBudget, Deadline, Mode, Placem
 from leo_runtime.documents.workload import TaskGraph
 from leo_runtime.errors import InputError, SolverError
 from leo_runtime.frame.conditions import Conditions
+from leo_runtime.frame.due import collected_deadline_us
 from leo_runtime.frame.lower import (
     MergedStage,
     MergedWorkload,
@@ -229,11 +230,6 @@ def batch_problem(
         objective=merged.workload.objective,
     )
     return conditions.applied(usual)
-
-
-def collected_deadline_us(graph: TaskGraph, frames: int) -> int:
-    """How long after the last of so many collected frames the answers of a graph are due."""
-    return frames * graph.deadline_us
 
 
 def solve_batch(

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import field, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
-from leo_runtime.documents.problem import Placement, Problem
-from leo_runtime.documents.window import WindowPlacement, WindowProblem
-from leo_runtime.frame.batch import Job
 from leo_runtime.frozen import dataclass
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from leo_runtime.documents.problem import Placement, Problem
+    from leo_runtime.documents.window import WindowPlacement, WindowProblem
+    from leo_runtime.frame.batch import Job
 
 Outcome = Literal["done", "cancelled", "failed"]
 """`cancelled`: a gate closed, so there was nothing to do."""

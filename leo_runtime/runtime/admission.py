@@ -11,7 +11,8 @@ from leo_runtime.frame.conditions import LinkNow, StateFound
 from leo_runtime.frame.lower import MergedWorkload
 from leo_runtime.frame.records import shed_reason
 from leo_runtime.runtime.overload import Overload
-from leo_runtime.runtime.placing import Due, Placed, Placer, Skipped, late_graphs
+from leo_runtime.runtime.placing import Due, Placer, late_graphs
+from leo_runtime.runtime.planned import Placed, Skipped
 from leo_runtime.runtime.planner import no_placement
 
 Answer = Placed | Placement | Skipped

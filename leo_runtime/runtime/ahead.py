@@ -11,16 +11,16 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
-from leo_runtime.clock import Clock
 from leo_runtime.errors import ClosedError, failure_text
 from leo_runtime.frozen import dataclass
-from leo_runtime.runtime.planner import LinksNow
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from leo_runtime.clock import Clock
     from leo_runtime.runtime.deployment import Deployment
     from leo_runtime.runtime.feed import FedFrame
+    from leo_runtime.runtime.planner import LinksNow
 
     Windows = Mapping[str, np.ndarray]
 

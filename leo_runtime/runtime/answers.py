@@ -5,27 +5,23 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
-from leo_runtime.dispatch.events import StageRecord
-from leo_runtime.documents.workload import Stage, TaskGraph, in_order
 from leo_runtime.errors import GraphError
-from leo_runtime.frame.batch import collected_deadline_us
-from leo_runtime.frame.lower import MergedWorkload
+from leo_runtime.frame.due import due_us
 from leo_runtime.frame.records import GraphResult, Outcome
 from leo_runtime.frozen import dataclass, maker
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from leo_runtime.dispatch.events import StageRecord
+    from leo_runtime.documents.workload import Stage, TaskGraph
+    from leo_runtime.frame.lower import MergedWorkload
+
     Values = Mapping[str, np.ndarray]
     """Outputs of one frame, by merged stage."""
 
 
 _graph_result = maker(GraphResult)
-
-
-def due_us(graph: TaskGraph, releases_us: tuple[int, ...]) -> int:
-    """When the answers of a graph are due, on the run's clock."""
-    return releases_us[-1] + collected_deadline_us(graph, len(releases_us))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,6 +43,8 @@ class Asked:
     @staticmethod
     def of(graph: TaskGraph, merged: MergedWorkload) -> Asked:
         """Of a graph of the workload."""
+        from leo_runtime.documents.workload import in_order  # Loaded with the workload: `Runtime` itself needs it not.
+
         names = {stage.name: merged.names[graph.name, stage.name] for stage in graph.stages}
         outputs = graph.outputs()
         wanted = dict.fromkeys((*outputs, *([graph.decision.stage] if graph.decision else [])))

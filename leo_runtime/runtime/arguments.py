@@ -11,19 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from leo_runtime.documents.hardware import Hardware
-from leo_runtime.documents.profile import Profile
-from leo_runtime.documents.workload import TaskGraph, Workload
 from leo_runtime.errors import InputError, did_you_mean
-from leo_runtime.frame.conditions import LinkNow
-from leo_runtime.frame.lower import MergedStage
 from leo_runtime.frozen import dataclass
-from leo_runtime.schema import MAX_QUANTITY
 from leo_runtime.values import several_names, whole
 
 if TYPE_CHECKING:
     from leo_runtime.backend import Backend
     from leo_runtime.dispatch.simulator import Noise
+    from leo_runtime.documents.hardware import Hardware
+    from leo_runtime.documents.workload import TaskGraph, Workload
+    from leo_runtime.frame.conditions import LinkNow
+    from leo_runtime.frame.lower import MergedStage
 
     Windows = Mapping[str, np.ndarray]
     """The raw samples of a frame, by source stage."""
@@ -88,6 +86,11 @@ def source_window(stage: MergedStage, workload: Workload) -> SourceWindow:
 
 def require_parts(workload: object, hardware: object, profile: object) -> None:
     """Each is the document it should be."""
+    # Who has one of each has them loaded: `Runtime` itself needs none.
+    from leo_runtime.documents.hardware import Hardware
+    from leo_runtime.documents.profile import Profile
+    from leo_runtime.documents.workload import Workload
+
     for name, part, kind in (
         ("workload", workload, Workload),
         ("hardware", hardware, Hardware),
@@ -279,6 +282,8 @@ def known_links(hardware: Hardware, links: object) -> dict[tuple[str, str], Link
 
 
 def _link_now(name: str, value: Any) -> tuple[int, int | None]:
+    from leo_runtime.schema import MAX_QUANTITY  # As documents: `Runtime` itself needs it not.
+
     if not isinstance(value, tuple | list) or len(value) != 2:
         raise InputError(f"the link {name} is (latency_us, bytes_per_s) or None, got {value!r}", hint=_LINKS)
     latency_us = whole(value[0], f"latency_us of {name}", most=MAX_QUANTITY)

@@ -11,11 +11,13 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from leo_runtime.clock import WallClock
 from leo_runtime.errors import ClosedError, failure_text, once_more
-from leo_runtime.frame.records import FrameResult
+
+if TYPE_CHECKING:
+    from leo_runtime.frame.records import FrameResult
 
 
 class Bell:

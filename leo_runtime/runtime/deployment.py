@@ -19,7 +19,7 @@ from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Mode
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import BoundStage, TaskGraph
-from leo_runtime.frame.batch import FramePrices, Modes
+from leo_runtime.frame.batch import FramePrices, Modes, require_candidates
 from leo_runtime.frame.changed import Keys, called_as_before, same_graphs, same_stages, stage_keys
 from leo_runtime.frame.lower import MergedWorkload, Supports, price, require_computed
 from leo_runtime.frame.records import FrameResult
@@ -179,6 +179,10 @@ class Deployment:
         """
         names = several_names(graphs, "graphs")
         return self.sources_of(named_graphs(self.merged.workload, names) if names else ())
+
+    def candidates(self, together: Collection[str]) -> tuple[str, ...]:
+        """The stages of these names, each once. Raises `InputError` where one of them may not be batched."""
+        return require_candidates(self.merged, together, self.modes)
 
     def sources_of(self, graphs: tuple[str, ...]) -> tuple[SourceWindow, ...]:
         """As `sources`, of graphs that are there, each once and in the workload's order. From any thread."""

@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from leo_runtime.dispatch.driver import Computed, Outputs
-from leo_runtime.dispatch.events import RenewLane, RunStage
-from leo_runtime.frame.positions import WindowEnd
-from leo_runtime.runtime.deployment import Deployment
-from leo_runtime.runtime.kernels import Kernels
-from leo_runtime.runtime.results import Submitted
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from leo_runtime.dispatch.events import RenewLane, RunStage
+    from leo_runtime.frame.positions import WindowEnd
+    from leo_runtime.runtime.deployment import Deployment
+    from leo_runtime.runtime.kernels import Kernels
+    from leo_runtime.runtime.results import Submitted
 
 _NOTHING = Computed()
 

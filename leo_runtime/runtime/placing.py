@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from leo_runtime.dispatch.driver import Driver
 from leo_runtime.dispatch.left import LeftOver, latest
-from leo_runtime.dispatch.plan import Plan
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Placement
 from leo_runtime.frame.batch import Modes
@@ -18,30 +17,12 @@ from leo_runtime.frame.window import Found
 from leo_runtime.frozen import dataclass, maker
 from leo_runtime.runtime.horizon import Horizon
 from leo_runtime.runtime.machine_now import machine_now
-from leo_runtime.runtime.planned import Planned
+from leo_runtime.runtime.planned import Placed, Planned, Skipped
 from leo_runtime.runtime.planner import Planner, no_placement
 from leo_runtime.solver.context import Context
 
 Due = Mapping[str, tuple[tuple[str, int], ...]]
 """Of each graph, the merged stages that are due, and when from its release, in us."""
-
-
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """How a frame or batch is to run."""
-
-    planned: Planned
-    asleep: tuple[str, ...] = ()
-    """Who sleeps now."""
-    again: tuple[tuple[int, Plan], ...] = ()
-    """New plans of earlier frames, by number."""
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """A frame or batch that is not placed while too many others have not ended."""
-
-    why: Placement
 
 
 @dataclass(frozen=True, slots=True)

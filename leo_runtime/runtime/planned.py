@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from leo_runtime.dispatch.plan import Plan
-from leo_runtime.frame.records import Solved
 from leo_runtime.frozen import dataclass
+
+if TYPE_CHECKING:
+    from leo_runtime.dispatch.plan import Plan
+    from leo_runtime.documents.problem import Placement
+    from leo_runtime.frame.records import Solved
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +37,21 @@ class Planned:
         """The same for the next frame that finds the same, which will not have waited for a solver."""
         plan = self.plan
         return replace(self, plan=replace(plan, placement=plan.placement.model_copy(update={"solve_us": 0})))
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """How a frame or batch is to run."""
+
+    planned: Planned
+    asleep: tuple[str, ...] = ()
+    """Who sleeps now."""
+    again: tuple[tuple[int, Plan], ...] = ()
+    """New plans of earlier frames, by number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A frame or batch that is not placed while too many others have not ended."""
+
+    why: Placement

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from leo_runtime.dispatch.dispatcher import Dispatcher
+from typing import TYPE_CHECKING
+
 from leo_runtime.frozen import dataclass
+
+if TYPE_CHECKING:
+    from leo_runtime.dispatch.dispatcher import Dispatcher
 
 
 @dataclass(frozen=True, slots=True)

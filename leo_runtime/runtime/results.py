@@ -5,12 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from leo_runtime.dispatch.events import FrameDone, SendRecord, SpanRecord, StageRecord
-from leo_runtime.dispatch.plan import Plan
-from leo_runtime.documents.problem import Mode, Placement
-from leo_runtime.documents.workload import TaskGraph
-from leo_runtime.frame.batch import FramePrices
-from leo_runtime.frame.lower import MergedWorkload
+from leo_runtime.frame.due import due_us
 from leo_runtime.frame.records import (
     FrameResult,
     GraphResult,
@@ -21,11 +16,18 @@ from leo_runtime.frame.records import (
     WakeObservation,
 )
 from leo_runtime.frozen import dataclass, maker
-from leo_runtime.runtime.answers import Asked, due_us, graph_result
+from leo_runtime.runtime.answers import Asked, graph_result
 from leo_runtime.runtime.drift import Key
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from leo_runtime.dispatch.events import FrameDone, SendRecord, SpanRecord, StageRecord
+    from leo_runtime.dispatch.plan import Plan
+    from leo_runtime.documents.problem import Mode, Placement
+    from leo_runtime.documents.workload import TaskGraph
+    from leo_runtime.frame.batch import FramePrices
+    from leo_runtime.frame.lower import MergedWorkload
 
     Values = Sequence[Mapping[str, np.ndarray]]
     """Outputs by merged stage, for each frame of a batch."""

@@ -37,24 +37,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack
 
 from leo_runtime.clock import Clock, WallClock
-from leo_runtime.dispatch.dispatcher import Dispatcher
-from leo_runtime.dispatch.driver import Driver
 from leo_runtime.dispatch.events import FrameAdmitted, FrameDone, ProcessorFound, ProcessorLost
 from leo_runtime.dispatch.executor import CLOSE_TIMEOUT_S, Executor
-from leo_runtime.dispatch.holder import HoldFailure
 from leo_runtime.dispatch.simulator import Noise, Simulator
-from leo_runtime.documents.hardware import Hardware
-from leo_runtime.documents.problem import Mode, Placement
-from leo_runtime.documents.profile import Profile
-from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import ClosedError, DrainTimeoutError, InputError, once_more
-from leo_runtime.frame.batch import require_candidates
-from leo_runtime.frame.conditions import StateFound
-from leo_runtime.frame.lower import MergedWorkload, merge
-from leo_runtime.frame.records import FrameResult
-from leo_runtime.operators import refresh
+from leo_runtime.frame.due import due_us
 from leo_runtime.runtime.ahead import CLOSED, Ahead, Submission
-from leo_runtime.runtime.answers import due_us
 from leo_runtime.runtime.arguments import (
     SourceWindow,
     batch_frames,
@@ -70,31 +58,43 @@ from leo_runtime.runtime.arguments import (
     require_processor,
 )
 from leo_runtime.runtime.delivery import Delivery, Subscription
-from leo_runtime.runtime.deployment import Deployment
 from leo_runtime.runtime.drift import Drift, Estimate
-from leo_runtime.runtime.fed_streams import StreamNow
-from leo_runtime.runtime.feed import FedFrame, Feeder
 from leo_runtime.runtime.flights import Flights
-from leo_runtime.runtime.gates_file import Unwritten
 from leo_runtime.runtime.interrupted import interrupts
-from leo_runtime.runtime.kernels import Told
-from leo_runtime.runtime.options import OptionChanges, RuntimeOptions, chosen_options
-from leo_runtime.runtime.parts import Parts, lanes_of, real_parts, virtual_parts
-from leo_runtime.runtime.placing import Placed, Skipped
-from leo_runtime.runtime.planner import LinksNow, no_placement
+from leo_runtime.runtime.planned import Placed, Skipped
 from leo_runtime.runtime.processors import ProcessorNow, processor_now
 from leo_runtime.runtime.results import Submitted, not_done, unplaced_result
-from leo_runtime.runtime.states import StateNow
 from leo_runtime.runtime.turns import Turns
-from leo_runtime.runtime.windows import Planning
 from leo_runtime.values import seconds, whole
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from leo_runtime.dispatch.driver import Driver
+    from leo_runtime.dispatch.holder import HoldFailure
+    from leo_runtime.documents.hardware import Hardware
+    from leo_runtime.documents.problem import Mode, Placement
+    from leo_runtime.documents.profile import Profile
+    from leo_runtime.documents.workload import Workload
+    from leo_runtime.frame.conditions import StateFound
+    from leo_runtime.frame.lower import MergedWorkload
+    from leo_runtime.frame.records import FrameResult
+    from leo_runtime.runtime.deployment import Deployment
     from leo_runtime.runtime.event_loops import Answers, AsyncSubmits
+    from leo_runtime.runtime.fed_streams import StreamNow
+    from leo_runtime.runtime.feed import FedFrame
+    from leo_runtime.runtime.gates_file import Unwritten
+    from leo_runtime.runtime.kernels import Told
+    from leo_runtime.runtime.options import OptionChanges, RuntimeOptions
+    from leo_runtime.runtime.parts import Parts
+    from leo_runtime.runtime.planner import LinksNow
+    from leo_runtime.runtime.states import StateNow
+    from leo_runtime.runtime.windows import Planning
 
     Windows = Mapping[str, np.ndarray]
+
+# What a runtime is made of, and the documents it is made from, are imported as one is made: by the functions here that
+# name them. The class itself, and whoever only imports it, needs none of that.
 
 
 class Runtime:
@@ -111,6 +111,8 @@ class Runtime:
 
     def __init__(self, parts: Parts) -> None:
         """For `simulated` and `live`."""
+        from leo_runtime.runtime.feed import Feeder
+
         site, deployed = parts.site, parts.deployed
         self.hardware = site.hardware
         self.missing = parts.missing
@@ -169,6 +171,9 @@ class Runtime:
         `ProfileError`, `SolverError`, what making a backend raises, and `KernelError` where a stage has no kernel that
         loads: every kernel is loaded beforehand, and a mode whose kernel fails then is left out.
         """
+        from leo_runtime.runtime.options import chosen_options
+        from leo_runtime.runtime.parts import virtual_parts
+
         chosen = chosen_options(options, changes)
         with ExitStack() as undo:
             parts = virtual_parts(
@@ -208,6 +213,9 @@ class Runtime:
         wake-ups take by the hardware document. Raises `GraphError`, `ProfileError`, `SolverError`, `BackendError` where
         no processor is served, and what making a backend raises.
         """
+        from leo_runtime.runtime.options import chosen_options
+        from leo_runtime.runtime.parts import real_parts
+
         chosen = chosen_options(options, changes)
         with ExitStack() as undo:
             parts = real_parts(undo, workload, hardware, profile, chosen, clock=clock, modelled_delays=modelled_delays)
@@ -252,6 +260,8 @@ class Runtime:
 
         Frames go on all the same, and it is tried again.
         """
+        from leo_runtime.runtime.gates_file import Unwritten
+
         horizon = self._now.horizon
         return Unwritten() if horizon is None else horizon.gates_unwritten
 
@@ -292,6 +302,9 @@ class Runtime:
             driver, gone = self._driver, self._lost_before
         names = [processor.name for processor in self.hardware.processors]
         if driver is None:
+            from leo_runtime.dispatch.dispatcher import Dispatcher
+            from leo_runtime.runtime.parts import lanes_of
+
             unused = Dispatcher(lanes_of(self.hardware))
             for name in gone:
                 unused.handle(ProcessorLost(0, name))
@@ -314,6 +327,8 @@ class Runtime:
     @property
     def planning(self) -> Planning:
         """How releases came to their plans so far, where they are placed in windows. From any thread."""
+        from leo_runtime.runtime.windows import Planning
+
         horizon = self._now.horizon
         return Planning() if horizon is None else horizon.planning
 
@@ -455,6 +470,9 @@ class Runtime:
         that release. Raises what `live` and `simulated` raise for a workload, `ClosedError` where the runtime is
         closed, and `InputError` within what a `submit` calls.
         """
+        from leo_runtime.frame.lower import merge
+        from leo_runtime.operators import refresh
+
         require_parts(workload, self.hardware, self.profile if profile is None else profile)
         if self._turns.mine() or self._ahead.mine() or self._feeder.mine():
             raise InputError(
@@ -682,7 +700,7 @@ class Runtime:
             names = due_graphs(now.merged.workload.graphs, releases_us, now.triggered)
         else:
             names = named_graphs(now.merged.workload, graphs)
-        may = None if together is None else require_candidates(now.merged, together, now.modes)
+        may = None if together is None else now.candidates(together)
         windows = now.own_windows(names, windows, copy)
         links = None if links is None else known_links(self.hardware, links)
         return Submission(releases_us, windows, names, links, may, now)
@@ -728,6 +746,8 @@ class Runtime:
 
     def _fail_ahead(self, frame: int, asked: Submission, why: str) -> None:
         """End a frame that was never started. Behind the lock."""
+        from leo_runtime.runtime.planner import no_placement
+
         wanted = tuple([asked.deployment.graphs[name] for name in asked.graphs])
         self._give(unplaced_result(frame, asked.releases_us, wanted, 0, no_placement(why)))
 
@@ -898,6 +918,8 @@ class Runtime:
 
     def _fail_all(self, why: str) -> None:
         """End what is in flight, where the driver does not."""
+        from leo_runtime.runtime.planner import no_placement
+
         self._ahead.end_all(why)
         placement = no_placement(why)
         try:
