@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Unpack
@@ -26,6 +26,7 @@ from leo_backends.isolated.back_off import BackOff
 from leo_backends.isolated.kernel import IsolatedKernel, load
 from leo_backends.isolated.operators import digest
 from leo_backends.isolated.stages import IsolatedStages
+from leo_backends.process import Worker
 from leo_backends.reference import PROGRAMS
 from leo_runtime.backend import Abandonable, Backend, Kernel, News, StatefulKernel
 from leo_runtime.dispatch.limits import RunLimit
@@ -41,6 +42,7 @@ from leo_runtime.runtime.options import OptionChanges
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.testing import BackendContract, Example, example, examples
 from test_process import is_running, open_files
+from told_clock import ToldClock
 
 WAKE_WORD = Path(__file__).parent.parent / "leo_runtime" / "demo" / "models" / "okay_nabu.tflite"
 GOOD, BAD = np.arange(5, dtype=np.float32), np.full(5, risky.BAD, np.float32)
@@ -208,10 +210,9 @@ def test_one_that_ends_while_nobody_asks_is_started_again_before_anybody_does(cp
     good = kernel(cpu)
     first = process_of(cpu)
     kill(first)
-    assert cpu._isolated is not None
-    last_s = time.monotonic() + 60.0
-    while cpu._isolated.pid in (None, first):
-        assert time.monotonic() < last_s
+    stages = cpu._isolated
+    assert stages is not None
+    until(lambda: stages.pid not in (None, first))
     assert twice(good)
 
 
@@ -257,6 +258,60 @@ def test_a_run_that_is_given_up_ends_and_what_ran_beside_it_runs_once_more(cpu: 
     second[0].join()
     assert second[1] == [(2 * BAD).tolist()]
     assert twice(beside)
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Processes start once it is set."""
+    start = threading.Event()
+
+    def worker(*arguments: Any, **options: Any) -> Worker:
+        assert start.wait(60.0)
+        return Worker(*arguments, **options)
+
+    monkeypatch.setattr("leo_backends.isolated.stages.Worker", worker)
+    yield start
+    start.set()
+
+
+def until(happened: Callable[[], bool]) -> None:
+    """Until something that another thread does has happened, of which nobody is told."""
+    last_s = time.monotonic() + 60.0
+    while not happened():
+        assert time.monotonic() < last_s, "it does not happen"
+
+
+def test_who_is_not_to_wait_is_told_at_once_and_giving_up_ends_no_process_that_starts(
+    held: threading.Event, cpu: CpuBackend, tmp_path: Path
+) -> None:
+    begun = tmp_path / "begun"
+    os.mkfifo(begun)
+    held.set()
+    hanging, bad = kernel(cpu, "wait", begun), kernel(cpu, "abort")
+    hanging.fail_while_starting()
+    bad.fail_while_starting()
+    thread, outcome = called(hanging)
+    with begun.open("w"):  # Once it reads.
+        held.clear()
+        with pytest.raises(KernelError, match="stage `s_abort` failed: its process died of SIGABRT"):
+            bad([BAD])
+        thread.join()
+    assert "stage `s_wait` failed through no fault of its own: its process died of SIGABRT (stage `s_abort`)" in str(
+        outcome[0]
+    )
+    for one in (hanging, bad):
+        with pytest.raises(KernelError, match=r"stage `s_\w+` was not run: .* is being started again"):
+            one([GOOD])
+        one.abandon()
+    stages = cpu._isolated
+    assert stages is not None and stages.pid is None
+    held.set()
+    until(lambda: stages.pid is not None)
+    first = stages.pid
+    while stages.loads_again:
+        hanging.abandon()
+    assert twice(hanging) and twice(bad)
+    assert stages.pid == first
 
 
 def test_of_two_runs_the_one_whose_thread_died_is_at_fault(cpu: CpuBackend, tmp_path: Path) -> None:
@@ -653,13 +708,22 @@ def test_a_model_runs_there_untried(streaming: bool, monkeypatch: pytest.MonkeyP
 SECOND_US = 1_000_000
 
 
-def live(how: str, processors: Sequence[str], where: Path | str = "", **options: Unpack[OptionChanges]) -> Runtime:
-    """A runtime of one graph, whose stage `twice` is risky on a window that begins with 13."""
-    graph = GraphBuilder("sums", period_us=SECOND_US, deadline_us=SECOND_US)
-    samples = graph.stage("samples", "window", stream="wrist", samples=5)
-    graph.stage("twice", "risky:risky", samples, how=how, where=str(where))
+def live(
+    how: str,
+    processors: Sequence[str],
+    where: Path | str = "",
+    clock: ToldClock | None = None,
+    **options: Unpack[OptionChanges],
+) -> Runtime:
+    """A runtime of two graphs: the stage `twice` of `sums` is risky on a window that begins with 13, `fine` is not."""
+    graphs = []
+    for name, stage, way in (("sums", "twice", how), ("others", "fine", "")):
+        graph = GraphBuilder(name, period_us=SECOND_US, deadline_us=SECOND_US)
+        samples = graph.stage("samples", "window", stream="wrist", samples=5)
+        graph.stage(stage, "risky:risky", samples, how=way, where=str(where))
+        graphs.append(graph.build())
     streams = (Stream(name="wrist", kind="other", rate_hz=5),)
-    workload = Workload(format="leo-workload/1", name="sums", streams=streams, graphs=(graph.build(),))
+    workload = Workload(format="leo-workload/1", name="sums", streams=streams, graphs=tuple(graphs))
     hardware = Hardware(
         format="leo-hardware/1",
         name="bench",
@@ -668,11 +732,11 @@ def live(how: str, processors: Sequence[str], where: Path | str = "", **options:
     )
     costs = [{"processor": p, "fixed_us": 100 * i, "source": "modelled: a test"} for i, p in enumerate(processors, 1)]
     profile = Profile.from_dict({"format": "leo-profile/1", "name": "bench", "hardware": "bench", "costs": costs})
-    return Runtime.live(workload, hardware, profile, **options)
+    return Runtime.live(workload, hardware, profile, clock=clock, **options)
 
 
-def frame(runtime: Runtime, number: int, window: np.ndarray) -> FrameResult:
-    runtime.submit(number * SECOND_US, {"samples": window})
+def frame(runtime: Runtime, number: int, window: np.ndarray, graph: str = "sums") -> FrameResult:
+    runtime.submit(number * SECOND_US, {"samples": window}, graphs=(graph,))
     (result,) = runtime.drain()
     return result
 
@@ -683,7 +747,35 @@ def test_a_runtime_goes_on_where_an_operator_ends_its_process() -> None:
         failed = frame(runtime, 2, BAD)
         assert failed.graphs[0].outcome == "failed"
         assert any("its process died of SIGSEGV (risky.py:" in run.error for run in failed.stages)
-        assert frame(runtime, 3, GOOD).graphs[0].outcome == "done"
+        later = (frame(runtime, number, GOOD).graphs[0].outcome for number in range(3, 30))
+        assert "done" in later
+
+
+def test_while_it_is_started_again_runs_fail_at_once_and_nothing_is_given_up(held: threading.Event) -> None:
+    clock = ToldClock()
+    held.set()
+    with live("abort", ["cpu"], clock=clock) as runtime:
+        held.clear()
+        clock.to(SECOND_US)
+        assert frame(runtime, 1, BAD).graphs[0].outcome == "failed"
+        for number in range(2, 40):
+            clock.to(number * SECOND_US)
+            lost = frame(runtime, number, GOOD, "others")
+            assert "the process of isolated stages of processor `cpu` is being started again" in lost.reason
+            assert [(run.stage, run.outcome) for run in lost.stages] == [("samples", "done"), ("fine", "failed")]
+        (now,) = runtime.processors()
+        assert (now.given_up, now.set_aside, now.lost) == (0, (), False)
+        held.set()
+        until_it_is_there(runtime)
+        for number, graph in enumerate(("others", "sums"), 40):
+            clock.to(number * SECOND_US)
+            assert frame(runtime, number, GOOD, graph).graphs[0].outcome == "done"
+
+
+def until_it_is_there(runtime: Runtime) -> None:
+    """Until what was loaded is loaded again."""
+    backend: Any = runtime._site.machine.backends["cpu"]
+    until(lambda: not backend._backend._isolated.loads_again)
 
 
 def test_where_another_processor_is_there_the_frame_moves(tmp_path: Path) -> None:

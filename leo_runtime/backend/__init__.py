@@ -138,6 +138,19 @@ class Abandonable(Protocol):
 
 
 @runtime_checkable
+class Restarting(Protocol):
+    """A kernel in a process that is started again where it has ended: a call waits for that, unless it is not to."""
+
+    def fail_while_starting(self) -> None:
+        """From now on a call that would wait for the process raises `KernelError` at once; it works once that is there.
+
+        Called from any thread, as often as one likes, by a runtime in real time, whose runs have limits and whose lanes
+        have other things to do.
+        """
+        ...
+
+
+@runtime_checkable
 class Backend(Protocol):
     """Code that runs stages on one processor. Optional: `SimulatedDevice`, `NamedDriver`, `Lacking`, `Holding`."""
 

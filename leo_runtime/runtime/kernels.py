@@ -25,7 +25,17 @@ from weakref import WeakSet
 
 import numpy as np
 
-from leo_runtime.backend import Abandonable, Backend, Kernel, News, State, StatefulKernel, Stepped, TimedKernel
+from leo_runtime.backend import (
+    Abandonable,
+    Backend,
+    Kernel,
+    News,
+    Restarting,
+    State,
+    StatefulKernel,
+    Stepped,
+    TimedKernel,
+)
 from leo_runtime.clock import WallClock
 from leo_runtime.dispatch.driver import Computed, Outputs
 from leo_runtime.dispatch.events import RunReport, RunStage
@@ -74,11 +84,13 @@ class _Flight:
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
-    """A kernel, and the same as one that keeps state, where it is and its stage does."""
+    """A kernel, and the same as one that keeps state, where it is and its stage does, and that may have to start."""
 
     kernel: Kernel
     call: _Call
     steps: StatefulKernel | None = None
+    restarting: Restarting | None = None
+    """None also in virtual time, which waits for it."""
 
 
 class _Outputs(dict[int, np.ndarray]):
@@ -245,6 +257,8 @@ class Kernels:
         if only_costs and len(job.frames) == 1 and not keeps:
             return self._stands_in(flight, stage, job.frames[0])
         kernel = None if only_costs else self._load(stage.name, order.resource, order.variant, order.lane)
+        if kernel is not None and kernel.restarting is not None:
+            kernel.restarting.fail_while_starting()
         wanted: Sequence[int] = job.frames
         if len(wanted) > 1:
             wanted = [number for number in wanted if _is_wanted(flight, stage, number)]
@@ -547,7 +561,8 @@ class Kernels:
                 hint="`load` makes a new kernel each time it is called",
             )
         steps = kernel if isinstance(kernel, StatefulKernel) and bound.keeping(variant) is not None else None
-        return _Loaded(kernel, _call(kernel), steps)
+        restarting = kernel if self._lanes is not None and isinstance(kernel, Restarting) else None
+        return _Loaded(kernel, _call(kernel), steps, restarting)
 
     def _taken(self, output: np.ndarray, stage: MergedStage, resource: str) -> np.ndarray:
         """A kernel's output as the runtime's own. Raises `KernelError` where it is not as the operator promises."""

@@ -1,4 +1,9 @@
-"""A stage whose kernel is in another process: its arrays are in memory that both map, requests go over a socket."""
+"""A stage whose kernel is in another process: its arrays are in memory that both map, requests go over a socket.
+
+A call waits where the process has to be started again, and is asked once more where that ended through no fault of its
+own. After `fail_while_starting` it does neither, but fails: in real time a lane has other things to do, and the time
+would count as that of the run.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +28,9 @@ from leo_runtime.errors import KernelError, LeoError, words
 
 Answer = TypeVar("Answer")
 
+_LOOK_S = 0.01
+"""Another thread that may be waiting for the process, and has the kernel, is waited for so long."""
+
 _NOT_SENT = ("operator", "params", "accuracy_loss_ppm")
 """What a `BoundStage` says that the other process finds by itself, or does not need."""
 
@@ -37,7 +45,7 @@ def load(stages: IsolatedStages, stage: BoundStage, variant: str) -> IsolatedKer
 
 
 class IsolatedKernel:
-    """A stage in another process. When that has ended, the next call loads it again in a new one."""
+    """A stage in another process. When that has ended, it is loaded again in a new one."""
 
     def __init__(self, stages: IsolatedStages, stage: BoundStage, variant: str, channel: Channel | None = None) -> None:
         self.stage = stage
@@ -46,6 +54,9 @@ class IsolatedKernel:
         self._stages = stages
         self._request = _load_request(stage, variant)
         self._lock = threading.Lock()
+        self._waits = True
+        self._has_who_waits = False
+        """Whether who has the lock may be waiting for the process."""
 
     def __call__(self, inputs: Sequence[np.ndarray], /) -> np.ndarray:
         """Compute the stage. Raises `KernelError`, and what computing it raises there."""
@@ -54,14 +65,18 @@ class IsolatedKernel:
         return output
 
     def abandon(self) -> None:
-        """End the process if it is at a run of this kernel, which then fails; other kernels run once more."""
+        """End the process if it is at a run of this kernel, which then fails."""
         channel = self.channel
-        if channel is not None:
+        if channel is not None and channel.life.at_hand.get(channel):
             channel.life.end(channel, "was ended, since that run was given up")
 
+    def fail_while_starting(self) -> None:
+        """Wait for no process from now on: what would have to raises `KernelError` at once."""
+        self._waits = False
+
     def load_again(self) -> Loaded:
-        """Be loaded where that is not so already. Raises `KernelError`, and what loading it raises there."""
-        return self._call(lambda channel: channel.loaded, runs=False)
+        """Be loaded where that is not so already, and wait for it. Raises `KernelError`, and what it raises there."""
+        return self._call(lambda channel: channel.loaded, runs=False, waits=True)
 
     def _require_shapes(self, inputs: Sequence[np.ndarray]) -> None:
         stage = self.stage
@@ -69,14 +84,21 @@ class IsolatedKernel:
         if shapes != tuple(stage.input_shapes):
             raise KernelError(f"stage `{stage.name}` was given the shapes {shapes}, it reads {stage.input_shapes}")
 
-    def _call(self, ask: Callable[[Channel], Answer], *, runs: bool = True) -> Answer:
-        """What it answers; asked once more where its process ended through no fault of this kernel."""
-        with self._lock:
-            for _ in range(2):
-                life = self._stages.life(self.key)
+    def _call(self, ask: Callable[[Channel], Answer], *, runs: bool = True, waits: bool | None = None) -> Answer:
+        """What it answers; where it waits, asked once more if its process ended through no fault of this kernel."""
+        waits = self._waits if waits is None else waits
+        while not self._lock.acquire(timeout=-1 if waits else _LOOK_S):
+            if self._has_who_waits:
+                raise self._stages.starting(self.key)
+        self._has_who_waits = waits
+        try:
+            for _ in range(2 if waits else 1):
+                life = self._stages.life(self.key, waits=waits)
                 try:
                     channel = self.channel
                     if channel is None or channel.life is not life:
+                        if not waits and self._stages.loads_again:
+                            raise self._stages.starting(self.key)
                         channel = self._loaded_in(life)
                     answer = ask(channel)
                 except GoneError as gone:
@@ -91,7 +113,13 @@ class IsolatedKernel:
                     if runs:
                         self._stages.went_well(self.key)
                     return answer
-        raise KernelError(f"stage `{self.stage.name}` was not run, since its process has ended twice for other reasons")
+        finally:
+            self._has_who_waits = False
+            self._lock.release()
+        raise KernelError(
+            f"stage `{self.stage.name}` failed through no fault of its own: its process {life.told}",
+            hint="it is started again, and other stages go on",
+        )
 
     def _loaded_in(self, life: Life) -> Channel:
         channel = self.channel = Channel(life, self.stage, self.key, self._stages.timeout_s)

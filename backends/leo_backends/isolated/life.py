@@ -36,6 +36,8 @@ class Life:
         """Who has asked it for something and has no answer yet, and whether that is a run."""
         self.how = ""
         """How it ended, as in "died of SIGABRT"; empty until that has been found out."""
+        self.told = ""
+        """The same with the stages at fault, as in "died of SIGABRT (stage `steps`)"."""
         self._blamed: tuple[Channel, str] | None = None
         """For whom this side ended it, and why."""
         self._faults: dict[Channel, KernelError] = {}
@@ -61,6 +63,8 @@ class Life:
         else:
             how = "closed its sockets and was ended" if death.code is None else f"died of {death.how()}"
             faulty = self._faulty(dump)
+        stages = ", ".join(f"`{channel.stage.name}`" for channel in faulty)
+        self.told = how + (f" (stage {stages})" if stages else "")
         self._faults = {channel: _fault(channel, how, _place(channel, dump), faulty) for channel in faulty}
         self.worker.close(now=True)
         self.how, self._blamed = how, None

@@ -1,9 +1,13 @@
 """One backend's process of isolated stages, as the runtime sees it: started, ended, started again.
 
-A run that fails because the process ended through another's fault (`isolated.life`) is run once more, in the next one,
-and nobody hears of it. The next one is started at once, in the background, and loads what was loaded. A stage that ends
-its process twice in a row rests, and its runs fail for so long; a process that ends three times without a good run in
-between rests, too, and then its processor is lost until it is tried again. `BackOff` says for how long.
+The next one is started at once, in the background, and loads what was loaded. What becomes of runs that the process
+ended under through another's fault (`isolated.life`), and of those that come meanwhile, is the kernel's: whether it
+waits. A stage that ends its process twice in a row rests, and its runs fail for so long; a process that ends three
+times without a good run in between rests, too, and then its processor is lost until it is tried again. `BackOff` says
+for how long.
+
+**Locks.** `_lock` is held for moments, or while a process dies; `_starting` as one starts: who is not to wait for that
+does not take it.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from leo_backends.isolated.memory import nameless_file
 from leo_backends.isolated.messages import Open
 from leo_backends.process import Worker, WorkerEndedError
 from leo_backends.words import PassedOnWords
-from leo_runtime.errors import DeviceUnavailableError, KernelError, LeoError
+from leo_runtime.errors import DeviceUnavailableError, KernelError
 
 if TYPE_CHECKING:
     from leo_backends.isolated.channel import Channel
@@ -56,12 +60,17 @@ class IsolatedStages:
         self._open = Open(processor, threads)
         self._now_s = now_s
         self._lock = threading.RLock()
+        self._starting = threading.Lock()
         self._life: Life | None = None
         self._ends = BackOff(FREE_ENDS_OF_PROCESS)
         self._ends_of: dict[Key, BackOff] = {}
         """Of stages that ended the process and have not run well since."""
         self._kernels: weakref.WeakSet[IsolatedKernel] = weakref.WeakSet()
         self._closed = False
+        self._wanted = False
+        """Whether what was loaded is to be loaded again."""
+        self.loads_again = False
+        """Whether a thread does that now."""
 
     @property
     def pid(self) -> int | None:
@@ -74,12 +83,28 @@ class IsolatedStages:
         with self._lock:
             self._kernels.add(kernel)
 
-    def life(self, key: Key) -> Life:
-        """A process that is there, for a stage that does not rest. Raises `DeviceUnavailableError`, `KernelError`."""
+    def life(self, key: Key, *, waits: bool = True) -> Life:
+        """A process that is there, for a stage that does not rest. Raises `DeviceUnavailableError`, `KernelError`.
+
+        Where it has to be started that is waited for, or is seen to in the background, and is a `KernelError` for now.
+        """
         if self._ends_of:
             self._require_rested(key)
         life = self._life
-        return life if life is not None and life.alive else self._started()
+        if life is not None and life.alive:
+            return life
+        if waits:
+            return self._started()
+        self._require_startable()
+        self._load_all_again()
+        raise self.starting(key)
+
+    def starting(self, key: Key) -> KernelError:
+        """Why a stage is not run now, and does not wait."""
+        return KernelError(
+            f"stage `{key[0]}` was not run: {self._name} is being started again",
+            hint="it takes a second or so; runs that come later work",
+        )
 
     def went_well(self, key: Key) -> None:
         """A stage has run."""
@@ -105,7 +130,7 @@ class IsolatedStages:
         life = self._life
         if life is not None and life.at_hand:
             life.worker.kill()
-        with self._lock:
+        with self._starting, self._lock:
             if self._life is not None:
                 self._life.worker.close()
                 self._life = None
@@ -120,18 +145,22 @@ class IsolatedStages:
                 hint="mend its operator or model; other stages go on",
             )
 
+    def _require_startable(self) -> None:
+        if self._closed:
+            raise KernelError(f"{self._name} was closed")
+        if (rest_s := self._ends.rest_s(self._now_s())) > 0:
+            raise DeviceUnavailableError(
+                f"{self._name} has ended {self._ends.ends} times in a row (it {self._ends.how}), and is not "
+                f"started for {rest_s:.1f} s",
+                hint="mend the operators or models that end it",
+            )
+
     def _started(self) -> Life:
-        with self._lock:
-            if self._life is not None and self._life.alive:
-                return self._life
-            if self._closed:
-                raise KernelError(f"{self._name} was closed")
-            if (rest_s := self._ends.rest_s(self._now_s())) > 0:
-                raise DeviceUnavailableError(
-                    f"{self._name} has ended {self._ends.ends} times in a row (it {self._ends.how}), and is not "
-                    f"started for {rest_s:.1f} s",
-                    hint="mend the operators or models that end it",
-                )
+        with self._starting:
+            life = self._life
+            if life is not None and life.alive:
+                return life
+            self._require_startable()
             noticed = weakref.WeakMethod(self._notice)  # A thread is not to keep what is forgotten.
             worker = Worker(self._name, MODULE, words=lambda: PassedOnWords(lambda: (it := noticed()) and it()))
             try:
@@ -168,15 +197,32 @@ class IsolatedStages:
         self._ends.ended(now_s, life.how)
         if self._life is life:
             self._life = None
-            if not self._closed and self._ends.rest_s(now_s) == 0:
-                threading.Thread(target=self._load_again, name="leo next process", daemon=True).start()
+        if not self._closed and self._ends.rest_s(now_s) == 0:
+            self._load_all_again()
+
+    def _load_all_again(self) -> None:
+        """In the background: so that runs to come wait for less, or fail for less long."""
+        with self._lock:
+            self._wanted = True
+            if not self.loads_again:
+                thread = threading.Thread(target=self._load_again, name="leo next process", daemon=True)
+                with suppress(RuntimeError):  # The system has no thread left: the next run tries again.
+                    thread.start()
+                    self.loads_again = True
 
     def _load_again(self) -> None:
-        """In a thread of its own: so that runs to come wait for less."""
+        """The thread of that, until nothing has ended meanwhile."""
+        while kernels := self._kernels_to_load():
+            for kernel in kernels:
+                if self._closed:
+                    break
+                with suppress(Exception):  # Its next run says so.
+                    kernel.load_again()
+            del kernel, kernels
+
+    def _kernels_to_load(self) -> tuple[IsolatedKernel, ...]:
         with self._lock:
-            kernels = tuple(self._kernels)
-        for kernel in kernels:
-            if self._closed:
-                return
-            with suppress(LeoError):  # Its next run says so.
-                kernel.load_again()
+            kernels = tuple(self._kernels) if self._wanted and not self._closed else ()
+            self._wanted = False
+            self.loads_again = bool(kernels)
+            return kernels
