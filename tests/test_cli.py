@@ -507,6 +507,24 @@ def test_profiles_are_listed_and_shown(capsys):
     assert json.loads(out)["format"] == "leo-profile/1"
 
 
+def test_what_a_run_takes_that_goes_on_is_shown_where_it_was_measured(capsys, tmp_path):
+    measured = {"runs": 9, "median_us": 900, "p95_us": 950}
+    entry = {"processor": "cpu", "source": "measured", "fixed_us": 900}
+    costs = [
+        {**entry, "operator": "log_mel", "measurement": {**measured, "step_us": 123, "step_entries": 8000}},
+        {**entry, "operator": "mfcc", "measurement": measured},
+    ]
+    path = tmp_path / "p.json"
+    path.write_text(json.dumps({"format": "leo-profile/1", "name": "p", "hardware": "h", "costs": costs}))
+    status, out, _ = run(capsys, "profiles", "show", str(path), "--wide")
+    assert status == 0
+    assert "step us" in out
+    (line,) = [line for line in out.splitlines() if "log_mel" in line]
+    assert "123 by 8000" in line
+    status, out, _ = run(capsys, "profiles", "show", "snapdragon-800")
+    assert "step us" not in out
+
+
 @pytest.fixture
 def two_profiles(tmp_path):
     """The files of two profiles of one machine, the second with another figure and one entry more."""

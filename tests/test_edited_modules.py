@@ -23,6 +23,7 @@ from leo_runtime.operators import Operator, all_operators, find_operator
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.solver import solve
 from test_own_operators import workload
+from test_own_states import COSTS, HARDWARE
 
 STEP = """
 import numpy as np
@@ -254,3 +255,50 @@ def test_a_process_of_its_own_takes_edited_code_for_new_kernels_alone(tmp_path: 
             cpu.load(bound_before, DEFAULT_VARIANT)
         assert told.value.hint == "read the workload again, or start the program again"
         assert loaded(cpu)(zeros)[0] == 3
+
+
+COUNTS = """
+import numpy as np
+from leo_runtime.operators import operator
+
+@operator(output_shape=lambda signal: (1,), on_gap="tell")
+class Counts:
+    def start(self, signal: tuple[int, ...]) -> None:
+        self.runs = {first}
+
+    def step(self, signal: np.ndarray) -> np.ndarray:
+        self.runs += 1
+        return np.array([self.runs])
+"""
+
+
+def test_a_change_that_is_refused_loses_no_state_whatever_it_is_refused_for(tmp_path: Path) -> None:
+    def reloaded(first: str) -> Workload:
+        (tmp_path / "counts.py").write_text(COUNTS.format(first=first))
+        workload("counts:Counts").to_file(tmp_path / "w.json")
+        return Workload.from_file(tmp_path / "w.json")
+
+    with Runtime.live(reloaded("0"), HARDWARE, COSTS, solver=on_cpu) as runtime:
+        ended_us = 0
+
+        def heard() -> float:
+            nonlocal ended_us
+            ended_us = max(ended_us + 10_000, runtime.now_us)
+            runtime.submit(ended_us, {"sound": np.zeros(100, np.int16)}, graphs=["g"], wait=True)
+            (result,) = runtime.drain()
+            return float(result.graphs[0].outputs["mine"][0])
+
+        def kept() -> dict[str, int]:
+            (state,) = runtime.states()
+            return {str(why): many for why, many in state.anew.items()}
+
+        assert heard() == 1
+        for runs, wrong in enumerate(("1 / 0", "nothing", "("), start=2):
+            with pytest.raises((GraphError, KernelError)):
+                runtime.change(reloaded(wrong))
+            runtime.change(reloaded("0"))
+            assert heard() == runs
+        assert kept() == {"first": 1}
+        runtime.change(reloaded("100"))
+        assert heard() == 101
+        assert kept() == {"changed": 1}

@@ -442,7 +442,7 @@ def test_chunks_of_one_and_of_none_and_greater_than_the_ring_are_the_same() -> N
         ("mic", b"12", "got bytes", "frombuffer"),
         ("mic", np.int16(4), "got int16", "asarray"),
         ("mic", np.array(4, np.int16), r"shape \(samples,\), got \(\)", ""),
-        ("mic", np.zeros((5, 2), np.int16), r"shape \(samples,\), got \(5, 2\)", ""),
+        ("mic", np.zeros((5, 2), np.int16), r"shape \(samples,\), got \(5, 2\)", "one channel"),
         ("watch", np.zeros(6, np.float32), r"shape \(samples, 3\), got \(6,\)", "reshape"),
         ("mic", np.zeros(5, np.int32), "takes audio as int16", "16 bits in 32"),
         ("mic", np.full(5, 2.0), "from -1 to 1", "divide"),
@@ -463,8 +463,9 @@ def test_what_cannot_be_fed_is_told_and_nothing_of_it_is_kept(stream: str, chunk
 
 @pytest.mark.parametrize("at_us", [1.5, -1, 10**17, True, "now"])
 def test_times_are_whole_microseconds(at_us: Any) -> None:
-    with pytest.raises(InputError, match="at_us"):
+    with pytest.raises(InputError, match="at_us") as told:
         Bench(ears()).feeder.feed("mic", sound(320), at_us)
+    assert "round(1e6 * seconds)" in told.value.hint, "an audio library's are seconds"
 
 
 def test_events_in_virtual_time_say_when_they_were() -> None:

@@ -18,8 +18,8 @@ from leo_runtime.operators import Operator, operator
 from leo_runtime.runtime.rings import SampleRing
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.runtime.states import StateNow
-from tests.test_feed import Hands
-from tests.test_own_states import COSTS, HARDWARE
+from test_feed import Hands
+from test_own_states import COSTS, HARDWARE
 
 HZ, WINDOW, CHUNK = 50, 100, 5
 NUMBERS = np.arange(1, 4001, dtype=np.float32)

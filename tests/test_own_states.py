@@ -123,6 +123,24 @@ def test_a_class_begins_anew_after_a_gap_or_resets_itself() -> None:
     assert [state.anew for state in runtime.states()] == [{"first": 1}]
 
 
+def test_what_an_instance_holds_is_seen_where_nobody_says_it() -> None:
+    @operator(output_shape=lambda signal: (1,))
+    class Holds:
+        def start(self, shape: tuple[int, ...]) -> None:
+            self.rows = [np.zeros(10), {"last": np.zeros((5, 2), np.float32)}]
+            self.same = self.rows[0]
+            self.me = self
+            self.name = b"abc"
+
+        def step(self, signal: np.ndarray) -> np.ndarray:
+            return signal[:1]
+
+    _, runtime = outputs(Holds, {1_000 * n: [n, 0, 0, 0] for n in range(4, 8)})
+    (state,) = runtime.states()
+    # With the output of the last run, which is kept as well: a float32.
+    assert state.bytes == 80 + 40 + 3 + 4
+
+
 @operator(output_shape=lambda signal: signal)
 class Unsteady:
     """Its state is used up by each run, and gone with one that fails."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from leo_runtime.documents.workload import BoundStage, Workload, file_parameters
 from leo_runtime.frame.lower import MergedWorkload
+from leo_runtime.operators import code_key
 
 Keys = Mapping[str, Hashable]
 """By merged stage, what is equal of stages that compute the same from the same inputs (`stage_keys`)."""
@@ -94,7 +95,8 @@ def _key(bound: BoundStage, workload: Workload, digests: dict[str, str]) -> Hash
         stream = workload.stream(params.stream) if operator.is_source else None
         variants.append((name, params.model_dump_json(), bound.accuracy_loss_ppm[name], held, stream))
     named = bound.name if operator.only_costs else None
-    return operator, tuple(variants), bound.input_shapes, bound.output_shape, bound.data_type, bound.chance_ppm, named
+    shapes = bound.input_shapes, bound.output_shape
+    return code_key(operator), tuple(variants), shapes, bound.data_type, bound.chance_ppm, named
 
 
 def _digest(path: Path | None, digests: dict[str, str]) -> str:

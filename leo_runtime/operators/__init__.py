@@ -9,7 +9,7 @@ work beside it. `definition` is what an operator is, `catalogue` finds one by it
 class one, and `modules` imports the module of a user's own.
 """
 
-from leo_runtime.operators.catalogue import BUILT_IN, all_operators, beside, define, find_operator, refresh
+from leo_runtime.operators.catalogue import BUILT_IN, all_operators, beside, code_key, define, find_operator, refresh
 from leo_runtime.operators.definition import (
     DataType,
     Function,
@@ -36,6 +36,7 @@ __all__ = [
     "Work",
     "all_operators",
     "beside",
+    "code_key",
     "define",
     "find_operator",
     "operator",

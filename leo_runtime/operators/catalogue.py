@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Hashable, Iterable
 from pathlib import Path
 
 from leo_runtime.errors import GraphError, did_you_mean
 from leo_runtime.operators import arrays, classifiers, costs, motion, sound
 from leo_runtime.operators.definition import Operator
-from leo_runtime.operators.modules import edited_in, import_for, imported_anew, lies_in, name_in
+from leo_runtime.operators.modules import edited_in, folder_of, held, import_for, imported_anew, lies_in, name_in
 
 BUILT_IN: tuple[Operator, ...] = tuple(
     sorted(
@@ -103,6 +103,17 @@ def _lies_in(folder: Path, operator: str, modules: Collection[str]) -> bool:
     """Whether an operator is of one of these modules of a folder."""
     own, module = _split(operator.rpartition(":")[0])
     return own == folder and name_in(folder, module) in modules
+
+
+def code_key(operator: Operator) -> Hashable:
+    """What is equal of operators of the same code: of one in a workload's folder that is the one its name is known by,
+    what its module held, however often that was imported; else the operator itself."""
+    module = "" if operator.function is None else operator.function.__module__
+    folder = folder_of(module)
+    with _importing:
+        if folder is None or _operators.get(name := in_folder(folder, operator.name)) is not operator:
+            return operator
+        return (name, text) if (text := held(module)) else operator
 
 
 def beside(folder: Path, name: str) -> str:

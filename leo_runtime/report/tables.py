@@ -24,7 +24,9 @@ def profile_table(profile: Profile, look: Look = WIDE) -> str:
     """
     device = profile.device
     where = f"{device.cpu or device.machine}, {device.cores} cores" if device else "no device: published or modelled"
-    header = ("processor", "operator", "variant", "stage", "fixed us", "ns / MAC", "ns / byte")
+    steps = any(cost.measurement is not None and cost.measurement.step_us is not None for cost in profile.costs)
+    costs = ("fixed us", "ns / MAC", "ns / byte", *(["step us"] if steps else []))
+    header = ("processor", "operator", "variant", "stage", *costs)
 
     def rows(sources: Mapping[str, object]) -> list[tuple[object, ...]]:
         return [
@@ -36,6 +38,7 @@ def profile_table(profile: Profile, look: Look = WIDE) -> str:
                 cost.fixed_us,
                 f"{cost.ps_per_mac / 1000:.3f}",
                 f"{cost.ps_per_byte / 1000:.3f}",
+                *([_step(cost.measurement)] if steps else []),
                 sources[cost.source],
             )
             for cost in profile.costs
@@ -49,6 +52,13 @@ def profile_table(profile: Profile, look: Look = WIDE) -> str:
     numbers = {source: number for number, source in enumerate(sources, 1)}
     notes = table(("note", "source"), [(number, source) for source, number in numbers.items()], look, wrapped=True)
     return f"{title}\n\n{table((*header, 'note'), rows(numbers), look, keys=4)}\n{notes}"
+
+
+def _step(measurement: Measurement | None) -> str:
+    """How long a run takes that goes on from what a stage kept, and by how many new entries."""
+    if measurement is None or measurement.step_us is None:
+        return ""
+    return f"{measurement.step_us} by {measurement.step_entries}"
 
 
 def differences(before: Profile, after: Profile, look: Look = WIDE, *, as_json: bool = False) -> str:

@@ -39,15 +39,23 @@ class Background:
     def put(self, work: Callable[[], None], key: Hashable = None) -> None:
         """Have something done when it is its turn; nothing where it is closed.
 
-        Nor where a piece with the same `key`, if that is not None, waits or is being done.
+        Nor where a piece with the same `key`, if that is not None, waits or is being done. Where the system has no
+        thread left, it has gone wrong.
         """
         with self._changed:
             if self._closed or (key is not None and (key == self._doing or any(key == k for k, _ in self._waiting))):
                 return
             self._waiting.append((key, work))
             if self._thread is None:
-                self._thread = threading.Thread(target=self._go, name=self._name, daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._go, name=self._name, daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as failure:  # The system has no thread left: perhaps it has with the next piece.
+                    self._waiting.clear()
+                    self._failed += 1
+                    self._failures.append(failure)
+                    return
+                self._thread = thread
             self._changed.notify_all()
 
     def wait(self, timeout_s: float | None = None) -> bool:

@@ -180,8 +180,9 @@ class Delivery:
         there = [known for known in self._subscribers if (one := known()) and not one.closed]
         self._subscribers = [*there, subscriber]
         if self._thread is None:
-            self._thread = threading.Thread(target=self._go, name="leo answers", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._go, name="leo answers", daemon=True)
+            thread.start()  # Where the system has no thread left, the next one tries again.
+            self._thread = thread
 
     def give(self, result: FrameResult) -> None:
         """A frame has ended. Behind the lock."""

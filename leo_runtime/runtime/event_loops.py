@@ -153,8 +153,9 @@ class AsyncSubmits:
             if self._closed:
                 raise ClosedError("the runtime is closed")
             if self._thread is None:
-                self._thread = threading.Thread(target=self._go, name="leo asubmit", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._go, name="leo asubmit", daemon=True)
+                thread.start()  # Where the system has no thread left, the next one tries again.
+                self._thread = thread
             self._jobs.put(job)
 
     def _go(self) -> None:

@@ -66,17 +66,29 @@ def require_chunk(stream: Stream, chunk: object) -> np.ndarray:
         wanted = ", ".join(map(str, ("samples", *shape))) + ("" if shape else ",")
         raise InputError(
             f"stream `{stream.name}` takes chunks of shape ({wanted}), got {chunk.shape}",
-            hint="a sample a row, a channel a column: a flat array is chunk.reshape(-1, channels)"
-            if len(shape) == 1
-            else "",
+            hint=_shape_hint(shape, chunk),
         )
     require_samples(f"stream `{stream.name}`", stream.kind, chunk)
     return chunk.reshape(len(chunk), *shape)
 
 
+def _shape_hint(shape: tuple[int, ...], chunk: np.ndarray) -> str:
+    if shape in ((), (1,)) and chunk.ndim == 2:
+        return "one channel, as chunk[:, 0], or their mean: a sample a row"
+    if len(shape) == 1:
+        return "a sample a row, a channel a column: a flat array is chunk.reshape(-1, channels)"
+    return ""
+
+
 def require_at(at_us: object) -> int | None:
     """When a chunk's last sample was taken, or None."""
-    return None if at_us is None else whole(at_us, "at_us", most=MAX_RELEASE_US)
+    if at_us is None:
+        return None
+    try:
+        return whole(at_us, "at_us", most=MAX_RELEASE_US)
+    except InputError as error:
+        hint = "microseconds are round(1e6 * seconds), or nanoseconds // 1000"
+        raise InputError(str(error), hint=hint) from None
 
 
 class FedStream:

@@ -60,6 +60,7 @@ from leo_runtime.runtime.arguments import (
 from leo_runtime.runtime.delivery import Delivery, Subscription
 from leo_runtime.runtime.drift import Drift, Estimate
 from leo_runtime.runtime.flights import Flights
+from leo_runtime.runtime.interrupted import interrupts
 from leo_runtime.runtime.planned import Placed, Skipped
 from leo_runtime.runtime.processors import ProcessorNow, processor_now
 from leo_runtime.runtime.results import Submitted, not_done, unplaced_result
@@ -629,9 +630,13 @@ class Runtime:
         Frames in flight, or not started, end as `failed`, and `results` and subscribers have them. Waits `timeout_s` at
         most for the kernels that are running, what is proved in the background and functions that are called with the
         last results, all together; what hangs longer is left to itself. Raises `DocumentError` where `gates_file`
-        cannot be written: all is closed then.
+        cannot be written: all is closed then. In a signal's handler that interrupts another call of the runtime it does
+        not wait: that call goes on when the handler returns, and is told of the end.
         """
         timeout_s = seconds(timeout_s, "timeout_s")
+        if interrupts(self, __file__):  # It may hold any lock.
+            threading.Thread(target=self.close, args=(timeout_s,), name="leo close", daemon=True).start()
+            return
         patience = WallClock()
 
         def left_s() -> float:

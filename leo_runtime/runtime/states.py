@@ -11,8 +11,9 @@ told), where what it reads has started anew, and where the state is of another v
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import field, replace
 from itertools import count
 from typing import Literal
@@ -258,9 +259,46 @@ class States:
 
 
 def held_bytes(stage: BoundStage, kept: Kept) -> int:
-    """What a state holds: its arrays, or what its operator says."""
+    """What a state holds: its arrays, or what its operator says, or else what can be seen of it."""
     arrays = arrays_of(kept.state)
-    return stage.state_bytes(kept.variant) if arrays is None else sum(array.nbytes for array in arrays)
+    if arrays is None:
+        return stage.state_bytes(kept.variant) or seen_bytes(kept.state)
+    return sum(array.nbytes for array in arrays)
+
+
+MOST_SEEN = 10_000
+"""At so many values of a state one looks."""
+
+
+def seen_bytes(state: State | None) -> int:
+    """The arrays and bytes among what an object holds: its attributes, and what is in their lists, tuples, sets and
+    dictionaries, each once."""
+    seen: dict[int, object] = {}
+    found: list[object] = [state]
+    total = 0
+    while found and len(seen) < MOST_SEEN:
+        value = found.pop()
+        if id(value) in seen or isinstance(value, type):
+            continue
+        seen[id(value)] = value
+        if isinstance(value, np.ndarray):
+            total += value.nbytes
+        elif isinstance(value, bytes | bytearray):
+            total += len(value)
+        else:
+            with suppress(Exception):  # It is a user's own, and may be anything.
+                found += _held(value)
+    return total
+
+
+def _held(value: object) -> list[object]:
+    if isinstance(value, dict):
+        return list(value.values())
+    if isinstance(value, list | tuple | set | frozenset | deque):
+        return list(value)
+    slots = getattr(type(value), "__slots__", ())
+    names = (slots,) if isinstance(slots, str) else slots
+    return [*getattr(value, "__dict__", {}).values(), *[getattr(value, name, None) for name in names]]
 
 
 def arrays_of(state: State | None) -> tuple[np.ndarray, ...] | None:
