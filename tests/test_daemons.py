@@ -21,7 +21,7 @@ from leo_runtime.runtime.runtime import Runtime
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
 EVERY_S, CHUNK_S = 1.0, 0.1
 HALF = 20
-"""So many chunks, two seconds of four, come before the workload is edited."""
+"""So many chunks of each source, two seconds of four, come before the workload is edited."""
 
 
 class Editor:
@@ -29,7 +29,8 @@ class Editor:
 
     def __init__(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.file = file
-        self.chunks = 0
+        self.chunks: Counter[object] = Counter()
+        """By source."""
         self.changes = 0
         self.asked = 0
         self.done = threading.Event()
@@ -41,14 +42,14 @@ class Editor:
 
         monkeypatch.setattr(Runtime, "change", counted)
 
-    def is_half_way(self) -> bool:
+    def is_half_way(self, source: object) -> bool:
         """A source is about to give one more chunk: whether it has to wait for the edits."""
-        self.chunks += 1
-        return self.chunks > 2 * HALF and not self.done.is_set()
+        self.chunks[source] += 1
+        return self.chunks[source] > HALF and not self.done.is_set()
 
     def edit(self, refused: bool) -> None:
         """As time passes for who looks whether to read again."""
-        if self.chunks < 2 * HALF + 2 or self.done.is_set():
+        if [chunks > HALF for chunks in self.chunks.values()] != [True, True] or self.done.is_set():
             return
         if self.asked == 0:
             text = self.file.read_text().replace('name = "walk"', 'name = "again"')
@@ -100,7 +101,7 @@ def test_the_daemon_is_read_again_while_it_runs(
     def sleep(lasts_s: float) -> None:
         with moves:
             if lasts_s == CHUNK_S:
-                waits = editor.is_half_way()
+                waits = editor.is_half_way(threading.get_ident())
                 moves.notify_all()
                 moves.wait_for(lambda: not waits or editor.done.is_set())
                 return
@@ -125,7 +126,7 @@ def test_the_daemon_of_one_event_loop_is_as_well(
     async def sleep(lasts_s: float) -> None:
         await turn(0)
         if lasts_s == CHUNK_S:
-            waits = editor.is_half_way()
+            waits = editor.is_half_way(asyncio.current_task())
             while waits and not editor.done.is_set():
                 await turn(0.001)
             return
