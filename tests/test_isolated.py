@@ -791,6 +791,7 @@ def test_while_it_is_started_again_runs_fail_at_once_and_nothing_is_given_up(hel
             assert [(run.stage, run.outcome) for run in lost.stages] == [("samples", "done"), ("fine", "failed")]
         (now,) = runtime.processors()
         assert (now.given_up, now.set_aside, now.lost) == (0, (), False)
+        assert (now.process_ends, now.last_process_end) == (1, "died of SIGABRT (stage `twice`)")
         held.set()
         until_it_is_there(runtime)
         for number, graph in enumerate(("others", "sums"), 40):

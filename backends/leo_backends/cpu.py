@@ -24,7 +24,7 @@ from leo_backends.own_kernel import OwnKernel
 from leo_backends.process import NoPythonError
 from leo_backends.reference import BLOCK_ROWS, PROGRAMS, STREAMS, Program, RowProgram, Rows, in_blocks
 from leo_backends.streaming import Arrays, StatefulProgram
-from leo_runtime.backend import Kernel, News, State, Stepped
+from leo_runtime.backend import Kernel, News, ProcessEnds, State, Stepped
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import DocumentError, KernelError, MissingExtraError, did_you_mean
@@ -87,6 +87,13 @@ class CpuBackend:
         """What has to be installed for operators that need more than numpy."""
         missing = [name for name in _EXTRAS if not _is_there(name)]
         return tuple(MissingExtraError(f"the operator `{name}`", _EXTRAS[name]) for name in missing)
+
+    @property
+    def process_ends(self) -> ProcessEnds:
+        """How often processes of isolated stages have ended, and how one did the last time."""
+        found = sorted(self._isolated.values(), key=lambda isolated: isolated.ended_s)
+        told = [isolated.process_ends for isolated in found if isolated.process_ends.count]
+        return ProcessEnds(sum(ends.count for ends in told), told[-1].last if told else "")
 
     def load(self, stage: BoundStage, variant: str, /) -> Kernel:
         """Read the stage's model, if it has one. Raises `KernelError`, `MissingExtraError`."""

@@ -152,7 +152,9 @@ class Restarting(Protocol):
 
 @runtime_checkable
 class Backend(Protocol):
-    """Code that runs stages on one processor. Optional: `SimulatedDevice`, `NamedDriver`, `Lacking`, `Holding`."""
+    """Code that runs stages on one processor. Optional: `SimulatedDevice`, `NamedDriver`, `Lacking`, `Holding`,
+    `EndingProcesses`.
+    """
 
     name: str
 
@@ -209,6 +211,31 @@ class Holding(Protocol):
     def release(self) -> None:
         """Let it sleep again when it has nothing to do."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessEnds:
+    """What became of the worker processes of a backend so far."""
+
+    count: int = 0
+    """How often one ended without having been told to."""
+    last: str = ""
+    """How, the last time, and at which stages; empty: none did."""
+
+
+@runtime_checkable
+class EndingProcesses(Protocol):
+    """A backend whose kernels compute in processes that may end, and are started again."""
+
+    @property
+    def process_ends(self) -> ProcessEnds:
+        """What became of them so far. From any thread; waits for nothing."""
+        ...
+
+
+def ends_of(backend: Backend) -> ProcessEnds:
+    """What the backend says of its worker processes."""
+    return backend.process_ends if isinstance(backend, EndingProcesses) else ProcessEnds()
 
 
 def is_simulated(backend: Backend) -> bool:

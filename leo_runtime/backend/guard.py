@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leo_runtime.backend import Backend, Holding, Kernel, driver_of, is_simulated, lacks_of
+from leo_runtime.backend import Backend, Holding, Kernel, ProcessEnds, driver_of, ends_of, is_simulated, lacks_of
 from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import KernelError, MissingExtraError, in_words
 
@@ -21,6 +21,12 @@ class GuardedBackend:
         self._backend = backend
         self._who = f"backend `{self.name}`" + (f" of package `{package}`" if package else "")
         self._hint = _blame(package)
+
+    @property
+    def process_ends(self) -> ProcessEnds:
+        """What the backend says of its processes. Raises `BackendError` where it raises anything."""
+        with in_words(f"{self._who} cannot say how its processes ended", hint=self._hint):
+            return ends_of(self._backend)
 
     def supports(self, stage: BoundStage, variant: str, /) -> bool:
         """What the backend answers. Raises `BackendError` where it raises anything."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from leo_runtime.backend import ProcessEnds
 from leo_runtime.frozen import dataclass
 
 if TYPE_CHECKING:
     from leo_runtime.dispatch.dispatcher import Dispatcher
+
+_NONE = ProcessEnds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +45,14 @@ class ProcessorNow:
     """How often it, or a mode of it, was tried after it was lost by itself, or set aside."""
     last_reason: str
     """Why that was, the last time; empty: it never was."""
+    process_ends: int = 0
+    """How often a worker process of its backend ended without having been told to."""
+    last_process_end: str = ""
+    """How, the last time, and at which stages; empty: none did."""
 
 
-def processor_now(dispatcher: Dispatcher, processor: str, now_us: int) -> ProcessorNow:
-    """How a processor is doing. The driver is locked."""
+def processor_now(dispatcher: Dispatcher, processor: str, now_us: int, ends: ProcessEnds = _NONE) -> ProcessorNow:
+    """How a processor is doing, with the processes of its backend. The driver is locked."""
     health = dispatcher.health
     tally = health.of(processor)
     aside = [
@@ -63,4 +70,6 @@ def processor_now(dispatcher: Dispatcher, processor: str, now_us: int) -> Proces
         tally.renewed,
         tally.probes,
         tally.last_reason,
+        ends.count,
+        ends.last,
     )

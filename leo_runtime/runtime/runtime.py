@@ -36,6 +36,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack
 
+from leo_runtime.backend import ProcessEnds, ends_of
 from leo_runtime.clock import Clock, WallClock
 from leo_runtime.dispatch.events import FrameAdmitted, FrameDone, ProcessorFound, ProcessorLost
 from leo_runtime.dispatch.executor import CLOSE_TIMEOUT_S, Executor
@@ -309,9 +310,11 @@ class Runtime:
             for name in gone:
                 unused.handle(ProcessorLost(0, name))
             return tuple([processor_now(unused, name, 0) for name in names])
+        backends = self._site.machine.backends
+        ends = [ends_of(backends[name]) if name in backends else ProcessEnds() for name in names]
         with driver.locked():
-            now_us = driver.clock.now_us()
-            return tuple([processor_now(driver.dispatcher, name, now_us) for name in names])
+            now_us, dispatcher = driver.clock.now_us(), driver.dispatcher
+            return tuple([processor_now(dispatcher, name, now_us, one) for name, one in zip(names, ends, strict=True)])
 
     def drift(self) -> tuple[Estimate, ...]:
         """How far each mode that has run is from its profile. From any thread."""

@@ -25,6 +25,7 @@ from leo_backends.isolated.memory import nameless_file
 from leo_backends.isolated.messages import Open
 from leo_backends.process import Worker, WorkerEndedError
 from leo_backends.words import PassedOnWords
+from leo_runtime.backend import ProcessEnds
 from leo_runtime.errors import BackendError, DeviceUnavailableError, KernelError
 
 if TYPE_CHECKING:
@@ -73,6 +74,10 @@ class IsolatedStages:
         self._ends_of: dict[Key, BackOff] = {}
         """Of stages that ended the process and have not run well since."""
         self._kernels: weakref.WeakSet[IsolatedKernel] = weakref.WeakSet()
+        self.process_ends = ProcessEnds()
+        """How often it has ended, by itself or since it had to be."""
+        self.ended_s = 0.0
+        """When it did so last."""
         self._closed = False
         self._wanted = False
         """Whether what was loaded is to be loaded again."""
@@ -202,6 +207,7 @@ class IsolatedStages:
         for key in at_fault:
             self._ends_of.setdefault(key, BackOff(FREE_ENDS_OF_STAGE)).ended(now_s, life.how)
         self._ends.ended(now_s, life.how)
+        self.process_ends, self.ended_s = ProcessEnds(self.process_ends.count + 1, life.told), now_s
         if self._life is life:
             self._life = None
         if not self._closed and self._ends.rest_s(now_s) == 0:
