@@ -70,8 +70,7 @@ def kernel(backend: CpuBackend, how: str = "", where: Path | str = "", name: str
 
 
 def process_of(backend: CpuBackend) -> int:
-    assert backend._isolated is not None
-    pid = backend._isolated.pid
+    pid = backend._isolated[""].pid
     assert pid is not None
     return pid
 
@@ -139,6 +138,34 @@ def test_only_what_is_named_runs_there() -> None:
     with closing(CpuBackend(processor(isolate=["energy_gate"]))) as backend:
         assert isinstance(backend.load(loud, DEFAULT_VARIANT), IsolatedKernel)
         assert not isinstance(backend.load(stage(), DEFAULT_VARIANT), IsolatedKernel)
+
+
+def test_an_own_operator_by_its_name_has_a_process_of_its_own() -> None:
+    with closing(CpuBackend(processor(isolate=[OWN, "risky:changed", "steps:Nowhere"]))) as backend:
+        alone = backend.load(example("alone", "risky:changed", [GOOD]).stage, DEFAULT_VARIANT)
+        bad = kernel(backend, "exit")
+        own = backend._isolated["risky:changed"].pid
+        with pytest.raises(KernelError, match="died of exit code 3"):
+            bad([BAD])
+        assert np.array_equal(alone([GOOD]), -GOOD)
+        assert own is not None and backend._isolated["risky:changed"].pid == own
+        assert backend._isolated["steps:Nowhere"].pid is None, "nobody has it"
+    with closing(CpuBackend(processor(isolate=["risky:risky"]))) as backend:
+        assert isinstance(kernel(backend), IsolatedKernel)
+        other = backend.load(example("other", "risky:changed", [GOOD]).stage, DEFAULT_VARIANT)
+        assert not isinstance(other, IsolatedKernel)
+
+
+def test_a_process_for_one_operator_that_ends_again_and_again_loses_no_processor() -> None:
+    with closing(IsolatedStages("cpu", operator="risky:risky", now_s=Clock())) as stages:
+        bad = [load(stages, stage("exit", name=f"s{number}"), DEFAULT_VARIANT) for number in range(3)]
+        other = load(stages, stage(), DEFAULT_VARIANT)
+        for one in bad:
+            with pytest.raises(KernelError, match="died of exit code 3"):
+                one([BAD])
+        with pytest.raises(KernelError, match=r"of operator `risky:risky` of processor `cpu` has ended 3") as told:
+            other([GOOD])
+        assert not isinstance(told.value, DeviceUnavailableError)
 
 
 def test_raw_samples_and_nothing_at_all_cross_as_they_are() -> None:
@@ -210,8 +237,7 @@ def test_one_that_ends_while_nobody_asks_is_started_again_before_anybody_does(cp
     good = kernel(cpu)
     first = process_of(cpu)
     kill(first)
-    stages = cpu._isolated
-    assert stages is not None
+    stages = cpu._isolated[""]
     until(lambda: stages.pid not in (None, first))
     assert twice(good)
 
@@ -303,8 +329,8 @@ def test_who_is_not_to_wait_is_told_at_once_and_giving_up_ends_no_process_that_s
         with pytest.raises(KernelError, match=r"stage `s_\w+` was not run: .* is being started again"):
             one([GOOD])
         one.abandon()
-    stages = cpu._isolated
-    assert stages is not None and stages.pid is None
+    stages = cpu._isolated[""]
+    assert stages.pid is None
     held.set()
     until(lambda: stages.pid is not None)
     first = stages.pid
@@ -561,7 +587,7 @@ from leo_runtime.testing import example
 backend = CpuBackend(Processor(name="cpu", backend="cpu", options={"isolate": ["own"]}))
 bad = np.full(5, 13, np.float32)
 kernel = backend.load(example("s", "risky:risky", [bad], how=sys.argv[1], where=sys.argv[2]).stage, "default")
-print(backend._isolated.pid, flush=True)
+print(backend._isolated[""].pid, flush=True)
 kernel([bad])
 input()
 """
@@ -775,7 +801,7 @@ def test_while_it_is_started_again_runs_fail_at_once_and_nothing_is_given_up(hel
 def until_it_is_there(runtime: Runtime) -> None:
     """Until what was loaded is loaded again."""
     backend: Any = runtime._site.machine.backends["cpu"]
-    until(lambda: not backend._backend._isolated.loads_again)
+    until(lambda: not backend._backend._isolated[""].loads_again)
 
 
 def test_where_another_processor_is_there_the_frame_moves(tmp_path: Path) -> None:

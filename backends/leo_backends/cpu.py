@@ -7,22 +7,23 @@ several cores.
 from __future__ import annotations
 
 import importlib.util
-import sys
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from pydantic import Field
 
+from leo_backends import tflite
 from leo_backends.blas import ONE_THREAD
 from leo_backends.checked import checked_output, failing_in_words, require_inputs
 from leo_backends.options import read_options
 from leo_backends.own_kernel import OwnKernel
+from leo_backends.process import NoPythonError
 from leo_backends.reference import BLOCK_ROWS, PROGRAMS, STREAMS, Program, RowProgram, Rows, in_blocks
 from leo_backends.streaming import Arrays, StatefulProgram
-from leo_backends.tflite_package import is_available
 from leo_runtime.backend import Kernel, News, State, Stepped
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import BoundStage
@@ -32,8 +33,6 @@ from leo_runtime.operators.sound import MicroFeaturesParameters
 from leo_runtime.schema import Name, Positive, Value
 
 if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
-
     from leo_backends.isolated.stages import IsolatedStages
 
 
@@ -49,7 +48,8 @@ class CpuOptions(Value):
     threads: Positive = 1
     """How many threads share the rows of one stage."""
     isolate: tuple[Name, ...] = ()
-    """The operators that run in another process, one for all of them: built-in ones by name, `own` for all others."""
+    """The operators that run in another process: built-in ones by name, and `own` for all others, in one for all of
+    them; `module:name` is one of the others, in a process of its own."""
     isolate_or_here: bool = False
     """Where that cannot be started, since Python is embedded in another program: run them in this one all the same."""
     timeout_s: Seconds = 30.0
@@ -66,11 +66,12 @@ class CpuBackend:
     def __init__(self, processor: Processor) -> None:
         self._options = read_options(processor, CpuOptions)
         self._threads = self._options.threads
-        self._pool = _pool(self._threads) if self._threads > 1 else None
+        self._pool = ThreadPoolExecutor(self._threads, "leo-cpu") if self._threads > 1 else None
         token = object()
         ONE_THREAD.hold(token)
         self._let_go = weakref.finalize(self, ONE_THREAD.let_go, token)  # Also where it is forgotten; once.
         self._isolated = _isolated_stages(processor, self._options)
+        """The processes, by the own operator that each is for; "" is the one for all others."""
 
     def supports(self, stage: BoundStage, variant: str, /) -> bool:
         """Whether there is a program, and the package that it needs."""
@@ -89,12 +90,12 @@ class CpuBackend:
 
     def load(self, stage: BoundStage, variant: str, /) -> Kernel:
         """Read the stage's model, if it has one. Raises `KernelError`, `MissingExtraError`."""
-        if self._isolated is not None and _is_isolated(stage.operator, self._options.isolate):
+        isolated = self._isolated_of(stage.operator)
+        if isolated is not None:
             from leo_backends.isolated.kernel import load
-            from leo_backends.process import NoPythonError
 
             try:
-                return load(self._isolated, stage, variant)
+                return load(isolated, stage, variant)
             except NoPythonError as error:
                 if not self._options.isolate_or_here:
                     raise
@@ -119,14 +120,19 @@ class CpuBackend:
 
         The last of several backends gives BLAS its own threads back.
         """
-        if self._isolated is not None:
-            self._isolated.close()
+        for isolated in self._isolated.values():
+            isolated.close()
         if self._pool is not None:
             self._pool.shutdown()
-        tflite = sys.modules.get("leo_backends.tflite")
-        if tflite is not None:  # Otherwise no stage has had a model of that kind, and nothing was tried.
-            tflite.TRIALS.close()
+        tflite.TRIALS.close()
         self._let_go()
+
+    def _isolated_of(self, operator: Operator) -> IsolatedStages | None:
+        """The process in which it runs; None: this one."""
+        if operator.name in self._isolated:
+            return self._isolated[operator.name]
+        named = OWN if operator.function is not None else operator.name
+        return self._isolated[""] if named in self._options.isolate else None
 
     def _shared_by_threads(self, program: RowProgram) -> Program:
         pool, threads = self._pool, self._threads
@@ -182,22 +188,16 @@ _EXTRAS = {"tflite": "tflite", "micro_features": "audio"}
 
 
 def _is_there(operator: str) -> bool:
-    return is_available() if operator == "tflite" else importlib.util.find_spec("pymicro_features") is not None
+    return tflite.is_available() if operator == "tflite" else importlib.util.find_spec("pymicro_features") is not None
 
 
-def _pool(threads: int) -> ThreadPoolExecutor:
-    from concurrent.futures import ThreadPoolExecutor  # Takes `logging` along, and few ask for threads.
-
-    return ThreadPoolExecutor(threads, "leo-cpu")
-
-
-def _isolated_stages(processor: Processor, options: CpuOptions) -> IsolatedStages | None:
-    """The process that is asked for. Raises `DocumentError` for an operator that is not known."""
+def _isolated_stages(processor: Processor, options: CpuOptions) -> dict[str, IsolatedStages]:
+    """The processes that are asked for. Raises `DocumentError` for an operator that is not known."""
     if not options.isolate:
-        return None
+        return {}
     known = [OWN, *PROGRAMS]
     for name in options.isolate:
-        if name not in known:
+        if ":" not in name and name not in known:
             raise DocumentError(
                 f"options of processor `{processor.name}`",
                 f"no operator of the CPU is called `{name}`",
@@ -207,16 +207,16 @@ def _isolated_stages(processor: Processor, options: CpuOptions) -> IsolatedStage
             )
     from leo_backends.isolated.stages import IsolatedStages
 
-    return IsolatedStages(
-        processor.name,
-        threads=options.threads,
-        timeout_s=options.timeout_s,
-        load_timeout_s=options.load_timeout_s,
-    )
-
-
-def _is_isolated(operator: Operator, isolated: Sequence[str]) -> bool:
-    return (OWN if operator.function is not None else operator.name) in isolated
+    return {
+        operator: IsolatedStages(
+            processor.name,
+            operator=operator,
+            threads=options.threads,
+            timeout_s=options.timeout_s,
+            load_timeout_s=options.load_timeout_s,
+        )
+        for operator in ["", *(name for name in options.isolate if ":" in name)]
+    }
 
 
 def _own_operator(function: Callable[..., np.ndarray], params: dict[str, Any]) -> Program:

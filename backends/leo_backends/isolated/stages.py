@@ -1,4 +1,4 @@
-"""One backend's process of isolated stages, as the runtime sees it: started, ended, started again.
+"""A backend's process of isolated stages, as the runtime sees it: started, ended, started again.
 
 The next one is started at once, in the background, and loads what was loaded. What becomes of runs that the process
 ended under through another's fault (`isolated.life`), and of those that come meanwhile, is the kernel's: whether it
@@ -25,7 +25,7 @@ from leo_backends.isolated.memory import nameless_file
 from leo_backends.isolated.messages import Open
 from leo_backends.process import Worker, WorkerEndedError
 from leo_backends.words import PassedOnWords
-from leo_runtime.errors import DeviceUnavailableError, KernelError
+from leo_runtime.errors import BackendError, DeviceUnavailableError, KernelError
 
 if TYPE_CHECKING:
     from leo_backends.isolated.channel import Channel
@@ -48,15 +48,22 @@ class IsolatedStages:
         self,
         processor: str,
         *,
+        operator: str = "",
         threads: int = 1,
         timeout_s: float = 30.0,
         load_timeout_s: float = 120.0,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Nothing is started yet. `threads` share the rows of a stage; the limits are for a run, and for loading."""
+        """Nothing is started yet. `threads` share the rows of a stage; the limits are for a run, and for loading.
+
+        Where it is for one `operator` alone, the processor is there without it: what would be `DeviceUnavailableError`
+        is `KernelError`.
+        """
         self.timeout_s = timeout_s
         self.load_timeout_s = load_timeout_s
-        self._name = f"the process of isolated stages of processor `{processor}`"
+        whose = f"operator `{operator}`" if operator else "isolated stages"
+        self._name = f"the process of {whose} of processor `{processor}`"
+        self._not_there: type[BackendError] = KernelError if operator else DeviceUnavailableError
         self._open = Open(processor, threads)
         self._now_s = now_s
         self._lock = threading.RLock()
@@ -149,7 +156,7 @@ class IsolatedStages:
         if self._closed:
             raise KernelError(f"{self._name} was closed")
         if (rest_s := self._ends.rest_s(self._now_s())) > 0:
-            raise DeviceUnavailableError(
+            raise self._not_there(
                 f"{self._name} has ended {self._ends.ends} times in a row (it {self._ends.how}), and is not "
                 f"started for {rest_s:.1f} s",
                 hint="mend the operators or models that end it",
@@ -170,7 +177,7 @@ class IsolatedStages:
             except (WorkerEndedError, OSError) as error:
                 worker.close(now=True)
                 self._ends.ended(self._now_s(), "could not be started")
-                raise DeviceUnavailableError(str(error)) from None
+                raise self._not_there(str(error)) from None
             except BaseException:
                 worker.close(now=True)
                 raise
