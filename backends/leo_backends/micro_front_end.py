@@ -124,7 +124,8 @@ def _rounded(products: np.ndarray) -> np.ndarray:
 
 
 def _divided(values: np.ndarray, by: int) -> np.ndarray:
-    return _rounded(values * np.int32(32767 // by))
+    # Said of the product: numpy 1 gives that of an array and one number the array's type.
+    return _rounded(np.multiply(values, 32767 // by, dtype=np.int32))
 
 
 def _turned(real: np.ndarray, imaginary: np.ndarray, by: Complex) -> Complex:
