@@ -7,23 +7,22 @@ several cores.
 from __future__ import annotations
 
 import importlib.util
+import sys
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from pydantic import Field
 
-from leo_backends import tflite
 from leo_backends.blas import ONE_THREAD
 from leo_backends.checked import checked_output, failing_in_words, require_inputs
 from leo_backends.options import read_options
 from leo_backends.own_kernel import OwnKernel
-from leo_backends.process import NoPythonError
 from leo_backends.reference import BLOCK_ROWS, PROGRAMS, STREAMS, Program, RowProgram, Rows, in_blocks
 from leo_backends.streaming import Arrays, StatefulProgram
+from leo_backends.tflite_package import is_available
 from leo_runtime.backend import Kernel, News, ProcessEnds, State, Stepped
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import BoundStage
@@ -33,6 +32,8 @@ from leo_runtime.operators.sound import MicroFeaturesParameters
 from leo_runtime.schema import Name, Positive, Value
 
 if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
     from leo_backends.isolated.stages import IsolatedStages
 
 
@@ -66,7 +67,7 @@ class CpuBackend:
     def __init__(self, processor: Processor) -> None:
         self._options = read_options(processor, CpuOptions)
         self._threads = self._options.threads
-        self._pool = ThreadPoolExecutor(self._threads, "leo-cpu") if self._threads > 1 else None
+        self._pool = _pool(self._threads) if self._threads > 1 else None
         token = object()
         ONE_THREAD.hold(token)
         self._let_go = weakref.finalize(self, ONE_THREAD.let_go, token)  # Also where it is forgotten; once.
@@ -100,6 +101,7 @@ class CpuBackend:
         isolated = self._isolated_of(stage.operator)
         if isolated is not None:
             from leo_backends.isolated.kernel import load
+            from leo_backends.process import NoPythonError
 
             try:
                 return load(isolated, stage, variant)
@@ -131,7 +133,9 @@ class CpuBackend:
             isolated.close()
         if self._pool is not None:
             self._pool.shutdown()
-        tflite.TRIALS.close()
+        tflite = sys.modules.get("leo_backends.tflite")
+        if tflite is not None:  # Otherwise no stage has had a model of that kind, and nothing was tried.
+            tflite.TRIALS.close()
         self._let_go()
 
     def _isolated_of(self, operator: Operator) -> IsolatedStages | None:
@@ -195,7 +199,13 @@ _EXTRAS = {"tflite": "tflite", "micro_features": "audio"}
 
 
 def _is_there(operator: str) -> bool:
-    return tflite.is_available() if operator == "tflite" else importlib.util.find_spec("pymicro_features") is not None
+    return is_available() if operator == "tflite" else importlib.util.find_spec("pymicro_features") is not None
+
+
+def _pool(threads: int) -> ThreadPoolExecutor:
+    from concurrent.futures import ThreadPoolExecutor  # Takes `logging` along, and few ask for threads.
+
+    return ThreadPoolExecutor(threads, "leo-cpu")
 
 
 def _isolated_stages(processor: Processor, options: CpuOptions) -> dict[str, IsolatedStages]:
