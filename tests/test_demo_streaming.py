@@ -1,6 +1,7 @@
 """The demo's wake word on the phone: no row and no step is computed twice, and what that saves."""
 
 import json
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -105,6 +106,7 @@ def test_every_row_and_every_step_is_computed_once(name: str, monkeypatch: pytes
     assert seen == expected_rows
 
 
+@pytest.mark.skipif(find_spec("pymicro_features") is None, reason="the extra `audio` is not installed")
 def test_the_phone_takes_less_for_it() -> None:
     """Features and score take 5.5 ms of the CPU a run, in the place of 21.2 where every window starts them afresh."""
     before, after = (on_the_phone(listening(streaming=on), "held_out_wake_words") for on in (False, True))

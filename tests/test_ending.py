@@ -642,13 +642,15 @@ def test_an_interrupt_while_results_are_made_loses_none(
 ) -> None:
     """All frames that had ended were lost with the one at which it came."""
     made = (workload(loud_graph(deadline_us=LONG_US)), bench(), profile())
+    # In real time the results of frames that have ended are made with the next submit.
+    at = 2 if make == Runtime.live else 1
     with make(*made, solver="heft", backends=fake_backends()) as runtime:
         for _ in range(3):
             runtime.submit(0, {"sound": LOUD}, graphs=("loud",))
         of, interrupts = Results.of, [KeyboardInterrupt()]
 
         def interrupted(self: Results, submitted: Submitted, done: FrameDone, values: Any) -> Any:
-            if done.frame == 1 and interrupts:
+            if done.frame == at and interrupts:
                 raise interrupts.pop()
             return of(self, submitted, done, values)
 
