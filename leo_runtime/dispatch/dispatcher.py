@@ -706,6 +706,9 @@ class Dispatcher:
     def _finish(self, frame: Frame) -> None:
         if frame.open or self._frames.pop(frame.number, None) is None:
             return
+        # A plan made anew may have added some for stages that were over by then.
+        for send in frame.sends.values():
+            self._drop(send)
         sends = [send.record() for send in frame.sends.values() if send.state == "arrived"]
         self._out.append(
             FrameDone(
