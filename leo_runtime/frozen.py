@@ -1,4 +1,4 @@
-"""Frozen dataclasses, of which there are many: made quickly as they are imported, and many of each as a run goes on."""
+"""Dataclasses with slots, mostly frozen, of which there are many: quickly made, and quick to make values of."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The CPU, by numpy: the reference that all other backends are held to, and the home of users' own operators.
 
 Each lane calls from a thread of its own, so several lanes and several threads (`CpuOptions`) are two ways to use
-several cores.
+several cores. Operators that the option `isolate` names run in processes of their own (`leo_backends.isolated`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a backend is: two protocols, and the optional parts of a backend, each a protocol too.
+"""What a backend is, and a kernel: two protocols, and the optional parts of both, each a protocol too.
 
 A backend package names a factory under the entry-point group `leo_runtime.backends`:
 
@@ -163,7 +163,7 @@ class Backend(Protocol):
         ...
 
     def load(self, stage: BoundStage, variant: str, /) -> Kernel:
-        """Make a stage ready to run; may be slow, once. Raises `KernelError`."""
+        """Make a stage ready to run, by a new kernel each time; may be slow. Raises `KernelError`."""
         ...
 
     def close(self) -> None:

@@ -21,15 +21,17 @@ them is planned, and a wait that nobody can decide any more is none.
 that is there, linked to where its inputs are and its readers run, and has the memory; accuracy budgets hold for it too.
 Where there is none, or it fails again, it is `failed`, and so is what depends on it; the frame still ends. What a stage
 has computed outlives its processor: outputs are handed to the host when it ends. A run that is given up still occupies
-its lane until the driver says that it has ended, also where its processor is lost and found again.
+its lane until the driver says that it has ended, or that it is over its limit, also where its processor is lost and
+found again.
 
 **Late runs.** A lane whose run takes longer than planned is expected to take as long again as it is late already, and
-is `suspect` when it is late by `SUSPECT_FACTOR` times the run's planned duration and `SUSPECT_LEAST_US`. A run that has
-not ended within its limit (`limits.RunLimit`) is given up as one that failed. Its lane is renewed, so that it occupies
-that no longer, and its mode is set aside (`health`): stages that wait to run in it move, as they do where a processor
-is lost, until a probe says that it works again. Where the kernels of several stages hang on a processor, one after the
-other, and nothing ended there between, it is lost by itself, as it is where its device is gone, and probed as well.
-What somebody said to be lost is not.
+is `suspect` when it is late by `SUSPECT_FACTOR` times the run's planned duration and `SUSPECT_LEAST_US` (`inflight`); a
+resource all of whose lanes are is one of the `suspects`, and work moves there last. A run that has not ended within its
+limit (`limits.RunLimit`) is given up as one that failed. Its lane is renewed, so that it occupies that no longer, and
+its mode is set aside (`health`): stages that wait to run in it move, as they do where a processor is lost, until a
+probe says that it works again. Where the kernels of several stages hang on a processor, one after the other, and
+nothing ended there between, it is lost by itself, as it is where its device is gone, and probed as well. What somebody
+said to be lost is not.
 """
 
 from __future__ import annotations

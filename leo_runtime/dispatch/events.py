@@ -271,7 +271,9 @@ class Remind:
 
 @value
 class CancelStage:
-    """Stop a running stage if that is possible. Its end is still to be told: until then its lane is occupied."""
+    """Stop a running stage if that is possible. Its end is still to be told: its lane is occupied until then, or until
+    it is overdue.
+    """
 
     frame: int
     stage: str

@@ -5,10 +5,10 @@ says. A lane's thread is given a stage only when it has told the end of the last
 frames may be in flight is the runtime's policy. Transfers are copies. The latencies that the hardware document gives to
 links and wake-ups are not waited for, since this machine has its own, unless `modelled_delays` asks for it.
 
-Kernels are not ours: whatever one raises is the failure of its stage, and its lane goes on. A kernel cannot be stopped:
-where one hangs, its thread is abandoned, and its lane goes on with another. When it returns after all, what it gives is
-dropped, and its thread ends; nobody waits for that. What goes wrong in the runtime itself is kept in `failure`; then
-nothing happens any more, and whoever drains is told.
+Kernels are not ours: whatever one raises is the failure of its stage, and its lane goes on. A kernel cannot be stopped,
+unless it computes in another process (`backend.Abandonable`): where one hangs, its thread is abandoned, and its lane
+goes on with another. When it returns after all, what it gives is dropped, and its thread ends; nobody waits for that.
+What goes wrong in the runtime itself is kept in `failure`; then nothing happens any more, and whoever drains is told.
 
 **Limits** go by the clock, and are looked at by the thread of the alarms, every so often while anything runs. Where
 that comes late, the machine was suspended, the process stopped, or the clock has leapt: what runs then has so much

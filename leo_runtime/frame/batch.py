@@ -164,9 +164,8 @@ def batch_problem(
     as long for the answers (`collected_deadline_us`).
 
     `alone` are the modes of a frame by itself and `batched` those of all frames at once, both from `lower.price`;
-    `following` those of any frame but the first, where they are others.
-    Stages are called as `batch_jobs` does. Accuracy budgets hold for each frame; what a stage loses together counts
-    once in the problem's `accuracy_loss`.
+    `following` those of any frame but the first, where they are others. Stages are called as `batch_jobs` does.
+    Accuracy budgets hold for each frame; what a stage loses together counts once in the problem's `accuracy_loss`.
     """
     active = {stage.name: stage for stage in active_stages(merged, conditions)}
     jobs = batch_jobs(tuple(active.values()), frames, together)

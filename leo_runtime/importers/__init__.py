@@ -1,1 +1,1 @@
-"""Models of others, read as they are stored."""
+"""Models of others as they are stored: read, and written with what the runtime needs made explicit."""

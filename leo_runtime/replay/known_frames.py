@@ -1,7 +1,8 @@
 """What the log of an interrupted run tells of its frames, so that none is computed again as the run is done once more.
 
 In virtual time a run is continued by doing it again: its solver learns the same, its dispatcher does the same. What its
-kernels found is in the log: what gates decided and what was found in the end. That is all that the rest depends on.
+kernels found is in the log: what gates decided and what was found in the end. That is all that the rest depends on,
+unless a stage keeps state, which no log has: then everything is computed (`runtime.kernels`).
 """
 
 from __future__ import annotations

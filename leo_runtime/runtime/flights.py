@@ -1,4 +1,4 @@
-"""The frames in flight, each with its deployment: the kernels of that compute it, and its profile prices it."""
+"""The frames in flight, each with its deployment, whose kernels compute it and whose profile prices it."""
 
 from __future__ import annotations
 

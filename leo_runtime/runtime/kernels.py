@@ -9,6 +9,7 @@ beyond its frame and leaves another, which counts as its outputs do: once the di
 run changes nothing, and a retry feeds nothing twice.
 
 **Foreign code.** Kernels are not ours: whatever one raises, also what is no `Exception`, is the failure of its stage.
+One that hangs is not called again unless it returns; others are loaded in its place.
 """
 
 from __future__ import annotations

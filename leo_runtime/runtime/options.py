@@ -61,7 +61,8 @@ class RuntimeOptions:
     frame is placed as if it were alone; None: `WINDOW_STAGES` with the solver `exact`, and 0 with any other."""
     gates_file: str | Path | None = None
     """Where it is kept from run to run how often gates open; None: it is learned anew. It is read when the runtime is
-    made, where it is there and of this workload, and written when that closes. Without windows it is not looked at."""
+    made, where it is there (one of another workload is an error), and written every 256 frames and when that closes.
+    Without windows it is not looked at."""
     backends: Mapping[str, Backend] | None = None
     """By processor. None: those installed, which the runtime then closes."""
     adapt: bool = False

@@ -1,4 +1,4 @@
-"""How the processors of a runtime are doing: what hung there, what is out of service, and since what."""
+"""How the processors of a runtime are doing: what hung there, what is out of service, and which processes ended."""
 
 from __future__ import annotations
 

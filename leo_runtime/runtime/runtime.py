@@ -6,10 +6,14 @@
             ...
 
 A frame is lowered to a problem, the problem is solved (`planner`), the answer is dispatched. Frames that can wait are
-collected, and placed as one by `submit_batch`. Who has samples and no frames feeds them (`feed`).
+collected, and placed as one by `submit_batch`. Who has samples and no frames feeds them (`feed`). Another workload may
+take the place of the one that runs (`change`): all that hangs together of one is a `deployment`.
 
 **Every frame ends once.** A frame that was taken gives exactly one result: also where it is skipped, where its stages
 fail, where the runtime is closed before its end, and where the runtime itself goes wrong.
+
+**Faults.** A kernel that fails, or takes longer than `RuntimeOptions.run_limit`, fails its stage, which is tried once
+more on another processor; `processors` says what is out of service (`leo_runtime.dispatch.dispatcher`).
 
 **Overload.** A frame is skipped, and counted in `skipped`, when `max_in_flight` frames with one of its graphs have not
 ended yet, or when nothing of it has started by the last of its deadlines. Its graphs are then `failed`, and say why.
@@ -20,9 +24,9 @@ nobody asks for are kept up to `max_results`; then the oldest are dropped, and c
 goes as well to one of those who ask (`results`, `drain`).
 
 **Threads.** Every method may be called from any thread, except where it says otherwise. Frames are taken one after the
-other, in the order of the calls: a `submit` waits for those before it and its solver, and for nothing of that does any
-other method wait. In real time a frame whose release is to come is taken at once, and placed and started at its release
-by a thread of the runtime's own (`ahead`).
+other, in the order of the calls: a `submit` waits for those before it and its solver, as does `feed` where frames are
+due, and `change` for its turn; for nothing of that does any other method wait. In real time a frame whose release is to
+come is taken at once, and placed and started at its release by a thread of the runtime's own (`ahead`).
 """
 
 from __future__ import annotations
@@ -168,9 +172,10 @@ class Runtime:
         profile knows its cost, and every gate opens but those with a `chance_ppm`, which are drawn from `seed`. Stages
         of operator `cost` are never computed: they give zeros. `noise` gives durations, or is the spread of a seeded
         log-normal noise in ppm. `device_times` names processors whose kernels' own time is taken instead of the
-        profile's. `told` knows of runs, and these are not computed: for a run that is done again. Raises `GraphError`,
-        `ProfileError`, `SolverError`, what making a backend raises, and `KernelError` where a stage has no kernel that
-        loads: every kernel is loaded beforehand, and a mode whose kernel fails then is left out.
+        profile's. `told` knows of runs, and these are not computed, unless a stage keeps state: for a run that is done
+        again. Raises `GraphError`, `ProfileError`, `SolverError`, what making a backend raises, and `KernelError` where
+        a stage has no kernel that loads: every kernel is loaded beforehand, and a mode whose kernel fails then is left
+        out.
         """
         from leo_runtime.runtime.options import chosen_options
         from leo_runtime.runtime.parts import virtual_parts
@@ -298,7 +303,10 @@ class Runtime:
         return tuple(processor.name for processor in self.hardware.processors if processor.name in gone)
 
     def processors(self) -> tuple[ProcessorNow, ...]:
-        """How each processor is doing: what hung there, and what is out of service and is probed. From any thread."""
+        """How each processor is doing: what hung there, what is out of service, and how often worker processes ended.
+
+        From any thread.
+        """
         with self._lock:
             driver, gone = self._driver, self._lost_before
         names = [processor.name for processor in self.hardware.processors]
