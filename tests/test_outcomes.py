@@ -1,6 +1,6 @@
 """The written outcome of what goes wrong around a runtime: a test for each line of the table in docs/embedding.md.
 
-What hangs, returns late or loses its device is in test_limits.py and test_guard.py.
+What hangs, returns late or loses its device is in test_run_limits.py and test_guard.py.
 """
 
 from __future__ import annotations
