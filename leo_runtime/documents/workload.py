@@ -486,6 +486,11 @@ class BoundStage:
         keeps = self.operator.keeps
         return None if keeps is None else keeps(self.params[variant])
 
+    @property
+    def keeps_state(self) -> bool:
+        """Whether it does in any variant."""
+        return any(self.keeping(variant) is not None for variant in self.params)
+
     def state_bytes(self, variant: str) -> int:
         """What it keeps from run to run, and moves where it moves."""
         keeping = self.keeping(variant)
