@@ -72,23 +72,14 @@ class StepPrices:
         """The modes of all frames of a batch at once, of which the first and the others have these: one by one."""
         changed: dict[str, tuple[Mode, ...]] = {}
         for name in self._stages:
-            costs = [
-                {(mode.variant, mode.resource): (mode.duration_us, mode.energy_nj) for mode in known[name]}
-                for known in (first, later)
-            ]
-            one, other = costs
-            changed[name] = tuple(
-                [
-                    mode.model_copy(
-                        update={
-                            "duration_us": one[key][0] + (frames - 1) * other[key][0],
-                            "energy_nj": one[key][1] + (frames - 1) * other[key][1],
-                        }
-                    )
-                    for mode in batched[name]
-                    for key in ((mode.variant, mode.resource),)
-                ]
-            )
+            one, other = [{(mode.variant, mode.resource): mode for mode in known[name]} for known in (first, later)]
+            found = []
+            for mode in batched[name]:
+                begins, follows = (known[mode.variant, mode.resource] for known in (one, other))
+                duration_us = begins.duration_us + (frames - 1) * follows.duration_us
+                energy_nj = begins.energy_nj + (frames - 1) * follows.energy_nj
+                found.append(mode.model_copy(update={"duration_us": duration_us, "energy_nj": energy_nj}))
+            changed[name] = tuple(found)
         return {**batched, **changed}
 
     def mode(self, mode: Mode, found: StateFound, links: Links) -> Mode:

@@ -164,8 +164,8 @@ class Deployment:
     def take_over(self, before: Deployment) -> None:
         """Go on with what another has learned of what is the same here."""
         same = same_stages(before.merged, before.keys, self.merged, self.keys)
-        stages = [name for name, there in same.items() if name == there]
-        self.placer.take_over(before.placer, same_graphs(before.merged, self.merged, same), stages)
+        # They are called the same (`called_as_before`).
+        self.placer.take_over(before.placer, same_graphs(before.merged, self.merged, same), tuple(same))
         self.admission.take_over(before.admission)
 
     def triggered(self, release_us: int) -> tuple[str, ...]:
