@@ -18,7 +18,7 @@ from dataclasses import replace
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Link, Mode
 from leo_runtime.documents.profile import Measurement, Profile
-from leo_runtime.frame.conditions import Conditions, StateFound
+from leo_runtime.frame.conditions import Conditions, StateFound, links_now
 from leo_runtime.frame.lower import MergedWorkload, usual_links
 from leo_runtime.frame.positions import Readings
 from leo_runtime.operators.definition import Work
@@ -114,12 +114,7 @@ class StepPrices:
         if not now.links and not now.lost:
             return self.links
         links = {(link.source, link.target): link for link in usual_links(self._hardware, now)}
-        for pair, as_now in now.links:
-            if as_now is None:
-                links.pop(pair, None)
-            elif pair in links:
-                links[pair] = links[pair].model_copy(update={"latency_us": as_now[0], "bytes_per_s": as_now[1]})
-        return links
+        return links_now(links, now.links)
 
     def _step_us(self, mode: Mode, found: StateFound) -> int:
         """How long so much that is new takes."""
