@@ -144,7 +144,7 @@ class Document(Value):
         if not isinstance(text, str):
             raise DocumentError(source, f"TOML text is a str, got {type(text).__name__}")
         try:
-            import tomllib
+            import tomllib  # For documents as TOML alone.
 
             data = tomllib.loads(_text(text, source))
         except (ValueError, RecursionError) as error:  # Not TOML, or a number of thousands of digits.
@@ -211,7 +211,7 @@ def _write_whole(path: Path, content: bytes) -> None:
         with part:
             part.write(content)
         if file.exists():
-            import shutil
+            import shutil  # For files that are replaced alone.
 
             shutil.copymode(file, beside)
         beside.replace(file)
@@ -363,7 +363,7 @@ def _known_keys(model: type[BaseModel] | None, place: tuple[int | str, ...]) -> 
             return ""
     if model is None or not model.model_fields:
         return ""
-    from difflib import get_close_matches
+    from difflib import get_close_matches  # For wrong names alone.
 
     near = get_close_matches(str(place[-1]), model.model_fields, n=1)
     return f'did you mean "{near[0]}"?' if near else f"known are {', '.join(model.model_fields)}"

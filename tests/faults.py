@@ -28,6 +28,7 @@ from leo_runtime.errors import DeviceUnavailableError, InputError, KernelError
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.operators import NoParameters, Operator, Work, define
 from leo_runtime.operators.definition import Keeping
+from test_runtime import SOURCE
 
 SECOND_US = 1_000_000
 STEP_US = 20_000
@@ -49,16 +50,6 @@ OUTLASTS_US = 600_000
 """So long after a fault's end a kernel that hangs returns: of those that never do, only so many are borne."""
 
 
-def _same(_params: object, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-    return shapes[0]
-
-
-class _Window(NoParameters):
-    stream: str
-    samples: int
-
-
-define(Operator("faults_source", "The samples.", _Window, _same, lambda _p, _s: Work(0, 0), (0, 0), is_source=True))
 define(
     Operator(
         "faults_gate",
@@ -89,28 +80,26 @@ define(
 def pipelines(more: bool = False) -> Workload:
     """Four pipelines, that go by sound, by movement, by both, and by events; with `more`, five and one changed."""
     ears = GraphBuilder("ears", period_us=40_000, deadline_us=80_000, weight=2)
-    sound = ears.stage("sound", "faults_source", stream="mic", samples=100)
+    sound = ears.stage("sound", SOURCE.name, stream="mic", samples=100)
     gate = ears.stage("gate", "faults_gate", sound)
     ears.stage("words", "faults_sum", ears.stage("mel", "faults_sum", sound, gate=gate))
     ears.stage("last", "faults_last", sound)
     hands = GraphBuilder("hands", period_us=100_000, offset_us=20_000, deadline_us=80_000)
-    hands.stage(
-        "moves", "faults_sum", hands.stage("motion", "faults_source", stream="watch", samples=40 if more else 20)
-    )
+    hands.stage("moves", "faults_sum", hands.stage("motion", SOURCE.name, stream="watch", samples=40 if more else 20))
     both = GraphBuilder("both", period_us=200_000, deadline_us=150_000)
     mixed = [
-        both.stage("heard", "faults_source", stream="mic", samples=100),
-        both.stage("felt", "faults_source", stream="watch", samples=20),
+        both.stage("heard", SOURCE.name, stream="mic", samples=100),
+        both.stage("felt", SOURCE.name, stream="watch", samples=20),
     ]
     sums = [both.stage(f"{name}-sum", "faults_sum", name) for name in mixed]
     both.stage("fused", "faults_sum", *sums)
     graphs = [ears, hands, both]
     if more:
         extra = GraphBuilder("more", period_us=100_000, deadline_us=80_000)
-        extra.stage("louder", "faults_sum", extra.stage("sound", "faults_source", stream="mic", samples=100))
+        extra.stage("louder", "faults_sum", extra.stage("sound", SOURCE.name, stream="mic", samples=100))
         graphs.append(extra)
     door = GraphBuilder("door", period_us=200_000, deadline_us=100_000)
-    door.stage("who", "faults_sum", door.stage("rings", "faults_source", stream="bell", samples=4))
+    door.stage("who", "faults_sum", door.stage("rings", SOURCE.name, stream="bell", samples=4))
     graphs.append(door)
     return Workload.from_dict(
         {
@@ -180,7 +169,7 @@ class Backend:
         self.kept = kept
 
     def supports(self, stage: BoundStage, _variant: str, /) -> bool:
-        return stage.operator.name.startswith("faults_")
+        return stage.operator is SOURCE or stage.operator.name.startswith("faults_")
 
     def load(self, stage: BoundStage, _variant: str, /) -> Kernel:
         return (KeepingKernel if stage.operator.name == "faults_last" else Kernel)(self, stage)
@@ -203,7 +192,7 @@ class Kernel:
 
     def computed(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
         match self.stage.operator.name:
-            case "faults_source":
+            case SOURCE.name:
                 return inputs[0].astype(np.float32)
             case "faults_gate":
                 return np.array([inputs[0].flat[0] % 2], np.float32)

@@ -34,6 +34,7 @@ from leo_runtime.runtime.options import OptionChanges, RuntimeOptions
 from leo_runtime.runtime.results import Results, Submitted
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.solver import solve
+from test_guard import Hanging
 from test_runtime import (
     LOUD,
     QUIET,
@@ -50,6 +51,7 @@ from test_runtime import (
 )
 
 LONG_US = 10_000_000
+EVERY_TIME = 1_000_000
 
 
 class Throwing(FakeBackend):
@@ -75,28 +77,6 @@ class Throwing(FakeBackend):
         return throw
 
 
-class Hanging(FakeBackend):
-    """Its `scores` hangs where the sound is loud, until it is let go; `hung` is set when it has begun to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.hung = threading.Event()
-        self.let_go = threading.Event()
-
-    def load(self, stage: BoundStage, variant: str, /) -> Any:
-        kernel = super().load(stage, variant)
-        if stage.name != "scores":
-            return kernel
-
-        def hang(inputs: Sequence[np.ndarray]) -> np.ndarray:
-            if inputs[0].any():
-                self.hung.set()
-                self.let_go.wait()
-            return kernel(inputs)
-
-        return hang
-
-
 def live(*, fast: FakeBackend, solver: Any = None, **options: Any) -> Runtime:
     return Runtime.live(
         workload(loud_graph(deadline_us=LONG_US)),
@@ -111,7 +91,7 @@ def live(*, fast: FakeBackend, solver: Any = None, **options: Any) -> Runtime:
 @contextmanager
 def hanging(**options: Any) -> Iterator[tuple[Runtime, Hanging]]:
     """A runtime with one frame, whose `scores` hangs on `fast`; let go in the end."""
-    fast = Hanging()
+    fast = Hanging(EVERY_TIME)
     runtime = live(fast=fast, **options)
     try:
         runtime.submit(0, {"sound": LOUD})
@@ -124,7 +104,7 @@ def hanging(**options: Any) -> Iterator[tuple[Runtime, Hanging]]:
 
 def test_what_hangs_leaves_room_for_frames_of_other_graphs() -> None:
     """Each in frames of its own: `loud` hangs, and as many of it as may be are in flight."""
-    fast, other, others = Hanging(), other_graph().model_copy(update={"deadline_us": LONG_US}), []
+    fast, other, others = Hanging(EVERY_TIME), other_graph().model_copy(update={"deadline_us": LONG_US}), []
     graphs = workload(loud_graph(deadline_us=LONG_US), other)
     options: Any = {"solver": everything_on("fast"), "backends": fake_backends(fast=fast), "max_in_flight": 3}
     with Runtime.live(graphs, bench(), profile(), **options) as runtime:
@@ -354,7 +334,7 @@ def test_a_lane_that_hangs_is_planned_on_where_there_is_nothing_else() -> None:
         runtime.submit(790_000, {"sound": QUIET}, graphs=("loud",), wait=True)
         runtime.close(timeout_s=0)
         assert runtime.results()[1].reason == "a stage has no processor left that could run it"
-    fast = Hanging()
+    fast = Hanging(EVERY_TIME)
     costs = profile().model_copy(
         update={"costs": (*profile().costs, profile().costs[0].model_copy(update={"processor": "fast"}))}
     )
@@ -550,7 +530,7 @@ def test_a_clock_that_breaks_before_the_end_keeps_no_thread_and_no_result() -> N
 
 def test_a_kernel_that_hangs_in_virtual_time_keeps_nobody_else() -> None:
     """Whoever drains for a while, or closes, waited for it for good."""
-    fast = Hanging()
+    fast = Hanging(EVERY_TIME)
     runtime = simulated(solver=everything_on("fast"), backends=fake_backends(fast=fast))
     runtime.submit(0, {"sound": LOUD})
     drained: list[object] = []

@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 
 from leo_runtime.errors import InputError
-from leo_runtime.importers.tflite import DTYPES, TfliteFile, parse_tflite, read_tflite, with_explicit_state
+from leo_runtime.importers.tflite import DTYPES, TfliteFile, parse_tflite, with_explicit_state
 
 MODELS = Path(__file__).parent / "models"
 WAKE_WORD = Path(str(files("leo_runtime.demo"))) / "models" / "okay_nabu.tflite"
 EVERY = (*sorted(MODELS.glob("*.tflite")), WAKE_WORD)
+
+
+def read(path: Path) -> TfliteFile:
+    return parse_tflite(path.read_bytes(), str(path))
 
 
 def interpreter(content: bytes):
@@ -37,7 +41,7 @@ def call(made, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("path", EVERY, ids=lambda path: path.stem)
 def test_what_is_read_is_what_the_interpreter_has(path: Path) -> None:
-    model = read_tflite(path)
+    model = read(path)
     graph, made = model.graphs[0], interpreter(model.content)
     for numbers, details in ((graph.inputs, made.get_input_details()), (graph.outputs, made.get_output_details())):
         assert [graph.tensors[number].name for number in numbers] == [detail["name"] for detail in details]
@@ -50,7 +54,7 @@ def test_what_is_read_is_what_the_interpreter_has(path: Path) -> None:
 
 
 def test_weights_are_those_the_model_was_built_with() -> None:
-    model = read_tflite(MODELS / "tiny.tflite")
+    model = read(MODELS / "tiny.tflite")
     constants = [model.constant(tensor) for tensor in model.graphs[0].tensors]
     assert [None if array is None else array.tolist() for array in constants] == [
         None,
@@ -61,7 +65,7 @@ def test_weights_are_those_the_model_was_built_with() -> None:
 
 
 def test_a_streaming_model_computes_the_same_with_its_state_outside() -> None:
-    model = read_tflite(WAKE_WORD)
+    model = read(WAKE_WORD)
     content, states = with_explicit_state(model)
     assert len(content) - len(model.content) < 1000
     assert sum(state.first.nbytes for state in states) == 3408
@@ -80,13 +84,11 @@ def test_a_streaming_model_computes_the_same_with_its_state_outside() -> None:
 
 
 def test_a_model_without_state_is_given_as_it_is() -> None:
-    model = read_tflite(MODELS / "tiny.tflite")
+    model = read(MODELS / "tiny.tflite")
     assert with_explicit_state(model) == (model.content, ())
 
 
-def test_what_is_no_model_is_refused_with_its_name(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"gone\.tflite: cannot be read"):
-        read_tflite(tmp_path / "gone.tflite")
+def test_what_is_no_model_is_refused_with_its_name() -> None:
     with pytest.raises(InputError, match="text: is no TensorFlow Lite model"):
         parse_tflite(b"a text, and a rather long one at that", "text")
     for short in range(12):

@@ -8,11 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from leo_runtime.backend import Backend, Kernel, News, State, StatefulKernel
+from leo_runtime.backend import Backend, Kernel, StatefulKernel
 from leo_runtime.demo import sources
 from leo_runtime.demo.fetch import FLOOR_DBFS, LEVEL_DBFS
 from leo_runtime.demo.sources import RATE_HZ, SCENES, SPEAKERS, Clip
 from leo_runtime.documents.workload import DEFAULT_VARIANT, Workload, bind, in_order
+from leo_runtime.frame.lower import merge
+from leo_runtime.frame.positions import Point, WindowEnd
+from leo_runtime.runtime.states import Kept, States
+from leo_runtime.values import lasting_us
 
 WINDOW = 2 * RATE_HZ
 MOTION_WINDOW, MOTION_HOP = 40, 10
@@ -48,14 +52,15 @@ def clips(cache: Path, *, held_out: bool) -> tuple[dict[str, list[Clip]], dict[s
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
-    """What a stage kept of a window."""
+class _Window:
+    """One window, and what was computed of it."""
 
-    state: State
-    position: int
-    """How many entries its first input had had, along the first axis."""
-    begun: int
-    """Where the window with which it started anew ended."""
+    samples: np.ndarray
+    points: Mapping[str, Point]
+    """How far each stage has come that keeps state; none has where the window stands alone."""
+    outputs: dict[str, np.ndarray]
+    begun: dict[str, int]
+    """Of those that ran, as `Kept.begun`."""
 
 
 class Pipeline:
@@ -67,11 +72,12 @@ class Pipeline:
         self._order = [stage.name for stage in in_order(self.graph)]
         self._backend = backend
         self._kernels: dict[str, Kernel] = {}
-        self._kept: dict[str, _Kept] = {}
+        self._merged = merge(workload.model_copy(update={"graphs": (self.graph,)}))
+        self.start_anew()
 
     def run(self, samples: np.ndarray, stage: str) -> np.ndarray:
         """The output of `stage` for one window of the graph's sensor stream; gates are not looked at."""
-        return self._computed(stage, samples, {}, None)
+        return self._computed(stage, _Window(samples, {}, {}, {}))
 
     def decide(self, samples: np.ndarray, end: int | None = None) -> tuple[str | None, Mapping[str, np.ndarray]]:
         """The label the graph decides for one window, None where a gate closed or nothing was sure enough.
@@ -81,7 +87,8 @@ class Pipeline:
         """
         decision = self.graph.decision
         assert decision is not None
-        outputs: dict[str, np.ndarray] = {}
+        window = _Window(samples, {} if end is None else self._points(end), {}, {})
+        outputs = window.outputs
         removed: set[str] = set()
         for name in self._order:
             stage = self.graph.stage(name)
@@ -89,7 +96,7 @@ class Pipeline:
             if closed or any(i in removed for i in stage.inputs):
                 removed.add(name)
             else:
-                self._computed(name, samples, outputs, end)
+                self._computed(name, window)
         if decision.stage in removed:
             return None, outputs
         scores = outputs[decision.stage]
@@ -100,40 +107,37 @@ class Pipeline:
 
     def start_anew(self) -> None:
         """Forget what stages kept: the next window is of another stream."""
-        self._kept.clear()
+        self._states = States(self._merged, lambda _home, _resource, _kept: True)
 
-    def _computed(self, name: str, samples: np.ndarray, outputs: dict[str, np.ndarray], end: int | None) -> np.ndarray:
+    def _points(self, end: int) -> Mapping[str, Point]:
+        """How far stages have come when the stream has had so many samples."""
+        sources = [stage for stage in self.graph.stages if self._bound[stage.name].operator.is_source]
+        ends = {self._merged.names[self.graph.name, stage.name]: WindowEnd(end) for stage in sources}
+        release_us = lasting_us(self._merged.workload.stream(sources[0].params["stream"]).rate_hz, end)
+        return self._states.readings.points(release_us, ends)
+
+    def _computed(self, name: str, window: _Window) -> np.ndarray:
+        outputs = window.outputs
         if name not in outputs:
             if name not in self._kernels:
                 self._kernels[name] = self._backend.load(self._bound[name], DEFAULT_VARIANT)
             inputs = self.graph.stage(name).inputs
-            arrays = [self._computed(i, samples, outputs, end) for i in inputs] if inputs else [samples]
+            arrays = [self._computed(i, window) for i in inputs] if inputs else [window.samples]
             kernel = self._kernels[name]
-            if end is not None and isinstance(kernel, StatefulKernel):
-                outputs[name] = self._stepped(name, kernel, arrays, end)
+            merged = self._merged.names[self.graph.name, name]
+            if merged in window.points and isinstance(kernel, StatefulKernel):
+                outputs[name] = self._stepped(merged, kernel, arrays, window)
             else:
                 outputs[name] = kernel(arrays)
         return outputs[name]
 
-    def _stepped(self, name: str, kernel: StatefulKernel, arrays: list[np.ndarray], end: int) -> np.ndarray:
-        """As the runtime does: on what is new, or anew where that is more than the input holds, or its giver did so."""
-        kept, above = self._kept.get(name), self._kept.get(self.graph.stage(name).inputs[0])
-        position = self._entries(self.graph.stage(name).inputs[0], end)
-        fresh = None
-        if kept is not None and (above is None or above.begun <= kept.begun):
-            fresh = position - kept.position
-        if fresh is None or fresh > len(arrays[0]):
-            kept, fresh = None, None
-        run = kernel.step(arrays, kernel.start() if kept is None else kept.state, News(fresh, end))
-        self._kept[name] = _Kept(run.state, position, end if kept is None else kept.begun)
+    def _stepped(self, name: str, kernel: StatefulKernel, arrays: list[np.ndarray], window: _Window) -> np.ndarray:
+        """From where the stage is, as a frame of the runtime goes on."""
+        point = window.points[name]
+        above = tuple([window.begun.get(up) for up in self._states.readings.of[name].above])
+        start = self._states.start(name, DEFAULT_VARIANT, "", point, above)
+        run = kernel.step(arrays, kernel.start() if start.kept is None else start.kept.state, start.news)
+        kept = Kept(point, start.begun, above, "", DEFAULT_VARIANT, run.state, run.spent)
+        self._states.commit(name, kept, [start], [])
+        window.begun[name] = start.begun
         return run.output
-
-    def _entries(self, name: str, samples: int) -> int:
-        """How many entries the output of a stage has had when the stream has had so many samples."""
-        bound = self._bound[name]
-        if bound.operator.is_source:
-            return samples
-        params = bound.params[DEFAULT_VARIANT]
-        keeping = bound.operator.keeps(params) if bound.operator.keeps is not None else None
-        assert keeping is not None and keeping.entries is not None, f"`{name}` gives no stream"
-        return keeping.entries(params, self._entries(self.graph.stage(name).inputs[0], samples))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -106,8 +105,10 @@ def _woken(pipeline: Pipeline, workload: Workload, sound: np.ndarray, backend: B
     """Whether it wakes for any window of two seconds, twice a second; and whether in one go."""
     padded = np.concatenate([np.zeros(WINDOW - RATE_HZ // 2, np.int16), sound])
     pipeline.start_anew()
-    hop, ends = RATE_HZ // 2, count(WINDOW, RATE_HZ // 2)
-    told = [pipeline.decide(window, end)[0] for window, end in zip(windows(padded, WINDOW, hop), ends, strict=False)]
+    hop = RATE_HZ // 2
+    told = [
+        pipeline.decide(window, WINDOW + number * hop)[0] for number, window in enumerate(windows(padded, WINDOW, hop))
+    ]
     in_windows = any(label is not None for label in told)
     whole = json.loads(workload.to_json())
     whole["graphs"] = [graph for graph in whole["graphs"] if graph["name"] == "wake_word"]

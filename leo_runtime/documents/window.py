@@ -175,7 +175,7 @@ def _format(path: str | Path, kind: str) -> Any:
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
-        import tomllib
+        import tomllib  # For documents as TOML alone.
 
         data = tomllib.loads(text) if Path(path).suffix == ".toml" else json.loads(text)
     except (OSError, ValueError, RecursionError):

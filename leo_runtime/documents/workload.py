@@ -6,6 +6,7 @@ values. `bind` checks a graph's meaning (operators, parameters, shapes) and give
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count, takewhile
@@ -486,6 +487,11 @@ class BoundStage:
         keeps = self.operator.keeps
         return None if keeps is None else keeps(self.params[variant])
 
+    @property
+    def keeps_state(self) -> bool:
+        """Whether it does in any variant."""
+        return any(self.keeping(variant) is not None for variant in self.params)
+
     def state_bytes(self, variant: str) -> int:
         """What it keeps from run to run, and moves where it moves."""
         keeping = self.keeping(variant)
@@ -497,8 +503,6 @@ class BoundStage:
         for key in file_parameters(self.operator):
             if params.get(key) is not None:
                 params[key] = Path(params[key]).name
-        import hashlib
-
         digest = hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()[:8]
         shapes = ",".join("x".join(map(str, shape)) for shape in self.input_shapes)
         return f"{self.operator.name}({shapes})#{digest}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from operator import attrgetter, itemgetter
 
 from leo_runtime.documents.problem import Link, Problem, Resource
@@ -120,13 +121,22 @@ class Conditions:
     def _links(self, problem: Problem) -> tuple[Link, ...]:
         usual = {(link.source, link.target): link for link in problem.links}
         for pair, now in self.links:
-            if now is None:
-                usual.pop(pair, None)
-            elif pair in usual:
-                usual[pair] = usual[pair].model_copy(update={"latency_us": now[0], "bytes_per_s": now[1]})
-            elif pair[0] not in self.lost and pair[1] not in self.lost:
+            if now is not None and pair not in usual and pair[0] not in self.lost and pair[1] not in self.lost:
                 raise InputError(f"`{problem.name}` has no link `{pair[0]}` -> `{pair[1]}` to change")
-        return tuple(usual.values())
+        return tuple(links_now(usual, self.links).values())
+
+
+def links_now(
+    usual: Mapping[tuple[str, str], Link], links: Iterable[tuple[tuple[str, str], LinkNow]]
+) -> dict[tuple[str, str], Link]:
+    """The usual links by (source, target), as they are now, without those that are down."""
+    found = dict(usual)
+    for pair, now in links:
+        if now is None:
+            found.pop(pair, None)
+        elif pair in found:
+            found[pair] = found[pair].model_copy(update={"latency_us": now[0], "bytes_per_s": now[1]})
+    return found
 
 
 def _only(problem: Problem, names: tuple[str, ...]) -> Problem:

@@ -201,7 +201,7 @@ class Readings:
         counted: dict[str, tuple[str, tuple[Cut, ...]]] = {name: (name, ()) for name in self._rates}
         above: dict[str, tuple[str, ...]] = {}
         for stage in merged.stages:
-            name, keeps = stage.name, any(stage.bound.keeping(variant) for variant in stage.bound.params)
+            name = stage.name
             read = tuple(dict.fromkeys(up for one in stage.inputs for up in ((one,) if one in self.of else above[one])))
             above[name] = read
             if not stage.inputs:
@@ -211,7 +211,7 @@ class Readings:
             entries = _entries(stage.bound)
             if cuts is not None and entries is not None:
                 counted[name] = (source, (*cuts, _cut(entries, _first(stage.bound), length)))
-            if not keeps:
+            if not stage.bound.keeps_state:
                 continue
             shortest_us = min(periods[graph] for graph in stage.graphs)
             self.of[name] = Reading(name, length, cuts, source, shortest_us, read)

@@ -18,7 +18,7 @@ from dataclasses import replace
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Link, Mode
 from leo_runtime.documents.profile import Measurement, Profile
-from leo_runtime.frame.conditions import Conditions, StateFound
+from leo_runtime.frame.conditions import Conditions, StateFound, links_now
 from leo_runtime.frame.lower import MergedWorkload, usual_links
 from leo_runtime.frame.positions import Readings
 from leo_runtime.operators.definition import Work
@@ -72,23 +72,14 @@ class StepPrices:
         """The modes of all frames of a batch at once, of which the first and the others have these: one by one."""
         changed: dict[str, tuple[Mode, ...]] = {}
         for name in self._stages:
-            costs = [
-                {(mode.variant, mode.resource): (mode.duration_us, mode.energy_nj) for mode in known[name]}
-                for known in (first, later)
-            ]
-            one, other = costs
-            changed[name] = tuple(
-                [
-                    mode.model_copy(
-                        update={
-                            "duration_us": one[key][0] + (frames - 1) * other[key][0],
-                            "energy_nj": one[key][1] + (frames - 1) * other[key][1],
-                        }
-                    )
-                    for mode in batched[name]
-                    for key in ((mode.variant, mode.resource),)
-                ]
-            )
+            one, other = [{(mode.variant, mode.resource): mode for mode in known[name]} for known in (first, later)]
+            found = []
+            for mode in batched[name]:
+                begins, follows = (known[mode.variant, mode.resource] for known in (one, other))
+                duration_us = begins.duration_us + (frames - 1) * follows.duration_us
+                energy_nj = begins.energy_nj + (frames - 1) * follows.energy_nj
+                found.append(mode.model_copy(update={"duration_us": duration_us, "energy_nj": energy_nj}))
+            changed[name] = tuple(found)
         return {**batched, **changed}
 
     def mode(self, mode: Mode, found: StateFound, links: Links) -> Mode:
@@ -123,12 +114,7 @@ class StepPrices:
         if not now.links and not now.lost:
             return self.links
         links = {(link.source, link.target): link for link in usual_links(self._hardware, now)}
-        for pair, as_now in now.links:
-            if as_now is None:
-                links.pop(pair, None)
-            elif pair in links:
-                links[pair] = links[pair].model_copy(update={"latency_us": as_now[0], "bytes_per_s": as_now[1]})
-        return links
+        return links_now(links, now.links)
 
     def _step_us(self, mode: Mode, found: StateFound) -> int:
         """How long so much that is new takes."""

@@ -7,7 +7,6 @@ The fields of the tables are those of TensorFlow Lite's schema, version 3
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -102,15 +101,6 @@ class TfliteFile:
                 f"expected {count * dtype.itemsize}"
             )
         return np.frombuffer(data, dtype).reshape(tensor.shape)
-
-
-def read_tflite(path: Path) -> TfliteFile:
-    """Read a `.tflite` file. Raises `InputError` where there is none, or it is damaged."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    return parse_tflite(content, str(path))
 
 
 def parse_tflite(content: bytes, name: str) -> TfliteFile:

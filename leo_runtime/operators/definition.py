@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -125,6 +125,15 @@ def item_bytes(data_type: DataType) -> int:
 def values(*shapes: Shape) -> int:
     """How many values arrays of these shapes hold together."""
     return sum(math.prod(shape) for shape in shapes)
+
+
+def where_set(params: Value, given: dict[str, Any], later: Collection[str]) -> dict[str, Any]:
+    """Parameters as they were dumped, without those that were not always there and are at their default.
+
+    So profiles go on to know stages by them.
+    """
+    fields = type(params).model_fields
+    return {name: value for name, value in given.items() if name not in later or value != fields[name].default}
 
 
 def shown(shape: Shape) -> str:

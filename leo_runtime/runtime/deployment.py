@@ -164,8 +164,8 @@ class Deployment:
     def take_over(self, before: Deployment) -> None:
         """Go on with what another has learned of what is the same here."""
         same = same_stages(before.merged, before.keys, self.merged, self.keys)
-        stages = [name for name, there in same.items() if name == there]
-        self.placer.take_over(before.placer, same_graphs(before.merged, self.merged, same), stages)
+        # They are called the same (`called_as_before`).
+        self.placer.take_over(before.placer, same_graphs(before.merged, self.merged, same), tuple(same))
         self.admission.take_over(before.admission)
 
     def triggered(self, release_us: int) -> tuple[str, ...]:
@@ -241,7 +241,7 @@ class Site:
         supports = _asked_once(self._can_run)
         unbatched = self.device_times if self.lanes is None else tuple(self.lanes)
         prices = FramePrices(partial(price, merged, hardware, profile, supports), unbatched=unbatched)
-        keeps = any(_keeps(stage.bound) for stage in merged.stages)
+        keeps = any(stage.bound.keeps_state for stage in merged.stages)
         steps = StepPrices(merged, hardware, profile) if keeps else None
         kernels = self._kernels(merged, prices, steps)
         loads = Usable({}, {})
@@ -302,12 +302,7 @@ class Site:
 
 def _goes_by_kernels(stage: BoundStage) -> bool:
     """Whether what becomes of a run depends on it also where nothing is computed."""
-    return stage.chance_ppm is not None or _keeps(stage)
-
-
-def _keeps(stage: BoundStage) -> bool:
-    """Whether it keeps state."""
-    return any(stage.keeping(variant) is not None for variant in stage.params)
+    return stage.chance_ppm is not None or stage.keeps_state
 
 
 def _asked_once(supports: Supports) -> Supports:

@@ -9,7 +9,7 @@ import numpy as np
 
 from leo_runtime.documents.workload import Stream
 from leo_runtime.errors import InputError
-from leo_runtime.frame.positions import NO_CORRECTIONS, WindowEnd
+from leo_runtime.frame.positions import EARLY_US, NO_CORRECTIONS, WindowEnd
 from leo_runtime.frozen import dataclass
 from leo_runtime.runtime.arguments import MAX_RELEASE_US, require_samples
 from leo_runtime.runtime.device_time import BELIEVED_US, FUTURE_US, DeviceTime, is_on_the_runs
@@ -23,8 +23,6 @@ SLACK_BYTES = 1 << 24
 """as long as that is no more memory than this."""
 EVENTS_SLACK = 1_024
 """So many events are held beyond the longest window."""
-EARLY_US = 1
-"""What rounding may put a release before its last sample."""
 
 
 @dataclass(frozen=True, slots=True)

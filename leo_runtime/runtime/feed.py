@@ -230,14 +230,13 @@ class Feeder:
         for graph in due.graphs:
             gap_us = 0
             for read in graph.reads:
-                stream = read.stream
-                number = stream.number_at(due.at_us) if isinstance(stream, FedStream) else due.at_us
+                stream, number = read.stream, due.at_us
+                if isinstance(stream, FedStream):
+                    number = stream.number_at(due.at_us)
+                    ends[read.stage] = stream.window_end(number, read.samples)
+                    gap_us = max(gap_us, stream.missing_us(number, read.samples))
                 if read.stage not in windows:
                     windows[read.stage] = stream.window(number, read.samples)
-                    if isinstance(stream, FedStream):
-                        ends[read.stage] = stream.window_end(number, read.samples)
-                if isinstance(stream, FedStream):
-                    gap_us = max(gap_us, stream.missing_us(number, read.samples))
             gaps_us[graph.graph.name] = gap_us
         return FedFrame(
             due.release_us,

@@ -107,9 +107,8 @@ class Flights:
 
     def probe(self, resource: str, stage: str, variant: str) -> None:
         """As `Kernels.probe`, with those of the newest deployment."""
-        newest = self.newest
-        if newest.computes and newest.kernels is not None:
-            newest.kernels.probe(resource, stage, variant)
+        if self.newest.kernels is not None:
+            self.newest.kernels.probe(resource, stage, variant)
 
     def _kernels(self) -> list[Kernels]:
         """Those that may be called: a kernel that hangs may be of a frame that has ended."""

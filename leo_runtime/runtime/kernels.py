@@ -192,7 +192,7 @@ class Kernels:
         self._hung = before._hung
         self._keeping, self._sharing = before._keeping, before._sharing
         with self._keeping:
-            self._states.take_over(before._states, {name: name for name in same})
+            self._states.take_over(before._states, same)
             self._sharing.add(self)
 
     def take_place(self, before: Kernels) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from leo_runtime.dispatch.dispatcher import Dispatcher
-from leo_runtime.frame.conditions import Conditions, LinkNow
+from leo_runtime.frame.conditions import Conditions, LinkNow, StateFound
 from leo_runtime.frozen import dataclass
 
 
@@ -25,10 +25,11 @@ class MachineNow:
         links: Mapping[tuple[str, str], LinkNow],
         without: Collection[str],
         lost: tuple[str, ...],
+        states: tuple[StateFound, ...],
     ) -> Conditions:
         """What a frame of these graphs finds. What is in `without` is not used; `lost` are the processors of it."""
         ready = [entry for entry in self.ready_us if entry[0] not in without] if without else self.ready_us
-        return Conditions(graphs, tuple(ready), self.asleep, tuple(links.items()), lost=lost)
+        return Conditions(graphs, tuple(ready), self.asleep, tuple(links.items()), lost=lost, states=states)
 
 
 def machine_now(

@@ -149,7 +149,7 @@ class Placer:
         gone = self._gone(lost)
         gates = tuple(dict.fromkeys(gate for stage in self._merged_stages for gate in stage.gates(names)))
         kept = self._states_of(names, states)
-        found = replace(machine.conditions(names, links, lost, gone), closed_gates=gates, states=kept)
+        found = replace(machine.conditions(names, links, lost, gone, kept), closed_gates=gates)
         late = self._late(found, release_us, due)
         free = (
             Conditions((name,), links=found.links, lost=gone, closed_gates=gates, states=self._states_of((name,), kept))
@@ -190,12 +190,10 @@ class Placer:
         # What hangs is not offered as long as there are others.
         for without in dict.fromkeys((lost.union(hanging), lost)) if hanging else (lost,):
             gone = self._gone(without)
-            conditions = alone.conditions(graphs, links, without, gone)
-            if kept:
-                conditions = replace(conditions, states=kept)
+            conditions = alone.conditions(graphs, links, without, gone, kept)
             window = None
             if horizon is not None:
-                here = replace(now.conditions(graphs, links, without, gone), states=kept) if left else conditions
+                here = now.conditions(graphs, links, without, gone, kept) if left else conditions
                 window = horizon.found(here, now.awake_until_us, left, in_flight, release_us, chances)
             asked.append(_asked(conditions, window))
         return asked, left

@@ -315,7 +315,7 @@ def frame_solver(
 
     replanner = None
     if replans:
-        from leo_runtime.solver.replan import Replanner
+        from leo_runtime.solver.replan import Replanner  # For this alone.
 
         replanner = partial(Replanner, switching_nj=switching_nj, limit_nodes=limit_nodes, seed=seed)
     return FrameSolver(
@@ -325,7 +325,7 @@ def frame_solver(
 
 def judged(solver: Solver) -> Callable[[Problem, Context], Placement]:
     """A solver that is not ours: whatever goes wrong in it, and whatever its answer breaks, is a `SolverError`."""
-    from leo_runtime.judge import check
+    from leo_runtime.judge import check  # For solvers of others alone.
 
     called = getattr(solver, "__qualname__", type(solver).__name__)
     with_context = takes_context(solver)

@@ -19,9 +19,10 @@ from collections import deque
 from collections.abc import Collection, Sequence
 
 from leo_runtime.documents.workload import TaskGraph
+from leo_runtime.frame.positions import EARLY_US
 from leo_runtime.frozen import dataclass
 from leo_runtime.runtime.arguments import MAX_AHEAD_US
-from leo_runtime.runtime.fed_streams import EARLY_US, FedEvents, FedStream
+from leo_runtime.runtime.fed_streams import FedEvents, FedStream
 from leo_runtime.values import lasting_us, samples_within
 
 WAIT_PERCENT = 10

@@ -12,7 +12,7 @@ told), where what it reads has started anew, and where the state is of another v
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import field, replace
 from itertools import count
@@ -112,15 +112,15 @@ class States:
         self._changed: frozenset[str] = frozenset()
         """Stages of which others of their names kept something, which is no use to them."""
 
-    def take_over(self, before: States, same: Mapping[str, str]) -> None:
-        """Go on from what stages keep that are the same elsewhere, by their names here and there.
+    def take_over(self, before: States, same: Collection[str]) -> None:
+        """Go on from what stages keep that are the same elsewhere, and are called the same.
 
         From then on both keep one thing for them: frames that are in flight there leave their states here, too.
         """
         self._numbers = before._numbers
-        for here, there in same.items():
-            if here in self._of and there in before._of:
-                self._of[here] = before._of[there]
+        for name in same:
+            if name in self._of and name in before._of:
+                self._of[name] = before._of[name]
         self._changed = frozenset(
             name for name in self._of if name not in same and name in before._of and before._of[name].runs
         )

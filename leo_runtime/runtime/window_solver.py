@@ -56,6 +56,7 @@ def window_solver(
 
 
 def _judged(solver: Callable[..., Any]) -> WindowSolver:
+    # For solvers of others alone.
     from leo_runtime.judge.window import check_window
     from leo_runtime.solver.complete import complete
 
