@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from leo_backends.checked import require_inputs
 from leo_backends.streaming import Arrays, RowStream
 from leo_runtime.backend import Abandonable, DeviceRun, News, State, Stepped, TimedKernel
 from leo_runtime.documents.workload import BoundStage
-from leo_runtime.errors import KernelError
 from leo_runtime.operators.sound import LogMelParameters
 
 KERNELS_MAX = 16
@@ -77,10 +77,7 @@ class DeviceStream:
 
     def step(self, inputs: Sequence[np.ndarray], state: State, news: News, /) -> Stepped:
         """Compute the rows that are new. Raises `KernelError`."""
-        stage = self._stage
-        shapes = tuple(array.shape for array in inputs)
-        if shapes != tuple(stage.input_shapes):
-            raise KernelError(f"stage `{stage.name}` was given the shapes {shapes}, it reads {stage.input_shapes}")
+        require_inputs(self._stage, inputs)
         assert isinstance(state, tuple)
         run = self._least
 

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from leo_backends.checked import require_inputs
 from leo_backends.isolated.channel import Channel, GoneError
 from leo_backends.isolated.files import files_of
 from leo_backends.isolated.life import Life
@@ -60,7 +61,7 @@ class IsolatedKernel:
 
     def __call__(self, inputs: Sequence[np.ndarray], /) -> np.ndarray:
         """Compute the stage. Raises `KernelError`, and what computing it raises there."""
-        self._require_shapes(inputs)
+        require_inputs(self.stage, inputs)
         output: np.ndarray = self._call(lambda channel: channel.run(inputs))
         return output
 
@@ -77,12 +78,6 @@ class IsolatedKernel:
     def load_again(self) -> Loaded:
         """Be loaded where that is not so already, and wait for it. Raises `KernelError`, and what it raises there."""
         return self._call(lambda channel: channel.loaded, runs=False, waits=True)
-
-    def _require_shapes(self, inputs: Sequence[np.ndarray]) -> None:
-        stage = self.stage
-        shapes = tuple(array.shape for array in inputs)
-        if shapes != tuple(stage.input_shapes):
-            raise KernelError(f"stage `{stage.name}` was given the shapes {shapes}, it reads {stage.input_shapes}")
 
     def _call(self, ask: Callable[[Channel], Answer], *, runs: bool = True, waits: bool | None = None) -> Answer:
         """What it answers; where it waits, asked once more if its process ended through no fault of this kernel."""
@@ -140,7 +135,7 @@ class IsolatedStatefulKernel(IsolatedKernel):
 
     def step(self, inputs: Sequence[np.ndarray], state: State, news: News, /) -> Stepped:
         """Compute the stage from there. Raises `KernelError`, and what it raises there."""
-        self._require_shapes(inputs)
+        require_inputs(self.stage, inputs)
         request = Step(sendable(state, self.stage), news)
         return self._call(lambda channel: channel.step(inputs, request))
 
