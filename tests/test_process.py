@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from garbage import left_to_the_collector
 from leo_backends import process
-from leo_backends.process import Failed, Worker, WorkerEndedError
+from leo_backends.process import Worker, WorkerEndedError
 from leo_backends.words import PassedOnWords
 from leo_runtime.errors import DeviceUnavailableError, KernelError
 
@@ -66,8 +67,12 @@ def test_it_answers_until_it_is_closed(module: str) -> None:
     ended: list[str] = []
     worker = Worker("the echo", module, {"LEO_TEST": "1"}, lambda: ended.append("ended"))
     assert [worker.ask(request, 10.0) for request in ("a", ("b", 1))] == ["a", ("b", 1)]
-    with pytest.raises(DeviceUnavailableError, match="not there"):
-        worker.ask(Failed(DeviceUnavailableError, "not there", ""), 10.0)
+    with pytest.raises(DeviceUnavailableError, match="not there") as raised:
+        worker.ask(DeviceUnavailableError("not there", hint="plug it in"), 10.0)
+    assert raised.value.hint == "plug it in"
+    with left_to_the_collector() as left, pytest.raises(DeviceUnavailableError):
+        worker.ask(DeviceUnavailableError("not there"), 10.0)
+    assert left == []
     assert worker.alive
     worker.close()
     worker.close()

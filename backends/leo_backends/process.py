@@ -26,7 +26,7 @@ from multiprocessing.reduction import recv_handle
 from typing import Any
 
 from leo_backends.words import KeptWords, Words
-from leo_runtime.errors import BackendError, KernelError
+from leo_runtime.errors import KernelError, LeoError
 
 START = (
     "import sys; from leo_backends.process import ends_with; ends_with(int(sys.argv[2])); "
@@ -36,15 +36,6 @@ LAST_WORDS_BYTES = 400
 GOODBYE_S = 5.0
 FILES = b"f"
 """What comes with files that are sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """What a worker answers: the error that a request ended with."""
-
-    error: type[BackendError]
-    message: str
-    hint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +146,7 @@ class Worker:
         return False
 
     def ask(self, request: Any, timeout_s: float) -> Any:
-        """The answer to a request. Raises what the worker raised, or `WorkerEndedError` when there is no answer."""
+        """The answer to a request. Raises one that is a `LeoError`, or `WorkerEndedError` when there is none."""
         try:
             if timeout_s != self._limit_s:
                 limit_waits(self._connection.fileno(), timeout_s)
@@ -177,8 +168,11 @@ class Worker:
         except BaseException:  # Its answer would be taken for that to the next request.
             self.close(now=True)
             raise
-        if isinstance(answer, Failed):
-            raise answer.error(answer.message, hint=answer.hint)
+        if isinstance(answer, LeoError):
+            try:
+                raise answer
+            finally:
+                del answer  # It leads to this frame, and the frame must not lead back.
         return answer
 
     def receive_file(self) -> int:
