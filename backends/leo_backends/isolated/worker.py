@@ -49,7 +49,7 @@ def main(descriptor: int) -> None:
     tflite.TRIALS.leave_out()
     backend = CpuBackend(Processor(name=opened.processor, backend="cpu", options={"threads": opened.threads}))
     connection.send(None)
-    with socket.socket(fileno=os.dup(descriptor)) as kernels, suppress(OSError):
+    with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as kernels:
         (dump,) = receive_files(kernels, 1)
         faulthandler.enable(dump)
         while files := receive_files(kernels, 2):
@@ -63,7 +63,7 @@ def main(descriptor: int) -> None:
 def _serve(backend: CpuBackend, descriptor: int, memory: int) -> None:
     """The thread of one kernel."""
     kernel = _Kernel(backend, memory)
-    with Connection(descriptor) as connection, suppress(EOFError, OSError):
+    with suppress(EOFError, OSError), Connection(descriptor) as connection:
         while True:
             request = connection.recv_bytes()
             try:
