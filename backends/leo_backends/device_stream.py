@@ -97,12 +97,12 @@ class DeviceStream:
 
     def _computed(self, samples: np.ndarray) -> DeviceRun:
         stream = self._stream
-        rows = 1 + (len(samples) - stream.frame_samples) // stream.hop_samples
+        rows = stream.complete(len(samples))
         count = -(-rows // self._rows_at_once) * self._rows_at_once
         if rows <= stream.frames < count:
             count = stream.frames
         kernel = self._whole if count == stream.frames else self._kept(count)
-        padded = np.pad(samples, (0, self._samples(count) - len(samples)))
+        padded = np.pad(samples, (0, stream.reach(count) - len(samples)))
         run = kernel.timed([padded])
         return replace(run, output=run.output[:rows])
 
@@ -114,10 +114,7 @@ class DeviceStream:
         return self._kernels[rows]
 
     def _kernel_for(self, rows: int) -> TimedKernel:
-        stage, shapes = self._stage, ((self._samples(rows),),)
+        stage, shapes = self._stage, ((self._stream.reach(rows),),)
         params = {self._variant: self._alone}
         shape = stage.operator.output_shape(self._alone, shapes)
         return self._load(replace(stage, params=params, input_shapes=shapes, output_shape=shape))
-
-    def _samples(self, rows: int) -> int:
-        return (rows - 1) * self._stream.hop_samples + self._stream.frame_samples
