@@ -140,6 +140,6 @@ def _write(name: str, text: str) -> None:
     """To `sys.stdout` or `sys.stderr`, which a program may have replaced, closed or never had."""
     stream = getattr(sys, name, None)
     if text and stream is not None:
-        with suppress(Exception):
+        with suppress(Exception):  # It may be of any type; what is written is lost then.
             stream.write(text)
             stream.flush()

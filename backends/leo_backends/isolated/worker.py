@@ -15,6 +15,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from io import TextIOWrapper
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -43,7 +44,8 @@ _IN_MEMORY = np.empty(0, np.float32)
 def main(descriptor: int) -> None:
     """Be what `Open` says, and take kernels until the socket closes."""
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
+        assert isinstance(stream, TextIOWrapper), "nothing has replaced it yet"
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
     connection = Connection(descriptor)
     opened: Open = connection.recv()
     tflite.TRIALS.leave_out()
@@ -55,7 +57,7 @@ def main(descriptor: int) -> None:
         while files := receive_files(kernels, 2):
             threading.Thread(target=_serve, args=(backend, *files), daemon=True).start()
     for stream in (sys.stdout, sys.stderr):
-        with suppress(Exception):
+        with suppress(Exception):  # What users' modules have put there may be anything.
             stream.flush()
     os._exit(0)
 
