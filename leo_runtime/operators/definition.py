@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -115,6 +115,15 @@ class Operator:
     keeps state, its class."""
     step_class: StepClass | None = None
     """Of a user's own operator that keeps state, how its class is called."""
+
+
+def without_later_defaults(params: Value, given: dict[str, Any], later: Collection[str]) -> dict[str, Any]:
+    """What parameters are written as, which is `given`, without those that came `later` and are at their defaults.
+
+    So stages of before are written as they were, and profiles go on to know them by it.
+    """
+    fields = type(params).model_fields
+    return {name: value for name, value in given.items() if name not in later or value != fields[name].default}
 
 
 def item_bytes(data_type: DataType) -> int:

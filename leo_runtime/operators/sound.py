@@ -15,7 +15,17 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 
 from leo_runtime.errors import GraphError
 from leo_runtime.operators import presets
-from leo_runtime.operators.definition import AboveZero, Keeping, NotNegative, Operator, Shape, Work, shown, values
+from leo_runtime.operators.definition import (
+    AboveZero,
+    Keeping,
+    NotNegative,
+    Operator,
+    Shape,
+    Work,
+    shown,
+    values,
+    without_later_defaults,
+)
 from leo_runtime.operators.presets import expanded
 from leo_runtime.schema import Positive, Quantity, Value
 
@@ -210,9 +220,7 @@ class LogMelParameters(SpectrumParameters):
     @model_serializer(mode="wrap")
     def _where_set(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Without what is at its default and was not always there, so that profiles go on to know stages by it."""
-        given: dict[str, Any] = dump(self)
-        fields = type(self).model_fields
-        return {name: value for name, value in given.items() if name not in _LATER or value != fields[name].default}
+        return without_later_defaults(self, dump(self), _LATER)
 
     @property
     def is_plain(self) -> bool:
@@ -521,8 +529,7 @@ class MicroFeaturesParameters(Value):
     @model_serializer(mode="wrap")
     def _where_set(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Without what was not always there, so that profiles go on to know stages by it."""
-        given: dict[str, Any] = dump(self)
-        return given if self.streaming else {}
+        return without_later_defaults(self, dump(self), ("streaming",))
 
 
 def _micro_features_shape(_params: MicroFeaturesParameters, shapes: Sequence[Shape]) -> Shape:
