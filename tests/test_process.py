@@ -13,7 +13,7 @@ import pytest
 from garbage import left_to_the_collector
 from leo_backends import process
 from leo_backends.process import Worker, WorkerEndedError
-from leo_backends.words import PassedOnWords
+from leo_backends.worker_output import PassedOnOutput
 from leo_runtime.errors import DeviceUnavailableError, KernelError
 
 ECHO = """
@@ -181,7 +181,7 @@ def test_a_python_that_is_embedded_has_to_be_told_which_one_to_start(
 def test_what_it_writes_is_passed_on_to_where_this_process_writes(
     module: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    worker = Worker("the echo", module, words=PassedOnWords)
+    worker = Worker("the echo", module, output=PassedOnOutput)
     worker.ask("say", 10.0)
     with pytest.raises(WorkerEndedError, match="the echo died of SIGABRT: warned last words"):
         worker.ask("die", 10.0)
@@ -234,7 +234,7 @@ def test_a_parent_that_is_killed_takes_its_worker_along(module: str, forks: str,
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # Newer Pythons warn where there are threads.
 def test_a_fork_that_ends_leaves_the_worker_alone(module: str) -> None:
-    worker = Worker("the echo", module, words=PassedOnWords)
+    worker = Worker("the echo", module, output=PassedOnOutput)
     worker.ask("a", 10.0)
     child = os.fork()
     if child == 0:

@@ -25,7 +25,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle
 from typing import Any
 
-from leo_backends.words import KeptWords, Words
+from leo_backends.worker_output import KeptOutput, WorkerOutput
 from leo_runtime.errors import KernelError, LeoError
 
 START = (
@@ -78,11 +78,11 @@ class Worker:
         module: str,
         environment: Mapping[str, str] | None = None,
         when_ended: Callable[[], object] = lambda: None,
-        words: Callable[[], Words] = KeptWords,
+        output: Callable[[], WorkerOutput] = KeptOutput,
     ) -> None:
         """Start `main(descriptor)` of a module, with more of an environment than this process's.
 
-        `name` is how errors call it; `when_ended` is called once, also where it cannot be started; `words` makes what
+        `name` is how errors call it; `when_ended` is called once, also where it cannot be started; `output` makes what
         becomes of its standard output and error. Raises `KernelError` where it cannot be started.
         """
         self._name = name
@@ -95,16 +95,16 @@ class Worker:
             life, ours_life = os.pipe()
             opened.callback(os.close, ours_life)
             try:
-                self._words = words()
-                opened.callback(self._words.close)
+                self._output = output()
+                opened.callback(self._output.close)
                 descriptors = (theirs.fileno(), life)
                 self._process = subprocess.Popen(
                     [executable, "-P", "-c", START.format(module=module), *map(str, descriptors)],
                     pass_fds=descriptors,
                     env=_environment() | dict(environment or {}),
                     stdin=subprocess.DEVNULL,
-                    stdout=self._words.output,
-                    stderr=self._words.error,
+                    stdout=self._output.stdout,
+                    stderr=self._output.stderr,
                     process_group=0,  # A Ctrl-C is for the program alone.
                 )
             except OSError as error:
@@ -113,13 +113,13 @@ class Worker:
                 theirs.close()
                 os.close(life)
             opened.pop_all()
-        self._words.begin()
+        self._output.begin()
         self._connection = Connection(ours.detach())
         self._limit_s = 0.0
         self._poll = select.poll()
         self._poll.register(self._connection.fileno(), select.POLLIN)
         self._end = weakref.finalize(
-            self, _end, self._owner, self._process, self._connection, ours_life, self._words, when_ended
+            self, _end, self._owner, self._process, self._connection, ours_life, self._output, when_ended
         )
         _all.add(self)
 
@@ -200,7 +200,7 @@ class Worker:
             code: int | None = self._process.wait(GOODBYE_S)
         except subprocess.TimeoutExpired:
             code = None
-        return Death(code, self._words.last())
+        return Death(code, self._output.last())
 
     def _leave(self) -> None:
         """In a forked process: let go of what tells the worker that this one lives."""
@@ -245,7 +245,7 @@ def _end(
     process: subprocess.Popen[bytes],
     connection: Connection,
     life: int,
-    words: Words,
+    output: WorkerOutput,
     when_ended: Callable[[], object],
 ) -> None:
     with contextlib.suppress(OSError):
@@ -257,7 +257,7 @@ def _end(
             process.kill()
             process.wait()
     os.close(life)
-    words.close()
+    output.close()
     if owner == os.getpid():
         when_ended()
 
