@@ -38,9 +38,10 @@ _NOT_SENT = ("operator", "params", "accuracy_loss_ppm")
 
 def load(stages: IsolatedStages, stage: BoundStage, variant: str) -> IsolatedKernel:
     """The stage made ready in that process. Raises `KernelError`, and what loading it raises there."""
-    kernel = IsolatedKernel(stages, stage, variant)
+    request = _load_request(stage, variant)
+    kernel = IsolatedKernel(stages, stage, variant, request)
     if kernel.load_again().keeps_state:
-        kernel = IsolatedStatefulKernel(stages, stage, variant, kernel.channel)
+        kernel = IsolatedStatefulKernel(stages, stage, variant, request, kernel.channel)
     stages.add(kernel)
     return kernel
 
@@ -48,12 +49,20 @@ def load(stages: IsolatedStages, stage: BoundStage, variant: str) -> IsolatedKer
 class IsolatedKernel:
     """A stage in another process. When that has ended, it is loaded again in a new one."""
 
-    def __init__(self, stages: IsolatedStages, stage: BoundStage, variant: str, channel: Channel | None = None) -> None:
+    def __init__(
+        self,
+        stages: IsolatedStages,
+        stage: BoundStage,
+        variant: str,
+        request: bytes,
+        channel: Channel | None = None,
+    ) -> None:
+        """`request` is a pickled `Load`; `channel` is one over which that has been answered already."""
         self.stage = stage
         self.key = (stage.name, variant)
         self.channel = channel
         self._stages = stages
-        self._request = _load_request(stage, variant)
+        self._request = request
         self._lock = threading.Lock()
         self._waits = True
         self._has_who_waits = False
