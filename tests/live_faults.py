@@ -29,7 +29,7 @@ MIC_HZ = 8000
 CHUNK_US = 20_000
 QUIET_US = 5_000_000
 ANEW_US = 4_000_000
-"""The same where both processes are ended: they are started anew, and then probed."""
+"""So long after a fault that ends both processes frames may be late: they are started anew, and then probed."""
 
 
 def pipelines() -> Workload:

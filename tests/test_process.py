@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from garbage import left_to_the_collector
 from leo_backends import process
-from leo_backends.process import Failed, Worker, WorkerEndedError
-from leo_backends.words import PassedOnWords
+from leo_backends.process import Worker, WorkerEndedError
+from leo_backends.worker_output import PassedOnOutput
 from leo_runtime.errors import DeviceUnavailableError, KernelError
 
 ECHO = """
@@ -66,8 +67,12 @@ def test_it_answers_until_it_is_closed(module: str) -> None:
     ended: list[str] = []
     worker = Worker("the echo", module, {"LEO_TEST": "1"}, lambda: ended.append("ended"))
     assert [worker.ask(request, 10.0) for request in ("a", ("b", 1))] == ["a", ("b", 1)]
-    with pytest.raises(DeviceUnavailableError, match="not there"):
-        worker.ask(Failed(DeviceUnavailableError, "not there", ""), 10.0)
+    with pytest.raises(DeviceUnavailableError, match="not there") as raised:
+        worker.ask(DeviceUnavailableError("not there", hint="plug it in"), 10.0)
+    assert raised.value.hint == "plug it in"
+    with left_to_the_collector() as left, pytest.raises(DeviceUnavailableError):
+        worker.ask(DeviceUnavailableError("not there"), 10.0)
+    assert left == []
     assert worker.alive
     worker.close()
     worker.close()
@@ -176,7 +181,7 @@ def test_a_python_that_is_embedded_has_to_be_told_which_one_to_start(
 def test_what_it_writes_is_passed_on_to_where_this_process_writes(
     module: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    worker = Worker("the echo", module, words=PassedOnWords)
+    worker = Worker("the echo", module, output=PassedOnOutput)
     worker.ask("say", 10.0)
     with pytest.raises(WorkerEndedError, match="the echo died of SIGABRT: warned last words"):
         worker.ask("die", 10.0)
@@ -229,7 +234,7 @@ def test_a_parent_that_is_killed_takes_its_worker_along(module: str, forks: str,
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # Newer Pythons warn where there are threads.
 def test_a_fork_that_ends_leaves_the_worker_alone(module: str) -> None:
-    worker = Worker("the echo", module, words=PassedOnWords)
+    worker = Worker("the echo", module, output=PassedOnOutput)
     worker.ask("a", 10.0)
     child = os.fork()
     if child == 0:

@@ -1,4 +1,4 @@
-"""What goes into the CPU's kernels and comes out of them, checked: programs may be anyone's."""
+"""What goes into kernels, and comes out of those of programs that may be anyone's, checked."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def failing_in_words(stage: BoundStage, function: Callable[..., Any] | None) -> 
         yield
     except LeoError:
         raise
-    except Exception as error:
+    except Exception as error:  # What users' functions raise may be anything.
         raise KernelError(f"stage `{stage.name}` failed: {failure(error, function)}") from error
 
 

@@ -81,7 +81,7 @@ class CpuBackend:
             return True  # Numpy does.
         if operator.name in _EXTRAS:
             return _is_there(operator.name)
-        return operator.name in PROGRAMS or operator.function is not None or operator.step_class is not None
+        return operator.name in PROGRAMS or operator.function is not None
 
     @property
     def lacks(self) -> tuple[MissingExtraError, ...]:

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from leo_backends.checked import require_inputs
 from leo_backends.streaming import Arrays, RowStream
 from leo_runtime.backend import Abandonable, DeviceRun, News, State, Stepped, TimedKernel
 from leo_runtime.documents.workload import BoundStage
-from leo_runtime.errors import KernelError
 from leo_runtime.operators.sound import LogMelParameters
 
 KERNELS_MAX = 16
@@ -77,10 +77,7 @@ class DeviceStream:
 
     def step(self, inputs: Sequence[np.ndarray], state: State, news: News, /) -> Stepped:
         """Compute the rows that are new. Raises `KernelError`."""
-        stage = self._stage
-        shapes = tuple(array.shape for array in inputs)
-        if shapes != tuple(stage.input_shapes):
-            raise KernelError(f"stage `{stage.name}` was given the shapes {shapes}, it reads {stage.input_shapes}")
+        require_inputs(self._stage, inputs)
         assert isinstance(state, tuple)
         run = self._least
 
@@ -100,12 +97,12 @@ class DeviceStream:
 
     def _computed(self, samples: np.ndarray) -> DeviceRun:
         stream = self._stream
-        rows = 1 + (len(samples) - stream.frame_samples) // stream.hop_samples
+        rows = stream.complete(len(samples))
         count = -(-rows // self._rows_at_once) * self._rows_at_once
         if rows <= stream.frames < count:
             count = stream.frames
         kernel = self._whole if count == stream.frames else self._kept(count)
-        padded = np.pad(samples, (0, self._samples(count) - len(samples)))
+        padded = np.pad(samples, (0, stream.reach(count) - len(samples)))
         run = kernel.timed([padded])
         return replace(run, output=run.output[:rows])
 
@@ -117,10 +114,7 @@ class DeviceStream:
         return self._kernels[rows]
 
     def _kernel_for(self, rows: int) -> TimedKernel:
-        stage, shapes = self._stage, ((self._samples(rows),),)
+        stage, shapes = self._stage, ((self._stream.reach(rows),),)
         params = {self._variant: self._alone}
         shape = stage.operator.output_shape(self._alone, shapes)
         return self._load(replace(stage, params=params, input_shapes=shapes, output_shape=shape))
-
-    def _samples(self, rows: int) -> int:
-        return (rows - 1) * self._stream.hop_samples + self._stream.frame_samples

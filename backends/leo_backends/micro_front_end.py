@@ -11,12 +11,13 @@ from itertools import pairwise
 
 import numpy as np
 
-FRAME_SAMPLES, HOP_SAMPLES, BANDS = 480, 160, 40
+from leo_runtime.operators.sound import MICRO_BANDS, MICRO_FRAME_SAMPLES
+
 _POINTS, _RATE_HZ = 512, 16_000
 _WINDOW_BITS, _WEIGHT_BITS, _NOISE_BITS, _ESTIMATE_BITS = 12, 12, 14, 10
 _LOW_HZ, _HIGH_HZ = 125.0, 7500.0
 _GAIN_BITS, _STRENGTH, _OFFSET = 21, 0.95, 80.0
-_SMOOTHING = np.where(np.arange(BANDS) % 2, int(0.06 * 2**_NOISE_BITS), int(0.025 * 2**_NOISE_BITS))
+_SMOOTHING = np.where(np.arange(MICRO_BANDS) % 2, int(0.06 * 2**_NOISE_BITS), int(0.025 * 2**_NOISE_BITS))
 _SNR_BITS, _SHRUNK_BITS = 12, 6
 _CORRECTION_BITS = 3
 """What the transform's size and the weights' Q leave to be made up for: log2(512) - 12 / 2."""
@@ -31,7 +32,7 @@ Ints = np.ndarray
 
 def first_estimate() -> np.ndarray:
     """What the noise reduction and the gain keep, before the first frame: (bands,), uint32."""
-    return np.zeros(BANDS, np.uint32)
+    return np.zeros(MICRO_BANDS, np.uint32)
 
 
 def features(frames: np.ndarray, estimate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -60,7 +61,7 @@ def _bands(frames: Ints) -> Ints:
     greatest = np.abs(windowed).max(axis=1, initial=0)
     shift = 15 - _bit_length(greatest)
     padded = np.zeros((len(frames), _POINTS), np.int16)
-    padded[:, :FRAME_SAMPLES] = windowed << shift[:, None].astype(np.int16)
+    padded[:, :MICRO_FRAME_SAMPLES] = windowed << shift[:, None].astype(np.int16)
     real, imaginary = _real_transform(padded)
     energies = (real * real + imaginary * imaginary).astype(np.float64)
     bands: Ints = _root((energies @ _WEIGHTS).astype(np.int64)) >> shift[:, None]
@@ -68,7 +69,7 @@ def _bands(frames: Ints) -> Ints:
 
 
 def _window() -> Ints:
-    angles = _SINGLE(math.pi * 2 / FRAME_SAMPLES) * (np.arange(FRAME_SAMPLES, dtype=_SINGLE) + _SINGLE(0.5))
+    angles = _SINGLE(math.pi * 2 / MICRO_FRAME_SAMPLES) * (np.arange(MICRO_FRAME_SAMPLES, dtype=_SINGLE) + _SINGLE(0.5))
     halves = np.cos(angles.astype(np.float64)).astype(_SINGLE) * _SINGLE(0.5)
     weights: Ints = np.floor((_SINGLE(0.5) - halves) * _SINGLE(2**_WINDOW_BITS) + _SINGLE(0.5)).astype(np.int32)
     return weights
@@ -84,9 +85,9 @@ def _mel(frequency_hz: float) -> np.float32:
 def _weights() -> np.ndarray:
     """What each point of the spectrum adds to each band: (points, bands)."""
     step_hz = _RATE_HZ / _POINTS
-    low, spacing = _mel(_LOW_HZ), (_mel(_HIGH_HZ) - _mel(_LOW_HZ)) / _SINGLE(BANDS + 1)
-    centres = [low + spacing * _SINGLE(channel + 1) for channel in range(BANDS + 1)]
-    weights = np.zeros((_POINTS // 2 + 1, BANDS + 2))
+    low, spacing = _mel(_LOW_HZ), (_mel(_HIGH_HZ) - _mel(_LOW_HZ)) / _SINGLE(MICRO_BANDS + 1)
+    centres = [low + spacing * _SINGLE(channel + 1) for channel in range(MICRO_BANDS + 1)]
+    weights = np.zeros((_POINTS // 2 + 1, MICRO_BANDS + 2))
     point = int(1.5 + _LOW_HZ / step_hz)
     for channel, (before, centre) in enumerate(pairwise([low, *centres])):
         while (mel := _mel(point * step_hz)) <= centre:

@@ -25,8 +25,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle
 from typing import Any
 
-from leo_backends.words import KeptWords, Words
-from leo_runtime.errors import BackendError, KernelError
+from leo_backends.worker_output import KeptOutput, WorkerOutput
+from leo_runtime.errors import KernelError, LeoError
 
 START = (
     "import sys; from leo_backends.process import ends_with; ends_with(int(sys.argv[2])); "
@@ -36,15 +36,6 @@ LAST_WORDS_BYTES = 400
 GOODBYE_S = 5.0
 FILES = b"f"
 """What comes with files that are sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """What a worker answers: the error that a request ended with."""
-
-    error: type[BackendError]
-    message: str
-    hint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +78,11 @@ class Worker:
         module: str,
         environment: Mapping[str, str] | None = None,
         when_ended: Callable[[], object] = lambda: None,
-        words: Callable[[], Words] = KeptWords,
+        output: Callable[[], WorkerOutput] = KeptOutput,
     ) -> None:
         """Start `main(descriptor)` of a module, with more of an environment than this process's.
 
-        `name` is how errors call it; `when_ended` is called once, also where it cannot be started; `words` makes what
+        `name` is how errors call it; `when_ended` is called once, also where it cannot be started; `output` makes what
         becomes of its standard output and error. Raises `KernelError` where it cannot be started.
         """
         self._name = name
@@ -104,16 +95,16 @@ class Worker:
             life, ours_life = os.pipe()
             opened.callback(os.close, ours_life)
             try:
-                self._words = words()
-                opened.callback(self._words.close)
+                self._output = output()
+                opened.callback(self._output.close)
                 descriptors = (theirs.fileno(), life)
                 self._process = subprocess.Popen(
                     [executable, "-P", "-c", START.format(module=module), *map(str, descriptors)],
                     pass_fds=descriptors,
                     env=_environment() | dict(environment or {}),
                     stdin=subprocess.DEVNULL,
-                    stdout=self._words.output,
-                    stderr=self._words.error,
+                    stdout=self._output.stdout,
+                    stderr=self._output.stderr,
                     process_group=0,  # A Ctrl-C is for the program alone.
                 )
             except OSError as error:
@@ -122,13 +113,13 @@ class Worker:
                 theirs.close()
                 os.close(life)
             opened.pop_all()
-        self._words.begin()
+        self._output.begin()
         self._connection = Connection(ours.detach())
         self._limit_s = 0.0
         self._poll = select.poll()
         self._poll.register(self._connection.fileno(), select.POLLIN)
         self._end = weakref.finalize(
-            self, _end, self._owner, self._process, self._connection, ours_life, self._words, when_ended
+            self, _end, self._owner, self._process, self._connection, ours_life, self._output, when_ended
         )
         _all.add(self)
 
@@ -155,7 +146,7 @@ class Worker:
         return False
 
     def ask(self, request: Any, timeout_s: float) -> Any:
-        """The answer to a request. Raises what the worker raised, or `WorkerEndedError` when there is no answer."""
+        """The answer to a request. Raises one that is a `LeoError`, or `WorkerEndedError` when there is none."""
         try:
             if timeout_s != self._limit_s:
                 limit_waits(self._connection.fileno(), timeout_s)
@@ -177,8 +168,11 @@ class Worker:
         except BaseException:  # Its answer would be taken for that to the next request.
             self.close(now=True)
             raise
-        if isinstance(answer, Failed):
-            raise answer.error(answer.message, hint=answer.hint)
+        if isinstance(answer, LeoError):
+            try:
+                raise answer
+            finally:
+                del answer  # It leads to this frame, and the frame must not lead back.
         return answer
 
     def receive_file(self) -> int:
@@ -206,7 +200,7 @@ class Worker:
             code: int | None = self._process.wait(GOODBYE_S)
         except subprocess.TimeoutExpired:
             code = None
-        return Death(code, self._words.last())
+        return Death(code, self._output.last())
 
     def _leave(self) -> None:
         """In a forked process: let go of what tells the worker that this one lives."""
@@ -251,7 +245,7 @@ def _end(
     process: subprocess.Popen[bytes],
     connection: Connection,
     life: int,
-    words: Words,
+    output: WorkerOutput,
     when_ended: Callable[[], object],
 ) -> None:
     with contextlib.suppress(OSError):
@@ -263,7 +257,7 @@ def _end(
             process.kill()
             process.wait()
     os.close(life)
-    words.close()
+    output.close()
     if owner == os.getpid():
         when_ended()
 

@@ -270,7 +270,7 @@ def _feature_stream(params: LogMelParameters, program: RowProgram, frames: int, 
 
     def new_rows(samples: np.ndarray, left: Arrays) -> tuple[np.ndarray, Arrays]:
         signal = samples[1:] - preemphasis * samples[:-1] if preemphasis else samples[1:]
-        cut = np.lib.stride_tricks.sliding_window_view(signal, params.frame_samples)[:: params.hop_samples]
+        cut = _frames(signal, params.frame_samples, params.hop_samples)
         return program.finish(in_blocks(program.rows, cut)), left
 
     return FeatureStream(RowStream(frames, columns, params.frame_samples, params.hop_samples), new_rows)
@@ -282,8 +282,8 @@ def _micro_features_stream(_params: MicroFeaturesParameters, shapes: Sequence[Sh
     leave = (micro_front_end.first_estimate(),)
 
     def new_rows(samples: np.ndarray, left: Arrays) -> tuple[np.ndarray, Arrays]:
-        cut = np.lib.stride_tricks.sliding_window_view(_as_int16(samples[1:]), MICRO_FRAME_SAMPLES)
-        rows, estimate = micro_front_end.features(cut[::MICRO_HOP_SAMPLES], left[0])
+        cut = _frames(_as_int16(samples[1:]), MICRO_FRAME_SAMPLES, MICRO_HOP_SAMPLES)
+        rows, estimate = micro_front_end.features(cut, left[0])
         return rows, (estimate,)
 
     stream = RowStream(frames, MICRO_BANDS, MICRO_FRAME_SAMPLES, MICRO_HOP_SAMPLES, leave)
@@ -319,13 +319,18 @@ def _mean_of_rows(rows: np.ndarray) -> np.ndarray:
     return mean
 
 
+def _frames(signal: np.ndarray, frame_samples: int, hop_samples: int) -> np.ndarray:
+    """Whole frames, as a view: (frames, frame_samples)."""
+    windows: np.ndarray = np.lib.stride_tricks.sliding_window_view(signal, frame_samples)
+    return windows[::hop_samples]
+
+
 def _framing(params: SpectrumParameters) -> Program:
     def prepare(inputs: Sequence[np.ndarray]) -> np.ndarray:
         signal = inputs[0]
         if params.preemphasis:
             signal = signal - np.float32(params.preemphasis) * np.concatenate([[np.float32(0)], signal[:-1]])
-        frames: np.ndarray = np.lib.stride_tricks.sliding_window_view(signal, params.frame_samples)
-        return frames[:: params.hop_samples]
+        return _frames(signal, params.frame_samples, params.hop_samples)
 
     return prepare
 
@@ -353,8 +358,7 @@ def _feature_framing(params: LogMelParameters, samples: int) -> Program:
             signal = signal - preemphasis * np.concatenate([[np.float32(0)], signal[:-1]])
         if params.edges != "whole":
             signal = np.where(sources < 0, np.float32(0), signal[sources])
-        cut: np.ndarray = np.lib.stride_tricks.sliding_window_view(signal, params.frame_samples)
-        return cut[:: params.hop_samples][:frames]
+        return _frames(signal, params.frame_samples, params.hop_samples)[:frames]
 
     return prepare
 

@@ -64,17 +64,21 @@ class RowStream:
         skipped = min(int(skip[0]), len(new))
         samples = np.concatenate([tail, new[skipped:]])
         after = tuple(left)
-        count = self._complete(len(samples) - 1)
+        count = self.complete(len(samples) - 1)
         if count:
-            reach = 1 + (count - 1) * self.hop_samples + self.frame_samples
-            computed, after = new_rows(samples[:reach], after)
+            computed, after = new_rows(samples[: 1 + self.reach(count)], after)
             rows = np.concatenate([rows, computed])[-self.frames :]
         begin = count * self.hop_samples
         kept = samples[begin:].copy()
         still = int(skip[0]) - skipped + max(0, begin - len(samples))
         return rows.copy(), (*_unwritable(rows, kept, _count(still)), *after)
 
-    def _complete(self, samples: int) -> int:
+    def reach(self, frames: int) -> int:
+        """How many samples so many frames, one or more, lie in."""
+        return (frames - 1) * self.hop_samples + self.frame_samples
+
+    def complete(self, samples: int) -> int:
+        """How many frames so many samples complete."""
         return 0 if samples < self.frame_samples else 1 + (samples - self.frame_samples) // self.hop_samples
 
 

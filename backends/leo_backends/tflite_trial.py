@@ -13,7 +13,7 @@ import threading
 from dataclasses import replace
 from multiprocessing.connection import Connection
 
-from leo_backends.process import Failed, Worker, WorkerEndedError
+from leo_backends.process import Worker, WorkerEndedError
 from leo_backends.tflite_session import Model, run_once
 from leo_runtime.errors import BackendError, KernelError
 
@@ -83,6 +83,6 @@ def main(descriptor: int) -> None:
         try:
             run_once(model)
         except BackendError as error:
-            connection.send(Failed(type(error), str(error), error.hint))
+            connection.send(error)
         else:
             connection.send(None)

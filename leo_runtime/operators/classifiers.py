@@ -11,7 +11,16 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from leo_runtime.errors import GraphError
-from leo_runtime.operators.definition import Keeping, Operator, Part, Shape, Work, shown, values, where_set
+from leo_runtime.operators.definition import (
+    Keeping,
+    Operator,
+    Part,
+    Shape,
+    Work,
+    shown,
+    values,
+    without_later_defaults,
+)
 from leo_runtime.schema import Name, Positive, Quantity, Value
 
 
@@ -184,7 +193,7 @@ class TfliteParameters(Value):
     @model_serializer(mode="wrap")
     def _where_set(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Without what was not always there, so that profiles go on to know stages by it."""
-        return where_set(self, dump(self), _LATER)
+        return without_later_defaults(self, dump(self), _LATER)
 
 
 _LATER = ("streaming", "greatest_of", "state_bytes")

@@ -117,6 +117,15 @@ class Operator:
     """Of a user's own operator that keeps state, how its class is called."""
 
 
+def without_later_defaults(params: Value, given: dict[str, Any], later: Collection[str]) -> dict[str, Any]:
+    """What parameters are written as, which is `given`, without those that came `later` and are at their defaults.
+
+    So stages of before are written as they were, and profiles go on to know them by it.
+    """
+    fields = type(params).model_fields
+    return {name: value for name, value in given.items() if name not in later or value != fields[name].default}
+
+
 def item_bytes(data_type: DataType) -> int:
     """The size of one value, in bytes."""
     return np.dtype(data_type).itemsize
@@ -125,15 +134,6 @@ def item_bytes(data_type: DataType) -> int:
 def values(*shapes: Shape) -> int:
     """How many values arrays of these shapes hold together."""
     return sum(math.prod(shape) for shape in shapes)
-
-
-def where_set(params: Value, given: dict[str, Any], later: Collection[str]) -> dict[str, Any]:
-    """Parameters as they were dumped, without those that were not always there and are at their default.
-
-    So profiles go on to know stages by them.
-    """
-    fields = type(params).model_fields
-    return {name: value for name, value in given.items() if name not in later or value != fields[name].default}
 
 
 def shown(shape: Shape) -> str:

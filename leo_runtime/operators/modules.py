@@ -163,11 +163,10 @@ class _Source(SourceFileLoader):
 
 
 def _imports(text: bytes, name: str, is_package: bool) -> Iterator[str]:
-    package = name if is_package else name.rpartition(".")[0]
-    while package:
-        yield package
-        package = package.rpartition(".")[0]
-    package = name if is_package else name.rpartition(".")[0]
+    around = package = name if is_package else name.rpartition(".")[0]
+    while around:
+        yield around
+        around = around.rpartition(".")[0]
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.ImportFrom) and node.level:
             module = resolve_name("." * node.level + (node.module or ""), package)

@@ -24,7 +24,7 @@ from leo_runtime.operators.definition import (
     Work,
     shown,
     values,
-    where_set,
+    without_later_defaults,
 )
 from leo_runtime.operators.presets import expanded
 from leo_runtime.schema import Positive, Quantity, Value
@@ -220,7 +220,7 @@ class LogMelParameters(SpectrumParameters):
     @model_serializer(mode="wrap")
     def _where_set(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Without what is at its default and was not always there, so that profiles go on to know stages by it."""
-        return where_set(self, dump(self), _LATER)
+        return without_later_defaults(self, dump(self), _LATER)
 
     @property
     def is_plain(self) -> bool:
@@ -529,7 +529,7 @@ class MicroFeaturesParameters(Value):
     @model_serializer(mode="wrap")
     def _where_set(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Without what was not always there, so that profiles go on to know stages by it."""
-        return where_set(self, dump(self), ("streaming",))
+        return without_later_defaults(self, dump(self), ("streaming",))
 
 
 def _micro_features_shape(_params: MicroFeaturesParameters, shapes: Sequence[Shape]) -> Shape:

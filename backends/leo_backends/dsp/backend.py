@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from leo_backends.checked import require_inputs
 from leo_backends.device_stream import DeviceStream, can_stream, streams
 from leo_backends.dsp.cycles import packets
 from leo_backends.dsp.hexagon import HexagonMachine, HexagonOperator
@@ -160,11 +161,7 @@ class DspKernel:
     def timed(self, inputs: Sequence[np.ndarray], /) -> DeviceRun:
         """Compute the stage, with the time and energy of the packets that were counted, or else of the model's."""
         start = time.perf_counter()
-        shapes = tuple(array.shape for array in inputs)
-        if shapes != tuple(self._stage.input_shapes):
-            raise KernelError(
-                f"stage `{self._stage.name}` was given the shapes {shapes}, it reads {self._stage.input_shapes}"
-            )
+        require_inputs(self._stage, inputs)
         values = [integers(array, self._operator.input_q) for array in inputs]
         if self._program is None:
             output, device_us = self._operator.run(self.plan, values), self.device_us

@@ -122,5 +122,8 @@ class Channel:
 def _opened(answer: bytes) -> Any:
     opened = pickle.loads(answer)
     if isinstance(opened, LeoError):
-        raise opened
+        try:
+            raise opened
+        finally:
+            del opened  # It leads to this frame, and the frame must not lead back.
     return opened

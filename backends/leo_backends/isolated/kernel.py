@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from leo_backends.checked import require_inputs
 from leo_backends.isolated.channel import Channel, GoneError
 from leo_backends.isolated.files import files_of
 from leo_backends.isolated.life import Life
@@ -37,9 +38,10 @@ _NOT_SENT = ("operator", "params", "accuracy_loss_ppm")
 
 def load(stages: IsolatedStages, stage: BoundStage, variant: str) -> IsolatedKernel:
     """The stage made ready in that process. Raises `KernelError`, and what loading it raises there."""
-    kernel = IsolatedKernel(stages, stage, variant)
+    request = _load_request(stage, variant)
+    kernel = IsolatedKernel(stages, stage, variant, request)
     if kernel.load_again().keeps_state:
-        kernel = IsolatedStatefulKernel(stages, stage, variant, kernel.channel)
+        kernel = IsolatedStatefulKernel(stages, stage, variant, request, kernel.channel)
     stages.add(kernel)
     return kernel
 
@@ -47,12 +49,20 @@ def load(stages: IsolatedStages, stage: BoundStage, variant: str) -> IsolatedKer
 class IsolatedKernel:
     """A stage in another process. When that has ended, it is loaded again in a new one."""
 
-    def __init__(self, stages: IsolatedStages, stage: BoundStage, variant: str, channel: Channel | None = None) -> None:
+    def __init__(
+        self,
+        stages: IsolatedStages,
+        stage: BoundStage,
+        variant: str,
+        request: bytes,
+        channel: Channel | None = None,
+    ) -> None:
+        """`request` is a pickled `Load`; `channel` is one over which that has been answered already."""
         self.stage = stage
         self.key = (stage.name, variant)
         self.channel = channel
         self._stages = stages
-        self._request = _load_request(stage, variant)
+        self._request = request
         self._lock = threading.Lock()
         self._waits = True
         self._has_who_waits = False
@@ -60,7 +70,7 @@ class IsolatedKernel:
 
     def __call__(self, inputs: Sequence[np.ndarray], /) -> np.ndarray:
         """Compute the stage. Raises `KernelError`, and what computing it raises there."""
-        self._require_shapes(inputs)
+        require_inputs(self.stage, inputs)
         output: np.ndarray = self._call(lambda channel: channel.run(inputs))
         return output
 
@@ -77,12 +87,6 @@ class IsolatedKernel:
     def load_again(self) -> Loaded:
         """Be loaded where that is not so already, and wait for it. Raises `KernelError`, and what it raises there."""
         return self._call(lambda channel: channel.loaded, runs=False, waits=True)
-
-    def _require_shapes(self, inputs: Sequence[np.ndarray]) -> None:
-        stage = self.stage
-        shapes = tuple(array.shape for array in inputs)
-        if shapes != tuple(stage.input_shapes):
-            raise KernelError(f"stage `{stage.name}` was given the shapes {shapes}, it reads {stage.input_shapes}")
 
     def _call(self, ask: Callable[[Channel], Answer], *, runs: bool = True, waits: bool | None = None) -> Answer:
         """What it answers; where it waits, asked once more if its process ended through no fault of this kernel."""
@@ -140,7 +144,7 @@ class IsolatedStatefulKernel(IsolatedKernel):
 
     def step(self, inputs: Sequence[np.ndarray], state: State, news: News, /) -> Stepped:
         """Compute the stage from there. Raises `KernelError`, and what it raises there."""
-        self._require_shapes(inputs)
+        require_inputs(self.stage, inputs)
         request = Step(sendable(state, self.stage), news)
         return self._call(lambda channel: channel.step(inputs, request))
 

@@ -11,6 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from leo_backends.isolated.files import File
+from leo_runtime.backend import News
+
 RUN, DONE = b"r", b""
 """Compute what is in the memory; its output is there."""
 
@@ -34,8 +37,8 @@ class Load:
     variant: str
     params: bytes
     """The values of the parameters by name, pickled: only the operator's module knows what they are made of."""
-    files: tuple[tuple[str, int, int], ...]
-    """The files that the parameters name, with the size and the time of each (ns) when the stage was loaded first."""
+    files: tuple[File, ...]
+    """Those that the parameters name, as they were when the stage was loaded first."""
     stage: dict[str, Any]
     """Everything else that a `BoundStage` says."""
 
@@ -67,4 +70,4 @@ class Step:
 
     state: Any
     """A tuple of arrays, or a `PickledState`."""
-    news: Any
+    news: News

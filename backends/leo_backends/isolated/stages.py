@@ -24,7 +24,7 @@ from leo_backends.isolated.life import Life
 from leo_backends.isolated.memory import nameless_file
 from leo_backends.isolated.messages import Open
 from leo_backends.process import Worker, WorkerEndedError
-from leo_backends.words import PassedOnWords
+from leo_backends.worker_output import PassedOnOutput
 from leo_runtime.backend import ProcessEnds
 from leo_runtime.errors import BackendError, DeviceUnavailableError, KernelError
 
@@ -174,7 +174,7 @@ class IsolatedStages:
                 return life
             self._require_startable()
             noticed = weakref.WeakMethod(self._notice)  # A thread is not to keep what is forgotten.
-            worker = Worker(self._name, MODULE, words=lambda: PassedOnWords(lambda: (it := noticed()) and it()))
+            worker = Worker(self._name, MODULE, output=lambda: PassedOnOutput(lambda: (it := noticed()) and it()))
             try:
                 life = Life(worker, nameless_file())
                 worker.ask(self._open, self.load_timeout_s)

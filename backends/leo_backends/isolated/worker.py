@@ -15,6 +15,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from io import TextIOWrapper
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -43,19 +44,20 @@ _IN_MEMORY = np.empty(0, np.float32)
 def main(descriptor: int) -> None:
     """Be what `Open` says, and take kernels until the socket closes."""
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
+        assert isinstance(stream, TextIOWrapper), "nothing has replaced it yet"
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
     connection = Connection(descriptor)
     opened: Open = connection.recv()
     tflite.TRIALS.leave_out()
     backend = CpuBackend(Processor(name=opened.processor, backend="cpu", options={"threads": opened.threads}))
     connection.send(None)
-    with socket.socket(fileno=os.dup(descriptor)) as kernels, suppress(OSError):
+    with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as kernels:
         (dump,) = receive_files(kernels, 1)
         faulthandler.enable(dump)
         while files := receive_files(kernels, 2):
             threading.Thread(target=_serve, args=(backend, *files), daemon=True).start()
     for stream in (sys.stdout, sys.stderr):
-        with suppress(Exception):
+        with suppress(Exception):  # What users' modules have put there may be anything.
             stream.flush()
     os._exit(0)
 
@@ -63,7 +65,7 @@ def main(descriptor: int) -> None:
 def _serve(backend: CpuBackend, descriptor: int, memory: int) -> None:
     """The thread of one kernel."""
     kernel = _Kernel(backend, memory)
-    with Connection(descriptor) as connection, suppress(EOFError, OSError):
+    with suppress(EOFError, OSError), Connection(descriptor) as connection:
         while True:
             request = connection.recv_bytes()
             try:

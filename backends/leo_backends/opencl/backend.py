@@ -22,6 +22,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
+from leo_backends.checked import require_inputs
 from leo_backends.device_stream import DeviceStream, can_stream, streams
 from leo_backends.opencl.messages import Choice, Forget, Load, Loaded, Open, Opened, Ran, Run
 from leo_backends.opencl.process import start_worker
@@ -168,9 +169,7 @@ class OpenClKernel:
     def timed(self, inputs: Sequence[np.ndarray], /) -> DeviceRun:
         """Compute the stage; the time is from the first kernel's start to the last one's end. Raises `KernelError`."""
         stage = self._stage
-        shapes = tuple(array.shape for array in inputs)
-        if shapes != tuple(stage.input_shapes):
-            raise KernelError(f"stage `{stage.name}` was given the shapes {shapes}, it reads {stage.input_shapes}")
+        require_inputs(stage, inputs)
         with self._backend._lock:
             there = self._ready()
             there.input[...] = np.ravel(inputs[0])

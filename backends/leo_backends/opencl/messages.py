@@ -1,4 +1,4 @@
-"""What the runtime and its OpenCL worker process say to each other, besides `process.Failed`."""
+"""What the runtime and its OpenCL worker process say to each other. An error is answered as itself."""
 
 from __future__ import annotations
 

@@ -13,7 +13,6 @@ from multiprocessing.reduction import send_handle
 from typing import TYPE_CHECKING, Any
 
 from leo_backends.opencl.messages import Forget, Load, Loaded, Open, Opened, Ran, Run
-from leo_backends.process import Failed
 from leo_runtime.errors import BackendError, DeviceUnavailableError
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ def main(descriptor: int) -> None:
         try:
             worker.answer(request)
         except BackendError as error:
-            connection.send(Failed(type(error), str(error), error.hint))
+            connection.send(error)
     os._exit(0)  # A driver's own farewell may hang.
 
 

@@ -19,16 +19,16 @@ _PATIENCE_S = 1.0
 """How long the last words of a process that has ended are waited for: who it started may hold its output open."""
 
 
-class Words(Protocol):
+class WorkerOutput(Protocol):
     """Where one worker's output goes. Made before the worker is started, in the process that starts it."""
 
     @property
-    def output(self) -> int:
+    def stdout(self) -> int:
         """The descriptor that is the worker's standard output."""
         ...
 
     @property
-    def error(self) -> int:
+    def stderr(self) -> int:
         """The descriptor that is its standard error."""
         ...
 
@@ -45,13 +45,13 @@ class Words(Protocol):
         ...
 
 
-class KeptWords:
+class KeptOutput:
     """Nobody sees it, unless the worker dies of what it tells."""
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
         self._last = ""
-        self.output = self.error = self._file.fileno()
+        self.stdout = self.stderr = self._file.fileno()
 
     def begin(self) -> None:
         """Nothing more to do."""
@@ -69,7 +69,7 @@ class KeptWords:
         self._file.close()
 
 
-class PassedOnWords:
+class PassedOnOutput:
     """A thread of this process writes it to `sys.stdout` and `sys.stderr` of this moment, where users look for it.
 
     That is not always where descriptors 1 and 2 lead: in a notebook, for one.
@@ -86,7 +86,7 @@ class PassedOnWords:
         except BaseException:
             self.close()
             raise
-        self.output, self.error = self._writing
+        self.stdout, self.stderr = self._writing
         self._owner = os.getpid()
         self._when_silent = when_silent
         self._last = b""
@@ -118,7 +118,7 @@ class PassedOnWords:
             os.close(self._writing.pop())
 
     def _pass_on(self) -> None:
-        output, error = self._reading
+        stdout, stderr = self._reading
         decoders = {pipe: codecs.getincrementaldecoder("utf-8")("replace") for pipe in self._reading}
         with selectors.DefaultSelector() as selector:
             for pipe in self._reading:
@@ -128,9 +128,9 @@ class PassedOnWords:
                     said = os.read(key.fd, _PIECE_BYTES)
                     if not said:
                         selector.unregister(key.fd)
-                    if key.fd == error:
+                    if key.fd == stderr:
                         self._last = (self._last + said)[-KEPT_BYTES:]
-                    _write("stdout" if key.fd == output else "stderr", decoders[key.fd].decode(said, not said))
+                    _write("stdout" if key.fd == stdout else "stderr", decoders[key.fd].decode(said, not said))
         while self._reading:
             os.close(self._reading.pop())
         self._when_silent()
@@ -140,6 +140,6 @@ def _write(name: str, text: str) -> None:
     """To `sys.stdout` or `sys.stderr`, which a program may have replaced, closed or never had."""
     stream = getattr(sys, name, None)
     if text and stream is not None:
-        with suppress(Exception):
+        with suppress(Exception):  # It may be of any type; what is written is lost then.
             stream.write(text)
             stream.flush()
