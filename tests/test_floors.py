@@ -10,10 +10,12 @@ ROOT = Path(__file__).parent.parent
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "terminal", "clock"),
     ("schema", "values", "frozen", "progress", "appending", "version", "event_windows"),
+    ("layers",),
+    ("importers",),
     ("operators",),
     ("documents.problem", "documents.hardware"),
     ("documents",),
-    ("backend", "recordings", "judge", "importers"),
+    ("backend", "recordings", "judge"),
     ("frame",),
     ("solver.search",),
     ("solver",),
@@ -29,7 +31,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 )
 """Rooms by dotted prefix, the ground first; the longest prefix counts. Rooms of one floor do not know each other."""
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
-BACKENDS_KNOW = ("errors", "schema", "values", "clock", "operators", "documents", "backend", "importers")
+BACKENDS_KNOW = ("errors", "schema", "values", "clock", "layers", "importers", "operators", "documents", "backend")
 """All that a backend may import: the words that it shares with the runtime, and the readers of models that it runs."""
 
 
