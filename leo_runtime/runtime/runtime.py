@@ -463,6 +463,21 @@ class Runtime:
             self._require_open()
         return self._feeder.feed(stream, chunk, at_us)
 
+    def restart(self, stream: str) -> None:
+        """What a stream gives from now on is of another device, or another recording: nothing of before is used again.
+
+        Its next chunk is the first one: what it holds is in no window any more, its clock is learned anew, its graphs
+        begin when their windows are full, and stages that keep state of it start anew. Frames that were due by what
+        came before end as they would have; what waited for other streams is not due any more. In virtual time it begins
+        now, unless the chunk is told to be later.
+
+        From any thread: it waits for others that feed. Raises `InputError` for a stream that is not there, and within
+        what feeding calls.
+        """
+        with self._lock:
+            self._require_open()
+        self._feeder.restart(stream)
+
     def streams(self) -> tuple[StreamNow, ...]:
         """How the streams that are fed are doing. From any thread."""
         return self._feeder.streams()
