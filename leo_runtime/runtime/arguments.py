@@ -281,6 +281,22 @@ def known_links(hardware: Hardware, links: object) -> dict[tuple[str, str], Link
     return now
 
 
+def known_slowed(hardware: Hardware, slowed_ppm: object) -> dict[str, int]:
+    """How many times as slow as their profile processors are, in millionths; every one is one of the hardware."""
+    from leo_runtime.runtime.drift import MAX_SLOWED_PPM, ONE
+
+    if not isinstance(slowed_ppm, Mapping):
+        raise InputError(
+            f"`slowed_ppm` are given by processor, got {type(slowed_ppm).__name__}", hint='such as {"cpu": 1_500_000}'
+        )
+    for name in slowed_ppm:
+        require_processor(hardware, name)
+    return {
+        name: whole(factor, f"slowed_ppm of {name}", least=ONE, most=MAX_SLOWED_PPM)
+        for name, factor in slowed_ppm.items()
+    }
+
+
 def _link_now(name: str, value: Any) -> tuple[int, int | None]:
     from leo_runtime.schema import MAX_QUANTITY  # As documents: `Runtime` itself needs it not.
 
