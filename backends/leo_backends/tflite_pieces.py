@@ -30,7 +30,7 @@ class PieceModel:
     into: tuple[int, ...]
     """The numbers of those that the interpreter takes, in its order."""
     gives: tuple[int, ...]
-    """What the piece gives, in order. A number from 0 on is that of an output of the interpreter; -1 - number is that of
+    """What the piece gives, in order. A number from 0 on is that of an output of the interpreter, -1 - number that of
     what the piece takes, which goes through it as it came."""
 
     def run_once(self) -> None:

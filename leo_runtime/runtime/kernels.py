@@ -318,7 +318,7 @@ class Kernels:
         stage, kernel = self._stages[name], self._load(name, order.resource, order.variant, order.lane)
         if kernel.restarting is not None:
             kernel.restarting.fail_while_starting()
-        inputs = _inputs(flight, stage, number, order.resource)
+        inputs = self._inputs(flight, stage, number, order.resource)
         started_us = None if now_us is None else now_us()
         output, device_us, device_nj = kernel.call(inputs)
         own = self._taken(output, stage, order.resource)
