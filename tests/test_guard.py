@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from leo_runtime.back_off import FIRST_WAIT_US
 from leo_runtime.backend import Abandonable
-from leo_runtime.dispatch.health import FIRST_PROBE_US
 from leo_runtime.dispatch.limits import RunLimit
 from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import DeviceUnavailableError, InputError, KernelError
@@ -135,8 +135,9 @@ class Leaving(FakeBackend):
 
 @contextmanager
 def live(fast: FakeBackend, **options: Any) -> Iterator[tuple[Runtime, ToldClock]]:
-    """A runtime with two pipelines, `scores` on `fast` and all else on `cpu`."""
+    """A runtime with two pipelines, `scores` on `fast` and all else on `cpu`, and a limit of a second."""
     clock = ToldClock()
+    options.setdefault("run_limit", RunLimit(least_us=SECOND))
     runtime = Runtime.live(
         workload(loud_graph(), other_graph()),
         bench(),
@@ -204,7 +205,7 @@ def test_what_hangs_is_given_up_and_comes_back_and_other_pipelines_never_wait() 
         assert (now.given_up, now.abandoned, now.lanes_renewed, now.lost) == (1, 1, 1, False)
         assert [(one.stage, one.reason) for one in now.set_aside] == [("scores", late.stages[-2].error)]
         assert where(run(runtime, clock, SECOND + 2_000)) == [("cpu", "done")]
-        clock.to(SECOND + FIRST_PROBE_US)
+        clock.to(SECOND + FIRST_WAIT_US)
         now = until(runtime, lambda now: not now.set_aside)
         assert (now.probes, now.abandoned, now.last_reason) == (1, 1, late.stages[-2].error)
         assert fast.loads == 2
@@ -232,7 +233,7 @@ def test_a_backend_of_today_that_keeps_its_kernel_is_used_again_when_that_return
         fast.hung.wait()
         pass_time(runtime, clock, SECOND)
         assert where(one(runtime.results(60.0))) == [("fast", "failed"), ("cpu", "done")]
-        clock.to(SECOND + FIRST_PROBE_US)
+        clock.to(SECOND + FIRST_WAIT_US)
         now = until(runtime, lambda now: now.probes == 1)
         assert "its backend gives the same kernel again; `load` makes a new kernel" in now.set_aside[0].reason
         fast.let_go.set()
@@ -260,11 +261,11 @@ def test_a_device_that_is_gone_is_found_by_a_probe_with_fresh_kernels() -> None:
         assert where(run(runtime, clock, 1_000)) == [("fast", "failed"), ("cpu", "done")]
         assert runtime.lost == ("fast",)
         assert where(run(runtime, clock, 2_000)) == [("cpu", "done")]
-        clock.to(1_000 + FIRST_PROBE_US)
+        clock.to(1_000 + FIRST_WAIT_US)
         now = until(runtime, lambda now: now.probes == 1)
         assert (now.lost, now.last_reason) == (True, "DeviceUnavailableError: its worker died")
         fast.gone, before = False, fast.loads
-        clock.to(1_000 + 3 * FIRST_PROBE_US)
+        clock.to(1_000 + 3 * FIRST_WAIT_US)
         until(runtime, lambda now: not now.lost)
         assert (runtime.lost, fast.loads - before) == ((), 1)
         assert where(run(runtime, clock, SECOND)) == [("fast", "done")]
@@ -385,7 +386,7 @@ class Slow(FakeBackend):
 
 
 def test_a_limit_is_one_or_none() -> None:
-    assert RuntimeOptions().run_limit == RunLimit(least_us=SECOND, factor=10, deadlines=2)
+    assert RuntimeOptions().run_limit == RunLimit(least_us=SECOND // 2, factor=10, deadlines=1)
     with pytest.raises(InputError, match=r"`run_limit` is a RunLimit, got 3 \(int\)") as raised:
         RuntimeOptions(run_limit=3)  # type: ignore[arg-type]
     assert raised.value.hint == "such as RunLimit(least_us=2_000_000), or None for no limit"

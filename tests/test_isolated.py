@@ -381,13 +381,13 @@ class Clock:
         return self.now_s
 
 
-def test_a_back_off_doubles_from_a_second_to_a_minute() -> None:
+def test_a_back_off_doubles_from_a_quarter_of_a_second_to_a_minute() -> None:
     ends = BackOff(free=1)
     rests = []
-    for _ in range(9):
+    for _ in range(11):
         ends.ended(100.0, "died")
         rests.append(ends.rest_s(100.0))
-    assert rests == [0, 1, 2, 4, 8, 16, 32, 60, 60]
+    assert rests == [0, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 60, 60]
     assert ends.rest_s(130.0) == 30 and ends.rest_s(160.0) == 0
 
 
@@ -405,7 +405,7 @@ def test_a_stage_that_ends_it_again_and_again_rests_and_others_go_on() -> None:
         ):
             bad([GOOD])
         assert twice(other) and stages.pid == before
-        clock.now_s = 1.0
+        clock.now_s = 0.25
         assert twice(bad)
         with pytest.raises(KernelError, match="died of exit code 3"):
             bad([BAD])
@@ -426,7 +426,7 @@ def test_a_process_that_ends_again_and_again_is_a_processor_that_is_not_there_fo
         ):
             other([GOOD])
         assert stages.pid is None
-        clock.now_s = 1.0
+        clock.now_s = 0.25
         assert twice(other), "a probe finds it again"
 
 

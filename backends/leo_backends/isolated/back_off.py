@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-LONGEST_S = 60.0
+from leo_runtime.back_off import wait_us
 
 
 @dataclass(slots=True)
 class BackOff:
-    """Counts ends in a row. After so many that are `free`, each is followed by a rest: 1 s, 2 s, 4 s, at most 60 s."""
+    """Counts ends in a row. After so many that are `free`, each is followed by a rest, as long as `wait_us` says."""
 
     free: int
     ends: int = 0
@@ -22,7 +22,7 @@ class BackOff:
         self.ends += 1
         self.how = how
         if self.ends > self.free:
-            self.until_s = now_s + min(LONGEST_S, 2.0 ** min(self.ends - self.free - 1, 10))
+            self.until_s = now_s + wait_us(self.ends - self.free - 1) / 1e6
 
     def rest_s(self, now_s: float) -> float:
         """How long it still rests; 0 where it may be tried."""
