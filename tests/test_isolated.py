@@ -247,6 +247,77 @@ def test_one_that_ends_while_nobody_asks_is_started_again_before_anybody_does(cp
     assert twice(good)
 
 
+def spare_of(stages: IsolatedStages) -> int:
+    """The process that is kept ready, once there is one."""
+    until(lambda: stages._spare._worker is not None and not stages.loads_again)
+    assert stages._spare._worker is not None
+    return stages._spare._worker.pid
+
+
+def test_a_lane_that_cannot_wait_has_a_spare_process_ready_to_be_the_next_one() -> None:
+    with closing(IsolatedStages("cpu")) as stages:
+        good = load(stages, stage(), DEFAULT_VARIANT)
+        assert twice(good) and not stages._spare.wanted, "who waits needs none"
+        good.fail_while_starting()
+        for _ in range(3):
+            pid, spare = stages.pid, spare_of(stages)
+            assert pid is not None
+            kill(pid)
+            until(lambda spare=spare: stages.pid == spare)  # type: ignore[misc]
+            assert spare_of(stages) != spare, "it has another one by now"
+            assert twice(good)
+        pid, spare = stages.pid, spare_of(stages)
+    assert pid is not None
+    assert not is_running(pid) and not is_running(spare)
+
+
+def test_without_the_option_there_is_no_spare_process() -> None:
+    with closing(IsolatedStages("cpu", has_spare=False)) as stages:
+        good = load(stages, stage(), DEFAULT_VARIANT)
+        good.fail_while_starting()
+        assert not stages.loads_again and stages._spare._worker is None
+        assert twice(good)
+
+
+@pytest.mark.parametrize("how", ["died", "is stopped", "has another environment", "has another import path"])
+def test_a_spare_process_that_is_not_as_a_new_one_is_not_used(
+    how: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("leo_backends.isolated.stages._SPARE_ANSWERS_S", 0.1)
+    with closing(IsolatedStages("cpu")) as stages:
+        good = load(stages, stage(), DEFAULT_VARIANT)
+        good.fail_while_starting()
+        spare = spare_of(stages)
+        match how:
+            case "died":
+                kill(spare)
+            case "is stopped":
+                os.kill(spare, signal.SIGSTOP)
+            case "has another environment":
+                monkeypatch.setenv("LEO_TEST", "1")
+            case "has another import path":
+                monkeypatch.syspath_prepend(tmp_path)
+        pid = stages.pid
+        assert pid is not None
+        kill(pid)
+        until(lambda: stages.pid not in (None, pid))
+        assert stages.pid != spare and not is_running(spare)
+        assert spare_of(stages) not in (spare, stages.pid)
+        assert twice(good)
+
+
+@LINUX
+def test_who_is_forgotten_leaves_no_spare_process() -> None:
+    stages = IsolatedStages("cpu")
+    good = load(stages, stage(), DEFAULT_VARIANT)
+    good.fail_while_starting()
+    spare = os.pidfd_open(spare_of(stages))
+    with left_to_the_collector() as left:
+        del good, stages
+        wait_for_end(spare)
+    assert left == []
+
+
 @pytest.mark.parametrize("how", ["hang", "hang with the lock", "stop"])
 def test_one_that_does_not_answer_is_ended(how: str, tmp_path: Path) -> None:
     with closing(CpuBackend(processor(timeout_s=0.3))) as backend:
@@ -744,9 +815,11 @@ def live(
     processors: Sequence[str],
     where: Path | str = "",
     clock: ToldClock | None = None,
+    spare: bool = True,
     **options: Unpack[OptionChanges],
 ) -> Runtime:
     """A runtime of two graphs: the stage `twice` of `sums` is risky on a window that begins with 13, `fine` is not."""
+    isolated = {"isolate": [OWN], "isolate_spare": spare}
     graphs = []
     for name, stage, way in (("sums", "twice", how), ("others", "fine", "")):
         graph = GraphBuilder(name, period_us=SECOND_US, deadline_us=SECOND_US)
@@ -758,7 +831,7 @@ def live(
     hardware = Hardware(
         format="leo-hardware/1",
         name="bench",
-        processors=tuple(Processor(name=name, backend="cpu", options={"isolate": [OWN]}) for name in processors),
+        processors=tuple(Processor(name=name, backend="cpu", options=isolated) for name in processors),
         links=tuple(Link(source=a, target=b) for a in processors for b in processors if a != b),
     )
     costs = [{"processor": p, "fixed_us": 100 * i, "source": "modelled: a test"} for i, p in enumerate(processors, 1)]
@@ -785,7 +858,7 @@ def test_a_runtime_goes_on_where_an_operator_ends_its_process() -> None:
 def test_while_it_is_started_again_runs_fail_at_once_and_nothing_is_given_up(held: threading.Event) -> None:
     clock = ToldClock()
     held.set()
-    with live("abort", ["cpu"], clock=clock) as runtime:
+    with live("abort", ["cpu"], clock=clock, spare=False) as runtime:
         held.clear()
         clock.to(SECOND_US)
         assert frame(runtime, 1, BAD).graphs[0].outcome == "failed"
