@@ -487,6 +487,8 @@ class Kind:
     """The graphs that may be late for it; none: all."""
     within_us: int = RECOVERED_US
     """So long after its end they may still be."""
+    lasts: bool = True
+    """False: it is over as soon as it has begun."""
 
 
 class Deck:

@@ -691,6 +691,19 @@ def test_a_program_that_is_killed_takes_it_along(how: str, tmp_path: Path) -> No
     assert set(Path("/dev/shm").iterdir()) == shared
 
 
+def test_a_program_that_ends_without_closing_says_nothing_of_its_processes() -> None:
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join([str(Path(__file__).parent), *sys.path]))
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM.replace("kernel(", "kernel.fail_while_starting(); kernel("), "", ""],
+        env=environment,
+        input="\n",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ended.stderr == ""
+
+
 @LINUX
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_fork_has_a_process_of_its_own_and_leaves_this_one_alone(cpu: CpuBackend) -> None:

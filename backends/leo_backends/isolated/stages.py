@@ -227,7 +227,9 @@ class IsolatedStages:
     def _notice(self) -> None:
         """A process has written its last: where nobody waits for it, nobody else would notice before the next run."""
         life = self._life
-        if life is None or not life.worker.ends_within(_DYING_S) or not self._lock.acquire(blocking=False):
+        if life is None or not life.worker.alive:  # It was ended from here, as where the program ends.
+            return
+        if not life.worker.ends_within(_DYING_S) or not self._lock.acquire(blocking=False):
             return
         try:
             if life is self._life and not self._closed and not life.at_hand:
