@@ -13,12 +13,14 @@ import pytest
 from leo_runtime.back_off import FIRST_WAIT_US
 from leo_runtime.backend import Abandonable
 from leo_runtime.dispatch.limits import RunLimit
+from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import DeviceUnavailableError, InputError, KernelError
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.runtime.options import RuntimeOptions
 from leo_runtime.runtime.processors import ProcessorNow
 from leo_runtime.runtime.runtime import Runtime
+from leo_runtime.solver import solve
 from test_run_limits import go_on, wait_for
 from test_runtime import (
     LOUD,
@@ -137,12 +139,11 @@ class Leaving(FakeBackend):
 def live(fast: FakeBackend, **options: Any) -> Iterator[tuple[Runtime, ToldClock]]:
     """A runtime with two pipelines, `scores` on `fast` and all else on `cpu`, and a limit of a second."""
     clock = ToldClock()
-    options.setdefault("run_limit", RunLimit(least_us=SECOND))
+    options = {"solver": everything_on("fast"), "run_limit": RunLimit(least_us=SECOND), **options}
     runtime = Runtime.live(
         workload(loud_graph(), other_graph()),
         bench(),
         profile(),
-        solver=everything_on("fast"),
         backends=fake_backends(fast=fast),
         clock=clock,
         **options,
@@ -212,6 +213,30 @@ def test_what_hangs_is_given_up_and_comes_back_and_other_pipelines_never_wait() 
         assert where(run(runtime, clock, 2 * SECOND)) == [("fast", "done")]
         fast.let_go.set()
         until(runtime, lambda now: not now.abandoned)
+
+
+def test_what_is_set_aside_is_not_planned_where_there_is_another_and_other_stages_stay() -> None:
+    """As everything that is placed on `fast`: a solver that has the choice is asked without that mode."""
+    fast, asked = Hanging(), []
+
+    def solver(problem: Problem) -> Placement:
+        asked.append({stage.name: {mode.resource for mode in stage.modes} for stage in problem.stages})
+        return solve(problem, "heft")
+
+    with live(fast, solver=solver) as (runtime, clock):
+        runtime.submit(0, {"sound": LOUD}, graphs=("loud",))
+        fast.hung.wait()
+        pass_time(runtime, clock, SECOND)
+        one(runtime.results(60.0))
+        assert run(runtime, clock, SECOND + 2_000).graphs[0].outcome == "done"
+        before, after = asked
+        assert before["scores"] == {"cpu", "fast"} and after["scores"] == {"cpu"}
+        assert {name: where for name, where in before.items() if name != "scores"} == {
+            name: where for name, where in after.items() if name != "scores"
+        }
+        clock.to(SECOND + FIRST_WAIT_US)
+        until(runtime, lambda now: not now.set_aside)
+        assert where(run(runtime, clock, 2 * SECOND)) == [("fast", "done")]
 
 
 def test_nobody_waits_for_what_was_abandoned() -> None:
