@@ -460,6 +460,12 @@ def test_a_back_off_doubles_from_a_quarter_of_a_second_to_a_minute() -> None:
         rests.append(ends.rest_s(100.0))
     assert rests == [0, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 60, 60]
     assert ends.rest_s(130.0) == 30 and ends.rest_s(160.0) == 0
+    ends.ended(162.0, "died")
+    assert ends.rest_s(162.0) == 60, "soon after its rest"
+    ends.ended(224.1, "died")
+    assert (ends.ends, ends.rest_s(224.1)) == (1, 0), "long after it"
+    ends.ended(226.0, "died")
+    assert (ends.ends, ends.rest_s(226.0)) == (2, 0.25)
 
 
 def test_a_stage_that_ends_it_again_and_again_rests_and_others_go_on() -> None:
@@ -499,6 +505,19 @@ def test_a_process_that_ends_again_and_again_is_a_processor_that_is_not_there_fo
         assert stages.pid is None
         clock.now_s = 0.25
         assert twice(other), "a probe finds it again"
+
+
+def test_a_process_that_rests_is_started_again_when_it_has_though_nobody_asks() -> None:
+    with closing(IsolatedStages("cpu")) as stages:
+        good = load(stages, stage(), DEFAULT_VARIANT)
+        for ends in (1, 2, 3):
+            until(lambda: stages.pid is not None)
+            assert stages.pid is not None
+            kill(stages.pid)
+            until(lambda ends=ends: stages.process_ends.count == ends)  # type: ignore[misc]
+        assert stages._ends.rest_s(time.monotonic()) > 0
+        until(lambda: stages.pid is not None and not stages.loads_again)
+        assert twice(good)
 
 
 def test_one_that_cannot_be_started_is_a_processor_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:

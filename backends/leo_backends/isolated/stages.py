@@ -94,7 +94,7 @@ class IsolatedStages:
         """How often it has ended, by itself or since it had to be."""
         self.ended_s = 0.0
         """When it did so last."""
-        self._closed = False
+        self._closing = threading.Event()
         self._wanted = False
         """Whether what was loaded is to be loaded again."""
         self.loads_again = False
@@ -161,7 +161,7 @@ class IsolatedStages:
 
     def close(self) -> None:
         """End the process, also where it is at work: who waits for that hears of it. Twice is fine."""
-        self._closed = True
+        self._closing.set()
         life = self._life
         if life is not None and life.at_hand:
             life.worker.kill()
@@ -182,7 +182,7 @@ class IsolatedStages:
             )
 
     def _require_startable(self) -> None:
-        if self._closed:
+        if self._closing.is_set():
             raise KernelError(f"{self._name} was closed")
         if (rest_s := self._ends.rest_s(self._now_s())) > 0:
             raise self._not_there(
@@ -232,13 +232,13 @@ class IsolatedStages:
         if not life.worker.ends_within(_DYING_S) or not self._lock.acquire(blocking=False):
             return
         try:
-            if life is self._life and not self._closed and not life.at_hand:
+            if life is self._life and not self._closing.is_set() and not life.at_hand:
                 self._has_ended(life)
         finally:
             self._lock.release()
 
     def _has_ended(self, life: Life) -> None:
-        """Find out why, and start the next one."""
+        """Find out why, and start the next one, after the rest that it may need."""
         at_fault = life.find_out()
         now_s = self._now_s()
         for key in at_fault:
@@ -247,7 +247,7 @@ class IsolatedStages:
         self.process_ends, self.ended_s = ProcessEnds(self.process_ends.count + 1, life.told), now_s
         if self._life is life:
             self._life = None
-        if not self._closed and self._ends.rest_s(now_s) == 0:
+        if not self._closing.is_set():
             self._load_all_again()
 
     def _load_all_again(self) -> None:
@@ -262,9 +262,13 @@ class IsolatedStages:
 
     def _load_again(self) -> None:
         """The thread of that, until nothing has ended meanwhile; then there is time for a spare process."""
-        while kernels := self._kernels_to_load():
+        while True:
+            self._closing.wait(self._ends.rest_s(self._now_s()))
+            kernels = self._kernels_to_load()
+            if not kernels:
+                break
             for kernel in kernels:
-                if self._closed:
+                if self._closing.is_set():
                     break
                 with suppress(Exception):  # Its next run says so.
                     kernel.load_again()
@@ -273,7 +277,7 @@ class IsolatedStages:
 
     def _kernels_to_load(self) -> tuple[IsolatedKernel, ...]:
         with self._lock:
-            kernels = tuple(self._kernels) if self._wanted and not self._closed else ()
+            kernels = tuple(self._kernels) if self._wanted and not self._closing.is_set() else ()
             self._wanted = False
             self.loads_again = bool(kernels)
             return kernels
