@@ -26,6 +26,7 @@ COMMANDS = {
     "profiles": "List the machines and profiles that ship; show, compare, merge or plot profiles.",
     "calibrate": "Measure every stage of a workload on every processor that is here, and write a profile.",
     "replay": "Run a recording in virtual time on a phone, then in real time here, and compare policies.",
+    "daemon": "Run a workload as a service, from a config file: sources in, answers out.",
     "compare": "Show what differs between two runs: their set-up, their sums, and answer by answer.",
     "export": "Write what a run's log holds as Parquet tables.",
     "recording": "Show what is in a recording; convert, cut or make one.",
