@@ -162,12 +162,12 @@ class Listener:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(PATIENCE_S)
         self._socket.connect(str(path))
-        self._file = self._socket.makefile("rb")
+        self.file = self._socket.makefile("rb")
         _open.append(self)
 
     def next(self) -> dict[str, Any] | None:
         """The next answer; None where there are no more."""
-        line = self._file.readline()
+        line = self.file.readline()
         return json.loads(line) if line else None
 
     def try_next(self) -> dict[str, Any] | None:
@@ -184,7 +184,7 @@ class Listener:
         return found
 
     def close(self) -> None:
-        self._file.close()
+        self.file.close()
         self._socket.close()
 
 
