@@ -151,8 +151,8 @@ class Daemon:
     def _run(self, site: Site) -> bool:
         """Open everything, serve, and end; whether all was answered."""
         companions: list[Companion] = []
-        self.runtime.subscribe(self._tell)
         try:
+            self.runtime.subscribe(self._tell)
             sources, sinks = self._opened(self.loaded, site)
             self._exchange(sources, sinks)
             for companion in self._companions():
