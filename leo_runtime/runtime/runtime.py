@@ -750,6 +750,7 @@ class Runtime:
         """What is submitted, if it is right; it waits for nothing."""
         with self._lock:
             self._require_open()
+            last_us = self._ahead.last_us(self._last_release_us)
         releases_us = tuple(map(plain_release, releases_us))
         require_flags(copy=copy)
         if self._turns.mine() or self._ahead.mine():
@@ -757,8 +758,7 @@ class Runtime:
                 "a frame is submitted while another one is, by what that calls (a solver, kernel or noise)",
                 hint="submit it when that has returned, or from another thread for which nothing here waits",
             )
-        with self._lock:  # Before anything else is said of a late one.
-            require_order(releases_us[-1], self._ahead.last_us(self._last_release_us))
+        require_order(releases_us[-1], last_us)  # Before anything else is said of a late one.
         now = self._now
         if graphs is None:
             names = due_graphs(now.merged.workload.graphs, releases_us, now.triggered)
@@ -777,23 +777,26 @@ class Runtime:
                 self._require_open()
                 turn.queue()
             turn.wait()
-            with self._lock:
-                require_order(release_us, self._ahead.last_us(self._last_release_us))
             driver = self._begun(release_us)
+            now_us = None
             if isinstance(driver, Executor):
                 driver.require_threads()
                 now_us = driver.clock.now_us()
-                require_near(release_us, now_us)
-                with self._lock:
+            with self._lock:
+                require_order(release_us, self._ahead.last_us(self._last_release_us))
+                if now_us is not None:
+                    require_near(release_us, now_us)
                     if not wait and (release_us > now_us or not self._ahead.idle):
                         self._ahead.wait_for_room()
                         self._require_open()
                         frame = self._number()
                         self._ahead.put(frame, asked, driver.clock)
                         return frame
-                    self._ahead.wait_until_idle()
-                    self._require_open()
-            driver.reach(release_us)
+                    if not self._ahead.idle:
+                        self._ahead.wait_until_idle()
+                        self._require_open()
+            if now_us is None or release_us > now_us:
+                driver.reach(release_us)
             frame = self._start_frame(driver, asked, self._number)
         asked.left(frame)
         return frame
