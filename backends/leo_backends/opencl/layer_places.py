@@ -262,13 +262,14 @@ class Layout:
     def launch(
         self, kernel: str, options: Sequence[str], size: tuple[int, int], *arguments: Buffer | int | float
     ) -> None:
-        """Add a launch; options that are not named are off. `size` in work-items."""
+        """Add a launch; `size` in work-items. Options of products that are not named are off."""
         # A work-item is a loop of its own; on a CPU nothing is won by grouping them.
-        group = (1, 1) if self.family.tuning.device.get("type") == "cpu" else None
-        given = {"VEC": self.vec, "ROWS": 1, "COLS": 1, "HALF": 0, "WHOLE": 0, "WIDE": 0, "BEFORE": 0, "AFTER": 0}
-        given["RESIDUAL"] = 0
-        named = {option.partition("=")[0]: option for option in (*(f"{k}={v}" for k, v in given.items()), *options)}
-        self.plan.steps.append(Step(FILE, kernel, tuple(f"-D{one}" for one in named.values()), size, group, arguments))
+        group = (1, 1) if self.is_cpu else None
+        given = dict.fromkeys(("HALF", "WHOLE", "WIDE", "BEFORE", "AFTER", "RESIDUAL"), 0)
+        named: dict[str, int | str] = {kernel.upper(): 1, "SINGLE": int(self.is_cpu), "VEC": self.vec, **given}
+        named |= dict(option.split("=") for option in options)
+        defined = tuple(f"-D{name}={value}" for name, value in named.items())
+        self.plan.steps.append(Step(FILE, kernel, defined, size, group, arguments))
 
     def move_pixels(self, source: Place, to: Place, lines: int, width: int, channels: int) -> None:
         """Each pixel's channels from one place to another."""

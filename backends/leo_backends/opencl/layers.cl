@@ -2,6 +2,8 @@
 // vectors, and around an image there may be a margin of zeros, so that no window has a guard. Values of int8 layers are
 // whole numbers in float32, less their zero point: sums of their products are exact below 2^24.
 //
+//   CONV, DEPTHWISE, ...   which kernel is built
+//   SINGLE 1: a work-group is one work-item
 //   VEC    lanes of a vector along channels                    4, 8 or 16
 //   COLS   vectors a work-item holds at a time
 //   ROWS   pixels a work-item holds at a time
@@ -12,6 +14,13 @@
 //   WIDE            1: products of int8 are summed in int, where float32 would not be exact
 
 #pragma OPENCL FP_CONTRACT ON
+
+// On a CPU a work-item is a group: said here, a driver compiles for that alone.
+#if SINGLE
+#define KERNEL kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+#else
+#define KERNEL kernel void
+#endif
 
 #define JOIN_(a, b) a##b
 #define JOIN(a, b) JOIN_(a, b)
@@ -63,7 +72,7 @@ ivec scaled(ivec v, ivec factor, ivec shift) {
   slopes, least, most, other, other_first, other_line, other_step, other_groups, slopes_after, least_after, most_after, \
       own_times, other_times, add_shift
 
-vec activated(vec v, int how, global const vec *restrict slopes, int g, float least, float most) {
+vec activated(vec v, int how, global const vec *slopes, int g, float least, float most) {
   if (how == SLOPES)
     return v > 0.0f ? v : v * slopes[g];
   if (how == LIMITS) {
@@ -73,9 +82,9 @@ vec activated(vec v, int how, global const vec *restrict slopes, int g, float le
   return v;
 }
 
-vec finished(vec v, int g, int at, global const vec *restrict slopes, float least, float most,
-             global const float *restrict other, int other_first, int other_line, int other_step, int other_groups,
-             global const vec *restrict slopes_after, float least_after, float most_after, int own_times,
+vec finished(vec v, int g, int at, global const vec *slopes, float least, float most,
+             global const float *other, int other_first, int other_line, int other_step, int other_groups,
+             global const vec *slopes_after, float least_after, float most_after, int own_times,
              int other_times, int add_shift) {
   v = activated(v, BEFORE, slopes, g, least, most);
 #if RESIDUAL
@@ -90,9 +99,10 @@ vec finished(vec v, int g, int at, global const vec *restrict slopes, float leas
   return v;
 }
 
+#ifdef CONV
 // A convolution: the output's lines are (width) pixels, ROWS of them a work-item. A pixel's window is `taps` times
 // `segments` unbroken runs of `length` values. Weights: w[group / COLS][tap][segment][value][COLS][VEC].
-kernel void conv(global const float *restrict x, int x_first, int x_line, int x_step, int tap_line, int tap_step, int taps,
+KERNEL conv(global const float *restrict x, int x_first, int x_line, int x_step, int tap_line, int tap_step, int taps,
                  int segments, int length, global const weight *restrict w, global const vec *restrict bias,
                  global float *restrict y, int y_first, int y_line, int y_step, int width, int groups,
                  int each EPILOGUE) {
@@ -162,11 +172,13 @@ kernel void conv(global const float *restrict x, int x_first, int x_line, int x_
   }
 }
 
-#ifdef TAPS_W
+#endif
+
+#ifdef DEPTHWISE
 #define COLUMNS ((ROWS - 1) * STRIDE + (TAPS_W - 1) * DILATION + 1)
 // A depthwise convolution: a line of the output and a vector of channels a work-item, ROWS pixels at a time. Weights:
 // w[group][tap down][tap across][VEC].
-kernel void depthwise(global const float *restrict x, int x_first, int x_line, int x_step, int tap_line,
+KERNEL depthwise(global const float *restrict x, int x_first, int x_line, int x_step, int tap_line,
                       global const weight *restrict w, global const vec *restrict bias, global float *restrict y,
                       int y_first, int y_line, int y_step, int width, int each, int groups EPILOGUE) {
   const int line = get_global_id(1);
@@ -219,7 +231,7 @@ kernel void depthwise(global const float *restrict x, int x_first, int x_line, i
 #define GREATER 3
 #define SLOPED 4
 // Two tensors, value by value. SPLAT 1: the second (2: the first) has one channel, repeated along the other's.
-kernel void pairs(global const float *restrict a, int a_first, int a_line, int a_step, global const float *restrict b,
+KERNEL pairs(global const float *restrict a, int a_first, int a_line, int a_step, global const float *restrict b,
                   int b_first, int b_line, int b_step, global float *restrict y, int y_first, int y_line, int y_step,
                   int groups, int channels, float least, float most, int a_times, int b_times, int add_shift) {
   const int column = get_global_id(0), line = get_global_id(1);
@@ -274,7 +286,7 @@ kernel void pairs(global const float *restrict a, int a_first, int a_line, int a
 #define REQUANTISED 6
 #define LOOKED_UP 7
 // One value each. `table` is what LOOKED_UP gives for the value and `offset`.
-kernel void alone(global const float *restrict x, int x_first, int x_line, int x_step, global float *restrict y, int y_first,
+KERNEL alone(global const float *restrict x, int x_first, int x_line, int x_step, global float *restrict y, int y_first,
                   int y_line, int y_step, int channels, float least, float most, float slope, global const float *table,
                   int offset, int factor, int shift) {
   const int column = get_global_id(0), line = get_global_id(1);
@@ -308,7 +320,7 @@ kernel void alone(global const float *restrict x, int x_first, int x_line, int x
 #define AVERAGE 1
 // The greatest or the mean of a window's values that lie in the image. WHOLE means are rounded halves away from 0, of
 // values with their zero point.
-kernel void pool(global const float *restrict x, int x_first, int x_line, int x_step, int height, int width_in, int down,
+KERNEL pool(global const float *restrict x, int x_first, int x_line, int x_step, int height, int width_in, int down,
                  int across, int stride_h, int stride_w, int before_h, int before_w, global float *restrict y, int y_first,
                  int y_line, int y_step, int width, float least, float most, int zero) {
   const int g = get_global_id(0), line = get_global_id(1);
@@ -344,8 +356,9 @@ kernel void pool(global const float *restrict x, int x_first, int x_line, int x_
 }
 #endif
 
+#ifdef MOVE
 // Values moved: a work-item each run of `length`. A run's place is `number` taken apart by three sizes.
-kernel void move(global const float *restrict x, int x_first, int x0, int x1, int x2, int x_inner, global float *restrict y,
+KERNEL move(global const float *restrict x, int x_first, int x0, int x1, int x2, int x_inner, global float *restrict y,
                  int y_first, int y0, int y1, int y2, int y_inner, int size1, int size2, int length) {
   const int number = get_global_id(0);
   const int i0 = number / (size1 * size2), i1 = number / size2 % size1, i2 = number % size2;
@@ -360,9 +373,11 @@ kernel void move(global const float *restrict x, int x_first, int x0, int x1, in
   }
 }
 
+#endif
+
 #ifdef STORED
 // Between what crosses a stage's border, which has no padding, and the device's own places.
-kernel void widen(global const STORED *restrict x, global float *restrict y, int y_first, int y_line, int y_step,
+KERNEL widen(global const STORED *restrict x, global float *restrict y, int y_first, int y_line, int y_step,
                   int width, int channels, int zero) {
   const int column = get_global_id(0), line = get_global_id(1);
   x += (line * width + column) * channels;
@@ -371,7 +386,7 @@ kernel void widen(global const STORED *restrict x, global float *restrict y, int
     y[c] = (float)((int)x[c] - zero);
 }
 
-kernel void narrow(global const float *restrict x, int x_first, int x_line, int x_step, global STORED *restrict y, int width,
+KERNEL narrow(global const float *restrict x, int x_first, int x_line, int x_step, global STORED *restrict y, int width,
                    int channels, int zero) {
   const int column = get_global_id(0), line = get_global_id(1);
   x += x_first + line * x_line + column * x_step;
@@ -381,8 +396,9 @@ kernel void narrow(global const float *restrict x, int x_first, int x_line, int 
 }
 #endif
 
+#ifdef MEAN
 // Means along a middle axis of (outer, count, inner) values.
-kernel void mean(global const float *restrict x, global float *restrict y, int count, int inner, int factor, int shift,
+KERNEL mean(global const float *restrict x, global float *restrict y, int count, int inner, int factor, int shift,
                  float least, float most) {
   const int i = get_global_id(0), outer = get_global_id(1);
   x += (size_t)outer * count * inner + i;
@@ -401,8 +417,11 @@ kernel void mean(global const float *restrict x, global float *restrict y, int c
   y[outer * inner + i] = total;
 }
 
+#endif
+
+#ifdef SOFTMAX
 // Shares of powers, along rows. WHOLE: of a table of powers by how far a value is below the greatest.
-kernel void softmax(global const float *restrict x, global float *restrict y, int length, float beta, global const int *table) {
+KERNEL softmax(global const float *restrict x, global float *restrict y, int length, float beta, global const int *table) {
   const int row = get_global_id(0);
   x += row * length;
   y += row * length;
@@ -424,8 +443,11 @@ kernel void softmax(global const float *restrict x, global float *restrict y, in
 #endif
 }
 
+#endif
+
+#ifdef RESIZE
 // Each pixel between two lines and two columns, by weights.
-kernel void resize(global const float *restrict x, int x_first, int x_line, int x_step, global const int *restrict lines,
+KERNEL resize(global const float *restrict x, int x_first, int x_line, int x_step, global const int *restrict lines,
                    global const float *restrict line_weights, global const int *restrict columns,
                    global const float *restrict column_weights, global float *restrict y, int y_first, int y_line,
                    int y_step, int groups) {
@@ -440,3 +462,4 @@ kernel void resize(global const float *restrict x, int x_first, int x_line, int 
     store(near + (far - near) * along, y + y_first + line * y_line + column * y_step + g * VEC);
   }
 }
+#endif
