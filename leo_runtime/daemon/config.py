@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from leo_runtime.daemon.decisions import DecisionConfig
 from leo_runtime.daemon.sinks.lines import LinesSink
+from leo_runtime.daemon.sinks.mqtt import MqttSink
 from leo_runtime.daemon.sinks.socket import SocketSink
 from leo_runtime.daemon.sources.recording import RecordingSource
 from leo_runtime.daemon.sources.stdin import StdinSource
@@ -16,7 +17,7 @@ from leo_runtime.schema import Document, Name, Value, reject, unique
 
 AnySource = Annotated[RecordingSource | StdinSource, Field(discriminator="kind")]
 """Every kind of source."""
-AnySink = Annotated[LinesSink | SocketSink, Field(discriminator="kind")]
+AnySink = Annotated[LinesSink | MqttSink | SocketSink, Field(discriminator="kind")]
 """Every kind of sink."""
 
 
