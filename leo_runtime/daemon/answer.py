@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Literal
 
 from leo_runtime.frozen import dataclass
@@ -47,3 +48,8 @@ class Answer:
 def as_json(answer: Answer) -> dict[str, Any]:
     """The answer as plain values by name, all of them, in the order of its fields: what JSON has a form for."""
     return {name: getattr(answer, name) for name in Answer.__slots__}
+
+
+def as_line(answer: Answer) -> bytes:
+    """The answer as a line of JSON, newline included."""
+    return (json.dumps(as_json(answer), ensure_ascii=False) + "\n").encode()

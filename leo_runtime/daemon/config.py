@@ -5,27 +5,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from leo_runtime.daemon.decisions import DecisionConfig
 from leo_runtime.daemon.sinks.lines import LinesSink
 from leo_runtime.daemon.sinks.mqtt import MqttSink
 from leo_runtime.daemon.sinks.socket import SocketSink
 from leo_runtime.daemon.sources.recording import RecordingSource
+from leo_runtime.daemon.sources.socket import SocketSource
 from leo_runtime.daemon.sources.stdin import StdinSource
 from leo_runtime.schema import Document, Name, Value, reject, unique
 
-AnySource = Annotated[RecordingSource | StdinSource, Field(discriminator="kind")]
+AnySource = Annotated[RecordingSource | StdinSource | SocketSource, Field(discriminator="kind")]
 """Every kind of source."""
 AnySink = Annotated[LinesSink | MqttSink | SocketSink, Field(discriminator="kind")]
 """Every kind of sink."""
+
+
+def _require_sha256(given: str) -> str:
+    if len(given) != 64 or not set(given) <= set("0123456789abcdef"):
+        reject("a SHA-256 is 64 of the digits 0 to 9 and a to f", "$", given, hint="`sha256sum FILE` prints it")
+    return given
 
 
 class TrustedFolder(Value):
     """A folder whose operator modules and model files may be used."""
 
     folder: Name
-    sha256: dict[Name, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(default_factory=dict)
+    sha256: dict[Name, Annotated[str, AfterValidator(_require_sha256)]] = Field(default_factory=dict)
     """By file, relative to the folder: what it has to hold. Where any is given, no other file is used."""
 
 
@@ -44,11 +51,12 @@ class DaemonConfig(Document):
     format: Literal["leo-daemon/1"]
     workload: Name | None = None
     """A file. None: the demo's."""
+    graphs: tuple[Name, ...] = ()
+    """Which graphs of the workload run; none: all."""
     machine: Name = "host"
     """A machine that ships, or a file."""
     profile: Name | None = None
-    """A profile that ships, or a file. None: of the machine's name, where one ships; else it is measured at the first
-    start and kept."""
+    """A profile that ships, or a file. None: the one that ships under the machine's name."""
     state_dir: Name | None = None
     """What is kept from start to start. None: where systemd or XDG says."""
     trusted: tuple[TrustedFolder, ...] = ()

@@ -7,10 +7,9 @@ import threading
 from collections import deque
 from collections.abc import Callable, Collection
 
-from leo_runtime.clock import WallClock
 from leo_runtime.daemon.answer import Answer
 from leo_runtime.daemon.counts import Counts
-from leo_runtime.daemon.kinds import Sink
+from leo_runtime.daemon.kinds import Sink, SinkEndedError
 from leo_runtime.errors import failure_text
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
@@ -47,6 +46,8 @@ class Delivering:
         self._waiting: deque[Answer] = deque()
         self._changed = threading.Condition()
         self._ended = self._at_once = False
+        self.gone = False
+        """Whether nobody will ever take anything of it any more."""
         self._thread = threading.Thread(target=self._go, name=f"leo sink {name}", daemon=True)
         counts.sink(name)
 
@@ -82,19 +83,21 @@ class Delivering:
             self._changed.notify_all()
 
     def join(self, timeout_s: float) -> bool:
-        """Wait at most so long until all is published, then drop what is left; whether its thread has ended."""
-        began = WallClock()
+        """Wait at most so long until all is published and the sink is closed; whether that is so."""
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def abandon(self) -> None:
+        """Drop what waits, and try nothing again. Waits for nothing."""
         with self._changed:
             self._ended = self._at_once = True
             left, self._waiting = tuple(self._waiting), deque()
             self._changed.notify_all()
         for answer in left:
             self._drop(answer)
-        if self._thread.ident is not None:
-            self._thread.join(max(0.1, timeout_s - began.now_us() / 1e6))
-        return not self._thread.is_alive()
+        if self._thread.ident is None:
+            self._close()
 
     def _drop(self, answer: Answer) -> None:
         self._counts.sink(self.name, dropped=1)
@@ -108,17 +111,23 @@ class Delivering:
                     break
                 answer = self._waiting.popleft()
             self._publish(answer)
-        try:
-            self.sink.close()
-        except Exception as error:  # Nothing hangs on it any more.
-            log.warning("sink `%s` could not be closed: %s", self.name, failure_text(error))
+        self._close()
 
     def _publish(self, answer: Answer) -> None:
+        if self.gone:
+            self._drop(answer)
+            return
         wait_s, told = FIRST_WAIT_S, False
         while True:
             try:
                 self.sink.publish(answer)
                 break
+            except SinkEndedError as error:
+                self._counts.went_wrong("sink", self.name, str(error))
+                log.warning("sink `%s` has ended: %s", self.name, error)
+                self.gone = True
+                self._drop(answer)
+                return
             except Exception as error:  # It may be anybody's code.
                 self._counts.went_wrong("sink", self.name, failure_text(error))
                 if not told:
@@ -136,3 +145,9 @@ class Delivering:
             log.info("sink `%s` goes on", self.name)
         self._counts.sink(self.name, published=1)
         self._done(answer)
+
+    def _close(self) -> None:
+        try:
+            self.sink.close()
+        except Exception as error:  # Nothing hangs on it any more.
+            log.warning("sink `%s` could not be closed: %s", self.name, failure_text(error))

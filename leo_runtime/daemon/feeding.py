@@ -63,6 +63,12 @@ class Feeding:
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
+    def abandon(self) -> None:
+        """Let go of a source that was never started."""
+        self._stop.set()
+        if self._thread.ident is None:
+            self._close()
+
     @property
     def ended(self) -> bool:
         """Whether it gives no more."""
@@ -80,6 +86,8 @@ class Feeding:
                 f"source `{self.name}` gives stream `{stream}`, and feeds {', '.join(self._streams)}",
                 hint="name it in the source's part of the config: stream = ...",
             )
+        if self._stop.is_set():  # The workload may have another stream by that name by now.
+            return
         count = len(samples)
         if at_us is not None and known.rate_hz and count:
             at_us += lasting_us(known.rate_hz, count - 1)
@@ -113,6 +121,16 @@ class Feeding:
             wait_s = FIRST_WAIT_S if self.fed > before + 1 else min(2 * wait_s, LONGEST_WAIT_S)
             if not self._stop.wait(wait_s):
                 self._counts.source(self.name, restarts=1)
+        self._close()
         if not self._stop.is_set():
             self._counts.source_ended(self.name)
             log.info("source `%s` has given all that it has", self.name)
+
+    def _close(self) -> None:
+        close = getattr(self.source, "close", None)  # Most have nothing to let go of.
+        if close is None:
+            return
+        try:
+            close()
+        except Exception as error:  # Nothing hangs on it any more.
+            log.warning("source `%s` could not be closed: %s", self.name, failure_text(error))

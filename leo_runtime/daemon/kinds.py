@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol, runtime_checkable
 from pydantic import Field
 
 from leo_runtime.daemon.answer import Answer
+from leo_runtime.daemon.counts import Counts
 from leo_runtime.errors import InputError
 from leo_runtime.frozen import dataclass
 from leo_runtime.schema import FileName, Name, Value
@@ -42,9 +43,14 @@ class Source(Protocol):
         """Feed until `stop` is set, or until there is no more. To be called again after it returned or raised.
 
         It looks at `stop` a few times a second. Whatever it raises is counted and told, and it is started anew, after
-        longer and longer waits. One that returns has given all that it has.
+        longer and longer waits. One that returns has given all that it has. Where it has `close`, that is called at
+        the end, on the same thread.
         """
         ...
+
+
+class SinkEndedError(Exception):
+    """A sink that can never publish anything any more, since whoever took it is gone."""
 
 
 @runtime_checkable
@@ -58,7 +64,7 @@ class Sink(Protocol):
         """Take one answer. It may block for some seconds.
 
         Where it raises `OSError`, as when the disk is full, the same answer is tried again later; where it raises
-        anything else, this answer is dropped. Both are counted and told.
+        `SinkEndedError`, this one and all others are dropped; anything else, this one. All of it is counted and told.
         """
         ...
 
@@ -92,6 +98,7 @@ class Site:
     workload: Workload
     sockets: Mapping[str, socket.socket]
     """Listening sockets that systemd opened, by their names (`FileDescriptorName=`)."""
+    counts: Counts
 
     def path(self, given: str) -> Path:
         """A path of the config; `~` is the user's home."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from leo_runtime.daemon.answer import Answer, AnswerOutcome
@@ -21,18 +21,15 @@ if TYPE_CHECKING:
 MOST_VALUES = 64
 """An output of more is not told."""
 
-Streams = Callable[[str], str]
-"""The first stream that a graph reads; empty where there is none."""
-
 
 class Teller:
     """Makes answers of results, for one workload. For one thread."""
 
-    def __init__(self, merged: MergedWorkload, streams: Streams, decisions: Sequence[DecisionConfig]) -> None:
+    def __init__(self, merged: MergedWorkload, decisions: Sequence[DecisionConfig]) -> None:
         """Raises `InputError` for a decision of a graph, or a label, that is not there."""
         self._asks = {stage.name: stage.graphs for stage in merged.stages}
         self._graphs = {graph.name: graph for graph in merged.workload.graphs}
-        self._streams = {name: streams(name) for name in self._graphs}
+        self._streams = {name: _first_stream(merged, graph) for name, graph in self._graphs.items()}
         self.decisions = {config.graph: config for config in decisions}
         for index, config in enumerate(decisions):
             self._check(config, f"$.decisions[{index}]")
@@ -94,6 +91,15 @@ class Teller:
             gap_us=one.gap_us,
             reason=result.reason if one.outcome == "failed" else "",
         )
+
+
+def _first_stream(merged: MergedWorkload, graph: TaskGraph) -> str:
+    """The first stream that a graph reads; empty where there is none."""
+    for name in merged.stages_of(graph):
+        bound = merged.stage(name).bound
+        if bound.operator.is_source:
+            return str(next(iter(bound.params.values())).stream)
+    return ""
 
 
 def _outcome(result: FrameResult, one: GraphResult) -> AnswerOutcome:

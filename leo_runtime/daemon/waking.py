@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import weakref
 from contextlib import suppress
 
 
@@ -12,6 +13,13 @@ class Waker:
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        # Not before nobody has it any more: who wakes it late must not write to what has the number of the pipe then.
+        for end in (self._read, self._write):
+            weakref.finalize(self, os.close, end)
+
+    def fileno(self) -> int:
+        """What is readable when it was woken."""
+        return self._read
 
     def wake(self) -> None:
         """Have `wait` return, now or the next time."""
@@ -23,8 +31,3 @@ class Waker:
         if select.select([self._read], [], [], timeout_s)[0]:
             with suppress(BlockingIOError):
                 os.read(self._read, 4096)
-
-    def close(self) -> None:
-        """Let go of the pipe."""
-        for end in (self._read, self._write):
-            os.close(end)

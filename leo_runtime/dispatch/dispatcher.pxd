@@ -1,7 +1,7 @@
 # C types for dispatcher.py.
 cimport cython
 
-from leo_runtime.dispatch.inflight cimport Frame, Lane, Send, Stage, is_fed, occupies
+from leo_runtime.dispatch.inflight cimport Frame, Lane, Send, Stage, is_fed, occupies, planned_stage
 from leo_runtime.dispatch.power cimport Power
 from leo_runtime.dispatch.waits cimport Patience
 
@@ -19,6 +19,8 @@ cdef class Dispatcher:
 
     cpdef bint is_running(self, frame, stage, attempt) except -1
     cpdef tuple handle(self, event)
+    @cython.locals(frame=Frame, stage=Stage)
+    cdef _admit(self, event)
     @cython.locals(frame=Frame, stage=Stage, reader=Stage, send=Send)
     cdef _stage_ended(self, event)
     @cython.locals(send=Send)

@@ -82,6 +82,7 @@ from leo_runtime.dispatch.inflight import (
     is_fed,
     is_needed,
     occupies,
+    planned_stage,
 )
 from leo_runtime.dispatch.left import LeftOver, left_over
 from leo_runtime.dispatch.limits import Limits, RunLimit
@@ -102,7 +103,7 @@ class Dispatcher:
         ready_us: Mapping[str, tuple[int, ...]] | None = None,
         used_us: Mapping[str, int] | None = None,
         limit: RunLimit | None = None,
-        remember: int = 4096,
+        remember: int = 1024,
     ) -> None:
         """`lanes` of every processor and radio; `ready_us`: lanes that something else occupies until then.
 
@@ -293,18 +294,18 @@ class Dispatcher:
         for number, again in event.again:
             self._place_again(number, again)
         for index, (name, planned) in enumerate(plan.stages.items()):
-            frame.stages[name] = Stage.of(frame, name, planned, index)
-        frame.open = len(frame.stages)
-        self._frames[event.frame] = frame
-        for stage in frame.stages.values():
+            stage = frame.stages[name] = planned_stage(frame, name, planned, index)
             self._queue(stage)
             self._remind(stage.release_us)
+        frame.open = len(frame.stages)
+        self._frames[event.frame] = frame
         for planned_send in plan.sends:
             self._add_send(frame.stages[planned_send.stage], planned_send)
         self._power.plan(frame, plan, (*frame.stages.values(), *frame.sends.values()), self._now_us)
         self._power.hold_anew(frame, plan.holds, self._now_us)
-        for resource in (resource for resource in plan.uses if resource in self._lost):
-            self._lose(resource, "")
+        if self._lost:
+            for resource in [resource for resource in plan.uses if resource in self._lost]:
+                self._lose(resource, "")
         self._avoid(frame)
         self._finish(frame)
 
@@ -358,8 +359,9 @@ class Dispatcher:
             if stage.state == "waiting":
                 for name in stage.planned.waits:
                     self._ensure_send(frame.stages[name], stage.resource, stage.key[0])
-        for resource in (resource for resource in plan.uses if resource in self._lost):
-            self._lose(resource, "")
+        if self._lost:
+            for resource in [resource for resource in plan.uses if resource in self._lost]:
+                self._lose(resource, "")
         self._avoid(frame)
 
     def _add_send(self, stage: Stage, planned: PlannedSend) -> Send:
@@ -868,9 +870,10 @@ class Dispatcher:
             self._loose.append(send)
 
     def _queue(self, job: Job) -> None:
-        if job.on is None or job.lane is None:
+        resource, index = job.on, job.lane
+        if resource is None or index is None:
             return
-        lane = self._lanes[job.on][job.lane]
+        lane = self._lanes[resource][index]
         self._serial += 1
         entry = (job.key, self._serial, job)
         if not lane.queue or lane.queue[-1] < entry:

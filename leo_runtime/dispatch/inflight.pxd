@@ -72,6 +72,7 @@ cdef class Lane:
     cdef public object ended_us
 
 
+cpdef Stage planned_stage(Frame frame, name, planned, index)
 @cython.locals(frame=Frame, source=Stage, send=Send)
 cpdef bint is_fed(Stage stage) except -1
 cpdef bint occupies(Send send) except -1

@@ -103,24 +103,6 @@ class Stage:
     error: str = ""
     span: FrameSpan | None = None
 
-    @classmethod
-    def of(cls, frame: Frame, name: str, planned: PlannedStage, index: int) -> Stage:
-        """A stage as it is planned, the frame's `index`th."""
-        release_us = frame.release_us
-        return cls(
-            frame,
-            name,
-            planned,
-            (release_us + planned.start_us, 1, frame.number, index),
-            planned.resource,
-            planned.lane,
-            planned.mode,
-            planned.variant,
-            planned.duration_us,
-            release_us + planned.release_us,
-            (name, None),
-        )
-
     def take(self, mode: Mode, lane: int) -> None:
         """It is to run in that mode, on that lane."""
         self.resource, self.lane = mode.resource, lane
@@ -325,6 +307,24 @@ class Lane:
         else:
             return False
         return now_us - start_us - planned_us > max(SUSPECT_FACTOR * planned_us, SUSPECT_LEAST_US)
+
+
+def planned_stage(frame: Frame, name: str, planned: PlannedStage, index: int) -> Stage:
+    """A stage as it is planned, the frame's `index`th."""
+    release_us = frame.release_us
+    return Stage(
+        frame,
+        name,
+        planned,
+        (release_us + planned.start_us, 1, frame.number, index),
+        planned.resource,
+        planned.lane,
+        planned.mode,
+        planned.variant,
+        planned.duration_us,
+        release_us + planned.release_us,
+        planned.use,
+    )
 
 
 def has_decided(frame: Frame, gates: Sequence[str]) -> bool:

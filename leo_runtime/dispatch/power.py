@@ -100,7 +100,7 @@ class Power:
         self._unsettled = True
         uses = {job.use: job for job in jobs}
         for planned in plan.spans:
-            here = {use: uses[use] for use in planned.uses if use in uses}
+            here = {use: job for use in planned.uses if (job := uses.get(use)) is not None}
             if here and planned.resource in self._supplies:
                 self._begin(FrameSpan(frame, self._supplies[planned.resource], here, planned), planned, now_us)
 

@@ -35,6 +35,8 @@ class Tensor:
     axis: int = 0
     data: np.ndarray | None = None
     """The values of a constant, read-only, of that shape and type; None: a layer or the caller gives them."""
+    stored_bytes: int = 0
+    """What the file holds of a constant: less than `bytes` where that is in float16 or sparse."""
 
     @property
     def bytes(self) -> int:
@@ -52,9 +54,11 @@ class Layer:
     inputs: tuple[int, ...]
     """In the schema's order (CONV_2D: input, filter, bias), constants too; -1: one that is left out."""
     outputs: tuple[int, ...]
+    version: int = 1
+    """Of the operator, as the file says: it tells an interpreter which of its options it may use."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class State:
     """What a model keeps from call to call: it takes it as one input more, and gives it as one output more."""
 
@@ -63,6 +67,8 @@ class State:
     """Where in the graph's inputs, behind those of the caller."""
     output: int
     """Where in the graph's outputs: what the next call takes."""
+    first: np.ndarray
+    """What the first call takes, read-only."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -61,6 +61,8 @@ class Deployment:
     admission: Admission
     graphs: Mapping[str, TaskGraph]
     keys: Keys
+    _source_names: tuple[str, ...]
+    """All that windows may be given for."""
     _sources: dict[tuple[str, ...], tuple[SourceWindow, ...]] = field(default_factory=dict)
 
     @property
@@ -107,9 +109,9 @@ class Deployment:
         """
         if not self.computes:
             return windows
-        wanted, known = self.sources_of(graphs), self.sources_of(tuple(self.graphs))
+        wanted = self.sources_of(graphs)
         for one in windows:
-            require_windows(wanted, known, one)
+            require_windows(wanted, self._source_names, one)
         own = frozen_copy if copy else frozen_view
         return tuple([{read.stage: own(read.at_its_value(one[read.stage])) for read in wanted} for one in windows])
 
@@ -276,6 +278,7 @@ class Site:
             Admission(merged, modes, placer),
             {graph.name: graph for graph in merged.workload.graphs},
             keys,
+            tuple([stage.name for stage in merged.stages if stage.bound.operator.is_source]),
         )
 
     def _can_run(self, processor: str, stage: BoundStage, variant: str) -> bool:

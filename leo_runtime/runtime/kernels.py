@@ -48,6 +48,7 @@ from leo_runtime.frame.positions import Point, WindowEnd
 from leo_runtime.frame.records import StateUse
 from leo_runtime.frame.steps import StepPrices
 from leo_runtime.frozen import dataclass, maker
+from leo_runtime.runtime.arguments import all_finite
 from leo_runtime.runtime.states import Kept, Start, StateNow, States, arrays_of
 from leo_runtime.schema import MAX_QUANTITY
 from leo_runtime.values import whole
@@ -105,8 +106,6 @@ class _Outputs(dict[int, np.ndarray]):
 
 _NONE: frozenset[str] = frozenset()
 
-_computed = maker(Computed)
-_report = maker(RunReport)
 _flight = maker(_Flight)
 
 
@@ -252,6 +251,8 @@ class Kernels:
         if self._told is not None and (opened := self._told(order.frame, order.stage)) is not None:
             return Computed(RunReport(opened))
         job = flight.jobs[order.stage]
+        if len(job.frames) == 1 and job.stage not in self._only_cost and job.stage not in self._keeps:
+            return self._run_once(flight, order, job.stage, job.frames[0], now_us)
         stage = self._stages[job.stage]
         only_costs = stage.name in self._only_cost
         keeps = stage.name in self._keeps
@@ -292,11 +293,11 @@ class Kernels:
         device_us, device_nj = devices[0] if len(devices) == 1 else _sums(devices)
         opened = stage.name not in self._gates or _is_positive(outputs.get(job.frames[0]))
         said = _each_once(errors) if errors else ""
-        report = _report(opened, _NONE, started_us, device_us, device_nj, error=said)
+        report = RunReport(opened, _NONE, started_us, device_us, device_nj, error=said)
         if isinstance(outputs, _Outputs):
             report = replace(report, **self._used(order, stage, outputs, wanted))
         if len(outputs) == len(job.frames):
-            return _computed(report, outputs)
+            return Computed(report, outputs)
         absent = {number for number in job.frames if number not in outputs}
         expected_us = report.expected_us or 1
         if wanted and report.expected_us is None:
@@ -304,6 +305,20 @@ class Kernels:
         absent_for = frozenset(name for name, other in flight.jobs.items() if absent.issuperset(other.frames))
         report = replace(report, frames=len(wanted), expected_us=expected_us, absent_for=absent_for)
         return Computed(report, outputs)
+
+    def _run_once(
+        self, flight: _Flight, order: RunStage, name: str, number: int, now_us: Callable[[], int] | None
+    ) -> Computed:
+        """Compute a stage for one frame, as nearly all runs do: it keeps no state."""
+        stage, kernel = self._stages[name], self._load(name, order.resource, order.variant, order.lane)
+        if kernel.restarting is not None:
+            kernel.restarting.fail_while_starting()
+        inputs = _inputs(flight, stage, number, order.resource)
+        started_us = None if now_us is None else now_us()
+        output, device_us, device_nj = kernel.call(inputs)
+        own = self._taken(output, stage, order.resource)
+        opened = name not in self._gates or _is_positive(own)
+        return Computed(RunReport(opened, _NONE, started_us, device_us, device_nj), {number: own})
 
     def publish(self, order: RunStage, outputs: Outputs) -> None:
         """Keep the outputs of a run whose end was accepted, until the frame ends."""
@@ -531,7 +546,7 @@ class Kernels:
         is_gate = stage.name in self._gates
         opens = is_gate and drawn(self._seed, stage, flight.releases_us[number])
         output = self._stand_in(stage, opens)
-        return _computed(_CLOSED if is_gate and not opens else _OPEN, {number: output})
+        return Computed(_CLOSED if is_gate and not opens else _OPEN, {number: output})
 
     def _stand_in(self, stage: MergedStage, opens: bool) -> np.ndarray:
         """The output of a stage that nothing computes."""
@@ -584,7 +599,7 @@ class Kernels:
                 f"stage `{stage.name}` gave an array of {own.dtype} on `{resource}`, expected real numbers",
                 hint="a kernel gives float32",
             )
-        if not self._allow_nonfinite and not np.logical_and.reduce(np.isfinite(own), axis=None):
+        if not self._allow_nonfinite and not all_finite(own):
             where = np.argwhere(~np.isfinite(own))[0].tolist()
             raise KernelError(
                 f"stage `{stage.name}` gave {own[tuple(where)]} on `{resource}`, at {where} of its output",
@@ -604,8 +619,8 @@ def drawn(seed: int, stage: MergedStage, release_us: int) -> bool:
 
 def frozen_copy(array: np.ndarray) -> np.ndarray:
     """A copy that nobody can write into."""
-    own = np.array(array)
-    own.flags.writeable = False
+    own = array.copy("K") if type(array) is np.ndarray else np.array(array)
+    own.setflags(write=False)
     return own
 
 
@@ -681,9 +696,9 @@ def _inputs(flight: _Flight, stage: MergedStage, number: int, resource: str) -> 
     """What a stage reads in one frame, on one processor. Raises `KernelError` where that could not be handed over."""
     if stage.bound.operator.is_source:
         return [flight.windows[number][stage.name]]
-    inputs = []
+    inputs, copies = [], flight.copies
     for name, shape in zip(stage.inputs, stage.bound.input_shapes, strict=True):
-        value = flight.copies.get((name, number, resource))
+        value = copies.get((name, number, resource)) if copies else None
         if isinstance(value, BaseException):
             raise KernelError(f"input `{name}` could not be handed over to `{resource}` ({failure_text(value)})")
         value = flight.values.get((name, number)) if value is None else value

@@ -53,6 +53,7 @@ from leo_runtime.runtime.arguments import (
     batch_frames,
     due_graphs,
     known_links,
+    known_slowed,
     named_graphs,
     plain_release,
     require_flags,
@@ -70,7 +71,7 @@ from leo_runtime.runtime.planned import Placed, Skipped
 from leo_runtime.runtime.processors import ProcessorNow, processor_now
 from leo_runtime.runtime.results import Submitted, not_done, unplaced_result
 from leo_runtime.runtime.turns import Turns
-from leo_runtime.values import seconds, whole
+from leo_runtime.values import seconds, several_names, whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -132,6 +133,7 @@ class Runtime:
         # Who submits, one after the other: what is used in its turn alone.
         self._turns = Turns()
         self._links: LinksNow = {}
+        self._paused: frozenset[str] = frozenset()
         # Everything below is behind this lock, which is never held while anybody waits, solves or computes.
         self._lock = threading.Lock()
         self._driver: Driver | None = None
@@ -149,6 +151,10 @@ class Runtime:
         self._gaps_us: dict[int, Mapping[str, int]] = {}
         """Of frames that were fed and have no result yet, what is missing in each graph's windows."""
         self._drift = Drift()
+        self._links_said: LinksNow | None = None
+        """By `adjust`, for the next frame."""
+        self._slowed_said = False
+        """Whether plans are to be made anew since `adjust` has changed how long runs last."""
         self._feeder = Feeder(deployed.merged, self.sources, self._begun_clock, self._submit_fed)
 
     @classmethod
@@ -521,8 +527,9 @@ class Runtime:
                     self._require_open()
                     self._collect()
                     drift = self._drift.kept(lambda mode: deployed.has_mode(mode, before))
-                    if self._options.adapt:
+                    if self._options.adapt or drift.is_slowed:
                         deployed.placer.use(deployed.adapted(drift))
+                        self._slowed_said = False
                     deployed.take_over(before)
                     now_us = self.now_us if isinstance(self._driver, Executor) else None
                     self._feeder.change(deployed.merged, deployed.sources, now_us)
@@ -639,6 +646,37 @@ class Runtime:
                 return
         driver.post(ProcessorFound(driver.clock.now_us(), processor))
 
+    def adjust(
+        self,
+        *,
+        links: LinksNow | None = None,
+        slowed_ppm: Mapping[str, int] | None = None,
+        paused: Collection[str] | None = None,
+    ) -> None:
+        """Say how the machine is, and which graphs pause, from the next frame on; None: as before.
+
+        `links` are as `submit` takes them. `slowed_ppm`, by processor: how many times as long runs last there as the
+        profile says, at the same power, in millionths from `ONE` to `MAX_SLOWED_PPM` (`runtime.drift`); all others are
+        as fast as it says. Plans go by it, and `drift` is then told relative to it; what was known of drift on a
+        processor whose speed changes is forgotten. In real time, and where `adapt`, runs last as long as they do.
+        `paused`: graphs that are shed whenever they are due, counted in `shed`, however much room there is; batches
+        are taken whole. A processor that is not to be used at all is told by `lose`.
+
+        From any thread. Raises `InputError` for a link, processor or graph that is not there.
+        """
+        links = None if links is None else known_links(self.hardware, links)
+        slowed = None if slowed_ppm is None else known_slowed(self.hardware, slowed_ppm)
+        named = None if paused is None else several_names(paused, "paused")
+        with self._lock:
+            if named:
+                named_graphs(self._now.merged.workload, named)
+            if links is not None:
+                self._links_said = links
+            if slowed is not None and self._drift.slow(slowed):
+                self._slowed_said = True
+            if named is not None:
+                self._paused = frozenset(named)
+
     def history(self, frame: int) -> tuple[tuple[int, object], ...]:
         """What happened to a frame, as far as it is remembered: times with events and instructions. From any thread."""
         driver = self._driver
@@ -712,6 +750,7 @@ class Runtime:
         """What is submitted, if it is right; it waits for nothing."""
         with self._lock:
             self._require_open()
+            last_us = self._ahead.last_us(self._last_release_us)
         releases_us = tuple(map(plain_release, releases_us))
         require_flags(copy=copy)
         if self._turns.mine() or self._ahead.mine():
@@ -719,8 +758,7 @@ class Runtime:
                 "a frame is submitted while another one is, by what that calls (a solver, kernel or noise)",
                 hint="submit it when that has returned, or from another thread for which nothing here waits",
             )
-        with self._lock:  # Before anything else is said of a late one.
-            require_order(releases_us[-1], self._ahead.last_us(self._last_release_us))
+        require_order(releases_us[-1], last_us)  # Before anything else is said of a late one.
         now = self._now
         if graphs is None:
             names = due_graphs(now.merged.workload.graphs, releases_us, now.triggered)
@@ -739,23 +777,26 @@ class Runtime:
                 self._require_open()
                 turn.queue()
             turn.wait()
-            with self._lock:
-                require_order(release_us, self._ahead.last_us(self._last_release_us))
             driver = self._begun(release_us)
+            now_us = None
             if isinstance(driver, Executor):
                 driver.require_threads()
                 now_us = driver.clock.now_us()
-                require_near(release_us, now_us)
-                with self._lock:
+            with self._lock:
+                require_order(release_us, self._ahead.last_us(self._last_release_us))
+                if now_us is not None:
+                    require_near(release_us, now_us)
                     if not wait and (release_us > now_us or not self._ahead.idle):
                         self._ahead.wait_for_room()
                         self._require_open()
                         frame = self._number()
                         self._ahead.put(frame, asked, driver.clock)
                         return frame
-                    self._ahead.wait_until_idle()
-                    self._require_open()
-            driver.reach(release_us)
+                    if not self._ahead.idle:
+                        self._ahead.wait_until_idle()
+                        self._require_open()
+            if now_us is None or release_us > now_us:
+                driver.reach(release_us)
             frame = self._start_frame(driver, asked, self._number)
         asked.left(frame)
         return frame
@@ -780,7 +821,13 @@ class Runtime:
     def _start_frame(self, driver: Driver, asked: Submission, take: Callable[[], int]) -> int:
         """Place a frame whose release has come and start it; `take` gives its number, behind the lock. In turn."""
         releases_us, names, now = asked.releases_us, asked.graphs, asked.deployment
-        self._links = self._links if asked.links is None else asked.links
+        with self._lock:
+            said, self._links_said = self._links_said, None
+            paused = self._paused
+        if said is not None:
+            self._links = said
+        if asked.links is not None:
+            self._links = asked.links
         if now.horizon is not None and asked.fed is not None:
             now.horizon.shift(asked.fed.shifts_us)
         ends = {} if asked.fed is None else asked.fed.ends
@@ -792,6 +839,7 @@ class Runtime:
             self._links,
             lambda names: self._place(driver, now, releases_us, names, asked.together, states),
             states,
+            paused,
         )
         shed = tuple([name for name in names if name not in admitted]) if len(admitted) < len(names) else ()
         wanted = tuple([now.graphs[name] for name in names])
@@ -896,7 +944,9 @@ class Runtime:
         frames = len(releases_us)
         with self._lock:
             self._collect()
-            if self._options.adapt and self._drift.settle():
+            changed = self._options.adapt and self._drift.settle()
+            if changed or self._slowed_said:
+                self._slowed_said = False
                 now.placer.use(now.adapted(self._drift))
             batched = now.adapted(self._drift, frames) if frames > 1 else None
             chances = () if now.horizon is None else now.horizon.chances()

@@ -16,30 +16,30 @@ BY_CODE: dict[int, LayerKind] = {kind.code: kind for kind in KINDS.values()}
 
 
 def refusal(graph: LayerGraph, layer: Layer) -> str | None:
-    """Why nothing of ours computes a layer, as a sentence: "SOFTMAX takes int16"; None where it is computed."""
+    """Why nothing of ours computes a layer, as a clause: "it takes int16"; None where it is computed."""
     kind = KINDS.get(layer.kind)
     if kind is None:
-        return f"{layer.kind} is not computed"
+        return "it is not computed"
     least, most = kind.inputs
     if len(layer.inputs) < least or (most is not None and len(layer.inputs) > most):
-        return f"{layer.kind} has {len(layer.inputs)} inputs"
+        return f"it has {len(layer.inputs)} inputs"
     if not layer.outputs or any(number < 0 for number in layer.inputs[:least]):
-        return f"{layer.kind} lacks an input or output"
+        return "it lacks an input or output"
     return _refused(kind, call_of(graph, layer))
 
 
 def _refused(kind: LayerKind, call: Call) -> str | None:
     first, out = call.input(0), call.outputs[0]
     if first.dtype.name not in kind.types:
-        return f"{kind.name} takes {first.dtype.name}"
+        return f"it takes {first.dtype.name}"
     if first.dtype.kind == "i" and first.dtype.itemsize == 1 and len(first.scale) != 1:
-        return f"{kind.name} takes int8 that has not one scale"
+        return "it takes int8 that has not one scale"
     if kind.keeps_type and (out.dtype != first.dtype or bool(out.scale) != bool(first.scale)):
-        return f"{kind.name} takes {first.dtype.name} and gives {out.dtype.name}"
+        return f"it takes {first.dtype.name} and gives {out.dtype.name}"
     try:
         why = kind.refuses(call)
         if why is None and (given := kind.shapes(call)) != (said := tuple(one.shape for one in call.outputs)):
             why = f"it is said to give {said}, and gives {given}"
     except (ValueError, LookupError) as error:
         why = str(error)
-    return None if why is None else f"{kind.name}: {why}"
+    return why

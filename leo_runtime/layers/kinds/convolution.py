@@ -1,7 +1,8 @@
 """Layers of products: convolutions, depthwise convolutions and dense layers.
 
 Weights lie as in TensorFlow Lite: (outputs, height, width, inputs) of a convolution, (1, height, width, outputs) of a
-depthwise one, (outputs, inputs) of a dense layer.
+depthwise one, (outputs, inputs) of a dense layer. Sums of float32 are the nearest there are: added in float64, then
+rounded once.
 """
 
 from __future__ import annotations
@@ -53,16 +54,16 @@ def _refuses(call: Call) -> str | None:
 
 
 def _finished(call: Call, sums: np.ndarray, bias: np.ndarray | None) -> tuple[np.ndarray, ...]:
-    """What a layer gives for the sums of its products: float32, or exact integers in float64."""
+    """What a layer gives for the sums of its products in float64."""
     if not call.quantised:
-        return (activated(call, sums if bias is None else sums + bias),)
+        return (activated(call, (sums if bias is None else sums + bias).astype(np.float32)),)
     whole = sums.astype(np.int64) + (0 if bias is None else bias.astype(np.int64))
     return (law.to_int8(law.scaled(whole, multipliers(call)), call.outputs[0].zero_point[0], *int8_limits(call)),)
 
 
 def _operand(tensor: Tensor, values: np.ndarray) -> np.ndarray:
-    """Values about 0: those of an int8 tensor in float64, which holds all sums of their products exactly."""
-    return values.astype(np.float64) - tensor.zero_point[0] if tensor.scale else values
+    """Values about 0 in float64, which holds all sums of products of int8 exactly."""
+    return values.astype(np.float64) - (tensor.zero_point[0] if tensor.scale else 0)
 
 
 def _conv_shape(call: Call) -> tuple[Shape, ...]:
@@ -134,7 +135,7 @@ def _dense_refuses(call: Call) -> str | None:
 def _pair(call: Call, arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:
     first, second = arrays[0], arrays[1]
     assert first is not None and second is not None, "its kind has at least two inputs"
-    return _operand(call.input(0), first), second.astype(np.float64) if call.quantised else second
+    return _operand(call.input(0), first), second.astype(np.float64)
 
 
 def _bias(arrays: Arrays) -> np.ndarray | None:
