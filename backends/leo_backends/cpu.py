@@ -28,6 +28,7 @@ from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import DocumentError, KernelError, MissingExtraError, did_you_mean
 from leo_runtime.operators.definition import Operator
+from leo_runtime.operators.model_parameters import ModelParameters
 from leo_runtime.operators.sound import MicroFeaturesParameters
 from leo_runtime.schema import Name, Positive, Value
 
@@ -110,6 +111,8 @@ class CpuBackend:
                     raise
                 warnings.warn(f"stage `{stage.name}` runs in this process: {error}", RuntimeWarning, stacklevel=2)
         params = stage.params[variant]
+        if isinstance(params, ModelParameters):
+            return CpuModel(stage, params)
         if stage.operator.step_class is not None:
             return OwnKernel(stage, stage.operator.step_class, params.model_dump())
         if stage.operator.name in STREAMS and stage.keeping(variant) is not None:
@@ -171,6 +174,21 @@ class CpuKernel:
             return checked_output(self._stage, self._program(inputs))
 
 
+class CpuModel:
+    """A model, or some pieces of one."""
+
+    def __init__(self, stage: BoundStage, params: ModelParameters) -> None:
+        from leo_backends.model_stage import model_program  # Most workloads have no model.
+
+        self._stage = stage
+        self._program = model_program(params)
+
+    def __call__(self, inputs: Sequence[np.ndarray], /) -> np.ndarray:
+        """Compute the stage: arrays in the types of the model, several as one value. Raises `KernelError`."""
+        require_inputs(self._stage, inputs)
+        return self._program(inputs)
+
+
 class CpuStream:
     """A stage that keeps state, whose program computes what is new."""
 
@@ -194,12 +212,12 @@ class CpuStream:
         return Stepped(np.ascontiguousarray(output, np.float32), after)
 
 
-_EXTRAS = {"tflite": "tflite", "micro_features": "audio"}
+_EXTRAS = {"tflite": "tflite", "model": "tflite", "micro_features": "audio"}
 """The operators that need more than numpy, and the extra that brings it."""
 
 
 def _is_there(operator: str) -> bool:
-    return is_available() if operator == "tflite" else importlib.util.find_spec("pymicro_features") is not None
+    return is_available() if _EXTRAS[operator] == "tflite" else importlib.util.find_spec("pymicro_features") is not None
 
 
 def _pool(threads: int) -> ThreadPoolExecutor:

@@ -90,7 +90,7 @@ from leo_runtime.dispatch.plan import Plan, PlannedSend
 from leo_runtime.dispatch.power import Power
 from leo_runtime.dispatch.waits import Patience
 
-_number = attrgetter("number")
+_number, _key = attrgetter("number"), attrgetter("key")
 
 
 class Dispatcher:
@@ -146,7 +146,6 @@ class Dispatcher:
         """The first of them."""
         self._log: deque[tuple[int, Event, int, tuple[Instruction, ...]]] = deque(maxlen=remember)
         """When each event happened, and when it was taken note of; what was said of it."""
-        self._serial = 0
         self._now_us = 0
 
     # What others may ask.
@@ -161,7 +160,7 @@ class Dispatcher:
 
         What waits of the frames `without` is left out.
         """
-        return tuple(lane.free_us(now_us, without) for lane in self._lanes[resource])
+        return tuple([lane.free_us(now_us, without) for lane in self._lanes[resource]])
 
     def left_over(self, release_us: int, now_us: int) -> tuple[LeftOver, ...]:
         """Of the frames that may be placed again, what they have left; the latest first. Times from `release_us` on."""
@@ -301,7 +300,7 @@ class Dispatcher:
         self._frames[event.frame] = frame
         for planned_send in plan.sends:
             self._add_send(frame.stages[planned_send.stage], planned_send)
-        self._power.plan(frame, plan, (*frame.stages.values(), *frame.sends.values()), self._now_us)
+        self._power.plan(frame, plan, None, self._now_us)
         self._power.hold_anew(frame, plan.holds, self._now_us)
         if self._lost:
             for resource in [resource for resource in plan.uses if resource in self._lost]:
@@ -760,7 +759,7 @@ class Dispatcher:
         for lane in lanes:
             if not lane.queue or lane.busy is not None or lane.given_up is not None:
                 continue
-            job = lane.queue[0][2]
+            job = lane.queue[0]
             if not self._may_start(job, lane):
                 continue
             frame = job.frame
@@ -874,12 +873,10 @@ class Dispatcher:
         if resource is None or index is None:
             return
         lane = self._lanes[resource][index]
-        self._serial += 1
-        entry = (job.key, self._serial, job)
-        if not lane.queue or lane.queue[-1] < entry:
-            lane.queue.append(entry)
+        if not lane.queue or lane.queue[-1].key <= job.key:
+            lane.queue.append(job)
         else:
-            insort(lane.queue, entry)
+            insort(lane.queue, job, key=_key)
         self._touch(lane)
 
     def _unqueue(self, job: Job) -> None:

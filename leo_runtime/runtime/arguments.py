@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from leo_runtime.backend import Backend
     from leo_runtime.dispatch.simulator import Noise
     from leo_runtime.documents.hardware import Hardware
-    from leo_runtime.documents.workload import TaskGraph, Workload
+    from leo_runtime.documents.workload import Workload
     from leo_runtime.frame.conditions import LinkNow
     from leo_runtime.frame.lower import MergedStage
 
@@ -106,8 +106,13 @@ def require_parts(workload: object, hardware: object, profile: object) -> None:
 def require_flags(**flags: object) -> None:
     """Each is True or False."""
     for name, flag in flags.items():
-        if not isinstance(flag, bool):
-            raise InputError(f"`{name}` is True or False, got {flag!r}")
+        require_flag(flag, name)
+
+
+def require_flag(flag: object, name: str) -> None:
+    """It is True or False."""
+    if flag is not True and flag is not False:
+        raise InputError(f"`{name}` is True or False, got {flag!r}")
 
 
 def require_function(call: object) -> None:
@@ -244,7 +249,7 @@ def named_graphs(workload: Workload, graphs: object) -> tuple[str, ...]:
 
 
 def due_graphs(
-    graphs: Sequence[TaskGraph], releases_us: tuple[int, ...], triggered: Callable[[int], tuple[str, ...]]
+    workload: Workload, releases_us: tuple[int, ...], triggered: Callable[[int], tuple[str, ...]]
 ) -> tuple[str, ...]:
     """The graphs that are due at every release: at least one, and the same for all frames of a batch."""
     names = triggered(releases_us[0])
@@ -256,7 +261,7 @@ def due_graphs(
                 hint="say which with `graphs`",
             )
     if not names:
-        at_us = releases_us[0]
+        at_us, graphs = releases_us[0], workload.graphs
         soon = sorted((graph.next_release_us(at_us), number) for number, graph in enumerate(graphs))[:SAID]
         next_due = ", ".join(f"`{graphs[number].name}` at {next_us}" for next_us, number in soon)
         raise InputError(

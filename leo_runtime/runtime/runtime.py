@@ -56,7 +56,7 @@ from leo_runtime.runtime.arguments import (
     known_slowed,
     named_graphs,
     plain_release,
-    require_flags,
+    require_flag,
     require_function,
     require_near,
     require_order,
@@ -381,7 +381,7 @@ class Runtime:
         that fails the frame and not the run. A frame that is refused gives no result; one that has a number always
         does. Raises what went wrong in the runtime itself: the frames in flight then have their results.
         """
-        require_flags(wait=wait)
+        require_flag(wait, "wait")
         return self._submit(self._asked((release_us,), (windows,), graphs, links, None, copy), wait)
 
     async def asubmit(
@@ -440,7 +440,7 @@ class Runtime:
         does; also raises `InputError` for no frames at all, and for stages that cannot run their frames together. From
         any thread.
         """
-        require_flags(wait=wait)
+        require_flag(wait, "wait")
         with self._lock:
             self._require_open()
         releases_us, windows = batch_frames(frames)
@@ -752,7 +752,7 @@ class Runtime:
             self._require_open()
             last_us = self._ahead.last_us(self._last_release_us)
         releases_us = tuple(map(plain_release, releases_us))
-        require_flags(copy=copy)
+        require_flag(copy, "copy")
         if self._turns.mine() or self._ahead.mine():
             raise InputError(
                 "a frame is submitted while another one is, by what that calls (a solver, kernel or noise)",
@@ -761,7 +761,7 @@ class Runtime:
         require_order(releases_us[-1], last_us)  # Before anything else is said of a late one.
         now = self._now
         if graphs is None:
-            names = due_graphs(now.merged.workload.graphs, releases_us, now.triggered)
+            names = due_graphs(now.merged.workload, releases_us, now.triggered)
         else:
             names = named_graphs(now.merged.workload, graphs)
         may = None if together is None else now.candidates(together)
@@ -777,12 +777,13 @@ class Runtime:
                 self._require_open()
                 turn.queue()
             turn.wait()
-            driver = self._begun(release_us)
+            driver = self._driver or self._begun(release_us)
             now_us = None
             if isinstance(driver, Executor):
                 driver.require_threads()
                 now_us = driver.clock.now_us()
             with self._lock:
+                self._require_open()
                 require_order(release_us, self._ahead.last_us(self._last_release_us))
                 if now_us is not None:
                     require_near(release_us, now_us)
@@ -815,7 +816,7 @@ class Runtime:
         """End a frame that was never started. Behind the lock."""
         from leo_runtime.runtime.planner import no_placement
 
-        wanted = tuple([asked.deployment.graphs[name] for name in asked.graphs])
+        wanted = asked.deployment.wanted(asked.graphs)
         self._give(unplaced_result(frame, asked.releases_us, wanted, 0, no_placement(why)))
 
     def _start_frame(self, driver: Driver, asked: Submission, take: Callable[[], int]) -> int:
@@ -842,7 +843,7 @@ class Runtime:
             paused,
         )
         shed = tuple([name for name in names if name not in admitted]) if len(admitted) < len(names) else ()
-        wanted = tuple([now.graphs[name] for name in names])
+        wanted = now.wanted(names)
         if shed:
             with self._lock:
                 self.shed = {name: count + (name in shed) for name, count in self.shed.items()}
@@ -856,16 +857,15 @@ class Runtime:
             return frame
         windows = asked.windows
         if shed:
-            names, wanted = admitted, tuple([now.graphs[name] for name in admitted])
+            names, wanted = admitted, now.wanted(admitted)
             if windows[0]:
                 windows = tuple([{one.stage: own[one.stage] for one in now.sources(names)} for own in windows])
         plan = placed.planned.plan
-        left_out = tuple([now.graphs[name] for name in shed])
         with self._lock:
             frame = self._take(asked, take)
-            submitted = Submitted(frame, releases_us, wanted, plan, placed.planned.solved, left_out)
-            self._in_flight.begin(submitted, now, windows, ends)
-        release_us, give_up_us = releases_us[-1], max(due_us(graph, releases_us) for graph in wanted)
+            submitted = Submitted(frame, releases_us, wanted, plan, placed.planned.solved, now.wanted(shed))
+            self._in_flight.begin(submitted, now, names, windows, ends)
+        release_us, give_up_us = releases_us[-1], max([due_us(graph, releases_us) for graph in wanted])
         now_us = max(release_us, driver.clock.now_us())
         driver.post(FrameAdmitted(now_us, frame, release_us, plan, placed.asleep, give_up_us, placed.again))
         return frame
@@ -884,10 +884,13 @@ class Runtime:
     def _drained(self, driver: Driver, timeout_s: float | None) -> bool:
         """Wait for every frame, also those that wait for their release; False where that takes longer."""
         patience = WallClock()
-        driver.drain(0.0)  # Who is within a kernel would wait for itself.
         with self._lock:
-            if not self._ahead.wait_until_idle(timeout_s):
-                return False
+            idle = self._ahead.idle
+        if not idle:
+            driver.drain(0.0)  # Who is within a kernel would wait for itself.
+            with self._lock:
+                if not self._ahead.wait_until_idle(timeout_s):
+                    return False
         return driver.drain(None if timeout_s is None else max(0.0, timeout_s - patience.now_us() / 1e6))
 
     def _require_open(self) -> None:
