@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from brokers import PATIENCE_S, Broker, Referee, free_port
+from daemons import a_site
 from leo_runtime import shipped
 from leo_runtime.daemon.answer import Answer, as_json
 from leo_runtime.daemon.counts import Counts
@@ -57,8 +58,8 @@ def connect(broker: Broker, **changes: Any) -> Mqtt:
     return Mqtt(Address("127.0.0.1", broker.port), TOPICS, **given)
 
 
-def site(folder: Path) -> Site:
-    return Site(folder=folder, state_dir=folder, runtime_dir=folder, workload=wake_word(), sockets={})
+def site(folder: Path, workload: Workload | None = None) -> Site:
+    return replace(a_site(folder), workload=workload or wake_word())
 
 
 # What Home Assistant is told.
@@ -158,9 +159,10 @@ def test_who_comes_later_finds_what_is_retained_and_no_graph_that_is_gone(tmp_pa
                 referee.wait_for(lambda heard: (gone, "", False) in heard)
                 assert referee.payload(TOPICS.availability) == "online"
                 # And a reload, with more and then with nothing.
-                second.change(shipped.workload())
+                second.change(site(tmp_path, shipped.workload()))
                 referee.wait_for(lambda heard: heard[-1][0].startswith("homeassistant/") and heard[-1][1])
-                second.change(wake_word().with_graphs(wake_word().graphs[0].model_copy(update={"decision": None})))
+                mute = wake_word().with_graphs(wake_word().graphs[0].model_copy(update={"decision": None}))
+                second.change(site(tmp_path, mute))
                 referee.wait_for(
                     lambda heard: ("homeassistant/sensor/kitchen/wake_word_label/config", "", False) in heard
                 )

@@ -14,9 +14,10 @@ from leo_runtime.daemon.sinks.socket import SocketSink
 from leo_runtime.daemon.sources.recording import RecordingSource
 from leo_runtime.daemon.sources.socket import SocketSource
 from leo_runtime.daemon.sources.stdin import StdinSource
+from leo_runtime.daemon.sources.wyoming import WyomingSource
 from leo_runtime.schema import Document, Name, Value, reject, unique
 
-AnySource = Annotated[RecordingSource | StdinSource | SocketSource, Field(discriminator="kind")]
+AnySource = Annotated[RecordingSource | StdinSource | SocketSource | WyomingSource, Field(discriminator="kind")]
 """Every kind of source."""
 AnySink = Annotated[LinesSink | MqttSink | SocketSink, Field(discriminator="kind")]
 """Every kind of sink."""

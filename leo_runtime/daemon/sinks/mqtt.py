@@ -216,9 +216,9 @@ class Mqtt:
             raise TimeoutError(f"the broker at {self._address} has not confirmed an answer for {CONFIRM_S:g} s")
         self._waits_for = None
 
-    def change(self, workload: Workload) -> None:
+    def change(self, site: Site) -> None:
         """Another workload runs: what Home Assistant is told of graphs that are gone is taken away."""
-        before, self._told = self._told, self._discovery(workload)
+        before, self._told = self._told, self._discovery(site.workload)
         if self._connected.is_set():
             self._tell(dict.fromkeys(before, "") | self._told)
 
