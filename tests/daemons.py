@@ -90,9 +90,9 @@ path = "./out.sock"
 """
 
 
-def write(folder: Path, config: str = CONFIG) -> Path:
+def write(folder: Path, config: str = CONFIG, steps: str = STEPS) -> Path:
     """Write a config and all that it names into a folder; its path."""
-    named = {"steps.py": STEPS, "workload.toml": WORKLOAD, "machine.toml": MACHINE, "profile.toml": PROFILE}
+    named = {"steps.py": steps, "workload.toml": WORKLOAD, "machine.toml": MACHINE, "profile.toml": PROFILE}
     for name, text in (named | {"leo.toml": config}).items():
         (folder / name).write_text(text)
     return folder / "leo.toml"
@@ -163,12 +163,12 @@ class Listener:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(PATIENCE_S)
         self._socket.connect(str(path))
-        self._file = self._socket.makefile("rb")
+        self.file = self._socket.makefile("rb")
         _open.append(self)
 
     def next(self) -> dict[str, Any] | None:
         """The next answer; None where there are no more."""
-        line = self._file.readline()
+        line = self.file.readline()
         return json.loads(line) if line else None
 
     def try_next(self) -> dict[str, Any] | None:
@@ -185,7 +185,7 @@ class Listener:
         return found
 
     def close(self) -> None:
-        self._file.close()
+        self.file.close()
         self._socket.close()
 
 
@@ -257,9 +257,9 @@ class Running:
 
 
 @contextmanager
-def running(folder: Path, config: str = CONFIG, **environment: str) -> Iterator[Running]:
+def running(folder: Path, config: str = CONFIG, steps: str = STEPS, **environment: str) -> Iterator[Running]:
     """A daemon that is ready; stopped at the end, if it has not been."""
-    one = Running(folder, write(folder, config), **environment)
+    one = Running(folder, write(folder, config, steps), **environment)
     one.systemd.wait_for("READY=1")
     try:
         yield one

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from daemons import CONFIG, LOUD, QUIET, STEPS, WORKLOAD, Listener, Running, Talk, running, write
@@ -144,6 +146,63 @@ def test_it_is_ready_and_tells_of_its_end(tmp_path: Path) -> None:
         assert one.systemd.heard[-1].startswith("READY=1\nSTATUS=1 sources, 1 sinks")
         one.daemon.stop()
         assert one.systemd.wait_for("STOPPING=1") == "STOPPING=1\nSTATUS=draining"
+
+
+HANGS = STEPS.replace("    loud = ", "    signal.max() > 0.5 and let_go.wait()\n    loud = ").replace(
+    "@operator", "import threading\nlet_go = threading.Event()\n\n@operator"
+)
+"""Hangs on what is loud."""
+
+
+def let_go(folder: Path) -> None:
+    """End what hangs."""
+    for module in tuple(sys.modules.values()):
+        if getattr(module, "__file__", None) == str(folder / "steps.py"):
+            module.let_go.set()
+
+
+def hang(one: Running) -> None:
+    """Have a frame of a daemon hang."""
+    talk = Talk(one.folder)
+    talk.sender.send(np.full(300, LOUD, np.float32))
+    while not one.daemon.in_flight:
+        one.systemd.wait_for("STATUS=")
+
+
+def test_what_hangs_is_given_up_when_the_time_to_drain_is_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = CONFIG.replace("drain_s = 20", "drain_s = 0.2")
+    with running(tmp_path, config, HANGS, WATCHDOG_USEC="40000") as one:
+        hang(one)
+        one.end()
+        let_go(tmp_path)
+        counted = one.daemon.counts.now()
+    assert "frames were given up as the daemon ended" in caplog.text
+    # Each has ended all the same, and was told.
+    assert one.daemon.in_flight == 0 and counted.frames.keys() == {"failed"}
+    assert counted.sinks["socket"].published == counted.frames["failed"]
+
+
+def test_a_second_stop_ends_it_at_once(tmp_path: Path) -> None:
+    with running(tmp_path, CONFIG.replace("drain_s = 20", "drain_s = 3600"), HANGS, WATCHDOG_USEC="40000") as one:
+        hang(one)
+        one.daemon.stop()
+        one.systemd.wait_for("STOPPING=1")
+        one.end()
+        let_go(tmp_path)
+
+
+def test_the_watchdog_is_not_told_while_frames_hang(tmp_path: Path) -> None:
+    with running(tmp_path, CONFIG, HANGS, WATCHDOG_USEC="40000") as one:
+        hang(one)
+        one.systemd.wait_for("STATUS=")
+        heard = len(one.systemd.heard)
+        for _ in range(5):
+            one.systemd.wait_for("STATUS=")
+        assert not any(said == "WATCHDOG=1" for said in one.systemd.heard[heard:])
+        let_go(tmp_path)
+        one.systemd.wait_for("WATCHDOG=1")
 
 
 def test_what_cannot_be_opened_is_told(tmp_path: Path) -> None:

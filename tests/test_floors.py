@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "terminal", "clock"),
-    ("schema", "values", "frozen", "progress", "appending", "version", "event_windows"),
+    ("schema", "values", "back_off", "frozen", "progress", "appending", "version", "event_windows"),
     ("layers",),
     ("importers",),
     ("operators",),
@@ -31,7 +31,18 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 )
 """Rooms by dotted prefix, the ground first; the longest prefix counts. Rooms of one floor do not know each other."""
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
-BACKENDS_KNOW = ("errors", "schema", "values", "clock", "layers", "importers", "operators", "documents", "backend")
+BACKENDS_KNOW = (
+    "errors",
+    "schema",
+    "values",
+    "back_off",
+    "clock",
+    "layers",
+    "importers",
+    "operators",
+    "documents",
+    "backend",
+)
 """All that a backend may import: the words that it shares with the runtime, and the readers of models that it runs."""
 
 

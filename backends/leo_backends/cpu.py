@@ -54,6 +54,8 @@ class CpuOptions(Value):
     them; `module:name` is one of the others, in a process of its own."""
     isolate_or_here: bool = False
     """Where that cannot be started, since Python is embedded in another program: run them in this one all the same."""
+    isolate_spare: bool = True
+    """In real time: keep one more of each such process, ready to be the next one when that ends."""
     timeout_s: Seconds = 30.0
     """How long a run in that process may take, whatever the runtime's own limit is."""
     load_timeout_s: Seconds = 120.0
@@ -249,6 +251,7 @@ def _isolated_stages(processor: Processor, options: CpuOptions) -> dict[str, Iso
             threads=options.threads,
             timeout_s=options.timeout_s,
             load_timeout_s=options.load_timeout_s,
+            has_spare=options.isolate_spare,
         )
         for operator in ["", *(name for name in options.isolate if ":" in name)]
     }

@@ -143,9 +143,8 @@ class Daemon:
         clean = False
         try:
             self._tell_of_last_run()
-            with self._new_runtime() as self.runtime:
-                self.runtime.subscribe(self._tell)
-                clean = self._run(site)
+            self.runtime = self._new_runtime()
+            clean = self._run(site)
         finally:
             self._state.close(clean=clean)
 
@@ -153,6 +152,7 @@ class Daemon:
         """Open everything, serve, and end; whether all was answered."""
         companions: list[Companion] = []
         try:
+            self.runtime.subscribe(self._tell)
             sources, sinks = self._opened(self.loaded, site)
             self._exchange(sources, sinks)
             for companion in self._companions():
@@ -397,7 +397,10 @@ class Daemon:
         return [delivering.sink for delivering in self.sinks.values()]
 
     def _drain(self) -> bool:
-        """Stop sources, wait for what is in flight, and publish the last answers; whether all of it was."""
+        """Stop sources, wait for what is in flight, close the runtime, and publish the last answers.
+
+        Whether all of them were.
+        """
         began = WallClock()
         drain_s = self.config.drain_s
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from leo_runtime.dispatch.driver import Driver
 from leo_runtime.dispatch.left import LeftOver, latest
@@ -21,6 +22,9 @@ from leo_runtime.runtime.machine_now import machine_now
 from leo_runtime.runtime.planned import Placed, Planned, Skipped
 from leo_runtime.runtime.planner import Planner, no_placement
 from leo_runtime.solver.context import Context
+
+if TYPE_CHECKING:
+    from leo_runtime.dispatch.dispatcher import Dispatcher
 
 Due = Mapping[str, tuple[tuple[str, int], ...]]
 """Of each graph, the merged stages that are due, and when from its release, in us."""
@@ -139,14 +143,14 @@ class Placer:
         with driver.locked():
             now_us = max(release_us, driver.clock.now_us())
             machine = machine_now(driver.dispatcher, self._linger_us, release_us, now_us)
-            lost = driver.dispatcher.lost
+            lost, aside = driver.dispatcher.lost, _aside(driver.dispatcher)
         gone = self._gone(lost)
         gates = tuple(dict.fromkeys(gate for stage in self._merged_stages for gate in stage.gates(names)))
         kept = self._states_of(names, states)
-        found = replace(machine.conditions(names, links, lost, gone, kept), closed_gates=gates)
+        found = replace(machine.conditions(names, links, lost, gone, kept, aside), closed_gates=gates)
         late = self._late(found, release_us, due)
         free = (
-            Conditions((name,), links=found.links, lost=gone, closed_gates=gates, states=self._states_of((name,), kept))
+            replace(found, graphs=(name,), ready_us=(), asleep=(), states=self._states_of((name,), kept))
             for name in late
         )
         return tuple([name for name, alone in zip(late, free, strict=True) if not self._late(alone, release_us, due)])
@@ -181,13 +185,17 @@ class Placer:
         asked: list[_Asked] = []
         kept = self._states_of(graphs, states) if states else ()
         lost, hanging = dispatcher.lost, dispatcher.suspects(now_us)
-        # What hangs is not offered as long as there are others.
-        for without in dict.fromkeys((lost.union(hanging), lost)) if hanging else (lost,):
+        # What hangs, or did not long ago, is not offered as long as there are others.
+        choices: Collection[tuple[frozenset[str], tuple[tuple[str, str, str], ...]]] = ((lost, ()),)
+        if hanging or dispatcher.health.aside:
+            aside = _aside(dispatcher)
+            choices = dict.fromkeys(((lost.union(hanging), aside), (lost, aside), (lost, ())))
+        for without, aside in choices:
             gone = self._gone(without) if without else ()
-            conditions = alone.conditions(graphs, links, without, gone, kept)
+            conditions = alone.conditions(graphs, links, without, gone, kept, aside)
             window = None
             if horizon is not None:
-                here = now.conditions(graphs, links, without, gone, kept) if left else conditions
+                here = now.conditions(graphs, links, without, gone, kept, aside) if left else conditions
                 window = horizon.found(here, now.awake_until_us, left, in_flight, release_us, chances)
             asked.append((conditions, window))
         return asked, left
@@ -200,6 +208,11 @@ class Placer:
     def _gone(self, without: Collection[str]) -> tuple[str, ...]:
         """The processors among these, in their order."""
         return tuple([name for name in self._processors if name in without])
+
+
+def _aside(dispatcher: Dispatcher) -> tuple[tuple[str, str, str], ...]:
+    """The modes that are out of service, as `Conditions.aside` has them. The driver is locked."""
+    return tuple([(stage, resource, variant) for resource, stage, variant in dispatcher.health.aside if stage])
 
 
 def late_graphs(planned: Planned, graphs: tuple[str, ...], due: Due) -> tuple[str, ...]:

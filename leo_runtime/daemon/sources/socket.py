@@ -124,6 +124,10 @@ class Receiver:
                 return
             with suppress(OSError):
                 one.sendall((json.dumps(answer) + "\n").encode())
+                one.shutdown(socket.SHUT_WR)
+                left = MOST_BYTES
+                while left > 0 and (piece := one.recv(1 << 16)):  # With bytes unread it would lose what it is told.
+                    left -= len(piece)
 
     def _take(self, header: bytes, read: Reading, feed: Feed) -> int:
         said = SamplesHeader.from_json(header, "the line before samples")
