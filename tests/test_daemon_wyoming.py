@@ -731,4 +731,5 @@ def test_a_daemon_hears_the_word_of_one_connection_and_not_of_the_others(tmp_pat
         asked(talk(port))
     answers = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
     assert {one["graph"] for one in answers} == {"wake_word@1", "wake_word@2"}
-    assert {one["outcome"] for one in answers} <= {"done", "cancelled"}
+    # A machine that is busy may have skipped some: what was new to them is met by the next.
+    assert {one["outcome"] for one in answers} <= {"done", "cancelled", "skipped"}
