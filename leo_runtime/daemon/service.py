@@ -44,6 +44,8 @@ from leo_runtime.runtime.runtime import Runtime
 if TYPE_CHECKING:
     from leo_runtime.frame.records import FrameResult
 
+MOST_RESULTS = 10_000
+"""So many results may wait to be told; they only do where the machine is far behind."""
 TURN_S = 1.0
 """How often it looks around at least."""
 LOOKS_S = 0.05
@@ -90,7 +92,7 @@ class Daemon:
         self._stops = self._reloads = 0
         self._observers: list[Observer] = []
         self._lock = threading.Lock()
-        self._taken = self._ended = self._fed_before = 0
+        self._taken = self._ended = self._dropped = 0
         self._state = RunState(None)
         self._outstanding = Outstanding(lambda answered: self._state.note(answered=answered))
 
@@ -152,7 +154,7 @@ class Daemon:
         """Open everything, serve, and end; whether all was answered."""
         companions: list[Companion] = []
         try:
-            self.runtime.subscribe(self._tell)
+            self._subscription = self.runtime.subscribe(self._tell, max_results=MOST_RESULTS)
             sources, sinks = self._opened(self.loaded, site)
             self._exchange(sources, sinks)
             for companion in self._companions():
@@ -165,6 +167,8 @@ class Daemon:
             drained = self._drain()
             for companion in companions:
                 companion.close()
+            self.notifier.status(f"ended; {self.status()}")
+            log.info("ended; %s", self.status())
         return drained
 
     def _new_runtime(self) -> Runtime:
@@ -178,6 +182,7 @@ class Daemon:
             limit_ms=options.limit_ms,
             max_in_flight=options.max_in_flight,
             adapt=options.adapt,
+            max_results=1,  # Nobody asks for them: the subscriber has them all.
         )
 
     def _companions(self) -> list[Companion]:
@@ -334,6 +339,7 @@ class Daemon:
         while not self._stops and not self._is_over():
             self._waker.wait(turn_s)
             self._state.note()
+            self._count_dropped()
             if self._reloads:
                 self._reloads = 0
                 self._reload()
@@ -342,6 +348,16 @@ class Daemon:
                 self.notifier.alive()
             before = now
             self.notifier.status(self.status())
+
+    def _count_dropped(self) -> None:
+        """Frames that have ended, and could not be told since too many were waiting for that."""
+        dropped = self._subscription.dropped - self._dropped
+        if dropped:
+            self._dropped += dropped
+            self.counts.other("results_dropped", dropped)
+            log.warning("%d frames have ended untold: the machine is too far behind", dropped)
+            with self._lock:
+                self._ended += dropped
 
     def _is_over(self) -> bool:
         """Whether no source gives anything any more, or no sink takes it."""
