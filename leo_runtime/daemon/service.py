@@ -48,6 +48,8 @@ MOST_RESULTS = 10_000
 """So many results may wait to be told; they only do where the machine is far behind."""
 TURN_S = 1.0
 """How often it looks around at least."""
+LETS_GO_S = 1.0
+"""How long a source may take to end, before another one takes its place."""
 LOOKS_S = 0.05
 """How often it is looked, while it drains, whether it is to end at once."""
 
@@ -212,7 +214,7 @@ class Daemon:
             return
         self.counts.other("last_run_lost_frames", last.lost_frames)
         self.counts.other("last_run_down_us", last.down_us)
-        how = "was stopped" if last.clean else "was killed"
+        how = "was stopped" if last.clean else "was cut short"
         log.log(
             logging.INFO if last.clean else logging.WARNING,
             "the last run %s: of %d frames the answers of %d at most are missing; it was down for %.3f s",
@@ -289,7 +291,7 @@ class Daemon:
             sink.abandon()
 
     def _exchange(self, sources: Mapping[str, Feeding], sinks: Mapping[str, Delivering]) -> None:
-        """Have these run in place of those that do. It waits for none of the others."""
+        """Have these run in place of those that do. It waits for no sink, and a moment for sources."""
         retired = [one for one in self.sources.values() if one not in sources.values()]
         retired_sinks = [one for one in self.sinks.values() if one not in sinks.values()]
         for source in retired:
@@ -298,6 +300,8 @@ class Daemon:
             sink.start()
         begun = _new(sources, self.sources)
         self.sources, self.sinks = sources, sinks
+        for source in retired:  # What takes its place may be of the same device.
+            source.join(LETS_GO_S)
         for source in begun:
             source.start()
         for one in retired_sinks:
