@@ -20,7 +20,7 @@ from leo_runtime.importers.tflite_writer import write_model
 from leo_runtime.measure.calibrate import calibrate
 from leo_runtime.measure.measure import QUICK
 from leo_runtime.operators import operator
-from leo_runtime.operators.outputs import arrays_of
+from leo_runtime.operators.outputs import arrays_of, flat, packed
 from leo_runtime.recordings.recording import RecordedStream, Recording, RecordingManifest
 from leo_runtime.testing import example
 from small_networks import two_heads
@@ -188,6 +188,22 @@ def test_what_is_not_as_the_model_says_fails_its_stage(tmp_path: Path, gives, wh
         (result,) = runtime.drain()
     (error,) = {stage.error for stage in result.stages if stage.stage == "piece 0"}
     assert f"stage `piece 0` {why}" in error
+
+
+def test_a_decision_reads_one_array(tmp_path: Path) -> None:
+    graph = GraphBuilder("net", period_us=100_000, deadline_us=90_000)
+    image = graph.stage("image", "window", stream="camera", samples=1)
+    graph.decide(graph.stage("whole", "model", image, model=str(saved(tmp_path))), ["a", "b"])
+    streams = pieces_of(saved(tmp_path))[1].streams
+    workload = Workload(format="leo-workload/1", name="nets", streams=streams, graphs=(graph.build(),))
+    with pytest.raises(GraphError, match="reads its labels from stage `whole`, which gives 2 arrays"):
+        Runtime.simulated(workload, MACHINE, COSTS, backends=even_and_odd())
+
+
+def test_several_arrays_are_told_one_behind_the_other() -> None:
+    arrays = np.array([[1, 2]], np.float32), np.array([3], np.int8)
+    assert flat(packed(arrays, ["a", "b"])).tolist() == [1, 2, 3]
+    assert flat(arrays[0]).tolist() == [1, 2]
 
 
 def test_a_file_that_was_not_meant_is_refused(tmp_path: Path) -> None:
