@@ -38,8 +38,8 @@ MODULE = "leo_backends.isolated.worker"
 _DYING_S = 1.0
 """How long a process may take to end that has closed its output."""
 
-Key = tuple[str, str]
-"""A stage's name and variant."""
+Key = tuple[str, str, str]
+"""A stage's name, variant and signature: two graphs may have stages of one name."""
 
 
 class IsolatedStages:
