@@ -16,7 +16,7 @@ import pydantic
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchemaHandler, ValidationError
 from pydantic_core import PydanticCustomError
 
-from leo_runtime.errors import DocumentError, InputError
+from leo_runtime.errors import DocumentError, InputError, did_you_mean
 
 MAX_QUANTITY = 10**15
 
@@ -190,12 +190,12 @@ class Document(Value):
             raise DocumentError(str(path), _NOT_TOML)
         try:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
-            _write_whole(Path(path), self.to_json().encode())
+            write_whole(Path(path), self.to_json().encode())
         except OSError as error:
             raise DocumentError(str(path), f"cannot be written ({error.strerror or error})") from None
 
 
-def _write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
     """Write a file, in place of what it held, as soon as all of it is on the disk. Raises `OSError`."""
     file = Path(os.path.realpath(path))
     if file.exists() and not file.is_file():  # A device or a pipe has nothing to lose.
@@ -237,13 +237,13 @@ def require_path(path: object) -> None:
         raise InputError(f"a file is named by a str or a Path, got {type(path).__name__}")
 
 
-def require_writable(path: Path, *read: str | Path | None) -> None:
+def require_writable(path: Path, *read: str | Path | None, toml: bool = False) -> None:
     """Make the folder of a file that is to be written. Raises `InputError` when the file could not be written there.
 
     To be called before long work whose result goes there. It is none of those that are `read`, under whatever name:
-    None, and what is no file, is nothing that could be lost.
+    None, and what is no file, is nothing that could be lost. `toml`: whether it may be a `.toml`.
     """
-    if path.suffix == ".toml":
+    if path.suffix == ".toml" and not toml:
         raise InputError(f"{path}: {_NOT_TOML}")
     if "\0" in str(path):
         raise InputError(f"{str(path)!r} is a name that no file can have", hint="name it without a zero byte")
@@ -313,9 +313,8 @@ def document_error(source: str, error: ValidationError, model: type[BaseModel] |
     """The first thing pydantic found wrong, in this project's words; of the model's keys where one is unknown."""
     first = error.errors(include_url=False)[0]
     context = first.get("ctx", {})
-    path = "$" + "".join(
-        f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"] if part != "[key]"
-    )
+    loc, within = _place(model, first["loc"])
+    path = "$" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc if part != "[key]")
     if first["type"] == "leo":
         # Its path begins at the part of the document whose validator refused it.
         place = path + context["path"][1:]
@@ -333,7 +332,7 @@ def document_error(source: str, error: ValidationError, model: type[BaseModel] |
             return DocumentError(source, f'the key "{first["loc"][-1]}" is missing', path)
         case "extra_forbidden":
             problem = f'the key "{first["loc"][-1]}" is unknown (its value is {shown})'
-            return DocumentError(source, problem, path, shown, hint=_known_keys(model, first["loc"]))
+            return DocumentError(source, problem, path, shown, hint=_known_keys(within, str(loc[-1])))
         case "int_type" | "int_from_float" | "int_parsing":
             return DocumentError(source, f"expected an integer, got {shown}", path, shown)
         case "greater_than_equal":
@@ -348,24 +347,52 @@ def document_error(source: str, error: ValidationError, model: type[BaseModel] |
             return DocumentError(source, f"{says} character, got {shown}", path, shown)
         case "literal_error":
             return DocumentError(source, f"expected {context['expected']}, got {shown}", path, shown)
+        case "union_tag_not_found":
+            key = context["discriminator"].strip("'")
+            return DocumentError(source, f'the key "{key}" is missing', path)
+        case "union_tag_invalid":
+            key, tags = context["discriminator"].strip("'"), context["expected_tags"].replace("'", "").split(", ")
+            problem = f'expected a {key} that there is, got "{context["tag"]}"'
+            hint = did_you_mean(context["tag"], tags)
+            return DocumentError(source, problem, f"{path}.{key}", context["tag"], hint=hint)
         case _:
             says = first["msg"][0].lower() + first["msg"][1:]
             return DocumentError(source, f"{says}, got {shown}", path, shown)
 
 
-def _known_keys(model: type[BaseModel] | None, place: tuple[int | str, ...]) -> str:
+def _place(
+    model: type[BaseModel] | None, loc: tuple[int | str, ...]
+) -> tuple[tuple[int | str, ...], type[BaseModel] | None]:
+    """Where in a document something is, and the model of the part that holds it; None where that cannot be told.
+
+    Of models that are told apart by a key, pydantic says which one it took, as if that were a part of the document.
+    """
+    place: list[int | str] = []
+    models = [] if model is None else [model]
+    for number, part in enumerate(loc):
+        if isinstance(part, str) and len(models) > 1 and (tagged := [one for one in models if _has_tag(one, part)]):
+            models = tagged
+            continue
+        place.append(part)
+        if isinstance(part, int) or number == len(loc) - 1:
+            continue
+        fields = models[0].model_fields if len(models) == 1 else {}
+        models = _models_in(fields[part].annotation) if part in fields else []
+    return tuple(place), models[0] if len(models) == 1 else None
+
+
+def _has_tag(model: type[BaseModel], tag: str) -> bool:
+    """Whether one of a model's keys is always that."""
+    return any(get_args(field.annotation) == (tag,) for field in model.model_fields.values())
+
+
+def _known_keys(model: type[BaseModel] | None, unknown: str) -> str:
     """What may stand in place of an unknown key: what is called nearly as it, else all; empty: it cannot be told."""
-    for part in place[:-1]:
-        if model is not None and part in model.model_fields:
-            models = _models_in(model.model_fields[str(part)].annotation)
-            model = models[0] if len(models) == 1 else None
-        elif isinstance(part, str):
-            return ""
     if model is None or not model.model_fields:
         return ""
     from difflib import get_close_matches  # For wrong names alone.
 
-    near = get_close_matches(str(place[-1]), model.model_fields, n=1)
+    near = get_close_matches(unknown, model.model_fields, n=1)
     return f'did you mean "{near[0]}"?' if near else f"known are {', '.join(model.model_fields)}"
 
 

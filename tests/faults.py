@@ -20,7 +20,6 @@ import psutil
 
 from leo_runtime import Runtime
 from leo_runtime.backend import News, State, Stepped
-from leo_runtime.dispatch.limits import RunLimit
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import BoundStage, GraphBuilder, Workload
@@ -44,8 +43,6 @@ WAITS_US = 2_200_000
 """So long a frame waits for another stream, in virtual time; then all that waited with it are released at once."""
 MIC_HZ, WATCH_HZ = 1000, 50
 PROCESSORS = ("cpu", "gpu", "dsp")
-LIMIT_US = SECOND_US // 2
-"""How long a run may take."""
 OUTLASTS_US = 600_000
 """So long after a fault's end a kernel that hangs returns: of those that never do, only so many are borne."""
 
@@ -387,7 +384,6 @@ class Run:
             backends={name: Backend(name, self.broken, self.judge.problems, self._kept) for name in PROCESSORS},
             noise=self._lasts_us,
             max_results=1000,
-            run_limit=RunLimit(least_us=LIMIT_US),
             seed=seed,
         )
         self._told = self.runtime.subscribe(self.judge.take, max_results=100_000)
@@ -491,6 +487,8 @@ class Kind:
     """The graphs that may be late for it; none: all."""
     within_us: int = RECOVERED_US
     """So long after its end they may still be."""
+    lasts: bool = True
+    """False: it is over as soon as it has begun."""
 
 
 class Deck:

@@ -18,7 +18,7 @@ import numpy as np
 import psutil
 
 import fragile
-from faults import RECOVERED_US, SECOND_US, Deck, Judge, Kind
+from faults import SECOND_US, Deck, Judge, Kind
 from leo_runtime import Runtime
 from leo_runtime.clock import WallClock
 from leo_runtime.documents.hardware import Hardware
@@ -28,8 +28,6 @@ from leo_runtime.documents.workload import GraphBuilder, Workload
 MIC_HZ = 8000
 CHUNK_US = 20_000
 QUIET_US = 5_000_000
-ANEW_US = 4_000_000
-"""So long after a fault that ends both processes frames may be late: they are started anew, and then probed."""
 
 
 def pipelines() -> Workload:
@@ -144,7 +142,7 @@ class LiveRun:
         while self.clock.now_us() < until_us:
             (kind,) = deck.draw(1)
             with self.judge.fault([kind], self.clock.now_us), kind.begin(self):
-                self.wait(self.random.randrange(100_000, SECOND_US))
+                self.wait(self.random.randrange(100_000, SECOND_US) if kind.lasts else 0)
             self.wait(QUIET_US)
             self.resident_bytes.append(psutil.Process().memory_info().rss)
         self.ends.set()
@@ -170,20 +168,25 @@ class LiveRun:
             self.frames = max([self.frames, *(number + 1 for number in numbers)])
 
     def workers(self) -> list[psutil.Process]:
-        """The processes of this one."""
-        return [one for one in psutil.Process().children() if "leo_backends.isolated" in " ".join(one.cmdline())]
+        """The processes of this one, spare ones as well."""
+        found = []
+        for one in psutil.Process().children():
+            with suppress(psutil.NoSuchProcess):  # It may have ended meanwhile.
+                if "leo_backends.isolated" in " ".join(one.cmdline()):
+                    found.append(one)
+        return found
 
 
 KINDS: list[Kind] = []
 
 
 def fault(
-    *touches: str, within_us: int = RECOVERED_US
+    *touches: str, lasts: bool = True
 ) -> Callable[[Callable[[LiveRun], Iterator[None]]], Callable[[LiveRun], Iterator[None]]]:
-    """Make it a kind of fault, that may make these graphs late (none: all of them), and so long after it."""
+    """Make it a kind of fault, that may make these graphs late (none: all of them), and `lasts` for a while."""
 
     def decorate(does: Callable[[LiveRun], Iterator[None]]) -> Callable[[LiveRun], Iterator[None]]:
-        KINDS.append(Kind(does.__name__.replace("_", " "), contextmanager(does), touches, within_us))
+        KINDS.append(Kind(does.__name__.replace("_", " "), contextmanager(does), touches, lasts=lasts))
         return does
 
     return decorate
@@ -199,17 +202,26 @@ def _signals(run: LiveRun, number: int) -> list[psutil.Process]:
     return workers
 
 
-@fault("fragile")
+@fault("fragile", lasts=False)
 def a_worker_is_killed(run: LiveRun) -> Iterator[None]:
     _signals(run, signal.SIGKILL)
     yield
 
 
-@fault("fragile", within_us=ANEW_US)
+@fault("fragile", lasts=False)
 def workers_are_killed_again_and_again(run: LiveRun) -> Iterator[None]:
     for _ in range(5):
         _signals(run, signal.SIGKILL)
         run.wait(100_000)
+    yield
+
+
+@fault("fragile", lasts=False)
+def all_workers_are_killed(run: LiveRun) -> Iterator[None]:
+    """And those that were to be the next ones."""
+    for one in run.workers():
+        with suppress(ProcessLookupError):
+            os.kill(one.pid, signal.SIGKILL)
     yield
 
 
@@ -234,9 +246,9 @@ def _heard(run: LiveRun, stream: str, value: int, once: bool = False) -> Iterato
     run.wait(100_000)  # Until it is in no window any more.
 
 
-@fault("fragile", within_us=ANEW_US)
+@fault("fragile", lasts=False)
 def a_worker_aborts(run: LiveRun) -> Iterator[None]:
-    """Once: what ends its process again and again is not run for longer than a second."""
+    """Once: what ends its process again and again is tried more and more rarely."""
     yield from _heard(run, "fragile", fragile.ABORTS, once=True)
 
 
@@ -250,12 +262,12 @@ def a_kernel_gives_nan(run: LiveRun) -> Iterator[None]:
     yield from _heard(run, "fragile", fragile.NAN)
 
 
-@fault("fragile", within_us=ANEW_US)
+@fault("fragile")
 def a_worker_hangs(run: LiveRun) -> Iterator[None]:
     yield from _heard(run, "fragile", fragile.HANGS)
 
 
-@fault("fragile", within_us=ANEW_US)
+@fault("fragile", lasts=False)
 def a_worker_hangs_once(run: LiveRun) -> Iterator[None]:
     yield from _heard(run, "fragile", fragile.HANGS, once=True)
 

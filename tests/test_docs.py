@@ -18,6 +18,7 @@ import pytest
 from leo_backends import tflite
 from leo_runtime.backend import registry
 from leo_runtime.cli import main
+from leo_runtime.daemon.config import DaemonConfig
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.documents.profile import Profile
@@ -44,6 +45,7 @@ MODELS: dict[str, type[Document]] = {
     "leo-hardware/1": Hardware,
     "leo-profile/1": Profile,
     "leo-recording/1": RecordingManifest,
+    "leo-daemon/1": DaemonConfig,
 }
 
 

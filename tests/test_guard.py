@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from leo_runtime.back_off import FIRST_WAIT_US
 from leo_runtime.backend import Abandonable
-from leo_runtime.dispatch.health import FIRST_PROBE_US
 from leo_runtime.dispatch.limits import RunLimit
+from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import DeviceUnavailableError, InputError, KernelError
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.runtime.options import RuntimeOptions
 from leo_runtime.runtime.processors import ProcessorNow
 from leo_runtime.runtime.runtime import Runtime
+from leo_runtime.solver import solve
 from test_run_limits import go_on, wait_for
 from test_runtime import (
     LOUD,
@@ -135,13 +137,13 @@ class Leaving(FakeBackend):
 
 @contextmanager
 def live(fast: FakeBackend, **options: Any) -> Iterator[tuple[Runtime, ToldClock]]:
-    """A runtime with two pipelines, `scores` on `fast` and all else on `cpu`."""
+    """A runtime with two pipelines, `scores` on `fast` and all else on `cpu`, and a limit of a second."""
     clock = ToldClock()
+    options = {"solver": everything_on("fast"), "run_limit": RunLimit(least_us=SECOND), **options}
     runtime = Runtime.live(
         workload(loud_graph(), other_graph()),
         bench(),
         profile(),
-        solver=everything_on("fast"),
         backends=fake_backends(fast=fast),
         clock=clock,
         **options,
@@ -204,13 +206,37 @@ def test_what_hangs_is_given_up_and_comes_back_and_other_pipelines_never_wait() 
         assert (now.given_up, now.abandoned, now.lanes_renewed, now.lost) == (1, 1, 1, False)
         assert [(one.stage, one.reason) for one in now.set_aside] == [("scores", late.stages[-2].error)]
         assert where(run(runtime, clock, SECOND + 2_000)) == [("cpu", "done")]
-        clock.to(SECOND + FIRST_PROBE_US)
+        clock.to(SECOND + FIRST_WAIT_US)
         now = until(runtime, lambda now: not now.set_aside)
         assert (now.probes, now.abandoned, now.last_reason) == (1, 1, late.stages[-2].error)
         assert fast.loads == 2
         assert where(run(runtime, clock, 2 * SECOND)) == [("fast", "done")]
         fast.let_go.set()
         until(runtime, lambda now: not now.abandoned)
+
+
+def test_what_is_set_aside_is_not_planned_where_there_is_another_and_other_stages_stay() -> None:
+    """As everything that is placed on `fast`: a solver that has the choice is asked without that mode."""
+    fast, asked = Hanging(), []
+
+    def solver(problem: Problem) -> Placement:
+        asked.append({stage.name: {mode.resource for mode in stage.modes} for stage in problem.stages})
+        return solve(problem, "heft")
+
+    with live(fast, solver=solver) as (runtime, clock):
+        runtime.submit(0, {"sound": LOUD}, graphs=("loud",))
+        fast.hung.wait()
+        pass_time(runtime, clock, SECOND)
+        one(runtime.results(60.0))
+        assert run(runtime, clock, SECOND + 2_000).graphs[0].outcome == "done"
+        before, after = asked
+        assert before["scores"] == {"cpu", "fast"} and after["scores"] == {"cpu"}
+        assert {name: where for name, where in before.items() if name != "scores"} == {
+            name: where for name, where in after.items() if name != "scores"
+        }
+        clock.to(SECOND + FIRST_WAIT_US)
+        until(runtime, lambda now: not now.set_aside)
+        assert where(run(runtime, clock, 2 * SECOND)) == [("fast", "done")]
 
 
 def test_nobody_waits_for_what_was_abandoned() -> None:
@@ -232,7 +258,7 @@ def test_a_backend_of_today_that_keeps_its_kernel_is_used_again_when_that_return
         fast.hung.wait()
         pass_time(runtime, clock, SECOND)
         assert where(one(runtime.results(60.0))) == [("fast", "failed"), ("cpu", "done")]
-        clock.to(SECOND + FIRST_PROBE_US)
+        clock.to(SECOND + FIRST_WAIT_US)
         now = until(runtime, lambda now: now.probes == 1)
         assert "its backend gives the same kernel again; `load` makes a new kernel" in now.set_aside[0].reason
         fast.let_go.set()
@@ -260,11 +286,11 @@ def test_a_device_that_is_gone_is_found_by_a_probe_with_fresh_kernels() -> None:
         assert where(run(runtime, clock, 1_000)) == [("fast", "failed"), ("cpu", "done")]
         assert runtime.lost == ("fast",)
         assert where(run(runtime, clock, 2_000)) == [("cpu", "done")]
-        clock.to(1_000 + FIRST_PROBE_US)
+        clock.to(1_000 + FIRST_WAIT_US)
         now = until(runtime, lambda now: now.probes == 1)
         assert (now.lost, now.last_reason) == (True, "DeviceUnavailableError: its worker died")
         fast.gone, before = False, fast.loads
-        clock.to(1_000 + 3 * FIRST_PROBE_US)
+        clock.to(1_000 + 3 * FIRST_WAIT_US)
         until(runtime, lambda now: not now.lost)
         assert (runtime.lost, fast.loads - before) == ((), 1)
         assert where(run(runtime, clock, SECOND)) == [("fast", "done")]
@@ -385,7 +411,7 @@ class Slow(FakeBackend):
 
 
 def test_a_limit_is_one_or_none() -> None:
-    assert RuntimeOptions().run_limit == RunLimit(least_us=SECOND, factor=10, deadlines=2)
+    assert RuntimeOptions().run_limit == RunLimit(least_us=SECOND // 2, factor=10, deadlines=1)
     with pytest.raises(InputError, match=r"`run_limit` is a RunLimit, got 3 \(int\)") as raised:
         RuntimeOptions(run_limit=3)  # type: ignore[arg-type]
     assert raised.value.hint == "such as RunLimit(least_us=2_000_000), or None for no limit"

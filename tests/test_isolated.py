@@ -247,6 +247,77 @@ def test_one_that_ends_while_nobody_asks_is_started_again_before_anybody_does(cp
     assert twice(good)
 
 
+def spare_of(stages: IsolatedStages) -> int:
+    """The process that is kept ready, once there is one."""
+    until(lambda: stages._spare._worker is not None and not stages.loads_again)
+    assert stages._spare._worker is not None
+    return stages._spare._worker.pid
+
+
+def test_a_lane_that_cannot_wait_has_a_spare_process_ready_to_be_the_next_one() -> None:
+    with closing(IsolatedStages("cpu")) as stages:
+        good = load(stages, stage(), DEFAULT_VARIANT)
+        assert twice(good) and not stages._spare.wanted, "who waits needs none"
+        good.fail_while_starting()
+        for _ in range(3):
+            pid, spare = stages.pid, spare_of(stages)
+            assert pid is not None
+            kill(pid)
+            until(lambda spare=spare: stages.pid == spare)  # type: ignore[misc]
+            assert spare_of(stages) != spare, "it has another one by now"
+            assert twice(good)
+        pid, spare = stages.pid, spare_of(stages)
+    assert pid is not None
+    assert not is_running(pid) and not is_running(spare)
+
+
+def test_without_the_option_there_is_no_spare_process() -> None:
+    with closing(IsolatedStages("cpu", has_spare=False)) as stages:
+        good = load(stages, stage(), DEFAULT_VARIANT)
+        good.fail_while_starting()
+        assert not stages.loads_again and stages._spare._worker is None
+        assert twice(good)
+
+
+@pytest.mark.parametrize("how", ["died", "is stopped", "has another environment", "has another import path"])
+def test_a_spare_process_that_is_not_as_a_new_one_is_not_used(
+    how: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("leo_backends.isolated.stages._SPARE_ANSWERS_S", 0.1)
+    with closing(IsolatedStages("cpu")) as stages:
+        good = load(stages, stage(), DEFAULT_VARIANT)
+        good.fail_while_starting()
+        spare = spare_of(stages)
+        match how:
+            case "died":
+                kill(spare)
+            case "is stopped":
+                os.kill(spare, signal.SIGSTOP)
+            case "has another environment":
+                monkeypatch.setenv("LEO_TEST", "1")
+            case "has another import path":
+                monkeypatch.syspath_prepend(tmp_path)
+        pid = stages.pid
+        assert pid is not None
+        kill(pid)
+        until(lambda: stages.pid not in (None, pid))
+        assert stages.pid != spare and not is_running(spare)
+        assert spare_of(stages) not in (spare, stages.pid)
+        assert twice(good)
+
+
+@LINUX
+def test_who_is_forgotten_leaves_no_spare_process() -> None:
+    stages = IsolatedStages("cpu")
+    good = load(stages, stage(), DEFAULT_VARIANT)
+    good.fail_while_starting()
+    spare = os.pidfd_open(spare_of(stages))
+    with left_to_the_collector() as left:
+        del good, stages
+        wait_for_end(spare)
+    assert left == []
+
+
 @pytest.mark.parametrize("how", ["hang", "hang with the lock", "stop"])
 def test_one_that_does_not_answer_is_ended(how: str, tmp_path: Path) -> None:
     with closing(CpuBackend(processor(timeout_s=0.3))) as backend:
@@ -397,14 +468,20 @@ class Clock:
         return self.now_s
 
 
-def test_a_back_off_doubles_from_a_second_to_a_minute() -> None:
+def test_a_back_off_doubles_from_a_quarter_of_a_second_to_a_minute() -> None:
     ends = BackOff(free=1)
     rests = []
-    for _ in range(9):
+    for _ in range(11):
         ends.ended(100.0, "died")
         rests.append(ends.rest_s(100.0))
-    assert rests == [0, 1, 2, 4, 8, 16, 32, 60, 60]
+    assert rests == [0, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 60, 60]
     assert ends.rest_s(130.0) == 30 and ends.rest_s(160.0) == 0
+    ends.ended(162.0, "died")
+    assert ends.rest_s(162.0) == 60, "soon after its rest"
+    ends.ended(224.1, "died")
+    assert (ends.ends, ends.rest_s(224.1)) == (1, 0), "long after it"
+    ends.ended(226.0, "died")
+    assert (ends.ends, ends.rest_s(226.0)) == (2, 0.25)
 
 
 @pytest.mark.parametrize("name", ["", "of two graphs"])
@@ -423,7 +500,7 @@ def test_a_stage_that_ends_it_again_and_again_rests_and_others_go_on(name: str) 
         ):
             bad([GOOD])
         assert twice(other) and stages.pid == before
-        clock.now_s = 1.0
+        clock.now_s = 0.25
         assert twice(bad)
         with pytest.raises(KernelError, match="died of exit code 3"):
             bad([BAD])
@@ -444,8 +521,21 @@ def test_a_process_that_ends_again_and_again_is_a_processor_that_is_not_there_fo
         ):
             other([GOOD])
         assert stages.pid is None
-        clock.now_s = 1.0
+        clock.now_s = 0.25
         assert twice(other), "a probe finds it again"
+
+
+def test_a_process_that_rests_is_started_again_when_it_has_though_nobody_asks() -> None:
+    with closing(IsolatedStages("cpu")) as stages:
+        good = load(stages, stage(), DEFAULT_VARIANT)
+        for ends in (1, 2, 3):
+            until(lambda: stages.pid is not None)
+            assert stages.pid is not None
+            kill(stages.pid)
+            until(lambda ends=ends: stages.process_ends.count == ends)  # type: ignore[misc]
+        assert stages._ends.rest_s(time.monotonic()) > 0
+        until(lambda: stages.pid is not None and not stages.loads_again)
+        assert twice(good)
 
 
 def test_one_that_cannot_be_started_is_a_processor_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -638,6 +728,19 @@ def test_a_program_that_is_killed_takes_it_along(how: str, tmp_path: Path) -> No
     assert set(Path("/dev/shm").iterdir()) == shared
 
 
+def test_a_program_that_ends_without_closing_says_nothing_of_its_processes() -> None:
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join([str(Path(__file__).parent), *sys.path]))
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM.replace("kernel(", "kernel.fail_while_starting(); kernel("), "", ""],
+        env=environment,
+        input="\n",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ended.stderr == ""
+
+
 @LINUX
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_fork_has_a_process_of_its_own_and_leaves_this_one_alone(cpu: CpuBackend) -> None:
@@ -762,9 +865,11 @@ def live(
     processors: Sequence[str],
     where: Path | str = "",
     clock: ToldClock | None = None,
+    spare: bool = True,
     **options: Unpack[OptionChanges],
 ) -> Runtime:
     """A runtime of two graphs: the stage `twice` of `sums` is risky on a window that begins with 13, `fine` is not."""
+    isolated = {"isolate": [OWN], "isolate_spare": spare}
     graphs = []
     for name, stage, way in (("sums", "twice", how), ("others", "fine", "")):
         graph = GraphBuilder(name, period_us=SECOND_US, deadline_us=SECOND_US)
@@ -776,7 +881,7 @@ def live(
     hardware = Hardware(
         format="leo-hardware/1",
         name="bench",
-        processors=tuple(Processor(name=name, backend="cpu", options={"isolate": [OWN]}) for name in processors),
+        processors=tuple(Processor(name=name, backend="cpu", options=isolated) for name in processors),
         links=tuple(Link(source=a, target=b) for a in processors for b in processors if a != b),
     )
     costs = [{"processor": p, "fixed_us": 100 * i, "source": "modelled: a test"} for i, p in enumerate(processors, 1)]
@@ -803,7 +908,7 @@ def test_a_runtime_goes_on_where_an_operator_ends_its_process() -> None:
 def test_while_it_is_started_again_runs_fail_at_once_and_nothing_is_given_up(held: threading.Event) -> None:
     clock = ToldClock()
     held.set()
-    with live("abort", ["cpu"], clock=clock) as runtime:
+    with live("abort", ["cpu"], clock=clock, spare=False) as runtime:
         held.clear()
         clock.to(SECOND_US)
         assert frame(runtime, 1, BAD).graphs[0].outcome == "failed"

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from frames import answered, asleep_in, chain_problem, lanes_of, planned
 from interpreted import interpreted_dispatcher
+from leo_runtime.back_off import FIRST_WAIT_US, LONGEST_WAIT_US
 from leo_runtime.dispatch.dispatcher import Dispatcher
 from leo_runtime.dispatch.driver import Computed
 from leo_runtime.dispatch.events import (
@@ -32,7 +33,7 @@ from leo_runtime.dispatch.events import (
     StageOverdue,
 )
 from leo_runtime.dispatch.executor import LOOK_US, Executor
-from leo_runtime.dispatch.health import FIRST_PROBE_US, LONGEST_PROBE_US, MOST_ABANDONED
+from leo_runtime.dispatch.health import MOST_ABANDONED
 from leo_runtime.dispatch.limits import SEEN, Limits, RunLimit
 from leo_runtime.dispatch.plan import Plan, make_plan
 from leo_runtime.dispatch.simulator import Simulator
@@ -126,7 +127,7 @@ def test_a_run_over_its_limit_goes_elsewhere_at_once_and_its_lane_goes_on() -> N
     dispatcher.handle(FrameAdmitted(0, 0, 0, plan))
     out = dispatcher.handle(StageOverdue(1_000, 0, "one", 0, 1_000))
     assert of_kind(RenewLane, out) == [RenewLane("a", 0, "one", "default")]
-    assert of_kind(Probe, out) == [Probe(1_000 + FIRST_PROBE_US, "a", "one", "default", 1)]
+    assert of_kind(Probe, out) == [Probe(1_000 + FIRST_WAIT_US, "a", "one", "default", 1)]
     assert [(run.stage, run.resource, run.attempt) for run in of_kind(RunStage, out)] == [("one", "b", 1)]
     assert dispatcher.holds_lane(0, "one", 1)
     (run,) = dispatcher.handle(LaneRenewed(1_001, "a", 0))
@@ -188,10 +189,10 @@ def test_probes_wait_twice_as_long_each_time_up_to_a_minute() -> None:
         now_us = probe.at_us
         (probe,) = dispatcher.handle(ProbeEnded(now_us, "a", "one", "default", probe.number, "no"))
     assert waits[:4] == [250_000, 500_000, 1_000_000, 2_000_000]
-    assert waits[-4:] == [LONGEST_PROBE_US] * 4
+    assert waits[-4:] == [LONGEST_WAIT_US] * 4
     # What hangs again as soon as it is back has gained nothing; what worked for a while begins anew.
     dispatcher.handle(ProbeEnded(now_us, "a", "one", "default", probe.number))
-    for wait_us, expected_us in ((10, LONGEST_PROBE_US), (LONGEST_PROBE_US + 1_001, FIRST_PROBE_US)):
+    for wait_us, expected_us in ((10, LONGEST_WAIT_US), (LONGEST_WAIT_US + 1_001, FIRST_WAIT_US)):
         now_us += wait_us
         frame = now_us
         (run,) = dispatcher.handle(FrameAdmitted(now_us, frame, now_us, plan))
@@ -527,7 +528,7 @@ def test_in_real_time_a_lane_goes_on_without_the_thread_that_hangs() -> None:
     ]
     assert kernels.abandoned == [RenewLane("a", 0, "one", "default")]
     assert (kernels.returned, kernels.tried) == ([], [])
-    clock.to(1_000 + FIRST_PROBE_US)
+    clock.to(1_000 + FIRST_WAIT_US)
     kernels.has_tried.wait()
     wait_for(driver, lambda: not driver.dispatcher.health.aside)
     driver.post(FrameAdmitted(300_000, 1, 300_000, plan))
@@ -602,7 +603,7 @@ def test_a_device_that_is_gone_is_probed_and_found() -> None:
     driver.post(FrameAdmitted(0, 0, 0, plan))
     assert driver.drain(60.0)
     assert driver.dispatcher.lost == {"a"}
-    clock.to(FIRST_PROBE_US)
+    clock.to(FIRST_WAIT_US)
     wait_for(driver, lambda: not driver.dispatcher.lost)
     assert kernels.tried == [("a", "", "")]
     driver.close()
@@ -624,9 +625,9 @@ def test_a_probe_that_hangs_delays_nothing() -> None:
     driver = Executor(machine(problem), lanes_of(problem), compute, clock=clock, probe=probe)
     driver.post(FrameAdmitted(0, 0, 0, plan))
     assert driver.drain(60.0)
-    clock.to(FIRST_PROBE_US)
+    clock.to(FIRST_WAIT_US)
     trying.wait()
-    driver.post(FrameAdmitted(FIRST_PROBE_US, 1, FIRST_PROBE_US, plan))
+    driver.post(FrameAdmitted(FIRST_WAIT_US, 1, FIRST_WAIT_US, plan))
     assert driver.drain(60.0)
     driver.close(0.0)
     let_go.set()
@@ -699,7 +700,7 @@ def test_where_the_system_has_no_thread_left_the_lane_waits(monkeypatch: pytest.
     assert {(r.stage, r.resource) for r in done.stages if r.outcome == "done"} == {("one", "b"), ("two", "b")}
     assert driver.dispatcher.health.of("a").last_reason == "RuntimeError: can't start new thread"
     compute.let_go.set()
-    clock.to(1_000 + FIRST_PROBE_US)
+    clock.to(1_000 + FIRST_WAIT_US)
     wait_for(driver, lambda: not driver.dispatcher.lost and not driver.dispatcher.health.aside)
     driver.post(FrameAdmitted(300_000, 1, 300_000, plan))
     assert driver.drain(60.0)

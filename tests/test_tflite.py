@@ -196,8 +196,8 @@ def test_which_operators_may_keep_a_state(operator: str, keeps: bool) -> None:
         def _get_ops_details(self) -> list[dict[str, str]]:
             return [{"op_name": "ADD"}, {"op_name": operator}]
 
-    assert tflite_session._keeps_state(Told()) is keeps
-    assert tflite_session._keeps_state(object())
+    assert tflite_session.keeps_state(Told()) is keeps
+    assert tflite_session.keeps_state(object())
 
 
 @needs_interpreter
@@ -257,7 +257,7 @@ def test_who_runs_a_model_need_not_be_who_warmed_it_up(monkeypatch: pytest.Monke
     """A lane's first frame made an interpreter anew, since another thread had loaded the stage."""
     run = tflite.model_program(tiny(), [(3,)])
     made: list[object] = []
-    monkeypatch.setattr(tflite_session, "_interpreter", made.append)
+    monkeypatch.setattr(tflite_session, "new_interpreter", made.append)
     outputs: list[np.ndarray] = []
     for number in range(3):
         window = np.full(3, number, np.float32)

@@ -28,6 +28,7 @@ from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import DocumentError, KernelError, MissingExtraError, did_you_mean
 from leo_runtime.operators.definition import Operator
+from leo_runtime.operators.model_parameters import ModelParameters
 from leo_runtime.operators.sound import MicroFeaturesParameters
 from leo_runtime.schema import Name, Positive, Value
 
@@ -53,6 +54,8 @@ class CpuOptions(Value):
     them; `module:name` is one of the others, in a process of its own."""
     isolate_or_here: bool = False
     """Where that cannot be started, since Python is embedded in another program: run them in this one all the same."""
+    isolate_spare: bool = True
+    """In real time: keep one more of each such process, ready to be the next one when that ends."""
     timeout_s: Seconds = 30.0
     """How long a run in that process may take, whatever the runtime's own limit is."""
     load_timeout_s: Seconds = 120.0
@@ -110,6 +113,8 @@ class CpuBackend:
                     raise
                 warnings.warn(f"stage `{stage.name}` runs in this process: {error}", RuntimeWarning, stacklevel=2)
         params = stage.params[variant]
+        if isinstance(params, ModelParameters):
+            return CpuModel(stage, params)
         if stage.operator.step_class is not None:
             return OwnKernel(stage, stage.operator.step_class, params.model_dump())
         if stage.operator.name in STREAMS and stage.keeping(variant) is not None:
@@ -171,6 +176,21 @@ class CpuKernel:
             return checked_output(self._stage, self._program(inputs))
 
 
+class CpuModel:
+    """A model, or some pieces of one."""
+
+    def __init__(self, stage: BoundStage, params: ModelParameters) -> None:
+        from leo_backends.model_stage import model_program  # Most workloads have no model.
+
+        self._stage = stage
+        self._program = model_program(params)
+
+    def __call__(self, inputs: Sequence[np.ndarray], /) -> np.ndarray:
+        """Compute the stage: arrays in the types of the model, several as one value. Raises `KernelError`."""
+        require_inputs(self._stage, inputs)
+        return self._program(inputs)
+
+
 class CpuStream:
     """A stage that keeps state, whose program computes what is new."""
 
@@ -194,12 +214,12 @@ class CpuStream:
         return Stepped(np.ascontiguousarray(output, np.float32), after)
 
 
-_EXTRAS = {"tflite": "tflite", "micro_features": "audio"}
+_EXTRAS = {"tflite": "tflite", "model": "tflite", "micro_features": "audio"}
 """The operators that need more than numpy, and the extra that brings it."""
 
 
 def _is_there(operator: str) -> bool:
-    return is_available() if operator == "tflite" else importlib.util.find_spec("pymicro_features") is not None
+    return is_available() if _EXTRAS[operator] == "tflite" else importlib.util.find_spec("pymicro_features") is not None
 
 
 def _pool(threads: int) -> ThreadPoolExecutor:
@@ -231,6 +251,7 @@ def _isolated_stages(processor: Processor, options: CpuOptions) -> dict[str, Iso
             threads=options.threads,
             timeout_s=options.timeout_s,
             load_timeout_s=options.load_timeout_s,
+            has_spare=options.isolate_spare,
         )
         for operator in ["", *(name for name in options.isolate if ":" in name)]
     }

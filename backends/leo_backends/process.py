@@ -23,6 +23,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle
+from pathlib import Path
 from typing import Any
 
 from leo_backends.worker_output import KeptOutput, WorkerOutput
@@ -90,6 +91,7 @@ class Worker:
         with contextlib.ExitStack() as opened:
             opened.callback(when_ended)
             executable = _python(name)
+            self._surroundings = _surroundings()
             ours, theirs = socket.socketpair()
             opened.callback(ours.close)
             life, ours_life = os.pipe()
@@ -101,7 +103,7 @@ class Worker:
                 self._process = subprocess.Popen(
                     [executable, "-P", "-c", START.format(module=module), *map(str, descriptors)],
                     pass_fds=descriptors,
-                    env=_environment() | dict(environment or {}),
+                    env=self._surroundings[0] | dict(environment or {}),
                     stdin=subprocess.DEVNULL,
                     stdout=self._output.stdout,
                     stderr=self._output.stderr,
@@ -137,6 +139,11 @@ class Worker:
     def alive(self) -> bool:
         """Whether it can still be asked; a process forked from its own would take that one's answers."""
         return self._end.alive and self._owner == os.getpid()
+
+    @property
+    def is_as_new(self) -> bool:
+        """Whether one that is started now would find the same environment, import path and working directory."""
+        return self._surroundings == _surroundings()
 
     def ends_within(self, timeout_s: float) -> bool:
         """Whether the process has ended by then."""
@@ -287,9 +294,11 @@ def _python(name: str) -> str:
     return executable
 
 
-def _environment() -> dict[str, str]:
-    """This process's, with its import path."""
+def _surroundings() -> tuple[dict[str, str], str]:
+    """What a process finds that is started now: this one's environment, with its import path, and working directory."""
     environment = dict(os.environ)
     environment["PYTHONPATH"] = os.pathsep.join(path or os.curdir for path in sys.path)
     environment.pop("PYTHONWARNINGS", None)
-    return environment
+    with contextlib.suppress(OSError):  # It may have been removed.
+        return environment, str(Path.cwd())
+    return environment, ""

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -41,6 +41,25 @@ class Kept:
     """What the first call takes."""
 
 
+class Content(Protocol):
+    """The bytes of a model, and who runs them."""
+
+    @property
+    def name(self) -> str:
+        """Its file, for messages."""
+        ...
+
+    @property
+    def content(self) -> bytes:
+        """All of it."""
+        ...
+
+    @property
+    def package(self) -> str:
+        """Which brings the interpreter."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
     """A model and how a stage calls it."""
@@ -65,6 +84,13 @@ class Model:
     variables: tuple[int, ...] = ()
     """The numbers of its variable tensors."""
 
+    def run_once(self) -> None:
+        """A run on zeros. Raises `KernelError`, where it does not end the process."""
+        if self.streaming:
+            Calls(self)
+        else:
+            new_program(self)(zeros(self))
+
 
 class Calls:
     """Calls of a streaming model from the state that they are given, for any thread."""
@@ -74,7 +100,7 @@ class Calls:
         self._model = model
         self._idle: list[_Session] = []
         self._step_shape = (model.rows_per_step or 0, *model.input_shapes[0][1:])
-        with _failing_in_words(model):
+        with failing_in_words(model):
             session = self._session()
             self.first = session.first_state()
             """The state that the first call takes."""
@@ -87,7 +113,7 @@ class Calls:
         Raises `KernelError`.
         """
         outputs = np.empty((len(inputs), *self._model.output_shape), np.float32)
-        with _failing_in_words(self._model):
+        with failing_in_words(self._model):
             session = self._session()
             for number, step in enumerate(inputs):
                 outputs[number], state = session.call_from([step], state)
@@ -99,14 +125,6 @@ class Calls:
             return self._idle.pop()
         except IndexError:
             return _Session(self._model, (self._step_shape,))
-
-
-def run_once(model: Model) -> None:
-    """A run on zeros. Raises `KernelError`, where it does not end the process."""
-    if model.streaming:
-        Calls(model)
-    else:
-        new_program(model)(zeros(model))
 
 
 def new_program(model: Model) -> Run:
@@ -146,14 +164,15 @@ def new_program(model: Model) -> Run:
     program = whole if model.rows_per_step is None else step_by_step
 
     def run(inputs: Sequence[np.ndarray]) -> np.ndarray:
-        with _failing_in_words(model):
+        with failing_in_words(model):
             return program(inputs)
 
     return run
 
 
 @contextmanager
-def _failing_in_words(model: Model) -> Iterator[None]:
+def failing_in_words(model: Content) -> Iterator[None]:
+    """Raise whatever an interpreter raises as a `KernelError` that names the model."""
     try:
         yield
     except LeoError:
@@ -173,7 +192,7 @@ class _Session:
     def __init__(self, model: Model, shapes: Sequence[Shape]) -> None:
         """`shapes` of the inputs of one call."""
         self._model = model
-        self._interpreter = interpreter = _interpreter(model)
+        self._interpreter = interpreter = new_interpreter(model)
         inputs, outputs = self._own(interpreter.get_input_details()), self._own(interpreter.get_output_details())
         if not inputs:
             raise KernelError(f"{model.name}: has no input, so no stage can run it")
@@ -191,7 +210,7 @@ class _Session:
         own, given = len(self._inputs), len(outputs) - len(model.kept)
         self._takes = (*(detail["index"] for detail in inputs[own:]), *model.variables)
         self._gives = (*(detail["index"] for detail in outputs[given:]), *model.variables)
-        self.keeps_state = _keeps_state(interpreter)
+        self.keeps_state = keeps_state(interpreter)
         if model.streaming and self.keeps_state:
             raise KernelError(
                 f"{model.name}: may keep what cannot be given from call to call, beside its resource variables",
@@ -230,7 +249,7 @@ class _Session:
         return shaped
 
 
-def _keeps_state(interpreter: Any) -> bool:
+def keeps_state(interpreter: Any) -> bool:
     """Whether resetting variable tensors may not be enough; where the interpreter does not tell, it may not."""
     tell = getattr(interpreter, "_get_ops_details", None)
     return tell is None or any(_KEEPS_STATE.fullmatch(operator["op_name"]) for operator in tell())
@@ -319,7 +338,8 @@ def restored(array: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
     return values
 
 
-def _interpreter(model: Model) -> Any:
+def new_interpreter(model: Content) -> Any:
+    """An interpreter of a model, for one run at a time. Raises `KernelError` for what it cannot load."""
     new = importlib.import_module(f"{model.package}.interpreter").Interpreter
     try:
         return new(model_content=model.content, num_threads=1)

@@ -14,9 +14,11 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 
 from leo_backends.process import Worker, WorkerEndedError
-from leo_backends.tflite_session import Model, run_once
+from leo_backends.tflite_pieces import PieceModel
+from leo_backends.tflite_session import Model
 from leo_runtime.errors import BackendError, KernelError
 
+Tried = Model | PieceModel
 TIMEOUT_S = 60.0
 """How long a model's first run may take."""
 
@@ -30,14 +32,14 @@ class Trials:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._worker: Worker | None = None
-        self._known: dict[Model, BackendError | None] = {}
+        self._known: dict[Tried, BackendError | None] = {}
         self._left_out = False
 
     def leave_out(self) -> None:
         """Try nothing: this process is one that models may end."""
         self._left_out = True
 
-    def require_sound(self, model: Model) -> None:
+    def require_sound(self, model: Tried) -> None:
         """Raise `KernelError` for a model that cannot be run, that does not fit its stage, or ends its process."""
         if self._left_out:
             return
@@ -56,7 +58,7 @@ class Trials:
                 self._worker.close()
                 self._worker = None
 
-    def _tried(self, model: Model) -> BackendError | None:
+    def _tried(self, model: Tried) -> BackendError | None:
         if self._worker is None or not self._worker.alive:
             self._worker = Worker("the process of its first run", "leo_backends.tflite_trial")
         try:
@@ -77,11 +79,11 @@ def main(descriptor: int) -> None:
     connection = Connection(descriptor)
     while True:
         try:
-            model: Model = connection.recv()
+            model: Tried = connection.recv()
         except (EOFError, ConnectionResetError):
             return
         try:
-            run_once(model)
+            model.run_once()
         except BackendError as error:
             connection.send(error)
         else:

@@ -30,7 +30,11 @@ class Kernel(Protocol):
     """A stage made ready to run on one processor. It may be called from any thread, one call at a time."""
 
     def __call__(self, inputs: Sequence[np.ndarray], /) -> np.ndarray:
-        """Compute the stage: float32 arrays in (raw samples for a source), one float32 array out."""
+        """Compute the stage: float32 arrays in (raw samples for a source), one float32 array out.
+
+        A model's pieces (`Operator.outputs`) give and take arrays of their own types: several as one structured array
+        (`leo_runtime.operators.outputs.packed`), or as a tuple in their order, which is taken for that.
+        """
         ...
 
 

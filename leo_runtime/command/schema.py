@@ -26,6 +26,7 @@ DOCUMENTS = {
     "hardware": ("leo_runtime.documents.hardware", "Hardware"),
     "profile": ("leo_runtime.documents.profile", "Profile"),
     "recording": ("leo_runtime.recordings.recording", "RecordingManifest"),
+    "daemon": ("leo_runtime.daemon.config", "DaemonConfig"),
     "log": ("leo_runtime.replay.log_lines", "LogLine"),
     "replay": ("leo_runtime.report.replay_figures", "Replays"),
 }

@@ -1,7 +1,7 @@
 # C types for dispatcher.py.
 cimport cython
 
-from leo_runtime.dispatch.inflight cimport Frame, Lane, Send, Stage, is_fed, occupies
+from leo_runtime.dispatch.inflight cimport Frame, Lane, Send, Stage, is_fed, occupies, planned_stage
 from leo_runtime.dispatch.power cimport Power
 from leo_runtime.dispatch.waits cimport Patience
 
@@ -13,12 +13,16 @@ cdef class Dispatcher:
     cdef dict _given_up, _abandoned
     cdef list _every_lane, _touched, _out, _loose
     cdef set _lost, _reminded
-    cdef object _next_us, _log, _serial, _now_us, _limits, _health
+    cdef object _next_us, _log, _now_us, _limits, _health
     cdef public bint _everywhere
     cdef bint _hung
 
+    @cython.locals(lane=Lane)
+    cpdef tuple lanes_ready_us(self, resource, now_us, without=*)
     cpdef bint is_running(self, frame, stage, attempt) except -1
     cpdef tuple handle(self, event)
+    @cython.locals(frame=Frame, stage=Stage)
+    cdef _admit(self, event)
     @cython.locals(frame=Frame, stage=Stage, reader=Stage, send=Send)
     cdef _stage_ended(self, event)
     @cython.locals(send=Send)

@@ -82,6 +82,7 @@ from leo_runtime.dispatch.inflight import (
     is_fed,
     is_needed,
     occupies,
+    planned_stage,
 )
 from leo_runtime.dispatch.left import LeftOver, left_over
 from leo_runtime.dispatch.limits import Limits, RunLimit
@@ -89,7 +90,7 @@ from leo_runtime.dispatch.plan import Plan, PlannedSend
 from leo_runtime.dispatch.power import Power
 from leo_runtime.dispatch.waits import Patience
 
-_number = attrgetter("number")
+_number, _key = attrgetter("number"), attrgetter("key")
 
 
 class Dispatcher:
@@ -102,7 +103,7 @@ class Dispatcher:
         ready_us: Mapping[str, tuple[int, ...]] | None = None,
         used_us: Mapping[str, int] | None = None,
         limit: RunLimit | None = None,
-        remember: int = 4096,
+        remember: int = 1024,
     ) -> None:
         """`lanes` of every processor and radio; `ready_us`: lanes that something else occupies until then.
 
@@ -145,7 +146,6 @@ class Dispatcher:
         """The first of them."""
         self._log: deque[tuple[int, Event, int, tuple[Instruction, ...]]] = deque(maxlen=remember)
         """When each event happened, and when it was taken note of; what was said of it."""
-        self._serial = 0
         self._now_us = 0
 
     # What others may ask.
@@ -160,7 +160,7 @@ class Dispatcher:
 
         What waits of the frames `without` is left out.
         """
-        return tuple(lane.free_us(now_us, without) for lane in self._lanes[resource])
+        return tuple([lane.free_us(now_us, without) for lane in self._lanes[resource]])
 
     def left_over(self, release_us: int, now_us: int) -> tuple[LeftOver, ...]:
         """Of the frames that may be placed again, what they have left; the latest first. Times from `release_us` on."""
@@ -293,18 +293,18 @@ class Dispatcher:
         for number, again in event.again:
             self._place_again(number, again)
         for index, (name, planned) in enumerate(plan.stages.items()):
-            frame.stages[name] = Stage.of(frame, name, planned, index)
-        frame.open = len(frame.stages)
-        self._frames[event.frame] = frame
-        for stage in frame.stages.values():
+            stage = frame.stages[name] = planned_stage(frame, name, planned, index)
             self._queue(stage)
             self._remind(stage.release_us)
+        frame.open = len(frame.stages)
+        self._frames[event.frame] = frame
         for planned_send in plan.sends:
             self._add_send(frame.stages[planned_send.stage], planned_send)
-        self._power.plan(frame, plan, (*frame.stages.values(), *frame.sends.values()), self._now_us)
+        self._power.plan(frame, plan, None, self._now_us)
         self._power.hold_anew(frame, plan.holds, self._now_us)
-        for resource in (resource for resource in plan.uses if resource in self._lost):
-            self._lose(resource, "")
+        if self._lost:
+            for resource in [resource for resource in plan.uses if resource in self._lost]:
+                self._lose(resource, "")
         self._avoid(frame)
         self._finish(frame)
 
@@ -358,8 +358,9 @@ class Dispatcher:
             if stage.state == "waiting":
                 for name in stage.planned.waits:
                     self._ensure_send(frame.stages[name], stage.resource, stage.key[0])
-        for resource in (resource for resource in plan.uses if resource in self._lost):
-            self._lose(resource, "")
+        if self._lost:
+            for resource in [resource for resource in plan.uses if resource in self._lost]:
+                self._lose(resource, "")
         self._avoid(frame)
 
     def _add_send(self, stage: Stage, planned: PlannedSend) -> Send:
@@ -758,7 +759,7 @@ class Dispatcher:
         for lane in lanes:
             if not lane.queue or lane.busy is not None or lane.given_up is not None:
                 continue
-            job = lane.queue[0][2]
+            job = lane.queue[0]
             if not self._may_start(job, lane):
                 continue
             frame = job.frame
@@ -868,15 +869,14 @@ class Dispatcher:
             self._loose.append(send)
 
     def _queue(self, job: Job) -> None:
-        if job.on is None or job.lane is None:
+        resource, index = job.on, job.lane
+        if resource is None or index is None:
             return
-        lane = self._lanes[job.on][job.lane]
-        self._serial += 1
-        entry = (job.key, self._serial, job)
-        if not lane.queue or lane.queue[-1] < entry:
-            lane.queue.append(entry)
+        lane = self._lanes[resource][index]
+        if not lane.queue or lane.queue[-1].key <= job.key:
+            lane.queue.append(job)
         else:
-            insort(lane.queue, entry)
+            insort(lane.queue, job, key=_key)
         self._touch(lane)
 
     def _unqueue(self, job: Job) -> None:

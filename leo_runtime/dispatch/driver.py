@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from leo_runtime.dispatch.events import Event, FrameDone, RunReport, RunStage
+from leo_runtime.dispatch.events import Event, FrameDone, RunReport, RunStage, value
 from leo_runtime.errors import InputError
-from leo_runtime.frozen import dataclass
 
 if TYPE_CHECKING:
     from leo_runtime.clock import Clock
@@ -21,7 +20,7 @@ Outputs = Mapping[int, np.ndarray]
 """What a run computed, by the frame's number in its batch."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Computed:
     """What came of a run: its report and its outputs."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from typing import TYPE_CHECKING, TypeVar, dataclass_transform
 
 from leo_runtime.frozen import dataclass
@@ -43,7 +44,7 @@ class FrameAdmitted:
     the time of their frame. What is not in such a plan, or has started, goes on as before."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RunReport:
     """What a run of a stage told of itself, besides its output."""
 
@@ -74,7 +75,7 @@ class StageEnded:
     frame: int
     stage: str
     attempt: int
-    report: RunReport = RunReport()
+    report: RunReport = field(default_factory=RunReport)
 
 
 @value

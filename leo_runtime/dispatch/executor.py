@@ -20,6 +20,7 @@ from __future__ import annotations
 import heapq
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -122,7 +123,7 @@ class Executor:
         self._device_times = frozenset(device_times)
         self._lock = threading.RLock()
         self._idle = threading.Condition(self._lock)
-        self._finished: list[FrameDone] = []
+        self._finished: deque[FrameDone] = deque()
         self._alarms: list[tuple[int, int, Event | Probe]] = []
         self._count = 0
         self._alarm_set = threading.Event()
@@ -223,10 +224,10 @@ class Executor:
 
     def finished(self) -> tuple[FrameDone, ...]:
         """The frames that ended since this was last asked. From any thread."""
-        with self._lock:
-            found = tuple(self._finished)
-            self._finished.clear()
-            return found
+        found = []
+        while self._finished:
+            found.append(self._finished.popleft())
+        return tuple(found)
 
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S, why: str = "the executor was closed") -> None:
         """Stop the threads, each after the stage it is running. From any thread. Twice is fine.
@@ -411,14 +412,13 @@ class Executor:
 
     def _is_back(self) -> None:
         """Whether or not this thread was abandoned, its kernel has returned."""
-        if self._abandoned:
-            here = threading.current_thread()
-            with self._lock:
-                order = self._abandoned.pop(here, None)
-                if order is not None:
-                    self._returned(order)
-                    if self._thread_of[order.resource, order.lane] is here:
-                        self.post(LaneRenewed(self.clock.now_us(), order.resource, order.lane))
+        here = threading.current_thread()
+        with self._lock:
+            order = self._abandoned.pop(here, None)
+            if order is not None:
+                self._returned(order)
+                if self._thread_of[order.resource, order.lane] is here:
+                    self.post(LaneRenewed(self.clock.now_us(), order.resource, order.lane))
 
     def _start_probe(self, probe: Probe) -> None:
         """Try what is out of service in a thread of its own: it may hang."""
@@ -464,7 +464,8 @@ class Executor:
             try:
                 computed = self._compute(order)
             finally:
-                self._is_back()
+                if self._abandoned:
+                    self._is_back()
         except DeviceUnavailableError as failure:
             with self._lock:
                 # Of what was abandoned the device may have been replaced.

@@ -1,9 +1,9 @@
 """What is out of service without anybody having said so, and when it is tried again.
 
 A mode whose kernel hangs is set aside; so is a processor whose device is gone, or on which nothing ends any more. What
-is set aside is probed after `FIRST_PROBE_US`, and each time in vain after twice as long, up to `LONGEST_PROBE_US`. What
-is set aside again soon after it came back is waited for as before. A kernel that hung and has returned says that the
-fault is over: what waits for that is probed at once.
+is set aside is probed as soon as `back_off` says, and each time in vain it waits for longer. What is set aside again
+soon after it came back is waited for as before. A kernel that hung and has returned says that the fault is over: what
+waits for that is probed at once.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import field
 
+from leo_runtime.back_off import LONGEST_WAIT_US, wait_us
 from leo_runtime.dispatch.events import Probe
 from leo_runtime.frozen import dataclass
 
-FIRST_PROBE_US = 250_000
-LONGEST_PROBE_US = 60_000_000
 MOST_ABANDONED = 8
 """While so many runs hang on a processor, no mode of it is probed that could hang again: each keeps a thread."""
 STAGES_HUNG = 2
@@ -73,7 +72,7 @@ class Health:
             return []
         self.aside[target] = _Aside(why)
         tries, back_us = self._tries.get(target, (0, 0))
-        if tries and now_us - back_us > LONGEST_PROBE_US:
+        if tries and now_us - back_us > LONGEST_WAIT_US:
             self._tries[target] = 0, 0
         return self._probe(target, now_us + self._wait_us(target))
 
@@ -118,7 +117,7 @@ class Health:
 
     def _wait_us(self, target: Target) -> int:
         tries, _ = self._tries.get(target, (0, 0))
-        return min(FIRST_PROBE_US << min(tries, 30), LONGEST_PROBE_US)
+        return wait_us(tries)
 
     def _probe(self, target: Target, at_us: int) -> list[Probe]:
         resource, stage, variant = target

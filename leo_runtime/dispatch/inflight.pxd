@@ -16,6 +16,8 @@ cdef class Frame:
     cdef public long long serial
     cdef public object limit_us
 
+    cpdef job(self, use)
+
 
 cdef class Stage:
     cdef public Frame frame
@@ -71,7 +73,10 @@ cdef class Lane:
     cdef public bint is_touched
     cdef public object ended_us
 
+    cpdef free_us(self, now_us, without=*)
 
+
+cpdef Stage planned_stage(Frame frame, name, planned, index)
 @cython.locals(frame=Frame, source=Stage, send=Send)
 cpdef bint is_fed(Stage stage) except -1
 cpdef bint occupies(Send send) except -1

@@ -59,6 +59,11 @@ class Frame:
     limit_us: int | None = None
     """No run of it is given up before; None: none is."""
 
+    def job(self, use: Use) -> Job:
+        """What a use of its plan is now."""
+        name, target = use
+        return self.stages[name] if target is None else self.sends[name, target]
+
     def records(self) -> tuple[StageRecord, ...]:
         """What became of its stages, in their order, each after its attempts that failed."""
         found = [stage.record() for stage in self.stages.values()]
@@ -102,24 +107,6 @@ class Stage:
     end_us: int = 0
     error: str = ""
     span: FrameSpan | None = None
-
-    @classmethod
-    def of(cls, frame: Frame, name: str, planned: PlannedStage, index: int) -> Stage:
-        """A stage as it is planned, the frame's `index`th."""
-        release_us = frame.release_us
-        return cls(
-            frame,
-            name,
-            planned,
-            (release_us + planned.start_us, 1, frame.number, index),
-            planned.resource,
-            planned.lane,
-            planned.mode,
-            planned.variant,
-            planned.duration_us,
-            release_us + planned.release_us,
-            (name, None),
-        )
 
     def take(self, mode: Mode, lane: int) -> None:
         """It is to run in that mode, on that lane."""
@@ -284,7 +271,8 @@ class Lane:
     ready_us: int
     number: int
     """Among the lanes of all resources."""
-    queue: list[tuple[Key, int, Job]] = field(default_factory=list)
+    queue: list[Job] = field(default_factory=list)
+    """In the order of their keys."""
     busy: Job | None = None
     given_up: GivenUp | None = None
     is_touched: bool = False
@@ -299,21 +287,21 @@ class Lane:
 
     def remove(self, job: Job) -> None:
         """Take it out of the queue."""
-        self.queue = [entry for entry in self.queue if entry[2] is not job]
+        self.queue = [other for other in self.queue if other is not job]
 
     def free_us(self, now_us: int, without: Collection[int] = ()) -> int:
         """When it will have done all it has, if everything lasts as long as planned.
 
         What waits of the frames `without` is left out.
         """
-        at_us = max(now_us, self.ready_us)
+        at_us = self.ready_us if self.ready_us > now_us else now_us
         if self.busy is not None:
             at_us = max(at_us, expected_end_us(self.busy.start_us + self.busy.lasts_us(), now_us))
         if self.given_up is not None:
             at_us = max(at_us, expected_end_us(self.given_up.start_us + self.given_up.planned_us, now_us))
-        for key, _, job in self.queue:
+        for job in self.queue:
             if job.frame.number not in without:
-                at_us = max(at_us, key[0]) + job.lasts_us()
+                at_us = max(at_us, job.key[0]) + job.lasts_us()
         return at_us
 
     def is_suspect(self, now_us: int) -> bool:
@@ -325,6 +313,24 @@ class Lane:
         else:
             return False
         return now_us - start_us - planned_us > max(SUSPECT_FACTOR * planned_us, SUSPECT_LEAST_US)
+
+
+def planned_stage(frame: Frame, name: str, planned: PlannedStage, index: int) -> Stage:
+    """A stage as it is planned, the frame's `index`th."""
+    release_us, waits_us = frame.release_us, planned.release_us
+    return Stage(
+        frame,
+        name,
+        planned,
+        (release_us + planned.start_us, 1, frame.number, index),
+        planned.resource,
+        planned.lane,
+        planned.mode,
+        planned.variant,
+        planned.duration_us,
+        release_us + waits_us if waits_us else release_us,
+        planned.use,
+    )
 
 
 def has_decided(frame: Frame, gates: Sequence[str]) -> bool:
@@ -422,9 +428,9 @@ def makes_nothing_for(stage: Stage, reader: str) -> bool:
 def broken_lane(lane: Lane) -> Iterator[str]:
     """What must never be of a lane."""
     where = f"{lane.resource}[{lane.index}]"
-    if [entry[0] for entry in lane.queue] != sorted(entry[0] for entry in lane.queue):
+    if [job.key for job in lane.queue] != sorted(job.key for job in lane.queue):
         yield f"the queue of {where} is out of order"
-    for _, _, job in lane.queue:
+    for job in lane.queue:
         if job.state != "waiting":
             yield f"{where} has something queued that is {job.state}"
     if lane.busy is not None and lane.busy.state not in ("running", "sending"):
@@ -442,7 +448,7 @@ def broken_frame(frame: Frame, lanes: Mapping[str, Sequence[Lane]]) -> Iterator[
     for stage in stages:
         where = f"stage {stage.name} of frame {frame.number}"
         lane = lanes[stage.resource][stage.lane]
-        if stage.state == "waiting" and all(entry[2] is not stage for entry in lane.queue):
+        if stage.state == "waiting" and all(job is not stage for job in lane.queue):
             yield f"{where} waits and is in no queue"
         if stage.state == "running" and lane.busy is not stage:
             yield f"{where} runs on a lane that does something else"

@@ -18,16 +18,17 @@ class RunLimit:
     """A run is given up when it takes longer than each of the first three, and its lane goes on without it.
 
     They are generous, since a run that is merely slow, on a machine that is busy, is not to be given up: a limit finds
-    what hangs.
+    what hangs. And they are short enough for what hung to be over within a second where deadlines are shorter than
+    `least_us`: what is set aside is probed a quarter of a second after its limit.
     """
 
-    least_us: int = 1_000_000
+    least_us: int = 500_000
     """No run is given up before."""
     factor: int = 10
     """So many times what the run should take: by its plan, or, where runs of its mode that ended lately took longer, by
     the median of the last 15 of them (the one before the first frame, which warms the kernel up, is the first)."""
-    deadlines: int = 2
-    """So many times the longest deadline of its frame."""
+    deadlines: int = 1
+    """So many times the longest deadline of its frame: what may still be in time is not given up."""
     load_us: int = 120_000_000
     """How long it may take to make a stage ready on a processor in real time, before any run for a frame: to load its
     kernels, and to run each once on zeros."""

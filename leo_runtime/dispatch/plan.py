@@ -52,9 +52,11 @@ class PlannedStage:
     end_us: int = field(init=False)
     variant: str = field(init=False)
     duration_us: int = field(init=False)
+    use: Use = field(init=False)
 
     def __post_init__(self) -> None:
         """Read what every frame reads."""
+        object.__setattr__(self, "use", (self.run.stage, None))
         for of, names in (
             (self.run, ("resource", "lane", "start_us", "end_us")),
             (self.mode, ("variant", "duration_us")),

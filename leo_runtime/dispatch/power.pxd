@@ -12,8 +12,8 @@ cdef class Power:
     cdef list _to_wake, _held, _may_sleep
     cdef bint _unsettled
 
-    @cython.locals(supply=Supply, here=dict, uses=dict)
-    cpdef plan(self, Frame frame, plan, jobs, now_us)
+    @cython.locals(supply=Supply, here=dict)
+    cpdef plan(self, Frame frame, plan, only, now_us)
     @cython.locals(span=FrameSpan)
     cpdef leave(self, job, now_us)
     cpdef use(self, resource, at_us)

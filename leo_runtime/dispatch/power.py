@@ -89,8 +89,9 @@ class Power:
             if supply.state == "awake" and not _in_use(supply):
                 supply.state = "asleep"
 
-    def plan(self, frame: Frame, plan: Plan, jobs: Iterable[Job], now_us: int) -> None:
-        """Take the spans of a frame's plan, for those of its uses that are among `jobs`. They leave other spans."""
+    def plan(self, frame: Frame, plan: Plan, only: Collection[Job] | None, now_us: int) -> None:
+        """Take the spans of a frame's plan, for those of its uses that are among `only` (None: all). They leave other
+        spans."""
         for name, linger_us in plan.linger_us.items():
             if name in self._supplies:
                 self._supplies[name].linger_us = linger_us
@@ -98,9 +99,9 @@ class Power:
         if plan.linger_us:
             self._may_sleep = [one for one in self._supplies.values() if one.linger_us is not None]
         self._unsettled = True
-        uses = {job.use: job for job in jobs}
+        uses = None if only is None else {job.use for job in only}
         for planned in plan.spans:
-            here = {use: uses[use] for use in planned.uses if use in uses}
+            here = {use: frame.job(use) for use in planned.uses if uses is None or use in uses}
             if here and planned.resource in self._supplies:
                 self._begin(FrameSpan(frame, self._supplies[planned.resource], here, planned), planned, now_us)
 

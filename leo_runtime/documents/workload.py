@@ -18,8 +18,8 @@ from pydantic import Field, ValidationError, model_validator
 from leo_runtime.documents.problem import Criterion
 from leo_runtime.errors import GraphError, did_you_mean
 from leo_runtime.frozen import dataclass
-from leo_runtime.operators import DataType, Operator, Shape, Work, beside, find_operator, refresh
-from leo_runtime.operators.definition import Keeping, item_bytes, values
+from leo_runtime.operators import DataType, Operator, Output, Shape, Work, beside, find_operator, refresh
+from leo_runtime.operators.definition import Keeping
 from leo_runtime.operators.own import failure
 from leo_runtime.schema import (
     Document,
@@ -456,12 +456,21 @@ class BoundStage:
     params: Mapping[str, Any]
     """The checked parameters (`Operator.parameters`) of each variant."""
     input_shapes: tuple[Shape, ...]
+    """Of each array that its kernel is given: of an input stage that gives several, of all of them."""
     output_shape: Shape
+    """Of the one array that it gives; () where it gives several."""
     accuracy_loss_ppm: Mapping[str, int]
     data_type: DataType = "float32"
     """What each value of the output is where it is sent or held: a window is as its stream is."""
     chance_ppm: int | None = None
     """How often this gate opens, as the workload states it; None: it does not."""
+    several: tuple[Output, ...] = ()
+    """What it gives, where that is several arrays, or of a type of its own: `outputs` in any case."""
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """The arrays that it gives, as they cross."""
+        return self.several or (Output(self.name, self.output_shape, self.data_type),)
 
     @property
     def is_gate(self) -> bool:
@@ -474,8 +483,8 @@ class BoundStage:
         return work
 
     def output_bytes(self) -> int:
-        """The size of the output where it is sent or held, by its data type."""
-        return item_bytes(self.data_type) * values(self.output_shape)
+        """The size of what it gives where that is sent or held, by its data type: of several arrays together."""
+        return sum(output.bytes for output in self.outputs)
 
     def weight_bytes(self, variant: str) -> int:
         """What the stage holds in memory from run to run."""
@@ -574,6 +583,7 @@ def _bind(graph: TaskGraph, stage: Stage, bound: dict[str, BoundStage], workload
         raise GraphError(f"{where} has chance_ppm {stage.chance_ppm}, and its operator `{operator.name}` is no gate")
     params = {v.name: _params(operator, {**stage.params, **v.params}, where) for v in stage.variants}
     shapes: set[Shape] = set()
+    given: set[tuple[Output, ...]] = set()
     inputs: tuple[Shape, ...] = ()
     for checked in params.values():
         try:
@@ -581,8 +591,9 @@ def _bind(graph: TaskGraph, stage: Stage, bound: dict[str, BoundStage], workload
                 stream = workload.stream(checked.stream)
                 inputs = ((checked.samples, *stream.sample_shape),)
             else:
-                inputs = tuple(bound[name].output_shape for name in stage.inputs)
+                inputs = tuple(output.shape for name in stage.inputs for output in bound[name].outputs)
             shapes.add(operator.output_shape(checked, inputs))
+            given.add(() if operator.outputs is None else operator.outputs(checked, inputs))
             # Asked for when the stage is priced; what is wrong with them is told here, where the stage is known.
             operator.work(checked, inputs)
             if operator.weight_bytes is not None:
@@ -595,11 +606,14 @@ def _bind(graph: TaskGraph, stage: Stage, bound: dict[str, BoundStage], workload
             raise GraphError(f"{where}: `{operator.name}` failed: {failure(error, operator.output_shape)}") from None
     if len(shapes) != 1:
         raise GraphError(f"{where} has variants of different output shapes: {sorted(shapes)}")
+    if len(given) != 1:
+        raise GraphError(f"{where} has variants that give arrays of different types or scales")
     for checked in params.values():
         _check_rate(where, operator, checked, [bound[name] for name in stage.inputs], workload)
     losses = {v.name: v.accuracy_loss_ppm for v in stage.variants}
-    data_type = _data_type(where, operator, params, workload)
-    return BoundStage(stage.name, operator, params, inputs, shapes.pop(), losses, data_type, stage.chance_ppm)
+    (several,) = given
+    data_type = several[0].data_type if len(several) == 1 else _data_type(where, operator, params, workload)
+    return BoundStage(stage.name, operator, params, inputs, shapes.pop(), losses, data_type, stage.chance_ppm, several)
 
 
 def _data_type(where: str, operator: Operator, params: Mapping[str, Any], workload: Workload) -> DataType:

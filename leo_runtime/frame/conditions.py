@@ -50,6 +50,8 @@ class Conditions:
     """Of a problem that is kept: those of its stages that run at all. None: all of them."""
     states: tuple[StateFound, ...] = ()
     """What stages keep; any other that keeps state starts anew."""
+    aside: tuple[tuple[str, str, str], ...] = ()
+    """Modes that are out of service, by stage, processor and variant: not for a stage that has another."""
 
     def __post_init__(self) -> None:
         """Sort what has no order of its own."""
@@ -64,6 +66,8 @@ class Conditions:
             put(self, "lost", tuple(sorted(self.lost)))
         if self.states != ():
             put(self, "states", tuple(sorted(self.states, key=attrgetter("stage"))))
+        if self.aside != ():
+            put(self, "aside", tuple(sorted(self.aside)))
 
     @property
     def down(self) -> tuple[tuple[str, str], ...]:
@@ -83,6 +87,7 @@ class Conditions:
             closed_gates=self.closed_gates,
             stages=self.stages,
             states=self.states,
+            aside=self.aside,
         )
 
     def applied(self, problem: Problem) -> Problem:

@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from leo_runtime.documents.workload import TaskGraph
+
+
+def runs_at(graph: TaskGraph) -> Callable[[int], bool]:
+    """As `graph.runs_at`; what every release asks is read once, since a document's own attributes take far longer."""
+    if graph.rate_hz is not None:
+        return graph.runs_at
+    period_us, offset_us = graph.period_us, graph.offset_us
+    return lambda at_us: at_us >= offset_us and (at_us - offset_us) % period_us == 0
 
 
 def collected_deadline_us(graph: TaskGraph, frames: int) -> int:

@@ -59,6 +59,8 @@ class WindowEnd:
     """How many samples at its end came, none lost between; None: all of it."""
     corrections: Corrections = NO_CORRECTIONS
     """Of the stream by then."""
+    restarts: int = 0
+    """How often the stream was restarted by then: what it held before is no part of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,8 @@ class Point:
     """As of its source's `WindowEnd`, and so are the others."""
     unbroken: int | None = None
     corrections: Corrections = NO_CORRECTIONS
+    restarts: int = 0
+    """How often the streams that it comes from were restarted, all together."""
 
     def moved(self, corrections: Corrections) -> tuple[Point, int]:
         """The same as samples are numbered after these, and how many lost ones were put in before it."""
@@ -85,6 +89,8 @@ class Point:
 
     def is_beyond(self, other: Point) -> bool:
         """Whether it has come farther, however samples were numbered."""
+        if self.restarts != other.restarts:
+            return self.restarts > other.restarts
         return self.moved(other.corrections)[0].position > other.moved(self.corrections)[0].position
 
 
@@ -142,13 +148,16 @@ class Reading:
     """The shortest of the graphs that ask for it: an input that comes whole comes that often at most."""
     above: tuple[str, ...]
     """The stages that keep state and that it reads, also through others."""
+    sources: tuple[str, ...] = ()
+    """All source stages at a rate that it comes from."""
 
     def point(self, release_us: int, ends: Mapping[str, WindowEnd]) -> Point:
         """How far it has come in a frame."""
+        restarts = sum(ends[name].restarts for name in self.sources if name in ends)
         end = ends.get(self.source)
         if self.cuts is None or end is None:
-            return Point(release_us, release_us)
-        return Point(end.number, release_us, end.lost, end.late, end.unbroken, end.corrections)
+            return Point(release_us, release_us, restarts=restarts)
+        return Point(end.number, release_us, end.lost, end.late, end.unbroken, end.corrections, restarts)
 
     def since(self, before: Point, now: Point) -> Since:
         """What has come since."""
@@ -200,8 +209,11 @@ class Readings:
         """By stage: those that keep state in any variant."""
         counted: dict[str, tuple[str, tuple[Cut, ...]]] = {name: (name, ()) for name in self._rates}
         above: dict[str, tuple[str, ...]] = {}
+        sources: dict[str, tuple[str, ...]] = {}
         for stage in merged.stages:
             name = stage.name
+            own = (name,) if name in self._rates else ()
+            sources[name] = own + tuple(dict.fromkeys(source for one in stage.inputs for source in sources[one]))
             read = tuple(dict.fromkeys(up for one in stage.inputs for up in ((one,) if one in self.of else above[one])))
             above[name] = read
             if not stage.inputs:
@@ -214,7 +226,7 @@ class Readings:
             if not stage.bound.keeps_state:
                 continue
             shortest_us = min(periods[graph] for graph in stage.graphs)
-            self.of[name] = Reading(name, length, cuts, source, shortest_us, read)
+            self.of[name] = Reading(name, length, cuts, source, shortest_us, read, sources[name])
 
     def steady(self, name: str) -> int:
         """How many entries a period brings to a stage, as far as a run sees them."""

@@ -118,7 +118,10 @@ class Releases:
         now = found.now
         waiting = tuple([earlier.waiting for earlier in found.earlier])
         links = now.kind().links if now.states else ()
-        return now.graphs, now.lost, now.closed_gates, found.outlook, found.chances, waiting, now.states, links
+        return (
+            *(now.graphs, now.lost, now.aside, now.closed_gates, now.states),
+            *(found.outlook, found.chances, waiting, links),
+        )
 
 
 def window_releases(

@@ -15,6 +15,7 @@ from leo_runtime.errors import InputError
 
 _SIZES = {"b": 1, "B": 1, "?": 1, "h": 2, "H": 2, "i": 4, "I": 4, "f": 4, "q": 8, "Q": 8, "d": 8}
 """Bytes of a scalar, by its format of `struct`."""
+_READ = {form: struct.Struct(f"<{form}").unpack_from for form in _SIZES}
 _T = TypeVar("_T", int, float, bool)
 
 
@@ -42,7 +43,7 @@ class Table:
     def _read(self, form: str, at: int) -> int:
         if at < 0 or at + _SIZES[form] > len(self.buffer):
             raise DamagedError(f"an offset leads to byte {at} of {len(self.buffer)}")
-        value: int = struct.unpack_from(f"<{form}", self.buffer, at)[0]
+        value: int = _READ[form](self.buffer, at)[0]
         return value
 
     def scalar(self, field: int, form: str, default: _T) -> _T:
@@ -121,7 +122,7 @@ class NewTable:
 
 
 class Front:
-    """New tables put in front of an old file, whose parts they refer to where they lie.
+    """New tables: a whole file, or what is put in front of an old one, whose parts they refer to where they lie.
 
     Offsets of FlatBuffers lead forward only, so what is new goes before what is old, and of the new what refers goes
     before what it refers to.
@@ -135,7 +136,7 @@ class Front:
         self._old: list[tuple[int, int]] = []
         """Offsets to write once it is known where the old file begins: their places, and where they lead in it."""
 
-    def table(self, fields: Mapping[int, tuple[str, int]]) -> NewTable:
+    def table(self, fields: Mapping[int, tuple[str, float]]) -> NewTable:
         """A table of numbers, by field: a format of `struct` and the value, or `OFFSET`."""
         count = max(fields, default=-1) + 1
         self._align(2)
@@ -153,7 +154,7 @@ class Front:
             struct.pack_into(f"<{form}", self._new, start + entries[field], value)
         return NewTable(start, {field: start + entries[field] for field in fields})
 
-    def vector(self, at: int, form: str, values: Sequence[int]) -> int:
+    def vector(self, at: int, form: str, values: Sequence[float]) -> int:
         """A vector of numbers, which the offset at a place leads to. Returns where its first element is."""
         self._align(max(4, _SIZES[form]), after=4)
         self.lead(at, len(self._new))
@@ -161,6 +162,20 @@ class Front:
         first = len(self._new)
         self._new += struct.pack(f"<{len(values)}{form}", *values)
         return first
+
+    def data(self, at: int, values: bytes | memoryview) -> None:
+        """A vector of bytes, which the offset at a place leads to, as aligned as a file may ask for."""
+        self._align(self.ALIGNED, after=4)
+        self.lead(at, len(self._new))
+        self._new += struct.pack("<I", len(values))
+        self._new += values
+
+    def text(self, at: int, text: str) -> None:
+        """A text, which the offset at a place leads to."""
+        encoded = text.encode()
+        self._align(4)
+        self.lead(at, len(self._new))
+        self._new += struct.pack("<I", len(encoded)) + encoded + b"\0"
 
     def lead(self, at: int, to: int) -> None:
         """Let the offset at a place lead to something new."""

@@ -6,12 +6,14 @@ The fields of the tables are those of TensorFlow Lite's schema, version 3
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from leo_runtime.errors import InputError
 from leo_runtime.importers.flatbuffer import OFFSET, DamagedError, Front, Table, root
+from leo_runtime.importers.sparse import unfolded
 
 IDENTIFIER = b"TFL3"
 VAR_HANDLE, READ_VARIABLE, ASSIGN_VARIABLE, CALL_ONCE = 142, 143, 144, 129
@@ -51,6 +53,8 @@ class Tensor:
     zero_point: tuple[int, ...]
     axis: int
     is_variable: bool
+    sparsity: Table | None
+    """How its values are stored, where that is not one after the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,17 @@ class SubGraph:
 
 
 @dataclass(frozen=True, slots=True)
+class Signature:
+    """A way to call a model: a graph of it, and names for what goes in and comes out."""
+
+    name: str
+    graph: int
+    inputs: tuple[tuple[str, int], ...]
+    """A name, and the number of a tensor."""
+    outputs: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TfliteFile:
     """A whole file. Weights are views into it."""
 
@@ -87,20 +102,44 @@ class TfliteFile:
     content: bytes
     graphs: tuple[SubGraph, ...]
     buffers: tuple[memoryview | None, ...]
+    signatures: tuple[Signature, ...]
     table: Table
 
+    def stored_bytes(self, tensor: Tensor) -> int:
+        """How many bytes of values the file holds of a tensor."""
+        data = self.buffers[tensor.buffer]
+        return 0 if data is None else len(data)
+
     def constant(self, tensor: Tensor) -> np.ndarray | None:
-        """The values of a tensor that the file holds, read-only; None where it holds none, or of another type."""
+        """The values of a tensor that the file holds, read-only; None where it holds none, or of another type.
+
+        Of one that is stored sparsely all of them, in an array of its own; others are views into the file. Raises
+        `InputError` where the file is damaged, or sparse in a way that is not read.
+        """
         data, dtype = self.buffers[tensor.buffer], DTYPES.get(tensor.type)
         if data is None or dtype is None:
             return None
-        count = int(np.prod(tensor.shape, dtype=np.int64))
+        if tensor.sparsity is not None:
+            return self._unfolded(tensor, tensor.sparsity, data, dtype)
+        count = math.prod(tensor.shape)
         if len(data) != count * dtype.itemsize:
             raise InputError(
                 f"{self.name}: damaged, tensor `{tensor.name}` of shape {tensor.shape} has {len(data)} bytes, "
                 f"expected {count * dtype.itemsize}"
             )
         return np.frombuffer(data, dtype).reshape(tensor.shape)
+
+    def _unfolded(self, tensor: Tensor, sparsity: Table, data: memoryview, dtype: np.dtype[np.generic]) -> np.ndarray:
+        try:
+            if len(data) % dtype.itemsize:
+                raise DamagedError(f"{len(data)} bytes are no values of {dtype}")
+            array = unfolded(sparsity, tensor.shape, np.frombuffer(data, dtype))
+        except DamagedError as error:
+            raise damaged(self.name, error) from None
+        except NotImplementedError as error:
+            raise InputError(f"{self.name}: tensor `{tensor.name}` {error}") from None
+        array.flags.writeable = False
+        return array
 
 
 def parse_tflite(content: bytes, name: str) -> TfliteFile:
@@ -110,14 +149,16 @@ def parse_tflite(content: bytes, name: str) -> TfliteFile:
         codes = [_code(table) for table in model.tables(1)]
         buffers = tuple(_data(table) for table in model.tables(4))
         graphs = tuple(_graph(table, codes, len(buffers)) for table in model.tables(2))
+        signatures = tuple(_signature(table, graphs) for table in model.tables(7))
     except DamagedError as error:
-        raise _damaged(name, error) from None
+        raise damaged(name, error) from None
     if not graphs:
         raise InputError(f"{name}: has no graph")
-    return TfliteFile(name, content, graphs, buffers, model)
+    return TfliteFile(name, content, graphs, buffers, signatures, model)
 
 
-def _damaged(name: str, error: DamagedError) -> InputError:
+def damaged(name: str, error: DamagedError) -> InputError:
+    """What is wrong with a file of that name, in words for its user."""
     return InputError(f"{name}: is no TensorFlow Lite model, or damaged: {error}", hint="copy it again")
 
 
@@ -146,6 +187,18 @@ def _graph(table: Table, codes: list[tuple[int, str, int]], buffers: int) -> Sub
     return SubGraph(tensors, inputs, outputs, operations, table)
 
 
+def _signature(table: Table, graphs: tuple[SubGraph, ...]) -> Signature:
+    (graph,) = _known((table.scalar(4, "I", 0),), len(graphs), 0)
+    tensors = len(graphs[graph].tensors)
+
+    def named(field: int) -> tuple[tuple[str, int], ...]:
+        maps = [(one.text(0), one.scalar(1, "I", 0)) for one in table.tables(field)]
+        _known(tuple(number for _, number in maps), tensors, 0)
+        return tuple(maps)
+
+    return Signature(table.text(2), graph, named(0), named(1))
+
+
 def _tensor(table: Table, buffers: int) -> Tensor:
     shape = table.numbers(0, "i")
     if any(size < 0 for size in shape):
@@ -162,6 +215,7 @@ def _tensor(table: Table, buffers: int) -> Tensor:
         zero_point=() if quantised is None else quantised.numbers(3, "q"),
         axis=0 if quantised is None else quantised.scalar(6, "i", 0),
         is_variable=table.scalar(5, "?", False),
+        sparsity=table.table(6),
     )
 
 
@@ -206,47 +260,72 @@ def with_explicit_state(model: TfliteFile) -> tuple[bytes, tuple[State, ...]]:
     try:
         return _explicit(model)
     except DamagedError as error:
-        raise _damaged(model.name, error) from None
+        raise damaged(model.name, error) from None
 
 
-def _explicit(model: TfliteFile) -> tuple[bytes, tuple[State, ...]]:
-    graph = model.graphs[0]
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A resource variable of a graph: what it is read into, and what it is assigned, by the numbers of tensors."""
+
+    name: str
+    read: int
+    assigned: int
+    first: np.ndarray
+    """Its value before the first call, read-only."""
+
+
+def variables_of(model: TfliteFile, number: int = 0) -> tuple[tuple[Variable, ...], tuple[int, ...]]:
+    """The variables of one graph of a model, and the numbers of its operators that have nothing to do with them.
+
+    Raises `InputError` for variables that cannot be made explicit, as `with_explicit_state` does.
+    """
+    graph = model.graphs[number]
     handles = {op.outputs[0]: _variable(op) for op in graph.operations if op.code == VAR_HANDLE}
     if not handles:
-        return model.content, ()
-    reads: dict[tuple[str, str], list[int]] = {}
+        return (), tuple(range(len(graph.operations)))
+    reads: dict[tuple[str, str], int] = {}
     assigned: dict[tuple[str, str], int] = {}
     kept: list[int] = []
-    for number, op in enumerate(graph.operations):
+    for index, op in enumerate(graph.operations):
         if op.code == READ_VARIABLE:
             variable = _handle(model, handles, op)
             if variable in assigned:
                 raise _refused(model, variable, "is read after it was assigned")
-            reads.setdefault(variable, []).append(op.outputs[0])
+            if variable in reads:
+                raise _refused(model, variable, "is read twice")
+            reads[variable] = op.outputs[0]
         elif op.code == ASSIGN_VARIABLE:
             variable = _handle(model, handles, op)
             if variable in assigned:
                 raise _refused(model, variable, "is assigned twice")
             assigned[variable] = op.inputs[1]
         elif op.code not in (VAR_HANDLE, CALL_ONCE):
-            kept.append(number)
-    first = _first_values(model)
-    states: list[State] = []
-    inputs, outputs = list(graph.inputs), list(graph.outputs)
-    for variable, tensors in reads.items():
-        if len(tensors) > 1:
-            raise _refused(model, variable, "is read twice")
+            kept.append(index)
+    first = _first_values(model, number)
+    for variable in reads:
         if variable not in assigned:
             raise _refused(model, variable, "is never assigned")
         if variable not in first:
             raise _refused(model, variable, "starts with no constant")
-        states.append(State(" ".join(filter(None, variable)), len(inputs), len(outputs), first[variable]))
-        inputs.append(tensors[0])
-        outputs.append(assigned[variable])
     for variable in assigned:
         if variable not in reads:
             raise _refused(model, variable, "is never read")
-    return _rewritten(model, inputs, outputs, kept), tuple(states)
+    found = [Variable(" ".join(filter(None, one)), reads[one], assigned[one], first[one]) for one in reads]
+    return tuple(found), tuple(kept)
+
+
+def _explicit(model: TfliteFile) -> tuple[bytes, tuple[State, ...]]:
+    variables, kept = variables_of(model)
+    if not variables:
+        return model.content, ()
+    graph = model.graphs[0]
+    inputs, outputs = list(graph.inputs), list(graph.outputs)
+    states: list[State] = []
+    for variable in variables:
+        states.append(State(variable.name, len(inputs), len(outputs), variable.first))
+        inputs.append(variable.read)
+        outputs.append(variable.assigned)
+    return _rewritten(model, inputs, outputs, list(kept)), tuple(states)
 
 
 def _variable(op: Operation) -> tuple[str, str]:
@@ -267,10 +346,10 @@ def _refused(model: TfliteFile, variable: tuple[str, str], why: str) -> InputErr
     )
 
 
-def _first_values(model: TfliteFile) -> dict[tuple[str, str], np.ndarray]:
-    """What other graphs of the model, which are called once, assign to its variables."""
+def _first_values(model: TfliteFile, number: int) -> dict[tuple[str, str], np.ndarray]:
+    """What graphs of the model other than this one, which are called once, assign to its variables."""
     found: dict[tuple[str, str], np.ndarray] = {}
-    for graph in model.graphs[1:]:
+    for graph in (*model.graphs[:number], *model.graphs[number + 1 :]):
         handles = {op.outputs[0]: _variable(op) for op in graph.operations if op.code == VAR_HANDLE}
         for op in graph.operations:
             if op.code == ASSIGN_VARIABLE:

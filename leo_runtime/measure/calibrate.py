@@ -26,7 +26,7 @@ from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import ClockMhz, Cost, Device, Measurement, Profile
 from leo_runtime.documents.workload import BoundStage, Workload
 from leo_runtime.errors import BackendError, DeviceUnavailableError, KernelError, LeoError, ProfileError
-from leo_runtime.frame.lower import MergedStage, merge, require_computed
+from leo_runtime.frame.lower import MergedStage, MergedWorkload, merge, require_computed
 from leo_runtime.frame.positions import Readings
 from leo_runtime.measure.energy import Source
 from leo_runtime.measure.measure import (
@@ -44,6 +44,7 @@ from leo_runtime.measure.measure import (
     run_warm,
     summed_up,
 )
+from leo_runtime.operators.outputs import inputs_of, zeros_of
 from leo_runtime.progress import Progress
 from leo_runtime.recordings.recording import Recording, check_streams
 
@@ -115,9 +116,9 @@ def calibrate(
         values: dict[str, np.ndarray] = {}
         for done, stage in enumerate(merged.stages):
             progress(stage.name, done, len(merged.stages))
-            inputs = _inputs(stage, values, recording)
+            inputs = _inputs(stage, merged, values, recording)
             output = measuring.stage(stage.name, stage.bound, inputs)
-            values[stage.name] = np.zeros(stage.bound.output_shape, np.float32) if output is None else output
+            values[stage.name] = _zeros(stage.bound) if output is None else output
         if effort.neighbours:
             progress("beside busy neighbours", len(merged.stages), len(merged.stages))
             measuring.beside_neighbours()
@@ -303,11 +304,23 @@ def require_measured(profile: Profile, workload: Workload, backends: Mapping[str
                 )
 
 
-def _inputs(stage: MergedStage, values: Mapping[str, np.ndarray], recording: Recording) -> list[np.ndarray]:
-    if not stage.bound.operator.is_source:
-        return [values[name] for name in stage.inputs]
-    params = next(iter(stage.bound.params.values()))
-    return [recording.window(params.stream, recording.lasts_us([params.stream]) // 2, params.samples)]
+def _zeros(stage: BoundStage) -> np.ndarray:
+    """In the place of what nothing here computes."""
+    return zeros_of(stage.several) if stage.several else np.zeros(stage.output_shape, np.float32)
+
+
+def _inputs(
+    stage: MergedStage, merged: MergedWorkload, values: Mapping[str, np.ndarray], recording: Recording
+) -> list[np.ndarray]:
+    if stage.bound.operator.is_source:
+        params = next(iter(stage.bound.params.values()))
+        return [recording.window(params.stream, recording.lasts_us([params.stream]) // 2, params.samples)]
+    inputs: list[np.ndarray] = []
+    for name in stage.inputs:
+        several = merged.stage(name).bound.several
+        value = values[name]
+        inputs += inputs_of(value, several, stage.bound.operator.takes_stored) if several else [value]
+    return inputs
 
 
 def _cost(reading: Reading) -> Cost:

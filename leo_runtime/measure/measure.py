@@ -23,6 +23,7 @@ from leo_runtime.documents.profile import Measurement
 from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import KernelError, LeoError, in_words
 from leo_runtime.measure.energy import Meter, Source
+from leo_runtime.operators.outputs import as_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ def load(
     began_us = clock.now_us()
     kernel = backend.load(stage, variant)
     with _in_words(stage, processor):
-        output = kernel(inputs)
+        output = as_value(kernel(inputs))
     return Loaded(stage, variant, processor, kernel, inputs), output, clock.now_us() - began_us
 
 

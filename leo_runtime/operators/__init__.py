@@ -1,8 +1,9 @@
 """What each operator means: its parameters, the shape of its output, and its work.
 
-An operator is a meaning, not a program: backends bring the programs. Values between stages are float32 arrays. The
-text of `Operator.summary` and the docstring of its parameters are the one written meaning every backend is held to;
-the CPU backend is the reference. Wherever a formula says `x`, it is the input array; `ln` is the natural logarithm.
+An operator is a meaning, not a program: backends bring the programs. Values between stages are float32 arrays; those of
+models are in their own types, and may be several (`outputs`). The text of `Operator.summary` and the docstring of its
+parameters are the one written meaning every backend is held to; the CPU backend is the reference. Wherever a formula
+says `x`, it is the input array; `ln` is the natural logarithm.
 
 A file is a family: `arrays`, `classifiers`, `costs`, `motion`, `sound`, each operator with its parameters, shape and
 work beside it. `definition` is what an operator is, `catalogue` finds one by its name, `own` makes a function or a
@@ -16,6 +17,7 @@ from leo_runtime.operators.definition import (
     Keeping,
     NoParameters,
     Operator,
+    Output,
     Part,
     Shape,
     StepClass,
@@ -30,6 +32,7 @@ __all__ = [
     "Keeping",
     "NoParameters",
     "Operator",
+    "Output",
     "Part",
     "Shape",
     "StepClass",

@@ -15,7 +15,7 @@ from leo_runtime.schema import Value
 Shape = tuple[int, ...]
 """Lengths of an array's axes."""
 
-DataType = Literal["int8", "uint8", "int16", "uint16", "int32", "float16", "float32", "float64"]
+DataType = Literal["int8", "uint8", "int16", "uint16", "int32", "int64", "bool", "float16", "float32", "float64"]
 """What each value of an output is where it is sent or held, by numpy's names."""
 
 Function = Callable[..., np.ndarray]
@@ -30,6 +30,23 @@ class Work:
 
     macs: int
     bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One array of what a stage gives, as it crosses from one processor to another."""
+
+    name: str
+    shape: Shape
+    data_type: DataType = "float32"
+    scale: float = 0.0
+    """Above 0: a value stands for the real scale * (value - zero_point), which readers other than models are given."""
+    zero_point: int = 0
+
+    @property
+    def bytes(self) -> int:
+        """What it takes where it is sent or held."""
+        return item_bytes(self.data_type) * math.prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +106,11 @@ class Operator:
     work: Callable[[Any, Sequence[Shape]], Work]
     inputs: tuple[int, int | None] = (1, 1)
     """The least and the greatest number of inputs; None is any number."""
+    outputs: Callable[[Any, Sequence[Shape]], tuple[Output, ...]] | None = None
+    """What it gives where that is not one array of float32, by parameters and shapes of inputs: `output_shape` is then
+    that of the only one, or () of several."""
+    takes_stored: bool = False
+    """It reads arrays in the types in which they cross; others are given float32."""
     is_gate: bool = False
     """Its output is one number: above 0 opens the gate, and lets the stages behind it run."""
     is_source: bool = False

@@ -17,6 +17,7 @@ from leo_runtime.backend.machine import open_backends
 from leo_runtime.documents.hardware import Hardware, Processor
 from leo_runtime.documents.workload import BoundStage
 from leo_runtime.operators import Shape
+from leo_runtime.operators.outputs import as_value
 from leo_runtime.runtime.kernels import frozen_copy
 
 REFERENCE = "cpu"
@@ -114,6 +115,6 @@ class _OnceKernel:
         key = (self._computes, digest.digest())
         if (known := self._memory.get(key)) is not None:
             return known
-        found = frozen_copy(self._kernel(inputs))
+        found = frozen_copy(as_value(self._kernel(inputs)))
         self._memory.keep(key, found)
         return found

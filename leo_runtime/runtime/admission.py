@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from leo_runtime.dispatch.driver import Driver
 from leo_runtime.documents.problem import Placement
@@ -46,13 +46,20 @@ class Admission:
         links: Mapping[tuple[str, str], LinkNow],
         place: Callable[[tuple[str, ...]], Answer],
         states: tuple[StateFound, ...] = (),
+        paused: Collection[str] = (),
     ) -> tuple[tuple[str, ...], Answer]:
         """The graphs that are let in, and how they are placed by `place`, which raises what this does.
 
-        `states` are what stages keep.
+        `states` are what stages keep. Who is `paused` is not let in.
         """
         overload = self._overload
-        if not overload.matters or len(releases_us) > 1:
+        if len(releases_us) > 1:
+            return names, place(names)
+        if paused:
+            wanted, names = names, tuple([name for name in names if name not in paused])
+            if not names:
+                return (), Skipped(no_placement(shed_reason(wanted)))
+        if not overload.matters:
             return names, place(names)
 
         def late(of: tuple[str, ...]) -> tuple[str, ...]:

@@ -105,7 +105,7 @@ class Ahead:
 
     def mine(self) -> bool:
         """Whether the calling thread is the one that places them: it would wait for itself."""
-        return threading.current_thread() is self._thread
+        return self._thread is not None and self._thread is threading.current_thread()
 
     def wait_for_room(self) -> None:
         """Wait until another frame may wait, or it is closed. Behind the lock, which others have meanwhile."""

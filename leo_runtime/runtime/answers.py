@@ -67,10 +67,7 @@ def graph_result(
     graph, names = asked.graph, asked.names
     own = {stage: last[name] for stage, name in names.items()}
     deadline_us = due_us(graph, releases_us)
-    if values is None and _all_ran(own.values()):
-        end_us = max([own[stage].end_us for stage in asked.outputs])
-        return _graph_result(graph.name, frame, releases_us[number], deadline_us, end_us, "done", None, {}, number)
-    removed = _removed(asked, own)
+    removed = {} if _all_ran(own.values()) else _removed(asked, own)
 
     def outcome_of(stage: str) -> Outcome:
         if stage in removed:

@@ -5,7 +5,7 @@ All raise `InputError`, and none keeps or changes anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from leo_runtime.backend import Backend
     from leo_runtime.dispatch.simulator import Noise
     from leo_runtime.documents.hardware import Hardware
-    from leo_runtime.documents.workload import TaskGraph, Workload
+    from leo_runtime.documents.workload import Workload
     from leo_runtime.frame.conditions import LinkNow
     from leo_runtime.frame.lower import MergedStage
 
@@ -106,8 +106,13 @@ def require_parts(workload: object, hardware: object, profile: object) -> None:
 def require_flags(**flags: object) -> None:
     """Each is True or False."""
     for name, flag in flags.items():
-        if not isinstance(flag, bool):
-            raise InputError(f"`{name}` is True or False, got {flag!r}")
+        require_flag(flag, name)
+
+
+def require_flag(flag: object, name: str) -> None:
+    """It is True or False."""
+    if flag is not True and flag is not False:
+        raise InputError(f"`{name}` is True or False, got {flag!r}")
 
 
 def require_function(call: object) -> None:
@@ -244,7 +249,7 @@ def named_graphs(workload: Workload, graphs: object) -> tuple[str, ...]:
 
 
 def due_graphs(
-    graphs: Sequence[TaskGraph], releases_us: tuple[int, ...], triggered: Callable[[int], tuple[str, ...]]
+    workload: Workload, releases_us: tuple[int, ...], triggered: Callable[[int], tuple[str, ...]]
 ) -> tuple[str, ...]:
     """The graphs that are due at every release: at least one, and the same for all frames of a batch."""
     names = triggered(releases_us[0])
@@ -256,7 +261,7 @@ def due_graphs(
                 hint="say which with `graphs`",
             )
     if not names:
-        at_us = releases_us[0]
+        at_us, graphs = releases_us[0], workload.graphs
         soon = sorted((graph.next_release_us(at_us), number) for number, graph in enumerate(graphs))[:SAID]
         next_due = ", ".join(f"`{graphs[number].name}` at {next_us}" for next_us, number in soon)
         raise InputError(
@@ -281,6 +286,22 @@ def known_links(hardware: Hardware, links: object) -> dict[tuple[str, str], Link
     return now
 
 
+def known_slowed(hardware: Hardware, slowed_ppm: object) -> dict[str, int]:
+    """How many times as slow as their profile processors are, in millionths; every one is one of the hardware."""
+    from leo_runtime.runtime.drift import MAX_SLOWED_PPM, ONE
+
+    if not isinstance(slowed_ppm, Mapping):
+        raise InputError(
+            f"`slowed_ppm` are given by processor, got {type(slowed_ppm).__name__}", hint='such as {"cpu": 1_500_000}'
+        )
+    for name in slowed_ppm:
+        require_processor(hardware, name)
+    return {
+        name: whole(factor, f"slowed_ppm of {name}", least=ONE, most=MAX_SLOWED_PPM)
+        for name, factor in slowed_ppm.items()
+    }
+
+
 def _link_now(name: str, value: Any) -> tuple[int, int | None]:
     from leo_runtime.schema import MAX_QUANTITY  # As documents: `Runtime` itself needs it not.
 
@@ -295,9 +316,9 @@ def _link_now(name: str, value: Any) -> tuple[int, int | None]:
     return latency_us, bytes_per_s
 
 
-def require_windows(wanted: Sequence[SourceWindow], known: Sequence[SourceWindow], windows: Windows) -> None:
-    """Samples of the right shape and kind for every source that is wanted, and none for a source that nobody knows."""
-    if not isinstance(windows, Mapping):
+def require_windows(wanted: Sequence[SourceWindow], known: Collection[str], windows: Windows) -> None:
+    """Samples of the right shape and kind for every source that is wanted, and none for a source that is not known."""
+    if type(windows) is not dict and not isinstance(windows, Mapping):
         raise InputError(f"windows are given by source stage, got {type(windows).__name__}", hint="{source: samples}")
     for source in wanted:
         given = windows.get(source.stage)
@@ -311,10 +332,9 @@ def require_windows(wanted: Sequence[SourceWindow], known: Sequence[SourceWindow
             )
         assert given is not None
         require_samples(f"source `{source.stage}`", source.kind, given)
-    names = [source.stage for source in known]
     for name in windows:
-        if name not in names:
-            raise InputError(f"no source is called `{name}`", hint=f"windows are given for {', '.join(names)}")
+        if name not in known:
+            raise InputError(f"no source is called `{name}`", hint=f"windows are given for {', '.join(known)}")
 
 
 def require_samples(where: str, kind: str, samples: np.ndarray) -> None:
@@ -333,6 +353,8 @@ def require_samples(where: str, kind: str, samples: np.ndarray) -> None:
         raise InputError(f"{where} takes real numbers, got {samples.dtype}", hint="samples.astype(numpy.float32)")
     if samples.dtype.kind != "f" or samples.size == 0:
         return
+    if kind != "audio" and samples.dtype.itemsize <= 4 and all_finite(samples):  # None of these is too great.
+        return
     # NaN and infinity come through both, so that samples are looked at twice and not three times.
     least, greatest = np.minimum.reduce(samples, axis=None), np.maximum.reduce(samples, axis=None)
     if not -_TOO_GREAT < float(least) <= float(greatest) < _TOO_GREAT:
@@ -347,6 +369,11 @@ def require_samples(where: str, kind: str, samples: np.ndarray) -> None:
             f"{where} takes floats from -1 to 1 as audio, got {least:g} to {greatest:g}",
             hint="divide them by the largest value they can have; 16-bit samples are taken as they are, as int16",
         )
+
+
+def all_finite(array: np.ndarray) -> bool:
+    """Whether no number of it is NaN or infinite."""
+    return int(np.count_nonzero(np.isfinite(array))) == array.size  # Twice as fast as `all()` where it is small.
 
 
 def _first(wrong: np.ndarray) -> tuple[int, ...]:

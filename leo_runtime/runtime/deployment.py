@@ -21,6 +21,7 @@ from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import BoundStage, TaskGraph
 from leo_runtime.frame.batch import FramePrices, Modes, require_candidates
 from leo_runtime.frame.changed import Keys, called_as_before, same_graphs, same_stages, stage_keys
+from leo_runtime.frame.due import runs_at
 from leo_runtime.frame.lower import MergedWorkload, Supports, price, require_computed
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.frame.steps import StepPrices
@@ -62,7 +63,12 @@ class Deployment:
     admission: Admission
     graphs: Mapping[str, TaskGraph]
     keys: Keys
+    _source_names: tuple[str, ...]
+    """All that windows may be given for."""
+    _runs_at: tuple[tuple[str, Callable[[int], bool]], ...]
+    """Of every graph."""
     _sources: dict[tuple[str, ...], tuple[SourceWindow, ...]] = field(default_factory=dict)
+    _wanted: dict[tuple[str, ...], tuple[TaskGraph, ...]] = field(default_factory=dict)
 
     @property
     def modes(self) -> Mapping[str, tuple[Mode, ...]]:
@@ -108,9 +114,9 @@ class Deployment:
         """
         if not self.computes:
             return windows
-        wanted, known = self.sources_of(graphs), self.sources_of(tuple(self.graphs))
+        wanted = self.sources_of(graphs)
         for one in windows:
-            require_windows(wanted, known, one)
+            require_windows(wanted, self._source_names, one)
         own = frozen_copy if copy else frozen_view
         return tuple([{read.stage: own(read.at_its_value(one[read.stage])) for read in wanted} for one in windows])
 
@@ -136,7 +142,8 @@ class Deployment:
             if factor == ONE:
                 return mode
             duration_us = max(1, mode.duration_us * factor // ONE)
-            return mode.model_copy(update={"duration_us": duration_us, "energy_nj": energy_nj(mode, duration_us)})
+            nj = energy_nj((mode.duration_us, mode.energy_nj), duration_us)
+            return mode.model_copy(update={"duration_us": duration_us, "energy_nj": nj})
 
         return {name: tuple([adapted(name, mode) for mode in found]) for name, found in self.prices.of(frames).items()}
 
@@ -169,9 +176,16 @@ class Deployment:
         self.placer.take_over(before.placer, same_graphs(before.merged, self.merged, same), tuple(same))
         self.admission.take_over(before.admission)
 
+    def wanted(self, graphs: tuple[str, ...]) -> tuple[TaskGraph, ...]:
+        """The graphs of these names. From any thread."""
+        found = self._wanted.get(graphs)
+        if found is None:
+            found = self._wanted[graphs] = tuple([self.graphs[name] for name in graphs])
+        return found
+
     def triggered(self, release_us: int) -> tuple[str, ...]:
         """The graphs whose period and offset make them run at that time. From any thread."""
-        return tuple([graph.name for graph in self.merged.workload.graphs if graph.runs_at(release_us)])
+        return tuple([name for name, runs_at in self._runs_at if runs_at(release_us)])
 
     def sources(self, graphs: Collection[str]) -> tuple[SourceWindow, ...]:
         """The windows that a frame of these graphs needs. From any thread.
@@ -277,6 +291,8 @@ class Site:
             Admission(merged, modes, placer),
             {graph.name: graph for graph in merged.workload.graphs},
             keys,
+            tuple([stage.name for stage in merged.stages if stage.bound.operator.is_source]),
+            tuple([(graph.name, runs_at(graph)) for graph in merged.workload.graphs]),
         )
 
     def _can_run(self, processor: str, stage: BoundStage, variant: str) -> bool:

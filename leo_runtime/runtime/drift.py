@@ -8,7 +8,7 @@ the usual duration is still felt fifty runs later, here never.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from leo_runtime.frozen import dataclass
 
@@ -25,6 +25,8 @@ Key = tuple[str, str, str]
 """Stage, variant, resource."""
 
 ONE = 1_000_000
+MAX_SLOWED_PPM = 1_000 * ONE
+"""A processor is called at most so many times as slow as its profile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,8 @@ class Estimate:
     resource: str
     runs: int
     ratio_ppm: int
-    """Real over planned duration, the median of the last runs; 1,000,000 is as planned."""
+    """Real over planned duration, the median of the last runs; 1,000,000 is as planned. Where the processor is said to
+    be slow (`Runtime.adjust`), that is planned."""
 
 
 class Drift:
@@ -45,6 +48,25 @@ class Drift:
     def __init__(self) -> None:
         self._seen: dict[Key, _Seen] = {}
         self._factors: dict[Key, int] = {}
+        self._slowed_ppm: dict[str, int] = {}
+
+    @property
+    def is_slowed(self) -> bool:
+        """Whether a processor is said to be slower than its profile."""
+        return bool(self._slowed_ppm)
+
+    def slow(self, slowed_ppm: Mapping[str, int]) -> bool:
+        """These processors, and no others, are so many times as slow as their profile; True if any was not before.
+
+        What was seen on a processor of which that changes is forgotten.
+        """
+        said = {name: factor for name, factor in slowed_ppm.items() if factor != ONE}
+        names = [*self._slowed_ppm, *said]
+        changed = {name for name in names if said.get(name) != self._slowed_ppm.get(name)}
+        self._slowed_ppm = said
+        self._seen = {key: seen for key, seen in self._seen.items() if key[2] not in changed}
+        self._factors = {key: factor for key, factor in self._factors.items() if key[2] not in changed}
+        return bool(changed)
 
     def observe(self, key: Key, planned_us: int, real_us: int) -> None:
         """Take note of one run. `planned_us` is what the profile says, at least 1."""
@@ -52,13 +74,15 @@ class Drift:
         if seen is None:
             seen = self._seen[key] = _Seen()
         seen.runs += 1
-        seen.ratios_ppm.append(real_us * ONE // planned_us)
+        slowed_ppm = self._slowed_ppm.get(key[2], ONE)
+        seen.ratios_ppm.append(real_us * ONE * ONE // (planned_us * slowed_ppm))
 
     def kept(self, known: Callable[[Key], bool]) -> Drift:
         """What there is of modes that are `known`."""
         other = Drift()
         other._seen = {key: seen for key, seen in self._seen.items() if known(key)}
         other._factors = {key: factor for key, factor in self._factors.items() if known(key)}
+        other._slowed_ppm = dict(self._slowed_ppm)
         return other
 
     def estimates(self) -> tuple[Estimate, ...]:
@@ -66,8 +90,8 @@ class Drift:
         return tuple(Estimate(*key, seen.runs, seen.median_ppm()) for key, seen in sorted(self._seen.items()))
 
     def factor_ppm(self, key: Key) -> int:
-        """What planned durations of a mode are to be multiplied with, as of the last `settle`."""
-        return self._factors.get(key, ONE)
+        """What planned durations of a mode are to be multiplied with, as of the last `settle` and `slow`."""
+        return self._factors.get(key, ONE) * self._slowed_ppm.get(key[2], ONE) // ONE
 
     def settle(self) -> bool:
         """Bring the factors up to date where they are more than `STEP_PPM` off; True if any has changed."""
@@ -75,7 +99,7 @@ class Drift:
         for key, seen in self._seen.items():
             if seen.runs < SETTLED:
                 continue
-            ratio, factor = max(1, seen.median_ppm()), self.factor_ppm(key)
+            ratio, factor = max(1, seen.median_ppm()), self._factors.get(key, ONE)
             if abs(ratio - factor) * ONE > STEP_PPM * factor:
                 self._factors[key] = ratio
                 changed = True

@@ -109,6 +109,14 @@ class FedStream:
         self._gaps = 0
         self._lost = 0
         self._corrections = NO_CORRECTIONS
+        self._restarts = 0
+        self._restarted_us = 0
+
+    def restart(self, now_us: int) -> None:
+        """Forget all that came but the counts of it: the next chunk is the first one, and begins now at the least."""
+        self.shift_us, self.ring, self.clock, self._corrections = 0, None, None, NO_CORRECTIONS
+        self._restarts += 1
+        self._restarted_us = now_us
 
     def changed(self, longest: int, step_us: int) -> Callable[[], None]:
         """What makes it one whose longest window is another, and the grid of releases: it goes on with what it has."""
@@ -197,10 +205,10 @@ class FedStream:
         assert self.ring is not None
         late = number - self.ring.end
         if late >= samples:
-            return WindowEnd(number, self._lost + late, late, 0, self._corrections)
+            return WindowEnd(number, self._lost + late, late, 0, self._corrections, self._restarts)
         end = min(number, self.ring.end)
         unbroken, lost = self.ring.unbroken(end, samples), self._lost - self.ring.lost_after(end)
-        return WindowEnd(end, lost, unbroken=unbroken, corrections=self._corrections)
+        return WindowEnd(end, lost, unbroken=unbroken, corrections=self._corrections, restarts=self._restarts)
 
     def missing_us(self, number: int, samples: int) -> int:
         """How much of such a window was not recorded, or has not come."""
@@ -230,7 +238,7 @@ class FedStream:
         """The first chunk came."""
         samples, rate_hz = len(chunk), self.stream.rate_hz
         if now_us is None:
-            begun_us = lasting_us(rate_hz, samples) if at_us is None else at_us
+            begun_us = self._restarted_us + lasting_us(rate_hz, samples) if at_us is None else at_us
         else:
             begun_us = at_us if at_us is not None and is_on_the_runs(at_us, now_us) else now_us
         # Counted so that its samples fall where those of others do that come at the same time.
@@ -258,6 +266,10 @@ class FedEvents:
         self.ring = EventRing(longest + EVENTS_SLACK, stream.channels)
         self._device: DeviceTime | None = None
         self._fed = 0
+
+    def restart(self, _now_us: int) -> None:
+        """Forget all that came but the count of it."""
+        self.ring, self._device = EventRing(self.ring.capacity, self.stream.channels), None
 
     def changed(self, longest: int, _step_us: int) -> Callable[[], None]:
         """As of a stream at a rate."""

@@ -132,6 +132,23 @@ class Feeder:
                 stream, samples = now, require_chunk(now.stream, chunk)
             return self._fed(clock, stream, samples, at_us, arrived_us)
 
+    def restart(self, name: str) -> None:
+        """As `Runtime.restart`."""
+        self._stream(name)
+        if self._turns.mine():
+            raise InputError(
+                f"stream `{name}` is restarted by what its own feeding calls (a solver, kernel or noise)",
+                hint="restart it from another thread, for which nothing here waits",
+            )
+        with self._turns.turn() as turn:
+            turn.queue()
+            turn.wait()
+            with self._lock:
+                stream = self._stream(name)
+                stream.restart(self._newest_us())
+                if isinstance(stream, FedStream):
+                    self._order.restart(stream)
+
     def _stream(self, name: str) -> FedStream | FedEvents:
         stream = self._streams.get(name)
         if stream is None:

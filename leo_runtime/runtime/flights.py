@@ -41,6 +41,8 @@ class Flights:
 
     def graphs_of(self, deployment: Deployment) -> dict[int, tuple[str, ...]]:
         """The graphs of each frame of a deployment. Behind the lock."""
+        if not self._flights:
+            return {}
         return {
             frame: tuple([graph.name for graph in submitted.graphs])
             for frame, (submitted, own) in self._flights.items()
@@ -51,17 +53,17 @@ class Flights:
         self,
         submitted: Submitted,
         deployment: Deployment,
+        graphs: tuple[str, ...],
         windows: Sequence[Mapping[str, np.ndarray]],
         ends: Mapping[str, WindowEnd],
     ) -> None:
-        """A frame is to fly, with its windows by source stage, which nobody may change. Behind the lock.
+        """A frame of these graphs is to fly, with its windows by source stage: nobody may change them. Behind the lock.
 
         `ends`, by source stage, is where they end in streams that are fed.
         """
         frame = submitted.frame
         if deployment.kernels is not None:  # First: a frame in flight has its arrays, whatever comes between.
-            names = tuple([graph.name for graph in submitted.graphs])
-            deployment.kernels.begin(frame, windows, names, submitted.plan.jobs, submitted.releases_us, ends)
+            deployment.kernels.begin(frame, windows, graphs, submitted.plan.jobs, submitted.releases_us, ends)
         self._flights[frame] = submitted, deployment
 
     def end(self, frame: int) -> None:

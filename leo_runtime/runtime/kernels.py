@@ -48,6 +48,10 @@ from leo_runtime.frame.positions import Point, WindowEnd
 from leo_runtime.frame.records import StateUse
 from leo_runtime.frame.steps import StepPrices
 from leo_runtime.frozen import dataclass, maker
+from leo_runtime.operators import Output
+from leo_runtime.operators.outputs import Given, inputs_of, packed, reals_of, zeros_of
+from leo_runtime.operators.outputs import arrays_of as arrays_in
+from leo_runtime.runtime.arguments import all_finite
 from leo_runtime.runtime.states import Kept, Start, StateNow, States, arrays_of
 from leo_runtime.schema import MAX_QUANTITY
 from leo_runtime.values import whole
@@ -55,7 +59,7 @@ from leo_runtime.values import whole
 _OPEN, _CLOSED = RunReport(), RunReport(opened=False)
 """What a run tells that nothing computes."""
 
-_Call = Callable[[list[np.ndarray]], tuple[np.ndarray, int | None, int | None]]
+_Call = Callable[[list[np.ndarray]], tuple[Given, int | None, int | None]]
 """A kernel: its output, and what the device measured of it, in us and nJ."""
 
 _Key = tuple[str, str, str, int]
@@ -105,8 +109,6 @@ class _Outputs(dict[int, np.ndarray]):
 
 _NONE: frozenset[str] = frozenset()
 
-_computed = maker(Computed)
-_report = maker(RunReport)
 _flight = maker(_Flight)
 
 
@@ -144,6 +146,8 @@ class Kernels:
         self._told = told
         self._seed = seed
         self._stages = {stage.name: stage for stage in merged.stages}
+        self._several = {stage.name: stage.bound.several for stage in merged.stages if stage.bound.several}
+        """What stages give that are models."""
         self._only_cost = frozenset(
             stage.name for stage in merged.stages if not computes or stage.bound.operator.only_costs
         )
@@ -252,6 +256,8 @@ class Kernels:
         if self._told is not None and (opened := self._told(order.frame, order.stage)) is not None:
             return Computed(RunReport(opened))
         job = flight.jobs[order.stage]
+        if len(job.frames) == 1 and job.stage not in self._only_cost and job.stage not in self._keeps:
+            return self._run_once(flight, order, job.stage, job.frames[0], now_us)
         stage = self._stages[job.stage]
         only_costs = stage.name in self._only_cost
         keeps = stage.name in self._keeps
@@ -274,7 +280,7 @@ class Kernels:
                 outputs.update(self._stands_in(flight, stage, number).outputs)
                 continue
             try:
-                inputs = _inputs(flight, stage, number, order.resource)
+                inputs = self._inputs(flight, stage, number, order.resource)
                 if started_us is None and now_us is not None:
                     started_us = now_us()
                 if isinstance(outputs, _Outputs) and kernel.steps is not None:
@@ -292,11 +298,11 @@ class Kernels:
         device_us, device_nj = devices[0] if len(devices) == 1 else _sums(devices)
         opened = stage.name not in self._gates or _is_positive(outputs.get(job.frames[0]))
         said = _each_once(errors) if errors else ""
-        report = _report(opened, _NONE, started_us, device_us, device_nj, error=said)
+        report = RunReport(opened, _NONE, started_us, device_us, device_nj, error=said)
         if isinstance(outputs, _Outputs):
             report = replace(report, **self._used(order, stage, outputs, wanted))
         if len(outputs) == len(job.frames):
-            return _computed(report, outputs)
+            return Computed(report, outputs)
         absent = {number for number in job.frames if number not in outputs}
         expected_us = report.expected_us or 1
         if wanted and report.expected_us is None:
@@ -304,6 +310,20 @@ class Kernels:
         absent_for = frozenset(name for name, other in flight.jobs.items() if absent.issuperset(other.frames))
         report = replace(report, frames=len(wanted), expected_us=expected_us, absent_for=absent_for)
         return Computed(report, outputs)
+
+    def _run_once(
+        self, flight: _Flight, order: RunStage, name: str, number: int, now_us: Callable[[], int] | None
+    ) -> Computed:
+        """Compute a stage for one frame, as nearly all runs do: it keeps no state."""
+        stage, kernel = self._stages[name], self._load(name, order.resource, order.variant, order.lane)
+        if kernel.restarting is not None:
+            kernel.restarting.fail_while_starting()
+        inputs = self._inputs(flight, stage, number, order.resource)
+        started_us = None if now_us is None else now_us()
+        output, device_us, device_nj = kernel.call(inputs)
+        own = self._taken(output, stage, order.resource)
+        opened = name not in self._gates or _is_positive(own)
+        return Computed(RunReport(opened, _NONE, started_us, device_us, device_nj), {number: own})
 
     def publish(self, order: RunStage, outputs: Outputs) -> None:
         """Keep the outputs of a run whose end was accepted, until the frame ends."""
@@ -339,11 +359,12 @@ class Kernels:
         del self._flights[frame]
 
     def outputs(self, frame: int) -> tuple[dict[str, np.ndarray], ...]:
-        """The outputs of the stages that ran, by stage, for each frame of a batch."""
+        """The outputs of the stages that ran, by stage, for each frame of a batch: those of models in float32."""
         flight = self._flights[frame]
         found: tuple[dict[str, np.ndarray], ...] = tuple({} for _ in flight.windows)
         for (stage, number), value in flight.values.items():
-            found[number][stage] = value
+            several = self._several.get(stage) if self._several else None
+            found[number][stage] = value if several is None else frozen_view(reals_of(value, several))
         return found
 
     def load(self, stage: str, resource: str, variant: str) -> None:
@@ -544,13 +565,15 @@ class Kernels:
         is_gate = stage.name in self._gates
         opens = is_gate and drawn(self._seed, stage, flight.releases_us[number])
         output = self._stand_in(stage, opens)
-        return _computed(_CLOSED if is_gate and not opens else _OPEN, {number: output})
+        return Computed(_CLOSED if is_gate and not opens else _OPEN, {number: output})
 
     def _stand_in(self, stage: MergedStage, opens: bool) -> np.ndarray:
         """The output of a stage that nothing computes."""
         output = self._stand_ins.get((stage.name, opens))
         if output is None:
-            output = self._stand_ins[stage.name, opens] = _full(stage.bound.output_shape, 1.0 if opens else 0.0)
+            several, filled = stage.bound.several, 1.0 if opens else 0.0
+            output = frozen_view(zeros_of(several)) if several else _full(stage.bound.output_shape, filled)
+            self._stand_ins[stage.name, opens] = output
         return output
 
     def _load(self, stage: str, resource: str, variant: str, lane: int) -> _Loaded:
@@ -578,8 +601,13 @@ class Kernels:
         restarting = kernel if self._lanes is not None and isinstance(kernel, Restarting) else None
         return _Loaded(kernel, _call(kernel), steps, restarting)
 
-    def _taken(self, output: np.ndarray, stage: MergedStage, resource: str) -> np.ndarray:
+    def _taken(self, output: Given, stage: MergedStage, resource: str) -> np.ndarray:
         """A kernel's output as the runtime's own. Raises `KernelError` where it is not as the operator promises."""
+        several = stage.bound.several
+        if several:
+            return self._several_taken(output, several, stage, resource)
+        if isinstance(output, tuple) and len(output) == 1:
+            (output,) = output
         shape = getattr(output, "shape", None)
         if shape != stage.bound.output_shape:
             other = "nothing (None)" if output is None else f"a {type(output).__name__}"
@@ -590,6 +618,7 @@ class Kernels:
                 f"stage `{stage.name}` gave an array with masked numbers on `{resource}`",
                 hint="fill them: output.filled(0)",
             )
+        assert not isinstance(output, tuple), "that has no shape"
         # The kernel may write there again, or has given its input.
         own = frozen_copy(output)
         if own.shape != shape or own.dtype.kind not in "biuf":
@@ -597,13 +626,58 @@ class Kernels:
                 f"stage `{stage.name}` gave an array of {own.dtype} on `{resource}`, expected real numbers",
                 hint="a kernel gives float32",
             )
-        if not self._allow_nonfinite and not np.logical_and.reduce(np.isfinite(own), axis=None):
+        self._require_finite(own, stage, resource)
+        return own
+
+    def _several_taken(self, output: Given, outputs: Sequence[Output], stage: MergedStage, resource: str) -> np.ndarray:
+        """The same of arrays in types of their own, as one value."""
+        # A kernel is anyone's, and may give anything.
+        arrays: Sequence[Any] = arrays_in(output) if isinstance(output, np.ndarray) else _as_sequence(output)
+        found = [(getattr(one, "shape", None), str(getattr(one, "dtype", type(one).__name__))) for one in arrays]
+        expected = [(one.shape, one.data_type) for one in outputs]
+        if found != expected:
+            raise KernelError(
+                f"stage `{stage.name}` gave {_listed(found)} on `{resource}`, expected {_listed(expected)}",
+                hint="a kernel of a model gives its outputs in their own types, several as a tuple",
+            )
+        for array in arrays:
+            if array.dtype.kind == "f":
+                self._require_finite(array, stage, resource)
+        if len(outputs) == 1:
+            return frozen_copy(arrays[0])
+        return frozen_view(packed(arrays, [one.name for one in outputs]))
+
+    def _require_finite(self, own: np.ndarray, stage: MergedStage, resource: str) -> None:
+        if not self._allow_nonfinite and not all_finite(own):
             where = np.argwhere(~np.isfinite(own))[0].tolist()
             raise KernelError(
                 f"stage `{stage.name}` gave {own[tuple(where)]} on `{resource}`, at {where} of its output",
                 hint="`allow_nonfinite=True` lets it pass",
             )
-        return own
+
+    def _inputs(self, flight: _Flight, stage: MergedStage, number: int, resource: str) -> list[np.ndarray]:
+        """What a stage reads in one frame, on one processor. Raises `KernelError` where that could not be handed over.
+
+        An input that gives several arrays is as many; only who takes them as stored is given other types than float32.
+        """
+        if stage.bound.operator.is_source:
+            return [flight.windows[number][stage.name]]
+        inputs: list[np.ndarray] = []
+        copies = flight.copies
+        for name in stage.inputs:
+            value = copies.get((name, number, resource)) if copies else None
+            if isinstance(value, BaseException):
+                raise KernelError(f"input `{name}` could not be handed over to `{resource}` ({failure_text(value)})")
+            value = flight.values.get((name, number)) if value is None else value
+            several = self._several.get(name) if self._several else None
+            if value is None:
+                # A closed gate removed this input; only operators that take absent inputs come so far.
+                inputs += [_zeros(output.shape, np.float32) for output in self._stages[name].bound.outputs]
+            elif several is not None:
+                inputs += inputs_of(value, several, stage.bound.operator.takes_stored)
+            else:
+                inputs.append(value)
+        return inputs
 
 
 def drawn(seed: int, stage: MergedStage, release_us: int) -> bool:
@@ -617,8 +691,8 @@ def drawn(seed: int, stage: MergedStage, release_us: int) -> bool:
 
 def frozen_copy(array: np.ndarray) -> np.ndarray:
     """A copy that nobody can write into."""
-    own = np.array(array)
-    own.flags.writeable = False
+    own = array.copy("K") if type(array) is np.ndarray else np.array(array)
+    own.setflags(write=False)
     return own
 
 
@@ -646,7 +720,7 @@ def _call(kernel: Kernel) -> _Call:
     if not isinstance(kernel, TimedKernel):
         return lambda inputs: (kernel(inputs), None, None)
 
-    def timed(inputs: list[np.ndarray]) -> tuple[np.ndarray, int | None, int | None]:
+    def timed(inputs: list[np.ndarray]) -> tuple[Given, int | None, int | None]:
         run = kernel.timed(inputs)
         return run.output, _measured(run.device_us, "device_us"), _measured(run.device_nj, "device_nj")
 
@@ -690,19 +764,12 @@ def _zeros(shape: tuple[int, ...], dtype: type) -> np.ndarray:
     return zeros
 
 
-def _inputs(flight: _Flight, stage: MergedStage, number: int, resource: str) -> list[np.ndarray]:
-    """What a stage reads in one frame, on one processor. Raises `KernelError` where that could not be handed over."""
-    if stage.bound.operator.is_source:
-        return [flight.windows[number][stage.name]]
-    inputs = []
-    for name, shape in zip(stage.inputs, stage.bound.input_shapes, strict=True):
-        value = flight.copies.get((name, number, resource))
-        if isinstance(value, BaseException):
-            raise KernelError(f"input `{name}` could not be handed over to `{resource}` ({failure_text(value)})")
-        value = flight.values.get((name, number)) if value is None else value
-        # A closed gate removed this input; only operators that take absent inputs come so far.
-        inputs.append(_zeros(shape, np.float32) if value is None else value)
-    return inputs
+def _as_sequence(output: object) -> Sequence[Any]:
+    return output if isinstance(output, tuple | list) else () if output is None else (output,)
+
+
+def _listed(arrays: Sequence[tuple[object, str]]) -> str:
+    return ", ".join(f"{data_type} of shape {shape}" for shape, data_type in arrays) or "nothing"
 
 
 def _is_wanted(flight: _Flight, stage: MergedStage, number: int) -> bool:

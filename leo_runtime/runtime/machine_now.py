@@ -26,10 +26,12 @@ class MachineNow:
         without: Collection[str],
         lost: tuple[str, ...],
         states: tuple[StateFound, ...],
+        aside: tuple[tuple[str, str, str], ...] = (),
     ) -> Conditions:
         """What a frame of these graphs finds. What is in `without` is not used; `lost` are the processors of it."""
         ready = [entry for entry in self.ready_us if entry[0] not in without] if without else self.ready_us
-        return Conditions(graphs, tuple(ready), self.asleep, tuple(links.items()), lost=lost, states=states)
+        links_now = tuple(links.items())
+        return Conditions(graphs, tuple(ready), self.asleep, links_now, lost=lost, states=states, aside=aside)
 
 
 def machine_now(

@@ -50,11 +50,12 @@ class Overload:
         """Whether the rule can let anybody go at all."""
 
     def take_over(self, before: Overload) -> None:
-        """Go on with what is known of graphs of the same names."""
+        """Go on with what is known of graphs of the same names. One that weighs more than before is let in again."""
         for name, one in self._graphs.items():
             known = before._graphs.get(name)
             if known is not None:
-                self._graphs[name] = replace(known, weight=one.weight, order=one.order, group=one.group)
+                away = known.away and one.weight <= known.weight
+                self._graphs[name] = replace(known, weight=one.weight, order=one.order, group=one.group, away=away)
 
     @property
     def away(self) -> tuple[str, ...]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from leo_runtime.dispatch.driver import Driver
 from leo_runtime.dispatch.left import LeftOver, latest
+from leo_runtime.dispatch.plan import Plan
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Placement
 from leo_runtime.frame.batch import Modes
@@ -14,29 +16,25 @@ from leo_runtime.frame.chances import Chances
 from leo_runtime.frame.conditions import Conditions, LinkNow, StateFound
 from leo_runtime.frame.running_ledger import linger_us
 from leo_runtime.frame.window import Found
-from leo_runtime.frozen import dataclass, maker
+from leo_runtime.frozen import maker
 from leo_runtime.runtime.horizon import Horizon
 from leo_runtime.runtime.machine_now import machine_now
 from leo_runtime.runtime.planned import Placed, Planned, Skipped
 from leo_runtime.runtime.planner import Planner, no_placement
 from leo_runtime.solver.context import Context
 
+if TYPE_CHECKING:
+    from leo_runtime.dispatch.dispatcher import Dispatcher
+
 Due = Mapping[str, tuple[tuple[str, int], ...]]
 """Of each graph, the merged stages that are due, and when from its release, in us."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """What a release asks, with one choice of processors that are not used."""
-
-    alone: Conditions
-    """As a frame by itself."""
-    window: Found | None
-    """With what follows; None: it is placed alone."""
-
+_Asked = tuple[Conditions, Found | None]
+"""What a release asks, with one choice of processors that are not used: as a frame by itself, and with what follows;
+None: it is placed alone."""
 
 _placed = maker(Placed)
-_asked = maker(_Asked)
 
 
 class Placer:
@@ -104,18 +102,18 @@ class Placer:
             if len(flying) >= self._most_in_flight and self._is_too_much(flying, in_flight, graphs):
                 return Skipped(no_placement(f"skipped: {self._most_in_flight} frames are in flight"))
             asked, left = self._questions(driver, release_us, graphs, links, horizon, in_flight, chances, states)
-        for one in asked:
+        for alone, window in asked:
             planned: Planned | Placement
-            if horizon is not None and one.window is not None:
-                planned = horizon.plan(one.window, one.alone, release_us)
+            if horizon is not None and window is not None:
+                planned = horizon.plan(window, alone, release_us)
             else:
                 context = Context(release_us)
-                planned = self._planner.plan(
-                    one.alone, frames=frames, together=together, batched=batched, context=context
-                )
+                planned = self._planner.plan(alone, frames=frames, together=together, batched=batched, context=context)
             if isinstance(planned, Planned):
-                now = one.alone if one.window is None else one.window.now
-                again = tuple([(earlier.frame, plan) for earlier, plan in zip(left, planned.again, strict=False)])
+                now = alone if window is None else window.now
+                again: tuple[tuple[int, Plan], ...] = ()
+                if left:
+                    again = tuple([(earlier.frame, plan) for earlier, plan in zip(left, planned.again, strict=False)])
                 return _placed(planned, now.asleep, again)
             why = planned
         return why
@@ -145,14 +143,14 @@ class Placer:
         with driver.locked():
             now_us = max(release_us, driver.clock.now_us())
             machine = machine_now(driver.dispatcher, self._linger_us, release_us, now_us)
-            lost = driver.dispatcher.lost
+            lost, aside = driver.dispatcher.lost, _aside(driver.dispatcher)
         gone = self._gone(lost)
         gates = tuple(dict.fromkeys(gate for stage in self._merged_stages for gate in stage.gates(names)))
         kept = self._states_of(names, states)
-        found = replace(machine.conditions(names, links, lost, gone, kept), closed_gates=gates)
+        found = replace(machine.conditions(names, links, lost, gone, kept, aside), closed_gates=gates)
         late = self._late(found, release_us, due)
         free = (
-            Conditions((name,), links=found.links, lost=gone, closed_gates=gates, states=self._states_of((name,), kept))
+            replace(found, graphs=(name,), ready_us=(), asleep=(), states=self._states_of((name,), kept))
             for name in late
         )
         return tuple([name for name, alone in zip(late, free, strict=True) if not self._late(alone, release_us, due)])
@@ -184,30 +182,37 @@ class Placer:
         if left:
             again = [one.frame for one in left]
             now = machine_now(dispatcher, self._linger_us, release_us, now_us, again=again, waits_for_waking=waits)
-        asked = []
-        kept = self._states_of(graphs, states)
+        asked: list[_Asked] = []
+        kept = self._states_of(graphs, states) if states else ()
         lost, hanging = dispatcher.lost, dispatcher.suspects(now_us)
-        # What hangs is not offered as long as there are others.
-        for without in dict.fromkeys((lost.union(hanging), lost)) if hanging else (lost,):
-            gone = self._gone(without)
-            conditions = alone.conditions(graphs, links, without, gone, kept)
+        # What hangs, or did not long ago, is not offered as long as there are others.
+        choices: Collection[tuple[frozenset[str], tuple[tuple[str, str, str], ...]]] = ((lost, ()),)
+        if hanging or dispatcher.health.aside:
+            aside = _aside(dispatcher)
+            choices = dict.fromkeys(((lost.union(hanging), aside), (lost, aside), (lost, ())))
+        for without, aside in choices:
+            gone = self._gone(without) if without else ()
+            conditions = alone.conditions(graphs, links, without, gone, kept, aside)
             window = None
             if horizon is not None:
-                here = now.conditions(graphs, links, without, gone, kept) if left else conditions
+                here = now.conditions(graphs, links, without, gone, kept, aside) if left else conditions
                 window = horizon.found(here, now.awake_until_us, left, in_flight, release_us, chances)
-            asked.append(_asked(conditions, window))
+            asked.append((conditions, window))
         return asked, left
 
     def _states_of(self, graphs: Collection[str], states: tuple[StateFound, ...]) -> tuple[StateFound, ...]:
         """Of these states those of the graphs' stages."""
-        if not states:
-            return ()
         wanted = {stage.name for stage in self._merged_stages if any(graph in graphs for graph in stage.graphs)}
         return tuple([one for one in states if one.stage in wanted])
 
     def _gone(self, without: Collection[str]) -> tuple[str, ...]:
         """The processors among these, in their order."""
-        return tuple([name for name in self._processors if name in without]) if without else ()
+        return tuple([name for name in self._processors if name in without])
+
+
+def _aside(dispatcher: Dispatcher) -> tuple[tuple[str, str, str], ...]:
+    """The modes that are out of service, as `Conditions.aside` has them. The driver is locked."""
+    return tuple([(stage, resource, variant) for resource, stage, variant in dispatcher.health.aside if stage])
 
 
 def late_graphs(planned: Planned, graphs: tuple[str, ...], due: Due) -> tuple[str, ...]:

@@ -168,7 +168,7 @@ class Planner:
 
     def window(self, found: Found, usual: Problem) -> Window:
         """The question of a window, of whose release at hand `usual` is the question."""
-        usable = later = _usable(self.modes, found.now.lost)
+        usable = later = _usable(self.modes, found.now)
         if self.steps is not None:
             usable, later = self.steps.at_hand(usable, found.now), self.steps.later(usable, found.now)
         key = Releases.key(found)
@@ -206,8 +206,8 @@ class Planner:
     ) -> tuple[Problem, Placement, Mapping[str, Job]]:
         """Place a batch whose frames have all been collected, and decide what of it runs together."""
         graphs = conditions.graphs
-        alone = following = _usable(self.modes, conditions.lost)
-        at_once = _usable(batched, conditions.lost)
+        alone = following = _usable(self.modes, conditions)
+        at_once = _usable(batched, conditions)
         if self.steps is not None:
             alone, following = self.steps.at_hand(alone, conditions), self.steps.later(alone, conditions)
             at_once = self.steps.together(at_once, alone, following, frames)
@@ -256,7 +256,7 @@ class Planner:
         """The problem of a kind of question, or None where a stage runs nowhere; it is kept from frame to frame."""
         usual = self._usual.get(kind)
         if usual is None:
-            usable = _usable(self.modes, kind.lost)
+            usable = _usable(self.modes, kind)
             wanted = [stage.name for stage in self.merged.stages if set(stage.graphs).intersection(kind.graphs)]
             if any(not usable[name] for name in wanted):
                 return None
@@ -269,9 +269,14 @@ class Planner:
         return usual
 
 
-def _usable(modes: Modes, lost: tuple[str, ...]) -> Modes:
-    """The modes on processors that are there."""
-    return {name: tuple(mode for mode in known if mode.resource not in lost) for name, known in modes.items()}
+def _usable(modes: Modes, now: Conditions) -> Modes:
+    """The modes on processors that are there, without those that are out of service where a stage has others."""
+    lost, aside = now.lost, now.aside
+    there = {name: tuple(mode for mode in known if mode.resource not in lost) for name, known in modes.items()}
+    for stage in dict.fromkeys([stage for stage, _, _ in aside if stage in there]):
+        well = tuple([mode for mode in there[stage] if (stage, mode.resource, mode.variant) not in aside])
+        there[stage] = well or there[stage]
+    return there
 
 
 def frame_solver(

@@ -68,6 +68,11 @@ class FedGraph:
         self.next_us = self.graph.next_release_us(max(0, after_us) + 1)
         self._number = 0 if self.lead is None else samples_within(self.lead.stream.rate_hz, self.next_us)
 
+    def restart(self) -> None:
+        """It is not due before its lead has begun again."""
+        self.next_us = None
+        self._gone.clear()
+
     def take_over(self, before: FedGraph) -> None:
         """Go on in the place of one that was: what that was due for and has not been given is due here."""
         if self.lead is not before.lead or before.next_us is None:
@@ -136,6 +141,12 @@ class ReleaseOrder:
         for graph in self.graphs:
             if graph.lead is lead:
                 graph.skip_to(at_us if lead is None else lasting_us(lead.stream.rate_hz, lead.end))
+
+    def restart(self, lead: FedStream) -> None:
+        """Graphs of this lead are not due before it has begun again."""
+        for graph in self.graphs:
+            if graph.lead is lead:
+                graph.restart()
 
     def skip(self, lead: FedStream, number: int) -> None:
         """Samples of this lead were lost after so many: its graphs go on from where it is now.

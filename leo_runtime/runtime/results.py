@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from leo_runtime.dispatch.events import FrameDone, SendRecord, SpanRecord, StageRecord
     from leo_runtime.dispatch.plan import Plan
-    from leo_runtime.documents.problem import Mode, Placement
+    from leo_runtime.documents.problem import Placement
     from leo_runtime.documents.workload import TaskGraph
     from leo_runtime.frame.batch import FramePrices
     from leo_runtime.frame.lower import MergedWorkload
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     Values = Sequence[Mapping[str, np.ndarray]]
     """Outputs by merged stage, for each frame of a batch."""
 
+
+Cost = tuple[int, int]
+"""How long a run takes, in us, and what energy, in nJ."""
 
 Lasted = tuple[Key, int, int]
 """A run that computed something: its mode, and how long it takes by the profile and really took, in us."""
@@ -76,7 +79,7 @@ class Results:
         self._prices = prices
         self._simulated = frozenset(simulated)
         self._device_clocks = None if device_clocks is None else frozenset(device_clocks)
-        self._alone: dict[Key, Mode] = {}
+        self._alone: dict[Key, Cost] = {}
         self._asked = {graph.name: Asked.of(graph, merged) for graph in merged.workload.graphs}
         self._gates = frozenset(stage.name for stage in merged.stages if stage.bound.is_gate)
 
@@ -100,7 +103,7 @@ class Results:
             opened = report.opened if report is not None and job.stage in self._gates else None
             stages.append(self._observed(frame, record, profiled, opened))
             if frames and record.outcome == "done":
-                expected_us = profiled.duration_us
+                expected_us, _ = profiled
                 if report is not None and report.state is not None and report.expected_us is not None:
                     expected_us = report.expected_us  # By what was new to it.
                 lasted.append((key, expected_us, record.end_us - record.start_us))
@@ -138,17 +141,18 @@ class Results:
         )
         return result, tuple(lasted)
 
-    def _profiled(self, key: Key, frames: int) -> Mode:
-        """A mode as the profile has it, for so many frames."""
-        if frames > 1:
-            return self._prices.mode(*key, frames)
-        mode = self._alone.get(key)
-        if mode is None:
-            mode = self._alone[key] = self._prices.mode(*key, 1)
-        return mode
+    def _profiled(self, key: Key, frames: int) -> Cost:
+        """What a mode costs by the profile, for so many frames."""
+        cost = self._alone.get(key) if frames == 1 else None
+        if cost is None:
+            mode = self._prices.mode(*key, frames)
+            cost = mode.duration_us, mode.energy_nj
+            if frames == 1:
+                self._alone[key] = cost
+        return cost
 
-    def _observed(self, frame: int, record: StageRecord, profiled: Mode, opened: bool | None) -> StageObservation:
-        """`profiled` is the mode of the run as the profile has it, for as many frames as it was of."""
+    def _observed(self, frame: int, record: StageRecord, profiled: Cost, opened: bool | None) -> StageObservation:
+        """`profiled` is what the mode of the run costs by the profile, for as many frames as it was of."""
         report, resource = record.report, record.resource
         lasted_us, device_us, device_nj, error = record.end_us - record.start_us, None, None, record.error
         if report is not None:
@@ -217,9 +221,10 @@ def failed_graphs(
     )
 
 
-def energy_nj(mode: Mode, lasted_us: int) -> int:
-    """What a run of that long takes at the mode's power."""
-    return mode.energy_nj * lasted_us // mode.duration_us
+def energy_nj(cost: Cost, lasted_us: int) -> int:
+    """What a run of that long takes at the power of one that costs so much."""
+    duration_us, nj = cost
+    return nj * lasted_us // duration_us
 
 
 def _kept_awake(frame: int, span: SpanRecord) -> SpanObservation:

@@ -53,9 +53,10 @@ from leo_runtime.runtime.arguments import (
     batch_frames,
     due_graphs,
     known_links,
+    known_slowed,
     named_graphs,
     plain_release,
-    require_flags,
+    require_flag,
     require_function,
     require_near,
     require_order,
@@ -70,7 +71,7 @@ from leo_runtime.runtime.planned import Placed, Skipped
 from leo_runtime.runtime.processors import ProcessorNow, processor_now
 from leo_runtime.runtime.results import Submitted, not_done, unplaced_result
 from leo_runtime.runtime.turns import Turns
-from leo_runtime.values import seconds, whole
+from leo_runtime.values import seconds, several_names, whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -132,6 +133,7 @@ class Runtime:
         # Who submits, one after the other: what is used in its turn alone.
         self._turns = Turns()
         self._links: LinksNow = {}
+        self._paused: frozenset[str] = frozenset()
         # Everything below is behind this lock, which is never held while anybody waits, solves or computes.
         self._lock = threading.Lock()
         self._driver: Driver | None = None
@@ -149,6 +151,10 @@ class Runtime:
         self._gaps_us: dict[int, Mapping[str, int]] = {}
         """Of frames that were fed and have no result yet, what is missing in each graph's windows."""
         self._drift = Drift()
+        self._links_said: LinksNow | None = None
+        """By `adjust`, for the next frame."""
+        self._slowed_said = False
+        """Whether plans are to be made anew since `adjust` has changed how long runs last."""
         self._feeder = Feeder(deployed.merged, self.sources, self._begun_clock, self._submit_fed)
 
     @classmethod
@@ -375,7 +381,7 @@ class Runtime:
         that fails the frame and not the run. A frame that is refused gives no result; one that has a number always
         does. Raises what went wrong in the runtime itself: the frames in flight then have their results.
         """
-        require_flags(wait=wait)
+        require_flag(wait, "wait")
         return self._submit(self._asked((release_us,), (windows,), graphs, links, None, copy), wait)
 
     async def asubmit(
@@ -434,7 +440,7 @@ class Runtime:
         does; also raises `InputError` for no frames at all, and for stages that cannot run their frames together. From
         any thread.
         """
-        require_flags(wait=wait)
+        require_flag(wait, "wait")
         with self._lock:
             self._require_open()
         releases_us, windows = batch_frames(frames)
@@ -456,6 +462,21 @@ class Runtime:
         with self._lock:
             self._require_open()
         return self._feeder.feed(stream, chunk, at_us)
+
+    def restart(self, stream: str) -> None:
+        """What a stream gives from now on is of another device, or another recording: nothing of before is used again.
+
+        Its next chunk is the first one: what it holds is in no window any more, its clock is learned anew, its graphs
+        begin when their windows are full, and stages that keep state of it start anew. Frames that were due by what
+        came before end as they would have; what waited for other streams is not due any more. In virtual time it begins
+        now, unless the chunk is told to be later.
+
+        From any thread: it waits for others that feed. Raises `InputError` for a stream that is not there, and within
+        what feeding calls.
+        """
+        with self._lock:
+            self._require_open()
+        self._feeder.restart(stream)
 
     def streams(self) -> tuple[StreamNow, ...]:
         """How the streams that are fed are doing. From any thread."""
@@ -506,8 +527,9 @@ class Runtime:
                     self._require_open()
                     self._collect()
                     drift = self._drift.kept(lambda mode: deployed.has_mode(mode, before))
-                    if self._options.adapt:
+                    if self._options.adapt or drift.is_slowed:
                         deployed.placer.use(deployed.adapted(drift))
+                        self._slowed_said = False
                     deployed.take_over(before)
                     now_us = self.now_us if isinstance(self._driver, Executor) else None
                     self._feeder.change(deployed.merged, deployed.sources, now_us)
@@ -624,6 +646,37 @@ class Runtime:
                 return
         driver.post(ProcessorFound(driver.clock.now_us(), processor))
 
+    def adjust(
+        self,
+        *,
+        links: LinksNow | None = None,
+        slowed_ppm: Mapping[str, int] | None = None,
+        paused: Collection[str] | None = None,
+    ) -> None:
+        """Say how the machine is, and which graphs pause, from the next frame on; None: as before.
+
+        `links` are as `submit` takes them. `slowed_ppm`, by processor: how many times as long runs last there as the
+        profile says, at the same power, in millionths from `ONE` to `MAX_SLOWED_PPM` (`runtime.drift`); all others are
+        as fast as it says. Plans go by it, and `drift` is then told relative to it; what was known of drift on a
+        processor whose speed changes is forgotten. In real time, and where `adapt`, runs last as long as they do.
+        `paused`: graphs that are shed whenever they are due, counted in `shed`, however much room there is; batches
+        are taken whole. A processor that is not to be used at all is told by `lose`.
+
+        From any thread. Raises `InputError` for a link, processor or graph that is not there.
+        """
+        links = None if links is None else known_links(self.hardware, links)
+        slowed = None if slowed_ppm is None else known_slowed(self.hardware, slowed_ppm)
+        named = None if paused is None else several_names(paused, "paused")
+        with self._lock:
+            if named:
+                named_graphs(self._now.merged.workload, named)
+            if links is not None:
+                self._links_said = links
+            if slowed is not None and self._drift.slow(slowed):
+                self._slowed_said = True
+            if named is not None:
+                self._paused = frozenset(named)
+
     def history(self, frame: int) -> tuple[tuple[int, object], ...]:
         """What happened to a frame, as far as it is remembered: times with events and instructions. From any thread."""
         driver = self._driver
@@ -697,18 +750,18 @@ class Runtime:
         """What is submitted, if it is right; it waits for nothing."""
         with self._lock:
             self._require_open()
+            last_us = self._ahead.last_us(self._last_release_us)
         releases_us = tuple(map(plain_release, releases_us))
-        require_flags(copy=copy)
+        require_flag(copy, "copy")
         if self._turns.mine() or self._ahead.mine():
             raise InputError(
                 "a frame is submitted while another one is, by what that calls (a solver, kernel or noise)",
                 hint="submit it when that has returned, or from another thread for which nothing here waits",
             )
-        with self._lock:  # Before anything else is said of a late one.
-            require_order(releases_us[-1], self._ahead.last_us(self._last_release_us))
+        require_order(releases_us[-1], last_us)  # Before anything else is said of a late one.
         now = self._now
         if graphs is None:
-            names = due_graphs(now.merged.workload.graphs, releases_us, now.triggered)
+            names = due_graphs(now.merged.workload, releases_us, now.triggered)
         else:
             names = named_graphs(now.merged.workload, graphs)
         may = None if together is None else now.candidates(together)
@@ -724,23 +777,27 @@ class Runtime:
                 self._require_open()
                 turn.queue()
             turn.wait()
-            with self._lock:
-                require_order(release_us, self._ahead.last_us(self._last_release_us))
-            driver = self._begun(release_us)
+            driver = self._driver or self._begun(release_us)
+            now_us = None
             if isinstance(driver, Executor):
                 driver.require_threads()
                 now_us = driver.clock.now_us()
-                require_near(release_us, now_us)
-                with self._lock:
+            with self._lock:
+                self._require_open()
+                require_order(release_us, self._ahead.last_us(self._last_release_us))
+                if now_us is not None:
+                    require_near(release_us, now_us)
                     if not wait and (release_us > now_us or not self._ahead.idle):
                         self._ahead.wait_for_room()
                         self._require_open()
                         frame = self._number()
                         self._ahead.put(frame, asked, driver.clock)
                         return frame
-                    self._ahead.wait_until_idle()
-                    self._require_open()
-            driver.reach(release_us)
+                    if not self._ahead.idle:
+                        self._ahead.wait_until_idle()
+                        self._require_open()
+            if now_us is None or release_us > now_us:
+                driver.reach(release_us)
             frame = self._start_frame(driver, asked, self._number)
         asked.left(frame)
         return frame
@@ -759,13 +816,19 @@ class Runtime:
         """End a frame that was never started. Behind the lock."""
         from leo_runtime.runtime.planner import no_placement
 
-        wanted = tuple([asked.deployment.graphs[name] for name in asked.graphs])
+        wanted = asked.deployment.wanted(asked.graphs)
         self._give(unplaced_result(frame, asked.releases_us, wanted, 0, no_placement(why)))
 
     def _start_frame(self, driver: Driver, asked: Submission, take: Callable[[], int]) -> int:
         """Place a frame whose release has come and start it; `take` gives its number, behind the lock. In turn."""
         releases_us, names, now = asked.releases_us, asked.graphs, asked.deployment
-        self._links = self._links if asked.links is None else asked.links
+        with self._lock:
+            said, self._links_said = self._links_said, None
+            paused = self._paused
+        if said is not None:
+            self._links = said
+        if asked.links is not None:
+            self._links = asked.links
         if now.horizon is not None and asked.fed is not None:
             now.horizon.shift(asked.fed.shifts_us)
         ends = {} if asked.fed is None else asked.fed.ends
@@ -777,9 +840,10 @@ class Runtime:
             self._links,
             lambda names: self._place(driver, now, releases_us, names, asked.together, states),
             states,
+            paused,
         )
         shed = tuple([name for name in names if name not in admitted]) if len(admitted) < len(names) else ()
-        wanted = tuple([now.graphs[name] for name in names])
+        wanted = now.wanted(names)
         if shed:
             with self._lock:
                 self.shed = {name: count + (name in shed) for name, count in self.shed.items()}
@@ -793,16 +857,15 @@ class Runtime:
             return frame
         windows = asked.windows
         if shed:
-            names, wanted = admitted, tuple([now.graphs[name] for name in admitted])
+            names, wanted = admitted, now.wanted(admitted)
             if windows[0]:
                 windows = tuple([{one.stage: own[one.stage] for one in now.sources(names)} for own in windows])
         plan = placed.planned.plan
-        left_out = tuple([now.graphs[name] for name in shed])
         with self._lock:
             frame = self._take(asked, take)
-            submitted = Submitted(frame, releases_us, wanted, plan, placed.planned.solved, left_out)
-            self._in_flight.begin(submitted, now, windows, ends)
-        release_us, give_up_us = releases_us[-1], max(due_us(graph, releases_us) for graph in wanted)
+            submitted = Submitted(frame, releases_us, wanted, plan, placed.planned.solved, now.wanted(shed))
+            self._in_flight.begin(submitted, now, names, windows, ends)
+        release_us, give_up_us = releases_us[-1], max([due_us(graph, releases_us) for graph in wanted])
         now_us = max(release_us, driver.clock.now_us())
         driver.post(FrameAdmitted(now_us, frame, release_us, plan, placed.asleep, give_up_us, placed.again))
         return frame
@@ -821,10 +884,13 @@ class Runtime:
     def _drained(self, driver: Driver, timeout_s: float | None) -> bool:
         """Wait for every frame, also those that wait for their release; False where that takes longer."""
         patience = WallClock()
-        driver.drain(0.0)  # Who is within a kernel would wait for itself.
         with self._lock:
-            if not self._ahead.wait_until_idle(timeout_s):
-                return False
+            idle = self._ahead.idle
+        if not idle:
+            driver.drain(0.0)  # Who is within a kernel would wait for itself.
+            with self._lock:
+                if not self._ahead.wait_until_idle(timeout_s):
+                    return False
         return driver.drain(None if timeout_s is None else max(0.0, timeout_s - patience.now_us() / 1e6))
 
     def _require_open(self) -> None:
@@ -881,7 +947,9 @@ class Runtime:
         frames = len(releases_us)
         with self._lock:
             self._collect()
-            if self._options.adapt and self._drift.settle():
+            changed = self._options.adapt and self._drift.settle()
+            if changed or self._slowed_said:
+                self._slowed_said = False
                 now.placer.use(now.adapted(self._drift))
             batched = now.adapted(self._drift, frames) if frames > 1 else None
             chances = () if now.horizon is None else now.horizon.chances()

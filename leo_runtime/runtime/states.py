@@ -5,8 +5,9 @@ end is accepted, and only where it is newer than what is there. So no order betw
 tried again, or runs beside another frame's, does all that is new since the state that it starts from. Older states are
 held for as long as a frame in flight may need them.
 
-**Starting anew.** A run does where there is no state for it, where entries are missing (unless the operator wants to be
-told), where what it reads has started anew, and where the state is of another variant or cannot be moved.
+**Starting anew.** A run does where there is no state for it, where its stream was restarted, where entries are missing
+(unless the operator wants to be told), where what it reads has started anew, and where the state is of another variant
+or cannot be moved.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ from leo_runtime.frame.lower import MergedWorkload
 from leo_runtime.frame.positions import Point, Readings
 from leo_runtime.frozen import dataclass
 
-Anew = Literal["", "first", "changed", "gap", "grid", "upstream", "variant", "place", "behind"]
+Anew = Literal["", "first", "changed", "restart", "gap", "grid", "upstream", "variant", "place", "behind"]
 """Why a run started anew: nothing was kept yet, or was used up; the stage was another before the workload was changed;
-entries were missing, or cut in other places; what it reads did; the state was of another variant, or could not be
-moved; what was kept was of a later frame. Empty: it did not."""
+what was kept is of before its stream was restarted; entries were missing, or cut in other places; what it reads did;
+the state was of another variant, or could not be moved; what was kept was of a later frame. Empty: it did not."""
 
 
 _ANEW = -1
@@ -196,6 +197,8 @@ class States:
         fresh, missed = 0, 0
         if kept is None:
             anew = "first"
+        elif kept.point.restarts != point.restarts:
+            anew = "restart"
         elif kept.variant != variant:
             anew = "variant"
         elif kept.home != resource and not self._can_move(kept.home, resource, kept):

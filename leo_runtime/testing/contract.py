@@ -26,6 +26,7 @@ from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import DEFAULT_VARIANT, BoundStage
 from leo_runtime.errors import KernelError, MissingExtraError
 from leo_runtime.operators import Shape, find_operator
+from leo_runtime.operators.outputs import arrays_of, as_value, reals_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ def example(name: str, operator: str, inputs: Sequence[np.ndarray], **params: An
         input_shapes=shapes,
         output_shape=found.output_shape(checked, shapes),
         accuracy_loss_ppm={DEFAULT_VARIANT: 0},
+        several=() if found.outputs is None else found.outputs(checked, shapes),
     )
     return Example(name, stage, tuple(inputs))
 
@@ -104,31 +106,32 @@ class BackendContract:
         """Each output is the CPU's, within the tolerance of its example or operator."""
         with closing(registry.create(Processor(name="reference", backend="cpu"))) as reference:
             for tried, kernel in self._kernels(tmp_path):
-                output = kernel(tried.inputs)
-                expected = reference.load(tried.stage, DEFAULT_VARIANT)(tried.inputs)
+                output = _reals(tried, kernel(tried.inputs))
+                expected = _reals(tried, reference.load(tried.stage, DEFAULT_VARIANT)(tried.inputs))
                 tolerance = self.tolerances.get(tried.name, self.tolerances.get(tried.stage.operator.name, Tolerance()))
                 excess = tolerance.excess(output, expected)
                 assert excess <= 0, f"{tried.name}: {excess:g} further from the reference than {tolerance} allows"
 
     def test_outputs_are_float32_of_the_promised_shape(self, tmp_path: Path) -> None:
-        """And finite, and inputs are left as they were."""
+        """And finite, and inputs are left as they were. Those of models are of their own types."""
         for tried, kernel in self._kernels(tmp_path):
             before = [array.copy() for array in tried.inputs]
             output = kernel(tried.inputs)
-            assert output.dtype == np.float32, f"{tried.name} gives {output.dtype}"
-            assert output.shape == tried.stage.output_shape, f"{tried.name} gives the shape {output.shape}"
-            assert np.isfinite(output).all(), f"{tried.name} gives a value that is not finite"
+            for one, promised in zip(arrays_of(as_value(output)), tried.stage.outputs, strict=True):
+                assert one.dtype == promised.data_type, f"{tried.name} gives {one.dtype}"
+                assert one.shape == promised.shape, f"{tried.name} gives the shape {one.shape}"
+                assert np.isfinite(one).all(), f"{tried.name} gives a value that is not finite"
             for array, copy in zip(tried.inputs, before, strict=True):
                 assert np.array_equal(array, copy), f"{tried.name} writes to its inputs"
 
     def test_a_run_leaves_no_trace(self, tmp_path: Path) -> None:
         """The same inputs give the same bytes, whatever ran between, and an output is not overwritten later."""
         for tried, kernel in self._kernels(tmp_path):
-            first = kernel(tried.inputs)
+            first = as_value(kernel(tried.inputs))
             kept = first.copy()
             kernel([np.zeros_like(array) for array in tried.inputs])
             assert np.array_equal(first, kept), f"{tried.name} overwrites an output it gave before"
-            assert kernel(tried.inputs).tobytes() == kept.tobytes(), f"{tried.name} is not the same twice"
+            assert as_value(kernel(tried.inputs)).tobytes() == kept.tobytes(), f"{tried.name} is not the same twice"
 
     def test_state_is_not_the_kernels(self, tmp_path: Path) -> None:
         """A run from one state is the same whatever ran between, and leaves that state as it is."""
@@ -253,6 +256,14 @@ def _raises(errors: Any, function: Any, *arguments: Any) -> bool:
     except errors:
         return True
     return False
+
+
+def _reals(tried: Example, output: np.ndarray) -> np.ndarray:
+    """What the arrays that a kernel gave stand for, one behind the other."""
+    if not tried.stage.several:
+        return output
+    value = reals_of(as_value(output), tried.stage.several)
+    return np.concatenate([array.reshape(-1) for array in arrays_of(value)])
 
 
 def _unknown() -> Example:

@@ -83,6 +83,7 @@ class IsolatedKernel:
     def fail_while_starting(self) -> None:
         """Wait for no process from now on: what would have to raises `KernelError` at once."""
         self._waits = False
+        self._stages.want_spare()
 
     def load_again(self) -> Loaded:
         """Be loaded where that is not so already, and wait for it. Raises `KernelError`, and what it raises there."""

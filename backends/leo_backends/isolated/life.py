@@ -41,7 +41,8 @@ class Life:
         self._blamed: tuple[Channel, str] | None = None
         """For whom this side ended it, and why."""
         self._faults: dict[Channel, KernelError] = {}
-        weakref.finalize(self, os.close, dump_file)
+        # Where the program ends threads may still read it.
+        weakref.finalize(self, os.close, dump_file).atexit = False
 
     @property
     def alive(self) -> bool:

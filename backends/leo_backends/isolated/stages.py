@@ -1,6 +1,7 @@
 """A backend's process of isolated stages, as the runtime sees it: started, ended, started again.
 
-The next one is started at once, in the background, and loads what was loaded. What becomes of runs that the process
+The next one is started at once, in the background, and loads what was loaded; in real time it is a spare one, which has
+been started before. What becomes of runs that the process
 ended under through another's fault (`isolated.life`), and of those that come meanwhile, is the kernel's: whether it
 waits. A stage that ends its process twice in a row rests, and its runs fail for so long; a process that ends three
 times without a good run in between rests, too, and then its processor is lost until it is tried again, unless the
@@ -23,6 +24,7 @@ from leo_backends.isolated.back_off import BackOff
 from leo_backends.isolated.life import Life
 from leo_backends.isolated.memory import nameless_file
 from leo_backends.isolated.messages import Open
+from leo_backends.isolated.spare import Spare
 from leo_backends.process import Worker, WorkerEndedError
 from leo_backends.worker_output import PassedOnOutput
 from leo_runtime.backend import ProcessEnds
@@ -37,6 +39,8 @@ MODULE = "leo_backends.isolated.worker"
 
 _DYING_S = 1.0
 """How long a process may take to end that has closed its output."""
+_SPARE_ANSWERS_S = 2.0
+"""So long a spare process may take to answer before another one is started."""
 
 Key = tuple[str, str, str]
 """A stage's name, variant and signature: two graphs may have stages of one name."""
@@ -53,9 +57,12 @@ class IsolatedStages:
         threads: int = 1,
         timeout_s: float = 30.0,
         load_timeout_s: float = 120.0,
+        has_spare: bool = True,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """Nothing is started yet. `threads` share the rows of a stage; the limits are for a run, and for loading.
+
+        It `has_spare` processes where somebody cannot wait (`want_spare`).
 
         Where it is for one `operator` alone, the processor is there without it: what would be `DeviceUnavailableError`
         is `KernelError`.
@@ -70,6 +77,15 @@ class IsolatedStages:
         self._lock = threading.RLock()
         self._starting = threading.Lock()
         self._life: Life | None = None
+        self._has_spare = has_spare
+        name = self._name
+        noticed = weakref.WeakMethod(self._notice)  # A thread is not to keep what is forgotten.
+
+        def new_worker() -> Worker:
+            return Worker(name, MODULE, output=lambda: PassedOnOutput(lambda: (it := noticed()) and it()))
+
+        self._new_worker = new_worker
+        self._spare = Spare(new_worker)
         self._ends = BackOff(FREE_ENDS_OF_PROCESS)
         self._ends_of: dict[Key, BackOff] = {}
         """Of stages that ended the process and have not run well since."""
@@ -78,11 +94,12 @@ class IsolatedStages:
         """How often it has ended, by itself or since it had to be."""
         self.ended_s = 0.0
         """When it did so last."""
-        self._closed = False
+        self._closing = threading.Event()
         self._wanted = False
         """Whether what was loaded is to be loaded again."""
         self.loads_again = False
         """Whether a thread does that now."""
+        self._wants_spare = False
 
     @property
     def pid(self) -> int | None:
@@ -94,6 +111,12 @@ class IsolatedStages:
         """It is loaded again in every process to come, as long as somebody has it."""
         with self._lock:
             self._kernels.add(kernel)
+
+    def want_spare(self) -> None:
+        """From now on there is to be a process that can be the next one at once."""
+        if self._has_spare and not self._wants_spare:
+            self._wants_spare = self._spare.wanted = True
+            self._load_all_again()
 
     def life(self, key: Key, *, waits: bool = True) -> Life:
         """A process that is there, for a stage that does not rest. Raises `DeviceUnavailableError`, `KernelError`.
@@ -138,7 +161,7 @@ class IsolatedStages:
 
     def close(self) -> None:
         """End the process, also where it is at work: who waits for that hears of it. Twice is fine."""
-        self._closed = True
+        self._closing.set()
         life = self._life
         if life is not None and life.at_hand:
             life.worker.kill()
@@ -146,6 +169,7 @@ class IsolatedStages:
             if self._life is not None:
                 self._life.worker.close()
                 self._life = None
+        self._spare.close()
 
     def _require_rested(self, key: Key) -> None:
         ends = self._ends_of.get(key)
@@ -158,7 +182,7 @@ class IsolatedStages:
             )
 
     def _require_startable(self) -> None:
-        if self._closed:
+        if self._closing.is_set():
             raise KernelError(f"{self._name} was closed")
         if (rest_s := self._ends.rest_s(self._now_s())) > 0:
             raise self._not_there(
@@ -173,35 +197,48 @@ class IsolatedStages:
             if life is not None and life.alive:
                 return life
             self._require_startable()
-            noticed = weakref.WeakMethod(self._notice)  # A thread is not to keep what is forgotten.
-            worker = Worker(self._name, MODULE, output=lambda: PassedOnOutput(lambda: (it := noticed()) and it()))
             try:
-                life = Life(worker, nameless_file())
-                worker.ask(self._open, self.load_timeout_s)
-                worker.send_files(life.dump_file)
+                life = self._life = self._opened()
             except (WorkerEndedError, OSError) as error:
-                worker.close(now=True)
                 self._ends.ended(self._now_s(), "could not be started")
                 raise self._not_there(str(error)) from None
-            except BaseException:
-                worker.close(now=True)
-                raise
-            self._life = life
+            if self._spare.wanted:
+                self._load_all_again()
             return life
+
+    def _opened(self) -> Life:
+        """A process that is there: the spare one, where that answers."""
+        spare = self._spare.take()
+        if spare is not None:
+            with suppress(WorkerEndedError, OSError):
+                return self._opened_in(spare, min(_SPARE_ANSWERS_S, self.load_timeout_s))
+        return self._opened_in(self._new_worker(), self.load_timeout_s)
+
+    def _opened_in(self, worker: Worker, timeout_s: float) -> Life:
+        try:
+            life = Life(worker, nameless_file())
+            worker.ask(self._open, timeout_s)
+            worker.send_files(life.dump_file)
+        except BaseException:
+            worker.close(now=True)
+            raise
+        return life
 
     def _notice(self) -> None:
         """A process has written its last: where nobody waits for it, nobody else would notice before the next run."""
         life = self._life
-        if life is None or not life.worker.ends_within(_DYING_S) or not self._lock.acquire(blocking=False):
+        if life is None or not life.worker.alive:  # It was ended from here, as where the program ends.
+            return
+        if not life.worker.ends_within(_DYING_S) or not self._lock.acquire(blocking=False):
             return
         try:
-            if life is self._life and not self._closed and not life.at_hand:
+            if life is self._life and not self._closing.is_set() and not life.at_hand:
                 self._has_ended(life)
         finally:
             self._lock.release()
 
     def _has_ended(self, life: Life) -> None:
-        """Find out why, and start the next one."""
+        """Find out why, and start the next one, after the rest that it may need."""
         at_fault = life.find_out()
         now_s = self._now_s()
         for key in at_fault:
@@ -210,7 +247,7 @@ class IsolatedStages:
         self.process_ends, self.ended_s = ProcessEnds(self.process_ends.count + 1, life.told), now_s
         if self._life is life:
             self._life = None
-        if not self._closed and self._ends.rest_s(now_s) == 0:
+        if not self._closing.is_set():
             self._load_all_again()
 
     def _load_all_again(self) -> None:
@@ -224,18 +261,23 @@ class IsolatedStages:
                     self.loads_again = True
 
     def _load_again(self) -> None:
-        """The thread of that, until nothing has ended meanwhile."""
-        while kernels := self._kernels_to_load():
+        """The thread of that, until nothing has ended meanwhile; then there is time for a spare process."""
+        while True:
+            self._closing.wait(self._ends.rest_s(self._now_s()))
+            kernels = self._kernels_to_load()
+            if not kernels:
+                break
             for kernel in kernels:
-                if self._closed:
+                if self._closing.is_set():
                     break
                 with suppress(Exception):  # Its next run says so.
                     kernel.load_again()
             del kernel, kernels
+        self._spare.prepare()
 
     def _kernels_to_load(self) -> tuple[IsolatedKernel, ...]:
         with self._lock:
-            kernels = tuple(self._kernels) if self._wanted and not self._closed else ()
+            kernels = tuple(self._kernels) if self._wanted and not self._closing.is_set() else ()
             self._wanted = False
             self.loads_again = bool(kernels)
             return kernels

@@ -1,0 +1,70 @@
+"""The program of a stage that is a model, or some pieces of one, by LiteRT on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from leo_backends.native_notes import without_notes
+from leo_backends.tflite import TRIALS
+from leo_backends.tflite_package import installed
+from leo_backends.tflite_pieces import PieceModel, piece_program
+from leo_runtime.errors import GraphError, KernelError, MissingExtraError
+from leo_runtime.importers.tflite_writer import write_model
+from leo_runtime.layers.graph import LayerGraph
+from leo_runtime.operators.model_parameters import ModelParameters
+from leo_runtime.operators.model_pieces import Piece, piece_of
+from leo_runtime.operators.outputs import packed
+
+
+def model_program(params: ModelParameters) -> Callable[[Sequence[np.ndarray]], np.ndarray]:
+    """A program that runs the piece; the first run of all is in a process of its own.
+
+    Raises `MissingExtraError` without a package, `KernelError` for a model that cannot be read or run.
+    """
+    package = installed()
+    if package is None:
+        raise MissingExtraError("the operator `model`", "tflite")
+    try:
+        piece = piece_of(params)
+    except GraphError as error:
+        raise KernelError(str(error), hint=error.hint) from None
+    model = _as_model(piece, str(params.model), package)
+    TRIALS.require_sound(model)
+    program = piece_program(model)
+    # First runs are slow, and this one survives it: it was tried.
+    with without_notes():
+        program([np.zeros(one.shape, np.float32) for one in piece.takes])
+    names = [one.name for one in piece.gives]
+
+    def run(inputs: Sequence[np.ndarray]) -> np.ndarray:
+        arrays = program(inputs)
+        return arrays[0] if len(arrays) == 1 else packed(arrays, names)
+
+    return run
+
+
+def _as_model(piece: Piece, name: str, package: str) -> PieceModel:
+    if piece.whole and piece.graph is None:
+        whole = tuple(range(len(piece.takes)))
+        return PieceModel(name, piece.file.file.content, package, piece.takes, whole, tuple(range(len(piece.gives))))
+    assert piece.graph is not None
+    inside, into, gives = inside_of(piece.graph)
+    return PieceModel(name, write_model(inside), package, piece.takes, into, gives)
+
+
+def inside_of(graph: LayerGraph) -> tuple[LayerGraph, tuple[int, ...], tuple[int, ...]]:
+    """What of a piece an interpreter can run, and `PieceModel.into` and `gives`.
+
+    What no layer reads is no input of it, and what goes through the piece is no output.
+    """
+    read = {number for layer in graph.layers for number in layer.inputs}
+    into = tuple(index for index, number in enumerate(graph.inputs) if number in read)
+    outputs = tuple(dict.fromkeys(number for number in graph.outputs if number not in graph.inputs))
+    inside = replace(graph, inputs=tuple(graph.inputs[index] for index in into), outputs=outputs)
+    gives = tuple(
+        outputs.index(number) if number in outputs else -1 - graph.inputs.index(number) for number in graph.outputs
+    )
+    return inside, into, gives

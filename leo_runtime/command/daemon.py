@@ -1,0 +1,118 @@
+"""`leo-runtime daemon`: run a workload as a service, from a config file."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from leo_runtime.command.shared import DONE, put, say
+from leo_runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from leo_runtime.daemon.config import DaemonConfig
+    from leo_runtime.daemon.service import Daemon
+
+EXAMPLE = "daemon --example here && leo-runtime daemon here/leo.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked for."""
+
+    config: Path | None
+    check: bool
+    example: Path | None
+    unit: bool
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    parser.add_argument("config", metavar="CONFIG", nargs="?", type=Path, help="a config, `leo-daemon/1`")
+    does = parser.add_mutually_exclusive_group()
+    does.add_argument("--check", action="store_true", help="only say whether the config is right, and what it runs")
+    does.add_argument(
+        "--example", type=Path, metavar="FOLDER", help="write a config that plays the shipped recording, and end"
+    )
+    does.add_argument("--unit", action="store_true", help="print a unit of systemd that runs the config, and end")
+
+
+def run(request: Request) -> int:
+    """Run until a signal ends it, or do what else is asked for. Returns the exit status."""
+    if request.example is not None:
+        return _write_example(request.example)
+    if request.config is None:
+        raise InputError("no config is named", hint="`leo-runtime daemon --example .` writes one")
+    if request.unit:
+        return _print_unit(request.config)
+    daemon = _daemon(request.config)
+    if request.check:
+        put(f"{request.config}: {daemon.summary()}\n")
+        return DONE
+    with _signals(daemon), _logs():
+        daemon.run()
+    return DONE
+
+
+def _read(path: Path) -> DaemonConfig:
+    from leo_runtime.daemon.config import DaemonConfig
+
+    return DaemonConfig.from_file(path)
+
+
+def _daemon(config: Path) -> Daemon:
+    from leo_runtime.daemon.service import Daemon
+
+    return Daemon(lambda: _read(config), config.absolute().parent, name=config.stem)
+
+
+def _write_example(folder: Path) -> int:
+    from leo_runtime.daemon.shipping import write_example
+
+    path = write_example(folder)
+    put(f"written: {path}\n")
+    say(f"run it: leo-runtime daemon {path}")
+    return DONE
+
+
+def _print_unit(config: Path) -> int:
+    from leo_runtime.daemon.shipping import unit
+
+    command = Path(sys.argv[0]).absolute()
+    if command.suffix == ".py":  # As `python -m leo_runtime` calls itself.
+        command = Path(sys.executable).with_name("leo-runtime")
+    put(unit(str(command), config.absolute(), _read(config).drain_s))
+    return DONE
+
+
+@contextmanager
+def _signals(daemon: Daemon) -> Iterator[None]:
+    """Within it SIGTERM and SIGINT end the daemon, and SIGHUP has it read its config again."""
+    import signal
+
+    does = {signal.SIGTERM: daemon.stop, signal.SIGINT: daemon.stop, signal.SIGHUP: daemon.reload}
+    before = {number: signal.signal(number, lambda *_, act=act: act()) for number, act in does.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _logs() -> Iterator[None]:
+    """Within it the daemon's own log goes to standard error."""
+    import logging
+
+    log, handler = logging.getLogger("leo_runtime"), logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)

@@ -1,0 +1,109 @@
+"""Reads what a config names: the workload, the machine, the profile; and checks that all of it fits together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from leo_runtime import demo, shipped
+from leo_runtime.daemon.config import AnySink, AnySource, DaemonConfig, named
+from leo_runtime.daemon.trust import Trust
+from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.profile import Profile
+from leo_runtime.documents.workload import Stream, Workload
+from leo_runtime.errors import InputError, LeoError, did_you_mean
+from leo_runtime.frozen import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A config and all that it names."""
+
+    config: DaemonConfig
+    workload: Workload
+    hardware: Hardware
+    profile: Profile
+    sources: Mapping[str, tuple[AnySource, tuple[Stream, ...]]]
+    """By name, with the streams that each feeds."""
+    sinks: Mapping[str, AnySink]
+
+
+def load(config: DaemonConfig, folder: Path) -> Loaded:
+    """Read it all; relative paths begin in `folder`. Raises `LeoError`."""
+    trust = Trust(config.trusted, folder)
+    file = demo.WORKLOAD if config.workload is None else folder / Path(config.workload).expanduser()
+    workload = _chosen(_workload(file, trust), config.graphs)
+    hardware = shipped.hardware(_named_or_file(config.machine, folder))
+    profile = shipped.profile(_named_or_file(_profile(config), folder))
+    sources: dict[str, tuple[AnySource, tuple[Stream, ...]]] = {}
+    for name, source in named(config.sources).items():
+        try:
+            sources[name] = (source, source.fed(workload))
+        except LeoError as error:
+            raise InputError(f"source `{name}`: {error}", hint=error.hint) from None
+    graphs = {graph.name for graph in workload.graphs}
+    sinks = named(config.sinks)
+    for name, sink in sinks.items():
+        for graph in sink.graphs:
+            if graph not in graphs:
+                raise InputError(
+                    f"sink `{name}` asks for graph `{graph}`, and workload `{workload.name}` has no such",
+                    hint=f"it has {', '.join(sorted(graphs))}",
+                )
+    return Loaded(config, workload, hardware, profile, sources, sinks)
+
+
+def _workload(file: Path, trust: Trust) -> Workload:
+    """A workload, of which nothing is imported or opened that is not trusted. Raises `LeoError`."""
+    read = super(Workload, Workload).from_file(file)  # Before anything that it names is looked for.
+    trust.require_modules(read, file.parent)
+    workload = read.with_files_in(file.parent)
+    trust.require_files(workload)
+    return workload
+
+
+def _chosen(workload: Workload, graphs: tuple[str, ...]) -> Workload:
+    """The workload with these graphs alone, and the streams that they read. Raises `InputError`."""
+    if not graphs:
+        return workload
+    known = [graph.name for graph in workload.graphs]
+    for index, name in enumerate(graphs):
+        if name not in known:
+            raise InputError(
+                f"no graph of workload `{workload.name}` is called `{name}`, at $.graphs[{index}]",
+                hint=did_you_mean(name, known),
+            )
+    chosen = workload.without(*[name for name in known if name not in graphs])
+    read = {
+        params["stream"]
+        for graph in chosen.graphs
+        for stage in graph.stages
+        for params in (stage.params, *(variant.params for variant in stage.variants))
+        if "stream" in params
+    }
+    return chosen.model_copy(update={"streams": tuple(one for one in chosen.streams if one.name in read)})
+
+
+def require_changeable(before: Loaded, now: Loaded) -> None:
+    """Raise `InputError` where a config asks for what only a new start can give."""
+    for what in ("machine", "runtime", "state_dir"):
+        if getattr(before.config, what) != getattr(now.config, what):
+            raise InputError(f"`{what}` of the config cannot change while the daemon runs", hint="start it anew")
+    if before.hardware != now.hardware:
+        raise InputError("the machine's document cannot change while the daemon runs", hint="start the daemon anew")
+
+
+def _profile(config: DaemonConfig) -> str:
+    if config.profile is not None:
+        return config.profile
+    if config.machine in shipped.names("profile"):
+        return config.machine
+    raise InputError(
+        f"there is no profile of machine `{config.machine}`: what stages cost there is not known",
+        hint='measure it by `leo-runtime calibrate --out host.profile.json`, and say profile = "host.profile.json"',
+    )
+
+
+def _named_or_file(given: str, folder: Path) -> str:
+    is_file = Path(given).suffix in (".toml", ".json")
+    return str(folder / Path(given).expanduser()) if is_file else given

@@ -1,0 +1,433 @@
+"""The daemon itself: opens a runtime, feeds it from sources, gives its answers to sinks, until it is told to stop.
+
+`run` blocks on the thread that calls it. `stop` and `reload` may be called from any thread and from handlers of
+signals: they only note what is asked, and wake that thread.
+
+**Ends.** When it is told to stop, or when all sources have given all that they have, or nobody takes its answers any
+more: sources stop, frames in flight end and answers are published, for at most `drain_s` altogether; a second `stop`
+ends that at once.
+
+**Reload.** Config, workload and profile are read again. Whatever is wrong with them leaves what runs as it is. Sources
+and sinks whose part of the config is the same stay open, and no frame is lost (`Runtime.change`).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from leo_runtime.clock import WallClock
+from leo_runtime.daemon.answer import Answer
+from leo_runtime.daemon.config import DaemonConfig
+from leo_runtime.daemon.counts import Counts
+from leo_runtime.daemon.delivering import Delivering
+from leo_runtime.daemon.feeding import Feeding
+from leo_runtime.daemon.kinds import Companion, Sink, Site
+from leo_runtime.daemon.loading import Loaded, load, require_changeable
+from leo_runtime.daemon.outstanding import Outstanding
+from leo_runtime.daemon.places import runtime_dir, state_dir
+from leo_runtime.daemon.run_state import RunState
+from leo_runtime.daemon.systemd import Notifier, handed_over
+from leo_runtime.daemon.telling import Teller, frame_outcome
+from leo_runtime.daemon.waking import Waker
+from leo_runtime.daemon.watchdog import Progress, gets_on
+from leo_runtime.errors import ClosedError, DrainTimeoutError, InputError, LeoError
+from leo_runtime.frame.lower import merge
+from leo_runtime.runtime.runtime import Runtime
+
+if TYPE_CHECKING:
+    from leo_runtime.frame.records import FrameResult
+
+TURN_S = 1.0
+"""How often it looks around at least."""
+LOOKS_S = 0.05
+"""How often it is looked, while it drains, whether it is to end at once."""
+
+log = logging.getLogger(__name__)
+
+Observer = Callable[[Answer], None]
+_Running = TypeVar("_Running", Feeding, Delivering)
+
+
+class Daemon:
+    """One daemon. `run` is called once; all else may be called from any thread."""
+
+    runtime: Runtime
+    """There from when `run` has opened it."""
+
+    def __init__(
+        self,
+        read: Callable[[], DaemonConfig],
+        folder: Path,
+        *,
+        name: str = "daemon",
+        environment: Mapping[str, str] = os.environ,
+    ) -> None:
+        """`read` gives the config, whose relative paths begin in `folder`, now and at each reload.
+
+        What it keeps from run to run is in a file of that name. Raises `LeoError` for whatever is wrong with the
+        config, or what it names.
+        """
+        self._read = read
+        self._folder = folder
+        self._name = name
+        self._environment = environment
+        self.loaded: Loaded = load(read(), folder)
+        """What it runs by now."""
+        self.counts = Counts()
+        self.notifier = Notifier(environment)
+        self.sources: Mapping[str, Feeding] = {}
+        self.sinks: Mapping[str, Delivering] = {}
+        self._teller = Teller(merge(self.loaded.workload), self.config.decisions)
+        self._sockets = handed_over(environment)
+        self._waker = Waker()
+        self._stops = self._reloads = 0
+        self._observers: list[Observer] = []
+        self._lock = threading.Lock()
+        self._taken = self._ended = self._fed_before = 0
+        self._state = RunState(None)
+        self._outstanding = Outstanding(lambda answered: self._state.note(answered=answered))
+
+    @property
+    def config(self) -> DaemonConfig:
+        """What it runs by now."""
+        return self.loaded.config
+
+    @property
+    def in_flight(self) -> int:
+        """Frames that were taken and have not ended."""
+        return max(0, self._taken - self._ended)
+
+    @property
+    def state(self) -> RunState:
+        """What is known of the run before."""
+        return self._state
+
+    def observe(self, observer: Observer) -> None:
+        """Have a function called with every answer, on the thread that makes them: it must not block or raise."""
+        self._observers.append(observer)
+
+    def stop(self) -> None:
+        """End; a second time, at once."""
+        self._stops += 1
+        self._waker.wake()
+
+    def reload(self) -> None:
+        """Read config and workload again."""
+        self._reloads += 1
+        self._waker.wake()
+
+    def summary(self) -> str:
+        """What it runs, in a line."""
+        loaded = self.loaded
+        graphs, sources, sinks = loaded.workload.graphs, ", ".join(loaded.sources), ", ".join(loaded.sinks)
+        named = ", ".join(graph.name for graph in graphs)
+        return f"{named} on {loaded.hardware.name}; sources: {sources}; sinks: {sinks}"
+
+    def status(self) -> str:
+        """How it is doing, in a line."""
+        counted = self.counts.now()
+        frames = ", ".join(f"{number} {outcome}" for outcome, number in sorted(counted.frames.items()))
+        return f"{len(self.sources)} sources, {len(self.sinks)} sinks; frames: {frames or 'none yet'}"
+
+    def run(self) -> None:
+        """Run until it is told to stop, or all sources have ended. Raises `LeoError` where it cannot begin."""
+        site = self._site(self.loaded)
+        self._state = RunState(site.state_dir / f"{self._name}.run")
+        clean = False
+        try:
+            self._tell_of_last_run()
+            self.runtime = self._new_runtime()
+            clean = self._run(site)
+        finally:
+            self._state.close(clean=clean)
+
+    def _run(self, site: Site) -> bool:
+        """Open everything, serve, and end; whether all was answered."""
+        companions: list[Companion] = []
+        try:
+            self.runtime.subscribe(self._tell)
+            sources, sinks = self._opened(self.loaded, site)
+            self._exchange(sources, sinks)
+            for companion in self._companions():
+                companion.start()
+                companions.append(companion)
+            self.notifier.ready(self.status())
+            self._serve()
+        finally:
+            self.notifier.stopping("draining")
+            drained = self._drain()
+            for companion in companions:
+                companion.close()
+        return drained
+
+    def _new_runtime(self) -> Runtime:
+        loaded, options = self.loaded, self.config.runtime
+        return Runtime.live(
+            loaded.workload,
+            loaded.hardware,
+            loaded.profile,
+            clock=WallClock(time.monotonic_ns() // 1000),  # The run's clock is the system's monotonic one.
+            solver=options.solver,
+            limit_ms=options.limit_ms,
+            max_in_flight=options.max_in_flight,
+            adapt=options.adapt,
+        )
+
+    def _companions(self) -> list[Companion]:
+        """What runs beside, as the config says. Each is imported where it is asked for."""
+        return []
+
+    def _site(self, loaded: Loaded) -> Site:
+        kept = state_dir(self._environment)
+        if loaded.config.state_dir is not None:
+            kept = self._folder / Path(loaded.config.state_dir).expanduser()
+        return Site(
+            folder=self._folder,
+            state_dir=kept,
+            runtime_dir=runtime_dir(self._environment),
+            workload=loaded.workload,
+            sockets=self._sockets,
+            counts=self.counts,
+        )
+
+    def _tell_of_last_run(self) -> None:
+        if self._state.failure:
+            log.warning("what becomes of frames when the daemon is killed is not kept: %s", self._state.failure)
+        last = self._state.last
+        if last is None:
+            return
+        self.counts.other("last_run_lost_frames", last.lost_frames)
+        self.counts.other("last_run_down_us", last.down_us)
+        how = "was stopped" if last.clean else "was killed"
+        log.log(
+            logging.INFO if last.clean else logging.WARNING,
+            "the last run %s: of %d frames the answers of %d at most are missing; it was down for %.3f s",
+            how,
+            last.frames,
+            last.lost_frames,
+            last.down_us / 1e6,
+        )
+
+    # Sources and sinks.
+
+    def _opened(self, loaded: Loaded, site: Site) -> tuple[dict[str, Feeding], dict[str, Delivering]]:
+        """All sources and sinks of a config: those that run and are the same, and new ones, which are not started.
+
+        Raises `LeoError`, and nothing new is open then.
+        """
+        sources: dict[str, Feeding] = {}
+        sinks: dict[str, Delivering] = {}
+        try:
+            for name, (config, streams) in loaded.sources.items():
+                same = self.loaded.sources.get(name) == (config, streams)
+                running = self.sources.get(name) if same else None
+                sources[name] = running or self._feeding(name, loaded, site)
+            for name, sink in loaded.sinks.items():
+                running_sink = self.sinks.get(name) if self.loaded.sinks.get(name) == sink else None
+                sinks[name] = running_sink or self._delivering(name, loaded, site)
+        except BaseException:
+            self._abandon(sources, sinks)
+            raise
+        for name, source in sources.items():
+            if isinstance(source.source, Sink):  # A source that is given answers, too.
+                name = f"{name} (source)"
+                known = self.sinks.get(name)
+                if known is None or known.sink is not source.source:
+                    known = self._sink_of(name, source.source)
+                sinks[name] = known
+        return sources, sinks
+
+    def _feeding(self, name: str, loaded: Loaded, site: Site) -> Feeding:
+        config, streams = loaded.sources[name]
+        try:
+            source = config.open(site)
+        except LeoError as error:
+            raise InputError(f"source `{name}`: {error}", hint=error.hint) from None
+        known = {stream.name: stream for stream in streams}
+        return Feeding(name, source, known, self.runtime.feed, self._took, self.counts)
+
+    def _delivering(self, name: str, loaded: Loaded, site: Site) -> Delivering:
+        config = loaded.sinks[name]
+        try:
+            sink = config.open(site)
+        except LeoError as error:
+            raise InputError(f"sink `{name}`: {error}", hint=error.hint) from None
+        return self._sink_of(name, sink, config.queue, config.graphs, config.only_fired)
+
+    def _sink_of(
+        self, name: str, sink: Sink, most: int = 1000, graphs: tuple[str, ...] = (), only_fired: bool = False
+    ) -> Delivering:
+        return Delivering(
+            name,
+            sink,
+            self.counts,
+            most=most,
+            graphs=graphs,
+            only_fired=only_fired,
+            done=lambda answer: self._outstanding.done(answer.frame),
+        )
+
+    def _abandon(self, sources: Mapping[str, Feeding], sinks: Mapping[str, Delivering]) -> None:
+        """Let go of those that are new, and are not to be started."""
+        for source in _new(sources, self.sources):
+            source.abandon()
+        for sink in _new(sinks, self.sinks):
+            sink.abandon()
+
+    def _exchange(self, sources: Mapping[str, Feeding], sinks: Mapping[str, Delivering]) -> None:
+        """Have these run in place of those that do. It waits for none of the others."""
+        retired = [one for one in self.sources.values() if one not in sources.values()]
+        retired_sinks = [one for one in self.sinks.values() if one not in sinks.values()]
+        for source in retired:
+            source.stop()
+        for sink in _new(sinks, self.sinks):
+            sink.start()
+        begun = _new(sources, self.sources)
+        self.sources, self.sinks = sources, sinks
+        for source in begun:
+            source.start()
+        for one in retired_sinks:
+            one.end()
+            threading.Thread(target=one.join, args=(self.config.drain_s,), name="leo sink ends", daemon=True).start()
+
+    # Frames.
+
+    def _took(self, frames: tuple[int, ...]) -> None:
+        """Frames were taken. On a source's thread, or that of answers."""
+        if frames:
+            with self._lock:
+                self._taken = max(self._taken, frames[-1] + 1)
+                self._state.note(taken=self._taken)
+
+    def _tell(self, result: FrameResult) -> None:
+        """A frame has ended. On the runtime's thread for that."""
+        self._took((result.frame,))
+        self.counts.frame(frame_outcome(result))
+        answers = self._teller.answers(result, time.time_ns() - time.monotonic_ns())
+        going = [(sink, answer) for answer in answers for sink in self.sinks.values() if sink.wants(answer)]
+        self._outstanding.begin(result.frame, len(going))
+        for answer in answers:
+            self.counts.answer(answer.graph, answer.outcome, late=answer.late, fired=answer.fired)
+            for observer in self._observers:
+                observer(answer)
+        for sink, answer in going:
+            sink.give(answer)
+        with self._lock:
+            self._ended += 1
+
+    # The main thread's.
+
+    def _serve(self) -> None:
+        """Until it is told to stop, or there is nothing left to do. Reloads, and tells systemd how it is doing."""
+        before = self._progress()
+        watchdog_s = self.notifier.watchdog_s
+        turn_s = TURN_S if watchdog_s is None else min(TURN_S, watchdog_s / 4)
+        while not self._stops and not self._is_over():
+            self._waker.wait(turn_s)
+            self._state.note()
+            if self._reloads:
+                self._reloads = 0
+                self._reload()
+            now = self._progress()
+            if gets_on(before, now):
+                self.notifier.alive()
+            before = now
+            self.notifier.status(self.status())
+
+    def _is_over(self) -> bool:
+        """Whether no source gives anything any more, or no sink takes it."""
+        return all(source.ended for source in self.sources.values()) or all(sink.gone for sink in self.sinks.values())
+
+    def _progress(self) -> Progress:
+        sources = self.sources.values()
+        return Progress(
+            fed=sum(source.fed for source in sources),
+            feeding=sum(source.is_within for source in sources),
+            ended=self._ended,
+            in_flight=self.in_flight,
+        )
+
+    def _reload(self) -> None:
+        self.notifier.reloading()
+        try:
+            loaded = load(self._read(), self._folder)
+            require_changeable(self.loaded, loaded)
+            self._change(loaded)
+        except LeoError as error:
+            self.counts.other("reloads_refused")
+            log.error("reload refused, what ran goes on: %s%s", error, f"; {error.hint}" if error.hint else "")
+            self.notifier.ready(f"reload refused: {error}")
+        else:
+            self.counts.other("reloads")
+            log.info("reloaded")
+            self.notifier.ready(self.status())
+
+    def _change(self, loaded: Loaded) -> None:
+        """Run by another config. Raises `LeoError`, and nothing has changed then."""
+        teller = Teller(merge(loaded.workload), loaded.config.decisions)
+        sources, sinks = self._opened(loaded, self._site(loaded))
+        try:
+            self.runtime.change(loaded.workload, profile=loaded.profile)
+        except BaseException:
+            self._abandon(sources, sinks)
+            raise
+        teller.take_over(self._teller)
+        self._teller = teller
+        self.loaded = loaded
+        self._exchange(sources, sinks)
+
+    def _drain(self) -> bool:
+        """Stop sources, wait for what is in flight, close the runtime, and publish the last answers.
+
+        Whether all of them were.
+        """
+        began = WallClock()
+        drain_s = self.config.drain_s
+
+        def left_s() -> float:
+            return 0.0 if self._stops > 1 else max(0.0, drain_s - began.now_us() / 1e6)
+
+        def until(ended: Callable[[float], bool]) -> bool:
+            while not ended(min(LOOKS_S, left_s())):
+                if not left_s():
+                    return False
+            return True
+
+        def frames_end(timeout_s: float) -> bool:
+            with suppress(DrainTimeoutError):
+                self.runtime.drain(timeout_s)
+                return True
+            return False
+
+        for source in self.sources.values():
+            source.stop()
+        for source in self.sources.values():
+            until(source.join)
+        with suppress(ClosedError):
+            if not until(frames_end):
+                log.warning("%d frames were given up as the daemon ended", self.in_flight)
+        self.runtime.close(max(0.1, left_s()))
+        sinks = list(self.sinks.values())
+        for sink in sinks:
+            sink.end()
+        for sink in sinks:
+            until(sink.join)
+        unpublished = self._outstanding.frames
+        for sink in sinks:
+            sink.abandon()
+        if unpublished:
+            log.warning("answers of %d frames were not published as the daemon ended", unpublished)
+        return not unpublished and not self.in_flight
+
+
+def _new(these: Mapping[str, _Running], before: Mapping[str, _Running]) -> list[_Running]:
+    """Those that are not among the ones before."""
+    known = [id(one) for one in before.values()]
+    return [one for one in these.values() if id(one) not in known]

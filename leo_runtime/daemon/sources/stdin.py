@@ -1,0 +1,51 @@
+"""Raw samples on standard input, such as `arecord -t raw -f S16_LE -r 16000` gives."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import threading
+from typing import Literal
+
+from leo_runtime.daemon.kinds import Feed, Site, SourceConfig
+from leo_runtime.daemon.raw import RawSamples
+from leo_runtime.errors import InputError
+
+LOOKS_S = 0.25
+"""How often it is looked whether to stop."""
+
+
+class StdinSource(SourceConfig):
+    """Samples as they come on standard input."""
+
+    kind: Literal["stdin"]
+    data_type: Literal["int16", "float32", "uint8"] = "int16"
+    """What each value is, little-endian; the channels of a sample follow each other."""
+
+    def open(self, site: Site) -> Stdin:
+        """Nothing is read yet. Raises `InputError`."""
+        (stream,) = self.fed(site.workload)
+        if not stream.rate_hz:
+            raise InputError(f"stream `{stream.name}` is of events, and raw samples have no times")
+        return Stdin(RawSamples(stream.sample_shape, self.data_type), sys.stdin.fileno())
+
+
+class Stdin:
+    """Reads a descriptor to its end."""
+
+    def __init__(self, samples: RawSamples, fd: int) -> None:
+        self._samples = samples
+        self._fd = fd
+
+    def run(self, feed: Feed, stop: threading.Event) -> None:
+        """Feed what comes; ends with the input."""
+        while not stop.is_set():
+            if not select.select([self._fd], [], [], LOOKS_S)[0]:
+                continue
+            piece = os.read(self._fd, 1 << 16)
+            if not piece:
+                return
+            chunk = self._samples.take(piece)
+            if len(chunk):
+                feed(chunk)

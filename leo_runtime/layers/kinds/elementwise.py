@@ -1,0 +1,108 @@
+"""Layers of two inputs, value by value; an axis of length 1 is repeated along the other input's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from leo_runtime.layers import law
+from leo_runtime.layers.graph import Shape
+from leo_runtime.layers.kinds.clamping import activated, int8_limits, refused_activation
+from leo_runtime.layers.kinds.definition import BOTH, FLOAT, Arrays, Call, LayerKind, OptionField, fused
+from leo_runtime.layers.kinds.values import pair_of
+
+
+def _shape(call: Call) -> tuple[Shape, ...]:
+    return (np.broadcast_shapes(call.input(0).shape, call.input(1).shape),)
+
+
+def _macs(call: Call) -> int:
+    return math.prod(call.outputs[0].shape)
+
+
+def int8_addition(call: Call) -> law.Addition:
+    """How an int8 layer adds. Raises `ValueError`."""
+    first, second, out = call.input(0), call.input(1), call.outputs[0]
+    zeros = first.zero_point[0], second.zero_point[0]
+    return law.addition(
+        law.ratio(first.scale[0], out=out.scale[0]), law.ratio(second.scale[0], out=out.scale[0]), zeros
+    )
+
+
+def _add(call: Call, arrays: Arrays) -> tuple[np.ndarray, ...]:
+    first, second = pair_of(arrays)
+    if not call.quantised:
+        return (activated(call, first + second),)
+    how = int8_addition(call)
+    sums = first.astype(np.int64) * how.first + second.astype(np.int64) * how.second + how.bias
+    return (law.to_int8(sums >> how.shift, call.outputs[0].zero_point[0], *int8_limits(call)),)
+
+
+def _add_refuses(call: Call) -> str | None:
+    try:
+        if call.quantised:
+            int8_addition(call)
+    except ValueError as error:
+        return str(error)
+    return refused_activation(call)
+
+
+def _activated(function: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Callable[..., tuple[np.ndarray, ...]]:
+    return lambda call, arrays: (activated(call, function(*pair_of(arrays))),)
+
+
+def _maximum(_call: Call, arrays: Arrays) -> tuple[np.ndarray, ...]:
+    return (np.maximum(*pair_of(arrays)),)
+
+
+KINDS = (
+    LayerKind(
+        name="ADD",
+        code=0,
+        options_table=11,
+        options=(fused(0), OptionField("pot_scale_int16", 1, "?", True)),
+        inputs=(2, 2),
+        types=BOTH,
+        shapes=_shape,
+        compute=_add,
+        macs=_macs,
+        refuses=_add_refuses,
+    ),
+    LayerKind(
+        name="MUL",
+        code=18,
+        options_table=21,
+        options=(fused(0),),
+        inputs=(2, 2),
+        types=FLOAT,
+        shapes=_shape,
+        compute=_activated(np.multiply),
+        macs=_macs,
+        refuses=refused_activation,
+    ),
+    LayerKind(
+        name="SUB",
+        code=41,
+        options_table=28,
+        options=(fused(0), OptionField("pot_scale_int16", 1, "?", True)),
+        inputs=(2, 2),
+        types=FLOAT,
+        shapes=_shape,
+        compute=_activated(np.subtract),
+        macs=_macs,
+        refuses=refused_activation,
+    ),
+    LayerKind(
+        name="MAXIMUM",
+        code=55,
+        options_table=39,
+        options=(),
+        inputs=(2, 2),
+        types=FLOAT,
+        shapes=_shape,
+        compute=_maximum,
+        macs=_macs,
+    ),
+)

@@ -1,0 +1,43 @@
+"""What several families ask of a layer's inputs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from leo_runtime.layers.graph import Tensor
+from leo_runtime.layers.kinds.definition import Arrays, Call
+
+
+def first_of(arrays: Arrays) -> np.ndarray:
+    """The values of the first input."""
+    first = arrays[0]
+    assert first is not None, "its kind has at least one input"
+    return first
+
+
+def pair_of(arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:
+    """The values of the first two inputs."""
+    first, second = arrays[:2]
+    assert first is not None and second is not None, "its kind has at least two inputs"
+    return first, second
+
+
+def constant(call: Call, index: int) -> np.ndarray:
+    """The values of an input that is a constant. Raises `ValueError` where it is none."""
+    data = call.input(index).data
+    if data is None:
+        raise ValueError(f"its input {index} is no constant")
+    return data
+
+
+def equally_quantised(first: Tensor, second: Tensor) -> bool:
+    """Whether values of two tensors stand for the same reals."""
+    return first.scale == second.scale and first.zero_point == second.zero_point
+
+
+def same_quantisation(call: Call) -> str | None:
+    """Why a layer that passes int8 values on as they are cannot: a scale of its inputs is not its outputs'."""
+    for tensor in (*call.inputs, *call.outputs):
+        if tensor is not None and tensor.dtype == np.int8 and not equally_quantised(tensor, call.outputs[0]):
+            return "its inputs and outputs have different scales"
+    return None

@@ -1,0 +1,62 @@
+"""What a stage gives, as one value: several arrays are one structured array, with a field for each.
+
+So whoever copies, holds or counts a value needs not know how many arrays it is. `value["scores"]` is one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from leo_runtime.operators.definition import Output
+
+Given = np.ndarray | tuple[np.ndarray, ...]
+"""What a kernel gives."""
+
+
+def packed(arrays: Sequence[np.ndarray], names: Sequence[str]) -> np.ndarray:
+    """Arrays as one value, in a memory of its own: a structured array of shape ()."""
+    fields = [(name, array.dtype, array.shape) for name, array in zip(names, arrays, strict=True)]
+    value = np.zeros((), np.dtype(fields, align=True))
+    for name, array in zip(names, arrays, strict=True):
+        value[name] = array
+    return value
+
+
+def as_value(given: Given) -> np.ndarray:
+    """What a kernel gave, as one value: an array as it is, several with their numbers as names."""
+    return packed(given, [str(number) for number in range(len(given))]) if isinstance(given, tuple) else given
+
+
+def arrays_of(value: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The arrays of a value, as views."""
+    names = value.dtype.names
+    return (value,) if names is None else tuple(value[name] for name in names)
+
+
+def real(array: np.ndarray, output: Output) -> np.ndarray:
+    """What an array stands for, in float32."""
+    if output.scale == 0:
+        return array if array.dtype == np.float32 else array.astype(np.float32)
+    reals: np.ndarray = (array.astype(np.float32) - np.float32(output.zero_point)) * np.float32(output.scale)
+    return reals
+
+
+def reals_of(value: np.ndarray, outputs: Sequence[Output]) -> np.ndarray:
+    """The value with all its arrays in float32."""
+    arrays = [real(array, output) for array, output in zip(arrays_of(value), outputs, strict=True)]
+    return arrays[0] if value.dtype.names is None else packed(arrays, value.dtype.names)
+
+
+def inputs_of(value: np.ndarray, outputs: Sequence[Output], stored: bool) -> tuple[np.ndarray, ...]:
+    """The arrays that a reader of the value is given: as they are where it takes what is stored, else in float32."""
+    if stored:
+        return arrays_of(value)
+    return tuple(real(array, output) for array, output in zip(arrays_of(value), outputs, strict=True))
+
+
+def zeros_of(outputs: Sequence[Output], filled: float = 0) -> np.ndarray:
+    """The value whose arrays are all of one number."""
+    arrays = [np.full(output.shape, filled, output.data_type) for output in outputs]
+    return arrays[0] if len(arrays) == 1 else packed(arrays, [output.name for output in outputs])

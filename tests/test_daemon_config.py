@@ -1,0 +1,134 @@
+"""The daemon's config: read, refused by place, and fuzzed."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemons import CONFIG, WORKLOAD, write
+from leo_runtime.command.schema import document_model
+from leo_runtime.daemon.config import DaemonConfig, named
+from leo_runtime.daemon.loading import load
+from leo_runtime.errors import DocumentError, InputError, LeoError
+
+SOURCE, SINK = '\n[[sources]]\nkind = "socket"\n', '\n[[sinks]]\nkind = "lines"\n'
+LEAST = 'format = "leo-daemon/1"' + SOURCE + SINK
+
+
+def test_the_least_config_is_read_with_what_is_usual() -> None:
+    config = DaemonConfig.from_toml(LEAST)
+    assert config.machine == "host" and config.drain_s == 5 and config.runtime.solver == "exact"
+    assert [one.kind for one in config.sources] == ["socket"] and [one.kind for one in config.sinks] == ["lines"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says", "hint"),
+    [
+        ("", 'the key "format" is missing, at $.format', ""),
+        ('format = "leo-daemon/2"' + SOURCE + SINK, "expected 'leo-daemon/1'", ""),
+        ('format = "leo-daemon/1"' + SINK, 'the key "sources" is missing, at $.sources', ""),
+        ('format = "leo-daemon/1"\nsources = []' + SINK, "expected at least one, got [], at $.sources", ""),
+        ("sorces = 3\n" + LEAST, 'the key "sorces" is unknown (its value is 3), at $.sorces', "sources"),
+        (LEAST + 'pth = "x"', 'the key "pth" is unknown (its value is "x"), at $.sinks[0].pth', "path"),
+        (LEAST + "max_bytes = 0", "expected at least 1, got 0, at $.sinks[0].max_bytes", ""),
+        (LEAST + "keep = 1.5", "expected an integer, got 1.5, at $.sinks[0].keep", ""),
+        (LEAST.replace('"lines"', '"line"'), 'expected a kind that there is, got "line", at $.sinks[0].kind', "lines"),
+        (LEAST.replace('kind = "lines"', ""), 'the key "kind" is missing, at $.sinks[0]', ""),
+        (LEAST + SOURCE.replace("]]", "]", 1), "not TOML", ""),
+        (LEAST + 'name = "../a"', "$.sinks[0].name", ""),
+        (LEAST + 'name = "a"' + SINK + 'name = "a"', 'the name "a" is given twice, at $.sinks[1].name', ""),
+        ("drain_s = -1\n" + LEAST, "expected at least 0.0, got -1, at $.drain_s", ""),
+        ("drain_s = inf\n" + LEAST, "$.drain_s", ""),
+        (LEAST + '[[decisions]]\ngraph = "a"\nafter = 3\nof = 2', "never found, at $.decisions[0].after", ""),
+        (LEAST + '[[decisions]]\ngraph = "a"\n[[decisions]]\ngraph = "a"', "has two decisions", ""),
+        (LEAST + '[[trusted]]\nfolder = "a"\nsha256 = { "b.py" = "beef" }', "a SHA-256 is 64", "sha256sum"),
+        (LEAST + '[runtime]\nsolvr = "greedy"', "$.runtime.solvr", "solver"),
+    ],
+)
+def test_a_wrong_config_is_refused_by_place(text: str, says: str, hint: str) -> None:
+    with pytest.raises(DocumentError) as refused:
+        DaemonConfig.from_toml(text)
+    assert says in str(refused.value)
+    assert hint in refused.value.hint
+
+
+def test_names_are_kinds_with_numbers_where_they_are_taken() -> None:
+    text = 'format = "leo-daemon/1"' + SOURCE + SOURCE + SOURCE + 'name = "socket-2"' + SINK
+    assert list(named(DaemonConfig.from_toml(text).sources)) == ["socket", "socket-3", "socket-2"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says", "hint"),
+    [
+        ('workload = "workload.toml"', 'workload = "nothing.toml"', "nothing.toml: cannot be read", ""),
+        ('machine = "machine.toml"', 'machine = "arm-bord"', "no hardware is called `arm-bord`", "arm-board"),
+        ('profile = "profile.toml"\n', "", "there is no profile of machine", "calibrate"),
+        ('path = "./out.sock"', 'graphs = ["quiet"]', "sink `socket` asks for graph `quiet`", "it has loud"),
+        ('path = "./in.sock"', 'stream = "mic"', "source `socket`: no stream", "it has s"),
+        ("drain_s = 20", 'graphs = ["lod"]', "no graph of workload `levels` is called `lod`, at $.graphs[0]", "loud"),
+    ],
+)
+def test_what_a_config_names_is_checked(tmp_path: Path, before: str, after: str, says: str, hint: str) -> None:
+    assert before in CONFIG
+    write(tmp_path, CONFIG.replace(before, after))
+    with pytest.raises(LeoError) as refused:
+        load(DaemonConfig.from_file(tmp_path / "leo.toml"), tmp_path)
+    assert says in str(refused.value)
+    assert hint in refused.value.hint
+
+
+def test_a_config_may_run_some_graphs_alone(tmp_path: Path) -> None:
+    more = WORKLOAD.replace("streams = [", 'streams = [{ name = "other", kind = "other", rate_hz = 10 }, ')
+    more += WORKLOAD[WORKLOAD.index("[[graphs]]") :].replace('"loud"', '"second"', 1).replace('"s"', '"other"')
+    write(tmp_path, CONFIG.replace("drain_s = 20", 'graphs = ["loud"]'))
+    (tmp_path / "workload.toml").write_text(more)
+    loaded = load(DaemonConfig.from_file(tmp_path / "leo.toml"), tmp_path)
+    assert [graph.name for graph in loaded.workload.graphs] == ["loud"]
+    assert [stream.name for stream in loaded.workload.streams] == ["s"]
+
+
+KEYS = ["kind", "name", "path", "sources", "sinks", "graph", "after", "folder", "sha256", "rate", "x"]
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(["socket", "-"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(DaemonConfig.model_fields)), JUNK, max_size=5))
+def test_any_values_are_a_config_or_refused(data: dict[str, Any]) -> None:
+    right: dict[str, Any] = {
+        "format": "leo-daemon/1",
+        "sources": [{"kind": "stdin"}],
+        "sinks": [{"kind": "lines"}],
+    }
+    try:
+        config = DaemonConfig.from_dict(right | data)
+    except InputError as error:
+        assert str(error).startswith("document: ")
+    else:
+        assert DaemonConfig.from_json(config.to_json()) == config
+
+
+def test_any_changed_byte_is_read_or_refused(tmp_path: Path) -> None:
+    drawn, right = random.Random(7), write(tmp_path).read_bytes()
+    for _ in range(500):
+        text = bytearray(right)
+        for _ in range(drawn.randint(1, 3)):
+            text[drawn.randrange(len(text))] = drawn.randrange(256)
+        (tmp_path / "leo.toml").write_bytes(text)
+        try:
+            load(DaemonConfig.from_file(tmp_path / "leo.toml"), tmp_path)
+        except LeoError as error:
+            assert str(error)
+
+
+def test_its_schema_is_printed() -> None:
+    schema = document_model("daemon").model_json_schema()
+    assert {"sources", "sinks", "decisions"} <= schema["properties"].keys()
+    assert "RecordingSource" in schema["$defs"]

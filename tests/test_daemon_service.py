@@ -1,0 +1,253 @@
+"""The daemon as a whole, on a thread of the test: fed through its socket, heard on the other."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from daemons import CONFIG, LOUD, QUIET, STEPS, WORKLOAD, Listener, Running, Talk, running, write
+from leo_runtime.daemon.systemd import Notifier
+from leo_runtime.errors import InputError
+
+
+def test_what_is_fed_through_one_socket_is_answered_on_the_other(tmp_path: Path) -> None:
+    with running(tmp_path) as one:
+        talk = Talk(tmp_path)
+        first, second = talk.ask(LOUD), talk.ask(QUIET)
+        assert (first["graph"], first["stream"], first["outcome"], first["label"]) == ("loud", "s", "done", "loud")
+        assert first["fired"] and first["score"] == 0.75 and first["values"] == [0.25, 0.75]
+        assert first["energy_nj"] > 0 and first["latency_us"] > 0 and not first["late"]
+        assert second["label"] is None and not second["fired"] and second["score"] == 0.0
+        assert second["frame"] == first["frame"] + 2
+        assert talk.sender.end() == {"samples": 500}
+        one.end()
+        assert talk.listener.next() is None
+        counted = one.daemon.counts.now()
+        assert counted.sources["socket"].samples == 500 and counted.sources["socket"].restarts == 0
+        assert counted.frames == {"done": 4} and counted.answers == {("loud", "done"): 4}
+        assert counted.sinks["socket"].given == counted.sinks["socket"].published == 4
+    assert not (tmp_path / "in.sock").exists() and not (tmp_path / "out.sock").exists()
+
+
+def test_every_listener_gets_every_answer_from_when_it_came(tmp_path: Path) -> None:
+    with running(tmp_path):
+        talk = Talk(tmp_path)
+        talk.ask(LOUD)
+        late = Listener(tmp_path / "out.sock")
+        # It is only there once the daemon has taken it: what it hears begins with some answer, and none is missing.
+        while (heard := late.try_next()) is None:
+            talk.ask(LOUD)
+        last = talk.ask(QUIET)
+        all_heard = [heard]
+        while all_heard[-1] != last:
+            all_heard.append(late.next())
+        frames = [one["frame"] for one in all_heard]
+        assert frames == list(range(frames[0], last["frame"] + 1))
+
+
+def test_a_decision_debounces(tmp_path: Path) -> None:
+    config = CONFIG + '\n[[decisions]]\ngraph = "loud"\nthreshold = 0.7\nafter = 2\nof = 3\n'
+    with running(tmp_path, config):
+        talk, fired = Talk(tmp_path), []
+        for level in (QUIET, LOUD, LOUD, QUIET, QUIET):
+            last = talk.ask(level)
+            fired += [talk.first["fired"], last["fired"]]
+        assert 1 <= sum(fired) <= 2 and not any(fired[:3]) and not fired[-1]
+
+
+# Reloads.
+
+
+def reload(one: Running) -> str:
+    one.daemon.reload()
+    one.systemd.wait_for("RELOADING=1\nMONOTONIC_USEC=")
+    return one.systemd.wait_for("READY=1")
+
+
+def test_a_reload_goes_on_with_sockets_and_frames(tmp_path: Path) -> None:
+    with running(tmp_path) as one:
+        talk = Talk(tmp_path)
+        talk.ask(LOUD)
+        (tmp_path / "workload.toml").write_text(WORKLOAD.replace("threshold = 0.5", "threshold = 0.9"))
+        assert "refused" not in reload(one)
+        answer = talk.ask(LOUD)
+        assert answer["label"] is None and answer["frame"] == 3
+        assert one.daemon.counts.now().others["reloads"] == 1
+        assert talk.sender.end() == {"samples": 500}
+
+
+def test_a_reload_changes_sources_sinks_and_decisions(tmp_path: Path) -> None:
+    with running(tmp_path) as one:
+        talk = Talk(tmp_path)
+        talk.ask(LOUD)
+        config = CONFIG + '\n[[sinks]]\nkind = "lines"\npath = "answers.jsonl"\n'
+        config += '\n[[decisions]]\ngraph = "loud"\nafter = 2\n'
+        write(tmp_path, config)
+        reload(one)
+        fired = [talk.ask(LOUD)["fired"], talk.first["fired"]]
+        assert sorted(fired) == [False, True]
+        write(tmp_path, CONFIG)
+        reload(one)
+        assert talk.ask(LOUD)["fired"] and talk.first["fired"]
+        one.end()
+        lines = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
+        assert [line["frame"] for line in lines] == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("file", "before", "after", "says"),
+    [
+        ("leo.toml", 'kind = "socket"', 'kind = "sockets"', "did you mean `socket`"),
+        ("leo.toml", 'path = "./out.sock"', 'path = "./workload.toml"', "is no socket"),
+        ("leo.toml", 'machine = "machine.toml"', 'machine = "arm-board"', "cannot change while the daemon runs"),
+        ("workload.toml", "steps:level", "steps:levels", "no operator"),
+        ("workload.toml", 'name = "s"', 'name = "t"', "no stream"),
+        ("steps.py", "import numpy as np", "import nothing_there", "nothing_there"),
+        ("machine.toml", "active_mw = 100", "active_mw = 101", "cannot change while the daemon runs"),
+        ("profile.toml", "steps:level", "steps:other", "level"),
+    ],
+)
+def test_a_reload_that_is_refused_leaves_what_runs(
+    tmp_path: Path, file: str, before: str, after: str, says: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with running(tmp_path) as one:
+        talk = Talk(tmp_path)
+        talk.ask(LOUD)
+        right = (tmp_path / file).read_text()
+        assert before in right
+        (tmp_path / file).write_text(right.replace(before, after))
+        assert "refused" in reload(one)
+        assert says in caplog.text
+        assert talk.ask(LOUD)["label"] == "loud"
+        assert one.daemon.counts.now().others["reloads_refused"] == 1
+        (tmp_path / file).write_text(right)
+        assert "refused" not in reload(one)
+        assert talk.ask(LOUD)["frame"] == 5
+
+
+def test_an_edited_operator_is_read_again(tmp_path: Path) -> None:
+    with running(tmp_path) as one:
+        talk = Talk(tmp_path)
+        assert talk.ask(LOUD)["score"] == 0.75
+        (tmp_path / "steps.py").write_text(STEPS.replace("[1 - loud, loud]", "[loud, 1 - loud]"))
+        assert "refused" not in reload(one)
+        assert talk.ask(LOUD)["score"] == 0.25
+
+
+# How it begins and ends.
+
+
+def test_it_is_ready_and_tells_of_its_end(tmp_path: Path) -> None:
+    with running(tmp_path) as one:
+        assert one.systemd.heard[-1].startswith("READY=1\nSTATUS=1 sources, 1 sinks")
+        one.daemon.stop()
+        assert one.systemd.wait_for("STOPPING=1") == "STOPPING=1\nSTATUS=draining"
+
+
+HANGS = STEPS.replace("    loud = ", "    signal.max() > 0.5 and let_go.wait()\n    loud = ").replace(
+    "@operator", "import threading\nlet_go = threading.Event()\n\n@operator"
+)
+"""Hangs on what is loud."""
+
+
+def let_go(folder: Path) -> None:
+    """End what hangs."""
+    for module in tuple(sys.modules.values()):
+        if getattr(module, "__file__", None) == str(folder / "steps.py"):
+            module.let_go.set()
+
+
+def hang(one: Running) -> None:
+    """Have a frame of a daemon hang."""
+    talk = Talk(one.folder)
+    talk.sender.send(np.full(300, LOUD, np.float32))
+    while not one.daemon.in_flight:
+        one.systemd.wait_for("STATUS=")
+
+
+def test_what_hangs_is_given_up_when_the_time_to_drain_is_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = CONFIG.replace("drain_s = 20", "drain_s = 0.2")
+    with running(tmp_path, config, HANGS, WATCHDOG_USEC="40000") as one:
+        hang(one)
+        one.end()
+        let_go(tmp_path)
+        counted = one.daemon.counts.now()
+    assert "frames were given up as the daemon ended" in caplog.text
+    # Each has ended all the same, and was told.
+    assert one.daemon.in_flight == 0 and counted.frames.keys() == {"failed"}
+    assert counted.sinks["socket"].published == counted.frames["failed"]
+
+
+def test_a_second_stop_ends_it_at_once(tmp_path: Path) -> None:
+    with running(tmp_path, CONFIG.replace("drain_s = 20", "drain_s = 3600"), HANGS, WATCHDOG_USEC="40000") as one:
+        hang(one)
+        one.daemon.stop()
+        one.systemd.wait_for("STOPPING=1")
+        one.end()
+        let_go(tmp_path)
+
+
+def test_the_watchdog_is_not_told_while_frames_hang(tmp_path: Path) -> None:
+    with running(tmp_path, CONFIG, HANGS, WATCHDOG_USEC="40000") as one:
+        hang(one)
+        one.systemd.wait_for("STATUS=")
+        heard = len(one.systemd.heard)
+        for _ in range(5):
+            one.systemd.wait_for("STATUS=")
+        assert not any(said == "WATCHDOG=1" for said in one.systemd.heard[heard:])
+        let_go(tmp_path)
+        one.systemd.wait_for("WATCHDOG=1")
+
+
+def test_what_cannot_be_opened_is_told(tmp_path: Path) -> None:
+    path = write(tmp_path, CONFIG.replace("./out.sock", "./workload.toml"))
+    with pytest.raises(InputError, match=r"sink `socket`: .*is no socket, and would be lost"):
+        Running(tmp_path, path).join()
+    assert (tmp_path / "workload.toml").read_text() == WORKLOAD
+    assert not (tmp_path / "in.sock").exists()
+
+
+def test_two_daemons_do_not_share_a_state(tmp_path: Path) -> None:
+    with running(tmp_path), pytest.raises(InputError, match="another daemon runs with it"):
+        (tmp_path / "b").mkdir()
+        path = write(tmp_path / "b", CONFIG.replace('"state"', f'"{tmp_path / "state"}"'))
+        Running(tmp_path / "b", path).join()
+
+
+def test_a_state_that_cannot_be_written_is_told_and_no_reason_to_stop(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "state").write_text("a file")
+    with running(tmp_path):
+        assert Talk(tmp_path).ask(LOUD)["label"] == "loud"
+    assert "is not kept" in caplog.text
+
+
+def test_a_restart_says_what_became_of_the_last_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with running(tmp_path) as one:
+        Talk(tmp_path).ask(LOUD)
+        one.end()
+    with running(tmp_path) as one:
+        last = one.daemon.state.last
+        assert last is not None and last.clean and last.frames == 2 and last.lost_frames == 0
+        assert one.daemon.counts.now().others["last_run_lost_frames"] == 0
+
+
+# The watchdog.
+
+
+def test_the_watchdog_is_told_while_there_is_nothing_to_do(tmp_path: Path) -> None:
+    with running(tmp_path, WATCHDOG_USEC="40000") as one:
+        one.systemd.wait_for("WATCHDOG=1")
+        one.systemd.wait_for("WATCHDOG=1")
+
+
+def test_the_watchdog_is_not_told_of_another_process(tmp_path: Path) -> None:
+    assert Notifier({"WATCHDOG_USEC": "40000", "WATCHDOG_PID": "1"}).watchdog_s is None
+    assert Notifier({"WATCHDOG_USEC": "x"}).watchdog_s is None

@@ -1,0 +1,274 @@
+"""Stages that are models, or pieces of one: bound, run, placed and measured."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from leo_backends import tflite
+from leo_backends.cpu import CpuBackend
+from leo_runtime import Runtime
+from leo_runtime.backend import Backend
+from leo_runtime.clock import VirtualClock
+from leo_runtime.documents.hardware import Hardware, Link, Processor
+from leo_runtime.documents.profile import Cost, Profile
+from leo_runtime.documents.workload import BoundStage, GraphBuilder, Stream, TaskGraph, Workload, bind
+from leo_runtime.errors import GraphError
+from leo_runtime.importers.model_file import ends_of, open_model
+from leo_runtime.importers.tflite_writer import write_model
+from leo_runtime.measure.calibrate import calibrate
+from leo_runtime.measure.measure import QUICK
+from leo_runtime.operators import operator
+from leo_runtime.operators.outputs import arrays_of
+from leo_runtime.recordings.recording import RecordedStream, Recording, RecordingManifest
+from leo_runtime.testing import example
+from small_networks import two_heads
+
+MODELS = Path(__file__).parent / "models"
+needs_interpreter = pytest.mark.skipif(not tflite.is_available(), reason="the extra `tflite` is not installed")
+IMAGE = np.random.default_rng(2).uniform(-1, 1, (1, 8, 8, 3)).astype(np.float32)
+
+
+def saved(folder: Path, int8: bool = False) -> Path:
+    path = folder / ("int8.tflite" if int8 else "float.tflite")
+    path.write_bytes(write_model(two_heads(int8=int8)))
+    return path
+
+
+@operator(output_shape=lambda late, early: (2,))
+def greatest(late, early):
+    """The greatest value of each of two arrays."""
+    return np.array([late.max(), early.max()], np.float32)
+
+
+def pieces_of(path: Path, **options: object) -> tuple[TaskGraph, Workload]:
+    """A graph whose stages are the pieces of a model, and a function behind it that reads both outputs."""
+    cut = str(options.get("cut", "blocks"))
+    graph = GraphBuilder("net", period_us=100_000, deadline_us=90_000)
+    name = graph.stage("image", "window", stream="camera", samples=1)
+    count = len(ends_of(open_model(path), "layers" if cut == "layers" else "blocks"))
+    for number in range(count):
+        name = graph.stage(f"piece {number}", "model", name, model=str(path), first=number, **options)
+    graph.stage("greatest", greatest.name, name)
+    whole = graph.stage("whole", "model", "image", model=str(path))
+    graph.stage("greatest of whole", greatest.name, whole)
+    built = graph.build()
+    camera = Stream(name="camera", kind="camera", rate_hz=10, channels=3, height_px=8, width_px=8, data_type="float32")
+    return built, Workload(format="leo-workload/1", name="nets", streams=(camera,), graphs=(built,))
+
+
+class Some:
+    """A CPU that runs the stages it is told."""
+
+    def __init__(self, name: str, runs, gives=lambda value: value) -> None:
+        self.name = name
+        self._cpu = CpuBackend(Processor(name=name, backend="cpu"))
+        self._runs = runs
+        self.gives = gives
+
+    def supports(self, stage: BoundStage, variant: str, /) -> bool:
+        return self._runs(stage.name) and self._cpu.supports(stage, variant)
+
+    def load(self, stage: BoundStage, variant: str, /):
+        kernel = self._cpu.load(stage, variant)
+        return (lambda inputs: self.gives(kernel(inputs))) if stage.operator.name == "model" else kernel
+
+    def close(self) -> None:
+        self._cpu.close()
+
+
+def is_odd(stage: str) -> bool:
+    return stage[-1] in "13579"
+
+
+def even_and_odd() -> dict[str, Backend]:
+    return {"even": Some("even", lambda stage: not is_odd(stage)), "odd": Some("odd", is_odd)}
+
+
+MACHINE = Hardware(
+    format="leo-hardware/1",
+    name="two",
+    processors=tuple(Processor(name=name, backend="cpu", active_mw=1000) for name in ("even", "odd")),
+    links=(
+        Link(source="even", target="odd", bytes_per_s=1_000_000),
+        Link(source="odd", target="even", bytes_per_s=1_000_000),
+    ),
+)
+COSTS = Profile(
+    format="leo-profile/1",
+    name="two",
+    hardware="two",
+    costs=tuple(Cost(processor=name, operator="*", fixed_us=100, source="modelled: any") for name in ("even", "odd")),
+)
+
+
+def answers(workload: Workload, backends: dict[str, Backend]) -> dict[str, np.ndarray]:
+    """What the last stages gave, and the wholes."""
+    with Runtime.simulated(workload, MACHINE, COSTS, backends=backends, solver="greedy") as runtime:
+        assert runtime.left_out == {}, runtime.left_out
+        runtime.submit(0, {"image": IMAGE})
+        (result,) = runtime.drain()
+    (found,) = result.graphs
+    assert found.outcome == "done", [(stage.stage, stage.error) for stage in result.stages]
+    return dict(found.outputs)
+
+
+@needs_interpreter
+@pytest.mark.parametrize("cut", ["blocks", "layers"])
+@pytest.mark.parametrize("int8", [False, True], ids=["float", "int8"])
+def test_pieces_on_two_processors_compute_what_the_whole_does(tmp_path: Path, int8: bool, cut: str) -> None:
+    _, workload = pieces_of(saved(tmp_path, int8), cut=cut)
+    found = answers(workload, even_and_odd())
+    assert np.array_equal(found["greatest"], found["greatest of whole"])
+    assert found["greatest"].dtype == np.float32
+
+
+@needs_interpreter
+def test_several_outputs_come_as_one_value_in_real_numbers(tmp_path: Path) -> None:
+    path = saved(tmp_path, int8=True)
+    graph = GraphBuilder("net", period_us=100_000, deadline_us=90_000)
+    image = graph.stage("image", "window", stream="camera", samples=1)
+    graph.stage("whole", "model", image, model=str(path))
+    camera = pieces_of(path)[1].streams
+    workload = Workload(format="leo-workload/1", name="nets", streams=camera, graphs=(graph.build(),))
+    value = answers(workload, even_and_odd())["whole"]
+    assert value.dtype.names == ("late", "early")
+    assert (value["late"].shape, value["early"].shape) == ((1, 2, 2, 5), (1, 4, 4, 2))
+    assert value["late"].dtype == np.float32
+    stored = np.rint(value["late"] / np.float32(0.05)) + 3
+    assert np.array_equal((stored - 3).astype(np.float32) * np.float32(0.05), value["late"])
+    assert not value["late"].flags.writeable
+
+
+def test_values_cross_in_the_types_of_the_model_and_all_together(tmp_path: Path) -> None:
+    for int8, size in ((False, 4), (True, 1)):
+        graph, workload = pieces_of(saved(tmp_path, int8), cut="layers")
+        bound = bind(graph, workload)
+        assert bound["piece 1"].output_bytes() == size * (4 * 4 * 8 + 4 * 4 * 2)
+        assert [output.data_type for output in bound["piece 1"].outputs] == ["int8" if int8 else "float32"] * 2
+        assert bound["piece 2"].input_shapes == ((1, 4, 4, 8), (1, 4, 4, 2))
+        assert sum(stage.work("default").macs for name, stage in bound.items() if name.startswith("piece")) == (
+            bound["whole"].work("default").macs
+        )
+        assert bound["greatest"].input_shapes == ((1, 2, 2, 5), (1, 4, 4, 2))
+
+
+def test_a_kernel_may_give_a_tuple(tmp_path: Path) -> None:
+    """As those of a backend may that knows nothing of structured arrays."""
+    pytest.importorskip("ai_edge_litert")
+    _, workload = pieces_of(saved(tmp_path), cut="layers")
+
+    def as_tuple(value):
+        return arrays_of(value) if value.dtype.names else (value,)
+
+    expected = answers(workload, even_and_odd())["greatest"]
+    backends = {"even": Some("even", lambda s: not is_odd(s), as_tuple), "odd": Some("odd", is_odd, as_tuple)}
+    assert np.array_equal(answers(workload, backends)["greatest"], expected)
+
+
+@needs_interpreter
+@pytest.mark.parametrize(
+    ("gives", "why"),
+    [
+        (lambda value: value[None], "gave float32 of shape (1, 1, 4, 4, 8) on `even`, expected float32 of"),
+        (lambda value: value.astype(np.int8), "gave int8 of shape (1, 4, 4, 8) on `even`, expected float32"),
+        (lambda value: None, "gave nothing on `even`, expected float32 of shape (1, 4, 4, 8)"),
+        (lambda value: [1, 2], "gave int of shape None, int of shape None on `even`"),
+        (lambda value: (value, value), "gave float32 of shape (1, 4, 4, 8), float32 of shape (1, 4, 4, 8)"),
+        (lambda value: value * np.float32("nan"), "gave nan on `even`, at [0, 0, 0, 0] of its output"),
+    ],
+)
+def test_what_is_not_as_the_model_says_fails_its_stage(tmp_path: Path, gives, why: str) -> None:
+    _, workload = pieces_of(saved(tmp_path), cut="layers")
+    backends = {"even": Some("even", lambda stage: not is_odd(stage)), "odd": Some("odd", is_odd)}
+    with Runtime.simulated(workload, MACHINE, COSTS, backends=backends, solver="greedy") as runtime:
+        backends["even"].gives = gives
+        runtime.submit(0, {"image": IMAGE})
+        (result,) = runtime.drain()
+    (error,) = {stage.error for stage in result.stages if stage.stage == "piece 0"}
+    assert f"stage `piece 0` {why}" in error
+
+
+def test_a_file_that_was_not_meant_is_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path)
+    right = hashlib.sha256(path.read_bytes()).hexdigest()
+    graph, workload = pieces_of(path, sha256=right[:16])
+    bind(graph, workload)
+    path.write_bytes(write_model(two_heads(seed=2)))
+    with pytest.raises(GraphError, match=r"another file than the one meant: its SHA-256 begins with .{16}, not with"):
+        bind(graph, workload)
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"first": 2}, "has 2 blocks, `first` is 2 and `last` 2"),
+        ({"first": 1, "last": 0}, "has 2 blocks, `first` is 1 and `last` 0"),
+        ({"last": 0}, "`last` is 0, and no `first` is said"),
+        ({"signature": "main"}, "has no signature `main`"),
+        ({"first": 1}, r"takes `.*` \(1, 4, 4, 8\), the stage gives it \(1, 8, 8, 3\)"),
+    ],
+)
+def test_pieces_that_are_not_there_are_refused(tmp_path: Path, options: dict[str, object], why: str) -> None:
+    with pytest.raises(GraphError, match=why):
+        example("piece", "model", [IMAGE], model=saved(tmp_path), **options)
+
+
+def test_a_model_that_cannot_be_taken_apart_is_one_stage() -> None:
+    path = MODELS / "any_length.tflite"
+    tried = example("whole", "model", [np.zeros((1, 1), np.float32)], model=path)
+    assert tried.stage.work("default").macs == 0
+    assert tried.stage.weight_bytes("default") == path.stat().st_size
+    with pytest.raises(GraphError, match="cannot be taken apart into layers") as refused:
+        example("piece", "model", [np.zeros((1, 1), np.float32)], model=path, first=0)
+    assert refused.value.hint.endswith("leave `first` and `last` out")
+
+
+@needs_interpreter
+def test_such_a_model_runs_whole() -> None:
+    tried = example("whole", "model", [np.zeros((1, 1), np.float32)], model=MODELS / "any_length.tflite")
+    kernel = CpuBackend(Processor(name="cpu", backend="cpu")).load(tried.stage, "default")
+    assert kernel([np.array([[-3.5]], np.float32)]).tolist() == [[3.5]]
+
+
+def test_a_model_with_state_is_left_to_its_own_operator() -> None:
+    path = Path(__file__).parent.parent / "leo_runtime" / "demo" / "models" / "okay_nabu.tflite"
+    with pytest.raises(GraphError, match="keeps a state from call to call") as refused:
+        example("whole", "model", [np.zeros((1, 3, 40), np.float32)], model=path)
+    assert 'operator "tflite" with `rows_per_step`' in refused.value.hint
+
+
+def test_a_file_that_is_not_there_is_said() -> None:
+    with pytest.raises(GraphError, match=r"nowhere.tflite: cannot be read \(No such file"):
+        example("whole", "model", [IMAGE], model=Path("nowhere.tflite"))
+
+
+@needs_interpreter
+def test_pieces_are_calibrated(tmp_path: Path) -> None:
+    graph, workload = pieces_of(saved(tmp_path, int8=True), cut="layers")
+    clock = VirtualClock()
+
+    class Watched(Some):
+        """It takes 10 us a run."""
+
+        def load(self, stage: BoundStage, variant: str, /):
+            kernel = super().load(stage, variant)
+
+            def run(inputs):
+                clock.wait_until_us(clock.now_us() + 10)
+                return kernel(inputs)
+
+            return run
+
+    camera = RecordedStream(
+        name="camera", kind="camera", file="camera.npy", rate_hz=10, channels=3, height_px=8, width_px=8
+    )
+    still = RecordingManifest(format="leo-recording/1", name="r", licence="none", source="made", streams=(camera,))
+    recording = Recording(still, {"camera": IMAGE.astype(np.uint8)})
+    backends = {"even": Watched("even", lambda stage: True)}
+    found = calibrate(workload, MACHINE, recording, effort=QUICK, backends=backends, clock=clock)
+    assert not found.unmeasured, found.missing
+    bound = bind(graph, workload)
+    signatures = {cost.signature for cost in found.profile.costs if cost.operator == "model"}
+    assert {stage.signature("default") for name, stage in bound.items() if "piece" in name} <= signatures

@@ -1,0 +1,361 @@
+"""`.tflite` files as graphs of layers, and back: held to LiteRT's own schema and interpreter."""
+
+import random
+import tracemalloc
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from leo_runtime.errors import InputError
+from leo_runtime.importers.flatbuffer import OFFSET, DamagedError, Front, Table, root
+from leo_runtime.importers.sparse import unfolded
+from leo_runtime.importers.tflite import parse_tflite
+from leo_runtime.importers.tflite_layers import NotInLayersError, read_layers
+from leo_runtime.importers.tflite_writer import write_model
+from leo_runtime.layers.cut import blocks, borders, layers, pieces
+from leo_runtime.layers.graph import LayerGraph, Tensor
+from leo_runtime.layers.kinds.catalogue import KINDS
+from small_networks import Net, two_heads
+
+MODELS = Path(__file__).parent / "models"
+SHIPPED = sorted((Path(str(files("leo_runtime.demo"))) / "models").glob("*.tflite"))
+READABLE = [*SHIPPED, MODELS / "tiny.tflite", MODELS / "two_inputs.tflite", MODELS / "two_outputs.tflite"]
+
+
+def read(path: Path) -> LayerGraph:
+    return read_layers(parse_tflite(path.read_bytes(), path.name))
+
+
+def written(graph: LayerGraph) -> LayerGraph:
+    return read_layers(parse_tflite(write_model(graph), graph.name))
+
+
+def interpreter(content: bytes):
+    made = pytest.importorskip("ai_edge_litert.interpreter").Interpreter(model_content=content, num_threads=1)
+    made.allocate_tensors()
+    return made
+
+
+def run(graph: LayerGraph, arrays: list[np.ndarray]) -> list[np.ndarray]:
+    """LiteRT on a piece: what goes through it, and what none of its layers reads, stays outside."""
+    read = {number for layer in graph.layers for number in layer.inputs}
+    given = {number for layer in graph.layers for number in layer.outputs}
+    inside = replace(
+        graph,
+        inputs=tuple(n for n in graph.inputs if n in read),
+        outputs=tuple(dict.fromkeys(n for n in graph.outputs if n in given)),
+        states=(),
+    )
+    values = {number: tensor.data for number, tensor in enumerate(graph.tensors)}
+    values |= zip(graph.inputs, arrays, strict=True)
+    made = interpreter(write_model(inside))
+    for detail, number in zip(made.get_input_details(), inside.inputs, strict=True):
+        made.set_tensor(detail["index"], values[number])
+    made.invoke()
+    for detail, number in zip(made.get_output_details(), inside.outputs, strict=True):
+        values[number] = made.get_tensor(detail["index"])
+    return [values[number] for number in graph.outputs]
+
+
+def some(tensor: Tensor, rng: np.random.Generator) -> np.ndarray:
+    if tensor.dtype.kind == "f":
+        return rng.uniform(-1, 1, tensor.shape).astype(tensor.dtype)
+    limits = np.iinfo(tensor.dtype)
+    return rng.integers(limits.min, limits.max, tensor.shape, endpoint=True).astype(tensor.dtype)
+
+
+def inputs_of(graph: LayerGraph, seed: int = 3) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    arrays = [some(graph.tensors[number], rng) for number in graph.inputs]
+    for state in graph.states:
+        arrays[state.input] = state.first
+    return arrays
+
+
+def chained(parts: tuple[LayerGraph, ...], arrays: list[np.ndarray], own: int) -> list[np.ndarray]:
+    """What pieces give one after the other; states are their own."""
+    crossing = arrays[:own]
+    for part in parts:
+        states = [state.first for state in part.states]
+        crossing = run(part, [*crossing, *states])
+        crossing = crossing[: len(crossing) - len(states)]
+    return crossing
+
+
+GRAPHS = {
+    **{path.stem: read(path) for path in READABLE},
+    "two heads": two_heads(),
+    "two heads in int8": two_heads(int8=True),
+}
+
+
+@pytest.mark.parametrize("path", READABLE, ids=lambda path: path.stem)
+def test_what_is_read_is_what_the_schema_says(path: Path) -> None:
+    schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
+    content = path.read_bytes()
+    there = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+    model = parse_tflite(content, path.name)
+    assert len(there.subgraphs) == len(model.graphs)
+    for graph, expected in zip(model.graphs, there.subgraphs, strict=True):
+        for tensor, other in zip(graph.tensors, expected.tensors, strict=True):
+            assert tensor.name.encode() == other.name
+            assert list(tensor.shape) == list(() if other.shape is None else other.shape)
+            assert (tensor.type, tensor.buffer, tensor.is_variable) == (other.type, other.buffer, other.isVariable)
+            quantised = other.quantization
+            if quantised is not None and quantised.scale is not None:
+                assert np.array_equal(np.float32(tensor.scale), quantised.scale)
+                assert np.array_equal(tensor.zero_point, quantised.zeroPoint)
+                assert tensor.axis == quantised.quantizedDimension
+            data = there.buffers[other.buffer].data
+            held = model.buffers[tensor.buffer]
+            assert (b"" if held is None else bytes(held)) == (b"" if data is None else data.tobytes())
+        for op, other in zip(graph.operations, expected.operators, strict=True):
+            code = there.operatorCodes[other.opcodeIndex]
+            assert (op.code, op.version) == (max(code.deprecatedBuiltinCode, code.builtinCode), code.version)
+            assert list(op.inputs) == list(() if other.inputs is None else other.inputs)
+            assert list(op.outputs) == list(() if other.outputs is None else other.outputs)
+    codes = {kind.code: kind for kind in KINDS.values()}
+    expected_ops = [other for other in there.subgraphs[0].operators if codes.get(_code(there, other)) is not None]
+    graph = read(path)
+    assert [layer.kind for layer in graph.layers] == [codes[_code(there, other)].name for other in expected_ops]
+    for layer, other in zip(graph.layers, expected_ops, strict=True):
+        for name, value in layer.options.items():
+            said = getattr(other.builtinOptions, _camel(name)) if other.builtinOptions is not None else None
+            if said is None or isinstance(value, tuple):
+                continue
+            field = next(field for field in KINDS[layer.kind].options if field.name == name)
+            assert value == (field.choices[said] if field.choices else said), (layer.kind, name)
+
+
+def _code(there, operator) -> int:
+    code = there.operatorCodes[operator.opcodeIndex]
+    return max(code.deprecatedBuiltinCode, code.builtinCode)
+
+
+def _camel(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(other.capitalize() for other in others)
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_what_is_written_is_read_as_it_was(name: str) -> None:
+    graph = GRAPHS[name]
+    again = written(graph)
+    assert (again.inputs, again.outputs) == (graph.inputs, graph.outputs)
+    for tensor, other in zip(graph.tensors, again.tensors, strict=True):
+        for field in ("name", "shape", "dtype", "scale", "zero_point", "axis"):
+            assert getattr(tensor, field) == getattr(other, field)
+        assert (tensor.data is None) == (other.data is None)
+        assert tensor.data is None or np.array_equal(tensor.data, other.data)
+    for layer, other in zip(graph.layers, again.layers, strict=True):
+        for field in ("kind", "options", "inputs", "outputs", "version"):
+            assert getattr(layer, field) == getattr(other, field)
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_every_cut_computes_the_same_to_the_bit(name: str) -> None:
+    """As two pieces at every place, as blocks, and as a piece a layer."""
+    graph = GRAPHS[name]
+    arrays = inputs_of(graph)
+    own = len(graph.outputs) - len(graph.states)
+    expected = run(graph, arrays)[:own]
+    count = len(graph.layers)
+    ways = [(border.after, count) for border in borders(graph)] + [blocks(graph), layers(graph)]
+    for ends in ways:
+        found = chained(pieces(graph, ends), arrays, len(graph.inputs) - len(graph.states))
+        for array, other in zip(expected, found, strict=True):
+            assert np.array_equal(array, other), ends
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_the_graph_of_a_file_computes_what_the_file_does(path: Path) -> None:
+    model = parse_tflite(path.read_bytes(), path.name)
+    graph = read(path)
+    whole = interpreter(model.content)
+    states = [state.first for state in graph.states]
+    own = len(graph.outputs) - len(states)
+    for seed in range(5):
+        arrays = inputs_of(graph, seed)[: len(graph.inputs) - len(states)]
+        for detail, array in zip(whole.get_input_details(), arrays, strict=True):
+            whole.set_tensor(detail["index"], array)
+        whole.invoke()
+        given = run(graph, [*arrays, *states])
+        states = given[own:]
+        for detail, array in zip(whole.get_output_details(), given[:own], strict=True):
+            assert np.array_equal(whole.get_tensor(detail["index"]), array)
+
+
+def test_a_border_has_what_skips_over_it_and_what_is_given_early() -> None:
+    graph = two_heads()
+    named = [[graph.tensors[number].name for number in border.tensors] for border in borders(graph)]
+    assert [len(names) for names in named] == [1, 2, 3, 3, 4, 4, 3, 2, 2]
+    assert all("early" in names for names in named[1:])
+    first = borders(graph)[1]
+    assert first.bytes == 4 * (4 * 4 * 8 + 4 * 4 * 2)
+    # One tensor crosses behind the first layer alone: all the rest is one block.
+    assert blocks(graph) == (1, 10)
+
+
+def test_a_block_ends_where_least_crosses() -> None:
+    net = Net(5)
+    image = net.value(1, 8, 8, 2)
+    wide = net.conv(image, 4)
+    padded = net.layer(
+        "PAD", [wide, net.constant(np.array([[0, 0], [1, 1], [1, 1], [0, 0]], np.int32))], (1, 10, 10, 4)
+    )
+    thin = net.conv(padded, 2)
+    positive = net.layer("RELU", [thin], (1, 10, 10, 2))
+    last = net.conv(positive, 1)
+    graph = net.graph((image,), (last,))
+    assert blocks(graph) == (1, 4, 5)
+
+
+def test_a_place_that_is_no_border_is_refused() -> None:
+    okay_nabu = GRAPHS["okay_nabu"]
+    allowed = {border.after for border in borders(okay_nabu)}
+    forbidden = next(after for after in range(1, len(okay_nabu.layers)) if after not in allowed)
+    with pytest.raises(ValueError, match=f"okay_nabu.tflite: cannot be cut after {forbidden} of its 42 layers"):
+        pieces(okay_nabu, (forbidden, len(okay_nabu.layers)))
+
+
+def test_a_state_stays_in_one_piece() -> None:
+    graph = GRAPHS["okay_nabu"]
+    parts = pieces(graph, layers(graph))
+    assert sorted(state.name for part in parts for state in part.states) == sorted(s.name for s in graph.states)
+    assert len(graph.states) == 6
+    assert all(np.array_equal(state.first, np.full_like(state.first, -128)) for state in graph.states)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("any_length", r"its input `.*` has the open shape \(1, \?\)"),
+        ("recurrent", "it has the operator `.*RNN`|is variable"),
+    ],
+)
+def test_what_cannot_be_taken_apart_is_refused_by_name(name: str, why: str) -> None:
+    with pytest.raises(NotInLayersError, match=f"{name}.tflite: cannot be taken apart into layers: {why}") as refused:
+        read(MODELS / f"{name}.tflite")
+    assert "whole, on the CPU" in refused.value.hint
+
+
+@pytest.mark.parametrize("name", [*GRAPHS])
+def test_flipped_bytes_are_refused_or_read_and_nothing_else(name: str) -> None:
+    """Each is refused with its name, or is a graph that can be cut and written; in bounded memory."""
+    content = write_model(GRAPHS[name])
+    draw = random.Random(name)
+    beginning = range(min(len(content), 6000))
+    for number in range(300):
+        if number == 280:  # It makes all of it slow.
+            tracemalloc.start()
+        damaged = bytearray(content)
+        for _ in range(draw.choice((1, 1, 2, 8))):
+            place = draw.choice((draw.randrange(len(content)), draw.choice(beginning)))
+            damaged[place] = draw.choice((draw.randrange(256), 0, 255, damaged[place] ^ 1 << draw.randrange(8)))
+        try:
+            graph = read_layers(parse_tflite(bytes(damaged), "damaged"))
+        except InputError as error:
+            assert str(error).startswith("damaged: ")
+            continue
+        ends = blocks(graph)
+        assert ends[-1] == len(graph.layers)
+        assert len(write_model(graph)) < 3 * len(content) + 10_000
+    assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    tracemalloc.stop()
+
+
+def sparse_table(segments: list[int], indices: list[int], rows: int) -> Table:
+    """The sparsity of a matrix of so many rows whose columns are compressed."""
+    front = Front(b"TEST")
+    sparsity = front.table({0: OFFSET, 2: OFFSET})
+    front.lead(0, sparsity.start)
+    front.vector(sparsity.fields[0], "i", [0, 1])
+    first = front.vector(sparsity.fields[2], "I", [0, 0])
+    dense = front.table({0: ("b", 0), 1: ("i", rows)})
+    front.lead(first, dense.start)
+    compressed = front.table({0: ("b", 1), 2: ("B", 1), 3: OFFSET, 4: ("B", 3), 5: OFFSET})
+    front.lead(first + 4, compressed.start)
+    for field, form, values in ((3, "i", segments), (5, "B", indices)):
+        vector = front.table({0: OFFSET})
+        front.lead(compressed.fields[field], vector.start)
+        front.vector(vector.fields[0], form, values)
+    return root(front.before(b""), b"TEST")
+
+
+def test_sparse_values_are_unfolded() -> None:
+    values = np.array([1.5, 2.5, -3.5], np.float16)
+    array = unfolded(sparse_table([0, 1, 1, 3], [2, 0, 3], 3), (3, 4), values)
+    assert array.tolist() == [[0, 0, 1.5, 0], [0, 0, 0, 0], [2.5, 0, 0, -3.5]]
+    assert array.dtype == np.float16
+
+
+@pytest.mark.parametrize(
+    ("segments", "indices", "shape", "values"),
+    [
+        ([0, 1, 1, 3], [2, 0, 4], (3, 4), 3),  # a column beyond the last
+        ([0, 1, 1, 3], [2, 0, 3], (3, 4), 4),  # a value too many
+        ([0, 2, 1, 3], [2, 0, 3], (3, 4), 3),  # backwards
+        ([0, 1, 3], [2, 0, 3], (3, 4), 3),  # a row too few
+        ([1, 1, 1, 3], [2, 0, 3], (3, 4), 3),  # it does not begin
+        ([0, 1, 1, 3], [2, 0, 3], (4, 4), 3),  # another shape
+        ([0, 1, 1, 3], [2, 0, 3], (3, 4, 1), 3),  # an axis more
+        ([0, 1, 1, 3], [2, 0, 3], (3, 2**30), 3),  # a few bytes that ask for all memory
+    ],
+)
+def test_sparse_values_that_do_not_fit_are_damaged(segments, indices, shape, values) -> None:
+    with pytest.raises((DamagedError, NotImplementedError)):
+        unfolded(sparse_table(segments, indices, 3), shape, np.ones(values, np.float16))
+
+
+def two_signatures() -> bytes:
+    """`tiny.tflite` and `two_inputs.tflite` as two graphs of one file, each with a signature that names its tensors."""
+    schema, flatbuffers = pytest.importorskip("ai_edge_litert.schema_py_generated"), pytest.importorskip("flatbuffers")
+
+    def loaded(name: str):
+        return schema.ModelT.InitFromObj(schema.Model.GetRootAs((MODELS / f"{name}.tflite").read_bytes(), 0))
+
+    one, other = loaded("tiny"), loaded("two_inputs")
+    for operator in other.subgraphs[0].operators:
+        operator.opcodeIndex += len(one.operatorCodes)
+    for tensor in other.subgraphs[0].tensors:
+        tensor.buffer += len(one.buffers)
+    one.operatorCodes += other.operatorCodes
+    one.buffers += other.buffers
+    one.subgraphs += other.subgraphs
+
+    def named(tensors, letter: str) -> list:
+        maps = []
+        for index, number in enumerate(tensors):
+            maps.append(schema.TensorMapT())
+            maps[-1].name, maps[-1].tensorIndex = f"{letter}{index}", int(number)
+        return maps
+
+    one.signatureDefs = []
+    for index, key in enumerate(("score", "mix")):
+        graph, signature = one.subgraphs[index], schema.SignatureDefT()
+        signature.signatureKey, signature.subgraphIndex = key, index
+        signature.inputs, signature.outputs = named(graph.inputs, "in"), named(graph.outputs, "out")
+        one.signatureDefs.append(signature)
+    builder = flatbuffers.Builder()
+    builder.Finish(one.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def test_a_signature_says_which_graph_is_called_and_what_its_tensors_are_called() -> None:
+    model = parse_tflite(two_signatures(), "two.tflite")
+    assert [signature.name for signature in model.signatures] == ["score", "mix"]
+    for signature, inputs in ((None, ["in0"]), ("score", ["in0"]), ("mix", ["in0", "in1"])):
+        graph = read_layers(model, signature)
+        assert [graph.tensors[number].name for number in graph.inputs] == inputs
+        assert [graph.tensors[number].name for number in graph.outputs] == ["out0"]
+    runner = interpreter(model.content).get_signature_runner("mix")
+    graph = read_layers(model, "mix")
+    arrays = inputs_of(graph)
+    (expected,) = runner(in0=arrays[0], in1=arrays[1]).values()
+    assert np.array_equal(run(graph, arrays)[0], expected)
+    with pytest.raises(InputError, match=r"two.tflite: has no signature `scor`") as refused:
+        read_layers(model, "scor")
+    assert "score" in refused.value.hint
