@@ -36,8 +36,8 @@ from leo_runtime.daemon.run_state import RunState
 from leo_runtime.daemon.systemd import Notifier, handed_over
 from leo_runtime.daemon.telling import Teller, frame_outcome
 from leo_runtime.daemon.waking import Waker
-from leo_runtime.daemon.watchdog import Progress, gets_on
-from leo_runtime.errors import ClosedError, DrainTimeoutError, InputError, LeoError
+from leo_runtime.daemon.watchdog import Progress, Watchdog
+from leo_runtime.errors import ClosedError, DrainTimeoutError, InputError, LeoError, failure_text
 from leo_runtime.frame.lower import merge
 from leo_runtime.runtime.runtime import Runtime
 
@@ -95,6 +95,7 @@ class Daemon:
         self._observers: list[Observer] = []
         self._lock = threading.Lock()
         self._taken = self._ended = self._dropped = 0
+        self._turns, self._changing = 0, False
         self._state = RunState(None)
         self._outstanding = Outstanding(lambda answered: self._state.note(answered=answered))
 
@@ -165,6 +166,7 @@ class Daemon:
             self.notifier.ready(self.status())
             self._serve()
         finally:
+            self._changing = True
             self.notifier.stopping("draining")
             drained = self._drain()
             for companion in companions:
@@ -189,7 +191,8 @@ class Daemon:
 
     def _companions(self) -> list[Companion]:
         """What runs beside, as the config says. Each is imported where it is asked for."""
-        return []
+        watchdog_s = self.notifier.watchdog_s
+        return [] if watchdog_s is None else [Watchdog(watchdog_s / 4, self._progress, self.notifier.alive)]
 
     def _site(self, loaded: Loaded) -> Site:
         kept = state_dir(self._environment)
@@ -319,36 +322,36 @@ class Daemon:
         """A frame has ended. On the runtime's thread for that."""
         self._took((result.frame,))
         self.counts.frame(frame_outcome(result))
-        answers = self._teller.answers(result, time.time_ns() - time.monotonic_ns())
-        going = [(sink, answer) for answer in answers for sink in self.sinks.values() if sink.wants(answer)]
-        self._outstanding.begin(result.frame, len(going))
-        for answer in answers:
-            self.counts.answer(answer.graph, answer.outcome, late=answer.late, fired=answer.fired)
-            for observer in self._observers:
-                observer(answer)
-        for sink, answer in going:
-            sink.give(answer)
-        with self._lock:
-            self._ended += 1
+        try:
+            answers = self._teller.answers(result, time.time_ns() - time.monotonic_ns())
+            going = [(sink, answer) for answer in answers for sink in self.sinks.values() if sink.wants(answer)]
+            self._outstanding.begin(result.frame, len(going))
+            for answer in answers:
+                self.counts.answer(answer.graph, answer.outcome, late=answer.late, fired=answer.fired)
+                for observer in self._observers:
+                    observer(answer)
+            for sink, answer in going:
+                sink.give(answer)
+        finally:
+            with self._lock:
+                self._ended += 1
 
     # The main thread's.
 
     def _serve(self) -> None:
         """Until it is told to stop, or there is nothing left to do. Reloads, and tells systemd how it is doing."""
-        before = self._progress()
         watchdog_s = self.notifier.watchdog_s
-        turn_s = TURN_S if watchdog_s is None else min(TURN_S, watchdog_s / 4)
+        turn_s = TURN_S if watchdog_s is None else min(TURN_S, watchdog_s / 8)
         while not self._stops and not self._is_over():
             self._waker.wait(turn_s)
+            self._turns += 1
             self._state.note()
             self._count_dropped()
             if self._reloads:
                 self._reloads = 0
+                self._changing = True
                 self._reload()
-            now = self._progress()
-            if gets_on(before, now):
-                self.notifier.alive()
-            before = now
+                self._changing = False
             self.notifier.status(self.status())
 
     def _count_dropped(self) -> None:
@@ -372,6 +375,8 @@ class Daemon:
             feeding=sum(source.is_within for source in sources),
             ended=self._ended,
             in_flight=self.in_flight,
+            turns=self._turns,
+            changing=self._changing,
         )
 
     def _reload(self) -> None:
@@ -380,9 +385,9 @@ class Daemon:
             loaded = load(self._read(), self._folder)
             require_changeable(self.loaded, loaded)
             self._change(loaded)
-        except LeoError as error:
+        except Exception as error:  # Operators and backends may be anybody's; whatever they raise ends nothing.
             self.counts.other("reloads_refused")
-            log.error("reload refused, what ran goes on: %s%s", error, f"; {error.hint}" if error.hint else "")
+            log.error("reload refused, what ran goes on: %s", failure_text(error))
             self.notifier.ready(f"reload refused: {error}")
         else:
             self.counts.other("reloads")
