@@ -28,7 +28,7 @@ from leo_runtime.daemon.config import DaemonConfig
 from leo_runtime.daemon.counts import Counts
 from leo_runtime.daemon.delivering import Delivering
 from leo_runtime.daemon.feeding import Feeding
-from leo_runtime.daemon.kinds import Companion, Sink, Site
+from leo_runtime.daemon.kinds import Companion, Follows, Sink, Site, Source
 from leo_runtime.daemon.loading import Loaded, load, require_changeable
 from leo_runtime.daemon.outstanding import Outstanding
 from leo_runtime.daemon.places import runtime_dir, state_dir
@@ -88,7 +88,7 @@ class Daemon:
         self.notifier = Notifier(environment)
         self.sources: Mapping[str, Feeding] = {}
         self.sinks: Mapping[str, Delivering] = {}
-        self._teller = Teller(merge(self.loaded.workload), self.config.decisions)
+        self._teller = Teller(merge(self.loaded.running), self.loaded.decisions)
         self._sockets = handed_over(environment)
         self._waker = Waker()
         self._stops = self._reloads = 0
@@ -178,7 +178,7 @@ class Daemon:
     def _new_runtime(self) -> Runtime:
         loaded, options = self.loaded, self.config.runtime
         return Runtime.live(
-            loaded.workload,
+            loaded.running,
             loaded.hardware,
             loaded.profile,
             clock=WallClock(time.monotonic_ns() // 1000),  # The run's clock is the system's monotonic one.
@@ -205,6 +205,8 @@ class Daemon:
             workload=loaded.workload,
             sockets=self._sockets,
             counts=self.counts,
+            restart=lambda stream: self.runtime.restart(stream),
+            decisions={decision.graph: decision for decision in loaded.decisions},
         )
 
     def _tell_of_last_run(self) -> None:
@@ -396,17 +398,28 @@ class Daemon:
 
     def _change(self, loaded: Loaded) -> None:
         """Run by another config. Raises `LeoError`, and nothing has changed then."""
-        teller = Teller(merge(loaded.workload), loaded.config.decisions)
-        sources, sinks = self._opened(loaded, self._site(loaded))
+        teller = Teller(merge(loaded.running), loaded.decisions)
+        site = self._site(loaded)
+        sources, sinks = self._opened(loaded, site)
         try:
-            self.runtime.change(loaded.workload, profile=loaded.profile)
+            self.runtime.change(loaded.running, profile=loaded.profile)
         except BaseException:
             self._abandon(sources, sinks)
             raise
         teller.take_over(self._teller)
         self._teller = teller
         self.loaded = loaded
+        open_before = {id(one): one for one in (*self._sources_open(), *self._sinks_open())}
         self._exchange(sources, sinks)
+        for one in (*self._sources_open(), *self._sinks_open()):
+            if isinstance(one, Follows) and open_before.pop(id(one), None) is one:
+                one.change(site)
+
+    def _sources_open(self) -> list[Source]:
+        return [feeding.source for feeding in self.sources.values()]
+
+    def _sinks_open(self) -> list[Sink]:
+        return [delivering.sink for delivering in self.sinks.values()]
 
     def _drain(self) -> bool:
         """Stop sources, wait for what is in flight, close the runtime, and publish the last answers.
