@@ -28,7 +28,7 @@ from leo_runtime.daemon.config import DaemonConfig
 from leo_runtime.daemon.counts import Counts
 from leo_runtime.daemon.delivering import Delivering
 from leo_runtime.daemon.feeding import Feeding
-from leo_runtime.daemon.kinds import Companion, Sink, Site
+from leo_runtime.daemon.kinds import Companion, Follows, Sink, Site, Source
 from leo_runtime.daemon.loading import Loaded, load, require_changeable
 from leo_runtime.daemon.outstanding import Outstanding
 from leo_runtime.daemon.places import runtime_dir, state_dir
@@ -36,16 +36,20 @@ from leo_runtime.daemon.run_state import RunState
 from leo_runtime.daemon.systemd import Notifier, handed_over
 from leo_runtime.daemon.telling import Teller, frame_outcome
 from leo_runtime.daemon.waking import Waker
-from leo_runtime.daemon.watchdog import Progress, gets_on
-from leo_runtime.errors import ClosedError, DrainTimeoutError, InputError, LeoError
+from leo_runtime.daemon.watchdog import Progress, Watchdog
+from leo_runtime.errors import ClosedError, DrainTimeoutError, InputError, LeoError, failure_text
 from leo_runtime.frame.lower import merge
 from leo_runtime.runtime.runtime import Runtime
 
 if TYPE_CHECKING:
     from leo_runtime.frame.records import FrameResult
 
+MOST_RESULTS = 10_000
+"""So many results may wait to be told; they only do where the machine is far behind."""
 TURN_S = 1.0
 """How often it looks around at least."""
+LETS_GO_S = 1.0
+"""How long a source may take to end, before another one takes its place."""
 LOOKS_S = 0.05
 """How often it is looked, while it drains, whether it is to end at once."""
 
@@ -84,13 +88,14 @@ class Daemon:
         self.notifier = Notifier(environment)
         self.sources: Mapping[str, Feeding] = {}
         self.sinks: Mapping[str, Delivering] = {}
-        self._teller = Teller(merge(self.loaded.workload), self.config.decisions)
+        self._teller = Teller(merge(self.loaded.running), self.loaded.decisions)
         self._sockets = handed_over(environment)
         self._waker = Waker()
         self._stops = self._reloads = 0
         self._observers: list[Observer] = []
         self._lock = threading.Lock()
-        self._taken = self._ended = self._fed_before = 0
+        self._taken = self._ended = self._dropped = 0
+        self._turns, self._changing = 0, False
         self._state = RunState(None)
         self._outstanding = Outstanding(lambda answered: self._state.note(answered=answered))
 
@@ -152,7 +157,7 @@ class Daemon:
         """Open everything, serve, and end; whether all was answered."""
         companions: list[Companion] = []
         try:
-            self.runtime.subscribe(self._tell)
+            self._subscription = self.runtime.subscribe(self._tell, max_results=MOST_RESULTS)
             sources, sinks = self._opened(self.loaded, site)
             self._exchange(sources, sinks)
             for companion in self._companions():
@@ -161,16 +166,19 @@ class Daemon:
             self.notifier.ready(self.status())
             self._serve()
         finally:
+            self._changing = True
             self.notifier.stopping("draining")
             drained = self._drain()
             for companion in companions:
                 companion.close()
+            self.notifier.status(f"ended; {self.status()}")
+            log.info("ended; %s", self.status())
         return drained
 
     def _new_runtime(self) -> Runtime:
         loaded, options = self.loaded, self.config.runtime
         return Runtime.live(
-            loaded.workload,
+            loaded.running,
             loaded.hardware,
             loaded.profile,
             clock=WallClock(time.monotonic_ns() // 1000),  # The run's clock is the system's monotonic one.
@@ -178,11 +186,13 @@ class Daemon:
             limit_ms=options.limit_ms,
             max_in_flight=options.max_in_flight,
             adapt=options.adapt,
+            max_results=1,  # Nobody asks for them: the subscriber has them all.
         )
 
     def _companions(self) -> list[Companion]:
         """What runs beside, as the config says. Each is imported where it is asked for."""
-        return []
+        watchdog_s = self.notifier.watchdog_s
+        return [] if watchdog_s is None else [Watchdog(watchdog_s / 4, self._progress, self.notifier.alive)]
 
     def _site(self, loaded: Loaded) -> Site:
         kept = state_dir(self._environment)
@@ -195,6 +205,8 @@ class Daemon:
             workload=loaded.workload,
             sockets=self._sockets,
             counts=self.counts,
+            restart=lambda stream: self.runtime.restart(stream),
+            decisions={decision.graph: decision for decision in loaded.decisions},
         )
 
     def _tell_of_last_run(self) -> None:
@@ -205,7 +217,7 @@ class Daemon:
             return
         self.counts.other("last_run_lost_frames", last.lost_frames)
         self.counts.other("last_run_down_us", last.down_us)
-        how = "was stopped" if last.clean else "was killed"
+        how = "was stopped" if last.clean else "was cut short"
         log.log(
             logging.INFO if last.clean else logging.WARNING,
             "the last run %s: of %d frames the answers of %d at most are missing; it was down for %.3f s",
@@ -282,7 +294,7 @@ class Daemon:
             sink.abandon()
 
     def _exchange(self, sources: Mapping[str, Feeding], sinks: Mapping[str, Delivering]) -> None:
-        """Have these run in place of those that do. It waits for none of the others."""
+        """Have these run in place of those that do. It waits for no sink, and a moment for sources."""
         retired = [one for one in self.sources.values() if one not in sources.values()]
         retired_sinks = [one for one in self.sinks.values() if one not in sinks.values()]
         for source in retired:
@@ -291,6 +303,8 @@ class Daemon:
             sink.start()
         begun = _new(sources, self.sources)
         self.sources, self.sinks = sources, sinks
+        for source in retired:  # What takes its place may be of the same device.
+            source.join(LETS_GO_S)
         for source in begun:
             source.start()
         for one in retired_sinks:
@@ -310,36 +324,47 @@ class Daemon:
         """A frame has ended. On the runtime's thread for that."""
         self._took((result.frame,))
         self.counts.frame(frame_outcome(result))
-        answers = self._teller.answers(result, time.time_ns() - time.monotonic_ns())
-        going = [(sink, answer) for answer in answers for sink in self.sinks.values() if sink.wants(answer)]
-        self._outstanding.begin(result.frame, len(going))
-        for answer in answers:
-            self.counts.answer(answer.graph, answer.outcome, late=answer.late, fired=answer.fired)
-            for observer in self._observers:
-                observer(answer)
-        for sink, answer in going:
-            sink.give(answer)
-        with self._lock:
-            self._ended += 1
+        try:
+            answers = self._teller.answers(result, time.time_ns() - time.monotonic_ns())
+            going = [(sink, answer) for answer in answers for sink in self.sinks.values() if sink.wants(answer)]
+            self._outstanding.begin(result.frame, len(going))
+            for answer in answers:
+                self.counts.answer(answer.graph, answer.outcome, late=answer.late, fired=answer.fired)
+                for observer in self._observers:
+                    observer(answer)
+            for sink, answer in going:
+                sink.give(answer)
+        finally:
+            with self._lock:
+                self._ended += 1
 
     # The main thread's.
 
     def _serve(self) -> None:
         """Until it is told to stop, or there is nothing left to do. Reloads, and tells systemd how it is doing."""
-        before = self._progress()
         watchdog_s = self.notifier.watchdog_s
-        turn_s = TURN_S if watchdog_s is None else min(TURN_S, watchdog_s / 4)
+        turn_s = TURN_S if watchdog_s is None else min(TURN_S, watchdog_s / 8)
         while not self._stops and not self._is_over():
             self._waker.wait(turn_s)
+            self._turns += 1
             self._state.note()
+            self._count_dropped()
             if self._reloads:
                 self._reloads = 0
+                self._changing = True
                 self._reload()
-            now = self._progress()
-            if gets_on(before, now):
-                self.notifier.alive()
-            before = now
+                self._changing = False
             self.notifier.status(self.status())
+
+    def _count_dropped(self) -> None:
+        """Frames that have ended, and could not be told since too many were waiting for that."""
+        dropped = self._subscription.dropped - self._dropped
+        if dropped:
+            self._dropped += dropped
+            self.counts.other("results_dropped", dropped)
+            log.warning("%d frames have ended untold: the machine is too far behind", dropped)
+            with self._lock:
+                self._ended += dropped
 
     def _is_over(self) -> bool:
         """Whether no source gives anything any more, or no sink takes it."""
@@ -352,6 +377,8 @@ class Daemon:
             feeding=sum(source.is_within for source in sources),
             ended=self._ended,
             in_flight=self.in_flight,
+            turns=self._turns,
+            changing=self._changing,
         )
 
     def _reload(self) -> None:
@@ -360,9 +387,9 @@ class Daemon:
             loaded = load(self._read(), self._folder)
             require_changeable(self.loaded, loaded)
             self._change(loaded)
-        except LeoError as error:
+        except Exception as error:  # Operators and backends may be anybody's; whatever they raise ends nothing.
             self.counts.other("reloads_refused")
-            log.error("reload refused, what ran goes on: %s%s", error, f"; {error.hint}" if error.hint else "")
+            log.error("reload refused, what ran goes on: %s", failure_text(error))
             self.notifier.ready(f"reload refused: {error}")
         else:
             self.counts.other("reloads")
@@ -371,17 +398,28 @@ class Daemon:
 
     def _change(self, loaded: Loaded) -> None:
         """Run by another config. Raises `LeoError`, and nothing has changed then."""
-        teller = Teller(merge(loaded.workload), loaded.config.decisions)
-        sources, sinks = self._opened(loaded, self._site(loaded))
+        teller = Teller(merge(loaded.running), loaded.decisions)
+        site = self._site(loaded)
+        sources, sinks = self._opened(loaded, site)
         try:
-            self.runtime.change(loaded.workload, profile=loaded.profile)
+            self.runtime.change(loaded.running, profile=loaded.profile)
         except BaseException:
             self._abandon(sources, sinks)
             raise
         teller.take_over(self._teller)
         self._teller = teller
         self.loaded = loaded
+        open_before = {id(one): one for one in (*self._sources_open(), *self._sinks_open())}
         self._exchange(sources, sinks)
+        for one in (*self._sources_open(), *self._sinks_open()):
+            if isinstance(one, Follows) and open_before.pop(id(one), None) is one:
+                one.change(site)
+
+    def _sources_open(self) -> list[Source]:
+        return [feeding.source for feeding in self.sources.values()]
+
+    def _sinks_open(self) -> list[Sink]:
+        return [delivering.sink for delivering in self.sinks.values()]
 
     def _drain(self) -> bool:
         """Stop sources, wait for what is in flight, close the runtime, and publish the last answers.
