@@ -41,6 +41,7 @@ def test_the_least_config_is_read_with_what_is_usual() -> None:
         (LEAST.replace('kind = "lines"', ""), 'the key "kind" is missing, at $.sinks[0]', ""),
         (LEAST + SOURCE.replace("]]", "]", 1), "not TOML", ""),
         (LEAST + 'name = "../a"', "$.sinks[0].name", ""),
+        (LEAST.replace('"lines"', '"mqtt"') + 'node = "a b"', "expected what matches ^[a-zA-Z0-9_-]+$", ""),
         (LEAST + 'name = "a"' + SINK + 'name = "a"', 'the name "a" is given twice, at $.sinks[1].name', ""),
         ("drain_s = -1\n" + LEAST, "expected at least 0.0, got -1, at $.drain_s", ""),
         ("drain_s = inf\n" + LEAST, "$.drain_s", ""),
