@@ -39,8 +39,6 @@ BEFORE_US = 2_200_000
 """So long before a fault a frame may be released that meets it: it has waited for another stream."""
 RECOVERED_US = SECOND_US
 """So long after a fault no frame is late any more."""
-WAITS_US = 2_200_000
-"""So long a frame waits for another stream, in virtual time; then all that waited with it are released at once."""
 MIC_HZ, WATCH_HZ = 1000, 50
 PROCESSORS = ("cpu", "gpu", "dsp")
 OUTLASTS_US = 600_000
@@ -517,9 +515,7 @@ STAGES = ("sound", "gate", "mel", "words", "last", "moves", "heard-sum", "fused"
 
 def fault(does: Callable[[Run], Iterator[None]]) -> Callable[[Run], Iterator[None]]:
     """Make it a kind of fault: it begins, yields, and ends."""
-    name = does.__name__.replace("_", " ")
-    within_us = RECOVERED_US + WAITS_US if "source" in name or "recorded" in name else RECOVERED_US
-    KINDS.append(Kind(name, contextmanager(does), within_us=within_us))
+    KINDS.append(Kind(does.__name__.replace("_", " "), contextmanager(does)))
     return does
 
 
