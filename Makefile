@@ -2,13 +2,13 @@
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; exit; }; done)
 VENV ?= .venv
-EXTRAS ?= test,oclgrind,oracle,recordings,completion,tables-readers,lint
+EXTRAS ?= test,oclgrind,oracle,recordings,completion,tables-readers,mqtt,wyoming,lint
 DEMO := $(VENV)/.demo
 READY := $(VENV)/.ready
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 COMPILED := $(wildcard leo_runtime/solver/search/*.pxd leo_runtime/dispatch/*.pxd)
 
-.PHONY: setup demo test long lint clean
+.PHONY: setup demo test long soak lint clean
 
 setup: $(READY)
 	@echo "== ready; to have the command leo-runtime: source $(VENV)/bin/activate"
@@ -56,6 +56,11 @@ long: $(READY)
 	$(VENV)/bin/python tests/bench/promise.py --windows $$((1000 / $(PART))) --seed $(SEED)
 	$(VENV)/bin/python tests/bench/waits.py --windows $$((1000 / $(PART))) --seed $(SEED)
 	$(VENV)/bin/python tests/bench/faults.py --frames $$((100000 / $(PART))) --seconds $$((300 / $(PART))) --seed $(SEED)
+
+# The daemon as a process for ten minutes, with faults from a seed, and killed: `make soak SOAK_S=60 SEED=7`.
+SOAK_S ?= 600
+soak: $(READY)
+	$(VENV)/bin/python tests/soak.py --seconds $(SOAK_S) --seed $(SEED)
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

@@ -190,12 +190,12 @@ class Document(Value):
             raise DocumentError(str(path), _NOT_TOML)
         try:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
-            _write_whole(Path(path), self.to_json().encode())
+            write_whole(Path(path), self.to_json().encode())
         except OSError as error:
             raise DocumentError(str(path), f"cannot be written ({error.strerror or error})") from None
 
 
-def _write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
     """Write a file, in place of what it held, as soon as all of it is on the disk. Raises `OSError`."""
     file = Path(os.path.realpath(path))
     if file.exists() and not file.is_file():  # A device or a pipe has nothing to lose.
@@ -237,13 +237,13 @@ def require_path(path: object) -> None:
         raise InputError(f"a file is named by a str or a Path, got {type(path).__name__}")
 
 
-def require_writable(path: Path, *read: str | Path | None) -> None:
+def require_writable(path: Path, *read: str | Path | None, toml: bool = False) -> None:
     """Make the folder of a file that is to be written. Raises `InputError` when the file could not be written there.
 
     To be called before long work whose result goes there. It is none of those that are `read`, under whatever name:
-    None, and what is no file, is nothing that could be lost.
+    None, and what is no file, is nothing that could be lost. `toml`: whether it may be a `.toml`.
     """
-    if path.suffix == ".toml":
+    if path.suffix == ".toml" and not toml:
         raise InputError(f"{path}: {_NOT_TOML}")
     if "\0" in str(path):
         raise InputError(f"{str(path)!r} is a name that no file can have", hint="name it without a zero byte")

@@ -11,7 +11,9 @@ import pytest
 
 from leo_runtime.backend import Backend, registry
 from leo_runtime.documents.hardware import Processor
+from leo_runtime.importers.tflite_writer import write_model
 from leo_runtime.testing import BackendContract, Example, FakeBackend, Tolerance, example, examples
+from small_networks import two_heads
 
 DOCS = Path(__file__).parent.parent / "docs"
 TINY = Path(__file__).parent / "models" / "tiny.tflite"
@@ -25,6 +27,21 @@ def documented(name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def networks(folder: Path) -> tuple[Example, ...]:
+    """Stages that are networks with two outputs, of float32 and of int8."""
+    image = np.random.default_rng(3).uniform(-2, 2, (1, 8, 8, 3)).astype(np.float32)
+    found = []
+    for name, int8 in (("float network", False), ("int8 network", True)):
+        path = folder / f"{name}.tflite"
+        path.write_bytes(write_model(two_heads(int8=int8)))
+        found.append(example(name, "model", [image], model=path))
+    return tuple(found)
+
+
+INT8 = {"int8 network": Tolerance(0.051, 0)}
+"""LiteRT scales sums in float32, which may come to the next integer: one step of the outputs' scale."""
 
 
 def missing(name: str) -> str:
@@ -44,6 +61,7 @@ class TestCpu(BackendContract):
         sound = (0.1 * np.sin(np.arange(4_000) / 5)).astype(np.float32)
         return (
             *examples(folder),
+            *networks(folder),
             example("small model", "tflite", [row], model=TINY, output_shape=(2,)),
             example("model by steps", "tflite", [np.stack([row, -row])[..., None]], **STEPS),
             example("front end", "micro_features", [sound]),
@@ -92,10 +110,14 @@ class TestOpenCl(BackendContract):
         "log_mel": Tolerance(1e-3, 1e-4),
         "mfcc": Tolerance(1e-2, 1e-4),
         "gmm": Tolerance(1e-3, 1e-4),
+        **INT8,
     }
 
     def make_backend(self) -> Backend:
         return registry.create(Processor(name="gpu", backend="opencl"))
+
+    def make_examples(self, folder: Path) -> tuple[Example, ...]:
+        return (*examples(folder), *networks(folder))
 
 
 class TestExample(BackendContract):

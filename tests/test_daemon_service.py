@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -203,6 +204,22 @@ def test_the_watchdog_is_not_told_while_frames_hang(tmp_path: Path) -> None:
         assert not any(said == "WATCHDOG=1" for said in one.systemd.heard[heard:])
         let_go(tmp_path)
         one.systemd.wait_for("WATCHDOG=1")
+
+
+def test_it_ends_by_itself_with_its_sources(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    read, write_to = os.pipe()
+    with os.fdopen(read) as stdin, os.fdopen(write_to, "wb") as out:
+        monkeypatch.setattr("sys.stdin", stdin)
+        config = CONFIG.replace('kind = "socket"\npath = "./in.sock"', 'kind = "stdin"\ndata_type = "float32"')
+        with running(tmp_path, config) as one:
+            out.write(np.zeros(1000, np.float32).tobytes())
+            out.close()
+            one.join()
+            counted = one.daemon.counts.now()
+    assert counted.sources["stdin"].ended and counted.sources["stdin"].samples == 1000
+    assert sum(counted.frames.values()) > 0 and one.daemon.in_flight == 0
 
 
 def test_what_cannot_be_opened_is_told(tmp_path: Path) -> None:

@@ -382,7 +382,7 @@ def test_a_forgotten_backend_ends_its_worker():
 def test_the_worker_lets_go_of_stages_that_nobody_has_any_more(own, tmp_path):
     stage, rows = dense_stage(tmp_path / "net.npz", 3, (4, 2))
     kept, gone = own.load(stage, "default"), own.load(stage, "default")
-    key, expected = gone._there.loaded.key, kept([rows])
+    key, expected = gone._there.key, kept([rows])
     pid = own.worker().pid
     del gone
     assert [*own._unused] == [(pid, key)]

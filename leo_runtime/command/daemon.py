@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,6 +54,7 @@ def run(request: Request) -> int:
     if request.check:
         put(f"{request.config}: {daemon.summary()}\n")
         return DONE
+    faulthandler.enable()  # A watchdog that ends it leaves the stacks of all threads in the log.
     with _signals(daemon), _logs():
         daemon.run()
     return DONE

@@ -9,15 +9,17 @@ from pydantic import AfterValidator, Field, model_validator
 
 from leo_runtime.daemon.decisions import DecisionConfig
 from leo_runtime.daemon.sinks.lines import LinesSink
+from leo_runtime.daemon.sinks.mqtt import MqttSink
 from leo_runtime.daemon.sinks.socket import SocketSink
 from leo_runtime.daemon.sources.recording import RecordingSource
 from leo_runtime.daemon.sources.socket import SocketSource
 from leo_runtime.daemon.sources.stdin import StdinSource
+from leo_runtime.daemon.sources.wyoming import WyomingSource
 from leo_runtime.schema import Document, Name, Value, reject, unique
 
-AnySource = Annotated[RecordingSource | StdinSource | SocketSource, Field(discriminator="kind")]
+AnySource = Annotated[RecordingSource | StdinSource | SocketSource | WyomingSource, Field(discriminator="kind")]
 """Every kind of source."""
-AnySink = Annotated[LinesSink | SocketSink, Field(discriminator="kind")]
+AnySink = Annotated[LinesSink | MqttSink | SocketSink, Field(discriminator="kind")]
 """Every kind of sink."""
 
 

@@ -28,7 +28,7 @@ from leo_runtime.daemon.config import DaemonConfig
 from leo_runtime.daemon.counts import Counts
 from leo_runtime.daemon.delivering import Delivering
 from leo_runtime.daemon.feeding import Feeding
-from leo_runtime.daemon.kinds import Companion, Sink, Site
+from leo_runtime.daemon.kinds import Companion, Follows, Sink, Site, Source
 from leo_runtime.daemon.loading import Loaded, load, require_changeable
 from leo_runtime.daemon.outstanding import Outstanding
 from leo_runtime.daemon.places import runtime_dir, state_dir
@@ -44,8 +44,12 @@ from leo_runtime.runtime.runtime import Runtime
 if TYPE_CHECKING:
     from leo_runtime.frame.records import FrameResult
 
+MOST_RESULTS = 10_000
+"""So many results may wait to be told; they only do where the machine is far behind."""
 TURN_S = 1.0
 """How often it looks around at least."""
+LETS_GO_S = 1.0
+"""How long a source may take to end, before another one takes its place."""
 LOOKS_S = 0.05
 """How often it is looked, while it drains, whether it is to end at once."""
 
@@ -84,13 +88,13 @@ class Daemon:
         self.notifier = Notifier(environment)
         self.sources: Mapping[str, Feeding] = {}
         self.sinks: Mapping[str, Delivering] = {}
-        self._teller = Teller(merge(self.loaded.workload), self.config.decisions)
+        self._teller = Teller(merge(self.loaded.running), self.loaded.decisions)
         self._sockets = handed_over(environment)
         self._waker = Waker()
         self._stops = self._reloads = 0
         self._observers: list[Observer] = []
         self._lock = threading.Lock()
-        self._taken = self._ended = self._fed_before = 0
+        self._taken = self._ended = self._dropped = 0
         self._state = RunState(None)
         self._outstanding = Outstanding(lambda answered: self._state.note(answered=answered))
 
@@ -152,7 +156,7 @@ class Daemon:
         """Open everything, serve, and end; whether all was answered."""
         companions: list[Companion] = []
         try:
-            self.runtime.subscribe(self._tell)
+            self._subscription = self.runtime.subscribe(self._tell, max_results=MOST_RESULTS)
             sources, sinks = self._opened(self.loaded, site)
             self._exchange(sources, sinks)
             for companion in self._companions():
@@ -165,12 +169,14 @@ class Daemon:
             drained = self._drain()
             for companion in companions:
                 companion.close()
+            self.notifier.status(f"ended; {self.status()}")
+            log.info("ended; %s", self.status())
         return drained
 
     def _new_runtime(self) -> Runtime:
         loaded, options = self.loaded, self.config.runtime
         return Runtime.live(
-            loaded.workload,
+            loaded.running,
             loaded.hardware,
             loaded.profile,
             clock=WallClock(time.monotonic_ns() // 1000),  # The run's clock is the system's monotonic one.
@@ -178,6 +184,7 @@ class Daemon:
             limit_ms=options.limit_ms,
             max_in_flight=options.max_in_flight,
             adapt=options.adapt,
+            max_results=1,  # Nobody asks for them: the subscriber has them all.
         )
 
     def _companions(self) -> list[Companion]:
@@ -195,6 +202,8 @@ class Daemon:
             workload=loaded.workload,
             sockets=self._sockets,
             counts=self.counts,
+            restart=lambda stream: self.runtime.restart(stream),
+            decisions={decision.graph: decision for decision in loaded.decisions},
         )
 
     def _tell_of_last_run(self) -> None:
@@ -205,7 +214,7 @@ class Daemon:
             return
         self.counts.other("last_run_lost_frames", last.lost_frames)
         self.counts.other("last_run_down_us", last.down_us)
-        how = "was stopped" if last.clean else "was killed"
+        how = "was stopped" if last.clean else "was cut short"
         log.log(
             logging.INFO if last.clean else logging.WARNING,
             "the last run %s: of %d frames the answers of %d at most are missing; it was down for %.3f s",
@@ -282,7 +291,7 @@ class Daemon:
             sink.abandon()
 
     def _exchange(self, sources: Mapping[str, Feeding], sinks: Mapping[str, Delivering]) -> None:
-        """Have these run in place of those that do. It waits for none of the others."""
+        """Have these run in place of those that do. It waits for no sink, and a moment for sources."""
         retired = [one for one in self.sources.values() if one not in sources.values()]
         retired_sinks = [one for one in self.sinks.values() if one not in sinks.values()]
         for source in retired:
@@ -291,6 +300,8 @@ class Daemon:
             sink.start()
         begun = _new(sources, self.sources)
         self.sources, self.sinks = sources, sinks
+        for source in retired:  # What takes its place may be of the same device.
+            source.join(LETS_GO_S)
         for source in begun:
             source.start()
         for one in retired_sinks:
@@ -332,6 +343,7 @@ class Daemon:
         while not self._stops and not self._is_over():
             self._waker.wait(turn_s)
             self._state.note()
+            self._count_dropped()
             if self._reloads:
                 self._reloads = 0
                 self._reload()
@@ -340,6 +352,16 @@ class Daemon:
                 self.notifier.alive()
             before = now
             self.notifier.status(self.status())
+
+    def _count_dropped(self) -> None:
+        """Frames that have ended, and could not be told since too many were waiting for that."""
+        dropped = self._subscription.dropped - self._dropped
+        if dropped:
+            self._dropped += dropped
+            self.counts.other("results_dropped", dropped)
+            log.warning("%d frames have ended untold: the machine is too far behind", dropped)
+            with self._lock:
+                self._ended += dropped
 
     def _is_over(self) -> bool:
         """Whether no source gives anything any more, or no sink takes it."""
@@ -371,17 +393,28 @@ class Daemon:
 
     def _change(self, loaded: Loaded) -> None:
         """Run by another config. Raises `LeoError`, and nothing has changed then."""
-        teller = Teller(merge(loaded.workload), loaded.config.decisions)
-        sources, sinks = self._opened(loaded, self._site(loaded))
+        teller = Teller(merge(loaded.running), loaded.decisions)
+        site = self._site(loaded)
+        sources, sinks = self._opened(loaded, site)
         try:
-            self.runtime.change(loaded.workload, profile=loaded.profile)
+            self.runtime.change(loaded.running, profile=loaded.profile)
         except BaseException:
             self._abandon(sources, sinks)
             raise
         teller.take_over(self._teller)
         self._teller = teller
         self.loaded = loaded
+        open_before = {id(one): one for one in (*self._sources_open(), *self._sinks_open())}
         self._exchange(sources, sinks)
+        for one in (*self._sources_open(), *self._sinks_open()):
+            if isinstance(one, Follows) and open_before.pop(id(one), None) is one:
+                one.change(site)
+
+    def _sources_open(self) -> list[Source]:
+        return [feeding.source for feeding in self.sources.values()]
+
+    def _sinks_open(self) -> list[Sink]:
+        return [delivering.sink for delivering in self.sinks.values()]
 
     def _drain(self) -> bool:
         """Stop sources, wait for what is in flight, close the runtime, and publish the last answers.

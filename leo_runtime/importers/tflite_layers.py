@@ -18,7 +18,7 @@ from leo_runtime.layers.kinds.definition import OptionField
 
 DEQUANTIZE, DENSIFY = 6, 124
 """Numbers of the operators that unfold constants."""
-_HINT = "it can still run as one stage, whole, on the CPU"
+_HINT = "if LiteRT runs it, it can still be one stage, whole, on the CPU"
 
 
 class NotInLayersError(InputError):

@@ -39,9 +39,14 @@ class Tensor:
     """What the file holds of a constant: less than `bytes` where that is in float16 or sparse."""
 
     @property
+    def size(self) -> int:
+        """How many values it has."""
+        return math.prod(self.shape)
+
+    @property
     def bytes(self) -> int:
         """What its values take where they are sent or held."""
-        return math.prod(self.shape) * self.dtype.itemsize
+        return self.size * self.dtype.itemsize
 
 
 @dataclass(frozen=True, slots=True, eq=False)

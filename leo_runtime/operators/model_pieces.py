@@ -47,7 +47,7 @@ def piece_of(params: ModelParameters) -> Piece:
     if params.first is None:
         if params.last is not None:
             raise GraphError(f"{params.model}: `last` is {params.last}, and no `first` is said")
-        return _without_state(params, _whole(params, file))
+        return _without_state(params, Piece(file, file.graph, True, *crossing_of(file, params.signature)))
     if file.why is not None:
         raise GraphError(str(file.why), hint=f"{file.why.hint}: leave `first` and `last` out")
     ends = ends_of(file, params.cut)
@@ -72,23 +72,24 @@ def _without_state(params: ModelParameters, piece: Piece) -> Piece:
     return piece
 
 
-def _whole(params: ModelParameters, file: ModelFile) -> Piece:
+def crossing_of(file: ModelFile, signature: str | None) -> tuple[tuple[Output, ...], tuple[Output, ...]]:
+    """What a whole model takes and gives. Raises `GraphError` for tensors that are not sent between stages."""
     if file.graph is not None:
-        return Piece(file, file.graph, True, *_crossing(file.graph))
-    number = graph_number(file.file, params.signature)
-    graph, names = file.file.graphs[number], names_of(file.file, number, params.signature)
+        return _crossing(file.graph)
+    number = graph_number(file.file, signature)
+    graph, names = file.file.graphs[number], names_of(file.file, number, signature)
 
     def outputs(numbers: Sequence[int]) -> tuple[Output, ...]:
         found = []
         for one in numbers:
             tensor = graph.tensors[one]
             if tensor.type not in DTYPES:
-                raise GraphError(f"{params.model}: tensor `{tensor.name}` is of a type that arrays do not have")
+                raise GraphError(f"{file.file.name}: tensor `{tensor.name}` is of a type that arrays do not have")
             scales = (tensor.scale, tensor.zero_point)
             found.append((names.get(one, tensor.name), tensor.shape, DTYPES[tensor.type].name, *scales))
         return _named(found)
 
-    return Piece(file, None, True, outputs(graph.inputs), outputs(graph.outputs))
+    return outputs(graph.inputs), outputs(graph.outputs)
 
 
 def _crossing(graph: LayerGraph) -> tuple[tuple[Output, ...], tuple[Output, ...]]:

@@ -16,23 +16,27 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import numpy as np
 from pydantic import Field
 
 from leo_backends.checked import require_inputs
 from leo_backends.device_stream import DeviceStream, can_stream, streams
-from leo_backends.opencl.messages import Choice, Forget, Load, Loaded, Open, Opened, Ran, Run
+from leo_backends.opencl.layer_plans import lacks
+from leo_backends.opencl.messages import Choice, Forget, Load, Loaded, LoadedModel, LoadModel, Open, Opened, Ran, Run
 from leo_backends.opencl.process import start_worker
 from leo_backends.options import read_options
+from leo_backends.piece import as_one, as_stored, graph_of, layers_of
 from leo_backends.process import Worker, WorkerEndedError
 from leo_runtime.backend import DeviceRun, ProcessEnds
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import BackendError, DeviceUnavailableError, KernelError, MissingExtraError
+from leo_runtime.operators.model_parameters import ModelParameters
+from leo_runtime.operators.model_pieces import Piece
 from leo_runtime.schema import Name, Positive, Value
 
 OPERATORS = ("dense", "gmm", "log_mel", "mfcc")
@@ -83,6 +87,9 @@ class OpenClBackend:
 
     def supports(self, stage: BoundStage, variant: str, /) -> bool:
         """Whether there are kernels for it; half precision only where the device has it."""
+        params = stage.params[variant]
+        if isinstance(params, ModelParameters):
+            return self._lacks(params, variant) is None
         if stage.operator.name not in OPERATORS or (streams(stage, variant) and not can_stream(stage, variant)):
             return False
         if variant != HALF_VARIANT:
@@ -92,17 +99,37 @@ class OpenClBackend:
         except BackendError:
             return False
 
+    def _lacks(self, params: ModelParameters, variant: str) -> str | None:
+        """Why pieces of a model are not run, as a clause; None where they are."""
+        if variant == NAIVE_VARIANT:
+            return "there are no naive kernels of layers"
+        try:
+            if variant == HALF_VARIANT and not self.device().has_half:
+                return "the device has no half precision"
+            return lacks(graph_of(params))
+        except BackendError as error:
+            return str(error)
+
     def load(self, stage: BoundStage, variant: str, /) -> OpenClKernel | DeviceStream:
         """Compile, copy the model to the device, run once. Raises `DeviceUnavailableError`, `KernelError`."""
+        params = stage.params[variant]
+        if isinstance(params, ModelParameters):
+            piece = layers_of(params)
+            if (why := self._lacks(params, variant)) is not None:
+                raise KernelError(f"the OpenCL backend does not run the layers of stage `{stage.name}`: {why}")
+            return OpenClKernel(self, stage, lambda worker: _Model(worker, stage, piece, variant, self.options))
         if not self.supports(stage, variant):
             what = f"`{stage.operator.name}`" + (" in half precision" if variant == HALF_VARIANT else "")
             raise KernelError(f"the OpenCL backend has no kernel for operator {what} of stage `{stage.name}`")
         if not streams(stage, variant):
-            return OpenClKernel(self, stage, variant)
+            return self._rows(stage, variant)
         least = DeviceRun(np.zeros((0, stage.output_shape[1]), np.float32), 1)
         return DeviceStream(
-            stage, variant, lambda some: OpenClKernel(self, some, variant), least=least, rows_at_once=ROWS_AT_ONCE
+            stage, variant, lambda some: self._rows(some, variant), least=least, rows_at_once=ROWS_AT_ONCE
         )
+
+    def _rows(self, stage: BoundStage, variant: str) -> OpenClKernel:
+        return OpenClKernel(self, stage, lambda worker: _Rows(worker, stage, variant, self.options))
 
     def device(self) -> Opened:
         """What the device is. Raises `DeviceUnavailableError`."""
@@ -162,10 +189,10 @@ class OpenClBackend:
 class OpenClKernel:
     """A stage on the device. When its worker has died, the next call loads it again in a new one."""
 
-    def __init__(self, backend: OpenClBackend, stage: BoundStage, variant: str) -> None:
+    def __init__(self, backend: OpenClBackend, stage: BoundStage, load: Callable[[Worker], _There]) -> None:
         self._backend = backend
         self._stage = stage
-        self._variant = variant
+        self._load = load
         self._there: _There | None = None
         self._asked: Worker | None = None
         """Who is at a run of it."""
@@ -184,13 +211,13 @@ class OpenClKernel:
         require_inputs(stage, inputs)
         with self._backend._lock, self._backend.counting_ends(stage):
             there = self._ready()
-            there.input[...] = np.ravel(inputs[0])
+            there.put(inputs)
             self._asked = there.worker
             try:
-                ran: Ran = there.worker.ask(Run(there.loaded.key), self._backend.options.timeout_s)
+                ran: Ran = there.worker.ask(Run(there.key), self._backend.options.timeout_s)
             finally:
                 self._asked = None
-            output = there.output.reshape(stage.output_shape).copy()
+            output = there.output()
         self.span_ns = (ran.start_ns, ran.end_ns)
         return DeviceRun(output, max(1, (ran.end_ns - ran.start_ns + 500) // 1000))
 
@@ -204,18 +231,31 @@ class OpenClKernel:
         worker = self._backend.worker()
         self._backend.forget_unused(worker)
         if self._there is None or self._there.worker is not worker:
-            there = _There(worker, self._stage, self._variant, self._backend.options.load_timeout_s)
-            place = worker.pid, there.loaded.key
+            there = self._load(worker)
+            place = worker.pid, there.key
             # From any thread, amid anything: it is only noted.
             weakref.finalize(there, self._backend._unused.append, place).atexit = False
             self._there = there
         return self._there
 
 
-class _There:
+class _There(Protocol):
     """A stage in one worker, with the memory shared with it."""
 
-    def __init__(self, worker: Worker, stage: BoundStage, variant: str, timeout_s: float) -> None:
+    worker: Worker
+    key: int
+
+    def put(self, inputs: Sequence[np.ndarray]) -> None:
+        """Hand over what the stage reads."""
+
+    def output(self) -> np.ndarray:
+        """A copy of what the last run gave."""
+
+
+class _Rows:
+    """A stage that makes rows of rows."""
+
+    def __init__(self, worker: Worker, stage: BoundStage, variant: str, options: OpenClOptions) -> None:
         request = Load(
             stage.operator.name,
             stage.params[variant],
@@ -224,13 +264,50 @@ class _There:
             half=variant == HALF_VARIANT,
         )
         self.worker = worker
-        self.loaded: Loaded = worker.ask(request, timeout_s)
-        descriptor = worker.receive_file()
-        try:
-            shared = np.frombuffer(mmap.mmap(descriptor, 0), np.float32)
-        finally:
-            os.close(descriptor)
-        loaded = self.loaded
-        self.input = shared[loaded.input_first :][: int(np.prod(stage.input_shapes[0]))]
+        loaded: Loaded = worker.ask(request, options.load_timeout_s)
+        self.key = loaded.key
+        shared = _shared(worker).view(np.float32)
+        self._shape = stage.output_shape
+        self._input = shared[loaded.input_first :][: int(np.prod(stage.input_shapes[0]))]
         rows = shared[loaded.output_first :][: loaded.rows * loaded.pitch].reshape(loaded.rows, loaded.pitch)
-        self.output = rows[:, : loaded.columns]
+        self._output = rows[:, : loaded.columns]
+
+    def put(self, inputs: Sequence[np.ndarray]) -> None:
+        self._input[...] = np.ravel(inputs[0])
+
+    def output(self) -> np.ndarray:
+        return self._output.reshape(self._shape).copy()
+
+
+class _Model:
+    """A stage that is a model, or pieces of one."""
+
+    def __init__(self, worker: Worker, stage: BoundStage, piece: Piece, variant: str, options: OpenClOptions) -> None:
+        params = stage.params[variant]
+        self.worker = worker
+        loaded: LoadedModel = worker.ask(LoadModel(params, variant == HALF_VARIANT), options.load_timeout_s)
+        self.key = loaded.key
+        shared = _shared(worker)
+        crossing = (*piece.takes, *piece.gives)
+        arrays = [
+            shared[first : first + one.bytes].view(one.data_type).reshape(one.shape)
+            for first, one in zip(loaded.firsts, crossing, strict=True)
+        ]
+        self._stage, self._takes = stage, piece.takes
+        self._inputs, self._outputs = arrays[: len(piece.takes)], arrays[len(piece.takes) :]
+
+    def put(self, inputs: Sequence[np.ndarray]) -> None:
+        for place, array in zip(self._inputs, as_stored(inputs, self._takes), strict=True):
+            place[...] = array
+
+    def output(self) -> np.ndarray:
+        return as_one(self._stage, [array.copy() for array in self._outputs])
+
+
+def _shared(worker: Worker) -> np.ndarray:
+    """The bytes of the file that a worker has just sent."""
+    descriptor = worker.receive_file()
+    try:
+        return np.frombuffer(mmap.mmap(descriptor, 0), np.uint8)
+    finally:
+        os.close(descriptor)

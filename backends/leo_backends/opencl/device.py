@@ -164,32 +164,41 @@ class Launch:
         return cl.enqueue_nd_range_kernel(queue, self.kernel, self.size, self.group)
 
 
-class LoadedPlan:
-    """A plan on a device, with its input and output in a file that another process can map.
+class LoadedSteps:
+    """Launches on a device, with what they read and give in a file that another process can map.
 
-    The file, which is the caller's to close, holds the input's values, then the output's. Where the device shares the
-    host's memory its buffers are that file's pages; elsewhere they are copied, outside of what is timed.
+    The file, which is the caller's to close, holds the values of the inputs, then of the outputs; `firsts` says where
+    each begins. Where the device shares the host's memory its buffers are that file's pages; elsewhere they are copied,
+    outside of what is timed.
     """
 
-    def __init__(self, device: Device, plan: Plan, *, shares_memory: bool | None = None) -> None:
-        assert plan.output is not None
+    def __init__(
+        self,
+        device: Device,
+        steps: Sequence[Step],
+        buffers: Sequence[Buffer],
+        inputs: Sequence[Buffer],
+        outputs: Sequence[Buffer],
+        *,
+        shares_memory: bool | None = None,
+    ) -> None:
         self._device = device
         self._shares = device.shares_memory if shares_memory is None else shares_memory
-        self.output = plan.output
-        self.lead = plan.lead
-        out = plan.output.buffer
         page = mmap.PAGESIZE // 4
-        self.output_first = -(-plan.input.values // page) * page
-        self.file = _shared_file(4 * (self.output_first + out.values))
-        self._map = mmap.mmap(self.file.fileno(), 4 * (self.output_first + out.values))
+        shared, self.firsts, end = (*inputs, *outputs), list[int](), 0
+        for buffer in shared:
+            self.firsts.append(end)
+            end += -(-max(1, buffer.values) // page) * page
+        self.file = _shared_file(4 * end)
+        self._map = mmap.mmap(self.file.fileno(), 4 * end)
         values = np.frombuffer(self._map, np.float32)
-        self._input = values[: plan.input.values]
-        self._output = values[self.output_first : self.output_first + out.values]
-        hosts = {id(plan.input): self._input, id(out): self._output} if self._shares else {}
+        arrays = [values[first : first + b.values] for first, b in zip(self.firsts, shared, strict=True)]
+        hosts = {id(b): array for b, array in zip(shared, arrays, strict=True)} if self._shares else {}
         # A kernel's arguments do not keep their memory alive.
-        self._memory = memory = {id(b): device.memory(b, hosts.get(id(b))) for b in plan.buffers()}
-        self._input_memory, self._output_memory = memory[id(plan.input)], memory[id(out)]
-        self._launches = [device.launcher(step, memory) for step in plan.steps]
+        self._memory = memory = {id(b): device.memory(b, hosts.get(id(b))) for b in buffers}
+        pairs = [(memory[id(b)], array) for b, array in zip(shared, arrays, strict=True)]
+        self._inputs, self._outputs = pairs[: len(inputs)], pairs[len(inputs) :]
+        self._launches = [device.launcher(step, memory) for step in steps]
         self.run()  # The first launch of each kernel compiles it for its work-group size.
 
     def run(self) -> tuple[int, int]:
@@ -210,24 +219,40 @@ class LoadedPlan:
     def _hand_over(self) -> None:
         queue = self._device.queue
         if not self._shares:
-            cl.enqueue_copy(queue, self._input_memory, self._input, is_blocking=False)
+            for memory, values in self._inputs:
+                cl.enqueue_copy(queue, memory, values, is_blocking=False)
             return
         # The host wrote before; mapping for writing, and giving back, is what makes that known to the device. To a CPU
         # its own memory needs no introduction, and mapping costs as much as a small kernel.
         if not self._device.is_cpu:
-            self._mapped(self._input_memory, self._input, cl.map_flags.WRITE_INVALIDATE_REGION)
+            for memory, values in self._inputs:
+                self._mapped(memory, values, cl.map_flags.WRITE_INVALIDATE_REGION)
 
     def _fetch(self) -> None:
         if not self._shares:
-            cl.enqueue_copy(self._device.queue, self._output, self._output_memory)
+            for memory, values in self._outputs:
+                cl.enqueue_copy(self._device.queue, values, memory)
             return
         if not self._device.is_cpu:
-            self._mapped(self._output_memory, self._output, cl.map_flags.READ)
+            for memory, values in self._outputs:
+                self._mapped(memory, values, cl.map_flags.READ)
         self._device.queue.finish()
 
     def _mapped(self, memory: cl.Buffer, values: np.ndarray, flags: cl.map_flags) -> None:
         array, _ = cl.enqueue_map_buffer(self._device.queue, memory, flags, 0, values.shape, values.dtype)
         array.base.release(self._device.queue)
+
+
+class LoadedPlan(LoadedSteps):
+    """A plan of one input and one output on a device."""
+
+    def __init__(self, device: Device, plan: Plan, *, shares_memory: bool | None = None) -> None:
+        assert plan.output is not None
+        self.output = plan.output
+        self.lead = plan.lead
+        out = plan.output.buffer
+        super().__init__(device, plan.steps, plan.buffers(), [plan.input], [out], shares_memory=shares_memory)
+        self.output_first = self.firsts[1]
 
 
 def read_checked(path: Path) -> bytes | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from leo_runtime.operators.model_parameters import ModelParameters
 from leo_runtime.schema import Value
 
 
@@ -52,6 +53,22 @@ class Loaded:
     rows: int
     columns: int
     pitch: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoadModel:
+    """Make a model ready, or pieces of one. Answered by `LoadedModel`, then the file's descriptor."""
+
+    params: ModelParameters
+    half: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """Where in the shared file, in bytes, its inputs are, and then its outputs."""
+
+    key: int
+    firsts: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

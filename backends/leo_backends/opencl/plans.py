@@ -266,7 +266,7 @@ def _add_energy(plan: Plan, x: Matrix, front_end: _FrontEnd, params: MfccParamet
         weights = (tables.window(params) if windowed else np.ones(params.frame_samples)) * params.scale
         preemphasis = params.preemphasis if windowed and params.preemphasis_in == "frame" else 0.0
         frames = front_end.frames
-        arguments = (frames.buffer, frames.pitch, frames.columns, _constant(weights), int(params.remove_mean))
+        arguments = (frames.buffer, frames.pitch, frames.columns, constant(weights), int(params.remove_mean))
         arguments = (*arguments, preemphasis, *tail)
         kernel = "with_frame_energy"
     head = (x.buffer, x.pitch)
@@ -323,7 +323,7 @@ def add_affine(
     inputs, outputs = weights.shape
     if family.naive:
         y = Matrix(Buffer(x.rows * outputs), x.rows, outputs, outputs)
-        head = (x.buffer, x.first, x.pitch, _constant(weights), _constant(bias), y.buffer)
+        head = (x.buffer, x.first, x.pitch, constant(weights), constant(bias), y.buffer)
         arguments = (*head, inputs, outputs, ACTIVATIONS[activation], float(floor))
         plan.steps.append(Step("naive.cl", "affine", (), (outputs, x.rows), None, arguments))
         return y
@@ -341,7 +341,7 @@ def add_power(
     inputs, outputs = real.shape
     if family.naive:
         y = Matrix(Buffer(x.rows * outputs), x.rows, outputs, outputs)
-        arguments = (x.buffer, x.first, x.pitch, _constant(real), _constant(imaginary), y.buffer, inputs, outputs)
+        arguments = (x.buffer, x.first, x.pitch, constant(real), constant(imaginary), y.buffer, inputs, outputs)
         plan.steps.append(Step("naive.cl", "power", (), (outputs, x.rows), None, arguments))
         return y
     tile = tile or family.tuning.tile("power", Shape(x.rows, inputs, outputs))
@@ -372,7 +372,7 @@ def _add_tiled_affine(
     tiles = -(-x.rows // tile.rows)
     x.buffer.need(x.first + (tiles * tile.rows - 1) * x.pitch + inputs)
     y = Matrix(Buffer(tiles * tile.rows * pitch), x.rows, outputs, pitch)
-    head = (x.buffer, x.first, x.pitch, _constant(packed, family.half), _constant(bias), y.buffer)
+    head = (x.buffer, x.first, x.pitch, constant(packed, family.half), constant(bias), y.buffer)
     size, group = (groups * tile.lx, tiles), (tile.lx, 1)
     if tile.order:
         size, group = size[::-1], group[::-1]
@@ -397,7 +397,7 @@ def add_gmm(
     classes, components, dimensions = means.shape
     if family.naive:
         y = Matrix(Buffer(x.rows * classes), x.rows, classes, classes)
-        constants = (_constant(means), _constant(variances), _constant(offsets))
+        constants = (constant(means), constant(variances), constant(offsets))
         arguments = (x.buffer, x.first, x.pitch, *constants, y.buffer, classes, components, dimensions)
         plan.steps.append(Step("naive.cl", "gmm", (), (x.rows, classes), None, arguments))
         return y
@@ -410,7 +410,7 @@ def add_gmm(
     tiles = -(-x.rows // tile.rows)
     x.buffer.need(x.first + (tiles * tile.rows - 1) * x.pitch + dimensions)
     y = Matrix(Buffer(tiles * tile.rows * classes), x.rows, classes, classes)
-    head = (x.buffer, x.first, x.pitch, _constant(packed, family.half), _constant(exponents), y.buffer)
+    head = (x.buffer, x.first, x.pitch, constant(packed, family.half), constant(exponents), y.buffer)
     options = ("-DGMM", *tile_options(tile, family.half))
     size, group = (tiles * tile.lx, classes), (tile.lx, 1)
     plan.steps.append(Step("tuned.cl", "gmm", options, size, group, (*head, classes, components, dimensions)))
@@ -452,7 +452,8 @@ def _pack_components(array: np.ndarray, per_class: int, tile: Tile) -> np.ndarra
     return split.transpose(0, 1, 5, 2, 3, 4)
 
 
-def _constant(array: np.ndarray, half: bool = False) -> Buffer:
+def constant(array: np.ndarray, half: bool = False) -> Buffer:
+    """Device memory of these values, in single or half precision. Raises `KernelError` where half cannot hold one."""
     if half and np.abs(array).max(initial=0) > np.finfo(np.float16).max:
         raise KernelError("a weight is too large for half precision", hint="place another variant of the stage")
     return Buffer(array.size, np.ascontiguousarray(array, np.float16 if half else np.float32))

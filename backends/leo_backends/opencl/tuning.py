@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 from leo_runtime.errors import DocumentError
 from leo_runtime.schema import Document, Positive, Quantity, Value, reject
 
-KernelName = Literal["affine", "power", "gmm"]
+KernelName = Literal["affine", "power", "gmm", "conv"]
 
 FAR = 6.0
 """A tuned shape further off than this, in octaves summed over rows, inputs and outputs, says nothing of another."""
@@ -125,12 +125,31 @@ class Tuning:
 
     def rule(self, kernel: KernelName, shape: Shape) -> Tile:
         """A tile for a device nothing is known of: one wide work-item a group on a CPU, 64 side by side elsewhere."""
+        if kernel == "conv":
+            return self._conv_rule(shape)
         if self.device.get("type") == "cpu":
             vec = self.device.get("vector_width", 4)
             width = next(v for v in (8, 4, 2, 1) if isinstance(vec, int) and v <= max(vec, 1))
             cols = 8 if shape.rows == 1 and kernel == "affine" else 1 if kernel == "gmm" else 2
             return cut(Tile(vec=width, cols=cols, rows=4 if kernel == "gmm" else 6), kernel, shape)  # type: ignore[arg-type] # one of the literals
         return cut(Tile(vec=1 if kernel == "gmm" else 4, cols=2, rows=4, lx=32, order=0), kernel, shape)
+
+    def _conv_rule(self, shape: Shape) -> Tile:
+        """As many sums as a CPU has registers for, in two columns or three where they leave none over."""
+        vec = vector_width(self.device)
+        vectors = -(-shape.outputs // vec)
+        if shape.rows == 1:
+            return Tile(vec=vec, cols=next(n for n in (8, 6, 4, 3, 2, 1) if vectors % n == 0), rows=1)
+        if self.device.get("type") == "cpu":
+            return Tile(vec=vec, cols=next(n for n in (2, 3, 1) if vectors % n == 0), rows=8)
+        return Tile(vec=vec, cols=1, rows=4)
+
+
+def vector_width(device: Mapping[str, str | int]) -> Literal[4, 8, 16]:
+    """Lanes of the vectors that layers of networks take: the device's own, of those that there are."""
+    width = device.get("vector_width", 4)
+    assert isinstance(width, int)
+    return 16 if width >= 16 else 8 if width >= 8 else 4
 
 
 def cut(tile: Tile, kernel: KernelName, shape: Shape) -> Tile:

@@ -12,11 +12,11 @@ from multiprocessing.connection import Connection
 from multiprocessing.reduction import send_handle
 from typing import TYPE_CHECKING, Any
 
-from leo_backends.opencl.messages import Forget, Load, Loaded, Open, Opened, Ran, Run
+from leo_backends.opencl.messages import Forget, Load, Loaded, LoadedModel, LoadModel, Open, Opened, Ran, Run
 from leo_runtime.errors import BackendError, DeviceUnavailableError
 
 if TYPE_CHECKING:
-    from leo_backends.opencl.device import Device, LoadedPlan
+    from leo_backends.opencl.device import Device, LoadedSteps
     from leo_backends.opencl.tuning import Tuning
 
 
@@ -42,7 +42,7 @@ class _Worker:
         self._connection = connection
         self._device: Device | None = None
         self._tuning: Tuning | None = None
-        self._loaded: dict[int, LoadedPlan] = {}
+        self._loaded: dict[int, LoadedSteps] = {}
         self._keys = count()
 
     def answer(self, request: Any) -> None:
@@ -51,6 +51,8 @@ class _Worker:
                 self._open(request)
             case Load():
                 self._load(request)
+            case LoadModel():
+                self._load_model(request)
             case Forget():
                 for key in request.keys:
                     del self._loaded[key]
@@ -76,10 +78,28 @@ class _Worker:
         assert self._device is not None and self._tuning is not None
         family = Family(self._tuning, request.naive, request.half)
         plan = LoadedPlan(self._device, plan_stage(request.operator, request.params, request.input_shape, family))
-        key = next(self._keys)
-        self._loaded[key] = plan
         y = plan.output
         first = plan.output_first + y.first
-        self._connection.send(Loaded(key, plan.lead, first, y.rows, y.columns, y.pitch))
-        with plan.file:
-            send_handle(self._connection, plan.file.fileno(), os.getppid())
+        self._send(plan, Loaded(self._kept(plan), plan.lead, first, y.rows, y.columns, y.pitch))
+
+    def _load_model(self, request: LoadModel) -> None:
+        from leo_backends.opencl.device import LoadedSteps
+        from leo_backends.opencl.layer_plans import plan_graph
+        from leo_backends.opencl.plans import Family
+        from leo_backends.piece import graph_of
+
+        assert self._device is not None and self._tuning is not None
+        plan = plan_graph(graph_of(request.params), Family(self._tuning, half=request.half))
+        inputs, outputs = ([border.buffer for border in borders] for borders in (plan.inputs, plan.outputs))
+        loaded = LoadedSteps(self._device, plan.steps, plan.buffers(), inputs, outputs)
+        self._send(loaded, LoadedModel(self._kept(loaded), tuple(4 * first for first in loaded.firsts)))
+
+    def _kept(self, steps: LoadedSteps) -> int:
+        key = next(self._keys)
+        self._loaded[key] = steps
+        return key
+
+    def _send(self, steps: LoadedSteps, answer: Loaded | LoadedModel) -> None:
+        self._connection.send(answer)
+        with steps.file:
+            send_handle(self._connection, steps.file.fileno(), os.getppid())

@@ -61,9 +61,32 @@ def softmax(values: np.ndarray, beta: float) -> np.ndarray:
     return shares
 
 
+def softmax_powers(call: Call) -> np.ndarray:
+    """Of an int8 SOFTMAX, the powers of values that are 0, ..., 255 below the greatest, in 2^-23; int32."""
+    below = -np.arange(256) * call.input(0).scale[0] * call.real("beta")
+    powers: np.ndarray = np.rint(np.exp(below) * 2**23).astype(np.int32)
+    return powers
+
+
 def _softmax(call: Call, arrays: Arrays) -> tuple[np.ndarray, ...]:
+    """Of int8 in integers, so that every processor has the same: 256 times a share, to the nearest, halves upwards."""
     values, beta = first_of(arrays), call.real("beta")
-    return (_stored(call, softmax(_reals(call, values), beta)) if call.quantised else softmax(values, beta),)
+    if not call.quantised:
+        return (softmax(values, beta),)
+    whole = values.astype(np.int64)
+    powers = softmax_powers(call).astype(np.int64)[whole.max(axis=-1, keepdims=True) - whole]
+    totals = powers.sum(axis=-1, keepdims=True)
+    shares = np.minimum((512 * powers + totals) // (2 * totals), 255)
+    return ((shares - 128).astype(np.int8),)
+
+
+def _softmax_refuses(call: Call) -> str | None:
+    out = call.outputs[0]
+    if call.quantised and (out.scale, out.zero_point) != ((1 / 256,), (-128,)):
+        return f"its output has the scale {out.scale[0]} and the zero point {out.zero_point[0]}"
+    if call.real("beta") <= 0:
+        return f"its beta is {call.real('beta')}"
+    return None
 
 
 def _prelu(_call: Call, arrays: Arrays) -> tuple[np.ndarray, ...]:
@@ -104,7 +127,18 @@ def _relu(values: np.ndarray) -> np.ndarray:
 
 KINDS = (
     LayerKind("LOGISTIC", 14, 0, (), (1, 1), BOTH, _same_shape, _logistic, _macs),
-    LayerKind("SOFTMAX", 25, 9, (OptionField("beta", 0, "f", 0.0),), (1, 1), BOTH, _same_shape, _softmax, _macs),
+    LayerKind(
+        "SOFTMAX",
+        25,
+        9,
+        (OptionField("beta", 0, "f", 0.0),),
+        (1, 1),
+        BOTH,
+        _same_shape,
+        _softmax,
+        _macs,
+        _softmax_refuses,
+    ),
     LayerKind("RELU", 19, 0, (), (1, 1), FLOAT, _same_shape, _plain(_relu), _macs),
     LayerKind("RELU6", 21, 0, (), (1, 1), FLOAT, _same_shape, _plain(_relu6), _macs),
     LayerKind("PRELU", 54, 0, (), (2, 2), FLOAT, _prelu_shape, _prelu, _macs),

@@ -1,0 +1,97 @@
+"""A workload made of a model: a stage for each of its pieces, and a stream for each of its inputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from leo_runtime.documents.workload import GraphBuilder, Stream, Workload
+from leo_runtime.errors import GraphError
+from leo_runtime.importers.model_file import ends_of
+from leo_runtime.operators.definition import Output
+from leo_runtime.operators.model_parameters import ModelParameters
+from leo_runtime.operators.model_pieces import Piece, piece_of
+
+IMAGE_CHANNELS = (1, 3, 4)
+_RATES_HZ = (0.001, 1e6)
+_LEAST_IMAGE = 16
+"""Rows and columns that an image has at least; what is smaller is taken for rows of features."""
+
+
+def model_workload(
+    path: Path,
+    *,
+    name: str,
+    cut: Literal["blocks", "layers", "whole"] = "blocks",
+    rate_hz: float = 1.0,
+    signature: str | None = None,
+) -> Workload:
+    """The workload that runs a model `rate_hz` times a second, each time on new samples of its streams.
+
+    `path` is written into the stages as it is. What a camera may give (1, height, width, channels) is one; any other
+    input is a stream of so many samples a run as its second axis has. Raises `GraphError` for a file that is not
+    there, is damaged, keeps a state, has no inputs, or cannot be cut as asked, and for a rate that no graph has.
+    """
+    if not _RATES_HZ[0] <= rate_hz <= _RATES_HZ[1]:
+        least, most = (f"{rate:g}" for rate in _RATES_HZ)
+        raise GraphError(f"a model cannot run {rate_hz:g} times a second", hint=f"a rate is from {least} to {most} Hz")
+    whole = piece_of(ModelParameters(model=path, signature=signature))
+    if not whole.takes:
+        raise GraphError(f"{path}: has no inputs, so nothing asks it anything")
+    if cut != "whole" and whole.file.why is not None:
+        why = whole.file.why
+        raise GraphError(str(why), hint=f"{why.hint}: `--cut whole`")
+    period_us = round(1_000_000 / rate_hz)
+    graph = GraphBuilder(name, period_us=period_us, deadline_us=period_us)
+    streams, read = [], []
+    for stream_name, output in zip(_stream_names(whole.takes), whole.takes, strict=True):
+        stream, samples = _stream(stream_name, output, rate_hz)
+        streams.append(stream)
+        read.append(graph.stage(f"window {stream_name}", "window", stream=stream_name, samples=samples))
+    params: dict[str, Any] = {"model": str(path), "sha256": whole.file.sha256[:16]}
+    if signature is not None:
+        params["signature"] = signature
+    if cut == "whole":
+        graph.stage("model", "model", *read, **params)
+    else:
+        _add_pieces(graph, whole, read, {**params, **({"cut": cut} if cut != "blocks" else {})}, cut)
+    return Workload(format="leo-workload/1", name=name, streams=tuple(streams), graphs=(graph.build(),))
+
+
+def _add_pieces(
+    graph: GraphBuilder, whole: Piece, read: Sequence[str], params: dict[str, Any], cut: Literal["blocks", "layers"]
+) -> None:
+    count = len(ends_of(whole.file, cut))
+    width = len(str(count - 1))
+    for number in range(count):
+        read = [graph.stage(f"{cut.removesuffix('s')} {number:0{width}}", "model", *read, **params, first=number)]
+
+
+def _stream_names(takes: Sequence[Output]) -> list[str]:
+    """What streams are called: as the inputs, without what names of tensors have behind a colon."""
+    short = [output.name.split(":")[0] or "input" for output in takes]
+    return short if len(set(short)) == len(short) else [output.name for output in takes]
+
+
+def _stream(name: str, output: Output, rate_hz: float) -> tuple[Stream, int]:
+    """The stream of an input, and how many of its samples a run reads."""
+    shape = output.shape
+    # A float model is given what a sensor has, made into floats where it is read.
+    own = None if output.data_type == "float32" else output.data_type
+    if len(shape) == 4 and shape[0] == 1 and min(shape[1:3]) >= _LEAST_IMAGE and shape[3] in IMAGE_CHANNELS:
+        _, height, width, depth = shape
+        camera = Stream(
+            name=name,
+            kind="camera",
+            rate_hz=rate_hz,
+            channels=depth,
+            height_px=height,
+            width_px=width,
+            data_type=own,
+        )
+        return camera, 1
+    samples = shape[1] if len(shape) > 2 and shape[0] == 1 else math.prod(shape)
+    channels = max(1, math.prod(shape) // max(1, samples))
+    return Stream(name=name, rate_hz=rate_hz * samples, channels=channels, data_type=own), max(1, samples)

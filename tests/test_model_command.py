@@ -1,0 +1,129 @@
+"""`leo-runtime model`: what is in a model's file, and a workload made of it, to its placement."""
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from leo_backends import tflite
+from leo_runtime.cli import main
+from leo_runtime.documents.profile import Profile
+from leo_runtime.documents.toml_text import toml_text
+from leo_runtime.documents.workload import Workload, bind
+from leo_runtime.importers.tflite_writer import write_model
+from small_networks import two_heads
+
+MODELS = Path(__file__).parent / "models"
+
+
+@pytest.fixture
+def net(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of a model, in the folder to stand in."""
+    monkeypatch.chdir(tmp_path)
+    path = Path("net.tflite")
+    path.write_bytes(write_model(two_heads()))
+    return path
+
+
+def test_what_is_in_a_model(net: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["model", "info", str(net), "--cut", "layers", "--width", "100"]) == 0
+    shown = capsys.readouterr().out
+    assert all(len(line) <= 100 for line in shown.splitlines())
+    for said in (
+        "in   image   1x8x8x3  float32    768",
+        "out  early   1x4x4x2  float32    128",
+        "10 layers, 0.0085 million multiply-accumulates; 2,364 bytes of weights",
+        "9 places to cut, 1 where one tensor crosses: 512 to 512 bytes",
+        "    1                      1x4x4x8 + 1x4x4x2    640",
+    ):
+        assert said in shown, shown
+
+
+def test_what_is_in_a_model_as_json(net: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["model", "info", str(net), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["takes"] == [{"name": "image", "shape": [1, 8, 8, 3], "data_type": "float32", "bytes": 768}]
+    layers = told["layers"]
+    assert [border["bytes"] for border in layers["borders"]][:3] == [512, 640, 1152]
+    assert sum(piece["macs"] for piece in layers["pieces"]) == layers["macs"]
+    assert sum(piece["weight_bytes"] for piece in layers["pieces"]) == layers["weight_bytes"]
+    assert [piece["layers"] for piece in layers["pieces"]] == [1, 9]
+
+
+def test_what_cannot_be_taken_apart_is_told_with_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["model", "info", str(MODELS / "recurrent.tflite"), "--width", "300"]) == 0
+    shown = capsys.readouterr().out
+    assert "recurrent.tflite: cannot be taken apart into layers: it has the operator" in shown
+    assert "hint: if LiteRT runs it, it can still be one stage, whole, on the CPU" in shown
+    assert main(["model", "info", str(MODELS / "recurrent.tflite"), "--json"]) == 0
+    assert "cannot be taken apart" in json.loads(capsys.readouterr().out)["not_in_layers"]
+
+
+@pytest.mark.parametrize("suffix", ["toml", "json"])
+@pytest.mark.parametrize(("cut", "stages"), [("blocks", 3), ("layers", 11), ("whole", 2)])
+def test_a_workload_is_made_of_a_model(net: Path, cut: str, stages: int, suffix: str) -> None:
+    out = Path(f"made/net.{suffix}")
+    assert main(["model", "graph", str(net), "--cut", cut, "--rate", "5", "--out", str(out)]) == 0
+    workload = Workload.from_file(out)
+    (graph,) = workload.graphs
+    assert (graph.period_us, graph.deadline_us, len(graph.stages)) == (200_000, 200_000, stages)
+    assert (workload.streams[0].rate_hz, workload.streams[0].channels) == (5 * 8, 24)
+    last = bind(graph, workload)[graph.stages[-1].name]
+    assert [output.name for output in last.outputs] == ["late", "early"]
+
+
+def test_the_model_is_found_from_the_workloads_folder(net: Path, tmp_path: Path) -> None:
+    main(["model", "graph", str(net), "--out", "net.toml"])
+    assert 'model = "net.tflite"' in Path("net.toml").read_text()
+    main(["model", "graph", str(net), "--out", "elsewhere/net.toml"])
+    assert f'model = "{tmp_path / net}"' in Path("elsewhere/net.toml").read_text()
+
+
+@pytest.mark.skipif(not tflite.is_available(), reason="the extra `tflite` is not installed")
+def test_three_commands_lead_from_a_file_to_its_placement(net: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["model", "graph", str(net), "--out", "net.toml", "--noise", "noise"]) == 0
+    given = ["--workload", "net.toml"]
+    assert main(["calibrate", "--quick", *given, "--recording", "noise", "--out", "host.profile.json"]) == 0
+    assert {cost.operator for cost in Profile.from_file("host.profile.json").costs} == {"window", "model"}
+    place = ["--virtual", "--hardware", "host", "--profile", "host.profile.json", "--no-compare", "--no-trace"]
+    assert main(["replay", "noise", *given, *place]) == 0
+    assert "net           10        10       0     0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["graph", "net.tflite", "--out", "net.tflite"], "net.tflite: is what is read, and would be lost"),
+        (["graph", "net.tflite", "--out", "x.toml", "--rate", "0"], "a model cannot run 0 times a second"),
+        (["graph", "net.tflite", "--out", "x.toml", "--signature", "a"], "net.tflite: has no signature `a`"),
+        (["graph", "nowhere.tflite", "--out", "x.toml"], "nowhere.tflite: cannot be read (No such file"),
+        (["info", "nowhere.tflite"], "nowhere.tflite: cannot be read (No such file"),
+        (["info", "."], ".: cannot be read (Is a directory)"),
+        (["graph", str(MODELS / "recurrent.tflite"), "--out", "x.toml"], "cannot be taken apart into layers"),
+        (["graph", str(MODELS / "no_input.tflite"), "--out", "x.toml"], "has no inputs"),
+    ],
+)
+def test_mistakes_are_told_in_words(net: Path, arguments: list[str], why: str, capsys) -> None:
+    assert main(["model", *arguments]) == 2
+    told = capsys.readouterr().err
+    assert why in told
+    assert "Traceback" not in told
+    assert not Path("x.toml").exists()
+
+
+def test_what_is_written_as_toml_is_read_as_it_was() -> None:
+    document = {
+        "name": 'a "quoted" \\ name\n\x7f é',
+        "rate": 1e-7,
+        "whole": -3,
+        "on": True,
+        "empty": [],
+        "numbers": [1, 2.5],
+        "graphs": [
+            {"name": "a", "stages": [{"params": {"a b": [[1], "x"], "n": {"deep": 1}}}, {"name": "s"}]},
+            {"b": 1},
+        ],
+    }
+    assert tomllib.loads(toml_text(document, "said\ntwice")) == document
+    assert toml_text(document, "said\ntwice").startswith("# said\n# twice\n")
