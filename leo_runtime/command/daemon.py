@@ -52,7 +52,7 @@ def run(request: Request) -> int:
         return _print_unit(request.config)
     daemon = _daemon(request.config)
     if request.check:
-        put(f"{request.config}: {daemon.summary()}\n")
+        put(f"{request.config}: {daemon.check()}\n")
         return DONE
     faulthandler.enable()  # A watchdog that ends it leaves the stacks of all threads in the log.
     with _signals(daemon), _logs():
