@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from leo_runtime.clock import WallClock
 from leo_runtime.daemon.answer import Answer
+from leo_runtime.daemon.companions import companions_of
 from leo_runtime.daemon.config import DaemonConfig
 from leo_runtime.daemon.counts import Counts
 from leo_runtime.daemon.delivering import Delivering
@@ -34,6 +35,7 @@ from leo_runtime.daemon.outstanding import Outstanding
 from leo_runtime.daemon.places import runtime_dir, state_dir
 from leo_runtime.daemon.run_state import RunState
 from leo_runtime.daemon.systemd import Notifier, handed_over
+from leo_runtime.daemon.tally import Tally
 from leo_runtime.daemon.telling import Teller, frame_outcome
 from leo_runtime.daemon.waking import Waker
 from leo_runtime.daemon.watchdog import Progress, Watchdog
@@ -42,6 +44,7 @@ from leo_runtime.frame.lower import merge, price
 from leo_runtime.runtime.runtime import Runtime
 
 if TYPE_CHECKING:
+    from leo_runtime.documents.workload import Workload
     from leo_runtime.frame.records import FrameResult
 
 MOST_RESULTS = 10_000
@@ -85,6 +88,9 @@ class Daemon:
         self.loaded: Loaded = load(read(), folder)
         """What it runs by now."""
         self.counts = Counts()
+        self.tally = Tally(self.loaded.hardware)
+        self.change_lock = threading.Lock()
+        """Held while the workload is changed."""
         self.notifier = Notifier(environment)
         self.sources: Mapping[str, Feeding] = {}
         self.sinks: Mapping[str, Delivering] = {}
@@ -103,6 +109,11 @@ class Daemon:
     def config(self) -> DaemonConfig:
         """What it runs by now."""
         return self.loaded.config
+
+    @property
+    def workload(self) -> Workload:
+        """What it runs by now, as the config has it."""
+        return self.loaded.running
 
     @property
     def in_flight(self) -> int:
@@ -161,7 +172,7 @@ class Daemon:
             self._subscription = self.runtime.subscribe(self._tell, max_results=MOST_RESULTS)
             sources, sinks = self._opened(self.loaded, site)
             self._exchange(sources, sinks)
-            for companion in self._companions():
+            for companion in self._companions(site):
                 companion.start()
                 companions.append(companion)
             self.notifier.ready(self.status())
@@ -190,10 +201,13 @@ class Daemon:
             max_results=1,  # Nobody asks for them: the subscriber has them all.
         )
 
-    def _companions(self) -> list[Companion]:
-        """What runs beside, as the config says. Each is imported where it is asked for."""
+    def _companions(self, site: Site) -> list[Companion]:
+        """What runs beside, as the config says."""
+        found = companions_of(self, site)
         watchdog_s = self.notifier.watchdog_s
-        return [] if watchdog_s is None else [Watchdog(watchdog_s / 4, self._progress, self.notifier.alive)]
+        if watchdog_s is not None:
+            found.append(Watchdog(watchdog_s / 4, self._progress, self.notifier.alive))
+        return found
 
     def _site(self, loaded: Loaded) -> Site:
         kept = state_dir(self._environment)
@@ -326,6 +340,7 @@ class Daemon:
         self._took((result.frame,))
         self.counts.frame(frame_outcome(result))
         try:
+            self.tally.add(result, self.runtime.merged)
             answers = self._teller.answers(result, time.time_ns() - time.monotonic_ns())
             going = [(sink, answer) for answer in answers for sink in self.sinks.values() if sink.wants(answer)]
             self._outstanding.begin(result.frame, len(going))
@@ -403,13 +418,14 @@ class Daemon:
         site = self._site(loaded)
         sources, sinks = self._opened(loaded, site)
         try:
-            self.runtime.change(loaded.running, profile=loaded.profile)
+            with self.change_lock:
+                self.runtime.change(loaded.running, profile=loaded.profile)
+                self.loaded = loaded
         except BaseException:
             self._abandon(sources, sinks)
             raise
         teller.take_over(self._teller)
         self._teller = teller
-        self.loaded = loaded
         open_before = {id(one): one for one in (*self._sources_open(), *self._sinks_open())}
         self._exchange(sources, sinks)
         for one in (*self._sources_open(), *self._sinks_open()):
