@@ -126,6 +126,7 @@ def a_site(folder: Path, counts: Counts | None = None) -> Site:
         workload=Workload.from_toml(WORKLOAD),
         sockets={},
         counts=counts or Counts(),
+        restart=lambda _: None,
     )
 
 

@@ -402,7 +402,7 @@ class Soak:
         self.problems += self.heard.problems
         self.start()
         said = re.findall(
-            r"the last run was killed: of (\d+) frames the answers of (\d+) at most are missing; it was down for",
+            r"the last run was cut short: of (\d+) frames the answers of (\d+) at most are missing; it was down for",
             (self.folder / "log").read_text(),
         )
         taken, missing = map(int, said[-1]) if said else (-1, -1)

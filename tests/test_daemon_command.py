@@ -98,7 +98,9 @@ def test_what_was_killed_says_when_it_is_started_anew_what_is_missing(tmp_path: 
     status, out, err = one.end(signal.SIGINT)
     assert (status, out) == (0, "") and "Traceback" not in err
     # It may have been killed between sending the last answer and noting that.
-    said = r"the last run was killed: of 2 frames the answers of [01] at most are missing; it was down for \d+\.\d{3} s"
+    said = (
+        r"the last run was cut short: of 2 frames the answers of [01] at most are missing; it was down for \d+\.\d{3} s"
+    )
     assert re.search(said, err)
 
 
@@ -127,12 +129,24 @@ def test_systemds_sockets_are_taken_over(tmp_path: Path, talks: list[Talk]) -> N
     assert (tmp_path / "in.sock").exists()  # It is systemd's.
 
 
-def test_it_ends_by_itself_with_its_sources(tmp_path: Path) -> None:
-    path = write(tmp_path, CONFIG.replace('kind = "socket"\npath = "./in.sock"', 'kind = "stdin"'))
-    found = subprocess.run(
-        [*COMMAND, str(path)], input=bytes(2000), capture_output=True, timeout=PATIENCE_S, env=os.environ
-    )
-    assert found.returncode == 0 and b"has given all that it has" in found.stderr
+READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,bind,ro / && exec "$@"'
+"""Runs a command where nothing can be written to but one folder."""
+
+
+def _may_mount() -> bool:
+    unshare = shutil.which("unshare")
+    asked = [unshare or "", "--mount", "sh", "-c", "mount -o remount,bind,ro /"]
+    return unshare is not None and subprocess.run(asked, capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(not _may_mount(), reason="only root may mount a file system read-only")
+def test_a_read_only_root_file_system_is_fine(tmp_path: Path, talks: list[Talk]) -> None:
+    command = ["unshare", "--mount", "sh", "-c", READ_ONLY, str(tmp_path), *COMMAND]
+    one = Process(tmp_path, CONFIG, command=command)
+    talks.append(Talk(tmp_path))
+    assert talks[0].ask(LOUD)["label"] == "loud"
+    status, _, err = one.end()
+    assert status == 0 and "WARNING" not in err
 
 
 def test_it_ends_when_nobody_reads_any_more(tmp_path: Path) -> None:
@@ -192,6 +206,14 @@ def test_a_wrong_config_is_told_with_its_place(tmp_path: Path, capsys: pytest.Ca
     said = capsys.readouterr().err
     assert f'{path}: the key "quue" is unknown (its value is 3), at $.sinks[0].quue' in said
     assert 'hint: did you mean "queue"?' in said
+
+
+def test_a_profile_that_lacks_a_stage_is_told_by_the_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path)
+    profile = tmp_path / "profile.toml"
+    profile.write_text(profile.read_text().replace("steps:level", "steps:other"))
+    assert main(["daemon", "--check", str(path)]) == 2
+    assert "profile `this` has no entry for stage `level`" in capsys.readouterr().err
 
 
 def test_the_unit_names_command_and_config_and_waits_as_long_as_it_drains(

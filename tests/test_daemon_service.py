@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from daemons import CONFIG, LOUD, QUIET, STEPS, WORKLOAD, Listener, Running, Talk, running, write
+from leo_runtime.daemon import service
 from leo_runtime.daemon.systemd import Notifier
 from leo_runtime.errors import InputError
 
@@ -129,6 +131,17 @@ def test_a_reload_that_is_refused_leaves_what_runs(
         assert talk.ask(LOUD)["frame"] == 5
 
 
+def test_a_reload_that_goes_wrong_in_any_way_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise RecursionError("of somebody's code")
+
+    with running(tmp_path) as one:
+        talk = Talk(tmp_path)
+        monkeypatch.setattr(service, "load", fails)
+        assert "refused: of somebody's code" in reload(one)
+        assert talk.ask(LOUD)["label"] == "loud"
+
+
 def test_an_edited_operator_is_read_again(tmp_path: Path) -> None:
     with running(tmp_path) as one:
         talk = Talk(tmp_path)
@@ -203,6 +216,22 @@ def test_the_watchdog_is_not_told_while_frames_hang(tmp_path: Path) -> None:
         assert not any(said == "WATCHDOG=1" for said in one.systemd.heard[heard:])
         let_go(tmp_path)
         one.systemd.wait_for("WATCHDOG=1")
+
+
+def test_it_ends_by_itself_with_its_sources(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    read, write_to = os.pipe()
+    with os.fdopen(read) as stdin, os.fdopen(write_to, "wb") as out:
+        monkeypatch.setattr("sys.stdin", stdin)
+        config = CONFIG.replace('kind = "socket"\npath = "./in.sock"', 'kind = "stdin"\ndata_type = "float32"')
+        with running(tmp_path, config) as one:
+            out.write(np.zeros(1000, np.float32).tobytes())
+            out.close()
+            one.join()
+            counted = one.daemon.counts.now()
+    assert counted.sources["stdin"].ended and counted.sources["stdin"].samples == 1000
+    assert sum(counted.frames.values()) > 0 and one.daemon.in_flight == 0
 
 
 def test_what_cannot_be_opened_is_told(tmp_path: Path) -> None:

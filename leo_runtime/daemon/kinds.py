@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Protocol, runtime_checkable
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from leo_runtime.documents.workload import Stream, Workload
+    from leo_runtime.daemon.decisions import DecisionConfig
+    from leo_runtime.documents.workload import Stream, TaskGraph, Workload
 
 
 class Feed(Protocol):
@@ -73,6 +75,15 @@ class Sink(Protocol):
         ...
 
 
+@runtime_checkable
+class Follows(Protocol):
+    """A source or sink that wants to know when another workload runs, and its part of the config is the same."""
+
+    def change(self, site: Site, /) -> None:
+        """The workload and the decisions of `site` are those that run now. Raises `LeoError`, which is told."""
+        ...
+
+
 class Companion(Protocol):
     """What runs beside sources and sinks, on threads of its own: metrics, the state of the machine."""
 
@@ -86,6 +97,16 @@ class Companion(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class GraphCopy:
+    """A graph of the workload once more, which reads a stream of its own."""
+
+    of: str
+    """The graph that it is a copy of; it is decided as that is."""
+    graph: TaskGraph
+    stream: Stream
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
     """Where sources and sinks are opened."""
 
@@ -96,9 +117,14 @@ class Site:
     runtime_dir: Path
     """Sockets go here, unless the config says otherwise."""
     workload: Workload
+    """As the config names it, without copies of graphs."""
     sockets: Mapping[str, socket.socket]
     """Listening sockets that systemd opened, by their names (`FileDescriptorName=`)."""
     counts: Counts
+    restart: Callable[[str], None]
+    """What a stream gives from now on is of another device (`Runtime.restart`)."""
+    decisions: Mapping[str, DecisionConfig] = field(default_factory=dict)
+    """By graph."""
 
     def path(self, given: str) -> Path:
         """A path of the config; `~` is the user's home."""
@@ -117,8 +143,12 @@ class SourceConfig(Value):
         """The source; it may read files, and opens devices only in `run`. Raises `LeoError`."""
         raise NotImplementedError
 
+    def copies(self, workload: Workload) -> tuple[GraphCopy, ...]:  # noqa: ARG002  # Most kinds have none.
+        """What is to run besides the workload's own graphs. Raises `InputError`."""
+        return ()
+
     def fed(self, workload: Workload) -> tuple[Stream, ...]:
-        """The streams of the workload that it feeds. Raises `InputError` where it feeds none."""
+        """The streams of the workload, or of its copies, that it feeds. Raises `InputError` where it feeds none."""
         if self.stream is not None:
             return (workload.stream(self.stream),)
         if len(workload.streams) != 1:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from leo_runtime import demo, shipped
 from leo_runtime.daemon.config import AnySink, AnySource, DaemonConfig, named
+from leo_runtime.daemon.decisions import DecisionConfig
+from leo_runtime.daemon.kinds import GraphCopy
 from leo_runtime.daemon.trust import Trust
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Profile
@@ -21,6 +23,11 @@ class Loaded:
 
     config: DaemonConfig
     workload: Workload
+    """As the config names it."""
+    running: Workload
+    """The same, with the copies of graphs that sources ask for."""
+    decisions: tuple[DecisionConfig, ...]
+    """Those of the config, and the same for copies."""
     hardware: Hardware
     profile: Profile
     sources: Mapping[str, tuple[AnySource, tuple[Stream, ...]]]
@@ -36,8 +43,10 @@ def load(config: DaemonConfig, folder: Path) -> Loaded:
     hardware = shipped.hardware(_named_or_file(config.machine, folder))
     profile = shipped.profile(_named_or_file(_profile(config), folder))
     sources: dict[str, tuple[AnySource, tuple[Stream, ...]]] = {}
+    copies: list[GraphCopy] = []
     for name, source in named(config.sources).items():
         try:
+            copies += source.copies(workload)
             sources[name] = (source, source.fed(workload))
         except LeoError as error:
             raise InputError(f"source `{name}`: {error}", hint=error.hint) from None
@@ -50,7 +59,21 @@ def load(config: DaemonConfig, folder: Path) -> Loaded:
                     f"sink `{name}` asks for graph `{graph}`, and workload `{workload.name}` has no such",
                     hint=f"it has {', '.join(sorted(graphs))}",
                 )
-    return Loaded(config, workload, hardware, profile, sources, sinks)
+    running, decisions = _with_copies(workload, config.decisions, copies)
+    return Loaded(config, workload, running, decisions, hardware, profile, sources, sinks)
+
+
+def _with_copies(
+    workload: Workload, decisions: Sequence[DecisionConfig], copies: Sequence[GraphCopy]
+) -> tuple[Workload, tuple[DecisionConfig, ...]]:
+    """A workload with copies of its graphs, which are decided as those are. Raises `GraphError`."""
+    if not copies:
+        return workload, tuple(decisions)
+    streams = {copy.stream.name: copy.stream for copy in copies}
+    decided = {decision.graph: decision for decision in decisions}
+    more = [decided[copy.of].model_copy(update={"graph": copy.graph.name}) for copy in copies if copy.of in decided]
+    running = workload.with_graphs(*[copy.graph for copy in copies], streams=tuple(streams.values()))
+    return running, (*decisions, *more)
 
 
 def _workload(file: Path, trust: Trust) -> Workload:
@@ -86,7 +109,7 @@ def _chosen(workload: Workload, graphs: tuple[str, ...]) -> Workload:
 
 def require_changeable(before: Loaded, now: Loaded) -> None:
     """Raise `InputError` where a config asks for what only a new start can give."""
-    for what in ("machine", "runtime", "state_dir"):
+    for what in ("machine", "runtime", "state_dir", "policy", "metrics", "log"):
         if getattr(before.config, what) != getattr(now.config, what):
             raise InputError(f"`{what}` of the config cannot change while the daemon runs", hint="start it anew")
     if before.hardware != now.hardware:

@@ -23,8 +23,9 @@ from pydantic import Field
 
 from leo_runtime.daemon.kinds import Feed, Site, SourceConfig
 from leo_runtime.daemon.raw import RawSamples, RawType
+from leo_runtime.daemon.reading import Reading
 from leo_runtime.daemon.unix_socket import Listening, is_own, listen, place
-from leo_runtime.errors import DocumentError, InputError, did_you_mean
+from leo_runtime.errors import InputError, did_you_mean
 from leo_runtime.schema import Document, Name
 
 if TYPE_CHECKING:
@@ -112,8 +113,8 @@ class Receiver:
             one.settimeout(LOOKS_S)
             answer: dict[str, object]
             try:
-                read = _Reading(one, stop)
-                while (header := read.line()) is not None:
+                read = Reading(one, stop)
+                while (header := read.line(LONGEST_HEADER_BYTES, "the line before samples")) is not None:
                     taken += self._take(header, read, feed)
                 answer = {"samples": taken}
             except InputError as error:
@@ -128,7 +129,7 @@ class Receiver:
                 while left > 0 and (piece := one.recv(1 << 16)):  # With bytes unread it would lose what it is told.
                     left -= len(piece)
 
-    def _take(self, header: bytes, read: _Reading, feed: Feed) -> int:
+    def _take(self, header: bytes, read: Reading, feed: Feed) -> int:
         said = SamplesHeader.from_json(header, "the line before samples")
         if said.stream is None and len(self._streams) != 1:
             raise InputError("the line before samples does not say of which stream", hint=self._known(""))
@@ -148,45 +149,3 @@ class Receiver:
 
     def _known(self, given: str) -> str:
         return did_you_mean(given, self._streams)
-
-
-class _Reading:
-    """Lines and bytes of a connection. Raises `OSError` where it ends before its time, or is to be stopped."""
-
-    def __init__(self, one: socket.socket, stop: threading.Event) -> None:
-        self._one = one
-        self._stop = stop
-        self._kept = bytearray()
-
-    def line(self) -> bytes | None:
-        """The next line; None where there are no more. Raises `DocumentError` for one that is too long."""
-        while (at := self._kept.find(b"\n")) < 0:
-            if len(self._kept) > LONGEST_HEADER_BYTES:
-                raise DocumentError("the line before samples", f"has more than {LONGEST_HEADER_BYTES} bytes")
-            if not self._more(1 << 12):
-                if self._kept:
-                    raise ConnectionError("it ends within a line")
-                return None
-        line = bytes(self._kept[:at])
-        del self._kept[: at + 1]
-        return line
-
-    def bytes(self, count: int) -> bytes:
-        """The next bytes, all of them."""
-        while len(self._kept) < count:
-            if not self._more(min(1 << 16, count - len(self._kept))):
-                raise ConnectionError("it ends within samples")
-        found = bytes(self._kept[:count])
-        del self._kept[:count]
-        return found
-
-    def _more(self, most: int) -> bool:
-        while True:
-            if self._stop.is_set():
-                raise ConnectionError("the daemon ends")
-            try:
-                piece = self._one.recv(most)
-            except TimeoutError:
-                continue
-            self._kept += piece
-            return bool(piece)
