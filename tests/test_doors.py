@@ -18,7 +18,7 @@ from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.documents.workload import GraphBuilder, Workload
 from leo_runtime.errors import InputError
 from leo_runtime.frame.ledger import ledger, run_ledger
-from leo_runtime.runtime.arguments import require_samples
+from leo_runtime.runtime.arguments import all_finite, require_samples
 from leo_runtime.runtime.options import RuntimeOptions
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.shipped import PHONE
@@ -455,6 +455,18 @@ def test_motion_that_float32_has_just_room_for_is_taken() -> None:
         refused(
             require_samples, "source `wrist`", "other", np.array([[0.0], [number]]), says="more than float32 has room"
         )
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(1,), (7, 3), (70_000,)])
+def test_one_number_that_is_none_is_seen_wherever_it_is(shape: tuple[int, ...], dtype: type) -> None:
+    values = np.ones(shape, dtype)
+    assert all_finite(values) and all_finite(values.T) and all_finite(values[::2]) and all_finite(values[:0])
+    for place in (0, values.size // 2, values.size - 1):
+        for wrong in (np.nan, np.inf, -np.inf):
+            spoilt = values.copy()
+            spoilt.flat[place] = wrong
+            assert not all_finite(spoilt) and not all_finite(spoilt.T)
 
 
 @pytest.mark.parametrize(

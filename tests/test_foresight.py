@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from cost_workloads import workload_of
 from leo_runtime.documents.workload import GraphBuilder, TaskGraph
+from leo_runtime.frame.due import runs_at
 from leo_runtime.frame.foresight import Foresight, Outlook, later_releases, next_due_us, repeats_us
 from leo_runtime.frame.lower import merge
 
@@ -161,7 +162,7 @@ def test_the_next_time_is_known_of_what_comes_when_it_should(
 ) -> None:
     one = graph("a", offset_us=offset_us, **({"rate_hz": timing} if rate else {"period_us": timing * 50}))
     times = list(one.releases_us(one.next_release_us(at_us + 1)))
-    assert one.runs_at(at_us) == (at_us in times)
+    assert one.runs_at(at_us) == runs_at(one)(at_us) == (at_us in times)
     assert next_due_us(one, at_us) == (times[-1] if at_us in times else None)
     assert next_due_us(one, one.next_release_us(at_us)) == one.next_release_us(one.next_release_us(at_us) + 1)
 

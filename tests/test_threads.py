@@ -268,6 +268,27 @@ def test_a_turn_that_nobody_waited_for_is_given_up() -> None:
         turn.wait()
 
 
+def test_who_leaves_the_queue_keeps_nobody_behind() -> None:
+    """The first who leaves lets the next one go on, whoever has left between them."""
+    turns = Turns()
+    first, gone, third = turns.turn(), turns.turn(), turns.turn()
+    had: list[str] = []
+    with first:
+        first.queue()
+        first.wait()
+        with gone:
+            gone.queue()
+            third.queue()
+        waiting = threading.Thread(target=lambda: (third.wait(), had.append("third")))
+        waiting.start()
+        assert had == [], "it is not its turn"
+    waiting.join()
+    assert had == ["third"]
+    with third:
+        pass
+    assert not turns.mine()
+
+
 @pytest.mark.parametrize("kind", ["virtual", "real"])
 def test_a_solver_that_submits_does_not_wait_for_itself(kind: str) -> None:
     def solver(problem: Problem) -> Placement:

@@ -235,7 +235,7 @@ class Executor:
         Frames in flight are dropped, and say `why`. Kernels that do not come back within `timeout_s`, all together, are
         left to themselves; those that were abandoned are not waited for. In a forked process there is nothing to stop.
         """
-        if self._is_forked():
+        if os.getpid() != self._process:  # Locks may be held here for ever.
             return
         with self._lock:
             if not self._closed:
@@ -259,13 +259,9 @@ class Executor:
             thread.join(max(0.0, min(timeout_s, PROBE_TIMEOUT_S) - patience.now_us() / 1e6))
         self._holder.close(max(0.0, timeout_s - patience.now_us() / 1e6))
 
-    def _is_forked(self) -> bool:
-        """Whether this process was forked from the one that has the threads; locks may be held here for ever."""
-        return os.getpid() != self._process
-
     def require_threads(self) -> None:
         """Raise `InputError` in a forked process. From any thread."""
-        if self._is_forked():
+        if os.getpid() != self._process:
             raise InputError(
                 f"the runtime's threads are in process {self._process}, of which this one was forked",
                 hint="make the Runtime in the process that uses it, or start that one by `spawn`",

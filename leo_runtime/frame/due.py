@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from leo_runtime.documents.workload import TaskGraph
 
@@ -21,6 +21,11 @@ def runs_at(graph: TaskGraph) -> Callable[[int], bool]:
 def collected_deadline_us(graph: TaskGraph, frames: int) -> int:
     """How long after the last of so many collected frames the answers of a graph are due."""
     return frames * graph.deadline_us
+
+
+def last_due_us(graphs: Sequence[TaskGraph], releases_us: tuple[int, ...]) -> int:
+    """When the last of the answers of several graphs is due, on the run's clock."""
+    return releases_us[-1] + max([collected_deadline_us(graph, len(releases_us)) for graph in graphs])
 
 
 def due_us(graph: TaskGraph, releases_us: tuple[int, ...]) -> int:

@@ -373,7 +373,7 @@ def require_samples(where: str, kind: str, samples: np.ndarray) -> None:
 
 def all_finite(array: np.ndarray) -> bool:
     """Whether no number of it is NaN or infinite."""
-    return int(np.count_nonzero(np.isfinite(array))) == array.size  # Twice as fast as `all()` where it is small.
+    return b"\0" not in np.isfinite(array).tobytes()  # In a third of the time that `all()` takes where it is small.
 
 
 def _first(wrong: np.ndarray) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 from leo_runtime.dispatch.dispatcher import Dispatcher
 from leo_runtime.frame.conditions import Conditions, LinkNow, StateFound
-from leo_runtime.frozen import dataclass
+from leo_runtime.frozen import dataclass, maker
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +29,12 @@ class MachineNow:
         aside: tuple[tuple[str, str, str], ...] = (),
     ) -> Conditions:
         """What a frame of these graphs finds. What is in `without` is not used; `lost` are the processors of it."""
-        ready = [entry for entry in self.ready_us if entry[0] not in without] if without else self.ready_us
+        ready = tuple([entry for entry in self.ready_us if entry[0] not in without]) if without else self.ready_us
         links_now = tuple(links.items())
-        return Conditions(graphs, tuple(ready), self.asleep, links_now, lost=lost, states=states, aside=aside)
+        return Conditions(graphs, ready, self.asleep, links_now, lost=lost, states=states, aside=aside)
+
+
+_machine_now = maker(MachineNow)
 
 
 def machine_now(
@@ -72,7 +75,7 @@ def machine_now(
             until_us = max(0 if used_us is None else used_us + lingers_us, woken_us or 0)
         if until_us > release_us:
             awake.append((name, until_us - release_us))
-    return MachineNow(tuple(ready), tuple(asleep), tuple(awake))
+    return _machine_now(tuple(ready), tuple(asleep), tuple(awake))
 
 
 def _is_asleep(dispatcher: Dispatcher, resource: str, used_us: int | None, linger_us: int, now_us: int) -> bool:

@@ -37,6 +37,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack
 
@@ -46,7 +47,8 @@ from leo_runtime.dispatch.events import FrameAdmitted, FrameDone, ProcessorFound
 from leo_runtime.dispatch.executor import CLOSE_TIMEOUT_S, Executor
 from leo_runtime.dispatch.simulator import Noise, Simulator
 from leo_runtime.errors import ClosedError, DrainTimeoutError, InputError, once_more
-from leo_runtime.frame.due import due_us
+from leo_runtime.frame.due import last_due_us
+from leo_runtime.frozen import maker
 from leo_runtime.runtime.ahead import CLOSED, Ahead, Submission
 from leo_runtime.runtime.arguments import (
     SourceWindow,
@@ -98,6 +100,8 @@ if TYPE_CHECKING:
     from leo_runtime.runtime.windows import Planning
 
     Windows = Mapping[str, np.ndarray]
+
+_submission, _submitted = maker(Submission), maker(Submitted)
 
 # What a runtime is made of, and the documents it is made from, are imported as one is made: by the functions here that
 # name them. The class itself, and whoever only imports it, needs none of that.
@@ -767,7 +771,7 @@ class Runtime:
         may = None if together is None else now.candidates(together)
         windows = now.own_windows(names, windows, copy)
         links = None if links is None else known_links(self.hardware, links)
-        return Submission(releases_us, windows, names, links, may, now)
+        return _submission(releases_us, windows, names, links, may, now)
 
     def _submit(self, asked: Submission, wait: bool = False) -> int:
         """Take one frame, or several as a batch, and start them when it is their turn, here or at their release."""
@@ -838,7 +842,7 @@ class Runtime:
             releases_us,
             names,
             self._links,
-            lambda names: self._place(driver, now, releases_us, names, asked.together, states),
+            partial(self._place, driver, now, releases_us, asked.together, states),
             states,
             paused,
         )
@@ -863,9 +867,9 @@ class Runtime:
         plan = placed.planned.plan
         with self._lock:
             frame = self._take(asked, take)
-            submitted = Submitted(frame, releases_us, wanted, plan, placed.planned.solved, now.wanted(shed))
+            submitted = _submitted(frame, releases_us, wanted, plan, placed.planned.solved, now.wanted(shed))
             self._in_flight.begin(submitted, now, names, windows, ends)
-        release_us, give_up_us = releases_us[-1], max([due_us(graph, releases_us) for graph in wanted])
+        release_us, give_up_us = releases_us[-1], last_due_us(wanted, releases_us)
         now_us = max(release_us, driver.clock.now_us())
         driver.post(FrameAdmitted(now_us, frame, release_us, plan, placed.asleep, give_up_us, placed.again))
         return frame
@@ -939,9 +943,9 @@ class Runtime:
         driver: Driver,
         now: Deployment,
         releases_us: tuple[int, ...],
-        names: tuple[str, ...],
         together: tuple[str, ...] | None,
         states: tuple[StateFound, ...],
+        names: tuple[str, ...],
     ) -> Placed | Placement | Skipped:
         """The plan of a frame or batch, or why there is none. In turn."""
         frames = len(releases_us)
@@ -988,7 +992,7 @@ class Runtime:
                 if now.horizon is not None:
                     now.horizon.observe(done, submitted.plan.jobs, now.stages_of(deployment))
                 for mode, profiled_us, lasted_us in lasted:
-                    if now.has_mode(mode, deployment):
+                    if now is deployment or now.has_mode(mode, deployment):
                         self._drift.observe(mode, profiled_us, lasted_us)
             self._ended.popleft()
         if failure is not None:
