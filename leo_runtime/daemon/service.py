@@ -40,7 +40,7 @@ from leo_runtime.daemon.telling import Teller, frame_outcome
 from leo_runtime.daemon.waking import Waker
 from leo_runtime.daemon.watchdog import Progress, Watchdog
 from leo_runtime.errors import ClosedError, DrainTimeoutError, InputError, LeoError, failure_text
-from leo_runtime.frame.lower import merge
+from leo_runtime.frame.lower import merge, price
 from leo_runtime.runtime.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -139,10 +139,11 @@ class Daemon:
         self._reloads += 1
         self._waker.wake()
 
-    def summary(self) -> str:
-        """What it runs, in a line."""
+    def check(self) -> str:
+        """What it would run, in a line; it opens nothing. Raises `LeoError` where the profile does not know it all."""
         loaded = self.loaded
         graphs, sources, sinks = loaded.workload.graphs, ", ".join(loaded.sources), ", ".join(loaded.sinks)
+        price(merge(loaded.running), loaded.hardware, loaded.profile, lambda *_: True)
         named = ", ".join(graph.name for graph in graphs)
         return f"{named} on {loaded.hardware.name}; sources: {sources}; sinks: {sinks}"
 
@@ -429,7 +430,10 @@ class Daemon:
         self._exchange(sources, sinks)
         for key, one in self._following().items():
             if key in before:
-                one.change(site)
+                try:
+                    one.change(site)
+                except Exception as error:  # It may be anybody's code, and the rest has changed by now.
+                    log.error("the workload has changed, and not all goes along with it: %s", failure_text(error))
 
     def _following(self) -> dict[int, Follows]:
         """The sources and sinks that run and want to know of another workload; one that is both, once."""
