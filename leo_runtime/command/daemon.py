@@ -53,7 +53,7 @@ def run(request: Request) -> int:
         return _print_unit(request.config)
     daemon = _daemon(request.config)
     if request.check:
-        put(f"{request.config}: {daemon.summary()}\n")
+        put(f"{request.config}: {daemon.check()}\n")
         return DONE
     from leo_runtime.daemon.logs import logging_to
 
