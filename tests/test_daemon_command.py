@@ -208,6 +208,14 @@ def test_a_wrong_config_is_told_with_its_place(tmp_path: Path, capsys: pytest.Ca
     assert 'hint: did you mean "queue"?' in said
 
 
+def test_a_profile_that_lacks_a_stage_is_told_by_the_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path)
+    profile = tmp_path / "profile.toml"
+    profile.write_text(profile.read_text().replace("steps:level", "steps:other"))
+    assert main(["daemon", "--check", str(path)]) == 2
+    assert "profile `this` has no entry for stage `level`" in capsys.readouterr().err
+
+
 def test_the_unit_names_command_and_config_and_waits_as_long_as_it_drains(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
