@@ -22,7 +22,7 @@ from leo_runtime.measure.measure import QUICK
 from leo_runtime.operators import operator
 from leo_runtime.operators.outputs import arrays_of, flat, packed
 from leo_runtime.recordings.recording import RecordedStream, Recording, RecordingManifest
-from leo_runtime.testing import example
+from leo_runtime.testing import FakeBackend, example
 from small_networks import two_heads
 
 MODELS = Path(__file__).parent / "models"
@@ -192,6 +192,20 @@ def test_what_is_not_as_the_model_says_fails_its_stage(tmp_path: Path, gives, wh
         (result,) = runtime.drain()
     (error,) = {stage.error for stage in result.stages if stage.stage == "piece 0"}
     assert f"stage `piece 0` {why}" in error
+
+
+def test_a_model_may_be_placed_and_not_computed(tmp_path: Path) -> None:
+    _, workload = pieces_of(saved(tmp_path, int8=True), cut="layers")
+    with Runtime.simulated(workload, MACHINE, COSTS, compute=False, solver="greedy") as runtime:
+        runtime.submit(0, {})
+        (result,) = runtime.drain()
+    assert result.graphs[0].outcome == "done"
+
+
+def test_backends_of_fakes_give_what_a_model_does(tmp_path: Path) -> None:
+    _, workload = pieces_of(saved(tmp_path, int8=True), cut="layers")
+    found = answers(workload, {"even": FakeBackend(), "odd": FakeBackend()})
+    assert found["greatest"].tolist() == found["greatest of whole"].tolist() == [0, 0]
 
 
 def test_a_decision_reads_one_array(tmp_path: Path) -> None:
