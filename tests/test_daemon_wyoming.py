@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import random
+import re
 import select
 import socket
 import threading
@@ -675,6 +676,17 @@ def test_an_address_that_others_reach_is_told_of(
     with caplog.at_level(logging.WARNING):
         server.run(lambda *_args, **_kwargs: None, stop)
     assert ("no passwords" in caplog.text) is warns
+
+
+def test_configs_of_the_page_are_such_as_it_says(tmp_path: Path) -> None:
+    """They name a profile that is measured first."""
+    page = (Path(__file__).parent.parent / "docs" / "home-assistant.md").read_text()
+    first, second = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    config = DaemonConfig.from_toml(first)
+    assert [one.kind for one in (*config.sources, *config.sinks)] == ["wyoming", "mqtt"]
+    DaemonConfig.from_toml(first.partition("[[sinks]]")[0] + second)
+    loaded = load(config.model_copy(update={"machine": "arm-board", "profile": None}), tmp_path)
+    assert len(loaded.running.graphs) == 5
 
 
 # A daemon that hears the word that ships.

@@ -87,6 +87,11 @@ class WyomingSource(SourceConfig):
             reject("it feeds streams of its own, one a connection", "$.stream", self.stream)
         return self
 
+    @property
+    def uses_network(self) -> bool:
+        """Unless it listens on a Unix socket."""
+        return self.socket is None
+
     def copies(self, workload: Workload) -> tuple[GraphCopy, ...]:
         """The wake words' graphs for each connection. Raises `InputError`."""
         return copies(hearing(workload, self.graphs), self.connections)
