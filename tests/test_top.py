@@ -151,6 +151,13 @@ def test_trouble_is_red_where_there_are_colours() -> None:
     assert "\x1b[31m" in page and "\x1b[31m" not in text(shown(METRICS), look=Look(80))
 
 
+def test_nothing_that_a_terminal_obeys_gets_there() -> None:
+    page = text(
+        shown(METRICS.replace("loud", "lo\x1b[2Jud").replace('"wake_word"', '"wake\x1b]0;word"')), look=Look(80)
+    )
+    assert "\x1b" not in page and r"lo\x1b[2Jud" in page
+
+
 def test_quantiles_are_bounds_of_buckets() -> None:
     buckets = [(0.1, 10.0), (0.25, 14.0), (float("inf"), 15.0)]
     assert [quantile(buckets, share) for share in (0.5, 0.9, 0.95)] == [0.1, 0.25, float("inf")]
