@@ -13,6 +13,7 @@ that comes faster than it was taken, as from a file, is read no faster than real
 
 from __future__ import annotations
 
+import errno
 import logging
 import select
 import socket
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
 
 LOOKS_S = 0.25
 """How often it is looked whether to stop."""
+LISTEN_TRIES = 8
+"""How often it is tried to listen where somebody else does, as long as it is looked whether to stop in between."""
 SEND_S = 1.0
 """Who does not take an answer for so long is hung up on."""
 SILENT_CONNECTIONS = 16
@@ -123,12 +126,10 @@ class Wyoming:
         self._free = deque(range(1, config.connections + 1))
         """Places, those first that have been free for longest."""
         self._speaking: dict[int, Connection] = {}
-        self._listening: Listening | None = None
 
     def run(self, feed: Feed, stop: threading.Event) -> None:
         """Serve whoever connects, until it is stopped. Raises `OSError`, `InputError` where it cannot listen."""
-        with self._lock:
-            self._listening = listening = self._listen()
+        listening = self._listen(stop)
         own = listening.socket
         own.setblocking(False)
         connections: list[Connection] = []
@@ -140,16 +141,27 @@ class Wyoming:
                     one, _ = own.accept()
                 except (BlockingIOError, ConnectionError):
                     continue
+                except OSError as error:  # As where too many files are open: who speaks is heard all the same.
+                    log.warning("nobody can connect for a while: %s", failure_text(error))
+                    stop.wait(LOOKS_S)
+                    continue
                 connections = [connection for connection in connections if connection.thread.is_alive()]
                 if len(connections) >= self._config.connections + SILENT_CONNECTIONS or not self._may(one):
                     self.count("wyoming_refused")
                     one.close()
                     continue
+                connection = Connection(self, one, feed)
+                try:
+                    connection.thread.start()
+                except RuntimeError as error:  # The system has no thread left.
+                    log.warning("a Wyoming connection was refused: %s", failure_text(error))
+                    self.count("wyoming_refused")
+                    one.close()
+                    continue
                 self.count("wyoming_connections")
-                connections.append(Connection(self, one, feed))
-                connections[-1].thread.start()
+                connections.append(connection)
         finally:
-            self.close()
+            listening.close()
             for connection in connections:
                 connection.hang_up()
         for connection in connections:
@@ -173,10 +185,7 @@ class Wyoming:
             connection.begin_anew()
 
     def close(self) -> None:
-        """Listen no more."""
-        with self._lock:
-            if self._listening is not None:
-                self._listening.close()
+        """No more answers come: `run` itself closes what it has opened."""
 
     def count(self, what: str) -> None:
         """Count what happened."""
@@ -241,7 +250,7 @@ class Wyoming:
         )
         return Info(wake=[program])
 
-    def _listen(self) -> Listening:
+    def _listen(self, stop: threading.Event) -> Listening:
         config = self._config
         if config.socket is not None:
             path = place(config.socket, self._site.folder, self._site.runtime_dir)
@@ -250,7 +259,14 @@ class Wyoming:
         family, _, _, _, address = found[0]
         if not ip_address(str(address[0]).partition("%")[0]).is_loopback:
             log.warning("whoever can reach %s port %d can use the wake words: no passwords", address[0], config.port)
-        return Listening(socket.create_server(address, family=family, backlog=16), None)
+        for left in reversed(range(LISTEN_TRIES)):
+            try:
+                return Listening(socket.create_server(address, family=family, backlog=16), None)
+            except OSError as error:
+                # Where the config was read again, the one of before may not have ended yet.
+                if error.errno != errno.EADDRINUSE or not left or stop.wait(LOOKS_S):
+                    raise
+        raise AssertionError
 
     def _may(self, one: socket.socket) -> bool:
         """Whether who connected may: over a Unix socket the daemon's own user, and root."""
