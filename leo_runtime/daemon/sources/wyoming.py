@@ -169,9 +169,9 @@ class Wyoming:
 
     def publish(self, answer: Answer) -> None:
         """Tell whoever has the place of that graph."""
-        graph, _, place = answer.graph.rpartition("@")
+        graph, _, number = answer.graph.rpartition("@")
         with self._lock:
-            connection = self._speaking.get(int(place)) if graph and place.isdecimal() else None
+            connection = self._speaking.get(int(number)) if graph and number.isdecimal() else None
         if connection is not None:
             connection.answered(graph, answer)
 
@@ -494,7 +494,7 @@ class Connection:
         self._server.count("wyoming_detections")
         try:
             self._send(Detection(name=answer.label, timestamp=taken_ms))
-        except OSError:  # It does not listen: its thread ends, too.
+        except (OSError, ValueError):  # It does not listen, or has just been closed: its thread ends, too.
             with suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
 
@@ -506,8 +506,10 @@ class Connection:
         write_event(event.event(), text)
         left = memoryview(text.getvalue())
         until_us = self._server.clock.now_us() + round(SEND_S * 1e6)
+        writable = select.poll()
+        writable.register(self._socket, select.POLLOUT)
         with self._sending:
             while left:
-                if not select.select([], [self._socket], [], SEND_S)[1] or self._server.clock.now_us() > until_us:
+                if not writable.poll(SEND_S * 1000) or self._server.clock.now_us() > until_us:
                     raise TimeoutError("it does not take what it is told")
                 left = left[self._socket.send(left) :]
