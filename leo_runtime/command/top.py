@@ -7,11 +7,12 @@ import json
 import os
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from leo_runtime.command.shared import DONE, add_width, amount, look, put
-from leo_runtime.errors import InputError, MissingExtraError
+from leo_runtime.errors import InputError, MissingExtraError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +63,8 @@ def run(request: Request) -> int:
     elif request.once or not sys.stdout.isatty():
         put(text(now, look=look(request.columns)))
     else:
-        _watch(where, now, max(LEAST_S, request.every), request.columns)
+        with suppress(KeyboardInterrupt):  # That is how it ends.
+            _watch(where, now, max(LEAST_S, request.every), request.columns)
     return DONE
 
 
@@ -93,7 +95,7 @@ def _watch(where: str, now: Shown, every_s: float, columns: int | None) -> None:
             try:
                 later = shown(fetch(where))
             except InputError as error:
-                says = f"{error}; looking again every {every_s:g} s; this is what it was:\n\n"
+                says = f"{printable(str(error))}; looking again every {every_s:g} s; this is what it was:\n\n"
                 continue
             before, now, says = now, later, ""
             elapsed_s, at_s = time.monotonic() - at_s, time.monotonic()
@@ -165,7 +167,7 @@ def _head(now: Shown, before: Shown | None, elapsed_s: float | None, look: Look)
     events = ", ".join(f"{name.replace('_', ' ')} {number}" for name, number in now.events.items() if number)
     if events:
         lines.append(f"so far: {events}")
-    return "".join(f"{fill(line, look.columns, '  ')}\n" for line in lines)
+    return "".join(f"{fill(printable(line), look.columns, '  ')}\n" for line in lines)
 
 
 def _graph_row(one: GraphShown) -> tuple[object, ...]:
