@@ -66,7 +66,9 @@ Plain = Annotated[dict[str, Any], AfterValidator(_finite)]
 
 Name = Annotated[str, Field(min_length=1)]
 
-FileName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^.\x00-\x1f/\\][^\x00-\x1f/\\]*$")]
+FILE_NAME = r"^[^.\x00-\x1f/\\][^\x00-\x1f/\\]*$"
+
+FileName = Annotated[str, Field(min_length=1, max_length=100, pattern=FILE_NAME)]
 """A name of which the names of written files are made: it cannot lead out of their folder."""
 
 
@@ -341,10 +343,11 @@ def document_error(source: str, error: ValidationError, model: type[BaseModel] |
             return DocumentError(source, f"expected at most {context['le']}, got {shown}", path, shown)
         case "too_short":
             return DocumentError(source, f"expected at least one, got {shown}", path, shown)
-        case "string_pattern_mismatch":
-            # Only `FileName` has a pattern.
+        case "string_pattern_mismatch" if context["pattern"] == FILE_NAME:
             says = "files are named after it, so it may not begin with a dot or hold a slash, backslash or control"
             return DocumentError(source, f"{says} character, got {shown}", path, shown)
+        case "string_pattern_mismatch":
+            return DocumentError(source, f"expected what matches {context['pattern']}, got {shown}", path, shown)
         case "literal_error":
             return DocumentError(source, f"expected {context['expected']}, got {shown}", path, shown)
         case "union_tag_not_found":

@@ -8,12 +8,14 @@ from a second after the fault's end none is (`Judge.problems`), and no frame at 
 from __future__ import annotations
 
 import threading
+from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from operator import attrgetter, itemgetter
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import psutil
@@ -35,12 +37,10 @@ STEP_US = 20_000
 BEGAN_US = 1_764_374_400 * SECOND_US
 """The run's clock counts from 1970 on."""
 QUIET_US = 5 * SECOND_US
-BEFORE_US = 2_200_000
-"""So long before a fault a frame may be released that meets it: it has waited for another stream."""
+BEFORE_US = SECOND_US
+"""So long before a fault a frame may be taken that meets it."""
 RECOVERED_US = SECOND_US
 """So long after a fault no frame is late any more."""
-WAITS_US = 2_200_000
-"""So long a frame waits for another stream, in virtual time; then all that waited with it are released at once."""
 MIC_HZ, WATCH_HZ = 1000, 50
 PROCESSORS = ("cpu", "gpu", "dsp")
 OUTLASTS_US = 600_000
@@ -263,7 +263,6 @@ class Episode:
     kinds: tuple[str, ...]
     touches: frozenset[str] | None
     """The graphs that may be late for it; None: all."""
-    within_us: int
     begin_us: int
     end_us: int | None = None
     """None as long as it lasts."""
@@ -272,15 +271,15 @@ class Episode:
 class Judge:
     """Looks at every result: whether it is the only one of its frame, and what may be late. From any thread."""
 
-    def __init__(self, before_us: int) -> None:
-        """So long before a fault a frame may be released that meets it."""
+    def __init__(self, before_us: int, at_us: Callable[[FrameResult], int] = attrgetter("release_us")) -> None:
+        """So long before a fault a frame may be taken that meets it; `at_us` says when it was."""
         self.problems: list[str] = []
         """What is not as it should be, in words."""
         self.recovered_us: dict[str, int] = {}
         """By kind of fault, how long after its end a frame was late, at most."""
         self.outcomes = Counter[str]()
         self.begun = Counter[str]()
-        self._before_us = before_us
+        self._before_us, self._at_us = before_us, at_us
         self._ended = bytearray()
         self._episodes: tuple[Episode, ...] = ()
 
@@ -292,7 +291,6 @@ class Judge:
         episode = Episode(
             tuple(kind.name for kind in kinds),
             None if everything else touches,
-            max(kind.within_us for kind in kinds),
             now_us(),
         )
         self.begun.update(episode.kinds)
@@ -332,14 +330,15 @@ class Judge:
             self._late(result, late)
 
     def _late(self, result: FrameResult, late: Sequence[str]) -> None:
-        before = [one for one in self._episodes if one.begin_us - self._before_us <= result.release_us]
+        at_us = self._at_us(result)
+        before = [one for one in self._episodes if one.begin_us - self._before_us <= at_us]
         if not before:
             self._problem(result, late, "without any fault")
             return
         last = before[-1]
-        after_us = 0 if last.end_us is None else max(0, result.release_us - last.end_us)
+        after_us = 0 if last.end_us is None else max(0, at_us - last.end_us)
         kinds = ", ".join(last.kinds)
-        if after_us > last.within_us:
+        if after_us > RECOVERED_US:
             self._problem(result, late, f"{after_us / 1e6:g} s after {kinds}")
         elif last.touches is not None and (others := [name for name in late if name not in last.touches]):
             self._problem(result, others, f"by {kinds}, which is none of its business")
@@ -360,7 +359,7 @@ class Run:
         self.links: dict[tuple[str, str], tuple[int, int | None] | None] = {}
         """What links can do from now on, where frames are submitted."""
         self.kinds = [kind for kind in KINDS if not kinds or kind.name in kinds]
-        self.judge = Judge(BEFORE_US)
+        self.judge = Judge(BEFORE_US, self._taken_us)
         self.resident_bytes: list[int] = []
         """As the frames went by, at regular distances."""
         self.random = Random(seed)
@@ -372,6 +371,8 @@ class Run:
         self.asks = True
         """Whether somebody asks for results."""
         self.now_us = BEGAN_US
+        self._taken: deque[tuple[int, int]] = deque(maxlen=20_000)
+        """Which frame could be the next one when something was fed, and when that was."""
         self.mic, self.watch = Device("mic", MIC_HZ), Device("watch", WATCH_HZ)
         self.frames = 0
         self._kept: deque[int] = deque(maxlen=1000)
@@ -399,7 +400,7 @@ class Run:
             several = deck.draw(self.random.choice((1, 1, 2)))
             lasts_us = self.random.randrange(STEP_US, SECOND_US)
             self.until_us = self.now_us + lasts_us
-            with self.judge.fault(several, self._at_us), ExitStack() as stack:
+            with self.judge.fault(several, lambda: self.now_us), ExitStack() as stack:
                 for kind in several:
                     stack.enter_context(kind.begin(self))
                 self._for(lasts_us)
@@ -410,10 +411,14 @@ class Run:
         self.runtime.close()
         self.frames = self.judge.finish(self.frames)
 
-    def _at_us(self) -> int:
-        """The runtime's time. A source that gives more samples than its rate allows is ahead from then on, and so is
-        the runtime where all are."""
-        return max(self.now_us, self.runtime.now_us)
+    def _taken_us(self, result: FrameResult) -> int:
+        """When it was that a frame was fed or submitted, by the run's clock.
+
+        Not its release, which is by its stream's samples: one that gave more of them than its rate allows is ahead of
+        that clock from then on, by seconds after some faults.
+        """
+        taken = tuple(self._taken)
+        return taken[bisect_right(taken, result.frame, key=itemgetter(0)) - 1][1]
 
     def _for(self, us: int) -> None:
         for _ in range(us // STEP_US):
@@ -442,12 +447,14 @@ class Run:
             else np.ones(source.shape, np.float32)
             for source in self.runtime.sources(names)
         }
+        self._taken.append((self.frames, self.now_us))
         number = self.runtime.submit(self.now_us, windows, graphs=names, links=self.links)
         self.frames = max(self.frames, number + 1)
 
     def feed(self, stream: str, chunk: np.ndarray, at_us: int) -> None:
         if not self.feeds:
             return
+        self._taken.append((self.frames, self.now_us))
         numbers = self.runtime.feed(stream, chunk, at_us=at_us)
         self.frames = max([self.frames, *(number + 1 for number in numbers)])
 
@@ -485,8 +492,6 @@ class Kind:
     """Of a `Run`."""
     touches: tuple[str, ...] = ()
     """The graphs that may be late for it; none: all."""
-    within_us: int = RECOVERED_US
-    """So long after its end they may still be."""
     lasts: bool = True
     """False: it is over as soon as it has begun."""
 
@@ -511,15 +516,53 @@ class Deck:
         return drawn
 
 
+class Source(Protocol):
+    """What may be wrong with a source of samples, in virtual and in real time."""
+
+    records: bool
+    keeps: bool
+    """Whether it keeps what it recorded, to hand it over later."""
+    ppm: int
+    """How much faster it is than it says."""
+
+
+def loses_samples(source: Source) -> Iterator[None]:
+    """Records nothing for a while."""
+    source.records = False
+    yield
+    source.records = True
+
+
+def stalls(source: Source) -> Iterator[None]:
+    """Hands over nothing for a while, and then all at once."""
+    source.keeps = True
+    yield
+    source.keeps = False
+
+
+def lies_about_its_rate(source: Source, random: Random) -> Iterator[None]:
+    """Gives more, or less, than it says."""
+    source.ppm = random.choice((-500_000, -10_000, 10_000, 1_000_000))
+    yield
+    source.ppm = 0
+
+
+def hanging_subscriber(runtime: Runtime) -> Iterator[None]:
+    """Somebody who is told of results does not come back."""
+    let_go = threading.Event()
+    subscription = runtime.subscribe(lambda _result: let_go.wait(), max_results=4)
+    yield
+    let_go.set()
+    subscription.close()
+
+
 KINDS: list[Kind] = []
 STAGES = ("sound", "gate", "mel", "words", "last", "moves", "heard-sum", "fused", "who")
 
 
 def fault(does: Callable[[Run], Iterator[None]]) -> Callable[[Run], Iterator[None]]:
     """Make it a kind of fault: it begins, yields, and ends."""
-    name = does.__name__.replace("_", " ")
-    within_us = RECOVERED_US + WAITS_US if "source" in name or "recorded" in name else RECOVERED_US
-    KINDS.append(Kind(name, contextmanager(does), within_us=within_us))
+    KINDS.append(Kind(does.__name__.replace("_", " "), contextmanager(does)))
     return does
 
 
@@ -654,26 +697,17 @@ def a_burst_of_frames(run: Run) -> Iterator[None]:
 
 @fault
 def a_source_loses_samples(run: Run) -> Iterator[None]:
-    device = run.random.choice((run.mic, run.watch))
-    device.records = False
-    yield
-    device.records = True
+    yield from loses_samples(run.random.choice((run.mic, run.watch)))
 
 
 @fault
 def a_source_stalls_and_hands_over_all_at_once(run: Run) -> Iterator[None]:
-    device = run.random.choice((run.mic, run.watch))
-    device.keeps = True
-    yield
-    device.keeps = False
+    yield from stalls(run.random.choice((run.mic, run.watch)))
 
 
 @fault
 def a_source_lies_about_its_rate(run: Run) -> Iterator[None]:
-    device = run.random.choice((run.mic, run.watch))
-    device.ppm = run.random.choice((-500_000, -10_000, 10_000, 1_000_000))
-    yield
-    device.ppm = 0
+    yield from lies_about_its_rate(run.random.choice((run.mic, run.watch)), run.random)
 
 
 @fault
@@ -719,11 +753,7 @@ def a_subscriber_raises(run: Run) -> Iterator[None]:
 
 @fault
 def a_subscriber_hangs(run: Run) -> Iterator[None]:
-    let_go = threading.Event()
-    subscription = run.runtime.subscribe(lambda _result: let_go.wait(), max_results=4)
-    yield
-    let_go.set()
-    subscription.close()
+    yield from hanging_subscriber(run.runtime)
 
 
 @fault

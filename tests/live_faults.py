@@ -10,15 +10,17 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from random import Random
+from typing import Any
 
 import numpy as np
 import psutil
 
 import fragile
-from faults import SECOND_US, Deck, Judge, Kind
+from faults import SECOND_US, Deck, Judge, Kind, hanging_subscriber, lies_about_its_rate, loses_samples, stalls
+from leo_backends.isolated.stages import IsolatedStages
 from leo_runtime import Runtime
 from leo_runtime.clock import WallClock
 from leo_runtime.documents.hardware import Hardware
@@ -127,6 +129,8 @@ class LiveRun:
         self.ends = threading.Event()
         self.clock = WallClock()
         self.frames = 0
+        self.longest_start_us = 0
+        """From the end of all processes to when there were others, at most."""
         self._lock = threading.Lock()
         hardware, profile = machine()
         self.runtime = Runtime.live(pipelines(), hardware, profile, clock=self.clock, solver="greedy", seed=seed)
@@ -166,6 +170,11 @@ class LiveRun:
             return
         with self._lock:
             self.frames = max([self.frames, *(number + 1 for number in numbers)])
+
+    def stages(self) -> list[IsolatedStages]:
+        """What keeps these processes, of either processor that has one."""
+        backends: Any = self.runtime._site.machine.backends
+        return [backends[name]._backend._isolated[""] for name in ("first", "second")]
 
     def workers(self) -> list[psutil.Process]:
         """The processes of this one, spare ones as well."""
@@ -216,12 +225,28 @@ def workers_are_killed_again_and_again(run: LiveRun) -> Iterator[None]:
     yield
 
 
+def _kill(pids: Iterable[int | None]) -> None:
+    for pid in pids:
+        if pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
 @fault("fragile", lasts=False)
-def all_workers_are_killed(run: LiveRun) -> Iterator[None]:
-    """And those that were to be the next ones."""
-    for one in run.workers():
-        with suppress(ProcessLookupError):
-            os.kill(one.pid, signal.SIGKILL)
+def all_workers_at_work_are_killed(run: LiveRun) -> Iterator[None]:
+    _kill([stages.pid for stages in run.stages()])
+    yield
+
+
+@fault("fragile", lasts=False)
+def all_workers_are_killed_and_the_spare_ones(run: LiveRun) -> Iterator[None]:
+    """It lasts until others are there: how long starting a process takes is the machine's, which may be busy."""
+    killed = [one.pid for one in run.workers()]
+    _kill(killed)
+    began_us = run.clock.now_us()
+    while any(stages.pid in (None, *killed) or stages.loads_again for stages in run.stages()):
+        run.wait(1_000)
+    run.longest_start_us = max(run.longest_start_us, run.clock.now_us() - began_us)
     yield
 
 
@@ -282,35 +307,22 @@ def a_thread_hangs(run: LiveRun) -> Iterator[None]:
 
 @fault("fragile", "inner", "steady")
 def a_source_stalls_and_hands_over_all_at_once(run: LiveRun) -> Iterator[None]:
-    source = run.random.choice(list(run.sources.values()))
-    source.keeps = True
-    yield
-    source.keeps = False
+    yield from stalls(run.random.choice(list(run.sources.values())))
 
 
 @fault("fragile", "inner", "steady")
 def a_source_loses_samples(run: LiveRun) -> Iterator[None]:
-    source = run.random.choice(list(run.sources.values()))
-    source.records = False
-    yield
-    source.records = True
+    yield from loses_samples(run.random.choice(list(run.sources.values())))
 
 
 @fault("fragile", "inner", "steady")
 def a_source_lies_about_its_rate(run: LiveRun) -> Iterator[None]:
-    source = run.random.choice(list(run.sources.values()))
-    source.ppm = run.random.choice((-500_000, -10_000, 10_000, 1_000_000))
-    yield
-    source.ppm = 0
+    yield from lies_about_its_rate(run.random.choice(list(run.sources.values())), run.random)
 
 
 @fault()
 def a_subscriber_hangs(run: LiveRun) -> Iterator[None]:
-    let_go = threading.Event()
-    subscription = run.runtime.subscribe(lambda _result: let_go.wait(), max_results=4)
-    yield
-    let_go.set()
-    subscription.close()
+    yield from hanging_subscriber(run.runtime)
 
 
 @fault()

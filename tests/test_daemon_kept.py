@@ -94,4 +94,7 @@ def test_a_frame_is_answered_when_all_sinks_are_done_with_it() -> None:
     ],
 )
 def test_the_watchdog_goes_by_what_is_done(before: tuple[int, ...], now: tuple[int, ...], does: bool) -> None:
-    assert gets_on(Progress(*before), Progress(*now)) is does
+    assert gets_on(Progress(*before, turns=1), Progress(*now, turns=2)) is does
+    # A main thread that hears no signals does not get on, unless it reads the config again.
+    assert not gets_on(Progress(*before, turns=2), Progress(*now, turns=2))
+    assert gets_on(Progress(*before, turns=2), Progress(*now, turns=2, changing=True)) is does

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from daemons import CONFIG, LOUD, QUIET, STEPS, WORKLOAD, Listener, Running, Talk, running, write
+from leo_runtime.daemon import service
 from leo_runtime.daemon.systemd import Notifier
 from leo_runtime.errors import InputError
 
@@ -128,6 +129,17 @@ def test_a_reload_that_is_refused_leaves_what_runs(
         (tmp_path / file).write_text(right)
         assert "refused" not in reload(one)
         assert talk.ask(LOUD)["frame"] == 5
+
+
+def test_a_reload_that_goes_wrong_in_any_way_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise RecursionError("of somebody's code")
+
+    with running(tmp_path) as one:
+        talk = Talk(tmp_path)
+        monkeypatch.setattr(service, "load", fails)
+        assert "refused: of somebody's code" in reload(one)
+        assert talk.ask(LOUD)["label"] == "loud"
 
 
 def test_an_edited_operator_is_read_again(tmp_path: Path) -> None:

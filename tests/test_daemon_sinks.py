@@ -19,7 +19,7 @@ from leo_runtime.daemon.answer import Answer, as_json, as_line
 from leo_runtime.daemon.counts import Counts
 from leo_runtime.daemon.delivering import Delivering
 from leo_runtime.daemon.kinds import SinkEndedError
-from leo_runtime.daemon.sinks.lines import LinesSink, RotatedFile
+from leo_runtime.daemon.sinks.lines import LinesSink, RotatedFile, StandardOutput
 from leo_runtime.daemon.sinks.socket import SocketSink
 from leo_runtime.errors import InputError
 
@@ -109,6 +109,35 @@ def test_a_folder_that_cannot_be_made_is_an_error_of_the_system(tmp_path: Path) 
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
         RotatedFile(tmp_path / "file" / "a", 10, 1).publish(some_answer())
+
+
+def test_standard_output_goes_on_where_it_was_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, write_to = os.pipe()
+    sink, write, fails = StandardOutput(write_to), os.write, [False, True, False, False]
+
+    def some(fd: int, piece: bytes) -> int:
+        if fails.pop(0):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(fd, piece[:100])
+
+    monkeypatch.setattr(os, "write", some)
+    with pytest.raises(OSError, match="No space left"):
+        sink.publish(some_answer())
+    fails += [False] * 10
+    sink.publish(some_answer())
+    monkeypatch.undo()
+    os.close(write_to)
+    with os.fdopen(read, "rb") as out:
+        assert out.read() == as_line(some_answer())
+    sink.close()
+
+
+def test_standard_output_that_nobody_reads_has_ended() -> None:
+    read, write_to = os.pipe()
+    os.close(read)
+    with pytest.raises(SinkEndedError):
+        StandardOutput(write_to).publish(some_answer())
+    os.close(write_to)
 
 
 # The queue before a sink.

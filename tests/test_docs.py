@@ -25,6 +25,7 @@ from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.window import WindowPlacement, WindowProblem
 from leo_runtime.documents.workload import Workload
 from leo_runtime.frame.lower import merge, price
+from leo_runtime.layers.kinds.catalogue import KINDS
 from leo_runtime.measure import measure
 from leo_runtime.operators import BUILT_IN, Operator
 from leo_runtime.recordings.recording import RecordingManifest
@@ -183,6 +184,11 @@ def test_the_table_of_operators_is_that_of_the_code() -> None:
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("| `")]
     assert [(name, inputs, parameters) for name, inputs, _says, parameters in rows] == [*map(operator_row, BUILT_IN)]
     assert [one.name for one in BUILT_IN if one.cut] == ["dense", "gmm"]  # which the page says of `parts`
+
+
+def test_the_kinds_of_layers_on_their_page_are_all_that_are_read() -> None:
+    read = (ROOT / "docs" / "models.md").read_text().split("## What is read")[1].split("beside those")[0]
+    assert re.findall(r"`(\w+)`", read) == list(KINDS)
 
 
 def test_blocks_about_ones_own_documents_can_be_pasted_into_python(

@@ -22,7 +22,7 @@ from leo_backends.cpu import CpuBackend
 from leo_backends.opencl import OpenClBackend
 from leo_backends.opencl.messages import Run
 from leo_runtime import testing
-from leo_runtime.backend import Abandonable, TimedKernel, registry
+from leo_runtime.backend import Abandonable, ProcessEnds, TimedKernel, ends_of, registry
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import DeviceUnavailableError, DocumentError, KernelError, MissingExtraError
@@ -287,11 +287,12 @@ def test_a_dead_worker_is_an_error_once_and_then_replaced(own, tmp_path):
     stage, rows = dense_stage(tmp_path / "m.npz", 3, (4, 2))
     kernel = own.load(stage, "default")
     expected = kernel([rows])
-    first = own.worker().pid
+    first, ends = own.worker().pid, own.process_ends.count
     os.kill(first, signal.SIGKILL)
     os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)
     with pytest.raises(KernelError, match="worker died of SIGKILL"):
         kernel([rows])
+    assert ends_of(own) == ProcessEnds(ends + 1, f"died of SIGKILL (stage `{stage.name}`)")
     np.testing.assert_array_equal(kernel([rows]), expected)
     assert own.worker().pid != first
 
@@ -305,6 +306,7 @@ def test_a_hanging_worker_is_ended_and_closing_leaves_no_process(own, tmp_path, 
     os.kill(hanging, signal.SIGSTOP)
     with pytest.raises(KernelError, match=r"did not answer within 0\.05 s"):
         kernel([rows])
+    assert own.process_ends.last == f"did not answer within 0.05 s and was ended (stage `{stage.name}`)"
     with pytest.raises(ProcessLookupError):
         os.kill(hanging, 0)
     second = own.worker().pid

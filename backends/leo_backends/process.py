@@ -48,10 +48,12 @@ class Death:
     said: str
     """The end of what it wrote."""
 
-    def shown(self) -> str:
-        """As in "the worker died of SIGABRT: last words": all after "died"."""
+    def shown(self) -> tuple[str, str]:
+        """As in "died of SIGABRT" and ": last words"."""
+        if self.code is None:
+            return "died", ""
         said = " ".join(self.said[-LAST_WORDS_BYTES:].split())
-        return "" if self.code is None else f" of {self.how()}{': ' + said if said else ''}"
+        return f"died of {self.how()}", f": {said}" if said else ""
 
     def how(self) -> str:
         """The signal or the exit code."""
@@ -64,6 +66,11 @@ class Death:
 
 class WorkerEndedError(KernelError):
     """There is no answer: the worker died, or was ended since it took too long."""
+
+    def __init__(self, worker: str, how: str, *, said: str = "", hint: str = "") -> None:
+        """`how` as in "died of SIGABRT"; `said` is the end of what it wrote."""
+        super().__init__(f"{worker} {how}{said}", hint=hint)
+        self.how = how
 
 
 class NoPythonError(KernelError):
@@ -165,13 +172,15 @@ class Worker:
         except BlockingIOError:
             self.close(now=True)
             raise WorkerEndedError(
-                f"{self._name} did not answer within {timeout_s:g} s and was ended",
+                self._name,
+                f"did not answer within {timeout_s:g} s and was ended",
                 hint="the next use starts a new one; raise the processor's option `timeout_s` if it is only slow",
             ) from None
         except (EOFError, OSError):
             death = self.death()
             self.close(now=True)
-            raise WorkerEndedError(f"{self._name} died{death.shown()}", hint="the next use starts a new one") from None
+            how, said = death.shown()
+            raise WorkerEndedError(self._name, how, said=said, hint="the next use starts a new one") from None
         except BaseException:  # Its answer would be taken for that to the next request.
             self.close(now=True)
             raise

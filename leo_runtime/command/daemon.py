@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,10 +53,12 @@ def run(request: Request) -> int:
         return _print_unit(request.config)
     daemon = _daemon(request.config)
     if request.check:
-        put(f"{request.config}: {daemon.summary()}\n")
+        put(f"{request.config}: {daemon.check()}\n")
         return DONE
+    from leo_runtime.daemon.logs import logging_to
+
     faulthandler.enable()  # A watchdog that ends it leaves the stacks of all threads in the log.
-    with _signals(daemon), _logs():
+    with _signals(daemon), logging_to(sys.stderr, daemon.config.log, for_journal="JOURNAL_STREAM" in os.environ):
         daemon.run()
     return DONE
 
@@ -87,7 +90,8 @@ def _print_unit(config: Path) -> int:
     command = Path(sys.argv[0]).absolute()
     if command.suffix == ".py":  # As `python -m leo_runtime` calls itself.
         command = Path(sys.executable).with_name("leo-runtime")
-    put(unit(str(command), config.absolute(), _read(config).drain_s))
+    read = _read(config)
+    put(unit(str(command), config.absolute(), read.drain_s, uses_network=read.uses_network))
     return DONE
 
 
@@ -103,18 +107,3 @@ def _signals(daemon: Daemon) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def _logs() -> Iterator[None]:
-    """Within it the daemon's own log goes to standard error."""
-    import logging
-
-    log, handler = logging.getLogger("leo_runtime"), logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)

@@ -33,6 +33,8 @@ COMMANDS = {
     "model": "Show what is in a neural network's file, or write a workload whose stages are its pieces.",
     "bench": "Measure this machine as a published table does, and print both.",
     "tune": "Search the fastest kernel parameters for this machine's device, and keep them in the user's cache.",
+    "top": "Show a daemon as it runs: answers, latencies, energy, lanes, streams (extra `daemon`).",
+    "doctor": "Say what is here and what is missing for a daemon, and the way out.",
     "completion": "Print what makes a shell complete these commands: bash, zsh or fish (extra `completion`).",
 }
 """What each command does; its file in `leo_runtime.command` has its name."""

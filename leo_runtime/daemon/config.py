@@ -8,6 +8,9 @@ from typing import Annotated, Literal, Self, TypeVar
 from pydantic import AfterValidator, Field, model_validator
 
 from leo_runtime.daemon.decisions import DecisionConfig
+from leo_runtime.daemon.logs import LogConfig
+from leo_runtime.daemon.metrics_config import MetricsConfig
+from leo_runtime.daemon.policy_config import Fixed, Policy
 from leo_runtime.daemon.sinks.lines import LinesSink
 from leo_runtime.daemon.sinks.mqtt import MqttSink
 from leo_runtime.daemon.sinks.socket import SocketSink
@@ -68,6 +71,11 @@ class DaemonConfig(Document):
     sources: Annotated[tuple[AnySource, ...], Field(min_length=1)]
     sinks: Annotated[tuple[AnySink, ...], Field(min_length=1)]
     decisions: tuple[DecisionConfig, ...] = ()
+    policy: Policy = Field(default_factory=Fixed)
+    """What is done about the machine as it is."""
+    metrics: MetricsConfig | None = None
+    """Where its numbers are shown. None: nowhere."""
+    log: LogConfig = Field(default_factory=LogConfig)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -80,6 +88,12 @@ class DaemonConfig(Document):
                 reject(f'graph "{decision.graph}" has two decisions', f"$.decisions[{index}].graph", decision.graph)
             seen.add(decision.graph)
         return self
+
+    @property
+    def uses_network(self) -> bool:
+        """Whether any of it uses more than Unix sockets, be it on this machine alone."""
+        shown = self.metrics is not None and self.metrics.port is not None
+        return shown or any(one.uses_network for one in (*self.sources, *self.sinks))
 
 
 _Named = TypeVar("_Named", AnySource, AnySink)

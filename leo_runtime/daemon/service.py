@@ -24,24 +24,27 @@ from typing import TYPE_CHECKING, TypeVar
 
 from leo_runtime.clock import WallClock
 from leo_runtime.daemon.answer import Answer
+from leo_runtime.daemon.companions import companions_of
 from leo_runtime.daemon.config import DaemonConfig
 from leo_runtime.daemon.counts import Counts
 from leo_runtime.daemon.delivering import Delivering
 from leo_runtime.daemon.feeding import Feeding
-from leo_runtime.daemon.kinds import Companion, Follows, Sink, Site, Source
+from leo_runtime.daemon.kinds import Companion, Follows, Sink, Site
 from leo_runtime.daemon.loading import Loaded, load, require_changeable
 from leo_runtime.daemon.outstanding import Outstanding
 from leo_runtime.daemon.places import runtime_dir, state_dir
 from leo_runtime.daemon.run_state import RunState
 from leo_runtime.daemon.systemd import Notifier, handed_over
+from leo_runtime.daemon.tally import Tally
 from leo_runtime.daemon.telling import Teller, frame_outcome
 from leo_runtime.daemon.waking import Waker
-from leo_runtime.daemon.watchdog import Progress, gets_on
-from leo_runtime.errors import ClosedError, DrainTimeoutError, InputError, LeoError
-from leo_runtime.frame.lower import merge
+from leo_runtime.daemon.watchdog import Progress, Watchdog
+from leo_runtime.errors import ClosedError, DrainTimeoutError, InputError, LeoError, failure_text
+from leo_runtime.frame.lower import merge, price
 from leo_runtime.runtime.runtime import Runtime
 
 if TYPE_CHECKING:
+    from leo_runtime.documents.workload import Workload
     from leo_runtime.frame.records import FrameResult
 
 MOST_RESULTS = 10_000
@@ -85,6 +88,9 @@ class Daemon:
         self.loaded: Loaded = load(read(), folder)
         """What it runs by now."""
         self.counts = Counts()
+        self.tally = Tally(self.loaded.hardware)
+        self.change_lock = threading.Lock()
+        """Held while the workload is changed."""
         self.notifier = Notifier(environment)
         self.sources: Mapping[str, Feeding] = {}
         self.sinks: Mapping[str, Delivering] = {}
@@ -95,6 +101,7 @@ class Daemon:
         self._observers: list[Observer] = []
         self._lock = threading.Lock()
         self._taken = self._ended = self._dropped = 0
+        self._turns, self._changing = 0, False
         self._state = RunState(None)
         self._outstanding = Outstanding(lambda answered: self._state.note(answered=answered))
 
@@ -102,6 +109,11 @@ class Daemon:
     def config(self) -> DaemonConfig:
         """What it runs by now."""
         return self.loaded.config
+
+    @property
+    def workload(self) -> Workload:
+        """What it runs by now, as the config has it."""
+        return self.loaded.running
 
     @property
     def in_flight(self) -> int:
@@ -127,10 +139,11 @@ class Daemon:
         self._reloads += 1
         self._waker.wake()
 
-    def summary(self) -> str:
-        """What it runs, in a line."""
+    def check(self) -> str:
+        """What it would run, in a line; it opens nothing. Raises `LeoError` where the profile does not know it all."""
         loaded = self.loaded
         graphs, sources, sinks = loaded.workload.graphs, ", ".join(loaded.sources), ", ".join(loaded.sinks)
+        price(merge(loaded.running), loaded.hardware, loaded.profile, lambda *_: True)
         named = ", ".join(graph.name for graph in graphs)
         return f"{named} on {loaded.hardware.name}; sources: {sources}; sinks: {sinks}"
 
@@ -159,12 +172,13 @@ class Daemon:
             self._subscription = self.runtime.subscribe(self._tell, max_results=MOST_RESULTS)
             sources, sinks = self._opened(self.loaded, site)
             self._exchange(sources, sinks)
-            for companion in self._companions():
+            for companion in self._companions(site):
                 companion.start()
                 companions.append(companion)
             self.notifier.ready(self.status())
             self._serve()
         finally:
+            self._changing = True
             self.notifier.stopping("draining")
             drained = self._drain()
             for companion in companions:
@@ -187,9 +201,13 @@ class Daemon:
             max_results=1,  # Nobody asks for them: the subscriber has them all.
         )
 
-    def _companions(self) -> list[Companion]:
-        """What runs beside, as the config says. Each is imported where it is asked for."""
-        return []
+    def _companions(self, site: Site) -> list[Companion]:
+        """What runs beside, as the config says."""
+        found = companions_of(self, site)
+        watchdog_s = self.notifier.watchdog_s
+        if watchdog_s is not None:
+            found.append(Watchdog(watchdog_s / 4, self._progress, self.notifier.alive))
+        return found
 
     def _site(self, loaded: Loaded) -> Site:
         kept = state_dir(self._environment)
@@ -321,36 +339,37 @@ class Daemon:
         """A frame has ended. On the runtime's thread for that."""
         self._took((result.frame,))
         self.counts.frame(frame_outcome(result))
-        answers = self._teller.answers(result, time.time_ns() - time.monotonic_ns())
-        going = [(sink, answer) for answer in answers for sink in self.sinks.values() if sink.wants(answer)]
-        self._outstanding.begin(result.frame, len(going))
-        for answer in answers:
-            self.counts.answer(answer.graph, answer.outcome, late=answer.late, fired=answer.fired)
-            for observer in self._observers:
-                observer(answer)
-        for sink, answer in going:
-            sink.give(answer)
-        with self._lock:
-            self._ended += 1
+        try:
+            self.tally.add(result, self.runtime.merged)
+            answers = self._teller.answers(result, time.time_ns() - time.monotonic_ns())
+            going = [(sink, answer) for answer in answers for sink in self.sinks.values() if sink.wants(answer)]
+            self._outstanding.begin(result.frame, len(going))
+            for answer in answers:
+                self.counts.answer(answer.graph, answer.outcome, late=answer.late, fired=answer.fired)
+                for observer in self._observers:
+                    observer(answer)
+            for sink, answer in going:
+                sink.give(answer)
+        finally:
+            with self._lock:
+                self._ended += 1
 
     # The main thread's.
 
     def _serve(self) -> None:
         """Until it is told to stop, or there is nothing left to do. Reloads, and tells systemd how it is doing."""
-        before = self._progress()
         watchdog_s = self.notifier.watchdog_s
-        turn_s = TURN_S if watchdog_s is None else min(TURN_S, watchdog_s / 4)
+        turn_s = TURN_S if watchdog_s is None else min(TURN_S, watchdog_s / 8)
         while not self._stops and not self._is_over():
             self._waker.wait(turn_s)
+            self._turns += 1
             self._state.note()
             self._count_dropped()
             if self._reloads:
                 self._reloads = 0
+                self._changing = True
                 self._reload()
-            now = self._progress()
-            if gets_on(before, now):
-                self.notifier.alive()
-            before = now
+                self._changing = False
             self.notifier.status(self.status())
 
     def _count_dropped(self) -> None:
@@ -374,6 +393,8 @@ class Daemon:
             feeding=sum(source.is_within for source in sources),
             ended=self._ended,
             in_flight=self.in_flight,
+            turns=self._turns,
+            changing=self._changing,
         )
 
     def _reload(self) -> None:
@@ -382,9 +403,9 @@ class Daemon:
             loaded = load(self._read(), self._folder)
             require_changeable(self.loaded, loaded)
             self._change(loaded)
-        except LeoError as error:
+        except Exception as error:  # Operators and backends may be anybody's; whatever they raise ends nothing.
             self.counts.other("reloads_refused")
-            log.error("reload refused, what ran goes on: %s%s", error, f"; {error.hint}" if error.hint else "")
+            log.error("reload refused, what ran goes on: %s", failure_text(error))
             self.notifier.ready(f"reload refused: {error}")
         else:
             self.counts.other("reloads")
@@ -397,24 +418,27 @@ class Daemon:
         site = self._site(loaded)
         sources, sinks = self._opened(loaded, site)
         try:
-            self.runtime.change(loaded.running, profile=loaded.profile)
+            with self.change_lock:
+                self.runtime.change(loaded.running, profile=loaded.profile)
+                self.loaded = loaded
         except BaseException:
             self._abandon(sources, sinks)
             raise
         teller.take_over(self._teller)
         self._teller = teller
-        self.loaded = loaded
-        open_before = {id(one): one for one in (*self._sources_open(), *self._sinks_open())}
+        before = self._following()
         self._exchange(sources, sinks)
-        for one in (*self._sources_open(), *self._sinks_open()):
-            if isinstance(one, Follows) and open_before.pop(id(one), None) is one:
-                one.change(site)
+        for key, one in self._following().items():
+            if key in before:
+                try:
+                    one.change(site)
+                except Exception as error:  # It may be anybody's code, and the rest has changed by now.
+                    log.error("the workload has changed, and not all goes along with it: %s", failure_text(error))
 
-    def _sources_open(self) -> list[Source]:
-        return [feeding.source for feeding in self.sources.values()]
-
-    def _sinks_open(self) -> list[Sink]:
-        return [delivering.sink for delivering in self.sinks.values()]
+    def _following(self) -> dict[int, Follows]:
+        """The sources and sinks that run and want to know of another workload; one that is both, once."""
+        open_ones = (*[one.source for one in self.sources.values()], *[one.sink for one in self.sinks.values()])
+        return {id(one): one for one in open_ones if isinstance(one, Follows)}
 
     def _drain(self) -> bool:
         """Stop sources, wait for what is in flight, close the runtime, and publish the last answers.

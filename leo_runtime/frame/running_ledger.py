@@ -62,6 +62,10 @@ class RunningLedger:
         """Those of which it is not known yet when they ended."""
         self._settled_us = begin_us
 
+    def change(self, graphs: Mapping[str, Sequence[str]]) -> None:
+        """Another workload has taken over: these graphs ask for its stages."""
+        self._owners.change(graphs)
+
     @property
     def settled_us(self) -> int:
         """No entry that is given later begins before."""
@@ -155,6 +159,11 @@ class _Owners:
         self._graphs = {stage: tuple(names) for stage, names in graphs.items()}
         self._known: dict[tuple[tuple[str, ...], int], tuple[Mapping[str, Job], Graphs]] = {}
         """By the graphs of a frame and the identity of its jobs, which are kept for that."""
+
+    def change(self, graphs: Mapping[str, Sequence[str]]) -> None:
+        """Stages of these names are asked for by these; others, of frames that have not ended, stay what they are."""
+        self._graphs |= {stage: tuple(names) for stage, names in graphs.items()}
+        self._known.clear()
 
     def of(self, triggered: tuple[str, ...], jobs: Mapping[str, Job]) -> Graphs:
         """Of each run of a frame of these graphs and jobs."""

@@ -62,9 +62,17 @@ def ends_of(model: ModelFile, by: Cut) -> tuple[int, ...]:
     return cut.blocks(model.graph) if by == "blocks" else cut.layers(model.graph)
 
 
+@lru_cache(2 * _REMEMBERED)
+def _pieces(model: ModelFile, by: Cut) -> tuple[LayerGraph, ...]:
+    assert model.graph is not None
+    return cut.pieces(model.graph, ends_of(model, by))
+
+
 @lru_cache(256)
 def piece_of(model: ModelFile, by: Cut, first: int, last: int) -> LayerGraph:
     """The pieces of those numbers, from 0 on, as one graph; of a model that can be taken apart and has them."""
+    if first == last:
+        return _pieces(model, by)[first]
     assert model.graph is not None
     ends = (0, *ends_of(model, by))
     begin, end = ends[first], ends[last + 1]

@@ -80,13 +80,11 @@ def _read(model: TfliteFile, number: int, signature: str | None) -> LayerGraph:
         raise _refused(model, str(error).removeprefix(f"{model.name}: ")) from None
     _require_fixed(model, graph)
     constants = _Constants(model, graph)
-    operations: list[Operation] = []
-    for index in kept:
-        operation = graph.operations[index]
-        if operation.code not in (*BY_CODE, DENSIFY):
-            raise _refused(model, f"it has {operator_name(operation.code, operation.custom)}")
-        if not constants.unfold(operation):
-            operations.append(operation)
+    unknown = [graph.operations[index] for index in kept if graph.operations[index].code not in (*BY_CODE, DENSIFY)]
+    if unknown:
+        called = dict.fromkeys(operator_name(operation.code, operation.custom) for operation in unknown)
+        raise _refused(model, f"it has the operator{'s' if len(called) > 1 else ''} {', '.join(called)}")
+    operations = [graph.operations[index] for index in kept if not constants.unfold(graph.operations[index])]
     inputs = (*graph.inputs, *(variable.read for variable in variables))
     outputs = (*graph.outputs, *(variable.assigned for variable in variables))
     own = (len(graph.inputs), len(graph.outputs))

@@ -34,7 +34,7 @@ CUSTOM = 32
 
 
 def operator_name(code: int, custom: str = "") -> str:
-    """An operator with its name, by its number and the own name of a custom one: "the operator `IF`"."""
+    """What an operator is called, by its number and the own name of a custom one: "`IF`", "`MyOwn` (custom)"."""
     if code == CUSTOM:
-        return f"the custom operator `{custom}`"
-    return f"the operator `{_NAMES[code]}`" if 0 <= code < len(_NAMES) else f"an operator of number {code}"
+        return f"`{custom}` (custom)"
+    return f"`{_NAMES[code]}`" if 0 <= code < len(_NAMES) else f"number {code}"

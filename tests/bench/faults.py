@@ -61,6 +61,7 @@ def main() -> None:
     if asked.seconds and (not only or any(kind.name in only for kind in LIVE_KINDS)):
         live = LiveRun(asked.seed, only)
         live.go(asked.seconds)
+        print(f"  processes were there again {live.longest_start_us / 1e6:g} s after all had been killed, at most")
         told(live.judge, live.frames, f"in {asked.seconds:g} s of real time")
 
 

@@ -16,7 +16,8 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Protocol
 
 import numpy as np
@@ -29,8 +30,8 @@ from leo_backends.opencl.messages import Choice, Forget, Load, Loaded, LoadedMod
 from leo_backends.opencl.process import start_worker
 from leo_backends.options import read_options
 from leo_backends.piece import as_one, as_stored, graph_of, layers_of
-from leo_backends.process import Worker
-from leo_runtime.backend import DeviceRun
+from leo_backends.process import Worker, WorkerEndedError
+from leo_runtime.backend import DeviceRun, ProcessEnds
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import BackendError, DeviceUnavailableError, KernelError, MissingExtraError
@@ -70,6 +71,8 @@ class OpenClBackend:
         if importlib.util.find_spec("pyopencl") is None:
             raise MissingExtraError("the backend `opencl`", "opencl")
         self.options = read_options(processor, OpenClOptions)
+        self.process_ends = ProcessEnds()
+        """How often the worker has ended while, or before, it was asked for something."""
         self._worker: Worker | None = None
         self._device: Opened | None = None
         self._lock = threading.RLock()
@@ -150,6 +153,15 @@ class OpenClBackend:
                 self._worker, self._device = worker, opened
             return self._worker
 
+    @contextmanager
+    def counting_ends(self, stage: BoundStage) -> Iterator[None]:
+        """It is asked for something of a stage within. Behind the lock."""
+        try:
+            yield
+        except WorkerEndedError as error:
+            self.process_ends = ProcessEnds(self.process_ends.count + 1, f"{error.how} (stage `{stage.name}`)")
+            raise
+
     def forget_unused(self, worker: Worker) -> None:
         """Let go of what nobody runs any more. Behind the lock. Raises `KernelError`."""
         if self._unused:
@@ -186,7 +198,7 @@ class OpenClKernel:
         """Who is at a run of it."""
         self.span_ns = (0, 0)
         """When the device began and ended the last run, on the clock of `time.monotonic_ns`."""
-        with backend._lock:
+        with backend._lock, backend.counting_ends(stage):
             self._ready()
 
     def __call__(self, inputs: Sequence[np.ndarray], /) -> np.ndarray:
@@ -197,7 +209,7 @@ class OpenClKernel:
         """Compute the stage; the time is from the first kernel's start to the last one's end. Raises `KernelError`."""
         stage = self._stage
         require_inputs(stage, inputs)
-        with self._backend._lock:
+        with self._backend._lock, self._backend.counting_ends(stage):
             there = self._ready()
             there.put(inputs)
             self._asked = there.worker

@@ -29,18 +29,24 @@ class LinesSink(SinkConfig):
     def open(self, site: Site) -> Sink:
         """Nothing is opened before the first answer."""
         if self.path == "-":
-            return StandardOutput()
+            return StandardOutput(sys.stdout.fileno())
         return RotatedFile(site.path(self.path), self.max_bytes, self.keep)
 
 
 class StandardOutput:
-    """Writes to standard output."""
+    """Writes to a descriptor, past all that Python holds back: who does not read holds up nothing but this sink."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._rest = b""
+        """Of a line that could only be written in part."""
 
     def publish(self, answer: Answer) -> None:
-        """Write one line. Raises `SinkEndedError` where nobody reads any more, and `OSError`."""
+        """Write one line. Raises `SinkEndedError` where nobody reads any more, and `OSError`: it then goes on there."""
+        self._rest = self._rest or as_line(answer)
         try:
-            sys.stdout.write(as_line(answer).decode())
-            sys.stdout.flush()
+            while self._rest:
+                self._rest = self._rest[os.write(self._fd, self._rest) :]
         except BrokenPipeError:
             raise SinkEndedError("nobody reads standard output any more") from None
 
