@@ -229,6 +229,26 @@ def test_the_unit_names_command_and_config_and_waits_as_long_as_it_drains(
     assert unit("/a%b", Path("/c$d"), 0.5).count("ExecStart=/a%%b daemon /c$$d") == 1
 
 
+@pytest.mark.parametrize(
+    ("more", "may"),
+    [
+        ("", False),
+        ('[[sinks]]\nkind = "mqtt"\n', True),
+        ('[[sinks]]\nkind = "mqtt"\nsocket = "/run/mosquitto/broker"\n', False),
+        ('[[sources]]\nkind = "wyoming"\n', True),
+        ('[[sources]]\nkind = "wyoming"\nsocket = "wake.sock"\n', False),
+        ("[metrics]\n", False),
+        ("[metrics]\nport = 9101\n", True),
+    ],
+)
+def test_the_unit_lets_it_use_the_network_where_its_config_does(
+    more: str, may: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["daemon", "--unit", str(write(tmp_path, CONFIG + more))]) == 0
+    families = "AF_UNIX AF_NETLINK AF_INET AF_INET6" if may else "AF_UNIX AF_NETLINK"
+    assert f"RestrictAddressFamilies={families}" in capsys.readouterr().out.splitlines()
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 def test_systemd_has_nothing_to_say_about_the_unit(tmp_path: Path) -> None:
     command = tmp_path / "leo-runtime"

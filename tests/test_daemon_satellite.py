@@ -26,6 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:'audioop' is deprecated:Deprecat
 @pytest.fixture(scope="module")
 def satellite() -> str:
     """A Python that has wyoming-satellite."""
+    pytest.importorskip("wyoming", reason="the extra `wyoming` is not installed")
     script = ROOT / ".ci" / "satellite"
     if not script.exists():
         pytest.skip("wyoming-satellite is installed by a script of the repository, which is not here")
@@ -69,7 +70,6 @@ def a_satellite(python: str, pulse: Pulse, wake_port: int) -> Iterator[int]:
 
 
 def test_a_satellite_hears_the_word_and_calls_its_server(satellite: str, tmp_path: Path) -> None:
-    pytest.importorskip("wyoming", reason="the extra `wyoming` is not installed")
     from wyoming.client import AsyncClient
     from wyoming.info import Describe
     from wyoming.pipeline import PipelineStage, RunPipeline

@@ -28,7 +28,8 @@ OF_DEVELOPERS = ("test", "lint", "oclgrind", "oracle", "tables-readers", "demo-s
 """Extras that nobody needs to run anything."""
 _REQUIREMENT = re.compile(r"^\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 _EXTRA = re.compile(r"""extra\s*==\s*["']([^"']+)["']""")
-_GROUPS = {"/dev/snd": "audio", "/dev/video": "video", "/dev/dri": "render", "/dev/iio": "iio", "/dev/kgsl": "video"}
+_GROUPS = {"/dev/snd": "audio", "/dev/video": "video", "/dev/dri": "render", "/dev/iio": "plugdev"}
+"""Who may usually read such devices, where a file's own group may not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,7 @@ def _is_there(name: str) -> bool:
     return True
 
 
-def _processors(_: Patient) -> Iterator[Finding]:
+def _processors(patient: Patient) -> Iterator[Finding]:
     from leo_runtime.backend.registry import available
 
     for one in available():
@@ -131,6 +132,7 @@ def _processors(_: Patient) -> Iterator[Finding]:
         yield Finding("processors", one.name, state, printable(says), one.hint)
     if _is_there("pyopencl"):
         yield from _opencl()
+    yield _devices(patient, "processors", "GPU nodes", "dev/dri", "renderD*", "/dev/dri")
 
 
 def _opencl() -> Iterator[Finding]:

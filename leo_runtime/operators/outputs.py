@@ -35,6 +35,12 @@ def arrays_of(value: np.ndarray) -> tuple[np.ndarray, ...]:
     return (value,) if names is None else tuple(value[name] for name in names)
 
 
+def flat(value: np.ndarray) -> np.ndarray:
+    """All that a value holds, one number behind the other."""
+    arrays = [array.reshape(-1) for array in arrays_of(value)]
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
 def real(array: np.ndarray, output: Output) -> np.ndarray:
     """What an array stands for, in float32."""
     if output.scale == 0:
@@ -56,7 +62,7 @@ def inputs_of(value: np.ndarray, outputs: Sequence[Output], stored: bool) -> tup
     return tuple(real(array, output) for array, output in zip(arrays_of(value), outputs, strict=True))
 
 
-def zeros_of(outputs: Sequence[Output], filled: float = 0) -> np.ndarray:
-    """The value whose arrays are all of one number."""
-    arrays = [np.full(output.shape, filled, output.data_type) for output in outputs]
+def filled(outputs: Sequence[Output], number: float = 0) -> np.ndarray:
+    """The value whose arrays are all of one number, as they are stored."""
+    arrays = [np.full(output.shape, number, output.data_type) for output in outputs]
     return arrays[0] if len(arrays) == 1 else packed(arrays, [output.name for output in outputs])

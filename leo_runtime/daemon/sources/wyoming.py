@@ -13,6 +13,7 @@ that comes faster than it was taken, as from a file, is read no faster than real
 
 from __future__ import annotations
 
+import errno
 import logging
 import select
 import socket
@@ -31,10 +32,12 @@ from leo_runtime.clock import Clock, WallClock
 from leo_runtime.daemon.answer import Answer
 from leo_runtime.daemon.decisions import Decision, DecisionConfig
 from leo_runtime.daemon.kinds import Feed, GraphCopy, Site, SourceConfig
+from leo_runtime.daemon.pace import Pace
 from leo_runtime.daemon.pcm import Converter
 from leo_runtime.daemon.reading import Reading
 from leo_runtime.daemon.unix_socket import Listening, is_own, listen, place
 from leo_runtime.daemon.wake_words import Hearing, copies, hearing, place_name
+from leo_runtime.daemon.waking import is_readable
 from leo_runtime.daemon.wyoming_events import Heard, read_event, sound_format, timestamp_ms, wanted_names
 from leo_runtime.errors import ClosedError, InputError, MissingExtraError, did_you_mean, failure_text
 from leo_runtime.schema import Name, reject
@@ -48,14 +51,14 @@ if TYPE_CHECKING:
 
 LOOKS_S = 0.25
 """How often it is looked whether to stop."""
+LISTEN_TRIES = 8
+"""How often it is tried to listen where somebody else does, as long as it is looked whether to stop in between."""
 SEND_S = 1.0
 """Who does not take an answer for so long is hung up on."""
 SILENT_CONNECTIONS = 16
 """So many more may be connected than may send sound."""
 PIECE_US = 100_000
 """Sound is fed in pieces of this length at most."""
-AHEAD_US = 500_000
-"""So much sound may come at once; the rest of it is read no faster than real time."""
 PATIENCE_US = 2_000_000
 """Beyond a period and a deadline, an answer to the last of the sound is waited for so long."""
 HOLD_OFF_S = 2.0
@@ -88,6 +91,11 @@ class WyomingSource(SourceConfig):
             reject("it feeds streams of its own, one a connection", "$.stream", self.stream)
         return self
 
+    @property
+    def uses_network(self) -> bool:
+        """Unless it listens on a Unix socket."""
+        return self.socket is None
+
     def copies(self, workload: Workload) -> tuple[GraphCopy, ...]:
         """The wake words' graphs for each connection. Raises `InputError`."""
         return copies(hearing(workload, self.graphs), self.connections)
@@ -119,33 +127,42 @@ class Wyoming:
         self._free = deque(range(1, config.connections + 1))
         """Places, those first that have been free for longest."""
         self._speaking: dict[int, Connection] = {}
-        self._listening: Listening | None = None
 
     def run(self, feed: Feed, stop: threading.Event) -> None:
         """Serve whoever connects, until it is stopped. Raises `OSError`, `InputError` where it cannot listen."""
-        with self._lock:
-            self._listening = listening = self._listen()
+        listening = self._listen(stop)
         own = listening.socket
         own.setblocking(False)
         connections: list[Connection] = []
         try:
             while not stop.is_set():
-                if not select.select([own], [], [], LOOKS_S)[0]:
+                if not is_readable(own, LOOKS_S):
                     continue
                 try:
                     one, _ = own.accept()
                 except (BlockingIOError, ConnectionError):
+                    continue
+                except OSError as error:  # As where too many files are open: who speaks is heard all the same.
+                    log.warning("nobody can connect for a while: %s", failure_text(error))
+                    stop.wait(LOOKS_S)
                     continue
                 connections = [connection for connection in connections if connection.thread.is_alive()]
                 if len(connections) >= self._config.connections + SILENT_CONNECTIONS or not self._may(one):
                     self.count("wyoming_refused")
                     one.close()
                     continue
+                connection = Connection(self, one, feed)
+                try:
+                    connection.thread.start()
+                except RuntimeError as error:  # The system has no thread left.
+                    log.warning("a Wyoming connection was refused: %s", failure_text(error))
+                    self.count("wyoming_refused")
+                    one.close()
+                    continue
                 self.count("wyoming_connections")
-                connections.append(Connection(self, one, feed))
-                connections[-1].thread.start()
+                connections.append(connection)
         finally:
-            self.close()
+            listening.close()
             for connection in connections:
                 connection.hang_up()
         for connection in connections:
@@ -153,9 +170,9 @@ class Wyoming:
 
     def publish(self, answer: Answer) -> None:
         """Tell whoever has the place of that graph."""
-        graph, _, place = answer.graph.rpartition("@")
+        graph, _, number = answer.graph.rpartition("@")
         with self._lock:
-            connection = self._speaking.get(int(place)) if graph and place.isdecimal() else None
+            connection = self._speaking.get(int(number)) if graph and number.isdecimal() else None
         if connection is not None:
             connection.answered(graph, answer)
 
@@ -169,10 +186,7 @@ class Wyoming:
             connection.begin_anew()
 
     def close(self) -> None:
-        """Listen no more."""
-        with self._lock:
-            if self._listening is not None:
-                self._listening.close()
+        """No more answers come: `run` itself closes what it has opened."""
 
     def count(self, what: str) -> None:
         """Count what happened."""
@@ -237,7 +251,7 @@ class Wyoming:
         )
         return Info(wake=[program])
 
-    def _listen(self) -> Listening:
+    def _listen(self, stop: threading.Event) -> Listening:
         config = self._config
         if config.socket is not None:
             path = place(config.socket, self._site.folder, self._site.runtime_dir)
@@ -246,7 +260,14 @@ class Wyoming:
         family, _, _, _, address = found[0]
         if not ip_address(str(address[0]).partition("%")[0]).is_loopback:
             log.warning("whoever can reach %s port %d can use the wake words: no passwords", address[0], config.port)
-        return Listening(socket.create_server(address, family=family, backlog=16), None)
+        for left in reversed(range(LISTEN_TRIES)):
+            try:
+                return Listening(socket.create_server(address, family=family, backlog=16), None)
+            except OSError as error:
+                # Where the config was read again, the one of before may not have ended yet.
+                if error.errno != errno.EADDRINUSE or not left or stop.wait(LOOKS_S):
+                    raise
+        raise AssertionError
 
     def _may(self, one: socket.socket) -> bool:
         """Whether who connected may: over a Unix socket the daemon's own user, and root."""
@@ -274,10 +295,9 @@ class Connection:
         # Its thread's own.
         self._names: tuple[str, ...] = ()
         self._place: int | None = None
-        self._start_us = 0
+        self._pace = Pace(0)
         self._converter: Converter | None = None
-        self._fed = 0
-        """Samples since it began, without the silence before."""
+        self._is_first = True
         # Behind the lock.
         self._changed = threading.Condition()
         self._began_us: int | None = None
@@ -386,32 +406,38 @@ class Connection:
         if taken_ms is not None:
             with self._changed:
                 self._chunks.append((self._server.clock.now_us(), taken_ms))
-        step = max(1, samples_within(rate_hz, PIECE_US))
-        for first in range(0, len(samples), step):
-            self._feed_piece(samples[first : first + step], AHEAD_US)
+        self._feed_paced(samples)
 
     def _begin(self, place: int) -> None:
         """Restart the stream."""
         self._hearing, decide = self._server.begin(place)
-        self._converter, self._fed = None, 0
+        self._converter, self._is_first = None, True
+        now_us = self._server.clock.now_us()
+        self._pace = Pace(now_us)
         with self._changed:
             self._decide, self._wanted = decide, self._names
             self._heard, self._answered_us = False, {}
             self._chunks.clear()
-            self._began_us = self._start_us = self._server.clock.now_us()
+            self._began_us = now_us
 
-    def _feed_piece(self, piece: np.ndarray, ahead_us: int) -> None:
-        """Feed so many samples, no sooner than they can have been taken but for so long."""
+    def _feed_paced(self, samples: np.ndarray) -> None:
+        """Feed in pieces, no faster than they can have been taken."""
+        rate_hz = self._hearing.stream.rate_hz
+        step = max(1, samples_within(rate_hz, PIECE_US))
+        clock = self._server.clock
+        for first in range(0, len(samples), step):
+            piece = samples[first : first + step]
+            if clock.wait_until_us(self._pace.next_us(clock.now_us(), lasting_us(rate_hz, len(piece))), self._stop):
+                raise ConnectionError("it is hung up on")
+            self._feed_now(piece)
+
+    def _feed_now(self, piece: np.ndarray) -> None:
+        """Feed, the first time behind a window of silence."""
         assert self._place is not None
-        stream = self._hearing.stream
-        came_us = self._start_us + lasting_us(stream.rate_hz, self._fed) - ahead_us
-        if self._server.clock.wait_until_us(came_us, self._stop):
-            raise ConnectionError("it is hung up on")
-        if self._fed == 0:
+        if self._is_first:
             piece = np.concatenate([np.zeros(self._hearing.window_samples, np.int16), piece])
-            self._fed -= self._hearing.window_samples
-        self._feed(piece, stream=place_name(stream.name, self._place))
-        self._fed += len(piece)
+            self._is_first = False
+        self._feed(piece, stream=place_name(self._hearing.stream.name, self._place))
 
     def _end_sound(self) -> None:
         """Nothing more comes: say so where nothing was heard, once all that came has been answered."""
@@ -421,8 +447,7 @@ class Connection:
         if self._place is not None and self._began_us is not None:
             rate_hz = int(self._hearing.stream.rate_hz)
             rest = np.empty(0, np.int16) if self._converter is None else self._converter.rest()
-            if len(rest):
-                self._feed_piece(rest, AHEAD_US)
+            self._feed_paced(rest)
             self._let_be_answered(rate_hz)
             with self._changed:
                 heard = self._heard
@@ -439,7 +464,7 @@ class Connection:
         for number in range(1, (hearing.period_us + deadline_us + PATIENCE_US) // PIECE_US + 1):
             if clock.wait_until_us(ended_us + number * PIECE_US, self._stop) or self._is_answered(ended_us):
                 return
-            self._feed_piece(silence, AHEAD_US + PATIENCE_US)
+            self._feed_now(silence)
 
     def _is_answered(self, since_us: int) -> bool:
         with self._changed:
@@ -470,7 +495,7 @@ class Connection:
         self._server.count("wyoming_detections")
         try:
             self._send(Detection(name=answer.label, timestamp=taken_ms))
-        except OSError:  # It does not listen: its thread ends, too.
+        except (OSError, ValueError):  # It does not listen, or has just been closed: its thread ends, too.
             with suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
 
@@ -482,8 +507,10 @@ class Connection:
         write_event(event.event(), text)
         left = memoryview(text.getvalue())
         until_us = self._server.clock.now_us() + round(SEND_S * 1e6)
+        writable = select.poll()
+        writable.register(self._socket, select.POLLOUT)
         with self._sending:
             while left:
-                if not select.select([], [self._socket], [], SEND_S)[1] or self._server.clock.now_us() > until_us:
+                if not writable.poll(SEND_S * 1000) or self._server.clock.now_us() > until_us:
                     raise TimeoutError("it does not take what it is told")
                 left = left[self._socket.send(left) :]
