@@ -37,6 +37,7 @@ from leo_runtime.daemon.pcm import Converter
 from leo_runtime.daemon.reading import Reading
 from leo_runtime.daemon.unix_socket import Listening, is_own, listen, place
 from leo_runtime.daemon.wake_words import Hearing, copies, hearing, place_name
+from leo_runtime.daemon.waking import is_readable
 from leo_runtime.daemon.wyoming_events import Heard, read_event, sound_format, timestamp_ms, wanted_names
 from leo_runtime.errors import ClosedError, InputError, MissingExtraError, did_you_mean, failure_text
 from leo_runtime.schema import Name, reject
@@ -135,7 +136,7 @@ class Wyoming:
         connections: list[Connection] = []
         try:
             while not stop.is_set():
-                if not select.select([own], [], [], LOOKS_S)[0]:
+                if not is_readable(own, LOOKS_S):
                     continue
                 try:
                     one, _ = own.accept()
