@@ -204,8 +204,15 @@ def test_no_daemon_at_all_is_told_with_its_place(tmp_path: Path, capsys: pytest.
         fetch("127.0.0.1:99999")
 
 
-def test_the_socket_is_where_a_daemon_of_this_user_has_it() -> None:
-    assert default_socket({"XDG_RUNTIME_DIR": "/run/user/7"}) == "/run/user/7/leo-runtime/metrics.sock"
+def test_the_socket_is_where_a_daemon_of_this_user_has_it_or_that_of_systemd(tmp_path: Path) -> None:
+    unit, own = tmp_path / "unit.sock", tmp_path / "leo-runtime/metrics.sock"
+    here = {"XDG_RUNTIME_DIR": str(tmp_path)}
+    assert default_socket(here, unit) == str(own)
+    unit.touch()
+    assert default_socket(here, unit) == str(unit)
+    own.parent.mkdir()
+    own.touch()
+    assert default_socket(here, unit) == str(own)
 
 
 def test_a_daemon_that_goes_away_is_waited_for_and_shown_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from leo_runtime.command.shared import DONE, add_width, amount, look, put
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from leo_runtime.terminal import Look
 
 EXAMPLE = "top --once"
+BY_SYSTEMD = Path("/run/leo-runtime/metrics.sock")
+"""Of the unit that `leo-runtime daemon --unit` prints: root may read it."""
 LEAST_S = 0.2
 """Between two looks."""
 TROUBLE = ("late", "fail", "lost", "hung", "given up", "set aside", "gaps", "stalls", "restarts", "errors", "dropped")
@@ -68,11 +71,12 @@ def run(request: Request) -> int:
     return DONE
 
 
-def default_socket(environment: Mapping[str, str]) -> str:
-    """Where a daemon of this user shows its metrics unless its config says otherwise."""
+def default_socket(environment: Mapping[str, str], by_systemd: Path = BY_SYSTEMD) -> str:
+    """Where a daemon of this user shows its metrics unless its config says otherwise; else one that systemd runs."""
     from leo_runtime.daemon.places import runtime_dir
 
-    return str(runtime_dir(environment) / "metrics.sock")
+    own = runtime_dir(environment) / "metrics.sock"
+    return str(by_systemd if by_systemd.exists() and not own.exists() else own)
 
 
 def _watch(where: str, now: Shown, every_s: float, columns: int | None) -> None:
