@@ -122,7 +122,11 @@ class Referee:
         self._changed = threading.Condition()
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
-        broker.wait_for(lambda log: any(f"Sending SUBACK to {name}" in line for line in log))
+        try:
+            broker.wait_for(lambda log: any(f"Sending SUBACK to {name}" in line for line in log))
+        except BaseException:
+            self.process.kill()
+            raise
 
     def _listen(self) -> None:
         assert self.process.stdout is not None

@@ -51,6 +51,15 @@ def skips(int8: bool, slopes: bool) -> LayerGraph:
     return net.graph((image,), (out, y, image))
 
 
+def anchors(int8: bool) -> LayerGraph:
+    """Two heads put one behind the other, as detectors do: one that lies densely by itself, and one that does not."""
+    net = Net(7, int8)
+    image = net.value(1, 4, 4, 6, name="image")
+    many = net.layer("RESHAPE", [net.conv(image, 16)], (1, 64, 4), new_shape=(1, 64, 4))
+    few = net.layer("RESHAPE", [net.conv(image, 2)], (1, 8, 4), new_shape=(1, 8, 4))
+    return net.graph((image,), (net.layer("CONCATENATION", [many, few], (1, 72, 4), axis=1),))
+
+
 def images(int8: bool) -> Iterator[LayerGraph]:
     """Single layers that windows slide over."""
     for taps, stride, dilation, padding in (((3, 2), 1, 2, "SAME"), ((1, 1), 2, 1, "VALID"), ((4, 3), 2, 1, "SAME")):
@@ -150,6 +159,7 @@ def graphs() -> Iterator[LayerGraph]:
         yield from others(int8)
         yield skips(int8, slopes=not int8)
         yield two_heads(int8=int8)
+        yield anchors(int8)
     yield from of_float()
     yield from of_int8()
 

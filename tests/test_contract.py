@@ -89,10 +89,14 @@ class TestDsp(BackendContract):
         "dense": Tolerance(5e-4, 5e-4),
         "motion_features": Tolerance(5e-3, 0),
         "fuse": Tolerance(1e-4, 1e-4),
+        **INT8,
     }
 
     def make_backend(self) -> Backend:
         return registry.create(Processor(name="dsp", backend="dsp", lanes=3, active_mw=40))
+
+    def make_examples(self, folder: Path) -> tuple[Example, ...]:
+        return (*examples(folder), *networks(folder))
 
 
 @pytest.mark.skipif(shutil.which("qemu-hexagon") is None, reason="no Hexagon here: qemu-hexagon is not installed")

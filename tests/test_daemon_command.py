@@ -208,6 +208,14 @@ def test_a_wrong_config_is_told_with_its_place(tmp_path: Path, capsys: pytest.Ca
     assert 'hint: did you mean "queue"?' in said
 
 
+def test_a_profile_that_lacks_a_stage_is_told_by_the_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path)
+    profile = tmp_path / "profile.toml"
+    profile.write_text(profile.read_text().replace("steps:level", "steps:other"))
+    assert main(["daemon", "--check", str(path)]) == 2
+    assert "profile `this` has no entry for stage `level`" in capsys.readouterr().err
+
+
 def test_the_unit_names_command_and_config_and_waits_as_long_as_it_drains(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -219,6 +227,26 @@ def test_the_unit_names_command_and_config_and_waits_as_long_as_it_drains(
     assert f'"{path}"' in next(line for line in lines if line.startswith("ExecStart="))
     assert {"Type=notify", "TimeoutStopSec=30", "ProtectSystem=strict", "NoNewPrivileges=yes"} <= set(lines)
     assert unit("/a%b", Path("/c$d"), 0.5).count("ExecStart=/a%%b daemon /c$$d") == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "may"),
+    [
+        ("", False),
+        ('[[sinks]]\nkind = "mqtt"\n', True),
+        ('[[sinks]]\nkind = "mqtt"\nsocket = "/run/mosquitto/broker"\n', False),
+        ('[[sources]]\nkind = "wyoming"\n', True),
+        ('[[sources]]\nkind = "wyoming"\nsocket = "wake.sock"\n', False),
+        ("[metrics]\n", False),
+        ("[metrics]\nport = 9101\n", True),
+    ],
+)
+def test_the_unit_lets_it_use_the_network_where_its_config_does(
+    more: str, may: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["daemon", "--unit", str(write(tmp_path, CONFIG + more))]) == 0
+    families = "AF_UNIX AF_NETLINK AF_INET AF_INET6" if may else "AF_UNIX AF_NETLINK"
+    assert f"RestrictAddressFamilies={families}" in capsys.readouterr().out.splitlines()
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import http.client
 import re
+import shutil
 import socket
 import stat
+import subprocess
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -17,10 +19,11 @@ from random import Random
 import pytest
 
 from cost_workloads import profile_of, workload_of
+from daemons import CONFIG, LOUD, QUIET, Running, Talk, a_site, running, write
 from leo_runtime import Runtime, run_ledger, shipped
 from leo_runtime.daemon import metrics_server
+from leo_runtime.daemon.config import DaemonConfig
 from leo_runtime.daemon.counts import Counts
-from leo_runtime.daemon.kinds import Site
 from leo_runtime.daemon.machine_state import Battery, ClockCap, MachineState, ThermalZone
 from leo_runtime.daemon.metrics import Scraped, families, registry
 from leo_runtime.daemon.metrics_config import MetricsConfig
@@ -276,18 +279,6 @@ def test_scraping_while_frames_end_tells_no_half(demo: tuple[Runtime, tuple[Fram
 # Who may ask.
 
 
-def site(folder: Path) -> Site:
-    return Site(
-        folder=folder,
-        state_dir=folder,
-        runtime_dir=folder / "run",
-        workload=shipped.workload(),
-        sockets={},
-        counts=Counts(),
-        restart=lambda _: None,
-    )
-
-
 def nothing_yet() -> Scraped:
     return Scraped(Counts().now(), Tally(shipped.hardware("host")).now(), {}, 0)
 
@@ -299,7 +290,7 @@ def free_port() -> int:
 
 
 def test_the_socket_is_its_users_alone_and_goes_with_the_daemon(tmp_path: Path) -> None:
-    server = MetricsServer(MetricsConfig(), nothing_yet, site(tmp_path))
+    server = MetricsServer(MetricsConfig(), nothing_yet, a_site(tmp_path))
     server.start()
     path = tmp_path / "run/metrics.sock"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -312,7 +303,7 @@ def test_the_socket_is_its_users_alone_and_goes_with_the_daemon(tmp_path: Path) 
 
 
 def test_another_user_is_hung_up_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    server = MetricsServer(MetricsConfig(), nothing_yet, site(tmp_path))
+    server = MetricsServer(MetricsConfig(), nothing_yet, a_site(tmp_path))
     server.start()
     try:
         monkeypatch.setattr(metrics_server, "is_own", lambda _: False)
@@ -324,7 +315,7 @@ def test_another_user_is_hung_up_on(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_port_is_of_this_machine_alone_and_answers_no_page_of_others(tmp_path: Path) -> None:
     port = free_port()
-    server = MetricsServer(MetricsConfig(port=port), nothing_yet, site(tmp_path))
+    server = MetricsServer(MetricsConfig(port=port), nothing_yet, a_site(tmp_path))
     server.start()
     try:
         assert "leo_build_info" in fetch(f"127.0.0.1:{port}")
@@ -338,7 +329,7 @@ def test_a_port_is_of_this_machine_alone_and_answers_no_page_of_others(tmp_path:
             asking.request("GET", "/metrics?name=x")
             answer = asking.getresponse()
             assert answer.getheader("Content-Type", "").startswith("text/plain; version=")
-        other = MetricsServer(MetricsConfig(path="other.sock", port=port), nothing_yet, site(tmp_path))
+        other = MetricsServer(MetricsConfig(path="other.sock", port=port), nothing_yet, a_site(tmp_path))
         with pytest.raises(InputError, match=f"cannot be shown at 127.0.0.1:{port}"):
             other.start()
         assert not (tmp_path / "run/other.sock").exists()
@@ -347,7 +338,7 @@ def test_a_port_is_of_this_machine_alone_and_answers_no_page_of_others(tmp_path:
 
 
 def test_who_says_nothing_takes_a_place_and_no_more(tmp_path: Path) -> None:
-    server = MetricsServer(MetricsConfig(), nothing_yet, site(tmp_path))
+    server = MetricsServer(MetricsConfig(), nothing_yet, a_site(tmp_path))
     server.start()
     path = str(tmp_path / "run/metrics.sock")
     silent = []
@@ -382,7 +373,7 @@ def test_numbers_that_cannot_be_had_end_a_scrape_and_not_the_server(
             raise RuntimeError("no numbers today")
         return nothing_yet()
 
-    server = MetricsServer(MetricsConfig(), scrape, site(tmp_path))
+    server = MetricsServer(MetricsConfig(), scrape, a_site(tmp_path))
     server.start()
     try:
         with pytest.raises(InputError, match="no daemon answers"):
@@ -392,3 +383,114 @@ def test_numbers_that_cannot_be_had_end_a_scrape_and_not_the_server(
     finally:
         server.close()
     assert "a scrape of the metrics failed" in caplog.text
+
+
+# Of a daemon.
+
+WATCHED = f"""{CONFIG}
+[metrics]
+path = "./metrics.sock"
+[policy]
+kind = "meet-deadlines"
+cpu = []
+[log]
+form = "json"
+"""
+
+
+def asked(one: Running) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    return samples(fetch(str(one.folder / "metrics.sock")))
+
+
+def test_what_a_daemon_answers_is_what_its_metrics_count(tmp_path: Path) -> None:
+    with running(tmp_path, WATCHED) as one:
+        talk, heard = Talk(tmp_path), []
+        for level in (LOUD, QUIET, LOUD):
+            last = talk.ask(level)
+            heard += [talk.first, last]
+        talk.sender.end()
+        one.daemon.runtime.drain()
+        while (found := asked(one))["leo_frames_in_flight", ()]:
+            pass  # The last frame has ended, and is just being told.
+        # By when samples came there may be one release more than was asked for.
+        frames = value(found, "leo_frames_total", outcome="done")
+        assert frames >= len(heard) == 6
+        assert value(found, "leo_answers_total", graph="loud", outcome="done") == frames
+        assert value(found, "leo_answers_fired_total", graph="loud") == one.daemon.counts.now().fired["loud"] >= 2
+        assert value(found, "leo_answer_latency_seconds_count", graph="loud") == frames
+        assert value(found, "leo_sink_given_total", sink="socket") == frames
+        assert value(found, "leo_source_samples_total", source="socket") == 700
+        assert value(found, "leo_stream_samples_total", stream="s") == 700
+        assert value(found, "leo_stream_rate_hertz", stream="s") > 0
+        assert value(found, "leo_processor_busy_seconds_total", processor="cpu") > 0
+        assert value(found, "leo_energy_joules_total", cause="run") > 0
+        assert value(found, "leo_policy_paused", graph="loud") == 0
+        assert "process_resident_memory_bytes" in {name for name, _ in found}
+    assert not (tmp_path / "metrics.sock").exists()
+
+
+def test_a_reload_and_a_policy_change_the_workload_in_turn(tmp_path: Path) -> None:
+    with running(tmp_path, WATCHED) as one:
+        talk = Talk(tmp_path)
+        talk.ask(LOUD)
+        with one.daemon.change_lock:  # A policy is just changing it.
+            one.daemon.reload()
+            talk.ask(QUIET)
+            assert one.daemon.counts.now().others.get("reloads", 0) == 0
+        one.systemd.wait_for("READY=1")
+        assert value(asked(one), "leo_daemon_events_total", event="reloads") == 1
+        assert talk.ask(LOUD)["label"] == "loud"
+
+
+def test_a_config_with_another_policy_needs_a_new_start(tmp_path: Path) -> None:
+    with running(tmp_path, WATCHED) as one:
+        (tmp_path / "leo.toml").write_text(WATCHED.replace("meet-deadlines", "save-energy"))
+        one.daemon.reload()
+        assert "`policy` of the config cannot change" in one.systemd.wait_for("READY=1")
+
+
+def test_a_policy_of_what_the_machine_has_not_begins_no_daemon(tmp_path: Path) -> None:
+    config = WATCHED.replace("cpu = []", 'cpu = ["gpu"]')
+    with pytest.raises(InputError, match=r"machine `this` has no `gpu`, at \$\.policy\.cpu"):
+        Running(tmp_path, write(tmp_path, config)).join()
+
+
+# Its page.
+
+PAGE = (Path(__file__).parent.parent / "docs/monitoring.md").read_text()
+
+
+def test_every_metric_is_on_its_page_and_every_one_of_the_page_is_there(
+    demo: tuple[Runtime, tuple[FrameResult, ...]],
+) -> None:
+    runtime, results = demo
+    now = scraped(runtime, results)
+    there = {name for name, _ in samples(prometheus.generate_latest(registry(lambda: now)).decode())}
+    there = {re.sub("_(bucket|count|sum)$", "", name) for name in there}
+    told: set[str] = set()
+    for line in PAGE.splitlines():
+        if line.startswith("| `leo_"):
+            names = re.findall(r"`([a-z_*]+)`", line.split("|")[1])
+            told |= {"_".join(names[0].split("_")[:2]) + name if name.startswith("_") else name for name in names}
+    plain = {name for name in told if not name.endswith("*")}
+    begins = tuple(name[:-1] for name in told - plain)
+    # What is told once only, or only of a battery that discharges.
+    rare = {"leo_last_run_down_seconds", "leo_battery_discharge_watts"}
+    assert plain - there == {"leo_stream_rate_hertz"}  # Of a stream that is fed.
+    assert {name for name in there - plain - rare if not name.startswith(begins)} == set()
+
+
+def test_the_tables_of_the_page_are_a_config() -> None:
+    tables = "\n".join(re.findall(r"```toml\n(.*?)```", PAGE, flags=re.DOTALL))
+    config = DaemonConfig.from_toml(f"{CONFIG}\n{tables}")
+    assert config.metrics is not None and config.metrics.port == 9464
+    assert config.policy.kind == "save-energy" and config.log.form == "json"
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="needs promtool, of Prometheus")
+def test_promtool_has_nothing_to_say(demo: tuple[Runtime, tuple[FrameResult, ...]]) -> None:
+    runtime, results = demo
+    now = scraped(runtime, results)
+    text = prometheus.generate_latest(registry(lambda: now))
+    done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")

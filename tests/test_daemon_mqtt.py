@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from brokers import PATIENCE_S, Broker, Referee, free_port
-from daemons import a_site
+from daemons import CONFIG, LOUD, Talk, a_site, running
 from leo_runtime import shipped
 from leo_runtime.daemon.answer import Answer, as_json
 from leo_runtime.daemon.counts import Counts
@@ -313,6 +313,23 @@ def test_a_connection_is_encrypted_and_the_broker_has_to_be_who_it_says(tmp_path
                 wrong.publish(ANSWER)
         finally:
             wrong.close()
+
+
+@pytest.mark.usefixtures("paho")
+def test_a_daemon_that_reloads_has_home_assistant_forget_what_is_gone(tmp_path: Path) -> None:
+    with Broker(tmp_path) as broker, Referee(broker) as referee:
+        sink = f'[[sinks]]\nkind = "mqtt"\nhost = "127.0.0.1"\nport = {broker.port}\nnode = "kitchen"\n'
+        with running(tmp_path, CONFIG + sink) as one:
+            Talk(tmp_path).ask(LOUD)
+            topic = "homeassistant/binary_sensor/kitchen/loud_fired/config"
+            assert referee.payload(TOPICS.fired("loud")) == "ON"
+            assert json.loads(referee.payload(topic))["state_topic"] == TOPICS.fired("loud")
+            workload = tmp_path / "workload.toml"
+            workload.write_text(workload.read_text().replace('name = "loud"\n', 'name = "noise"\n'))
+            one.daemon.reload()
+            referee.wait_for(lambda heard: (topic, "", False) in heard)
+            assert json.loads(referee.payload(topic.replace("loud", "noise")))["name"] == "noise"
+        assert referee.payload(TOPICS.availability) == "offline"
 
 
 # Its config.

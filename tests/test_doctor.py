@@ -124,6 +124,13 @@ def test_what_a_config_names_is_needed(tmp_path: Path) -> None:
     assert missing.state == "wrong" and "cannot be read" in missing.says
 
 
+def test_a_config_whose_extra_is_missing_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "leo.toml").write_text(f"{CONFIG}[metrics]\n")
+    monkeypatch.setattr(doctor, "_is_there", lambda name: name != "prometheus-client")
+    found = examined(tmp_path, config=tmp_path / "leo.toml")["config metrics"]
+    assert found.state == "wrong" and found.hint == "pip install 'leo-runtime[daemon]'"
+
+
 def test_the_command_prints_a_table_or_json_and_its_status_says_whether_anything_is_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

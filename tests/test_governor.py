@@ -254,3 +254,41 @@ def test_a_policy_that_goes_wrong_is_counted_and_goes_on(phone: Phone) -> None:
     governor._thread.join()
     governor.close()
     assert phone.counts.now().others["policy_failures"] == 1 and len(looked) == 2
+
+
+def test_a_policy_ends_with_its_runtime(phone: Phone) -> None:
+    governor = phone.governor(SaveEnergy(kind="save-energy"))
+    phone.machine = replace(DOWN, battery=Battery(20, False, None))
+    phone.runtime.close()
+    governor.start()
+    governor._thread.join()
+    assert "policy_failures" not in phone.counts.now().others
+
+
+@pytest.mark.parametrize(("aging_s", "fewest"), [(0, 0), (4, 20)])
+def test_what_the_runtime_sheds_has_its_turn_where_weights_age(tmp_path: Path, aging_s: int, fewest: int) -> None:
+    """One lane, and 130 ms of work every 100 ms: without aging the light one answers only until it is sent away."""
+    lane = Hardware.from_dict(
+        {"format": "leo-hardware/1", "name": "m", "processors": [{"name": "cpu", "backend": "cpu"}]}
+    )
+    both = workload_of(
+        graph("heavy", "work", weight=4, deadline_us=100_000), graph("light", "work", deadline_us=100_000)
+    )
+    costs = profile_of({("heavy.work", "cpu"): (60_000, 1), ("light.work", "cpu"): (70_000, 1)})
+    with Runtime.simulated(both, lane, costs, compute=False, window_stages=0) as runtime:
+        phone = Phone(runtime, tmp_path)
+        phone.workload, phone.tally = both, Tally(lane)
+        governor = phone.governor(MeetDeadlines(kind="meet-deadlines", every_s=1, aging_s=aging_s))
+        in_time = {"heavy": 0, "light": 0}
+        for _ in range(60):
+            for _ in range(10):
+                runtime.submit(phone.release_us, {})
+                phone.release_us += 100_000
+                for result in runtime.results():
+                    phone.tally.add(result, runtime.merged)
+                    for one in result.graphs:
+                        in_time[one.graph] += not one.missed
+            phone.tick(governor, seconds=1)
+    assert in_time["light"] >= fewest and in_time["heavy"] > in_time["light"]
+    if not aging_s:
+        assert in_time["light"] < 20

@@ -442,6 +442,22 @@ def test_of_two_runs_both_fail_where_it_is_not_known_which_one_it_was(cpu: CpuBa
     assert "stage `s_wait` failed: its process died of exit code 3 while it ran `s_exit`" in str(outcome[0])
 
 
+def test_of_two_runs_of_stages_of_one_name_it_is_said_what_computes_them(cpu: CpuBackend, tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    os.mkfifo(begun)
+    waiting = kernel(cpu, "wait", begun, "sums")
+    summed = cpu.load(example("sums", "risky:Summed", [GOOD]).stage, DEFAULT_VARIANT)
+    life = waiting._stages.life(waiting.key)
+    thread, outcome = called(waiting)
+    with begun.open("w"):
+        assert isinstance(summed, IsolatedKernel) and summed.channel is not None
+        life.at_hand[summed.channel] = True  # As if it ran, too.
+        kill(process_of(cpu))
+        thread.join()
+    assert "stage `sums` failed: its process died of SIGKILL while it ran `sums` (risky:Summed), too" in str(outcome[0])
+    assert cpu._isolated[""].process_ends.last == "died of SIGKILL (stage `sums` (risky:risky), `sums` (risky:Summed))"
+
+
 class Clock:
     """A time that goes when it is told to."""
 
@@ -468,10 +484,12 @@ def test_a_back_off_doubles_from_a_quarter_of_a_second_to_a_minute() -> None:
     assert (ends.ends, ends.rest_s(226.0)) == (2, 0.25)
 
 
-def test_a_stage_that_ends_it_again_and_again_rests_and_others_go_on() -> None:
+@pytest.mark.parametrize("name", ["", "of two graphs"])
+def test_a_stage_that_ends_it_again_and_again_rests_and_others_go_on(name: str) -> None:
+    """Also one that is called as it is, as stages of another graph may be."""
     clock = Clock()
     with closing(IsolatedStages("cpu", now_s=clock)) as stages:
-        bad, other = load(stages, stage("exit"), DEFAULT_VARIANT), load(stages, stage(), DEFAULT_VARIANT)
+        bad, other = [load(stages, stage(how, name=name), DEFAULT_VARIANT) for how in ("exit", "")]
         for _ in range(2):
             with pytest.raises(KernelError, match="died of exit code 3"):
                 bad([BAD])

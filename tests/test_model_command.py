@@ -15,6 +15,7 @@ from leo_runtime.importers.tflite_writer import write_model
 from small_networks import two_heads
 
 MODELS = Path(__file__).parent / "models"
+WAKE_WORD = Path(__file__).parent.parent / "leo_runtime" / "demo" / "models" / "okay_nabu.tflite"
 
 
 @pytest.fixture
@@ -43,7 +44,13 @@ def test_what_is_in_a_model(net: Path, capsys: pytest.CaptureFixture[str]) -> No
 def test_what_is_in_a_model_as_json(net: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["model", "info", str(net), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["takes"] == [{"name": "image", "shape": [1, 8, 8, 3], "data_type": "float32", "bytes": 768}]
+    (takes,) = told["takes"]
+    assert (takes["name"], takes["shape"], takes["data_type"], takes["bytes"]) == (
+        "image",
+        [1, 8, 8, 3],
+        "float32",
+        768,
+    )
     layers = told["layers"]
     assert [border["bytes"] for border in layers["borders"]][:3] == [512, 640, 1152]
     assert sum(piece["macs"] for piece in layers["pieces"]) == layers["macs"]
@@ -57,7 +64,7 @@ def test_what_cannot_be_taken_apart_is_told_with_its_reason(capsys: pytest.Captu
     assert "recurrent.tflite: cannot be taken apart into layers: it has the operator" in shown
     assert "hint: if LiteRT runs it, it can still be one stage, whole, on the CPU" in shown
     assert main(["model", "info", str(MODELS / "recurrent.tflite"), "--json"]) == 0
-    assert "cannot be taken apart" in json.loads(capsys.readouterr().out)["not_in_layers"]
+    assert "cannot be taken apart" in json.loads(capsys.readouterr().out)["why"]
 
 
 @pytest.mark.parametrize("suffix", ["toml", "json"])
@@ -89,6 +96,21 @@ def test_three_commands_lead_from_a_file_to_its_placement(net: Path, capsys: pyt
     place = ["--virtual", "--hardware", "host", "--profile", "host.profile.json", "--no-compare", "--no-trace"]
     assert main(["replay", "noise", *given, *place]) == 0
     assert "net           10        10       0     0" in capsys.readouterr().out
+
+
+def test_only_pieces_with_a_state_go_on_from_it(tmp_path: Path) -> None:
+    out = tmp_path / "word.toml"
+    assert main(["model", "graph", str(WAKE_WORD), "--rate", "33.3", "--out", str(out)]) == 0
+    workload = Workload.from_file(out)
+    (graph,) = workload.graphs
+    bound = bind(graph, workload)
+    keeping = [name for name, stage in bound.items() if stage.keeps_state]
+    assert 0 < len(keeping) < len(bound)
+    outputs = sum(output.bytes for name in keeping for output in bound[name].outputs)
+    assert sum(stage.state_bytes("default") for stage in bound.values()) == 3408 + outputs
+    # A period brings three rows, also as 1,000,000 / 33.3 is rounded.
+    (stream,) = workload.streams
+    assert graph.period_us * stream.rate_hz >= 3_000_000
 
 
 @pytest.mark.parametrize(

@@ -9,24 +9,26 @@ import pytest
 from leo_backends import tflite
 from leo_backends.cpu import CpuBackend
 from leo_runtime import Runtime
-from leo_runtime.backend import Backend
+from leo_runtime.backend import Backend, News, StatefulKernel
 from leo_runtime.clock import VirtualClock
 from leo_runtime.documents.hardware import Hardware, Link, Processor
 from leo_runtime.documents.profile import Cost, Profile
 from leo_runtime.documents.workload import BoundStage, GraphBuilder, Stream, TaskGraph, Workload, bind
-from leo_runtime.errors import GraphError
+from leo_runtime.errors import GraphError, KernelError
 from leo_runtime.importers.model_file import ends_of, open_model
 from leo_runtime.importers.tflite_writer import write_model
 from leo_runtime.measure.calibrate import calibrate
 from leo_runtime.measure.measure import QUICK
 from leo_runtime.operators import operator
-from leo_runtime.operators.outputs import arrays_of
+from leo_runtime.operators.outputs import arrays_of, flat, packed
 from leo_runtime.recordings.recording import RecordedStream, Recording, RecordingManifest
 from leo_runtime.testing import example
 from small_networks import two_heads
 
 MODELS = Path(__file__).parent / "models"
 needs_interpreter = pytest.mark.skipif(not tflite.is_available(), reason="the extra `tflite` is not installed")
+WAKE_WORD = Path(__file__).parent.parent / "leo_runtime" / "demo" / "models" / "okay_nabu.tflite"
+CPU = CpuBackend(Processor(name="cpu", backend="cpu"))
 IMAGE = np.random.default_rng(2).uniform(-1, 1, (1, 8, 8, 3)).astype(np.float32)
 
 
@@ -72,7 +74,9 @@ class Some:
 
     def load(self, stage: BoundStage, variant: str, /):
         kernel = self._cpu.load(stage, variant)
-        return (lambda inputs: self.gives(kernel(inputs))) if stage.operator.name == "model" else kernel
+        if stage.operator.name != "model" or isinstance(kernel, StatefulKernel):
+            return kernel
+        return lambda inputs: self.gives(kernel(inputs))
 
     def close(self) -> None:
         self._cpu.close()
@@ -190,6 +194,22 @@ def test_what_is_not_as_the_model_says_fails_its_stage(tmp_path: Path, gives, wh
     assert f"stage `piece 0` {why}" in error
 
 
+def test_a_decision_reads_one_array(tmp_path: Path) -> None:
+    graph = GraphBuilder("net", period_us=100_000, deadline_us=90_000)
+    image = graph.stage("image", "window", stream="camera", samples=1)
+    graph.decide(graph.stage("whole", "model", image, model=str(saved(tmp_path))), ["a", "b"])
+    streams = pieces_of(saved(tmp_path))[1].streams
+    workload = Workload(format="leo-workload/1", name="nets", streams=streams, graphs=(graph.build(),))
+    with pytest.raises(GraphError, match="reads its labels from stage `whole`, which gives 2 arrays"):
+        Runtime.simulated(workload, MACHINE, COSTS, backends=even_and_odd())
+
+
+def test_several_arrays_are_told_one_behind_the_other() -> None:
+    arrays = np.array([[1, 2]], np.float32), np.array([3], np.int8)
+    assert flat(packed(arrays, ["a", "b"])).tolist() == [1, 2, 3]
+    assert flat(arrays[0]).tolist() == [1, 2]
+
+
 def test_a_file_that_was_not_meant_is_refused(tmp_path: Path) -> None:
     path = saved(tmp_path)
     right = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -232,11 +252,79 @@ def test_such_a_model_runs_whole() -> None:
     assert kernel([np.array([[-3.5]], np.float32)]).tolist() == [[3.5]]
 
 
-def test_a_model_with_state_is_left_to_its_own_operator() -> None:
-    path = Path(__file__).parent.parent / "leo_runtime" / "demo" / "models" / "okay_nabu.tflite"
-    with pytest.raises(GraphError, match="keeps a state from call to call") as refused:
-        example("whole", "model", [np.zeros((1, 3, 40), np.float32)], model=path)
-    assert 'operator "tflite" with `rows_per_step`' in refused.value.hint
+def wake_word(cut: str, streaming: bool = True, rows: int = 3) -> Workload:
+    """A streaming model in pieces, called on three new rows of features a frame."""
+    graph = GraphBuilder("word", period_us=30_000, deadline_us=30_000)
+    name = graph.stage("rows", "window", stream="features", samples=rows)
+    for number in range(len(ends_of(open_model(WAKE_WORD), "layers" if cut == "layers" else "blocks"))):
+        name = graph.stage(
+            f"piece {number}", "model", name, model=str(WAKE_WORD), cut=cut, first=number, streaming=streaming
+        )
+    features = Stream(name="features", rate_hz=100, channels=40)
+    return Workload(format="leo-workload/1", name="words", streams=(features,), graphs=(graph.build(),))
+
+
+def every_call(rows: np.ndarray) -> list[float]:
+    """What the whole model says on each next three rows, its variables its own."""
+    made = pytest.importorskip("ai_edge_litert.interpreter").Interpreter(model_path=str(WAKE_WORD), num_threads=1)
+    made.allocate_tensors()
+    (takes,), (gives,) = made.get_input_details(), made.get_output_details()
+    scale, zero = takes["quantization"]
+    said = []
+    for step in rows.reshape(-1, 1, 3, 40):
+        stored = np.clip(np.rint(step / scale) + zero, -128, 127).astype(np.int8)
+        made.set_tensor(takes["index"], stored)
+        made.invoke()
+        said.append(float(made.get_tensor(gives["index"])[0, 0] * np.float32(gives["quantization"][0])))
+    return said
+
+
+@pytest.mark.parametrize("cut", ["blocks", "layers"])
+def test_pieces_of_a_streaming_model_go_on_from_their_own_states(cut: str) -> None:
+    rows = (13 + 13 * np.sin(np.arange(40 * 3 * 40) / 7)).astype(np.float32).reshape(-1, 40)
+    expected = every_call(rows)
+    found = []
+    with Runtime.simulated(wake_word(cut), MACHINE, COSTS, backends=even_and_odd(), solver="greedy") as runtime:
+        assert runtime.left_out == {}
+        for number, window in enumerate(rows.reshape(-1, 3, 40)):
+            runtime.submit(30_000 * (number + 1), {"rows": window})
+        for result in runtime.drain():
+            (value,) = result.graphs[0].outputs.values()
+            found.append(float(value[0, 0]))
+    assert found == expected
+    assert len(set(expected)) > 3
+
+
+@needs_interpreter
+def test_without_streaming_every_run_begins_in_the_first_state() -> None:
+    rows = (13 + 13 * np.sin(np.arange(2 * 3 * 40) / 7)).astype(np.float32).reshape(2, 1, 3, 40)
+    kernel = CPU.load(example("whole", "model", [rows[0]], model=WAKE_WORD).stage, "default")
+    stream = CPU.load(example("whole", "model", [rows[0]], model=WAKE_WORD, streaming=True).stage, "default")
+    assert isinstance(stream, StatefulKernel)
+    alone = kernel([rows[0]])
+    kernel([rows[1]])
+    assert np.array_equal(kernel([rows[0]]), alone)
+    first = stream.step([rows[0]], stream.start(), News(None, 0, whole=True))
+    assert np.array_equal(first.output, alone)
+    same = stream.step([rows[1]], first.state, News(0, 1, whole=True))
+    assert np.array_equal(same.output, alone)
+    assert example("whole", "model", [rows[0]], model=WAKE_WORD, streaming=True).stage.state_bytes("default") == 3409
+
+
+@needs_interpreter
+def test_a_streaming_model_is_called_on_what_is_new_alone() -> None:
+    window = np.zeros((3, 40), np.float32)
+    tried = example("whole", "model", [window], model=WAKE_WORD, streaming=True)
+    kernel = CPU.load(tried.stage, "default")
+    state = kernel.step([window], kernel.start(), News(None, 0)).state
+    with pytest.raises(KernelError, match="reads 3 entries, of which 2 are new") as refused:
+        kernel.step([window], state, News(2, 1))
+    assert "as long as its graph's period" in refused.value.hint
+
+
+def test_streaming_needs_a_model_that_can_be_taken_apart() -> None:
+    with pytest.raises(GraphError, match=r"`streaming` gives it its state: .* cannot be taken apart"):
+        example("whole", "model", [np.zeros((1, 1), np.float32)], model=MODELS / "any_length.tflite", streaming=True)
 
 
 def test_a_file_that_is_not_there_is_said() -> None:

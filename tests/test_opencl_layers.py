@@ -23,6 +23,7 @@ from leo_runtime.layers import reference
 from leo_runtime.layers.graph import LayerGraph, Tensor
 from leo_runtime.operators.outputs import arrays_of
 from leo_runtime.testing import Example, example
+from opencl_layers import anchors
 from small_networks import Net, two_heads
 
 OPENCL = next(status for status in registry.available() if status.name == "opencl")
@@ -124,6 +125,12 @@ def test_what_two_read_is_written():
     z = net.layer("RELU", [y], (1, 8, 8, 8))
     plan = plan_graph(net.graph((x,), (y, z)), CPU)
     assert [step.kernel for step in plan.steps] == ["conv", "alone"]
+
+
+def test_what_is_put_together_is_made_there():
+    """One head is written where it goes, the other is moved there from where its pixels are padded."""
+    plan = plan_graph(anchors(int8=False), CPU)
+    assert [step.kernel for step in plan.steps] == ["conv", "conv", "move"]
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leo_backends.opencl import tuning
-from leo_backends.opencl.tune import is_sensible, space, tune
-from leo_backends.opencl.tuning import Shape, Tile, TunedEntry, TunedTable, Tuning, cut, user_table_path
+from leo_backends.opencl.tune import MOST_SUMS, conv_tiles, is_sensible, single_conv, space, tune
+from leo_backends.opencl.tuning import Shape, Tile, TunedEntry, TunedTable, Tuning, cut, user_table_path, vector_width
 from leo_runtime import cli
 from leo_runtime.errors import DocumentError, MissingExtraError
 
@@ -97,6 +97,23 @@ def test_there_is_something_to_search(kernel, device):
     choices = space(kernel, Shape(500, 400, 512), device)
     assert all(choices.values())
     assert set(choices) == {"VEC", "COLS", "ROWS", "LX", "ORDER", "STAGE"}
+
+
+@given(shapes, st.sampled_from([CPU, GPU, {**CPU, "vector_width": 16}]))
+def test_tiles_of_a_convolution_waste_no_vector(shape, device):
+    """The rule's is one of those that are tried, on a CPU that has no table."""
+    vectors = -(-shape.outputs // vector_width(device))
+    tried = conv_tiles(shape, device)
+    for tile in (*tried, Tuning(device).rule("conv", shape)):
+        assert vectors % tile.cols == 0 and tile.vec == vector_width(device)
+        assert tile.rows * tile.cols <= MOST_SUMS
+    assert tried and all(tile.rows <= shape.rows for tile in tried)
+
+
+def test_a_convolution_is_tried_alone_in_its_tile():
+    plan = single_conv(Shape(50, 16, 40), Tile(vec=8, cols=5, rows=4), CPU)
+    (step,) = plan.steps
+    assert step.kernel == "conv" and {"-DROWS=4", "-DCOLS=5", "-DVEC=8"} <= set(step.options)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("kernel_tuner") is not None, reason="the extra `tune` is installed")

@@ -1,7 +1,7 @@
 """Users' own operators: their modules are found beside the workload, and what is wrong with one is said in words."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 
 from leo_runtime.cli import main
+from leo_runtime.documents.hardware import Hardware, Processor
+from leo_runtime.documents.profile import Cost, Profile
 from leo_runtime.documents.workload import BoundStage, GraphBuilder, Stream, Workload, bind
 from leo_runtime.errors import GraphError
 from leo_runtime.operators import all_operators, define, find_operator, operator
+from leo_runtime.runtime.runtime import Runtime
 
 LOUDEST = """
 import numpy as np
@@ -278,3 +281,89 @@ def test_an_operator_that_is_no_function_may_fail_too() -> None:
         GraphError, match=r"^stage `mine` of graph `g`: `.*:raw` failed: IndexError: .*own_operators.py"
     ):
         bound(workload(raw.name))
+
+
+GATED = """
+import numpy as np
+from leo_runtime.operators import operator
+
+
+@operator(output_shape=lambda signal: (1,), gate=True)
+def loud(signal: np.ndarray) -> np.ndarray:
+    return np.array([np.abs(signal).max() - 0.5])
+
+
+@operator(output_shape=lambda signal: (1,), gate=True, on_gap="tell")
+class Often:
+    runs = 0
+
+    def step(self, signal: np.ndarray) -> np.ndarray:
+        self.runs += 1
+        return np.array([self.runs % 2])
+"""
+
+
+@pytest.mark.parametrize(("gate", "outcomes"), [("loud", "cancelled done done"), ("Often", "done cancelled done")])
+def test_an_operator_of_ones_own_may_be_a_gate(tmp_path: Path, gate: str, outcomes: str) -> None:
+    """Stages that it gates run where what it gives is above 0; one that keeps state may be a gate, too."""
+    (tmp_path / "gates.py").write_text(GATED)
+    graph = GraphBuilder("g", period_us=1_000_000, deadline_us=1_000_000)
+    sound = graph.stage("sound", "window", stream="mic", samples=400)
+    opens = graph.stage("opens", f"gates:{gate}", sound)
+    graph.stage("mel", "log_mel", sound, gate=opens)
+    stream = Stream(name="mic", kind="audio", rate_hz=16_000)
+    written = Workload(format="leo-workload/1", name="w", streams=(stream,), graphs=(graph.build(),))
+    written.to_file(tmp_path / "w.json")
+    hardware = Hardware(format="leo-hardware/1", name="h", processors=(Processor(name="cpu", backend="cpu"),))
+    cost = Cost(processor="cpu", fixed_us=10, source="modelled")
+    profile = Profile(format="leo-profile/1", name="p", hardware="h", costs=(cost,))
+    with Runtime.simulated(Workload.from_file(tmp_path / "w.json"), hardware, profile) as runtime:
+        for second, level in enumerate((0.1, 0.9, 0.6), start=1):
+            runtime.submit(second * 1_000_000, {"sound": np.full(400, level, np.float32)})
+        assert " ".join(result.graphs[0].outcome for result in runtime.drain()) == outcomes
+
+
+def test_what_is_no_gate_says_how_to_be_one() -> None:
+    graph = GraphBuilder("g", period_us=1_000_000, deadline_us=1_000_000)
+    sound = graph.stage("sound", "window", stream="mic", samples=400)
+    plain = graph.stage("plain", operator(output_shape=lambda signal: (1,))(lambda signal: signal[:1]), sound)
+    graph.stage("mel", "log_mel", sound, gate=plain)
+    stream = Stream(name="mic", kind="audio", rate_hz=16_000)
+    asked = Workload(format="leo-workload/1", name="w", streams=(stream,), graphs=(graph.build(),))
+    with pytest.raises(GraphError, match="is no gate") as raised:
+        bound(asked)
+    assert raised.value.hint == "an operator of your own is one by @operator(gate=True, ...)"
+
+
+def test_a_gate_gives_one_number() -> None:
+    two = operator(output_shape=lambda signal: (2,), gate=True)(lambda signal: signal[:2])
+    with pytest.raises(GraphError, match=r"is a gate, and its `output_shape` gave \(2,\)") as raised:
+        two.output_shape(two.parameters(), [(100,)])
+    assert "one number" in raised.value.hint
+
+
+async def _awaited(signal: np.ndarray) -> np.ndarray:
+    return signal
+
+
+def _generated(signal: np.ndarray) -> Iterator[np.ndarray]:
+    yield signal
+
+
+class _Awaited:
+    async def step(self, signal: np.ndarray) -> np.ndarray:
+        return signal
+
+
+@pytest.mark.parametrize(
+    ("function", "what"),
+    [
+        (_awaited, "`_awaited` is a coroutine function"),
+        (_generated, "`_generated` is a generator function"),
+        (_Awaited, "`_Awaited.step` is a coroutine function"),
+    ],
+)
+def test_what_would_give_no_array_is_refused_where_it_is_made(function: Any, what: str) -> None:
+    with pytest.raises(GraphError, match=what) as raised:
+        operator(output_shape=lambda signal: signal)(function)
+    assert "plain function" in raised.value.hint

@@ -15,10 +15,11 @@ from leo_runtime.daemon.policies import (
     Settings,
     Site,
     affordable_mw,
-    aged_weights,
     decide,
     energy_level,
     lightest,
+    whose_turn,
+    with_turn,
 )
 from leo_runtime.daemon.policy_config import Acting, MeetDeadlines, PowerBudget, SaveEnergy
 from leo_runtime.errors import DocumentError
@@ -252,11 +253,15 @@ def test_no_window_draws_more_than_its_budget_once_draws_are_known(
 # Priorities without starvation.
 
 
-def test_a_weight_doubles_after_the_time_that_it_ages_by() -> None:
-    graphs = (("alarm", 4), ("steps", 1))
-    assert aged_weights(graphs, {"steps": 60 * S}, 60) == {"alarm": 4000, "steps": 2000}
-    assert aged_weights(graphs, {"steps": 180 * S}, 60) == {"alarm": 4000, "steps": 4000}
-    assert aged_weights(graphs, {"steps": 180 * S}, 0) == {"alarm": 4000, "steps": 1000}
+def test_a_turn_comes_after_waiting_by_weight_and_lasts_until_that_is_worked_off() -> None:
+    graphs = (("alarm", 4), ("speech", 2), ("steps", 1))
+    assert whose_turn(graphs, {"steps": 239 * S}, 60, None) is None
+    assert whose_turn(graphs, {"steps": 240 * S}, 60, None) == "steps"
+    assert whose_turn(graphs, {"steps": 240 * S, "speech": 121 * S}, 60, None) == "speech"
+    assert whose_turn(graphs, {"steps": 1, "speech": 999 * S}, 60, "steps") == "steps"
+    assert whose_turn(graphs, {"steps": 0, "speech": 999 * S}, 60, "steps") == "speech"
+    assert whose_turn(graphs, {"steps": 999 * S}, 0, None) is None
+    assert with_turn(graphs, "steps") == {"alarm": 4, "speech": 2, "steps": 8} and with_turn((), None) == {}
 
 
 def test_the_lightest_has_its_turn_and_without_aging_waits_forever() -> None:
@@ -265,13 +270,20 @@ def test_the_lightest_has_its_turn_and_without_aging_waits_forever() -> None:
     played(PowerBudget(kind="power-budget", power_mw=150, window_s=100), plant, 100, site)
     assert plant.answers["light"] == 1  # The first step, of which nothing is known.
     plant = Plant(draws)
-    found = played(PowerBudget(kind="power-budget", power_mw=150, window_s=100, aging_s=60), plant, 200, site)
-    longest = max(len(one) for one in "".join("x" if "light" in out else " " for out in found).split())
-    # It weighs as much as the heavy one when it has waited for three times 60 s.
-    assert 18 <= longest <= 30
-    assert 0.05 < plant.answers["light"] / 200 < 0.5
-    assert plant.answers["heavy"] > plant.answers["light"]
+    found = played(PowerBudget(kind="power-budget", power_mw=150, window_s=100, aging_s=60), plant, 400, site)
+    # 240 s without, and 60 s with it, in steps of 10 s.
+    paused = "".join("x" if "light" in out else "." for out in found).strip(".").split(".")
+    assert {len(one) for one in paused[:-1] if one} == {24}
+    assert 0.15 < plant.answers["light"] / 400 < 0.25
     assert plant.most_mw(100 * S, after_us=10 * S) <= 150
+
+
+def test_a_critical_battery_gives_no_turns() -> None:
+    policy, memory = SaveEnergy(kind="save-energy", aging_s=1), Memory()
+    for step in range(50):
+        seen = Seen(10 * S * step, battery(10), shed={"steps": step}, answers={"alarm": step})
+        settings, memory = decide(policy, SITE, seen, memory)
+        assert settings.paused == ("speech", "steps") and settings.weights == ()
 
 
 def test_what_the_runtime_sheds_weighs_more_in_the_end_and_is_let_in() -> None:
@@ -285,10 +297,7 @@ def test_what_the_runtime_sheds_weighs_more_in_the_end_and_is_let_in() -> None:
         heavier = max(now, key=lambda name: now[name])
         answers[heavier] += 1
         shed["light" if heavier == "heavy" else "heavy"] += 1
-    assert weights[:7] == [1] * 6 + [2] and max(weights) == 8
-    assert answers["light"] > 0 and answers["heavy"] > answers["light"]
-    # A weight changes in doublings, so that plans are kept meanwhile.
-    assert {*weights} <= {1, 2, 4, 8}
+    assert "".join("x" if weight == 8 else "." for weight in weights) == "." * 24 + "x" * 6 + "." * 24 + "x" * 6
 
 
 def test_what_is_not_due_does_not_wait() -> None:

@@ -216,3 +216,16 @@ def _held(running: RunningLedger) -> int:
     return (
         len(running._holds) + len(running._admitted) + sum(len(meter._kept) + len(meter._wakes_us) for meter in meters)
     )
+
+
+def test_stages_of_a_workload_that_takes_over_are_charged_to_who_asks_for_them_there() -> None:
+    rng = Random(3)
+    hardware = random_machine(rng)
+    frames = random_frames(rng, hardware, 40)
+    known, told = RunningLedger(hardware, GRAPHS), RunningLedger(hardware, {"a": ("k",), "d": ("g",)})
+    before = told.add(frames[0])
+    assert [one.graphs for one in before] != [one.graphs for one in known.add(frames[0])]
+    told.change({name: graphs for name, graphs in GRAPHS.items() if name != "d"})
+    told.change({"d": ()})
+    for frame in frames[1:]:
+        assert told.add(frame) == known.add(frame)

@@ -485,6 +485,11 @@ def test_wrong_frames_are_refused() -> None:
             runtime.submit(0, {"sound": LOUD[:3]})
         with pytest.raises(InputError, match=r"as an array of shape \(16,\), got a list(?m:$)"):
             runtime.submit(0, {"sound": LOUD.tolist()})
+        with pytest.raises(InputError, match=r"got shape \(16, 1\)") as error:
+            runtime.submit(0, {"sound": LOUD[:, np.newaxis]})
+        assert "samples[:, 0]" in error.value.hint
+        with pytest.raises(InputError, match="no source is called `sund`") as error:
+            runtime.submit(0, {"sund": LOUD})
         with pytest.raises(InputError, match="no source is called `noise`") as error:
             runtime.submit(0, {"sound": LOUD, "noise": LOUD})
         assert "sound" in error.value.hint

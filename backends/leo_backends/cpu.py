@@ -114,7 +114,7 @@ class CpuBackend:
                 warnings.warn(f"stage `{stage.name}` runs in this process: {error}", RuntimeWarning, stacklevel=2)
         params = stage.params[variant]
         if isinstance(params, ModelParameters):
-            return CpuModel(stage, params)
+            return (CpuModelStream if params.streaming else CpuModel)(stage, params)
         if stage.operator.step_class is not None:
             return OwnKernel(stage, stage.operator.step_class, params.model_dump())
         if stage.operator.name in STREAMS and stage.keeping(variant) is not None:
@@ -186,9 +186,37 @@ class CpuModel:
         self._program = model_program(params)
 
     def __call__(self, inputs: Sequence[np.ndarray], /) -> np.ndarray:
-        """Compute the stage: arrays in the types of the model, several as one value. Raises `KernelError`."""
+        """Compute the stage, in the model's first state: arrays in its types, several as one value.
+
+        Raises `KernelError`.
+        """
         require_inputs(self._stage, inputs)
-        return self._program(inputs)
+        return self._program.call(inputs, self._program.first)[0]
+
+
+class CpuModelStream(CpuModel):
+    """The same, which goes on from what the last run left. A state is the last output, and what the model keeps."""
+
+    def start(self) -> Arrays:
+        """The state before the first run."""
+        return (np.zeros(0, np.float32), *self._program.first)
+
+    def step(self, inputs: Sequence[np.ndarray], state: State, news: News) -> Stepped:
+        """Compute the stage. Raises `KernelError`, also for an input of which a part is not new."""
+        require_inputs(self._stage, inputs)
+        assert isinstance(state, tuple)
+        last, *kept = self.start() if news.fresh is None else state
+        if news.fresh == 0:
+            return Stepped(last, state)
+        entries = len(inputs[0])
+        if not news.whole and news.fresh is not None and news.fresh < entries:
+            raise KernelError(
+                f"stage `{self._stage.name}` reads {entries} entries, of which {news.fresh} are new: a model that "
+                "keeps a state is called on new ones alone",
+                hint="let its window be as long as its graph's period",
+            )
+        output, after = self._program.call(inputs, tuple(kept))
+        return Stepped(output, (output, *after))
 
 
 class CpuStream:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,12 +14,31 @@ from leo_backends.tflite_pieces import PieceModel, piece_program
 from leo_runtime.errors import GraphError, KernelError, MissingExtraError
 from leo_runtime.importers.tflite_writer import write_model
 from leo_runtime.layers.graph import LayerGraph
+from leo_runtime.operators.definition import Output
 from leo_runtime.operators.model_parameters import ModelParameters
 from leo_runtime.operators.model_pieces import Piece, piece_of
 from leo_runtime.operators.outputs import packed
 
+Arrays = tuple[np.ndarray, ...]
 
-def model_program(params: ModelParameters) -> Callable[[Sequence[np.ndarray]], np.ndarray]:
+
+@dataclass(frozen=True, slots=True)
+class ModelProgram:
+    """Runs a piece of a model, from the state that it is given. Any thread."""
+
+    first: Arrays
+    """The state that the first call takes; (): it keeps none."""
+    _run: Callable[[Sequence[np.ndarray]], Arrays]
+    _names: tuple[str, ...]
+
+    def call(self, inputs: Sequence[np.ndarray], state: Arrays) -> tuple[np.ndarray, Arrays]:
+        """What it gives, as one value, and the state behind the call. Raises `KernelError`."""
+        given = self._run([*inputs, *state])
+        arrays = given[: len(self._names)]
+        return arrays[0] if len(arrays) == 1 else packed(arrays, self._names), given[len(arrays) :]
+
+
+def model_program(params: ModelParameters) -> ModelProgram:
     """A program that runs the piece; the first run of all is in a process of its own.
 
     Raises `MissingExtraError` without a package, `KernelError` for a model that cannot be read or run.
@@ -36,23 +55,24 @@ def model_program(params: ModelParameters) -> Callable[[Sequence[np.ndarray]], n
     program = piece_program(model)
     # First runs are slow, and this one survives it: it was tried.
     with without_notes():
-        program([np.zeros(one.shape, np.float32) for one in piece.takes])
-    names = [one.name for one in piece.gives]
-
-    def run(inputs: Sequence[np.ndarray]) -> np.ndarray:
-        arrays = program(inputs)
-        return arrays[0] if len(arrays) == 1 else packed(arrays, names)
-
-    return run
+        program([np.zeros(one.shape, np.float32) for one in model.takes])
+    first = () if piece.graph is None else tuple(state.first for state in piece.graph.states)
+    return ModelProgram(first, program, tuple(one.name for one in piece.gives))
 
 
 def _as_model(piece: Piece, name: str, package: str) -> PieceModel:
-    if piece.whole and piece.graph is None:
+    if piece.graph is None:
         whole = tuple(range(len(piece.takes)))
         return PieceModel(name, piece.file.file.content, package, piece.takes, whole, tuple(range(len(piece.gives))))
-    assert piece.graph is not None
     inside, into, gives = inside_of(piece.graph)
-    return PieceModel(name, write_model(inside), package, piece.takes, into, gives)
+    return PieceModel(name, write_model(inside), package, (*piece.takes, *_states(piece.graph)), into, gives)
+
+
+def _states(graph: LayerGraph) -> Iterator[Output]:
+    """What a piece takes behind its own inputs."""
+    for state in graph.states:
+        tensor = graph.tensors[graph.inputs[state.input]]
+        yield Output(state.name, tensor.shape, tensor.dtype.name)  # type: ignore[arg-type]  # no other reader has it
 
 
 def inside_of(graph: LayerGraph) -> tuple[LayerGraph, tuple[int, ...], tuple[int, ...]]:

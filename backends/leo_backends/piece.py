@@ -25,10 +25,15 @@ def layers_of(params: ModelParameters) -> Piece:
 
 
 def graph_of(params: ModelParameters) -> LayerGraph:
-    """The layers of a stage. Raises `KernelError` for a model that cannot be read, or not be taken apart."""
+    """The layers of a stage.
+
+    Raises `KernelError` for a model that cannot be read or taken apart, or keeps a state.
+    """
     piece = layers_of(params)
     if piece.graph is None:
         raise KernelError(str(piece.file.why), hint="place it on the CPU")
+    if piece.graph.states:
+        raise KernelError(f"{params.model}: keeps a state from call to call", hint="place it on the CPU")
     return piece.graph
 
 

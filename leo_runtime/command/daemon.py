@@ -53,7 +53,7 @@ def run(request: Request) -> int:
         return _print_unit(request.config)
     daemon = _daemon(request.config)
     if request.check:
-        put(f"{request.config}: {daemon.summary()}\n")
+        put(f"{request.config}: {daemon.check()}\n")
         return DONE
     from leo_runtime.daemon.logs import logging_to
 
@@ -90,7 +90,8 @@ def _print_unit(config: Path) -> int:
     command = Path(sys.argv[0]).absolute()
     if command.suffix == ".py":  # As `python -m leo_runtime` calls itself.
         command = Path(sys.executable).with_name("leo-runtime")
-    put(unit(str(command), config.absolute(), _read(config).drain_s))
+    read = _read(config)
+    put(unit(str(command), config.absolute(), read.drain_s, uses_network=read.uses_network))
     return DONE
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -14,7 +14,6 @@ from leo_runtime.errors import InputError
 
 if TYPE_CHECKING:
     from leo_runtime.documents.workload import Workload
-    from leo_runtime.layers.facts import TensorFacts
     from leo_runtime.operators.definition import Output
 
 EXAMPLE = "model graph face.tflite --out face.toml"
@@ -71,48 +70,13 @@ def run(request: Request) -> int:
 
 
 def _info(request: Request) -> int:
-    from leo_runtime.importers.model_file import Cut, ends_of, open_model
-    from leo_runtime.importers.tflite_layers import graph_number
-    from leo_runtime.importers.tflite_names import operator_name
-    from leo_runtime.layers.facts import facts
-    from leo_runtime.operators.model_pieces import crossing_of
-    from leo_runtime.report.model_text import head, layers_text, opaque_text
+    from leo_runtime.operators.model_pieces import described
+    from leo_runtime.report.model_text import as_json, text
 
-    found = open_model(request.file, request.signature)
-    file = found.file
-    takes, gives = (tuple(map(_facts, outputs)) for outputs in crossing_of(found, request.signature))
-    signatures = [signature.name for signature in file.signatures]
-    cut: Cut = "layers" if request.cut == "layers" else "blocks"
-    layers = None if found.graph is None else facts(found.graph, ends_of(found, cut))
-    graph = file.graphs[graph_number(file, request.signature)]
-    operators = [operator_name(one.code, one.custom) for one in graph.operations]
-    if request.json:
-        whole = {
-            "file": str(request.file),
-            "bytes": len(file.content),
-            "sha256": found.sha256,
-            "signatures": signatures,
-            "takes": [asdict(one) for one in takes],
-            "gives": [asdict(one) for one in gives],
-            "cut": cut,
-            "layers": None if layers is None else asdict(layers),
-            "not_in_layers": None if found.why is None else str(found.why),
-        }
-        put(json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
-        return DONE
-    shown = look(request.columns)
-    put(head(str(request.file), len(file.content), found.sha256, signatures, takes, gives, shown) + "\n")
-    if layers is not None:
-        put(layers_text(layers, cut, shown))
-    elif found.why is not None:
-        put(opaque_text(operators, str(found.why), found.why.hint, shown))
+    cut: Literal["blocks", "layers"] = "layers" if request.cut == "layers" else "blocks"
+    found = described(request.file, request.signature, cut)
+    put(as_json(found, cut) if request.json else text(found, cut, look(request.columns)))
     return DONE
-
-
-def _facts(output: Output) -> TensorFacts:
-    from leo_runtime.layers.facts import TensorFacts
-
-    return TensorFacts(output.name, output.shape, output.data_type, output.bytes)
 
 
 def _graph(request: Request) -> int:

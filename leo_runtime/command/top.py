@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -62,7 +63,8 @@ def run(request: Request) -> int:
     elif request.once or not sys.stdout.isatty():
         put(text(now, look=look(request.columns)))
     else:
-        _watch(where, now, max(LEAST_S, request.every), request.columns)
+        with suppress(KeyboardInterrupt):  # That is how it ends.
+            _watch(where, now, max(LEAST_S, request.every), request.columns)
     return DONE
 
 

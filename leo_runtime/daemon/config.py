@@ -89,6 +89,12 @@ class DaemonConfig(Document):
             seen.add(decision.graph)
         return self
 
+    @property
+    def uses_network(self) -> bool:
+        """Whether any of it uses more than Unix sockets, be it on this machine alone."""
+        shown = self.metrics is not None and self.metrics.port is not None
+        return shown or any(one.uses_network for one in (*self.sources, *self.sinks))
+
 
 _Named = TypeVar("_Named", AnySource, AnySink)
 

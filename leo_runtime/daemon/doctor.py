@@ -28,7 +28,8 @@ OF_DEVELOPERS = ("test", "lint", "oclgrind", "oracle", "tables-readers", "demo-s
 """Extras that nobody needs to run anything."""
 _REQUIREMENT = re.compile(r"^\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 _EXTRA = re.compile(r"""extra\s*==\s*["']([^"']+)["']""")
-_GROUPS = {"/dev/snd": "audio", "/dev/video": "video", "/dev/dri": "render", "/dev/iio": "iio", "/dev/kgsl": "video"}
+_GROUPS = {"/dev/snd": "audio", "/dev/video": "video", "/dev/dri": "render", "/dev/iio": "plugdev"}
+"""Who may usually read such devices, where a file's own group may not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def _python(_: Patient) -> Iterator[Finding]:
         yield Finding("core", "solver", "ok", "compiled")
     else:
         hint = "install a C compiler, then: pip install --force-reinstall --no-binary leo-runtime leo-runtime"
-        yield Finding("core", "solver", "absent", "interpreted: some ten times slower", hint)
+        yield Finding("core", "solver", "absent", "interpreted: plans take many times as long", hint)
     if not sys.executable:
         says = "this Python does not say where it is: worker processes cannot be started"
         yield Finding("core", "workers", "absent", says, "stages then run in the daemon's own process")
@@ -122,7 +123,7 @@ def _is_there(name: str) -> bool:
     return True
 
 
-def _processors(_: Patient) -> Iterator[Finding]:
+def _processors(patient: Patient) -> Iterator[Finding]:
     from leo_runtime.backend.registry import available
 
     for one in available():
@@ -131,6 +132,7 @@ def _processors(_: Patient) -> Iterator[Finding]:
         yield Finding("processors", one.name, state, printable(says), one.hint)
     if _is_there("pyopencl"):
         yield from _opencl()
+    yield _devices(patient, "processors", "GPU nodes", "dev/dri", "renderD*", "/dev/dri")
 
 
 def _opencl() -> Iterator[Finding]:
@@ -282,10 +284,24 @@ def _config(patient: Patient) -> Iterator[Finding]:
         says = f"{len(config.trusted)} folders, {hashed} files by their hash"
         yield Finding("config", "trusted", "ok", says)
     for name, (source, streams) in loaded.sources.items():
-        says = f"{source.kind} for {', '.join(stream.name for stream in streams)}"
-        yield Finding("config", f"source {name}", "ok", says)
+        yield _of_kind(f"source {name}", source.kind, f" for {', '.join(stream.name for stream in streams)}")
     for name, sink in loaded.sinks.items():
-        yield Finding("config", f"sink {name}", "ok", sink.kind)
+        yield _of_kind(f"sink {name}", sink.kind)
+    if config.metrics is not None:
+        yield _of_kind("metrics", "metrics")
+
+
+EXTRAS_OF_KINDS = {"mqtt": "mqtt", "wyoming": "wyoming", "metrics": "daemon"}
+"""Kinds of sources and sinks, and tables of a config, that need an extra."""
+_PACKAGES = {"mqtt": "paho-mqtt", "wyoming": "wyoming", "daemon": "prometheus-client"}
+
+
+def _of_kind(what: str, kind: str, more: str = "") -> Finding:
+    """Whether what a kind needs is installed."""
+    extra = EXTRAS_OF_KINDS.get(kind)
+    if extra is None or _is_there(_PACKAGES[extra]):
+        return Finding("config", what, "ok", kind + more)
+    return Finding("config", what, "wrong", f"needs the extra `{extra}`", f"pip install 'leo-runtime[{extra}]'")
 
 
 def _of(area: str, what: str, found: list[str], otherwise: str, hint: str) -> Finding:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from leo_runtime.daemon.machine_state import MachineState, busy_ppm
 from leo_runtime.daemon.policies import Memory, Seen, Settings, Site, decide
-from leo_runtime.errors import InputError, did_you_mean, failure_text
+from leo_runtime.errors import ClosedError, InputError, did_you_mean, failure_text
 
 if TYPE_CHECKING:
     from leo_runtime.clock import Clock
@@ -98,6 +98,8 @@ class Governor:
         while True:
             try:
                 self.tick()
+            except ClosedError:  # The daemon ends.
+                return
             except Exception as error:  # A policy that goes wrong must not end what it is about.
                 self._counts.other("policy_failures")
                 log.warning("the policy could not be carried out: %s", failure_text(error))

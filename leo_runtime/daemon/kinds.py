@@ -143,6 +143,11 @@ class SourceConfig(Value):
         """The source; it may read files, and opens devices only in `run`. Raises `LeoError`."""
         raise NotImplementedError
 
+    @property
+    def uses_network(self) -> bool:
+        """Whether it uses more than Unix sockets, be it on this machine alone."""
+        return False
+
     def copies(self, workload: Workload) -> tuple[GraphCopy, ...]:  # noqa: ARG002  # Most kinds have none.
         """What is to run besides the workload's own graphs. Raises `InputError`."""
         return ()
@@ -171,6 +176,11 @@ class SinkConfig(Value):
     """Whether it gets only answers that are to be acted on."""
     queue: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
     """How many answers may wait for it; beyond, the oldest are dropped and counted."""
+
+    @property
+    def uses_network(self) -> bool:
+        """Whether it uses more than Unix sockets, be it on this machine alone."""
+        return False
 
     def open(self, site: Site) -> Sink:
         """The sink. Raises `LeoError`."""

@@ -7,8 +7,9 @@ that is left out for power comes back where it fits with `ROOM_PERCENT` to spare
 **Facts**, for all policies: processors of the CPU are slower by how far their clocks are capped, those of the GPU are
 not used while somebody has taken them or others keep them busy, links are down whose network is.
 
-**Priorities without starvation.** What waits ages: its weight counts `1 + waited / aging_s` times. Once it runs, that
-goes back `TURN` times as fast: it has its turn, and then waits again.
+**Priorities without starvation.** What is left out waits; after `aging_s` for each time that the heaviest graph weighs
+what it does itself, it has a turn: it weighs more than any other until it has run for a part of what it had waited, one
+in `TURN`. Nobody's turn begins while another one's lasts, and none begins while a critical battery has graphs pause.
 """
 
 from __future__ import annotations
@@ -96,7 +97,9 @@ class Memory:
     slowed_ppm: int = ONE
     unavailable: tuple[str, ...] = ()
     waited_us: tuple[tuple[str, int], ...] = ()
-    """How long each graph has waited that could not run."""
+    """How long each graph has waited that could not run; when it runs that is worked off."""
+    turn: str | None = None
+    """Who has a turn."""
     answers: tuple[tuple[str, int], ...] = ()
     shed: tuple[tuple[str, int], ...] = ()
     spent: tuple[tuple[int, int], ...] = ()
@@ -121,18 +124,19 @@ def decide(policy: Acting, site: Site, seen: Seen, before: Memory) -> tuple[Sett
         radios_down=_radios_down(site, seen.machine),
         keeps_deadlines=isinstance(policy, MeetDeadlines),
     )
-    weights = aged_weights(site.graphs, dict(memory.waited_us), policy.aging_s)
     if isinstance(policy, SaveEnergy):
         memory = replace(memory, level=energy_level(policy, seen.machine, before.level))
-        out = lightest(weights) if memory.level == 2 else ()
+        out = lightest(dict(site.graphs)) if memory.level == 2 else ()
         settings = replace(settings, saves_energy=memory.level > 0, paused=out)
-        memory = replace(memory, paused=out)
-    elif isinstance(policy, PowerBudget):
+    turn = None
+    if memory.level < 2:
+        turn = whose_turn(site.graphs, dict(memory.waited_us), policy.aging_s, before.turn)
+    memory, weights = replace(memory, turn=turn), with_turn(site.graphs, turn)
+    if isinstance(policy, PowerBudget):
         memory = _budgeted(policy, seen, weights, memory)
         settings = replace(settings, paused=memory.paused)
-    said = dict(site.graphs)
-    raised = tuple([(name, weight) for name, weight in _stepped(said, weights) if weight != said[name]])
-    settings = replace(settings, weights=raised)
+    if turn is not None:
+        settings = replace(settings, weights=((turn, weights[turn]),))
     memory = replace(memory, at_us=seen.at_us, answers=tuple(seen.answers.items()), shed=tuple(seen.shed.items()))
     return settings, memory
 
@@ -203,13 +207,27 @@ def lightest(weights: Mapping[str, int]) -> tuple[str, ...]:
 # Priorities without starvation.
 
 
-def aged_weights(graphs: Sequence[tuple[str, int]], waited_us: Mapping[str, int], aging_s: int) -> dict[str, int]:
-    """What each graph's weight counts after it has waited for so long, in thousandths of a weight."""
+def whose_turn(
+    graphs: Sequence[tuple[str, int]], waited_us: Mapping[str, int], aging_s: int, before: str | None
+) -> str | None:
+    """Who has a turn, if anybody: who had it until that is worked off, else who has waited longest by its weight."""
     if not aging_s:
-        return {name: 1000 * weight for name, weight in graphs}
-    return {
-        name: 1000 * weight + 1000 * weight * waited_us.get(name, 0) // (aging_s * 1_000_000) for name, weight in graphs
-    }
+        return None
+    if before is not None and waited_us.get(before, 0) > 0:
+        return before
+    most = max((weight for _, weight in graphs), default=0)
+    found, longest = None, 0
+    for name, weight in graphs:
+        waited = waited_us.get(name, 0) * weight
+        if waited >= aging_s * 1_000_000 * most and waited > longest:
+            found, longest = name, waited
+    return found
+
+
+def with_turn(graphs: Sequence[tuple[str, int]], turn: str | None) -> dict[str, int]:
+    """What each graph weighs while that one has its turn: twice as much as any other."""
+    most = max((weight for _, weight in graphs), default=0)
+    return {name: 2 * most if name == turn else weight for name, weight in graphs}
 
 
 def _waited_us(site: Site, seen: Seen, before: Memory) -> tuple[tuple[str, int], ...]:
@@ -225,15 +243,6 @@ def _waited_us(site: Site, seen: Seen, before: Memory) -> tuple[tuple[str, int],
             waited_us += passed_us
         found.append((name, waited_us))
     return tuple(found)
-
-
-def _stepped(said: Mapping[str, int], weights: Mapping[str, int]) -> list[tuple[str, int]]:
-    """Weights for the runtime, which has plans for each: a graph's own, times the greatest power of two within."""
-    found = []
-    for name, weight in weights.items():
-        times = weight // (1000 * said[name])
-        found.append((name, said[name] << (times.bit_length() - 1)))
-    return found
 
 
 # A power budget.

@@ -23,8 +23,8 @@ class _Common(Value):
     networks: dict[Name, Name] = Field(default_factory=dict)
     """By radio of the hardware, the network interface (such as `wlan0`) without which its links are down."""
     aging_s: Quantity = 0
-    """Priorities without starvation: what could not run for so long weighs twice as much, after twice as long three
-    times, and so on, until it has had its turn. 0: weights are what they are, and the lightest may wait forever."""
+    """Priorities without starvation: what was left out for so long, times the heaviest weight by its own, weighs more
+    than all others until it has run a quarter as long. 0: the lightest may wait forever."""
 
 
 class Fixed(Value):

@@ -29,7 +29,7 @@ from leo_runtime.daemon.config import DaemonConfig
 from leo_runtime.daemon.counts import Counts
 from leo_runtime.daemon.delivering import Delivering
 from leo_runtime.daemon.feeding import Feeding
-from leo_runtime.daemon.kinds import Companion, Follows, Sink, Site, Source
+from leo_runtime.daemon.kinds import Companion, Follows, Sink, Site
 from leo_runtime.daemon.loading import Loaded, load, require_changeable
 from leo_runtime.daemon.outstanding import Outstanding
 from leo_runtime.daemon.places import runtime_dir, state_dir
@@ -40,7 +40,7 @@ from leo_runtime.daemon.telling import Teller, frame_outcome
 from leo_runtime.daemon.waking import Waker
 from leo_runtime.daemon.watchdog import Progress, Watchdog
 from leo_runtime.errors import ClosedError, DrainTimeoutError, InputError, LeoError, failure_text
-from leo_runtime.frame.lower import merge
+from leo_runtime.frame.lower import merge, price
 from leo_runtime.runtime.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -139,10 +139,11 @@ class Daemon:
         self._reloads += 1
         self._waker.wake()
 
-    def summary(self) -> str:
-        """What it runs, in a line."""
+    def check(self) -> str:
+        """What it would run, in a line; it opens nothing. Raises `LeoError` where the profile does not know it all."""
         loaded = self.loaded
         graphs, sources, sinks = loaded.workload.graphs, ", ".join(loaded.sources), ", ".join(loaded.sinks)
+        price(merge(loaded.running), loaded.hardware, loaded.profile, lambda *_: True)
         named = ", ".join(graph.name for graph in graphs)
         return f"{named} on {loaded.hardware.name}; sources: {sources}; sinks: {sinks}"
 
@@ -425,17 +426,19 @@ class Daemon:
             raise
         teller.take_over(self._teller)
         self._teller = teller
-        open_before = {id(one): one for one in (*self._sources_open(), *self._sinks_open())}
+        before = self._following()
         self._exchange(sources, sinks)
-        for one in (*self._sources_open(), *self._sinks_open()):
-            if isinstance(one, Follows) and open_before.pop(id(one), None) is one:
-                one.change(site)
+        for key, one in self._following().items():
+            if key in before:
+                try:
+                    one.change(site)
+                except Exception as error:  # It may be anybody's code, and the rest has changed by now.
+                    log.error("the workload has changed, and not all goes along with it: %s", failure_text(error))
 
-    def _sources_open(self) -> list[Source]:
-        return [feeding.source for feeding in self.sources.values()]
-
-    def _sinks_open(self) -> list[Sink]:
-        return [delivering.sink for delivering in self.sinks.values()]
+    def _following(self) -> dict[int, Follows]:
+        """The sources and sinks that run and want to know of another workload; one that is both, once."""
+        open_ones = (*[one.source for one in self.sources.values()], *[one.sink for one in self.sinks.values()])
+        return {id(one): one for one in open_ones if isinstance(one, Follows)}
 
     def _drain(self) -> bool:
         """Stop sources, wait for what is in flight, close the runtime, and publish the last answers.

@@ -79,13 +79,14 @@ def write_example(folder: Path) -> Path:
     return path
 
 
-def unit(command: str, config: Path, drain_s: float) -> str:
-    """A unit of systemd that runs `command` with a config."""
+def unit(command: str, config: Path, drain_s: float, *, uses_network: bool = False) -> str:
+    """A unit of systemd that runs `command` with a config; `uses_network`: not Unix sockets alone."""
     text = files("leo_runtime.daemon").joinpath("leo-runtime.service").read_text()
     for key, value in {
         "COMMAND": _quoted(command),
         "CONFIG": _quoted(str(config)),
         "STOP_S": str(math.ceil(drain_s) + STOP_S),
+        "NETWORK": " AF_INET AF_INET6" if uses_network else "",
     }.items():
         text = text.replace(f"@{key}@", value)
     return text

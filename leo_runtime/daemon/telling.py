@@ -12,6 +12,7 @@ from leo_runtime.documents.workload import TaskGraph
 from leo_runtime.errors import InputError, did_you_mean
 from leo_runtime.frame.lower import MergedWorkload
 from leo_runtime.frame.running_ledger import observed
+from leo_runtime.operators.outputs import flat
 
 if TYPE_CHECKING:
     import numpy as np
@@ -116,10 +117,13 @@ def frame_outcome(result: FrameResult) -> str:
 
 
 def _values(graph: TaskGraph, one: GraphResult) -> np.ndarray | None:
-    """The output that is decided by, or of the last stage; None where there is none."""
+    """The output that is decided by, or of the last stage; None where there is none.
+
+    Of a model that gives several arrays all of them, one behind the other.
+    """
     stage = graph.decision.stage if graph.decision is not None else graph.outputs()[-1]
     found = one.outputs.get(stage)
-    return None if found is None else found.reshape(-1)
+    return None if found is None else flat(found)
 
 
 def _found(

@@ -15,7 +15,7 @@ ONE = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunLimit:
-    """A run is given up when it takes longer than each of these, and its lane goes on without it.
+    """A run is given up when it takes longer than each of the first three, and its lane goes on without it.
 
     They are generous, since a run that is merely slow, on a machine that is busy, is not to be given up: a limit finds
     what hangs. And they are short enough for what hung to be over within a second where deadlines are shorter than
@@ -29,10 +29,13 @@ class RunLimit:
     the median of the last 15 of them (the one before the first frame, which warms the kernel up, is the first)."""
     deadlines: int = 1
     """So many times the longest deadline of its frame: what may still be in time is not given up."""
+    load_us: int = 120_000_000
+    """How long it may take to make a stage ready on a processor in real time, before any run for a frame: to load its
+    kernels, and to run each once on zeros."""
 
     def __post_init__(self) -> None:
         """Raise `InputError` for what is no whole number of at least 1 (0 for `deadlines`)."""
-        for name, least in (("least_us", 1), ("factor", 1), ("deadlines", 0)):
+        for name, least in (("least_us", 1), ("factor", 1), ("deadlines", 0), ("load_us", 1)):
             object.__setattr__(self, name, whole(getattr(self, name), name, least=least))
 
 

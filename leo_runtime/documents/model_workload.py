@@ -9,10 +9,9 @@ from typing import Any, Literal
 
 from leo_runtime.documents.workload import GraphBuilder, Stream, Workload
 from leo_runtime.errors import GraphError
-from leo_runtime.importers.model_file import ends_of
 from leo_runtime.operators.definition import Output
 from leo_runtime.operators.model_parameters import ModelParameters
-from leo_runtime.operators.model_pieces import Piece, piece_of
+from leo_runtime.operators.model_pieces import Piece, count_of, piece_of
 
 IMAGE_CHANNELS = (1, 3, 4)
 _RATES_HZ = (0.001, 1e6)
@@ -30,9 +29,10 @@ def model_workload(
 ) -> Workload:
     """The workload that runs a model `rate_hz` times a second, each time on new samples of its streams.
 
-    `path` is written into the stages as it is. What a camera may give (1, height, width, channels) is one; any other
-    input is a stream of so many samples a run as its second axis has. Raises `GraphError` for a file that is not
-    there, is damaged, keeps a state, has no inputs, or cannot be cut as asked, and for a rate that no graph has.
+    One that keeps a state goes on from it. `path` is written into the stages as it is. What a camera may give, (1,
+    height, width, channels), is one; any other input is a stream of so many samples a run as its second axis has.
+    Raises `GraphError` for a file that is not there, is damaged, has no inputs, or cannot be cut as asked, and for a
+    rate that no graph has.
     """
     if not _RATES_HZ[0] <= rate_hz <= _RATES_HZ[1]:
         least, most = (f"{rate:g}" for rate in _RATES_HZ)
@@ -47,14 +47,14 @@ def model_workload(
     graph = GraphBuilder(name, period_us=period_us, deadline_us=period_us)
     streams, read = [], []
     for stream_name, output in zip(_stream_names(whole.takes), whole.takes, strict=True):
-        stream, samples = _stream(stream_name, output, rate_hz)
+        stream, samples = _stream(stream_name, output, 1_000_000 / period_us)
         streams.append(stream)
         read.append(graph.stage(f"window {stream_name}", "window", stream=stream_name, samples=samples))
     params: dict[str, Any] = {"model": str(path), "sha256": whole.file.sha256[:16]}
     if signature is not None:
         params["signature"] = signature
     if cut == "whole":
-        graph.stage("model", "model", *read, **params)
+        graph.stage("model", "model", *read, **params, **_streaming(whole))
     else:
         _add_pieces(graph, whole, read, {**params, **({"cut": cut} if cut != "blocks" else {})}, cut)
     return Workload(format="leo-workload/1", name=name, streams=tuple(streams), graphs=(graph.build(),))
@@ -63,10 +63,18 @@ def model_workload(
 def _add_pieces(
     graph: GraphBuilder, whole: Piece, read: Sequence[str], params: dict[str, Any], cut: Literal["blocks", "layers"]
 ) -> None:
-    count = len(ends_of(whole.file, cut))
+    count = count_of(whole.file, cut)
     width = len(str(count - 1))
     for number in range(count):
-        read = [graph.stage(f"{cut.removesuffix('s')} {number:0{width}}", "model", *read, **params, first=number)]
+        name = f"{cut.removesuffix('s')} {number:0{width}}"
+        own = {**params, "first": number}
+        keeps = _streaming(piece_of(ModelParameters.model_validate({**own, "model": Path(own["model"])})))
+        read = [graph.stage(name, "model", *read, **own, **keeps)]
+
+
+def _streaming(piece: Piece) -> dict[str, Any]:
+    """The parameter of a piece that keeps a state."""
+    return {"streaming": True} if piece.graph is not None and piece.graph.states else {}
 
 
 def _stream_names(takes: Sequence[Output]) -> list[str]:
@@ -94,4 +102,6 @@ def _stream(name: str, output: Output, rate_hz: float) -> tuple[Stream, int]:
         return camera, 1
     samples = shape[1] if len(shape) > 2 and shape[0] == 1 else math.prod(shape)
     channels = max(1, math.prod(shape) // max(1, samples))
-    return Stream(name=name, rate_hz=rate_hz * samples, channels=channels, data_type=own), max(1, samples)
+    # Rounded up, so that a period brings the whole of what a run reads.
+    whole_hz = math.ceil(rate_hz * samples * 1e6 - 1e-3) / 1e6
+    return Stream(name=name, rate_hz=whole_hz, channels=channels, data_type=own), max(1, samples)

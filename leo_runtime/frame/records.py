@@ -117,7 +117,8 @@ class GraphResult:
     label: str | None
     """The decision, None where there is none to take or nothing was found."""
     outputs: Mapping[str, np.ndarray] = field(compare=False)
-    """By stage. They are read-only, since results share them: copy what is to be changed."""
+    """By stage, of those that no other reads or has as its gate, and of the one that decides. They are read-only, since
+    results share them: copy what is to be changed."""
     number: int = 0
     """Of the frame in its batch, from 0."""
     gap_us: int = 0

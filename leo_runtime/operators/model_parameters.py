@@ -25,3 +25,6 @@ class ModelParameters(Value):
     """The first of its pieces, from 0 on; None: the model is one stage, whole, as its file has it."""
     last: Quantity | None = None
     """The last of them; None: it is the first alone."""
+    streaming: bool = False
+    """Of a model that keeps a state from call to call: whether each run goes on from what the last one left, on an
+    input that is all new. Otherwise every run begins in the first state."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast, get_args
 
 from leo_runtime.errors import GraphError, InputError
-from leo_runtime.importers.model_file import ModelFile, ends_of, open_model
+from leo_runtime.importers.model_file import Cut, ModelFile, ends_of, open_model
 from leo_runtime.importers.model_file import piece_of as piece_of_file
-from leo_runtime.importers.tflite import DTYPES, VAR_HANDLE
+from leo_runtime.importers.tflite import DTYPES
 from leo_runtime.importers.tflite_layers import graph_number, names_of
+from leo_runtime.importers.tflite_names import operator_name
 from leo_runtime.layers import count
+from leo_runtime.layers.facts import GraphFacts, facts
 from leo_runtime.layers.graph import LayerGraph
 from leo_runtime.operators.definition import DataType, Output, Shape, Work
 from leo_runtime.operators.model_parameters import ModelParameters
@@ -47,7 +50,7 @@ def piece_of(params: ModelParameters) -> Piece:
     if params.first is None:
         if params.last is not None:
             raise GraphError(f"{params.model}: `last` is {params.last}, and no `first` is said")
-        return _without_state(params, Piece(file, file.graph, True, *crossing_of(file, params.signature)))
+        return _checked(params, Piece(file, file.graph, True, *crossing_of(file, params.signature)))
     if file.why is not None:
         raise GraphError(str(file.why), hint=f"{file.why.hint}: leave `first` and `last` out")
     ends = ends_of(file, params.cut)
@@ -58,17 +61,13 @@ def piece_of(params: ModelParameters) -> Piece:
             hint=f"they are numbers from 0 to {len(ends) - 1}, the first not behind the last",
         )
     graph = piece_of_file(file, params.cut, params.first, last)
-    return _without_state(params, Piece(file, graph, False, *_crossing(graph)))
+    return _checked(params, Piece(file, graph, False, *_crossing(graph)))
 
 
-def _without_state(params: ModelParameters, piece: Piece) -> Piece:
-    operations = piece.file.file.graphs[graph_number(piece.file.file, params.signature)].operations
-    opaque = piece.graph is None and any(operation.code == VAR_HANDLE for operation in operations)
-    if opaque or (piece.graph is not None and piece.graph.states):
-        raise GraphError(
-            f"{params.model}: keeps a state from call to call, which a stage `model` does not",
-            hint='operator "tflite" with `rows_per_step` runs such a model, also with `streaming`',
-        )
+def _checked(params: ModelParameters, piece: Piece) -> Piece:
+    if params.streaming and piece.graph is None:
+        assert piece.file.why is not None
+        raise GraphError(f"{params.model}: `streaming` gives it its state: {piece.file.why}")
     return piece
 
 
@@ -117,11 +116,61 @@ def _named(found: Sequence[tuple[str, Shape, str, Sequence[float], Sequence[int]
     return tuple(outputs)
 
 
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What is in a model's file."""
+
+    file: str
+    bytes: int
+    sha256: str
+    signatures: tuple[str, ...]
+    takes: tuple[Output, ...]
+    gives: tuple[Output, ...]
+    operators: tuple[str, ...]
+    """The names of its operators, in order, as the file has them."""
+    layers: GraphFacts | None
+    """None: it cannot be taken apart."""
+    why: str
+    """Why not; "" where it can."""
+    hint: str
+
+
+def described(path: Path, signature: str | None, by: Cut) -> Described:
+    """What is in the file of a model, cut into blocks or layers.
+
+    Raises `InputError` for one that cannot be read, is damaged, or has no such signature.
+    """
+    found = open_model(path, signature)
+    file = found.file
+    operations = file.graphs[graph_number(file, signature)].operations
+    return Described(
+        str(path),
+        len(file.content),
+        found.sha256,
+        tuple(one.name for one in file.signatures),
+        *crossing_of(found, signature),
+        tuple(operator_name(one.code, one.custom) for one in operations),
+        None if found.graph is None else facts(found.graph, ends_of(found, by)),
+        "" if found.why is None else str(found.why),
+        "" if found.why is None else found.why.hint,
+    )
+
+
+def count_of(file: ModelFile, by: Cut) -> int:
+    """How many pieces there are of a model that can be taken apart."""
+    return len(ends_of(file, by))
+
+
 def work_of(piece: Piece) -> Work:
     """Its multiply-accumulates, 0 where they are not known, and the bytes it reads and writes."""
     if piece.graph is not None:
         return Work(count.macs(piece.graph), count.moved_bytes(piece.graph))
     return Work(0, weight_bytes(piece) + sum(one.bytes for one in (*piece.takes, *piece.gives)))
+
+
+def state_bytes(piece: Piece) -> int:
+    """What it keeps from call to call; 0 also of one that cannot be taken apart."""
+    return 0 if piece.graph is None else count.state_bytes(piece.graph)
 
 
 def weight_bytes(piece: Piece) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from leo_runtime.errors import GraphError
-from leo_runtime.operators.definition import Operator, Output, Shape, Work, shown
+from leo_runtime.operators.definition import Keeping, Operator, Output, Shape, Work, shown
 from leo_runtime.operators.model_parameters import ModelParameters
 
 if TYPE_CHECKING:
@@ -39,6 +39,21 @@ def _work(params: ModelParameters, _shapes: Sequence[Shape]) -> Work:
     return work_of(_piece(params))
 
 
+def _keeps(params: ModelParameters) -> Keeping | None:
+    return Keeping(_state_bytes, _new_work) if params.streaming else None
+
+
+def _state_bytes(params: ModelParameters, _shapes: Sequence[Shape]) -> int:
+    from leo_runtime.operators.model_pieces import state_bytes  # As above.
+
+    piece = _piece(params)
+    return state_bytes(piece) + sum(output.bytes for output in piece.gives)
+
+
+def _new_work(params: ModelParameters, shapes: Sequence[Shape], fresh: int) -> Work:
+    return _work(params, shapes) if fresh else Work(0, 0)
+
+
 def _weight_bytes(params: ModelParameters, _shapes: Sequence[Shape]) -> int:
     from leo_runtime.operators.model_pieces import weight_bytes  # As above.
 
@@ -58,6 +73,7 @@ MODEL = Operator(
     outputs=_outputs,
     takes_stored=True,
     weight_bytes=_weight_bytes,
+    keeps=_keeps,
 )
 
 

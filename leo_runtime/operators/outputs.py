@@ -35,6 +35,12 @@ def arrays_of(value: np.ndarray) -> tuple[np.ndarray, ...]:
     return (value,) if names is None else tuple(value[name] for name in names)
 
 
+def flat(value: np.ndarray) -> np.ndarray:
+    """All that a value holds, one number behind the other."""
+    arrays = [array.reshape(-1) for array in arrays_of(value)]
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
 def real(array: np.ndarray, output: Output) -> np.ndarray:
     """What an array stands for, in float32."""
     if output.scale == 0:

@@ -16,7 +16,7 @@ from pydantic import create_model
 
 from leo_runtime.errors import GraphError, words
 from leo_runtime.operators.catalogue import define
-from leo_runtime.operators.definition import Function, Keeping, Operator, Shape, StepClass, Work, values
+from leo_runtime.operators.definition import Function, Keeping, Operator, Shape, StepClass, Work, shown, values
 from leo_runtime.operators.modules import name_within
 from leo_runtime.schema import MAX_QUANTITY, Value
 
@@ -29,6 +29,7 @@ def operator(
     inputs: tuple[int, int | None] = (1, 1),
     state_bytes: Callable[..., int] | None = None,
     on_gap: Literal["reset", "tell"] = "reset",
+    gate: bool = False,
 ) -> Callable[[Function | type], Operator]:
     """Make a Python function an operator, known as `module:function`, or a class one that keeps state.
 
@@ -46,8 +47,10 @@ def operator(
     be met of the first input is `news.new(signal)`, whatever is missing.
     `state_bytes` is what an instance holds, called as `macs` is.
 
+    Of a `gate` the output is one number: above 0 it opens, and lets the stages run that name it as theirs.
+
     `inputs` are the least and the greatest number of inputs; None is any number. Raises `GraphError` where they are
-    not, where one of the functions is none, and for a class without `step`.
+    not, where one of the functions is none or would have to be awaited, and for a class without `step`.
     """
     inputs = _input_counts(inputs)
     if on_gap not in ("reset", "tell"):
@@ -67,6 +70,7 @@ def operator(
                 f"`{function.__qualname__}` keeps no state, so `state_bytes` and `on_gap` mean nothing",
                 hint="a class with `start` and `step` keeps state",
             )
+        _require_plain(function)
         fields = _parameters(function)
         name = f"{name_within(function.__module__)}:{function.__qualname__}"
 
@@ -83,7 +87,13 @@ def operator(
                 ) from None
 
         def shape(params: Value, shapes: Sequence[Shape]) -> Shape:
-            return require_shape(name, called("output_shape", output_shape, params, shapes))
+            found = require_shape(name, called("output_shape", output_shape, params, shapes))
+            if gate and values(found) != 1:
+                raise GraphError(
+                    f"operator `{name}` is a gate, and its `output_shape` gave {shown(found)}",
+                    hint="the output of a gate is one number, as of output_shape=lambda *shapes: (1,)",
+                )
+            return found
 
         def amount(what: str, asked: Callable[..., int] | None, params: Value, shapes: Sequence[Shape]) -> int:
             return 0 if asked is None else require_amount(name, what, called(what, asked, params, shapes))
@@ -108,6 +118,7 @@ def operator(
                 output_shape=shape,
                 work=work,
                 inputs=inputs,
+                is_gate=gate,
                 weight_bytes=weights,
                 function=function,
                 keeps=None if steps is None else lambda _params: keeping,
@@ -125,6 +136,24 @@ def _parameters(function: Function | type) -> dict[str, Any]:
     fields = {name: field for method in _methods(function) for name, field in _keywords(method).items()}
     fields.pop("news", None)
     return fields
+
+
+def _require_plain(function: Function | type) -> None:
+    """Raise `GraphError` for a function, or a method of a class, that gives no array when it is called."""
+    for one in _methods(function) if isinstance(function, type) else [function]:
+        code = inspect.unwrap(one)
+        other = (
+            "a coroutine function"
+            if inspect.iscoroutinefunction(code)
+            else "a generator function"
+            if inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code)
+            else ""
+        )
+        if other:
+            raise GraphError(
+                f"`{one.__qualname__}` is {other}, and is to be an operator",
+                hint="it is called on a lane's own thread, which may wait: a plain function that returns its output",
+            )
 
 
 def _methods(kind: type) -> list[Function]:

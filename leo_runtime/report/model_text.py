@@ -2,41 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections import Counter
+from dataclasses import asdict
 
 from leo_runtime.errors import printable
 from leo_runtime.layers.facts import GraphFacts, PieceFacts, TensorFacts
+from leo_runtime.operators.definition import Output
+from leo_runtime.operators.model_pieces import Described
 from leo_runtime.report.layout import number, table
 from leo_runtime.terminal import WIDE, Look, fill
 
 
-def head(
-    name: str,
-    size: int,
-    sha256: str,
-    signatures: Sequence[str],
-    takes: Sequence[TensorFacts],
-    gives: Sequence[TensorFacts],
-    look: Look = WIDE,
-) -> str:
-    """What any file says of itself: what goes in and comes out."""
-    said = f"{name}, {size:,} bytes, SHA-256 {sha256[:16]}"
-    if len(signatures) > 1:
-        said += f"; signatures: {', '.join(signatures)}"
-    rows = [("in", *_tensor(one)) for one in takes] + [("out", *_tensor(one)) for one in gives]
-    return f"{fill(printable(said), look.columns)}\n\n" + table(("", "tensor", "shape", "type", "bytes"), rows, look)
+def as_json(found: Described, by: str) -> str:
+    """All that is known of it, every place to cut too."""
+    told = {**asdict(found), "cut": by}
+    for key in ("takes", "gives"):
+        told[key] = [{**asdict(one), "bytes": one.bytes} for one in getattr(found, key)]
+    return json.dumps(told, indent=1, ensure_ascii=False) + "\n"
 
 
-def opaque_text(operators: Sequence[str], why: str, hint: str, look: Look = WIDE) -> str:
-    """The operators of a model that cannot be taken apart, and why not."""
-    counted = [f"{operators.count(one)} times {one}" if operators.count(one) > 1 else one for one in operators]
-    named = ", ".join(dict.fromkeys(counted))
-    return (
-        "\n\n".join(fill(printable(text), look.columns) for text in (f"It has {named}.", why, f"hint: {hint}")) + "\n"
-    )
+def text(found: Described, by: str, look: Look = WIDE) -> str:
+    """What goes in and comes out, and its layers, or why it has none."""
+    said = f"{found.file}, {found.bytes:,} bytes, SHA-256 {found.sha256[:16]}"
+    if len(found.signatures) > 1:
+        said += f"; signatures: {', '.join(found.signatures)}"
+    rows = [(way, *_tensor(one)) for way, ones in (("in", found.takes), ("out", found.gives)) for one in ones]
+    head = f"{fill(printable(said), look.columns)}\n\n" + table(("", "tensor", "shape", "type", "bytes"), rows, look)
+    below = _opaque(found, look) if found.layers is None else _layers(found.layers, by, look)
+    return f"{head}\n{below}"
 
 
-def layers_text(found: GraphFacts, by: str, look: Look = WIDE) -> str:
+def _opaque(found: Described, look: Look) -> str:
+    counts = Counter(found.operators)
+    named = ", ".join(one if count == 1 else f"{count} times {one}" for one, count in counts.items())
+    parts = (f"It has {named}.", found.why, f"hint: {found.hint}")
+    return "\n\n".join(fill(printable(part), look.columns) for part in parts) + "\n"
+
+
+def _layers(found: GraphFacts, by: str, look: Look) -> str:
     """Its kinds of layers, where it can be cut, and its pieces."""
     state = f", {found.state_bytes:,} bytes of state" if found.state_bytes else ""
     said = (
@@ -55,11 +59,11 @@ def layers_text(found: GraphFacts, by: str, look: Look = WIDE) -> str:
     return "\n".join(parts)
 
 
-def _tensor(one: TensorFacts) -> tuple[object, ...]:
+def _tensor(one: Output) -> tuple[object, ...]:
     return printable(one.name), _shape(one), one.data_type, one.bytes
 
 
-def _shape(one: TensorFacts) -> str:
+def _shape(one: Output | TensorFacts) -> str:
     return "x".join(map(str, one.shape)) or "one"
 
 

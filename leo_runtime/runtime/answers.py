@@ -107,10 +107,17 @@ def _all_ran(records: Collection[StageRecord]) -> bool:
 
 
 def check_decision(graph: TaskGraph, merged: MergedWorkload) -> None:
-    """Raise `GraphError` where a decision does not have a label for every entry of its output."""
+    """Raise `GraphError` where a decision does not have a label for every entry of its output, or reads several."""
     if graph.decision is None:
         return
-    shape = merged.stage(merged.names[graph.name, graph.decision.stage]).bound.output_shape
+    bound = merged.stage(merged.names[graph.name, graph.decision.stage]).bound
+    if len(bound.outputs) > 1:
+        raise GraphError(
+            f"graph `{graph.name}` reads its labels from stage `{graph.decision.stage}`, which gives "
+            f"{len(bound.outputs)} arrays",
+            hint="put an operator of your own behind it that gives one",
+        )
+    shape = bound.output_shape
     entries = 1
     for length in shape:
         entries *= length

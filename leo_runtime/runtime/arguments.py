@@ -320,6 +320,9 @@ def require_windows(wanted: Sequence[SourceWindow], known: Collection[str], wind
     """Samples of the right shape and kind for every source that is wanted, and none for a source that is not known."""
     if type(windows) is not dict and not isinstance(windows, Mapping):
         raise InputError(f"windows are given by source stage, got {type(windows).__name__}", hint="{source: samples}")
+    for name in windows:
+        if name not in known:
+            raise InputError(f"no source is called `{name}`", hint=f"windows are given for {', '.join(known)}")
     for source in wanted:
         given = windows.get(source.stage)
         shape = given.shape if isinstance(given, np.ndarray) else None
@@ -328,13 +331,12 @@ def require_windows(wanted: Sequence[SourceWindow], known: Collection[str], wind
             raise InputError(
                 f"source `{source.stage}` needs {source.samples} samples of stream `{source.stream}` as an array "
                 f"of shape {source.shape}, got {other if shape is None else f'shape {shape}'}",
-                hint="they are the last samples before the frame's release; `sources` says what a frame needs",
+                hint="one channel is an array without that of channels: samples[:, 0]"
+                if shape == (*source.shape, 1)
+                else "they are the last samples before the frame's release; `sources` says what a frame needs",
             )
         assert given is not None
         require_samples(f"source `{source.stage}`", source.kind, given)
-    for name in windows:
-        if name not in known:
-            raise InputError(f"no source is called `{name}`", hint=f"windows are given for {', '.join(known)}")
 
 
 def require_samples(where: str, kind: str, samples: np.ndarray) -> None:

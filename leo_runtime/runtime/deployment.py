@@ -37,6 +37,7 @@ from leo_runtime.runtime.placing import Placer
 from leo_runtime.runtime.planner import FrameSolver, no_placement
 from leo_runtime.runtime.planners import planners
 from leo_runtime.runtime.results import Lasted, Results, Submitted, energy_nj, not_done
+from leo_runtime.runtime.warming import warm_within
 from leo_runtime.values import several_names
 
 if TYPE_CHECKING:
@@ -264,7 +265,7 @@ class Site:
             alike = {name: there[key] for name, key in keys.items() if key in there}
             kernels.take_over(before.kernels, alike, tuple(same.values()))
         if kernels is not None and self.computes:
-            loads = usable(prices.of(1), kernels.load if self.lanes is None else kernels.warm)
+            loads = usable(prices.of(1), self._made_ready(kernels))
             prices.keep(loads.modes)
         modes, hurries = prices.of(1), self.lanes is not None
         planner, horizon = planners(
@@ -298,6 +299,13 @@ class Site:
         if self.lanes is None and (not self.computes or stage.operator.only_costs):
             return True
         return self.machine.supports(processor, stage, variant)
+
+    def _made_ready(self, kernels: Kernels) -> Callable[[str, str, str], None]:
+        """What makes a stage ready on a processor, by its name, that of the processor and the variant."""
+        limit = self.options.run_limit
+        if self.lanes is None:
+            return kernels.load
+        return kernels.warm if limit is None else partial(warm_within, kernels, limit.load_us)
 
     def _kernels(self, merged: MergedWorkload, prices: FramePrices, steps: StepPrices | None) -> Kernels | None:
         """In virtual time also what stands in for kernels, where gates are drawn or states are kept."""

@@ -400,6 +400,19 @@ class Kernels:
                 kernel.abandon()
         return kernel
 
+    def give_up(self, stage: str, resource: str, variant: str) -> None:
+        """A mode hangs as it is made ready: its kernels are not called again. From any thread; waits for nothing."""
+        for lane in self._lanes_of(resource):
+            kernel = self.abandon(stage, resource, variant, lane)
+            if kernel is not None:
+                self.forget(kernel)
+
+    def came_back(self, stage: str, resource: str, variant: str) -> None:
+        """It was made ready after all, or failed to be, when nobody waited any more. From any thread."""
+        for lane in self._lanes_of(resource):
+            self.returned(stage, resource, variant, lane)
+            self._kernels.pop((stage, resource, variant, lane), None)
+
     def forget(self, kernel: Kernel) -> None:
         """Load another in the place of a kernel when one is needed, whatever it is used for. From any thread."""
         for key in [key for key, other in tuple(self._kernels.items()) if other.kernel is kernel]:

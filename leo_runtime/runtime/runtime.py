@@ -900,7 +900,7 @@ class Runtime:
     def _require_open(self) -> None:
         """Raise where no frame can be taken any more. Behind the lock."""
         if self._closed:
-            raise ClosedError("the runtime is closed", hint="submit frames before close(), inside its `with` block")
+            raise ClosedError("the runtime is closed", hint="use it before close(), inside its `with` block")
         if self._driver is not None and self._driver.failure is not None:
             raise once_more(self._driver.failure)
 

@@ -11,16 +11,19 @@ import numpy as np
 
 from leo_backends.checked import require_inputs
 from leo_backends.device_stream import DeviceStream, can_stream, streams
+from leo_backends.dsp import layers
 from leo_backends.dsp.cycles import packets
 from leo_backends.dsp.hexagon import HexagonMachine, HexagonOperator
 from leo_backends.dsp.hexagon import operators as hexagon_operators
 from leo_backends.dsp.operators import OPERATORS, Plan, integers, name_of, real
 from leo_backends.dsp.packets import PACKETS
 from leo_backends.options import read_options
+from leo_backends.piece import graph_of, layers_of
 from leo_runtime.backend import DeviceRun
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import DeviceUnavailableError, KernelError
+from leo_runtime.operators.model_parameters import ModelParameters
 from leo_runtime.schema import Positive, Quantity, Value
 
 
@@ -67,11 +70,15 @@ class DspBackend:
         computed = "" if self._machine is None else ", its programs run by qemu-hexagon"
         self.driver = f"simulated, {self.options.instructions} at {self.options.clock_mhz} MHz{computed}"
         self._loaded: dict[Any, tuple[Plan, HexagonOperator | None]] = {}
+        self._models: set[tuple[str, str]] = set()
+        """Models that are in the memory."""
         self._loaded_bytes = 0
 
     def supports(self, stage: BoundStage, variant: str, /) -> bool:
         """Whether the operator is one of the DSP's, and its numbers fit the formats and the memory."""
         params, memory_bytes = stage.params[variant], self._processor.memory_bytes
+        if isinstance(params, ModelParameters):
+            return self._lacks(params) is None
         # Weights are 16 bits here, half of what `work` counts.
         if memory_bytes is not None and stage.work(variant).bytes // 2 > memory_bytes:
             return False
@@ -80,8 +87,37 @@ class DspBackend:
             return False
         return operator is not None and operator.fits(params, stage.input_shapes)
 
-    def load(self, stage: BoundStage, variant: str, /) -> DspKernel | DeviceStream:
+    def _lacks(self, params: ModelParameters) -> str | None:
+        """Why pieces of a model are not run, as a clause; None where they are."""
+        if self._machine is not None:
+            return "there are no programs of layers"
+        try:
+            graph = graph_of(params)
+        except KernelError as error:
+            return str(error)
+        memory_bytes = self._processor.memory_bytes
+        if memory_bytes is not None and layers.weight_bytes(graph) > memory_bytes:
+            return f"its weights of {layers.weight_bytes(graph)} bytes do not fit the memory of {memory_bytes}"
+        return layers.lacks(graph)
+
+    def _model(self, stage: BoundStage, params: ModelParameters) -> layers.DspModel:
+        piece = layers_of(params)
+        if (why := self._lacks(params)) is not None:
+            raise KernelError(f"the DSP does not run the layers of stage `{stage.name}`: {why}")
+        graph, options = graph_of(params), self.options
+        key, size = (stage.operator.name, params.model_dump_json()), layers.weight_bytes(graph)
+        if key not in self._models:
+            self._take(stage.name, size)
+            self._models.add(key)
+        counted = packets(layers.loops(graph), layers.PACKETS[options.instructions])
+        device_us = _time_us(counted, options) + _wait_us(size, 1, options)
+        return layers.DspModel(stage, piece, device_us, device_us * self._processor.active_mw, options.real_time)
+
+    def load(self, stage: BoundStage, variant: str, /) -> DspKernel | DeviceStream | layers.DspModel:
         """Quantise the stage's model. Raises `KernelError`, also when the memory is full."""
+        params = stage.params[variant]
+        if isinstance(params, ModelParameters):
+            return self._model(stage, params)
         if not self.supports(stage, variant):
             raise KernelError(f"stage `{stage.name}` cannot run on the DSP")
         if not streams(stage, variant):
@@ -112,6 +148,7 @@ class DspBackend:
     def close(self) -> None:
         """Forget all that was loaded, and end the program that ran it."""
         self._loaded.clear()
+        self._models.clear()
         self._loaded_bytes = 0
         if self._machine is not None:
             self._machine.close()
@@ -147,7 +184,7 @@ class DspKernel:
         self.plan = plan
         self.packets = packets(operator.loops(plan), table)
         """Of one run, on all its threads together, as modelled."""
-        self.wait_us = _wait_us(plan, operator.passes(plan), options)
+        self.wait_us = _wait_us(plan_bytes(plan), operator.passes(plan), options)
         """For memory, in one run, as modelled."""
         self.device_us = self._time_us(self.packets) + self.wait_us
         """Of one run, as modelled."""
@@ -173,11 +210,14 @@ class DspKernel:
         return DeviceRun(real(output), device_us, device_us * self._active_mw)
 
     def _time_us(self, packets: int) -> int:
-        return self._options.call_us - (-packets // (self._options.threads * self._options.clock_mhz))
+        return _time_us(packets, self._options)
 
 
-def _wait_us(plan: Plan, passes: int, options: DspOptions) -> int:
-    size = plan_bytes(plan)
+def _time_us(packets: int, options: DspOptions) -> int:
+    return options.call_us - (-packets // (options.threads * options.clock_mhz))
+
+
+def _wait_us(size: int, passes: int, options: DspOptions) -> int:
     if options.memory_bytes_per_us is None or size <= options.cache_bytes:
         return 0
     return -(-size * passes // options.memory_bytes_per_us)

@@ -33,12 +33,12 @@ class GoneError(Exception):
 class Channel:
     """A stage in one process. For one thread at a time."""
 
-    def __init__(self, life: Life, stage: BoundStage, key: tuple[str, str], timeout_s: float) -> None:
+    def __init__(self, life: Life, stage: BoundStage, key: tuple[str, str, str], timeout_s: float) -> None:
         """`timeout_s` is how long a run may take. Raises `GoneError`, `KernelError`."""
         self.life = life
         self.stage = stage
         self.key = key
-        """The stage's name and variant."""
+        """The stage's name, variant and signature."""
         self.loaded = Loaded(0, keeps_state=False)
         self._timeout_s = timeout_s
         memory = new_memory(stage.input_shapes, stage.output_shape)

@@ -59,7 +59,7 @@ class IsolatedKernel:
     ) -> None:
         """`request` is a pickled `Load`; `channel` is one over which that has been answered already."""
         self.stage = stage
-        self.key = (stage.name, variant)
+        self.key = (stage.name, variant, stage.signature(variant))
         self.channel = channel
         self._stages = stages
         self._request = request

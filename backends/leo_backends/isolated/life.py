@@ -55,8 +55,8 @@ class Life:
             self._blamed = (channel, why)
             self.worker.kill()
 
-    def find_out(self) -> list[tuple[str, str]]:
-        """How it ended, which is waited for. The stages and variants at fault, each once. To be called once."""
+    def find_out(self) -> list[tuple[str, str, str]]:
+        """How it ended, which is waited for. The keys of the stages at fault, each once. To be called once."""
         death = self.worker.death()
         dump = os.pread(self.dump_file, DUMP_BYTES, 0).decode(errors="replace")
         if self._blamed is not None:
@@ -64,7 +64,7 @@ class Life:
         else:
             how = "closed its sockets and was ended" if death.code is None else f"died of {death.how()}"
             faulty = self._faulty(dump)
-        stages = ", ".join(f"`{channel.stage.name}`" for channel in faulty)
+        stages = ", ".join(dict.fromkeys(_named(channel, faulty) for channel in faulty))
         self.told = how + (f" (stage {stages})" if stages else "")
         self._faults = {channel: _fault(channel, how, _place(channel, dump), faulty) for channel in faulty}
         self.worker.close(now=True)
@@ -92,8 +92,15 @@ def _place(channel: Channel, dump: str) -> str:
     return f" ({Path(own[0][0]).name}:{own[0][1]})" if own else ""
 
 
+def _named(channel: Channel, among: list[Channel]) -> str:
+    """A stage's name; where another of these has it, too, also what computes it."""
+    name = channel.stage.name
+    alike = any(other.stage.name == name and other.key != channel.key for other in among)
+    return f"`{name}` ({channel.stage.operator.name})" if alike else f"`{name}`"
+
+
 def _fault(channel: Channel, how: str, place: str, faulty: list[Channel]) -> KernelError:
-    others = ", ".join(f"`{other.stage.name}`" for other in faulty if other is not channel)
+    others = ", ".join(_named(other, faulty) for other in faulty if other is not channel)
     beside = f" while it ran {others}, too: which of them ended it is not known" if others else ""
     killed = "somebody killed it, as Linux does where memory runs out; " if how == "died of SIGKILL" else ""
     return KernelError(

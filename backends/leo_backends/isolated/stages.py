@@ -42,8 +42,8 @@ _DYING_S = 1.0
 _SPARE_ANSWERS_S = 2.0
 """So long a spare process may take to answer before another one is started."""
 
-Key = tuple[str, str]
-"""A stage's name and variant."""
+Key = tuple[str, str, str]
+"""A stage's name, variant and signature: two graphs may have stages of one name."""
 
 
 class IsolatedStages:

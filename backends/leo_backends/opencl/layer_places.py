@@ -92,6 +92,10 @@ class Layout:
         """Layers that are part of an earlier launch."""
         self.none = Buffer(self.vec)
         self._margins = self._needed_margins()
+        self._homes: dict[int, tuple[Buffer, int]] = {}
+        """Where tensors lie densely that are parts of another: the buffer, and the place in it."""
+        for layer in graph.layers:
+            self._find_homes(layer)
         for number in graph.inputs:
             tensor = graph.tensors[number]
             border = Border(Buffer(-(-tensor.bytes // 4)), tensor)
@@ -138,6 +142,9 @@ class Layout:
     def new_aligned(self, number: int, step: int | None = None) -> Place:
         """A place for a tensor with its margins."""
         lines, width, channels = extent(self.graph.tensors[number].shape)
+        if number in self._homes and step is None and channels % self.vec == 0 and number not in self._with_margins():
+            self._aligned[number] = self.new_dense(number)
+            return self._aligned[number]
         step = self.vec * -(-channels // self.vec) if step is None else step
         above, below, left, right = self._margins.get(number, (0, 0, 0, 0))
         line = (left + width + right) * step
@@ -147,10 +154,31 @@ class Layout:
 
     def new_dense(self, number: int) -> Place:
         """A place for a tensor without any padding."""
-        tensor = self.graph.tensors[number]
-        place = self.dense_place(tensor, Buffer(tensor.size))
-        self._dense[number] = place
-        return place
+        self.set_dense(number, *self._homes.get(number, (Buffer(self.graph.tensors[number].size), 0)))
+        return self._dense[number]
+
+    def _find_homes(self, layer: Layer) -> None:
+        """Let what a CONCATENATION puts one behind the other be made there at once, also through a RESHAPE."""
+        out = self.graph.tensors[layer.outputs[0]]
+        if layer.kind != "CONCATENATION":
+            return
+        axis = shape.concat_axis(call_of(self.graph, layer))
+        if math.prod(out.shape[:axis]) != 1 or (axis == 3 and len(out.shape) == 4):
+            return
+        buffer, done = Buffer(out.size), 0
+        self._homes[layer.outputs[0]] = buffer, 0
+        for number in layer.inputs:
+            made: int | None = number
+            while made is not None and self._may_lie_elsewhere(made):
+                self._homes[made] = buffer, done
+                maker = self.graph.layers[self._maker[made]]
+                made = maker.inputs[0] if maker.kind == "RESHAPE" else None
+            done += self.graph.tensors[number].size
+
+    def _may_lie_elsewhere(self, number: int) -> bool:
+        """Whether a tensor is made by a layer, is read by one, and lies nowhere else yet."""
+        is_made = number in self._maker and self.pad_of(number) is None
+        return is_made and self.only_reader(number) is not None and number not in self._homes
 
     def set_dense(self, number: int, buffer: Buffer, first: int) -> None:
         """Say that a tensor lies without padding in a buffer that is there."""
@@ -178,12 +206,13 @@ class Layout:
         if layer is not None and number not in self._dense:
             return self._padded(number, layer)
         lines, width, channels = extent(tensor.shape)
-        if number in self._dense and channels % self.vec == 0 and number not in self._with_margins():
-            self._aligned[number] = self._dense[number]
-            return self._dense[number]
         # An image that only convolutions read keeps its few channels: their rows are then unbroken.
         kinds = {self.graph.layers[index].kind for index in self.readers.get(number, ())}
         packed = number in self._raw and kinds == {"CONV_2D"} and channels < self.vec
+        fits = packed or channels % self.vec == 0
+        if number in self._dense and fits and number not in self._with_margins():
+            self._aligned[number] = self._dense[number]
+            return self._dense[number]
         place = self.new_aligned(number, channels if packed else None)
         if number in self._dense:
             self.move_pixels(self._dense[number], place, lines, width, channels)
@@ -271,6 +300,10 @@ class Layout:
         defined = tuple(f"-D{name}={value}" for name, value in named.items())
         self.plan.steps.append(Step(FILE, kernel, defined, size, group, arguments))
 
+    def pixels(self, width: int, lines: int) -> tuple[int, int]:
+        """The work-items of a kernel of pixels: on a CPU a line each."""
+        return (1 if self.is_cpu else width), lines
+
     def move_pixels(self, source: Place, to: Place, lines: int, width: int, channels: int) -> None:
         """Each pixel's channels from one place to another."""
         if source.step == to.step == channels:
@@ -290,13 +323,14 @@ class Layout:
         """Runs of values, by how many there are along three axes, and how far apart in either place."""
         (size0, x0, y0), (size1, x1, y1), (size2, x2, y2) = runs
         x, y = (source.buffer, source.first, x0, x1, x2, inner[0]), (to.buffer, to.first, y0, y1, y2, inner[1])
-        self.launch("move", (), (size0 * size1 * size2, 1), *x, *y, size1, size2, length)
+        each = size2 if self.is_cpu else 1
+        self.launch("move", (), (size0 * size1 * (size2 // each), 1), *x, *y, size1, size2, length, each)
 
     def _widen(self, border: Border, place: Place) -> None:
         lines, width, channels = extent(border.tensor.shape)
         options = (f"STORED={_STORED[border.tensor.dtype.name]}",)
         zero = zero_of(border.tensor)
-        self.launch("widen", options, (width, lines), border.buffer, *place.arguments, width, channels, zero)
+        self.launch("widen", options, self.pixels(width, lines), border.buffer, *place.arguments, width, channels, zero)
 
     def given(self, number: int) -> Border:
         """An output of the graph, as it crosses the border."""
@@ -307,7 +341,14 @@ class Layout:
             options = (f"STORED={_STORED[tensor.dtype.name]}",)
             place = self.anywhere(number)
             self.launch(
-                "narrow", options, (width, lines), *place.arguments, border.buffer, width, channels, zero_of(tensor)
+                "narrow",
+                options,
+                self.pixels(width, lines),
+                *place.arguments,
+                border.buffer,
+                width,
+                channels,
+                zero_of(tensor),
             )
             return border
         place = self.dense(number)

@@ -225,7 +225,7 @@ def _pair(layout: Layout, index: int, call: Call) -> None:
     options = (f"PAIRS={_PAIRS[call.kind]}", f"SPLAT={splat}", f"WHOLE={int(call.quantised)}")
     heads = (*places[0].arguments, *places[1].arguments, *y.arguments)
     groups = -(-channels // layout.vec)
-    layout.launch("pairs", options, (width, lines), *heads, groups, channels, least, most, *times)
+    layout.launch("pairs", options, layout.pixels(width, lines), *heads, width, groups, channels, least, most, *times)
 
 
 def _channels(layout: Layout, number: int) -> int:
@@ -267,8 +267,8 @@ def _alone(layout: Layout, index: int, call: Call) -> None:
             how, factor, shift = 6, by.factor, by.shift
         case "QUANTIZE":
             how, slope = 5, float(np.float32(1) / np.float32(out.scale[0]))
-    head = (*x.arguments, *y.arguments, channels, least, most, slope)
-    layout.launch("alone", (f"ALONE={how}",), (width, lines), *head, table, offset, factor, shift)
+    head = (*x.arguments, *y.arguments, width, channels, least, most, slope)
+    layout.launch("alone", (f"ALONE={how}",), layout.pixels(width, lines), *head, table, offset, factor, shift)
 
 
 def _pool(layout: Layout, index: int, call: Call) -> None:
@@ -336,8 +336,10 @@ def _join(layout: Layout, index: int, numbers: Sequence[int], axis: int) -> None
     y, done = layout.new_dense(_output(layout, index)), 0
     for number in numbers:
         length = layout.graph.tensors[number].size // outer
-        to = Place(y.buffer, done, 0, 0)
-        layout.move(layout.dense(number), to, ((1, 0, 0), (1, 0, 0), (outer, length, total)), length)
+        part = layout.dense(number)
+        if part.buffer is not y.buffer:
+            to = Place(y.buffer, done, 0, 0)
+            layout.move(part, to, ((1, 0, 0), (1, 0, 0), (outer, length, total)), length)
         done += length
 
 
@@ -389,7 +391,8 @@ def _resize(layout: Layout, index: int, call: Call) -> None:
     for near, far, weights in taps:
         tables += [whole_numbers(np.stack([near, far], axis=1)), constant(weights)]
     lines, width, channels = extent(call.outputs[0].shape)
-    layout.launch("resize", (), (width, lines), *x.arguments, *tables, *y.arguments, -(-channels // layout.vec))
+    size = layout.pixels(width, lines)
+    layout.launch("resize", (), size, *x.arguments, *tables, *y.arguments, width, -(-channels // layout.vec))
 
 
 def _greatest_sum(call: Call, weights: np.ndarray) -> float:

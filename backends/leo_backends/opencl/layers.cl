@@ -22,6 +22,13 @@
 #define KERNEL kernel void
 #endif
 
+// The pixels of a line: one a work-item, or all of them.
+#if SINGLE
+#define EACH_PIXEL(width) for (int column = 0; column < (width); column++)
+#else
+#define EACH_PIXEL(width) const int column = get_global_id(0);
+#endif
+
 #define JOIN_(a, b) a##b
 #define JOIN(a, b) JOIN_(a, b)
 #define vec JOIN(float, VEC)
@@ -231,47 +238,49 @@ KERNEL depthwise(global const float *restrict x, int x_first, int x_line, int x_
 #define GREATER 3
 #define SLOPED 4
 // Two tensors, value by value. SPLAT 1: the second (2: the first) has one channel, repeated along the other's.
-KERNEL pairs(global const float *restrict a, int a_first, int a_line, int a_step, global const float *restrict b,
-                  int b_first, int b_line, int b_step, global float *restrict y, int y_first, int y_line, int y_step,
-                  int groups, int channels, float least, float most, int a_times, int b_times, int add_shift) {
-  const int column = get_global_id(0), line = get_global_id(1);
-  a += a_first + line * a_line + column * a_step;
-  b += b_first + line * b_line + column * b_step;
-  y += y_first + line * y_line + column * y_step;
-  for (int g = 0; g < groups; g++) {
+KERNEL pairs(global const float *restrict a_, int a_first, int a_line, int a_step, global const float *restrict b_,
+             int b_first, int b_line, int b_step, global float *restrict y_, int y_first, int y_line, int y_step, int width,
+             int groups, int channels, float least, float most, int a_times, int b_times, int add_shift) {
+  const int line = get_global_id(1);
+  EACH_PIXEL(width) {
+    global const float *a = a_ + a_first + line * a_line + column * a_step;
+    global const float *b = b_ + b_first + line * b_line + column * b_step;
+    global float *y = y_ + y_first + line * y_line + column * y_step;
+    for (int g = 0; g < groups; g++) {
 #if SPLAT == 2
-    const vec first = (vec)(*a);
+      const vec first = (vec)(*a);
 #else
-    const vec first = load(a + g * VEC);
+      const vec first = load(a + g * VEC);
 #endif
 #if SPLAT == 1
-    const vec second = (vec)(*b);
+      const vec second = (vec)(*b);
 #else
-    const vec second = load(b + g * VEC);
+      const vec second = load(b + g * VEC);
 #endif
 #if WHOLE
-    vec v = to_vec((to_ivec(first) * a_times + to_ivec(second) * b_times + (1 << (add_shift - 1))) >> add_shift);
+      vec v = to_vec((to_ivec(first) * a_times + to_ivec(second) * b_times + (1 << (add_shift - 1))) >> add_shift);
 #elif PAIRS == SUM
-    vec v = first + second;
+      vec v = first + second;
 #elif PAIRS == DIFFERENCE
-    vec v = first - second;
+      vec v = first - second;
 #elif PAIRS == PRODUCT
-    vec v = first * second;
+      vec v = first * second;
 #elif PAIRS == GREATER
-    vec v = first > second ? first : second;
+      vec v = first > second ? first : second;
 #else
-    vec v = first >= 0.0f ? first : first * second;
+      vec v = first >= 0.0f ? first : first * second;
 #endif
-    v = activated(v, LIMITS, 0, 0, least, most);
+      v = activated(v, LIMITS, 0, 0, least, most);
 #if SPLAT
-    // What lies behind the channels stays 0.
-    float values[VEC];
-    store(v, values);
-    for (int i = 0; i < min(VEC, channels - g * VEC); i++)
-      y[g * VEC + i] = values[i];
+      // What lies behind the channels stays 0.
+      float values[VEC];
+      store(v, values);
+      for (int i = 0; i < min(VEC, channels - g * VEC); i++)
+        y[g * VEC + i] = values[i];
 #else
-    store(v, y + g * VEC);
+      store(v, y + g * VEC);
 #endif
+    }
   }
 }
 #endif
@@ -286,31 +295,33 @@ KERNEL pairs(global const float *restrict a, int a_first, int a_line, int a_step
 #define REQUANTISED 6
 #define LOOKED_UP 7
 // One value each. `table` is what LOOKED_UP gives for the value and `offset`.
-KERNEL alone(global const float *restrict x, int x_first, int x_line, int x_step, global float *restrict y, int y_first,
-                  int y_line, int y_step, int channels, float least, float most, float slope, global const float *table,
-                  int offset, int factor, int shift) {
-  const int column = get_global_id(0), line = get_global_id(1);
-  x += x_first + line * x_line + column * x_step;
-  y += y_first + line * y_line + column * y_step;
-  for (int c = 0; c < channels; c++) {
-    float v = x[c];
+KERNEL alone(global const float *restrict x_, int x_first, int x_line, int x_step, global float *restrict y_, int y_first,
+             int y_line, int y_step, int width, int channels, float least, float most, float slope,
+             global const float *restrict table, int offset, int factor, int shift) {
+  const int line = get_global_id(1);
+  EACH_PIXEL(width) {
+    global const float *x = x_ + x_first + line * x_line + column * x_step;
+    global float *y = y_ + y_first + line * y_line + column * y_step;
+    for (int c = 0; c < channels; c++) {
+      float v = x[c];
 #if ALONE == SLOPE
-    v = v >= 0.0f ? v : v * slope;
+      v = v >= 0.0f ? v : v * slope;
 #elif ALONE == SIGMOID
-    v = 1.0f / (1.0f + exp(-v));
+      v = 1.0f / (1.0f + exp(-v));
 #elif ALONE == SWISH
-    v = v * clamp(v + 3.0f, 0.0f, 6.0f) * (1.0f / 6.0f);
+      v = v * clamp(v + 3.0f, 0.0f, 6.0f) * (1.0f / 6.0f);
 #elif ALONE == DEQUANTISED
-    v = v * slope;
+      v = v * slope;
 #elif ALONE == QUANTISED
-    v = rint(v * slope);
+      v = rint(v * slope);
 #elif ALONE == REQUANTISED
-    v = (float)(((long)v * factor + ((long)1 << (shift - 1))) >> shift);
+      v = (float)(((long)v * factor + ((long)1 << (shift - 1))) >> shift);
 #elif ALONE == LOOKED_UP
-    v = table[(int)v + offset];
+      v = table[(int)v + offset];
 #endif
-    v = v < least ? least : v;
-    y[c] = v > most ? most : v;
+      v = v < least ? least : v;
+      y[c] = v > most ? most : v;
+    }
   }
 }
 #endif
@@ -357,42 +368,50 @@ KERNEL pool(global const float *restrict x, int x_first, int x_line, int x_step,
 #endif
 
 #ifdef MOVE
-// Values moved: a work-item each run of `length`. A run's place is `number` taken apart by three sizes.
-KERNEL move(global const float *restrict x, int x_first, int x0, int x1, int x2, int x_inner, global float *restrict y,
-                 int y_first, int y0, int y1, int y2, int y_inner, int size1, int size2, int length) {
-  const int number = get_global_id(0);
-  const int i0 = number / (size1 * size2), i1 = number / size2 % size1, i2 = number % size2;
-  x += x_first + i0 * x0 + i1 * x1 + i2 * x2;
-  y += y_first + i0 * y0 + i1 * y1 + i2 * y2;
-  if (x_inner == 1 && y_inner == 1) {
-    for (int i = 0; i < length; i++)
-      y[i] = x[i];
-  } else {
-    for (int i = 0; i < length; i++)
-      y[i * y_inner] = x[i * x_inner];
+// Values moved: `each` runs of `length` a work-item, of size0 * size1 * size2 runs in all.
+KERNEL move(global const float *restrict x_, int x_first, int x0, int x1, int x2, int x_inner, global float *restrict y_,
+            int y_first, int y0, int y1, int y2, int y_inner, int size1, int size2, int length, int each) {
+  const int parts = size2 / each, number = get_global_id(0);
+  const int i0 = number / (size1 * parts), i1 = number / parts % size1, first = number % parts * each;
+  for (int i2 = first; i2 < first + each; i2++) {
+    global const float *x = x_ + x_first + i0 * x0 + i1 * x1 + i2 * x2;
+    global float *y = y_ + y_first + i0 * y0 + i1 * y1 + i2 * y2;
+    if (x_inner == 1 && y_inner == 1) {
+      int i = 0;
+      for (; i + VEC <= length; i += VEC)
+        store(load(x + i), y + i);
+      for (; i < length; i++)
+        y[i] = x[i];
+    } else {
+      for (int i = 0; i < length; i++)
+        y[i * y_inner] = x[i * x_inner];
+    }
   }
 }
-
 #endif
 
 #ifdef STORED
 // Between what crosses a stage's border, which has no padding, and the device's own places.
-KERNEL widen(global const STORED *restrict x, global float *restrict y, int y_first, int y_line, int y_step,
-                  int width, int channels, int zero) {
-  const int column = get_global_id(0), line = get_global_id(1);
-  x += (line * width + column) * channels;
-  y += y_first + line * y_line + column * y_step;
-  for (int c = 0; c < channels; c++)
-    y[c] = (float)((int)x[c] - zero);
+KERNEL widen(global const STORED *restrict x_, global float *restrict y_, int y_first, int y_line, int y_step, int width,
+             int channels, int zero) {
+  const int line = get_global_id(1);
+  EACH_PIXEL(width) {
+    global const STORED *x = x_ + (line * width + column) * channels;
+    global float *y = y_ + y_first + line * y_line + column * y_step;
+    for (int c = 0; c < channels; c++)
+      y[c] = (float)((int)x[c] - zero);
+  }
 }
 
-KERNEL narrow(global const float *restrict x, int x_first, int x_line, int x_step, global STORED *restrict y, int width,
-                   int channels, int zero) {
-  const int column = get_global_id(0), line = get_global_id(1);
-  x += x_first + line * x_line + column * x_step;
-  y += (line * width + column) * channels;
-  for (int c = 0; c < channels; c++)
-    y[c] = (STORED)((int)x[c] + zero);
+KERNEL narrow(global const float *restrict x_, int x_first, int x_line, int x_step, global STORED *restrict y_, int width,
+              int channels, int zero) {
+  const int line = get_global_id(1);
+  EACH_PIXEL(width) {
+    global const float *x = x_ + x_first + line * x_line + column * x_step;
+    global STORED *y = y_ + (line * width + column) * channels;
+    for (int c = 0; c < channels; c++)
+      y[c] = (STORED)((int)x[c] + zero);
+  }
 }
 #endif
 
@@ -448,18 +467,21 @@ KERNEL softmax(global const float *restrict x, global float *restrict y, int len
 #ifdef RESIZE
 // Each pixel between two lines and two columns, by weights.
 KERNEL resize(global const float *restrict x, int x_first, int x_line, int x_step, global const int *restrict lines,
-                   global const float *restrict line_weights, global const int *restrict columns,
-                   global const float *restrict column_weights, global float *restrict y, int y_first, int y_line,
-                   int y_step, int groups) {
-  const int column = get_global_id(0), line = get_global_id(1);
+              global const float *restrict line_weights, global const int *restrict columns,
+              global const float *restrict column_weights, global float *restrict y, int y_first, int y_line, int y_step,
+              int width, int groups) {
+  const int line = get_global_id(1);
   const int top = lines[2 * line] * x_line + x_first, bottom = lines[2 * line + 1] * x_line + x_first;
-  const int left = columns[2 * column] * x_step, right = columns[2 * column + 1] * x_step;
-  const float down = line_weights[line], along = column_weights[column];
-  for (int g = 0; g < groups; g++) {
-    const vec upper = load(x + top + left + g * VEC), lower = load(x + bottom + left + g * VEC);
-    const vec upper_right = load(x + top + right + g * VEC), lower_right = load(x + bottom + right + g * VEC);
-    const vec near = upper + (lower - upper) * down, far = upper_right + (lower_right - upper_right) * down;
-    store(near + (far - near) * along, y + y_first + line * y_line + column * y_step + g * VEC);
+  const float down = line_weights[line];
+  EACH_PIXEL(width) {
+    const int left = columns[2 * column] * x_step, right = columns[2 * column + 1] * x_step;
+    const float along = column_weights[column];
+    for (int g = 0; g < groups; g++) {
+      const vec upper = load(x + top + left + g * VEC), lower = load(x + bottom + left + g * VEC);
+      const vec upper_right = load(x + top + right + g * VEC), lower_right = load(x + bottom + right + g * VEC);
+      const vec near = upper + (lower - upper) * down, far = upper_right + (lower_right - upper_right) * down;
+      store(near + (far - near) * along, y + y_first + line * y_line + column * y_step + g * VEC);
+    }
   }
 }
 #endif

@@ -22,6 +22,8 @@ from typing import Any, Literal
 import numpy as np
 
 from leo_backends.opencl.backend import OPERATORS
+from leo_backends.opencl.layer_places import GraphPlan
+from leo_backends.opencl.layer_plans import lacks, plan_graph
 from leo_backends.opencl.messages import Choice
 from leo_backends.opencl.plans import (
     ACTIVATIONS,
@@ -34,14 +36,30 @@ from leo_backends.opencl.plans import (
     add_power,
     plan_stage,
 )
-from leo_backends.opencl.tuning import KernelName, Shape, Tile, TunedEntry, TunedTable, Tuning, cut, user_table_path
+from leo_backends.opencl.tuning import (
+    KernelName,
+    Shape,
+    Tile,
+    TunedEntry,
+    TunedTable,
+    Tuning,
+    cut,
+    user_table_path,
+    vector_width,
+)
+from leo_backends.piece import graph_of
 from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import MissingExtraError
+from leo_runtime.layers.graph import Layer, LayerGraph, Tensor
+from leo_runtime.layers.kinds.catalogue import KINDS
+from leo_runtime.operators.model_parameters import ModelParameters
 
 FINALISTS = 3
 DUEL_ROUNDS = 25
 WORTHWHILE_PERCENT = 5
 SEED = 1
+MOST_SUMS = 32
+"""More vectors of sums than these are in no processor's registers."""
 
 Progress = Callable[[str, int, int], None]
 
@@ -78,8 +96,11 @@ def tune(
     device = Device.open(Choice(options.get("platform"), options.get("device"), options.get("units")))
     asked = _Asked(device.fingerprint)
     for stage, variant in stages:
-        if stage.operator.name in OPERATORS:
-            plan_stage(stage.operator.name, stage.params[variant], stage.input_shapes[0], Family(asked))
+        params = stage.params[variant]
+        if isinstance(params, ModelParameters):
+            _ask_for_layers(params, Family(asked))
+        elif stage.operator.name in OPERATORS:
+            plan_stage(stage.operator.name, params, stage.input_shapes[0], Family(asked))
     entries = []
     for kernel, shape in asked.shapes:
         entry = _tuned(tuner, device, kernel, shape, tries)
@@ -98,9 +119,19 @@ def tune(
     return path
 
 
+def _ask_for_layers(params: ModelParameters, family: Family) -> None:
+    """Plan a model's layers, where there are kernels for them."""
+    graph = graph_of(params)
+    if lacks(graph) is None:
+        plan_graph(graph, family)
+
+
 def _tuned(tuner: Any, device: Any, kernel: KernelName, shape: Shape, tries: int) -> TunedEntry:
     rule = Tuning(device.fingerprint).rule(kernel, shape)
-    found = _search(tuner, device, kernel, shape, tries)
+    if kernel == "conv":
+        found = conv_tiles(shape, device.fingerprint)[:tries]
+    else:
+        found = _search(tuner, device, kernel, shape, tries)
     quartiles_ns = _duel(device, kernel, shape, [rule, *(tile for tile in found if tile != rule)])
     best = min(quartiles_ns, key=lambda tile: quartiles_ns[tile])
     if 100 * quartiles_ns[best] > (100 - WORTHWHILE_PERCENT) * quartiles_ns[rule]:
@@ -146,6 +177,19 @@ def is_sensible(kernel: KernelName, shape: Shape, tile: Tile) -> bool:
         return False
     sums = tile.rows * tile.cols * tile.vec
     return 16 <= sums <= 256 or shape.rows * shape.outputs < 64
+
+
+def conv_tiles(shape: Shape, device: Mapping[str, str | int]) -> list[Tile]:
+    """The tiles worth trying for a convolution, those with the most sums first. They are few: all of them meet."""
+    vec = vector_width(device)
+    vectors = -(-shape.outputs // vec)
+    sizes = [
+        (rows, cols)
+        for rows in (1, 2, 4, 6, 8, 12, 16)
+        for cols in (1, 2, 3, 4, 6, 8)
+        if rows <= shape.rows and vectors % cols == 0 and rows * cols <= MOST_SUMS
+    ]
+    return [Tile(vec=vec, cols=cols, rows=rows) for rows, cols in sorted(sizes, key=lambda one: -one[0] * one[1])]
 
 
 def _search(tuner: Any, device: Any, kernel: KernelName, shape: Shape, tries: int) -> list[Tile]:
@@ -226,11 +270,17 @@ def _arguments(kernel: KernelName, shape: Shape) -> list[Any]:
 
 def _duel(device: Any, kernel: KernelName, shape: Shape, tiles: Sequence[Tile]) -> dict[Tile, int]:
     """The lower quartiles, in nanoseconds, of the times of tiles that take turns."""
-    from leo_backends.opencl.device import LoadedPlan
+    from leo_backends.opencl.device import LoadedPlan, LoadedSteps
 
-    plans = [(tile, LoadedPlan(device, single_step(kernel, shape, tile))) for tile in tiles]
-    for _, plan in plans:
-        plan.file.close()
+    plans: list[tuple[Tile, LoadedSteps]] = []
+    for tile in tiles:
+        if kernel == "conv":
+            steps = single_conv(shape, tile, device.fingerprint)
+            borders = [[border.buffer for border in side] for side in (steps.inputs, steps.outputs)]
+            plans.append((tile, LoadedSteps(device, steps.steps, steps.buffers(), *borders)))
+        else:
+            plans.append((tile, LoadedPlan(device, single_step(kernel, shape, tile))))
+        plans[-1][1].file.close()
     times_ns: dict[Tile, list[int]] = {tile: [] for tile in tiles}
     for _, (tile, plan) in itertools.product(range(DUEL_ROUNDS), plans):
         start_ns, end_ns = plan.run()
@@ -254,3 +304,28 @@ def single_step(kernel: KernelName, shape: Shape, tile: Tile | None, *, naive: b
             means = weights.T[None]
             plan.output = add_gmm(plan, x, means, 1 + means**2, np.zeros((1, shape.outputs)), family, tile)
     return plan
+
+
+@dataclass(frozen=True, slots=True)
+class _Fixed(Tuning):
+    """A tuning that has one tile."""
+
+    only: Tile = field(default_factory=Tile)
+
+    def tile(self, _kernel: KernelName, _shape: Shape) -> Tile:
+        return self.only
+
+
+def single_conv(shape: Shape, tile: Tile, device: Mapping[str, str | int]) -> GraphPlan:
+    """A plan of one convolution over pixels in a line, with random weights, in a tile."""
+    rng = np.random.default_rng(SEED)
+    real = np.dtype(np.float32)
+    weights = rng.standard_normal((shape.outputs, 1, 1, shape.inputs), dtype=np.float32)
+    tensors = (
+        Tensor("pixels", (1, 1, shape.rows, shape.inputs), real),
+        Tensor("weights", weights.shape, real, data=weights),
+        Tensor("out", (1, 1, shape.rows, shape.outputs), real),
+    )
+    options = {option.name: option.default for option in KINDS["CONV_2D"].options}
+    layer = Layer("CONV_2D", {**options, "stride_w": 1, "stride_h": 1}, (0, 1), (2,))
+    return plan_graph(LayerGraph("tuned", tensors, (layer,), (0,), (2,)), Family(_Fixed(device, only=tile)))

@@ -13,7 +13,6 @@ import json
 import logging
 import os
 import socket
-import ssl
 import sys
 import threading
 from collections.abc import Mapping
@@ -31,6 +30,8 @@ from leo_runtime.frozen import dataclass
 from leo_runtime.schema import Name, Value, reject
 
 if TYPE_CHECKING:
+    import ssl
+
     from paho.mqtt.client import Client, MQTTMessage
 
     from leo_runtime.documents.workload import Workload
@@ -101,6 +102,11 @@ class MqttSink(SinkConfig):
             reject("a Unix socket has neither port nor TLS", "$.socket", self.socket)
         return self
 
+    @property
+    def uses_network(self) -> bool:
+        """Unless the broker is at a Unix socket."""
+        return self.socket is None
+
     def open(self, site: Site) -> Mqtt:
         """Begin to connect; the broker may come later. Raises `InputError`, `MissingExtraError`."""
         node = self.node or identifier(socket.gethostname())[:64]
@@ -151,6 +157,8 @@ def _password(login: Login, site: Site, environment: Mapping[str, str]) -> str |
 
 
 def _context(tls: Tls, site: Site) -> ssl.SSLContext:
+    import ssl
+
     def path(given: str | None) -> Path | None:
         return None if given is None else site.path(given)
 

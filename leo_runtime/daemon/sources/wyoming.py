@@ -31,6 +31,7 @@ from leo_runtime.clock import Clock, WallClock
 from leo_runtime.daemon.answer import Answer
 from leo_runtime.daemon.decisions import Decision, DecisionConfig
 from leo_runtime.daemon.kinds import Feed, GraphCopy, Site, SourceConfig
+from leo_runtime.daemon.pace import Pace
 from leo_runtime.daemon.pcm import Converter
 from leo_runtime.daemon.reading import Reading
 from leo_runtime.daemon.unix_socket import Listening, is_own, listen, place
@@ -54,8 +55,6 @@ SILENT_CONNECTIONS = 16
 """So many more may be connected than may send sound."""
 PIECE_US = 100_000
 """Sound is fed in pieces of this length at most."""
-AHEAD_US = 500_000
-"""So much sound may come at once; the rest of it is read no faster than real time."""
 PATIENCE_US = 2_000_000
 """Beyond a period and a deadline, an answer to the last of the sound is waited for so long."""
 HOLD_OFF_S = 2.0
@@ -87,6 +86,11 @@ class WyomingSource(SourceConfig):
         if self.stream is not None:
             reject("it feeds streams of its own, one a connection", "$.stream", self.stream)
         return self
+
+    @property
+    def uses_network(self) -> bool:
+        """Unless it listens on a Unix socket."""
+        return self.socket is None
 
     def copies(self, workload: Workload) -> tuple[GraphCopy, ...]:
         """The wake words' graphs for each connection. Raises `InputError`."""
@@ -274,10 +278,9 @@ class Connection:
         # Its thread's own.
         self._names: tuple[str, ...] = ()
         self._place: int | None = None
-        self._start_us = 0
+        self._pace = Pace(0)
         self._converter: Converter | None = None
-        self._fed = 0
-        """Samples since it began, without the silence before."""
+        self._is_first = True
         # Behind the lock.
         self._changed = threading.Condition()
         self._began_us: int | None = None
@@ -386,32 +389,38 @@ class Connection:
         if taken_ms is not None:
             with self._changed:
                 self._chunks.append((self._server.clock.now_us(), taken_ms))
-        step = max(1, samples_within(rate_hz, PIECE_US))
-        for first in range(0, len(samples), step):
-            self._feed_piece(samples[first : first + step], AHEAD_US)
+        self._feed_paced(samples)
 
     def _begin(self, place: int) -> None:
         """Restart the stream."""
         self._hearing, decide = self._server.begin(place)
-        self._converter, self._fed = None, 0
+        self._converter, self._is_first = None, True
+        now_us = self._server.clock.now_us()
+        self._pace = Pace(now_us)
         with self._changed:
             self._decide, self._wanted = decide, self._names
             self._heard, self._answered_us = False, {}
             self._chunks.clear()
-            self._began_us = self._start_us = self._server.clock.now_us()
+            self._began_us = now_us
 
-    def _feed_piece(self, piece: np.ndarray, ahead_us: int) -> None:
-        """Feed so many samples, no sooner than they can have been taken but for so long."""
+    def _feed_paced(self, samples: np.ndarray) -> None:
+        """Feed in pieces, no faster than they can have been taken."""
+        rate_hz = self._hearing.stream.rate_hz
+        step = max(1, samples_within(rate_hz, PIECE_US))
+        clock = self._server.clock
+        for first in range(0, len(samples), step):
+            piece = samples[first : first + step]
+            if clock.wait_until_us(self._pace.next_us(clock.now_us(), lasting_us(rate_hz, len(piece))), self._stop):
+                raise ConnectionError("it is hung up on")
+            self._feed_now(piece)
+
+    def _feed_now(self, piece: np.ndarray) -> None:
+        """Feed, the first time behind a window of silence."""
         assert self._place is not None
-        stream = self._hearing.stream
-        came_us = self._start_us + lasting_us(stream.rate_hz, self._fed) - ahead_us
-        if self._server.clock.wait_until_us(came_us, self._stop):
-            raise ConnectionError("it is hung up on")
-        if self._fed == 0:
+        if self._is_first:
             piece = np.concatenate([np.zeros(self._hearing.window_samples, np.int16), piece])
-            self._fed -= self._hearing.window_samples
-        self._feed(piece, stream=place_name(stream.name, self._place))
-        self._fed += len(piece)
+            self._is_first = False
+        self._feed(piece, stream=place_name(self._hearing.stream.name, self._place))
 
     def _end_sound(self) -> None:
         """Nothing more comes: say so where nothing was heard, once all that came has been answered."""
@@ -421,8 +430,7 @@ class Connection:
         if self._place is not None and self._began_us is not None:
             rate_hz = int(self._hearing.stream.rate_hz)
             rest = np.empty(0, np.int16) if self._converter is None else self._converter.rest()
-            if len(rest):
-                self._feed_piece(rest, AHEAD_US)
+            self._feed_paced(rest)
             self._let_be_answered(rate_hz)
             with self._changed:
                 heard = self._heard
@@ -439,7 +447,7 @@ class Connection:
         for number in range(1, (hearing.period_us + deadline_us + PATIENCE_US) // PIECE_US + 1):
             if clock.wait_until_us(ended_us + number * PIECE_US, self._stop) or self._is_answered(ended_us):
                 return
-            self._feed_piece(silence, AHEAD_US + PATIENCE_US)
+            self._feed_now(silence)
 
     def _is_answered(self, since_us: int) -> bool:
         with self._changed:
