@@ -22,8 +22,9 @@ from leo_runtime.measure.measure import QUICK
 from leo_runtime.operators import operator
 from leo_runtime.operators.outputs import arrays_of, flat, packed
 from leo_runtime.recordings.recording import RecordedStream, Recording, RecordingManifest
-from leo_runtime.testing import example
+from leo_runtime.testing import FakeBackend, example
 from small_networks import two_heads
+from test_tflite_layers import two_signatures
 
 MODELS = Path(__file__).parent / "models"
 needs_interpreter = pytest.mark.skipif(not tflite.is_available(), reason="the extra `tflite` is not installed")
@@ -192,6 +193,38 @@ def test_what_is_not_as_the_model_says_fails_its_stage(tmp_path: Path, gives, wh
         (result,) = runtime.drain()
     (error,) = {stage.error for stage in result.stages if stage.stage == "piece 0"}
     assert f"stage `piece 0` {why}" in error
+
+
+@needs_interpreter
+def test_a_stage_calls_the_graph_of_its_signature(tmp_path: Path) -> None:
+    path = tmp_path / "two.tflite"
+    path.write_bytes(two_signatures())
+    arrays = [np.array([[1, 2, 3, 4]], np.float32), np.array([[5, 6, 7, 8]], np.float32)]
+    alone = example("alone", "model", arrays, model=MODELS / "two_inputs.tflite").stage
+    stage = example("mix", "model", arrays, model=path, signature="mix").stage
+    assert [output.name for output in stage.outputs] == ["out0"]
+    assert np.array_equal(CPU.load(stage, "default")(arrays), CPU.load(alone, "default")(arrays))
+
+
+def test_a_graph_that_is_not_the_first_has_to_be_taken_apart(tmp_path: Path) -> None:
+    path = tmp_path / "two.tflite"
+    path.write_bytes(two_signatures("any_length"))
+    with pytest.raises(GraphError, match=r"signature `mix` calls no first graph: .* cannot be taken apart"):
+        example("mix", "model", [np.zeros((1, 1), np.float32)], model=path, signature="mix")
+
+
+def test_a_model_may_be_placed_and_not_computed(tmp_path: Path) -> None:
+    _, workload = pieces_of(saved(tmp_path, int8=True), cut="layers")
+    with Runtime.simulated(workload, MACHINE, COSTS, compute=False, solver="greedy") as runtime:
+        runtime.submit(0, {})
+        (result,) = runtime.drain()
+    assert result.graphs[0].outcome == "done"
+
+
+def test_backends_of_fakes_give_what_a_model_does(tmp_path: Path) -> None:
+    _, workload = pieces_of(saved(tmp_path, int8=True), cut="layers")
+    found = answers(workload, {"even": FakeBackend(), "odd": FakeBackend()})
+    assert found["greatest"].tolist() == found["greatest of whole"].tolist() == [0, 0]
 
 
 def test_a_decision_reads_one_array(tmp_path: Path) -> None:

@@ -65,9 +65,12 @@ def piece_of(params: ModelParameters) -> Piece:
 
 
 def _checked(params: ModelParameters, piece: Piece) -> Piece:
-    if params.streaming and piece.graph is None:
-        assert piece.file.why is not None
+    if piece.graph is not None:
+        return piece
+    if params.streaming:
         raise GraphError(f"{params.model}: `streaming` gives it its state: {piece.file.why}")
+    if graph_number(piece.file.file, params.signature) != 0:
+        raise GraphError(f"{params.model}: signature `{params.signature}` calls no first graph: {piece.file.why}")
     return piece
 
 

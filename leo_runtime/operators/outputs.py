@@ -62,7 +62,7 @@ def inputs_of(value: np.ndarray, outputs: Sequence[Output], stored: bool) -> tup
     return tuple(real(array, output) for array, output in zip(arrays_of(value), outputs, strict=True))
 
 
-def zeros_of(outputs: Sequence[Output], filled: float = 0) -> np.ndarray:
-    """The value whose arrays are all of one number."""
-    arrays = [np.full(output.shape, filled, output.data_type) for output in outputs]
+def filled(outputs: Sequence[Output], number: float = 0) -> np.ndarray:
+    """The value whose arrays are all of one number, as they are stored."""
+    arrays = [np.full(output.shape, number, output.data_type) for output in outputs]
     return arrays[0] if len(arrays) == 1 else packed(arrays, [output.name for output in outputs])

@@ -12,7 +12,6 @@ on.
 from __future__ import annotations
 
 import json
-import select
 import socket
 import threading
 from collections.abc import Callable, Mapping
@@ -25,6 +24,7 @@ from leo_runtime.daemon.kinds import Feed, Site, SourceConfig
 from leo_runtime.daemon.raw import RawSamples, RawType
 from leo_runtime.daemon.reading import Reading
 from leo_runtime.daemon.unix_socket import Listening, is_own, listen, place
+from leo_runtime.daemon.waking import is_readable
 from leo_runtime.errors import InputError, did_you_mean
 from leo_runtime.schema import Document, Name
 
@@ -85,7 +85,7 @@ class Receiver:
         """Take samples until it is stopped."""
         senders: list[threading.Thread] = []
         while not stop.is_set():
-            if not select.select([self._listening.socket], [], [], LOOKS_S)[0]:
+            if not is_readable(self._listening.socket, LOOKS_S):
                 continue
             try:
                 one, _ = self._listening.socket.accept()
