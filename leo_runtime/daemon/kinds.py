@@ -12,7 +12,7 @@ from pydantic import Field
 
 from leo_runtime.daemon.answer import Answer
 from leo_runtime.daemon.counts import Counts
-from leo_runtime.errors import InputError
+from leo_runtime.errors import InputError, LeoError
 from leo_runtime.frozen import dataclass
 from leo_runtime.schema import FileName, Name, Value
 
@@ -49,6 +49,10 @@ class Source(Protocol):
         the end, on the same thread.
         """
         ...
+
+
+class SourceFailedError(LeoError):
+    """A device or a program that gave samples gives no more, and may again when it is opened anew."""
 
 
 class SinkEndedError(Exception):
