@@ -1,6 +1,8 @@
 """Stages that are models, or pieces of one: bound, run, placed and measured."""
 
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +25,7 @@ from leo_runtime.operators import operator
 from leo_runtime.operators.outputs import arrays_of, flat, packed
 from leo_runtime.recordings.recording import RecordedStream, Recording, RecordingManifest
 from leo_runtime.testing import FakeBackend, example
-from small_networks import two_heads
+from small_networks import Net, two_heads
 from test_tflite_layers import two_signatures
 
 MODELS = Path(__file__).parent / "models"
@@ -211,6 +213,33 @@ def test_a_graph_that_is_not_the_first_has_to_be_taken_apart(tmp_path: Path) -> 
     path.write_bytes(two_signatures("any_length"))
     with pytest.raises(GraphError, match=r"signature `mix` calls no first graph: .* cannot be taken apart"):
         example("mix", "model", [np.zeros((1, 1), np.float32)], model=path, signature="mix")
+
+
+def test_more_than_can_cross_is_refused(tmp_path: Path) -> None:
+    net = Net(1)
+    wide = net.value(1, 40_000, 40_000, 3, name="wide")
+    path = tmp_path / "wide.tflite"
+    path.write_bytes(write_model(net.graph((wide,), (net.layer("RELU", [wide], (1, 40_000, 40_000, 3)),))))
+    with pytest.raises(
+        GraphError, match="`wide` has 19,200,000,000 bytes, at most 1,073,741,824 cross"
+    ):
+        example("wide", "model", [IMAGE], model=path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems count memory otherwise")
+def test_a_first_run_has_so_much_memory_and_no_more() -> None:
+    code = """
+import numpy as np
+from leo_backends import tflite_trial
+tflite_trial._limit_memory()
+assert np.empty(1 << 20, np.uint8).size
+try:
+    np.empty(tflite_trial.MEMORY_BYTES, np.uint8)
+except MemoryError:
+    print("none")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "none\n"
 
 
 def test_a_model_may_be_placed_and_not_computed(tmp_path: Path) -> None:
