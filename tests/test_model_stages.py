@@ -132,6 +132,19 @@ def test_pieces_on_two_processors_compute_what_the_whole_does(tmp_path: Path, in
 
 
 @needs_interpreter
+def test_pieces_run_in_real_time_as_well(tmp_path: Path) -> None:
+    _, workload = pieces_of(saved(tmp_path, int8=True), cut="layers")
+    expected = answers(workload, even_and_odd())
+    with Runtime.live(workload, MACHINE, COSTS, backends=even_and_odd(), solver="greedy") as runtime:
+        runtime.submit(0, {"image": IMAGE})
+        (result,) = runtime.drain()
+    found = result.graphs[0].outputs
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert np.array_equal(found[name], value)
+
+
+@needs_interpreter
 def test_several_outputs_come_as_one_value_in_real_numbers(tmp_path: Path) -> None:
     path = saved(tmp_path, int8=True)
     graph = GraphBuilder("net", period_us=100_000, deadline_us=90_000)
@@ -220,9 +233,7 @@ def test_more_than_can_cross_is_refused(tmp_path: Path) -> None:
     wide = net.value(1, 40_000, 40_000, 3, name="wide")
     path = tmp_path / "wide.tflite"
     path.write_bytes(write_model(net.graph((wide,), (net.layer("RELU", [wide], (1, 40_000, 40_000, 3)),))))
-    with pytest.raises(
-        GraphError, match="`wide` has 19,200,000,000 bytes, at most 1,073,741,824 cross"
-    ):
+    with pytest.raises(GraphError, match="`wide` has 19,200,000,000 bytes, at most 1,073,741,824 cross"):
         example("wide", "model", [IMAGE], model=path)
 
 
