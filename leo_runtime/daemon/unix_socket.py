@@ -85,6 +85,19 @@ def place(given: str, folder: Path, runtime_dir: Path) -> Path:
     return folder / path if "/" in given else runtime_dir / path
 
 
+def own_place(given: str, folder: Path) -> str:
+    """What tells sockets of a config apart: two of the same are one."""
+    path = Path(given).expanduser()
+    return os.path.normpath(folder / path) if "/" in given else given
+
+
+def check(given: str, path: Path) -> None:
+    """Raise `InputError` for a place where no socket can be; another process may listen there."""
+    if not given.startswith(BY_SYSTEMD):
+        _require_length(path)
+        _require_socket(path)
+
+
 def listen(given: str, path: Path, sockets: Mapping[str, socket.socket]) -> Listening:
     """Listen at a path, which only the daemon's user may connect to, or on a socket that systemd has opened.
 
@@ -99,7 +112,7 @@ def listen(given: str, path: Path, sockets: Mapping[str, socket.socket]) -> List
                 hint=f"it has opened {', '.join(sockets)}" if sockets else "`FileDescriptorName=` of the .socket unit",
             )
         return Listening(sockets[name].dup(), None)
-    require_length(path)
+    _require_length(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = path.parent.resolve() / path.name
@@ -111,7 +124,7 @@ def listen(given: str, path: Path, sockets: Mapping[str, socket.socket]) -> List
         return _places[path].join()
 
 
-def require_length(path: Path) -> None:
+def _require_length(path: Path) -> None:
     """Raise `InputError` for a path that no socket can have."""
     for one in (path, _beside(path)):
         if len(os.fsencode(one)) > LONGEST_PATH:
@@ -154,12 +167,16 @@ def _unusable(path: Path, error: OSError) -> InputError:
     )
 
 
+def _require_socket(path: Path) -> None:
+    if path.exists() and not path.is_socket():
+        raise InputError(f"{path}: is no socket, and would be lost", hint="name another place, or take it away")
+
+
 def _require_free(path: Path) -> None:
     """Raise `InputError` where something stands there that is in use, or is no socket."""
+    _require_socket(path)
     if not path.exists():
         return
-    if not path.is_socket():
-        raise InputError(f"{path}: is no socket, and would be lost", hint="name another place, or take it away")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as probe:
         probe.settimeout(1.0)
         try:
