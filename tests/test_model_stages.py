@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from layer_graphs import one_layer, real, small
 from leo_backends import tflite
 from leo_backends.cpu import CpuBackend
 from leo_runtime import Runtime
@@ -19,6 +20,7 @@ from leo_runtime.documents.workload import BoundStage, GraphBuilder, Stream, Tas
 from leo_runtime.errors import GraphError, KernelError
 from leo_runtime.importers.model_file import ends_of, open_model
 from leo_runtime.importers.tflite_writer import write_model
+from leo_runtime.layers.graph import Tensor
 from leo_runtime.measure.calibrate import calibrate
 from leo_runtime.measure.measure import QUICK
 from leo_runtime.operators import operator
@@ -110,11 +112,11 @@ COSTS = Profile(
 )
 
 
-def answers(workload: Workload, backends: dict[str, Backend]) -> dict[str, np.ndarray]:
+def answers(workload: Workload, backends: dict[str, Backend], image: np.ndarray = IMAGE) -> dict[str, np.ndarray]:
     """What the last stages gave, and the wholes."""
     with Runtime.simulated(workload, MACHINE, COSTS, backends=backends, solver="greedy") as runtime:
         assert runtime.left_out == {}, runtime.left_out
-        runtime.submit(0, {"image": IMAGE})
+        runtime.submit(0, {"image": image})
         (result,) = runtime.drain()
     (found,) = result.graphs
     assert found.outcome == "done", [(stage.stage, stage.error) for stage in result.stages]
@@ -142,6 +144,26 @@ def test_pieces_run_in_real_time_as_well(tmp_path: Path) -> None:
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         assert np.array_equal(found[name], value)
+
+
+@needs_interpreter
+@pytest.mark.parametrize("between", ["int8", "uint8"])
+def test_a_model_is_given_reals_of_another_scale_than_its_own(tmp_path: Path, between: str) -> None:
+    """Bytes of one model are no bytes of another: their reals cross, and are quantised by who reads them."""
+    given = Tensor("given", (), np.dtype(between), (float(np.float32(0.1)),), (5,))
+    networks = {
+        "first": one_layer("QUANTIZE", [real(1, 4)], given),
+        "second": one_layer("DEQUANTIZE", [small((1, 4), 0.5, -100)], real(1, 4)),
+    }
+    graph = GraphBuilder("net", period_us=100_000, deadline_us=90_000)
+    name = graph.stage("image", "window", stream="sensor", samples=4)
+    for key, network in networks.items():
+        (tmp_path / key).write_bytes(write_model(network))
+        name = graph.stage(key, "model", name, model=str(tmp_path / key))
+    sensor = Stream(name="sensor", kind="other", rate_hz=40)
+    workload = Workload(format="leo-workload/1", name="nets", streams=(sensor,), graphs=(graph.build(),))
+    reals = np.float32([0, 1, 2.5, 9])
+    assert np.allclose(answers(workload, even_and_odd(), reals)["second"], [[0, 1, 2.5, 9]])
 
 
 @needs_interpreter
