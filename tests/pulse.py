@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -64,7 +65,7 @@ class Pulse:
 
         def write() -> None:
             assert player.stdin is not None
-            with player.stdin:
+            with suppress(BrokenPipeError), player.stdin:  # The server may end before the sound does.
                 player.stdin.write(sound.astype("<i2").tobytes())
 
         threading.Thread(target=write, daemon=True).start()

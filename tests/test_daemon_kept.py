@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 
 from leo_runtime.daemon.outstanding import Outstanding
 from leo_runtime.daemon.run_state import RunState
+from leo_runtime.daemon.waking import Waker, is_readable
 from leo_runtime.daemon.watchdog import Progress, gets_on
 from leo_runtime.errors import InputError
 
@@ -98,3 +101,24 @@ def test_the_watchdog_goes_by_what_is_done(before: tuple[int, ...], now: tuple[i
     # A main thread that hears no signals does not get on, unless it reads the config again.
     assert not gets_on(Progress(*before, turns=2), Progress(*now, turns=2))
     assert gets_on(Progress(*before, turns=2), Progress(*now, turns=2, changing=True)) is does
+
+
+def test_a_waker_wakes_whatever_its_descriptors_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = os.pipe2
+
+    def high(flags: int) -> tuple[int, int]:
+        low, out = pipe(flags)
+        os.dup2(low, 2000)
+        os.close(low)
+        return 2000, out
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    monkeypatch.setattr(os, "pipe2", high)
+    waker = Waker()
+    assert not is_readable(waker, 0.0)
+    waker.wake()
+    waker.wait(30.0)
+    assert not is_readable(waker, 0.0)
+    del waker
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from daemons import CONFIG, LOUD, QUIET, STEPS, WORKLOAD, Listener, Running, Talk, running, write
+from daemons import CONFIG, LOUD, QUIET, STEPS, WORKLOAD, Listener, Running, Systemd, Talk, running, write
 from leo_runtime.daemon import service
 from leo_runtime.daemon.systemd import Notifier
 from leo_runtime.errors import InputError
@@ -129,6 +129,18 @@ def test_a_reload_that_is_refused_leaves_what_runs(
         (tmp_path / file).write_text(right)
         assert "refused" not in reload(one)
         assert talk.ask(LOUD)["frame"] == 5
+
+
+def test_a_reload_that_is_refused_leaves_sockets_where_they_are(tmp_path: Path) -> None:
+    with running(tmp_path) as one:
+        talk = Talk(tmp_path)
+        changed = CONFIG.replace('path = "./out.sock"', 'path = "./out.sock"\nbehind_bytes = 8192')
+        broken = STEPS.replace("    loud =", "    raise RuntimeError\n    loud =")
+        write(tmp_path, changed.replace('path = "./in.sock"', 'path = "./in.sock"\nname = "other"'), broken)
+        assert "refused" in reload(one)
+        assert (tmp_path / "in.sock").is_socket() and (tmp_path / "out.sock").is_socket()
+        talk.ask(LOUD)
+        Talk(tmp_path).ask(LOUD)
 
 
 def test_a_reload_that_goes_wrong_in_any_way_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,6 +287,16 @@ def test_the_watchdog_is_told_while_there_is_nothing_to_do(tmp_path: Path) -> No
     with running(tmp_path, WATCHDOG_USEC="40000") as one:
         one.systemd.wait_for("WATCHDOG=1")
         one.systemd.wait_for("WATCHDOG=1")
+
+
+def test_what_is_told_is_one_line(tmp_path: Path) -> None:
+    heard = Systemd(tmp_path)
+    Notifier({"NOTIFY_SOCKET": str(heard.path)}).ready("refused: a\nREADY=0")
+    assert heard.wait_for("READY") == "READY=1\nSTATUS=refused: a\\nREADY=0"
+    heard.close()
+    gone = Notifier({"NOTIFY_SOCKET": str(tmp_path / "nobody")})
+    gone.alive()
+    assert gone.failures == 1
 
 
 def test_the_watchdog_is_not_told_of_another_process(tmp_path: Path) -> None:

@@ -238,6 +238,16 @@ def test_one_that_hangs_holds_up_nobody() -> None:
     assert one.join(30.0) and sink.published == [0]
 
 
+def test_what_comes_after_its_end_is_dropped() -> None:
+    counts, done = Counts(), Counter[int]()
+    one = Delivering("a", Fake(), counts, most=2, done=lambda answer: done.update([answer.frame]))
+    one.start()
+    one.end()
+    assert one.join(30.0)
+    one.give(some_answer(frame=1))
+    assert done == Counter([1]) and counts.now().sinks["a"].dropped == 1 and one.waiting == 0
+
+
 def test_it_gets_what_it_asks_for() -> None:
     one = Delivering("a", Fake(), Counts(), most=2, graphs=("loud",), only_fired=True)
     assert one.wants(some_answer()) and not one.wants(some_answer(fired=False))
@@ -302,6 +312,26 @@ def test_a_socket_that_was_left_behind_is_replaced(tmp_path: Path) -> None:
     assert not path.exists() and list(tmp_path.iterdir()) == []
 
 
+def test_sockets_of_one_place_lose_nobody_whichever_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / "a.sock"
+    runs = unix_socket.listen("./a.sock", path, {})
+    with socket.socket(socket.AF_UNIX) as waits:
+        waits.connect(str(path))
+        refused = unix_socket.listen("./a.sock", path, {})  # Of a config that was not to be used after all.
+        refused.close()
+        assert path.is_socket()
+        after = unix_socket.listen("a.sock", tmp_path / "." / "a.sock", {})
+        runs.close()
+        after.socket.accept()[0].close()
+    path.unlink()
+    anew = unix_socket.listen("./a.sock", path, {})  # Somebody took its file away.
+    after.close()
+    with socket.socket(socket.AF_UNIX) as heard:
+        heard.connect(str(path))
+    anew.close()
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("name", ["x" * 120, "file", "file/a.sock"])
 def test_a_place_where_no_socket_can_be(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("kept")
@@ -310,16 +340,13 @@ def test_a_place_where_no_socket_can_be(tmp_path: Path, name: str) -> None:
     assert refused.value.hint and (tmp_path / "file").read_text() == "kept"
 
 
-def test_a_socket_that_another_process_listens_on_is_left_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_socket_that_another_process_listens_on_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "a.sock"
-    one = unix_socket.listen("./a.sock", path, {})
-    monkeypatch.setattr(os, "getpid", lambda: -1)
-    with pytest.raises(InputError, match="another process listens there"):
-        unix_socket.listen("./a.sock", path, {})
-    monkeypatch.undo()
-    one.close()
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        other.listen()
+        with pytest.raises(InputError, match="another process listens there"):
+            unix_socket.listen("./a.sock", path, {})
 
 
 def test_another_users_process_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

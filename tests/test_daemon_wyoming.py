@@ -653,7 +653,80 @@ def test_no_more_may_connect_than_there_is_room_for(tmp_path: Path, monkeypatch:
                 one.close()
 
 
+def test_a_system_without_a_thread_costs_nobody_a_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who is connected goes on, and others may come again later."""
+
+    class Threadless(service.Connection):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            self.thread.start = no_thread  # type: ignore[method-assign]
+
+    def no_thread() -> None:
+        raise RuntimeError("can't start new thread")
+
+    ask = event("ping", {})
+    with served(tmp_path) as serving, serving.raw() as first:
+        first.sendall(ask)
+        assert first.recv(1 << 16)
+        with monkeypatch.context() as patch:
+            patch.setattr(service, "Connection", Threadless)
+            with serving.raw() as one:
+                assert _all(one) == b""
+        with serving.raw() as one:
+            one.sendall(ask)
+            assert one.recv(1 << 16)
+        assert serving.count("wyoming_refused") == 1
+        assert "can't start new thread" in caplog.text
+        first.sendall(ask)
+        assert first.recv(1 << 16)
+
+
 # Its config.
+
+
+def test_one_that_is_read_again_takes_over_its_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one of before ends a little later."""
+    monkeypatch.setattr(service, "LISTEN_TRIES", 1_000)
+    pytest.importorskip("wyoming", reason="the extra `wyoming` is not installed")
+    config = WyomingSource(kind="wyoming", port=free_port())
+    stops = threading.Event(), threading.Event()
+    servers = [Wyoming(config, replace(a_site(tmp_path), workload=wake_word())) for _ in stops]
+    failed: list[BaseException] = []
+
+    def run(server: Wyoming, stop: threading.Event) -> None:
+        try:
+            server.run(lambda *_args, **_kwargs: None, stop)
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=run, args=one) for one in zip(servers, stops, strict=True)]
+    threads[0].start()
+    while not _connects(config.port):
+        pass
+    threads[1].start()
+    stops[0].set()
+    threads[0].join(PATIENCE_S)
+    while not failed and not _connects(config.port):
+        pass
+    stops[1].set()
+    threads[1].join(PATIENCE_S)
+    assert not failed
+
+
+def _connects(port: int) -> bool:
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_an_address_that_somebody_else_has_is_told(tmp_path: Path) -> None:
+    pytest.importorskip("wyoming", reason="the extra `wyoming` is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        config = WyomingSource(kind="wyoming", port=other.getsockname()[1])
+        server = Wyoming(config, replace(a_site(tmp_path), workload=wake_word()))
+        with pytest.raises(OSError, match="Address already in use"):
+            server.run(lambda *_args, **_kwargs: None, threading.Event())
 
 
 def test_it_listens_on_this_machine_alone_unless_another_address_is_given() -> None:

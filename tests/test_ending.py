@@ -34,7 +34,6 @@ from leo_runtime.runtime.options import OptionChanges, RuntimeOptions
 from leo_runtime.runtime.results import Results, Submitted
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.solver import solve
-from test_guard import Hanging
 from test_runtime import (
     LOUD,
     QUIET,
@@ -49,32 +48,10 @@ from test_runtime import (
     simulated,
     workload,
 )
+from wrong_backends import Hanging, Unloadable, WrongScores, raising
 
 LONG_US = 10_000_000
 EVERY_TIME = 1_000_000
-
-
-class Throwing(FakeBackend):
-    """Its `scores` throws what it was given, at the first run on anything that is not zero, or as it is loaded."""
-
-    def __init__(self, error: BaseException, *, loading: bool = False) -> None:
-        super().__init__()
-        self.errors = [error]
-        self.loading = loading
-
-    def load(self, stage: BoundStage, variant: str, /) -> Any:
-        kernel = super().load(stage, variant)
-        if stage.name != "scores":
-            return kernel
-        if self.loading:
-            raise self.errors[0]
-
-        def throw(inputs: Sequence[np.ndarray]) -> np.ndarray:
-            if inputs[0].any() and self.errors:
-                raise self.errors.pop()
-            return kernel(inputs)
-
-        return throw
 
 
 def live(*, fast: FakeBackend, solver: Any = None, **options: Any) -> Runtime:
@@ -140,7 +117,7 @@ THROWN = [
 
 @pytest.mark.parametrize("error", THROWN, ids=lambda error: type(error).__name__)
 def test_whatever_a_kernel_throws_is_the_failure_of_its_stage(error: BaseException) -> None:
-    with live(fast=Throwing(error)) as runtime:
+    with live(fast=WrongScores(raising(error))) as runtime:
         for _ in range(2):
             runtime.submit(0, {"sound": LOUD}, graphs=("loud",))
             result = one(runtime.drain())
@@ -154,7 +131,7 @@ def test_whatever_a_kernel_throws_is_the_failure_of_its_stage(error: BaseExcepti
     "error", [SystemExit(3), GeneratorExit(), SpeechlessError()], ids=lambda error: type(error).__name__
 )
 def test_whatever_a_kernel_throws_in_virtual_time_is_the_failure_of_its_stage(error: BaseException) -> None:
-    with simulated(solver=everything_on("fast"), backends=fake_backends(fast=Throwing(error))) as runtime:
+    with simulated(solver=everything_on("fast"), backends=fake_backends(fast=WrongScores(raising(error)))) as runtime:
         runtime.submit(0, {"sound": LOUD})
         result = one(runtime.drain())
     (failed,) = [run for run in result.stages if run.outcome == "failed"]
@@ -166,11 +143,11 @@ def test_whatever_a_kernel_throws_in_virtual_time_is_the_failure_of_its_stage(er
 @pytest.mark.parametrize("error", THROWN, ids=lambda error: type(error).__name__)
 def test_a_kernel_that_throws_as_it_is_loaded_is_left_out(error: BaseException, make: Callable[..., Runtime]) -> None:
     def opened() -> Runtime:
-        given = fake_backends(fast=Throwing(error, loading=True))
+        given = fake_backends(fast=Unloadable(error))
         return make(workload(loud_graph()), bench(), profile(), solver="heft", backends=given)
 
-    if isinstance(error, KeyboardInterrupt):
-        with pytest.raises(KeyboardInterrupt):  # This is the main thread: it may be the user's.
+    if isinstance(error, KeyboardInterrupt) and make == Runtime.simulated:
+        with pytest.raises(KeyboardInterrupt):  # This is the main thread: it may be the user's. In real time it is not.
             opened()
         return
     with opened() as runtime:
@@ -179,7 +156,7 @@ def test_a_kernel_that_throws_as_it_is_loaded_is_left_out(error: BaseException, 
 
 
 def test_the_users_own_interrupt_goes_on_its_way_and_the_frame_still_has_a_result() -> None:
-    given = fake_backends(fast=Throwing(KeyboardInterrupt()))
+    given = fake_backends(fast=WrongScores(raising(KeyboardInterrupt())))
     runtime = simulated(solver=everything_on("fast"), backends=given)
     runtime.submit(0, {"sound": LOUD})
     with pytest.raises(KeyboardInterrupt):
@@ -189,7 +166,7 @@ def test_the_users_own_interrupt_goes_on_its_way_and_the_frame_still_has_a_resul
 
 
 def test_an_interrupt_raised_in_another_thread_is_the_kernels() -> None:
-    given = fake_backends(fast=Throwing(KeyboardInterrupt()))
+    given = fake_backends(fast=WrongScores(raising(KeyboardInterrupt())))
     found: list[str] = []
 
     def replay() -> None:

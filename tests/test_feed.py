@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -631,6 +632,24 @@ def test_what_waits_is_released_before_more_is_lost_than_is_held() -> None:
     assert [frame.release_us for frame in waited] == [3 * SECOND_US, 3_250_000, 3_500_000]
     assert all(frame.windows["ears-mic"].all() for frame in waited)
     assert all(frame.gaps_us["ears"] == 0 for frame in waited)
+
+
+@pytest.mark.parametrize("every", [1, 2])
+@pytest.mark.parametrize("stalls", ["mic", "watch"])
+def test_frames_gather_at_no_release_where_one_stream_is_ahead_and_one_stalls(every: int, stalls: str) -> None:
+    """In virtual time, where a source that gives more than its rate allows is ahead of others: by 3 or 1.5 s here."""
+    bench = Bench(ears(period_us=50_000), hands(period_us=250_000), virtual=True)
+    kept = {"mic": 2 * MIC_HZ, "watch": 2 * WATCH_HZ}
+    for step in range(100):
+        kept["mic"] += MIC_HZ // 10
+        kept["watch"] += 2 if step < 30 and step % every == 0 else 1
+        for stream, samples in kept.items():
+            if stream != stalls or not 40 <= step < 49:
+                bench.feeder.feed(stream, sound(samples) if stream == "mic" else steps(samples), None)
+                kept[stream] = 0
+    together = Counter(frame.release_us for frame in bench.of("ears"))
+    # Of the 0.9 s: what the one has kept comes at once, and without the other, which is ahead, time stands still.
+    assert sum(count - 2 for count in together.values() if count > 2) <= 18
 
 
 def door(**changes: Any) -> TaskGraph:

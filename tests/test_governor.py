@@ -254,6 +254,7 @@ def test_a_policy_that_goes_wrong_is_counted_and_goes_on(phone: Phone) -> None:
     governor._thread.join()
     governor.close()
     assert phone.counts.now().others["policy_failures"] == 1 and len(looked) == 2
+    assert phone.taken.is_dir()  # So that one `touch` is enough.
 
 
 def test_a_policy_ends_with_its_runtime(phone: Phone) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -37,41 +36,9 @@ from test_runtime import (
     workload,
 )
 from told_clock import ToldClock
+from wrong_backends import Hanging
 
 SECOND = 1_000_000
-
-
-class Hanging(FakeBackend):
-    """Its `scores` hangs in the first run on anything that is not zero, until it is let go."""
-
-    def __init__(self, times: int = 1) -> None:
-        super().__init__()
-        self.times = times
-        self.hung = threading.Event()
-        self.let_go = threading.Event()
-        self.ended = threading.Event()
-        self.loads = 0
-
-    def load(self, stage: BoundStage, variant: str, /) -> Any:
-        kernel = super().load(stage, variant)
-        if stage.name != "scores":
-            return kernel
-        self.loads += 1
-        return self.hanging(kernel)
-
-    def hanging(self, kernel: Any) -> Any:
-        def run(inputs: Sequence[np.ndarray]) -> np.ndarray:
-            if inputs[0].any() and self.times:
-                self.times -= 1
-                self.hang()
-            return np.asarray(kernel(inputs))
-
-        return run
-
-    def hang(self) -> None:
-        self.hung.set()
-        self.let_go.wait()
-        self.ended.set()
 
 
 class Caching(Hanging):

@@ -1,11 +1,14 @@
 """Stages that are models, or pieces of one: bound, run, placed and measured."""
 
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from layer_graphs import one_layer, real, small
 from leo_backends import tflite
 from leo_backends.cpu import CpuBackend
 from leo_runtime import Runtime
@@ -17,13 +20,15 @@ from leo_runtime.documents.workload import BoundStage, GraphBuilder, Stream, Tas
 from leo_runtime.errors import GraphError, KernelError
 from leo_runtime.importers.model_file import ends_of, open_model
 from leo_runtime.importers.tflite_writer import write_model
+from leo_runtime.layers.graph import Tensor
 from leo_runtime.measure.calibrate import calibrate
 from leo_runtime.measure.measure import QUICK
 from leo_runtime.operators import operator
 from leo_runtime.operators.outputs import arrays_of, flat, packed
 from leo_runtime.recordings.recording import RecordedStream, Recording, RecordingManifest
-from leo_runtime.testing import example
-from small_networks import two_heads
+from leo_runtime.testing import FakeBackend, example
+from small_networks import Net, two_heads
+from test_tflite_layers import two_signatures
 
 MODELS = Path(__file__).parent / "models"
 needs_interpreter = pytest.mark.skipif(not tflite.is_available(), reason="the extra `tflite` is not installed")
@@ -107,11 +112,11 @@ COSTS = Profile(
 )
 
 
-def answers(workload: Workload, backends: dict[str, Backend]) -> dict[str, np.ndarray]:
+def answers(workload: Workload, backends: dict[str, Backend], image: np.ndarray = IMAGE) -> dict[str, np.ndarray]:
     """What the last stages gave, and the wholes."""
     with Runtime.simulated(workload, MACHINE, COSTS, backends=backends, solver="greedy") as runtime:
         assert runtime.left_out == {}, runtime.left_out
-        runtime.submit(0, {"image": IMAGE})
+        runtime.submit(0, {"image": image})
         (result,) = runtime.drain()
     (found,) = result.graphs
     assert found.outcome == "done", [(stage.stage, stage.error) for stage in result.stages]
@@ -126,6 +131,39 @@ def test_pieces_on_two_processors_compute_what_the_whole_does(tmp_path: Path, in
     found = answers(workload, even_and_odd())
     assert np.array_equal(found["greatest"], found["greatest of whole"])
     assert found["greatest"].dtype == np.float32
+
+
+@needs_interpreter
+def test_pieces_run_in_real_time_as_well(tmp_path: Path) -> None:
+    _, workload = pieces_of(saved(tmp_path, int8=True), cut="layers")
+    expected = answers(workload, even_and_odd())
+    with Runtime.live(workload, MACHINE, COSTS, backends=even_and_odd(), solver="greedy") as runtime:
+        runtime.submit(0, {"image": IMAGE})
+        (result,) = runtime.drain()
+    found = result.graphs[0].outputs
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert np.array_equal(found[name], value)
+
+
+@needs_interpreter
+@pytest.mark.parametrize("between", ["int8", "uint8"])
+def test_a_model_is_given_reals_of_another_scale_than_its_own(tmp_path: Path, between: str) -> None:
+    """Bytes of one model are no bytes of another: their reals cross, and are quantised by who reads them."""
+    given = Tensor("given", (), np.dtype(between), (float(np.float32(0.1)),), (5,))
+    networks = {
+        "first": one_layer("QUANTIZE", [real(1, 4)], given),
+        "second": one_layer("DEQUANTIZE", [small((1, 4), 0.5, -100)], real(1, 4)),
+    }
+    graph = GraphBuilder("net", period_us=100_000, deadline_us=90_000)
+    name = graph.stage("image", "window", stream="sensor", samples=4)
+    for key, network in networks.items():
+        (tmp_path / key).write_bytes(write_model(network))
+        name = graph.stage(key, "model", name, model=str(tmp_path / key))
+    sensor = Stream(name="sensor", kind="other", rate_hz=40)
+    workload = Workload(format="leo-workload/1", name="nets", streams=(sensor,), graphs=(graph.build(),))
+    reals = np.float32([0, 1, 2.5, 9])
+    assert np.allclose(answers(workload, even_and_odd(), reals)["second"], [[0, 1, 2.5, 9]])
 
 
 @needs_interpreter
@@ -192,6 +230,63 @@ def test_what_is_not_as_the_model_says_fails_its_stage(tmp_path: Path, gives, wh
         (result,) = runtime.drain()
     (error,) = {stage.error for stage in result.stages if stage.stage == "piece 0"}
     assert f"stage `piece 0` {why}" in error
+
+
+@needs_interpreter
+def test_a_stage_calls_the_graph_of_its_signature(tmp_path: Path) -> None:
+    path = tmp_path / "two.tflite"
+    path.write_bytes(two_signatures())
+    arrays = [np.array([[1, 2, 3, 4]], np.float32), np.array([[5, 6, 7, 8]], np.float32)]
+    alone = example("alone", "model", arrays, model=MODELS / "two_inputs.tflite").stage
+    stage = example("mix", "model", arrays, model=path, signature="mix").stage
+    assert [output.name for output in stage.outputs] == ["out0"]
+    assert np.array_equal(CPU.load(stage, "default")(arrays), CPU.load(alone, "default")(arrays))
+
+
+def test_a_graph_that_is_not_the_first_has_to_be_taken_apart(tmp_path: Path) -> None:
+    path = tmp_path / "two.tflite"
+    path.write_bytes(two_signatures("any_length"))
+    with pytest.raises(GraphError, match=r"signature `mix` calls no first graph: .* cannot be taken apart"):
+        example("mix", "model", [np.zeros((1, 1), np.float32)], model=path, signature="mix")
+
+
+def test_more_than_can_cross_is_refused(tmp_path: Path) -> None:
+    net = Net(1)
+    wide = net.value(1, 40_000, 40_000, 3, name="wide")
+    path = tmp_path / "wide.tflite"
+    path.write_bytes(write_model(net.graph((wide,), (net.layer("RELU", [wide], (1, 40_000, 40_000, 3)),))))
+    with pytest.raises(GraphError, match="`wide` has 19,200,000,000 bytes, at most 1,073,741,824 cross"):
+        example("wide", "model", [IMAGE], model=path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems count memory otherwise")
+def test_a_first_run_has_so_much_memory_and_no_more() -> None:
+    code = """
+import numpy as np
+from leo_backends import tflite_trial
+tflite_trial._limit_memory()
+assert np.empty(1 << 20, np.uint8).size
+try:
+    np.empty(tflite_trial.MEMORY_BYTES, np.uint8)
+except MemoryError:
+    print("none")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "none\n"
+
+
+def test_a_model_may_be_placed_and_not_computed(tmp_path: Path) -> None:
+    _, workload = pieces_of(saved(tmp_path, int8=True), cut="layers")
+    with Runtime.simulated(workload, MACHINE, COSTS, compute=False, solver="greedy") as runtime:
+        runtime.submit(0, {})
+        (result,) = runtime.drain()
+    assert result.graphs[0].outcome == "done"
+
+
+def test_backends_of_fakes_give_what_a_model_does(tmp_path: Path) -> None:
+    _, workload = pieces_of(saved(tmp_path, int8=True), cut="layers")
+    found = answers(workload, {"even": FakeBackend(), "odd": FakeBackend()})
+    assert found["greatest"].tolist() == found["greatest of whole"].tolist() == [0, 0]
 
 
 def test_a_decision_reads_one_array(tmp_path: Path) -> None:

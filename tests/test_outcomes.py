@@ -22,7 +22,7 @@ from leo_runtime.frame.chances import GateHistories
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.runtime.gates_file import WRITTEN_EACH
 from leo_runtime.runtime.runtime import Runtime
-from test_guard import Hanging, fast_of, live, run, where
+from test_guard import fast_of, live, run, where
 from test_runtime import (
     LOUD,
     SAMPLES,
@@ -38,15 +38,9 @@ from test_runtime import (
     workload,
 )
 from told_clock import ToldClock
+from wrong_backends import Hanging, WrongScores, raising
 
 SECOND = 1_000_000
-
-
-def raising(error: BaseException) -> Callable[[], Any]:
-    def give() -> Any:
-        raise error
-
-    return give
 
 
 GIVES: dict[str, tuple[Callable[[], Any], str]] = {
@@ -63,25 +57,6 @@ GIVES: dict[str, tuple[Callable[[], Any], str]] = {
 }
 
 
-class Wrong(FakeBackend):
-    """Its `scores` gives something else, once, of what is not zero."""
-
-    def __init__(self, give: Callable[[], Any]) -> None:
-        super().__init__()
-        self.give: Callable[[], Any] | None = give
-
-    def load(self, stage: BoundStage, variant: str, /) -> Any:
-        kernel = super().load(stage, variant)
-
-        def run(inputs: Sequence[np.ndarray]) -> Any:
-            if stage.name != "scores" or not inputs[0].any() or self.give is None:
-                return kernel(inputs)
-            give, self.give = self.give, None
-            return give()
-
-        return run
-
-
 @pytest.mark.parametrize("kind", ["virtual", "real"])
 @pytest.mark.parametrize("wrong", GIVES)
 def test_a_kernel_that_goes_wrong_fails_its_stage_which_is_tried_elsewhere(wrong: str, kind: str) -> None:
@@ -89,7 +64,7 @@ def test_a_kernel_that_goes_wrong_fails_its_stage_which_is_tried_elsewhere(wrong
     parts = workload(loud_graph(), other_graph()), bench(), profile()
     made = Runtime.simulated if kind == "virtual" else Runtime.live
     options: dict[str, Any] = {} if kind == "virtual" else {"clock": ToldClock()}
-    backends = fake_backends(fast=Wrong(give))
+    backends = fake_backends(fast=WrongScores(give))
     with made(*parts, solver=everything_on("fast"), backends=backends, **options) as runtime:
         runtime.submit(0, {"sound": LOUD}, graphs=("loud", "other"))
         result = one(runtime.drain(60.0))
@@ -105,7 +80,7 @@ def test_a_kernel_that_goes_wrong_fails_its_stage_which_is_tried_elsewhere(wrong
 
 
 def test_ctrl_c_within_a_kernel_of_another_thread_is_its_failure() -> None:
-    with live(Wrong(raising(KeyboardInterrupt()))) as (runtime, clock):
+    with live(WrongScores(raising(KeyboardInterrupt()))) as (runtime, clock):
         result = run(runtime, clock, 0)
         assert where(result) == [("fast", "failed"), ("cpu", "done")]
         assert where(run(runtime, clock, 1_000)) == [("fast", "done")]
@@ -252,7 +227,7 @@ def test_a_full_disk_stops_no_frame_and_is_counted_where_it_is_kept_what_gates_d
 
 
 def test_nan_passes_where_it_may() -> None:
-    fast = Wrong(GIVES["NaN"][0])
+    fast = WrongScores(GIVES["NaN"][0])
     with simulated(solver=everything_on("fast"), backends=fake_backends(fast=fast), allow_nonfinite=True) as runtime:
         runtime.submit(0, {"sound": np.full(SAMPLES, 9, np.int16)})
         assert np.isnan(one(runtime.drain()).graphs[0].outputs["scores"][0])

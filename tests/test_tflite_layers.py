@@ -310,14 +310,14 @@ def test_sparse_values_that_do_not_fit_are_damaged(segments, indices, shape, val
         unfolded(sparse_table(segments, indices, 3), shape, np.ones(values, np.float16))
 
 
-def two_signatures() -> bytes:
-    """`tiny.tflite` and `two_inputs.tflite` as two graphs of one file, each with a signature that names its tensors."""
+def two_signatures(second: str = "two_inputs") -> bytes:
+    """`tiny.tflite` and another as two graphs of one file, each with a signature that names its tensors."""
     schema, flatbuffers = pytest.importorskip("ai_edge_litert.schema_py_generated"), pytest.importorskip("flatbuffers")
 
     def loaded(name: str):
         return schema.ModelT.InitFromObj(schema.Model.GetRootAs((MODELS / f"{name}.tflite").read_bytes(), 0))
 
-    one, other = loaded("tiny"), loaded("two_inputs")
+    one, other = loaded("tiny"), loaded(second)
     for operator in other.subgraphs[0].operators:
         operator.opcodeIndex += len(one.operatorCodes)
     for tensor in other.subgraphs[0].tensors:

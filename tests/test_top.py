@@ -151,6 +151,13 @@ def test_trouble_is_red_where_there_are_colours() -> None:
     assert "\x1b[31m" in page and "\x1b[31m" not in text(shown(METRICS), look=Look(80))
 
 
+def test_nothing_that_a_terminal_obeys_gets_there() -> None:
+    page = text(
+        shown(METRICS.replace("loud", "lo\x1b[2Jud").replace('"wake_word"', '"wake\x1b]0;word"')), look=Look(80)
+    )
+    assert "\x1b" not in page and r"lo\x1b[2Jud" in page
+
+
 def test_quantiles_are_bounds_of_buckets() -> None:
     buckets = [(0.1, 10.0), (0.25, 14.0), (float("inf"), 15.0)]
     assert [quantile(buckets, share) for share in (0.5, 0.9, 0.95)] == [0.1, 0.25, float("inf")]
@@ -197,8 +204,15 @@ def test_no_daemon_at_all_is_told_with_its_place(tmp_path: Path, capsys: pytest.
         fetch("127.0.0.1:99999")
 
 
-def test_the_socket_is_where_a_daemon_of_this_user_has_it() -> None:
-    assert default_socket({"XDG_RUNTIME_DIR": "/run/user/7"}) == "/run/user/7/leo-runtime/metrics.sock"
+def test_the_socket_is_where_a_daemon_of_this_user_has_it_or_that_of_systemd(tmp_path: Path) -> None:
+    unit, own = tmp_path / "unit.sock", tmp_path / "leo-runtime/metrics.sock"
+    here = {"XDG_RUNTIME_DIR": str(tmp_path)}
+    assert default_socket(here, unit) == str(own)
+    unit.touch()
+    assert default_socket(here, unit) == str(unit)
+    own.parent.mkdir()
+    own.touch()
+    assert default_socket(here, unit) == str(own)
 
 
 def test_a_daemon_that_goes_away_is_waited_for_and_shown_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

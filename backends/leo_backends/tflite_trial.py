@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
 
@@ -21,6 +22,8 @@ from leo_runtime.errors import BackendError, KernelError
 Tried = Model | PieceModel
 TIMEOUT_S = 60.0
 """How long a model's first run may take."""
+MEMORY_BYTES = 4 << 30
+"""What it may take: as much as a device has on which such models are run."""
 
 
 class Trials:
@@ -74,8 +77,21 @@ class Trials:
         return None
 
 
+def _limit_memory() -> None:
+    """Let a model that asks for all memory fail here, and not have the system end other programs."""
+    try:
+        import resource  # Not on every system.
+    except ImportError:
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = MEMORY_BYTES if most == resource.RLIM_INFINITY else min(MEMORY_BYTES, most)
+    with suppress(OSError, ValueError):  # Where there is less already.
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, most))
+
+
 def main(descriptor: int) -> None:
     """The worker: run each model that it is sent once, until the socket closes."""
+    _limit_memory()
     connection = Connection(descriptor)
     while True:
         try:

@@ -9,10 +9,11 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from leo_runtime.command.shared import DONE, add_width, amount, look, put
-from leo_runtime.errors import InputError, MissingExtraError
+from leo_runtime.errors import InputError, MissingExtraError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from leo_runtime.terminal import Look
 
 EXAMPLE = "top --once"
+BY_SYSTEMD = Path("/run/leo-runtime/metrics.sock")
+"""Of the unit that `leo-runtime daemon --unit` prints: root may read it."""
 LEAST_S = 0.2
 """Between two looks."""
 TROUBLE = ("late", "fail", "lost", "hung", "given up", "set aside", "gaps", "stalls", "restarts", "errors", "dropped")
@@ -68,11 +71,12 @@ def run(request: Request) -> int:
     return DONE
 
 
-def default_socket(environment: Mapping[str, str]) -> str:
-    """Where a daemon of this user shows its metrics unless its config says otherwise."""
+def default_socket(environment: Mapping[str, str], by_systemd: Path = BY_SYSTEMD) -> str:
+    """Where a daemon of this user shows its metrics unless its config says otherwise; else one that systemd runs."""
     from leo_runtime.daemon.places import runtime_dir
 
-    return str(runtime_dir(environment) / "metrics.sock")
+    own = runtime_dir(environment) / "metrics.sock"
+    return str(by_systemd if by_systemd.exists() and not own.exists() else own)
 
 
 def _watch(where: str, now: Shown, every_s: float, columns: int | None) -> None:
@@ -95,7 +99,7 @@ def _watch(where: str, now: Shown, every_s: float, columns: int | None) -> None:
             try:
                 later = shown(fetch(where))
             except InputError as error:
-                says = f"{error}; looking again every {every_s:g} s; this is what it was:\n\n"
+                says = f"{printable(str(error))}; looking again every {every_s:g} s; this is what it was:\n\n"
                 continue
             before, now, says = now, later, ""
             elapsed_s, at_s = time.monotonic() - at_s, time.monotonic()
@@ -167,7 +171,7 @@ def _head(now: Shown, before: Shown | None, elapsed_s: float | None, look: Look)
     events = ", ".join(f"{name.replace('_', ' ')} {number}" for name, number in now.events.items() if number)
     if events:
         lines.append(f"so far: {events}")
-    return "".join(f"{fill(line, look.columns, '  ')}\n" for line in lines)
+    return "".join(f"{fill(printable(line), look.columns, '  ')}\n" for line in lines)
 
 
 def _graph_row(one: GraphShown) -> tuple[object, ...]:

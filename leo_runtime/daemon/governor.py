@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -86,6 +87,8 @@ class Governor:
 
     def start(self) -> None:
         """Begin."""
+        with suppress(OSError):  # Then nobody can take anything: so it is where the file system is read-only.
+            self._taken.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._thread.start()
 
     def close(self) -> None:
@@ -108,13 +111,14 @@ class Governor:
 
     def tick(self) -> None:
         """Look, decide, and change what has to be changed. Raises what the runtime raises of a change."""
-        now_us, base = self._clock.now_us(), self._governed.workload
+        now_us = self._clock.now_us()
         self.machine = machine = self._read()
         seen = self._seen(now_us, machine)
-        decided, memory = decide(self._policy, site_of(self._policy, base, self._hardware), seen, self._memory)
-        self._memory = memory
         with self._governed.change_lock:
-            self._apply(self._governed.workload, decided)
+            base = self._governed.workload
+            site = site_of(self._policy, base, self._hardware)
+            decided, self._memory = decide(self._policy, site, seen, self._memory)
+            self._apply(base, decided)
         self.settings = decided
 
     def _seen(self, now_us: int, machine: MachineState) -> Seen:
@@ -125,7 +129,7 @@ class Governor:
         known = {one.name for one in self._hardware.processors}
         try:
             taken = tuple(sorted(file.name for file in self._taken.iterdir() if file.name in known))
-        except OSError:  # It is made by who takes something first.
+        except OSError:  # It is not there.
             taken = ()
         return Seen(
             now_us,

@@ -98,6 +98,8 @@ def _of_frames(now: Scraped) -> Iterator[Metric]:
     yield _counter("leo_answers_late", "Answers after their deadline, or never.", ("graph",), _by_name(counted.late))
     yield _counter("leo_answers_fired", "Answers that are acted on.", ("graph",), _by_name(counted.fired))
     yield _latencies(tallied)
+    failures = 0 if now.runtime is None else sum(one.failures for one in now.runtime.subscriptions)
+    yield _counter("leo_telling_failures", "Frames whose answers could not be made.", (), [((), failures)])
     now_us = 0 if now.runtime is None else now.runtime.now_us
     ages = {graph: max(0, now_us - at_us) / 1e6 for graph, at_us in tallied.last_answer_us.items()}
     yield _gauge("leo_last_answer_age_seconds", "Since a graph has answered last.", ("graph",), _by_name(ages))

@@ -66,22 +66,25 @@ def mono(payload: bytes, pcm: PcmFormat) -> np.ndarray:
     return np.asarray(np.rint(mean), np.int16)
 
 
+def resampler(from_hz: float, to_hz: float, data_type: str, channels: int = 1) -> soxr.ResampleStream:
+    """From one rate to another, chunk by chunk. Raises `InputError` where soxr is not installed."""
+    try:
+        import soxr
+    except ImportError:
+        raise InputError(
+            f"sound at {from_hz} Hz cannot be made {to_hz} Hz here: soxr is not installed",
+            hint=f"send it at {to_hz} Hz, or pip install soxr",
+        ) from None
+    return soxr.ResampleStream(from_hz, to_hz, channels, dtype=data_type, quality="HQ")
+
+
 class Converter:
     """One stretch of sound of one format. For one thread at a time."""
 
     def __init__(self, pcm: PcmFormat, to_hz: int) -> None:
         """Raises `InputError` for a format that is not taken, also one at another rate where soxr is not installed."""
         self.pcm = require_format(pcm)
-        self._filter: soxr.ResampleStream | None = None
-        if pcm.rate_hz != to_hz:
-            try:
-                import soxr
-            except ImportError:
-                raise InputError(
-                    f"sound at {pcm.rate_hz} Hz cannot be made {to_hz} Hz here: soxr is not installed",
-                    hint=f"send it at {to_hz} Hz, or pip install soxr",
-                ) from None
-            self._filter = soxr.ResampleStream(pcm.rate_hz, to_hz, 1, dtype="int16", quality="HQ")
+        self._filter = None if pcm.rate_hz == to_hz else resampler(pcm.rate_hz, to_hz, "int16")
 
     def take(self, payload: bytes) -> np.ndarray:
         """The samples that are complete with these bytes, int16, (samples,). Raises as `mono` does."""

@@ -6,6 +6,22 @@ import os
 import select
 import weakref
 from contextlib import suppress
+from typing import Protocol
+
+
+class Readable(Protocol):
+    """A socket, a pipe, a file."""
+
+    def fileno(self) -> int:
+        """Its descriptor."""
+        ...
+
+
+def is_readable(one: int | Readable, timeout_s: float) -> bool:
+    """Wait until there is something to be read of a descriptor of any number, at most so long; whether there is."""
+    poll = select.poll()
+    poll.register(one, select.POLLIN)
+    return bool(poll.poll(timeout_s * 1000))
 
 
 class Waker:
@@ -28,6 +44,6 @@ class Waker:
 
     def wait(self, timeout_s: float) -> None:
         """Wait to be woken, at most so long."""
-        if select.select([self._read], [], [], timeout_s)[0]:
+        if is_readable(self._read, timeout_s):
             with suppress(BlockingIOError):
                 os.read(self._read, 4096)

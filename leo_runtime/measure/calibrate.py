@@ -44,7 +44,7 @@ from leo_runtime.measure.measure import (
     run_warm,
     summed_up,
 )
-from leo_runtime.operators.outputs import inputs_of, zeros_of
+from leo_runtime.operators.outputs import filled, inputs_of
 from leo_runtime.progress import Progress
 from leo_runtime.recordings.recording import Recording, check_streams
 
@@ -306,7 +306,7 @@ def require_measured(profile: Profile, workload: Workload, backends: Mapping[str
 
 def _zeros(stage: BoundStage) -> np.ndarray:
     """In the place of what nothing here computes."""
-    return zeros_of(stage.several) if stage.several else np.zeros(stage.output_shape, np.float32)
+    return filled(stage.several) if stage.several else np.zeros(stage.output_shape, np.float32)
 
 
 def _inputs(
@@ -319,7 +319,7 @@ def _inputs(
     for name in stage.inputs:
         several = merged.stage(name).bound.several
         value = values[name]
-        inputs += inputs_of(value, several, stage.bound.operator.takes_stored) if several else [value]
+        inputs += inputs_of(value, several, stage.bound.takes[len(inputs) :]) if several else [value]
     return inputs
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast, get_args
+
+import numpy as np
 
 from leo_runtime.errors import GraphError, InputError
 from leo_runtime.importers.model_file import Cut, ModelFile, ends_of, open_model
@@ -18,6 +21,9 @@ from leo_runtime.layers.facts import GraphFacts, facts
 from leo_runtime.layers.graph import LayerGraph
 from leo_runtime.operators.definition import DataType, Output, Shape, Work
 from leo_runtime.operators.model_parameters import ModelParameters
+
+_MOST_BYTES = 1 << 30
+"""What is larger is of a damaged file: no model has so much cross."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,9 +71,12 @@ def piece_of(params: ModelParameters) -> Piece:
 
 
 def _checked(params: ModelParameters, piece: Piece) -> Piece:
-    if params.streaming and piece.graph is None:
-        assert piece.file.why is not None
+    if piece.graph is not None:
+        return piece
+    if params.streaming:
         raise GraphError(f"{params.model}: `streaming` gives it its state: {piece.file.why}")
+    if graph_number(piece.file.file, params.signature) != 0:
+        raise GraphError(f"{params.model}: signature `{params.signature}` calls no first graph: {piece.file.why}")
     return piece
 
 
@@ -108,6 +117,8 @@ def _named(found: Sequence[tuple[str, Shape, str, Sequence[float], Sequence[int]
     for name, shape, dtype, scale, zero in found:
         if dtype not in get_args(DataType):
             raise GraphError(f"a model's tensor `{name}` is of {dtype}, which is not sent between stages")
+        if (size := math.prod(shape) * np.dtype(dtype).itemsize) > _MOST_BYTES:
+            raise GraphError(f"a model's tensor `{name}` has {size:,} bytes, at most {_MOST_BYTES:,} cross")
         taken = {output.name for output in outputs}
         own = name if name and name not in taken else f"{name or 'output'}:{len(outputs)}"
         quantised = len(scale) == 1 and dtype != "float32"

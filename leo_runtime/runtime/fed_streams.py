@@ -105,6 +105,8 @@ class FedStream:
         """How many samples it holds beyond the longest window."""
         self.ring: SampleRing | None = None
         self.clock: SampleClock | None = None
+        self.came_us: int | None = None
+        """The run's time as its last samples came. In virtual time that is by the stream that is ahead of all."""
         self._fed = 0
         self._gaps = 0
         self._lost = 0
@@ -115,6 +117,7 @@ class FedStream:
     def restart(self, now_us: int) -> None:
         """Forget all that came but the counts of it: the next chunk is the first one, and begins now at the least."""
         self.shift_us, self.ring, self.clock, self._corrections = 0, None, None, NO_CORRECTIONS
+        self.came_us = None
         self._restarts += 1
         self._restarted_us = now_us
 

@@ -201,6 +201,7 @@ class Feeder:
             with self._lock:
                 if len(samples):
                     stream.append(samples[first : first + step])
+                    stream.came_us = self._newest_us() if arrived_us is None else arrived_us
             try:
                 taken += self._release(clock)
             except LeoError as error:

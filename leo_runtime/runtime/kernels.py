@@ -49,7 +49,7 @@ from leo_runtime.frame.records import StateUse
 from leo_runtime.frame.steps import StepPrices
 from leo_runtime.frozen import dataclass, maker
 from leo_runtime.operators import Output
-from leo_runtime.operators.outputs import Given, inputs_of, packed, reals_of, zeros_of
+from leo_runtime.operators.outputs import Given, filled, inputs_of, packed, reals_of
 from leo_runtime.operators.outputs import arrays_of as arrays_in
 from leo_runtime.runtime.arguments import all_finite
 from leo_runtime.runtime.states import Kept, Start, StateNow, States, arrays_of
@@ -571,8 +571,8 @@ class Kernels:
         """The output of a stage that nothing computes."""
         output = self._stand_ins.get((stage.name, opens))
         if output is None:
-            several, filled = stage.bound.several, 1.0 if opens else 0.0
-            output = frozen_view(zeros_of(several)) if several else _full(stage.bound.output_shape, filled)
+            several, number = stage.bound.several, 1.0 if opens else 0.0
+            output = frozen_view(filled(several)) if several else _full(stage.bound.output_shape, number)
             self._stand_ins[stage.name, opens] = output
         return output
 
@@ -674,7 +674,7 @@ class Kernels:
                 # A closed gate removed this input; only operators that take absent inputs come so far.
                 inputs += [_zeros(output.shape, np.float32) for output in self._stages[name].bound.outputs]
             elif several is not None:
-                inputs += inputs_of(value, several, stage.bound.operator.takes_stored)
+                inputs += inputs_of(value, several, stage.bound.takes[len(inputs) :])
             else:
                 inputs.append(value)
         return inputs

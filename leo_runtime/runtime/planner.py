@@ -262,6 +262,8 @@ class Planner:
                 return None
             if self.steps is not None:
                 usable = self.steps.at_hand(usable, kind)
+            if kind.aside:  # What is out of service differs from fault to fault: of others nothing is kept.
+                self._usual = {known: one for known, one in self._usual.items() if known.aside in ((), kind.aside)}
             if len(self._usual) >= MAX_PLANS:
                 del self._usual[next(iter(self._usual))]
             name = " + ".join(kind.graphs) or "nothing"

@@ -191,6 +191,9 @@ class ReleaseOrder:
             return None
         for graph in due:
             graph.go_on()
+        if at_us < self._last_us and not hurries:
+            at_least_us = now_us - MOST_WAIT_US  # Nobody has waited for it any longer: it would gather with the last.
+            self._last_us = max(self._last_us, at_least_us)
         self._last_us = max(self._last_us, at_us)
         return Due(at_us, self._last_us, tuple(due))
 
@@ -216,8 +219,8 @@ class ReleaseOrder:
 
 def _is_silent(stream: FedStream, now_us: int) -> bool:
     """Whether nothing has come of a stream for so long that nothing need come."""
-    newest_us = stream.newest_us
-    return newest_us is None or now_us - newest_us >= MOST_WAIT_US + lasting_us(stream.stream.rate_hz, 2)
+    came_us = stream.came_us
+    return came_us is None or now_us - came_us >= MOST_WAIT_US + lasting_us(stream.stream.rate_hz, 2)
 
 
 def _presses(graph: FedGraph) -> bool:

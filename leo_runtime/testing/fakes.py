@@ -9,6 +9,7 @@ import numpy as np
 from leo_runtime.backend import DeviceRun, Kernel
 from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import KernelError
+from leo_runtime.operators.outputs import filled
 
 
 class FakeBackend:
@@ -64,7 +65,10 @@ class _FakeKernel:
         self._backend.ran.append(name)
         if name in self._backend.fails:
             raise KernelError(f"stage `{name}` was told to fail")
-        return np.full(self._stage.output_shape, self._backend.outputs.get(name, 0.0), np.float32)
+        given = self._backend.outputs.get(name, 0.0)
+        if self._stage.several:
+            return filled(self._stage.several, given)
+        return np.full(self._stage.output_shape, given, np.float32)
 
 
 class _FakeTimedKernel(_FakeKernel):

@@ -263,7 +263,7 @@ def flipped(name: str, content: bytes, count: int, seed: int) -> str:
         try:
             graph = read_layers(parse_tflite(bytes(damaged), name))
         except NotInLayersError:
-            came["not in layers"] += 1
+            came[f"not in layers: {_whole(name, bytes(damaged))}"] += 1
             continue
         except InputError:
             came["refused"] += 1
@@ -271,13 +271,26 @@ def flipped(name: str, content: bytes, count: int, seed: int) -> str:
         borders(graph)
         inside, into, gives = inside_of(graph)
         takes = tuple(_output(graph.tensors[number]) for number in graph.inputs)
-        try:
-            TRIALS.require_sound(PieceModel(name, write_model(inside), PACKAGE, takes, into, gives))
-        except KernelError as error:
-            came["ended its process" if "process" in str(error) else "not run"] += 1
-        else:
-            came["run"] += 1
+        came[_ran(PieceModel(name, write_model(inside), PACKAGE, takes, into, gives))] += 1
     return ", ".join(f"{number} {what}" for what, number in sorted(came.items()))
+
+
+def _whole(name: str, content: bytes) -> str:
+    """What comes of a file that is run as it is."""
+    try:
+        takes, gives = crossing_of(ModelFile(parse_tflite(content, name), "", None, None), None)
+    except InputError:
+        return "refused"
+    return _ran(PieceModel(name, content, PACKAGE, takes, tuple(range(len(takes))), tuple(range(len(gives)))))
+
+
+def _ran(model: PieceModel) -> str:
+    """What comes of a first run, in a process of its own."""
+    try:
+        TRIALS.require_sound(model)
+    except KernelError as error:
+        return "ended its process" if "process" in str(error) else "not run"
+    return "run"
 
 
 def main() -> int:

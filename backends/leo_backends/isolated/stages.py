@@ -39,8 +39,9 @@ MODULE = "leo_backends.isolated.worker"
 
 _DYING_S = 1.0
 """How long a process may take to end that has closed its output."""
-_SPARE_ANSWERS_S = 2.0
-"""So long a spare process may take to answer before another one is started."""
+_SPARE_ANSWERS_S = 10.0
+"""So long a spare process may take to answer before another one is started: on a machine that is busy it may still be
+starting, and is there sooner than another."""
 
 Key = tuple[str, str, str]
 """A stage's name, variant and signature: two graphs may have stages of one name."""

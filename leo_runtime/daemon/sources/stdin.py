@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import select
 import sys
 import threading
 from typing import Literal
 
 from leo_runtime.daemon.kinds import Feed, Site, SourceConfig
 from leo_runtime.daemon.raw import RawSamples
+from leo_runtime.daemon.waking import is_readable
 from leo_runtime.errors import InputError
 
 LOOKS_S = 0.25
@@ -41,7 +41,7 @@ class Stdin:
     def run(self, feed: Feed, stop: threading.Event) -> None:
         """Feed what comes; ends with the input."""
         while not stop.is_set():
-            if not select.select([self._fd], [], [], LOOKS_S)[0]:
+            if not is_readable(self._fd, LOOKS_S):
                 continue
             piece = os.read(self._fd, 1 << 16)
             if not piece:

@@ -13,6 +13,7 @@ that comes faster than it was taken, as from a file, is read no faster than real
 
 from __future__ import annotations
 
+import errno
 import logging
 import select
 import socket
@@ -22,6 +23,7 @@ from collections import deque
 from contextlib import suppress
 from io import BytesIO
 from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import numpy as np
@@ -34,11 +36,12 @@ from leo_runtime.daemon.kinds import Feed, GraphCopy, Site, SourceConfig
 from leo_runtime.daemon.pace import Pace
 from leo_runtime.daemon.pcm import Converter
 from leo_runtime.daemon.reading import Reading
-from leo_runtime.daemon.unix_socket import Listening, is_own, listen, place
+from leo_runtime.daemon.unix_socket import Listening, check, is_own, listen, own_place, place
 from leo_runtime.daemon.wake_words import Hearing, copies, hearing, place_name
+from leo_runtime.daemon.waking import is_readable
 from leo_runtime.daemon.wyoming_events import Heard, read_event, sound_format, timestamp_ms, wanted_names
 from leo_runtime.errors import ClosedError, InputError, MissingExtraError, did_you_mean, failure_text
-from leo_runtime.schema import Name, reject
+from leo_runtime.schema import Name, PathName, reject
 from leo_runtime.values import lasting_us, samples_within
 from leo_runtime.version import VERSION
 
@@ -49,6 +52,8 @@ if TYPE_CHECKING:
 
 LOOKS_S = 0.25
 """How often it is looked whether to stop."""
+LISTEN_TRIES = 8
+"""How often it is tried to listen where somebody else does, as long as it is looked whether to stop in between."""
 SEND_S = 1.0
 """Who does not take an answer for so long is hung up on."""
 SILENT_CONNECTIONS = 16
@@ -73,7 +78,7 @@ class WyomingSource(SourceConfig):
     """Where it listens. There are no passwords: any other than this machine's lets everybody connect who can reach it.
     """
     port: Annotated[int, Field(ge=1, le=65_535)] = 10_400
-    socket: Name | None = None
+    socket: PathName | None = None
     """A Unix socket in place of address and port; as of a source of kind `socket`."""
     graphs: tuple[Name, ...] = ()
     """The graphs that are wake words. None: the only one that decides by sound."""
@@ -91,6 +96,15 @@ class WyomingSource(SourceConfig):
     def uses_network(self) -> bool:
         """Unless it listens on a Unix socket."""
         return self.socket is None
+
+    def own_place(self, folder: Path) -> str:
+        """The socket, or the port."""
+        return f"{self.address} port {self.port}" if self.socket is None else own_place(self.socket, folder)
+
+    def check(self, site: Site) -> None:
+        """Whether a socket can be there."""
+        if self.socket is not None:
+            check(self.socket, place(self.socket, site.folder, site.runtime_dir))
 
     def copies(self, workload: Workload) -> tuple[GraphCopy, ...]:
         """The wake words' graphs for each connection. Raises `InputError`."""
@@ -123,33 +137,42 @@ class Wyoming:
         self._free = deque(range(1, config.connections + 1))
         """Places, those first that have been free for longest."""
         self._speaking: dict[int, Connection] = {}
-        self._listening: Listening | None = None
 
     def run(self, feed: Feed, stop: threading.Event) -> None:
         """Serve whoever connects, until it is stopped. Raises `OSError`, `InputError` where it cannot listen."""
-        with self._lock:
-            self._listening = listening = self._listen()
+        listening = self._listen(stop)
         own = listening.socket
         own.setblocking(False)
         connections: list[Connection] = []
         try:
             while not stop.is_set():
-                if not select.select([own], [], [], LOOKS_S)[0]:
+                if not is_readable(own, LOOKS_S):
                     continue
                 try:
                     one, _ = own.accept()
                 except (BlockingIOError, ConnectionError):
+                    continue
+                except OSError as error:  # As where too many files are open: who speaks is heard all the same.
+                    log.warning("nobody can connect for a while: %s", failure_text(error))
+                    stop.wait(LOOKS_S)
                     continue
                 connections = [connection for connection in connections if connection.thread.is_alive()]
                 if len(connections) >= self._config.connections + SILENT_CONNECTIONS or not self._may(one):
                     self.count("wyoming_refused")
                     one.close()
                     continue
+                connection = Connection(self, one, feed)
+                try:
+                    connection.thread.start()
+                except RuntimeError as error:  # The system has no thread left.
+                    log.warning("a Wyoming connection was refused: %s", failure_text(error))
+                    self.count("wyoming_refused")
+                    one.close()
+                    continue
                 self.count("wyoming_connections")
-                connections.append(Connection(self, one, feed))
-                connections[-1].thread.start()
+                connections.append(connection)
         finally:
-            self.close()
+            listening.close()
             for connection in connections:
                 connection.hang_up()
         for connection in connections:
@@ -157,9 +180,9 @@ class Wyoming:
 
     def publish(self, answer: Answer) -> None:
         """Tell whoever has the place of that graph."""
-        graph, _, place = answer.graph.rpartition("@")
+        graph, _, number = answer.graph.rpartition("@")
         with self._lock:
-            connection = self._speaking.get(int(place)) if graph and place.isdecimal() else None
+            connection = self._speaking.get(int(number)) if graph and number.isdecimal() else None
         if connection is not None:
             connection.answered(graph, answer)
 
@@ -173,10 +196,7 @@ class Wyoming:
             connection.begin_anew()
 
     def close(self) -> None:
-        """Listen no more."""
-        with self._lock:
-            if self._listening is not None:
-                self._listening.close()
+        """No more answers come: `run` itself closes what it has opened."""
 
     def count(self, what: str) -> None:
         """Count what happened."""
@@ -241,7 +261,7 @@ class Wyoming:
         )
         return Info(wake=[program])
 
-    def _listen(self) -> Listening:
+    def _listen(self, stop: threading.Event) -> Listening:
         config = self._config
         if config.socket is not None:
             path = place(config.socket, self._site.folder, self._site.runtime_dir)
@@ -250,7 +270,14 @@ class Wyoming:
         family, _, _, _, address = found[0]
         if not ip_address(str(address[0]).partition("%")[0]).is_loopback:
             log.warning("whoever can reach %s port %d can use the wake words: no passwords", address[0], config.port)
-        return Listening(socket.create_server(address, family=family, backlog=16), None)
+        for left in reversed(range(LISTEN_TRIES)):
+            try:
+                return Listening(socket.create_server(address, family=family, backlog=16), None)
+            except OSError as error:
+                # Where the config was read again, the one of before may not have ended yet.
+                if error.errno != errno.EADDRINUSE or not left or stop.wait(LOOKS_S):
+                    raise
+        raise AssertionError
 
     def _may(self, one: socket.socket) -> bool:
         """Whether who connected may: over a Unix socket the daemon's own user, and root."""
@@ -478,7 +505,7 @@ class Connection:
         self._server.count("wyoming_detections")
         try:
             self._send(Detection(name=answer.label, timestamp=taken_ms))
-        except OSError:  # It does not listen: its thread ends, too.
+        except (OSError, ValueError):  # It does not listen, or has just been closed: its thread ends, too.
             with suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
 
@@ -490,8 +517,10 @@ class Connection:
         write_event(event.event(), text)
         left = memoryview(text.getvalue())
         until_us = self._server.clock.now_us() + round(SEND_S * 1e6)
+        writable = select.poll()
+        writable.register(self._socket, select.POLLOUT)
         with self._sending:
             while left:
-                if not select.select([], [self._socket], [], SEND_S)[1] or self._server.clock.now_us() > until_us:
+                if not writable.poll(SEND_S * 1000) or self._server.clock.now_us() > until_us:
                     raise TimeoutError("it does not take what it is told")
                 left = left[self._socket.send(left) :]

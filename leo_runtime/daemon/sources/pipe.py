@@ -1,0 +1,153 @@
+"""What a command writes to its standard output: raw samples, of a microphone or of anything else.
+
+The command is one of the config, by no shell. It is started anew where it ends, and ended with the daemon, also where
+that is killed.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from leo_runtime.daemon.child import Child
+from leo_runtime.daemon.fitting import Fitting
+from leo_runtime.daemon.kinds import Feed, Site, SourceConfig, SourceFailedError
+from leo_runtime.daemon.raw import RawSamples, RawType
+from leo_runtime.errors import InputError
+from leo_runtime.schema import Name, reject
+
+if TYPE_CHECKING:
+    from leo_runtime.documents.workload import Stream
+
+LOOKS_S = 0.25
+"""How often it is looked whether to stop."""
+MOST_BYTES = 1 << 16
+"""That are read at once."""
+LATENCY_MS = 50
+"""What recorders collect before they pass it on."""
+PACKAGES = {"arecord": "alsa-utils", "parec": "pulseaudio-utils"}
+"""Of Debian and its kin."""
+_FORMATS = {"arecord": {"int16": "S16_LE", "float32": "FLOAT_LE"}, "parec": {"int16": "s16le", "float32": "float32le"}}
+
+
+class PipeSource(SourceConfig):
+    """A command that writes raw samples, or a recorder that is known here."""
+
+    kind: Literal["pipe"]
+    command: tuple[Name, ...] = ()
+    """The program and its arguments. It is looked for in `PATH`, or is a path."""
+    program: Literal["arecord", "parec"] | None = None
+    """In place of a command: ALSA's recorder or PulseAudio's (which PipeWire understands, too)."""
+    device: Name | None = None
+    """The recorder's, by its own names: `arecord -L`, `pactl list short sources`. None: its default."""
+    data_type: RawType = "int16"
+    """What each value is, little-endian; the channels of a sample follow each other."""
+    channels: Annotated[int, Field(ge=1, le=32)] | None = None
+    """How many it gives. None: the stream's. Of several, a stream of one channel gets the mean."""
+    rate_hz: Annotated[int, Field(ge=1, le=768_000)] | None = None
+    """The rate at which it gives sound. None: the stream's. Another one is converted (soxr)."""
+    once: bool = False
+    """Whether the source has ended where the command ends with status 0, and is not started anew."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if bool(self.command) == (self.program is not None):
+            hint = 'command = ["parec", "--raw"], or program = "parec"'
+            reject("a pipe has either a `command` or a `program`", "$.command", None, hint=hint)
+        if self.device is not None and self.program is None:
+            reject("a `device` is of a `program`", "$.device", self.device, hint="a command names its own")
+        if self.program is not None and self.data_type not in _FORMATS[self.program]:
+            says = f"`{self.program}` is asked for int16 or float32"
+            reject(says, "$.data_type", self.data_type, hint="give a `command` of your own")
+        return self
+
+    def argv(self, stream: Stream) -> tuple[str, ...]:
+        """What is run. Raises `InputError` for a rate that no recorder takes."""
+        if self.program is None:
+            return self.command
+        rate_hz, channels = self.rate_hz or stream.rate_hz, self.channels or stream.channels
+        if rate_hz != int(rate_hz):
+            raise InputError(
+                f"`{self.program}` records at whole rates, and stream `{stream.name}` has {rate_hz} Hz",
+                hint="name one that is converted: rate_hz = 48000",
+            )
+        form, rate, count = _FORMATS[self.program][self.data_type], f"{rate_hz:.0f}", str(channels)
+        if self.program == "arecord":
+            buffers = (f"--period-time={LATENCY_MS * 1000}", f"--buffer-time={LATENCY_MS * 10_000}")
+            named: tuple[str, ...] = () if self.device is None else ("-D", self.device)
+            return ("arecord", "-q", "-t", "raw", "-f", form, "-r", rate, "-c", count, *buffers, *named)
+        given = (f"--format={form}", f"--rate={rate}", f"--channels={count}", f"--latency-msec={LATENCY_MS}")
+        named = () if self.device is None else (f"--device={self.device}",)
+        return ("parec", "--raw", "--client-name=leo-runtime", *given, *named)
+
+    def open(self, site: Site) -> Pipe:
+        """Nothing is started yet. Raises `InputError`, also where there is no such program."""
+        (stream,) = self.fed(site.workload)
+        if not stream.rate_hz:
+            raise InputError(f"stream `{stream.name}` is of events, and raw samples have no times")
+        program, *arguments = self.argv(stream)
+        path = str(site.path(program).absolute()) if "/" in program else program
+        if shutil.which(path) is None:
+            package = PACKAGES.get(program)
+            hint = f"install {package}" if package else "name a program in PATH, or its path"
+            raise InputError(f"there is no program `{program}` to run", hint=hint)
+        self.fitting(stream)
+        return Pipe((path, *arguments), site.folder, lambda: self.fitting(stream), self.data_type, once=self.once)
+
+    def fitting(self, stream: Stream) -> Fitting:
+        """From what it gives to what the stream has. Raises `InputError`."""
+        return Fitting(stream, self.channels, self.rate_hz, self.data_type)
+
+
+class Pipe:
+    """Reads a command that it starts. For one thread at a time."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        folder: Path,
+        fitting: Callable[[], Fitting],
+        data_type: RawType,
+        *,
+        once: bool = False,
+    ) -> None:
+        """`fitting` makes one; `once`: its end with status 0 is the source's."""
+        self._command = tuple(command)
+        self._folder = folder
+        self._fitting = fitting
+        self._data_type = data_type
+        self._once = once
+
+    def run(self, feed: Feed, stop: threading.Event) -> None:
+        """Feed what the command writes. Raises `SourceFailedError` where it ends, `OSError` where it does not start."""
+        fitting = self._fitting()
+        raw = RawSamples(fitting.sample_shape, self._data_type)
+        child = Child(self._command, self._folder)
+        status = None
+        try:
+            while not stop.is_set():
+                piece = child.read(MOST_BYTES, LOOKS_S)
+                if piece == b"":
+                    break
+                if piece:
+                    chunk = fitting.take(raw.take(piece))
+                    if len(chunk):
+                        feed(chunk)
+        finally:
+            status = child.end()
+        if stop.is_set() or (self._once and status == 0):
+            return
+        raise SourceFailedError(_ended(child, status), hint=f"try it by hand: {shlex.join(self._command)}")
+
+
+def _ended(child: Child, status: int | None) -> str:
+    how = "closed its output" if status is None else f"ended with status {status}"
+    if status is not None and status < 0:
+        how = f"was ended by signal {-status}"
+    return f"`{child.name}` {how}" + (f": {child.last_line}" if child.last_line else "")
