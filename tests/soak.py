@@ -29,6 +29,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -125,6 +126,13 @@ def profile() -> str:
         for name, operator in costs
     ]
     return f'format = "leo-profile/1"\nname = "this"\nhardware = "this"\ncosts = [\n{"".join(lines)}]\n'
+
+
+def unit_environment() -> dict[str, str]:
+    """What the unit that ships sets."""
+    text = files("leo_runtime.daemon").joinpath("leo-runtime.service").read_text()
+    lines = re.findall(r"^Environment=(.*)$", text, re.MULTILINE)
+    return dict(word.split("=", 1) for line in lines for word in line.split())
 
 
 class Device(threading.Thread):
@@ -244,6 +252,8 @@ class Soak:
         self.heard = Heard()
         self.problems: list[str] = []
         self.resident_bytes: list[int] = []
+        self.cores = 0.0
+        """How many it kept busy, its workers included."""
         self.tried: Counter[str] = Counter()
         self.recovered_us: dict[str, int] = {}
         self.watchdog_s = 0.0
@@ -271,8 +281,8 @@ class Soak:
         environment = os.environ | {
             "NOTIFY_SOCKET": str(self.folder / "notify"),
             "WATCHDOG_USEC": str(round(WATCHDOG_S * 1e6)),
-            "PYTHONDONTWRITEBYTECODE": "1",
         }
+        environment |= unit_environment()
         self._log = (self.folder / "log").open("a")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "leo_runtime", "daemon", str(self.folder / "leo.toml")],
@@ -376,6 +386,7 @@ class Soak:
         process, deck = psutil.Process(self.process.pid), list[Kind]()
         quiet_s = min(QUIET_S, seconds / 10)
         time.sleep(quiet_s)
+        began_s, before_s = time.monotonic(), _cpu_s(process)
         while time.monotonic() < until_s:
             if not deck:
                 deck = list(self.kinds)
@@ -393,6 +404,7 @@ class Soak:
             self.resident_bytes.append(process.memory_info().rss)
             if self.process.poll() is not None:
                 raise ChildProcessError(f"the daemon has ended: {(self.folder / 'log').read_text()[-2000:]}")
+        self.cores = (_cpu_s(process) - before_s) / (time.monotonic() - began_s)
 
     def _kill(self) -> None:
         time.sleep(self.random.uniform(0.5, 1.0))
@@ -432,6 +444,16 @@ class Soak:
         for taken, heard, missing in self.kills:
             if taken - heard > missing or missing > MOST_IN_FLIGHT:
                 self.problems.append(f"of {taken} frames {heard} were heard, and {missing} are said to be missing")
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    """What a process and those it has started have computed so far."""
+    times = process.cpu_times()
+    spent_s = times.user + times.system + times.children_user + times.children_system
+    for child in process.children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            spent_s += child.cpu_times().user + child.cpu_times().system
+    return spent_s
 
 
 # Faults.
@@ -604,7 +626,8 @@ def main() -> None:
         for taken, heard, missing in soak.kills:
             print(f"  killed: {taken} frames taken, {heard} heard, {missing} said to be missing at most")
         frames = ", ".join(f"{count} {what}" for what, count in sorted(soak.frames.items()))
-        print(f"{sum(soak.frames.values())} frames: {frames}; watchdog told every {soak.watchdog_s:.1f} s at least")
+        print(f"{sum(soak.frames.values())} frames: {frames}; {soak.cores:.2f} cores busy")
+        print(f"the watchdog was told every {soak.watchdog_s:.1f} s at least")
         found = growth(soak.resident_bytes)
         print(
             f"resident memory: {soak.resident_bytes[-1] / 1e6:.1f} MB, {found:+.2%} from its second tenth to its last"

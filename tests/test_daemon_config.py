@@ -26,6 +26,21 @@ def test_the_least_config_is_read_with_what_is_usual() -> None:
     assert [one.kind for one in config.sources] == ["socket"] and [one.kind for one in config.sinks] == ["lines"]
 
 
+DEVICES = [
+    'kind = "pipe"\ncommand = ["cat", "sound.raw"]\nonce = true',
+    'kind = "pipe"\nprogram = "parec"\ndevice = "ears"\nchannels = 2\nrate_hz = 48_000',
+    'kind = "microphone"\ndevice = "USB"\ndata_type = "float32"',
+    'kind = "camera"\nsize = [640, 480]\ninput_format = "mjpeg"',
+    'kind = "iio"\ndevice = "lis3dh"\nchannels = ["accel_z"]\nbuffer = false\nacceleration = "g"',
+]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_every_kind_of_device_is_read(device: str) -> None:
+    (source,) = DaemonConfig.from_toml(LEAST.replace('kind = "socket"', device)).sources
+    assert f'kind = "{source.kind}"' in device
+
+
 @pytest.mark.parametrize(
     ("text", "says", "hint"),
     [

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from daemons import CONFIG, LOUD, QUIET, STEPS, WORKLOAD, Listener, Running, Talk, running, write
+from daemons import CONFIG, LOUD, QUIET, STEPS, WORKLOAD, Listener, Running, Systemd, Talk, running, write
 from leo_runtime.daemon import service
 from leo_runtime.daemon.systemd import Notifier
 from leo_runtime.errors import InputError
@@ -275,6 +275,16 @@ def test_the_watchdog_is_told_while_there_is_nothing_to_do(tmp_path: Path) -> No
     with running(tmp_path, WATCHDOG_USEC="40000") as one:
         one.systemd.wait_for("WATCHDOG=1")
         one.systemd.wait_for("WATCHDOG=1")
+
+
+def test_what_is_told_is_one_line(tmp_path: Path) -> None:
+    heard = Systemd(tmp_path)
+    Notifier({"NOTIFY_SOCKET": str(heard.path)}).ready("refused: a\nREADY=0")
+    assert heard.wait_for("READY") == "READY=1\nSTATUS=refused: a\\nREADY=0"
+    heard.close()
+    gone = Notifier({"NOTIFY_SOCKET": str(tmp_path / "nobody")})
+    gone.alive()
+    assert gone.failures == 1
 
 
 def test_the_watchdog_is_not_told_of_another_process(tmp_path: Path) -> None:

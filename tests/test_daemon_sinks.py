@@ -238,6 +238,16 @@ def test_one_that_hangs_holds_up_nobody() -> None:
     assert one.join(30.0) and sink.published == [0]
 
 
+def test_what_comes_after_its_end_is_dropped() -> None:
+    counts, done = Counts(), Counter[int]()
+    one = Delivering("a", Fake(), counts, most=2, done=lambda answer: done.update([answer.frame]))
+    one.start()
+    one.end()
+    assert one.join(30.0)
+    one.give(some_answer(frame=1))
+    assert done == Counter([1]) and counts.now().sinks["a"].dropped == 1 and one.waiting == 0
+
+
 def test_it_gets_what_it_asks_for() -> None:
     one = Delivering("a", Fake(), Counts(), most=2, graphs=("loud",), only_fired=True)
     assert one.wants(some_answer()) and not one.wants(some_answer(fired=False))

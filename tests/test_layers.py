@@ -278,6 +278,19 @@ def test_layers_that_move_values_are_litert_s(whole: bool) -> None:
     equal(one_layer("STRIDED_SLICE", [x, begin, end, step], version=2, begin_mask=2, end_mask=4))
 
 
+@pytest.mark.parametrize("masked", [1, 2, 3])
+@pytest.mark.parametrize("shrunk", [0, 1, 2, 3])
+def test_a_masked_begin_is_masked_where_the_axis_goes_too(masked: int, shrunk: int) -> None:
+    slices = ints(2, -3), ints(3, 9), ints(1, 1)
+    equal(one_layer("STRIDED_SLICE", [real(4, 5, 3), *slices], begin_mask=masked, shrink_axis_mask=shrunk))
+
+
+def test_a_mean_of_everything_has_no_axes() -> None:
+    for keeps in (False, True):
+        whole = one_layer("MEAN", [small((2, 4), 0.05, -7), ints(0, 1)], small((), 0.03, 7), 2, keep_dims=keeps)
+        equal(whole)
+
+
 def test_depth_becomes_space_as_litert_s() -> None:
     equal(one_layer("DEPTH_TO_SPACE", [real(1, 3, 4, 12)], block_size=2))
 
@@ -356,6 +369,19 @@ def test_what_is_not_computed_is_refused_by_name() -> None:
                 filter_width=1,
             ),
             padding="VALID",
+        ),
+    }
+    cases |= {
+        "its bias has 1 values for 3 outputs": changed(float_dense, 2, shape=(1,), data=np.zeros(1, np.float32)),
+        "its bias is of int32": changed(float_dense, 2, dtype=np.dtype(np.int32)),
+        "its weights are of float32": changed(whole_dense, 1, dtype=np.dtype(np.float32)),
+        "it has 0 scales for 3 outputs": changed(whole_dense, 1, scale=(), zero_point=()),
+        "its sums may not fit into 32 bits": changed(whole_dense, 2, data=np.full(3, 2**31 - 9, np.int32)),
+        "its inputs are of float32 and int8": changed(
+            one_layer("MAXIMUM", [real(4), real(4, 1)]), 1, dtype=np.dtype(np.int8)
+        ),
+        "its ends are offsets": with_option(
+            one_layer("STRIDED_SLICE", [real(4), ints(1), ints(2), ints(1)]), offset=True
         ),
     }
     for why, graph in cases.items():

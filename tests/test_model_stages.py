@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from layer_graphs import one_layer, real, small
 from leo_backends import tflite
 from leo_backends.cpu import CpuBackend
 from leo_runtime import Runtime
@@ -19,6 +20,7 @@ from leo_runtime.documents.workload import BoundStage, GraphBuilder, Stream, Tas
 from leo_runtime.errors import GraphError, KernelError
 from leo_runtime.importers.model_file import ends_of, open_model
 from leo_runtime.importers.tflite_writer import write_model
+from leo_runtime.layers.graph import Tensor
 from leo_runtime.measure.calibrate import calibrate
 from leo_runtime.measure.measure import QUICK
 from leo_runtime.operators import operator
@@ -110,11 +112,11 @@ COSTS = Profile(
 )
 
 
-def answers(workload: Workload, backends: dict[str, Backend]) -> dict[str, np.ndarray]:
+def answers(workload: Workload, backends: dict[str, Backend], image: np.ndarray = IMAGE) -> dict[str, np.ndarray]:
     """What the last stages gave, and the wholes."""
     with Runtime.simulated(workload, MACHINE, COSTS, backends=backends, solver="greedy") as runtime:
         assert runtime.left_out == {}, runtime.left_out
-        runtime.submit(0, {"image": IMAGE})
+        runtime.submit(0, {"image": image})
         (result,) = runtime.drain()
     (found,) = result.graphs
     assert found.outcome == "done", [(stage.stage, stage.error) for stage in result.stages]
@@ -129,6 +131,39 @@ def test_pieces_on_two_processors_compute_what_the_whole_does(tmp_path: Path, in
     found = answers(workload, even_and_odd())
     assert np.array_equal(found["greatest"], found["greatest of whole"])
     assert found["greatest"].dtype == np.float32
+
+
+@needs_interpreter
+def test_pieces_run_in_real_time_as_well(tmp_path: Path) -> None:
+    _, workload = pieces_of(saved(tmp_path, int8=True), cut="layers")
+    expected = answers(workload, even_and_odd())
+    with Runtime.live(workload, MACHINE, COSTS, backends=even_and_odd(), solver="greedy") as runtime:
+        runtime.submit(0, {"image": IMAGE})
+        (result,) = runtime.drain()
+    found = result.graphs[0].outputs
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert np.array_equal(found[name], value)
+
+
+@needs_interpreter
+@pytest.mark.parametrize("between", ["int8", "uint8"])
+def test_a_model_is_given_reals_of_another_scale_than_its_own(tmp_path: Path, between: str) -> None:
+    """Bytes of one model are no bytes of another: their reals cross, and are quantised by who reads them."""
+    given = Tensor("given", (), np.dtype(between), (float(np.float32(0.1)),), (5,))
+    networks = {
+        "first": one_layer("QUANTIZE", [real(1, 4)], given),
+        "second": one_layer("DEQUANTIZE", [small((1, 4), 0.5, -100)], real(1, 4)),
+    }
+    graph = GraphBuilder("net", period_us=100_000, deadline_us=90_000)
+    name = graph.stage("image", "window", stream="sensor", samples=4)
+    for key, network in networks.items():
+        (tmp_path / key).write_bytes(write_model(network))
+        name = graph.stage(key, "model", name, model=str(tmp_path / key))
+    sensor = Stream(name="sensor", kind="other", rate_hz=40)
+    workload = Workload(format="leo-workload/1", name="nets", streams=(sensor,), graphs=(graph.build(),))
+    reals = np.float32([0, 1, 2.5, 9])
+    assert np.allclose(answers(workload, even_and_odd(), reals)["second"], [[0, 1, 2.5, 9]])
 
 
 @needs_interpreter
@@ -220,9 +255,7 @@ def test_more_than_can_cross_is_refused(tmp_path: Path) -> None:
     wide = net.value(1, 40_000, 40_000, 3, name="wide")
     path = tmp_path / "wide.tflite"
     path.write_bytes(write_model(net.graph((wide,), (net.layer("RELU", [wide], (1, 40_000, 40_000, 3)),))))
-    with pytest.raises(
-        GraphError, match="`wide` has 19,200,000,000 bytes, at most 1,073,741,824 cross"
-    ):
+    with pytest.raises(GraphError, match="`wide` has 19,200,000,000 bytes, at most 1,073,741,824 cross"):
         example("wide", "model", [IMAGE], model=path)
 
 

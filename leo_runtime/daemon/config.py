@@ -14,6 +14,9 @@ from leo_runtime.daemon.policy_config import Fixed, Policy
 from leo_runtime.daemon.sinks.lines import LinesSink
 from leo_runtime.daemon.sinks.mqtt import MqttSink
 from leo_runtime.daemon.sinks.socket import SocketSink
+from leo_runtime.daemon.sources.camera import CameraSource
+from leo_runtime.daemon.sources.iio import IioSource
+from leo_runtime.daemon.sources.microphone import MicrophoneSource
 from leo_runtime.daemon.sources.pipe import PipeSource
 from leo_runtime.daemon.sources.recording import RecordingSource
 from leo_runtime.daemon.sources.socket import SocketSource
@@ -22,7 +25,15 @@ from leo_runtime.daemon.sources.wyoming import WyomingSource
 from leo_runtime.schema import Document, Name, Value, reject, unique
 
 AnySource = Annotated[
-    RecordingSource | StdinSource | PipeSource | SocketSource | WyomingSource, Field(discriminator="kind")
+    RecordingSource
+    | SocketSource
+    | WyomingSource
+    | PipeSource
+    | MicrophoneSource
+    | CameraSource
+    | IioSource
+    | StdinSource,
+    Field(discriminator="kind"),
 ]
 """Every kind of source."""
 AnySink = Annotated[LinesSink | MqttSink | SocketSink, Field(discriminator="kind")]

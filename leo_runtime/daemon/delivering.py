@@ -45,7 +45,7 @@ class Delivering:
         self._done = done
         self._waiting: deque[Answer] = deque()
         self._changed = threading.Condition()
-        self._ended = self._at_once = False
+        self._ended = self._at_once = self._over = False
         self.gone = False
         """Whether nobody will ever take anything of it any more."""
         self._thread = threading.Thread(target=self._go, name=f"leo sink {name}", daemon=True)
@@ -65,12 +65,15 @@ class Delivering:
         return (not self._graphs or answer.graph in self._graphs) and (answer.fired or not self._only_fired)
 
     def give(self, answer: Answer) -> None:
-        """One more answer; it never waits. Whether it is wanted is the caller's to ask."""
+        """One more answer; it never waits. Whether it is wanted is the caller's to ask. After its end it is dropped."""
         dropped = None
         with self._changed:
-            self._waiting.append(answer)
-            if len(self._waiting) > self._most:
-                dropped = self._waiting.popleft()
+            if self._over:
+                dropped = answer
+            else:
+                self._waiting.append(answer)
+                if len(self._waiting) > self._most:
+                    dropped = self._waiting.popleft()
             self._changed.notify_all()
         self._counts.sink(self.name, given=1)
         if dropped is not None:
@@ -108,6 +111,7 @@ class Delivering:
             with self._changed:
                 self._changed.wait_for(lambda: bool(self._waiting) or self._ended)
                 if not self._waiting:
+                    self._over = True
                     break
                 answer = self._waiting.popleft()
             self._publish(answer)

@@ -291,9 +291,21 @@ def _config(patient: Patient) -> Iterator[Finding]:
         yield _of_kind("metrics", "metrics")
 
 
-EXTRAS_OF_KINDS = {"mqtt": "mqtt", "wyoming": "wyoming", "metrics": "daemon"}
+EXTRAS_OF_KINDS = {
+    "mqtt": "mqtt",
+    "wyoming": "wyoming",
+    "microphone": "microphone",
+    "camera": "recordings",
+    "metrics": "daemon",
+}
 """Kinds of sources and sinks, and tables of a config, that need an extra."""
-_PACKAGES = {"mqtt": "paho-mqtt", "wyoming": "wyoming", "daemon": "prometheus-client"}
+_PACKAGES = {
+    "mqtt": "paho-mqtt",
+    "wyoming": "wyoming",
+    "microphone": "sounddevice",
+    "recordings": "av",
+    "daemon": "prometheus-client",
+}
 
 
 def _of_kind(what: str, kind: str, more: str = "") -> Finding:

@@ -53,6 +53,8 @@ TURN_S = 1.0
 """How often it looks around at least."""
 LETS_GO_S = 1.0
 """How long a source may take to end, before another one takes its place."""
+LAST_ANSWERS_S = 1.0
+"""Of the time in which it drains so much is kept, or a fifth of it, for answers that have still to be published."""
 LOOKS_S = 0.05
 """How often it is looked, while it drains, whether it is to end at once."""
 
@@ -445,15 +447,15 @@ class Daemon:
 
         Whether all of them were.
         """
-        began = WallClock()
-        drain_s = self.config.drain_s
+        began, drain_s = WallClock(), self.config.drain_s
+        keeps_s = min(LAST_ANSWERS_S, drain_s / 5)
 
-        def left_s() -> float:
-            return 0.0 if self._stops > 1 else max(0.0, drain_s - began.now_us() / 1e6)
+        def left_s(keeps_s: float = 0.0) -> float:
+            return 0.0 if self._stops > 1 else max(0.0, drain_s - keeps_s - began.now_us() / 1e6)
 
-        def until(ended: Callable[[float], bool]) -> bool:
-            while not ended(min(LOOKS_S, left_s())):
-                if not left_s():
+        def until(ended: Callable[[float], bool], keeps_s: float = 0.0) -> bool:
+            while not ended(min(LOOKS_S, left_s(keeps_s))):
+                if not left_s(keeps_s):
                     return False
             return True
 
@@ -466,11 +468,11 @@ class Daemon:
         for source in self.sources.values():
             source.stop()
         for source in self.sources.values():
-            until(source.join)
+            until(source.join, keeps_s)
         with suppress(ClosedError):
-            if not until(frames_end):
+            if not until(frames_end, keeps_s):
                 log.warning("%d frames were given up as the daemon ended", self.in_flight)
-        self.runtime.close(max(0.1, left_s()))
+        self.runtime.close(max(0.1, left_s(keeps_s)))
         sinks = list(self.sinks.values())
         for sink in sinks:
             sink.end()

@@ -7,6 +7,8 @@ import socket
 import time
 from collections.abc import Mapping
 
+from leo_runtime.errors import printable
+
 FIRST_FD = 3
 """Descriptors that are handed over begin here."""
 
@@ -26,7 +28,7 @@ class Notifier:
 
     def ready(self, status: str) -> None:
         """The daemon is up, or has read its config again."""
-        self.tell(f"READY=1\nSTATUS={status}")
+        self.tell(f"READY=1\nSTATUS={printable(status)}")
 
     def reloading(self) -> None:
         """It reads its config again; `ready` follows."""
@@ -34,11 +36,11 @@ class Notifier:
 
     def stopping(self, status: str) -> None:
         """It ends."""
-        self.tell(f"STOPPING=1\nSTATUS={status}")
+        self.tell(f"STOPPING=1\nSTATUS={printable(status)}")
 
     def status(self, status: str) -> None:
         """What `systemctl status` shows."""
-        self.tell(f"STATUS={status}")
+        self.tell(f"STATUS={printable(status)}")
 
     def alive(self) -> None:
         """It got on since this was last told."""

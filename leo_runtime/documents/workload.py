@@ -467,6 +467,9 @@ class BoundStage:
     several: tuple[Output, ...] = ()
     """What it gives, where that is several arrays, or of a type of its own: `outputs` in any case."""
 
+    takes: tuple[Output, ...] = ()
+    """What it reads as it is stored, an array each (`Operator.takes`); (): nothing, or not the same in all variants."""
+
     @property
     def outputs(self) -> tuple[Output, ...]:
         """The arrays that it gives, as they cross."""
@@ -613,7 +616,19 @@ def _bind(graph: TaskGraph, stage: Stage, bound: dict[str, BoundStage], workload
     losses = {v.name: v.accuracy_loss_ppm for v in stage.variants}
     (several,) = given
     data_type = several[0].data_type if len(several) == 1 else _data_type(where, operator, params, workload)
-    return BoundStage(stage.name, operator, params, inputs, shapes.pop(), losses, data_type, stage.chance_ppm, several)
+    takes = set() if operator.takes is None else {operator.takes(checked) for checked in params.values()}
+    return BoundStage(
+        stage.name,
+        operator,
+        params,
+        inputs,
+        shapes.pop(),
+        losses,
+        data_type,
+        stage.chance_ppm,
+        several,
+        takes.pop() if len(takes) == 1 else (),
+    )
 
 
 def _data_type(where: str, operator: Operator, params: Mapping[str, Any], workload: Workload) -> DataType:

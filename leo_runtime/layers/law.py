@@ -53,8 +53,8 @@ def scaled(sums: np.ndarray, by: Sequence[Multiplier]) -> np.ndarray:
     """Sums times one multiplier, or one for each index along the last axis, rounded once; int64."""
     factors = np.array([one.factor for one in by], np.int64)
     shifts = np.array([one.shift for one in by], np.int64)
-    products: np.ndarray = (sums.astype(np.int64) * factors + (np.int64(1) << (shifts - 1))) >> shifts
-    return products
+    products = (sums.astype(np.int64) * factors + (np.int64(1) << (shifts - 1))) >> shifts
+    return products.reshape(sums.shape)
 
 
 def to_int8(values: np.ndarray, zero_point: int, least: int = -128, greatest: int = 127) -> np.ndarray:

@@ -319,7 +319,7 @@ def _inputs(
     for name in stage.inputs:
         several = merged.stage(name).bound.several
         value = values[name]
-        inputs += inputs_of(value, several, stage.bound.operator.takes_stored) if several else [value]
+        inputs += inputs_of(value, several, stage.bound.takes[len(inputs) :]) if several else [value]
     return inputs
 
 

@@ -109,8 +109,9 @@ class Operator:
     outputs: Callable[[Any, Sequence[Shape]], tuple[Output, ...]] | None = None
     """What it gives where that is not one array of float32, by parameters and shapes of inputs: `output_shape` is then
     that of the only one, or () of several."""
-    takes_stored: bool = False
-    """It reads arrays in the types in which they cross; others are given float32."""
+    takes: Callable[[Any], tuple[Output, ...]] | None = None
+    """The arrays that it reads as they are stored: given those of the same type and scale, it gets them as they
+    crossed. All others, and all that other operators are given, come in float32."""
     is_gate: bool = False
     """Its output is one number: above 0 opens the gate, and lets the stages behind it run."""
     is_source: bool = False

@@ -33,6 +33,10 @@ def _outputs(params: ModelParameters, shapes: Sequence[Shape]) -> tuple[Output, 
     return piece.gives
 
 
+def _takes(params: ModelParameters) -> tuple[Output, ...]:
+    return _piece(params).takes
+
+
 def _work(params: ModelParameters, _shapes: Sequence[Shape]) -> Work:
     from leo_runtime.operators.model_pieces import work_of  # As above.
 
@@ -71,7 +75,7 @@ MODEL = Operator(
     work=_work,
     inputs=(1, None),
     outputs=_outputs,
-    takes_stored=True,
+    takes=_takes,
     weight_bytes=_weight_bytes,
     keeps=_keeps,
 )

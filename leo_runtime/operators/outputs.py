@@ -55,11 +55,19 @@ def reals_of(value: np.ndarray, outputs: Sequence[Output]) -> np.ndarray:
     return arrays[0] if value.dtype.names is None else packed(arrays, value.dtype.names)
 
 
-def inputs_of(value: np.ndarray, outputs: Sequence[Output], stored: bool) -> tuple[np.ndarray, ...]:
-    """The arrays that a reader of the value is given: as they are where it takes what is stored, else in float32."""
-    if stored:
-        return arrays_of(value)
-    return tuple(real(array, output) for array, output in zip(arrays_of(value), outputs, strict=True))
+def inputs_of(value: np.ndarray, outputs: Sequence[Output], takes: Sequence[Output]) -> tuple[np.ndarray, ...]:
+    """The arrays that a reader of the value is given: as they are where it takes what is stored so, else in float32.
+
+    `takes` is what it reads from this value on; (): no array as it is stored.
+    """
+    return tuple(
+        array if place < len(takes) and _stands_for(takes[place]) == _stands_for(output) else real(array, output)
+        for place, (array, output) in enumerate(zip(arrays_of(value), outputs, strict=True))
+    )
+
+
+def _stands_for(output: Output) -> tuple[str, float, int]:
+    return output.data_type, output.scale, output.zero_point
 
 
 def filled(outputs: Sequence[Output], number: float = 0) -> np.ndarray:

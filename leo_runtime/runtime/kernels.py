@@ -674,7 +674,7 @@ class Kernels:
                 # A closed gate removed this input; only operators that take absent inputs come so far.
                 inputs += [_zeros(output.shape, np.float32) for output in self._stages[name].bound.outputs]
             elif several is not None:
-                inputs += inputs_of(value, several, stage.bound.operator.takes_stored)
+                inputs += inputs_of(value, several, stage.bound.takes[len(inputs) :])
             else:
                 inputs.append(value)
         return inputs

@@ -9,7 +9,7 @@ import numpy as np
 
 from leo_runtime.layers.graph import Shape
 from leo_runtime.layers.kinds.definition import BOTH, FLOAT, Arrays, Call, LayerKind, OptionField
-from leo_runtime.layers.kinds.values import first_of, pair_of
+from leo_runtime.layers.kinds.values import first_of, pair_of, require_one_type
 
 
 def _same_shape(call: Call) -> tuple[Shape, ...]:
@@ -95,6 +95,7 @@ def _prelu(_call: Call, arrays: Arrays) -> tuple[np.ndarray, ...]:
 
 
 def _prelu_shape(call: Call) -> tuple[Shape, ...]:
+    require_one_type(call)
     shape = call.input(0).shape
     if np.broadcast_shapes(shape, call.input(1).shape) != shape:
         raise ValueError(f"its slopes of {call.input(1).shape} do not fit {shape}")

@@ -38,19 +38,36 @@ def _refuses(call: Call) -> str | None:
         return "its bias is no constant"
     if weights.data is None:
         return "its weights are no constants"
+    outputs = weights.shape[3 if call.kind == "DEPTHWISE_CONV_2D" else 0]
+    if weights.dtype != call.input(0).dtype:
+        return f"its weights are of {weights.dtype.name}"
+    if bias is not None and bias.dtype != (np.int32 if call.quantised else np.float32):
+        return f"its bias is of {bias.dtype.name}"
+    if bias is not None and bias.size != outputs:
+        return f"its bias has {bias.size} values for {outputs} outputs"
     if not call.quantised:
         return "its weights are quantised and its output is not" if weights.scale else refused_activation(call)
     if any(weights.zero_point):
         return "the zero point of its weights is not 0"
-    if len(weights.scale) > 1 and len(weights.scale) != call.outputs[0].shape[-1]:
-        return f"it has {len(weights.scale)} scales for {call.outputs[0].shape[-1]} outputs"
-    if math.prod(weights.shape[1:]) > 65_000:
+    if len(weights.scale) not in (1, outputs):
+        return f"it has {len(weights.scale)} scales for {outputs} outputs"
+    if _greatest_sum(call) >= 2**31:
         return "its sums may not fit into 32 bits"
     try:
         multipliers(call)
     except ValueError as error:
         return str(error)
     return refused_activation(call)
+
+
+def _greatest_sum(call: Call) -> int:
+    """The most that an int8 layer's sum of products and bias can come to, about 0."""
+    weights, bias, zero = call.input(1).data, call.optional(2), call.input(0).zero_point[0]
+    assert weights is not None
+    others = (0, 1, 2) if call.kind == "DEPTHWISE_CONV_2D" else tuple(range(1, weights.ndim))
+    sums = np.abs(weights, dtype=np.int64).sum(axis=others) * max(127 - zero, zero + 128)
+    biases = 0 if bias is None or bias.data is None else np.abs(bias.data.reshape(-1).astype(np.int64))
+    return int((sums + biases).max(initial=0))
 
 
 def _finished(call: Call, sums: np.ndarray, bias: np.ndarray | None) -> tuple[np.ndarray, ...]:

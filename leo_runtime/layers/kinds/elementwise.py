@@ -11,10 +11,11 @@ from leo_runtime.layers import law
 from leo_runtime.layers.graph import Shape
 from leo_runtime.layers.kinds.clamping import activated, int8_limits, refused_activation
 from leo_runtime.layers.kinds.definition import BOTH, FLOAT, Arrays, Call, LayerKind, OptionField, fused
-from leo_runtime.layers.kinds.values import pair_of
+from leo_runtime.layers.kinds.values import pair_of, require_one_type
 
 
 def _shape(call: Call) -> tuple[Shape, ...]:
+    require_one_type(call)
     return (np.broadcast_shapes(call.input(0).shape, call.input(1).shape),)
 
 

@@ -30,6 +30,13 @@ def constant(call: Call, index: int) -> np.ndarray:
     return data
 
 
+def require_one_type(call: Call) -> None:
+    """Raise `ValueError` where inputs are of different types."""
+    types = sorted({tensor.dtype.name for tensor in call.inputs if tensor is not None})
+    if len(types) > 1:
+        raise ValueError(f"its inputs are of {' and '.join(types)}")
+
+
 def equally_quantised(first: Tensor, second: Tensor) -> bool:
     """Whether values of two tensors stand for the same reals."""
     return first.scale == second.scale and first.zero_point == second.zero_point
