@@ -72,6 +72,21 @@ FileName = Annotated[str, Field(min_length=1, max_length=100, pattern=FILE_NAME)
 """A name of which the names of written files are made: it cannot lead out of their folder."""
 
 
+def _require_path(given: str) -> str:
+    if "\0" in given:
+        reject("a path holds no zero bytes", "$", given)
+    if given.startswith("~"):
+        try:
+            Path(given).expanduser()
+        except RuntimeError:
+            reject("there is no such user, or no home of his", "$", given, hint="write the path out")
+    return given
+
+
+PathName = Annotated[Name, AfterValidator(_require_path)]
+"""A path as the system can take it, or the name of something that ships; `~` and `~user` stand for homes."""
+
+
 class Value(BaseModel):
     """A frozen part of a document, compared by value. Unknown keys and wrong types are errors."""
 

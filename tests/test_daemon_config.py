@@ -14,6 +14,7 @@ from daemons import CONFIG, WORKLOAD, write
 from leo_runtime.command.schema import document_model
 from leo_runtime.daemon.config import DaemonConfig, named
 from leo_runtime.daemon.loading import load
+from leo_runtime.daemon.service import Daemon
 from leo_runtime.errors import DocumentError, InputError, LeoError
 
 SOURCE, SINK = '\n[[sources]]\nkind = "socket"\n', '\n[[sinks]]\nkind = "lines"\n'
@@ -86,6 +87,19 @@ def test_names_are_kinds_with_numbers_where_they_are_taken() -> None:
         ('profile = "profile.toml"\n', "", "there is no profile of machine", "calibrate"),
         ('path = "./out.sock"', 'graphs = ["quiet"]', "sink `socket` asks for graph `quiet`", "it has loud"),
         ('path = "./in.sock"', 'stream = "mic"', "source `socket`: no stream", "it has s"),
+        ('profile = "profile.toml"', 'profile = "none.json"', "there is no profile ", "calibrate --out"),
+        (
+            'path = "./out.sock"',
+            'path = "./x/../in.sock"',
+            "source `socket` and sink `socket` both use /",
+            "of its own",
+        ),
+        (
+            "[runtime]",
+            '[metrics]\npath = "./out.sock"\n[runtime]',
+            "sink `socket` and [metrics] both use /",
+            "of its own",
+        ),
         ("drain_s = 20", 'graphs = ["lod"]', "no graph of workload `levels` is called `lod`, at $.graphs[0]", "loud"),
     ],
 )
@@ -96,6 +110,44 @@ def test_what_a_config_names_is_checked(tmp_path: Path, before: str, after: str,
         load(DaemonConfig.from_file(tmp_path / "leo.toml"), tmp_path)
     assert says in str(refused.value)
     assert hint in refused.value.hint
+
+
+@pytest.mark.parametrize("given", ["a\\u0000b", "~nobody-is-called-so/a"])
+@pytest.mark.parametrize(
+    "before", ["workload.toml", "machine.toml", "profile.toml", "state", "./in.sock", "./out.sock"]
+)
+def test_a_path_that_cannot_be_is_refused_by_place(before: str, given: str) -> None:
+    with pytest.raises(DocumentError, match=r"no zero bytes|no such user"):
+        DaemonConfig.from_toml(CONFIG.replace(f'"{before}"', f'"{given}"'))
+
+
+LINES = 'kind = "lines"\npath = "a.jsonl"\n'
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        (
+            'kind = "socket"\npath = "./in.sock"',
+            'kind = "recording"\nrecording = "dmo"',
+            "source `recording`: no recording",
+        ),
+        ("./in.sock", f"./{'x' * 200}", "source `socket`: the path of a socket has at most"),
+        ("./out.sock", "./workload.toml", "sink `socket`: .* is no socket"),
+        ('kind = "socket"\npath = "./out.sock"', LINES.replace("a.jsonl", "workload.toml"), "other than answers"),
+        ('kind = "socket"\npath = "./out.sock"', LINES.replace("a.jsonl", "."), "sink `lines`: .* is a folder"),
+    ],
+)
+def test_a_check_finds_what_could_not_be_opened_and_changes_nothing(
+    tmp_path: Path, before: str, after: str, says: str
+) -> None:
+    assert before in CONFIG
+    path = write(tmp_path, CONFIG.replace(before, after))
+    held = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    daemon = Daemon(lambda: DaemonConfig.from_file(path), tmp_path)
+    with pytest.raises(LeoError, match=says):
+        daemon.check()
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == held
 
 
 def test_a_config_may_run_some_graphs_alone(tmp_path: Path) -> None:

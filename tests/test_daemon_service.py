@@ -131,6 +131,18 @@ def test_a_reload_that_is_refused_leaves_what_runs(
         assert talk.ask(LOUD)["frame"] == 5
 
 
+def test_a_reload_that_is_refused_leaves_sockets_where_they_are(tmp_path: Path) -> None:
+    with running(tmp_path) as one:
+        talk = Talk(tmp_path)
+        changed = CONFIG.replace('path = "./out.sock"', 'path = "./out.sock"\nbehind_bytes = 8192')
+        broken = STEPS.replace("    loud =", "    raise RuntimeError\n    loud =")
+        write(tmp_path, changed.replace('path = "./in.sock"', 'path = "./in.sock"\nname = "other"'), broken)
+        assert "refused" in reload(one)
+        assert (tmp_path / "in.sock").is_socket() and (tmp_path / "out.sock").is_socket()
+        talk.ask(LOUD)
+        Talk(tmp_path).ask(LOUD)
+
+
 def test_a_reload_that_goes_wrong_in_any_way_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object) -> None:
         raise RecursionError("of somebody's code")

@@ -312,6 +312,26 @@ def test_a_socket_that_was_left_behind_is_replaced(tmp_path: Path) -> None:
     assert not path.exists() and list(tmp_path.iterdir()) == []
 
 
+def test_sockets_of_one_place_lose_nobody_whichever_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / "a.sock"
+    runs = unix_socket.listen("./a.sock", path, {})
+    with socket.socket(socket.AF_UNIX) as waits:
+        waits.connect(str(path))
+        refused = unix_socket.listen("./a.sock", path, {})  # Of a config that was not to be used after all.
+        refused.close()
+        assert path.is_socket()
+        after = unix_socket.listen("a.sock", tmp_path / "." / "a.sock", {})
+        runs.close()
+        after.socket.accept()[0].close()
+    path.unlink()
+    anew = unix_socket.listen("./a.sock", path, {})  # Somebody took its file away.
+    after.close()
+    with socket.socket(socket.AF_UNIX) as heard:
+        heard.connect(str(path))
+    anew.close()
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("name", ["x" * 120, "file", "file/a.sock"])
 def test_a_place_where_no_socket_can_be(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("kept")
@@ -320,16 +340,13 @@ def test_a_place_where_no_socket_can_be(tmp_path: Path, name: str) -> None:
     assert refused.value.hint and (tmp_path / "file").read_text() == "kept"
 
 
-def test_a_socket_that_another_process_listens_on_is_left_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_socket_that_another_process_listens_on_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "a.sock"
-    one = unix_socket.listen("./a.sock", path, {})
-    monkeypatch.setattr(os, "getpid", lambda: -1)
-    with pytest.raises(InputError, match="another process listens there"):
-        unix_socket.listen("./a.sock", path, {})
-    monkeypatch.undo()
-    one.close()
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        other.listen()
+        with pytest.raises(InputError, match="another process listens there"):
+            unix_socket.listen("./a.sock", path, {})
 
 
 def test_another_users_process_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,6 +120,9 @@ def test_what_a_config_names_is_needed(tmp_path: Path) -> None:
     (tmp_path / "leo.toml").write_text(CONFIG.replace('"mic"', '"mike"'))
     wrong = examined(tmp_path, config=tmp_path / "leo.toml")["config what it names"]
     assert wrong.state == "wrong" and "mike" in wrong.says
+    (tmp_path / "leo.toml").write_text(CONFIG + f'path = "{tmp_path}"\n')
+    wrong = examined(tmp_path, config=tmp_path / "leo.toml")["config sink lines"]
+    assert wrong.state == "wrong" and "is a folder" in wrong.says and wrong.hint
     missing = examined(tmp_path, config=tmp_path / "not.toml")["config what it names"]
     assert missing.state == "wrong" and "cannot be read" in missing.says
 

@@ -22,7 +22,7 @@ from leo_runtime.daemon.sources.recording import RecordingSource
 from leo_runtime.daemon.sources.socket import SocketSource
 from leo_runtime.daemon.sources.stdin import StdinSource
 from leo_runtime.daemon.sources.wyoming import WyomingSource
-from leo_runtime.schema import Document, Name, Value, reject, unique
+from leo_runtime.schema import Document, Name, PathName, Value, reject, unique
 
 AnySource = Annotated[
     RecordingSource
@@ -49,7 +49,7 @@ def _require_sha256(given: str) -> str:
 class TrustedFolder(Value):
     """A folder whose operator modules and model files may be used."""
 
-    folder: Name
+    folder: PathName
     sha256: dict[Name, Annotated[str, AfterValidator(_require_sha256)]] = Field(default_factory=dict)
     """By file, relative to the folder: what it has to hold. Where any is given, no other file is used."""
 
@@ -67,15 +67,15 @@ class DaemonConfig(Document):
     """What a daemon runs. Paths are relative to the config's file."""
 
     format: Literal["leo-daemon/1"]
-    workload: Name | None = None
+    workload: PathName | None = None
     """A file. None: the demo's."""
     graphs: tuple[Name, ...] = ()
     """Which graphs of the workload run; none: all."""
-    machine: Name = "host"
+    machine: PathName = "host"
     """A machine that ships, or a file."""
-    profile: Name | None = None
+    profile: PathName | None = None
     """A profile that ships, or a file. None: the one that ships under the machine's name."""
-    state_dir: Name | None = None
+    state_dir: PathName | None = None
     """What is kept from start to start. None: where systemd or XDG says."""
     trusted: tuple[TrustedFolder, ...] = ()
     """Where operator modules and model files may lie, beside those that ship. None: there are no others."""

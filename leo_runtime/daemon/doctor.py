@@ -267,12 +267,15 @@ def _config(patient: Patient) -> Iterator[Finding]:
     if patient.config is None:
         return
     from leo_runtime.daemon.config import DaemonConfig
-    from leo_runtime.daemon.loading import load
+    from leo_runtime.daemon.counts import Counts
+    from leo_runtime.daemon.kinds import Site
+    from leo_runtime.daemon.loading import load, wrong_parts
 
+    folder = patient.config.absolute().parent
     try:
         config = DaemonConfig.from_file(patient.config)
         yield Finding("config", "file", "ok", str(patient.config))
-        loaded = load(config, patient.config.absolute().parent)
+        loaded = load(config, folder)
     except LeoError as error:
         yield Finding("config", "what it names", "wrong", str(error), error.hint)
         return
@@ -283,10 +286,21 @@ def _config(patient: Patient) -> Iterator[Finding]:
     if config.trusted:
         says = f"{len(config.trusted)} folders, {hashed} files by their hash"
         yield Finding("config", "trusted", "ok", says)
+    site = Site(
+        folder=folder,
+        state_dir=state_dir(patient.environment),
+        runtime_dir=runtime_dir(patient.environment),
+        workload=loaded.workload,
+        sockets={},
+        counts=Counts(),
+        restart=lambda _: None,
+    )
+    wrong = wrong_parts(loaded, site)
     for name, (source, streams) in loaded.sources.items():
-        yield _of_kind(f"source {name}", source.kind, f" for {', '.join(stream.name for stream in streams)}")
+        of = f" for {', '.join(stream.name for stream in streams)}"
+        yield _of_part(f"source {name}", source.kind, of, wrong)
     for name, sink in loaded.sinks.items():
-        yield _of_kind(f"sink {name}", sink.kind)
+        yield _of_part(f"sink {name}", sink.kind, "", wrong)
     if config.metrics is not None:
         yield _of_kind("metrics", "metrics")
 
@@ -306,6 +320,13 @@ _PACKAGES = {
     "recordings": "av",
     "daemon": "prometheus-client",
 }
+
+
+def _of_part(what: str, kind: str, more: str, wrong: Mapping[str, LeoError]) -> Finding:
+    """Whether a source or a sink has what it needs, and where."""
+    if what in wrong:
+        return Finding("config", what, "wrong", str(wrong[what]), wrong[what].hint)
+    return _of_kind(what, kind, more)
 
 
 def _of_kind(what: str, kind: str, more: str = "") -> Finding:

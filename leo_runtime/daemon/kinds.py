@@ -135,22 +135,34 @@ class Site:
         return self.folder / Path(given).expanduser()
 
 
-class SourceConfig(Value):
-    """What every kind of source may be given. A kind adds `kind`, and its own."""
+class Part(Value):
+    """What every kind of source and sink has."""
 
     name: FileName | None = None
     """What counts and messages call it. None: its kind."""
+
+    @property
+    def uses_network(self) -> bool:
+        """Whether it uses more than Unix sockets, be it on this machine alone."""
+        return False
+
+    def own_place(self, folder: Path) -> str | None:  # noqa: ARG002  # Most kinds have none.
+        """The file or socket that nothing else of the config may use; relative ones begin in `folder`."""
+        return None
+
+    def check(self, site: Site) -> None:
+        """Raise `LeoError` for what would go wrong later, as far as it can be seen without opening a device."""
+
+
+class SourceConfig(Part):
+    """What every kind of source may be given. A kind adds `kind`, and its own."""
+
     stream: Name | None = None
     """The stream of the workload that it feeds. None: the only one that fits."""
 
     def open(self, site: Site) -> Source:
         """The source; it may read files, and opens devices only in `run`. Raises `LeoError`."""
         raise NotImplementedError
-
-    @property
-    def uses_network(self) -> bool:
-        """Whether it uses more than Unix sockets, be it on this machine alone."""
-        return False
 
     def copies(self, workload: Workload) -> tuple[GraphCopy, ...]:  # noqa: ARG002  # Most kinds have none.
         """What is to run besides the workload's own graphs. Raises `InputError`."""
@@ -169,22 +181,15 @@ class SourceConfig(Value):
         return workload.streams
 
 
-class SinkConfig(Value):
+class SinkConfig(Part):
     """What every kind of sink may be given. A kind adds `kind`, and its own."""
 
-    name: FileName | None = None
-    """What counts and messages call it. None: its kind."""
     graphs: tuple[Name, ...] = ()
     """Whose answers it gets; none: all graphs'."""
     only_fired: bool = False
     """Whether it gets only answers that are to be acted on."""
     queue: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
     """How many answers may wait for it; beyond, the oldest are dropped and counted."""
-
-    @property
-    def uses_network(self) -> bool:
-        """Whether it uses more than Unix sockets, be it on this machine alone."""
-        return False
 
     def open(self, site: Site) -> Sink:
         """The sink. Raises `LeoError`."""

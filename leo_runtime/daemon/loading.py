@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from leo_runtime import demo, shipped
 from leo_runtime.daemon.config import AnySink, AnySource, DaemonConfig, named
 from leo_runtime.daemon.decisions import DecisionConfig
-from leo_runtime.daemon.kinds import GraphCopy
+from leo_runtime.daemon.kinds import GraphCopy, Part, Site
 from leo_runtime.daemon.trust import Trust
+from leo_runtime.daemon.unix_socket import own_place
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import Stream, Workload
@@ -41,7 +43,7 @@ def load(config: DaemonConfig, folder: Path) -> Loaded:
     file = demo.WORKLOAD if config.workload is None else folder / Path(config.workload).expanduser()
     workload = _chosen(_workload(file, trust), config.graphs)
     hardware = shipped.hardware(_named_or_file(config.machine, folder))
-    profile = shipped.profile(_named_or_file(_profile(config), folder))
+    profile = _read_profile(config, folder)
     sources: dict[str, tuple[AnySource, tuple[Stream, ...]]] = {}
     copies: list[GraphCopy] = []
     for name, source in named(config.sources).items():
@@ -59,8 +61,39 @@ def load(config: DaemonConfig, folder: Path) -> Loaded:
                     f"sink `{name}` asks for graph `{graph}`, and workload `{workload.name}` has no such",
                     hint=f"it has {', '.join(sorted(graphs))}",
                 )
+    _require_own_places(config, sources, sinks, folder)
     running, decisions = _with_copies(workload, config.decisions, copies)
     return Loaded(config, workload, running, decisions, hardware, profile, sources, sinks)
+
+
+def wrong_parts(loaded: Loaded, site: Site) -> dict[str, LeoError]:
+    """What is wrong with sources and sinks by what can be seen before they run; by `source NAME` and `sink NAME`."""
+    parts: dict[str, Part] = {f"source {name}": source for name, (source, _) in loaded.sources.items()}
+    parts |= {f"sink {name}": sink for name, sink in loaded.sinks.items()}
+    found: dict[str, LeoError] = {}
+    for name, part in parts.items():
+        try:
+            part.check(site)
+        except LeoError as error:
+            found[name] = error
+    return found
+
+
+def _require_own_places(
+    config: DaemonConfig,
+    sources: Mapping[str, tuple[AnySource, tuple[Stream, ...]]],
+    sinks: Mapping[str, AnySink],
+    folder: Path,
+) -> None:
+    """Raise `InputError` where two parts of a config use one file, or listen at one place."""
+    used = [(f"source `{name}`", source.own_place(folder)) for name, (source, _) in sources.items()]
+    used += [(f"sink `{name}`", sink.own_place(folder)) for name, sink in sinks.items()]
+    if config.metrics is not None:
+        used.append(("[metrics]", own_place(config.metrics.path, folder)))
+    whose: dict[str, str] = {}
+    for one, at in used:
+        if at is not None and whose.setdefault(at, one) != one:
+            raise InputError(f"{whose[at]} and {one} both use {at}", hint="give each a place of its own")
 
 
 def _with_copies(
@@ -130,3 +163,17 @@ def _profile(config: DaemonConfig) -> str:
 def _named_or_file(given: str, folder: Path) -> str:
     is_file = Path(given).suffix in (".toml", ".json")
     return str(folder / Path(given).expanduser()) if is_file else given
+
+
+def _read_profile(config: DaemonConfig, folder: Path) -> Profile:
+    named = _named_or_file(_profile(config), folder)
+    try:
+        return shipped.profile(named)
+    except InputError as error:
+        if error.hint or Path(named).exists():
+            raise
+        raise InputError(
+            f"there is no profile {named}",
+            hint=f"measure it by `leo-runtime calibrate --out {shlex.quote(named)}`, with --workload and --hardware "
+            "where those are your own",
+        ) from None

@@ -6,13 +6,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from leo_runtime.schema import Name, Value
+from leo_runtime.schema import PathName, Value
 
 
 class MetricsConfig(Value):
     """The table `[metrics]`."""
 
-    path: Name = "metrics.sock"
+    path: PathName = "metrics.sock"
     """A Unix socket that only the daemon's user can use: a name alone is in the runtime directory; `systemd:NAME` is a
     socket that systemd opened."""
     port: Annotated[int, Field(ge=1, le=65_535)] | None = None

@@ -30,7 +30,7 @@ from leo_runtime.daemon.counts import Counts
 from leo_runtime.daemon.delivering import Delivering
 from leo_runtime.daemon.feeding import Feeding
 from leo_runtime.daemon.kinds import Companion, Follows, Sink, Site
-from leo_runtime.daemon.loading import Loaded, load, require_changeable
+from leo_runtime.daemon.loading import Loaded, load, require_changeable, wrong_parts
 from leo_runtime.daemon.outstanding import Outstanding
 from leo_runtime.daemon.places import runtime_dir, state_dir
 from leo_runtime.daemon.run_state import RunState
@@ -142,10 +142,16 @@ class Daemon:
         self._waker.wake()
 
     def check(self) -> str:
-        """What it would run, in a line; it opens nothing. Raises `LeoError` where the profile does not know it all."""
+        """What it would run, in a line; it opens no device, and listens to nobody.
+
+        Raises `LeoError` where the profile does not know it all, and for what would go wrong with a source or a sink.
+        """
         loaded = self.loaded
         graphs, sources, sinks = loaded.workload.graphs, ", ".join(loaded.sources), ", ".join(loaded.sinks)
         price(merge(loaded.running), loaded.hardware, loaded.profile, lambda *_: True)
+        for part, error in wrong_parts(loaded, self._site(loaded)).items():
+            kind, _, name = part.partition(" ")
+            raise InputError(f"{kind} `{name}`: {error}", hint=error.hint)
         named = ", ".join(graph.name for graph in graphs)
         return f"{named} on {loaded.hardware.name}; sources: {sources}; sinks: {sinks}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -19,22 +20,63 @@ _CREDENTIALS = struct.Struct("3i")
 
 
 class Listening:
-    """A socket that listens. `close` takes its file away, unless another one stands in its place by then."""
+    """A socket that listens. `close` takes its file away, unless others here have it, or another one stands there."""
 
-    def __init__(self, socket: socket.socket, path: Path | None) -> None:
-        """`path` None: it is somebody else's to take away."""
+    def __init__(self, socket: socket.socket, place: _Place | None) -> None:
+        """`place` None: its file is somebody else's to take away."""
         self.socket = socket
-        self._path = path
-        self._inode = None if path is None else path.stat().st_ino
+        self._place = place
 
     def close(self) -> None:
         """Listen no more. Closing twice is fine."""
         self.socket.close()
-        if self._path is not None:
+        if self._place is not None:
+            self._place.leave()
+            self._place = None
+
+
+class _Place:
+    """A socket's file and how many of this process listen there: one in place of another, as in a reload.
+
+    They share the socket, so that who has connected meanwhile is lost by neither, and who leaves takes nothing away
+    from the one that stays.
+    """
+
+    def __init__(self, path: Path, own: socket.socket, inode: int) -> None:
+        self._path = path
+        self._own = own
+        self._inode = inode
+        self._users = 0
+
+    def join(self) -> Listening:
+        """One more. Behind the lock."""
+        self._users += 1
+        return Listening(self._own.dup(), self)
+
+    def leave(self) -> None:
+        """One less."""
+        with _lock:
+            self._users -= 1
+            if self._users:
+                return
+            if _places.get(self._path) is self:
+                del _places[self._path]
             with suppress(OSError):
-                if self._path.stat().st_ino == self._inode:
+                if self.is_there():
                     self._path.unlink()
-            self._path = None
+            self._own.close()
+
+    def is_there(self) -> bool:
+        """Whether its file is, and no other one stands in its place."""
+        try:
+            return self._path.stat().st_ino == self._inode
+        except OSError:
+            return False
+
+
+_lock = threading.Lock()
+_places: dict[Path, _Place] = {}
+"""Where this process listens."""
 
 
 def place(given: str, folder: Path, runtime_dir: Path) -> Path:
@@ -43,10 +85,24 @@ def place(given: str, folder: Path, runtime_dir: Path) -> Path:
     return folder / path if "/" in given else runtime_dir / path
 
 
+def own_place(given: str, folder: Path) -> str:
+    """What tells sockets of a config apart: two of the same are one."""
+    path = Path(given).expanduser()
+    return os.path.normpath(folder / path) if "/" in given else given
+
+
+def check(given: str, path: Path) -> None:
+    """Raise `InputError` for a place where no socket can be; another process may listen there."""
+    if not given.startswith(BY_SYSTEMD):
+        _require_length(path)
+        _require_socket(path)
+
+
 def listen(given: str, path: Path, sockets: Mapping[str, socket.socket]) -> Listening:
     """Listen at a path, which only the daemon's user may connect to, or on a socket that systemd has opened.
 
-    A socket that a daemon left behind is replaced, and one of this process, too. Raises `InputError`.
+    A socket that a daemon left behind is replaced; one of this process is shared, and not to be used for anything else.
+    Raises `InputError`.
     """
     if given.startswith(BY_SYSTEMD):
         name = given.removeprefix(BY_SYSTEMD)
@@ -56,40 +112,71 @@ def listen(given: str, path: Path, sockets: Mapping[str, socket.socket]) -> List
                 hint=f"it has opened {', '.join(sockets)}" if sockets else "`FileDescriptorName=` of the .socket unit",
             )
         return Listening(sockets[name].dup(), None)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    for one in (path, beside):
+    _require_length(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = path.parent.resolve() / path.name
+    except OSError as error:
+        raise _unusable(path, error) from None
+    with _lock:
+        if path not in _places or not _places[path].is_there():
+            _places[path] = _Place(path, *_bound(path))
+        return _places[path].join()
+
+
+def _require_length(path: Path) -> None:
+    """Raise `InputError` for a path that no socket can have."""
+    for one in (path, _beside(path)):
         if len(os.fsencode(one)) > LONGEST_PATH:
             raise InputError(
                 f"the path of a socket has at most {LONGEST_PATH} bytes, and {one} is longer", hint="name a shorter one"
             )
+
+
+def _beside(path: Path) -> Path:
+    """Where it is made ready."""
+    return path.with_name(f".{path.name}.{os.getpid()}")
+
+
+def _bound(path: Path) -> tuple[socket.socket, int]:
+    """A socket that listens there, and the number of its file. Raises `InputError`."""
+    beside = _beside(path)
     own = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         _require_free(path)
         beside.unlink(missing_ok=True)
         own.bind(str(beside))
         beside.chmod(0o600)  # Nobody can connect before `listen`.
         own.listen(16)
+        inode = beside.stat().st_ino
         beside.replace(path)
     except OSError as error:
         own.close()
         with suppress(OSError):
             beside.unlink(missing_ok=True)
-        raise InputError(
-            f"{path}: cannot be listened on ({error.strerror or error})", hint="name a folder you may write to"
-        ) from None
+        raise _unusable(path, error) from None
     except InputError:
         own.close()
         raise
-    return Listening(own, path)
+    return own, inode
+
+
+def _unusable(path: Path, error: OSError) -> InputError:
+    return InputError(
+        f"{path}: cannot be listened on ({error.strerror or error})", hint="name a folder you may write to"
+    )
+
+
+def _require_socket(path: Path) -> None:
+    if path.exists() and not path.is_socket():
+        raise InputError(f"{path}: is no socket, and would be lost", hint="name another place, or take it away")
 
 
 def _require_free(path: Path) -> None:
     """Raise `InputError` where something stands there that is in use, or is no socket."""
+    _require_socket(path)
     if not path.exists():
         return
-    if not path.is_socket():
-        raise InputError(f"{path}: is no socket, and would be lost", hint="name another place, or take it away")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as probe:
         probe.settimeout(1.0)
         try:
@@ -98,9 +185,6 @@ def _require_free(path: Path) -> None:
             return
         except OSError:
             pass
-        else:
-            if peer(probe)[0] == os.getpid():
-                return
     raise InputError(f"{path}: another process listens there", hint="is another daemon running? Name another place")
 
 

@@ -12,25 +12,51 @@ from pydantic import Field
 
 from leo_runtime.daemon.answer import Answer, as_line
 from leo_runtime.daemon.kinds import Sink, SinkConfig, SinkEndedError, Site
-from leo_runtime.schema import Name, Positive
+from leo_runtime.errors import InputError
+from leo_runtime.schema import PathName, Positive
 
 
 class LinesSink(SinkConfig):
     """Lines of JSON, one an answer."""
 
     kind: Literal["lines"]
-    path: Name = "-"
+    path: PathName = "-"
     """The file; `-`: standard output."""
     max_bytes: Positive = 10_000_000
     """A file that would be greater is put aside, and another one begun."""
     keep: Annotated[int, Field(ge=0, le=1000)] = 5
     """How many files that were put aside are kept, as `NAME.1` (the newest), `NAME.2` and so on."""
 
+    def own_place(self, folder: Path) -> str | None:
+        """The file."""
+        return None if self.path == "-" else os.path.normpath(folder / Path(self.path).expanduser())
+
+    def check(self, site: Site) -> None:
+        """Whether the file can be added to."""
+        if self.path != "-":
+            _require_lines(site.path(self.path))
+
     def open(self, site: Site) -> Sink:
-        """Nothing is opened before the first answer."""
+        """Nothing is opened to be written to before the first answer. Raises `InputError`."""
         if self.path == "-":
             return StandardOutput(sys.stdout.fileno())
+        self.check(site)
         return RotatedFile(site.path(self.path), self.max_bytes, self.keep)
+
+
+def _require_lines(path: Path) -> None:
+    """Raise `InputError` where no file can be, or one that holds something else, which would be spoiled."""
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder", hint="name a file in it")
+    if not path.is_file():
+        return  # It is made; or it is a device, or a pipe.
+    try:
+        with path.open("rb") as file:
+            first = file.read(1)
+    except OSError:
+        return  # It is tried again with the first answer.
+    if first not in (b"", b"{"):
+        raise InputError(f"{path}: holds something other than answers", hint="name another file, or take it away")
 
 
 class StandardOutput:

@@ -27,7 +27,7 @@ from leo_runtime.daemon.home_assistant import FIRED, OFFLINE, ONLINE, Topics, di
 from leo_runtime.daemon.kinds import SinkConfig, Site
 from leo_runtime.errors import InputError, MissingExtraError, failure_text
 from leo_runtime.frozen import dataclass
-from leo_runtime.schema import Name, Value, reject
+from leo_runtime.schema import Name, PathName, Value, reject
 
 if TYPE_CHECKING:
     import ssl
@@ -55,7 +55,7 @@ class Login(Value):
     """Who the daemon is to the broker. What is secret is never in the config."""
 
     user: Name
-    password_file: Name | None = None
+    password_file: PathName | None = None
     """A file whose first line is the password."""
     password_env: Name | None = None
     """The variable of the environment that holds it."""
@@ -70,11 +70,11 @@ class Login(Value):
 class Tls(Value):
     """How the connection is encrypted."""
 
-    ca_file: Name | None = None
+    ca_file: PathName | None = None
     """Who may have signed the broker's certificate; None: whom the system trusts."""
-    cert_file: Name | None = None
+    cert_file: PathName | None = None
     """The daemon's own certificate, where the broker asks for one."""
-    key_file: Name | None = None
+    key_file: PathName | None = None
 
 
 class MqttSink(SinkConfig):
@@ -84,7 +84,7 @@ class MqttSink(SinkConfig):
     host: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[0-9A-Za-z.:_-]+$")] = "localhost"
     port: Annotated[int, Field(ge=1, le=65_535)] | None = None
     """None: 1883, or with `tls` 8883."""
-    socket: Name | None = None
+    socket: PathName | None = None
     """A Unix socket of the broker, in place of host and port."""
     tls: Tls | None = None
     login: Login | None = None

@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -14,9 +15,9 @@ from pydantic import Field
 from leo_runtime.clock import WallClock
 from leo_runtime.daemon.answer import Answer, as_line
 from leo_runtime.daemon.kinds import SinkConfig, Site
-from leo_runtime.daemon.unix_socket import Listening, is_own, listen, place
+from leo_runtime.daemon.unix_socket import Listening, check, is_own, listen, own_place, place
 from leo_runtime.daemon.waking import Waker
-from leo_runtime.schema import Name
+from leo_runtime.schema import PathName
 
 MOST_SUBSCRIBERS = 64
 LAST_WORDS_S = 1.0
@@ -27,10 +28,18 @@ class SocketSink(SinkConfig):
     """A Unix socket that anybody of the daemon's user may listen on."""
 
     kind: Literal["socket"]
-    path: Name = "answers.sock"
+    path: PathName = "answers.sock"
     """Where it is: a name alone is in the runtime directory; `systemd:NAME` is a socket that systemd opened."""
     behind_bytes: Annotated[int, Field(ge=4096, le=1 << 30)] = 1 << 20
     """A subscriber that has so much still to read is hung up on, and counted."""
+
+    def own_place(self, folder: Path) -> str:
+        """The socket."""
+        return own_place(self.path, folder)
+
+    def check(self, site: Site) -> None:
+        """Whether a socket can be there."""
+        check(self.path, place(self.path, site.folder, site.runtime_dir))
 
     def open(self, site: Site) -> Subscribers:
         """Listen. Raises `InputError`."""

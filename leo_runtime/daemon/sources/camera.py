@@ -17,7 +17,7 @@ from pydantic import Field
 
 from leo_runtime.daemon.kinds import Feed, Site, SourceConfig, SourceFailedError
 from leo_runtime.errors import InputError, MissingExtraError, printable, words
-from leo_runtime.schema import Name
+from leo_runtime.schema import Name, PathName
 
 if TYPE_CHECKING:
     from leo_runtime.documents.workload import Stream
@@ -32,7 +32,7 @@ class CameraSource(SourceConfig):
     """A camera."""
 
     kind: Literal["camera"]
-    device: Name = "/dev/video0"
+    device: PathName = "/dev/video0"
     size: tuple[Annotated[int, Field(ge=1, le=16_384)], Annotated[int, Field(ge=1, le=16_384)]] | None = None
     """Width and height that the camera is asked for. None: its own; frames are scaled to the stream's either way."""
     input_format: Name | None = None

@@ -24,7 +24,7 @@ from leo_runtime.daemon.iio_device import TIMESTAMP, IioDevice, number, read
 from leo_runtime.daemon.iio_format import Layout
 from leo_runtime.daemon.kinds import Feed, Site, SourceConfig, SourceFailedError
 from leo_runtime.errors import InputError, LeoError, failure_text
-from leo_runtime.schema import Name
+from leo_runtime.schema import Name, PathName
 from leo_runtime.values import lasting_us
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class IioSource(SourceConfig):
     """Whether axes are turned as the device says it is mounted."""
     acceleration: Literal["m/s2", "g"] = "m/s2"
     turning: Literal["rad/s", "deg/s"] = "rad/s"
-    root: Name = "/"
+    root: PathName = "/"
     """Where `sys` and `dev` are."""
 
     def open(self, site: Site) -> Iio:

@@ -11,7 +11,7 @@ from pydantic import Field
 from leo_runtime.clock import Clock, WallClock
 from leo_runtime.daemon.kinds import Feed, Site, SourceConfig
 from leo_runtime.errors import InputError
-from leo_runtime.schema import Name
+from leo_runtime.schema import PathName
 from leo_runtime.values import lasting_us, samples_within
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class RecordingSource(SourceConfig):
     """A recording that is played."""
 
     kind: Literal["recording"]
-    recording: Name
+    recording: PathName
     """One that ships, or a folder, an export, an MCAP, a bag or sound, as `leo-runtime replay` takes it."""
     rate: Annotated[float, Field(ge=0.01, le=1000)] = 1.0
     """How much faster than real time it is played."""
@@ -37,6 +37,10 @@ class RecordingSource(SourceConfig):
     def fed(self, workload: Workload) -> tuple[Stream, ...]:
         """All streams of the workload, unless one is named."""
         return workload.streams if self.stream is None else super().fed(workload)
+
+    def check(self, site: Site) -> None:
+        """Whether it can be played."""
+        self.open(site)
 
     def open(self, site: Site) -> Player:
         """Read the recording. Raises `InputError`, `MissingExtraError`."""

@@ -16,6 +16,7 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
@@ -23,10 +24,10 @@ from pydantic import Field
 from leo_runtime.daemon.kinds import Feed, Site, SourceConfig
 from leo_runtime.daemon.raw import RawSamples, RawType
 from leo_runtime.daemon.reading import Reading
-from leo_runtime.daemon.unix_socket import Listening, is_own, listen, place
+from leo_runtime.daemon.unix_socket import Listening, check, is_own, listen, own_place, place
 from leo_runtime.daemon.waking import is_readable
 from leo_runtime.errors import InputError, did_you_mean
-from leo_runtime.schema import Document, Name
+from leo_runtime.schema import Document, Name, PathName
 
 if TYPE_CHECKING:
     from leo_runtime.documents.workload import Stream, Workload
@@ -42,7 +43,7 @@ class SocketSource(SourceConfig):
     """A Unix socket that anybody of the daemon's user may send samples to."""
 
     kind: Literal["socket"]
-    path: Name = "samples.sock"
+    path: PathName = "samples.sock"
     """Where it is: a name alone is in the runtime directory; `systemd:NAME` is a socket that systemd opened."""
 
     def fed(self, workload: Workload) -> tuple[Stream, ...]:
@@ -50,6 +51,14 @@ class SocketSource(SourceConfig):
         if self.stream is not None:
             return super().fed(workload)
         return tuple(stream for stream in workload.streams if stream.rate_hz)
+
+    def own_place(self, folder: Path) -> str:
+        """The socket."""
+        return own_place(self.path, folder)
+
+    def check(self, site: Site) -> None:
+        """Whether a socket can be there."""
+        check(self.path, place(self.path, site.folder, site.runtime_dir))
 
     def open(self, site: Site) -> Receiver:
         """Listen. Raises `InputError`."""

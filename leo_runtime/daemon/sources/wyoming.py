@@ -23,6 +23,7 @@ from collections import deque
 from contextlib import suppress
 from io import BytesIO
 from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import numpy as np
@@ -35,12 +36,12 @@ from leo_runtime.daemon.kinds import Feed, GraphCopy, Site, SourceConfig
 from leo_runtime.daemon.pace import Pace
 from leo_runtime.daemon.pcm import Converter
 from leo_runtime.daemon.reading import Reading
-from leo_runtime.daemon.unix_socket import Listening, is_own, listen, place
+from leo_runtime.daemon.unix_socket import Listening, check, is_own, listen, own_place, place
 from leo_runtime.daemon.wake_words import Hearing, copies, hearing, place_name
 from leo_runtime.daemon.waking import is_readable
 from leo_runtime.daemon.wyoming_events import Heard, read_event, sound_format, timestamp_ms, wanted_names
 from leo_runtime.errors import ClosedError, InputError, MissingExtraError, did_you_mean, failure_text
-from leo_runtime.schema import Name, reject
+from leo_runtime.schema import Name, PathName, reject
 from leo_runtime.values import lasting_us, samples_within
 from leo_runtime.version import VERSION
 
@@ -77,7 +78,7 @@ class WyomingSource(SourceConfig):
     """Where it listens. There are no passwords: any other than this machine's lets everybody connect who can reach it.
     """
     port: Annotated[int, Field(ge=1, le=65_535)] = 10_400
-    socket: Name | None = None
+    socket: PathName | None = None
     """A Unix socket in place of address and port; as of a source of kind `socket`."""
     graphs: tuple[Name, ...] = ()
     """The graphs that are wake words. None: the only one that decides by sound."""
@@ -95,6 +96,15 @@ class WyomingSource(SourceConfig):
     def uses_network(self) -> bool:
         """Unless it listens on a Unix socket."""
         return self.socket is None
+
+    def own_place(self, folder: Path) -> str:
+        """The socket, or the port."""
+        return f"{self.address} port {self.port}" if self.socket is None else own_place(self.socket, folder)
+
+    def check(self, site: Site) -> None:
+        """Whether a socket can be there."""
+        if self.socket is not None:
+            check(self.socket, place(self.socket, site.folder, site.runtime_dir))
 
     def copies(self, workload: Workload) -> tuple[GraphCopy, ...]:
         """The wake words' graphs for each connection. Raises `InputError`."""
