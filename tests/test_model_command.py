@@ -1,6 +1,7 @@
 """`leo-runtime model`: what is in a model's file, and a workload made of it, to its placement."""
 
 import json
+import os
 import tomllib
 from pathlib import Path
 
@@ -122,6 +123,8 @@ def test_only_pieces_with_a_state_go_on_from_it(tmp_path: Path) -> None:
         (["graph", "nowhere.tflite", "--out", "x.toml"], "nowhere.tflite: cannot be read (No such file"),
         (["info", "nowhere.tflite"], "nowhere.tflite: cannot be read (No such file"),
         (["info", "."], ".: cannot be read (Is a directory)"),
+        (["graph", "net.tflite", "--out", "x.toml", "--noise", "net.tflite"], "net.tflite: is there already"),
+        (["info", os.devnull], "is no file, but a pipe or a device"),
         (["graph", str(MODELS / "recurrent.tflite"), "--out", "x.toml"], "cannot be taken apart into layers"),
         (["graph", str(MODELS / "no_input.tflite"), "--out", "x.toml"], "has no inputs"),
     ],

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from layer_graphs import real
 from leo_runtime.errors import InputError
 from leo_runtime.importers.flatbuffer import OFFSET, DamagedError, Front, Table, root
 from leo_runtime.importers.sparse import unfolded
@@ -16,7 +17,7 @@ from leo_runtime.importers.tflite import parse_tflite
 from leo_runtime.importers.tflite_layers import NotInLayersError, read_layers
 from leo_runtime.importers.tflite_writer import write_model
 from leo_runtime.layers.cut import blocks, borders, layers, pieces
-from leo_runtime.layers.graph import LayerGraph, Tensor
+from leo_runtime.layers.graph import Layer, LayerGraph, Tensor
 from leo_runtime.layers.kinds.catalogue import KINDS
 from small_networks import Net, two_heads
 
@@ -265,6 +266,70 @@ def test_flipped_bytes_are_refused_or_read_and_nothing_else(name: str) -> None:
         assert len(write_model(graph)) < 3 * len(content) + 10_000
     assert tracemalloc.get_traced_memory()[1] < 20_000_000
     tracemalloc.stop()
+
+
+def shared_shape(tensors: int, axes: int) -> bytes:
+    """A file of so many tensors, all of which are one, whose shape has so many axes."""
+    front = Front(b"TFL3")
+    model = front.table({0: ("I", 3), 1: OFFSET, 2: OFFSET, 4: OFFSET})
+    front.lead(0, model.start)
+    graphs = front.vector(model.fields[2], "I", [0])
+    graph = front.table(dict.fromkeys(range(4), OFFSET))
+    front.lead(graphs, graph.start)
+    buffers = front.vector(model.fields[4], "I", [0])
+    front.lead(buffers, front.table({}).start)
+    places = front.vector(graph.fields[0], "I", [0] * tensors)
+    tensor = front.table({0: OFFSET})
+    for number in range(tensors):
+        front.lead(places + 4 * number, tensor.start)
+    front.vector(tensor.fields[0], "i", [1] * axes)
+    for table, field in ((model, 1), (graph, 1), (graph, 2), (graph, 3)):
+        front.vector(table.fields[field], "I", [])
+    return front.before(b"")
+
+
+def test_parts_that_are_shared_take_no_memory_without_end() -> None:
+    assert len(parse_tflite(shared_shape(3, 4), "few").graphs[0].tensors) == 3
+    tracemalloc.start()
+    with pytest.raises(InputError, match="many: is no TensorFlow Lite model, or damaged: its parts overlap"):
+        parse_tflite(shared_shape(1000, 100_000), "many")
+    assert tracemalloc.get_traced_memory()[1] < 40_000_000
+    tracemalloc.stop()
+
+
+def test_what_is_unfolded_again_and_again_takes_no_memory_without_end() -> None:
+    """A constant of float16 is widened for each layer that asks: more than the file has at first, within bounds."""
+    half = replace(real(100_000), dtype=np.dtype(np.float16), data=np.zeros(100_000, np.float16))
+    wide = tuple(replace(real(100_000), name=f"wide {number}") for number in range(1000))
+    layers = tuple(Layer("DEQUANTIZE", {}, (0,), (number,)) for number in range(1, 1001))
+    few, many = (LayerGraph("wide", (half, *wide), layers[:count], (), (1,)) for count in (20, 1000))
+    assert read_layers(parse_tflite(write_model(few), "few")).layers == ()
+    with pytest.raises(InputError, match=r"many: .*damaged: its constants, unfolded, have many times the bytes"):
+        read_layers(parse_tflite(write_model(many), "many"))
+
+
+def test_a_long_chain_is_cut_in_time() -> None:
+    """Borders are found in one walk: 4,000 layers take no 16 million steps."""
+    tensors = tuple(replace(real(1, 4), name=f"value {number}") for number in range(4001))
+    chain = tuple(Layer("RELU", {}, (number,), (number + 1,)) for number in range(4000))
+    graph = LayerGraph("chain", tensors, chain, (0,), (4000,))
+    found = borders(graph)
+    assert [border.tensors for border in found] == [(number,) for number in range(1, 4000)]
+
+
+@pytest.mark.parametrize(
+    "content, why",
+    [
+        (b"", "it is empty"),
+        (b"PK\x03\x04" + bytes(20), "it is a zip archive"),
+        (b"\x89HDF\r\n\x1a\n", "it is HDF5"),
+        (b"\x08\x07\x12\x07pytorch", "its bytes 4 to 7 are not 'TFL3'"),
+    ],
+)
+def test_files_of_other_formats_are_to_be_converted(content: bytes, why: str) -> None:
+    with pytest.raises(InputError, match=f"other: is no TensorFlow Lite model: {why}") as told:
+        parse_tflite(content, "other")
+    assert "has to be converted" in told.value.hint
 
 
 def sparse_table(segments: list[int], indices: list[int], rows: int) -> Table:

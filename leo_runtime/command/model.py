@@ -92,11 +92,11 @@ def _graph(request: Request) -> int:
         rate_hz=request.rate,
         signature=request.signature,
     )
-    _write(workload, request.file, request.out)
-    say(f"written: {request.out} ({len(workload.graphs[0].stages)} stages)")
-    if request.noise is not None:
+    if request.noise is not None:  # First: where there is one of that name already, nothing is written.
         _write_noise(workload, request)
         say(f"written: {request.noise}")
+    _write(workload, request.file, request.out)
+    say(f"written: {request.out} ({len(workload.graphs[0].stages)} stages)")
     return DONE
 
 

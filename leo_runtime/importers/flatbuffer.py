@@ -23,12 +23,31 @@ class DamagedError(InputError):
     """The bytes are no such FlatBuffer: an offset leads out of them, or a text is none."""
 
 
+_SHARED = 8
+"""All vectors that are read may have so many times the bytes of the file: parts are seldom shared, but a few bytes that
+everything leads to would take all memory."""
+
+
+@dataclass(eq=False, slots=True)
+class Budget:
+    """How many bytes of vectors and texts may still be read of a buffer, each as often as it is read."""
+
+    left: int
+
+    def spend(self, count: int) -> None:
+        """Raise `DamagedError` where there are not so many left."""
+        self.left -= count
+        if self.left < 0:
+            raise DamagedError("its parts overlap: they have many times the bytes of the file")
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """A table in a buffer: fields by number. Methods raise `DamagedError` where an offset leads out of the buffer."""
 
     buffer: memoryview
     at: int
+    budget: Budget
 
     def _slot(self, field: int) -> int | None:
         """Where the value of a field is; None where it has none."""
@@ -59,7 +78,7 @@ class Table:
     def table(self, field: int) -> Table | None:
         """A table; None where there is none."""
         place = self.place(field)
-        return None if place is None else Table(self.buffer, place)
+        return None if place is None else Table(self.buffer, place, self.budget)
 
     def _vector(self, field: int, size: int) -> tuple[int, int]:
         """Where the first of a vector's elements is, and how many there are."""
@@ -80,25 +99,29 @@ class Table:
 
     def text(self, field: int) -> str:
         """A text; "" where there is none."""
+        content = self.bytes(field) or b""
+        self.budget.spend(len(content))
         try:
-            return bytes(self.bytes(field) or b"").decode()
+            return bytes(content).decode()
         except UnicodeDecodeError:
             raise DamagedError(f"a text at byte {self.place(field)} is not UTF-8") from None
 
     def numbers(self, field: int, form: str) -> tuple[int, ...]:
         """A vector of numbers."""
         start, count = self._vector(field, _SIZES[form])
+        self.budget.spend(count * _SIZES[form])
         return struct.unpack_from(f"<{count}{form}", self.buffer, start) if count else ()
 
     def places(self, field: int) -> tuple[int, ...]:
         """Where each table of a vector begins."""
         start, count = self._vector(field, 4)
+        self.budget.spend(4 * count)
         offsets = struct.unpack_from(f"<{count}I", self.buffer, start) if count else ()
         return tuple(start + 4 * index + offset for index, offset in enumerate(offsets))
 
     def tables(self, field: int) -> Iterator[Table]:
         """The tables of a vector."""
-        return (Table(self.buffer, place) for place in self.places(field))
+        return (Table(self.buffer, place, self.budget) for place in self.places(field))
 
 
 def root(content: bytes | memoryview, identifier: bytes) -> Table:
@@ -106,7 +129,7 @@ def root(content: bytes | memoryview, identifier: bytes) -> Table:
     buffer = memoryview(content)
     if bytes(buffer[4:8]) != identifier:
         raise DamagedError(f"it does not begin as such a file does: bytes 4 to 7 are not {identifier.decode()!r}")
-    return Table(buffer, struct.unpack_from("<I", buffer)[0])
+    return Table(buffer, struct.unpack_from("<I", buffer)[0], Budget(_SHARED * len(buffer)))
 
 
 OFFSET = ("I", 0)

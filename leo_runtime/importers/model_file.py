@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +18,9 @@ from leo_runtime.layers.graph import LayerGraph
 Cut = Literal["blocks", "layers"]
 _REMEMBERED = 16
 """So many files: more than a workload has, few enough that models of before do not stay."""
+
+_MOST_BYTES = 1 << 31
+"""As large as a FlatBuffer may be."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +43,10 @@ def open_model(path: Path, signature: str | None = None) -> ModelFile:
     """
     try:
         status = path.stat()
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):  # A pipe would never end.
+            raise InputError(f"{path}: is no file, but a pipe or a device", hint="name a `.tflite` file")
+        if status.st_size > _MOST_BYTES:
+            raise InputError(f"{path}: has {status.st_size} bytes, a model has {_MOST_BYTES} at most")
         return _opened(path, status.st_mtime_ns, status.st_size, signature)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None

@@ -144,6 +144,8 @@ class TfliteFile:
 
 def parse_tflite(content: bytes, name: str) -> TfliteFile:
     """The file of that content; `name` is for messages. Raises `InputError` where it is damaged."""
+    if content[4:8] != IDENTIFIER:
+        raise InputError(f"{name}: is no TensorFlow Lite model: {_what(content)}", hint=_CONVERT)
     try:
         model = root(content, IDENTIFIER)
         codes = [_code(table) for table in model.tables(1)]
@@ -155,6 +157,24 @@ def parse_tflite(content: bytes, name: str) -> TfliteFile:
     if not graphs:
         raise InputError(f"{name}: has no graph")
     return TfliteFile(name, content, graphs, buffers, signatures, model)
+
+
+_CONVERT = "a model of another format has to be converted first: what made it says how it becomes a `.tflite` file"
+_FORMATS = {
+    b"PK\x03\x04": "it is a zip archive, as `.task`, `.keras` and `.pt` files are, and may hold one",
+    b"\x89HDF": "it is HDF5, as Keras' `.h5` files are",
+    b"GGUF": "it is GGUF",
+    b"\x1f\x8b": "it is compressed by gzip",
+}
+"""What else a model's file may be, by its first bytes."""
+
+
+def _what(content: bytes) -> str:
+    """What a file is that is no model."""
+    if not content:
+        return "it is empty"
+    known = (what for first, what in _FORMATS.items() if content.startswith(first))
+    return next(known, f"its bytes 4 to 7 are not {IDENTIFIER.decode()!r}")
 
 
 def damaged(name: str, error: DamagedError) -> InputError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
@@ -18,6 +19,8 @@ from leo_runtime.layers.kinds.definition import OptionField
 
 DEQUANTIZE, DENSIFY = 6, 124
 """Numbers of the operators that unfold constants."""
+_MOST_UNFOLDED = 64
+"""What is unfolded may have so many times the bytes of the file: of float16 it is twice, and few weights are zeros."""
 _HINT = "if LiteRT runs it, it can still be one stage, whole, on the CPU"
 
 
@@ -112,6 +115,8 @@ class _Constants:
         self._graph = graph
         self._unfolded: dict[int, tuple[np.ndarray, int]] = {}
         """Those that an operator unfolds, and how many bytes the file holds of them."""
+        self._left = _MOST_UNFOLDED * len(model.content)
+        """How many bytes of them there may still be."""
 
     def of(self, number: int) -> tuple[np.ndarray | None, int]:
         """The values of a tensor, read-only, and its bytes in the file; None where it is no constant."""
@@ -128,6 +133,11 @@ class _Constants:
         (source,), (target,) = operation.inputs, operation.outputs
         if source < 0 or target < 0:
             return False
+        sizes = self._graph.tensors[source].shape
+        if self._model.buffers[self._graph.tensors[source].buffer] is not None:
+            self._left -= 4 * math.prod(sizes)
+            if self._left < 0:
+                raise DamagedError("its constants, unfolded, have many times the bytes of the file")
         values, stored = self.of(source)
         if values is None:
             if operation.code == DENSIFY:

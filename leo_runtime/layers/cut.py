@@ -34,20 +34,19 @@ def borders(graph: LayerGraph) -> tuple[Border, ...]:
 
     None is between the layers that read a state and the one that gives the next: a state stays in one piece.
     """
-    count = len(graph.layers)
     given = _given(graph)
     needed = _needed(graph)
     states = {graph.inputs[state.input] for state in graph.states}
     together = [_reach(graph, state, given, needed) for state in graph.states]
+    crossing = {number for number in given if number not in states and given[number] < 0 < needed.get(number, -1)}
     found = []
-    for after in range(1, count):
+    for after, layer in enumerate(graph.layers[:-1], start=1):
+        crossing.update(layer.outputs)
+        touched = (*layer.inputs, *layer.outputs)
+        crossing.difference_update(number for number in touched if needed.get(number, -1) < after)
         if any(first < after <= last for first, last in together):
             continue
-        tensors = tuple(
-            number
-            for number, layer in sorted(given.items())
-            if layer < after <= needed.get(number, -1) and number not in states
-        )
+        tensors = tuple(sorted(crossing))
         found.append(Border(after, tensors, sum(graph.tensors[number].bytes for number in tensors)))
     return tuple(found)
 
