@@ -41,9 +41,6 @@ BEFORE_US = SECOND_US
 """So long before a fault a frame may be taken that meets it."""
 RECOVERED_US = SECOND_US
 """So long after a fault no frame is late any more."""
-GATHERS_US = 2 * SECOND_US
-"""So much longer in virtual time where a source was at fault: what comes of a stream that others are ahead of, by what
-they once gave too much, may gather at one release until it has caught up with them, and no more than 16 of it start."""
 MIC_HZ, WATCH_HZ = 1000, 50
 PROCESSORS = ("cpu", "gpu", "dsp")
 OUTLASTS_US = 600_000
@@ -269,7 +266,6 @@ class Episode:
     begin_us: int
     end_us: int | None = None
     """None as long as it lasts."""
-    within_us: int = RECOVERED_US
 
 
 class Judge:
@@ -296,7 +292,6 @@ class Judge:
             tuple(kind.name for kind in kinds),
             None if everything else touches,
             now_us(),
-            within_us=max(kind.within_us for kind in kinds),
         )
         self.begun.update(episode.kinds)
         self._episodes = (*self._episodes[-3:], episode)
@@ -343,7 +338,7 @@ class Judge:
         last = before[-1]
         after_us = 0 if last.end_us is None else max(0, at_us - last.end_us)
         kinds = ", ".join(last.kinds)
-        if after_us > last.within_us:
+        if after_us > RECOVERED_US:
             self._problem(result, late, f"{after_us / 1e6:g} s after {kinds}")
         elif last.touches is not None and (others := [name for name in late if name not in last.touches]):
             self._problem(result, others, f"by {kinds}, which is none of its business")
@@ -419,8 +414,7 @@ class Run:
     def _taken_us(self, result: FrameResult) -> int:
         """When it was that a frame was fed or submitted, by the run's clock.
 
-        Not its release, which is by its stream's samples: one that gave more of them than its rate allows is ahead of
-        that clock from then on, by seconds after some faults.
+        Not its release, which is by its stream's samples: it may wait two seconds for those of others.
         """
         taken = tuple(self._taken)
         return taken[bisect_right(taken, result.frame, key=itemgetter(0)) - 1][1]
@@ -497,8 +491,6 @@ class Kind:
     """Of a `Run`."""
     touches: tuple[str, ...] = ()
     """The graphs that may be late for it; none: all."""
-    within_us: int = RECOVERED_US
-    """So long after its end they may still be."""
     lasts: bool = True
     """False: it is over as soon as it has begun."""
 
@@ -569,9 +561,7 @@ STAGES = ("sound", "gate", "mel", "words", "last", "moves", "heard-sum", "fused"
 
 def fault(does: Callable[[Run], Iterator[None]]) -> Callable[[Run], Iterator[None]]:
     """Make it a kind of fault: it begins, yields, and ends."""
-    name = does.__name__.replace("_", " ")
-    within_us = RECOVERED_US + (GATHERS_US if "source" in name or "recorded" in name else 0)
-    KINDS.append(Kind(name, contextmanager(does), within_us=within_us))
+    KINDS.append(Kind(does.__name__.replace("_", " "), contextmanager(does)))
     return does
 
 

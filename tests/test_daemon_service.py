@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from daemons import CONFIG, LOUD, QUIET, STEPS, WORKLOAD, Listener, Running, Systemd, Talk, running, write
-from leo_runtime.daemon import service
+from daemons import CONFIG, LOUD, PATIENCE_S, QUIET, STEPS, WORKLOAD, Listener, Running, Systemd, Talk, running, write
+from leo_runtime.daemon import delivering, service
+from leo_runtime.daemon.answer import Answer
+from leo_runtime.daemon.delivering import Delivering
+from leo_runtime.daemon.run_state import RunState
+from leo_runtime.daemon.sinks.lines import RotatedFile
 from leo_runtime.daemon.systemd import Notifier
 from leo_runtime.errors import InputError
 
@@ -143,6 +148,62 @@ def test_a_reload_that_is_refused_leaves_sockets_where_they_are(tmp_path: Path) 
         Talk(tmp_path).ask(LOUD)
 
 
+def test_an_answer_that_is_told_during_a_reload_goes_to_a_sink_that_publishes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retired, end = threading.Event(), Delivering.end
+
+    def ends(sink: Delivering) -> None:
+        end(sink)
+        sink.join(PATIENCE_S)
+        retired.set()
+
+    monkeypatch.setattr(Delivering, "end", ends)
+    lines = CONFIG + '\n[[sinks]]\nkind = "lines"\npath = "answers.jsonl"\n'
+    with running(tmp_path, lines) as one:
+        write(tmp_path, lines + "keep = 7\n")
+
+        def reloads(answer: Answer) -> None:
+            if not answer.frame:
+                one.daemon.reload()
+                retired.wait(1.0)  # The sink of before must not go while this answer is on its way to it.
+
+        one.daemon.observe(reloads)
+        talk = Talk(tmp_path)
+        talk.ask(LOUD)
+        assert retired.wait(PATIENCE_S)
+        talk.ask(LOUD)
+        one.end()
+        told = [json.loads(line)["frame"] for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
+        counted = one.daemon.counts.now().sinks["lines"]
+    assert sorted(told) == list(range(sum(one.daemon.counts.now().frames.values())))
+    assert (counted.given, counted.dropped) == (counted.published, 0)
+
+
+def test_what_waits_for_a_sink_of_before_is_published_as_the_daemon_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full, publish = threading.Event(), RotatedFile.publish
+
+    def published(file: RotatedFile, answer: Answer) -> None:
+        if file.path.name == "full.jsonl" and one.daemon._stops == 0:
+            full.set()
+            raise OSError(28, "No space left on device")
+        publish(file, answer)
+
+    monkeypatch.setattr(RotatedFile, "publish", published)
+    monkeypatch.setattr(delivering, "FIRST_WAIT_S", 0.5)
+    with running(tmp_path, CONFIG + '\n[[sinks]]\nkind = "lines"\npath = "full.jsonl"\n') as one:
+        Talk(tmp_path).ask(LOUD)
+        assert full.wait(PATIENCE_S)
+        write(tmp_path, CONFIG)
+        assert "refused" not in reload(one)
+        one.end()
+        counted = one.daemon.counts.now()
+    assert counted.sinks["lines"].published == sum(counted.frames.values()) >= 2
+    assert len((tmp_path / "full.jsonl").read_text().splitlines()) == counted.sinks["lines"].published
+
+
 def test_a_reload_that_goes_wrong_in_any_way_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object) -> None:
         raise RecursionError("of somebody's code")
@@ -252,6 +313,19 @@ def test_what_cannot_be_opened_is_told(tmp_path: Path) -> None:
         Running(tmp_path, path).join()
     assert (tmp_path / "workload.toml").read_text() == WORKLOAD
     assert not (tmp_path / "in.sock").exists()
+
+
+def test_a_start_that_fails_leaves_what_is_known_of_the_last_run(tmp_path: Path) -> None:
+    state = RunState(tmp_path / "state" / "leo.run")
+    state.note(taken=9, answered=4)
+    state.close(clean=False)
+    path = write(tmp_path, CONFIG.replace("./out.sock", "./workload.toml"))
+    for _ in range(2):
+        with pytest.raises(InputError, match="would be lost"):
+            Running(tmp_path, path).join()
+    with running(tmp_path) as one:
+        last = one.daemon.state.last
+        assert last is not None and (last.clean, last.frames, last.lost_frames) == (False, 9, 5)
 
 
 def test_two_daemons_do_not_share_a_state(tmp_path: Path) -> None:

@@ -1,21 +1,45 @@
 """Models of int8 on the simulated DSP: the law to the bit, and what a run is modelled to take."""
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from layer_graphs import one_layer, real, small, some_values
+from int8_layers import KINDS
+from layer_graphs import fixed, one_layer, real, small, some_values
 from leo_backends.dsp import DspBackend
-from leo_backends.dsp.layers import PACKETS, lacks, loops
+from leo_backends.dsp.cycles import packets
+from leo_backends.dsp.hexagon import HexagonMachine
+from leo_backends.dsp.hexagon import layers as programs
+from leo_backends.dsp.hexagon.toolchain import TARGETS
+from leo_backends.dsp.layers import PACKETS, border_loops, lacks, loops
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.errors import KernelError
 from leo_runtime.importers.tflite_writer import write_model
 from leo_runtime.layers import reference
 from leo_runtime.layers.graph import LayerGraph
+from leo_runtime.layers.kinds.catalogue import refusal
+from leo_runtime.layers.kinds.definition import call_of
 from leo_runtime.operators.outputs import arrays_of
 from leo_runtime.testing import Example, example
 from small_networks import Net, two_heads
+
+MISSING = [name for name in ("clang", "ld.lld", "qemu-hexagon") if shutil.which(name) is None]
+needs_tools = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
+exhaustively = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+
+
+@pytest.fixture(scope="module", params=sorted(TARGETS))
+def machine(request: pytest.FixtureRequest) -> Iterator[HexagonMachine]:
+    machine = HexagonMachine(request.param)
+    yield machine
+    machine.close()
 
 
 def dsp(**options: object) -> DspBackend:
@@ -56,21 +80,79 @@ def test_reals_are_known_at_the_door_alone():
 
 
 def test_time_is_of_its_loops_and_clock(tmp_path):
-    """A product of n multiply-accumulates takes n of its packets; a clock twice as fast half the time."""
+    """A clock twice as fast takes half the time, but for what a call takes."""
     net = Net(2, int8=True)
     x = net.value(1, 8, 8, 16)
     graph = net.graph((x,), (net.conv(x, 32),))
-    macs, values = 64 * 16 * 32, 64 * 32
-    assert loops(graph) == {"call": 1, "product": macs, "scaled": values}
-    counted = -(-(PACKETS["v5"]["product"] * macs + PACKETS["v5"]["scaled"] * values) // 1000)
+    call = call_of(graph, graph.layers[0])
+    assert loops(call) == {"layer": 1, "pair": 32, "block": 32 * 16, "step": 32 * 16 * 2, "scaled_two": 32 * 32}
+    foretold = packets(loops(call), PACKETS["v5"]["CONV_2D"]) + packets(border_loops(graph), PACKETS["v5"]["call"])
     made = staged(graph, tmp_path)
     for clock in (200, 400):
         kernel = dsp(clock_mhz=clock, call_us=7).load(made.stage, "default")
-        assert kernel.device_us == 7 + -(-counted // clock)
+        assert kernel.packets == foretold
+        assert kernel.device_us == 7 + -(-foretold // clock)
 
 
-def test_every_instruction_set_has_every_loop():
-    assert len({frozenset(table) for table in PACKETS.values()}) == 1
+def test_rows_of_taps_in_the_image_are_copied_at_once():
+    """3 x 3 taps over 5 x 6 pixels of 3 bytes, with a border of one: 4 columns of 6 have whole rows, 13 of 15 lines."""
+    weights = fixed(np.ones((2, 3, 3, 3), np.int8), [0.01, 0.01])
+    graph = one_layer("CONV_2D", [small((1, 5, 6, 3), 0.1, 0), weights, None], stride_h=1, stride_w=1)
+    found = loops(call_of(graph, graph.layers[0]))
+    assert found["row"] == 4 * 13
+    assert found["tap"] == (5 * 6 * 3 - 4 * 13) * 3
+    assert found["byte"] == 5 * 6 * 27
+
+
+def test_every_instruction_set_knows_every_kind_that_costs():
+    for table in PACKETS.values():
+        assert {"call", *KINDS} - {"RESHAPE"} == set(table)
+    assert {frozenset(table["CONV_2D"]) for table in PACKETS.values()} == {frozenset(PACKETS["v5"]["CONV_2D"])}
+
+
+def test_random_layers_of_every_kind_are_claimed():
+    rng = np.random.default_rng(0)
+    for make in KINDS.values():
+        graph = make(rng, 9)
+        assert refusal(graph, graph.layers[0]) is None and lacks(graph) is None and programs.lacks(graph) is None
+
+
+@needs_tools
+@exhaustively
+@given(st.sampled_from(sorted(KINDS)), st.integers(0, 2**31))
+def test_the_program_gives_the_same_bits(machine: HexagonMachine, kind: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    graph = KINDS[kind](rng, 9)
+    inputs = [some_values(graph.tensors[number], rng) for number in graph.inputs]
+    given, _ = programs.HexagonLayers(machine, graph).counted(inputs)
+    for expected, got in zip(reference.run(graph, inputs), given, strict=True):
+        assert got.dtype == expected.dtype and np.array_equal(got, expected)
+
+
+@needs_tools
+def test_a_model_runs_as_a_program_whose_packets_are_counted(tmp_path):
+    """Several outputs, of which one is early; the model foretells the packets."""
+    graph = two_heads(int8=True)
+    made = staged(graph, tmp_path)
+    backend = dsp(arithmetic="hexagon", call_us=0, clock_mhz=1)
+    kernel = backend.load(made.stage, "default")
+    run = kernel.timed(made.inputs)
+    backend.close()
+    for expected, got in zip(reference.run(graph, made.inputs), arrays_of(run.output), strict=True):
+        assert np.array_equal(got, expected)
+    assert abs(kernel.packets / run.device_us - 1) < 0.4
+
+
+@needs_tools
+def test_a_message_that_is_wrong_is_refused(machine):
+    for words in ([1, 100, 1, 1], [2, 100, 1, 1, *range(4), *range(28)], [0, 100, -1, 1]):
+        with pytest.raises(KernelError, match="cannot read the request"):
+            machine.load("layers", words, [np.zeros(8, np.uint8)])
+
+
+def test_what_the_program_has_not_is_said():
+    x = small((1, 4, 3), 0.1, 0)
+    assert programs.lacks(one_layer("ADD", [x, small((1, 1, 3), 0.1, 0)], small((), 0.1, 0))) == "ADD repeats an input"
 
 
 def test_weights_take_memory_once_a_model(tmp_path):
@@ -83,10 +165,3 @@ def test_weights_take_memory_once_a_model(tmp_path):
     with pytest.raises(KernelError, match=r"memory of .* bytes is full"):
         backend.load(other.stage, "default")
     assert not dsp(memory_bytes=size - 1).supports(made.stage, "default")
-
-
-def test_its_programs_have_no_layers(tmp_path):
-    made = staged(two_heads(int8=True), tmp_path)
-    backend = dsp()
-    backend._machine = object()
-    assert not backend.supports(made.stage, "default")

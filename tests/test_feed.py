@@ -652,6 +652,24 @@ def test_frames_gather_at_no_release_where_one_stream_is_ahead_and_one_stalls(ev
     assert sum(count - 2 for count in together.values() if count > 2) <= 18
 
 
+@pytest.mark.parametrize("lies", ["mic", "watch"])
+@pytest.mark.parametrize("loses", ["mic", "watch"])
+def test_in_virtual_time_a_stream_that_gave_too_much_is_not_ahead_of_others_ever_after(lies: str, loses: str) -> None:
+    """Which tells its times: all of it that is due goes on at once after another, or itself, has lost samples."""
+    bench = Bench(ears(period_us=50_000), hands(period_us=250_000), virtual=True)
+    for step in range(1, 200):
+        for stream, samples in (("mic", MIC_HZ // 10), ("watch", 1)):
+            many = samples * (2 if stream == lies and 20 < step <= 60 else 1)
+            if stream != loses or not 120 <= step < 129:
+                chunk = sound(many) if stream == "mic" else steps(many)
+                bench.feeder.feed(stream, chunk, step * SECOND_US // 10)
+        newest_us = [stream.newest_us for stream in bench.feeder.streams()[:2]]
+        assert all(at_us is not None and at_us <= step * SECOND_US // 10 + 50_000 for at_us in newest_us)
+    together = Counter(frame.release_us for frame in bench.of("ears") if frame.release_us > 10 * SECOND_US)
+    assert max(together.values()) <= 2
+    assert bench.frames[-1].release_us > 19 * SECOND_US
+
+
 def door(**changes: Any) -> TaskGraph:
     return graph("door", ("pulse", 3), **changes)
 

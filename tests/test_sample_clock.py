@@ -257,6 +257,40 @@ def test_a_device_twice_as_fast_as_it_says_is_shown_as_one_whose_clock_is_set() 
     assert clock.jumps > 100
 
 
+@pytest.mark.parametrize("faster", [1.04, 1.5, 2, 10])
+def test_in_virtual_time_a_device_far_too_fast_is_no_further_than_its_own_clock(faster: float) -> None:
+    clock = SampleClock(RATE_HZ, CHUNK, CHUNK_US, told_us=CHUNK_US)
+    for count in range(2, 2000):
+        at_us = CHUNK_US + round((count - 1) * CHUNK_US / faster)
+        clock.observe(count * CHUNK, CHUNK, at_us, told=True)
+        assert clock.loss(at_us, told=True) is None
+        assert abs(count * CHUNK_US + clock.ahead_us(count * CHUNK) - at_us) < CHUNK_US
+
+
+def test_in_virtual_time_what_comes_at_once_after_a_stall_is_no_further_than_its_own_clock() -> None:
+    """As of a recording that says when its chunks arrived."""
+    clock, lost = SampleClock(RATE_HZ, CHUNK, CHUNK_US, told_us=CHUNK_US), 0
+    for count in range(2, 400):
+        arrived_us = max(count * CHUNK_US, 150 * CHUNK_US + count) if 100 < count <= 150 else count * CHUNK_US
+        clock.observe(count * CHUNK + lost, CHUNK, arrived_us, told=True)
+        loss = clock.loss(arrived_us, told=True)
+        lost += 0 if loss is None else loss.samples
+        number = count * CHUNK + lost
+        assert abs(number * 1_000_000 // RATE_HZ + clock.ahead_us(number) - arrived_us) < CHUNK_US
+    assert abs(lost - 49 * CHUNK) < CHUNK
+
+
+@pytest.mark.parametrize("by_us", [-10 * MINUTE_US, -200_000])
+def test_in_virtual_time_a_clock_that_goes_back_was_set(by_us: int) -> None:
+    clock = SampleClock(RATE_HZ, CHUNK, CHUNK_US, told_us=CHUNK_US)
+    for count in range(2, 400):
+        at_us = count * CHUNK_US + (by_us if count > 200 else 0)
+        clock.observe(count * CHUNK, CHUNK, at_us, told=True)
+        assert clock.loss(at_us, told=True) is None
+        assert clock.ahead_us(count * CHUNK) == 0
+    assert clock.jumps == 1
+
+
 @pytest.mark.parametrize("told", [False, True])
 @pytest.mark.parametrize("ppm", [-10_000, 10_000])
 @pytest.mark.parametrize("second_tenths", [1, 5, 10, 50, 200])

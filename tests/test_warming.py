@@ -12,7 +12,9 @@ import pytest
 from leo_runtime.dispatch.limits import RunLimit
 from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import InputError, KernelError
+from leo_runtime.runtime.kernels import Kernels
 from leo_runtime.runtime.runtime import Runtime
+from leo_runtime.runtime.warming import warm_within
 from test_runtime import LOUD, FakeBackend, bench, fake_backends, loud_graph, one, other_graph, profile, workload
 
 PATIENCE_S = 60
@@ -101,6 +103,32 @@ def test_a_change_that_hangs_is_refused_and_the_next_one_has_fresh_kernels(where
         used = [loaded.kernel for key, loaded in kernels._kernels.items() if key[0] == "scores"]
         assert used and not any(kernel is old for kernel in used for old in before)
         assert kernels._hung == []
+
+
+@pytest.mark.parametrize("raised", [None, ValueError, SystemExit])
+def test_what_comes_to_its_end_as_it_is_given_up_has_come_back_after_that(raised: type[BaseException] | None) -> None:
+    class Ending(Kernels):
+        def __init__(self) -> None:
+            self.let_go, self.happened = threading.Event(), list[str]()
+
+        def warm(self, stage: str, resource: str, variant: str) -> None:
+            self.warming = threading.current_thread()
+            assert self.let_go.wait(PATIENCE_S)
+            if raised is not None:
+                raise raised
+
+        def give_up(self, stage: str, resource: str, variant: str) -> None:
+            self.let_go.set()
+            self.warming.join(PATIENCE_S)
+            self.happened.append("given up")
+
+        def came_back(self, stage: str, resource: str, variant: str) -> None:
+            self.happened.append("came back")
+
+    kernels = Ending()
+    with pytest.raises(KernelError, match="stage `scores` was not ready on `fast`"):
+        warm_within(kernels, 100_000, "scores", "fast", "")
+    assert kernels.happened == ["given up", "came back"]
 
 
 @pytest.mark.parametrize("raised", [ValueError, KeyboardInterrupt, SystemExit])

@@ -39,7 +39,8 @@ class LastRun:
 class RunState:
     """The state of this run, kept in a file. Every method may be called from any thread.
 
-    `path` None, or one that cannot be written: nothing is kept, and `failure` says why.
+    `path` None, or one that cannot be written: nothing is kept, and `failure` says why. Before the first `note` the run
+    has not begun: where it never does, the next one is still told of the run before.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -52,6 +53,7 @@ class RunState:
         self._fd = -1
         self._taken = self._answered = 0
         self._began_ns = time.time_ns()
+        self._noted = False
         if path is None:
             return
         try:
@@ -65,7 +67,6 @@ class RunState:
             self.close(clean=False)
             return
         self.last = _read(self._page)
-        self._write(clean=False)
 
     def _claim(self, path: Path) -> None:
         try:
@@ -81,13 +82,15 @@ class RunState:
         with self._lock:
             self._taken = self._taken if taken is None else taken
             self._answered = self._answered if answered is None else answered
+            self._noted = True
             self._write(clean=False)
 
     def close(self, *, clean: bool) -> None:
         """The run ends. Closing twice is fine."""
         with self._lock:
             if self._page is not None:
-                self._write(clean=clean)
+                if self._noted:
+                    self._write(clean=clean)
                 self._page.close()
                 self._page = None
             if self._fd >= 0:

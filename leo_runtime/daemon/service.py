@@ -102,8 +102,14 @@ class Daemon:
         self._stops = self._reloads = 0
         self._observers: list[Observer] = []
         self._lock = threading.Lock()
+        self._giving = threading.Lock()
+        """Held while answers go to sinks: whoever takes their place gets those that come after."""
+        self._retired: list[Delivering] = []
+        """Sinks of configs of before, which still have answers to publish."""
         self._taken = self._ended = self._dropped = 0
         self._turns, self._changing = 0, False
+        self._all_answered = False
+        """Whether the run has ended, and all that it had taken was answered."""
         self._state = RunState(None)
         self._outstanding = Outstanding(lambda answered: self._state.note(answered=answered))
 
@@ -165,16 +171,15 @@ class Daemon:
         """Run until it is told to stop, or all sources have ended. Raises `LeoError` where it cannot begin."""
         site = self._site(self.loaded)
         self._state = RunState(site.state_dir / f"{self._name}.run")
-        clean = False
         try:
             self._tell_of_last_run()
             self.runtime = self._new_runtime()
-            clean = self._run(site)
+            self._run(site)
         finally:
-            self._state.close(clean=clean)
+            self._state.close(clean=self._all_answered)
 
-    def _run(self, site: Site) -> bool:
-        """Open everything, serve, and end; whether all was answered."""
+    def _run(self, site: Site) -> None:
+        """Open everything, serve, and end."""
         companions: list[Companion] = []
         try:
             self._subscription = self.runtime.subscribe(self._tell, max_results=MOST_RESULTS)
@@ -183,17 +188,17 @@ class Daemon:
             for companion in self._companions(site):
                 companion.start()
                 companions.append(companion)
+            self._state.note()
             self.notifier.ready(self.status())
             self._serve()
         finally:
             self._changing = True
             self.notifier.stopping("draining")
-            drained = self._drain()
+            self._all_answered = self._drain()
             for companion in companions:
                 companion.close()
             self.notifier.status(f"ended; {self.status()}")
             log.info("ended; %s", self.status())
-        return drained
 
     def _new_runtime(self) -> Runtime:
         loaded, options = self.loaded, self.config.runtime
@@ -325,14 +330,15 @@ class Daemon:
         for sink in _new(sinks, self.sinks):
             sink.start()
         begun = _new(sources, self.sources)
-        self.sources, self.sinks = sources, sinks
+        with self._giving:
+            self.sources, self.sinks = sources, sinks
         for source in retired:  # What takes its place may be of the same device.
             source.join(LETS_GO_S)
         for source in begun:
             source.start()
         for one in retired_sinks:
             one.end()
-            threading.Thread(target=one.join, args=(self.config.drain_s,), name="leo sink ends", daemon=True).start()
+        self._retired += retired_sinks
 
     # Frames.
 
@@ -350,14 +356,15 @@ class Daemon:
         try:
             self.tally.add(result, self.runtime.merged)
             answers = self._teller.answers(result, time.time_ns() - time.monotonic_ns())
-            going = [(sink, answer) for answer in answers for sink in self.sinks.values() if sink.wants(answer)]
-            self._outstanding.begin(result.frame, len(going))
-            for answer in answers:
-                self.counts.answer(answer.graph, answer.outcome, late=answer.late, fired=answer.fired)
-                for observer in self._observers:
-                    observer(answer)
-            for sink, answer in going:
-                sink.give(answer)
+            with self._giving:
+                going = [(sink, answer) for answer in answers for sink in self.sinks.values() if sink.wants(answer)]
+                self._outstanding.begin(result.frame, len(going))
+                for answer in answers:
+                    self.counts.answer(answer.graph, answer.outcome, late=answer.late, fired=answer.fired)
+                    for observer in self._observers:
+                        observer(answer)
+                for sink, answer in going:
+                    sink.give(answer)
         finally:
             with self._lock:
                 self._ended += 1
@@ -373,6 +380,7 @@ class Daemon:
             self._turns += 1
             self._state.note()
             self._count_dropped()
+            self._retired = [sink for sink in self._retired if not sink.join(0.0)]
             if self._reloads:
                 self._reloads = 0
                 self._changing = True
@@ -479,7 +487,7 @@ class Daemon:
             if not until(frames_end, keeps_s):
                 log.warning("%d frames were given up as the daemon ended", self.in_flight)
         self.runtime.close(max(0.1, left_s(keeps_s)))
-        sinks = list(self.sinks.values())
+        sinks = [*self.sinks.values(), *self._retired]
         for sink in sinks:
             sink.end()
         for sink in sinks:

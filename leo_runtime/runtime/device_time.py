@@ -4,6 +4,9 @@ Most devices are told apart from the run's clock by nothing but when their times
 that, and the least that lies between them stays as it is. A clock that goes fast is moved back as its times would come
 before they were; one that goes slow, or that is counted in samples of a device that is slow, is moved ahead when even
 the most recent of its times have been older for a second. A time that fits neither is of a clock that was set.
+
+In virtual time nothing else tells the time. A clock that goes on is believed there, also where its samples are more
+than its rate allows, so that its stream stays beside those of other devices; one that goes back was set.
 """
 
 from __future__ import annotations
@@ -39,6 +42,7 @@ class DeviceTime:
         """How often it, or the run's clock, was set."""
         self.slow_us = 0
         """By how much it was moved ahead since it goes slow."""
+        self._told_us = told_us
         self._set_us = at_us - told_us
         self._usual_us = 0 if now_us is None else max(0, now_us - at_us)
         """How old its times are when they are told: the least so far."""
@@ -52,10 +56,12 @@ class DeviceTime:
         """A time of it on the run's clock, which is at `now_us`.
 
         One that would be before `least_us`, or later than `bearable_us` from now, is by a clock that was set: it is
-        then `expected_us`, or about as old as the last one was.
+        then `expected_us`, or about as old as the last one was. In virtual time, one that is before the last one.
         """
         at_us = told_us + self._set_us
-        if at_us < least_us or (now_us is not None and at_us > now_us + bearable_us):
+        goes_on = now_us is None and told_us > self._told_us
+        self._told_us = told_us
+        if (at_us < least_us and not goes_on) or (now_us is not None and at_us > now_us + bearable_us):
             self.jumps += 1
             at_us = expected_us
             if now_us is not None:

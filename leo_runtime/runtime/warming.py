@@ -14,14 +14,18 @@ def warm_within(kernels: Kernels, limit_us: int, stage: str, resource: str, vari
     Raises what that raises, and `KernelError` where it has not ended. From any thread.
     """
     raised: list[BaseException] = []
-    is_late = threading.Event()
+    # Of who warms and who gives up it is the first one's; the second takes note that what was given up came back.
+    first = threading.Lock()
 
     def warm() -> None:
         try:
             kernels.warm(stage, resource, variant)
         except BaseException as error:  # Who waits for it is told.
             raised.append(error)
-        if is_late.is_set():
+        end()
+
+    def end() -> None:
+        if not first.acquire(blocking=False):
             raised.clear()
             kernels.came_back(stage, resource, variant)
 
@@ -29,8 +33,8 @@ def warm_within(kernels: Kernels, limit_us: int, stage: str, resource: str, vari
     thread.start()
     thread.join(limit_us / 1e6)
     if thread.is_alive():
-        is_late.set()
         kernels.give_up(stage, resource, variant)
+        end()
         raise KernelError(
             f"stage `{stage}` was not ready on `{resource}` after {limit_us / 1e6:g} s: it hangs as it is loaded, or "
             "in its first run, which is on zeros",

@@ -4,9 +4,8 @@
 
 A tenth of so many frames submitted in virtual time, then so many by sources that are fed (`tests/faults.py` has the
 kinds of faults), then so many seconds of real time (`tests/live_faults.py`). Every frame ends once; none is late or
-fails but while a fault lasts and a second after it, three in virtual time where a source is at fault; what is none of a
-fault's business goes on in time; and from its second tenth to its last a run of 100,000 frames takes 2 % more memory at
-most.
+fails but while a fault lasts and a second after it; what is none of a fault's business goes on in time; and from its
+second tenth to its last a run of 100,000 frames takes 2 % more memory at most.
 """
 
 import argparse

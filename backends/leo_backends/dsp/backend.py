@@ -14,6 +14,7 @@ from leo_backends.device_stream import DeviceStream, can_stream, streams
 from leo_backends.dsp import layers
 from leo_backends.dsp.cycles import packets
 from leo_backends.dsp.hexagon import HexagonMachine, HexagonOperator
+from leo_backends.dsp.hexagon import layers as hexagon_layers
 from leo_backends.dsp.hexagon import operators as hexagon_operators
 from leo_backends.dsp.operators import OPERATORS, Plan, integers, name_of, real
 from leo_backends.dsp.packets import PACKETS
@@ -70,8 +71,8 @@ class DspBackend:
         computed = "" if self._machine is None else ", its programs run by qemu-hexagon"
         self.driver = f"simulated, {self.options.instructions} at {self.options.clock_mhz} MHz{computed}"
         self._loaded: dict[Any, tuple[Plan, HexagonOperator | None]] = {}
-        self._models: set[tuple[str, str]] = set()
-        """Models that are in the memory."""
+        self._models: dict[str, hexagon_layers.HexagonLayers | None] = {}
+        """Models that are in the memory, and their programs."""
         self._loaded_bytes = 0
 
     def supports(self, stage: BoundStage, variant: str, /) -> bool:
@@ -89,8 +90,6 @@ class DspBackend:
 
     def _lacks(self, params: ModelParameters) -> str | None:
         """Why pieces of a model are not run, as a clause; None where they are."""
-        if self._machine is not None:
-            return "there are no programs of layers"
         try:
             graph = graph_of(params)
         except KernelError as error:
@@ -98,20 +97,25 @@ class DspBackend:
         memory_bytes = self._processor.memory_bytes
         if memory_bytes is not None and layers.weight_bytes(graph) > memory_bytes:
             return f"its weights of {layers.weight_bytes(graph)} bytes do not fit the memory of {memory_bytes}"
-        return layers.lacks(graph)
+        why = layers.lacks(graph)
+        return hexagon_layers.lacks(graph) if why is None and self._machine is not None else why
 
     def _model(self, stage: BoundStage, params: ModelParameters) -> layers.DspModel:
         piece = layers_of(params)
         if (why := self._lacks(params)) is not None:
             raise KernelError(f"the DSP does not run the layers of stage `{stage.name}`: {why}")
         graph, options = graph_of(params), self.options
-        key, size = (stage.operator.name, params.model_dump_json()), layers.weight_bytes(graph)
+        key, size = params.model_dump_json(), layers.weight_bytes(graph)
         if key not in self._models:
             self._take(stage.name, size)
-            self._models.add(key)
-        counted = packets(layers.loops(graph), layers.PACKETS[options.instructions])
-        device_us = _time_us(counted, options) + _wait_us(size, 1, options)
-        return layers.DspModel(stage, piece, device_us, device_us * self._processor.active_mw, options.real_time)
+            self._models[key] = None if self._machine is None else hexagon_layers.HexagonLayers(self._machine, graph)
+        modelled = layers.packets_of(graph, layers.PACKETS[options.instructions])
+        wait_us, active_mw = _wait_us(size, 1, options), self._processor.active_mw
+
+        def time_us(counted: int) -> int:
+            return _time_us(counted, options) + wait_us
+
+        return layers.DspModel(stage, piece, self._models[key], time_us, active_mw, options.real_time, modelled)
 
     def load(self, stage: BoundStage, variant: str, /) -> DspKernel | DeviceStream | layers.DspModel:
         """Quantise the stage's model. Raises `KernelError`, also when the memory is full."""

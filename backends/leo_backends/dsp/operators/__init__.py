@@ -31,7 +31,9 @@ def name_of(operator: str, params: Any) -> str:
     return front_ends.name_of(operator, params) if operator in ("log_mel", "mfcc") else operator
 
 
-PROGRAMS: tuple[str, ...] = tuple(dict.fromkeys(["copy", "tables", *(one.program for one in OPERATORS.values())]))
+PROGRAMS: tuple[str, ...] = tuple(
+    dict.fromkeys(["copy", "tables", *(one.program for one in OPERATORS.values()), "layers"])
+)
 """What the Hexagon program is made of: a request names one of these by its place here."""
 
 __all__ = ["OPERATORS", "PROGRAMS", "DspOperator", "Message", "Plan", "integers", "name_of", "real"]
