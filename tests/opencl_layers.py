@@ -3,14 +3,16 @@
 python opencl_layers.py PLATFORM    every kernel: equal to the reference, float32 to 1e-5 and int8 to the bit
 """
 
+from __future__ import annotations
+
 import mmap
 import sys
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from layer_graphs import fixed, one_layer, real, small, some_values
-from leo_backends.opencl.device import Device, LoadedSteps
 from leo_backends.opencl.layer_plans import lacks, plan_graph
 from leo_backends.opencl.messages import Choice
 from leo_backends.opencl.plans import Family
@@ -19,6 +21,9 @@ from leo_runtime.layers import reference
 from leo_runtime.layers.graph import LayerGraph, Tensor
 from leo_runtime.layers.kinds.catalogue import refusal
 from small_networks import Net, two_heads
+
+if TYPE_CHECKING:
+    from leo_backends.opencl.device import Device
 
 RNG = np.random.default_rng(5)
 
@@ -166,6 +171,8 @@ def graphs() -> Iterator[LayerGraph]:
 
 def run(device: Device, graph: LayerGraph, inputs: Sequence[np.ndarray], half: bool = False) -> list[np.ndarray]:
     """What the device gives."""
+    from leo_backends.opencl.device import LoadedSteps  # Where there is no OpenCL, graphs are still made.
+
     plan = plan_graph(graph, Family(Tuning(device.fingerprint), half=half))
     borders = (*plan.inputs, *plan.outputs)
     sides = [[border.buffer for border in side] for side in (plan.inputs, plan.outputs)]
@@ -183,6 +190,8 @@ def run(device: Device, graph: LayerGraph, inputs: Sequence[np.ndarray], half: b
 
 
 def main(platform: str) -> None:
+    from leo_backends.opencl.device import Device  # As above.
+
     device = Device.open(Choice(platform=platform, units=None))
     for number, graph in enumerate(graphs()):
         for layer in graph.layers:

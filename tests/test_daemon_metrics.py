@@ -11,7 +11,7 @@ import subprocess
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -31,6 +31,7 @@ from leo_runtime.daemon.metrics_server import MOST_AT_ONCE, MetricsServer
 from leo_runtime.daemon.policies import Settings
 from leo_runtime.daemon.shown import fetch
 from leo_runtime.daemon.tally import BUCKETS_US, MOST_MISSING, Tally
+from leo_runtime.daemon.waking import is_readable
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.workload import GraphBuilder
 from leo_runtime.errors import InputError
@@ -361,6 +362,24 @@ def test_who_says_nothing_takes_a_place_and_no_more(tmp_path: Path) -> None:
         for one in silent:
             one.close()
         server.close()
+
+
+def test_who_asks_byte_by_byte_is_hung_up_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics_server, "PATIENCE_S", 0.2)
+    server = MetricsServer(MetricsConfig(), nothing_yet, a_site(tmp_path))
+    server.start()
+    with closing(server), socket.socket(socket.AF_UNIX) as slow:
+        slow.connect(str(tmp_path / "run/metrics.sock"))
+        sent = 0
+        while not is_readable(slow, 0.02):  # Each byte comes well before the patience with a silent one is over.
+            assert sent < 100
+            with suppress(BrokenPipeError):
+                slow.send(b"G")
+            sent += 1
+        assert sent > 1
+        with suppress(ConnectionResetError):
+            while slow.recv(4096):
+                pass
 
 
 def test_numbers_that_cannot_be_had_end_a_scrape_and_not_the_server(

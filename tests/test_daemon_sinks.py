@@ -85,6 +85,24 @@ def test_a_file_that_was_moved_away_is_begun_anew(tmp_path: Path) -> None:
     assert lines(tmp_path / "b") == [1] and lines(tmp_path / "a") == [2]
 
 
+def test_a_file_is_written_by_one_daemon_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    first, second = RotatedFile(path, 1_000_000, 3), RotatedFile(path, 1_000_000, 3)
+    first.publish(some_answer(frame=0))
+    with path.open("ab") as file:
+        file.write(b'{"half')  # As where the other one is writing just now.
+    with pytest.raises(BlockingIOError, match="another daemon writes there"):
+        second.publish(some_answer(frame=1))
+    assert path.read_bytes().endswith(b"half")
+    first.close()
+    second.publish(some_answer(frame=1))
+    assert lines(path) == [0, 1]
+    for one in (RotatedFile(Path(os.devnull), 100, 1), RotatedFile(Path(os.devnull), 100, 1)):
+        one.publish(some_answer())
+        one.close()
+    second.close()
+
+
 def test_what_the_disk_takes_half_of_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sink, write, room = RotatedFile(tmp_path / "a", 10_000, 1), os.write, [LINE + 20]
 

@@ -91,6 +91,17 @@ def test_what_everybody_may_write_is_not_trusted(tmp_path: Path, what: str) -> N
     assert "which everybody may write" in str(error) and "chmod o-w" in error.hint
 
 
+def test_a_folder_that_everybody_may_exchange_is_not_trusted(tmp_path: Path) -> None:
+    own = tmp_path / "shared" / "own"
+    own.mkdir(parents=True)
+    write(own, CONFIG)
+    (tmp_path / "shared").chmod(0o777)
+    error = refused(own)
+    assert f"which everybody may exchange in {tmp_path / 'shared'}" in str(error) and "chmod o-w" in error.hint
+    (tmp_path / "shared").chmod(0o1777)  # As /tmp: only who owns it may rename it.
+    assert read(own).workload.name == "levels"
+
+
 MODEL = """{ name = "net", operator = "dense", inputs = ["signal"], params = { layers = [2], model = "%s" } },
     { name = "level", operator = "steps:level", inputs = ["net"] },"""
 

@@ -1,7 +1,8 @@
 """Shows the metrics to who asks: on a Unix socket for the daemon's own user, and on 127.0.0.1 where that is said.
 
 Plain HTTP, `GET /metrics`: what Prometheus, `curl --unix-socket` and `leo-runtime top` speak. A scrape is answered on a
-thread of its own, at most `MOST_AT_ONCE` at a time, and a client that says nothing is hung up on after `PATIENCE_S`.
+thread of its own, at most `MOST_AT_ONCE` at a time, and a client that is
+not done with asking and reading after `PATIENCE_S` is hung up on.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import logging
 import socket
 import socketserver
 import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 
@@ -103,15 +105,24 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
             self.shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Answer, on a thread of its own."""
+        """Answer, on a thread of its own, within `PATIENCE_S`: who asks byte by byte keeps nobody out."""
+        ends = threading.Timer(PATIENCE_S, _hang_up, (request,))
+        ends.daemon = True
+        ends.start()
         try:
             super().process_request_thread(request, client_address)
         finally:
+            ends.cancel()
             self._room.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002  # of socketserver
         """Whoever asked has gone, or something is wrong with our numbers: neither ends anything."""
         log.warning("a scrape of the metrics failed", exc_info=True)
+
+
+def _hang_up(one: socket.socket) -> None:
+    with suppress(OSError):  # It is gone already.
+        one.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -108,8 +108,14 @@ def _require_unwritable(path: Path, folder: Path, whose: str) -> None:
         if mode & stat.S_IWOTH:
             raise InputError(f"{whose} uses {path}, which everybody may write", hint=f"chmod o-w {path}")
         if path == folder:
-            return
+            break
         path = path.parent
+    for above in folder.parents:  # In one that everybody may write to the folder could be exchanged.
+        mode = above.stat().st_mode
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+            raise InputError(
+                f"{whose} uses {folder}, which everybody may exchange in {above}", hint=f"chmod o-w {above}"
+            )
 
 
 def _require_hash(path: Path, name: str, trusted: TrustedFolder, whose: str) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+import stat
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -59,6 +62,18 @@ def _require_lines(path: Path) -> None:
         raise InputError(f"{path}: holds something other than answers", hint="name another file, or take it away")
 
 
+def _claim(fd: int, path: Path) -> None:
+    """Have a file alone: two that put it aside would lose what the other one has written. Raises `OSError`."""
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        return
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise BlockingIOError(errno.EAGAIN, "another daemon writes there", str(path)) from None
+    except OSError:  # Some file systems know of no locks.
+        return
+
+
 class StandardOutput:
     """Writes to a descriptor, past all that Python holds back: who does not read holds up nothing but this sink."""
 
@@ -83,7 +98,8 @@ class StandardOutput:
 class RotatedFile:
     """Appends to a file, each line whole or not at all. For one thread at a time.
 
-    Only the daemon's user may read it. Where somebody else has moved it away, as `logrotate` does, it is begun anew.
+    Only the daemon's user may read it, and one daemon at a time writes it. Where somebody else has moved it away, as
+    `logrotate` does, it is begun anew.
     """
 
     def __init__(self, path: Path, max_bytes: int, keep: int) -> None:
@@ -122,6 +138,11 @@ class RotatedFile:
         if self._fd is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            try:
+                _claim(self._fd, self.path)
+            except OSError:
+                self.close()
+                raise
             self._end_line(self._fd)
         return self._fd
 
