@@ -12,6 +12,8 @@ from setuptools.errors import CCompilerError, ExecError, PlatformError
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 SEARCH, DISPATCH = "leo_runtime/solver/search", "leo_runtime/dispatch"
+FLAGS = ["-O3", "-g0"]
+"""Without what debuggers read, which Python's own flags ask for: it is three quarters of the compiled files."""
 
 
 class AllOrNone(build_ext):
@@ -57,7 +59,7 @@ def extensions() -> list[Extension]:
         names = sorted(path.stem for path in (Path(__file__).parent / folder).glob("*.pxd"))
         built += cythonize(
             [
-                Extension(f"{folder.replace('/', '.')}.{name}", [f"{folder}/{name}.py"], extra_compile_args=["-O3"])
+                Extension(f"{folder.replace('/', '.')}.{name}", [f"{folder}/{name}.py"], extra_compile_args=FLAGS)
                 for name in names
             ],
             nthreads=CORES,
