@@ -199,7 +199,7 @@ def _tensor(model: TfliteFile, number: int, stored: Stored, names: Mapping[int, 
     if len(stored.zero_point) not in (0, len(stored.scale)):
         raise DamagedError(f"tensor `{stored.name}` has {len(stored.scale)} scales, {len(stored.zero_point)} zeros")
     if dtype.kind in "iu" and stored.zero_point and stored.scale:
-        limits = np.iinfo(dtype)
+        limits = np.iinfo(dtype.name)
         if not limits.min <= min(stored.zero_point) <= max(stored.zero_point) <= limits.max:
             zero = next(one for one in stored.zero_point if not limits.min <= one <= limits.max)
             raise DamagedError(f"tensor `{stored.name}` of {dtype.name} has the zero point {zero}")
