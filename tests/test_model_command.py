@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from layer_graphs import one_layer, real, small
 from leo_backends import tflite
 from leo_runtime.cli import main
 from leo_runtime.documents.profile import Profile
@@ -40,6 +41,13 @@ def test_what_is_in_a_model(net: Path, capsys: pytest.CaptureFixture[str]) -> No
         "    1                      1x4x4x8 + 1x4x4x2    640",
     ):
         assert said in shown, shown
+
+
+def test_integers_are_told_with_what_they_stand_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    layer = one_layer("DEQUANTIZE", [small((1, 4), 0.5, -128)], real(1, 4))
+    (tmp_path / "net.tflite").write_bytes(write_model(layer))
+    assert main(["model", "info", str(tmp_path / "net.tflite"), "--width", "100"]) == 0
+    assert "in   small     1x4  int8         4  0 to 127.5" in capsys.readouterr().out
 
 
 def test_what_is_in_a_model_as_json(net: Path, capsys: pytest.CaptureFixture[str]) -> None:

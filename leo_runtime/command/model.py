@@ -141,10 +141,6 @@ def _write_noise(workload: Workload, request: Request) -> None:
 
 def _range(output: Output) -> tuple[float, float]:
     """The least and the greatest real that noise has: all that a quantised input holds, else -1 to 1."""
-    import numpy as np
-
     if output.scale == 0:
         return (-1.0, 1.0) if output.data_type.startswith("float") else (0.0, 1.0)
-    limits = np.iinfo(output.data_type)
-    least, greatest = (output.scale * (int(end) - output.zero_point) for end in (limits.min, limits.max))
-    return least, greatest
+    return output.limits()

@@ -48,6 +48,11 @@ class Output:
         """What it takes where it is sent or held."""
         return item_bytes(self.data_type) * math.prod(self.shape)
 
+    def limits(self) -> tuple[float, float]:
+        """The least and the greatest real that a quantised value stands for."""
+        ends = np.iinfo(self.data_type)
+        return self.scale * (int(ends.min) - self.zero_point), self.scale * (int(ends.max) - self.zero_point)
+
 
 @dataclass(frozen=True, slots=True)
 class Part:

@@ -29,7 +29,10 @@ def _outputs(params: ModelParameters, shapes: Sequence[Shape]) -> tuple[Output, 
     piece = _piece(params)
     if [math.prod(shape) for shape in shapes] != [math.prod(one.shape) for one in piece.takes]:
         takes = ", ".join(f"`{one.name}` {shown(one.shape)}" for one in piece.takes) or "nothing"
-        raise GraphError(f"{params.model}: takes {takes}, the stage gives it {', '.join(map(shown, shapes))}")
+        raise GraphError(
+            f"{params.model}: takes {takes}, the stage gives it {', '.join(map(shown, shapes))}",
+            hint="it is given as many arrays as it takes, in their order, each of as many values",
+        )
     return piece.gives
 
 

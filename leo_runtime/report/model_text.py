@@ -27,8 +27,12 @@ def text(found: Described, by: str, look: Look = WIDE) -> str:
     said = f"{found.file}, {found.bytes:,} bytes, SHA-256 {found.sha256[:16]}"
     if len(found.signatures) > 1:
         said += f"; signatures: {', '.join(found.signatures)}"
-    rows = [(way, *_tensor(one)) for way, ones in (("in", found.takes), ("out", found.gives)) for one in ones]
-    head = f"{fill(printable(said), look.columns)}\n\n" + table(("", "tensor", "shape", "type", "bytes"), rows, look)
+    tensors = [(way, one) for way, ones in (("in", found.takes), ("out", found.gives)) for one in ones]
+    # What integers stand for is a column only where there is anything in it.
+    reals = any(one.scale for _, one in tensors)
+    rows = [(way, *_tensor(one), *([_reals(one)] if reals else [])) for way, one in tensors]
+    header = ("", "tensor", "shape", "type", "bytes", *(["stands for"] if reals else []))
+    head = f"{fill(printable(said), look.columns)}\n\n" + table(header, rows, look)
     below = _opaque(found, look) if found.layers is None else _layers(found.layers, by, look)
     return f"{head}\n{below}"
 
@@ -61,6 +65,14 @@ def _layers(found: GraphFacts, by: str, look: Look) -> str:
 
 def _tensor(one: Output) -> tuple[object, ...]:
     return printable(one.name), _shape(one), one.data_type, one.bytes
+
+
+def _reals(one: Output) -> str:
+    """The least and the greatest real that a quantised tensor holds."""
+    if not one.scale:
+        return ""
+    least, greatest = one.limits()
+    return f"{least:.5g} to {greatest:.5g}"
 
 
 def _shape(one: Output | TensorFacts) -> str:
