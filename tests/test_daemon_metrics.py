@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import re
 import shutil
@@ -9,6 +10,7 @@ import socket
 import stat
 import subprocess
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
@@ -362,6 +364,26 @@ def test_who_says_nothing_takes_a_place_and_no_more(tmp_path: Path) -> None:
         for one in silent:
             one.close()
         server.close()
+
+
+def test_who_cannot_be_let_in_for_want_of_files_waits_and_keeps_nothing_busy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[float] = []
+    accept = socket.socket.accept
+
+    def full(one: socket.socket) -> tuple[socket.socket, object]:
+        tries.append(time.monotonic())
+        if len(tries) < 3:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return accept(one)
+
+    server = MetricsServer(MetricsConfig(), nothing_yet, a_site(tmp_path))
+    server.start()
+    with closing(server):
+        monkeypatch.setattr(socket.socket, "accept", full)
+        assert "leo_build_info" in fetch(str(tmp_path / "run/metrics.sock"))
+    assert tries[2] - tries[0] > metrics_server.PAUSE_S
 
 
 def test_who_asks_byte_by_byte_is_hung_up_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -230,7 +230,7 @@ def test_an_edited_operator_is_read_again(tmp_path: Path) -> None:
 
 def test_it_is_ready_and_tells_of_its_end(tmp_path: Path) -> None:
     with running(tmp_path) as one:
-        assert one.systemd.heard[-1].startswith("READY=1\nSTATUS=1 sources, 1 sinks")
+        assert one.systemd.heard[-1].startswith("READY=1\nSTATUS=1 source, 1 sink")
         one.daemon.stop()
         assert one.systemd.wait_for("STOPPING=1") == "STOPPING=1\nSTATUS=draining"
 

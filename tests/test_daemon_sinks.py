@@ -8,6 +8,7 @@ import os
 import socket
 import stat
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from leo_runtime.daemon.counts import Counts
 from leo_runtime.daemon.delivering import Delivering
 from leo_runtime.daemon.kinds import SinkEndedError
 from leo_runtime.daemon.sinks.lines import LinesSink, RotatedFile, StandardOutput
-from leo_runtime.daemon.sinks.socket import SocketSink
+from leo_runtime.daemon.sinks.socket import SocketSink, Subscribers
 from leo_runtime.errors import InputError
 
 LINE = len(as_line(some_answer()))
@@ -315,6 +316,33 @@ def test_a_slow_listener_is_hung_up_on_and_counted(tmp_path: Path) -> None:
     assert heard.count(b"\n") <= published
     sink.close()
     slow.close()
+
+
+def test_who_cannot_be_let_in_for_want_of_files_waits_and_keeps_nothing_busy(tmp_path: Path) -> None:
+    counts, listening = Counts(), unix_socket.listen("./a.sock", tmp_path / "a.sock", {})
+    tries: list[float] = []
+    enough = threading.Event()
+
+    class Full:
+        """What accepts nobody until there are files again."""
+
+        fileno, setblocking, close = listening.socket.fileno, listening.socket.setblocking, listening.socket.close
+
+        def accept(self) -> tuple[socket.socket, object]:
+            tries.append(time.monotonic())
+            if len(tries) < 3:
+                raise OSError(errno.EMFILE, "Too many open files")
+            enough.set()
+            return real.accept()
+
+    real, listening.socket = listening.socket, Full()  # type: ignore[assignment]  # A fake of what it uses.
+    sink = Subscribers(listening, 4096, counts.other)
+    waits = Listener(tmp_path / "a.sock")
+    assert enough.wait(30)
+    assert tries[2] - tries[0] > 0.1
+    sink.close()
+    assert waits.rest() == [] and counts.now().others == {"subscribers": 1}
+    waits.close()
 
 
 def test_a_socket_that_was_left_behind_is_replaced(tmp_path: Path) -> None:

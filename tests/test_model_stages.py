@@ -1,5 +1,6 @@
 """Stages that are models, or pieces of one: bound, run, placed and measured."""
 
+import dataclasses
 import hashlib
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from layer_graphs import one_layer, real, small
 from leo_backends import tflite
 from leo_backends.cpu import CpuBackend
+from leo_backends.tflite_pieces import stored
 from leo_runtime import Runtime
 from leo_runtime.backend import Backend, News, StatefulKernel
 from leo_runtime.clock import VirtualClock
@@ -24,6 +26,8 @@ from leo_runtime.layers.graph import Tensor
 from leo_runtime.measure.calibrate import calibrate
 from leo_runtime.measure.measure import QUICK
 from leo_runtime.operators import operator
+from leo_runtime.operators.definition import Output
+from leo_runtime.operators.model_pieces import _crossing
 from leo_runtime.operators.outputs import arrays_of, flat, packed
 from leo_runtime.recordings.recording import RecordedStream, Recording, RecordingManifest
 from leo_runtime.testing import FakeBackend, example
@@ -248,6 +252,33 @@ def test_a_graph_that_is_not_the_first_has_to_be_taken_apart(tmp_path: Path) -> 
     path.write_bytes(two_signatures("any_length"))
     with pytest.raises(GraphError, match=r"signature `mix` calls no first graph: .* cannot be taken apart"):
         example("mix", "model", [np.zeros((1, 1), np.float32)], model=path, signature="mix")
+
+
+def test_outputs_of_one_name_have_several() -> None:
+    """Also where the number that one would get is another's own name."""
+    net = Net(1)
+    x = net.value(1, 4, name="x")
+    given = [net.layer("RELU", [x], (1, 4)) for _ in range(4)]
+    tensors = list(net.tensors)
+    for number, name in zip(given, ("a", "a:2", "a", ""), strict=True):
+        tensors[number] = dataclasses.replace(tensors[number], name=name)
+    graph = dataclasses.replace(net.graph((x,), tuple(given)), tensors=tuple(tensors))
+    names = [output.name for output in _crossing(graph)[1]]
+    assert names == ["a", "a:2", "a:3", "output:3"]
+
+
+def test_a_model_that_gives_nothing_is_no_stage(tmp_path: Path) -> None:
+    graph = dataclasses.replace(one_layer("RELU", [real(1, 4)]), outputs=())
+    (tmp_path / "mute.tflite").write_bytes(write_model(graph))
+    with pytest.raises(GraphError, match=r"mute.tflite: has no outputs"):
+        example("mute", "model", [np.ones((1, 4), np.float32)], model=tmp_path / "mute.tflite")
+
+
+def test_nan_is_no_integer() -> None:
+    bytes_ = Output("image", (2,), "int8", 0.5, 3)
+    with pytest.raises(KernelError, match="an input has NaN, which no int8 stands for"):
+        stored(np.float32([1, "nan"]), bytes_)
+    assert stored(np.float32([np.inf, -np.inf]), bytes_).tolist() == [127, -128]
 
 
 def test_more_than_can_cross_is_refused(tmp_path: Path) -> None:

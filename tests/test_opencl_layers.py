@@ -148,6 +148,7 @@ def test_what_is_put_together_is_made_there():
         ),
         (one_layer("SHAPE", [real(1, 4)], Tensor("shape", (), np.dtype(np.int32))), "is int32"),
         (one_layer("ADD", [real(4, 1, 3), real(1, 5, 3)]), "different shapes"),
+        (one_layer("RELU", [real(1, 0)]), "has no values"),
     ],
     ids=lambda value: value if isinstance(value, str) else value.layers[0].kind,
 )

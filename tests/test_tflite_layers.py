@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from layer_graphs import real
+from layer_graphs import one_layer, real, small
 from leo_runtime.errors import InputError
 from leo_runtime.importers.flatbuffer import OFFSET, DamagedError, Front, Table, root
 from leo_runtime.importers.sparse import unfolded
@@ -306,6 +306,13 @@ def test_what_is_unfolded_again_and_again_takes_no_memory_without_end() -> None:
     assert read_layers(parse_tflite(write_model(few), "few")).layers == ()
     with pytest.raises(InputError, match=r"many: .*damaged: its constants, unfolded, have many times the bytes"):
         read_layers(parse_tflite(write_model(many), "many"))
+
+
+@pytest.mark.parametrize("zero", [-129, 128, 2**40, -(2**63)])
+def test_a_zero_point_that_no_byte_has_is_damaged(zero: int) -> None:
+    content = write_model(one_layer("DEQUANTIZE", [small((1, 4), 0.5, zero)], real(1, 4)))
+    with pytest.raises(InputError, match=f"damaged: tensor `small` of int8 has the zero point {zero}"):
+        read_layers(parse_tflite(content, "far"))
 
 
 def test_a_long_chain_is_cut_in_time() -> None:

@@ -319,14 +319,16 @@ def greatest_average(outputs: np.ndarray, steps: int) -> np.ndarray:
 
 
 def quantised(array: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
-    """The array as the tensor holds it."""
+    """The array as the tensor holds it. Raises `KernelError` for NaN where that holds integers."""
     dtype = np.dtype(detail["dtype"])
     if dtype.kind not in "iu":
         return array.astype(dtype)
     scale, zero = detail["quantization"]
     limits = np.iinfo(dtype)
-    values: np.ndarray = np.clip(np.rint(array / (scale or 1.0)) + zero, limits.min, limits.max).astype(dtype)
-    return values
+    values: np.ndarray = np.clip(np.rint(array / (scale or 1.0)) + zero, limits.min, limits.max)
+    if np.isnan(values).any():
+        raise KernelError(f"an input has NaN, which no {dtype.name} stands for", hint="fill gaps in front of the model")
+    return values.astype(dtype)
 
 
 def restored(array: np.ndarray, detail: dict[str, Any]) -> np.ndarray:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from leo_runtime.daemon.metrics_config import MetricsConfig
 
 PATIENCE_S = 5
+PAUSE_S = 0.1
+"""After somebody could not be let in."""
 MOST_AT_ONCE = 4
 
 log = logging.getLogger(__name__)
@@ -86,11 +88,21 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self.socket = listening
         self.registry = shown
         self.is_unix = is_unix
+        self._ends = threading.Event()
         self._room = threading.BoundedSemaphore(MOST_AT_ONCE)
+
+    def shutdown(self) -> None:
+        """End, without a pause."""
+        self._ends.set()
+        super().shutdown()
 
     def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
         """Who connects; on a Unix socket nobody has an address."""
-        connection, address = self.socket.accept()
+        try:
+            connection, address = self.socket.accept()
+        except OSError:  # As where there are too many files, with somebody who waits at the door all the while.
+            self._ends.wait(PAUSE_S)
+            raise
         return connection, ("unix", 0) if self.is_unix else address
 
     def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002  # of socketserver

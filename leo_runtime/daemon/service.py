@@ -165,7 +165,8 @@ class Daemon:
         """How it is doing, in a line."""
         counted = self.counts.now()
         frames = ", ".join(f"{number} {outcome}" for outcome, number in sorted(counted.frames.items()))
-        return f"{len(self.sources)} sources, {len(self.sinks)} sinks; frames: {frames or 'none yet'}"
+        parts = f"{_counted(len(self.sources), 'source')}, {_counted(len(self.sinks), 'sink')}"
+        return f"{parts}; frames: {frames or 'none yet'}"
 
     def run(self) -> None:
         """Run until it is told to stop, or all sources have ended. Raises `LeoError` where it cannot begin."""
@@ -498,6 +499,10 @@ class Daemon:
         if unpublished:
             log.warning("answers of %d frames were not published as the daemon ended", unpublished)
         return not unpublished and not self.in_flight
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _new(these: Mapping[str, _Running], before: Mapping[str, _Running]) -> list[_Running]:

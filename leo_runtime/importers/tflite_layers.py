@@ -198,6 +198,11 @@ def _tensor(model: TfliteFile, number: int, stored: Stored, names: Mapping[int, 
         raise _refused(model, f"its tensor `{stored.name}` is of a type (number {stored.type}) that arrays do not have")
     if len(stored.zero_point) not in (0, len(stored.scale)):
         raise DamagedError(f"tensor `{stored.name}` has {len(stored.scale)} scales, {len(stored.zero_point)} zeros")
+    if dtype.kind in "iu" and stored.zero_point and stored.scale:
+        limits = np.iinfo(dtype.name)
+        if not limits.min <= min(stored.zero_point) <= max(stored.zero_point) <= limits.max:
+            zero = next(one for one in stored.zero_point if not limits.min <= one <= limits.max)
+            raise DamagedError(f"tensor `{stored.name}` of {dtype.name} has the zero point {zero}")
     if not all(0 <= scale < np.inf for scale in stored.scale):
         raise DamagedError(f"tensor `{stored.name}` has a scale that is none: {min(stored.scale)}")
     if len(stored.scale) > 1 and stored.shape[stored.axis : stored.axis + 1] != (len(stored.scale),):

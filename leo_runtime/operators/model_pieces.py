@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count as count_from
 from pathlib import Path
 from typing import cast, get_args
 
@@ -71,6 +72,8 @@ def piece_of(params: ModelParameters) -> Piece:
 
 
 def _checked(params: ModelParameters, piece: Piece) -> Piece:
+    if not piece.gives:
+        raise GraphError(f"{params.model}: has no outputs, so nothing is told by it")
     if piece.graph is not None:
         return piece
     if params.streaming:
@@ -114,13 +117,15 @@ def _crossing(graph: LayerGraph) -> tuple[tuple[Output, ...], tuple[Output, ...]
 def _named(found: Sequence[tuple[str, Shape, str, Sequence[float], Sequence[int]]]) -> tuple[Output, ...]:
     """Outputs of names that differ, none of them empty."""
     outputs: list[Output] = []
+    own_names = {name for name, *_ in found}
     for name, shape, dtype, scale, zero in found:
         if dtype not in get_args(DataType):
             raise GraphError(f"a model's tensor `{name}` is of {dtype}, which is not sent between stages")
         if (size := math.prod(shape) * np.dtype(dtype).itemsize) > _MOST_BYTES:
             raise GraphError(f"a model's tensor `{name}` has {size:,} bytes, at most {_MOST_BYTES:,} cross")
         taken = {output.name for output in outputs}
-        own = name if name and name not in taken else f"{name or 'output'}:{len(outputs)}"
+        numbered = (f"{name or 'output'}:{number}" for number in count_from(len(outputs)))
+        own = name if name and name not in taken else next(one for one in numbered if one not in own_names | taken)
         quantised = len(scale) == 1 and dtype != "float32"
         scaled = (scale[0], zero[0] if zero else 0) if quantised else (0.0, 0)
         outputs.append(Output(own, shape, cast(DataType, dtype), *scaled))

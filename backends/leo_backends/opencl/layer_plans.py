@@ -28,6 +28,9 @@ def lacks(graph: LayerGraph) -> str | None:
     for number in (*graph.inputs, *graph.outputs):
         if graph.tensors[number].dtype.name not in ("float32", "int8", "uint8"):
             return f"{graph.tensors[number].name} is {graph.tensors[number].dtype.name}"
+    for tensor in graph.tensors:
+        if tensor.size == 0:
+            return f"{tensor.name} has no values"
     for layer in graph.layers:
         call = call_of(graph, layer)
         if layer.kind not in KERNELS:

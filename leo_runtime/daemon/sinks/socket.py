@@ -20,6 +20,8 @@ from leo_runtime.daemon.waking import Waker
 from leo_runtime.schema import PathName
 
 MOST_SUBSCRIBERS = 64
+LOOKS_MS = 100
+"""How often it is looked, where nothing would wake it."""
 LAST_WORDS_S = 1.0
 """How long subscribers may take for what they have not read yet when the daemon ends."""
 
@@ -61,6 +63,8 @@ class Subscribers:
         self._left: list[socket.socket] = []
         self._waker = Waker()
         self._closing = False
+        self._full = False
+        """Whether nobody could be let in just now, for want of files."""
         listening.socket.setblocking(False)
         self._thread = threading.Thread(target=self._go, name="leo socket sink", daemon=True)
         self._thread.start()
@@ -100,13 +104,15 @@ class Subscribers:
                     break
             poll = select.poll()
             poll.register(self._waker, select.POLLIN)
-            if not self._closing:
+            waits_ms = LOOKS_MS if self._closing or self._full else None
+            if not self._closing and not self._full:
                 poll.register(self._listening.socket, select.POLLIN)
+            self._full = False
             with self._lock:
                 known = {one.fileno(): one for one in self._behind}
                 for fd, one in known.items():
                     poll.register(fd, select.POLLIN | (select.POLLOUT if self._behind[one] else 0))
-            ready = poll.poll(100 if self._closing else None)
+            ready = poll.poll(waits_ms)
             with self._lock:
                 for fd, events in ready:
                     if fd == self._waker.fileno():
@@ -128,7 +134,10 @@ class Subscribers:
     def _accept(self) -> None:
         try:
             one, _ = self._listening.socket.accept()
-        except OSError:  # It is gone again, or there are too many files.
+        except (BlockingIOError, ConnectionError):  # It is gone again.
+            return
+        except OSError:  # There are too many files: it waits until there are fewer.
+            self._full = True
             return
         if not is_own(one) or len(self._behind) >= MOST_SUBSCRIBERS:
             self._count("peers_refused")
