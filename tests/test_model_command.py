@@ -89,6 +89,15 @@ def test_a_workload_is_made_of_a_model(net: Path, cut: str, stages: int, suffix:
     assert [output.name for output in last.outputs] == ["late", "early"]
 
 
+def test_pixels_are_said_to_come_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A detector that was trained on -1 to 1 answers without an error, and wrongly."""
+    monkeypatch.chdir(tmp_path)
+    Path("eye.tflite").write_bytes(write_model(one_layer("RELU", [real(1, 96, 96, 3)])))
+    assert main(["model", "graph", "eye.tflite", "--out", "eye.toml"]) == 0
+    first, second, *_ = Path("eye.toml").read_text().splitlines()
+    assert first.startswith("# eye.tflite, a stage for each") and second.startswith("# Pixels come as 0 to 255:")
+
+
 def test_the_model_is_found_from_the_workloads_folder(net: Path, tmp_path: Path) -> None:
     main(["model", "graph", str(net), "--out", "net.toml"])
     assert 'model = "net.tflite"' in Path("net.toml").read_text()

@@ -267,6 +267,13 @@ def test_outputs_of_one_name_have_several() -> None:
     assert names == ["a", "a:2", "a:3", "output:3"]
 
 
+def test_a_model_that_gives_nothing_is_no_stage(tmp_path: Path) -> None:
+    graph = dataclasses.replace(one_layer("RELU", [real(1, 4)]), outputs=())
+    (tmp_path / "mute.tflite").write_bytes(write_model(graph))
+    with pytest.raises(GraphError, match=r"mute.tflite: has no outputs"):
+        example("mute", "model", [np.ones((1, 4), np.float32)], model=tmp_path / "mute.tflite")
+
+
 def test_nan_is_no_integer() -> None:
     bytes_ = Output("image", (2,), "int8", 0.5, 3)
     with pytest.raises(KernelError, match="an input has NaN, which no int8 stands for"):

@@ -112,6 +112,8 @@ def _write(workload: Workload, file: Path, out: Path) -> None:
         if "model" in stage.get("params", {}):
             stage["params"]["model"] = named
     said = f"{file.name}, a stage for each of its pieces. What its streams are called and come from is yours to say."
+    if any(stream.kind == "camera" for stream in workload.streams):
+        said += "\nPixels come as 0 to 255: a model that was trained on others needs an operator of yours in front."
     if out.suffix == ".toml":
         text = toml_text(document, said)
     else:

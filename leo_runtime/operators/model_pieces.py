@@ -72,6 +72,8 @@ def piece_of(params: ModelParameters) -> Piece:
 
 
 def _checked(params: ModelParameters, piece: Piece) -> Piece:
+    if not piece.gives:
+        raise GraphError(f"{params.model}: has no outputs, so nothing is told by it")
     if piece.graph is not None:
         return piece
     if params.streaming:
