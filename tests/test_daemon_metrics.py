@@ -386,6 +386,28 @@ def test_who_cannot_be_let_in_for_want_of_files_waits_and_keeps_nothing_busy(
     assert tries[2] - tries[0] > metrics_server.PAUSE_S
 
 
+def test_who_cannot_be_answered_for_want_of_threads_takes_nobodys_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = MetricsServer(MetricsConfig(), nothing_yet, a_site(tmp_path))
+    server.start()
+    path, start = str(tmp_path / "run/metrics.sock"), threading.Thread.start
+
+    def too_many(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    def no_timer(one: threading.Thread) -> None:
+        too_many(one) if isinstance(one, threading.Timer) else start(one)
+
+    with closing(server):
+        monkeypatch.setattr(threading.Thread, "start", too_many)
+        for _ in range(MOST_AT_ONCE + 1):
+            with pytest.raises(InputError, match="no daemon answers"):
+                fetch(path)
+        monkeypatch.setattr(threading.Thread, "start", no_timer)
+        assert "leo_build_info" in fetch(path)
+
+
 def test_who_asks_byte_by_byte_is_hung_up_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics_server, "PATIENCE_S", 0.2)
     server = MetricsServer(MetricsConfig(), nothing_yet, a_site(tmp_path))

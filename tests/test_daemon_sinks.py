@@ -318,6 +318,23 @@ def test_a_slow_listener_is_hung_up_on_and_counted(tmp_path: Path) -> None:
     slow.close()
 
 
+def test_who_only_reads_may_shut_down_its_own_side(tmp_path: Path) -> None:
+    sink = Subscribers(unix_socket.listen("./a.sock", tmp_path / "a.sock", {}), 4096, Counts().other)
+    reads, leaves = Listener(tmp_path / "a.sock"), Listener(tmp_path / "a.sock")
+    heard = 0
+    while heard < 2:  # Both are there.
+        sink.publish(some_answer(frame=0))
+        heard = sum(one.try_next() is not None for one in (reads, leaves))
+    reads._socket.shutdown(socket.SHUT_WR)
+    leaves.close()
+    while sink.connected > 1:
+        sink._waker.wake()
+    sink.publish(some_answer(frame=1))
+    sink.close()
+    assert reads.rest()[-1]["frame"] == 1
+    reads.close()
+
+
 def test_who_cannot_be_let_in_for_want_of_files_waits_and_keeps_nothing_busy(tmp_path: Path) -> None:
     counts, listening = Counts(), unix_socket.listen("./a.sock", tmp_path / "a.sock", {})
     tries: list[float] = []

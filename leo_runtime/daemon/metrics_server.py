@@ -111,16 +111,21 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Answer, if there is room; else hang up."""
-        if self._room.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
+        if not self._room.acquire(blocking=False):
             self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # As where there are too many threads.
+            self._room.release()
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Answer, on a thread of its own, within `PATIENCE_S`: who asks byte by byte keeps nobody out."""
         ends = threading.Timer(PATIENCE_S, _hang_up, (request,))
         ends.daemon = True
-        ends.start()
+        with suppress(RuntimeError):  # Too many threads: then the patience is one with each byte.
+            ends.start()
         try:
             super().process_request_thread(request, client_address)
         finally:

@@ -60,6 +60,8 @@ class Subscribers:
         self._lock = threading.Lock()
         self._behind: dict[socket.socket, bytearray] = {}
         """What each has still to be sent."""
+        self._silent: set[socket.socket] = set()
+        """Those who have shut down their own side, and only read."""
         self._left: list[socket.socket] = []
         self._waker = Waker()
         self._closing = False
@@ -111,7 +113,8 @@ class Subscribers:
             with self._lock:
                 known = {one.fileno(): one for one in self._behind}
                 for fd, one in known.items():
-                    poll.register(fd, select.POLLIN | (select.POLLOUT if self._behind[one] else 0))
+                    hears = 0 if one in self._silent else select.POLLIN  # That it is gone is told in any case.
+                    poll.register(fd, hears | (select.POLLOUT if self._behind[one] else 0))
             ready = poll.poll(waits_ms)
             with self._lock:
                 for fd, events in ready:
@@ -119,6 +122,8 @@ class Subscribers:
                         self._waker.wait(0.0)
                     elif fd not in known:
                         self._accept()
+                    elif events & (select.POLLHUP | select.POLLERR):
+                        self._hang_up(known[fd])
                     elif events & select.POLLOUT:
                         self._send(known[fd])
                     else:
@@ -148,14 +153,13 @@ class Subscribers:
         self._count("subscribers")
 
     def _hear(self, one: socket.socket) -> None:
-        """A subscriber has nothing to say: it has hung up, or it is ignored."""
+        """A subscriber has nothing to say: what it says is ignored."""
         try:
-            said = one.recv(4096)
+            if not one.recv(4096):
+                self._silent.add(one)
         except BlockingIOError:
             return
         except OSError:
-            said = b""
-        if not said:
             self._hang_up(one)
 
     def _send(self, one: socket.socket) -> None:
@@ -171,6 +175,7 @@ class Subscribers:
 
     def _hang_up(self, one: socket.socket) -> None:
         """It gets no more; closed on this socket's own thread alone, which may be waiting for it."""
+        self._silent.discard(one)
         if self._behind.pop(one, None) is not None:
             self._left.append(one)
 
