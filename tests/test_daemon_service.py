@@ -354,9 +354,11 @@ def test_a_restart_says_what_became_of_the_last_run(tmp_path: Path, caplog: pyte
     with running(tmp_path) as one:
         Talk(tmp_path).ask(LOUD)
         one.end()
+        ended = sum(one.daemon.counts.now().frames.values())
+    assert ended >= 2  # And one more where the machine is so slow that what came first is a release, too.
     with running(tmp_path) as one:
         last = one.daemon.state.last
-        assert last is not None and last.clean and last.frames == 2 and last.lost_frames == 0
+        assert last is not None and last.clean and last.frames == ended and last.lost_frames == 0
         assert one.daemon.counts.now().others["last_run_lost_frames"] == 0
 
 
