@@ -305,9 +305,10 @@ def test_a_buffer_that_cannot_be_set_up_is_polled_unless_it_was_asked_for(tmp_pa
     with pytest.raises(InputError, match="needs a trigger") as refused:
         run(tmp_path, 1, buffer=True)
     assert "hrtimer" in refused.value.hint
-    timer = folder.parent / "trigger0"
-    timer.mkdir()
-    (timer / "name").write_text("lis3dh-dev0\n")
+    timer = folder.parent / "trigger10"
+    for number, name in ((1, "lis3dh-any-motion-dev0"), (10, "lis3dh-dev0"), (2, "dev0"), (3, "lis3dh-dev10")):
+        (folder.parent / f"trigger{number}").mkdir()
+        (folder.parent / f"trigger{number}" / "name").write_text(f"{name}\n")
     (timer / "sampling_frequency").write_text("100\n")
     fifo = os.open(tmp_path / "dev" / "iio:device0", os.O_RDWR)
     os.write(fifo, scan(1, 2, 3, 1_000_000_000))

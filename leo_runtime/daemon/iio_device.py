@@ -186,7 +186,9 @@ class IioDevice:
             return
         there = {read(one / "name") or "": one for one in sorted(self.folder.parent.glob("trigger*"))}
         own = f"dev{self.folder.name.removeprefix('iio:device')}"
-        name = wanted or now or next((name for name in there if name.endswith(own)), None)
+        # Some have two of their own: `bmc150_accel-dev0`, and `-any-motion-dev0`, which is silent at rest.
+        owns = sorted((name for name in there if name.endswith(f"-{own}")), key=len)
+        name = wanted or now or next(iter(owns), None)
         if name is None:
             raise InputError(
                 f"the buffer of {self.folder.name} needs a trigger, and has none",
