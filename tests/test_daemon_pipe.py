@@ -84,6 +84,14 @@ def test_floats_of_two_channels_are_fed_as_their_mean(tmp_path: Path) -> None:
     assert np.allclose(fed.samples, both.mean(axis=1)) and fed.samples.dtype == np.float32
 
 
+@pytest.mark.parametrize("channel", [1, 3])
+def test_one_of_several_channels_is_listened_to(tmp_path: Path, channel: int) -> None:
+    array = np.arange(40, dtype="<i2").reshape(10, 4)
+    writes = f"sys.stdout.buffer.write({array.tobytes()!r})"
+    fed = run(tmp_path, command=script(writes), channels=4, channel=channel, once=True)
+    assert np.array_equal(fed.samples, array[:, channel - 1]) and fed.samples.dtype == np.int16
+
+
 @pytest.mark.parametrize(("data_type", "width"), [("int24", 3), ("int32", 4)])
 @pytest.mark.parametrize("channels", [1, 2])
 def test_of_wide_values_the_upper_bits_are_taken(tmp_path: Path, data_type: Any, width: int, channels: int) -> None:
@@ -139,6 +147,9 @@ def test_sound_at_another_rate_is_converted(tmp_path: Path) -> None:
     [
         (Stream(name="watch", kind="motion", rate_hz=20, channels=3), {"channels": 2}, "shape (3,)"),
         (Stream(name="watch", kind="motion", rate_hz=20, channels=3), {"rate_hz": 50}, "20 Hz, and its source 50 Hz"),
+        (MIC, {"channels": 2, "channel": 3}, "no channel 3 of 2"),
+        (MIC, {"channel": 2}, "no channel 2 of 1"),
+        (Stream(name="both", rate_hz=16_000, channels=2), {"channels": 2, "channel": 1}, "`channel` is for one of one"),
         (Stream(name="bell", kind="events"), {}, "raw samples have no times"),
     ],
 )

@@ -53,6 +53,9 @@ class PipeSource(SourceConfig):
     """What each value is, little-endian; the channels of a sample follow each other."""
     channels: Annotated[int, Field(ge=1, le=32)] | None = None
     """How many it gives. None: the stream's. Of several, a stream of one channel gets the mean."""
+    channel: Annotated[int, Field(ge=1, le=32)] | None = None
+    """The only one of them that is listened to, counted from 1, as the one that an array of microphones has cleaned.
+    None: all."""
     rate_hz: Annotated[int, Field(ge=1, le=768_000)] | None = None
     """The rate at which it gives sound. None: the stream's. Another one is converted (soxr)."""
     once: bool = False
@@ -105,7 +108,7 @@ class PipeSource(SourceConfig):
 
     def fitting(self, stream: Stream) -> Fitting:
         """From what it gives to what the stream has. Raises `InputError`."""
-        return Fitting(stream, self.channels, self.rate_hz, taken_as(self.data_type))
+        return Fitting(stream, self.channels, self.rate_hz, taken_as(self.data_type), self.channel)
 
 
 class Pipe:
