@@ -219,6 +219,26 @@ def test_how_a_command_ended_is_told(
         assert "says: no such device" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("said", "hint"),
+    [
+        (("arecord: main:831: audio open error: Device or resource busy",), "dsnoop"),
+        (("arecord: set_params:1339: Sample format non available", "Available formats:", "- S32_LE"), "plughw"),
+        (
+            ("arecord: set_params:1416: Unable to install hw params:", "ACCESS:  RW_INTERLEAVED", "TICK_TIME: 0"),
+            "plughw",
+        ),
+        (("Connection failure: Connection refused", "pa_context_connect() failed: Connection refused"), "its user's"),
+        (("something else", "at last"), "try it by hand"),
+    ],
+)
+def test_the_way_out_of_what_recorders_say_is_told(tmp_path: Path, said: tuple[str, ...], hint: str) -> None:
+    with pytest.raises(SourceFailedError) as failed:
+        run(tmp_path, command=script("; ".join(f"print({line!r}, file=sys.stderr)" for line in said) + "; sys.exit(1)"))
+    told = said[-1] if "by hand" in hint else said[0]
+    assert str(failed.value).endswith(f"ended with status 1: {told}") and hint in failed.value.hint
+
+
 def test_long_messages_without_an_end_take_no_room(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         fed = run(tmp_path, command=script(f"sys.stderr.write('x' * 100000); sys.stderr.flush(); {WRITES}"), once=True)

@@ -38,6 +38,15 @@ _FORMATS = {
     "parec": {"int16": "s16le", "int24": "s24le", "int32": "s32le", "float32": "float32le"},
 }
 
+_CONVERTS = "name the device as `plughw:...`, which converts, or give what it has: `data_type`, `channels`, `rate_hz`"
+_WAYS_OUT = {
+    "resource busy": "another program has it: name a device that shares it, as `dsnoop:...` of `arecord -L`",
+    "non available": _CONVERTS,
+    "Unable to install hw params": _CONVERTS,
+    "Connection refused": "a sound server is its user's alone: run the daemon as that user, or take `arecord`",
+}
+"""By what recorders say."""
+
 
 class PipeSource(SourceConfig):
     """A command that writes raw samples, or a recorder that is known here."""
@@ -149,11 +158,22 @@ class Pipe:
             status = child.end()
         if stop.is_set() or (self._once and status == 0):
             return
-        raise SourceFailedError(_ended(child, status), hint=f"try it by hand: {shlex.join(self._command)}")
+        said, hint = _way_out(tuple(child.lines))
+        hint = hint or f"try it by hand: {shlex.join(self._command)}"
+        raise SourceFailedError(_ended(child, status, said), hint=hint)
 
 
-def _ended(child: Child, status: int | None) -> str:
+def _way_out(lines: Sequence[str]) -> tuple[str, str]:
+    """Of what a command said, what tells most, and the way out where it is known."""
+    for line in lines:
+        for part, hint in _WAYS_OUT.items():
+            if part in line:
+                return line, hint
+    return lines[-1] if lines else "", ""
+
+
+def _ended(child: Child, status: int | None, said: str) -> str:
     how = "closed its output" if status is None else f"ended with status {status}"
     if status is not None and status < 0:
         how = f"was ended by signal {-status}"
-    return f"`{child.name}` {how}" + (f": {child.last_line}" if child.last_line else "")
+    return f"`{child.name}` {how}" + (f": {said}" if said else "")
