@@ -112,7 +112,9 @@ def test_elements_of_one_index_and_none_are_refused() -> None:
             layout(elements)
 
 
-@pytest.mark.parametrize("text", ["", "1,0,0;0,1,0", "1,0;0,1,0;0,0,1", "a,0,0;0,1,0;0,0,1", "nan,0,0;0,1,0;0,0,1"])
+@pytest.mark.parametrize(
+    "text", ["", "1,0,0;0,1,0", "1,0;0,1,0;0,0,1", "a,0,0;0,1,0;0,0,1", "nan,0,0;0,1,0;0,0,1", "1e9,0,0;0,1,0;0,0,1"]
+)
 def test_a_matrix_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(InputError):
         read_matrix(text)
@@ -384,6 +386,9 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, config: Any, says: str) ->
         max_size=4,
     )
 )
+@example({"in_accel_scale": "1E100"})
+@example({"in_accel_scale": "1e9", "in_accel_x_raw": "1e20", "scan_elements__in_accel_x_type": "none"})
+@example({"in_accel_x_raw": "1e60", "scan_elements__in_accel_x_type": "none"})
 @settings(max_examples=50)
 def test_files_that_say_anything_end_in_samples_or_a_message(
     tmp_path_factory: pytest.TempPathFactory, files: dict[str, str]

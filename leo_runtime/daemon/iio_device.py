@@ -22,6 +22,8 @@ DEVICES = "sys/bus/iio/devices"
 TIMESTAMP = "timestamp"
 _MOST_BYTES = 4096
 """Of a file of sysfs, which is a page at most."""
+MOST_VALUE, MOST_SCALE = 1e20, 1e9
+"""Of a value, and of what it is scaled by: what is made of them fits float32."""
 _BUFFER_SCANS = 128
 """Scans that the kernel keeps until they are read."""
 
@@ -83,7 +85,7 @@ class IioDevice:
     def _number(self, channel: str, what: str, otherwise: float) -> float:
         for name in (f"in_{channel}_{what}", f"in_{_type(channel)}_{what}", f"in_{what}", what):
             if (text := read(self.folder / name)) is not None:
-                return number(text, self.folder / name)
+                return number(text, self.folder / name, MOST_SCALE)
         return otherwise
 
     def mount_matrix(self, kind: str) -> np.ndarray | None:
@@ -230,13 +232,13 @@ def write(file: Path, text: str) -> None:
         raise _failed(file, "written", error) from None
 
 
-def number(text: str, file: Path) -> float:
-    """The number that a file says. Raises `InputError`."""
+def number(text: str, file: Path, most: float = MOST_VALUE) -> float:
+    """The number that a file says, at most so far from 0. Raises `InputError`."""
     try:
         found = float(text.split(" ")[0])  # Some say a unit behind it.
     except ValueError:
         found = float("nan")
-    if not np.isfinite(found):
+    if not abs(found) <= most:
         raise InputError(f"{file} holds `{text[:60]}`, and no number", hint="its driver says so: is it the right one?")
     return found
 
