@@ -84,6 +84,26 @@ def test_floats_of_two_channels_are_fed_as_their_mean(tmp_path: Path) -> None:
     assert np.allclose(fed.samples, both.mean(axis=1)) and fed.samples.dtype == np.float32
 
 
+@pytest.mark.parametrize(("data_type", "width"), [("int24", 3), ("int32", 4)])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_of_wide_values_the_upper_bits_are_taken(tmp_path: Path, data_type: Any, width: int, channels: int) -> None:
+    values = np.repeat([-32768, -256, -1, 0, 1, 255, 32767], channels)
+    low = b"\xff" * (width - 2)
+    writes = "".join(f"{low + int(value).to_bytes(2, 'little', signed=True)!r}" for value in values)
+    script_text = f"sys.stdout.buffer.write({writes})"
+    fed = run(tmp_path, command=script(script_text), data_type=data_type, channels=channels, once=True)
+    assert fed.samples.tolist() == [-32768, -256, -1, 0, 1, 255, 32767] and fed.samples.dtype == np.int16
+
+
+@pytest.mark.parametrize(
+    ("program", "data_type", "form"),
+    [("arecord", "int24", "S24_3LE"), ("arecord", "int32", "S32_LE"), ("parec", "int32", "s32le")],
+)
+def test_recorders_are_asked_for_wide_values(program: Any, data_type: Any, form: str) -> None:
+    asked = PipeSource(kind="pipe", program=program, data_type=data_type, rate_hz=48_000).argv(MIC)
+    assert form in shlex.join(asked)
+
+
 def test_pictures_come_by_a_pipe_too(tmp_path: Path) -> None:
     eye = Stream(name="eye", kind="camera", rate_hz=5, height_px=4, width_px=6, channels=3)
     pictures = np.arange(2 * 4 * 6 * 3, dtype=np.uint8)

@@ -185,7 +185,7 @@ _SERVERS = {"PulseAudio": "pulse/native", "PipeWire": "pipewire-0"}
 def _sensors(patient: Patient) -> Iterator[Finding]:
     iio = patient.root / "sys/bus/iio/devices"
     names = [
-        f"{_line(device / 'name') or '?'} ({device.name})"
+        f"{_line(device / 'label') or _line(device / 'name') or '?'} ({device.name})"
         for device in sorted(iio.glob("iio:device*"))  # Of a folder that is not there: none.
     ]
     yield _of("sensors", "IIO", names, "none", "only boards and some laptops have accelerometers there")

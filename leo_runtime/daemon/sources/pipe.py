@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 from leo_runtime.daemon.child import Child
 from leo_runtime.daemon.fitting import Fitting
 from leo_runtime.daemon.kinds import Feed, Site, SourceConfig, SourceFailedError
-from leo_runtime.daemon.raw import RawSamples, RawType
+from leo_runtime.daemon.raw import RawSamples, RawType, taken_as
 from leo_runtime.errors import InputError
 from leo_runtime.schema import Name, reject
 
@@ -33,7 +33,10 @@ LATENCY_MS = 50
 """What recorders collect before they pass it on."""
 PACKAGES = {"arecord": "alsa-utils", "parec": "pulseaudio-utils"}
 """Of Debian and its kin."""
-_FORMATS = {"arecord": {"int16": "S16_LE", "float32": "FLOAT_LE"}, "parec": {"int16": "s16le", "float32": "float32le"}}
+_FORMATS = {
+    "arecord": {"int16": "S16_LE", "int24": "S24_3LE", "int32": "S32_LE", "float32": "FLOAT_LE"},
+    "parec": {"int16": "s16le", "int24": "s24le", "int32": "s32le", "float32": "float32le"},
+}
 
 
 class PipeSource(SourceConfig):
@@ -63,7 +66,7 @@ class PipeSource(SourceConfig):
         if self.device is not None and self.program is None:
             reject("a `device` is of a `program`", "$.device", self.device, hint="a command names its own")
         if self.program is not None and self.data_type not in _FORMATS[self.program]:
-            says = f"`{self.program}` is asked for int16 or float32"
+            says = f"`{self.program}` is asked for {', '.join(_FORMATS[self.program])}"
             reject(says, "$.data_type", self.data_type, hint="give a `command` of your own")
         return self
 
@@ -102,7 +105,7 @@ class PipeSource(SourceConfig):
 
     def fitting(self, stream: Stream) -> Fitting:
         """From what it gives to what the stream has. Raises `InputError`."""
-        return Fitting(stream, self.channels, self.rate_hz, self.data_type)
+        return Fitting(stream, self.channels, self.rate_hz, taken_as(self.data_type))
 
 
 class Pipe:
