@@ -66,6 +66,62 @@ def test_a_camera_that_is_faster_is_thinned_out_and_one_that_is_slower_told(capl
     assert "gives 10 frames a second, and stream `eye` has 30" in caplog.text
 
 
+class Spoiling:
+    """A camera of motion JPEG that spoils some of its frames: they are empty, or hold rubbish."""
+
+    def __init__(self, file: Path, spoiled: dict[int, bytes]) -> None:
+        self._av = pytest.importorskip("av", reason="the extra `recordings` is not installed")
+        self._file, self._spoiled = file, spoiled
+        with self._av.open(str(file), "w") as written:
+            video = written.add_stream("mjpeg", rate=10)
+            video.width, video.height, video.pix_fmt = 64, 48, "yuvj420p"
+            for number in range(40):
+                picture = np.full((48, 64, 3), number, np.uint8)
+                written.mux(video.encode(self._av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            written.mux(video.encode())
+
+    def __call__(self) -> Spoiling:
+        self._opened = self._av.open(str(self._file))
+        return self
+
+    def __enter__(self) -> Spoiling:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()
+
+    @property
+    def streams(self) -> Any:
+        return self._opened.streams
+
+    def demux(self, video: Any) -> Any:
+        for number, packet in enumerate(self._opened.demux(video)):
+            if number not in self._spoiled:
+                yield packet
+                continue
+            spoiled = self._av.Packet(self._spoiled[number])
+            spoiled.stream, spoiled.pts, spoiled.time_base = packet.stream, packet.pts, packet.time_base
+            yield spoiled
+
+
+def test_frames_that_a_camera_spoiled_are_passed_over_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fed, counted = Fed(), list[str]()
+    camera = Spoiling(tmp_path / "eye.avi", {0: b"\0" * 99, 1: b"", 7: b"no picture", 8: b""})
+    with pytest.raises(SourceFailedError, match="gives no more frames"):
+        Camera(camera, "/dev/video0", eye(), counted.append).run(fed, fed.stop)
+    assert [at_us for _, at_us in fed.pieces] == [100_000 * at for at in range(40) if at not in (0, 1, 7, 8)]
+    assert counted == ["camera_spoiled_frames"] * 4 and caplog.text.count("passed over") == 4
+
+
+def test_a_camera_that_spoils_all_frames_is_told(tmp_path: Path) -> None:
+    camera, fed = Spoiling(tmp_path / "eye.avi", dict.fromkeys(range(2, 40), b"no picture")), Fed()
+    with pytest.raises(SourceFailedError, match="camera /dev/video0: Invalid data"):
+        Camera(camera, "/dev/video0", eye()).run(fed, fed.stop)
+    assert len(fed.pieces) == 2
+
+
 @given(st.integers(2, 60), st.integers(1, 60), st.integers(0, 10**12))
 def test_as_many_frames_are_taken_as_the_stream_has(camera_hz: int, stream_hz: int, began_us: int) -> None:
     due, wanted = Due(stream_hz), min(camera_hz, stream_hz)

@@ -229,6 +229,17 @@ def test_the_unit_names_command_and_config_and_waits_as_long_as_it_drains(
     assert unit("/a%b", Path("/c$d"), 0.5).count("ExecStart=/a%%b daemon /c$$d") == 1
 
 
+@pytest.mark.parametrize("executable", ["", None])
+def test_where_python_is_embedded_the_unit_says_that_it_needs_the_command(
+    executable: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "executable", executable)
+    monkeypatch.setattr(sys, "argv", ["leo_runtime/__main__.py"])
+    assert main(["daemon", "--unit", str(write(tmp_path))]) == 2
+    said = capsys.readouterr().err
+    assert "this Python does not say where it is" in said and "hint: call `leo-runtime daemon --unit`" in said
+
+
 @pytest.mark.parametrize(
     ("more", "may"),
     [

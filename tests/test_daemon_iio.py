@@ -112,7 +112,9 @@ def test_elements_of_one_index_and_none_are_refused() -> None:
             layout(elements)
 
 
-@pytest.mark.parametrize("text", ["", "1,0,0;0,1,0", "1,0;0,1,0;0,0,1", "a,0,0;0,1,0;0,0,1", "nan,0,0;0,1,0;0,0,1"])
+@pytest.mark.parametrize(
+    "text", ["", "1,0,0;0,1,0", "1,0;0,1,0;0,0,1", "a,0,0;0,1,0;0,0,1", "nan,0,0;0,1,0;0,0,1", "1e9,0,0;0,1,0;0,0,1"]
+)
 def test_a_matrix_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(InputError):
         read_matrix(text)
@@ -220,6 +222,49 @@ def test_the_rate_is_set_to_one_that_is_offered(tmp_path: Path) -> None:
         run(tmp_path, 1, Stream(name="watch", kind="motion", rate_hz=400, channels=3))
 
 
+@pytest.mark.parametrize(("rate_hz", "written"), [(119, "119.047619"), (5, "15.620000"), (1500, "2000")])
+def test_a_rate_is_written_as_it_is_offered_also_where_it_is_offered_for_all(
+    tmp_path: Path, rate_hz: float, written: str
+) -> None:
+    offered = "15.620000 119.047619 2000"
+    folder = a_device(tmp_path, in_accel_sampling_frequency="125.000000", sampling_frequency_available=offered)
+    (folder / "sampling_frequency").unlink()
+    run(tmp_path, 1, Stream(name="watch", kind="motion", rate_hz=rate_hz, channels=3))
+    assert (folder / "in_accel_sampling_frequency").read_text() == written
+
+
+def test_a_rate_of_a_range_has_no_exponent(tmp_path: Path) -> None:
+    folder = a_device(tmp_path, sampling_frequency_available="[1 1 2000000]")
+    run(tmp_path, 1, Stream(name="watch", kind="motion", rate_hz=1_000_000, channels=3))
+    assert (folder / "sampling_frequency").read_text() == "1000000"
+
+
+@pytest.mark.parametrize("shared", ["in_voltage_scale", "in_scale", "scale"])
+def test_numbered_channels_share_a_scale(tmp_path: Path, shared: str) -> None:
+    raw = {"in_voltage0_raw": "100", "in_voltage1_raw": "200", "in_voltage0-voltage1_raw": "300"}
+    pairs = {"in_voltage-voltage_scale": "0.25"} if shared == "in_voltage_scale" else {}
+    a_device(tmp_path, **raw, **{shared: "0.5"}, **pairs, in_voltage1_scale="2", in_voltage_offset="-50")
+    names = ("voltage0", "voltage1", "voltage0-voltage1")
+    fed = run(tmp_path, 1, channels=names)
+    pair = 300 * 0.25 if pairs else 300 * 0.5
+    assert fed.samples.tolist() == [[(100 - 50) * 0.5, (200 - 50) * 2, pair]]
+
+
+def test_of_two_of_one_name_the_label_tells_which_is_meant(tmp_path: Path) -> None:
+    folder = a_device(tmp_path, label="accel-display")
+    other = folder.with_name("iio:device10")
+    shutil.copytree(folder, other)
+    (other / "label").write_text("accel-base\n")
+    (other / "in_accel_x_raw").write_text("700\n")
+    assert run(tmp_path, 1, device="accel-base").samples[0, 0] == run(tmp_path, 1, device="iio:device10").samples[0, 0]
+    assert np.allclose(run(tmp_path, 1, device="accel-display").samples, [[1, -2, 9.81]])
+    with pytest.raises(InputError, match=r"several IIO devices are called `lis3dh`: .*accel-display.*accel-base"):
+        run(tmp_path, 1)
+    with pytest.raises(InputError, match="no IIO device `accel-bas`") as refused:
+        run(tmp_path, 1, device="accel-bas")
+    assert "accel-base" in refused.value.hint
+
+
 def scan(x: int, y: int, z: int, at_ns: int) -> bytes:
     """z is first: the order is of the indices."""
     return np.array([z << 4, y << 4, x << 4, 0x7777], "<u2").tobytes() + at_ns.to_bytes(8, "little")
@@ -262,9 +307,10 @@ def test_a_buffer_that_cannot_be_set_up_is_polled_unless_it_was_asked_for(tmp_pa
     with pytest.raises(InputError, match="needs a trigger") as refused:
         run(tmp_path, 1, buffer=True)
     assert "hrtimer" in refused.value.hint
-    timer = folder.parent / "trigger0"
-    timer.mkdir()
-    (timer / "name").write_text("lis3dh-dev0\n")
+    timer = folder.parent / "trigger10"
+    for number, name in ((1, "lis3dh-any-motion-dev0"), (10, "lis3dh-dev0"), (2, "dev0"), (3, "lis3dh-dev10")):
+        (folder.parent / f"trigger{number}").mkdir()
+        (folder.parent / f"trigger{number}" / "name").write_text(f"{name}\n")
     (timer / "sampling_frequency").write_text("100\n")
     fifo = os.open(tmp_path / "dev" / "iio:device0", os.O_RDWR)
     os.write(fifo, scan(1, 2, 3, 1_000_000_000))
@@ -340,6 +386,9 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, config: Any, says: str) ->
         max_size=4,
     )
 )
+@example({"in_accel_scale": "1E100"})
+@example({"in_accel_scale": "1e9", "in_accel_x_raw": "1e20", "scan_elements__in_accel_x_type": "none"})
+@example({"in_accel_x_raw": "1e60", "scan_elements__in_accel_x_type": "none"})
 @settings(max_examples=50)
 def test_files_that_say_anything_end_in_samples_or_a_message(
     tmp_path_factory: pytest.TempPathFactory, files: dict[str, str]

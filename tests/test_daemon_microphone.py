@@ -108,11 +108,14 @@ def test_blocks_are_fed_in_order_and_a_device_that_falls_silent_is_told() -> Non
     assert not library.open
 
 
-def test_two_channels_are_fed_as_their_mean() -> None:
+def test_two_channels_are_fed_as_their_mean_or_one_of_them() -> None:
     library, fed = Library([(np.array([[1, 3], [5, 7]], np.int16), False)]), Fed(2)
     config = MicrophoneSource(kind="microphone", channels=2)
     Microphone(config, MIC, library, Counts().other).run(fed, fed.stop)
     assert fed.samples.tolist() == [2, 6]
+    library, fed = Library([(np.array([[1, 3], [5, 7]], np.int16), False)]), Fed(2)
+    Microphone(config.model_copy(update={"channel": 2}), MIC, library, Counts().other).run(fed, fed.stop)
+    assert fed.samples.tolist() == [3, 7]
 
 
 def test_what_is_lost_is_counted(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

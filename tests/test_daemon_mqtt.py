@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -238,6 +239,20 @@ def test_the_broker_itself_says_that_the_daemon_is_gone(tmp_path: Path) -> None:
         assert ended.returncode < 0
         said = ["online", "offline"]
         referee.wait_for(lambda heard: [one[1] for one in heard if one[0] == TOPICS.availability] == said)
+
+
+@pytest.mark.usefixtures("paho")
+def test_two_daemons_of_one_name_are_told_of_it_each_time(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left, leave = threading.Semaphore(0), Mqtt.left
+    monkeypatch.setattr(Mqtt, "left", lambda one, why: (leave(one, why), left.release()))
+    with Broker(tmp_path) as broker:
+        both = [connect(broker), connect(broker)]
+        assert all(left.acquire(timeout=PATIENCE_S) for _ in range(2))
+        for one in both:
+            one.close()
+    assert caplog.text.count("does another daemon call itself `kitchen` there?") >= 2
 
 
 @pytest.mark.usefixtures("paho")

@@ -84,6 +84,34 @@ def test_floats_of_two_channels_are_fed_as_their_mean(tmp_path: Path) -> None:
     assert np.allclose(fed.samples, both.mean(axis=1)) and fed.samples.dtype == np.float32
 
 
+@pytest.mark.parametrize("channel", [1, 3])
+def test_one_of_several_channels_is_listened_to(tmp_path: Path, channel: int) -> None:
+    array = np.arange(40, dtype="<i2").reshape(10, 4)
+    writes = f"sys.stdout.buffer.write({array.tobytes()!r})"
+    fed = run(tmp_path, command=script(writes), channels=4, channel=channel, once=True)
+    assert np.array_equal(fed.samples, array[:, channel - 1]) and fed.samples.dtype == np.int16
+
+
+@pytest.mark.parametrize(("data_type", "width"), [("int24", 3), ("int32", 4)])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_of_wide_values_the_upper_bits_are_taken(tmp_path: Path, data_type: Any, width: int, channels: int) -> None:
+    values = np.repeat([-32768, -256, -1, 0, 1, 255, 32767], channels)
+    low = b"\xff" * (width - 2)
+    writes = "".join(f"{low + int(value).to_bytes(2, 'little', signed=True)!r}" for value in values)
+    script_text = f"sys.stdout.buffer.write({writes})"
+    fed = run(tmp_path, command=script(script_text), data_type=data_type, channels=channels, once=True)
+    assert fed.samples.tolist() == [-32768, -256, -1, 0, 1, 255, 32767] and fed.samples.dtype == np.int16
+
+
+@pytest.mark.parametrize(
+    ("program", "data_type", "form"),
+    [("arecord", "int24", "S24_3LE"), ("arecord", "int32", "S32_LE"), ("parec", "int32", "s32le")],
+)
+def test_recorders_are_asked_for_wide_values(program: Any, data_type: Any, form: str) -> None:
+    asked = PipeSource(kind="pipe", program=program, data_type=data_type, rate_hz=48_000).argv(MIC)
+    assert form in shlex.join(asked)
+
+
 def test_pictures_come_by_a_pipe_too(tmp_path: Path) -> None:
     eye = Stream(name="eye", kind="camera", rate_hz=5, height_px=4, width_px=6, channels=3)
     pictures = np.arange(2 * 4 * 6 * 3, dtype=np.uint8)
@@ -119,6 +147,9 @@ def test_sound_at_another_rate_is_converted(tmp_path: Path) -> None:
     [
         (Stream(name="watch", kind="motion", rate_hz=20, channels=3), {"channels": 2}, "shape (3,)"),
         (Stream(name="watch", kind="motion", rate_hz=20, channels=3), {"rate_hz": 50}, "20 Hz, and its source 50 Hz"),
+        (MIC, {"channels": 2, "channel": 3}, "no channel 3 of 2"),
+        (MIC, {"channel": 2}, "no channel 2 of 1"),
+        (Stream(name="both", rate_hz=16_000, channels=2), {"channels": 2, "channel": 1}, "`channel` is for one of one"),
         (Stream(name="bell", kind="events"), {}, "raw samples have no times"),
     ],
 )
@@ -186,6 +217,26 @@ def test_how_a_command_ended_is_told(
     assert says in str(told.value) and shlex.join(script(code)) in told.value.hint
     if "device" in code:
         assert "says: no such device" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("said", "hint"),
+    [
+        (("arecord: main:831: audio open error: Device or resource busy",), "dsnoop"),
+        (("arecord: set_params:1339: Sample format non available", "Available formats:", "- S32_LE"), "plughw"),
+        (
+            ("arecord: set_params:1416: Unable to install hw params:", "ACCESS:  RW_INTERLEAVED", "TICK_TIME: 0"),
+            "plughw",
+        ),
+        (("Connection failure: Connection refused", "pa_context_connect() failed: Connection refused"), "its user's"),
+        (("something else", "at last"), "try it by hand"),
+    ],
+)
+def test_the_way_out_of_what_recorders_say_is_told(tmp_path: Path, said: tuple[str, ...], hint: str) -> None:
+    with pytest.raises(SourceFailedError) as failed:
+        run(tmp_path, command=script("; ".join(f"print({line!r}, file=sys.stderr)" for line in said) + "; sys.exit(1)"))
+    told = said[-1] if "by hand" in hint else said[0]
+    assert str(failed.value).endswith(f"ended with status 1: {told}") and hint in failed.value.hint
 
 
 def test_long_messages_without_an_end_take_no_room(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -86,6 +86,17 @@ def test_a_file_that_was_moved_away_is_begun_anew(tmp_path: Path) -> None:
     assert lines(tmp_path / "b") == [1] and lines(tmp_path / "a") == [2]
 
 
+def test_a_file_that_was_copied_and_cut_goes_on_at_its_beginning(tmp_path: Path) -> None:
+    """As `logrotate` with `copytruncate` does: no hole is left."""
+    sink = RotatedFile(tmp_path / "a", 10_000, 1)
+    for frame in range(3):
+        sink.publish(some_answer(frame=frame))
+    os.truncate(tmp_path / "a", 0)
+    sink.publish(some_answer(frame=3))
+    sink.close()
+    assert lines(tmp_path / "a") == [3] and not (tmp_path / "a.1").exists()
+
+
 def test_a_file_is_written_by_one_daemon_at_a_time(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     first, second = RotatedFile(path, 1_000_000, 3), RotatedFile(path, 1_000_000, 3)

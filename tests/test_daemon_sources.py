@@ -190,7 +190,7 @@ def test_samples_of_several_senders_are_taken(receiving: Receiving) -> None:
     [
         (b"hello\n", "not JSON", ""),
         (b'{"type": "int16"}\n', 'the key "bytes" is missing', ""),
-        (b'{"type": "int8", "bytes": 2}\n', "expected 'int16', 'float32' or 'uint8'", ""),
+        (b'{"type": "int8", "bytes": 2}\n', "expected 'int16', 'float32', 'uint8', 'int24' or 'int32'", ""),
         (b'{"type": "int16", "bytes": 2, "rate": 3}\n', 'the key "rate" is unknown', "known are"),
         (b'{"type": "int16", "bytes": -2}\n', "expected at least 0", ""),
         (b'{"type": "int16", "bytes": 17000000}\n', "expected at most", ""),

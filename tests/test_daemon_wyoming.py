@@ -348,7 +348,9 @@ def test_chunks_without_a_start_are_heard_and_a_word_is_told_at_once(tmp_path: P
         asked(talk())
 
 
-def test_only_words_that_are_asked_for_are_told_and_unknown_ones_are_named(tmp_path: Path) -> None:
+def test_only_words_that_are_asked_for_are_told_and_unknown_ones_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async def talk() -> None:
         from wyoming.error import Error
         from wyoming.wake import Detect, Detection
@@ -365,6 +367,26 @@ def test_only_words_that_are_asked_for_are_told_and_unknown_ones_are_named(tmp_p
             assert Detection.from_event(await told(one)).name == "hey"
 
     with served(tmp_path, two_words("hey"), graphs=("wake_word", "other")) as serving:
+        asked(talk())
+        assert serving.count("wyoming_unknown_words") == 1
+    assert (
+        "listens for what is never heard: no wake word is called `hei`" in caplog.text
+    )  # Satellites pass over errors.
+
+
+@pytest.mark.parametrize("written", ["okay_nabu", "okay nabu", "Okay Nabu", "okay-nabu ", "", " "])
+def test_a_word_may_be_asked_for_as_it_is_said_or_by_nothing(tmp_path: Path, written: str) -> None:
+    async def talk() -> None:
+        from wyoming.wake import Detect, Detection
+
+        async with client(serving.path) as one:
+            await one.write_event(Detect(names=[written]).event())
+            await one.write_event(chunk(SOME))
+            await serving.until_fed("mic@1", WINDOW)
+            serving.server.publish(heard_at(BEGAN_US + 1))
+            assert Detection.from_event(await told(one)).name == "okay_nabu"
+
+    with served(tmp_path) as serving:
         asked(talk())
 
 

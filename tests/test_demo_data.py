@@ -1,6 +1,7 @@
 """The data that ships with the demo: whole, small, and from where it says."""
 
 import hashlib
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -82,3 +83,15 @@ def test_a_missing_command_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match="`apt-get` is not installed"):
         sources.download(tmp_path)
+
+
+@pytest.mark.parametrize("executable", ["", None])
+def test_where_python_is_embedded_it_says_that_there_is_no_pip(
+    executable: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in sources.DEBIAN:
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(sys, "executable", executable)
+    with pytest.raises(InputError, match=r"is fetched with pip, and this Python, which is embedded") as told:
+        sources.download(tmp_path)
+    assert "yourself" in str(told.value.hint)

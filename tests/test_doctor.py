@@ -173,3 +173,14 @@ def test_a_bare_machine_is_examined_with_the_core_alone(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr.decode()
     found = {one["what"]: one for one in json.loads(done.stdout)}
     assert found["numpy"]["state"] == "ok" and found["cpu"]["state"] == "ok"
+
+
+@pytest.mark.parametrize("executable", ["", None])
+def test_where_python_is_embedded_it_says_what_cannot_be_started(
+    executable: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "core workers" not in examined(tmp_path)
+    monkeypatch.setattr(sys, "executable", executable)
+    workers = examined(tmp_path)["core workers"]
+    assert workers.state == "absent" and "isolated stage" in workers.says
+    assert "set_executable" in workers.hint

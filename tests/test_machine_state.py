@@ -34,6 +34,8 @@ LAPTOP = {
     "sys/class/thermal/thermal_zone0/trip_point_0_temp": "95000",
     "sys/class/thermal/thermal_zone0/trip_point_1_type": "critical",
     "sys/class/thermal/thermal_zone0/trip_point_1_temp": "105000",
+    "sys/class/thermal/thermal_zone0/cdev0_trip_point": "0",
+    "sys/class/thermal/thermal_zone0/cdev0_weight": "1",
     "sys/class/thermal/thermal_zone2/type": "acpitz",
     "sys/class/thermal/thermal_zone2/temp": "-5000",
     "sys/class/thermal/cooling_device0/type": "Processor",
@@ -115,6 +117,10 @@ def test_the_machine_at_hand_is_read() -> None:
         ),
         ({"status": "Discharging", "energy_now": "1", "energy_full": "0"}, None),
         ({"status": "Discharging", "capacity": "fifty"}, None),
+        ({"status": "Unknown", "capacity": "0", "present": "0"}, None),
+        ({"status": "Unknown", "capacity": "0", "energy_now": "0", "energy_full": "0"}, None),
+        ({"status": "Discharging", "capacity": "0", "energy_now": "0", "energy_full": "9"}, Battery(0, False, None)),
+        ({"status": "Discharging", "capacity": "55", "charge_full": "0"}, Battery(55, False, None)),
     ],
 )
 def test_batteries(tmp_path: Path, files: dict[str, str], battery: Battery | None) -> None:
@@ -136,6 +142,36 @@ def test_two_batteries_are_one_of_their_mean_and_sum(tmp_path: Path) -> None:
             },
         )
     assert read_machine(tmp_path).battery == Battery(35, False, 6_000)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "percent"),
+    [
+        ({"energy_full": "24000000"}, {"energy_full": "72000000"}, 25),
+        ({"charge_full": "1000000"}, {"charge_full": "4000000"}, 20),
+        ({"energy_full": "24000000"}, {"charge_full": "4000000"}, 50),  # In no unit of both.
+        ({"energy_full": "24000000"}, {"energy_full": "0", "energy_now": "0"}, 100),  # A place without a battery.
+        ({"energy_full": "24000000"}, {"energy_full": "72000000", "present": "0"}, 100),
+    ],
+)
+def test_a_large_battery_counts_for_more_and_one_that_is_not_there_for_nothing(
+    tmp_path: Path, first: dict[str, str], second: dict[str, str], percent: int
+) -> None:
+    for name, files in (("BAT0", {"capacity": "100", **first}), ("BAT1", {"capacity": "0", **second})):
+        base = f"sys/class/power_supply/{name}"
+        usual = {"type": "Battery", "status": "Discharging"}
+        tree(tmp_path, {f"{base}/{what}": text for what, text in (usual | files).items()})
+    assert read_machine(tmp_path).battery == Battery(percent, False, None)
+
+
+def test_a_mark_at_which_nothing_is_slowed_down_is_no_trip(tmp_path: Path) -> None:
+    base = "sys/class/thermal/thermal_zone0"
+    marks = {f"{base}/trip_point_{number}_type": "passive" for number in range(3)}
+    marks |= {f"{base}/trip_point_{number}_temp": text for number, text in enumerate(("48000", "85000", "90000"))}
+    tree(tmp_path, {f"{base}/type": "x86_pkg_temp", f"{base}/temp": "50000", **marks})
+    assert read_machine(tmp_path).zones == (ThermalZone("thermal_zone0", "x86_pkg_temp", 50_000, None),)
+    tree(tmp_path, {f"{base}/cdev0_trip_point": "2", f"{base}/cdev1_trip_point": "1", f"{base}/cdev2_trip_point": "-1"})
+    assert read_machine(tmp_path).zones == (ThermalZone("thermal_zone0", "x86_pkg_temp", 50_000, 85_000),)
 
 
 def test_gpu_time_of_others_is_each_clients_once_and_none_of_ours(tmp_path: Path) -> None:

@@ -178,6 +178,28 @@ def test_a_python_that_is_embedded_has_to_be_told_which_one_to_start(
     worker.close()
 
 
+@pytest.mark.parametrize("importable", [True, False])
+def test_where_there_is_no_executable_at_all_it_says_so(importable: bool) -> None:
+    """In a process that never had one, also where `multiprocessing.spawn` cannot be imported for that."""
+    code = f"""
+import sys
+sys.executable = None
+if not {importable}:
+    class Broken:
+        def find_spec(self, name, path=None, target=None):
+            if name == "multiprocessing.spawn":
+                raise TypeError("expected str, bytes or os.PathLike object, not NoneType")
+    sys.meta_path.insert(0, Broken())
+from leo_backends.process import NoPythonError, Worker
+try:
+    Worker("the echo", "echo")
+except NoPythonError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "the echo cannot be started, since this program is no Python itself" in done.stdout
+
+
 def test_what_it_writes_is_passed_on_to_where_this_process_writes(
     module: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

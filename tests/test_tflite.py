@@ -372,6 +372,15 @@ def test_a_model_is_tried_once_in_one_process_and_closing_leaves_none(monkeypatc
 
 
 @needs_interpreter
+def test_where_python_is_embedded_a_model_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tflite, "TRIALS", Trials())
+    monkeypatch.setattr("multiprocessing.spawn._python_exe", None)
+    with pytest.raises(KernelError, match="the process of its first run cannot be started") as told:
+        tflite.model_program(tiny(), [(3,)])
+    assert "multiprocessing.set_executable" in told.value.hint
+
+
+@needs_interpreter
 def test_a_model_that_ends_its_interpreter_fails_alone(tmp_path: Path) -> None:
     """One byte of a header is enough for a segmentation fault, in both packages."""
     content = bytearray((TINY.parent / "two_inputs.tflite").read_bytes())

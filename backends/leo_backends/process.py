@@ -292,9 +292,12 @@ if hasattr(os, "register_at_fork"):
 
 def _python(name: str) -> str:
     """The Python that runs workers. Raises `NoPythonError` where this process is none, but has one embedded."""
-    from multiprocessing.spawn import get_executable
+    try:
+        from multiprocessing.spawn import get_executable
 
-    executable = os.fsdecode(get_executable() or "")
+        executable = os.fsdecode(get_executable() or "")
+    except TypeError:  # Of Python 3.11.2, for one, it cannot be imported where `sys.executable` is None.
+        executable = ""
     if not executable or getattr(sys, "frozen", False):
         raise NoPythonError(
             f"{name} cannot be started, since this program is no Python itself, but has one embedded",

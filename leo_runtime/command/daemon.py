@@ -89,6 +89,11 @@ def _print_unit(config: Path) -> int:
 
     command = Path(sys.argv[0]).absolute()
     if command.suffix == ".py":  # As `python -m leo_runtime` calls itself.
+        if not sys.executable:
+            raise InputError(
+                "a unit starts the command `leo-runtime`, and this Python does not say where it is",
+                hint="call `leo-runtime daemon --unit` by the path that it has",
+            )
         command = Path(sys.executable).with_name("leo-runtime")
     read = _read(config)
     put(unit(str(command), config.absolute(), read.drain_s, uses_network=read.uses_network))

@@ -9,6 +9,7 @@ import select
 import shutil
 import signal
 import subprocess
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +22,7 @@ ENDS_S = 1.0
 MOST_SAID = 4096
 """Bytes of its messages that wait for the end of their line."""
 LONGEST_LINE = 300
+KEPT_LINES = 40
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +49,7 @@ class Child:
         self._hears = [self._out, self._errors]
         self._said = b""
         self._closed = False
-        self.last_line = ""
+        self.lines: deque[str] = deque(maxlen=KEPT_LINES)
         """What it said last of what is wrong."""
 
     def read(self, most: int, timeout_s: float) -> bytes | None:
@@ -95,7 +97,7 @@ class Child:
             self._said = b""
         for line in lines:
             if said := printable(line.decode(errors="replace").strip())[:LONGEST_LINE]:
-                self.last_line = said
+                self.lines.append(said)
                 log.warning("`%s` says: %s", self.name, said)
 
 

@@ -77,8 +77,9 @@ def _python(_: Patient) -> Iterator[Finding]:
         hint = "install a C compiler, then: pip install --force-reinstall --no-binary leo-runtime leo-runtime"
         yield Finding("core", "solver", "absent", "interpreted: plans take many times as long", hint)
     if not sys.executable:
-        says = "this Python does not say where it is: worker processes cannot be started"
-        yield Finding("core", "workers", "absent", says, "stages then run in the daemon's own process")
+        says = "this Python does not say where it is: no isolated stage and no `tflite` model can be started"
+        hint = "multiprocessing.set_executable(path) names one; a processor's `isolate_or_here` runs stages here"
+        yield Finding("core", "workers", "absent", says, hint)
 
 
 def _installed(area: str, name: str) -> Finding:
@@ -184,7 +185,7 @@ _SERVERS = {"PulseAudio": "pulse/native", "PipeWire": "pipewire-0"}
 def _sensors(patient: Patient) -> Iterator[Finding]:
     iio = patient.root / "sys/bus/iio/devices"
     names = [
-        f"{_line(device / 'name') or '?'} ({device.name})"
+        f"{_line(device / 'label') or _line(device / 'name') or '?'} ({device.name})"
         for device in sorted(iio.glob("iio:device*"))  # Of a folder that is not there: none.
     ]
     yield _of("sensors", "IIO", names, "none", "only boards and some laptops have accelerometers there")

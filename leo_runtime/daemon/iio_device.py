@@ -7,6 +7,7 @@ daemon that may write nothing there reads what somebody else has set up.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +22,8 @@ DEVICES = "sys/bus/iio/devices"
 TIMESTAMP = "timestamp"
 _MOST_BYTES = 4096
 """Of a file of sysfs, which is a page at most."""
+MOST_VALUE, MOST_SCALE = 1e20, 1e9
+"""Of a value, and of what it is scaled by: what is made of them fits float32."""
 _BUFFER_SCANS = 128
 """Scans that the kernel keeps until they are read."""
 
@@ -41,15 +44,9 @@ class IioDevice:
     """One device. For one thread at a time."""
 
     def __init__(self, name: str, root: Path) -> None:
-        """`name` is what the device calls itself, or `iio:device0`. Raises `InputError` where there is none."""
-        known = {device.name: device for device in sorted((root / DEVICES).glob("iio:device*"))}
-        called = {read(device / "name") or "": device for device in reversed(known.values())}
-        found = known.get(name) or called.get(name)
-        if found is None:
-            names = [*known, *(one for one in called if one)]
-            hint = did_you_mean(name, names, "there are") if names else "`leo-runtime doctor` lists sensors"
-            raise InputError(f"there is no IIO device `{name}` in {root / DEVICES}", hint=hint)
-        self.folder = found
+        """`name` is what the device calls itself, its label, or `iio:device0`. Raises `InputError` where there is none,
+        or several are called so."""
+        self.folder = found = _find(name, root)
         self.file = root / "dev" / found.name
         """Where its buffer is read."""
         buffers = [found / "buffer", found / "buffer0"]
@@ -86,10 +83,9 @@ class IioDevice:
         return Conversion(self._number(channel, "scale", 1.0), self._number(channel, "offset", 0.0))
 
     def _number(self, channel: str, what: str, otherwise: float) -> float:
-        kind = channel.partition("_")[0]
-        for name in (f"in_{channel}_{what}", f"in_{kind}_{what}", f"in_{what}", what):
+        for name in (f"in_{channel}_{what}", f"in_{_type(channel)}_{what}", f"in_{what}", what):
             if (text := read(self.folder / name)) is not None:
-                return number(text, self.folder / name)
+                return number(text, self.folder / name, MOST_SCALE)
         return otherwise
 
     def mount_matrix(self, kind: str) -> np.ndarray | None:
@@ -104,23 +100,34 @@ class IioDevice:
 
         Raises `InputError` where it can only be slower.
         """
-        kinds = dict.fromkeys(channel.partition("_")[0] for channel in channels)
+        kinds = dict.fromkeys(_type(channel) for channel in channels)
         for name in (*(f"in_{kind}_sampling_frequency" for kind in kinds), "sampling_frequency"):
             file = self.folder / name
             if (text := read(file)) is None:
                 continue
             if _is(number(text, file), rate_hz):
                 return rate_hz
-            offered = _rates(read(file.with_name(f"{name}_available")))
+            offered = self._rates(name)
             enough = [one for one in offered if one >= rate_hz * (1 - 1e-3)]
             if offered and not enough:
                 raise InputError(
                     f"{self.folder.name} measures at most {max(offered):g} times a second, {rate_hz:g} are wanted",
                     hint="give the stream a rate of the device",
                 )
-            write(file, f"{min(enough):g}" if enough else f"{rate_hz:g}")
+            write(file, offered[min(enough)] if enough else _plain(rate_hz))
             return number(read(file) or "", file)
         return None
+
+    def _rates(self, name: str) -> dict[float, str]:
+        """Rates that are offered, one by one, as they are written; none where it is a range, `[least step most]`, or
+        nothing is said. Some drivers offer for all what is set for a type alone."""
+        for file in (self.folder / f"{name}_available", self.folder / "sampling_frequency_available"):
+            if (text := read(file)) is not None:
+                try:
+                    return {float(part): part for part in text.split()}
+                except ValueError:
+                    return {}
+        return {}
 
     # Its buffer.
 
@@ -181,7 +188,9 @@ class IioDevice:
             return
         there = {read(one / "name") or "": one for one in sorted(self.folder.parent.glob("trigger*"))}
         own = f"dev{self.folder.name.removeprefix('iio:device')}"
-        name = wanted or now or next((name for name in there if name.endswith(own)), None)
+        # Some have two of their own: `bmc150_accel-dev0`, and `-any-motion-dev0`, which is silent at rest.
+        owns = sorted((name for name in there if name.endswith(f"-{own}")), key=len)
+        name = wanted or now or next(iter(owns), None)
         if name is None:
             raise InputError(
                 f"the buffer of {self.folder.name} needs a trigger, and has none",
@@ -189,7 +198,7 @@ class IioDevice:
                 "or buffer = false",
             )
         if name in there and read(there[name] / "sampling_frequency") is not None:
-            write(there[name] / "sampling_frequency", f"{rate_hz:g}")
+            write(there[name] / "sampling_frequency", _plain(rate_hz))
         write(file, name)
 
 
@@ -223,13 +232,13 @@ def write(file: Path, text: str) -> None:
         raise _failed(file, "written", error) from None
 
 
-def number(text: str, file: Path) -> float:
-    """The number that a file says. Raises `InputError`."""
+def number(text: str, file: Path, most: float = MOST_VALUE) -> float:
+    """The number that a file says, at most so far from 0. Raises `InputError`."""
     try:
         found = float(text.split(" ")[0])  # Some say a unit behind it.
     except ValueError:
         found = float("nan")
-    if not np.isfinite(found):
+    if not abs(found) <= most:
         raise InputError(f"{file} holds `{text[:60]}`, and no number", hint="its driver says so: is it the right one?")
     return found
 
@@ -245,9 +254,31 @@ def _is(one: float, other: float) -> bool:
     return abs(one - other) <= 1e-3 * other
 
 
-def _rates(text: str | None) -> list[float]:
-    """Rates that are offered, one by one; none where it is a range, `[least step most]`, or nothing is said."""
-    try:
-        return [float(part) for part in (text or "").split()]
-    except ValueError:
-        return []
+def _plain(rate_hz: float) -> str:
+    """As drivers read numbers: without an exponent, and without what is no part of it."""
+    return f"{rate_hz:.6f}".rstrip("0").rstrip(".")
+
+
+def _type(channel: str) -> str:
+    """What a channel shares files by: `accel` of `accel_x`, `voltage` of `voltage0`, `voltage-voltage` of two."""
+    return re.sub("[0-9]", "", channel.partition("_")[0])
+
+
+def _find(name: str, root: Path) -> Path:
+    """The folder of a device. Raises `InputError` as `IioDevice` does."""
+    known = {device.name: device for device in sorted((root / DEVICES).glob("iio:device*"))}
+    if name in known:
+        return known[name]
+    told = {
+        folder: [text for what in ("name", "label") if (text := read(device / what))]
+        for folder, device in known.items()
+    }
+    found = [folder for folder, texts in told.items() if name in texts]
+    if len(found) > 1:
+        said = ", ".join(f"{folder} ({', '.join(told[folder])})" for folder in found)
+        raise InputError(f"several IIO devices are called `{name}`: {said}", hint="name it by its label or number")
+    if not found:
+        names = [*known, *dict.fromkeys(text for texts in told.values() for text in texts)]
+        hint = did_you_mean(name, names, "there are") if names else "`leo-runtime doctor` lists sensors"
+        raise InputError(f"there is no IIO device `{name}` in {root / DEVICES}", hint=hint)
+    return known[found[0]]

@@ -18,6 +18,8 @@ from leo_runtime.frozen import dataclass
 _TYPE = re.compile(r"(be|le):([su])([0-9]{1,2})/([0-9]{1,2})(?:X([0-9]{1,2}))?>>([0-9]{1,2})")
 STORAGE_BITS = (8, 16, 32, 64)
 MOST_REPEATS = 16
+MOST_TURN = 1000.0
+"""Of a number in a mount matrix, which turns, and hardly stretches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ def read_matrix(text: str) -> np.ndarray:
         found = np.array([[float(number) for number in row.split(",")] for row in text.split(";")])
     except ValueError:  # Also rows that are not alike.
         found = np.empty(0)
-    if found.shape != (3, 3) or not np.isfinite(found).all():
+    if found.shape != (3, 3) or not (np.abs(found) <= MOST_TURN).all():
         raise InputError(
             f"`{text.strip()[:80]}` is no mount matrix",
             hint="one reads as 1, 0, 0; 0, 1, 0; 0, 0, 1; mount_matrix = false leaves it out",

@@ -9,7 +9,7 @@ sysfs-class-thermal, cpu-freq, `accounting/psi`, sysfs-class-net and `gpu/drm-us
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -28,7 +28,7 @@ class Battery:
     """What the machine runs on; of several batteries all together."""
 
     percent: int
-    """What is left, the mean of several."""
+    """What is left; of several in all, by how much each holds where they tell it in one unit, else their mean."""
     is_charging: bool | None
     """True: on mains, also when full; False: it discharges; None: not known."""
     discharge_mw: int | None
@@ -44,7 +44,8 @@ class ThermalZone:
     """What the kernel calls it, such as `cpu-thermal`."""
     millicelsius: int
     throttles_at_millicelsius: int | None
-    """From here on the kernel slows something down (the lowest passive trip); None: not known."""
+    """From here on the kernel slows something down (the lowest passive trip that has something to slow down); None: not
+    known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,29 +132,46 @@ def own_processes() -> frozenset[int]:
 
 
 def _battery(supplies: Path) -> Battery | None:
-    percents, powers, statuses, mains = [], [], [], []
+    found, mains = [], []
     for supply in _entries(supplies):
         kind = _text(supply / "type")
         if kind in ("Mains", "USB"):
             mains.append(_number(supply / "online") == 1)
         # A mouse's, or a headset's, is none of the machine's.
-        if kind != "Battery" or _text(supply / "scope") == "Device":
-            continue
-        percent = _percent(supply)
-        if percent is None:
-            continue
-        percents.append(percent)
-        statuses.append(_text(supply / "status"))
-        powers.append(_power_mw(supply))
-    if not percents:
+        if kind == "Battery" and _text(supply / "scope") != "Device" and _is_there(supply):
+            percent = _percent(supply)
+            if percent is not None:
+                found.append((supply, percent))
+    if not found:
         return None
+    statuses = [_text(supply / "status") for supply, _ in found]
     charging: bool | None = None
     if "Discharging" in statuses:
         charging = False
     elif any(mains) or any(status in ("Charging", "Full", "Not charging") for status in statuses):
         charging = True
-    known = [power for power in powers if power is not None]
-    return Battery(sum(percents) // len(percents), charging, sum(known) if known and charging is False else None)
+    known = [power for supply, _ in found if (power := _power_mw(supply)) is not None]
+    shares = _shares([supply for supply, _ in found])
+    percent = sum(percent * share for (_, percent), share in zip(found, shares, strict=True)) // sum(shares)
+    return Battery(percent, charging, sum(known) if known and charging is False else None)
+
+
+def _is_there(battery: Path) -> bool:
+    """Whether a battery is in its place: some drivers go on to tell of an empty one, as of a battery that is empty."""
+    if _number(battery / "present") == 0:
+        return False
+    holds = [_number(battery / f"{kind}_full") for kind in ("energy", "charge")]
+    left = [_number(battery / name) for name in ("capacity", "energy_now", "charge_now")]
+    return 0 not in holds or any(left)
+
+
+def _shares(batteries: Sequence[Path]) -> list[int]:
+    """How much each holds, in one unit; all alike where that is not known."""
+    for kind in ("energy_full", "charge_full"):
+        full = [number for battery in batteries if (number := _number(battery / kind)) is not None and number > 0]
+        if len(full) == len(batteries):
+            return full
+    return [1] * len(batteries)
 
 
 def _percent(supply: Path) -> int | None:
@@ -185,12 +203,20 @@ def _zones(thermal: Path) -> Iterator[ThermalZone]:
             continue
         trips = [
             at
-            for number in range(16)
+            for number in _slowing_trips(zone)
             if _text(zone / f"trip_point_{number}_type") == "passive"
             and (at := _number(zone / f"trip_point_{number}_temp")) is not None
             and at > 0
         ]
         yield ThermalZone(zone.name, _text(zone / "type"), temperature, min(trips, default=None))
+
+
+def _slowing_trips(zone: Path) -> set[int]:
+    """The trips that a cooling device is bound to. One without is a mark at which some program wants to be told, as
+    thermald sets them on x86."""
+    bindings = (file for file in _entries(zone) if file.name.startswith("cdev") and file.name.endswith("_trip_point"))
+    found = (_number(file) for file in bindings)
+    return {number for number in found if number is not None and number >= 0}
 
 
 def _clocks(cpufreq: Path) -> Iterator[ClockCap]:

@@ -189,7 +189,7 @@ def _of_streams(runtime: Runtime) -> Iterator[Metric]:
 
 def _of_plans(runtime: Runtime, tallied: Tallied) -> Iterator[Metric]:
     planning = runtime.planning
-    ways = ("looked_up", "proved", "unproved", "shortened", "alone")
+    ways = ("looked_up", "proved", "unproved", "shortened", "alone", "at_once")
     plans = {way: getattr(planning, way) for way in ways}
     yield _counter("leo_plans", "How releases came to their plans.", ("way",), _by_name(plans))
     yield _counter("leo_solver_seconds", "Time in the solver.", (), [((), tallied.solve_us / 1e6)])

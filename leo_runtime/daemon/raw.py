@@ -6,8 +6,16 @@ from typing import Literal
 
 import numpy as np
 
-RawType = Literal["int16", "float32", "uint8"]
-"""What values may be, all little-endian."""
+RawType = Literal["int16", "float32", "uint8", "int24", "int32"]
+"""What values may be, all little-endian; `int24` in three bytes. Of the last two, as microphones on I2S give them, the
+upper 16 bits are taken."""
+_WIDE = {"int24": 3, "int32": 4}
+"""Bytes of what is taken as int16."""
+
+
+def taken_as(data_type: RawType) -> Literal["int16", "float32", "uint8"]:
+    """The type of the samples that are made of it."""
+    return "int16" if data_type == "int24" or data_type == "int32" else data_type
 
 
 class RawSamples:
@@ -16,8 +24,9 @@ class RawSamples:
     def __init__(self, sample_shape: tuple[int, ...], data_type: RawType) -> None:
         """`sample_shape` is of one sample: () of one channel, (channels,) of more."""
         self._shape = sample_shape
-        self._type = np.dtype(data_type).newbyteorder("<")
-        self.sample_bytes = self._type.itemsize * int(np.prod(sample_shape, dtype=np.int64))
+        self._type = np.dtype(taken_as(data_type)).newbyteorder("<")
+        self._value_bytes = _WIDE.get(data_type, self._type.itemsize)
+        self.sample_bytes = self._value_bytes * int(np.prod(sample_shape, dtype=np.int64))
         self._rest = b""
 
     def take(self, piece: bytes) -> np.ndarray:
@@ -25,7 +34,8 @@ class RawSamples:
         whole = self._rest + piece
         count = len(whole) // self.sample_bytes
         self._rest = whole[count * self.sample_bytes :]
-        found = np.frombuffer(whole, self._type, count * self.sample_bytes // self._type.itemsize)
+        values = np.frombuffer(whole, np.uint8, count * self.sample_bytes).reshape(-1, self._value_bytes)
+        found = np.ascontiguousarray(values[:, -self._type.itemsize :]).view(self._type)
         return found.astype(self._type.newbyteorder("="), copy=False).reshape(count, *self._shape)
 
     @property

@@ -6,6 +6,7 @@ due, and never foreseen; all of them are graphs of one workload, placed together
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,6 +42,11 @@ def words_of(graph: TaskGraph) -> tuple[str, ...]:
     """The labels that a graph may find, but the background."""
     decision = graph.decision
     return () if decision is None else tuple(label for label in decision.labels if label != decision.background)
+
+
+def spoken(word: str) -> str:
+    """A wake word as it is said, whichever way it is written: `okay nabu` of `okay_nabu` and `Okay-Nabu`."""
+    return re.sub(r"[\s_-]+", " ", word).strip().casefold()
 
 
 def hearing(workload: Workload, names: Sequence[str]) -> Hearing:

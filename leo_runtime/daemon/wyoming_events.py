@@ -84,10 +84,11 @@ def timestamp_ms(heard: Heard) -> int | None:
 
 
 def wanted_names(heard: Heard) -> tuple[str, ...]:
-    """The wake words that a `detect` asks for; none: any. Raises `InputError`."""
+    """The wake words that a `detect` asks for; none: any. A name of no letters is an empty setting of a client's, and
+    none. Raises `InputError`."""
     names = heard.data.get("names")
     if names is None:
         return ()
     if not isinstance(names, list) or len(names) > MOST_NAMES or not all(isinstance(name, str) for name in names):
         raise InputError("`detect` names wake words by a list of text")
-    return tuple(names)
+    return tuple(name for name in names if name.strip())

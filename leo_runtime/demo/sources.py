@@ -71,6 +71,11 @@ def download(cache: Path) -> None:
             _run(["dpkg-deb", "-x", str(archive.resolve()), str((cache / name).resolve())], packages)
     for name, version in PYPI.items():
         if not (cache / name).exists():
+            if not sys.executable:
+                raise InputError(
+                    f"{name} is fetched with pip, and this Python, which is embedded, does not say where it is",
+                    hint=f"fetch and unpack {name} {version} into {cache / name} yourself, or use a Python of its own",
+                )
             pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", f"{name}=={version}"]
             _run(pip, packages)
             archive = next(packages.glob(f"{name.replace('-', '_')}-*.whl"))

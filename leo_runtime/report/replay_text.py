@@ -105,6 +105,7 @@ def _planned(planning: Planning) -> str:
         (planning.unproved, "the best that was found"),
         (planning.shortened, "of a shorter window"),
         (planning.alone, "placed as if alone"),
+        (planning.at_once, "placed by a heuristic at once"),
     )
     later = (
         (planning.proved_later, "proved in the background"),

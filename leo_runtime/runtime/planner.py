@@ -71,6 +71,11 @@ class FrameSolver:
     """Answers one choice of what runs together, of so many; a limit is for all of them."""
     replanner: Callable[[Problem], Replanner] | None
     """Answers in place of `frame` where there is one: of the exact solver without a clock. Made for every kind."""
+    at_once: Callable[[Problem], Placement] | None = None
+    """A heuristic's answer, where that of `frame` would come too late; None: there is none. The exact solver has one;
+    what others are asked for is their own answer."""
+    slow: bool = False
+    """Whether it is interpreted: then it takes too long for a release that waits, until it was seen not to."""
 
 
 class Planner:
@@ -160,6 +165,29 @@ class Planner:
         planned = Planned(make_plan(problem, placement, needs, jobs), Solved(problem, again))
         self._keep(question, planned.looked_up())
         return planned
+
+    @property
+    def slow(self) -> bool:
+        """Whether an answer takes too long for a release that waits, as far as is known beforehand."""
+        return self._solver.slow
+
+    def at_once(self, conditions: Conditions) -> Planned | None:
+        """A heuristic's answer to the question of a frame, which is not kept: the solver may still be asked.
+
+        None where the solver's own is known, and where there is no heuristic or it finds no answer: ask `plan`.
+        """
+        problem = self.question(conditions)
+        if self._solver.at_once is None or problem is None or (conditions, 1, None) in self._plans:
+            return None
+        try:
+            placement = self._solver.at_once(problem)
+        except LeoError:  # It broke a rule with all that it tried, which says nothing of the solver.
+            return None
+        if placement.status == "infeasible":
+            return None
+        self._answered = True
+        again = placement.model_copy(update={"solve_us": 0})
+        return Planned(make_plan(problem, placement, self.needs(conditions.graphs)), Solved(problem, again))
 
     def question(self, conditions: Conditions) -> Problem | None:
         """The question of a frame by itself; None where a stage has no processor left that could run it."""
@@ -325,9 +353,26 @@ def frame_solver(
         from leo_runtime.solver.replan import Replanner  # For this alone.
 
         replanner = partial(Replanner, switching_nj=switching_nj, limit_nodes=limit_nodes, seed=seed)
+    at_once, slow = _heuristic() if solver == "exact" else (None, False)
     return FrameSolver(
-        lambda problem, _: solve(problem, limit_ms=limit_ms, limit_nodes=limit_nodes, seed=seed), batch, replanner
+        lambda problem, _: solve(problem, limit_ms=limit_ms, limit_nodes=limit_nodes, seed=seed),
+        batch,
+        replanner,
+        at_once,
+        slow,
     )
+
+
+def _heuristic() -> tuple[Callable[[Problem], Placement], bool]:
+    """`FrameSolver.at_once` and `slow` of the exact solver; imported now, and not as the first release waits for it.
+
+    That is HEFT and simple schedules of each processor: without time left nothing else is searched, or proved.
+    """
+    from leo_runtime.solver import compiled
+
+    if not compiled.COMPILED:
+        compiled.interpreted("windows")  # All that it is made of, too.
+    return partial(named("heft"), limit_ms=0), not compiled.COMPILED
 
 
 def judged(solver: Solver) -> Callable[[Problem, Context], Placement]:

@@ -2,15 +2,17 @@
 
 Where no answer can be had, or there is too little time, a window of the release alone is asked about, and then the
 frame alone. In real time a question may take `THINK_PERCENT` of the release's slack: the best answer so far is carried
-out, and the proof goes on in the background for the next release that finds the same.
+out, and the proof goes on in the background for the next release that finds the same. Where even that would come late,
+going by how long after their time answers have come so far, a heuristic places the frame alone, at once.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import field, replace
+from time import perf_counter_ns
 
 from leo_runtime.dispatch.plan import Needs, Plan, PlannedHold
 from leo_runtime.dispatch.window_plan import make_window_plan
@@ -30,6 +32,11 @@ from leo_runtime.solver.context import Context
 
 THINK_PERCENT = 10
 """Of a release's slack, what a question may take in real time."""
+WAIT_PERCENT = 30
+"""Of a release's slack, how long it may wait for its answer in all: an answer takes longer than it is given, by what
+cannot be cut short. On a small board, or where the solver is interpreted, that may be most of it."""
+OVERRUNS_KEPT = 8
+"""By how many of the last answers it is told how long the next one takes."""
 LEAST_THINK_US = 2_000
 """With less time than this the frame alone is asked about."""
 PROOF_MS = 2_000
@@ -41,7 +48,7 @@ CUT_PERCENT = 80
 
 @dataclass(frozen=True, slots=True)
 class Planning:
-    """How releases came to their plans: each in one of the first five ways. Batches are not counted."""
+    """How releases came to their plans: each in one of the first five ways, or `at_once`. Batches are not counted."""
 
     looked_up: int = 0
     """A release before had found the same."""
@@ -59,11 +66,13 @@ class Planning:
     """Proofs in the background that went wrong."""
     said: str = field(default="", compare=False)
     """What the solver said when it last had no answer for a window."""
+    at_once: int = 0
+    """In real time: the solver would have kept them waiting for too long, and a heuristic placed the frame alone."""
 
     @property
     def asked(self) -> int:
         """Releases for which a question was asked."""
-        return self.proved + self.unproved + self.shortened + self.alone
+        return self.proved + self.unproved + self.shortened + self.alone + self.at_once
 
 
 class WindowPlanner:
@@ -94,6 +103,8 @@ class WindowPlanner:
         """When an investment was made last, and how often."""
         self._last_modes: dict[str, tuple[str, str]] = {}
         self._slack_us: dict[Hashable, int] = {}
+        self._overruns_us: deque[int] = deque(maxlen=OVERRUNS_KEPT)
+        """Of the last answers, how long after the time that they were given they came. Behind the lock."""
         self._proofs = Background("leo-runtime proofs", PROOFS_WAITING)
         # Plans are also put in by proofs in the background.
         self._lock = threading.Lock()
@@ -113,6 +124,7 @@ class WindowPlanner:
         """
         with before._lock:
             plans = {found: one for found, one in before._plans.items() if graphs.issuperset(_graphs(found))}
+            self._overruns_us.extend(before._overruns_us)
         self._lock, self._counts, self._said = before._lock, before._counts, before._said
         self._failed_before = before._failed_before + before._proofs.failed
         self._plans.update(plans)
@@ -162,11 +174,18 @@ class WindowPlanner:
         limit_ms = None
         if self._hurries:
             think_us = self._think_us(found, usual)
+            if self._would_be_late(think_us):
+                planned = self._at_once(alone, release_us)
+                self._think_on(found, asked)  # Not before: an interpreted search would take half of its time.
+                return planned
             if think_us < LEAST_THINK_US:
                 self._think_on(found, asked)
                 return self._alone(alone, release_us)
             limit_ms = think_us // 1000
+        began_ns = perf_counter_ns()
         answer = self._answer(asked, limit_ms)
+        if limit_ms is not None:
+            self._note_overrun(began_ns, limit_ms)
         if answer is None and found.outlook.later:
             short = replace(found, outlook=Outlook((), found.outlook.later[0].after_us))
             shorter = self._asked(short, usual, release_us)
@@ -174,6 +193,8 @@ class WindowPlanner:
             if shorter is not None and answer is not None:
                 return self._keep(found, shorter.plan(answer), "shortened")
         if answer is None:
+            if limit_ms is not None and self._planner.slow:
+                return self._at_once(alone, release_us)
             return self._alone(alone, release_us)
         planned = asked.plan(answer)
         if limit_ms is None:
@@ -312,6 +333,35 @@ class WindowPlanner:
             self._slack_us[key] = slack_us(usual)
         return self._slack_us[key] * THINK_PERCENT // 100
 
+    def _would_be_late(self, think_us: int) -> bool:
+        """Whether the solver's answer would keep a release waiting for too long that has so long to think."""
+        with self._lock:
+            if not self._overruns_us:
+                return self._planner.slow
+            return think_us + max(self._overruns_us) > think_us * WAIT_PERCENT // THINK_PERCENT
+
+    def _at_once(self, alone: Conditions, release_us: int) -> Planned | Placement:
+        """A heuristic's plan of the frame alone, or the solver's where there is none."""
+        planned = self._planner.at_once(alone)
+        if planned is None:
+            return self._alone(alone, release_us)
+        with self._lock:
+            self._counts["at_once"] += 1
+        self._remember(planned.plan)
+        return planned
+
+    def _note_overrun(self, began_ns: int, limit_ms: int, *, hurried: bool = True) -> None:
+        """Take note of how long an answer took that was to take so long at most.
+
+        One that was not `hurried` and came in time says no more than that another takes no longer than that.
+        """
+        took_us = (perf_counter_ns() - began_ns) // 1000
+        over_us = max(0, took_us - limit_ms * 1000)
+        with self._lock:
+            if not hurried and not over_us:
+                over_us = min(took_us, max(self._overruns_us, default=took_us))
+            self._overruns_us.append(over_us)
+
     def _think_on(self, found: Found, asked: _Asked, answer: WindowPlacement | None = None) -> None:
         """Have the question answered in the background, for the next release that finds the same.
 
@@ -325,7 +375,11 @@ class WindowPlanner:
         def think() -> None:
             if self._modes_used != modes_used:
                 return
-            placement = self._solved(asked.window.problem, asked.context, PROOF_MS) if answer is None else answer
+            placement = answer
+            if placement is None:
+                began_ns = perf_counter_ns()
+                placement = self._solved(asked.window.problem, asked.context, PROOF_MS)
+                self._note_overrun(began_ns, PROOF_MS, hurried=False)
             if placement is None:
                 self._give_up(found, modes_used)
                 raise SolverError("the solver found no answer")

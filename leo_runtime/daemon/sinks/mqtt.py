@@ -45,6 +45,8 @@ CONNECT_S = 1.0
 CONFIRM_S = 5.0
 """How long one answer waits for the broker's word."""
 CLOSE_S = 2.0
+BRIEF_S = 5.0
+"""A connection that the broker ends so soon may be one of two of the same name, of which it keeps the newer."""
 
 log = logging.getLogger(__name__)
 
@@ -196,6 +198,7 @@ class Mqtt:
         self._connected = threading.Event()
         self._ended = threading.Event()
         self._why = "it has not answered yet"
+        self._came = WallClock()
         self._waits_for: tuple[Answer, frozenset[int]] | None = None
         """The answer that is on its way, and the numbers of its messages."""
         self._confirmed: set[int] = set()
@@ -277,7 +280,14 @@ class Mqtt:
         if self._prefix:
             client.subscribe(of_any_node(self._prefix, self._topics.node))
         self._tell({self._topics.availability: ONLINE} | self._told)
+        self._why, self._came = "", WallClock()
         self._connected.set()
+
+    def ended(self, reason: str) -> None:
+        """The broker had taken the connection, and it is gone."""
+        brief = self._came.now_us() < BRIEF_S * 1e6
+        hint = f"; does another daemon call itself `{self._topics.node}` there? `node` gives each a name of its own"
+        self.left(f"the connection ended: {reason}{hint if brief else ''}")
 
     def left(self, why: str) -> None:
         """It is gone, or it refused the connection."""
@@ -331,7 +341,7 @@ def _client(
 
     def on_disconnect(_one: Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if mqtt.is_connected:  # Otherwise it was refused, and why is known.
-            mqtt.left(f"the connection ended: {reason}")
+            mqtt.ended(str(reason))
 
     client.on_connect = on_connect
     client.on_connect_fail = on_connect_fail

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 FORMATS = {1: "gray", 3: "rgb24", 4: "rgba"}
 """FFmpeg's names of what streams of so many channels have; as `recordings.cameras` reads video."""
 
+MOST_SPOILED = 30
+"""Frames that cannot be decoded, one after the other, of which the camera is taken to give no others."""
+
 log = logging.getLogger(__name__)
 
 
@@ -55,17 +58,23 @@ class CameraSource(SourceConfig):
             options["video_size"] = f"{self.size[0]}x{self.size[1]}"
         if self.input_format is not None:
             options["input_format"] = self.input_format
-        return Camera(lambda: av.open(self.device, format="v4l2", options=options), self.device, stream)
+        return Camera(
+            lambda: av.open(self.device, format="v4l2", options=options), self.device, stream, site.counts.other
+        )
 
 
 class Camera:
     """Reads one camera. For one thread at a time."""
 
-    def __init__(self, opened: Callable[[], Any], called: str, stream: Stream) -> None:
-        """`opened` gives a container of PyAV, whose first video stream is read."""
+    def __init__(
+        self, opened: Callable[[], Any], called: str, stream: Stream, count: Callable[[str], None] = lambda _what: None
+    ) -> None:
+        """`opened` gives a container of PyAV, whose first video stream is read. `count` is told of
+        `camera_spoiled_frames`."""
         self._opened = opened
         self._called = called
         self._stream = stream
+        self._count = count
 
     def run(self, feed: Feed, stop: threading.Event) -> None:
         """Feed frames until it is stopped. Raises `SourceFailedError` where the camera gives none, or none any more.
@@ -77,7 +86,7 @@ class Camera:
                 video = container.streams.video[0]
                 self._look_at_rate(float(video.average_rate or 0))
                 due = Due(self._stream.rate_hz)
-                for frame, at_us in _frames(container, video):
+                for frame, at_us in self._frames(container, video):
                     if stop.is_set():
                         return
                     if at_us is None or due.take(at_us):
@@ -88,6 +97,26 @@ class Camera:
             raise SourceFailedError(f"camera {self._called}: {said}", hint=hint) from None
         if not stop.is_set():
             raise SourceFailedError(f"camera {self._called} gives no more frames")
+
+    def _frames(self, container: Any, video: Any) -> Iterator[tuple[Any, int | None]]:
+        """Frames, with their times in us. One that a camera spoiled, as the first of many are, is passed over."""
+        spoiled = 0
+        for packet in container.demux(video):
+            try:
+                # An empty one without a time is FFmpeg's own, at the end, and asks for what is left.
+                if not packet.size and packet.pts is not None:
+                    raise ValueError("a frame is empty")
+                decoded = packet.decode()
+            except ValueError as error:  # Data that FFmpeg cannot decode is one.
+                spoiled += 1
+                self._count("camera_spoiled_frames")
+                log.warning("camera %s: a frame was passed over: %s", self._called, printable(words(error)))
+                if spoiled == MOST_SPOILED:
+                    raise
+                continue
+            for frame in decoded:
+                spoiled = 0
+                yield frame, None if frame.pts is None else round(frame.pts * float(frame.time_base) * 1e6)
 
     def _look_at_rate(self, rate_hz: float) -> None:
         if rate_hz and rate_hz < 0.98 * self._stream.rate_hz:
@@ -119,9 +148,3 @@ class Due:
             return False
         self._due_us = due_us + self._step_us
         return True
-
-
-def _frames(container: Any, video: Any) -> Iterator[tuple[Any, int | None]]:
-    """Frames, with their times in us."""
-    for frame in container.decode(video):
-        yield frame, None if frame.pts is None else round(frame.pts * float(frame.time_base) * 1e6)

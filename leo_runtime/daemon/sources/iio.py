@@ -49,7 +49,7 @@ class IioSource(SourceConfig):
 
     kind: Literal["iio"]
     device: Name
-    """Its name, as `lis3dh`, or `iio:device0`."""
+    """Its name, as `lis3dh`, its label, as `accel-display`, or `iio:device0`."""
     channels: tuple[Name, ...] = ()
     """In the order of the stream's, as `accel_x`. None: acceleration of three axes, and the rate of turn of six."""
     buffer: bool | None = None

@@ -43,6 +43,9 @@ class MicrophoneSource(SourceConfig):
     data_type: Literal["int16", "float32"] = "int16"
     channels: Annotated[int, Field(ge=1, le=32)] | None = None
     """How many it is asked for. None: the stream's. Of several, a stream of one channel gets the mean."""
+    channel: Annotated[int, Field(ge=1, le=32)] | None = None
+    """The only one of them that is listened to, counted from 1, as the one that an array of microphones has cleaned.
+    None: all."""
     rate_hz: Annotated[int, Field(ge=1, le=768_000)] | None = None
     """The rate that it is asked for. None: the stream's. Another one is converted (soxr)."""
 
@@ -70,7 +73,8 @@ class Microphone:
         self._fitting()
 
     def _fitting(self) -> Fitting:
-        return Fitting(self._stream, self._config.channels, self._config.rate_hz, self._config.data_type)
+        config = self._config
+        return Fitting(self._stream, config.channels, config.rate_hz, config.data_type, config.channel)
 
     def run(self, feed: Feed, stop: threading.Event) -> None:
         """Feed until it is stopped. Raises `SourceFailedError` where the device cannot be opened, or is gone."""

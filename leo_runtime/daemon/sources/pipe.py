@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 from leo_runtime.daemon.child import Child
 from leo_runtime.daemon.fitting import Fitting
 from leo_runtime.daemon.kinds import Feed, Site, SourceConfig, SourceFailedError
-from leo_runtime.daemon.raw import RawSamples, RawType
+from leo_runtime.daemon.raw import RawSamples, RawType, taken_as
 from leo_runtime.errors import InputError
 from leo_runtime.schema import Name, reject
 
@@ -33,7 +33,19 @@ LATENCY_MS = 50
 """What recorders collect before they pass it on."""
 PACKAGES = {"arecord": "alsa-utils", "parec": "pulseaudio-utils"}
 """Of Debian and its kin."""
-_FORMATS = {"arecord": {"int16": "S16_LE", "float32": "FLOAT_LE"}, "parec": {"int16": "s16le", "float32": "float32le"}}
+_FORMATS = {
+    "arecord": {"int16": "S16_LE", "int24": "S24_3LE", "int32": "S32_LE", "float32": "FLOAT_LE"},
+    "parec": {"int16": "s16le", "int24": "s24le", "int32": "s32le", "float32": "float32le"},
+}
+
+_CONVERTS = "name the device as `plughw:...`, which converts, or give what it has: `data_type`, `channels`, `rate_hz`"
+_WAYS_OUT = {
+    "resource busy": "another program has it: name a device that shares it, as `dsnoop:...` of `arecord -L`",
+    "non available": _CONVERTS,
+    "Unable to install hw params": _CONVERTS,
+    "Connection refused": "a sound server is its user's alone: run the daemon as that user, or take `arecord`",
+}
+"""By what recorders say."""
 
 
 class PipeSource(SourceConfig):
@@ -50,6 +62,9 @@ class PipeSource(SourceConfig):
     """What each value is, little-endian; the channels of a sample follow each other."""
     channels: Annotated[int, Field(ge=1, le=32)] | None = None
     """How many it gives. None: the stream's. Of several, a stream of one channel gets the mean."""
+    channel: Annotated[int, Field(ge=1, le=32)] | None = None
+    """The only one of them that is listened to, counted from 1, as the one that an array of microphones has cleaned.
+    None: all."""
     rate_hz: Annotated[int, Field(ge=1, le=768_000)] | None = None
     """The rate at which it gives sound. None: the stream's. Another one is converted (soxr)."""
     once: bool = False
@@ -63,7 +78,7 @@ class PipeSource(SourceConfig):
         if self.device is not None and self.program is None:
             reject("a `device` is of a `program`", "$.device", self.device, hint="a command names its own")
         if self.program is not None and self.data_type not in _FORMATS[self.program]:
-            says = f"`{self.program}` is asked for int16 or float32"
+            says = f"`{self.program}` is asked for {', '.join(_FORMATS[self.program])}"
             reject(says, "$.data_type", self.data_type, hint="give a `command` of your own")
         return self
 
@@ -102,7 +117,7 @@ class PipeSource(SourceConfig):
 
     def fitting(self, stream: Stream) -> Fitting:
         """From what it gives to what the stream has. Raises `InputError`."""
-        return Fitting(stream, self.channels, self.rate_hz, self.data_type)
+        return Fitting(stream, self.channels, self.rate_hz, taken_as(self.data_type), self.channel)
 
 
 class Pipe:
@@ -143,11 +158,22 @@ class Pipe:
             status = child.end()
         if stop.is_set() or (self._once and status == 0):
             return
-        raise SourceFailedError(_ended(child, status), hint=f"try it by hand: {shlex.join(self._command)}")
+        said, hint = _way_out(tuple(child.lines))
+        hint = hint or f"try it by hand: {shlex.join(self._command)}"
+        raise SourceFailedError(_ended(child, status, said), hint=hint)
 
 
-def _ended(child: Child, status: int | None) -> str:
+def _way_out(lines: Sequence[str]) -> tuple[str, str]:
+    """Of what a command said, what tells most, and the way out where it is known."""
+    for line in lines:
+        for part, hint in _WAYS_OUT.items():
+            if part in line:
+                return line, hint
+    return lines[-1] if lines else "", ""
+
+
+def _ended(child: Child, status: int | None, said: str) -> str:
     how = "closed its output" if status is None else f"ended with status {status}"
     if status is not None and status < 0:
         how = f"was ended by signal {-status}"
-    return f"`{child.name}` {how}" + (f": {child.last_line}" if child.last_line else "")
+    return f"`{child.name}` {how}" + (f": {said}" if said else "")

@@ -8,7 +8,7 @@ import threading
 from typing import Literal
 
 from leo_runtime.daemon.kinds import Feed, Site, SourceConfig
-from leo_runtime.daemon.raw import RawSamples
+from leo_runtime.daemon.raw import RawSamples, RawType
 from leo_runtime.daemon.waking import is_readable
 from leo_runtime.errors import InputError
 
@@ -20,7 +20,7 @@ class StdinSource(SourceConfig):
     """Samples as they come on standard input."""
 
     kind: Literal["stdin"]
-    data_type: Literal["int16", "float32", "uint8"] = "int16"
+    data_type: RawType = "int16"
     """What each value is, little-endian; the channels of a sample follow each other."""
 
     def open(self, site: Site) -> Stdin:

@@ -37,10 +37,10 @@ from leo_runtime.daemon.pace import Pace
 from leo_runtime.daemon.pcm import Converter
 from leo_runtime.daemon.reading import Reading
 from leo_runtime.daemon.unix_socket import Listening, check, is_own, listen, own_place, place
-from leo_runtime.daemon.wake_words import Hearing, copies, hearing, place_name
+from leo_runtime.daemon.wake_words import Hearing, copies, hearing, place_name, spoken
 from leo_runtime.daemon.waking import is_readable
 from leo_runtime.daemon.wyoming_events import Heard, read_event, sound_format, timestamp_ms, wanted_names
-from leo_runtime.errors import ClosedError, InputError, MissingExtraError, did_you_mean, failure_text
+from leo_runtime.errors import ClosedError, InputError, MissingExtraError, did_you_mean, failure_text, printable
 from leo_runtime.schema import Name, PathName, reject
 from leo_runtime.values import lasting_us, samples_within
 from leo_runtime.version import VERSION
@@ -313,7 +313,7 @@ class Connection:
         self._began_us: int | None = None
         """When the stream was restarted; None: it is not heard."""
         self._decide: dict[str, Decision] = {}
-        self._wanted: tuple[str, ...] = ()
+        self._wanted: frozenset[str] = frozenset()
         self._heard = False
         """Whether a word was, since it began."""
         self._answered_us: dict[str, int] = {}
@@ -389,8 +389,10 @@ class Connection:
 
         known = self._server.hearing.words
         for name in self._names:
-            if name not in known:
+            if spoken(name) not in map(spoken, known):
                 text = f"no wake word is called `{name[:100]}`; {did_you_mean(name, known)}"
+                self._server.count("wyoming_unknown_words")
+                log.warning("a Wyoming connection listens for what is never heard: %s", printable(text))
                 self._send(Error(text=text, code="unknown-wake-word"))
 
     def begin_anew(self) -> None:
@@ -425,7 +427,7 @@ class Connection:
         now_us = self._server.clock.now_us()
         self._pace = Pace(now_us)
         with self._changed:
-            self._decide, self._wanted = decide, self._names
+            self._decide, self._wanted = decide, frozenset(map(spoken, self._names))
             self._heard, self._answered_us = False, {}
             self._chunks.clear()
             self._began_us = now_us
@@ -496,7 +498,7 @@ class Connection:
             if self._began_us is None or decide is None or answer.release_us <= self._began_us:
                 return  # To what somebody else has said, or it said before.
             self._answered_us[graph] = answer.release_us
-            found = answer.label is not None and (not self._wanted or answer.label in self._wanted)
+            found = answer.label is not None and (not self._wanted or spoken(answer.label) in self._wanted)
             fires = decide.fires(found, answer.release_us)
             self._heard = self._heard or fires
             taken_ms = next((taken for came_us, taken in reversed(self._chunks) if came_us <= answer.release_us), None)
