@@ -12,8 +12,9 @@ from setuptools.errors import CCompilerError, ExecError, PlatformError
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 SEARCH, DISPATCH = "leo_runtime/solver/search", "leo_runtime/dispatch"
-FLAGS = ["-O3", "-g0"]
-"""Without what debuggers read, which Python's own flags ask for: it is three quarters of the compiled files."""
+FLAGS = ["-O3", "-g0", "-ffp-contract=off"]
+"""Without what debuggers read, which Python's own flags ask for: it is three quarters of the compiled files. And with
+no contraction, which GCC does on aarch64 unless told."""
 
 
 class AllOrNone(build_ext):
