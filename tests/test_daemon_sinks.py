@@ -346,6 +346,17 @@ def test_who_only_reads_may_shut_down_its_own_side(tmp_path: Path) -> None:
     reads.close()
 
 
+def test_who_has_connected_gets_every_answer_from_then_on(tmp_path: Path) -> None:
+    sink = Subscribers(unix_socket.listen("./a.sock", tmp_path / "a.sock", {}), 4096, Counts().other)
+    for frame in range(100):
+        listener = Listener(tmp_path / "a.sock")
+        sink.publish(some_answer(frame=frame))
+        heard = listener.next()
+        assert heard is not None and heard["frame"] == frame
+        listener.close()
+    sink.close()
+
+
 def test_who_cannot_be_let_in_for_want_of_files_waits_and_keeps_nothing_busy(tmp_path: Path) -> None:
     counts, listening = Counts(), unix_socket.listen("./a.sock", tmp_path / "a.sock", {})
     tries: list[float] = []

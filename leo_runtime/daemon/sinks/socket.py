@@ -80,6 +80,8 @@ class Subscribers:
         """Send it to all who are connected."""
         line = as_line(answer)
         with self._lock:
+            while not self._closing and self._accept():  # Who had connected before it gets it.
+                pass
             for one in tuple(self._behind):
                 self._behind[one] += line
                 self._send(one)
@@ -136,21 +138,23 @@ class Subscribers:
 
     # Behind the lock.
 
-    def _accept(self) -> None:
+    def _accept(self) -> bool:
+        """Let in who is next, or refuse him; whether there was anybody."""
         try:
             one, _ = self._listening.socket.accept()
         except (BlockingIOError, ConnectionError):  # It is gone again.
-            return
+            return False
         except OSError:  # There are too many files: it waits until there are fewer.
             self._full = True
-            return
+            return False
         if not is_own(one) or len(self._behind) >= MOST_SUBSCRIBERS:
             self._count("peers_refused")
             one.close()
-            return
+            return True
         one.setblocking(False)
         self._behind[one] = bytearray()
         self._count("subscribers")
+        return True
 
     def _hear(self, one: socket.socket) -> None:
         """A subscriber has nothing to say: what it says is ignored."""
