@@ -282,7 +282,8 @@ class Talk:
 
     def __init__(self, folder: Path) -> None:
         self.listener, self.sender = Listener(folder / "out.sock"), Sender(folder / "in.sock")
-        self.sender.send(quiet())  # What comes first was taken before the run's clock began, and is no release.
+        # One less than a window: with it alone no release is due, wherever on the grid of releases it begins.
+        self.sender.send(quiet(99))
 
     def ask(self, level: float) -> dict[str, Any]:
         """Feed two periods of a level; their second answer, whose window holds nothing else."""
