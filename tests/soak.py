@@ -1,6 +1,6 @@
 """The daemon as a process, with four pipelines and faults that are drawn from a seed; then it is killed, several times.
 
-    python tests/soak.py [--seconds N] [--seed N] [--only KIND] [--kills N]
+    python tests/soak.py [--seconds N] [--seed N] [--only KIND] [--kills N] [--period-us N]
 
 Four devices, threads of this process, send sound to the daemon's socket. One fault at a time: kernels that crash, hang,
 are slow or give NaN; devices that vanish, keep what they record, stall, or whose clocks jump; a full disk; listeners
@@ -44,6 +44,9 @@ PIPELINES = {"fragile": "soak_steps:fragile", "inner": "soak_steps:inner", "loud
 MIC_HZ = 16_000
 CHUNK_US = 20_000
 PERIOD_US = 20_000
+"""Of each pipeline, which leaves a daemon room."""
+FULL_LOAD_US = 10_000
+"""The same where two cores have about as much to do as they can; at half of it they skip every other frame."""
 DEADLINE_US = 400_000
 QUIET_S = 2.5
 """Between two faults."""
@@ -103,11 +106,11 @@ links = [
 """
 
 
-def workload() -> Workload:
+def workload(period_us: int = PERIOD_US) -> Workload:
     """Four pipelines, each by a device of its own."""
     graphs = []
     for number, (name, operator) in enumerate(PIPELINES.items()):
-        graph = GraphBuilder(name, period_us=PERIOD_US, offset_us=PERIOD_US // 5 * number, deadline_us=DEADLINE_US)
+        graph = GraphBuilder(name, period_us=period_us, offset_us=period_us // 5 * number, deadline_us=DEADLINE_US)
         sound = graph.stage(f"{name}-sound", "window", stream=name, samples=MIC_HZ // 20)
         params: dict[str, Any] = {"threshold_dbfs": -99.0} if operator == "energy_gate" else {}
         graph.stage(name, operator, sound, **params)
@@ -244,8 +247,9 @@ class Heard:
 class Soak:
     """A daemon, its devices and its listener."""
 
-    def __init__(self, folder: Path, seed: int, only: str = "") -> None:
+    def __init__(self, folder: Path, seed: int, only: str = "", period_us: int = PERIOD_US) -> None:
         self.folder = folder
+        self.period_us = period_us
         self.random = random.Random(seed)
         self.kinds = [kind for kind in KINDS if only in ("", kind.name)]
         self.ends = threading.Event()
@@ -265,7 +269,7 @@ class Soak:
         for name, text in {"leo.toml": CONFIG, "machine.toml": MACHINE, "profile.toml": profile()}.items():
             (folder / name).write_text(text)
         shutil.copy(soak_steps.__file__, folder)
-        workload().to_file(folder / "workload.json")
+        workload(period_us).to_file(folder / "workload.json")
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._notify.bind(str(folder / "notify"))
         self._told = threading.Condition()
@@ -588,7 +592,7 @@ def the_daemon_is_stopped_for_a_while(soak: Soak) -> Iterator[None]:
 @fault
 def the_config_is_read_again(soak: Soak) -> Iterator[None]:
     for deadline_us in (2 * DEADLINE_US, DEADLINE_US):
-        text = re.sub(r'"deadline_us": \d+', f'"deadline_us": {deadline_us}', workload().to_json())
+        text = re.sub(r'"deadline_us": \d+', f'"deadline_us": {deadline_us}', workload(soak.period_us).to_json())
         (soak.folder / "workload.json").write_text(text)
         if "refused" in (said := soak.reload()):
             soak.problems.append(said)
@@ -617,9 +621,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--only", choices=[kind.name for kind in KINDS], default="", help="one kind of fault")
+    parser.add_argument(
+        "--period-us", type=int, default=FULL_LOAD_US, help="of each of four pipelines: less is more load"
+    )
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="leo-soak-") as folder:
-        soak = Soak(Path(folder), asked.seed, asked.only)
+        soak = Soak(Path(folder), asked.seed, asked.only, asked.period_us)
         soak.go(asked.seconds, asked.kills)
         for name, times in sorted(soak.tried.items()):
             print(f"  {name}: {times} times, in time again after {soak.recovered_us[name] / 1e6:.2f} s at most")
