@@ -82,7 +82,7 @@ def _status(name: str, entry: EntryPoint) -> BackendStatus:
         _package(entry),
         available=True,
         missing="; ".join(str(error) for error in lacks),
-        hint="; ".join(error.hint for error in lacks),
+        hint="; ".join(dict.fromkeys(error.hint for error in lacks)),  # Several operators may need one extra.
         holds=holds,
     )
 
