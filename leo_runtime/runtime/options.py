@@ -77,8 +77,8 @@ class RuntimeOptions:
     """Whether an output with NaN or infinity is passed on; otherwise it fails its stage."""
     run_limit: RunLimit | None = field(default_factory=RunLimit)
     """How long a run may take before it is given up, its stage is tried on another processor, and its lane goes on
-    without it: the longest of a second, ten times what it should take, and two deadlines, unless it says otherwise.
-    None: as long as it does."""
+    without it: the longest of half a second, ten times what it should take, and its longest deadline, unless it
+    says otherwise. None: as long as it does."""
     seed: int = 0
     """Of the solver, and of the noise in virtual time."""
 

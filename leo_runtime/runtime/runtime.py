@@ -117,7 +117,8 @@ class Runtime:
     skipped: int
     """Frames that were skipped for overload."""
     shed: Mapping[str, int]
-    """For each graph, how many of its answers were left out for what weighs more (`overload`)."""
+    """For each graph, how many of its answers were left out: for what weighs more (`overload`), or while it was paused
+    (`adjust`)."""
 
     def __init__(self, parts: Parts) -> None:
         """For `simulated` and `live`."""
@@ -137,7 +138,6 @@ class Runtime:
         # Who submits, one after the other: what is used in its turn alone.
         self._turns = Turns()
         self._links: LinksNow = {}
-        self._paused: frozenset[str] = frozenset()
         # Everything below is behind this lock, which is never held while anybody waits, solves or computes.
         self._lock = threading.Lock()
         self._driver: Driver | None = None
@@ -157,6 +157,7 @@ class Runtime:
         self._drift = Drift()
         self._links_said: LinksNow | None = None
         """By `adjust`, for the next frame."""
+        self._paused: frozenset[str] = frozenset()
         self._slowed_said = False
         """Whether plans are to be made anew since `adjust` has changed how long runs last."""
         self._feeder = Feeder(deployed.merged, self.sources, self._begun_clock, self._submit_fed)
@@ -781,7 +782,7 @@ class Runtime:
                 self._require_open()
                 turn.queue()
             turn.wait()
-            driver = self._driver or self._begun(release_us)
+            driver = self._driver or self._begun(release_us)  # Once there is one, it stays.
             now_us = None
             if isinstance(driver, Executor):
                 driver.require_threads()
