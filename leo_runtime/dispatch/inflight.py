@@ -280,11 +280,6 @@ class Lane:
     ended_us: int = -1
     """When something last ended on it."""
 
-    @property
-    def is_free(self) -> bool:
-        """Whether something may start."""
-        return self.busy is None and self.given_up is None
-
     def remove(self, job: Job) -> None:
         """Take it out of the queue."""
         self.queue = [other for other in self.queue if other is not job]

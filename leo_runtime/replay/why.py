@@ -562,11 +562,3 @@ class _Walk:
             if wake.resource == resource and ready_us < wake.at_us + latency_us <= start_us
         ]
         return max(awake, default=(ready_us, ready_us))
-
-
-def step_sums(steps: Sequence[Step]) -> dict[str, int]:
-    """How long the steps of each kind took together, in us."""
-    sums: dict[str, int] = {}
-    for step in steps:
-        sums[step.kind] = sums.get(step.kind, 0) + step.lasted_us
-    return sums
