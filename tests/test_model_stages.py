@@ -28,7 +28,7 @@ from leo_runtime.measure.measure import QUICK
 from leo_runtime.operators import operator
 from leo_runtime.operators.definition import Output
 from leo_runtime.operators.model_pieces import _crossing
-from leo_runtime.operators.outputs import arrays_of, flat, packed
+from leo_runtime.operators.outputs import arrays_of, as_value, flat, packed
 from leo_runtime.recordings.recording import RecordedStream, Recording, RecordingManifest
 from leo_runtime.testing import FakeBackend, example
 from small_networks import Net, two_heads
@@ -211,6 +211,13 @@ def test_a_kernel_may_give_a_tuple(tmp_path: Path) -> None:
     expected = answers(workload, even_and_odd())["greatest"]
     backends = {"even": Some("even", lambda s: not is_odd(s), as_tuple), "odd": Some("odd", is_odd, as_tuple)}
     assert np.array_equal(answers(workload, backends)["greatest"], expected)
+
+
+def test_one_array_in_a_tuple_is_that_array() -> None:
+    """Wherever a kernel is called: here calibration and replay's shared kernels, as `Runtime` does."""
+    alone, other = np.ones((2, 3), np.float32), np.zeros(4, np.int8)
+    assert as_value(alone) is alone and as_value((alone,)) is alone
+    assert [array.shape for array in arrays_of(as_value((alone, other)))] == [(2, 3), (4,)]
 
 
 @needs_interpreter

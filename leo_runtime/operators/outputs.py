@@ -25,8 +25,10 @@ def packed(arrays: Sequence[np.ndarray], names: Sequence[str]) -> np.ndarray:
 
 
 def as_value(given: Given) -> np.ndarray:
-    """What a kernel gave, as one value: an array as it is, several with their numbers as names."""
-    return packed(given, [str(number) for number in range(len(given))]) if isinstance(given, tuple) else given
+    """What a kernel gave, as one value: an array as it is, also in a tuple, several with their numbers as names."""
+    if not isinstance(given, tuple):
+        return given
+    return given[0] if len(given) == 1 else packed(given, [str(number) for number in range(len(given))])
 
 
 def arrays_of(value: np.ndarray) -> tuple[np.ndarray, ...]:
