@@ -1,9 +1,8 @@
 """Drives the dispatcher in virtual time: a heap of (time, priority, number), and nothing that waits.
 
 A stage lasts as long as its mode says, one that keeps state as long as what is new to it takes, or as a noise model
-makes of that. Where kernels are handed in, values and the
-decisions of gates are real all the same: a replay on the profile of a phone computes on this machine what the phone
-would have computed, in the phone's time.
+makes of that. Where kernels are handed in, values and the decisions of gates are real all the same: a replay on the
+profile of a phone computes on this machine what the phone would have computed, in the phone's time.
 """
 
 from __future__ import annotations

@@ -466,7 +466,6 @@ class BoundStage:
     """How often this gate opens, as the workload states it; None: it does not."""
     several: tuple[Output, ...] = ()
     """What it gives, where that is several arrays, or of a type of its own: `outputs` in any case."""
-
     takes: tuple[Output, ...] = ()
     """What it reads as it is stored, an array each (`Operator.takes`); (): nothing, or not the same in all variants."""
 

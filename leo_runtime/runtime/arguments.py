@@ -13,6 +13,7 @@ import numpy as np
 
 from leo_runtime.errors import InputError, did_you_mean
 from leo_runtime.frozen import dataclass
+from leo_runtime.runtime.drift import MAX_SLOWED_PPM, ONE
 from leo_runtime.values import several_names, whole
 
 if TYPE_CHECKING:
@@ -288,8 +289,6 @@ def known_links(hardware: Hardware, links: object) -> dict[tuple[str, str], Link
 
 def known_slowed(hardware: Hardware, slowed_ppm: object) -> dict[str, int]:
     """How many times as slow as their profile processors are, in millionths; every one is one of the hardware."""
-    from leo_runtime.runtime.drift import MAX_SLOWED_PPM, ONE
-
     if not isinstance(slowed_ppm, Mapping):
         raise InputError(
             f"`slowed_ppm` are given by processor, got {type(slowed_ppm).__name__}", hint='such as {"cpu": 1_500_000}'
@@ -318,7 +317,7 @@ def _link_now(name: str, value: Any) -> tuple[int, int | None]:
 
 def require_windows(wanted: Sequence[SourceWindow], known: Collection[str], windows: Windows) -> None:
     """Samples of the right shape and kind for every source that is wanted, and none for a source that is not known."""
-    if type(windows) is not dict and not isinstance(windows, Mapping):
+    if type(windows) is not dict and not isinstance(windows, Mapping):  # Asking that is slow.
         raise InputError(f"windows are given by source stage, got {type(windows).__name__}", hint="{source: samples}")
     for name in windows:
         if name not in known:

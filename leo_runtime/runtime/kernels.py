@@ -363,7 +363,7 @@ class Kernels:
         flight = self._flights[frame]
         found: tuple[dict[str, np.ndarray], ...] = tuple({} for _ in flight.windows)
         for (stage, number), value in flight.values.items():
-            several = self._several.get(stage) if self._several else None
+            several = self._several.get(stage)
             found[number][stage] = value if several is None else frozen_view(reals_of(value, several))
         return found
 
@@ -669,7 +669,7 @@ class Kernels:
             if isinstance(value, BaseException):
                 raise KernelError(f"input `{name}` could not be handed over to `{resource}` ({failure_text(value)})")
             value = flight.values.get((name, number)) if value is None else value
-            several = self._several.get(name) if self._several else None
+            several = self._several.get(name)
             if value is None:
                 # A closed gate removed this input; only operators that take absent inputs come so far.
                 inputs += [_zeros(output.shape, np.float32) for output in self._stages[name].bound.outputs]
@@ -691,7 +691,7 @@ def drawn(seed: int, stage: MergedStage, release_us: int) -> bool:
 
 def frozen_copy(array: np.ndarray) -> np.ndarray:
     """A copy that nobody can write into."""
-    own = array.copy("K") if type(array) is np.ndarray else np.array(array)
+    own = np.array(array)
     own.setflags(write=False)
     return own
 
