@@ -97,9 +97,7 @@ class Deployment:
         return before is self or (stage in self.keys and self.keys[stage] == before.keys.get(stage))
 
     def has_mode(self, key: Key, before: Deployment) -> bool:
-        """The same of a mode, which also costs what it does there."""
-        if before is self:
-            return True
+        """The same of a mode of another, which also costs what it does there."""
         stage, variant, resource = key
         here, there = [
             next((m for m in one.modes.get(stage, ()) if (m.variant, m.resource) == (variant, resource)), None)
