@@ -223,7 +223,7 @@ class Executor:
             return idle
 
     def finished(self) -> tuple[FrameDone, ...]:
-        """The frames that ended since this was last asked. From any thread."""
+        """The frames that ended since this was last asked. From any thread, one at a time: it takes no lock."""
         found = []
         while self._finished:
             found.append(self._finished.popleft())

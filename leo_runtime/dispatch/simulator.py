@@ -181,7 +181,7 @@ class Simulator:
         return self._closed or not self.dispatcher.frames
 
     def finished(self) -> tuple[FrameDone, ...]:
-        """The frames that ended since this was last asked. From any thread; it waits for no kernel."""
+        """The frames that ended since this was last asked. From any thread, one at a time; it waits for no kernel."""
         found = []
         while self._finished:
             found.append(self._finished.popleft())
