@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,18 +13,6 @@ from leo_runtime.layers.kinds.definition import BOTH, FLOAT, Arrays, Call, Layer
 from leo_runtime.layers.kinds.values import constant, first_of, require_one_type, same_quantisation
 
 _ANY = ("float32", "int8", "int32")
-
-
-def _constants(*indices: int) -> Callable[[Call], str | None]:
-    """A refusal where one of these inputs is no constant, or int8 values would need another scale."""
-
-    def refuses(call: Call) -> str | None:
-        for index in indices:
-            if call.input(index).data is None:
-                return f"its input {index} is no constant"
-        return same_quantisation(call)
-
-    return refuses
 
 
 def axis_of(axis: int, rank: int) -> int:
@@ -125,8 +113,7 @@ def _slice_refuses(call: Call) -> str | None:
             return f"it has the {mask} {call.number(mask)}"
     if call.options["offset"]:
         return "its ends are offsets"  # LiteRT 2.3.0 gives arrays of other shapes than these have.
-    refused = _constants(1, 2, 3)(call)
-    return "it has a stride of 0" if refused is None and not constant(call, 3).all() else refused
+    return same_quantisation(call) if constant(call, 3).all() else "it has a stride of 0"
 
 
 def split_parts(call: Call) -> tuple[int, tuple[int, ...]]:
@@ -289,9 +276,9 @@ KINDS = (
         _ANY,
         _parts,
         _split,
-        refuses=_constants(1, 2),
+        refuses=same_quantisation,
     ),
-    LayerKind("PAD", 34, 22, (), (2, 2), BOTH, _padded, _pad, refuses=_constants(1)),
+    LayerKind("PAD", 34, 22, (), (2, 2), BOTH, _padded, _pad, refuses=same_quantisation),
     LayerKind(
         "SHAPE",
         77,
@@ -328,6 +315,5 @@ KINDS = (
         shapes=_resized,
         compute=_resize,
         macs=_resize_macs,
-        refuses=_constants(1),
     ),
 )
