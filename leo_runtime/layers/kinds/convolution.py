@@ -174,6 +174,7 @@ KINDS = (
         compute=_conv,
         macs=_conv_macs,
         refuses=_refuses,
+        is_heavy=True,
     ),
     LayerKind(
         name="DEPTHWISE_CONV_2D",
@@ -193,6 +194,7 @@ KINDS = (
         compute=_depthwise,
         macs=_depthwise_macs,
         refuses=_refuses,
+        is_heavy=True,
     ),
     LayerKind(
         name="FULLY_CONNECTED",
@@ -210,5 +212,6 @@ KINDS = (
         compute=_dense,
         macs=_dense_macs,
         refuses=_dense_refuses,
+        is_heavy=True,
     ),
 )

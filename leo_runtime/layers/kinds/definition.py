@@ -114,6 +114,8 @@ class LayerKind:
     `ValueError` with that clause as well."""
     keeps_type: bool = True
     """Its outputs are of the type of its first input, quantised where that is."""
+    is_heavy: bool = False
+    """A block of a model is made for one such layer: what else there is goes along with it."""
 
 
 PADDING = OptionField("padding", 0, "b", "SAME", ("SAME", "VALID"))
