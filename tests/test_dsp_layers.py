@@ -153,6 +153,9 @@ def test_a_message_that_is_wrong_is_refused(machine):
 def test_what_the_program_has_not_is_said():
     x = small((1, 4, 3), 0.1, 0)
     assert programs.lacks(one_layer("ADD", [x, small((1, 1, 3), 0.1, 0)], small((), 0.1, 0))) == "ADD repeats an input"
+    mean = one_layer("MEAN", [x, fixed(np.zeros(0, np.int32))], small((), 0.1, 0))
+    assert refusal(mean, mean.layers[0]) is None
+    assert programs.lacks(mean) == "MEAN has axes () that do not follow each other"
 
 
 def test_weights_take_memory_once_a_model(tmp_path):

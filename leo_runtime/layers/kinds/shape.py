@@ -88,6 +88,20 @@ def slice_of(call: Call) -> tuple[slice | int, ...]:
     return tuple(_forward(one) for one in taken)
 
 
+def slice_places(call: Call) -> tuple[int, tuple[tuple[int, int], ...]]:
+    """Where a STRIDED_SLICE of four axes at most takes values from: the first, and along four axes how many and how
+    far apart, in values of its input. Raises `ValueError`."""
+    sizes, taken = call.input(0).shape, slice_of(call)
+    first, axes = 0, list[tuple[int, int]]()
+    for axis, length in enumerate(sizes):
+        one = taken[axis] if axis < len(taken) else slice(None)
+        stride = math.prod(sizes[axis + 1 :])
+        kept = range(length)[one] if isinstance(one, slice) else range(one, one + 1)
+        first += stride * (kept[0] if len(kept) else 0)
+        axes.append((len(kept), stride * kept.step))
+    return first, (*((1, 0),) * (4 - len(axes)), *axes)
+
+
 def _forward(one: slice | int) -> slice | int:
     """A slice whose end, of one that goes backwards to the first place, is none rather than -1, the last."""
     return slice(one.start, None, one.step) if isinstance(one, slice) and one.stop < 0 else one
@@ -167,18 +181,23 @@ def _shape_refuses(call: Call) -> str | None:
     return None if call.outputs[0].dtype == np.int32 else f"it gives {call.outputs[0].dtype.name}"
 
 
+def pack_axis(call: Call) -> int:
+    """The axis of its output along which a PACK puts its inputs. Raises `ValueError`."""
+    return axis_of(call.number("axis"), len(call.input(0).shape) + 1)
+
+
 def _packed(call: Call) -> tuple[Shape, ...]:
     require_one_type(call)
     shapes = {call.input(index).shape for index in range(len(call.inputs))}
     if len(shapes) != 1:
         raise ValueError(f"{sorted(shapes)} are not one shape")
     (shape,) = shapes
-    axis = axis_of(call.number("axis"), len(shape) + 1)
+    axis = pack_axis(call)
     return ((*shape[:axis], len(call.inputs), *shape[axis:]),)
 
 
 def _pack(call: Call, arrays: Arrays) -> tuple[np.ndarray, ...]:
-    return (np.stack([array for array in arrays if array is not None], axis=call.number("axis")),)
+    return (np.stack([array for array in arrays if array is not None], axis=pack_axis(call)),)
 
 
 def _deep_to_wide(call: Call) -> tuple[Shape, ...]:

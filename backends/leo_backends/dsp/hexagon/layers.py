@@ -35,8 +35,8 @@ def lacks(graph: LayerGraph) -> str | None:
             return f"{layer.kind} reads a constant"
         if len(source.shape) > 4:
             return f"{layer.kind} has {len(source.shape)} axes"
-        if layer.kind == "MEAN" and (axes := pool.mean_axes(call)) != tuple(range(axes[0], axes[-1] + 1)):
-            return f"MEAN has axes {axes} that do not follow each other"
+        if layer.kind == "MEAN" and pool.mean_extent(call) is None:
+            return f"MEAN has axes {pool.mean_axes(call)} that do not follow each other"
         if source.shape[:1] != (1,) and layer.kind in (
             "CONV_2D",
             "DEPTHWISE_CONV_2D",
@@ -255,8 +255,8 @@ def _pool(message: _Message, layer: Layer, call: Call) -> None:
 
 
 def _mean(message: _Message, layer: Layer, call: Call) -> None:
-    axes, sizes = pool.mean_axes(call), call.input(0).shape
-    around = (math.prod(sizes[: axes[0]]), math.prod(sizes[axes[0] : axes[-1] + 1]), math.prod(sizes[axes[-1] + 1 :]))
+    around = pool.mean_extent(call)
+    assert around is not None, "`lacks` refuses others"
     by, x, y = pool.mean_multiplier(call), message.place(layer.inputs[0]), message.place(layer.outputs[0])
     tail = (_zero(call.input(0)), by.factor, by.shift, _zero(call.outputs[0]), *_limits(call))
     message.add(_MEAN, x, y, *around, *tail)
@@ -300,7 +300,7 @@ def _concat(message: _Message, layer: Layer, call: Call) -> None:
 
 
 def _pack(message: _Message, layer: Layer, call: Call) -> None:
-    _join(message, layer, call.number("axis") % len(call.outputs[0].shape))
+    _join(message, layer, shape.pack_axis(call))
 
 
 def _split(message: _Message, layer: Layer, call: Call) -> None:
@@ -314,15 +314,8 @@ def _split(message: _Message, layer: Layer, call: Call) -> None:
 
 
 def _slice(message: _Message, layer: Layer, call: Call) -> None:
-    sizes, taken = call.input(0).shape, shape.slice_of(call)
-    axes, x = list[tuple[int, int]](), message.place(layer.inputs[0])
-    for axis, length in enumerate(sizes):
-        one = taken[axis] if axis < len(taken) else slice(None)
-        kept = range(length)[one] if isinstance(one, slice) else range(one, one + 1)
-        stride = math.prod(sizes[axis + 1 :])
-        x += stride * (kept[0] if len(kept) else 0)
-        axes.append((len(kept), stride * kept.step))
-    axes = [(1, 0)] * (4 - len(axes)) + axes
+    first, axes = shape.slice_places(call)
+    x = message.place(layer.inputs[0]) + first
     counts = [count for count, _ in axes]
     runs = [(count, far, math.prod(counts[axis + 1 :])) for axis, (count, far) in enumerate(axes)]
     message.move(x, message.place(layer.outputs[0]), runs[:3], counts[3], axes[3][1])
