@@ -1,6 +1,5 @@
 """Models of int8 on the simulated DSP: the law to the bit, and what a run is modelled to take."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hexagon_tools import needs_tools
 from int8_layers import KINDS
 from layer_graphs import fixed, one_layer, real, small, some_values
 from leo_backends.dsp import DspBackend
@@ -28,8 +28,6 @@ from leo_runtime.operators.outputs import arrays_of
 from leo_runtime.testing import Example, example
 from small_networks import Net, two_heads
 
-MISSING = [name for name in ("clang", "ld.lld", "qemu-hexagon") if shutil.which(name) is None]
-needs_tools = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
 exhaustively = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
