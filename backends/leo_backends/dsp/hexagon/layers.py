@@ -20,6 +20,8 @@ PROGRAM = "layers"
 _RECORD = 28
 _PRODUCT, _DEPTHWISE, _SUM, _POOL, _MEAN, _LOOK_UP, _SOFTMAX, _REQUANTISE, _MOVE, _FILL = range(10)
 """Kinds of the program's own, in its order."""
+_OF_SEVERAL = ("ADD", "CONCATENATION", "PACK")
+"""Kinds whose inputs are all values; of others those behind the first are weights and parameters."""
 _SLACK = 16
 """Bytes behind each tensor that a loop may read."""
 
@@ -31,7 +33,8 @@ def lacks(graph: LayerGraph) -> str | None:
         source, out = call.input(0), call.outputs[0]
         if layer.kind == "ADD" and not source.shape == call.input(1).shape == out.shape:
             return "ADD repeats an input"
-        if any(call.input(i).data is not None for i in range(len(call.inputs) if layer.kind == "ADD" else 1)):
+        values = call.inputs if layer.kind in _OF_SEVERAL else call.inputs[:1]
+        if any(tensor is not None and tensor.data is not None for tensor in values):
             return f"{layer.kind} reads a constant"
         if len(source.shape) > 4:
             return f"{layer.kind} has {len(source.shape)} axes"
@@ -73,7 +76,8 @@ class HexagonLayers:
     def counted(self, inputs: Sequence[np.ndarray]) -> tuple[tuple[np.ndarray, ...], Counted]:
         """The graph's outputs, and what the processor executed for them. Raises `KernelError`."""
         tensors = self._graph.tensors
-        values = dict(zip(self._graph.inputs, inputs, strict=True))
+        values = {number: data for number in self._graph.outputs if (data := tensors[number].data) is not None}
+        values |= dict(zip(self._graph.inputs, inputs, strict=True))
         self._compute(self._before, values)
         joined = [_raised(values[number], tensors[number]).reshape(-1) for number in self._taken]
         run = self._model.run([np.concatenate(joined) if joined else np.zeros(0, np.uint8)])
