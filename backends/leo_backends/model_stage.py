@@ -18,7 +18,7 @@ from leo_runtime.layers.graph import LayerGraph
 from leo_runtime.operators.definition import Output
 from leo_runtime.operators.model_parameters import ModelParameters
 from leo_runtime.operators.model_pieces import Piece
-from leo_runtime.operators.outputs import packed
+from leo_runtime.operators.outputs import one_value
 
 Arrays = tuple[np.ndarray, ...]
 
@@ -36,7 +36,7 @@ class ModelProgram:
         """What it gives, as one value, and the state behind the call. Raises `KernelError`."""
         given = self._run([*inputs, *state])
         arrays = given[: len(self._names)]
-        return arrays[0] if len(arrays) == 1 else packed(arrays, self._names), given[len(arrays) :]
+        return one_value(arrays, self._names), given[len(arrays) :]
 
 
 def model_program(params: ModelParameters) -> ModelProgram:
