@@ -1,7 +1,6 @@
 """The contract of backends, run over every backend that is installed, and over the example of the documentation."""
 
 import importlib.util
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -9,6 +8,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from hexagon_tools import needs_tools
 from leo_backends.tflite_package import installed
 from leo_runtime.backend import Backend, registry
 from leo_runtime.documents.hardware import Processor
@@ -102,7 +102,7 @@ class TestDsp(BackendContract):
         return (*examples(folder), *networks(folder))
 
 
-@pytest.mark.skipif(shutil.which("qemu-hexagon") is None, reason="no Hexagon here: qemu-hexagon is not installed")
+@needs_tools
 class TestDspOnHexagon(TestDsp):
     """The same fixed point, computed by programs of the DSP's own instructions."""
 

@@ -1,12 +1,12 @@
 """Features whose rows a device computes once: the DSP to the bit, OpenCL within the contract's tolerance."""
 
-import shutil
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
+from hexagon_tools import MISSING
 from leo_backends.cpu import CpuBackend
 from leo_backends.device_stream import KERNELS_MAX, DeviceStream
 from leo_backends.dsp import DspBackend
@@ -19,7 +19,6 @@ from leo_runtime.testing import Tolerance, example
 
 CPU = CpuBackend(Processor(name="cpu", backend="cpu"))
 WINDOW, NEW = 4_000, 800
-MISSING = [name for name in ("clang", "ld.lld", "qemu-hexagon") if shutil.which(name) is None]
 
 PARAMS: dict[str, tuple[str, dict[str, Any]]] = {
     "log-mel": ("log_mel", {}),

@@ -1,6 +1,6 @@
 """Models of int8 on the simulated DSP: the law to the bit, and what a run is modelled to take."""
 
-import shutil
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hexagon_tools import needs_tools
 from int8_layers import KINDS
 from layer_graphs import fixed, one_layer, real, small, some_values
 from leo_backends.dsp import DspBackend
@@ -28,8 +29,6 @@ from leo_runtime.operators.outputs import arrays_of
 from leo_runtime.testing import Example, example
 from small_networks import Net, two_heads
 
-MISSING = [name for name in ("clang", "ld.lld", "qemu-hexagon") if shutil.which(name) is None]
-needs_tools = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
 exhaustively = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
@@ -150,9 +149,29 @@ def test_a_message_that_is_wrong_is_refused(machine):
             machine.load("layers", words, [np.zeros(8, np.uint8)])
 
 
+@needs_tools
+def test_an_output_may_be_a_constant(machine: HexagonMachine) -> None:
+    x = small((1, 4), 0.1, 0)
+    still = dataclasses.replace(x, data=np.arange(4, dtype=np.int8).reshape(1, 4))
+    made = one_layer("RESHAPE", [x], new_shape=(4,))
+    graph = dataclasses.replace(made, tensors=(*made.tensors, still), outputs=(*made.outputs, len(made.tensors)))
+    inputs = [some_values(x, np.random.default_rng(0))]
+    (moved, kept), _ = programs.HexagonLayers(machine, graph).counted(inputs)
+    np.testing.assert_array_equal(moved, inputs[0].reshape(4))
+    np.testing.assert_array_equal(kept, still.data)
+
+
 def test_what_the_program_has_not_is_said():
     x = small((1, 4, 3), 0.1, 0)
     assert programs.lacks(one_layer("ADD", [x, small((1, 1, 3), 0.1, 0)], small((), 0.1, 0))) == "ADD repeats an input"
+    still = dataclasses.replace(x, data=np.zeros(x.shape, np.int8))
+    for kind in ("ADD", "CONCATENATION", "PACK"):
+        graph = one_layer(kind, [x, still])
+        assert refusal(graph, graph.layers[0]) is None
+        assert programs.lacks(graph) == f"{kind} reads a constant"
+    mean = one_layer("MEAN", [x, fixed(np.zeros(0, np.int32))], small((), 0.1, 0))
+    assert refusal(mean, mean.layers[0]) is None
+    assert programs.lacks(mean) == "MEAN has axes () that do not follow each other"
 
 
 def test_weights_take_memory_once_a_model(tmp_path):

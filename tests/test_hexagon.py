@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import threading
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 
 import recorded
 from fixed_plans import CASES
+from hexagon_tools import needs_tools
 from leo_backends.dsp import DspBackend
 from leo_backends.dsp.hexagon import HexagonMachine
 from leo_backends.dsp.hexagon import machine as hexagon_machine
@@ -30,9 +30,6 @@ from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import DEFAULT_VARIANT
 from leo_runtime.errors import DeviceUnavailableError, KernelError
 from leo_runtime.testing import examples
-
-MISSING = [name for name in ("clang", "ld.lld", "qemu-hexagon") if shutil.which(name) is None]
-needs_tools = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
 
 # The machine is started once for all examples, and it keeps nothing of an example but its weights.
 exhaustively = settings(

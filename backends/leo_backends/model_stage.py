@@ -8,16 +8,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from leo_backends.native_notes import without_notes
+from leo_backends.piece import layers_of
 from leo_backends.tflite import TRIALS
 from leo_backends.tflite_package import installed
 from leo_backends.tflite_pieces import PieceModel, piece_program
-from leo_runtime.errors import GraphError, KernelError, MissingExtraError
+from leo_runtime.errors import MissingExtraError
 from leo_runtime.importers.tflite_writer import write_model
 from leo_runtime.layers.graph import LayerGraph
 from leo_runtime.operators.definition import Output
 from leo_runtime.operators.model_parameters import ModelParameters
-from leo_runtime.operators.model_pieces import Piece, piece_of
-from leo_runtime.operators.outputs import packed
+from leo_runtime.operators.model_pieces import Piece
+from leo_runtime.operators.outputs import one_value
 
 Arrays = tuple[np.ndarray, ...]
 
@@ -35,7 +36,7 @@ class ModelProgram:
         """What it gives, as one value, and the state behind the call. Raises `KernelError`."""
         given = self._run([*inputs, *state])
         arrays = given[: len(self._names)]
-        return arrays[0] if len(arrays) == 1 else packed(arrays, self._names), given[len(arrays) :]
+        return one_value(arrays, self._names), given[len(arrays) :]
 
 
 def model_program(params: ModelParameters) -> ModelProgram:
@@ -46,10 +47,7 @@ def model_program(params: ModelParameters) -> ModelProgram:
     package = installed()
     if package is None:
         raise MissingExtraError("the operator `model`", "tflite")
-    try:
-        piece = piece_of(params)
-    except GraphError as error:
-        raise KernelError(str(error), hint=error.hint) from None
+    piece = layers_of(params)
     model = _as_model(piece, str(params.model), package)
     TRIALS.require_sound(model)
     program = piece_program(model)

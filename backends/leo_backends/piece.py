@@ -13,7 +13,7 @@ from leo_runtime.layers.graph import LayerGraph
 from leo_runtime.operators.definition import Output
 from leo_runtime.operators.model_parameters import ModelParameters
 from leo_runtime.operators.model_pieces import Piece, piece_of
-from leo_runtime.operators.outputs import packed
+from leo_runtime.operators.outputs import one_value
 
 
 def layers_of(params: ModelParameters) -> Piece:
@@ -44,4 +44,4 @@ def as_stored(arrays: Sequence[np.ndarray], takes: Sequence[Output]) -> tuple[np
 
 def as_one(stage: BoundStage, arrays: Sequence[np.ndarray]) -> np.ndarray:
     """What a piece gives as one value."""
-    return arrays[0] if len(arrays) == 1 else packed(arrays, [output.name for output in stage.outputs])
+    return one_value(arrays, [output.name for output in stage.outputs])

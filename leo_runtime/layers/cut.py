@@ -12,9 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from leo_runtime.layers.graph import Layer, LayerGraph, State
-
-HEAVY = frozenset(("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"))
-"""Kinds that a block is made for: what else there is goes along with one of them."""
+from leo_runtime.layers.kinds.catalogue import KINDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +60,11 @@ def blocks(graph: LayerGraph) -> tuple[int, ...]:
     heavy = False
     single = {border.after: border for border in borders(graph) if len(border.tensors) == 1}
     for after, layer in enumerate(graph.layers, start=1):
-        if layer.kind in HEAVY and heavy and best is not None:
+        is_heavy = KINDS[layer.kind].is_heavy
+        if is_heavy and heavy and best is not None:
             ends.append(best.after)
             best = None
-        heavy = heavy or layer.kind in HEAVY
+        heavy = heavy or is_heavy
         border = single.get(after)
         if heavy and border is not None and (best is None or border.bytes <= best.bytes):
             best = border

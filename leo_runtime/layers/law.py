@@ -1,8 +1,8 @@
 """The one arithmetic of int8 layers, which every processor follows to the bit.
 
 Products are summed in 32 bits without error; the sum is scaled and rounded once, to the nearest, halves upwards, in
-integers. That is LiteRT's own result (of XNNPACK, which scales by a float32) but where its float32 is inexact: in 2 of
-3.3 million values when tried, by 1. Sums of two tensors are XNNPACK's own to the bit
+integers. That is LiteRT's own result (of XNNPACK, which scales by a float32) but where its float32 is inexact: in 3 of
+5.75 million values when tried, by 1. Sums of two tensors are XNNPACK's own to the bit
 (https://github.com/google/XNNPACK/blob/master/src/microparams-init.c, `xnn_init_qs8_add_minmax_scalar_params`).
 """
 

@@ -24,6 +24,11 @@ def packed(arrays: Sequence[np.ndarray], names: Sequence[str]) -> np.ndarray:
     return value
 
 
+def one_value(arrays: Sequence[np.ndarray], names: Sequence[str]) -> np.ndarray:
+    """Arrays as one value: a single one as it is, several packed."""
+    return arrays[0] if len(arrays) == 1 else packed(arrays, names)
+
+
 def as_value(given: Given) -> np.ndarray:
     """What a kernel gave, as one value: an array as it is, also in a tuple, several with their numbers as names."""
     if not isinstance(given, tuple):
@@ -75,4 +80,4 @@ def _stands_for(output: Output) -> tuple[str, float, int]:
 def filled(outputs: Sequence[Output], number: float = 0) -> np.ndarray:
     """The value whose arrays are all of one number, as they are stored."""
     arrays = [np.full(output.shape, number, output.data_type) for output in outputs]
-    return arrays[0] if len(arrays) == 1 else packed(arrays, [output.name for output in outputs])
+    return one_value(arrays, [output.name for output in outputs])

@@ -198,7 +198,7 @@ _LOOPS: dict[str, Callable[[Call], Loops]] = {
     # At the door, by who hands over.
     "DEQUANTIZE": lambda _call: {},
     "CONCATENATION": _joined(shape.concat_axis),
-    "PACK": _joined(lambda call: call.number("axis") % len(call.outputs[0].shape)),
+    "PACK": _joined(shape.pack_axis),
     "PAD": _pad,
     "SPLIT_V": _split,
     "STRIDED_SLICE": _slice,

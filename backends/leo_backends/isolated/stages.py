@@ -1,11 +1,10 @@
 """A backend's process of isolated stages, as the runtime sees it: started, ended, started again.
 
 The next one is started at once, in the background, and loads what was loaded; in real time it is a spare one, which has
-been started before. What becomes of runs that the process
-ended under through another's fault (`isolated.life`), and of those that come meanwhile, is the kernel's: whether it
-waits. A stage that ends its process twice in a row rests, and its runs fail for so long; a process that ends three
-times without a good run in between rests, too, and then its processor is lost until it is tried again, unless the
-process is for one operator alone. `BackOff` says for how long.
+been started before. What becomes of runs that the process ended under through another's fault (`isolated.life`), and of
+those that come meanwhile, is the kernel's: whether it waits. A stage that ends its process twice in a row rests, and
+its runs fail for so long; a process that ends three times without a good run in between rests, too, and then its
+processor is lost until it is tried again, unless the process is for one operator alone. `BackOff` says for how long.
 
 **Locks.** `_lock` is held for moments, or while a process dies; `_starting` as one starts: who is not to wait for that
 does not take it.

@@ -247,7 +247,7 @@ class Layout:
     def _constant_place(self, number: int) -> Place:
         tensor = self.graph.tensors[number]
         assert tensor.data is not None
-        values = tensor.data.astype(np.float32) - (tensor.zero_point[0] if tensor.scale else 0)
+        values = tensor.data.astype(np.float32) - zero_of(tensor)
         lines, width, channels = extent(tensor.shape)
         step = self.vec * -(-channels // self.vec)
         padded = np.zeros((lines, width, step), np.float32)

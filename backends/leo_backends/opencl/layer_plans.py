@@ -57,13 +57,9 @@ def _layer_lacks(call: Call) -> str | None:
         return "it pads no image"
     if call.kind == "CONCATENATION" and call.choice("fused_activation_function") != "NONE":
         return f"it has the activation {call.choice('fused_activation_function')}"
-    if call.kind == "MEAN" and not _are_neighbours(pool.mean_axes(call)):
+    if call.kind == "MEAN" and pool.mean_extent(call) is None:
         return f"its axes {pool.mean_axes(call)} do not follow each other"
     return None
-
-
-def _are_neighbours(axes: tuple[int, ...]) -> bool:
-    return bool(axes) and axes == tuple(range(axes[0], axes[-1] + 1))
 
 
 def _repeats(one: Shape, out: Shape) -> bool:
@@ -288,8 +284,9 @@ def _pool(layout: Layout, index: int, call: Call) -> None:
 
 
 def _mean(layout: Layout, index: int, call: Call) -> None:
-    axes, sizes = pool.mean_axes(call), call.input(0).shape
-    outer, count, inner = _around(sizes, axes[0], axes[-1] + 1)
+    extents = pool.mean_extent(call)
+    assert extents is not None, "`lacks` refuses others"
+    outer, count, inner = extents
     x, y = layout.dense(_input(layout, index)), layout.new_dense(_output(layout, index))
     by = pool.mean_multiplier(call) if call.quantised else law.Multiplier(0, 1)
     tail = (count, inner, by.factor, by.shift, *limits_of(call))
@@ -329,7 +326,7 @@ def _concat(layout: Layout, index: int, call: Call) -> None:
 
 
 def _pack(layout: Layout, index: int, call: Call) -> None:
-    _join(layout, index, layout.graph.layers[index].inputs, call.number("axis") % len(call.outputs[0].shape))
+    _join(layout, index, layout.graph.layers[index].inputs, shape.pack_axis(call))
 
 
 def _join(layout: Layout, index: int, numbers: Sequence[int], axis: int) -> None:
@@ -360,15 +357,7 @@ def _split(layout: Layout, index: int, call: Call) -> None:
 
 
 def _slice(layout: Layout, index: int, call: Call) -> None:
-    sizes, taken = call.input(0).shape, shape.slice_of(call)
-    first, axes = 0, list[tuple[int, int]]()
-    for axis, length in enumerate(sizes):
-        one = taken[axis] if axis < len(taken) else slice(None)
-        stride = math.prod(sizes[axis + 1 :])
-        kept = range(length)[one] if isinstance(one, slice) else range(one, one + 1)
-        first += stride * (kept[0] if len(kept) else 0)
-        axes.append((len(kept), stride * kept.step))
-    axes = [(1, 0)] * (4 - len(axes)) + axes
+    first, axes = shape.slice_places(call)
     x, y = layout.dense(_input(layout, index)), layout.new_dense(_output(layout, index))
     counts = [count for count, _ in axes]
     steps = [math.prod(counts[axis + 1 :]) for axis in range(4)]
@@ -402,11 +391,6 @@ def _greatest_sum(call: Call, weights: np.ndarray) -> float:
     """The most that a sum of an int8 layer's products comes to on the way."""
     zero = call.input(0).zero_point[0]
     return float(np.abs(weights).reshape(len(weights), -1).sum(axis=1).max() * max(127 - zero, zero + 128))
-
-
-def _around(sizes: Shape, start: int, stop: int) -> tuple[int, int, int]:
-    """How many values there are before, along and behind some axes."""
-    return math.prod(sizes[:start]), math.prod(sizes[start:stop]), math.prod(sizes[stop:])
 
 
 KERNELS: dict[str, Callable[[Layout, int, Call], None]] = {

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
 
+from leo_runtime.layers import law
 from leo_runtime.layers.graph import Shape
 from leo_runtime.layers.kinds.definition import BOTH, FLOAT, Arrays, Call, LayerKind, OptionField
-from leo_runtime.layers.kinds.values import first_of, pair_of, require_one_type
-
-
-def _same_shape(call: Call) -> tuple[Shape, ...]:
-    return (call.input(0).shape,)
-
-
-def _macs(call: Call) -> int:
-    return math.prod(call.outputs[0].shape)
+from leo_runtime.layers.kinds.values import first_of, one_per_value, pair_of, require_one_type, same_shape
 
 
 def _reals(call: Call, values: np.ndarray) -> np.ndarray:
@@ -30,9 +22,7 @@ def _stored(call: Call, reals: np.ndarray) -> np.ndarray:
     """Reals as the output's int8: to the nearest, halves away from 0."""
     tensor = call.outputs[0]
     scaled = reals / tensor.scale[0]
-    rounded = np.trunc(scaled + np.copysign(0.5, scaled))
-    stored: np.ndarray = np.clip(rounded + tensor.zero_point[0], -128, 127).astype(np.int8)
-    return stored
+    return law.to_int8(np.trunc(scaled + np.copysign(0.5, scaled)), tensor.zero_point[0])
 
 
 def sigmoid(values: np.ndarray) -> np.ndarray:
@@ -127,7 +117,7 @@ def _relu(values: np.ndarray) -> np.ndarray:
 
 
 KINDS = (
-    LayerKind("LOGISTIC", 14, 0, (), (1, 1), BOTH, _same_shape, _logistic, _macs),
+    LayerKind("LOGISTIC", 14, 0, (), (1, 1), BOTH, same_shape, _logistic, one_per_value),
     LayerKind(
         "SOFTMAX",
         25,
@@ -135,14 +125,16 @@ KINDS = (
         (OptionField("beta", 0, "f", 0.0),),
         (1, 1),
         BOTH,
-        _same_shape,
+        same_shape,
         _softmax,
-        _macs,
+        one_per_value,
         _softmax_refuses,
     ),
-    LayerKind("RELU", 19, 0, (), (1, 1), FLOAT, _same_shape, _plain(_relu), _macs),
-    LayerKind("RELU6", 21, 0, (), (1, 1), FLOAT, _same_shape, _plain(_relu6), _macs),
-    LayerKind("PRELU", 54, 0, (), (2, 2), FLOAT, _prelu_shape, _prelu, _macs),
-    LayerKind("LEAKY_RELU", 98, 75, (OptionField("alpha", 0, "f", 0.0),), (1, 1), FLOAT, _same_shape, _leaky, _macs),
-    LayerKind("HARD_SWISH", 117, 91, (), (1, 1), FLOAT, _same_shape, _plain(_hard_swish), _macs),
+    LayerKind("RELU", 19, 0, (), (1, 1), FLOAT, same_shape, _plain(_relu), one_per_value),
+    LayerKind("RELU6", 21, 0, (), (1, 1), FLOAT, same_shape, _plain(_relu6), one_per_value),
+    LayerKind("PRELU", 54, 0, (), (2, 2), FLOAT, _prelu_shape, _prelu, one_per_value),
+    LayerKind(
+        "LEAKY_RELU", 98, 75, (OptionField("alpha", 0, "f", 0.0),), (1, 1), FLOAT, same_shape, _leaky, one_per_value
+    ),
+    LayerKind("HARD_SWISH", 117, 91, (), (1, 1), FLOAT, same_shape, _plain(_hard_swish), one_per_value),
 )

@@ -16,6 +16,7 @@ from leo_runtime.layers.graph import Shape, Tensor
 from leo_runtime.layers.kinds.clamping import activated, int8_limits, refused_activation
 from leo_runtime.layers.kinds.definition import BOTH, PADDING, Arrays, Call, LayerKind, OptionField, fused
 from leo_runtime.layers.kinds.padding import Slide, slides, windows
+from leo_runtime.layers.kinds.values import pair_of
 
 _STRIDES = (OptionField("stride_w", 1, "i", 0), OptionField("stride_h", 2, "i", 0))
 
@@ -53,10 +54,7 @@ def _refuses(call: Call) -> str | None:
         return f"it has {len(weights.scale)} scales for {outputs} outputs"
     if _greatest_sum(call) >= 2**31:
         return "its sums may not fit into 32 bits"
-    try:
-        multipliers(call)
-    except ValueError as error:
-        return str(error)
+    multipliers(call)
     return refused_activation(call)
 
 
@@ -150,8 +148,7 @@ def _dense_refuses(call: Call) -> str | None:
 
 
 def _pair(call: Call, arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:
-    first, second = arrays[0], arrays[1]
-    assert first is not None and second is not None, "its kind has at least two inputs"
+    first, second = pair_of(arrays)
     return _operand(call.input(0), first), second.astype(np.float64)
 
 
@@ -177,6 +174,7 @@ KINDS = (
         compute=_conv,
         macs=_conv_macs,
         refuses=_refuses,
+        is_heavy=True,
     ),
     LayerKind(
         name="DEPTHWISE_CONV_2D",
@@ -196,6 +194,7 @@ KINDS = (
         compute=_depthwise,
         macs=_depthwise_macs,
         refuses=_refuses,
+        is_heavy=True,
     ),
     LayerKind(
         name="FULLY_CONNECTED",
@@ -213,5 +212,6 @@ KINDS = (
         compute=_dense,
         macs=_dense_macs,
         refuses=_dense_refuses,
+        is_heavy=True,
     ),
 )

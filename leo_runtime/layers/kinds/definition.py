@@ -110,9 +110,12 @@ class LayerKind:
     macs: Callable[[Call], int] = lambda _call: 0
     """Multiply-accumulates of one run."""
     refuses: Callable[[Call], str | None] = lambda _call: None
-    """What is asked for that is not computed, as a clause: "its padding is ..."; None: nothing."""
+    """What is asked for that is not computed, as a clause: "its padding is ..."; None: nothing. It may raise
+    `ValueError` with that clause as well."""
     keeps_type: bool = True
     """Its outputs are of the type of its first input, quantised where that is."""
+    is_heavy: bool = False
+    """A block of a model is made for one such layer: what else there is goes along with it."""
 
 
 PADDING = OptionField("padding", 0, "b", "SAME", ("SAME", "VALID"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -11,16 +10,12 @@ from leo_runtime.layers import law
 from leo_runtime.layers.graph import Shape
 from leo_runtime.layers.kinds.clamping import activated, int8_limits, refused_activation
 from leo_runtime.layers.kinds.definition import BOTH, FLOAT, Arrays, Call, LayerKind, OptionField, fused
-from leo_runtime.layers.kinds.values import pair_of, require_one_type
+from leo_runtime.layers.kinds.values import one_per_value, pair_of, require_one_type
 
 
 def _shape(call: Call) -> tuple[Shape, ...]:
     require_one_type(call)
     return (np.broadcast_shapes(call.input(0).shape, call.input(1).shape),)
-
-
-def _macs(call: Call) -> int:
-    return math.prod(call.outputs[0].shape)
 
 
 def int8_addition(call: Call) -> law.Addition:
@@ -42,11 +37,8 @@ def _add(call: Call, arrays: Arrays) -> tuple[np.ndarray, ...]:
 
 
 def _add_refuses(call: Call) -> str | None:
-    try:
-        if call.quantised:
-            int8_addition(call)
-    except ValueError as error:
-        return str(error)
+    if call.quantised:
+        int8_addition(call)
     return refused_activation(call)
 
 
@@ -68,7 +60,7 @@ KINDS = (
         types=BOTH,
         shapes=_shape,
         compute=_add,
-        macs=_macs,
+        macs=one_per_value,
         refuses=_add_refuses,
     ),
     LayerKind(
@@ -80,7 +72,7 @@ KINDS = (
         types=FLOAT,
         shapes=_shape,
         compute=_activated(np.multiply),
-        macs=_macs,
+        macs=one_per_value,
         refuses=refused_activation,
     ),
     LayerKind(
@@ -92,7 +84,7 @@ KINDS = (
         types=FLOAT,
         shapes=_shape,
         compute=_activated(np.subtract),
-        macs=_macs,
+        macs=one_per_value,
         refuses=refused_activation,
     ),
     LayerKind(
@@ -104,6 +96,6 @@ KINDS = (
         types=FLOAT,
         shapes=_shape,
         compute=_maximum,
-        macs=_macs,
+        macs=one_per_value,
     ),
 )

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from leo_runtime.layers import law
-from leo_runtime.layers.graph import Shape
 from leo_runtime.layers.kinds.definition import Arrays, Call, LayerKind
-from leo_runtime.layers.kinds.values import first_of
+from leo_runtime.layers.kinds.values import first_of, one_per_value, same_shape
 
 _RANGES = {"int8": (-128, 127), "uint8": (0, 255)}
-
-
-def _same_shape(call: Call) -> tuple[Shape, ...]:
-    return (call.input(0).shape,)
-
-
-def _macs(call: Call) -> int:
-    return math.prod(call.outputs[0].shape)
 
 
 def requantisation(call: Call) -> law.Multiplier:
@@ -43,11 +32,8 @@ def _quantise_refuses(call: Call) -> str | None:
         return f"it gives {out.dtype.name}"
     if len(out.scale) != 1 or (source.dtype != np.float32 and len(source.scale) != 1):
         return "it has not one scale"
-    try:
-        if source.scale:
-            requantisation(call)
-    except ValueError as error:
-        return str(error)
+    if source.scale:
+        requantisation(call)
     return None
 
 
@@ -74,10 +60,10 @@ KINDS = (
         options=(),
         inputs=(1, 1),
         types=("int8", "uint8", "float16"),
-        shapes=_same_shape,
+        shapes=same_shape,
         compute=_dequantise,
         keeps_type=False,
-        macs=_macs,
+        macs=one_per_value,
         refuses=_dequantise_refuses,
     ),
     LayerKind(
@@ -87,10 +73,10 @@ KINDS = (
         options=(),
         inputs=(1, 1),
         types=("float32", "int8", "uint8"),
-        shapes=_same_shape,
+        shapes=same_shape,
         compute=_quantise,
         keeps_type=False,
-        macs=_macs,
+        macs=one_per_value,
         refuses=_quantise_refuses,
     ),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,18 +13,6 @@ from leo_runtime.layers.kinds.definition import BOTH, FLOAT, Arrays, Call, Layer
 from leo_runtime.layers.kinds.values import constant, first_of, require_one_type, same_quantisation
 
 _ANY = ("float32", "int8", "int32")
-
-
-def _constants(*indices: int) -> Callable[[Call], str | None]:
-    """A refusal where one of these inputs is no constant, or int8 values would need another scale."""
-
-    def refuses(call: Call) -> str | None:
-        for index in indices:
-            if call.input(index).data is None:
-                return f"its input {index} is no constant"
-        return same_quantisation(call)
-
-    return refuses
 
 
 def axis_of(axis: int, rank: int) -> int:
@@ -100,6 +88,20 @@ def slice_of(call: Call) -> tuple[slice | int, ...]:
     return tuple(_forward(one) for one in taken)
 
 
+def slice_places(call: Call) -> tuple[int, tuple[tuple[int, int], ...]]:
+    """Where a STRIDED_SLICE of four axes at most takes values from: the first, and along four axes how many and how
+    far apart, in values of its input. Raises `ValueError`."""
+    sizes, taken = call.input(0).shape, slice_of(call)
+    first, axes = 0, list[tuple[int, int]]()
+    for axis, length in enumerate(sizes):
+        one = taken[axis] if axis < len(taken) else slice(None)
+        stride = math.prod(sizes[axis + 1 :])
+        kept = range(length)[one] if isinstance(one, slice) else range(one, one + 1)
+        first += stride * (kept[0] if len(kept) else 0)
+        axes.append((len(kept), stride * kept.step))
+    return first, (*((1, 0),) * (4 - len(axes)), *axes)
+
+
 def _forward(one: slice | int) -> slice | int:
     """A slice whose end, of one that goes backwards to the first place, is none rather than -1, the last."""
     return slice(one.start, None, one.step) if isinstance(one, slice) and one.stop < 0 else one
@@ -125,8 +127,7 @@ def _slice_refuses(call: Call) -> str | None:
             return f"it has the {mask} {call.number(mask)}"
     if call.options["offset"]:
         return "its ends are offsets"  # LiteRT 2.3.0 gives arrays of other shapes than these have.
-    refused = _constants(1, 2, 3)(call)
-    return "it has a stride of 0" if refused is None and not constant(call, 3).all() else refused
+    return same_quantisation(call) if constant(call, 3).all() else "it has a stride of 0"
 
 
 def split_parts(call: Call) -> tuple[int, tuple[int, ...]]:
@@ -180,18 +181,23 @@ def _shape_refuses(call: Call) -> str | None:
     return None if call.outputs[0].dtype == np.int32 else f"it gives {call.outputs[0].dtype.name}"
 
 
+def pack_axis(call: Call) -> int:
+    """The axis of its output along which a PACK puts its inputs. Raises `ValueError`."""
+    return axis_of(call.number("axis"), len(call.input(0).shape) + 1)
+
+
 def _packed(call: Call) -> tuple[Shape, ...]:
     require_one_type(call)
     shapes = {call.input(index).shape for index in range(len(call.inputs))}
     if len(shapes) != 1:
         raise ValueError(f"{sorted(shapes)} are not one shape")
     (shape,) = shapes
-    axis = axis_of(call.number("axis"), len(shape) + 1)
+    axis = pack_axis(call)
     return ((*shape[:axis], len(call.inputs), *shape[axis:]),)
 
 
 def _pack(call: Call, arrays: Arrays) -> tuple[np.ndarray, ...]:
-    return (np.stack([array for array in arrays if array is not None], axis=call.number("axis")),)
+    return (np.stack([array for array in arrays if array is not None], axis=pack_axis(call)),)
 
 
 def _deep_to_wide(call: Call) -> tuple[Shape, ...]:
@@ -289,9 +295,9 @@ KINDS = (
         _ANY,
         _parts,
         _split,
-        refuses=_constants(1, 2),
+        refuses=same_quantisation,
     ),
-    LayerKind("PAD", 34, 22, (), (2, 2), BOTH, _padded, _pad, refuses=_constants(1)),
+    LayerKind("PAD", 34, 22, (), (2, 2), BOTH, _padded, _pad, refuses=same_quantisation),
     LayerKind(
         "SHAPE",
         77,
@@ -328,6 +334,5 @@ KINDS = (
         shapes=_resized,
         compute=_resize,
         macs=_resize_macs,
-        refuses=_constants(1),
     ),
 )

@@ -1,10 +1,10 @@
-"""What several families ask of a layer's inputs."""
+"""What several families ask of a layer's inputs and outputs."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from leo_runtime.layers.graph import Tensor
+from leo_runtime.layers.graph import Shape, Tensor
 from leo_runtime.layers.kinds.definition import Arrays, Call
 
 
@@ -28,6 +28,16 @@ def constant(call: Call, index: int) -> np.ndarray:
     if data is None:
         raise ValueError(f"its input {index} is no constant")
     return data
+
+
+def same_shape(call: Call) -> tuple[Shape, ...]:
+    """One output, of the shape of the first input."""
+    return (call.input(0).shape,)
+
+
+def one_per_value(call: Call) -> int:
+    """The work of a layer that does one thing to each value that it gives."""
+    return call.outputs[0].size
 
 
 def require_one_type(call: Call) -> None:

@@ -20,6 +20,8 @@ PROGRAM = "layers"
 _RECORD = 28
 _PRODUCT, _DEPTHWISE, _SUM, _POOL, _MEAN, _LOOK_UP, _SOFTMAX, _REQUANTISE, _MOVE, _FILL = range(10)
 """Kinds of the program's own, in its order."""
+_OF_SEVERAL = ("ADD", "CONCATENATION", "PACK")
+"""Kinds whose inputs are all values; of others those behind the first are weights and parameters."""
 _SLACK = 16
 """Bytes behind each tensor that a loop may read."""
 
@@ -31,12 +33,13 @@ def lacks(graph: LayerGraph) -> str | None:
         source, out = call.input(0), call.outputs[0]
         if layer.kind == "ADD" and not source.shape == call.input(1).shape == out.shape:
             return "ADD repeats an input"
-        if any(call.input(i).data is not None for i in range(len(call.inputs) if layer.kind == "ADD" else 1)):
+        values = call.inputs if layer.kind in _OF_SEVERAL else call.inputs[:1]
+        if any(tensor is not None and tensor.data is not None for tensor in values):
             return f"{layer.kind} reads a constant"
         if len(source.shape) > 4:
             return f"{layer.kind} has {len(source.shape)} axes"
-        if layer.kind == "MEAN" and (axes := pool.mean_axes(call)) != tuple(range(axes[0], axes[-1] + 1)):
-            return f"MEAN has axes {axes} that do not follow each other"
+        if layer.kind == "MEAN" and pool.mean_extent(call) is None:
+            return f"MEAN has axes {pool.mean_axes(call)} that do not follow each other"
         if source.shape[:1] != (1,) and layer.kind in (
             "CONV_2D",
             "DEPTHWISE_CONV_2D",
@@ -73,7 +76,8 @@ class HexagonLayers:
     def counted(self, inputs: Sequence[np.ndarray]) -> tuple[tuple[np.ndarray, ...], Counted]:
         """The graph's outputs, and what the processor executed for them. Raises `KernelError`."""
         tensors = self._graph.tensors
-        values = dict(zip(self._graph.inputs, inputs, strict=True))
+        values = {number: data for number in self._graph.outputs if (data := tensors[number].data) is not None}
+        values |= dict(zip(self._graph.inputs, inputs, strict=True))
         self._compute(self._before, values)
         joined = [_raised(values[number], tensors[number]).reshape(-1) for number in self._taken]
         run = self._model.run([np.concatenate(joined) if joined else np.zeros(0, np.uint8)])
@@ -255,8 +259,8 @@ def _pool(message: _Message, layer: Layer, call: Call) -> None:
 
 
 def _mean(message: _Message, layer: Layer, call: Call) -> None:
-    axes, sizes = pool.mean_axes(call), call.input(0).shape
-    around = (math.prod(sizes[: axes[0]]), math.prod(sizes[axes[0] : axes[-1] + 1]), math.prod(sizes[axes[-1] + 1 :]))
+    around = pool.mean_extent(call)
+    assert around is not None, "`lacks` refuses others"
     by, x, y = pool.mean_multiplier(call), message.place(layer.inputs[0]), message.place(layer.outputs[0])
     tail = (_zero(call.input(0)), by.factor, by.shift, _zero(call.outputs[0]), *_limits(call))
     message.add(_MEAN, x, y, *around, *tail)
@@ -300,7 +304,7 @@ def _concat(message: _Message, layer: Layer, call: Call) -> None:
 
 
 def _pack(message: _Message, layer: Layer, call: Call) -> None:
-    _join(message, layer, call.number("axis") % len(call.outputs[0].shape))
+    _join(message, layer, shape.pack_axis(call))
 
 
 def _split(message: _Message, layer: Layer, call: Call) -> None:
@@ -314,15 +318,8 @@ def _split(message: _Message, layer: Layer, call: Call) -> None:
 
 
 def _slice(message: _Message, layer: Layer, call: Call) -> None:
-    sizes, taken = call.input(0).shape, shape.slice_of(call)
-    axes, x = list[tuple[int, int]](), message.place(layer.inputs[0])
-    for axis, length in enumerate(sizes):
-        one = taken[axis] if axis < len(taken) else slice(None)
-        kept = range(length)[one] if isinstance(one, slice) else range(one, one + 1)
-        stride = math.prod(sizes[axis + 1 :])
-        x += stride * (kept[0] if len(kept) else 0)
-        axes.append((len(kept), stride * kept.step))
-    axes = [(1, 0)] * (4 - len(axes)) + axes
+    first, axes = shape.slice_places(call)
+    x = message.place(layer.inputs[0]) + first
     counts = [count for count, _ in axes]
     runs = [(count, far, math.prod(counts[axis + 1 :])) for axis, (count, far) in enumerate(axes)]
     message.move(x, message.place(layer.outputs[0]), runs[:3], counts[3], axes[3][1])
