@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from leo_runtime.daemon.counts import Counts
-from leo_runtime.daemon.kinds import Source
+from leo_runtime.daemon.kinds import Closes, Source
 from leo_runtime.errors import ClosedError, InputError, LeoError, failure_text
 from leo_runtime.values import lasting_us
 
@@ -127,10 +127,9 @@ class Feeding:
             log.info("source `%s` has given all that it has", self.name)
 
     def _close(self) -> None:
-        close = getattr(self.source, "close", None)  # Most have nothing to let go of.
-        if close is None:
+        if not isinstance(self.source, Closes):
             return
         try:
-            close()
+            self.source.close()
         except Exception as error:  # Nothing hangs on it any more.
             log.warning("source `%s` could not be closed: %s", self.name, failure_text(error))

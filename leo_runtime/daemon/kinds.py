@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import field
 from pathlib import Path
@@ -45,9 +46,17 @@ class Source(Protocol):
         """Feed until `stop` is set, or until there is no more. To be called again after it returned or raised.
 
         It looks at `stop` a few times a second. Whatever it raises is counted and told, and it is started anew, after
-        longer and longer waits. One that returns has given all that it has. Where it has `close`, that is called at
-        the end, on the same thread.
+        longer and longer waits. One that returns has given all that it has.
         """
+        ...
+
+
+@runtime_checkable
+class Closes(Protocol):
+    """A source that has something to let go of beyond what `run` itself opens."""
+
+    def close(self) -> None:
+        """It is not run again. On the thread of `run`, or, where it never ran, on whose there is."""
         ...
 
 
@@ -160,9 +169,9 @@ class SourceConfig(Part):
     stream: Name | None = None
     """The stream of the workload that it feeds. None: the only one that fits."""
 
+    @abstractmethod
     def open(self, site: Site) -> Source:
         """The source; it may read files, and opens devices only in `run`. Raises `LeoError`."""
-        raise NotImplementedError
 
     def copies(self, workload: Workload) -> tuple[GraphCopy, ...]:  # noqa: ARG002  # Most kinds have none.
         """What is to run besides the workload's own graphs. Raises `InputError`."""
@@ -191,6 +200,6 @@ class SinkConfig(Part):
     queue: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
     """How many answers may wait for it; beyond, the oldest are dropped and counted."""
 
+    @abstractmethod
     def open(self, site: Site) -> Sink:
         """The sink. Raises `LeoError`."""
-        raise NotImplementedError
