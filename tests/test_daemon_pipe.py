@@ -247,7 +247,7 @@ def test_long_messages_without_an_end_take_no_room(tmp_path: Path, caplog: pytes
 
 
 def test_a_command_that_ends_is_started_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feeding, "FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(feeding, "FIRST_WAIT_US", 1000)
     counts, fed = Counts(), Fed(3 * len(DATA))
 
     def give(stream: str, samples: np.ndarray, *, at_us: int | None) -> tuple[int, ...]:
@@ -323,7 +323,7 @@ def test_a_daemon_hears_pulseaudio_and_tells_the_gap_of_a_recorder_that_was_kill
         'kind = "socket"\npath = "./in.sock"',
         f'kind = "pipe"\nname = "ears"\nprogram = "parec"\ndevice = "{MONITOR}"\ndata_type = "float32"',
     )
-    monkeypatch.setattr(feeding, "FIRST_WAIT_S", 0.5)  # So that it is more than jitter.
+    monkeypatch.setattr(feeding, "FIRST_WAIT_US", 500_000)  # So that it is more than jitter.
     with Pulse(tmp_path) as pulse:
         for name, value in pulse.environment.items():
             if name.startswith(("PULSE", "XDG")):

@@ -193,7 +193,7 @@ def test_what_waits_for_a_sink_of_before_is_published_as_the_daemon_ends(
         publish(file, answer)
 
     monkeypatch.setattr(RotatedFile, "publish", published)
-    monkeypatch.setattr(delivering, "FIRST_WAIT_S", 0.5)
+    monkeypatch.setattr(delivering, "FIRST_WAIT_US", 500_000)
     with running(tmp_path, CONFIG + '\n[[sinks]]\nkind = "lines"\npath = "full.jsonl"\n') as one:
         Talk(tmp_path).ask(LOUD)
         assert full.wait(PATIENCE_S)
