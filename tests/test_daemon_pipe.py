@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemons import CONFIG, Listener, a_site, running
+from daemons import CONFIG, Listener, a_site, many_files, running
 from leo_runtime.daemon import child, feeding
 from leo_runtime.daemon.counts import Counts
 from leo_runtime.daemon.feeding import Feeding
@@ -75,6 +75,12 @@ def run(folder: Path, stream: Stream = MIC, most: int = 10**9, **config: Any) ->
 def test_what_a_command_writes_is_fed(tmp_path: Path) -> None:
     fed = run(tmp_path, command=script(WRITES + "; sys.stdout.buffer.write(b'!')"), once=True)
     assert np.array_equal(fed.samples, DATA) and fed.samples.dtype == np.int16
+
+
+def test_a_command_is_read_whatever_its_descriptors_number(tmp_path: Path) -> None:
+    with many_files():
+        fed = run(tmp_path, command=script(f"sys.stderr.write('hello'); {WRITES}"), once=True)
+    assert np.array_equal(fed.samples, DATA)
 
 
 def test_floats_of_two_channels_are_fed_as_their_mean(tmp_path: Path) -> None:
