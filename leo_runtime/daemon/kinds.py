@@ -6,6 +6,7 @@ import threading
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Protocol, runtime_checkable
 
@@ -13,7 +14,7 @@ from pydantic import Field
 
 from leo_runtime.daemon.answer import Answer
 from leo_runtime.daemon.counts import Counts
-from leo_runtime.errors import InputError, LeoError
+from leo_runtime.errors import InputError, LeoError, MissingExtraError
 from leo_runtime.frozen import dataclass
 from leo_runtime.schema import FileName, Name, Value
 
@@ -161,6 +162,12 @@ class Part(Value):
 
     def check(self, site: Site) -> None:
         """Raise `LeoError` for what would go wrong later, as far as it can be seen without opening a device."""
+
+
+def require_extra(module: str, what: str, extra: str) -> None:
+    """Raise `MissingExtraError` where a module that an extra brings is not installed. Nothing is imported."""
+    if find_spec(module) is None:
+        raise MissingExtraError(what, extra)
 
 
 class SourceConfig(Part):

@@ -150,14 +150,15 @@ class Daemon:
     def check(self) -> str:
         """What it would run, in a line; it opens no device, and listens to nobody.
 
-        Raises `LeoError` where the profile does not know it all, and for what would go wrong with a source or a sink.
+        Raises `LeoError` where the profile does not know it all, and for what would go wrong with a part of the config.
         """
         loaded = self.loaded
         graphs, sources, sinks = loaded.workload.graphs, ", ".join(loaded.sources), ", ".join(loaded.sinks)
         price(merge(loaded.running), loaded.hardware, loaded.profile, lambda *_: True)
         for part, error in wrong_parts(loaded, self._site(loaded)).items():
             kind, _, name = part.partition(" ")
-            raise InputError(f"{kind} `{name}`: {error}", hint=error.hint)
+            where = f"{kind} `{name}`" if name else f"[{kind}]"
+            raise InputError(f"{where}: {error}", hint=error.hint)
         named = ", ".join(graph.name for graph in graphs)
         return f"{named} on {loaded.hardware.name}; sources: {sources}; sinks: {sinks}"
 

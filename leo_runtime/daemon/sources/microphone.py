@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from leo_runtime.daemon.fitting import Fitting
-from leo_runtime.daemon.kinds import Feed, Site, SourceConfig, SourceFailedError
+from leo_runtime.daemon.kinds import Feed, Site, SourceConfig, SourceFailedError, require_extra
 from leo_runtime.daemon.raw import RawSamples
 from leo_runtime.documents.workload import Stream
 from leo_runtime.errors import InputError, MissingExtraError, printable
@@ -48,6 +48,10 @@ class MicrophoneSource(SourceConfig):
     None: all."""
     rate_hz: Annotated[int, Field(ge=1, le=768_000)] | None = None
     """The rate that it is asked for. None: the stream's. Another one is converted (soxr)."""
+
+    def check(self, site: Site) -> None:  # noqa: ARG002  # A device may come later.
+        """Whether its extra is installed."""
+        require_extra("sounddevice", "a source of kind `microphone`", "microphone")
 
     def open(self, site: Site) -> Microphone:
         """The device is opened when it runs. Raises `InputError`, `MissingExtraError`."""
