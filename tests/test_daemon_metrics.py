@@ -537,10 +537,8 @@ def test_every_metric_is_on_its_page_and_every_one_of_the_page_is_there(
             told |= {"_".join(names[0].split("_")[:2]) + name if name.startswith("_") else name for name in names}
     plain = {name for name in told if not name.endswith("*")}
     begins = tuple(name[:-1] for name in told - plain)
-    # What is told once only, or only of a battery that discharges.
-    rare = {"leo_last_run_down_seconds", "leo_battery_discharge_watts"}
     assert plain - there == {"leo_stream_rate_hertz"}  # Of a stream that is fed.
-    assert {name for name in there - plain - rare if not name.startswith(begins)} == set()
+    assert {name for name in there - plain if not name.startswith(begins)} == set()
 
 
 def test_the_tables_of_the_page_are_a_config() -> None:
