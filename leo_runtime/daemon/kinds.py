@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from leo_runtime.daemon.decisions import DecisionConfig
     from leo_runtime.documents.workload import Stream, TaskGraph, Workload
 
+LOOKS_S = 0.25
+"""How often a source looks at least whether to stop."""
+
 
 class Feed(Protocol):
     """Gives the newest samples of a stream to the runtime. From any thread."""
@@ -46,7 +49,7 @@ class Source(Protocol):
     def run(self, feed: Feed, stop: threading.Event) -> None:
         """Feed until `stop` is set, or until there is no more. To be called again after it returned or raised.
 
-        It looks at `stop` a few times a second. Whatever it raises is counted and told, and it is started anew, after
+        It looks at `stop` every `LOOKS_S`. Whatever it raises is counted and told, and it is started anew, after
         longer and longer waits. One that returns has given all that it has.
         """
         ...

@@ -17,14 +17,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from leo_runtime.daemon.fitting import Fitting
-from leo_runtime.daemon.kinds import Feed, Site, SourceConfig, SourceFailedError, require_extra
+from leo_runtime.daemon.kinds import LOOKS_S, Feed, Site, SourceConfig, SourceFailedError, require_extra
 from leo_runtime.daemon.raw import RawSamples
 from leo_runtime.documents.workload import Stream
 from leo_runtime.errors import InputError, MissingExtraError, printable
 from leo_runtime.schema import Name
 
-LOOKS_S = 0.25
-"""How often it is looked whether to stop."""
 SILENT_S = 3.0
 """A device that gives nothing for so long is gone: one that works gives samples of silence."""
 BLOCK_S = 0.05
