@@ -29,9 +29,9 @@ from leo_runtime.daemon.counts import Counts
 from leo_runtime.daemon.machine_state import Battery, ClockCap, MachineState, ThermalZone
 from leo_runtime.daemon.metrics import Scraped, families, registry
 from leo_runtime.daemon.metrics_config import MetricsConfig
+from leo_runtime.daemon.metrics_reader import fetch
 from leo_runtime.daemon.metrics_server import MOST_AT_ONCE, MetricsServer
 from leo_runtime.daemon.policies import Settings
-from leo_runtime.daemon.shown import fetch
 from leo_runtime.daemon.tally import BUCKETS_US, MOST_MISSING, Tally
 from leo_runtime.daemon.waking import is_readable
 from leo_runtime.documents.hardware import Hardware
