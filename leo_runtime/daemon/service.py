@@ -93,7 +93,7 @@ class Daemon:
         self.tally = Tally(self.loaded.hardware)
         self.change_lock = threading.Lock()
         """Held while the workload is changed."""
-        self.notifier = Notifier(environment)
+        self.notifier = Notifier(environment, lambda: self.counts.other("systemd_not_told"))
         self.sources: Mapping[str, Feeding] = {}
         self.sinks: Mapping[str, Delivering] = {}
         self._teller = Teller(merge(self.loaded.running), self.loaded.decisions)
