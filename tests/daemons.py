@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
 import select
 import socket
 import threading
@@ -270,6 +272,20 @@ def running(folder: Path, config: str = CONFIG, steps: str = STEPS, **environmen
         one.systemd.close()
         while _open:
             _open.pop().close()
+
+
+@contextmanager
+def many_files() -> Iterator[None]:
+    """Within it, what is opened has numbers above 1023, which the system's `select` does not know."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1024)]
+    try:
+        yield
+    finally:
+        for fd in held:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def quiet(samples: int = 100) -> np.ndarray:

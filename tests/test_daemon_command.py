@@ -19,8 +19,8 @@ import pytest
 from daemons import CONFIG, LOUD, PATIENCE_S, Systemd, Talk, write
 from leo_runtime.cli import main
 from leo_runtime.daemon.config import DaemonConfig
-from leo_runtime.daemon.shipping import example, unit
 from leo_runtime.daemon.systemd import FIRST_FD
+from leo_runtime.daemon.templates import example, unit
 
 COMMAND = [sys.executable, "-m", "leo_runtime", "daemon"]
 

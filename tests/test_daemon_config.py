@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from daemons import CONFIG, WORKLOAD, write
 from leo_runtime.command.schema import document_model
+from leo_runtime.daemon import kinds
 from leo_runtime.daemon.config import DaemonConfig, named
 from leo_runtime.daemon.loading import load
 from leo_runtime.daemon.service import Daemon
@@ -148,6 +149,29 @@ def test_a_check_finds_what_could_not_be_opened_and_changes_nothing(
     with pytest.raises(LeoError, match=says):
         daemon.check()
     assert {file: file.read_bytes() for file in tmp_path.iterdir()} == held
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        ('kind = "socket"\npath = "./in.sock"', 'kind = "wyoming"', "source `wyoming`: .* extra `wyoming`"),
+        ('kind = "socket"\npath = "./in.sock"', 'kind = "microphone"', "source `microphone`: .* extra `microphone`"),
+        ('kind = "socket"\npath = "./in.sock"', 'kind = "camera"', "source `camera`: .* extra `recordings`"),
+        ('kind = "socket"\npath = "./out.sock"', 'kind = "mqtt"', "sink `mqtt`: .* extra `mqtt`"),
+        ("[runtime]", "[metrics]\n[runtime]", r"\[metrics\]: .* extra `daemon`"),
+    ],
+)
+def test_a_check_finds_that_an_extra_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, after: str, says: str
+) -> None:
+    monkeypatch.setattr(kinds, "find_spec", lambda _: None)
+    write(tmp_path, CONFIG.replace(before, after))
+    workload = tmp_path / "workload.toml"
+    workload.write_text(workload.read_text().replace('kind = "other"', 'kind = "audio"'))
+    daemon = Daemon(lambda: DaemonConfig.from_file(tmp_path / "leo.toml"), tmp_path)
+    with pytest.raises(LeoError, match=says) as refused:
+        daemon.check()
+    assert "pip install" in refused.value.hint
 
 
 def test_a_config_may_run_some_graphs_alone(tmp_path: Path) -> None:

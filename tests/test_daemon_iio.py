@@ -18,7 +18,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from daemons import a_site
+from daemons import a_site, many_files
 from leo_runtime.clock import VirtualClock
 from leo_runtime.daemon.iio_format import Element, ElementType, layout, read_matrix, read_type
 from leo_runtime.daemon.kinds import SourceFailedError
@@ -277,7 +277,8 @@ def test_a_buffer_is_set_up_read_and_let_go(tmp_path: Path, elements: str, buffe
     data = b"".join(scan(at, at + 100, 0x7FF - at, 4_000_000_000 + at * 40_000_000) for at in range(5))
     data += scan(5, 105, 0x7FA, 9_000_000_000)  # None were measured for long.
     os.write(fifo, data)
-    fed = run(tmp_path, 6)
+    with many_files():
+        fed = run(tmp_path, 6)
     os.close(fifo)
     assert np.allclose(fed.samples, [[at * 0.01, (at + 100) * 0.01, (0x7FF - at) * 0.01] for at in range(6)])
     assert [(len(piece), at_us) for piece, at_us in fed.pieces] == [(5, 4_000_000), (1, 9_000_000)]

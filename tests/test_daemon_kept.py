@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from daemons import many_files
 from leo_runtime.daemon.outstanding import Outstanding
 from leo_runtime.daemon.run_state import RunState
 from leo_runtime.daemon.waking import Waker, is_readable
@@ -103,22 +102,11 @@ def test_the_watchdog_goes_by_what_is_done(before: tuple[int, ...], now: tuple[i
     assert gets_on(Progress(*before, turns=2), Progress(*now, turns=2, changing=True)) is does
 
 
-def test_a_waker_wakes_whatever_its_descriptors_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    pipe = os.pipe2
-
-    def high(flags: int) -> tuple[int, int]:
-        low, out = pipe(flags)
-        os.dup2(low, 2000)
-        os.close(low)
-        return 2000, out
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    monkeypatch.setattr(os, "pipe2", high)
-    waker = Waker()
-    assert not is_readable(waker, 0.0)
-    waker.wake()
-    waker.wait(30.0)
-    assert not is_readable(waker, 0.0)
-    del waker
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+def test_a_waker_wakes_whatever_its_descriptors_number() -> None:
+    with many_files():
+        waker = Waker()
+        assert waker.fileno() > 1023 and not is_readable(waker, 0.0)
+        waker.wake()
+        waker.wait(30.0)
+        assert not is_readable(waker, 0.0)
+        del waker

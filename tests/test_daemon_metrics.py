@@ -29,9 +29,9 @@ from leo_runtime.daemon.counts import Counts
 from leo_runtime.daemon.machine_state import Battery, ClockCap, MachineState, ThermalZone
 from leo_runtime.daemon.metrics import Scraped, families, registry
 from leo_runtime.daemon.metrics_config import MetricsConfig
+from leo_runtime.daemon.metrics_reader import fetch
 from leo_runtime.daemon.metrics_server import MOST_AT_ONCE, MetricsServer
 from leo_runtime.daemon.policies import Settings
-from leo_runtime.daemon.shown import fetch
 from leo_runtime.daemon.tally import BUCKETS_US, MOST_MISSING, Tally
 from leo_runtime.daemon.waking import is_readable
 from leo_runtime.documents.hardware import Hardware
@@ -537,10 +537,8 @@ def test_every_metric_is_on_its_page_and_every_one_of_the_page_is_there(
             told |= {"_".join(names[0].split("_")[:2]) + name if name.startswith("_") else name for name in names}
     plain = {name for name in told if not name.endswith("*")}
     begins = tuple(name[:-1] for name in told - plain)
-    # What is told once only, or only of a battery that discharges.
-    rare = {"leo_last_run_down_seconds", "leo_battery_discharge_watts"}
     assert plain - there == {"leo_stream_rate_hertz"}  # Of a stream that is fed.
-    assert {name for name in there - plain - rare if not name.startswith(begins)} == set()
+    assert {name for name in there - plain if not name.startswith(begins)} == set()
 
 
 def test_the_tables_of_the_page_are_a_config() -> None:

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemons import CONFIG, Listener, a_site, running
+from daemons import CONFIG, Listener, a_site, many_files, running
 from leo_runtime.daemon import child, feeding
 from leo_runtime.daemon.counts import Counts
 from leo_runtime.daemon.feeding import Feeding
@@ -75,6 +75,12 @@ def run(folder: Path, stream: Stream = MIC, most: int = 10**9, **config: Any) ->
 def test_what_a_command_writes_is_fed(tmp_path: Path) -> None:
     fed = run(tmp_path, command=script(WRITES + "; sys.stdout.buffer.write(b'!')"), once=True)
     assert np.array_equal(fed.samples, DATA) and fed.samples.dtype == np.int16
+
+
+def test_a_command_is_read_whatever_its_descriptors_number(tmp_path: Path) -> None:
+    with many_files():
+        fed = run(tmp_path, command=script(f"sys.stderr.write('hello'); {WRITES}"), once=True)
+    assert np.array_equal(fed.samples, DATA)
 
 
 def test_floats_of_two_channels_are_fed_as_their_mean(tmp_path: Path) -> None:
@@ -247,7 +253,7 @@ def test_long_messages_without_an_end_take_no_room(tmp_path: Path, caplog: pytes
 
 
 def test_a_command_that_ends_is_started_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feeding, "FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(feeding, "FIRST_WAIT_US", 1000)
     counts, fed = Counts(), Fed(3 * len(DATA))
 
     def give(stream: str, samples: np.ndarray, *, at_us: int | None) -> tuple[int, ...]:
@@ -323,7 +329,7 @@ def test_a_daemon_hears_pulseaudio_and_tells_the_gap_of_a_recorder_that_was_kill
         'kind = "socket"\npath = "./in.sock"',
         f'kind = "pipe"\nname = "ears"\nprogram = "parec"\ndevice = "{MONITOR}"\ndata_type = "float32"',
     )
-    monkeypatch.setattr(feeding, "FIRST_WAIT_S", 0.5)  # So that it is more than jitter.
+    monkeypatch.setattr(feeding, "FIRST_WAIT_US", 500_000)  # So that it is more than jitter.
     with Pulse(tmp_path) as pulse:
         for name, value in pulse.environment.items():
             if name.startswith(("PULSE", "XDG")):

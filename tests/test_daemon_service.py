@@ -15,8 +15,10 @@ import pytest
 from daemons import CONFIG, LOUD, PATIENCE_S, QUIET, STEPS, WORKLOAD, Listener, Running, Systemd, Talk, running, write
 from leo_runtime.daemon import delivering, service
 from leo_runtime.daemon.answer import Answer
+from leo_runtime.daemon.config import DaemonConfig
 from leo_runtime.daemon.delivering import Delivering
 from leo_runtime.daemon.run_state import RunState
+from leo_runtime.daemon.service import Daemon
 from leo_runtime.daemon.sinks.lines import RotatedFile
 from leo_runtime.daemon.systemd import Notifier
 from leo_runtime.errors import InputError
@@ -193,7 +195,7 @@ def test_what_waits_for_a_sink_of_before_is_published_as_the_daemon_ends(
         publish(file, answer)
 
     monkeypatch.setattr(RotatedFile, "publish", published)
-    monkeypatch.setattr(delivering, "FIRST_WAIT_S", 0.5)
+    monkeypatch.setattr(delivering, "FIRST_WAIT_US", 500_000)
     with running(tmp_path, CONFIG + '\n[[sinks]]\nkind = "lines"\npath = "full.jsonl"\n') as one:
         Talk(tmp_path).ask(LOUD)
         assert full.wait(PATIENCE_S)
@@ -374,9 +376,13 @@ def test_what_is_told_is_one_line(tmp_path: Path) -> None:
     Notifier({"NOTIFY_SOCKET": str(heard.path)}).ready("refused: a\nREADY=0")
     assert heard.wait_for("READY") == "READY=1\nSTATUS=refused: a\\nREADY=0"
     heard.close()
-    gone = Notifier({"NOTIFY_SOCKET": str(tmp_path / "nobody")})
-    gone.alive()
-    assert gone.failures == 1
+
+
+def test_it_is_counted_that_systemd_could_not_be_told(tmp_path: Path) -> None:
+    config = DaemonConfig.from_file(write(tmp_path))
+    daemon = Daemon(lambda: config, tmp_path, environment={"NOTIFY_SOCKET": str(tmp_path / "nobody")})
+    daemon.notifier.alive()
+    assert daemon.counts.now().others == {"systemd_not_told": 1}
 
 
 def test_the_watchdog_is_not_told_of_another_process(tmp_path: Path) -> None:

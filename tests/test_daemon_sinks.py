@@ -197,7 +197,7 @@ class Fake:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivering, "FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(delivering, "FIRST_WAIT_US", 1000)
 
 
 def delivered(sink: Fake, frames: range, most: int = 100) -> tuple[Counts, Counter[int]]:

@@ -264,7 +264,7 @@ class Scripted:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feeding, "FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(feeding, "FIRST_WAIT_US", 1000)
     monkeypatch.setattr("leo_runtime.daemon.sources.socket.LOOKS_S", 0.02)
 
 
@@ -283,6 +283,30 @@ def test_a_source_is_started_anew_whatever_it_raises(caplog: pytest.LogCaptureFi
     assert (counted.restarts, counted.errors, counted.samples, counted.chunks) == (3, 3, 12, 4)
     assert counted.ended and source.closed and frames == [1, 2] * 4 and "MemoryError" in counted.last_error
     assert caplog.text.count("went wrong") == 3
+
+
+def test_it_waits_for_longer_each_time_that_it_gave_no_more_than_one_chunk() -> None:
+    class Given:
+        def __init__(self) -> None:
+            self.chunks = [0, 1, 0, 2, 1, 0]
+
+        def run(self, feed: Feed, _stop: threading.Event) -> None:
+            if not self.chunks:
+                return
+            for _ in range(self.chunks.pop(0)):
+                feed(np.zeros(3, np.float32))
+            raise OSError("gone")
+
+    class Waited(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waits_s.append(timeout)
+            return False
+
+    waits_s: list[float | None] = []
+    one = Feeding("a", Given(), {"s": Stream(name="s", rate_hz=1000)}, lambda *_, **__: (), lambda _: None, Counts())
+    one._stop = Waited()
+    one._go()
+    assert waits_s == [0.001, 0.002, 0.004, 0.001, 0.002, 0.004]
 
 
 def test_the_first_samples_time_becomes_that_of_the_last() -> None:

@@ -14,7 +14,7 @@ import pytest
 from leo_runtime.cli import main
 from leo_runtime.command import doctor as command
 from leo_runtime.command.doctor import text
-from leo_runtime.daemon import doctor
+from leo_runtime.daemon import doctor, kinds
 from leo_runtime.daemon.doctor import Finding, Patient, examine
 from leo_runtime.terminal import Look, room
 
@@ -129,7 +129,7 @@ def test_what_a_config_names_is_needed(tmp_path: Path) -> None:
 
 def test_a_config_whose_extra_is_missing_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "leo.toml").write_text(f"{CONFIG}[metrics]\n")
-    monkeypatch.setattr(doctor, "_is_there", lambda name: name != "prometheus-client")
+    monkeypatch.setattr(kinds, "find_spec", lambda _: None)
     found = examined(tmp_path, config=tmp_path / "leo.toml")["config metrics"]
     assert found.state == "wrong" and found.hint == "pip install 'leo-runtime[daemon]'"
 

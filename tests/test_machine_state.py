@@ -53,7 +53,6 @@ LAPTOP = {
     "sys/class/net/eth0/operstate": "up",
     "sys/class/net/tun0/operstate": "unknown",
     "sys/class/net/tun0/carrier": "1",
-    "sys/class/drm/card0/device/gpu_busy_percent": "37",
 }
 
 
@@ -79,7 +78,6 @@ def test_a_laptop(tmp_path: Path) -> None:
         ),
         cpu_pressure_ppm=123_400,
         networks=(Network("eth0", True), Network("tun0", True), Network("wlan0", False)),
-        gpu_busy_ppm=370_000,
     )
     assert state.clocks[0].allowed_ppm == 500_000
     assert state.hottest == state.zones[0]
@@ -193,10 +191,6 @@ def test_gpu_time_of_others_is_each_clients_once_and_none_of_ours(tmp_path: Path
     assert read_machine(tmp_path, own=[20]).gpu_others_ns == 12_000_000
     assert read_machine(tmp_path, own=[10, 20, 30]).gpu_others_ns == 0
     assert read_machine(tmp_path).gpu_others_ns is None
-
-
-def test_adrenos_load_is_read(tmp_path: Path) -> None:
-    assert read_machine(tree(tmp_path, {"sys/class/kgsl/kgsl-3d0/gpu_busy_percentage": "42 %"})).gpu_busy_ppm == 420_000
 
 
 def test_how_busy_a_counter_says() -> None:

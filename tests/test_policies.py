@@ -319,9 +319,7 @@ def test_whatever_is_seen_is_decided(
     percent: int, charging: bool | None, khz: int, pressure: int | None, busy: int | None, at_us: list[int]
 ) -> None:
     """Also where time stands still or goes back."""
-    machine = MachineState(
-        Battery(percent, charging, None), (), (ClockCap("p", khz, 2_000_000),), pressure, (), busy, None
-    )
+    machine = MachineState(Battery(percent, charging, None), (), (ClockCap("p", khz, 2_000_000),), pressure)
     for policy in (MEET, SAVE, PowerBudget(kind="power-budget", power_mw=10, window_s=1, aging_s=1)):
         for one in settings_of(policy, *(Seen(at, machine, busy, spent_nj=at * 7) for at in at_us)):
             assert all(ONE <= factor <= 4 * ONE for _, factor in one.slowed_ppm)

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from leo_runtime.cli import main
 from leo_runtime.command import top as command
 from leo_runtime.command.top import default_socket, text
-from leo_runtime.daemon.shown import fetch, quantile, shown
+from leo_runtime.daemon.metrics_reader import fetch, quantile, shown
 from leo_runtime.errors import InputError, LeoError
 from leo_runtime.terminal import Look, room
 

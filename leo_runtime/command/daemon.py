@@ -76,7 +76,7 @@ def _daemon(config: Path) -> Daemon:
 
 
 def _write_example(folder: Path) -> int:
-    from leo_runtime.daemon.shipping import write_example
+    from leo_runtime.daemon.templates import write_example
 
     path = write_example(folder)
     put(f"written: {path}\n")
@@ -85,7 +85,7 @@ def _write_example(folder: Path) -> int:
 
 
 def _print_unit(config: Path) -> int:
-    from leo_runtime.daemon.shipping import unit
+    from leo_runtime.daemon.templates import unit
 
     command = Path(sys.argv[0]).absolute()
     if command.suffix == ".py":  # As `python -m leo_runtime` calls itself.

@@ -18,7 +18,7 @@ from leo_runtime.errors import InputError, MissingExtraError, printable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from leo_runtime.daemon.shown import GraphShown, ProcessorShown, Shown, StreamShown
+    from leo_runtime.daemon.metrics_reader import GraphShown, ProcessorShown, Shown, StreamShown
     from leo_runtime.terminal import Look
 
 EXAMPLE = "top --once"
@@ -57,7 +57,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(request: Request) -> int:
     """Show it, once or until it is interrupted. Returns the exit status."""
-    from leo_runtime.daemon.shown import fetch, shown
+    from leo_runtime.daemon.metrics_reader import fetch, shown
 
     where = request.socket or default_socket(os.environ)
     now = shown(fetch(where))
@@ -86,7 +86,7 @@ def _watch(where: str, now: Shown, every_s: float, columns: int | None) -> None:
         from rich.text import Text
     except ImportError:
         raise MissingExtraError("watching a daemon", "daemon") from None
-    from leo_runtime.daemon.shown import fetch, shown
+    from leo_runtime.daemon.metrics_reader import fetch, shown
 
     before: Shown | None = None
     elapsed_s: float | None = None

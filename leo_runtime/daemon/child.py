@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import select
 import shutil
 import signal
 import subprocess
@@ -15,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from leo_runtime.daemon.waking import is_readable, readable
 from leo_runtime.errors import printable
 
 ENDS_S = 1.0
@@ -54,7 +54,7 @@ class Child:
 
     def read(self, most: int, timeout_s: float) -> bytes | None:
         """What it has written, b"" where that has ended; None: nothing within that time."""
-        ready = select.select(self._hears, [], [], timeout_s)[0]
+        ready = readable(self._hears, timeout_s)
         if self._errors in ready:
             self._hear()
         if self._out not in ready:
@@ -71,7 +71,7 @@ class Child:
             if self._wait(ENDS_S) is None:
                 self._signal(signal.SIGKILL)
                 self._process.wait()
-        while self._errors in self._hears and select.select([self._errors], [], [], 0)[0]:
+        while self._errors in self._hears and is_readable(self._errors, 0):
             self._hear()
         self._out.close()
         self._errors.close()

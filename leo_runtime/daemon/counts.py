@@ -52,7 +52,7 @@ class Counted:
     fired: Mapping[str, int]
     """By graph."""
     others: Mapping[str, int]
-    """By name: `reloads`, `reloads_refused`, `frames_refused` (the solver had no answer), `results_dropped`."""
+    """By name: `reloads`, `frames_refused` (the solver had no answer), and what sources, sinks and policies count."""
 
 
 class Counts:
@@ -75,11 +75,11 @@ class Counts:
         with self._lock:
             self._sources.setdefault(name, Counter()).update(more)
 
-    def source_ended(self, name: str, ended: bool = True) -> None:
-        """A source has given all that it has, or goes on."""
+    def source_ended(self, name: str) -> None:
+        """A source has given all that it has."""
         with self._lock:
             self._sources.setdefault(name, Counter())
-            (self._ended.add if ended else self._ended.discard)(name)
+            self._ended.add(name)
 
     def sink(self, name: str, **more: int) -> None:
         """Add to what a sink counts: `given`, `published`, `dropped`, `errors`."""

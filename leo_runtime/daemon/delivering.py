@@ -7,12 +7,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Collection
 
+from leo_runtime.back_off import wait_us
 from leo_runtime.daemon.answer import Answer
 from leo_runtime.daemon.counts import Counts
 from leo_runtime.daemon.kinds import Sink, SinkEndedError
 from leo_runtime.errors import failure_text
 
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
+FIRST_WAIT_US, LONGEST_WAIT_US = 100_000, 5_000_000
 """Before an answer that could not be written is tried again: twice as long each time."""
 
 Done = Callable[[Answer], None]
@@ -121,7 +122,7 @@ class Delivering:
         if self.gone:
             self._drop(answer)
             return
-        wait_s, told = FIRST_WAIT_S, False
+        in_vain, told = 0, False
         while True:
             try:
                 self.sink.publish(answer)
@@ -137,14 +138,15 @@ class Delivering:
                 if not told:
                     log.warning("sink `%s` went wrong: %s", self.name, failure_text(error))
                 told = True
+                waits_s = wait_us(in_vain, FIRST_WAIT_US, LONGEST_WAIT_US) / 1e6
                 with self._changed:
                     if isinstance(error, OSError):
-                        self._changed.wait_for(lambda: self._at_once, wait_s)
+                        self._changed.wait_for(lambda: self._at_once, waits_s)
                     if not isinstance(error, OSError) or self._at_once:
                         self._counts.sink(self.name, dropped=1)
                         self._done(answer)
                         return
-                wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+                in_vain += 1
         if told:
             log.info("sink `%s` goes on", self.name)
         self._counts.sink(self.name, published=1)

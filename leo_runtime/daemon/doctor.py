@@ -303,39 +303,14 @@ def _config(patient: Patient) -> Iterator[Finding]:
     for name, sink in loaded.sinks.items():
         yield _of_part(f"sink {name}", sink.kind, "", wrong)
     if config.metrics is not None:
-        yield _of_kind("metrics", "metrics")
-
-
-EXTRAS_OF_KINDS = {
-    "mqtt": "mqtt",
-    "wyoming": "wyoming",
-    "microphone": "microphone",
-    "camera": "recordings",
-    "metrics": "daemon",
-}
-"""Kinds of sources and sinks, and tables of a config, that need an extra."""
-_PACKAGES = {
-    "mqtt": "paho-mqtt",
-    "wyoming": "wyoming",
-    "microphone": "sounddevice",
-    "recordings": "av",
-    "daemon": "prometheus-client",
-}
+        yield _of_part("metrics", "metrics", "", wrong)
 
 
 def _of_part(what: str, kind: str, more: str, wrong: Mapping[str, LeoError]) -> Finding:
-    """Whether a source or a sink has what it needs, and where."""
+    """Whether a part of the config has what it needs, and where."""
     if what in wrong:
         return Finding("config", what, "wrong", str(wrong[what]), wrong[what].hint)
-    return _of_kind(what, kind, more)
-
-
-def _of_kind(what: str, kind: str, more: str = "") -> Finding:
-    """Whether what a kind needs is installed."""
-    extra = EXTRAS_OF_KINDS.get(kind)
-    if extra is None or _is_there(_PACKAGES[extra]):
-        return Finding("config", what, "ok", kind + more)
-    return Finding("config", what, "wrong", f"needs the extra `{extra}`", f"pip install 'leo-runtime[{extra}]'")
+    return Finding("config", what, "ok", kind + more)
 
 
 def _of(area: str, what: str, found: list[str], otherwise: str, hint: str) -> Finding:

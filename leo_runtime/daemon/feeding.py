@@ -7,8 +7,9 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from leo_runtime.back_off import wait_us
 from leo_runtime.daemon.counts import Counts
-from leo_runtime.daemon.kinds import Source
+from leo_runtime.daemon.kinds import Closes, Source
 from leo_runtime.errors import ClosedError, InputError, LeoError, failure_text
 from leo_runtime.values import lasting_us
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from leo_runtime.documents.workload import Stream
 
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 30.0
+FIRST_WAIT_US, LONGEST_WAIT_US = 100_000, 30_000_000
 """Before a source is started anew: twice as long each time it gave nothing."""
 
 Taken = Callable[[tuple[int, ...]], None]
@@ -107,7 +108,7 @@ class Feeding:
         self._counts.source(self.name, samples=count, chunks=1)
 
     def _go(self) -> None:
-        wait_s = FIRST_WAIT_S
+        in_vain = 0
         while not self._stop.is_set():
             before = self.fed
             try:
@@ -118,19 +119,20 @@ class Feeding:
             except BaseException as error:  # It may be anybody's code: whatever it raises ends this try alone.
                 self._counts.went_wrong("source", self.name, failure_text(error))
                 log.warning("source `%s` went wrong: %s", self.name, failure_text(error))
-            wait_s = FIRST_WAIT_S if self.fed > before + 1 else min(2 * wait_s, LONGEST_WAIT_S)
-            if not self._stop.wait(wait_s):
+            if self.fed > before + 1:
+                in_vain = 0
+            if not self._stop.wait(wait_us(in_vain, FIRST_WAIT_US, LONGEST_WAIT_US) / 1e6):
                 self._counts.source(self.name, restarts=1)
+            in_vain += 1
         self._close()
         if not self._stop.is_set():
             self._counts.source_ended(self.name)
             log.info("source `%s` has given all that it has", self.name)
 
     def _close(self) -> None:
-        close = getattr(self.source, "close", None)  # Most have nothing to let go of.
-        if close is None:
+        if not isinstance(self.source, Closes):
             return
         try:
-            close()
+            self.source.close()
         except Exception as error:  # Nothing hangs on it any more.
             log.warning("source `%s` could not be closed: %s", self.name, failure_text(error))

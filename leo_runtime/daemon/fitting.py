@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from leo_runtime.daemon.pcm import resampler
+from leo_runtime.daemon.pcm import mean_of_channels, resampler
 from leo_runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -63,6 +63,5 @@ class Fitting:
         if self.sample_shape != self._stream.sample_shape and self._channel is not None:
             samples = np.ascontiguousarray(samples[:, self._channel - 1])
         elif self.sample_shape != self._stream.sample_shape:
-            mean = samples.mean(axis=1)
-            samples = (np.rint(mean) if samples.dtype.kind in "iu" else mean).astype(samples.dtype)
+            samples = mean_of_channels(samples)
         return samples if self._filter is None else self._filter.resample_chunk(samples)

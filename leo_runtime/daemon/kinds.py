@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Protocol, runtime_checkable
 
@@ -12,7 +14,7 @@ from pydantic import Field
 
 from leo_runtime.daemon.answer import Answer
 from leo_runtime.daemon.counts import Counts
-from leo_runtime.errors import InputError, LeoError
+from leo_runtime.errors import InputError, LeoError, MissingExtraError
 from leo_runtime.frozen import dataclass
 from leo_runtime.schema import FileName, Name, Value
 
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
     from leo_runtime.daemon.decisions import DecisionConfig
     from leo_runtime.documents.workload import Stream, TaskGraph, Workload
+
+LOOKS_S = 0.25
+"""How often a source looks at least whether to stop."""
 
 
 class Feed(Protocol):
@@ -44,10 +49,18 @@ class Source(Protocol):
     def run(self, feed: Feed, stop: threading.Event) -> None:
         """Feed until `stop` is set, or until there is no more. To be called again after it returned or raised.
 
-        It looks at `stop` a few times a second. Whatever it raises is counted and told, and it is started anew, after
-        longer and longer waits. One that returns has given all that it has. Where it has `close`, that is called at
-        the end, on the same thread.
+        It looks at `stop` every `LOOKS_S`. Whatever it raises is counted and told, and it is started anew, after
+        longer and longer waits. One that returns has given all that it has.
         """
+        ...
+
+
+@runtime_checkable
+class Closes(Protocol):
+    """A source that has something to let go of beyond what `run` itself opens."""
+
+    def close(self) -> None:
+        """It is not run again. On the thread of `run`, or, where it never ran, on whose there is."""
         ...
 
 
@@ -154,15 +167,21 @@ class Part(Value):
         """Raise `LeoError` for what would go wrong later, as far as it can be seen without opening a device."""
 
 
+def require_extra(module: str, what: str, extra: str) -> None:
+    """Raise `MissingExtraError` where a module that an extra brings is not installed. Nothing is imported."""
+    if find_spec(module) is None:
+        raise MissingExtraError(what, extra)
+
+
 class SourceConfig(Part):
     """What every kind of source may be given. A kind adds `kind`, and its own."""
 
     stream: Name | None = None
     """The stream of the workload that it feeds. None: the only one that fits."""
 
+    @abstractmethod
     def open(self, site: Site) -> Source:
         """The source; it may read files, and opens devices only in `run`. Raises `LeoError`."""
-        raise NotImplementedError
 
     def copies(self, workload: Workload) -> tuple[GraphCopy, ...]:  # noqa: ARG002  # Most kinds have none.
         """What is to run besides the workload's own graphs. Raises `InputError`."""
@@ -191,6 +210,6 @@ class SinkConfig(Part):
     queue: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
     """How many answers may wait for it; beyond, the oldest are dropped and counted."""
 
+    @abstractmethod
     def open(self, site: Site) -> Sink:
         """The sink. Raises `LeoError`."""
-        raise NotImplementedError

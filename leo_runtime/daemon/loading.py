@@ -10,6 +10,7 @@ from leo_runtime import demo, shipped
 from leo_runtime.daemon.config import AnySink, AnySource, DaemonConfig, named
 from leo_runtime.daemon.decisions import DecisionConfig
 from leo_runtime.daemon.kinds import GraphCopy, Part, Site
+from leo_runtime.daemon.metrics_config import MetricsConfig
 from leo_runtime.daemon.trust import Trust
 from leo_runtime.daemon.unix_socket import own_place
 from leo_runtime.documents.hardware import Hardware
@@ -67,9 +68,11 @@ def load(config: DaemonConfig, folder: Path) -> Loaded:
 
 
 def wrong_parts(loaded: Loaded, site: Site) -> dict[str, LeoError]:
-    """What is wrong with sources and sinks by what can be seen before they run; by `source NAME` and `sink NAME`."""
-    parts: dict[str, Part] = {f"source {name}": source for name, (source, _) in loaded.sources.items()}
+    """What is wrong with a config by what can be seen before it runs; by `source NAME`, `sink NAME` and `metrics`."""
+    parts: dict[str, Part | MetricsConfig] = {f"source {name}": source for name, (source, _) in loaded.sources.items()}
     parts |= {f"sink {name}": sink for name, sink in loaded.sinks.items()}
+    if loaded.config.metrics is not None:
+        parts["metrics"] = loaded.config.metrics
     found: dict[str, LeoError] = {}
     for name, part in parts.items():
         try:

@@ -82,8 +82,6 @@ class MachineState:
     cpu_pressure_ppm: int | None = None
     """For how much of the last ten seconds something that could run had to wait for a CPU (PSI `some avg10`)."""
     networks: tuple[Network, ...] = ()
-    gpu_busy_ppm: int | None = None
-    """How busy the GPU is, by whomever: also by ourselves."""
     gpu_others_ns: int | None = None
     """What other processes of ours have had the GPU work so far, all engines added, where the driver tells."""
 
@@ -107,7 +105,6 @@ def read_machine(root: Path = ROOT, *, own: Collection[int] | None = None) -> Ma
         tuple(_clocks(root / "sys/devices/system/cpu/cpufreq")),
         _pressure_ppm(root / "proc/pressure/cpu"),
         tuple(_networks(root / "sys/class/net")),
-        _gpu_busy_ppm(root),
         None if own is None else _gpu_others_ns(root / "proc", own),
     )
 
@@ -245,17 +242,6 @@ def _networks(net: Path) -> Iterator[Network]:
             continue
         # What has no notion of a carrier's state, as a tunnel, is "unknown" while it is up.
         yield Network(interface.name, state == "up" or (state == "unknown" and _number(interface / "carrier") == 1))
-
-
-def _gpu_busy_ppm(root: Path) -> int | None:
-    """Of drivers that tell it as a percentage: amdgpu, and Adreno's."""
-    files = [card / "device/gpu_busy_percent" for card in _entries(root / "sys/class/drm")]
-    files += [one / "gpu_busy_percentage" for one in _entries(root / "sys/class/kgsl")]
-    for file in files:
-        percent = _whole(_text(file).removesuffix("%").strip())
-        if percent is not None:
-            return min(100, max(0, percent)) * 10_000
-    return None
 
 
 def _gpu_others_ns(proc: Path, own: Collection[int]) -> int | None:

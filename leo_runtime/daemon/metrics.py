@@ -8,8 +8,8 @@ causes), never what comes from outside: there are as many series as the config h
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from leo_runtime.daemon.tally import BUCKETS_US
 from leo_runtime.errors import MissingExtraError
@@ -45,12 +45,8 @@ class Scraped:
     settings: Settings | None = None
 
 
-class Scrape(Protocol):
-    """Gives what there is now. From any thread, quickly."""
-
-    def __call__(self) -> Scraped:
-        """What there is now."""
-        ...
+Scrape = Callable[[], Scraped]
+"""Gives what there is now. From any thread, quickly."""
 
 
 def registry(scrape: Scrape) -> CollectorRegistry:

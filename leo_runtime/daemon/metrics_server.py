@@ -1,8 +1,8 @@
 """Shows the metrics to who asks: on a Unix socket for the daemon's own user, and on 127.0.0.1 where that is said.
 
 Plain HTTP, `GET /metrics`: what Prometheus, `curl --unix-socket` and `leo-runtime top` speak. A scrape is answered on a
-thread of its own, at most `MOST_AT_ONCE` at a time, and a client that is
-not done with asking and reading after `PATIENCE_S` is hung up on.
+thread of its own, at most `MOST_AT_ONCE` at a time, and a client that is not done with asking and reading after
+`PATIENCE_S` is hung up on.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from leo_runtime.daemon.raw import values_of
 from leo_runtime.errors import InputError
 from leo_runtime.frozen import dataclass
 
@@ -52,18 +53,17 @@ def mono(payload: bytes, pcm: PcmFormat) -> np.ndarray:
         raise InputError(
             f"{len(payload)} bytes are no whole number of samples of {pcm}", hint=f"a sample is {sample_bytes} bytes"
         )
-    values: np.ndarray
     if pcm.width == 1:
-        values = np.frombuffer(payload, np.int8).astype(np.int16) << 8
-    elif pcm.width == 2:
-        values = np.frombuffer(payload, "<i2").astype(np.int16)
+        values = values_of(payload, 1, np.dtype(np.int8)).astype(np.int16) << 8
     else:
-        upper = np.frombuffer(payload, np.uint8).reshape(-1, pcm.width)[:, -2:]
-        values = np.ascontiguousarray(upper).view("<i2")[:, 0].astype(np.int16)
-    if pcm.channels == 1:
-        return values
-    mean = values.reshape(-1, pcm.channels).mean(axis=1)
-    return np.asarray(np.rint(mean), np.int16)
+        values = values_of(payload, pcm.width, np.dtype(np.int16))
+    return values if pcm.channels == 1 else mean_of_channels(values.reshape(-1, pcm.channels))
+
+
+def mean_of_channels(samples: np.ndarray) -> np.ndarray:
+    """(samples,) from (samples, channels), of the same type: whole numbers are rounded."""
+    mean = samples.mean(axis=1)
+    return np.asarray(np.rint(mean) if samples.dtype.kind in "iu" else mean, samples.dtype)
 
 
 def resampler(from_hz: float, to_hz: float, data_type: str, channels: int = 1) -> soxr.ResampleStream:

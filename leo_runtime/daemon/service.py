@@ -93,7 +93,7 @@ class Daemon:
         self.tally = Tally(self.loaded.hardware)
         self.change_lock = threading.Lock()
         """Held while the workload is changed."""
-        self.notifier = Notifier(environment)
+        self.notifier = Notifier(environment, lambda: self.counts.other("systemd_not_told"))
         self.sources: Mapping[str, Feeding] = {}
         self.sinks: Mapping[str, Delivering] = {}
         self._teller = Teller(merge(self.loaded.running), self.loaded.decisions)
@@ -150,14 +150,15 @@ class Daemon:
     def check(self) -> str:
         """What it would run, in a line; it opens no device, and listens to nobody.
 
-        Raises `LeoError` where the profile does not know it all, and for what would go wrong with a source or a sink.
+        Raises `LeoError` where the profile does not know it all, and for what would go wrong with a part of the config.
         """
         loaded = self.loaded
         graphs, sources, sinks = loaded.workload.graphs, ", ".join(loaded.sources), ", ".join(loaded.sinks)
         price(merge(loaded.running), loaded.hardware, loaded.profile, lambda *_: True)
         for part, error in wrong_parts(loaded, self._site(loaded)).items():
             kind, _, name = part.partition(" ")
-            raise InputError(f"{kind} `{name}`: {error}", hint=error.hint)
+            where = f"{kind} `{name}`" if name else f"[{kind}]"
+            raise InputError(f"{where}: {error}", hint=error.hint)
         named = ", ".join(graph.name for graph in graphs)
         return f"{named} on {loaded.hardware.name}; sources: {sources}; sinks: {sinks}"
 

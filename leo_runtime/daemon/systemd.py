@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from leo_runtime.errors import printable
 
@@ -16,15 +16,15 @@ FIRST_FD = 3
 class Notifier:
     """Tells systemd how the daemon is doing; nothing where no systemd asked for it. From any thread; never raises."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        """`NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID` are of systemd."""
+    def __init__(self, environment: Mapping[str, str], failed: Callable[[], None] = lambda: None) -> None:
+        """`NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID` are of systemd. `failed` hears each time that it could
+        not be told."""
         self._address = environment.get("NOTIFY_SOCKET", "")
         if self._address.startswith("@"):
             self._address = "\0" + self._address[1:]
         self.watchdog_s = _watchdog_s(environment)
         """How often at least it has to be told that the daemon gets on; None: it does not ask."""
-        self.failures = 0
-        """How often it could not be told."""
+        self._failed = failed
 
     def ready(self, status: str) -> None:
         """The daemon is up, or has read its config again."""
@@ -55,7 +55,7 @@ class Notifier:
                 out.setblocking(False)
                 out.sendto(message.encode(), self._address)
         except OSError:
-            self.failures += 1
+            self._failed()
 
 
 def _watchdog_s(environment: Mapping[str, str]) -> float | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import select
 import weakref
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 
 class Readable(Protocol):
@@ -17,11 +18,24 @@ class Readable(Protocol):
         ...
 
 
-def is_readable(one: int | Readable, timeout_s: float) -> bool:
-    """Wait until there is something to be read of a descriptor of any number, at most so long; whether there is."""
+_Descriptor = TypeVar("_Descriptor", bound=int | Readable)
+
+
+def readable(these: Sequence[_Descriptor], timeout_s: float) -> list[_Descriptor]:
+    """Wait until there is something to be read of any of these, at most so long; those of which there is.
+
+    Their numbers may be any, where `select` knows them up to 1023 alone.
+    """
     poll = select.poll()
-    poll.register(one, select.POLLIN)
-    return bool(poll.poll(timeout_s * 1000))
+    known = {one if isinstance(one, int) else one.fileno(): one for one in these}
+    for fd in known:
+        poll.register(fd, select.POLLIN)
+    return [known[fd] for fd, _ in poll.poll(timeout_s * 1000)]
+
+
+def is_readable(one: int | Readable, timeout_s: float) -> bool:
+    """Wait until there is something to be read, at most so long; whether there is."""
+    return bool(readable([one], timeout_s))
 
 
 class Waker:

@@ -41,7 +41,7 @@ def interpret() -> None:
 def measured(name: str, waits: bool, seconds: int) -> dict[str, Any]:
     """How long each release waited, in ms: the first one, those that were new, and those that found an answer."""
     from leo_runtime import Runtime, shipped
-    from leo_runtime.daemon.shipping import example
+    from leo_runtime.daemon.templates import example
     from leo_runtime.runtime.windows import WindowPlanner
 
     workload = shipped.workload()

@@ -24,7 +24,7 @@ from pydantic import Field, model_validator
 from leo_runtime.clock import WallClock
 from leo_runtime.daemon.answer import Answer, as_json
 from leo_runtime.daemon.home_assistant import FIRED, OFFLINE, ONLINE, Topics, discovery, identifier, is_own, of_any_node
-from leo_runtime.daemon.kinds import SinkConfig, Site
+from leo_runtime.daemon.kinds import SinkConfig, Site, require_extra
 from leo_runtime.errors import InputError, MissingExtraError, failure_text
 from leo_runtime.frozen import dataclass
 from leo_runtime.schema import Name, PathName, Value, reject
@@ -108,6 +108,10 @@ class MqttSink(SinkConfig):
     def uses_network(self) -> bool:
         """Unless the broker is at a Unix socket."""
         return self.socket is None
+
+    def check(self, site: Site) -> None:  # noqa: ARG002  # A broker may come later.
+        """Whether its extra is installed."""
+        require_extra("paho", "a sink of kind `mqtt`", "mqtt")
 
     def open(self, site: Site) -> Mqtt:
         """Begin to connect; the broker may come later. Raises `InputError`, `MissingExtraError`."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from leo_runtime.daemon.kinds import Feed, Site, SourceConfig, SourceFailedError
+from leo_runtime.daemon.kinds import Feed, Site, SourceConfig, SourceFailedError, require_extra
 from leo_runtime.errors import InputError, MissingExtraError, printable, words
 from leo_runtime.schema import Name, PathName
 
@@ -40,6 +40,10 @@ class CameraSource(SourceConfig):
     """Width and height that the camera is asked for. None: its own; frames are scaled to the stream's either way."""
     input_format: Name | None = None
     """What the camera is asked for, by FFmpeg's names, as `mjpeg` or `yuyv422`. None: what it gives."""
+
+    def check(self, site: Site) -> None:  # noqa: ARG002  # A device may come later.
+        """Whether its extra is installed."""
+        require_extra("av", "a source of kind `camera`", "recordings")
 
     def open(self, site: Site) -> Camera:
         """The device is opened when it runs. Raises `InputError`, `MissingExtraError`."""

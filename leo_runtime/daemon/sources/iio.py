@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import select
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -22,7 +21,8 @@ import numpy as np
 from leo_runtime.clock import Clock, WallClock
 from leo_runtime.daemon.iio_device import TIMESTAMP, IioDevice, number, read
 from leo_runtime.daemon.iio_format import Layout
-from leo_runtime.daemon.kinds import Feed, Site, SourceConfig, SourceFailedError
+from leo_runtime.daemon.kinds import LOOKS_S, Feed, Site, SourceConfig, SourceFailedError
+from leo_runtime.daemon.waking import is_readable
 from leo_runtime.errors import InputError, LeoError, failure_text
 from leo_runtime.schema import Name, PathName
 from leo_runtime.values import lasting_us
@@ -30,8 +30,6 @@ from leo_runtime.values import lasting_us
 if TYPE_CHECKING:
     from leo_runtime.documents.workload import Stream
 
-LOOKS_S = 0.25
-"""How often it is looked whether to stop."""
 SILENT_S = 5.0
 """A buffer that gives nothing for so long, and for ten samples, has gone wrong."""
 MOST_SCANS = 256
@@ -173,7 +171,7 @@ class Iio:
         clock = device.clock() if timed else None
         rest, silent_s, patience_s = b"", 0.0, max(SILENT_S, 10 / self._stream.rate_hz)
         while not stop.is_set():
-            if not select.select([opened], [], [], LOOKS_S)[0]:
+            if not is_readable(opened, LOOKS_S):
                 silent_s += LOOKS_S
                 if silent_s >= patience_s:
                     raise SourceFailedError(

@@ -17,14 +17,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from leo_runtime.daemon.fitting import Fitting
-from leo_runtime.daemon.kinds import Feed, Site, SourceConfig, SourceFailedError
+from leo_runtime.daemon.kinds import LOOKS_S, Feed, Site, SourceConfig, SourceFailedError, require_extra
 from leo_runtime.daemon.raw import RawSamples
 from leo_runtime.documents.workload import Stream
 from leo_runtime.errors import InputError, MissingExtraError, printable
 from leo_runtime.schema import Name
 
-LOOKS_S = 0.25
-"""How often it is looked whether to stop."""
 SILENT_S = 3.0
 """A device that gives nothing for so long is gone: one that works gives samples of silence."""
 BLOCK_S = 0.05
@@ -48,6 +46,10 @@ class MicrophoneSource(SourceConfig):
     None: all."""
     rate_hz: Annotated[int, Field(ge=1, le=768_000)] | None = None
     """The rate that it is asked for. None: the stream's. Another one is converted (soxr)."""
+
+    def check(self, site: Site) -> None:  # noqa: ARG002  # A device may come later.
+        """Whether its extra is installed."""
+        require_extra("sounddevice", "a source of kind `microphone`", "microphone")
 
     def open(self, site: Site) -> Microphone:
         """The device is opened when it runs. Raises `InputError`, `MissingExtraError`."""

@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 
 from leo_runtime.daemon.child import Child
 from leo_runtime.daemon.fitting import Fitting
-from leo_runtime.daemon.kinds import Feed, Site, SourceConfig, SourceFailedError
+from leo_runtime.daemon.kinds import LOOKS_S, Feed, Site, SourceConfig, SourceFailedError
 from leo_runtime.daemon.raw import RawSamples, RawType, taken_as
 from leo_runtime.errors import InputError
 from leo_runtime.schema import Name, reject
@@ -25,8 +25,6 @@ from leo_runtime.schema import Name, reject
 if TYPE_CHECKING:
     from leo_runtime.documents.workload import Stream
 
-LOOKS_S = 0.25
-"""How often it is looked whether to stop."""
 MOST_BYTES = 1 << 16
 """That are read at once."""
 LATENCY_MS = 50

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from leo_runtime.daemon.kinds import Feed, Site, SourceConfig
+from leo_runtime.daemon.kinds import LOOKS_S, Feed, Site, SourceConfig
 from leo_runtime.daemon.raw import RawSamples, RawType
 from leo_runtime.daemon.reading import Reading
 from leo_runtime.daemon.unix_socket import Listening, check, is_own, listen, own_place, place
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 MOST_SENDERS = 32
 LONGEST_HEADER_BYTES = 4096
 MOST_BYTES = 16 << 20
-LOOKS_S = 0.25
-"""How often it is looked whether to stop."""
 
 
 class SocketSource(SourceConfig):

@@ -7,13 +7,10 @@ import sys
 import threading
 from typing import Literal
 
-from leo_runtime.daemon.kinds import Feed, Site, SourceConfig
+from leo_runtime.daemon.kinds import LOOKS_S, Feed, Site, SourceConfig
 from leo_runtime.daemon.raw import RawSamples, RawType
 from leo_runtime.daemon.waking import is_readable
 from leo_runtime.errors import InputError
-
-LOOKS_S = 0.25
-"""How often it is looked whether to stop."""
 
 
 class StdinSource(SourceConfig):

@@ -32,7 +32,7 @@ from pydantic import Field, model_validator
 from leo_runtime.clock import Clock, WallClock
 from leo_runtime.daemon.answer import Answer
 from leo_runtime.daemon.decisions import Decision, DecisionConfig
-from leo_runtime.daemon.kinds import Feed, GraphCopy, Site, SourceConfig
+from leo_runtime.daemon.kinds import LOOKS_S, Feed, GraphCopy, Site, SourceConfig, require_extra
 from leo_runtime.daemon.pace import Pace
 from leo_runtime.daemon.pcm import Converter
 from leo_runtime.daemon.reading import Reading
@@ -50,8 +50,6 @@ if TYPE_CHECKING:
 
     from leo_runtime.documents.workload import Stream, Workload
 
-LOOKS_S = 0.25
-"""How often it is looked whether to stop."""
 LISTEN_TRIES = 8
 """How often it is tried to listen where somebody else does, as long as it is looked whether to stop in between."""
 SEND_S = 1.0
@@ -102,7 +100,8 @@ class WyomingSource(SourceConfig):
         return f"{self.address} port {self.port}" if self.socket is None else own_place(self.socket, folder)
 
     def check(self, site: Site) -> None:
-        """Whether a socket can be there."""
+        """Whether its extra is installed, and a socket can be there."""
+        require_extra("wyoming", "a source of kind `wyoming`", "wyoming")
         if self.socket is not None:
             check(self.socket, place(self.socket, site.folder, site.runtime_dir))
 
