@@ -163,6 +163,10 @@ class Part(Value):
         """The file or socket that nothing else of the config may use; relative ones begin in `folder`."""
         return None
 
+    def runs(self, folder: Path) -> Path | None:  # noqa: ARG002  # Most kinds have none.
+        """The program that it runs, where it is found; a relative path begins in `folder`."""
+        return None
+
     def check(self, site: Site) -> None:
         """Raise `LeoError` for what would go wrong later, as far as it can be seen without opening a device."""
 

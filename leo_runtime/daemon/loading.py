@@ -51,6 +51,8 @@ def load(config: DaemonConfig, folder: Path) -> Loaded:
         try:
             copies += source.copies(workload)
             sources[name] = (source, source.fed(workload))
+            if (program := source.runs(folder)) is not None:
+                trust.require_program(program, "it")
         except LeoError as error:
             raise InputError(f"source `{name}`: {error}", hint=error.hint) from None
     graphs = {graph.name for graph in workload.graphs}
