@@ -195,5 +195,5 @@ def test_a_command_is_checked_by_its_hash(tmp_path: Path) -> None:
 
 def test_the_check_finds_a_command_that_is_not_there(tmp_path: Path) -> None:
     with_command(tmp_path, "./no-recorder")
-    with pytest.raises(InputError, match="source `pipe`: there is no program `./no-recorder` to run"):
+    with pytest.raises(InputError, match=r"source `pipe`: there is no program `\./no-recorder` to run"):
         Daemon(lambda: DaemonConfig.from_file(tmp_path / "leo.toml"), tmp_path).check()
