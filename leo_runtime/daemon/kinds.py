@@ -101,18 +101,6 @@ class Follows(Protocol):
         ...
 
 
-class Companion(Protocol):
-    """What runs beside sources and sinks, on threads of its own: metrics, the state of the machine."""
-
-    def start(self) -> None:
-        """Begin. Raises `LeoError`, and the daemon does not begin then."""
-        ...
-
-    def close(self) -> None:
-        """End."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class GraphCopy:
     """A graph of the workload once more, which reads a stream of its own."""

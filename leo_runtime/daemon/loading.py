@@ -147,7 +147,7 @@ def _chosen(workload: Workload, graphs: tuple[str, ...]) -> Workload:
 
 def require_changeable(before: Loaded, now: Loaded) -> None:
     """Raise `InputError` where a config asks for what only a new start can give."""
-    for what in ("machine", "runtime", "state_dir", "policy", "metrics", "log"):
+    for what in ("machine", "runtime", "state_dir"):
         if getattr(before.config, what) != getattr(now.config, what):
             raise InputError(f"`{what}` of the config cannot change while the daemon runs", hint="start it anew")
     if before.hardware != now.hardware:
