@@ -502,7 +502,16 @@ class Kernels:
         if kernel is not None:
             if before is not None and before.spends:  # If this comes to nothing, it is there no more.
                 outputs.kept = None
-            stepped = kernel.step(inputs, kernel.start() if start.kept is None else start.kept.state, start.news)
+            try:
+                stepped = kernel.step(inputs, kernel.start() if start.kept is None else start.kept.state, start.news)
+            except DeviceUnavailableError:
+                raise
+            except BaseException:  # Whatever a kernel raises.
+                if start.kept is not None and start.news.missed:
+                    outputs.kept = None
+                    with self._keeping:
+                        self._states.fail(name, start.kept)
+                raise
             if not isinstance(stepped, Stepped):
                 raise KernelError(
                     f"stage `{name}` gave a {type(stepped).__name__} on `{order.resource}`, expected a `Stepped`",
