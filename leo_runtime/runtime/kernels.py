@@ -218,15 +218,18 @@ class Kernels:
         graphs: tuple[str, ...],
         jobs: Mapping[str, Job],
         releases_us: Sequence[int] = (),
-        ends: Mapping[str, WindowEnd] = MappingProxyType({}),
+        ends: Sequence[Mapping[str, WindowEnd]] = (),
     ) -> None:
         """Take the raw samples of a frame, or of every frame of a batch, by source stage: nobody may change them.
 
         `graphs` are triggered; `jobs` say what each stage of the plan computes. `releases_us`, of every frame, are for
         gates that nothing computes, and for stages that keep state: these go by where the windows end in their streams,
-        which `ends` says of a frame by itself, else its release does.
+        which `ends` says, of every frame or of none; else its release does.
         """
-        points = [self._states.readings.points(at_us, ends) for at_us in releases_us] if self._keeps else ()
+        points: Sequence[Mapping[str, Point]] = ()
+        if self._keeps:
+            told = ends or (MappingProxyType({}),) * len(releases_us)
+            points = [self._states.readings.points(at_us, of) for at_us, of in zip(releases_us, told, strict=True)]
         self._flights[frame] = _flight(windows, graphs, jobs, tuple(releases_us), points=tuple(points))
 
     def found(self, release_us: int, ends: Mapping[str, WindowEnd]) -> tuple[StateFound, ...]:
