@@ -12,6 +12,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("schema", "values", "back_off", "frozen", "progress", "appending", "version", "event_windows"),
     ("layers",),
     ("importers",),
+    ("compress",),
     ("operators",),
     ("documents.problem", "documents.hardware"),
     ("documents",),
@@ -23,6 +24,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("runtime",),
     ("testing", "measure", "demo"),
     ("replay", "shipped"),
+    ("study",),
     ("report", "daemon"),
     ("leo_runtime", "problem", "hardware", "graph"),
     ("command",),
@@ -159,8 +161,8 @@ def test_rooms_are_few_and_know_few() -> None:
         for other in imported(path.read_text())
         if name != "leo_runtime" and other in MODULES and folder(other) != folder(name)
     }
-    assert len(arrows) < 116, sorted(arrows)
-    assert len({folder(name) for name in MODULES}) < 28
+    assert len(arrows) < 126, sorted(arrows)
+    assert len({folder(name) for name in MODULES}) < 30
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "backends").rglob("*.py")), ids=lambda path: path.stem)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from leo_backends import micro_front_end, tables
+from leo_backends import images, micro_front_end, tables
 from leo_backends.models import read_dense, read_gmm
 from leo_backends.streaming import Arrays, FeatureStream, RowStream, StatefulProgram
 from leo_runtime.errors import MissingExtraError
@@ -252,6 +252,10 @@ PROGRAMS: dict[str, Callable[..., Program]] = {
     "fuse": _fuse,
     "rows": _rows,
     "join": _join,
+    "crop": images.crop,
+    "score_gate": images.score_gate,
+    "anchor_box": images.anchor_box,
+    "landmark_box": images.landmark_box,
 }
 """What makes the program of an operator, from its parameters and the shapes of its inputs. May read model files."""
 
