@@ -75,7 +75,8 @@ def test_reals_are_known_at_the_door_alone():
     assert (
         lacks(one_layer("RESHAPE", [real(1, 6)], new_shape=(6,))) == "RESHAPE is of float32: quantise the model to int8"
     )
-    assert lacks(one_layer("RELU", [real(1, 6)])) == "RELU is not computed there"
+    assert lacks(one_layer("RELU", [real(1, 6)])) == "RELU is of float32: quantise the model to int8"
+    assert lacks(one_layer("HARD_SWISH", [real(1, 6)])) == "HARD_SWISH is not computed there"
 
 
 def test_time_is_of_its_loops_and_clock(tmp_path):
