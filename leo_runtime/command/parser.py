@@ -30,7 +30,7 @@ COMMANDS = {
     "compare": "Show what differs between two runs: their set-up, their sums, and answer by answer.",
     "export": "Write what a run's log holds as Parquet tables.",
     "recording": "Show what is in a recording; convert, cut or make one.",
-    "model": "Show what is in a neural network's file, or write a workload whose stages are its pieces.",
+    "model": "Show what is in a neural network's file, write a workload whose stages are its pieces, or make it int8.",
     "bench": "Measure this machine as a published table does, and print both.",
     "tune": "Search the fastest kernel parameters for this machine's device, and keep them in the user's cache.",
     "top": "Show a daemon as it runs: answers, latencies, energy, lanes, streams (extra `daemon`).",
