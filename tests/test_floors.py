@@ -24,6 +24,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("runtime",),
     ("testing", "measure", "demo"),
     ("replay", "shipped"),
+    ("study",),
     ("report", "daemon"),
     ("leo_runtime", "problem", "hardware", "graph"),
     ("command",),
