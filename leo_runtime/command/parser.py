@@ -31,6 +31,7 @@ COMMANDS = {
     "export": "Write what a run's log holds as Parquet tables.",
     "recording": "Show what is in a recording; convert, cut or make one.",
     "model": "Show what is in a neural network's file, or write a workload whose stages are its pieces.",
+    "study": "Run a placement study: a question in one file, a row for each of its cells.",
     "bench": "Measure this machine as a published table does, and print both.",
     "tune": "Search the fastest kernel parameters for this machine's device, and keep them in the user's cache.",
     "top": "Show a daemon as it runs: answers, latencies, energy, lanes, streams (extra `daemon`).",
