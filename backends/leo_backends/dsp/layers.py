@@ -50,7 +50,8 @@ def lacks(graph: LayerGraph) -> str | None:
             layer.kind == "DEQUANTIZE" and set(real) <= given and call.input(0).dtype.name in _BYTES
         )
         if real and not at_door:
-            return f"{layer.kind} is of {graph.tensors[real[0]].dtype.name}: quantise the model, by `leo-runtime model int8`"
+            held = graph.tensors[real[0]].dtype.name
+            return f"{layer.kind} is of {held}: quantise the model, by `leo-runtime model int8`"
     return None
 
 
