@@ -79,7 +79,7 @@ def test_every_page_is_found_from_the_readme(page: Path) -> None:
 
 def test_every_extra_is_on_its_page() -> None:
     extras = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
-    of_contributors = {"oclgrind", "tables-readers", "demo", "demo-sources", "test", "lint"}
+    of_contributors = {"oclgrind", "tables-readers", "browser", "demo", "demo-sources", "test", "lint"}
     table = (ROOT / "docs" / "install.md").read_text()
     assert [extra for extra in sorted(extras - of_contributors) if f"`{extra}`" not in table] == []
 

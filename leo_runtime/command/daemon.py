@@ -58,7 +58,9 @@ def run(request: Request) -> int:
     from leo_runtime.daemon.logs import logging_to
 
     faulthandler.enable()  # A watchdog that ends it leaves the stacks of all threads in the log.
-    with _signals(daemon), logging_to(sys.stderr, daemon.config.log, for_journal="JOURNAL_STREAM" in os.environ):
+    for_journal = "JOURNAL_STREAM" in os.environ
+    with _signals(daemon), logging_to(sys.stderr, daemon.config.log, for_journal=for_journal) as log_by:
+        daemon.follow(lambda config: log_by(config.log))
         daemon.run()
     return DONE
 

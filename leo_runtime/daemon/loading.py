@@ -51,6 +51,8 @@ def load(config: DaemonConfig, folder: Path) -> Loaded:
         try:
             copies += source.copies(workload)
             sources[name] = (source, source.fed(workload))
+            if (program := source.runs(folder)) is not None:
+                trust.require_program(program, "it")
         except LeoError as error:
             raise InputError(f"source `{name}`: {error}", hint=error.hint) from None
     graphs = {graph.name for graph in workload.graphs}
@@ -145,7 +147,7 @@ def _chosen(workload: Workload, graphs: tuple[str, ...]) -> Workload:
 
 def require_changeable(before: Loaded, now: Loaded) -> None:
     """Raise `InputError` where a config asks for what only a new start can give."""
-    for what in ("machine", "runtime", "state_dir", "policy", "metrics", "log"):
+    for what in ("machine", "runtime", "state_dir"):
         if getattr(before.config, what) != getattr(now.config, what):
             raise InputError(f"`{what}` of the config cannot change while the daemon runs", hint="start it anew")
     if before.hardware != now.hardware:

@@ -284,6 +284,21 @@ class Recording:
             missing += max(0, min(last, end) - max(0, last - samples, begin))
         return lasting_us(rate_hz, min(missing, samples))
 
+    def unbroken(self, stream: str, end_us: int, samples: int) -> int:
+        """How many samples at the end of a window were recorded, none missing between; those before the recording are
+        taken to be.
+
+        Of a stream that comes at a rate. Raises `RecordingError`.
+        """
+        rate_hz = self.stream(stream).rate_hz
+        last = samples_within(rate_hz, end_us)
+        found = samples
+        for gap in self.gaps.get(stream, ()):
+            begin, end = (-samples_within(rate_hz, 1 - at_us) for at_us in (gap.start_us, gap.end_us))
+            if begin < min(last, end):
+                found = min(found, max(0, last - end))
+        return found
+
     def gap_us(self, stream: str, start_us: int, end_us: int) -> int:
         """For how long of a stretch nothing of a stream was recorded. Raises `RecordingError`."""
         gaps = self.gaps.get(self.stream(stream).name, ())

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from leo_runtime.clock import Clock
+    from leo_runtime.frame.positions import WindowEnd
     from leo_runtime.runtime.deployment import Deployment
     from leo_runtime.runtime.feed import FedFrame
     from leo_runtime.runtime.planner import LinksNow
@@ -43,6 +44,8 @@ class Submission:
     together: tuple[str, ...] | None
     deployment: Deployment
     """What it was submitted to."""
+    ends: tuple[Mapping[str, WindowEnd], ...] = ()
+    """Of each frame where windows end in their streams, by source stage, where that is not what its release says."""
     fed: FedFrame | None = None
     """What else is known of a frame that is due by what was fed."""
     left: Callable[[int], None] = _nothing

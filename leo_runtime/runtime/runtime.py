@@ -361,6 +361,7 @@ class Runtime:
         *,
         graphs: Collection[str] | None = None,
         links: LinksNow | None = None,
+        unbroken: Mapping[str, int] | None = None,
         copy: bool = True,
         wait: bool = False,
     ) -> int:
@@ -375,7 +376,9 @@ class Runtime:
         or as float32 or float64 from -1 to 1; anything else as real numbers, all finite. They are copied at once;
         without `copy` they are the runtime's from now on, and the caller writes into them no more. `graphs` None: those
         that `triggered` names, of which there has to be one; a release off their periods' grid names them here.
-        `links`, copied as well, holds from the frame on, and is None for one that is down; None: as before.
+        `links`, copied as well, holds from the frame on, and is None for one that is down; None: as before. `unbroken`
+        is for stages that keep state: by source stage, how many samples at the end of its window came, none lost
+        between; whoever is not named has lost none.
 
         From any thread: frames are taken in the order of the calls. Raises `ClosedError` (an `InputError`) where the
         runtime is closed, also while this waits; `InputError` for a release before the last one or out of range
@@ -387,7 +390,8 @@ class Runtime:
         does. Raises what went wrong in the runtime itself: the frames in flight then have their results.
         """
         require_flag(wait, "wait")
-        return self._submit(self._asked((release_us,), (windows,), graphs, links, None, copy), wait)
+        told = None if unbroken is None else (unbroken,)
+        return self._submit(self._asked((release_us,), (windows,), graphs, links, None, told, copy), wait)
 
     async def asubmit(
         self,
@@ -396,6 +400,7 @@ class Runtime:
         *,
         graphs: Collection[str] | None = None,
         links: LinksNow | None = None,
+        unbroken: Mapping[str, int] | None = None,
         copy: bool = True,
     ) -> int:
         """Take a frame as `submit` does, and wait until it has started; returns its number.
@@ -404,7 +409,8 @@ class Runtime:
         calls. A task that is cancelled withdraws its frame, unless that has started. From any thread with an event
         loop. Raises as `submit` does.
         """
-        asked = self._asked((release_us,), (windows,), graphs, links, None, copy)
+        told = None if unbroken is None else (unbroken,)
+        asked = self._asked((release_us,), (windows,), graphs, links, None, told, copy)
         with self._lock:
             self._require_open()
             if self._async_submits is None:
@@ -430,6 +436,7 @@ class Runtime:
         graphs: Collection[str] | None = None,
         links: LinksNow | None = None,
         together: Collection[str] | None = None,
+        unbroken: Sequence[Mapping[str, int]] | None = None,
         copy: bool = True,
         wait: bool = False,
     ) -> int:
@@ -440,6 +447,7 @@ class Runtime:
         can wait as many times as long. A stage runs its frames one by one or all together, whichever is better
         (`docs/solver.md`): that is tried of the merged stages in `together`, of which there are at most
         `batch.MAX_CANDIDATES`; None: of those that could save most. A limit given for the solver is for all choices.
+        `unbroken` is of each frame what `submit` takes.
 
         Their results come as one `FrameResult` with a graph result for each frame. Copies, waits and raises as `submit`
         does; also raises `InputError` for no frames at all, and for stages that cannot run their frames together. From
@@ -449,7 +457,7 @@ class Runtime:
         with self._lock:
             self._require_open()
         releases_us, windows = batch_frames(frames)
-        return self._submit(self._asked(releases_us, windows, graphs, links, together, copy), wait)
+        return self._submit(self._asked(releases_us, windows, graphs, links, together, unbroken, copy), wait)
 
     def feed(self, stream: str, chunk: np.ndarray, *, at_us: int | None = None) -> tuple[int, ...]:
         """The newest samples of a stream: makes and submits the frames that are due by them; returns their numbers.
@@ -750,6 +758,7 @@ class Runtime:
         graphs: Collection[str] | None,
         links: LinksNow | None,
         together: Collection[str] | None,
+        unbroken: Sequence[Mapping[str, int]] | None,
         copy: bool,
     ) -> Submission:
         """What is submitted, if it is right; it waits for nothing."""
@@ -772,7 +781,8 @@ class Runtime:
         may = None if together is None else now.candidates(together)
         windows = now.own_windows(names, windows, copy)
         links = None if links is None else known_links(self.hardware, links)
-        return _submission(releases_us, windows, names, links, may, now)
+        ends = () if unbroken is None else now.ends(releases_us, unbroken)
+        return _submission(releases_us, windows, names, links, may, now, ends)
 
     def _submit(self, asked: Submission, wait: bool = False) -> int:
         """Take one frame, or several as a batch, and start them when it is their turn, here or at their release."""
@@ -808,8 +818,8 @@ class Runtime:
         return frame
 
     def _submit_fed(self, frame: FedFrame) -> int:
-        asked = self._asked((frame.release_us,), (frame.windows,), frame.graphs, None, None, copy=False)
-        return self._submit(replace(asked, fed=frame))
+        asked = self._asked((frame.release_us,), (frame.windows,), frame.graphs, None, None, None, copy=False)
+        return self._submit(replace(asked, ends=(frame.ends,), fed=frame))
 
     def _start_ahead(self, asked: Submission, take: Callable[[], int]) -> None:
         """Start a frame at its release. On the thread of those that waited for it."""
@@ -836,8 +846,8 @@ class Runtime:
             self._links = asked.links
         if now.horizon is not None and asked.fed is not None:
             now.horizon.shift(asked.fed.shifts_us)
-        ends = {} if asked.fed is None else asked.fed.ends
-        states = () if now.kernels is None else now.kernels.found(releases_us[0], ends)
+        ends = asked.ends
+        states = () if now.kernels is None else now.kernels.found(releases_us[0], ends[0] if ends else {})
         admitted, placed = now.admission.admit(
             driver,
             releases_us,
