@@ -213,7 +213,7 @@ def test_schemas_are_listed_and_printed(capsys):
     status, out, _ = run(capsys, "schema")
     assert status == 0
     kinds = ["problem", "placement", "window", "window-placement", "workload", "hardware", "profile", "recording"]
-    assert out.split() == [*kinds, "daemon", "log", "replay"]
+    assert out.split() == [*kinds, "daemon", "study", "log", "replay"]
     for name in kinds:
         status, text, _ = run(capsys, "schema", name)
         assert status == 0
