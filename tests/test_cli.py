@@ -271,7 +271,7 @@ def test_wrong_use_shows_the_usage(capsys, arguments):
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
-        (("repaly",), "hint: did you mean `replay`? one of solve, check, "),
+        (("repaly",), "hint: did you mean `replay`?"),
         (("replay", "--vitual"), "hint: did you mean `--virtual`?"),
         (("replay", "demo", "--dsp", "nunpy"), "hint: did you mean `numpy`? one of numpy, hexagon"),
         (("hardware", "shwo"), "hint: did you mean `show`? one of list, show"),
