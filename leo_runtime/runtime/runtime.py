@@ -511,6 +511,12 @@ class Runtime:
         """How the streams that are fed are doing. From any thread."""
         return self._feeder.streams()
 
+    @property
+    def unreleased(self) -> Mapping[str, int]:
+        """By graph, how many releases of what is fed there were none of: samples were lost, or their windows were not
+        full again, or they were past their deadline by far. They are no frames. From any thread."""
+        return self._feeder.unreleased()
+
     def change(self, workload: Workload, *, profile: Profile | None = None) -> None:
         """Run another workload from the next release on, with graphs added, removed or changed, while this goes on.
 
