@@ -32,10 +32,13 @@ $(READY): $(DEMO)
 	@$(PIP) install 'leo-runtime[$(EXTRAS)]'
 	@touch $@
 
-# Measures this machine, then replays the demo's recording in virtual time on a phone and in real time here.
+# Measures this machine, then replays the demo's recording, and that with a camera, in virtual time on a phone and in real
+# time here.
+WITH_CAMERA := --workload demo --workload faces
 demo: $(DEMO)
-	$(VENV)/bin/leo-runtime calibrate --quick --out out/host.profile.json
+	$(VENV)/bin/leo-runtime calibrate --quick --recording camera $(WITH_CAMERA) --out out/host.profile.json
 	$(VENV)/bin/leo-runtime replay
+	$(VENV)/bin/leo-runtime replay camera $(WITH_CAMERA)
 
 test: $(READY)
 	$(VENV)/bin/python -m pytest

@@ -560,6 +560,8 @@ def test_profiles_are_compared_and_merged(capsys, tmp_path, two_profiles):
         (["profiles", "list", "--out", "x"], "`profiles list` prints and writes no file\nhint: leave out `--out`"),
         (["profiles", "show", "watch", "--out", "x"], "`profiles show` prints and writes no file\n"),
         (["profiles", "plot", "watch", "--out", "x.svg", "--json"], "`profiles plot` prints nothing, so not as JSON\n"),
+        (["calibrate", "--workload", "demo", "--workload", "demo"], "both have a graph `wake_word`\n"),
+        (["replay", "--workload", "faces", "--virtual"], "recording `demo` has no stream `eye`\n"),
         (["tune", "--bench", "--workload", "w.json"], "so no workload is read\n"),
     ],
 )
