@@ -29,7 +29,7 @@ from leo_runtime.operators.model_pieces import piece_of
 from leo_runtime.operators.outputs import one_value
 from small_networks import classifier, two_heads
 
-FORMS = ("f16", "int8w", "int8", "rank40", "prune60", "rank30-largest+int8w")
+FORMS = ("f16", "int8w", "int8", "rank40", "prune60", "rank30-one+int8w")
 
 
 def runs(count: int = 6) -> ModelRuns:
@@ -118,8 +118,8 @@ def test_what_a_form_of_a_block_loses_is_seen_at_the_models_outputs(net: Path, f
 
 
 def test_a_form_that_is_the_same_as_another_is_not_made_twice(net: Path, folder: Path) -> None:
-    variants = make_variants(net, runs(1), ("rank40", "rank40-largest"), Task(output=0), folder, by="blocks")
-    assert all(one.name != "rank40-largest" for one in variants.made)
+    variants = make_variants(net, runs(1), ("rank40", "rank40-one"), Task(output=0), folder, by="blocks")
+    assert all(one.name != "rank40-one" for one in variants.made)
     assert "is the same as rank40" in {one.why for one in variants.not_made}
 
 
@@ -188,7 +188,7 @@ def test_the_same_layers_on_other_constants_have_one_time(net: Path, folder: Pat
     priced = measured(variants, workload, hardware, runs(), 0, backends={"cpu": noisy}, clock=clock)
     times = {one.name: priced.modes[0, one.name][0].duration_us for one in variants.made}
     assert times["default"] == times["f16"] == times["int8w"] == times["prune60"]
-    assert len({times["default"], times["rank40"], times["rank30-largest+int8w"]}) == 3
+    assert len({times["default"], times["rank40"], times["rank30-one+int8w"]}) == 3
 
 
 def test_weights_of_float16_stay_so_in_every_form(tmp_path: Path) -> None:
@@ -200,9 +200,7 @@ def test_weights_of_float16_stay_so_in_every_form(tmp_path: Path) -> None:
         assert weight_bytes(form_of(name)(classifier(), ())) > 1.3 * weight_bytes(graph)
 
 
-@pytest.mark.parametrize(
-    "name", ["", "rank", "rank0", "rank100", "f16-largest", "int9", "rank25+", "rank25 +f16", "svd9"]
-)
+@pytest.mark.parametrize("name", ["", "rank", "rank0", "rank100", "f16-one", "int9", "rank25+", "rank25 +f16", "svd9"])
 def test_what_is_no_form_is_refused(name: str) -> None:
     with pytest.raises(InputError, match="no form is called"):
         form_of(name)

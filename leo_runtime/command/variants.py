@@ -84,7 +84,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         action="append",
         dest="forms",
         metavar="NAME",
-        help="a form to make, such as rank25, prune50+f16, rank25-largest+int8w; may be repeated (default: fifteen)",
+        help="a form to make, such as rank25, prune50+f16, rank25-one+int8w; may be repeated (default: fifteen)",
     )
     parser.add_argument(
         "--cut", choices=("whole", "blocks"), default="whole", help="of what forms are made (default: whole)"

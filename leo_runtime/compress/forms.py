@@ -2,8 +2,8 @@
 
 A name is words joined by `+`, made in their order: `f16` and `int8w` for weights in float16 and int8; `int8` for all
 in int8, calibrated; `rank`, `separable`, `sparse`, `prune` and `binary` with percent behind them (`rank25`: all layers
-at a quarter of their full rank; `prune75`: three quarters of the weights are 0), and `-largest` behind those for the
-layer with the most weights alone: `rank25-largest+int8w`.
+at a quarter of their full rank; `prune75`: three quarters of the weights are 0), and `-one` behind those for the
+layer with the most weights alone: `rank25-one+int8w`.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ DEFAULTS = (
     INT8,
     "rank50",
     "rank25",
-    "rank50-largest",
-    "rank25-largest",
+    "rank50-one",
+    "rank25-one",
     "separable50",
     "sparse50",
-    "sparse50-largest",
+    "sparse50-one",
     "prune50",
     "prune75",
-    "binary50-largest",
-    "rank25-largest+int8w",
+    "binary50-one",
+    "rank25-one+int8w",
     "prune50+f16",
 )
-_WORD = re.compile(r"(?P<name>[a-z]+?)(?P<percent>[0-9]{1,3})(?P<largest>-largest)?")
+_WORD = re.compile(r"(?P<name>[a-z]+?)(?P<percent>[0-9]{1,3})(?P<one>-one)?")
 
 
 def form_of(name: str) -> Form:
@@ -85,10 +85,10 @@ def _step(name: str, word: str) -> Form:
         raise InputError(
             f'no form is called "{name}"',
             hint=f"{', '.join(NARROW)}, {INT8}, or one of {', '.join(ALL)} with 1 to 99 percent, such as rank25, "
-            "rank25-largest or prune50+f16",
+            "rank25-one or prune50+f16",
         )
     kind, percent = found["name"], int(found["percent"])
-    if found["largest"]:
+    if found["one"]:
         return lambda graph, _runs: _of_largest(graph, kind, percent)
     return lambda graph, _runs: ALL[kind](graph, percent)
 
