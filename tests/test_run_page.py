@@ -18,6 +18,7 @@ import small_studies
 from leo_runtime.cli import main
 from leo_runtime.errors import InputError, MissingExtraError
 from leo_runtime.replay.log_reader import read_log
+from leo_runtime.report import study_plots
 from leo_runtime.report.page import chosen, gantt, render, run_page
 from pages import Element, read, rows
 from run_logs import end, energy, entry, frame, head, run, seen, send
@@ -227,6 +228,7 @@ AGAIN = """
 import sys
 from pathlib import Path
 from leo_runtime.replay.log_reader import read_log
+from leo_runtime.report import study_plots
 from leo_runtime.report.page.run_page import run_page
 with read_log(sys.argv[1]) as log:
     sys.stdout.write(run_page(log, "run"))
@@ -348,6 +350,7 @@ def test_every_command_on_the_page_about_pages_works_as_it_stands(
     assert [command[0] for command in commands] == ["report", "report", "study", "report", "report"]
     if importlib.util.find_spec("matplotlib") is None:
         commands = [command for command in commands if "--figures" not in command]
+    monkeypatch.setattr(study_plots, "MAPPED", 1)
     for command in commands:
         assert main([*command, "--jobs", "0"] if command[0] == "study" else command) == 0
     assert (tmp_path / "out" / "demo.virtual" / "report.html").is_file()

@@ -45,7 +45,7 @@ def study_page(of: StudyRows, name: str) -> str:
     study = of.study
     axes = [axis.column for axis in study.axes]
     every = points(of.rows, axes)
-    told = measures(every, MEASURES)
+    told = measures(every, MEASURES, study.show)
     shown = _bounded(every, told, TABLE_CELLS // (len(axes) + len(told) + 2))
     across, up = _first_two(told)
     colours, hues = _hues(shown, axes)
