@@ -1,5 +1,6 @@
 """Random int8 layers, of every kind that the DSP computes."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -73,6 +74,32 @@ def _sum(rng: Rng, most: int) -> LayerGraph:
     return one_layer("ADD", [source, _tensor(rng, *source.shape)], small((), rng.uniform(0.02, 0.2), _zero(rng)))
 
 
+def _difference(rng: Rng, most: int) -> LayerGraph:
+    source = _image(rng, most)
+    return one_layer("SUB", [source, _tensor(rng, *source.shape)], small((), rng.uniform(0.02, 0.2), _zero(rng)))
+
+
+def _sloped(rng: Rng, most: int) -> LayerGraph:
+    source = _image(rng, most)
+    channels = source.shape[3] if rng.random() < 0.8 else 1
+    values = rng.integers(-128, 128, (1, 1, channels)).astype(np.int8)
+    slopes = dataclasses.replace(fixed(values, [rng.uniform(0.002, 0.02)]), zero_point=(_zero(rng),))
+    return one_layer("PRELU", [source, slopes], small((), rng.uniform(0.005, 0.2), _zero(rng)))
+
+
+def _resized(rng: Rng, most: int) -> LayerGraph:
+    source = _image(rng, most)
+    size = fixed(np.array([_between(rng, 1, most), _between(rng, 1, most)], np.int32))
+    how = ((False, False), (False, True), (True, False))[int(rng.integers(0, 3))]
+    return one_layer("RESIZE_BILINEAR", [source, size], align_corners=how[0], half_pixel_centers=how[1])
+
+
+def _deep(rng: Rng, most: int) -> LayerGraph:
+    block = int(rng.integers(1, 4))
+    source = _tensor(rng, 1, _between(rng, 1, most), _between(rng, 1, most), block * block * _between(rng, 1, 9))
+    return one_layer("DEPTH_TO_SPACE", [source], block_size=block)
+
+
 def _pool(kind: str) -> Callable[[Rng, int], LayerGraph]:
     def of(rng: Rng, most: int) -> LayerGraph:
         source = _image(rng, most)
@@ -132,6 +159,12 @@ KINDS: dict[str, Callable[[Rng, int], LayerGraph]] = {
     "DEPTHWISE_CONV_2D": _depthwise,
     "FULLY_CONNECTED": _dense,
     "ADD": _sum,
+    "SUB": _difference,
+    "RELU": lambda rng, most: one_layer("RELU", [_image(rng, most)]),
+    "RELU6": lambda rng, most: one_layer("RELU6", [_image(rng, most)]),
+    "PRELU": _sloped,
+    "RESIZE_BILINEAR": _resized,
+    "DEPTH_TO_SPACE": _deep,
     "AVERAGE_POOL_2D": _pool("AVERAGE_POOL_2D"),
     "MAX_POOL_2D": _pool("MAX_POOL_2D"),
     "MEAN": _mean,

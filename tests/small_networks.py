@@ -89,3 +89,18 @@ def two_heads(seed: int = 1, int8: bool = False) -> LayerGraph:
         for name, t in (("early", net.tensors[early]), ("late", net.tensors[late]))
     )
     return net.graph((image,), (late, early), "two heads")
+
+
+def classifier(seed: int = 1) -> LayerGraph:
+    """Convolutions of odd strides and windows, and two dense layers behind them."""
+    net = Net(seed)
+    image = net.value(1, 9, 12, 3, name="image")
+    found = net.conv(image, 16, 3, 2, "RELU")
+    found = net.conv(net.depthwise(found), 24, 3, 1, "RELU6")
+    flat = net.layer(
+        "RESHAPE", [found, net.constant(np.array([1, 5 * 6 * 24], np.int32))], (1, 720), new_shape=(1, 720)
+    )
+    dense = net.weights(32, 720, axis=0)
+    hidden = net.layer("FULLY_CONNECTED", [flat, dense, net.bias(32, dense)], (1, 32), fused_activation_function="RELU")
+    last = net.weights(10, 32, axis=0)
+    return net.graph((image,), (net.layer("FULLY_CONNECTED", [hidden, last, net.bias(10, last)], (1, 10)),))

@@ -30,6 +30,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -614,6 +615,18 @@ def growth(resident_bytes: list[int]) -> float:
     return mean(resident_bytes[-tenth:]) / mean(resident_bytes[tenth : 2 * tenth]) - 1
 
 
+def tenths(resident_bytes: list[int]) -> list[float]:
+    """The mean of each tenth; of fewer than ten, each."""
+    count = min(10, len(resident_bytes))
+    bounds = [len(resident_bytes) * number // count for number in range(count + 1)]
+    return [mean(resident_bytes[first:last]) for first, last in pairwise(bounds)]
+
+
+def _ended_by_signal(number: int, _: object) -> None:
+    """What is started here ends with it, also where it is told to end."""
+    sys.exit(128 + number)
+
+
 def main() -> None:
     """A run, and what came of it."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -625,6 +638,7 @@ def main() -> None:
         "--period-us", type=int, default=FULL_LOAD_US, help="of each of four pipelines: less is more load"
     )
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, _ended_by_signal)
     with tempfile.TemporaryDirectory(prefix="leo-soak-") as folder:
         soak = Soak(Path(folder), asked.seed, asked.only, asked.period_us)
         soak.go(asked.seconds, asked.kills)
@@ -639,6 +653,7 @@ def main() -> None:
         print(
             f"resident memory: {soak.resident_bytes[-1] / 1e6:.1f} MB, {found:+.2%} from its second tenth to its last"
         )
+        print(f"  by tenths, in MB: {', '.join(f'{one / 1e6:.1f}' for one in tenths(soak.resident_bytes))}")
     if asked.seconds >= MEASURED_S and found > MOST_GROWTH:
         soak.problems.append(f"resident memory has grown by {found:.1%}")
     if soak.problems:

@@ -16,7 +16,7 @@ from leo_runtime import cli
 from leo_runtime.errors import MissingExtraError
 
 WORDS = [
-    ("leo-runtime rep", "replay"),
+    ("leo-runtime repl", "replay"),
     ("leo-runtime replay --sol", "--solver"),
     ("leo-runtime replay --solver gr", "greedy"),
     ("leo-runtime replay --dsp n", "numpy"),

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from leo_backends import tables
+from leo_backends import reference, tables
 from leo_backends.cpu import CpuBackend
 from leo_backends.dsp import DspBackend
 from leo_runtime import shipped
@@ -425,3 +425,19 @@ def test_the_voice_gate_on_the_shipped_recordings() -> None:
     assert share["speech"] > 0.95
     assert share["silence"] == 0
     assert windows["speech"] > 200 and windows["silence"] > 50
+
+
+@pytest.mark.parametrize(
+    ("length", "samples", "hop"), [(800, 400, 160), (400, 400, 160), (401, 400, 1), (799, 400, 399)]
+)
+@pytest.mark.parametrize("step", [1, 2, -1])
+def test_sound_is_framed_as_numpy_would_without_its_words(
+    length: int, samples: int, hop: int, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signal = np.arange(2 * length, dtype=np.float32)[::step][:length]
+    expected = np.lib.stride_tricks.sliding_window_view(signal, samples)[::hop].copy()
+    # `as_strided` puts words into the table of interned strings and takes them out again: the daemon grew by a MB.
+    monkeypatch.delattr("numpy.lib.stride_tricks.as_strided")
+    monkeypatch.delattr("numpy.lib.stride_tricks.sliding_window_view")
+    found = reference._frames(signal, samples, hop)
+    assert np.array_equal(found, expected) and found.dtype == expected.dtype

@@ -22,7 +22,7 @@ class Told:
         self._to = logging_to(self.stream, config, for_journal=for_journal, clock=clock)
 
     def __enter__(self) -> "Told":
-        self._to.__enter__()
+        self.go_by = self._to.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -101,3 +101,12 @@ def test_logging_is_as_it_was_afterwards() -> None:
     with told(LogConfig(level="error")) as found:
         log.warning("not told")
     assert (root.level, root.propagate, list(root.handlers)) == before and found.lines == []
+
+
+def test_it_goes_on_by_another_config() -> None:
+    with told(LogConfig(level="warning")) as found:
+        log.info("not told")
+        found.go_by(LogConfig(form="json", level="info"))
+        log.info("told")
+    (line,) = found.lines
+    assert json.loads(line)["message"] == "told"

@@ -18,10 +18,11 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 
+import numpy as np
 import pytest
 
 from cost_workloads import profile_of, workload_of
-from daemons import CONFIG, LOUD, QUIET, Running, Talk, a_site, running, write
+from daemons import CONFIG, LOUD, PROFILE, QUIET, STEPS, Running, Talk, a_site, running, write
 from leo_runtime import Runtime, run_ledger, shipped
 from leo_runtime.daemon import metrics_server
 from leo_runtime.daemon.config import DaemonConfig
@@ -505,13 +506,6 @@ def test_a_reload_and_a_policy_change_the_workload_in_turn(tmp_path: Path) -> No
         assert talk.ask(LOUD)["label"] == "loud"
 
 
-def test_a_config_with_another_policy_needs_a_new_start(tmp_path: Path) -> None:
-    with running(tmp_path, WATCHED) as one:
-        (tmp_path / "leo.toml").write_text(WATCHED.replace("meet-deadlines", "save-energy"))
-        one.daemon.reload()
-        assert "`policy` of the config cannot change" in one.systemd.wait_for("READY=1")
-
-
 def test_a_policy_of_what_the_machine_has_not_begins_no_daemon(tmp_path: Path) -> None:
     config = WATCHED.replace("cpu = []", 'cpu = ["gpu"]')
     with pytest.raises(InputError, match=r"machine `this` has no `gpu`, at \$\.policy\.cpu"):
@@ -555,3 +549,90 @@ def test_promtool_has_nothing_to_say(demo: tuple[Runtime, tuple[FrameResult, ...
     text = prometheus.generate_latest(registry(lambda: now))
     done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+# A reload.
+
+
+def reload(one: Running) -> str:
+    one.daemon.reload()
+    one.systemd.wait_for("RELOADING=1")
+    return one.systemd.wait_for("READY=1")
+
+
+def test_a_reload_shows_metrics_where_its_config_says_or_no_more(tmp_path: Path) -> None:
+    first, second, port = tmp_path / "run/first.sock", tmp_path / "run/second.sock", free_port()
+    table = "[metrics]\npath = '{}'\nport = {}\n[runtime]"
+    config = CONFIG.replace("[runtime]", table.format(first, port))
+    with running(tmp_path) as one:
+        Talk(tmp_path).ask(LOUD)
+        with pytest.raises(InputError):
+            fetch(f"127.0.0.1:{port}")
+        write(tmp_path, config)
+        assert "refused" not in reload(one)
+        assert 'leo_frames_total{outcome="done"} 2.0' in fetch(str(first))
+        assert 'leo_daemon_events_total{event="reloads"} 1.0' in fetch(f"127.0.0.1:{port}")
+        write(tmp_path, CONFIG.replace("[runtime]", table.format(second, port)))  # The same port, all the while.
+        assert "refused" not in reload(one)
+        assert "leo_frames" in fetch(str(second)) and "leo_frames" in fetch(f"127.0.0.1:{port}")
+        assert not first.exists()
+        write(tmp_path, CONFIG)
+        assert "refused" not in reload(one)
+        assert not second.exists()
+        with pytest.raises(InputError):
+            fetch(f"127.0.0.1:{port}")
+        one.end()
+
+
+def test_a_reload_whose_metrics_cannot_be_shown_is_refused_and_those_of_before_go_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = tmp_path / "run/first.sock", tmp_path / "run/second.sock"
+    shown = CONFIG.replace("[runtime]", f"[metrics]\npath = '{first}'\n[runtime]")
+    elsewhere = shown.replace("first.sock", "second.sock")
+    with running(tmp_path, shown) as one, socket.create_server(("127.0.0.1", 0)) as taken:
+        write(tmp_path, elsewhere.replace("[runtime]", f"port = {taken.getsockname()[1]}\n[runtime]"))
+        assert "refused" in reload(one)
+        assert "metrics cannot be shown at 127.0.0.1" in caplog.text
+        assert "leo_frames" in fetch(str(first)) and not second.exists()
+        write(tmp_path, elsewhere, STEPS.replace("    loud =", "    raise RuntimeError\n    loud ="))
+        (tmp_path / "workload.toml").write_text("nonsense")
+        assert "refused" in reload(one)
+        assert "leo_frames" in fetch(str(first)) and not second.exists()
+        write(tmp_path, elsewhere)
+        (tmp_path / "profile.toml").write_text(PROFILE.replace("steps:level", "steps:other"))
+        assert "refused" in reload(one)  # By the runtime, when all else has been made ready.
+        assert "leo_frames" in fetch(str(first)) and not second.exists()
+        Talk(tmp_path).ask(LOUD)
+
+
+def test_a_reload_has_another_policy_and_refuses_one_that_cannot_be(tmp_path: Path) -> None:
+    with running(tmp_path, CONFIG.replace("[runtime]", "[metrics]\n[runtime]"), RUNTIME_DIRECTORY=str(tmp_path)) as one:
+        shown = str(tmp_path / "metrics.sock")
+        assert "leo_policy" not in fetch(shown)
+        policy = '[policy]\nkind = "{}"\ncpu = ["{}"]\n[metrics]\n[runtime]'
+        write(tmp_path, CONFIG.replace("[runtime]", policy.format("meet-deadlines", "gpu")))
+        assert "refused: machine `this` has no `gpu`" in reload(one)
+        write(tmp_path, CONFIG.replace("[runtime]", policy.format("save-energy", "cpu")))
+        assert "refused" not in reload(one)
+        assert "leo_policy_saves_energy" in fetch(shown)
+        write(tmp_path, CONFIG.replace("[runtime]", "[metrics]\n[runtime]"))
+        assert "refused" not in reload(one)
+        assert "leo_policy" not in fetch(shown)
+        assert Talk(tmp_path).ask(LOUD)["label"] == "loud"
+
+
+def test_releases_that_became_no_frames_are_shown() -> None:
+    speech = shipped.workload().without("wake_word", "scene", "activity", "speaker")
+    phone, costs = shipped.hardware("snapdragon-800"), shipped.profile("snapdragon-800")
+    with Runtime.simulated(speech, phone, costs, solver="greedy", compute=False) as one:
+        for begin_s in (0, 60):  # Most of a minute is missing.
+            for number in range(1, 5):
+                one.feed("mic", np.zeros(16_000, np.int16), at_us=(begin_s + number) * 1_000_000)
+        made = len(one.drain())
+        scraped = Scraped(Counts().now(), Tally(one.hardware).now(), {}, 0, runtime=one)
+        found = {family.name: family.samples for family in families(scraped)}
+        period_us = speech.graphs[0].period_us
+    (left_out,) = found["leo_releases_left_out"]
+    assert left_out.labels == {"graph": "speech"}
+    assert made + left_out.value == pytest.approx(64_000_000 / period_us, abs=2) and made < 10_000_000 / period_us

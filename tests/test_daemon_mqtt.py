@@ -6,9 +6,11 @@ import json
 import logging
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -253,6 +255,63 @@ def test_two_daemons_of_one_name_are_told_of_it_each_time(
         for one in both:
             one.close()
     assert caplog.text.count("does another daemon call itself `kitchen` there?") >= 2
+
+
+class Turnstile(threading.Thread):
+    """Ends every connection at once, after so many bytes of an answer to CONNECT."""
+
+    def __init__(self, says: bytes) -> None:
+        super().__init__(name="turnstile", daemon=True)
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listening.getsockname()[1])
+        self._says = says
+
+    def run(self) -> None:
+        with suppress(OSError):
+            while True:
+                with self._listening.accept()[0] as one:
+                    one.recv(4096)
+                    one.sendall(self._says)
+
+    def close(self) -> None:
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+        self.join(PATIENCE_S)
+
+
+@pytest.mark.parametrize(
+    ("says", "told"),
+    [
+        (b"\x20\x02\x00\x00", "the connection ended: "),
+        (b"", "it ended the connection before it had taken it"),
+        (b"\x20\x02\x00\x05", "it says: Not authorized"),
+        (b"nonsense", "the connection"),
+    ],
+)
+@pytest.mark.usefixtures("paho")
+def test_a_broker_that_ends_each_connection_at_once_is_tried_less_and_less_often(
+    says: bytes, told: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[int] = []
+    enough = threading.Event()
+
+    def waits(in_vain: int, *_: int) -> int:
+        asked.append(in_vain)
+        if in_vain == 6:
+            enough.set()
+        return (in_vain + 1) * 1_000
+
+    monkeypatch.setattr(mqtt_sink, "wait_us", waits)
+    monkeypatch.setattr(mqtt_sink, "STEADY", 1_000_000)
+    turnstile = Turnstile(says)
+    turnstile.start()
+    mqtt = Mqtt(Address("127.0.0.1", turnstile.port), TOPICS, wake_word())
+    assert enough.wait(PATIENCE_S)
+    mqtt.close()
+    turnstile.close()
+    assert asked[:12] == [0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6]
+    assert told in caplog.text
+    assert len(caplog.records) <= 8
 
 
 @pytest.mark.usefixtures("paho")

@@ -117,6 +117,8 @@ def test_a_reload_changes_sources_sinks_and_decisions(tmp_path: Path) -> None:
         ("workload.toml", "steps:level", "steps:levels", "no operator"),
         ("workload.toml", 'name = "s"', 'name = "t"', "no stream"),
         ("steps.py", "import numpy as np", "import nothing_there", "nothing_there"),
+        ("leo.toml", 'solver = "greedy"', 'solver = "heft"', "`runtime` of the config cannot change"),
+        ("leo.toml", 'state_dir = "state"', 'state_dir = "other"', "`state_dir` of the config cannot change"),
         ("machine.toml", "active_mw = 100", "active_mw = 101", "cannot change while the daemon runs"),
         ("profile.toml", "steps:level", "steps:other", "level"),
     ],
@@ -388,3 +390,16 @@ def test_it_is_counted_that_systemd_could_not_be_told(tmp_path: Path) -> None:
 def test_the_watchdog_is_not_told_of_another_process(tmp_path: Path) -> None:
     assert Notifier({"WATCHDOG_USEC": "40000", "WATCHDOG_PID": "1"}).watchdog_s is None
     assert Notifier({"WATCHDOG_USEC": "x"}).watchdog_s is None
+
+
+def test_what_systemd_has_to_know_waits_until_it_can_hear_it(tmp_path: Path) -> None:
+    heard, untold = Systemd(tmp_path), threading.Semaphore(0)
+    told = Notifier({"NOTIFY_SOCKET": str(heard.path)}, untold.release)
+    while not untold.acquire(blocking=False):  # Until no more fits.
+        told.alive()
+    stopping = threading.Thread(target=told.stopping, args=("draining",))
+    stopping.start()
+    heard.wait_for("STOPPING=1")
+    stopping.join(PATIENCE_S)
+    assert not untold.acquire(blocking=False)
+    heard.close()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from soak import KINDS, Heard, Soak, growth
+from soak import KINDS, Heard, Soak, growth, tenths
 
 SHORT = ("a kernel crashes", "a kernel gives nan", "a device vanishes", "the disk is full", "the config is read again")
 
@@ -36,3 +36,8 @@ def test_what_is_not_as_it_should_be_is_seen(heard: list[tuple[int, str]], says:
 
 def test_growth_is_of_the_last_tenth_over_the_second() -> None:
     assert growth([9, 10, *[10] * 17, 11]) == pytest.approx(0.05)
+
+
+def test_the_curve_is_told_by_tenths() -> None:
+    assert tenths([1, 2]) == [1, 2]
+    assert tenths(list(range(20))) == [0.5 + 2 * number for number in range(10)]

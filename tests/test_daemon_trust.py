@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 
 from daemons import CONFIG, STEPS, WORKLOAD, write
+from leo_runtime.daemon import permissions, trust
 from leo_runtime.daemon.config import DaemonConfig
 from leo_runtime.daemon.loading import Loaded, load
+from leo_runtime.daemon.service import Daemon
 from leo_runtime.errors import InputError
 
 UNTRUSTED = CONFIG.replace('[[trusted]]\nfolder = "."\n', "")
@@ -126,3 +129,71 @@ def test_a_trusted_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     write(tmp_path, CONFIG.replace('folder = "."', 'folder = "nothing"'))
     with pytest.raises(InputError, match=r"nothing is not there, at \$.trusted\[0\].folder"):
         read(tmp_path)
+
+
+# A command.
+
+RECORDS = "#!/bin/sh\nexec cat /dev/zero\n"
+
+
+def with_command(folder: Path, command: str, trusted: str = 'folder = "."') -> Path:
+    """A config whose source is a command beside it, `recorder`, which is there."""
+    config = CONFIG.replace('kind = "socket"\npath = "./in.sock"', f'kind = "pipe"\ncommand = ["{command}"]', 1)
+    assert "pipe" in config
+    write(folder, config.replace('folder = "."', trusted))
+    program = folder / "recorder"
+    program.write_text(RECORDS)
+    program.chmod(0o755)
+    return program
+
+
+def test_a_command_that_others_could_exchange_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    program = with_command(own, "./recorder")
+    assert read(own).workload.name == "levels"
+    program.chmod(0o777)
+    assert f"source `pipe`: it uses {program}, which everybody may write" in str(refused(own))
+    program.chmod(0o755)
+    with_command(own, "recorder")  # As it is found in PATH, in a folder that everybody may write to.
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    program = program.rename(shared / "recorder")
+    shared.chmod(0o777)
+    monkeypatch.setenv("PATH", str(shared), prepend=os.pathsep)
+    assert f"uses {program}, which everybody may exchange in {shared}" in str(refused(own))
+    shared.chmod(0o1777)  # As /tmp: only who owns it may exchange it.
+    read(own)
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_command_of_another_user_is_not_run(tmp_path: Path, link: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = with_command(tmp_path, "./recorder")
+    if link:
+        program = program.rename(tmp_path / "other")
+        (tmp_path / "recorder").symlink_to(program)
+    uid = program.stat().st_uid
+    monkeypatch.setattr(trust, "trusted_users", lambda _: frozenset({uid + 1}))
+    error = refused(tmp_path)
+    assert f"recorder as the daemon's user, and it is of user {uid}, who may put anything there" in str(error)
+    assert "chown root" in error.hint
+
+
+def test_whose_config_it_is_may_have_his_programs_run(tmp_path: Path) -> None:
+    assert permissions.trusted_users(tmp_path) == {0, os.geteuid(), tmp_path.stat().st_uid}
+
+
+def test_a_command_is_checked_by_its_hash(tmp_path: Path) -> None:
+    hashes = {"steps.py": STEPS, "recorder": RECORDS}
+    table = ", ".join(f'"{name}" = "{hashlib.sha256(held.encode()).hexdigest()}"' for name, held in hashes.items())
+    program = with_command(tmp_path, "./recorder", f'folder = "."\nsha256 = {{ {table} }}')
+    read(tmp_path)
+    program.write_text(RECORDS + "#\n")
+    with pytest.raises(InputError, match="recorder, which does not hold what the config says"):
+        read(tmp_path)
+
+
+def test_the_check_finds_a_command_that_is_not_there(tmp_path: Path) -> None:
+    with_command(tmp_path, "./no-recorder")
+    with pytest.raises(InputError, match=r"source `pipe`: there is no program `\./no-recorder` to run"):
+        Daemon(lambda: DaemonConfig.from_file(tmp_path / "leo.toml"), tmp_path).check()

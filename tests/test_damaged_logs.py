@@ -17,6 +17,7 @@ from leo_runtime.replay.log_reader import RunLog, read_log
 from leo_runtime.report.differences_text import differences_figures, differences_text
 from leo_runtime.report.frame_text import frame_figures, frame_text, overview_figures, overview_text
 from leo_runtime.report.log_tables import write_tables
+from leo_runtime.report.page.run_page import run_page
 from leo_runtime.terminal import Look
 
 NARROW = Look(80)
@@ -42,7 +43,9 @@ def ask_everything(log: RunLog, other: RunLog, rng: Random, folder: Path) -> lis
         differences_text(found, ("a", "b"), NARROW)
         json.dumps(differences_figures(found, ("a", "b")))
 
-    asked = [about_all, about_two, *[about_a_frame] * (3 if log.numbers else 0)]
+    asked: list[Callable[[], object]] = [about_all, about_two, *[about_a_frame] * (3 if log.numbers else 0)]
+    if importlib.util.find_spec("jinja2") is not None:
+        asked.append(lambda: run_page(log, "run"))
     return [*asked, lambda: write_tables(log, folder)] if importlib.util.find_spec("pyarrow") is not None else asked
 
 

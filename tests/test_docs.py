@@ -35,6 +35,7 @@ from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.schema import Document
 from leo_runtime.solver import SOLVERS, solve
 from leo_runtime.solver.baselines import POLICIES
+from leo_runtime.study.document import Study
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "leo_runtime").rglob("*.md")])
@@ -50,6 +51,7 @@ MODELS: dict[str, type[Document]] = {
     "leo-profile/1": Profile,
     "leo-recording/1": RecordingManifest,
     "leo-daemon/1": DaemonConfig,
+    "leo-study/1": Study,
 }
 
 
@@ -77,7 +79,14 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
 def test_every_page_is_found_from_the_readme(page: Path) -> None:
     more = (ROOT / "README.md").read_text().split("## More")[1]
-    assert f"](docs/{page.name})" in more
+    assert f"](docs/{page.name})" in more or f"]({page.name})" in (ROOT / "docs" / "README.md").read_text()
+
+
+def test_every_extra_is_on_its_page() -> None:
+    extras = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
+    of_contributors = {"oclgrind", "tables-readers", "browser", "demo", "demo-sources", "test", "lint"}
+    table = (ROOT / "docs" / "install.md").read_text()
+    assert [extra for extra in sorted(extras - of_contributors) if f"`{extra}`" not in table] == []
 
 
 @pytest.mark.parametrize("data", documents())
@@ -170,7 +179,8 @@ def test_python_on_a_page_runs_and_prints_what_the_page_says(
 def operator_row(operator: Operator) -> tuple[str, str, str]:
     """What the table of operators shows of one: its name, how many inputs, and its parameters with their defaults."""
     least, most = operator.inputs
-    inputs = "a stream" if operator.is_source else f"{least}" if least == most else f"{least} or more"
+    several = f"{least} or more" if most is None else f"{least} or {most}"
+    inputs = "a stream" if operator.is_source else f"{least}" if least == most else several
     base = operator.parameters.__mro__[1]
     inherited = [f"those of `{one.name}`" for one in BUILT_IN if one.parameters is base]
     shown = list(inherited)

@@ -72,10 +72,10 @@ def test_a_float_model_is_left_to_others(tmp_path):
 def test_reals_are_known_at_the_door_alone():
     assert lacks(one_layer("QUANTIZE", [real(1, 6)], small((), 0.1, 0))) is None
     assert lacks(one_layer("DEQUANTIZE", [small((1, 6), 0.1, 0)], real())) is None
-    assert (
-        lacks(one_layer("RESHAPE", [real(1, 6)], new_shape=(6,))) == "RESHAPE is of float32: quantise the model to int8"
-    )
-    assert lacks(one_layer("RELU", [real(1, 6)])) == "RELU is not computed there"
+    way_out = "quantise the model, by `leo-runtime model int8`"
+    assert lacks(one_layer("RESHAPE", [real(1, 6)], new_shape=(6,))) == f"RESHAPE is of float32: {way_out}"
+    assert lacks(one_layer("RELU", [real(1, 6)])) == f"RELU is of float32: {way_out}"
+    assert lacks(one_layer("HARD_SWISH", [real(1, 6)])) == "HARD_SWISH is not computed there"
 
 
 def test_time_is_of_its_loops_and_clock(tmp_path):

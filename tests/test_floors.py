@@ -24,6 +24,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("runtime",),
     ("testing", "measure", "demo"),
     ("replay", "shipped"),
+    ("study",),
     ("report", "daemon"),
     ("leo_runtime", "problem", "hardware", "graph"),
     ("command",),
@@ -148,7 +149,7 @@ def test_no_modules_import_each_other() -> None:
 
 
 def test_rooms_are_few_and_know_few() -> None:
-    """Some twenty-five rooms with about a hundred arrows between them; the files of the ground are one room."""
+    """Some twenty-five rooms with little more than a hundred arrows between them; the ground is one room."""
     ground = {name for names in FLOORS[:2] for name in names}
 
     def folder(module: str) -> str:
@@ -160,7 +161,7 @@ def test_rooms_are_few_and_know_few() -> None:
         for other in imported(path.read_text())
         if name != "leo_runtime" and other in MODULES and folder(other) != folder(name)
     }
-    assert len(arrows) < 126, sorted(arrows)
+    assert len(arrows) < 136, sorted(arrows)
     assert len({folder(name) for name in MODULES}) < 30
 
 

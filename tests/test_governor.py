@@ -153,6 +153,22 @@ def test_a_low_battery_puts_energy_before_deadlines_and_a_critical_one_pauses_th
     assert phone.where() == "gpu" and governor.settings == Settings(radios_down=("wifi",))
 
 
+def test_what_a_policy_has_changed_is_taken_back(phone: Phone) -> None:
+    governor = phone.governor(SaveEnergy(kind="save-energy", networks={"wifi": "wlan0"}))
+    phone.taken.mkdir()
+    (phone.taken / "gpu").touch()
+    slow = replace(DOWN, battery=Battery(10, False, None), clocks=(ClockCap("policy0", 500, 1000),))
+    phone.tick(governor, slow)
+    assert phone.where() == "cpu" and phone.runtime.lost == ("gpu",) and phone.frame().shed == ("b",)
+    governor.close()
+    governor.undo()
+    result = phone.frame()
+    assert phone.runtime.lost == () and result.shed == ()
+    assert phone.where() == "cloud"
+    assert {stage.stage: stage.expected_us for stage in result.stages}["b.work"] == 1_000
+    assert phone.runtime.merged.workload.objective == WORKLOAD.objective
+
+
 def test_a_budget_pauses_by_what_the_ledger_says(phone: Phone) -> None:
     governor = phone.governor(PowerBudget(kind="power-budget", power_mw=15, window_s=10, every_s=1))
     phone.machine = DOWN

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from leo_runtime.documents.problem import Problem
-from leo_runtime.solver import infeasible, solve
+from leo_runtime.solver import infeasible, solve, unlinkable
 from leo_runtime.solver.limits import Stop
 
 
@@ -55,7 +55,8 @@ def one(resource: str, **changes: int) -> dict[str, Any]:
                     {"name": "c", "modes": [one("cpu")], "inputs": ["a"]},
                 ],
             },
-            "rule 4: no choice of places",
+            "rule 4: `a` (on `dsp` or `cpu`), `b` (on `dsp`), `c` (on `cpu`) cannot be placed so that each has a link "
+            "to those that read it; a link `cpu` -> `dsp` or `dsp` -> `cpu` would do",
         ),
         (
             {"links": [], "resources": [{"name": "dsp", "memory_bytes": 150}, {"name": "cpu"}]},
@@ -114,3 +115,36 @@ def test_looking_for_a_reason_has_a_budget_of_nodes(monkeypatch: pytest.MonkeyPa
     budgets = [{"stages": [f"s{i}"], "loss_ppm_max": 0} for i in range(9)]
     assert infeasible.reason(problem(stages=stages, accuracy_budgets=budgets)) == infeasible.UNKNOWN
     assert len(given) > 9 and max(given) == infeasible.NODES_EACH and sum(given) == infeasible.NODES
+
+
+def test_a_clash_of_links_names_those_that_clash_and_no_others() -> None:
+    """Also where no single link helps, and behind many stages that can be anywhere."""
+    stages = [
+        {"name": f"s{i}", "inputs": [f"s{i - 1}"] if i else [], "modes": [one("dsp"), one("cpu"), one("gpu")]}
+        for i in range(60)
+    ]
+    places = ("dsp", "cpu", "gpu")
+    readers = [{"name": f"only {name}", "inputs": ["s40"], "modes": [one(name)]} for name in places]
+    resources = [{"name": name} for name in places]
+    links = [{"source": a, "target": b} for a, b in (("dsp", "cpu"), ("cpu", "gpu"), ("gpu", "dsp"))]
+    answer = solve(problem(resources=resources, links=links, stages=[*stages, *readers]))
+    assert answer.reason is not None and answer.reason.startswith(
+        "rule 4: `s40` (on `dsp` or `cpu` or `gpu`), `only dsp` (on `dsp`), `only cpu` (on `cpu`), "
+        "`only gpu` (on `gpu`) cannot be placed so that each has a link to those that read it; a link "
+    )
+    assert answer.reason.endswith("would do")
+    answer = solve(problem(resources=resources, links=[], stages=[*stages, *readers]))
+    assert answer.reason is not None
+    assert "`s40`" in answer.reason and "`s39`" not in answer.reason
+    assert "more than one is needed of the links `cpu` -> `dsp`, `gpu` -> `dsp`, `dsp` -> `cpu`" in answer.reason
+
+
+def test_where_it_was_not_found_out_who_clashes_the_rule_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unlinkable, "TRIES", 0)
+    stages = [
+        {"name": "a", "modes": [one("dsp"), one("cpu")]},
+        {"name": "b", "modes": [one("dsp")], "inputs": ["a"]},
+        {"name": "c", "modes": [one("cpu")], "inputs": ["a"]},
+    ]
+    answer = solve(problem(links=[], stages=stages))
+    assert answer.reason == "rule 4: no choice of places has a link from every input to its reader"

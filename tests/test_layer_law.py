@@ -43,6 +43,23 @@ def test_a_scale_that_is_none_is_refused(scale: float) -> None:
         law.multiplier(scale)
 
 
+@given(st.integers(-(2**16), 2**16), st.floats(2.0**-20, 2.0**8, exclude_max=True, width=32))
+def test_two_steps_round_twice(value: int, scale: float) -> None:
+    """TensorFlow Lite's: the first to the nearest, halves upwards, the second halves away from 0."""
+    by = law.two_steps(scale)
+    first = math.floor(Fraction(value * 2**by.left * by.factor, 2**31) + Fraction(1, 2))
+    second = Fraction(abs(first), 2**by.right)
+    expected = int(math.copysign(math.floor(second + Fraction(1, 2)), first))
+    assert law.scaled_in_two(np.array([value]), by)[0] == expected
+    assert abs(expected - Fraction(value) * Fraction(scale)) <= 1
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, 2.0**8, math.inf, math.nan])
+def test_a_scale_that_two_steps_do_not_have_is_refused(scale: float) -> None:
+    with pytest.raises(ValueError, match="its values would be scaled by"):
+        law.two_steps(scale)
+
+
 @given(
     st.floats(2.0**-10, 2.0**8, exclude_max=True, width=32),
     st.floats(2.0**-10, 2.0**8, exclude_max=True, width=32),

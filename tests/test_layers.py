@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import int8_layers
 from layer_graphs import alone, fixed, litert, one_layer, real, small, some_values
 from leo_runtime.importers.tflite import parse_tflite
 from leo_runtime.importers.tflite_layers import read_layers
@@ -299,6 +300,20 @@ def test_shapes_are_values() -> None:
     graph = one_layer("SHAPE", [real(1, 4, 7)], Tensor("shape", (), np.dtype(np.int32)), out_type=2)
     (shape,) = reference.run(graph, [np.zeros((1, 4, 7), np.float32)])
     assert shape.tolist() == [1, 4, 7] and shape.dtype == np.int32
+
+
+@pytest.mark.parametrize("kind", ["SUB", "RELU", "RELU6", "PRELU", "RESIZE_BILINEAR", "DEPTH_TO_SPACE"])
+@few
+@given(seed=st.integers(0, 2**31))
+def test_int8_slopes_limits_differences_and_sizes_are_litert_s_to_the_bit(kind: str, seed: int) -> None:
+    equal(int8_layers.KINDS[kind](np.random.default_rng(seed), 9), seed)
+
+
+def test_an_int8_prelu_has_slopes_of_one_scale() -> None:
+    x, out = small((1, 2, 2, 3), 0.1, 0), small((), 0.2, 0)
+    slopes = fixed(np.ones((1, 1, 3), np.int8), [0.1, 0.2, 0.3], axis=2)
+    graph = one_layer("PRELU", [x, slopes], out)
+    assert refusal(graph, graph.layers[0]) == "its slopes have 3 scales"
 
 
 @pytest.mark.parametrize("zero", [-128, 3, 127])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from itertools import pairwise
 from random import Random
@@ -12,9 +13,14 @@ import pytest
 
 from leo_runtime.backend import News
 from leo_runtime.documents.workload import GraphBuilder, Stream, Workload
+from leo_runtime.errors import InputError
 from leo_runtime.frame.positions import NO_CORRECTIONS, Corrections, Point
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.operators import Operator, operator
+from leo_runtime.recordings.recording import Recording, RecordingManifest
+from leo_runtime.recordings.stream import Gap, RecordedStream
+from leo_runtime.replay.replay import Span, replay
+from leo_runtime.replay.sinks import KeptFrames
 from leo_runtime.runtime.rings import SampleRing
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.runtime.states import StateNow
@@ -132,6 +138,95 @@ def test_what_begins_anew_does_so_once_and_knows_where_the_silence_ends(tells: b
     (new,) = met([anew])
     assert new[0] == 261
     assert anew[1] + anew[2] == WINDOW
+
+
+def replayed(mine: Operator, *, lost: tuple[int, int], batch: int = 1) -> tuple[list[np.ndarray], StateNow]:
+    """What its runs gave over a recording where these samples are missing."""
+    samples = NUMBERS[:700].copy()
+    samples[slice(*lost)] = 0
+    stream = RecordedStream(name="wrist", file="wrist.npy", kind="motion", rate_hz=HZ)
+    manifest = RecordingManifest(format="leo-recording/1", name="r", source="made up", streams=(stream,))
+    gaps = {"wrist": (Gap(lost[0] * 20_000, lost[1] * 20_000),)}
+    recording, kept = Recording(manifest, {"wrist": samples}, gaps=gaps), KeptFrames()
+    with Runtime.simulated(workload(mine), HARDWARE, COSTS, solver="cpu-only") as runtime:
+        replay(runtime, recording, Span.of(recording), policy="p", time="virtual", batch=batch, sinks=[kept])
+        (state,) = runtime.states()
+    return [np.asarray(one.outputs["mine"]) for frame in kept.frames for one in frame.graphs], state
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_gap_in_a_recording_is_told_as_one_in_what_is_fed(batch: int) -> None:
+    """But for the frames within it, which a replay has and a feed has not: what is met is the same."""
+    live, _ = fed(Told, lost=(200, 260), tells=True)
+    outputs, state = replayed(Told, lost=(200, 260), batch=batch)
+    every = [number for run in met(outputs) for number in run if number]
+    assert every == [number for run in met(live) for number in run]
+    assert sum(int(out[1]) for out in outputs) == sum(int(out[1]) for out in live) == 60
+    assert 0 not in [number for run in met(outputs[4:]) for number in run]
+    assert state.anew == {"first": 1}
+    assert state.gaps == 3
+
+
+def test_a_gap_in_a_recording_begins_anew_or_resets() -> None:
+    outputs, state = replayed(Anew, lost=(205, 215))
+    assert state.anew == {"first": 1, "gap": 1}
+    (anew,) = [out for out in outputs[1:] if out[0] == -1]
+    assert met([anew]) == [list(range(216, 226))]
+    outputs, state = replayed(Resets, lost=(205, 215))
+    assert state.anew == {"first": 1}
+    assert [int(out[1]) for out in outputs if out[1] >= 0] == [15]
+
+
+def test_a_program_that_cuts_its_own_windows_tells_of_what_was_lost() -> None:
+    async def submitted(runtime: Runtime, release_us: int, unbroken: dict[str, int] | None) -> None:
+        await runtime.asubmit(release_us, {"motion": samples}, unbroken=unbroken)
+
+    samples = NUMBERS[:WINDOW]
+    with Runtime.simulated(workload(Told), HARDWARE, COSTS, solver="cpu-only") as runtime:
+        runtime.submit(2_000_000, {"motion": samples}, unbroken={"motion": 40})
+        runtime.submit(2_500_000, {"motion": samples}, unbroken={"motion": WINDOW})
+        runtime.submit(3_000_000, {"motion": samples}, unbroken={"motion": np.int32(10)})
+        runtime.submit(3_500_000, {"motion": samples}, unbroken={"motion": 35})
+        asyncio.run(submitted(runtime, 4_000_000, {"motion": 0}))
+        asyncio.run(submitted(runtime, 4_500_000, None))
+        runtime.submit_batch(
+            [(5_000_000, {"motion": samples}), (5_500_000, {"motion": samples})], unbroken=[{}, {"motion": 5}]
+        )
+        outputs = [np.asarray(one.outputs["mine"]) for frame in runtime.drain() for one in frame.graphs]
+        (state,) = runtime.states()
+    assert [(int(out[0]), int(out[1])) for out in outputs] == [
+        (-1, 60),
+        (25, 0),
+        (10, 15),
+        (25, 0),
+        (0, 25),
+        (25, 0),
+        (25, 0),
+        (5, 20),
+    ]
+    assert state.gaps == 3
+
+
+@pytest.mark.parametrize(
+    ("unbroken", "says"),
+    [
+        ({"sound": 1}, "`unbroken` names `sound`, and no source is called so"),
+        ({"motion": WINDOW + 1}, "`unbroken of motion` is at most 100, got 101"),
+        ({"motion": -1}, "`unbroken of motion` is at least 0, got -1"),
+        ({"motion": 0.5}, "`unbroken of motion` is a whole number, got 0.5"),
+        (["motion"], "`unbroken` is given by source stage, got list"),
+    ],
+)
+def test_what_cannot_have_been_lost_is_said(unbroken: Any, says: str) -> None:
+    with Runtime.simulated(workload(Told), HARDWARE, COSTS) as runtime:
+        with pytest.raises(InputError) as wrong:
+            runtime.submit(2_000_000, {"motion": NUMBERS[:WINDOW]}, unbroken=unbroken)
+        assert says in str(wrong.value)
+        for several in (unbroken, [], [{}, {}], 3):
+            with pytest.raises(InputError) as wrong:
+                runtime.submit_batch([(2_000_000, {"motion": NUMBERS[:WINDOW]})], unbroken=several)  # type: ignore[arg-type]  # that is the point
+            assert "unbroken" in str(wrong.value)
+        assert runtime.drain() == ()
 
 
 def test_a_stage_goes_on_in_the_numbers_of_its_stream() -> None:

@@ -61,6 +61,33 @@ class Resetting:
         return np.array([self.runs, self.resets])
 
 
+@operator(output_shape=lambda signal: (1,))
+class ResetsInVain:
+    """Its `reset` raises: whoever was told of a gap once would be so for ever."""
+
+    runs = 0
+
+    def reset(self, news: News) -> None:
+        raise ValueError(f"no way over {news.missed}")
+
+    def step(self, signal: np.ndarray) -> np.ndarray:
+        self.runs += 1
+        return np.array([self.runs])
+
+
+@operator(output_shape=lambda signal: (1,), on_gap="tell")
+class StepsInVain:
+    """Its `step` raises where it is told of a gap."""
+
+    runs = 0
+
+    def step(self, signal: np.ndarray, *, news: News) -> np.ndarray:
+        if news.fresh is not None and news.missed:
+            raise ValueError(f"no way over {news.missed}")
+        self.runs += 1
+        return np.array([self.runs])
+
+
 @operator(output_shape=lambda signal: (1,), on_gap="tell")
 class Telling:
     runs = 0
@@ -121,6 +148,59 @@ def test_a_class_begins_anew_after_a_gap_or_resets_itself() -> None:
     found, runtime = outputs(Resetting, windows)
     assert found == [[1, 0], [2, 0], [3, 0], [1, 1], [2, 1]]
     assert [state.anew for state in runtime.states()] == [{"first": 1}]
+
+
+@pytest.mark.parametrize("mine", [ResetsInVain, StepsInVain])
+def test_a_run_that_fails_over_a_gap_takes_its_state_with_it(mine: Operator) -> None:
+    """Once, and seen: the next one begins anew, and does not fail over the same gap again."""
+    with Runtime.simulated(workload(mine), HARDWARE, COSTS) as runtime:
+        for n in (4, 5, 20, 21, 40, 41):
+            runtime.submit(1_000 * n, {"sound": np.zeros(4, np.float32)})
+        frames = runtime.drain()
+        (state,) = runtime.states()
+    assert [frame.graphs[0].outcome for frame in frames] == ["done", "done", "failed", "done", "failed", "done"]
+    assert [int(f.graphs[0].outputs["mine"][0]) for f in frames if f.graphs[0].outcome == "done"] == [1, 2, 1, 1]
+    assert "no way over 11" in frames[2].stages[-1].error
+    assert state.anew == {"failed": 2, "first": 1}
+
+
+def test_a_run_that_fails_over_a_gap_begins_anew_elsewhere() -> None:
+    """No answer is lost where another processor tries it; in a batch the frames behind it go on from there."""
+    hardware = Hardware.from_dict(
+        HARDWARE.model_dump()
+        | {
+            "processors": [{"name": name, "backend": "cpu", "active_mw": 100} for name in ("cpu", "other")],
+            "links": [
+                {"source": a, "target": b, "latency_us": 1, "bytes_per_s": None}
+                for a, b in (("cpu", "other"), ("other", "cpu"))
+            ],
+        }
+    )
+    costs = Profile.from_dict(
+        {
+            "format": "leo-profile/1",
+            "name": "costs",
+            "hardware": "bench",
+            "costs": [
+                {"operator": "*", "processor": name, "fixed_us": 10, "source": "made up"} for name in ("cpu", "other")
+            ],
+        }
+    )
+    with Runtime.simulated(workload(ResetsInVain), hardware, costs) as runtime:
+        for n in (4, 5, 20, 21):
+            runtime.submit(1_000 * n, {"sound": np.zeros(4, np.float32)})
+        frames = runtime.drain()
+        (state,) = runtime.states()
+    assert [int(frame.graphs[0].outputs["mine"][0]) for frame in frames] == [1, 2, 1, 2]
+    assert [run.outcome for run in frames[2].stages if run.stage == "mine"] == ["failed", "done"]
+    assert state.anew == {"failed": 1, "first": 1}
+    with Runtime.simulated(workload(ResetsInVain), HARDWARE, COSTS) as runtime:
+        runtime.submit(4_000, {"sound": np.zeros(4, np.float32)})
+        runtime.submit_batch([(1_000 * n, {"sound": np.zeros(4, np.float32)}) for n in (20, 21, 22)])
+        (_, batch) = runtime.drain()
+        (state,) = runtime.states()
+    assert [graph.outcome for graph in batch.graphs] == ["failed", "done", "done"]
+    assert state.anew == {"failed": 1, "first": 1}
 
 
 def test_what_an_instance_holds_is_seen_where_nobody_says_it() -> None:

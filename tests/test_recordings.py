@@ -101,6 +101,9 @@ def test_a_window_is_over_a_gap_where_one_of_its_samples_is_missing_and_nowhere_
                     before = max(0, samples - samples_within(rate_hz, end_us))
                     missing = samples - before - int(window.sum())
                     assert recording.window_gap_us("s", end_us, samples) == lasting_us(rate_hz, missing)
+                    gone = np.flatnonzero(window[before:] == 0)
+                    unbroken = samples - before - 1 - int(gone[-1]) if len(gone) else samples
+                    assert recording.unbroken("s", end_us, samples) == unbroken
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 """TensorFlow Lite models on the CPU, by whichever interpreter is installed; without one, how that is said."""
 
+import gc
 import importlib.util
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 from leo_backends import tflite, tflite_package, tflite_session, tflite_trial
 from leo_backends.cpu import CpuBackend
 from leo_backends.process import Worker
+from leo_backends.tflite_pieces import PieceModel
 from leo_backends.tflite_trial import Trials
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import DEFAULT_VARIANT, GraphBuilder, Stream, Workload, bind
@@ -344,6 +347,18 @@ def test_an_interpreter_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(tflite_trial, "TIMEOUT_S", 0.05)
     with pytest.raises(KernelError, match=r"tiny.tflite: cannot be run, .* did not answer within 0\.05 s"):
         tflite.model_program(tiny(), [(3,)])
+
+
+def test_of_a_model_that_cannot_be_run_only_that_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that is given many damaged models does not keep them all."""
+    use_interpreter(tmp_path, monkeypatch, "def Interpreter(**_):\n    raise MemoryError\n")
+    content = bytes(1000)
+    before = sys.getrefcount(content)
+    with suppress(KernelError):
+        tflite.TRIALS.require_sound(PieceModel("torn", content, "old_interpreter", (), (), ()))
+    gc.collect()
+    assert sys.getrefcount(content) == before
+    tflite.TRIALS.close()
 
 
 @needs_interpreter

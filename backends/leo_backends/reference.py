@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from leo_backends import micro_front_end, tables
+from leo_backends import images, micro_front_end, tables
 from leo_backends.models import read_dense, read_gmm
 from leo_backends.streaming import Arrays, FeatureStream, RowStream, StatefulProgram
 from leo_runtime.errors import MissingExtraError
@@ -252,6 +252,10 @@ PROGRAMS: dict[str, Callable[..., Program]] = {
     "fuse": _fuse,
     "rows": _rows,
     "join": _join,
+    "crop": images.crop,
+    "score_gate": images.score_gate,
+    "anchor_box": images.anchor_box,
+    "landmark_box": images.landmark_box,
 }
 """What makes the program of an operator, from its parameters and the shapes of its inputs. May read model files."""
 
@@ -320,9 +324,14 @@ def _mean_of_rows(rows: np.ndarray) -> np.ndarray:
 
 
 def _frames(signal: np.ndarray, frame_samples: int, hop_samples: int) -> np.ndarray:
-    """Whole frames, as a view: (frames, frame_samples)."""
-    windows: np.ndarray = np.lib.stride_tricks.sliding_window_view(signal, frame_samples)
-    return windows[::hop_samples]
+    """Whole frames, as a view: (frames, frame_samples).
+
+    Not by `sliding_window_view`: it takes many times as long, and each call of it puts a word into the interpreter's
+    table of interned strings and takes it out again, so that the table is twice as large after an hour, or minutes.
+    """
+    signal = np.ascontiguousarray(signal)
+    count, step = (len(signal) - frame_samples) // hop_samples + 1, signal.itemsize
+    return np.ndarray((count, frame_samples), signal.dtype, signal, strides=(hop_samples * step, step))
 
 
 def _framing(params: SpectrumParameters) -> Program:

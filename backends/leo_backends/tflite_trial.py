@@ -73,7 +73,8 @@ class Trials:
                 "options",
             )
         except BackendError as error:
-            return error
+            # Another one: this has the frames with it that it was raised through, and they have the whole model.
+            return type(error)(str(error), hint=error.hint)
         return None
 
 

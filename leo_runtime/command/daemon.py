@@ -36,7 +36,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     parser.add_argument("config", metavar="CONFIG", nargs="?", type=Path, help="a config, `leo-daemon/1`")
     does = parser.add_mutually_exclusive_group()
-    does.add_argument("--check", action="store_true", help="only say whether the config is right, and what it runs")
+    does.add_argument(
+        "--check",
+        action="store_true",
+        help="only say whether the config is right, and what it runs; it opens no device and no socket",
+    )
     does.add_argument(
         "--example", type=Path, metavar="FOLDER", help="write a config that plays the shipped recording, and end"
     )
@@ -58,7 +62,9 @@ def run(request: Request) -> int:
     from leo_runtime.daemon.logs import logging_to
 
     faulthandler.enable()  # A watchdog that ends it leaves the stacks of all threads in the log.
-    with _signals(daemon), logging_to(sys.stderr, daemon.config.log, for_journal="JOURNAL_STREAM" in os.environ):
+    for_journal = "JOURNAL_STREAM" in os.environ
+    with _signals(daemon), logging_to(sys.stderr, daemon.config.log, for_journal=for_journal) as log_by:
+        daemon.follow(lambda config: log_by(config.log))
         daemon.run()
     return DONE
 

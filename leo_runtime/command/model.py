@@ -1,4 +1,4 @@
-"""`leo-runtime model`: what is in a model's file, and a workload made of it."""
+"""`leo-runtime model`: what is in a model's file, a workload made of it, and the model in int8."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from leo_runtime.command.shared import DONE, add_width, amount, look, put, say
+from leo_runtime.command.shared import DONE, add_width, amount, bar, look, positive, put, say
 from leo_runtime.errors import InputError
 
 if TYPE_CHECKING:
+    from leo_runtime.compress.recorded import Runs
     from leo_runtime.documents.workload import Workload
+    from leo_runtime.layers.graph import LayerGraph
     from leo_runtime.operators.definition import Output
 
 EXAMPLE = "model graph face.tflite --out face.toml"
+MOST = 100
 
 _RUNS = 10
 """For so many runs there is noise."""
@@ -26,7 +29,7 @@ _RUNS = 10
 class Request:
     """What is asked for."""
 
-    action: Literal["info", "graph"]
+    action: Literal["info", "graph", "int8"]
     file: Path
     signature: str | None
     cut: Literal["blocks", "layers", "whole"]
@@ -35,12 +38,19 @@ class Request:
     rate: float
     noise: Path | None
     columns: int | None
-    """Of the tables of `info`, as `look` takes it."""
+    """Of tables, as `look` takes it."""
+    data: str
+    """Of `int8`: a file of numpy, or a recording's name or folder."""
+    workload: str | None
+    percentile: float
+    threshold: float | None
+    most: int
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """The command's arguments, of each action its own."""
-    parser.set_defaults(json=False, out=None, rate=1.0, noise=None, columns=None)
+    parser.set_defaults(json=False, out=None, rate=1.0, noise=None, columns=None, cut="blocks")
+    parser.set_defaults(data="", workload=None, percentile=100.0, threshold=None, most=MOST)
     actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
 
     info = _action(actions.add_parser, "info", "Show layers, shapes, cuts and what crosses them, work and memory.")
@@ -56,6 +66,42 @@ def add(parser: argparse.ArgumentParser) -> None:
     graph.add_argument("--out", type=Path, required=True, metavar="FILE", help="the workload, .toml or .json")
     graph.add_argument("--noise", type=Path, metavar="NEW", help="write a recording of noise for its inputs, too")
 
+    int8 = _action(
+        actions.add_parser,
+        "int8",
+        "Write a model of float32 as one of int8, calibrated on data, and say what it loses.",
+    )
+    int8.add_argument(
+        "--data",
+        required=True,
+        metavar="DATA",
+        help="inputs of runs: an .npy, an .npz by the names of its inputs, or with --workload a recording",
+    )
+    int8.add_argument("--workload", metavar="FILE", help="a workload with a stage that reads the model")
+    int8.add_argument("--out", type=Path, required=True, metavar="FILE", help="the model of int8, .tflite")
+    int8.add_argument(
+        "--percentile",
+        type=_percentile,
+        default=100.0,
+        metavar="P",
+        help="cut off what is beyond it in a run, at both ends (default: 100, nothing)",
+    )
+    int8.add_argument(
+        "--threshold",
+        type=float,
+        metavar="X",
+        help="a decision is whether an output's greatest value is above it (default: which value is the greatest)",
+    )
+    int8.add_argument(
+        "--most",
+        type=positive,
+        default=MOST,
+        metavar="N",
+        help=f"calibrate on so many runs, and measure on so many others, at most (default: {MOST})",
+    )
+    int8.add_argument("--json", action="store_true", help="as JSON")
+    add_width(int8)
+
 
 def _action(adding: Callable[..., argparse.ArgumentParser], name: str, says: str) -> argparse.ArgumentParser:
     action = adding(name, help=says, description=says)
@@ -66,7 +112,7 @@ def _action(adding: Callable[..., argparse.ArgumentParser], name: str, says: str
 
 def run(request: Request) -> int:
     """Do it. Returns the exit status."""
-    return _info(request) if request.action == "info" else _graph(request)
+    return {"info": _info, "graph": _graph, "int8": _int8}[request.action](request)
 
 
 def _info(request: Request) -> int:
@@ -98,6 +144,58 @@ def _graph(request: Request) -> int:
     _write(workload, request.file, request.out)
     say(f"written: {request.out} ({len(workload.graphs[0].stages)} stages)")
     return DONE
+
+
+def _percentile(text: str) -> float:
+    given = amount(text)
+    if not 50 < given <= 100:
+        raise argparse.ArgumentTypeError(f"expected more than 50 and at most 100, got {text}")
+    return given
+
+
+def _int8(request: Request) -> int:
+    from leo_runtime.compress.int8 import require_int8_form
+    from leo_runtime.importers.model_file import open_model
+    from leo_runtime.measure.int8_form import int8_form
+    from leo_runtime.report.loss_text import as_json, text
+    from leo_runtime.schema import require_writable, write_whole
+
+    assert request.out is not None
+    require_writable(request.out, request.file, request.data, request.workload)
+    model = open_model(request.file, request.signature)
+    if model.graph is None:
+        assert model.why is not None
+        raise model.why
+    require_int8_form(model.graph)
+    runs = _runs(request, model.graph)
+    with bar("calibrating") as progress:
+        form = int8_form(model.graph, runs, request.percentile, request.threshold, request.most, progress)
+    try:
+        write_whole(request.out, form.content)
+    except OSError as error:
+        raise InputError(f"{request.out}: cannot be written ({error.strerror or error})") from None
+    before = len(model.file.content)
+    put(as_json(form, before) if request.json else text(form, before, look(request.columns)))
+    say(f"written: {request.out}")
+    return DONE
+
+
+def _runs(request: Request, graph: LayerGraph) -> Runs:
+    """The inputs that the model is calibrated on."""
+    from leo_runtime import shipped
+    from leo_runtime.compress.recorded import SUFFIXES, read_runs
+    from leo_runtime.measure.model_inputs import model_inputs
+
+    if request.workload is None:
+        data = Path(request.data)
+        if data.suffix not in SUFFIXES:
+            raise InputError(
+                f"{data}: is neither `.npy` nor `.npz`",
+                hint="of a recording say with --workload which stages come before the model",
+            )
+        return read_runs(data, graph)
+    workload, recording = shipped.workload(request.workload), shipped.recording(request.data)
+    return model_inputs(workload, recording, request.file, graph, 2 * request.most)
 
 
 def _write(workload: Workload, file: Path, out: Path) -> None:

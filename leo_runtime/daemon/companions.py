@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from leo_runtime.clock import WallClock
-from leo_runtime.daemon.policy_config import Fixed
+from leo_runtime.daemon.policy_config import Fixed, Policy
+from leo_runtime.frozen import dataclass
 
 if TYPE_CHECKING:
     from leo_runtime.daemon.config import DaemonConfig
     from leo_runtime.daemon.counts import Counts
     from leo_runtime.daemon.delivering import Delivering
     from leo_runtime.daemon.governor import Governed, Governor
-    from leo_runtime.daemon.kinds import Companion, Site
+    from leo_runtime.daemon.kinds import Site
     from leo_runtime.daemon.metrics import Scraped
+    from leo_runtime.daemon.metrics_config import MetricsConfig
+    from leo_runtime.daemon.metrics_server import MetricsServer
     from leo_runtime.daemon.policy_config import Acting
     from leo_runtime.daemon.tally import Tally
 
@@ -26,29 +29,74 @@ if TYPE_CHECKING:
         sinks: Mapping[str, Delivering]
 
         @property
-        def config(self) -> DaemonConfig:
-            """What it runs by."""
-            ...
-
-        @property
         def in_flight(self) -> int:
             """Frames that were taken and have not ended."""
             ...
 
 
-def companions_of(daemon: Watched, site: Site) -> list[Companion]:
-    """What its config asks for; nothing has begun yet. Raises `InputError`, `MissingExtraError`."""
-    config = daemon.config
-    found: list[Companion] = []
-    governor = None
-    if not isinstance(config.policy, Fixed):
-        governor = _governor(config.policy, daemon, site)
-        found.append(governor)
-    if config.metrics is not None:
-        from leo_runtime.daemon.metrics_server import MetricsServer
+class Companions:
+    """The policy and the metrics of a daemon that runs. For one thread at a time."""
 
-        found.append(MetricsServer(config.metrics, lambda: scraped(daemon, governor), site))
-    return found
+    def __init__(self, daemon: Watched) -> None:
+        """Nothing runs yet."""
+        self._daemon = daemon
+        self._policy: Policy = Fixed()
+        self._shown: MetricsConfig | None = None
+        self._governor: Governor | None = None
+        self._metrics: MetricsServer | None = None
+
+    def prepare(self, config: DaemonConfig, site: Site) -> Prepared:
+        """Make ready what a config asks for, in place of what runs: `use` or `abandon` it. What stays the same runs on.
+
+        Raises `InputError`, `MissingExtraError`, and nothing has begun then.
+        """
+        governor, metrics = self._governor, self._metrics
+        if config.policy != self._policy:
+            governor = None if isinstance(config.policy, Fixed) else _governor(config.policy, self._daemon, site)
+        if config.metrics != self._shown:
+            metrics = None
+            if config.metrics is not None:
+                from leo_runtime.daemon.metrics_server import MetricsServer
+
+                metrics = MetricsServer(
+                    config.metrics, lambda: scraped(self._daemon, self._governor), site, before=self._metrics
+                )
+                metrics.start()
+        return Prepared(config, governor, metrics)
+
+    def use(self, prepared: Prepared) -> None:
+        """Have that run. What a policy of before has changed is taken back; it is waited for, some seconds at most."""
+        before, self._governor = self._governor, prepared.governor
+        if before is not None and before is not prepared.governor:
+            before.close()
+            before.undo()
+        if prepared.governor is not None and prepared.governor is not before:
+            prepared.governor.start()
+        if self._metrics is not None and self._metrics is not prepared.metrics:
+            self._metrics.close()
+        self._metrics = prepared.metrics
+        self._policy, self._shown = prepared.config.policy, prepared.config.metrics
+
+    def abandon(self, prepared: Prepared) -> None:
+        """Let go of what was made ready."""
+        if prepared.metrics is not None and prepared.metrics is not self._metrics:
+            prepared.metrics.close()
+
+    def close(self) -> None:
+        """End both."""
+        if self._governor is not None:
+            self._governor.close()
+        if self._metrics is not None:
+            self._metrics.close()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """What a config asks for, made ready."""
+
+    config: DaemonConfig
+    governor: Governor | None
+    metrics: MetricsServer | None
 
 
 def _governor(policy: Acting, daemon: Watched, site: Site) -> Governor:

@@ -91,6 +91,15 @@ class Governor:
             self._taken.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._thread.start()
 
+    def undo(self) -> None:
+        """Take back what was changed of the runtime, as where another policy holds from now on. After `close`."""
+        try:
+            with self._governed.change_lock:
+                self._apply(self._governed.workload, Settings())
+        except Exception as error:  # The policy that follows is carried out all the same.
+            self._counts.other("policy_failures")
+            log.warning("what the policy had changed could not be taken back: %s", failure_text(error))
+
     def close(self) -> None:
         """End. What was changed of the runtime stays as it is."""
         self._stop.set()

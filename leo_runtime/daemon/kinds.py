@@ -101,18 +101,6 @@ class Follows(Protocol):
         ...
 
 
-class Companion(Protocol):
-    """What runs beside sources and sinks, on threads of its own: metrics, the state of the machine."""
-
-    def start(self) -> None:
-        """Begin. Raises `LeoError`, and the daemon does not begin then."""
-        ...
-
-    def close(self) -> None:
-        """End."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class GraphCopy:
     """A graph of the workload once more, which reads a stream of its own."""
@@ -161,6 +149,10 @@ class Part(Value):
 
     def own_place(self, folder: Path) -> str | None:  # noqa: ARG002  # Most kinds have none.
         """The file or socket that nothing else of the config may use; relative ones begin in `folder`."""
+        return None
+
+    def runs(self, folder: Path) -> Path | None:  # noqa: ARG002  # Most kinds have none.
+        """The program that it runs, where it is found; a relative path begins in `folder`."""
         return None
 
     def check(self, site: Site) -> None:

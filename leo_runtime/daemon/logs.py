@@ -10,7 +10,7 @@ import json
 import logging
 import sys
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Literal, TextIO
@@ -101,18 +101,25 @@ class NoFlood(logging.Filter):
 @contextmanager
 def logging_to(
     stream: TextIO | None, config: LogConfig, *, for_journal: bool = False, clock: Clock | None = None
-) -> Iterator[None]:
-    """Within it the log of leo_runtime goes to a stream (None: standard error), and nowhere else."""
+) -> Iterator[Callable[[LogConfig], None]]:
+    """Within it the log of leo_runtime goes to a stream (None: standard error), and nowhere else.
+
+    It gives a function that has it go on by another config.
+    """
     log = logging.getLogger(__name__.partition(".")[0])
     handler = logging.StreamHandler(sys.stderr if stream is None else stream)
-    handler.setFormatter(JsonFormatter() if config.form == "json" else TextFormatter(for_journal=for_journal))
     handler.addFilter(NoFlood(WallClock() if clock is None else clock))
     level, propagates = log.level, log.propagate
+
+    def go_by(config: LogConfig) -> None:
+        handler.setFormatter(JsonFormatter() if config.form == "json" else TextFormatter(for_journal=for_journal))
+        log.setLevel(config.level.upper())
+
+    go_by(config)
     log.addHandler(handler)
-    log.setLevel(config.level.upper())
     log.propagate = False
     try:
-        yield
+        yield go_by
     finally:
         log.removeHandler(handler)
         log.setLevel(level)

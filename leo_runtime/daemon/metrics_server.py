@@ -36,9 +36,11 @@ log = logging.getLogger(__name__)
 class MetricsServer:
     """Answers until it is closed; for one thread at a time."""
 
-    def __init__(self, config: MetricsConfig, scrape: Scrape, site: Site) -> None:
-        """Raises `MissingExtraError`."""
-        self._config, self._site = config, site
+    def __init__(
+        self, config: MetricsConfig, scrape: Scrape, site: Site, *, before: MetricsServer | None = None
+    ) -> None:
+        """`before` is one whose place it takes: they share the port, if it is the same. Raises `MissingExtraError`."""
+        self._config, self._site, self._before = config, site, before
         self._registry = registry(scrape)
         self._listening: Listening | None = None
         self._servers: list[_Server] = []
@@ -51,7 +53,7 @@ class MetricsServer:
             self._listening = listen(given, place(given, site.folder, site.runtime_dir), site.sockets)
             self._serve(_Server(self._listening.socket, self._registry, is_unix=True))
             if self._config.port is not None:
-                self._serve(_Server(_loopback(self._config.port), self._registry, is_unix=False))
+                self._serve(_Server(self._on_loopback(self._config.port), self._registry, is_unix=False))
         except BaseException:
             self.close()
             raise
@@ -66,6 +68,13 @@ class MetricsServer:
         if self._listening is not None:
             self._listening.close()
         self._listening, self._servers, self._threads = None, [], []
+
+    def _on_loopback(self, port: int) -> socket.socket:
+        before, self._before = self._before, None
+        for server in () if before is None else before._servers:
+            if not server.is_unix and server.socket.getsockname()[1] == port:
+                return server.socket.dup()
+        return _loopback(port)
 
     def _serve(self, server: _Server) -> None:
         self._servers.append(server)
@@ -85,6 +94,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     def __init__(self, listening: socket.socket, shown: CollectorRegistry, *, is_unix: bool) -> None:
         super().__init__(("", 0), _Handler, bind_and_activate=False)
         self.socket.close()
+        listening.setblocking(False)  # Who connects may be another's that shares the socket.
         self.socket = listening
         self.registry = shown
         self.is_unix = is_unix
@@ -100,6 +110,8 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         """Who connects; on a Unix socket nobody has an address."""
         try:
             connection, address = self.socket.accept()
+        except BlockingIOError:
+            raise
         except OSError:  # As where there are too many files, with somebody who waits at the door all the while.
             self._ends.wait(PAUSE_S)
             raise

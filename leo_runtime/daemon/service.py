@@ -24,12 +24,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from leo_runtime.clock import WallClock
 from leo_runtime.daemon.answer import Answer
-from leo_runtime.daemon.companions import companions_of
+from leo_runtime.daemon.companions import Companions
 from leo_runtime.daemon.config import DaemonConfig
 from leo_runtime.daemon.counts import Counts
 from leo_runtime.daemon.delivering import Delivering
 from leo_runtime.daemon.feeding import Feeding
-from leo_runtime.daemon.kinds import Companion, Follows, Sink, Site
+from leo_runtime.daemon.kinds import Follows, Sink, Site
 from leo_runtime.daemon.loading import Loaded, load, require_changeable, wrong_parts
 from leo_runtime.daemon.outstanding import Outstanding
 from leo_runtime.daemon.places import runtime_dir, state_dir
@@ -61,6 +61,7 @@ LOOKS_S = 0.05
 log = logging.getLogger(__name__)
 
 Observer = Callable[[Answer], None]
+Follower = Callable[[DaemonConfig], None]
 _Running = TypeVar("_Running", Feeding, Delivering)
 
 
@@ -101,6 +102,8 @@ class Daemon:
         self._waker = Waker()
         self._stops = self._reloads = 0
         self._observers: list[Observer] = []
+        self._followers: list[Follower] = []
+        self._companions = Companions(self)
         self._lock = threading.Lock()
         self._giving = threading.Lock()
         """Held while answers go to sinks: whoever takes their place gets those that come after."""
@@ -136,6 +139,10 @@ class Daemon:
     def observe(self, observer: Observer) -> None:
         """Have a function called with every answer, on the thread that makes them: it must not block or raise."""
         self._observers.append(observer)
+
+    def follow(self, follower: Follower) -> None:
+        """Have a function called with each config that holds from a reload on, on the thread of `run`."""
+        self._followers.append(follower)
 
     def stop(self) -> None:
         """End; a second time, at once."""
@@ -182,14 +189,15 @@ class Daemon:
 
     def _run(self, site: Site) -> None:
         """Open everything, serve, and end."""
-        companions: list[Companion] = []
+        watchdog: Watchdog | None = None
         try:
             self._subscription = self.runtime.subscribe(self._tell, max_results=MOST_RESULTS)
             sources, sinks = self._opened(self.loaded, site)
             self._exchange(sources, sinks)
-            for companion in self._companions(site):
-                companion.start()
-                companions.append(companion)
+            self._companions.use(self._companions.prepare(self.config, site))
+            if self.notifier.watchdog_s is not None:
+                watchdog = Watchdog(self.notifier.watchdog_s / 4, self._progress, self.notifier.alive)
+                watchdog.start()
             self._state.note()
             self.notifier.ready(self.status())
             self._serve()
@@ -197,8 +205,9 @@ class Daemon:
             self._changing = True
             self.notifier.stopping("draining")
             self._all_answered = self._drain()
-            for companion in companions:
-                companion.close()
+            self._companions.close()
+            if watchdog is not None:
+                watchdog.close()
             self.notifier.status(f"ended; {self.status()}")
             log.info("ended; %s", self.status())
 
@@ -215,14 +224,6 @@ class Daemon:
             adapt=options.adapt,
             max_results=1,  # Nobody asks for them: the subscriber has them all.
         )
-
-    def _companions(self, site: Site) -> list[Companion]:
-        """What runs beside, as the config says."""
-        found = companions_of(self, site)
-        watchdog_s = self.notifier.watchdog_s
-        if watchdog_s is not None:
-            found.append(Watchdog(watchdog_s / 4, self._progress, self.notifier.alive))
-        return found
 
     def _site(self, loaded: Loaded) -> Site:
         kept = state_dir(self._environment)
@@ -427,6 +428,8 @@ class Daemon:
             self.notifier.ready(f"reload refused: {error}")
         else:
             self.counts.other("reloads")
+            for follower in self._followers:
+                follower(self.config)
             log.info("reloaded")
             self.notifier.ready(self.status())
 
@@ -436,12 +439,18 @@ class Daemon:
         site = self._site(loaded)
         sources, sinks = self._opened(loaded, site)
         try:
-            with self.change_lock:
-                self.runtime.change(loaded.running, profile=loaded.profile)
-                self.loaded = loaded
+            prepared = self._companions.prepare(loaded.config, site)
+            try:
+                with self.change_lock:
+                    self.runtime.change(loaded.running, profile=loaded.profile)
+                    self.loaded = loaded
+            except BaseException:
+                self._companions.abandon(prepared)
+                raise
         except BaseException:
             self._abandon(sources, sinks)
             raise
+        self._companions.use(prepared)
         teller.take_over(self._teller)
         self._teller = teller
         before = self._following()

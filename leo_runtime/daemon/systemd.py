@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from leo_runtime.errors import printable
 
 FIRST_FD = 3
+PATIENCE_S = 1.0
+"""For so long it is waited with what has to be told, where systemd is behind with hearing it."""
 """Descriptors that are handed over begin here."""
 
 
@@ -28,15 +30,15 @@ class Notifier:
 
     def ready(self, status: str) -> None:
         """The daemon is up, or has read its config again."""
-        self.tell(f"READY=1\nSTATUS={printable(status)}")
+        self.tell(f"READY=1\nSTATUS={printable(status)}", PATIENCE_S)
 
     def reloading(self) -> None:
         """It reads its config again; `ready` follows."""
-        self.tell(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        self.tell(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}", PATIENCE_S)
 
     def stopping(self, status: str) -> None:
         """It ends."""
-        self.tell(f"STOPPING=1\nSTATUS={printable(status)}")
+        self.tell(f"STOPPING=1\nSTATUS={printable(status)}", PATIENCE_S)
 
     def status(self, status: str) -> None:
         """What `systemctl status` shows."""
@@ -46,13 +48,13 @@ class Notifier:
         """It got on since this was last told."""
         self.tell("WATCHDOG=1")
 
-    def tell(self, message: str) -> None:
-        """Lines of `NAME=value`."""
+    def tell(self, message: str, patience_s: float = 0.0) -> None:
+        """Lines of `NAME=value`; it waits at most so long where systemd has too many to hear."""
         if not self._address:
             return
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as out:
-                out.setblocking(False)
+                out.settimeout(patience_s)
                 out.sendto(message.encode(), self._address)
         except OSError:
             self._failed()

@@ -1,4 +1,4 @@
-"""Whose code and models a workload may use: those that ship, and what lies in folders that the config names.
+"""Whose code and models a config may use: those that ship, and what lies in folders that it names; and its commands.
 
 An operator's module is code that runs as the daemon's user, and a model's file is read by libraries of others. So both
 are looked at before anything is imported: where they lie, whether others could have written there, and, where the
@@ -8,13 +8,13 @@ config says so, what they hold.
 from __future__ import annotations
 
 import hashlib
-import stat
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 import leo_runtime.demo
 from leo_runtime.daemon.config import TrustedFolder
+from leo_runtime.daemon.permissions import require_program, require_unwritable, trusted_users
 from leo_runtime.documents.workload import Workload, file_parameters
 from leo_runtime.errors import InputError
 from leo_runtime.operators import find_operator
@@ -28,7 +28,8 @@ class Trust:
     """What a config's folders allow. It only reads."""
 
     def __init__(self, trusted: Sequence[TrustedFolder], folder: Path) -> None:
-        """Relative folders begin in `folder`. Raises `InputError` for one that is not there."""
+        """Relative folders begin in `folder`, that of the config. Raises `InputError` for one that is not there."""
+        self._folder = folder
         self._folders: list[tuple[Path, TrustedFolder]] = []
         for index, one in enumerate(trusted):
             path = (folder / Path(one.folder).expanduser()).resolve()
@@ -55,13 +56,25 @@ class Trust:
                         if isinstance(params.get(key), str):
                             self._require(Path(params[key]), f"stage `{stage.name}` of graph `{graph.name}`")
 
+    def require_program(self, program: Path, whose: str) -> None:
+        """Look at a program that the config has run: of no folder of others, and what its hash says, if it has one.
+
+        Raises `InputError`.
+        """
+        require_program(program, trusted_users(self._folder), whose)
+        real = program.resolve()
+        for folder, one in self._folders:
+            if one.sha256 and real.is_relative_to(folder):
+                _require_hash(real, str(real.relative_to(folder)), one, whose)
+                return
+
     def _require(self, path: Path, whose: str) -> None:
         real = path.resolve()
         if real.is_relative_to(SHIPS):
             return
         for folder, one in self._folders:
             if real.is_relative_to(folder):
-                _require_unwritable(real, folder, whose)
+                require_unwritable(real, folder, whose)
                 if one.sha256:
                     _require_hash(real, str(real.relative_to(folder)), one, whose)
                 return
@@ -96,26 +109,6 @@ def _sources(folder: Path) -> Iterator[Path]:
     """What Python can import from a folder."""
     for pattern in ("*.py", "*.so", "*.pyc"):
         yield from sorted(path for path in folder.rglob(pattern) if path.parent.name != "__pycache__")
-
-
-def _require_unwritable(path: Path, folder: Path, whose: str) -> None:
-    """Raise `InputError` where just anybody could have put there what it holds."""
-    while True:
-        try:
-            mode = path.stat().st_mode
-        except OSError as error:
-            raise InputError(f"{whose} uses {path}, which cannot be read ({error.strerror or error})") from None
-        if mode & stat.S_IWOTH:
-            raise InputError(f"{whose} uses {path}, which everybody may write", hint=f"chmod o-w {path}")
-        if path == folder:
-            break
-        path = path.parent
-    for above in folder.parents:  # In one that everybody may write to the folder could be exchanged.
-        mode = above.stat().st_mode
-        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-            raise InputError(
-                f"{whose} uses {folder}, which everybody may exchange in {above}", hint=f"chmod o-w {above}"
-            )
 
 
 def _require_hash(path: Path, name: str, trusted: TrustedFolder, whose: str) -> None:

@@ -82,10 +82,14 @@ def seeded_noise(seed: int, spread_ppm: int) -> Noise:
     """
 
     def noise(frame: int, stage: str, resource: str, duration_us: int) -> int:
-        factor = Random(f"{seed}/{frame}/{stage}/{resource}").lognormvariate(0.0, spread_ppm / 1e6)
-        return max(1, round(duration_us * factor))
+        return max(1, round(duration_us * noise_factor(seed, spread_ppm, frame, stage, resource)))
 
     return noise
+
+
+def noise_factor(seed: int, spread_ppm: int, frame: int, stage: str, resource: str) -> float:
+    """How many times as long a run lasts by `seeded_noise` as was planned."""
+    return Random(f"{seed}/{frame}/{stage}/{resource}").lognormvariate(0.0, spread_ppm / 1e6)
 
 
 class Simulator:

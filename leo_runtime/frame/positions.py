@@ -63,6 +63,11 @@ class WindowEnd:
     """How often the stream was restarted by then: what it held before is no part of it."""
 
 
+def end_at(rate_hz: float, release_us: int, unbroken: int | None = None) -> WindowEnd:
+    """Where a window ends of which only its release is known, and how much at its end came, none lost between."""
+    return WindowEnd(samples_within(rate_hz, release_us + EARLY_US), unbroken=unbroken)
+
+
 @dataclass(frozen=True, slots=True)
 class Point:
     """How far a stage's input has come in a frame."""
@@ -241,10 +246,7 @@ class Readings:
 
     def ends(self, release_us: int, known: Mapping[str, WindowEnd]) -> dict[str, WindowEnd]:
         """Where every source's window ends that nobody says more of: at the release, by its stream's rate."""
-        return {
-            name: known.get(name) or WindowEnd(samples_within(rate_hz, release_us + EARLY_US))
-            for name, rate_hz in self._rates.items()
-        }
+        return {name: known.get(name) or end_at(rate_hz, release_us) for name, rate_hz in self._rates.items()}
 
     def points(self, release_us: int, known: Mapping[str, WindowEnd]) -> dict[str, Point]:
         """How far each of these stages has come in a frame."""

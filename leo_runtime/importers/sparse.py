@@ -7,10 +7,11 @@ values as compressed sparse rows do (https://arxiv.org/abs/1703.08975, TACO).
 from __future__ import annotations
 
 import math
+import struct
 
 import numpy as np
 
-from leo_runtime.importers.flatbuffer import DamagedError, Table
+from leo_runtime.importers.flatbuffer import OFFSET, DamagedError, Front, Table
 
 _INDEX_FORMS = {1: "i", 2: "H", 3: "B"}
 """Types of the vectors of indices, by the number of the schema's union."""
@@ -44,6 +45,59 @@ def unfolded(sparsity: Table, shape: tuple[int, ...], values: np.ndarray) -> np.
     array = np.zeros(math.prod(shape), values.dtype)
     array[places] = values
     return array.reshape(shape)
+
+
+def index_bytes(sparsity: Table) -> int:
+    """What the file holds to say where the values of a sparse constant are. Raises `DamagedError`."""
+    total = 0
+    for dimension in sparsity.tables(2):
+        if dimension.scalar(0, "b", 0):
+            total += sum(_index_bytes(dimension, field) for field in (2, 4))
+    return total
+
+
+def _index_bytes(dimension: Table, field: int) -> int:
+    """Of one vector of indices."""
+    form, vector = _INDEX_FORMS.get(dimension.scalar(field, "B", 0)), dimension.table(field + 1)
+    if form is None or vector is None:
+        raise DamagedError("a sparse axis has no indices")
+    return len(vector.numbers(0, form)) * struct.calcsize(form)
+
+
+def write_sparsity(front: Front, place: int, array: np.ndarray) -> None:
+    """Say at a place of a new file where an array of one axis or more has values; the file holds them in their order.
+
+    Rows, along the last axis, are compressed; all other axes are dense.
+    """
+    *outer, columns = array.shape
+    filled = array.reshape(-1, columns) != 0
+    segments = np.concatenate([[0], np.cumsum(filled.sum(axis=1))])
+    table = front.table({0: OFFSET, 2: OFFSET})
+    front.lead(place, table.start)
+    front.vector(table.fields[0], "i", range(array.ndim))
+    first = front.vector(table.fields[2], "I", [0] * array.ndim)
+    for axis, size in enumerate(outer):
+        front.lead(first + 4 * axis, front.table({0: ("b", 0), 1: ("i", size)}).start)
+    kinds = _narrowest(int(segments[-1])), _narrowest(columns)
+    last = front.table({0: ("b", 1), 2: ("B", kinds[0]), 3: OFFSET, 4: ("B", kinds[1]), 5: OFFSET})
+    front.lead(first + 4 * len(outer), last.start)
+    for field, values, kind in zip((3, 5), (segments, np.nonzero(filled)[1]), kinds, strict=True):
+        vector = front.table({0: OFFSET})
+        front.lead(last.fields[field], vector.start)
+        front.vector(vector.fields[0], _INDEX_FORMS[kind], values.tolist())
+
+
+def sparse_bytes(array: np.ndarray) -> int:
+    """What a file holds of an array that is written sparsely: its values, and where they are."""
+    columns, count = array.shape[-1], int(np.count_nonzero(array))
+    rows = array.size // max(1, columns)
+    sizes = {kind: struct.calcsize(form) for kind, form in _INDEX_FORMS.items()}
+    return int(count * (array.itemsize + sizes[_narrowest(columns)]) + (rows + 1) * sizes[_narrowest(count)])
+
+
+def _narrowest(most: int) -> int:
+    """The type of a vector whose indices are at most so many, by the number of the schema's union."""
+    return 3 if most < 1 << 8 else 2 if most < 1 << 16 else 1
 
 
 def _sparse(dimension: Table, places: np.ndarray, size: int) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 
 from leo_runtime.errors import InputError
 from leo_runtime.importers.flatbuffer import OFFSET, DamagedError, Front, Table, root
-from leo_runtime.importers.sparse import unfolded
+from leo_runtime.importers.sparse import index_bytes, unfolded
 
 IDENTIFIER = b"TFL3"
 VAR_HANDLE, READ_VARIABLE, ASSIGN_VARIABLE, CALL_ONCE = 142, 143, 144, 129
@@ -106,9 +106,11 @@ class TfliteFile:
     table: Table
 
     def stored_bytes(self, tensor: Tensor) -> int:
-        """How many bytes of values the file holds of a tensor."""
+        """How many bytes the file holds of a tensor's values; of a sparse one also of where they are."""
         data = self.buffers[tensor.buffer]
-        return 0 if data is None else len(data)
+        if data is None:
+            return 0
+        return len(data) + (0 if tensor.sparsity is None else index_bytes(tensor.sparsity))
 
     def constant(self, tensor: Tensor) -> np.ndarray | None:
         """The values of a tensor that the file holds, read-only; None where it holds none, or of another type.

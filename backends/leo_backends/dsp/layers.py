@@ -50,7 +50,8 @@ def lacks(graph: LayerGraph) -> str | None:
             layer.kind == "DEQUANTIZE" and set(real) <= given and call.input(0).dtype.name in _BYTES
         )
         if real and not at_door:
-            return f"{layer.kind} is of {graph.tensors[real[0]].dtype.name}: quantise the model to int8"
+            held = graph.tensors[real[0]].dtype.name
+            return f"{layer.kind} is of {held}: quantise the model, by `leo-runtime model int8`"
     return None
 
 
@@ -180,6 +181,17 @@ def _slice(call: Call) -> Loops:
     return {**found, "apart": found.pop("byte")} if isinstance(last, slice) and last.step not in (None, 1) else found
 
 
+def _deep_to_wide(call: Call) -> Loops:
+    run = call.input(0).shape[-1] // call.number("block_size")
+    lies = run % 8
+    return _runs((call.input(0).size // max(1, run), run), aligned=not lies)
+
+
+def _resize(call: Call) -> Loops:
+    _, lines, columns, channels = call.outputs[0].shape
+    return {"layer": 1, "line": lines, "place": lines * columns, "mixed": lines * columns * channels}
+
+
 def _softmax(call: Call) -> Loops:
     return {"layer": 1, "row": _values(call) // call.input(0).shape[-1], "share": _values(call)}
 
@@ -189,6 +201,12 @@ _LOOPS: dict[str, Callable[[Call], Loops]] = {
     "FULLY_CONNECTED": _dense,
     "DEPTHWISE_CONV_2D": _depthwise,
     "ADD": _each("sum"),
+    "SUB": _each("sum"),
+    "RELU": _each("looked_up"),
+    "RELU6": _each("looked_up"),
+    "PRELU": _each("sloped"),
+    "RESIZE_BILINEAR": _resize,
+    "DEPTH_TO_SPACE": _deep_to_wide,
     "AVERAGE_POOL_2D": _pool("average"),
     "MAX_POOL_2D": _pool("greatest"),
     "MEAN": _mean,

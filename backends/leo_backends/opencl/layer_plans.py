@@ -40,12 +40,16 @@ def lacks(graph: LayerGraph) -> str | None:
     return None
 
 
+_REAL = ("DEPTH_TO_SPACE", "PRELU", "RELU", "RELU6", "RESIZE_BILINEAR", "SUB")
+"""Kinds that have kernels for float32 alone."""
 _WINDOWED = ("CONV_2D", "DEPTHWISE_CONV_2D", "AVERAGE_POOL_2D", "MAX_POOL_2D", "RESIZE_BILINEAR", "DEPTH_TO_SPACE")
 
 
 def _layer_lacks(call: Call) -> str | None:
     source, out = call.input(0), call.outputs[0]
     if any(one.dtype.name not in ("float32", "int8", "uint8") for one in (source, out)):
+        return f"it takes {source.dtype.name}"
+    if call.kind in _REAL and source.dtype != np.float32:
         return f"it takes {source.dtype.name}"
     if call.kind in _WINDOWED and source.shape[0] != 1:
         return f"it has {source.shape[0]} images at once"

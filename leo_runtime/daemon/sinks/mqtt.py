@@ -13,7 +13,6 @@ import json
 import logging
 import os
 import socket
-import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from leo_runtime.back_off import wait_us
 from leo_runtime.clock import WallClock
 from leo_runtime.daemon.answer import Answer, as_json
 from leo_runtime.daemon.home_assistant import FIRED, OFFLINE, ONLINE, Topics, discovery, identifier, is_own, of_any_node
@@ -38,8 +38,10 @@ if TYPE_CHECKING:
 
 PLAIN_PORT, TLS_PORT = 1883, 8883
 KEEPALIVE_S = 30
-FIRST_WAIT_S, LONGEST_WAIT_S = 1, 60
+FIRST_WAIT_US, LONGEST_WAIT_US = 1_000_000, 60_000_000
 """Before a broker is tried again: twice as long each time."""
+STEADY = 10
+"""A connection that lasted so many times as long as was waited for it was a good one: it is tried again soon."""
 CONNECT_S = 1.0
 """How long one answer waits for a connection before its sink says that there is none."""
 CONFIRM_S = 5.0
@@ -191,7 +193,6 @@ class Mqtt:
         on_s: int = 2,
         login: tuple[str, str | None] | None = None,
         tls: ssl.SSLContext | None = None,
-        first_wait_s: int = FIRST_WAIT_S,
     ) -> None:
         """It connects by itself, and again. `login` is user and password. Raises `MissingExtraError`."""
         self._address = address
@@ -202,13 +203,14 @@ class Mqtt:
         self._connected = threading.Event()
         self._ended = threading.Event()
         self._why = "it has not answered yet"
-        self._came = WallClock()
+        self._came: WallClock | None = None
+        """Runs since the broker took the connection; None: it has not."""
+        self._refused = False
         self._waits_for: tuple[Answer, frozenset[int]] | None = None
         """The answer that is on its way, and the numbers of its messages."""
         self._confirmed: set[int] = set()
         self._rang = threading.Event()
         self._client = _client(self, topics, address, login, tls)
-        self._client.reconnect_delay_set(first_wait_s, max(first_wait_s, LONGEST_WAIT_S))
         self._thread = threading.Thread(target=self._go, name="leo mqtt", daemon=True)
         self._thread.start()
 
@@ -270,16 +272,32 @@ class Mqtt:
     # On the client's own thread.
 
     def _go(self) -> None:
+        in_vain = 0
         while not self._ended.is_set():
-            try:
-                self._client.loop_forever(retry_first_connection=True)
-            except Exception as error:  # What is read from the network must end no thread.
-                log.warning("the connection to the broker at %s went wrong: %s", self._address, failure_text(error))
-                self.left(failure_text(error))
-                self._ended.wait(FIRST_WAIT_S)
+            lasted_us = self._connection()
+            waited_us = wait_us(in_vain, FIRST_WAIT_US, LONGEST_WAIT_US)
+            # One that the broker takes and ends at once is in vain as well: two of one name would do so for ever.
+            in_vain = 0 if lasted_us >= STEADY * waited_us else in_vain + 1
+            self._ended.wait(wait_us(in_vain, FIRST_WAIT_US, LONGEST_WAIT_US) / 1e6)
+
+    def _connection(self) -> int:
+        """Connect, and serve that until it ends; how long it lasted, from when the broker took it."""
+        self._came, self._refused = None, False
+        try:
+            self._client.reconnect()
+            self._client.loop_forever()
+        except OSError as error:
+            self.left(failure_text(error))
+        except Exception as error:  # What is read from the network must end no thread.
+            log.warning("the connection to the broker at %s went wrong: %s", self._address, failure_text(error))
+            self.left(failure_text(error))
+        return 0 if self._came is None else self._came.now_us()
 
     def came(self, client: Client) -> None:
         """The broker took the connection."""
+        if self._ended.is_set():  # The daemon ended meanwhile.
+            client.disconnect()
+            return
         log.info("connected to the broker at %s", self._address)
         if self._prefix:
             client.subscribe(of_any_node(self._prefix, self._topics.node))
@@ -287,23 +305,28 @@ class Mqtt:
         self._why, self._came = "", WallClock()
         self._connected.set()
 
+    def refused(self, reason: str) -> None:
+        """The broker does not take the connection, and says why."""
+        self._refused = True
+        self.left(f"it says: {reason}")
+
     def ended(self, reason: str) -> None:
-        """The broker had taken the connection, and it is gone."""
-        brief = self._came.now_us() < BRIEF_S * 1e6
+        """The connection is gone."""
+        if self._refused:  # Why is known.
+            return
+        if not self._connected.is_set():
+            self.left(f"it ended the connection before it had taken it: {reason}")
+            return
+        brief = self._came is not None and self._came.now_us() < BRIEF_S * 1e6
         hint = f"; does another daemon call itself `{self._topics.node}` there? `node` gives each a name of its own"
         self.left(f"the connection ended: {reason}{hint if brief else ''}")
 
     def left(self, why: str) -> None:
-        """It is gone, or it refused the connection."""
+        """There is no connection, or no more."""
         if why != self._why and not self._ended.is_set():
             log.warning("no connection to the broker at %s: %s", self._address, why)
         self._why = why
         self._connected.clear()
-
-    @property
-    def is_connected(self) -> bool:
-        """Whether the broker has taken the connection."""
-        return self._connected.is_set()
 
     def confirmed(self, number: int) -> None:
         """It has a message."""
@@ -329,6 +352,7 @@ def _client(
         CallbackAPIVersion.VERSION2,
         client_id=f"leo-runtime-{topics.node}",
         transport="unix" if address.is_path else "tcp",
+        reconnect_on_failure=False,  # Ours to do: paho waits a second each time that a broker has taken the connection.
     )
     if login is not None:
         client.username_pw_set(*login)
@@ -337,18 +361,12 @@ def _client(
     client.will_set(topics.availability, OFFLINE, qos=1, retain=True)
 
     def on_connect(one: Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
-        mqtt.left(f"it says: {reason}") if reason.is_failure else mqtt.came(one)
-
-    def on_connect_fail(_one: Client, _data: Any) -> None:
-        error = sys.exc_info()[1]  # It is called where the error is caught.
-        mqtt.left("it does not answer" if error is None else failure_text(error))
+        mqtt.refused(str(reason)) if reason.is_failure else mqtt.came(one)
 
     def on_disconnect(_one: Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
-        if mqtt.is_connected:  # Otherwise it was refused, and why is known.
-            mqtt.ended(str(reason))
+        mqtt.ended(str(reason))
 
     client.on_connect = on_connect
-    client.on_connect_fail = on_connect_fail
     client.on_disconnect = on_disconnect
     client.on_publish = lambda _one, _data, number, _reason, _properties: mqtt.confirmed(number)
     client.on_message = lambda _one, _data, message: mqtt.heard(message)

@@ -99,19 +99,30 @@ class PipeSource(SourceConfig):
         named = () if self.device is None else (f"--device={self.device}",)
         return ("parec", "--raw", "--client-name=leo-runtime", *given, *named)
 
+    def runs(self, folder: Path) -> Path | None:
+        """What is run."""
+        name = self.command[0] if self.program is None else self.program
+        found = shutil.which(folder / Path(name).expanduser() if "/" in name else name)
+        return None if found is None else Path(found).absolute()
+
+    def check(self, site: Site) -> None:
+        """Whether it could be started; it is not."""
+        self.open(site)
+
     def open(self, site: Site) -> Pipe:
         """Nothing is started yet. Raises `InputError`, also where there is no such program."""
         (stream,) = self.fed(site.workload)
         if not stream.rate_hz:
             raise InputError(f"stream `{stream.name}` is of events, and raw samples have no times")
-        program, *arguments = self.argv(stream)
-        path = str(site.path(program).absolute()) if "/" in program else program
-        if shutil.which(path) is None:
-            package = PACKAGES.get(program)
+        name, *arguments = self.argv(stream)
+        program = self.runs(site.folder)
+        if program is None:
+            package = PACKAGES.get(name)
             hint = f"install {package}" if package else "name a program in PATH, or its path"
-            raise InputError(f"there is no program `{program}` to run", hint=hint)
+            raise InputError(f"there is no program `{name}` to run", hint=hint)
         self.fitting(stream)
-        return Pipe((path, *arguments), site.folder, lambda: self.fitting(stream), self.data_type, once=self.once)
+        command = (str(program), *arguments)
+        return Pipe(command, site.folder, lambda: self.fitting(stream), self.data_type, once=self.once)
 
     def fitting(self, stream: Stream) -> Fitting:
         """From what it gives to what the stream has. Raises `InputError`."""

@@ -8,8 +8,16 @@ import numpy as np
 
 from leo_runtime.layers import law
 from leo_runtime.layers.graph import Shape
+from leo_runtime.layers.kinds.clamping import LIMITS, stored_limit
 from leo_runtime.layers.kinds.definition import BOTH, FLOAT, Arrays, Call, LayerKind, OptionField
-from leo_runtime.layers.kinds.values import first_of, one_per_value, pair_of, require_one_type, same_shape
+from leo_runtime.layers.kinds.values import (
+    first_of,
+    one_per_value,
+    pair_of,
+    require_one_type,
+    same_quantisation,
+    same_shape,
+)
 
 
 def _reals(call: Call, values: np.ndarray) -> np.ndarray:
@@ -79,9 +87,29 @@ def _softmax_refuses(call: Call) -> str | None:
     return None
 
 
-def _prelu(_call: Call, arrays: Arrays) -> tuple[np.ndarray, ...]:
+def prelu_steps(call: Call) -> tuple[law.TwoSteps, law.TwoSteps]:
+    """What an int8 PRELU multiplies values above its zero point by, and products with slopes. Raises `ValueError`."""
+    source, slopes, out = call.input(0).scale[0], call.input(1).scale, call.outputs[0].scale[0]
+    if len(slopes) != 1:
+        raise ValueError(f"its slopes have {len(slopes)} scales")
+    return law.two_steps(law.ratio(source, out=out)), law.two_steps(law.ratio(source, slopes[0], out=out))
+
+
+def _prelu(call: Call, arrays: Arrays) -> tuple[np.ndarray, ...]:
     values, slopes = pair_of(arrays)
-    return (np.where(values >= 0, values, values * slopes),)
+    if not call.quantised:
+        return (np.where(values >= 0, values, values * slopes),)
+    above, below = prelu_steps(call)
+    whole = values.astype(np.int64) - call.input(0).zero_point[0]
+    sloped = law.scaled_in_two(whole * (slopes.astype(np.int64) - call.input(1).zero_point[0]), below)
+    given = np.where(whole >= 0, law.scaled_in_two(whole, above), sloped)
+    return (law.to_int8(given, call.outputs[0].zero_point[0]),)
+
+
+def _prelu_refuses(call: Call) -> str | None:
+    if call.quantised:
+        prelu_steps(call)
+    return None
 
 
 def _prelu_shape(call: Call) -> tuple[Shape, ...]:
@@ -106,14 +134,15 @@ def _hard_swish(values: np.ndarray) -> np.ndarray:
     return swished
 
 
-def _relu6(values: np.ndarray) -> np.ndarray:
-    limited: np.ndarray = np.clip(values, np.float32(0), np.float32(6))
-    return limited
+def limits_of(call: Call) -> tuple[int, int]:
+    """The least and the greatest int8 that RELU or RELU6 gives."""
+    least, greatest = LIMITS[call.kind]
+    return stored_limit(least, call.outputs[0]), stored_limit(greatest, call.outputs[0])
 
 
-def _relu(values: np.ndarray) -> np.ndarray:
-    limited: np.ndarray = np.maximum(values, np.float32(0))
-    return limited
+def _limited(call: Call, arrays: Arrays) -> tuple[np.ndarray, ...]:
+    least, greatest = limits_of(call) if call.quantised else map(np.float32, LIMITS[call.kind])
+    return (np.clip(first_of(arrays), least, greatest),)
 
 
 KINDS = (
@@ -130,9 +159,9 @@ KINDS = (
         one_per_value,
         _softmax_refuses,
     ),
-    LayerKind("RELU", 19, 0, (), (1, 1), FLOAT, same_shape, _plain(_relu), one_per_value),
-    LayerKind("RELU6", 21, 0, (), (1, 1), FLOAT, same_shape, _plain(_relu6), one_per_value),
-    LayerKind("PRELU", 54, 0, (), (2, 2), FLOAT, _prelu_shape, _prelu, one_per_value),
+    LayerKind("RELU", 19, 0, (), (1, 1), BOTH, same_shape, _limited, one_per_value, same_quantisation),
+    LayerKind("RELU6", 21, 0, (), (1, 1), BOTH, same_shape, _limited, one_per_value, same_quantisation),
+    LayerKind("PRELU", 54, 0, (), (2, 2), BOTH, _prelu_shape, _prelu, one_per_value, _prelu_refuses),
     LayerKind(
         "LEAKY_RELU", 98, 75, (OptionField("alpha", 0, "f", 0.0),), (1, 1), FLOAT, same_shape, _leaky, one_per_value
     ),

@@ -31,10 +31,11 @@ def activated(call: Call, values: np.ndarray) -> np.ndarray:
 def int8_limits(call: Call) -> tuple[int, int]:
     """The limits of the layer's activation as values of its int8 output."""
     least, greatest = LIMITS[call.choice("fused_activation_function")]
-    return _stored(least, call.outputs[0]), _stored(greatest, call.outputs[0])
+    return stored_limit(least, call.outputs[0]), stored_limit(greatest, call.outputs[0])
 
 
-def _stored(real: float, tensor: Tensor) -> int:
+def stored_limit(real: float, tensor: Tensor) -> int:
+    """A limit, which may be infinite, as a value of an int8 tensor."""
     if np.isinf(real):
         return -128 if real < 0 else 127
     return int(np.clip(np.rint(np.float32(real) / np.float32(tensor.scale[0])) + tensor.zero_point[0], -128, 127))

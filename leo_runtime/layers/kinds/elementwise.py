@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from leo_runtime.layers import law
@@ -19,31 +17,35 @@ def _shape(call: Call) -> tuple[Shape, ...]:
 
 
 def int8_addition(call: Call) -> law.Addition:
-    """How an int8 layer adds. Raises `ValueError`."""
-    first, second, out = call.input(0), call.input(1), call.outputs[0]
-    zeros = first.zero_point[0], second.zero_point[0]
-    return law.addition(
-        law.ratio(first.scale[0], out=out.scale[0]), law.ratio(second.scale[0], out=out.scale[0]), zeros
-    )
+    """How an int8 ADD or SUB adds. Raises `ValueError`."""
+    return int8_sum(call, (call.input(0).zero_point[0], call.input(1).zero_point[0]))
 
 
-def _add(call: Call, arrays: Arrays) -> tuple[np.ndarray, ...]:
+def int8_sum(call: Call, zeros: tuple[int, int]) -> law.Addition:
+    """The same of inputs that are held about these zero points. Raises `ValueError`."""
+    out = call.outputs[0].scale[0]
+    first, second = (law.ratio(call.input(index).scale[0], out=out) for index in (0, 1))
+    return law.addition(first, second, zeros, subtracts=call.kind == "SUB")
+
+
+def _sum(call: Call, arrays: Arrays) -> tuple[np.ndarray, ...]:
     first, second = pair_of(arrays)
     if not call.quantised:
-        return (activated(call, first + second),)
+        return (activated(call, first + second if call.kind == "ADD" else first - second),)
     how = int8_addition(call)
     sums = first.astype(np.int64) * how.first + second.astype(np.int64) * how.second + how.bias
     return (law.to_int8(sums >> how.shift, call.outputs[0].zero_point[0], *int8_limits(call)),)
 
 
-def _add_refuses(call: Call) -> str | None:
+def _sum_refuses(call: Call) -> str | None:
     if call.quantised:
         int8_addition(call)
     return refused_activation(call)
 
 
-def _activated(function: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Callable[..., tuple[np.ndarray, ...]]:
-    return lambda call, arrays: (activated(call, function(*pair_of(arrays))),)
+def _multiply(call: Call, arrays: Arrays) -> tuple[np.ndarray, ...]:
+    first, second = pair_of(arrays)
+    return (activated(call, first * second),)
 
 
 def _maximum(_call: Call, arrays: Arrays) -> tuple[np.ndarray, ...]:
@@ -59,9 +61,9 @@ KINDS = (
         inputs=(2, 2),
         types=BOTH,
         shapes=_shape,
-        compute=_add,
+        compute=_sum,
         macs=one_per_value,
-        refuses=_add_refuses,
+        refuses=_sum_refuses,
     ),
     LayerKind(
         name="MUL",
@@ -71,7 +73,7 @@ KINDS = (
         inputs=(2, 2),
         types=FLOAT,
         shapes=_shape,
-        compute=_activated(np.multiply),
+        compute=_multiply,
         macs=one_per_value,
         refuses=refused_activation,
     ),
@@ -81,11 +83,11 @@ KINDS = (
         options_table=28,
         options=(fused(0), OptionField("pot_scale_int16", 1, "?", True)),
         inputs=(2, 2),
-        types=FLOAT,
+        types=BOTH,
         shapes=_shape,
-        compute=_activated(np.subtract),
+        compute=_sum,
         macs=one_per_value,
-        refuses=refused_activation,
+        refuses=_sum_refuses,
     ),
     LayerKind(
         name="MAXIMUM",

@@ -9,7 +9,7 @@ import numpy as np
 
 from leo_runtime.layers.graph import Shape
 from leo_runtime.layers.kinds.clamping import LIMITS, activated
-from leo_runtime.layers.kinds.definition import BOTH, FLOAT, Arrays, Call, LayerKind, OptionField, fused
+from leo_runtime.layers.kinds.definition import BOTH, Arrays, Call, LayerKind, OptionField, fused
 from leo_runtime.layers.kinds.values import constant, first_of, require_one_type, same_quantisation
 
 _ANY = ("float32", "int8", "int32")
@@ -233,8 +233,27 @@ def resize_taps(call: Call, axis: int) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return first, second, (at - floor).astype(np.float32)
 
 
+def resize_weights(call: Call, axis: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same of int8, as XNNPACK has it: weights are in 2^-11."""
+    first, second, weight = resize_taps(call, axis)
+    return first, second, np.rint(weight * np.float32(2048)).astype(np.int64)
+
+
+def _resize_int8(call: Call, images: np.ndarray) -> np.ndarray:
+    """Across, then down, rounded once: halves upwards."""
+    for axis in (2, 1):
+        first, second, weight = resize_weights(call, axis)
+        shape = [1] * 4
+        shape[axis] = -1
+        near, far = images.take(first, axis).astype(np.int64), images.take(second, axis).astype(np.int64)
+        images = (near << 11) + (far - near) * weight.reshape(shape)
+    return ((images + (1 << 21)) >> 22).astype(np.int8)
+
+
 def _resize(call: Call, arrays: Arrays) -> tuple[np.ndarray, ...]:
     images = first_of(arrays)
+    if call.quantised:
+        return (_resize_int8(call, images),)
     for axis in (1, 2):
         first, second, weight = resize_taps(call, axis)
         shape = [1] * 4
@@ -322,7 +341,15 @@ KINDS = (
         refuses=same_quantisation,
     ),
     LayerKind(
-        "DEPTH_TO_SPACE", 5, 94, (OptionField("block_size", 0, "i", 0),), (1, 1), FLOAT, _deep_to_wide, _depth_to_space
+        "DEPTH_TO_SPACE",
+        5,
+        94,
+        (OptionField("block_size", 0, "i", 0),),
+        (1, 1),
+        BOTH,
+        _deep_to_wide,
+        _depth_to_space,
+        refuses=same_quantisation,
     ),
     LayerKind(
         name="RESIZE_BILINEAR",
@@ -330,9 +357,10 @@ KINDS = (
         options_table=15,
         options=(OptionField("align_corners", 2, "?", False), OptionField("half_pixel_centers", 3, "?", False)),
         inputs=(2, 2),
-        types=FLOAT,
+        types=BOTH,
         shapes=_resized,
         compute=_resize,
         macs=_resize_macs,
+        refuses=same_quantisation,
     ),
 )

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from leo_backends.dsp.hexagon.machine import Counted, HexagonMachine
-from leo_runtime.layers import law
 from leo_runtime.layers.graph import Layer, LayerGraph, Shape, Tensor
 from leo_runtime.layers.kinds import activation, convolution, elementwise, pool, quantise, shape
 from leo_runtime.layers.kinds.catalogue import KINDS
@@ -18,9 +17,9 @@ from leo_runtime.layers.kinds.padding import Slide
 
 PROGRAM = "layers"
 _RECORD = 28
-_PRODUCT, _DEPTHWISE, _SUM, _POOL, _MEAN, _LOOK_UP, _SOFTMAX, _REQUANTISE, _MOVE, _FILL = range(10)
+_PRODUCT, _DEPTHWISE, _SUM, _POOL, _MEAN, _LOOK_UP, _SOFTMAX, _REQUANTISE, _MOVE, _FILL, _SLOPE, _RESIZE = range(12)
 """Kinds of the program's own, in its order."""
-_OF_SEVERAL = ("ADD", "CONCATENATION", "PACK")
+_OF_SEVERAL = ("ADD", "CONCATENATION", "PACK", "SUB")
 """Kinds whose inputs are all values; of others those behind the first are weights and parameters."""
 _SLACK = 16
 """Bytes behind each tensor that a loop may read."""
@@ -31,8 +30,12 @@ def lacks(graph: LayerGraph) -> str | None:
     for layer in graph.layers:
         call = call_of(graph, layer)
         source, out = call.input(0), call.outputs[0]
-        if layer.kind == "ADD" and not source.shape == call.input(1).shape == out.shape:
-            return "ADD repeats an input"
+        if layer.kind not in _LAYERS and layer.kind != "DEQUANTIZE":
+            return f"{layer.kind} is not in its program"
+        if layer.kind in ("ADD", "SUB") and not source.shape == call.input(1).shape == out.shape:
+            return f"{layer.kind} repeats an input"
+        if layer.kind == "PRELU" and (call.input(1).data is None or _slopes(call) is None):
+            return "PRELU has slopes that are not one for each channel, or for all of them"
         values = call.inputs if layer.kind in _OF_SEVERAL else call.inputs[:1]
         if any(tensor is not None and tensor.data is not None for tensor in values):
             return f"{layer.kind} reads a constant"
@@ -45,6 +48,8 @@ def lacks(graph: LayerGraph) -> str | None:
             "DEPTHWISE_CONV_2D",
             "AVERAGE_POOL_2D",
             "MAX_POOL_2D",
+            "RESIZE_BILINEAR",
+            "DEPTH_TO_SPACE",
         ):
             return f"{layer.kind} has {source.shape[0]} images at once"
     return None
@@ -241,9 +246,7 @@ def _depthwise(message: _Message, layer: Layer, call: Call) -> None:
 
 
 def _sum(message: _Message, layer: Layer, call: Call) -> None:
-    scales = [law.ratio(call.input(i).scale[0], out=call.outputs[0].scale[0]) for i in (0, 1)]
-    how = law.addition(scales[0], scales[1], (_zero(call.input(0)), _zero(call.input(1))))
-    assert elementwise.int8_addition(call).shift == how.shift, "zero points do not change it"
+    how = elementwise.int8_sum(call, (_zero(call.input(0)), _zero(call.input(1))))
     bias = int(np.array(how.bias).astype(np.uint32).view(np.int32))
     places = [message.place(number) for number in (*layer.inputs[:2], layer.outputs[0])]
     out = call.outputs[0]
@@ -270,6 +273,50 @@ def _logistic(message: _Message, layer: Layer, call: Call) -> None:
     table = message.constant(_raised(activation.logistic_table(call), call.outputs[0]))
     x, y = message.place(layer.inputs[0]), message.place(layer.outputs[0])
     message.add(_LOOK_UP, x, y, call.outputs[0].size, table)
+
+
+def _limited(message: _Message, layer: Layer, call: Call) -> None:
+    least, most = activation.limits_of(call)
+    table = message.constant(np.clip(np.arange(256), least + 128, most + 128).astype(np.uint8))
+    x, y = message.place(layer.inputs[0]), message.place(layer.outputs[0])
+    message.add(_LOOK_UP, x, y, call.outputs[0].size, table)
+
+
+def _slopes(call: Call) -> np.ndarray | None:
+    """The slopes of a PRELU about 0, one for each channel; None where there are others."""
+    slopes, channels = call.input(1), call.input(0).shape[-1]
+    if slopes.data is None or slopes.size not in (1, channels) or slopes.shape[-1:] not in ((1,), (channels,)):
+        return None
+    return np.broadcast_to(slopes.data.reshape(-1).astype(np.int32) - slopes.zero_point[0], (channels,))
+
+
+def _sloped(message: _Message, layer: Layer, call: Call) -> None:
+    slopes, (above, below) = _slopes(call), activation.prelu_steps(call)
+    assert slopes is not None, "`lacks` refuses others"
+    x, y, at = message.place(layer.inputs[0]), message.place(layer.outputs[0]), message.constant(slopes.astype("<i4"))
+    channels, source, out = len(slopes), call.input(0), call.outputs[0]
+    steps = (above.factor, above.left, above.right, below.factor, below.left, below.right)
+    message.add(_SLOPE, x, y, out.size // channels, channels, at, _zero(source), *steps, _zero(out))
+
+
+def _resize(message: _Message, layer: Layer, call: Call) -> None:
+    _, _, width, channels = call.input(0).shape
+    _, lines, columns, _ = call.outputs[0].shape
+    places = []
+    for axis, far in ((1, width * channels), (2, channels)):
+        first, second, weights = shape.resize_weights(call, axis)
+        table = np.stack([first * far, second * far, weights], axis=1)
+        places.append(message.constant(table.astype("<i4")))
+    x, y = message.place(layer.inputs[0]), message.place(layer.outputs[0])
+    message.add(_RESIZE, x, y, lines, columns, channels, *places)
+
+
+def _deep_to_wide(message: _Message, layer: Layer, call: Call) -> None:
+    """A run of bytes for each line within a block and each pixel."""
+    block, (_, height, width, depth) = call.number("block_size"), call.input(0).shape
+    x, y, run = message.place(layer.inputs[0]), message.place(layer.outputs[0]), depth // block
+    runs = ((height, width * depth, block * width * run), (block, run, width * run), (width, depth, run))
+    message.move(x, y, runs, run)
 
 
 def _softmax(message: _Message, layer: Layer, call: Call) -> None:
@@ -343,6 +390,12 @@ _LAYERS: dict[str, Callable[[_Message, Layer, Call], None]] = {
     "DEPTHWISE_CONV_2D": _depthwise,
     "FULLY_CONNECTED": _dense,
     "ADD": _sum,
+    "SUB": _sum,
+    "RELU": _limited,
+    "RELU6": _limited,
+    "PRELU": _sloped,
+    "RESIZE_BILINEAR": _resize,
+    "DEPTH_TO_SPACE": _deep_to_wide,
     "AVERAGE_POOL_2D": _pool,
     "MAX_POOL_2D": _pool,
     "MEAN": _mean,

@@ -10,7 +10,7 @@
 #define HEAD 5
 #define RECORD 28
 
-enum { PRODUCT, DEPTHWISE, SUM, POOL, MEAN, LOOK_UP, SOFTMAX, REQUANTISE, MOVE, FILL };
+enum { PRODUCT, DEPTHWISE, SUM, POOL, MEAN, LOOK_UP, SOFTMAX, REQUANTISE, MOVE, FILL, SLOPE, RESIZE };
 
 /* What follows a sum: scaled and rounded once, halves upwards; about a zero point, within limits. */
 typedef struct {
@@ -294,6 +294,51 @@ static void move(const i32 *r, u8 *tensors) {
             }
 }
 
+/* What a value is scaled by in two rounded steps; the second halves away from 0. */
+typedef struct {
+    i32 factor, left, right, half, below;
+} Steps;
+
+static Steps steps(const i32 *r) { return (Steps){r[0], r[1], r[2], r[2] ? 1 << (r[2] - 1) : 0, r[2] != 0}; }
+
+static void slope(const i32 *r, u8 *tensors, const u8 *constants) {
+    const i32 *restrict slopes = (const i32 *)(constants + r[5]);
+    const u8 *restrict x = tensors + r[1];
+    u8 *restrict y = tensors + r[2];
+    Steps above = steps(r + 7), under = steps(r + 10);
+    for (i32 place = 0; place < r[3]; place++, x += r[4], y += r[4]) {
+        ONE_BY_ONE
+        for (i32 c = 0; c < r[4]; c++) {
+            i32 v = x[c] - r[6], is_under = v < 0;
+            v = (i32)((u32)(is_under ? v * slopes[c] : v) << (is_under ? under.left : above.left));
+            v = (i32)((mul(v, is_under ? under.factor : above.factor) + ((i64)1 << 30)) >> 31);
+            v += (is_under ? under.half : above.half) - (v < 0 ? (is_under ? under.below : above.below) : 0);
+            v = (v >> (is_under ? under.right : above.right)) + r[13];
+            v = v < 0 ? 0 : v;
+            y[c] = (u8)(v > 255 ? 255 : v);
+        }
+    }
+}
+
+/* Between two lines and two columns, whose places and weights (of 2048) are told. */
+static void resize(const i32 *r, u8 *tensors, const u8 *constants) {
+    const i32 *down = (const i32 *)(constants + r[6]);
+    u8 *restrict y = tensors + r[2];
+    for (i32 line = 0; line < r[3]; line++, down += 3) {
+        const u8 *top = tensors + r[1] + down[0], *bottom = tensors + r[1] + down[1];
+        const i32 *across = (const i32 *)(constants + r[7]);
+        for (i32 column = 0; column < r[4]; column++, across += 3, y += r[5]) {
+            const u8 *restrict a = top + across[0], *restrict b = top + across[1];
+            const u8 *restrict c = bottom + across[0], *restrict d = bottom + across[1];
+            ONE_BY_ONE
+            for (i32 i = 0; i < r[5]; i++) {
+                i32 t = (a[i] << 11) + (b[i] - a[i]) * across[2], v = (c[i] << 11) + (d[i] - c[i]) * across[2];
+                y[i] = (u8)(((t << 11) + (v - t) * down[2] + (1 << 21)) >> 22);
+            }
+        }
+    }
+}
+
 static u32 layer(const i32 *r, u8 *tensors, const u8 *constants) {
     switch (r[0]) {
         case PRODUCT: return product(r, tensors, constants);
@@ -311,6 +356,8 @@ static u32 layer(const i32 *r, u8 *tensors, const u8 *constants) {
                 tensors[r[2] + i] = scaled(tensors[r[1] + i] - r[4], r[5], r[6], (Range){r[7], r[8], r[9]});
             return DONE;
         case MOVE: move(r, tensors); return DONE;
+        case SLOPE: slope(r, tensors, constants); return DONE;
+        case RESIZE: resize(r, tensors, constants); return DONE;
         case FILL: memset(tensors + r[1], r[3], (u32)r[2]); return DONE;
     }
     return BAD_REQUEST;

@@ -1,0 +1,158 @@
+"""What forms have in common: which layers they change, and a graph with other layers in the place of one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from leo_runtime.compress import CompressError
+from leo_runtime.importers.sparse import sparse_bytes
+from leo_runtime.layers.graph import Held, Layer, LayerGraph, Option, Tensor
+
+DENSE, CONV, DEPTHWISE = "FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D"
+
+
+def weighted(graph: LayerGraph, kinds: Sequence[str] = (CONV, DENSE)) -> tuple[int, ...]:
+    """The numbers of the float layers of these kinds whose weights are constants, in order."""
+    return tuple(
+        number
+        for number, layer in enumerate(graph.layers)
+        if layer.kind in kinds
+        and (data := graph.tensors[layer.inputs[1]].data) is not None
+        and data.dtype == np.float32
+        and data.size
+        and graph.tensors[layer.outputs[0]].dtype == np.float32
+    )
+
+
+def largest(graph: LayerGraph, kinds: Sequence[str] = (CONV, DENSE)) -> int:
+    """The layer with the most weights, the first of several. Raises `CompressError` where there is none."""
+    numbers = weighted(graph, kinds)
+    if not numbers:
+        raise CompressError(
+            f"{graph.name}: has no layer of float weights ({', '.join(kinds)})",
+            hint="a model that is int8 already is as small as these forms make it",
+        )
+    return max(numbers, key=lambda number: (weights_of(graph, number).size, -number))
+
+
+def weights_of(graph: LayerGraph, number: int) -> np.ndarray:
+    """The weights of a layer that `weighted` names, as the graph has them."""
+    data = graph.tensors[graph.layers[number].inputs[1]].data
+    assert data is not None, "it is one of `weighted`"
+    return data
+
+
+def matrix_of(graph: LayerGraph, number: int) -> np.ndarray:
+    """The weights of a convolution or dense layer as a matrix: (outputs, all that an output reads), float64."""
+    weights = weights_of(graph, number)
+    return weights.reshape(weights.shape[0], -1).astype(np.float64)
+
+
+@dataclass(slots=True)
+class Rewriting:
+    """New tensors and layers that take the place of one layer of a graph, written one after the other."""
+
+    graph: LayerGraph
+    number: int
+    tensors: list[Tensor] = field(default_factory=list)
+    layers: list[Layer] = field(default_factory=list)
+
+    @property
+    def old(self) -> Layer:
+        """The layer in whose place they are."""
+        return self.graph.layers[self.number]
+
+    def tensor(self, number: int) -> Tensor:
+        """A tensor of the graph, or a new one."""
+        count = len(self.graph.tensors)
+        return self.graph.tensors[number] if number < count else self.tensors[number - count]
+
+    def constant(self, values: np.ndarray, held: Held | None = None) -> int:
+        """The number of a new constant, of float32, or held as that says."""
+        self.tensors.append(constant(f"{self._name} {len(self.tensors)}", values, held))
+        return len(self.graph.tensors) + len(self.tensors) - 1
+
+    def layer(self, kind: str, inputs: Sequence[int], shape: Sequence[int] | None, **options: Option) -> int:
+        """The number of what a new layer gives, of that shape; None: what the old one gave."""
+        if shape is None:
+            output = self.old.outputs[0]
+        else:
+            self.tensors.append(Tensor(f"{self._name} {len(self.tensors)}", tuple(shape), np.dtype(np.float32)))
+            output = len(self.graph.tensors) + len(self.tensors) - 1
+        version = self.old.version if kind == self.old.kind else 1
+        self.layers.append(Layer(kind, options, tuple(inputs), (output,), version))
+        return output
+
+    def done(self) -> LayerGraph:
+        """The graph with them in it."""
+        layers = (*self.graph.layers[: self.number], *self.layers, *self.graph.layers[self.number + 1 :])
+        return tidied(replace(self.graph, tensors=(*self.graph.tensors, *self.tensors), layers=layers))
+
+    @property
+    def _name(self) -> str:
+        return f"{self.graph.tensors[self.old.outputs[0]].name} part"
+
+
+def constant(name: str, values: np.ndarray, held: Held | None = None) -> Tensor:
+    """A constant tensor of float32, or of what `held` stands for, whose values then are that."""
+    array = np.ascontiguousarray(values if held is None else unfolded(held), np.float32)
+    array.flags.writeable = False
+    return Tensor(name, array.shape, array.dtype, data=array, stored_bytes=_bytes(array, held), held=held)
+
+
+def with_weights(graph: LayerGraph, changed: dict[int, Tensor]) -> LayerGraph:
+    """The graph with other constants, by their numbers, each of the shape that it had."""
+    tensors = tuple(changed.get(number, tensor) for number, tensor in enumerate(graph.tensors))
+    return replace(graph, tensors=tensors)
+
+
+def unfolded(held: Held) -> np.ndarray:
+    """The float32 that a held constant stands for, as an interpreter computes it: one rounding."""
+    if not held.scale:
+        return held.data.astype(np.float32)
+    along = [1] * held.data.ndim
+    along[held.axis] = len(held.scale)
+    reals: np.ndarray = (held.data * np.array(held.scale, np.float64).reshape(along)).astype(np.float32)
+    return reals
+
+
+def tidied(graph: LayerGraph) -> LayerGraph:
+    """The graph without tensors that nothing refers to; all others keep their order."""
+    used = {*graph.inputs, *graph.outputs}
+    for layer in graph.layers:
+        used.update(layer.inputs, layer.outputs)
+    kept = sorted(used - {-1})
+    place = {old: new for new, old in enumerate(kept)} | {-1: -1}
+
+    def moved(numbers: Sequence[int]) -> tuple[int, ...]:
+        return tuple(place[number] for number in numbers)
+
+    layers = (replace(one, inputs=moved(one.inputs), outputs=moved(one.outputs)) for one in graph.layers)
+    tensors = tuple(graph.tensors[number] for number in kept)
+    return replace(
+        graph, tensors=tensors, layers=tuple(layers), inputs=moved(graph.inputs), outputs=moved(graph.outputs)
+    )
+
+
+def share_of(percent: int, whole: int) -> int:
+    """So many percent of a whole, rounded down, at least 1."""
+    return max(1, whole * percent // 100)
+
+
+def held_as(tensor: Tensor, values: np.ndarray, scale: tuple[float, ...] = (), axis: int = 0) -> Tensor:
+    """A constant in the place of one, held as these values, sparsely where that takes fewer bytes."""
+    values = np.ascontiguousarray(values)
+    values.flags.writeable = False
+    sparse = bool(values.any()) and sparse_bytes(values) < values.nbytes  # A file has no buffer of no bytes.
+    plain = not sparse and values.dtype == np.float32
+    return constant(tensor.name, values, None if plain else Held(values, scale, axis, sparse))
+
+
+def _bytes(array: np.ndarray, held: Held | None) -> int:
+    """What a file holds of a constant, without its scales, as it is counted of one that was read."""
+    if held is None:
+        return array.nbytes
+    return sparse_bytes(held.data) if held.sparse else held.data.nbytes

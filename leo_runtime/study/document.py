@@ -1,0 +1,232 @@
+"""A study as people write it, `leo-study/1`: what is run, what of it is varied, how cells are chosen, what is measured.
+
+Paths in it are relative to its own folder.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from leo_runtime.errors import did_you_mean
+from leo_runtime.schema import (
+    Document,
+    FileName,
+    Finite,
+    Name,
+    PathName,
+    Plain,
+    Positive,
+    Quantity,
+    Value,
+    reject,
+    unique,
+)
+
+Seconds = Annotated[float, Field(gt=0, le=1e9)]
+Percent = Annotated[float, Field(ge=0, le=100)]
+
+MOST_CELLS = 1_000_000
+"""Of one study, repetitions counted."""
+
+GAP, REGRET = "gap", "regret"
+
+
+class Settings(Value):
+    """What is run and how it is placed; what is left out is as `leo-runtime replay --virtual` has it."""
+
+    workload: PathName | None = None
+    """A file; left out, the demo's."""
+    hardware: PathName | None = None
+    """The name of a machine that ships, or a file; left out, snapdragon-800."""
+    profile: PathName | None = None
+    """The name of a profile that ships, or a file; left out, that of the machine's name."""
+    recording: PathName | None = None
+    """A name or folder. None is needed where the workload reads no stream; one may be named for its links alone."""
+    start_seconds: Annotated[float, Field(ge=0, le=1e9)] | None = None
+    seconds: Seconds | None = None
+    """How much is run; left out, all of the recording, or 60 s where there is none."""
+    solver: Name | None = None
+    """Who places: a solver's name, the name of an installed policy, or `module:function`; left out, exact."""
+    window: Quantity | None = None
+    """How many stages a window has at most; 0: each release is placed as if it were alone. Left out: 30 with exact, 0
+    with others."""
+    batch: Positive | None = None
+    """How many frames are collected and placed as one."""
+    reserve_percent: Annotated[int, Field(ge=0, le=99)] | None = None
+    """Of every deadline, kept free in plans."""
+    noise_percent: Percent | None = None
+    """The spread of durations."""
+    seed: Quantity | None = None
+    """Of noise, drawn gates and solvers that draw, in the first repetition; each further one has the next."""
+
+
+class Base(Settings):
+    """What all cells have in common."""
+
+    changes: tuple[Name, ...] = ()
+    """Made to the documents, in the words of `leo-runtime replay --set`, before those of the axes."""
+
+
+class Choice(Base):
+    """One of several settings that go together, such as a machine and its profile."""
+
+    name: Name
+
+
+class Range(Value):
+    """Numbers between two, for cells that are drawn."""
+
+    low: Finite
+    high: Finite
+    logarithmic: bool = False
+    """Whether each factor is as likely as any other, and not each difference."""
+    integer: bool = False
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.low < self.high:
+            reject(f"it ends at {self.high:g}, which is not above {self.low:g}", "$.high", self.high)
+        if self.logarithmic and self.low <= 0:
+            reject(f"a logarithmic range begins above 0, got {self.low:g}", "$.low", self.low)
+        return self
+
+
+class Axis(Value):
+    """Something that is varied: a setting or any field of the documents, over values, a range, or named choices."""
+
+    name: Name | None = None
+    """What its column is called; left out, as what it varies."""
+    vary: Name | None = None
+    """A key of `base`, such as `solver`, or what a change of the documents begins with: a path
+    (`graphs.speech.deadline_us`), a path that is multiplied (`links.*.bytes_per_s*`), `scale-deadlines`, `slow dsp`."""
+    values: tuple[Any, ...] | None = None
+    range: Range | None = None
+    choices: tuple[Choice, ...] | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        given = [key for key in ("values", "range", "choices") if getattr(self, key) is not None]
+        if len(given) != 1:
+            reject(f"an axis has one of values, range and choices, got {' and '.join(given) or 'none'}", "$", given)
+        if (self.choices is None) == (self.vary is None):
+            says = "choices say themselves what they vary" if self.vary else "nothing says what is varied"
+            reject(says, "$.vary", self.vary, hint="`vary` goes with values or a range")
+        if self.choices is not None and self.name is None:
+            reject("an axis of choices has a name", "$.name", None)
+        if not self.called:
+            reject("expected at least one", f"$.{given[0]}", [])
+        if self.choices is not None:
+            unique([choice.name for choice in self.choices], "$.choices[{}].name")
+        for at, value in enumerate(self.values or ()):
+            if not isinstance(value, bool | int | float | str | list | tuple):
+                reject("a value is a number, a text, true, false, or a list", f"$.values[{at}]", value)
+        if self.range is not None and self.vary in _TEXTS:
+            reject(f"`{self.vary}` is no number", "$.range", self.vary)
+        return self
+
+    @property
+    def column(self) -> str:
+        """What its column is called."""
+        return self.name or self.vary or ""
+
+    @property
+    def called(self) -> tuple[str, ...]:
+        """What its values are called; of a range one, which stands for all."""
+        if self.choices is not None:
+            return tuple(choice.name for choice in self.choices)
+        return ("",) if self.range is not None else tuple(map(str, self.values or ()))
+
+
+class Sampling(Value):
+    """Which cells there are."""
+
+    kind: Literal["grid", "list", "random", "latin"] = "grid"
+    """`grid`: every value of each axis with every one of the others. `list`: the first of each, the second of each, and
+    so on. `random`: each axis drawn by itself. `latin`: a Latin hypercube, in which each axis is cut into as many parts
+    as there are cells, and each part is met once (McKay, Beckman and Conover, Technometrics 1979)."""
+    cells: Positive | None = None
+    """How many are drawn."""
+    seed: Quantity | None = None
+    """What they are drawn with."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for key in ("cells", "seed"):
+            given = getattr(self, key) is not None
+            if self.kind in ("random", "latin") and not given:
+                reject(f'the key "{key}" is missing', f"$.{key}", None, hint="cells are drawn the same every time")
+            if self.kind in ("grid", "list") and given:
+                reject(f"nothing is drawn for a {self.kind}", f"$.{key}", getattr(self, key))
+        return self
+
+
+class Study(Document):
+    """A study. Raises what `Document` raises, with the place, on anything that breaks the format."""
+
+    format: Literal["leo-study/1"]
+    name: FileName
+    title: str = ""
+    """The question in a sentence."""
+    base: Base = Field(default_factory=Base)
+    axes: tuple[Axis, ...] = ()
+    sampling: Sampling = Field(default_factory=Sampling)
+    repetitions: Positive = 1
+    """Each cell is run so often, with other seeds; all cells of one repetition meet the same noise and gates."""
+    measure: tuple[Literal["gap", "regret"], ...] = ()
+    """What takes longer: `gap`, how far each answer is from the exact one to its question; `regret`, how far the whole
+    run is from the best plan that was found with everything known beforehand."""
+    compute: bool = False
+    """Whether kernels are run. Else stages cost what the profile says, and gates open but those with a `chance_ppm`."""
+    logs: bool = False
+    """Whether each cell leaves the log of its run."""
+    limit_seconds: Seconds | None = None
+    """How long a cell may take here, before it is given up as failed."""
+    show: tuple[Name, ...] = ("energy_nj",)
+    """The columns that the question is about: `run` prints them when all is done, and `show` where none is named."""
+    published: Plain = Field(default_factory=dict)
+    """What is known of the question from elsewhere: references and figures, for people and pages."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        unique([axis.column for axis in self.axes], "$.axes[{}].name")
+        for at, axis in enumerate(self.axes):
+            if axis.vary is not None and "." not in axis.vary and axis.vary not in SETTINGS:
+                words = axis.vary.split(" ")[0]
+                if words not in _WORDS and not axis.vary.startswith(("battery_nj", "objective")):
+                    hint = f"{did_you_mean(axis.vary, [*SETTINGS, *_WORDS])}, or a path"
+                    reject(f'nothing is called "{axis.vary}"', f"$.axes[{at}].vary", axis.vary, hint=hint)
+            if axis.range is not None and self.sampling.kind in ("grid", "list"):
+                hint = 'give values, or draw cells: [sampling] with kind = "latin"'
+                reject(f"a {self.sampling.kind} has no end of a range", f"$.axes[{at}].range", axis.column, hint=hint)
+        lengths = {axis.column: len(axis.called) for axis in self.axes}
+        if self.sampling.kind == "list" and len(set(lengths.values())) > 1:
+            told = ", ".join(f"{name} {length}" for name, length in lengths.items())
+            reject(f"the axes of a list are of one length, got {told}", "$.axes", lengths)
+        if self.count > MOST_CELLS:
+            reject(f"it has {self.count} cells, at most {MOST_CELLS} can be", "$", self.count, hint="draw some of them")
+        return self
+
+    @property
+    def points(self) -> int:
+        """How many cells there are, repetitions not counted."""
+        if self.sampling.cells is not None:
+            return self.sampling.cells
+        sizes = [len(axis.called) for axis in self.axes]
+        if self.sampling.kind == "list":
+            return sizes[0] if sizes else 1
+        points = 1
+        for size in sizes:
+            points *= size
+        return points
+
+    @property
+    def count(self) -> int:
+        """How many cells there are."""
+        return self.points * self.repetitions
+
+
+SETTINGS = tuple(Settings.model_fields)
+_TEXTS = ("workload", "hardware", "profile", "recording", "solver")
+_WORDS = ("without", "scale-deadlines", "slow")

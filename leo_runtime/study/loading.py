@@ -1,0 +1,189 @@
+"""What the cells of a study are run with: documents are read once in a process, and changed once a set of changes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from leo_runtime import shipped
+from leo_runtime.documents.changes import Changed, changed
+from leo_runtime.errors import InputError
+from leo_runtime.recordings.recording import Recording, check_links, check_streams
+from leo_runtime.replay.compare import Case, Placing
+from leo_runtime.replay.identity import Span
+from leo_runtime.replay.inputs import model_digests, samples_digest
+from leo_runtime.replay.replay import check_files, streams_read
+from leo_runtime.study.cells import Cell
+from leo_runtime.study.document import GAP, REGRET, Study
+from leo_runtime.study.policies import Policy, policy
+from leo_runtime.study.shared import Kept
+from leo_runtime.version import VERSION
+
+if TYPE_CHECKING:
+    from leo_runtime.documents.workload import Workload
+
+ROWS_FORMAT = 1
+"""Goes up where the same inputs give another row."""
+NOTHING_SECONDS = 60
+"""How long a run lasts that needs no recording, where nothing else is said."""
+MOST_CHANGED = 64
+"""How many changed sets of documents are kept."""
+DIGITS = 32
+"""Hexadecimal digits of a SHA-256, of which a digest is the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A cell that can be run."""
+
+    cell: Cell
+    case: Case
+    placing: Placing
+    policy: Policy
+    inputs: str
+    """A digest of all that its row depends on."""
+    documents: str
+    """A digest of its documents alone: cells that have it in common ask the same questions."""
+    notes: tuple[str, ...]
+    """What is to be told of its changes."""
+
+
+class Loader:
+    """Makes cells ready. For one thread."""
+
+    def __init__(self, study: Study, folder: Path) -> None:
+        """Nothing is read yet; relative paths begin at the folder."""
+        self._study = study
+        self._folder = folder
+        self._read = Kept()
+        self._changed = Kept(MOST_CHANGED)
+
+    def ready(self, cell: Cell) -> Ready:
+        """A cell with its documents read, changed and checked. Raises `LeoError`, what `replay` could only later."""
+        settings = cell.settings
+        placing = self._placing(cell)
+        solver = settings.solver or "exact"
+        one = self._read.get(("policy", solver), lambda: policy(solver, self._folder))
+        done, recording, documents = self._documents(cell)
+        workload = done.workload
+        start_us = round((settings.start_seconds or 0) * 1e6)
+        length_us = None if settings.seconds is None else max(1, round(settings.seconds * 1e6))
+        span = Span.of(recording, start_us, length_us, streams_read(workload))
+        case = Case(workload, done.hardware, done.profile, recording, span, cell.changes)
+        inputs = {
+            "rows": ROWS_FORMAT,
+            "version": VERSION,
+            "documents": documents,
+            "span_us": [span.start_us, span.end_us],
+            "solver": [one.name, one.digest],
+            "placing": [
+                *(placing.stages_of_windows, placing.batch, placing.reserve_in("virtual"), placing.noise_ppm),
+                placing.seed,
+            ],
+            "measure": sorted(self._study.measure),
+            "compute": self._study.compute,
+        }
+        return Ready(cell, case, placing, one, _digest(inputs), documents, done.notes)
+
+    def _placing(self, cell: Cell) -> Placing:
+        settings = cell.settings
+        batch = settings.batch or 1
+        if settings.window and batch > 1:
+            raise InputError(
+                f"a window of {settings.window} stages does nothing with a batch of {batch}",
+                hint="a batch is placed as if nothing followed: leave out one of them",
+            )
+        if batch > 1 and set(self._study.measure) & {GAP, REGRET}:
+            raise InputError(
+                f"`{' and '.join(self._study.measure)}` cannot be measured of batches, got a batch of {batch}",
+                hint="leave it out of `measure`",
+            )
+        return Placing(
+            policy=settings.solver or "exact",
+            reserve_percent=settings.reserve_percent,
+            batch=batch,
+            noise_ppm=round((settings.noise_percent or 0) * 10_000) or None,
+            seed=settings.seed or 0,
+            window_stages=settings.window,
+        )
+
+    def _documents(self, cell: Cell) -> tuple[Changed, Recording, str]:
+        settings = cell.settings
+        key = (
+            *(settings.workload, settings.hardware, settings.profile, settings.recording),
+            *(settings.start_seconds, settings.seconds, cell.changes),
+        )
+        return self._changed.get(key, lambda: self._changed_anew(cell))
+
+    def _changed_anew(self, cell: Cell) -> tuple[Changed, Recording, str]:
+        settings = cell.settings
+        name, machine = settings.workload, settings.hardware or shipped.PHONE
+        costs = settings.profile or _usual_profile(machine)
+        workload = self._read.get(
+            ("workload", name), lambda: shipped.workload(None if name is None else str(self._folder / name))
+        )
+        hardware = self._read.get(("hardware", machine), lambda: shipped.hardware(self._named(machine)))
+        profile = self._read.get(("profile", costs), lambda: shipped.profile(self._named(costs)))
+        given = self._recording(cell, workload)
+        done = changed(workload, hardware, profile, cell.changes)
+        recording = given.with_changes(done.hardware, cell.changes)
+        check_streams(done.workload, recording)
+        check_links(done.hardware, recording)
+        if self._study.compute:
+            check_files(done.workload)
+        digest = _digest(
+            {
+                "workload": done.workload.to_json(),
+                "hardware": done.hardware.to_json(),
+                "profile": done.profile.to_json(),
+                "recording": self._recorded(recording, done.workload),
+                "models": model_digests(done.workload) if self._study.compute else {},
+            }
+        )
+        return done, recording, digest
+
+    def _recording(self, cell: Cell, workload: Workload) -> Recording:
+        settings = cell.settings
+        if settings.recording is None and not workload.streams:
+            seconds = NOTHING_SECONDS if settings.seconds is None else settings.seconds
+            lasts_us = max(1, round(((settings.start_seconds or 0) + seconds) * 1e6))
+            return self._read.get(
+                ("nothing", workload.name, lasts_us), lambda: Recording.of_nothing(workload.name, lasts_us)
+            )
+        if settings.recording is None and settings.workload is not None:
+            raise InputError(
+                f"workload `{workload.name}` reads streams, and no recording is named",
+                hint='add `recording = "NAME"` to `base`',
+            )
+        name = settings.recording or "demo"
+        found = name if name in shipped.recordings() else str(self._folder / name)
+        return self._read.get(("recording", found), lambda: shipped.recording(found))
+
+    def _recorded(self, recording: Recording, workload: Workload) -> list[str]:
+        """What a run reads of a recording, in digests."""
+        if not workload.streams:
+            return [recording.manifest.name, json.dumps([link.model_dump() for link in recording.manifest.links])]
+        samples = self._read.get(
+            ("samples", recording.manifest.name, workload.streams), lambda: samples_digest(recording, workload)
+        )
+        return [recording.manifest.model_dump_json(), samples]
+
+    def _named(self, name: str) -> str:
+        """A document's name as `shipped` takes it."""
+        return str(self._folder / name) if name.endswith((".toml", ".json")) else name
+
+
+def _usual_profile(hardware: str) -> str:
+    """The profile of a machine that names none. Raises `InputError`."""
+    if hardware not in shipped.names("profile"):
+        raise InputError(
+            f"no profile ships for the hardware `{hardware}`", hint='name one: `profile = "FILE"` beside `hardware`'
+        )
+    return hardware
+
+
+def _digest(of: Any) -> str:
+    return hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:DIGITS]

@@ -1,0 +1,178 @@
+"""What a row of a study says, and that it says the same again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from leo_runtime.errors import InputError, SolverError
+from leo_runtime.replay.regret import regret
+from leo_runtime.replay.replay import replay
+from leo_runtime.replay.sinks import KeptFrames
+from leo_runtime.runtime.runtime import Runtime
+from leo_runtime.study.cells import cells
+from leo_runtime.study.document import Study
+from leo_runtime.study.loading import Loader
+from leo_runtime.study.measure import measure
+from leo_runtime.study.rows import COLUMNS, columns_of, kind_of, row_bytes, whole_row
+from leo_runtime.study.shared import Shared
+from small_studies import STUDY, write_study
+
+
+def rows_of(path: Path, shared: Shared | None = None) -> list[dict[str, object]]:
+    study = Study.from_file(path)
+    loader, shared = Loader(study, path.parent), shared or Shared()
+    found = []
+    for cell in cells(study):
+        ready = loader.ready(cell)
+        found.append(whole_row(study.name, cell, ready.inputs, measure(study, ready, shared).row))
+    return found
+
+
+def test_a_row_is_what_the_replay_comes_to(tmp_path: Path) -> None:
+    path = write_study(
+        tmp_path, STUDY.replace("repetitions = 2", 'measure = ["regret"]').replace("seconds = 1", "seconds = 0.3")
+    )
+    study = Study.from_file(path)
+    loader = Loader(study, path.parent)
+    for cell, row in zip(cells(study), rows_of(path), strict=True):
+        ready = loader.ready(cell)
+        case, placing, kept = ready.case, ready.placing, KeptFrames()
+        with Runtime.simulated(
+            *(case.workload, case.hardware, case.profile),
+            solver=placing.solver("virtual"),
+            window_stages=0,
+            compute=False,
+            noise=placing.noise_ppm,
+            seed=placing.seed,
+        ) as runtime:
+            ended = replay(runtime, case.recording, case.span, policy=placing.policy, time="virtual", sinks=[kept])
+            known = regret(
+                *(kept.frames, runtime.merged, runtime.modes, case.hardware),
+                end_us=ended.length_us,
+                profile=case.profile,
+            )
+        eyes = ended.summary.pipelines[0]
+        assert row["energy_nj"] == ended.total.nj > 0
+        assert row["graph_p95_us.eyes"] == eyes.latency_p95_us
+        assert (row["answers"], row["misses"]) == (eyes.frames, eyes.deadline_misses)
+        assert row["regret_best_nj"] == known.best.nj
+        assert row["battery_s"] == 10**12 * ended.summary.end_us // (ended.total.nj * 10**6)
+
+
+def test_every_part_of_the_energy_adds_up_and_every_column_is_told_of(tmp_path: Path) -> None:
+    path = write_study(
+        tmp_path,
+        STUDY.replace("repetitions = 2", 'measure = ["gap", "regret"]').replace("seconds = 1", "seconds = 0.3"),
+    )
+    rows = rows_of(path)
+    for row in rows:
+        for kind in ("cause_nj", "graph_nj", "resource_nj"):
+            assert sum(int(str(nj)) for name, nj in row.items() if kind_of(name) == kind) == row["energy_nj"]
+        assert int(str(row["gap_ppm"])) >= 0
+    assert {kind_of(name) for name in columns_of(rows)} == {kind_of(name) for name in COLUMNS}
+    assert list(columns_of(rows))[:3] == ["study", "cell", "repetition"]
+
+
+def test_the_same_cell_is_the_same_row_to_the_byte(tmp_path: Path) -> None:
+    path, shared = write_study(tmp_path), Shared()
+    first = [row_bytes(row) for row in rows_of(path, shared)]
+    assert [row_bytes(row) for row in rows_of(path, shared)] == first  # What is remembered changes nothing,
+    backwards = Study.from_file(path)
+    loader = Loader(backwards, path.parent)
+    again = [
+        row_bytes(whole_row(backwards.name, cell, ready.inputs, measure(backwards, ready, Shared()).row))
+        for cell in reversed(cells(backwards))
+        for ready in [loader.ready(cell)]
+    ]
+    assert again[::-1] == first  # nor does the order,
+    assert json.loads(first[0])["cell"] == 0
+
+
+def test_cells_of_a_repetition_meet_the_same_noise_and_others_another(tmp_path: Path) -> None:
+    rows = rows_of(write_study(tmp_path, STUDY.replace('["exact", "greedy"]', '["cpu-only"]')))
+    energies = [row["energy_nj"] for row in rows]
+    assert energies[0] == energies[1] and energies[2] == energies[3]  # A deadline changes nothing there.
+    assert energies[0] != energies[2]
+    assert [row["seed"] for row in rows] == [0, 0, 1, 1]
+
+
+def test_inputs_are_the_same_where_all_that_counts_is(tmp_path: Path) -> None:
+    def digests(text: str) -> list[str]:
+        path = write_study(tmp_path, text)
+        study = Study.from_file(path)
+        return [Loader(study, path.parent).ready(cell).inputs for cell in cells(study)]
+
+    first = digests(STUDY)
+    assert len(set(first)) == 8
+    assert digests(STUDY.replace('name = "deadline"', 'name = "due"').replace('"blinks"', '"other"')) == first
+    assert digests(STUDY.replace("repetitions = 2", "repetitions = 3"))[:8] == first
+    assert not set(digests(STUDY.replace("noise_percent = 5", "noise_percent = 6"))) & set(first)
+    assert not set(digests(STUDY.replace("seconds = 1", "seconds = 2"))) & set(first)
+    file = tmp_path / "band.profile.toml"
+    study = Study.from_file(tmp_path / "blinks.study.toml")
+    file.write_text(file.read_text().replace("9_000", "9_001"))
+    changed = [Loader(study, tmp_path).ready(cell).inputs for cell in cells(study)]
+    assert not set(changed) & set(first)
+
+
+OWN = """from leo_runtime import solve
+
+def all_on_the_cpu(problem):
+    return solve(problem, "cpu-only")
+
+def wrong(problem):
+    answer = solve(problem, "cpu-only")
+    runs = tuple(run.model_copy(update={"start_us": 0, "end_us": run.end_us - run.start_us}) for run in answer.stages)
+    return answer.model_copy(update={"stages": runs})
+
+def raises(problem):
+    raise ValueError("no idea")
+"""
+
+
+def test_a_policy_of_ones_own_is_judged(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(OWN)
+    path = write_study(tmp_path, STUDY.replace('["exact", "greedy"]', '["mine:all_on_the_cpu", "cpu-only"]'))
+    rows = rows_of(path)
+    assert rows[0]["energy_nj"] == rows[2]["energy_nj"]
+    assert rows[0]["solver"] == "mine:all_on_the_cpu"
+    study = Study.from_file(path)
+    loader = Loader(study, tmp_path)
+    cell = cells(study)[0]
+    before = loader.ready(cell).inputs
+
+    def with_solver(name: str) -> None:
+        settings = cell.settings.model_copy(update={"solver": name})
+        measure(study, loader.ready(replace(cell, settings=settings)), Shared())
+
+    with pytest.raises(SolverError, match=r"the answer of the solver `wrong` is wrong: rule "):
+        with_solver("mine:wrong")
+    with pytest.raises(SolverError, match="no idea"):
+        with_solver("mine:raises")
+    with pytest.raises(SolverError, match="is no function"):
+        with_solver("mine:absent")
+    with pytest.raises(InputError, match="cannot be imported"):
+        with_solver("nowhere:at_all")
+    with pytest.raises(SolverError, match="no solver is called"):
+        with_solver("exactly")
+    (tmp_path / "mine.py").write_text(OWN + "\n# another one\n")
+    assert Loader(study, tmp_path).ready(cell).inputs != before
+
+
+def test_an_installed_policy_goes_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = tmp_path / "installed"
+    about = installed / "policies-1.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: policies\nVersion: 1\n")
+    points = "cheap = installed_policies:all_on_the_cpu\nbroken = installed_policies:nothing\n"
+    (about / "entry_points.txt").write_text(f"[leo_runtime.policies]\n{points}")
+    (installed / "installed_policies.py").write_text(OWN)
+    monkeypatch.syspath_prepend(str(installed))
+    rows = rows_of(write_study(tmp_path, STUDY.replace('["exact", "greedy"]', '["cheap", "cpu-only"]')))
+    assert rows[0]["energy_nj"] == rows[2]["energy_nj"] and rows[0]["solver"] == "cheap"
+    with pytest.raises(InputError, match="the solver `broken` cannot be imported"):
+        rows_of(write_study(tmp_path, STUDY.replace('["exact", "greedy"]', '["broken"]')))
