@@ -2,7 +2,7 @@
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; exit; }; done)
 VENV ?= .venv
-EXTRAS ?= test,oclgrind,oracle,recordings,completion,daemon,tables-readers,mqtt,wyoming,microphone,browser,lint
+EXTRAS ?= test,oclgrind,oracle,recordings,completion,daemon,tables-readers,mqtt,wyoming,microphone,study,browser,lint
 DEMO := $(VENV)/.demo
 READY := $(VENV)/.ready
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
@@ -32,10 +32,13 @@ $(READY): $(DEMO)
 	@$(PIP) install 'leo-runtime[$(EXTRAS)]'
 	@touch $@
 
-# Measures this machine, then replays the demo's recording in virtual time on a phone and in real time here.
+# Measures this machine, then replays the demo's recording, and that with a camera, in virtual time on a phone and in real
+# time here.
+WITH_CAMERA := --workload demo --workload faces
 demo: $(DEMO)
-	$(VENV)/bin/leo-runtime calibrate --quick --out out/host.profile.json
+	$(VENV)/bin/leo-runtime calibrate --quick --recording camera $(WITH_CAMERA) --out out/host.profile.json
 	$(VENV)/bin/leo-runtime replay
+	$(VENV)/bin/leo-runtime replay camera $(WITH_CAMERA)
 
 test: $(READY)
 	$(VENV)/bin/python -m pytest

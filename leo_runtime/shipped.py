@@ -48,12 +48,43 @@ def profile(name_or_file: str) -> Profile:
     return Profile.from_file(_path(name_or_file, "profile"))
 
 
-def workload(file: str | None = None) -> Workload:
-    """A workload from a file; without one, the demo's. Raises `DocumentError`, `GraphError`."""
+def workload(*files: str | None) -> Workload:
+    """A workload by the name it ships under or from a file; of several, the graphs of all. None: the demo's.
+
+    A file of such a name goes before what ships. Raises `DocumentError`, `GraphError`, and `InputError` where two of
+    them have a graph of one name, or streams of one name that differ.
+    """
+    first, *others = map(_workload, files or (None,))
+    for other in others:
+        first = _beside(first, other)
+    return first
+
+
+def _workload(file: str | None) -> Workload:
     from leo_runtime import demo
     from leo_runtime.documents.workload import Workload
 
-    return Workload.from_file(demo.WORKLOAD if file is None else file)
+    if file is None:
+        return Workload.from_file(demo.WORKLOAD)
+    ships = isinstance(file, str) and file in demo.WORKLOADS and not Path(file).is_file()
+    return Workload.from_file(demo.WORKLOADS[file] if ships else file)
+
+
+def _beside(one: Workload, other: Workload) -> Workload:
+    """Both workloads as one, which has the objective of the first."""
+    both = f"workloads `{one.name}` and `{other.name}`"
+    graphs = {graph.name for graph in one.graphs}
+    for graph in other.graphs:
+        if graph.name in graphs:
+            raise InputError(f"{both} both have a graph `{graph.name}`", hint="give it another name in one of them")
+    streams = {stream.name: stream for stream in one.streams}
+    for stream in other.streams:
+        if streams.get(stream.name, stream) != stream:
+            raise InputError(
+                f"{both} have streams `{stream.name}` that differ", hint="give it another name in one of them"
+            )
+    added = one.with_graphs(*other.graphs, streams=other.streams)
+    return added.model_copy(update={"name": f"{one.name}+{other.name}"})
 
 
 def recordings() -> tuple[str, ...]:

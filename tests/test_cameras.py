@@ -173,6 +173,69 @@ def test_what_an_array_holds_beyond_what_it_says_is_told(tmp_path: Path, more: b
     assert (found.samples[:] == frames(3)).all()
 
 
+def write_panned(path: Path, **arrays: Any) -> None:
+    still = np.random.default_rng(1).integers(0, 256, (9, 12, 3)).astype(np.uint8)
+    np.savez(path, **{"still": still, "corners": np.array([[0, 0], [1, 4], [3, 2]]), **arrays})
+
+
+def test_a_still_and_a_path_are_frames(tmp_path: Path) -> None:
+    write_panned(tmp_path / "eye.npz")
+    still = np.load(tmp_path / "eye.npz")["still"]
+    found = read_stream(tmp_path / "eye.npz", camera("eye.npz"))
+    assert found.samples.shape == (3, 6, 8, 3)
+    assert (found.samples[:] == np.stack([still[:6, :8], still[1:7, 4:], still[3:, 2:10]])).all()
+    assert (found.samples[1:2] == still[1:7, 4:]).all()
+    write_panned(tmp_path / "grey.npz", still=still[..., 0])
+    assert read_stream(tmp_path / "grey.npz", camera("grey.npz", channels=1)).samples.shape == (3, 6, 8, 1)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "says"),
+    [
+        ({"corners": np.array([[0, 0], [4, 0]])}, "frame 1 of 8 x 6 pixels begins at row 4, column 0"),
+        ({"corners": np.array([[0, -1]])}, "frame 0 of 8 x 6 pixels begins at row 0, column -1"),
+        ({"corners": np.zeros((0, 2), int)}, "`corners` is int64 of shape"),
+        ({"corners": np.zeros((3, 2))}, "`corners` is float64 of shape"),
+        ({"corners": np.zeros(3, int)}, "`corners` is int64 of shape"),
+        ({"still": np.zeros((9, 12, 3))}, "`still` is float64 of shape"),
+        ({"still": np.zeros((9, 12, 3, 1), np.uint8)}, "`still` is uint8 of shape"),
+        ({"still": np.zeros((9, 12, 0), np.uint8)}, "`still` is uint8 of shape"),
+        ({"still": np.array([None])}, "it holds object"),
+    ],
+)
+def test_a_still_and_a_path_that_do_not_fit_are_refused(tmp_path: Path, arrays: dict[str, Any], says: str) -> None:
+    write_panned(tmp_path / "eye.npz", **arrays)
+    with pytest.raises(RecordingError, match=says):
+        read_stream(tmp_path / "eye.npz", camera("eye.npz"))
+
+
+def test_a_still_is_a_camera_s_and_has_a_path(tmp_path: Path) -> None:
+    write_panned(tmp_path / "eye.npz")
+    with pytest.raises(RecordingError, match='declared as motion\nhint: give it kind = "camera"'):
+        read_stream(tmp_path / "eye.npz", RecordedStream(name="eye", kind="motion", file="eye.npz", rate_hz=1))
+    np.savez(tmp_path / "still.npz", still=np.zeros((9, 9, 3), np.uint8))
+    with pytest.raises(RecordingError, match="holds no array `corners`"):
+        read_stream(tmp_path / "still.npz", camera("still.npz"))
+
+
+def test_damaged_stills_are_refused_in_words(tmp_path: Path) -> None:
+    write_panned(tmp_path / "eye.npz")
+    whole = (tmp_path / "eye.npz").read_bytes()
+    random = np.random.default_rng(5)
+    refused = 0
+    for _ in range(300):
+        damaged = np.frombuffer(whole, np.uint8).copy()
+        damaged[random.integers(0, len(whole), 4)] = random.integers(0, 256, 4)
+        cut = random.integers(0, len(whole)) if random.random() < 0.2 else len(whole)
+        (tmp_path / "eye.npz").write_bytes(damaged[:cut].tobytes())
+        try:
+            read_stream(tmp_path / "eye.npz", camera("eye.npz"))
+        except RecordingError as error:
+            refused += 1
+            assert str(tmp_path / "eye.npz") in str(error)
+    assert refused > 200
+
+
 def test_a_value_that_is_no_number_is_told_where_it_is(tmp_path: Path) -> None:
     shown = frames(5).astype(np.float32)
     shown[3, 2, 1, 0] = np.nan

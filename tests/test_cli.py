@@ -213,7 +213,7 @@ def test_schemas_are_listed_and_printed(capsys):
     status, out, _ = run(capsys, "schema")
     assert status == 0
     kinds = ["problem", "placement", "window", "window-placement", "workload", "hardware", "profile", "recording"]
-    assert out.split() == [*kinds, "daemon", "log", "replay"]
+    assert out.split() == [*kinds, "daemon", "study", "log", "replay"]
     for name in kinds:
         status, text, _ = run(capsys, "schema", name)
         assert status == 0
@@ -271,7 +271,7 @@ def test_wrong_use_shows_the_usage(capsys, arguments):
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
-        (("repaly",), "hint: did you mean `replay`? one of solve, check, "),
+        (("repaly",), "hint: did you mean `replay`?"),
         (("replay", "--vitual"), "hint: did you mean `--virtual`?"),
         (("replay", "demo", "--dsp", "nunpy"), "hint: did you mean `numpy`? one of numpy, hexagon"),
         (("hardware", "shwo"), "hint: did you mean `show`? one of list, show"),
@@ -560,6 +560,8 @@ def test_profiles_are_compared_and_merged(capsys, tmp_path, two_profiles):
         (["profiles", "list", "--out", "x"], "`profiles list` prints and writes no file\nhint: leave out `--out`"),
         (["profiles", "show", "watch", "--out", "x"], "`profiles show` prints and writes no file\n"),
         (["profiles", "plot", "watch", "--out", "x.svg", "--json"], "`profiles plot` prints nothing, so not as JSON\n"),
+        (["calibrate", "--workload", "demo", "--workload", "demo"], "both have a graph `wake_word`\n"),
+        (["replay", "--workload", "faces", "--virtual"], "recording `demo` has no stream `eye`\n"),
         (["tune", "--bench", "--workload", "w.json"], "so no workload is read\n"),
     ],
 )

@@ -261,11 +261,16 @@ def test_the_unit_lets_it_use_the_network_where_its_config_does(
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
-def test_systemd_has_nothing_to_say_about_the_unit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sensors", [False, True])
+def test_systemd_has_nothing_to_say_about_the_unit(tmp_path: Path, sensors: bool) -> None:
     command = tmp_path / "leo-runtime"
     command.write_text("#!/bin/sh\n")
     command.chmod(0o755)
-    (tmp_path / "leo-runtime.service").write_text(unit(str(command), tmp_path / "leo.toml", 5.0))
+    text = unit(str(command), tmp_path / "leo.toml", 5.0)
+    if sensors:
+        text = re.sub(r"^#(?=\w+=)", "", text, flags=re.MULTILINE)
+        assert "\nReadWritePaths=/sys/devices\n" in text and "\nSupplementaryGroups=iio\n" in text
+    (tmp_path / "leo-runtime.service").write_text(text)
     found = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", str(tmp_path / "leo-runtime.service")],
         capture_output=True,

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import random
+import shlex
+import socket
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemons import CONFIG, WORKLOAD, write
+from leo_runtime.cli import main
 from leo_runtime.command.schema import document_model
 from leo_runtime.daemon import kinds
 from leo_runtime.daemon.config import DaemonConfig, named
@@ -88,7 +92,7 @@ def test_names_are_kinds_with_numbers_where_they_are_taken() -> None:
         ('profile = "profile.toml"\n', "", "there is no profile of machine", "calibrate"),
         ('path = "./out.sock"', 'graphs = ["quiet"]', "sink `socket` asks for graph `quiet`", "it has loud"),
         ('path = "./in.sock"', 'stream = "mic"', "source `socket`: no stream", "it has s"),
-        ('profile = "profile.toml"', 'profile = "none.json"', "there is no profile ", "calibrate --out"),
+        ('profile = "profile.toml"', 'profile = "none.json"', "there is no profile ", "none.json`"),
         (
             'path = "./out.sock"',
             'path = "./x/../in.sock"',
@@ -149,6 +153,22 @@ def test_a_check_finds_what_could_not_be_opened_and_changes_nothing(
     with pytest.raises(LeoError, match=says):
         daemon.check()
     assert {file: file.read_bytes() for file in tmp_path.iterdir()} == held
+
+
+def test_a_check_opens_no_socket_and_runs_no_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = CONFIG.replace("[runtime]", "[metrics]\nport = 9464\n[runtime]")
+    for more in (
+        '[[sources]]\nkind = "pipe"\ncommand = ["cat"]',
+        '[[sinks]]\nkind = "mqtt"',
+        '[[sinks]]\nkind = "lines"',
+    ):
+        config += f"\n{more}\n"
+    path = write(tmp_path, config)
+    monkeypatch.setattr(kinds, "find_spec", lambda _: True)
+    for owner, name in ((socket.socket, "bind"), (socket.socket, "connect"), (subprocess, "Popen")):
+        monkeypatch.setattr(owner, name, lambda *_, name=name, **__: pytest.fail(f"it has called {name}"))
+    said = Daemon(lambda: DaemonConfig.from_file(path), tmp_path).check()
+    assert said == "loud on this; sources: socket, pipe; sinks: socket, mqtt, lines"
 
 
 @pytest.mark.parametrize(
@@ -224,3 +244,44 @@ def test_its_schema_is_printed() -> None:
     schema = document_model("daemon").model_json_schema()
     assert {"sources", "sinks", "decisions"} <= schema["properties"].keys()
     assert "RecordingSource" in schema["$defs"]
+
+
+@pytest.mark.parametrize("named", ["levels.json", "profile.toml", None])
+def test_a_profile_that_is_missing_is_measured_by_the_command_of_the_hint(tmp_path: Path, named: str | None) -> None:
+    folder = tmp_path / "with space"
+    folder.mkdir()
+    line = f'profile = "{named}"\n' if named else ""
+    config = CONFIG.replace('profile = "profile.toml"\n', line)
+    path = write(folder, config)
+    (folder / "profile.toml").unlink()
+    with pytest.raises(InputError, match="there is no profile") as refused:
+        load(DaemonConfig.from_file(path), folder)
+    hint = refused.value.hint
+    assert hint.endswith(
+        {"levels.json": "of a recording that has s", "profile.toml": 'say profile = "profile.json"'}.get(
+            named or "", 'say profile = "machine.profile.json"'
+        )
+    )
+    recording = tmp_path / "recording"
+    recording.mkdir()
+    rows = "".join(f"{number * 1000},0.5\n" for number in range(2000))
+    (recording / "s.csv").write_text(f"time_us,s\n{rows}")
+    (recording / "recording.toml").write_text(
+        'format = "leo-recording/1"\nname = "r"\nlicence = "none"\nsource = "made by a test"\n'
+        '[[streams]]\nname = "s"\nkind = "other"\nfile = "s.csv"\nrate_hz = 1000\n'
+    )
+    command = shlex.split(hint.partition("`")[2].partition("`")[0].replace("RECORDING", str(recording)))
+    assert main([*command[1:], "--quick", "--quiet"]) == 0
+    said = hint.rpartition('profile = "')[2].rstrip('"') if "say profile" in hint else named
+    path.write_text(CONFIG.replace("profile.toml", str(said)))
+    daemon = Daemon(lambda: DaemonConfig.from_file(path), folder)
+    assert daemon.check() == "loud on this; sources: socket; sinks: socket"
+
+
+def test_a_profile_of_the_demo_needs_no_recording_of_ones_own(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as refused:
+        load(DaemonConfig.from_toml(LEAST), tmp_path)
+    file = tmp_path / "host.profile.json"
+    assert refused.value.hint == (
+        f'measure it by `leo-runtime calibrate --out {file}`, and say profile = "host.profile.json"'
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -319,6 +320,27 @@ def test_a_buffer_that_cannot_be_set_up_is_polled_unless_it_was_asked_for(tmp_pa
     os.close(fifo)
     assert (folder / "trigger/current_trigger").read_text() == "lis3dh-dev0"
     assert (timer / "sampling_frequency").read_text() == "25"
+
+
+def test_where_sys_is_read_only_as_in_the_unit_a_sensor_is_polled_at_the_rate_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with_buffer(tmp_path, sampling_frequency="50")
+    opens = Path.open
+
+    def read_only(path: Path, mode: str = "r", *args: Any, **named: Any) -> Any:
+        if "w" in mode:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        return opens(path, mode, *args, **named)
+
+    monkeypatch.setattr(Path, "open", read_only)
+    assert np.allclose(run(tmp_path, 1).samples, [[1, -2, 9.81]])
+    assert (
+        "its rate stays as it is" in caplog.text and "iio:device0 is polled: its buffer cannot be used" in caplog.text
+    )
+    with pytest.raises(SourceFailedError, match="cannot be written: Read-only file system") as refused:
+        run(tmp_path, 1, buffer=True)
+    assert "ReadWritePaths=/sys/devices" in refused.value.hint and "buffer = false" in refused.value.hint
 
 
 def test_a_buffer_of_another_rate_than_the_stream_is_polled(tmp_path: Path) -> None:

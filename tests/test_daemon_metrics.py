@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 
+import numpy as np
 import pytest
 
 from cost_workloads import profile_of, workload_of
@@ -619,3 +620,19 @@ def test_a_reload_has_another_policy_and_refuses_one_that_cannot_be(tmp_path: Pa
         assert "refused" not in reload(one)
         assert "leo_policy" not in fetch(shown)
         assert Talk(tmp_path).ask(LOUD)["label"] == "loud"
+
+
+def test_releases_that_became_no_frames_are_shown() -> None:
+    speech = shipped.workload().without("wake_word", "scene", "activity", "speaker")
+    phone, costs = shipped.hardware("snapdragon-800"), shipped.profile("snapdragon-800")
+    with Runtime.simulated(speech, phone, costs, solver="greedy", compute=False) as one:
+        for begin_s in (0, 60):  # Most of a minute is missing.
+            for number in range(1, 5):
+                one.feed("mic", np.zeros(16_000, np.int16), at_us=(begin_s + number) * 1_000_000)
+        made = len(one.drain())
+        scraped = Scraped(Counts().now(), Tally(one.hardware).now(), {}, 0, runtime=one)
+        found = {family.name: family.samples for family in families(scraped)}
+        period_us = speech.graphs[0].period_us
+    (left_out,) = found["leo_releases_left_out"]
+    assert left_out.labels == {"graph": "speech"}
+    assert made + left_out.value == pytest.approx(64_000_000 / period_us, abs=2) and made < 10_000_000 / period_us

@@ -83,6 +83,15 @@ def test_a_command_is_read_whatever_its_descriptors_number(tmp_path: Path) -> No
     assert np.array_equal(fed.samples, DATA)
 
 
+def test_what_a_command_leaves_behind_may_say_what_it_likes(tmp_path: Path) -> None:
+    setsid = shutil.which("setsid")
+    if setsid is None:
+        pytest.skip("there is no setsid")
+    chatters = f"{setsid} sh -c 'exec 1>&-; while :; do echo and on; done >&2' & sleep 0.2; exit 3"
+    with pytest.raises(SourceFailedError, match="`sh` ended with status 3: and on"):
+        run(tmp_path, command=("sh", "-c", chatters))
+
+
 def test_floats_of_two_channels_are_fed_as_their_mean(tmp_path: Path) -> None:
     both = np.column_stack((np.linspace(0, 1, 100), np.full(100, 0.5))).astype("<f4")
     writes = f"sys.stdout.buffer.write({both.tobytes()!r})"

@@ -24,6 +24,7 @@ from daemons import PATIENCE_S, Running, a_site, some_answer
 from leo_backends import tflite
 from leo_runtime import shipped
 from leo_runtime.clock import VirtualClock
+from leo_runtime.daemon import wyoming_connection
 from leo_runtime.daemon.config import DaemonConfig
 from leo_runtime.daemon.counts import Counts
 from leo_runtime.daemon.decisions import DecisionConfig
@@ -649,7 +650,7 @@ def test_bytes_at_random_end_no_thread_and_keep_no_place(tmp_path: Path) -> None
 
 
 def test_who_does_not_listen_is_hung_up_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "SEND_S", 0.05)
+    monkeypatch.setattr(wyoming_connection, "SEND_S", 0.05)
     with served(tmp_path) as serving, serving.raw() as one:
         one.setblocking(False)
         ask = event("describe") * 100

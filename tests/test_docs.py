@@ -34,6 +34,7 @@ from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.schema import Document
 from leo_runtime.solver import SOLVERS, solve
 from leo_runtime.solver.baselines import POLICIES
+from leo_runtime.study.document import Study
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "leo_runtime").rglob("*.md")])
@@ -47,6 +48,7 @@ MODELS: dict[str, type[Document]] = {
     "leo-profile/1": Profile,
     "leo-recording/1": RecordingManifest,
     "leo-daemon/1": DaemonConfig,
+    "leo-study/1": Study,
 }
 
 

@@ -283,6 +283,25 @@ def test_a_second_that_was_never_recorded_is_a_gap_and_nothing_after_it_is_late(
     assert [frame.release_us for frame in bench.frames[before:]][-14:] == list(range(6_750_000, 10_000_001, 250_000))
     (shown, *_) = bench.feeder.streams()
     assert (shown.stalls, shown.gaps, shown.lost) == (1, 1, MIC_HZ)
+    assert len(bench.frames) + bench.feeder.unreleased()["ears"] == 10 * 4 - 1, "none is missing that is not counted"
+
+
+@pytest.mark.parametrize("gone_us", [200_000, 400_000, 600_000, 60 * SECOND_US, 3600 * SECOND_US])
+def test_releases_that_were_none_since_samples_were_lost_are_counted(gone_us: int) -> None:
+    bench = Bench(ears(period_us=50_000))
+    mic = Mic(bench)
+    mic.run(5 * SECOND_US)
+    assert bench.feeder.unreleased() == {"ears": 0}, "that the first window was not full is no loss"
+    mic.lose(5 * SECOND_US + gone_us)
+    mic.run(9 * SECOND_US + gone_us)
+    (shown, *_) = bench.feeder.streams()
+    assert (shown.gaps, shown.lost) == (1, gone_us * MIC_HZ // SECOND_US)
+    ends_us = [frame.release_us for frame in bench.frames]
+    assert bench.feeder.unreleased()["ears"] == (ends_us[-1] - ends_us[0]) // 50_000 + 1 - len(ends_us) > 0
+    bench.feeder.restart("mic")
+    mic.run(12 * SECOND_US + gone_us)
+    assert len(bench.frames) > len(ends_us)
+    assert bench.feeder.unreleased()["ears"] == (ends_us[-1] - ends_us[0]) // 50_000 + 1 - len(ends_us)
 
 
 def test_a_burst_after_a_stall_is_taken_whole() -> None:
@@ -698,6 +717,7 @@ def test_what_nobody_fed_for_an_hour_is_not_made_an_hour_later() -> None:
         bench.clock.set(now_us)
         bench.feeder.feed("pulse", moment, None)
     assert [frame.release_us for frame in bench.frames] == [3_600_800_000, 3_600_900_000, 3_601_000_000]
+    assert bench.feeder.unreleased() == {"door": 35_997}
 
 
 def test_events_of_another_century_do_not_stop_a_run_in_virtual_time() -> None:

@@ -65,7 +65,9 @@ def test_the_demo_installs_what_it_needs_and_setup_says_each_step(tmp_path: Path
     demo, setup = dry_run("demo", f"VENV={tmp_path}"), dry_run("setup", f"VENV={tmp_path}")
     assert "--editable '.[demo]'" in demo
     assert "oclgrind" not in demo
-    extras = "test,oclgrind,oracle,recordings,completion,daemon,tables-readers,mqtt,wyoming,microphone,browser,lint"
+    extras = (
+        "test,oclgrind,oracle,recordings,completion,daemon,tables-readers,mqtt,wyoming,microphone,study,browser,lint"
+    )
     assert f"'leo-runtime[{extras}]'" in setup
     assert setup.count("--editable") == 1
     assert len([line for line in setup.splitlines() if 'echo "== ' in line]) == 4

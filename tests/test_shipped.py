@@ -18,11 +18,46 @@ def test_every_shipped_document_is_valid_and_of_its_name():
 
 
 def test_the_demo_reads_streams_that_its_recordings_have():
-    workload = shipped.workload()
+    demo, both = shipped.workload(), shipped.workload("demo", "faces")
     assert "demo" in shipped.recordings()
     for name in shipped.recordings():
         streams = {stream.name: stream.rate_hz for stream in shipped.recording(name).manifest.streams}
+        workload = both if name == "camera" else demo
         assert {stream.name: stream.rate_hz for stream in workload.streams} == streams
+
+
+def test_several_workloads_are_one_beside_each_other():
+    demo, faces = shipped.workload("demo"), shipped.workload("faces")
+    assert demo == shipped.workload()
+    both = shipped.workload("demo", "faces")
+    assert both.name == "demo+faces"
+    assert both.graphs == (*demo.graphs, *faces.graphs)
+    assert both.streams == (*demo.streams, *faces.streams)
+
+
+def test_workloads_that_are_not_two_are_refused(tmp_path):
+    with pytest.raises(InputError, match="workloads `demo` and `demo` both have a graph `wake_word`"):
+        shipped.workload("demo", "demo")
+    faces = shipped.workload("faces")
+    (stream,), (graph,) = faces.streams, faces.graphs
+    other = graph.model_copy(update={"name": "other"})
+    same = faces.model_copy(update={"name": "same", "graphs": (other,)})
+    same.to_file(tmp_path / "same.json")
+    assert [one.name for one in shipped.workload("faces", str(tmp_path / "same.json")).streams] == ["eye"]
+    faster = same.model_copy(update={"streams": (stream.model_copy(update={"rate_hz": 2}),)})
+    faster.to_file(tmp_path / "faster.json")
+    with pytest.raises(InputError, match="workloads `faces` and `same` have streams `eye` that differ"):
+        shipped.workload("faces", str(tmp_path / "faster.json"))
+
+
+def test_a_file_hides_a_workload_that_ships(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("faces").mkdir()
+    assert shipped.workload("faces").name == "faces"
+    Path("faces").rmdir()
+    Path("faces").write_text("")
+    with pytest.raises(InputError, match="faces"):
+        shipped.workload("faces")
 
 
 @pytest.mark.parametrize("find", [shipped.hardware, shipped.profile, shipped.recording])

@@ -119,7 +119,11 @@ def test_what_is_read_is_what_the_schema_says(path: Path) -> None:
             assert list(op.inputs) == list(() if other.inputs is None else other.inputs)
             assert list(op.outputs) == list(() if other.outputs is None else other.outputs)
     codes = {kind.code: kind for kind in KINDS.values()}
-    expected_ops = [other for other in there.subgraphs[0].operators if codes.get(_code(there, other)) is not None]
+    expected_ops = [
+        other
+        for other in there.subgraphs[0].operators
+        if codes.get(_code(there, other)) is not None and not _unfolds_a_constant(there, other)
+    ]
     graph = read(path)
     assert [layer.kind for layer in graph.layers] == [codes[_code(there, other)].name for other in expected_ops]
     for layer, other in zip(graph.layers, expected_ops, strict=True):
@@ -134,6 +138,13 @@ def test_what_is_read_is_what_the_schema_says(path: Path) -> None:
 def _code(there, operator) -> int:
     code = there.operatorCodes[operator.opcodeIndex]
     return max(code.deprecatedBuiltinCode, code.builtinCode)
+
+
+def _unfolds_a_constant(there, operator) -> bool:
+    """Weights in float16 are constants of the graph, unfolded, and no layer of it."""
+    tensors = there.subgraphs[0].tensors
+    held = [there.buffers[tensors[number].buffer].data is not None for number in operator.inputs]
+    return _code(there, operator) == KINDS["DEQUANTIZE"].code and all(held)
 
 
 def _camel(name: str) -> str:
@@ -249,8 +260,9 @@ def test_flipped_bytes_are_refused_or_read_and_nothing_else(name: str) -> None:
     content = write_model(GRAPHS[name])
     draw = random.Random(name)
     beginning = range(min(len(content), 6000))
-    for number in range(300):
-        if number == 280:  # It makes all of it slow.
+    count = 300 if len(content) < 300_000 else 40
+    for number in range(count):
+        if number == count - 20:  # It makes all of it slow.
             tracemalloc.start()
         damaged = bytearray(content)
         for _ in range(draw.choice((1, 1, 2, 8))):
@@ -264,7 +276,7 @@ def test_flipped_bytes_are_refused_or_read_and_nothing_else(name: str) -> None:
         ends = blocks(graph)
         assert ends[-1] == len(graph.layers)
         assert len(write_model(graph)) < 3 * len(content) + 10_000
-    assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    assert tracemalloc.get_traced_memory()[1] < 20_000_000 + 4 * len(content)
     tracemalloc.stop()
 
 

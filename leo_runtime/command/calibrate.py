@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ EXAMPLE = "calibrate --out host.profile.json"
 class Request:
     """What is asked for."""
 
-    workload: str | None
+    workload: Sequence[str] | None
     hardware: str
     recording: str
     quick: bool
@@ -45,10 +46,10 @@ def run(request: Request) -> int:
     from leo_runtime.report import tables as report
     from leo_runtime.schema import require_writable
 
-    workload, hardware = shipped.workload(request.workload), shipped.hardware(request.hardware)
+    workload, hardware = shipped.workload(*request.workload or ()), shipped.hardware(request.hardware)
     recording = shipped.recording(request.recording)
     if request.out is not None:
-        require_writable(request.out, request.workload, request.hardware)
+        require_writable(request.out, *request.workload or (), request.hardware)
     with bar("calibrating") as progress:
         found = calibrate.calibrate(
             workload,

@@ -36,7 +36,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     parser.add_argument("config", metavar="CONFIG", nargs="?", type=Path, help="a config, `leo-daemon/1`")
     does = parser.add_mutually_exclusive_group()
-    does.add_argument("--check", action="store_true", help="only say whether the config is right, and what it runs")
+    does.add_argument(
+        "--check",
+        action="store_true",
+        help="only say whether the config is right, and what it runs; it opens no device and no socket",
+    )
     does.add_argument(
         "--example", type=Path, metavar="FOLDER", help="write a config that plays the shipped recording, and end"
     )

@@ -9,7 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from leo_runtime.command.given import note_given
-from leo_runtime.command.shared import ANSWERED_NO, DONE, add_width, amount, bar, count, look, positive, put, say
+from leo_runtime.command.shared import (
+    ANSWERED_NO,
+    DONE,
+    add_width,
+    add_workload,
+    amount,
+    bar,
+    count,
+    look,
+    positive,
+    put,
+    say,
+)
 from leo_runtime.command.what_if import add_changes
 from leo_runtime.errors import InputError, did_you_mean
 
@@ -39,7 +51,7 @@ class Request:
     recording: str | None
     virtual: bool
     live: bool
-    workload: str | None
+    workload: Sequence[str] | None
     hardware: str | None
     profile: str | None
     dsp: Literal["numpy", "hexagon"] | None
@@ -82,7 +94,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     when = parser.add_mutually_exclusive_group()
     when.add_argument("--virtual", action="store_true", help="in virtual time only")
     when.add_argument("--live", action="store_true", help="in real time on this machine only")
-    parser.add_argument("--workload", metavar="FILE", help="what to run (default: the demo's)")
+    add_workload(parser)
     parser.add_argument("--hardware", metavar="NAME", help="the machine (default: snapdragon-800; live: host)")
     parser.add_argument("--profile", metavar="NAME", help="its profile (default: of that name; live: measured first)")
     parser.add_argument(
@@ -168,7 +180,7 @@ def run(request: Request) -> int:
 
     if request.resume is not None:
         return _resume(request, request.resume)
-    given = shipped.workload(request.workload)
+    given = shipped.workload(*request.workload or ())
     machines = list(_machines(request))
     if what_if.HELP in request.changes:
         what_if.show_paths(given, machines[0][1], request.columns)

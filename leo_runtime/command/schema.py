@@ -27,6 +27,7 @@ DOCUMENTS = {
     "profile": ("leo_runtime.documents.profile", "Profile"),
     "recording": ("leo_runtime.recordings.recording", "RecordingManifest"),
     "daemon": ("leo_runtime.daemon.config", "DaemonConfig"),
+    "study": ("leo_runtime.study.document", "Study"),
     "log": ("leo_runtime.replay.log_lines", "LogLine"),
     "replay": ("leo_runtime.report.replay_figures", "Replays"),
 }

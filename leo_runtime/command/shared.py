@@ -47,9 +47,19 @@ def amount(text: str) -> float:
     return number
 
 
+def add_workload(parser: argparse.ArgumentParser) -> None:
+    """The argument that names workloads, for `shipped.workload`."""
+    parser.add_argument(
+        "--workload",
+        action="append",
+        metavar="FILE",
+        help="what to run, a file or a shipped one; given several times: all of them beside each other (default: demo)",
+    )
+
+
 def add_machine(parser: argparse.ArgumentParser, hardware: str) -> None:
     """The arguments of commands that measure a workload on a machine, which is `hardware` unless another is named."""
-    parser.add_argument("--workload", metavar="FILE", help="what to run (default: the demo's)")
+    add_workload(parser)
     parser.add_argument(
         "--hardware", default=hardware, metavar="NAME", help=f"a shipped machine or a file (default: {hardware})"
     )

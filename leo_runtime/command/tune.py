@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ class Request:
     """What is asked for."""
 
     processor: str
-    workload: str | None
+    workload: Sequence[str] | None
     hardware: str
     bench: bool
     tries: int
@@ -61,7 +62,7 @@ def run(request: Request) -> int:
             hint=did_you_mean(request.processor, known, "it has"),
         )
     if request.out is not None:
-        require_writable(request.out, request.workload, request.hardware)
+        require_writable(request.out, *request.workload or (), request.hardware)
     rows: list[tuple[str, int, int]] = []
 
     def note(what: str, before_ns: int, after_ns: int) -> None:
@@ -72,7 +73,7 @@ def run(request: Request) -> int:
         if request.bench:
             stages = [(stage, "default") for stage in bench_audio.workload_stages(Path(folder)).values()]
         else:
-            stages = tune.stages_of(shipped.workload(request.workload))
+            stages = tune.stages_of(shipped.workload(*request.workload or ()))
         processor = hardware.processor(request.processor)
         path = tune.tune(processor, stages, tries=request.tries, out=request.out, progress=note)
     put(report.tuned(rows, look(request.columns), as_json=request.json))

@@ -152,7 +152,7 @@ def held_as(tensor: Tensor, values: np.ndarray, scale: tuple[float, ...] = (), a
 
 
 def _bytes(array: np.ndarray, held: Held | None) -> int:
-    """What a file holds of a constant: of int8 the scales too."""
+    """What a file holds of a constant, without its scales, as it is counted of one that was read."""
     if held is None:
         return array.nbytes
-    return (sparse_bytes(held.data) if held.sparse else held.data.nbytes) + 4 * len(held.scale)
+    return sparse_bytes(held.data) if held.sparse else held.data.nbytes

@@ -21,6 +21,8 @@ ENDS_S = 1.0
 """How long it may take to end when it is asked to; then it is killed."""
 MOST_SAID = 4096
 """Bytes of its messages that wait for the end of their line."""
+LAST_PIECES = 64
+"""So many more are read of what it has said, when it has ended: more than a pipe holds."""
 LONGEST_LINE = 300
 KEPT_LINES = 40
 
@@ -71,7 +73,9 @@ class Child:
             if self._wait(ENDS_S) is None:
                 self._signal(signal.SIGKILL)
                 self._process.wait()
-        while self._errors in self._hears and is_readable(self._errors, 0):
+        for _ in range(LAST_PIECES):  # What it has left running may write for ever.
+            if self._errors not in self._hears or not is_readable(self._errors, 0):
+                break
             self._hear()
         self._out.close()
         self._errors.close()

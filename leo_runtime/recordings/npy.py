@@ -33,7 +33,7 @@ def read_npy(path: Path, stream: RecordedStream) -> StreamData:
             head = file.read(_HEADER_BYTES)
     except (OSError, ValueError) as error:
         raise RecordingError(f"{path}: cannot be read as npy ({without_path(error)})") from None
-    shape, dtype, start = _header(path, head)
+    shape, dtype, start = header_of(str(path), head)
     row_bytes = math.prod(shape[1:]) * dtype.itemsize
     if row_bytes == 0:
         raise RecordingError(f"{path}: holds no samples (its shape is {shape})", hint="record it again")
@@ -73,9 +73,9 @@ def read_npy(path: Path, stream: RecordedStream) -> StreamData:
     return StreamData(StoredSamples((rows, *inner), native, read), stream.rate_hz, repairs)
 
 
-def _header(path: Path, head: bytes) -> tuple[tuple[int, ...], np.dtype[Any], int]:
-    """The shape, the type, and where the rows begin."""
-    wrong = f"{path}: cannot be read as npy"
+def header_of(where: str, head: bytes) -> tuple[tuple[int, ...], np.dtype[Any], int]:
+    """The shape, the type, and where the rows begin, of a file that begins so. Raises `RecordingError`."""
+    wrong = f"{where}: cannot be read as npy"
     text = BytesIO(head)
     try:
         version = np.lib.format.read_magic(text)

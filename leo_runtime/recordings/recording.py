@@ -30,6 +30,7 @@ from leo_runtime.recordings.links import LinkSample as LinkSample
 from leo_runtime.recordings.loggers import READERS
 from leo_runtime.recordings.message_labels import read_message_labels
 from leo_runtime.recordings.npy import read_npy
+from leo_runtime.recordings.panned import read_panned
 from leo_runtime.recordings.reader import SAME_RATE, Reader, StreamData, as_frames, expect, find_reader
 from leo_runtime.recordings.samples import Samples, blocks, converted, kept
 from leo_runtime.recordings.sndfile import read_sndfile
@@ -52,6 +53,7 @@ SHIPPED: Mapping[str, Reader] = {
     "m4a": read_av_sound,
     "aac": read_av_sound,
     "npy": read_npy,
+    "npz": read_panned,
     "pictures": read_folder,
     "video": read_video,
     "mcap": read_messages,

@@ -109,6 +109,11 @@ class Feeder:
         with self._lock:
             return tuple([stream.now() for stream in self._streams.values()])
 
+    def unreleased(self) -> dict[str, int]:
+        """As `Runtime.unreleased`."""
+        with self._lock:
+            return {graph.graph.name: graph.unreleased for graph in self._order.graphs}
+
     def feed(self, name: str, chunk: np.ndarray, at_us: int | None) -> tuple[int, ...]:
         """As `Runtime.feed`."""
         stream = self._stream(name)

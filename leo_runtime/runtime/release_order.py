@@ -49,6 +49,10 @@ class FedGraph:
         self.lead = next((read.stream for read in reads if isinstance(read.stream, FedStream)), None)
         self.next_us: int | None = None
         """By its lead's own rate; None: that has not begun."""
+        self.has_run = False
+        """Whether it was due since its lead began."""
+        self.unreleased = 0
+        """How often it was not due at its time, since samples were lost."""
         self._number = 0
         self._gone: deque[tuple[int, int]] = deque()
         """Of stretches that were lost while it waited: after which of its lead's numbers, and when it goes on."""
@@ -70,14 +74,15 @@ class FedGraph:
 
     def restart(self) -> None:
         """It is not due before its lead has begun again."""
-        self.next_us = None
+        self.next_us, self.has_run = None, False
         self._gone.clear()
 
     def take_over(self, before: FedGraph) -> None:
         """Go on in the place of one that was: what that was due for and has not been given is due here."""
+        self.unreleased = before.unreleased
         if self.lead is not before.lead or before.next_us is None:
             return
-        self._gone = before._gone
+        self._gone, self.has_run = before._gone, before.has_run
         if self.graph.timing == before.graph.timing:
             self.next_us, self._number = before.next_us, before._number
         elif self.next_us is not None:
@@ -88,19 +93,36 @@ class FedGraph:
         assert self.next_us is not None
         self.skip_to(self.next_us)
         while self._gone and self._number > self._gone[0][0]:
-            self.skip_to(max(self._gone.popleft()[1], self.next_us - 1))
+            self._leave_out_to(max(self._gone.popleft()[1], self.next_us - 1))
 
     def lose(self, number: int, after_us: int) -> None:
         """Samples of its lead were lost after so many: it goes on after that time, once it is due no more by then."""
         self._gone.append((number, after_us))
         if self._number > number:
             self._gone.clear()
-            self.skip_to(after_us)
+            self._leave_out_to(after_us)
+
+    def _leave_out_to(self, after_us: int) -> None:
+        """It is due next after that time, and was to be before."""
+        before_us = self.next_us
+        self.skip_to(after_us)
+        if before_us is not None and (self.has_run or self.lead is None):
+            self.unreleased += self._releases_between(before_us, self.next_us or before_us)
+
+    def _releases_between(self, first_us: int, last_us: int) -> int:
+        rate_hz = self.graph.rate_hz
+        between_us = last_us - first_us
+        return between_us // self.graph.period_us if rate_hz is None else round(between_us * rate_hz / 1e6)
+
+    def is_not_whole(self) -> None:
+        """It is not due at its time, since its windows are not full there."""
+        self.unreleased += self.has_run
+        self.go_on()
 
     def leave_out(self, now_us: int, most_us: int) -> None:
         """Of a graph of events alone: what was due more than so long ago is left out."""
         if self.lead is None and self.next_us is not None and now_us - self.next_us > most_us:
-            self.skip_to(now_us - most_us - 1)
+            self._leave_out_to(now_us - most_us - 1)
 
     def has_come(self, now_us: int) -> bool:
         """Whether its lead has come to where it is due."""
@@ -179,7 +201,7 @@ class ReleaseOrder:
         for graph in self.graphs:
             graph.leave_out(now_us, graph.graph.deadline_us if hurries else MAX_AHEAD_US)
             while graph.has_come(now_us) and not graph.is_full():
-                graph.go_on()
+                graph.is_not_whole()
             at_us = graph.at_us
             if at_us is not None and graph.has_come(now_us) and not (hurries and at_us > now_us + EARLY_US):
                 come.append((at_us, graph))
@@ -190,6 +212,7 @@ class ReleaseOrder:
         if waits and self._waits(at_us, due, [graph for _, graph in come], now_us, hurries):
             return None
         for graph in due:
+            graph.has_run = True
             graph.go_on()
         if at_us < self._last_us and not hurries:
             at_least_us = now_us - MOST_WAIT_US  # Nobody has waited for it any longer: it would gather with the last.

@@ -147,7 +147,7 @@ def with_solvers(study: Study, solvers: Sequence[str]) -> Study:
     axis = Axis(name="solver", vary="solver", values=tuple(solvers))
     axes = [axis if one.vary == "solver" else one for one in study.axes]
     if axis not in axes:
-        axes.append(axis)
+        axes.insert(0, axis)
     base = Base.model_validate(study.base.model_dump() | {"solver": None})
     return Study.from_dict(
         study.model_copy(update={"axes": tuple(axes), "base": base}).model_dump(mode="json", exclude_defaults=True)

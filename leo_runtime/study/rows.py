@@ -43,13 +43,13 @@ COLUMNS: Mapping[str, str] = {
     "end_us": "when all had ended and fallen asleep",
     "energy_nj": "all energy",
     "cause_nj.CAUSE": "energy by what it was used for: run, transfer, wake-up, awake, idle tail, tail, asleep, ...",
-    "graph_nj.GRAPH": "energy by pipeline; of the name `` what belongs to none",
+    "graph_nj.GRAPH": "energy by pipeline; with nothing behind the dot, what belongs to none",
     "resource_nj.RESOURCE": "energy by processor, radio, or link (`a -> b`)",
-    "graph_answers.GRAPH": "how many answers were due of a pipeline; and so on, as above",
-    "graph_answered.GRAPH": "",
-    "graph_late.GRAPH": "",
-    "graph_failed.GRAPH": "",
-    "graph_misses.GRAPH": "",
+    "graph_answers.GRAPH": "how many answers were due of a pipeline",
+    "graph_answered.GRAPH": "how many there were",
+    "graph_late.GRAPH": "how many came after their deadline",
+    "graph_failed.GRAPH": "how many never came",
+    "graph_misses.GRAPH": "late or failed",
     "graph_p50_us.GRAPH": "from release to answer, of half of those answered at most",
     "graph_p95_us.GRAPH": "of 95 %",
     "graph_p99_us.GRAPH": "of 99 %",
@@ -72,7 +72,7 @@ COLUMNS: Mapping[str, str] = {
     "regret_best_tardiness_us": "the same of that plan",
     "battery_s": "how long the machine's battery lasts at this power, where it says what that holds",
 }
-"""What each column means; one without a text means as the one before it."""
+"""What each column means. `docs/studies.md` has it, too."""
 
 TIMES: Mapping[str, str] = {
     "cell": "the cell's number in the study",

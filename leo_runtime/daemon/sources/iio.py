@@ -61,6 +61,10 @@ class IioSource(SourceConfig):
     root: PathName = "/"
     """Where `sys` and `dev` are."""
 
+    def check(self, site: Site) -> None:
+        """Whether it can feed its stream; the device may come later."""
+        self.open(site)
+
     def open(self, site: Site) -> Iio:
         """The device is looked for when it runs. Raises `InputError`."""
         (stream,) = self.fed(site.workload)

@@ -1,0 +1,243 @@
+"""`leo-runtime study`: a placement study checked, run, looked at, and exported."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from leo_runtime.command.shared import ANSWERED_NO, DONE, add_width, bar, complain, count, look, put, say
+from leo_runtime.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    from leo_runtime.study.cells import Cell
+    from leo_runtime.study.document import Study
+    from leo_runtime.study.running import Planned, Status
+    from leo_runtime.study.store import Failure, Store
+
+EXAMPLE = "study run deadlines.study.toml"
+
+MOST_TOLD = 20
+"""How many failed cells are told of one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked for."""
+
+    action: Literal["check", "run", "status", "show", "export"]
+    study: Path
+    out: Path
+    solvers: tuple[str, ...]
+    scheduler: str | None
+    jobs: int | None
+    again: bool
+    column: str
+    over: tuple[str, ...]
+    file: Path | None
+    json: bool
+    columns: int | None
+    """Of tables, as `look` takes it."""
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments, of each action its own."""
+    parser.set_defaults(
+        solvers=(),
+        scheduler=None,
+        jobs=None,
+        again=False,
+        column="energy_nj",
+        over=(),
+        file=None,
+        json=False,
+        columns=None,
+    )
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
+
+    _action(actions.add_parser, "check", "Read a study and all that its cells need, and say what there is to run.")
+
+    run = _action(actions.add_parser, "run", "Run the cells that have no row yet; each row is kept as it comes.")
+    run.add_argument("--jobs", type=count, metavar="N", help="processes (default: one a core; 0: in this one)")
+    run.add_argument("--scheduler", metavar="URL", help="a Dask cluster's, such as tcp://host:8786 (extra `study`)")
+    run.add_argument("--again", action="store_true", help="run those again that have failed, too")
+    add_width(run)
+
+    status = _action(actions.add_parser, "status", "Say how many cells are done, failed and missing, and what failed.")
+    status.add_argument("--json", action="store_true", help="as JSON")
+
+    show = _action(actions.add_parser, "show", "Print a column over one or two axes, the mean of all repetitions.")
+    show.add_argument("--column", default="energy_nj", metavar="NAME", help="which (default: energy_nj)")
+    show.add_argument("--over", type=_names, default=(), metavar="A,B", help="which axes (default: the first two)")
+    show.add_argument("--csv", dest="file", type=Path, metavar="FILE", help="write it as CSV, too")
+    add_width(show)
+
+    export = _action(actions.add_parser, "export", "Write all rows as a table, and what took how long beside it.")
+    export.add_argument("--to", dest="file", type=Path, required=True, metavar="FILE", help=".csv, or .parquet")
+
+
+def _action(adding: Callable[..., argparse.ArgumentParser], name: str, says: str) -> argparse.ArgumentParser:
+    added = adding(name, help=says, description=says)
+    added.add_argument("study", type=Path, metavar="STUDY", help="a leo-study/1")
+    added.add_argument(
+        "--solver",
+        dest="solvers",
+        type=_names,
+        default=(),
+        metavar="A,B",
+        help="in place of the study's: solvers by name, or `module:function` of your own",
+    )
+    added.add_argument(
+        "--out", type=Path, default=Path("out"), metavar="FOLDER", help="where its rows are kept (default: out)"
+    )
+    return added
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Names between commas, each once."""
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"expected names between commas, got {json.dumps(text)}")
+    return names
+
+
+def run(request: Request) -> int:
+    """Do it. Returns the exit status."""
+    from leo_runtime.study.cells import with_solvers
+    from leo_runtime.study.document import Study
+    from leo_runtime.study.running import plan
+
+    study = with_solvers(Study.from_file(request.study), request.solvers)
+    with bar(f"reading {study.name}") as progress:
+        planned = plan(study, request.study.resolve().parent, progress)
+    if request.action == "check":
+        return _check(planned)
+    if request.action == "run":
+        return _run(planned, request)
+    return _look(planned, request)
+
+
+def _kept(study: Study, out: Path) -> Path:
+    return out / f"{study.name}.study.sqlite"
+
+
+def _check(planned: Planned) -> int:
+    study, different = planned.study, len({inputs for inputs in planned.inputs if inputs})
+    axes = " x ".join(f"{axis.column} ({len(axis.called)})" for axis in study.axes) or "no axes"
+    put(f"{study.name}: {study.count} cells, {different} of them different\n")
+    put(f"axes: {axes}; {study.sampling.kind}; {study.repetitions} repetitions\n")
+    for note in planned.notes:
+        say(f"note: {note}")
+    for number, error in list(planned.wrong.items())[:MOST_TOLD]:
+        _complain_of(planned.cells[number].name, str(error), error.hint)
+    return ANSWERED_NO if planned.wrong else DONE
+
+
+def _run(planned: Planned, request: Request) -> int:
+    from functools import partial
+
+    from leo_runtime.study import running
+    from leo_runtime.study.cluster import run_on_cluster
+    from leo_runtime.study.store import Store
+
+    study = planned.study
+    run_cells = running.runner(request.jobs)
+    if request.scheduler is not None:
+        run_cells = partial(run_on_cluster, request.scheduler)
+    told = 0
+
+    def failed(cell: Cell, failure: Failure) -> None:
+        nonlocal told
+        told += 1
+        if told <= MOST_TOLD:
+            _complain_of(cell.name, failure.cause, failure.hint)
+
+    logs = request.out.resolve() / f"{study.name}.logs" if study.logs else None
+    with Store(_kept(study, request.out)) as store:
+        try:
+            with bar(study.name) as progress:
+                running.run(planned, store, run_cells, again=request.again, logs=logs, progress=progress, failed=failed)
+        except KeyboardInterrupt:
+            _tell(running.status(planned, store), store)
+            raise
+        found = running.status(planned, store)
+        _tell(found, store)
+        if found.done and study.axes:
+            _show(planned, store, "energy_nj", (), request)
+    return ANSWERED_NO if found.failed else DONE
+
+
+def _tell(found: Status, store: Store) -> None:
+    say(f"{found.done} of {found.cells} cells are done, {len(found.failed)} failed, {found.missing} are missing")
+    say(f"kept in {store.path}")
+
+
+def _look(planned: Planned, request: Request) -> int:
+    from leo_runtime.study import export, running
+    from leo_runtime.study.store import Store
+
+    path = _kept(planned.study, request.out)
+    if request.action == "status" and not path.is_file():
+        return _status(running.status(planned, None), request)
+    with Store(path, writes=False) as store:
+        if request.action == "status":
+            return _status(running.status(planned, store), request)
+        if request.action == "show":
+            _show(planned, store, request.column, request.over, request)
+            return DONE
+        assert request.file is not None, "it is required"
+        beside = request.file.with_name(f"{request.file.stem}.times{request.file.suffix}")
+        export.write_rows(request.file, running.rows(planned, store))
+        export.write_rows(beside, running.times(planned, store))
+        put(f"written: {request.file}\nwritten: {beside}\n")
+    return DONE
+
+
+def _status(found: Status, request: Request) -> int:
+    if request.json:
+        failed = {number: {"cause": one.cause, "hint": one.hint} for number, one in found.failed.items()}
+        figures = {"cells": found.cells, "done": found.done, "missing": found.missing, "failed": failed}
+        put(json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
+    else:
+        put(f"{found.cells} cells: {found.done} done, {len(found.failed)} failed, {found.missing} missing\n")
+        for one in list(found.failed.values())[:MOST_TOLD]:
+            _complain_of(one.cell, one.cause, one.hint)
+    return ANSWERED_NO if found.failed else DONE
+
+
+def _complain_of(name: str, cause: str, hint: str) -> None:
+    complain(f"cell {name}: {cause}")
+    if hint:
+        complain(f"hint: {hint}")
+
+
+def _show(planned: Planned, store: Store, column: str, over: Sequence[str], request: Request) -> None:
+    from leo_runtime.report.layout import table
+    from leo_runtime.study.export import csv_text
+    from leo_runtime.study.heat_map import heat_map
+    from leo_runtime.study.running import rows
+
+    names = [axis.column for axis in planned.study.axes]
+    for name in over:
+        if name not in names:
+            raise InputError(f"no axis is called `{name}`", hint=did_you_mean(name, names))
+    axes = (over or names)[:2]
+    if not axes:
+        raise InputError(f"study `{planned.study.name}` varies nothing", hint="`study export` writes its row")
+    found = heat_map(rows(planned, store), column, axes)
+    head = (found.down, *(f"{found.across}={value}" if found.across else column for value in found.acrosses))
+    lines = [(down, *means) for down, means in zip(found.downs, found.means, strict=True)]
+    unit, per = ("mJ", 1e6) if column.partition(".")[0].endswith("_nj") else ("", 1.0)
+    shown = [(down, *("-" if mean is None else f"{mean / per:.6g}" for mean in means)) for down, *means in lines]
+    others = [name for name in names if name not in axes] + ["repetitions"] * (planned.study.repetitions > 1)
+    said = f"{column}{', in ' * bool(unit)}{unit}{', the mean over ' * bool(others)}{' and '.join(others)}"
+    put(f"{said}\n\n{table(head, shown, look(request.columns))}")
+    if request.file is not None:
+        from leo_runtime.schema import require_writable
+
+        require_writable(request.file)
+        request.file.write_text(csv_text(head, [dict(zip(head, line, strict=True)) for line in lines]))
+        put(f"written: {request.file}\n")

@@ -1,0 +1,115 @@
+"""Forms by their names, as they are asked for and as files and variants are called.
+
+A name is words joined by `+`, made in their order: `f16`, `int8w`; `rank`, `separable`, `sparse`, `prune` and `binary`
+with percent behind them (`rank25`: every layer at a quarter of its full rank; `prune75`: three quarters of the weights
+are 0), and `-largest` behind those for the layer with the most weights alone: `rank25-largest+int8w`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+
+from leo_runtime.compress import CompressError
+from leo_runtime.compress.binary import binary, binary_all
+from leo_runtime.compress.low_rank import low_rank, low_rank_all
+from leo_runtime.compress.narrow import as_stored, float16_weights, int8_weights
+from leo_runtime.compress.prune import pruned, pruned_all, sparse_factors, sparse_factors_all
+from leo_runtime.compress.rewrite import CONV, largest, matrix_of, share_of, weighted, weights_of
+from leo_runtime.compress.separable import separable, separable_all
+from leo_runtime.errors import InputError
+from leo_runtime.layers.graph import LayerGraph
+
+Form = Callable[[LayerGraph], LayerGraph]
+
+NARROW: dict[str, Form] = {"f16": float16_weights, "int8w": int8_weights}
+ALL: dict[str, Callable[[LayerGraph, int], LayerGraph]] = {
+    "rank": low_rank_all,
+    "separable": separable_all,
+    "sparse": sparse_factors_all,
+    "prune": pruned_all,
+    "binary": binary_all,
+}
+DEFAULTS = (
+    "f16",
+    "int8w",
+    "rank50",
+    "rank25",
+    "rank50-largest",
+    "rank25-largest",
+    "separable50",
+    "sparse50",
+    "sparse50-largest",
+    "prune50",
+    "prune75",
+    "binary50-largest",
+    "rank25-largest+int8w",
+    "prune50+f16",
+)
+_WORD = re.compile(r"(?P<name>[a-z]+?)(?P<percent>[0-9]{1,3})(?P<largest>-largest)?")
+
+
+def form_of(name: str) -> Form:
+    """The form of a name: a function that raises `CompressError` where a model has none. Raises `InputError`."""
+    steps = [_step(name, word) for word in name.split("+")]
+    narrows = any(word in NARROW for word in name.split("+"))
+
+    def made(graph: LayerGraph) -> LayerGraph:
+        stored = as_stored(graph)
+        form = stored
+        for step in steps:
+            form = step(form)
+        # What is new is held as what was there.
+        return float16_weights(form) if not narrows and _is_half(stored) and not _is_half(form) else form
+
+    return made
+
+
+def _step(name: str, word: str) -> Form:
+    if word in NARROW:
+        return NARROW[word]
+    found = _WORD.fullmatch(word)
+    if found is None or found["name"] not in ALL or not 1 <= int(found["percent"]) <= 99:
+        raise InputError(
+            f'no form is called "{name}"',
+            hint=f"{', '.join(NARROW)}, or one of {', '.join(ALL)} with 1 to 99 percent, such as rank25, "
+            "rank25-largest or prune50+f16",
+        )
+    kind, percent = found["name"], int(found["percent"])
+    if found["largest"]:
+        return lambda graph: _of_largest(graph, kind, percent)
+    return lambda graph: ALL[kind](graph, percent)
+
+
+def _of_largest(graph: LayerGraph, kind: str, percent: int) -> LayerGraph:
+    """One layer alone: the one with the most weights of those that such a form may have."""
+    if kind == "separable":
+        number = largest(graph, (CONV,))
+        _, height, width, inputs = weights_of(graph, number).shape
+        outputs = len(weights_of(graph, number))
+        return separable(graph, number, share_of(percent, min(height * inputs, width * outputs)))
+    number = largest(graph)
+    if kind == "prune":
+        return pruned(graph, number, percent)
+    rank = share_of(percent, min(matrix_of(graph, number).shape))
+    if kind == "sparse":
+        return sparse_factors(graph, number, rank, 50)
+    return (low_rank if kind == "rank" else binary)(graph, number, rank)
+
+
+def _is_half(graph: LayerGraph) -> bool:
+    """Whether its layers' weights are held in float16."""
+    helds = [graph.tensors[graph.layers[number].inputs[1]].held for number in weighted(graph)]
+    return bool(helds) and all(held is not None and held.data.dtype in (np.float16, np.int8) for held in helds)
+
+
+def require_float(graph: LayerGraph) -> None:
+    """Raise `CompressError` for a graph that no form changes: it has no float weights, or keeps a state."""
+    largest(graph)
+    if graph.states:
+        raise CompressError(
+            f"{graph.name}: keeps a state from call to call: what a form loses is measured on runs that stand alone",
+            hint="cut it, and give the pieces that keep none",
+        )

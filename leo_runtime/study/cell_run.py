@@ -1,0 +1,28 @@
+"""A cell run, whatever comes of it."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+from leo_runtime.errors import LeoError
+from leo_runtime.study.cells import Cell
+from leo_runtime.study.document import Study
+from leo_runtime.study.loading import Loader
+from leo_runtime.study.measure import measure
+from leo_runtime.study.outcome import Outcome
+from leo_runtime.study.rows import row_bytes
+from leo_runtime.study.shared import Shared
+
+
+def outcome(study: Study, loader: Loader, cell: Cell, shared: Shared, logs: Path | None) -> Outcome:
+    """Run a cell; what it raises is its cause. Raises what asks the process to end."""
+    try:
+        measured = measure(study, loader.ready(cell), shared, logs)
+    except LeoError as error:
+        return Outcome(cell.number, cause=str(error), hint=error.hint)
+    except Exception as error:  # Whatever it is, it is this cell's, and the others go on.
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(last.filename).name}:{last.lineno}"
+        return Outcome(cell.number, cause=f"{type(error).__name__}: {error} (in {where})")
+    return Outcome(cell.number, row_bytes(measured.row).decode(), dict(measured.times))

@@ -1,0 +1,51 @@
+"""A column of a study over two of its axes: the mean of what there is, a line a value of one, a column a value of the
+other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from leo_runtime.errors import InputError, did_you_mean
+from leo_runtime.study.rows import Row, columns_of
+
+
+@dataclass(frozen=True, slots=True)
+class HeatMap:
+    """Means over all rows of the same two values."""
+
+    column: str
+    down: str
+    across: str | None
+    """None: over one axis alone."""
+    downs: tuple[Any, ...]
+    acrosses: tuple[Any, ...]
+    """Of one axis alone: one nameless value."""
+    means: tuple[tuple[float | None, ...], ...]
+    """By line and column; None where there is no row."""
+
+
+def heat_map(rows: Sequence[Row], column: str, axes: Sequence[str]) -> HeatMap:
+    """The map of a column over one or two axes. Raises `InputError` for a column that is none, or holds no numbers."""
+    known = columns_of(rows)
+    if column not in known:
+        raise InputError(f"no column is called `{column}`", hint=did_you_mean(column, known))
+    found: dict[tuple[Any, Any], list[float]] = {}
+    for row in rows:
+        value = row.get(column)
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise InputError(f"column `{column}` holds no numbers: {value!r}", hint="such as energy_nj or misses")
+        place = tuple(row[f"axis.{axis}"] for axis in axes)
+        found.setdefault((place[0], place[1] if len(place) > 1 else ""), []).append(value)
+    downs = tuple(dict.fromkeys(row[f"axis.{axes[0]}"] for row in rows))
+    acrosses = tuple(dict.fromkeys(row[f"axis.{axes[1]}"] for row in rows)) if len(axes) > 1 else ("",)
+    means = tuple(tuple(_mean(found.get((down, across))) for across in acrosses) for down in downs)
+    return HeatMap(column, axes[0], axes[1] if len(axes) > 1 else None, downs, acrosses, means)
+
+
+def _mean(values: Sequence[float] | None) -> float | None:
+    return sum(values) / len(values) if values else None

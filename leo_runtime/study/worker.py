@@ -1,0 +1,47 @@
+"""The process that runs cells for another one, which asks by a socket: one after the other, until that has ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from leo_runtime.study.cell_run import outcome
+from leo_runtime.study.cells import cells
+from leo_runtime.study.document import Study
+from leo_runtime.study.loading import Loader
+from leo_runtime.study.outcome import Outcome
+from leo_runtime.study.shared import Shared
+from leo_runtime.study.workers import READY
+
+
+def main(asked: int, life: int) -> None:
+    """Answer what is asked on the socket of that descriptor; end when the other end of the pipe `life` has closed."""
+    threading.Thread(target=_ends_with, args=(life,), daemon=True).start()
+    # What a policy prints is not to get among the data of the command.
+    sys.stdout = sys.stderr
+    connection = Connection(asked)
+    try:
+        given = json.loads(connection.recv_bytes())
+        study = Study.from_json(given["study"])
+        loader, shared = Loader(study, Path(given["folder"])), Shared()
+        logs = None if given["logs"] is None else Path(given["logs"])
+        all_cells = cells(study)
+        connection.send_bytes(READY)
+        while True:
+            cell = all_cells[int(connection.recv_bytes())]
+            try:
+                found = outcome(study, loader, cell, shared, logs)
+            except SystemExit as error:  # A policy's.
+                found = Outcome(cell.number, cause=f"it ended its process (SystemExit: {error.code})")
+            connection.send_bytes(found.to_json().encode())
+    except (EOFError, ConnectionError):
+        return
+
+
+def _ends_with(life: int) -> None:
+    os.read(life, 1)
+    os._exit(1)

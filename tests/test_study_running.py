@@ -1,0 +1,317 @@
+"""Studies run by several processes: whoever dies or hangs, the others go on, and rows are what they are."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Generator, Sequence
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from leo_runtime import cli
+from leo_runtime.errors import DocumentError, LeoError, MissingExtraError
+from leo_runtime.study import running, workers
+from leo_runtime.study.document import Study
+from leo_runtime.study.outcome import Outcome
+from leo_runtime.study.running import Runner
+from leo_runtime.study.store import Failure, Store
+from small_studies import STUDY, write_study
+
+POLICIES = """import os
+import signal
+import sys
+from collections.abc import Generator, Sequence
+from functools import partial
+from pathlib import Path
+from threading import Event
+
+from leo_runtime import solve
+
+HERE = Path(__file__).parent
+
+
+def once(name):
+    try:
+        (HERE / name).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+def dies_once(problem):
+    if once("died"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return solve(problem, "greedy")
+
+
+def ends_all(problem):
+    if (HERE / "armed").exists() and once("ended"):
+        os.kill(os.getppid(), signal.SIGKILL)
+        Event().wait()
+    return solve(problem, "greedy")
+
+
+def kills(problem):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def exits(problem):
+    sys.exit(3)
+
+
+def hangs(problem):
+    Event().wait()
+
+
+def raises(problem):
+    raise ValueError("no idea")
+
+
+def tired(problem):
+    raise MemoryError
+
+
+def prints(problem):
+    print("hello")
+    return solve(problem, "greedy")
+
+
+def late(problem):
+    answer = solve(problem, "greedy")
+    moved = tuple(run.model_copy(update={"lane": 7}) for run in answer.stages)
+    return answer.model_copy(update={"stages": moved})
+
+
+def ten_lines(problem):
+    return solve(problem, "cpu-only")
+"""
+
+
+def run(path: Path, run_cells: Runner, name: str = "rows", *, again: bool = False) -> tuple[list[str], dict[int, str]]:
+    """The rows that are there then, as they are kept, and what failed, by the cell's number."""
+    planned = running.plan(Study.from_file(path), path.parent)
+    with Store(path.parent / f"{name}.sqlite") as store:
+        running.run(planned, store, run_cells, again=again)
+        kept = store.rows(planned.inputs)
+        failed = running.status(planned, store).failed
+    rows = [kept[inputs] for inputs in planned.inputs if inputs in kept]
+    return rows, {number: one.cause for number, one in failed.items()}
+
+
+def with_policies(folder: Path, *names: str, more: str = "") -> Path:
+    (folder / "mine.py").write_text(POLICIES)
+    solvers = ", ".join(f'"{name}"' for name in names)
+    return write_study(folder, more + STUDY.replace('"exact", "greedy"', solvers))
+
+
+def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-m", "leo_runtime", *arguments]
+    return subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=120)
+
+
+def test_one_process_and_two_give_the_same_rows(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    here, failed = run(path, workers.run_here, "here")
+    assert len(here) == 8 and not failed
+    two, failed = run(path, running.runner(2), "two")
+    assert two == here and not failed
+
+
+def test_only_what_is_missing_is_run(tmp_path: Path) -> None:
+    path, asked = write_study(tmp_path), list[list[int]]()
+
+    def counted(job: workers.Job, numbers: Sequence[int]) -> Generator[Outcome, None, None]:
+        asked.append(list(numbers))
+        return workers.run_here(job, numbers)
+
+    first, _ = run(path, counted)
+    assert asked == [list(range(8))]
+    assert run(path, counted)[0] == first and len(asked) == 1
+    path.write_text(STUDY.replace("[4_000, 20_000]", "[4_000, 8_000, 20_000]"))
+    assert len(run(path, counted)[0]) == 12 and asked[1] == [1, 4, 7, 10]
+    # Cells that are the same are run once, and each has its row.
+    path.write_text(STUDY.replace("[4_000, 20_000]", "[16_000, 16_000]"))
+    assert len(run(path, counted)[0]) == 8 and asked[2] == [0, 2, 4, 6]
+
+
+def test_after_everything_was_killed_the_rest_is_run(tmp_path: Path) -> None:
+    path = with_policies(tmp_path, "greedy", "mine:ends_all")
+    whole, _ = run(path, workers.run_here, "whole")
+    (tmp_path / "armed").touch()
+    killed = command(tmp_path, "study", "run", path.name, "--jobs", "1")
+    assert killed.returncode == -signal.SIGKILL
+    with Store(tmp_path / "out" / "blinks.study.sqlite") as store:
+        planned = running.plan(Study.from_file(path), tmp_path)
+        before = store.rows(planned.inputs)
+        assert list(before.values()) == whole[:2]  # What had ended was kept.
+    again = command(tmp_path, "study", "run", path.name, "--jobs", "2")
+    assert again.returncode == 0, again.stderr
+    assert "8 of 8 cells are done, 0 failed, 0 are missing" in again.stderr
+    with Store(tmp_path / "out" / "blinks.study.sqlite") as store:
+        kept = store.rows(planned.inputs)
+    assert [kept[inputs] for inputs in planned.inputs] == whole
+
+
+def test_a_worker_that_somebody_ends_costs_no_cell(tmp_path: Path) -> None:
+    rows, failed = run(with_policies(tmp_path, "greedy", "mine:dies_once"), running.runner(2))
+    assert len(rows) == 8 and not failed and (tmp_path / "died").exists()
+
+
+def test_what_goes_wrong_in_a_cell_is_told_by_name_and_the_others_go_on(tmp_path: Path) -> None:
+    names = ("greedy", "mine:kills", "mine:exits", "mine:raises", "mine:tired", "mine:late", "mine:prints")
+    path = with_policies(tmp_path, *names)
+    path.write_text(path.read_text().replace("repetitions = 2", "").replace("4_000, ", ""))
+    rows, failed = run(path, running.runner(2))
+    assert len(rows) == 2
+    assert failed[1] == "its worker died 2 times: it was ended by SIGKILL"
+    assert failed[2] == "it ended its process (SystemExit: 3)"
+    assert re.fullmatch(r"the solver `raises` raised ValueError: no idea.*", failed[3])
+    assert "MemoryError" in failed[4]
+    assert failed[5].startswith("the answer of the solver `late` is wrong: rule ")
+    assert list(failed) == [1, 2, 3, 4, 5]
+    # They are not tried again, unless that is asked for.
+    assert run(path, lambda *_: pytest.fail("nothing is left")) == (rows, failed)
+
+
+def test_a_cell_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+    path = with_policies(tmp_path, "mine:hangs")
+    text = path.read_text().replace("repetitions = 2", "limit_seconds = 0.05").replace("4_000, ", "")
+    path.write_text(text)
+    _, failed = run(path, running.runner(1))
+    assert failed == {0: "it took longer than 0.05 s, and was ended"}
+
+
+def test_what_has_failed_is_run_again_if_that_is_asked_for(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    planned = running.plan(Study.from_file(path), tmp_path)
+    with Store(tmp_path / "rows.sqlite") as store:
+        store.fail(planned.inputs[0], Failure("0", "somebody pulled the plug"))
+    rows, failed = run(path, workers.run_here)
+    assert len(rows) == 7 and failed == {0: "somebody pulled the plug"}
+    rows, failed = run(path, workers.run_here, again=True)
+    assert len(rows) == 8 and not failed
+
+
+def test_without_a_python_to_start_cells_run_in_this_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("multiprocessing.spawn.get_executable", lambda: None)
+    assert workers.python() is None and running.runner(2) is workers.run_here
+    monkeypatch.undo()
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    assert workers.python() is None
+
+
+def test_a_worker_that_cannot_be_started_is_told(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    job = workers.Job(Study.from_file(path), tmp_path)
+    with pytest.raises(LeoError, match="a worker cannot be started"):
+        workers.Worker(job, str(tmp_path / "no-python"))
+    with pytest.raises(LeoError, match="ended before it could be asked anything: its process ended with status 1"):
+        workers.Worker(job, "/bin/false")
+
+
+def test_the_command_tells_how_far_a_study_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with_policies(tmp_path, "exact", "greedy")
+    study = "blinks.study.toml"
+
+    def told(*arguments: str) -> tuple[int, str, str]:
+        status = cli.main(["study", *arguments])
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    assert told("check", study)[:2] == (
+        0,
+        "blinks: 8 cells, 8 of them different\naxes: solver (2) x deadline (2); grid; 2 repetitions\n",
+    )
+    assert told("status", study)[:2] == (0, "8 cells: 0 done, 0 failed, 8 missing\n")
+    assert told("export", study, "--to", "rows.csv")[0] == 2
+    status, out, err = told("run", study, "--jobs", "0")
+    assert status == 0 and "8 of 8 cells are done" in err
+    assert out.startswith("energy_nj, in mJ, the mean over repetitions\n\nsolver  deadline=4000  deadline=20000\n")
+    assert told("status", study, "--json")[1].startswith('{\n "cells": 8,\n "done": 8')
+    assert told("show", study, "--column", "misses", "--over", "deadline", "--csv", "map.csv")[0] == 0
+    assert Path("map.csv").read_text().startswith("deadline,misses\n4000,")
+    assert told("export", study, "--to", "rows.csv")[1] == "written: rows.csv\nwritten: rows.times.csv\n"
+    lines = Path("rows.csv").read_text().splitlines()
+    assert len(lines) == 9 and lines[0].startswith("study,cell,repetition,axis.solver,axis.deadline,inputs,")
+    assert told("show", study, "--column", "enery_nj")[0] == 2
+    assert told("show", study, "--column", "solver")[2].startswith("column `solver` holds no numbers: 'exact'")
+    assert told("show", study, "--over", "dedline")[0] == 2
+    assert told("export", study, "--to", "rows.xls")[2].startswith("rows.xls: ends in none of .csv, .parquet")
+    # A policy of one's own beside `exact`, in one command.
+    status, out, _ = told("run", study, "--solver", "exact,mine:ten_lines", "--jobs", "0")
+    assert status == 0 and "mine:ten_lines" in out
+    status, _, err = told("run", study, "--solver", "exact,mine:late", "--jobs", "0")
+    assert status == 1 and "cell 2: solver=mine:late, deadline=4000, repetition 0: the answer of the solver" in err
+    assert told("status", study, "--solver", "exact,mine:late")[:2] == (1, "8 cells: 4 done, 4 failed, 0 missing\n")
+
+
+def test_a_file_that_is_no_store_is_refused_and_kept(tmp_path: Path) -> None:
+    file = tmp_path / "rows.sqlite"
+    for content in (b"hello", b"SQLite format 3\0" + bytes(range(200)) * 30):
+        file.write_bytes(content)
+        with pytest.raises(DocumentError, match="cannot be used as the rows of a study"):
+            Store(file)
+        assert file.read_bytes() == content
+    file.unlink()
+    other = sqlite3.connect(file)
+    other.executescript("CREATE TABLE about (format TEXT); INSERT INTO about VALUES ('leo-study-rows/2')")
+    other.close()
+    with pytest.raises(DocumentError, match="its format is leo-study-rows/2"):
+        Store(file)
+
+
+def test_rows_are_read_as_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="tables: pyarrow")
+    monkeypatch.chdir(tmp_path)
+    write_study(tmp_path)
+    assert cli.main(["study", "run", "blinks.study.toml", "--jobs", "0"]) == 0
+    assert cli.main(["study", "export", "blinks.study.toml", "--to", "rows.parquet"]) == 0
+    first = (tmp_path / "rows.parquet").read_bytes()
+    table = parquet.read_table("rows.parquet").to_pylist()
+    assert [row["axis.deadline"] for row in table] == [4_000, 20_000] * 4
+    assert cli.main(["study", "export", "blinks.study.toml", "--to", "rows.parquet"]) == 0
+    assert (tmp_path / "rows.parquet").read_bytes() == first
+    duckdb = pytest.importorskip("duckdb", reason="tables-readers: duckdb")
+    found = duckdb.sql(
+        "SELECT \"axis.solver\", avg(energy_nj) FROM 'rows.parquet' GROUP BY ALL ORDER BY ALL"
+    ).fetchall()
+    assert [name for name, _ in found] == ["exact", "greedy"]
+
+
+def test_a_cluster_that_loses_a_worker_gives_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    distributed = pytest.importorskip("distributed", reason="study: distributed")
+    from leo_runtime.study import cluster
+
+    path = with_policies(tmp_path, "greedy", "heft", "cpu-only", "mine:kills")
+    path.write_text(path.read_text().replace("repetitions = 2", "").replace("4_000, ", ""))
+    here, failed_here = run(path, running.runner(1), "here")
+    assert len(here) == 3 and list(failed_here) == [3]
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as two:
+
+        def killing(job: workers.Job, numbers: Sequence[int]) -> Generator[Outcome, None, None]:
+            for number, ended in enumerate(cluster.run_on_cluster(two.scheduler_address, job, numbers)):
+                if number == 0:
+                    os.kill(next(iter(two.workers.values())).pid, signal.SIGKILL)
+                yield ended
+
+        assert run(path, killing, "there") == (here, failed_here)
+    monkeypatch.setattr(cluster, "CONNECT_S", 0.2)
+    with pytest.raises(LeoError, match="no Dask scheduler answers"):
+        run(path, partial(cluster.run_on_cluster, "tcp://127.0.0.1:1"), "nowhere")
+
+
+def test_without_its_extra_a_cluster_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from leo_runtime.study import cluster
+
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(MissingExtraError, match="needs the extra `study`"):
+        run(write_study(tmp_path), partial(cluster.run_on_cluster, "tcp://127.0.0.1:1"))
