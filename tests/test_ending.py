@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +31,7 @@ from leo_runtime.errors import (
     LeoError,
     ProfileError,
 )
+from leo_runtime.frame.records import FrameResult
 from leo_runtime.runtime.arguments import MAX_AHEAD_US
 from leo_runtime.runtime.options import OptionChanges, RuntimeOptions
 from leo_runtime.runtime.results import Results, Submitted
@@ -663,3 +666,72 @@ def test_a_closed_runtime_says_so_before_anything_else(make: Callable[[], Runtim
             runtime.submit(release_us, windows)  # type: ignore[arg-type]
         with pytest.raises(ClosedError):
             runtime.submit_batch([(release_us, windows)])  # type: ignore[list-item]
+
+
+def let_go(make: Callable[[], Runtime], *, by_collector: bool = False) -> None:
+    """Make a runtime, let go of it, and wait for the end of its threads, of which one may be the last to let go."""
+    before = {*threading.enumerate()}
+    runtimes = [make()]
+    own = {*threading.enumerate()} - before
+    assert own
+    with pytest.warns(ResourceWarning, match="a Runtime of workload `test` was let go of and not closed"):
+        if by_collector:
+            runtimes.append(runtimes)  # type: ignore[arg-type]  # it holds itself
+            del runtimes
+            gc.collect()
+        else:
+            runtimes.clear()
+        for thread in own:
+            thread.join(timeout=60)
+        for thread in {*threading.enumerate()} - before:
+            thread.join(timeout=60)
+    assert {*threading.enumerate()} <= before
+
+
+@pytest.mark.parametrize("live_too", [False, True], ids=["virtual", "live"])
+def test_a_runtime_that_is_let_go_of_closes_itself_and_warns(live_too: bool) -> None:
+    """No thread of it is left, also none for subscribers, and every frame has its result."""
+    ended: list[FrameResult] = []
+
+    def made() -> Runtime:
+        runtime = live(fast=FakeBackend()) if live_too else simulated(loud_graph(deadline_us=LONG_US))
+        runtime.subscribe(ended.append)
+        asyncio.run(asubmitted(runtime))
+        runtime.drain()
+        if live_too:
+            runtime.submit(3_000_000_000, {"sound": LOUD}, graphs=("loud",))
+        return runtime
+
+    async def asubmitted(runtime: Runtime) -> None:
+        await runtime.asubmit(0, {"sound": LOUD}, graphs=("loud",))
+
+    gc.disable()
+    try:
+        let_go(made)
+    finally:
+        gc.enable()
+    assert [frame.reason for frame in ended] == ["", *["the runtime was closed before it ended"] * live_too]
+
+
+def test_a_runtime_that_the_collector_finds_closes_itself() -> None:
+    ended: list[FrameResult] = []
+
+    def made() -> Runtime:
+        runtime = live(fast=FakeBackend())
+        runtime.subscribe(ended.append)
+        runtime.submit(0, {"sound": LOUD})
+        runtime.drain()
+        runtime.submit(3_000_000_000, {"sound": LOUD}, graphs=("loud",))
+        return runtime
+
+    let_go(made, by_collector=True)
+    assert [frame.reason for frame in ended] == ["", "the runtime was closed before it ended"]
+
+
+def test_a_runtime_without_threads_is_let_go_of_in_silence() -> None:
+    for make in (lambda: live(fast=FakeBackend()), lambda: simulated(loud_graph(deadline_us=LONG_US))):
+        make()
+    with live(fast=FakeBackend()) as runtime:
+        runtime.submit(0, {"sound": LOUD})
+    del runtime
+    gc.collect()

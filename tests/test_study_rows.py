@@ -161,3 +161,18 @@ def test_a_policy_of_ones_own_is_judged(tmp_path: Path) -> None:
         with_solver("exactly")
     (tmp_path / "mine.py").write_text(OWN + "\n# another one\n")
     assert Loader(study, tmp_path).ready(cell).inputs != before
+
+
+def test_an_installed_policy_goes_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = tmp_path / "installed"
+    about = installed / "policies-1.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: policies\nVersion: 1\n")
+    points = "cheap = installed_policies:all_on_the_cpu\nbroken = installed_policies:nothing\n"
+    (about / "entry_points.txt").write_text(f"[leo_runtime.policies]\n{points}")
+    (installed / "installed_policies.py").write_text(OWN)
+    monkeypatch.syspath_prepend(str(installed))
+    rows = rows_of(write_study(tmp_path, STUDY.replace('["exact", "greedy"]', '["cheap", "cpu-only"]')))
+    assert rows[0]["energy_nj"] == rows[2]["energy_nj"] and rows[0]["solver"] == "cheap"
+    with pytest.raises(InputError, match="the solver `broken` cannot be imported"):
+        rows_of(write_study(tmp_path, STUDY.replace('["exact", "greedy"]', '["broken"]')))

@@ -29,7 +29,7 @@ COMMANDS = {
     "daemon": "Run a workload as a service, from a config file: sources in, answers out.",
     "compare": "Show what differs between two runs: their set-up, their sums, and answer by answer.",
     "export": "Write what a run's log holds as Parquet tables.",
-    "report": "Write a page of a run to look at, in one file: its headline, its frames, its energy (extra `page`).",
+    "report": "Write a page of a run or a study to look at, in one file (extra `page`).",
     "recording": "Show what is in a recording; convert, cut or make one.",
     "model": "Show what is in a neural network's file, write a workload whose stages are its pieces, or make it int8.",
     "study": "Run a placement study: a question in one file, a row for each of its cells.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -14,7 +14,6 @@ from leo_runtime.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from leo_runtime.study.cells import Cell
-    from leo_runtime.study.document import Study
     from leo_runtime.study.running import Planned, Status
     from leo_runtime.study.store import Failure, Store
 
@@ -29,13 +28,14 @@ class Request:
     """What is asked for."""
 
     action: Literal["check", "run", "status", "show", "export"]
-    study: Path
+    study: str
     out: Path
     solvers: tuple[str, ...]
     scheduler: str | None
     jobs: int | None
     again: bool
-    column: str
+    column: str | None
+    """None: those that the study shows."""
     over: tuple[str, ...]
     file: Path | None
     json: bool
@@ -50,7 +50,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         scheduler=None,
         jobs=None,
         again=False,
-        column="energy_nj",
+        column=None,
         over=(),
         file=None,
         json=False,
@@ -70,7 +70,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     status.add_argument("--json", action="store_true", help="as JSON")
 
     show = _action(actions.add_parser, "show", "Print a column over one or two axes, the mean of all repetitions.")
-    show.add_argument("--column", default="energy_nj", metavar="NAME", help="which (default: energy_nj)")
+    show.add_argument("--column", metavar="NAME", help="which (default: those that the study names)")
     show.add_argument("--over", type=_names, default=(), metavar="A,B", help="which axes (default: the first two)")
     show.add_argument("--csv", dest="file", type=Path, metavar="FILE", help="write it as CSV, too")
     add_width(show)
@@ -81,7 +81,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def _action(adding: Callable[..., argparse.ArgumentParser], name: str, says: str) -> argparse.ArgumentParser:
     added = adding(name, help=says, description=says)
-    added.add_argument("study", type=Path, metavar="STUDY", help="a leo-study/1")
+    added.add_argument("study", metavar="STUDY", help="a leo-study/1, or the name of one that ships")
     added.add_argument(
         "--solver",
         dest="solvers",
@@ -109,19 +109,17 @@ def run(request: Request) -> int:
     from leo_runtime.study.cells import with_solvers
     from leo_runtime.study.document import Study
     from leo_runtime.study.running import plan
+    from leo_runtime.study.shipped_studies import study_file
 
-    study = with_solvers(Study.from_file(request.study), request.solvers)
+    path = study_file(request.study)
+    study = with_solvers(Study.from_file(path), request.solvers)
     with bar(f"reading {study.name}") as progress:
-        planned = plan(study, request.study.resolve().parent, progress)
+        planned = plan(study, path.resolve().parent, progress)
     if request.action == "check":
         return _check(planned)
     if request.action == "run":
         return _run(planned, request)
     return _look(planned, request)
-
-
-def _kept(study: Study, out: Path) -> Path:
-    return out / f"{study.name}.study.sqlite"
 
 
 def _check(planned: Planned) -> int:
@@ -141,7 +139,7 @@ def _run(planned: Planned, request: Request) -> int:
 
     from leo_runtime.study import running
     from leo_runtime.study.cluster import run_on_cluster
-    from leo_runtime.study.store import Store
+    from leo_runtime.study.store import Store, kept_in
 
     study = planned.study
     run_cells = running.runner(request.jobs)
@@ -156,7 +154,7 @@ def _run(planned: Planned, request: Request) -> int:
             _complain_of(cell.name, failure.cause, failure.hint)
 
     logs = request.out.resolve() / f"{study.name}.logs" if study.logs else None
-    with Store(_kept(study, request.out)) as store:
+    with Store(kept_in(request.out, study.name)) as store:
         try:
             with bar(study.name) as progress:
                 running.run(planned, store, run_cells, again=request.again, logs=logs, progress=progress, failed=failed)
@@ -166,7 +164,7 @@ def _run(planned: Planned, request: Request) -> int:
         found = running.status(planned, store)
         _tell(found, store)
         if found.done and study.axes:
-            _show(planned, store, "energy_nj", (), request)
+            _show_all(planned, store, request)
     return ANSWERED_NO if found.failed else DONE
 
 
@@ -177,16 +175,16 @@ def _tell(found: Status, store: Store) -> None:
 
 def _look(planned: Planned, request: Request) -> int:
     from leo_runtime.study import export, running
-    from leo_runtime.study.store import Store
+    from leo_runtime.study.store import Store, kept_in
 
-    path = _kept(planned.study, request.out)
+    path = kept_in(request.out, planned.study.name)
     if request.action == "status" and not path.is_file():
         return _status(running.status(planned, None), request)
     with Store(path, writes=False) as store:
         if request.action == "status":
             return _status(running.status(planned, store), request)
         if request.action == "show":
-            _show(planned, store, request.column, request.over, request)
+            _show_all(planned, store, request)
             return DONE
         assert request.file is not None, "it is required"
         beside = request.file.with_name(f"{request.file.stem}.times{request.file.suffix}")
@@ -214,6 +212,17 @@ def _complain_of(name: str, cause: str, hint: str) -> None:
         complain(f"hint: {hint}")
 
 
+def _show_all(planned: Planned, store: Store, request: Request) -> None:
+    columns = planned.study.show if request.column is None else (request.column,)
+    if request.file is not None and len(columns) > 1:
+        raise InputError(f"several columns are shown, {', '.join(columns)}", hint="name one: `--column NAME`")
+    for number, column in enumerate(columns):
+        put("\n" * bool(number))
+        _show(planned, store, column, request.over, request)
+    if planned.study.published:
+        put(f"\n{_published(planned.study.published)}")
+
+
 def _show(planned: Planned, store: Store, column: str, over: Sequence[str], request: Request) -> None:
     from leo_runtime.report.layout import table
     from leo_runtime.study.export import csv_text
@@ -231,7 +240,7 @@ def _show(planned: Planned, store: Store, column: str, over: Sequence[str], requ
     head = (found.down, *(f"{found.across}={value}" if found.across else column for value in found.acrosses))
     lines = [(down, *means) for down, means in zip(found.downs, found.means, strict=True)]
     unit, per = ("mJ", 1e6) if column.partition(".")[0].endswith("_nj") else ("", 1.0)
-    shown = [(down, *("-" if mean is None else f"{mean / per:.6g}" for mean in means)) for down, *means in lines]
+    shown = [(down, *("-" if mean is None else _figure(mean / per) for mean in means)) for down, *means in lines]
     others = [name for name in names if name not in axes] + ["repetitions"] * (planned.study.repetitions > 1)
     said = f"{column}{', in ' * bool(unit)}{unit}{', the mean over ' * bool(others)}{' and '.join(others)}"
     put(f"{said}\n\n{table(head, shown, look(request.columns))}")
@@ -241,3 +250,17 @@ def _show(planned: Planned, store: Store, column: str, over: Sequence[str], requ
         require_writable(request.file)
         request.file.write_text(csv_text(head, [dict(zip(head, line, strict=True)) for line in lines]))
         put(f"written: {request.file}\n")
+
+
+def _figure(value: float) -> str:
+    """Six digits at least, and no power of ten."""
+    return f"{value:.0f}" if abs(value) >= 100_000 else f"{value:.6g}"
+
+
+def _published(said: Mapping[str, object], before: str = "published") -> str:
+    """What is known from elsewhere, a line a figure."""
+    lines = []
+    for name, value in said.items():
+        part = f"{before} {name}"
+        lines.append(_published(value, part) if isinstance(value, dict) else f"{part}: {value}\n")
+    return "".join(lines)

@@ -235,7 +235,7 @@ class Executor:
         Frames in flight are dropped, and say `why`. Kernels that do not come back within `timeout_s`, all together, are
         left to themselves; those that were abandoned are not waited for. In a forked process there is nothing to stop.
         """
-        if os.getpid() != self._process:  # Locks may be held here for ever.
+        if not self.has_threads:  # Locks may be held here for ever.
             return
         with self._lock:
             if not self._closed:
@@ -258,6 +258,11 @@ class Executor:
         for thread in probing:
             thread.join(max(0.0, min(timeout_s, PROBE_TIMEOUT_S) - patience.now_us() / 1e6))
         self._holder.close(max(0.0, timeout_s - patience.now_us() / 1e6))
+
+    @property
+    def has_threads(self) -> bool:
+        """Whether this is the process that made it: a forked one has none of its threads. From any thread."""
+        return os.getpid() == self._process
 
     def require_threads(self) -> None:
         """Raise `InputError` in a forked process. From any thread."""

@@ -147,17 +147,17 @@ class Ahead:
         submission.left(frame)
         return True
 
-    def end_all(self, why: str) -> None:
-        """End all that wait. Behind the lock."""
-        for frame in self.frames:
-            self.end(frame, why)
-
-    def close(self) -> None:
-        """End all that wait, and the thread when it has placed what it places now. Behind the lock. Twice is fine."""
-        self._closed = True
-        self.end_all(CLOSED)
+    def take_all(self) -> dict[int, Submission]:
+        """Take out all that wait: who asks ends them. Behind the lock."""
+        found, self._waiting = self._waiting, {}
         self._changed.notify_all()
         self._look_again.set()
+        return found
+
+    def close(self) -> dict[int, Submission]:
+        """`take_all`, and end the thread when it has placed what it places now. Behind the lock. Twice is fine."""
+        self._closed = True
+        return self.take_all()
 
     def join(self, timeout_s: float) -> None:
         """Wait at most so long for the thread to end."""

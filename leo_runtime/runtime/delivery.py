@@ -175,6 +175,11 @@ class Delivery:
         """The functions that are called. Behind the lock."""
         return tuple([one for known in self._subscribers if isinstance(one := known(), Subscription)])
 
+    @property
+    def has_thread(self) -> bool:
+        """Whether a thread collects for subscribers."""
+        return self._thread is not None and self._thread.is_alive()
+
     def add(self, subscriber: Callable[[], Subscriber | None]) -> None:
         """Give it all from now on, as long as it is there. Behind the lock."""
         there = [known for known in self._subscribers if (one := known()) and not one.closed]

@@ -31,7 +31,9 @@ come is taken at once, and placed and started at its release by a thread of the 
 
 from __future__ import annotations
 
+import sys
 import threading
+import warnings
 import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -39,7 +41,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import TYPE_CHECKING, NoReturn, Self, Unpack
 
 from leo_runtime.backend import ProcessEnds, ends_of
 from leo_runtime.clock import Clock, WallClock
@@ -49,7 +51,7 @@ from leo_runtime.dispatch.simulator import Noise, Simulator
 from leo_runtime.errors import ClosedError, DrainTimeoutError, InputError, once_more
 from leo_runtime.frame.due import last_due_us
 from leo_runtime.frozen import maker
-from leo_runtime.runtime.ahead import CLOSED, Ahead, Submission
+from leo_runtime.runtime.ahead import CLOSED, Ahead, NotWaiting, Submission
 from leo_runtime.runtime.arguments import (
     SourceWindow,
     batch_frames,
@@ -69,6 +71,7 @@ from leo_runtime.runtime.delivery import Delivery, Subscription
 from leo_runtime.runtime.drift import Drift, Estimate
 from leo_runtime.runtime.flights import Flights
 from leo_runtime.runtime.interrupted import interrupts
+from leo_runtime.runtime.let_go import while_there
 from leo_runtime.runtime.planned import Placed, Skipped
 from leo_runtime.runtime.processors import ProcessorNow, processor_now
 from leo_runtime.runtime.results import Submitted, not_done, unplaced_result
@@ -149,8 +152,14 @@ class Runtime:
         self._in_flight = Flights(deployed)
         self._ended: deque[FrameDone] = deque()
         """Frames whose results are to be made."""
-        self._delivery = Delivery(self._lock, options.max_results, self._collect)
-        self._ahead = Ahead(self._lock, options.max_ahead, self._start_ahead, self._fail_ahead)
+        # None of these keeps it alive: one that nobody has any more closes itself at once.
+        self._delivery = Delivery(self._lock, options.max_results, while_there(self._collect, _nothing))
+        self._ahead = Ahead(
+            self._lock,
+            options.max_ahead,
+            while_there(self._start_ahead, _not_started),
+            while_there(self._fail_ahead, _nothing),
+        )
         self._async_submits: AsyncSubmits | None = None
         self._gaps_us: dict[int, Mapping[str, int]] = {}
         """Of frames that were fed and have no result yet, what is missing in each graph's windows."""
@@ -160,7 +169,12 @@ class Runtime:
         self._paused: frozenset[str] = frozenset()
         self._slowed_said = False
         """Whether plans are to be made anew since `adjust` has changed how long runs last."""
-        self._feeder = Feeder(deployed.merged, self.sources, self._begun_clock, self._submit_fed)
+        self._feeder = Feeder(
+            deployed.merged,
+            while_there(self.sources, _closed),
+            while_there(self._begun_clock, _closed),
+            while_there(self._submit_fed, _closed),
+        )
 
     @classmethod
     def simulated(
@@ -416,7 +430,9 @@ class Runtime:
             if self._async_submits is None:
                 from leo_runtime.runtime.event_loops import AsyncSubmits
 
-                self._async_submits = AsyncSubmits(self._submit, self.withdraw)
+                self._async_submits = AsyncSubmits(
+                    while_there(self._submit, _closed), while_there(self.withdraw, _closed)
+                )
         return await self._async_submits.submit(asked)
 
     def withdraw(self, frame: int) -> bool:
@@ -712,9 +728,10 @@ class Runtime:
 
         Frames in flight, or not started, end as `failed`, and `results` and subscribers have them. Waits `timeout_s` at
         most for the kernels that are running, what is proved in the background and functions that are called with the
-        last results, all together; what hangs longer is left to itself. Raises `DocumentError` where `gates_file`
-        cannot be written: all is closed then. In a signal's handler that interrupts another call of the runtime it does
-        not wait: that call goes on when the handler returns, and is told of the end.
+        last results, all together; what hangs longer is left to itself. A runtime that nobody has any more is closed by
+        itself, with a `ResourceWarning`. Raises `DocumentError` where `gates_file` cannot be written: all is closed
+        then. In a signal's handler that interrupts another call of the runtime it does not wait: that call goes on when
+        the handler returns, and is told of the end.
         """
         timeout_s = seconds(timeout_s, "timeout_s")
         if interrupts(self, __file__):  # It may hold any lock.
@@ -727,7 +744,7 @@ class Runtime:
 
         with self._lock:
             self._closed = True
-            self._ahead.close()
+            self._end_ahead(self._ahead.close(), CLOSED)
             driver, submits = self._driver, self._async_submits
         with ExitStack() as stack:
             stack.callback(self._site.machine.close)
@@ -754,6 +771,22 @@ class Runtime:
     ) -> None:
         """Close it."""
         self.close()
+
+    def __del__(self) -> None:
+        """Close one that was let go of without and has threads, which would wait for ever; and warn."""
+        if getattr(self, "_closed", True) or sys.is_finalizing():  # It may not even have begun.
+            return
+        if not (self._driver.has_threads if isinstance(self._driver, Executor) else self._delivery.has_thread):
+            return
+        # Whoever lets go of it last, or collects garbage, may hold any lock.
+        threading.Thread(target=self.close, name="leo close", daemon=True).start()
+        warnings.warn(
+            f"a Runtime of workload `{self.merged.workload.name}` was let go of and not closed: frames in flight fail; "
+            "use it in a `with` block, or call close()",
+            ResourceWarning,
+            source=self,
+            stacklevel=2,
+        )
 
     # A frame's question and its answer.
 
@@ -1020,7 +1053,7 @@ class Runtime:
         """End what is in flight, where the driver does not."""
         from leo_runtime.runtime.planner import no_placement
 
-        self._ahead.end_all(why)
+        self._end_ahead(self._ahead.take_all(), why)
         placement = no_placement(why)
         try:
             now_us = self.now_us
@@ -1032,5 +1065,26 @@ class Runtime:
             self._in_flight.end(frame)
             self._give(not_done(flight[0], now_us, placement))
 
+    def _end_ahead(self, taken: Mapping[int, Submission], why: str) -> None:
+        """End frames that waited for their release and are taken out."""
+        for frame, asked in taken.items():
+            self._fail_ahead(frame, asked, why)
+            asked.left(frame)
+
     def _give(self, result: FrameResult) -> None:
         self._delivery.give(result.with_gaps(self._gaps_us.pop(result.frame, {})))
+
+
+# What threads find in the place of a runtime that was let go of, and is about to close itself.
+
+
+def _nothing() -> None:
+    pass
+
+
+def _not_started() -> NoReturn:
+    raise NotWaiting
+
+
+def _closed() -> NoReturn:
+    raise ClosedError("the runtime was let go of")

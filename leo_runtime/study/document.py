@@ -183,6 +183,8 @@ class Study(Document):
     """Whether each cell leaves the log of its run."""
     limit_seconds: Seconds | None = None
     """How long a cell may take here, before it is given up as failed."""
+    show: tuple[Name, ...] = ("energy_nj",)
+    """The columns that the question is about: `run` prints them when all is done, and `show` where none is named."""
     published: Plain = Field(default_factory=dict)
     """What is known of the question from elsewhere: references and figures, for people and pages."""
 
