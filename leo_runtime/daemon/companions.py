@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 
         counts: Counts
         tally: Tally
-        sinks: Mapping[str, Delivering]
+
+        @property
+        def sinks(self) -> Mapping[str, Delivering]:
+            """Those that run, by name."""
+            ...
 
         @property
         def in_flight(self) -> int:

@@ -18,7 +18,6 @@ from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import Stream, Workload
 from leo_runtime.errors import InputError, LeoError, RecordingError, did_you_mean
 from leo_runtime.frozen import dataclass
-from leo_runtime.recordings.recording import check_streams
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +199,8 @@ def _file(given: str, folder: Path) -> str:
 
 
 def _is_in_demo(workload: Workload, stream: Stream) -> bool:
+    from leo_runtime.recordings.recording import check_streams  # A daemon that runs needs none of it.
+
     try:
         check_streams(workload.model_copy(update={"streams": (stream,)}), shipped.recording("demo"))
     except RecordingError:

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from leo_runtime.clock import WallClock
 from leo_runtime.daemon.answer import Answer
@@ -29,9 +29,10 @@ from leo_runtime.daemon.config import DaemonConfig
 from leo_runtime.daemon.counts import Counts
 from leo_runtime.daemon.delivering import Delivering
 from leo_runtime.daemon.feeding import Feeding
-from leo_runtime.daemon.kinds import Follows, Sink, Site
+from leo_runtime.daemon.kinds import Site
 from leo_runtime.daemon.loading import Loaded, load, require_changeable, wrong_parts
 from leo_runtime.daemon.outstanding import Outstanding
+from leo_runtime.daemon.parts import Opened, Parts
 from leo_runtime.daemon.places import runtime_dir, state_dir
 from leo_runtime.daemon.run_state import RunState
 from leo_runtime.daemon.systemd import Notifier, handed_over
@@ -39,7 +40,7 @@ from leo_runtime.daemon.tally import Tally
 from leo_runtime.daemon.telling import Teller, frame_outcome
 from leo_runtime.daemon.waking import Waker
 from leo_runtime.daemon.watchdog import Progress, Watchdog
-from leo_runtime.errors import ClosedError, DrainTimeoutError, InputError, LeoError, failure_text
+from leo_runtime.errors import ClosedError, DrainTimeoutError, InputError, failure_text
 from leo_runtime.frame.lower import merge, price
 from leo_runtime.runtime.runtime import Runtime
 
@@ -51,8 +52,6 @@ MOST_RESULTS = 10_000
 """So many results may wait to be told; they only do where the machine is far behind."""
 TURN_S = 1.0
 """How often it looks around at least."""
-LETS_GO_S = 1.0
-"""How long a source may take to end, before another one takes its place."""
 LAST_ANSWERS_S = 1.0
 """Of the time in which it drains so much is kept, or a fifth of it, for answers that have still to be published."""
 LOOKS_S = 0.05
@@ -62,7 +61,6 @@ log = logging.getLogger(__name__)
 
 Observer = Callable[[Answer], None]
 Follower = Callable[[DaemonConfig], None]
-_Running = TypeVar("_Running", Feeding, Delivering)
 
 
 class Daemon:
@@ -95,8 +93,6 @@ class Daemon:
         self.change_lock = threading.Lock()
         """Held while the workload is changed."""
         self.notifier = Notifier(environment, lambda: self.counts.other("systemd_not_told"))
-        self.sources: Mapping[str, Feeding] = {}
-        self.sinks: Mapping[str, Delivering] = {}
         self._teller = Teller(merge(self.loaded.running), self.loaded.decisions)
         self._sockets = handed_over(environment)
         self._waker = Waker()
@@ -105,16 +101,12 @@ class Daemon:
         self._followers: list[Follower] = []
         self._companions = Companions(self)
         self._lock = threading.Lock()
-        self._giving = threading.Lock()
-        """Held while answers go to sinks: whoever takes their place gets those that come after."""
-        self._retired: list[Delivering] = []
-        """Sinks of configs of before, which still have answers to publish."""
         self._taken = self._ended = self._dropped = 0
         self._turns, self._changing = 0, False
         self._all_answered = False
         """Whether the run has ended, and all that it had taken was answered."""
         self._state = RunState(None)
-        self._outstanding = Outstanding(lambda answered: self._state.note(answered=answered))
+        self._parts = Parts(self.counts, Outstanding(lambda answered: self._state.note(answered=answered)))
 
     @property
     def config(self) -> DaemonConfig:
@@ -125,6 +117,16 @@ class Daemon:
     def workload(self) -> Workload:
         """What it runs by now, as the config has it."""
         return self.loaded.running
+
+    @property
+    def sources(self) -> Mapping[str, Feeding]:
+        """Those that run, by name."""
+        return self._parts.sources
+
+    @property
+    def sinks(self) -> Mapping[str, Delivering]:
+        """Those that run, by name."""
+        return self._parts.sinks
 
     @property
     def in_flight(self) -> int:
@@ -192,8 +194,7 @@ class Daemon:
         watchdog: Watchdog | None = None
         try:
             self._subscription = self.runtime.subscribe(self._tell, max_results=MOST_RESULTS)
-            sources, sinks = self._opened(self.loaded, site)
-            self._exchange(sources, sinks)
+            self._parts.use(self._opened(self.loaded, site))
             self._companions.use(self._companions.prepare(self.config, site))
             if self.notifier.watchdog_s is not None:
                 watchdog = Watchdog(self.notifier.watchdog_s / 4, self._progress, self.notifier.alive)
@@ -258,91 +259,6 @@ class Daemon:
             last.down_us / 1e6,
         )
 
-    # Sources and sinks.
-
-    def _opened(self, loaded: Loaded, site: Site) -> tuple[dict[str, Feeding], dict[str, Delivering]]:
-        """All sources and sinks of a config: those that run and are the same, and new ones, which are not started.
-
-        Raises `LeoError`, and nothing new is open then.
-        """
-        sources: dict[str, Feeding] = {}
-        sinks: dict[str, Delivering] = {}
-        try:
-            for name, (config, streams) in loaded.sources.items():
-                same = self.loaded.sources.get(name) == (config, streams)
-                running = self.sources.get(name) if same else None
-                sources[name] = running or self._feeding(name, loaded, site)
-            for name, sink in loaded.sinks.items():
-                running_sink = self.sinks.get(name) if self.loaded.sinks.get(name) == sink else None
-                sinks[name] = running_sink or self._delivering(name, loaded, site)
-        except BaseException:
-            self._abandon(sources, sinks)
-            raise
-        for name, source in sources.items():
-            if isinstance(source.source, Sink):  # A source that is given answers, too.
-                name = f"{name} (source)"
-                known = self.sinks.get(name)
-                if known is None or known.sink is not source.source:
-                    known = self._sink_of(name, source.source)
-                sinks[name] = known
-        return sources, sinks
-
-    def _feeding(self, name: str, loaded: Loaded, site: Site) -> Feeding:
-        config, streams = loaded.sources[name]
-        try:
-            source = config.open(site)
-        except LeoError as error:
-            raise InputError(f"source `{name}`: {error}", hint=error.hint) from None
-        known = {stream.name: stream for stream in streams}
-        return Feeding(name, source, known, self.runtime.feed, self._took, self.counts)
-
-    def _delivering(self, name: str, loaded: Loaded, site: Site) -> Delivering:
-        config = loaded.sinks[name]
-        try:
-            sink = config.open(site)
-        except LeoError as error:
-            raise InputError(f"sink `{name}`: {error}", hint=error.hint) from None
-        return self._sink_of(name, sink, config.queue, config.graphs, config.only_fired)
-
-    def _sink_of(
-        self, name: str, sink: Sink, most: int = 1000, graphs: tuple[str, ...] = (), only_fired: bool = False
-    ) -> Delivering:
-        return Delivering(
-            name,
-            sink,
-            self.counts,
-            most=most,
-            graphs=graphs,
-            only_fired=only_fired,
-            done=lambda answer: self._outstanding.done(answer.frame),
-        )
-
-    def _abandon(self, sources: Mapping[str, Feeding], sinks: Mapping[str, Delivering]) -> None:
-        """Let go of those that are new, and are not to be started."""
-        for source in _new(sources, self.sources):
-            source.abandon()
-        for sink in _new(sinks, self.sinks):
-            sink.abandon()
-
-    def _exchange(self, sources: Mapping[str, Feeding], sinks: Mapping[str, Delivering]) -> None:
-        """Have these run in place of those that do. It waits for no sink, and a moment for sources."""
-        retired = [one for one in self.sources.values() if one not in sources.values()]
-        retired_sinks = [one for one in self.sinks.values() if one not in sinks.values()]
-        for source in retired:
-            source.stop()
-        for sink in _new(sinks, self.sinks):
-            sink.start()
-        begun = _new(sources, self.sources)
-        with self._giving:
-            self.sources, self.sinks = sources, sinks
-        for source in retired:  # What takes its place may be of the same device.
-            source.join(LETS_GO_S)
-        for source in begun:
-            source.start()
-        for one in retired_sinks:
-            one.end()
-        self._retired += retired_sinks
-
     # Frames.
 
     def _took(self, frames: tuple[int, ...]) -> None:
@@ -359,18 +275,15 @@ class Daemon:
         try:
             self.tally.add(result, self.runtime.merged)
             answers = self._teller.answers(result, time.time_ns() - time.monotonic_ns())
-            with self._giving:
-                going = [(sink, answer) for answer in answers for sink in self.sinks.values() if sink.wants(answer)]
-                self._outstanding.begin(result.frame, len(going))
-                for answer in answers:
-                    self.counts.answer(answer.graph, answer.outcome, late=answer.late, fired=answer.fired)
-                    for observer in self._observers:
-                        observer(answer)
-                for sink, answer in going:
-                    sink.give(answer)
+            self._parts.give(result.frame, answers, self._observed)
         finally:
             with self._lock:
                 self._ended += 1
+
+    def _observed(self, answer: Answer) -> None:
+        self.counts.answer(answer.graph, answer.outcome, late=answer.late, fired=answer.fired)
+        for observer in self._observers:
+            observer(answer)
 
     # The main thread's.
 
@@ -378,12 +291,12 @@ class Daemon:
         """Until it is told to stop, or there is nothing left to do. Reloads, and tells systemd how it is doing."""
         watchdog_s = self.notifier.watchdog_s
         turn_s = TURN_S if watchdog_s is None else min(TURN_S, watchdog_s / 8)
-        while not self._stops and not self._is_over():
+        while not self._stops and not self._parts.over:
             self._waker.wait(turn_s)
             self._turns += 1
             self._state.note()
             self._count_dropped()
-            self._retired = [sink for sink in self._retired if not sink.join(0.0)]
+            self._parts.forget_retired()
             if self._reloads:
                 self._reloads = 0
                 self._changing = True
@@ -400,10 +313,6 @@ class Daemon:
             log.warning("%d frames have ended untold: the machine is too far behind", dropped)
             with self._lock:
                 self._ended += dropped
-
-    def _is_over(self) -> bool:
-        """Whether no source gives anything any more, or no sink takes it."""
-        return all(source.ended for source in self.sources.values()) or all(sink.gone for sink in self.sinks.values())
 
     def _progress(self) -> Progress:
         sources = self.sources.values()
@@ -437,7 +346,7 @@ class Daemon:
         """Run by another config. Raises `LeoError`, and nothing has changed then."""
         teller = Teller(merge(loaded.running), loaded.decisions)
         site = self._site(loaded)
-        sources, sinks = self._opened(loaded, site)
+        opened = self._opened(loaded, site)
         try:
             prepared = self._companions.prepare(loaded.config, site)
             try:
@@ -448,24 +357,22 @@ class Daemon:
                 self._companions.abandon(prepared)
                 raise
         except BaseException:
-            self._abandon(sources, sinks)
+            self._parts.abandon(opened)
             raise
-        self._companions.use(prepared)
         teller.take_over(self._teller)
         self._teller = teller
-        before = self._following()
-        self._exchange(sources, sinks)
-        for key, one in self._following().items():
+        before = self._parts.following()
+        self._parts.use(opened)
+        for key, one in self._parts.following().items():
             if key in before:
                 try:
                     one.change(site)
                 except Exception as error:  # It may be anybody's code, and the rest has changed by now.
                     log.error("the workload has changed, and not all goes along with it: %s", failure_text(error))
+        self._companions.use(prepared)
 
-    def _following(self) -> dict[int, Follows]:
-        """The sources and sinks that run and want to know of another workload; one that is both, once."""
-        open_ones = (*[one.source for one in self.sources.values()], *[one.sink for one in self.sinks.values()])
-        return {id(one): one for one in open_ones if isinstance(one, Follows)}
+    def _opened(self, loaded: Loaded, site: Site) -> Opened:
+        return self._parts.open(loaded, site, self.runtime.feed, self._took)
 
     def _drain(self) -> bool:
         """Stop sources, wait for what is in flight, close the runtime, and publish the last answers.
@@ -490,22 +397,12 @@ class Daemon:
                 return True
             return False
 
-        for source in self.sources.values():
-            source.stop()
-        for source in self.sources.values():
-            until(source.join, keeps_s)
+        self._parts.stop_sources(lambda ended: until(ended, keeps_s))
         with suppress(ClosedError):
             if not until(frames_end, keeps_s):
                 log.warning("%d frames were given up as the daemon ended", self.in_flight)
         self.runtime.close(max(0.1, left_s(keeps_s)))
-        sinks = [*self.sinks.values(), *self._retired]
-        for sink in sinks:
-            sink.end()
-        for sink in sinks:
-            until(sink.join)
-        unpublished = self._outstanding.frames
-        for sink in sinks:
-            sink.abandon()
+        unpublished = self._parts.end_sinks(until)
         if unpublished:
             log.warning("answers of %d frames were not published as the daemon ended", unpublished)
         return not unpublished and not self.in_flight
@@ -513,9 +410,3 @@ class Daemon:
 
 def _counted(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def _new(these: Mapping[str, _Running], before: Mapping[str, _Running]) -> list[_Running]:
-    """Those that are not among the ones before."""
-    known = [id(one) for one in before.values()]
-    return [one for one in these.values() if id(one) not in known]
