@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 import run_logs
+import study_rows
 from leo_runtime.cli import main
+from leo_runtime.report.page.study_page import StudyRows, study_page
 from pages import chromium
 from test_run_page import WHOLE
 
@@ -32,6 +34,16 @@ def run_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = run_logs.write(tmp_path_factory.mktemp("run"), *WHOLE)
     assert main(["report", str(folder)]) == 0
     return folder / "report.html"
+
+
+@pytest.fixture(scope="module")
+def of_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    study = study_rows.study()
+    path = tmp_path_factory.mktemp("study") / "study.html"
+    path.write_text(
+        study_page(StudyRows(study, study_rows.rows(), study.count, {}), "made.study.toml"), encoding="utf-8"
+    )
+    return path
 
 
 class Looked:
@@ -124,9 +136,10 @@ def test_it_is_dark_where_that_is_wanted(browser: Any, run_page: Path) -> None:
         assert max(dark.ground()) < 60
 
 
+@pytest.mark.parametrize("which", ["run_page", "of_study"])
 @pytest.mark.parametrize("width", [320, 390, 768])
-def test_a_phone_need_not_scroll_sideways(browser: Any, run_page: Path, width: int) -> None:
-    with Looked(browser, run_page, width) as looked:
+def test_a_phone_need_not_scroll_sideways(browser: Any, request: pytest.FixtureRequest, which: str, width: int) -> None:
+    with Looked(browser, request.getfixturevalue(which), width) as looked:
         assert looked.is_within_its_width()
         looked.page.evaluate("for (const part of document.querySelectorAll('details')) part.open = true")
         assert looked.is_within_its_width()
@@ -136,7 +149,12 @@ def test_it_prints_without_what_only_a_screen_needs(browser: Any, run_page: Path
     with Looked(browser, run_page, scheme="dark") as looked:
         looked.page.get_by_label("Wider").click()
         assert looked.page.pdf(format="A4").startswith(b"%PDF")
+        assert looked.page.locator("details.printed[open]").count() == 0, (
+            "what was opened to be printed is closed again"
+        )
         looked.page.emulate_media(media="print", color_scheme="dark")
+        looked.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        assert "how long runs took" in looked.page.locator("#headline dl").inner_text()
         assert looked.ground() == (255, 255, 255)
         assert not looked.page.locator(".controls").is_visible()
         wide = looked.page.locator("#frame-1-chart").bounding_box()["width"]
@@ -160,3 +178,40 @@ def test_nothing_that_was_smuggled_in_would_run(browser: Any, run_page: Path, tm
     page.goto(bad.as_uri())
     assert page.title() == "w on m"
     page.close()
+
+
+def test_heat_maps_are_chosen_by_name(browser: Any, of_study: Path) -> None:
+    with Looked(browser, of_study) as looked:
+        page = looked.page
+        assert page.locator("figure.heat:visible").count() == 1
+        best, worst = (page.locator("#heat-0 tbody td").nth(at) for at in (0, -1))
+        assert best.evaluate(COLOUR) != worst.evaluate(COLOUR)
+        page.locator("#maps select").select_option(label="answers missed over dsp and deadlines")
+        assert page.locator("figure.heat:visible h3").inner_text() == "answers missed over dsp and deadlines"
+
+
+COLOUR = "cell => getComputedStyle(cell).backgroundColor"
+
+
+def test_points_of_any_two_measures_can_be_drawn(browser: Any, of_study: Path) -> None:
+    with Looked(browser, of_study) as looked:
+        page = looked.page
+        drawing = page.locator("#pareto")
+
+        def on_the_front() -> list[str]:
+            titles = drawing.locator("circle.best > title").all_text_contents()
+            return [title.partition(":")[0] for title in titles]
+
+        # As the server had drawn it,
+        assert on_the_front() == ["dsp 1, policy exact, deadlines 1"]
+        # and with a measure of which more is better: both deadlines have the longest life and the least energy.
+        page.locator("select[data-way=up]").select_option(label="battery life, h")
+        assert on_the_front() == ["dsp 1, policy exact, deadlines 0.5", "dsp 1, policy exact, deadlines 1"]
+        page.locator("select[data-way=across]").select_option(label="answers missed")
+        assert len(on_the_front()) == 2
+        assert page.locator("#trade h3").inner_text() == "battery life, h against answers missed"
+        page.locator("#points-table").get_by_role("button", name="energy, mJ").click()
+        page.locator("select[data-way=up]").select_option(label="energy, mJ")
+        assert on_the_front() == ["dsp 1, policy exact, deadlines 1"], "sorting the table moves no point"
+        drawing.locator("circle.best").hover()
+        assert "energy, mJ 100.5" in page.locator("#pareto-figure .told").inner_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import importlib.util
 import json
 import subprocess
 import sys
@@ -13,9 +14,11 @@ from typing import Any
 import pytest
 
 import run_logs
+import small_studies
 from leo_runtime.cli import main
 from leo_runtime.errors import InputError, MissingExtraError
 from leo_runtime.replay.log_reader import read_log
+from leo_runtime.report import study_plots
 from leo_runtime.report.page import chosen, gantt, render, run_page
 from pages import Element, read, rows
 from run_logs import end, energy, entry, frame, head, run, seen, send
@@ -225,6 +228,7 @@ AGAIN = """
 import sys
 from pathlib import Path
 from leo_runtime.replay.log_reader import read_log
+from leo_runtime.report import study_plots
 from leo_runtime.report.page.run_page import run_page
 with read_log(sys.argv[1]) as log:
     sys.stdout.write(run_page(log, "run"))
@@ -340,11 +344,15 @@ def test_every_command_on_the_page_about_pages_works_as_it_stands(
     text = (Path(__file__).parent.parent / "docs" / "reports.md").read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     run_logs.write(tmp_path / "out" / "demo.virtual", head(), *(frame(k, k * 100_000) for k in range(41)), end(41, 0))
-    commands = [
-        line.split("#")[0].split()[1:] for line in text.splitlines() if line.startswith("    leo-runtime report")
-    ]
-    assert len(commands) == 2
+    short = small_studies.STUDY.replace("seconds = 1", "seconds = 0.1").replace("repetitions = 2", "repetitions = 1")
+    small_studies.write_study(tmp_path, short.replace('name = "blinks"', 'name = "first"'), "first.study.toml")
+    commands = [line.split("#")[0].split()[1:] for line in text.splitlines() if line.startswith("    leo-runtime ")]
+    assert [command[0] for command in commands] == ["report", "report", "study", "report", "report"]
+    if importlib.util.find_spec("matplotlib") is None:
+        commands = [command for command in commands if "--figures" not in command]
+    monkeypatch.setattr(study_plots, "MAPPED", 1)
     for command in commands:
-        assert main(command) == 0
+        assert main([*command, "--jobs", "0"] if command[0] == "study" else command) == 0
     assert (tmp_path / "out" / "demo.virtual" / "report.html").is_file()
+    assert (tmp_path / "out" / "first.study.html").is_file()
     assert len(read((tmp_path / "frames.html").read_text(encoding="utf-8")).all("figure", class_="frame")) == 2

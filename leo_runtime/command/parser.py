@@ -17,7 +17,7 @@ from leo_runtime.command.shared import begin
 from leo_runtime.errors import did_you_mean
 
 COMMANDS = {
-    "solve": "Answer the question of a frame (leo-problem/1) or of a window (leo-problem/2).",
+    "solve": "Answer the question of a frame (leo-problem/1), of a window (/2), or of a frame with weights (/3).",
     "check": "Judge an answer by the rules alone.",
     "explain": "Say why each stage is where it is, what its other modes would cost, and why an answer was late.",
     "schema": "Print the JSON Schema of a document.",
@@ -29,7 +29,7 @@ COMMANDS = {
     "daemon": "Run a workload as a service, from a config file: sources in, answers out.",
     "compare": "Show what differs between two runs: their set-up, their sums, and answer by answer.",
     "export": "Write what a run's log holds as Parquet tables.",
-    "report": "Write a page of a run to look at, in one file: its headline, its frames, its energy (extra `page`).",
+    "report": "Write a page of a run or a study to look at, in one file (extra `page`).",
     "recording": "Show what is in a recording; convert, cut or make one.",
     "model": "Show what is in a neural network's file, write a workload whose stages are its pieces, or make it int8.",
     "study": "Run a placement study: a question in one file, a row for each of its cells.",

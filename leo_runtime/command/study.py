@@ -14,7 +14,6 @@ from leo_runtime.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from leo_runtime.study.cells import Cell
-    from leo_runtime.study.document import Study
     from leo_runtime.study.running import Planned, Status
     from leo_runtime.study.store import Failure, Store
 
@@ -123,10 +122,6 @@ def run(request: Request) -> int:
     return _look(planned, request)
 
 
-def _kept(study: Study, out: Path) -> Path:
-    return out / f"{study.name}.study.sqlite"
-
-
 def _check(planned: Planned) -> int:
     study, different = planned.study, len({inputs for inputs in planned.inputs if inputs})
     axes = " x ".join(f"{axis.column} ({len(axis.called)})" for axis in study.axes) or "no axes"
@@ -144,7 +139,7 @@ def _run(planned: Planned, request: Request) -> int:
 
     from leo_runtime.study import running
     from leo_runtime.study.cluster import run_on_cluster
-    from leo_runtime.study.store import Store
+    from leo_runtime.study.store import Store, kept_in
 
     study = planned.study
     run_cells = running.runner(request.jobs)
@@ -159,7 +154,7 @@ def _run(planned: Planned, request: Request) -> int:
             _complain_of(cell.name, failure.cause, failure.hint)
 
     logs = request.out.resolve() / f"{study.name}.logs" if study.logs else None
-    with Store(_kept(study, request.out)) as store:
+    with Store(kept_in(request.out, study.name)) as store:
         try:
             with bar(study.name) as progress:
                 running.run(planned, store, run_cells, again=request.again, logs=logs, progress=progress, failed=failed)
@@ -180,9 +175,9 @@ def _tell(found: Status, store: Store) -> None:
 
 def _look(planned: Planned, request: Request) -> int:
     from leo_runtime.study import export, running
-    from leo_runtime.study.store import Store
+    from leo_runtime.study.store import Store, kept_in
 
-    path = _kept(planned.study, request.out)
+    path = kept_in(request.out, planned.study.name)
     if request.action == "status" and not path.is_file():
         return _status(running.status(planned, None), request)
     with Store(path, writes=False) as store:

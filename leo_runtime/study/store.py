@@ -29,6 +29,11 @@ CREATE TABLE IF NOT EXISTS times (inputs TEXT PRIMARY KEY, wall_us INTEGER, solv
 """
 
 
+def kept_in(folder: Path, study: str) -> Path:
+    """The file of the rows of a study of that name, in the folder that they are kept in."""
+    return folder / f"{study}.study.sqlite"
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why a cell has no row."""

@@ -35,7 +35,7 @@ if (controls) {
     for (let k = 0; k * apart <= us / 1000; k++) {
       const x = (k * apart * 100000) / us + "%", l = line.cloneNode(), m = mark.cloneNode();
       for (const [node, name] of [[l, "x1"], [l, "x2"], [m, "x"]]) node.setAttribute(name, x);
-      m.setAttribute("text-anchor", k ? "middle" : "start");
+      m.setAttribute("text-anchor", !k ? "start" : k * apart > 0.97 * (us / 1000) ? "end" : "middle");
       m.textContent = (k * apart).toFixed(places) + " ms";
       parts.push(l, m);
     }
@@ -86,4 +86,81 @@ if (controls) {
   controls.hidden = false;
   show(document.querySelector("#frames").dataset.first);
   follow();
+}
+// What a page says of itself is printed, too.
+const said = [...document.querySelectorAll("details.printed:not([open])")];
+addEventListener("beforeprint", () => { for (const part of said) part.open = true; });
+addEventListener("afterprint", () => { for (const part of said) part.open = false; });
+// Heat maps: one at a time.
+const heats = document.querySelector('.controls[data-for="heats"]');
+if (heats) {
+  const select = heats.querySelector("select");
+  const show = () => { for (const map of document.querySelectorAll("figure.heat")) map.hidden = map.id !== select.value; };
+  select.addEventListener("change", show);
+  heats.hidden = false;
+  show();
+}
+// Points of any two measures, and which of them are on the front, by the figures of the table of cells.
+const trade = document.querySelector('.controls[data-for="pareto"]');
+if (trade) {
+  const svg = document.querySelector("#pareto"), first = +document.querySelector("#pareto-figure").dataset.first;
+  const [height, top, edge] = [320, 12, 0.04], made = (name, of) => {
+    const node = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(of)) node.setAttribute(key, value);
+    return node;
+  };
+  const rows = [...document.querySelector("#points-table").tBodies[0].rows].map((row) => [...row.cells].slice(first).map((cell) => +(cell.dataset.v ?? NaN)));
+  const circles = [...svg.querySelectorAll("circle")], names = circles.map((circle) => circle.querySelector("title").textContent);
+  const round = (low, high) => {
+    const least = (high - low) / 6, power = 10 ** Math.floor(Math.log10(least)), apart = power * [1, 2, 5, 10].find((f) => power * f >= least * 0.999999), found = [];
+    for (let k = Math.ceil(low / apart); k * apart <= high; k++) found.push(+(k * apart).toPrecision(12));
+    return found;
+  };
+  const draw = () => {
+    const [up, across] = ["up", "across"].map((way) => trade.querySelector(`select[data-way="${way}"]`).selectedOptions[0]);
+    const pairs = rows.map((row) => [row[+across.value], row[+up.value]]), known = [...pairs.keys()].filter((k) => pairs[k].every(Number.isFinite));
+    const span = (values) => {
+      const low = Math.min(...values), high = Math.max(...values), room = (high - low) * edge || Math.abs(high) * edge || 1;
+      return [low - room, high + room];
+    };
+    const [lowX, highX] = span(known.map((k) => pairs[k][0])), [lowY, highY] = span(known.map((k) => pairs[k][1]));
+    const x = (value) => ((value - lowX) / (highX - lowX)) * 100 + "%", y = (value) => top + height * (1 - (value - lowY) / (highY - lowY));
+    const sign = [across, up].map((option) => (+option.dataset.more ? -1 : 1)), cost = (k) => pairs[k].map((value, at) => sign[at] * value), best = [];
+    for (const k of [...known].sort((a, b) => cost(a)[0] - cost(b)[0] || cost(a)[1] - cost(b)[1] || a - b)) {
+      const last = best.length ? cost(best[best.length - 1]) : [0, Infinity], own = cost(k);
+      if (own[1] < last[1] || (own[0] === last[0] && own[1] === last[1])) best.push(k);
+    }
+    circles.forEach((circle, k) => {
+      const there = known.includes(k);
+      circle.classList.toggle("hidden", !there);
+      circle.classList.toggle("best", best.includes(k));
+      circle.setAttribute("r", best.includes(k) ? 5 : 4);
+      if (there) { circle.setAttribute("cx", x(pairs[k][0])); circle.setAttribute("cy", y(pairs[k][1])); }
+      circle.querySelector("title").textContent = `${names[k]}: ${up.label} ${+pairs[k][1].toPrecision(4)}; ${across.label} ${+pairs[k][0].toPrecision(4)}`;
+    });
+    const grid = [], text = (value, of) => { const node = made("text", of); node.textContent = value.toLocaleString("en"); grid.push(node); };
+    for (const value of round(lowX, highX)) {
+      grid.push(made("line", { x1: x(value), x2: x(value), y1: top, y2: top + height }));
+      text(value, { x: x(value), y: top + height + 16, "text-anchor": "middle" });
+    }
+    for (const value of round(lowY, highY)) {
+      grid.push(made("line", { x1: "0%", x2: "100%", y1: y(value), y2: y(value) }));
+      text(value, { x: "0%", y: y(value), dx: 2, dy: -3 });
+    }
+    svg.querySelector(".grid").replaceChildren(...grid);
+    svg.querySelector(".front").replaceChildren(...best.slice(1).flatMap((k, at) => {
+      const [x1, y1] = pairs[best[at]], [x2, y2] = pairs[k];
+      return [made("line", { x1: x(x1), x2: x(x2), y1: y(y1), y2: y(y1) }), made("line", { x1: x(x2), x2: x(x2), y1: y(y1), y2: y(y2) })];
+    }));
+    for (const [way, option] of [["up", up], ["across", across]]) document.querySelector(`[data-name="${way}"]`).textContent = option.label;
+    svg.querySelector("title").textContent = `${up.label} against ${across.label}`;
+    svg.querySelector("desc").textContent = `${known.length} points of ${across.label} and ${up.label}; ${best.length} of them are on the front`;
+  };
+  const told = document.querySelector("#pareto-figure .told");
+  const tell = (event) => { const title = event.target.querySelector?.("title"); if (event.target.matches("circle")) { told.textContent = title.textContent; told.hidden = false; } };
+  svg.addEventListener("pointerover", tell);
+  svg.addEventListener("click", tell);
+  trade.addEventListener("change", draw);
+  trade.hidden = false;
+  draw();
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -54,6 +55,7 @@ def _environment() -> Any:
         finalize=_shown,
     )
     script = (_HERE / "page.js").read_text(encoding="utf-8")
+    environment.globals["math_inf"] = math.inf
     environment.globals["script"] = Markup(script)
     environment.globals["style"] = Markup((_HERE / "page.css").read_text(encoding="utf-8"))
     digest = hashlib.sha256(script.encode()).digest()

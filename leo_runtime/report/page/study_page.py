@@ -1,0 +1,245 @@
+"""The page of a study, made of its document and its rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from leo_runtime.report.page.asked import Pairs
+from leo_runtime.report.page.heat import heat_maps
+from leo_runtime.report.page.pareto import front_of, pareto_chart
+from leo_runtime.report.page.render import page
+from leo_runtime.report.page.run_page import HUES, Tile
+from leo_runtime.report.page.scales import seconds
+from leo_runtime.report.page.study_points import Measure, Point, measures, points, short, value_text
+from leo_runtime.report.page.tables import Cell, Table, table
+from leo_runtime.study.document import Axis, Study
+from leo_runtime.study.rows import Row
+
+MEASURES = 16
+"""How many measures the table of points has, and the chart can be drawn of."""
+MAPPED = 6
+"""Of how many measures there are heat maps."""
+TABLE_CELLS = 8_000
+"""How many cells the table of points has at most. Of more points those on the front are there, and every n-th."""
+FAILURES = 50
+"""How many cells that failed are told of."""
+
+
+@dataclass(frozen=True, slots=True)
+class StudyRows:
+    """What there is of a study."""
+
+    study: Study
+    rows: Sequence[Row]
+    cells: int
+    """How many there are to be."""
+    failed: Mapping[str, str]
+    """Why cells have no row, by what they are called."""
+
+
+def study_page(of: StudyRows, name: str) -> str:
+    """The page of a study whose file is called `name`. Raises `MissingExtraError`."""
+    study = of.study
+    axes = [axis.column for axis in study.axes]
+    every = points(of.rows, axes)
+    told = measures(every, MEASURES, study.show)
+    shown = _bounded(every, told, TABLE_CELLS // (len(axes) + len(told) + 2))
+    across, up = _first_two(told)
+    colours, hues = _hues(shown, axes)
+    return page(
+        "study.html",
+        name=name,
+        title=study.title or study.name,
+        subtitle=_subtitle(of),
+        warnings=_warnings(of),
+        tiles=_tiles(of, every, told, axes),
+        pairs=_asked(of),
+        origins=_origins(of),
+        published=_flat(study.published),
+        heats=heat_maps(every, axes, told[:MAPPED]),
+        axis_count=len(axes),
+        measures=told,
+        across=across,
+        up=up,
+        pareto=None if across is None or up is None else pareto_chart("pareto", shown, across, up, axes, hues),
+        colours=colours,
+        points=_points_table(shown, told, axes),
+        point_count=len(every),
+        failures=_failures_table(of),
+    )
+
+
+def _subtitle(of: StudyRows) -> str:
+    study = of.study
+    axes = " by ".join(f"{axis.column} ({_length(axis)})" for axis in study.axes) or "one cell"
+    repeated = f", {study.repetitions} repetitions" if study.repetitions > 1 else ""
+    return f"Study {study.name}: {axes}{repeated}"
+
+
+def _length(axis: Axis) -> str:
+    return "a range" if axis.range is not None else str(len(axis.called))
+
+
+def _warnings(of: StudyRows) -> list[str]:
+    missing = of.cells - len(of.rows) - len(of.failed)
+    found = []
+    if missing:
+        found.append(f"{missing:,} of {of.cells:,} cells have not been run yet: all figures are of what there is.")
+    if of.failed:
+        found.append(f"{len(of.failed):,} cells failed, and have no row: why is at the end.")
+    return found
+
+
+def _first_two(told: Sequence[Measure]) -> tuple[Measure | None, Measure | None]:
+    """The measures that the chart begins with: energy, and what says most of being late."""
+    if len(told) < 2:
+        return None, None
+    return told[0], told[1]
+
+
+def _bounded(every: Sequence[Point], told: Sequence[Measure], most: int) -> list[Point]:
+    """At most so many of them, in their order."""
+    if len(every) <= most:
+        return list(every)
+    keep: set[int] = set()
+    across, up = _first_two(told)
+    if across is not None and up is not None:
+        keep = set(front_of(every, across, up)[1][: most // 2])
+    apart = -(-len(every) // (most - len(keep)))
+    return [one for k, one in enumerate(every) if k in keep or k % apart == 0][:most]
+
+
+def _hues(shown: Sequence[Point], axes: Sequence[str]) -> tuple[list[tuple[str, int]], list[int]]:
+    """The colours of points, by the first axis of names, or else the first of few values: what is told, and of each."""
+    for wants_names in (True, False):
+        for k, axis in enumerate(axes):
+            values = list(dict.fromkeys(value_text(point.values[k]) for point in shown))
+            names = any(isinstance(point.values[k], str) for point in shown)
+            if 1 < len(values) <= HUES and (names or not wants_names):
+                hues = {value: at for at, value in enumerate(values)}
+                told = [(f"{axis} {value}", hue) for value, hue in hues.items()]
+                return told, [hues[value_text(point.values[k])] for point in shown]
+    return [], [0] * len(shown)
+
+
+def _tiles(of: StudyRows, every: Sequence[Point], told: Sequence[Measure], axes: Sequence[str]) -> list[Tile]:
+    repeated = f"{len(every):,} points, each up to {of.study.repetitions} times" if of.study.repetitions > 1 else ""
+    rest = f"{len(of.failed):,} failed" if of.failed else repeated
+    tiles = [Tile("cells run", f"{len(of.rows):,}", f"of {of.cells:,}", rest, bool(of.failed))]
+    for measure in told[:3]:
+        known = [point for point in every if measure.column in point.means]
+        if not known:
+            continue
+        sign = -1 if measure.more_is_better else 1
+        best = min(known, key=lambda point, m=measure, s=sign: s * point.means[m.column])  # type: ignore[misc]  # defaults bind
+        worst = max(known, key=lambda point, m=measure, s=sign: s * point.means[m.column])  # type: ignore[misc]  # as above
+        low, high = best.means[measure.column], worst.means[measure.column]
+        to = f"up to {measure.text(high)} {measure.unit}".rstrip() if high != low else "in all cells"
+        where = f", best at {_place(best, axes)}" if axes and high != low else ""
+        tiles.append(Tile(measure.name, measure.text(low), measure.unit, f"{to}{where}"))
+    return tiles
+
+
+def _place(point: Point, axes: Sequence[str]) -> str:
+    return ", ".join(f"{axis} {value_text(value)}" for axis, value in zip(axes, point.values, strict=True))
+
+
+def _points_table(shown: Sequence[Point], told: Sequence[Measure], axes: Sequence[str]) -> Table:
+    repeated = any(point.repetitions > 1 for point in shown)
+    rows = []
+    for point in shown:
+        row: list[Cell] = [_axis_cell(value) for value in point.values]
+        row += [
+            Cell("-", float("-inf")) if (mean := point.means.get(measure.column)) is None
+            else Cell(measure.text(mean), mean / measure.per)
+            for measure in told
+        ]  # fmt: skip
+        if repeated:
+            low, high = point.spread.get("energy_nj", (0.0, 0.0))
+            half = (high - low) / 2 / point.means["energy_nj"] if point.means.get("energy_nj") else 0.0
+            row += [Cell(f"{point.repetitions}", point.repetitions), Cell(f"± {100 * half:.2g} %", half)]
+        rows.append(row)
+    more = ("repetitions", "energy's spread") if repeated else ()
+    header = (*axes, *(measure.label for measure in told), *more)
+    note = "Each is the mean of its repetitions; the spread is half of what lies between the least and the most."
+    return table("points-table", "Cells", header, rows, note=note if repeated else "")
+
+
+def _axis_cell(value: object) -> Cell:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return Cell(value_text(value), float(value) if is_number else None)  # type: ignore[arg-type]  # it was looked at
+
+
+def _failures_table(of: StudyRows) -> Table:
+    rows = [(name, why[:300]) for name, why in list(of.failed.items())[:FAILURES]]
+    note = f"and {len(of.failed) - FAILURES:,} more" if len(of.failed) > FAILURES else ""
+    return table("failures-table", "Cells that failed", ("cell", "why"), rows, note=note)
+
+
+def _asked(of: StudyRows) -> Pairs:
+    study = of.study
+    given = study.base.model_dump(exclude_none=True)
+    changes = given.pop("changes", ())
+    found = [(name.replace("_", " "), value_text(value)) for name, value in given.items()]
+    found += [(f"axis {axis.column}", _axis(axis)) for axis in study.axes]
+    found.append(("changed in all cells", ", ".join(changes) or "nothing"))
+    sampling = study.sampling
+    drawn = f", {sampling.cells} cells from seed {sampling.seed}" if sampling.cells is not None else ""
+    found.append(("cells", f"{sampling.kind}{drawn}"))
+    found.append(("repetitions", f"{study.repetitions}, of which each meets the same noise and gates in all cells"))
+    if study.measure:
+        found.append(("also measured", ", ".join(study.measure)))
+    for column in ("workload", "hardware", "profile", "recording", "solver"):
+        if values := list(dict.fromkeys(str(row[column]) for row in of.rows if row.get(column) is not None)):
+            found.append((f"{column} as run", ", ".join(values[:20])))
+    lengths = sorted({row["length_us"] for row in of.rows if isinstance(row.get("length_us"), int)})
+    if lengths:
+        found.append(("length of each run", f"{' to '.join(dict.fromkeys(map(seconds, (lengths[0], lengths[-1]))))} s"))
+    versions: dict[str, dict[str, None]] = {}
+    for row in of.rows:
+        for column, value in row.items():
+            if column.startswith("version."):
+                versions.setdefault(column.removeprefix("version."), {})[str(value)] = None
+    found += [(f"version of {name}", ", ".join(seen)) for name, seen in versions.items()]
+    return tuple(found)
+
+
+def _axis(axis: Axis) -> str:
+    varied = f"{axis.vary}: " if axis.vary and axis.vary != axis.column else ""
+    if axis.range is not None:
+        kind = " logarithmic" if axis.range.logarithmic else ""
+        return f"{varied}{axis.range.low:g} to {axis.range.high:g}{kind}"
+    if axis.choices is not None:
+        return ", ".join(choice.name for choice in axis.choices)
+    return varied + ", ".join(value_text(value) for value in axis.values or ())
+
+
+def _origins(of: StudyRows) -> Pairs:
+    """What was modelled, and what measured."""
+    computed = (
+        "as the kernels decided, which were run" if of.study.compute else "open, or drawn where a chance is given"
+    )
+    return (
+        ("how long runs took", "modelled: as the profiles say, spread by noise where that was asked for"),
+        ("energy", "modelled: by the figures of machines and profiles"),
+        ("gates", computed),
+        ("times on this machine", "none: they are in the study's table of times, and in no row"),
+    )
+
+
+def _flat(value: Any, path: str = "") -> Pairs:
+    """What is known from elsewhere, a line for each value of the document."""
+    if isinstance(value, Mapping):
+        return tuple(
+            pair for key, part in value.items() for pair in _flat(part, f"{path} {key}".strip().replace("_", " "))
+        )
+    if isinstance(value, list | tuple) and all(isinstance(part, str | int | float | bool) for part in value):
+        return ((path, ", ".join(value_text(part) for part in value)),)
+    if isinstance(value, list | tuple):
+        return tuple(pair for k, part in enumerate(value, 1) for pair in _flat(part, f"{path} {k}"))
+    return (
+        (path, value if isinstance(value, str) else short(value) if isinstance(value, float) else json.dumps(value)),
+    )

@@ -1,0 +1,242 @@
+"""The page of a study says what its rows say, and its figures for papers have their data beside them."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from random import Random
+
+import pytest
+
+import study_rows
+from leo_runtime.cli import main
+from leo_runtime.report import study_plots
+from leo_runtime.report.page.heat import CELLS, LEVELS, PARTS, heat_maps, levels
+from leo_runtime.report.page.pareto import front
+from leo_runtime.report.page.study_page import TABLE_CELLS, StudyRows, study_page
+from leo_runtime.report.page.study_points import measures, points, short
+from leo_runtime.study.document import Study
+from pages import Element, read, rows
+from small_studies import STUDY, write_study
+from test_run_page import ATTRIBUTES, HOSTILE
+
+pytest.importorskip("jinja2")
+
+AXES = ("dsp", "policy", "deadlines")
+
+
+def page_of(study: Study | None = None, given: list[dict[str, object]] | None = None, **failed: str) -> Element:
+    return read(text_of(study, given, **failed))
+
+
+def text_of(study: Study | None = None, given: list[dict[str, object]] | None = None, **failed: str) -> str:
+    study = study or study_rows.study()
+    found = study_rows.rows(study) if given is None else given
+    return study_page(StudyRows(study, found, study.count, failed), "made.study.toml")
+
+
+def test_the_headline_has_the_best_of_each_measure_and_where_it_is() -> None:
+    page = page_of()
+    tiles = [tile.text for tile in page.one("ul", class_="tiles").all("li")]
+    assert page.one("h1").text == "What does a made-up question cost?"
+    assert "Study made: dsp (3) by policy (2) by deadlines (2), 2 repetitions" in page.text
+    assert tiles[0].startswith("cells run 24 of 24")
+    assert "100.5 mJ" in tiles[1]
+    assert "up to 410.5 mJ, best at dsp 1, policy exact, deadlines 0.5" in tiles[1]
+    assert tiles[2].startswith("answers missed 0 ")
+    assert "10 h up to 2.5 h" in tiles[3].replace("  ", " "), "of a battery's life more is better"
+
+
+def test_a_point_is_the_mean_of_its_repetitions() -> None:
+    table = page_of().one("table", id="points-table")
+    header = [head.text for head in table.one("thead").all("th")]
+    assert header == [*AXES, "energy, mJ", "answers missed", "battery life, h", "repetitions", "energy's spread"]
+    found = rows(table)
+    assert len(found) == 12
+    assert found[0] == ["1", "exact", "0.5", "100.5", "1", "10", "2", "± 0.5 %"]
+    assert found[-1] == ["4", "greedy", "1", "410.5", "0", "2.5", "2", "± 0.12 %"]
+
+
+def test_heat_maps_are_over_numbers_with_a_map_for_each_name() -> None:
+    page = page_of()
+    first = page.one("figure", id="heat-0")
+    assert first.one("h3").text == "energy, mJ over dsp and deadlines"
+    exact, greedy = first.all("table")
+    assert exact.one("caption").text == "policy exact"
+    assert rows(exact) == [["1", "100.5", "100.5"], ["2", "200.5", "200.5"], ["4", "400.5", "400.5"]]
+    assert rows(greedy)[2] == ["4", "410.5", "410.5"]
+    heats = [float((cell.attributes["style"] or "").removeprefix("--v:")) for cell in exact.one("tbody").all("td")]
+    assert heats == [0, 0, 0.323, 0.323, 0.968, 0.968], "one scale for both maps"
+    battery = next(one for one in page.all("figure", class_="heat") if one.one("h3").text.startswith("battery life"))
+    (table, _) = battery.all("table")
+    heats = [float((cell.attributes["style"] or "").removeprefix("--v:")) for cell in table.one("tbody").all("td")]
+    assert (heats[0], heats[-1]) == (0, 1), "the longest life is the best"
+
+
+def test_the_front_is_what_no_other_point_is_better_than() -> None:
+    random = Random(5)
+    for _ in range(200):
+        pairs = [(random.randrange(6), random.randrange(6)) for _ in range(random.randrange(12))]
+        plain = {
+            k for k, (x, y) in enumerate(pairs) if not any((a <= x and b <= y) and (a < x or b < y) for a, b in pairs)
+        }
+        assert set(front(pairs)) == plain
+
+
+def test_points_on_the_front_are_marked() -> None:
+    drawing = page_of().one("svg", id="pareto")
+    circles = drawing.all("circle")
+    assert len(circles) == 12
+    best = [circle.one("title").text for circle in circles if "best" in (circle.attributes["class"] or "")]
+    assert best == ["dsp 1, policy exact, deadlines 1"]
+    assert drawing.children[1].text == "12 points of energy, mJ and answers missed; 1 of them are on the front"
+
+
+def test_what_was_asked_and_published_is_told() -> None:
+    page = page_of()
+    asked = {pair.one("dt").text: pair.one("dd").text for pair in page.one("section", id="asked").one("dl").all("div")}
+    assert asked["axis dsp"] == "slow dsp: 1, 2, 4"
+    assert asked["noise percent"] == "5"
+    assert asked["version of leo-runtime"] == "0.1.0"
+    assert asked["length of each run"] == "20 s"
+    published = page.one("section", id="published").text
+    assert "gain least" in published
+    assert "1.6" in published
+
+
+def test_what_a_study_shows_comes_first_and_a_measure_that_is_nothing_everywhere_is_left_out() -> None:
+    found = [row | {"energy_nj": 0} for row in study_rows.rows()]
+    told = measures(points(found, AXES), 16, ["graph_p95_us.speech", "not there"])
+    assert [one.column for one in told] == ["graph_p95_us.speech", "misses", "battery_s"]
+    page = page_of(study_rows.study(show=["battery_s"]))
+    assert page.one("span", **{"data-name": "across"}).text == "battery life, h"
+
+
+def test_cells_that_are_missing_or_failed_are_told_of() -> None:
+    page = page_of(None, study_rows.rows()[:-3], **{"23: dsp=4": "its policy <b>broke</b> a rule"})
+    assert "2 of 24 cells have not been run yet" in page.text
+    assert rows(page.one("table", id="failures-table")) == [["23: dsp=4", "its policy <b>broke</b> a rule"]]
+
+
+def test_a_study_without_axes_or_rows_has_a_page() -> None:
+    one = study_rows.study(axes=[], repetitions=1)
+    page = page_of(one, [study_rows.row(0, 0, [], energy_nj=5)])
+    assert rows(page.one("table", id="points-table")) == [["5"]]
+    assert not page.all("svg", id="pareto")
+    assert "24 of 24 cells have not been run yet" in page_of(None, []).text
+
+
+def test_an_axis_of_many_numbers_is_cut_into_parts() -> None:
+    assert levels("a", [3, 1, 2, 1]).names == ("1", "2", "3")
+    assert levels("a", [3, 1, 2, 1]).of == (2, 0, 1, 0)
+    assert levels("a", ["b", "a"]).names == ("b", "a")
+    many = levels("a", [k / 10 for k in range(LEVELS + 1)])
+    assert len(many.names) == PARTS
+    assert (many.of[0], many.of[-1]) == (0, PARTS - 1)
+    assert levels("a", [str(k) for k in range(LEVELS + 1)]).of[-1] is None
+
+
+def test_a_page_stays_small_however_large_the_study() -> None:
+    random = Random(1)
+    study = study_rows.study(
+        repetitions=1,
+        axes=[{"name": f"a{k}", "vary": "seed", "range": {"low": 0, "high": 9}} for k in range(4)],
+        sampling={"kind": "random", "cells": 2_000, "seed": 1},
+    )
+    found = [
+        study_rows.row(
+            k,
+            0,
+            [(f"a{axis}", random.random()) for axis in range(4)],
+            energy_nj=random.randrange(10**9),
+            misses=random.randrange(50),
+            **{f"cause_nj.{cause}": random.randrange(10**9) for cause in range(12)},
+        )
+        for k in range(2_000)
+    ]
+    text = text_of(study, found)
+    page = read(text)
+    assert len(text.encode()) < 800_000
+    assert len(page.one("table", id="points-table").all("td")) <= TABLE_CELLS
+    (lead,) = page.one("section", id="trade").all("p", class_="lead")
+    assert f"({len(page.all('circle'))} of 2000: those on the front" in lead.text
+    every = points(found, [f"a{k}" for k in range(4)])
+    drawn = heat_maps(every, [f"a{k}" for k in range(4)], measures(every, 16))
+    first = sum(len(panel.spots) * len(panel.spots[0]) for panel in drawn[0].panels)
+    assert sum(len(panel.spots) * len(panel.spots[0]) for one in drawn for panel in one.panels) <= CELLS + first
+
+
+@pytest.mark.parametrize("evil", HOSTILE)
+def test_no_text_of_a_study_becomes_markup(evil: str) -> None:
+    axes = [{"name": evil, "vary": "solver", "values": [evil, "b"]}, {"name": "n", "vary": "seed", "values": [1, 2]}]
+    study = study_rows.study(title=evil, axes=axes, published={evil: [evil]}, base={"changes": [evil]}, repetitions=1)
+    found = [
+        study_rows.row(k, 0, [(evil, value), ("n", k)], energy_nj=k, misses=2 - k)
+        | {f"graph_nj.{evil}": k, "solver": evil}
+        for k, value in enumerate((evil, "b"))
+    ]
+    page = page_of(study, found, **{evil: evil})
+    assert len(page.all("script")) == 1
+    allowed = ATTRIBUTES | {"style", "cx", "cy", "r", "dy", "title", "colspan", "selected", "data-more", "data-way"}
+    allowed |= {"data-name"}
+    for name in ("svg", "td", "th", "option", "circle", "figure", "b", "img", "line", "text", "title", "p", "h1"):
+        for element in page.all(name):
+            assert set(element.attributes) <= allowed, element
+    assert not page.all("img")
+    assert not page.all("b")
+    for cell in page.all("td"):
+        assert (cell.attributes.get("style") or "--v:").startswith("--v:")
+    assert "\x1b" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (5, "5"), (1234.5, "1,234"), (0.5, "0.5"), (12.34567, "12.35"), (2e-7, "2e-07"), (-3.25, "-3.25")],
+)
+def test_numbers_have_four_digits(value: float, text: str) -> None:
+    assert short(value) == text
+
+
+def test_figures_for_papers_have_their_data_beside_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib", reason="figures need the extra `report`")
+    monkeypatch.setattr(study_plots, "MAPPED", 1)
+    write_figures = study_plots.write_figures
+    study = study_rows.study()
+    found = [{key: value for key, value in row.items() if key != "battery_s"} for row in study_rows.rows()]
+    written = write_figures(study, found, tmp_path / "figures")
+    assert {path.suffix for path in written} == {".png", ".svg", ".csv"}
+    heat = next(path for path in written if path.name == "heat-0-energy_nj.csv")
+    with heat.open(encoding="utf-8", newline="") as file:
+        table = list(csv.reader(file))
+    assert table[0] == ["panel", "dsp", "deadlines", "energy_nj"]
+    assert table[1] == ["policy exact", "1", "0.5", "100500000.0"]
+    assert len(table) == 1 + 12
+    with (tmp_path / "figures" / "front-energy_nj-misses.csv").open(encoding="utf-8", newline="") as file:
+        points_told = list(csv.reader(file))
+    assert [row[:3] for row in points_told if row[-1] == "True"] == [["1", "exact", "1"]]
+    again = write_figures(study, found, tmp_path / "again")
+    assert [path.read_bytes() for path in again] == [path.read_bytes() for path in written]
+    svg = heat.with_suffix(".svg").read_text(encoding="utf-8")
+    assert "policy exact" in svg, "letters stay letters"
+
+
+def test_the_command_writes_the_page_beside_the_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_study(tmp_path, STUDY.replace("repetitions = 2", "repetitions = 1").replace("seconds = 1", "seconds = 0.1"))
+    assert main(["report", "blinks.study.toml"]) == 2
+    assert "hint: `leo-runtime study run STUDY.toml` runs it" in capsys.readouterr().err
+    assert main(["study", "run", "blinks.study.toml", "--jobs", "0"]) == 0
+    capsys.readouterr()
+    assert main(["report", "blinks.study.toml"]) == 0
+    assert capsys.readouterr().out == f"written: {Path('out') / 'blinks.study.html'}\n"
+    page = read((tmp_path / "out" / "blinks.study.html").read_text(encoding="utf-8"))
+    assert len(rows(page.one("table", id="points-table"))) == 4
+    assert main(["report", "blinks.study.toml", "--solver", "exact,heft", "--out", "two.html"]) == 0
+    assert "2 of 4 cells have not been run yet" in (tmp_path / "two.html").read_text(encoding="utf-8")
+    assert main(["study", "run", "hax-conn", "--jobs", "0"]) == 0
+    assert main(["report", "hax-conn"]) == 0
+    assert (tmp_path / "out" / "hax-conn.study.html").is_file()
+    for wrong in (["--frame", "3"], ["--out", "blinks.study.toml"], ["--rows", "elsewhere"]):
+        assert main(["report", "blinks.study.toml", *wrong]) == 2
