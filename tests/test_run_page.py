@@ -132,6 +132,15 @@ def test_energy_is_divided_as_the_log_divides_it(tmp_path: Path) -> None:
     assert "level, idle tail: 500.0 uJ" in [bar.text for bar in bars]
 
 
+def test_power_over_time_is_all_the_energy(tmp_path: Path) -> None:
+    table = page_of(tmp_path, *WHOLE).one("table", id="power-table")
+    told = [float(row.children[-2].attributes["data-v"] or 0) for row in table.one("tbody").all("tr")]
+    nj = 900_000 + 800_000 + 1000 + 900_000 + 500 + 5 + 7_000 + 1_050_000 + 1_000_000 + 333
+    assert sum(told) * 10_000_000 / len(told) == pytest.approx(nj, rel=1e-9)
+    missed = [(row[0], row[-1]) for row in rows(table) if row[-1] != "0"]
+    assert missed == [("1", "1"), ("2", "2")]
+
+
 def test_latencies_are_counted_and_those_after_the_deadline_stand_out(tmp_path: Path) -> None:
     page = page_of(tmp_path, *WHOLE)
     drawing = page.one("svg", id="latency-0")

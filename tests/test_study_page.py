@@ -126,6 +126,20 @@ def test_a_study_without_axes_or_rows_has_a_page() -> None:
     assert "24 of 24 cells have not been run yet" in page_of(None, []).text
 
 
+@pytest.mark.parametrize("seed", range(30))
+def test_whatever_a_row_says_there_is_a_page(seed: int) -> None:
+    random = Random(seed)
+    found = study_rows.rows()
+    for _ in range(random.choice((1, 3, 20))):
+        row = random.choice(found)
+        column = random.choice([*row, "new", "energy_nj", "misses", "axis.dsp"])
+        odd = [None, True, "", "<b>", [1, [2]], {"a": 1}, 10**400, float("nan"), float("inf"), -1e308, 0, -5, 1e-300]
+        row[column] = random.choice(odd)
+        if random.randrange(4) == 0:
+            del row[random.choice(list(row))]
+    page_of(None, found)
+
+
 def test_an_axis_of_many_numbers_is_cut_into_parts() -> None:
     assert levels("a", [3, 1, 2, 1]).names == ("1", "2", "3")
     assert levels("a", [3, 1, 2, 1]).of == (2, 0, 1, 0)

@@ -81,16 +81,22 @@ def _point(rows: Sequence[Row], axes: Sequence[str], columns: Sequence[str]) -> 
     means: dict[str, float] = {}
     spread: dict[str, tuple[float, float]] = {}
     for column in columns:
-        found = [number for row in rows if (number := _number(row.get(column))) is not None]
+        found = [number for row in rows if (number := figure(row.get(column))) is not None]
         if found:
             means[column] = sum(found) / len(found)
             spread[column] = min(found), max(found)
     return Point(tuple(rows[0].get(f"axis.{axis}") for axis in axes), len(rows), means, spread)
 
 
-def _number(value: object) -> float | None:
-    """A value that is a number; None: it is something else."""
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+def figure(value: object) -> float | None:
+    """A value that is a number that can be drawn; None: it is something else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if -_MOST < value < _MOST else None
+
+
+_MOST = 1e300
+"""What is beyond is no figure of a run, and could not be drawn."""
 
 
 def measures(found: Sequence[Point], most: int, first: Sequence[str] = ()) -> tuple[Measure, ...]:
