@@ -84,7 +84,11 @@ def test_time_is_of_its_loops_and_clock(tmp_path):
     x = net.value(1, 8, 8, 16)
     graph = net.graph((x,), (net.conv(x, 32),))
     call = call_of(graph, graph.layers[0])
-    assert loops(call) == {"layer": 1, "pair": 32, "block": 32 * 16, "step": 32 * 16 * 2, "scaled_two": 32 * 32}
+    found = loops(call)
+    scalar = {name: count for name, count in found.items() if not name.startswith("vector")}
+    assert scalar == {"layer": 1, "pair": 32, "block": 32 * 16, "step": 32 * 16 * 2, "scaled_two": 32 * 32}
+    assert (found["vector_four"], found["vector_step"], found["vector_one_step"]) == (16, 16 * 4, 0)
+    assert (found["vector_row"], found["vector_lanes"], found["vector_eight"]) == (64, 64, 128)
     foretold = packets(loops(call), PACKETS["v5"]["CONV_2D"]) + packets(border_loops(graph), PACKETS["v5"]["call"])
     made = staged(graph, tmp_path)
     for clock in (200, 400):
@@ -106,7 +110,19 @@ def test_rows_of_taps_in_the_image_are_copied_at_once():
 def test_every_instruction_set_knows_every_kind_that_costs():
     for table in PACKETS.values():
         assert {"call", *KINDS} - {"RESHAPE"} == set(table)
-    assert {frozenset(table["CONV_2D"]) for table in PACKETS.values()} == {frozenset(PACKETS["v5"]["CONV_2D"])}
+    for instructions, table in PACKETS.items():
+        names = [name for kind in ("CONV_2D", "FULLY_CONNECTED", "DEPTHWISE_CONV_2D") for name in table[kind]]
+        assert any(name.startswith("vector") for name in names) == (instructions == "v67-hvx")
+        assert ("scaled_two" in names) == (instructions != "v67-hvx")
+
+
+def test_the_vector_unit_does_a_last_pixel_alone_and_scales_by_less_than_a_quarter():
+    source, scales = small((1, 1, 5, 8), 0.1, 0), [0.01] * 40
+    weights, out = fixed(np.ones((40, 1, 1, 8), np.int8), scales), small((), 0.001, 0)
+    graph = one_layer("CONV_2D", [source, weights, None], out, stride_h=1, stride_w=1)
+    found = loops(call_of(graph, graph.layers[0]))
+    assert (found["vector_four"], found["vector_step"], found["vector_one_step"]) == (1, 2 * 2, 2 * 2)
+    assert found["vector_slow"] == 3 * 40 and "vector_row" not in found
 
 
 def test_random_layers_of_every_kind_are_claimed():

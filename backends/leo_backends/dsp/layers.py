@@ -83,16 +83,46 @@ def _pairs(call: Call) -> int:
 
 
 def _product(call: Call) -> Loops:
+    """Two pixels by two outputs; of the vector unit four pixels by 32 outputs, a last pixel alone."""
     pairs, outputs, inputs = _pairs(call), call.outputs[0].shape[-1], math.prod(call.input(1).shape[1:])
-    blocks = pairs * -(-outputs // 2)
-    steps = blocks * -(-inputs // 8)
-    return {"layer": 1, "pair": pairs, "block": blocks, "step": steps, "scaled_two": pairs * outputs}
+    blocks, eights = pairs * -(-outputs // 2), -(-inputs // 8)
+    pixels = call.outputs[0].size // outputs
+    alone = int(pixels % 4 == 1)
+    fours, lanes = -(-pixels // 4) - alone, -(-outputs // 32)
+    return {
+        "layer": 1,
+        "pair": pairs,
+        "block": blocks,
+        "step": blocks * eights,
+        "vector_four": fours,
+        "vector_block": fours * lanes,
+        "vector_step": fours * lanes * 2 * eights,
+        "vector_one_block": alone * lanes,
+        "vector_one_step": alone * lanes * 2 * eights,
+        "vector_eight": (4 * fours + alone) * eights,
+        **_scaled(call, pairs),
+    }
+
+
+def _scaled(call: Call, pairs: int) -> Loops:
+    """Sums scaled, two pixels at a time; by the vector unit where all are scaled by less than a quarter."""
+    outputs = call.outputs[0].shape[-1]
+    if any(one.shift < 33 for one in convolution.multipliers(call)):
+        return {"scaled_two": pairs * outputs, "vector_slow": pairs * outputs}
+    return {
+        "scaled_two": pairs * outputs,
+        "vector_row": 2 * pairs,
+        "vector_lanes": 2 * pairs * -(-outputs // 128),
+        **({"vector_byte": 2 * pairs * outputs} if outputs % 8 else {"vector_bytes": pairs * outputs // 4}),
+    }
 
 
 def _dense(call: Call) -> Loops:
     inputs = call.input(1).shape[1]
     rows = 2 * _pairs(call)
-    return _product(call) | ({"row": rows, "byte": rows * inputs} if inputs % 8 else {})
+    if inputs % 8 == 0:
+        return _product(call)
+    return _product(call) | {"row": rows, "byte": rows * inputs, "vector_copy": rows * -(-inputs // 128)}
 
 
 def _conv(call: Call) -> Loops:
@@ -109,7 +139,8 @@ def _conv(call: Call) -> Loops:
     broken = (down.count * across.count * down.taps - rows) * across.taps
     copied = down.count * across.count * down.taps * across.taps * channels
     moved = {"eight": copied // 8} if channels % 8 == 0 else {"byte": copied}
-    return {**found, "row": rows, "tap": broken, **moved}
+    vectors = rows * -(-across.taps * channels // 128) + broken * -(-channels // 128)
+    return {**found, "row": rows, "tap": broken, **moved, "vector_copy": vectors}
 
 
 def _first(slide: Slide, window: int) -> int:
@@ -120,7 +151,7 @@ def _first(slide: Slide, window: int) -> int:
 def _depthwise(call: Call) -> Loops:
     down, across = convolution.conv_slides(call)
     pairs, outputs, taps = _pairs(call), call.outputs[0].shape[-1], down.taps * across.taps
-    found = {"layer": 1, "pair": pairs, "tap": 2 * pairs * taps, "scaled_two": pairs * outputs}
+    found = {"layer": 1, "pair": pairs, "tap": 2 * pairs * taps, **_scaled(call, pairs)}
     if outputs == call.input(0).shape[-1] and outputs % 4 == 0:
         return found | {"four": pairs * outputs // 2, "four_tap": pairs * taps * outputs // 2}
     return found | {"one": 2 * pairs * outputs, "one_tap": 2 * pairs * taps * outputs}
@@ -212,8 +243,8 @@ _LOOPS: dict[str, Callable[[Call], Loops]] = {
     "MEAN": _mean,
     "LOGISTIC": _each("looked_up"),
     "SOFTMAX": _softmax,
-    "QUANTIZE": _each("scaled_one"),
-    # At the door, by who hands over.
+    # Of reals at the door, by who hands over.
+    "QUANTIZE": lambda call: _each("scaled_one")(call) if call.input(0).scale else {},
     "DEQUANTIZE": lambda _call: {},
     "CONCATENATION": _joined(shape.concat_axis),
     "PACK": _joined(shape.pack_axis),

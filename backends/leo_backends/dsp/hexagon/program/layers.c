@@ -6,16 +6,13 @@
  * one instruction. Zero points are told likewise; those of what is multiplied are part of the bias. */
 #include "fixed.h"
 #include "operators.h"
+#include "products.h"
+#include "scaling.h"
 
 #define HEAD 5
 #define RECORD 28
 
 enum { PRODUCT, DEPTHWISE, SUM, POOL, MEAN, LOOK_UP, SOFTMAX, REQUANTISE, MOVE, FILL, SLOPE, RESIZE };
-
-/* What follows a sum: scaled and rounded once, halves upwards; about a zero point, within limits. */
-typedef struct {
-    i32 zero, least, most;
-} Range;
 
 static inline u8 scaled(i32 sum, i32 factor, i32 shift, Range range) {
     i32 v = saturated32((mul(sum, factor) + ((i64)1 << (shift - 1))) >> shift);
@@ -24,33 +21,14 @@ static inline u8 scaled(i32 sum, i32 factor, i32 shift, Range range) {
     return (u8)(v + range.zero);
 }
 
-/* What sums are scaled by, an output each: `halves` is 1 << (shift - 1). */
-typedef struct {
-    const i32 *factors, *shifts;
-    const i64 *halves;
-} Scales;
-
-static inline i32 limited(i64 v, i32 least, i32 most) {
-    i32 whole = saturated32(v);
-    whole = whole < least ? least : whole;
-    return whole > most ? most : whole;
-}
-
 /* Loops that are short, or of 64 bits: vectors of them are longer than what they replace, and take long to compile. */
 #define ONE_BY_ONE _Pragma("clang loop vectorize(disable)")
 
-/* Two rows of sums, each of an output of its own: what two need not wait for each other is done at once. */
-static void finish_two(const i32 *restrict a, const i32 *restrict b, Scales by, u8 *restrict y, u8 *restrict z, u32 count, Range range) {
-    const i32 *restrict factors = by.factors, *restrict shifts = by.shifts;
-    const i64 *restrict halves = by.halves;
-    i32 least = range.least - range.zero, most = range.most - range.zero, zero = range.zero;
-    ONE_BY_ONE
-    for (u32 i = 0; i < count; i++) {
-        i64 first = mul_add(halves[i], a[i], factors[i]) >> shifts[i], second = mul_add(halves[i], b[i], factors[i]) >> shifts[i];
-        y[i] = (u8)(limited(first, least, most) + zero);
-        z[i] = (u8)(limited(second, least, most) + zero);
-    }
-}
+/* What is made of the constants of a layer with weights as a model is loaded. */
+typedef struct {
+    Products products;
+    Scaling scaling;
+} Prepared;
 
 /* A window over an image: the words that convolutions and pools have alike. */
 typedef struct {
@@ -72,35 +50,18 @@ static inline const u8 *pixel(const Window *w, i32 line, i32 column, i32 down, i
     return w->x + (i * w->width + j) * w->channels;
 }
 
-static inline i64 add_eight(i64 sum, u64 weights, u64 values) {
-    return __builtin_HEXAGON_M5_vrmacbsu(sum, (i64)weights, (i64)values);
+/* Bytes to a row that is filled from its beginning on; up to VECTOR_BYTES behind it may be written over, too. */
+static inline void copy(u8 *restrict to, const u8 *restrict from, u32 bytes) {
+#ifdef __HVX__
+    typedef i32 Vector __attribute__((__vector_size__(VECTOR_BYTES), aligned(1)));
+    for (u32 i = 0; i < bytes; i += VECTOR_BYTES) *(Vector *)(to + i) = *(const Vector *)(from + i);
+#else
+    memcpy(to, from, bytes);
+#endif
 }
 
-static inline i32 total(i64 pair) { return (i32)((u32)pair + (u32)(pair >> 32)); }
-
-/* Two pixels by two outputs. */
-static inline void four_sums(const u64 *restrict a, const u64 *restrict b, const u64 *restrict w, u32 steps, const i32 *restrict bias,
-                             i32 *restrict of_a, i32 *restrict of_b) {
-    const u64 *restrict v = w + steps;
-    i64 aw = (i64)(u32)bias[0], av = (i64)(u32)bias[1], bw = aw, bv = av;
-    for (u32 k = 0; k < steps; k++) {
-        u64 first = w[k], second = v[k], p = a[k], q = b[k];
-        aw = add_eight(aw, first, p);
-        av = add_eight(av, second, p);
-        bw = add_eight(bw, first, q);
-        bv = add_eight(bv, second, q);
-    }
-    of_a[0] = total(aw);
-    of_a[1] = total(av);
-    of_b[0] = total(bw);
-    of_b[1] = total(bv);
-}
-
-static Scales scales(const i32 *r, const u8 *constants) {
-    return (Scales){(const i32 *)(constants + r[19]), (const i32 *)(constants + r[20]), (const i64 *)(constants + r[27])};
-}
-
-/* The values that a pixel of the output reads, as one row. */
+/* The values that a pixel of the output reads, as one row; what fills up its last eight may be anything where the vector
+ * unit is, which takes it off again. */
 static const u64 *gathered(const Window *w, u32 place, const u8 *beyond, u8 *row, i32 direct) {
     i32 line = (i32)(place / (u32)w->columns), column = (i32)(place % (u32)w->columns);
     if (direct) return (const u64 *)pixel(w, line, column, 0, 0, beyond);
@@ -110,35 +71,35 @@ static const u64 *gathered(const Window *w, u32 place, const u8 *beyond, u8 *row
     i32 unbroken = w->dilation_w == 1 && j >= 0 && j + w->taps_w <= w->width;
     for (i32 down = 0; down < w->taps_h; down++, i += w->dilation_h) {
         if (unbroken && i >= 0 && i < w->height) {
-            memcpy(to, w->x + (i * w->width + j) * w->channels, run);
+            copy(to, w->x + (i * w->width + j) * w->channels, run);
             to += run;
             continue;
         }
         for (i32 across = 0; across < w->taps_w; across++, to += w->channels)
-            memcpy(to, pixel(w, line, column, down, across, beyond), (u32)w->channels);
+            copy(to, pixel(w, line, column, down, across, beyond), (u32)w->channels);
     }
     return (const u64 *)row;
 }
 
-static u32 product(const i32 *r, u8 *tensors, const u8 *constants) {
+static u32 product(const i32 *r, u8 *tensors, const Prepared *prepared) {
+    const Products *products = &prepared->products;
     Window w = window(r, tensors);
-    const u64 *weights = (const u64 *)(constants + r[17]);
-    const i32 *bias = (const i32 *)(constants + r[18]);
-    Scales by = scales(r, constants);
-    u32 steps = (u32)r[21], places = (u32)(w.lines * w.columns), outputs = (u32)w.outputs;
+    u32 bytes = (u32)r[21] * 8, places = (u32)(w.lines * w.columns), outputs = (u32)w.outputs, stride = products->stride;
     Range range = {r[22], r[23], r[24]};
-    u8 *rows = scratch(2 * steps * 8), *beyond = scratch((u32)w.channels), *unused = scratch(outputs);
-    i32 *sums = scratch((outputs + 1) * 8);
-    if (rows == NULL || beyond == NULL || sums == NULL || unused == NULL) return OUT_OF_MEMORY;
-    memset(rows, 0, 2 * steps * 8);
+    u8 *rows = scratch(PIXELS * bytes), *beyond = scratch((u32)w.channels), *unused = scratch(outputs), *row = scratch(outputs);
+    i32 *sums = scratch(PIXELS * stride * 4);
+    if (row == NULL || rows == NULL || beyond == NULL || sums == NULL || unused == NULL) return OUT_OF_MEMORY;
+    memset(rows, 0, PIXELS * bytes);
     memset(beyond, r[25], (u32)w.channels);
-    i32 *of_b = sums + outputs + 1;
-    for (u32 place = 0; place < places; place += 2) {
-        u32 next = place + 1 < places ? place + 1 : place;
-        const u64 *a = gathered(&w, place, beyond, rows, r[26]);
-        const u64 *b = gathered(&w, next, beyond, rows + steps * 8, r[26]);
-        for (u32 o = 0; o < outputs; o += 2) four_sums(a, b, weights + o * steps, steps, bias + o, sums + o, of_b + o);
-        finish_two(sums, of_b, by, w.y + place * outputs, next == place ? unused : w.y + next * outputs, outputs, range);
+    for (u32 place = 0; place < places; place += PIXELS) {
+        u32 count = places - place < PIXELS ? places - place : PIXELS;
+        const u64 *at[PIXELS];
+        for (u32 i = 0; i < PIXELS; i++) at[i] = i < count ? gathered(&w, place + i, beyond, rows + i * bytes, r[26]) : at[0];
+        products_of(products, at, count, sums);
+        for (u32 i = 0; i < count; i += 2) {
+            u8 *y = w.y + (place + i) * outputs, *z = i + 1 < count ? y + outputs : unused;
+            scale_two(&prepared->scaling, sums + i * stride, sums + (i + 1) * stride, y, z, range, row);
+        }
     }
     return DONE;
 }
@@ -179,16 +140,16 @@ static void taps_of(const Window *w, u32 place, const u8 *beyond, const u8 **tap
         for (i32 across = 0; across < w->taps_w; across++) *taps++ = pixel(w, line, column, down, across, beyond);
 }
 
-static u32 depthwise(const i32 *r, u8 *tensors, const u8 *constants) {
+static u32 depthwise(const i32 *r, u8 *tensors, const u8 *constants, const Prepared *prepared) {
     Window w = window(r, tensors);
     const i8 *weights = (const i8 *)(constants + r[17]);
     const void *bias = constants + r[18];
     u32 outputs = (u32)w.outputs, each = (u32)r[21], places = (u32)(w.lines * w.columns), count = (u32)(w.taps_h * w.taps_w);
     Range range = {r[22], r[23], r[24]};
     i32 *sums[2] = {scratch((outputs + 1) * 4), scratch((outputs + 1) * 4)};
-    u8 *beyond = scratch((u32)w.channels), *unused = scratch(outputs);
+    u8 *beyond = scratch((u32)w.channels), *unused = scratch(outputs), *row = scratch(outputs);
     const u8 **taps = scratch(count * sizeof *taps);
-    if (sums[0] == NULL || sums[1] == NULL || beyond == NULL || unused == NULL || taps == NULL) return OUT_OF_MEMORY;
+    if (sums[0] == NULL || sums[1] == NULL || beyond == NULL || unused == NULL || row == NULL || taps == NULL) return OUT_OF_MEMORY;
     memset(beyond, r[25], (u32)w.channels);
     for (u32 place = 0; place < places; place += 2) {
         u32 next = place + 1 < places ? place + 1 : place;
@@ -200,7 +161,7 @@ static u32 depthwise(const i32 *r, u8 *tensors, const u8 *constants) {
                 each_channel(taps, weights, count, outputs, each, bias, sums[i]);
         }
         u8 *z = next == place ? unused : w.y + next * outputs;
-        finish_two(sums[0], sums[1], scales(r, constants), w.y + place * outputs, z, outputs, range);
+        scale_two(&prepared->scaling, sums[0], sums[1], w.y + place * outputs, z, range, row);
     }
     return DONE;
 }
@@ -339,10 +300,10 @@ static void resize(const i32 *r, u8 *tensors, const u8 *constants) {
     }
 }
 
-static u32 layer(const i32 *r, u8 *tensors, const u8 *constants) {
+static u32 layer(const i32 *r, u8 *tensors, const u8 *constants, const Prepared *prepared) {
     switch (r[0]) {
-        case PRODUCT: return product(r, tensors, constants);
-        case DEPTHWISE: return depthwise(r, tensors, constants);
+        case PRODUCT: return product(r, tensors, prepared);
+        case DEPTHWISE: return depthwise(r, tensors, constants, prepared);
         case SUM: sum(r, tensors); return DONE;
         case POOL: return pool(r, tensors);
         case MEAN: mean(r, tensors); return DONE;
@@ -363,11 +324,26 @@ static u32 layer(const i32 *r, u8 *tensors, const u8 *constants) {
     return BAD_REQUEST;
 }
 
+static u32 prepare(Prepared *made, const i32 *r, const u8 *constants) {
+    const i32 *bias = (const i32 *)(constants + r[18]), *factors = (const i32 *)(constants + r[19]), *shifts = (const i32 *)(constants + r[20]);
+    u32 status = scaling_prepare(&made->scaling, factors, shifts, (const i64 *)(constants + r[27]), (u32)r[8]);
+    if (status != DONE || r[0] != PRODUCT) return status;
+    return products_prepare(&made->products, (const u64 *)(constants + r[17]), bias, (u32)r[8], (u32)r[21]);
+}
+
 u32 layers_prepare(Model *model) {
     if (words(model) < HEAD || model->count != 2) return BAD_REQUEST;
     u32 count = (u32)word(model, 1), taken = (u32)word(model, 3), given = (u32)word(model, 4);
     if (taken > 1u << 16 || given > 1u << 16 || count > 1u << 16) return BAD_REQUEST;
-    return words(model) == HEAD + 2 * (taken + given) + RECORD * count ? DONE : BAD_REQUEST;
+    if (words(model) != HEAD + 2 * (taken + given) + RECORD * count) return BAD_REQUEST;
+    Prepared *prepared = model->prepared = keep(count * sizeof *prepared + 1);
+    if (prepared == NULL) return OUT_OF_MEMORY;
+    const i32 *r = (const i32 *)model->arrays[0].data + HEAD + 2 * (taken + given);
+    for (u32 i = 0; i < count; i++, r += RECORD) {
+        u32 status = r[0] == PRODUCT || r[0] == DEPTHWISE ? prepare(prepared + i, r, model->arrays[1].data) : DONE;
+        if (status != DONE) return status;
+    }
+    return DONE;
 }
 
 u32 layers_run(const Model *model, const Array *inputs, u32 count, Array *output) {
@@ -386,7 +362,7 @@ u32 layers_run(const Model *model, const Array *inputs, u32 count, Array *output
     }
     if (done != inputs[0].bytes) return BAD_REQUEST;
     for (i32 i = 0; i < head[1]; i++) {
-        u32 status = layer(records + RECORD * i, tensors, model->arrays[1].data);
+        u32 status = layer(records + RECORD * i, tensors, model->arrays[1].data, (const Prepared *)model->prepared + i);
         if (status != DONE) return status;
     }
     u32 size = 0;
