@@ -315,3 +315,39 @@ def test_without_its_extra_a_cluster_names_it(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(MissingExtraError, match="needs the extra `study`"):
         run(write_study(tmp_path), partial(cluster.run_on_cluster, "tcp://127.0.0.1:1"))
+
+
+LISTENING = """format = "leo-workload/1"
+name = "listening"
+streams = [{ name = "mic", kind = "audio", rate_hz = 16_000 }]
+
+[[graphs]]
+name = "ears"
+period_us = 1_000_000
+deadline_us = 400_000
+stages = [
+    { name = "sound", operator = "window", params = { stream = "mic", samples = 16_000 } },
+    { name = "loud", operator = "energy_gate", inputs = ["sound"], params = { threshold_dbfs = -50.0 } },
+    { name = "mel", operator = "log_mel", inputs = ["sound"], gate = "loud" },
+]
+"""
+
+
+@pytest.mark.parametrize("compute", [False, True])
+def test_kernels_are_run_and_logs_are_kept_only_where_that_is_asked_for(tmp_path: Path, compute: bool) -> None:
+    (tmp_path / "listening.toml").write_text(LISTENING)
+    wanted = "compute = true\nlogs = true\n" if compute else ""
+    (tmp_path / "ears.study.toml").write_text(
+        f'format = "leo-study/1"\nname = "ears"\n{wanted}'
+        '[base]\nworkload = "listening.toml"\nrecording = "demo"\nseconds = 4\n'
+        '[[axes]]\nvary = "solver"\nvalues = ["exact", "dsp-first"]\n'
+    )
+    assert cli.main(["study", "run", str(tmp_path / "ears.study.toml"), "--jobs", "0", "--out", str(tmp_path)]) == 0
+    study = Study.from_file(tmp_path / "ears.study.toml")
+    planned = running.plan(study, tmp_path)
+    with Store(tmp_path / "ears.study.sqlite") as store:
+        found = running.rows(planned, store)
+    # The first seconds of the demo are silent, which only the kernels can know.
+    assert [row["answered"] < row["answers"] for row in found] == [compute, compute]
+    logs = sorted(path.stem for path in tmp_path.glob("ears.logs/*.jsonl"))
+    assert logs == (sorted(planned.inputs) if compute else [])
