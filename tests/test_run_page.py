@@ -99,6 +99,8 @@ def test_a_run_that_went_otherwise_than_planned_shows_both(tmp_path: Path) -> No
     drawing = page_of(tmp_path, *WHOLE).one("svg", id="frame-1-chart")
     (planned,) = drawing.all("g", class_="planned")
     assert planned.one("title").text == "tell as planned: 400 to 500 ms (100 ms)"
+    assert "as planned, where it went otherwise" in page_of(tmp_path, *WHOLE).text
+    assert "as planned, where it went otherwise" not in page_of(tmp_path, head(), FIRST, end(1, 0)).text
     assert [due.one("text").text for due in drawing.all("g", class_="due")] == ["knock, level due"]
     assert drawing.all("g", class_="missed")
 

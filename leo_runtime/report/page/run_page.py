@@ -95,6 +95,7 @@ def run_page(log: RunLog, name: str, frames: Sequence[int] = ()) -> str:
         frame_count=len(log.numbers),
         frames=shown,
         first=_first(charts),
+        has_planned=any(bar.kind == "planned" for drawn in charts for bar in drawn.bars),
         asked_for=bool(frames),
         hues=hues,
         causes=causes,
