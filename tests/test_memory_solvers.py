@@ -17,6 +17,7 @@ from leo_runtime.errors import InputError, SolverError
 from leo_runtime.judge.memory import check_memory
 from leo_runtime.solver import SOLVERS, memory_oracle, solve
 from leo_runtime.solver.memory import MEMORY_SOLVERS
+from leo_runtime.solver.memory_frames import Stay, _ways
 from leo_runtime.testing.memories import random_memory_problem, serial_us
 
 STEPS = 4_000
@@ -177,6 +178,20 @@ def test_loading_goes_on_while_something_runs_as_far_as_there_is_room(solver: st
     assert len(answer.loads) == 3
 
 
+@pytest.mark.parametrize(
+    ("resident", "loader", "counts"),
+    [(False, True, [1, 3, 13, 75]), (True, True, [2, 6, 26, 150]), (True, False, [1] * 4)],
+)
+def test_users_are_shared_out_in_every_way_and_in_each_once(resident: bool, loader: bool, counts: list[int]) -> None:
+    """The ordered partitions of a set; the first part may be what is resident."""
+    ways: list[tuple[Stay, ...]] = [()]
+    for user, count in zip("abcd", counts, strict=True):
+        ways = [more for way in ways for more in _ways(way, user, resident, loader)]
+        seen = {tuple((stay.resident, frozenset(stay.users)) for stay in way) for way in ways}
+        assert len(ways) == len(seen) == count
+        assert not any(stay.resident for way in ways for stay in way[1:])
+
+
 def test_many_runs_of_one_label_are_shared_out_a_few_at_a_time() -> None:
     """There are 10^12 ways to share out twelve runs among loads that follow each other; each question decides one."""
     stages = [
@@ -197,6 +212,43 @@ def test_many_runs_of_one_label_are_shared_out_a_few_at_a_time() -> None:
     assert [row.label for row in answer.loads] == ["a", "b"] * 6
 
 
+PIECES_KB = {"face": (230,), "mesh": (1100, 1400), "iris": (1200, 1300), "words": (300, 20), "visual": (40, 20)}
+"""Five models of made-up sizes: a first part that computes for long, and a dense one that is large for its time."""
+
+
+def several_models(cap: int) -> MemoryProblem:
+    pieces = [(f"{name}{k}", k, size) for name, sizes in PIECES_KB.items() for k, size in enumerate(sizes)]
+    stages = []
+    for name, k, _ in pieces:
+        us = (9_000, 1_500)[k]
+        mode = {"resource": "cpu", "duration_us": us, "energy_nj": us * 900, "weights": [name]}
+        stages.append({"name": name, "inputs": [f"{name[:-1]}0"] if k else [], "modes": [mode]})
+    return MemoryProblem.from_dict(
+        {
+            "format": "leo-problem/3",
+            "name": "several models",
+            "weights": [{"label": name, "bytes": size * 1000} for name, _, size in pieces],
+            "loaders": [{"target": "cpu", "resource": "flash", "bytes_per_s": 60_000_000, "energy_pj_per_byte": 400}],
+            "resources": [{"name": "cpu", "memory_bytes": cap}, {"name": "flash", "awake_mw": 50}],
+            "stages": stages,
+            "objective": ["makespan", "energy"],
+        }
+    )
+
+
+def test_several_models_under_a_cap_load_while_others_compute() -> None:
+    makespans = []
+    for cap in (6_000_000, 3_000_000, 2_000_000):
+        problem = several_models(cap)
+        exact, greedy = attempt(problem, "exact"), attempt(problem, "greedy")
+        assert exact is not None and exact.criteria is not None and greedy is not None and greedy.criteria is not None
+        assert exact.status == "optimal"
+        assert exact.criteria.makespan <= greedy.criteria.makespan < serial_us(problem, exact)
+        makespans.append(exact.criteria.makespan)
+    # All weights have to be loaded: for 93.5 ms, and what is loaded last is run after it.
+    assert makespans == [95_004, 95_004, 104_335]
+
+
 def test_infeasible_says_which_rule_and_whose_weights() -> None:
     tight = {**QUEUE, "resources": [{"name": "npu", "memory_bytes": 99}, {"name": "flash"}]}
     says = "rule 5: `s0` and its weights are more than there is memory on `npu`"
@@ -214,6 +266,25 @@ def test_infeasible_says_which_rule_and_whose_weights() -> None:
         answer.reason
         == "rule 5: in no choice of modes do the weights of every stage fit beside what all stages work with"
     )
+
+
+@pytest.mark.parametrize("solver", MEMORY_SOLVERS)
+def test_the_largest_quantities_are_counted_or_refused(solver: str) -> None:
+    if solver == "oracle":
+        pytest.importorskip("ortools", reason="the extra `oracle` is not installed")
+    most = 10**15
+    slow = {**QUEUE["loaders"][0], "bytes_per_s": 1, "latency_us": most, "energy_nj": most, "energy_pj_per_byte": most}
+    weights = [{"label": label, "bytes": most} for label in "abc"]
+    npu = {"name": "npu", "memory_bytes": most, "resident": ["a"]}
+    problem = MemoryProblem.from_dict(
+        {**QUEUE, "weights": weights, "loaders": [slow], "resources": [npu, {"name": "flash", "awake_mw": most}]}
+    )
+    answer = attempt(problem, solver) if solver != "oracle" else None
+    if answer is None:
+        with pytest.raises(SolverError, match="too large for CP-SAT"):
+            solve(problem, solver)
+    else:
+        assert len(answer.loads) == 2
 
 
 @pytest.mark.parametrize("solver", ["exact", "greedy", "exhaustive"])

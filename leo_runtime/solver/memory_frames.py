@@ -131,7 +131,7 @@ def lowered(memory: Memory, part: Part) -> Lowered | None:
                 name = names.new(f"weights of {label} for {target}")
                 sent[name] = place
                 resources.append(Resource(name=name))
-                stages.append(StageModes(name=name, modes=(_at_once(name, memory.sizes[label]),)))
+                stages.append(StageModes(name=name, modes=(_mode(name, 0, 0, memory.sizes[label]),)))
                 links.append(_loading(loader, name))
                 elsewhere = dict.fromkeys(mode.resource for reader in readers for mode in part.modes[reader])
                 links += [Link(source=name, target=other) for other in elsewhere if other != target]
@@ -144,7 +144,7 @@ def lowered(memory: Memory, part: Part) -> Lowered | None:
         links.append(Link(source=target, target=loader.resource))
     for name, (label, target) in loaded.items():
         loader, size = memory.loaders[target], memory.sizes[label]
-        mode = Mode(resource=loader.resource, duration_us=loader.loading_us(size), energy_nj=loader.loading_nj(size))
+        mode = _mode(loader.resource, loader.loading_us(size), loader.loading_nj(size))
         stages.append(StageModes(name=name, inputs=tuple(waits[name]), modes=(mode,)))
     if find_cycle({**reads, **waits, **{name: [] for name in sent}}):
         return None
@@ -184,13 +184,16 @@ class _Names:
         return name
 
 
-def _at_once(name: str, output_bytes: int) -> Mode:
-    """A mode that takes no time, which the search knows how to deal with where nothing is waited for."""
+def _mode(resource: str, duration_us: int, energy_nj: int, output_bytes: int = 0) -> Mode:
+    """A mode of what stands for weights: it may take no time, or more than any that a document can have.
+
+    The search knows how to deal with what takes no time where it waits for nothing.
+    """
     return Mode.model_construct(
-        resource=name,
+        resource=resource,
         variant="default",
-        duration_us=0,
-        energy_nj=0,
+        duration_us=duration_us,
+        energy_nj=energy_nj,
         output_bytes=output_bytes,
         memory_bytes=0,
         accuracy_loss_ppm=0,

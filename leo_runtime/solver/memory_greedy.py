@@ -1,8 +1,8 @@
 """Greedy for questions with loads: the modes of the answer without memory, and simple ones, improved stage by stage.
 
 Every choice of modes is scheduled with memory (`memory_lists`). Each stage is tried in each of its modes, alone and
-with those that read it, and earlier, behind one with which it shares a label; the best schedule so far is kept and
-moved on from, until no move improves it.
+with those that read it, and earlier in the order; the best schedule so far is kept and moved on from, until no move
+improves it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +18,8 @@ from leo_runtime.solver.memory_frames import Memory, lowered
 from leo_runtime.solver.memory_lists import Lists
 
 NAME = "greedy"
+PLACES = 8
+"""How many places earlier in the order each stage is tried."""
 
 
 def solve(
@@ -34,7 +36,8 @@ def solve(
     began = perf_counter_ns()
     with limited(limit_ms, began) as stop:
         memory = Memory(problem)
-        frame = without_memory(memory, limit_nodes, seed)
+        left_ms = None if limit_ms is None else max(limit_ms - (perf_counter_ns() - began) // 1_000_000, 0)
+        frame = without_memory(memory, left_ms, limit_nodes, seed)
         if frame is not None and frame.status == "infeasible":
             return infeasible(problem, NAME, reason(memory, frame.reason), began)
         lists = Lists(memory)
@@ -51,7 +54,7 @@ def solve(
     return placement(problem, NAME, found, criteria, bounds, began)
 
 
-def without_memory(memory: Memory, limit_nodes: int | None, seed: int) -> Placement | None:
+def without_memory(memory: Memory, limit_ms: int | None, limit_nodes: int | None, seed: int) -> Placement | None:
     """What the solver `greedy` says of the question with room for all weights; None where it finds nothing."""
     whole = memory.whole()
     if whole is None:
@@ -59,7 +62,7 @@ def without_memory(memory: Memory, limit_nodes: int | None, seed: int) -> Placem
     lower = lowered(memory, whole)
     assert lower is not None, "nothing is decided yet that stages could wait for"
     try:
-        return greedy.solve(lower.question, limit_nodes=limit_nodes, seed=seed)
+        return greedy.solve(lower.question, limit_ms=limit_ms, limit_nodes=limit_nodes, seed=seed)
     except SolverError:
         return None
 
@@ -125,20 +128,26 @@ def _moves(lists: Lists, orders: list[list[int]]) -> Iterator[tuple[Sequence[int
                     together[j] = there[0]
             for modes in (alone, together) if together != alone else (alone,):
                 yield from ((modes, order) for order in (*orders, lists.best_order))
-    yield from ((lists.best_modes, order) for order in _sharing(lists))
+    yield from ((lists.best_modes, order) for order in _earlier(lists))
 
 
-def _sharing(lists: Lists) -> Iterator[list[int]]:
-    """The order of the best schedule with a stage earlier, just behind one with which it shares a label there."""
+def _earlier(lists: Lists) -> Iterator[list[int]]:
+    """The order of the best schedule with a stage earlier: some places, or just behind one that needs a label it needs.
+
+    The latter are nothing new where they are near.
+    """
     modes = [stage.modes[g] for stage, g in zip(lists.stages, lists.best_modes, strict=True)]
     best = lists.best_order
     for at, i in enumerate(best):
-        for before in range(at - 1):
-            j = best[before]
-            shared = modes[i].resource == modes[j].resource and {*modes[i].weights} & {*modes[j].weights}
-            passed = {lists.stages[k].name for k in best[before + 1 : at]}
-            if shared and not passed & {*lists.stages[i].inputs}:
-                yield [*best[: before + 1], i, *best[before + 1 : at], *best[at + 1 :]]
+        inputs = {*lists.stages[i].inputs}
+        for place in range(at - 1, -1, -1):
+            j = best[place]
+            if lists.stages[j].name in inputs:
+                break
+            behind = modes[best[place - 1]] if place else None
+            shared = behind is not None and modes[i].resource == behind.resource
+            if at - place <= PLACES or (shared and behind is not None and {*modes[i].weights} & {*behind.weights}):
+                yield [*best[:place], i, *best[place:at], *best[at + 1 :]]
 
 
 _COSTS: tuple[Callable[[MemoryMode], int], ...] = (
