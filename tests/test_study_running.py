@@ -293,7 +293,7 @@ def test_a_file_that_is_no_store_is_refused_and_kept(tmp_path: Path) -> None:
 
 
 def test_rows_are_read_as_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    parquet = pytest.importorskip("pyarrow.parquet", reason="tables: pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet", reason="tables: pyarrow", exc_type=ImportError)
     monkeypatch.chdir(tmp_path)
     write_study(tmp_path)
     assert cli.main(["study", "run", "blinks.study.toml", "--jobs", "0"]) == 0
@@ -303,7 +303,7 @@ def test_rows_are_read_as_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert [row["axis.deadline"] for row in table] == [4_000, 20_000] * 4
     assert cli.main(["study", "export", "blinks.study.toml", "--to", "rows.parquet"]) == 0
     assert (tmp_path / "rows.parquet").read_bytes() == first
-    duckdb = pytest.importorskip("duckdb", reason="tables-readers: duckdb")
+    duckdb = pytest.importorskip("duckdb", reason="tables-readers: duckdb", exc_type=ImportError)
     found = duckdb.sql(
         "SELECT \"axis.solver\", avg(energy_nj) FROM 'rows.parquet' GROUP BY ALL ORDER BY ALL"
     ).fetchall()
@@ -311,7 +311,7 @@ def test_rows_are_read_as_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_cluster_that_loses_a_worker_gives_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    distributed = pytest.importorskip("distributed", reason="study: distributed")
+    distributed = pytest.importorskip("distributed", reason="study: distributed", exc_type=ImportError)
     from leo_runtime.study import cluster
 
     path = with_policies(tmp_path, "greedy", "heft", "cpu-only", "mine:kills")
