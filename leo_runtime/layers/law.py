@@ -20,7 +20,7 @@ class Multiplier:
     """A positive real below 2^30 as `factor / 2^shift`: a sum times it is `(sum * factor + 2^(shift - 1)) >> shift`."""
 
     factor: int
-    """Of 2^30 to 2^31 - 1; 0 for what rounds any sum to 0."""
+    """Below 2^31; 0 for what rounds any sum to 0."""
     shift: int
     """1 to 62."""
 
