@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from leo_runtime.documents.hardware import Link as Link
     from leo_runtime.documents.hardware import Processor as Processor
     from leo_runtime.documents.hardware import Radio as Radio
+    from leo_runtime.documents.memory import MemoryPlacement as MemoryPlacement
+    from leo_runtime.documents.memory import MemoryProblem as MemoryProblem
     from leo_runtime.documents.problem import Placement as Placement
     from leo_runtime.documents.problem import Problem as Problem
     from leo_runtime.documents.profile import Cost as Cost
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from leo_runtime.frame.records import FrameResult as FrameResult
     from leo_runtime.frame.records import Solved as Solved
     from leo_runtime.judge import check as check
+    from leo_runtime.judge.memory import check_memory as check_memory
     from leo_runtime.judge.window import check_window as check_window
     from leo_runtime.operators import operator as operator
     from leo_runtime.recordings.recording import Recording as Recording
@@ -50,10 +53,12 @@ _HOMES = {
     "documents.workload": ("Decision", "GraphBuilder", "Stage", "Stream", "TaskGraph", "Variant", "Workload"),
     "documents.hardware": ("Hardware", "Link", "Processor", "Radio"),
     "judge": ("check",),
+    "judge.memory": ("check_memory",),
     "judge.window": ("check_window",),
     "frame.ledger": ("Ledger", "run_ledger"),
     "frame.records": ("FrameResult", "Solved"),
     "operators": ("operator",),
+    "documents.memory": ("MemoryPlacement", "MemoryProblem"),
     "documents.problem": ("Placement", "Problem"),
     "documents.window": ("WindowPlacement", "WindowProblem"),
     "documents.profile": ("Cost", "Profile"),

@@ -1,5 +1,13 @@
-"""The public names of problems and placements, of a frame and of a window, for those who write solvers."""
+"""The public names of problems and placements, of frames (with weights, too) and of windows, for authors of solvers."""
 
+from leo_runtime.documents.memory import Loader as Loader
+from leo_runtime.documents.memory import LoadRun as LoadRun
+from leo_runtime.documents.memory import MemoryMode as MemoryMode
+from leo_runtime.documents.memory import MemoryPlacement as MemoryPlacement
+from leo_runtime.documents.memory import MemoryProblem as MemoryProblem
+from leo_runtime.documents.memory import MemoryResource as MemoryResource
+from leo_runtime.documents.memory import MemoryStage as MemoryStage
+from leo_runtime.documents.memory import Weights as Weights
 from leo_runtime.documents.problem import CRITERIA as CRITERIA
 from leo_runtime.documents.problem import AccuracyBudget as AccuracyBudget
 from leo_runtime.documents.problem import Criteria as Criteria
@@ -13,6 +21,8 @@ from leo_runtime.documents.problem import Resource as Resource
 from leo_runtime.documents.problem import StageModes as StageModes
 from leo_runtime.documents.problem import StageRun as StageRun
 from leo_runtime.documents.problem import TransferRun as TransferRun
+from leo_runtime.documents.questions import answer_from_file as answer_from_file
+from leo_runtime.documents.questions import question_from_file as question_from_file
 from leo_runtime.documents.window import CERTAIN as CERTAIN
 from leo_runtime.documents.window import Span as Span
 from leo_runtime.documents.window import WindowPlacement as WindowPlacement
@@ -20,6 +30,4 @@ from leo_runtime.documents.window import WindowProblem as WindowProblem
 from leo_runtime.documents.window import WindowResource as WindowResource
 from leo_runtime.documents.window import WindowStage as WindowStage
 from leo_runtime.documents.window import WindowTransfer as WindowTransfer
-from leo_runtime.documents.window import answer_from_file as answer_from_file
 from leo_runtime.documents.window import as_window as as_window
-from leo_runtime.documents.window import question_from_file as question_from_file

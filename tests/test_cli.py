@@ -212,7 +212,8 @@ def test_an_unknown_solver_is_bad_input(frame, capsys):
 def test_schemas_are_listed_and_printed(capsys):
     status, out, _ = run(capsys, "schema")
     assert status == 0
-    kinds = ["problem", "placement", "window", "window-placement", "workload", "hardware", "profile", "recording"]
+    kinds = ["problem", "placement", "window", "window-placement", "memory", "memory-placement"]
+    kinds += ["workload", "hardware", "profile", "recording"]
     assert out.split() == [*kinds, "daemon", "study", "log", "replay"]
     for name in kinds:
         status, text, _ = run(capsys, "schema", name)

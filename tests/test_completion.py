@@ -22,6 +22,7 @@ WORDS = [
     ("leo-runtime replay --dsp n", "numpy"),
     ("leo-runtime replay --hardware snap", "snapdragon-800"),
     ("leo-runtime replay --workload fil", "file.toml"),
+    ("leo-runtime replay --workload fac", "faces"),
     ("leo-runtime hardware show wat", "watch"),
     ("leo-runtime recording inf", "info"),
     ("leo-runtime recording info fil", "file.toml"),

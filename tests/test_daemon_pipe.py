@@ -87,7 +87,7 @@ def test_what_a_command_leaves_behind_may_say_what_it_likes(tmp_path: Path) -> N
     setsid = shutil.which("setsid")
     if setsid is None:
         pytest.skip("there is no setsid")
-    chatters = f"{setsid} sh -c 'exec 1>&-; while :; do echo and on; done >&2' & sleep 0.2; exit 3"
+    chatters = f"{setsid} sh -c 'exec 1>&-; while :; do echo and on; done >&2' & echo and on >&2; sleep 0.2; exit 3"
     with pytest.raises(SourceFailedError, match="`sh` ended with status 3: and on"):
         run(tmp_path, command=("sh", "-c", chatters))
 

@@ -20,6 +20,7 @@ from leo_runtime.backend import registry
 from leo_runtime.cli import main
 from leo_runtime.daemon.config import DaemonConfig
 from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.memory import MemoryPlacement, MemoryProblem
 from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.window import WindowPlacement, WindowProblem
@@ -43,6 +44,8 @@ MODELS: dict[str, type[Document]] = {
     "leo-placement/1": Placement,
     "leo-problem/2": WindowProblem,
     "leo-placement/2": WindowPlacement,
+    "leo-problem/3": MemoryProblem,
+    "leo-placement/3": MemoryPlacement,
     "leo-workload/1": Workload,
     "leo-hardware/1": Hardware,
     "leo-profile/1": Profile,

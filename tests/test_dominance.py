@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leo_runtime.documents.dominance import dominates, undominated, without_dominated
+from leo_runtime.documents.memory import MemoryMode
 from leo_runtime.documents.problem import AccuracyBudget, Mode, Problem, StageModes
 from leo_runtime.solver import solve
 from leo_runtime.testing import problems, random_problem
@@ -85,9 +86,19 @@ def test_whatever_a_placement_feels_is_compared(key: str) -> None:
     assert undominated((plain, other)) == (plain, other)
 
 
+def test_modes_of_other_weights_are_not_compared() -> None:
+    small, large = (
+        MemoryMode(resource="cpu", variant=f"{t}", duration_us=t, energy_nj=5, weights=("a",)) for t in (1, 2)
+    )
+    other = large.model_copy(update={"weights": ("b",)})
+    assert undominated((large, small)) == (small,)
+    assert undominated((other, small)) == (other, small)
+
+
 def test_every_quantity_of_a_mode_is_compared() -> None:
     """One that is new to the document has to be thought of here."""
     assert set(Mode.model_fields) == {"resource", "variant", *FELT}
+    assert set(MemoryMode.model_fields) == {"resource", "variant", "weights", *FELT}
 
 
 def with_budget(problem: Problem, ppm: int) -> Problem:

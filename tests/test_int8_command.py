@@ -78,7 +78,7 @@ def test_it_can_be_placed_and_read_but_not_calibrated_again(net: Path, capsys: p
 @pytest.mark.parametrize(
     ("shape", "dtype", "says"),
     [
-        ((7, 8, 8, 3), np.float32, "has 7 runs, a calibration needs 8 at least"),
+        ((7, 8, 8, 3), np.float32, "has 7 runs, 8 are needed at least"),
         ((20, 8, 8), np.float32, "for the input `image` has the shape 20 x 8 x 8, expected runs x 8 x 8 x 3"),
         ((20, 1, 8, 8, 4), np.float32, "has the shape 20 x 1 x 8 x 8 x 4, expected runs x 8 x 8 x 3"),
         ((), np.float32, "has the shape none, expected"),
@@ -199,7 +199,7 @@ def test_a_recording_gives_what_the_stage_reads_where_its_gate_is_open(tmp_path:
     expected = 2 * samples[samples[:, 0] > 0]
     np.testing.assert_array_equal(np.stack([one for (one,) in runs.of(range(len(runs)))]).reshape(-1, 4), expected)
     assert runs.source == "noise, stage `net`"
-    with pytest.raises(InputError, match=r"noise, stage `net`: has . runs, a calibration needs 8"):
+    with pytest.raises(InputError, match=r"noise, stage `net`: has . runs, 8 are needed"):
         model_inputs(workload, recording, path, graph, 10)
     with pytest.raises(InputError, match="workload `ears` has no stage that reads the model"):
         model_inputs(workload, recording, tmp_path / "other.tflite", graph, 10)

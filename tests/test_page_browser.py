@@ -149,7 +149,12 @@ def test_it_prints_without_what_only_a_screen_needs(browser: Any, run_page: Path
     with Looked(browser, run_page, scheme="dark") as looked:
         looked.page.get_by_label("Wider").click()
         assert looked.page.pdf(format="A4").startswith(b"%PDF")
+        assert looked.page.locator("details.printed[open]").count() == 0, (
+            "what was opened to be printed is closed again"
+        )
         looked.page.emulate_media(media="print", color_scheme="dark")
+        looked.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        assert "how long runs took" in looked.page.locator("#headline dl").inner_text()
         assert looked.ground() == (255, 255, 255)
         assert not looked.page.locator(".controls").is_visible()
         wide = looked.page.locator("#frame-1-chart").bounding_box()["width"]

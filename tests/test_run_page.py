@@ -18,6 +18,7 @@ import small_studies
 from leo_runtime.cli import main
 from leo_runtime.errors import InputError, MissingExtraError
 from leo_runtime.replay.log_reader import read_log
+from leo_runtime.report import study_plots
 from leo_runtime.report.page import chosen, gantt, render, run_page
 from pages import Element, read, rows
 from run_logs import end, energy, entry, frame, head, run, seen, send
@@ -98,6 +99,8 @@ def test_a_run_that_went_otherwise_than_planned_shows_both(tmp_path: Path) -> No
     drawing = page_of(tmp_path, *WHOLE).one("svg", id="frame-1-chart")
     (planned,) = drawing.all("g", class_="planned")
     assert planned.one("title").text == "tell as planned: 400 to 500 ms (100 ms)"
+    assert "as planned, where it went otherwise" in page_of(tmp_path, *WHOLE).text
+    assert "as planned, where it went otherwise" not in page_of(tmp_path, head(), FIRST, end(1, 0)).text
     assert [due.one("text").text for due in drawing.all("g", class_="due")] == ["knock, level due"]
     assert drawing.all("g", class_="missed")
 
@@ -129,6 +132,15 @@ def test_energy_is_divided_as_the_log_divides_it(tmp_path: Path) -> None:
     )
     bars = page.one("svg", id="by-pipeline").all("title")
     assert "level, idle tail: 500.0 uJ" in [bar.text for bar in bars]
+
+
+def test_power_over_time_is_all_the_energy(tmp_path: Path) -> None:
+    table = page_of(tmp_path, *WHOLE).one("table", id="power-table")
+    told = [float(row.children[-2].attributes["data-v"] or 0) for row in table.one("tbody").all("tr")]
+    nj = 900_000 + 800_000 + 1000 + 900_000 + 500 + 5 + 7_000 + 1_050_000 + 1_000_000 + 333
+    assert sum(told) * 10_000_000 / len(told) == pytest.approx(nj, rel=1e-9)
+    missed = [(row[0], row[-1]) for row in rows(table) if row[-1] != "0"]
+    assert missed == [("1", "1"), ("2", "2")]
 
 
 def test_latencies_are_counted_and_those_after_the_deadline_stand_out(tmp_path: Path) -> None:
@@ -227,6 +239,7 @@ AGAIN = """
 import sys
 from pathlib import Path
 from leo_runtime.replay.log_reader import read_log
+from leo_runtime.report import study_plots
 from leo_runtime.report.page.run_page import run_page
 with read_log(sys.argv[1]) as log:
     sys.stdout.write(run_page(log, "run"))
@@ -348,6 +361,7 @@ def test_every_command_on_the_page_about_pages_works_as_it_stands(
     assert [command[0] for command in commands] == ["report", "report", "study", "report", "report"]
     if importlib.util.find_spec("matplotlib") is None:
         commands = [command for command in commands if "--figures" not in command]
+    monkeypatch.setattr(study_plots, "MAPPED", 1)
     for command in commands:
         assert main([*command, "--jobs", "0"] if command[0] == "study" else command) == 0
     assert (tmp_path / "out" / "demo.virtual" / "report.html").is_file()

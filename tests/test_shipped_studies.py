@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from leo_runtime import shipped
 from leo_runtime.cli import main
 from leo_runtime.errors import InputError
 from leo_runtime.study import running, workers
+from leo_runtime.study.cells import with_solvers
 from leo_runtime.study.document import Study
 from leo_runtime.study.shipped_studies import names, study_file
 from leo_runtime.study.store import Store
+from leo_runtime.study.xr_score import answer_score
 
 DOCS = Path(__file__).parent.parent / "docs" / "studies.md"
 
@@ -48,8 +52,58 @@ def test_whole_audio_pipelines_are_as_fast_as_published(tmp_path: Path) -> None:
             assert speed == pytest.approx(published, rel=within)
 
 
+# XRBench (MLSys 2023): frames a second, and how likely speech is after a keyword, in ppm.
+SCENARIOS: dict[str, dict[str, int]] = {
+    "vr-gaming": {"eye-segmentation": 60, "gaze": 60, "hand-tracking": 45},
+    "ar-gaming": {"hand-tracking": 45, "depth": 30, "plane-detection": 15},
+    "social-a": {"eye-segmentation": 60, "gaze": 60, "depth-refinement": 30, "hand-tracking": 30},
+    "social-b": {"eye-segmentation": 60, "gaze": 60, "action-segmentation": 30},
+    "outdoor-a": {"keyword": 3, "speech": 3, "segmentation": 10, "object-detection": 30},
+    "outdoor-b": {"keyword": 3, "speech": 3, "object-detection": 30},
+    "ar-assistant": {
+        "keyword": 3,
+        "speech": 3,
+        "segmentation": 10,
+        "depth": 30,
+        "plane-detection": 15,
+        "object-detection": 10,
+    },
+}
+CHANCES = {"outdoor-a": 200_000, "outdoor-b": 200_000, "ar-assistant": 500_000}
+
+
+def test_the_scenarios_of_xrbench_are_the_published_ones(tmp_path: Path) -> None:
+    path = study_file("xrbench")
+    study = Study.from_file(path)
+    short = study.model_copy(update={"base": study.base.model_copy(update={"seconds": 0.5})})
+    planned = running.plan(with_solvers(short, ["exact"]), path.parent)
+    with Store(tmp_path / "rows.sqlite") as store:
+        running.run(planned, store, workers.run_here)
+        found = {row["axis.scenario"]: row for row in running.rows(planned, store)}
+    assert list(found) == list(SCENARIOS)
+    for name, rates in SCENARIOS.items():
+        workload = shipped.workload(str(path.parent / f"xrbench-{name}.workload.toml"))
+        assert {graph.name: round(1e6 / graph.period_us) for graph in workload.graphs} == rates
+        assert [graph.name for graph in workload.graphs] == list(rates)
+        chances = [stage.chance_ppm for graph in workload.graphs for stage in graph.stages if stage.chance_ppm]
+        assert chances == [chance for scenario, chance in CHANCES.items() if scenario == name]
+        of = [
+            found[name][f"graph_xrbench_ppm.{graph}"] for graph in rates if f"graph_xrbench_ppm.{graph}" in found[name]
+        ]
+        assert 0 < found[name]["xrbench_ppm"] < 1_000_000
+        assert found[name]["xrbench_ppm"] == pytest.approx(sum(of) / len(of), abs=1)
+
+
+def test_an_answer_of_xrbench_scores_as_its_formula_has_it() -> None:
+    assert answer_score(0, 0) == 0.5
+    assert answer_score(-1_000, 0) == pytest.approx(1 / (1 + math.exp(-15)))
+    assert answer_score(500, 0) == pytest.approx(1 / (1 + math.exp(7.5))) and answer_score(10**9, 0) < 1e-300
+    assert answer_score(-(10**6), 750e6) == 0.5
+    assert answer_score(-(10**6), 1_500e6) == answer_score(-(10**6), 2_000e6) == 0
+
+
 def test_every_one_that_ships_is_told_of_and_cites() -> None:
-    assert names() == ("hax-conn", "mobisys-2017")
+    assert names() == ("hax-conn", "mobisys-2017", "xrbench")
     for name in names():
         study = Study.from_file(study_file(name))
         assert study.name == name and f"| `{name}` |" in DOCS.read_text()

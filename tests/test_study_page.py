@@ -10,6 +10,7 @@ import pytest
 
 import study_rows
 from leo_runtime.cli import main
+from leo_runtime.report import study_plots
 from leo_runtime.report.page.heat import CELLS, LEVELS, PARTS, heat_maps, levels
 from leo_runtime.report.page.pareto import front
 from leo_runtime.report.page.study_page import TABLE_CELLS, StudyRows, study_page
@@ -103,6 +104,14 @@ def test_what_was_asked_and_published_is_told() -> None:
     assert "1.6" in published
 
 
+def test_what_a_study_shows_comes_first_and_a_measure_that_is_nothing_everywhere_is_left_out() -> None:
+    found = [row | {"energy_nj": 0} for row in study_rows.rows()]
+    told = measures(points(found, AXES), 16, ["graph_p95_us.speech", "not there"])
+    assert [one.column for one in told] == ["graph_p95_us.speech", "misses", "battery_s"]
+    page = page_of(study_rows.study(show=["battery_s"]))
+    assert page.one("span", **{"data-name": "across"}).text == "battery life, h"
+
+
 def test_cells_that_are_missing_or_failed_are_told_of() -> None:
     page = page_of(None, study_rows.rows()[:-3], **{"23: dsp=4": "its policy <b>broke</b> a rule"})
     assert "2 of 24 cells have not been run yet" in page.text
@@ -115,6 +124,20 @@ def test_a_study_without_axes_or_rows_has_a_page() -> None:
     assert rows(page.one("table", id="points-table")) == [["5"]]
     assert not page.all("svg", id="pareto")
     assert "24 of 24 cells have not been run yet" in page_of(None, []).text
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_whatever_a_row_says_there_is_a_page(seed: int) -> None:
+    random = Random(seed)
+    found = study_rows.rows()
+    for _ in range(random.choice((1, 3, 20))):
+        row = random.choice(found)
+        column = random.choice([*row, "new", "energy_nj", "misses", "axis.dsp"])
+        odd = [None, True, "", "<b>", [1, [2]], {"a": 1}, 10**400, float("nan"), float("inf"), -1e308, 0, -5, 1e-300]
+        row[column] = random.choice(odd)
+        if random.randrange(4) == 0:
+            del row[random.choice(list(row))]
+    page_of(None, found)
 
 
 def test_an_axis_of_many_numbers_is_cut_into_parts() -> None:
@@ -188,10 +211,10 @@ def test_numbers_have_four_digits(value: float, text: str) -> None:
     assert short(value) == text
 
 
-def test_figures_for_papers_have_their_data_beside_them(tmp_path: Path) -> None:
+def test_figures_for_papers_have_their_data_beside_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib", reason="figures need the extra `report`")
-    from leo_runtime.report.study_plots import write_figures
-
+    monkeypatch.setattr(study_plots, "MAPPED", 1)
+    write_figures = study_plots.write_figures
     study = study_rows.study()
     found = [{key: value for key, value in row.items() if key != "battery_s"} for row in study_rows.rows()]
     written = write_figures(study, found, tmp_path / "figures")
@@ -226,5 +249,8 @@ def test_the_command_writes_the_page_beside_the_rows(
     assert len(rows(page.one("table", id="points-table"))) == 4
     assert main(["report", "blinks.study.toml", "--solver", "exact,heft", "--out", "two.html"]) == 0
     assert "2 of 4 cells have not been run yet" in (tmp_path / "two.html").read_text(encoding="utf-8")
+    assert main(["study", "run", "hax-conn", "--jobs", "0"]) == 0
+    assert main(["report", "hax-conn"]) == 0
+    assert (tmp_path / "out" / "hax-conn.study.html").is_file()
     for wrong in (["--frame", "3"], ["--out", "blinks.study.toml"], ["--rows", "elsewhere"]):
         assert main(["report", "blinks.study.toml", *wrong]) == 2

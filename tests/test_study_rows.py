@@ -64,10 +64,8 @@ def test_a_row_is_what_the_replay_comes_to(tmp_path: Path) -> None:
 
 
 def test_every_part_of_the_energy_adds_up_and_every_column_is_told_of(tmp_path: Path) -> None:
-    path = write_study(
-        tmp_path,
-        STUDY.replace("repetitions = 2", 'measure = ["gap", "regret"]').replace("seconds = 1", "seconds = 0.3"),
-    )
+    measured = 'measure = ["gap", "regret", "xrbench"]'
+    path = write_study(tmp_path, STUDY.replace("repetitions = 2", measured).replace("seconds = 1", "seconds = 0.3"))
     rows = rows_of(path)
     for row in rows:
         for kind in ("cause_nj", "graph_nj", "resource_nj"):

@@ -57,6 +57,11 @@ def ends_all(problem):
     return solve(problem, "greedy")
 
 
+def interrupts(problem):
+    os.kill(os.getppid(), signal.SIGINT)
+    Event().wait()
+
+
 def kills(problem):
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -156,6 +161,24 @@ def test_after_everything_was_killed_the_rest_is_run(tmp_path: Path) -> None:
     with Store(tmp_path / "out" / "blinks.study.sqlite") as store:
         kept = store.rows(planned.inputs)
     assert [kept[inputs] for inputs in planned.inputs] == whole
+
+
+def test_what_was_changed_meanwhile_is_told_and_not_kept(tmp_path: Path) -> None:
+    path, told = write_study(tmp_path), list[str]()
+    planned = running.plan(Study.from_file(path), tmp_path)
+    profile = tmp_path / "band.profile.toml"
+    profile.write_text(profile.read_text().replace("9_000", "9_001"))
+    with Store(tmp_path / "rows.sqlite") as store:
+        running.run(planned, store, workers.run_here, failed=lambda _, failure: told.append(failure.cause))
+        assert told == [running.CHANGED] * 8
+        assert (running.status(planned, store).missing, store.rows(planned.inputs)) == (8, {})
+
+
+def test_who_interrupts_it_is_told_how_far_it_is(tmp_path: Path) -> None:
+    path = with_policies(tmp_path, "greedy", "mine:interrupts")
+    stopped = command(tmp_path, "study", "run", path.name, "--jobs", "1")
+    assert stopped.returncode == 130
+    assert "2 of 8 cells are done, 0 failed, 6 are missing" in stopped.stderr and "Traceback" not in stopped.stderr
 
 
 def test_a_worker_that_somebody_ends_costs_no_cell(tmp_path: Path) -> None:
@@ -270,7 +293,7 @@ def test_a_file_that_is_no_store_is_refused_and_kept(tmp_path: Path) -> None:
 
 
 def test_rows_are_read_as_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    parquet = pytest.importorskip("pyarrow.parquet", reason="tables: pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet", reason="tables: pyarrow", exc_type=ImportError)
     monkeypatch.chdir(tmp_path)
     write_study(tmp_path)
     assert cli.main(["study", "run", "blinks.study.toml", "--jobs", "0"]) == 0
@@ -280,7 +303,7 @@ def test_rows_are_read_as_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert [row["axis.deadline"] for row in table] == [4_000, 20_000] * 4
     assert cli.main(["study", "export", "blinks.study.toml", "--to", "rows.parquet"]) == 0
     assert (tmp_path / "rows.parquet").read_bytes() == first
-    duckdb = pytest.importorskip("duckdb", reason="tables-readers: duckdb")
+    duckdb = pytest.importorskip("duckdb", reason="tables-readers: duckdb", exc_type=ImportError)
     found = duckdb.sql(
         "SELECT \"axis.solver\", avg(energy_nj) FROM 'rows.parquet' GROUP BY ALL ORDER BY ALL"
     ).fetchall()
@@ -288,7 +311,7 @@ def test_rows_are_read_as_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_cluster_that_loses_a_worker_gives_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    distributed = pytest.importorskip("distributed", reason="study: distributed")
+    distributed = pytest.importorskip("distributed", reason="study: distributed", exc_type=ImportError)
     from leo_runtime.study import cluster
 
     path = with_policies(tmp_path, "greedy", "heft", "cpu-only", "mine:kills")
@@ -315,3 +338,39 @@ def test_without_its_extra_a_cluster_names_it(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(MissingExtraError, match="needs the extra `study`"):
         run(write_study(tmp_path), partial(cluster.run_on_cluster, "tcp://127.0.0.1:1"))
+
+
+LISTENING = """format = "leo-workload/1"
+name = "listening"
+streams = [{ name = "mic", kind = "audio", rate_hz = 16_000 }]
+
+[[graphs]]
+name = "ears"
+period_us = 1_000_000
+deadline_us = 400_000
+stages = [
+    { name = "sound", operator = "window", params = { stream = "mic", samples = 16_000 } },
+    { name = "loud", operator = "energy_gate", inputs = ["sound"], params = { threshold_dbfs = -50.0 } },
+    { name = "mel", operator = "log_mel", inputs = ["sound"], gate = "loud" },
+]
+"""
+
+
+@pytest.mark.parametrize("compute", [False, True])
+def test_kernels_are_run_and_logs_are_kept_only_where_that_is_asked_for(tmp_path: Path, compute: bool) -> None:
+    (tmp_path / "listening.toml").write_text(LISTENING)
+    wanted = "compute = true\nlogs = true\n" if compute else ""
+    (tmp_path / "ears.study.toml").write_text(
+        f'format = "leo-study/1"\nname = "ears"\n{wanted}'
+        '[base]\nworkload = "listening.toml"\nrecording = "demo"\nseconds = 4\n'
+        '[[axes]]\nvary = "solver"\nvalues = ["exact", "dsp-first"]\n'
+    )
+    assert cli.main(["study", "run", str(tmp_path / "ears.study.toml"), "--jobs", "0", "--out", str(tmp_path)]) == 0
+    study = Study.from_file(tmp_path / "ears.study.toml")
+    planned = running.plan(study, tmp_path)
+    with Store(tmp_path / "ears.study.sqlite") as store:
+        found = running.rows(planned, store)
+    # The first seconds of the demo are silent, which only the kernels can know.
+    assert [row["answered"] < row["answers"] for row in found] == [compute, compute]
+    logs = sorted(path.stem for path in tmp_path.glob("ears.logs/*.jsonl"))
+    assert logs == (sorted(planned.inputs) if compute else [])

@@ -260,7 +260,7 @@ def test_flipped_bytes_are_refused_or_read_and_nothing_else(name: str) -> None:
     content = write_model(GRAPHS[name])
     draw = random.Random(name)
     beginning = range(min(len(content), 6000))
-    count = 300 if len(content) < 300_000 else 40
+    count = 300 if len(content) < 100_000 else 40
     for number in range(count):
         if number == count - 20:  # It makes all of it slow.
             tracemalloc.start()

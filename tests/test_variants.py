@@ -29,12 +29,13 @@ from leo_runtime.operators.model_pieces import piece_of
 from leo_runtime.operators.outputs import one_value
 from small_networks import classifier, two_heads
 
-FORMS = ("f16", "int8w", "rank40", "prune60", "rank30-largest+int8w")
+FORMS = ("f16", "int8w", "int8", "rank40", "prune60", "rank30-one+int8w")
 
 
 def runs(count: int = 6) -> ModelRuns:
     rng = np.random.default_rng(0)
-    return ModelRuns(tuple((rng.normal(size=(1, 9, 12, 3)).astype(np.float32),) for _ in range(count)), count)
+    drawn = tuple((rng.normal(size=(1, 9, 12, 3)).astype(np.float32),) for _ in range(2 * count))
+    return ModelRuns(drawn[:count], drawn[count:], 2 * count)
 
 
 @pytest.fixture
@@ -113,11 +114,12 @@ def test_what_a_form_of_a_block_loses_is_seen_at_the_models_outputs(net: Path, f
         "a rank of 40 % saves nothing in any of its layers",
         "has no layer of float weights (CONV_2D, FULLY_CONNECTED)",
     }
+    assert {one.name for one in variants.of(1)} == {"default", "f16", "int8w", "int8", "prune60"}
 
 
 def test_a_form_that_is_the_same_as_another_is_not_made_twice(net: Path, folder: Path) -> None:
-    variants = make_variants(net, runs(1), ("rank40", "rank40-largest"), Task(output=0), folder, by="blocks")
-    assert all(one.name != "rank40-largest" for one in variants.made)
+    variants = make_variants(net, runs(1), ("rank40", "rank40-one"), Task(output=0), folder, by="blocks")
+    assert all(one.name != "rank40-one" for one in variants.made)
     assert "is the same as rank40" in {one.why for one in variants.not_made}
 
 
@@ -163,7 +165,9 @@ def test_costs_are_measured_and_dominated_forms_left_out(net: Path, folder: Path
         assert mode.memory_bytes >= one.weight_bytes and mode.accuracy_loss_ppm == one.loss.ppm
         if (one.piece, one.name) not in priced.kept and one.loss.ppm <= 300_000:
             assert any(
-                other.loss.ppm <= one.loss.ppm and other.weight_bytes <= one.weight_bytes and other.macs <= one.macs
+                other.loss.ppm <= one.loss.ppm
+                and other.weight_bytes <= one.weight_bytes
+                and other.macs // 1000 <= one.macs // 1000
                 for other in variants.of(one.piece)
                 if (one.piece, other.name) in priced.kept
             )
@@ -184,21 +188,19 @@ def test_the_same_layers_on_other_constants_have_one_time(net: Path, folder: Pat
     priced = measured(variants, workload, hardware, runs(), 0, backends={"cpu": noisy}, clock=clock)
     times = {one.name: priced.modes[0, one.name][0].duration_us for one in variants.made}
     assert times["default"] == times["f16"] == times["int8w"] == times["prune60"]
-    assert len({times["default"], times["rank40"], times["rank30-largest+int8w"]}) == 3
+    assert len({times["default"], times["rank40"], times["rank30-one+int8w"]}) == 3
 
 
 def test_weights_of_float16_stay_so_in_every_form(tmp_path: Path) -> None:
     half = read_layers(parse_tflite(write_model(float16_weights(classifier())), "half"))
     for name in ("rank40", "prune60", "separable50", "sparse50"):
-        graph = form_of(name)(half)
+        graph = form_of(name)(half, ())
         again = read_layers(parse_tflite(write_model(graph), name))
         assert weight_bytes(again) < weight_bytes(half) * 1.01, name
-        assert weight_bytes(form_of(name)(classifier())) > 1.3 * weight_bytes(graph)
+        assert weight_bytes(form_of(name)(classifier(), ())) > 1.3 * weight_bytes(graph)
 
 
-@pytest.mark.parametrize(
-    "name", ["", "rank", "rank0", "rank100", "f16-largest", "int8", "rank25+", "rank25 +f16", "svd9"]
-)
+@pytest.mark.parametrize("name", ["", "rank", "rank0", "rank100", "f16-one", "int9", "rank25+", "rank25 +f16", "svd9"])
 def test_what_is_no_form_is_refused(name: str) -> None:
     with pytest.raises(InputError, match="no form is called"):
         form_of(name)
@@ -206,7 +208,7 @@ def test_what_is_no_form_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", DEFAULTS)
 def test_every_default_is_a_form(name: str) -> None:
-    assert form_of(name)(classifier()) is not None
+    assert form_of(name)(classifier(), runs(8).calibrating) is not None
 
 
 def test_a_model_of_integers_is_refused(tmp_path: Path, folder: Path) -> None:

@@ -9,12 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leo_runtime.documents.problem import Placement, Problem
+from leo_runtime.documents.questions import answer_from_file, question_from_file
 from leo_runtime.documents.window import (
     WindowPlacement,
     WindowProblem,
-    answer_from_file,
     as_window,
-    question_from_file,
 )
 from leo_runtime.errors import DocumentError
 from leo_runtime.testing import problems
@@ -193,11 +192,12 @@ def test_a_file_that_is_no_document_is_refused(text: str, tmp_path: Path) -> Non
             read(tmp_path / "none.json")
 
 
-@pytest.mark.parametrize("named", ["leo-problem/3", "leo-placement/3", "", "x" * 1000])
-def test_a_file_of_an_unknown_format_is_told_of_both(named: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("named", ["leo-problem/4", "leo-placement/0", "", "x" * 1000])
+def test_a_file_of_an_unknown_format_is_told_of_all(named: str, tmp_path: Path) -> None:
     (tmp_path / "f.json").write_text(json.dumps({"format": named}))
     for read, kind in ((question_from_file, "leo-problem"), (answer_from_file, "leo-placement")):
-        with pytest.raises(DocumentError, match=rf"expected '{kind}/1' or '{kind}/2', got \"{named[:80]}\", at") as no:
+        says = rf"expected '{kind}/1', '{kind}/2' or '{kind}/3', got \"{named[:80]}\", at"
+        with pytest.raises(DocumentError, match=says) as no:
             read(tmp_path / "f.json")
         assert no.value.path == "$.format"
 

@@ -13,7 +13,8 @@ from leo_runtime.documents.problem import Criteria, Placement, Problem
 from leo_runtime.documents.window import WindowPlacement, WindowProblem
 from leo_runtime.errors import DocumentError, InputError
 from leo_runtime.judge import CheckReport, check
-from leo_runtime.judge.window import check_files, check_window
+from leo_runtime.judge.files import check_files
+from leo_runtime.judge.window import check_window
 from leo_runtime.solver import solve
 from leo_runtime.testing import random_problem
 

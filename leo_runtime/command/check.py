@@ -30,7 +30,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(request: Request) -> int:
     """Print the criteria, or what is wrong. Returns the exit status."""
-    from leo_runtime.judge.window import check_files
+    from leo_runtime.judge.files import check_files
 
     report, placement = check_files(request.problem, request.placement)
     if not report.ok:

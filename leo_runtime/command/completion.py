@@ -74,6 +74,7 @@ def _names(command: str, action: argparse.Action) -> tuple[str, Sequence[str], b
     """What an argument names, the names that are known, and whether a file may stand there, too; None: no names."""
     from leo_runtime import shipped, solver
     from leo_runtime.command.schema import DOCUMENTS
+    from leo_runtime.demo import WORKLOADS
 
     match command, action.dest:
         case _, "solver" | "policies":
@@ -82,6 +83,8 @@ def _names(command: str, action: argparse.Action) -> tuple[str, Sequence[str], b
             return "hardware_or_file", shipped.names("hardware"), True
         case (_, "profile") | ("profiles", "names"):
             return "profile_or_file", shipped.names("profile"), True
+        case _, "workload":
+            return "workload_or_file", tuple(WORKLOADS), True
         case _, "recording":
             return "recording_or_file", shipped.recordings(), True
         case "schema", "name":

@@ -17,7 +17,7 @@ from leo_runtime.command.shared import begin
 from leo_runtime.errors import did_you_mean
 
 COMMANDS = {
-    "solve": "Answer the question of a frame (leo-problem/1) or of a window (leo-problem/2).",
+    "solve": "Answer the question of a frame (leo-problem/1), of a window (/2), or of a frame with weights (/3).",
     "check": "Judge an answer by the rules alone.",
     "explain": "Say why each stage is where it is, what its other modes would cost, and why an answer was late.",
     "schema": "Print the JSON Schema of a document.",

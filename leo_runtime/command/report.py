@@ -28,7 +28,7 @@ class Request:
 
 def add(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    parser.add_argument("shown", metavar="RUN|STUDY", type=Path, help="a run's folder or log, or a leo-study/1 (.toml)")
+    parser.add_argument("shown", metavar="RUN|STUDY", type=Path, help="a run's folder or log, or a leo-study/1")
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="the page that is written (default: beside the log, or the rows)"
     )
@@ -53,7 +53,7 @@ def run(request: Request) -> int:
     """Write the page. Returns the exit status."""
     from leo_runtime.report.page.render import require_jinja2
 
-    is_study = request.shown.suffix == ".toml"
+    is_study = _is_study(request.shown)
     of_studies = {"--rows": request.rows, "--solver": request.solvers, "--figures": request.figures}
     wrong = {"--frame": request.frames} if is_study else of_studies
     for option, value in wrong.items():
@@ -62,6 +62,13 @@ def run(request: Request) -> int:
             raise InputError(f"`{option}` has nothing to do here: {request.shown} is {what}", hint="leave it out")
     require_jinja2()
     return _study(request) if is_study else _run(request)
+
+
+def _is_study(shown: Path) -> bool:
+    """Whether that is a study: a file of one, or, where no run has that name, the name of one that ships."""
+    from leo_runtime.study.shipped_studies import names
+
+    return shown.suffix == ".toml" or (str(shown) in names() and not shown.exists())
 
 
 def _run(request: Request) -> int:
@@ -82,19 +89,21 @@ def _study(request: Request) -> int:
     from leo_runtime.study import running
     from leo_runtime.study.cells import with_solvers
     from leo_runtime.study.document import Study
+    from leo_runtime.study.shipped_studies import study_file
     from leo_runtime.study.store import Store, kept_in
 
     solvers = [name.strip() for name in (request.solvers or "").split(",") if name.strip()]
-    study = with_solvers(Study.from_file(request.shown), solvers)
+    file = study_file(str(request.shown))
+    study = with_solvers(Study.from_file(file), solvers)
     path = kept_in(request.rows or Path("out"), study.name)
     out = path.with_suffix(".html") if request.out is None else request.out
     with Store(path, writes=False) as store:
-        require_writable(out, path, request.shown)
+        require_writable(out, path, file)
         with bar(f"reading {study.name}") as progress:
-            planned = running.plan(study, request.shown.resolve().parent, progress)
+            planned = running.plan(study, file.resolve().parent, progress)
         rows, status = running.rows(planned, store), running.status(planned, store)
     failed = {failure.cell: failure.cause for failure in status.failed.values()}
-    text = study_page(StudyRows(study, rows, len(planned.cells), failed), request.shown.name)
+    text = study_page(StudyRows(study, rows, len(planned.cells), failed), file.name)
     figures = []
     if request.figures is not None:
         from leo_runtime.report.study_plots import write_figures

@@ -22,6 +22,8 @@ DOCUMENTS = {
     "placement": ("leo_runtime.documents.problem", "Placement"),
     "window": ("leo_runtime.documents.window", "WindowProblem"),
     "window-placement": ("leo_runtime.documents.window", "WindowPlacement"),
+    "memory": ("leo_runtime.documents.memory", "MemoryProblem"),
+    "memory-placement": ("leo_runtime.documents.memory", "MemoryPlacement"),
     "workload": ("leo_runtime.documents.workload", "Workload"),
     "hardware": ("leo_runtime.documents.hardware", "Hardware"),
     "profile": ("leo_runtime.documents.profile", "Profile"),
@@ -31,8 +33,8 @@ DOCUMENTS = {
     "log": ("leo_runtime.replay.log_lines", "LogLine"),
     "replay": ("leo_runtime.report.replay_figures", "Replays"),
 }
-"""Every kind of document and the model that reads it, by the name in its format (`window`: the second format; `log`:
-any line of one; `replay`: what `replay --json` prints)."""
+"""Every kind of document and the model that reads it, by the name in its format (`window`: the second format,
+`memory`: the third; `log`: any line of one; `replay`: what `replay --json` prints)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""`leo-runtime solve`: the answer to the question of a frame or of a window."""
+"""`leo-runtime solve`: the answer to the question of a frame, with weights or without, or of a window."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(request: Request) -> int:
     """Write the answer. Returns the exit status."""
-    from leo_runtime.documents.window import question_from_file
+    from leo_runtime.documents.questions import question_from_file
     from leo_runtime.schema import require_writable
     from leo_runtime.solver import solve
 

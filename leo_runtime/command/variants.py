@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,6 +43,7 @@ class Request:
 
     model: Path
     data: str
+    workload: str | None
     task: str
     output: str | None
     forms: list[str] | None
@@ -64,7 +65,12 @@ def add(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     parser.add_argument("model", type=Path, metavar="MODEL", help="a .tflite file of float weights")
     parser.add_argument(
-        "--data", required=True, metavar="NPZ", help="an .npz of the model's inputs, or a recording of such streams"
+        "--data", required=True, metavar="DATA", help="an .npy or .npz of the model's inputs, or a recording"
+    )
+    parser.add_argument(
+        "--workload",
+        metavar="FILE",
+        help="of a recording: what reads the model, behind what (default: its own streams)",
     )
     parser.add_argument(
         "--task",
@@ -78,7 +84,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         action="append",
         dest="forms",
         metavar="NAME",
-        help="a form to make, such as rank25, prune50+f16, rank25-largest+int8w; may be repeated (default: fourteen)",
+        help="a form to make, such as rank25, prune50+f16, rank25-one+int8w; may be repeated (default: fifteen)",
     )
     parser.add_argument(
         "--cut", choices=("whole", "blocks"), default="whole", help="of what forms are made (default: whole)"
@@ -114,7 +120,7 @@ def run(request: Request) -> int:
     """Make forms and measure them. Returns the exit status: 1 where none is left."""
     from leo_runtime import shipped
     from leo_runtime.compress.forms import DEFAULTS, form_of
-    from leo_runtime.measure.variants import make_variants
+    from leo_runtime.measure.variants import make_variants, require_forms
     from leo_runtime.report import variants_text
 
     forms = tuple(request.forms or DEFAULTS)
@@ -122,7 +128,8 @@ def run(request: Request) -> int:
         form_of(name)
     hardware = shipped.hardware(request.hardware)
     task = _task(request)
-    runs = _runs(request)
+    require_forms(request.model)
+    runs = _runs(request, forms)
     with _folder(request) as folder:
         with _cpu() as backend, bar("making forms") as progress:
             variants = make_variants(
@@ -155,13 +162,21 @@ def _task(request: Request) -> Task:
     return replace(task, output=gives.index(request.output))
 
 
-def _runs(request: Request) -> ModelRuns:
+def _runs(request: Request, forms: Sequence[str]) -> ModelRuns:
     from leo_runtime import shipped
+    from leo_runtime.compress.forms import INT8
+    from leo_runtime.compress.recorded import SUFFIXES
     from leo_runtime.measure.model_data import model_runs
 
     path = Path(request.data)
-    data = path if path.suffix in (".npz", ".npy") else shipped.recording(request.data)
-    return model_runs(data, request.model, most=request.runs, seed=request.seed)
+    return model_runs(
+        path if path.suffix in SUFFIXES else shipped.recording(request.data),
+        request.model,
+        most=request.runs,
+        seed=request.seed,
+        workload=None if request.workload is None else shipped.workload(request.workload),
+        holds_back=any(INT8 in name.split("+") for name in forms),
+    )
 
 
 @contextmanager

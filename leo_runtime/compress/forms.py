@@ -1,19 +1,22 @@
 """Forms by their names, as they are asked for and as files and variants are called.
 
-A name is words joined by `+`, made in their order: `f16`, `int8w`; `rank`, `separable`, `sparse`, `prune` and `binary`
-with percent behind them (`rank25`: every layer at a quarter of its full rank; `prune75`: three quarters of the weights
-are 0), and `-largest` behind those for the layer with the most weights alone: `rank25-largest+int8w`.
+A name is words joined by `+`, made in their order: `f16` and `int8w` for weights in float16 and int8; `int8` for all
+in int8, calibrated; `rank`, `separable`, `sparse`, `prune` and `binary` with percent behind them (`rank25`: all layers
+at a quarter of their full rank; `prune75`: three quarters of the weights are 0), and `-one` behind those for the
+layer with the most weights alone: `rank25-one+int8w`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from leo_runtime.compress import CompressError
 from leo_runtime.compress.binary import binary, binary_all
+from leo_runtime.compress.int8 import calibrated
 from leo_runtime.compress.low_rank import low_rank, low_rank_all
 from leo_runtime.compress.narrow import as_stored, float16_weights, int8_weights
 from leo_runtime.compress.prune import pruned, pruned_all, sparse_factors, sparse_factors_all
@@ -22,9 +25,13 @@ from leo_runtime.compress.separable import separable, separable_all
 from leo_runtime.errors import InputError
 from leo_runtime.layers.graph import LayerGraph
 
-Form = Callable[[LayerGraph], LayerGraph]
+Runs = Sequence[Sequence[np.ndarray]]
+"""Inputs of some runs, each in the graph's order."""
+Form = Callable[[LayerGraph, Runs], LayerGraph]
+"""Of a graph, and runs that it may be calibrated on."""
 
-NARROW: dict[str, Form] = {"f16": float16_weights, "int8w": int8_weights}
+INT8 = "int8"
+NARROW: dict[str, Callable[[LayerGraph], LayerGraph]] = {"f16": float16_weights, "int8w": int8_weights}
 ALL: dict[str, Callable[[LayerGraph, int], LayerGraph]] = {
     "rank": low_rank_all,
     "separable": separable_all,
@@ -35,32 +42,33 @@ ALL: dict[str, Callable[[LayerGraph, int], LayerGraph]] = {
 DEFAULTS = (
     "f16",
     "int8w",
+    INT8,
     "rank50",
     "rank25",
-    "rank50-largest",
-    "rank25-largest",
+    "rank50-one",
+    "rank25-one",
     "separable50",
     "sparse50",
-    "sparse50-largest",
+    "sparse50-one",
     "prune50",
     "prune75",
-    "binary50-largest",
-    "rank25-largest+int8w",
+    "binary50-one",
+    "rank25-one+int8w",
     "prune50+f16",
 )
-_WORD = re.compile(r"(?P<name>[a-z]+?)(?P<percent>[0-9]{1,3})(?P<largest>-largest)?")
+_WORD = re.compile(r"(?P<name>[a-z]+?)(?P<percent>[0-9]{1,3})(?P<one>-one)?")
 
 
 def form_of(name: str) -> Form:
     """The form of a name: a function that raises `CompressError` where a model has none. Raises `InputError`."""
     steps = [_step(name, word) for word in name.split("+")]
-    narrows = any(word in NARROW for word in name.split("+"))
+    narrows = any(word in (*NARROW, INT8) for word in name.split("+"))
 
-    def made(graph: LayerGraph) -> LayerGraph:
+    def made(graph: LayerGraph, runs: Runs) -> LayerGraph:
         stored = as_stored(graph)
         form = stored
         for step in steps:
-            form = step(form)
+            form = step(form, runs)
         # What is new is held as what was there.
         return float16_weights(form) if not narrows and _is_half(stored) and not _is_half(form) else form
 
@@ -69,18 +77,30 @@ def form_of(name: str) -> Form:
 
 def _step(name: str, word: str) -> Form:
     if word in NARROW:
-        return NARROW[word]
+        return lambda graph, _runs: NARROW[word](graph)
+    if word == INT8:
+        return _int8
     found = _WORD.fullmatch(word)
     if found is None or found["name"] not in ALL or not 1 <= int(found["percent"]) <= 99:
         raise InputError(
             f'no form is called "{name}"',
-            hint=f"{', '.join(NARROW)}, or one of {', '.join(ALL)} with 1 to 99 percent, such as rank25, "
-            "rank25-largest or prune50+f16",
+            hint=f"{', '.join(NARROW)}, {INT8}, or one of {', '.join(ALL)} with 1 to 99 percent, such as rank25, "
+            "rank25-one or prune50+f16",
         )
     kind, percent = found["name"], int(found["percent"])
-    if found["largest"]:
-        return lambda graph: _of_largest(graph, kind, percent)
-    return lambda graph: ALL[kind](graph, percent)
+    if found["one"]:
+        return lambda graph, _runs: _of_largest(graph, kind, percent)
+    return lambda graph, _runs: ALL[kind](graph, percent)
+
+
+def _int8(graph: LayerGraph, runs: Runs) -> LayerGraph:
+    """Calibrated on the runs. What is held in fewer bytes is not: it gets values of its own."""
+    if not runs:
+        raise CompressError(f"{graph.name}: has no int8 form without runs to calibrate it on")
+    tensors = tuple(
+        one if one.data is None else replace(one, held=None, stored_bytes=one.data.nbytes) for one in graph.tensors
+    )
+    return calibrated(replace(graph, tensors=tensors), runs)
 
 
 def _of_largest(graph: LayerGraph, kind: str, percent: int) -> LayerGraph:

@@ -12,7 +12,7 @@ from leo_runtime.errors import InputError, did_you_mean, words
 from leo_runtime.layers.graph import LayerGraph, Tensor
 
 LEAST = 8
-"""So many runs a calibration needs: half of them are what its loss is measured on."""
+"""So many runs are needed: half of them are what the loss of a calibrated form is measured on."""
 SUFFIXES = (".npy", ".npz")
 
 
@@ -39,11 +39,11 @@ class Runs:
         )
 
     def require_enough(self) -> Runs:
-        """These, where they are enough to calibrate with. Raises `InputError`."""
+        """These, where they are enough to calibrate with, and to measure on. Raises `InputError`."""
         if len(self) < LEAST:
             raise InputError(
-                f"{self.source}: has {len(self)} runs, a calibration needs {LEAST} at least",
-                hint="record more of what the model will see: its ranges are chosen by it",
+                f"{self.source}: has {len(self)} runs, {LEAST} are needed at least",
+                hint="record more of what the model will see: what is chosen and measured is by that",
             )
         return self
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from leo_runtime.compress import CompressError
+from leo_runtime.compress.fuse import without_unused
 from leo_runtime.importers.sparse import sparse_bytes
 from leo_runtime.layers.graph import Held, Layer, LayerGraph, Option, Tensor
 
@@ -89,7 +90,7 @@ class Rewriting:
     def done(self) -> LayerGraph:
         """The graph with them in it."""
         layers = (*self.graph.layers[: self.number], *self.layers, *self.graph.layers[self.number + 1 :])
-        return tidied(replace(self.graph, tensors=(*self.graph.tensors, *self.tensors), layers=layers))
+        return without_unused(replace(self.graph, tensors=(*self.graph.tensors, *self.tensors), layers=layers))
 
     @property
     def _name(self) -> str:
@@ -117,24 +118,6 @@ def unfolded(held: Held) -> np.ndarray:
     along[held.axis] = len(held.scale)
     reals: np.ndarray = (held.data * np.array(held.scale, np.float64).reshape(along)).astype(np.float32)
     return reals
-
-
-def tidied(graph: LayerGraph) -> LayerGraph:
-    """The graph without tensors that nothing refers to; all others keep their order."""
-    used = {*graph.inputs, *graph.outputs}
-    for layer in graph.layers:
-        used.update(layer.inputs, layer.outputs)
-    kept = sorted(used - {-1})
-    place = {old: new for new, old in enumerate(kept)} | {-1: -1}
-
-    def moved(numbers: Sequence[int]) -> tuple[int, ...]:
-        return tuple(place[number] for number in numbers)
-
-    layers = (replace(one, inputs=moved(one.inputs), outputs=moved(one.outputs)) for one in graph.layers)
-    tensors = tuple(graph.tensors[number] for number in kept)
-    return replace(
-        graph, tensors=tensors, layers=tuple(layers), inputs=moved(graph.inputs), outputs=moved(graph.outputs)
-    )
 
 
 def share_of(percent: int, whole: int) -> int:

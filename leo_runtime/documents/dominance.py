@@ -15,8 +15,8 @@ put b in its place, at the same start on the same lane, and every transfer of it
 So the new placement keeps all rules and is no worse. Repeated, it uses only modes that stay: being no worse is
 transitive, and of a circle of equal ones the first stays. What the argument needs, and where it ends:
 
-- All that a placement can feel of a mode is compared. Where more is felt, more is to be compared: with weights that are
-  loaded over a resource unless they are there, also which weights those are.
+- All that a placement can feel of a mode is compared. Modes that name weights which are loaded unless they are there
+  (`leo-problem/3`) are compared with those of the same labels alone: then loads are as they were.
 - Modes of one resource alone. A variant is dropped only where each of its modes is dominated, be it by different ones.
 - Memory as the problem counts it. Stages that hold equal weights once are priced together: a mode that is dropped for
   one of them has to be dropped for all.
@@ -27,12 +27,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from leo_runtime.documents.memory import MemoryMode
 from leo_runtime.documents.problem import Mode, Problem
 
 
 def dominates(better: Mode, other: Mode) -> bool:
     """Whether a mode of the same stage is on the same resource and in nothing worse; both ways where they are equal."""
-    return better.resource == other.resource and all(a <= b for a, b in zip(_felt(better), _felt(other), strict=True))
+    return (
+        better.resource == other.resource
+        and _weights(better) == _weights(other)
+        and all(a <= b for a, b in zip(_felt(better), _felt(other), strict=True))
+    )
 
 
 def undominated(modes: Sequence[Mode]) -> tuple[Mode, ...]:
@@ -57,3 +62,8 @@ def without_dominated(problem: Problem) -> Problem:
 def _felt(mode: Mode) -> tuple[int, ...]:
     """All quantities of a mode that a rule or a criterion reads."""
     return (mode.duration_us, mode.energy_nj, mode.output_bytes, mode.memory_bytes, mode.accuracy_loss_ppm)
+
+
+def _weights(mode: Mode) -> tuple[str, ...]:
+    """The labels that have to be on its resource."""
+    return mode.weights if isinstance(mode, MemoryMode) else ()

@@ -5,16 +5,13 @@ asleep. Quantities are those of `leo_runtime.documents.problem`, in microseconds
 likelihoods are in parts per million (`_ppm`). `docs/window-problem.md` states the rules.
 """
 
-import json
 from itertools import pairwise
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from leo_runtime.documents.problem import Answer, Placement, Problem, Question, Resource, StageModes, TransferRun
-from leo_runtime.errors import DocumentError
+from leo_runtime.documents.problem import Answer, Problem, Question, Resource, StageModes, TransferRun
 from leo_runtime.schema import Name, Positive, Quantity, Value, reject, unique
 
 CERTAIN = 1_000_000
@@ -145,43 +142,3 @@ def as_window(problem: Problem) -> WindowProblem:
     """
     data = problem.model_dump(exclude_unset=True)
     return WindowProblem.model_validate({**data, "format": "leo-problem/2", "horizon_us": 1})
-
-
-def question_from_file(path: str | Path) -> Problem | WindowProblem:
-    """Read a question of either format, as its `format` says. Raises `DocumentError`."""
-    return (WindowProblem if _format(path, "leo-problem") == "leo-problem/2" else Problem).from_file(path)
-
-
-def answer_from_file(path: str | Path) -> Placement | WindowPlacement:
-    """Read an answer of either format, as its `format` says. Raises `DocumentError`."""
-    return (WindowPlacement if _format(path, "leo-placement") == "leo-placement/2" else Placement).from_file(path)
-
-
-def question_and_answer(
-    problem: str | Path, placement: str | Path
-) -> tuple[Problem | WindowProblem, Placement | WindowPlacement]:
-    """Read a question of either format and the answer to it, of the same. Raises `DocumentError`."""
-    question, answer = question_from_file(problem), answer_from_file(placement)
-    # An answer of the other format is refused here, with its place.
-    if isinstance(question, WindowProblem):
-        return question, answer if isinstance(answer, WindowPlacement) else WindowPlacement.from_file(placement)
-    return question, answer if isinstance(answer, Placement) else Placement.from_file(placement)
-
-
-def _format(path: str | Path, kind: str) -> Any:
-    """The value at `format`; None where the file cannot be read, which whoever reads it next reports.
-
-    Raises `DocumentError` where it names something else than the two formats of this kind.
-    """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-        import tomllib  # For documents as TOML alone.
-
-        data = tomllib.loads(text) if Path(path).suffix == ".toml" else json.loads(text)
-    except (OSError, ValueError, RecursionError):
-        return None
-    named = data.get("format") if isinstance(data, dict) else None
-    if isinstance(named, str) and named not in (f"{kind}/1", f"{kind}/2"):
-        shown = json.dumps(named[:80], ensure_ascii=False)
-        raise DocumentError(str(path), f"expected '{kind}/1' or '{kind}/2', got {shown}", "$.format", shown)
-    return named

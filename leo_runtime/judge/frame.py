@@ -4,7 +4,7 @@ It shares no code with any solver, and no answer can make it fail: unknown names
 times, answers to another question and what is no placement at all are violations like any other.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -26,7 +26,7 @@ from leo_runtime.documents.problem import (
 from leo_runtime.errors import InputError
 from leo_runtime.schema import document_error
 
-Rule = Literal[0, 1, 2, 3, 4, 5, 6, 7]
+Rule = Literal[0, 1, 2, 3, 4, 5, 6, 7, 8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class CheckReport:
 
 
 @dataclass(frozen=True, slots=True)
-class _Use:
+class Use:
     """Something that occupies a lane of a resource from `start` to `end`."""
 
     what: str
@@ -69,6 +69,8 @@ class _Use:
     lane: int | None
     start: int
     end: int
+    energy_nj: int = 0
+    """What it costs, of what is neither a stage nor a transfer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +104,13 @@ def check(problem: Problem, placement: Placement) -> CheckReport:
     if broken := broken_format(placement, Placement):
         return CheckReport(None, (broken,))
     if placement.status == "infeasible" and not placement.stages:
-        return CheckReport(None, (), tuple(_false_claims(problem, placement, None)))
-    criteria, violations = _judge(problem, placement)
+        return report(problem, placement, None, [])
+    criteria, violations = judged(problem, placement)
+    return report(problem, placement, criteria, violations)
+
+
+def report(problem: Question, placement: Answer, criteria: Criteria | None, violations: list[Violation]) -> CheckReport:
+    """What was found, with what the answer says about itself and cannot be."""
     known = None if any(violation.rule for violation in violations) else criteria
     return CheckReport(criteria, tuple(violations), tuple(_false_claims(problem, placement, known)))
 
@@ -121,7 +128,8 @@ def broken_format(placement: object, kind: type[Answer]) -> Violation | None:
     return None
 
 
-def _judge(problem: Problem, placement: Placement) -> tuple[Criteria | None, list[Violation]]:
+def judged(problem: Question, placement: Answer, more: Sequence[Use] = ()) -> tuple[Criteria | None, list[Violation]]:
+    """The criteria of an answer, and what it breaks of the rules of a frame. `more` is what uses resources besides."""
     if broken := list(_missing_or_foreign(problem, placement)):
         return None, broken
     runs = {run.stage: run for run in placement.stages}
@@ -129,12 +137,13 @@ def _judge(problem: Problem, placement: Placement) -> tuple[Criteria | None, lis
     if broken:
         return None, broken
     sends, broken = _sends(problem, placement, runs, modes)
-    uses = [_Use(run.stage, run.resource, run.lane, run.start_us, run.end_us) for run in runs.values()]
+    uses = [Use(run.stage, run.resource, run.lane, run.start_us, run.end_us) for run in runs.values()]
     uses += [
-        _Use(send.what, send.link.resource, send.row.lane, send.row.start_us, send.sent_us)
+        Use(send.what, send.link.resource, send.row.lane, send.row.start_us, send.sent_us)
         for send in sends
         if send.link.resource is not None
     ]
+    uses += more
     broken += _wrong_runs(problem, runs, modes)
     broken += _wrong_uses(problem, uses)
     broken += _memory_and_budgets(problem, runs, modes)
@@ -143,7 +152,7 @@ def _judge(problem: Problem, placement: Placement) -> tuple[Criteria | None, lis
     return criteria, broken
 
 
-def _missing_or_foreign(problem: Problem, placement: Placement) -> Iterator[Violation]:
+def _missing_or_foreign(problem: Question, placement: Answer) -> Iterator[Violation]:
     """Rule 1: every stage once, and nothing else."""
     names = {stage.name for stage in problem.stages}
     seen: set[str] = set()
@@ -158,7 +167,7 @@ def _missing_or_foreign(problem: Problem, placement: Placement) -> Iterator[Viol
             yield Violation(1, f"{stage.name} is not placed")
 
 
-def _modes(problem: Problem, runs: dict[str, StageRun]) -> tuple[dict[str, Mode], list[Violation]]:
+def _modes(problem: Question, runs: dict[str, StageRun]) -> tuple[dict[str, Mode], list[Violation]]:
     """The mode each stage runs in, by stage name; a violation where there is no such mode."""
     chosen: dict[str, Mode] = {}
     broken: list[Violation] = []
@@ -172,7 +181,7 @@ def _modes(problem: Problem, runs: dict[str, StageRun]) -> tuple[dict[str, Mode]
     return chosen, broken
 
 
-def _wrong_runs(problem: Problem, runs: dict[str, StageRun], modes: dict[str, Mode]) -> Iterator[Violation]:
+def _wrong_runs(problem: Question, runs: dict[str, StageRun], modes: dict[str, Mode]) -> Iterator[Violation]:
     """Rules 1 and 3 for one stage at a time: its duration and its release."""
     for stage in problem.stages:
         run = runs[stage.name]
@@ -184,7 +193,7 @@ def _wrong_runs(problem: Problem, runs: dict[str, StageRun], modes: dict[str, Mo
 
 
 def _sends(
-    problem: Problem, placement: Placement, runs: dict[str, StageRun], modes: dict[str, Mode]
+    problem: Question, placement: Answer, runs: dict[str, StageRun], modes: dict[str, Mode]
 ) -> tuple[list[_Send], list[Violation]]:
     """Rules 3 and 4: the transfers that are needed and listed, and all that is wrong with arrivals and transfers."""
     links = {(link.source, link.target): link for link in problem.links}
@@ -236,10 +245,10 @@ def _wrong_send(send: _Send, producer: StageRun) -> Iterator[Violation]:
         yield Violation(4, f"{send.what} arrives at {send.row.arrive_us}, it takes until {earliest}")
 
 
-def _wrong_uses(problem: Problem, uses: list[_Use]) -> Iterator[Violation]:
+def _wrong_uses(problem: Question, uses: list[Use]) -> Iterator[Violation]:
     """Rules 1 and 2: lanes exist, are free and are awake."""
     resources = {resource.name: resource for resource in problem.resources}
-    busy: dict[tuple[str, int], list[_Use]] = {}
+    busy: dict[tuple[str, int], list[Use]] = {}
     for use in uses:
         resource = resources[use.resource]
         if use.lane is None or not 0 <= use.lane < resource.lanes:
@@ -255,7 +264,7 @@ def _wrong_uses(problem: Problem, uses: list[_Use]) -> Iterator[Violation]:
                 yield Violation(1, f"{first.what} and {second.what} overlap on {name}[{lane}]")
 
 
-def _too_early(resource: Resource, use: _Use, lane: int) -> Iterator[Violation]:
+def _too_early(resource: Resource, use: Use, lane: int) -> Iterator[Violation]:
     ready = resource.ready_us[lane] if resource.ready_us else 0
     if use.start < ready:
         yield Violation(1, f"{use.what} starts at {use.start} on {use.resource}[{lane}], ready at {ready}")
@@ -264,7 +273,7 @@ def _too_early(resource: Resource, use: _Use, lane: int) -> Iterator[Violation]:
         yield Violation(2, text)
 
 
-def _memory_and_budgets(problem: Problem, runs: dict[str, StageRun], modes: dict[str, Mode]) -> Iterator[Violation]:
+def _memory_and_budgets(problem: Question, runs: dict[str, StageRun], modes: dict[str, Mode]) -> Iterator[Violation]:
     """Rules 5 and 7, without the limits on criteria."""
     for resource in problem.resources:
         held = sum(modes[name].memory_bytes for name, run in runs.items() if run.resource == resource.name)
@@ -278,11 +287,11 @@ def _memory_and_budgets(problem: Problem, runs: dict[str, StageRun], modes: dict
 
 
 def _criteria(
-    problem: Problem, runs: dict[str, StageRun], modes: dict[str, Mode], sends: list[_Send], uses: list[_Use]
+    problem: Question, runs: dict[str, StageRun], modes: dict[str, Mode], sends: list[_Send], uses: list[Use]
 ) -> Criteria:
     """The four criteria as the rules make them (rules 2, 4 and 6 for energy)."""
     energy = sum(mode.energy_nj for mode in modes.values())
-    energy += sum(send.link.sending_nj(send.output_bytes) for send in sends)
+    energy += sum(send.link.sending_nj(send.output_bytes) for send in sends) + sum(use.energy_nj for use in uses)
     for resource in problem.resources:
         ends = [use.end for use in uses if use.resource == resource.name]
         if ends:
@@ -296,7 +305,7 @@ def _criteria(
     )
 
 
-def _wrong_criteria(problem: Problem, placement: Placement, criteria: Criteria) -> Iterator[Violation]:
+def _wrong_criteria(problem: Question, placement: Answer, criteria: Criteria) -> Iterator[Violation]:
     for name, limit in problem.limits.items():
         if (value := getattr(criteria, name)) > limit:
             yield Violation(7, f"{name} is {value}, limited to {limit}")
@@ -306,7 +315,7 @@ def _wrong_criteria(problem: Problem, placement: Placement, criteria: Criteria) 
                 yield Violation(0, f"{criterion} is given as {given}, the rules make it {getattr(criteria, criterion)}")
 
 
-def _false_claims(problem: Problem, placement: Placement, criteria: Criteria | None) -> Iterator[Violation]:
+def _false_claims(problem: Question, placement: Answer, criteria: Criteria | None) -> Iterator[Violation]:
     """What the answer says about itself and cannot be. `criteria` is None where a rule is broken."""
     if placement.problem != problem.name:
         yield Violation(0, f'it answers "{placement.problem}", the question is "{problem.name}"')
@@ -329,7 +338,7 @@ def _false_claims(problem: Problem, placement: Placement, criteria: Criteria | N
         yield Violation(0, "the status is optimal, the bounds do not prove it")
 
 
-def _false_infeasible(placement: Placement) -> Iterator[Violation]:
+def _false_infeasible(placement: Answer) -> Iterator[Violation]:
     if placement.stages or placement.transfers or placement.criteria is not None:
         yield Violation(0, "the status is infeasible, yet it places something")
     if not placement.reason:

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
-from leo_runtime.documents.problem import Criteria, Link, Mode, Placement, Problem, StageRun
+from leo_runtime.documents.problem import Criteria, Link, Mode, Problem, StageRun
 from leo_runtime.documents.window import (
     CERTAIN,
     Span,
@@ -19,10 +18,9 @@ from leo_runtime.documents.window import (
     WindowProblem,
     WindowResource,
     WindowTransfer,
-    question_and_answer,
 )
 from leo_runtime.errors import InputError
-from leo_runtime.judge.frame import CheckReport, Rule, Violation, broken_format, check
+from leo_runtime.judge.frame import CheckReport, Rule, Violation, broken_format
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,18 +93,6 @@ def check_window(problem: WindowProblem, placement: WindowPlacement) -> CheckRep
         assert criteria is not None, "no rule is broken"
         violations += _wrong_criteria(placement, criteria)
     return CheckReport(criteria, tuple(violations), tuple(_false_claims(problem, placement, criteria)))
-
-
-def check_files(problem: str | Path, placement: str | Path) -> tuple[CheckReport, Placement | WindowPlacement]:
-    """Judge the answer in a file by the question in another, of one frame or of a window, as its `format` says.
-
-    Raises `DocumentError` where either cannot be read, or the answer is none to such a question.
-    """
-    question, answer = question_and_answer(problem, placement)
-    if isinstance(question, WindowProblem) and isinstance(answer, WindowPlacement):
-        return check_window(question, answer), answer
-    assert isinstance(question, Problem) and isinstance(answer, Placement), "they are of one form"
-    return check(question, answer), answer
 
 
 def _judge(problem: WindowProblem, placement: WindowPlacement) -> tuple[Criteria | None, list[Violation]]:

@@ -99,7 +99,7 @@ def make_variants(
     progress: Progress = lambda *_: None,
 ) -> Variants:
     """Make the forms of these names of a model, write each into a folder, beside a copy of the model, and measure what
-    it loses.
+    it loses on runs that it was not calibrated on.
 
     `backend` computes them; None: the reference of numpy does, slowly. `progress` is told of each form of each piece.
 
@@ -115,6 +115,7 @@ def make_variants(
     made, not_made = list[Made](), list[NotMade]()
     with np.errstate(all="ignore"):  # A form may give anything; what comes of it is its loss.
         crossing: list[Arrays] = list(runs.inputs)
+        calibrating: list[Arrays] = list(runs.calibrating)
         expected = [making.behind(-1)(inputs) for inputs in crossing]
         for number, piece in enumerate(pieces):
             made.append(making.as_it_is(number, loss_of(task, expected, expected)))
@@ -122,7 +123,7 @@ def make_variants(
             for done, (name, form) in enumerate(makers.items(), start=number * len(makers)):
                 progress(name if len(pieces) == 1 else f"{name} of block {number}", done, steps)
                 try:
-                    changed = form(piece)
+                    changed = form(piece, calibrating)
                     params, run = making.form(number, name, changed)
                     if twin := next((o for o in made if o.piece == number and o.sha256 == params["sha256"]), None):
                         not_made.append(NotMade(number, name, f"is the same as {twin.name}"))
@@ -131,9 +132,16 @@ def make_variants(
                     made.append(making.told(number, name, params, changed, loss))
                 except (CompressError, KernelError) as error:
                     not_made.append(NotMade(number, name, str(error).removeprefix(f"{graph.name}: ")))
-            crossing = [making.piece(number)(inputs) for inputs in crossing]
+            crossing, calibrating = (
+                [making.piece(number)(inputs) for inputs in some] for some in (crossing, calibrating)
+            )
         progress("", steps, steps)
     return Variants(making.copy, len(pieces), len(runs.inputs), tuple(made), tuple(not_made))
+
+
+def require_forms(model: Path) -> None:
+    """Raise `InputError` for a model's file that has no layers of which a form could be made."""
+    _layers(open_model(model))
 
 
 def _layers(file: ModelFile) -> LayerGraph:

@@ -25,6 +25,7 @@ from leo_runtime.replay.identity import window_samples
 from leo_runtime.replay.inputs import model_files
 from leo_runtime.replay.sinks import FrameSink as FrameSink
 from leo_runtime.replay.summary import RunningSummary
+from leo_runtime.runtime.arguments import SourceWindow
 from leo_runtime.runtime.runtime import Runtime
 
 
@@ -154,6 +155,7 @@ def _submit_all(
     windows = {graph.name: window_samples(begun, graph) for graph in begun.workload.graphs}
     periods_us = {graph.name: graph.period_us for graph in begun.workload.graphs}
     planned = batches(runtime, length_us, begun.batch)
+    sources: dict[tuple[str, ...], tuple[SourceWindow, ...]] = {}
     if earlier is not None:
         planned = _left(planned, earlier)
     for releases_us, graphs in planned:
@@ -162,12 +164,14 @@ def _submit_all(
             sample, changed = links.popleft(), True
             up = sample.bytes_per_s is not None
             now[sample.source, sample.target] = (sample.latency_us, sample.bytes_per_s) if up else None
+        if graphs not in sources:
+            sources[graphs] = runtime.sources(graphs)
         collected = [
             (
                 release_us,
                 {
                     source.stage: recording.window(source.stream, start_us + release_us, source.samples)
-                    for source in runtime.sources(graphs)
+                    for source in sources[graphs]
                 },
             )
             for release_us in releases_us

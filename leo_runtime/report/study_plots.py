@@ -32,7 +32,7 @@ def write_figures(study: Study, rows: Sequence[Row], folder: Path) -> list[Path]
     plt = pyplot()
     axes = [axis.column for axis in study.axes]
     found = points(rows, axes)
-    told = measures(found, MEASURES)
+    told = measures(found, MEASURES, study.show)
     written: list[Path] = []
     with plt.rc_context(_LOOK):
         every = heat_maps(found, axes, told[:MAPPED])

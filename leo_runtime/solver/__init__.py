@@ -4,6 +4,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import overload
 
+from leo_runtime.documents.memory import MemoryPlacement, MemoryProblem
 from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.documents.window import WindowPlacement, WindowProblem
 from leo_runtime.errors import InputError, SolverError, did_you_mean
@@ -47,15 +48,37 @@ def solve(
 ) -> WindowPlacement: ...
 
 
+@overload
 def solve(
-    problem: Problem | WindowProblem,
+    problem: MemoryProblem,
     solver: str = "exact",
     *,
     limit_ms: int | None = None,
     limit_nodes: int | None = None,
     seed: int = 0,
-) -> Placement | WindowPlacement:
-    """Answer the question of one frame, or of a window, in the form that it asks for.
+) -> MemoryPlacement: ...
+
+
+@overload
+def solve(
+    problem: Problem | WindowProblem | MemoryProblem,
+    solver: str = "exact",
+    *,
+    limit_ms: int | None = None,
+    limit_nodes: int | None = None,
+    seed: int = 0,
+) -> Placement | WindowPlacement | MemoryPlacement: ...
+
+
+def solve(
+    problem: Problem | WindowProblem | MemoryProblem,
+    solver: str = "exact",
+    *,
+    limit_ms: int | None = None,
+    limit_nodes: int | None = None,
+    seed: int = 0,
+) -> Placement | WindowPlacement | MemoryPlacement:
+    """Answer the question of one frame, of a window, or of one frame with weights, in the form that it asks for.
 
     `limit_nodes` bounds the search in nodes (or moves), repeatably; `limit_ms` in wall time, for which the answer is
     `feasible` with its proved bounds when it bites. `None` means until proved. Raises `SolverError` on an unknown
@@ -65,6 +88,10 @@ def solve(
         from leo_runtime.solver.window import solve_window
 
         return solve_window(problem, solver, limit_ms=limit_ms, limit_nodes=limit_nodes, seed=seed)
+    if isinstance(problem, MemoryProblem):
+        from leo_runtime.solver.memory import solve_memory
+
+        return solve_memory(problem, solver, limit_ms=limit_ms, limit_nodes=limit_nodes, seed=seed)
     if not isinstance(problem, Problem):
         raise InputError(
             f"the question is a Problem, got {type(problem).__name__}",

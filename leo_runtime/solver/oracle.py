@@ -8,10 +8,11 @@ afterwards in the order of starts. The criteria are minimised one after the othe
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import ulp
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from leo_runtime.documents.problem import (
     CRITERIA,
@@ -20,6 +21,7 @@ from leo_runtime.documents.problem import (
     Mode,
     Placement,
     Problem,
+    Question,
     Resource,
     StageRun,
     TransferRun,
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from ortools.sat.python.cp_model import CpModel, CpSolver, IntVar
 
 NAME = "oracle"
+_Job = tuple[int, int, str | None]
+"""Start, duration and resource of what uses one, if it does."""
 _LARGEST = 1 << 60
 """CP-SAT counts in 64 bits."""
 
@@ -49,8 +53,10 @@ class _Sending:
 
 
 @dataclass(slots=True)
-class _Model:
-    problem: Problem
+class Model:
+    """A question as CP-SAT is given it."""
+
+    problem: Question
     cp: CpModel
     horizon_us: int
     assumptions: dict[str, IntVar] | None
@@ -63,6 +69,8 @@ class _Model:
     """Resource -> what occupies it; ortools does not export the type of an interval."""
     uses: dict[str, list[tuple[IntVar, IntVar | int, Any]]] = field(default_factory=dict)
     """Resource -> (literal, start, end) of everything that could use it."""
+    charges: list[tuple[int, IntVar]] = field(default_factory=list)
+    """Energies in nJ of what is neither a mode, a transfer nor of a resource, each with the literal it is due under."""
     criteria: dict[Criterion, IntVar] = field(default_factory=dict)
 
     def rule(self, constraint: Any, text: str) -> None:
@@ -71,6 +79,66 @@ class _Model:
             if text not in self.assumptions:
                 self.assumptions[text] = self.cp.new_bool_var(text)
             constraint.only_enforce_if(self.assumptions[text])
+
+
+@dataclass(frozen=True, slots=True)
+class Minimised:
+    """A model that CP-SAT has found an answer of."""
+
+    model: Model
+    solver: CpSolver
+    bounds: tuple[int, ...]
+    proved: bool
+
+    @property
+    def status(self) -> Literal["optimal", "feasible"]:
+        """Whether the answer was proved for every criterion."""
+        return "optimal" if self.proved else "feasible"
+
+    def placed(self, more: Sequence[_Job]) -> tuple[tuple[StageRun, ...], tuple[TransferRun, ...], list[int | None]]:
+        """The runs, the transfers that they need, and a lane for all else that uses resources."""
+        problem = self.model.problem
+        chosen = {
+            name: next(mode for literal, mode in modes if self.solver.boolean_value(literal))
+            for name, modes in self.model.modes.items()
+        }
+        starts = {name: self.solver.value(start) for name, start in self.model.starts.items()}
+        links = {(link.source, link.target): link for link in problem.links}
+        needed = dict.fromkeys(
+            (source, chosen[stage.name].resource)
+            for stage in problem.stages
+            for source in stage.inputs
+            if chosen[source].resource != chosen[stage.name].resource
+        )
+        jobs: list[_Job] = [(starts[name], mode.duration_us, mode.resource) for name, mode in chosen.items()]
+        for name, target in needed:
+            link = links[chosen[name].resource, target]
+            start = self.solver.value(self.model.sendings[name, target].start)
+            jobs.append((start, link.sending_us(chosen[name].output_bytes), link.resource))
+        lanes = _lanes(problem, [*jobs, *more])
+        runs = []
+        for (name, mode), lane in zip(chosen.items(), lanes, strict=False):
+            assert lane is not None, "a stage has a lane"
+            start = starts[name]
+            runs.append(
+                StageRun(
+                    stage=name,
+                    resource=mode.resource,
+                    variant=mode.variant,
+                    lane=lane,
+                    start_us=start,
+                    end_us=start + mode.duration_us,
+                )
+            )
+        transfers = []
+        sent = zip(needed, jobs[len(runs) :], lanes[len(runs) :], strict=False)
+        for (name, target), (start, duration, _), lane in sent:
+            source = chosen[name].resource
+            arrive = start + duration + links[source, target].latency_us
+            transfers.append(
+                TransferRun(stage=name, source=source, target=target, lane=lane, start_us=start, arrive_us=arrive)
+            )
+        return tuple(runs), tuple(transfers), lanes[len(jobs) :]
 
 
 def solve(
@@ -88,12 +156,59 @@ def solve(
     bounds proved so far. Raises `MissingExtraError` without OR-Tools; `SolverError` where nothing was found within the
     limit, and where the numbers are too large for it.
     """
+
+    def build(cp: CpModel, explain: bool) -> Model:
+        model = begin(problem, cp, horizon_us(problem), explain=explain)
+        finish(model)
+        return model
+
+    begun = perf_counter_ns()
+    found = minimised(problem, build, limit_ms=limit_ms, limit_nodes=limit_nodes, seed=seed, workers=workers, hint=hint)
+    spent_us = (perf_counter_ns() - begun) // 1000
+    if isinstance(found, str):
+        return Placement(
+            format="leo-placement/1",
+            problem=problem.name,
+            solver=NAME,
+            status="infeasible",
+            reason=found,
+            solve_us=spent_us,
+        )
+    runs, transfers, _ = found.placed(())
+    answer = Placement(
+        format="leo-placement/1",
+        problem=problem.name,
+        solver=NAME,
+        status=found.status,
+        bounds=found.bounds,
+        stages=runs,
+        transfers=transfers,
+        solve_us=spent_us,
+    )
+    return answer.model_copy(update={"criteria": check(problem, answer).criteria})
+
+
+def minimised(
+    problem: Question,
+    build: Callable[[CpModel, bool], Model],
+    *,
+    limit_ms: int | None,
+    limit_nodes: int | None,
+    seed: int,
+    workers: int = 1,
+    hint: Placement | None = None,
+    presolve: bool = True,
+) -> Minimised | str:
+    """What CP-SAT makes of a model, criterion by criterion; where it has no answer, the rules that clash.
+
+    `build` makes the model, or (if it is told so) one with a literal for each rule. Raises as `solve` does.
+    """
     try:
         from ortools.sat.python import cp_model
     except ImportError:
         raise MissingExtraError("the solver `oracle` (OR-Tools)", "oracle") from None
     begun = perf_counter_ns()
-    model = _build(problem, cp_model.CpModel(), explain=False)
+    model = build(cp_model.CpModel(), False)
     if hint is not None:
         _hint(model, hint)
     bounds: list[int] = []
@@ -102,10 +217,10 @@ def solve(
     for name in problem.objective:
         model.cp.minimize(model.criteria[name])
         step = _solver(cp_model, limit_ms, limit_nodes, seed, workers, begun)
+        step.parameters.cp_model_presolve = presolve
         status = step.solve(model.cp)
         if status == cp_model.INFEASIBLE and solver is None:
-            reason = _reason(problem, cp_model, seed, limit_ms, limit_nodes, begun)
-            return _infeasible(problem, reason, begun)
+            return _reason(build(cp_model.CpModel(), True), cp_model, seed, limit_ms, limit_nodes, begun)
         if status == cp_model.MODEL_INVALID:
             raise SolverError(f"{problem.name}: its numbers are too large for CP-SAT", hint="use the solver `exact`")
         bounds.append(_proved(step.best_objective_bound))
@@ -123,7 +238,7 @@ def solve(
     if solver is None:
         raise SolverError(f"{problem.name}: CP-SAT found no answer within the limit", hint="give it more time")
     bounds += [0] * (len(problem.objective) - len(bounds))
-    return _placement(model, solver, tuple(bounds), proved, begun)
+    return Minimised(model, solver, tuple(bounds), proved)
 
 
 def _proved(bound: float) -> int:
@@ -146,8 +261,9 @@ def _solver(
     return solver
 
 
-def _build(problem: Problem, cp: CpModel, *, explain: bool) -> _Model:
-    model = _Model(problem, cp, _horizon_us(problem), {} if explain else None)
+def begin(problem: Question, cp: CpModel, horizon_us: int, *, explain: bool) -> Model:
+    """A model with its stages and transfers, to which what else uses resources may be added before `finish`."""
+    model = Model(problem, cp, horizon_us, {} if explain else None)
     for stage in problem.stages:
         model.starts[stage.name] = cp.new_int_var(stage.release_us, model.horizon_us, "")
         model.ends[stage.name] = cp.new_int_var(0, model.horizon_us, "")
@@ -159,15 +275,22 @@ def _build(problem: Problem, cp: CpModel, *, explain: bool) -> _Model:
         _add_runs(model, stage.name)
         for source in stage.inputs:
             _add_arrival(model, source, stage.name)
-    for resource in problem.resources:
-        _add_resource(model, resource)
-    _add_memory_and_budgets(model)
-    _add_criteria(model)
     return model
 
 
-def _horizon_us(problem: Problem) -> int:
-    """No earliest-start schedule ends later than everything one after the other."""
+def finish(model: Model) -> None:
+    """Add the rules of resources, memory and budgets, and the criteria."""
+    for resource in model.problem.resources:
+        _add_resource(model, resource)
+    _add_memory_and_budgets(model)
+    _add_criteria(model)
+
+
+def horizon_us(problem: Question, loads_us: int = 0) -> int:
+    """No earliest-start schedule ends later than everything one after the other, loads (that long in all) included.
+
+    Raises `SolverError` where CP-SAT cannot count as far.
+    """
     start = max(
         [0, *(stage.release_us for stage in problem.stages)]
         + [max([r.wake_latency_us, *r.ready_us]) for r in problem.resources]
@@ -176,13 +299,14 @@ def _horizon_us(problem: Problem) -> int:
     hop = max((link.sending_us(size) + link.latency_us for link in problem.links), default=0)
     sends = len(problem.stages) * max(0, len(problem.resources) - 1)
     horizon = start + sum(max(mode.duration_us for mode in stage.modes) for stage in problem.stages) + hop * sends
+    horizon += loads_us
     worst = horizon * max(1, *(r.awake_mw for r in problem.resources), *(d.weight for d in problem.deadlines), 1)
     if worst * max(1, len(problem.resources), len(problem.deadlines)) > _LARGEST:
         raise SolverError(f"{problem.name}: its numbers are too large for CP-SAT", hint="use the solver `exact`")
     return horizon
 
 
-def _add_sendings(model: _Model) -> None:
+def _add_sendings(model: Model) -> None:
     """Rule 4: a transfer for every (stage, target) that some choice of modes needs."""
     problem, cp = model.problem, model.cp
     links = {(link.source, link.target): link for link in problem.links}
@@ -205,7 +329,7 @@ def _add_sendings(model: _Model) -> None:
                     model.intervals.setdefault(link.resource, []).append(interval)
 
 
-def _add_sending(model: _Model, links: dict[tuple[str, str], Link], source: str, consumer: str, target: str) -> None:
+def _add_sending(model: Model, links: dict[tuple[str, str], Link], source: str, consumer: str, target: str) -> None:
     """What it takes that `consumer` runs on `target` while `source` runs elsewhere."""
     cp = model.cp
     there = [literal for literal, mode in model.modes[consumer] if mode.resource == target]
@@ -232,7 +356,7 @@ def _add_sending(model: _Model, links: dict[tuple[str, str], Link], source: str,
             cp.add_bool_or(literal.negated(), reader.negated(), both)
 
 
-def _add_runs(model: _Model, name: str) -> None:
+def _add_runs(model: Model, name: str) -> None:
     """Rule 1: the end of a stage under each of its modes, and what it occupies."""
     cp, start, end = model.cp, model.starts[name], model.ends[name]
     for literal, mode in model.modes[name]:
@@ -242,7 +366,7 @@ def _add_runs(model: _Model, name: str) -> None:
         cp.add(end == start + mode.duration_us).only_enforce_if(literal)
 
 
-def _add_arrival(model: _Model, source: str, consumer: str) -> None:
+def _add_arrival(model: Model, source: str, consumer: str) -> None:
     """Rule 3: a stage starts after each input ends, and after its arrival where it is sent."""
     cp = model.cp
     cp.add(model.starts[consumer] >= model.ends[source])
@@ -252,7 +376,7 @@ def _add_arrival(model: _Model, source: str, consumer: str) -> None:
             cp.add(model.starts[consumer] >= sending.arrive).only_enforce_if(literal, sending.present)
 
 
-def _add_resource(model: _Model, resource: Resource) -> None:
+def _add_resource(model: Model, resource: Resource) -> None:
     """Rules 1 and 2 for everything that could use a resource."""
     cp = model.cp
     uses = model.uses.get(resource.name, [])
@@ -270,7 +394,7 @@ def _add_resource(model: _Model, resource: Resource) -> None:
         cp.add_cumulative(intervals, [1] * len(intervals), resource.lanes)
 
 
-def _add_memory_and_budgets(model: _Model) -> None:
+def _add_memory_and_budgets(model: Model) -> None:
     """Rules 5 and 7."""
     cp, problem = model.cp, model.problem
     for resource in problem.resources:
@@ -290,7 +414,7 @@ def _add_memory_and_budgets(model: _Model) -> None:
             model.rule(cp.add(sum(lost) <= budget.loss_ppm_max), text)
 
 
-def _add_criteria(model: _Model) -> None:
+def _add_criteria(model: Model) -> None:
     """The criteria that are minimised or limited, each as one variable."""
     cp, problem = model.cp, model.problem
     for name in CRITERIA:
@@ -310,16 +434,17 @@ def _add_criteria(model: _Model) -> None:
             model.rule(cp.add(value <= problem.limits[name]), f"rule 7: limit on {name}")
 
 
-def _lateness(model: _Model, stage: str, deadline_us: int) -> IntVar:
+def _lateness(model: Model, stage: str, deadline_us: int) -> IntVar:
     late = model.cp.new_int_var(0, model.horizon_us, "")
     model.cp.add_max_equality(late, [model.ends[stage] - deadline_us, 0])
     return late
 
 
-def _energy(model: _Model) -> Any:
+def _energy(model: Model) -> Any:
     """A linear expression (of a type ortools does not export): modes, transfers, wake-ups and staying awake."""
     cp = model.cp
     terms: list[Any] = [mode.energy_nj * literal for modes in model.modes.values() for literal, mode in modes]
+    terms += [energy_nj * literal for energy_nj, literal in model.charges]
     for sending in model.sendings.values():
         terms += [link.sending_nj(mode.output_bytes) * literal for literal, mode, link in sending.by_mode]
     for resource in model.problem.resources:
@@ -338,14 +463,14 @@ def _energy(model: _Model) -> Any:
     return sum(terms)
 
 
-def _hint(model: _Model, placement: Placement) -> None:
+def _hint(model: Model, placement: Placement) -> None:
     for run in placement.stages:
         model.cp.add_hint(model.starts[run.stage], run.start_us)
         for literal, mode in model.modes[run.stage]:
             model.cp.add_hint(literal, (mode.resource, mode.variant) == (run.resource, run.variant))
 
 
-def _rehint(model: _Model, solver: CpSolver) -> None:
+def _rehint(model: Model, solver: CpSolver) -> None:
     """Start the next criterion from the answer that is best in the ones before."""
     model.cp.clear_hints()  # type: ignore[no-untyped-call]  # ortools gives it no annotation
     for start in model.starts.values():
@@ -357,14 +482,11 @@ def _rehint(model: _Model, solver: CpSolver) -> None:
         model.cp.add_hint(sending.start, solver.value(sending.start))
 
 
-def _reason(
-    problem: Problem, cp_model: Any, seed: int, limit_ms: int | None, limit_nodes: int | None, begun: int
-) -> str:
+def _reason(model: Model, cp_model: Any, seed: int, limit_ms: int | None, limit_nodes: int | None, begun: int) -> str:
     """The rules that cannot be kept together: a set that CP-SAT finds sufficient, thinned out one by one.
 
     Where a limit bites the set is larger than it need be, and still sufficient.
     """
-    model = _build(problem, cp_model.CpModel(), explain=True)
     assert model.assumptions is not None, "it was built to explain"
     needed = list(model.assumptions.values())
     texts = {literal.index: text for text, literal in model.assumptions.items()}
@@ -377,88 +499,18 @@ def _reason(
     return "; with ".join(texts[literal.index] for literal in needed)
 
 
-def _infeasible(problem: Problem, reason: str, begun: int) -> Placement:
-    return Placement(
-        format="leo-placement/1",
-        problem=problem.name,
-        solver=NAME,
-        status="infeasible",
-        reason=reason,
-        solve_us=(perf_counter_ns() - begun) // 1000,
-    )
-
-
-def _placement(model: _Model, solver: CpSolver, bounds: tuple[int, ...], proved: bool, begun: int) -> Placement:
-    problem = model.problem
-    chosen = {
-        name: next(mode for literal, mode in modes if solver.boolean_value(literal))
-        for name, modes in model.modes.items()
-    }
-    jobs: list[tuple[int, int, str | None, str, str | None]] = []
-    for stage in problem.stages:
-        start = solver.value(model.starts[stage.name])
-        mode = chosen[stage.name]
-        jobs.append((start, mode.duration_us, mode.resource, stage.name, None))
-    links = {(link.source, link.target): link for link in problem.links}
-    needed = dict.fromkeys(
-        (source, chosen[stage.name].resource)
-        for stage in problem.stages
-        for source in stage.inputs
-        if chosen[source].resource != chosen[stage.name].resource
-    )
-    for producer, goal in needed:
-        link = links[chosen[producer].resource, goal]
-        start = solver.value(model.sendings[producer, goal].start)
-        jobs.append((start, link.sending_us(chosen[producer].output_bytes), link.resource, producer, goal))
-    lanes = _lanes(problem, jobs)
-    runs: dict[str, StageRun] = {}
-    transfers: list[TransferRun] = []
-    for start, duration, _, name, target in jobs:
-        source = chosen[name].resource
-        lane = lanes[name, target]
-        if target is None:
-            assert lane is not None, "a stage has a lane"
-            runs[name] = StageRun(
-                stage=name,
-                resource=source,
-                variant=chosen[name].variant,
-                lane=lane,
-                start_us=start,
-                end_us=start + duration,
-            )
-        else:
-            arrive = start + duration + links[source, target].latency_us
-            transfers.append(
-                TransferRun(stage=name, source=source, target=target, lane=lane, start_us=start, arrive_us=arrive)
-            )
-    answer = Placement(
-        format="leo-placement/1",
-        problem=problem.name,
-        solver=NAME,
-        status="optimal" if proved else "feasible",
-        bounds=bounds,
-        stages=tuple(runs[stage.name] for stage in problem.stages),
-        transfers=tuple(transfers),
-        solve_us=(perf_counter_ns() - begun) // 1000,
-    )
-    return answer.model_copy(update={"criteria": check(problem, answer).criteria})
-
-
-def _lanes(
-    problem: Problem, jobs: list[tuple[int, int, str | None, str, str | None]]
-) -> dict[tuple[str, str | None], int | None]:
+def _lanes(problem: Question, jobs: Sequence[_Job]) -> list[int | None]:
     """A lane for everything, given out in the order of starts (what takes no time overlaps nothing)."""
     free = {r.name: list(r.ready_us) or [0] * min(r.lanes, len(jobs)) for r in problem.resources}
-    lanes: dict[tuple[str, str | None], int | None] = {}
-    for start, duration, resource, name, target in sorted(jobs, key=lambda job: (job[0], job[1])):
+    lanes: list[int | None] = [None] * len(jobs)
+    for k in sorted(range(len(jobs)), key=lambda k: jobs[k][:2]):
+        start, duration, resource = jobs[k]
         if resource is None:
-            lanes[name, target] = None
             continue
         if duration == 0:
             ready = next(r.ready_us for r in problem.resources if r.name == resource) or (0,)
-            lanes[name, target] = ready.index(min(ready))
+            lanes[k] = ready.index(min(ready))
             continue
-        lane = next(i for i, time in enumerate(free[resource]) if time <= start)
+        lanes[k] = lane = next(i for i, time in enumerate(free[resource]) if time <= start)
         free[resource][lane] = start + duration
-        lanes[name, target] = lane
     return lanes

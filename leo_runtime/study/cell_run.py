@@ -18,11 +18,12 @@ from leo_runtime.study.shared import Shared
 def outcome(study: Study, loader: Loader, cell: Cell, shared: Shared, logs: Path | None) -> Outcome:
     """Run a cell; what it raises is its cause. Raises what asks the process to end."""
     try:
-        measured = measure(study, loader.ready(cell), shared, logs)
+        ready = loader.ready(cell)
+        measured = measure(study, ready, shared, logs)
     except LeoError as error:
         return Outcome(cell.number, cause=str(error), hint=error.hint)
     except Exception as error:  # Whatever it is, it is this cell's, and the others go on.
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(last.filename).name}:{last.lineno}"
         return Outcome(cell.number, cause=f"{type(error).__name__}: {error} (in {where})")
-    return Outcome(cell.number, row_bytes(measured.row).decode(), dict(measured.times))
+    return Outcome(cell.number, row_bytes(measured.row).decode(), ready.inputs, dict(measured.times))

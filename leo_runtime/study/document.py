@@ -30,7 +30,7 @@ Percent = Annotated[float, Field(ge=0, le=100)]
 MOST_CELLS = 1_000_000
 """Of one study, repetitions counted."""
 
-GAP, REGRET = "gap", "regret"
+GAP, REGRET, XRBENCH = "gap", "regret", "xrbench"
 
 
 class Settings(Value):
@@ -174,9 +174,10 @@ class Study(Document):
     sampling: Sampling = Field(default_factory=Sampling)
     repetitions: Positive = 1
     """Each cell is run so often, with other seeds; all cells of one repetition meet the same noise and gates."""
-    measure: tuple[Literal["gap", "regret"], ...] = ()
-    """What takes longer: `gap`, how far each answer is from the exact one to its question; `regret`, how far the whole
-    run is from the best plan that was found with everything known beforehand."""
+    measure: tuple[Literal["gap", "regret", "xrbench"], ...] = ()
+    """What is told besides. `xrbench`: the score of that benchmark (`leo_runtime.study.xr_score`). What takes longer:
+    `gap`, how far each answer is from the exact one to its question; `regret`, how far the whole run is from the best
+    plan that was found with everything known beforehand."""
     compute: bool = False
     """Whether kernels are run. Else stages cost what the profile says, and gates open but those with a `chance_ppm`."""
     logs: bool = False

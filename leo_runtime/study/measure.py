@@ -25,10 +25,11 @@ from leo_runtime.replay.replay import replay
 from leo_runtime.replay.sinks import FrameSink, KeptFrames
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.solver.effort import counted
-from leo_runtime.study.document import GAP, REGRET, Study
+from leo_runtime.study.document import GAP, REGRET, XRBENCH, Study
 from leo_runtime.study.gaps import Gaps
 from leo_runtime.study.loading import Ready
 from leo_runtime.study.shared import Shared
+from leo_runtime.study.xr_score import XrScore
 from leo_runtime.version import VERSION
 
 
@@ -52,7 +53,8 @@ def measure(study: Study, ready: Ready, shared: Shared, logs: Path | None = None
     asked = _Asked()
     kept = KeptFrames() if REGRET in study.measure else None
     gaps = Gaps(shared.exact) if GAP in study.measure else None
-    sinks: list[FrameSink] = [sink for sink in (kept, gaps) if sink is not None]
+    score = XrScore() if XRBENCH in study.measure else None
+    sinks: list[FrameSink] = [sink for sink in (kept, gaps, score) if sink is not None]
     if ready.policy.function is not None:
         sinks.append(_Answered())
     log = None if logs is None else LogWriter(logs / f"{ready.inputs}.jsonl", _log_settings(ready))
@@ -81,8 +83,9 @@ def measure(study: Study, ready: Ready, shared: Shared, logs: Path | None = None
             if ready.policy.function is not None and runtime.planning.said:
                 raise SolverError(runtime.planning.said)
             row = _row(study, ready, ended, asked)
-            if gaps is not None:
-                row |= gaps.columns()
+            for counted_besides in (gaps, score):
+                if counted_besides is not None:
+                    row |= counted_besides.columns()
             if kept is not None:
                 row |= _regret(kept, runtime, ended)
     finally:

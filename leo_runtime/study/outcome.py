@@ -14,6 +14,8 @@ class Outcome:
     cell: int
     """The cell's number."""
     row: str = ""
+    inputs: str = ""
+    """A digest of what it was really made from."""
     times: dict[str, Any] = field(default_factory=dict)
     cause: str = ""
     """Empty: there is a row."""
@@ -21,7 +23,7 @@ class Outcome:
 
     def to_json(self) -> str:
         """As text; `from_json` reads it."""
-        return json.dumps([self.cell, self.row, self.times, self.cause, self.hint])
+        return json.dumps([self.cell, self.row, self.inputs, self.times, self.cause, self.hint])
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Outcome:

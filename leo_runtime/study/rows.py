@@ -66,6 +66,8 @@ COLUMNS: Mapping[str, str] = {
     "gap_frames": "how many frames that is of",
     "gap_later_frames": "how many answers are later than the exact ones",
     "gap_unproved_frames": "how many exact answers are the best found, and not proved",
+    "xrbench_ppm": "of `xrbench`: that benchmark's score, in parts per million of the best there could be",
+    "graph_xrbench_ppm.GRAPH": "that of a pipeline",
     "regret_ppm": "of `regret`: how much more the run took than the best plan found with everything known beforehand",
     "regret_best_nj": "what that plan takes",
     "regret_tardiness_us": "by how much answers were late, each as often as its pipeline weighs",

@@ -83,6 +83,8 @@ def status(planned: Planned, store: Store | None) -> Status:
     return Status(done, len(planned.cells) - done - len(failed), dict(sorted(failed.items())))
 
 
+CHANGED = "what it is made from was changed as the study ran, or is another one where it ran"
+
 Runner = Callable[[Job, Sequence[int]], Generator[Outcome, None, None]]
 """Runs cells by their numbers."""
 
@@ -135,6 +137,8 @@ def run(
                 failure = Failure(cell.name, ended.cause, ended.hint)
                 store.fail(inputs, failure)
                 failed(cell, failure)
+            elif ended.inputs != inputs:  # It stays missing.
+                failed(cell, Failure(cell.name, CHANGED, "run it again; on a cluster all find the same files"))
             else:
                 store.keep(inputs, ended.row, ended.times)
             progress(cell.name, before + done, len(todo))

@@ -80,7 +80,8 @@ def origins(head: RunLine | RunLine1, sums: RunSums, energies: Energies) -> Pair
     found: list[tuple[str, str]] = []
     if head.time == "real":
         clocks = f"; of {sums.own_clocks} also the device's own clock" if sums.own_clocks else ""
-        found.append(("how long runs took", f"measured, as they ran{clocks}"))
+        simulated = "a processor that is simulated runs for as long as its model says"
+        found.append(("how long runs took", f"measured, as they ran{clocks}; {simulated}"))
     elif isinstance(head, RunLine) and head.noise_ppm:
         noise = f"{head.noise_ppm / 10_000:g} %"
         found.append(("how long runs took", f"modelled: as the profile says, spread by {noise} from seed {head.seed}"))

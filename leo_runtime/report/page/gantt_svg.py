@@ -80,12 +80,21 @@ def _grid(drawn: Chart, height: float) -> list[Markup]:
     for at_ms in ticks(lasts_us / 1000):
         x = percent(at_ms * 1000, lasts_us)
         found.append(element("line", x1=x, x2=x, y1=TOP, y2=height - BOTTOM))
-        found.append(element("text", f"{milliseconds(at_ms * 1000)} ms", x=x, y=height - 6, text_anchor=_anchor(at_ms)))
+        found.append(
+            element(
+                "text",
+                f"{milliseconds(at_ms * 1000)} ms",
+                x=x,
+                y=height - 6,
+                text_anchor=_anchor(at_ms * 1000 / lasts_us),
+            )
+        )
     return found
 
 
-def _anchor(at_ms: float) -> str:
-    return "middle" if at_ms else "start"
+def _anchor(part: float) -> str:
+    """Where a text is held that stands at this part of the width: within it at both ends."""
+    return "start" if not part else "end" if part > 0.97 else "middle"
 
 
 def _due(due: Due, drawn: Chart, height: float) -> Markup:

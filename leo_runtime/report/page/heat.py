@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from leo_runtime.report.page.study_points import Measure, Point, value_text
+from leo_runtime.report.page.study_points import Measure, Point, figure, value_text
 
 LEVELS, PARTS = 40, 16
 """An axis of more different numbers is cut into so many parts of equal width; of texts so many are there."""
@@ -72,7 +72,7 @@ def levels(axis: str, values: Sequence[Any]) -> Levels:
     """The levels of an axis. Numbers come in their order, others as they are first met."""
     told = [value if isinstance(value, int | float | str) else str(value) for value in values]
     different = list(dict.fromkeys(told))
-    is_number = all(isinstance(value, int | float) and not isinstance(value, bool) for value in different)
+    is_number = all(figure(value) is not None for value in different)
     if is_number:
         different.sort()
     if len(different) <= LEVELS or not is_number:

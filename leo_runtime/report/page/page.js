@@ -35,7 +35,7 @@ if (controls) {
     for (let k = 0; k * apart <= us / 1000; k++) {
       const x = (k * apart * 100000) / us + "%", l = line.cloneNode(), m = mark.cloneNode();
       for (const [node, name] of [[l, "x1"], [l, "x2"], [m, "x"]]) node.setAttribute(name, x);
-      m.setAttribute("text-anchor", k ? "middle" : "start");
+      m.setAttribute("text-anchor", !k ? "start" : k * apart > 0.97 * (us / 1000) ? "end" : "middle");
       m.textContent = (k * apart).toFixed(places) + " ms";
       parts.push(l, m);
     }
@@ -87,6 +87,10 @@ if (controls) {
   show(document.querySelector("#frames").dataset.first);
   follow();
 }
+// What a page says of itself is printed, too.
+const said = [...document.querySelectorAll("details.printed:not([open])")];
+addEventListener("beforeprint", () => { for (const part of said) part.open = true; });
+addEventListener("afterprint", () => { for (const part of said) part.open = false; });
 // Heat maps: one at a time.
 const heats = document.querySelector('.controls[data-for="heats"]');
 if (heats) {
@@ -106,7 +110,7 @@ if (trade) {
     return node;
   };
   const rows = [...document.querySelector("#points-table").tBodies[0].rows].map((row) => [...row.cells].slice(first).map((cell) => +(cell.dataset.v ?? NaN)));
-  const circles = [...svg.querySelectorAll("circle")], said = circles.map((circle) => circle.querySelector("title").textContent);
+  const circles = [...svg.querySelectorAll("circle")], names = circles.map((circle) => circle.querySelector("title").textContent);
   const round = (low, high) => {
     const least = (high - low) / 6, power = 10 ** Math.floor(Math.log10(least)), apart = power * [1, 2, 5, 10].find((f) => power * f >= least * 0.999999), found = [];
     for (let k = Math.ceil(low / apart); k * apart <= high; k++) found.push(+(k * apart).toPrecision(12));
@@ -132,7 +136,7 @@ if (trade) {
       circle.classList.toggle("best", best.includes(k));
       circle.setAttribute("r", best.includes(k) ? 5 : 4);
       if (there) { circle.setAttribute("cx", x(pairs[k][0])); circle.setAttribute("cy", y(pairs[k][1])); }
-      circle.querySelector("title").textContent = `${said[k]}: ${up.label} ${+pairs[k][1].toPrecision(4)}; ${across.label} ${+pairs[k][0].toPrecision(4)}`;
+      circle.querySelector("title").textContent = `${names[k]}: ${up.label} ${+pairs[k][1].toPrecision(4)}; ${across.label} ${+pairs[k][0].toPrecision(4)}`;
     });
     const grid = [], text = (value, of) => { const node = made("text", of); node.textContent = value.toLocaleString("en"); grid.push(node); };
     for (const value of round(lowX, highX)) {

@@ -18,7 +18,7 @@ from leo_runtime.report.page.gantt import Chart, chart, run_told, span
 from leo_runtime.report.page.gantt_svg import gantt_svg
 from leo_runtime.report.page.latency_svg import histogram, latency_chart
 from leo_runtime.report.page.render import page
-from leo_runtime.report.page.run_sums import NOTHING, RunSums
+from leo_runtime.report.page.run_sums import BUCKETS, NOTHING, RunSums
 from leo_runtime.report.page.scales import milliseconds, seconds
 from leo_runtime.report.page.tables import Cell, Table, count, table
 
@@ -28,6 +28,8 @@ MEANWHILE = 12
 """Of how many other frames that were worked on meanwhile a chart shows what they did: the nearest ones."""
 ROWS = 200
 """How many rows the tables of frames and of stages have at most."""
+POWER_ROWS = 40
+"""In how many parts of the run the table of power tells it: a divisor of `BUCKETS`."""
 HUES = 8
 """How many colours pipelines have."""
 
@@ -93,6 +95,7 @@ def run_page(log: RunLog, name: str, frames: Sequence[int] = ()) -> str:
         frame_count=len(log.numbers),
         frames=shown,
         first=_first(charts),
+        has_planned=any(bar.kind == "planned" for drawn in charts for bar in drawn.bars),
         asked_for=bool(frames),
         hues=hues,
         causes=causes,
@@ -113,6 +116,7 @@ def run_page(log: RunLog, name: str, frames: Sequence[int] = ()) -> str:
         energy_tables=(
             _energy_table("energy-resources", "Energy by resource and cause", sums.by_resource, causes, energies),
             _energy_table("energy-pipelines", "Energy by pipeline and cause", sums.by_graph, causes, energies),
+            _power_table(sums, causes),
         ),
         latencies=_latencies(sums, hues),
         pipelines=_pipelines_table(sums, hues, energies),
@@ -338,6 +342,21 @@ def _energy_table(
     rows = [row(name or "no pipeline", parts[name]) for name in ordered[:ROWS]]
     header = (f"energy {energies.unit}", *causes, "total")
     return table(table_id, caption, header, rows, row("total", sums), _more(ordered))
+
+
+def _power_table(sums: RunSums, causes: Sequence[str]) -> Table:
+    """The same as the chart of power, in fewer parts."""
+    together = BUCKETS // POWER_ROWS
+    part_us = sums.end_us / POWER_ROWS
+    rows = []
+    for k in range(POWER_ROWS):
+        parts = slice(k * together, (k + 1) * together)
+        powers_mw = [sum(sums.power_nj.get(cause, ())[parts]) / part_us for cause in causes]
+        cells = [Cell(f"{mw:,.4g}", mw) for mw in (*powers_mw, sum(powers_mw))]
+        missed = count(sum(sums.missed[parts]), is_bad=True)
+        rows.append((Cell(seconds(k * part_us), k * part_us), *cells, missed))
+    header = ("from s", *(f"{cause} mW" for cause in causes), "total mW", "late or failed")
+    return table("power-table", "Power over time", header, rows)
 
 
 def _latencies(sums: RunSums, hues: Mapping[str, int]) -> list[LatencyShown]:

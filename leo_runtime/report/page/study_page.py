@@ -13,7 +13,7 @@ from leo_runtime.report.page.pareto import front_of, pareto_chart
 from leo_runtime.report.page.render import page
 from leo_runtime.report.page.run_page import HUES, Tile
 from leo_runtime.report.page.scales import seconds
-from leo_runtime.report.page.study_points import Measure, Point, measures, points, short, value_text
+from leo_runtime.report.page.study_points import Measure, Point, figure, measures, points, short, value_text
 from leo_runtime.report.page.tables import Cell, Table, table
 from leo_runtime.study.document import Axis, Study
 from leo_runtime.study.rows import Row
@@ -45,7 +45,7 @@ def study_page(of: StudyRows, name: str) -> str:
     study = of.study
     axes = [axis.column for axis in study.axes]
     every = points(of.rows, axes)
-    told = measures(every, MEASURES)
+    told = measures(every, MEASURES, study.show)
     shown = _bounded(every, told, TABLE_CELLS // (len(axes) + len(told) + 2))
     across, up = _first_two(told)
     colours, hues = _hues(shown, axes)
@@ -169,8 +169,7 @@ def _points_table(shown: Sequence[Point], told: Sequence[Measure], axes: Sequenc
 
 
 def _axis_cell(value: object) -> Cell:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return Cell(value_text(value), float(value) if is_number else None)  # type: ignore[arg-type]  # it was looked at
+    return Cell(value_text(value), figure(value))
 
 
 def _failures_table(of: StudyRows) -> Table:

@@ -81,27 +81,41 @@ def _point(rows: Sequence[Row], axes: Sequence[str], columns: Sequence[str]) -> 
     means: dict[str, float] = {}
     spread: dict[str, tuple[float, float]] = {}
     for column in columns:
-        found = [number for row in rows if (number := _number(row.get(column))) is not None]
+        found = [number for row in rows if (number := figure(row.get(column))) is not None]
         if found:
             means[column] = sum(found) / len(found)
             spread[column] = min(found), max(found)
     return Point(tuple(rows[0].get(f"axis.{axis}") for axis in axes), len(rows), means, spread)
 
 
-def _number(value: object) -> float | None:
-    """A value that is a number; None: it is something else."""
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+def figure(value: object) -> float | None:
+    """A value that is a number that can be drawn; None: it is something else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if -_MOST < value < _MOST else None
 
 
-def measures(found: Sequence[Point], most: int) -> tuple[Measure, ...]:
-    """The columns of numbers, those first that a reader asks for first, of which those that are the same everywhere
-    are left out; energy never is.
+_MOST = 1e300
+"""What is beyond is no figure of a run, and could not be drawn."""
+
+
+def measures(found: Sequence[Point], most: int, first: Sequence[str] = ()) -> tuple[Measure, ...]:
+    """The columns of numbers, `first` those of that name, then those that a reader asks for first.
+
+    Of others than these, those that are the same everywhere are left out; energy is where there is none.
     """
     columns = dict.fromkeys(column for point in found for column in point.means)
+    wanted = [column for column in dict.fromkeys(first) if column in columns]
     rank = {kind: at for at, kind in enumerate(dict.fromkeys((*FIRST, *map(kind_of, COLUMNS))))}
     ordered = sorted(columns, key=lambda column: rank.get(kind_of(column), len(rank)))
-    told = [column for column in ordered if column == "energy_nj" or _varies(column, found)]
-    return tuple(_measure(column, found) for column in told[:most])
+    told = [
+        column for column in ordered if _varies(column, found) or (column == "energy_nj" and _is_told(column, found))
+    ]
+    return tuple(_measure(column, found) for column in list(dict.fromkeys([*wanted, *told]))[:most])
+
+
+def _is_told(column: str, found: Sequence[Point]) -> bool:
+    return any(point.means.get(column) for point in found)
 
 
 def _varies(column: str, found: Sequence[Point]) -> bool:

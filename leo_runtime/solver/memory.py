@@ -1,0 +1,41 @@
+"""The door to the solvers that answer questions with loads: `solve_memory`."""
+
+from collections.abc import Callable
+from importlib import import_module
+
+from leo_runtime.documents.memory import MemoryPlacement, MemoryProblem
+from leo_runtime.errors import SolverError, did_you_mean
+from leo_runtime.solver.limits import plain_limits
+
+MEMORY_SOLVERS: dict[str, str] = {
+    "exact": "leo_runtime.solver.memory_exact:solve",
+    "greedy": "leo_runtime.solver.memory_greedy:solve",
+    "exhaustive": "leo_runtime.solver.memory_exhaustive:solve",
+    "oracle": "leo_runtime.solver.memory_oracle:solve",
+}
+"""Name of each solver and where it is, as "module:function"; the module is imported when it is first asked for."""
+
+
+def solve_memory(
+    problem: MemoryProblem,
+    solver: str = "exact",
+    *,
+    limit_ms: int | None = None,
+    limit_nodes: int | None = None,
+    seed: int = 0,
+) -> MemoryPlacement:
+    """Answer a question with loads; the arguments are those of `leo_runtime.solver.solve`.
+
+    Raises `SolverError` on a name that answers no such questions, or when this solver cannot answer this question at
+    all; `InputError` for what is no number.
+    """
+    limit_ms, limit_nodes, seed = plain_limits(limit_ms, limit_nodes, seed)
+    place = MEMORY_SOLVERS.get(solver) if isinstance(solver, str) else None
+    if place is None:
+        raise SolverError(
+            f'no solver of questions with weights is called "{solver}"',
+            hint=did_you_mean(solver, MEMORY_SOLVERS, "there are"),
+        )
+    module, function = place.split(":")
+    found: Callable[..., MemoryPlacement] = getattr(import_module(module), function)
+    return found(problem, limit_ms=limit_ms, limit_nodes=limit_nodes, seed=seed)
