@@ -25,27 +25,30 @@ def random_memory_problem(
     features: Collection[Feature] | None = None,
     processors: int | None = None,
     objective: tuple[Criterion, ...] | None = None,
+    tight: bool = False,
 ) -> MemoryProblem:
     """A problem of exactly `stages` stages, the same for the same arguments: a `random_problem` with weights.
 
     Some stages share a label, some variants need labels of their own, some need two. Labels are resident here and
     there; most processors can be loaded to, some over a resource of their own. Caps leave room for what each run needs,
-    as a rule, and not for all; one processor is as likely as two or three. It may be infeasible.
+    as a rule, and not for all; one processor is as likely as two or three. It may be infeasible. `tight`: two or three
+    labels alone, caps that leave no more than that room, and the makespan first, so that labels have to make way.
     """
     rng = Random(seed)
     processors = rng.choice((1, 1, 2, 3)) if processors is None else processors
+    objective = ("makespan", "energy") if tight and objective is None else objective
     frame = random_problem(rng, stages=stages, features=features, processors=processors, objective=objective)
     small = max(mode.duration_us for stage in frame.stages for mode in stage.modes) <= 6
     labels = tuple(
         Weights(label=f"w{k}", bytes=rng.randint(1, 6) if small else rng.randint(1_000, 600_000))
-        for k in range(rng.randint(1, stages + 1))
+        for k in range(rng.randint(2, 3) if tight else rng.randint(1, stages + 1))
     )
     named = tuple(
         MemoryStage(
             name=stage.name,
             release_us=stage.release_us,
             inputs=stage.inputs,
-            modes=_modes(rng, stage.modes, [weights.label for weights in labels]),
+            modes=_modes(rng, stage.modes, [weights.label for weights in labels], tight),
         )
         for stage in frame.stages
     )
@@ -59,7 +62,7 @@ def random_memory_problem(
         loaders=tuple(
             _loader(rng, name, rng.choice(stores).name, small) for name in hosts if name != "cloud" and rng.randrange(9)
         ),
-        resources=(*(_resource(rng, resource, named, sizes) for resource in frame.resources), *stores),
+        resources=(*(_resource(rng, resource, named, sizes, tight) for resource in frame.resources), *stores),
         links=frame.links,
         stages=named,
         deadlines=frame.deadlines,
@@ -69,10 +72,10 @@ def random_memory_problem(
     )
 
 
-def _modes(rng: Random, modes: tuple[Mode, ...], labels: list[str]) -> tuple[MemoryMode, ...]:
+def _modes(rng: Random, modes: tuple[Mode, ...], labels: list[str], tight: bool) -> tuple[MemoryMode, ...]:
     """The modes with labels: as a rule the same for all variants, else each variant has its own; none on the cloud."""
     apart = rng.randrange(4) == 0
-    common = rng.sample(labels, min(len(labels), rng.choice((0, 1, 1, 1, 2))))
+    common = rng.sample(labels, min(len(labels), 1 if tight else rng.choice((0, 1, 1, 1, 2))))
     own = {mode.variant: rng.sample(labels, min(len(labels), rng.randint(0, 1))) for mode in modes}
     return tuple(
         MemoryMode(
@@ -108,7 +111,7 @@ def _loader(rng: Random, target: str, store: str, small: bool) -> Loader:
 
 
 def _resource(
-    rng: Random, resource: Resource, stages: tuple[MemoryStage, ...], sizes: dict[str, int]
+    rng: Random, resource: Resource, stages: tuple[MemoryStage, ...], sizes: dict[str, int], tight: bool
 ) -> MemoryResource:
     """The resource with a cap, most often, between what its greediest run needs and all that could be there."""
     there = [[mode for mode in stage.modes if mode.resource == resource.name] for stage in stages]
@@ -119,7 +122,8 @@ def _resource(
     if each and rng.randrange(5):
         least, most = working + max(each), working + sum(sizes[label] for label in used)
         short = least * rng.choice((8, 10, 10, 10, 10)) // 10
-        cap = rng.randint(short, max(least, least + (most - least) * rng.randint(0, 2) // 3))
+        enough = max(least, least + (most - least) * rng.randint(0, 2) // 3)
+        cap = least if tight else rng.randint(short, enough)
     resident: list[str] = []
     for label in sizes:
         room = cap is None or sum(sizes[one] for one in (*resident, label)) <= cap
