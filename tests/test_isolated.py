@@ -37,11 +37,14 @@ from leo_runtime.documents.workload import DEFAULT_VARIANT, BoundStage, Stream, 
 from leo_runtime.errors import DeviceUnavailableError, DocumentError, KernelError
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.graph import GraphBuilder
+from leo_runtime.importers.tflite_writer import write_model
 from leo_runtime.operators import operator
 from leo_runtime.operators.catalogue import refresh
+from leo_runtime.operators.outputs import arrays_of
 from leo_runtime.runtime.options import OptionChanges
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.testing import BackendContract, Example, example, examples
+from small_networks import two_heads
 from test_process import is_running, open_files
 from told_clock import ToldClock
 
@@ -180,7 +183,7 @@ def test_raw_samples_and_nothing_at_all_cross_as_they_are() -> None:
             assert reading([raw.astype(np.float32)]).tolist() == [-32768, 0, 32767], "already in float32"
         empty = example("none", "risky:risky", [none]).stage
         assert backend.load(empty, DEFAULT_VARIANT)([none]).shape == (0, 3)
-        with pytest.raises(KernelError, match="inputs of another process are float32 or raw samples, got float64"):
+        with pytest.raises(KernelError, match="inputs of another process have values of 4 bytes at most, got float64"):
             reading([raw.astype(np.float64)])
         with pytest.raises(KernelError, match=r"stage `w` was given the shapes \(\(2,\),\), it reads \(\(3,\),\)"):
             reading([raw[:2]])
@@ -856,6 +859,42 @@ def test_a_model_runs_there_untried(streaming: bool, monkeypatch: pytest.MonkeyP
         expected = here.load(stage, DEFAULT_VARIANT)([rows])
         monkeypatch.setattr(tflite.TRIALS, "require_sound", None)
         assert there.load(stage, DEFAULT_VARIANT)([rows]).tobytes() == expected.tobytes()
+
+
+@pytest.mark.skipif(not tflite.is_available(), reason="the extra `tflite` is not installed")
+@pytest.mark.parametrize("int8", [False, True])
+def test_pieces_of_a_model_run_there_and_give_what_they_give_here(int8: bool, tmp_path: Path) -> None:
+    """Several arrays as one value, in the model's own types, from piece to piece."""
+    (tmp_path / "net.tflite").write_bytes(write_model(two_heads(int8=int8)))
+    rng = np.random.default_rng(1)
+    image = rng.integers(-128, 128, (1, 8, 8, 3)).astype(np.int8) if int8 else rng.normal(size=(1, 8, 8, 3))
+    inputs = [image if int8 else image.astype(np.float32)]
+    with (
+        closing(CpuBackend(processor(isolate=["model"]))) as there,
+        closing(CpuBackend(Processor(name="cpu", backend="cpu"))) as here,
+    ):
+        for first in range(2):
+            stage = example("net", "model", inputs, model=tmp_path / "net.tflite", cut="layers", first=first).stage
+            expected = here.load(stage, DEFAULT_VARIANT)(inputs)
+            got = there.load(stage, DEFAULT_VARIANT)(inputs)
+            assert got.dtype == expected.dtype and got.tobytes() == expected.tobytes()
+            inputs = list(arrays_of(got))
+
+
+@pytest.mark.skipif(not tflite.is_available(), reason="the extra `tflite` is not installed")
+def test_a_model_that_keeps_a_state_goes_on_from_it_there() -> None:
+    rows = np.random.default_rng(5).normal(10, 5, (1, 3, 40)).astype(np.float32)
+    stage = example("wake", "model", [rows], model=WAKE_WORD, streaming=True).stage
+    with (
+        closing(CpuBackend(processor(isolate=["model"]))) as there,
+        closing(CpuBackend(Processor(name="cpu", backend="cpu"))) as here,
+    ):
+        kernels = [backend.load(stage, DEFAULT_VARIANT) for backend in (here, there)]
+        states = [kernel.start() for kernel in kernels]
+        for _ in range(3):
+            stepped = [kernel.step([rows], state, News(3, 0)) for kernel, state in zip(kernels, states, strict=True)]
+            assert stepped[0].output.tobytes() == stepped[1].output.tobytes()
+            states = [one.state for one in stepped]
 
 
 SECOND_US = 1_000_000

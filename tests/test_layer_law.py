@@ -41,6 +41,20 @@ def test_a_scale_that_rounds_up_to_the_next_power_is_met() -> None:
 def test_a_scale_that_is_none_is_refused(scale: float) -> None:
     with pytest.raises(ValueError, match="its values would be scaled by"):
         law.multiplier(scale)
+    with pytest.raises(ValueError, match=f"its values would be scaled by {scale}"):
+        law.multipliers(np.array([1.0, scale]))
+
+
+@given(st.lists(st.one_of(scales, st.floats(2.0**-60, 2.0**29), st.just(1 - 2.0**-40)), max_size=9))
+def test_many_scales_have_the_multipliers_of_each(many: list[float]) -> None:
+    assert law.multipliers(np.array(many)) == tuple(law.multiplier(one) for one in many)
+
+
+@given(scales, st.lists(scales, max_size=9), scales)
+def test_many_ratios_are_those_of_each(scale: float, others: list[float], out: float) -> None:
+    with np.errstate(all="ignore"):
+        each = [law.ratio(scale, one, out=out) for one in others]
+        np.testing.assert_array_equal(law.ratios(scale, others, out), each)
 
 
 @given(st.integers(-(2**16), 2**16), st.floats(2.0**-20, 2.0**8, exclude_max=True, width=32))

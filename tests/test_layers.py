@@ -324,13 +324,17 @@ def test_reals_are_quantised_as_litert_s(zero: int) -> None:
     equal(one_layer("QUANTIZE", [small((1, 500), 0.013, zero)], unsigned, 2))
 
 
-def test_integers_get_another_scale_with_one_rounding() -> None:
-    """XNNPACK has multipliers of 8 bits here, so it may be off by 1; the law is exact."""
-    graph = one_layer("QUANTIZE", [small((1, 256), 0.05, 4)], small((), 0.031, -7), 2)
-    stored = np.arange(-128, 128, dtype=np.int8).reshape(1, 256)
-    exact = np.floor((stored.astype(np.float64) - 4) * np.float32(0.05) / np.float32(0.031) + 0.5) - 7
-    assert np.array_equal(reference.run(graph, [stored])[0], np.clip(exact, -128, 127))
-    assert np.abs(litert(graph, [stored])[0].astype(int) - reference.run(graph, [stored])[0]).max() <= 1
+@few
+@given(st.floats(0.004, 120), zeros, zeros)
+def test_integers_get_another_scale_as_litert_s_to_the_bit(ratio: float, zero: int, to: int) -> None:
+    """XNNPACK has the ratio of scales in 1/256 there."""
+    equal(one_layer("QUANTIZE", [small((1, 999), 0.05 * ratio, zero)], small((), 0.05, to), 2))
+
+
+@pytest.mark.parametrize("ratio", [0.001, 200.0])
+def test_ratios_that_xnnpack_does_not_take_are_near(ratio: float) -> None:
+    _, _, most = differences(one_layer("QUANTIZE", [small((1, 999), 0.05 * ratio, 3)], small((), 0.05, -7), 2))
+    assert most <= 1
 
 
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)

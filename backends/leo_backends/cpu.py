@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 OWN = "own"
 """In the option `isolate`: every operator that is a user's own."""
+MODEL = "model"
+"""The operator that is a model, or some pieces of one, which has no program of its own."""
 
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -260,7 +262,7 @@ def _isolated_stages(processor: Processor, options: CpuOptions) -> dict[str, Iso
     """The processes that are asked for. Raises `DocumentError` for an operator that is not known."""
     if not options.isolate:
         return {}
-    known = [OWN, *PROGRAMS]
+    known = [OWN, *PROGRAMS, MODEL]
     for name in options.isolate:
         if ":" not in name and name not in known:
             raise DocumentError(

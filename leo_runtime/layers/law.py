@@ -20,7 +20,7 @@ class Multiplier:
     """A positive real below 2^30 as `factor / 2^shift`: a sum times it is `(sum * factor + 2^(shift - 1)) >> shift`."""
 
     factor: int
-    """Of 2^30 to 2^31 - 1; 0 for what rounds any sum to 0."""
+    """Below 2^31; 0 for what rounds any sum to 0."""
     shift: int
     """1 to 62."""
 
@@ -47,6 +47,27 @@ def ratio(*scales: float, out: float) -> float:
     for scale in scales:
         product = np.float32(product * np.float32(scale))
     return float(np.float32(product / np.float32(out)))
+
+
+def ratios(scale: float, others: Sequence[float], out: float) -> np.ndarray:
+    """`ratio(scale, other, out=out)` for each of the others; float64."""
+    products = np.float32(scale) * np.array(others, np.float32)
+    return (products / np.float32(out)).astype(np.float64)
+
+
+def multipliers(scales: np.ndarray) -> tuple[Multiplier, ...]:
+    """`multiplier` for each of many scales, at once. Raises `ValueError` as that does."""
+    wrong = ~((scales > 0) & (scales < 2.0**30))
+    if wrong.any():
+        raise ValueError(f"its values would be scaled by {scales[wrong][0]}")
+    fractions, exponents = np.frexp(scales)
+    factors = np.rint(fractions * 2.0**31).astype(np.int64)
+    # One that is rounded up to 2^31 is the next power of two.
+    exponents = exponents + (factors == 2**31)
+    factors = np.where(factors == 2**31, 2**30, factors)
+    none = exponents < -31
+    pairs = zip(np.where(none, 0, factors).tolist(), np.where(none, 1, 31 - exponents).tolist(), strict=True)
+    return tuple(Multiplier(factor, shift) for factor, shift in pairs)
 
 
 def scaled(sums: np.ndarray, by: Sequence[Multiplier]) -> np.ndarray:

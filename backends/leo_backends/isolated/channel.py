@@ -41,9 +41,9 @@ class Channel:
         """The stage's name, variant and signature."""
         self.loaded = Loaded(0, keeps_state=False)
         self._timeout_s = timeout_s
-        memory = new_memory(stage.input_shapes, stage.output_shape)
+        memory = new_memory(stage)
         try:
-            self._shared = SharedArrays(memory, stage.input_shapes, stage.output_shape)
+            self._shared = SharedArrays(memory, stage)
             ours, theirs = socket.socketpair()
             self._connection = Connection(ours.detach())
             with theirs:

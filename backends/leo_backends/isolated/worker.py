@@ -139,7 +139,7 @@ class _Kernel:
         )
         require_unchanged(stage, request.variant, request.files)
         self._kernel = self._backend.load(stage, request.variant)
-        self._shared = SharedArrays(self._descriptor, stage.input_shapes, stage.output_shape)
+        self._shared = SharedArrays(self._descriptor, stage)
         os.close(self._descriptor)
         self._inputs = _read_only(self._shared.inputs(["float32"] * len(stage.input_shapes)))
         self._stage = stage

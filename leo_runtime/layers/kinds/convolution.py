@@ -30,7 +30,7 @@ def conv_slides(call: Call) -> tuple[Slide, Slide]:
 def multipliers(call: Call) -> tuple[law.Multiplier, ...]:
     """Those of an int8 layer of products: one, or one for each channel of its output. Raises `ValueError`."""
     (scale,), (out,) = call.input(0).scale, call.outputs[0].scale
-    return tuple(law.multiplier(law.ratio(scale, one, out=out)) for one in call.input(1).scale)
+    return law.multipliers(law.ratios(scale, call.input(1).scale, out))
 
 
 def _refuses(call: Call) -> str | None:

@@ -12,12 +12,17 @@ _RANGES = {"int8": (-128, 127), "uint8": (0, 255)}
 
 
 def requantisation(call: Call) -> law.Multiplier:
-    """What integers are scaled by that get another scale. Raises `ValueError`."""
-    return law.multiplier(law.ratio(call.input(0).scale[0], out=call.outputs[0].scale[0]))
+    """What integers are scaled by that get another scale: as XNNPACK has it, in 1/256. Raises `ValueError`.
+
+    Beyond what that takes, as by an interpreter's own kernels (https://github.com/google/XNNPACK/blob/master/src/
+    microparams-init.c, `xnn_init_qs8_cvt_scalar_params`).
+    """
+    ratio = law.ratio(call.input(0).scale[0], out=call.outputs[0].scale[0])
+    return law.Multiplier(round(256 * ratio), 8) if 2.0**-8 <= ratio <= 2.0**7 else law.multiplier(ratio)
 
 
 def _quantise(call: Call, arrays: Arrays) -> tuple[np.ndarray, ...]:
-    """Reals to the nearest, halves to even, as XNNPACK; integers of another scale by the law of int8."""
+    """Reals to the nearest, halves to even, as XNNPACK; integers of another scale rounded once, halves upwards."""
     values, out = first_of(arrays), call.outputs[0]
     if not call.input(0).scale:
         whole = np.rint(values * (np.float32(1) / np.float32(out.scale[0])))
