@@ -4,12 +4,12 @@ from leo_runtime.documents.problem import Placement, Problem, StageModes
 from leo_runtime.solver import solve
 
 
-def joint(problem: Problem) -> Placement:
+def joint(problem: Problem, limit_ms: int | None = None) -> Placement:
     """Variant and processor together: the exact answer of the whole problem."""
-    return solve(problem)
+    return solve(problem, limit_ms=limit_ms)
 
 
-def variant_first(problem: Problem) -> Placement | None:
+def variant_first(problem: Problem, limit_ms: int | None = None) -> Placement | None:
     """First the variants, then where they run.
 
     Processors unknown, a variant is as good as it computes little: its duration and energy on the resource where it
@@ -30,20 +30,20 @@ def variant_first(problem: Problem) -> Placement | None:
             break
         _, name, variant = max(swaps, key=lambda swap: swap[0])
         chosen[name] = variant
-    return _solved(problem, lambda stage, mode: mode.variant == chosen[stage.name])
+    return _solved(problem, lambda stage, mode: mode.variant == chosen[stage.name], limit_ms)
 
 
-def processor_first(problem: Problem) -> Placement | None:
+def processor_first(problem: Problem, limit_ms: int | None = None) -> Placement | None:
     """First where each stage runs, in its most accurate variant, then which variant it is there. None: as above."""
     chosen = {stage.name: _variants(stage)[0] for stage in problem.stages}
-    first = _solved(problem, lambda stage, mode: mode.variant == chosen[stage.name])
+    first = _solved(problem, lambda stage, mode: mode.variant == chosen[stage.name], limit_ms)
     if first is None:
         return None
     where = {run.stage: run.resource for run in first.stages}
-    return _solved(problem, lambda stage, mode: mode.resource == where[stage.name])
+    return _solved(problem, lambda stage, mode: mode.resource == where[stage.name], limit_ms)
 
 
-def _solved(problem: Problem, keep) -> Placement | None:
+def _solved(problem: Problem, keep, limit_ms: int | None) -> Placement | None:
     """The exact answer with these modes alone."""
     stages = []
     for stage in problem.stages:
@@ -51,7 +51,7 @@ def _solved(problem: Problem, keep) -> Placement | None:
         if not modes:
             return None
         stages.append(stage.model_copy(update={"modes": modes}))
-    answer = solve(problem.model_copy(update={"stages": tuple(stages)}))
+    answer = solve(problem.model_copy(update={"stages": tuple(stages)}), limit_ms=limit_ms)
     return None if answer.criteria is None else answer
 
 

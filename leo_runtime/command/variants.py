@@ -238,7 +238,7 @@ def _say_missing(missing: tuple[tuple[str, LeoError], ...]) -> None:
 
 def _how(request: Request, hardware: Hardware, priced: Priced) -> str:
     if request.profile is not None:
-        return f"estimated: what profile {request.profile} has for any model, times the work of each form"
+        return f"estimated: what profile {request.profile} has for models, times the work of each form"
     used = {mode.resource for modes in priced.modes.values() for mode in modes}
     simulated = [one.name for one in hardware.processors if one.backend == "dsp" and one.name in used]
     said = "measured here, a median each"

@@ -13,11 +13,12 @@ import numpy as np
 from leo_runtime.backend import Backend
 from leo_runtime.backend.machine import Machine, open_backends
 from leo_runtime.clock import Clock
+from leo_runtime.compress.forms import INT8
 from leo_runtime.documents.dominance import undominated
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.model_workload import model_workload
 from leo_runtime.documents.problem import Mode
-from leo_runtime.documents.profile import Cost, Profile
+from leo_runtime.documents.profile import ANY_OPERATOR, Cost, Profile
 from leo_runtime.documents.workload import DEFAULT_VARIANT, BoundStage, Stage, TaskGraph, Variant, Workload
 from leo_runtime.errors import LeoError
 from leo_runtime.frame.lower import merge, price
@@ -112,7 +113,8 @@ def measured(
 def estimated(
     variants: Variants, workload: Workload, hardware: Hardware, profile: Profile, loss_ppm_max: int
 ) -> Priced:
-    """The costs of forms by a profile of another machine: what it has for the operator, times the work of each form.
+    """The costs of forms by a profile of another machine: what it has for models, and for those of int8 by the variant
+    `int8`, times the work of each form.
 
     Raises `ProfileError` where it has nothing for a piece.
     """
@@ -120,17 +122,26 @@ def estimated(
         _for_form(entry, stage.signature(one.name), one.name)
         for number, stage in enumerate(_model_stages(workload))
         for processor in hardware.processors
-        if (entry := profile.cost(stage, DEFAULT_VARIANT, processor.name)) is not None
         for one in variants.of(number)
-        if one.name != DEFAULT_VARIANT
+        if (entry := _entry(profile, one.name, processor.name)) is not None
     ]
     extended = profile.model_copy(update={"costs": (*profile.costs, *costs)})
     with open_backends(hardware) as machine:
         return _priced(variants, workload, hardware, extended, machine, loss_ppm_max, ())
 
 
+def _entry(profile: Profile, form: str, processor: str) -> Cost | None:
+    """What a profile has for models of a form on a processor: for that of int8 by its name, else for any."""
+    entries = {
+        (one.operator, one.variant): one for one in profile.costs if (one.processor, one.signature) == (processor, None)
+    }
+    kinds = [INT8] * (INT8 in form.split("+")) + [DEFAULT_VARIANT]
+    known = ((operator, kind) for kind in kinds for operator in ("model", ANY_OPERATOR))
+    return next((entries[key] for key in known if key in entries), None)
+
+
 def _for_form(entry: Cost, signature: str, name: str) -> Cost:
-    source = f"modelled: as `{entry.operator}` of profile, by work ({entry.source})"
+    source = f"modelled: `{entry.variant}` of `{entry.operator}`, by work ({entry.source})"
     changed = {"operator": "model", "variant": name, "signature": signature, "measurement": None, "source": source}
     return entry.model_copy(update=changed)
 
