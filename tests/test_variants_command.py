@@ -47,6 +47,7 @@ def test_forms_are_told_in_eighty_columns(capsys: pytest.CaptureFixture[str]) ->
     assert (rows["default"][4], rows["int8w"][4]) == ("110.0", "27.8")
 
 
+@needs_litert
 @pytest.mark.usefixtures("net")
 def test_costs_are_estimated_by_a_phones_profile(capsys: pytest.CaptureFixture[str]) -> None:
     status, shown, _ = run(capsys, *PHONE, "--task", "argmax", "--loss-max", "1000000", "--json")
@@ -60,6 +61,7 @@ def test_costs_are_estimated_by_a_phones_profile(capsys: pytest.CaptureFixture[s
     assert [name for name, one in forms.items() if not one["verdict"]] == ["int8w", "rank40"]
 
 
+@needs_litert
 @pytest.mark.usefixtures("net")
 @pytest.mark.parametrize("cut", ["whole", "blocks"])
 def test_what_is_written_is_a_workload_that_chooses(cut: str, capsys: pytest.CaptureFixture[str]) -> None:
