@@ -219,6 +219,18 @@ LEFT_WHOLE: dict[str, tuple[Made, str]] = {
         "its weights are for 2 channels, its input has 4",
     ),
     "resized, both ways": (resize(7, True, True), "it both aligns corners and has half pixel centers"),
+    "joined, with an activation": (
+        op(
+            "CONCATENATION",
+            (1, 4),
+            (1, 8),
+            some(1, 4),
+            table="ConcatenationOptions",
+            axis=1,
+            fusedActivationFunction=1,
+        ),
+        "it has the activation RELU",
+    ),
     "padding of another value": (
         op("PADV2", (1, 4), (1, 6), ints([0, 0], [1, 1]), np.float32(-1), table="PadV2Options"),
         "it has the operator `PADV2`",
