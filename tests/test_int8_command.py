@@ -99,7 +99,7 @@ def test_mistakes_are_said(net: Path, capsys: pytest.CaptureFixture[str]) -> Non
     nan[3, 2, 1, 0] = np.nan
     np.save("nan.npy", nan)
     for data, says in (
-        ("none.npy", "none.npy: cannot be read as arrays (No such file or directory)"),
+        ("none.npy", "none.npy: cannot be read as arrays (No such file or directory)\nhint: there is no such file"),
         ("text.npy", "text.npy: cannot be read as arrays"),
         ("nan.npy", "nan.npy: run 3 of the input `image` has NaN or infinity"),
         ("demo", "demo: is neither `.npy` nor `.npz`\nhint: of a recording say with --workload"),
@@ -201,8 +201,13 @@ def test_a_recording_gives_what_the_stage_reads_where_its_gate_is_open(tmp_path:
     assert runs.source == "noise, stage `net`"
     with pytest.raises(InputError, match=r"noise, stage `net`: has . runs, 8 are needed"):
         model_inputs(workload, recording, path, graph, 10)
+    # The same file elsewhere is the same model; another one is not.
+    copy, other = tmp_path / "copy.tflite", tmp_path / "other.tflite"
+    copy.write_bytes(path.read_bytes())
+    assert len(model_inputs(workload, recording, copy, graph, 1000)) == len(runs)
+    other.write_bytes(write_model(two_inputs()))
     with pytest.raises(InputError, match="workload `ears` has no stage that reads the model"):
-        model_inputs(workload, recording, tmp_path / "other.tflite", graph, 10)
+        model_inputs(workload, recording, other, graph, 10)
 
 
 def test_the_command_takes_a_recording_and_a_workload(net: Path, capsys: pytest.CaptureFixture[str]) -> None:
