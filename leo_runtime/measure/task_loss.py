@@ -59,6 +59,8 @@ class Loss:
     """How far points move in the mean, in the outputs' own unit; None: there are none."""
     span: float | None
     """The diagonal of the box about the model's own points, in the mean over runs."""
+    output: int | None = None
+    """Of several outputs that are read, the one that changes most; None: there is one, or nothing changes."""
 
     @property
     def ppm(self) -> int:
@@ -77,9 +79,11 @@ def loss_of(task: Task, expected: Sequence[Arrays], found: Sequence[Arrays]) -> 
     """
     pairs = list(zip(expected, found, strict=True))
     outputs = range(len(expected[0])) if task.output is None else [task.output]
-    change = max(_change([(own[k], other[k]) for own, other in pairs]) for k in outputs)
+    change, worst = max(
+        ((_change([(own[k], other[k]) for own, other in pairs]), k) for k in outputs), key=lambda one: one[0]
+    )
     if task.measure == "change":
-        return Loss(len(pairs), change, None, None, None)
+        return Loss(len(pairs), change, None, None, None, worst if len(outputs) > 1 and change else None)
     if len(outputs) > 1:
         raise InputError(
             f"the model has {len(outputs)} outputs, and {task.measure} reads one", hint="name it with `--output`"
