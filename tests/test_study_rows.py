@@ -17,8 +17,18 @@ from leo_runtime.study.cells import cells
 from leo_runtime.study.document import Study
 from leo_runtime.study.loading import Loader
 from leo_runtime.study.measure import measure
-from leo_runtime.study.rows import COLUMNS, columns_of, kind_of, row_bytes, whole_row
+from leo_runtime.study.rows import (
+    COLUMNS,
+    HIGHER_IS_BETTER,
+    LOWER_IS_BETTER,
+    better,
+    columns_of,
+    kind_of,
+    row_bytes,
+    whole_row,
+)
 from leo_runtime.study.shared import Shared
+from leo_runtime.study.shipped_studies import names, study_file
 from small_studies import STUDY, write_study
 
 
@@ -174,3 +184,26 @@ def test_an_installed_policy_goes_by_its_name(tmp_path: Path, monkeypatch: pytes
     assert rows[0]["energy_nj"] == rows[2]["energy_nj"] and rows[0]["solver"] == "cheap"
     with pytest.raises(InputError, match="the solver `broken` cannot be imported"):
         rows_of(write_study(tmp_path, STUDY.replace('["exact", "greedy"]', '["broken"]')))
+
+
+NEITHER = {
+    *("answers", "graph_answers", "frames", "end_us", "busy_us", "runs", "wake_ups", "questions", "length_us"),
+    *("window_stages", "batch", "reserve_percent", "noise_ppm", "seed", "cell", "repetition", "axis"),
+    *("gap_frames", "regret_best_nj", "regret_best_tardiness_us"),
+    *("study", "inputs", "version", "workload", "hardware", "profile", "recording", "solver"),
+}
+
+
+def test_every_column_says_which_of_its_figures_are_better_or_that_nobody_can() -> None:
+    kinds = set(map(kind_of, COLUMNS))
+    said = {kind for kind in kinds if better(kind) is not None}
+    assert said | NEITHER == kinds
+    assert not said & NEITHER
+    assert set(LOWER_IS_BETTER) | set(HIGHER_IS_BETTER) == said
+    assert not set(LOWER_IS_BETTER) & set(HIGHER_IS_BETTER)
+    assert (better("xrbench_ppm"), better("energy_nj"), better("mine")) == ("higher", "lower", None)
+
+
+@pytest.mark.parametrize("name", names())
+def test_of_what_a_shipped_study_shows_it_is_known_what_is_better(name: str) -> None:
+    assert all(better(column) for column in Study.from_file(study_file(name)).show)
