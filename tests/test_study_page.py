@@ -222,7 +222,7 @@ def test_a_page_stays_small_however_large_the_study() -> None:
     random = Random(1)
     study = study_rows.study(
         repetitions=1,
-        axes=[{"name": f"a{k}", "vary": "seed", "range": {"low": 0, "high": 9}} for k in range(4)],
+        axes=[{"name": f"a{k}", "vary": f"graphs.a{k}.period_us", "range": {"low": 0, "high": 9}} for k in range(4)],
         sampling={"kind": "random", "cells": 2_000, "seed": 1},
     )
     found = [
