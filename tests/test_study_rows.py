@@ -89,6 +89,40 @@ def test_every_part_of_the_energy_adds_up_and_every_column_is_told_of(tmp_path: 
     assert list(columns_of(rows))[:3] == ["study", "cell", "repetition"]
 
 
+def test_what_nothing_happened_of_is_0_in_a_row_and_not_missing(tmp_path: Path) -> None:
+    text = STUDY.replace('"exact", "greedy"', '"cpu-only", "mine:on_the_dsp"').replace("seconds = 1", "seconds = 0.1")
+    path = write_study(tmp_path, text.replace("repetitions = 2", "repetitions = 1"))
+    (tmp_path / "mine.py").write_text(ON_THE_DSP)
+    hardware = tmp_path / "band.hardware.toml"
+    hardware.write_text(hardware.read_text().replace("latency_us = 100", "latency_us = 100\nenergy_nj = 1_000"))
+    here, _, there, _ = rows = rows_of(path)
+    assert len({frozenset(row) for row in rows}) == 1
+    link = "cpu -> dsp"
+    assert [here[f"{kind}.{link}"] for kind in ("resource_nj", "busy_us", "runs", "wake_ups")] == [0] * 4
+    assert int(str(there[f"resource_nj.{link}"])) > 0 and int(str(there[f"runs.{link}"])) > 0
+    assert here["runs.dsp"] == here["cause_nj.failed run"] == here["cause_nj.transfer"] == 0
+
+
+def test_a_link_that_costs_nothing_has_no_figures(tmp_path: Path) -> None:
+    """Nobody counts what it sent."""
+    path = write_study(tmp_path, STUDY.replace("seconds = 1", "seconds = 0.1"))
+    assert not [name for row in rows_of(path) for name in row if "->" in name]
+
+
+ON_THE_DSP = """from leo_runtime import solve
+
+
+def on_the_dsp(problem):
+    stages = [
+        stage.model_copy(
+            update={"modes": tuple(m for m in stage.modes if m.resource == ("dsp" if stage.name != "look" else "cpu"))}
+        )
+        for stage in problem.stages
+    ]
+    return solve(problem.model_copy(update={"stages": tuple(stages)}), "heft")
+"""
+
+
 def test_the_same_cell_is_the_same_row_to_the_byte(tmp_path: Path) -> None:
     path, shared = write_study(tmp_path), Shared()
     first = [row_bytes(row) for row in rows_of(path, shared)]
@@ -161,7 +195,7 @@ def test_a_policy_of_ones_own_is_judged(tmp_path: Path) -> None:
         settings = cell.settings.model_copy(update={"solver": name})
         measure(study, loader.ready(replace(cell, settings=settings)), Shared())
 
-    with pytest.raises(SolverError, match=r"the answer of the solver `wrong` is wrong: rule "):
+    with pytest.raises(SolverError, match=r"the answer of the solver `mine:wrong` is wrong: rule "):
         with_solver("mine:wrong")
     with pytest.raises(SolverError, match="no idea"):
         with_solver("mine:raises")
