@@ -47,6 +47,14 @@ def amount(text: str) -> float:
     return number
 
 
+def names_of(text: str) -> tuple[str, ...]:
+    """An argument that is names between commas, each once."""
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"expected names between commas, got {json.dumps(text)}")
+    return names
+
+
 def add_workload(parser: argparse.ArgumentParser) -> None:
     """The argument that names workloads, for `shipped.workload`."""
     parser.add_argument(
