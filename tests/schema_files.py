@@ -52,6 +52,31 @@ def file_of(*nets: Net, signatures: Mapping[str, int] | None = None) -> bytes:
     return bytes(builder.Output())
 
 
+def with_values_behind(content: bytes) -> bytes:
+    """The file with the values of its constants behind all tables, as files above 2 GB have them."""
+    schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
+    flatbuffers = pytest.importorskip("flatbuffers")
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+    moved = [(buffer, buffer.data.tobytes()) for buffer in model.buffers if buffer.data is not None]
+    values, places = bytearray(), []
+    for buffer, data in moved:
+        values += bytes(-len(values) % 16)
+        places.append(len(values))
+        values += data
+        buffer.data, buffer.size, buffer.offset = None, len(data), 2
+
+    def packed() -> bytes:
+        builder = flatbuffers.Builder()
+        builder.Finish(model.Pack(builder), b"TFL3")
+        tables = bytes(builder.Output())
+        return tables + bytes(-len(tables) % 16)
+
+    start = len(packed())
+    for (buffer, _), place in zip(moved, places, strict=True):
+        buffer.offset = start + place
+    return packed() + bytes(values)
+
+
 def _tensor(schema: Any, model: Any, said: dict[str, Any]) -> Any:
     tensor = schema.TensorT()
     tensor.name, tensor.type = said["name"], TYPES[said["dtype"]]

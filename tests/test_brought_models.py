@@ -16,12 +16,12 @@ from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.model_workload import model_workload
 from leo_runtime.errors import GraphError, InputError
 from leo_runtime.importers.model_file import open_model
-from leo_runtime.importers.tflite import parse_tflite
+from leo_runtime.importers.tflite import parse_tflite, with_explicit_state
 from leo_runtime.importers.tflite_layers import NotInLayersError, read_layers
 from leo_runtime.layers import reference
 from leo_runtime.operators.outputs import arrays_of
 from leo_runtime.testing import example
-from schema_files import Net, file_of
+from schema_files import Net, file_of, with_values_behind
 
 needs_interpreter = pytest.mark.skipif(not tflite.is_available(), reason="the extra `tflite` is not installed")
 CPU = CpuBackend(Processor(name="cpu", backend="cpu"))
@@ -219,6 +219,18 @@ LEFT_WHOLE: dict[str, tuple[Made, str]] = {
         "its weights are for 2 channels, its input has 4",
     ),
     "resized, both ways": (resize(7, True, True), "it both aligns corners and has half pixel centers"),
+    "joined, with an activation": (
+        op(
+            "CONCATENATION",
+            (1, 4),
+            (1, 8),
+            some(1, 4),
+            table="ConcatenationOptions",
+            axis=1,
+            fusedActivationFunction=1,
+        ),
+        "it has the activation RELU",
+    ),
     "padding of another value": (
         op("PADV2", (1, 4), (1, 6), ints([0, 0], [1, 1]), np.float32(-1), table="PadV2Options"),
         "it has the operator `PADV2`",
@@ -370,3 +382,22 @@ def test_an_encoder_and_a_decoder_are_two_signatures_of_one_file(tmp_path: Path)
         stage = example("stage", "model", [values], model=path, signature=signature)
         values = CPU.load(stage.stage, "default")(stage.inputs)
         assert values.shape == (1, shape[0])
+
+
+WAKE_WORD = Path(__file__).parent.parent / "leo_runtime" / "demo" / "models" / "okay_nabu.tflite"
+
+
+@needs_interpreter
+def test_values_behind_the_tables_are_found(tmp_path: Path) -> None:
+    """As files above 2 GB have them. A copy with another beginning would move them away from where it says."""
+    path = tmp_path / "model.tflite"
+    content = made(TAKEN_APART["an activation of -1 to 1"])
+    path.write_bytes(with_values_behind(content))
+    inputs, expected = litert(content)
+    assert np.array_equal(litert(path.read_bytes())[1][0], expected[0])
+    assert np.array_equal(on_cpu(path, inputs)[0], expected[0])
+    streaming = with_values_behind(WAKE_WORD.read_bytes())
+    graph = read_layers(parse_tflite(streaming, "streaming"))
+    assert len(graph.states) == len(read_layers(parse_tflite(WAKE_WORD.read_bytes(), "streaming")).states) > 0
+    with pytest.raises(InputError, match="whose weights lie behind its tables"):
+        with_explicit_state(parse_tflite(streaming, "streaming"))

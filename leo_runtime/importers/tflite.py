@@ -385,6 +385,9 @@ def _explicit(model: TfliteFile) -> tuple[bytes, tuple[State, ...]]:
     variables, kept = variables_of(model)
     if not variables:
         return model.content, ()
+    if any(table.scalar(1, "Q", 0) > 1 for table in model.table.tables(4)):
+        # They are counted from the file's start, which moves.
+        raise _refused(model, ("", variables[0].name), "is of a model whose weights lie behind its tables")
     graph = model.graphs[0]
     inputs, outputs = list(graph.inputs), list(graph.outputs)
     states: list[State] = []

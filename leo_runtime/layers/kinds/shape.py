@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from leo_runtime.layers.graph import Shape
-from leo_runtime.layers.kinds.clamping import LIMITS, activated
 from leo_runtime.layers.kinds.definition import BOTH, Arrays, Call, LayerKind, OptionField, fused
 from leo_runtime.layers.kinds.values import constant, first_of, require_one_type, same_quantisation
 
@@ -57,13 +56,11 @@ def _joined(call: Call) -> tuple[Shape, ...]:
 
 def _concat(call: Call, arrays: Arrays) -> tuple[np.ndarray, ...]:
     parts = [array for array in arrays if array is not None]
-    return (activated(call, np.concatenate(parts, axis=concat_axis(call))),)
+    return (np.concatenate(parts, axis=concat_axis(call)),)
 
 
 def _concat_refuses(call: Call) -> str | None:
-    if call.choice("fused_activation_function") != "NONE" and (
-        call.quantised or call.choice("fused_activation_function") not in LIMITS
-    ):
+    if call.choice("fused_activation_function") != "NONE":  # XNNPACK leaves it out.
         return f"it has the activation {call.choice('fused_activation_function')}"
     return same_quantisation(call)
 
