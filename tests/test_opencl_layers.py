@@ -142,10 +142,6 @@ def test_what_is_put_together_is_made_there():
         ),
         (one_layer("PAD", [real(4, 4), fixed(np.zeros((2, 2), np.int32))]), "it pads no image"),
         (one_layer("MEAN", [real(1, 4, 4, 2), fixed(np.array([1, 3], np.int32))]), "do not follow each other"),
-        (
-            one_layer("CONCATENATION", [real(4), real(4)], fused_activation_function="RELU"),
-            "it has the activation RELU",
-        ),
         (one_layer("SHAPE", [real(1, 4)], Tensor("shape", (), np.dtype(np.int32))), "is int32"),
         (one_layer("ADD", [real(4, 1, 3), real(1, 5, 3)]), "different shapes"),
         (one_layer("RELU", [real(1, 0)]), "has no values"),

@@ -14,8 +14,9 @@ from leo_runtime.report import study_plots
 from leo_runtime.report.page.heat import CELLS, LEVELS, PARTS, heat_maps, levels
 from leo_runtime.report.page.pareto import front
 from leo_runtime.report.page.study_page import TABLE_CELLS, StudyRows, study_page
-from leo_runtime.report.page.study_points import measures, points, short
+from leo_runtime.report.page.study_points import MORE_IS_BETTER, measures, points, short
 from leo_runtime.study.document import Study
+from leo_runtime.study.rows import COLUMNS, kind_of
 from pages import Element, read, rows
 from small_studies import STUDY, write_study
 from test_run_page import ATTRIBUTES, HOSTILE
@@ -154,7 +155,7 @@ def test_a_page_stays_small_however_large_the_study() -> None:
     random = Random(1)
     study = study_rows.study(
         repetitions=1,
-        axes=[{"name": f"a{k}", "vary": "seed", "range": {"low": 0, "high": 9}} for k in range(4)],
+        axes=[{"name": f"a{k}", "vary": f"graphs.a{k}.period_us", "range": {"low": 0, "high": 9}} for k in range(4)],
         sampling={"kind": "random", "cells": 2_000, "seed": 1},
     )
     found = [
@@ -254,3 +255,10 @@ def test_the_command_writes_the_page_beside_the_rows(
     assert (tmp_path / "out" / "hax-conn.study.html").is_file()
     for wrong in (["--frame", "3"], ["--out", "blinks.study.toml"], ["--rows", "elsewhere"]):
         assert main(["report", "blinks.study.toml", *wrong]) == 2
+
+
+def test_of_a_score_the_most_is_the_best() -> None:
+    scores = [{**row, "xrbench_ppm": 1_000 * row["cell"]} for row in study_rows.rows()]
+    found = measures(points(scores, ["dsp"]), 16, ["xrbench_ppm"])
+    assert found[0].column == "xrbench_ppm" and found[0].more_is_better
+    assert set(MORE_IS_BETTER) - {"accuracy", "score"} <= {kind_of(column) for column in COLUMNS}

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from leo_runtime.errors import InputError, SolverError
@@ -13,12 +14,15 @@ from leo_runtime.replay.regret import regret
 from leo_runtime.replay.replay import replay
 from leo_runtime.replay.sinks import KeptFrames
 from leo_runtime.runtime.runtime import Runtime
+from leo_runtime.study import loading
 from leo_runtime.study.cells import cells
 from leo_runtime.study.document import Study
+from leo_runtime.study.gaps import Gaps
 from leo_runtime.study.loading import Loader
 from leo_runtime.study.measure import measure
+from leo_runtime.study.policies import policy
 from leo_runtime.study.rows import COLUMNS, columns_of, kind_of, row_bytes, whole_row
-from leo_runtime.study.shared import Shared
+from leo_runtime.study.shared import Kept, Shared
 from small_studies import STUDY, write_study
 
 
@@ -174,3 +178,92 @@ def test_an_installed_policy_goes_by_its_name(tmp_path: Path, monkeypatch: pytes
     assert rows[0]["energy_nj"] == rows[2]["energy_nj"] and rows[0]["solver"] == "cheap"
     with pytest.raises(InputError, match="the solver `broken` cannot be imported"):
         rows_of(write_study(tmp_path, STUDY.replace('["exact", "greedy"]', '["broken"]')))
+
+
+NAMED = """from functools import {how}
+
+from leo_runtime import solve
+
+
+def answer(problem, name="{solver}"):
+    return solve(problem, name)
+
+
+place = {made}
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "made"),
+    [("partial", "partial(answer)"), ("lru_cache", "lru_cache(answer)"), ("singledispatch", "singledispatch(answer)")],
+)
+def test_a_policy_that_is_wrapped_goes_by_the_file_that_names_it(tmp_path: Path, how: str, made: str) -> None:
+    def digest(solver: str) -> str:
+        (tmp_path / "mine.py").write_text(NAMED.format(how=how, solver=solver, made=made))
+        return policy("mine:place", tmp_path).digest
+
+    assert digest("heft") != digest("greedy")
+
+
+def test_recordings_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    for name, loudness in (("loud", 0.5), ("quiet", 0.0)):
+        (tmp_path / name).mkdir()
+        np.save(tmp_path / name / "mic.npy", np.full(32_000, loudness, np.float32))
+        (tmp_path / name / "recording.toml").write_text(RECORDED)
+    path = write_study(tmp_path, HEARD)
+    (tmp_path / "ears.workload.toml").write_text(EARS)
+    made = Study.from_file(path)
+    loader = Loader(made, tmp_path)
+    assert len({loader.ready(cell).inputs for cell in cells(made)}) == 2
+
+
+RECORDED = """format = "leo-recording/1"
+name = "walk"
+source = "made up"
+streams = [{ name = "mic", kind = "audio", file = "mic.npy", rate_hz = 16_000 }]
+"""
+EARS = """format = "leo-workload/1"
+name = "ears"
+streams = [{ name = "mic", kind = "audio", rate_hz = 16_000 }]
+
+[[graphs]]
+name = "ears"
+period_us = 1_000_000
+deadline_us = 400_000
+stages = [{ name = "look", operator = "window", params = { stream = "mic", samples = 16_000 } }]
+"""
+HEARD = """format = "leo-study/1"
+name = "heard"
+
+[base]
+workload = "ears.workload.toml"
+hardware = "band.hardware.toml"
+profile = "band.profile.toml"
+
+[[axes]]
+vary = "recording"
+values = ["loud", "quiet"]
+"""
+
+
+def test_of_no_answer_there_is_no_latency_and_of_no_frame_no_gap(tmp_path: Path) -> None:
+    """A map has no 0 there, which would be the best."""
+    never = STUDY.replace('"exact", "greedy"', '"exact"').replace("4_000, 20_000", "20_000")
+    path = write_study(tmp_path, never.replace("repetitions = 2", "repetitions = 1\nmeasure = ['gap', 'xrbench']"))
+    workload = tmp_path / "blinks.workload.toml"
+    workload.write_text(workload.read_text().replace("chance_ppm = 300_000", "chance_ppm = 0"))
+    (row,) = rows_of(path)
+    assert row["answered"] == 0
+    assert [row[f"graph_p{part}_us.eyes"] for part in (50, 95, 99)] == [None] * 3
+    assert row["xrbench_ppm"] is None
+    assert Gaps(Kept()).columns()["gap_ppm"] is None
+
+
+def test_other_versions_of_what_computes_are_other_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def inputs(compute: str, numpy: str) -> str:
+        monkeypatch.setattr(loading, "versions", lambda: {"numpy": numpy})
+        made = Study.from_file(write_study(tmp_path, f"compute = {compute}\n{STUDY}"))
+        return Loader(made, tmp_path).ready(cells(made)[0]).inputs
+
+    assert inputs("true", "2.0") != inputs("true", "2.1")
+    assert inputs("false", "2.0") == inputs("false", "2.1")

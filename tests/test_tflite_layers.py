@@ -1,7 +1,9 @@
 """`.tflite` files as graphs of layers, and back: held to LiteRT's own schema and interpreter."""
 
+import io
 import random
 import tracemalloc
+import zipfile
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -337,18 +339,48 @@ def test_a_long_chain_is_cut_in_time() -> None:
 
 
 @pytest.mark.parametrize(
-    "content, why",
+    "content, why, hint",
     [
-        (b"", "it is empty"),
-        (b"PK\x03\x04" + bytes(20), "it is a zip archive"),
-        (b"\x89HDF\r\n\x1a\n", "it is HDF5"),
-        (b"\x08\x07\x12\x07pytorch", "its bytes 4 to 7 are not 'TFL3'"),
+        (b"", "it is empty", "copy it again"),
+        (b"PK\x03\x04" + bytes(20), "it is a zip archive, as .* files are, and damaged", "copy it again"),
+        (b"\x89HDF\r\n\x1a\n", "it is HDF5", "has to be converted"),
+        (b"\x08\x07\x12\x07pytorch", "it looks like ONNX", "has to be converted"),
+        (b"\x08\x08\x1a\x051.9.0", "it looks like ONNX", "has to be converted"),
+        (b"\x08\x01\x12\xd3\x02\x12", "it looks like a SavedModel", "has to be converted"),
+        (b"\n\x1a\n\x05input\x12\x0bPlaceholder*", "it looks like a graph of TensorFlow", "has to be converted"),
+        (b"\x80\x02}q\x00X", "it is a pickle", "has to be converted"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "it is the pointer that Git LFS keeps", "git lfs pull"),
+        (b"\n\n\n<!DOCTYPE html><html>", "it is a page of HTML", "not the page"),
+        (b"#include <cstdint>\nalignas", "it is source text in C", "that it was made of"),
+        (b"\x1c\0\0\0TFL2\0\0", "its bytes 4 to 7 are not 'TFL3'", "has to be converted"),
     ],
 )
-def test_files_of_other_formats_are_to_be_converted(content: bytes, why: str) -> None:
+def test_files_of_other_formats_are_told_with_what_helps(content: bytes, why: str, hint: str) -> None:
     with pytest.raises(InputError, match=f"other: is no TensorFlow Lite model: {why}") as told:
         parse_tflite(content, "other")
-    assert "has to be converted" in told.value.hint
+    assert hint in told.value.hint
+
+
+def test_a_bundle_of_models_says_which_are_in_it() -> None:
+    """As MediaPipe's `.task` files are. A model with labels behind it, which is a zip archive too, is a model."""
+    model, bundle = (MODELS / "tiny.tflite").read_bytes(), io.BytesIO()
+    with zipfile.ZipFile(bundle, "w") as archive:
+        for name in ("face_detector.tflite", "config.pb", "landmarks.tflite"):
+            archive.writestr(name, b"some")
+    with pytest.raises(InputError, match=r"and holds `face_detector.tflite`, `landmarks.tflite`") as told:
+        parse_tflite(bundle.getvalue(), "face.task")
+    assert told.value.hint == "unzip it first"
+    labelled = io.BytesIO(model)
+    with zipfile.ZipFile(labelled, "a") as archive:
+        archive.writestr("labels.txt", "yes\nno\n")
+    assert len(read_layers(parse_tflite(labelled.getvalue(), "labelled")).layers) > 0
+    rng = random.Random(5)
+    for _ in range(300):
+        damaged = bytearray(bundle.getvalue())
+        for _ in range(rng.randint(1, 4)):
+            damaged[rng.randrange(4, len(damaged))] = rng.randrange(256)
+        with pytest.raises(InputError, match="is no TensorFlow Lite model"):
+            parse_tflite(bytes(damaged), "face.task")
 
 
 def sparse_table(segments: list[int], indices: list[int], rows: int) -> Table:

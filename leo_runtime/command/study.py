@@ -213,7 +213,11 @@ def _complain_of(name: str, cause: str, hint: str) -> None:
 
 
 def _show_all(planned: Planned, store: Store, request: Request) -> None:
+    from leo_runtime.schema import require_writable
+
     columns = planned.study.show if request.column is None else (request.column,)
+    if request.file is not None:
+        require_writable(request.file, store.path)
     if request.file is not None and len(columns) > 1:
         raise InputError(f"several columns are shown, {', '.join(columns)}", hint="name one: `--column NAME`")
     for number, column in enumerate(columns):
@@ -225,7 +229,7 @@ def _show_all(planned: Planned, store: Store, request: Request) -> None:
 
 def _show(planned: Planned, store: Store, column: str, over: Sequence[str], request: Request) -> None:
     from leo_runtime.report.layout import table
-    from leo_runtime.study.export import csv_text
+    from leo_runtime.study.export import csv_text, write_content
     from leo_runtime.study.heat_map import heat_map
     from leo_runtime.study.running import rows
 
@@ -245,10 +249,7 @@ def _show(planned: Planned, store: Store, column: str, over: Sequence[str], requ
     said = f"{column}{', in ' * bool(unit)}{unit}{', the mean over ' * bool(others)}{' and '.join(others)}"
     put(f"{said}\n\n{table(head, shown, look(request.columns))}")
     if request.file is not None:
-        from leo_runtime.schema import require_writable
-
-        require_writable(request.file)
-        request.file.write_text(csv_text(head, [dict(zip(head, line, strict=True)) for line in lines]))
+        write_content(request.file, csv_text(head, [dict(zip(head, line, strict=True)) for line in lines]).encode())
         put(f"written: {request.file}\n")
 
 

@@ -17,6 +17,7 @@ IMAGE_CHANNELS = (1, 3, 4)
 _RATES_HZ = (0.001, 1e6)
 _LEAST_IMAGE = 16
 """Rows and columns that an image has at least; what is smaller is taken for rows of features."""
+_FIXED = "convert the model again with an input of fixed sizes"
 
 
 def model_workload(
@@ -40,6 +41,9 @@ def model_workload(
     whole = piece_of(ModelParameters(model=path, signature=signature))
     if not whole.takes:
         raise GraphError(f"{path}: has no inputs, so nothing asks it anything")
+    for output in whole.takes:
+        if not output.bytes:
+            raise GraphError(f"{path}: input `{output.name}` of shape {output.shape} has no values", hint=_FIXED)
     if cut != "whole" and whole.file.why is not None:
         why = whole.file.why
         raise GraphError(str(why), hint=f"{why.hint}: `--cut whole`")

@@ -20,7 +20,7 @@ _T = TypeVar("_T", int, float, bool)
 
 
 class DamagedError(InputError):
-    """The bytes are no such FlatBuffer: an offset leads out of them, or a text is none."""
+    """The bytes are no such FlatBuffer: an offset leads out of them, or what is there cannot be."""
 
 
 _SHARED = 8
@@ -98,13 +98,10 @@ class Table:
         return self.buffer[start : start + count]
 
     def text(self, field: int) -> str:
-        """A text; "" where there is none."""
+        """A text; "" where there is none. Bytes that are not UTF-8, which some files have, are shown as `\\xca`."""
         content = self.bytes(field) or b""
         self.budget.spend(len(content))
-        try:
-            return bytes(content).decode()
-        except UnicodeDecodeError:
-            raise DamagedError(f"a text at byte {self.place(field)} is not UTF-8") from None
+        return bytes(content).decode(errors="backslashreplace")
 
     def numbers(self, field: int, form: str) -> tuple[int, ...]:
         """A vector of numbers."""

@@ -6,7 +6,9 @@ The fields of the tables are those of TensorFlow Lite's schema, version 3
 
 from __future__ import annotations
 
+import io
 import math
+import zipfile
 from dataclasses import dataclass
 
 import numpy as np
@@ -147,7 +149,8 @@ class TfliteFile:
 def parse_tflite(content: bytes, name: str) -> TfliteFile:
     """The file of that content; `name` is for messages. Raises `InputError` where it is damaged."""
     if content[4:8] != IDENTIFIER:
-        raise InputError(f"{name}: is no TensorFlow Lite model: {_what(content)}", hint=_CONVERT)
+        what, hint = _what(content)
+        raise InputError(f"{name}: is no TensorFlow Lite model: {what}", hint=hint)
     try:
         model = root(content, IDENTIFIER)
         codes = [_code(table) for table in model.tables(1)]
@@ -162,26 +165,67 @@ def parse_tflite(content: bytes, name: str) -> TfliteFile:
 
 
 _CONVERT = "a model of another format has to be converted first: what made it says how it becomes a `.tflite` file"
+_AGAIN = "copy it again"
 _FORMATS = {
-    b"PK\x03\x04": "it is a zip archive, as `.task`, `.keras` and `.pt` files are, and may hold one",
-    b"\x89HDF": "it is HDF5, as Keras' `.h5` files are",
-    b"GGUF": "it is GGUF",
-    b"\x1f\x8b": "it is compressed by gzip",
+    b"\x89HDF": ("it is HDF5, as Keras' `.h5` files are", _CONVERT),
+    b"GGUF": ("it is GGUF", _CONVERT),
+    b"\x1f\x8b": ("it is compressed by gzip", "unpack it first"),
+    b"version https://git-lfs": ("it is the pointer that Git LFS keeps in its place", "`git lfs pull` brings the file"),
+    **dict.fromkeys(
+        (b"<!", b"<html", b"<HTML", b"<?xml"),
+        ("it is a page of HTML or XML", "download the file itself, not the page that shows it"),
+    ),
+    **dict.fromkeys(
+        (b"unsigned char", b"const unsigned", b"#include"),
+        ("it is source text in C", "give the `.tflite` file that it was made of"),
+    ),
+    b"{": ("it is JSON", _CONVERT),
+    b"\x08\x01\x12": ("it looks like a SavedModel of TensorFlow (`.pb`)", _CONVERT),
+    b"\x80\x02": ("it is a pickle, as PyTorch's older files are", _CONVERT),
 }
-"""What else a model's file may be, by its first bytes."""
+"""What else a model's file may be, by its first bytes behind blank ones, and what helps."""
+_ZIP = b"PK\x03\x04"
+_MOST_NAMED = 5
+_ONNX_VERSIONS = range(1, 64)
+"""What an ONNX file begins with, behind a byte of 8: the version of its format."""
+_ONNX_NEXT = (0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42)
+"""How the field behind it may begin: the producer's name, ..., the graph, the operator sets."""
 
 
-def _what(content: bytes) -> str:
-    """What a file is that is no model."""
+def _what(content: bytes) -> tuple[str, str]:
+    """What a file is that is no model, and what helps."""
     if not content:
-        return "it is empty"
-    known = (what for first, what in _FORMATS.items() if content.startswith(first))
-    return next(known, f"its bytes 4 to 7 are not {IDENTIFIER.decode()!r}")
+        return "it is empty", _AGAIN
+    if content.startswith(_ZIP):
+        return _archive(content)
+    begin = content[:256].lstrip(b" \t\r\n\xef\xbb\xbf")
+    for first, known in _FORMATS.items():
+        if begin.startswith(first):
+            return known
+    if b"Placeholder" in begin:
+        return "it looks like a graph of TensorFlow (`.pb`)", _CONVERT
+    if content[0] == 8 and len(content) > 2 and content[1] in _ONNX_VERSIONS and content[2] in _ONNX_NEXT:
+        return "it looks like ONNX", _CONVERT
+    return f"its bytes 4 to 7 are not {IDENTIFIER.decode()!r}", _CONVERT
+
+
+def _archive(content: bytes) -> tuple[str, str]:
+    """The same of a zip archive: which models are in it."""
+    what = "it is a zip archive, as `.task`, `.keras` and `.pt` files are"
+    try:
+        names = zipfile.ZipFile(io.BytesIO(content)).namelist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError):
+        return f"{what}, and damaged", _AGAIN
+    models = [name for name in names if name.endswith(".tflite")]
+    if not models:
+        return what, _CONVERT
+    more = f" and {len(models) - _MOST_NAMED} more" if len(models) > _MOST_NAMED else ""
+    return f"{what}, and holds {', '.join(f'`{name}`' for name in models[:_MOST_NAMED])}{more}", "unzip it first"
 
 
 def damaged(name: str, error: DamagedError) -> InputError:
     """What is wrong with a file of that name, in words for its user."""
-    return InputError(f"{name}: is no TensorFlow Lite model, or damaged: {error}", hint="copy it again")
+    return InputError(f"{name}: is no TensorFlow Lite model, or damaged: {error}", hint=error.hint or _AGAIN)
 
 
 def _code(table: Table) -> tuple[int, str, int]:
@@ -224,7 +268,8 @@ def _signature(table: Table, graphs: tuple[SubGraph, ...]) -> Signature:
 def _tensor(table: Table, buffers: int) -> Tensor:
     shape = table.numbers(0, "i")
     if any(size < 0 for size in shape):
-        raise DamagedError(f"tensor `{table.text(3)}` has the shape {shape}")
+        hint = "convert the model again: with fixed sizes, or open ones in `shape_signature` alone"
+        raise DamagedError(f"tensor `{table.text(3)}` has the shape {shape}", hint=hint)
     (buffer,) = _known((table.scalar(2, "I", 0),), buffers, 0)
     quantised = table.table(4)
     return Tensor(
@@ -340,6 +385,9 @@ def _explicit(model: TfliteFile) -> tuple[bytes, tuple[State, ...]]:
     variables, kept = variables_of(model)
     if not variables:
         return model.content, ()
+    if any(table.scalar(1, "Q", 0) > 1 for table in model.table.tables(4)):
+        # They are counted from the file's start, which moves.
+        raise _refused(model, ("", variables[0].name), "is of a model whose weights lie behind its tables")
     graph = model.graphs[0]
     inputs, outputs = list(graph.inputs), list(graph.outputs)
     states: list[State] = []

@@ -22,6 +22,13 @@ DEQUANTIZE, DENSIFY = 6, 124
 _MOST_UNFOLDED = 64
 """What is unfolded may have so many times the bytes of the file: of float16 it is twice, and few weights are zeros."""
 _HINT = "if LiteRT runs it, it can still be one stage, whole, on the CPU"
+_CUSTOM_HINTS = {
+    "edgetpu": "it is compiled for the Edge TPU: take the file that it was compiled from; a processor that has one can "
+    "still run it as one stage, whole",
+    "Flex": "operators `Flex...` are TensorFlow's own, and LiteRT has none: convert the model without `SELECT_TF_OPS`; "
+    "a processor that has them can still run it as one stage, whole",
+}
+"""What helps where LiteRT cannot run a model either, by how the names of its custom operators begin."""
 
 
 class NotInLayersError(InputError):
@@ -69,8 +76,14 @@ def names_of(model: TfliteFile, number: int, signature: str | None) -> dict[int,
     return {}
 
 
-def _refused(model: TfliteFile, why: str) -> NotInLayersError:
-    return NotInLayersError(f"{model.name}: cannot be taken apart into layers: {why}", hint=_HINT)
+def _refused(model: TfliteFile, why: str, hint: str = _HINT) -> NotInLayersError:
+    return NotInLayersError(f"{model.name}: cannot be taken apart into layers: {why}", hint=hint)
+
+
+def _hint_of(custom: Iterable[str]) -> str:
+    """What helps with custom operators of these names."""
+    known = (hint for begin, hint in _CUSTOM_HINTS.items() if any(name.startswith(begin) for name in custom))
+    return next(known, _HINT)
 
 
 def _read(model: TfliteFile, number: int, signature: str | None) -> LayerGraph:
@@ -86,7 +99,8 @@ def _read(model: TfliteFile, number: int, signature: str | None) -> LayerGraph:
     unknown = [graph.operations[index] for index in kept if graph.operations[index].code not in (*BY_CODE, DENSIFY)]
     if unknown:
         called = dict.fromkeys(operator_name(operation.code, operation.custom) for operation in unknown)
-        raise _refused(model, f"it has the operator{'s' if len(called) > 1 else ''} {', '.join(called)}")
+        why = f"it has the operator{'s' if len(called) > 1 else ''} {', '.join(called)}"
+        raise _refused(model, why, _hint_of([operation.custom for operation in unknown]))
     operations = [graph.operations[index] for index in kept if not constants.unfold(graph.operations[index])]
     inputs = (*graph.inputs, *(variable.read for variable in variables))
     outputs = (*graph.outputs, *(variable.assigned for variable in variables))
@@ -103,7 +117,7 @@ def _read(model: TfliteFile, number: int, signature: str | None) -> LayerGraph:
         tuple(place[old] for old in outputs),
         states,
     )
-    _require_order(found)
+    _require_order(model, found)
     return folded(found)
 
 
@@ -117,6 +131,7 @@ class _Constants:
         """Those that an operator unfolds, and how many bytes the file holds of them."""
         self._left = _MOST_UNFOLDED * len(model.content)
         """How many bytes of them there may still be."""
+        self._given = {*graph.inputs, *(number for one in graph.operations for number in one.outputs)}
 
     def of(self, number: int) -> tuple[np.ndarray | None, int]:
         """The values of a tensor, read-only, and its bytes in the file; None where it is no constant."""
@@ -124,6 +139,11 @@ class _Constants:
             return self._unfolded[number]
         tensor = self._graph.tensors[number]
         values = self._model.constant(tensor)
+        if values is None and 0 in tensor.shape and tensor.type in DTYPES and number not in self._given:
+            values = np.empty(
+                tensor.shape, DTYPES[tensor.type]
+            )  # As the shape of a scalar is: the file holds no bytes.
+            values.flags.writeable = False
         return values, 0 if values is None else self._model.stored_bytes(tensor)
 
     def unfold(self, operation: Operation) -> bool:
@@ -179,6 +199,8 @@ def _require_fixed(model: TfliteFile, graph: SubGraph) -> None:
         if open_axes not in ([], [0]) or any(tensor.shape[axis] != 1 for axis in open_axes):
             shape = ", ".join("?" if size < 0 else str(size) for size in tensor.signature)
             raise _refused(model, f"its input `{tensor.name}` has the open shape ({shape})")
+        if 0 in tensor.shape:
+            raise _refused(model, f"its input `{tensor.name}` of shape {tensor.shape} has no values")
 
 
 def _used(operations: Iterable[Operation], inputs: Iterable[int], outputs: Iterable[int]) -> list[int]:
@@ -247,13 +269,13 @@ def _option(kind: str, field: OptionField, table: Table | None) -> Option:
     return table.scalar(field.field, field.form, field.default)
 
 
-def _require_order(graph: LayerGraph) -> None:
+def _require_order(model: TfliteFile, graph: LayerGraph) -> None:
     """Raise where a layer reads what nothing gave before it, or gives what there is already."""
     tensors = graph.tensors
     there = {number for number, tensor in enumerate(tensors) if tensor.data is not None}
     for number in graph.inputs:
         if number in there:
-            raise DamagedError(f"input `{tensors[number].name}` is a constant, or is given twice")
+            raise _refused(model, f"its input `{tensors[number].name}` is a constant, or is given twice")
         there.add(number)
     for layer in graph.layers:
         for number in layer.inputs:

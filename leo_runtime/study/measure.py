@@ -29,6 +29,7 @@ from leo_runtime.study.document import GAP, REGRET, XRBENCH, Study
 from leo_runtime.study.gaps import Gaps
 from leo_runtime.study.loading import Ready
 from leo_runtime.study.shared import Shared
+from leo_runtime.study.store import log_file
 from leo_runtime.study.xr_score import XrScore
 from leo_runtime.version import VERSION
 
@@ -57,7 +58,7 @@ def measure(study: Study, ready: Ready, shared: Shared, logs: Path | None = None
     sinks: list[FrameSink] = [sink for sink in (kept, gaps, score) if sink is not None]
     if ready.policy.function is not None:
         sinks.append(_Answered())
-    log = None if logs is None else LogWriter(logs / f"{ready.inputs}.jsonl", _log_settings(ready))
+    log = None if logs is None else LogWriter(log_file(logs, ready.inputs), _log_settings(ready))
     if log is not None:
         sinks.append(log)
     noise = None if placing.noise_ppm is None else shared.noises.of(placing.seed, placing.noise_ppm)
@@ -200,6 +201,9 @@ def _row(study: Study, ready: Ready, ended: Replay, asked: _Asked) -> dict[str, 
     row |= {f"resource_nj.{use.name}": use.total_nj for use in uses}
     for kind, figure in _OF_GRAPHS.items():
         row |= {f"{kind}.{line.graph}": getattr(line, figure) for line in lines}
+    for kind, figure in _LATENCIES.items():
+        # Of no answer there is none: 0 would be the best.
+        row |= {f"{kind}.{line.graph}": getattr(line, figure) if line.answered else None for line in lines}
     for kind, figure in (("busy_us", "busy_us"), ("runs", "runs"), ("wake_ups", "wake_ups")):
         row |= {f"{kind}.{use.name}": getattr(use, figure) for use in uses}
     return row | {
@@ -216,6 +220,8 @@ _OF_GRAPHS = {
     "graph_late": "late",
     "graph_failed": "failed",
     "graph_misses": "deadline_misses",
+}
+_LATENCIES = {
     "graph_p50_us": "latency_median_us",
     "graph_p95_us": "latency_p95_us",
     "graph_p99_us": "latency_p99_us",

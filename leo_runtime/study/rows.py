@@ -50,7 +50,7 @@ COLUMNS: Mapping[str, str] = {
     "graph_late.GRAPH": "how many came after their deadline",
     "graph_failed.GRAPH": "how many never came",
     "graph_misses.GRAPH": "late or failed",
-    "graph_p50_us.GRAPH": "from release to answer, of half of those answered at most",
+    "graph_p50_us.GRAPH": "from release to answer, of half of those answered at most; nothing where none was",
     "graph_p95_us.GRAPH": "of 95 %",
     "graph_p99_us.GRAPH": "of 99 %",
     "busy_us.RESOURCE": "how long its lanes ran or sent, together",
@@ -61,7 +61,7 @@ COLUMNS: Mapping[str, str] = {
     "questions_proved": "how many answers were proved the best",
     "waits_given_up": "how many waits for a gate were ended so as not to be late",
     "gap_ppm": "of `gap`: how much more energy the answers promise than the exact ones to the same questions, where "
-    "both are as little late, all frames together",
+    "both are as little late, all frames together; nothing where none is",
     "gap_most_ppm": "that of the worst frame",
     "gap_frames": "how many frames that is of",
     "gap_later_frames": "how many answers are later than the exact ones",

@@ -59,8 +59,6 @@ def _layer_lacks(call: Call) -> str | None:
         return f"it has {len(source.shape)} axes"
     if call.kind == "PAD" and (len(source.shape) != 4 or any(shape.pads(call)[0]) or source.shape[0] != 1):
         return "it pads no image"
-    if call.kind == "CONCATENATION" and call.choice("fused_activation_function") != "NONE":
-        return f"it has the activation {call.choice('fused_activation_function')}"
     if call.kind == "MEAN" and pool.mean_extent(call) is None:
         return f"its axes {pool.mean_axes(call)} do not follow each other"
     return None

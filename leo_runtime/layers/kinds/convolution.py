@@ -41,7 +41,8 @@ def _refuses(call: Call) -> str | None:
         return "its weights are no constants"
     outputs = weights.shape[3 if call.kind == "DEPTHWISE_CONV_2D" else 0]
     if weights.dtype != call.input(0).dtype:
-        return f"its weights are of {weights.dtype.name}"
+        hybrid = ", as dynamic-range quantisation leaves them" if call.input(0).dtype == np.float32 else ""
+        return f"its weights are of {weights.dtype.name} and its input is of {call.input(0).dtype.name}{hybrid}"
     if bias is not None and bias.dtype != (np.int32 if call.quantised else np.float32):
         return f"its bias is of {bias.dtype.name}"
     if bias is not None and bias.size != outputs:

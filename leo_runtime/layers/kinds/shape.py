@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from leo_runtime.layers.graph import Shape
-from leo_runtime.layers.kinds.clamping import LIMITS, activated
 from leo_runtime.layers.kinds.definition import BOTH, Arrays, Call, LayerKind, OptionField, fused
 from leo_runtime.layers.kinds.values import constant, first_of, require_one_type, same_quantisation
 
@@ -29,6 +28,8 @@ def _reshaped(call: Call) -> tuple[Shape, ...]:
         return (call.outputs[0].shape,)
     said = call.options["new_shape"] if shape is None else tuple(int(size) for size in constant(call, 1).reshape(-1))
     assert isinstance(said, tuple)
+    if shape is None and said == (0,):
+        said = ()  # So older files say that a scalar is meant.
     size, known = math.prod(call.input(0).shape), math.prod(length for length in said if length != -1)
     if said.count(-1) > 1 or known < 1 or size % known or (-1 not in said and size != known):
         raise ValueError(f"{call.input(0).shape} does not fit {said}")
@@ -55,13 +56,11 @@ def _joined(call: Call) -> tuple[Shape, ...]:
 
 def _concat(call: Call, arrays: Arrays) -> tuple[np.ndarray, ...]:
     parts = [array for array in arrays if array is not None]
-    return (activated(call, np.concatenate(parts, axis=concat_axis(call))),)
+    return (np.concatenate(parts, axis=concat_axis(call)),)
 
 
 def _concat_refuses(call: Call) -> str | None:
-    if call.choice("fused_activation_function") != "NONE" and (
-        call.quantised or call.choice("fused_activation_function") not in LIMITS
-    ):
+    if call.choice("fused_activation_function") != "NONE":  # XNNPACK leaves it out.
         return f"it has the activation {call.choice('fused_activation_function')}"
     return same_quantisation(call)
 
@@ -263,6 +262,14 @@ def _resize(call: Call, arrays: Arrays) -> tuple[np.ndarray, ...]:
     return (images,)
 
 
+def _resize_refuses(call: Call) -> str | None:
+    if call.options["align_corners"] and call.options["half_pixel_centers"]:
+        return (
+            "it both aligns corners and has half pixel centers"  # TensorFlow Lite's kernel refuses it, XNNPACK's not.
+        )
+    return same_quantisation(call)
+
+
 def _resize_macs(call: Call) -> int:
     return 3 * math.prod(call.outputs[0].shape)
 
@@ -361,6 +368,6 @@ KINDS = (
         shapes=_resized,
         compute=_resize,
         macs=_resize_macs,
-        refuses=same_quantisation,
+        refuses=_resize_refuses,
     ),
 )

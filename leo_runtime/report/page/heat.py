@@ -138,7 +138,7 @@ def _heat(
     def spot(place: tuple[int, int, int]) -> Spot:
         mean = means.get(place)
         if mean is None:
-            return Spot(None, 0, "no row")
+            return Spot(None, 0, "no figure")
         heat = (mean - low) / (high - low) if high > low else 0.0
         of = values[place]
         title = _with_unit(measure, mean)

@@ -30,7 +30,10 @@ FIRST = (
 _NO_MEASURES = {"study", "cell", "repetition", "axis", "inputs", "version", "length_us", "window_stages", "batch"}
 _NO_MEASURES |= {"reserve_percent", "noise_ppm", "seed", "regret_best_nj", "gap_frames"}
 """Kinds of numbers that say what was asked, or mean nothing without another."""
-MORE_IS_BETTER = ("answered", "graph_answered", "battery_s", "questions_proved", "accuracy", "score")
+MORE_IS_BETTER = (
+    *("answered", "graph_answered", "battery_s", "questions_proved", "accuracy", "score"),
+    *("xrbench_ppm", "graph_xrbench_ppm"),
+)
 """Kinds of columns of which more is better; of all others less is."""
 
 
