@@ -419,7 +419,7 @@ def test_rows_are_read_where_nobody_can_write(tmp_path: Path, monkeypatch: pytes
     opened: list[str] = []
     connect = sqlite3.connect
 
-    def noted(name: str, **how: Any) -> sqlite3.Connection:
+    def noted(name: str, **how: Any) -> Any:
         opened.append(name)
         return connect(name, **how)
 
@@ -465,3 +465,15 @@ def test_a_cluster_reads_again_for_each_run(tmp_path: Path) -> None:
         assert crew is not None
         crew.close()
         cluster._here.crew = None
+
+
+def test_a_study_without_rows_is_no_empty_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_study(tmp_path)
+    Store(Path("out/blinks.study.sqlite")).close()
+    for words in (["show", "blinks.study.toml"], ["export", "blinks.study.toml", "--to", "rows.csv"]):
+        assert cli.main(["study", *words]) == 2
+        assert "has no row of the study as it is now" in capsys.readouterr().err
+    assert not Path("rows.csv").exists()

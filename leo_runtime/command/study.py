@@ -175,6 +175,10 @@ def _look(planned: Planned, request: Request) -> int:
     with Store(path, writes=False) as store:
         if request.action == "status":
             return _status(running.status(planned, store), request)
+        if not running.rows(planned, store):
+            raise InputError(
+                f"{path}: has no row of the study as it is now", hint="`leo-runtime study status` says what there is"
+            )
         if request.action == "show":
             _show_all(planned, store, request)
             return DONE
