@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from random import Random
 
@@ -99,8 +100,14 @@ def test_a_latin_hypercube_meets_every_part_of_every_axis_once(count: int, seed:
         ({"axes": [{"choices": [{"name": "a"}]}]}, "$.axes[0].name", "has a name"),
         ({"axes": [{"vary": "sovler", "values": [1]}]}, "$.axes[0].vary", 'nothing is called "sovler"'),
         ({"axes": [*TWO, *TWO]}, "$.axes[2].name", "given twice"),
+        ({"axes": [TWO[0], {**TWO[0], "name": "again"}]}, "$.axes[1].vary", "given twice"),
         ({"axes": BETWEEN}, "$.axes[0].range", "has no end of a range"),
         ({"axes": [{"vary": "a.b", "range": {"low": 2.0, "high": 1.0}}]}, "$.axes[0].range.high", "not above"),
+        (
+            {"axes": [{"vary": "a.b", "range": {"low": 0.4, "high": 0.6, "integer": True}}]},
+            "$.axes[0].range.low",
+            "no integer is between",
+        ),
         ({"axes": [TWO[0], {"vary": "seed", "values": [1]}], "sampling": {"kind": "list"}}, "$.axes", "one length"),
         ({"sampling": {"kind": "latin", "cells": 3}}, "$.sampling.seed", '"seed" is missing'),
         ({"sampling": {"cells": 3}}, "$.sampling.cells", "nothing is drawn for a grid"),
@@ -155,3 +162,25 @@ def test_garbage_is_refused_in_words(tmp_path: Path) -> None:
 
 def test_the_schema_knows_a_study() -> None:
     assert json.dumps(Study.model_json_schema())
+
+
+def test_integers_of_a_range_are_as_likely_as_each_other_and_within_it() -> None:
+    axes = [
+        {"vary": "seed", "range": {"low": 1, "high": 3, "integer": True}},
+        {"vary": "window", "range": {"low": 0.6, "high": 2.4, "integer": True, "logarithmic": True}},
+    ]
+    made = study(axes=axes, sampling={"kind": "latin", "cells": 300, "seed": 1}, repetitions=1)
+    drawn = [cell.values for cell in cells(made)]
+    assert Counter(one["seed"] for one in drawn) == {1: 100, 2: 100, 3: 100}
+    assert {one["window"] for one in drawn} == {1, 2}
+
+
+def test_a_list_is_a_text_in_a_row() -> None:
+    made = study(axes=[{"name": "who", "vary": "graphs.a.b", "values": [["x", 1], ["y"]]}])
+    assert [cell.values["who"] for cell in cells(made)][:2] == ['["x", 1]', '["y"]']
+
+
+def test_solvers_that_choices_choose_are_not_passed_over_in_silence() -> None:
+    made = study(axes=[{"name": "who", "choices": [{"name": "a", "solver": "exact"}, {"name": "b"}]}])
+    with pytest.raises(DocumentError, match="axis `who` chooses solvers"):
+        with_solvers(made, ["heft"])

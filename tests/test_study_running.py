@@ -11,6 +11,7 @@ import sys
 from collections.abc import Generator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,13 +22,13 @@ from leo_runtime.study.document import Study
 from leo_runtime.study.outcome import Outcome
 from leo_runtime.study.running import Runner
 from leo_runtime.study.store import Failure, Store
+from leo_runtime.version import VERSION
 from small_studies import STUDY, write_study
 
 POLICIES = """import os
 import signal
+import subprocess
 import sys
-from collections.abc import Generator, Sequence
-from functools import partial
 from pathlib import Path
 from threading import Event
 
@@ -64,6 +65,13 @@ def interrupts(problem):
 
 def kills(problem):
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def forks(problem):
+    with (HERE / "alive").open("wb", buffering=0) as alive:
+        subprocess.Popen(["sleep", "600"], stdout=alive)
+        alive.write(b"y")
+    Event().wait()
 
 
 def exits(problem):
@@ -194,9 +202,9 @@ def test_what_goes_wrong_in_a_cell_is_told_by_name_and_the_others_go_on(tmp_path
     assert len(rows) == 2
     assert failed[1] == "its worker died 2 times: it was ended by SIGKILL"
     assert failed[2] == "it ended its process (SystemExit: 3)"
-    assert re.fullmatch(r"the solver `raises` raised ValueError: no idea.*", failed[3])
+    assert re.fullmatch(r"the solver `mine:raises` raised ValueError: no idea.*", failed[3])
     assert "MemoryError" in failed[4]
-    assert failed[5].startswith("the answer of the solver `late` is wrong: rule ")
+    assert failed[5].startswith("the answer of the solver `mine:late` is wrong: rule ")
     assert list(failed) == [1, 2, 3, 4, 5]
     # They are not tried again, unless that is asked for.
     assert run(path, lambda *_: pytest.fail("nothing is left")) == (rows, failed)
@@ -374,3 +382,98 @@ def test_kernels_are_run_and_logs_are_kept_only_where_that_is_asked_for(tmp_path
     assert [row["answered"] < row["answers"] for row in found] == [compute, compute]
     logs = sorted(path.stem for path in tmp_path.glob("ears.logs/*.jsonl"))
     assert logs == (sorted(planned.inputs) if compute else [])
+
+
+def test_an_error_that_is_no_text_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(r"""def place(problem): raise OSError("cannot read \udcff")""")
+    path = write_study(tmp_path, STUDY.replace('"exact", "greedy"', '"mine:place"'))
+    rows, failed = run(path, running.runner(0))
+    assert not rows and r"cannot read \udcff" in failed[0]
+
+
+def test_logs_that_are_asked_for_later_are_written(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    rows, _ = run(path, running.runner(0))
+    planned = running.plan(Study.from_file(path), path.parent)
+    with Store(tmp_path / "rows.sqlite") as store:
+        for _ in range(2):
+            running.run(planned, store, running.runner(0), logs=tmp_path / "logs")
+            assert sorted(file.stem for file in (tmp_path / "logs").iterdir()) == sorted(planned.inputs)
+        kept = store.rows(planned.inputs)
+    assert [kept[inputs] for inputs in planned.inputs] == rows
+
+
+def test_a_table_is_not_written_over_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_study(tmp_path)
+    assert cli.main(["study", "run", "blinks.study.toml", "--jobs", "0"]) == 0
+    kept = Path("out/blinks.study.sqlite").read_bytes()
+    assert cli.main(["study", "show", "blinks.study.toml", "--csv", "out/blinks.study.sqlite"]) == 2
+    assert Path("out/blinks.study.sqlite").read_bytes() == kept
+
+
+def test_rows_are_read_where_nobody_can_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a folder?" / "rows.sqlite"
+    with Store(path) as store:
+        store.keep("a", "{}", {})
+    opened: list[str] = []
+    connect = sqlite3.connect
+
+    def noted(name: str, **how: Any) -> Any:
+        opened.append(name)
+        return connect(name, **how)
+
+    monkeypatch.setattr(sqlite3, "connect", noted)
+    with Store(path, writes=False) as store:
+        assert store.rows(["a"]) == {"a": "{}"}
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with Store(path, writes=False) as store:
+        assert store.rows(["a"]) == {"a": "{}"}
+    assert [uri.endswith("?immutable=1") for uri in opened] == [False, True]
+
+
+def test_what_a_policy_has_started_ends_with_its_worker(tmp_path: Path) -> None:
+    path = with_policies(tmp_path, "mine:forks")
+    job = workers.Job(Study.from_file(path), tmp_path)
+    worker = workers.Worker(job, sys.executable)
+    os.mkfifo(tmp_path / "alive")
+    worker.ask(0, None)
+    with (tmp_path / "alive").open("rb") as alive:
+        assert alive.read(1) == b"y"
+        worker.close()
+        assert alive.read() == b""
+
+
+def test_a_cluster_reads_again_for_each_run(tmp_path: Path) -> None:
+    from leo_runtime.study import cluster
+
+    path = write_study(tmp_path)
+    study = Study.from_file(path)
+
+    def inputs(run: str) -> str:
+        found = cluster.run_there(study.to_json(), str(tmp_path), None, 0, VERSION, run)
+        return Outcome.from_json(found).inputs
+
+    try:
+        first = inputs("first")
+        hardware = tmp_path / "band.hardware.toml"
+        hardware.write_text(hardware.read_text().replace("active_mw = 400", "active_mw = 401"))
+        planned = running.plan(study, tmp_path)
+        assert inputs("second") == planned.inputs[0] != first
+    finally:
+        crew = cluster._here.crew
+        assert crew is not None
+        crew.close()
+        cluster._here.crew = None
+
+
+def test_a_study_without_rows_is_no_empty_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_study(tmp_path)
+    Store(Path("out/blinks.study.sqlite")).close()
+    for words in (["show", "blinks.study.toml"], ["export", "blinks.study.toml", "--to", "rows.csv"]):
+        assert cli.main(["study", *words]) == 2
+        assert "has no row of the study as it is now" in capsys.readouterr().err
+    assert not Path("rows.csv").exists()

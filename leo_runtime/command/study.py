@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from leo_runtime.command.shared import ANSWERED_NO, DONE, add_width, bar, complain, count, look, put, say
+from leo_runtime.command.shared import ANSWERED_NO, DONE, add_width, bar, complain, count, look, names_of, put, say
 from leo_runtime.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
     show = _action(actions.add_parser, "show", "Print a column over one or two axes, the mean of all repetitions.")
     show.add_argument("--column", metavar="NAME", help="which (default: those that the study names)")
-    show.add_argument("--over", type=_names, default=(), metavar="A,B", help="which axes (default: the first two)")
+    show.add_argument("--over", type=names_of, default=(), metavar="A,B", help="which axes (default: the first two)")
     show.add_argument("--csv", dest="file", type=Path, metavar="FILE", help="write it as CSV, too")
     add_width(show)
 
@@ -85,7 +85,7 @@ def _action(adding: Callable[..., argparse.ArgumentParser], name: str, says: str
     added.add_argument(
         "--solver",
         dest="solvers",
-        type=_names,
+        type=names_of,
         default=(),
         metavar="A,B",
         help="in place of the study's: solvers by name, or `module:function` of your own",
@@ -94,14 +94,6 @@ def _action(adding: Callable[..., argparse.ArgumentParser], name: str, says: str
         "--out", type=Path, default=Path("out"), metavar="FOLDER", help="where its rows are kept (default: out)"
     )
     return added
-
-
-def _names(text: str) -> tuple[str, ...]:
-    """Names between commas, each once."""
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
-    if not all(names):
-        raise argparse.ArgumentTypeError(f"expected names between commas, got {json.dumps(text)}")
-    return names
 
 
 def run(request: Request) -> int:
@@ -183,6 +175,10 @@ def _look(planned: Planned, request: Request) -> int:
     with Store(path, writes=False) as store:
         if request.action == "status":
             return _status(running.status(planned, store), request)
+        if not running.rows(planned, store):
+            raise InputError(
+                f"{path}: has no row of the study as it is now", hint="`leo-runtime study status` says what there is"
+            )
         if request.action == "show":
             _show_all(planned, store, request)
             return DONE
@@ -213,7 +209,11 @@ def _complain_of(name: str, cause: str, hint: str) -> None:
 
 
 def _show_all(planned: Planned, store: Store, request: Request) -> None:
+    from leo_runtime.schema import require_writable
+
     columns = planned.study.show if request.column is None else (request.column,)
+    if request.file is not None:
+        require_writable(request.file, store.path)
     if request.file is not None and len(columns) > 1:
         raise InputError(f"several columns are shown, {', '.join(columns)}", hint="name one: `--column NAME`")
     for number, column in enumerate(columns):
@@ -225,7 +225,7 @@ def _show_all(planned: Planned, store: Store, request: Request) -> None:
 
 def _show(planned: Planned, store: Store, column: str, over: Sequence[str], request: Request) -> None:
     from leo_runtime.report.layout import table
-    from leo_runtime.study.export import csv_text
+    from leo_runtime.study.export import csv_text, write_content
     from leo_runtime.study.heat_map import heat_map
     from leo_runtime.study.running import rows
 
@@ -245,10 +245,7 @@ def _show(planned: Planned, store: Store, column: str, over: Sequence[str], requ
     said = f"{column}{', in ' * bool(unit)}{unit}{', the mean over ' * bool(others)}{' and '.join(others)}"
     put(f"{said}\n\n{table(head, shown, look(request.columns))}")
     if request.file is not None:
-        from leo_runtime.schema import require_writable
-
-        require_writable(request.file)
-        request.file.write_text(csv_text(head, [dict(zip(head, line, strict=True)) for line in lines]))
+        write_content(request.file, csv_text(head, [dict(zip(head, line, strict=True)) for line in lines]).encode())
         put(f"written: {request.file}\n")
 
 

@@ -32,13 +32,18 @@ def multiplier(scale: float) -> Multiplier:
     """
     if not 0 < scale < 2.0**30:
         raise ValueError(f"its values would be scaled by {scale}")
-    fraction, exponent = math.frexp(scale)
-    factor = round(fraction * 2**31)
-    if factor == 2**31:
-        factor, exponent = 2**30, exponent + 1
+    factor, exponent = _factor_and_exponent(scale)
     if exponent < -31:
         return Multiplier(0, 1)
     return Multiplier(factor, 31 - exponent)
+
+
+def _factor_and_exponent(scale: float) -> tuple[int, int]:
+    """A scale as `factor / 2^31 * 2^exponent`, with a factor of 2^30 to 2^31 - 1."""
+    fraction, exponent = math.frexp(scale)
+    factor = round(fraction * 2**31)
+    # One that is rounded up to 2^31 is the next power of two.
+    return (2**30, exponent + 1) if factor == 2**31 else (factor, exponent)
 
 
 def ratio(*scales: float, out: float) -> float:
@@ -97,10 +102,7 @@ def two_steps(scale: float) -> TwoSteps:
     """The two steps for a scale. Raises `ValueError` for one that is not above 0, or too great."""
     if not 0 < scale < 2.0**8:
         raise ValueError(f"its values would be scaled by {scale}")
-    fraction, exponent = math.frexp(scale)
-    factor = round(fraction * 2**31)
-    if factor == 2**31:
-        factor, exponent = 2**30, exponent + 1
+    factor, exponent = _factor_and_exponent(scale)
     if exponent < -31:
         return TwoSteps(0, 0, 0)
     return TwoSteps(factor, max(exponent, 0), max(-exponent, 0))

@@ -199,17 +199,7 @@ def _recording(workload: Workload, runs: ModelRuns) -> Recording:
     """The first run, twice, as streams of the workload: measuring reads the window in the middle."""
     recorded, samples = [], {}
     for number, (stream, values) in enumerate(zip(workload.streams, runs.inputs[0], strict=True)):
-        recorded.append(
-            RecordedStream(
-                name=stream.name,
-                kind=stream.kind,
-                file=f"{number}.npy",
-                rate_hz=stream.rate_hz,
-                channels=stream.channels,
-                height_px=stream.height_px,
-                width_px=stream.width_px,
-            )
-        )
+        recorded.append(RecordedStream.of(stream, f"{number}.npy"))
         array = values.reshape(-1, *stream.sample_shape).astype(np.float32)
         samples[stream.name] = np.concatenate([array, array])
     manifest = RecordingManifest(

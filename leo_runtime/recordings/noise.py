@@ -19,17 +19,7 @@ def noise(streams: Sequence[tuple[Stream, float, float, int]], name: str, seed: 
     rng = np.random.default_rng(seed)
     recorded, values = [], {}
     for number, (stream, least, greatest, count) in enumerate(streams):
-        recorded.append(
-            RecordedStream(
-                name=stream.name,
-                kind=stream.kind,
-                file=f"{number}.npy",
-                rate_hz=stream.rate_hz,
-                channels=stream.channels,
-                height_px=stream.height_px,
-                width_px=stream.width_px,
-            )
-        )
+        recorded.append(RecordedStream.of(stream, f"{number}.npy"))
         values[stream.name] = rng.uniform(least, greatest, (count, *stream.sample_shape)).astype(np.float32)
     manifest = RecordingManifest(
         format="leo-recording/1", name=name, licence="none", source="noise", streams=tuple(recorded)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from leo_runtime.documents.workload import Stream
 from leo_runtime.schema import Name, Positive, Quantity, Rate, Value, reject, require_rate
 
 Pixels = Annotated[int, Field(ge=1, le=65_536)]
@@ -89,6 +90,19 @@ class RecordedStream(Value):
     """`first`, `last`: samples came in packets, and share the time of their packet's first or last."""
     missing: Literal["refuse", "gap"] = "refuse"
     """Of a table: what a cell means that holds nothing, or NaN. `gap`: its row is as if it were not there."""
+
+    @classmethod
+    def of(cls, stream: Stream, file: str) -> Self:
+        """A stream of a workload whose samples are in this file."""
+        return cls(
+            name=stream.name,
+            kind=stream.kind,
+            file=file,
+            rate_hz=stream.rate_hz,
+            channels=stream.channels,
+            height_px=stream.height_px,
+            width_px=stream.width_px,
+        )
 
     @model_validator(mode="after")
     def _sound_is_chosen_rightly(self) -> Self:

@@ -52,7 +52,8 @@ class RunRecorder:
             format="leo-recording/1",
             name=Path(folder).name,
             source=f"the run of workload {workload.name}",
-            streams=tuple(_as_recorded(stream) for stream in self._streams.values()),
+            # The writer names the files.
+            streams=tuple(RecordedStream.of(stream, stream.name) for stream in self._streams.values()),
         )
         self._writer = RecordingWriter(
             Path(folder), manifest, {name: _dtype(stream) for name, stream in self._streams.items()}
@@ -111,19 +112,6 @@ class RunRecorder:
     ) -> None:
         """Complete it."""
         self.finish()
-
-
-def _as_recorded(stream: Stream) -> RecordedStream:
-    """What a manifest says of a stream of a workload; its file is named by the writer."""
-    return RecordedStream(
-        name=stream.name,
-        kind=stream.kind,
-        file=stream.name,
-        rate_hz=stream.rate_hz,
-        channels=stream.channels,
-        height_px=stream.height_px,
-        width_px=stream.width_px,
-    )
 
 
 def _dtype(stream: Stream) -> np.dtype[np.generic]:

@@ -1,13 +1,13 @@
 """The solvers, one file each, and the one door to them: `solve`."""
 
 from collections.abc import Callable
-from importlib import import_module
 from typing import overload
 
 from leo_runtime.documents.memory import MemoryPlacement, MemoryProblem
 from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.documents.window import WindowPlacement, WindowProblem
-from leo_runtime.errors import InputError, SolverError, did_you_mean
+from leo_runtime.errors import InputError
+from leo_runtime.solver.by_name import by_name
 from leo_runtime.solver.limits import plain_limits as plain_limits
 
 SOLVERS: dict[str, str] = {
@@ -103,9 +103,4 @@ def solve(
 
 def named(solver: str) -> Callable[..., Placement]:
     """The solver of that name, called as `f(problem, *, limit_ms, limit_nodes, seed)`. Raises `SolverError`."""
-    place = SOLVERS.get(solver) if isinstance(solver, str) else None
-    if place is None:
-        raise SolverError(f'no solver is called "{solver}"', hint=did_you_mean(solver, SOLVERS, "there are"))
-    module, function = place.split(":")
-    solve: Callable[..., Placement] = getattr(import_module(module), function)
-    return solve
+    return by_name(solver, SOLVERS, "solver")

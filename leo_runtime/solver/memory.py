@@ -1,10 +1,9 @@
 """The door to the solvers that answer questions with loads: `solve_memory`."""
 
 from collections.abc import Callable
-from importlib import import_module
 
 from leo_runtime.documents.memory import MemoryPlacement, MemoryProblem
-from leo_runtime.errors import SolverError, did_you_mean
+from leo_runtime.solver.by_name import by_name
 from leo_runtime.solver.limits import plain_limits
 
 MEMORY_SOLVERS: dict[str, str] = {
@@ -30,12 +29,5 @@ def solve_memory(
     all; `InputError` for what is no number.
     """
     limit_ms, limit_nodes, seed = plain_limits(limit_ms, limit_nodes, seed)
-    place = MEMORY_SOLVERS.get(solver) if isinstance(solver, str) else None
-    if place is None:
-        raise SolverError(
-            f'no solver of questions with weights is called "{solver}"',
-            hint=did_you_mean(solver, MEMORY_SOLVERS, "there are"),
-        )
-    module, function = place.split(":")
-    found: Callable[..., MemoryPlacement] = getattr(import_module(module), function)
+    found: Callable[..., MemoryPlacement] = by_name(solver, MEMORY_SOLVERS, "solver of questions with weights")
     return found(problem, limit_ms=limit_ms, limit_nodes=limit_nodes, seed=seed)

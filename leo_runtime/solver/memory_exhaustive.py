@@ -9,37 +9,32 @@ start can become earlier until the lane, an input, or a run whose weights had to
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
 from time import perf_counter_ns
 
 from leo_runtime.documents.memory import Loader, LoadRun, MemoryMode, MemoryPlacement, MemoryProblem, MemoryResource
 from leo_runtime.documents.problem import Criteria, Criterion, Link, StageRun, TransferRun
-from leo_runtime.errors import SolverError
+from leo_runtime.solver.exhaustive_ops import (
+    Op,
+    criteria,
+    inputs_first,
+    openings,
+    propagate,
+    ready_us,
+    settled,
+    values,
+)
+from leo_runtime.solver.exhaustive_steps import Steps, StoppedError
+from leo_runtime.solver.memory_answers import infeasible
 
 NAME = "exhaustive"
 
 
 @dataclass(frozen=True, slots=True)
-class _Op:
-    """A run, a transfer or a load. It starts `lag` us or more after the end of each `after` (op, lag)."""
-
-    name: str
-    """The stage that runs or sends, or the label that is loaded."""
-    target: str | None
-    """Where it is sent or loaded to; None for a run."""
-    resource: str | None
-    duration_us: int
-    after: tuple[tuple[int, int], ...]
-    earliest_us: int
-    energy_nj: int
+class _Op(Op):
     stay: int = -1
     """Of a load, which stay it begins."""
-
-    @property
-    def free(self) -> bool:
-        """It competes with nothing, so it starts as soon as it may."""
-        return self.stay < 0 and (self.resource is None or self.duration_us == 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,36 +50,12 @@ class _Stay:
 @dataclass(slots=True)
 class _Search:
     problem: MemoryProblem
-    limit_nodes: int | None
-    stop_ns: int | None
+    steps: Steps
     sizes: dict[str, int]
     resources: dict[str, MemoryResource]
     loaders: dict[str, Loader]
     links: dict[tuple[str, str], Link]
-    nodes: int = 0
-    best: tuple[int, ...] | None = None
     placement: MemoryPlacement | None = None
-    cuts: dict[str, None] = field(default_factory=dict)
-    """The rules that cut a branch, in the order they came up."""
-
-    def step(self) -> None:
-        self.nodes += 1
-        if self.limit_nodes is not None and self.nodes > self.limit_nodes:
-            raise _StoppedError
-        if self.stop_ns is not None and perf_counter_ns() > self.stop_ns:
-            raise _StoppedError
-
-    def worth(self, bound: dict[Criterion, int]) -> bool:
-        """Whether values of at least `bound` can keep every limit and be better than the best answer so far."""
-        for name, limit in self.problem.limits.items():
-            if bound[name] > limit:
-                self.cuts[f"rule 7 (limit on {name})"] = None
-                return False
-        return self.best is None or tuple(bound[name] for name in self.problem.objective) < self.best
-
-
-class _StoppedError(Exception):
-    pass
 
 
 def solve(
@@ -101,8 +72,7 @@ def solve(
     begun = perf_counter_ns()
     search = _Search(
         problem,
-        limit_nodes,
-        None if limit_ms is None else begun + limit_ms * 1_000_000,
+        Steps.begin(problem, limit_ms, limit_nodes, begun),
         {weights.label: weights.bytes for weights in problem.weights},
         {resource.name: resource for resource in problem.resources},
         {loader.target: loader for loader in problem.loaders},
@@ -110,52 +80,35 @@ def solve(
     )
     stopped = False
     try:
-        _choose(search, _order(problem), {})
-    except _StoppedError:
+        _choose(search, inputs_first(problem), {})
+    except StoppedError:
         stopped = True
-    spent: dict[str, object] = {"solve_us": (perf_counter_ns() - begun) // 1000}
-    if search.placement is not None:
-        weak = {"status": "feasible", "bounds": (0,) * len(problem.objective)} if stopped else {}
-        return search.placement.model_copy(update=spent | weak)
+    if search.placement is None:
+        if stopped:
+            raise search.steps.nothing_found()
+        return infeasible(problem, NAME, search.steps.reason(), begun)
+    update: dict[str, object] = {"solve_us": (perf_counter_ns() - begun) // 1000}
     if stopped:
-        raise SolverError(
-            f"{problem.name}: no answer was found within the limit",
-            hint="give it more time, or use the solver `exact`",
-        )
-    return MemoryPlacement(
-        format="leo-placement/3",
-        problem=problem.name,
-        solver=NAME,
-        status="infeasible",
-        reason="every choice of modes breaks " + "; or ".join(search.cuts),
-    ).model_copy(update=spent)
-
-
-def _order(problem: MemoryProblem) -> list[str]:
-    """Stage names, each after its inputs."""
-    inputs = {stage.name: stage.inputs for stage in problem.stages}
-    order: list[str] = []
-    while len(order) < len(inputs):
-        order += [name for name, needs in inputs.items() if name not in order and all(i in order for i in needs)]
-    return order
+        update |= {"status": "feasible", "bounds": (0,) * len(problem.objective)}
+    return search.placement.model_copy(update=update)
 
 
 def _choose(search: _Search, order: list[str], modes: dict[str, MemoryMode]) -> None:
     """Choose a mode for the first stage of `order` that has none yet, in every way; then what loads serve."""
-    search.step()
+    search.steps.step()
     if len(modes) == len(order):
         for stays in _ways_to_stay(search, modes):
             if _fits(search, modes, [stay for stay in stays if stay.resident]):
                 _sequence(search, _ops(search, order, modes, stays), modes, stays, [], {})
             else:
-                search.cuts["rule 5 (memory)"] = None
+                search.steps.cut("rule 5 (memory)")
         return
     stage = next(s for s in search.problem.stages if s.name == order[len(modes)])
     for mode in stage.modes:
         chosen = {**modes, stage.name: mode}
         if (cut := _broken(search, stage.name, stage.inputs, chosen)) is not None:
-            search.cuts[cut] = None
-        elif search.worth(_least(search, order, chosen)):
+            search.steps.cut(cut)
+        elif search.steps.worth(_least(search, order, chosen)):
             _choose(search, order, chosen)
 
 
@@ -200,16 +153,7 @@ def _least(search: _Search, order: list[str], modes: dict[str, MemoryMode]) -> d
         ends[name] = begin + min(mode.duration_us for mode in choices)
         energy += min(mode.energy_nj for mode in choices)
         loss += min(mode.accuracy_loss_ppm for mode in choices)
-    return _criteria(search.problem, ends, energy, loss)
-
-
-def _criteria(problem: MemoryProblem, ends: dict[str, int], energy: int, loss: int) -> dict[Criterion, int]:
-    return {
-        "tardiness": sum(d.weight * max(0, ends[d.stage] - d.deadline_us) for d in problem.deadlines),
-        "energy": energy,
-        "makespan": max(ends.values(), default=0),
-        "accuracy_loss": loss,
-    }
+    return criteria(search.problem, ends, energy, loss)
 
 
 def _ways_to_stay(search: _Search, modes: dict[str, MemoryMode]) -> Iterator[list[_Stay]]:
@@ -254,7 +198,7 @@ def _ops(search: _Search, order: list[str], modes: dict[str, MemoryMode], stays:
             loader, size = search.loaders[stay.resource], search.sizes[stay.label]
             for name in stay.users:
                 waits[name].append((len(ops), loader.latency_us))
-            lasts, earliest = loader.loading_us(size), _earliest(search.resources[loader.resource])
+            lasts, earliest = loader.loading_us(size), ready_us(search.resources[loader.resource])
             energy = loader.loading_nj(size)
             ops.append(_Op(stay.label, stay.resource, loader.resource, lasts, (), earliest, energy, number))
     for name in order:
@@ -269,40 +213,14 @@ def _ops(search: _Search, order: list[str], modes: dict[str, MemoryMode], stays:
             if (source, mode.resource) not in index:
                 index[source, mode.resource] = len(ops)
                 lasts, energy = link.sending_us(sender.output_bytes), link.sending_nj(sender.output_bytes)
-                earliest = 0 if link.resource is None else _earliest(search.resources[link.resource])
+                earliest = 0 if link.resource is None else ready_us(search.resources[link.resource])
                 before = ((index[source, None], 0),)
                 ops.append(_Op(source, mode.resource, link.resource, lasts, before, earliest, energy))
             after.append((index[source, mode.resource], link.latency_us))
         index[name, None] = len(ops)
-        earliest = max(stages[name].release_us, _earliest(search.resources[mode.resource]))
+        earliest = max(stages[name].release_us, ready_us(search.resources[mode.resource]))
         ops.append(_Op(name, None, mode.resource, mode.duration_us, tuple(after), earliest, mode.energy_nj))
     return ops
-
-
-def _earliest(resource: MemoryResource) -> int:
-    return max(min(resource.ready_us, default=0), 0 if resource.awake else resource.wake_latency_us)
-
-
-def _propagate(ops: list[_Op], fixed: dict[int, int], earliest: int = 0) -> list[int]:
-    """The earliest start of every op: fixed where it is, else after what it waits for and, on a lane, `earliest`."""
-    starts: list[int] = []
-    for i, op in enumerate(ops):
-        after = max((starts[j] + ops[j].duration_us + lag for j, lag in op.after), default=0)
-        starts.append(fixed[i] if i in fixed else max(op.earliest_us, after, 0 if op.free else earliest))
-    return starts
-
-
-def _values(search: _Search, ops: list[_Op], starts: list[int], modes: dict[str, MemoryMode]) -> dict[Criterion, int]:
-    ends = {op.name: start + op.duration_us for op, start in zip(ops, starts, strict=True) if op.target is None}
-    energy = sum(op.energy_nj for op in ops)
-    used: dict[str, int] = {}
-    for op, start in zip(ops, starts, strict=True):
-        if op.resource is not None:
-            used[op.resource] = max(used.get(op.resource, 0), start + op.duration_us)
-    for name, end in used.items():
-        resource = search.resources[name]
-        energy += resource.awake_mw * end + (0 if resource.awake else resource.wake_energy_nj)
-    return _criteria(search.problem, ends, energy, sum(mode.accuracy_loss_ppm for mode in modes.values()))
 
 
 def _sequence(
@@ -314,53 +232,36 @@ def _sequence(
     lanes: dict[int, int],
 ) -> None:
     """Put one more op on a lane, in every way; `fixed` holds (start, op) in the order they were put."""
-    search.step()
+    search.steps.step()
     last = fixed[-1] if fixed else (0, -1)
-    starts = _propagate(ops, {i: start for start, i in fixed}, last[0])
-    values = _values(search, ops, starts, modes)
-    if not search.worth(values):
+    starts = propagate(ops, {i: start for start, i in fixed}, last[0])
+    reached = values(search.problem, search.resources, ops, starts, modes)
+    if not search.steps.worth(reached):
         return
     waiting = [i for i, op in enumerate(ops) if not op.free and i not in lanes]
     if not waiting:
-        search.best = tuple(values[name] for name in search.problem.objective)
-        search.placement = _placement(search, ops, modes, starts, lanes, values)
+        search.steps.take(reached)
+        search.placement = _placement(search, ops, modes, starts, lanes, reached)
         return
     for i in waiting:
-        if all(_settled(ops, j, lanes) for j, _ in ops[i].after):
+        if all(settled(ops, j, lanes) for j, _ in ops[i].after):
             for lane, start in _openings(search, ops, i, fixed, lanes):
                 if (start, i) > last and _has_room(search, ops, i, start, modes, stays, fixed):
                     _sequence(search, ops, modes, stays, [*fixed, (start, i)], {**lanes, i: lane})
 
 
-def _settled(ops: list[_Op], i: int, lanes: dict[int, int]) -> bool:
-    """Whether the start of an op can no longer change."""
-    return i in lanes or (ops[i].free and all(_settled(ops, j, lanes) for j, _ in ops[i].after))
-
-
 def _openings(
     search: _Search, ops: list[_Op], i: int, fixed: list[tuple[int, int]], lanes: dict[int, int]
 ) -> Iterator[tuple[int, int]]:
-    """The lanes for an op with its starts on each; of lanes that become free at the same time only the first.
-
-    A load may start when it can, or at any later end of a run on its target.
-    """
+    """The openings for an op; a load may start when it can, or at any later end of a run on its target."""
     op = ops[i]
-    assert op.resource is not None, "only an op that occupies a resource needs a lane"
-    resource = search.resources[op.resource]
-    free = list(resource.ready_us) or [0] * min(resource.lanes, len(ops))
-    for start, j in fixed:
-        if ops[j].resource == op.resource:
-            free[lanes[j]] = start + ops[j].duration_us
-    starts = _propagate(ops, {j: start for start, j in fixed})
     ends = sorted(
         {start + ops[j].duration_us for start, j in fixed if ops[j].target is None and ops[j].resource == op.target}
     )
-    for lane, time in enumerate(free):
-        if time not in free[:lane]:
-            base = max(starts[i], time)
-            yield lane, base
-            if op.stay >= 0:
-                yield from ((lane, end) for end in ends if end > base)
+    for lane, base in openings(search.resources, ops, i, fixed, lanes):
+        yield lane, base
+        if op.stay >= 0:
+            yield from ((lane, end) for end in ends if end > base)
 
 
 def _has_room(
@@ -394,7 +295,7 @@ def _placement(
     modes: dict[str, MemoryMode],
     starts: list[int],
     lanes: dict[int, int],
-    values: dict[Criterion, int],
+    reached: dict[Criterion, int],
 ) -> MemoryPlacement:
     runs: dict[str, StageRun] = {}
     transfers: list[TransferRun] = []
@@ -426,8 +327,8 @@ def _placement(
         problem=search.problem.name,
         solver=NAME,
         status="optimal",
-        criteria=Criteria(**values),
-        bounds=tuple(values[name] for name in search.problem.objective),
+        criteria=Criteria(**reached),
+        bounds=tuple(reached[name] for name in search.problem.objective),
         stages=tuple(runs[stage.name] for stage in search.problem.stages),
         transfers=tuple(transfers),
         loads=tuple(sorted(loads, key=lambda load: load.start_us)),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from leo_runtime.documents.memory import Loader, LoadRun, MemoryPlacement, MemoryProblem
 from leo_runtime.judge.memory import check_memory
+from leo_runtime.solver.memory_answers import infeasible
 from leo_runtime.solver.oracle import Model, begin, finish, horizon_us, minimised
 
 if TYPE_CHECKING:
@@ -61,14 +62,7 @@ def solve(
         problem, build, limit_ms=limit_ms, limit_nodes=limit_nodes, seed=seed, workers=workers, presolve=presolve
     )
     if isinstance(found, str):
-        return MemoryPlacement(
-            format="leo-placement/3",
-            problem=problem.name,
-            solver=NAME,
-            status="infeasible",
-            reason=found,
-            solve_us=(perf_counter_ns() - begun) // 1000,
-        )
+        return infeasible(problem, NAME, found, begun)
     begun_loads = [
         (found.solver.value(stay.start), stay.loader, stay.label)
         for stay in stays

@@ -1,10 +1,9 @@
 """The door to the solvers that answer windows: `solve_window`."""
 
 from collections.abc import Callable
-from importlib import import_module
 
 from leo_runtime.documents.window import WindowPlacement, WindowProblem
-from leo_runtime.errors import SolverError, did_you_mean
+from leo_runtime.solver.by_name import by_name
 from leo_runtime.solver.limits import plain_limits
 
 WINDOW_SOLVERS: dict[str, str] = {
@@ -45,11 +44,4 @@ def named(solver: str) -> Callable[..., WindowPlacement]:
 
     Raises `SolverError`.
     """
-    place = WINDOW_SOLVERS.get(solver) if isinstance(solver, str) else None
-    if place is None:
-        raise SolverError(
-            f'no solver of windows is called "{solver}"', hint=did_you_mean(solver, WINDOW_SOLVERS, "there are")
-        )
-    module, function = place.split(":")
-    found: Callable[..., WindowPlacement] = getattr(import_module(module), function)
-    return found
+    return by_name(solver, WINDOW_SOLVERS, "solver of windows")

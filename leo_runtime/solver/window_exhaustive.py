@@ -24,7 +24,7 @@ from leo_runtime.documents.window import (
     WindowStage,
     WindowTransfer,
 )
-from leo_runtime.errors import SolverError
+from leo_runtime.solver.exhaustive_steps import Steps, StoppedError
 from leo_runtime.solver.gates import Gates, share
 
 NAME = "exhaustive"
@@ -72,29 +72,13 @@ class _Choice:
 @dataclass(slots=True)
 class _Search:
     problem: WindowProblem
-    limit_nodes: int | None
-    stop_ns: int | None
+    steps: Steps
     gates: Gates
     stages: dict[str, WindowStage]
     """In an order in which inputs come first."""
     resources: dict[str, WindowResource]
     links: dict[tuple[str, str], Link]
-    nodes: int = 0
-    best: tuple[int, ...] | None = None
     placement: WindowPlacement | None = None
-    cuts: dict[str, None] = field(default_factory=dict)
-    """The rules that cut a branch, in the order they came up."""
-
-    def step(self) -> None:
-        self.nodes += 1
-        if self.limit_nodes is not None and self.nodes > self.limit_nodes:
-            raise _StoppedError
-        if self.stop_ns is not None and perf_counter_ns() > self.stop_ns:
-            raise _StoppedError
-
-
-class _StoppedError(Exception):
-    pass
 
 
 def solve(
@@ -111,8 +95,7 @@ def solve(
     begun = perf_counter_ns()
     search = _Search(
         problem,
-        limit_nodes,
-        None if limit_ms is None else begun + limit_ms * 1_000_000,
+        Steps.begin(problem, limit_ms, limit_nodes, begun),
         Gates.of(problem),
         _inputs_first(problem),
         {resource.name: resource for resource in problem.resources},
@@ -121,16 +104,13 @@ def solve(
     stopped = False
     try:
         _choose_modes(search, {})
-    except _StoppedError:
+    except StoppedError:
         stopped = True
     update: dict[str, object] = {"solve_us": (perf_counter_ns() - begun) // 1000}
     if search.placement is None:
         if stopped:
-            raise SolverError(
-                f"{problem.name}: no answer was found within the limit",
-                hint="give it more time, or use the solver `oracle`",
-            )
-        reason = "every choice of modes breaks " + "; or ".join(search.cuts)
+            raise search.steps.nothing_found()
+        reason = search.steps.reason()
         return WindowPlacement(
             format="leo-placement/2", problem=problem.name, solver=NAME, status="infeasible", reason=reason
         ).model_copy(update=update)
@@ -151,7 +131,7 @@ def _inputs_first(problem: WindowProblem) -> dict[str, WindowStage]:
 
 def _choose_modes(search: _Search, modes: dict[str, Mode]) -> None:
     """Choose a mode for the first stage that has none yet, in every way."""
-    search.step()
+    search.steps.step()
     if len(modes) == len(search.stages):
         _choose_lists(search, modes)
         return
@@ -160,13 +140,13 @@ def _choose_modes(search: _Search, modes: dict[str, Mode]) -> None:
     for mode in stage.modes:
         chosen = {**modes, stage.name: mode}
         if (cut := _broken(search, stage, chosen)) is not None:
-            search.cuts[cut] = None
+            search.steps.cut(cut)
         else:
             bound = _relaxed(search, chosen)
             options.append((tuple(bound[name] for name in search.problem.objective), bound, chosen))
     # What looks best goes first, so that there is soon an answer that makes most others not worth trying.
     for _, bound, chosen in sorted(options, key=lambda option: option[0]):
-        if _worth(search, bound):
+        if search.steps.worth(bound):
             _choose_modes(search, chosen)
 
 
@@ -178,7 +158,7 @@ def _choose_lists(search: _Search, modes: dict[str, Mode]) -> None:
             if modes[source].resource != modes[name].resource:
                 readers.setdefault((source, modes[name].resource), []).append(name)
     for lists in product(*(search.gates.lists_for(names) for names in readers.values())):
-        search.step()
+        search.steps.step()
         choice = _Choice(modes, dict(zip(readers, lists, strict=True)))
         ops = _ops(search, choice)
         if ops is not None and _worth_going_on(search, choice, ops):
@@ -193,7 +173,7 @@ def _choose_spans(search: _Search, choice: _Choice, ops: dict[Key, _Op]) -> None
         return
     uses = [key for key, op in ops.items() if op.resource == resource.name]
     for spans in _spans(search, choice, resource, uses):
-        search.step()
+        search.steps.step()
         chosen = _Choice(choice.modes, choice.lists, {**choice.spans, resource.name: spans})
         waiting = _waiting(search, choice, resource, spans, ops)
         if _worth_going_on(search, chosen, waiting):
@@ -281,19 +261,10 @@ def _broken(search: _Search, stage: WindowStage, modes: dict[str, Mode]) -> str 
     return None
 
 
-def _worth(search: _Search, bound: dict[Criterion, int]) -> bool:
-    """Whether values of at least `bound` can keep every limit and be better than the best answer so far."""
-    for name, limit in search.problem.limits.items():
-        if bound[name] > limit:
-            search.cuts[f"rule 7 (limit on {name})"] = None
-            return False
-    return search.best is None or tuple(bound[name] for name in search.problem.objective) < search.best
-
-
 def _worth_going_on(search: _Search, choice: _Choice, ops: dict[Key, _Op]) -> bool:
     """Whether what is chosen can still be part of a better answer, all lanes being free."""
     ends = _ends(ops, _propagate(ops, {}))
-    return _in_turn(search, choice, ends) and _worth(search, _values(search, choice, ends))
+    return _in_turn(search, choice, ends) and search.steps.worth(_values(search, choice, ends))
 
 
 def _relaxed(search: _Search, modes: dict[str, Mode]) -> dict[Criterion, int]:
@@ -435,7 +406,7 @@ def _sequence(
     search: _Search, choice: _Choice, ops: dict[Key, _Op], fixed: list[tuple[int, Key]], lanes: dict[Key, int]
 ) -> None:
     """Put one more op on a lane, in every way; `fixed` holds (start, op) in the order they were put."""
-    search.step()
+    search.steps.step()
     numbers = {key: number for number, key in enumerate(ops)}
     last = (fixed[-1][0], numbers[fixed[-1][1]]) if fixed else (0, -1)
     starts = _propagate(ops, {key: start for start, key in fixed}, last[0])
@@ -443,11 +414,11 @@ def _sequence(
     if not _in_turn(search, choice, ends):
         return
     values = _values(search, choice, ends)
-    if not _worth(search, values):
+    if not search.steps.worth(values):
         return
     waiting = [key for key, op in ops.items() if not op.free and key not in lanes]
     if not waiting:
-        search.best = tuple(values[name] for name in search.problem.objective)
+        search.steps.take(values)
         search.placement = _placement(search, choice, ops, starts, lanes, values)
         return
     for key in waiting:

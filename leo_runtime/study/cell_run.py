@@ -21,9 +21,14 @@ def outcome(study: Study, loader: Loader, cell: Cell, shared: Shared, logs: Path
         ready = loader.ready(cell)
         measured = measure(study, ready, shared, logs)
     except LeoError as error:
-        return Outcome(cell.number, cause=str(error), hint=error.hint)
+        return Outcome(cell.number, cause=_plain(str(error)), hint=_plain(error.hint))
     except Exception as error:  # Whatever it is, it is this cell's, and the others go on.
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(last.filename).name}:{last.lineno}"
-        return Outcome(cell.number, cause=f"{type(error).__name__}: {error} (in {where})")
+        return Outcome(cell.number, cause=_plain(f"{type(error).__name__}: {error} (in {where})"))
     return Outcome(cell.number, row_bytes(measured.row).decode(), ready.inputs, dict(measured.times))
+
+
+def _plain(text: str) -> str:
+    """A text that can be kept: what stands for the bytes of a file's name that are none is written out."""
+    return text.encode("utf-8", "backslashreplace").decode()

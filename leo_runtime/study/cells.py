@@ -99,11 +99,15 @@ def _at(axis: Axis, quantile: float) -> Any:
 
 def _between(over: Range, quantile: float) -> float | int:
     low, high = over.low, over.high
+    if over.integer:  # Each reaches up to the next: the ends are as likely as the others.
+        low, high = math.ceil(low), math.floor(high) + 1
     if over.logarithmic:
         found = math.exp(math.log(low) + quantile * (math.log(high) - math.log(low)))
     else:
         found = low + quantile * (high - low)
-    return round(found) if over.integer else float(f"{found:.{DIGITS}g}")
+    if over.integer:
+        return min(max(math.floor(found), math.ceil(low)), math.floor(over.high))
+    return min(max(float(f"{found:.{DIGITS}g}"), over.low), over.high)
 
 
 def _settled(study: Study, point: Sequence[_Picked]) -> tuple[dict[str, Any], Settings, tuple[str, ...]]:
@@ -118,7 +122,7 @@ def _settled(study: Study, point: Sequence[_Picked]) -> tuple[dict[str, Any], Se
         elif axis.vary in SETTINGS:
             values[axis.column] = given[str(axis.vary)] = picked
         else:
-            values[axis.column] = picked
+            values[axis.column] = picked if isinstance(picked, bool | int | float | str) else _text(picked)
             changes.append(_change(str(axis.vary), picked))
     try:
         settings = Settings.model_validate_json(json.dumps({k: v for k, v in given.items() if v is not None}))
@@ -144,6 +148,14 @@ def with_solvers(study: Study, solvers: Sequence[str]) -> Study:
     """The same study for these solvers, in place of those that it names. Raises `DocumentError`."""
     if not solvers:
         return study
+    for axis in study.axes:
+        if any(choice.solver is not None for choice in axis.choices or ()):
+            raise DocumentError(
+                f"study `{study.name}`",
+                f"axis `{axis.column}` chooses solvers, and no others can be given in their place",
+                "$.axes",
+                hint="change its choices",
+            )
     axis = Axis(name="solver", vary="solver", values=tuple(solvers))
     axes = [axis if one.vary == "solver" else one for one in study.axes]
     if axis not in axes:

@@ -13,6 +13,7 @@ from collections.abc import Generator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from leo_runtime.errors import InputError, LeoError, MissingExtraError
 from leo_runtime.study.document import Study
@@ -51,11 +52,13 @@ def _outcomes(distributed: Any, client: Any, job: Job, numbers: Sequence[int]) -
     logs = None if job.logs is None else str(job.logs)
     left = deque(numbers)
     cells: dict[str, int] = {}
+    # What processes there have read for an earlier run may have been changed since.
+    run = uuid4().hex
 
     def submit() -> Any:
         number = left.popleft()
         # Not `pure`: what this cluster may remember of an earlier run is not asked for.
-        future = client.submit(run_there, text, folder, logs, number, VERSION, pure=False)
+        future = client.submit(run_there, text, folder, logs, number, VERSION, run, pure=False)
         cells[future.key] = number
         return future
 
@@ -74,25 +77,25 @@ def _outcomes(distributed: Any, client: Any, job: Job, numbers: Sequence[int]) -
 class _Here(threading.local):
     """The process that a thread of a worker of the cluster runs cells with, and what it was started for."""
 
-    job: Job | None = None
+    job: tuple[str, Job] | None = None
     crew: Crew | None = None
 
 
 _here = _Here()
 
 
-def run_there(study: str, folder: str, logs: str | None, number: int, version: str) -> str:
-    """On a worker of the cluster: run a cell. Returns its outcome as text."""
+def run_there(study: str, folder: str, logs: str | None, number: int, version: str, run: str) -> str:
+    """On a worker of the cluster: run a cell of that run of the study. Returns its outcome as text."""
     if version != VERSION:
         return Outcome(number, cause=f"leo-runtime is {VERSION} there, and {version} here").to_json()
     executable = python()
     if executable is None:
         return Outcome(number, cause="the worker of the cluster is no Python that can be started again").to_json()
     job = Job(Study.from_json(study), Path(folder), None if logs is None else Path(logs))
-    if _here.crew is None or _here.job != job:
+    if _here.crew is None or _here.job != (run, job):
         if _here.crew is not None:
             _here.crew.close()
-        _here.job, _here.crew = job, Crew(job, 1, executable)
+        _here.job, _here.crew = (run, job), Crew(job, 1, executable)
     try:
         (found,) = _here.crew.run([number])
     except LeoError as error:

@@ -5,6 +5,7 @@ Paths in it are relative to its own folder.
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -90,6 +91,8 @@ class Range(Value):
             reject(f"it ends at {self.high:g}, which is not above {self.low:g}", "$.high", self.high)
         if self.logarithmic and self.low <= 0:
             reject(f"a logarithmic range begins above 0, got {self.low:g}", "$.low", self.low)
+        if self.integer and math.ceil(self.low) > math.floor(self.high):
+            reject(f"no integer is between {self.low:g} and {self.high:g}", "$.low", self.low)
         return self
 
 
@@ -192,6 +195,7 @@ class Study(Document):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         unique([axis.column for axis in self.axes], "$.axes[{}].name")
+        unique([axis.vary for axis in self.axes if axis.vary is not None], "$.axes[{}].vary")
         for at, axis in enumerate(self.axes):
             if axis.vary is not None and "." not in axis.vary and axis.vary not in SETTINGS:
                 words = axis.vary.split(" ")[0]

@@ -25,7 +25,11 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
         raise InputError(f"{path}: ends in none of {', '.join(SUFFIXES)}", hint="name a table by what it is to be")
     require_writable(path)
     columns = columns_of(rows)
-    content = _csv(columns, rows) if path.suffix == ".csv" else _parquet(columns, rows)
+    write_content(path, _csv(columns, rows) if path.suffix == ".csv" else _parquet(columns, rows))
+
+
+def write_content(path: Path, content: bytes) -> None:
+    """Write a table's file. Raises `InputError` where that cannot be."""
     try:
         write_whole(path, content)
     except OSError as error:

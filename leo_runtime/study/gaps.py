@@ -57,8 +57,8 @@ class Gaps:
     def columns(self) -> dict[str, Any]:
         """What a row says of it."""
         return {
-            "gap_ppm": _ppm(self._planned_nj, self._best_nj),
-            "gap_most_ppm": self._most_ppm,
+            "gap_ppm": _ppm(self._planned_nj, self._best_nj) if self._frames else None,
+            "gap_most_ppm": self._most_ppm if self._frames else None,
             "gap_frames": self._frames,
             "gap_later_frames": self._later,
             "gap_unproved_frames": self._unproved,

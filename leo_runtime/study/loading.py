@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from leo_runtime import shipped
+from leo_runtime.backend.versions import versions
 from leo_runtime.documents.changes import Changed, changed
 from leo_runtime.errors import InputError
 from leo_runtime.recordings.recording import Recording, check_links, check_streams
@@ -25,7 +26,7 @@ from leo_runtime.version import VERSION
 if TYPE_CHECKING:
     from leo_runtime.documents.workload import Workload
 
-ROWS_FORMAT = 1
+ROWS_FORMAT = 3
 """Goes up where the same inputs give another row."""
 NOTHING_SECONDS = 60
 """How long a run lasts that needs no recording, where nothing else is said."""
@@ -84,7 +85,7 @@ class Loader:
                 placing.seed,
             ],
             "measure": sorted(self._study.measure),
-            "compute": self._study.compute,
+            "compute": self._read.get(("versions",), versions) if self._study.compute else {},
         }
         return Ready(cell, case, placing, one, _digest(inputs), documents, done.notes)
 
@@ -139,7 +140,7 @@ class Loader:
                 "workload": done.workload.to_json(),
                 "hardware": done.hardware.to_json(),
                 "profile": done.profile.to_json(),
-                "recording": self._recorded(recording, done.workload),
+                "recording": self._recorded(settings.recording, recording, done.workload),
                 "models": model_digests(done.workload) if self._study.compute else {},
             }
         )
@@ -162,13 +163,11 @@ class Loader:
         found = name if name in shipped.recordings() else str(self._folder / name)
         return self._read.get(("recording", found), lambda: shipped.recording(found))
 
-    def _recorded(self, recording: Recording, workload: Workload) -> list[str]:
-        """What a run reads of a recording, in digests."""
+    def _recorded(self, named: str | None, recording: Recording, workload: Workload) -> list[str]:
+        """What a run reads of the recording that the study calls so, in digests: two may say the same of themselves."""
         if not workload.streams:
             return [recording.manifest.name, json.dumps([link.model_dump() for link in recording.manifest.links])]
-        samples = self._read.get(
-            ("samples", recording.manifest.name, workload.streams), lambda: samples_digest(recording, workload)
-        )
+        samples = self._read.get(("samples", named, workload.streams), lambda: samples_digest(recording, workload))
         return [recording.manifest.model_dump_json(), samples]
 
     def _named(self, name: str) -> str:

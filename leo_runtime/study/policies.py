@@ -35,7 +35,7 @@ class Policy:
     function: Callable[..., Any] | None
     """None: a solver of that name."""
     digest: str = ""
-    """Of the file that has the function, where there is one: another file makes another cell."""
+    """Of the files that have the function and what names it, where there are any: other files make another cell."""
 
 
 def policy(name: str, folder: Path) -> Policy:
@@ -44,12 +44,12 @@ def policy(name: str, folder: Path) -> Policy:
         return Policy(name, None)
     installed = _installed()
     if name in installed:
-        return _of(name, _loaded(name, installed[name].load))
+        return _of(name, _loaded(name, installed[name].load), sys.modules.get(installed[name].module))
     module, colon, function = name.partition(":")
     if not colon:
         hint = f"{did_you_mean(name, [*SOLVERS, *installed])}; a function of your own is named `module:function`"
         raise SolverError(f'no solver is called "{name}"', hint=hint)
-    found = _loaded(name, lambda: _module(module, folder))
+    named_in = found = _loaded(name, lambda: _module(module, folder))
     for part in function.split("."):
         found = getattr(found, part, None)
     if not callable(found):
@@ -57,7 +57,7 @@ def policy(name: str, folder: Path) -> Policy:
             f"the solver `{name}` is no function: `{module}` has nothing to call of the name `{function}`",
             hint="a solver is a function from a Problem to its Placement",
         )
-    return _of(name, found)
+    return _of(name, found, named_in)
 
 
 def _installed() -> dict[str, EntryPoint]:
@@ -94,9 +94,13 @@ def _module(name: str, folder: Path) -> ModuleType:
     return made
 
 
-def _of(name: str, function: Callable[..., Any]) -> Policy:
-    with suppress(TypeError, OSError):
-        file = inspect.getsourcefile(function if inspect.isroutine(function) else type(function))
-        if file is not None:
-            return Policy(name, function, hashlib.sha256(Path(file).read_bytes()).hexdigest())
-    return Policy(name, function)
+def _of(name: str, function: Callable[..., Any], named_in: ModuleType | None) -> Policy:
+    """The policy. A function that is wrapped, or comes from elsewhere, says little of the module that names it."""
+    contents: dict[bytes, None] = {}
+    for part in (named_in, function if inspect.isroutine(function) else type(function)):
+        with suppress(TypeError, OSError):
+            file = None if part is None else inspect.getsourcefile(part)
+            if file is not None:
+                contents[Path(file).read_bytes()] = None
+    digests = [hashlib.sha256(content).hexdigest() for content in contents]
+    return Policy(name, function, "/".join(digests))

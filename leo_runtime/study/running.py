@@ -17,7 +17,7 @@ from leo_runtime.study.document import Study
 from leo_runtime.study.loading import Loader
 from leo_runtime.study.outcome import Outcome
 from leo_runtime.study.rows import whole_row
-from leo_runtime.study.store import Failure, Store
+from leo_runtime.study.store import Failure, Store, log_file
 from leo_runtime.study.workers import Job, python, run_here, run_in_workers
 
 
@@ -113,12 +113,14 @@ def run(
     progress: Progress = lambda *_: None,
     failed: Callable[[Cell, Failure], None] = lambda *_: None,
 ) -> None:
-    """Run what has no row; what has failed before only with `again`. `failed` is told of each that fails.
+    """Run what has no row, or no log where there are to be some; what has failed before only with `again`.
 
-    Rows are kept as they come: whenever this ends, by whatever, they are there. Raises `LeoError` where no cell can be
-    run, and where rows cannot be kept.
+    `failed` is told of each that fails. Rows are kept as they come: whenever this ends, by whatever, they are there.
+    Raises `LeoError` where no cell can be run, and where rows cannot be kept.
     """
     kept = set(store.rows(planned.inputs))
+    if logs is not None:
+        kept = {inputs for inputs in kept if log_file(logs, inputs).is_file()}
     if not again:
         kept |= set(store.failures(planned.inputs))
     # Cells of the same inputs have the same row.

@@ -6,6 +6,7 @@ of the network, such logs cannot be shared; one program writes at a time.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -34,6 +35,11 @@ def kept_in(folder: Path, study: str) -> Path:
     return folder / f"{study}.study.sqlite"
 
 
+def log_file(folder: Path, inputs: str) -> Path:
+    """The log of the cell of those inputs, in the folder that logs are kept in."""
+    return folder / f"{inputs}.jsonl"
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why a cell has no row."""
@@ -55,7 +61,7 @@ class Store:
         elif not path.is_file():
             raise DocumentError(str(path), "nothing has run yet", hint="`leo-runtime study run STUDY.toml` runs it")
         with self._told():
-            self._file = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
+            self._file = sqlite3.connect(_named(path, writes), timeout=BUSY_S, isolation_level=None, uri=True)
         try:
             with self._told():
                 if writes:
@@ -129,3 +135,10 @@ class Store:
     ) -> None:
         """Close it."""
         self.close()
+
+
+def _named(path: Path, writes: bool) -> str:
+    """The file as SQLite is to open it: where nobody can write beside it, and no log is left there, without a log."""
+    uri = path.absolute().as_uri()
+    alone = not path.with_name(f"{path.name}-wal").exists() and not os.access(path.parent, os.W_OK)
+    return f"{uri}?immutable=1" if alone and not writes else uri

@@ -139,8 +139,9 @@ class Worker:
         return f"its process ended with status {code}"
 
     def close(self) -> None:
-        """End it, whatever it is at."""
-        self._process.kill()
+        """End it and what it has started, whatever it is at."""
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self.connection.close()
         with suppress(OSError):
@@ -240,7 +241,7 @@ class Crew:
         return Outcome(
             worker.cell,
             cause=f"it took longer than {self._job.limit_s:g} s, and was ended",
-            hint="`limit_seconds` of the study says how long a cell may take",
+            hint="`limit_seconds` of the study says how long a cell may take; with `--again` it is run once more",
         )
 
 

@@ -66,13 +66,13 @@ class XrScore:
         """Nothing to do."""
 
     def columns(self) -> dict[str, Any]:
-        """What a row says of it; a pipeline that was never asked for has none."""
+        """What a row says of it; a pipeline that was never asked for has none, and a run without any None."""
         scores = {
             graph: self._sums[graph] / (answered + self._dropped[graph])
             for graph, answered in self._answered.items()
             if answered + self._dropped[graph]
         }
-        mean = sum(scores.values()) / len(scores) if scores else 0.0
-        return {"xrbench_ppm": round(1e6 * mean)} | {
+        mean_ppm = round(1e6 * sum(scores.values()) / len(scores)) if scores else None
+        return {"xrbench_ppm": mean_ppm} | {
             f"graph_xrbench_ppm.{graph}": round(1e6 * score) for graph, score in scores.items()
         }
