@@ -2,6 +2,7 @@
 
 import json
 import random
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from leo_backends.dsp.layers import lacks
 from leo_runtime.cli import main
-from leo_runtime.compress.recorded import halves, read_runs
+from leo_runtime.compress.recorded import read_runs
 from leo_runtime.documents.workload import GraphBuilder, Stream, Workload
 from leo_runtime.errors import InputError
 from leo_runtime.importers.tflite import parse_tflite
@@ -54,7 +55,7 @@ def test_a_model_becomes_one_that_the_dsp_takes(net: Path, capsys: pytest.Captur
     size, now = net.stat().st_size, Path("small.tflite").stat().st_size
     assert f"{size:,} bytes become {now:,}, those of weights 2,364 become" in out
     assert "calibrated on 10 runs of data.npy," in out and "measured on 10 others" in " ".join(out.split())
-    assert all(one in out for one in ("output", "late", "early", "mean error", "decisions changed", " of 10"))
+    assert all(one in out for one in ("output", "late", "early", "change", "mean error", "changed", " of 10"))
 
 
 def test_its_loss_as_json(net: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -102,7 +103,7 @@ def test_mistakes_are_said(net: Path, capsys: pytest.CaptureFixture[str]) -> Non
         ("none.npy", "none.npy: cannot be read as arrays (No such file or directory)"),
         ("text.npy", "text.npy: cannot be read as arrays"),
         ("nan.npy", "nan.npy: run 3 of the input `image` has NaN or infinity"),
-        ("demo", "demo: is neither `.npy` nor `.npz`\nhint: of a recording say with --workload"),
+        ("demo", "recording `demo` has no stream"),
     ):
         status, _, err = told(capsys, net, "--data", data, "--out", "small.tflite")
         assert status == 2 and says in err, err
@@ -110,6 +111,27 @@ def test_mistakes_are_said(net: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert status == 2 and "data.npy: is what is read, and would be lost" in err
     status, _, err = told(capsys, WAKE_WORD, "--data", "data.npy", "--out", "small.tflite")
     assert status == 2 and "is quantised already" in err
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "much"])
+def test_a_threshold_is_a_number(net: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    with pytest.raises(SystemExit):
+        told(capsys, net, "--data", "data.npy", "--out", "small.tflite", "--threshold", text)
+    assert f'expected a number, got "{text}"' in capsys.readouterr().err
+
+
+@pytest.mark.skipif(find_spec("ai_edge_litert") is None, reason="needs ai-edge-litert")
+@pytest.mark.parametrize(("words", "task"), [((), "argmax"), (("--threshold", "0.5"), "threshold=0.5")])
+def test_its_loss_is_that_of_the_variant(
+    net: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], task: str
+) -> None:
+    _, out, _ = told(capsys, net, "--data", "data.npy", "--out", "small.tflite", "--json", *words)
+    late = json.loads(out)["outputs"][0]
+    asked = ("--data", "data.npy", "--form", "int8", "--task", task, "--output", "late", "--no-costs", "--json")
+    main(["variants", str(net), *asked, "--loss-max", "1000000"])
+    variant = json.loads(capsys.readouterr().out)["forms"][1]
+    assert variant["form"] == "int8" and variant["change"] == pytest.approx(late["change"], rel=1e-3)
+    assert (variant["runs"], variant["decisions"]) == (late["runs"], late["decisions"])
 
 
 def test_inputs_of_several_are_read_by_their_names(tmp_path: Path) -> None:
@@ -153,13 +175,6 @@ def test_no_damaged_file_of_arrays_gives_a_traceback(tmp_path: Path, name: str) 
             list(runs.of(range(len(runs))))
         except InputError as error:
             assert str(path) in str(error)
-
-
-def test_one_half_calibrates_and_the_other_measures() -> None:
-    assert [list(half) for half in halves(8, 100)] == [[0, 2, 4, 6], [1, 3, 5, 7]]
-    for count, most in ((9, 100), (1000, 100), (8, 1), (250, 100)):
-        first, second = halves(count, most)
-        assert not set(first) & set(second) and 1 <= len(second) <= len(first) <= most
 
 
 @operator(output_shape=lambda _: (1,), gate=True)
@@ -210,3 +225,5 @@ def test_the_command_takes_a_recording_and_a_workload(net: Path, capsys: pytest.
     words = (net, "--data", "noise", "--workload", "net.toml", "--out", "small.tflite")
     status, out, _ = told(capsys, *words)
     assert status == 0 and "calibrated on 5 runs of noise, stage `block 0" in " ".join(out.split())
+    status, out, _ = told(capsys, net, "--data", "noise", "--out", "small.tflite")
+    assert status == 0 and "calibrated on 5 runs of noise" in " ".join(out.split())

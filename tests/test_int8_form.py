@@ -16,7 +16,6 @@ from leo_backends.dsp.layers import lacks
 from leo_runtime.compress import CompressError
 from leo_runtime.compress.fuse import fused
 from leo_runtime.compress.int8 import _VERSIONS, calibrated, int8, require_int8_form, scale_of
-from leo_runtime.compress.loss import loss
 from leo_runtime.compress.ranges import Range, observed, range_of
 from leo_runtime.importers.tflite import parse_tflite
 from leo_runtime.importers.tflite_layers import read_layers
@@ -24,6 +23,8 @@ from leo_runtime.importers.tflite_writer import write_model
 from leo_runtime.layers import reference
 from leo_runtime.layers.graph import LayerGraph, State
 from leo_runtime.layers.kinds.catalogue import KINDS
+from leo_runtime.measure.output_loss import output_losses
+from leo_runtime.measure.task_loss import Task, loss_of
 from small_networks import Net, two_heads
 
 Run = tuple[np.ndarray, ...]
@@ -86,7 +87,7 @@ def layer_by_layer(form: LayerGraph, inputs: Run, most: int) -> None:
 def test_the_form_is_near_the_model_on_what_it_was_not_calibrated_on(make, seed: int) -> None:
     graph = make(seed)
     form = calibrated(graph, runs_of(graph, 20))
-    for one in loss(graph, form, runs_of(graph, 10, seed=4)):
+    for one in output_losses(graph, form, runs_of(graph, 10, seed=4), Task()):
         assert one.mean < 0.03, one
 
 
@@ -227,7 +228,7 @@ def test_weights_that_two_layers_share_have_a_bias_for_each() -> None:
     layer = net.layers[0]
     second = net.layer("CONV_2D", [first, *layer.inputs[1:]], (1, 4, 4, 4), **dict(layer.options))
     graph = net.graph((image,), (second,))
-    for one in loss(graph, calibrated(graph, runs_of(graph)), runs_of(graph)):
+    for one in output_losses(graph, calibrated(graph, runs_of(graph)), runs_of(graph), Task()):
         assert one.mean < 0.02
 
 
@@ -277,9 +278,19 @@ def test_decisions_are_counted() -> None:
     graph = one_layer("RELU", [real(1, 3)])
     other = one_layer("PRELU", [real(1, 3), fixed(np.array([[1.0, 1.0, 1.0]], np.float32))])
     runs = [(np.array([[-1, -2, -3]], np.float32),), (np.array([[1, 2, 3]], np.float32),)]
-    (one,) = loss(graph, other, runs)
+    (one,) = output_losses(graph, other, runs, Task("argmax"))
     assert (one.runs, one.decisions, one.magnitude, one.greatest) == (2, 0, 3.0, 1.0)
-    (one,) = loss(other, graph, runs, threshold=-0.5)
+    (one,) = output_losses(other, graph, runs, Task("threshold", -0.5))
     assert one.decisions == 1
-    (one,) = loss(one_layer("RELU", [real(1, 1)]), one_layer("RELU", [real(1, 1)]), [(np.ones((1, 1), np.float32),)])
+    single = one_layer("RELU", [real(1, 1)])
+    (one,) = output_losses(single, single, [(np.ones((1, 1), np.float32),)], Task("argmax"))
     assert one.decisions is None
+
+
+@pytest.mark.parametrize("task", [Task("argmax", output=0), Task("threshold", 0.5, output=0)])
+def test_an_output_loses_what_a_task_says_that_it_loses(task: Task) -> None:
+    graph = every_kind()
+    form, runs = calibrated(graph, runs_of(graph)), runs_of(graph, 10, seed=4)
+    one = output_losses(graph, form, runs, task)[0]
+    whole = loss_of(task, [reference.run(graph, run) for run in runs], [reference.run(form, run) for run in runs])
+    assert (one.runs, one.change, one.decisions) == (whole.runs, whole.change, whole.decisions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
@@ -12,11 +13,11 @@ import study_rows
 from leo_runtime.cli import main
 from leo_runtime.report import study_plots
 from leo_runtime.report.page.heat import CELLS, LEVELS, PARTS, heat_maps, levels
-from leo_runtime.report.page.pareto import front
+from leo_runtime.report.page.pareto import front, front_of
 from leo_runtime.report.page.study_page import TABLE_CELLS, StudyRows, study_page
-from leo_runtime.report.page.study_points import MORE_IS_BETTER, measures, points, short
+from leo_runtime.report.page.study_points import measures, points, short
 from leo_runtime.study.document import Study
-from leo_runtime.study.rows import COLUMNS, kind_of
+from leo_runtime.study.rows import better
 from pages import Element, read, rows
 from small_studies import STUDY, write_study
 from test_run_page import ATTRIBUTES, HOSTILE
@@ -43,9 +44,75 @@ def test_the_headline_has_the_best_of_each_measure_and_where_it_is() -> None:
     assert "Study made: dsp (3) by policy (2) by deadlines (2), 2 repetitions" in page.text
     assert tiles[0].startswith("cells run 24 of 24")
     assert "100.5 mJ" in tiles[1]
-    assert "up to 410.5 mJ, best at dsp 1, policy exact, deadlines 0.5" in tiles[1]
-    assert tiles[2].startswith("answers missed 0 ")
-    assert "10 h up to 2.5 h" in tiles[3].replace("  ", " "), "of a battery's life more is better"
+    only = "of those that miss least (0 answers missed)"
+    assert f"best at dsp 1, policy exact, deadlines 1, {only}; of all, 100.5 to 410.5 mJ" in tiles[1]
+    assert tiles[2] == "answers missed 0 best, 6 of 12 points tie; worst 4"
+    assert f"10 h best, 2 of 12 points tie, {only}; of all, 2.5 to 10 h" in tiles[3], (
+        "of a battery's life more is better"
+    )
+
+
+def one_measure(column: str, values: Sequence[float], **also: Sequence[float]) -> list[dict[str, object]]:
+    """Rows of the policies `a`, `b` and so on."""
+    named = {column: values, **also}
+    return [
+        study_rows.row(k, 0, [("policy", "abcdef"[k])], **{name: of[k] for name, of in named.items()})
+        for k in range(len(values))
+    ]
+
+
+def of_policies(**changed: object) -> Study:
+    axes = [{"name": "policy", "vary": "solver", "values": ["a", "b", "c"]}]
+    return study_rows.study(axes=axes, repetitions=1, **changed)
+
+
+def first_tile(column: str, values: Sequence[float], **also: Sequence[float]) -> str:
+    page = page_of(of_policies(show=[column]), one_measure(column, values, **also))
+    return page.one("ul", class_="tiles").all("li")[1].text
+
+
+def test_the_headline_says_best_worst_ties_and_nothing_where_nobody_can_say() -> None:
+    score = [310_900, 997_200, 500_000]
+    assert first_tile("xrbench_ppm", score) == "XRBench score 99.72 % best at policy b; worst 31.09 %"
+    assert (
+        first_tile("graph_p95_us.eyes", [5e3, 5e3, 6e3])
+        == "95 % latency of eyes 5 ms best, 2 of 3 points tie; worst 6 ms"
+    )
+    assert first_tile("runs.gpu", [7, 5, 6]) == "runs of gpu 5 to 7"
+    assert first_tile("own_figure", [7, 7, 7]) == "own figure 7 in all cells"
+
+
+def test_the_least_energy_is_that_of_who_misses_least() -> None:
+    energies = [50e6, 60e6, 70e6]
+    told = "energy 60 mJ best at policy b, of those that miss least (1 answers missed); of all, 50 to 70 mJ"
+    assert first_tile("energy_nj", energies, misses=[9, 1, 1]) == told
+    told = "energy 50 mJ best at policy a (2 answers missed); worst 70 mJ"
+    assert first_tile("energy_nj", energies, misses=[2, 2, 2]) == told
+
+
+def heats_of(column: str, values: Sequence[float]) -> list[float]:
+    page = page_of(of_policies(show=[column]), one_measure(column, values))
+    table = page.one("figure", id="heat-0").one("table")
+    assert ("neutral" in (table.attributes["class"] or "")) == (better(column) is None)
+    return [float((cell.attributes["style"] or "").removeprefix("--v:")) for cell in table.one("tbody").all("td")]
+
+
+def test_the_best_is_the_bluest_whichever_way_a_measure_goes() -> None:
+    assert heats_of("xrbench_ppm", [1, 3, 2]) == [1, 0, 0.5]
+    assert heats_of("energy_nj", [1, 3, 2]) == [0, 1, 0.5]
+    assert heats_of("runs.gpu", [1, 3, 2]) == [0, 1, 0.5]
+
+
+def test_the_front_goes_the_way_of_its_measures_and_nowhere_where_nobody_can_say() -> None:
+    def best(column: str) -> list[str]:
+        given = one_measure(column, [1, 3, 2], energy_nj=[1e6, 2e6, 3e6])
+        circles = page_of(of_policies(show=[column, "energy_nj"]), given).all("circle")
+        return [circle.one("title").text for circle in circles if "best" in (circle.attributes["class"] or "")]
+
+    assert best("xrbench_ppm") == ["policy a", "policy b"]
+    assert best("graph_p95_us.eyes") == ["policy a"]
+    found = points(one_measure("runs.gpu", [1, 3, 2], energy_nj=[1, 2, 3]), ["policy"])
+    assert front_of(found, *measures(found, 2, ["runs.gpu", "energy_nj"])) == ([0, 1, 2], [])
 
 
 def test_a_point_is_the_mean_of_its_repetitions() -> None:
@@ -192,7 +259,7 @@ def test_no_text_of_a_study_becomes_markup(evil: str) -> None:
     ]
     page = page_of(study, found, **{evil: evil})
     assert len(page.all("script")) == 1
-    allowed = ATTRIBUTES | {"style", "cx", "cy", "r", "dy", "title", "colspan", "selected", "data-more", "data-way"}
+    allowed = ATTRIBUTES | {"style", "cx", "cy", "r", "dy", "title", "colspan", "selected", "data-better", "data-way"}
     allowed |= {"data-name"}
     for name in ("svg", "td", "th", "option", "circle", "figure", "b", "img", "line", "text", "title", "p", "h1"):
         for element in page.all(name):
@@ -255,10 +322,3 @@ def test_the_command_writes_the_page_beside_the_rows(
     assert (tmp_path / "out" / "hax-conn.study.html").is_file()
     for wrong in (["--frame", "3"], ["--out", "blinks.study.toml"], ["--rows", "elsewhere"]):
         assert main(["report", "blinks.study.toml", *wrong]) == 2
-
-
-def test_of_a_score_the_most_is_the_best() -> None:
-    scores = [{**row, "xrbench_ppm": 1_000 * row["cell"]} for row in study_rows.rows()]
-    found = measures(points(scores, ["dsp"]), 16, ["xrbench_ppm"])
-    assert found[0].column == "xrbench_ppm" and found[0].more_is_better
-    assert set(MORE_IS_BETTER) - {"accuracy", "score"} <= {kind_of(column) for column in COLUMNS}

@@ -21,8 +21,18 @@ from leo_runtime.study.gaps import Gaps
 from leo_runtime.study.loading import Loader
 from leo_runtime.study.measure import measure
 from leo_runtime.study.policies import policy
-from leo_runtime.study.rows import COLUMNS, columns_of, kind_of, row_bytes, whole_row
+from leo_runtime.study.rows import (
+    COLUMNS,
+    HIGHER_IS_BETTER,
+    LOWER_IS_BETTER,
+    better,
+    columns_of,
+    kind_of,
+    row_bytes,
+    whole_row,
+)
 from leo_runtime.study.shared import Kept, Shared
+from leo_runtime.study.shipped_studies import names, study_file
 from small_studies import STUDY, write_study
 
 
@@ -77,6 +87,40 @@ def test_every_part_of_the_energy_adds_up_and_every_column_is_told_of(tmp_path: 
         assert int(str(row["gap_ppm"])) >= 0
     assert {kind_of(name) for name in columns_of(rows)} == {kind_of(name) for name in COLUMNS}
     assert list(columns_of(rows))[:3] == ["study", "cell", "repetition"]
+
+
+def test_what_nothing_happened_of_is_0_in_a_row_and_not_missing(tmp_path: Path) -> None:
+    text = STUDY.replace('"exact", "greedy"', '"cpu-only", "mine:on_the_dsp"').replace("seconds = 1", "seconds = 0.1")
+    path = write_study(tmp_path, text.replace("repetitions = 2", "repetitions = 1"))
+    (tmp_path / "mine.py").write_text(ON_THE_DSP)
+    hardware = tmp_path / "band.hardware.toml"
+    hardware.write_text(hardware.read_text().replace("latency_us = 100", "latency_us = 100\nenergy_nj = 1_000"))
+    here, _, there, _ = rows = rows_of(path)
+    assert len({frozenset(row) for row in rows}) == 1
+    link = "cpu -> dsp"
+    assert [here[f"{kind}.{link}"] for kind in ("resource_nj", "busy_us", "runs", "wake_ups")] == [0] * 4
+    assert int(str(there[f"resource_nj.{link}"])) > 0 and int(str(there[f"runs.{link}"])) > 0
+    assert here["runs.dsp"] == here["cause_nj.failed run"] == here["cause_nj.transfer"] == 0
+
+
+def test_a_link_that_costs_nothing_has_no_figures(tmp_path: Path) -> None:
+    """Nobody counts what it sent."""
+    path = write_study(tmp_path, STUDY.replace("seconds = 1", "seconds = 0.1"))
+    assert not [name for row in rows_of(path) for name in row if "->" in name]
+
+
+ON_THE_DSP = """from leo_runtime import solve
+
+
+def on_the_dsp(problem):
+    stages = [
+        stage.model_copy(
+            update={"modes": tuple(m for m in stage.modes if m.resource == ("dsp" if stage.name != "look" else "cpu"))}
+        )
+        for stage in problem.stages
+    ]
+    return solve(problem.model_copy(update={"stages": tuple(stages)}), "heft")
+"""
 
 
 def test_the_same_cell_is_the_same_row_to_the_byte(tmp_path: Path) -> None:
@@ -151,7 +195,7 @@ def test_a_policy_of_ones_own_is_judged(tmp_path: Path) -> None:
         settings = cell.settings.model_copy(update={"solver": name})
         measure(study, loader.ready(replace(cell, settings=settings)), Shared())
 
-    with pytest.raises(SolverError, match=r"the answer of the solver `wrong` is wrong: rule "):
+    with pytest.raises(SolverError, match=r"the answer of the solver `mine:wrong` is wrong: rule "):
         with_solver("mine:wrong")
     with pytest.raises(SolverError, match="no idea"):
         with_solver("mine:raises")
@@ -267,3 +311,26 @@ def test_other_versions_of_what_computes_are_other_inputs(tmp_path: Path, monkey
 
     assert inputs("true", "2.0") != inputs("true", "2.1")
     assert inputs("false", "2.0") == inputs("false", "2.1")
+
+
+NEITHER = {
+    *("answers", "graph_answers", "frames", "end_us", "busy_us", "runs", "wake_ups", "questions", "length_us"),
+    *("window_stages", "batch", "reserve_percent", "noise_ppm", "seed", "cell", "repetition", "axis"),
+    *("gap_frames", "regret_best_nj", "regret_best_tardiness_us"),
+    *("study", "inputs", "version", "workload", "hardware", "profile", "recording", "solver"),
+}
+
+
+def test_every_column_says_which_of_its_figures_are_better_or_that_nobody_can() -> None:
+    kinds = set(map(kind_of, COLUMNS))
+    said = {kind for kind in kinds if better(kind) is not None}
+    assert said | NEITHER == kinds
+    assert not said & NEITHER
+    assert set(LOWER_IS_BETTER) | set(HIGHER_IS_BETTER) == said
+    assert not set(LOWER_IS_BETTER) & set(HIGHER_IS_BETTER)
+    assert (better("xrbench_ppm"), better("energy_nj"), better("mine")) == ("higher", "lower", None)
+
+
+@pytest.mark.parametrize("name", names())
+def test_of_what_a_shipped_study_shows_it_is_known_what_is_better(name: str) -> None:
+    assert all(better(column) for column in Study.from_file(study_file(name)).show)

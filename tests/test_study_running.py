@@ -202,9 +202,9 @@ def test_what_goes_wrong_in_a_cell_is_told_by_name_and_the_others_go_on(tmp_path
     assert len(rows) == 2
     assert failed[1] == "its worker died 2 times: it was ended by SIGKILL"
     assert failed[2] == "it ended its process (SystemExit: 3)"
-    assert re.fullmatch(r"the solver `raises` raised ValueError: no idea.*", failed[3])
+    assert re.fullmatch(r"the solver `mine:raises` raised ValueError: no idea.*", failed[3])
     assert "MemoryError" in failed[4]
-    assert failed[5].startswith("the answer of the solver `late` is wrong: rule ")
+    assert failed[5].startswith("the answer of the solver `mine:late` is wrong: rule ")
     assert list(failed) == [1, 2, 3, 4, 5]
     # They are not tried again, unless that is asked for.
     assert run(path, lambda *_: pytest.fail("nothing is left")) == (rows, failed)

@@ -41,6 +41,12 @@ def test_what_is_no_number_decides_otherwise() -> None:
     assert loss_of(Task("argmax", output=0), runs([1, 3]), runs([np.nan, 3])).decisions == 1
 
 
+def test_what_is_no_number_is_infinitely_far_in_whichever_output() -> None:
+    expected = [(np.ones(2), np.ones(2))]
+    for found in ((np.ones(2), np.full(2, np.nan)), (np.full(2, np.nan), np.ones(2)), (np.full(2, np.inf), np.ones(2))):
+        assert loss_of(Task(), expected, [found]).ppm == 10**15
+
+
 def test_points_move() -> None:
     expected, found = runs([0, 0, 30, 40]), runs([3, 4, 30, 40])
     loss = loss_of(Task("points", 2, output=0), expected, found)
@@ -58,6 +64,12 @@ def test_what_outputs_do_not_have_is_refused(task: Task, said: str) -> None:
     values = [(np.ones(4), np.ones(4))]
     with pytest.raises(InputError, match=said):
         loss_of(task, values, values)
+
+
+def test_of_one_value_none_is_the_greatest() -> None:
+    with pytest.raises(InputError, match="the output has 1 values, by argmax it decides nothing"):
+        loss_of(Task("argmax", output=0), runs([1]), runs([2]))
+    assert loss_of(Task("threshold", 1, output=0), runs([1]), runs([2])).decisions == 1
 
 
 @pytest.mark.parametrize(

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from leo_runtime.command.shared import DONE, add_width, amount, bar, look, positive, put, say
+from leo_runtime.command.shared import DONE, add_width, amount, bar, given_data, look, positive, put, say
 from leo_runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from leo_runtime.compress.recorded import Runs
     from leo_runtime.documents.workload import Workload
-    from leo_runtime.layers.graph import LayerGraph
+    from leo_runtime.measure.model_data import ModelRuns
     from leo_runtime.operators.definition import Output
 
 EXAMPLE = "model graph face.tflite --out face.toml"
@@ -75,9 +75,13 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--data",
         required=True,
         metavar="DATA",
-        help="inputs of runs: an .npy, an .npz by the names of its inputs, or with --workload a recording",
+        help="inputs of runs: an .npy, an .npz by the names of its inputs, or a recording",
     )
-    int8.add_argument("--workload", metavar="FILE", help="a workload with a stage that reads the model")
+    int8.add_argument(
+        "--workload",
+        metavar="FILE",
+        help="of a recording: what reads the model, behind what (default: its own streams)",
+    )
     int8.add_argument("--out", type=Path, required=True, metavar="FILE", help="the model of int8, .tflite")
     int8.add_argument(
         "--percentile",
@@ -88,7 +92,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     int8.add_argument(
         "--threshold",
-        type=float,
+        type=_threshold,
         metavar="X",
         help="a decision is whether an output's greatest value is above it (default: which value is the greatest)",
     )
@@ -153,10 +157,21 @@ def _percentile(text: str) -> float:
     return given
 
 
+def _threshold(text: str) -> float:
+    try:
+        given = float(text)
+    except ValueError:
+        given = math.nan
+    if not math.isfinite(given):
+        raise argparse.ArgumentTypeError(f"expected a number, got {json.dumps(text)}")
+    return given
+
+
 def _int8(request: Request) -> int:
     from leo_runtime.compress.int8 import require_int8_form
     from leo_runtime.importers.model_file import open_model
     from leo_runtime.measure.int8_form import int8_form
+    from leo_runtime.measure.task_loss import Task
     from leo_runtime.report.loss_text import as_json, text
     from leo_runtime.schema import require_writable, write_whole
 
@@ -167,9 +182,10 @@ def _int8(request: Request) -> int:
         assert model.why is not None
         raise model.why
     require_int8_form(model.graph)
-    runs = _runs(request, model.graph)
+    runs = _runs(request)
+    task = Task("argmax") if request.threshold is None else Task("threshold", request.threshold)
     with bar("calibrating") as progress:
-        form = int8_form(model.graph, runs, request.percentile, request.threshold, request.most, progress)
+        form = int8_form(model.graph, runs, task, request.percentile, progress)
     try:
         write_whole(request.out, form.content)
     except OSError as error:
@@ -180,22 +196,19 @@ def _int8(request: Request) -> int:
     return DONE
 
 
-def _runs(request: Request, graph: LayerGraph) -> Runs:
-    """The inputs that the model is calibrated on."""
+def _runs(request: Request) -> ModelRuns:
+    """The inputs that the model is calibrated and measured on."""
     from leo_runtime import shipped
-    from leo_runtime.compress.recorded import SUFFIXES, read_runs
-    from leo_runtime.measure.model_inputs import model_inputs
+    from leo_runtime.measure.model_data import model_runs
 
-    if request.workload is None:
-        data = Path(request.data)
-        if data.suffix not in SUFFIXES:
-            raise InputError(
-                f"{data}: is neither `.npy` nor `.npz`",
-                hint="of a recording say with --workload which stages come before the model",
-            )
-        return read_runs(data, graph)
-    workload, recording = shipped.workload(request.workload), shipped.recording(request.data)
-    return model_inputs(workload, recording, request.file, graph, 2 * request.most)
+    return model_runs(
+        given_data(request.data),
+        request.file,
+        most=request.most,
+        workload=None if request.workload is None else shipped.workload(request.workload),
+        holds_back=True,
+        signature=request.signature,
+    )
 
 
 def _write(workload: Workload, file: Path, out: Path) -> None:

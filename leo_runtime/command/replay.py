@@ -18,6 +18,7 @@ from leo_runtime.command.shared import (
     bar,
     count,
     look,
+    names_of,
     positive,
     put,
     say,
@@ -134,7 +135,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     others.add_argument("--no-compare", action="store_true", help="leave out the other policies")
     others.add_argument(
         "--policies",
-        type=_names,
+        type=names_of,
         metavar="A,B",
         help="which solvers to set beside it (default: cpu-only,dsp-first,gpu-first,greedy)",
     )
@@ -161,14 +162,6 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     add_width(parser)
     add_changes(parser)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    """Names between commas, each once."""
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
-    if not all(names):
-        raise argparse.ArgumentTypeError(f"expected names between commas, got {json.dumps(text)}")
-    return names
 
 
 def run(request: Request) -> int:

@@ -9,10 +9,15 @@ import math
 import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from leo_runtime.errors import InputError, printable
 from leo_runtime.progress import Pace, Progress, ProgressBar, tell
 from leo_runtime.terminal import FEWEST_COLUMNS, Look
+
+if TYPE_CHECKING:
+    from leo_runtime.recordings.recording import Recording
 
 DONE, ANSWERED_NO, WRONG_USE, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
 """Exit statuses."""
@@ -45,6 +50,23 @@ def amount(text: str) -> float:
     if number > MAX_AMOUNT:
         raise argparse.ArgumentTypeError(f"expected a number of at most {MAX_AMOUNT:g}, got {json.dumps(text)}")
     return number
+
+
+def names_of(text: str) -> tuple[str, ...]:
+    """An argument that is names between commas, each once."""
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"expected names between commas, got {json.dumps(text)}")
+    return names
+
+
+def given_data(text: str) -> Path | Recording:
+    """A model's inputs as they are named: a file of numpy, or a recording, by its name or folder."""
+    from leo_runtime import shipped
+    from leo_runtime.compress.recorded import SUFFIXES
+
+    path = Path(text)
+    return path if path.suffix in SUFFIXES else shipped.recording(text)
 
 
 def add_workload(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from leo_runtime.command.shared import ANSWERED_NO, DONE, add_width, bar, complain, count, look, put, say
+from leo_runtime.command.shared import ANSWERED_NO, DONE, add_width, bar, complain, count, look, names_of, put, say
 from leo_runtime.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
     show = _action(actions.add_parser, "show", "Print a column over one or two axes, the mean of all repetitions.")
     show.add_argument("--column", metavar="NAME", help="which (default: those that the study names)")
-    show.add_argument("--over", type=_names, default=(), metavar="A,B", help="which axes (default: the first two)")
+    show.add_argument("--over", type=names_of, default=(), metavar="A,B", help="which axes (default: the first two)")
     show.add_argument("--csv", dest="file", type=Path, metavar="FILE", help="write it as CSV, too")
     add_width(show)
 
@@ -85,7 +85,7 @@ def _action(adding: Callable[..., argparse.ArgumentParser], name: str, says: str
     added.add_argument(
         "--solver",
         dest="solvers",
-        type=_names,
+        type=names_of,
         default=(),
         metavar="A,B",
         help="in place of the study's: solvers by name, or `module:function` of your own",
@@ -94,14 +94,6 @@ def _action(adding: Callable[..., argparse.ArgumentParser], name: str, says: str
         "--out", type=Path, default=Path("out"), metavar="FOLDER", help="where its rows are kept (default: out)"
     )
     return added
-
-
-def _names(text: str) -> tuple[str, ...]:
-    """Names between commas, each once."""
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
-    if not all(names):
-        raise argparse.ArgumentTypeError(f"expected names between commas, got {json.dumps(text)}")
-    return names
 
 
 def run(request: Request) -> int:

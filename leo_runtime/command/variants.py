@@ -17,6 +17,7 @@ from leo_runtime.command.shared import (
     bar,
     complain,
     count,
+    given_data,
     look,
     positive,
     put,
@@ -165,12 +166,10 @@ def _task(request: Request) -> Task:
 def _runs(request: Request, forms: Sequence[str]) -> ModelRuns:
     from leo_runtime import shipped
     from leo_runtime.compress.forms import INT8
-    from leo_runtime.compress.recorded import SUFFIXES
     from leo_runtime.measure.model_data import model_runs
 
-    path = Path(request.data)
     return model_runs(
-        path if path.suffix in SUFFIXES else shipped.recording(request.data),
+        given_data(request.data),
         request.model,
         most=request.runs,
         seed=request.seed,

@@ -53,12 +53,6 @@ def own_inputs(graph: LayerGraph) -> tuple[Tensor, ...]:
     return tuple(graph.tensors[number] for number in graph.inputs[: len(graph.inputs) - len(graph.states)])
 
 
-def halves(count: int, most: int) -> tuple[range, range]:
-    """Numbers of the runs that calibrate, and of as many that measure: in turns, over all, no more than `most` each."""
-    step = max(2, -(-count // max(1, most)))
-    return range(0, count, step), range(step // 2, count, step)
-
-
 def read_runs(path: Path, graph: LayerGraph) -> Runs:
     """The inputs in an `.npy` file, of a model with one, or by their names in an `.npz` file.
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from leo_runtime.compress.int8 import calibrated
-from leo_runtime.compress.loss import OutputLoss, loss
-from leo_runtime.compress.recorded import Runs, halves
 from leo_runtime.importers.tflite_writer import write_model
 from leo_runtime.layers import count
 from leo_runtime.layers.graph import LayerGraph
+from leo_runtime.measure.model_data import ModelRuns
+from leo_runtime.measure.output_loss import OutputLoss, output_losses
+from leo_runtime.measure.task_loss import Task
 from leo_runtime.progress import Progress
 
 
@@ -34,28 +35,26 @@ class Int8Form:
 
 def int8_form(
     graph: LayerGraph,
-    runs: Runs,
+    runs: ModelRuns,
+    task: Task,
     percentile: float = 100.0,
-    threshold: float | None = None,
-    most: int = 100,
     progress: Progress = lambda *_: None,
 ) -> Int8Form:
-    """Calibrate a model on every second of its runs, and measure its loss on the others, on `most` each at most.
+    """Calibrate a model on the runs that are for it, and measure on the others what it loses by a task.
 
     Raises `CompressError` as `calibrated` does.
     """
-    first, second = halves(len(runs), most)
-    total, done = len(first) + len(second), 0
+    total, done = len(runs.calibrating) + len(runs.inputs), 0
 
-    def told(numbers: range) -> Iterator[tuple[np.ndarray, ...]]:
+    def told(some: Sequence[tuple[np.ndarray, ...]]) -> Iterator[tuple[np.ndarray, ...]]:
         nonlocal done
-        for inputs in runs.of(numbers):
+        for inputs in some:
             progress("runs", done, total)
             yield inputs
             done += 1
 
-    form = calibrated(graph, told(first), percentile)
-    losses = loss(graph, form, told(second), threshold)
+    form = calibrated(graph, told(runs.calibrating), percentile)
+    losses = output_losses(graph, form, told(runs.inputs), task)
     progress("", total, total)
     sizes = count.weight_bytes(graph), count.weight_bytes(form)
-    return Int8Form(write_model(form), sizes, len(first), runs.source, losses)
+    return Int8Form(write_model(form), sizes, len(runs.calibrating), runs.source, losses)

@@ -27,6 +27,8 @@ class ModelRuns:
     """Of others, which forms may be calibrated on."""
     there: int = 0
     """How many runs the data have: those taken are some of them."""
+    source: str = ""
+    """Of what the runs are, for messages."""
 
 
 def model_runs(
@@ -37,21 +39,23 @@ def model_runs(
     seed: int = 0,
     workload: Workload | None = None,
     holds_back: bool = False,
+    signature: str | None = None,
 ) -> ModelRuns:
     """At most so many runs for the model in a file, drawn by the seed where there are more, in their order.
 
     Data are a file of numpy (`compress.recorded.read_runs`) or a recording: then the model is given what a stage of
     `workload` that reads its file is given there, or without one the samples of streams that are named as
     `leo-runtime model graph` names them. `holds_back`: as many others calibrate, in turns with those measured on.
+    `signature`: which of the model's is asked, None: its first graph.
 
     Raises `InputError` for data that cannot be read, or do not fit the model.
     """
-    file = open_model(model)
+    file = open_model(model, signature)
     if file.graph is None:
         raise InputError(str(file.why), hint="forms are made of layers, and it cannot be taken apart into them")
     wanted = 2 * most if holds_back else most
     if isinstance(data, Recording):
-        asked = workload or model_workload(model, name="data", cut="whole")
+        asked = workload or model_workload(model, name="data", cut="whole", signature=signature)
         runs = model_inputs(asked, data, model, file.graph, wanted)
     else:
         runs = read_runs(data, file.graph)
@@ -63,4 +67,5 @@ def model_runs(
     def of(numbers: Sequence[int]) -> tuple[tuple[np.ndarray, ...], ...]:
         return tuple(runs.of(numbers))
 
-    return ModelRuns(of(order[1::2]), of(order[::2]), there) if holds_back else ModelRuns(of(order), (), there)
+    measured, calibrating = (order[1::2], order[::2]) if holds_back else (order, order[:0])
+    return ModelRuns(of(measured), of(calibrating), there, runs.source)

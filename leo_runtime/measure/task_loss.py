@@ -77,7 +77,11 @@ def loss_of(task: Task, expected: Sequence[Arrays], found: Sequence[Arrays]) -> 
     """
     pairs = list(zip(expected, found, strict=True))
     outputs = range(len(expected[0])) if task.output is None else [task.output]
-    change = max(_change([(own[k], other[k]) for own, other in pairs]) for k in outputs)
+    changes = {output: Change() for output in outputs}
+    for own, other in pairs:
+        for output, so_far in changes.items():
+            so_far.add(own[output], other[output])
+    change = max(so_far.part for so_far in changes.values())
     if task.measure == "change":
         return Loss(len(pairs), change, None, None, None)
     if len(outputs) > 1:
@@ -89,20 +93,42 @@ def loss_of(task: Task, expected: Sequence[Arrays], found: Sequence[Arrays]) -> 
     if task.measure == "points":
         moved, span = _points(read, int(task.number))
         return Loss(len(pairs), change, None, moved, span)
-    return Loss(len(pairs), change, sum(_decides_otherwise(task, *pair) for pair in read), None, None)
+    if not decides(task, read[0][0].size):
+        raise InputError(
+            f"the output has {read[0][0].size} values, by {task.measure} it decides nothing",
+            hint="give threshold=NUMBER, which is about the greatest of any, or change",
+        )
+    return Loss(len(pairs), change, sum(decides_otherwise(task, *pair) for pair in read), None, None)
 
 
-def _change(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
-    off = own = 0.0
-    for expected, found in pairs:
-        off += float(((found.astype(np.float64) - expected) ** 2).sum())
-        own += float((expected.astype(np.float64) ** 2).sum())
-    if own == 0:
-        return 0.0 if off == 0 else float("inf")
-    return float(np.sqrt(off / own))
+class Change:
+    """How far an output is from the model's own, over the runs added so far."""
+
+    def __init__(self) -> None:
+        self._off = self._own = 0.0
+
+    def add(self, expected: np.ndarray, found: np.ndarray) -> None:
+        """Of one more run the model's own values, and those found."""
+        self._off += float(((found.astype(np.float64) - expected) ** 2).sum())
+        self._own += float((expected.astype(np.float64) ** 2).sum())
+
+    @property
+    def part(self) -> float:
+        """The length of the difference of all runs, as part of that of the model's own; infinite where it is no number,
+        or theirs is 0 and it is not."""
+        if self._off == 0:
+            return 0.0
+        part = float(np.sqrt(self._off / self._own)) if self._own else float("inf")
+        return part if part == part else float("inf")
 
 
-def _decides_otherwise(task: Task, expected: np.ndarray, found: np.ndarray) -> bool:
+def decides(task: Task, values: int) -> bool:
+    """Whether an output of so many values decides something."""
+    return (task.measure == "argmax" and values > 1) or (task.measure == "threshold" and values > 0)
+
+
+def decides_otherwise(task: Task, expected: np.ndarray, found: np.ndarray) -> bool:
+    """Whether an output that decides has another decision than the model's own; what is no number has."""
     if not np.isfinite(found).all():
         return True
     if task.measure == "threshold":

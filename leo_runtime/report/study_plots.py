@@ -21,6 +21,8 @@ from leo_runtime.study.rows import Row
 
 _LOOK = {"svg.hashsalt": "leo-runtime", "svg.fonttype": "none", "font.size": 9}
 """Ids in an SVG are drawn from the salt: the same figure has the same bytes. Its letters stay letters."""
+_COLOURS = {"lower": "viridis_r", "higher": "viridis", None: "Greys"}
+"""The better, the brighter; grey where nobody can say what is better."""
 
 
 def write_figures(study: Study, rows: Sequence[Row], folder: Path) -> list[Path]:
@@ -85,7 +87,7 @@ def _draw_heat(plt: Any, heat: Heat) -> Any:
     image = None
     for axis, panel in zip(axes.flat, heat.panels, strict=True):
         means = [[float("nan") if s.mean is None else s.mean / heat.measure.per for s in row] for row in panel.spots]
-        colours = "viridis" if heat.measure.more_is_better else "viridis_r"
+        colours = _COLOURS[heat.measure.better]
         image = axis.imshow(means, cmap=colours, vmin=min(known), vmax=max(known), aspect="auto")
         axis.set_xticks(range(len(heat.acrosses)), heat.acrosses)
         axis.set_yticks(range(len(heat.downs)), heat.downs)
@@ -95,7 +97,7 @@ def _draw_heat(plt: Any, heat: Heat) -> Any:
             for y, row in enumerate(panel.spots):
                 for x, spot in enumerate(row):
                     if spot.mean is not None:
-                        is_dark = (spot.mean / heat.measure.per > middle) != heat.measure.more_is_better
+                        is_dark = (spot.mean / heat.measure.per > middle) != (heat.measure.better == "higher")
                         text = heat.measure.text(spot.mean)
                         axis.text(x, y, text, ha="center", va="center", color="w" if is_dark else "k", fontsize=7)
     figure.colorbar(image, ax=list(axes.flat), label=heat.measure.label)
@@ -117,10 +119,11 @@ def _draw_front(plt: Any, found: Sequence[Point], across: Measure, up: Measure) 
     xs = {k: found[k].means[across.column] / across.per for k in known}
     ys = {k: found[k].means[up.column] / up.per for k in known}
     axis.plot(list(xs.values()), list(ys.values()), "o", markersize=3.5, color="#8899aa", label="cells")
-    axis.plot(
-        [xs[k] for k in best], [ys[k] for k in best], "o-", drawstyle="steps-post", markersize=4.5, color="#2b5fc0",
-        label="none is better in both",
-    )  # fmt: skip
+    if best:
+        axis.plot(
+            [xs[k] for k in best], [ys[k] for k in best], "o-", drawstyle="steps-post", markersize=4.5, color="#2b5fc0",
+            label="none is better in both",
+        )  # fmt: skip
     axis.set(xlabel=across.label, ylabel=up.label)
     axis.grid(True, alpha=0.3)
     axis.legend(fontsize=7)

@@ -26,7 +26,7 @@ from leo_runtime.version import VERSION
 if TYPE_CHECKING:
     from leo_runtime.documents.workload import Workload
 
-ROWS_FORMAT = 2
+ROWS_FORMAT = 3
 """Goes up where the same inputs give another row."""
 NOTHING_SECONDS = 60
 """How long a run lasts that needs no recording, where nothing else is said."""

@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from time import perf_counter_ns
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from leo_runtime.backend.versions import versions
+from leo_runtime.documents.hardware import Hardware
 from leo_runtime.errors import SolverError
-from leo_runtime.frame.entries import Entry
+from leo_runtime.frame.entries import Cause, Entry
 from leo_runtime.frame.records import FrameResult
+from leo_runtime.replay.figures import ProcessorUse
 from leo_runtime.replay.identity import Replay
 from leo_runtime.replay.log import LogWriter
 from leo_runtime.replay.log_text import Settings as LogSettings
@@ -129,6 +131,7 @@ def _solver(ready: Ready, shared: Shared, asked: _Asked) -> Callable[..., Any]:
             asked.answered(getattr(found, "status", ""), effort.nodes)
             return found
 
+        place.__qualname__ = ready.policy.name  # What goes wrong is told under the name that was asked for.
         return place
     solve = placing.solver("virtual")
     way = (placing.policy, placing.reserve_in("virtual"), placing.batch > 1, placing.seed)
@@ -196,22 +199,39 @@ def _row(study: Study, ready: Ready, ended: Replay, asked: _Asked) -> dict[str, 
         "end_us": summary.end_us,
         "energy_nj": energy.total_nj,
     }
-    row |= {f"cause_nj.{cause}": nj for cause, nj in sorted(energy.by_cause.items())}
-    row |= {f"graph_nj.{graph}": sum(causes.values()) for graph, causes in energy.by_graph.items()}
-    row |= {f"resource_nj.{use.name}": use.total_nj for use in uses}
+    # What nothing happened of has 0: a mean over rows is of all of them.
+    row |= {f"cause_nj.{cause}": energy.by_cause.get(cause, 0) for cause in sorted(get_args(Cause))}
+    of_graphs = {graph: sum(causes.values()) for graph, causes in energy.by_graph.items()}
+    row |= {f"graph_nj.{graph}": of_graphs.get(graph, 0) for graph in (*(line.graph for line in lines), "")}
+    row |= {f"resource_nj.{use.name}": use.total_nj for use in (*uses, *_unused(ended.hardware, uses))}
     for kind, figure in _OF_GRAPHS.items():
         row |= {f"{kind}.{line.graph}": getattr(line, figure) for line in lines}
     for kind, figure in _LATENCIES.items():
         # Of no answer there is none: 0 would be the best.
         row |= {f"{kind}.{line.graph}": getattr(line, figure) if line.answered else None for line in lines}
-    for kind, figure in (("busy_us", "busy_us"), ("runs", "runs"), ("wake_ups", "wake_ups")):
-        row |= {f"{kind}.{use.name}": getattr(use, figure) for use in uses}
+    for kind in ("busy_us", "runs", "wake_ups"):
+        row |= {f"{kind}.{use.name}": getattr(use, kind) for use in uses}
+        row |= {f"{kind}.{use.name}": 0 for use in _unused(ended.hardware, uses, of_each=True)}
     return row | {
         "solver_nodes": asked.nodes,
         "questions": asked.questions,
         "questions_proved": asked.proved,
         "waits_given_up": summary.waits_given_up,
     }
+
+
+def _unused(hardware: Hardware, uses: Sequence[ProcessorUse], *, of_each: bool = False) -> list[ProcessorUse]:
+    """Links that cost energy, and are not among the uses: those are named by what they took.
+
+    With `of_each` only those of which each sending takes some, and that have sent nothing, then.
+    """
+    told = {use.name for use in uses}
+    costly = [
+        f"{link.source} -> {link.target}"
+        for link in hardware.links
+        if link.radio is None and (link.energy_nj or (link.energy_pj_per_byte and not of_each))
+    ]
+    return [ProcessorUse(name, 0, 0, 0, {}) for name in costly if name not in told]
 
 
 _OF_GRAPHS = {

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from leo_runtime.study.cells import Cell
 
 Value = int | float | str | bool | None
 Row = Mapping[str, Any]
+Better = Literal["lower", "higher"]
+"""Which figures of a column are the better ones."""
 
 COLUMNS: Mapping[str, str] = {
     "study": "the study's name",
@@ -76,6 +78,20 @@ COLUMNS: Mapping[str, str] = {
 }
 """What each column means. `docs/studies.md` has it, too."""
 
+LOWER_IS_BETTER = (
+    *("late", "failed", "misses", "graph_late", "graph_failed", "graph_misses"),
+    *("energy_nj", "cause_nj", "graph_nj", "resource_nj"),
+    *("graph_p50_us", "graph_p95_us", "graph_p99_us"),
+    *("solver_nodes", "waits_given_up"),
+    *("gap_ppm", "gap_most_ppm", "gap_later_frames", "gap_unproved_frames", "regret_ppm", "regret_tardiness_us"),
+)
+"""Kinds of columns."""
+HIGHER_IS_BETTER = (
+    *("answered", "graph_answered", "questions_proved"),
+    *("xrbench_ppm", "graph_xrbench_ppm", "battery_s"),
+)
+"""Kinds of columns. Of those in neither nobody can say which figures are better."""
+
 TIMES: Mapping[str, str] = {
     "cell": "the cell's number in the study",
     "inputs": "as in the row",
@@ -106,6 +122,14 @@ def row_bytes(measured: Row) -> bytes:
 def kind_of(column: str) -> str:
     """What stands before a column's first dot."""
     return column.partition(".")[0]
+
+
+def better(column: str) -> Better | None:
+    """Which figures of a column are the better ones; None: nobody can say, as of a column that is not ours."""
+    kind = kind_of(column)
+    if kind in LOWER_IS_BETTER:
+        return "lower"
+    return "higher" if kind in HIGHER_IS_BETTER else None
 
 
 def columns_of(rows: Sequence[Row]) -> tuple[str, ...]:

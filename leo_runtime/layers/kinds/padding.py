@@ -66,12 +66,18 @@ def slides(call: Call, taps: tuple[int, int], dilations: tuple[int, int] = (1, 1
 
 
 def windows(images: np.ndarray, down: Slide, across: Slide, fill: float) -> np.ndarray:
-    """A view of (batch, windows down, windows across, taps down, taps across, channels) of images that are padded."""
-    padded = np.pad(
-        images,
-        ((0, 0), (down.before, down.after), (across.before, across.after), (0, 0)),
-        constant_values=fill,
+    """A view of (batch, windows down, windows across, taps down, taps across, channels) of images that are padded.
+
+    Not by `sliding_window_view`: each call of it puts a word into the interpreter's table of interned strings.
+    """
+    padded = np.ascontiguousarray(
+        np.pad(
+            images,
+            ((0, 0), (down.before, down.after), (across.before, across.after), (0, 0)),
+            constant_values=fill,
+        )
     )
-    view = np.lib.stride_tricks.sliding_window_view(padded, (down.reach, across.reach), axis=(1, 2))
-    view = view[:, :: down.stride, :: across.stride, :, :: down.dilation, :: across.dilation]
-    return view[:, : down.count, : across.count].transpose(0, 1, 2, 4, 5, 3)
+    image, row, column, channel = padded.strides
+    shape = (len(padded), down.count, across.count, down.taps, across.taps, padded.shape[3])
+    steps = (row * down.stride, column * across.stride, row * down.dilation, column * across.dilation)
+    return np.ndarray(shape, padded.dtype, padded, strides=(image, *steps, channel))

@@ -24,7 +24,7 @@ class Spot:
     mean: float | None
     """As the column has it; None: there is no point there."""
     heat: float
-    """From 0, the best, to 1."""
+    """From 0, the best, to 1; where nobody can say what is better, from the least to the most."""
     title: str
 
 
@@ -144,7 +144,7 @@ def _heat(
         title = _with_unit(measure, mean)
         if len(of) > 1:
             title += f", the mean of {len(of)}: {measure.text(min(of))} to {measure.text(max(of))}"
-        return Spot(mean, 1 - heat if measure.more_is_better else heat, title)
+        return Spot(mean, 1 - heat if measure.better == "higher" else heat, title)
 
     columns = ("",) if across is None else across.names
     panels = [

@@ -125,8 +125,8 @@ if (trade) {
     };
     const [lowX, highX] = span(known.map((k) => pairs[k][0])), [lowY, highY] = span(known.map((k) => pairs[k][1]));
     const x = (value) => ((value - lowX) / (highX - lowX)) * 100 + "%", y = (value) => top + height * (1 - (value - lowY) / (highY - lowY));
-    const sign = [across, up].map((option) => (+option.dataset.more ? -1 : 1)), cost = (k) => pairs[k].map((value, at) => sign[at] * value), best = [];
-    for (const k of [...known].sort((a, b) => cost(a)[0] - cost(b)[0] || cost(a)[1] - cost(b)[1] || a - b)) {
+    const sign = [across, up].map((option) => ({ lower: 1, higher: -1 })[option.dataset.better] ?? NaN), cost = (k) => pairs[k].map((value, at) => sign[at] * value), best = [];
+    if (sign.every(Number.isFinite)) for (const k of [...known].sort((a, b) => cost(a)[0] - cost(b)[0] || cost(a)[1] - cost(b)[1] || a - b)) {
       const last = best.length ? cost(best[best.length - 1]) : [0, Infinity], own = cost(k);
       if (own[1] < last[1] || (own[0] === last[0] && own[1] === last[1])) best.push(k);
     }

@@ -1,4 +1,7 @@
-"""Points of two measures, of which none is better than those on the front in both."""
+"""Points of two measures, of which none is better than those on the front in both.
+
+Of a measure of which nobody can say what is better, there is no front.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +33,9 @@ def front(pairs: Sequence[tuple[float, float]]) -> tuple[int, ...]:
 def front_of(found: Sequence[Point], across: Measure, up: Measure) -> tuple[list[int], list[int]]:
     """The indices of the points that have both measures, and of those of them that are on the front."""
     known = [k for k, point in enumerate(found) if across.column in point.means and up.column in point.means]
-    signs = [-1 if measure.more_is_better else 1 for measure in (across, up)]
-    costs = [(signs[0] * found[k].means[across.column], signs[1] * found[k].means[up.column]) for k in known]
+    if across.better is None or up.better is None:
+        return known, []
+    costs = [(across.cost(found[k].means[across.column]), up.cost(found[k].means[up.column])) for k in known]
     return known, [known[k] for k in front(costs)]
 
 

@@ -16,7 +16,7 @@ from leo_runtime.report.page.scales import seconds
 from leo_runtime.report.page.study_points import Measure, Point, figure, measures, points, short, value_text
 from leo_runtime.report.page.tables import Cell, Table, table
 from leo_runtime.study.document import Axis, Study
-from leo_runtime.study.rows import Row
+from leo_runtime.study.rows import Row, kind_of
 
 MEASURES = 16
 """How many measures the table of points has, and the chart can be drawn of."""
@@ -94,10 +94,9 @@ def _warnings(of: StudyRows) -> list[str]:
 
 
 def _first_two(told: Sequence[Measure]) -> tuple[Measure | None, Measure | None]:
-    """The measures that the chart begins with: energy, and what says most of being late."""
-    if len(told) < 2:
-        return None, None
-    return told[0], told[1]
+    """The measures that the chart begins with, if it can be known which of them are better."""
+    first = sorted(told, key=lambda measure: measure.better is None)[:2]
+    return (first[0], first[1]) if len(first) == 2 else (None, None)
 
 
 def _bounded(every: Sequence[Point], told: Sequence[Measure], most: int) -> list[Point]:
@@ -131,16 +130,52 @@ def _tiles(of: StudyRows, every: Sequence[Point], told: Sequence[Measure], axes:
     tiles = [Tile("cells run", f"{len(of.rows):,}", f"of {of.cells:,}", rest, bool(of.failed))]
     for measure in told[:3]:
         known = [point for point in every if measure.column in point.means]
-        if not known:
-            continue
-        sign = -1 if measure.more_is_better else 1
-        best = min(known, key=lambda point, m=measure, s=sign: s * point.means[m.column])  # type: ignore[misc]  # defaults bind
-        worst = max(known, key=lambda point, m=measure, s=sign: s * point.means[m.column])  # type: ignore[misc]  # as above
-        low, high = best.means[measure.column], worst.means[measure.column]
-        to = f"up to {measure.text(high)} {measure.unit}".rstrip() if high != low else "in all cells"
-        where = f", best at {_place(best, axes)}" if axes and high != low else ""
-        tiles.append(Tile(measure.name, measure.text(low), measure.unit, f"{to}{where}"))
+        if known:
+            tiles.append(_tile(measure, known, axes))
     return tiles
+
+
+def _tile(measure: Measure, known: Sequence[Point], axes: Sequence[str]) -> Tile:
+    """The best of a measure, where it is, and the worst. `known` are the points that have it, one at least.
+
+    Who answers nothing in time takes the least energy: of energy the best is among those that miss least.
+    """
+    values = [point.means[measure.column] for point in known]
+    low, high = min(values), max(values)
+    if measure.better is None:
+        to = f"to {_united(measure, high)}" if high != low else "in all cells"
+        return Tile(measure.name, measure.text(low), measure.unit, to)
+    among, told = _missing_least(known) if _is_of_energy(measure.column) else (list(known), "")
+    least_cost = min(measure.cost(point.means[measure.column]) for point in among)
+    best = [point for point in among if measure.cost(point.means[measure.column]) == least_cost]
+    value = measure.text(best[0].means[measure.column])
+    if high == low:
+        return Tile(measure.name, value, measure.unit, f"in all cells{told}")
+    where = (
+        f"best at {_place(best[0], axes)}" if len(best) == 1 else f"best, {len(best):,} of {len(known):,} points tie"
+    )
+    worst = high if measure.better == "lower" else low
+    also = "" if len(among) == len(known) else f"; of all, {measure.text(low)} to {_united(measure, high)}"
+    last = also or f"; worst {_united(measure, worst)}"
+    return Tile(measure.name, value, measure.unit, f"{where if axes else 'best'}{told}{last}")
+
+
+def _united(measure: Measure, value: float) -> str:
+    return f"{measure.text(value)} {measure.unit}".rstrip()
+
+
+def _is_of_energy(column: str) -> bool:
+    return kind_of(column).endswith("_nj") or column == "battery_s"
+
+
+def _missing_least(known: Sequence[Point]) -> tuple[list[Point], str]:
+    """The points at which the fewest answers are missed, and how many that is."""
+    least = min((point.means["misses"] for point in known if "misses" in point.means), default=None)
+    if least is None:
+        return list(known), ""
+    found = [point for point in known if point.means.get("misses") == least]
+    those = "" if len(found) == len(known) else ", of those that miss least"
+    return found, f"{those} ({short(least)} answers missed)"
 
 
 def _place(point: Point, axes: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from leo_runtime.report.layout import Energies
-from leo_runtime.study.rows import COLUMNS, Row, columns_of, kind_of
+from leo_runtime.study.rows import COLUMNS, Better, Row, better, columns_of, kind_of
 
 FIRST = (
     "energy_nj",
@@ -30,11 +30,6 @@ FIRST = (
 _NO_MEASURES = {"study", "cell", "repetition", "axis", "inputs", "version", "length_us", "window_stages", "batch"}
 _NO_MEASURES |= {"reserve_percent", "noise_ppm", "seed", "regret_best_nj", "gap_frames"}
 """Kinds of numbers that say what was asked, or mean nothing without another."""
-MORE_IS_BETTER = (
-    *("answered", "graph_answered", "battery_s", "questions_proved", "accuracy", "score"),
-    *("xrbench_ppm", "graph_xrbench_ppm"),
-)
-"""Kinds of columns of which more is better; of all others less is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +54,16 @@ class Measure:
     unit: str
     per: float
     """How many of the column's own unit one of `unit` is."""
-    more_is_better: bool
+    better: Better | None
+    """None: nobody can say which figures of it are the better ones."""
 
     def text(self, value: float) -> str:
         """A value of the column without its unit, four digits."""
         return short(value / self.per)
+
+    def cost(self, value: float) -> float:
+        """What is less the better the value is."""
+        return -value if self.better == "higher" else value
 
     @property
     def label(self) -> str:
@@ -140,7 +140,7 @@ def _measure(column: str, found: Sequence[Point]) -> Measure:
         unit, per = ("h", 3600.0) if greatest >= 7200 else ("s", 1.0)
     words = _WORDS.get(kind) or _without_unit(kind).replace("_", " ")
     name = f"{words} of {of or 'no pipeline'}" if "." in column else words
-    return Measure(column, name, unit, per, kind in MORE_IS_BETTER)
+    return Measure(column, name, unit, per, better(column))
 
 
 _WORDS: Mapping[str, str] = {
@@ -154,6 +154,8 @@ _WORDS: Mapping[str, str] = {
     "misses": "answers missed",
     "battery_s": "battery life",
     "gap_ppm": "gap to exact",
+    "xrbench_ppm": "XRBench score",
+    "graph_xrbench_ppm": "XRBench score",
 }
 """What kinds of columns are called, where that is not their name."""
 
