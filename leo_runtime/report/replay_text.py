@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from shlex import quote
 
 from leo_runtime.errors import printable
 from leo_runtime.replay.compare import Compared
@@ -23,7 +24,10 @@ OTHERS_ALONE = "other policies placed each frame as if alone; see `--solver NAME
 
 
 def text(compared: Compared, look: Look = WIDE, written: Sequence[Path] = ()) -> str:
-    """The tables, what failed, and where files were written: lines never broken, so that they can be copied."""
+    """The tables, what failed, where files were written, and what to ask about them: lines never broken, to be copied.
+
+    `written` is the files of one run's folder.
+    """
     summary = compared.replayed.summary
     blocks = [
         _said(_before(compared), look),
@@ -32,7 +36,8 @@ def text(compared: Compared, look: Look = WIDE, written: Sequence[Path] = ()) ->
         *_energy(compared.replayed, look),
         _said(_after(compared), look),
         _policies(compared, look),
-        "".join(f"written: {path}\n" for path in written),
+        "".join(f"written: {path}\n" for path in written)
+        + "".join(f"ask: leo-runtime explain {quote(str(path.parent))}\n" for path in written[:1]),
     ]
     return "\n".join(block for block in blocks if block) + "\n"
 
