@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -83,13 +84,25 @@ def test_a_command_is_read_whatever_its_descriptors_number(tmp_path: Path) -> No
     assert np.array_equal(fed.samples, DATA)
 
 
-def test_what_a_command_leaves_behind_may_say_what_it_likes(tmp_path: Path) -> None:
+def test_what_a_command_leaves_behind_may_say_what_it_likes_until_nobody_listens(tmp_path: Path) -> None:
     setsid = shutil.which("setsid")
     if setsid is None:
         pytest.skip("there is no setsid")
-    chatters = f"{setsid} sh -c 'exec 1>&-; while :; do echo and on; done >&2' & echo and on >&2; sleep 0.2; exit 3"
-    with pytest.raises(SourceFailedError, match="`sh` ended with status 3: and on"):
-        run(tmp_path, command=("sh", "-c", chatters))
+    chatter = tmp_path / "chatter"
+    says = f"echo $$ >{chatter}; exec 1>&-; while :; do echo and on; done >&2"
+    chatters = f"{setsid} sh -c '{says}' & echo and on >&2; while ! [ -s {chatter} ]; do :; done; exit 3"
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})  # As some libraries leave it.
+    try:
+        with pytest.raises(SourceFailedError, match="`sh` ended with status 3: and on"):
+            run(tmp_path, command=("sh", "-c", chatters))
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    with suppress(ProcessLookupError):  # It has ended already.
+        left = os.pidfd_open(int(chatter.read_text()))
+        try:
+            assert select.select([left], [], [], 20)[0], "it writes to nobody for ever"
+        finally:
+            os.close(left)
 
 
 def test_floats_of_two_channels_are_fed_as_their_mean(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shlex
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -9,10 +10,13 @@ import numpy as np
 import pytest
 
 from leo_backends.dsp.layers import lacks
+from leo_runtime import shipped
+from leo_runtime.backend.machine import open_backends
 from leo_runtime.cli import main
 from leo_runtime.compress.recorded import read_runs
 from leo_runtime.documents.workload import GraphBuilder, Stream, Workload
 from leo_runtime.errors import InputError
+from leo_runtime.frame.lower import merge, price
 from leo_runtime.importers.tflite import parse_tflite
 from leo_runtime.importers.tflite_layers import read_layers
 from leo_runtime.importers.tflite_writer import write_model
@@ -100,7 +104,7 @@ def test_mistakes_are_said(net: Path, capsys: pytest.CaptureFixture[str]) -> Non
     nan[3, 2, 1, 0] = np.nan
     np.save("nan.npy", nan)
     for data, says in (
-        ("none.npy", "none.npy: cannot be read as arrays (No such file or directory)"),
+        ("none.npy", "none.npy: cannot be read as arrays (No such file or directory)\nhint: there is no such file"),
         ("text.npy", "text.npy: cannot be read as arrays"),
         ("nan.npy", "nan.npy: run 3 of the input `image` has NaN or infinity"),
         ("demo", "recording `demo` has no stream"),
@@ -216,8 +220,13 @@ def test_a_recording_gives_what_the_stage_reads_where_its_gate_is_open(tmp_path:
     assert runs.source == "noise, stage `net`"
     with pytest.raises(InputError, match=r"noise, stage `net`: has . runs, 8 are needed"):
         model_inputs(workload, recording, path, graph, 10)
+    # The same file elsewhere is the same model; another one is not.
+    copy, other = tmp_path / "copy.tflite", tmp_path / "other.tflite"
+    copy.write_bytes(path.read_bytes())
+    assert len(model_inputs(workload, recording, copy, graph, 1000)) == len(runs)
+    other.write_bytes(write_model(two_inputs()))
     with pytest.raises(InputError, match="workload `ears` has no stage that reads the model"):
-        model_inputs(workload, recording, tmp_path / "other.tflite", graph, 10)
+        model_inputs(workload, recording, other, graph, 10)
 
 
 def test_the_command_takes_a_recording_and_a_workload(net: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -227,3 +236,32 @@ def test_the_command_takes_a_recording_and_a_workload(net: Path, capsys: pytest.
     assert status == 0 and "calibrated on 5 runs of noise, stage `block 0" in " ".join(out.split())
     status, out, _ = told(capsys, net, "--data", "noise", "--out", "small.tflite")
     assert status == 0 and "calibrated on 5 runs of noise" in " ".join(out.split())
+
+
+def test_it_ends_with_what_places_it(net: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = told(capsys, net, "--data", "data.npy", "--out", "my small.tflite")
+    (step,) = (line for line in err.splitlines() if line.startswith("place it: leo-runtime "))
+    assert status == 0 and main(shlex.split(step)[3:]) == 0 and Path("my small.toml").exists()
+
+
+@pytest.mark.parametrize("cut", ["blocks", "whole"])
+def test_every_stage_of_it_reaches_the_phones_dsp(
+    net: Path, cut: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a word about variants: that is priced by what the model computes in."""
+    pytest.importorskip("ai_edge_litert", reason="the extra `tflite` is not installed")
+    assert told(capsys, net, "--data", "data.npy", "--out", "small.tflite")[0] == 0
+    assert main(["model", "graph", "small.tflite", "--cut", cut, "--out", "small.toml", "--noise", "noise"]) == 0
+    merged = merge(Workload.from_file("small.toml"))
+    phone, profile = shipped.hardware("snapdragon-800"), shipped.profile("snapdragon-800")
+    with open_backends(phone) as machine:
+        modes = price(merged, phone, profile, machine.supports)
+    models = [stage for stage in merged.stages if stage.bound.operator.name == "model"]
+    assert models and all("dsp" in {mode.resource for mode in modes[stage.name]} for stage in models)
+    for stage in models:
+        assert stage.bound.work("default").is_int8
+        (cpu,) = (mode.duration_us for mode in modes[stage.name] if mode.resource == "cpu")
+        assert cpu == 200 + -(-stage.bound.work("default").macs // 1_000)  # 1 ns each, half of single precision
+    # A profile that has nothing for int8 has it as any model.
+    watch = shipped.profile("watch")
+    assert all(watch.cost(stage.bound, "default", "cpu").operator == "model" for stage in models)

@@ -154,6 +154,23 @@ def test_mistakes_are_told_in_words(net: Path, arguments: list[str], why: str, c
     assert not Path("x.toml").exists()
 
 
+@pytest.mark.skipif(not tflite.is_available(), reason="the extra `tflite` is not installed")
+def test_work_that_is_not_known_is_measured_and_never_modelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Counted as none it would be almost free, and the plan called the best."""
+    monkeypatch.chdir(tmp_path)
+    words = [str(MODELS / "recurrent.tflite"), "--cut", "whole", "--out", "net.toml", "--noise", "noise"]
+    assert main(["model", "graph", *words]) == 0
+    assert main(["replay", "noise", "--workload", "net.toml", "--virtual"]) == 2
+    told = capsys.readouterr().err
+    assert "has no cost for stage `model` (model): its work is not known" in told and "calibrate" in told
+    given = ["--workload", "net.toml", "--hardware", "host"]
+    assert main(["calibrate", "--quick", *given, "--recording", "noise", "--out", "host.json"]) == 0
+    replay = ["replay", "noise", *given, "--profile", "host.json", "--virtual", "--no-compare", "--no-trace"]
+    assert main(replay) == 0
+
+
 def test_what_is_written_as_toml_is_read_as_it_was() -> None:
     document = {
         "name": 'a "quoted" \\ name\n\x7f é',

@@ -129,6 +129,33 @@ def test_mistakes_are_told(words: tuple[str, ...], said: str, capsys: pytest.Cap
     assert (status, shown) == (2, "") and said in complaint and "Traceback" not in complaint
 
 
+@needs_litert
+@pytest.mark.usefixtures("net")
+@pytest.mark.parametrize("there", [False, True])
+def test_a_call_that_failed_leaves_nothing_in_its_folder(there: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    if there:
+        Path("made").mkdir()
+    assert run(capsys, *PHONE, "--out", "made", "--rate", "0")[0] == 2
+    assert Path("made").exists() == there and (not there or not list(Path("made").iterdir()))
+    assert run(capsys, *PHONE, "--out", "made", "--rate", "1", "--loss-max", "50000")[0] == 0
+
+
+def test_of_several_outputs_the_worst_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("net.tflite").write_bytes(write_model(two_heads()))
+    np.savez("data.npz", image=np.random.default_rng(0).normal(size=(8, 8, 8, 3)))
+    _, shown, _ = run(capsys, "--no-costs", "--json")
+    forms = json.loads(shown)["forms"]
+    assert forms[0]["output"] is None and {one["output"] for one in forms[1:]} <= {"late", "early"}
+    _, shown, _ = run(capsys, "--no-costs")
+    said = " ".join(shown.split())
+    assert f"The output that changes most is told: `{forms[1]['output']}` in {forms[1]['form']}" in said
+    assert "`--output NAME` reads one alone" in said
+    assert "changes most" not in " ".join(run(capsys, "--no-costs", "--output", "late")[1].split())
+
+
 @pytest.mark.parametrize(
     ("model", "said"),
     [

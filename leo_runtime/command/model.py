@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Literal
 
 from leo_runtime.command.shared import DONE, add_width, amount, bar, given_data, look, positive, put, say
@@ -193,6 +194,8 @@ def _int8(request: Request) -> int:
     before = len(model.file.content)
     put(as_json(form, before) if request.json else text(form, before, look(request.columns)))
     say(f"written: {request.out}")
+    workload = quote(str(request.out.with_suffix(".toml")))
+    say(f"place it: leo-runtime model graph {quote(str(request.out))} --out {workload}")
     return DONE
 
 

@@ -140,8 +140,8 @@ def run(request: Request) -> int:
         costs = "not measured" if priced is None else _how(request, hardware, priced)
         if request.out is not None:
             _write(request, variants, priced, hardware)
-        told = (variants, priced, task, request.loss_max, costs)
-        put(variants_text.as_json(*told) if request.json else variants_text.text(*told, look(request.columns)))
+    told = (variants, priced, task, request.loss_max, costs)
+    put(variants_text.as_json(*told) if request.json else variants_text.text(*told, look(request.columns)))
     verdicts = [row["verdict"] for row in variants_text.as_rows(variants, priced, request.loss_max)]
     return DONE if "" in verdicts else ANSWERED_NO
 
@@ -180,13 +180,17 @@ def _runs(request: Request, forms: Sequence[str]) -> ModelRuns:
 
 @contextmanager
 def _folder(request: Request) -> Iterator[Path]:
-    """Where forms are written: the folder that was asked for, which is new or empty, or one that goes again."""
+    """Where forms are written: the folder that was asked for, which is new or empty, or one that goes again.
+
+    Of a call that fails nothing is left in it, so that the next one may have it.
+    """
     from tempfile import TemporaryDirectory
 
     if request.out is None:
         with TemporaryDirectory(prefix="leo-variants-") as folder:
             yield Path(folder)
         return
+    is_new = not request.out.exists()
     try:
         request.out.mkdir(parents=True, exist_ok=True)
         there = any(request.out.iterdir())
@@ -194,7 +198,14 @@ def _folder(request: Request) -> Iterator[Path]:
         raise InputError(f"{request.out}: cannot be a folder to write to ({error.strerror or error})") from None
     if there:
         raise InputError(f"{request.out}: there is something in it", hint="name a new folder")
-    yield request.out
+    try:
+        yield request.out
+    except BaseException:
+        for made in request.out.iterdir():  # It was empty: all of it is ours.
+            made.unlink()
+        if is_new:
+            request.out.rmdir()
+        raise
 
 
 @contextmanager

@@ -79,6 +79,10 @@ def _arrays(path: Path, inputs: Sequence[Tensor]) -> list[np.ndarray]:
                 return [_named(path, loaded, one.name, len(inputs)) for one in inputs]
     except InputError:
         raise
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path}: cannot be read as arrays ({error.strerror})", hint="there is no such file: look at its name"
+        ) from None
     except Exception as error:  # numpy reads headers as Python, which raises whatever it likes.
         told = error.strerror if isinstance(error, OSError) and error.strerror else words(error).splitlines()[0][:200]
         hint = "save its inputs by numpy.save or numpy.savez"

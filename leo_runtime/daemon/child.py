@@ -9,8 +9,8 @@ import shutil
 import signal
 import subprocess
 from collections import deque
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -35,15 +35,16 @@ class Child:
     def __init__(self, command: Sequence[str], folder: Path) -> None:
         """Start it in that folder, by no shell. Raises `OSError`."""
         self.name = Path(command[0]).name
-        self._process = subprocess.Popen(
-            [*guard(), *command],
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            start_new_session=True,  # Ctrl-C is for the daemon, which ends it; and what it starts is ended with it.
-        )
+        with _pipes_that_end():
+            self._process = subprocess.Popen(
+                [*guard(), *command],
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                start_new_session=True,  # Ctrl-C is for the daemon, which ends it; and what it starts is ended with it.
+            )
         self.pid = self._process.pid
         assert self._process.stdout is not None and self._process.stderr is not None  # they are pipes
         self._out: IO[bytes] = self._process.stdout
@@ -103,6 +104,19 @@ class Child:
             if said := printable(line.decode(errors="replace").strip())[:LONGEST_LINE]:
                 self.lines.append(said)
                 log.warning("`%s` says: %s", self.name, said)
+
+
+@contextmanager
+def _pipes_that_end() -> Iterator[None]:
+    """What is started here ends when nobody reads it any more: it inherits which signals are blocked.
+
+    Libraries of sound and of OpenCL leave SIGPIPE blocked; then a loop that writes would go on for ever.
+    """
+    before = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPIPE})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @functools.cache

@@ -20,6 +20,8 @@ from leo_runtime.schema import Document, Name, Positive, Quantity, Value, reject
 ANY_OPERATOR = "*"
 ONLY_COSTS = "cost"
 """The operator of stages that are known by what they cost alone."""
+INT8_VARIANT = "int8"
+"""Entries for this variant hold for whatever computes in int8."""
 
 
 class Measurement(Value):
@@ -169,17 +171,23 @@ class Profile(Document):
         return self
 
     def cost(self, stage: BoundStage, variant: str, processor: str) -> Cost | None:
-        """The entry that holds for a stage's variant on a processor, or None when there is none."""
+        """The entry that holds for a stage's variant on a processor, or None when there is none.
+
+        What computes in int8 is priced as variant `int8`, whatever it is called, where there is such an entry. One that
+        counts multiply-accumulates holds for no stage whose number of them is not known.
+        """
         entries = {_key(cost): cost for cost in self.costs if cost.processor == processor}
         if stage.operator.only_costs:
             return entries.get((processor, stage.operator.name, variant, stage.name))
-        for operator, signature in (
-            (stage.operator.name, stage.signature(variant)),
-            (stage.operator.name, None),
-            (ANY_OPERATOR, None),
-        ):
-            if entry := entries.get((processor, operator, variant, signature)):
-                return entry
+        name = stage.operator.name
+        if (entry := entries.get((processor, name, variant, stage.signature(variant)))) is not None:
+            return entry
+        as_int8 = entries.get((processor, name, INT8_VARIANT, None))
+        if as_int8 is not None and variant != INT8_VARIANT and stage.work(variant).is_int8:
+            return as_int8
+        for operator in (name, ANY_OPERATOR):
+            if (entry := entries.get((processor, operator, variant, None))) is not None:
+                return entry if not entry.ps_per_mac or stage.work(variant).is_known else None
         return None
 
     def merged_with(self, other: Self, name: str) -> Self:

@@ -163,6 +163,12 @@ def price(
                         accuracy_loss_ppm=stage.bound.accuracy_loss_ppm[variant],
                     )
                 )
+        if not usable and can and not all(stage.bound.work(variant).is_known for variant in stage.bound.params):
+            raise ProfileError(
+                f"profile `{profile.name}` has no cost for stage `{stage.name}` ({stage.bound.operator.name}): its "
+                "work is not known, as it cannot be taken apart",
+                hint="`leo-runtime calibrate --workload FILE` measures it on this machine",
+            )
         if not usable and can:
             raise ProfileError(
                 f"profile `{profile.name}` has no entry for stage `{stage.name}` ({stage.bound.operator.name}) on "

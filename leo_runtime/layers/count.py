@@ -12,6 +12,12 @@ def macs(graph: LayerGraph) -> int:
     return sum(KINDS[layer.kind].macs(call_of(graph, layer)) for layer in graph.layers)
 
 
+def is_int8(graph: LayerGraph) -> bool:
+    """Whether it computes in int8: every layer but those at its doors, which make reals integers and back."""
+    inside = [layer for layer in graph.layers if layer.kind not in ("QUANTIZE", "DEQUANTIZE")]
+    return bool(inside) and all(graph.tensors[layer.inputs[0]].dtype.name == "int8" for layer in inside)
+
+
 def weight_bytes(graph: LayerGraph) -> int:
     """What the file holds of the constants that its layers read, each counted once."""
     read = {number for layer in graph.layers for number in layer.inputs if number >= 0}

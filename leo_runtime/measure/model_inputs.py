@@ -14,6 +14,7 @@ from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import TaskGraph, Workload
 from leo_runtime.errors import InputError
 from leo_runtime.frame.lower import MergedStage, MergedWorkload, merge, require_computed
+from leo_runtime.importers.model_file import open_model
 from leo_runtime.layers.graph import LayerGraph
 from leo_runtime.operators.model_parameters import ModelParameters
 from leo_runtime.operators.outputs import inputs_of
@@ -23,10 +24,10 @@ from leo_runtime.recordings.recording import Recording, check_streams
 def model_inputs(workload: Workload, recording: Recording, file: Path, graph: LayerGraph, most: int) -> Runs:
     """What the first stage that reads a model's file from its start is given, of a graph of the workload that has one.
 
-    `graph` is that file's. Stages before it are computed on the CPU, at every release of the recording, or so many
-    spread over it; releases at which its gate is closed are left out. Raises `InputError` where no stage reads the
-    model, or too few releases are left, `RecordingError` for streams that are not in the recording, and what a kernel
-    raises.
+    `graph` is that file's; a copy of it elsewhere is the same. Stages before it are computed on the CPU, at every
+    release of the recording, or so many spread over it; releases at which its gate is closed are left out. Raises
+    `InputError` where no stage reads the model, or too few releases are left, `RecordingError` for streams that are not
+    in the recording, and what a kernel raises.
     """
     check_streams(workload, recording)
     merged = merge(workload)
@@ -51,10 +52,10 @@ def model_inputs(workload: Workload, recording: Recording, file: Path, graph: La
 
 
 def _reader(merged: MergedWorkload, file: Path) -> MergedStage:
-    wanted = file.resolve()
+    wanted = open_model(file).sha256
     for stage in merged.stages:
         params = next(iter(stage.bound.params.values()))
-        if isinstance(params, ModelParameters) and params.model.resolve() == wanted and not params.first:
+        if isinstance(params, ModelParameters) and not params.first and open_model(params.model).sha256 == wanted:
             return stage
     raise InputError(
         f"workload `{merged.workload.name}` has no stage that reads the model {file}",

@@ -59,6 +59,8 @@ class Loss:
     """How far points move in the mean, in the outputs' own unit; None: there are none."""
     span: float | None
     """The diagonal of the box about the model's own points, in the mean over runs."""
+    output: int | None = None
+    """Of several outputs that are read, the one that changes most; None: there is one, or nothing changes."""
 
     @property
     def ppm(self) -> int:
@@ -81,9 +83,10 @@ def loss_of(task: Task, expected: Sequence[Arrays], found: Sequence[Arrays]) -> 
     for own, other in pairs:
         for output, so_far in changes.items():
             so_far.add(own[output], other[output])
-    change = max(so_far.part for so_far in changes.values())
+    worst = max(changes, key=lambda output: changes[output].part)
+    change = changes[worst].part
     if task.measure == "change":
-        return Loss(len(pairs), change, None, None, None)
+        return Loss(len(pairs), change, None, None, None, worst if len(outputs) > 1 and change else None)
     if len(outputs) > 1:
         raise InputError(
             f"the model has {len(outputs)} outputs, and {task.measure} reads one", hint="name it with `--output`"

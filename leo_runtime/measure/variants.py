@@ -81,6 +81,8 @@ class Variants:
     made: tuple[Made, ...]
     """By piece, each as it is first."""
     not_made: tuple[NotMade, ...]
+    outputs: tuple[str, ...]
+    """The names of the model's outputs, in their order."""
 
     def of(self, piece: int) -> tuple[Made, ...]:
         """The forms of a piece, as it is first."""
@@ -136,7 +138,8 @@ def make_variants(
                 [making.piece(number)(inputs) for inputs in some] for some in (crossing, calibrating)
             )
         progress("", steps, steps)
-    return Variants(making.copy, len(pieces), len(runs.inputs), tuple(made), tuple(not_made))
+    outputs = tuple(one.name for one in piece_of(ModelParameters(model=making.copy)).gives)
+    return Variants(making.copy, len(pieces), len(runs.inputs), tuple(made), tuple(not_made), outputs)
 
 
 def require_forms(model: Path) -> None:

@@ -30,6 +30,10 @@ class Work:
 
     macs: int
     bytes: int
+    is_int8: bool = False
+    """Whether it multiplies integers of 8 bits."""
+    is_known: bool = True
+    """False: nobody knows the multiply-accumulates."""
 
 
 @dataclass(frozen=True, slots=True)

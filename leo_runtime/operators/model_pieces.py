@@ -178,10 +178,11 @@ def count_of(file: ModelFile, by: Cut) -> int:
 
 
 def work_of(piece: Piece) -> Work:
-    """Its multiply-accumulates, 0 where they are not known, and the bytes it reads and writes."""
+    """Its multiply-accumulates, where they are known, and the bytes it reads and writes."""
     if piece.graph is not None:
-        return Work(count.macs(piece.graph), count.moved_bytes(piece.graph))
-    return Work(0, weight_bytes(piece) + sum(one.bytes for one in (*piece.takes, *piece.gives)))
+        return Work(count.macs(piece.graph), count.moved_bytes(piece.graph), is_int8=count.is_int8(piece.graph))
+    moved = weight_bytes(piece) + sum(one.bytes for one in (*piece.takes, *piece.gives))
+    return Work(0, moved, is_known=False)
 
 
 def state_bytes(piece: Piece) -> int:

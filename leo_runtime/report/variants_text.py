@@ -26,6 +26,7 @@ def as_rows(variants: Variants, priced: Priced | None, loss_ppm_max: int) -> lis
             "sha256": one.params["sha256"],
             "loss_ppm": one.loss.ppm,
             **asdict(one.loss),
+            "output": None if one.loss.output is None else variants.outputs[one.loss.output],
             "weight_bytes": one.weight_bytes,
             "generated_bytes": one.generated_bytes,
             "macs": one.macs,
@@ -103,9 +104,20 @@ def text(
             if one.generated_bytes
         )
         said.append(f"Bytes that a device could generate, and need not load: {codes}.")
+    if worst := [(one, variants.outputs[one.loss.output]) for one in variants.made if one.loss.output is not None]:
+        said.append(_worst(worst, variants.pieces == 1))
     if variants.not_made:
         said.append(_not_made(variants))
     return "\n\n".join(one if "\n" in one else fill(one, look.columns) for one in said) + "\n"
+
+
+def _worst(worst: Sequence[tuple[Made, str]], whole: bool) -> str:
+    """Of several outputs, in which forms each is the one whose change is told."""
+    forms: dict[str, list[str]] = {}
+    for one, output in worst:
+        forms.setdefault(output, []).append(one.name if whole else f"{one.name} of block {one.piece}")
+    most = "; ".join(f"`{output}` in {', '.join(names)}" for output, names in forms.items())
+    return printable(f"The output that changes most is told: {most}. `--output NAME` reads one alone.")
 
 
 def _not_made(variants: Variants) -> str:
