@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from random import Random
@@ -184,3 +185,27 @@ def test_solvers_that_choices_choose_are_not_passed_over_in_silence() -> None:
     made = study(axes=[{"name": "who", "choices": [{"name": "a", "solver": "exact"}, {"name": "b"}]}])
     with pytest.raises(DocumentError, match="axis `who` chooses solvers"):
         with_solvers(made, ["heft"])
+
+
+@pytest.mark.parametrize(
+    ("column", "says"),
+    [
+        ("nonsense", 'no column is called "nonsense"'),
+        ("graph_misses.eye", 'no column is called "graph_misses.eye"'),
+        ("graph_misses", 'no column is called "graph_misses"'),
+        ("resource_nj.gpu", 'no column is called "resource_nj.gpu"'),
+        ("solver", 'column "solver" holds no numbers'),
+        ("gap_ppm", 'column "gap_ppm" is not measured'),
+        ("graph_xrbench_ppm.eyes", "is not measured"),
+    ],
+)
+def test_what_no_row_will_have_is_not_to_be_shown(tmp_path: Path, column: str, says: str) -> None:
+    shown = ["energy_nj", "graph_p95_us.eyes", "runs.dsp", "resource_nj.cpu -> dsp", "cause_nj.wake-up", "battery_s"]
+    path = write_study(tmp_path, STUDY.replace("repetitions = 2", f"repetitions = 2\nshow = {json.dumps(shown)}"))
+    plan(Study.from_file(path), tmp_path)
+    path = write_study(
+        tmp_path, STUDY.replace("repetitions = 2", f"repetitions = 2\nshow = {json.dumps([*shown, column])}")
+    )
+    with pytest.raises(DocumentError, match=re.escape(says)) as caught:
+        plan(Study.from_file(path), tmp_path)
+    assert "$.show[6]" in str(caught.value)

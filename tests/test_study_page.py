@@ -165,6 +165,7 @@ def test_what_was_asked_and_published_is_told() -> None:
     asked = {pair.one("dt").text: pair.one("dd").text for pair in page.one("section", id="asked").one("dl").all("div")}
     assert asked["axis dsp"] == "slow dsp: 1, 2, 4"
     assert asked["noise percent"] == "5"
+    assert asked["windows, in stages at most"] == "exact - (0: each release alone)"
     assert asked["version of leo-runtime"] == "0.1.0"
     assert asked["length of each run"] == "20 s"
     published = page.one("section", id="published").text
@@ -317,6 +318,8 @@ def test_the_command_writes_the_page_beside_the_rows(
     assert len(rows(page.one("table", id="points-table"))) == 4
     assert main(["report", "blinks.study.toml", "--solver", "exact,heft", "--out", "two.html"]) == 0
     assert "2 of 4 cells have not been run yet" in (tmp_path / "two.html").read_text(encoding="utf-8")
+    assert main(["report", "blinks.study.toml", "--solver", "exact,heft"]) == 0
+    assert (tmp_path / "out" / "blinks.exact+heft.study.html").is_file()
     assert main(["study", "run", "hax-conn", "--jobs", "0"]) == 0
     assert main(["report", "hax-conn"]) == 0
     assert (tmp_path / "out" / "hax-conn.study.html").is_file()

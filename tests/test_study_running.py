@@ -477,3 +477,67 @@ def test_a_study_without_rows_is_no_empty_table(
         assert cli.main(["study", *words]) == 2
         assert "has no row of the study as it is now" in capsys.readouterr().err
     assert not Path("rows.csv").exists()
+
+
+def test_a_policy_that_fails_has_its_row_and_its_cause_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with_policies(tmp_path, "mine:raises", "greedy", "exact").write_text(
+        STUDY.replace('["exact", "greedy"]', '["mine:raises", "greedy", "exact"]')
+        .replace("window = 0\n", "")
+        .replace("seconds = 1", "seconds = 0.1")
+        + '\n[published]\nsource = "'
+        + "long words " * 12
+        + '"\n'
+    )
+    assert cli.main(["study", "run", "blinks.study.toml", "--jobs", "0"]) == 1
+    said = capsys.readouterr()
+    assert re.search(r"^mine:raises +failed +failed$", said.out, re.M)
+    assert (
+        said.err.count("cell 0: solver=mine:raises, deadline=4000, repetition 0: the solver `mine:raises` raised") == 1
+    )
+    assert said.err.count("the solver `mine:raises` raised") == 2
+    assert "4 cells in all failed so: the solver `mine:raises` raised ValueError" in said.err
+    assert "windows, in stages at most: greedy 0, exact 30 (0: each release alone)" in said.out
+    assert "note: not all solvers had the same windows" in said.err
+    assert max(map(len, said.out.splitlines())) <= 80
+    assert cli.main(["study", "status", "blinks.study.toml"]) == 1
+    said = capsys.readouterr()
+    assert "4 cells, the first of them 0: solver=mine:raises" in said.err
+    assert cli.main(["study", "show", "blinks.study.toml", "--over", "deadline", "--csv", "map.csv"]) == 0
+    assert re.search(r"^ *4000 +[0-9.]+ \(2 failed\) *$", capsys.readouterr().out, re.M)
+
+
+def test_beside_energy_it_is_told_what_was_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_study(tmp_path, STUDY.replace("4_000, 20_000", "20_000").replace("seconds = 1", "seconds = 0.1"))
+    study = "blinks.study.toml"
+    assert cli.main(["study", "run", study, "--jobs", "0"]) == 0
+    assert "\nmisses: 0 in all cells\n" in capsys.readouterr().out
+    write_study(tmp_path, STUDY.replace("4_000, 20_000", "50, 20_000").replace("seconds = 1", "seconds = 0.1"))
+    assert cli.main(["study", "run", study, "--jobs", "0"]) == 0
+    assert "\nmisses, the mean over repetitions\n" in capsys.readouterr().out
+    assert cli.main(["study", "show", study, "--column", "resource_nj.cpu"]) == 0
+    assert "\nmisses: 0 to 5 in a cell\n" in capsys.readouterr().out
+    assert cli.main(["study", "show", study, "--column", "late"]) == 0
+    assert "misses" not in capsys.readouterr().out
+
+
+def test_a_wrong_solver_is_found_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_study(tmp_path)
+    for command in (["study", "run"], ["study", "check"], ["report"]):
+        assert cli.main([*command, "blinks.study.toml", "--solver", "exact,heftt"]) == 2
+        said = capsys.readouterr().err
+        assert 'no solver is called "heftt"' in said and "did you mean" in said
+    assert not (tmp_path / "out").exists()
+    write_study(tmp_path, STUDY.replace('"greedy"', '"gredy"'))
+    assert cli.main(["study", "check", "blinks.study.toml"]) == 1
+    said = capsys.readouterr().err
+    assert said.count('no solver is called "gredy"') == 1
+    assert "\n4 cells, the first of them 2: solver=gredy, deadline=4000, repetition 0:" in said

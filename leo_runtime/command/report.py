@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from leo_runtime.errors import InputError
 EXAMPLE = "report out/demo.virtual"
 
 PAGE = "report.html"
+MOST_OF_NAME = 80
+"""How many letters of the solvers a page's name has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +91,14 @@ def _study(request: Request) -> int:
     from leo_runtime.report.page.study_page import StudyRows, study_page
     from leo_runtime.schema import require_writable
     from leo_runtime.study import running
-    from leo_runtime.study.cells import with_solvers
-    from leo_runtime.study.document import Study
     from leo_runtime.study.shipped_studies import study_file
     from leo_runtime.study.store import Store, kept_in
 
     solvers = [name.strip() for name in (request.solvers or "").split(",") if name.strip()]
     file = study_file(str(request.shown))
-    study = with_solvers(Study.from_file(file), solvers)
+    study = running.chosen(file, solvers)
     path = kept_in(request.rows or Path("out"), study.name)
-    out = path.with_suffix(".html") if request.out is None else request.out
+    out = path.with_name(f"{study.name}{_among(solvers)}.study.html") if request.out is None else request.out
     with Store(path, writes=False) as store:
         require_writable(out, path, file)
         with bar(f"reading {study.name}") as progress:
@@ -112,6 +114,11 @@ def _study(request: Request) -> int:
         if not figures:
             say(f"{request.figures}: nothing is written there: one cell without axes is no figure")
     return _written(out, text, figures)
+
+
+def _among(solvers: Sequence[str]) -> str:
+    """What the name of the page says of the solvers that were asked for: the study's own page is another one."""
+    return f".{re.sub(r'[^A-Za-z0-9_.+-]', '_', '+'.join(solvers))[:MOST_OF_NAME]}" if solvers else ""
 
 
 def _written(out: Path, text: str, others: list[Path] | None = None) -> int:

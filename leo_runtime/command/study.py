@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -14,6 +15,7 @@ from leo_runtime.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from leo_runtime.study.cells import Cell
+    from leo_runtime.study.rows import Row
     from leo_runtime.study.running import Planned, Status
     from leo_runtime.study.store import Failure, Store
 
@@ -98,13 +100,11 @@ def _action(adding: Callable[..., argparse.ArgumentParser], name: str, says: str
 
 def run(request: Request) -> int:
     """Do it. Returns the exit status."""
-    from leo_runtime.study.cells import with_solvers
-    from leo_runtime.study.document import Study
-    from leo_runtime.study.running import plan
+    from leo_runtime.study.running import chosen, plan
     from leo_runtime.study.shipped_studies import study_file
 
     path = study_file(request.study)
-    study = with_solvers(Study.from_file(path), request.solvers)
+    study = chosen(path, request.solvers)
     with bar(f"reading {study.name}") as progress:
         planned = plan(study, path.resolve().parent, progress)
     if request.action == "check":
@@ -115,14 +115,15 @@ def run(request: Request) -> int:
 
 
 def _check(planned: Planned) -> int:
+    from leo_runtime.study.running import status
+
     study, different = planned.study, len({inputs for inputs in planned.inputs if inputs})
     axes = " x ".join(f"{axis.column} ({len(axis.called)})" for axis in study.axes) or "no axes"
     put(f"{study.name}: {study.count} cells, {different} of them different\n")
     put(f"axes: {axes}; {study.sampling.kind}; {study.repetitions} repetitions\n")
     for note in planned.notes:
         say(f"note: {note}")
-    for number, error in list(planned.wrong.items())[:MOST_TOLD]:
-        _complain_of(planned.cells[number].name, str(error), error.hint)
+    _complain_of(status(planned, None).failed.values())
     return ANSWERED_NO if planned.wrong else DONE
 
 
@@ -137,14 +138,17 @@ def _run(planned: Planned, request: Request) -> int:
     run_cells = running.runner(request.jobs)
     if request.scheduler is not None:
         run_cells = partial(run_on_cluster, request.scheduler)
-    told = 0
+    told: Counter[str] = Counter()
 
     def failed(cell: Cell, failure: Failure) -> None:
-        nonlocal told
-        told += 1
-        if told <= MOST_TOLD:
-            _complain_of(cell.name, failure.cause, failure.hint)
+        """Tell of each cause as it is met, and in the end how often that was."""
+        if cell.number in planned.wrong:
+            return
+        told[failure.cause] += 1
+        if told[failure.cause] == 1 and len(told) <= MOST_TOLD:
+            _complain_of([failure])
 
+    _complain_of(running.status(planned, None).failed.values())
     logs = request.out.resolve() / f"{study.name}.logs" if study.logs else None
     with Store(kept_in(request.out, study.name)) as store:
         try:
@@ -153,6 +157,9 @@ def _run(planned: Planned, request: Request) -> int:
         except KeyboardInterrupt:
             _tell(running.status(planned, store), store)
             raise
+        for cause, count in told.most_common(MOST_TOLD):
+            if count > 1:
+                complain(f"{count} cells in all failed so: {cause}")
         found = running.status(planned, store)
         _tell(found, store)
         if found.done and study.axes:
@@ -197,19 +204,28 @@ def _status(found: Status, request: Request) -> int:
         put(json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
     else:
         put(f"{found.cells} cells: {found.done} done, {len(found.failed)} failed, {found.missing} missing\n")
-        for one in list(found.failed.values())[:MOST_TOLD]:
-            _complain_of(one.cell, one.cause, one.hint)
+        _complain_of(found.failed.values())
     return ANSWERED_NO if found.failed else DONE
 
 
-def _complain_of(name: str, cause: str, hint: str) -> None:
-    complain(f"cell {name}: {cause}")
-    if hint:
-        complain(f"hint: {hint}")
+def _complain_of(failures: Iterable[Failure]) -> None:
+    """Tell of each cause once, with the first of its cells and how many there are."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for one in failures:
+        alike.setdefault((one.cause, one.hint), []).append(one.cell)
+    for (cause, hint), names in list(alike.items())[:MOST_TOLD]:
+        complain(f"{f'{len(names)} cells, the first of them' if len(names) > 1 else 'cell'} {names[0]}: {cause}")
+        if hint:
+            complain(f"hint: {hint}")
+    if len(alike) > MOST_TOLD:
+        complain(f"and {len(alike) - MOST_TOLD} causes more")
 
 
 def _show_all(planned: Planned, store: Store, request: Request) -> None:
     from leo_runtime.schema import require_writable
+    from leo_runtime.study.rows import kind_of, windows_of, windows_text
+    from leo_runtime.study.running import rows
+    from leo_runtime.terminal import fill
 
     columns = planned.study.show if request.column is None else (request.column,)
     if request.file is not None:
@@ -219,15 +235,34 @@ def _show_all(planned: Planned, store: Store, request: Request) -> None:
     for number, column in enumerate(columns):
         put("\n" * bool(number))
         _show(planned, store, column, request.over, request)
+    found = rows(planned, store)
+    wide = look(request.columns).columns
+    if any(kind_of(column).endswith("_nj") or column == "battery_s" for column in columns) and "misses" not in columns:
+        _show_misses(planned, store, found, request)
+    put(f"\n{fill(f'windows, in stages at most: {windows_text(found)}', wide, '    ')}\n")
+    if len({frozenset(stages) for stages in windows_of(found).values()}) > 1:
+        say("note: not all solvers had the same windows; with `window = 0` in `base` they are asked alike")
     if planned.study.published:
-        put(f"\n{_published(planned.study.published)}")
+        put("\n" + "".join(f"{fill(line, wide, '    ')}\n" for line in _published(planned.study.published)))
+
+
+def _show_misses(planned: Planned, store: Store, found: Sequence[Row], request: Request) -> None:
+    """Who answers nothing in time takes the least energy: beside energy it is told how many answers were missed."""
+    misses = [row["misses"] for row in found]
+    if not any(misses):
+        put("\nmisses: 0 in all cells\n")
+    elif request.column is None and request.file is None:
+        put("\n")
+        _show(planned, store, "misses", request.over, request)
+    else:
+        put(f"\nmisses: {min(misses)} to {max(misses)} in a cell\n")
 
 
 def _show(planned: Planned, store: Store, column: str, over: Sequence[str], request: Request) -> None:
     from leo_runtime.report.layout import table
     from leo_runtime.study.export import csv_text, write_content
     from leo_runtime.study.heat_map import heat_map
-    from leo_runtime.study.running import rows
+    from leo_runtime.study.running import failed_cells, rows
 
     names = [axis.column for axis in planned.study.axes]
     for name in over:
@@ -236,11 +271,14 @@ def _show(planned: Planned, store: Store, column: str, over: Sequence[str], requ
     axes = (over or names)[:2]
     if not axes:
         raise InputError(f"study `{planned.study.name}` varies nothing", hint="`study export` writes its row")
-    found = heat_map(rows(planned, store), column, axes)
+    found = heat_map(rows(planned, store), column, axes, failed_cells(planned, store))
     head = (found.down, *(f"{found.across}={value}" if found.across else column for value in found.acrosses))
     lines = [(down, *means) for down, means in zip(found.downs, found.means, strict=True)]
     unit, per = ("mJ", 1e6) if column.partition(".")[0].endswith("_nj") else ("", 1.0)
-    shown = [(down, *("-" if mean is None else _figure(mean / per) for mean in means)) for down, *means in lines]
+    shown = [
+        (down, *(_cell(mean if mean is None else mean / per, count) for mean, count in zip(means, counts, strict=True)))
+        for down, means, counts in zip(found.downs, found.means, found.failed, strict=True)
+    ]
     others = [name for name in names if name not in axes] + ["repetitions"] * (planned.study.repetitions > 1)
     said = f"{column}{', in ' * bool(unit)}{unit}{', the mean over ' * bool(others)}{' and '.join(others)}"
     put(f"{said}\n\n{table(head, shown, look(request.columns))}")
@@ -249,15 +287,22 @@ def _show(planned: Planned, store: Store, column: str, over: Sequence[str], requ
         put(f"written: {request.file}\n")
 
 
+def _cell(mean: float | None, failed: int) -> str:
+    """A cell of a map; what has failed there is in no mean."""
+    if mean is None:
+        return "failed" if failed else "-"
+    return f"{_figure(mean)} ({failed} failed)" if failed else _figure(mean)
+
+
 def _figure(value: float) -> str:
     """Six digits at least, and no power of ten."""
     return f"{value:.0f}" if abs(value) >= 100_000 else f"{value:.6g}"
 
 
-def _published(said: Mapping[str, object], before: str = "published") -> str:
+def _published(said: Mapping[str, object], before: str = "published") -> list[str]:
     """What is known from elsewhere, a line a figure."""
-    lines = []
+    lines: list[str] = []
     for name, value in said.items():
         part = f"{before} {name}"
-        lines.append(_published(value, part) if isinstance(value, dict) else f"{part}: {value}\n")
-    return "".join(lines)
+        lines += _published(value, part) if isinstance(value, dict) else [f"{part}: {value}"]
+    return lines

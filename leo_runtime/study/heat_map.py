@@ -4,6 +4,7 @@ other.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,10 +26,14 @@ class HeatMap:
     """Of one axis alone: one nameless value."""
     means: tuple[tuple[float | None, ...], ...]
     """By line and column; None where there is no row."""
+    failed: tuple[tuple[int, ...], ...]
+    """How many cells have failed there."""
 
 
-def heat_map(rows: Sequence[Row], column: str, axes: Sequence[str]) -> HeatMap:
-    """The map of a column over one or two axes. Raises `InputError` for a column that is none, or holds no numbers."""
+def heat_map(rows: Sequence[Row], column: str, axes: Sequence[str], failed: Sequence[Row] = ()) -> HeatMap:
+    """The map of a column over one or two axes; `failed` are the cells that have no row, and a place in it.
+
+    Raises `InputError` for a column that is none, or holds no numbers."""
     known = columns_of(rows)
     if column not in known:
         raise InputError(f"no column is called `{column}`", hint=did_you_mean(column, known))
@@ -39,12 +44,18 @@ def heat_map(rows: Sequence[Row], column: str, axes: Sequence[str]) -> HeatMap:
             continue
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise InputError(f"column `{column}` holds no numbers: {value!r}", hint="such as energy_nj or misses")
-        place = tuple(row[f"axis.{axis}"] for axis in axes)
-        found.setdefault((place[0], place[1] if len(place) > 1 else ""), []).append(value)
-    downs = tuple(dict.fromkeys(row[f"axis.{axes[0]}"] for row in rows))
-    acrosses = tuple(dict.fromkeys(row[f"axis.{axes[1]}"] for row in rows)) if len(axes) > 1 else ("",)
+        found.setdefault(_place(row, axes), []).append(value)
+    counts = Counter(_place(cell, axes) for cell in failed)
+    places = [_place(one, axes) for one in sorted([*rows, *failed], key=lambda one: int(one["cell"]))]
+    downs = tuple(dict.fromkeys(down for down, _ in places))
+    acrosses = tuple(dict.fromkeys(across for _, across in places))
     means = tuple(tuple(_mean(found.get((down, across))) for across in acrosses) for down in downs)
-    return HeatMap(column, axes[0], axes[1] if len(axes) > 1 else None, downs, acrosses, means)
+    none = tuple(tuple(counts[down, across] for across in acrosses) for down in downs)
+    return HeatMap(column, axes[0], axes[1] if len(axes) > 1 else None, downs, acrosses, means, none)
+
+
+def _place(row: Row, axes: Sequence[str]) -> tuple[Any, Any]:
+    return row[f"axis.{axes[0]}"], row[f"axis.{axes[1]}"] if len(axes) > 1 else ""
 
 
 def _mean(values: Sequence[float] | None) -> float | None:

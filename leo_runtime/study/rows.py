@@ -132,6 +132,20 @@ def better(column: str) -> Better | None:
     return "higher" if kind in HIGHER_IS_BETTER else None
 
 
+def windows_of(rows: Sequence[Row]) -> dict[str, tuple[str, ...]]:
+    """By solver, how many stages a window had at most."""
+    windows: dict[str, dict[str, None]] = {}
+    for row in rows:
+        windows.setdefault(str(row.get("solver")), {})[str(row.get("window_stages", "-"))] = None
+    return {solver: tuple(stages) for solver, stages in windows.items()}
+
+
+def windows_text(rows: Sequence[Row]) -> str:
+    """The same as text."""
+    told = ", ".join(f"{solver} {' and '.join(stages)}" for solver, stages in windows_of(rows).items())
+    return f"{told} (0: each release alone)"
+
+
 def columns_of(rows: Sequence[Row]) -> tuple[str, ...]:
     """All columns of these rows, in the order of `COLUMNS`; within a kind as they come first."""
     rank = {kind_of(name): number for number, name in enumerate(COLUMNS)}

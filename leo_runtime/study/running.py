@@ -12,11 +12,13 @@ from typing import Any
 
 from leo_runtime.errors import LeoError
 from leo_runtime.progress import Progress
-from leo_runtime.study.cells import Cell, cells
+from leo_runtime.study.cells import Cell, cells, with_solvers
 from leo_runtime.study.document import Study
 from leo_runtime.study.loading import Loader
 from leo_runtime.study.outcome import Outcome
+from leo_runtime.study.policies import policy
 from leo_runtime.study.rows import whole_row
+from leo_runtime.study.shown import Names
 from leo_runtime.study.store import Failure, Store, log_file
 from leo_runtime.study.workers import Job, python, run_here, run_in_workers
 
@@ -36,10 +38,21 @@ class Planned:
     """What is to be told of changes, each once."""
 
 
+def chosen(file: Path, solvers: Sequence[str]) -> Study:
+    """The study of a file, for these solvers if there are any. Raises `LeoError`, also where one of them is none."""
+    for name in solvers:
+        policy(name, file.resolve().parent)
+    return with_solvers(Study.from_file(file), solvers)
+
+
 def plan(study: Study, folder: Path, progress: Progress = lambda *_: None) -> Planned:
-    """Read and change all documents, as every cell needs them. Raises `DocumentError` for a wrong study."""
+    """Read and change all documents, as every cell needs them.
+
+    Raises `DocumentError` for a wrong study, also one that shows columns that no row will have.
+    """
     loader, found, wrong = Loader(study, folder), [], {}
     notes: dict[str, None] = {}
+    names = Names()
     all_cells = cells(study)
     for cell in all_cells:
         progress(cell.name, cell.number, len(all_cells))
@@ -50,7 +63,9 @@ def plan(study: Study, folder: Path, progress: Progress = lambda *_: None) -> Pl
             found.append("")
             continue
         found.append(ready.inputs)
+        names.add(ready.documents, ready.case.workload, ready.case.hardware)
         notes.update(dict.fromkeys(ready.notes))
+    names.check(study)
     return Planned(study, folder, all_cells, tuple(found), wrong, tuple(notes))
 
 
@@ -153,6 +168,14 @@ def rows(planned: Planned, store: Store) -> list[dict[str, Any]]:
         whole_row(planned.study.name, cell, inputs, json.loads(kept[inputs]))
         for cell, inputs in zip(planned.cells, planned.inputs, strict=True)
         if inputs in kept
+    ]
+
+
+def failed_cells(planned: Planned, store: Store) -> list[dict[str, Any]]:
+    """The cells that have failed, each with its number and the values of its axes. Raises `DocumentError`."""
+    return [
+        {"cell": number, **{f"axis.{name}": value for name, value in planned.cells[number].values.items()}}
+        for number in status(planned, store).failed
     ]
 
 

@@ -16,7 +16,7 @@ from leo_runtime.report.page.scales import seconds
 from leo_runtime.report.page.study_points import Measure, Point, figure, measures, points, short, value_text
 from leo_runtime.report.page.tables import Cell, Table, table
 from leo_runtime.study.document import Axis, Study
-from leo_runtime.study.rows import Row, kind_of
+from leo_runtime.study.rows import Row, kind_of, windows_text
 
 MEASURES = 16
 """How many measures the table of points has, and the chart can be drawn of."""
@@ -229,6 +229,8 @@ def _asked(of: StudyRows) -> Pairs:
     for column in ("workload", "hardware", "profile", "recording", "solver"):
         if values := list(dict.fromkeys(str(row[column]) for row in of.rows if row.get(column) is not None)):
             found.append((f"{column} as run", ", ".join(values[:20])))
+    if of.rows:
+        found.append(("windows, in stages at most", windows_text(of.rows)))
     lengths = sorted({row["length_us"] for row in of.rows if isinstance(row.get("length_us"), int)})
     if lengths:
         found.append(("length of each run", f"{' to '.join(dict.fromkeys(map(seconds, (lengths[0], lengths[-1]))))} s"))
