@@ -215,3 +215,21 @@ def test_points_of_any_two_measures_can_be_drawn(browser: Any, of_study: Path) -
         assert on_the_front() == ["dsp 1, policy exact, deadlines 1"], "sorting the table moves no point"
         drawing.locator("circle.best").hover()
         assert "energy, mJ 100.5" in page.locator("#pareto-figure .told").inner_text()
+
+
+def test_the_front_of_a_score_is_the_other_way_round_and_of_runs_there_is_none(browser: Any, tmp_path: Path) -> None:
+    study = study_rows.study(axes=[{"name": "n", "vary": "seed", "values": [1, 2, 3]}], repetitions=1)
+    measured = [
+        study_rows.row(k, 0, [("n", k + 1)], energy_nj=(k + 1) * 10**8, xrbench_ppm=[1, 3, 2][k], **{"runs.gpu": k})
+        for k in range(3)
+    ]
+    path = tmp_path / "study.html"
+    path.write_text(study_page(StudyRows(study, measured, 3, {}), "made.study.toml"), encoding="utf-8")
+    with Looked(browser, path) as looked:
+        page = looked.page
+        front = page.locator("#pareto circle.best > title")
+        page.locator("select[data-way=across]").select_option(label="energy, mJ")
+        page.locator("select[data-way=up]").select_option(label="XRBench score, %")
+        assert [title.partition(":")[0] for title in front.all_text_contents()] == ["n 1", "n 2"]
+        page.locator("select[data-way=up]").select_option(label="runs of gpu")
+        assert front.count() == 0

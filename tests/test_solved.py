@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cost_workloads import profile_of, random_machine, random_profile, random_workload, workload_of
@@ -47,7 +47,7 @@ def require_solved(frames: Collection[FrameResult], *, windows: bool) -> None:
         assert planned <= placed if in_window else planned == placed
         assert frame.placement.criteria == answer.criteria
         assert set(frame.jobs) == {run.stage for run in frame.placement.stages}
-        assert in_window == (frame.spans is not None)
+        assert frame.spans is not None or not in_window  # One that was asked alone may be placed again in a window.
         if id(solved) not in judged:
             judged.add(id(solved))
             if isinstance(question, WindowProblem):
@@ -74,6 +74,7 @@ def test_of_the_demo_every_frame_carries_a_valid_answer(window_stages: int | Non
 
 
 @given(st.integers(0, 2**32), st.sampled_from((0, 1, 8, 20)), st.booleans())
+@example(1045, 20, False)  # A frame that is too large for a window is placed again in that of the next one.
 @settings(max_examples=40, deadline=None)
 def test_whatever_is_run_what_a_frame_carries_is_valid(seed: int, window_stages: int, adapt: bool) -> None:
     """With noise, processors that are lost, and links that change."""

@@ -94,6 +94,7 @@ def heats_of(column: str, values: Sequence[float]) -> list[float]:
     page = page_of(of_policies(show=[column]), one_measure(column, values))
     table = page.one("figure", id="heat-0").one("table")
     assert ("neutral" in (table.attributes["class"] or "")) == (better(column) is None)
+    assert ("nobody can say" in page.one("section", id="maps").one("p", class_="lead").text) == (better(column) is None)
     return [float((cell.attributes["style"] or "").removeprefix("--v:")) for cell in table.one("tbody").all("td")]
 
 

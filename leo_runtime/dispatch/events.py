@@ -370,7 +370,7 @@ class FrameDone:
     wakes: tuple[tuple[str, int], ...]
     """The resources that were woken for it, and when."""
     spans: tuple[SpanRecord, ...] | None = None
-    """Of the plan of a window, who was kept awake for it, in the order of their ends; None: it had no such plan."""
+    """Of the plan of a window, who was kept awake for it, in the order of their ends; None: it never had one."""
     waits_given_up: int = 0
     """Transfers and wake-ups that could wait for their gates no longer."""
     admitted_us: int | None = None

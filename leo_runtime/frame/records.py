@@ -164,7 +164,8 @@ class FrameResult:
     skipped: bool = False
     """Whether nothing of it ran because there was too much to do."""
     spans: tuple[SpanObservation, ...] | None = None
-    """Who was kept awake for it, in the order in which that ended; None: it was planned as if it were alone."""
+    """Who was kept awake for it, in the order in which that ended; None: it was never placed in a window,
+    neither at first nor again with a later frame."""
     waits_given_up: int = 0
     """Transfers and wake-ups that were planned to wait for a gate, and could not without being late."""
     admitted_us: int | None = None
