@@ -228,8 +228,9 @@ def test_any_changed_byte_is_read_or_refused_with_the_file(tmp_path: Path, said:
     raw = said[: said.rindex("\n") + 1].encode()
     stream = RecordedStream(name="wrist", file="wrist.csv", rate_hz=100, channels=3)
     refused = 0
+    values = (0, 10, 13, ord('"'), ord("#"), ord(";"), ord("9"), ord("E"), 0xFF)
     for place in range(len(raw)):
-        for value in {0, 10, 13, ord('"'), ord("#"), ord(";"), ord("9"), ord("E"), 0xFF, raw[place] ^ 1}:
+        for value in {*values[place % 3 :: 3], raw[place] ^ 1}:  # All of them everywhere take a minute.
             path.write_bytes(raw[:place] + bytes([value]) + raw[place + 1 :])
             try:
                 found = read_stream(path, stream)
