@@ -223,7 +223,7 @@ def _complain_of(failures: Iterable[Failure]) -> None:
 
 def _show_all(planned: Planned, store: Store, request: Request) -> None:
     from leo_runtime.schema import require_writable
-    from leo_runtime.study.rows import kind_of, windows_of, windows_text
+    from leo_runtime.study.rows import is_of_energy, windows_of, windows_text
     from leo_runtime.study.running import rows
     from leo_runtime.terminal import fill
 
@@ -237,7 +237,7 @@ def _show_all(planned: Planned, store: Store, request: Request) -> None:
         _show(planned, store, column, request.over, request)
     found = rows(planned, store)
     wide = look(request.columns).columns
-    if any(kind_of(column).endswith("_nj") or column == "battery_s" for column in columns) and "misses" not in columns:
+    if any(map(is_of_energy, columns)) and "misses" not in columns:
         _show_misses(planned, store, found, request)
     put(f"\n{fill(f'windows, in stages at most: {windows_text(found)}', wide, '    ')}\n")
     if len({frozenset(stages) for stages in windows_of(found).values()}) > 1:
