@@ -203,6 +203,9 @@ def test_a_policy_of_ones_own_is_judged(tmp_path: Path) -> None:
         with_solver("mine:absent")
     with pytest.raises(InputError, match="cannot be imported"):
         with_solver("nowhere:at_all")
+    (tmp_path / "ends.py").write_text("raise SystemExit(0)\n")
+    with pytest.raises(InputError, match=r"the solver `ends:it` cannot be imported \(SystemExit: 0\)"):
+        with_solver("ends:it")
     with pytest.raises(SolverError, match="no solver is called"):
         with_solver("exactly")
     (tmp_path / "mine.py").write_text(OWN + "\n# another one\n")
