@@ -117,6 +117,29 @@ def test_what_a_config_names_is_checked(tmp_path: Path, before: str, after: str,
     assert hint in refused.value.hint
 
 
+@pytest.mark.parametrize(
+    ("source", "stream", "says"),
+    [
+        ('kind = "camera"', "s", "of kind other and 1 channels takes no frames"),
+        ('kind = "microphone"', "eye", "stream `eye` is of camera"),
+        ('kind = "microphone"', "bell", "stream `bell` is of events"),
+        ('kind = "stdin"', "bell", "raw samples have no times"),
+        ('kind = "socket"', "bell", "raw samples have no times"),
+        ('kind = "pipe"\ncommand = ["cat"]', "bell", "raw samples have no times"),
+    ],
+)
+def test_a_stream_that_a_source_cannot_feed_is_found_before_anything_is_opened(
+    tmp_path: Path, source: str, stream: str, says: str
+) -> None:
+    named = f'{source}\nstream = "{stream}"'
+    write(tmp_path, CONFIG.replace('kind = "socket"\npath = "./in.sock"', named))
+    more = 'streams = [{ name = "bell", kind = "events" }, '
+    more += '{ name = "eye", kind = "camera", rate_hz = 10, height_px = 8, width_px = 8 }, '
+    (tmp_path / "workload.toml").write_text(WORKLOAD.replace("streams = [", more))
+    with pytest.raises(InputError, match=rf"source `\w+`: .*{says}"):
+        load(DaemonConfig.from_file(tmp_path / "leo.toml"), tmp_path)
+
+
 @pytest.mark.parametrize("given", ["a\\u0000b", "~nobody-is-called-so/a"])
 @pytest.mark.parametrize(
     "before", ["workload.toml", "machine.toml", "profile.toml", "state", "./in.sock", "./out.sock"]
@@ -186,8 +209,8 @@ def test_a_check_finds_that_an_extra_is_missing(
 ) -> None:
     monkeypatch.setattr(kinds, "find_spec", lambda _: None)
     write(tmp_path, CONFIG.replace(before, after))
-    workload = tmp_path / "workload.toml"
-    workload.write_text(workload.read_text().replace('kind = "other"', 'kind = "audio"'))
+    kind = 'kind = "camera", height_px = 8, width_px = 8' if "camera" in after else 'kind = "audio"'
+    (tmp_path / "workload.toml").write_text(WORKLOAD.replace('kind = "other"', kind))
     daemon = Daemon(lambda: DaemonConfig.from_file(tmp_path / "leo.toml"), tmp_path)
     with pytest.raises(LeoError, match=says) as refused:
         daemon.check()

@@ -20,7 +20,7 @@ from leo_runtime.errors import InputError, MissingExtraError, printable, words
 from leo_runtime.schema import Name, PathName
 
 if TYPE_CHECKING:
-    from leo_runtime.documents.workload import Stream
+    from leo_runtime.documents.workload import Stream, Workload
 
 FORMATS = {1: "gray", 3: "rgb24", 4: "rgba"}
 """FFmpeg's names of what streams of so many channels have; as `recordings.cameras` reads video."""
@@ -41,6 +41,16 @@ class CameraSource(SourceConfig):
     input_format: Name | None = None
     """What the camera is asked for, by FFmpeg's names, as `mjpeg` or `yuyv422`. None: what it gives."""
 
+    def fed(self, workload: Workload) -> tuple[Stream, ...]:
+        """A stream of frames."""
+        (stream,) = streams = super().fed(workload)
+        if stream.kind != "camera" or stream.channels not in FORMATS:
+            raise InputError(
+                f"stream `{stream.name}` of kind {stream.kind} and {stream.channels} channels takes no frames",
+                hint='a camera feeds one of kind "camera", of 1 (grey), 3 (colour) or 4 channels',
+            )
+        return streams
+
     def check(self, site: Site) -> None:  # noqa: ARG002  # A device may come later.
         """Whether its extra is installed."""
         require_extra("av", "a source of kind `camera`", "recordings")
@@ -48,11 +58,6 @@ class CameraSource(SourceConfig):
     def open(self, site: Site) -> Camera:
         """The device is opened when it runs. Raises `InputError`, `MissingExtraError`."""
         (stream,) = self.fed(site.workload)
-        if stream.kind != "camera" or stream.channels not in FORMATS:
-            raise InputError(
-                f"stream `{stream.name}` of kind {stream.kind} and {stream.channels} channels takes no frames",
-                hint='a camera feeds one of kind "camera", of 1 (grey), 3 (colour) or 4 channels',
-            )
         try:
             import av
         except ImportError:

@@ -19,7 +19,7 @@ from pydantic import Field
 from leo_runtime.daemon.fitting import Fitting
 from leo_runtime.daemon.kinds import LOOKS_S, Feed, Site, SourceConfig, SourceFailedError, require_extra
 from leo_runtime.daemon.raw import RawSamples
-from leo_runtime.documents.workload import Stream
+from leo_runtime.documents.workload import Stream, Workload
 from leo_runtime.errors import InputError, MissingExtraError, printable
 from leo_runtime.schema import Name
 
@@ -47,6 +47,13 @@ class MicrophoneSource(SourceConfig):
     rate_hz: Annotated[int, Field(ge=1, le=768_000)] | None = None
     """The rate that it is asked for. None: the stream's. Another one is converted (soxr)."""
 
+    def fed(self, workload: Workload) -> tuple[Stream, ...]:
+        """A stream of sound."""
+        (stream,) = streams = super().fed(workload)
+        if not stream.rate_hz or stream.height_px is not None:
+            raise InputError(f"stream `{stream.name}` is of {stream.kind}", hint="a microphone feeds one of sound")
+        return streams
+
     def check(self, site: Site) -> None:  # noqa: ARG002  # A device may come later.
         """Whether its extra is installed."""
         require_extra("sounddevice", "a source of kind `microphone`", "microphone")
@@ -54,8 +61,6 @@ class MicrophoneSource(SourceConfig):
     def open(self, site: Site) -> Microphone:
         """The device is opened when it runs. Raises `InputError`, `MissingExtraError`."""
         (stream,) = self.fed(site.workload)
-        if not stream.rate_hz or stream.height_px is not None:
-            raise InputError(f"stream `{stream.name}` is of {stream.kind}", hint="a microphone feeds one of sound")
         return Microphone(self, stream, _library(), site.counts.other)
 
 

@@ -23,7 +23,7 @@ from leo_runtime.errors import InputError
 from leo_runtime.schema import Name, reject
 
 if TYPE_CHECKING:
-    from leo_runtime.documents.workload import Stream
+    from leo_runtime.documents.workload import Stream, Workload
 
 MOST_BYTES = 1 << 16
 """That are read at once."""
@@ -99,6 +99,13 @@ class PipeSource(SourceConfig):
         named = () if self.device is None else (f"--device={self.device}",)
         return ("parec", "--raw", "--client-name=leo-runtime", *given, *named)
 
+    def fed(self, workload: Workload) -> tuple[Stream, ...]:
+        """A stream at a rate."""
+        (stream,) = streams = super().fed(workload)
+        if not stream.rate_hz:
+            raise InputError(f"stream `{stream.name}` is of events, and raw samples have no times")
+        return streams
+
     def runs(self, folder: Path) -> Path | None:
         """What is run."""
         name = self.command[0] if self.program is None else self.program
@@ -112,8 +119,6 @@ class PipeSource(SourceConfig):
     def open(self, site: Site) -> Pipe:
         """Nothing is started yet. Raises `InputError`, also where there is no such program."""
         (stream,) = self.fed(site.workload)
-        if not stream.rate_hz:
-            raise InputError(f"stream `{stream.name}` is of events, and raw samples have no times")
         name, *arguments = self.argv(stream)
         program = self.runs(site.folder)
         if program is None:

@@ -46,9 +46,13 @@ class SocketSource(SourceConfig):
 
     def fed(self, workload: Workload) -> tuple[Stream, ...]:
         """All streams at a rate, unless one is named."""
-        if self.stream is not None:
-            return super().fed(workload)
-        return tuple(stream for stream in workload.streams if stream.rate_hz)
+        named = workload.streams if self.stream is None else super().fed(workload)
+        streams = tuple(stream for stream in named if stream.rate_hz)
+        if not streams:
+            raise InputError(
+                "raw samples have no times, and what it feeds are events", hint="name a stream with a rate"
+            )
+        return streams
 
     def own_place(self, folder: Path) -> str:
         """The socket."""
@@ -61,10 +65,6 @@ class SocketSource(SourceConfig):
     def open(self, site: Site) -> Receiver:
         """Listen. Raises `InputError`."""
         streams = {stream.name: stream for stream in self.fed(site.workload)}
-        if not all(stream.rate_hz for stream in streams.values()) or not streams:
-            raise InputError(
-                "raw samples have no times, and what it feeds are events", hint="name a stream with a rate"
-            )
         listening = listen(self.path, place(self.path, site.folder, site.runtime_dir), site.sockets)
         return Receiver(listening, streams, site.counts.other)
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from leo_runtime.daemon.kinds import LOOKS_S, Feed, Site, SourceConfig
 from leo_runtime.daemon.raw import RawSamples, RawType
 from leo_runtime.daemon.waking import is_readable
 from leo_runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from leo_runtime.documents.workload import Stream, Workload
 
 
 class StdinSource(SourceConfig):
@@ -20,11 +23,16 @@ class StdinSource(SourceConfig):
     data_type: RawType = "int16"
     """What each value is, little-endian; the channels of a sample follow each other."""
 
+    def fed(self, workload: Workload) -> tuple[Stream, ...]:
+        """A stream at a rate."""
+        (stream,) = streams = super().fed(workload)
+        if not stream.rate_hz:
+            raise InputError(f"stream `{stream.name}` is of events, and raw samples have no times")
+        return streams
+
     def open(self, site: Site) -> Stdin:
         """Nothing is read yet. Raises `InputError`."""
         (stream,) = self.fed(site.workload)
-        if not stream.rate_hz:
-            raise InputError(f"stream `{stream.name}` is of events, and raw samples have no times")
         return Stdin(RawSamples(stream.sample_shape, self.data_type), sys.stdin.fileno())
 
 
