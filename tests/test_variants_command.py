@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from leo_runtime import shipped
 from leo_runtime.cli import main
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import Workload, bind
@@ -99,10 +100,27 @@ def test_the_workload_runs_in_the_form_that_is_chosen(capsys: pytest.CaptureFixt
 
 
 @pytest.mark.usefixtures("net")
-def test_none_that_is_left_is_an_answer(capsys: pytest.CaptureFixture[str]) -> None:
-    Path("net.tflite").write_bytes(write_model(classifier()))
+def test_where_nothing_may_be_lost_the_model_itself_is_left(capsys: pytest.CaptureFixture[str]) -> None:
     status, shown, _ = run(capsys, "--no-costs", "--loss-max", "0")
     assert status == 0 and "1 of them are left" in shown.replace("\n", " ")
+
+
+@pytest.mark.usefixtures("net")
+@pytest.mark.parametrize(("cut", "where"), [("whole", ""), ("blocks", " of block 0")])
+def test_none_that_is_left_is_an_answer(cut: str, where: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A DSP runs the form of int8 alone, and that loses something."""
+    phone, profile = shipped.hardware(PHONE[1]), shipped.profile(PHONE[3])
+    alone = [one for one in phone.processors if one.name == "dsp"]
+    phone.model_copy(update={"processors": tuple(alone), "links": ()}).to_file("dsp.json")
+    costs = tuple(one for one in profile.costs if one.processor == "dsp")
+    profile.model_copy(update={"costs": costs}).to_file("dsp.profile.json")
+    machine = ("--hardware", "dsp.json", "--profile", "dsp.profile.json")
+    status, shown, talk = run(
+        capsys, *machine, "--form", "int8", "--loss-max", "0", "--cut", cut, "--out", "made", "--json"
+    )
+    assert status == 1 and f"no form{where} is left for placement" in talk
+    assert {one["verdict"] for one in json.loads(shown)["forms"]} == {"loss", "runs nowhere"}
+    assert not Path("made/net.toml").exists() and Path("made/snapdragon-800.profile.json").exists()
 
 
 @pytest.mark.usefixtures("net")
