@@ -13,7 +13,6 @@ from leo_backends.dsp.layers import lacks
 from leo_runtime import shipped
 from leo_runtime.backend.machine import open_backends
 from leo_runtime.cli import main
-from leo_runtime.compress.recorded import read_runs
 from leo_runtime.documents.workload import GraphBuilder, Stream, Workload
 from leo_runtime.errors import InputError
 from leo_runtime.frame.lower import merge, price
@@ -21,6 +20,7 @@ from leo_runtime.importers.tflite import parse_tflite
 from leo_runtime.importers.tflite_layers import read_layers
 from leo_runtime.importers.tflite_writer import write_model
 from leo_runtime.layers.graph import LayerGraph
+from leo_runtime.measure.input_files import read_runs
 from leo_runtime.measure.model_inputs import model_inputs
 from leo_runtime.operators import operator
 from leo_runtime.recordings.noise import noise
