@@ -11,10 +11,9 @@ from leo_runtime import shipped
 from leo_runtime.cli import main
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import Workload, bind
-from leo_runtime.importers.tflite_writer import write_model
 from leo_runtime.recordings.noise import noise
 from leo_runtime.recordings.writer import write_folder
-from small_networks import classifier, two_heads
+from small_networks import classifier, saved, two_heads
 
 needs_litert = pytest.mark.skipif(find_spec("ai_edge_litert") is None, reason="needs ai-edge-litert")
 PHONE = ("--hardware", "snapdragon-800", "--profile", "snapdragon-800")
@@ -25,9 +24,8 @@ FEW = ("--form", "int8w", "--form", "rank40", "--form", "prune50+f16")
 def net(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A model and data for it, in the folder to stand in."""
     monkeypatch.chdir(tmp_path)
-    Path("net.tflite").write_bytes(write_model(classifier()))
     np.savez("data.npz", image=np.random.default_rng(0).normal(size=(12, 9, 12, 3)))
-    return Path("net.tflite")
+    return saved(classifier(), Path("net.tflite"))
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
@@ -162,7 +160,7 @@ def test_of_several_outputs_the_worst_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("net.tflite").write_bytes(write_model(two_heads()))
+    saved(two_heads(), Path("net.tflite"))
     np.savez("data.npz", image=np.random.default_rng(0).normal(size=(8, 8, 8, 3)))
     _, shown, _ = run(capsys, "--no-costs", "--json")
     forms = json.loads(shown)["forms"]
@@ -183,7 +181,7 @@ def test_of_several_outputs_the_worst_is_named(
     ],
 )
 def test_models_without_forms_are_told(net: Path, model: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    Path("int8.tflite").write_bytes(write_model(two_heads(int8=True)))
+    saved(two_heads(int8=True), Path("int8.tflite"))
     Path("no.tflite").write_bytes(b"none at all")
     np.savez("two.npz", image=np.zeros((1, 8, 8, 3)))
     assert main(["variants", model, "--data", "two.npz"]) == 2
