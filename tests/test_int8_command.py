@@ -225,6 +225,14 @@ def test_a_recording_gives_what_the_stage_reads_where_its_gate_is_open(tmp_path:
         model_inputs(workload, recording, other, graph, 10)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_what_has_no_room_is_told(net: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = told(capsys, net, "--data", "data.npy", "--out", "/dev/full")
+    assert (status, err) == (2, "/dev/full: cannot be written (No space left on device)\nhint: write elsewhere\n")
+    assert main(["model", "graph", str(net), "--out", "/dev/full"]) == 2
+    assert "/dev/full: cannot be written" in capsys.readouterr().err
+
+
 def test_the_command_takes_a_recording_and_a_workload(net: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["model", "graph", str(net), "--out", "net.toml", "--noise", "noise"]) == 0
     words = (net, "--data", "noise", "--workload", "net.toml", "--out", "small.tflite")

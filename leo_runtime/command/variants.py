@@ -271,7 +271,7 @@ def _write(request: Request, variants: Variants, kept: frozenset[tuple[int, str]
     """The workload of what is left."""
     from leo_runtime.documents.toml_text import toml_text
     from leo_runtime.measure.variant_costs import workload_of, written_names
-    from leo_runtime.schema import write_whole
+    from leo_runtime.schema import write_content
 
     assert request.out is not None
     workload = workload_of(
@@ -280,8 +280,5 @@ def _write(request: Request, variants: Variants, kept: frozenset[tuple[int, str]
     document = written_names(workload.model_dump(mode="json", exclude_defaults=True), request.out)
     said = f"{request.model.name}, in the forms that a placement may need. What its streams come from is yours to say."
     path = request.out / f"{request.model.stem}.toml"
-    try:
-        write_whole(path, toml_text(document, said).encode())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
+    write_content(path, toml_text(document, said).encode())
     say(f"written: {path} (and the files of {len(variants.made)} forms)")
