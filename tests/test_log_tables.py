@@ -11,6 +11,7 @@ from leo_runtime.errors import DocumentError, InputError, MissingExtraError
 from leo_runtime.replay.log_reader import read_log
 from leo_runtime.report import log_tables
 from leo_runtime.report.log_tables import TABLES, write_tables
+from leo_runtime.report.study_tables import write_rows
 
 
 @pytest.fixture
@@ -126,6 +127,8 @@ def test_pyarrow_that_does_not_go_with_numpy_is_told(tmp_path: Path, monkeypatch
     ):
         write_tables(log, tmp_path / "out")
     assert "pyarrow<26" in raised.value.hint
+    with pytest.raises(InputError, match=r"cannot be used here \(requires NumPy"):
+        write_rows(tmp_path / "rows.parquet", [{"cell": 0}])
 
 
 def test_pandas_reads_them(tables: Path) -> None:

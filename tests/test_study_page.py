@@ -326,3 +326,6 @@ def test_the_command_writes_the_page_beside_the_rows(
     assert (tmp_path / "out" / "hax-conn.study.html").is_file()
     for wrong in (["--frame", "3"], ["--out", "blinks.study.toml"], ["--rows", "elsewhere"]):
         assert main(["report", "blinks.study.toml", *wrong]) == 2
+    with pytest.raises(SystemExit, match="2"):
+        main(["report", "blinks.study.toml", "--solver", "exact,,heft"])
+    assert 'expected names between commas, got "exact,,heft"' in capsys.readouterr().err

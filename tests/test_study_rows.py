@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from leo_runtime.errors import InputError, SolverError
+from leo_runtime.errors import DocumentError, InputError, SolverError
 from leo_runtime.replay.regret import regret
 from leo_runtime.replay.replay import replay
 from leo_runtime.replay.sinks import KeptFrames
@@ -203,6 +203,9 @@ def test_a_policy_of_ones_own_is_judged(tmp_path: Path) -> None:
         with_solver("mine:absent")
     with pytest.raises(InputError, match="cannot be imported"):
         with_solver("nowhere:at_all")
+    (tmp_path / "ends.py").write_text("raise SystemExit(0)\n")
+    with pytest.raises(InputError, match=r"the solver `ends:it` cannot be imported \(SystemExit: 0\)"):
+        with_solver("ends:it")
     with pytest.raises(SolverError, match="no solver is called"):
         with_solver("exactly")
     (tmp_path / "mine.py").write_text(OWN + "\n# another one\n")
@@ -247,6 +250,18 @@ def test_a_policy_that_is_wrapped_goes_by_the_file_that_names_it(tmp_path: Path,
         return policy("mine:place", tmp_path).digest
 
     assert digest("heft") != digest("greedy")
+
+
+def test_workloads_that_ship_go_by_their_names(tmp_path: Path) -> None:
+    def named(name: str) -> str:
+        base = {"workload": name, "recording": "camera"}
+        study = Study.from_dict({"format": "leo-study/1", "name": "looks", "base": base})
+        (cell,) = cells(study)
+        return Loader(study, tmp_path).ready(cell).case.workload.name
+
+    assert named("faces") == "faces"
+    with pytest.raises(DocumentError, match="cannot be read"):
+        named("face")
 
 
 def test_recordings_of_one_name_are_told_apart(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from leo_runtime import shipped
 from leo_runtime.cli import main
+from leo_runtime.documents.binding import bind
 from leo_runtime.documents.profile import Profile
-from leo_runtime.documents.workload import Workload, bind
+from leo_runtime.documents.workload import Workload
 from leo_runtime.recordings.noise import noise
 from leo_runtime.recordings.writer import write_folder
 from small_networks import classifier, saved, two_heads

@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 EXAMPLE = "replay demo --virtual --seconds 20"
 
 LIVE_SECONDS = 20
-NOTHING_SECONDS = 60
-"""How long a run lasts that needs no recording, where nothing else is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,7 +384,7 @@ def _with_dsp(arithmetic: str | None, hardware: Hardware) -> Hardware:
 def _recording(request: Request, workload: Workload) -> Recording:
     """What is replayed. A workload that reads no stream needs none: it is then its name that runs go by."""
     from leo_runtime import shipped
-    from leo_runtime.recordings.recording import Recording
+    from leo_runtime.recordings.recording import NOTHING_SECONDS, Recording
 
     if request.recording is None and not workload.streams:
         seconds = NOTHING_SECONDS if request.seconds is None else request.seconds

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from leo_runtime.command.shared import DONE, bar, count, put, say
+from leo_runtime.command.shared import DONE, bar, count, names_of, put, say
 from leo_runtime.errors import InputError
 
 EXAMPLE = "report out/demo.virtual"
@@ -25,7 +25,7 @@ class Request:
     shown: Path
     out: Path | None
     frames: list[int] | None
-    solvers: str | None
+    solvers: tuple[str, ...] | None
     rows: Path | None
     figures: Path | None
 
@@ -47,7 +47,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rows", type=Path, metavar="FOLDER", help="of a study: where its rows are kept (default: out)"
     )
-    parser.add_argument("--solver", dest="solvers", metavar="A,B", help="of a study: as it was run with `--solver`")
+    parser.add_argument(
+        "--solver", dest="solvers", type=names_of, metavar="A,B", help="of a study: as it was run with `--solver`"
+    )
     parser.add_argument(
         "--figures", type=Path, metavar="FOLDER", help="of a study: figures for papers, too: .png, .svg, and their .csv"
     )
@@ -94,7 +96,7 @@ def _study(request: Request) -> int:
     from leo_runtime.study.shipped_studies import study_file
     from leo_runtime.study.store import Store, kept_in
 
-    solvers = [name.strip() for name in (request.solvers or "").split(",") if name.strip()]
+    solvers = request.solvers or ()
     file = study_file(str(request.shown))
     study = running.chosen(file, solvers)
     path = kept_in(request.rows or Path("out"), study.name)

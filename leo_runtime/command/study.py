@@ -173,7 +173,8 @@ def _tell(found: Status, store: Store) -> None:
 
 
 def _look(planned: Planned, request: Request) -> int:
-    from leo_runtime.study import export, running
+    from leo_runtime.report.study_tables import write_rows
+    from leo_runtime.study import running
     from leo_runtime.study.store import Store, kept_in
 
     path = kept_in(request.out, planned.study.name)
@@ -191,8 +192,8 @@ def _look(planned: Planned, request: Request) -> int:
             return DONE
         assert request.file is not None, "it is required"
         beside = request.file.with_name(f"{request.file.stem}.times{request.file.suffix}")
-        export.write_rows(request.file, running.rows(planned, store))
-        export.write_rows(beside, running.times(planned, store))
+        write_rows(request.file, running.rows(planned, store))
+        write_rows(beside, running.times(planned, store))
         put(f"written: {request.file}\nwritten: {beside}\n")
     return DONE
 
@@ -223,7 +224,7 @@ def _complain_of(failures: Iterable[Failure]) -> None:
 
 def _show_all(planned: Planned, store: Store, request: Request) -> None:
     from leo_runtime.schema import require_writable
-    from leo_runtime.study.rows import kind_of, windows_of, windows_text
+    from leo_runtime.study.rows import is_of_energy, windows_of, windows_text
     from leo_runtime.study.running import rows
     from leo_runtime.terminal import fill
 
@@ -237,7 +238,7 @@ def _show_all(planned: Planned, store: Store, request: Request) -> None:
         _show(planned, store, column, request.over, request)
     found = rows(planned, store)
     wide = look(request.columns).columns
-    if any(kind_of(column).endswith("_nj") or column == "battery_s" for column in columns) and "misses" not in columns:
+    if any(map(is_of_energy, columns)) and "misses" not in columns:
         _show_misses(planned, store, found, request)
     put(f"\n{fill(f'windows, in stages at most: {windows_text(found)}', wide, '    ')}\n")
     if len({frozenset(stages) for stages in windows_of(found).values()}) > 1:
@@ -260,8 +261,8 @@ def _show_misses(planned: Planned, store: Store, found: Sequence[Row], request: 
 
 def _show(planned: Planned, store: Store, column: str, over: Sequence[str], request: Request) -> None:
     from leo_runtime.report.layout import table
+    from leo_runtime.report.study_tables import csv_text
     from leo_runtime.schema import write_content
-    from leo_runtime.study.export import csv_text
     from leo_runtime.study.heat_map import heat_map
     from leo_runtime.study.running import failed_cells, rows
 

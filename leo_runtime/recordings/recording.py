@@ -41,6 +41,9 @@ from leo_runtime.recordings.wisdm import read_wisdm
 from leo_runtime.schema import Document, FileName, Name, Quantity, Value, reject, unique
 from leo_runtime.values import lasting_us, samples_within
 
+NOTHING_SECONDS = 60
+"""How long a run lasts that needs no recording, where nothing else is said."""
+
 SHIPPED: Mapping[str, Reader] = {
     "wav": read_wav,
     "csv": read_csv,

@@ -176,20 +176,18 @@ def _submit_all(
             )
             for release_us in releases_us
         ]
-        unbroken = [
-            {
-                source.stage: recording.unbroken(source.stream, start_us + release_us, source.samples)
-                for source in runtime.sources(graphs)
-                if recording.stream(source.stream).rate_hz
-            }
-            for release_us in releases_us
-        ]
+        unbroken = None
+        if recording.gaps:
+            unbroken = [
+                {
+                    source.stage: recording.unbroken(source.stream, start_us + release_us, source.samples)
+                    for source in sources[graphs]
+                    if recording.stream(source.stream).rate_hz
+                }
+                for release_us in releases_us
+            ]
         number = runtime.submit_batch(
-            collected,
-            graphs=graphs,
-            links=dict(now) if changed else None,
-            unbroken=unbroken if recording.gaps else None,
-            wait=True,
+            collected, graphs=graphs, links=dict(now) if changed else None, unbroken=unbroken, wait=True
         )
         over = {
             (k, graph): _gap_us(recording, windows[graph], periods_us[graph], start_us + release_us)

@@ -110,7 +110,7 @@ def write_tables(log: RunLog, folder: Path) -> tuple[Path, ...]:
     `DocumentError` where the log is damaged, or the disk is full: what was there before is then still there.
     """
     paths = {name: folder / f"{name}.parquet" for name in TABLES}
-    arrow, parquet = _pyarrow()
+    arrow, parquet = pyarrow()
     for path in paths.values():
         require_writable(path, log.path)
     metadata = {"format": FORMAT, "run": log.head.model_dump_json(exclude={"workload", "hardware", "profile"})}
@@ -141,7 +141,8 @@ def write_tables(log: RunLog, folder: Path) -> tuple[Path, ...]:
 _TOO_GREAT = "a column holds numbers below 2^63: no run that leo-runtime writes has more"
 
 
-def _pyarrow() -> tuple[Any, Any]:
+def pyarrow() -> tuple[Any, Any]:
+    """pyarrow and pyarrow.parquet. Raises `MissingExtraError`, and `InputError` for one that does not load here."""
     try:
         return import_module("pyarrow"), import_module("pyarrow.parquet")
     except ModuleNotFoundError:

@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,11 @@ def write_figures(study: Study, rows: Sequence[Row], folder: Path) -> list[Path]
         for heat in every:
             if (heat.down, heat.across) == (every[0].down, every[0].across):
                 name = f"{heat.id}-{_slug(heat.measure.column)}"
-                written += _write(folder / name, lambda heat=heat: _draw_heat(plt, heat), _heat_rows(heat))  # type: ignore[misc]  # mypy has no type for such a default
+                written += _write(folder / name, partial(_draw_heat, plt, heat), _heat_rows(heat))
         if len(told) > 1:
             name = f"front-{_slug(told[0].column)}-{_slug(told[1].column)}"
             drawn = _front_rows(found, axes, told[0], told[1])
-            written += _write(folder / name, lambda: _draw_front(plt, found, told[0], told[1]), drawn)
+            written += _write(folder / name, partial(_draw_front, plt, found, told[0], told[1]), drawn)
     return written
 
 

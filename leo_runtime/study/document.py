@@ -38,7 +38,7 @@ class Settings(Value):
     """What is run and how it is placed; what is left out is as `leo-runtime replay --virtual` has it."""
 
     workload: PathName | None = None
-    """A file; left out, the demo's."""
+    """The name of one that ships, or a file; left out, the demo's."""
     hardware: PathName | None = None
     """The name of a machine that ships, or a file; left out, snapdragon-800."""
     profile: PathName | None = None

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from leo_runtime import shipped
+from leo_runtime import demo, shipped
 from leo_runtime.backend.versions import versions
 from leo_runtime.documents.changes import Changed, changed
 from leo_runtime.errors import InputError
-from leo_runtime.recordings.recording import Recording, check_links, check_streams
+from leo_runtime.recordings.recording import NOTHING_SECONDS, Recording, check_links, check_streams
 from leo_runtime.replay.compare import Case, Placing
 from leo_runtime.replay.identity import Span
 from leo_runtime.replay.inputs import model_digests, samples_digest
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 ROWS_FORMAT = 3
 """Goes up where the same inputs give another row."""
-NOTHING_SECONDS = 60
-"""How long a run lasts that needs no recording, where nothing else is said."""
 MOST_CHANGED = 64
 """How many changed sets of documents are kept."""
 DIGITS = 32
@@ -123,9 +121,7 @@ class Loader:
         settings = cell.settings
         name, machine = settings.workload, settings.hardware or shipped.PHONE
         costs = settings.profile or _usual_profile(machine)
-        workload = self._read.get(
-            ("workload", name), lambda: shipped.workload(None if name is None else str(self._folder / name))
-        )
+        workload = self._read.get(("workload", name), lambda: shipped.workload(self._workload(name)))
         hardware = self._read.get(("hardware", machine), lambda: shipped.hardware(self._named(machine)))
         profile = self._read.get(("profile", costs), lambda: shipped.profile(self._named(costs)))
         given = self._recording(cell, workload)
@@ -169,6 +165,12 @@ class Loader:
             return [recording.manifest.name, json.dumps([link.model_dump() for link in recording.manifest.links])]
         samples = self._read.get(("samples", named, workload.streams), lambda: samples_digest(recording, workload))
         return [recording.manifest.model_dump_json(), samples]
+
+    def _workload(self, name: str | None) -> str | None:
+        """A workload's name as `shipped` takes it: a file of such a name goes before what ships."""
+        if name is None or (name in demo.WORKLOADS and not (self._folder / name).is_file()):
+            return name
+        return str(self._folder / name)
 
     def _named(self, name: str) -> str:
         """A document's name as `shipped` takes it."""

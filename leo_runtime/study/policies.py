@@ -67,7 +67,7 @@ def _installed() -> dict[str, EntryPoint]:
 def _loaded(name: str, load: Callable[[], Any]) -> Any:
     try:
         return load()
-    except Exception as error:  # Foreign code: whatever it raises means that it cannot be used.
+    except (Exception, SystemExit) as error:  # Foreign code: whatever it raises means that it cannot be used.
         raise InputError(
             f"the solver `{name}` cannot be imported ({type(error).__name__}: {error})",
             hint="its module lies beside the study, or is installed",

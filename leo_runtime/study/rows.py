@@ -124,6 +124,11 @@ def kind_of(column: str) -> str:
     return column.partition(".")[0]
 
 
+def is_of_energy(column: str) -> bool:
+    """Whether a column says how much was used: whoever answers nothing in time uses the least."""
+    return kind_of(column).endswith("_nj") or column == "battery_s"
+
+
 def better(column: str) -> Better | None:
     """Which figures of a column are the better ones; None: nobody can say, as of a column that is not ours."""
     kind = kind_of(column)

@@ -1,4 +1,4 @@
-"""What several cells of a process have in common, and is looked for once: answers, noise, exact answers, best plans."""
+"""What several cells of a process have in common, and is looked for once: answers, noise, exact answers."""
 
 from __future__ import annotations
 

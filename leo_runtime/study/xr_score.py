@@ -1,9 +1,15 @@
 """XRBench's score of a run (Kwon et al., MLSys 2023): is each answer in time, and does it take little energy?
 
-Of one answer it is RT x EN: RT = 1 / (1 + exp(15 delay)), the delay after the deadline in ms (so that it vanishes half
-a millisecond late; before the deadline the delay is below 0), and EN = (1500 - E) / 1500, its energy E in mJ, at least
-0. Of a pipeline it is their mean, times the part of its frames that were answered; of a run the mean of its pipelines.
-What a gate ended was not asked for. Energy here is that of its runs, split evenly among pipelines that share one.
+Of one answer it is RT x EN: RT = 1 / (1 + exp(15 delay)), the delay after the deadline in ms (below 0 before it), and
+EN = (1500 - E) / 1500 of its energy E. Of a pipeline it is their mean, times the part of its frames that were answered;
+of a run the mean of its pipelines. The formula of an answer, its constants and the ms are those of the benchmark's own
+code (github.com/XRBench/XRBench-MLSys2023, `HET_scoring-module.hpp` and its callers). Figures are not to be compared
+with published ones, since this is decided here:
+
+- E is taken to be in mJ, since that code names no unit where it scores; EN is at least 0.
+- A frame without an answer counts once. That code divides the sum by all frames before it takes the part answered.
+- A late answer is waited for, and scores next to nothing. That code drops what has not begun by its deadline.
+- What a gate ended was not asked for. Energy is that of runs, split evenly among pipelines that share one.
 """
 
 from __future__ import annotations

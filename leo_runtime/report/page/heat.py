@@ -141,7 +141,7 @@ def _heat(
             return Spot(None, 0, "no figure")
         heat = (mean - low) / (high - low) if high > low else 0.0
         of = values[place]
-        title = _with_unit(measure, mean)
+        title = measure.with_unit(mean)
         if len(of) > 1:
             title += f", the mean of {len(of)}: {measure.text(min(of))} to {measure.text(max(of))}"
         return Spot(mean, 1 - heat if measure.better == "higher" else heat, title)
@@ -164,11 +164,7 @@ def _heat(
         downs=down.names,
         acrosses=columns,
         panels=tuple(panels),
-        least=_with_unit(measure, low),
-        most=_with_unit(measure, high),
+        least=measure.with_unit(low),
+        most=measure.with_unit(high),
         note=f"Each is the mean over {' and '.join(others)}." if others else "",
     )
-
-
-def _with_unit(measure: Measure, value: float) -> str:
-    return f"{measure.text(value)} {measure.unit}".strip()

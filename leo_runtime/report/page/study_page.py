@@ -16,7 +16,7 @@ from leo_runtime.report.page.scales import seconds
 from leo_runtime.report.page.study_points import Measure, Point, figure, measures, points, short, value_text
 from leo_runtime.report.page.tables import Cell, Table, table
 from leo_runtime.study.document import Axis, Study
-from leo_runtime.study.rows import Row, kind_of, windows_text
+from leo_runtime.study.rows import Row, is_of_energy, windows_text
 
 MEASURES = 16
 """How many measures the table of points has, and the chart can be drawn of."""
@@ -143,9 +143,9 @@ def _tile(measure: Measure, known: Sequence[Point], axes: Sequence[str]) -> Tile
     values = [point.means[measure.column] for point in known]
     low, high = min(values), max(values)
     if measure.better is None:
-        to = f"to {_united(measure, high)}" if high != low else "in all cells"
+        to = f"to {measure.with_unit(high)}" if high != low else "in all cells"
         return Tile(measure.name, measure.text(low), measure.unit, to)
-    among, told = _missing_least(known) if _is_of_energy(measure.column) else (list(known), "")
+    among, told = _missing_least(known) if is_of_energy(measure.column) else (list(known), "")
     least_cost = min(measure.cost(point.means[measure.column]) for point in among)
     best = [point for point in among if measure.cost(point.means[measure.column]) == least_cost]
     value = measure.text(best[0].means[measure.column])
@@ -155,17 +155,9 @@ def _tile(measure: Measure, known: Sequence[Point], axes: Sequence[str]) -> Tile
         f"best at {_place(best[0], axes)}" if len(best) == 1 else f"best, {len(best):,} of {len(known):,} points tie"
     )
     worst = high if measure.better == "lower" else low
-    also = "" if len(among) == len(known) else f"; of all, {measure.text(low)} to {_united(measure, high)}"
-    last = also or f"; worst {_united(measure, worst)}"
+    also = "" if len(among) == len(known) else f"; of all, {measure.text(low)} to {measure.with_unit(high)}"
+    last = also or f"; worst {measure.with_unit(worst)}"
     return Tile(measure.name, value, measure.unit, f"{where if axes else 'best'}{told}{last}")
-
-
-def _united(measure: Measure, value: float) -> str:
-    return f"{measure.text(value)} {measure.unit}".rstrip()
-
-
-def _is_of_energy(column: str) -> bool:
-    return kind_of(column).endswith("_nj") or column == "battery_s"
 
 
 def _missing_least(known: Sequence[Point]) -> tuple[list[Point], str]:

@@ -61,6 +61,10 @@ class Measure:
         """A value of the column without its unit, four digits."""
         return short(value / self.per)
 
+    def with_unit(self, value: float) -> str:
+        """The same with its unit."""
+        return f"{self.text(value)} {self.unit}".rstrip()
+
     def cost(self, value: float) -> float:
         """What is less the better the value is."""
         return -value if self.better == "higher" else value

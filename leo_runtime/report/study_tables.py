@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from leo_runtime.errors import InputError, MissingExtraError
+from leo_runtime.errors import InputError
+from leo_runtime.report.log_tables import pyarrow
 from leo_runtime.schema import require_writable, write_content
 from leo_runtime.study.rows import Row, columns_of
 
@@ -42,10 +42,7 @@ def _csv(columns: Sequence[str], rows: Sequence[Row]) -> bytes:
 
 
 def _parquet(columns: Sequence[str], rows: Sequence[Row]) -> bytes:
-    try:
-        arrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
-    except ImportError:
-        raise MissingExtraError("a Parquet table", "tables") from None
+    arrow, parquet = pyarrow()
     arrays, names = [], []
     for name in columns:
         values = [row.get(name) for row in rows]
