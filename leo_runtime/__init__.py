@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from leo_runtime.dispatch.limits import RunLimit as RunLimit
     from leo_runtime.documents.changes import changed as changed
+    from leo_runtime.documents.graph_builder import GraphBuilder as GraphBuilder
     from leo_runtime.documents.hardware import Hardware as Hardware
     from leo_runtime.documents.hardware import Link as Link
     from leo_runtime.documents.hardware import Processor as Processor
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from leo_runtime.documents.window import WindowPlacement as WindowPlacement
     from leo_runtime.documents.window import WindowProblem as WindowProblem
     from leo_runtime.documents.workload import Decision as Decision
-    from leo_runtime.documents.workload import GraphBuilder as GraphBuilder
     from leo_runtime.documents.workload import Stage as Stage
     from leo_runtime.documents.workload import Stream as Stream
     from leo_runtime.documents.workload import TaskGraph as TaskGraph
@@ -50,7 +50,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "errors": ("InputError", "LeoError"),
     "documents.changes": ("changed",),
-    "documents.workload": ("Decision", "GraphBuilder", "Stage", "Stream", "TaskGraph", "Variant", "Workload"),
+    "documents.graph_builder": ("GraphBuilder",),
+    "documents.workload": ("Decision", "Stage", "Stream", "TaskGraph", "Variant", "Workload"),
     "documents.hardware": ("Hardware", "Link", "Processor", "Radio"),
     "judge": ("check",),
     "judge.memory": ("check_memory",),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from random import Random
 
+from leo_runtime.documents.graph_builder import GraphBuilder
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Profile
-from leo_runtime.documents.workload import GraphBuilder, TaskGraph, Workload
+from leo_runtime.documents.workload import TaskGraph, Workload
 
 PROCESSORS = ("dsp", "cpu", "gpu")
 

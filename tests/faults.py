@@ -22,9 +22,11 @@ import psutil
 
 from leo_runtime import Runtime
 from leo_runtime.backend import News, State, Stepped
+from leo_runtime.documents.binding import BoundStage
+from leo_runtime.documents.graph_builder import GraphBuilder
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Profile
-from leo_runtime.documents.workload import BoundStage, GraphBuilder, Workload
+from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import DeviceUnavailableError, InputError, KernelError
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.operators import NoParameters, Operator, Work, define

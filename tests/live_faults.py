@@ -23,9 +23,10 @@ from faults import SECOND_US, Deck, Episode, Judge, Kind, hanging_subscriber, li
 from leo_backends.isolated.stages import IsolatedStages
 from leo_runtime import Runtime
 from leo_runtime.clock import WallClock
+from leo_runtime.documents.graph_builder import GraphBuilder
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Profile
-from leo_runtime.documents.workload import GraphBuilder, Workload
+from leo_runtime.documents.workload import Workload
 from leo_runtime.frame.records import FrameResult
 
 MIC_HZ = 8000

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from leo_runtime import solve
+from leo_runtime.documents.graph_builder import GraphBuilder
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Mode, Problem
 from leo_runtime.documents.profile import Profile
-from leo_runtime.documents.workload import GraphBuilder, Stream, Variant, Workload
+from leo_runtime.documents.workload import Stream, Variant, Workload
 from leo_runtime.frame.conditions import Conditions
 from leo_runtime.frame.lower import frame_problem, merge, price
 

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from cost_workloads import profile_of, random_machine, random_profile, random_workload, workload_of
+from leo_runtime.documents.graph_builder import GraphBuilder
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Profile
-from leo_runtime.documents.workload import GraphBuilder, Workload
+from leo_runtime.documents.workload import Workload
 from leo_runtime.recordings.recording import Recording, RecordingManifest
 from leo_runtime.recordings.stream import RecordedStream
 from leo_runtime.replay.log import LogWriter

@@ -39,7 +39,8 @@ import numpy as np
 import psutil
 
 import soak_steps
-from leo_runtime.documents.workload import GraphBuilder, Workload
+from leo_runtime.documents.graph_builder import GraphBuilder
+from leo_runtime.documents.workload import Workload
 
 PIPELINES = {"fragile": "soak_steps:fragile", "inner": "soak_steps:inner", "loud": "energy_gate", "bands": "log_mel"}
 MIC_HZ = 16_000

@@ -6,8 +6,9 @@ import pytest
 
 from cost_workloads import profile_of, workload_of
 from leo_runtime import Runtime
+from leo_runtime.documents.graph_builder import GraphBuilder
 from leo_runtime.documents.hardware import Hardware
-from leo_runtime.documents.workload import GraphBuilder, TaskGraph
+from leo_runtime.documents.workload import TaskGraph
 from leo_runtime.errors import InputError
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.runtime.drift import ONE, SETTLED, Drift

@@ -11,8 +11,10 @@ import pytest
 
 from leo_runtime.backend import DeviceRun
 from leo_runtime.dispatch.events import RunStage
+from leo_runtime.documents.binding import BoundStage
+from leo_runtime.documents.graph_builder import GraphBuilder
 from leo_runtime.documents.hardware import Hardware
-from leo_runtime.documents.workload import BoundStage, GraphBuilder, TaskGraph
+from leo_runtime.documents.workload import TaskGraph
 from leo_runtime.errors import BackendError
 from leo_runtime.frame.batch import FramePrices, Job
 from leo_runtime.frame.lower import merge

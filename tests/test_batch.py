@@ -11,10 +11,12 @@ import pytest
 import recorded
 from leo_backends.cpu import CpuBackend
 from leo_runtime.backend import Kernel
+from leo_runtime.documents.binding import BoundStage
+from leo_runtime.documents.graph_builder import GraphBuilder
 from leo_runtime.documents.hardware import Hardware, Processor
 from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.documents.profile import Profile
-from leo_runtime.documents.workload import BoundStage, GraphBuilder, Stream, Workload
+from leo_runtime.documents.workload import Stream, Workload
 from leo_runtime.errors import InputError, KernelError, SolverError
 from leo_runtime.frame.batch import (
     MAX_CANDIDATES,

@@ -10,9 +10,11 @@ import pytest
 
 from leo_runtime.backend import DeviceRun, Kernel
 from leo_runtime.clock import VirtualClock
+from leo_runtime.documents.binding import BoundStage
+from leo_runtime.documents.graph_builder import GraphBuilder
 from leo_runtime.documents.hardware import Hardware, Processor
 from leo_runtime.documents.profile import ClockMhz, Measurement, Profile
-from leo_runtime.documents.workload import BoundStage, GraphBuilder, Stream, Workload
+from leo_runtime.documents.workload import Stream, Workload
 from leo_runtime.errors import BackendError, KernelError, ProfileError, RecordingError
 from leo_runtime.measure import calibrate as calibration
 from leo_runtime.measure.calibrate import calibrate, require_device, this_device

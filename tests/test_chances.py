@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cost_workloads import workload_of
+from leo_runtime.documents.graph_builder import GraphBuilder
 from leo_runtime.documents.window import CERTAIN
-from leo_runtime.documents.workload import GraphBuilder, Stream, Workload
+from leo_runtime.documents.workload import Stream, Workload
 from leo_runtime.errors import DocumentError
 from leo_runtime.frame.chances import LEVELS_PPM, PRIOR_PPM, Chance, GateChances, GateHistories, level
 from leo_runtime.frame.lower import merge

@@ -16,7 +16,9 @@ import pytest
 
 from leo_runtime.dispatch.events import RenewLane
 from leo_runtime.dispatch.limits import RunLimit
-from leo_runtime.documents.workload import BoundStage, GraphBuilder, Stream, TaskGraph, Workload
+from leo_runtime.documents.binding import BoundStage
+from leo_runtime.documents.graph_builder import GraphBuilder
+from leo_runtime.documents.workload import Stream, TaskGraph, Workload
 from leo_runtime.errors import ClosedError, GraphError, InputError, KernelError, LeoError, ProfileError
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.runtime.deployment import Deployment

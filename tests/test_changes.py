@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 import leo_runtime
 from cost_workloads import profile_of, random_machine, random_profile, random_workload, workload_of
 from leo_runtime import shipped
+from leo_runtime.documents.binding import bind
 from leo_runtime.documents.changes import Changed, changed, changed_unmeasured
+from leo_runtime.documents.graph_builder import GraphBuilder
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Profile
-from leo_runtime.documents.workload import GraphBuilder, Stream, Workload, bind
+from leo_runtime.documents.workload import Stream, Workload
 from leo_runtime.errors import DocumentError, InputError, LeoError
 from leo_runtime.recordings.links import LinkSample, changed_links
 

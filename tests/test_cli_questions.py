@@ -11,8 +11,8 @@ import pytest
 import run_logs
 from cost_workloads import profile_of, workload_of
 from leo_runtime.cli import main
+from leo_runtime.documents.graph_builder import GraphBuilder
 from leo_runtime.documents.hardware import Hardware
-from leo_runtime.documents.workload import GraphBuilder
 
 needs_pyarrow = pytest.mark.skipif(importlib.util.find_spec("pyarrow") is None, reason="needs the extra `tables`")
 

@@ -16,10 +16,10 @@ from leo_backends import tflite
 from leo_backends.cpu import CpuBackend
 from leo_runtime import cli, solver
 from leo_runtime.backend import Kernel
+from leo_runtime.documents.binding import BoundStage
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.problem import Placement
 from leo_runtime.documents.profile import Profile
-from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import DeviceUnavailableError, KernelError
 from leo_runtime.measure import calibrate
 from leo_runtime.measure.energy import Counter

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from leo_runtime.documents.graph_builder import GraphBuilder
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Profile
-from leo_runtime.documents.workload import GraphBuilder, Stream, TaskGraph, Variant, Workload
+from leo_runtime.documents.workload import Stream, TaskGraph, Variant, Workload
 from leo_runtime.errors import DocumentError, GraphError, InputError, ProfileError
 from leo_runtime.frame.lower import merge, price
 from leo_runtime.frame.records import FrameResult

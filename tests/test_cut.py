@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from leo_backends.cpu import CpuBackend
+from leo_runtime.documents.graph_builder import GraphBuilder
 from leo_runtime.documents.hardware import Processor
-from leo_runtime.documents.workload import GraphBuilder, Stream, Variant, Workload
+from leo_runtime.documents.workload import Stream, Variant, Workload
 from leo_runtime.errors import GraphError
 from leo_runtime.frame.lower import MergedWorkload, merge
 

@@ -35,8 +35,8 @@ from leo_runtime.daemon.metrics_server import MOST_AT_ONCE, MetricsServer
 from leo_runtime.daemon.policies import Settings
 from leo_runtime.daemon.tally import BUCKETS_US, MOST_MISSING, Tally
 from leo_runtime.daemon.waking import is_readable
+from leo_runtime.documents.graph_builder import GraphBuilder
 from leo_runtime.documents.hardware import Hardware
-from leo_runtime.documents.workload import GraphBuilder
 from leo_runtime.errors import InputError
 from leo_runtime.frame.records import FrameResult
 

@@ -34,7 +34,8 @@ from leo_runtime.daemon.pcm import Converter, PcmFormat, mono
 from leo_runtime.daemon.sources import wyoming as service
 from leo_runtime.daemon.sources.wyoming import Wyoming, WyomingSource
 from leo_runtime.daemon.wake_words import copies, hearing
-from leo_runtime.documents.workload import GraphBuilder, Stream, Workload
+from leo_runtime.documents.graph_builder import GraphBuilder
+from leo_runtime.documents.workload import Stream, Workload
 from leo_runtime.errors import DocumentError, InputError
 from leo_runtime.frame.lower import merge
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from leo_runtime import Runtime, shipped, solve
+from leo_runtime.documents.graph_builder import GraphBuilder
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Problem
-from leo_runtime.documents.workload import GraphBuilder
 from leo_runtime.errors import LeoError, did_you_mean
 from leo_runtime.operators import find_operator
 from leo_runtime.solver.window import solve_window

@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from leo_runtime.documents.binding import bind
+from leo_runtime.documents.graph_builder import GraphBuilder
 from leo_runtime.documents.hardware import Hardware, Processor
 from leo_runtime.documents.problem import Deadline, Placement, Problem, Resource
-from leo_runtime.documents.workload import GraphBuilder, Stream, Workload, bind
+from leo_runtime.documents.workload import Stream, Workload
 from leo_runtime.errors import DocumentError, GraphError, InputError
 from leo_runtime.recordings.recording import RecordingManifest
 from leo_runtime.schema import find_cycle, require_writable

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from leo_backends.cpu import CpuBackend
+from leo_runtime.documents.graph_builder import GraphBuilder
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.problem import Placement, Problem
-from leo_runtime.documents.workload import GraphBuilder, Workload
+from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import InputError
 from leo_runtime.frame.ledger import ledger, run_ledger
 from leo_runtime.runtime.arguments import all_finite, require_samples

@@ -14,10 +14,11 @@ import pytest
 from leo_backends.cpu import OWN, CpuBackend
 from leo_runtime import shipped
 from leo_runtime.backend import Kernel
+from leo_runtime.documents.binding import bind
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.problem import Problem
 from leo_runtime.documents.profile import Profile
-from leo_runtime.documents.workload import DEFAULT_VARIANT, Workload, bind
+from leo_runtime.documents.workload import DEFAULT_VARIANT, Workload
 from leo_runtime.errors import GraphError, KernelError
 from leo_runtime.operators import Operator, all_operators, find_operator
 from leo_runtime.runtime.runtime import Runtime

@@ -19,9 +19,9 @@ from leo_runtime.backend import registry
 from leo_runtime.clock import VirtualClock
 from leo_runtime.dispatch.dispatcher import Dispatcher
 from leo_runtime.dispatch.events import Event, FrameAdmitted, FrameDone, Instruction, RunStage, StageEnded
+from leo_runtime.documents.binding import BoundStage
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.problem import Placement, Problem
-from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import (
     BackendError,
     ClosedError,

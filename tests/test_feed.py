@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from leo_backends import tflite
 from leo_runtime import shipped
 from leo_runtime.clock import VirtualClock
-from leo_runtime.documents.workload import GraphBuilder, TaskGraph, Workload
+from leo_runtime.documents.graph_builder import GraphBuilder
+from leo_runtime.documents.workload import TaskGraph, Workload
 from leo_runtime.errors import ClosedError, InputError, SolverError
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.recordings.recording import Recording

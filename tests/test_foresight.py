@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cost_workloads import workload_of
-from leo_runtime.documents.workload import GraphBuilder, TaskGraph
+from leo_runtime.documents.graph_builder import GraphBuilder
+from leo_runtime.documents.workload import TaskGraph
 from leo_runtime.frame.due import runs_at
 from leo_runtime.frame.foresight import Foresight, Outlook, later_releases, next_due_us, repeats_us
 from leo_runtime.frame.lower import merge

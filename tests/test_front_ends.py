@@ -14,8 +14,10 @@ from bench.dsp_error import measured_presets
 from leo_backends import tables
 from leo_runtime import shipped
 from leo_runtime.backend import Backend, registry
+from leo_runtime.documents.binding import bind
+from leo_runtime.documents.graph_builder import GraphBuilder
 from leo_runtime.documents.hardware import Hardware, Processor
-from leo_runtime.documents.workload import GraphBuilder, Stream, Workload, bind
+from leo_runtime.documents.workload import Stream, Workload
 from leo_runtime.errors import DocumentError, GraphError
 from leo_runtime.measure import calibrate as calibration
 from leo_runtime.measure.measure import Effort

@@ -18,8 +18,9 @@ from leo_runtime.daemon.machine_state import Battery, ClockCap, MachineState, Ne
 from leo_runtime.daemon.policies import Settings
 from leo_runtime.daemon.policy_config import Acting, MeetDeadlines, PowerBudget, SaveEnergy
 from leo_runtime.daemon.tally import Tally
+from leo_runtime.documents.graph_builder import GraphBuilder
 from leo_runtime.documents.hardware import Hardware
-from leo_runtime.documents.workload import GraphBuilder, TaskGraph, Workload
+from leo_runtime.documents.workload import TaskGraph, Workload
 from leo_runtime.errors import InputError
 from leo_runtime.frame.records import FrameResult
 from told_clock import ToldClock

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from leo_runtime import shipped
-from leo_runtime.documents.workload import GraphBuilder, Stream, TaskGraph, Variant, Workload, bind
+from leo_runtime.documents.binding import bind
+from leo_runtime.documents.graph_builder import GraphBuilder
+from leo_runtime.documents.workload import Stream, TaskGraph, Variant, Workload
 from leo_runtime.errors import DocumentError, GraphError
 from leo_runtime.operators import define, find_operator, operator
 

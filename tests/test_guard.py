@@ -12,8 +12,8 @@ import pytest
 from leo_runtime.back_off import FIRST_WAIT_US
 from leo_runtime.backend import Abandonable
 from leo_runtime.dispatch.limits import RunLimit
+from leo_runtime.documents.binding import BoundStage
 from leo_runtime.documents.problem import Placement, Problem
-from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import DeviceUnavailableError, InputError, KernelError
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.runtime.options import RuntimeOptions

@@ -14,7 +14,8 @@ from leo_runtime import shipped
 from leo_runtime.backend.machine import open_backends
 from leo_runtime.cli import main
 from leo_runtime.compress.recorded import read_runs
-from leo_runtime.documents.workload import GraphBuilder, Stream, Workload
+from leo_runtime.documents.graph_builder import GraphBuilder
+from leo_runtime.documents.workload import Stream, Workload
 from leo_runtime.errors import InputError
 from leo_runtime.frame.lower import merge, price
 from leo_runtime.importers.tflite import parse_tflite

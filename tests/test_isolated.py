@@ -31,9 +31,10 @@ from leo_backends.process import Worker
 from leo_backends.reference import PROGRAMS
 from leo_runtime.backend import Abandonable, Backend, Kernel, News, StatefulKernel
 from leo_runtime.dispatch.limits import RunLimit
+from leo_runtime.documents.binding import BoundStage
 from leo_runtime.documents.hardware import Hardware, Link, Processor
 from leo_runtime.documents.profile import Profile
-from leo_runtime.documents.workload import DEFAULT_VARIANT, BoundStage, Stream, Workload
+from leo_runtime.documents.workload import DEFAULT_VARIANT, Stream, Workload
 from leo_runtime.errors import DeviceUnavailableError, DocumentError, KernelError
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.graph import GraphBuilder

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from leo_runtime.backend import News
-from leo_runtime.documents.workload import GraphBuilder, Stream, Workload
+from leo_runtime.documents.graph_builder import GraphBuilder
+from leo_runtime.documents.workload import Stream, Workload
 from leo_runtime.errors import InputError
 from leo_runtime.frame.positions import NO_CORRECTIONS, Corrections, Point
 from leo_runtime.frame.records import FrameResult

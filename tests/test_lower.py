@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 
 from leo_runtime import shipped
+from leo_runtime.documents.binding import BoundStage
+from leo_runtime.documents.graph_builder import GraphBuilder
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Profile
-from leo_runtime.documents.workload import BoundStage, GraphBuilder, Stream, TaskGraph, Variant, Workload
+from leo_runtime.documents.workload import Stream, TaskGraph, Variant, Workload
 from leo_runtime.errors import GraphError, ProfileError
 from leo_runtime.frame.batch import batch_problem
 from leo_runtime.frame.conditions import Conditions

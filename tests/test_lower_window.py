@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cost_workloads import profile_of, random_machine, random_profile, random_workload, workload_of
+from leo_runtime.documents.graph_builder import GraphBuilder
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Mode, Problem
 from leo_runtime.documents.window import CERTAIN, WindowProblem, WindowStage, as_window
-from leo_runtime.documents.workload import GraphBuilder, TaskGraph, Workload
+from leo_runtime.documents.workload import TaskGraph, Workload
 from leo_runtime.frame.chances import Chance, GateChances
 from leo_runtime.frame.conditions import Conditions
 from leo_runtime.frame.foresight import Foresight, Outlook, Release

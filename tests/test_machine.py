@@ -10,8 +10,8 @@ from leo_runtime import Runtime
 from leo_runtime.backend import is_simulated, registry
 from leo_runtime.backend.guard import guarded
 from leo_runtime.backend.machine import open_backends, require_served, usable
+from leo_runtime.documents.binding import BoundStage
 from leo_runtime.documents.hardware import Hardware, Processor
-from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import BackendError, DeviceUnavailableError, KernelError, LeoError, MissingExtraError
 from leo_runtime.measure import kept_profile
 from leo_runtime.measure.calibrate import calibrate

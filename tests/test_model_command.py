@@ -10,9 +10,10 @@ import pytest
 from layer_graphs import one_layer, real, small
 from leo_backends import tflite
 from leo_runtime.cli import main
+from leo_runtime.documents.binding import bind
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.toml_text import toml_text
-from leo_runtime.documents.workload import Workload, bind
+from leo_runtime.documents.workload import Workload
 from leo_runtime.importers.tflite_writer import write_model
 from small_networks import two_heads
 

@@ -16,9 +16,11 @@ from leo_backends.tflite_pieces import stored
 from leo_runtime import Runtime
 from leo_runtime.backend import Backend, News, StatefulKernel
 from leo_runtime.clock import VirtualClock
+from leo_runtime.documents.binding import BoundStage, bind
+from leo_runtime.documents.graph_builder import GraphBuilder
 from leo_runtime.documents.hardware import Hardware, Link, Processor
 from leo_runtime.documents.profile import Cost, Profile
-from leo_runtime.documents.workload import BoundStage, GraphBuilder, Stream, TaskGraph, Workload, bind
+from leo_runtime.documents.workload import Stream, TaskGraph, Workload
 from leo_runtime.errors import GraphError, KernelError
 from leo_runtime.importers.model_file import ends_of, open_model
 from leo_runtime.importers.tflite_writer import write_model

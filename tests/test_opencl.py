@@ -23,8 +23,8 @@ from leo_backends.opencl import OpenClBackend
 from leo_backends.opencl.messages import Run
 from leo_runtime import testing
 from leo_runtime.backend import Abandonable, ProcessEnds, TimedKernel, ends_of, registry
+from leo_runtime.documents.binding import BoundStage
 from leo_runtime.documents.hardware import Processor
-from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import DeviceUnavailableError, DocumentError, KernelError, MissingExtraError
 from leo_runtime.operators import find_operator
 

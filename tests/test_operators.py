@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leo_runtime.documents.workload import GraphBuilder, Stream, Workload, bind, file_parameters
+from leo_runtime.documents.binding import bind
+from leo_runtime.documents.graph_builder import GraphBuilder
+from leo_runtime.documents.workload import Stream, Workload, file_parameters
 from leo_runtime.errors import GraphError
 from leo_runtime.operators import Operator, Shape, Work, all_operators, define, find_operator, operator
 from leo_runtime.operators.sound import frame_count

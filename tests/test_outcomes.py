@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from leo_runtime.appending import Appending
-from leo_runtime.documents.workload import BoundStage
+from leo_runtime.documents.binding import BoundStage
 from leo_runtime.errors import DocumentError
 from leo_runtime.frame.chances import GateHistories
 from leo_runtime.frame.records import FrameResult

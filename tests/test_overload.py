@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from cost_workloads import profile_of, workload_of
 from leo_runtime import Runtime
+from leo_runtime.documents.graph_builder import GraphBuilder
 from leo_runtime.documents.hardware import Hardware
-from leo_runtime.documents.workload import GraphBuilder, TaskGraph
+from leo_runtime.documents.workload import TaskGraph
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.replay.log_reader import read_log
 from leo_runtime.replay.rebuilt import rebuilt

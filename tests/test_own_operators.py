@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from leo_runtime.cli import main
+from leo_runtime.documents.binding import BoundStage, bind
+from leo_runtime.documents.graph_builder import GraphBuilder
 from leo_runtime.documents.hardware import Hardware, Processor
 from leo_runtime.documents.profile import Cost, Profile
-from leo_runtime.documents.workload import BoundStage, GraphBuilder, Stream, Workload, bind
+from leo_runtime.documents.workload import Stream, Workload
 from leo_runtime.errors import GraphError
 from leo_runtime.operators import all_operators, define, find_operator, operator
 from leo_runtime.runtime.runtime import Runtime

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from leo_runtime.backend import News
+from leo_runtime.documents.graph_builder import GraphBuilder
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Profile
-from leo_runtime.documents.workload import GraphBuilder, Stream, Workload
+from leo_runtime.documents.workload import Stream, Workload
 from leo_runtime.errors import GraphError
 from leo_runtime.operators import Operator, operator
 from leo_runtime.runtime.runtime import Runtime

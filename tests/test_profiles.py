@@ -3,9 +3,9 @@
 import pytest
 
 from leo_runtime import solve
+from leo_runtime.documents.binding import BoundStage, bind
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Cost, Device, Profile
-from leo_runtime.documents.workload import BoundStage, bind
 from leo_runtime.errors import ProfileError
 from leo_runtime.frame.conditions import Conditions
 from leo_runtime.frame.lower import frame_problem, merge, price

@@ -13,8 +13,8 @@ import pytest
 from leo_runtime import cli
 from leo_runtime.backend import ENTRY_POINTS, Kernel, registry
 from leo_runtime.backend.guard import guarded
+from leo_runtime.documents.binding import BoundStage
 from leo_runtime.documents.hardware import Processor
-from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import BackendError, DeviceUnavailableError, KernelError, MissingExtraError, in_words
 from leo_runtime.measure import tune
 from leo_runtime.testing import FakeBackend, example

@@ -3,9 +3,10 @@
 import pytest
 
 from cost_workloads import profile_of, workload_of
+from leo_runtime.documents.graph_builder import GraphBuilder
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Profile
-from leo_runtime.documents.workload import GraphBuilder, Workload
+from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import InputError
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.judge.window import check_window

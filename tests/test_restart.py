@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from leo_runtime.documents.workload import GraphBuilder, Stream, Workload
+from leo_runtime.documents.graph_builder import GraphBuilder
+from leo_runtime.documents.workload import Stream, Workload
 from leo_runtime.errors import ClosedError, InputError
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.operators import Operator, operator

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from leo_runtime.backend import DeviceRun
+from leo_runtime.documents.binding import BoundStage
+from leo_runtime.documents.graph_builder import GraphBuilder
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.documents.profile import Profile
-from leo_runtime.documents.workload import BoundStage, GraphBuilder, TaskGraph, Workload
+from leo_runtime.documents.workload import TaskGraph, Workload
 from leo_runtime.errors import ClosedError, GraphError, InputError, KernelError, SolverError
 from leo_runtime.frame.ledger import run_ledger
 from leo_runtime.frame.records import FrameResult

@@ -7,8 +7,8 @@ import pytest
 
 import recorded
 from leo_backends.cpu import CpuBackend
+from leo_runtime.documents.binding import bind
 from leo_runtime.documents.hardware import Processor
-from leo_runtime.documents.workload import bind
 from leo_runtime.replay import shared_kernels
 from leo_runtime.replay.shared_kernels import SharedKernels
 

@@ -15,9 +15,11 @@ import numpy as np
 import pytest
 
 from leo_runtime.backend import News, State, Stepped
+from leo_runtime.documents.binding import BoundStage
+from leo_runtime.documents.graph_builder import GraphBuilder
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Profile
-from leo_runtime.documents.workload import BoundStage, GraphBuilder, Stream, Workload
+from leo_runtime.documents.workload import Stream, Workload
 from leo_runtime.errors import KernelError
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.operators import Keeping, Operator, Shape, Work, define

@@ -11,11 +11,11 @@ import pytest
 
 from leo_runtime.backend import News
 from leo_runtime.clock import VirtualClock
+from leo_runtime.documents.binding import BoundStage
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Mode, Problem
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.window import WindowProblem
-from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import DocumentError, InputError
 from leo_runtime.frame.batch import FramePrices
 from leo_runtime.frame.conditions import Conditions, StateFound

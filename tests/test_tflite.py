@@ -16,8 +16,10 @@ from leo_backends.cpu import CpuBackend
 from leo_backends.process import Worker
 from leo_backends.tflite_pieces import PieceModel
 from leo_backends.tflite_trial import Trials
+from leo_runtime.documents.binding import bind
+from leo_runtime.documents.graph_builder import GraphBuilder
 from leo_runtime.documents.hardware import Processor
-from leo_runtime.documents.workload import DEFAULT_VARIANT, GraphBuilder, Stream, Workload, bind
+from leo_runtime.documents.workload import DEFAULT_VARIANT, Stream, Workload
 from leo_runtime.errors import KernelError, MissingExtraError
 from leo_runtime.operators.classifiers import TfliteParameters
 from leo_runtime.testing import example

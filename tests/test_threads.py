@@ -15,8 +15,9 @@ import pytest
 from leo_runtime.clock import VirtualClock
 from leo_runtime.dispatch.executor import Executor
 from leo_runtime.dispatch.simulator import Simulator
+from leo_runtime.documents.binding import BoundStage
 from leo_runtime.documents.problem import Placement, Problem
-from leo_runtime.documents.workload import BoundStage, TaskGraph
+from leo_runtime.documents.workload import TaskGraph
 from leo_runtime.errors import InputError
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.runtime import parts

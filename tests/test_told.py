@@ -14,8 +14,10 @@ import pytest
 
 from cost_workloads import PROCESSORS, random_machine, random_profile, random_workload
 from leo_runtime.backend import Kernel
+from leo_runtime.documents.binding import BoundStage
+from leo_runtime.documents.graph_builder import GraphBuilder
 from leo_runtime.documents.hardware import Hardware
-from leo_runtime.documents.workload import BoundStage, GraphBuilder, Workload
+from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import DeviceUnavailableError
 from leo_runtime.frame.entries import Cause, Entry, Ledger
 from leo_runtime.frame.ledger import run_ledger

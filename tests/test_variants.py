@@ -12,8 +12,8 @@ from leo_runtime.clock import VirtualClock
 from leo_runtime.compress import CompressError
 from leo_runtime.compress.forms import DEFAULTS, form_of
 from leo_runtime.compress.narrow import float16_weights
+from leo_runtime.documents.binding import BoundStage
 from leo_runtime.documents.hardware import Hardware, Processor
-from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import InputError
 from leo_runtime.importers.tflite import parse_tflite
 from leo_runtime.importers.tflite_layers import read_layers

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from leo_runtime.cli import main
+from leo_runtime.documents.binding import bind
 from leo_runtime.documents.profile import Profile
-from leo_runtime.documents.workload import Workload, bind
+from leo_runtime.documents.workload import Workload
 from leo_runtime.importers.tflite_writer import write_model
 from leo_runtime.recordings.noise import noise
 from leo_runtime.recordings.writer import write_folder

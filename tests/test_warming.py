@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from leo_runtime.dispatch.limits import RunLimit
-from leo_runtime.documents.workload import BoundStage
+from leo_runtime.documents.binding import BoundStage
 from leo_runtime.errors import InputError, KernelError
 from leo_runtime.runtime.kernels import Kernels
 from leo_runtime.runtime.runtime import Runtime

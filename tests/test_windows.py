@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cost_workloads import profile_of, random_machine, random_profile, random_workload, workload_of
+from leo_runtime.documents.graph_builder import GraphBuilder
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.documents.window import WindowPlacement, WindowProblem
-from leo_runtime.documents.workload import GraphBuilder, TaskGraph
+from leo_runtime.documents.workload import TaskGraph
 from leo_runtime.errors import DocumentError, InputError, SolverError
 from leo_runtime.frame.chances import GateHistories
 from leo_runtime.frame.ledger import run_ledger

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from leo_runtime.documents.workload import GraphBuilder, Stream, Workload
+from leo_runtime.documents.graph_builder import GraphBuilder
+from leo_runtime.documents.workload import Stream, Workload
 from leo_runtime.frame.lower import merge
 
 TASKS = ("speaker", "emotion", "stress", "scene")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from leo_runtime.documents.workload import BoundStage
+from leo_runtime.documents.binding import BoundStage
 from test_runtime import FakeBackend
 
 

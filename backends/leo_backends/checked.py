@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from leo_runtime.documents.workload import BoundStage
+from leo_runtime.documents.binding import BoundStage
 from leo_runtime.errors import KernelError, LeoError
 from leo_runtime.operators.own import failure
 

@@ -24,8 +24,8 @@ from leo_backends.reference import BLOCK_ROWS, PROGRAMS, STREAMS, Program, RowPr
 from leo_backends.streaming import Arrays, StatefulProgram
 from leo_backends.tflite_package import is_available
 from leo_runtime.backend import Kernel, News, ProcessEnds, State, Stepped
+from leo_runtime.documents.binding import BoundStage
 from leo_runtime.documents.hardware import Processor
-from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import DocumentError, KernelError, MissingExtraError, did_you_mean
 from leo_runtime.operators.definition import Operator
 from leo_runtime.operators.model_parameters import ModelParameters

@@ -10,7 +10,7 @@ import numpy as np
 from leo_backends.checked import require_inputs
 from leo_backends.streaming import Arrays, RowStream
 from leo_runtime.backend import Abandonable, DeviceRun, News, State, Stepped, TimedKernel
-from leo_runtime.documents.workload import BoundStage
+from leo_runtime.documents.binding import BoundStage
 from leo_runtime.operators.sound import LogMelParameters
 
 KERNELS_MAX = 16

@@ -12,7 +12,7 @@ import numpy as np
 from leo_backends.checked import checked_output, failing_in_words, require_inputs
 from leo_backends.own_states import PickledState, opened
 from leo_runtime.backend import News, State, Stepped
-from leo_runtime.documents.workload import BoundStage
+from leo_runtime.documents.binding import BoundStage
 from leo_runtime.operators import StepClass
 
 

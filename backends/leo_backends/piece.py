@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from leo_backends.tflite_pieces import stored
-from leo_runtime.documents.workload import BoundStage
+from leo_runtime.documents.binding import BoundStage
 from leo_runtime.errors import GraphError, KernelError
 from leo_runtime.layers.graph import LayerGraph
 from leo_runtime.operators.definition import Output

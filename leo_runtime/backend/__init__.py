@@ -19,8 +19,8 @@ from leo_runtime.frozen import dataclass
 if TYPE_CHECKING:
     import numpy as np
 
+    from leo_runtime.documents.binding import BoundStage
     from leo_runtime.documents.hardware import Processor
-    from leo_runtime.documents.workload import BoundStage
     from leo_runtime.errors import MissingExtraError
 
 ENTRY_POINTS = "leo_runtime.backends"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from leo_runtime.backend import Backend, Holding, Kernel, ProcessEnds, driver_of, ends_of, is_simulated, lacks_of
-from leo_runtime.documents.workload import BoundStage
+from leo_runtime.documents.binding import BoundStage
 from leo_runtime.errors import KernelError, MissingExtraError, in_words
 
 

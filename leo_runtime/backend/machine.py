@@ -15,7 +15,7 @@ from leo_runtime.frozen import dataclass
 
 if TYPE_CHECKING:
     from leo_runtime.backend import Backend
-    from leo_runtime.documents.workload import BoundStage
+    from leo_runtime.documents.binding import BoundStage
 
 STAND_IN = "cpu"
 """The backend that computes in the place of one that is not here."""

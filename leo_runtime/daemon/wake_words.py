@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from leo_runtime.daemon.kinds import GraphCopy
-from leo_runtime.documents.workload import Stage, Stream, TaskGraph, Workload, bind
+from leo_runtime.documents.binding import bind
+from leo_runtime.documents.workload import Stage, Stream, TaskGraph, Workload
 from leo_runtime.errors import InputError, did_you_mean
 from leo_runtime.frozen import dataclass
 

@@ -12,7 +12,8 @@ from leo_runtime.backend import Backend, Kernel, StatefulKernel
 from leo_runtime.demo import sources
 from leo_runtime.demo.fetch import FLOOR_DBFS, LEVEL_DBFS
 from leo_runtime.demo.sources import RATE_HZ, SCENES, SPEAKERS, Clip
-from leo_runtime.documents.workload import DEFAULT_VARIANT, Workload, bind, in_order
+from leo_runtime.documents.binding import bind, in_order
+from leo_runtime.documents.workload import DEFAULT_VARIANT, Workload
 from leo_runtime.frame.lower import merge
 from leo_runtime.frame.positions import Point, WindowEnd
 from leo_runtime.runtime.states import Kept, States

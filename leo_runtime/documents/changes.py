@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, TypeVar
 
+from leo_runtime.documents.binding import BoundStage, bind, in_order
 from leo_runtime.documents.cost_changes import changed_costs, cost_path, slowed
 from leo_runtime.documents.hardware import Hardware, Processor, Radio
 from leo_runtime.documents.paths import (
@@ -34,7 +35,7 @@ from leo_runtime.documents.paths import (
     unknown,
 )
 from leo_runtime.documents.profile import Profile
-from leo_runtime.documents.workload import BoundStage, Stage, Workload, bind, in_order
+from leo_runtime.documents.workload import Stage, Workload
 from leo_runtime.errors import DocumentError, GraphError, InputError, did_you_mean
 from leo_runtime.schema import Document, Value
 

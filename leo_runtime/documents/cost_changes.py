@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
+from leo_runtime.documents.binding import BoundStage, bind
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.paths import ALL, HELP, Operation, first_name, operation, scaled, unknown, whole
 from leo_runtime.documents.profile import Cost, Measurement, Profile
-from leo_runtime.documents.workload import BoundStage, Workload, bind
+from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import InputError
 from leo_runtime.schema import MAX_QUANTITY
 

@@ -11,7 +11,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from leo_runtime.documents.workload import DEFAULT_VARIANT, BoundStage
+from leo_runtime.documents.binding import BoundStage
+from leo_runtime.documents.workload import DEFAULT_VARIANT
 from leo_runtime.errors import ProfileError
 from leo_runtime.frozen import dataclass
 from leo_runtime.operators import Work

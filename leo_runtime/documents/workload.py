@@ -1,14 +1,12 @@
 """What to compute: task graphs of stages over sensor streams, and the workload of graphs that are placed together.
 
-The document is `leo-workload/1`, written as a TOML or JSON file or built in Python (`GraphBuilder`); both give equal
-values. `bind` checks a graph's meaning (operators, parameters, shapes) and gives each stage what a backend needs.
+The document is `leo-workload/1`, written as a TOML or JSON file, or built in Python (`documents.graph_builder`); both
+give equal values. What a graph means, `documents.binding` settles.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import count, takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -17,10 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from leo_runtime.documents.problem import Criterion
 from leo_runtime.errors import GraphError, did_you_mean
-from leo_runtime.frozen import dataclass
-from leo_runtime.operators import DataType, Operator, Output, Shape, Work, beside, find_operator, refresh
-from leo_runtime.operators.definition import Keeping
-from leo_runtime.operators.own import failure
+from leo_runtime.operators import DataType, Operator, Shape, beside, find_operator, refresh
 from leo_runtime.schema import (
     Document,
     Finite,
@@ -39,8 +34,6 @@ from leo_runtime.schema import (
 
 DEFAULT_VARIANT = "default"
 
-_Part = TypeVar("_Part", bound=Value)
-
 
 class Variant(Value):
     """One implementation of a stage: parameters that differ from the stage's, and what it loses in accuracy."""
@@ -51,7 +44,7 @@ class Variant(Value):
 
 
 # Not checked: that would have pydantic build the model as it is imported.
-_DEFAULT_VARIANTS = (Variant.model_construct(name=DEFAULT_VARIANT),)
+DEFAULT_VARIANTS = (Variant.model_construct(name=DEFAULT_VARIANT),)
 
 
 class Stage(Value):
@@ -65,7 +58,7 @@ class Stage(Value):
     """The stage whose output decides whether this one runs, and with it all that reads it."""
     chance_ppm: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
     """Of a gate: how often it opens. It is drawn from the run's seed where nothing computes it; None: it then opens."""
-    variants: Annotated[tuple[Variant, ...], Field(min_length=1)] = _DEFAULT_VARIANTS
+    variants: Annotated[tuple[Variant, ...], Field(min_length=1)] = DEFAULT_VARIANTS
     parts: Positive = 1
     """Cut into so many parts, each placed by itself; `name` is then where they are put together again."""
 
@@ -265,7 +258,7 @@ class Workload(Document):
 
         def placed(graph: TaskGraph, stage: Stage) -> Stage:
             stage = stage.model_copy(update={"operator": beside(folder, stage.operator)})
-            files = file_parameters(_operator(graph, stage))
+            files = file_parameters(operator_of(graph, stage))
             return stage.model_copy(
                 update={
                     "params": _resolve(stage.params, files, folder),
@@ -329,221 +322,6 @@ def _placed(before: Sequence[_Named], new: Sequence[_Named]) -> tuple[_Named, ..
     return tuple([named.get(one.name, one) for one in before] + behind)
 
 
-class GraphBuilder:
-    """Writes a task graph in Python:
-
-    graph = GraphBuilder("loudness", period_us=1_000_000, deadline_us=200_000)
-    sound = graph.stage("sound", "window", stream="mic", samples=16_000)
-    graph.stage("loud", "energy_gate", sound, threshold_dbfs=-40.0)
-    workload = Workload(..., graphs=(graph.build(),))
-    """
-
-    def __init__(
-        self,
-        name: str,
-        *,
-        period_us: int | None = None,
-        rate_hz: int | None = None,
-        deadline_us: int,
-        offset_us: int = 0,
-        weight: int = 1,
-        accuracy_loss_ppm_max: int | None = None,
-    ) -> None:
-        """`period_us` or `rate_hz`; the others as in `TaskGraph`."""
-        self._graph: dict[str, Any] = {
-            "name": name,
-            **({} if period_us is None else {"period_us": period_us}),
-            "rate_hz": rate_hz,
-            "deadline_us": deadline_us,
-            "offset_us": offset_us,
-            "weight": weight,
-            "accuracy_loss_ppm_max": accuracy_loss_ppm_max,
-        }
-        self._stages: list[Stage] = []
-        self._decision: Decision | None = None
-
-    def stage(
-        self,
-        name: str,
-        operator: str | Operator,
-        *inputs: str,
-        gate: str | None = None,
-        chance_ppm: int | None = None,
-        variants: Sequence[Variant] = _DEFAULT_VARIANTS,
-        parts: int = 1,
-        **params: Any,
-    ) -> str:
-        """Add a stage that reads the stages `inputs`; the keywords are its parameters. Returns its name.
-
-        Raises `GraphError` for a name, a chance, variants or parts that cannot be, and for an operator that is not
-        there; one of a module of yours, by its name, is looked for when the graph is used.
-        """
-        if callable(operator) and not isinstance(operator, Operator):
-            raise GraphError(
-                f"stage `{name}` of graph `{self._graph['name']}`: {_called(operator)} is no operator",
-                hint="`@operator(output_shape=...)` above a function makes it one: from leo_runtime import operator",
-            )
-        if isinstance(operator, str) and operator and ":" not in operator:
-            try:
-                find_operator(operator)
-            except GraphError as error:
-                where = f"stage `{name}` of graph `{self._graph['name']}`"
-                raise GraphError(f"{where}: {error}", hint=error.hint) from None
-        self._stages.append(
-            self._checked(
-                f"stage `{name}` of graph `{self._graph['name']}`",
-                Stage,
-                name=name,
-                operator=operator.name if isinstance(operator, Operator) else operator,
-                inputs=inputs,
-                params=params,
-                gate=gate,
-                chance_ppm=chance_ppm,
-                variants=_as_tuple(variants),
-                parts=parts,
-            )
-        )
-        return name
-
-    def decide(
-        self, stage: str, labels: Sequence[str], *, threshold: float = 0.5, background: str | None = None
-    ) -> None:
-        """Say how the output of `stage` is read. Raises `GraphError` for labels or a threshold that cannot be."""
-        self._decision = self._checked(
-            f"decision of graph `{self._graph['name']}`",
-            Decision,
-            stage=stage,
-            labels=_as_tuple(labels),
-            threshold=threshold,
-            background=background,
-        )
-
-    def build(self) -> TaskGraph:
-        """The finished graph. Raises `GraphError` when it cannot mean anything."""
-        return self._checked(
-            f"graph `{self._graph['name']}`",
-            TaskGraph,
-            **self._graph,
-            stages=tuple(self._stages),
-            decision=self._decision,
-        )
-
-    @staticmethod
-    def _checked(where: str, kind: type[_Part], **fields: Any) -> _Part:
-        """A part of the graph; what is wrong with it is told with its place."""
-        try:
-            return kind.model_validate(fields)
-        except ValidationError as error:
-            told = document_error(where, error, kind)
-            raise GraphError(str(told), hint=told.hint) from None
-
-
-def _called(function: Any) -> str:
-    return f"the function `{getattr(function, '__qualname__', type(function).__name__)}`"
-
-
-def _as_tuple(values: Any) -> Any:
-    """A list as a tuple, which is what documents hold; anything else is theirs to judge."""
-    return tuple(values) if isinstance(values, list) else values
-
-
-@dataclass(frozen=True, slots=True)
-class BoundStage:
-    """A stage whose meaning is settled: what a backend needs to load it."""
-
-    name: str
-    operator: Operator
-    params: Mapping[str, Any]
-    """The checked parameters (`Operator.parameters`) of each variant."""
-    input_shapes: tuple[Shape, ...]
-    """Of each array that its kernel is given: of an input stage that gives several, of all of them."""
-    output_shape: Shape
-    """Of the one array that it gives; () where it gives several."""
-    accuracy_loss_ppm: Mapping[str, int]
-    data_type: DataType = "float32"
-    """What each value of the output is where it is sent or held: a window is as its stream is."""
-    chance_ppm: int | None = None
-    """How often this gate opens, as the workload states it; None: it does not."""
-    several: tuple[Output, ...] = ()
-    """What it gives, where that is several arrays, or of a type of its own: `outputs` in any case."""
-    takes: tuple[Output, ...] = ()
-    """What it reads as it is stored, an array each (`Operator.takes`); (): nothing, or not the same in all variants."""
-
-    @property
-    def outputs(self) -> tuple[Output, ...]:
-        """The arrays that it gives, as they cross."""
-        return self.several or (Output(self.name, self.output_shape, self.data_type),)
-
-    @property
-    def is_gate(self) -> bool:
-        """Whether it decides if others run."""
-        return self.operator.is_gate or (self.operator.only_costs and self.chance_ppm is not None)
-
-    def work(self, variant: str) -> Work:
-        """Multiply-accumulates and bytes of one run."""
-        work: Work = self.operator.work(self.params[variant], self.input_shapes)
-        return work
-
-    def output_bytes(self) -> int:
-        """The size of what it gives where that is sent or held, by its data type: of several arrays together."""
-        return sum(output.bytes for output in self.outputs)
-
-    def weight_bytes(self, variant: str) -> int:
-        """What the stage holds in memory from run to run."""
-        account = self.operator.weight_bytes
-        return 0 if account is None else account(self.params[variant], self.input_shapes)
-
-    def keeping(self, variant: str) -> Keeping | None:
-        """How the stage keeps state; None: every run stands alone."""
-        keeps = self.operator.keeps
-        return None if keeps is None else keeps(self.params[variant])
-
-    @property
-    def keeps_state(self) -> bool:
-        """Whether it does in any variant."""
-        return any(self.keeping(variant) is not None for variant in self.params)
-
-    def state_bytes(self, variant: str) -> int:
-        """What it keeps from run to run, and moves where it moves."""
-        keeping = self.keeping(variant)
-        return 0 if keeping is None else keeping.state_bytes(self.params[variant], self.input_shapes)
-
-    def signature(self, variant: str) -> str:
-        """What a profile knows the stage by: operator, shapes, and a digest of the parameters, no path in it."""
-        params = self.params[variant].model_dump(mode="json")
-        for key in file_parameters(self.operator):
-            if params.get(key) is not None:
-                params[key] = Path(params[key]).name
-        digest = hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()[:8]
-        shapes = ",".join("x".join(map(str, shape)) for shape in self.input_shapes)
-        return f"{self.operator.name}({shapes})#{digest}"
-
-
-def bind(graph: TaskGraph, workload: Workload) -> dict[str, BoundStage]:
-    """Settle the meaning of every stage of a graph, inputs before their readers.
-
-    Raises `GraphError` for an unknown operator or stream, a wrong parameter, a wrong number of inputs, or shapes or
-    sample rates that do not fit.
-    """
-    bound: dict[str, BoundStage] = {}
-    for stage in in_order(graph):
-        bound[stage.name] = _bind(graph, stage, bound, workload)
-    return bound
-
-
-def in_order(graph: TaskGraph) -> list[Stage]:
-    """The stages, each after those it reads or is gated by; otherwise as written."""
-    done: list[Stage] = []
-    names: set[str] = set()
-    waiting = list(graph.stages)
-    while waiting:
-        stage = next(s for s in waiting if all(n in names for n in (*s.inputs, *([s.gate] if s.gate else []))))
-        waiting.remove(stage)
-        done.append(stage)
-        names.add(stage.name)
-    return done
-
-
 def file_parameters(operator: Operator) -> tuple[str, ...]:
     """The parameters of an operator that name files: those annotated as `Path`."""
     return tuple(
@@ -551,124 +329,17 @@ def file_parameters(operator: Operator) -> tuple[str, ...]:
     )
 
 
-def _where(graph: TaskGraph, stage: Stage) -> str:
+def place_of(graph: TaskGraph, stage: Stage) -> str:
+    """What messages call a stage."""
     return f"stage `{stage.name}` of graph `{graph.name}`"
 
 
-def _operator(graph: TaskGraph, stage: Stage) -> Operator:
+def operator_of(graph: TaskGraph, stage: Stage) -> Operator:
+    """The operator that a stage names. Raises `GraphError`."""
     try:
         return find_operator(stage.operator)
     except GraphError as error:
-        raise GraphError(f"{_where(graph, stage)}: {error}", hint=error.hint) from None
-
-
-def _bind(graph: TaskGraph, stage: Stage, bound: dict[str, BoundStage], workload: Workload) -> BoundStage:
-    where = _where(graph, stage)
-    operator = _operator(graph, stage)
-    least, most = operator.inputs
-    if not operator.is_source and not (least <= len(stage.inputs) and (most is None or len(stage.inputs) <= most)):
-        wanted = f"{least}" if most == least else f"{least} or more" if most is None else f"{least} to {most}"
-        raise GraphError(f"{where} has {len(stage.inputs)} inputs, `{operator.name}` takes {wanted}")
-    if operator.is_source and stage.inputs:
-        raise GraphError(f"{where} reads a sensor stream and can have no inputs, got {', '.join(stage.inputs)}")
-    if stage.gate is not None and not bound[stage.gate].is_gate:
-        gate = bound[stage.gate].operator
-        raise GraphError(
-            f"{where} is gated by `{stage.gate}`, whose operator `{gate.name}` is no gate",
-            hint=f"give `{stage.gate}` a chance_ppm"
-            if gate.only_costs
-            else "an operator of your own is one by @operator(gate=True, ...)"
-            if gate.function is not None
-            else "gates that ship end in `_gate`; one of your own is an @operator(gate=True, ...)",
-        )
-    if stage.chance_ppm is not None and not (operator.is_gate or operator.only_costs):
-        raise GraphError(f"{where} has chance_ppm {stage.chance_ppm}, and its operator `{operator.name}` is no gate")
-    params = {v.name: _params(operator, {**stage.params, **v.params}, where) for v in stage.variants}
-    shapes: set[Shape] = set()
-    given: set[tuple[Output, ...]] = set()
-    inputs: tuple[Shape, ...] = ()
-    for checked in params.values():
-        try:
-            if operator.is_source:
-                stream = workload.stream(checked.stream)
-                inputs = ((checked.samples, *stream.sample_shape),)
-            else:
-                inputs = tuple(output.shape for name in stage.inputs for output in bound[name].outputs)
-            shapes.add(operator.output_shape(checked, inputs))
-            given.add(() if operator.outputs is None else operator.outputs(checked, inputs))
-            # Asked for when the stage is priced; what is wrong with them is told here, where the stage is known.
-            operator.work(checked, inputs)
-            if operator.weight_bytes is not None:
-                operator.weight_bytes(checked, inputs)
-            if operator.keeps is not None and (keeping := operator.keeps(checked)) is not None:
-                keeping.state_bytes(checked, inputs)
-        except GraphError as error:
-            raise GraphError(f"{where}: {error}", hint=error.hint) from None
-        except (Exception, SystemExit) as error:  # An operator may be anyone's.
-            raise GraphError(f"{where}: `{operator.name}` failed: {failure(error, operator.output_shape)}") from None
-    if len(shapes) != 1:
-        raise GraphError(f"{where} has variants of different output shapes: {sorted(shapes)}")
-    if len(given) != 1:
-        raise GraphError(f"{where} has variants that give arrays of different types or scales")
-    for checked in params.values():
-        _check_rate(where, operator, checked, [bound[name] for name in stage.inputs], workload)
-    losses = {v.name: v.accuracy_loss_ppm for v in stage.variants}
-    (several,) = given
-    data_type = several[0].data_type if len(several) == 1 else _data_type(where, operator, params, workload)
-    takes = set() if operator.takes is None else {operator.takes(checked) for checked in params.values()}
-    return BoundStage(
-        stage.name,
-        operator,
-        params,
-        inputs,
-        shapes.pop(),
-        losses,
-        data_type,
-        stage.chance_ppm,
-        several,
-        takes.pop() if len(takes) == 1 else (),
-    )
-
-
-def _data_type(where: str, operator: Operator, params: Mapping[str, Any], workload: Workload) -> DataType:
-    """What a stage's output is made of; the same of every variant."""
-    if not operator.is_source and not operator.only_costs:
-        return "float32"
-    found: dict[str, DataType] = {
-        name: checked.data_type if operator.only_costs else workload.stream(checked.stream).item_type()
-        for name, checked in params.items()
-    }
-    if len(set(found.values())) != 1:
-        raise GraphError(
-            f"{where} has variants of different data types: {', '.join(f'{n} {t}' for n, t in found.items())}",
-            hint="all of them send one `data_type`",
-        )
-    return next(iter(found.values()))
-
-
-def _check_rate(where: str, operator: Operator, params: Any, inputs: list[BoundStage], workload: Workload) -> None:
-    """A stage that reads a stream's own samples, and goes by their rate, must go by the rate they have."""
-    rate_hz = getattr(params, "sample_rate_hz", operator.sample_rate_hz)
-    if rate_hz is None:
-        return
-    for source in (stage for stage in inputs if stage.operator.is_source):
-        for name in dict.fromkeys(checked.stream for checked in source.params.values()):
-            stream = workload.stream(name)
-            if stream.rate_hz == rate_hz:
-                continue
-            if operator.sample_rate_hz is None:
-                problem = f"sample_rate_hz is {rate_hz}, its stream `{name}` has {stream.rate_hz}"
-                raise GraphError(f"{where}: {problem}", hint=f"give it sample_rate_hz = {stream.rate_hz}")
-            problem = f"`{operator.name}` reads {rate_hz} Hz, its stream `{name}` has {stream.rate_hz}"
-            raise GraphError(f"{where}: {problem}", hint="resample the stream, or take another operator")
-
-
-def _params(operator: Operator, params: dict[str, Any], where: str) -> Any:
-    try:
-        return operator.parameters.model_validate_json(json.dumps(params, default=str))
-    except ValidationError as error:
-        told = document_error(f"{where}, operator `{operator.name}`", error, operator.parameters)
-        raise GraphError(str(told), hint=told.hint) from None
+        raise GraphError(f"{place_of(graph, stage)}: {error}", hint=error.hint) from None
 
 
 def _resolve(params: dict[str, Any], files: tuple[str, ...], folder: Path) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from leo_runtime.documents.workload import BoundStage, Workload, file_parameters
+from leo_runtime.documents.binding import BoundStage
+from leo_runtime.documents.workload import Workload, file_parameters
 from leo_runtime.frame.lower import MergedWorkload
 from leo_runtime.operators import code_key
 

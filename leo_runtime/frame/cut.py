@@ -6,7 +6,8 @@ the stage's own name, so that nothing changes for what reads it.
 
 from __future__ import annotations
 
-from leo_runtime.documents.workload import BoundStage, Stage, TaskGraph, Workload, bind
+from leo_runtime.documents.binding import BoundStage, bind
+from leo_runtime.documents.workload import Stage, TaskGraph, Workload
 from leo_runtime.errors import GraphError
 from leo_runtime.operators import Part
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+from leo_runtime.documents.binding import BoundStage, bind, in_order
 from leo_runtime.documents.hardware import Hardware, Processor, Radio
 from leo_runtime.documents.problem import (
     AccuracyBudget,
@@ -19,7 +20,7 @@ from leo_runtime.documents.problem import (
     StageModes,
 )
 from leo_runtime.documents.profile import Profile
-from leo_runtime.documents.workload import BoundStage, Stage, TaskGraph, Workload, bind, in_order
+from leo_runtime.documents.workload import Stage, TaskGraph, Workload
 from leo_runtime.errors import GraphError, ProfileError, did_you_mean
 from leo_runtime.frame.conditions import Conditions
 from leo_runtime.frame.cut import cut

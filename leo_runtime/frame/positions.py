@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from leo_runtime.documents.workload import BoundStage
+from leo_runtime.documents.binding import BoundStage
 from leo_runtime.frame.lower import MergedWorkload
 from leo_runtime.frozen import dataclass
 from leo_runtime.values import samples_within

@@ -22,8 +22,10 @@ import numpy as np
 from leo_runtime.backend import Kernel, TimedKernel, is_simulated
 from leo_runtime.backend.machine import Machine, open_backends
 from leo_runtime.clock import WallClock
+from leo_runtime.documents.binding import BoundStage, bind
+from leo_runtime.documents.graph_builder import GraphBuilder
 from leo_runtime.documents.hardware import Hardware, Processor
-from leo_runtime.documents.workload import BoundStage, GraphBuilder, Stream, Variant, Workload, bind
+from leo_runtime.documents.workload import Stream, Variant, Workload
 from leo_runtime.errors import LeoError
 from leo_runtime.progress import Progress
 

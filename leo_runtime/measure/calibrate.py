@@ -22,9 +22,10 @@ import numpy as np
 from leo_runtime.backend import Backend, driver_of
 from leo_runtime.backend.machine import Machine, open_backends
 from leo_runtime.clock import Clock, WallClock
+from leo_runtime.documents.binding import BoundStage
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import ClockMhz, Cost, Device, Measurement, Profile
-from leo_runtime.documents.workload import BoundStage, Workload
+from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import BackendError, DeviceUnavailableError, KernelError, LeoError, ProfileError
 from leo_runtime.frame.lower import MergedStage, MergedWorkload, merge, require_computed
 from leo_runtime.frame.positions import Readings

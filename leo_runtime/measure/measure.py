@@ -19,8 +19,8 @@ import numpy as np
 
 from leo_runtime.backend import Backend, Kernel, News, StatefulKernel, TimedKernel
 from leo_runtime.clock import Clock
+from leo_runtime.documents.binding import BoundStage
 from leo_runtime.documents.profile import Measurement
-from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import KernelError, LeoError, in_words
 from leo_runtime.measure.energy import Meter, Source
 from leo_runtime.operators.outputs import as_value

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from leo_runtime.documents.binding import BoundStage, bind
 from leo_runtime.documents.hardware import Processor
-from leo_runtime.documents.workload import BoundStage, Workload, bind
+from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import BackendError, in_words
 
 ENTRY_POINTS = "leo_runtime.tuners"

@@ -14,12 +14,13 @@ from leo_runtime.backend import Backend
 from leo_runtime.backend.machine import Machine, open_backends
 from leo_runtime.clock import Clock
 from leo_runtime.compress.forms import INT8
+from leo_runtime.documents.binding import BoundStage
 from leo_runtime.documents.dominance import undominated
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.model_workload import model_workload
 from leo_runtime.documents.problem import Mode
 from leo_runtime.documents.profile import ANY_OPERATOR, Cost, Profile
-from leo_runtime.documents.workload import DEFAULT_VARIANT, BoundStage, Stage, TaskGraph, Variant, Workload
+from leo_runtime.documents.workload import DEFAULT_VARIANT, Stage, TaskGraph, Variant, Workload
 from leo_runtime.errors import LeoError
 from leo_runtime.frame.lower import merge, price
 from leo_runtime.measure import calibrate

@@ -18,7 +18,8 @@ from leo_runtime.backend import Backend
 from leo_runtime.compress import CompressError
 from leo_runtime.compress.binary import generated_bytes
 from leo_runtime.compress.forms import form_of, require_float
-from leo_runtime.documents.workload import DEFAULT_VARIANT, BoundStage
+from leo_runtime.documents.binding import BoundStage
+from leo_runtime.documents.workload import DEFAULT_VARIANT
 from leo_runtime.errors import InputError, KernelError
 from leo_runtime.importers.model_file import ModelFile, ends_of, open_model
 from leo_runtime.importers.tflite_writer import write_model

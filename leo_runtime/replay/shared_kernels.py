@@ -14,8 +14,8 @@ import numpy as np
 
 from leo_runtime.backend import Backend, Kernel, StatefulKernel, registry
 from leo_runtime.backend.machine import open_backends
+from leo_runtime.documents.binding import BoundStage
 from leo_runtime.documents.hardware import Hardware, Processor
-from leo_runtime.documents.workload import BoundStage
 from leo_runtime.operators import Shape
 from leo_runtime.operators.outputs import as_value
 from leo_runtime.runtime.kernels import frozen_copy

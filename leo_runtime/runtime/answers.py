@@ -43,7 +43,7 @@ class Asked:
     @staticmethod
     def of(graph: TaskGraph, merged: MergedWorkload) -> Asked:
         """Of a graph of the workload."""
-        from leo_runtime.documents.workload import in_order  # Loaded with the workload: `Runtime` itself needs it not.
+        from leo_runtime.documents.binding import in_order  # Loaded with the workload: `Runtime` itself needs it not.
 
         names = {stage.name: merged.names[graph.name, stage.name] for stage in graph.stages}
         outputs = graph.outputs()

@@ -15,10 +15,11 @@ from leo_runtime.backend import is_simulated
 from leo_runtime.backend.machine import Machine, Usable, usable
 from leo_runtime.dispatch.dispatcher import Dispatcher
 from leo_runtime.dispatch.events import FrameDone
+from leo_runtime.documents.binding import BoundStage
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Mode
 from leo_runtime.documents.profile import Profile
-from leo_runtime.documents.workload import BoundStage, TaskGraph
+from leo_runtime.documents.workload import TaskGraph
 from leo_runtime.frame.batch import FramePrices, Modes, require_candidates
 from leo_runtime.frame.changed import Keys, called_as_before, same_graphs, same_stages, stage_keys
 from leo_runtime.frame.due import runs_at

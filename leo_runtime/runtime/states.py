@@ -23,7 +23,7 @@ from typing import Literal
 import numpy as np
 
 from leo_runtime.backend import News, State
-from leo_runtime.documents.workload import BoundStage
+from leo_runtime.documents.binding import BoundStage
 from leo_runtime.frame.conditions import StateFound
 from leo_runtime.frame.lower import MergedWorkload
 from leo_runtime.frame.positions import Point, Readings

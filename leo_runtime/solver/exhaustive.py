@@ -9,6 +9,7 @@ shows to be no better than the best answer so far, or to break a limit.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter_ns
 
 from leo_runtime.documents.problem import (
@@ -32,8 +33,7 @@ from leo_runtime.solver.exhaustive_ops import (
     propagate,
     ready_us,
     run_ends,
-    settled,
-    values,
+    sequence,
 )
 from leo_runtime.solver.exhaustive_steps import Steps, StoppedError
 
@@ -91,7 +91,7 @@ def _choose(search: _Search, order: list[str], modes: dict[str, Mode]) -> None:
     """Choose a mode for the first stage of `order` that has none yet, in every way."""
     search.steps.step()
     if len(modes) == len(order):
-        _sequence(search, _ops(search, order, modes), modes, [], {})
+        _sequence(search, _ops(search, order, modes), modes)
         return
     stage = next(s for s in search.problem.stages if s.name == order[len(modes)])
     for mode in stage.modes:
@@ -162,26 +162,11 @@ def _ops(search: _Search, order: list[str], modes: dict[str, Mode]) -> list[Op]:
     return ops
 
 
-def _sequence(
-    search: _Search, ops: list[Op], modes: dict[str, Mode], fixed: list[tuple[int, int]], lanes: dict[int, int]
-) -> None:
-    """Put one more op on a lane, in every way; `fixed` holds (start, op) in the order they were put."""
-    search.steps.step()
-    last = fixed[-1] if fixed else (0, -1)
-    starts = propagate(ops, {i: start for start, i in fixed}, last[0])
-    reached = values(search.problem, search.resources, ops, starts, modes)
-    if not search.steps.worth(reached):
-        return
-    waiting = [i for i, op in enumerate(ops) if not op.free and i not in lanes]
-    if not waiting:
-        search.steps.take(reached)
+def _sequence(search: _Search, ops: list[Op], modes: dict[str, Mode]) -> None:
+    def take(starts: list[int], lanes: dict[int, int], reached: dict[Criterion, int]) -> None:
         search.placement = _placement(search, ops, modes, starts, lanes, reached)
-        return
-    for i in waiting:
-        if all(settled(ops, j, lanes) for j, _ in ops[i].after):
-            for lane, start in openings(search.resources, ops, i, fixed, lanes):
-                if (start, i) > last:
-                    _sequence(search, ops, modes, [*fixed, (start, i)], {**lanes, i: lane})
+
+    sequence(search.steps, search.resources, ops, modes, partial(openings, search.resources, ops), take)
 
 
 def _placement(

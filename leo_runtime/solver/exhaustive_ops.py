@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from leo_runtime.documents.problem import Criterion, Mode, Question, Resource
 from leo_runtime.schema import find_cycle
+from leo_runtime.solver.exhaustive_steps import Steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,41 @@ def openings(
     for lane, time in enumerate(free):
         if time not in free[:lane]:
             yield lane, max(starts[i], time)
+
+
+def sequence(
+    steps: Steps,
+    resources: Mapping[str, Resource],
+    ops: Sequence[Op],
+    modes: Mapping[str, Mode],
+    places: Callable[[int, list[tuple[int, int]], dict[int, int]], Iterable[tuple[int, int]]],
+    take: Callable[[list[int], dict[int, int], dict[Criterion, int]], None],
+) -> None:
+    """Put ops on lanes one after the other, in the order of their starts, in every way that may be better.
+
+    `places(op, fixed, lanes)` are the lanes for one with its start on each; `fixed` holds (start, op) of what is on
+    `lanes`. `take(starts, lanes, values)` is called with every answer that is better than all before.
+    """
+
+    def put(fixed: list[tuple[int, int]], lanes: dict[int, int]) -> None:
+        steps.step()
+        last = fixed[-1] if fixed else (0, -1)
+        starts = propagate(ops, {i: start for start, i in fixed}, last[0])
+        reached = values(steps.problem, resources, ops, starts, modes)
+        if not steps.worth(reached):
+            return
+        waiting = [i for i, op in enumerate(ops) if not op.free and i not in lanes]
+        if not waiting:
+            steps.take(reached)
+            take(starts, lanes, reached)
+            return
+        for i in waiting:
+            if all(settled(ops, j, lanes) for j, _ in ops[i].after):
+                for lane, start in places(i, fixed, lanes):
+                    if (start, i) > last:
+                        put([*fixed, (start, i)], {**lanes, i: lane})
+
+    put([], {})
 
 
 def run_ends(ops: Sequence[Op], starts: Sequence[int]) -> dict[str, int]:

@@ -20,10 +20,8 @@ from leo_runtime.solver.exhaustive_ops import (
     criteria,
     inputs_first,
     openings,
-    propagate,
     ready_us,
-    settled,
-    values,
+    sequence,
 )
 from leo_runtime.solver.exhaustive_steps import Steps, StoppedError
 from leo_runtime.solver.memory_answers import infeasible
@@ -99,7 +97,7 @@ def _choose(search: _Search, order: list[str], modes: dict[str, MemoryMode]) -> 
     if len(modes) == len(order):
         for stays in _ways_to_stay(search, modes):
             if _fits(search, modes, [stay for stay in stays if stay.resident]):
-                _sequence(search, _ops(search, order, modes, stays), modes, stays, [], {})
+                _sequence(search, _ops(search, order, modes, stays), modes, stays)
             else:
                 search.steps.cut("rule 5 (memory)")
         return
@@ -223,31 +221,16 @@ def _ops(search: _Search, order: list[str], modes: dict[str, MemoryMode], stays:
     return ops
 
 
-def _sequence(
-    search: _Search,
-    ops: list[_Op],
-    modes: dict[str, MemoryMode],
-    stays: list[_Stay],
-    fixed: list[tuple[int, int]],
-    lanes: dict[int, int],
-) -> None:
-    """Put one more op on a lane, in every way; `fixed` holds (start, op) in the order they were put."""
-    search.steps.step()
-    last = fixed[-1] if fixed else (0, -1)
-    starts = propagate(ops, {i: start for start, i in fixed}, last[0])
-    reached = values(search.problem, search.resources, ops, starts, modes)
-    if not search.steps.worth(reached):
-        return
-    waiting = [i for i, op in enumerate(ops) if not op.free and i not in lanes]
-    if not waiting:
-        search.steps.take(reached)
+def _sequence(search: _Search, ops: list[_Op], modes: dict[str, MemoryMode], stays: list[_Stay]) -> None:
+    def places(i: int, fixed: list[tuple[int, int]], lanes: dict[int, int]) -> Iterator[tuple[int, int]]:
+        for lane, start in _openings(search, ops, i, fixed, lanes):
+            if _has_room(search, ops, i, start, modes, stays, fixed):
+                yield lane, start
+
+    def take(starts: list[int], lanes: dict[int, int], reached: dict[Criterion, int]) -> None:
         search.placement = _placement(search, ops, modes, starts, lanes, reached)
-        return
-    for i in waiting:
-        if all(settled(ops, j, lanes) for j, _ in ops[i].after):
-            for lane, start in _openings(search, ops, i, fixed, lanes):
-                if (start, i) > last and _has_room(search, ops, i, start, modes, stays, fixed):
-                    _sequence(search, ops, modes, stays, [*fixed, (start, i)], {**lanes, i: lane})
+
+    sequence(search.steps, search.resources, ops, modes, places, take)
 
 
 def _openings(

@@ -69,7 +69,7 @@ def solve(
         if stay.loader is not None and found.solver.boolean_value(stay.present)
     ]
     runs, transfers, lanes = found.placed(
-        [(start, loader.loading_us(sizes[label]), loader.resource) for start, loader, label in begun_loads]
+        [(loader.resource, start, start + loader.loading_us(sizes[label])) for start, loader, label in begun_loads]
     )
     loads = []
     for (start, loader, label), lane in zip(begun_loads, lanes, strict=True):

@@ -28,13 +28,12 @@ from leo_runtime.documents.problem import (
 )
 from leo_runtime.errors import MissingExtraError, SolverError
 from leo_runtime.judge import check
+from leo_runtime.solver.lanes import Use, on_lanes
 
 if TYPE_CHECKING:
     from ortools.sat.python.cp_model import CpModel, CpSolver, IntVar
 
 NAME = "oracle"
-_Job = tuple[int, int, str | None]
-"""Start, duration and resource of what uses one, if it does."""
 _LARGEST = 1 << 60
 """CP-SAT counts in 64 bits."""
 
@@ -95,7 +94,7 @@ class Minimised:
         """Whether the answer was proved for every criterion."""
         return "optimal" if self.proved else "feasible"
 
-    def placed(self, more: Sequence[_Job]) -> tuple[tuple[StageRun, ...], tuple[TransferRun, ...], list[int | None]]:
+    def placed(self, more: Sequence[Use]) -> tuple[tuple[StageRun, ...], tuple[TransferRun, ...], list[int | None]]:
         """The runs, the transfers that they need, and a lane for all else that uses resources."""
         problem = self.model.problem
         chosen = {
@@ -110,12 +109,14 @@ class Minimised:
             for source in stage.inputs
             if chosen[source].resource != chosen[stage.name].resource
         )
-        jobs: list[_Job] = [(starts[name], mode.duration_us, mode.resource) for name, mode in chosen.items()]
+        uses: list[Use] = [
+            (mode.resource, starts[name], starts[name] + mode.duration_us) for name, mode in chosen.items()
+        ]
         for name, target in needed:
             link = links[chosen[name].resource, target]
             start = self.solver.value(self.model.sendings[name, target].start)
-            jobs.append((start, link.sending_us(chosen[name].output_bytes), link.resource))
-        lanes = _lanes(problem, [*jobs, *more])
+            uses.append((link.resource, start, start + link.sending_us(chosen[name].output_bytes)))
+        lanes = on_lanes(problem.resources, [*uses, *more])
         runs = []
         for (name, mode), lane in zip(chosen.items(), lanes, strict=False):
             assert lane is not None, "a stage has a lane"
@@ -131,14 +132,14 @@ class Minimised:
                 )
             )
         transfers = []
-        sent = zip(needed, jobs[len(runs) :], lanes[len(runs) :], strict=False)
-        for (name, target), (start, duration, _), lane in sent:
+        sent = zip(needed, uses[len(runs) :], lanes[len(runs) :], strict=False)
+        for (name, target), (_, start, end), lane in sent:
             source = chosen[name].resource
-            arrive = start + duration + links[source, target].latency_us
+            arrive = end + links[source, target].latency_us
             transfers.append(
                 TransferRun(stage=name, source=source, target=target, lane=lane, start_us=start, arrive_us=arrive)
             )
-        return tuple(runs), tuple(transfers), lanes[len(jobs) :]
+        return tuple(runs), tuple(transfers), lanes[len(uses) :]
 
 
 def solve(
@@ -497,20 +498,3 @@ def _reason(model: Model, cp_model: Any, seed: int, limit_ms: int | None, limit_
         if _solver(cp_model, limit_ms, limit_nodes, seed, 1, begun).solve(model.cp) == cp_model.INFEASIBLE:
             needed = without
     return "; with ".join(texts[literal.index] for literal in needed)
-
-
-def _lanes(problem: Question, jobs: Sequence[_Job]) -> list[int | None]:
-    """A lane for everything, given out in the order of starts (what takes no time overlaps nothing)."""
-    free = {r.name: list(r.ready_us) or [0] * min(r.lanes, len(jobs)) for r in problem.resources}
-    lanes: list[int | None] = [None] * len(jobs)
-    for k in sorted(range(len(jobs)), key=lambda k: jobs[k][:2]):
-        start, duration, resource = jobs[k]
-        if resource is None:
-            continue
-        if duration == 0:
-            ready = next(r.ready_us for r in problem.resources if r.name == resource) or (0,)
-            lanes[k] = ready.index(min(ready))
-            continue
-        lanes[k] = lane = next(i for i, time in enumerate(free[resource]) if time <= start)
-        free[resource][lane] = start + duration
-    return lanes

@@ -18,11 +18,11 @@ from leo_runtime.solver.effort import spent
 from leo_runtime.solver.exact import answer
 from leo_runtime.solver.gates import Gates, share
 from leo_runtime.solver.infeasible import NODES_EACH, reason
+from leo_runtime.solver.lanes import on_lanes
 from leo_runtime.solver.limits import Stop, limited
 from leo_runtime.solver.search.flatten import Flat
 from leo_runtime.solver.window_bounds import last_us
 from leo_runtime.solver.window_lists import WindowLists
-from leo_runtime.solver.window_schedule import on_lanes
 
 NAME = "exact"
 CLIMB_MOVES_PER_STAGE = 12
@@ -370,7 +370,7 @@ def _written(
         if resource.linger_us is None:
             last = max((end_us for where, _, end_us in uses if where == resource.name), default=0)
             spans.append(Span(resource=resource.name, from_us=0, until_us=last, after=()))
-    lanes = on_lanes(problem, uses)
+    lanes = on_lanes(problem.resources, uses)
     return WindowPlacement(
         format="leo-placement/2",
         problem=problem.name,

@@ -24,6 +24,7 @@ from leo_runtime.documents.window import (
     WindowStage,
     WindowTransfer,
 )
+from leo_runtime.solver.exhaustive_ops import inputs_first
 from leo_runtime.solver.exhaustive_steps import Steps, StoppedError
 from leo_runtime.solver.gates import Gates, share
 
@@ -93,11 +94,12 @@ def solve(
     Where a limit bites, the answer is the best so far with weak bounds; raises `SolverError` where there is none yet.
     """
     begun = perf_counter_ns()
+    stages = {stage.name: stage for stage in problem.stages}
     search = _Search(
         problem,
         Steps.begin(problem, limit_ms, limit_nodes, begun),
         Gates.of(problem),
-        _inputs_first(problem),
+        {name: stages[name] for name in inputs_first(problem)},
         {resource.name: resource for resource in problem.resources},
         {(link.source, link.target): link for link in problem.links},
     )
@@ -118,15 +120,6 @@ def solve(
         bound = _relaxed(search, {})
         update |= {"status": "feasible", "bounds": tuple(bound[name] for name in problem.objective)}
     return search.placement.model_copy(update=update)
-
-
-def _inputs_first(problem: WindowProblem) -> dict[str, WindowStage]:
-    left = {stage.name: stage for stage in problem.stages}
-    order: dict[str, WindowStage] = {}
-    while left:
-        for name in [name for name, stage in left.items() if not any(i in left for i in stage.inputs)]:
-            order[name] = left.pop(name)
-    return order
 
 
 def _choose_modes(search: _Search, modes: dict[str, Mode]) -> None:

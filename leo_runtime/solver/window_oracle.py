@@ -19,8 +19,8 @@ from leo_runtime.documents.window import CERTAIN, Span, WindowPlacement, WindowP
 from leo_runtime.errors import MissingExtraError, SolverError
 from leo_runtime.judge.window import check_window
 from leo_runtime.solver.gates import Gates, share
+from leo_runtime.solver.lanes import on_lanes
 from leo_runtime.solver.window_bounds import last_us
-from leo_runtime.solver.window_schedule import on_lanes
 
 if TYPE_CHECKING:
     from ortools.sat.python.cp_model import CpModel, CpSolver, IntVar
@@ -582,7 +582,7 @@ def _placement(model: _Model, solver: CpSolver, bounds: tuple[int, ...], proved:
                 start = solver.value(model.sendings[source, mode.resource].start)
                 sent = start + link.sending_us(modes[source].output_bytes)
                 jobs[source, mode.resource] = _Job(link.resource, start, sent)
-    given_out = on_lanes(problem, [(job.resource, job.start, job.end) for job in jobs.values()])
+    given_out = on_lanes(problem.resources, [(job.resource, job.start, job.end) for job in jobs.values()])
     lanes = dict(zip(jobs, given_out, strict=True))
     runs: list[StageRun] = []
     transfers: list[WindowTransfer] = []

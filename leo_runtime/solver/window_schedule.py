@@ -552,23 +552,3 @@ def _inputs_first(problem: WindowProblem) -> list[WindowStage]:
     position = {stage.name: i for i, stage in enumerate(problem.stages)}
     waits = [[position[name] for name in stage.inputs] for stage in problem.stages]
     return [problem.stages[i] for i in arranged(range(len(waits)), waits)]
-
-
-def on_lanes(problem: WindowProblem, uses: Sequence[tuple[str | None, int, int]]) -> list[int | None]:
-    """A lane for each use (resource, start, end), given out in the order of starts; None where it occupies nothing.
-
-    No more uses overlap than there are lanes, so there is always one; what takes no time overlaps nothing.
-    """
-    free = {r.name: list(r.ready_us) or [0] * min(r.lanes, len(uses)) for r in problem.resources}
-    ready = {name: times.index(min(times)) for name, times in free.items() if times}
-    lanes: list[int | None] = [None] * len(uses)
-    for u in sorted(range(len(uses)), key=lambda u: uses[u][1:]):
-        resource, start_us, end_us = uses[u]
-        if resource is None:
-            continue
-        lane = ready[resource]
-        if start_us < end_us:
-            lane = next(lane for lane, time in enumerate(free[resource]) if time <= start_us)
-            free[resource][lane] = end_us
-        lanes[u] = lane
-    return lanes

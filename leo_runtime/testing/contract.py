@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 
 from leo_runtime.backend import Backend, DeviceRun, Kernel, News, State, StatefulKernel, TimedKernel, registry
+from leo_runtime.documents.binding import BoundStage
 from leo_runtime.documents.hardware import Processor
-from leo_runtime.documents.workload import DEFAULT_VARIANT, BoundStage
+from leo_runtime.documents.workload import DEFAULT_VARIANT
 from leo_runtime.errors import KernelError, MissingExtraError
 from leo_runtime.operators import Shape, find_operator
 from leo_runtime.operators.outputs import arrays_of, as_value, reals_of

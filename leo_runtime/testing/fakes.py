@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from leo_runtime.backend import DeviceRun, Kernel
-from leo_runtime.documents.workload import BoundStage
+from leo_runtime.documents.binding import BoundStage
 from leo_runtime.errors import KernelError
 from leo_runtime.operators.outputs import filled
 

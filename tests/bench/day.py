@@ -29,9 +29,10 @@ from types import FrameType
 
 import numpy as np
 
+from leo_runtime.documents.graph_builder import GraphBuilder
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Profile
-from leo_runtime.documents.workload import GraphBuilder, Workload
+from leo_runtime.documents.workload import Workload
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.recordings.links import LinkSample
 from leo_runtime.recordings.recording import Recording, RecordingManifest

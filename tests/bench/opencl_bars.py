@@ -18,8 +18,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from leo_backends.opencl import OpenClBackend
+from leo_runtime.documents.binding import BoundStage
 from leo_runtime.documents.hardware import Processor
-from leo_runtime.documents.workload import BoundStage
 from leo_runtime.measure.bench_audio import workload_stages
 from leo_runtime.operators.classifiers import DenseParameters, GmmParameters
 

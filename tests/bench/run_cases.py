@@ -19,9 +19,10 @@ import numpy as np
 
 from leo_runtime import shipped
 from leo_runtime.backend import Backend
+from leo_runtime.documents.graph_builder import GraphBuilder
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Profile
-from leo_runtime.documents.workload import GraphBuilder, TaskGraph, Workload
+from leo_runtime.documents.workload import TaskGraph, Workload
 from leo_runtime.frame.ledger import run_ledger
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.recordings.recording import Recording

@@ -21,8 +21,8 @@ from leo_backends.dsp.packets import PACKETS
 from leo_backends.options import read_options
 from leo_backends.piece import graph_of, layers_of
 from leo_runtime.backend import DeviceRun
+from leo_runtime.documents.binding import BoundStage
 from leo_runtime.documents.hardware import Processor
-from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import DeviceUnavailableError, KernelError
 from leo_runtime.operators.model_parameters import ModelParameters
 from leo_runtime.schema import Positive, Quantity, Value

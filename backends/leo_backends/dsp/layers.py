@@ -19,7 +19,7 @@ from leo_backends.dsp.cycles import Loops, packets
 from leo_backends.dsp.hexagon.layers import HexagonLayers
 from leo_backends.piece import as_one, as_stored
 from leo_runtime.backend import DeviceRun
-from leo_runtime.documents.workload import BoundStage
+from leo_runtime.documents.binding import BoundStage
 from leo_runtime.layers import reference
 from leo_runtime.layers.graph import LayerGraph
 from leo_runtime.layers.kinds import convolution, shape

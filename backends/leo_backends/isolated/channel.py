@@ -18,7 +18,7 @@ from leo_backends.isolated.memory import SharedArrays, new_memory
 from leo_backends.isolated.messages import DONE, RUN, Loaded, Step, Types
 from leo_backends.process import limit_waits, milliseconds
 from leo_runtime.backend import Stepped
-from leo_runtime.documents.workload import BoundStage
+from leo_runtime.documents.binding import BoundStage
 from leo_runtime.errors import LeoError
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from leo_runtime.documents.workload import BoundStage, file_parameters
+from leo_runtime.documents.binding import BoundStage
+from leo_runtime.documents.workload import file_parameters
 from leo_runtime.errors import KernelError
 
 File = tuple[str, int, int]

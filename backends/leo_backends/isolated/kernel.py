@@ -24,7 +24,7 @@ from leo_backends.isolated.operators import digest, findable_name
 from leo_backends.isolated.stages import IsolatedStages
 from leo_backends.isolated.states import sendable
 from leo_runtime.backend import News, State, Stepped
-from leo_runtime.documents.workload import BoundStage
+from leo_runtime.documents.binding import BoundStage
 from leo_runtime.errors import KernelError, LeoError, words
 
 Answer = TypeVar("Answer")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from leo_backends.own_states import PickledState, closed
-from leo_runtime.documents.workload import BoundStage
+from leo_runtime.documents.binding import BoundStage
 
 
 def sendable(state: Any, stage: BoundStage) -> Any:

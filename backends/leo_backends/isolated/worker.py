@@ -31,8 +31,8 @@ from leo_backends.isolated.states import sendable
 from leo_backends.process import receive_files
 from leo_runtime import errors
 from leo_runtime.backend import StatefulKernel
+from leo_runtime.documents.binding import BoundStage
 from leo_runtime.documents.hardware import Processor
-from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import GraphError, KernelError, LeoError, words
 from leo_runtime.operators import find_operator, refresh
 from leo_runtime.operators.own import failure

@@ -32,8 +32,8 @@ from leo_backends.options import read_options
 from leo_backends.piece import as_one, as_stored, graph_of, layers_of
 from leo_backends.process import Worker, WorkerEndedError
 from leo_runtime.backend import DeviceRun, ProcessEnds
+from leo_runtime.documents.binding import BoundStage
 from leo_runtime.documents.hardware import Processor
-from leo_runtime.documents.workload import BoundStage
 from leo_runtime.errors import BackendError, DeviceUnavailableError, KernelError, MissingExtraError
 from leo_runtime.operators.model_parameters import ModelParameters
 from leo_runtime.operators.model_pieces import Piece

@@ -48,7 +48,7 @@ from leo_backends.opencl.tuning import (
     vector_width,
 )
 from leo_backends.piece import graph_of
-from leo_runtime.documents.workload import BoundStage
+from leo_runtime.documents.binding import BoundStage
 from leo_runtime.errors import MissingExtraError
 from leo_runtime.layers.graph import Layer, LayerGraph, Tensor
 from leo_runtime.layers.kinds.catalogue import KINDS
