@@ -237,6 +237,14 @@ def write_whole(path: Path, content: bytes) -> None:
         raise
 
 
+def write_content(path: Path, content: bytes) -> None:
+    """`write_whole` of a file that a user has named. Raises `InputError` where that cannot be."""
+    try:
+        write_whole(path, content)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})", hint="write elsewhere") from None
+
+
 def _text(given: str | bytes, source: str) -> str:
     """Text of UTF-8, without the mark of the byte order that some editors begin it with. Raises `DocumentError`."""
     try:

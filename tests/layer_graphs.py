@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from leo_runtime.importers.tflite_writer import write_model
 from leo_runtime.layers.graph import Layer, LayerGraph, Tensor
 from leo_runtime.layers.kinds.catalogue import KINDS
 from leo_runtime.layers.kinds.definition import Call
+from leo_runtime.testing import Example, example
 
 
 def real(*shape: int) -> Tensor:
@@ -67,6 +69,14 @@ def some_values(tensor: Tensor, rng: np.random.Generator) -> np.ndarray:
         return rng.uniform(-2, 2, tensor.shape).astype(tensor.dtype)
     limits = np.iinfo(tensor.dtype)
     return rng.integers(limits.min, limits.max + 1, tensor.shape).astype(tensor.dtype)
+
+
+def staged(graph: LayerGraph, folder: Path, name: str = "model") -> Example:
+    """A stage that is a whole model, and inputs for it."""
+    path = folder / f"{name}.tflite"
+    path.write_bytes(write_model(graph))
+    rng = np.random.default_rng(4)
+    return example("stage", "model", [some_values(graph.tensors[number], rng) for number in graph.inputs], model=path)
 
 
 def litert(graph: LayerGraph, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:

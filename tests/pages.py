@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any
 
 VOID = {"meta", "br", "hr", "img", "input", "link", "col"}
-CHROMIUM = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
-"""Where systems put it."""
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+"""What systems call it."""
 
 
 def chromium() -> str | None:
     """The system's Chromium; None: it has none."""
-    return next((path for path in CHROMIUM if Path(path).exists()), None)
+    return next(filter(None, map(shutil.which, CHROMIUM)), None)
 
 
 @dataclass

@@ -1,9 +1,11 @@
 """Small networks of random weights, as graphs of layers: with what cuts and readers stumble over."""
 
 from itertools import zip_longest
+from pathlib import Path
 
 import numpy as np
 
+from leo_runtime.importers.tflite_writer import write_model
 from leo_runtime.layers.graph import Layer, LayerGraph, Tensor
 from leo_runtime.layers.kinds.catalogue import KINDS
 
@@ -69,6 +71,12 @@ class Net:
 
     def graph(self, inputs: tuple[int, ...], outputs: tuple[int, ...], name: str = "small") -> LayerGraph:
         return LayerGraph(name, tuple(self.tensors), tuple(self.layers), inputs, outputs)
+
+
+def saved(graph: LayerGraph, path: Path) -> Path:
+    """The file of a network, written."""
+    path.write_bytes(write_model(graph))
+    return path
 
 
 def two_heads(seed: int = 1, int8: bool = False) -> LayerGraph:

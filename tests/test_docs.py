@@ -19,6 +19,7 @@ from leo_backends import tflite
 from leo_runtime.backend import registry
 from leo_runtime.cli import main
 from leo_runtime.daemon.config import DaemonConfig
+from leo_runtime.daemon.doctor import OF_DEVELOPERS
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.memory import MemoryPlacement, MemoryProblem
 from leo_runtime.documents.problem import Placement, Problem
@@ -84,9 +85,9 @@ def test_every_page_is_found_from_the_readme(page: Path) -> None:
 
 def test_every_extra_is_on_its_page() -> None:
     extras = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
-    of_contributors = {"oclgrind", "tables-readers", "browser", "demo", "demo-sources", "test", "lint"}
     table = (ROOT / "docs" / "install.md").read_text()
-    assert [extra for extra in sorted(extras - of_contributors) if f"`{extra}`" not in table] == []
+    assert set(OF_DEVELOPERS) <= extras
+    assert [extra for extra in sorted(extras - set(OF_DEVELOPERS)) if f"`{extra}`" not in table] == []
 
 
 @pytest.mark.parametrize("data", documents())

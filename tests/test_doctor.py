@@ -91,12 +91,15 @@ def test_an_extra_that_is_missing_names_the_line_that_installs_it(
         'numpy>=1; extra == "full"',
         'nobody-has_this<2,>=1; extra == "lacking"',
         'other-board; (platform_machine == "pdp11" and sys_platform == "linux") and extra == "full"',
+        'leo-runtime[full,lacking]; extra == "both"',
         'pytest; extra == "test"',
+        'playwright; extra == "browser"',
     ]
     monkeypatch.setattr(doctor, "requires", lambda _: wanted)
     found = {name: one for name, one in examined(tmp_path).items() if one.area == "extras"}
-    assert found.keys() == {"extras full", "extras lacking"}
+    assert found.keys() == {"extras both", "extras full", "extras lacking"}
     assert found["extras full"].state == "ok"
+    assert found["extras both"].says == "without nobody-has_this"
     lacking = found["extras lacking"]
     assert lacking.says == "without nobody-has_this" and lacking.hint == "pip install 'leo-runtime[lacking]'"
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 
 from hexagon_tools import needs_tools
 from int8_layers import KINDS
-from layer_graphs import fixed, one_layer, real, small, some_values
+from layer_graphs import fixed, one_layer, real, small, some_values, staged
 from leo_backends.dsp import DspBackend
 from leo_backends.dsp.cycles import packets
 from leo_backends.dsp.hexagon import HexagonMachine
@@ -20,13 +19,10 @@ from leo_backends.dsp.hexagon.toolchain import TARGETS
 from leo_backends.dsp.layers import PACKETS, border_loops, lacks, loops
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.errors import KernelError
-from leo_runtime.importers.tflite_writer import write_model
 from leo_runtime.layers import reference
-from leo_runtime.layers.graph import LayerGraph
 from leo_runtime.layers.kinds.catalogue import refusal
 from leo_runtime.layers.kinds.definition import call_of
 from leo_runtime.operators.outputs import arrays_of
-from leo_runtime.testing import Example, example
 from small_networks import Net, two_heads
 
 exhaustively = settings(
@@ -44,13 +40,6 @@ def machine(request: pytest.FixtureRequest) -> Iterator[HexagonMachine]:
 def dsp(**options: object) -> DspBackend:
     memory = options.pop("memory_bytes", None)
     return DspBackend(Processor(name="dsp", backend="dsp", active_mw=40, memory_bytes=memory, options=options))
-
-
-def staged(graph: LayerGraph, folder: Path, name: str = "model") -> Example:
-    path = folder / f"{name}.tflite"
-    path.write_bytes(write_model(graph))
-    rng = np.random.default_rng(4)
-    return example("stage", "model", [some_values(graph.tensors[number], rng) for number in graph.inputs], model=path)
 
 
 def test_a_model_of_int8_is_the_law_s(tmp_path):

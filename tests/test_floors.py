@@ -149,7 +149,7 @@ def test_no_modules_import_each_other() -> None:
 
 
 def test_rooms_are_few_and_know_few() -> None:
-    """Some twenty-five rooms with little more than a hundred arrows between them; the ground is one room."""
+    """Less than thirty rooms with some hundred and thirty arrows between them; the ground is one room."""
     ground = {name for names in FLOORS[:2] for name in names}
 
     def folder(module: str) -> str:

@@ -13,19 +13,18 @@ from leo_backends.dsp.layers import lacks
 from leo_runtime import shipped
 from leo_runtime.backend.machine import open_backends
 from leo_runtime.cli import main
-from leo_runtime.compress.recorded import read_runs
 from leo_runtime.documents.graph_builder import GraphBuilder
 from leo_runtime.documents.workload import Stream, Workload
 from leo_runtime.errors import InputError
 from leo_runtime.frame.lower import merge, price
 from leo_runtime.importers.tflite import parse_tflite
 from leo_runtime.importers.tflite_layers import read_layers
-from leo_runtime.importers.tflite_writer import write_model
 from leo_runtime.layers.graph import LayerGraph
+from leo_runtime.measure.input_files import read_runs
 from leo_runtime.measure.model_inputs import model_inputs
 from leo_runtime.operators import operator
 from leo_runtime.recordings.noise import noise
-from small_networks import Net, two_heads
+from small_networks import Net, saved, two_heads
 
 WAKE_WORD = Path(__file__).parent.parent / "leo_runtime" / "demo" / "models" / "okay_nabu.tflite"
 
@@ -34,10 +33,8 @@ WAKE_WORD = Path(__file__).parent.parent / "leo_runtime" / "demo" / "models" / "
 def net(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The file of a model, and `data.npy` for it, in the folder to stand in."""
     monkeypatch.chdir(tmp_path)
-    path = Path("net.tflite")
-    path.write_bytes(write_model(two_heads()))
     np.save("data.npy", np.random.default_rng(0).normal(size=(20, 8, 8, 3)).astype(np.float32))
-    return path
+    return saved(two_heads(), Path("net.tflite"))
 
 
 def two_inputs() -> LayerGraph:
@@ -209,8 +206,7 @@ def test_a_recording_gives_what_the_stage_reads_where_its_gate_is_open(tmp_path:
     pytest.importorskip("ai_edge_litert", reason="the extra `tflite` is not installed")
     net = Net(0)
     source = net.value(1, 4, name="in")
-    path = tmp_path / "net.tflite"
-    path.write_bytes(write_model(net.graph((source,), (net.layer("RELU", [source], (1, 4)),))))
+    path = saved(net.graph((source,), (net.layer("RELU", [source], (1, 4)),)), tmp_path / "net.tflite")
     graph = read_layers(parse_tflite(path.read_bytes(), "net"))
     workload = listening(path)
     recording = noise([(workload.streams[0], -1.0, 1.0, 400)], "noise")
@@ -222,12 +218,20 @@ def test_a_recording_gives_what_the_stage_reads_where_its_gate_is_open(tmp_path:
     with pytest.raises(InputError, match=r"noise, stage `net`: has . runs, 8 are needed"):
         model_inputs(workload, recording, path, graph, 10)
     # The same file elsewhere is the same model; another one is not.
-    copy, other = tmp_path / "copy.tflite", tmp_path / "other.tflite"
+    copy = tmp_path / "copy.tflite"
     copy.write_bytes(path.read_bytes())
     assert len(model_inputs(workload, recording, copy, graph, 1000)) == len(runs)
-    other.write_bytes(write_model(two_inputs()))
+    other = saved(two_inputs(), tmp_path / "other.tflite")
     with pytest.raises(InputError, match="workload `ears` has no stage that reads the model"):
         model_inputs(workload, recording, other, graph, 10)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_what_has_no_room_is_told(net: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = told(capsys, net, "--data", "data.npy", "--out", "/dev/full")
+    assert (status, err) == (2, "/dev/full: cannot be written (No space left on device)\nhint: write elsewhere\n")
+    assert main(["model", "graph", str(net), "--out", "/dev/full"]) == 2
+    assert "/dev/full: cannot be written" in capsys.readouterr().err
 
 
 def test_the_command_takes_a_recording_and_a_workload(net: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.toml_text import toml_text
 from leo_runtime.documents.workload import Workload
 from leo_runtime.importers.tflite_writer import write_model
-from small_networks import two_heads
+from small_networks import saved, two_heads
 
 MODELS = Path(__file__).parent / "models"
 WAKE_WORD = Path(__file__).parent.parent / "leo_runtime" / "demo" / "models" / "okay_nabu.tflite"
@@ -25,9 +25,7 @@ WAKE_WORD = Path(__file__).parent.parent / "leo_runtime" / "demo" / "models" / "
 def net(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The file of a model, in the folder to stand in."""
     monkeypatch.chdir(tmp_path)
-    path = Path("net.tflite")
-    path.write_bytes(write_model(two_heads()))
-    return path
+    return saved(two_heads(), Path("net.tflite"))
 
 
 def test_what_is_in_a_model(net: Path, capsys: pytest.CaptureFixture[str]) -> None:

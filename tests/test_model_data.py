@@ -7,17 +7,14 @@ import pytest
 
 from leo_runtime.documents.workload import Stream
 from leo_runtime.errors import InputError, LeoError
-from leo_runtime.importers.tflite_writer import write_model
 from leo_runtime.measure.model_data import model_runs
 from leo_runtime.recordings.noise import noise
-from small_networks import classifier
+from small_networks import classifier, saved
 
 
 @pytest.fixture
 def net(tmp_path: Path) -> Path:
-    path = tmp_path / "net.tflite"
-    path.write_bytes(write_model(classifier()))
-    return path
+    return saved(classifier(), tmp_path / "net.tflite")
 
 
 @pytest.fixture

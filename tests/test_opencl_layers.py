@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from layer_graphs import fixed, one_layer, real, small, some_values
+from layer_graphs import fixed, one_layer, real, small, staged
 from leo_backends.opencl import OpenClBackend
 from leo_backends.opencl.layer_plans import lacks, plan_graph
 from leo_backends.opencl.plans import Family
@@ -18,11 +18,9 @@ from leo_backends.opencl.tuning import Tuning
 from leo_runtime.backend import registry
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.errors import KernelError
-from leo_runtime.importers.tflite_writer import write_model
 from leo_runtime.layers import reference
-from leo_runtime.layers.graph import LayerGraph, Tensor
+from leo_runtime.layers.graph import Tensor
 from leo_runtime.operators.outputs import arrays_of
-from leo_runtime.testing import Example, example
 from opencl_layers import anchors
 from small_networks import Net, two_heads
 
@@ -39,14 +37,6 @@ def opencl() -> Iterator[OpenClBackend]:
     backend = OpenClBackend(Processor(name="gpu", backend="opencl", options={"platform": "Portable"}))
     yield backend
     backend.close()
-
-
-def staged(graph: LayerGraph, folder: Path) -> Example:
-    """A stage that is a whole model, and inputs for it."""
-    path = folder / "model.tflite"
-    path.write_bytes(write_model(graph))
-    rng = np.random.default_rng(4)
-    return example("stage", "model", [some_values(graph.tensors[number], rng) for number in graph.inputs], model=path)
 
 
 @needs_device

@@ -27,7 +27,7 @@ from leo_runtime.measure.variant_costs import measured, workload_of
 from leo_runtime.measure.variants import Variants, make_variants
 from leo_runtime.operators.model_pieces import piece_of
 from leo_runtime.operators.outputs import one_value
-from small_networks import classifier, two_heads
+from small_networks import classifier, saved, two_heads
 
 FORMS = ("f16", "int8w", "int8", "rank40", "prune60", "rank30-one+int8w")
 
@@ -40,9 +40,7 @@ def runs(count: int = 6) -> ModelRuns:
 
 @pytest.fixture
 def net(tmp_path: Path) -> Path:
-    path = tmp_path / "net.tflite"
-    path.write_bytes(write_model(classifier()))
-    return path
+    return saved(classifier(), tmp_path / "net.tflite")
 
 
 @pytest.fixture
@@ -212,7 +210,6 @@ def test_every_default_is_a_form(name: str) -> None:
 
 
 def test_a_model_of_integers_is_refused(tmp_path: Path, folder: Path) -> None:
-    path = tmp_path / "int8.tflite"
-    path.write_bytes(write_model(two_heads(int8=True)))
+    path = saved(two_heads(int8=True), tmp_path / "int8.tflite")
     with pytest.raises(CompressError, match="has no layer of float weights"):
         make_variants(path, runs(1), FORMS, Task(), folder)

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from leo_runtime import shipped
 from leo_runtime.cli import main
 from leo_runtime.documents.binding import bind
 from leo_runtime.documents.profile import Profile
 from leo_runtime.documents.workload import Workload
-from leo_runtime.importers.tflite_writer import write_model
 from leo_runtime.recordings.noise import noise
 from leo_runtime.recordings.writer import write_folder
-from small_networks import classifier, two_heads
+from small_networks import classifier, saved, two_heads
 
 needs_litert = pytest.mark.skipif(find_spec("ai_edge_litert") is None, reason="needs ai-edge-litert")
 PHONE = ("--hardware", "snapdragon-800", "--profile", "snapdragon-800")
@@ -25,9 +25,8 @@ FEW = ("--form", "int8w", "--form", "rank40", "--form", "prune50+f16")
 def net(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A model and data for it, in the folder to stand in."""
     monkeypatch.chdir(tmp_path)
-    Path("net.tflite").write_bytes(write_model(classifier()))
     np.savez("data.npz", image=np.random.default_rng(0).normal(size=(12, 9, 12, 3)))
-    return Path("net.tflite")
+    return saved(classifier(), Path("net.tflite"))
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
@@ -100,10 +99,27 @@ def test_the_workload_runs_in_the_form_that_is_chosen(capsys: pytest.CaptureFixt
 
 
 @pytest.mark.usefixtures("net")
-def test_none_that_is_left_is_an_answer(capsys: pytest.CaptureFixture[str]) -> None:
-    Path("net.tflite").write_bytes(write_model(classifier()))
+def test_where_nothing_may_be_lost_the_model_itself_is_left(capsys: pytest.CaptureFixture[str]) -> None:
     status, shown, _ = run(capsys, "--no-costs", "--loss-max", "0")
     assert status == 0 and "1 of them are left" in shown.replace("\n", " ")
+
+
+@pytest.mark.usefixtures("net")
+@pytest.mark.parametrize(("cut", "where"), [("whole", ""), ("blocks", " of block 0")])
+def test_none_that_is_left_is_an_answer(cut: str, where: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A DSP runs the form of int8 alone, and that loses something."""
+    phone, profile = shipped.hardware(PHONE[1]), shipped.profile(PHONE[3])
+    alone = [one for one in phone.processors if one.name == "dsp"]
+    phone.model_copy(update={"processors": tuple(alone), "links": ()}).to_file("dsp.json")
+    costs = tuple(one for one in profile.costs if one.processor == "dsp")
+    profile.model_copy(update={"costs": costs}).to_file("dsp.profile.json")
+    machine = ("--hardware", "dsp.json", "--profile", "dsp.profile.json")
+    status, shown, talk = run(
+        capsys, *machine, "--form", "int8", "--loss-max", "0", "--cut", cut, "--out", "made", "--json"
+    )
+    assert status == 1 and f"no form{where} is left for placement" in talk
+    assert {one["verdict"] for one in json.loads(shown)["forms"]} == {"loss", "runs nowhere"}
+    assert not Path("made/net.toml").exists() and Path("made/snapdragon-800.profile.json").exists()
 
 
 @pytest.mark.usefixtures("net")
@@ -145,7 +161,7 @@ def test_of_several_outputs_the_worst_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("net.tflite").write_bytes(write_model(two_heads()))
+    saved(two_heads(), Path("net.tflite"))
     np.savez("data.npz", image=np.random.default_rng(0).normal(size=(8, 8, 8, 3)))
     _, shown, _ = run(capsys, "--no-costs", "--json")
     forms = json.loads(shown)["forms"]
@@ -166,7 +182,7 @@ def test_of_several_outputs_the_worst_is_named(
     ],
 )
 def test_models_without_forms_are_told(net: Path, model: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    Path("int8.tflite").write_bytes(write_model(two_heads(int8=True)))
+    saved(two_heads(int8=True), Path("int8.tflite"))
     Path("no.tflite").write_bytes(b"none at all")
     np.savez("two.npz", image=np.zeros((1, 8, 8, 3)))
     assert main(["variants", model, "--data", "two.npz"]) == 2

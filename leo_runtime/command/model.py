@@ -12,7 +12,6 @@ from shlex import quote
 from typing import TYPE_CHECKING, Literal
 
 from leo_runtime.command.shared import DONE, add_width, amount, bar, given_data, look, positive, put, say
-from leo_runtime.errors import InputError
 
 if TYPE_CHECKING:
     from leo_runtime.documents.workload import Workload
@@ -174,7 +173,7 @@ def _int8(request: Request) -> int:
     from leo_runtime.measure.int8_form import int8_form
     from leo_runtime.measure.task_loss import Task
     from leo_runtime.report.loss_text import as_json, text
-    from leo_runtime.schema import require_writable, write_whole
+    from leo_runtime.schema import require_writable, write_content
 
     assert request.out is not None
     require_writable(request.out, request.file, request.data, request.workload)
@@ -187,10 +186,7 @@ def _int8(request: Request) -> int:
     task = Task("argmax") if request.threshold is None else Task("threshold", request.threshold)
     with bar("calibrating") as progress:
         form = int8_form(model.graph, runs, task, request.percentile, progress)
-    try:
-        write_whole(request.out, form.content)
-    except OSError as error:
-        raise InputError(f"{request.out}: cannot be written ({error.strerror or error})") from None
+    write_content(request.out, form.content)
     before = len(model.file.content)
     put(as_json(form, before) if request.json else text(form, before, look(request.columns)))
     say(f"written: {request.out}")
@@ -217,7 +213,7 @@ def _runs(request: Request) -> ModelRuns:
 def _write(workload: Workload, file: Path, out: Path) -> None:
     """The workload, with the model's file as seen from the workload's folder where it is in there."""
     from leo_runtime.documents.toml_text import toml_text
-    from leo_runtime.schema import write_whole
+    from leo_runtime.schema import write_content
 
     folder, model = out.parent.resolve(), file.resolve()
     named = str(model.relative_to(folder) if model.is_relative_to(folder) else model)
@@ -232,10 +228,7 @@ def _write(workload: Workload, file: Path, out: Path) -> None:
         text = toml_text(document, said)
     else:
         text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
-    try:
-        write_whole(out, text.encode())
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written ({error.strerror or error})") from None
+    write_content(out, text.encode())
 
 
 def _write_noise(workload: Workload, request: Request) -> None:

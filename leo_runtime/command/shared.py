@@ -63,7 +63,7 @@ def names_of(text: str) -> tuple[str, ...]:
 def given_data(text: str) -> Path | Recording:
     """A model's inputs as they are named: a file of numpy, or a recording, by its name or folder."""
     from leo_runtime import shipped
-    from leo_runtime.compress.recorded import SUFFIXES
+    from leo_runtime.measure.input_files import SUFFIXES
 
     path = Path(text)
     return path if path.suffix in SUFFIXES else shipped.recording(text)

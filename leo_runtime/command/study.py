@@ -261,7 +261,8 @@ def _show_misses(planned: Planned, store: Store, found: Sequence[Row], request: 
 
 def _show(planned: Planned, store: Store, column: str, over: Sequence[str], request: Request) -> None:
     from leo_runtime.report.layout import table
-    from leo_runtime.report.study_tables import csv_text, write_content
+    from leo_runtime.report.study_tables import csv_text
+    from leo_runtime.schema import write_content
     from leo_runtime.study.heat_map import heat_map
     from leo_runtime.study.running import failed_cells, rows
 

@@ -118,7 +118,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(request: Request) -> int:
-    """Make forms and measure them. Returns the exit status: 1 where none is left."""
+    """Make forms and measure them. Returns the exit status: 1 where none of the model, or of a block, is left."""
     from leo_runtime import shipped
     from leo_runtime.compress.forms import DEFAULTS, form_of
     from leo_runtime.measure.variants import make_variants, require_forms
@@ -138,12 +138,24 @@ def run(request: Request) -> int:
             )
         priced = None if request.no_costs else _priced(request, variants, hardware, runs)
         costs = "not measured" if priced is None else _how(request, hardware, priced)
+        kept = frozenset(
+            (one.piece, one.name)
+            for one in variants.made
+            if one.loss.ppm <= request.loss_max and (priced is None or (one.piece, one.name) in priced.kept)
+        )
+        lacking = sorted(set(range(variants.pieces)) - {piece for piece, _ in kept})
         if request.out is not None:
-            _write(request, variants, priced, hardware)
+            if priced is not None:
+                priced.profile.to_file(request.out / f"{hardware.name}.profile.json")
+            if not lacking:
+                _write(request, variants, kept)
     told = (variants, priced, task, request.loss_max, costs)
     put(variants_text.as_json(*told) if request.json else variants_text.text(*told, look(request.columns)))
-    verdicts = [row["verdict"] for row in variants_text.as_rows(variants, priced, request.loss_max)]
-    return DONE if "" in verdicts else ANSWERED_NO
+    if lacking:
+        where = "" if variants.pieces == 1 else f" of block {lacking[0]}"
+        complain(f"no form{where} is left for placement: there is no workload to write")
+        complain("hint: allow a greater loss by `--loss-max`, or give other forms or processors")
+    return ANSWERED_NO if lacking else DONE
 
 
 def _task(request: Request) -> Task:
@@ -255,28 +267,18 @@ def _how(request: Request, hardware: Hardware, priced: Priced) -> str:
     return f"{said} ({', '.join(simulated)} simulated: modelled)" if simulated else said
 
 
-def _write(request: Request, variants: Variants, priced: Priced | None, hardware: Hardware) -> None:
-    """The workload of what is left, and the profile that was measured."""
+def _write(request: Request, variants: Variants, kept: frozenset[tuple[int, str]]) -> None:
+    """The workload of what is left."""
     from leo_runtime.documents.toml_text import toml_text
     from leo_runtime.measure.variant_costs import workload_of, written_names
-    from leo_runtime.schema import write_whole
+    from leo_runtime.schema import write_content
 
     assert request.out is not None
-    kept = frozenset(
-        (one.piece, one.name)
-        for one in variants.made
-        if one.loss.ppm <= request.loss_max and (priced is None or (one.piece, one.name) in priced.kept)
-    )
     workload = workload_of(
         variants, name=request.model.stem, rate_hz=request.rate, loss_ppm_max=request.loss_max, kept=kept
     )
     document = written_names(workload.model_dump(mode="json", exclude_defaults=True), request.out)
     said = f"{request.model.name}, in the forms that a placement may need. What its streams come from is yours to say."
     path = request.out / f"{request.model.stem}.toml"
-    try:
-        write_whole(path, toml_text(document, said).encode())
-        if priced is not None:
-            priced.profile.to_file(request.out / f"{hardware.name}.profile.json")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
+    write_content(path, toml_text(document, said).encode())
     say(f"written: {path} (and the files of {len(variants.made)} forms)")

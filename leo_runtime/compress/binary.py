@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 from leo_runtime.compress import CompressError
-from leo_runtime.compress.low_rank import require_kind, saving_rank, with_factors
-from leo_runtime.compress.rewrite import CONV, DENSE, held_as, matrix_of, share_of, weighted, with_weights
+from leo_runtime.compress.low_rank import saving_rank, with_factors
+from leo_runtime.compress.rewrite import CONV, DENSE, held_as, matrix_of, require_kind, share_of, weighted, with_weights
 from leo_runtime.layers.graph import LayerGraph
 
 

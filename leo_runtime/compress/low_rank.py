@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from leo_runtime.compress import CompressError
-from leo_runtime.compress.rewrite import CONV, DENSE, Rewriting, matrix_of, share_of, weighted
+from leo_runtime.compress.rewrite import CONV, DENSE, Rewriting, matrix_of, require_kind, share_of, weighted, zeros
 from leo_runtime.layers.graph import LayerGraph
 
 
@@ -78,14 +78,3 @@ def with_factors(graph: LayerGraph, number: int, left: np.ndarray, right: np.nda
     point = {"stride_w": 1, "stride_h": 1, "dilation_w_factor": 1, "dilation_h_factor": 1}
     made.layer(CONV, (middle, made.constant(left.reshape(-1, 1, 1, rank)), *rest), None, **{**old.options, **point})
     return made.done()
-
-
-def zeros(made: Rewriting, count: int) -> int:
-    """A bias of zeros, which interpreters want of a convolution."""
-    return made.constant(np.zeros(count))
-
-
-def require_kind(graph: LayerGraph, number: int, kinds: tuple[str, ...]) -> None:
-    """Raise `CompressError` for a layer of other kinds, or one whose weights are no float constants."""
-    if number not in weighted(graph, kinds):
-        raise CompressError(f"{graph.name}: layer {number} is none of float weights ({', '.join(kinds)})")

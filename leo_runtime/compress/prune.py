@@ -8,13 +8,14 @@ from __future__ import annotations
 import numpy as np
 
 from leo_runtime.compress import CompressError
-from leo_runtime.compress.low_rank import factors, require_kind, with_factors
+from leo_runtime.compress.low_rank import factors, with_factors
 from leo_runtime.compress.rewrite import (
     CONV,
     DENSE,
     DEPTHWISE,
     held_as,
     matrix_of,
+    require_kind,
     share_of,
     weighted,
     weights_of,

@@ -46,6 +46,12 @@ def weights_of(graph: LayerGraph, number: int) -> np.ndarray:
     return data
 
 
+def require_kind(graph: LayerGraph, number: int, kinds: tuple[str, ...]) -> None:
+    """Raise `CompressError` for a layer of other kinds, or one whose weights are no float constants."""
+    if number not in weighted(graph, kinds):
+        raise CompressError(f"{graph.name}: layer {number} is none of float weights ({', '.join(kinds)})")
+
+
 def matrix_of(graph: LayerGraph, number: int) -> np.ndarray:
     """The weights of a convolution or dense layer as a matrix: (outputs, all that an output reads), float64."""
     weights = weights_of(graph, number)
@@ -95,6 +101,11 @@ class Rewriting:
     @property
     def _name(self) -> str:
         return f"{self.graph.tensors[self.old.outputs[0]].name} part"
+
+
+def zeros(made: Rewriting, count: int) -> int:
+    """A bias of zeros, which interpreters want of a convolution."""
+    return made.constant(np.zeros(count))
 
 
 def constant(name: str, values: np.ndarray, held: Held | None = None) -> Tensor:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from leo_runtime.compress import CompressError
-from leo_runtime.compress.low_rank import factors, require_kind, saving_rank, zeros
-from leo_runtime.compress.rewrite import CONV, Rewriting, share_of, weighted, weights_of
+from leo_runtime.compress.low_rank import factors, saving_rank
+from leo_runtime.compress.rewrite import CONV, Rewriting, require_kind, share_of, weighted, weights_of, zeros
 from leo_runtime.layers.graph import LayerGraph
 
 

@@ -24,9 +24,19 @@ from leo_runtime.frozen import dataclass
 
 State = Literal["ok", "absent", "wrong"]
 """`absent`: it is not here, and nothing that was asked about needs it. `wrong`: something that is needed."""
-OF_DEVELOPERS = ("test", "lint", "oclgrind", "oracle", "tables-readers", "demo-sources", "demo", "tflite-legacy")
+OF_DEVELOPERS = (
+    "test",
+    "lint",
+    "browser",
+    "oclgrind",
+    "oracle",
+    "tables-readers",
+    "demo-sources",
+    "demo",
+    "tflite-legacy",
+)
 """Extras that nobody needs to run anything."""
-_REQUIREMENT = re.compile(r"^\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
+_REQUIREMENT = re.compile(r"^\s*([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[([^]]*)\])?")
 _EXTRA = re.compile(r"""extra\s*==\s*["']([^"']+)["']""")
 _GROUPS = {"/dev/snd": "audio", "/dev/video": "video", "/dev/dri": "render", "/dev/iio": "plugdev"}
 """Who may usually read such devices, where a file's own group may not."""
@@ -95,19 +105,29 @@ def _extras(_: Patient) -> Iterator[Finding]:
     except PackageNotFoundError:
         yield Finding("extras", "leo-runtime", "wrong", "not installed, only on the path", "pip install leo-runtime")
         return
-    extras: dict[str, list[str]] = {}
+    extras: dict[str, list[tuple[str, str]]] = {}
     for line in wanted:
         name, extra = _REQUIREMENT.match(line), _EXTRA.search(line)
-        if name is None or extra is None or extra[1] in OF_DEVELOPERS or not _is_for_here(line):
-            continue
-        extras.setdefault(extra[1], []).append(name[1])
-    for called, names in sorted(extras.items()):
+        if name is not None and extra is not None and _is_for_here(line):
+            extras.setdefault(extra[1], []).append((name[1], name[2] or ""))
+    for called in sorted(extras.keys() - set(OF_DEVELOPERS)):
+        names = list(_packages(called, extras))
         missing = [name for name in names if not _is_there(name)]
         if missing:
             hint = f"pip install 'leo-runtime[{called}]'"
             yield Finding("extras", called, "absent", f"without {', '.join(missing)}", hint)
         else:
             yield Finding("extras", called, "ok", ", ".join(f"{name} {version(name)}" for name in names))
+
+
+def _packages(extra: str, extras: Mapping[str, list[tuple[str, str]]]) -> Iterator[str]:
+    """What an extra brings, of packages and their own extras; also what it brings by another one of ours."""
+    for name, others in extras.get(extra, ()):
+        if name == "leo-runtime":
+            for other in others.split(","):
+                yield from _packages(other.strip(), extras)
+        else:
+            yield name
 
 
 def _is_for_here(requirement: str) -> bool:

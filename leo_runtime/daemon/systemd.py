@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from leo_runtime.errors import printable
 
 FIRST_FD = 3
+"""Descriptors that are handed over begin here."""
 PATIENCE_S = 1.0
 """For so long it is waited with what has to be told, where systemd is behind with hearing it."""
-"""Descriptors that are handed over begin here."""
 
 
 class Notifier:

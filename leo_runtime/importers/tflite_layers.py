@@ -140,9 +140,8 @@ class _Constants:
         tensor = self._graph.tensors[number]
         values = self._model.constant(tensor)
         if values is None and 0 in tensor.shape and tensor.type in DTYPES and number not in self._given:
-            values = np.empty(
-                tensor.shape, DTYPES[tensor.type]
-            )  # As the shape of a scalar is: the file holds no bytes.
+            # As the shape of a scalar is: the file holds no bytes.
+            values = np.empty(tensor.shape, DTYPES[tensor.type])
             values.flags.writeable = False
         return values, 0 if values is None else self._model.stored_bytes(tensor)
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from leo_runtime.compress.recorded import read_runs
 from leo_runtime.documents.model_workload import model_workload
 from leo_runtime.documents.workload import Workload
 from leo_runtime.errors import InputError
 from leo_runtime.importers.model_file import open_model
+from leo_runtime.measure.input_files import read_runs
 from leo_runtime.measure.model_inputs import model_inputs
 from leo_runtime.recordings.recording import Recording
 
@@ -43,7 +43,7 @@ def model_runs(
 ) -> ModelRuns:
     """At most so many runs for the model in a file, drawn by the seed where there are more, in their order.
 
-    Data are a file of numpy (`compress.recorded.read_runs`) or a recording: then the model is given what a stage of
+    Data are a file of numpy (`measure.input_files.read_runs`) or a recording: then the model is given what a stage of
     `workload` that reads its file is given there, or without one the samples of streams that are named as
     `leo-runtime model graph` names them. `holds_back`: as many others calibrate, in turns with those measured on.
     `signature`: which of the model's is asked, None: its first graph.

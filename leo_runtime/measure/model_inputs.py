@@ -9,13 +9,13 @@ import numpy as np
 
 from leo_runtime.backend import Kernel
 from leo_runtime.backend.registry import create
-from leo_runtime.compress.recorded import Runs, own_inputs
 from leo_runtime.documents.hardware import Processor
 from leo_runtime.documents.workload import TaskGraph, Workload
 from leo_runtime.errors import InputError
 from leo_runtime.frame.lower import MergedStage, MergedWorkload, merge, require_computed
 from leo_runtime.importers.model_file import open_model
 from leo_runtime.layers.graph import LayerGraph
+from leo_runtime.measure.input_files import Runs, own_inputs
 from leo_runtime.operators.model_parameters import ModelParameters
 from leo_runtime.operators.outputs import inputs_of
 from leo_runtime.recordings.recording import Recording, check_streams

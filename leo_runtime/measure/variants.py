@@ -32,7 +32,7 @@ from leo_runtime.operators.model_parameters import ModelParameters
 from leo_runtime.operators.model_pieces import piece_of
 from leo_runtime.operators.outputs import arrays_of, as_value
 from leo_runtime.progress import Progress
-from leo_runtime.schema import write_whole
+from leo_runtime.schema import write_content
 
 Arrays = Sequence[np.ndarray]
 Run = Callable[[Arrays], Arrays]
@@ -113,7 +113,7 @@ def make_variants(
     graph = _layers(file)
     pieces = cut.pieces(graph, ends_of(file, "blocks") if by == "blocks" else (len(graph.layers),))
     making = _Making(model, file, folder, backend, pieces)
-    _written(making.copy, file.file.content)
+    write_content(making.copy, file.file.content)
     steps = len(pieces) * len(makers)
     made, not_made = list[Made](), list[NotMade]()
     with np.errstate(all="ignore"):  # A form may give anything; what comes of it is its loss.
@@ -193,7 +193,7 @@ class _Making:
         """A form of a piece, written: the parameters of its stage, and a function that runs it."""
         where = f".{number:02}" if len(self._pieces) > 1 else ""
         path = self.copy.with_name(f"{self.copy.stem}{where}.{name}.tflite")
-        _written(path, write_model(graph))
+        write_content(path, write_model(graph))
         params = {"model": str(path), "sha256": open_model(path).sha256[:16]}
         return params, self._runner(params, graph)
 
@@ -242,10 +242,3 @@ def bound_stage(name: str, params: Mapping[str, Any]) -> BoundStage:
         several=operator.outputs(checked, shapes),
         takes=takes,
     )
-
-
-def _written(path: Path, content: bytes) -> None:
-    try:
-        write_whole(path, content)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None

@@ -10,7 +10,7 @@ from typing import Any
 
 from leo_runtime.errors import InputError
 from leo_runtime.report.log_tables import pyarrow
-from leo_runtime.schema import require_writable, write_whole
+from leo_runtime.schema import require_writable, write_content
 from leo_runtime.study.rows import Row, columns_of
 
 SUFFIXES = (".csv", ".parquet")
@@ -26,14 +26,6 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
     require_writable(path)
     columns = columns_of(rows)
     write_content(path, _csv(columns, rows) if path.suffix == ".csv" else _parquet(columns, rows))
-
-
-def write_content(path: Path, content: bytes) -> None:
-    """Write a table's file. Raises `InputError` where that cannot be."""
-    try:
-        write_whole(path, content)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})", hint="write elsewhere") from None
 
 
 def csv_text(columns: Sequence[str], rows: Sequence[Row]) -> str:

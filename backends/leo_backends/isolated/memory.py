@@ -14,8 +14,6 @@ from leo_runtime.documents.binding import BoundStage
 from leo_runtime.errors import KernelError
 from leo_runtime.operators.outputs import filled
 
-Shape = tuple[int, ...]
-
 _LINE_BYTES = 64
 _VALUE_BYTES = 4
 """Of inputs: float32, the raw samples of a source, or what a piece of a model gives."""

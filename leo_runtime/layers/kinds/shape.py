@@ -264,9 +264,8 @@ def _resize(call: Call, arrays: Arrays) -> tuple[np.ndarray, ...]:
 
 def _resize_refuses(call: Call) -> str | None:
     if call.options["align_corners"] and call.options["half_pixel_centers"]:
-        return (
-            "it both aligns corners and has half pixel centers"  # TensorFlow Lite's kernel refuses it, XNNPACK's not.
-        )
+        # TensorFlow Lite's kernel refuses it, XNNPACK's not.
+        return "it both aligns corners and has half pixel centers"
     return same_quantisation(call)
 
 

@@ -1,4 +1,4 @@
-"""Recorded inputs of a model, from files of numpy."""
+"""Inputs of a model, run by run, and how files of numpy are read as those."""
 
 from __future__ import annotations
 
