@@ -17,8 +17,9 @@ from leo_runtime.documents.memory import MemoryPlacement, MemoryProblem
 from leo_runtime.documents.questions import answer_from_file, question_from_file
 from leo_runtime.errors import DocumentError, InputError, SolverError
 from leo_runtime.judge.files import check_files
-from leo_runtime.judge.frame import CheckReport
+from leo_runtime.judge.frame import CheckReport, check
 from leo_runtime.judge.memory import check_memory, resident_after
+from leo_runtime.judge.window import check_window
 from leo_runtime.solver import solve
 from leo_runtime.testing import random_problem
 from leo_runtime.testing.memories import random_memory_problem
@@ -252,6 +253,11 @@ def test_an_answer_that_says_too_much_claims_it_falsely() -> None:
 def test_what_is_no_question_with_weights_is_refused() -> None:
     with pytest.raises(InputError, match="the question is a MemoryProblem, got Problem"):
         check_memory(random_problem(0), MemoryPlacement.from_dict(ANSWER))  # type: ignore[arg-type]
+    question, answer = MemoryProblem.from_dict(QUESTION), MemoryPlacement.from_dict(ANSWER)
+    for judge in (check, check_window):
+        with pytest.raises(InputError, match="got MemoryProblem") as no:
+            judge(question, answer)  # type: ignore[arg-type]
+        assert "`check_memory`" in no.value.hint
     assert not check_memory(MemoryProblem.from_dict(QUESTION), None).ok  # type: ignore[arg-type]
 
 

@@ -1,4 +1,4 @@
-"""The independent judges of answers: for one frame (`check`), and for a window (`leo_runtime.judge.window`)."""
+"""The independent judges of answers: to a frame (`frame`), a window (`window`), a frame with weights (`memory`)."""
 
 from leo_runtime.judge.frame import CheckReport as CheckReport
 from leo_runtime.judge.frame import Violation as Violation

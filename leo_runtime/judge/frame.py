@@ -27,6 +27,7 @@ from leo_runtime.errors import InputError
 from leo_runtime.schema import document_error
 
 Rule = Literal[0, 1, 2, 3, 4, 5, 6, 7, 8]
+_JUDGES = {"leo-problem/1": "check", "leo-problem/2": "check_window", "leo-problem/3": "check_memory"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +97,7 @@ def check(problem: Problem, placement: Placement) -> CheckReport:
     No answer makes it raise, whatever it is; a `problem` that is no `Problem` is an `InputError`.
     """
     if not isinstance(problem, Problem):
-        of_a_window = isinstance(problem, Question)
-        raise InputError(
-            f"the question is a Problem, got {type(problem).__name__}",
-            hint="judge a window with `check_window`" if of_a_window else "read it with Problem.from_file(path)",
-        )
+        raise no_question(problem, Problem)
     if broken := broken_format(placement, Placement):
         return CheckReport(None, (broken,))
     if placement.status == "infeasible" and not placement.stages:
@@ -113,6 +110,13 @@ def report(problem: Question, placement: Answer, criteria: Criteria | None, viol
     """What was found, with what the answer says about itself and cannot be."""
     known = None if any(violation.rule for violation in violations) else criteria
     return CheckReport(criteria, tuple(violations), tuple(_false_claims(problem, placement, known)))
+
+
+def no_question(problem: object, kind: type[Question]) -> InputError:
+    """The error where a judge of this kind of question is given another, or none at all."""
+    judge = _JUDGES.get(problem.format) if isinstance(problem, Question) else None
+    hint = f"read it with {kind.__name__}.from_file(path)" if judge is None else f"judge it with `{judge}`"
+    return InputError(f"the question is a {kind.__name__}, got {type(problem).__name__}", hint=hint)
 
 
 def broken_format(placement: object, kind: type[Answer]) -> Violation | None:

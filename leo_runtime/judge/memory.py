@@ -13,7 +13,7 @@ from fractions import Fraction
 from leo_runtime.documents.memory import LoadRun, MemoryPlacement, MemoryProblem
 from leo_runtime.documents.problem import StageRun
 from leo_runtime.errors import InputError
-from leo_runtime.judge.frame import CheckReport, Use, Violation, broken_format, judged, report
+from leo_runtime.judge.frame import CheckReport, Use, Violation, broken_format, judged, no_question, report
 
 
 @dataclass(slots=True)
@@ -49,10 +49,7 @@ def check_memory(problem: MemoryProblem, placement: MemoryPlacement) -> CheckRep
     No answer makes it raise, whatever it is; a `problem` that is no `MemoryProblem` is an `InputError`.
     """
     if not isinstance(problem, MemoryProblem):
-        raise InputError(
-            f"the question is a MemoryProblem, got {type(problem).__name__}",
-            hint="judge a frame with `check`, a window with `check_window`",
-        )
+        raise no_question(problem, MemoryProblem)
     if broken := broken_format(placement, MemoryPlacement):
         return CheckReport(None, (broken,))
     if placement.status == "infeasible" and not placement.stages:

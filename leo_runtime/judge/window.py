@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from leo_runtime.documents.problem import Criteria, Link, Mode, Problem, StageRun
+from leo_runtime.documents.problem import Criteria, Link, Mode, StageRun
 from leo_runtime.documents.window import (
     CERTAIN,
     Span,
@@ -19,8 +19,7 @@ from leo_runtime.documents.window import (
     WindowResource,
     WindowTransfer,
 )
-from leo_runtime.errors import InputError
-from leo_runtime.judge.frame import CheckReport, Rule, Violation, broken_format
+from leo_runtime.judge.frame import CheckReport, Rule, Violation, broken_format, no_question
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +76,7 @@ def check_window(problem: WindowProblem, placement: WindowPlacement) -> CheckRep
     the report are None where a rule is broken.
     """
     if not isinstance(problem, WindowProblem):
-        of_a_frame = isinstance(problem, Problem)
-        raise InputError(
-            f"the question is a WindowProblem, got {type(problem).__name__}",
-            hint="judge a frame with `check`" if of_a_frame else "read it with WindowProblem.from_file(path)",
-        )
+        raise no_question(problem, WindowProblem)
     if broken := broken_format(placement, WindowPlacement):
         return CheckReport(None, (broken,))
     if placement.status == "infeasible":

@@ -95,7 +95,7 @@ def solve(
     if not isinstance(problem, Problem):
         raise InputError(
             f"the question is a Problem, got {type(problem).__name__}",
-            hint="read it with Problem.from_file(path), or as a WindowProblem",
+            hint="read it with Problem.from_file(path), or as a WindowProblem or MemoryProblem",
         )
     limit_ms, limit_nodes, seed = plain_limits(limit_ms, limit_nodes, seed)
     return named(solver)(problem, limit_ms=limit_ms, limit_nodes=limit_nodes, seed=seed)
