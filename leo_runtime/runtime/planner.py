@@ -55,6 +55,8 @@ a proof, and the same limit gives the same answer."""
 NOT_TOLD = Context(0)
 """The context of a question that has none."""
 
+NO_ANSWER = "the solver found no placement ("
+"""How a reason begins where a solver raised, or its answer is wrong; what was said of it follows, and `)`."""
 UNPLACED_BY = "runtime"
 """The solver that is named where none has answered."""
 
@@ -154,7 +156,7 @@ class Planner:
         except LeoError as error:
             if not self._answered:
                 raise
-            return no_placement(f"the solver found no placement ({error})")
+            return no_placement(f"{NO_ANSWER}{error})")
         # The next frame that asks the same will not have waited for a solver.
         again = placement.model_copy(update={"solve_us": 0})
         if placement.status == "infeasible":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -25,6 +26,7 @@ from leo_runtime.replay.log_text import Settings as LogSettings
 from leo_runtime.replay.regret import regret
 from leo_runtime.replay.replay import replay
 from leo_runtime.replay.sinks import FrameSink, KeptFrames
+from leo_runtime.runtime.planner import NO_ANSWER
 from leo_runtime.runtime.runtime import Runtime
 from leo_runtime.solver.effort import counted
 from leo_runtime.study.document import GAP, REGRET, XRBENCH, Study
@@ -64,8 +66,9 @@ def measure(study: Study, ready: Ready, shared: Shared, logs: Path | None = None
     if log is not None:
         sinks.append(log)
     noise = None if placing.noise_ppm is None else shared.noises.of(placing.seed, placing.noise_ppm)
-    try:
-        with Runtime.simulated(
+    with (
+        log or nullcontext(),
+        Runtime.simulated(
             case.workload,
             case.hardware,
             case.profile,
@@ -74,26 +77,24 @@ def measure(study: Study, ready: Ready, shared: Shared, logs: Path | None = None
             compute=study.compute,
             noise=noise,
             seed=placing.seed,
-        ) as runtime:
-            ended = replay(
-                *(runtime, case.recording, case.span),
-                policy=placing.policy,
-                time="virtual",
-                batch=placing.batch,
-                changes=case.changes,
-                sinks=sinks,
-            )
-            if ready.policy.function is not None and runtime.planning.said:
-                raise SolverError(runtime.planning.said)
-            row = _row(study, ready, ended, asked)
-            for counted_besides in (gaps, score):
-                if counted_besides is not None:
-                    row |= counted_besides.columns()
-            if kept is not None:
-                row |= _regret(kept, runtime, ended)
-    finally:
-        if log is not None:
-            log.__exit__()
+        ) as runtime,
+    ):
+        ended = replay(
+            *(runtime, case.recording, case.span),
+            policy=placing.policy,
+            time="virtual",
+            batch=placing.batch,
+            changes=case.changes,
+            sinks=sinks,
+        )
+        if ready.policy.function is not None and runtime.planning.said:
+            raise SolverError(runtime.planning.said)
+        row = _row(study, ready, ended, asked)
+        for counted_besides in (gaps, score):
+            if counted_besides is not None:
+                row |= counted_besides.columns()
+        if kept is not None:
+            row |= _regret(kept, runtime, ended)
     row |= _battery(ended)
     times = {
         "wall_us": (perf_counter_ns() - began_ns) // 1000,
@@ -168,10 +169,6 @@ class _Answered:
 
     def end(self, _ended: Replay, /) -> None:
         """Nothing to do."""
-
-
-NO_ANSWER = "the solver found no placement ("
-"""How the runtime's planner begins to say it."""
 
 
 def _row(study: Study, ready: Ready, ended: Replay, asked: _Asked) -> dict[str, Any]:

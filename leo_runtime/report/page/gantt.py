@@ -1,4 +1,4 @@
-"""One frame as a chart: what ran, was sent, woke up and waited, lane by lane; and the same as a table."""
+"""One frame as a chart: what ran, was sent, woke up and waited, lane by lane."""
 
 from __future__ import annotations
 

@@ -46,9 +46,13 @@ extern const Operator OPERATORS[];
 extern const u32 OPERATOR_COUNT;
 
 /* Memory that lives as long as the model being loaded, or until the end of the request. NULL when there is none left.
- * Both give blocks aligned to VECTOR_BYTES with VECTOR_BYTES of slack behind them, so that loops may read past an end. */
+ * Both give blocks aligned to VECTOR_BYTES with VECTOR_BYTES of slack behind them, so that loops may read past an end, and
+ * vectors be written over one. */
 void *keep(u32 bytes);
 void *scratch(u32 bytes);
+
+/* Loops that are short, or of 64 bits: vectors of them are longer than what they replace, and take long to compile. */
+#define ONE_BY_ONE _Pragma("clang loop vectorize(disable)")
 
 void *memcpy(void *target, const void *source, u32 bytes);
 void *memset(void *target, int value, u32 bytes);

@@ -21,9 +21,6 @@ static inline u8 scaled(i32 sum, i32 factor, i32 shift, Range range) {
     return (u8)(v + range.zero);
 }
 
-/* Loops that are short, or of 64 bits: vectors of them are longer than what they replace, and take long to compile. */
-#define ONE_BY_ONE _Pragma("clang loop vectorize(disable)")
-
 /* What is made of the constants of a layer with weights as a model is loaded. */
 typedef struct {
     Products products;

@@ -1,8 +1,5 @@
 #include "scaling.h"
 
-/* Loops that are short, or of 64 bits: vectors of them are longer than what they replace, and take long to compile. */
-#define ONE_BY_ONE _Pragma("clang loop vectorize(disable)")
-
 static inline i32 limited(i64 v, i32 least, i32 most) {
     i32 whole = saturated32(v);
     whole = whole < least ? least : whole;
