@@ -17,6 +17,10 @@ from leo_runtime.recordings.writer import write_folder
 from small_networks import classifier, saved, two_heads
 
 needs_litert = pytest.mark.skipif(find_spec("ai_edge_litert") is None, reason="needs ai-edge-litert")
+loads_int8 = pytest.mark.skipif(
+    find_spec("ai_edge_litert") is None and find_spec("tflite_runtime") is not None,
+    reason="tflite-runtime is older than the fully connected layers of the int8 form",
+)
 PHONE = ("--hardware", "snapdragon-800", "--profile", "snapdragon-800")
 FEW = ("--form", "int8w", "--form", "rank40", "--form", "prune50+f16")
 
@@ -33,6 +37,15 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
     status = main(["variants", "net.tflite", "--data", "data.npz", *FEW, *words])
     told = capsys.readouterr()
     return status, told.out, told.err
+
+
+def dsp_alone() -> None:
+    """Writes a machine and a profile of a phone's DSP, and of nothing beside it."""
+    phone, profile = shipped.hardware(PHONE[1]), shipped.profile(PHONE[3])
+    alone = [one for one in phone.processors if one.name == "dsp"]
+    phone.model_copy(update={"processors": tuple(alone), "links": ()}).to_file("dsp.json")
+    costs = tuple(one for one in profile.costs if one.processor == "dsp")
+    profile.model_copy(update={"costs": costs}).to_file("dsp.profile.json")
 
 
 @pytest.mark.usefixtures("net")
@@ -105,14 +118,20 @@ def test_where_nothing_may_be_lost_the_model_itself_is_left(capsys: pytest.Captu
 
 
 @pytest.mark.usefixtures("net")
+def test_what_was_found_out_is_told_where_nothing_runs_on_the_machine(capsys: pytest.CaptureFixture[str]) -> None:
+    """A DSP alone, and no form of int8."""
+    dsp_alone()
+    status, shown, talk = run(capsys, "--hardware", "dsp.json", "--profile", "dsp.profile.json", "--out", "made")
+    assert status == 2 and "has no mode on any processor" in talk
+    assert "rank40" in shown and "Costs were not measured." in shown and not Path("made").exists()
+
+
+@loads_int8
+@pytest.mark.usefixtures("net")
 @pytest.mark.parametrize(("cut", "where"), [("whole", ""), ("blocks", " of block 0")])
 def test_none_that_is_left_is_an_answer(cut: str, where: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A DSP runs the form of int8 alone, and that loses something."""
-    phone, profile = shipped.hardware(PHONE[1]), shipped.profile(PHONE[3])
-    alone = [one for one in phone.processors if one.name == "dsp"]
-    phone.model_copy(update={"processors": tuple(alone), "links": ()}).to_file("dsp.json")
-    costs = tuple(one for one in profile.costs if one.processor == "dsp")
-    profile.model_copy(update={"costs": costs}).to_file("dsp.profile.json")
+    dsp_alone()
     machine = ("--hardware", "dsp.json", "--profile", "dsp.profile.json")
     status, shown, talk = run(
         capsys, *machine, "--form", "int8", "--loss-max", "0", "--cut", cut, "--out", "made", "--json"
@@ -143,7 +162,8 @@ def test_mistakes_are_told(words: tuple[str, ...], said: str, capsys: pytest.Cap
     costs = () if words[0] in ("--hardware", "--rate") else ("--no-costs",)
     phone = PHONE if words[0] == "--rate" else ()
     status, shown, complaint = run(capsys, *costs, *phone, *words)
-    assert (status, shown) == (2, "") and said in complaint and "Traceback" not in complaint
+    assert status == 2 and said in complaint and "Traceback" not in complaint
+    assert not shown or "--profile" in words  # Found out when forms were made, and what they lose is told.
 
 
 @needs_litert

@@ -23,7 +23,7 @@ from leo_runtime.command.shared import (
     put,
     say,
 )
-from leo_runtime.errors import InputError, LeoError
+from leo_runtime.errors import InputError, LeoError, ProfileError
 
 if TYPE_CHECKING:
     from leo_runtime.backend import Backend
@@ -122,7 +122,6 @@ def run(request: Request) -> int:
     from leo_runtime import shipped
     from leo_runtime.compress.forms import DEFAULTS, form_of
     from leo_runtime.measure.variants import make_variants, require_forms
-    from leo_runtime.report import variants_text
 
     forms = tuple(request.forms or DEFAULTS)
     for name in forms:
@@ -136,7 +135,12 @@ def run(request: Request) -> int:
             variants = make_variants(
                 request.model, runs, forms, task, folder, by=request.cut, backend=backend, progress=progress
             )
-        priced = None if request.no_costs else _priced(request, variants, hardware, runs)
+        try:
+            priced = None if request.no_costs else _priced(request, variants, hardware, runs)
+        except ProfileError:
+            # What forms lose took long to find out, and stays true.
+            _tell(request, variants, None, task, "")
+            raise
         costs = "not measured" if priced is None else _how(request, hardware, priced)
         kept = frozenset(
             (one.piece, one.name)
@@ -149,13 +153,19 @@ def run(request: Request) -> int:
                 priced.profile.to_file(request.out / f"{hardware.name}.profile.json")
             if not lacking:
                 _write(request, variants, kept)
-    told = (variants, priced, task, request.loss_max, costs)
-    put(variants_text.as_json(*told) if request.json else variants_text.text(*told, look(request.columns)))
+    _tell(request, variants, priced, task, costs)
     if lacking:
         where = "" if variants.pieces == 1 else f" of block {lacking[0]}"
         complain(f"no form{where} is left for placement: there is no workload to write")
         complain("hint: allow a greater loss by `--loss-max`, or give other forms or processors")
     return ANSWERED_NO if lacking else DONE
+
+
+def _tell(request: Request, variants: Variants, priced: Priced | None, task: Task, costs: str) -> None:
+    from leo_runtime.report import variants_text
+
+    told = (variants, priced, task, request.loss_max, costs)
+    put(variants_text.as_json(*told) if request.json else variants_text.text(*told, look(request.columns)))
 
 
 def _task(request: Request) -> Task:
