@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from leo_runtime.documents.hardware import Hardware
+from leo_runtime.errors import InputError
 from leo_runtime.frame.batch import Modes
 from leo_runtime.frame.lower import MergedWorkload
 from leo_runtime.frame.steps import StepPrices
@@ -36,9 +37,15 @@ def planners(
 
     Without `reads_gates` the file of gates is left to one that is made later, or was before.
     """
+    if hardware.loaders and options.window_stages:
+        raise InputError(
+            f"`window_stages` is {options.window_stages}, and windows know nothing of weights, which are loaded on "
+            f"`{hardware.name}`",
+            hint="leave it out: frames are placed one by one there",
+        )
     planner = Planner(merged, hardware, modes, solver, steps)
     stages = options.stages_of_windows()
-    if not stages:
+    if not stages or hardware.loaders:
         return planner, None
     windows = WindowPlanner(
         planner,
