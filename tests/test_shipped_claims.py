@@ -69,3 +69,23 @@ def test_the_border_between_gpu_and_cloud_is_where_its_page_says(buffered: str, 
         cloud = row("gpu-vs-cloud", seconds=20, way=f"{mbit} Mbit/s, 25 ms", buffered=buffered)
         assert cloud["misses"] == 0 and not cloud.get("runs.gpu")
         assert (gpu["energy_nj"] < cloud["energy_nj"]) == (mbit in gpu_wins)
+
+
+def test_a_naive_port_takes_what_its_runs_do_and_two_processors_that_wait() -> None:
+    found = row("dsp-ear", seconds=15, placement="naive port", day="usual")
+    assert found["energy_nj"] == 40 * found["busy_us.dsp"] + (8 + 12) * found["end_us"]
+    assert found["misses"] == 0 and found["answered"] == found["answers"] == 15
+    assert found["battery_s"] == 31_464_000_000_000 * found["end_us"] // (found["energy_nj"] * 1_000_000)
+
+
+def test_filters_make_a_battery_last_longer_and_the_more_so_the_quieter_it_is() -> None:
+    lasts_s = {
+        day: {
+            placement: row("dsp-ear", placement=placement, day=day)["battery_s"]
+            for placement in ("cpu-only", "naive port", "joint")
+        }
+        for day in ("quiet", "noisy")
+    }
+    assert all(one["joint"] / one["cpu-only"] > 3 for one in lasts_s.values())
+    gained = [one["joint"] / one["naive port"] for one in lasts_s.values()]
+    assert 2 < gained[0] < 3 and 1 < gained[1] < 2
