@@ -49,3 +49,43 @@ def test_lte_is_promoted_once_and_its_tail_never_ends_where_all_is_sent() -> Non
     # Between sendings it draws the tail's power, and after the last one for all of the tail.
     assert found["cause_nj.radio tail"] > 1_060 * 11_576_000
     assert found["cause_nj.radio tail"] == pytest.approx(1_060 * (found["end_us"] - found["busy_us.lte"]), rel=0.2)
+
+
+def test_a_radio_is_awake_from_the_sending_to_the_answer_and_then_in_its_tail() -> None:
+    found = row("gpu-vs-cloud", seconds=5, way="20 Mbit/s, 25 ms", buffered="1 s, 278 mW")
+    assert found["wake_ups.wifi"] == 5 and found["busy_us.wifi"] == 5 * (12_800 + 26)  # 32,000 B, and 64 B back.
+    awake_us = 5 * 12_500 + found["busy_us.cloud-wifi"] + found["busy_us.wifi"]
+    assert found["resource_nj.wifi"] == 278 * awake_us + 5 * 119 * 238_000
+
+
+@pytest.mark.parametrize(
+    ("buffered", "gpu_wins"),
+    [("1 s, busy CPU", (1, 2, 5, 10, 20)), ("10 s, busy CPU", (1, 2)), ("10 s, 278 mW", ()), ("10 s, by rate", ())],
+)
+def test_the_border_between_gpu_and_cloud_is_where_its_page_says(buffered: str, gpu_wins: tuple[int, ...]) -> None:
+    gpu = row("gpu-vs-cloud", seconds=20, way="GPU", buffered=buffered)
+    assert gpu["runs.gpu"] and not gpu["runs.cloud-wifi"]
+    for mbit in (2, 20):
+        cloud = row("gpu-vs-cloud", seconds=20, way=f"{mbit} Mbit/s, 25 ms", buffered=buffered)
+        assert cloud["misses"] == 0 and not cloud.get("runs.gpu")
+        assert (gpu["energy_nj"] < cloud["energy_nj"]) == (mbit in gpu_wins)
+
+
+def test_a_naive_port_takes_what_its_runs_do_and_two_processors_that_wait() -> None:
+    found = row("dsp-ear", seconds=15, placement="naive port", day="usual")
+    assert found["energy_nj"] == 40 * found["busy_us.dsp"] + (8 + 12) * found["end_us"]
+    assert found["misses"] == 0 and found["answered"] == found["answers"] == 15
+    assert found["battery_s"] == 31_464_000_000_000 * found["end_us"] // (found["energy_nj"] * 1_000_000)
+
+
+def test_filters_make_a_battery_last_longer_and_the_more_so_the_quieter_it_is() -> None:
+    lasts_s = {
+        day: {
+            placement: row("dsp-ear", placement=placement, day=day)["battery_s"]
+            for placement in ("cpu-only", "naive port", "joint")
+        }
+        for day in ("quiet", "noisy")
+    }
+    assert all(one["joint"] / one["cpu-only"] > 3 for one in lasts_s.values())
+    gained = [one["joint"] / one["naive port"] for one in lasts_s.values()]
+    assert 2 < gained[0] < 3 and 1 < gained[1] < 2
