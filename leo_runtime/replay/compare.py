@@ -181,6 +181,7 @@ def _runtime(case: Case, time: Time, placing: Placing, known: KnownFrames | None
         case.profile,
         solver=placing.solver(time),
         window_stages=placing.stages_of_windows,
+        seed=placing.seed,
     )
 
 

@@ -262,7 +262,13 @@ def due_graphs(
                 hint="say which with `graphs`",
             )
     if not names:
-        at_us, graphs = releases_us[0], workload.graphs
+        at_us, graphs = releases_us[0], [graph for graph in workload.graphs if not graph.trigger.is_drawn]
+        if not graphs:
+            name = workload.graphs[0].name
+            raise InputError(
+                f"no graph is due at {at_us} us: none of workload `{workload.name}` goes by its period alone",
+                hint=f'say which graphs it is for: graphs=["{name}"]',
+            )
         soon = sorted((graph.next_release_us(at_us), number) for number, graph in enumerate(graphs))[:SAID]
         next_due = ", ".join(f"`{graphs[number].name}` at {next_us}" for next_us, number in soon)
         raise InputError(

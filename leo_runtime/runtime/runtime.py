@@ -296,8 +296,13 @@ class Runtime:
         horizon = self._now.horizon
         return Unwritten() if horizon is None else horizon.gates_unwritten
 
+    @property
+    def seed(self) -> int:
+        """What is drawn goes by it: gates, triggers, the noise of virtual time, a solver's choices. From any thread."""
+        return self._site.options.seed
+
     def triggered(self, release_us: int) -> tuple[str, ...]:
-        """The graphs whose period and offset make them run at that time. From any thread.
+        """The graphs whose period and offset alone make them run at that time. From any thread.
 
         Raises `InputError` for what is no whole number.
         """

@@ -44,7 +44,8 @@ class Settings(Value):
     profile: PathName | None = None
     """The name of a profile that ships, or a file; left out, that of the machine's name."""
     recording: PathName | None = None
-    """A name or folder. None is needed where the workload reads no stream; one may be named for its links alone."""
+    """A name or folder. None is needed where the workload reads no stream, or is named and not computed: releases are
+    then made by its periods and triggers. One may be named for its links alone."""
     start_seconds: Annotated[float, Field(ge=0, le=1e9)] | None = None
     seconds: Seconds | None = None
     """How much is run; left out, all of the recording, or 60 s where there is none."""
@@ -176,7 +177,8 @@ class Study(Document):
     axes: tuple[Axis, ...] = ()
     sampling: Sampling = Field(default_factory=Sampling)
     repetitions: Positive = 1
-    """Each cell is run so often, with other seeds; all cells of one repetition meet the same noise and gates."""
+    """Each cell is run so often, with other seeds; all cells of one repetition meet the same noise,
+    gates and releases."""
     measure: tuple[Literal["gap", "regret", "xrbench"], ...] = ()
     """What is told besides. `xrbench`: the score of that benchmark (`leo_runtime.study.xr_score`). What takes longer:
     `gap`, how far each answer is from the exact one to its question; `regret`, how far the whole run is from the best

@@ -144,16 +144,18 @@ class Loader:
 
     def _recording(self, cell: Cell, workload: Workload) -> Recording:
         settings = cell.settings
-        if settings.recording is None and not workload.streams:
+        named = settings.recording is not None or settings.workload is None
+        if workload.streams and not named and self._study.compute:
+            raise InputError(
+                f"workload `{workload.name}` reads streams, and no recording is named",
+                hint='add `recording = "NAME"` to `base`, or leave out `compute`',
+            )
+        if settings.recording is None and not (workload.streams and named):
             seconds = NOTHING_SECONDS if settings.seconds is None else settings.seconds
             lasts_us = max(1, round(((settings.start_seconds or 0) + seconds) * 1e6))
             return self._read.get(
-                ("nothing", workload.name, lasts_us), lambda: Recording.of_nothing(workload.name, lasts_us)
-            )
-        if settings.recording is None and settings.workload is not None:
-            raise InputError(
-                f"workload `{workload.name}` reads streams, and no recording is named",
-                hint='add `recording = "NAME"` to `base`',
+                ("nothing", workload.name, lasts_us, workload.streams),
+                lambda: Recording.of_nothing(workload.name, lasts_us, workload.streams),
             )
         name = settings.recording or "demo"
         found = name if name in shipped.recordings() else str(self._folder / name)
