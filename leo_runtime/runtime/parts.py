@@ -85,7 +85,7 @@ def virtual_parts(
 
     def start(_now_us: int, flights: Flights) -> Driver:
         return Simulator(
-            Dispatcher(lanes_of(hardware), limit=options.run_limit),
+            Dispatcher(lanes_of(hardware), limit=options.run_limit, policy=solver.policy),
             compute=flights.run,
             publish=flights.publish,
             noise=drawn,
@@ -125,7 +125,7 @@ def real_parts(
 
     def start(now_us: int, flights: Flights) -> Driver:
         started = WallClock(now_us) if clock is None else clock
-        dispatcher = Dispatcher(lanes_of(hardware), limit=options.run_limit)
+        dispatcher = Dispatcher(lanes_of(hardware), limit=options.run_limit, policy=solver.policy)
         if dispatcher.limits is not None:
             dispatcher.limits.change(bool, flights.newest.warmed())
         return Executor(

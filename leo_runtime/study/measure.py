@@ -7,7 +7,7 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Any, get_args
@@ -18,6 +18,7 @@ from leo_runtime.backend.versions import versions
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.errors import SolverError
 from leo_runtime.frame.entries import Cause, Entry
+from leo_runtime.frame.event_driven import WRONG, Answer, Decide, EventPolicy, Moment
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.replay.figures import ProcessorUse
 from leo_runtime.replay.identity import Replay
@@ -116,10 +117,14 @@ class _Asked:
         self.nodes += nodes
 
 
-def _solver(ready: Ready, shared: Shared, asked: _Asked) -> Callable[..., Any]:
+def _solver(ready: Ready, shared: Shared, asked: _Asked) -> Callable[..., Any] | EventPolicy:
     """Who places; what it takes is counted."""
     placing, own = ready.placing, ready.policy.function
+    if isinstance(own, EventPolicy):
+        return _counted(own, ready.policy.name, asked)
     if own is not None:
+        if placing.limit_nodes is not None:
+            own = partial(own, limit_nodes=placing.limit_nodes)
 
         @wraps(own)  # The runtime looks at which arguments it takes.
         def place(*question: Any, **limits: Any) -> Any:
@@ -135,7 +140,8 @@ def _solver(ready: Ready, shared: Shared, asked: _Asked) -> Callable[..., Any]:
         place.__qualname__ = ready.policy.name  # What goes wrong is told under the name that was asked for.
         return place
     solve = placing.solver("virtual")
-    way = (placing.policy, placing.reserve_in("virtual"), placing.batch > 1, placing.seed)
+    assert callable(solve), "it is no event-driven policy"
+    way = (placing.policy, placing.limit_nodes, placing.reserve_in("virtual"), placing.batch > 1, placing.seed)
 
     def answer(problem: Any) -> Any:
         def found() -> tuple[Any, int]:
@@ -152,6 +158,25 @@ def _solver(ready: Ready, shared: Shared, asked: _Asked) -> Callable[..., Any]:
     return answer
 
 
+def _counted(policy: EventPolicy, name: str, asked: _Asked) -> EventPolicy:
+    """The same policy; how often it is asked, and how long that takes, is counted."""
+
+    def make() -> Decide:
+        decide = policy.make()
+
+        def timed(now: Moment) -> Answer:
+            began_ns = perf_counter_ns()
+            try:
+                return decide(now)
+            finally:
+                asked.solve_ns += perf_counter_ns() - began_ns
+                asked.questions += 1
+
+        return timed
+
+    return EventPolicy(name, make, policy.learns_ppm)
+
+
 class _Answered:
     """A sink that ends a run whose policy has no answer to a question, or one that breaks a rule."""
 
@@ -163,6 +188,9 @@ class _Answered:
         reason = ended.placement.reason or ""
         if ended.placement.status == "infeasible" and reason.startswith(NO_ANSWER):
             raise SolverError(reason.removeprefix(NO_ANSWER).removesuffix(")"))
+        for run in ended.stages:
+            if run.error.startswith(WRONG):
+                raise SolverError(f"{run.error} (stage `{run.stage}`, frame {ended.frame})")
 
     def energy(self, _entries: Sequence[Entry], _settled_us: int, /) -> None:
         """Nothing to do."""
