@@ -135,4 +135,4 @@ def test_one_command_runs_one(
     assert main(["study", "run", "hax-conn", "--jobs", "0"]) == 0
     out = capsys.readouterr().out
     assert "published                       3510                      3840              2500\n" in out
-    assert "published figures costs, layers: 2500\n" in out
+    assert "published figures published, layers: 2500\n" in out
