@@ -91,8 +91,9 @@ def virtual_parts(
             noise=drawn,
             device_times=device_times,
             # Plans then go by what was seen; what happens is still the profile's.
-            lasts_us=flights.profiled_us if options.adapt else None,
+            lasts_us=flights.profiled_us if options.adapt or profile.contention.expected_ppm() else None,
             probe=flights.probe,
+            slowdowns_ppm=profile.contention.slowdowns_ppm(),
         )
 
     return Parts(site, deployed, start, machine.reasons() if compute else {})
