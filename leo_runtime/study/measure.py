@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +25,7 @@ from leo_runtime.replay.figures import ProcessorUse
 from leo_runtime.replay.identity import Replay
 from leo_runtime.replay.log import LogWriter
 from leo_runtime.replay.log_text import Settings as LogSettings
-from leo_runtime.replay.regret import regret
+from leo_runtime.replay.regret import best_plan, known_window, regret
 from leo_runtime.replay.replay import replay
 from leo_runtime.replay.sinks import FrameSink, KeptFrames
 from leo_runtime.runtime.planner import NO_ANSWER
@@ -95,7 +96,7 @@ def measure(study: Study, ready: Ready, shared: Shared, logs: Path | None = None
             if counted_besides is not None:
                 row |= counted_besides.columns()
         if kept is not None:
-            row |= _regret(kept, runtime, ended)
+            row |= _regret(kept, runtime, ended, ready, shared)
     row |= _battery(ended)
     times = {
         "wall_us": (perf_counter_ns() - began_ns) // 1000,
@@ -286,12 +287,13 @@ def _battery(ended: Replay) -> dict[str, int]:
     return {"battery_s": battery_nj * ended.summary.end_us // (energy_nj * 1_000_000)}
 
 
-def _regret(kept: KeptFrames, runtime: Runtime, ended: Replay) -> dict[str, int]:
-    found = regret(
-        *(kept.frames, runtime.merged, runtime.modes, runtime.hardware),
-        end_us=ended.length_us,
-        profile=runtime.profile,
-    )
+def _regret(kept: KeptFrames, runtime: Runtime, ended: Replay, ready: Ready, shared: Shared) -> dict[str, int]:
+    told = (kept.frames, runtime.merged, runtime.modes, runtime.hardware)
+    end_us, profile = ended.length_us, runtime.profile
+    question = known_window(*told, end_us=end_us, profile=profile).model_dump_json().encode()
+    key = (ready.documents, hashlib.sha256(question).digest())
+    best = shared.bests.get(key, lambda: best_plan(*told, end_us=end_us, profile=profile))
+    found = regret(*told, end_us=end_us, best=best, profile=profile)
     best_nj = found.best.nj
     return {
         "regret_ppm": round((found.nj - best_nj) * 1_000_000 / best_nj) if best_nj else 0,
