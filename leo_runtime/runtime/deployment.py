@@ -265,6 +265,7 @@ class Site:
         for graph in merged.workload.graphs:
             check_decision(graph, merged)
         options, hardware = self.options, self.hardware
+        profile.contention.require([one.name for one in hardware.processors], profile.name, hardware.name)
         keys = stage_keys(merged)
         same: Mapping[str, str] = {}
         if before is not None:

@@ -66,6 +66,7 @@ from leo_runtime.runtime.arguments import (
     require_order,
     require_parts,
     require_processor,
+    require_same_contention,
 )
 from leo_runtime.runtime.delivery import Delivery, Subscription
 from leo_runtime.runtime.drift import Drift, Estimate
@@ -163,12 +164,13 @@ class Runtime:
         self._async_submits: AsyncSubmits | None = None
         self._gaps_us: dict[int, Mapping[str, int]] = {}
         """Of frames that were fed and have no result yet, what is missing in each graph's windows."""
-        self._drift = Drift()
+        self._drift = Drift(deployed.profile.contention.expected_ppm())
         self._links_said: LinksNow | None = None
         """By `adjust`, for the next frame."""
         self._paused: frozenset[str] = frozenset()
-        self._slowed_said = False
-        """Whether plans are to be made anew since `adjust` has changed how long runs last."""
+        self._slowed_said = self._drift.is_slowed
+        """Whether plans are to be made anew since `adjust` has changed how long runs last, or neighbours are reckoned
+        with."""
         self._feeder = Feeder(
             deployed.merged,
             while_there(self.sources, _closed),
@@ -556,6 +558,8 @@ class Runtime:
                 self._require_open()
             before = self._now
             refresh(stage.operator for graph in workload.graphs for stage in graph.stages)
+            if profile is not None and self._site.lanes is None:
+                require_same_contention(before.profile, profile)
             deployed = self._site.deploy(merge(workload), before.profile if profile is None else profile, before)
             with self._feeder.turn() as feeding, self._turns.turn() as turn:
                 feeding.queue()
@@ -566,7 +570,9 @@ class Runtime:
                     self._ahead.wait_until_none_starts()
                     self._require_open()
                     self._collect()
-                    drift = self._drift.kept(lambda mode: deployed.has_mode(mode, before))
+                    drift = self._drift.kept(
+                        lambda mode: deployed.has_mode(mode, before), deployed.profile.contention.expected_ppm()
+                    )
                     if self._options.adapt or drift.is_slowed:
                         deployed.placer.use(deployed.adapted(drift))
                         self._slowed_said = False
