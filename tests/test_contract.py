@@ -159,6 +159,11 @@ def test_the_contract_tries_every_operator_that_needs_numpy_alone(tmp_path: Path
         "score_gate",
         "anchor_box",
         "landmark_box",
+        "total_variation",
+        "patches",
+        "hard_patches",
+        "patch_gate",
+        "stitch",
     }
 
 

@@ -52,6 +52,19 @@ def test_a_shipped_profile_speaks_of_a_shipped_machine(path):
         assert (cost.source == "measured") == (profile.device is not None)
 
 
+def test_a_phone_on_its_networks_is_the_phone_without():
+    """What its documents say again of the chip is what the chip's own say."""
+    nexus, costs = (
+        Hardware.from_file(SHIPPED / "nexus-5.hardware.toml"),
+        Profile.from_file(SHIPPED / "nexus-5.profile.toml"),
+    )
+    assert nexus.processors[:3] == PHONE.processors and nexus.battery_nj == PHONE.battery_nj
+    assert nexus.links[: len(PHONE.links)] == PHONE.links
+    assert all(one.remote for one in nexus.processors[3:])
+    local = [cost for cost in costs.costs if not nexus.processor(cost.processor).remote]
+    assert [cost.operator for cost in local if cost not in PHONE_PROFILE.costs] == ["join", "join"]
+
+
 def features() -> BoundStage:
     workload = audio_pipeline("gmm")
     return bind(workload.graphs[0], workload)["features"]

@@ -77,10 +77,10 @@ def write_log(folder: Path, path: Path, noise: int | None = None) -> None:
 
 def test_frames_are_released_by_period_after_the_first_sample(folder):
     workload = recorded.load_all(folder)[0]
-    assert releases(workload, 2_000_000) == (500_000, 1_000_000, 1_500_000, 2_000_000)
+    assert tuple(releases(workload, 2_000_000)) == (500_000, 1_000_000, 1_500_000, 2_000_000)
     other = workload.graphs[0].model_copy(update={"name": "b", "period_us": 600_000, "offset_us": 100_000})
     both = workload.model_copy(update={"graphs": (*workload.graphs, other)})
-    assert releases(both, 1_300_000) == (100_000, 500_000, 700_000, 1_000_000, 1_300_000)
+    assert tuple(releases(both, 1_300_000)) == (100_000, 500_000, 700_000, 1_000_000, 1_300_000)
 
 
 def test_what_was_heard_is_held_to_the_labels(folder):

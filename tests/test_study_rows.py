@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from leo_runtime.errors import DocumentError, InputError, SolverError
-from leo_runtime.replay.regret import regret
+from leo_runtime.replay.regret import Best, best_plan, regret
 from leo_runtime.replay.replay import replay
 from leo_runtime.replay.sinks import KeptFrames
 from leo_runtime.runtime.runtime import Runtime
@@ -75,6 +76,23 @@ def test_a_row_is_what_the_replay_comes_to(tmp_path: Path) -> None:
         assert (row["answers"], row["misses"]) == (eyes.frames, eyes.deadline_misses)
         assert row["regret_best_nj"] == known.best.nj
         assert row["battery_s"] == 10**12 * ended.summary.end_us // (ended.total.nj * 10**6)
+
+
+def test_the_best_plan_of_a_run_is_looked_for_once_for_all_policies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def counting(*told: Any, **options: Any) -> Best:
+        asked.append(1)
+        return best_plan(*told, **options)
+
+    monkeypatch.setattr("leo_runtime.study.measure.best_plan", counting)
+    text = STUDY.replace("repetitions = 2", 'measure = ["regret"]').replace("seconds = 1", "seconds = 0.3")
+    found = rows_of(write_study(tmp_path, text))
+    bests = {row["axis.deadline"]: row["regret_best_nj"] for row in found}
+    assert len(found) == 4 and len(asked) == 2
+    assert all(row["regret_best_nj"] == bests[row["axis.deadline"]] for row in found)
 
 
 def test_every_part_of_the_energy_adds_up_and_every_column_is_told_of(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from leo_backends import images, micro_front_end, tables
+from leo_backends import images, micro_front_end, patches, tables
 from leo_backends.models import read_dense, read_gmm
 from leo_backends.streaming import Arrays, FeatureStream, RowStream, StatefulProgram
 from leo_runtime.errors import MissingExtraError
@@ -256,6 +256,11 @@ PROGRAMS: dict[str, Callable[..., Program]] = {
     "score_gate": images.score_gate,
     "anchor_box": images.anchor_box,
     "landmark_box": images.landmark_box,
+    "total_variation": patches.total_variation,
+    "patches": patches.patches,
+    "hard_patches": patches.hard_patches,
+    "patch_gate": patches.patch_gate,
+    "stitch": patches.stitch,
 }
 """What makes the program of an operator, from its parameters and the shapes of its inputs. May read model files."""
 

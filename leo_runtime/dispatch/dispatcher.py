@@ -32,6 +32,12 @@ its mode is set aside (`health`): stages that wait to run in it move, as they do
 probe says that it works again. Where the kernels of several stages hang on a processor, one after the other, and
 nothing ended there between, it is lost by itself, as it is where its device is gone, and probed as well. What somebody
 said to be lost is not.
+
+**Event-driven policies.** The stages of a plan that is `undecided` are in no queue. Whenever something has happened,
+the policy is asked about those that are ready, one after the other (`asking`): one that it starts goes into the queue
+of the lane that it chose, behind all that was decided before, and what it reads is sent; the processor is woken at
+once. So the queues of all lanes are in the order of the decisions, and what is in them waits only for transfers whose
+outputs are there. What fails moves as it does in any other plan.
 """
 
 from __future__ import annotations
@@ -44,6 +50,7 @@ from itertools import count as count_up
 from operator import attrgetter
 from typing import Literal
 
+from leo_runtime.dispatch.asking import Asking, Machine
 from leo_runtime.dispatch.events import (
     Arrived,
     CancelStage,
@@ -86,9 +93,11 @@ from leo_runtime.dispatch.inflight import (
 )
 from leo_runtime.dispatch.left import LeftOver, left_over
 from leo_runtime.dispatch.limits import Limits, RunLimit
+from leo_runtime.dispatch.open_plan import decided
 from leo_runtime.dispatch.plan import Plan, PlannedSend
 from leo_runtime.dispatch.power import Power
 from leo_runtime.dispatch.waits import Patience
+from leo_runtime.frame.event_driven import EventPolicy, Moment, Option, Start
 
 _number, _key = attrgetter("number"), attrgetter("key")
 
@@ -103,12 +112,13 @@ class Dispatcher:
         ready_us: Mapping[str, tuple[int, ...]] | None = None,
         used_us: Mapping[str, int] | None = None,
         limit: RunLimit | None = None,
+        policy: EventPolicy | None = None,
         remember: int = 1024,
     ) -> None:
         """`lanes` of every processor and radio; `ready_us`: lanes that something else occupies until then.
 
         `used_us`: until when resources were used before; what lingers stays awake for a while after that. `limit` says
-        when a run is given up; None: never.
+        when a run is given up; None: never. `policy` decides about the stages of plans that are undecided.
         """
         self._lanes: dict[str, list[Lane]] = {}
         numbers = count_up()
@@ -131,6 +141,8 @@ class Dispatcher:
         )
         self._lost: set[str] = set()
         self._limits = None if limit is None else Limits(limit)
+        self._asking = None if policy is None else Asking(policy)
+        self._decisions = 0
         self._health = Health()
         self._hung = False
         """Whether runs hung on a processor, and nothing has ended there since."""
@@ -261,6 +273,8 @@ class Dispatcher:
         else:
             self._everywhere = True
             self._handle_rare(event)
+        if self._asking is not None and self._asking.undecided:
+            self._decide(self._asking)
         self._advance()
         self._power.settle()
         out = tuple(self._out)
@@ -307,7 +321,10 @@ class Dispatcher:
             self._place_again(number, again)
         for index, (name, planned) in enumerate(plan.stages.items()):
             stage = frame.stages[name] = planned_stage(frame, name, planned, index)
-            self._queue(stage)
+            if plan.undecided:
+                self._leave_open(stage)
+            else:
+                self._queue(stage)
             self._remind(stage.release_us)
         frame.open = len(frame.stages)
         self._frames[event.frame] = frame
@@ -406,6 +423,8 @@ class Dispatcher:
                 self._limits.observe(stage.in_mode(stage.mode), stage.duration_us, lasted_us)
             if self._hung:
                 self._see_end(stage.resource)
+        if self._asking is not None:
+            self._asking.observe(stage, stage.end_us - stage.start_us)
         if self._patience.see(stage) or stage.name in frame.gates:
             self._everywhere = True
         for name in stage.planned.readers:
@@ -528,7 +547,8 @@ class Dispatcher:
         aside = self._health.aside
         if not aside:
             return False
-        found = [s for s in frame.stages.values() if s.state == "waiting" and s.in_mode(s.mode) in aside]
+        waiting = [s for s in frame.stages.values() if s.state == "waiting" and s.resource]
+        found = [s for s in waiting if s.in_mode(s.mode) in aside]
         for stage in found:
             if not self._move(stage):
                 self._end(stage, "failed", f"not tried: {aside[stage.in_mode(stage.mode)].why}")
@@ -616,6 +636,68 @@ class Dispatcher:
             self._limits.observe(run.mode, run.planned_us, self._now_us - run.start_us)
         self._out += self._health.returned(run.mode, self._now_us)
 
+    # What an event-driven policy decides.
+
+    def _leave_open(self, stage: Stage) -> None:
+        """Nobody has decided about a stage."""
+        assert self._asking is not None, "who decides about it was said as the dispatcher was made"
+        stage.resource = ""
+        self._asking.undecided.append(stage)
+
+    def _decide(self, asking: Asking) -> None:
+        """Ask the policy about what is ready, until it leaves all that is still waiting."""
+        for frame in list(self._frames.values()):
+            if not frame.started and frame.give_up_us is not None and self._now_us > frame.give_up_us:
+                self._skip(frame)
+        while waiting := asking.ready(self._now_us):
+            machine = self._machine()
+            told = [asking.told(stage, machine) for stage in waiting]
+            stuck = [stage for stage, one in zip(waiting, told, strict=True) if one is None]
+            if stuck:
+                self._fail(stuck[0], "no processor is left that could run it and is linked to what it reads")
+                continue
+            moment = Moment(self._now_us, tuple([one for one in told if one is not None]), machine.free_us)
+            answer = asking.ask(moment)
+            if answer is None:
+                if asking.goes_on(self._every_lane, self._frames.values(), self._now_us):
+                    return
+                answer = asking.left(moment.ready[0])
+            stage = waiting[moment.ready.index(answer.stage)]
+            if isinstance(answer, Start):
+                self._take_up(stage, answer.option)
+            else:
+                self._fail(stage, answer.why)
+
+    def _machine(self) -> Machine:
+        """What a stage finds now."""
+        now_us = self._now_us
+        return Machine(
+            now_us,
+            {resource: self.lanes_ready_us(resource, now_us) for resource in self._lanes},
+            lambda resource, wake_us: self._power.awake_us(resource, wake_us, now_us),
+            self._lost,
+            self._health.aside,
+        )
+
+    def _take_up(self, stage: Stage, option: Option) -> None:
+        """It has been decided where a stage runs."""
+        frame = stage.frame
+        self._decisions += 1
+        modes, start_us = frame.plan.undecided[stage.name].modes, option.start_us - frame.release_us
+        stage.planned = decided(stage.planned, modes, option.mode, option.lane, start_us)
+        stage.take(option.mode, option.lane)
+        stage.key = (self._now_us, 1, self._decisions, 0)
+        self._power.move(stage, stage.resource, self._now_us)
+        self._queue(stage)
+        for name in stage.planned.waits:
+            self._ensure_send(frame.stages[name], stage.resource, self._now_us)
+
+    def _fail(self, stage: Stage, error: str) -> None:
+        """A stage that waits will not run."""
+        self._end(stage, "failed", error)
+        self._settle(stage.frame)
+        self._finish(stage.frame)
+
     # Faults, gates and the end of a frame.
 
     def _retry(self, stage: Stage, error: str) -> None:
@@ -657,7 +739,7 @@ class Dispatcher:
             self._ensure_send(frame.stages[name], stage.resource, stage.key[0])
         for name in stage.planned.readers:
             reader = frame.stages[name]
-            if reader.state == "waiting" and reader.resource not in self._lost:
+            if reader.state == "waiting" and reader.resource and reader.resource not in self._lost:
                 self._ensure_send(stage, reader.resource, reader.key[0])
         return True
 
@@ -691,6 +773,8 @@ class Dispatcher:
 
     def _end(self, stage: Stage, state: Literal["cancelled", "failed"], error: str) -> None:
         """Give up a waiting stage."""
+        if not stage.resource:  # Nobody has decided about it, nor will.
+            stage.take(stage.mode, 0)
         self._unqueue(stage)
         if stage.span is not None and stage.span.is_open and not stage.frame.windowed:
             self._power.use(stage.resource, self._now_us)

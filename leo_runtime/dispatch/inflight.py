@@ -90,6 +90,7 @@ class Stage:
     planned: PlannedStage
     key: Key
     resource: str
+    """Empty: an event-driven policy has not decided about it yet, and `mode` is one that it could have."""
     lane: int
     mode: Mode
     variant: str
@@ -403,7 +404,8 @@ def could_run(stage: Stage, mode: Mode, lost: Collection[str]) -> bool:
     links = frame.plan.links
     inputs = (frame.stages[name] for name in stage.planned.waits)
     readers = (frame.stages[name] for name in stage.planned.readers)
-    # A reader whose own processor is lost will move as well, or fail: its place now does not matter.
+    # A reader whose own processor is lost will move as well, or fail: its place now does not matter. One of which
+    # nobody has decided has none.
     return all(
         one.resource == target or (one.resource, target) in links
         for one in inputs
@@ -411,7 +413,7 @@ def could_run(stage: Stage, mode: Mode, lost: Collection[str]) -> bool:
     ) and all(
         one.resource == target or (target, one.resource) in links
         for one in readers
-        if one.state == "waiting" and one.resource not in lost
+        if one.state == "waiting" and one.resource and one.resource not in lost
     )
 
 
@@ -442,6 +444,10 @@ def broken_frame(frame: Frame, lanes: Mapping[str, Sequence[Lane]]) -> Iterator[
         yield f"frame {frame.number} has miscounted what is left of it"
     for stage in stages:
         where = f"stage {stage.name} of frame {frame.number}"
+        if not stage.resource:
+            if stage.state != "waiting":
+                yield f"{where} is {stage.state}, and nobody has decided about it"
+            continue
         lane = lanes[stage.resource][stage.lane]
         if stage.state == "waiting" and all(job is not stage for job in lane.queue):
             yield f"{where} waits and is in no queue"
@@ -460,7 +466,7 @@ def broken_frame(frame: Frame, lanes: Mapping[str, Sequence[Lane]]) -> Iterator[
 
 
 def _broken_spans(frame: Frame) -> Iterator[str]:
-    jobs: list[Job] = [stage for stage in frame.stages.values() if stage.state not in OVER]
+    jobs: list[Job] = [stage for stage in frame.stages.values() if stage.state not in OVER and stage.resource]
     jobs += [send for send in frame.sends.values() if send.state in ("waiting", "sending") and send.on is not None]
     for job in jobs:
         span = job.span

@@ -118,6 +118,22 @@ class PlannedHold:
     """It sleeps and is woken at once: at the next question it would be too late."""
 
 
+@dataclass(frozen=True, slots=True)
+class Undecided:
+    """What an event-driven policy may decide about a stage, and what hangs on it. Times are from the frame's release.
+
+    What hangs on it goes by the fastest mode of each stage, and by no transfers.
+    """
+
+    modes: tuple[Mode, ...]
+    due_us: int | None
+    """The first deadline of it, and of all that needs it."""
+    end_by_us: int | None
+    """When it has to end for all of these deadlines to be met."""
+    after_us: int
+    """How long the longest path from its end to the end of the frame is."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
     """A placement made ready to be dispatched, for any number of frames. Times are from the release of the frame."""
@@ -139,6 +155,8 @@ class Plan:
     holds: tuple[PlannedHold, ...] = ()
     linger_us: Mapping[str, int | None] = field(default_factory=dict)
     """How long each resource stays awake after its last use (None: it never sleeps), where the question says so."""
+    undecided: Mapping[str, Undecided] = field(default_factory=dict)
+    """Its stages, where an event-driven policy decides about each as it becomes ready: then nothing else is planned."""
 
     @property
     def uses(self) -> tuple[str, ...]:

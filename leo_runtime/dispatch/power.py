@@ -82,6 +82,14 @@ class Power:
         """Until when it is held for a later release; None: it is not."""
         return self._supplies[resource].held_until_us
 
+    def awake_us(self, resource: str, wake_us: int, now_us: int) -> int:
+        """When it would be awake, if it were woken now and took so long to wake."""
+        supply = self._supplies[resource]
+        self._sleep_if_lingered(supply, now_us)
+        if supply.state == "asleep":
+            return now_us + wake_us
+        return max(now_us, supply.woken_us) if supply.state == "waking" else now_us
+
     # Frames.
 
     def put_to_sleep(self, resources: Iterable[str]) -> None:
@@ -110,6 +118,7 @@ class Power:
     def move(self, job: Job, resource: str, now_us: int) -> None:
         """A job goes to a resource it was not planned on, which is woken for it at once."""
         self.leave(job, now_us)
+        self._sleep_if_lingered(self._supplies[resource], now_us)
         span = FrameSpan(job.frame, self._supplies[resource], {job.use: job}, due_us=now_us)
         job.span = span
         job.frame.spans.append(span)

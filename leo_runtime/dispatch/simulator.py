@@ -1,8 +1,9 @@
 """Drives the dispatcher in virtual time: a heap of (time, priority, number), and nothing that waits.
 
 A stage lasts as long as its mode says, one that keeps state as long as what is new to it takes, or as a noise model
-makes of that. Where kernels are handed in, values and the decisions of gates are real all the same: a replay on the
-profile of a phone computes on this machine what the phone would have computed, in the phone's time.
+makes of that; where processors contend, longer by what runs beside it. Where kernels are handed in, values and the
+decisions of gates are real all the same: a replay on the profile of a phone computes on this machine what the phone
+would have computed, in the phone's time.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from random import Random
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from leo_runtime.clock import VirtualClock, WallClock
+from leo_runtime.dispatch.contention import Contention
 from leo_runtime.dispatch.driver import Compute, Computed, Outputs, Publish, Try, drained_in_kernel
 from leo_runtime.dispatch.events import (
     Arrived,
@@ -54,8 +57,18 @@ if TYPE_CHECKING:
 Noise = Callable[[int, str, str, int], int]
 """How long a stage really lasts: from frame, stage, resource and the planned duration in us."""
 
-_PRIORITY: Mapping[type[Event | Probe], int] = {
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """A run among others is done, or over its limit, unless that has become another time meanwhile."""
+
+    at_us: int
+    attempt: Attempt
+
+
+_PRIORITY: Mapping[type[Event | Probe | _Settled], int] = {
     StageEnded: 0,
+    _Settled: 0,
     StageFailed: 0,
     SendEnded: 1,
     Arrived: 1,
@@ -92,6 +105,20 @@ def noise_factor(seed: int, spread_ppm: int, frame: int, stage: str, resource: s
     return Random(f"{seed}/{frame}/{stage}/{resource}").lognormvariate(0.0, spread_ppm / 1e6)
 
 
+@dataclass(slots=True)
+class _Contended:
+    """A run among others, and what becomes of it."""
+
+    order: RunStage
+    start_us: int
+    report: RunReport
+    failure: _Failed | None
+    settles_us: int = -1
+    """When the next is to happen to it."""
+    is_abandoned: bool = False
+    """Whether it is over its limit, and was told so."""
+
+
 class Simulator:
     """Virtual time for a dispatcher."""
 
@@ -105,6 +132,7 @@ class Simulator:
         device_times: Collection[str] = (),
         lasts_us: Callable[[RunStage], int] | None = None,
         probe: Try | None = None,
+        slowdowns_ppm: Mapping[tuple[str, str], int] = MappingProxyType({}),
     ) -> None:
         """Without `compute` nothing is computed or published, and every gate opens.
 
@@ -117,6 +145,8 @@ class Simulator:
 
         `probe` tries what is out of service; without it, what is tried works. What nobody waits for, such as a probe or
         the end of a run that was abandoned, happens as time gets there, and is not waited for by `drain`.
+
+        `slowdowns_ppm` say by victim and aggressor by how much longer a run takes while the aggressor is at work.
         """
         self.dispatcher = dispatcher
         self.clock = VirtualClock()
@@ -127,8 +157,11 @@ class Simulator:
         self._device_times = frozenset(device_times)
         self._lasts_us = lasts_us
         self._probe = probe
-        self._heap: list[tuple[int, int, int, Event | Probe]] = []
-        self._aside: list[tuple[int, int, int, Event | Probe]] = []
+        self._contention: Contention[Attempt] | None = Contention(slowdowns_ppm) if slowdowns_ppm else None
+        self._contended: dict[Attempt, _Contended] = {}
+        """The runs that are at work, where processors contend."""
+        self._heap: list[tuple[int, int, int, Event | Probe | _Settled]] = []
+        self._aside: list[tuple[int, int, int, Event | Probe | _Settled]] = []
         """The same of what nobody waits for."""
         self._count = 0
         self._now_us = 0
@@ -207,12 +240,15 @@ class Simulator:
             self._heap.clear()
             self._aside.clear()
             self._outputs.clear()
+            self._contended.clear()
         finally:
             self._lock.release()
 
     def _step(self, until_us: int | None = None) -> bool:
         """Let one thing happen, unless it comes after `until_us`; False where there is none."""
         with self._lock:
+            if self._contention is not None:
+                self._drop_settled_otherwise()
             heap = self._heap
             if self._aside and (heap or until_us is not None) and (not heap or self._aside[0] < heap[0]):
                 heap = self._aside
@@ -222,7 +258,10 @@ class Simulator:
             if at_us > self._now_us:
                 self._now_us = at_us
                 self.clock.wait_until_us(at_us)
-            self._tell(event)
+            if isinstance(event, _Settled):
+                self._settle(event)
+            else:
+                self._tell(event)
             return True
 
     def _tell(self, event: Event | Probe) -> None:
@@ -260,12 +299,12 @@ class Simulator:
             self._computing = before
         return ""
 
-    def _if_ever(self, event: Event | Probe) -> None:
+    def _if_ever(self, event: Event | Probe | _Settled) -> None:
         """It happens as time gets there; nobody waits for it."""
         self._count += 1
         heapq.heappush(self._aside, (event.at_us, _PRIORITY.get(type(event), 3), self._count, event))
 
-    def _later(self, event: Event, priority: int | None = None) -> None:
+    def _later(self, event: Event | _Settled, priority: int | None = None) -> None:
         self._count += 1
         priority = _PRIORITY.get(type(event), 3) if priority is None else priority
         heapq.heappush(self._heap, (event.at_us, priority, self._count, event))
@@ -320,25 +359,77 @@ class Simulator:
         if self._noise is not None:
             noisy_us = self._noise(order.frame, order.stage, order.resource, lasts_us)
             lasts_us = whole(noisy_us, "noise")
+        if self._contention is not None:
+            self._contend(self._contention, _Contended(order, now_us, report, failure), lasts_us)
+            return
         end_us = now_us + lasts_us
         limit_us = order.limit_us
         if limit_us is not None and lasts_us > limit_us:
             self._later(StageOverdue(now_us + limit_us, order.frame, order.stage, order.attempt, limit_us))
-            # A device that is gone is noticed by the limit: what has been abandoned says nothing of it.
-            if failure is None:
-                self._if_ever(StageEnded(end_us, order.frame, order.stage, order.attempt, report))
-            else:
-                self._if_ever(StageFailed(end_us, order.frame, order.stage, order.attempt, failure.why, now_us))
+            self._if_ever(_end_of_abandoned(order, end_us, report, failure, now_us))
             return
-        if failure is None:
-            self._later(StageEnded(end_us, order.frame, order.stage, order.attempt, report))
+        for event, priority in _ends(order, end_us, report, failure):
+            self._later(event, priority)
+
+    # Where processors contend.
+
+    def _contend(self, contention: Contention[Attempt], run: _Contended, alone_us: int) -> None:
+        """A run begins among others, that would take so long alone."""
+        order = run.order
+        attempt = (order.frame, order.stage, order.attempt)
+        self._contended[attempt] = run
+        for changed in contention.start(attempt, order.resource, alone_us, run.start_us):
+            self._reschedule(contention, changed)
+
+    def _reschedule(self, contention: Contention[Attempt], attempt: Attempt) -> None:
+        """It is done at another time than was thought."""
+        run, end_us = self._contended[attempt], contention.end_us(attempt)
+        assert end_us is not None
+        limit_us = run.order.limit_us
+        if run.is_abandoned:
+            run.settles_us = end_us
+            self._if_ever(_Settled(end_us, attempt))
             return
-        failed = StageFailed(end_us, order.frame, order.stage, order.attempt, failure.why)
-        if failure.is_gone:
-            self._later(ProcessorLost(end_us, order.resource, failure.why, by_itself=True))
-            self._later(failed, _AFTER_ALL)
-        else:
-            self._later(failed)
+        settles_us = end_us if limit_us is None else min(end_us, run.start_us + limit_us)
+        if settles_us != run.settles_us:
+            run.settles_us = settles_us
+            self._later(_Settled(settles_us, attempt))
+
+    def _is_settled_otherwise(self, event: Event | Probe | _Settled) -> bool:
+        if not isinstance(event, _Settled):
+            return False
+        run = self._contended.get(event.attempt)
+        return run is None or run.settles_us != event.at_us
+
+    def _drop_settled_otherwise(self) -> None:
+        """What comes next is not the end of a run at a time that has become another one."""
+        for heap in (self._heap, self._aside):
+            while heap and self._is_settled_otherwise(heap[0][3]):
+                heapq.heappop(heap)
+
+    def _settle(self, event: _Settled) -> None:
+        """A run among others is done, or over its limit."""
+        contention, attempt = self._contention, event.attempt
+        assert contention is not None
+        run, now_us = self._contended[attempt], event.at_us
+        order, end_us = run.order, contention.end_us(attempt)
+        assert end_us is not None
+        if end_us > now_us:
+            assert order.limit_us is not None
+            run.is_abandoned = True
+            self._reschedule(contention, attempt)
+            self._tell(StageOverdue(now_us, order.frame, order.stage, order.attempt, order.limit_us))
+            return
+        del self._contended[attempt]
+        for changed in contention.end(attempt, now_us):
+            self._reschedule(contention, changed)
+        if run.is_abandoned:
+            self._tell(_end_of_abandoned(order, now_us, run.report, run.failure, run.start_us))
+            return
+        first, *others = _ends(order, now_us, run.report, run.failure)
+        for other, priority in others:
+            self._later(other, priority)
+        self._tell(first[0])
 
     def _computed(self, compute: Compute, order: RunStage) -> Computed | _Failed:
         """What came of a run, or why it failed."""
@@ -351,3 +442,23 @@ class Simulator:
             return _Failed(failure_text(error.with_traceback(None)), isinstance(error, DeviceUnavailableError))
         finally:
             self._computing = before
+
+
+def _ends(order: RunStage, end_us: int, report: RunReport, failure: _Failed | None) -> list[tuple[Event, int | None]]:
+    """How a run ends, in this order, each with its priority among what happens then; None: the usual one."""
+    if failure is None:
+        return [(StageEnded(end_us, order.frame, order.stage, order.attempt, report), None)]
+    failed = StageFailed(end_us, order.frame, order.stage, order.attempt, failure.why)
+    if not failure.is_gone:
+        return [(failed, None)]
+    return [(ProcessorLost(end_us, order.resource, failure.why, by_itself=True), None), (failed, _AFTER_ALL)]
+
+
+def _end_of_abandoned(
+    order: RunStage, end_us: int, report: RunReport, failure: _Failed | None, start_us: int
+) -> StageEnded | StageFailed:
+    """How a run ends that is over its limit."""
+    # A device that is gone is noticed by the limit: what has been abandoned says nothing of it.
+    if failure is None:
+        return StageEnded(end_us, order.frame, order.stage, order.attempt, report)
+    return StageFailed(end_us, order.frame, order.stage, order.attempt, failure.why, start_us)

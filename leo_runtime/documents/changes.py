@@ -3,6 +3,7 @@
 - `PATH=VALUE` gives a field another value, such as `graphs.knock.deadline_us=400_000`, `processors.gpu.lanes=2`,
   `links.cpu->cloud.bytes_per_s=1_000_000`, `profile.mfcc.dsp.duration_us=90_000`.
 - `PATH*=FACTOR` multiplies it: `links.*.bytes_per_s*=0.5`. Whole numbers are rounded, half up.
+- `contention.gpu.dla.slowdown_ppm=200_000` is how much longer runs on one processor take while another is busy.
 - `without NAME` takes out a processor, a radio, a link or a graph, and what cannot be without it.
 - `scale-deadlines FACTOR` is `graphs.*.deadline_us*=FACTOR`.
 - `slow PROCESSOR=FACTOR` makes every run there so many times as long, at the same power.
@@ -19,6 +20,8 @@ from fractions import Fraction
 from typing import Any, TypeVar
 
 from leo_runtime.documents.binding import BoundStage, bind, in_order
+from leo_runtime.documents.contention import Contention
+from leo_runtime.documents.contention_changes import CONTENTION, changed_contention
 from leo_runtime.documents.cost_changes import changed_costs, cost_path, slowed
 from leo_runtime.documents.hardware import Hardware, Processor, Radio
 from leo_runtime.documents.paths import (
@@ -122,10 +125,12 @@ def _set(documents: _Documents, change: str) -> _Documents:
     workload, hardware = documents.workload, documents.hardware
     if change == PROFILE or change.startswith((f"{PROFILE}.", f"{PROFILE}=")):
         return _profile_set(documents, change)
+    if change == CONTENTION or change.startswith((f"{CONTENTION}.", f"{CONTENTION}=")):
+        return _contention_set(documents, change)
     owners: dict[str, Document] = dict.fromkeys(WORKLOAD_FIELDS, workload) | dict.fromkeys(HARDWARE_FIELDS, hardware)
     root = {name: getattr(owner, name) for name, owner in owners.items()}
     if first_name(root, change) is None:
-        raise unknown([*root, PROFILE], "field", change, change)
+        raise unknown([*root, PROFILE, CONTENTION], "field", change, change)
     found = places(root, change, change)
     if len({place.rest for place in found}) > 1:
         raise InputError(f"`{change}`: names with dots make it mean several things", hint="name one part alone")
@@ -147,6 +152,17 @@ def _profile_set(documents: _Documents, change: str) -> _Documents:
         return documents
     costs = changed_costs(path, change, documents.workload, documents.hardware, documents.profile)
     return _with_costs(documents, costs, change)
+
+
+def _contention_set(documents: _Documents, change: str) -> _Documents:
+    profile = documents.profile
+    before = Contention() if profile is None else profile.contention
+    after = changed_contention(before, documents.hardware, change)
+    if profile is None:
+        return documents
+    if after.slowdowns_ppm() == before.slowdowns_ppm() and after.expected_percent == before.expected_percent:
+        return documents.told(f"`{change}` changes nothing: the profile says so already")
+    return replace(documents, profile=profile.model_copy(update={"contention": after}))
 
 
 def _with_costs(documents: _Documents, costs: Sequence[Any], change: str) -> _Documents:
@@ -342,9 +358,8 @@ def _without_part(documents: _Documents, kind: str, name: str, change: str) -> _
             )
         update["processors"] = tuple(one for one in hardware.processors if one.name != name)
         if profile is not None:
-            profile = profile.model_copy(
-                update={"costs": tuple(cost for cost in profile.costs if cost.processor != name)}
-            )
+            update_costs = tuple(cost for cost in profile.costs if cost.processor != name)
+            profile = profile.model_copy(update={"costs": update_costs, "contention": profile.contention.without(name)})
     if kind == "radios":
         update["radios"] = tuple(one for one in hardware.radios if one.name != name)
         gone = [f"{link.source}->{link.target}" for link in hardware.links if link.radio == name]

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from leo_runtime.documents.trigger import Trigger
 from leo_runtime.documents.workload import DEFAULT_VARIANTS, Decision, Stage, TaskGraph, Variant
 from leo_runtime.errors import GraphError
 from leo_runtime.operators import Operator, find_operator
@@ -32,6 +33,7 @@ class GraphBuilder:
         rate_hz: int | None = None,
         deadline_us: int,
         offset_us: int = 0,
+        trigger: Trigger | None = None,
         weight: int = 1,
         accuracy_loss_ppm_max: int | None = None,
     ) -> None:
@@ -39,6 +41,7 @@ class GraphBuilder:
         self._graph: dict[str, Any] = {
             "name": name,
             **({} if period_us is None else {"period_us": period_us}),
+            **({} if trigger is None else {"trigger": trigger}),
             "rate_hz": rate_hz,
             "deadline_us": deadline_us,
             "offset_us": offset_us,

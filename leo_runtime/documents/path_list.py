@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from leo_runtime.documents.contention import Contention, Slowdown
 from leo_runtime.documents.cost_changes import FIELDS
 from leo_runtime.documents.hardware import Hardware, Link, Processor, Radio
 from leo_runtime.documents.paths import FIXED
+from leo_runtime.documents.trigger import Trigger
 from leo_runtime.documents.workload import Decision, Stage, Stream, TaskGraph, Variant, Workload
 from leo_runtime.schema import Value, field_docs
 
@@ -16,6 +18,8 @@ _OF_COSTS = (
     "Drawn while it runs.",
     "What a run takes, of a stage of operator `cost`.",
 )
+_OF_PAIRS = ("victim", "aggressor", "measurement", "source")
+"""What no path leads to of a pair of processors."""
 _PARAMETERS = "A parameter of its operator, such as `bands` of `mfcc`."
 
 
@@ -37,8 +41,11 @@ def path_forms(workload: Workload, hardware: Hardware) -> tuple[PathForm, ...]:
     links = tuple(f"{link.source}->{link.target}" for link in hardware.links)
     forms = (
         PathForm(
-            "graphs.GRAPH", tuple(graph.name for graph in workload.graphs), _fields(TaskGraph, ("stages", "decision"))
+            "graphs.GRAPH",
+            tuple(graph.name for graph in workload.graphs),
+            _fields(TaskGraph, ("stages", "decision", "trigger")),
         ),
+        PathForm("graphs.GRAPH.trigger", (), _fields(Trigger)),
         PathForm("graphs.GRAPH.decision", (), _fields(Decision)),
         PathForm("graphs.GRAPH.stages.STAGE", stages, _fields(Stage, ("variants",))),
         PathForm("graphs.GRAPH.stages.STAGE.variants.VARIANT", (), _fields(Variant)),
@@ -50,6 +57,10 @@ def path_forms(workload: Workload, hardware: Hardware) -> tuple[PathForm, ...]:
         PathForm("battery_nj", (), ()),
         PathForm(
             "profile.STAGE.PROCESSOR or profile.STAGE.PROCESSOR.VARIANT", (), tuple(zip(FIELDS, _OF_COSTS, strict=True))
+        ),
+        PathForm("contention", (), _fields(Contention, ("pairs",))),
+        PathForm(
+            "contention.PROCESSOR.PROCESSOR", (), _fields(Slowdown, ("victim", "aggressor", "measurement", "source"))
         ),
     )
     empty = [

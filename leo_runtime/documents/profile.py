@@ -12,6 +12,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from leo_runtime.documents.binding import BoundStage
+from leo_runtime.documents.contention import Contention
 from leo_runtime.documents.workload import DEFAULT_VARIANT
 from leo_runtime.errors import ProfileError
 from leo_runtime.frozen import dataclass
@@ -165,6 +166,8 @@ class Profile(Document):
     device: Device | None = None
     """Where it was measured; None: it is made from published figures and modelling choices."""
     costs: tuple[Cost, ...]
+    contention: Contention = Contention()
+    """How much processors slow each other."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -200,7 +203,11 @@ class Profile(Document):
                 hint="compare them with `leo-runtime profiles diff`; one profile speaks of one device",
             )
         costs = {_key(cost): cost for cost in (*self.costs, *other.costs)}
-        update = {"name": name, "device": self.device or other.device, "costs": tuple(costs.values())}
+        device = self.device or other.device
+        update: dict[str, object] = {"name": name, "device": device, "costs": tuple(costs.values())}
+        if other.contention.pairs:
+            pairs = {(pair.victim, pair.aggressor): pair for pair in (*self.contention.pairs, *other.contention.pairs)}
+            update["contention"] = other.contention.model_copy(update={"pairs": tuple(pairs.values())})
         return self.model_copy(update=update)
 
     def beside_neighbours(self) -> Self:

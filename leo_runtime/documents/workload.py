@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import Field, ValidationError, model_validator
 
 from leo_runtime.documents.problem import Criterion
+from leo_runtime.documents.trigger import Trigger
 from leo_runtime.errors import GraphError, did_you_mean
 from leo_runtime.operators import DataType, Operator, Shape, beside, find_operator, refresh
 from leo_runtime.schema import (
@@ -94,6 +95,8 @@ class TaskGraph(Value):
     """How often a second it runs, in place of `period_us`: each release is rounded to a microsecond by itself, so that
     rates meet where they should."""
     offset_us: Quantity = 0
+    trigger: Trigger = Trigger()
+    """What replays and studies trigger it by besides its period, such as jitter."""
     deadline_us: Positive
     """Each output is due so long after the frame's release."""
     weight: Positive = 1
@@ -111,6 +114,9 @@ class TaskGraph(Value):
         if self.rate_hz is not None and self.period_us != _rounded(1_000_000, self.rate_hz):
             says = f"rate_hz {self.rate_hz} is not a period of {self.period_us} us"
             reject(f"{says}: a graph has one of them", "$.period_us", self.period_us)
+        if self.trigger.jitter_us >= self.period_us:
+            says = f"a jitter of {self.trigger.jitter_us} us is not less than a period of {self.period_us} us"
+            reject(says, "$.trigger.jitter_us", self.trigger.jitter_us)
         unique([stage.name for stage in self.stages], "$.stages[{}].name")
         names = [stage.name for stage in self.stages]
         for s, stage in enumerate(self.stages):
@@ -143,12 +149,15 @@ class TaskGraph(Value):
             return self.offset_us + number * self.period_us
         return self.offset_us + _rounded(number * 1_000_000, self.rate_hz)
 
-    def releases_us(self, until_us: int) -> Iterator[int]:
-        """Whenever it runs, up to and at that time."""
-        return takewhile(lambda at_us: at_us <= until_us, map(self.release_us, count()))
+    def releases_us(self, until_us: int, seed: int = 0) -> Iterator[int]:
+        """Whenever it runs, up to and at that time; what its trigger draws goes by the seed."""
+        periodic_us = takewhile(lambda at_us: at_us <= until_us, map(self.release_us, count()))
+        if not self.trigger.is_drawn:
+            return periodic_us
+        return self.trigger.releases_us(self.name, periodic_us, until_us, seed)
 
     def next_release_us(self, at_us: int) -> int:
-        """When it runs next, at that time or after it."""
+        """When it runs next by its period, at that time or after it."""
         since_us = at_us - self.offset_us
         if self.rate_hz is None:
             number = -(-since_us // self.period_us)

@@ -38,7 +38,7 @@ class Foresight:
     """What is to be expected after a release. One thread at a time may use it.
 
     A graph is foreseen as long as it comes when it should: one that was left out at its last time, or came at another,
-    is not until it has kept to its period again.
+    is not until it has kept to its period again. One whose releases are drawn never is.
     """
 
     def __init__(self, merged: MergedWorkload, most_stages: int) -> None:
@@ -46,6 +46,7 @@ class Foresight:
         self._merged = merged
         self._most_stages = most_stages
         self._graphs = {graph.name: graph for graph in merged.workload.graphs}
+        self._drawn = frozenset(name for name, graph in self._graphs.items() if graph.trigger.is_drawn)
         self._shifts_us: dict[str, int] = {}
         self._latest_offset_us = max(graph.offset_us for graph in merged.workload.graphs)
         self._repeats_us = lcm(*(repeats_us(graph) for graph in merged.workload.graphs))
@@ -76,16 +77,24 @@ class Foresight:
         theirs = {graph.name: graph for graph in before._merged.workload.graphs}
         same = [g.name for g in self._merged.workload.graphs if g.name in theirs and g.timing == theirs[g.name].timing]
         self.shift({name: us for name, us in before._shifts_us.items() if name in same})
-        self._foreseen_until_us = {name: us for name, us in before._foreseen_until_us.items() if name in same}
+        self._foreseen_until_us = {
+            name: NOT_FORESEEN_US if name in self._drawn else us
+            for name, us in before._foreseen_until_us.items()
+            if name in same
+        }
 
     def note(self, release_us: int, graphs: Collection[str], *, frames: int = 1) -> None:
         """Take note of a release. Batches, of more than one of the frames, say nothing of when the next one comes."""
         if len(self._foreseen_until_us) < len(self._graphs):
             # What has not come yet is foreseen as long as it did not have to.
-            first = {name: graph.next_release_us(release_us) for name, graph in self._graphs.items()}
+            first = {
+                name: NOT_FORESEEN_US if name in self._drawn else graph.next_release_us(release_us)
+                for name, graph in self._graphs.items()
+            }
             self._foreseen_until_us = first | self._foreseen_until_us
         for name in graphs:
-            due_us = next_due_us(self._graphs[name], release_us) if frames == 1 else None
+            is_foreseen = frames == 1 and name not in self._drawn
+            due_us = next_due_us(self._graphs[name], release_us) if is_foreseen else None
             self._foreseen_until_us[name] = NOT_FORESEEN_US if due_us is None else due_us
 
     def outlook(self, release_us: int, graphs: tuple[str, ...]) -> Outlook:

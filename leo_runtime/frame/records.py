@@ -172,8 +172,8 @@ class FrameResult:
     """When it began, where it was submitted after its release; None: with that."""
     solved: Solved | None = field(default=None, compare=False)
     """What was asked for it, and answered: the frame, the batch, or the window of which `placement` is a part. Frames
-    of one plan have the same object. None: it was not placed. What waited of it may have been placed again since, with
-    a later frame's window."""
+    of one plan have the same object. None: it was not placed, or an event-driven policy decided as it ran. What waited
+    of it may have been placed again since, with a later frame's window."""
 
     shed: tuple[str, ...] = ()
     """The graphs of it that were left out for what weighs more, since not everything fitted; the others ran. All of

@@ -8,15 +8,13 @@ from collections.abc import Collection, Hashable, Iterable
 from pathlib import Path
 
 from leo_runtime.errors import GraphError, did_you_mean
-from leo_runtime.operators import arrays, classifiers, costs, images, models, motion, sound
+from leo_runtime.operators import arrays, classifiers, costs, images, models, motion, patches, sound
 from leo_runtime.operators.definition import Operator
 from leo_runtime.operators.modules import edited_in, folder_of, held, import_for, imported_anew, lies_in, name_in
 
+_FAMILIES = (arrays, classifiers, costs, images, models, motion, patches, sound)
 BUILT_IN: tuple[Operator, ...] = tuple(
-    sorted(
-        (one for family in (arrays, classifiers, costs, images, models, motion, sound) for one in family.OPERATORS),
-        key=lambda one: one.name,
-    )
+    sorted((one for family in _FAMILIES for one in family.OPERATORS), key=lambda one: one.name)
 )
 """The operators that ship, by name."""
 

@@ -6,6 +6,7 @@ of its format. Samples are evenly spaced from time 0 on, but those of events, ea
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -191,15 +192,25 @@ class Recording:
         return replace(self, manifest=self.manifest.model_copy(update={"links": links}))
 
     @classmethod
-    def of_nothing(cls, name: str, lasts_us: int) -> Self:
-        """A recording for workloads that read no stream: a stream of zeros, one a second, for at least so long.
+    def of_nothing(cls, name: str, lasts_us: int, streams: Sequence[Stream] = ()) -> Self:
+        """A recording of zeros, for at least so long: of these streams, which take no memory, and one of its own.
 
-        What no file's name can have of the name is left out of it.
+        For workloads that read none, or whose stages are not computed. Of events there is one, at the end. What no
+        file's name can have of the name is left out of it.
         """
         named = "".join("-" if c in "/\\" or not c.isprintable() else c for c in name).lstrip(".")[:100] or "run"
-        stream = RecordedStream(name="nothing", file="nothing", rate_hz=1)
-        manifest = RecordingManifest(format="leo-recording/1", name=named, source="no recording", streams=(stream,))
-        return cls(manifest, {"nothing": np.zeros(max(1, -(-lasts_us // 1_000_000)), np.float32)})
+        recorded = [RecordedStream.of(stream, "nothing") for stream in streams]
+        if "nothing" not in {stream.name for stream in streams}:
+            recorded.append(RecordedStream(name="nothing", file="nothing", rate_hz=1))
+        manifest = RecordingManifest(
+            format="leo-recording/1", name=named, source="no recording", streams=tuple(recorded)
+        )
+        samples = {
+            one.name: _zeros(one, max(1, math.ceil(lasts_us * one.rate_hz / 1_000_000)) if one.rate_hz else 1)
+            for one in recorded
+        }
+        ends_us = np.array([max(0, lasts_us - 1)], np.int64)
+        return cls(manifest, samples, times_us={one.name: ends_us for one in recorded if one.kind == "events"})
 
     @property
     def duration_us(self) -> int:
@@ -415,6 +426,12 @@ def _count_outside(path: Path, samples: Samples) -> int:
         outside += int(np.count_nonzero((values < -1) | (values > 1)))
         first += len(block)
     return outside
+
+
+def _zeros(stream: RecordedStream, samples: int) -> np.ndarray:
+    """So many samples of a stream, or events, all of them one and the same zero."""
+    zero = np.zeros(stream.sample_shape, np.int16 if stream.kind == "audio" else np.float32)
+    return np.broadcast_to(zero, (samples, *stream.sample_shape))
 
 
 def check_streams(workload: Workload, recording: Recording) -> None:

@@ -94,15 +94,9 @@ class RecordedStream(Value):
     @classmethod
     def of(cls, stream: Stream, file: str) -> Self:
         """A stream of a workload whose samples are in this file."""
-        return cls(
-            name=stream.name,
-            kind=stream.kind,
-            file=file,
-            rate_hz=stream.rate_hz,
-            channels=stream.channels,
-            height_px=stream.height_px,
-            width_px=stream.width_px,
-        )
+        alike = ("name", "kind", "rate_hz", "channels", "height_px", "width_px")
+        said = {key: value for key in alike if (value := getattr(stream, key))}  # Events say no rate, not one of 0.
+        return cls.model_validate({**said, "file": file})
 
     @model_validator(mode="after")
     def _sound_is_chosen_rightly(self) -> Self:

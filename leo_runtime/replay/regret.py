@@ -126,7 +126,7 @@ def best_plan(
     It is made by what stages are expected to take and to cost, so that a run with noise can be above or below it for
     that alone. `most_stages` and `limit_nodes` say how large a part is, and how far its answer is searched for.
     """
-    problem = known_window(_in_order(frames), merged, modes, hardware, end_us=end_us, profile=profile)
+    problem = known_window(tuple(frames), merged, modes, hardware, end_us=end_us, profile=profile)
     window = Window(problem)
 
     def ask(part: WindowProblem) -> WindowPlacement:
@@ -195,7 +195,7 @@ def known_window(
     sleeps = tuple(name for name, linger in linger_us(hardware).items() if linger is not None)
     alone: dict[tuple[tuple[str, ...], tuple[StateFound, ...]], WindowProblem] = {}
     problem: WindowProblem | None = None
-    for number, frame in enumerate(frames):
+    for number, frame in enumerate(_in_order(frames)):
         if any(graph.number for graph in frame.graphs):
             raise InputError(f"frame {frame.frame} is a batch, of which no regret is known")
         ran = {_stage_of(frame, run.stage) for run in frame.stages if run.outcome != "cancelled"}

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from leo_runtime.documents.workload import Workload
+from leo_runtime.documents.workload import TaskGraph, Workload
 from leo_runtime.errors import InputError, RecordingError
 from leo_runtime.frame.entries import Entry
 from leo_runtime.frame.records import FrameResult
@@ -50,12 +50,16 @@ def check_files(workload: Workload) -> None:
             raise InputError(f"{path}: cannot be read, stage `{stage}` of graph `{graph}` needs it")
 
 
-def releases(workload: Workload, length_us: int) -> tuple[int, ...]:
-    """When any graph of a workload runs, after the first sample and up to the last, in order."""
-    times: set[int] = set()
+def releases(workload: Workload, length_us: int, seed: int = 0) -> dict[int, tuple[str, ...]]:
+    """When any graph of a workload runs, after the first sample and up to the last, in order, and which do then.
+
+    What triggers draw goes by the seed.
+    """
+    times: dict[int, list[str]] = {}
     for graph in workload.graphs:
-        times.update(graph.releases_us(length_us))
-    return tuple(sorted(times - {0}))
+        for release_us in graph.releases_us(length_us, seed):
+            times.setdefault(release_us, []).append(graph.name)
+    return {release_us: tuple(names) for release_us, names in sorted(times.items()) if release_us}
 
 
 Batch = tuple[tuple[int, ...], tuple[str, ...]]
@@ -69,14 +73,23 @@ def batches(runtime: Runtime, length_us: int, size: int) -> Iterator[Batch]:
     """
     workload = runtime.merged.workload
     if size == 1:
-        return (((at_us,), runtime.triggered(at_us)) for at_us in releases(workload, length_us))
+        return (((at_us,), graphs) for at_us, graphs in releases(workload, length_us, runtime.seed).items())
     found: list[Batch] = []
-    for timing in dict.fromkeys(graph.timing for graph in workload.graphs):
-        alike = [graph for graph in workload.graphs if graph.timing == timing]
-        times = releases(workload.model_copy(update={"graphs": tuple(alike)}), length_us)
+    for alike in _alike(workload):
+        times = tuple(releases(workload.model_copy(update={"graphs": tuple(alike)}), length_us, runtime.seed))
         names = tuple(graph.name for graph in alike)
         found += [(times[at : at + size], names) for at in range(0, len(times), size)]
     return iter(sorted(found, key=lambda batch: batch[0][-1]))
+
+
+def _alike(workload: Workload) -> Iterator[list[TaskGraph]]:
+    """The graphs that always run at the same times; each whose releases are drawn is by itself."""
+    for timing in dict.fromkeys(graph.timing for graph in workload.graphs):
+        graphs = [graph for graph in workload.graphs if graph.timing == timing]
+        periodic = [graph for graph in graphs if not graph.trigger.is_drawn]
+        if periodic:
+            yield periodic
+        yield from ([graph] for graph in graphs if graph.trigger.is_drawn)
 
 
 def replay(
@@ -121,11 +134,13 @@ def replay(
         changes=tuple(changes),
     )
     length_us = span.end_us - span.start_us
-    if not releases(workload, length_us):
+    if not releases(workload, length_us, runtime.seed):
         first_us = min(graph.offset_us or graph.period_us for graph in workload.graphs)
+        drawn = any(graph.trigger.is_drawn for graph in workload.graphs)
+        first = f"with the triggers of seed {runtime.seed}" if drawn else f"the first one would at {first_us}"
         raise RecordingError(
             f"no graph of workload `{workload.name}` runs within {length_us} us of recording "
-            f"`{recording.manifest.name}`, the first one would at {first_us}",
+            f"`{recording.manifest.name}`, {first}",
             hint="replay more of it, or another recording",
         )
     told = _Told(begun, sinks, amended)

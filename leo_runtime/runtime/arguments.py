@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from leo_runtime.backend import Backend
     from leo_runtime.dispatch.simulator import Noise
     from leo_runtime.documents.hardware import Hardware
+    from leo_runtime.documents.profile import Profile
     from leo_runtime.documents.workload import Workload
     from leo_runtime.frame.conditions import LinkNow
     from leo_runtime.frame.lower import MergedStage
@@ -102,6 +103,15 @@ def require_parts(workload: object, hardware: object, profile: object) -> None:
                 f"`{name}` is a {kind.__name__}, got {type(part).__name__}",
                 hint=f"read it with {kind.__name__}.from_file(path), or take one of `leo_runtime.shipped`",
             )
+
+
+def require_same_contention(before: Profile, after: Profile) -> None:
+    """In virtual time, runs that are at work slow each other as they did when they began."""
+    if before.contention.slowdowns_ppm() != after.contention.slowdowns_ppm():
+        raise InputError(
+            f"profile `{after.name}` tells of other contention than `{before.name}`, which cannot change in a run",
+            hint="make another runtime for it",
+        )
 
 
 def require_flags(**flags: object) -> None:
@@ -262,7 +272,13 @@ def due_graphs(
                 hint="say which with `graphs`",
             )
     if not names:
-        at_us, graphs = releases_us[0], workload.graphs
+        at_us, graphs = releases_us[0], [graph for graph in workload.graphs if not graph.trigger.is_drawn]
+        if not graphs:
+            name = workload.graphs[0].name
+            raise InputError(
+                f"no graph is due at {at_us} us: none of workload `{workload.name}` goes by its period alone",
+                hint=f'say which graphs it is for: graphs=["{name}"]',
+            )
         soon = sorted((graph.next_release_us(at_us), number) for number, graph in enumerate(graphs))[:SAID]
         next_due = ", ".join(f"`{graphs[number].name}` at {next_us}" for next_us, number in soon)
         raise InputError(

@@ -207,7 +207,7 @@ class Deployment:
         return {type(name) for name in graphs} == {str} and graphs in self._wanted
 
     def triggered(self, release_us: int) -> tuple[str, ...]:
-        """The graphs whose period and offset make them run at that time. From any thread."""
+        """The graphs whose period and offset alone make them run at that time. From any thread."""
         return tuple([name for name, runs_at in self._runs_at if runs_at(release_us)])
 
     def sources(self, graphs: Collection[str]) -> tuple[SourceWindow, ...]:
@@ -269,6 +269,7 @@ class Site:
         for graph in merged.workload.graphs:
             check_decision(graph, merged)
         options, hardware = self.options, self.hardware
+        profile.contention.require([one.name for one in hardware.processors], profile.name, hardware.name)
         keys = stage_keys(merged)
         same: Mapping[str, str] = {}
         if before is not None:
@@ -315,7 +316,7 @@ class Site:
             {graph.name: graph for graph in merged.workload.graphs},
             keys,
             tuple([stage.name for stage in merged.stages if stage.bound.operator.is_source]),
-            tuple([(graph.name, runs_at(graph)) for graph in merged.workload.graphs]),
+            tuple([(graph.name, runs_at(graph)) for graph in merged.workload.graphs if not graph.trigger.is_drawn]),
         )
 
     def _can_run(self, processor: str, stage: BoundStage, variant: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from leo_runtime.frozen import dataclass
 
@@ -45,15 +46,17 @@ class Estimate:
 class Drift:
     """Estimates of every mode that has run, and the factors that plans use."""
 
-    def __init__(self) -> None:
+    def __init__(self, expected_ppm: Mapping[str, int] = MappingProxyType({})) -> None:
+        """`expected_ppm`: by processor, how many times as long runs are reckoned to take before any is seen."""
+        self._expected_ppm = dict(expected_ppm)
         self._seen: dict[Key, _Seen] = {}
         self._factors: dict[Key, int] = {}
         self._slowed_ppm: dict[str, int] = {}
 
     @property
     def is_slowed(self) -> bool:
-        """Whether a processor is said to be slower than its profile."""
-        return bool(self._slowed_ppm)
+        """Whether a processor is said or reckoned to be slower than its profile."""
+        return bool(self._slowed_ppm or self._expected_ppm)
 
     def slow(self, slowed_ppm: Mapping[str, int]) -> bool:
         """These processors, and no others, are so many times as slow as their profile; True if any was not before.
@@ -77,9 +80,9 @@ class Drift:
         slowed_ppm = self._slowed_ppm.get(key[2], ONE)
         seen.ratios_ppm.append(real_us * ONE * ONE // (planned_us * slowed_ppm))
 
-    def kept(self, known: Callable[[Key], bool]) -> Drift:
-        """What there is of modes that are `known`."""
-        other = Drift()
+    def kept(self, known: Callable[[Key], bool], expected_ppm: Mapping[str, int] = MappingProxyType({})) -> Drift:
+        """What there is of modes that are `known`; what is reckoned with is given anew."""
+        other = Drift(expected_ppm)
         other._seen = {key: seen for key, seen in self._seen.items() if known(key)}
         other._factors = {key: factor for key, factor in self._factors.items() if known(key)}
         other._slowed_ppm = dict(self._slowed_ppm)
@@ -91,7 +94,11 @@ class Drift:
 
     def factor_ppm(self, key: Key) -> int:
         """What planned durations of a mode are to be multiplied with, as of the last `settle` and `slow`."""
-        return self._factors.get(key, ONE) * self._slowed_ppm.get(key[2], ONE) // ONE
+        return self._factor(key) * self._slowed_ppm.get(key[2], ONE) // ONE
+
+    def _factor(self, key: Key) -> int:
+        """By what was seen of it, else what is reckoned with."""
+        return self._factors.get(key) or self._expected_ppm.get(key[2], ONE)
 
     def settle(self) -> bool:
         """Bring the factors up to date where they are more than `STEP_PPM` off; True if any has changed."""
@@ -99,7 +106,7 @@ class Drift:
         for key, seen in self._seen.items():
             if seen.runs < SETTLED:
                 continue
-            ratio, factor = max(1, seen.median_ppm()), self._factors.get(key, ONE)
+            ratio, factor = max(1, seen.median_ppm()), self._factor(key)
             if abs(ratio - factor) * ONE > STEP_PPM * factor:
                 self._factors[key] = ratio
                 changed = True

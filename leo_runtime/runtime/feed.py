@@ -118,6 +118,7 @@ class Feeder:
         """As `Runtime.feed`."""
         stream = self._stream(name)
         samples, at_us = require_chunk(stream.stream, chunk), require_at(at_us)
+        self._order.require_periods()
         if self._turns.mine():
             raise InputError(
                 f"stream `{name}` is fed by what its own feeding calls (a solver, kernel or noise)",

@@ -80,7 +80,7 @@ class RuntimeOptions:
     without it: the longest of half a second, ten times what it should take, and its longest deadline, unless it
     says otherwise. None: as long as it does."""
     seed: int = 0
-    """Of the solver, and of the noise in virtual time."""
+    """Of the solver, of gates and triggers that are drawn, and of the noise in virtual time."""
 
     def __post_init__(self) -> None:
         """Raise `InputError` for what cannot be chosen; the solver and its limits are `frame_solver`'s to check."""

@@ -85,14 +85,15 @@ def virtual_parts(
 
     def start(_now_us: int, flights: Flights) -> Driver:
         return Simulator(
-            Dispatcher(lanes_of(hardware), limit=options.run_limit),
+            Dispatcher(lanes_of(hardware), limit=options.run_limit, policy=solver.policy),
             compute=flights.run,
             publish=flights.publish,
             noise=drawn,
             device_times=device_times,
             # Plans then go by what was seen; what happens is still the profile's.
-            lasts_us=flights.profiled_us if options.adapt else None,
+            lasts_us=flights.profiled_us if options.adapt or profile.contention.expected_ppm() else None,
             probe=flights.probe,
+            slowdowns_ppm=profile.contention.slowdowns_ppm(),
         )
 
     return Parts(site, deployed, start, machine.reasons() if compute else {})
@@ -124,7 +125,7 @@ def real_parts(
 
     def start(now_us: int, flights: Flights) -> Driver:
         started = WallClock(now_us) if clock is None else clock
-        dispatcher = Dispatcher(lanes_of(hardware), limit=options.run_limit)
+        dispatcher = Dispatcher(lanes_of(hardware), limit=options.run_limit, policy=solver.policy)
         if dispatcher.limits is not None:
             dispatcher.limits.change(bool, flights.newest.warmed())
         return Executor(

@@ -8,17 +8,21 @@ the same kind: of the same graphs, on the same processors, over the same links.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from leo_runtime.dispatch.open_plan import open_plan
 from leo_runtime.dispatch.plan import Needs, make_plan
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.problem import Placement, Problem
 from leo_runtime.errors import InputError, LeoError, SolverError
 from leo_runtime.frame.batch import Job, Modes, solve_batch, worth_batching
 from leo_runtime.frame.conditions import Conditions, LinkNow
+from leo_runtime.frame.event_driven import EventPolicy
 from leo_runtime.frame.lower import MergedWorkload, frame_problem
 from leo_runtime.frame.records import Solved
+from leo_runtime.frame.running_ledger import linger_us
 from leo_runtime.frame.steps import StepPrices
 from leo_runtime.frame.window import Found, Releases, Window, window_problem, window_releases
 from leo_runtime.frozen import dataclass
@@ -27,15 +31,20 @@ from leo_runtime.runtime.planned import Planned
 from leo_runtime.schema import MAX_QUANTITY
 from leo_runtime.solver import SOLVERS, named, plain_limits
 from leo_runtime.solver.context import Context, takes_context
+from leo_runtime.solver.event_policies import EVENT_POLICIES
 from leo_runtime.values import whole
 
 if TYPE_CHECKING:
     from leo_runtime.solver.replan import Replanner
 
-Solver = Callable[..., Any]
+OwnSolver = Callable[..., Any]
 """A function from a frame's question to its placement (`Problem` to `Placement`); from a window's, where there are
 windows (`WindowProblem` to `WindowPlacement`, or to a `Placement`, which is completed). With a second argument it is
 given the `Context`, and with a keyword `limit_ms` the milliseconds that a window's answer may take, or None."""
+
+Solver = OwnSolver | EventPolicy
+"""A solver of one's own, or an event-driven policy, which is asked as stages become ready
+(`leo_runtime.frame.event_driven`)."""
 
 LinksNow = Mapping[tuple[str, str], LinkNow]
 """Links that are not now as the hardware says, by (source, target)."""
@@ -78,6 +87,8 @@ class FrameSolver:
     what others are asked for is their own answer."""
     slow: bool = False
     """Whether it is interpreted: then it takes too long for a release that waits, until it was seen not to."""
+    policy: EventPolicy | None = None
+    """Decides as stages become ready, and is asked nothing before: nobody asks `frame` and `batch`."""
 
 
 class Planner:
@@ -135,6 +146,8 @@ class Planner:
         stages that may run so (None: those that could save most). Raises what the solver raises, mostly `SolverError`,
         where it never had an answer before; later that fails the frame. An equal question is asked again then.
         """
+        if self._solver.policy is not None:
+            return self._open(conditions, self._solver.policy, batched is None)
         question = (conditions, frames, together)
         known = self._plans.pop(question, None)
         if known is not None:
@@ -166,6 +179,25 @@ class Planner:
         needs = self.needs(conditions.graphs) if jobs is None else self._batch_needs(conditions.graphs, jobs)
         planned = Planned(make_plan(problem, placement, needs, jobs), Solved(problem, again))
         self._keep(question, planned.looked_up())
+        return planned
+
+    def _open(self, conditions: Conditions, policy: EventPolicy, alone: bool) -> Planned | Placement:
+        """The plan of a frame about which is decided as it runs. Who is busy or asleep is seen then."""
+        if not alone:
+            raise SolverError(
+                f"the event-driven policy `{policy.name}` decides stage by stage, and places no batches",
+                hint="submit the frames one by one",
+            )
+        question = (replace(conditions, ready_us=(), asleep=()), 1, None)
+        known = self._plans.get(question)
+        if known is not None:
+            return known
+        problem = self.question(question[0])
+        if problem is None:
+            return no_placement("a stage has no processor left that could run it")
+        lingers = linger_us(self._hardware)
+        planned = Planned(open_plan(problem, policy.name, lingers, self.needs(conditions.graphs)), None)
+        self._keep(question, planned)
         return planned
 
     @property
@@ -319,13 +351,20 @@ def frame_solver(
     Raises `SolverError` for an unknown name, and `InputError` for a number out of range or an argument that would do
     nothing.
     """
-    if not isinstance(solver, str) and not callable(solver):
+    policy = EVENT_POLICIES.get(solver) if isinstance(solver, str) else None
+    if isinstance(solver, EventPolicy):
+        policy = solver
+    elif not isinstance(solver, str) and not callable(solver):
         raise InputError(
-            f"`solver` is a solver's name or a function from Problem to Placement, got {type(solver).__name__}",
-            hint=f"there are {', '.join(SOLVERS)}",
+            "`solver` is a solver's name, a function from Problem to Placement, or an event-driven policy, "
+            f"got {type(solver).__name__}",
+            hint=f"there are {', '.join((*SOLVERS, *EVENT_POLICIES))}",
         )
     limit_ms, limit_nodes, seed = plain_limits(limit_ms, limit_nodes, seed)
     switching_nj = whole(switching_nj, "switching_nj", most=MAX_QUANTITY)
+    if policy is not None:
+        _require_none(policy, limit_ms=limit_ms, limit_nodes=limit_nodes, switching_nj=switching_nj or None)
+        return _asked_as_it_runs(policy)
     replans = solver == "exact" and limit_ms is None
     if switching_nj and not replans:
         which = f"`{solver}`" if isinstance(solver, str) else "of your own"
@@ -333,7 +372,7 @@ def frame_solver(
             f"`switching_nj` does nothing with the solver {which}{' and `limit_ms`' if solver == 'exact' else ''}",
             hint="the solver `exact` without `limit_ms` looks at it; `limit_nodes` limits it all the same",
         )
-    if not isinstance(solver, str):
+    if not isinstance(solver, str | EventPolicy):
         for name, limit in (("limit_ms", limit_ms), ("limit_nodes", limit_nodes)):
             if limit is not None:
                 raise InputError(
@@ -341,6 +380,7 @@ def frame_solver(
                 )
         own = judged(solver)
         return FrameSolver(own, lambda problem, context, _: own(problem, context), None)
+    assert isinstance(solver, str), "it has a name, as it is no event-driven policy"
     solve = named(solver)
 
     def batch(problem: Problem, _: Context, choices: int) -> Placement:
@@ -365,6 +405,25 @@ def frame_solver(
     )
 
 
+def _require_none(policy: EventPolicy, **given: int | None) -> None:
+    """Raise `InputError` for an argument that an event-driven policy has no use for."""
+    for name, value in given.items():
+        if value is not None:
+            raise InputError(
+                f"`{name}` does nothing with the event-driven policy `{policy.name}`, got {value}",
+                hint="it searches nothing, and no plan comes before another: leave it out",
+            )
+
+
+def _asked_as_it_runs(policy: EventPolicy) -> FrameSolver:
+    """Who plans nothing: the dispatcher asks the policy."""
+
+    def nobody(*_: object) -> NoReturn:
+        raise SolverError(f"the event-driven policy `{policy.name}` answers no question beforehand")
+
+    return FrameSolver(nobody, nobody, None, policy=policy)
+
+
 def _heuristic() -> tuple[Callable[[Problem], Placement], bool]:
     """`FrameSolver.at_once` and `slow` of the exact solver; imported now, and not as the first release waits for it.
 
@@ -377,7 +436,7 @@ def _heuristic() -> tuple[Callable[[Problem], Placement], bool]:
     return partial(named("heft"), limit_ms=0), not compiled.COMPILED
 
 
-def judged(solver: Solver) -> Callable[[Problem, Context], Placement]:
+def judged(solver: OwnSolver) -> Callable[[Problem, Context], Placement]:
     """A solver that is not ours: whatever goes wrong in it, and whatever its answer breaks, is a `SolverError`."""
     from leo_runtime.judge import check  # For solvers of others alone.
 

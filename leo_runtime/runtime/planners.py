@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from leo_runtime.documents.hardware import Hardware
+from leo_runtime.errors import InputError
 from leo_runtime.frame.batch import Modes
+from leo_runtime.frame.event_driven import EventPolicy
 from leo_runtime.frame.lower import MergedWorkload
 from leo_runtime.frame.steps import StepPrices
 from leo_runtime.runtime.gates_file import GatesFile
@@ -40,6 +42,12 @@ def planners(
     stages = options.stages_of_windows()
     if not stages:
         return planner, None
+    if solver.policy is not None:
+        raise InputError(
+            f"the event-driven policy `{solver.policy.name}` plans no windows, got {stages} stages for one",
+            hint="leave out `window_stages`, or give 0",
+        )
+    assert not isinstance(options.solver, EventPolicy), "it has a policy"
     windows = WindowPlanner(
         planner,
         window_solver(

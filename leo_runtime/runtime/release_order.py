@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Collection, Sequence
 
 from leo_runtime.documents.workload import TaskGraph
+from leo_runtime.errors import InputError
 from leo_runtime.frame.positions import EARLY_US
 from leo_runtime.frozen import dataclass
 from leo_runtime.runtime.arguments import MAX_AHEAD_US
@@ -157,6 +158,15 @@ class ReleaseOrder:
     def __init__(self, graphs: Sequence[FedGraph]) -> None:
         self.graphs = tuple(graphs)
         self._last_us = 0
+        self._drawn = next((one.graph.name for one in self.graphs if one.graph.trigger.is_drawn), None)
+
+    def require_periods(self) -> None:
+        """Raise `InputError` where the releases of a graph are drawn: what is fed is released by periods alone."""
+        if self._drawn is not None:
+            raise InputError(
+                f"graph `{self._drawn}` has a `trigger`, which replays and studies draw from; feeding goes by periods",
+                hint="leave out its `trigger`, or submit its frames with `graphs`",
+            )
 
     def begin(self, lead: FedStream | None, at_us: int = 0) -> None:
         """Graphs of this lead begin where it is now; those of none, at a time."""

@@ -56,7 +56,7 @@ class Submitted:
     """Of each frame of a batch."""
     graphs: tuple[TaskGraph, ...]
     plan: Plan
-    solved: Solved
+    solved: Solved | None
     shed: tuple[TaskGraph, ...] = ()
     """Further graphs that were due, and were left out."""
 
@@ -112,7 +112,7 @@ class Results:
         result = _frame_result(
             frame=frame,
             release_us=release_us,
-            placement=submitted.plan.placement,
+            placement=_placement(submitted.plan, done, release_us),
             stages=tuple(stages),
             transfers=tuple([_sent(frame, send) for send in done.sends]),
             skipped=done.skipped,
@@ -183,6 +183,15 @@ class Results:
             opened,
             state,
         )
+
+
+def _placement(plan: Plan, done: FrameDone, release_us: int) -> Placement:
+    """What was planned; where that was decided as the frame ran, what came of it."""
+    if not plan.undecided:
+        return plan.placement
+    from leo_runtime.dispatch.open_plan import as_run  # It is there: it has made the plan.
+
+    return as_run(plan.placement, done, release_us)
 
 
 def unplaced_result(

@@ -66,6 +66,7 @@ from leo_runtime.runtime.arguments import (
     require_order,
     require_parts,
     require_processor,
+    require_same_contention,
 )
 from leo_runtime.runtime.delivery import Delivery, Subscription
 from leo_runtime.runtime.drift import Drift, Estimate
@@ -163,12 +164,13 @@ class Runtime:
         self._async_submits: AsyncSubmits | None = None
         self._gaps_us: dict[int, Mapping[str, int]] = {}
         """Of frames that were fed and have no result yet, what is missing in each graph's windows."""
-        self._drift = Drift()
+        self._drift = Drift(deployed.profile.contention.expected_ppm())
         self._links_said: LinksNow | None = None
         """By `adjust`, for the next frame."""
         self._paused: frozenset[str] = frozenset()
-        self._slowed_said = False
-        """Whether plans are to be made anew since `adjust` has changed how long runs last."""
+        self._slowed_said = self._drift.is_slowed
+        """Whether plans are to be made anew since `adjust` has changed how long runs last, or neighbours are reckoned
+        with."""
         self._feeder = Feeder(
             deployed.merged,
             while_there(self.sources, _closed),
@@ -296,8 +298,13 @@ class Runtime:
         horizon = self._now.horizon
         return Unwritten() if horizon is None else horizon.gates_unwritten
 
+    @property
+    def seed(self) -> int:
+        """What is drawn goes by it: gates, triggers, the noise of virtual time, a solver's choices. From any thread."""
+        return self._site.options.seed
+
     def triggered(self, release_us: int) -> tuple[str, ...]:
-        """The graphs whose period and offset make them run at that time. From any thread.
+        """The graphs whose period and offset alone make them run at that time. From any thread.
 
         Raises `InputError` for what is no whole number.
         """
@@ -551,6 +558,8 @@ class Runtime:
                 self._require_open()
             before = self._now
             refresh(stage.operator for graph in workload.graphs for stage in graph.stages)
+            if profile is not None and self._site.lanes is None:
+                require_same_contention(before.profile, profile)
             deployed = self._site.deploy(merge(workload), before.profile if profile is None else profile, before)
             with self._feeder.turn() as feeding, self._turns.turn() as turn:
                 feeding.queue()
@@ -561,7 +570,9 @@ class Runtime:
                     self._ahead.wait_until_none_starts()
                     self._require_open()
                     self._collect()
-                    drift = self._drift.kept(lambda mode: deployed.has_mode(mode, before))
+                    drift = self._drift.kept(
+                        lambda mode: deployed.has_mode(mode, before), deployed.profile.contention.expected_ppm()
+                    )
                     if self._options.adapt or drift.is_slowed:
                         deployed.placer.use(deployed.adapted(drift))
                         self._slowed_said = False

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from leo_runtime.errors import DocumentError
 from leo_runtime.schema import document_error
-from leo_runtime.study.document import SETTINGS, Axis, Base, Choice, Range, Settings, Study
+from leo_runtime.study.document import SETTINGS, WHO_PLACES, Axis, Base, Choice, Range, Settings, Study
 
 DIGITS = 6
 """Significant digits of a number that is drawn: such a number can be written down."""
@@ -117,10 +117,15 @@ def _settled(study: Study, point: Sequence[_Picked]) -> tuple[dict[str, Any], Se
     for axis, picked in point:
         if isinstance(picked, Choice):
             values[axis.column] = picked.name
+            if picked.solver is not None or picked.prefer is not None:
+                given |= dict.fromkeys(WHO_PLACES)
             given |= {name: value for name in SETTINGS if (value := getattr(picked, name)) is not None}
             changes += picked.changes
         elif axis.vary in SETTINGS:
-            values[axis.column] = given[str(axis.vary)] = picked
+            if axis.vary in WHO_PLACES:
+                given |= dict.fromkeys(WHO_PLACES)
+            given[str(axis.vary)] = picked
+            values[axis.column] = ",".join(map(str, picked)) if isinstance(picked, list | tuple) else picked
         else:
             values[axis.column] = picked if isinstance(picked, bool | int | float | str) else _text(picked)
             changes.append(_change(str(axis.vary), picked))
@@ -149,7 +154,7 @@ def with_solvers(study: Study, solvers: Sequence[str]) -> Study:
     if not solvers:
         return study
     for axis in study.axes:
-        if any(choice.solver is not None for choice in axis.choices or ()):
+        if any(choice.solver is not None or choice.prefer is not None for choice in axis.choices or ()):
             raise DocumentError(
                 f"study `{study.name}`",
                 f"axis `{axis.column}` chooses solvers, and no others can be given in their place",
@@ -157,10 +162,10 @@ def with_solvers(study: Study, solvers: Sequence[str]) -> Study:
                 hint="change its choices",
             )
     axis = Axis(name="solver", vary="solver", values=tuple(solvers))
-    axes = [axis if one.vary == "solver" else one for one in study.axes]
+    axes = [axis if one.vary in WHO_PLACES else one for one in study.axes]
     if axis not in axes:
         axes.insert(0, axis)
-    base = Base.model_validate(study.base.model_dump() | {"solver": None})
+    base = Base.model_validate(study.base.model_dump() | dict.fromkeys(WHO_PLACES))
     return Study.from_dict(
         study.model_copy(update={"axes": tuple(axes), "base": base}).model_dump(mode="json", exclude_defaults=True)
     )

@@ -44,12 +44,19 @@ class Settings(Value):
     profile: PathName | None = None
     """The name of a profile that ships, or a file; left out, that of the machine's name."""
     recording: PathName | None = None
-    """A name or folder. None is needed where the workload reads no stream; one may be named for its links alone."""
+    """A name or folder. None is needed where the workload reads no stream, or is named and not computed: releases are
+    then made by its periods and triggers. One may be named for its links alone."""
     start_seconds: Annotated[float, Field(ge=0, le=1e9)] | None = None
     seconds: Seconds | None = None
     """How much is run; left out, all of the recording, or 60 s where there is none."""
     solver: Name | None = None
-    """Who places: a solver's name, the name of an installed policy, or `module:function`; left out, exact."""
+    """Who places: a solver's name, `prefer:npu,big` (the first of these processors), the name of an installed policy,
+    or `module:function`; left out, exact."""
+    prefer: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
+    """In place of a solver: each stage on the first of these processors, or patterns such as `npu*`, that runs it."""
+    limit_nodes: Quantity | None = None
+    """How far a solver may search for a question, in decisions and dead ends, or schedules made. A solver that makes
+    no such steps is refused. Left out: 20,000; 500 for a batch."""
     window: Quantity | None = None
     """How many stages a window has at most; 0: each release is placed as if it were alone. Left out: 30 with exact, 0
     with others."""
@@ -61,6 +68,12 @@ class Settings(Value):
     """The spread of durations."""
     seed: Quantity | None = None
     """Of noise, drawn gates and solvers that draw, in the first repetition; each further one has the next."""
+
+    @model_validator(mode="after")
+    def _one_places(self) -> Self:
+        if self.solver is not None and self.prefer is not None:
+            reject("`solver` and `prefer` both say who places", "$.prefer", self.prefer, hint="leave out one of them")
+        return self
 
 
 class Base(Settings):
@@ -176,7 +189,8 @@ class Study(Document):
     axes: tuple[Axis, ...] = ()
     sampling: Sampling = Field(default_factory=Sampling)
     repetitions: Positive = 1
-    """Each cell is run so often, with other seeds; all cells of one repetition meet the same noise and gates."""
+    """Each cell is run so often, with other seeds; all cells of one repetition meet the same noise,
+    gates and releases."""
     measure: tuple[Literal["gap", "regret", "xrbench"], ...] = ()
     """What is told besides. `xrbench`: the score of that benchmark (`leo_runtime.study.xr_score`). What takes longer:
     `gap`, how far each answer is from the exact one to its question; `regret`, how far the whole run is from the best
@@ -232,6 +246,7 @@ class Study(Document):
         return self.points * self.repetitions
 
 
+WHO_PLACES = ("solver", "prefer")
 SETTINGS = tuple(Settings.model_fields)
-_TEXTS = ("workload", "hardware", "profile", "recording", "solver")
+_TEXTS = ("workload", "hardware", "profile", "recording", *WHO_PLACES)
 _WORDS = ("without", "scale-deadlines", "slow")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Any, get_args
@@ -18,12 +19,13 @@ from leo_runtime.backend.versions import versions
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.errors import SolverError
 from leo_runtime.frame.entries import Cause, Entry
+from leo_runtime.frame.event_driven import WRONG, Answer, Decide, EventPolicy, Moment
 from leo_runtime.frame.records import FrameResult
 from leo_runtime.replay.figures import ProcessorUse
 from leo_runtime.replay.identity import Replay
 from leo_runtime.replay.log import LogWriter
 from leo_runtime.replay.log_text import Settings as LogSettings
-from leo_runtime.replay.regret import regret
+from leo_runtime.replay.regret import best_plan, known_window, regret
 from leo_runtime.replay.replay import replay
 from leo_runtime.replay.sinks import FrameSink, KeptFrames
 from leo_runtime.runtime.planner import NO_ANSWER
@@ -94,7 +96,7 @@ def measure(study: Study, ready: Ready, shared: Shared, logs: Path | None = None
             if counted_besides is not None:
                 row |= counted_besides.columns()
         if kept is not None:
-            row |= _regret(kept, runtime, ended)
+            row |= _regret(kept, runtime, ended, ready, shared)
     row |= _battery(ended)
     times = {
         "wall_us": (perf_counter_ns() - began_ns) // 1000,
@@ -116,10 +118,14 @@ class _Asked:
         self.nodes += nodes
 
 
-def _solver(ready: Ready, shared: Shared, asked: _Asked) -> Callable[..., Any]:
+def _solver(ready: Ready, shared: Shared, asked: _Asked) -> Callable[..., Any] | EventPolicy:
     """Who places; what it takes is counted."""
     placing, own = ready.placing, ready.policy.function
+    if isinstance(own, EventPolicy):
+        return _counted(own, ready.policy.name, asked)
     if own is not None:
+        if placing.limit_nodes is not None:
+            own = partial(own, limit_nodes=placing.limit_nodes)
 
         @wraps(own)  # The runtime looks at which arguments it takes.
         def place(*question: Any, **limits: Any) -> Any:
@@ -135,7 +141,8 @@ def _solver(ready: Ready, shared: Shared, asked: _Asked) -> Callable[..., Any]:
         place.__qualname__ = ready.policy.name  # What goes wrong is told under the name that was asked for.
         return place
     solve = placing.solver("virtual")
-    way = (placing.policy, placing.reserve_in("virtual"), placing.batch > 1, placing.seed)
+    assert callable(solve), "it is no event-driven policy"
+    way = (placing.policy, placing.limit_nodes, placing.reserve_in("virtual"), placing.batch > 1, placing.seed)
 
     def answer(problem: Any) -> Any:
         def found() -> tuple[Any, int]:
@@ -152,6 +159,25 @@ def _solver(ready: Ready, shared: Shared, asked: _Asked) -> Callable[..., Any]:
     return answer
 
 
+def _counted(policy: EventPolicy, name: str, asked: _Asked) -> EventPolicy:
+    """The same policy; how often it is asked, and how long that takes, is counted."""
+
+    def make() -> Decide:
+        decide = policy.make()
+
+        def timed(now: Moment) -> Answer:
+            began_ns = perf_counter_ns()
+            try:
+                return decide(now)
+            finally:
+                asked.solve_ns += perf_counter_ns() - began_ns
+                asked.questions += 1
+
+        return timed
+
+    return EventPolicy(name, make, policy.learns_ppm)
+
+
 class _Answered:
     """A sink that ends a run whose policy has no answer to a question, or one that breaks a rule."""
 
@@ -163,6 +189,9 @@ class _Answered:
         reason = ended.placement.reason or ""
         if ended.placement.status == "infeasible" and reason.startswith(NO_ANSWER):
             raise SolverError(reason.removeprefix(NO_ANSWER).removesuffix(")"))
+        for run in ended.stages:
+            if run.error.startswith(WRONG):
+                raise SolverError(f"{run.error} (stage `{run.stage}`, frame {ended.frame})")
 
     def energy(self, _entries: Sequence[Entry], _settled_us: int, /) -> None:
         """Nothing to do."""
@@ -258,12 +287,13 @@ def _battery(ended: Replay) -> dict[str, int]:
     return {"battery_s": battery_nj * ended.summary.end_us // (energy_nj * 1_000_000)}
 
 
-def _regret(kept: KeptFrames, runtime: Runtime, ended: Replay) -> dict[str, int]:
-    found = regret(
-        *(kept.frames, runtime.merged, runtime.modes, runtime.hardware),
-        end_us=ended.length_us,
-        profile=runtime.profile,
-    )
+def _regret(kept: KeptFrames, runtime: Runtime, ended: Replay, ready: Ready, shared: Shared) -> dict[str, int]:
+    told = (kept.frames, runtime.merged, runtime.modes, runtime.hardware)
+    end_us, profile = ended.length_us, runtime.profile
+    question = known_window(*told, end_us=end_us, profile=profile).model_dump_json().encode()
+    key = (ready.documents, hashlib.sha256(question).digest())
+    best = shared.bests.get(key, lambda: best_plan(*told, end_us=end_us, profile=profile))
+    found = regret(*told, end_us=end_us, best=best, profile=profile)
     best_nj = found.best.nj
     return {
         "regret_ppm": round((found.nj - best_nj) * 1_000_000 / best_nj) if best_nj else 0,

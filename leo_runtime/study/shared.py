@@ -71,4 +71,6 @@ class Shared:
         """By the way of placing and the question: the answer, and its nodes."""
         self.exact = Kept()
         """By the question: the exact answer."""
+        self.bests = Kept()
+        """By the documents and the question of the whole run: the best plan that was found for it."""
         self.noises = Noises()

@@ -373,6 +373,16 @@ def _examples(folder: Path) -> Iterator[Example]:
     box = np.array([0.9, 0.4, 0.5, 0.7], np.float32)
     yield example("whole image", "crop", [picture], height_px=16, width_px=16, low=-1.0)
     yield example("part of an image", "crop", [picture, box], height_px=31, width_px=9)
+    tiles, hard = picture[:, :16, :24], random.permutation(6).astype(np.float32)
+    yield example("six patches", "total_variation", [tiles], patch_px=8)
+    yield example("two patches of six", "patches", [tiles, hard], patch_px=8, halo_px=3, first=1, count=2)
+    curves = {"difficulty": (0.0, 9.0), "easy": (0.0, 0.9), "hard": (0.0, 0.1)}
+    yield example("four patches of six", "hard_patches", [hard], floor_db=10.0, curves=curves)
+    for side in ("hard", "easy"):
+        yield example(f"gate of {side} patches", "patch_gate", [hard[:1]], first=3, opens=side)
+    yield example(
+        "six patches together", "stitch", [hard, *[tiles.reshape(1, 24, 8, 6) / 255] * 2], columns=6, patch_px=8
+    )
     boxes = (random.normal(size=(1, 44, 16)) * 20).astype(np.float32)
     scores = (random.normal(size=(1, 44, 1)) * 3).astype(np.float32)
     for name, threshold in (("sure", 0.5), ("never sure", 2.0)):

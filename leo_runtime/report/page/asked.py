@@ -7,6 +7,8 @@ from pathlib import PurePath
 
 from leo_runtime.documents.hardware import Hardware
 from leo_runtime.documents.profile import Profile
+from leo_runtime.documents.trigger import ALWAYS_PPM
+from leo_runtime.documents.workload import TaskGraph
 from leo_runtime.replay.log_lines import RunLine, RunLine1
 from leo_runtime.report.layout import Energies
 from leo_runtime.report.page.run_sums import RunSums
@@ -51,9 +53,22 @@ def asked(head: RunLine | RunLine1) -> Pairs:
 
 def _pipelines(head: RunLine) -> str:
     return ", ".join(
-        f"{graph.name} every {milliseconds(graph.period_us)} ms within {milliseconds(graph.deadline_us)} ms"
+        f"{graph.name} every {milliseconds(graph.period_us)} ms{_trigger(graph)} within "
+        f"{milliseconds(graph.deadline_us)} ms"
         for graph in head.workload.graphs
     )
+
+
+def _trigger(graph: TaskGraph) -> str:
+    """What it is triggered by besides its period."""
+    trigger, said = graph.trigger, []
+    if trigger.jitter_us:
+        said.append(f"up to {milliseconds(trigger.jitter_us)} ms late")
+    if trigger.extra_us:
+        said.append(f"sporadic, {milliseconds(trigger.extra_us)} ms more in the mean")
+    if trigger.chance_ppm < ALWAYS_PPM:
+        said.append(f"in {trigger.chance_ppm / 10_000:g} % of cases")
+    return f" ({', '.join(said)})" if said else ""
 
 
 def _machine(hardware: Hardware) -> str:
