@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.memory import MemoryPlacement, MemoryProblem, stays
 from leo_runtime.documents.problem import Placement
 from leo_runtime.frame.batch import Job
 from leo_runtime.frame.entries import Cause, Entry, all_graphs
-from leo_runtime.frame.records import FrameResult
+from leo_runtime.frame.records import FrameResult, Solved
 from leo_runtime.frame.standby import FOREVER_US, LONGEST_IDLE_US, Kept, Standby, StandbyMeter
 from leo_runtime.frozen import dataclass
 
@@ -25,10 +26,10 @@ MOST_KINDS = 256
 
 
 def standbys(hardware: Hardware) -> dict[str, Standby]:
-    """What each processor and radio draws when it does nothing."""
+    """What each processor, store and radio draws when it does nothing."""
     processors = {
         p.name: Standby(p.awake_mw, p.asleep_mw, p.wake_energy_nj, p.idle_timeout_us, p.awake_mw, "idle tail")
-        for p in hardware.processors
+        for p in hardware.idling
     }
     radios = {
         r.name: Standby(r.awake_mw, 0, r.wake_energy_nj, r.tail_us, r.tail_mw, "radio tail") for r in hardware.radios
@@ -37,7 +38,7 @@ def standbys(hardware: Hardware) -> dict[str, Standby]:
 
 
 def linger_us(hardware: Hardware) -> dict[str, int | None]:
-    """How long each processor and radio stays awake after its last use; None: it never sleeps."""
+    """How long each processor, store and radio stays awake after its last use; None: it never sleeps."""
     return {name: power.linger_us for name, power in standbys(hardware).items()}
 
 
@@ -164,8 +165,8 @@ class _Owners:
         self._radios = radios
         self._known: dict[tuple[tuple[str, ...], int], tuple[Mapping[str, Job], Graphs]] = {}
         """By the graphs of a frame and the identity of its jobs, which are kept for that."""
-        self._planned: dict[tuple[int, int], tuple[Placement, Graphs, UsedBy]] = {}
-        """By the identities of a placement and of what asked for its runs, which are kept for that."""
+        self._planned: dict[tuple[int, int, int], tuple[Placement, Solved | None, Graphs, UsedBy]] = {}
+        """By the identities of a plan's placement, of what was solved, and of the owners, which are kept for that."""
 
     def change(self, graphs: Mapping[str, Sequence[str]]) -> None:
         """Stages of these names are asked for by these; others, of frames that have not ended, stay what they are."""
@@ -187,14 +188,15 @@ class _Owners:
 
     def planned(self, frame: FrameResult, of: Graphs) -> UsedBy:
         """Who uses what by a frame's plan, of which `of` are the owners: the caller's own, to be added to."""
-        placement = frame.placement
-        known = self._planned.get((id(placement), id(of)))
+        placement, solved = frame.placement, frame.solved
+        key = id(placement), id(solved), id(of)
+        known = self._planned.get(key)
         if known is None:
             if len(self._planned) >= MOST_KINDS:
                 self._planned.clear()
-            known = (placement, of, _planned_users(placement, of, self._radios))
-            self._planned[id(placement), id(of)] = known
-        return {resource: users.copy() for resource, users in known[2].items()}
+            known = placement, solved, of, _planned_users(placement, solved, of, self._radios)
+            self._planned[key] = known
+        return {resource: users.copy() for resource, users in known[3].items()}
 
 
 def admitted_us(frame: FrameResult) -> int:
@@ -203,9 +205,9 @@ def admitted_us(frame: FrameResult) -> int:
 
 
 def observed(frame: FrameResult, of: Graphs, used_by: UsedBy) -> tuple[list[Entry], dict[str, int]]:
-    """What ran and was sent in a frame, and until when each resource was used by that. `of`: the graphs of each stage.
+    """What ran, was sent and loaded in a frame, and until when each resource was used by that.
 
-    `used_by` is told who used it.
+    `of`: the graphs of each stage. `used_by` is told who used it.
     """
     entries: list[Entry] = []
     until_us: dict[str, int] = {}
@@ -234,6 +236,12 @@ def observed(frame: FrameResult, of: Graphs, used_by: UsedBy) -> tuple[list[Entr
         if send.nj:
             over_us = max(send.start_us, send.sent_us)
             entries.append(Entry(send.start_us, over_us, send.nj, "transfer", where, number, send.stage, owners))
+    for load in frame.loads:
+        where, owners = load.resource, all_graphs(of.get(stage, ()) for stage in load.stages)
+        used_by.setdefault(where, {})[owners] = None
+        until_us[where] = max(load.loaded_us, until_us.get(where, 0))
+        if load.nj:
+            entries.append(Entry(load.start_us, load.loaded_us, load.nj, "load", where, number, load.label, owners))
     return entries, until_us
 
 
@@ -284,7 +292,9 @@ def _kept_alone(frame: FrameResult, used_by: UsedBy, until_us: Mapping[str, int]
     return kept
 
 
-def _planned_users(placement: Placement, of: Graphs, radios: Mapping[tuple[str, str], str | None]) -> UsedBy:
+def _planned_users(
+    placement: Placement, solved: Solved | None, of: Graphs, radios: Mapping[tuple[str, str], str | None]
+) -> UsedBy:
     """Whom a plan has use what: what is planned on a resource keeps it awake, whatever becomes of it."""
     used_by: UsedBy = {}
     for run in placement.stages:
@@ -292,4 +302,10 @@ def _planned_users(placement: Placement, of: Graphs, radios: Mapping[tuple[str, 
     for planned in placement.transfers:
         if (name := radios.get((planned.source, planned.target))) is not None:
             used_by.setdefault(name, {})[of.get(planned.stage, ())] = None
+    if solved is not None and isinstance(solved.question, MemoryProblem) and isinstance(solved.answer, MemoryPlacement):
+        stores = {loader.target: loader.resource for loader in solved.question.loaders}
+        for stay in stays(solved.question, solved.answer.stages, solved.answer.loads):
+            if stay.load is not None:
+                owners = all_graphs(of.get(stage, ()) for stage in stay.stages)
+                used_by.setdefault(stores[stay.target], {})[owners] = None
     return used_by
