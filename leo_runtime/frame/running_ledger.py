@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from leo_runtime.documents.hardware import Hardware
+from leo_runtime.documents.memory import MemoryPlacement, MemoryProblem, stays
 from leo_runtime.frame.batch import Job
 from leo_runtime.frame.entries import Cause, Entry, all_graphs
 from leo_runtime.frame.records import FrameResult
@@ -24,10 +25,10 @@ MOST_KINDS = 64
 
 
 def standbys(hardware: Hardware) -> dict[str, Standby]:
-    """What each processor and radio draws when it does nothing."""
+    """What each processor, store and radio draws when it does nothing."""
     processors = {
         p.name: Standby(p.awake_mw, p.asleep_mw, p.wake_energy_nj, p.idle_timeout_us, p.awake_mw, "idle tail")
-        for p in hardware.processors
+        for p in hardware.idling
     }
     radios = {
         r.name: Standby(r.awake_mw, 0, r.wake_energy_nj, r.tail_us, r.tail_mw, "radio tail") for r in hardware.radios
@@ -36,7 +37,7 @@ def standbys(hardware: Hardware) -> dict[str, Standby]:
 
 
 def linger_us(hardware: Hardware) -> dict[str, int | None]:
-    """How long each processor and radio stays awake after its last use; None: it never sleeps."""
+    """How long each processor, store and radio stays awake after its last use; None: it never sleeps."""
     return {name: power.linger_us for name, power in standbys(hardware).items()}
 
 
@@ -184,9 +185,9 @@ def admitted_us(frame: FrameResult) -> int:
 
 
 def observed(frame: FrameResult, of: Graphs, used_by: UsedBy) -> tuple[list[Entry], dict[str, int]]:
-    """What ran and was sent in a frame, and until when each resource was used by that. `of`: the graphs of each stage.
+    """What ran, was sent and loaded in a frame, and until when each resource was used by that.
 
-    `used_by` is told who used it.
+    `of`: the graphs of each stage. `used_by` is told who used it.
     """
     entries: list[Entry] = []
     until_us: dict[str, int] = {}
@@ -215,6 +216,12 @@ def observed(frame: FrameResult, of: Graphs, used_by: UsedBy) -> tuple[list[Entr
         if send.nj:
             over_us = max(send.start_us, send.sent_us)
             entries.append(Entry(send.start_us, over_us, send.nj, "transfer", where, number, send.stage, owners))
+    for load in frame.loads:
+        where, owners = load.resource, all_graphs(of.get(stage, ()) for stage in load.stages)
+        used_by.setdefault(where, {})[owners] = None
+        until_us[where] = max(load.loaded_us, until_us.get(where, 0))
+        if load.nj:
+            entries.append(Entry(load.start_us, load.loaded_us, load.nj, "load", where, number, load.label, owners))
     return entries, until_us
 
 
@@ -273,4 +280,11 @@ def _planned_users(frame: FrameResult, of: Graphs, radios: Mapping[tuple[str, st
     for planned in frame.placement.transfers:
         if (name := radios.get((planned.source, planned.target))) is not None:
             used_by.setdefault(name, {})[of.get(planned.stage, ())] = None
+    solved = frame.solved
+    if solved is not None and isinstance(solved.question, MemoryProblem) and isinstance(solved.answer, MemoryPlacement):
+        stores = {loader.target: loader.resource for loader in solved.question.loaders}
+        for stay in stays(solved.question, solved.answer.stages, solved.answer.loads):
+            if stay.load is not None:
+                owners = all_graphs(of.get(stage, ()) for stage in stay.stages)
+                used_by.setdefault(stores[stay.target], {})[owners] = None
     return used_by

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from leo_runtime.dispatch.dispatcher import Dispatcher
-from leo_runtime.frame.conditions import Conditions, LinkNow, StateFound
+from leo_runtime.frame.conditions import Conditions, LinkNow, MemoryFound, StateFound
 from leo_runtime.frozen import dataclass, maker
 
 
@@ -27,11 +28,19 @@ class MachineNow:
         lost: tuple[str, ...],
         states: tuple[StateFound, ...],
         aside: tuple[tuple[str, str, str], ...] = (),
+        memory: tuple[MemoryFound, ...] = (),
     ) -> Conditions:
         """What a frame of these graphs finds. What is in `without` is not used; `lost` are the processors of it."""
         ready = tuple([entry for entry in self.ready_us if entry[0] not in without]) if without else self.ready_us
         links_now = tuple(links.items())
-        return Conditions(graphs, ready, self.asleep, links_now, lost=lost, states=states, aside=aside)
+        return Conditions(graphs, ready, self.asleep, links_now, lost=lost, states=states, aside=aside, memory=memory)
+
+    def after(self, over_us: Mapping[str, int], lanes: Mapping[str, int]) -> MachineNow:
+        """The same with nothing free before these times, of some resources with so many lanes."""
+        ready = dict(self.ready_us)
+        for name, at_us in over_us.items():
+            ready[name] = tuple([max(at_us, free_us) for free_us in ready.get(name, (0,) * lanes[name])])
+        return replace(self, ready_us=tuple(ready.items()))
 
 
 _machine_now = maker(MachineNow)

@@ -38,9 +38,20 @@ def planners(
 
     Without `reads_gates` the file of gates is left to one that is made later, or was before.
     """
+    if hardware.loaders and options.window_stages:
+        raise InputError(
+            f"`window_stages` is {options.window_stages}, and windows know nothing of weights, which are loaded on "
+            f"`{hardware.name}`",
+            hint="leave it out: frames are placed one by one there",
+        )
+    if hardware.loaders and solver.policy is not None:
+        raise InputError(
+            f"the event-driven policy `{solver.policy.name}` loads no weights, which are loaded on `{hardware.name}`",
+            hint="take a solver of questions with weights, such as `greedy`",
+        )
     planner = Planner(merged, hardware, modes, solver, steps)
     stages = options.stages_of_windows()
-    if not stages:
+    if not stages or hardware.loaders:
         return planner, None
     if solver.policy is not None:
         raise InputError(

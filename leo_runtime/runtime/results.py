@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from leo_runtime.frame.due import due_us
 from leo_runtime.frame.records import (
+    EvictionObservation,
     FrameResult,
     GraphResult,
+    LoadObservation,
     Solved,
     SpanObservation,
     StageObservation,
@@ -22,7 +24,7 @@ from leo_runtime.runtime.drift import Key
 if TYPE_CHECKING:
     import numpy as np
 
-    from leo_runtime.dispatch.events import FrameDone, SendRecord, SpanRecord, StageRecord
+    from leo_runtime.dispatch.events import FrameDone, LoadRecord, SendRecord, SpanRecord, StageRecord
     from leo_runtime.dispatch.plan import Plan
     from leo_runtime.documents.problem import Placement
     from leo_runtime.documents.workload import TaskGraph
@@ -138,6 +140,8 @@ class Results:
             admitted_us=None if done.admitted_us == release_us else done.admitted_us,
             solved=submitted.solved,
             shed=tuple([graph.name for graph in submitted.shed]),
+            loads=tuple([_loaded(frame, load) for load in done.loads]) if done.loads else (),
+            evicted=tuple([EvictionObservation(frame, one.resource, one.label, one.at_us) for one in done.evicted]),
         )
         return result, tuple(lasted)
 
@@ -238,6 +242,23 @@ def energy_nj(cost: Cost, lasted_us: int) -> int:
 
 def _kept_awake(frame: int, span: SpanRecord) -> SpanObservation:
     return _span(frame, span.resource, span.from_us, span.until_us, span.used_us, span.held_until_us)
+
+
+def _loaded(frame: int, load: LoadRecord) -> LoadObservation:
+    return LoadObservation(
+        frame=frame,
+        label=load.label,
+        target=load.target,
+        resource=load.resource,
+        lane=load.lane,
+        bytes=load.bytes,
+        planned_start_us=load.planned_start_us,
+        start_us=load.start_us,
+        loaded_us=load.loaded_us,
+        arrive_us=load.arrive_us,
+        nj=load.nj,
+        stages=load.stages,
+    )
 
 
 def _sent(frame: int, send: SendRecord) -> TransferObservation:

@@ -37,7 +37,7 @@ class Names:
             return
         self._seen.add(documents)
         self._of["GRAPH"].update(dict.fromkeys(graph.name for graph in workload.graphs))
-        resources = [*(one.name for one in hardware.processors), *(one.name for one in hardware.radios)]
+        resources = [one.name for one in hardware.resources]
         resources += [f"{link.source} -> {link.target}" for link in hardware.links if link.radio is None]
         self._of["RESOURCE"].update(dict.fromkeys(resources))
         self._has_battery |= bool(hardware.battery_nj)
