@@ -144,6 +144,24 @@ def test_one_command_runs_one(
     assert "published figures published, layers: 2500\n" in out
 
 
+def test_vision_models_run_in_less_memory_than_their_weights(tmp_path: Path) -> None:
+    _, found = rows("deepeye", tmp_path)
+    assert [found[memory, "whole"]["misses"] for memory in ("no limit", "4 MB", "3 MB", "2 MB")] == [0, 0, 24, 24]
+    times = [found[memory, "in pieces"]["graph_p50_us.face"] for memory in ("no limit", "4 MB", "3 MB", "2 MB")]
+    loads = [found[memory, "in pieces"]["runs.flash"] for memory in ("no limit", "4 MB", "3 MB", "2 MB")]
+    assert times == sorted(times)
+    assert loads == sorted(loads)
+    assert loads[0] == 6
+    serial_us = times[0] + 3_918_000 // 100 + 6 * 200
+    assert all(times[0] <= us <= serial_us for us in times)
+    told = (DOCS.parent / "memory-runs.md").read_text()
+    for memory in ("no limit", "4 MB", "3 MB", "2 MB"):
+        for column, scale in (("graph_p50_us.face", 1), ("energy_nj", 1e6), ("runs.flash", 1)):
+            cells = [found[memory, models].get(column) for models in ("whole", "in pieces")]
+            shown = ["-" if cell is None else f"{cell / scale:.6g}" for cell in cells]
+            assert f"{memory:<8}  {shown[0]:>12}  {shown[1]:>16}" in told
+
+
 def test_points_of_the_codesign_study_are_what_its_page_says(tmp_path: Path) -> None:
     path = study_file("codesign")
     study = Study.from_file(path)
