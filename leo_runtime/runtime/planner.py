@@ -173,7 +173,7 @@ class Planner:
         known = None if self.asks_always else self._plans.pop(question, None)
         if known is not None:
             self._plans[question] = known  # What was asked last is forgotten last.
-            replanner = self._replanners.get(conditions.kind()) if frames == 1 else None
+            replanner = self._replanners.get(conditions.kind()) if frames == 1 and self._replanners else None
             if isinstance(known, Planned) and replanner is not None:
                 replanner.remember(known.plan.placement)
             return known
