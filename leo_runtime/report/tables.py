@@ -34,7 +34,7 @@ def profile_table(profile: Profile, look: Look = WIDE) -> str:
                 cost.processor,
                 cost.operator,
                 cost.variant,
-                cost.holds_for or "any",
+                cost.holds_for or cost.family or "any",
                 cost.fixed_us,
                 f"{cost.ps_per_mac / 1000:.3f}",
                 f"{cost.ps_per_byte / 1000:.3f}",
@@ -72,7 +72,7 @@ def differences(before: Profile, after: Profile, look: Look = WIDE, *, as_json: 
         macs = 0 if cost.holds_for else 1_000_000
         sizes = [_line(side, macs) for side in (difference.before, difference.after)]
         ratio = sizes[1] / sizes[0] if sizes[0] and sizes[1] else None
-        rows.append((cost.processor, cost.operator, cost.variant, cost.holds_for, *sizes, ratio))
+        rows.append((cost.processor, cost.operator, cost.variant, cost.holds_for or cost.family, *sizes, ratio))
     if as_json:
         return json.dumps([dict(zip(header, row, strict=True)) for row in rows], indent=1) + "\n"
     shown = [
